@@ -10,7 +10,7 @@ import typer
 from app.cli.common.console import print_json, say
 from app.cli.common.options import BaseModel, Compose, Json, Overwrite
 from app.units import readable_size
-from trainers.config.limits import BATCH, GUIDANCE, SEED, STEPS
+from trainers.config.limits import BATCH, GUIDANCE, SAMPLERS, SEED, STEPS
 
 commands = typer.Typer()
 Guidance = Annotated[
@@ -41,10 +41,15 @@ def generate(
     seed: Annotated[
         int, typer.Option(metavar="N", min=SEED[0], max=SEED[1], help="Seed; the same seed gives the same picture.")
     ] = 1,
-    steps: Annotated[int, typer.Option(metavar="N", min=STEPS[0], max=STEPS[1], help="Denoising steps.")] = 25,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=STEPS[0], max=STEPS[1], help="Denoising steps; default the base's."),
+    ] = None,
     size: Annotated[str, typer.Option(metavar="WxH", help="Size in pixels; default the base's.")] = "",
     guidance: Guidance = None,
-    sampler: Annotated[str, typer.Option(metavar="NAME", help="Sampler: ddim, euler or dpm++.")] = "ddim",
+    sampler: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"Sampler: {', '.join(SAMPLERS)}; default the base's.")
+    ] = None,
     base: BaseModel = None,
     compose: Compose = "sum",
     each: Annotated[bool, typer.Option("--each", help="One numbered picture per style, all in one batch.")] = False,

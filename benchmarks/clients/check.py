@@ -97,7 +97,7 @@ def train_shortly(method: str, base: Path, scratch: Path) -> Run:
         "base": {"model": str(base)},
         "data": {"images": str(read_sets()[SET].folder)},
         "train": train_table,
-        "sample": {"prompts": [f"{word} {concept}".strip() for concept in DRAWN], "steps": LOOKS},
+        "sample": {"prompts": [f"{word} {concept}".strip() for concept in DRAWN], "steps": LOOKS, "sampler": "ddim"},
         "save": {"every": 10_000},
     }
     config = build_config(overlay(overlay(table, short), SHORT.get(method, {})), {})

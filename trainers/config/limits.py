@@ -6,8 +6,23 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-Sampler = Literal["ddim", "euler", "dpm++"]
-SAMPLERS: tuple[str, ...] = get_args(Sampler)
+Sampler = Literal[
+    "ddim",
+    "euler",
+    "euler a",
+    "heun",
+    "dpm++",
+    "dpm++ 2m karras",
+    "dpm++ 2m quick",
+    "dpm++ 2m sde",
+    "unipc",
+    "lcm",
+]
+"""Samplers, by Automatic1111's names where it has them; `dpm++` is DPM++ 2M, `quick` is spaced for few steps.
+
+`lcm` needs a base or style that was distilled for it.
+"""
+SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 
 SEED = (0, 2**63 - 1)
 STEPS = (1, 1000)

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainers.config.tables import overlay, read_toml
 from trainers.errors import VelaturaError
+
+if TYPE_CHECKING:
+    from trainers.config.sections import Sample
 
 STARTER = "starter"
 
@@ -43,12 +46,11 @@ def list_presets() -> tuple[Preset, ...]:
     return tuple(find_preset(name) for name in sorted(path.stem for path in _folder().glob("*.toml")))
 
 
-def guidance_for(base: str) -> float:
-    """The default guidance scale for pictures on a base."""
+def sample_for(base: str) -> Sample:
+    """How pictures are drawn on a base by default: steps, sampler and guidance."""
     from trainers.config.sections import Sample
 
-    settings = find_preset("balanced").settings_for(base).get("sample", {})
-    return float(settings.get("guidance", Sample().guidance))
+    return Sample.model_validate(find_preset("balanced").settings_for(base).get("sample", {}))
 
 
 @cache

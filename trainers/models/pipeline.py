@@ -7,6 +7,7 @@ from typing import Any
 
 from trainers.config.limits import Sampler
 from trainers.models.model import Model
+from trainers.models.samplers import make_scheduler
 
 
 def make_pipeline(model: Model, sampler: Sampler = "ddim") -> Any:
@@ -18,7 +19,7 @@ def make_pipeline(model: Model, sampler: Sampler = "ddim") -> Any:
         "vae": model.vae,
         "text_encoder": model.text_encoders[0],
         "tokenizer": model.tokenizers[0],
-        "scheduler": model.schedule.scheduler(sampler),
+        "scheduler": make_scheduler(model.schedule, sampler),
     }
     pipeline: Any
     with warnings.catch_warnings():

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.config.limits import Sampler
 from trainers.errors import VelaturaError
 from trainers.models.family import Prediction
 
@@ -63,29 +62,6 @@ class NoiseSchedule:
         root = self.alphas_cumprod.sqrt()
         root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
         return NoiseSchedule(root.square(), self.prediction)
-
-    def scheduler(self, sampler: Sampler) -> Any:
-        """A diffusers scheduler with this schedule: same ᾱ, prediction type and zero terminal SNR."""
-        import diffusers
-
-        abar = self.alphas_cumprod
-        betas = 1 - abar / torch.cat([abar.new_ones(1), abar[:-1]])
-        zero = self.zero_terminal_snr
-        common = {
-            "num_train_timesteps": self.steps,
-            "trained_betas": betas.tolist(),
-            "prediction_type": self.prediction,
-            "timestep_spacing": "trailing",  # the first step is at pure noise for any number of steps
-            # The schedule already ends at zero, so this only affects how the last step is handled.
-            "rescale_betas_zero_snr": zero,
-        }
-        if sampler == "ddim":
-            return diffusers.DDIMScheduler(**common, clip_sample=False, set_alpha_to_one=False)
-        if sampler == "euler":
-            return diffusers.EulerDiscreteScheduler(**common)
-        if sampler == "dpm++":
-            return diffusers.DPMSolverMultistepScheduler(**common, algorithm_type="dpmsolver++")
-        raise VelaturaError(f"there is no sampler {sampler!r}; available are ddim, euler and dpm++")
 
 
 def schedule_from_config(config: Mapping[str, Any], prediction: Prediction) -> NoiseSchedule:

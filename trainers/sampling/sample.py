@@ -15,7 +15,9 @@ from trainers.composition.styling import Styling
 from trainers.config.limits import Sampler
 from trainers.models.model import Model
 from trainers.models.pipeline import make_pipeline
+from trainers.models.samplers import spacing, step_of_call
 from trainers.models.text import Conditioning, encode_captions
+from trainers.randomness import generator
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -100,8 +102,9 @@ def _draw_batch(pipeline: Any, texts: Texts, pictures: Sequence[Picture], on_ste
     width, height = params.size
     present: list[int | None] = []
 
-    def text_from(step: int) -> Conditioning | None:
-        """Set the styles of a step; returns the rows' text if it has changed."""
+    def text_of(call: int) -> Conditioning | None:
+        """Set the styles for a call of the network; returns the rows' text if it has changed."""
+        step = step_of_call(pipeline.scheduler, call)
         styles = [styling.style_at(step, picture.style, copy) for picture, copy in rows]
         changed = styles != present
         text = texts.of_rows([picture.prompt for picture, _ in rows], styles) if changed else None
@@ -109,25 +112,30 @@ def _draw_batch(pipeline: Any, texts: Texts, pictures: Sequence[Picture], on_ste
         present[:] = styles
         return text
 
-    def after_step(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        if on_step is not None:
+    def after_call(pipeline: Any, call: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        step, calls = step_of_call(pipeline.scheduler, call), len(pipeline.scheduler.timesteps)
+        is_done = call + 1 == calls or step_of_call(pipeline.scheduler, call + 1) > step
+        if on_step is not None and is_done:
             for number in range(len(pictures)):
                 on_step(number + 1, step + 1)
-        text = text_from(step + 1)
+        text = text_of(call + 1)
         return {} if text is None else _step_tensors(text, pipeline.do_classifier_free_guidance)
 
-    text = text_from(0)
+    timing = spacing(model.schedule, params.sampler, params.steps)
+    pipeline.scheduler.set_timesteps(**timing)  # as the pipeline will, which asks for the first text before that
+    text = text_of(0)
     assert text is not None
     with averaged(model.unet, styling.copies):
         result = pipeline(
             **_prompt_arguments(text),
             latents=torch.cat([_initial_noise(model, picture.seed, height, width) for picture, _ in rows]),
-            num_inference_steps=params.steps,
+            generator=[generator(picture.seed, "sampler") for picture, _ in rows],
+            **timing,
             guidance_scale=params.guidance,
             width=width,
             height=height,
             output_type="latent",
-            callback_on_step_end=after_step,
+            callback_on_step_end=after_call,
             callback_on_step_end_tensor_inputs=[],
         )
     latents: Tensor = result.images[:: styling.copies]

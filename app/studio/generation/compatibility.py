@@ -7,11 +7,19 @@ from dataclasses import dataclass
 
 from app.errors import FieldErrors, as_sentence
 from app.studio.base_models import Base, Bases
-from app.studio.generation.request import NO_PROMPT, GenerateRequest, StyleRef, pixels_in_words, style_field
+from app.studio.generation.request import (
+    LEFT_TO_BASE,
+    NO_PROMPT,
+    GenerateRequest,
+    StyleRef,
+    pixels_in_words,
+    style_field,
+)
 from app.studio.styles.entry import StyleEntry
 from trainers.composition.ways import SUM, UNMERGED, check_count, read_composition
 from trainers.config.limits import SIDE
-from trainers.config.presets import STARTER, guidance_for
+from trainers.config.presets import STARTER, sample_for
+from trainers.config.sections import Sample
 from trainers.config.techniques import TEXTUAL_INVERSION
 from trainers.errors import VelaturaError
 from trainers.models.family import FAMILIES
@@ -44,8 +52,8 @@ class Compatibility:
     """Picture size: requested, otherwise the base's; zeros if unknown."""
     stride: int
     """Width and height must be multiples of this."""
-    guidance: float
-    """The base's default guidance."""
+    defaults: Sample
+    """Steps, sampler and guidance where the request leaves them to the base."""
     problems: Mapping[str, str]
     """One sentence per invalid field."""
 
@@ -72,11 +80,11 @@ def check_compatibility(request: GenerateRequest, library: Mapping[str, StyleEnt
     size = request.size or (native, native)
     if native and (sentence := _about_size(size, stride)):
         problems["size"] = sentence
-    return Compatibility(styles, base, size, stride, guidance_for(base.model), problems)
+    return Compatibility(styles, base, size, stride, sample_for(base.model), problems)
 
 
 def resolve(request: GenerateRequest, library: Mapping[str, StyleEntry], bases: Bases) -> GenerateRequest:
-    """The request with files and names of its styles, base, size and guidance filled in.
+    """The request with files and names of its styles and all that it leaves to the base filled in.
 
     Raises FieldErrors, with one sentence per invalid field.
     """
@@ -184,8 +192,9 @@ def _about_size(size: tuple[int, int], stride: int) -> str:
 def _filled(
     request: GenerateRequest, styles: tuple[StyleRef, ...], base: str, size: tuple[int, int]
 ) -> GenerateRequest:
-    guidance = guidance_for(base) if request.guidance is None else request.guidance
-    return request.model_copy(update={"styles": styles, "base": base, "size": size, "guidance": guidance})
+    own = sample_for(base)
+    filled = {name: getattr(own, name) for name in LEFT_TO_BASE if getattr(request, name) is None}
+    return request.model_copy(update={"styles": styles, "base": base, "size": size, **filled})
 
 
 def _starter_for(styles: tuple[StyleRef, ...]) -> str:

@@ -19,7 +19,7 @@ FIRST_STRENGTH = "0.8"
 MOST_STYLES = 4
 """Maximum number of styles in the form."""
 RESTORED, LOST = "restored", "lost"
-OPTIONAL = ("guidance", "size")
+OPTIONAL = ("steps", "guidance", "size", "sampler")
 """Fields that may be empty for the base's default."""
 
 
@@ -33,10 +33,10 @@ class GenerateForm(BaseModel):
     """Styles by id, with strengths."""
     negative: str = ""
     seed: str = "1"
-    steps: str = "25"
+    steps: str = ""
     guidance: str = ""
     size: str = ""
-    sampler: str = "ddim"
+    sampler: str = ""
     base: str = ""
     compose: str = SUM
     each: bool = False
@@ -52,10 +52,10 @@ class GenerateForm(BaseModel):
             styles=tuple((one.style, f"{one.strength:g}") for one in request.styles),
             negative=request.negative,
             seed=str(request.seed),
-            steps=str(request.steps),
+            steps="" if request.steps is None else str(request.steps),
             guidance="" if request.guidance is None else f"{request.guidance:g}",
             size="" if request.size is None else pixels_in_words(request.size),
-            sampler=request.sampler,
+            sampler=request.sampler or "",
             base=request.base,
             compose=request.compose,
             each=request.each,

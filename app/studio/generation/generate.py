@@ -138,7 +138,7 @@ def _load(request: GenerateRequest, styles: Sequence[tuple[Style, float]]) -> tu
     from trainers.models.load import load_model
     from trainers.sampling.sample import SamplingParams
 
-    assert request.size is not None and request.guidance is not None, "the request has not been resolved"
+    assert request.size and request.guidance and request.steps and request.sampler, "the request has not been resolved"
     device = choose_device("auto")
     # Clip skip and prediction as the first style was trained, otherwise its pictures would differ.
     trained = base_settings_of(styles[0][0]) if styles else BaseSettings()

@@ -79,7 +79,7 @@ class Generations:
         """
         resolved = resolve(request, {entry.id: entry for entry in self.library.entries()}, self.bases)
         _check_policy(resolved, owner)
-        assert resolved.size is not None and resolved.guidance is not None
+        assert resolved.size and resolved.guidance and resolved.steps and resolved.sampler
         whose = whose or key_of_login(owner)
         record = Record(
             request=request,
@@ -89,6 +89,8 @@ class Generations:
             base=self.bases.look(resolved.base, trusted=True).title,
             size=resolved.size,
             guidance=resolved.guidance,
+            steps=resolved.steps,
+            sampler=resolved.sampler,
         )
         with self._lock:
             self._check_room(whose)
@@ -292,7 +294,7 @@ def _check_policy(request: GenerateRequest, owner: str) -> None:
     """Raise FieldErrors if a resolved request exceeds a visitor's limits."""
     if len(request.styles) > MOST_STYLES:
         raise FieldErrors({style_field(MOST_STYLES): TOO_MANY_STYLES.format(MOST_STYLES)})
-    assert request.size is not None
+    assert request.size and request.steps
     most = max(1, MOST_WORK // (request.size[0] * request.size[1]))
     if owner and request.steps > most:
         sentence = TOO_MUCH_WORK.format(pixels_in_words(request.size), most, request.steps)

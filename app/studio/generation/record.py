@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from app.jobs.small_jobs import EACH, PICTURE, PLAIN
 from app.studio.generation.request import GenerateRequest, read_request
+
+OLDER_DEFAULTS = {"steps": 25, "sampler": "ddim"}
+"""What a request meant without these, before they were left to the base."""
 
 
 class Record(BaseModel):
@@ -27,7 +30,9 @@ class Record(BaseModel):
     """Title of the base."""
     size: tuple[int, int] = (1, 1)
     guidance: float = 0.0
-    """Resolved, like the size."""
+    """Resolved, like the size, the steps and the sampler."""
+    steps: int = 0
+    sampler: str = ""
     number: int = 0
     """Of its job."""
     state: str = ""
@@ -35,6 +40,18 @@ class Record(BaseModel):
     error: str = ""
     """Error, if it ended without a picture."""
     seconds: float = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_from_request(cls, values: Any) -> Any:
+        """Steps and sampler of a record from before they could be left to the base."""
+        request = values.get("request") if isinstance(values, dict) else None
+        if isinstance(request, GenerateRequest):
+            request = request.model_dump()
+        if not isinstance(request, dict):
+            return values
+        own = {name: request[name] for name in ("steps", "sampler") if request.get(name) is not None}
+        return own | values
 
 
 def read_older_record(content: bytes) -> Record:
@@ -47,7 +64,7 @@ def read_older_record(content: bytes) -> Record:
     except TypeError as error:
         raise ValueError("its styles cannot be read") from error
     values: dict[str, Any] = {name: value for name, value in wish.items() if name != "prompt"}
-    request, _ = read_request(values | {"prompts": (wish.get("prompt", ""),), "styles": styles})
+    request, _ = read_request(OLDER_DEFAULTS | values | {"prompts": (wish.get("prompt", ""),), "styles": styles})
     return Record.model_validate(table | {"request": request, "error": table.get("line", "")})
 
 

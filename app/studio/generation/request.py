@@ -40,6 +40,8 @@ NO_VALUE = "{} cannot be {!r:.80}."
 LABELS = {"prompt": "Prompt", "negative": "The negative prompt"}
 WHOLE = {"seed": ("Seed", SEED), "steps": ("Steps", STEPS), "batch": ("The batch size", BATCH)}
 NUMBERS = {"guidance": ("CFG", GUIDANCE), "style": ("Strength", STRENGTH)}
+LEFT_TO_BASE = ("steps", "guidance", "sampler")
+"""Fields whose default depends on the base alone."""
 _SIZE = re.compile(r"(\d{1,6})(?:\s*[x×X*]\s*(\d{1,6}))?")
 _WRONG = "wrong_together"
 
@@ -103,12 +105,13 @@ class GenerateRequest(Section):
     styles: tuple[StyleRef, ...] = ()
     negative: Text = ""
     seed: Seed = 1
-    steps: DenoisingSteps = 25
+    steps: DenoisingSteps | None = None
+    """None for the base's default, as for the next two."""
     guidance: Guidance | None = None
-    """None for the base's default."""
     size: Size | None = None
     """Width and height in pixels; None for the base's."""
-    sampler: limits.Sampler = "ddim"
+    sampler: limits.Sampler | None = None
+    """None for the base's."""
     base: str = ""
     """Empty for the first style's base, or the starter."""
     compose: str = SUM

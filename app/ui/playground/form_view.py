@@ -138,19 +138,20 @@ def read_form(sheet: Sheet) -> FormView:
 
 
 def _fields(sheet: Sheet) -> tuple[Field, ...]:
-    form, found = sheet.form, sheet.found
+    form, found, guidance = sheet.form, sheet.found, f"{sheet.found.defaults.guidance:g}"
     own_size = pixels_in_words(found.size) if found.size[0] and sheet.request.size is None else ""
     ways = [(name, title, "") for name, (title, _) in words.WAYS.items()]
     if form.compose not in words.WAYS:  # as a program may say it
         ways.append((form.compose, words.way(form.compose), ""))
-    samplers = [(name, words.SAMPLERS.get(name, name), "") for name in SAMPLERS]
+    own = words.OWN_SAMPLER.format(words.SAMPLERS[found.defaults.sampler])
+    samplers = [("", own, ""), *((name, words.SAMPLERS[name], "") for name in SAMPLERS)]
     return (
         _field(sheet, "prompt", placeholder=words.PROMPT_EXAMPLE),
         _field(sheet, "compose", words.WAYS.get(form.compose, ("", ""))[1], choices=ways),
         _field(sheet, "negative"),
         _field(sheet, "seed", words.SEED_HINT),
-        _field(sheet, "steps", words.STEPS_HINT),
-        _field(sheet, "guidance", words.GUIDANCE_HINT.format(found.guidance), f"{found.guidance:g}"),
+        _field(sheet, "steps", words.STEPS_HINT.format(found.defaults.steps), str(found.defaults.steps)),
+        _field(sheet, "guidance", words.GUIDANCE_HINT.format(guidance), guidance),
         _field(sheet, "size", words.SIZE_HINT.format(found.stride) if found.stride else "", own_size),
         _field(sheet, "sampler", choices=samplers),
         _field(sheet, "base", choices=_bases(sheet)),
@@ -206,8 +207,9 @@ def _switch(sheet: Sheet, name: str, label: str, hint: str) -> Switch:
 def _in_short(sheet: Sheet) -> str:
     request, size = sheet.request, sheet.found.size
     pixels = pixels_in_words(size) if size[0] else ""
-    guidance = sheet.found.guidance if request.guidance is None else request.guidance
-    parts = words.settings(request.seed, request.steps, guidance, pixels, request.sampler)
+    own = sheet.found.defaults
+    steps, sampler = request.steps or own.steps, request.sampler or own.sampler
+    parts = words.settings(request.seed, steps, request.guidance or own.guidance, pixels, sampler)
     return " · ".join(filter(None, (*parts, sheet.found.base.title)))
 
 

@@ -137,7 +137,7 @@ def read_picture(generation: Generation | None, service: Generations) -> Picture
     if generation is None:
         return None
     request, record = generation.request, generation.record
-    sizes = words.settings(request.seed, request.steps, record.guidance, pixels_in_words(record.size), request.sampler)
+    sizes = words.settings(request.seed, record.steps, record.guidance, pixels_in_words(record.size), record.sampler)
     way = words.way(request.compose) if request.compose != SUM else ""
     took = readable_time(record.seconds) if record.seconds >= 1 else ""
     return Picture(

@@ -37,12 +37,24 @@ WAYS: Mapping[str, tuple[str, str]] = {
 MORE = "Seed, steps, size and more"
 NEGATIVE = "Not in the picture (negative prompt)"
 SEED, SEED_HINT, NEW_SEED = "Seed", "The same seed gives the same picture.", "Another seed"
-STEPS, STEPS_HINT = "Steps", "More take longer; little changes beyond 50."
+STEPS, STEPS_HINT = "Steps", "{} suit this base; more take longer."
 GUIDANCE, GUIDANCE_NAME = "Follow the prompt (CFG)", "CFG"
-GUIDANCE_HINT = "{:g} suits this base; 1 turns it off."
+GUIDANCE_HINT = "{} suits this base; 1 turns it off."
 SIZE, SIZE_HINT = "Size", "Width × height in multiples of {}."
 SAMPLER, BASE, OWN_BASE = "Sampler", "Base model", "The style's own: {}"
-SAMPLERS: Mapping[str, str] = {"ddim": "DDIM", "euler": "Euler", "dpm++": "DPM++ 2M"}
+OWN_SAMPLER = "The base's own: {}"
+SAMPLERS: Mapping[str, str] = {
+    "ddim": "DDIM",
+    "euler": "Euler",
+    "euler a": "Euler a",
+    "heun": "Heun",
+    "dpm++": "DPM++ 2M",
+    "dpm++ 2m karras": "DPM++ 2M Karras",
+    "dpm++ 2m quick": "DPM++ 2M for few steps",
+    "dpm++ 2m sde": "DPM++ 2M SDE",
+    "unipc": "UniPC",
+    "lcm": "LCM",
+}
 DRAW, ONE_MOMENT = "Draw", "One moment …"
 
 WAITS_FOR, WAITS, SOON = "Waits for {}", "Waits in line", "Starts in a moment …"
@@ -88,7 +100,7 @@ def progress(generation: Generation) -> str:
         case Stage.DRAWING if request.each:
             return DRAWING.format(now.done, now.of)
         case Stage.DRAWING:
-            return drawing(now.done, request.steps, len(request.styles), request.compared)
+            return drawing(now.done, generation.record.steps, len(request.styles), request.compared)
         case stage:
             return STAGES[stage]
 

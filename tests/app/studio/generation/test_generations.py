@@ -20,7 +20,8 @@ from app.errors import FieldErrors
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.processes.process import own_identity
-from app.jobs.small_jobs import AHEAD, PICTURE, PLAIN, REQUEST
+from app.jobs.request_file import REQUEST
+from app.jobs.small_jobs import AHEAD, PICTURE, PLAIN
 from app.jobs.states import State
 from app.jobs.store import NewJob
 from app.jobs.summary import Summary
@@ -388,6 +389,7 @@ def test_a_request_is_resolved_by_the_library_or_by_its_files(generations, dusk,
             "base": str(tiny_bases["sd1"]),
             "size": (64, 64),
             "guidance": 7.0,
+            "sampler": "ddim",
         }
     )
     by_file = make_request(prompts=("a fox",), styles=[StyleRef.parse(f"{dusk.path}:0.5")], base=str(tiny_bases["sd1"]))
@@ -403,6 +405,7 @@ def test_a_request_is_resolved_by_the_library_or_by_its_files(generations, dusk,
         resolve(GenerateRequest(), library, bases)
     starter = resolve_files(make_request(prompts=("a fox",)))
     assert (starter.base, starter.size, starter.guidance) == ("starter", (128, 128), 3.0)
+    assert (starter.steps, starter.sampler) == (8, "dpm++ 2m quick")
 
 
 def test_a_visitor_of_a_shared_studio_asks_for_no_more_than_their_share(generations, monkeypatch):
@@ -444,11 +447,17 @@ def test_a_generation_of_an_older_version_is_shown_and_drawn_again(generations, 
     (folder / "drawing.json").write_text(json.dumps(table), encoding="utf-8")
     older = generations.history(ANNA)[-1]
     assert older.request == make_request(
-        prompts=("an owl",), styles=[{"style": dusk.id, "strength": 0.5}], seed=3, steps=2, size=(32, 32)
+        prompts=("an owl",),
+        styles=[{"style": dusk.id, "strength": 0.5}],
+        seed=3,
+        steps=2,
+        size=(32, 32),
+        sampler="ddim",
     )
     record = older.record
     assert (older.id, older.state, older.error) == (folder.name, State.FAILED, "No room.")
     assert (record.names, record.base, record.size, record.seconds) == (("dusk",), "tiny", (32, 32), 2.5)
+    assert (record.steps, record.sampler) == (2, "ddim")
     (folder / PICTURE).write_bytes(b"a picture")
     generations.remove(older.id, ANNA)
     again = Generations(generations.queue, generations.library, generations.bases).history(ANNA)[-1]

@@ -1,0 +1,76 @@
+"""How near each sampler comes to 100 steps of DDIM in a few, into `docs/samplers.md`."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.full_unet import machine
+from benchmarks.pages import table, write_section
+from trainers.config.limits import SAMPLERS
+from trainers.config.presets import STARTER, sample_for
+from trainers.config.sections import Base
+from trainers.data.sample_sets import read_sets
+from trainers.models.load import load_model
+from trainers.models.model import Model
+from trainers.sampling.sample import SamplingParams, draw
+
+PAGE = Path(__file__).parents[1] / "docs" / "samplers.md"
+COUNTS = (4, 8, 16, 25)
+REFERENCE = 100
+"""Steps of DDIM that the others are compared with."""
+GUIDANCE = sample_for(STARTER).guidance
+SEEDS = (1, 2)
+PLAIN = ("a lighthouse", "a fox", "an apple", "a sailing boat")
+
+
+def main() -> None:
+    """Draw every picture with every sampler, and write the table."""
+    model = load_model(Base(model="starter"), torch.float32, "cpu")
+    prompts = tuple(dict.fromkeys((*(prompt for one in read_sets().values() for prompt in one.demo_prompts), *PLAIN)))
+    side = model.resolution
+    params = SamplingParams(prompts, SEEDS, steps=REFERENCE, guidance=GUIDANCE, size=(side, side), batch=8)
+    reference, _ = pixels(model, params)
+    rows = []
+    for sampler in SAMPLERS:
+        row, seconds = [f"`{sampler}`"], 0.0
+        for steps in COUNTS:
+            found, took = pixels(model, dataclasses.replace(params, steps=steps, sampler=sampler))
+            row.append(f"{np.abs(found - reference).mean():.1f}")
+            seconds = took if steps == 8 else seconds
+        rows.append((*row, f"{seconds / len(found):.2f} s"))
+        print(*rows[-1], flush=True)
+    write_section(PAGE, report(rows, len(params.pictures)))
+
+
+def pixels(model: Model, params: SamplingParams) -> tuple[np.ndarray, float]:
+    """All pictures, `(n, h, w, 3)`, and the seconds that they took."""
+    began = time.perf_counter()
+    pictures = np.stack([np.asarray(picture, np.float32) for picture in draw(model, params)])
+    return pictures, time.perf_counter() - began
+
+
+def report(rows: list[tuple[str, ...]], count: int) -> str:
+    """The page's section."""
+    heads = ("sampler", *(f"{steps} steps" for steps in COUNTS), "a picture in 8 steps")
+    return "\n".join(
+        [
+            "# Samplers on the starter",
+            "",
+            f"Mean difference of all pixels (0–255) to the same {count} pictures in {REFERENCE} steps of DDIM, at a "
+            f"guidance of {GUIDANCE:g}. Samplers that add noise draw other pictures, not worse ones, and `lcm` needs "
+            "a base or style that was distilled for it.",
+            "",
+            f"Written by `python -m benchmarks.samplers`: {machine()}.",
+            "",
+            *table(heads, rows),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
