@@ -13,17 +13,17 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
-from app.jobs.job import Job
+from app.jobs.job import REQUEST, Job, read_table
 from app.jobs.processes.devices import CPU, Offer, environment_for, find_devices
-from app.jobs.processes.fork_server import ForkServer
+from app.jobs.processes.fork_server import ForkServer, Start
 from app.jobs.processes.process import Child, find_process, own_identity, start_detached
+from app.jobs.processes.warm_server import WarmServer
 from app.jobs.restarts import find_restart, restart
 from app.jobs.states import hangs_for_good, is_alive, is_silent
-from app.jobs.store import CAPTION, YIELD, Store
+from app.jobs.store import CAPTION, GENERATE, YIELD, Store
 from app.jobs.summary import read_summary
 from app.jobs.trash.trash import Trash
 from app.jobs.views import Watcher
@@ -41,7 +41,9 @@ CRASHES = frozenset(
 )
 """Signals that indicate a crash, not a kill from outside."""
 INTERVAL = 1.0
-"""Seconds between checks at the queue."""
+"""Seconds between passes over the queue, at most."""
+GLANCE = 0.1
+"""Seconds between looks whether there is something new for a pass."""
 DAMAGED = "its row in the queue was damaged ({}) and has been repaired; check that it is right"
 TIDY_EVERY = 60.0
 """Seconds between checks at the trash."""
@@ -53,7 +55,8 @@ class Dispatcher:
     """Serves a queue with this machine's devices; `notify` receives a sentence for each start and end.
 
     With a `fork_server`, which ends when serving does, jobs on the CPU start seconds sooner. Those on other devices
-    start plainly: a driver that an import has woken cannot be used in a forked process.
+    start plainly: a driver that an import has woken cannot be used in a forked process. Drawings are forked from a
+    process that has their base loaded.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Dispatcher:
         self._interval = interval
         self._notify = notify or _tell_nobody
         self._fork_server = fork_server
+        self._warm_server = WarmServer(fork_server) if fork_server is not None else None
         self._watcher = Watcher(store)
         self._identity = own_identity()
         self._children: dict[str, tuple[Job, Child]] = {}
@@ -85,8 +89,9 @@ class Dispatcher:
         try:
             self._serve(ended or threading.Event(), until_empty, from_anything)
         finally:
-            if self._fork_server is not None:
-                self._fork_server.close()
+            for server in (self._warm_server, self._fork_server):
+                if server is not None:
+                    server.close()
 
     def serve_once(self) -> None:
         """Start what can start now; the jobs then run on their own."""
@@ -110,6 +115,8 @@ class Dispatcher:
         """One pass over the queue: mark ended jobs, then give free devices to waiting ones."""
         self._collect_children()
         self._end_hanging()
+        if self._warm_server is not None:
+            self._warm_server.make_room()
         for ended in settle(self.store, self._notify, frozenset(self._children)):
             view = self._watcher.view(ended.id)
             self._notify(f"{ended.name}: {view.state}" + (f". {view.line}" if view.line else ""))
@@ -144,11 +151,23 @@ class Dispatcher:
 
     def _look_on(self, ended: threading.Event, until_empty: bool) -> None:
         while not ended.is_set():
+            revision = self._revision()
             self.look()
             self._tidy()
             if until_empty and not self._is_needed():
                 return
-            ended.wait(self._interval)
+            self._wait(ended, revision)
+
+    def _wait(self, ended: threading.Event, revision: tuple[int, ...]) -> None:
+        """Wait for the next pass: until a row has changed or a child has ended, at most for the interval."""
+        until = time.monotonic() + self._interval
+        while not ended.wait(min(GLANCE, max(0.0, until - time.monotonic()))):
+            gone = any(child.exit_code() is not None for _, child in self._children.values())
+            if gone or time.monotonic() >= until or self._revision() != revision:
+                return
+
+    def _revision(self) -> tuple[int, ...]:
+        return self.store.revision() if self.store.exists() else ()
 
     def _tidy(self) -> None:
         """Maintain the trash, less often than every pass."""
@@ -186,10 +205,12 @@ class Dispatcher:
         self._children[job.token] = (job, child)
         self._notify(f"{job.name}: starts on {job.device}")
 
-    def _starter(self, job: Job) -> Callable[[str, Sequence[str], Path, Mapping[str, str]], Child]:
+    def _starter(self, job: Job) -> Start:
         # Captions need hardly any of the libraries, unless a large model writes them.
-        if self._fork_server is None or job.device != CPU or job.kind == CAPTION:
+        if self._fork_server is None or self._warm_server is None or job.device != CPU or job.kind == CAPTION:
             return start_detached
+        if job.kind == GENERATE:
+            return self._warm_server.starter(str(read_table(job.folder).get("base", "")), job.folder / REQUEST)
         return self._fork_server.start
 
     def _collect_children(self) -> None:

@@ -11,6 +11,8 @@ from typing import Any, Literal, get_args
 
 from app.jobs.processes.process import Identity
 
+REQUEST = "request.json"
+"""File in a small job's folder with its request."""
 Phase = Literal["waiting", "claimed", "running", "held", "ended"]
 """A job's phase: waiting; claimed by a dispatcher; running in its process; held by an action; ended."""
 
@@ -176,3 +178,12 @@ _READ: dict[str, Callable[[Any], Any]] = {
 }
 _INSTEAD = {"kind": "damaged", "command": (), "cwd": ".", "wants": "auto", "phase": "ended"}
 _TASK = frozenset({"kind", "folder", "command", "cwd", "wants"})
+
+
+def read_table(folder: Path) -> dict[str, Any]:
+    """A small job's request from its folder; empty if it cannot be read."""
+    try:
+        table = json.loads((folder / REQUEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return table if isinstance(table, dict) else {}

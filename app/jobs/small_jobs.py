@@ -5,21 +5,17 @@ Each reads its request from its folder, writes its results there and reports pro
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
 from app.jobs.actions import new_folder
-from app.jobs.job import Job, NewJob
+from app.jobs.job import REQUEST, Job, NewJob
 from app.jobs.store import Store
 from trainers.atomic_files import whole_file
 
 AHEAD = 10
 """Priority of small jobs; that of runs is 0."""
-REQUEST = "request.json"
-"""File in a job's folder with its request."""
 PICTURE, PLAIN = "picture.png", "plain.png"
 """Files of a generation: the picture, and the same without styles."""
 EACH = "picture-{}.png"
@@ -44,12 +40,3 @@ def add_small_job(
     with whole_file(folder / REQUEST) as building:
         building.write_text(request.model_dump_json(), encoding="utf-8")
     return store.add(NewJob(kind, folder, (), Path.cwd(), owner, wants, priority))
-
-
-def read_table(folder: Path) -> dict[str, Any]:
-    """A small job's request from its folder; empty if it cannot be read."""
-    try:
-        table = json.loads((folder / REQUEST).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return table if isinstance(table, dict) else {}

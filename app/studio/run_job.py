@@ -12,14 +12,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.errors import sentence
-from app.jobs.job import Job
+from app.jobs.job import REQUEST, Job
 from app.jobs.processes.priority import lower_priority
 from app.jobs.processes.process import own_identity
 from app.jobs.restarts import apply_low_memory
-from app.jobs.small_jobs import PICTURE, PLAIN, REQUEST
+from app.jobs.small_jobs import PICTURE, PLAIN
 from app.jobs.states import is_silent
 from app.jobs.store import CAPTION, ESTIMATE, GENERATE, TRAIN, Store
 from app.jobs.summary import read_summary
@@ -28,13 +30,17 @@ from trainers.errors import BusyError, VelaturaError, failure_code
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 
+if TYPE_CHECKING:
+    from app.studio.generation.held_base import HeldBase
+
 OLDER = "it was queued by an older Velatura and cannot run in this version; start it again"
+Task = Callable[[Path, Recorder], None]
 WATCH = 10.0
 """Seconds between checks that the job still belongs to this process."""
 
 
-def main(runs: str, number: str, token: str) -> int:
-    """Run a job and return the exit code."""
+def main(runs: str, number: str, token: str, *, held: HeldBase | None = None) -> int:
+    """Run a job and return the exit code; a drawing may have a base that is loaded already."""
     store = Store(Path(runs))
     job = store.begin(int(number), token, own_identity())
     if job is None:  # it was cancelled or given to another dispatcher meanwhile
@@ -44,7 +50,7 @@ def main(runs: str, number: str, token: str) -> int:
         if job.cwd.is_dir():
             os.chdir(job.cwd)
         with _watching_claim(store, job):
-            _perform(job)
+            _perform(job, held)
     except BusyError as error:  # its folder is another process's to write to
         print(sentence(error), file=sys.stderr)
         return 1
@@ -77,9 +83,9 @@ def _watching_claim(store: Store, job: Job) -> Iterator[None]:
         store.close()
 
 
-def _perform(job: Job) -> None:
+def _perform(job: Job, held: HeldBase | None) -> None:
     if job.kind != TRAIN:
-        _run_task(job)
+        _run_task(job, {**TASKS, GENERATE: partial(_generate, held=held)})
         return
     from trainers.training.train import resume
 
@@ -88,15 +94,15 @@ def _perform(job: Job) -> None:
     resume(Run(job.folder), heed_stop=True, attempt=job.attempts)
 
 
-def _run_task(job: Job) -> None:
+def _run_task(job: Job, tasks: Mapping[str, Task]) -> None:
     """Run a small job, which writes its results into the job's folder and reports progress."""
     with Run(job.folder).training():
         record = Recorder(job.folder)
         record("attempt", number=job.attempts)
-        if job.kind not in TASKS or not (job.folder / REQUEST).is_file():
+        if job.kind not in tasks or not (job.folder / REQUEST).is_file():
             raise VelaturaError(OLDER)
         record("working", message="Starting …")
-        TASKS[job.kind](job.folder, record)
+        tasks[job.kind](job.folder, record)
         record("done")
 
 
@@ -114,21 +120,17 @@ def _caption(folder: Path, record: Recorder) -> None:
     write_captions(request.images, request.model, request.every, record)
 
 
-def _generate(folder: Path, record: Recorder) -> None:
+def _generate(folder: Path, record: Recorder, held: HeldBase | None = None) -> None:
     from app.studio.generation.generate import generate
     from app.studio.generation.request import GenerateRequest
 
     request = GenerateRequest.model_validate_json((folder / REQUEST).read_bytes())
     plain = folder / PLAIN if request.compared else None
-    for note in generate(request, folder / PICTURE, plain, overwrite=True, on_progress=record).notes:
+    for note in generate(request, folder / PICTURE, plain, overwrite=True, on_progress=record, held=held).notes:
         print(note, file=sys.stderr)
 
 
-TASKS: Mapping[str, Callable[[Path, Recorder], None]] = {
-    ESTIMATE: _estimate,
-    CAPTION: _caption,
-    GENERATE: _generate,
-}
+TASKS: Mapping[str, Task] = {ESTIMATE: _estimate, CAPTION: _caption, GENERATE: _generate}
 """The function for each kind of small job."""
 
 

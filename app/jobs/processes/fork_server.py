@@ -6,11 +6,11 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from app.jobs.processes.process import (
     Child,
@@ -41,6 +41,8 @@ JOB_MODULES = (
 """What jobs import; a job may import more."""
 MOST = 1 << 16
 """Bytes of an answer at most."""
+Start = Callable[[str, Sequence[str], Path, Mapping[str, str]], Child]
+"""Starts `python -m module` with arguments, a log and more variables, as `start_detached` does."""
 
 
 class ForkServer:
@@ -53,7 +55,8 @@ class ForkServer:
 
     def __init__(self, modules: Sequence[str] = JOB_MODULES, idle: float = IDLE) -> None:
         self._arguments = (str(idle), *modules)
-        self._server: _Server | None = None
+        self._instead: Start = start_detached
+        self._server: Server | None = None
         self._asked: list[_Forked] = []
 
     def start(self, module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> Child:
@@ -61,12 +64,20 @@ class ForkServer:
         if sys.platform != "linux":
             return start_detached(module, arguments, log, environment)
         request = _Request(module, tuple(arguments), log, dict(environment))
-        if self._server is None or not self._server.is_alive():
-            self.close()
-            self._server = _Server(self._arguments)
-        child = _Forked(self._server, request)
+        child = _Forked(self._living_server(), request, self._instead)
         self._asked = [other for other in self._asked if other.is_pending()] + [child]
         return child
+
+    def start_server(self, module: str, arguments: Sequence[str], log: Path) -> Server:
+        """Fork a process that becomes a fork server itself; it gets a descriptor for its requests as first argument.
+
+        Linux only. Raises OSError if its log cannot be written.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            parent = self._living_server()
+            answer = parent.ask(_Request(module, tuple(arguments), log, {}), theirs.fileno())
+        return Server(ours, _ForkedServer(parent, answer))
 
     def close(self) -> None:
         """End the server; what it has not started yet starts plainly, what runs goes on."""
@@ -76,6 +87,12 @@ class ForkServer:
         for child in self._asked:
             child.exit_code()
         self._asked = []
+
+    def _living_server(self) -> Server:
+        if self._server is None or not self._server.is_alive():
+            self.close()
+            self._server = _begin(self._arguments)
+        return self._server
 
 
 @dataclass(frozen=True)
@@ -96,37 +113,41 @@ class _Answer:
     code: int | None = None
 
 
-class _Server:
-    """The server's process and what it has told; see `fork_server_process` for the messages."""
+class _Process(Protocol):
+    """What a server's client needs of its process."""
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def poll(self) -> int | None: ...
+    def kill(self) -> None: ...
+    def wait(self) -> object: ...
+
+
+class Server:
+    """The client's end of a server; see `fork_server_process` for the messages."""
+
+    def __init__(self, connection: socket.socket, process: _Process) -> None:
         self._answers: list[_Answer] = []
-        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                python_command(SERVER, str(theirs.fileno()), *arguments),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=python_environment({"OPENBLAS_NUM_THREADS": "1"}),  # a forked process would not have its threads
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-        self._connection.setblocking(False)
+        self._connection, self._process = connection, process
+        connection.setblocking(False)
+
+    @property
+    def has_forked(self) -> bool:
+        """Whether it has told of a child."""
+        self.receive()
+        return any(answer.identity is not None for answer in self._answers)
 
     def is_alive(self) -> bool:
         """Whether it may still answer."""
         return self._process.poll() is None
 
-    def ask(self, request: _Request) -> _Answer:
-        """Ask for a child; OSError if its log cannot be written."""
+    def ask(self, request: _Request, *descriptors: int) -> _Answer:
+        """Ask for a child, which keeps these descriptors; OSError if its log cannot be written."""
         answer = _Answer()
         self._answers.append(answer)
         facts = {"number": len(self._answers) - 1, "module": request.module, "arguments": request.arguments}
         message = json.dumps({**facts, "environment": python_environment(request.environment)}).encode()
         with request.log.open("ab") as log:
             try:
-                socket.send_fds(self._connection, [message], [log.fileno()])
+                socket.send_fds(self._connection, [message], [log.fileno(), *descriptors])
             except OSError:
                 answer.failed = True
         return answer
@@ -146,6 +167,8 @@ class _Server:
         """Kill it, as it holds nothing; what it has told before can be received still."""
         self._process.kill()
         self._process.wait()
+        self.receive()
+        self._connection.close()
 
     def _take(self, told: dict[str, Any]) -> None:
         import psutil
@@ -161,11 +184,55 @@ class _Server:
             answer.failed = True
 
 
+def _begin(arguments: Sequence[str]) -> Server:
+    """Start a server that imports what its arguments say."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = subprocess.Popen(
+            python_command(SERVER, str(theirs.fileno()), *arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=python_environment({"OPENBLAS_NUM_THREADS": "1"}),  # a forked process would not have its threads
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+    return Server(ours, process)
+
+
+class _ForkedServer:
+    """The process of a server that another server has forked."""
+
+    def __init__(self, parent: Server, answer: _Answer) -> None:
+        self._parent, self._answer = parent, answer
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it may answer."""
+        serves = self._parent.is_alive()
+        self._parent.receive()
+        told = self._answer
+        if told.code is not None or told.failed:
+            return told.code or 0
+        if told.identity is not None:
+            return None if told.identity.is_alive() else 0
+        return None if serves else 0
+
+    def kill(self) -> None:
+        """End it; one that is not there yet finds nobody to serve."""
+        if self.poll() is None and self._answer.identity is not None:
+            self._answer.identity.kill()
+
+    def wait(self) -> None:
+        """Let its parent collect it."""
+        if self._answer.identity is not None:
+            self._parent.collect(self._answer.identity)
+
+
 class _Forked:
     """A child of the server; a plain one where the server has failed before it told of any."""
 
-    def __init__(self, server: _Server, request: _Request) -> None:
-        self._server, self._request = server, request
+    def __init__(self, server: Server, request: _Request, instead: Start) -> None:
+        self._server, self._request, self._instead = server, request, instead
         self._answer = server.ask(request)
         self._plain: Child | None = None
 
@@ -194,7 +261,7 @@ class _Forked:
             return None if told.identity.is_alive() else 0
         request = self._request
         try:
-            self._plain = start_detached(request.module, request.arguments, request.log, request.environment)
+            self._plain = self._instead(request.module, request.arguments, request.log, request.environment)
         except OSError:
             return 1
         return None

@@ -35,12 +35,20 @@ def main(descriptor: str, idle: str, *modules: str) -> None:
     connection = socket.socket(fileno=int(descriptor))
     for name in modules:
         importlib.import_module(name)
+    if request := serve_forks(connection, float(idle)):
+        _run(request)
+
+
+def serve_forks(connection: socket.socket, idle: float) -> dict[str, Any] | None:
+    """Fork on request until the client is gone, or for `idle` seconds without children and requests; then None.
+
+    In a forked child, return its request at once, for `be_asked`. Raises SystemExit if this process has threads.
+    """
     gc.collect()
     gc.freeze()  # a child's collections then leave the pages that it shares with this process alone
     if len(list(TASKS.iterdir())) > 1:
-        raise SystemExit("an import has started a thread, which a forked process would not have")
-    if request := _Server(connection, float(idle)).serve():
-        _run(request)
+        raise SystemExit("this process has threads, which a forked one would not have")
+    return _Server(connection, idle).serve()
 
 
 class _Server:
@@ -50,6 +58,7 @@ class _Server:
         self._connection, self._idle = connection, idle
         self._children: dict[int, int] = {}  # from process ids to the numbers of their requests
         self._ended: set[int] = set()
+        self._left: set[int] = set()  # by the client, to be collected when they end
         self._wakeup = os.pipe()
         os.set_blocking(self._wakeup[1], False)
         signal.signal(signal.SIGCHLD, _ignore)  # or nothing would be written into the pipe
@@ -65,40 +74,42 @@ class _Server:
             self._report_ends()
             if self._connection.fileno() not in ready:
                 continue
-            message, descriptors, _, _ = socket.recv_fds(self._connection, MOST, 1)
+            message, descriptors, _, _ = socket.recv_fds(self._connection, MOST, 2)
             if not message:
                 return None
             asked, request = time.monotonic(), json.loads(message)
             if "collect" in request:
                 self._collect(request["collect"])
-            elif self._fork(request, descriptors[0]):
+            elif self._fork(request, *descriptors):
                 return dict(request)
         return None
 
-    def _fork(self, request: dict[str, Any], log: int) -> bool:
-        """Whether this is the child, which is then detached and writes into its log."""
+    def _fork(self, request: dict[str, Any], log: int, *kept: int) -> bool:
+        """Whether this is the child, which is then detached and writes into its log.
+
+        Descriptors that it is to keep become its first arguments.
+        """
         sys.stdout.flush()
         sys.stderr.flush()
         try:
             pid = os.fork()
         except OSError as error:
-            os.close(log)
+            _close(log, *kept)
             self._tell(number=request["number"], error=error.strerror or str(error))
             return False
         if pid:
-            os.close(log)
+            _close(log, *kept)
             self._children[pid] = request["number"]
             self._tell(number=request["number"], pid=pid)
             return False
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._connection.close()
-        for descriptor in self._wakeup:
-            os.close(descriptor)
         os.setsid()
         os.dup2(log, 1)
         os.dup2(log, 2)
-        os.close(log)
+        _close(log, *self._wakeup)
+        request["arguments"] = [*map(str, kept), *request["arguments"]]
         return True
 
     def _report_ends(self) -> None:
@@ -107,12 +118,17 @@ class _Server:
             if found is not None:
                 self._ended.add(pid)
                 self._tell(number=self._children[pid], code=code_of(found))
+                if pid in self._left:
+                    self._collect(pid)
 
     def _collect(self, pid: int) -> None:
         if pid in self._ended:
             os.waitpid(pid, 0)
             self._ended.discard(pid)
+            self._left.discard(pid)
             del self._children[pid]
+        elif pid in self._children:
+            self._left.add(pid)
 
     def _tell(self, **facts: Any) -> None:
         self._connection.send(json.dumps(facts).encode())
@@ -122,8 +138,13 @@ def _ignore(number: int, frame: FrameType | None) -> None:
     """A handler that does nothing; `SIG_IGN` would have children collected at once."""
 
 
-def _run(request: dict[str, Any]) -> None:
-    """Be `python -m module arguments` in the environment that was asked for."""
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def be_asked(request: dict[str, Any]) -> list[str]:
+    """Take the title, environment and arguments of `python -m module arguments`; returns the arguments."""
     from setproctitle import setproctitle
 
     module, arguments = request["module"], request["arguments"]
@@ -132,7 +153,13 @@ def _run(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv[1:] = arguments
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    return list(arguments)
+
+
+def _run(request: dict[str, Any]) -> None:
+    """Be `python -m module arguments` in the environment that was asked for."""
+    be_asked(request)
+    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -51,13 +51,13 @@ class Identity:
         return True
 
     def collectors(self) -> frozenset[int]:
-        """Ids of the processes that may still ask for its exit code: of an ended and uncollected one its parent and
-        grandparent, as the parent may be a fork server; else none."""
+        """Ids of the processes that may still ask for its exit code: of an ended and uncollected one its parents, among
+        whom may be two fork servers; else none."""
         import psutil
 
         found = self._find(ended=True)
         try:
-            return frozenset(parent.pid for parent in found.parents()[:2]) if found is not None else frozenset()
+            return frozenset(parent.pid for parent in found.parents()[:3]) if found is not None else frozenset()
         except psutil.Error:
             return frozenset()
 

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.studio.generation.held_base import HeldBase, base_request
 from app.studio.generation.image_file import check_place, write_picture
 from app.studio.generation.request import GenerateRequest
 from app.studio.progress import OnProgress, quiet
@@ -49,15 +50,17 @@ def generate(
     plain: Path | None = None,
     overwrite: bool = False,
     on_progress: OnProgress = quiet,
+    held: HeldBase | None = None,
 ) -> GenerateResult:
     """Generate and write one picture (several prompts as a grid), or one per style, with its parameters as metadata.
 
     The request must be resolved. With one picture per style, the files are `out` with a number from 1. `plain` is the
-    file for the picture without styles. `on_progress` receives progress, and each note before generation starts. Raises
-    VelaturaError, before anything is loaded or written, if the request cannot be met.
+    file for the picture without styles. `on_progress` receives progress, and each note before generation starts. A
+    `held` base is used if it is the request's. Raises VelaturaError, before anything is loaded or written, if the
+    request cannot be met.
     """
     composition = read_composition(request.compose)
-    styles = _read_styles(request)
+    styles = read_styles(request)
     words = [one for one in styles if one[0].rows]
     alone = [[one, *words] for one in styles if not one[0].rows]
     check_count(composition, len(alone), len(words))
@@ -71,7 +74,7 @@ def generate(
         notes.append(sentence)
         on_progress("note", message=sentence)
 
-    model, params = _load(request, styles)
+    model, params = _load(request, styles, held)
     on_step = _count_steps(on_progress, params, len(places) + (plain is not None))
     drawn: list[tuple[list[Image], list[tuple[Style, float]]]] = []
     if request.each:
@@ -92,7 +95,7 @@ def generate(
     return GenerateResult(tuple(places), tuple(notes))
 
 
-def _read_styles(request: GenerateRequest) -> list[tuple[Style, float]]:
+def read_styles(request: GenerateRequest) -> list[tuple[Style, float]]:
     """The styles, and the words trained with them at full strength."""
     from trainers.formats.read import read_style
 
@@ -131,19 +134,15 @@ def _places(request: GenerateRequest, styles: Sequence[tuple[Style, float]], out
     return [out.with_name(f"{out.stem}-{number}{out.suffix}") for number in numbers]
 
 
-def _load(request: GenerateRequest, styles: Sequence[tuple[Style, float]]) -> tuple[Model, SamplingParams]:
+def _load(
+    request: GenerateRequest, styles: Sequence[tuple[Style, float]], held: HeldBase | None
+) -> tuple[Model, SamplingParams]:
     """The base, and what to draw with."""
-    from trainers.device import choose_device, choose_format
-    from trainers.formats.training_metadata import BaseSettings, base_settings_of
-    from trainers.models.load import load_model
     from trainers.sampling.sample import SamplingParams
 
     assert request.size and request.guidance and request.steps and request.sampler, "the request has not been resolved"
-    device = choose_device("auto")
-    # Clip skip and prediction as the first style was trained, otherwise its pictures would differ.
-    trained = base_settings_of(styles[0][0]) if styles else BaseSettings()
-    settings = trained.base.model_copy(update={"model": request.base, "family": "auto"})
-    model = load_model(settings, choose_format("auto", device, small=request.base == STARTER), device)
+    needed = base_request(request, [style for style, _ in styles])
+    model = (held and held.model_for(needed)) or needed.load()
     params = SamplingParams(
         prompts=request.prompts,
         seeds=(request.seed,),
@@ -152,8 +151,8 @@ def _load(request: GenerateRequest, styles: Sequence[tuple[Style, float]]) -> tu
         guidance=request.guidance,
         size=request.size,
         sampler=request.sampler,
-        clip_skip=settings.clip_skip,
-        chunks=trained.chunks,
+        clip_skip=needed.settings.clip_skip,
+        chunks=needed.chunks,
         batch=request.batch or (AT_ONCE if request.each else 1),
     )
     return model, params

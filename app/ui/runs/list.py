@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from app.errors import as_sentence
 from app.jobs.database.migrations import DamagedQueueError
+from app.jobs.job import read_table
 from app.jobs.permissions import Actor
-from app.jobs.small_jobs import read_table
 from app.jobs.states import ENDED, State
 from app.jobs.store import ESTIMATE
 from app.jobs.views import View

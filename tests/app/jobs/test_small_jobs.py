@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from app.jobs import actions
+from app.jobs.job import REQUEST, read_table
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.small_jobs import PICTURE, PLAIN, REQUEST, add_small_job, read_table
+from app.jobs.small_jobs import PICTURE, PLAIN, add_small_job
 from app.jobs.store import CAPTION, ESTIMATE, GENERATE, NewJob
 from app.studio.dataset.captions import CaptionRequest
 from app.studio.generation.request import GenerateRequest, StyleRef
@@ -74,6 +75,7 @@ def test_a_picture_is_drawn_with_and_without_its_style(store, quick, tiny_bases,
         styles=(StyleRef(style="dusk", strength=0.9, path=style),),
         seed=3,
         steps=2,
+        sampler="ddim",
         guidance=5.0,
         size=(32, 32),
         base=str(tiny_bases["sd1"]),

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 from contextlib import suppress
-from typing import cast
 
 import psutil
 
 from app.cli.main import main
 from app.jobs.processes import fork_server_process
-from app.jobs.processes.fork_server import IDLE, ForkServer, _Server
+from app.jobs.processes.fork_server import IDLE, ForkServer, Server
 from app.studio import studio_queue
 
 
@@ -25,22 +23,15 @@ class ForkedServer(ForkServer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._server = _Forked()
-
-
-class _Forked(_Server):
-    def __init__(self) -> None:
-        self._answers = []
-        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if not pid:
             os.setsid()
-            self._connection.close()
+            ours.close()
             fork_server_process.main(str(theirs.detach()), str(IDLE))
             sys.exit()  # as the server, or as a job that it was forked for
         theirs.close()
-        self._connection.setblocking(False)
-        self._process = cast("subprocess.Popen[bytes]", _Process(pid))
+        self._server = Server(ours, _Process(pid))
 
 
 class _Process(psutil.Process):

@@ -1,0 +1,57 @@
+"""Drawings that start at once, forked from a process that has loaded their base: `WarmServer`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from app.jobs.processes.fork_server import IDLE, ForkServer, Server, Start
+from app.jobs.processes.free_memory import free_share
+
+HOLDER = "app.studio.base_holder"
+"""The module that is such a process."""
+LEAST_FREE = 0.2
+"""Share of the memory that must be free to hold a base for later."""
+
+
+class WarmServer(ForkServer):
+    """Forks drawings from a process that is itself forked from a server and holds the base of the last drawing.
+
+    The process has computed nothing, so each drawing is a process like every other and shares the base's memory with
+    it. It is given up with another base, after some time without drawings, and when memory is short. Where it cannot
+    hold a base, or is killed, drawings start from the other server and load the base themselves.
+    """
+
+    def __init__(self, parent: ForkServer, idle: float = IDLE) -> None:
+        super().__init__(idle=idle)
+        self._parent, self._idle = parent, idle
+        self._instead = parent.start
+        self._base, self._request = "", Path()
+        self._cannot_hold: set[str] = set()
+
+    def starter(self, base: str, request: Path) -> Start:
+        """How to start the drawing on a base that a request's file asks for."""
+        if base != self._base:
+            self.close()
+        elif self._server is not None and not self._server.is_alive() and not self._server.has_forked:
+            self._cannot_hold.add(base)
+        self._base, self._request = base, request
+        if not base or base in self._cannot_hold or self.is_short():
+            return self._parent.start
+        return self.start
+
+    def make_room(self) -> None:
+        """Give the base up if memory is short."""
+        if self._server is not None and self.is_short():
+            self.close()
+
+    def is_short(self) -> bool:
+        """Whether there is too little memory to hold a base for later."""
+        return free_share() < LEAST_FREE
+
+    def _living_server(self) -> Server:
+        if self._server is None or not self._server.is_alive():
+            self.close()
+            arguments = [str(self._idle), str(self._request)]
+            self._server = self._parent.start_server(HOLDER, arguments, Path(os.devnull))
+        return self._server

@@ -1,0 +1,53 @@
+"""A process that holds a base: `python -m app.studio.base_holder FD SECONDS REQUEST`.
+
+It loads the base of a request with one thread, since a forked process would not have the others, computes nothing, and
+forks the drawings on this base.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from app.jobs.processes.fork_server_process import be_asked, serve_forks
+from app.jobs.processes.priority import lower_priority
+from app.startup import prepare_process
+from app.studio import run_job
+from app.studio.generation.generate import read_styles
+from app.studio.generation.held_base import HeldBase, base_request
+from app.studio.generation.request import GenerateRequest
+
+
+def main(descriptor: str, idle: str, place: str) -> None:
+    """Hold a base and fork drawings; in a drawing, draw."""
+    import torch
+
+    connection = socket.socket(fileno=int(descriptor))
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    request = GenerateRequest.model_validate_json(Path(place).read_bytes())
+    needed = base_request(request, [style for style, _ in read_styles(request)])
+    held = HeldBase(needed, needed.load())
+    if asked := serve_forks(connection, float(idle)):
+        torch.set_num_threads(usual)
+        _draw(asked, held)
+
+
+def _draw(asked: dict[str, Any], held: HeldBase) -> None:
+    """Be the process of a drawing job, which has the base already."""
+    arguments = be_asked(asked)
+    lower_priority()  # its session is its own, and new
+    code = run_job.main(*arguments, held=held)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # an interpreter with these libraries takes a third of a second to end
+
+
+if __name__ == "__main__":
+    prepare_process()
+    lower_priority()
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    main(*sys.argv[1:])
