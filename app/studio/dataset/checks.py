@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from app.studio.dataset.drafts import Draft, Drafts
-from trainers.atomic_files import whole_file
+from app.studio.dataset.drafts import Draft, Drafts, Picture
 from trainers.config.sections import Data
 from trainers.data.buckets import Bucket
 from trainers.data.decode import open_image
@@ -24,6 +24,8 @@ from trainers.errors import VelaturaError
 
 UNKNOWN_BASE = (512, 64)
 """Training size and stride taken for a base that is not on this computer yet."""
+MadeFor = tuple[int, int, float, float]
+Box = tuple[float, float, float, float]
 MOST_IN_MEMORY, MOST_COMPARED = 8192, 8
 """Pictures whose measurements, and drafts whose comparisons, are kept in memory: two kilobytes a picture each."""
 
@@ -78,10 +80,7 @@ class Checker:
 
     def _report(self, key: _Key) -> Report:
         draft = key.draft
-        settings = _settings(draft)
-        resolution, stride = training_size_of(draft.choices.base)
-        resolution = settings.resolution or resolution
-        made_for = (resolution, stride, settings.max_aspect, settings.max_upscale)
+        settings, made_for = _settings(draft), _made_for(draft)
         known = [self._in_memory(draft.id, one.id, one.crop, made_for) for one in draft.pictures]
         measured = [
             replace(one, name=f"picture {number}", caption=picture.caption)
@@ -91,7 +90,7 @@ class Checker:
         counter = self._counter(draft.choices.base)
         with self._comparing:
             near = self._near(draft.id)
-            findings = sort_by_severity(find_faults(measured, settings, resolution, counter, near))
+            findings = sort_by_severity(find_faults(measured, settings, made_for[0], counter, near))
         notes: dict[str, list[Note]] = {identifier: [] for identifier in identifiers.values()}
         general = []
         for finding in findings:
@@ -103,24 +102,13 @@ class Checker:
         frames = {identifiers[one.name]: _stays(one) for one in measured if one.name in cut}
         return Report({key: tuple(value) for key, value in notes.items()}, tuple(general), frames)
 
-    def _measure(
-        self, draft: str, picture: str, crop: tuple[float, ...] | None, made_for: tuple[float, ...]
-    ) -> Measured:
+    def _measure(self, draft: str, picture: str, crop: Box | None, made_for: MadeFor) -> Measured:
         """The measurements of a picture, kept beside it; its name and caption are for whoever asks."""
         folder = self._drafts.paths.drafts / draft
-        path = folder / "measures" / f"{picture}.json"
-        wanted = [*made_for, *(crop or ())]
-        one = _kept_measures(path, wanted)
-        if one is None:
-            whole = open_image(folder / "pictures" / f"{picture}.png")
-            image = Source(whole, None if crop is None else Crop(*crop)).picture()
-            resolution, stride, max_aspect, max_upscale = made_for
-            settings = Data(max_aspect=max_aspect, max_upscale=max_upscale)
-            one = measure("", image, settings, int(resolution), int(stride))
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            with whole_file(path) as building:
-                building.write_text(json.dumps({"made_for": wanted, "measured": _to_json(one)}), encoding="utf-8")
-        return one
+        kept = _kept_measures(_place(folder, picture), [*made_for, *(crop or ())])
+        if kept is not None:
+            return kept
+        return _measured(folder, picture, open_image(folder / "pictures" / f"{picture}.png"), crop, made_for)
 
     def _counter(self, base: str) -> Callable[[str], int] | None:
         """What counts tokens for a base; None for one that is not here, whose captions are then not measured."""
@@ -133,6 +121,32 @@ class Checker:
                 except VelaturaError:
                     self._counters[base] = None
             return self._counters[base]
+
+
+def measure_new(drafts: Drafts, draft: Draft, picture: Picture, image: Image.Image) -> None:
+    """Measure a picture that has just been decoded, so that it need not be read again."""
+    _measured(drafts.paths.drafts / draft.id, picture.id, image, picture.crop, _made_for(draft))
+
+
+def _made_for(draft: Draft) -> MadeFor:
+    """What measurements depend on: training size, stride, and the limits of buckets."""
+    settings, (resolution, stride) = _settings(draft), training_size_of(draft.choices.base)
+    return settings.resolution or resolution, stride, settings.max_aspect, settings.max_upscale
+
+
+def _measured(folder: Path, picture: str, whole: Image.Image, crop: Box | None, made_for: MadeFor) -> Measured:
+    resolution, stride, max_aspect, max_upscale = made_for
+    image = Source(whole, None if crop is None else Crop(*crop)).picture()
+    one = measure("", image, Data(max_aspect=max_aspect, max_upscale=max_upscale), resolution, stride)
+    place = _place(folder, picture)
+    place.parent.mkdir(mode=0o700, exist_ok=True)
+    content = {"made_for": [*made_for, *(crop or ())], "measured": _to_json(one)}
+    place.write_text(json.dumps(content), encoding="utf-8")  # if it is cut off, it is measured again
+    return one
+
+
+def _place(folder: Path, picture: str) -> Path:
+    return folder / "measures" / f"{picture}.json"
 
 
 def _compared(draft: str) -> NearDuplicates:

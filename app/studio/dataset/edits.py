@@ -147,7 +147,7 @@ def emptied(draft: Draft) -> Draft:
     if draft.pictures:  # else the last step is another change's
         last = bare.undo[-1].model_copy(update={"trigger": draft.trigger})
         bare = bare.with_(undo=(*bare.undo[:-1], last))
-    return bare.with_(left_out=(), trigger="", name="", prompts=(), clone_of="")
+    return bare.with_(left_out=(), trigger="", name="", prompts=(), clone_of="", started=None)
 
 
 def undone(draft: Draft) -> Draft:

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from app.studio.dataset.archive import MOST_BYTES_EACH, unpack
+from app.studio.dataset.checks import measure_new
 from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture, Region
 from app.studio.dataset.edits import clean, with_pictures, with_region, written
 from app.studio.dataset.previews import save_preview
@@ -282,7 +283,9 @@ def take(drafts: Drafts, draft: Draft, name: str, path: Path) -> Picture:
     save_preview(image, drafts.previews(draft) / f"{identifier}.webp")
     size = image.height, image.width
     picture = Picture(id=identifier, name=name[-MOST_NAME:], caption=clean(caption), size=size)
-    return picture.model_copy(update=_region_beside(drafts, draft, picture, path))
+    picture = picture.model_copy(update=_region_beside(drafts, draft, picture, path))
+    measure_new(drafts, draft, picture, image)
+    return picture
 
 
 def _region_beside(drafts: Drafts, draft: Draft, picture: Picture, path: Path) -> dict[str, Any]:

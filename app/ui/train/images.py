@@ -21,7 +21,6 @@ from app.studio.dataset.regions import keep_mask
 from app.studio.dataset.uploads import Upload, forget, has_arrived, refuse, sender_folder, take_folder, take_in
 from app.studio.runs.clone import brought_back, clone_into, let_go
 from app.studio.services import Services
-from app.ui.components import text as shared
 from app.ui.components.controls import Button, banner
 from app.ui.components.errors import error_line, in_a_banner, with_error_line
 from app.ui.components.events import key_of, tab_of, wire
@@ -38,7 +37,6 @@ from trainers.data.sample_sets import read_sets
 from trainers.data.source import make_crop
 from trainers.errors import VelaturaError
 
-LONG_AGO = 3600
 WALL = (
     "train/rows.js",
     "train/captions.js",
@@ -111,14 +109,17 @@ class PicturesStep:
         draft = self.services.drafts.look(key)
         shown = self._whole(draft) | {self.tools: {"trigger": draft.trigger}}
         if said or draft.aside or draft.restored:
-            shown[self.notice] = said or _notice(draft) or _aside(draft)
-        elif draft.pictures and time.time() - draft.changed > LONG_AGO:
-            back = words.still_here(len(draft.pictures), draft.changed, time.time())
-            shown[self.notice] = banner(
-                back, Button(words.KEEP_GOING, "dismiss-notice"), Button(words.START_FRESH, "fresh")
-            )
+            shown[self.notice] = said or images_view.notice(draft) or images_view.aside(draft)
+        else:
+            shown[self.notice] = images_view.welcome_back(draft, time.time(), self._trained_as(draft))
         state = self.services.caption_jobs.look(key)
         return shown | self._writing(state) if state.busy else shown
+
+    def _trained_as(self, draft: Draft) -> str:
+        """The run that was last started with these pictures; "" if there is none any more."""
+        with suppress(VelaturaError):
+            return self.services.queue.find(draft.started[1]).job.name if draft.started else ""
+        return ""
 
     def _clone(self, request: gr.Request) -> str:
         """Make the draft that of the run which the address names, if it names one; what is said about it."""
@@ -128,7 +129,9 @@ class PicturesStep:
         try:
             view = self.services.queue.find(name)
             self.services.caption_jobs.stop(key_of(request))
-            return _aside(clone_into(self.services.drafts, key_of(request), view, tab_of(request)), view.job.name)
+            return images_view.aside(
+                clone_into(self.services.drafts, key_of(request), view, tab_of(request)), view.job.name
+            )
         except (OSError, VelaturaError) as error:
             return banner(as_sentence(error), kind="problem")
 
@@ -146,7 +149,7 @@ class PicturesStep:
         except (OSError, VelaturaError) as error:
             return landed | {self.error_line: in_a_banner(error)}
         shown = self._since(event, before, draft) if not error_text else self._whole(draft)
-        return shown | landed | {self.notice: _notice(draft), self.error_line: error_text}
+        return shown | landed | {self.notice: images_view.notice(draft), self.error_line: error_text}
 
     def on_sample_chosen(self, event: events.SampleChosen, request: gr.Request) -> Shown:
         """Take a bundled set."""
@@ -281,7 +284,9 @@ class PicturesStep:
         draft = self.services.drafts.read(key_of(request))
         if event.seen >= draft.revision:
             return {}
-        return {self.notice: _notice(draft) or banner(words.CHANGED_ELSEWHERE, Button(words.SHOW_NEWER, "show"))}
+        return {
+            self.notice: images_view.notice(draft) or banner(words.CHANGED_ELSEWHERE, Button(words.SHOW_NEWER, "show"))
+        }
 
     def on_asked(self, event: events.PicturesAction, request: gr.Request) -> Shown:
         """What a button wants."""
@@ -306,7 +311,7 @@ class PicturesStep:
             draft = self.services.drafts.read(key_of(request))
             if what == "whole":
                 return self._whole(draft)
-            return self._whole(draft) | {self.notice: _notice(draft), self.tools: {"trigger": draft.trigger}}
+            return self._whole(draft) | {self.notice: images_view.notice(draft), self.tools: {"trigger": draft.trigger}}
         if what == "dismiss-notice":
             return {self.notice: ""}
         shown = self._do(request, event, changes[what])
@@ -333,12 +338,12 @@ class PicturesStep:
 
         after = drafts.change(key, noted, tab)
         before = befores[-1]
-        shown = self._since(event, before, after, count) | {self.notice: _notice(after)}
+        shown = self._since(event, before, after, count) | {self.notice: images_view.notice(after)}
         if event.seen == before.revision:
             return shown
         if before.tab not in (tab, "writer"):
             shown |= {self.notice: banner(words.BOTH_KEPT), self.tools: {"trigger": after.trigger}}
-        return shown | {self.notice: _notice(after)} if after.restored else shown
+        return shown | {self.notice: images_view.notice(after)} if after.restored else shown
 
     def _folder(self, request: gr.Request) -> Path:
         return sender_folder(self.services.uploads, sender_of(request.username, request.cookies))
@@ -379,19 +384,3 @@ class PicturesStep:
             self.tools: {"writing": images_view.writing(state), "busy": state.busy, "nonce": time.time()},
             self.timer: gr.Timer(active=state.busy),
         }
-
-
-def _notice(draft: Draft) -> str:
-    """What has to be said about the draft's file, until somebody has read it."""
-    return (
-        banner(words.draft_restored(draft.restored), Button(shared.DISMISS, "read-notice"), kind="problem")
-        if draft.restored is not None
-        else ""
-    )
-
-
-def _aside(draft: Draft, clone_of: str = "") -> str:
-    """What is said over a clone, and over a draft for which another one was kept aside."""
-    kept = draft.aside
-    acts = [Button(words.BRING_BACK, "bring-back"), Button(words.LET_GO, "let-go")] if kept else []
-    return banner(words.cloned(clone_of, len(kept.pictures) if kept else 0), *acts)

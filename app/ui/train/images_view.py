@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -13,13 +14,15 @@ from app.studio.dataset.caption_jobs import Progress
 from app.studio.dataset.checks import Note, Report
 from app.studio.dataset.drafts import Draft, Drafts, Picture
 from app.studio.dataset.edits import replacements
+from app.ui.components import text as shared
+from app.ui.components.controls import Button, Link, banner
 from app.ui.document.templates import render
 from app.ui.gradio_internals import file_address
 from app.ui.train import text as words
 from app.ui.train import wall_text
 from trainers.data.findings import Kind
 
-MOST_SHOWN = 5
+MOST_SHOWN, LONG_AGO = 5, 3600
 Box = tuple[float, float, float, float]
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
@@ -118,6 +121,36 @@ def writing(state: Progress) -> Markup:
 def none_empty() -> Markup:
     """What is said where a model has nothing to write."""
     return render("train/writing.html", state=Progress(), line=words.NONE_EMPTY, none_empty=True)
+
+
+def notice(draft: Draft) -> str:
+    """What has to be said about the draft's file, until somebody has read it."""
+    return (
+        banner(words.draft_restored(draft.restored), Button(shared.DISMISS, "read-notice"), kind="problem")
+        if draft.restored is not None
+        else ""
+    )
+
+
+def aside(draft: Draft, clone_of: str = "") -> str:
+    """What is said over a clone, and over a draft for which another one was kept aside."""
+    kept = draft.aside
+    acts = [Button(words.BRING_BACK, "bring-back"), Button(words.LET_GO, "let-go")] if kept else []
+    return banner(words.cloned(clone_of, len(kept.pictures) if kept else 0), *acts)
+
+
+def welcome_back(draft: Draft, now: float, trained_as: str) -> str:
+    """What is said to somebody who comes back to pictures that were trained, or left for a while."""
+    if not draft.pictures:
+        return ""
+    fresh = Button(words.START_FRESH, "fresh")
+    if trained_as:
+        link = Link(words.OPEN_RUN, f"run?id={quote(trained_as)}")
+        return banner(words.TRAINED.format(trained_as), link, fresh, Button(shared.DISMISS, "dismiss-notice"))
+    if now - draft.changed <= LONG_AGO:
+        return ""
+    said = words.still_here(len(draft.pictures), draft.changed, now)
+    return banner(said, Button(words.KEEP_GOING, "dismiss-notice"), fresh)
 
 
 class _Says:

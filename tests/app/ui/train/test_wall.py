@@ -1,0 +1,197 @@
+"""The wall of pictures in a real browser: the editor, many selected at once, a thousand of them."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator, expect
+
+from tests.app.ui.server import Process
+from tests.app.ui.visitor import ALL_SENT, READY, add, captions, nameless, widest
+from tests.trainers.data.pictures import scene
+
+NAMES = ("a boat.png", "a house.png", "IMG_0003.png", "a pear.png", "an owl.png")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("pictures")
+    for seed, name in enumerate(NAMES):
+        scene(seed, (320, 240)).save(folder / name)
+    return [folder / name for name in NAMES]
+
+
+def draft_of(page: Any, studio: Process) -> dict[str, Any]:
+    """What the server has of the page's draft."""
+    folder = studio.out / ".studio" / "drafts" / page.evaluate("document.body.dataset.draft")
+    return json.loads((folder / "draft.json").read_text(encoding="utf-8")) | {"folder": folder}
+
+
+def drag(page: Any, part: Locator, *to: tuple[float, float]) -> None:
+    """Press in the middle of a part and drag to places, as shares of the picture in the editor."""
+    box, start = page.locator(".bench .sheet").bounding_box(), part.bounding_box()
+    page.mouse.move(start["x"] + start["width"] / 2, start["y"] + start["height"] / 2)
+    page.mouse.down()
+    for x, y in to:
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
+    page.mouse.up()
+
+
+def test_a_picture_is_edited_large(page: Any, studio: Process, files: list[Path]) -> None:
+    add(page, *files, count=5)
+    page.get_by_role("button", name="Open picture 2").click()
+    editor = page.get_by_role("dialog")
+    expect(editor.get_by_role("heading")).to_have_text("2 of 5")
+    expect(editor.get_by_text("a house.png")).to_be_visible()
+    expect(editor.get_by_role("img", name="Picture 2: a house.png")).to_have_attribute("src", re.compile("-large"))
+    editor.get_by_label("Caption").fill("a house on a hill")
+    editor.get_by_role("button", name="Next picture").click()
+    expect(editor.get_by_text("No caption. Describe what the picture shows.")).to_be_visible()
+    editor.get_by_role("button", name="Next picture").press("ArrowLeft")
+    expect(editor.get_by_label("Caption")).to_have_value("a house on a hill")
+
+    editor.get_by_role("button", name="Crop").click()
+    assert nameless(page) == [] and widest(page) == []
+    drag(page, editor.get_by_role("button", name="Bottom right corner"), (0.5, 0.75))
+    expect(editor.get_by_text("160 × 180 of 320 × 240 pixels")).to_be_visible()
+    editor.get_by_role("button", name="Left edge").press("Shift+ArrowRight")
+    expect(editor.get_by_text("128 × 180 of 320 × 240 pixels")).to_be_visible()
+    editor.get_by_role("button", name="Undo").click()
+    expect(editor.get_by_text("160 × 180 of 320 × 240 pixels")).to_be_visible()
+    expect(editor.get_by_role("status")).to_have_text("Saved")
+
+    editor.get_by_role("button", name="Mask").click()
+    canvas = editor.get_by_label(re.compile("^Mask. Arrow keys"))
+    drag(page, canvas, (0.9, 0.5), (0.9, 0.9))
+    expect(editor.get_by_role("status")).to_have_text("Saved")
+    page.keyboard.press("Escape")
+    expect(editor).to_be_hidden()
+    expect(page.get_by_role("button", name="Open picture 2")).to_be_focused()
+
+    draft = draft_of(page, studio)
+    house = next(one for one in draft["pictures"] if one["name"] == "a house.png")
+    assert house["caption"] == "a house on a hill" and house["crop"] == pytest.approx([0, 0, 0.5, 0.75], abs=0.01)
+    with Image.open(draft["folder"] / "masks" / f"{house['id']}-{house['mask']}.png") as mask:
+        assert mask.getpixel((288, 160)) == 0 and mask.getpixel((20, 20)) == 255, "black where it was painted"
+    page.reload()
+    page.wait_for_selector(READY)
+    page.locator("#foot").get_by_role("button", name="Undo").click()
+    page.get_by_role("button", name="Open picture 2").click()
+    editor.get_by_role("button", name="Crop").click()
+    expect(editor.get_by_text("160 × 180 of 320 × 240 pixels")).to_be_visible()
+    editor.get_by_role("button", name="Delete picture").click()
+    expect(editor.get_by_role("heading")).to_have_text("2 of 4")
+    expect(editor.get_by_text("IMG_0003.png")).to_be_visible()
+
+
+def test_a_mask_is_painted_with_the_keyboard_and_never_all_black(page: Any, studio: Process, files: list[Path]) -> None:
+    add(page, files[0], count=1)
+    page.get_by_role("button", name="Open picture 1").press("Enter")
+    editor = page.get_by_role("dialog")
+    editor.get_by_role("button", name="Mask").press("Enter")
+    editor.get_by_role("button", name="Invert").press("Enter")
+    expect(editor.get_by_role("status")).to_have_text("Not saved: nothing of the picture would be left to learn.")
+    canvas = editor.get_by_label(re.compile("^Mask. Arrow keys"))
+    canvas.press("x")
+    expect(editor.get_by_role("button", name="Learn")).to_have_attribute("aria-pressed", "true")
+    canvas.press("Space")
+    expect(editor.get_by_role("status")).to_have_text("Saved")
+    (boat,) = draft_of(page, studio)["pictures"]
+    with Image.open(draft_of(page, studio)["folder"] / "masks" / f"{boat['id']}-{boat['mask']}.png") as mask:
+        assert mask.getpixel((160, 120)) == 255 and mask.getpixel((5, 5)) == 0
+    editor.get_by_role("button", name="Clear the mask").press("Enter")
+    expect(editor.get_by_role("status")).to_have_text("Saved")
+    assert draft_of(page, studio)["pictures"][0]["mask"] == ""
+
+
+def test_many_are_selected_and_changed_at_once(page: Any, files: list[Path], tmp_path: Path) -> None:
+    add(page, *files, count=5)
+    page.get_by_role("button", name="Open picture 1").focus()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Open picture 4").click(modifiers=["Shift"])
+    bar = page.get_by_role("group", name="Selected pictures")
+    expect(bar.get_by_text("4 selected")).to_be_visible()
+    page.get_by_role("button", name="Open picture 3").click(modifiers=["Control"])
+    expect(bar.get_by_text("3 selected")).to_be_visible()
+    bar.get_by_label("Words").fill("dusk")
+    bar.get_by_role("button", name="Add before").click()
+    page.wait_for_selector("#foot >> text=3 captions changed.")
+    assert captions(page) == ["dusk, a boat", "dusk, a house", "", "dusk, a pear", "an owl"]
+    bar.get_by_label("Words").fill("a")
+    bar.get_by_role("button", name="Remove").click()
+    page.wait_for_function("document.querySelector('.cards textarea').value === 'dusk, boat'")
+    bar.get_by_role("button", name="Replace …").click()
+    panel = page.get_by_role("form", name="Find and replace")
+    expect(panel.get_by_text("Only for the 3 selected pictures.")).to_be_visible()
+    page.get_by_label("Find", exact=True).fill("dusk")
+    page.get_by_label("Replace with").fill("dawn")
+    page.get_by_role("button", name="Replace", exact=True).click()
+    page.wait_for_selector(".preview >> text=3 captions changed.")
+    assert captions(page) == ["dawn, boat", "dawn, house", "", "dawn, pear", "an owl"]
+    bar.get_by_role("button", name="Delete").click()
+    page.wait_for_selector("body[data-pictures='2']")
+    expect(bar).to_be_hidden()
+    page.locator("#foot").get_by_role("button", name="Undo").click()
+    page.wait_for_selector("body[data-pictures='5']")
+    assert captions(page)[0] == "dawn, boat"
+
+    # What is filtered is what "select all" selects.
+    page.get_by_role("button", name="Words", exact=True).click()
+    page.get_by_role("region", name="Words").get_by_role("button", name="dawn 3").click()
+    expect(page.get_by_text("3 of 5 shown")).to_be_visible()
+    page.keyboard.press("Control+a")
+    expect(bar.get_by_text("3 selected")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_role("region", name="Words").get_by_role("button", name="dawn 3").click()
+    page.get_by_role("searchbox", name="Filter by words or file name").fill("img_")
+    expect(page.get_by_role("listitem").filter(has_text="IMG_0003.png")).to_have_count(1)
+    assert page.locator(".cards > li").count() == 1
+    page.get_by_role("searchbox", name="Filter by words or file name").fill("")
+    page.get_by_role("button", name="Show: 1 picture has no caption.").click()
+    expect(page.get_by_text("1 of 5 shown")).to_be_visible()
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Save captions").click()
+    saving.value.save_as(tmp_path / "captions.zip")
+    with zipfile.ZipFile(tmp_path / "captions.zip") as packed:
+        assert packed.read("a boat.txt") == b"dawn, boat\n" and len(packed.namelist()) == 5
+
+
+def test_only_what_is_near_the_window_is_in_the_page(page: Any, studio: Process, files: list[Path]) -> None:
+    """The draft of a visitor, made large on the server: its pictures are one file under many names."""
+    add(page, files[0], count=1)
+    draft = draft_of(page, studio)
+    folder = draft.pop("folder")
+    boat = draft["pictures"][0]
+    count = 600
+    many = [boat | {"id": f"{k:016x}", "name": f"{k:04d}.png", "caption": f"number {k}"} for k in range(count)]
+    public = studio.out / ".studio" / "public" / draft["public"]
+    for one in many:
+        (folder / "pictures" / f"{one['id']}.png").hardlink_to(folder / "pictures" / f"{boat['id']}.png")
+        (folder / "measures" / f"{one['id']}.json").hardlink_to(folder / "measures" / f"{boat['id']}.json")
+        (public / f"{one['id']}.webp").hardlink_to(public / f"{boat['id']}.webp")
+    (folder / "draft.json").write_text(json.dumps(draft | {"pictures": many}), encoding="utf-8")
+    page.reload()
+    page.wait_for_selector(f"body[data-pictures='{count}']")
+    assert 5 < page.locator(".cards > li").count() < 80
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    last = page.get_by_role("textbox", name=f"Caption {count}", exact=True)
+    last.fill("the last of all")
+    page.wait_for_function(ALL_SENT)
+    page.evaluate("scrollTo(0, 0)")
+    expect(page.get_by_role("textbox", name="Caption 1", exact=True)).to_have_value("number 0")
+    assert page.locator(".cards > li").count() < 80 and last.evaluate("field => field === document.activeElement")
+    page.get_by_role("textbox", name="Caption 1", exact=True).focus()
+    for _ in range(40):
+        page.keyboard.press("Enter")
+    expect(page.get_by_role("textbox", name="Caption 41", exact=True)).to_be_focused()
+    expect(page.get_by_role("textbox", name="Caption 41", exact=True)).to_be_in_viewport()
+    page.get_by_role("searchbox", name="Filter by words or file name").fill("the last")
+    expect(page.get_by_text(f"1 of {count} shown")).to_be_visible()
+    page.get_by_role("button", name=f"Open picture {count}").click()
+    expect(page.get_by_role("dialog").get_by_label("Caption")).to_have_value("the last of all")
