@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import anyio
 from starlette.concurrency import run_in_threadpool
@@ -18,10 +18,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from app.jobs.states import ENDED
+from app.jobs.views import View
 from app.studio.studio_queue import StudioQueue
 from app.ui.components import text
 from app.ui.login.sender import USER
-from app.ui.runs.text import activity
+from app.ui.runs.text import activity, brief
 
 EVERY = 1.0
 """Seconds between two looks at the queue, however many pages ask."""
@@ -29,8 +31,21 @@ PING = 15.0
 """Seconds after which an unchanged state is sent again, so that proxies and pages know that the stream is alive."""
 LONGEST = 30.0
 """Seconds after which a stream ends and the browser opens the next, whose login is checked."""
+LATEST = 20
+"""Ended runs that pages are told of."""
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 """The second asks nginx not to collect a stream."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that has ended while the server was running."""
+
+    number: int
+    """Counted from the start of the server."""
+    run: str
+    owner: str
+    line: str
 
 
 @dataclass(frozen=True)
@@ -41,10 +56,22 @@ class Now:
     """Another whenever any job has changed, and after each start of the server."""
     line: str
     busy: bool
+    brief: str = ""
+    """How far the running job is and the time it still takes, for a tab's title; "" while nothing runs."""
+    ended: tuple[Ended, ...] = ()
+    """The runs that have ended lately, newest last."""
 
     def body(self, user: str | None) -> dict[str, object]:
-        """It as pages read it, with the login of the page that asks."""
-        return {"revision": self.revision, "line": self.line, "busy": self.busy, "user": user}
+        """It as pages read it, with the login of the page that asks and the runs of that person that have ended."""
+        ended = [asdict(each) for each in self.ended if each.owner == (user or "")]
+        return {
+            "revision": self.revision,
+            "line": self.line,
+            "busy": self.busy,
+            "brief": self.brief,
+            "user": user,
+            "ended": ended,
+        }
 
 
 class NowRoutes:
@@ -58,6 +85,8 @@ class NowRoutes:
         self._views: object = None
         self._looked = -EVERY
         self._now = Now("", "", False)
+        self._going: frozenset[str] = frozenset()
+        self._ended: tuple[Ended, ...] = ()
 
     def routes(self) -> list[BaseRoute]:
         """Both routes."""
@@ -98,5 +127,16 @@ class NowRoutes:
         if seen.views is not self._views:  # they are the same object while nothing has changed
             self._views = seen.views
             self._count += 1
+            self._note_ended(seen.runs)
         now = seen.activity
-        return Now(f"{self._start}-{self._count}", activity(now) or text.FREE, now.view is not None)
+        revision, line = f"{self._start}-{self._count}", activity(now) or text.FREE
+        return Now(revision, line, now.view is not None, brief(now), self._ended)
+
+    def _note_ended(self, runs: list[View]) -> None:
+        for view in runs:
+            if view.state in ENDED and view.job.folder.name in self._going:
+                number = self._ended[-1].number + 1 if self._ended else 1
+                line = text.RUN_ENDED[view.state].format(view.job.name)
+                ended = Ended(number, view.job.folder.name, view.job.owner, line)
+                self._ended = (*self._ended, ended)[-LATEST:]
+        self._going = frozenset(view.job.folder.name for view in runs if view.state not in ENDED)

@@ -23,13 +23,21 @@ const followNow = show => {
         document.removeEventListener('visibilitychange', stop);
         resolve();
       };
-      stream.onmessage = ({data}) => {
-        const now = JSON.parse(data);
+      const tellAll = now => {
         channel.postMessage(now);
         show(now);
       };
+      let missing = 0;
+      stream.onmessage = ({data}) => {
+        clearTimeout(missing);
+        missing = 0;
+        tellAll(JSON.parse(data));
+      };
       stream.onerror = () => {
-        if (stream.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+        if (stream.readyState !== EventSource.CLOSED) {
+          missing ||= setTimeout(tellAll, 2500, {away: true}); // the browser tries again by itself, each second
+          return;
+        }
         document.removeEventListener('visibilitychange', stop);
         readOnce();
         setTimeout(resolve, 2000);

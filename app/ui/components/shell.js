@@ -22,12 +22,15 @@ const busy = element.querySelector('.busy'),
   user = window.gradio_config?.username;
 let revision = null;
 followNow(now => {
+  if (now.away) return showAway(true);
   // Who had opened this page has logged out, perhaps in another tab, or somebody else has logged in: the server answers
   // nothing here any more but a page that is asked for anew.
   if (user && now.user !== user) return location.reload();
+  showAway(false);
   if (busy.lastChild.textContent !== now.line) busy.lastChild.textContent = now.line;
   busy.toggleAttribute('data-on', now.busy);
   busy.title = now.line;
+  announce(now);
   if (revision && revision !== now.revision) document.dispatchEvent(new Event('velatura:changed'));
   revision = now.revision;
 });

@@ -47,7 +47,10 @@ def build_shell(here: str, under: str = "") -> None:
         render("components/shell.html", here=under or here, pages=PAGES),
         apply_default_css=False,
         elem_id="shell",
-        js_on_load=run_scripts("components/now.js", "components/shell.js"),
+        js_on_load=run_scripts(
+            "components/now.js", "components/away.js", "components/announce.js", "components/shell.js"
+        ),
         page=f"{here} · {words.PRODUCT}",
+        words=words.SHELL,
         login={"label": words.LOG_OUT, "icon": str(ICONS["out"])},
     )

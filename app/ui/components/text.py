@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from app.jobs.states import State
 from app.units import counted
 
 PRODUCT = "Velatura"
@@ -37,6 +38,25 @@ FREE = "Idle"
 THEME = "Switch between light and dark"
 LOG_OUT = "Log out"
 LOG_OUT_LEAD = "You stay logged in on your other devices."
+
+RUN_ENDED = {
+    State.FINISHED: "“{}” is finished.",
+    State.STOPPED: "“{}” was stopped and saved.",
+    State.PAUSED: "“{}” is paused.",
+    State.CANCELLED: "“{}” was cancelled.",
+    State.FAILED: "“{}” has failed.",
+    State.INTERRUPTED: "“{}” was interrupted.",
+}
+"""What a notification says of a run that has ended."""
+SHELL = {
+    "tell": "Notify me when a training ends",
+    "untell": "Stop notifying me",
+    "refused": "This browser does not allow notifications from here. The title of this tab says when a training ends.",
+    "away": "The studio does not answer. This page reconnects by itself.",
+    "one": "1 change is kept here and sent then.",
+    "more": "{count} changes are kept here and sent then.",
+}
+"""What the script of the bar says."""
 
 # Where something could not be kept
 DISK_FULL = "The disk is full, so this was not saved. Free some space and try again."

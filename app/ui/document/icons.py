@@ -7,6 +7,7 @@ from markupsafe import Markup
 PATHS = {
     "close": "M5 5l10 10M15 5L5 15",
     "theme": "M10 2.5a7.5 7.5 0 1 0 0 15 7.5 7.5 0 0 0 0-15zM10 4.5v11a5.5 5.5 0 0 0 0-11z",
+    "bell": "M5 14V9a5 5 0 0 1 10 0v5M3.5 14h13M8.5 17h3",
     "out": "M8 4H4v12h4M12 6l4 4-4 4M16 10H8",
     "pen": "M4 16l1-4 8-8 3 3-8 8zM11 6l3 3",
     "swap": "M4 7h10l-3-3M16 13H6l3 3",

@@ -10,6 +10,7 @@ from app.jobs.views import View
 from app.studio.runs.failures import failure_of, offer
 from app.studio.studio_queue import Activity, share
 from app.ui.components import text as shared
+from app.units import readable_time
 from trainers.errors import VelaturaError
 
 TITLE = "Runs"
@@ -125,6 +126,14 @@ def activity(now: Activity) -> str:
     parts += [f"{now.more} more"] if now.more else []
     parts += [f"{now.waiting} waiting"] if now.waiting else []
     return ", ".join(parts)
+
+
+def brief(now: Activity) -> str:
+    """How far the running job is and how long it still takes, short enough for a tab's title; "" where none runs."""
+    if now.view is None:
+        return ""
+    left = now.view.summary.seconds_left
+    return f"{share(now.view):.0%}" + (f" · {readable_time(left)}" if left is not None else "")
 
 
 def line(view: View) -> str:

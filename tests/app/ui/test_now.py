@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import TimeoutError
+from playwright.sync_api import TimeoutError, expect
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from app.jobs import actions
+from app.jobs.job import NewJob
+from app.jobs.permissions import Actor
 from app.studio.studio_queue import StudioQueue
 from app.ui import now
 from app.ui.components import text
@@ -79,3 +82,56 @@ def test_visible_tabs_share_one_stream_and_an_idle_page_asks_for_nothing(studio:
         with pytest.raises(TimeoutError):
             context.wait_for_event("request", timeout=5_000)
         assert streams == 1 and asked == []
+
+
+def test_what_has_ended_is_told_to_whoever_owns_it(queue: StudioQueue, monkeypatch: Any) -> None:
+    job = queue.store.add(NewJob("train", actions.new_folder(queue.store, "harbour"), owner="ann"))
+    routes = NowRoutes(queue)
+    assert routes.look(newer=True).ended == ()
+    actions.stop(queue.store, job.id, "cancel", actor=Actor("ann"))
+    ended = routes.look(newer=True)
+    assert [(each.number, each.run, each.line) for each in ended.ended] == [(1, "harbour", "“harbour” was cancelled.")]
+    assert ended.body("ann")["ended"] and ended.body("bob")["ended"] == ended.body(None)["ended"] == []
+    assert routes.look(newer=True).ended == ended.ended
+
+
+NOTE_NOTIFICATIONS = """
+window.notified = [];
+window.Notification = class { constructor(said) { notified.push(said); } };
+Notification.permission = 'default';
+Notification.requestPermission = async () => (Notification.permission = window.allowed);
+"""
+
+
+@pytest.mark.browser
+def test_somebody_who_asks_for_it_is_told_when_a_run_ends(page: Any) -> None:
+    page.add_init_script(NOTE_NOTIFICATIONS)
+    ended: list[dict[str, Any]] = []
+    state = {
+        "revision": "1",
+        "line": "Harbour: 62%",
+        "busy": True,
+        "brief": "62% · 9 min",
+        "user": None,
+        "ended": ended,
+    }
+    page.route("**/now", lambda route: route.fulfill(json=state))
+    page.route("**/now/stream", lambda route: route.abort("aborted"))
+    page.reload()
+    page.wait_for_function("document.title === '62% · 9 min · Train · Velatura'")
+    bell = page.get_by_role("button", name="Notify me when a training ends")
+    page.evaluate("window.allowed = 'denied'")
+    bell.click()
+    refused = page.get_by_role("button", name="This browser does not allow notifications")
+    expect(refused).to_have_attribute("aria-pressed", "false")
+    page.evaluate("window.allowed = 'granted'")
+    refused.click()
+    expect(page.get_by_role("button", name="Stop notifying me")).to_have_attribute("aria-pressed", "true")
+    tell = "one => new BroadcastChannel('velatura-now').postMessage(one)"
+    page.evaluate(tell, state | {"ended": [{"number": 1, "run": "harbour", "line": "“Harbour” is finished."}]})
+    page.wait_for_function("notified.join() === '“Harbour” is finished.'")
+    page.evaluate(
+        tell, state | {"ended": [{"number": 1, "run": "harbour", "line": "“Harbour” is finished."}], "brief": ""}
+    )
+    page.wait_for_function("document.title === 'Train · Velatura'")
+    assert page.evaluate("notified.length") == 1
