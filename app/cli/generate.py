@@ -10,7 +10,7 @@ import typer
 from app.cli.common.console import print_json, say
 from app.cli.common.options import BaseModel, Compose, Json, Overwrite
 from app.units import readable_size
-from trainers.config.limits import BATCH, GUIDANCE, SAMPLERS, SEED, STEPS
+from trainers.config.limits import BATCH, COUNT, GUIDANCE, SAMPLERS, SEED, STEPS
 
 commands = typer.Typer()
 Guidance = Annotated[
@@ -22,10 +22,19 @@ Guidance = Annotated[
         help="Guidance scale, 1 to 50; default the base's.",
     ),
 ]
+Count = Annotated[
+    int, typer.Option(metavar="N", min=COUNT[0], max=COUNT[1], help="Numbered pictures, each with the next seed.")
+]
+Steps = Annotated[
+    int | None, typer.Option(metavar="N", min=STEPS[0], max=STEPS[1], help="Denoising steps; default the base's.")
+]
+Strengths = Annotated[
+    str, typer.Option(metavar="S,S,…", help="A numbered picture per strength of the style; of two styles, per pair.")
+]
 Batch = Annotated[
     int | None,
     typer.Option(
-        metavar="N", min=BATCH[0], max=BATCH[1], help="Maximum pictures per batch; default 4 with --each, otherwise 1."
+        metavar="N", min=BATCH[0], max=BATCH[1], help="Maximum pictures per batch; default 5 if there are several."
     ),
 ]
 
@@ -41,10 +50,8 @@ def generate(
     seed: Annotated[
         int, typer.Option(metavar="N", min=SEED[0], max=SEED[1], help="Seed; the same seed gives the same picture.")
     ] = 1,
-    steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=STEPS[0], max=STEPS[1], help="Denoising steps; default the base's."),
-    ] = None,
+    count: Count = 1,
+    steps: Steps = None,
     size: Annotated[str, typer.Option(metavar="WxH", help="Size in pixels; default the base's.")] = "",
     guidance: Guidance = None,
     sampler: Annotated[
@@ -53,6 +60,7 @@ def generate(
     base: BaseModel = None,
     compose: Compose = "sum",
     each: Annotated[bool, typer.Option("--each", help="One numbered picture per style, all in one batch.")] = False,
+    strengths: Strengths = "",
     batch: Batch = None,
     plain: Annotated[
         Path | None, typer.Option(metavar="IMG", help="Also write the picture without styles to this file.")
@@ -77,12 +85,14 @@ def generate(
         base=base or "",
         compose=compose,
         each=each,
+        count=count,
+        strengths=[one for one in strengths.split(",") if one.strip()],
         compare=plain is not None,
         batch=batch,
     )
     pictures = draw(resolve_files(request), out, plain, overwrite, _say_notes).pictures
     if json:
-        print_json(({"images": pictures} if each else {"image": pictures[0]}) | {"seed": seed})
+        print_json(({"images": pictures} if each or len(pictures) > 1 else {"image": pictures[0]}) | {"seed": seed})
     else:
         for path in pictures:
             say(f"wrote {path} ({readable_size(path.stat().st_size)})")

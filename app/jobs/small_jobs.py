@@ -19,7 +19,9 @@ AHEAD = 10
 PICTURE, PLAIN = "picture.png", "plain.png"
 """Files of a generation: the picture, and the same without styles."""
 EACH = "picture-{}.png"
-"""File of each picture, numbered from 1, if every style draws its own."""
+"""File of each picture, numbered from 1, if there are several: one per style, seed or strength."""
+ROUGH = "rough-{}.webp"
+"""File of what a picture will be, numbered from 0, while it is drawn."""
 
 
 def add_small_job(

@@ -21,7 +21,7 @@ from app.jobs.job import REQUEST, Job
 from app.jobs.processes.priority import lower_priority
 from app.jobs.processes.process import own_identity
 from app.jobs.restarts import apply_low_memory
-from app.jobs.small_jobs import PICTURE, PLAIN
+from app.jobs.small_jobs import PICTURE, PLAIN, ROUGH
 from app.jobs.states import is_silent
 from app.jobs.store import CAPTION, ESTIMATE, GENERATE, TRAIN, Store
 from app.jobs.summary import read_summary
@@ -122,11 +122,18 @@ def _caption(folder: Path, record: Recorder) -> None:
 
 def _generate(folder: Path, record: Recorder, held: HeldBase | None = None) -> None:
     from app.studio.generation.generate import generate
+    from app.studio.generation.image_file import write_rough
     from app.studio.generation.request import GenerateRequest
 
     request = GenerateRequest.model_validate_json((folder / REQUEST).read_bytes())
     plain = folder / PLAIN if request.compared else None
-    for note in generate(request, folder / PICTURE, plain, overwrite=True, on_progress=record, held=held).notes:
+    on_rough = partial(write_rough, folder)
+    try:
+        result = generate(request, folder / PICTURE, plain, True, on_progress=record, on_rough=on_rough, held=held)
+    finally:
+        for rough in folder.glob(ROUGH.format("*")):
+            rough.unlink(missing_ok=True)
+    for note in result.notes:
         print(note, file=sys.stderr)
 
 

@@ -284,7 +284,8 @@ class Api:
     ) -> list[gr.FileData]:
         """Generate a prompt with styles and their strengths, by id, and once more without them; waits in the queue.
 
-        `options` as in the Playground: negative, seed, steps, guidance, size, sampler, base, compose, each, compare.
+        `options` as in the Playground: negative, seed, count, steps, guidance, size, sampler, base, compose, each,
+        strengths (a picture for each, of the first style; with two styles, for each pair), compare.
         """
         from app.studio.generation.generations import wait_for
 

@@ -20,7 +20,20 @@ from app.ui.gradio_internals import file_address
 from trainers.errors import VelaturaError
 
 Answer = dict[str, Any]
-OPTIONS = ("negative", "seed", "steps", "guidance", "size", "sampler", "base", "compose", "each", "compare")
+OPTIONS = (
+    "negative",
+    "seed",
+    "count",
+    "steps",
+    "guidance",
+    "size",
+    "sampler",
+    "base",
+    "compose",
+    "each",
+    "strengths",
+    "compare",
+)
 """Options of a generation besides prompt and styles."""
 MOST_TEXT, MOST_ENTRIES, DEEPEST = 10_000, 1000, 6
 """Limits on strings, table entries and nesting depth of input."""

@@ -122,6 +122,28 @@ def test_several_prompts_make_a_grid(tmp_path: Path) -> None:
     assert two[1] > 2 * 128 and two[0] > 128
 
 
+def test_a_series_is_numbered_and_each_is_as_if_alone(trained: Trained, tmp_path: Path) -> None:
+    def series(*words: object) -> list[tuple[np.ndarray[Any, Any], dict[str, Any]]]:
+        target = tmp_path / "series.png"
+        outcome = call("generate", "--prompt", "fox", "--steps", "2", *words, "--out", target, "--json", "--overwrite")
+        found = []
+        for path in json.loads(outcome.out)["images"]:
+            with Image.open(path) as image:
+                found.append((np.asarray(image).astype(np.int16), json.loads(image.info["velatura"])))
+        return found
+
+    seeds = series("--seed", "4", "--count", "2")
+    assert [said["seed"] for _, said in seeds] == [4, 5]
+    assert np.abs(seeds[1][0] - picture(tmp_path, "--seed", "5")).max() <= 1
+    ribbon = series("--seed", "4", "--style", trained.style, "--strengths", "0, 10, 20")
+    assert [said["styles"][0][1] for _, said in ribbon] == [0, 10, 20]
+    assert np.abs(ribbon[0][0] - seeds[0][0]).max() <= 1
+    alone = picture(tmp_path, "--seed", "4", "--style", f"{trained.style}:20")
+    assert np.abs(ribbon[2][0] - alone).max() <= 1 and np.abs(ribbon[1][0] - alone).max() > 1
+    words = ("generate", "--prompt", "a cat", "--strengths", "1,2", "--out", tmp_path / "x.png")
+    assert "Several strengths need a style" in call(*words).err
+
+
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
 def test_a_picture_holds_its_parameters(suffix: str, trained: Trained, tmp_path: Path) -> None:
     target = tmp_path / f"new [1]{suffix}"

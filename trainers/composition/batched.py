@@ -57,7 +57,7 @@ def batch_styles(
     try:
         add_embeddings(network, parts, family, styles, words)
         if any(style.is_own for style, _ in layered):
-            put_sequential(network, parts, family, layered)
+            put_sequential(network, parts, family, [[one] for one in layered])
         else:
             put_batch(network, parts, read_changes(network, parts, family, layered))
     except VelaturaError:

@@ -18,7 +18,7 @@ from trainers.formats.read import Style
 
 
 class SequentialStyles:
-    """Several styles on a base's parts, of which the network's `context.styles` selects one for each row.
+    """Several sets of styles on a base's parts, of which the network's `context.styles` selects one for each row.
 
     −1 is the bare base; if the batch has more rows than `context.styles`, its entries repeat.
     """
@@ -30,9 +30,9 @@ class SequentialStyles:
         for name, part in parts.items():
             part.forward = self._running(name)
 
-    def put(self, style: Style, strength: float) -> None:
-        """Add a style; raises as `apply_styles` does."""
-        network = apply_styles(self._parts, self._family, [(style, strength)])
+    def put(self, styles: Sequence[tuple[Style, float]]) -> None:
+        """Add styles that act together; raises as `apply_styles` does."""
+        network = apply_styles(self._parts, self._family, styles)
         network.holder.strength = 0.0
         self._each.append(network)
         self._whole.warnings += network.warnings
@@ -85,13 +85,19 @@ class SequentialStyles:
 
 @torch.no_grad()
 def put_sequential(
-    network: StyleNetwork, parts: Mapping[str, nn.Module], family: str, styles: Sequence[tuple[Style, float]]
+    network: StyleNetwork,
+    parts: Mapping[str, nn.Module],
+    family: str,
+    variants: Sequence[Sequence[tuple[Style, float]]],
 ) -> None:
-    """Put styles on a base, selected per image by the network's `context.styles`; `network.remove()` removes them."""
+    """Put sets of styles on a base, of which the network's `context.styles` selects one per image.
+
+    `network.remove()` removes them.
+    """
     sequential = SequentialStyles(network, parts, family)
     network.handles.append(sequential)
-    for style, strength in styles:
-        sequential.put(style, strength)
+    for styles in variants:
+        sequential.put(styles)
 
 
 def _only(given: Any, rows: list[int], count: int) -> Any:

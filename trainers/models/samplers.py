@@ -14,10 +14,11 @@ the last timestep a noise level of 4096 instead of infinity; two samplers need h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from trainers.config.limits import SAMPLERS, Sampler
 from trainers.errors import VelaturaError
@@ -66,6 +67,20 @@ def step_of_call(scheduler: Any, call: int) -> int:
     The first step of Heun from pure noise takes one.
     """
     return call if scheduler.order == 1 else (call + 1 - len(scheduler.timesteps) % 2) // 2
+
+
+def keep_prediction(scheduler: Any) -> Callable[[], Tensor]:
+    """A function that returns the picture that the last step of a scheduler has predicted, `(n, c, h, w)`."""
+    advance, kept = scheduler.step, list[Tensor]()
+
+    @wraps(advance)  # pipelines look at its parameters
+    def step(*args: Any, **options: Any) -> Any:
+        stepped = advance(*args, **options)
+        kept[:] = [stepped[1] if len(stepped) > 1 else scheduler.model_outputs[-1]]
+        return stepped
+
+    scheduler.step = step
+    return lambda: kept[0]
 
 
 def _karras(schedule: NoiseSchedule, steps: int) -> list[int]:

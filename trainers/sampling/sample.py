@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,9 +16,10 @@ from trainers.composition.styling import Styling
 from trainers.config.limits import Sampler
 from trainers.models.model import Model
 from trainers.models.pipeline import make_pipeline
-from trainers.models.samplers import spacing, step_of_call
+from trainers.models.samplers import keep_prediction, spacing, step_of_call
 from trainers.models.text import Conditioning, encode_captions
 from trainers.randomness import generator
+from trainers.sampling.rough import FIRST, OnRough, RoughPictures
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -64,7 +66,11 @@ class Picture:
 
 @torch.no_grad()
 def draw(
-    model: Model, params: SamplingParams, on_step: OnStep | None = None, styling: Styling | None = None
+    model: Model,
+    params: SamplingParams,
+    on_step: OnStep | None = None,
+    styling: Styling | None = None,
+    on_rough: OnRough | None = None,
 ) -> Iterator[Image]:
     """Generate pictures, one by one.
 
@@ -75,6 +81,7 @@ def draw(
         params: Prompts, seeds, steps, guidance and size.
         on_step: Called after each step.
         styling: How styles act; with several variants, the pictures of a prompt and seed follow one another.
+        on_rough: Called from the third step on with small pictures of what is drawn, in a twentieth of the time.
 
     Yields:
         One RGB image per prompt, seed and variant.
@@ -84,18 +91,29 @@ def draw(
     wanted = [Picture(prompt, seed, style) for prompt, seed in params.pictures for style in styling.variants]
     texts = Texts(model, params, styling)
     most = max(1, params.batch // styling.copies)
+    rough = None if on_rough is None else RoughPictures(model, on_rough)
+    prediction = keep_prediction(pipeline.scheduler) if rough else None
+
+    def after_step(first: int, count: int, step: int) -> None:
+        numbers = range(first + 1, first + count + 1)
+        if on_step is not None:
+            for number in numbers:
+                on_step(number, step)
+        if rough and prediction and FIRST <= step < params.steps:
+            rough.show(numbers, prediction()[:: styling.copies])
+
     try:
         for first in range(0, len(wanted), most):
             batch = wanted[first : first + most]
-            for latents in _draw_batch(
-                pipeline, texts, batch, None if on_step is None else _counting_from(on_step, first)
-            ):
+            for latents in _draw_batch(pipeline, texts, batch, partial(after_step, first, len(batch))):
                 yield to_image(decode(model, latents))
     finally:
         styling.set_step(0, ())
 
 
-def _draw_batch(pipeline: Any, texts: Texts, pictures: Sequence[Picture], on_step: OnStep | None) -> tuple[Tensor, ...]:
+def _draw_batch(
+    pipeline: Any, texts: Texts, pictures: Sequence[Picture], on_step: Callable[[int], None]
+) -> tuple[Tensor, ...]:
     """Latents `(1, c, h, w)` of each picture of a batch, with one call of the network per step."""
     model, params, styling = texts.model, texts.params, texts.styling
     rows = [(picture, copy) for picture in pictures for copy in range(styling.copies)]
@@ -115,9 +133,8 @@ def _draw_batch(pipeline: Any, texts: Texts, pictures: Sequence[Picture], on_ste
     def after_call(pipeline: Any, call: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         step, calls = step_of_call(pipeline.scheduler, call), len(pipeline.scheduler.timesteps)
         is_done = call + 1 == calls or step_of_call(pipeline.scheduler, call + 1) > step
-        if on_step is not None and is_done:
-            for number in range(len(pictures)):
-                on_step(number + 1, step + 1)
+        if is_done:
+            on_step(step + 1)
         text = text_of(call + 1)
         return {} if text is None else _step_tensors(text, pipeline.do_classifier_free_guidance)
 
@@ -195,10 +212,6 @@ def averaged(unet: Any, copies: int) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def _counting_from(on_step: OnStep, before: int) -> OnStep:
-    return lambda picture, step: on_step(before + picture, step)
 
 
 def decode(model: Model, latents: Tensor) -> Tensor:

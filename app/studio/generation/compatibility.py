@@ -27,6 +27,7 @@ from trainers.models.family import FAMILIES
 GONE_STYLE = "This style no longer exists. Remove it, or choose another."
 TWICE = "This style is selected twice. Remove one of them."
 WORD_ALONE = "A word alone cannot draw a picture. Remove it, or draw one picture with all styles together."
+WORD_SWEPT = "A word has no strengths to compare. Remove it, or choose a single strength."
 WAY_FOR_LAYERS = "This needs two styles that change the model; a word does not. Choose “Added up” (sum)."
 NOT_MERGED = (
     "“{}” depends on the picture or the step, so its weights cannot be combined. Choose “Added up” (sum), “Taking "
@@ -162,6 +163,8 @@ def _about_style(request: GenerateRequest, place: int, style: StyleEntry | None,
         return TWICE
     if request.each and style.method == TEXTUAL_INVERSION:
         return WORD_ALONE
+    if request.strengths and place < 2 and style.method == TEXTUAL_INVERSION:
+        return WORD_SWEPT
     return "" if base.problem else misfit(style, base)
 
 

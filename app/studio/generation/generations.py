@@ -295,7 +295,7 @@ def _check_policy(request: GenerateRequest, owner: str) -> None:
     if len(request.styles) > MOST_STYLES:
         raise FieldErrors({style_field(MOST_STYLES): TOO_MANY_STYLES.format(MOST_STYLES)})
     assert request.size and request.steps
-    most = max(1, MOST_WORK // (request.size[0] * request.size[1]))
+    most = max(1, MOST_WORK // (request.size[0] * request.size[1] * len(picture_names(request))))
     if owner and request.steps > most:
         sentence = TOO_MUCH_WORK.format(pixels_in_words(request.size), most, request.steps)
         raise FieldErrors({"steps": sentence})

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.jobs.small_jobs import ROUGH
 from trainers.atomic_files import check_free
 from trainers.errors import VelaturaError
 
@@ -39,6 +41,14 @@ def write_picture(picture: Image, out: Path, parameters: dict[str, object]) -> N
         for folder in made:  # folders that were made for a picture that could not be written
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def write_rough(folder: Path, place: int, picture: Image) -> None:
+    """Write what the picture at a place will be into a job's folder."""
+    from trainers.atomic_files import whole_file
+
+    with suppress(OSError), whole_file(folder / ROUGH.format(place)) as building:
+        picture.save(building, "WEBP", quality=80)
 
 
 def _encoded(picture: Image, kind: str, parameters: dict[str, object]) -> bytes:

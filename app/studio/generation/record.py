@@ -70,5 +70,6 @@ def read_older_record(content: bytes) -> Record:
 
 def picture_names(request: GenerateRequest) -> tuple[str, ...]:
     """Names of a generation's picture files: with styles, then without."""
-    styled = tuple(EACH.format(number) for number in range(1, len(request.styles) + 1)) if request.each else (PICTURE,)
-    return (*styled, *((PLAIN,) if request.compared else ()))
+    series = len(request.sweep) or (len(request.styles) if request.each else request.count if request.count > 1 else 0)
+    drawn = tuple(EACH.format(number) for number in range(1, series + 1)) if series else (PICTURE,)
+    return (*drawn, *((PLAIN,) if request.compared else ()))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import (
     BeforeValidator,
+    Field,
     StrictBool,
     StringConstraints,
     ValidationError,
@@ -21,11 +22,14 @@ from app.errors import FieldErrors, as_sentence
 from app.studio.styles.strengths import split_strength
 from trainers.composition.ways import SUM, WAYS, check_count, read_composition
 from trainers.config import limits
-from trainers.config.limits import BATCH, GUIDANCE, SAMPLERS, SEED, SIDE, STEPS, STRENGTH
+from trainers.config.limits import BATCH, COUNT, GUIDANCE, SAMPLERS, SEED, SIDE, STEPS, STRENGTH
 from trainers.data.captions import one_line
 from trainers.errors import VelaturaError
 from trainers.section import Section
 
+RIBBON = (0.0, 0.4, 0.8, 1.2, 1.6)
+"""Strengths of the Playground's ribbon."""
+MOST_STRENGTHS = 9
 LONGEST = 1000
 """Maximum characters of a prompt."""
 NO_PROMPT = "Enter a prompt."
@@ -38,8 +42,13 @@ NO_SAMPLER = "There is no sampler “{}”; available are {}."
 NO_SWITCH = "{} must be true or false, not {!r:.80}."
 NO_VALUE = "{} cannot be {!r:.80}."
 LABELS = {"prompt": "Prompt", "negative": "The negative prompt"}
-WHOLE = {"seed": ("Seed", SEED), "steps": ("Steps", STEPS), "batch": ("The batch size", BATCH)}
-NUMBERS = {"guidance": ("CFG", GUIDANCE), "style": ("Strength", STRENGTH)}
+WHOLE = {
+    "seed": ("Seed", SEED),
+    "steps": ("Steps", STEPS),
+    "count": ("Pictures", COUNT),
+    "batch": ("The batch size", BATCH),
+}
+NUMBERS = {"guidance": ("CFG", GUIDANCE), "style": ("Strength", STRENGTH), "strengths": ("Strength", STRENGTH)}
 LEFT_TO_BASE = ("steps", "guidance", "sampler")
 """Fields whose default depends on the base alone."""
 _SIZE = re.compile(r"(\d{1,6})(?:\s*[x×X*]\s*(\d{1,6}))?")
@@ -76,6 +85,7 @@ DenoisingSteps = Annotated[limits.DenoisingSteps, BeforeValidator(_number)]
 Guidance = Annotated[limits.Guidance, BeforeValidator(_number)]
 Strength = Annotated[limits.Strength, BeforeValidator(_number)]
 Batch = Annotated[limits.Batch, BeforeValidator(_number)]
+Count = Annotated[limits.Count, BeforeValidator(_number)]
 Size = Annotated[tuple[limits.Side, limits.Side], BeforeValidator(_pixels)]
 
 
@@ -120,8 +130,12 @@ class GenerateRequest(Section):
     """Whether to draw one picture per style."""
     compare: StrictBool = True
     """Whether to draw the picture without styles, too."""
+    count: Count = 1
+    """Number of pictures, with the seeds that follow `seed`."""
+    strengths: Annotated[tuple[Strength, ...], Field(max_length=MOST_STRENGTHS)] = ()
+    """Strengths to draw the first style at, a picture each; with several styles, each pair for the first two."""
     batch: Batch | None = None
-    """Batch size; None for four with `each`, otherwise one."""
+    """Batch size; None for as many as there are pictures, at most five."""
 
     @property
     def prompt(self) -> str:
@@ -130,8 +144,21 @@ class GenerateRequest(Section):
 
     @property
     def compared(self) -> bool:
-        """Whether there is an extra picture without styles."""
-        return self.compare and bool(self.styles)
+        """Whether there is an extra picture without styles: only beside a single one, or one per style."""
+        return self.compare and bool(self.styles) and self.count == 1 and not self.strengths
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of each picture."""
+        return tuple(self.seed + number for number in range(self.count))
+
+    @property
+    def sweep(self) -> tuple[tuple[float, ...], ...]:
+        """The styles' strengths in each picture of a sweep, those of the first style changing first."""
+        own = tuple(style.strength for style in self.styles)
+        if len(own) < 2:
+            return tuple((strength,) for strength in self.strengths)
+        return tuple((first, second, *own[2:]) for second in self.strengths for first in self.strengths)
 
     @field_validator("compose")
     @classmethod
@@ -146,6 +173,7 @@ class GenerateRequest(Section):
     def _has_enough_styles(self) -> GenerateRequest:
         """The number of styles is checked in `resolve`, which knows which of them are only words."""
         composition = read_composition(self.compose)
+        self._has_one_series()
         if self.each and not self.styles:
             raise _refusal("each", "Each draws one picture per style; select at least one style.")
         if self.each and composition.way != SUM:
@@ -156,6 +184,16 @@ class GenerateRequest(Section):
             except VelaturaError as error:
                 raise _refusal("compose", as_sentence(error)) from None
         return self
+
+    def _has_one_series(self) -> None:
+        if self.strengths and not self.styles:
+            raise _refusal("strengths", "Several strengths need a style; select one.")
+        if self.strengths and (self.each or read_composition(self.compose).way != SUM):
+            raise _refusal("strengths", "Several strengths are drawn with styles that are added up.")
+        if sum((self.count > 1, bool(self.strengths), self.each)) > 1:
+            raise _refusal("count", "Several pictures differ in one thing: seed, strength or style. Choose one.")
+        if self.seed + self.count - 1 > SEED[1]:
+            raise _refusal("seed", f"There are no {self.count} seeds from here on; choose a smaller one.")
 
 
 def make_request(**values: Any) -> GenerateRequest:
@@ -221,7 +259,9 @@ def _sentence(place: str, wrong: Any, values: Mapping[str, Any]) -> str:
     if place in WHOLE:
         name, allowed = WHOLE[place]
         return NO_WHOLE.format(name, *_edges(allowed), _short(given))
-    if place == "guidance" or "strength" in wrong["loc"]:
+    if kind == "too_long" and place == "strengths":
+        return f"At most {MOST_STRENGTHS} strengths can be compared; this has {len(given)}."
+    if place in ("guidance", "strengths") or "strength" in wrong["loc"]:
         name, allowed = NUMBERS[place.partition("-")[0]]
         return NO_NUMBER.format(name, *_edges(allowed), _short(given))
     return (NO_SWITCH if place in ("each", "compare") else NO_VALUE).format(place, given)

@@ -1,0 +1,75 @@
+"""Applies styles to a base at several strengths at once, which are selected per image of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import LayerUpdate, Theta
+from trainers.adapters.site import Site
+from trainers.adapters.updates import PerImage, Update
+from trainers.adapters.updates.per_image import stack
+from trainers.composition.apply import StyleNetwork, add_embeddings, put_method, read_changes
+from trainers.composition.sequential import put_sequential
+from trainers.errors import VelaturaError
+from trainers.formats.read import Style
+from trainers.models.words import Words
+
+
+@dataclass(frozen=True, eq=False)
+class StyleSweep(LayerUpdate):
+    """A style file on layers at several strengths; `context.styles` selects the strength of each image."""
+
+    updates: Mapping[str, PerImage]
+    """Its changes by site name, at strength 1."""
+    strengths: Tensor
+    """`(variants,)`, on the CPU."""
+
+    def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
+        return self.updates[site.name].tensors()
+
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Update:
+        if context.styles is None:
+            raise ValueError(
+                "a style is attached at several strengths, and the batch does not say which image has which"
+            )
+        changes = self.updates[site.name].with_tensors(theta)
+        return replace(changes, index=torch.zeros_like(context.styles), strengths=self.strengths[context.styles])
+
+
+@torch.no_grad()
+def sweep_styles(
+    parts: Mapping[str, nn.Module],
+    family: str,
+    styles: Sequence[Style],
+    variants: Sequence[Sequence[float]],
+    words: Words | None = None,
+) -> StyleNetwork:
+    """Put styles on a base; the network's `context.styles` selects a variant, their strengths, for each image.
+
+    Each variant has a strength per style; the styles' changes add up. Has the other arguments and errors of
+    `apply_styles`; words of embeddings apply to every image as in the first variant.
+    """
+    network = StyleNetwork()
+    layered = [place for place, style in enumerate(styles) if not style.rows]
+    try:
+        add_embeddings(network, parts, family, list(zip(styles, variants[0], strict=True)), words)
+        if any(styles[place].is_own for place in layered):
+            sets = [[(styles[place], strengths[place]) for place in layered] for strengths in variants]
+            put_sequential(network, parts, family, sets)
+            return network
+        changes = read_changes(network, parts, family, [(styles[place], 1.0) for place in layered])
+        for place, own in zip(layered, changes, strict=True):
+            updates = {
+                f"{part}.{path}": PerImage(*stack({0: update}, update.shape, 1), update.shape, index=torch.tensor([0]))
+                for (part, path), update in own.items()
+            }
+            put_method(network, parts, own, StyleSweep(updates, torch.tensor([one[place] for one in variants])))
+    except VelaturaError:
+        network.remove()
+        raise
+    return network
