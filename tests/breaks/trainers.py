@@ -338,6 +338,22 @@ DATA = (
         ("tests/trainers/data/test_dataset.py::test_mask_is_the_opaque_share_of_each_latent_pixel",),
     ),
     Break(
+        "crop-ignored",
+        "trainers/data/source.py",
+        "return self.whole if self.crop is None else _cut(self.whole, self.crop)",
+        "return self.whole",
+        "the parts that a person has cropped away are trained",
+        ("tests/trainers/data/test_source.py::test_a_crop_cuts_picture_and_mask_alike",),
+    ),
+    Break(
+        "stale-mask",
+        "trainers/data/cache.py",
+        '_key("mask", item.mask_hash, *item.bucket.shape, draw.flip)',
+        '_key("mask", item.content_hash, *item.bucket.shape, draw.flip)',
+        "a mask that was painted anew is not used in training",
+        ("tests/trainers/data/test_source.py::test_caches_follow_crop_and_mask",),
+    ),
+    Break(
         "mirrored-latents",
         "trainers/data/cache.py",
         '_key("latent", self.base_key, item.content_hash, *item.bucket.shape, *draw.crop, draw.flip)',

@@ -22,7 +22,7 @@ from app.ui.train import text as words
 from app.ui.train import wall_text
 from trainers.data.findings import Kind
 
-MOST_SHOWN, LONG_AGO = 5, 3600
+MOST_SHOWN, MOST_LINES, LONG_AGO = 5, 2, 3600
 Box = tuple[float, float, float, float]
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
@@ -83,9 +83,10 @@ def overview(draft: Draft, report: Report) -> str:
     """What is to be known of all of them, a line each; empty where there is nothing to say."""
     counts = Counter(kind for notes in report.notes.values() for kind in {note.kind for note in notes})
     lines = [(kind, wall_text.found_line(kind, counts[kind])) for kind in wall_text.FOUND if counts[kind]]
-    if not (lines or report.general or draft.left_out):
+    general: list[tuple[Kind, str]] = [("", f"{finding.sentence} {finding.fix}") for finding in report.general]
+    if not (lines or general or draft.left_out):
         return ""
-    return render("train/wall_overview.html", lines=lines, general=report.general, files=draft.left_out)
+    return render("train/wall_overview.html", lines=lines + general, files=draft.left_out, most=MOST_LINES)
 
 
 def foot(draft: Draft, report: Report) -> str:

@@ -24,6 +24,8 @@ REPLACE_IN, WRITE_FOR, DELETE = "Replace …", "Write captions …", "Delete"
 REMOVE_PICTURE = "Remove picture"
 TAKE_THAT, KEEP_MINE = "Use that", "Keep mine"
 
+NO_CAPTION = "No caption yet"
+
 # The editor
 EARLIER, LATER, CLOSE = "Previous picture", "Next picture", "Close"
 CAPTION_OF = "Caption"
@@ -93,6 +95,7 @@ FOUND: Mapping[Kind, tuple[str, str]] = {
         "{count} captions are longer than the model reads.",
     ),
 }
+MORE_HINTS = ("1 more hint", "{count} more hints")
 LEFT_OUT = ("1 file was left out", "{count} files were left out")
 
 
@@ -100,6 +103,11 @@ def found_line(kind: Kind, count: int) -> str:
     """How many pictures have a hint of that kind."""
     one, several = FOUND[kind]
     return one if count == 1 else several.format(count=count)
+
+
+def more_hints(count: int) -> str:
+    """How many hints are folded."""
+    return MORE_HINTS[0] if count == 1 else MORE_HINTS[1].format(count=count)
 
 
 def left_out_line(count: int) -> str:

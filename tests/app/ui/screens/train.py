@@ -20,6 +20,10 @@ def pictures(stage: Stage) -> Iterator[str]:
     yield "train-pictures"
     stage.to_cards()
     yield "train-cards"
+    page.keyboard.press("Control+a")
+    yield "train-selection"
+    page.keyboard.press("Escape")
+    yield from editor(stage)
     page.evaluate("scrollTo(0, 0)")
     page.get_by_role("button", name="Find and replace").click()
     page.get_by_label("Find", exact=True).fill("s")
@@ -30,6 +34,25 @@ def pictures(stage: Stage) -> Iterator[str]:
     stage.press("Write captions")
     page.wait_for_selector(".problem", timeout=60_000)
     yield "train-write"
+
+
+def editor(stage: Stage) -> Iterator[str]:
+    """One picture over the whole window."""
+    page = stage.page
+    page.get_by_role("button", name="Open picture 2").press("Enter")
+    page.wait_for_selector(".bench img[src*=large]")
+    yield "train-editor"
+    stage.press("Crop")
+    for _ in range(3):
+        page.get_by_role("button", name="Left edge").press("Shift+ArrowRight")
+    yield "train-editor-crop"
+    stage.press("Mask")
+    canvas = page.get_by_label("Mask. Arrow keys")
+    for key in ("Space", "Shift+ArrowRight", "Space", "Shift+ArrowDown", "Space"):
+        canvas.press(key)
+    page.get_by_role("status").filter(has_text="Saved").wait_for()
+    yield "train-editor-mask"
+    page.keyboard.press("Escape")
 
 
 def style_and_start(stage: Stage) -> Iterator[str]:

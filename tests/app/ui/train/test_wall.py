@@ -82,6 +82,7 @@ def test_a_picture_is_edited_large(page: Any, studio: Process, files: list[Path]
     page.reload()
     page.wait_for_selector(READY)
     page.locator("#foot").get_by_role("button", name="Undo").click()
+    page.wait_for_selector("#foot >> text=A crop was changed.")
     page.get_by_role("button", name="Open picture 2").click()
     editor.get_by_role("button", name="Crop").click()
     expect(editor.get_by_text("160 × 180 of 320 × 240 pixels")).to_be_visible()
