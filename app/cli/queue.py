@@ -21,6 +21,7 @@ from app.cli.common.options import (
     Seed,
     Settings,
     Steps,
+    WebhookAddress,
     runs_folder,
 )
 from app.cli.trash import tell_replaced, trash_app
@@ -253,15 +254,19 @@ def worker(
     device: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Use only this device: cpu, cuda:0, mps; repeatable.")
     ] = None,
+    webhook: WebhookAddress = None,
     out: Out = None,
 ) -> None:
     """Serve the queue: start one run on each free device, in order. Stopping the worker stops no run."""
     from app.jobs.dispatcher import Dispatcher
     from app.jobs.processes.devices import Offer
     from app.jobs.processes.fork_server import ForkServer
+    from app.studio.webhook import Webhook
 
     offer = Offer(tuple(device), complete=False) if device else None
-    dispatcher = Dispatcher(_open(out), offer, notify=say, fork_server=None if once else ForkServer())
+    ended = Webhook(webhook).tell if webhook else None
+    fork_server = None if once else ForkServer()
+    dispatcher = Dispatcher(_open(out), offer, notify=say, fork_server=fork_server, ended=ended)
     if once:
         dispatcher.serve_once()
         return

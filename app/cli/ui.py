@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from app.cli.common.console import say
-from app.cli.common.options import Out, runs_folder
+from app.cli.common.options import Out, WebhookAddress, runs_folder
 from trainers.errors import VelaturaError
 
 commands = typer.Typer()
@@ -43,6 +43,7 @@ def ui(
         typer.Option(metavar="ADDRESS", help="Proxy whose X-Forwarded-… headers to trust (address or network)."),
     ] = None,
     quota: Annotated[int, typer.Option(metavar="GB", min=1, help="Storage per account, including its trash.")] = 50,
+    webhook: WebhookAddress = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Allow a whole network without passwords.")] = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the studio in the browser.")] = False,
     add: Annotated[
@@ -64,7 +65,9 @@ def ui(
         change_people(runs_folder(out), add, remove, listed, imported)
     else:
         proxies = trusted_proxy or ()
-        options = Serving(host, port, name or (), auth or (), auth_file, proxies, quota, insecure, open_browser)
+        options = Serving(
+            host, port, name or (), auth or (), auth_file, proxies, quota, insecure, open_browser, webhook
+        )
         serve(options, out)
 
 
@@ -96,16 +99,20 @@ class Serving:
     """Storage per person in GB."""
     insecure: bool
     open_browser: bool
+    webhook: str | None = None
+    """Address to tell which run has ended."""
 
 
 def serve(options: Serving, out: Path | None) -> None:
     """Serve the studio until it is interrupted. VelaturaError if it may not or cannot listen there."""
     from app.cli.people import has_people
     from app.studio.accounts.people import read_people
+    from app.studio.webhook import Webhook
     from app.ui.components import text
     from app.ui.middleware.hosts import check_address, is_loopback
     from app.ui.middleware.proxy import check_proxies
 
+    webhook = Webhook(options.webhook) if options.webhook else None
     given, runs = read_people(options.people, options.people_file), runs_folder(out)
     people = bool(given) or has_people(runs)
     check_address(options.host, people, options.insecure)
@@ -116,7 +123,7 @@ def serve(options: Serving, out: Path | None) -> None:
 
     address = Address(options.host, options.port, tuple(options.names), tuple(options.proxies))
     try:
-        server = start(runs, address, given, options.quota * GB)
+        server = start(runs, address, given, options.quota * GB, webhook.tell if webhook else None)
     except OSError as error:
         if error.filename:  # of a file, not of a port
             refused = f"the studio cannot write to {runs_folder(out)}: {error.strerror}"

@@ -26,7 +26,7 @@ from app.jobs.states import hangs_for_good, is_alive, is_silent
 from app.jobs.store import CAPTION, GENERATE, YIELD, Store
 from app.jobs.summary import read_summary
 from app.jobs.trash.trash import Trash
-from app.jobs.views import Watcher
+from app.jobs.views import View, Watcher
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder
 
@@ -49,10 +49,13 @@ TIDY_EVERY = 60.0
 """Seconds between checks at the trash."""
 
 Notify = Callable[[str], None]
+Ended = Callable[[View], None]
 
 
 class Dispatcher:
-    """Serves a queue with this machine's devices; `notify` receives a sentence for each start and end.
+    """Serves a queue with this machine's devices.
+
+    `notify` receives a sentence for each start and end, `ended` each job that has ended.
 
     With a `fork_server`, which ends when serving does, jobs on the CPU start seconds sooner. Those on other devices
     start plainly: a driver that an import has woken cannot be used in a forked process. Drawings are forked from a
@@ -66,11 +69,13 @@ class Dispatcher:
         interval: float = INTERVAL,
         notify: Notify | None = None,
         fork_server: ForkServer | None = None,
+        ended: Ended | None = None,
     ):
         self.store = store
         self._offer = offer
         self._interval = interval
         self._notify = notify or _tell_nobody
+        self._ended = ended or _tell_nobody
         self._fork_server = fork_server
         self._warm_server = WarmServer(fork_server) if fork_server is not None else None
         self._watcher = Watcher(store)
@@ -120,6 +125,7 @@ class Dispatcher:
         for ended in settle(self.store, self._notify, frozenset(self._children)):
             view = self._watcher.view(ended.id)
             self._notify(f"{ended.name}: {view.state}" + (f". {view.line}" if view.line else ""))
+            self._ended(view)
         while (claimed := self.store.claim(self.offer.choose, self._identity)) is not None:
             self._start(claimed)
         self.store.keep_backup()
@@ -249,8 +255,8 @@ class Dispatcher:
                 Recorder(job.folder)("error", message=message)
 
 
-def _tell_nobody(words: str) -> None:
-    """A notify function that does nothing."""
+def _tell_nobody(_: object) -> None:
+    """Does nothing with what it is told."""
 
 
 def settle(store: Store, notify: Notify = _tell_nobody, children: frozenset[str] | None = None) -> list[Job]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs import actions
-from app.jobs.dispatcher import Dispatcher
+from app.jobs.dispatcher import Dispatcher, Ended
 from app.jobs.losses import Losses
 from app.jobs.permissions import Actor
 from app.jobs.processes.fork_server import ForkServer
@@ -80,9 +80,9 @@ class StudioQueue:
         self._losses: dict[Path, Losses] = {}
         self._secret = hashlib.sha256(paths.secret()).digest()
 
-    def dispatcher(self) -> Dispatcher:
+    def dispatcher(self, ended: Ended | None = None) -> Dispatcher:
         """The dispatcher of this queue."""
-        return Dispatcher(self.store, fork_server=ForkServer())
+        return Dispatcher(self.store, fork_server=ForkServer(), ended=ended)
 
     def look(self) -> Seen:
         """All jobs and runs, current."""

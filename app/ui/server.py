@@ -8,10 +8,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
 
+from app.jobs.dispatcher import Ended
 from app.jobs.trash.disk import missing, room
 from app.jobs.trash.trash import Trash
 from app.studio.accounts.database import PeopleDatabase
@@ -41,6 +43,21 @@ from trainers.errors import VelaturaError
 
 FORGET_UPLOADS = (60, 900)
 """Uploads older than this many seconds that nothing uses are deleted, at this interval."""
+
+LAUNCH: dict[str, Any] = {
+    "footer_links": [],
+    "run_history": False,
+    "enable_monitoring": False,
+    "mcp_server": False,
+    "share": False,
+    "ssr_mode": False,
+    "pwa": False,
+    "root_path": "",
+    "show_error": False,
+    "quiet": True,
+    "prevent_thread_lock": True,
+}
+"""What the studio wants of Gradio's server, whatever its environment variables say."""
 
 
 @dataclass
@@ -87,10 +104,13 @@ def build(services: Services) -> gr.Blocks:
     return demo
 
 
-def start(folder: Path, address: Address, given: dict[str, str], most_kept: int = USUAL) -> Server:
+def start(
+    folder: Path, address: Address, given: dict[str, str], most_kept: int = USUAL, ended: Ended | None = None
+) -> Server:
     """Serve a studio with its runs in `folder`; returns once it answers. OSError if the port is taken.
 
     `given` are passwords by name of additional temporary accounts; each person may keep `most_kept` bytes.
+    `ended` is called for each job that has ended.
     """
     paths = Paths(folder)
     paths.make()
@@ -130,20 +150,10 @@ def start(folder: Path, address: Address, given: dict[str, str], most_kept: int 
         auth_dependency=None if authenticator.open else lambda request: request.scope.get(USER),
         allowed_paths=[str(paths.public.resolve())],
         max_file_size=MOST_BYTES_A_FILE,
-        footer_links=[],
-        run_history=False,
-        enable_monitoring=False,
-        mcp_server=False,
-        share=False,
-        ssr_mode=False,
-        pwa=False,
-        root_path="",
-        show_error=False,
-        quiet=True,
-        prevent_thread_lock=True,
+        **LAUNCH,
     )
     dispatching = ExitStack()
-    dispatching.enter_context(services.queue.dispatcher().in_background())
+    dispatching.enter_context(services.queue.dispatcher(ended).in_background())
     return Server(demo, services, uploads, people, url, dispatching, now)
 
 

@@ -12,6 +12,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print data as one line of JS
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Folder of runs; default $VELATURA_HOME or outputs.")
 ]
+WebhookAddress = Annotated[
+    str | None,
+    typer.Option("--webhook", metavar="URL", envvar="VELATURA_WEBHOOK", help="Address to tell when a run has ended."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists under this name.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any other setting; repeatable.")

@@ -1,0 +1,97 @@
+"""Tells a web address that a run has ended, for Slack, Discord, Matrix, Home Assistant or a script."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from queue import SimpleQueue
+from typing import Any
+from urllib.parse import urlsplit
+
+from app.jobs.states import ENDED, State
+from app.jobs.store import TRAIN
+from app.jobs.views import View
+from trainers.errors import VelaturaError
+
+WAITS = (2.0, 20.0, 120.0)
+"""Seconds before each further try."""
+TIMEOUT = 10.0
+SAID = {
+    State.FINISHED: "{} is finished.",
+    State.STOPPED: "{} was stopped and saved.",
+    State.PAUSED: "{} is paused.",
+    State.CANCELLED: "{} was cancelled.",
+    State.FAILED: "{} has failed.",
+    State.INTERRUPTED: "{} was interrupted.",
+}
+
+log = logging.getLogger(__name__)
+
+
+class Webhook:
+    """Posts JSON to an address in the background: what ended, how, and a sentence. It never delays a job.
+
+    Raises VelaturaError if the address is no HTTP address.
+    """
+
+    def __init__(self, url: str, waits: Sequence[float] = WAITS) -> None:
+        try:
+            found = urlsplit(url)
+        except ValueError:
+            found = urlsplit("")
+        if found.scheme not in ("http", "https") or not found.hostname:
+            raise VelaturaError(f"the webhook must be an address such as https://example.org/hook; found {url!r}")
+        self.host = found.hostname
+        self._url, self._waits = url, waits
+        self._bodies = SimpleQueue[dict[str, Any]]()
+        self._thread = threading.Thread(target=self._post_all, name="webhook", daemon=True)
+
+    def tell(self, view: View) -> None:
+        """Post that a run has ended; nothing for other jobs, or if it goes on."""
+        if view.job.kind != TRAIN or view.state not in ENDED:
+            return
+        self._bodies.put(body_of(view))
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def _post_all(self) -> None:
+        while True:
+            self._post(self._bodies.get())
+
+    def _post(self, body: dict[str, Any]) -> None:
+        """Post once, and again after each wait while it fails."""
+        import httpx
+
+        problem = ""
+        for wait in (0.0, *self._waits):
+            time.sleep(wait)
+            try:
+                answer = httpx.post(self._url, json=body, timeout=TIMEOUT)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                problem = type(error).__name__
+                continue
+            if answer.is_success:
+                return
+            problem = f"HTTP {answer.status_code}"
+            if 400 <= answer.status_code < 500 and answer.status_code != 429:
+                break  # it will not be taken another time either
+        log.warning("The webhook at %s did not take the news that %s has ended (%s).", self.host, body["run"], problem)
+
+
+def body_of(view: View) -> dict[str, Any]:
+    """What is posted; `text` and `content` are what Slack and Discord show."""
+    said = SAID[view.state].format(view.job.name)
+    return {
+        "event": "run.ended",
+        "run": view.job.folder.name,
+        "name": view.job.name,
+        "owner": view.job.owner,
+        "state": view.state.value,
+        "step": view.summary.step,
+        "steps": view.summary.steps,
+        "seconds": round(view.summary.seconds, 1),
+        "text": said,
+        "content": said,
+    }
