@@ -45,7 +45,7 @@ def draw_strip(method: str, sample: str) -> Image.Image:
     options = {
         "name": method,
         "data": {"images": str(chosen.folder)},
-        "sample": {"prompts": [chosen.demo_prompts[place] for place in DRAWN], "seeds": (SEED,)},
+        "sample": {"prompts": [chosen.demo_prompts[place] for place in DRAWN], "seeds": (SEED,), "every": 0},
     }
     config = build_config(find_preset(method).settings_for(STARTER), options)
     with tempfile.TemporaryDirectory() as folder:

@@ -97,7 +97,12 @@ def train_shortly(method: str, base: Path, scratch: Path) -> Run:
         "base": {"model": str(base)},
         "data": {"images": str(read_sets()[SET].folder)},
         "train": train_table,
-        "sample": {"prompts": [f"{word} {concept}".strip() for concept in DRAWN], "steps": LOOKS, "sampler": "ddim"},
+        "sample": {
+            "prompts": [f"{word} {concept}".strip() for concept in DRAWN],
+            "steps": LOOKS,
+            "sampler": "ddim",
+            "every": 0,
+        },
         "save": {"every": 10_000},
     }
     config = build_config(overlay(overlay(table, short), SHORT.get(method, {})), {})

@@ -69,7 +69,8 @@ def measure(row: Row, folder: Path) -> Figures:
         "name": "row",
         "seed": row.seed,
         "data": {"images": str(trained)},
-        "sample": {"seeds": SEEDS[:1], "steps": 1, "guidance": GUIDANCE},  # its own pictures do not matter
+        # its own pictures do not matter; those of the held-out captions do
+        "sample": {"seeds": SEEDS[:1], "steps": 1, "guidance": GUIDANCE, "every": 0, "subjects": "captions"},
         "save": {"every": 10_000, "keep": 1},
     }
     if row.preset == BASE:
@@ -131,7 +132,7 @@ def _measure_base(config: Config, unseen: Path, folder: Path) -> Figures:
 def _look(model: Model, network: Network | None, config: Config, unseen: Path, folder: Path) -> Figures:
     dataset = _open(model, config, unseen)
     errors = denoising_errors(model, network, make_probes(model, dataset.items, config, TIMES), config)
-    params = preview_params(config, dataset, dataset.items[0].bucket.width)  # the held-out captions
+    params = preview_params(config, dataset, dataset.items[0].bucket.width, model.starter)  # the held-out captions
     if network is not None:
         network.holder.context = params.context
     drawn = list(draw(model, replace(params, seeds=SEEDS, steps=LOOKS)))

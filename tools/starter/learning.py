@@ -47,7 +47,14 @@ def draw_before_and_after(base: Path, sample_set: SampleSet, concepts: tuple[str
         "name": "learning",
         "base": {"model": str(base)},
         "data": {"images": str(sample_set.folder)},
-        "sample": {"prompts": concepts, "seeds": (1,), "guidance": GUIDANCE, "steps": 25, "sampler": "ddim"},
+        "sample": {
+            "prompts": concepts,
+            "seeds": (1,),
+            "guidance": GUIDANCE,
+            "steps": 25,
+            "sampler": "ddim",
+            "every": 0,
+        },
         "train": {"precision": "fp32"},  # as the bundled starter is trained on a CPU
         "save": {"every": 10_000},
     }

@@ -19,7 +19,7 @@ from trainers.section import Section
 
 
 class Config(Section):
-    schema_version: Literal[2] = VERSION
+    schema_version: Literal[3] = VERSION
     """Version of the config format; older files keep their meaning."""
     name: str
     """Name of the run and of the style file."""

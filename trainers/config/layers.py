@@ -24,8 +24,9 @@ from trainers.errors import VelaturaError
 Table = Mapping[str, Any]
 
 DEFAULT_PRESET = "balanced"
-SUBJECT: Table = {"data": {"flip": False}}
-"""Settings for subjects: a mirrored face is another face, and text encoders learn the word if the method can."""
+SUBJECT: Table = {"data": {"flip": False}, "sample": {"subjects": "scenes"}}
+"""Settings for subjects: a mirrored face is another face, and samples show the subject, not others; text encoders learn
+the word if the method can."""
 PACE = ("steps", "batch_size")
 """Settings that only the preset determines, with any technique."""
 RATES = ("learning_rate", "text_encoder_learning_rate")

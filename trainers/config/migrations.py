@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from trainers.errors import VelaturaError
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Current version of the config format."""
 KEY = "schema_version"
 
@@ -65,6 +65,12 @@ def _from_1(table: Table) -> Table:
     return table
 
 
+def _from_2(table: Table) -> Table:
+    """Version 3 samples during training, and draws new subjects instead of captions, unless told otherwise."""
+    table = _with(table, "sample", every=0)
+    return table if _section(table, "sample").get("prompts") else _with(table, "sample", subjects="captions")
+
+
 def _starts_at_the_base(method: Mapping[str, Any]) -> bool:
     """Whether some parameters start at values of the base."""
     if method.get("name", "lora") == "lora":
@@ -89,5 +95,5 @@ def _with(table: Table, name: str, **settings: Any) -> Table:
     return {**table, name: {**settings, **_section(table, name)}}
 
 
-MIGRATIONS: Mapping[int, Callable[[Table], Table]] = MappingProxyType({1: _from_1})
+MIGRATIONS: Mapping[int, Callable[[Table], Table]] = MappingProxyType({1: _from_1, 2: _from_2})
 """The step from each version to the next one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -10,7 +11,10 @@ from trainers.config.limits import SEED, SIDE, DenoisingSteps, Guidance, Sampler
 from trainers.section import Section
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+SAMPLED = 6
+"""Times that a run is sampled with `sample.every = "auto"`, the last step included."""
 AutoOrWhole = Literal["auto"] | int
+Subjects = Literal["new", "scenes", "captions"]
 ScaleFormat = Literal["fp32", "linear", "dynamic"]
 """Number format of the scales of an NF4 weight."""
 
@@ -177,7 +181,9 @@ class Train(Section):
 
 class Sample(Section):
     prompts: tuple[str, ...] = ()
-    """Prompts of the samples, drawn before the first step and during training; empty = a few captions."""
+    """Prompts of the samples, drawn before, during and after training; empty = four that `subjects` decides."""
+    subjects: Subjects = "new"
+    """Without prompts: `new` subjects that no caption names, the trigger word in new `scenes`, or `captions`."""
     negative: str = ""
     """Negative prompt of the samples."""
     seeds: tuple[int, ...] = (1,)
@@ -192,6 +198,16 @@ class Sample(Section):
     """Side of a sample in pixels; 0 = the training resolution."""
     sampler: Sampler = "ddim"
     """Sampler (noise scheduler)."""
+
+    def interval(self, steps: int) -> int:
+        """Steps between samples of a run of `steps`; 0 = only before the first step and after the last.
+
+        With `auto` a sixth of the run; in long runs a multiple of ten.
+        """
+        if self.every != "auto":
+            return self.every
+        sixth = math.ceil(steps / SAMPLED)
+        return math.ceil(sixth / 10) * 10 if sixth >= 50 else sixth
 
     @field_validator("every", mode="before")
     @classmethod

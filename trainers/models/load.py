@@ -51,6 +51,14 @@ class LoadedParts:
     weights: Sequence[Path]
 
 
+def import_libraries() -> None:
+    """Import what loading a base needs, which takes seconds at the first time."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    assert AutoencoderKL and UNet2DConditionModel and CLIPTextModel and CLIPTokenizer
+
+
 def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, sha256: str | None = None) -> Model:
     """Load the base model that `settings` names, frozen.
 

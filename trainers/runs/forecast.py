@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import deque
 from statistics import fmean, median
 
-from trainers.sampling.plan import SHARE, PreviewPlan
+from trainers.sampling.plan import AIM, PreviewPlan
 
-LATEST = 20
+LATEST = 50
 """Number of latest steps whose mean is the time of a step."""
 
 
@@ -20,6 +20,8 @@ class Forecast:
     def __init__(self, plan: PreviewPlan, loading: float, spent: float = 0.0) -> None:
         """`loading`: seconds to load the base; `spent`: seconds that earlier attempts spent on previews."""
         self.plan, self.loading, self.spent = plan, loading, spent
+        self.trained = 0.0
+        """Seconds spent on steps, in earlier attempts too."""
         self.drawing = 0.0
         """Pictures that are left to draw now."""
         self.ending = False
@@ -30,6 +32,7 @@ class Forecast:
     # ---------------------------------------------------------------- what was measured
     def note_step(self, seconds: float) -> None:
         """The first step of an attempt counts only until there is another: it allocates memory and compiles."""
+        self.trained += seconds
         if not self._first:
             self._first = seconds
         else:
@@ -58,18 +61,18 @@ class Forecast:
         return median(self._files) if self._files else 0.0
 
     # ---------------------------------------------------------------- what follows
-    @property
-    def room(self) -> float:
-        """Seconds that previews may still take."""
-        others = self.loading + self.plan.steps * self.step + self.file
-        return SHARE / (1 - SHARE) * others - self.spent
+    def room(self, step: int) -> float:
+        """Seconds that previews may still take after a step; where the pace of steps changes, by the faster one."""
+        pace = min(self.step, self.trained / step) if step else self.step
+        others = self.loading + self.trained + (self.plan.steps - step) * pace + self.file
+        return AIM / (1 - AIM) * others - self.spent
 
     def count_at(self, step: int) -> int:
         """How many pictures to draw at a sampled step: so many that as many fit at each later one, and those after."""
         if not self.plan.limited or not self.picture or not self.step:
             return self.plan.count
         left = self.plan.sampled_after(step) + 1
-        pictures = (self.room - self._at_the_end()) / self.picture
+        pictures = (self.room(step) - self._at_the_end()) / self.picture
         if pictures >= left:
             return min(self.plan.count, int(pictures / left))
         if pictures < 1:
@@ -80,7 +83,7 @@ class Forecast:
         """How many pictures to draw from the style file; at least one."""
         if not self.plan.limited or not self.picture or not self.step:
             return self.plan.count
-        return max(1, min(self.plan.count, int((self.room - self.loading) / self.picture)))
+        return max(1, min(self.plan.count, int((self.room(self.plan.steps) - self.loading) / self.picture)))
 
     def seconds_left(self, step: int) -> float | None:
         """Seconds until the run is done, from this step on; None before the first step was measured."""
@@ -92,7 +95,7 @@ class Forecast:
         later = self.plan.sampled_after(step)
         samples, end = later * self.plan.count * self.picture, self._at_the_end()
         if self.plan.limited:
-            samples = max(0.0, min(samples, self.room - now - end))
+            samples = max(0.0, min(samples, self.room(step) - now - end))
         return max(0, self.plan.steps - step) * self.step + now + samples + end + (later + 2) * self.file
 
     def count_all(self) -> int:
@@ -100,14 +103,16 @@ class Forecast:
         plan = self.plan
         if not plan.limited or not self.picture or not self.step:
             return (1 + plan.sampled_after(0) + 2) * plan.count
-        before, count = self.spent, plan.count
+        before, count = (self.spent, self.trained), plan.count
         self.spent += count * self.picture
         for step in range(plan.every, plan.steps, plan.every):
+            self.trained = step * self.step
             drawn = self.count_at(step)
             count += drawn
             self.spent += drawn * self.picture
+        self.trained = plan.steps * self.step
         count += self.count_at_the_end() + 1  # with the live adapter
-        self.spent = before
+        self.spent, self.trained = before
         return count
 
     def _at_the_end(self) -> float:

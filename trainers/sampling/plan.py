@@ -8,24 +8,20 @@ and a resumed run draws what it drew before. How many of them are drawn at a ste
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from trainers.config.config import Config
 from trainers.config.limits import Sampler
+from trainers.config.sections import SAMPLED
 from trainers.sampling.sample import SamplingParams
 
-SHARE = 0.15
-"""Largest share of a run's time for previews, with `sample.every = "auto"`."""
-TIMES = 6
-"""Sampled steps of a run, the last one included."""
-LONG = 50
-"""Steps between samples from which on they are a multiple of ten."""
+SHARE, AIM = 0.15, 0.14
+"""Largest share of a run's time for previews, with `sample.every = "auto"`, and the one that is planned for."""
 FEWEST_STEPS = 8
 """Denoising steps below which pictures get too coarse to compare."""
 FEW_STEPS = 20
 """Denoising steps below which the quick sampler replaces the default one."""
-QUICK_SAMPLER: Sampler = "dpm++"
+QUICK_SAMPLER: Sampler = "dpm++ 2m quick"
 TRAINING_COST = 2.0
 """Cost of training on an image, in forward passes; measured from 2 to 3."""
 DECODING_COST = 2.0
@@ -61,12 +57,12 @@ class PreviewPlan:
 
 def plan_previews(config: Config, params: SamplingParams, resolution: int) -> PreviewPlan:
     """The previews of a run that would draw `params`, trained at `resolution`, the side of a square in pixels."""
-    steps, every = config.train.steps, config.sample.every
-    if every != "auto":
-        return PreviewPlan(params, every, steps, limited=False)
-    gap = math.ceil(steps / TIMES)
-    gap = math.ceil(gap / 10) * 10 if gap >= LONG else gap
-    return PreviewPlan(_affordable(config, params, resolution), gap, steps, limited=True)
+    steps, every, limited = (
+        config.train.steps,
+        config.sample.interval(config.train.steps),
+        config.sample.every == "auto",
+    )
+    return PreviewPlan(_affordable(config, params, resolution) if limited else params, every, steps, limited)
 
 
 def fewer_pictures(params: SamplingParams, count: int) -> SamplingParams:
@@ -86,16 +82,16 @@ def _affordable(config: Config, params: SamplingParams, resolution: int) -> Samp
 
     def room(steps: int) -> float:
         """Pictures of so many denoising steps that the run has time for."""
-        return SHARE / (1 - SHARE) * training / (area * (passes * steps + DECODING_COST))
+        return AIM / (1 - AIM) * training / (area * (passes * steps + DECODING_COST))
 
     count = len(params.pictures)
-    wanted = count * (TIMES + 1) + 1  # before, six times, and one with the live adapter to compare with the file's
+    wanted = count * (SAMPLED + 1) + 1  # before, six times, and one with the live adapter to compare with the file's
     fewest = min(params.steps, FEWEST_STEPS)
     steps = next((steps for steps in range(params.steps, fewest, -1) if room(steps) >= wanted), fewest)
     if steps < params.steps:
         quick = steps < FEW_STEPS and params.sampler == "ddim"
         params = replace(params, steps=steps, sampler=QUICK_SAMPLER if quick else params.sampler)
-    between = TIMES - 1
+    between = SAMPLED - 1
     if (left := room(steps)) < 2 * count + 1 + between:  # one picture at each step between
         least = 2 if left >= 5 else 1
         params = fewer_pictures(params, max(least, int((left - 1 - between) / 2)))

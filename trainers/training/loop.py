@@ -145,6 +145,8 @@ def take_steps(
     if resume:
         _fall_back(session)
     progress = _put_back(session, optimizer) if resume else Progress()
+    if session.forecast is not None:
+        session.forecast.trained = progress.seconds
     wrapped, optimizer = session.accelerator.prepare(trainee, optimizer)
     every = config.save.every or max(1, config.train.steps // 10)
     skips, most = 0, MOST_SKIPS if session.accelerator.scaler is None else MOST_SKIPS_SCALED

@@ -17,9 +17,9 @@ from trainers.atomic_files import link_or_copy, whole_file
 from trainers.composition.apply import apply_styles
 from trainers.config.config import Config
 from trainers.config.sections import Base
-from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
 from trainers.data.decode import UnreadableError, flatten, open_image
+from trainers.data.subjects import suggest_prompts
 from trainers.formats.embedding import embedding_of
 from trainers.formats.read import read_style
 from trainers.models.load import load_model
@@ -68,14 +68,11 @@ class Finals:
     difference: int | None
 
 
-def preview_params(config: Config, dataset: Dataset, side: int) -> SamplingParams:
-    """The run's sample prompts and seeds at `side` pixels; without prompts, four captions."""
-    captions = dict.fromkeys(
-        full_caption(item.caption, config.data, config.tokens.word) or config.name for item in dataset.items
-    )
+def preview_params(config: Config, dataset: Dataset, side: int, starter: bool) -> SamplingParams:
+    """The run's sample prompts and seeds at `side` pixels; without prompts, four that fit the captions and the base."""
     settings = config.sample
     return SamplingParams(
-        prompts=settings.prompts or tuple(captions)[:4],
+        prompts=settings.prompts or _suggested(config, dataset, starter),
         seeds=settings.seeds,
         negative=settings.negative,
         steps=settings.steps,
@@ -85,6 +82,12 @@ def preview_params(config: Config, dataset: Dataset, side: int) -> SamplingParam
         clip_skip=config.base.clip_skip,
         chunks=config.data.chunks,
     )
+
+
+def _suggested(config: Config, dataset: Dataset, starter: bool) -> tuple[str, ...]:
+    captions, subjects = [item.caption for item in dataset.items], config.sample.subjects
+    found = suggest_prompts(captions, config.data, subjects, starter, config.tokens.word, config.prior.prompt)
+    return tuple(dict.fromkeys(prompt or config.name for prompt in found))
 
 
 class Previews:

@@ -21,7 +21,7 @@ from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset, load_dataset
 from trainers.device import choose_device, choose_format, make_accelerator
 from trainers.errors import VelaturaError, failure_code
-from trainers.models.load import load_model
+from trainers.models.load import import_libraries, load_model
 from trainers.models.text import CHUNK, count_tokens, unread_layers
 from trainers.ranks.map import draw_rank_map
 from trainers.runs.event_lines import Event
@@ -174,10 +174,11 @@ def open_session(run: Run, config: Config, record: Recorder, steps: bool = True)
     """
     record("phase", phase="load")
     record("loading", base=config.base.model)
-    began = time.monotonic()
     device = choose_device(config.train.device)
     dtype = choose_format(config.train.precision, device, small=config.base.model == STARTER)
     accelerator = make_accelerator(config.train, device, dtype, str(run.folder / "logs"))
+    import_libraries()  # apart: the base is loaded a second time for the last pictures
+    began = time.monotonic()
     model = load_model(config.base, dtype, accelerator.device)
     loading = time.monotonic() - began
     unread = unread_layers(model, config.base.clip_skip)
@@ -203,7 +204,7 @@ def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset,
     side = config.sample.size or resolution - resolution % model.stride
     images = folder or session.run.dataset
     dataset = load_dataset(images, config.data, config.seed, resolution, model.stride, config.tokens.word)
-    return dataset, plan_previews(config, preview_params(config, dataset, side), resolution)
+    return dataset, plan_previews(config, preview_params(config, dataset, side, model.starter), resolution)
 
 
 def _train(session: Session, resume: bool) -> Result:

@@ -12,11 +12,10 @@ from app.studio.paths import Paths
 from app.studio.settings.plan import CARE, choose, plan
 from trainers.config.build import as_table
 from trainers.config.config import Config
+from trainers.data.subjects import COUNT
 from trainers.errors import VelaturaError
 
 MOST_KEPT = 500
-CAPTIONS_DRAWN = 4
-"""Number of captions used as prompts by default."""
 A_PICTURE = 4 * 2**20
 """Approximate maximum bytes of a picture and its derived files."""
 WITHOUT = ("name", "seed", "save")
@@ -36,9 +35,11 @@ class Cost:
     """Whether the file may be smaller (methods that adapt their rank)."""
 
     def disk(self, config: Config, pictures: int) -> int:
-        """Approximate disk space of a run: checkpoints with optimizer state, the file, and pictures."""
-        checkpoint = self.trained * 12
-        return self.file + (config.save.keep + 1) * checkpoint + (pictures + config.prior.image_count) * A_PICTURE
+        """Approximate disk space of a run: checkpoints with optimizer state, file, snapshots, and pictures."""
+        checkpoint, files = self.trained * 12, 1 + count_sampled(config)
+        return (
+            files * self.file + (config.save.keep + 1) * checkpoint + (pictures + config.prior.image_count) * A_PICTURE
+        )
 
 
 class Measured:
@@ -83,10 +84,21 @@ def _dump(known: dict[str, Cost]) -> str:
     return json.dumps({key: asdict(cost) for key, cost in known.items()})
 
 
+def count_sampled(config: Config) -> int:
+    """Steps of a run between the first and the last at which it is sampled."""
+    every = config.sample.interval(config.train.steps)
+    return (config.train.steps - 1) // every if every else 0
+
+
+def _prompts(config: Config, pictures: int) -> int:
+    """Number of preview prompts that a run with so many pictures chooses."""
+    return min(COUNT, pictures) if config.sample.subjects == "captions" else COUNT
+
+
 def cost_key(config: Config, pictures: int) -> str:
     """A key of settings that determine the cost."""
     table = {key: value for key, value in as_table(config).items() if key not in WITHOUT}
     table["data"] = {key: value for key, value in table["data"].items() if key not in ("images", "trigger")}
-    table["sample"] = table["sample"] | {"prompts": len(config.sample.prompts) or min(CAPTIONS_DRAWN, pictures)}
+    table["sample"] = table["sample"] | {"prompts": len(config.sample.prompts) or _prompts(config, pictures)}
     table["save"] = config.save.precision
     return hashlib.sha256(json.dumps([table, pictures], sort_keys=True).encode()).hexdigest()[:24]

@@ -105,6 +105,7 @@ TITLES = {
     "train.ema": "EMA",
     "sample.negative": "Negative prompt",
     "sample.every": "Preview every",
+    "sample.subjects": "Preview subjects",
     "sample.steps": "Denoising steps",
     "sample.size": "Preview size",
     "save.precision": "Precision of the file",

@@ -158,7 +158,7 @@ class StyleAction(PageEvent):
 class StartAction(PageEvent):
     """A field or a button of the third step is used."""
 
-    what: Literal["name", "prompts", "captions", "low-memory", "measure"]
+    what: Literal["name", "prompts", "subjects", "captions", "low-memory", "measure"]
     text: Typed = ""
     count: Whole = 0
 

@@ -17,7 +17,8 @@ from app.studio.dataset.edits import clean
 from app.studio.names import LONGEST, safe_name, suggest, unlike
 from app.studio.runs.start import start_run
 from app.studio.services import Services
-from app.studio.settings.plan import changed_settings, choose, plan, problems
+from app.studio.settings.plan import choose, plan, problems
+from app.studio.settings.prompts import suggested_prompts
 from app.ui.components.errors import error_line, reason, with_error_line
 from app.ui.components.events import actor_of, key_of, tab_of, wire
 from app.ui.components.live import patched
@@ -28,12 +29,10 @@ from app.ui.train import start_view as parts
 from app.ui.train import text as words
 from app.ui.train.events import START, STARTING, STEPS, StartAction, StartPressed, StepShown
 from trainers.config.config import Config
-from trainers.config.sections import Data
-from trainers.data.captions import full_caption
+from trainers.config.sections import Subjects
 from trainers.errors import VelaturaError
 
 MOST_PROMPTS = 16
-SUGGESTED = 4
 Shown = dict[Any, Any]
 
 
@@ -79,14 +78,15 @@ class StartStep:
         changes: dict[str, Callable[[Draft], Draft]] = {
             "name": partial(Draft.with_, name=_typed_name(typed)),
             "prompts": partial(Draft.with_, prompts=_lines(typed)),
-            "captions": _with_captions,
+            "subjects": lambda draft: draft.with_(prompts=suggested_prompts(draft, _subjects(draft))),
+            "captions": lambda draft: draft.with_(prompts=suggested_prompts(draft, "captions")),
             "low-memory": partial(choose, what="preset", value="low-memory"),
         }
         key = key_of(request)
         if what in changes:
             self.services.drafts.change(key, changes[what], tab_of(request))
         draft = self.services.drafts.read(key)
-        if what in ("prompts", "captions", "low-memory", "measure"):
+        if what in ("prompts", "subjects", "captions", "low-memory", "measure"):
             self._measure(draft, request, again=what == "measure")
         return self._show(draft, kept=event.count)
 
@@ -199,9 +199,6 @@ def _lines(typed: str) -> tuple[str, ...]:
     return tuple(line for line in lines if line)[:MOST_PROMPTS]
 
 
-def _with_captions(draft: Draft) -> Draft:
-    """The draft with a few of its captions as prompts."""
-    data = Data(trigger=draft.trigger)
-    word = str(changed_settings(draft.choices).get("tokens.word", ""))
-    captions = dict.fromkeys(full_caption(one.caption, data, word) for one in draft.pictures if one.caption)
-    return draft.with_(prompts=tuple(captions)[:SUGGESTED])
+def _subjects(draft: Draft) -> Subjects:
+    """What new prompts show: a thing, an animal or a person in other scenes, a style with other subjects."""
+    return "scenes" if draft.choices.aim == "subject" else "new"

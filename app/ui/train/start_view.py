@@ -10,6 +10,7 @@ from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
 from app.studio.runs.estimate_jobs import Estimate
 from app.studio.settings.plan import method_of
+from app.studio.settings.prompts import suggested_prompts
 from app.ui.components import text as shared
 from app.ui.components.controls import Button, Control, Link
 from app.ui.document.templates import render
@@ -59,6 +60,7 @@ def start_sheet(sheet: Sheet) -> Markup:
         sheet=sheet,
         summary=summary(sheet.draft, sheet.base),
         prompts="\n".join(sheet.draft.prompts),
+        suggested="\n".join(suggested_prompts(sheet.draft)),
         facts=_facts(sheet.estimate),
         notes=_notes(sheet),
     )

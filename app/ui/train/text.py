@@ -199,7 +199,11 @@ NAME_FIRST = "Give your style a name with a letter or digit in it."
 NAME_CHANGED = "It will be called {}: file names may hold letters, digits, spaces, dots, dashes and underscores."
 NAME_TAKEN = "“{}” already exists; this one becomes “{}”."
 PROMPTS = "Preview prompts"
-PROMPTS_HINT = "One per line, drawn before and after to show the change. If empty: some of your captions."
+PROMPTS_HINT = (
+    "One per line, drawn before, during and after training. Subjects that your pictures do not show tell most; without "
+    "prompts of your own, these are drawn."
+)
+NEW_SUBJECTS = "Suggest new subjects"
 FROM_CAPTIONS = "From my captions"
 TIME, MEMORY, FILE, AT_MOST = "Time", "Memory", "File", "at most {}"
 MEASURED = "Measured with {} real steps on this computer. Once it has started, you can close the page."

@@ -20,8 +20,8 @@ from trainers.runs.run import Run, write_config
 from trainers.training.train import resume, train
 
 OLD = {"schema_version": 1, "name": "dusk"}
-FLAT = {"loss": {"min_snr_gamma": 0.0}}
-"""With which timesteps weigh the same under every rule."""
+FLAT = {"loss": {"min_snr_gamma": 0.0}, "sample": {"every": 0, "prompts": ["a fox"]}}
+"""With which timesteps weigh the same under every rule, and what is drawn is the same."""
 
 
 OVERRIDDEN = {"blocks": {"mid_block.*": {"rank": 2}, "up_blocks.*": {"rank": 0}}}
@@ -209,3 +209,18 @@ def test_an_old_run_goes_on_with_its_own_rule(sections, begun, tmp_path, tiny_ba
     states = {name: state_of(Run(result.run), 3) for name, result in (("whole", whole), ("today", today))}
     states["cut"] = state_of(cut, 3)
     assert equal(states["cut"], states["whole"]) and not equal(states["today"], states["whole"])
+
+
+@pytest.mark.parametrize(
+    ("sample", "after"),
+    [
+        ({}, {"every": 0, "subjects": "captions"}),
+        ({"every": 50, "prompts": []}, {"every": 50, "prompts": [], "subjects": "captions"}),
+        ({"prompts": ["a fox"]}, {"every": 0, "prompts": ["a fox"]}),
+    ],
+)
+def test_version_2_draws_captions_before_and_after_unless_it_says_otherwise(sample, after):
+    old = {"schema_version": 2, "name": "dusk", "sample": sample}
+    assert migrate(old)["sample"] == after
+    new = build_config({"name": "dusk"}).sample
+    assert (new.every, new.subjects) == ("auto", "new")

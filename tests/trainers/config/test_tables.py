@@ -84,7 +84,7 @@ def test_assignments():
         ({"name": "../up"}, ["../up", "letters"]),
         ({"name": "a/b"}, ["a/b", "letters"]),
         ({"name": "con"}, ["Windows"]),
-        ({"schema_version": "two"}, ["schema_version", "2"]),
+        ({"schema_version": "two"}, ["schema_version", "3"]),
     ],
 )
 def test_errors_name_the_key_and_what_is_allowed(wrong, words):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trainers.runs.forecast import Forecast
-from trainers.sampling.plan import SHARE, PreviewPlan
+from trainers.sampling.plan import AIM, SHARE, PreviewPlan
 from trainers.sampling.sample import SamplingParams
 
 FOUR = SamplingParams(("a", "b", "c", "d"))
@@ -25,8 +25,10 @@ def run(forecast: Forecast, picture: float) -> tuple[list[int], int]:
     """The pictures that a run with such pictures draws at each sampled step, and at its end."""
     counts = []
     for step in range(10, forecast.plan.steps, 10):
+        forecast.trained = step * forecast.step
         counts.append(forecast.count_at(step))
         forecast.spent += counts[-1] * picture
+    forecast.trained = forecast.plan.steps * forecast.step
     forecast.spent += picture  # with the live adapter
     return counts, forecast.count_at_the_end()
 
@@ -39,6 +41,19 @@ def test_previews_stay_within_their_share(picture):
     whole = forecast.loading + 60 * 1.0 + 0.5 + spent
     assert spent <= SHARE * whole + 1e-9
     assert counts == sorted(counts) or max(counts) - min(counts) <= 1  # alike at every step
+
+
+def test_a_busy_moment_does_not_make_room_for_more():
+    """Steps that take ten times as long for a while say little of the others."""
+    calm, busy = measured(1.0, 0.4, steps=600, every=100), measured(1.0, 0.4, steps=600, every=100)
+    for each in (calm, busy):
+        each.trained = 200.0
+    for _ in range(50):
+        calm.note_step(1.0)
+        busy.note_step(10.0)
+    calm.trained, busy.trained = 250.0, 700.0
+    more = 450 + 350 * 1.8  # what it took, and the mean pace of the whole for what is left
+    assert busy.room(250) - calm.room(250) == pytest.approx(AIM / (1 - AIM) * more)
 
 
 def test_fast_pictures_are_all_drawn_and_slow_ones_only_before_and_after():

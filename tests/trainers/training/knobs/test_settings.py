@@ -136,6 +136,11 @@ CASES: dict[str, Case] = {
         lambda before, after: any("tfevents" in name for name in after.files - before.files),
     ),
     "sample.prompts": Case(one("sample.prompts", ["a boat"]), "pictures"),
+    "sample.subjects": Case(
+        one("sample.subjects", "captions"),
+        lambda before, after: len(before.pictures) > len(after.pictures) > 0,  # of four subjects, and three captions
+        within=one("sample.prompts", []),
+    ),
     "sample.negative": Case(one("sample.negative", "snow"), "pictures"),
     "sample.seeds": Case(one("sample.seeds", [2]), "pictures"),
     "sample.every": Case(one("sample.every", 1), lambda _, after: "samples/step-00000001/00.png" in after.files),

@@ -1,0 +1,137 @@
+"""Preview prompts for a run that has none: new subjects, which its captions do not name, in the captions' form.
+
+Pictures of training captions show what a style remembers; pictures of something else show what it has learned. The
+choice is a function of the captions, so that every attempt of a run draws the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
+
+from trainers.config.sections import Data, Subjects
+from trainers.data.captions import full_caption
+
+COUNT = 4
+"""Number of prompts."""
+
+NEW: tuple[tuple[str, ...], ...] = (
+    ("a fox", "an owl", "a horse", "a whale", "a hummingbird", "a sleeping cat"),
+    ("a lighthouse by the sea", "a street in the rain", "a castle on a hill", "a village in the snow", "a waterfall"),
+    ("an old man", "a girl reading a book", "a dancer", "a fisherman", "a queen", "a child with a kite"),
+    ("a vase of flowers", "a bowl of fruit", "a sailing ship", "a bicycle", "a teapot", "an armchair"),
+)
+"""Subjects that every large base knows: an animal, a place, a person, a thing."""
+NEW_ON_STARTER: tuple[tuple[str, ...], ...] = (
+    ("fox", "owl", "penguin", "butterfly", "turtle", "fish", "lion"),
+    ("sunflower", "house", "castle", "palm tree", "volcano", "mountain"),
+    ("strawberry", "cupcake", "mushroom", "pineapple", "banana", "green apple"),
+    ("rocket", "guitar", "airplane", "umbrella", "locomotive", "bicycle"),
+)
+"""Subjects among the drawings that the bundled base was trained on."""
+SCENES = ("on a beach", "in the snow", "in a city street at night", "in a meadow of flowers")
+SCENES_ON_STARTER = (", blue background", ", yellow background", ", dark blue background", ", green background")
+"""The bundled base knows no places, only coloured backgrounds."""
+
+ARTICLES = ("a", "an", "the")
+SMALL_WORDS = frozenset(
+    ("a", "an", "the", "of", "in", "on", "at", "by", "with", "face", "reading", "sleeping", "old", "green", "child")
+)
+"""Words of a subject that captions may share with it."""
+WORDS = re.compile(r"[^\W\d_]+")
+
+
+def suggest_prompts(
+    captions: Sequence[str], data: Data, subjects: Subjects, starter: bool, word: str = "", class_prompt: str = ""
+) -> tuple[str, ...]:
+    """Preview prompts for images with these captions.
+
+    Args:
+        captions: The captions without trigger word.
+        data: The settings of the images, with the trigger word.
+        subjects: `new` subjects, the trained subject in new `scenes`, or the `captions` themselves.
+        starter: Whether the base is the bundled one, which knows few subjects.
+        word: The learned word.
+        class_prompt: What the trained subject is, such as `a dog`.
+
+    Returns:
+        Four prompts, or fewer if they are captions and there are not more.
+    """
+    found: list[str] = []
+    if subjects == "scenes" and (data.trigger or word or class_prompt):
+        named = class_prompt or data.trigger or word
+        found = [f"{named}{'' if starter else ' '}{scene}" for scene in (SCENES_ON_STARTER if starter else SCENES)]
+    elif subjects == "new":
+        found = [in_form_of(captions, subject) for subject in choose_subjects(captions, starter)]
+    found = found or list(captions)
+    return tuple(dict.fromkeys(full_caption(one, data, word) for one in found))[:COUNT]
+
+
+def choose_subjects(captions: Iterable[str], starter: bool) -> list[str]:
+    """Four subjects of different kinds that no caption names; others only if there are no more."""
+    named = {stem(each) for caption in captions for each in WORDS.findall(caption.lower())}
+    groups = NEW_ON_STARTER if starter else NEW
+    fresh = [[subject for subject in group if not names(subject) & named] for group in groups]
+    first = [group[0] for group in fresh if group]
+    rest = [subject for group in fresh for subject in group[1:]]
+    return (first + rest + [group[0] for group in groups])[:COUNT]
+
+
+def in_form_of(captions: Sequence[str], subject: str) -> str:
+    """A subject as the captions would say it: with an article or without, between the words that all have."""
+    rows = [caption.split() for caption in dict.fromkeys(captions) if caption]
+    before, after = _shared_opening(rows), _shared_ending(rows)
+    own = [row[len(before) :] for row in rows]
+    with_article = not rows or sum(row[0].lower() in ARTICLES for row in own if row) * 2 > len(rows)
+    bare = subject.partition(" ")[2] if subject.partition(" ")[0] in ARTICLES else subject
+    if with_article:
+        subject = subject if subject != bare else f"{'an' if bare[0] in 'aeiou' else 'a'} {bare}"
+    else:
+        subject = bare
+    ending = " ".join(after)
+    joint = "" if not after else ", " if _follows_comma(rows, len(after)) else " "
+    return f"{' '.join([*before, subject])}{joint}{ending}"
+
+
+def names(subject: str) -> set[str]:
+    """What a subject names: its words in the singular, without small ones."""
+    return {stem(word) for word in WORDS.findall(subject.lower()) if word not in SMALL_WORDS}
+
+
+def stem(word: str) -> str:
+    """A word without the ending of its plural."""
+    if word.endswith("ies") and len(word) > 4:
+        return f"{word[:-3]}y"
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 3 else word
+
+
+def _shared_opening(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The words with which all captions begin, up to “of”: `a drawing of`."""
+    shared = _shared(rows)
+    while shared and shared[-1].lower() != "of":
+        shared.pop()
+    return shared
+
+
+def _shared_ending(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The words with which all captions end, from a comma or a preposition on: `, black line`, `in ink`."""
+    shared = _shared([row[::-1] for row in rows])[::-1]
+    for start in range(len(shared)):
+        if shared[start].lower() in ("in", "by", "as") or _follows_comma(rows, len(shared) - start):
+            return shared[start:]
+    return []
+
+
+def _follows_comma(rows: Sequence[Sequence[str]], length: int) -> bool:
+    """Whether the last words of each caption follow a comma."""
+    return all(len(row) > length and row[-length - 1].endswith(",") for row in rows)
+
+
+def _shared(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The words with which all of several captions begin; each has others after them."""
+    if len(rows) < 2:
+        return []
+    least = min(map(len, rows)) - 1
+    columns = takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))
+    return [column[0] for column in columns][:least]
