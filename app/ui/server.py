@@ -25,12 +25,14 @@ from app.studio.cleanup import sweep_public
 from app.studio.dataset.draft_owners import kept_by, settle
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE
 from app.studio.paths import Paths, UploadFolder
+from app.studio.runs.links import RunLinks
 from app.studio.services import Services, open_services
 from app.ui import api
 from app.ui.components import text
 from app.ui.document.assets import asset_routes, bundles
 from app.ui.document.theme import Velatura
 from app.ui.gradio_internals import is_waiting, keep_files_in, wait_no_longer_than, without_apps
+from app.ui.links.routes import link_routes
 from app.ui.login.authenticator import Authenticator, check_given
 from app.ui.login.sender import USER
 from app.ui.middleware.hosts import is_loopback, names_of_machine
@@ -141,6 +143,7 @@ def start(
             "routes": [
                 *asset_routes(bundles(_scripts_run(demo))),
                 *now.routes(),
+                *link_routes(RunLinks(services.queue)),
                 upload_route(uploads.path),
             ],
             "docs_url": None,

@@ -27,6 +27,7 @@ SCRIPT, SHEET, BARE_SHEET = "studio.js", "studio.css", "bare.css"
 """The script and the sheet of all pages, and the sheet of documents without Gradio."""
 DOCUMENT_SHEETS = ("document/fonts.css", "document/tokens.css", "document/document.css")
 """What is said of the whole document; all other sheets are nested, where `html` and keyframes do nothing."""
+BARE_SHEETS = ("document/bare.css", "links/links.css")
 PAGE_SHEETS = (
     "components/base.css",
     "components/shell.css",
@@ -104,7 +105,7 @@ def bundles(lines: Iterable[str]) -> dict[str, str]:
     return {
         SCRIPT: join_scripts(lines),
         SHEET: join_sheets(),
-        BARE_SHEET: read_scripts(*DOCUMENT_SHEETS[:2], "document/bare.css"),
+        BARE_SHEET: read_scripts(*DOCUMENT_SHEETS[:2], *BARE_SHEETS),
     }
 
 

@@ -20,11 +20,11 @@ from app.ui.login.sender import USER
 from app.ui.middleware.headers import PageResponse
 from app.ui.middleware.not_found import is_visit
 from app.ui.middleware.refusals import NO_STORE, refusal
-from app.ui.middleware.routes import LOOK
+from app.ui.middleware.routes import LOOK, SHARED
 from app.ui.middleware.visitor import YEAR, cookie, cookies_of
 
 LOGIN, DEVICE = "velatura-login", "velatura-device"
-FOR_EVERYBODY = (f"{LOOK}/", "/favicon.ico", "/robots.txt", f"{API}/startup-events")
+FOR_EVERYBODY = (f"{LOOK}/", SHARED, "/favicon.ico", "/robots.txt", f"{API}/startup-events")
 
 
 class LoginMiddleware:

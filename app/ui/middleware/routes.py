@@ -18,6 +18,8 @@ from app.ui.gradio_internals import API, FILE
 from app.ui.pages import PAGES
 
 LOOK = f"/{assets.LOOK}"
+SHARED = "/shared/"
+"""What the addresses of read-only links begin with."""
 ADDRESSES = tuple(f"/{page.path}" for page in PAGES)
 """Of the pages."""
 
@@ -29,6 +31,8 @@ ROUTES: dict[str, tuple[str, ...]] = {
     f"{LOOK}/{{version}}/{{path:path}}": READ,
     "/now": READ,
     "/now/stream": READ,
+    f"{SHARED}{{token}}": READ,
+    f"{SHARED}{{token}}/{{name}}": READ,
     "/login": ("POST",),
     "/logout": ("GET", "POST"),
     # What pages are made of

@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from app.ui.document.assets import (
+    BARE_SHEETS,
     DOCUMENT_SHEETS,
     IMMUTABLE,
     PAGE_SHEETS,
@@ -65,11 +66,11 @@ def test_sheets_are_joined_in_order_and_pages_win_over_gradio(client):
     sheet = client.get(f"/{asset('studio.css')}").text
     document, pages = sheet.split(f"{STRONGER} {{\n")
     assert document == read_scripts(*DOCUMENT_SHEETS) and pages == read_scripts(*PAGE_SHEETS) + "}\n"
-    assert client.get(f"/{asset('bare.css')}").text.endswith(read_scripts("document/bare.css"))
+    assert client.get(f"/{asset('bare.css')}").text.endswith(read_scripts(*BARE_SHEETS))
 
 
 def test_every_sheet_is_used_and_every_font_there():
-    assert {*DOCUMENT_SHEETS, *PAGE_SHEETS, "document/bare.css"} == set(names(".css")) and len(PAGE_SHEETS) > 10
+    assert {*DOCUMENT_SHEETS, *PAGE_SHEETS, *BARE_SHEETS} == set(names(".css")) and len(PAGE_SHEETS) > 10
     fonts = re.findall(r"url\('(.+?)'\)", read_scripts("document/fonts.css"))
     assert sorted(fonts) == sorted(f"fonts/{path.name}" for path in (STATIC / "fonts").glob("*.woff2"))
 

@@ -1,0 +1,112 @@
+"""`/shared/TOKEN`: a run's progress and pictures, for whoever has the link; below it, each of the pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.states import ENDED, State
+from app.jobs.views import View
+from app.studio.runs import samples
+from app.studio.runs.links import RunLinks
+from app.studio.studio_queue import share
+from app.ui.document.assets import IMMUTABLE
+from app.ui.document.templates import render
+from app.ui.middleware.headers import PageResponse
+from app.ui.middleware.not_found import not_found_page
+from app.ui.middleware.routes import SHARED
+from app.ui.runs import run_view
+from app.ui.runs import text as words
+
+HIDDEN = {"x-robots-tag": "noindex, nofollow", "referrer-policy": "no-referrer"}
+"""Search engines must not list the page, nor other sites learn its address."""
+
+
+@dataclass(frozen=True)
+class SharedRow:
+    """A prompt with its first and newest picture, by their names; None where nothing was drawn."""
+
+    prompt: str
+    before: str | None
+    newest: str | None
+
+
+@dataclass(frozen=True)
+class SharedRun:
+    """A run as whoever has the link sees it."""
+
+    token: str
+    name: str
+    kind: str
+    state: str
+    line: str
+    done: float
+    ended: bool
+    facts: tuple[tuple[str, str], ...]
+    rows: tuple[SharedRow, ...]
+
+
+def link_routes(links: RunLinks) -> list[BaseRoute]:
+    """Both routes."""
+
+    def page(request: Request) -> Response:
+        view = links.find(request.path_params["token"])
+        if view is None:
+            return PageResponse(not_found_page(request.url.path), 404)
+        shared = read_shared(links, view, request.path_params["token"])
+        answer = PageResponse(render("links/run.html", base="../", run=shared))
+        answer.headers.update(HIDDEN)
+        return answer
+
+    def picture(request: Request) -> Response:
+        view = links.find(request.path_params["token"])
+        found = _pictures(links, view).get(request.path_params["name"]) if view is not None else None
+        if found is None:
+            return Response(status_code=404)
+        return FileResponse(found, headers={"cache-control": IMMUTABLE})
+
+    return [Route(f"{SHARED}{{token}}", page), Route(f"{SHARED}{{token}}/{{name}}", picture)]
+
+
+def read_shared(links: RunLinks, view: View, token: str) -> SharedRun:
+    """A run for the page, with nothing of its owner or its folder."""
+    line = words.line(view)
+    return SharedRun(
+        token,
+        view.job.name,
+        run_view.kind(view, MACHINE_OWNER),
+        words.STATES[view.state],
+        line[:1].upper() + line[1:] if view.state != State.FAILED else "",
+        share(view),
+        view.state in ENDED,
+        run_view.facts(view),
+        tuple(_rows(links, view)),
+    )
+
+
+def _rows(links: RunLinks, view: View) -> list[SharedRow]:
+    columns = samples.find_samples(view.job.folder)
+    newest = {each.row: each for each in columns[-1]} if columns else {}
+    before = {each.row: each for each in columns[0] if each.step == 0} if columns else {}
+    prompts = samples.prompts_of(view, max([*newest, *before], default=-1) + 1)
+    public = links.queue.public(view)
+
+    def name(found: samples.Sample | None) -> str | None:
+        return samples.put_sample(found, public, False).name if found is not None else None
+
+    return [
+        SharedRow(prompt, name(before.get(row)), name(newest.get(row)) if len(columns) > 1 else None)
+        for row, prompt in enumerate(prompts)
+    ]
+
+
+def _pictures(links: RunLinks, view: View) -> dict[str, Path]:
+    """The pictures that the page shows, by name."""
+    public = links.queue.public(view)
+    names = {name for row in _rows(links, view) for name in (row.before, row.newest) if name}
+    return {name: public / name for name in names}

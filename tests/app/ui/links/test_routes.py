@@ -1,0 +1,48 @@
+"""The page behind a read-only link: what it shows, and that it shows nothing else."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from app.studio.runs.links import RunLinks
+from app.studio.studio_queue import StudioQueue
+from app.ui.links.routes import link_routes
+from app.ui.middleware.login import FOR_EVERYBODY
+from app.ui.middleware.routes import SHARED
+from tests.app.ui.ended_runs import write_run
+
+
+@pytest.fixture
+def client(queue: StudioQueue) -> TestClient:
+    return TestClient(Starlette(routes=link_routes(RunLinks(queue))))
+
+
+def test_a_link_shows_the_run_and_its_pictures(queue: StudioQueue, client: TestClient) -> None:
+    write_run(queue.store.runs, "harbour")
+    token = RunLinks(queue).make(queue.find("harbour"))
+    answer = client.get(f"/shared/{token}")
+    assert answer.status_code == 200 and answer.headers["x-robots-tag"] == "noindex, nofollow"
+    assert "<h1>harbour</h1>" in answer.text and "data-ended" in answer.text and "300 of 300" in answer.text
+    pictures = re.findall(r'<img src="(shared/[^"]+)" alt="([^":]+): ', answer.text)
+    assert {said for _, said in pictures} == {"Before training", "Newest"}
+    for address, _ in pictures:
+        assert client.get(f"/{address}").headers["content-type"] == "image/webp"
+    assert str(queue.store.runs) not in answer.text
+
+
+@pytest.mark.parametrize("name", ["x.webp", "../links.json", "..%2f..%2flinks.json", "config.toml", "%00"])
+def test_nothing_else_of_a_run_is_served(queue: StudioQueue, client: TestClient, name: str) -> None:
+    write_run(queue.store.runs, "harbour")
+    token = RunLinks(queue).make(queue.find("harbour"))
+    assert client.get(f"/shared/{token}/{name}").status_code == 404
+
+
+def test_without_a_link_there_is_nothing(queue: StudioQueue, client: TestClient) -> None:
+    write_run(queue.store.runs, "harbour")
+    for address in ("/shared/harbour", "/shared/", "/shared/x/y.webp"):
+        assert client.get(address).status_code == 404
+    assert SHARED in FOR_EVERYBODY
