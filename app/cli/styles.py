@@ -80,10 +80,10 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
 
     VelaturaError if the folder has none.
     """
-    from trainers.formats.embedding import style_of_run
+    from app.studio.runs.chosen import chosen_style
     from trainers.formats.inspect import describe_style
 
-    file = style_of_run(path) if path.is_dir() else path
+    file = chosen_style(path) if path.is_dir() else path
     if file is None:
         raise VelaturaError(f"{path} is a folder without a style; give a style file, or the folder of a finished run")
     summary = describe_style(file)

@@ -11,7 +11,7 @@ from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.job import Job, NewJob
 from app.jobs.permissions import COPYING, Actor, NotOwnerError
 from app.jobs.processes.devices import check_device
-from app.jobs.run_trash import ALIAS, bring_back, check_done, held, put_aside, start_over, throw_away
+from app.jobs.run_trash import ALIAS, CHOSEN, bring_back, check_done, held, put_aside, start_over, throw_away
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import SMALL, TRAIN, YIELD, Store
 from app.jobs.trash.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Trash, TrashItem, new_id, new_item
@@ -242,8 +242,10 @@ def move(store: Store, number: int, where: str | int, *, actor: Actor) -> list[J
 
 
 def style_item(store: Store, run: Path, name: str, owner: str) -> TrashItem:
-    """A run's style as a trash item, with its display name."""
-    return new_item(STYLE, name, owner, {CONTENT: run / "style", "alias": run / ALIAS}, store.runs)
+    """A run's style as a trash item, with its display name and the states of it that could be chosen instead."""
+    kept, own = Run(run).snapshots, Run(run).style
+    parts = {CONTENT: own, "snapshots": kept} if own.exists() else {CONTENT: kept}
+    return new_item(STYLE, name, owner, parts | {"alias": run / ALIAS, "chosen": run / CHOSEN}, store.runs)
 
 
 def clear(store: Store, *, actor: Actor) -> list[Job]:
@@ -319,7 +321,8 @@ def _restore_style(store: Store, trash: Trash, item: TrashItem, actor: Actor) ->
     owner = there.owner if there is not None else ""
     actor.check(place.parent.name, owner)
     with Run(place.parent).training():
-        aside = style_item(store, place.parent, item.name, owner) if place.exists() else None
+        there_now = place.exists() or Run(place.parent).snapshots.exists()
+        aside = style_item(store, place.parent, item.name, owner) if there_now else None
         trash.bring_back(item, place, aside=aside)
 
 

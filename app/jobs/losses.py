@@ -1,4 +1,4 @@
-"""The losses of a run by step, read from its events and smoothed."""
+"""The losses and other numbers of a run by step, read from its events."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs.follow import Follower
+from trainers.runs.event_lines import Event
 
 SMOOTHING = 0.95
 """Decay of the mean per step."""
@@ -45,15 +46,35 @@ class Curve:
         return "\n".join(["step,loss,smoothed,learning_rate", *lines]) + "\n"
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """What a run has measured at each of its steps so far; NaN where a number is missing or not finite."""
+
+    steps: list[int]
+    losses: list[float]
+    rates: list[float]
+    """Learning rates."""
+    norms: list[float]
+    """Gradient norms before clipping; all NaN for older runs."""
+    memory: list[float]
+    """Bytes; all NaN where it is not known."""
+    held_out: dict[int, float]
+    """Losses on held-out images by step; empty where there are none."""
+    revision: int
+    """How often steps were forgotten, since they were trained again."""
+
+
 class Losses:
-    """Losses and learning rates by step; retrained steps replace earlier ones."""
+    """The numbers of a run by step; retrained steps replace earlier ones."""
 
     def __init__(self, folder: Path) -> None:
         self._follower = Follower(folder)
         self._lock = threading.Lock()
-        self.steps: list[int] = []
-        self.losses: list[float] = []
-        self.rates: list[float] = []
+        self._steps: list[int] = []
+        self._rows: tuple[list[float], ...] = ([], [], [], [])
+        """Losses, learning rates, gradient norms and memory of the steps."""
+        self._held_out: dict[int, float] = {}
+        self._revision = 0
 
     def read(self) -> None:
         """Read new events of the run."""
@@ -62,23 +83,43 @@ class Losses:
                 if event["type"] == "anew":
                     self._cut(0)
                 elif event["type"] == "step":
-                    loss = float(event.get("loss", math.nan))
                     self._cut(event["step"])
-                    if math.isfinite(loss):
-                        self.steps.append(event["step"])
-                        self.losses.append(loss)
-                        self.rates.append(float(event.get("lr", 0.0)))
+                    self._steps.append(event["step"])
+                    for row, name in zip(self._rows, ("loss", "lr", "grad_norm", "memory"), strict=True):
+                        row.append(_number(event, name))
+                elif event["type"] == "held_out" and "step" in event:
+                    self._held_out[event["step"]] = _number(event, "loss")
 
     def curve(self) -> Curve:
         """The losses read so far."""
         with self._lock:
-            mean = RunningMean()
-            smoothed = [mean.add(loss) for loss in self.losses]
-            return Curve(list(self.steps), list(self.losses), smoothed, list(self.rates))
+            rows = list(zip(self._steps, *self._rows[:2], strict=True))
+        mean, curve = RunningMean(), Curve([], [], [], [])
+        for step, loss, rate in rows:
+            if math.isfinite(loss):
+                curve.steps.append(step)
+                curve.losses.append(loss)
+                curve.smoothed.append(mean.add(loss))
+                curve.rates.append(0.0 if math.isnan(rate) else rate)
+        return curve
+
+    def numbers(self) -> Numbers:
+        """All numbers read so far."""
+        with self._lock:
+            losses, rates, norms, memory = map(list, self._rows)
+            return Numbers(list(self._steps), losses, rates, norms, memory, dict(self._held_out), self._revision)
 
     def _cut(self, step: int) -> None:
         """Forget a step and what comes after it."""
-        if self.steps and step <= self.steps[-1]:
-            place = bisect_left(self.steps, step)
-            for row in (self.steps, self.losses, self.rates):
+        if self._steps and step <= self._steps[-1]:
+            place = bisect_left(self._steps, step)
+            del self._steps[place:]
+            for row in self._rows:
                 del row[place:]
+            self._held_out = {at: loss for at, loss in self._held_out.items() if at < step}
+            self._revision += 1
+
+
+def _number(event: Event, name: str) -> float:
+    value = float(event.get(name, math.nan))
+    return value if math.isfinite(value) else math.nan

@@ -29,7 +29,9 @@ LEARNED = ("checkpoints", "samples", "snapshots", "style")
 """What a run has of its training: it goes to the trash when the run is restarted."""
 ALIAS = ".style-name"
 """File in a run's folder with what its style is called, where somebody has renamed it; the run keeps its name."""
-LEFT_BEHIND = {*LEARNED, ALIAS, RANK_MAP, THREADS, STOP, LOCK, HEARTBEAT}
+CHOSEN = "chosen.json"
+"""File in a run's folder with the step that a person has starred: its snapshot is the run's style."""
+LEFT_BEHIND = {*LEARNED, ALIAS, CHOSEN, RANK_MAP, THREADS, STOP, LOCK, HEARTBEAT}
 """What a restarted run does not take over."""
 SHARED = ("dataset", "cache", "prior")
 """Folders in which no file is ever changed, only replaced: a restarted run has the same files."""

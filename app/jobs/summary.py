@@ -60,6 +60,8 @@ class Summary:
     """Step of a checkpoint that was damaged, and of the one from which the run went on."""
     unread: str = ""
     """Why its events could not be read at the last look."""
+    final: int = 0
+    """Step of the style file that has drawn the newest final samples; 0 if none has."""
     attempt: int = 0
     """Which attempt of its job said this, the first being 1; 0 if no queue began it, or an older version did."""
 
@@ -171,6 +173,10 @@ def _saving(summary: Summary, event: Event) -> Summary:
     return replace(summary, doing="saving")
 
 
+def _final(summary: Summary, event: Event) -> Summary:
+    return replace(summary, doing="saving", final=event.get("step", 0))
+
+
 def _end(summary: Summary, event: Event) -> Summary:
     return replace(
         summary,
@@ -197,7 +203,7 @@ _CHANGES = {
     "checkpoint": _checkpoint,
     "damaged": _damaged,
     "export": _saving,
-    "final": _saving,
+    "final": _final,
     **dict.fromkeys(ENDS, _end),
 }
 

@@ -37,9 +37,9 @@ def _decoded(path: Path) -> Image.Image:
         return Image.new("RGB", (SMALL, SMALL), "#808080")
 
 
-def offer_file(file: Path, public: Path) -> Path:
-    """A public copy of a style file, as a hard link if possible."""
-    place = name_for_download(public, file.name)
+def offer_file(file: Path, public: Path, name: str = "") -> Path:
+    """A public copy of a style file, as a hard link if possible, under its own name or another one."""
+    place = name_for_download(public, name or file.name)
     link_or_copy(file, place)
     return place
 

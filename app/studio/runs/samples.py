@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +33,30 @@ class Sample:
         return FILE if self.file else BEFORE if self.step == 0 else str(self.step)
 
 
+@dataclass(frozen=True)
+class SampledStep:
+    """A step at which a run was drawn, and its samples by prompt; while it is being drawn, those that there are."""
+
+    step: int
+    samples: Mapping[int, Sample]
+
+
 def find_samples(run: Path) -> list[list[Sample]]:
     """A run's samples by column: before, each step, and the exported file last."""
     folders = [(int(match[1]), path) for path in _inside(run / "samples") if (match := _FOLDER.fullmatch(path.name))]
     columns = [_column(path, step, False) for step, path in sorted(folders)]
     last = max((step for step, _ in folders), default=0)
     return [column for column in (*columns, _column(run / "samples" / "final", last, True)) if column]
+
+
+def find_steps(view: View) -> list[SampledStep]:
+    """The steps at which a run was drawn, earliest first; what its file drew belongs to the step it was made at."""
+    found: dict[int, dict[int, Sample]] = {}
+    for column in find_samples(view.job.folder):
+        step = (view.summary.final or column[0].step) if column[0].file else column[0].step
+        # What the file drew is what people get, so it is shown in place of what was drawn in training.
+        found.setdefault(step, {}).update({sample.row: sample for sample in column})
+    return [SampledStep(step, found[step]) for step in sorted(found)]
 
 
 def newest(run: Path) -> Sample | None:

@@ -10,6 +10,7 @@ from typing import Any
 from app.jobs.views import View
 from app.studio.downloads import OFFERS
 from app.studio.names import safe_name
+from app.studio.runs.chosen import is_snapshot
 from app.studio.settings.differences import setting
 from trainers.config.presets import STARTER
 from trainers.formats.inspect import HeaderSummary, summarise_header
@@ -100,7 +101,7 @@ def read_trained(path: Path, view: View) -> StyleEntry:
         run=view.job.name,
         owner=view.job.owner,
         plain=is_plain(outline),
-        not_plain=why_not_plain(outline) if header.only_here else "",
+        not_plain=why_not_plain(outline) if header.only_here or is_snapshot(view.job.folder, path) else "",
     )
 
 

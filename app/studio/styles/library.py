@@ -23,11 +23,12 @@ from app.state_file import StateFile
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, forget
 from app.studio.names import safe_name
 from app.studio.public_files import link_or_copy
+from app.studio.runs.chosen import chosen_style, is_snapshot
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import LONGEST_WORDS, NO_NAME, StyleEntry, check_numbers, plain, read_found, read_trained
 from trainers.atomic_files import plain_disk_errors, whole_file
 from trainers.errors import VelaturaError
-from trainers.formats.embedding import EMBEDDING_SUFFIX, embedding_of, style_of_run
+from trainers.formats.embedding import EMBEDDING_SUFFIX, embedding_of
 from trainers.formats.write import peft
 from trainers.runs.run import Run
 
@@ -57,7 +58,7 @@ class StyleLibrary:
     # ---------------------------------------------------------------- what there is
     def entries(self) -> list[StyleEntry]:
         """Every style, newest first."""
-        runs = {path: view for view in self.queue.runs() if (path := style_of_run(view.job.folder)) is not None}
+        runs = {path: view for view in self.queue.runs() if (path := chosen_style(view.job.folder)) is not None}
         others = self._others()
         with self._lock:
             found = [self._trained(path, view) for path, view in runs.items()]
@@ -118,7 +119,8 @@ class StyleLibrary:
         twin = item.path.with_name(f"{item.path.stem}-diffusers{SUFFIX}")
         if item.plain or (item.run and twin.is_file()):
             return item.path if item.plain else twin
-        reason = item.not_plain or (HUGE if item.run else "")
+        kept = item.run and is_snapshot(self._run(item).job.folder, item.path)  # which nothing lies beside
+        reason = item.not_plain or (HUGE if item.run and not kept else "")
         if reason:
             raise VelaturaError(
                 f"“{item.name}” cannot be exported for diffusers, which reads only plain LoRA: {reason}"

@@ -24,6 +24,8 @@ class Button:
     """What is lost by it, which is said before."""
     name: str = ""
     """Its whole name, where several buttons of a page have the same label."""
+    steps: int = 0
+    """How far a run is that it trains longer."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,16 @@
-// One picture over the whole page. `after(button, down, right)` says which comes next in that direction, `shown` hears
-// of each; what comes back opens it at a button with `data-whole`.
-const makeLight = ({titled, after, shown = () => {}}) => {
-  const light = document.createElement('dialog');
+// One picture over the whole page. `after(item, down, right)` says which comes next in that direction, `shown` hears of
+// each, `source` says where an item's picture is, `named` what its file is called and `back` takes the focus in the end;
+// what comes back opens it at an item, by default a button with `data-whole`.
+const makeLight = ({
+  titled,
+  after,
+  shown = () => {},
+  source = item => item.dataset.whole,
+  named = titled,
+  back = item => item?.focus({preventScroll: true}),
+}) => {
+  const light = document.createElement('dialog'),
+    {words} = props;
   light.className = 'light';
   const make = (label, sign, move) => {
     const button = Object.assign(document.createElement('button'), {type: 'button', textContent: sign, onclick: move});
@@ -9,31 +18,51 @@ const makeLight = ({titled, after, shown = () => {}}) => {
     return button;
   };
   const picture = document.createElement('img'),
-    words = document.createElement('p');
-  words.setAttribute('aria-live', 'polite');
+    holder = document.createElement('div'),
+    said = document.createElement('p');
+  said.setAttribute('aria-live', 'polite');
+  holder.className = 'holder';
+  holder.append(picture);
   let current = null;
-  const show = button => {
-    current = button;
-    picture.src = button.dataset.whole;
-    picture.alt = words.textContent = light.ariaLabel = titled(button);
-    shown(button);
+  const tools = document.createElement('div');
+  tools.className = 'tools';
+  const save = Object.assign(document.createElement('a'), {textContent: words.download}),
+    size = Object.assign(document.createElement('button'), {type: 'button'});
+  const scale = actual => {
+    light.classList.toggle('actual', actual);
+    size.textContent = actual ? words.fit : words.actual;
+    picture.style.width = actual ? `${picture.naturalWidth / devicePixelRatio}px` : '';
+  };
+  size.addEventListener('click', () => scale(!light.classList.contains('actual')));
+  picture.addEventListener('dblclick', () => size.isConnected && scale(!light.classList.contains('actual')));
+  if (words.download) tools.append(size, save);
+  const show = item => {
+    current = item;
+    picture.src = save.href = source(item);
+    save.download = `${named(item)
+      .replace(/[\\/:*?"<>|]+/g, ' ')
+      .slice(0, 150)}.webp`;
+    picture.alt = said.textContent = light.ariaLabel = titled(item);
+    scale(false);
+    shown(item);
   };
   const step = (down, right) => {
     const next = after(current, down, right);
     if (next) show(next);
   };
-  const close = make(props.words.close, '×', () => light.close());
+  const close = make(words.close, '×', () => light.close());
   close.className = 'close';
   light.append(
-    make(props.words.earlier, '‹', () => step(0, -1)),
-    picture,
-    make(props.words.later, '›', () => step(0, 1)),
-    words,
+    make(words.earlier, '‹', () => step(0, -1)),
+    holder,
+    make(words.later, '›', () => step(0, 1)),
+    said,
+    tools,
     close,
   );
   element.append(light);
   light.addEventListener('click', event => {
-    if (event.target === light) light.close();
+    if (event.target === light || event.target === holder) light.close();
   });
   light.addEventListener('keydown', event => {
     const moves = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]};
@@ -42,9 +71,9 @@ const makeLight = ({titled, after, shown = () => {}}) => {
       step(...moves[event.key]);
     }
   });
-  light.addEventListener('close', () => current?.focus({preventScroll: true}));
-  return button => {
-    show(button);
+  light.addEventListener('close', () => back(current));
+  return item => {
+    show(item);
     light.showModal();
   };
 };

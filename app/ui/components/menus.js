@@ -8,6 +8,25 @@ const question = button => {
   const dialog = document.querySelector(`dialog.ask[data-what="${button.dataset.do}"]`);
   return dialog?.querySelector('[data-noted]') && !button.dataset.note ? null : dialog; // nothing is lost by it
 };
+// A number of steps that a question asks for: twice as many as there are, and more than these.
+const putSteps = (dialog, steps) => {
+  const field = dialog.querySelector('[data-twice]');
+  if (!field) return;
+  const wrong = dialog.querySelector('[data-words]'),
+    bounds = {least: steps, most: field.dataset.most};
+  field.value = Math.min(2 * steps, bounds.most);
+  wrong.textContent = '';
+  dialog.querySelector('form').onsubmit = event => {
+    const asked = field.value.trim();
+    if (/^\d+$/.test(asked) && +asked > bounds.least && +asked <= bounds.most) return;
+    event.preventDefault();
+    wrong.textContent = wrong.dataset.words.replace(/\{(\w+)\}/g, (_, name) => bounds[name]);
+    field.setAttribute('aria-invalid', 'true');
+    field.focus();
+  };
+  field.removeAttribute('aria-invalid');
+  field.select();
+};
 const putTo = (dialog, button) => {
   const title = dialog.querySelector('[data-title]');
   title.textContent = title.dataset.title.replace('{}', button.dataset.name || button.dataset.about);
@@ -22,6 +41,7 @@ const putTo = (dialog, button) => {
   };
   dialog.showModal();
   dialog.querySelector('[data-named]')?.select();
+  putSteps(dialog, +button.dataset.steps);
 };
 const closeMenus = except => {
   for (const menu of element.querySelectorAll('.more[open]')) if (menu !== except) menu.open = false;
@@ -46,9 +66,18 @@ element.addEventListener('keydown', event => {
     menu.querySelector('summary').focus();
   }
 });
-document.addEventListener('click', event => {
-  if (element.isConnected && !element.contains(event.target)) closeMenus();
-});
+// A click beside an open menu closes it and does nothing else.
+document.addEventListener(
+  'click',
+  event => {
+    const open = element.isConnected && element.querySelector('.more[open]');
+    if (!open || event.target.closest('.more[open]')) return;
+    closeMenus();
+    event.preventDefault();
+    event.stopPropagation();
+  },
+  true,
+);
 element.addEventListener('click', event => {
   const page = event.target.closest('[data-page]');
   if (page) trigger('chosen', {page: +page.dataset.page});
@@ -62,12 +91,3 @@ element.addEventListener('click', event => {
     menu.querySelector('summary').focus();
   }
 });
-// A run's page is called by how far it is, and says to its other parts whether anything more is to come.
-const name = () => {
-  const title = element.querySelector('[data-title]');
-  if (!title?.matches('.title')) return;
-  document.title = `${title.dataset.title} · Velatura`;
-  document.body.toggleAttribute('data-ended', 'ended' in title.dataset);
-};
-watch('value', () => setTimeout(name));
-setTimeout(name);

@@ -88,6 +88,9 @@ TOOLS_SAID, SAME_FILE, TOML_SAID = "{}, .safetensors", "the same file", "as a .t
 NOT_POSSIBLE = "Not possible: {}."
 MADE_WHEN_ASKED = "converted to plain LoRA on download"
 
+# A picture over the whole page
+ACTUAL_SIZE, FIT = "100 %", "Fit"
+
 # A page with nothing on it yet
 FIRST_STYLE = "Train your first style"
 

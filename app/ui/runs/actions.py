@@ -31,6 +31,8 @@ UNDO = "undo"
 RESTARTS = ("retry", HALF, LOW)
 """What begins a run anew."""
 REPAIR = "repair-queue"
+ASKED: Mapping[str, Any] = {"restarts": RESTARTS, "most_steps": 1_000_000}
+"""What `dialogs.html` is about; the steps are the most that `train.steps` takes."""
 ENDS: dict[str, Any] = {"stop": "save", "pause": "pause", "cancel": "cancel"}
 LABELS: Mapping[str, str] = {
     "up": words.UP,
@@ -59,17 +61,18 @@ class Answer:
     """Whether the run is no more."""
 
 
-def find_controls(view: View, actor: Actor, first: str = "quiet") -> list[Control]:
-    """The controls that fit a run's state and whoever looks at it; `first` is how the first one looks."""
-    found: list[Control] = []
+def find_controls(view: View, actor: Actor) -> list[Control]:
+    """The controls that fit a run's state and whoever looks at it."""
+    return [make_control(view, what, _label(view, what)) for what in _wanted(view, actor)]
+
+
+def make_control(view: View, what: str, label: str, kind: str = "quiet") -> Control:
+    """The control that does something with a run or a small job."""
     name = view.job.name if view.job.kind == TRAIN else f"{SMALL_JOB}{view.job.id}"
-    for what in _wanted(view, actor):
-        label, kind = _label(view, what), "quiet" if found else first
-        if what == "clone":  # which begins where settings are chosen
-            found.append(Link(label, f"./?{urlencode({'clone': name})}", kind))
-        else:
-            found.append(Button(label, what, name, kind, note=_note(view, what)))
-    return found
+    if what == "clone":  # which begins where settings are chosen
+        return Link(label, f"./?{urlencode({'clone': name})}", kind)
+    steps = view.summary.step if what == "longer" else 0
+    return Button(label, what, name, kind, note=_note(view, what), steps=steps)
 
 
 def perform(queue: StudioQueue, event: RunAction, actor: Actor) -> Answer:

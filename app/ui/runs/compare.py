@@ -16,6 +16,7 @@ from app.ui.components import text as shared
 from app.ui.components.controls import banner
 from app.ui.components.download_menu import StyleFileWanted, make_download
 from app.ui.components.events import wire
+from app.ui.components.lightbox import light_words
 from app.ui.components.live import patched
 from app.ui.components.poller import Poller
 from app.ui.components.shell import AT_ONCE, EACH, block, build_shell, island
@@ -47,9 +48,14 @@ class ComparisonPage:
     def __init__(self, services: Services) -> None:
         self.queue, self.library = services.queue, services.library
         self.notice = block("", elem_id="comparison-notice")
-        close = {"close": shared.CLOSE, "earlier": words.TO_THE_LEFT, "later": words.TO_THE_RIGHT}
+        said = light_words(words.TO_THE_LEFT, words.TO_THE_RIGHT)
         self.sheet = patched(
-            "components/menus.js", "components/lightbox.js", "runs/samples.js", elem_id="comparison", words=close
+            "components/menus.js",
+            "components/lightbox.js",
+            "runs/compare.js",
+            "runs/title.js",
+            elem_id="comparison",
+            words=said,
         )
         self.files = island({}, "components/save.js")
         self.ids = gr.Textbox("", visible=False)

@@ -64,7 +64,7 @@ class Heading:
     name: str
     state: State
     kind: str
-    facts: tuple[tuple[str, str], ...]
+    facts: tuple[str, ...]
     offers: tuple[Offer, ...]
     drawn_at: str
     """When its newest samples were drawn."""

@@ -1,4 +1,4 @@
-"""The loss of a run over its steps, as the lines of an SVG."""
+"""The losses of several runs over their steps, as the lines of an SVG."""
 
 from __future__ import annotations
 
@@ -28,20 +28,10 @@ class Line:
 class Figure:
     """Lines over the steps of a run."""
 
-    kind: str
     title: str
     now: str
     """The numbers at the last step."""
     lines: tuple[Line, ...]
-    shows_now: bool = True
-
-
-@dataclass(frozen=True)
-class LossCurve:
-    """How a run has learned."""
-
-    loss: Figure
-    rate: Figure
 
 
 @dataclass(frozen=True)
@@ -61,27 +51,6 @@ class Together:
     legend: tuple[Named, ...]
 
 
-def draw_losses(curve: Curve, steps: int) -> LossCurve | None:
-    """Loss and learning rate with the numbers of now, None before there are two steps.
-
-    `steps` is the whole width.
-    """
-    if len(curve.steps) < 2:
-        return None
-    smooth, width = curve.smoothed, max(steps, curve.steps[-1])
-    raw = thinned(curve.steps, curve.losses)
-    low, high = _range([y for _, y in raw])
-    lines = (
-        _line("raw", raw, width, low, high),
-        _line("smooth", thinned(curve.steps, smooth), width, low, high),
-    )
-    rate = _line("smooth", thinned(curve.steps, curve.rates), width, 0.0, max(curve.rates) * (1 + MARGIN) or 1.0)
-    return LossCurve(
-        Figure("loss", words.LOSS, f"{smooth[-1]:.4f}", lines),
-        Figure("rate", words.RATE, f"{curve.rates[-1]:.3g}", (rate,)),
-    )
-
-
 def draw_together(runs: Sequence[tuple[str, Curve]]) -> Together | None:
     """The smoothed losses of several runs, each with its mark and name; None where there are none."""
     lines = [(place, name, curve.steps, curve.smoothed) for place, (name, curve) in enumerate(runs, 1)]
@@ -94,7 +63,7 @@ def draw_together(runs: Sequence[tuple[str, Curve]]) -> Together | None:
     drawn = tuple(_line(f"smooth line-{place}", points, width, low, high) for place, points in thin.items())
     legend = tuple(Named(place, name, f"{ys[-1]:.4f}") for place, name, _, ys in lines)
     said = ", ".join(f"{each.name} {each.now}" for each in legend)
-    return Together(Figure("loss", words.LOSS, said, drawn, shows_now=False), legend)
+    return Together(Figure(words.LOSS, said, drawn), legend)
 
 
 def thinned(xs: Sequence[int], ys: Sequence[float]) -> Points:

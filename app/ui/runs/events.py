@@ -39,7 +39,7 @@ class FoldOpened(PageEvent):
 
 
 class PictureWanted(PageEvent):
-    """Another run's picture is to come under the slider; without a run, the names of those that have one."""
+    """Another run's picture is to be compared; without a run, the names of those that have one."""
 
     row: Whole
     run: str
@@ -47,9 +47,27 @@ class PictureWanted(PageEvent):
     """When, in milliseconds."""
 
 
+class StepStarred(PageEvent):
+    """A step is to be what the run gives; None to star none."""
+
+    step: Whole | None
+
+
+class CurveWanted(PageEvent):
+    """The numbers of another run are to be laid over a run's; without a run, the names of those that have some.
+
+    `whole` asks for all numbers of the page's own run.
+    """
+
+    run: str
+    whole: bool = False
+
+
 FILTER = {"chosen": ListChoice}
 ACTIONS = {"asked": RunAction}
 FILES = {"fetched": FileWanted}
 FOLDS = {"fold_opened": FoldOpened}
-SLIDER = {"picture_wanted": PictureWanted}
+SHEET = {"picture_wanted": PictureWanted}
+STARS = {"starred": StepStarred}
+CURVES = {"curve_wanted": CurveWanted}
 STYLE_FILES = {"fetched": StyleFileWanted}

@@ -5,18 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.jobs.permissions import Actor
-from app.jobs.states import ENDED, State
+from app.jobs.states import ENDED, State, describe
 from app.jobs.views import View
+from app.studio.runs import failures
 from app.studio.studio_queue import share
-from app.ui.components import text as shared
 from app.ui.components.controls import Control, Fetch, Link
 from app.ui.runs import text as words
-from app.ui.runs.actions import find_controls
-from app.ui.runs.run_view import facts, kind, style_file
+from app.ui.runs.actions import LABELS, RESTARTS, make_control
+from app.ui.runs.run_view import facts, kind
+from app.units import readable_time
 
 PROBLEMS = (State.FAILED, State.INTERRUPTED, State.HANGING)
-UNFINISHED = (State.PAUSED, *PROBLEMS, State.CANCELLED)
-"""States in which what goes on with a run is most wanted."""
+TOLD_BY_FACTS = (State.TRAINING, State.SAMPLING, State.SAVING, State.PAUSED, State.STOPPED, State.FINISHED)
+"""States whose sentence would say the line of facts again."""
+MENU = (
+    ("download", "try", "samples", "clone"),
+    ("pause", "resume", "longer"),
+    ("stop", "cancel", "retry", "delete"),
+)
+"""The items of a run's menu, in groups: always the same ones at the same places."""
+NAMES = {
+    **LABELS,
+    "download": words.DOWNLOAD,
+    "try": words.TRY,
+    "samples": words.DOWNLOAD_SAMPLES,
+    "cancel": words.CANCEL_RUN,
+}
 
 
 @dataclass(frozen=True)
@@ -32,42 +46,159 @@ class Head:
     done: float
     """0 to 1."""
     line: str
-    """What there is to say about it; empty where there is nothing."""
+    """What there is to say about it beyond its facts; empty where there is nothing."""
     problem: bool
-    facts: tuple[tuple[str, str], ...]
-    controls: tuple[Control, ...]
+    doing: str
+    """What it does besides training; empty while it trains."""
+    part: float | None
+    """How much of that is done, 0 to 1; None where that is not known."""
+    facts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Item:
+    """An entry of the menu; without a control it is not to be had, for a reason."""
+
+    key: str
+    label: str
+    control: Control | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Acts:
+    """What can be done with a run."""
+
+    name: str
+    first: Control | None
+    """What is most wanted now: the one filled button."""
+    second: Control | None
+    menu: tuple[tuple[Item, ...], ...]
     belongs_to: str
     """Whose it is, for whoever may look at it and not change it."""
 
 
-def read_head(view: View, sampled: bool, style: str, actor: Actor) -> Head:
-    """A run as `actor` sees it; `style` is the id of its style, once there is one."""
-    done, name, line = share(view), view.job.name, words.line(view)
+def read_head(view: View, actor: Actor) -> Head:
+    """A run as `actor` sees it."""
+    name, line = view.job.name, _line(view)
+    doing, part = _doing(view)
     return Head(
         name,
-        f"{done:.0%} · {name}" if view.state not in ENDED else name,
+        _title(view),
         view.state in ENDED,
         kind(view, actor),
         view.state,
-        done,
+        share(view),
         line[:1].upper() + line[1:],
         view.state in PROBLEMS,
+        doing,
+        part,
         facts(view),
-        tuple(_controls(view, sampled, style, actor)),
-        "" if actor.may_change(view.job.owner) else view.job.owner or words.STUDIO_OWNER,
     )
 
 
-def _controls(view: View, sampled: bool, style: str, actor: Actor) -> list[Control]:
-    """The buttons of a run: what is most wanted filled, the rest quieter."""
-    unfinished = view.state in UNFINISHED
-    first: list[Control] = []
-    if style_file(view) is not None:
-        first.append(Fetch(words.DOWNLOAD_STYLE, "style", "quiet" if unfinished else "go"))
-    if style:
-        first.append(Link(shared.TRY_IT, f"playground?style={style}"))
-    samples = [Fetch(words.DOWNLOAD_SAMPLES, "samples")] if sampled else []
-    found = find_controls(view, actor, "go" if unfinished else "quiet")
-    if unfinished and found:
-        first.insert(0, found.pop(0))
-    return [*first, *found[:-1], *samples, *found[-1:]]
+def read_acts(view: View, sampled: bool, has_style: bool, style: str, actor: Actor) -> Acts:
+    """What `actor` can do with a run; `style` is the id of its style in the library, once there is one."""
+    owned = actor.may_change(view.job.owner)
+    owner = view.job.owner or words.STUDIO_OWNER
+    there = {"download": has_style, "try": bool(style), "samples": sampled}
+    allowed = {*actor.permitted(view.job.owner, view.actions), *(key for key, is_there in there.items() if is_there)}
+    first = _first(view, allowed)
+    keeper = "" if owned else owner
+    second = "" if first is None or view.state not in ENDED else "try" if first == "download" else "download"
+    return Acts(
+        view.job.name,
+        _control(view, first, style, "go") if first is not None else None,
+        _control(view, second, style, "quiet") if second in allowed else None,
+        tuple(tuple(_item(view, key, key in allowed, style, keeper) for key in group) for group in MENU),
+        keeper,
+    )
+
+
+def _first(view: View, allowed: set[str]) -> str | None:
+    """What is most wanted in a state."""
+    offered = failures.offer(view) if "retry" in allowed or "resume" in allowed else ""
+    wanted = {
+        State.HANGING: ("cancel",),
+        State.FINISHED: ("download", "longer"),
+        State.FAILED: (offered, "resume", "retry"),
+        **dict.fromkeys((State.PAUSED, State.STOPPED, State.INTERRUPTED, State.CANCELLED), ("resume", "retry")),
+    }.get(view.state, ("stop",))
+    if offered in RESTARTS:  # which `retry` permits
+        allowed = {*allowed, offered}
+    return next(
+        (key for key in (*wanted, "download") if key in allowed and (key != "download" or view.state in ENDED)), None
+    )
+
+
+def _item(view: View, key: str, allowed: bool, style: str, owner: str) -> Item:
+    label = NAMES[key]
+    if allowed:
+        return Item(key, label, _control(view, key, style, "quiet", label))
+    if owner and key not in ("download", "try", "samples", "clone"):
+        return Item(key, label, None, words.ONLY_OWNER.format(owner=owner))
+    return Item(key, label, None, _reason(view, key))
+
+
+def _control(view: View, key: str, style: str, kind: str, label: str = "") -> Control:
+    match key:
+        case "download":
+            return Fetch(label or words.DOWNLOAD, "style", kind)
+        case "samples":
+            return Fetch(label or words.DOWNLOAD_SAMPLES, "samples", kind)
+        case "try":
+            return Link(label or words.TRY, f"playground?style={style}", kind)
+    if not label:
+        retrying = key == "retry" and view.state == State.FAILED
+        label = words.AGAIN if retrying else words.AT_ONCE if key == "cancel" else NAMES[key]
+    return make_control(view, key, label, kind)
+
+
+def _reason(view: View, key: str) -> str:
+    """Why something cannot be done with a run as it is."""
+    state, ended = view.state, view.state in ENDED
+    waits = words.STILL_WAITS if state == State.QUEUED else words.NOT_BEGUN
+    match key:
+        case "download" | "try":
+            return words.NO_STYLE_YET
+        case "samples":
+            return words.NO_SAMPLES_YET
+        case "clone":
+            return waits
+        case "pause" | "stop":
+            return words.NOT_TRAINING
+        case "resume" if ended:
+            return words.HAS_FINISHED if state == State.FINISHED else words.NOT_SAVED
+        case "resume" | "longer":
+            return words.NOT_FINISHED
+        case "cancel":
+            return words.HAS_ENDED if ended else words.NOT_TRAINING
+        case "retry" if state == State.FINISHED:
+            return words.HAS_FINISHED
+    return words.STILL_AT_WORK
+
+
+def _line(view: View) -> str:
+    """The sentence of a run without what its facts say."""
+    line = words.line(view)
+    if view.state not in TOLD_BY_FACTS:
+        return line
+    told = describe(view.state, view.summary)
+    return line.removeprefix(told).strip() if told else line
+
+
+def _doing(view: View) -> tuple[str, float | None]:
+    """What a run does besides training, and how much of it is done."""
+    if view.state == State.SAMPLING:
+        number, count = view.summary.pictures
+        return words.DRAWING.format(number=number, count=count), None
+    return (words.WRITING, None) if view.state == State.SAVING else ("", None)
+
+
+def _title(view: View) -> str:
+    name, left = view.job.name, view.summary.seconds_left
+    if view.state in ENDED:
+        return name
+    if view.state in (State.TRAINING, State.SAMPLING) and left:
+        return words.TIME_LEFT_TITLE.format(time=readable_time(left), name=name)
+    return words.PERCENT_TITLE.format(percent=f"{share(view):.0%}", name=name)

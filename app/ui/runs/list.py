@@ -30,7 +30,7 @@ from app.ui.document.templates import macro, render
 from app.ui.runs import compare_text as comparing
 from app.ui.runs import run_view
 from app.ui.runs import text as words
-from app.ui.runs.actions import REPAIR, RESTARTS, find_controls, perform
+from app.ui.runs.actions import ASKED, REPAIR, find_controls, perform
 from app.ui.runs.compare_view import FEWEST, MOST
 from app.ui.runs.events import ACTIONS, FILTER, RunAction
 from trainers.errors import VelaturaError
@@ -69,7 +69,7 @@ class RunsPage:
             fewest=FEWEST,
             most=MOST,
         )
-        island(None, "components/dialogs.js", render("runs/dialogs.html", restarts=RESTARTS))
+        island(None, "components/dialogs.js", render("runs/dialogs.html", **ASKED))
         self.chosen_state = gr.Textbox("{}", visible=False)
         self.poller = Poller({"list": self.list})
         self.everything = [self.notice, *self.poller.outputs]

@@ -1,6 +1,6 @@
 // Log, settings and details: read when opened, and again while they are open. The log follows its end unless
 // somebody has scrolled up.
-const EVERY = 2000;
+const EVERY = 5000;
 const folds = [...element.querySelectorAll('details')];
 const read = fold => trigger('fold_opened', {fold: fold.dataset.fold});
 for (const fold of folds) fold.addEventListener('toggle', () => fold.open && read(fold));

@@ -9,32 +9,47 @@ from typing import Any
 import gradio as gr
 
 from app.jobs.permissions import Actor
-from app.jobs.states import ENDED
+from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.public_files import offer_file, offer_numbers
-from app.studio.runs import samples
+from app.studio.runs import chosen, samples
 from app.studio.services import Services
 from app.studio.studio_queue import StudioQueue
-from app.studio.styles.library import StyleLibrary
+from app.studio.styles.library import SUFFIX, StyleLibrary
 from app.ui.components import text as shared
 from app.ui.components.controls import banner
+from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, wire
 from app.ui.components.live import patched
-from app.ui.components.poller import Poller
+from app.ui.components.poller import Lazy, Poller
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, build_shell, island
+from app.ui.document.icons import ICONS
 from app.ui.document.templates import macro, render
 from app.ui.gradio_internals import file_address
-from app.ui.runs import run_view, samples_view, slider
+from app.ui.runs import graph_view, sheet_view
 from app.ui.runs import text as words
-from app.ui.runs.actions import RESTARTS, perform
-from app.ui.runs.curve import draw_losses
-from app.ui.runs.events import ACTIONS, FILES, FOLDS, SLIDER, FileWanted, FoldOpened, PictureWanted, RunAction
-from app.ui.runs.head_view import read_head
+from app.ui.runs.actions import ASKED, perform
+from app.ui.runs.events import (
+    ACTIONS,
+    CURVES,
+    FILES,
+    FOLDS,
+    SHEET,
+    STARS,
+    CurveWanted,
+    FileWanted,
+    FoldOpened,
+    PictureWanted,
+    RunAction,
+    StepStarred,
+)
+from app.ui.runs.head_view import read_acts, read_head
 from app.ui.runs.ranks_view import read_rank_map
 from trainers.errors import VelaturaError
 
-SOON, LATER = 2, 10
-"""Seconds between two looks at least: at a run that goes on or waits, and at one that has ended."""
+SOON, STEADY, LATER = 2, 4, 10
+"""Seconds between two looks at least: while a state passes quickly, while it trains or waits, and when it has ended."""
+PASSING = (State.PREPARING, State.SAVING, State.STOPPING)
 LOG_LINES, LOG_BYTES = 200, 64 * 1024
 Shown = dict[Any, Any]
 
@@ -43,14 +58,16 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Runs")
     page = RunPage(services.queue, services.library)
-    state = [page.name, page.poller.seen]
+    state = [page.name, page.poller.seen, page.drawn]
     opening = demo.load(page.open, None, [page.name], **AT_ONCE)
     page.poller.listen(opening.then, page.tick, state, page.everything)
-    for part in (page.head, page.notice):
+    for part in (page.acts, page.notice):
         wire(part, ACTIONS, page, state, page.everything, **EACH)
     wire(page.folds, FOLDS, page, [page.name], [page.folds], **EACH)
-    wire(page.compare, SLIDER, page, [page.name], [page.compare], **EACH)
-    for part in (page.head, page.curve):
+    wire(page.sheet, SHEET, page, [page.name], [page.sheet], **EACH)
+    wire(page.sheet, STARS, page, state, page.everything, **EACH)
+    wire(page.graph, CURVES, page, [page.name], [page.graph], **EACH)
+    for part in (page.acts, page.graph):
         wire(part, FILES, page, [page.name], [page.files, page.notice], **EACH_IN_TURN)
 
 
@@ -60,40 +77,63 @@ class RunPage:
     def __init__(self, queue: StudioQueue, library: StyleLibrary) -> None:
         self.queue, self.library = queue, library
         self.notice = patched("components/asks.js", elem_id="run-notice")
-        self.head = patched("components/menus.js", elem_id="run-head")
-        with gr.Row(elem_classes="two"):
-            with gr.Column(scale=5, min_width=320):
-                self.samples = patched(
-                    "components/lightbox.js", "runs/samples.js", elem_id="run-samples", words=_words()
-                )
-            with gr.Column(scale=3, min_width=300):
-                self.compare = island(
-                    "", "runs/slider.js", render("runs/slider.html"), elem_id="run-compare", words=slider.slider_words()
-                )
-                self.curve = patched("components/fetch.js", elem_id="run-curve")
+        with gr.Column(elem_id="run-top"):
+            self.head = patched("runs/title.js", elem_id="run-head")
+            self.acts = patched("components/menus.js", "runs/settle.js", elem_id="run-acts")
+        self.sheet = island(
+            "",
+            ("components/lightbox.js", "runs/axis.js", "runs/sheet.js", "runs/strip.js"),
+            render("runs/sheet.html"),
+            elem_id="run-sheet",
+            words=sheet_view.sheet_words(),
+            star=str(ICONS["star"]),
+        )
+        self.graph = island(
+            "",
+            ("components/fetch.js", "runs/axis.js", "runs/scale.js", "runs/graph.js"),
+            render("runs/graph.html"),
+            elem_id="run-graph",
+            words=graph_view.graph_words(),
+        )
+        self.ranks = patched(elem_id="run-ranks")
         self.folds = island({}, "runs/logs.js", render("runs/logs.html"), elem_id="run-folds")
         self.files = island({}, "components/save.js", "<div></div>")
-        island(None, "components/dialogs.js", render("runs/dialogs.html", restarts=RESTARTS))
+        island(None, "components/dialogs.js", render("runs/dialogs.html", **ASKED))
         self.name = gr.Textbox("", visible=False)
-        parts = {"head": self.head, "samples": self.samples, "compare": self.compare, "curve": self.curve}
+        self.drawn = gr.Textbox("", visible=False)
+        """Up to where the page has the run's numbers."""
+        parts = {"head": self.head, "acts": self.acts, "sheet": self.sheet, "graph": self.graph, "ranks": self.ranks}
         self.poller = Poller(parts)
-        self.everything = [self.notice, *self.poller.outputs]
+        self.everything = [self.notice, self.drawn, *self.poller.outputs]
 
     def open(self, request: gr.Request) -> str:
         """Which run the address names."""
         return str(request.query_params.get("id", ""))[:200]
 
-    def tick(self, name: str, seen: str, request: gr.Request) -> Shown:
+    def tick(self, name: str, seen: str, drawn: str, request: gr.Request) -> Shown:
         """What has changed since the page's last look."""
         view = self.queue.run(name)
         if view is None:
             return self.poller.answer(seen, _nothing(), LATER)
-        return self.poller.answer(seen, self._values(view, actor_of(request)), LATER if view.state in ENDED else SOON)
+        values, now = self._values(view, drawn, actor_of(request))
+        shown = self.poller.answer(seen, values, _pace(view.state))
+        return shown | {self.drawn: now} if self.graph in shown else shown
 
-    def on_asked(self, event: RunAction, request: gr.Request, name: str, seen: str) -> Shown:
+    def on_asked(self, event: RunAction, request: gr.Request, name: str, seen: str, drawn: str) -> Shown:
         """Do what a button wants, and show what has become of it."""
         answer = perform(self.queue, event, actor_of(request))
-        return {self.notice: answer.notice} | self.tick(name, seen, request)
+        return {self.notice: answer.notice} | self.tick(name, seen, drawn, request)
+
+    def on_starred(self, event: StepStarred, request: gr.Request, name: str, seen: str, drawn: str) -> Shown:
+        """Let a step be what the run gives, or leave it to the run again."""
+        notice: str = ""
+        try:
+            view = self.queue.find(name)
+            actor_of(request).check(view.job.name, view.job.owner)
+            chosen.star(view.job.folder, None if event.step == chosen.final_step(view) else event.step)
+        except (OSError, VelaturaError) as error:
+            notice = in_a_banner(error)
+        return {self.notice: notice} | self.tick(name, seen, drawn, request)
 
     def on_fold_opened(self, event: FoldOpened, request: gr.Request, name: str) -> Any:
         """What stands in the fold that was opened: the log's end, the settings, or what the process said."""
@@ -104,12 +144,22 @@ class RunPage:
         return {"fold": event.fold, "text": tail(view.job.folder / files[event.fold]) or words.NOTHING_YET}
 
     def on_picture_wanted(self, event: PictureWanted, request: gr.Request, name: str) -> Any:
-        """What other runs have drawn of the words that are under the slider."""
+        """What other runs have drawn of the words of the picture."""
         view = self.queue.run(name)
         if view is None:
             return gr.skip()
-        found = slider.answer(self.queue, view, event.row, event.run)
+        found = sheet_view.answer(self.queue, view, event.row, event.run)
         return json.dumps(found | {"at": event.at})
+
+    def on_curve_wanted(self, event: CurveWanted, request: gr.Request, name: str) -> Any:
+        """The numbers of another run, or the names of those that have some."""
+        view = self.queue.run(name)
+        if view is None:
+            return gr.skip()
+        if event.whole:
+            lazy, _ = graph_view.read_graph(self.queue.losses(view.job.folder).numbers(), view.summary.steps, "")
+            return lazy.make()
+        return json.dumps(graph_view.answer(self.queue, name, event.run))
 
     def on_fetched(self, event: FileWanted, request: gr.Request, name: str) -> Shown:
         """Make the file that a button offers, and let the browser save it."""
@@ -129,30 +179,36 @@ class RunPage:
             return samples.archive(view, public)
         if what == "numbers":
             return offer_numbers(view.job.name, self.queue.losses(view.job.folder).curve(), public)
-        style = run_view.style_file(view)
+        style = chosen.chosen_style(view.job.folder)
         if style is None:
             raise VelaturaError(words.NO_STYLE)
-        return offer_file(style, public)
+        return offer_file(style, public, f"{view.job.name}{SUFFIX}")
 
-    def _values(self, view: View, actor: Actor) -> dict[str, str]:
-        public = self.queue.public(view)
-        columns = samples.find_samples(view.job.folder)
-        return {
-            "head": render("runs/head.html", head=read_head(view, bool(columns), self._style(view), actor)),
-            "samples": render(
-                "runs/samples.html", grid=samples_view.read_grid(view, public), ranks=read_rank_map(view, public)
-            ),
-            "compare": slider.pictures(view, columns, public),
-            "curve": self._curve(view),
+    def _values(self, view: View, drawn: str, actor: Actor) -> tuple[dict[str, str | Lazy], str]:
+        """The parts of the page, and up to where it has the run's numbers with them."""
+        public, folder = self.queue.public(view), view.job.folder
+        style = chosen.chosen_style(folder) is not None
+        acts = read_acts(view, bool(samples.find_samples(folder)), style, self._style(view, style), actor)
+        numbers = self.queue.losses(folder).numbers()
+        graph, now = graph_view.read_graph(numbers, view.summary.steps, drawn)
+        ranks = read_rank_map(view, public)
+        values: dict[str, str | Lazy] = {
+            "head": render("runs/head.html", head=read_head(view, actor)),
+            "acts": render("runs/acts.html", acts=acts),
+            "sheet": sheet_view.read_sheet(view, public, actor),
+            "graph": graph,
+            "ranks": render("runs/ranks.html", ranks=ranks) if ranks else "",
         }
+        return values, now
 
-    def _curve(self, view: View) -> str:
-        drawn = draw_losses(self.queue.losses(view.job.folder).curve(), view.summary.steps)
-        return render("runs/curve.html", curve=drawn) if drawn else ""
+    def _style(self, view: View, there: bool) -> str:
+        """The id of a run's style in the library, empty where there is none."""
+        return self.library.of_run(view.job.folder.name) if there else ""
 
-    def _style(self, view: View) -> str:
-        """The id of an ended run's style in the library, empty where there is none."""
-        return self.library.of_run(view.job.folder.name) if view.state in ENDED else ""
+
+def _pace(state: State) -> int:
+    """Seconds from one look of the page to the next at least."""
+    return LATER if state in ENDED else SOON if state in PASSING else STEADY
 
 
 def tail(path: Path) -> str:
@@ -169,8 +225,4 @@ def tail(path: Path) -> str:
 def _nothing() -> dict[str, str]:
     title, lead = words.NO_SUCH_RUN
     head = macro("empty_page", title, lead, words.TO_THE_RUNS, "runs")
-    return {"head": head, "samples": "", "compare": "", "curve": ""}
-
-
-def _words() -> dict[str, str]:
-    return {"close": shared.CLOSE, "earlier": words.EARLIER, "later": words.LATER}
+    return {"head": head, "acts": "", "sheet": "", "graph": "", "ranks": ""}

@@ -9,6 +9,7 @@ from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.base_models import base_name
+from app.studio.runs.chosen import chosen_style
 from app.ui.runs import text as words
 from app.units import counted, readable_size, readable_speed, readable_time
 from trainers.config.techniques import techniques_in
@@ -16,6 +17,8 @@ from trainers.runs.run import Run
 
 MOVING = (State.TRAINING, State.SAMPLING, State.SAVING, State.STOPPING)
 """States in which a run has a speed."""
+COUNTING = (*MOVING, State.PAUSED, State.STOPPED, State.CANCELLED)
+"""States whose sentence does not say how far a run is, or is not shown beside its facts."""
 
 
 def kind(view: View, actor: Actor) -> str:
@@ -32,30 +35,29 @@ def kind(view: View, actor: Actor) -> str:
     return " · ".join(filter(None, parts))
 
 
-def facts(view: View) -> tuple[tuple[str, str], ...]:
-    """The numbers of a run that are known, each with its name."""
-    summary = view.summary
-    rows = [(words.STEP, f"{summary.step} of {summary.steps}" if summary.steps else "")]
-    if view.state in ENDED:
-        rows.append((words.TOOK, readable_time(summary.seconds) if summary.seconds >= 1 else ""))
-    elif summary.seconds_left is not None and view.state in MOVING:
-        rows.append((words.LEFT, readable_time(summary.seconds_left)))
-    if summary.speed and view.state in MOVING:
-        rows.append((words.SPEED, readable_speed(summary.speed)))
-    if summary.memory:
-        rows.append((words.MEMORY, readable_size(summary.memory)))
+def facts(view: View) -> tuple[str, ...]:
+    """The numbers of a run that are known, each with what it counts; none is in the run's sentence as well."""
+    summary, moving = view.summary, view.state in MOVING
+    found: list[str] = []
+    if view.state in COUNTING and summary.steps:
+        found.append(words.OF_STEPS.format(step=summary.step, steps=summary.steps))
+    if view.state == State.FINISHED and summary.seconds >= 1:
+        found.append(words.TOOK.format(steps=counted(summary.step, "step"), time=readable_time(summary.seconds)))
+    if moving and summary.seconds_left:
+        found.append(words.TIME_LEFT.format(time=readable_time(summary.seconds_left)))
+    if moving and summary.speed:
+        found.append(readable_speed(summary.speed))
+    if summary.memory and view.state != State.QUEUED:
+        found.append(words.MEMORY_OF.format(size=readable_size(summary.memory)))
     style = style_file(view)
     if style is not None:
-        rows.append((words.SIZE, readable_size(style.stat().st_size)))
-    return tuple((name, value) for name, value in rows if value)
+        found.append(words.FILE_OF.format(size=readable_size(style.stat().st_size)))
+    return tuple(found)
 
 
 def style_file(view: View) -> Path | None:
-    """The file that a run at rest has written last, once it has."""
-    if view.state not in ENDED:
-        return None
-    file = view.job.folder / "style" / f"{view.job.name}.safetensors"
-    return file if file.is_file() else None
+    """The style file that a run at rest gives."""
+    return chosen_style(view.job.folder) if view.state in ENDED else None
 
 
 def _planned(run: Path) -> tuple[str, str]:

@@ -1,12 +1,11 @@
-"""The samples of a run as data: the grid of prompts and steps."""
+"""A sample as a button that shows it large, and where browsers find it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.jobs.views import View
-from app.studio.runs.samples import Sample, find_samples, prompts_of, put_sample
+from app.studio.runs.samples import Sample, put_sample
 from app.ui.gradio_internals import file_address
 
 
@@ -15,7 +14,7 @@ class SampleButton:
     """A sample that can be looked at closely."""
 
     title: str
-    """The head of its column."""
+    """What it is called beside its prompt."""
     whole: Path
     small: Path
 
@@ -28,38 +27,11 @@ class Row:
     samples: tuple[SampleButton | None, ...]
 
 
-@dataclass(frozen=True)
-class Grid:
-    """All samples of a run. It grows only to the right."""
-
-    heads: tuple[str, ...]
-    rows: tuple[Row, ...]
-
-
 def address(sample: Sample, public: Path, small: bool) -> str:
     """Where a browser finds a sample; another picture has another address."""
     return file_address(put_sample(sample, public, small))
 
 
-def read_grid(view: View, public: Path) -> Grid | None:
-    """The samples of a run, put where browsers find them; None where nothing is drawn yet."""
-    columns = find_samples(view.job.folder)
-    if not columns:
-        return None
-    heads = tuple(column[0].title for column in columns)
-    prompts = prompts_of(view, max(len(column) for column in columns))
-    rows = (
-        Row(prompt, tuple(_in_column(column, place, public) for column in columns))
-        for place, prompt in enumerate(prompts)
-    )
-    return Grid(heads, tuple(rows))
-
-
 def read_sample(sample: Sample, title: str, public: Path) -> SampleButton:
     """A sample, put where browsers find it."""
     return SampleButton(title, put_sample(sample, public, False), put_sample(sample, public, True))
-
-
-def _in_column(column: list[Sample], row: int, public: Path) -> SampleButton | None:
-    sample = next((each for each in column if each.row == row), None)
-    return read_sample(sample, sample.title, public) if sample is not None else None

@@ -1,4 +1,4 @@
-// A sample that is pressed goes under the slider and, large, over the page, where arrows lead to its neighbours.
+// A sample that is pressed is shown large over the page, where arrows lead to its neighbours.
 const places = () =>
   [...element.querySelectorAll('.grid tr')]
     .slice(1)
@@ -15,10 +15,6 @@ const enlarge = makeLight({
     do found = rows[(row += down)]?.[(column += right)];
     while (found === null);
     return found;
-  },
-  shown: button => {
-    const row = places().findIndex(list => list.includes(button));
-    document.dispatchEvent(new CustomEvent('velatura:sample', {detail: {row, title: button.dataset.title}}));
   },
 });
 element.addEventListener('click', event => {

@@ -1,0 +1,66 @@
+"""The step of a run that a person has starred: the style that downloads, "Try it" and the style library take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from app.jobs.run_trash import CHOSEN
+from app.jobs.views import View
+from trainers.atomic_files import plain_disk_errors, whole_file
+from trainers.errors import VelaturaError
+from trainers.formats.embedding import style_of_run
+from trainers.runs.run import Run
+
+
+def starred_step(run: Path) -> int | None:
+    """The starred step, if its snapshot is there; None if nothing is starred."""
+    try:
+        kept = json.loads((run / CHOSEN).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    step = kept.get("step") if isinstance(kept, dict) else None
+    return step if isinstance(step, int) and not isinstance(step, bool) and step in snapshots(run) else None
+
+
+def star(run: Path, step: int | None) -> None:
+    """Star a step instead of any other, or none. VelaturaError if that step has no snapshot."""
+    if step is None:
+        (run / CHOSEN).unlink(missing_ok=True)
+        return
+    if step not in snapshots(run):
+        raise VelaturaError(f"the style of step {step} was not kept; star a step that has a star beside its picture")
+    with plain_disk_errors(run / CHOSEN), whole_file(run / CHOSEN) as building:
+        building.write_text(json.dumps({"step": step}), encoding="utf-8")
+
+
+def chosen_style(run: Path) -> Path | None:
+    """The style file that a run gives: of the starred step, else the final one, else the newest snapshot.
+
+    None if there is no style yet.
+    """
+    kept = snapshots(run)
+    starred = starred_step(run)
+    if starred is not None:
+        return kept[starred]
+    return style_of_run(run) or next(reversed(kept.values()), None)
+
+
+def final_step(view: View) -> int | None:
+    """The step of a run's exported style; of older runs, which do not say it, the last one. None if there is none."""
+    if style_of_run(view.job.folder) is None:
+        return None
+    return view.summary.final or (view.summary.step if view.summary.ended in ("finished", "stopped") else None)
+
+
+def is_snapshot(run: Path, style: Path) -> bool:
+    """Whether a style file of a run is a snapshot."""
+    return style.parent == Run(run).snapshots
+
+
+def snapshots(run: Path) -> dict[int, Path]:
+    """A run's snapshots by step, in order; none if they cannot be read."""
+    try:
+        return Run(run).list_snapshots()
+    except OSError:
+        return {}

@@ -1,0 +1,229 @@
+// The contact sheet of a run. A step and a prompt are selected: the large picture, the prompts and the strip follow, and
+// so does the graph. As long as nobody has travelled back, the newest picture is selected when it comes.
+const {words} = props,
+  ANOTHER = '*',
+  BEFORE = 0;
+const $ = selector => element.querySelector(selector);
+const section = $('.sheet'),
+  slider = $('.slider'),
+  range = $('.slider input'),
+  starring = $('.star'),
+  follow = $('.follow'),
+  prompts = $('.prompts');
+const [which, run] = element.querySelectorAll('select');
+let data = null,
+  row = 0,
+  at = null, // the step that is selected
+  following = true,
+  other = null, // another run's picture, and whose was asked for
+  asked = '';
+const titleOf = cell => (cell.step === BEFORE ? words.before : put(words.step, cell));
+const drawn = (of = row) => data.cells.filter(cell => cell.whole[of]);
+const newest = () => drawn().at(-1);
+const current = () => drawn().find(cell => cell.step === at);
+const address = (cell, of, size) => (cell?.[size][of] ? data.folder + cell[size][of] : '');
+const show = (image, source) => {
+  if (image.getAttribute('src') === source) return;
+  if (source) image.src = source;
+  else image.removeAttribute('src');
+};
+
+// What is selected.
+const select = (step, to = row) => {
+  row = to;
+  const near = drawn().sort((a, b) => Math.abs(a.step - step) - Math.abs(b.step - step))[0];
+  if (near) at = near.step;
+  following = !near || near === newest();
+  draw();
+};
+const walk = by => {
+  const steps = drawn(),
+    now = steps.findIndex(cell => cell.step === at);
+  if (steps.length) select(steps[Math.min(steps.length - 1, Math.max(0, now + by))].step);
+};
+const turn = by => {
+  const to = Math.min(data.prompts.length - 1, Math.max(0, row + by));
+  if (to === row) return;
+  other = null;
+  select(following ? Infinity : at, to);
+  if (which.value === ANOTHER) want(run.value);
+};
+
+// The large picture, and what it is compared with.
+const fill = (list, options) => {
+  const now = list.value,
+    known = [...list.options].map(option => option.value + option.text).join('\n');
+  if (known !== options.map(option => option.join('')).join('\n'))
+    list.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
+  if (options.some(([value]) => value === now)) list.value = now;
+};
+const drawPicture = cell => {
+  const known = drawn();
+  fill(which, [...known.map(each => [String(each.step), titleOf(each)]), [ANOTHER, words.another]]);
+  const left = which.value !== ANOTHER && known.find(each => String(each.step) === which.value),
+    before = other || (left && left !== cell ? address(left, row, 'whole') : '');
+  show($('.after'), address(cell, row, 'whole'));
+  show($('.before'), before);
+  slider.classList.toggle('single', !before);
+  $('.after').alt = cell ? put(words.picture, {prompt: data.prompts[row], step: titleOf(cell)}) : '';
+  $('.at-start').textContent = other ? run.value : left ? titleOf(left) : '';
+  $('.at-end').textContent = cell ? titleOf(cell) : '';
+  $('.with').hidden = !cell;
+  run.closest('.field').hidden = which.value !== ANOTHER || !run.options.length;
+};
+
+// Every prompt at the step that is selected.
+const drawPrompts = cell => {
+  prompts.classList.toggle('alone', data.prompts.length < 2);
+  prompts.style.setProperty('--columns', Math.ceil(Math.sqrt(data.prompts.length)));
+  while (prompts.children.length > data.prompts.length) prompts.lastChild.remove();
+  data.prompts.forEach((prompt, k) => {
+    if (!prompts.children[k]) {
+      const option = document.createElement('div');
+      option.id = `prompt-${k}`;
+      option.setAttribute('role', 'option');
+      option.innerHTML = '<span class="frame"><img loading="lazy" alt=""></span><span class="words"></span>';
+      prompts.append(option);
+    }
+    const option = prompts.children[k],
+      source = address(cell, k, 'small');
+    option.setAttribute('aria-selected', k === row);
+    option.querySelector('.words').textContent = option.title = prompt;
+    option.querySelector('.frame').classList.toggle('skeleton', !source);
+    show(option.querySelector('img'), source);
+  });
+  prompts.setAttribute('aria-activedescendant', data.prompts.length ? `prompt-${row}` : '');
+  prompts.toggleAttribute('aria-busy', !data.prompts.length);
+};
+
+// What the run gives.
+const drawChoice = cell => {
+  const any = data.may && data.cells.some(each => each.kept),
+    given = cell && cell.step === data.gives;
+  starring.hidden = !any || !cell;
+  starring.disabled = !given && !cell?.kept;
+  starring.setAttribute('aria-pressed', Boolean(given));
+  starring.title = starring.disabled ? words.unkept : '';
+  follow.hidden = following || !data.going;
+  const told = data.gives === null ? '' : words[data.starred ? 'gives' : data.final ? 'final' : 'newest'];
+  $('.gives').textContent = put(told, {step: data.gives});
+};
+const star = cell => {
+  if (!data.may || !cell || !(cell.kept || cell.step === data.gives)) return;
+  const taken = data.starred && cell.step === data.gives;
+  trigger('starred', {step: taken ? null : cell.step});
+  if (!taken) Object.assign(data, {gives: cell.step, starred: true}); // at once; the answer says what it is
+  draw();
+};
+
+const draw = () => {
+  section.hidden = !data;
+  if (!data) return;
+  if (following || !current()) at = newest()?.step ?? null;
+  const cell = current();
+  section.classList.toggle('waiting', !data.cells.length);
+  section.style.setProperty('--ratio', data.ratio);
+  $('.none').hidden = Boolean(data.cells.length);
+  $('.told').textContent = '';
+  drawPicture(cell);
+  drawPrompts(cell);
+  drawChoice(cell);
+  drawStrip();
+  document.dispatchEvent(new CustomEvent('velatura:step', {detail: {step: at}}));
+};
+
+// Large over the page.
+let opener = null;
+const enlarge = makeLight({
+  source: item => address(item.cell, item.row, 'whole'),
+  titled: item => `${data.prompts[item.row]} · ${titleOf(item.cell)}`,
+  named: item => put(words.file, {name: data.name, step: titleOf(item.cell), prompt: data.prompts[item.row]}),
+  after: ({cell, row: of}, down, right) => {
+    const steps = drawn(of),
+      rows = data.prompts.map((_, k) => k).filter(k => cell.whole[k]);
+    const next = right ? steps[steps.indexOf(cell) + right] : cell,
+      to = down ? rows[rows.indexOf(of) + down] : of;
+    return next && to !== undefined ? {cell: next, row: to} : null;
+  },
+  shown: item => select(item.cell.step, item.row),
+  back: () => opener?.focus({preventScroll: true}),
+});
+const open = () => {
+  opener = document.activeElement;
+  if (current()) enlarge({cell: current(), row});
+};
+$('.enlarge').addEventListener('click', open);
+slider.addEventListener('dblclick', open);
+
+// Hands and keys.
+const MOVES = {
+  ArrowLeft: () => walk(-1),
+  ArrowRight: () => walk(1),
+  Home: () => walk(-Infinity),
+  End: () => walk(Infinity),
+};
+const TURNS = {ArrowUp: () => turn(-1), ArrowDown: () => turn(1)};
+const onKey = (event, keys) => {
+  if (!data || event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
+  event.preventDefault();
+  keys[event.key]();
+};
+section.addEventListener('keydown', event => {
+  const {target} = event;
+  if (target.closest('[role=listbox]')) onKey(event, {...MOVES, ...TURNS, Enter: open, s: () => star(current())});
+  else if (target === range) onKey(event, {...TURNS, Enter: open});
+  else if (target.matches('.enlarge')) onKey(event, {...MOVES, ...TURNS});
+});
+document.addEventListener('keydown', event => {
+  if (element.isConnected && event.target === document.body)
+    onKey(event, {ArrowLeft: MOVES.ArrowLeft, ArrowRight: MOVES.ArrowRight});
+});
+prompts.addEventListener('click', event => {
+  const option = event.target.closest('[role=option]');
+  if (option) turn([...prompts.children].indexOf(option) - row);
+});
+prompts.addEventListener('dblclick', open);
+starring.addEventListener('click', () => star(current()));
+follow.addEventListener('click', () => {
+  walk(Infinity);
+  cells.focus({preventScroll: true});
+});
+const slide = () => element.style.setProperty('--cut', `${range.value}%`);
+range.value = remember('divider') ?? 50;
+range.addEventListener('input', slide);
+range.addEventListener('change', () => remember('divider', +range.value));
+slide();
+document.addEventListener('velatura:travel', event => {
+  if (element.isConnected && data) select(event.detail.step);
+});
+
+// Another run's picture.
+const want = name => trigger('picture_wanted', {row, run: (asked = name), at: Date.now()});
+which.addEventListener('change', () => {
+  other = null;
+  run.replaceChildren();
+  draw();
+  if (which.value === ANOTHER) want('');
+});
+run.addEventListener('change', () => {
+  other = null;
+  draw();
+  if (run.value) want(run.value);
+});
+const hearOther = heard => {
+  if (heard.row !== row || which.value !== ANOTHER) return;
+  let found = true;
+  if (heard.runs) {
+    found = heard.runs.length > 0;
+    fill(run, found ? [['', words.choose], ...heard.runs.map(name => [name, name])] : []);
+  } else if (heard.run === asked) found = Boolean((other = heard.picture));
+  draw();
+  if (!found) $('.told').textContent = words.none;
+};
+const hear = () => {
+  const heard = props.value ? JSON.parse(props.value) : null;
+  if (heard && !heard.cells) return hearOther(heard);
+  data = heard;
+  if (data) row = Math.min(row, Math.max(0, data.prompts.length - 1));
+  draw();
+};

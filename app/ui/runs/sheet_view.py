@@ -1,0 +1,161 @@
+"""The contact sheet of a run as JSON: every picture by step and prompt, what is still to come, and what is starred."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from app.jobs.permissions import Actor
+from app.jobs.states import ENDED
+from app.jobs.views import View
+from app.studio.runs import chosen
+from app.studio.runs.samples import (
+    SampledStep,
+    by_words,
+    find_samples,
+    find_steps,
+    newest_whole,
+    prompts_of,
+    put_sample,
+)
+from app.studio.studio_queue import StudioQueue
+from app.ui.components.lightbox import light_words
+from app.ui.gradio_internals import file_address
+from app.ui.runs import text as words
+from app.ui.runs.graph_view import planned_steps, planned_total
+from trainers.runs.run import Run
+
+MOST_RUNS = 50
+"""Runs that are offered to be compared with one."""
+MOST_PROMPTS = 200
+LONG_TITLE = 200
+
+
+def sheet_words() -> dict[str, str]:
+    """What its script says."""
+    return {
+        "before": words.BEFORE,
+        "step": words.AT_THE_STEP,
+        "starred": words.STARRED_STEP,
+        "picture": words.PICTURE_OF,
+        "another": words.ANOTHER_RUN,
+        "choose": words.CHOOSE_RUN,
+        "none": words.NO_OTHER,
+        "gives": words.GIVES_STEP,
+        "newest": words.GIVES_NEWEST,
+        "final": words.GIVES_FINAL,
+        "unkept": words.NOT_KEPT_STEP,
+        "file": words.PICTURE_FILE,
+        **light_words(words.EARLIER, words.LATER),
+    }
+
+
+def read_sheet(view: View, public: Path, actor: Actor) -> str:
+    """The contact sheet of a run as `actor` sees it; empty if the run has no picture and will have none."""
+    steps = find_steps(view)
+    going = view.state not in ENDED
+    if not steps and not going:
+        return ""
+    run = Run(view.job.folder)
+    total = view.summary.steps or planned_total(run)
+    kept, starred = chosen.snapshots(run.folder), chosen.starred_step(run.folder)
+    style = chosen.chosen_style(run.folder)
+    final = style is not None and starred is None and not chosen.is_snapshot(run.folder, style)
+    exported = chosen.final_step(view)
+    gives = starred if starred is not None else exported if final else max(kept, default=None)
+    rows = max([each for step in steps for each in step.samples], default=-1) + 1
+    return json.dumps(
+        {
+            "name": view.job.name,
+            "steps": max(total, steps[-1].step if steps else 0),
+            "going": going,
+            "ratio": _ratio(steps),
+            "prompts": prompts_of(view, rows) if rows else _planned_prompts(run),
+            "folder": f"{file_address(public)}/",
+            "cells": [_cell(step, rows, public, step.step in kept or step.step == exported) for step in steps],
+            "planned": _planned(run, total, steps[-1].step if steps else -1) if going else [],
+            "gives": gives if style is not None else None,
+            "starred": starred is not None,
+            "final": final,
+            "may": actor.may_change(view.job.owner),
+        }
+    )
+
+
+def answer(queue: StudioQueue, view: View, row: int, run: str) -> dict[str, Any]:
+    """The picture that another run has drawn of a row's words; without a run, the names of those that have drawn them.
+
+    Both come from outside. A picture that there is not is an empty one.
+    """
+    drawn = {row: sample for step in find_steps(view) for row, sample in step.samples.items()}
+    rows = by_words(view, [drawn[row] for row in sorted(drawn)])
+    words_of = next((key for key, each in rows.items() if each.row == row), None)
+    if not run:
+        return {"row": row, "runs": _names(queue, view, words_of[0]) if words_of else []}
+    other = queue.run(run)
+    found = by_words(other, newest_whole(find_samples(other.job.folder))).get(words_of) if other and words_of else None
+    if other is None or found is None:
+        return {"row": row, "run": run, "picture": None}
+    return {"row": row, "run": run, "picture": file_address(put_sample(found, queue.public(other), False))}
+
+
+def _cell(step: SampledStep, rows: int, public: Path, kept: bool) -> dict[str, Any]:
+    """A step; `kept` says whether its style can be had. Each picture has a small and a large copy."""
+    found = [step.samples.get(row) for row in range(rows)]
+    return {
+        "step": step.step,
+        "kept": kept and step.step > 0,
+        "small": [put_sample(each, public, True).name if each else "" for each in found],
+        "whole": [put_sample(each, public, False).name if each else "" for each in found],
+    }
+
+
+def _ratio(steps: Sequence[SampledStep]) -> float:
+    """Width by height of the pictures, so that a page leaves room for them."""
+    first = next((sample for step in steps for sample in step.samples.values()), None)
+    if first is None:
+        return 1.0
+    try:
+        seen = first.path.stat()
+    except OSError:
+        return 1.0
+    return _ratio_of(first.path, seen.st_mtime_ns)
+
+
+@lru_cache(500)
+def _ratio_of(path: Path, stamp: int) -> float:
+    """The ratio of a file, read once for each `stamp` of it."""
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            return round(min(4.0, max(0.25, picture.width / picture.height)), 3)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return 1.0
+
+
+def _planned(run: Run, total: int, drawn: int) -> list[int]:
+    """The steps at which a run is still to be drawn."""
+    return [step for step in planned_steps(run, total) if step > drawn]
+
+
+def _planned_prompts(run: Run) -> list[str]:
+    sample = run.table().get("sample")
+    prompts = sample.get("prompts") if isinstance(sample, dict) else None
+    if not isinstance(prompts, list | tuple):
+        return []
+    return [prompt[:LONG_TITLE] for prompt in prompts[:MOST_PROMPTS] if isinstance(prompt, str)]
+
+
+def _names(queue: StudioQueue, view: View, prompt: str) -> list[str]:
+    drawn = (
+        each
+        for each in queue.runs()
+        if each.job.folder != view.job.folder
+        and prompt in (dict(each.summary.facts).get("prompts") or ())
+        and find_samples(each.job.folder)
+    )
+    return [each.job.name for each, _ in zip(drawn, range(MOST_RUNS), strict=False)]

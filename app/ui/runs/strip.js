@@ -1,0 +1,125 @@
+// The strip: a frame for every step at its place on the time axis, on a phone one after the other. Frames that would
+// stand too close are left out, and only their ticks are there.
+const CLOSEST = 40,
+  GAP = 6,
+  WIDEST = 116;
+const strip = $('.strip'),
+  cells = $('.cells'),
+  ticks = $('.ticks'),
+  phone = matchMedia('(max-width: 720px)'),
+  frames = new Map();
+const frameOf = step => {
+  if (!frames.has(step)) {
+    const frame = document.createElement('div');
+    frame.dataset.step = step;
+    frame.id = `cell-${step}`;
+    frame.innerHTML = `<img loading="lazy" alt=""><span class="mark">${props.star}</span><span class="at"></span>`;
+    frame.querySelector('.at').textContent = step;
+    frames.set(step, frame);
+  }
+  return frames.get(step);
+};
+const withRoom = (steps, first, width) => {
+  // the newest and what the run gives stand in any case, then the others from the right
+  const places = [];
+  return new Set(
+    [...first, ...steps.toReversed()].filter(step => {
+      const x = place(step, data.steps, width);
+      const fits = places.every(taken => Math.abs(taken - x) >= CLOSEST);
+      if (fits) places.push(x);
+      return fits;
+    }),
+  );
+};
+const lay = (frame, x, room) => {
+  const size = Math.min(WIDEST, cells.clientHeight * data.ratio, room - GAP);
+  frame.style.insetInlineStart = `${x - size / 2}px`;
+  frame.style.inlineSize = `${size}px`;
+};
+const layAll = (shown, width) => {
+  const xs = shown.map(step => place(step, data.steps, width));
+  shown.forEach((step, k) => {
+    const room = Math.min(xs[k] - (xs[k - 1] ?? -Infinity), (xs[k + 1] ?? Infinity) - xs[k]);
+    lay(frameOf(step), xs[k], room);
+  });
+};
+const drawTicks = (steps, width) => {
+  while (ticks.children.length > steps.length) ticks.lastChild.remove();
+  steps.forEach((step, k) => {
+    const tick = ticks.children[k] || ticks.appendChild(document.createElement('i'));
+    tick.style.insetInlineStart = `${place(step, data.steps, width)}px`;
+    tick.classList.toggle('planned', k >= data.cells.length);
+  });
+};
+const drawFrame = (frame, cell) => {
+  const source = address(cell, row, 'small'),
+    given = Boolean(cell) && cell.step === data.gives;
+  show(frame.querySelector('img'), source);
+  frame.className = `cell${source ? '' : cell ? ' skeleton' : ' planned'}${given ? ' given' : ''}`;
+  frame.classList.toggle('kept', Boolean(data.may && cell?.kept));
+  if (!source) {
+    frame.removeAttribute('role');
+    frame.removeAttribute('aria-selected');
+    return frame.setAttribute('aria-hidden', 'true');
+  }
+  frame.removeAttribute('aria-hidden');
+  frame.setAttribute('role', 'option');
+  frame.setAttribute('aria-selected', cell.step === at);
+  frame.setAttribute('aria-label', given ? put(words.starred, {step: titleOf(cell)}) : titleOf(cell));
+};
+const drawStrip = () => {
+  const known = new Map(data.cells.map(cell => [cell.step, cell])),
+    steps = [...known.keys(), ...data.planned],
+    width = strip.clientWidth,
+    kept = phone.matches
+      ? new Set(steps)
+      : withRoom(steps, [newest()?.step, data.gives].filter(known.has, known), width),
+    shown = steps.filter(step => kept.has(step));
+  for (const [step, frame] of frames) if (!kept.has(step)) (frame.remove(), frames.delete(step));
+  shown.forEach((step, k) => {
+    const frame = frameOf(step);
+    if (cells.children[k] !== frame) cells.insertBefore(frame, cells.children[k] ?? null);
+    drawFrame(frame, known.get(step));
+    if (phone.matches) frame.removeAttribute('style');
+  });
+  if (!phone.matches) layAll(shown, width);
+  drawTicks(phone.matches ? [] : steps, width);
+  const head = $('.head-line');
+  head.hidden = phone.matches || at === null;
+  head.style.insetInlineStart = `${place(at ?? 0, data.steps, width)}px`;
+  cells.setAttribute('aria-activedescendant', frames.has(at) ? `cell-${at}` : '');
+  cells.setAttribute('aria-busy', !data.cells.length);
+  const frame = frames.get(at);
+  if (phone.matches && frame)
+    cells.scrollTo({left: frame.offsetLeft - (cells.clientWidth - frame.clientWidth) / 2, behavior: 'smooth'});
+};
+
+// Dragging along the strip is travelling in time.
+let dragging = false;
+const travel = event => {
+  const x = event.clientX - strip.getBoundingClientRect().left;
+  select(stepAt(x, data.steps, strip.clientWidth));
+};
+strip.addEventListener('pointerdown', event => {
+  if (event.button || phone.matches || !data || event.target.closest('.kept .mark')) return;
+  dragging = true;
+  strip.setPointerCapture(event.pointerId);
+  travel(event);
+});
+strip.addEventListener('pointermove', event => dragging && travel(event));
+for (const end of ['pointerup', 'pointercancel'])
+  strip.addEventListener(end, () => {
+    if (dragging) cells.focus({preventScroll: true});
+    dragging = false;
+  });
+strip.addEventListener('click', event => {
+  const frame = event.target.closest('[role=option]');
+  if (!frame) return;
+  const cell = data.cells.find(each => each.step === +frame.dataset.step);
+  if (event.target.closest('.kept .mark')) return star(cell);
+  if (phone.matches) select(cell.step);
+});
+strip.addEventListener('dblclick', open);
+new ResizeObserver(() => data && drawStrip()).observe(strip);
+watch('value', hear);
+hear();
