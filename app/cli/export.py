@@ -34,11 +34,14 @@ def export(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Export a run's style file again from its newest checkpoint, without training."""
+    """Export a run's style file again from its newest checkpoint, without training; with --out its starred step."""
+    from app.studio.runs.chosen import copy_starred
     from trainers.runs.run import open_run
     from trainers.training.reopen import export_again
 
-    style = export_again(open_run(run), out, rank, overwrite)
+    opened = open_run(run)
+    starred = copy_starred(opened.folder, out, overwrite) if out is not None and rank is None else None
+    style = starred or export_again(opened, out, rank, overwrite)
     size = style.stat().st_size
     if json:
         print_json({"style": style, "bytes": size})

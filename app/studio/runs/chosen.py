@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from app.jobs.run_trash import CHOSEN
 from app.jobs.views import View
-from trainers.atomic_files import plain_disk_errors, whole_file
+from trainers.atomic_files import check_free, plain_disk_errors, whole_file
 from trainers.errors import VelaturaError
-from trainers.formats.embedding import style_of_run
+from trainers.formats.embedding import embedding_of, embedding_path, style_of_run
 from trainers.runs.run import Run
 
 
@@ -44,6 +45,27 @@ def chosen_style(run: Path) -> Path | None:
     if starred is not None:
         return kept[starred]
     return style_of_run(run) or next(reversed(kept.values()), None)
+
+
+def copy_starred(run: Path, out: Path, overwrite: bool) -> Path | None:
+    """Copy the style of the starred step, with its word, to `out`; None if nothing is starred.
+
+    VelaturaError if `out` is no name of a style file, or is taken.
+    """
+    step = starred_step(run)
+    if step is None:
+        return None
+    if out.suffix != ".safetensors":
+        raise VelaturaError(f"the name of a style file must end in .safetensors; found {out.name}")
+    style = snapshots(run)[step]
+    word = embedding_of(style)
+    pairs = [(style, out)] + ([(word, embedding_path(out))] if word is not None else [])
+    for _, place in pairs:
+        check_free(place, overwrite)
+    for source, place in pairs:
+        with plain_disk_errors(place), whole_file(place) as building:
+            shutil.copyfile(source, building)
+    return out
 
 
 def final_step(view: View) -> int | None:

@@ -1,6 +1,6 @@
 // One picture over the whole page. `after(item, down, right)` says which comes next in that direction, `shown` hears of
-// each, `source` says where an item's picture is, `named` what its file is called and `back` takes the focus in the end;
-// what comes back opens it at an item, by default a button with `data-whole`.
+// each, `source` says where an item's picture is, `named` what its file is called, and `back` takes the focus in the
+// end; what comes back opens it at an item, by default a button with `data-whole`.
 const makeLight = ({
   titled,
   after,
@@ -26,7 +26,7 @@ const makeLight = ({
   let current = null;
   const tools = document.createElement('div');
   tools.className = 'tools';
-  const save = Object.assign(document.createElement('a'), {textContent: words.download}),
+  const save = Object.assign(document.createElement('button'), {type: 'button', textContent: words.download}),
     size = Object.assign(document.createElement('button'), {type: 'button'});
   const scale = actual => {
     light.classList.toggle('actual', actual);
@@ -35,13 +35,21 @@ const makeLight = ({
   };
   size.addEventListener('click', () => scale(!light.classList.contains('actual')));
   picture.addEventListener('dblclick', () => size.isConnected && scale(!light.classList.contains('actual')));
+  // The server names a file as it lies there; what was fetched by a script is called as we say.
+  save.addEventListener('click', async () => {
+    const link = document.createElement('a');
+    link.download = `${named(current)
+      .replace(/[\\/:*?"<>|\s]+/g, ' ')
+      .trim()
+      .slice(0, 150)}.webp`;
+    link.href = URL.createObjectURL(await (await fetch(source(current))).blob());
+    link.click();
+    URL.revokeObjectURL(link.href);
+  });
   if (words.download) tools.append(size, save);
   const show = item => {
     current = item;
-    picture.src = save.href = source(item);
-    save.download = `${named(item)
-      .replace(/[\\/:*?"<>|]+/g, ' ')
-      .slice(0, 150)}.webp`;
+    picture.src = source(item);
     picture.alt = said.textContent = light.ariaLabel = titled(item);
     scale(false);
     shown(item);

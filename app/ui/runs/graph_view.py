@@ -12,6 +12,7 @@ from app.jobs.losses import Numbers
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.poller import Lazy
 from app.ui.runs import text as words
+from trainers.config.sections import Sample
 from trainers.runs.run import Run
 
 MOST_POINTS = 1000
@@ -103,12 +104,15 @@ def planned_total(run: Run) -> int:
 
 
 def planned_steps(run: Run, steps: int) -> list[int]:
-    """The steps at which a run is still to be drawn, as its settings say; none if they cannot be read."""
+    """The steps at which a run of so many is drawn, as its settings say; the first and the last if they say nothing."""
     sample = run.table().get("sample")
     every = sample.get("every") if isinstance(sample, dict) else 0
-    if not isinstance(every, int) or isinstance(every, bool) or every < 1 or steps // every > MOST_POINTS:
-        return [0, steps] if steps else [0]
-    return sorted({0, *range(every, steps + 1, every), steps})
+    try:
+        gap = Sample.model_validate({"every": every}).interval(steps)
+    except ValueError:
+        gap = 0
+    between = range(gap, steps, gap) if gap > 0 and steps // gap < MOST_POINTS else ()
+    return sorted({0, *between, steps})
 
 
 def _buckets(steps: Sequence[int], first: int, size: int) -> list[tuple[int, int]]:

@@ -181,6 +181,8 @@ def _reason(view: View, key: str) -> str:
 def _line(view: View) -> str:
     """The sentence of a run without what its facts say."""
     line = words.line(view)
+    if view.state == State.PREPARING and line == view.summary.message:
+        return words.PREPARING_IN.get(view.summary.phase, line)
     if view.state not in TOLD_BY_FACTS:
         return line
     told = describe(view.state, view.summary)
@@ -190,8 +192,9 @@ def _line(view: View) -> str:
 def _doing(view: View) -> tuple[str, float | None]:
     """What a run does besides training, and how much of it is done."""
     if view.state == State.SAMPLING:
-        number, count = view.summary.pictures
-        return words.DRAWING.format(number=number, count=count), None
+        (number, count), (done, steps) = view.summary.pictures, view.summary.denoising
+        sentence = words.DRAWING_IN.get(view.summary.phase, words.DRAWING)
+        return sentence.format(number=number, count=count), min(1.0, done / steps) if steps else None
     return (words.WRITING, None) if view.state == State.SAVING else ("", None)
 
 

@@ -1,5 +1,5 @@
-// The contact sheet of a run. A step and a prompt are selected: the large picture, the prompts and the strip follow, and
-// so does the graph. As long as nobody has travelled back, the newest picture is selected when it comes.
+// The contact sheet of a run. A step and a prompt are selected; the large picture, the prompts, the strip and the graph
+// follow. As long as nobody has travelled back, the newest picture is selected when it comes.
 const {words} = props,
   ANOTHER = '*',
   BEFORE = 0;
@@ -82,14 +82,20 @@ const drawPrompts = cell => {
       const option = document.createElement('div');
       option.id = `prompt-${k}`;
       option.setAttribute('role', 'option');
-      option.innerHTML = '<span class="frame"><img loading="lazy" alt=""></span><span class="words"></span>';
+      option.innerHTML =
+        '<span class="frame"><img loading="lazy" alt=""><small></small></span><span class="words"></span>';
       prompts.append(option);
     }
+    // A step may have pictures of some prompts only: the others show their last one.
     const option = prompts.children[k],
-      source = address(cell, k, 'small');
+      last = drawn(k).findLast(each => each.step <= at),
+      source = address(last, k, 'small'),
+      earlier = Boolean(last) && last !== cell;
     option.setAttribute('aria-selected', k === row);
     option.querySelector('.words').textContent = option.title = prompt;
     option.querySelector('.frame').classList.toggle('skeleton', !source);
+    option.querySelector('.frame').classList.toggle('earlier', earlier);
+    option.querySelector('small').textContent = earlier ? titleOf(last) : '';
     show(option.querySelector('img'), source);
   });
   prompts.setAttribute('aria-activedescendant', data.prompts.length ? `prompt-${row}` : '');

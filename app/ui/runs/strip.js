@@ -1,5 +1,5 @@
 // The strip: a frame for every step at its place on the time axis, on a phone one after the other. Frames that would
-// stand too close are left out, and only their ticks are there.
+// stand too close are not seen unless they are selected: only their ticks are.
 const CLOSEST = 40,
   GAP = 6,
   WIDEST = 116;
@@ -31,17 +31,18 @@ const withRoom = (steps, first, width) => {
     }),
   );
 };
-const lay = (frame, x, room) => {
-  const size = Math.min(WIDEST, cells.clientHeight * data.ratio, room - GAP);
-  frame.style.insetInlineStart = `${x - size / 2}px`;
-  frame.style.inlineSize = `${size}px`;
-};
-const layAll = (shown, width) => {
-  const xs = shown.map(step => place(step, data.steps, width));
-  shown.forEach((step, k) => {
-    const room = Math.min(xs[k] - (xs[k - 1] ?? -Infinity), (xs[k + 1] ?? Infinity) - xs[k]);
-    lay(frameOf(step), xs[k], room);
-  });
+const lay = (steps, kept, width) => {
+  const x = step => place(step, data.steps, width),
+    seen = steps.filter(step => kept.has(step));
+  for (const step of steps) {
+    const k = seen.indexOf(step),
+      near = k < 0 ? [] : [seen[k - 1], seen[k + 1]].filter(each => each !== undefined),
+      room = Math.min(Infinity, ...near.map(each => Math.abs(x(each) - x(step)))) - GAP,
+      size = Math.min(WIDEST, cells.clientHeight * data.ratio, room),
+      {style} = frameOf(step);
+    style.insetInlineStart = `${x(step) - size / 2}px`;
+    style.inlineSize = `${size}px`;
+  }
 };
 const drawTicks = (steps, width) => {
   while (ticks.children.length > steps.length) ticks.lastChild.remove();
@@ -51,11 +52,13 @@ const drawTicks = (steps, width) => {
     tick.classList.toggle('planned', k >= data.cells.length);
   });
 };
-const drawFrame = (frame, cell) => {
+const drawFrame = (frame, cell, seen) => {
   const source = address(cell, row, 'small'),
     given = Boolean(cell) && cell.step === data.gives;
-  show(frame.querySelector('img'), source);
-  frame.className = `cell${source ? '' : cell ? ' skeleton' : ' planned'}${given ? ' given' : ''}`;
+  show(frame.querySelector('img'), seen || cell?.step === at ? source : '');
+  const comes = data.going && cell && cell === data.cells.at(-1);
+  frame.className = `cell${source ? '' : comes ? ' skeleton' : ' planned'}${given ? ' given' : ''}`;
+  frame.classList.toggle('culled', !seen);
   frame.classList.toggle('kept', Boolean(data.may && cell?.kept));
   if (!source) {
     frame.removeAttribute('role');
@@ -71,18 +74,16 @@ const drawStrip = () => {
   const known = new Map(data.cells.map(cell => [cell.step, cell])),
     steps = [...known.keys(), ...data.planned],
     width = strip.clientWidth,
-    kept = phone.matches
-      ? new Set(steps)
-      : withRoom(steps, [newest()?.step, data.gives].filter(known.has, known), width),
-    shown = steps.filter(step => kept.has(step));
-  for (const [step, frame] of frames) if (!kept.has(step)) (frame.remove(), frames.delete(step));
-  shown.forEach((step, k) => {
+    first = [newest()?.step, data.gives].filter(step => known.has(step)),
+    kept = phone.matches ? new Set(steps) : withRoom(steps, first, width);
+  for (const [step, frame] of frames) if (!steps.includes(step)) (frame.remove(), frames.delete(step));
+  steps.forEach((step, k) => {
     const frame = frameOf(step);
     if (cells.children[k] !== frame) cells.insertBefore(frame, cells.children[k] ?? null);
-    drawFrame(frame, known.get(step));
+    drawFrame(frame, known.get(step), kept.has(step));
     if (phone.matches) frame.removeAttribute('style');
   });
-  if (!phone.matches) layAll(shown, width);
+  if (!phone.matches) lay(steps, kept, width);
   drawTicks(phone.matches ? [] : steps, width);
   const head = $('.head-line');
   head.hidden = phone.matches || at === null;

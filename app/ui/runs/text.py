@@ -85,6 +85,12 @@ HAS_ENDED, HAS_FINISHED, NOT_FINISHED = "It has ended.", "It has finished.", "It
 # The line of facts
 OF_STEPS = "Step {step} of {steps}"
 DRAWING, WRITING = "Drawing picture {number} of {count}", "Writing the file"
+DRAWING_IN = {
+    "before": "Before training: drawing picture {number} of {count}",
+    "after": "From the finished style: drawing picture {number} of {count}",
+}
+"""In phases of a run in which it does not draw between two steps."""
+PREPARING_IN = {"encode": "Encoding the pictures …", "class-images": "Drawing pictures of the class …"}
 TIME_LEFT, TIME_LEFT_TITLE = "{time} left", "{time} left · {name}"
 PERCENT_TITLE = "{percent} · {name}"
 TOOK, MEMORY_OF, FILE_OF = "{steps} in {time}", "{size} of memory", "{size} file"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -19,18 +20,20 @@ def say(folder: Path, *losses: tuple[int, float]) -> None:
 def test_steps_that_are_trained_again_replace_what_they_repeat(tmp_path):
     losses = Losses(tmp_path)
     losses.read()
-    assert losses.steps == []
+    assert losses.numbers().steps == []
     say(tmp_path, (1, 0.4), (2, 0.2), (3, 0.3), (4, 0.1))
     losses.read()
     losses.read()
-    assert (losses.steps, losses.losses, losses.rates[-1]) == ([1, 2, 3, 4], [0.4, 0.2, 0.3, 0.1], 0.04)
+    first = losses.numbers()
+    assert (first.steps, first.losses, first.rates[-1]) == ([1, 2, 3, 4], [0.4, 0.2, 0.3, 0.1], 0.04)
     say(tmp_path, (3, 0.9))  # from the checkpoint of step 2
     losses.read()
-    assert (losses.steps, losses.losses) == ([1, 2, 3], [0.4, 0.2, 0.9])
+    again = losses.numbers()
+    assert (again.steps, again.losses) == ([1, 2, 3], [0.4, 0.2, 0.9]) and again.revision != first.revision
     Recorder(tmp_path)("anew")
     say(tmp_path, (1, 0.5))
     losses.read()
-    assert (losses.steps, losses.losses) == ([1], [0.5])
+    assert (losses.numbers().steps, losses.numbers().losses) == ([1], [0.5])
 
 
 def test_a_step_that_was_left_out_is_no_point(tmp_path):
@@ -38,7 +41,24 @@ def test_a_step_that_was_left_out_is_no_point(tmp_path):
     say(tmp_path, (2, 0.5))
     losses = Losses(tmp_path)
     losses.read()
-    assert losses.steps == [2]
+    assert losses.numbers().steps == [2]
+
+
+def test_all_that_was_measured_is_kept_and_a_loss_that_is_no_number_is_no_point_of_the_curve(tmp_path):
+    record = Recorder(tmp_path)
+    record("step", step=1, loss=0.5, lr=0.1, grad_norm=2.0, memory=7)
+    record("held_out", step=1, loss=0.6)
+    record("step", step=2, loss=float("nan"), lr=0.1, grad_norm=float("inf"))
+    record("held_out", step=2, loss=0.7)
+    losses = Losses(tmp_path)
+    losses.read()
+    found = losses.numbers()
+    assert [found.losses[0], found.norms[0], found.memory[0]] == [0.5, 2.0, 7.0]
+    assert all(map(math.isnan, (found.losses[1], found.norms[1], found.memory[1])))
+    assert found.held_out == {1: 0.6, 2: 0.7} and losses.curve().steps == [1]
+    say(tmp_path, (2, 0.4))
+    losses.read()
+    assert losses.numbers().held_out == {1: 0.6}, "what was forgotten is measured again"
 
 
 def test_the_mean_begins_with_the_first_value_and_follows_slowly(tmp_path):

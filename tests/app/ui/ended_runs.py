@@ -14,6 +14,7 @@ from app.studio.base_models import base_name
 from tests.trainers.data.pictures import scene
 from trainers.config.build import build_config, dump_config
 from trainers.runs.events import Recorder
+from trainers.runs.run import Run
 
 PROMPTS = ("a lighthouse on a rock", "two cats on a sofa")
 LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
@@ -42,7 +43,24 @@ def write_run(
         (run / "samples" / folder).mkdir()
         for row in range(len(prompts)):
             scene(first + 10 * number + row, (320, 320)).save(run / "samples" / folder / f"{row:02d}.png")
-    tensors = {f"{LAYER}.lora_up.weight": torch.ones(320, 8), f"{LAYER}.lora_down.weight": torch.ones(8, 768)}
-    save_file({key: tensor * (first + 1) for key, tensor in tensors.items()}, run / "style" / f"{name}.safetensors")
+    write_style(run, first + 1)
     record("done", step=steps)
     return run
+
+
+def write_style(run: Path, number: int = 1) -> None:
+    """The exported style of a run; another one for each number."""
+    (run / "style").mkdir(exist_ok=True)
+    save_file(_tensors(number), run / "style" / f"{run.name}.safetensors")
+
+
+def write_snapshot(run: Path, step: int) -> Path:
+    """The style of a run as it was at a step."""
+    Run(run).snapshots.mkdir(exist_ok=True)
+    save_file(_tensors(step), Run(run).snapshot(step))
+    return Run(run).snapshot(step)
+
+
+def _tensors(number: int) -> dict[str, torch.Tensor]:
+    tensors = {f"{LAYER}.lora_up.weight": torch.ones(320, 8), f"{LAYER}.lora_down.weight": torch.ones(8, 768)}
+    return {key: tensor * number for key, tensor in tensors.items()}

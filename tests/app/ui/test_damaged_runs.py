@@ -42,6 +42,7 @@ from trainers.runs.event_lines import parse_event
 pytestmark = pytest.mark.slow
 
 COLUMNS = sorted(_READ.keys() - {"id"})
+PARTS = ("events.jsonl", "config.toml", "samples", "snapshots", "chosen.json", "style", "log.txt", ".heartbeat")
 VALUES = st.one_of(
     st.integers(-(2**63), 2**63 - 1),
     st.floats(allow_nan=False),
@@ -70,7 +71,7 @@ class Pages:
         assert isinstance(run_words.activity(queue.activity()), str)
         for view in [*views, *queue.small_jobs()]:
             assert view.job.name in listed or view.job.kind != "train"
-            page = self.run.tick(view.job.name, "{}", SOMEBODY)
+            page = self.run.tick(view.job.name, "{}", "", SOMEBODY)
             assert view.job.name in str(page) or view.job.kind != "train" or "folder" in view.job.damaged
             assert str(_facts(view)) and run_view.kind(view, MACHINE_OWNER) is not None
             assert estimate_jobs._estimate(view) is not None and form.first_prompt(None, queue) is None
@@ -165,7 +166,9 @@ def test_a_line_that_is_no_event_changes_nothing(tmp_path_factory, lines):
     assert read_summary(folder) == Summary().after(events)
 
 
-@pytest.mark.parametrize("name", ["events.jsonl", "config.toml", "samples", "style", "log.txt", ".heartbeat"])
+@pytest.mark.parametrize(
+    "name", ["events.jsonl", "config.toml", "samples", "snapshots", "chosen.json", "style", "log.txt", ".heartbeat"]
+)
 @pytest.mark.parametrize("what", ["folder", "nothing", "noise", "brackets"])
 def test_any_broken_part_of_one_run_leaves_every_page_standing(name, what, tmp_path):
     paths = Paths(tmp_path / "outputs")

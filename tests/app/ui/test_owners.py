@@ -271,9 +271,15 @@ def test_one_looks_at_anothers_things_and_is_told_whose_they_are(shared: Shared,
         page.wait_for_selector(READY)
         page.goto(f"{shared.process.url}run?id=dusk")
         page.get_by_text("This run belongs to ann.").wait_for()
-        labels = [*page.locator(".acts").get_by_role("button").all_inner_texts()]
-        assert labels == ["Download style", "Download samples"]
-        assert page.locator(".acts").get_by_role("link").all_inner_texts() == ["Try it", "Clone"]
+        page.get_by_label("More actions for dusk").click()
+        acts = page.get_by_role("group", name="Actions for dusk")
+        assert acts.get_by_role("button", disabled=False).all_inner_texts() == [
+            "Download",
+            "Download",
+            "Download samples",
+        ]
+        assert acts.get_by_role("link").all_inner_texts() == ["Try it", "Try it", "Clone"]
+        assert "Only ann can do this." in acts.get_by_role("button", name="Delete").inner_text()
         page.goto(f"{shared.process.url}runs")
         row = page.get_by_role("listitem").filter(has=page.get_by_role("link", name="dawn"))
         row.get_by_text("by ann").wait_for()

@@ -19,7 +19,7 @@ from app.jobs.store import Job, Store
 from app.jobs.views import Watcher
 from app.studio.paths import Paths
 from app.studio.studio_queue import StudioQueue
-from tests.app.ui.ended_runs import write_run
+from tests.app.ui.ended_runs import write_run, write_snapshot
 from tests.app.ui.server import SLOW_STEPS, Process
 from tests.app.ui.visitor import put_far_away, visiting, widest
 from tests.trainers.tiny_runs import quick_settings, write_images
@@ -71,11 +71,40 @@ def page(browser: Any, place: Place) -> Iterator[Any]:
 
 
 def step_shown(page: Any) -> int:
-    return int(re.match(r"(\d+) of", page.locator(".facts dd").first.inner_text())[1])
+    return int(re.match(r"Step (\d+) of", facts(page).first.inner_text())[1])
+
+
+def facts(page: Any) -> Any:
+    return page.get_by_role("list", name="Facts").get_by_role("listitem")
 
 
 def press(page: Any, label: str) -> None:
-    page.locator(".acts").get_by_role("button", name=label, exact=True).click()
+    page.get_by_role("group", name="Actions for").get_by_role("button", name=label, exact=True).click()
+
+
+def from_menu(page: Any, label: str) -> None:
+    page.get_by_label("More actions").click()
+    page.locator("#run-acts .menu").get_by_text(label, exact=True).click()
+
+
+def chip(page: Any, words: str) -> Any:
+    return page.get_by_role("status").get_by_text(words, exact=True)
+
+
+def steps(page: Any) -> list[str]:
+    return (
+        page.get_by_role("listbox", name="Steps")
+        .get_by_role("option")
+        .evaluate_all("found => found.map(one => one.getAttribute('aria-label'))")
+    )
+
+
+def frame(page: Any, name: str) -> Any:
+    return page.get_by_role("listbox", name="Steps").get_by_role("option", name=name)
+
+
+def selected(page: Any, box: str) -> Any:
+    return page.get_by_role("listbox", name=box).get_by_role("option", selected=True)
 
 
 def test_from_an_empty_list_to_a_downloaded_style(page, place, tmp_path):
@@ -90,74 +119,151 @@ def test_from_an_empty_list_to_a_downloaded_style(page, place, tmp_path):
     assert widest(page) == []
 
     page.locator("#runs").get_by_role("link", name="harbour blue").click()
-    page.wait_for_selector("#run-head .chip.training")
+    chip(page, "Training").wait_for()
     first = step_shown(page)
-    page.wait_for_function(f"parseInt(document.querySelector('.facts dd').textContent) > {first}")
-    page.wait_for_selector(".grid th:text-is('before')")
-    page.wait_for_selector(".curve.loss polyline.smooth")
-    assert re.fullmatch(r"\d+ ?% · harbour blue · Velatura", page.title())
-    assert page.locator(".grid th[scope=row]").all_inner_texts() == [NASTY, "a boat"], "markup is text"
-    assert 0 <= int(page.locator(".glaze").get_attribute("aria-valuenow")) < 100
+    page.wait_for_function(f"parseInt(document.querySelector('.facts').textContent.slice(5)) > {first}")
+    frame(page, "Before training").wait_for()
+    page.get_by_role("slider", name="Loss by step").wait_for()
+    assert page.title().endswith(" · harbour blue · Velatura")
+    assert page.get_by_role("listbox", name="Prompts").get_by_role("option").all_inner_texts() == [NASTY, "a boat"]
+    assert 0 <= int(page.get_by_role("progressbar", name="Training").get_attribute("aria-valuenow")) < 100
     page.get_by_text("Log", exact=True).click()
     page.wait_for_selector(".folds pre:has-text('start:')")
     seen = step_shown(page)
     page.reload()
-    page.wait_for_selector("#run-head .chip.training")
+    chip(page, "Training").wait_for()
     assert step_shown(page) >= seen
+    page.wait_for_function("document.querySelectorAll('.cells [role=option]').length > 1")
+    page.get_by_role("listbox", name="Steps").focus()
+    page.keyboard.press("Home")
+    assert selected(page, "Steps").get_attribute("aria-label") == "Before training"
+    page.get_by_role("button", name="Follow newest").click()
+    page.wait_for_function("[...document.querySelectorAll('.cells [role=option]')].at(-1).ariaSelected === 'true'")
+    assert not page.get_by_role("button", name="Follow newest").is_visible() and widest(page) == []
 
     place.cancel("second")  # while it waits: it would begin where the first ends
-    press(page, "Stop and save")
-    page.wait_for_selector("#run-head .chip.stopped")
-    assert page.locator(".go:visible").all_inner_texts() == ["Download style"]
+    press(page, "Stop here and keep this")
+    chip(page, "Stopped").wait_for()
+    assert page.locator(".go:visible").all_inner_texts() == ["Continue"]
+    page.wait_for_selector("[data-settling]", state="detached")  # what has just come under the pointer does nothing
     with page.expect_download() as saved:
-        press(page, "Download style")
+        press(page, "Download")
     saved.value.save_as(tmp_path / "style.safetensors")
     assert saved.value.suggested_filename == "harbour blue.safetensors"
     assert any(tensor.any() for name, tensor in load_file(tmp_path / "style.safetensors").items() if "lora_up" in name)
-    tried = page.get_by_role("link", name="Try it").get_attribute("href")
+    tried = page.locator("#run-acts a", has_text="Try it").get_attribute("href")
     assert tried is not None and tried.startswith("playground?style=")
     with page.expect_download() as saved:
-        press(page, "Download samples")
+        from_menu(page, "Download samples")
     saved.value.save_as(tmp_path / "samples.zip")
     with zipfile.ZipFile(tmp_path / "samples.zip") as packed:
         assert {"harbour blue/before/01.png", "harbour blue/before/02.png"} <= set(packed.namelist())
 
 
-def test_samples_are_looked_at_closely_with_the_keyboard(page, place):
+def test_a_run_is_travelled_through_and_a_step_of_it_is_chosen(page, place, tmp_path):
     write_run(place.store.runs, "its like", prompts=(NASTY,))
-    place.add("sampled", steps=4, every=2)
-    page.goto(f"{place.url}run?id=sampled")
-    page.wait_for_selector("#run-head .chip.finished")
-    page.reload()  # nothing is drawn any more, so that what has the focus stays
-    page.wait_for_selector(".grid th:has-text('file')")
-    assert page.locator(".grid th[scope=col]").all_inner_texts() == ["before", "2", "4", "file"]
-    page.locator(".grid button").nth(5).focus()
+    run = write_run(place.store.runs, "kept", prompts=(NASTY, "a boat"))
+    for step in (150, 300):
+        write_snapshot(run, step)
+    page.goto(f"{place.url}run?id=kept")
+    chip(page, "Finished").wait_for()
+    frame(page, "Step 300").wait_for()
+    assert steps(page) == ["Before training", "Step 150", "Step 300, starred"]
+    strip = page.get_by_role("listbox", name="Steps")
+    strip.focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowDown")
+    assert selected(page, "Steps").get_attribute("aria-label") == "Step 150"
+    assert selected(page, "Prompts").inner_text() == "a boat"
+    picture = page.get_by_role("img", name="a boat, Step 150")
+    assert "000150-01" in picture.get_attribute("src")
+
+    star = page.get_by_role("button", name="Star this step")
+    assert star.get_attribute("aria-pressed") == "false"
+    star.click()
+    page.get_by_text("Download and Try it give step 150.").wait_for()
+    assert steps(page)[1:] == ["Step 150, starred", "Step 300"]
+    with page.expect_download() as saved:
+        press(page, "Download")
+    saved.value.save_as(tmp_path / "style.safetensors")
+    assert {float(tensor.max()) for tensor in load_file(tmp_path / "style.safetensors").values()} == {150.0}
+    star.click()
+    page.get_by_text("give the finished style, step 300, until you star another step").wait_for()
+
+    strip.focus()
     page.keyboard.press("Enter")
     light = page.locator("dialog.light")
-    assert light.locator("p").inner_text() == "a boat · 2"
+    assert light.locator("p").inner_text() == "a boat · Step 150"
     page.keyboard.press("ArrowRight")
-    assert light.locator("p").inner_text() == "a boat · 4"
     page.keyboard.press("ArrowUp")
-    assert light.locator("p").inner_text() == f"{NASTY} · 4"
-    page.wait_for_function("document.querySelector('dialog.light img').naturalWidth > 0")
+    assert light.locator("p").inner_text() == f"{NASTY} · Step 300"
+    light.get_by_role("button", name="100 %").click()
+    page.wait_for_function("document.querySelector('dialog.light img').offsetWidth === 320")
+    with page.expect_download() as saved:
+        light.get_by_role("button", name="Download").click()
+    assert saved.value.suggested_filename.startswith("kept, Step 300, b a fox b") and widest(page) == []
     page.keyboard.press("Escape")
-    page.wait_for_function("document.activeElement.dataset.title === '4'")  # the browser's own choice comes first
-    assert not light.is_visible()
-    before, after = (page.locator(f".compare img.{name}").get_attribute("src") for name in ("before", "after"))
+    page.wait_for_function("document.activeElement.ariaLabel === 'Steps'")  # the browser's own choice comes first
+
+    box = page.get_by_role("slider", name="Loss by step")
+    box.scroll_into_view_if_needed()
+    area = box.bounding_box()
+    page.mouse.move(area["x"] + area["width"] * 0.9, area["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(area["x"] + area["width"] / 2, area["y"] + 40, steps=3)
+    assert selected(page, "Steps").get_attribute("aria-label") == "Step 150", "the picture follows"
+    page.mouse.up()
+    assert re.match(
+        r"Step 1\d\d: |Step 1\d\d, Loss, smoothed 0\.\d+, Loss of each step", box.get_attribute("aria-valuetext")
+    )
+    box.focus()
+    page.keyboard.press("End")
+    assert selected(page, "Steps").get_attribute("aria-label") == "Step 300, starred"
+    page.locator(".lines summary").click()
+    page.get_by_label("Learning rate").check()
+    page.locator("#over option", has_text="its like").wait_for(state="attached")
+    page.get_by_label("Another run").select_option("its like")
+    page.get_by_text("its like", exact=False).locator("visible=true").first.wait_for()
+    page.keyboard.press("Escape")
+    assert (
+        page.locator(".legend").inner_text().count("its like") == 1
+        and "Learning rate" in page.locator(".legend").inner_text()
+    )
+
+
+def test_a_picture_is_compared_and_a_run_is_trained_longer(page, place):
+    place.add("sampled", steps=4, every=2)
+    page.goto(f"{place.url}run?id=sampled")
+    chip(page, "Finished").wait_for()
+    page.reload()  # nothing is drawn any more, so that what has the focus stays
+    frame(page, "Step 4").wait_for()
+    assert [each.partition(",")[0] for each in steps(page)] == ["Before training", "Step 2", "Step 4"]
+    before, after = (page.locator(f".slider img.{name}").get_attribute("src") for name in ("before", "after"))
     assert before != after and "000000" in before and "000004" in after
     slider = page.get_by_label("Position of the divider")
     cut = slider.input_value()
     slider.focus()
     page.keyboard.press("ArrowRight")
     assert int(slider.input_value()) == int(cut) + 1
-
-    page.get_by_label("Compare with").select_option("2")
-    left = page.locator(".compare img.before")
-    assert "000002" in left.get_attribute("src") and page.locator(".compare .left").inner_text() == "2"
+    page.get_by_label("Compare with").select_option("Step 2")
+    left = page.locator(".slider img.before")
+    assert "000002" in left.get_attribute("src") and page.locator(".at-start").inner_text() == "Step 2"
     page.get_by_label("Compare with").select_option("Another run …")
-    page.get_by_label("Which run").select_option("its like")
-    page.wait_for_function("document.querySelector('.compare .left').textContent === 'its like'")
-    assert "000300f" in left.get_attribute("src") and "000004" in page.locator(".compare .after").get_attribute("src")
+    page.get_by_label("Which run").select_option("kept")
+    page.wait_for_function("document.querySelector('.at-start').textContent === 'kept'")
+    assert "000300f" in left.get_attribute("src") and "000004" in page.locator(".slider .after").get_attribute("src")
+
+    from_menu(page, "Train longer")
+    asked = page.get_by_role("dialog", name="Train sampled longer")
+    assert asked.get_by_label("Steps").input_value() == "8"
+    for wrong in ("4", "many", "", "9999999"):
+        asked.get_by_label("Steps").fill(wrong)
+        asked.get_by_role("button", name="Train longer").click()
+        asked.get_by_text("Enter a whole number larger than 4").wait_for()
+    asked.get_by_label("Steps").fill("6")
+    asked.get_by_role("button", name="Train longer").click()
+    page.get_by_text("Step 6 of 6").or_(page.get_by_text("6 steps in")).wait_for()
+    frame(page, "Step 6").wait_for()
 
 
 def test_a_run_is_cloned_with_one_thing_changed_and_deleted_after_a_question(page, place):
@@ -165,8 +271,8 @@ def test_a_run_is_cloned_with_one_thing_changed_and_deleted_after_a_question(pag
     page.locator("[data-sample=photograph]").click()
     page.wait_for_selector("body[data-pictures='12']")
     page.goto(f"{place.url}run?id=sampled")
-    page.wait_for_selector("#run-head .chip.finished")
-    page.locator(".acts").get_by_role("link", name="Clone", exact=True).click()
+    chip(page, "Finished").wait_for()
+    from_menu(page, "Clone")
     page.wait_for_selector(".banner:has-text('Everything is set as it was for sampled.')")
     assert page.locator("body").get_attribute("data-pictures") == "3" and "clone" not in page.url
     captions = [field.input_value() for field in page.locator(".cards textarea").all()]
@@ -181,7 +287,7 @@ def test_a_run_is_cloned_with_one_thing_changed_and_deleted_after_a_question(pag
     assert page.get_by_label("Name of the style").input_value() == "sampled 2"
     page.get_by_role("button", name="Start training").click()
     page.wait_for_selector("#run-head .chip.finished")
-    assert page.locator("h1").inner_text() == "sampled 2" and page.locator(".facts dd").first.inner_text() == "4 of 4"
+    assert page.locator("h1").inner_text() == "sampled 2" and "6 steps in" in "".join(facts(page).all_inner_texts())
     old, new = (Run(place.store.runs / name) for name in ("sampled", "sampled 2"))
     assert new.config().model_copy(update={"name": "sampled", "data": old.config().data, "seed": 0}) == old.config()
     assert [own_caption(path) for path in sorted(new.dataset.glob("*.png"))] == captions
@@ -194,13 +300,13 @@ def test_a_run_is_cloned_with_one_thing_changed_and_deleted_after_a_question(pag
     asked = page.locator("dialog.ask[open]")
     public = StudioQueue(Paths(place.store.runs)).public_of(place.store.runs / "sampled 2")
     assert list(public.glob("*.webp"))
-    press(page, "Delete")
+    from_menu(page, "Delete")
     assert asked.locator("h2").inner_text() == "Delete sampled 2?"
     assert page.evaluate("document.activeElement.textContent") == "Keep"
     page.keyboard.press("Enter")
     page.wait_for_selector("dialog.ask[open]", state="detached")
     assert (place.store.runs / "sampled 2").is_dir()
-    press(page, "Delete")
+    from_menu(page, "Delete")
     asked.get_by_role("button", name="Delete").click()
     page.wait_for_selector("text=There is no such run")
     assert not (place.store.runs / "sampled 2").exists() and place.state("sampled 2") == "gone"

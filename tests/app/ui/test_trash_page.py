@@ -46,25 +46,30 @@ def press(page: Any, label: str) -> None:
     page.get_by_role("button", name=label, exact=True).click()
 
 
+def from_menu(page: Any, label: str) -> None:
+    page.get_by_label("More actions").click()
+    page.get_by_role("button", name=label, exact=True).last.click()
+
+
 def test_cancelling_asks_first_and_leaves_a_way_on(page: Any, place: tuple[Process, Store]) -> None:
     process, store = place
     run = Run(store.runs / "dusk")
     page.goto(f"{process.url}run?id=dusk")
     chip(page, "Training").wait_for()
-    page.wait_for_function("parseInt(document.querySelector('.facts dd')?.textContent) > 8")
-    press(page, "Stop without saving")
+    page.wait_for_function("parseInt(document.querySelector('.facts')?.textContent.slice(5)) > 8")
+    from_menu(page, "Cancel without saving")
     asked = page.get_by_role("dialog", name="Stop dusk without saving?")
     asked.get_by_text("can be continued from there").wait_for()
     asked.get_by_role("button", name="Keep training").click()
     asked.wait_for(state="hidden")
     assert chip(page, "Training").is_visible()
-    press(page, "Stop without saving")
+    from_menu(page, "Cancel without saving")
     asked.get_by_role("button", name="Stop without saving").click()
     chip(page, "Cancelled").wait_for()
     saved = run.checkpoint_steps()[-1]
     assert saved % 7 == 0
-    page.get_by_role("button", name=f"Continue from {saved}", exact=True).wait_for()
-    assert page.locator(".go:visible").all_inner_texts() == [f"Continue from {saved}"]
+    page.get_by_text(f"Saved up to step {saved}.").wait_for()
+    assert page.locator(".go:visible").all_inner_texts() == ["Continue"]
 
 
 def test_a_restart_asks_first_and_is_undone(page: Any, place: tuple[Process, Store]) -> None:
@@ -72,7 +77,7 @@ def test_a_restart_asks_first_and_is_undone(page: Any, place: tuple[Process, Sto
     run = Run(store.runs / "dusk")
     before = (run.checkpoint_steps(), (run.folder / "events.jsonl").read_bytes())
     page.goto(f"{process.url}run?id=dusk")
-    press(page, "Restart from zero")
+    from_menu(page, "Restart from zero")
     asked = page.get_by_role("dialog", name="Restart dusk from zero?")
     asked.get_by_text("You can restore it for 30 days").wait_for()
     asked.get_by_role("button", name="Restart from zero").click()
@@ -82,14 +87,14 @@ def test_a_restart_asks_first_and_is_undone(page: Any, place: tuple[Process, Sto
     page.get_by_text("“dusk” is back as it was.").wait_for()
     chip(page, "Cancelled").wait_for()
     assert (run.checkpoint_steps(), (run.folder / "events.jsonl").read_bytes()) == before
-    page.get_by_role("button", name=f"Continue from {before[0][-1]}", exact=True).wait_for()
+    page.get_by_text(f"Saved up to step {before[0][-1]}.").wait_for()
 
 
 def test_what_is_deleted_comes_back_by_undo_and_from_the_trash(page: Any, place: tuple[Process, Store]) -> None:
     process, store = place
     page.goto(f"{process.url}run?id=inky")
     for way in ("undo", "trash"):
-        press(page, "Delete")
+        from_menu(page, "Delete")
         page.get_by_role("dialog", name="Delete inky?").get_by_role("button", name="Delete").click()
         page.get_by_text("“inky” was deleted.").wait_for()
         page.get_by_role("heading", name="There is no such run").wait_for()

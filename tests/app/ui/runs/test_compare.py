@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from types import SimpleNamespace
@@ -11,12 +10,11 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from app.studio.runs.samples import find_samples
 from app.studio.settings.differences import find_differences, read_settings
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 from app.ui.runs import compare_text as words
-from app.ui.runs import slider as run_slider
+from app.ui.runs import sheet_view
 from app.ui.runs.compare import ComparisonPage
 from app.ui.runs.curve import draw_together
 from tests.app.ui.ended_runs import PROMPTS, write_run
@@ -54,7 +52,7 @@ def test_pictures_stand_in_rows_of_words_and_columns_of_runs(queue, page):
         "one: a ligh", "one: two ca", "two: two ca", "one: &lt;b&", "two: &lt;b&",
     ]  # fmt: skip
     assert len({address for address, _, _ in pictures}) == 5 and words.OTHER_PROMPTS in html
-    assert html.count('class="more offers-of"') == 2 and "300 of 300" in html and "kB" in html
+    assert html.count('class="more offers-of"') == 2 and "300 steps" not in html and "kB" in html
 
 
 def test_nothing_is_looked_at_before_it_is_known_which_runs_are_meant(page):
@@ -133,24 +131,18 @@ def test_losses_are_drawn_over_one_another_on_one_scale(queue):
     assert drawn.legend[0].now == f"{named[0][1].smoothed[-1]:.4f}" and draw_together(named[1:2]) is None
 
 
-def slider(queue: StudioQueue, name: str, row: int, run: str) -> dict[str, Any]:
+def other(queue: StudioQueue, name: str, row: int, run: str) -> dict[str, Any]:
     view = queue.run(name)
     assert view is not None
-    return run_slider.answer(queue, view, row, run)
+    return sheet_view.answer(queue, view, row, run)
 
 
-def test_the_slider_takes_every_picture_of_a_row_and_those_of_other_runs(queue):
+def test_a_picture_is_compared_with_what_other_runs_have_drawn_of_its_words(queue):
     write_run(queue.store.runs, "one", {"train": {"steps": 40, "warmup": 0}})
     write_run(queue.store.runs, "two", prompts=("a boat", PROMPTS[1]), first=5)
     write_run(queue.store.runs, "three", prompts=("a boat",), first=9)
-    view = queue.run("one")
-    sent = json.loads(run_slider.pictures(view, find_samples(view.job.folder), queue.public(view)))
-    assert [row["words"] for row in sent["rows"]] == list(PROMPTS)
-    assert [each["title"] for each in sent["rows"][1]["pictures"]] == ["before", "20", "40", "file"]
-    assert run_slider.pictures(view, find_samples(view.job.folder)[:1], queue.public(view)) == ""
-    assert slider(queue, "one", 0, "")["runs"] == [] and slider(queue, "one", 1, "")["runs"] == ["two"]
-    picture = slider(queue, "one", 1, "two")["picture"]
-    assert picture["title"] == "two" and queue.public(queue.run("two")).name in picture["whole"]
-    assert picture["whole"].rpartition("-")[0].endswith("000300f-01")
+    assert other(queue, "one", 0, "")["runs"] == [] and other(queue, "one", 1, "")["runs"] == ["two"]
+    picture = other(queue, "one", 1, "two")["picture"]
+    assert queue.public(queue.run("two")).name in picture and picture.rpartition("-")[0].endswith("000300f-01")
     for row, run in ((0, "two"), (1, "three"), (1, "../one"), (-1, "two"), (99, "two")):
-        assert slider(queue, "one", row, run)["picture"] is None
+        assert other(queue, "one", row, run)["picture"] is None

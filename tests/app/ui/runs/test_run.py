@@ -1,47 +1,124 @@
-"""A run's page: when it looks, and which buttons its head has."""
+"""A run's page: what it says, when it looks, and what can be done with the run."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
 import gradio as gr
 import pytest
 
-from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.states import State, actions_for
 from app.jobs.store import TRAIN, NewJob
+from app.jobs.views import View
+from app.studio.runs import chosen
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
-from app.ui.components.controls import Link
-from app.ui.runs.head_view import read_head
+from app.ui.runs.events import StepStarred
+from app.ui.runs.head_view import Acts, read_acts, read_head
 from app.ui.runs.run import RunPage
-from tests.app.ui.ended_runs import write_run
+from tests.app.ui.ended_runs import write_run, write_snapshot
+
+SOMEBODY = SimpleNamespace(username="")
+
+
+def in_state(queue: StudioQueue, state: State, saved: int = 200) -> View:
+    """A run as if it were in a state."""
+    queue.store.add(NewJob(TRAIN, write_run(queue.store.runs, "a"), owner="ann"))
+    view = queue.run("a")
+    assert view is not None
+    return replace(view, state=state, actions=actions_for(view.job, state, saved))
+
+
+def acts_of(view: View, actor: Actor = MACHINE_OWNER) -> Acts:
+    return read_acts(view, True, True, "id", actor)
 
 
 @pytest.mark.parametrize(
-    ("state", "filled", "labels"),
+    ("state", "first", "second"),
     [
-        (State.HANGING, ["Stop now"], ["Stop now", "Download samples"]),
-        (State.PAUSED, ["Continue"], ["Continue", "Download style", "Stop and save"]),
-        (State.TRAINING, [], ["Stop and save", "Pause"]),
+        (State.QUEUED, "", ""),
+        (State.TRAINING, "Stop here and keep this", ""),
+        (State.SAMPLING, "Stop here and keep this", ""),
+        (State.STOPPING, "", ""),
+        (State.HANGING, "Stop now", ""),
+        (State.PAUSED, "Continue", "Download"),
+        (State.STOPPED, "Continue", "Download"),
+        (State.INTERRUPTED, "Continue", "Download"),
+        (State.CANCELLED, "Continue", "Download"),
+        (State.FAILED, "Continue", "Download"),
+        (State.FINISHED, "Download", "Try it"),
     ],
 )
-def test_what_helps_comes_first_and_is_filled(
-    queue: StudioQueue, state: State, filled: list[str], labels: list[str]
-) -> None:
-    queue.store.add(NewJob(TRAIN, write_run(queue.store.runs, "a")))
-    view = queue.run("a")
-    assert view is not None
-    view = replace(view, state=state, actions=actions_for(view.job, state, 200))
-    buttons = [each for each in read_head(view, True, "", MACHINE_OWNER).controls if not isinstance(each, Link)]
-    assert [each.label for each in buttons][: len(labels)] == labels
-    assert [each.label for each in buttons if each.kind == "go"] == filled
+def test_what_is_most_wanted_is_the_one_filled_button(queue, state, first, second):
+    acts = acts_of(in_state(queue, state))
+    assert (acts.first.label if acts.first else "") == first and (acts.second.label if acts.second else "") == second
+    assert acts.first is None or acts.first.kind == "go"
+    assert all(item.control is None or item.control.kind == "quiet" for group in acts.menu for item in group)
+
+
+def test_the_menu_has_the_same_items_in_every_state_and_says_why_one_is_not_to_be_had(queue):
+    view = in_state(queue, State.TRAINING)
+    menus = {}
+    for state in State:
+        acts = acts_of(replace(view, state=state, actions=actions_for(view.job, state, 200)))
+        menus[state] = [(item.key, item.label) for group in acts.menu for item in group]
+        missing = [item for group in acts.menu for item in group if item.control is None]
+        assert all(item.reason.endswith(".") for item in missing), state
+    assert len({tuple(menu) for menu in menus.values()}) == 1
+    others = {item.key: item for group in acts_of(view, Actor("ben")).menu for item in group}
+    assert others["pause"].reason == "Only ann can do this." and others["clone"].control is not None
+
+
+def test_no_number_is_said_twice(queue):
+    view = in_state(queue, State.TRAINING)
+    view = replace(view, line="Step 260 of 600, 3 min left.")
+    view = replace(view, summary=replace(view.summary, step=260, steps=600, left=170.0, memory=729_000_000))
+    head = read_head(view, MACHINE_OWNER)
+    assert head.line == "" and head.facts[:2] == ("Step 260 of 600", "3 min left")
+    assert head.title == "3 min left · a" and head.doing == "" and "729.0 MB of memory" in head.facts
+    drawing = replace(view.summary, pictures=(2, 4), denoising=(5, 20), phase="previews")
+    head = read_head(replace(view, state=State.SAMPLING, summary=drawing), MACHINE_OWNER)
+    assert (head.doing, head.part) == ("Drawing picture 2 of 4", 0.25)
+    stopped = read_head(replace(view, state=State.STOPPED, line="Stopped at step 260 and saved."), MACHINE_OWNER)
+    assert stopped.line == "" and stopped.facts[0] == "Step 260 of 600"
+
+
+def page_of(queue: StudioQueue) -> RunPage:
+    with gr.Blocks():
+        return RunPage(queue, StyleLibrary(queue))
+
+
+def test_a_step_is_starred_by_its_owner_only_and_the_finished_style_needs_no_star(queue):
+    in_state(queue, State.FINISHED)
+    run, page = queue.store.runs / "a", page_of(queue)
+    for step in (150, 300):
+        write_snapshot(run, step)
+
+    def star(step: int | None, who: str = "") -> str:
+        shown = page.on_starred(StepStarred(step=step), SimpleNamespace(username=who), "a", "{}", "")
+        return str(shown[page.notice])
+
+    assert star(150) == "" and chosen.starred_step(run) == 150
+    assert "belongs to ann" in star(300, "ben") and chosen.starred_step(run) == 150
+    assert "was not kept" in star(100) and chosen.starred_step(run) == 150
+    assert star(300) == "" and chosen.starred_step(run) is None, "it is what the run gives anyway"
+    assert star(150, "ann") == star(None, "ann") == "" and chosen.starred_step(run) is None
+
+
+def test_what_a_page_has_is_not_sent_again(queue):
+    in_state(queue, State.FINISHED)
+    page = page_of(queue)
+    first = page.tick("a", "{}", "", SOMEBODY)
+    assert json.loads(first[page.graph])["x"][-1] == 300 and first[page.drawn].endswith(":300")
+    again = page.tick("a", first[page.poller.seen], first[page.drawn], SOMEBODY)
+    assert list(again) == [page.poller.seen]
 
 
 def test_nothing_is_looked_at_before_it_is_known_which_run_is_meant(queue: StudioQueue) -> None:
     """Else a page that opens on a busy machine says that there is no such run."""
-    with gr.Blocks():
-        page = RunPage(queue, StyleLibrary(queue))
+    page = page_of(queue)
     assert page.open(SimpleNamespace(query_params={"id": "a"})) == "a"
     assert page.poller.ticker.value == "0"

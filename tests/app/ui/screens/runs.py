@@ -34,9 +34,14 @@ def listed(stage: Stage) -> Iterator[str]:
         yield "runs-one-ticked"
         page.locator("[data-tick]").nth(2).check()
         yield "runs-ticked"
-        stage.go(f"run?id={names[0]}", ".compare:not([hidden])")
-        page.evaluate("document.querySelector('#run-compare').scrollIntoView()")
-        yield "run-slider"
+        stage.go(f"run?id={names[0]}", ".sheet:not([hidden])")
+        yield "run-finished"
+        page.evaluate("document.querySelector('#run-graph').scrollIntoView()")
+        yield "run-graph"
+        page.evaluate("scrollTo(0, 0)")
+        page.get_by_label("More actions").click()
+        yield "run-menu"
+        page.keyboard.press("Escape")
         for name, chosen in (("compare", names[:2]), ("compare-four", names), ("compare-none", ["none"])):
             stage.go(f"compare?ids={','.join(chosen)}", "#comparison h1")
             yield name
@@ -79,7 +84,8 @@ def running(stage: Stage, training: Job, hanging: Job) -> Iterator[str]:
     page = stage.page
     stage.go(f"run?id={training.name}", "#run-head .facts")
     yield "run-training"
-    stage.press("Stop without saving")
+    page.get_by_label("More actions").click()
+    stage.press("Cancel without saving")
     page.get_by_role("dialog").wait_for()
     yield "run-without-saving"
     stage.press("Keep training")

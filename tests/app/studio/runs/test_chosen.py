@@ -1,0 +1,92 @@
+"""The starred step of a run: what it gives wherever its style is taken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.run_trash import CHOSEN
+from app.jobs.store import TRAIN, NewJob
+from app.studio.runs import chosen
+from app.studio.studio_queue import StudioQueue
+from app.studio.styles.library import StyleLibrary
+from tests.app.command import call
+from tests.app.ui.ended_runs import LAYER, write_run, write_snapshot
+from trainers.errors import VelaturaError
+from trainers.runs.run import Run
+
+
+def number(style: Path | None) -> float:
+    """Which style it is: `ended_runs` writes another one for each number."""
+    assert style is not None
+    return float(load_file(style)[f"{LAYER}.lora_up.weight"][0, 0])
+
+
+@pytest.fixture
+def run(queue: StudioQueue) -> Path:
+    folder = write_run(queue.store.runs, "dusk", {"train": {"steps": 40, "warmup": 0}})
+    queue.store.add(NewJob(TRAIN, folder), phase="ended")
+    for step in (10, 20):
+        write_snapshot(folder, step)
+    return folder
+
+
+def test_a_star_decides_and_without_one_the_finished_style_does(run):
+    assert number(chosen.chosen_style(run)) == 1 and chosen.starred_step(run) is None
+    chosen.star(run, 10)
+    assert number(chosen.chosen_style(run)) == 10 and chosen.starred_step(run) == 10
+    chosen.star(run, None)
+    chosen.star(run, None)
+    assert number(chosen.chosen_style(run)) == 1 and not (run / CHOSEN).exists()
+    (run / "style" / "dusk.safetensors").unlink()
+    assert number(chosen.chosen_style(run)) == 20, "the newest that was kept"
+    Run(run).snapshot(10).unlink()
+    Run(run).snapshot(20).unlink()
+    assert chosen.chosen_style(run) is None
+
+
+def test_only_what_was_kept_can_be_starred_and_a_damaged_note_stars_nothing(run):
+    with pytest.raises(VelaturaError, match="step 30 was not kept"):
+        chosen.star(run, 30)
+    for text in ("", "{", "[]", '{"step": "10"}', '{"step": true}', '{"step": 30}', "[" * 100_000):
+        (run / CHOSEN).write_text(text)
+        assert chosen.starred_step(run) is None and number(chosen.chosen_style(run)) == 1, text
+
+
+def test_the_library_its_downloads_and_the_command_line_follow_the_star(queue, run, tmp_path):
+    library = StyleLibrary(queue)
+    (item,) = library.entries()
+    chosen.star(run, 20)
+    (starred,) = library.entries()
+    assert (starred.id, starred.name) == (item.id, "dusk") and number(starred.path) == 20
+    assert number(library.download(starred, "safetensors")) == 20
+    assert library.download(starred, "safetensors").name == "dusk.safetensors"
+    out = tmp_path / "out.safetensors"
+    assert call("export", run, "--out", out).code == 0 and number(out) == 20
+    assert "already exists" in call("export", run, "--out", out).err
+    shown = json.loads(call("inspect", run, "--json").out)
+    assert shown["name"] == "step-00000020.safetensors"
+    chosen.star(run, None)
+    assert number(library.download(library.entries()[0], "safetensors")) == 1
+
+
+def test_a_deleted_style_takes_its_kept_steps_along_and_a_restart_begins_without_a_star(queue, run):
+    chosen.star(run, 10)
+    library = StyleLibrary(queue)
+    thrown = library.remove(library.entries()[0], actor=MACHINE_OWNER)
+    assert library.entries() == [] and chosen.chosen_style(run) is None and thrown is not None
+    actions.restore(queue.store, thrown.id, actor=MACHINE_OWNER)
+    assert number(chosen.chosen_style(run)) == 10
+    job = queue.store.job_in(run)
+    assert job is not None
+    (run / "style" / "dusk.safetensors").unlink()
+    (run / "style").rmdir()
+    thrown = library.remove(library.entries()[0], actor=MACHINE_OWNER)
+    assert library.entries() == [] and thrown is not None
+    actions.restore(queue.store, thrown.id, actor=MACHINE_OWNER)
+    assert number(chosen.chosen_style(run)) == 10
