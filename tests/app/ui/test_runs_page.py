@@ -232,6 +232,7 @@ def test_a_run_is_travelled_through_and_a_step_of_it_is_chosen(page, place, tmp_
 
 
 def test_a_picture_is_compared_and_a_run_is_trained_longer(page, place):
+    write_run(place.store.runs, "like it", prompts=(NASTY,))
     place.add("sampled", steps=4, every=2)
     page.goto(f"{place.url}run?id=sampled")
     chip(page, "Finished").wait_for()
@@ -249,8 +250,8 @@ def test_a_picture_is_compared_and_a_run_is_trained_longer(page, place):
     left = page.locator(".slider img.before")
     assert "000002" in left.get_attribute("src") and page.locator(".at-start").inner_text() == "Step 2"
     page.get_by_label("Compare with").select_option("Another run …")
-    page.get_by_label("Which run").select_option("kept")
-    page.wait_for_function("document.querySelector('.at-start').textContent === 'kept'")
+    page.get_by_label("Which run").select_option("like it")
+    page.wait_for_function("document.querySelector('.at-start').textContent === 'like it'")
     assert "000300f" in left.get_attribute("src") and "000004" in page.locator(".slider .after").get_attribute("src")
 
     from_menu(page, "Train longer")
@@ -277,7 +278,7 @@ def test_a_run_is_cloned_with_one_thing_changed_and_deleted_after_a_question(pag
     assert page.locator("body").get_attribute("data-pictures") == "3" and "clone" not in page.url
     captions = [field.input_value() for field in page.locator(".cards textarea").all()]
     page.reload()
-    page.wait_for_selector(".banner:has-text('The 12 pictures you were preparing before are kept.')")
+    page.wait_for_selector(".banner:has-text('The 12 pictures you were preparing before the clone are kept.')")
     page.get_by_role("link", name="Next: style").click()
     page.locator(".settings > summary").click()
     page.get_by_label("Search settings").fill("seed")
