@@ -47,7 +47,7 @@ class SharedRun:
     line: str
     done: float
     ended: bool
-    facts: tuple[tuple[str, str], ...]
+    facts: tuple[str, ...]
     rows: tuple[SharedRow, ...]
 
 

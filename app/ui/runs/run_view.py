@@ -41,8 +41,9 @@ def facts(view: View) -> tuple[str, ...]:
     found: list[str] = []
     if view.state in COUNTING and summary.steps:
         found.append(words.OF_STEPS.format(step=summary.step, steps=summary.steps))
-    if view.state == State.FINISHED and summary.seconds >= 1:
-        found.append(words.TOOK.format(steps=counted(summary.step, "step"), time=readable_time(summary.seconds)))
+    if view.state == State.FINISHED:
+        taken, steps = readable_time(summary.seconds), counted(summary.step, "step")
+        found.append(words.TOOK.format(steps=steps, time=taken) if summary.seconds >= 1 else steps)
     if moving and summary.seconds_left:
         found.append(words.TIME_LEFT.format(time=readable_time(summary.seconds_left)))
     if moving and summary.speed:

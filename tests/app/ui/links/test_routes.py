@@ -26,7 +26,7 @@ def test_a_link_shows_the_run_and_its_pictures(queue: StudioQueue, client: TestC
     token = RunLinks(queue).make(queue.find("harbour"))
     answer = client.get(f"/shared/{token}")
     assert answer.status_code == 200 and answer.headers["x-robots-tag"] == "noindex, nofollow"
-    assert "<h1>harbour</h1>" in answer.text and "data-ended" in answer.text and "300 of 300" in answer.text
+    assert "<h1>harbour</h1>" in answer.text and "data-ended" in answer.text and "300 steps" in answer.text
     pictures = re.findall(r'<img src="(shared/[^"]+)" alt="([^":]+): ', answer.text)
     assert {said for _, said in pictures} == {"Before training", "Newest"}
     for address, _ in pictures:
