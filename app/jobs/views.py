@@ -167,14 +167,16 @@ class Watcher:
 
 def _views(looks: Sequence[_Look], before: _Shown) -> dict[int, View]:
     """What is shown of each look, by the look itself; the same as before where nothing in it has changed."""
-    line = [look.job.id for look in looks if look.job.phase == "waiting"]
-    places = {number: place for place, number in enumerate(line, 1)}
+    line = [look.job for look in looks if look.job.phase == "waiting"]
+    places = {job.id: place for place, job in enumerate(line, 1)}
+    # Small jobs go first and take seconds, so that runs are counted without them.
+    turns = places | {job.id: turn for turn, job in enumerate((job for job in line if job.kind == TRAIN), 1)}
     wait = _wait(looks)
     made: dict[int, View] = {}
     for look in looks:
         view, place = before.made.get(id(look)), places.get(look.job.id, 0)
         if view is None or view.place != place or place == 1:
-            view = _view(look, place, wait)
+            view = _view(look, place, wait, turns.get(look.job.id, 0))
         made[id(look)] = view
     return made
 
@@ -211,10 +213,11 @@ def _turn(view: View) -> tuple[int, float]:
     return (2 if ended else 0), -max(view.job.begun, view.job.added, view.summary.time if ended else 0)
 
 
-def _view(look: _Look, place: int, wait: float | None) -> View:
+def _view(look: _Look, place: int, wait: float | None, turn: int = 0) -> View:
+    """A job at a place in line, whose `turn` among its like is said."""
     job, alive, summary, silent, gone = look
     state = find_state(job, alive, summary, silent > 0)
-    line = describe(state, summary, place, wait if place == 1 else None, job.restarts + job.low_memory, silent)
+    line = describe(state, summary, turn or place, wait if place == 1 else None, job.restarts + job.low_memory, silent)
     if summary.fallback[0] and state not in (State.QUEUED, State.FAILED):
         line = f"{line} {FELL_BACK.format(*summary.fallback)}".strip()
     if job.damaged:

@@ -65,10 +65,10 @@ def newest(run: Path) -> Sample | None:
     return columns[-1][0] if columns else None
 
 
-def newest_whole(columns: list[list[Sample]]) -> list[Sample]:
-    """The newest complete column."""
-    most = max(map(len, columns), default=0)
-    return next((column for column in reversed(columns) if len(column) == most), [])
+def newest_of_each(view: View) -> list[Sample]:
+    """The newest picture of each prompt: at a step between the first and the last a run may draw some of them only."""
+    found = {row: sample for step in find_steps(view) for row, sample in step.samples.items()}
+    return [found[row] for row in sorted(found)]
 
 
 def by_words(view: View, samples: list[Sample]) -> dict[tuple[str, int], Sample]:

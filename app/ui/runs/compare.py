@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from app.jobs.states import ENDED
 from app.jobs.views import View
-from app.studio.runs.samples import find_samples
+from app.studio.runs.samples import newest_of_each
 from app.studio.services import Services
 from app.studio.settings.differences import read_settings
 from app.ui.components import text as shared
@@ -94,7 +94,7 @@ class ComparisonPage:
                 self.queue.public(view),
                 self.queue.losses(view.job.folder).curve(),
                 read_settings(view.job.folder),
-                find_samples(view.job.folder),
+                newest_of_each(view),
                 items.get(view.job.folder.name) if view.state in ENDED else None,
             )
             for view in views[:MOST]

@@ -12,7 +12,7 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import State
 from app.jobs.views import View
 from app.studio.base_models import base_name
-from app.studio.runs.samples import Sample, by_words, newest_whole
+from app.studio.runs.samples import Sample, by_words
 from app.studio.settings.differences import ABSENT, Difference, find_differences, setting
 from app.studio.settings.fields import Field
 from app.studio.styles.entry import StyleEntry
@@ -36,8 +36,8 @@ class Side:
     public: Path
     curve: Curve
     settings: Mapping[str, Any]
-    columns: list[list[Sample]]
-    """Its samples: before, each step, and those of the file last."""
+    samples: list[Sample]
+    """Its newest one of each prompt."""
     item: StyleEntry | None
     """Its style in the library, once it has ended and there is one."""
 
@@ -45,14 +45,9 @@ class Side:
     def name(self) -> str:
         return self.view.job.name
 
-    @property
-    def last(self) -> list[Sample]:
-        """Its newest samples, once all of them are drawn."""
-        return newest_whole(self.columns)
-
     def rows(self) -> dict[tuple[str, int], Sample]:
         """Its newest samples by their words."""
-        return by_words(self.view, self.last)
+        return by_words(self.view, self.samples)
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,9 @@ class Comparison:
     notes: tuple[str, ...]
     heads: tuple[Heading, ...]
     rows: tuple[Row, ...]
-    """The newest samples by their words; empty where nothing is drawn."""
+    """The newest samples of prompts that several runs have drawn."""
+    alone: tuple[Row, ...]
+    """The newest samples of prompts that one run alone has drawn."""
     differences: tuple[Setting, ...]
     losses: Together | None
 
@@ -96,10 +93,13 @@ class Comparison:
 def read_comparison(sides: Sequence[Side], library: StyleLibrary, said: Sequence[str]) -> Comparison:
     """The whole page; `said` is what there is to say about the runs that were asked for."""
     read = [side.settings for side in sides if side.settings]
+    rows = list(_rows(sides))
+    shared = [row for row in rows if sum(map(bool, row.samples)) > 1]
     return Comparison(
         tuple(" ".join(each) for each in (said, _cautions(sides)) if each),
         tuple(_heading(place, side, library) for place, side in enumerate(sides, 1)),
-        tuple(_rows(sides)),
+        tuple(shared),
+        tuple(row for row in rows if row not in shared),
         tuple(map(_setting, find_differences(read))) if read else (),
         draw_together([(side.name, side.curve) for side in sides]),
     )
@@ -110,11 +110,9 @@ def _cautions(sides: Sequence[Side]) -> list[str]:
     found = []
     if len({setting(side.settings, "base", "model") for side in sides}) > 1:
         found.append(words.OTHER_BASES)
-    drawn = [side for side in sides if side.last]
+    drawn = [side for side in sides if side.samples]
     if len({str(setting(side.settings, "sample", "seeds")) for side in drawn}) > 1:
         found.append(words.OTHER_SEEDS)
-    if len({frozenset(side.rows()) for side in drawn}) > 1:
-        found.append(words.OTHER_PROMPTS)
     return found
 
 
@@ -154,7 +152,10 @@ def _value(field: Field, value: Any) -> str:
 
 
 def _when(side: Side) -> str:
-    if not side.last:
+    """At which step its newest samples were drawn."""
+    if not side.samples:
         return words.NOTHING_DRAWN
-    first = side.last[0]
-    return words.AT_STEP.format(first.step) if first.step or first.file else words.BEFORE_TRAINING
+    steps = {side.view.summary.final or sample.step if sample.file else sample.step for sample in side.samples}
+    if steps == {0}:
+        return words.BEFORE_TRAINING
+    return (words.AT_STEP if len(steps) == 1 else words.UP_TO_STEP).format(max(steps))

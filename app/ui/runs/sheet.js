@@ -75,7 +75,10 @@ const drawPicture = cell => {
 // Every prompt at the step that is selected.
 const drawPrompts = cell => {
   prompts.classList.toggle('alone', data.prompts.length < 2);
-  prompts.style.setProperty('--columns', Math.ceil(Math.sqrt(data.prompts.length)));
+  const count = data.prompts.length,
+    columns = count < 3 ? 1 : Math.ceil(Math.sqrt(count));
+  prompts.style.setProperty('--columns', columns);
+  prompts.style.setProperty('--rows', Math.ceil(count / columns));
   while (prompts.children.length > data.prompts.length) prompts.lastChild.remove();
   data.prompts.forEach((prompt, k) => {
     if (!prompts.children[k]) {

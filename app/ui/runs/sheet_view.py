@@ -19,7 +19,7 @@ from app.studio.runs.samples import (
     by_words,
     find_samples,
     find_steps,
-    newest_whole,
+    newest_of_each,
     prompts_of,
     put_sample,
 )
@@ -40,6 +40,7 @@ def sheet_words() -> dict[str, str]:
     """What its script says."""
     return {
         "before": words.BEFORE,
+        "start": words.START,
         "step": words.AT_THE_STEP,
         "starred": words.STARRED_STEP,
         "picture": words.PICTURE_OF,
@@ -92,13 +93,12 @@ def answer(queue: StudioQueue, view: View, row: int, run: str) -> dict[str, Any]
 
     Both come from outside. A picture that there is not is an empty one.
     """
-    drawn = {row: sample for step in find_steps(view) for row, sample in step.samples.items()}
-    rows = by_words(view, [drawn[row] for row in sorted(drawn)])
+    rows = by_words(view, newest_of_each(view))
     words_of = next((key for key, each in rows.items() if each.row == row), None)
     if not run:
         return {"row": row, "runs": _names(queue, view, words_of[0]) if words_of else []}
     other = queue.run(run)
-    found = by_words(other, newest_whole(find_samples(other.job.folder))).get(words_of) if other and words_of else None
+    found = by_words(other, newest_of_each(other)).get(words_of) if other and words_of else None
     if other is None or found is None:
         return {"row": row, "run": run, "picture": None}
     return {"row": row, "run": run, "picture": file_address(put_sample(found, queue.public(other), False))}

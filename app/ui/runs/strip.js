@@ -14,7 +14,7 @@ const frameOf = step => {
     frame.dataset.step = step;
     frame.id = `cell-${step}`;
     frame.innerHTML = `<img loading="lazy" alt=""><span class="mark">${props.star}</span><span class="at"></span>`;
-    frame.querySelector('.at').textContent = step;
+    frame.querySelector('.at').textContent = step === BEFORE ? words.start : step;
     frames.set(step, frame);
   }
   return frames.get(step);

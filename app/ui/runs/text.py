@@ -99,7 +99,7 @@ FACTS, PICTURE_PROGRESS = "Facts", "This picture"
 # The contact sheet
 SAMPLES, PROMPTS, STEPS_DRAWN = "Samples", "Prompts", "Steps"
 SHEET_KEYS = "Left and right arrow: step. Up and down arrow: prompt. Enter: enlarge. S: star."
-BEFORE, AT_THE_STEP, STARRED_STEP = "Before training", "Step {step}", "{step}, starred"
+BEFORE, START, AT_THE_STEP, STARRED_STEP = "Before training", "Before", "Step {step}", "{step}, starred"
 PICTURE_OF = "{prompt}, {step}"
 PICTURE_FILE = "{name}, {step}, {prompt}"
 COMPARE_SLIDER = "Position of the divider"

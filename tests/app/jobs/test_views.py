@@ -68,6 +68,14 @@ def test_a_run_that_fell_back_says_so_until_it_begins_anew(tmp_path):
     assert "damaged" not in watcher.view(job.id).line
 
 
+def test_runs_in_line_are_counted_without_the_small_jobs_before_them(store):
+    first, second = add(store, "dusk"), add(store, "dawn")
+    store.add(NewJob("generate", store.runs / ".jobs" / "one", ("true",), priority=1))
+    views = {view.job.id: view for view in Watcher(store).views()}
+    assert [views[job.id].line for job in (first, second)] == ["1st in line.", "2nd in line."]
+    assert [views[job.id].place for job in (first, second)] == [2, 3], "where they can be moved to"
+
+
 def test_each_look_sees_what_has_changed_and_keeps_what_has_not(store):
     """The same watcher looks before and after every change, as a server's does."""
     jobs = {name: add(store, name) for name in ("dusk", "dawn", "noon")}

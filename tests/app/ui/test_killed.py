@@ -47,7 +47,7 @@ def test_a_run_and_its_page_outlive_the_server_and_a_killed_run_goes_on(browser:
         assert complaints == []
 
         process.stop(hard=True)
-        page.wait_for_selector("text=/[Cc]onnection/")
+        page.get_by_text("The studio does not answer.").wait_for()
         assert any(process.url in complaint for complaint in complaints), "a page that is not answered says so"
         process.start(port=process.port)
         assert wait_for_step(page, seen + 1) > seen

@@ -45,13 +45,15 @@ def test_pictures_stand_in_rows_of_words_and_columns_of_runs(queue, page):
     write_run(queue.store.runs, "two", prompts=(PROMPTS[1], NASTY), first=5)
     html = shown(page, "one,two,one")
     rows = table(html, "pictures")
-    assert [row[0] for row in rows[1:]] == [*PROMPTS, "&lt;b&gt;a fox&lt;/b&gt; ${1} &#34;&#39;"]
+    nasty = "&lt;b&gt;a fox&lt;/b&gt; ${1} &#34;&#39;"
+    assert [row[0] for row in rows] == ["", PROMPTS[1], nasty, "", PROMPTS[0]], "what one run alone drew comes last"
+    assert [row[1:] for row in rows[1:]] == [["", ""], ["", ""], rows[3][1:], ["", words.NOT_DRAWN]]
     assert [re.sub("one|two", "", head) for head in rows[0][1:]] == ["at step 300"] * 2 and "<b>a" not in html
     pictures = re.findall(r'data-whole="([^"]+)" data-title="(\w+)" aria-label="([^"]+?), (?:one|two)"', html)
     assert [f"{title}: {prompt[:6]}" for _, title, prompt in pictures] == [
-        "one: a ligh", "one: two ca", "two: two ca", "one: &lt;b&", "two: &lt;b&",
+        "one: two ca", "two: two ca", "one: &lt;b&", "two: &lt;b&", "one: a ligh",
     ]  # fmt: skip
-    assert len({address for address, _, _ in pictures}) == 5 and words.OTHER_PROMPTS in html
+    assert len({address for address, _, _ in pictures}) == 5 and words.ALONE in html
     assert html.count('class="more offers-of"') == 2 and "300 steps" in html and "kB" in html
 
 
@@ -81,7 +83,7 @@ def test_only_what_differs_is_listed_in_the_words_of_all_settings(queue, page):
 def test_what_makes_a_comparison_unfair_is_said(queue, page):
     write_run(queue.store.runs, "one")
     write_run(queue.store.runs, "two")
-    said = (words.OTHER_BASES, words.OTHER_SEEDS, words.OTHER_PROMPTS)
+    said = (words.OTHER_BASES, words.OTHER_SEEDS, words.ALONE)
     assert not [each for each in said if each in shown(page, "one,two")]
     model = "/secret/place/sd15.safetensors"
     write_run(queue.store.runs, "three", {"base": {"model": model}, "sample": {"seeds": [7]}})
