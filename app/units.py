@@ -25,10 +25,11 @@ def readable_time(seconds: float) -> str:
 
 
 def readable_speed(steps_per_second: float) -> str:
-    """Steps per second, or seconds per step if that is more than one."""
-    if steps_per_second >= 1:
-        return f"{steps_per_second:.1f} steps/s"
-    return f"{1 / steps_per_second:.1f} s/step" if steps_per_second else "–"
+    """Seconds per step: always the same unit, so that runs can be compared and no number jumps to its inverse."""
+    if not steps_per_second:
+        return "–"
+    seconds = 1 / steps_per_second
+    return f"{seconds:.{0 if seconds >= 99.5 else 1 if seconds >= 9.95 else 2 if seconds >= 0.0995 else 3}f} s/step"
 
 
 def day(then: float, now: float) -> str:

@@ -52,11 +52,12 @@ def add(
     first: bool = False,
     overwrite: bool = False,
     replaced: Callable[[TrashItem], object] = lambda _item: None,
+    expected: float | None = None,
 ) -> Job:
     """Prepare a run with copies of its images and add it to the queue; its folder exists on return.
 
     It belongs to the actor, unless the machine's owner makes it for `owner`. `replaced` receives the trash item of a
-    replaced run.
+    replaced run; `expected` is how many seconds the run will take, if that was measured.
     """
     from trainers.runs.prepare import prepare
 
@@ -68,6 +69,8 @@ def add(
         raise VelaturaError(f"{config.name} is already in the queue; choose another --name")
     run = prepare(config, store.runs, overwrite, put_away=lambda old: replaced(put_aside(store, old)))
     try:
+        if expected is not None:
+            Recorder(run.folder)("expected", seconds=round(expected, 1))
         owner = actor.name or owner
         job = store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), owner, config.train.device, priority))
     except BaseException:

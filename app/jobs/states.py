@@ -157,8 +157,10 @@ def find_state(job: Job, alive: bool, summary: Summary, hangs: bool = False) -> 
     return State.CANCELLED if job.requested == "cancel" and not summary.saved else State.INTERRUPTED
 
 
-def actions_for(job: Job, state: State, saved: int = 0) -> tuple[str, ...]:
-    """The actions that a state allows, most likely first; `saved` is the newest checkpoint."""
+def actions_for(job: Job, state: State, saved: int = 0, phase: str = "") -> tuple[str, ...]:
+    """The actions that a state allows, most likely first; `saved` is the newest checkpoint, `phase` the run's."""
+    if phase == "after" and state in (State.SAMPLING, State.STOPPING):  # its style is written: without more pictures
+        return ("stop",)
     if state == State.PREPARING and saved:  # to go on: what it has can be exported, or kept for later
         return ("stop", "pause", "cancel")
     actions = (_TRAIN_ACTIONS if job.kind == TRAIN else _SMALL_ACTIONS).get(state, ())
@@ -188,7 +190,8 @@ def describe(
             left = "" if summary.seconds_left is None else f", {readable_time(summary.seconds_left)} left"
             return f"Step {summary.step} of {summary.steps}{left}."
         case State.SAMPLING:
-            return f"Drawing picture {summary.pictures[0]} of {summary.pictures[1]} …"
+            which = f"Drawing picture {summary.pictures[0]} of {summary.pictures[1]}"
+            return f"{which} …" if summary.left is None else f"{which}, {readable_time(summary.left)} left."
         case State.WORKING | State.FAILED:
             return summary.message
         case State.SAVING:
@@ -198,7 +201,7 @@ def describe(
             after = f"continue from step {summary.saved}" if summary.saved else "start it again"
             return f"Nothing has happened for {readable_time(silent)}{where}. Stop it, then {after}."
         case State.STOPPING:
-            return "Finishing this step …"
+            return _stopping(summary)
         case State.PAUSED:
             return f"Saved at step {summary.saved}."
         case State.STOPPED:
@@ -219,6 +222,14 @@ def _interrupted(summary: Summary, restarts: int) -> str:
         return f"The computer or the program stopped before the first step.{again}"
     kept = f"Saved up to step {summary.saved}." if summary.saved else "Nothing was saved yet."
     return f"The computer or the program stopped at step {summary.step}. {kept}{again}"
+
+
+def _stopping(summary: Summary) -> str:
+    if summary.phase == "after":
+        done, of = summary.pictures
+        which = f"picture {done} of {of}" if of else "the last pictures"
+        return f"Its style is saved. Drawing {which} …"
+    return "Writing the file …" if summary.phase == "export" else "Finishing this step …"
 
 
 def _moment(wait: float) -> str:

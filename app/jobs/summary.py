@@ -62,15 +62,22 @@ class Summary:
     """Why its events could not be read at the last look."""
     final: int = 0
     """Step of the style file that has drawn the newest final samples; 0 if none has."""
+    expected: float | None = None
+    """Seconds that the whole run will take, as measured before it was queued; None if it was not."""
     attempt: int = 0
     """Which attempt of its job said this, the first being 1; 0 if no queue began it, or an older version did."""
 
     @property
+    def duration(self) -> float | None:
+        """Seconds that it will take from its next start on, where it waits; None if nobody has measured it."""
+        if self.left is None or not self.doing:
+            return self.expected
+        return self.left + (_at_speed(self.step - self.saved, self.speed) or 0.0)
+
+    @property
     def seconds_left(self) -> float | None:
         """Until the run is done; in older versions until the last step, at the speed so far. None if unknown."""
-        if self.left is not None:
-            return self.left
-        return max(0, self.steps - self.step) / self.speed if self.speed else None
+        return self.left if self.left is not None else _at_speed(self.steps - self.step, self.speed)
 
     def followed(self, follower: Follower) -> Summary:
         """This summary with what a follower finds new, itself where that is nothing; it says why it cannot be read."""
@@ -94,8 +101,24 @@ class Summary:
         return summary
 
 
+def seconds_left(event: Event) -> float | None:
+    """Seconds until a run is done, as an event of it says; in older versions from its steps alone. None if unknown."""
+    if "seconds_left" in event:
+        left: float | None = event["seconds_left"]
+        return left
+    return _at_speed(event.get("steps", 0) - event.get("step", 0), float(event.get("speed", 0.0)))
+
+
+def _at_speed(steps: int, speed: float) -> float | None:
+    return max(0, steps) / speed if speed else None
+
+
 def _anew(summary: Summary, event: Event) -> Summary:
-    return Summary()
+    return Summary(expected=summary.expected)
+
+
+def _expected(summary: Summary, event: Event) -> Summary:
+    return replace(summary, expected=event["seconds"])
 
 
 def _attempt(summary: Summary, event: Event) -> Summary:
@@ -110,7 +133,7 @@ def _loading(summary: Summary, event: Event) -> Summary:
 
 
 def _phase(summary: Summary, event: Event) -> Summary:
-    return replace(summary, phase=event["phase"])
+    return replace(summary, phase=event["phase"], pictures=(0, 0), denoising=(0, 0))
 
 
 def _start(summary: Summary, event: Event) -> Summary:
@@ -196,6 +219,7 @@ _CHANGES = {
     "estimate": _estimate,
     "step": _step,
     "skipped": _step,
+    "expected": _expected,
     "phase": _phase,
     "drawing": _drawing,
     "denoising": _denoising,

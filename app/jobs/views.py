@@ -23,6 +23,9 @@ from trainers.runs.run import is_run
 
 FELL_BACK = "The checkpoint at step {} was damaged, so it continued from step {}."
 
+SMALL_JOB = 20.0
+"""Seconds that a picture, an estimate or captions are taken to need; runs are what one waits for."""
+
 DAMAGED = "Its row in the queue is damaged ({}); a worker will repair it."
 
 
@@ -171,12 +174,13 @@ def _views(looks: Sequence[_Look], before: _Shown) -> dict[int, View]:
     places = {job.id: place for place, job in enumerate(line, 1)}
     # Small jobs go first and take seconds, so that runs are counted without them.
     turns = places | {job.id: turn for turn, job in enumerate((job for job in line if job.kind == TRAIN), 1)}
-    wait = _wait(looks)
+    waits = _waits(looks)
     made: dict[int, View] = {}
     for look in looks:
         view, place = before.made.get(id(look)), places.get(look.job.id, 0)
-        if view is None or view.place != place or place == 1:
-            view = _view(look, place, wait, turns.get(look.job.id, 0))
+        if view is None or view.place or place:
+            now = _view(look, place, waits.get(look.job.id), turns.get(look.job.id, 0))
+            view = now if now != view else view
         made[id(look)] = view
     return made
 
@@ -217,7 +221,7 @@ def _view(look: _Look, place: int, wait: float | None, turn: int = 0) -> View:
     """A job at a place in line, whose `turn` among its like is said."""
     job, alive, summary, silent, gone = look
     state = find_state(job, alive, summary, silent > 0)
-    line = describe(state, summary, turn or place, wait if place == 1 else None, job.restarts + job.low_memory, silent)
+    line = describe(state, summary, turn or place, wait, job.restarts + job.low_memory, silent)
     if summary.fallback[0] and state not in (State.QUEUED, State.FAILED):
         line = f"{line} {FELL_BACK.format(*summary.fallback)}".strip()
     if job.damaged:
@@ -226,20 +230,28 @@ def _view(look: _Look, place: int, wait: float | None, turn: int = 0) -> View:
         line = "Its folder is missing."
     elif summary.unread:
         line = f"Its events cannot be read: {summary.unread}."
-    return View(job, state, summary, place, line, actions_for(job, state, summary.saved))
+    return View(job, state, summary, place, line, actions_for(job, state, summary.saved, summary.phase))
 
 
-def _wait(looks: Sequence[_Look]) -> float | None:
-    """Seconds until the first in the queue can start, as far as is known: when the first device that it may have is
-    free."""
-    first = next((look.job for look in looks if look.job.phase == "waiting"), None)
-    if first is None:
-        return None
-    there = [look for look in looks if look.job.phase == "running" and look.alive]
-    left = [
-        look.summary.seconds_left
-        for look in there
-        if first.wants in (AUTO, look.job.device, look.job.device.partition(":")[0])
+def _waits(looks: Sequence[_Look]) -> dict[int, float]:
+    """Seconds until each waiting job can start, by number, as far as is known: when everything before it is done on a
+    device that it may have."""
+    free: list[tuple[str, float | None]] = [
+        (look.job.device, look.summary.seconds_left) for look in looks if look.job.phase == "running" and look.alive
     ]
-    known = [seconds for seconds in left if seconds is not None]
-    return min(known) if known and len(known) == len(left) else None
+    waits: dict[int, float] = {}
+    for look in looks if free else ():
+        if look.job.phase != "waiting":
+            continue
+        wants = look.job.wants
+        places = [place for place, (device, _) in enumerate(free) if wants in (AUTO, device, device.partition(":")[0])]
+        starts = {place: start for place in places if (start := free[place][1]) is not None}
+        if not starts or len(starts) < len(places):  # on one of them it may start at any time
+            for place in places:
+                free[place] = free[place][0], None
+            continue
+        place = min(starts, key=starts.__getitem__)
+        waits[look.job.id] = starts[place]
+        duration = look.summary.duration if look.job.kind == TRAIN else SMALL_JOB
+        free[place] = free[place][0], None if duration is None else starts[place] + duration
+    return waits

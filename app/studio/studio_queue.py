@@ -190,4 +190,6 @@ def share(view: View) -> float:
         return 1.0
     if view.job.kind != TRAIN:
         return summary.share[0] / summary.share[1] if summary.share[1] else 0.0
+    if summary.left is not None:  # the steps are not all that it does
+        return min(0.99, summary.seconds / max(1e-9, summary.seconds + summary.left))
     return min(1.0, summary.step / summary.steps) if summary.steps else 0.0

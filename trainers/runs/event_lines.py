@@ -103,6 +103,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "drawing": ("picture", "pictures"),
     "denoising": ("done", "of"),
     "phase": ("phase",),
+    "expected": ("seconds",),
     "attempt": ("number",),
     "ranks": ("step", "ranks"),
     "caption": ("image", "caption"),

@@ -14,7 +14,7 @@ from typing import Any
 from trainers.runs.event_lines import FILE, Event, ends_whole, open_events, parse_event, whole_lines
 
 Listener = Callable[[Event], None]
-QUIET = frozenset({"step", "drawing", "denoising", "working", "ranks", "queued", "attempt"})
+QUIET = frozenset({"step", "drawing", "denoising", "working", "ranks", "queued", "expected", "attempt"})
 """Frequent or program-only kinds of event, which go only into `events.jsonl`."""
 
 

@@ -38,6 +38,12 @@ class Forecast:
         else:
             self._steps.append(seconds)
 
+    def note_saving(self, seconds: float) -> None:
+        """Seconds for a checkpoint, which belong to the step before."""
+        self.trained += seconds
+        if self._steps:
+            self._steps[-1] += seconds
+
     def note_picture(self, seconds: float) -> None:
         self._pictures.append(seconds)
         self.spent += seconds

@@ -163,6 +163,8 @@ def take_steps(
             progress.step += 1
             progress.skipped += not facts["good"]
             progress.seconds += time.monotonic() - started
+            if session.forecast is not None:
+                session.forecast.note_step(time.monotonic() - started)
             _report(session, progress, facts)
             note_ranks(session.record, network, progress.step, config.train.steps)
             if skips >= most:
@@ -170,8 +172,6 @@ def take_steps(
                 raise VelaturaError(_advice(session, progress, reason), code=DIVERGED)
             if not skips and (progress.step % every == 0 or progress.step == config.train.steps):
                 _save(session, progress, optimizer)
-            if session.forecast is not None:
-                session.forecast.note_step(time.monotonic() - started)
     saves = session.stopped_by not in ("", "cancel")
     if saves and not skips and progress.step not in session.run.checkpoint_steps():
         _save(session, progress, optimizer)
@@ -313,11 +313,13 @@ def _report(session: Session, progress: Progress, facts: dict[str, Any]) -> None
 def _save(session: Session, progress: Progress, optimizer: Any) -> None:
     if not finite(list(session.network.parameters())):
         raise VelaturaError(_advice(session, progress, "the trained parameters overflowed"), code=DIVERGED)
-    inner = getattr(optimizer, "optimizer", optimizer)
+    inner, began = getattr(optimizer, "optimizer", optimizer), time.monotonic()
     if session.accelerator.is_main_process:
         with plain_disk_errors(session.run.checkpoints):
             save_checkpoint(session.run, progress, session.network, inner, session.average, session.config.save.keep)
         session.record("checkpoint", step=progress.step, path=session.run.checkpoint(progress.step).name)
+    if session.forecast is not None:
+        session.forecast.note_saving(time.monotonic() - began)
 
 
 def _advice(session: Session, progress: Progress, reason: str) -> str:

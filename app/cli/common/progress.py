@@ -5,11 +5,12 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from app.cli.common.console import line, notes
 from app.jobs.losses import RunningMean
-from app.units import counted, readable_speed
+from app.jobs.summary import seconds_left
+from app.units import counted, readable_speed, readable_time
 from trainers.runs.event_lines import Event
 
 
@@ -25,12 +26,11 @@ class TrainingView:
             TextColumn("loss {task.fields[loss]}"),
             TextColumn("{task.fields[speed]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self._task = self._bar.add_task("training", total=None, loss="–", speed="–", start=False)
+        self._task = self._bar.add_task("training", total=None, loss="–", speed="–", left="", start=False)
         self._loss = RunningMean()
         self._saved = 0
 
@@ -67,11 +67,11 @@ class TrainingView:
     def _show_step(self, event: Event) -> None:
         step, steps, loss = event["step"], event["steps"], float(event["loss"])
         words: Any = {"loss": f"{self._loss.add(loss):.4f}", "speed": readable_speed(event["speed"])}
+        words |= {"left": _left(event), "description": "training"}
         self._bar.start_task(self._task)
         self._bar.update(self._task, total=steps, completed=step, **words)
         if self._bar.disable and (step == 1 or step == steps or step % max(1, steps // 10) == 0):
-            left = (steps - step) / event["speed"] if event["speed"] else 0
-            self._say(f"step {step}/{steps}  loss {words['loss']}  {words['speed']}  {left:.0f} s left")
+            self._say(f"step {step}/{steps}  loss {words['loss']}  {words['speed']}  {words['left']}")
 
     def _show_checkpoint(self, event: Event) -> None:
         self._saved = event["step"]
@@ -88,11 +88,24 @@ class TrainingView:
     _show_damaged = _show_warning
 
     def _show_drawing(self, event: Event) -> None:
-        """Show class images only: there are many, and the first step waits for them."""
+        """Show a picture on the bar; in lines only class images: there are many, and the first step waits for them."""
         picture, pictures = event["picture"], event["pictures"]
+        self._bar.update(self._task, description=f"drawing {picture}/{pictures}", left=_left(event))
         if event.get("prior") and (picture == pictures or picture % max(1, pictures // 10) == 0):
             self._say(f"class image {picture}/{pictures}")
+
+    def _show_denoising(self, event: Event) -> None:
+        self._bar.update(self._task, left=_left(event))
+
+    def _show_export(self, event: Event) -> None:
+        self._bar.update(self._task, description="saving")
 
     def _show_sample(self, event: Event) -> None:
         pictures = counted(event["pictures"], "picture")
         self._say(f"drew {pictures} at step {event['step']}")
+
+
+def _left(event: Event) -> str:
+    """How much time is left, sampling and export included."""
+    left = seconds_left(event)
+    return "–" if left is None else f"{readable_time(left)} left"

@@ -12,6 +12,7 @@ from app.jobs.job import Job
 from app.jobs.permissions import Actor
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import name_of, suggest, unlike
+from app.studio.runs.costs import Measured
 from app.studio.settings.plan import all_layers, choose, nested, with_choices
 from app.studio.studio_queue import StudioQueue
 from trainers.adapters.methods import METHODS
@@ -23,10 +24,14 @@ from trainers.errors import VelaturaError
 
 
 def start_run(
-    queue: StudioQueue, drafts: Drafts, draft: Draft, actor: Actor, settings: Mapping[str, Any] | None = None
+    queue: StudioQueue,
+    drafts: Drafts,
+    draft: Draft,
+    actor: Actor,
+    settings: Mapping[str, Any] | None = None,
 ) -> Job:
     """Put a draft's run in the queue under its name or the next free one, `settings` laid over its own; the actor's
-    job."""
+    job. What it will take is told to those behind it, if it was measured."""
     name = unlike(queue.store.runs, name_of(draft.name or suggest(draft)))
     with tempfile.TemporaryDirectory(dir=drafts.paths.root, prefix="start-") as place:
         pictures = Path(place).absolute() / "pictures"
@@ -34,7 +39,8 @@ def start_run(
         fixed = {"name": name, "data": {"images": str(pictures)}}
         config = build_config(*all_layers(draft, settings or {}, fixed))
         _check_switches(settings or {}, as_table(config))
-        return actions.add(queue.store, config, actor=actor)
+        cost = Measured(drafts.paths).cost(config, len(draft.pictures))
+        return actions.add(queue.store, config, actor=actor, expected=cost.seconds if cost else None)
 
 
 def with_orders(draft: Draft, preset: str, base: str, settings: Mapping[str, Any]) -> tuple[Draft, dict[str, Any]]:

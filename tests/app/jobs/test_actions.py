@@ -25,6 +25,7 @@ from app.studio.dataset.captions import CaptionRequest
 from tests.app.jobs.working import CPU, add_quick, do_next, line, state_of
 from tests.trainers.tiny_runs import equal, events_of, quick_settings, style_tensors, write_images
 from trainers.errors import VelaturaError
+from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 from trainers.training.train import resume, train
 
@@ -417,7 +418,15 @@ def test_what_is_shown_has_every_job_in_order_with_its_place_and_the_time_to_wai
     assert shown == [
         ("a", "training", 0, "Step 20 of 80, 2 min left."),
         ("b", "queued", 1, "1st in line, starts in about 2 min."),
-        ("c", "queued", 2, "2nd in line."),
+        ("c", "queued", 2, "2nd in line."),  # nobody knows how long b will take
+    ]
+    Recorder(store.runs / "b")("expected", seconds=600)
+    assert watcher.views()[2].line == "2nd in line, starts in about 12 min."
+    Recorder(store.runs / "a")("drawing", picture=1, pictures=4, seconds_left=1200)
+    assert [view.line for view in watcher.views()] == [
+        "Drawing picture 1 of 4, 20 min left.",
+        "1st in line, starts in about 20 min.",
+        "2nd in line, starts in about 30 min.",
     ]
     assert watcher.view(running.id).summary.step == 20
     assert not store.end(replace(running, token="an earlier attempt"))

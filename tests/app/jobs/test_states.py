@@ -138,6 +138,29 @@ def test_numbers_of_a_run():
     assert said.after([{"type": "anew"}]).step == 0
 
 
+def test_the_time_left_and_the_phase_are_what_the_run_says():
+    drawing = {"type": "drawing", "picture": 2, "pictures": 3, "seconds_left": 50.0}
+    denoising = {"type": "denoising", "picture": 2, "pictures": 3, "done": 5, "of": 8, "seconds_left": 49.0}
+    said = told(*BEGUN, {"type": "phase", "phase": "train"}, LAST | {"seconds_left": 60.0})
+    assert (said.phase, said.seconds_left) == ("train", 60.0)
+    assert describe(State.TRAINING, said) == "Step 4 of 4, 60 s left."
+    said = told(*BEGUN, LAST, SAVED, {"type": "phase", "phase": "after"}, drawing, denoising)
+    assert (said.doing, said.pictures, said.denoising, said.seconds_left) == ("sampling", (2, 3), (5, 8), 49.0)
+    assert describe(State.SAMPLING, said) == "Drawing picture 2 of 3, 49 s left."
+    assert describe(State.STOPPING, said) == "Its style is saved. Drawing picture 2 of 3 …"
+    assert actions_for(JOB, State.STOPPING, phase=said.phase) == ("stop",)
+    again = told(*BEGUN, "step", {"type": "phase", "phase": "after"}, drawing, "sample")
+    assert find_state(JOB, True, again) == "saving"
+    assert again.after([{"type": "attempt", "number": 2, "time": 99.0}]).seconds_left is None
+
+
+def test_how_long_a_waiting_run_will_take_is_known_where_it_was_measured_or_has_run():
+    assert told().duration is None and told({"type": "expected", "seconds": 90.0}).duration == 90.0
+    part = told({"type": "expected", "seconds": 90.0}, *BEGUN, "checkpoint", LAST | {"seconds_left": 10.0}, "paused")
+    assert part.duration == 10.0 + 0 / 2.0  # and the steps since its checkpoint
+    assert told({"type": "expected", "seconds": 90.0}, {"type": "anew"}).duration == 90.0
+
+
 def test_what_it_takes_is_counted_over_all_attempts_and_not_in_between():
     first = [{"type": "loading", "time": 100.0}, {"type": "step", "step": 1, "time": 130.0, "lr": 0.1, "memory": 7}]
     said = Summary().after(first)

@@ -8,13 +8,13 @@ import pytest
 
 from tests.app.user_files import write_bomb
 from tests.trainers.data.pictures import scene
-from tests.trainers.tiny_runs import events_of, quick_settings
+from tests.trainers.tiny_runs import equal, events_of, quick_settings, state_of, stopping_at, style_tensors
 from trainers.data.decode import UnreadableError
-from trainers.runs.events import Event
+from trainers.runs.events import Event, read_events
 from trainers.runs.run import Run
 from trainers.sampling.sample import SamplingParams
 from trainers.training.previews import read_pictures
-from trainers.training.train import train
+from trainers.training.train import resume, train
 
 PARAMS = SamplingParams(("a fox", "an owl"), (0,), size=(32, 16))
 
@@ -43,3 +43,99 @@ def test_a_damaged_picture_of_before_does_not_cost_the_style(tiny_bases, images,
         "the pictures from before training are not shown next to the final ones: 00.png is too large"
     )
     assert done.style.is_file() and done.grid.is_file()
+
+
+SAMPLED = {"train": {"steps": 4}, "sample": {"every": 2, "prompts": ["a fox", "an owl"]}}
+
+
+@pytest.mark.usefixtures("quick_runs")
+def test_samples_change_nothing_of_what_is_trained(quick, tmp_path):
+    """However many are drawn, and whatever they cost."""
+    layers = {"train": {"steps": 4, "ema": 0.5}, "data": {"caption_dropout": 0.3}, "method": {"dropout": 0.2}}
+    runs = [
+        Run(train(quick(layers, {"sample": {"every": every}}), tmp_path / str(every)).run) for every in ("auto", 0, 1)
+    ]
+    states = [state_of(run, 4) for run in runs]
+    assert equal(states[0], states[1]) and equal(states[1], states[2])
+    losses = [[event["loss"] for event in events_of(run, "step")] for run in runs]
+    assert losses[0] == losses[1] == losses[2]
+    assert [list(run.list_snapshots()) for run in runs] == [[1, 2, 3, 4], [4], [1, 2, 3, 4]]
+
+
+@pytest.mark.usefixtures("quick_runs")
+def test_by_itself_a_run_draws_before_during_and_after_and_says_how(quick, tmp_path):
+    result = train(
+        quick({"train": {"steps": 12}, "sample": {"every": "auto", "prompts": ["a fox", "an owl"]}}), tmp_path
+    )
+    run = Run(result.run)
+    (plan, *_) = events_of(run, "previews")
+    assert (plan["step"], plan["every"], plan["denoising"]) == (0, 2, 1)
+    drawn = {path.name: len(list(path.glob("*.png"))) for path in run.samples.iterdir() if path.is_dir()}
+    assert drawn["step-00000000"] >= drawn["final"] >= 1 and drawn["step-00000012"] == drawn["final"]
+    assert (run.samples / "final" / "00.png").samefile(run.samples / "step-00000012" / "00.png")
+    assert result.difference is not None and result.difference <= 2
+    assert list(run.list_snapshots()) == [2, 4, 6, 8, 10, 12]
+    phases = [event["phase"] for event in events_of(run, "phase")]
+    assert phases[:4] == ["images", "load", "before", "train"] and phases[-2:] == ["export", "after"]
+    assert {"previews"} == set(phases[4:-2]) - {"train"}
+
+
+@pytest.mark.usefixtures("quick_runs")
+def test_a_stopped_run_shows_what_it_has_learned(quick, tmp_path):
+    run = Run(tmp_path / "dusk")
+    result = train(quick(SAMPLED), tmp_path, listener=stopping_at(run, 3))
+    assert (result.stopped_by, result.steps, result.difference) == ("request", 3, None)
+    assert result.grid == run.samples / "before-after.png" and result.grid.is_file()
+    assert len(list((run.samples / "step-00000003").glob("*.png"))) == 2
+    assert list(run.list_snapshots()) == [2, 3] and run.asked_to_stop() is None
+    assert equal(style_tensors(run.snapshot(3)), style_tensors(result.style))
+    kinds = [event["type"] for event in read_events(run.folder)]
+    assert kinds[-1] == "note" and kinds.index("stopped") > kinds.index("export")
+    whole = resume(run)
+    assert whole.grid is not None and whole.difference is not None and list(run.list_snapshots()) == [2, 3, 4]
+
+
+@pytest.mark.usefixtures("quick_runs")
+def test_a_second_request_skips_the_last_pictures(quick, tmp_path):
+    run = Run(tmp_path / "dusk")
+
+    def listen(event: Event) -> None:
+        if event["type"] == "step" and event["step"] == 3:
+            run.ask_to_stop()
+        if event["type"] == "phase" and event["phase"] == "after":
+            run.ask_to_stop()
+
+    result = train(quick(SAMPLED), tmp_path, listener=listen)
+    assert (result.stopped_by, result.grid) == ("request", None) and result.style is not None
+    assert not (run.samples / "step-00000003").exists() and run.asked_to_stop() is None
+    assert events_of(run, "stopped")[0]["step"] == 3
+
+
+@pytest.mark.usefixtures("quick_runs")
+@pytest.mark.parametrize(("how", "said"), [("pause", "paused"), ("cancel", "cancelled")])
+def test_a_run_that_is_to_pause_draws_nothing_more(how, said, quick, tmp_path):
+    run = Run(tmp_path / "dusk")
+
+    def listen(event: Event) -> None:
+        if event["type"] == "drawing" and event["step"] == 2:
+            run.ask_to_stop(how)
+
+    result = train(quick(SAMPLED), tmp_path, listener=listen)
+    assert (result.stopped_by, result.steps, result.style) == (how, 2, None)
+    assert [event["type"] for event in read_events(run.folder)][-1] == said
+    assert not (run.samples / "step-00000002").exists() and list(run.list_snapshots()) == []
+    if how == "pause":
+        resume(run)  # what it did not draw then it draws now
+        assert len(list((run.samples / "step-00000002").glob("*.png"))) == 2 and list(run.list_snapshots()) == [2, 4]
+
+
+@pytest.mark.usefixtures("quick_runs")
+def test_the_time_left_counts_down_to_the_end(quick, tmp_path):
+    layers = {"train": {"steps": 6}, "sample": {"every": 2, "steps": 4, "prompts": ["a fox", "an owl"]}}
+    run = Run(train(quick(layers), tmp_path).run)
+    events = list(read_events(run.folder))
+    said = [(event["time"], event["seconds_left"]) for event in events if event.get("seconds_left") is not None]
+    assert events_of(run, "step")[0]["seconds_left"] is not None
+    assert events_of(run, "drawing")[0]["seconds_left"] is None  # before anything was measured
+    end = events[-1]["time"]
+    assert said[-1][1] < said[0][1] and said[-1][1] < 5 and end - said[-1][0] < 5

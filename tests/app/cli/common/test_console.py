@@ -27,8 +27,18 @@ def test_sizes_in_units_of_1000(count: int, text: str) -> None:
     assert readable_size(count) == text
 
 
-@pytest.mark.parametrize(("speed", "text"), [(2.04, "2.0 steps/s"), (1, "1.0 steps/s"), (0.1, "10.0 s/step"), (0, "–")])
-def test_speeds(speed: float, text: str) -> None:
+@pytest.mark.parametrize(
+    ("speed", "text"),
+    [
+        (50, "0.020 s/step"),
+        (2.04, "0.49 s/step"),
+        (1, "1.00 s/step"),
+        (0.1, "10.0 s/step"),
+        (0.004, "250 s/step"),
+        (0, "–"),
+    ],
+)
+def test_speeds_in_one_unit(speed: float, text: str) -> None:
     assert readable_speed(speed) == text
 
 
@@ -111,7 +121,12 @@ def step(number: int, steps: int, loss: float = 0.5) -> dict[str, Any]:
 def test_where_nobody_watches_a_tenth_of_the_steps_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     shown = lines_of(capsys, *(step(number, 50) for number in range(1, 51)))
     assert [line.split()[1] for line in shown] == ["1/50", *(f"{number}/50" for number in range(5, 51, 5))]
-    assert shown[1] == "step 5/50  loss 0.5000  2.0 steps/s  22 s left"
+    assert shown[1] == "step 5/50  loss 0.5000  0.50 s/step  22 s left"
+
+
+def test_the_time_left_is_what_the_run_says(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = lines_of(capsys, step(1, 2) | {"seconds_left": None}, step(2, 2) | {"seconds_left": 95.0})
+    assert [line.split("step  ")[1] for line in shown] == ["–", "2 min left"]
 
 
 def test_the_loss_is_smoothed(capsys: pytest.CaptureFixture[str]) -> None:
