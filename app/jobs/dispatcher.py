@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from app.jobs.job import REQUEST, Job, read_table
-from app.jobs.processes.devices import CPU, Offer, environment_for, find_devices
+from app.jobs.job import EXPECTED, REQUEST, Job, read_table
+from app.jobs.processes.devices import AUTO, CPU, Offer, environment_for, find_devices
 from app.jobs.processes.fork_server import ForkServer, Start
 from app.jobs.processes.process import Child, find_process, own_identity, start_detached
 from app.jobs.processes.warm_server import WarmServer
@@ -44,6 +44,8 @@ INTERVAL = 1.0
 """Seconds between passes over the queue, at most."""
 GLANCE = 0.1
 """Seconds between looks whether there is something new for a pass."""
+RECENT = 60.0
+"""Seconds for which a drawing is expected."""
 DAMAGED = "its row in the queue was damaged ({}) and has been repaired; check that it is right"
 TIDY_EVERY = 60.0
 """Seconds between checks at the trash."""
@@ -82,6 +84,7 @@ class Dispatcher:
         self._identity = own_identity()
         self._children: dict[str, tuple[Job, Child]] = {}
         self._tidied = -TIDY_EVERY
+        self._prepared = time.time() - RECENT
 
     def serve(
         self, ended: threading.Event | None = None, until_empty: bool = False, from_anything: bool = False
@@ -122,6 +125,7 @@ class Dispatcher:
         self._end_hanging()
         if self._warm_server is not None:
             self._warm_server.make_room()
+            self._prepare(self._warm_server)
         for ended in settle(self.store, self._notify, frozenset(self._children)):
             view = self._watcher.view(ended.id)
             self._notify(f"{ended.name}: {view.state}" + (f". {view.line}" if view.line else ""))
@@ -216,8 +220,21 @@ class Dispatcher:
         if self._fork_server is None or self._warm_server is None or job.device != CPU or job.kind == CAPTION:
             return start_detached
         if job.kind == GENERATE:
-            return self._warm_server.starter(str(read_table(job.folder).get("base", "")), job.folder / REQUEST)
+            return self._warm_server.starter(
+                str(read_table(job.folder / REQUEST).get("base", "")), job.folder / REQUEST
+            )
         return self._fork_server.start
+
+    def _prepare(self, server: WarmServer) -> None:
+        """Load a base ahead of a drawing that somebody is about to ask for."""
+        path = self.store.runs / EXPECTED
+        try:
+            expected = path.stat().st_mtime
+        except OSError:
+            return
+        if expected > self._prepared and self.offer.choose(AUTO, frozenset()) == CPU:
+            self._prepared = expected
+            server.prepare(str(read_table(path).get("base", "")), path)
 
     def _collect_children(self) -> None:
         """Collect ended processes, and report those that never reached their job."""

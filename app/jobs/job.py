@@ -13,6 +13,8 @@ from app.jobs.processes.process import Identity
 
 REQUEST = "request.json"
 """File in a small job's folder with its request."""
+EXPECTED = ".expected-drawing.json"
+"""File among the runs with the request of a drawing that may be asked for soon."""
 Phase = Literal["waiting", "claimed", "running", "held", "ended"]
 """A job's phase: waiting; claimed by a dispatcher; running in its process; held by an action; ended."""
 
@@ -180,10 +182,10 @@ _INSTEAD = {"kind": "damaged", "command": (), "cwd": ".", "wants": "auto", "phas
 _TASK = frozenset({"kind", "folder", "command", "cwd", "wants"})
 
 
-def read_table(folder: Path) -> dict[str, Any]:
-    """A small job's request from its folder; empty if it cannot be read."""
+def read_table(path: Path) -> dict[str, Any]:
+    """A small job's request from its file; empty if it cannot be read."""
     try:
-        table = json.loads((folder / REQUEST).read_bytes())
+        table = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return table if isinstance(table, dict) else {}

@@ -47,7 +47,7 @@ def soak(
 
 def report(minutes: float, trainings: Counter[str], small: Counter[str], wrong: list[str]) -> str:
     """The section on the last soak."""
-    kills = {name: count for name, count in trainings.items() if name.endswith(("s at once", "ers", "ios"))}
+    kills = {name: count for name, count in trainings.items() if name.endswith(("s at once", "ers", "ios", "drawings"))}
     kills |= {name: count for name, count in trainings.items() if name.startswith("trainings while")}
     kills["everything at once"] = trainings["everything at once"]
     killed = table(("killed", "times"), [(name, str(count)) for name, count in sorted(kills.items())])
@@ -56,7 +56,8 @@ def report(minutes: float, trainings: Counter[str], small: Counter[str], wrong: 
         result = ["Broken:", "", *(f"* {line}" for line in wrong)]
     else:
         result = [
-            "Each run ended once, with the bits of an uninterrupted run; no job had two processes and no device two "
+            "Each run ended once, with the bits of an uninterrupted run, each drawing with its pixels; no job had two "
+            "processes and no device two "
             "jobs; each queue passed SQLite's integrity check; nothing was left behind."
         ]
     return "\n".join(
@@ -72,6 +73,7 @@ def report(minutes: float, trainings: Counter[str], small: Counter[str], wrong: 
             "",
             f"{trainings['runs']} runs took {trainings['attempts']} attempts: {trainings['restarts by themselves']} "
             f"automatic restarts, and {trainings['resumed by hand']} manual ones after no progress. "
+            f"{trainings['drawings in all']} drawings were drawn again {often(trainings['drawn again by hand'])}. "
             f"Dispatchers were killed {often(small['dispatchers killed'])}; of {small['jobs']} small jobs "
             f"{small['jobs killed']} were killed and {small['tried again by hand']} retried manually.",
             "",

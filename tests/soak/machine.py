@@ -16,6 +16,7 @@ import psutil
 from app.jobs.dispatcher import WORK
 from app.jobs.processes.fork_server import SERVER
 from app.jobs.processes.process import command_words
+from app.jobs.processes.warm_server import HOLDER
 from app.jobs.store import Job, Store
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "VELATURA_JOB_NICENESS": "0"}
@@ -73,11 +74,20 @@ class Machine:
 
     def fork_servers(self) -> list[psutil.Process]:
         """What the services fork their jobs from."""
+        return self._descendants(SERVER)
+
+    def base_holders(self) -> list[psutil.Process]:
+        """What the services fork drawings from."""
+        return self._descendants(HOLDER)
+
+    def _descendants(self, module: str) -> list[psutil.Process]:
         found = []
         for service in self.services.values():
             with suppress(psutil.Error):
-                children = psutil.Process(service.process.pid).children() if service.process is not None else []
-                found += [child for child in children if SERVER in child.cmdline()]
+                own = (
+                    psutil.Process(service.process.pid).children(recursive=True) if service.process is not None else []
+                )
+                found += [each for each in own if module in command_words(each.cmdline())]
         return found
 
     def processes(self) -> dict[int, list[psutil.Process]]:

@@ -1,4 +1,4 @@
-"""Two queues of real runs whose trainings, workers and studios are killed in every phase."""
+"""Two queues of real runs and drawings whose processes, workers and studios are killed in every phase."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.small_jobs import PICTURE, add_small_job
 from app.jobs.states import State
+from app.jobs.store import GENERATE, TRAIN
 from app.jobs.views import View, Watcher
+from app.studio.generation.compatibility import resolve_files
+from app.studio.generation.request import make_request
 from tests.soak.machine import ENVIRONMENT, Machine, free_port
 from trainers.config.build import build_config
 from trainers.config.config import Config
@@ -25,7 +30,11 @@ from trainers.runs.events import read_events
 from trainers.runs.run import Run
 
 SAMPLES = Path(__file__).parents[2] / "presets" / "samples" / "black-line"
-PHASES = (State.PREPARING, State.TRAINING, State.SAMPLING, State.SAVING)
+PHASES = (State.PREPARING, State.TRAINING, State.SAMPLING, State.SAVING, State.WORKING)
+DRAWING = {"prompts": ("a fox",), "steps": 8, "size": 64, "seed": 3, "compare": False}
+DRAWN = ("--prompt", "a fox", "--steps", "8", "--size", "64", "--seed", "3")
+DRAW = 0.01
+"""Chance of a drawing at each look."""
 TOGETHER = 3.0
 """Seconds for which two processes of one job may be there: the later one is on its way to find that it is too late."""
 CLOSELY, GLANCE = 3.0, 0.0005
@@ -57,6 +66,7 @@ class TrainingSoak:
         self.wrong: list[str] = []
         self.machines = [Machine(folder / name) for name in ("one", "two")]
         self._whole = self._train_whole(folder / "whole")
+        self._picture = self._draw_whole(folder / "whole.png")
         self._aims = [(Watcher(machine.store), machine) for machine in self.machines]
         self._together: dict[tuple[Path, int], float] = {}
 
@@ -105,12 +115,16 @@ class TrainingSoak:
             self.chance.choice(servers).kill()
             self.counts["fork servers"] += 1
             return True
+        if kind < 0.06 and (holders := machine.base_holders()):
+            self.chance.choice(holders).kill()
+            self.counts["base holders"] += 1
+            return True
         watcher, machine = self.chance.choice(self._aims)
         if aim == State.SAVING:
             return self._kill_while_saving(machine)
         for view in watcher.views():
             if view.state == aim and machine.kill_job(view.job):
-                self.counts[f"trainings while {aim}"] += 1
+                self.counts["drawings" if aim == State.WORKING else f"trainings while {aim}"] += 1
                 return True
         return False
 
@@ -131,6 +145,8 @@ class TrainingSoak:
             if len(machine.store.line()) < WAITING:
                 number = 1 + len(machine.store.jobs())
                 actions.add(machine.store, settings(f"run-{number}"), actor=MACHINE_OWNER)
+            if self.chance.random() < DRAW and not any(job.kind == GENERATE for job in machine.store.line()):
+                add_small_job(machine.store, GENERATE, resolve_files(make_request(**DRAWING)))
 
     # ---------------------------------------------------------------- looking
     def _look(self) -> None:
@@ -139,8 +155,9 @@ class TrainingSoak:
             machine.ensure()
             for view in watcher.views():
                 if view.state in (State.INTERRUPTED, State.PAUSED) and view.job.phase == "ended":
-                    actions.resume(machine.store, view.job.id, actor=MACHINE_OWNER)
-                    self.counts["resumed by hand"] += 1
+                    again = actions.resume if view.job.kind == TRAIN else actions.retry
+                    again(machine.store, view.job.id, actor=MACHINE_OWNER)
+                    self.counts["resumed by hand" if view.job.kind == TRAIN else "drawn again by hand"] += 1
             self._watch_processes(machine)
 
     def _watch_processes(self, machine: Machine) -> None:
@@ -168,6 +185,11 @@ class TrainingSoak:
 
     def _check(self, machine: Machine, view: View) -> None:
         name, run = f"{machine.runs.name}/{view.job.name}", Run(view.job.folder)
+        if view.job.kind == GENERATE:
+            self.counts["drawings in all"] += 1
+            if view.state != State.FINISHED or pixels(run.folder / PICTURE) != self._picture:
+                self.wrong.append(f"{name} is {view.state} or not the uncut picture: {view.line}")
+            return
         self.counts["runs"] += 1
         self.counts["attempts"] += view.job.attempts
         kinds = Counter(str(event["type"]) for event in read_events(run.folder))
@@ -180,6 +202,12 @@ class TrainingSoak:
         if not same:
             self.wrong.append(f"{name} has another style than the uncut run")
 
+    def _draw_whole(self, place: Path) -> bytes:
+        """The same drawing that nothing cuts."""
+        command = [sys.executable, "-m", "app.cli", "generate", *DRAWN, "--out", str(place)]
+        subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True)
+        return pixels(place)
+
     def _train_whole(self, folder: Path) -> dict[str, torch.Tensor]:
         """The style of the same run that nothing cuts."""
         code = (
@@ -188,6 +216,11 @@ class TrainingSoak:
         )
         subprocess.run([sys.executable, "-c", code, str(folder)], env=ENVIRONMENT, check=True, capture_output=True)
         return load_file(folder / "whole" / "style" / "whole.safetensors")
+
+
+def pixels(place: Path) -> bytes:
+    """What a picture shows; nothing where there is none."""
+    return Image.open(place).tobytes() if place.exists() else b""
 
 
 def is_half(path: Path) -> bool:

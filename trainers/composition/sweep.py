@@ -12,7 +12,6 @@ from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import LayerUpdate, Theta
 from trainers.adapters.site import Site
 from trainers.adapters.updates import PerImage, Update
-from trainers.adapters.updates.per_image import stack
 from trainers.composition.apply import StyleNetwork, add_embeddings, put_method, read_changes
 from trainers.composition.sequential import put_sequential
 from trainers.errors import VelaturaError
@@ -65,7 +64,7 @@ def sweep_styles(
         changes = read_changes(network, parts, family, [(styles[place], 1.0) for place in layered])
         for place, own in zip(layered, changes, strict=True):
             updates = {
-                f"{part}.{path}": PerImage(*stack({0: update}, update.shape, 1), update.shape, index=torch.tensor([0]))
+                f"{part}.{path}": PerImage(None, {0: update}, update.shape, index=torch.tensor([0]))
                 for (part, path), update in own.items()
             }
             put_method(network, parts, own, StyleSweep(updates, torch.tensor([one[place] for one in variants])))

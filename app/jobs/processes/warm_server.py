@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from app.jobs.processes.fork_server import IDLE, ForkServer, Server, Start
@@ -39,6 +40,11 @@ class WarmServer(ForkServer):
         if not base or base in self._cannot_hold or self.is_short():
             return self._parent.start
         return self.start
+
+    def prepare(self, base: str, request: Path) -> None:
+        """Load the base of a drawing that may be asked for soon."""
+        if sys.platform == "linux" and self.starter(base, request) == self.start:
+            self._living_server()
 
     def make_room(self) -> None:
         """Give the base up if memory is short."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from app.state_file import StateFile
-from app.studio.generation.request import GenerateRequest, pixels_in_words, read_request
+from app.studio.generation.request import RIBBON, GenerateRequest, pixels_in_words, read_request
 from app.studio.paths import Paths
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import StyleEntry
@@ -33,6 +33,8 @@ class GenerateForm(BaseModel):
     """Styles by id, with strengths."""
     negative: str = ""
     seed: str = "1"
+    count: str = "1"
+    """Number of pictures."""
     steps: str = ""
     guidance: str = ""
     size: str = ""
@@ -40,6 +42,8 @@ class GenerateForm(BaseModel):
     base: str = ""
     compose: str = SUM
     each: bool = False
+    ribbon: bool = False
+    """Whether to draw at several strengths."""
     compare: bool = True
     notice: Literal["", "restored", "lost"] | str = ""
     """Notice about a damaged file, until something is typed."""
@@ -58,7 +62,9 @@ class GenerateForm(BaseModel):
             sampler=request.sampler or "",
             base=request.base,
             compose=request.compose,
+            count=str(request.count),
             each=request.each,
+            ribbon=bool(request.strengths),
             compare=request.compare,
         )
 
@@ -68,16 +74,19 @@ class GenerateForm(BaseModel):
 
     def parse(self) -> tuple[GenerateRequest, dict[str, str]]:
         """The request, and one sentence per invalid field, which gets its default."""
-        several = len(self.styles) > 1
-        values = self.model_dump(exclude={"prompt", "styles", "notice"})
+        several, ribbon = len(self.styles) > 1, self.ribbon and bool(self.styles)
+        each = self.each and several and not ribbon
+        values = self.model_dump(exclude={"prompt", "styles", "notice", "ribbon"})
         values = {name: value for name, value in values.items() if name not in OPTIONAL or value.strip()}
         return read_request(
             values
             | {
                 "prompts": (self.prompt,),
                 "styles": [{"style": style, "strength": strength} for style, strength in self.styles],
-                "compose": self.compose if several and not self.each else SUM,
-                "each": self.each and several,
+                "compose": self.compose if several and not each and not ribbon else SUM,
+                "each": each,
+                "strengths": RIBBON if ribbon else (),
+                "count": "1" if each or ribbon else self.count,
             }
         )
 
@@ -107,6 +116,12 @@ class FormStore:
 
 def _restored(damaged: bytes, before: GenerateForm | None) -> GenerateForm:
     return (before or GenerateForm()).with_(notice=RESTORED if before else LOST)
+
+
+def keep_strengths(form: GenerateForm, kept: Mapping[str, float]) -> GenerateForm:
+    """The form with these strengths, by style, instead of several."""
+    styles = ((style, f"{kept[style]:g}" if style in kept else strength) for style, strength in form.styles)
+    return form.with_(styles=tuple(styles), ribbon=False)
 
 
 def begin_with(

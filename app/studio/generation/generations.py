@@ -15,8 +15,9 @@ from pathlib import Path
 
 from app.errors import FieldErrors
 from app.jobs import actions
+from app.jobs.job import EXPECTED
 from app.jobs.permissions import MACHINE_OWNER, Actor
-from app.jobs.small_jobs import EACH, PICTURE, PLAIN, add_small_job
+from app.jobs.small_jobs import PICTURE, PLAIN, ROUGH, add_small_job
 from app.jobs.states import ENDED, State
 from app.jobs.store import GENERATE
 from app.jobs.trash.trash import CONTENT, DRAWING, Trash, new_item
@@ -41,6 +42,7 @@ from app.studio.names import safe_name
 from app.studio.public_files import link_or_copy, put_web_copy
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
+from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
 
 KEPT, KEPT_IN_ALL = 50, 500
@@ -162,13 +164,33 @@ class Generations:
         with self._lock:
             return put_web_copy(generation.pictures[place], self.public(generation) / name, small)
 
+    def rough_copy(self, generation: Generation, place: int) -> Path | None:
+        """A small picture of what the one at `place` will be, as far as it is drawn; None without one."""
+        rough = generation.folder / ROUGH.format(place)
+        public = self.public(generation)
+        try:
+            copy = public / f"rough-{place}-{rough.stat().st_mtime_ns}.webp"
+            if not copy.exists():
+                for older in public.glob(f"rough-{place}-*.webp"):
+                    older.unlink(missing_ok=True)
+                link_or_copy(rough, copy)
+        except OSError:  # it has just become the picture
+            return None
+        return copy
+
+    def expect(self, request: GenerateRequest) -> None:
+        """Tell dispatchers that somebody is about to ask for such pictures, so that they may load the base."""
+        library = {entry.id: entry for entry in self.library.entries()}
+        with suppress(OSError, VelaturaError):  # nothing is expected then
+            resolved = resolve(request, library, self.bases)
+            with whole_file(self.queue.store.runs / EXPECTED) as building:
+                building.write_text(resolved.model_dump_json(), encoding="utf-8")
+
     def downloads(self, generation: Generation) -> list[Path]:
         """The public files of the pictures, with their parameters as metadata."""
         request = generation.request
         called = f"{safe_name(request.prompt) or UNTITLED} {request.seed}"
-        ends = {PICTURE: "", PLAIN: " without"}
-        if request.each:
-            ends |= {EACH.format(n): f" {n} {safe_name(name)}" for n, name in enumerate(generation.record.names, 1)}
+        ends = {PICTURE: "", PLAIN: " without"} | dict(zip(generation.file_names, _endings(generation), strict=False))
         paths = [self.public(generation) / f"{called}{ends[picture.name]}.png" for picture in generation.pictures]
         with self._lock:
             for picture, place in zip(generation.pictures, paths, strict=True):
@@ -288,6 +310,16 @@ class Generations:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(public, ignore_errors=True)
         self._records.pop(id, None)
+
+
+def _endings(generation: Generation) -> list[str]:
+    """How the file names of a series' pictures end."""
+    request = generation.request
+    if request.strengths:
+        return [f" at {' and '.join(f'{strength:g}' for strength in own)}" for own in request.sweep]
+    if request.each:
+        return [f" {number} {safe_name(name)}" for number, name in enumerate(generation.record.names, 1)]
+    return [f" {number}" for number in range(1, request.count + 1)] if request.count > 1 else []
 
 
 def _check_policy(request: GenerateRequest, owner: str) -> None:

@@ -81,6 +81,11 @@ class Generation:
         return picture_names(self.request)
 
     @property
+    def is_series(self) -> bool:
+        """Whether its pictures differ in seed, style or strength."""
+        return len(self.file_names) - self.request.compared > 1
+
+    @property
     def ended(self) -> bool:
         """Whether it has ended."""
         return self.state in ENDED

@@ -26,6 +26,7 @@ class Fields(PageEvent):
     prompt: Typed
     negative: Typed
     seed: Typed
+    count_of_pictures: Typed
     steps: Typed
     guidance: Typed
     size: Typed
@@ -34,14 +35,15 @@ class Fields(PageEvent):
     compose: Typed
     """Empty where there are not several styles: then the page does not ask."""
     each: bool
+    ribbon: bool
     compare: bool
     styles: tuple[ChosenStyle, ...] = Field(max_length=100)
 
     def form(self) -> GenerateForm:
         """The same as it is kept and parsed."""
-        texts = self.model_dump(exclude={"count", "what", "place", "compose", "styles"})
+        texts = self.model_dump(exclude={"count", "count_of_pictures", "what", "place", "compose", "styles"})
         styles = tuple((style.id, style.strength) for style in self.styles[:MOST_STYLES])
-        return GenerateForm(**texts, compose=self.compose or SUM, styles=styles)
+        return GenerateForm(**texts, count=self.count_of_pictures, compose=self.compose or SUM, styles=styles)
 
 
 class FormEdited(Fields):
@@ -59,8 +61,9 @@ class FormSubmitted(Fields):
 class GenerationAction(PageEvent):
     """A button at a generation was pressed."""
 
-    what: Literal["show", "use", "again", "dismiss", "cancel", "cancel-all", "hurry"]
+    what: Literal["show", "use", "keep", "again", "dismiss", "cancel", "cancel-all", "hurry"]
     about: Id = ""
+    """Which generation; of one whose strengths are to be kept also the picture, behind a colon."""
 
 
 EDITING = {"form_edited": FormEdited}

@@ -23,6 +23,8 @@ const typed = () => ({
       text(name),
     ]),
   ),
+  count_of_pictures: text('count_of_pictures') || '1',
+  ribbon: fields('ribbon')[0]?.checked ?? false,
   each: fields('each')[0]?.checked ?? false,
   compare: fields('compare')[0]?.checked ?? true,
   styles: [...element.querySelectorAll('.style-row')].map(row => ({

@@ -33,8 +33,8 @@ class Sheet:
     problems: Mapping[str, str]
     count: int
     """Of the page's request that this answers."""
-    fresh: str = ""
-    """Of which fields the server knows better than the page what stands in them: `all`, `prompt`, `styles`."""
+    fresh: tuple[str, ...] = ()
+    """Of which fields the server knows better than the page what stands in them: `all`, `styles`, or their names."""
     stamp: str = ""
     """Another one each time."""
     said: str = ""
@@ -106,8 +106,11 @@ class FormView:
     rows: tuple[StyleRow, ...]
     may_add: bool
     """Whether there is room for another style."""
+    ribbon: Switch | None
     each: Switch | None
     compare: Switch | None
+    counts: Field | None
+    """How many pictures, where they may differ in their seeds."""
     in_short: str
     """What the folded fields say."""
     opened: bool
@@ -120,6 +123,8 @@ def read_form(sheet: Sheet) -> FormView:
     """The whole form."""
     form = sheet.form
     count = len(form.styles)
+    ribbon = form.ribbon and count > 0
+    each, several = form.each and count > 1, sheet.request.count > 1
     return FormView(
         sheet.count,
         not sheet.library,
@@ -127,10 +132,12 @@ def read_form(sheet: Sheet) -> FormView:
         _missing_words(sheet),
         tuple(_row(sheet, place) for place in range(count)),
         count < min(MOST_STYLES, len(sheet.library)),
-        _switch(sheet, "each", words.EACH, words.EACH_HINT) if count > 1 else None,
+        _switch(sheet, "ribbon", words.RIBBON, words.ribbon_hint(count)) if count else None,
+        _switch(sheet, "each", words.EACH, words.EACH_HINT) if count > 1 and not ribbon else None,
         _switch(sheet, "compare", words.COMPARE if count == 1 else words.COMPARE_SEVERAL, words.COMPARE_HINT)
-        if count
+        if count and not ribbon and (each or not several)
         else None,
+        None if ribbon or each else _field(sheet, "count", choices=[(n, words.pictures(n), "") for n in words.COUNTS]),
         _in_short(sheet),
         any(name in FOLDED for name in sheet.problems),
         sheet.said,
@@ -229,4 +236,4 @@ def _bases(sheet: Sheet) -> list[tuple[str, str, str]]:
 
 
 def _stamp(sheet: Sheet, group: str) -> str:
-    return sheet.stamp if sheet.fresh in ("all", group) else ""
+    return sheet.stamp if "all" in sheet.fresh or group in sheet.fresh else ""

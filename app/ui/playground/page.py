@@ -11,8 +11,17 @@ import gradio as gr
 
 from app.errors import FieldErrors
 from app.jobs.dispatcher import LOG
+from app.jobs.states import State
 from app.studio.generation.compatibility import check_compatibility, misfit, own_base
-from app.studio.generation.form import FIRST_STRENGTH, MOST_STYLES, FormStore, GenerateForm, begin_with, first_prompt
+from app.studio.generation.form import (
+    FIRST_STRENGTH,
+    MOST_STYLES,
+    FormStore,
+    GenerateForm,
+    begin_with,
+    first_prompt,
+    keep_strengths,
+)
 from app.studio.generation.generations import GONE, Generations
 from app.studio.generation.state import Generation
 from app.studio.services import Services
@@ -32,8 +41,8 @@ from app.ui.playground.form_view import Sheet, read_form
 from app.ui.runs.run import tail
 from trainers.errors import VelaturaError
 
-SOON, LATER = 2, 10
-"""Seconds between two looks at least: while something waits or is drawn, and else."""
+DRAWING_NOW, SOON, LATER = 1, 2, 10
+"""Seconds between two looks at least: while something is drawn, while something waits, and else."""
 Shown = dict[Any, Any]
 
 
@@ -56,7 +65,7 @@ class Show:
     """How the fields are to be shown."""
 
     count: int = 0
-    fresh: str = ""
+    fresh: tuple[str, ...] = ()
     problems: bool = True
     """Whether an empty prompt is one yet."""
     said: str = ""
@@ -102,19 +111,22 @@ class Playground:
             newest = library[0] if library else None
             form = begin_with(newest, self._first_prompt(newest))
         notice = words.NOTICES.get(form.notice, form.notice)
-        return self._fields(form, Show(fresh="all", problems=False, said=notice))
+        self._expect(form)
+        return self._fields(form, Show(fresh=("all",), problems=False, said=notice))
 
     def on_form_edited(self, event: FormEdited, request: gr.Request) -> Shown:
         """Keep what is typed, and do what a button of the fields wants."""
-        form, fresh = event.form(), ""
+        form, fresh = event.form(), tuple[str, ...]()
         if event.what == "add":
             form = self._with_one_more(form)
         elif event.what == "take-out":
             kept = tuple(style for place, style in enumerate(form.styles) if place != event.place)
-            form, fresh = form.with_(styles=kept), "styles"
+            form, fresh = form.with_(styles=kept), ("styles",)
         elif event.what == "restyle":
             form, fresh = self._with_its_prompt(form)
         self.forms.keep(key_of(request), form)
+        if event.what != "keep":
+            self._expect(form)
         return {self.form: self._fields(form, Show(event.count, fresh, problems=False))}
 
     def on_form_submitted(self, event: FormSubmitted, request: gr.Request, chosen: str, seen: str) -> Shown:
@@ -141,13 +153,15 @@ class Playground:
         log = tail(failure.folder / LOG) if failure is not None else ""
         going = render("playground/going.html", going=results_view.read_going(found, log, request.username or ""))
         drawn = [(each.id, len(each.pictures)) for each in found if each.pictures]
-        looked_at = one and (one.id, len(one.pictures), one.ended, one.state)
+        kept = self._strengths(request) if one is not None and one.request.strengths else {}
+        rough = tuple(service.rough_copy(one, place) for place in _to_come(one)) if one is not None else ()
+        looked_at = one and (one.id, len(one.pictures), one.ended, one.state, rough, kept)
         values: dict[str, str | Lazy] = {
             "going": going,
-            "picture": Lazy(looked_at, lambda: _picture(one, service)),
+            "picture": Lazy(looked_at, lambda: _picture(one, service, kept)),
             "strip": Lazy((drawn, one and one.id), lambda: _strip(found, one, service)),
         }
-        return self.poller.answer(seen, values, SOON if any(not each.ended for each in found) else LATER)
+        return self.poller.answer(seen, values, _pace(found))
 
     def on_asked(self, event: GenerationAction, request: gr.Request, chosen: str, seen: str) -> Shown:
         """Do what a button at a generation wants."""
@@ -162,6 +176,8 @@ class Playground:
                 self.services.generations.make_way(about, key, actor_of(request))
             elif what in ("cancel", "dismiss"):
                 self.services.generations.remove(about, key)
+            elif what == "keep":
+                shown |= self._keep(key, about)
             elif what in ("again", "use"):
                 chosen = "" if what == "again" else chosen
                 shown |= self._once_more(key, about, what == "again", request)
@@ -170,6 +186,10 @@ class Playground:
         return shown | {self.chosen: chosen} | self.tick(chosen, seen, request)
 
     # ---------------------------------------------------------------- within
+    def _expect(self, form: GenerateForm) -> None:
+        """Have the base loaded that is drawn on next."""
+        self.services.generations.expect(form.with_(prompt=form.prompt or words.PROMPT_EXAMPLE).parse()[0])
+
     def _fields(self, form: GenerateForm, show: Show) -> str:
         library, bases = self.services.library.entries(), self.services.bases
         request, problems = form.parse()
@@ -203,13 +223,13 @@ class Playground:
         taken = (fitting or free)[:1] if len(form.styles) < MOST_STYLES else []
         return form.with_(styles=(*form.styles, *((style.id, FIRST_STRENGTH) for style in taken)))
 
-    def _with_its_prompt(self, form: GenerateForm) -> tuple[GenerateForm, str]:
+    def _with_its_prompt(self, form: GenerateForm) -> tuple[GenerateForm, tuple[str, ...]]:
         """The fields with what another style drew first, unless somebody has words of their own; what is fresh then."""
         library = self.services.library.entries()
         if form.prompt not in self._first_prompts(library):
-            return form, ""
+            return form, ()
         first = next((style for style in library if style.id == form.styles[0][0]), None) if form.styles else None
-        return form.with_(prompt=self._first_prompt(first)), "prompt"
+        return form.with_(prompt=self._first_prompt(first)), ("prompt",)
 
     def _first_prompts(self, library: list[StyleEntry]) -> set[str]:
         """What stands in the prompt by itself."""
@@ -232,7 +252,24 @@ class Playground:
             return {}
         form = GenerateForm.of(found.request)
         self.forms.keep(key, form)
-        return {self.form: self._fields(form, Show(fresh="all"))}
+        return {self.form: self._fields(form, Show(fresh=("all",)))}
+
+    def _keep(self, key: str, about: str) -> Shown:
+        """Put the strengths of a picture into the fields."""
+        id, _, place = about.rpartition(":")
+        found = next((one for one in self.services.generations.history(key) if one.id == id), None)
+        if found is None or not place.isdecimal() or int(place) >= len(found.request.sweep):
+            raise VelaturaError(GONE)
+        styles = (style.style for style in found.request.styles)
+        strengths = dict(zip(styles, found.request.sweep[int(place)], strict=True))
+        form = keep_strengths(self.forms.read(key) or GenerateForm(), strengths)
+        self.forms.keep(key, form)
+        return {self.form: self._fields(form, Show(fresh=("styles", "ribbon")))}
+
+    def _strengths(self, request: gr.Request) -> dict[str, float]:
+        """The strengths in the fields, by style, as far as they can be read."""
+        asked, _ = (self.forms.read(key_of(request)) or GenerateForm()).parse()
+        return {} if asked.strengths else {style.style: style.strength for style in asked.styles}
 
     def _cancel_all(self, key: str) -> None:
         for generation in self.services.generations.history(key):
@@ -240,8 +277,20 @@ class Playground:
                 self.services.generations.remove(generation.id, key)
 
 
-def _picture(one: Generation | None, service: Generations) -> str:
-    return render("playground/picture.html", it=results_view.read_picture(one, service))
+def _pace(found: Sequence[Generation]) -> float:
+    """Seconds to the next look at least."""
+    active = [one for one in found if not one.ended]
+    is_drawn = any(one.state != State.QUEUED or one.progress.behind is None for one in active)
+    return DRAWING_NOW if is_drawn else SOON if active else LATER
+
+
+def _to_come(one: Generation) -> range:
+    """Places of the pictures that are not there yet."""
+    return range(0) if one.ended else range(len(one.pictures), len(one.file_names))
+
+
+def _picture(one: Generation | None, service: Generations, kept: Mapping[str, float]) -> str:
+    return render("playground/picture.html", it=results_view.read_picture(one, service, kept))
 
 
 def _strip(found: Sequence[Generation], one: Generation | None, service: Generations) -> str:

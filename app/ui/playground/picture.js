@@ -1,8 +1,10 @@
 // The picture that is looked at, with and without the styles: large over the page, and its settings put back.
-const both = () => [...element.querySelectorAll('.pair [data-whole]')];
+const pair = () => element.querySelector('.pair');
+const all = () => [...element.querySelectorAll('.pair [data-whole]')];
+const columns = () => (pair().matches('.ribbon') ? Number(pair().style.getPropertyValue('--columns')) : 1);
 const enlarge = makeLight({
   titled: button => `${element.querySelector('.about .words').textContent} · ${button.dataset.title}`,
-  after: (button, down, right) => both()[both().indexOf(button) + down + right],
+  after: (button, down, right) => all()[all().indexOf(button) + down * columns() + right],
 });
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-whole]'),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from app.jobs.permissions import Actor
 from app.jobs.states import State
 from app.studio.generation.generations import Generations
 from app.studio.generation.request import pixels_in_words
-from app.studio.generation.state import Generation
+from app.studio.generation.state import Generation, Stage
 from app.ui.playground import text as words
 from app.units import readable_time
 from trainers.composition.ways import SUM
@@ -71,6 +71,12 @@ class Figure:
     """What is downloaded."""
     comes: str
     """What is said where there is no picture yet."""
+    rough: Path | None = None
+    """What it will be, as far as it is drawn."""
+    keep: str = ""
+    """In a ribbon, how its strengths are asked to be kept."""
+    kept: bool = False
+    """Whether these strengths are those in the fields."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,10 @@ class Picture:
     id: str
     size: tuple[int, int]
     figures: tuple[Figure, ...]
+    columns: int
+    """Of a grid of strengths; 0 for another series."""
+    axes: tuple[str, ...]
+    """The styles whose strengths change along a row and from row to row."""
     prompt: str
     negative: str
     numbers: str
@@ -125,15 +135,19 @@ def newest_failure(generations: Sequence[Generation]) -> Generation | None:
 
 
 def chosen_one(generations: Sequence[Generation], chosen: str) -> Generation | None:
-    """The generation to look at: the one that was chosen, else the newest with a picture, else the next to come."""
+    """The generation to look at: the one that was chosen, that is drawn, the newest with a picture, or the next."""
     drawn = [generation for generation in generations if generation.pictures]
     picked = [generation for generation in drawn if generation.id == chosen]
     active = [generation for generation in reversed(generations) if not generation.ended]
-    return next(iter((*picked, *drawn, *active)), None)
+    at_work = [generation for generation in active if generation.progress.stage in (Stage.DRAWING, Stage.WRITING)]
+    return next(iter((*picked, *at_work, *drawn, *active)), None)
 
 
-def read_picture(generation: Generation | None, service: Generations) -> Picture | None:
-    """The generation that is looked at, with its settings; None where there is none."""
+def read_picture(generation: Generation | None, service: Generations, kept: Mapping[str, float]) -> Picture | None:
+    """The generation that is looked at, with its settings; None where there is none.
+
+    `kept` are the strengths in the fields, by style.
+    """
     if generation is None:
         return None
     request, record = generation.request, generation.record
@@ -143,7 +157,9 @@ def read_picture(generation: Generation | None, service: Generations) -> Picture
     return Picture(
         generation.id,
         record.size,
-        tuple(_figure(generation, place, service) for place in range(len(generation.file_names))),
+        tuple(_figure(generation, place, service, kept) for place in range(len(generation.file_names))),
+        len(request.strengths),
+        record.names[: 2 if len(request.styles) > 1 else 1] if request.strengths else (),
         request.prompt,
         request.negative,
         " · ".join(filter(None, (*sizes, record.base, way, took))),
@@ -160,6 +176,11 @@ def title(generation: Generation, place: int) -> str:
     """What one of the pictures is."""
     if generation.request.compared and place == len(generation.file_names) - 1:
         return words.PLAIN
+    request = generation.request
+    if request.strengths:
+        return words.strengths(request.sweep[place][:2])
+    if request.count > 1:
+        return words.SEED_OF.format(request.seeds[place])
     if not generation.record.names:
         return generation.record.base
     strengths = (style.strength for style in generation.request.styles)
@@ -182,17 +203,28 @@ def _waiting(generation: Generation, named: bool, owner: str | None) -> Waiting:
     )
 
 
-def _figure(generation: Generation, place: int, service: Generations) -> Figure:
-    name = title(generation, place)
+def _figure(generation: Generation, place: int, service: Generations, kept: Mapping[str, float]) -> Figure:
+    name, request = title(generation, place), generation.request
     if place >= len(generation.pictures):
         comes = words.COMES if generation.state == State.WORKING else words.COMES_NEXT
-        return Figure(name, None, None, "" if generation.ended else comes)
-    return Figure(name, service.web_copy(generation, place, False), service.downloads(generation)[place], "")
+        return Figure(name, None, None, "" if generation.ended else comes, rough=service.rough_copy(generation, place))
+    own = (
+        dict(zip((style.style for style in request.styles), request.sweep[place], strict=True)) if request.sweep else {}
+    )
+    return Figure(
+        name,
+        service.web_copy(generation, place, False),
+        service.downloads(generation)[place],
+        "",
+        keep=f"{generation.id}:{place}" if own else "",
+        kept=bool(own) and all(kept.get(style) == strength for style, strength in own.items()),
+    )
 
 
 def _thumbnail(generation: Generation, is_shown: bool, service: Generations) -> Thumbnail:
     request = generation.request
-    return Thumbnail(generation.id, request.prompt, request.seed, service.web_copy(generation, 0, True), is_shown)
+    place = min(len(generation.pictures) - 1, len(request.sweep) // 2)
+    return Thumbnail(generation.id, request.prompt, request.seed, service.web_copy(generation, place, True), is_shown)
 
 
 def _state(generations: Sequence[Generation]) -> str:

@@ -23,6 +23,9 @@ PLAIN_ONLY = "Without a style, the base model draws alone."
 COMPARE = "Also draw it without the style"
 COMPARE_SEVERAL = "Also draw it without the styles"
 COMPARE_HINT = "The same prompt and seed, side by side."
+RIBBON = "Compare strengths"
+RIBBON_HINT = "The same picture at 0, 0.4, 0.8, 1.2 and 1.6. Press the best to keep its strength."
+RIBBON_HINT_SEVERAL = "A picture for each pair of strengths of the first two styles: 25 in all."
 EACH, EACH_HINT = "One picture with each style", "All at once, from the same prompt and seed."
 COMPOSE = "How the styles are combined"
 WAYS: Mapping[str, tuple[str, str]] = {
@@ -36,6 +39,7 @@ WAYS: Mapping[str, tuple[str, str]] = {
 }
 MORE = "Seed, steps, size and more"
 NEGATIVE = "Not in the picture (negative prompt)"
+SEED_OF, COUNT, COUNTS = "Seed {}", "Number of pictures", ("1", "2", "4", "6", "9")
 SEED, SEED_HINT, NEW_SEED = "Seed", "The same seed gives the same picture.", "Another seed"
 STEPS, STEPS_HINT = "Steps", "{} suit this base; more take longer."
 GUIDANCE, GUIDANCE_NAME = "Follow the prompt (CFG)", "CFG"
@@ -82,6 +86,7 @@ RESULT, YOURS = "Picture", "Your last drawings"
 NOTHING_DRAWN = "Your picture appears here."
 COMES, COMES_NEXT = "Being drawn", "Next"
 WITH, PLAIN = "With {}", "Without"
+KEEP, KEPT, AXES = "Keep strength {}", "Kept", ("Along a row: {}", "From row to row: {}")
 ENLARGE, USE, EARLIER, LATER = "Enlarge: {}", "Use these settings", "Left", "Right"
 NOTICES: Mapping[str, str] = {
     RESTORED: "The file with these fields was damaged; it is kept. The fields are as they were one change before.",
@@ -97,7 +102,7 @@ def progress(generation: Generation) -> str:
             return waits(_called(now.behind), now.place, now.seconds_left)
         case Stage.YIELDING:
             return MAKES_WAY.format(_called(now.behind))
-        case Stage.DRAWING if request.each:
+        case Stage.DRAWING if generation.is_series:
             return DRAWING.format(now.done, now.of)
         case Stage.DRAWING:
             return drawing(now.done, generation.record.steps, len(request.styles), request.compared)
@@ -146,6 +151,21 @@ def settings(seed: int, steps: int, guidance: float, pixels: str, sampler: str) 
         pixels,
         SAMPLERS.get(sampler, sampler),
     ]
+
+
+def ribbon_hint(styles: int) -> str:
+    """What the switch for several strengths does with this number of styles."""
+    return RIBBON_HINT if styles < 2 else RIBBON_HINT_SEVERAL
+
+
+def pictures(number: str) -> str:
+    """A number of pictures."""
+    return counted(int(number), "picture")
+
+
+def strengths(values: Sequence[float]) -> str:
+    """The strengths of one or two styles."""
+    return " × ".join(f"{value:g}" for value in values)
 
 
 def choice(title: str, why: str) -> str:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from app.errors import as_sentence
 from app.jobs.database.migrations import DamagedQueueError
-from app.jobs.job import read_table
+from app.jobs.job import REQUEST, read_table
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.store import ESTIMATE
@@ -154,7 +154,7 @@ def small_job(view: View, actor: Actor) -> SmallJob:
     """What a small job is; a measurement with the name of the draft, for whoever is preparing it."""
     title = words.SMALL.get(view.job.kind, view.job.kind)
     if view.job.kind == ESTIMATE and actor.may_change(view.job.owner):
-        title = words.MEASURING.format(read_table(view.job.folder).get("name", ""))
+        title = words.MEASURING.format(read_table(view.job.folder / REQUEST).get("name", ""))
     return SmallJob(view.job.id, title, view.line, view.state, tuple(find_controls(view, actor)))
 
 

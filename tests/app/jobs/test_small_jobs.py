@@ -117,8 +117,8 @@ def test_a_command_of_an_older_version_ends_with_a_sentence(store):
 
 def test_what_a_job_is_asked_for_is_read_as_far_as_it_can_be(store, quick):
     job = add_small_job(store, ESTIMATE, quick("dusk"))
-    assert read_table(job.folder)["name"] == "dusk"
+    assert read_table(job.folder / REQUEST)["name"] == "dusk"
     for damaged in (b"[1]", b"\0"):
         (job.folder / REQUEST).write_bytes(damaged)
-        assert read_table(job.folder) == {}
-    assert read_table(job.folder / "none") == {}
+        assert read_table(job.folder / REQUEST) == {}
+    assert read_table(job.folder / "none" / REQUEST) == {}

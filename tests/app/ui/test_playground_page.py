@@ -217,6 +217,35 @@ def test_two_styles_are_drawn_and_earlier_settings_come_back(page, place, tmp_pa
     assert widest(page) == []
 
 
+def test_strengths_are_compared_one_is_kept_and_seeds_follow_one_another(page, place, tmp_path):
+    fill(page, Prompt="a star", Seed="6")
+    page.get_by_label("Compare strengths").check()
+    page.get_by_label("Number of pictures").wait_for(state="detached")
+    draw(page)
+    page.wait_for_selector(".pair.ribbon figure:nth-child(5) img:not(.rough)")
+    wait_until_drawn(page)
+    captions = page.locator("figcaption span")
+    assert captions.all_inner_texts() == ["0", "0.4", "0.8", "1.2", "1.6"]
+    page.get_by_role("button", name="Enlarge: 0.4").click()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("dialog.light p").inner_text() == "a star · 0.8"
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Keep strength 1.2").click()
+    page.wait_for_selector("[aria-label='Keep strength 1.2'][aria-pressed=true]")
+    assert page.get_by_label("Strength of Harbour").input_value() == "1.2"
+    assert not page.get_by_label("Compare strengths").is_checked()
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert widest(page) == []
+
+    page.get_by_label("Number of pictures").select_option("2")
+    page.get_by_text("Also draw it without the style").wait_for(state="detached")
+    draw(page)
+    page.wait_for_selector(".pair figure:nth-child(2) figcaption:has-text('Seed 7')")
+    wait_until_drawn(page)
+    _, said = save(page, "Seed 7", tmp_path)
+    assert said["seed"] == 7 and said["styles"] == [["Dusk.safetensors", 1.2]]
+
+
 def test_the_address_names_the_style_and_a_foreign_one_asks_for_its_base(page, place):
     dusk = page.get_by_label("Style 1").locator("option", has_text="Dusk").get_attribute("value")
     fill(page, Prompt="my own words")

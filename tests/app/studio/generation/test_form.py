@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.studio.generation.form import LOST, RESTORED, FormStore, GenerateForm, begin_with
-from app.studio.generation.request import GenerateRequest, StyleRef
+from app.studio.generation.form import LOST, RESTORED, FormStore, GenerateForm, begin_with, keep_strengths
+from app.studio.generation.request import RIBBON, GenerateRequest, StyleRef
 from app.studio.paths import Paths
 from app.ui.playground import text as words
 from trainers.composition.ways import WAYS
@@ -28,6 +28,22 @@ def test_what_was_typed_becomes_a_request_and_back() -> None:
     )
     assert GenerateForm.of(request).parse() == (request, {})
     assert GenerateForm(prompt="a").parse() == (GenerateRequest(prompts=("a",)), {}), "empty fields are the base's"
+
+
+def test_a_series_differs_in_one_thing() -> None:
+    form = GenerateForm(
+        prompt="a", styles=(("a", "0.8"), ("b", "1")), count="4", each=True, ribbon=True, compose="ties"
+    )
+    ribbon, problems = form.parse()
+    assert (ribbon.strengths, ribbon.count, ribbon.each, ribbon.compose, problems) == (RIBBON, 1, False, "sum", {})
+    each, _ = form.with_(ribbon=False).parse()
+    assert (each.strengths, each.count, each.each) == ((), 1, True)
+    seeds, _ = form.with_(ribbon=False, each=False).parse()
+    assert (seeds.seeds, seeds.compared, seeds.compose) == ((1, 2, 3, 4), False, "ties")
+    assert form.with_(styles=()).parse()[0].seeds == (1, 2, 3, 4), "without a style there are no strengths"
+    assert GenerateForm.of(ribbon).ribbon and GenerateForm.of(seeds).count == "4"
+    kept = keep_strengths(form, {"a": 1.2})
+    assert kept.styles == (("a", "1.2"), ("b", "1")) and not kept.ribbon
 
 
 def test_each_wrong_field_is_said_while_the_others_hold() -> None:

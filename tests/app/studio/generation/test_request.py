@@ -133,3 +133,31 @@ def test_page_program_and_command_line_refuse_alike(field: str, value: str, tmp_
     command = call("generate", "--prompt", "a fox", *styles, f"--{field}", value, "--out", tmp_path / "fox.png")
     assert program.value.problems == problems == {field: str(program.value)}
     assert (command.code, command.err) == (1, f"error: {problems[field]}\n")
+
+
+def test_a_sweep_changes_the_first_style_along_a_row() -> None:
+    styles = [{"style": name, "strength": 0.5} for name in "abc"]
+    one, two = (make_request(**FOX, styles=styles[:count], strengths=(0, 1)) for count in (1, 2))
+    assert one.sweep == ((0,), (1,)) and not one.compared
+    assert two.sweep == ((0, 0), (1, 0), (0, 1), (1, 1))
+    assert make_request(**FOX, styles=styles, strengths=(0, 1)).sweep[1] == (1, 0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "sentence"),
+    [
+        ({"strengths": (1, 2)}, "strengths", "Several strengths need a style; select one."),
+        ({"count": 17}, "count", "Pictures must be a whole number from 1 to 16; you wrote “17”."),
+        ({"count": 2, "seed": SEED[1]}, "seed", "There are no 2 seeds from here on; choose a smaller one."),
+        ({"strengths": ("x",), "styles": [{"style": "a"}]}, "strengths", "Strength must be a number from"),
+        ({"strengths": (1,) * 10, "styles": [{"style": "a"}]}, "strengths", "At most 9 strengths can be compared"),
+        (
+            {"strengths": (1, 2), "count": 2, "styles": [{"style": "a"}]},
+            "count",
+            "Several pictures differ in one thing",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_series_is_said(options: dict[str, Any], field: str, sentence: str) -> None:
+    _, problems = read_request({**FOX, **options})
+    assert list(problems) == [field] and problems[field].startswith(sentence)
