@@ -26,10 +26,10 @@ from app.studio.generation.generations import GONE, Generations
 from app.studio.generation.state import Generation
 from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
-from app.ui.components import text as shared
 from app.ui.components.controls import banner
 from app.ui.components.errors import reason
 from app.ui.components.events import LONGEST_ID, actor_of, key_of, wire
+from app.ui.components.lightbox import light_words
 from app.ui.components.live import patched
 from app.ui.components.poller import Lazy, Poller
 from app.ui.components.shell import AT_ONCE, EACH, block, build_shell
@@ -89,7 +89,10 @@ class Playground:
                 self.notice = block("", elem_id="pg-notice")
                 self.going = patched("components/asks.js", elem_id="pg-going")
                 self.picture = patched(
-                    "components/lightbox.js", "playground/picture.js", elem_id="pg-picture", words=_words()
+                    "components/lightbox.js",
+                    "playground/picture.js",
+                    elem_id="pg-picture",
+                    words=light_words(words.EARLIER, words.LATER),
                 )
                 self.strip = patched("components/asks.js", elem_id="pg-strip")
         self.chosen = gr.Textbox("", visible=False)
@@ -296,7 +299,3 @@ def _picture(one: Generation | None, service: Generations, kept: Mapping[str, fl
 def _strip(found: Sequence[Generation], one: Generation | None, service: Generations) -> str:
     thumbnails = results_view.read_strip(found, one.id if one is not None else "", service)
     return render("playground/strip.html", thumbnails=thumbnails)
-
-
-def _words() -> dict[str, str]:
-    return {"close": shared.CLOSE, "earlier": words.EARLIER, "later": words.LATER}

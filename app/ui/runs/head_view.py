@@ -78,9 +78,9 @@ class Acts:
     """Whose it is, for whoever may look at it and not change it."""
 
 
-def read_head(view: View, actor: Actor) -> Head:
-    """A run as `actor` sees it."""
-    name, line = view.job.name, _line(view)
+def read_head(view: View, actor: Actor, wait: float | None = None) -> Head:
+    """A run as `actor` sees it; `wait` are seconds until it starts, if that is known."""
+    name, line = view.job.name, _line(view, wait)
     doing, part = _doing(view)
     return Head(
         name,
@@ -178,9 +178,9 @@ def _reason(view: View, key: str) -> str:
     return words.STILL_AT_WORK
 
 
-def _line(view: View) -> str:
+def _line(view: View, wait: float | None) -> str:
     """The sentence of a run without what its facts say."""
-    line = words.line(view)
+    line = words.line(view, wait)
     if view.state == State.PREPARING and line == view.summary.message:
         return words.PREPARING_IN.get(view.summary.phase, line)
     if view.state not in TOLD_BY_FACTS:

@@ -17,6 +17,7 @@ from app.jobs.states import ENDED, State
 from app.jobs.store import ESTIMATE
 from app.jobs.views import View
 from app.studio.runs import samples
+from app.studio.runs.start_times import seconds_until_start
 from app.studio.services import Services
 from app.studio.studio_queue import Seen, StudioQueue, share
 from app.ui.components.controls import Button, Control
@@ -113,7 +114,7 @@ class RunsPage:
             view.job.name,
             samples.put_sample(sample, self.queue.public(view), True) if sample is not None else None,
             run_view.kind(view, actor),
-            words.line(view),
+            words.line(view, seconds_until_start(self.queue, view)),
             share(view),
             view.state,
             "move" in actor.permitted(view.job.owner, view.actions),

@@ -60,6 +60,7 @@ GO_ON, LONGER, AGAIN, ANEW, CLONE = "Continue", "Train longer", "Try again", "Re
 AGAIN_HALF, AGAIN_LOW = "Try again with half the learning rate", "Try again with low memory"
 AT_ONCE = "Stop now"
 
+PLAIN_PLACE, PLACE_AND_START = "{} in line.", "{place} in line, starts in about {time}."
 AT_STEP = " at step {}"
 RAN_AWAY = "The loss diverged{}; {}. Halving the learning rate usually helps."
 KEPT, NOTHING_KEPT = "what it had learned up to step {} is kept", "nothing had been saved yet"
@@ -173,8 +174,13 @@ def brief(now: Activity) -> str:
     return f"{share(now.view):.0%}" + (f" · {readable_time(left)}" if left is not None else "")
 
 
-def line(view: View) -> str:
-    """The sentence on a run; of one that has failed, what was wrong and what to change."""
+def line(view: View, wait: float | None = None) -> str:
+    """The sentence on a run; of one that has failed, what was wrong and what to change.
+
+    `wait` are seconds until it starts, where it waits and they are known.
+    """
+    if wait is not None and view.line == PLAIN_PLACE.format(place := view.line.partition(" ")[0]):
+        return PLACE_AND_START.format(place=place, time=readable_time(wait))
     if view.state != State.FAILED:
         return view.line
     step, saved = AT_STEP.format(view.summary.step) if view.summary.step else "", view.summary.saved
