@@ -17,9 +17,9 @@ LATEST = 50
 class Forecast:
     """Measured seconds of a run's steps, pictures and files, and what follows from them."""
 
-    def __init__(self, plan: PreviewPlan, loading: float, spent: float = 0.0) -> None:
-        """`loading`: seconds to load the base; `spent`: seconds that earlier attempts spent on previews."""
-        self.plan, self.loading, self.spent = plan, loading, spent
+    def __init__(self, plan: PreviewPlan, loading: float) -> None:
+        """`loading`: seconds to load the base."""
+        self.plan, self.loading, self.spent = plan, loading, 0.0
         self.trained = 0.0
         """Seconds spent on steps, in earlier attempts too."""
         self.drawing = 0.0
@@ -46,6 +46,12 @@ class Forecast:
 
     def note_picture(self, seconds: float) -> None:
         self._pictures.append(seconds)
+        self.spent += seconds
+
+    def note_earlier(self, pictures: int, seconds: float) -> None:
+        """Pictures of an earlier attempt."""
+        if pictures:
+            self._pictures.append(seconds / pictures)
         self.spent += seconds
 
     def note_file(self, seconds: float) -> None:
@@ -89,7 +95,8 @@ class Forecast:
         """How many pictures to draw from the style file; at least one."""
         if not self.plan.limited or not self.picture or not self.step:
             return self.plan.count
-        return max(1, min(self.plan.count, int((self.room(self.plan.steps) - self.loading) / self.picture)))
+        pictures = int((self.room(self.plan.steps) - self.loading) / self.picture)
+        return max(1, min(self.plan.count, pictures - 1))  # with the live adapter
 
     def seconds_left(self, step: int) -> float | None:
         """Seconds until the run is done, from this step on; None before the first step was measured."""

@@ -144,11 +144,14 @@ class Previews:
 
     # ---------------------------------------------------------------- after training
     def finish(self, style: Path, step: int, stopped_by: str = "") -> Finals:
-        """Draw the last samples; a request to stop from now on skips them. A run ended by the system draws none."""
+        """Draw the last samples; a request to stop from now on skips them.
+
+        A run that the system ends draws none, nor does one without a step.
+        """
         session = self.session
         session.run.clear_stop()
         self.forecast.ending = True
-        if stopped_by == "SIGTERM":
+        if stopped_by == "SIGTERM" or not step:
             return Finals(None, None)
         session.begin("after")
         with self._skippable():

@@ -24,7 +24,6 @@ from trainers.errors import VelaturaError, failure_code
 from trainers.models.load import import_libraries, load_model
 from trainers.models.text import CHUNK, count_tokens, unread_layers
 from trainers.ranks.map import draw_rank_map
-from trainers.runs.event_lines import Event
 from trainers.runs.events import Listener, Recorder, latest_events
 from trainers.runs.forecast import Forecast
 from trainers.runs.prepare import fill_folder
@@ -212,8 +211,7 @@ def _train(session: Session, resume: bool) -> Result:
     try:
         dataset, plan = open_dataset(session)
         parameters = _note_start(session, dataset, plan, resume)
-        spent = sum(event.get("seconds", 0.0) for event in latest_events(session.run.folder) if _draws(event))
-        session.forecast = Forecast(plan, session.loading, spent)
+        session.forecast = _forecast(session, plan)
         previews = Previews(session, session.forecast, partial(write_snapshot, session, dataset, started))
         classes = open_prior(session, dataset)
         progress = take_steps(session, dataset, resume, previews.before_step, classes)
@@ -222,9 +220,15 @@ def _train(session: Session, resume: bool) -> Result:
         session.accelerator.end_training()
 
 
-def _draws(event: Event) -> bool:
-    """Whether an event says how long pictures took."""
-    return event["type"] in ("sample", "final")
+def _forecast(session: Session, plan: PreviewPlan) -> Forecast:
+    """What the run will take, from what its earlier attempts took."""
+    forecast = Forecast(plan, session.loading)
+    for event in latest_events(session.run.folder):
+        if event["type"] == "sample":
+            forecast.note_earlier(event.get("pictures", 0), event.get("seconds", 0.0))
+        elif event["type"] == "final":
+            forecast.note_earlier(0, event.get("seconds", 0.0))
+    return forecast
 
 
 def _note_start(session: Session, dataset: Dataset, plan: PreviewPlan, resume: bool) -> int:
@@ -287,7 +291,8 @@ def _finish(
     session.begin("export")
     with session.as_exported():
         style = export_style(session, dataset, progress, started)
-        link_snapshot(session, style, progress.step)
+        if progress.step:
+            link_snapshot(session, style, progress.step)
         finals = previews.finish(style, progress.step, stopped_by)
     draw_rank_map(run.folder)
     run.clear_stop()

@@ -29,8 +29,9 @@ def run(forecast: Forecast, picture: float) -> tuple[list[int], int]:
         counts.append(forecast.count_at(step))
         forecast.spent += counts[-1] * picture
     forecast.trained = forecast.plan.steps * forecast.step
+    last = forecast.count_at_the_end()
     forecast.spent += picture  # with the live adapter
-    return counts, forecast.count_at_the_end()
+    return counts, last
 
 
 @pytest.mark.parametrize("picture", [0.01, 0.1, 0.3, 0.5, 0.8, 1.0])
