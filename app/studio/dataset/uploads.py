@@ -48,6 +48,7 @@ AT_ONCE = 2
 LISTED_LEFT_OUT = 100
 BESIDE = frozenset({".txt", MASK_ENDING, CROP_ENDING})
 """Kinds of files that belong to a picture of the same name."""
+TOO_MANY = "A style takes at most {:,} pictures, so this one was left out."
 NOT_ARRIVED = "This file did not arrive completely. Add it again."
 
 
@@ -231,7 +232,7 @@ def _take_pictures(drafts: Drafts, key: str, files: Sequence[tuple[str, Path]], 
                     taken.append(found)
                 else:
                     left_out.append(found)
-    left_out += [as_left_out(name, f"Only the first {MOST_PICTURES} pictures were added.") for name, _ in waiting]
+    left_out += [as_left_out(name, TOO_MANY.format(MOST_PICTURES)) for name, _ in waiting]
     after = drafts.change(key, lambda now: _limited(now, taken, left_out))
     for one in taken:
         if after.picture(one.id) is None:  # another upload has filled the draft meanwhile
@@ -261,7 +262,7 @@ def why_not_kept(error: OSError) -> str:
 def _limited(draft: Draft, taken: Sequence[Picture], left_out: Sequence[LeftOut]) -> Draft:
     """The draft with the new pictures, as far as there is still room: another tab may have added some."""
     room = max(0, MOST_PICTURES - len(draft.pictures))
-    late = [as_left_out(one.name, f"Only the first {MOST_PICTURES} pictures were added.") for one in taken[room:]]
+    late = [as_left_out(one.name, TOO_MANY.format(MOST_PICTURES)) for one in taken[room:]]
     draft = with_pictures(draft, taken[:room], [*left_out, *late])
     return draft.with_(left_out=draft.left_out[-LISTED_LEFT_OUT:])
 

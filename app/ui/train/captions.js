@@ -35,17 +35,19 @@ const send = () => {
     }
   }, PATIENCE);
 };
-const landed = overtaken => {
+// `known` says whether the rows are those that the server had then.
+const landed = known => {
   const {id, text} = flying;
-  if (!overtaken && rows.has(id)) rows.get(id).caption = text;
+  flying = null;
+  tried.delete(id);
+  if (!rows.has(id)) return waiting.add(id); // it was deleted meanwhile: undoing brings it back, and the text with it
+  if (known === false) rows.get(id).caption = text;
   if (waiting.has(id)) before.set(id, text);
   else {
     before.delete(id);
     if (typed.get(id) === text) typed.delete(id);
   }
-  tried.delete(id);
   unsent.landed(`caption:${id}`, text);
-  flying = null;
 };
 const noted = (id, text) => {
   if (!before.has(id)) before.set(id, rows.get(id).caption);

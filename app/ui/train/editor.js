@@ -11,8 +11,8 @@ const draw = () => {
   const had = document.body.dataset.revision,
     overtaken = had !== undefined && value.revision < +had; // by a newer state, which the page shows
   const answered = flying && value.ack === flying.count;
-  if (answered) landed(overtaken);
   if (overtaken) {
+    if (answered) landed(true);
     settleRegions(value.ack);
     return send();
   }
@@ -20,6 +20,7 @@ const draw = () => {
     length = order.length,
     retitled = value.trigger !== place.trigger,
     fresh = follow(value);
+  if (answered) landed(Boolean(fresh));
   if (!fresh) return trigger('asked', {what: 'whole', seen: seen()});
   Object.assign(place, {previews: value.previews, trigger: value.trigger});
   Object.assign(document.body.dataset, {
@@ -39,7 +40,7 @@ const draw = () => {
   settleRegions(value.ack);
   countTags();
   document.dispatchEvent(new Event('velatura:pictures'));
-  for (const [id, text] of writing) if (!rows.has(id)) told.textContent = fill(words.gone, {text});
+  for (const [id, text] of writing) if (!rows.has(id) && !removed.has(id)) told.textContent = fill(words.gone, {text});
   if (had === undefined) restore();
   else if (answered || waiting.size) send();
 };

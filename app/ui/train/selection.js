@@ -88,7 +88,11 @@ selection.querySelector('.close').addEventListener('click', () => {
   pickNone();
   everything.focus();
 });
-const remove = ids => trigger('pictures_changed', {what: 'delete', ids, text: '', seen: seen()});
+const removed = new Set(); // here, not in another tab
+const remove = ids => {
+  ids.forEach(id => removed.add(id));
+  trigger('pictures_changed', {what: 'delete', ids, text: '', seen: seen()});
+};
 list.addEventListener('keydown', event => {
   if (!event.target.matches('.open')) return;
   const id = idOf(event.target),

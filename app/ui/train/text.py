@@ -23,7 +23,7 @@ PICTURES_LEAD = (
 )
 DROP = "Drop pictures, a folder or a ZIP"
 CHOOSE_FILES, CHOOSE_FOLDER = "Choose files", "Choose a folder"
-FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP. Captions in .txt files are read too."
+FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP. Captions, masks and crops in files beside them are read too."
 SAMPLES = "Or try the sample pictures"
 SAMPLE_HINTS: Mapping[str, str] = {"photograph": "Mixed subjects and light: for trying things out, not one style."}
 ZONE = {

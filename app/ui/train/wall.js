@@ -90,20 +90,23 @@ const render = () => {
   const top = list.getBoundingClientRect().top,
     first = Math.floor((-top - innerHeight * AHEAD) / pitch()),
     last = Math.ceil((-top + innerHeight * (1 + AHEAD)) / pitch());
-  const wanted = new Set(shown.slice(Math.max(0, first * columns), Math.max(0, last * columns)));
+  const start = Math.max(0, first * columns),
+    wanted = new Map(shown.slice(start, Math.max(0, last * columns)).map((id, k) => [id, start + k])); // and its place
   const held = document.activeElement?.closest?.('.cards > li')?.dataset.key;
-  if (held && rows.has(held) && !wanted.has(held) && shown.includes(held)) wanted.add(held); // it keeps the focus
+  let places = [...wanted];
+  if (held && !wanted.has(held) && shown.includes(held)) {
+    wanted.set(held, shown.indexOf(held)); // it keeps the focus
+    places = [...wanted].sort((a, b) => a[1] - b[1]);
+  }
   for (const [id, card] of cards)
     if (!wanted.has(id)) {
       card.remove();
       cards.delete(id);
     }
   let here = list.firstElementChild;
-  const inOrder = held && wanted.has(held) ? shown.filter(id => wanted.has(id)) : wanted;
-  for (const id of inOrder) {
+  for (const [id, index] of places) {
     const known = cards.get(id),
-      card = known || make(id),
-      index = span(id).index;
+      card = known || make(id);
     card.style.insetInlineStart = `${(index % columns) * (side + gap)}px`;
     card.style.top = `${Math.floor(index / columns) * pitch()}px`;
     if (!known) paintCard(id, card);
@@ -165,6 +168,7 @@ list.addEventListener('click', event => {
   const id = button.dataset.about,
     index = shown.indexOf(id),
     next = shown[index + 1] ?? shown[index - 1];
+  if (button.dataset.do === 'remove') removed.add(id);
   trigger('asked', {what: ASKED[button.dataset.do], about: id, seen: seen()});
   if (button.dataset.do === 'remove' && next) reach(next, '.open');
 });

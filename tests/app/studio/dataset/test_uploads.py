@@ -154,7 +154,7 @@ def test_no_more_than_200(drafts, folder, monkeypatch):
     monkeypatch.setattr(uploads, "MOST_PICTURES", 2)
     draft = take_in(drafts, KEY, [put(folder, f"{k}.png", png(k)) for k in range(4)], folder)
     assert [one.name for one in draft.pictures] == ["0.png", "1.png"]
-    assert "Only the first 2 pictures were added." in draft.left_out[-1].reason
+    assert "A style takes at most 2 pictures, so this one was left out." in draft.left_out[-1].reason
 
 
 def test_what_another_upload_left_no_room_for_leaves_no_file(drafts, folder, tmp_path, monkeypatch):

@@ -163,6 +163,25 @@ def test_many_are_selected_and_changed_at_once(page: Any, files: list[Path], tmp
         assert packed.read("a boat.txt") == b"dawn, boat\n" and len(packed.namelist()) == 5
 
 
+def test_what_is_typed_for_a_picture_that_another_tab_deletes_comes_back_with_it(page: Any, files: list[Path]) -> None:
+    add(page, *files[:2], count=2)
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.wait_for_selector(READY)
+    page.get_by_label("Caption 1", exact=True).focus()
+    other.get_by_role("button", name="Remove picture 1").click()
+    other.wait_for_selector("body[data-pictures='1']")
+    page.keyboard.press("End")
+    page.keyboard.type(" at dusk")
+    expect(page.get_by_text("was deleted in another tab while you typed: “a boat at dusk")).to_be_visible()
+    page.locator("#foot").get_by_role("button", name="Undo").click()
+    page.wait_for_selector("body[data-pictures='2']")
+    page.wait_for_function(ALL_SENT)
+    page.reload()
+    page.wait_for_selector(READY)
+    assert captions(page)[0] == "a boat at dusk"
+
+
 def test_only_what_is_near_the_window_is_in_the_page(page: Any, studio: Process, files: list[Path]) -> None:
     """The draft of a visitor, made large on the server: its pictures are one file under many names."""
     add(page, files[0], count=1)
