@@ -1,8 +1,15 @@
 // The time axis that the strip of samples and the graph below it share: steps from edge to edge.
-const EDGES = [60, 60]; // pixels before the first step, for the numbers of the graph, and behind the last one
-const place = (step, steps, width) => EDGES[0] + (step / Math.max(1, steps)) * (width - EDGES[0] - EDGES[1]);
-const stepAt = (x, steps, width) =>
-  Math.min(steps, Math.max(0, Math.round(((x - EDGES[0]) / (width - EDGES[0] - EDGES[1])) * steps)));
+const narrow = matchMedia('(max-width: 720px)');
+// Pixels before the first step, for the numbers of the graph, and behind the last one.
+const edges = () => (narrow.matches ? [48, 18] : [60, 60]);
+const place = (step, steps, width) => {
+  const [before, after] = edges();
+  return before + (step / Math.max(1, steps)) * (width - before - after);
+};
+const stepAt = (x, steps, width) => {
+  const [before, after] = edges();
+  return Math.min(steps, Math.max(0, Math.round(((x - before) / (width - before - after)) * steps)));
+};
 const put = (words, values) => words.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const remember = (key, value) => {
   try {

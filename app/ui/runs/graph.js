@@ -39,6 +39,7 @@ const band = (xs, lows, highs, x, y) => {
 // One picture: its lines are [class, steps, values].
 const panel = (kind, lines, {log = false, spread = null, dots = null} = {}) => {
   const width = plots.clientWidth,
+    [before, after] = edges(),
     height = HEIGHT[kind] || HEIGHT.other,
     bounds = reach(
       lines.flatMap(([, , values]) => values),
@@ -59,14 +60,14 @@ const panel = (kind, lines, {log = false, spread = null, dots = null} = {}) => {
   const scale = marks.map(each => {
     const up = y(each).toFixed(1);
     const said = kind === 'memory' ? put(words.megabytes, {count: each}) : number(each),
-      rule = `<path class="rule" d="M${EDGES[0]} ${up}H${width - EDGES[1]}"/>`;
-    return `${rule}<text x="${EDGES[0] - 8}" y="${up}" dy="4">${said}</text>`;
+      rule = `<path class="rule" d="M${before} ${up}H${width - after}"/>`;
+    return `${rule}<text x="${before - 8}" y="${up}" dy="4">${said}</text>`;
   });
   const drawn = lines.map(([name, xs, values]) => `<path class="${name}" d="${path(xs, values, x, y)}"/>`);
   const area = spread ? `<path class="band" d="${band(points.x, ...spread, x, y)}"/>` : '';
   const seen = (dots || []).filter(([, value]) => value !== null && y(value) !== null);
   const circles = seen.map(([step, value]) => `<circle class="held" r="3.5" cx="${x(step)}" cy="${y(value)}"/>`);
-  const title = kind === 'loss' ? '' : `<text class="name" x="${width - EDGES[1]}" y="16">${words[kind]}</text>`;
+  const title = kind === 'loss' ? '' : `<text class="name" x="${width - after}" y="16">${words[kind]}</text>`;
   const all = [...scale, area, ...drawn, ...circles, title].join('');
   return `<svg width="${width}" height="${height}" aria-hidden="true">${all}</svg>`;
 };

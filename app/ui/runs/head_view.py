@@ -29,7 +29,7 @@ NAMES = {
     "download": words.DOWNLOAD,
     "try": words.TRY,
     "samples": words.DOWNLOAD_SAMPLES,
-    "cancel": words.CANCEL_RUN,
+    "cancel": words.WITHOUT_SAVING,
 }
 
 

@@ -6,7 +6,6 @@ const CLOSEST = 40,
 const strip = $('.strip'),
   cells = $('.cells'),
   ticks = $('.ticks'),
-  phone = matchMedia('(max-width: 720px)'),
   frames = new Map();
 const frameOf = step => {
   if (!frames.has(step)) {
@@ -75,23 +74,23 @@ const drawStrip = () => {
     steps = [...known.keys(), ...data.planned],
     width = strip.clientWidth,
     first = [newest()?.step, data.gives].filter(step => known.has(step)),
-    kept = phone.matches ? new Set(steps) : withRoom(steps, first, width);
+    kept = narrow.matches ? new Set(steps) : withRoom(steps, first, width);
   for (const [step, frame] of frames) if (!steps.includes(step)) (frame.remove(), frames.delete(step));
   steps.forEach((step, k) => {
     const frame = frameOf(step);
     if (cells.children[k] !== frame) cells.insertBefore(frame, cells.children[k] ?? null);
     drawFrame(frame, known.get(step), kept.has(step));
-    if (phone.matches) frame.removeAttribute('style');
+    if (narrow.matches) frame.removeAttribute('style');
   });
-  if (!phone.matches) lay(steps, kept, width);
-  drawTicks(phone.matches ? [] : steps, width);
+  if (!narrow.matches) lay(steps, kept, width);
+  drawTicks(narrow.matches ? [] : steps, width);
   const head = $('.head-line');
-  head.hidden = phone.matches || at === null;
+  head.hidden = narrow.matches || at === null;
   head.style.insetInlineStart = `${place(at ?? 0, data.steps, width)}px`;
   cells.setAttribute('aria-activedescendant', frames.has(at) ? `cell-${at}` : '');
   cells.setAttribute('aria-busy', !data.cells.length);
   const frame = frames.get(at);
-  if (phone.matches && frame)
+  if (narrow.matches && frame)
     cells.scrollTo({left: frame.offsetLeft - (cells.clientWidth - frame.clientWidth) / 2, behavior: 'smooth'});
 };
 
@@ -102,7 +101,7 @@ const travel = event => {
   select(stepAt(x, data.steps, strip.clientWidth));
 };
 strip.addEventListener('pointerdown', event => {
-  if (event.button || phone.matches || !data || event.target.closest('.kept .mark')) return;
+  if (event.button || narrow.matches || !data || event.target.closest('.kept .mark')) return;
   dragging = true;
   strip.setPointerCapture(event.pointerId);
   travel(event);
@@ -118,7 +117,7 @@ strip.addEventListener('click', event => {
   if (!frame) return;
   const cell = data.cells.find(each => each.step === +frame.dataset.step);
   if (event.target.closest('.kept .mark')) return star(cell);
-  if (phone.matches) select(cell.step);
+  if (narrow.matches) select(cell.step);
 });
 strip.addEventListener('dblclick', open);
 new ResizeObserver(() => data && drawStrip()).observe(strip);

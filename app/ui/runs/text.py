@@ -75,7 +75,7 @@ DOWNLOAD_SAMPLES, DOWNLOAD_NUMBERS = "Download samples", "Numbers as CSV"
 PROGRESS = "Training progress"
 
 # The menu of a run
-TRY, DOWNLOAD, CANCEL_RUN = "Try it", "Download", "Cancel without saving"
+TRY, DOWNLOAD = "Try it", "Download"
 MENU = "More actions for {name}"
 ONLY_OWNER = "Only {owner} can do this."
 NO_STYLE_YET, NO_SAMPLES_YET = "There is no style yet.", "There are no samples yet."

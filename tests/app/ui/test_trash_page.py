@@ -48,7 +48,7 @@ def press(page: Any, label: str) -> None:
 
 def from_menu(page: Any, label: str) -> None:
     page.get_by_label("More actions").click()
-    page.get_by_role("button", name=label, exact=True).last.click()
+    page.locator("#run-acts .menu").get_by_role("button", name=label, exact=True).click()
 
 
 def test_cancelling_asks_first_and_leaves_a_way_on(page: Any, place: tuple[Process, Store]) -> None:
@@ -57,13 +57,13 @@ def test_cancelling_asks_first_and_leaves_a_way_on(page: Any, place: tuple[Proce
     page.goto(f"{process.url}run?id=dusk")
     chip(page, "Training").wait_for()
     page.wait_for_function("parseInt(document.querySelector('.facts')?.textContent.slice(5)) > 8")
-    from_menu(page, "Cancel without saving")
+    from_menu(page, "Stop without saving")
     asked = page.get_by_role("dialog", name="Stop dusk without saving?")
     asked.get_by_text("can be continued from there").wait_for()
     asked.get_by_role("button", name="Keep training").click()
     asked.wait_for(state="hidden")
     assert chip(page, "Training").is_visible()
-    from_menu(page, "Cancel without saving")
+    from_menu(page, "Stop without saving")
     asked.get_by_role("button", name="Stop without saving").click()
     chip(page, "Cancelled").wait_for()
     saved = run.checkpoint_steps()[-1]

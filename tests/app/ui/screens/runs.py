@@ -85,11 +85,11 @@ def running(stage: Stage, training: Job, hanging: Job) -> Iterator[str]:
     stage.go(f"run?id={training.name}", "#run-head .facts")
     yield "run-training"
     page.get_by_label("More actions").click()
-    stage.press("Cancel without saving")
+    page.locator("#run-acts .menu").get_by_role("button", name="Stop without saving").click()
     page.get_by_role("dialog").wait_for()
     yield "run-without-saving"
     stage.press("Keep training")
-    stage.go(f"run?id={hanging.name}", "#run-head .facts")
+    stage.go(f"run?id={hanging.name}", "#run-head .problem")
     yield "run-hanging"
     stage.press("Stop now")
     page.get_by_role("dialog").wait_for()
