@@ -75,6 +75,7 @@ const drawPicture = cell => {
 // Every prompt at the step that is selected.
 const drawPrompts = cell => {
   prompts.classList.toggle('alone', data.prompts.length < 2);
+  prompts.classList.toggle('few', data.prompts.length < 3);
   const count = data.prompts.length,
     columns = count < 3 ? 1 : Math.ceil(Math.sqrt(count));
   prompts.style.setProperty('--columns', columns);
@@ -92,7 +93,7 @@ const drawPrompts = cell => {
     // A step may have pictures of some prompts only: the others show their last one.
     const option = prompts.children[k],
       last = drawn(k).findLast(each => each.step <= at),
-      source = address(last, k, 'small'),
+      source = address(last, k, count < 3 ? 'whole' : 'small'),
       earlier = Boolean(last) && last !== cell;
     option.setAttribute('aria-selected', k === row);
     option.querySelector('.words').textContent = option.title = prompt;

@@ -117,6 +117,13 @@ def test_what_a_page_has_is_not_sent_again(queue):
     assert list(again) == [page.poller.seen]
 
 
+def test_a_page_asks_at_most_fifteen_times_a_minute_while_a_run_trains(queue):
+    view = in_state(queue, State.TRAINING)
+    page = page_of(queue)
+    queue.run = lambda _: view
+    assert page.tick("a", "{}", "", SOMEBODY)[page.poller.ticker] == "4"
+
+
 def test_nothing_is_looked_at_before_it_is_known_which_run_is_meant(queue: StudioQueue) -> None:
     """Else a page that opens on a busy machine says that there is no such run."""
     page = page_of(queue)
