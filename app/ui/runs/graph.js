@@ -224,9 +224,17 @@ element.addEventListener('keydown', event => {
   lines.open = false;
   lines.querySelector('summary').focus();
 });
-document.addEventListener('click', event => {
-  if (element.isConnected && lines.open && !lines.contains(event.target)) lines.open = false;
-});
+// A click beside it closes it and does nothing else.
+document.addEventListener(
+  'click',
+  event => {
+    if (!element.isConnected || !lines.open || lines.contains(event.target)) return;
+    lines.open = false;
+    event.preventDefault();
+    event.stopPropagation();
+  },
+  true,
+);
 new ResizeObserver(() => points && draw()).observe(plots);
 watch('value', hear);
 hear();

@@ -332,8 +332,12 @@ def test_the_line_is_put_in_order_and_what_is_open_or_ticked_stays_so(page, plac
     menu.locator("summary").click()
     now = page.locator("li[data-key=going] .who").inner_text()
     page.wait_for_function("now => document.querySelector('li[data-key=going] .who').innerText !== now", arg=now)
+    page.locator("li[data-key=going] .row-link").click()
+    assert menu.get_attribute("open") is None and page.url.endswith("runs"), "a click that closes a menu does only that"
+    menu.locator("summary").click()
     menu.get_by_role("button", name="Move up").click()
     page.wait_for_function(f"{order} === 'going,two,one'")
+    assert page.get_by_label("Show").locator("option").all_inner_texts() == ["All", "Running", "Waiting", "Ended"]
 
     put_far_away(page, 300)
     drag(page, "two", "one")
