@@ -18,15 +18,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from app.jobs.states import ENDED
+from app.jobs.states import ENDED, State
+from app.jobs.store import GENERATE
 from app.jobs.views import View
 from app.studio.studio_queue import StudioQueue
 from app.ui.components import text
 from app.ui.login.sender import USER
 from app.ui.runs.text import activity, brief
 
-EVERY = 1.0
-"""Seconds between two looks at the queue, however many pages ask."""
+EVERY, OFTEN = 1.0, 0.25
+"""Seconds between two looks at the queue, however many pages ask: as a rule, and while something is drawn, which takes
+a second or two."""
 PING = 15.0
 """Seconds after which an unchanged state is sent again, so that proxies and pages know that the stream is alive."""
 LONGEST = 30.0
@@ -60,6 +62,8 @@ class Now:
     """How far the running job is and the time it still takes, for a tab's title; "" while nothing runs."""
     ended: tuple[Ended, ...] = ()
     """The runs that have ended lately, newest last."""
+    draws: bool = False
+    """Whether a picture is being drawn."""
 
     def body(self, user: str | None) -> dict[str, object]:
         """It as pages read it, with the login of the page that asks and the runs of that person that have ended."""
@@ -95,7 +99,7 @@ class NowRoutes:
     def look(self, newer: bool = False) -> Now:
         """The state, at most `EVERY` seconds old; `newer` looks again in any case."""
         with self._lock:
-            if newer or time.monotonic() >= self._looked + EVERY:
+            if newer or time.monotonic() >= self._looked + (OFTEN if self._now.draws else EVERY):
                 self._now = self._read()
                 self._looked = time.monotonic()
             return self._now
@@ -120,7 +124,7 @@ class NowRoutes:
             if now != last or time.monotonic() >= sent + PING:
                 yield f"data: {json.dumps(now.body(request.scope.get(USER)))}\n\n"
                 last, sent = now, time.monotonic()
-            await anyio.sleep(EVERY)
+            await anyio.sleep(min(EVERY, OFTEN))
 
     def _read(self) -> Now:
         seen = self.queue.look()
@@ -130,7 +134,8 @@ class NowRoutes:
             self._note_ended(seen.runs)
         now = seen.activity
         revision, line = f"{self._start}-{self._count}", activity(now) or text.FREE
-        return Now(revision, line, now.view is not None, brief(now), self._ended)
+        draws = any(view.job.kind == GENERATE and view.state != State.QUEUED for view in seen.small)
+        return Now(revision, line, now.view is not None, brief(now), self._ended, draws)
 
     def _note_ended(self, runs: list[View]) -> None:
         for view in runs:

@@ -1,6 +1,7 @@
 // The fields of the Playground. What is typed is kept by the server a moment later; it never takes a field over by
 // itself, but where it says so (`data-set`). One request is on its way at a time, so that none overtakes another.
 const PAUSE = 500,
+  GLANCE = 800,
   PATIENCE = 8000;
 const line = [],
   taken = new WeakMap(),
@@ -80,8 +81,11 @@ element.addEventListener('submit', event => {
   draw.disabled = true;
   send('draw', 0, () => {
     const wrong = element.querySelector('[aria-invalid], .wrong');
-    if (!wrong)
+    if (!wrong) {
+      // A drawing on a small base is nearly there by then, and the stream may not have heard of it yet.
+      setTimeout(() => document.dispatchEvent(new Event('velatura:changed')), GLANCE);
       return document.querySelector('#pg-going')?.scrollIntoView({block: innerWidth <= 720 ? 'start' : 'nearest'});
+    }
     const field = wrong.matches('[aria-invalid]') ? wrong : wrong.closest('.style-row').querySelector('select');
     field.focus();
   });
