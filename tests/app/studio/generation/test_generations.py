@@ -352,7 +352,7 @@ def test_every_style_draws_its_own_picture(generations, dusk, ink):
         "a fox 4 2 ink.png",
         "a fox 4 without.png",
     ]
-    shown = results_view.read_picture(drawn, generations)
+    shown = results_view.read_picture(drawn, generations, {})
     assert shown is not None and [figure.title for figure in shown.figures] == titles
     assert all(figure.whole and figure.file for figure in shown.figures)
 
@@ -363,7 +363,7 @@ def test_styles_are_combined_in_the_way_that_was_chosen(generations, dusk, ink):
     (picture,) = generations.find(number).pictures
     with Image.open(picture) as image:
         assert json.loads(image.text["velatura"])["compose"] == "switch:1"
-    shown = results_view.read_picture(generations.find(number), generations)
+    shown = results_view.read_picture(generations.find(number), generations, {})
     assert shown is not None and "Taking turns (1)" in shown.numbers
 
 
@@ -479,3 +479,27 @@ def test_a_job_finds_its_request_in_its_folder(generations, dusk):
 def test_the_fields_begin_with_what_the_style_drew_first(generations, dusk):
     queue = generations.queue
     assert first_prompt(None, queue) is None and first_prompt(dusk, queue) == "a fox"
+
+
+def test_strengths_are_drawn_side_by_side_and_can_be_kept(generations, dusk):
+    number = generations.add(fox((dusk, 0.6), strengths=(0, 1.5)), "anna", ANNA)
+    waiting = generations.find(number)
+    (waiting.folder / "rough-1.webp").write_bytes(b"a rough picture")
+    rough = generations.rough_copy(waiting, 1)
+    assert rough is not None and rough.read_bytes() == b"a rough picture" and generations.rough_copy(waiting, 0) is None
+    assert do_next(generations.queue.store).state == "finished"
+    drawn = generations.find(number)
+    assert [picture.name for picture in drawn.pictures] == ["picture-1.png", "picture-2.png"]
+    assert [file.name for file in generations.downloads(drawn)] == ["a fox 1 at 0.png", "a fox 1 at 1.5.png"]
+    assert not list(drawn.folder.glob("rough-*")), "they were for the time until it was drawn"
+    shown = results_view.read_picture(drawn, generations, {dusk.id: 1.5})
+    assert shown is not None and shown.columns == 2
+    assert [(one.title, one.kept) for one in shown.figures] == [("0", False), ("1.5", True)]
+
+
+def test_a_drawing_that_is_expected_names_its_base(generations, dusk, tiny_bases):
+    generations.expect(fox((dusk, 0.6)))
+    expected = json.loads((generations.queue.store.runs / ".expected-drawing.json").read_bytes())
+    assert expected["base"] == str(tiny_bases["sd1"])
+    generations.expect(fox((dusk, 0.6), base="/nowhere"))
+    assert json.loads((generations.queue.store.runs / ".expected-drawing.json").read_bytes()) == expected
