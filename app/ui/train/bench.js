@@ -1,8 +1,8 @@
 // The editor: one picture over the whole window, with its caption, what is to be known of it, its crop and its mask.
 // Everything is saved at once; Undo takes back what was done here, one thing at a time.
 const bench = element.querySelector('.bench'),
-  sheet = bench.querySelector('.sheet'),
-  stage = bench.querySelector('.stage'),
+  sheet = bench.querySelector('.canvas-frame'),
+  stage = bench.querySelector('.picture-area'),
   large = sheet.querySelector('img'),
   benchCaption = bench.querySelector('textarea'),
   keptLine = bench.querySelector('.kept'),
@@ -18,7 +18,8 @@ const showKept = said => {
 };
 const settleRegions = ack => {
   for (const [key, one] of unsaved) if (!rows.has(one.id) || one.count === ack) unsaved.delete(key);
-  if (![...unsaved.values()].some(one => one.id === at) && keptLine.textContent === words.saving) showKept(words.saved);
+  const busy = saving || making || [...unsaved.values()].some(one => one.id === at);
+  if (!busy && keptLine.textContent === words.saving) showKept(words.saved);
 };
 // Sends until the server has answered.
 const keepSending = (id, kind, send) => {

@@ -7,7 +7,8 @@ const canvas = sheet.querySelector('canvas'),
   SETTLES = 500;
 let maskShown = null, // the key of the mask that the canvas holds; null while it holds none
   ignoring = true,
-  saving = 0,
+  saving = 0, // the timer of what was painted last
+  making = 0, // files that are being made of it
   spot = [0.5, 0.5];
 const blank = () => {
   const {width, height} = rows.get(at),
@@ -29,7 +30,7 @@ const putOpacities = values => {
 const loadMask = async () => {
   const id = at,
     key = rows.get(id).mask;
-  if (key === maskShown || saving || unsaved.has(`mask:${id}`)) return;
+  if (key === maskShown || saving || making || unsaved.has(`mask:${id}`)) return;
   maskShown = key;
   blank();
   if (!key) return;
@@ -68,8 +69,10 @@ const post = async blob => {
 const saveMask = async () => {
   clearTimeout(saving);
   saving = 0;
-  const id = at,
-    blob = await maskFile();
+  const id = at;
+  making++;
+  const blob = await maskFile();
+  making--;
   keepSending(id, 'mask', async count => {
     const path = blob ? await post(blob) : '';
     trigger('mask_painted', {id, path, seen: seen(), count});

@@ -53,7 +53,6 @@ const showPicked = () => {
     card.classList.toggle('picked', picked.has(id));
     card.querySelector('.pick').checked = picked.has(id);
   }
-  document.body.dataset.picked = picked.size;
   document.dispatchEvent(new CustomEvent('velatura:picked', {detail: {ids: [...picked]}}));
 };
 const pick = (id, {range = false, on = !picked.has(id)} = {}) => {

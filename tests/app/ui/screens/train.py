@@ -20,6 +20,7 @@ def pictures(stage: Stage) -> Iterator[str]:
     yield "train-pictures"
     stage.to_cards()
     yield "train-cards"
+    page.get_by_role("button", name="Open picture 1").focus()
     page.keyboard.press("Control+a")
     yield "train-selection"
     page.keyboard.press("Escape")

@@ -35,7 +35,7 @@ def draft_of(page: Any, studio: Process) -> dict[str, Any]:
 
 def drag(page: Any, part: Locator, *to: tuple[float, float]) -> None:
     """Press in the middle of a part and drag to places, as shares of the picture in the editor."""
-    box, start = page.locator(".bench .sheet").bounding_box(), part.bounding_box()
+    box, start = page.locator(".bench .canvas-frame").bounding_box(), part.bounding_box()
     page.mouse.move(start["x"] + start["width"] / 2, start["y"] + start["height"] / 2)
     page.mouse.down()
     for x, y in to:
