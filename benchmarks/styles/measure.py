@@ -32,7 +32,7 @@ from trainers.models.model import Model
 from trainers.runs.event_lines import Event
 from trainers.runs.run import Run
 from trainers.sampling.sample import draw, to_image
-from trainers.score.denoising import denoising_errors, make_probes
+from trainers.training.denoising import denoising_errors, make_probes
 from trainers.training.previews import preview_params
 from trainers.training.reopen import reopened
 from trainers.training.train import train

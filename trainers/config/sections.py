@@ -76,6 +76,8 @@ class Data(Section):
     """Tags at the start of the caption that shuffling keeps in place (the trigger word always stays first)."""
     chunks: int = Field(1, ge=1, le=3)
     """Maximum caption length in chunks of 75 tokens; longer captions are truncated, with a warning."""
+    held_out: float = Field(0.0, ge=0, le=0.5)
+    """Share of the images kept out of training, whose loss is measured at each sampled step; 0 = none."""
     cache: bool = True
     """Cache latents, and text embeddings that do not vary by step, on disk."""
 

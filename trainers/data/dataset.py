@@ -9,6 +9,7 @@ image in a small bucket is not used more often than others, as it would be if ea
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,10 +27,11 @@ from trainers.data.ingest import list_folder
 from trainers.data.likeness import pixel_hash
 from trainers.data.source import read_source
 from trainers.errors import VelaturaError
-from trainers.randomness import generator
+from trainers.randomness import generator, seed_for
 
 LATENT_FACTOR = 8
 CENTRE = (0.5, 0.5)
+MOST_HELD_OUT = 16
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Dataset:
     seed: int
     word: str = ""
     """The learned word, which every caption has."""
+    held_out: tuple[Item, ...] = ()
+    """Images kept out of training, to measure the loss on."""
     _orders: dict[int, list[tuple[int, int]]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -142,7 +146,26 @@ def load_dataset(folder: Path, settings: Data, seed: int, resolution: int, strid
         bucket = bucket_for(*image.size, resolution, stride, settings.max_aspect, settings.max_upscale)
         size, hashed = (image.height, image.width), "" if weights is None else pixel_hash(weights)
         items.append(Item(path, base_caption(path, settings), size, pixel_hash(image), bucket, masked, hashed))
-    return Dataset(tuple(items), settings, seed, word)
+    kept, held_out = _split(items, settings.held_out, seed)
+    return Dataset(kept, settings, seed, word, held_out)
+
+
+def _split(items: Sequence[Item], share: float, seed: int) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """The items to train on, and a share to measure on: at least one, and few enough to be measured often.
+
+    VelaturaError if nothing would be left to train on.
+    """
+    if not share:
+        return tuple(items), ()
+    if len(items) < 2:
+        raise VelaturaError("data.held_out keeps images out of training, so it needs at least two; found one")
+    count = min(MOST_HELD_OUT, max(1, round(share * len(items))))
+    drawn = sorted(range(len(items)), key=lambda place: seed_for(seed, "held out", items[place].content_hash, place))
+    chosen = set(drawn[:count])
+    kept, held_out = (
+        tuple(item for place, item in enumerate(items) if (place in chosen) == wanted) for wanted in (False, True)
+    )
+    return kept, held_out
 
 
 def pixels(item: Item, draw: Draw) -> Tensor:

@@ -102,6 +102,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "damaged": ("step", "saved"),
     "drawing": ("picture", "pictures"),
     "denoising": ("done", "of"),
+    "held_out": ("step", "loss"),
     "phase": ("phase",),
     "expected": ("seconds",),
     "attempt": ("number",),

@@ -40,6 +40,8 @@ class PreviewPlan:
     """Steps of the run."""
     limited: bool
     """Whether previews are limited to a share of the run's time."""
+    wanted: int
+    """Pictures before and after, if all were drawn."""
 
     @property
     def count(self) -> int:
@@ -62,7 +64,8 @@ def plan_previews(config: Config, params: SamplingParams, resolution: int) -> Pr
         config.sample.interval(config.train.steps),
         config.sample.every == "auto",
     )
-    return PreviewPlan(_affordable(config, params, resolution) if limited else params, every, steps, limited)
+    affordable = _affordable(config, params, resolution) if limited else params
+    return PreviewPlan(affordable, every, steps, limited, len(params.pictures))
 
 
 def fewer_pictures(params: SamplingParams, count: int) -> SamplingParams:

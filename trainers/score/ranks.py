@@ -10,7 +10,7 @@ from pathlib import Path
 from trainers.adapters.context import ForwardContext
 from trainers.runs.run import Run
 from trainers.score import TIMES, TOLERANCE
-from trainers.score.denoising import denoising_errors, make_probes
+from trainers.training.denoising import denoising_errors, make_probes
 from trainers.training.reopen import ranks_of, reopened
 from trainers.training.train import open_dataset
 

@@ -48,7 +48,7 @@ NO_ROOM = (
     "{}; elsewhere they will differ slightly"
 )
 LIMITED = "{} of {} previews at step {}, so that all previews take at most {:.0%} of the run"
-FEWER = "previews: {} of {} prompts, {} denoising steps with {}, so that they take at most {:.0%} of the run"
+FEWER = "previews: {} of {} pictures, in {} denoising steps with {}, so that they take at most {:.0%} of the run"
 NOT_KEPT = "the pictures of step {} could not be kept: {}"
 
 
@@ -93,9 +93,15 @@ def _suggested(config: Config, dataset: Dataset, starter: bool) -> tuple[str, ..
 class Previews:
     """Draws a run's samples, and has a snapshot written at each sampled step."""
 
-    def __init__(self, session: Session, forecast: Forecast, write_snapshot: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        forecast: Forecast,
+        write_snapshot: Callable[[int], bool],
+        held_out_loss: Callable[[], float] | None = None,
+    ) -> None:
         self.session, self.forecast, self.plan = session, forecast, forecast.plan
-        self._write_snapshot = write_snapshot
+        self._write_snapshot, self._held_out_loss = write_snapshot, held_out_loss
         self._skipped = False
         self._number = self.plan.count
 
@@ -106,6 +112,7 @@ class Previews:
             if step == 0:
                 self._note_plan()
                 self.session.begin("before")
+                self.measure(step)
                 self._sample(self.plan.params, step)
             elif self.plan.is_sampled(step) and step not in self.session.run.list_snapshots():
                 self.session.begin("previews")
@@ -114,6 +121,7 @@ class Previews:
 
     def _sample_and_keep(self, step: int) -> None:
         """Pictures first: a snapshot says that a step was sampled, also after a kill."""
+        self.measure(step)
         count = self.forecast.count_at(step)
         if count != self._number:
             self._number = count
@@ -125,12 +133,17 @@ class Previews:
         if self._write_snapshot(step):
             self.forecast.note_file(time.monotonic() - began)
 
+    def measure(self, step: int) -> None:
+        """Record the loss on the images kept out of training, if there are any."""
+        if self._held_out_loss is not None:
+            with evaluating(self.session.model):
+                self.session.record("held_out", step=step, loss=self._held_out_loss())
+
     def _note_plan(self) -> None:
-        params, whole = self.plan.params, self.session.config.sample
+        params = self.plan.params
         if self.plan.limited:
             facts = {"denoising": params.steps, "sampler": params.sampler, "every": self.plan.every, "share": SHARE}
-            count = len(params.prompts)
-            message = FEWER.format(count, max(count, len(whole.prompts)), params.steps, params.sampler, SHARE)
+            message = FEWER.format(self.plan.count, self.plan.wanted, params.steps, params.sampler, SHARE)
             self.session.record("previews", step=0, pictures=self.plan.count, message=message, **facts)
 
     def _sample(self, params: SamplingParams, step: int, end: float = math.inf) -> list[Image]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +34,7 @@ from trainers.sampling.plan import PreviewPlan, plan_previews
 from trainers.training.added_tokens import learn_word
 from trainers.training.check_fit import check_fit, note_idle_ranks, note_optimizer
 from trainers.training.checkpoint import Progress
+from trainers.training.denoising import denoising_errors, make_probes
 from trainers.training.export import export_style, link_snapshot, write_snapshot
 from trainers.training.loop import Session, take_steps
 from trainers.training.optim import make_optimizer, parameter_groups
@@ -48,6 +49,9 @@ STARTER_NOTE = (
 ONLY_HERE_NOTE = (
     "{} does not change weights, and other tools have no format for it: this style will load in Velatura only."
 )
+
+HELD_OUT_TIMES = 8
+"""Timesteps at which each image kept out of training is measured."""
 
 WORDLESS_NOTE = (
     "data.trigger is empty: without it, class images (prior.prompt) hold the style back; set a trigger word that marks "
@@ -212,12 +216,22 @@ def _train(session: Session, resume: bool) -> Result:
         dataset, plan = open_dataset(session)
         parameters = _note_start(session, dataset, plan, resume)
         session.forecast = _forecast(session, plan)
-        previews = Previews(session, session.forecast, partial(write_snapshot, session, dataset, started))
+        writing = partial(write_snapshot, session, dataset, started)
+        previews = Previews(session, session.forecast, writing, _held_out_loss(session, dataset))
         classes = open_prior(session, dataset)
         progress = take_steps(session, dataset, resume, previews.before_step, classes)
         return _finish(session, dataset, previews, progress, parameters, started)
     finally:
         session.accelerator.end_training()
+
+
+def _held_out_loss(session: Session, dataset: Dataset) -> Callable[[], float] | None:
+    """The loss on the images kept out of training, the same noise and timesteps each time; None if there are none."""
+    if not dataset.held_out:
+        return None
+    session.begin("encode")
+    probes = make_probes(session.model, dataset.held_out, session.config, HELD_OUT_TIMES)
+    return lambda: float(denoising_errors(session.model, session.network, probes, session.config).mean())
 
 
 def _forecast(session: Session, plan: PreviewPlan) -> Forecast:
@@ -290,6 +304,7 @@ def _finish(
         return Result(run.folder, None, progress.step, seconds, parameters, stopped_by, None, None)
     session.begin("export")
     with session.as_exported():
+        previews.measure(progress.step)
         style = export_style(session, dataset, progress, started)
         if progress.step:
             link_snapshot(session, style, progress.step)

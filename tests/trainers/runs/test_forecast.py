@@ -12,7 +12,7 @@ FOUR = SamplingParams(("a", "b", "c", "d"))
 
 
 def measured(step: float, picture: float, steps: int = 60, limited: bool = True, every: int = 10) -> Forecast:
-    found = Forecast(PreviewPlan(FOUR, every, steps, limited), loading=2.0)
+    found = Forecast(PreviewPlan(FOUR, every, steps, limited, 4), loading=2.0)
     for _ in range(3):
         found.note_step(step)
     found.note_picture(picture)
@@ -79,7 +79,7 @@ def test_the_time_left_counts_steps_pictures_files_and_the_base():
 
 
 def test_the_time_left_is_unknown_before_the_first_step():
-    forecast = Forecast(PreviewPlan(FOUR, 10, 60, True), loading=2.0)
+    forecast = Forecast(PreviewPlan(FOUR, 10, 60, True, 4), loading=2.0)
     assert forecast.seconds_left(0) is None
     forecast.note_picture(1.0)
     assert forecast.seconds_left(0) is None

@@ -8,8 +8,17 @@ import pytest
 
 from tests.app.user_files import write_bomb
 from tests.trainers.data.pictures import scene
-from tests.trainers.tiny_runs import equal, events_of, quick_settings, state_of, stopping_at, style_tensors
+from tests.trainers.tiny_runs import (
+    equal,
+    events_of,
+    quick_settings,
+    state_of,
+    stopping_at,
+    style_tensors,
+    write_images,
+)
 from trainers.data.decode import UnreadableError
+from trainers.errors import VelaturaError
 from trainers.runs.events import Event, read_events
 from trainers.runs.run import Run
 from trainers.sampling.sample import SamplingParams
@@ -139,3 +148,22 @@ def test_the_time_left_counts_down_to_the_end(quick, tmp_path):
     assert events_of(run, "drawing")[0]["seconds_left"] is None  # before anything was measured
     end = events[-1]["time"]
     assert said[-1][1] < said[0][1] and said[-1][1] < 5 and end - said[-1][0] < 5
+
+
+@pytest.mark.usefixtures("quick_runs")
+def test_images_kept_out_of_training_are_measured_at_each_sampled_step(quick, tmp_path):
+    layers = {"train": {"steps": 4, "learning_rate": 1e-3}, "data": {"held_out": 0.3}, "sample": {"every": 2}}
+    run = Run(train(quick(layers), tmp_path / "held").run)
+    assert events_of(run, "start")[0]["images"] == 2  # of three
+    losses = {event["step"]: event["loss"] for event in events_of(run, "held_out")}
+    assert list(losses) == [0, 2, 4] and len(set(losses.values())) == 3
+    again = Run(train(quick(layers, {"sample": {"every": 1}}), tmp_path / "again").run)
+    assert losses.items() <= {event["step"]: event["loss"] for event in events_of(again, "held_out")}.items()
+    assert equal(state_of(run, 4), state_of(again, 4))  # and measuring changes nothing
+
+
+@pytest.mark.usefixtures("quick_runs")
+def test_of_one_image_none_can_be_kept_out(tiny_bases, tmp_path):
+    alone = write_images(tmp_path / "images", {"fox": (64, 64)})
+    with pytest.raises(VelaturaError, match=r"data\.held_out .* needs at least two; found one"):
+        train(quick_settings(tiny_bases["sd1"], alone, {"data": {"held_out": 0.3}}), tmp_path / "out")

@@ -76,6 +76,7 @@ CASES: dict[str, Case] = {
     "data.shuffle_tags": Case(one("data.shuffle_tags", True), within=STEPS),
     "data.keep_tags": Case(one("data.keep_tags", 4), within=both(STEPS, one("data.shuffle_tags", True))),
     "data.chunks": Case(one("data.chunks", 2), within=both(LONG, one("data.images", "{bare}"))),
+    "data.held_out": Case(one("data.held_out", 0.3), within=STEPS),
     "data.cache": Case(
         one("data.cache", False),
         lambda before, after: (

@@ -22,7 +22,6 @@ from trainers.models.images import encode_images, predict
 from trainers.models.model import Model
 from trainers.models.text import Conditioning, add_time_ids, encode_captions
 from trainers.randomness import generator
-from trainers.score import TIMES
 from trainers.training.loss import error_by_image
 
 SQUARED = Loss(kind="mse", min_snr_gamma=0)
@@ -42,7 +41,7 @@ class Probe:
 
 
 @torch.no_grad()
-def make_probes(model: Model, items: Iterable[Item], config: Config, times: int = TIMES) -> tuple[Probe, ...]:
+def make_probes(model: Model, items: Iterable[Item], config: Config, times: int) -> tuple[Probe, ...]:
     """A probe per image, cropped at the centre, with the mean latents of the autoencoder."""
     total = model.schedule.steps
     t = ((torch.arange(times, dtype=torch.float64) + 0.5) * total / times).long()
