@@ -20,9 +20,11 @@ from starlette.routing import BaseRoute, Route
 
 from app.jobs.states import ENDED, State
 from app.jobs.store import GENERATE
+from app.jobs.trash.trash import Trash
 from app.jobs.views import View
 from app.studio.studio_queue import StudioQueue
 from app.ui.components import text
+from app.ui.components.undo_strip import describe
 from app.ui.login.sender import USER
 from app.ui.runs.text import activity, brief
 
@@ -33,6 +35,8 @@ PING = 15.0
 """Seconds after which an unchanged state is sent again, so that proxies and pages know that the stream is alive."""
 LONGEST = 30.0
 """Seconds after which a stream ends and the browser opens the next, whose login is checked."""
+UNDO_FOR = 600.0
+"""Seconds for which pages offer to bring something back; it stays in the trash for longer."""
 LATEST = 20
 """Ended runs that pages are told of."""
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -51,6 +55,15 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Undoable:
+    """Something that can be brought back from the trash."""
+
+    id: str
+    owner: str
+    line: str
+
+
+@dataclass(frozen=True)
 class Now:
     """The state of the computer at one moment."""
 
@@ -64,10 +77,13 @@ class Now:
     """The runs that have ended lately, newest last."""
     draws: bool = False
     """Whether a picture is being drawn."""
+    undoable: tuple[Undoable, ...] = ()
+    """What went into the trash lately, newest first."""
 
     def body(self, user: str | None) -> dict[str, object]:
         """It as pages read it, with the login of the page that asks and the runs of that person that have ended."""
         ended = [asdict(each) for each in self.ended if each.owner == (user or "")]
+        undo = next((asdict(each) for each in self.undoable if each.owner == (user or "")), None)
         return {
             "revision": self.revision,
             "line": self.line,
@@ -75,6 +91,7 @@ class Now:
             "brief": self.brief,
             "user": user,
             "ended": ended,
+            "undo": undo,
         }
 
 
@@ -83,6 +100,7 @@ class NowRoutes:
 
     def __init__(self, queue: StudioQueue) -> None:
         self.queue = queue
+        self._trash = Trash(queue.store)
         self.closed = False
         self._lock = threading.Lock()
         self._start, self._count = secrets.token_hex(4), 0
@@ -135,7 +153,10 @@ class NowRoutes:
         now = seen.activity
         revision, line = f"{self._start}-{self._count}", activity(now) or text.FREE
         draws = any(view.job.kind == GENERATE and view.state != State.QUEUED for view in seen.small)
-        return Now(revision, line, now.view is not None, brief(now), self._ended, draws)
+        undoable = tuple(
+            Undoable(item.id, item.owner, said) for item in self._trash.recent(UNDO_FOR) if (said := describe(item))
+        )
+        return Now(revision, line, now.view is not None, brief(now), self._ended, draws, undoable)
 
     def _note_ended(self, runs: list[View]) -> None:
         for view in runs:

@@ -97,6 +97,12 @@ class Trash:
         """What is in the trash and is the actor's, newest first."""
         return [item for item in self._all() if actor.may_change(item.owner)]
 
+    def recent(self, seconds: float) -> list[TrashItem]:
+        """What went into the trash in the last `seconds`, whosever it is, newest first."""
+        first = f"{int((time.time() - seconds) * 1e6):020d}"
+        found = (self._read(path) for path in self.folder.glob("[0-9]*") if path.name >= first)
+        return sorted((item for item in found if item is not None), key=lambda item: item.id, reverse=True)
+
     def item(self, id: str, actor: Actor) -> TrashItem:
         """The item with this id, which comes from outside; VelaturaError if there is none that is the actor's."""
         found = self._here(id)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from app.errors import as_sentence
 from app.ui.components import text as words
 from app.ui.components.controls import Link, banner
-from app.ui.components.shell import block
+from app.ui.components.live import block
 from trainers.errors import VelaturaError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)

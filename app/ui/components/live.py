@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -9,6 +11,8 @@ from markupsafe import Markup
 
 from app.ui.document.assets import run_scripts
 
+block: Callable[..., gr.HTML] = partial(gr.HTML, apply_default_css=False, js_on_load=None)
+"""HTML of ours whose value is shown as it is: what a template has made."""
 FRAME = Markup("<div></div>")
 """What the value of a part is drawn into."""
 

@@ -31,6 +31,7 @@ followNow(now => {
   busy.toggleAttribute('data-on', now.busy);
   busy.title = now.line;
   announce(now);
+  document.dispatchEvent(new CustomEvent('velatura:now', {detail: now}));
   if (revision && revision !== now.revision) document.dispatchEvent(new Event('velatura:changed'));
   revision = now.revision;
 });

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import gradio as gr
 
+from app.studio.studio_queue import StudioQueue
 from app.ui.components import text as words
+from app.ui.components.events import wire
+from app.ui.components.undo_strip import EVENTS, UndoStrip
 from app.ui.document.assets import run_scripts
 from app.ui.document.icons import ICONS
 from app.ui.document.templates import render
@@ -23,9 +24,6 @@ EACH: dict[str, Any] = AT_ONCE | {"trigger_mode": "multiple"}
 EACH_IN_TURN: dict[str, Any] = PRIVATE | {"trigger_mode": "multiple"}
 """For what people do and what takes a while."""
 
-block: Callable[..., gr.HTML] = partial(gr.HTML, apply_default_css=False, js_on_load=None)
-"""HTML of ours whose value is shown as it is: what a template has made."""
-
 
 def island(value: Any, script: str | tuple[str, ...], frame: str = "<div></div>", **properties: Any) -> gr.HTML:
     """HTML that a script of ours draws from the value: what is typed and open in it outlives every update.
@@ -37,8 +35,10 @@ def island(value: Any, script: str | tuple[str, ...], frame: str = "<div></div>"
     return gr.HTML(value, html_template=frame, js_on_load=ours, apply_default_css=False, **properties)
 
 
-def build_shell(here: str, under: str = "") -> None:
+def build_shell(here: str, queue: StudioQueue, under: str = "") -> None:
     """The bar at the top, and on phones at the bottom: plain links, so that the back button and new tabs work.
+
+    Also the strip with the way back from what was done last.
 
     A page that has no link of its own says `under` which one it is found.
     """
@@ -54,3 +54,5 @@ def build_shell(here: str, under: str = "") -> None:
         words=words.SHELL,
         login={"label": words.LOG_OUT, "icon": str(ICONS["out"])},
     )
+    strip = island({}, "components/undo_strip.js", render("components/undo_strip.html"), elem_id="undo-strip")
+    wire(strip, EVENTS, UndoStrip(queue), None, [strip], **EACH_IN_TURN)

@@ -69,6 +69,9 @@ NOT_NOW, STOP, TRY_IT, UNDO, UPLOAD = "Not now", "Stop", "Try it", "Undo", "Uplo
 DETAILS, SETTINGS = "Details", "Settings"
 ACTIONS = "Actions for {}"
 DELETE_TITLE, DELETED = "Delete {}?", "“{}” was deleted."
+RESTARTED = "“{}” starts from zero. What it had learned is in the trash."
+REPLACED = "The earlier “{}” is in the trash."
+BACK = "“{}” is back as it was."
 QUEUE_PROBLEM = "The queue cannot be read"
 
 # Lists in pages

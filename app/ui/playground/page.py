@@ -30,9 +30,9 @@ from app.ui.components.controls import banner
 from app.ui.components.errors import reason
 from app.ui.components.events import LONGEST_ID, actor_of, key_of, wire
 from app.ui.components.lightbox import light_words
-from app.ui.components.live import patched
+from app.ui.components.live import block, patched
 from app.ui.components.poller import Lazy, Poller
-from app.ui.components.shell import AT_ONCE, EACH, block, build_shell
+from app.ui.components.shell import AT_ONCE, EACH, build_shell
 from app.ui.document.templates import macro, render
 from app.ui.playground import results_view
 from app.ui.playground import text as words
@@ -48,7 +48,7 @@ Shown = dict[Any, Any]
 
 def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
-    build_shell(words.TITLE)
+    build_shell(words.TITLE, services.queue)
     page = Playground(services)
     state = [page.chosen, page.poller.seen]
     opening = demo.load(page.open, None, page.form, **AT_ONCE)

@@ -12,7 +12,6 @@ from app.jobs.permissions import Actor, NotOwnerError
 from app.jobs.run_trash import has_learned
 from app.jobs.states import State
 from app.jobs.store import TRAIN
-from app.jobs.trash.trash import Trash, TrashItem
 from app.jobs.views import View
 from app.studio.runs import failures
 from app.studio.runs.failures import HALF, LOW
@@ -27,7 +26,6 @@ from trainers.runs.run import Run
 
 LOSING = (State.TRAINING, State.SAMPLING, State.STOPPING, State.HANGING)
 """States in which cancelling loses what was not saved."""
-UNDO = "undo"
 RESTARTS = ("retry", HALF, LOW)
 """What begins a run anew."""
 REPAIR = "repair-queue"
@@ -87,8 +85,6 @@ def _perform(queue: StudioQueue, event: RunAction, actor: Actor) -> Answer:
     what, name = event.what, event.about
     if what == REPAIR:
         return _repair(queue, actor)
-    if what == UNDO:
-        return Answer(undo(queue, name, actor))
     store, number = queue.store, queue.number(name, actor=actor)
     if what in ENDS:
         actions.stop(store, number, ENDS[what], actor=actor)
@@ -107,11 +103,9 @@ def _perform(queue: StudioQueue, event: RunAction, actor: Actor) -> Answer:
     elif what in RESTARTS:
         view = queue.watcher.view(number)
         actions.retry(store, number, failures.changes(what, view), actor=actor)
-        before = Trash(store).restarted(number)
-        return Answer(undoable(words.RESTARTED.format(name), before) if before else "")
     elif what == "delete":
-        deleted = queue.delete(number, actor=actor)
-        return Answer(undoable(shared.DELETED.format(name), deleted), gone=True)
+        queue.delete(number, actor=actor)
+        return Answer("", gone=True)
     return Answer("")
 
 
@@ -121,23 +115,6 @@ def _repair(queue: StudioQueue, actor: Actor) -> Answer:
     done = queue.repair()
     source = words.BACKUP_AND_RUNS if done.backup else words.RUNS_ALONE
     return Answer(banner(words.REPAIRED.format(source, done.aside.name)))
-
-
-def undoable(said: str, item: TrashItem | None) -> str:
-    """A line that says what was done, with the way back where there is one."""
-    return banner(said, Button(shared.UNDO, UNDO, item.id, "small")) if item is not None else banner(said)
-
-
-def undo(queue: StudioQueue, item: str, actor: Actor, instead: bool = True) -> str:
-    """Bring back what was done with a run or a style, by its id in the trash; what is said of it.
-
-    A restarted run that is at work again ends for it, unless it is to go on: then the old one comes back beside it.
-    """
-    try:
-        name = actions.restore(queue.store, item, instead=instead, actor=actor)
-    except (OSError, VelaturaError) as error:
-        return in_a_banner(error)
-    return banner(words.BACK.format(name))
 
 
 def _note(view: View, what: str) -> str:

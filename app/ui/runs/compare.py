@@ -17,9 +17,9 @@ from app.ui.components.controls import banner
 from app.ui.components.download_menu import StyleFileWanted, make_download
 from app.ui.components.events import wire
 from app.ui.components.lightbox import light_words
-from app.ui.components.live import patched
+from app.ui.components.live import block, patched
 from app.ui.components.poller import Poller
-from app.ui.components.shell import AT_ONCE, EACH, block, build_shell, island
+from app.ui.components.shell import AT_ONCE, EACH, build_shell, island
 from app.ui.document.templates import macro, render
 from app.ui.runs import compare_text as words
 from app.ui.runs import text
@@ -35,7 +35,7 @@ Shown = dict[Any, Any]
 
 def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
-    build_shell("Runs")
+    build_shell("Runs", services.queue)
     page = ComparisonPage(services)
     opening = demo.load(page.open, None, [page.ids], **AT_ONCE)
     page.poller.listen(opening.then, page.tick, [page.ids, page.poller.seen], page.poller.outputs)

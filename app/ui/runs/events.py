@@ -10,14 +10,14 @@ from app.ui.components.pagination import ListChoice
 
 
 class RunAction(PageEvent):
-    """Something is to be done with a run, or with the queue as a whole, or to be taken back."""
+    """Something is to be done with a run, or with the queue as a whole."""
 
     what: Literal[
         "up", "down", "place", "stop", "pause", "cancel", "resume", "longer",
-        "retry", "retry-half", "retry-low", "delete", "undo", "repair-queue",
+        "retry", "retry-half", "retry-low", "delete", "repair-queue",
     ]  # fmt: skip
     about: str = ""
-    """The run; to undo, what the trash calls it."""
+    """The run."""
     over: str = ""
     """The run whose place it is to have."""
     steps: str = ""

@@ -22,10 +22,10 @@ from app.studio.services import Services
 from app.studio.studio_queue import Seen, StudioQueue, share
 from app.ui.components.controls import Button, Control
 from app.ui.components.events import actor_of, wire
-from app.ui.components.live import patched
+from app.ui.components.live import block, patched
 from app.ui.components.pagination import ListChoice, pages
 from app.ui.components.poller import Poller
-from app.ui.components.shell import EACH, block, build_shell, island
+from app.ui.components.shell import EACH, build_shell, island
 from app.ui.components.trash_link import trash_link
 from app.ui.document.templates import macro, render
 from app.ui.runs import compare_text as comparing
@@ -44,7 +44,7 @@ Shown = dict[Any, Any]
 
 def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
-    build_shell("Runs")
+    build_shell("Runs", services.queue)
     page = RunsPage(services.queue)
     state = [page.chosen_state, page.poller.seen]
     page.poller.listen(demo.load, page.tick, state, page.everything)

@@ -57,7 +57,7 @@ Shown = dict[Any, Any]
 
 def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
-    build_shell("Runs")
+    build_shell("Runs", services.queue)
     page = RunPage(services.queue, services.library)
     state = [page.name, page.poller.seen, page.drawn]
     opening = demo.load(page.open, None, [page.name], **AT_ONCE)

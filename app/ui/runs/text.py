@@ -134,8 +134,6 @@ LONGER_TITLE = "Train {} longer"
 LONGER_TEXT = "Training continues up to this total number of steps."
 MORE_STEPS = "It is already at step {}; to train it longer, enter a larger number"
 LONGER_WRONG = "Enter a whole number larger than {least}, at most {most}."
-BACK = "“{}” is back as it was."
-RESTARTED = "“{}” starts from zero. What it had learned is in the trash."
 RESTART_TITLE = "Restart {} from zero?"
 RESTART_NOTE = (
     "Everything it has learned goes to the trash, with its samples and style. You can restore it for 30 days."

@@ -14,9 +14,9 @@ from app.ui.components.pagination import ListChoice
 class StyleAction(PageEvent):
     """Something is to be done with a style, or to be taken back."""
 
-    what: Literal["rename", "delete", "discard", "undo"]
+    what: Literal["rename", "delete", "discard"]
     about: str
-    """The style's id; to undo, what the trash calls it."""
+    """The style's id."""
     name: str = ""
     """Its new one."""
     with_run: Literal["", "on"] = ""

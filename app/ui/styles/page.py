@@ -20,14 +20,13 @@ from app.ui.components import text as shared
 from app.ui.components.controls import Link, banner
 from app.ui.components.download_menu import StyleFileWanted, make_download
 from app.ui.components.events import UploadedFile, actor_of, wire
-from app.ui.components.live import patched
+from app.ui.components.live import block, patched
 from app.ui.components.pagination import ListChoice, pages
 from app.ui.components.poller import Poller
-from app.ui.components.shell import EACH, EACH_IN_TURN, block, build_shell, island
+from app.ui.components.shell import EACH, EACH_IN_TURN, build_shell, island
 from app.ui.components.trash_link import trash_link
 from app.ui.document.templates import macro, render
 from app.ui.login.sender import sender_of
-from app.ui.runs.actions import undo, undoable
 from app.ui.styles import text as words
 from app.ui.styles.events import ACTIONS, FILES, FILTER, UPLOADS, FilesUploaded, StyleAction
 from app.ui.styles.view import read_card
@@ -41,7 +40,7 @@ Shown = dict[Any, Any]
 
 def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
-    build_shell("Styles")
+    build_shell("Styles", services.queue)
     page = StylesPage(services)
     state = [page.chosen_state, page.poller.seen]
     page.poller.listen(demo.load, page.tick, state, page.everything)
@@ -142,14 +141,12 @@ class StylesPage:
 
     def _do(self, event: StyleAction, actor: Actor) -> str:
         """Do what a button asks for; the line that says so."""
-        if event.what == "undo":
-            return undo(self.services.queue, event.about, actor)
         item = self._item(event.about)
         if event.what == "rename":
             return banner(words.RENAMED.format(self.library.rename(item, event.name, actor=actor).name))
         with_run = bool(item.run and event.with_run)
-        deleted = self.library.remove(item, with_run, actor=actor)
-        return undoable((words.DELETED_BOTH if with_run else shared.DELETED).format(item.name), deleted)
+        self.library.remove(item, with_run, actor=actor)
+        return ""
 
     def _listing(
         self, found: list[StyleEntry], views: dict[str, View], busy: list[View], choice: ListChoice, actor: Actor

@@ -26,7 +26,7 @@ REFUSED = "“{}” was not imported. {}"
 PUT_IT = "Put it into {} on this computer instead; it appears here by itself."
 ASK_TO_PUT_IT = "Whoever runs this studio can put it among its styles."
 IS_HERE, ARE_HERE = "{} was imported.", "{} styles were imported."
-RENAMED, DELETED_BOTH = "Renamed to {}.", "“{}” and its run were deleted."
+RENAMED = "Renamed to {}."
 
 ON, ON_UNKNOWN = "on {}", "for an unknown base"
 NO_WORDS = "Needs no trigger word."

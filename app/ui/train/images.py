@@ -24,8 +24,8 @@ from app.studio.services import Services
 from app.ui.components.controls import Button, banner
 from app.ui.components.errors import error_line, in_a_banner, with_error_line
 from app.ui.components.events import key_of, tab_of, wire
-from app.ui.components.live import patched
-from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, block, island
+from app.ui.components.live import block, patched
+from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, island
 from app.ui.document.templates import macro, render
 from app.ui.gradio_internals import file_address
 from app.ui.login.sender import sender_of

@@ -13,7 +13,7 @@ from app.ui.train import text as words
 
 def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out. `steps.shown` is called with `step` when a step comes into view."""
-    build_shell("Train")
+    build_shell("Train", services.queue)
     frame = render("train/steps.html")
     steps = island(None, "train/steps.js", frame, elem_id="steps", steps=words.STEPS, hint=words.PICTURES_FIRST)
     with gr.Column(elem_id="step-pictures", elem_classes="step"):

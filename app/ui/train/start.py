@@ -21,8 +21,8 @@ from app.studio.settings.plan import choose, plan, problems
 from app.studio.settings.prompts import suggested_prompts
 from app.ui.components.errors import error_line, reason, with_error_line
 from app.ui.components.events import actor_of, key_of, tab_of, wire
-from app.ui.components.live import patched
-from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, PRIVATE, block
+from app.ui.components.live import block, patched
+from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, PRIVATE
 from app.ui.document.templates import macro
 from app.ui.runs.text import activity
 from app.ui.train import start_view as parts

@@ -28,8 +28,8 @@ from app.studio.settings.plan import (
 from app.studio.settings.techniques import BY_NAME
 from app.ui.components.errors import error_line, with_error_line
 from app.ui.components.events import key_of, tab_of, wire
-from app.ui.components.live import patched
-from app.ui.components.shell import AT_ONCE, EACH, block
+from app.ui.components.live import block, patched
+from app.ui.components.shell import AT_ONCE, EACH
 from app.ui.document.templates import macro, render
 from app.ui.train import base_view, style_view
 from app.ui.train import text as words

@@ -9,10 +9,12 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
+from app.jobs import actions
 from app.jobs.permissions import Actor
 from app.jobs.trash.trash import Trash, TrashItem
 from app.studio.services import Services
 from app.studio.studio_queue import StudioQueue
+from app.ui.components import text as shared
 from app.ui.components.controls import banner
 from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, wire
@@ -21,7 +23,6 @@ from app.ui.components.poller import Poller
 from app.ui.components.shell import EACH_IN_TURN, build_shell, island
 from app.ui.document.templates import render
 from app.ui.runs import text as run_words
-from app.ui.runs.actions import undo
 from app.ui.trash import text as words
 from app.ui.trash.events import ACTIONS, TrashAction
 from app.units import counted, day, readable_size
@@ -34,7 +35,7 @@ Shown = dict[Any, Any]
 
 def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
-    build_shell("Trash", "Runs")
+    build_shell("Trash", services.queue, "Runs")
     page = TrashPage(services.queue)
     page.poller.listen(demo.load, page.tick, [page.poller.seen], page.everything)
     wire(page.list, ACTIONS, page, [page.poller.seen], page.everything, **EACH_IN_TURN)
@@ -62,8 +63,15 @@ class TrashPage:
         if event.what == "empty":
             notice = self._emptied(actor)
         else:
-            notice = undo(self.queue, event.about, actor, instead=False)
+            notice = self._restored(event.about, actor)
         return {self.notice: notice} | self.tick(seen, request)
+
+    def _restored(self, item: str, actor: Actor) -> str:
+        try:  # a restarted run goes on, and the old one comes back beside it
+            name = actions.restore(self.queue.store, item, instead=False, actor=actor)
+        except (OSError, VelaturaError) as error:
+            return in_a_banner(error)
+        return banner(shared.BACK.format(name))
 
     def _emptied(self, actor: Actor) -> str:
         try:

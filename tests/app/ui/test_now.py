@@ -14,12 +14,13 @@ from starlette.testclient import TestClient
 
 from app.jobs import actions
 from app.jobs.job import NewJob
-from app.jobs.permissions import Actor
+from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.studio.studio_queue import StudioQueue
 from app.ui import now
 from app.ui.components import text
 from app.ui.now import NowRoutes
 from tests.app.jobs.working import add_quick
+from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 
 
@@ -93,6 +94,19 @@ def test_what_has_ended_is_told_to_whoever_owns_it(queue: StudioQueue, monkeypat
     assert [(each.number, each.run, each.line) for each in ended.ended] == [(1, "harbour", "“harbour” was cancelled.")]
     assert ended.body("ann")["ended"] and ended.body("bob")["ended"] == ended.body(None)["ended"] == []
     assert routes.look(newer=True).ended == ended.ended
+
+
+def test_what_was_deleted_can_be_undone_for_ten_minutes_by_its_owner(queue: StudioQueue, monkeypatch: Any) -> None:
+    write_run(queue.store.runs, "harbour")
+    routes = NowRoutes(queue)
+    assert routes.look(newer=True).body(None)["undo"] is None
+    thrown = queue.delete(queue.number("harbour", actor=MACHINE_OWNER), actor=MACHINE_OWNER)
+    assert thrown is not None
+    state = routes.look(newer=True)
+    wanted = {"id": thrown.id, "owner": "", "line": "“harbour” was deleted."}
+    assert state.body(None)["undo"] == wanted and state.body("ann")["undo"] is None
+    monkeypatch.setattr(now, "UNDO_FOR", 0.0)
+    assert routes.look(newer=True).undoable == ()
 
 
 NOTE_NOTIFICATIONS = """

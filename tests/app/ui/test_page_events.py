@@ -19,11 +19,11 @@ from app.ui.components.events import PageEvent
 from app.ui.document.assets import CALLED, read_scripts
 from app.ui.document.templates import ROOT, environment
 from app.ui.pages import PAGES
-from app.ui.runs.actions import LABELS, UNDO
+from app.ui.runs.actions import LABELS
 
 FOLDERS = sorted({page.module.partition(".")[0] for page in PAGES})
 """One for each page or family of pages."""
-MADE_ELSEWHERE = {"runs": set(LABELS) - {"clone"}, "styles": {UNDO}}
+MADE_ELSEWHERE = {"runs": set(LABELS) - {"clone"}}
 """What buttons of a page ask for that other modules make, or that follow from a run's state."""
 ASKS = {"Button": 1, "Pick": 0}
 """Which argument says what is asked for."""

@@ -215,7 +215,7 @@ def test_what_the_dialog_says_is_deleted(page, place):
     asked = page.locator("dialog.ask[open]")
     assert "only this copy is deleted" in asked.inner_text() and asked.locator(".switch").count() == 0
     asked.get_by_role("button", name="Delete").click()
-    page.wait_for_selector(".banner:has-text('“b blot b” was deleted.')")
+    page.get_by_text("“b blot b” was deleted.").wait_for()
     assert list((place.store.runs / ".studio/styles").iterdir()) == []
 
     more(page, "Dusk soft", "Delete")

@@ -44,7 +44,7 @@ def test_how_far_captions_are() -> None:
 @pytest.mark.parametrize("table", sorted(ROOT.glob("*/*text.py")), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_no_exclamation_marks_and_no_blame(table: Path) -> None:
     strings = re.findall(r'"((?:[^"\\]|\\.)*)"', table.read_text(encoding="utf-8"))
-    assert len(strings) > 25
+    assert len(strings) > 5
     assert not [
         one for one in strings if "!" in one or re.search(r"\b(invalid|illegal|oops|sorry|please)\b", one, re.I)
     ]
