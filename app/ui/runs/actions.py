@@ -15,10 +15,12 @@ from app.jobs.store import TRAIN
 from app.jobs.views import View
 from app.studio.runs import failures
 from app.studio.runs.failures import HALF, LOW
+from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import SMALL_JOB, StudioQueue
 from app.ui.components import text as shared
 from app.ui.components.controls import Button, Control, Link, banner
 from app.ui.components.errors import in_a_banner
+from app.ui.document.templates import render
 from app.ui.runs import text as words
 from app.ui.runs.events import RunAction
 from trainers.errors import VelaturaError
@@ -44,6 +46,7 @@ LABELS: Mapping[str, str] = {
     HALF: words.AGAIN_HALF,
     LOW: words.AGAIN_LOW,
     "clone": words.CLONE,
+    "share": words.SHARE,
     "delete": shared.DELETE,
 }
 """What is asked for with a run, and what that is mostly called."""
@@ -85,6 +88,8 @@ def _perform(queue: StudioQueue, event: RunAction, actor: Actor) -> Answer:
     what, name = event.what, event.about
     if what == REPAIR:
         return _repair(queue, actor)
+    if what in ("share", "unshare"):
+        return Answer(_share(queue, name, what == "share", actor))
     store, number = queue.store, queue.number(name, actor=actor)
     if what in ENDS:
         actions.stop(store, number, ENDS[what], actor=actor)
@@ -107,6 +112,16 @@ def _perform(queue: StudioQueue, event: RunAction, actor: Actor) -> Answer:
         queue.delete(number, actor=actor)
         return Answer("", gone=True)
     return Answer("")
+
+
+def _share(queue: StudioQueue, name: str, share: bool, actor: Actor) -> str:
+    """Make a run's read-only link, or end it; the line that says so."""
+    view, links = queue.find(name), RunLinks(queue)
+    actor.check(view.job.name, view.job.owner)
+    if share:
+        return render("runs/link.html", address=f"shared/{links.make(view)}", about=name)
+    links.end(view)
+    return banner(words.UNSHARED)
 
 
 def _repair(queue: StudioQueue, actor: Actor) -> Answer:

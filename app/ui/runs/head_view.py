@@ -19,7 +19,7 @@ PROBLEMS = (State.FAILED, State.INTERRUPTED, State.HANGING)
 TOLD_BY_FACTS = (State.TRAINING, State.SAMPLING, State.SAVING, State.PAUSED, State.STOPPED, State.FINISHED)
 """States whose sentence would say the line of facts again."""
 MENU = (
-    ("download", "try", "samples", "clone"),
+    ("download", "try", "samples", "share", "clone"),
     ("pause", "resume", "longer"),
     ("stop", "cancel", "retry", "delete"),
 )
@@ -101,7 +101,7 @@ def read_acts(view: View, sampled: bool, has_style: bool, style: str, actor: Act
     """What `actor` can do with a run; `style` is the id of its style in the library, once there is one."""
     owned = actor.may_change(view.job.owner)
     owner = view.job.owner or words.STUDIO_OWNER
-    there = {"download": has_style, "try": bool(style), "samples": sampled}
+    there = {"download": has_style, "try": bool(style), "samples": sampled, "share": owned}
     allowed = {*actor.permitted(view.job.owner, view.actions), *(key for key, is_there in there.items() if is_there)}
     first = _first(view, allowed)
     keeper = "" if owned else owner

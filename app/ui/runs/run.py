@@ -77,7 +77,11 @@ class RunPage:
 
     def __init__(self, queue: StudioQueue, library: StyleLibrary) -> None:
         self.queue, self.library = queue, library
-        self.notice = patched("components/asks.js", elem_id="run-notice")
+        self.notice = patched(
+            *("components/asks.js", "components/copy.js", "runs/link.js"),
+            elem_id="run-notice",
+            words={"copied": words.COPIED},
+        )
         with gr.Column(elem_id="run-top"):
             self.head = patched("runs/title.js", elem_id="run-head")
             self.acts = patched("components/menus.js", "runs/settle.js", elem_id="run-acts")

@@ -63,15 +63,6 @@ whenDropped(
   on => element.classList.toggle('over', on),
   dropped => take([...dropped.files]),
 );
-const copy = async text => {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  const field = Object.assign(document.createElement('textarea'), {value: text}); // a page without https
-  document.body.append(field);
-  field.select();
-  const done = document.execCommand('copy');
-  field.remove();
-  if (!done) throw new Error('refused');
-};
 document.addEventListener(
   'toggle',
   event => {

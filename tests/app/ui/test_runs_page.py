@@ -254,6 +254,19 @@ def test_a_picture_is_compared_and_a_run_is_trained_longer(page, place):
     page.wait_for_function("document.querySelector('.at-start').textContent === 'like it'")
     assert "000300f" in left.get_attribute("src") and "000004" in page.locator(".slider .after").get_attribute("src")
 
+    from_menu(page, "Share a read-only link")
+    link = page.get_by_role("textbox", name="Read-only link").input_value()
+    assert link.startswith(f"{place.url}shared/")
+    other = page.context.new_page()
+    other.goto(link)
+    other.get_by_role("heading", name="sampled").wait_for()
+    assert other.get_by_role("img", name="Newest:").first.evaluate("image => image.decode().then(() => true)")
+    page.get_by_role("button", name="Stop sharing").click()
+    page.get_by_text("The link no longer shows this run.").wait_for()
+    other.goto(link)
+    other.get_by_text("There is nothing here").wait_for()
+    other.close()
+
     from_menu(page, "Train longer")
     asked = page.get_by_role("dialog", name="Train sampled longer")
     assert asked.get_by_label("Steps").input_value() == "8"

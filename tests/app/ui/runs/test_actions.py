@@ -10,6 +10,7 @@ import pytest
 from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.states import State, actions_for
 from app.jobs.store import TRAIN, NewJob
+from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.controls import Button, Link
 from app.ui.runs.actions import find_controls, perform
@@ -70,3 +71,14 @@ def test_every_button_of_a_run_asks_for_what_the_page_understands(queue, state):
     view = replace(view, state=state, actions=actions_for(view.job, state, 16))
     for control in find_controls(view, MACHINE_OWNER):
         assert isinstance(control, Link) or RunAction.model_validate({"what": control.do, "about": control.about})
+
+
+def test_a_run_is_shared_by_a_link_until_its_owner_ends_it(queue):
+    links, view = RunLinks(queue), queue.find("a")
+    html = ask(queue, what="share", about="a")
+    token = links.token_of(view)
+    assert token and f'data-link="shared/{token}"' in html and 'data-do="unshare"' in html
+    assert ask(queue, what="share", about="a") == html, "the same link again"
+    assert "belongs to" in ask(queue, Actor("bob"), what="unshare", about="a") and links.token_of(view)
+    assert "no longer shows this run" in ask(queue, what="unshare", about="a") and links.token_of(view) == ""
+    assert "no longer exists" in ask(queue, what="share", about="../a")
