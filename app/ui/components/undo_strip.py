@@ -44,7 +44,7 @@ class UndoStrip:
     def on_undone(self, event: UndoWanted, request: gr.Request) -> dict[str, str]:
         """Bring it back; what is said of it. A restarted run that is at work again ends for the one it was."""
         try:
-            name = actions.restore(self.queue.store, event.about, actor=actor_of(request))
+            name = actions.restore(self.queue.store, event.about, instead=True, actor=actor_of(request))
         except (OSError, VelaturaError) as error:
             return {"about": event.about, "problem": reason(error)}
         # What it has replaced is in the trash now, which is nothing that anybody has done.
