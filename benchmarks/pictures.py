@@ -1,7 +1,8 @@
-"""What each method makes of a bundled set, as strips for the studio's cards: `python -m benchmarks.pictures [METHOD]`.
+"""What methods and presets make of a bundled set, for the studio: `python -m benchmarks.pictures [METHOD or PRESET]`.
 
 Each method is trained by the preset that bears its name, on the starter; the concepts that are drawn are in none of its
-training images. The upper row is the base, the lower one the base with the style.
+training images. The upper row of a strip is the base, the lower one the base with the style. The three presets from
+subtle to faithful draw one subject with one seed, twice as large as the starter draws, for sharp edges.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from trainers.config.presets import STARTER, find_preset
 from trainers.data.sample_sets import read_sets
 from trainers.training.train import train
 
-STRIPS = Path(__file__).parents[1] / "app" / "ui" / "static" / "methods"
+STATIC = Path(__file__).parents[1] / "app" / "ui" / "static"
+STRIPS, STOPS = STATIC / "methods", STATIC / "stops"
+PRESETS, SUBJECT, LARGE = ("quick", "balanced", "faithful"), 7, 256
+"""The presets of the three stops, which demo prompt they draw, and how large."""
 SUFFIX = ".webp"
 
 SETS: Mapping[str, str] = MappingProxyType({"lora": "black-line", "loha": "blob", "lokr": "black-line"})
@@ -31,9 +35,15 @@ SIDE, GAP, SEED = 96, 4, 4
 
 
 def main(*methods: str) -> None:
-    """Train these methods, or every one, and write their strips."""
-    STRIPS.mkdir(exist_ok=True)
-    for method in methods or METHODS:
+    """Train these methods and presets, or every one, and write their pictures."""
+    for folder in (STRIPS, STOPS):
+        folder.mkdir(exist_ok=True)
+    for preset in PRESETS:
+        if not methods or preset in methods:
+            place = STOPS / f"{preset}{SUFFIX}"
+            draw_stop(preset).save(place, "WEBP", quality=84, method=6)
+            print(f"{place.name}: {place.stat().st_size} bytes", flush=True)
+    for method in [each for each in methods if each in METHODS] if methods else METHODS:
         place = STRIPS / f"{method}{SUFFIX}"
         draw_strip(method, SETS.get(method, "black-line")).save(place, "WEBP", quality=84, method=6)
         print(f"{place.name}: {place.stat().st_size} bytes", flush=True)
@@ -41,17 +51,28 @@ def main(*methods: str) -> None:
 
 def draw_strip(method: str, sample: str) -> Image.Image:
     """Train a method on a bundled set and put what it draws before and after one above the other."""
+    return join(list(_trained(method, sample, DRAWN)))
+
+
+def draw_stop(preset: str) -> Image.Image:
+    """Train a preset on the first set and draw the subject that all presets draw."""
+    _, (picture,) = _trained(preset, "black-line", (SUBJECT,))
+    return picture.resize((LARGE, LARGE), Image.Resampling.LANCZOS)
+
+
+def _trained(preset: str, sample: str, drawn: Sequence[int]) -> tuple[list[Image.Image], list[Image.Image]]:
+    """What a preset draws before and after it was trained on a bundled set."""
     chosen = read_sets()[sample]
     options = {
-        "name": method,
+        "name": preset,
         "data": {"images": str(chosen.folder)},
-        "sample": {"prompts": [chosen.demo_prompts[place] for place in DRAWN], "seeds": (SEED,), "every": 0},
+        "sample": {"prompts": [chosen.demo_prompts[place] for place in drawn], "seeds": (SEED,), "every": 0},
     }
-    config = build_config(find_preset(method).settings_for(STARTER), options)
+    config = build_config(find_preset(preset).settings_for(STARTER), options)
     with tempfile.TemporaryDirectory() as folder:
         run = train(config, Path(folder)).run
-        rows = [sorted((run / "samples" / step).glob("*.png")) for step in ("step-00000000", "final")]
-        return join([[Image.open(path).convert("RGB") for path in row] for row in rows])
+        before, after = (sorted((run / "samples" / step).glob("*.png")) for step in ("step-00000000", "final"))
+        return [Image.open(path).convert("RGB") for path in before], [Image.open(path).convert("RGB") for path in after]
 
 
 def join(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:

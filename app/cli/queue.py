@@ -76,10 +76,10 @@ def add(
 ) -> None:
     """Add a run to the queue; a worker starts it when a device is free."""
     from app.jobs.actions import add as add_job
-    from trainers.config.layers import gather_config
+    from app.studio.settings.gather import gather_settings
 
     options: dict[str, Any] = {"name": name, "seed": seed, "images": images, "base": base, "steps": steps}
-    settings = gather_config(config, preset, options, assignments or [])
+    settings = gather_settings(runs_folder(out), config, preset, options, assignments or [])
     store = _open(out)
     thrown: list[TrashItem] = []
     order: dict[str, Any] = {"priority": priority, "first": first, "overwrite": overwrite, "replaced": thrown.append}

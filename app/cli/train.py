@@ -57,12 +57,12 @@ def train(
     from app.cli.trash import tell_replaced
     from app.jobs.run_trash import put_aside
     from app.jobs.store import Store
-    from trainers.config.layers import gather_config
+    from app.studio.settings.gather import gather_settings
     from trainers.training.train import train as train_style
 
     options: dict[str, Any] = {"name": name, "seed": seed, "images": images, "base": base, "steps": steps}
-    settings = gather_config(config, preset, options, assignments or [])
     runs = runs_folder(out)
+    settings = gather_settings(runs, config, preset, options, assignments or [])
     with TrainingView() as view:
         result = train_style(
             settings, runs, overwrite, view, lambda old: tell_replaced(put_aside(Store(runs), old), out)
@@ -139,12 +139,12 @@ def estimate(
 ) -> None:
     """Estimate a run's time, memory and file size with a few real steps; keeps nothing."""
     from app.studio.runs.measure import measure_config
-    from trainers.config.layers import gather_config
+    from app.studio.settings.gather import gather_settings
 
     options: dict[str, Any] = {"images": images, "base": base, "steps": steps}
     if config is None:
         options["name"] = "estimate"
-    found = measure_config(gather_config(config, preset, options, assignments or []))
+    found = measure_config(gather_settings(runs_folder(None), config, preset, options, assignments or []))
     if json:
         print_json(asdict(found))
         return

@@ -43,9 +43,9 @@ def name_of(typed: str) -> str:
 
 def unlike(runs: Path, name: str) -> str:
     """The name, with a number if a run has it already, ignoring case."""
-    there = {_alike(path.name) for path in runs.iterdir()} if runs.is_dir() else set()
+    there = {alike(path.name) for path in runs.iterdir()} if runs.is_dir() else set()
     taken = (name if number == 1 else f"{name} {number}" for number in range(1, 10_000))
-    return next(each for each in taken if _alike(each) not in there)
+    return next(each for each in taken if alike(each) not in there)
 
 
 def suggest(draft: Draft) -> str:
@@ -54,7 +54,7 @@ def suggest(draft: Draft) -> str:
     return name[:1].upper() + name[1:]
 
 
-def _alike(name: str) -> str:
+def alike(name: str) -> str:
     """A key under which file systems may treat names as equal."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 

@@ -12,8 +12,10 @@ from app.studio.dataset.drafts import Drafts
 from app.studio.downloads import Downloads
 from app.studio.generation.generations import Generations
 from app.studio.paths import Paths
+from app.studio.preferences import PreferenceFiles
 from app.studio.runs.costs import Measured
 from app.studio.runs.estimate_jobs import EstimateJobs
+from app.studio.settings.own_presets import OwnPresets
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 
@@ -23,6 +25,8 @@ class Services:
     """The services behind the pages, one of each a server."""
 
     paths: Paths
+    preferences: PreferenceFiles
+    presets: OwnPresets
     uploads: Path
     """The folder for this server's uploads."""
     drafts: Drafts
@@ -47,6 +51,8 @@ def open_services(paths: Paths, uploads: Path, shared: bool = False) -> Services
     bases, library = Bases(anywhere=not shared), StyleLibrary(queue)
     return Services(
         paths,
+        PreferenceFiles(paths),
+        OwnPresets(paths),
         uploads,
         drafts,
         Checker(drafts),

@@ -171,7 +171,8 @@ class Api:
         known = self._known(draft, request)
         name = text_of(name, "name", NAME_LETTERS)
         choice = text_of(preset, "preset", NAME_LETTERS), text_of(base, "base", PATH_LETTERS)
-        chosen, table = must("bad_setting", with_orders, known, *choice, table_of(settings, "settings"))
+        own = partial(self.services.presets.find, request.username or "" if request is not None else "")
+        chosen, table = must("bad_setting", with_orders, known, *choice, table_of(settings, "settings"), own)
         found = self.services.bases.look(chosen.choices.base)
         if found.problem:
             raise RefusalError("no_base", f"The base model {found.title} cannot be used. {found.problem}")
@@ -301,9 +302,11 @@ class Api:
         return [asdict(technique) for technique in list_techniques()]
 
     @kindly
-    def presets(self) -> list[Answer]:
-        """The presets, and what each is good for."""
-        return [{"name": preset.name, "summary": preset.summary} for preset in list_presets()]
+    def presets(self, request: gr.Request | None = None) -> list[Answer]:
+        """The presets, and what each is good for; then one's own."""
+        own = self.services.presets.list(request.username or "" if request is not None else "")
+        bundled = [{"name": preset.name, "summary": preset.summary} for preset in list_presets()]
+        return bundled + [{"name": one.name, "summary": one.problem or "One of your own."} for one in own]
 
     @kindly
     def bases(self) -> list[Answer]:

@@ -88,9 +88,21 @@ def gather_config(
     """
     table = anchor_images(read_toml(file), file.parent) if file is not None else None
     chosen = preset if preset is not None else "" if file is not None else DEFAULT_PRESET
-    found = layers(file=table, preset=chosen, above=(_table(options), parse_assignments(assignments)))
+    found = layers(file=table, preset=chosen, above=(options_table(options), parse_assignments(assignments)))
     # Migrate after overlaying: the layers above decide which of the file's old rules still apply.
     return build_config(migrate(lay_over(*found), str(file or "the config")))
+
+
+def options_table(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A command's options as a settings table."""
+    table: dict[str, Any] = {key: options[key] for key in ("name", "seed") if options.get(key) is not None}
+    if options.get("images") is not None:
+        table["data"] = {"images": str(options["images"])}
+    if options.get("base") is not None:
+        table["base"] = {"model": options["base"]}
+    if options.get("steps") is not None:
+        table["train"] = {"steps": options["steps"]}
+    return table
 
 
 def technique_settings(technique: Technique, method: str, base: str) -> dict[str, Any]:
@@ -160,15 +172,3 @@ def _train(tables: Sequence[Table]) -> Table:
 def _base_in(table: Table) -> str:
     section = table.get("base")
     return str(section.get("model", STARTER)) if isinstance(section, Mapping) else STARTER
-
-
-def _table(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A command's options as a settings table."""
-    table: dict[str, Any] = {key: options[key] for key in ("name", "seed") if options.get(key) is not None}
-    if options.get("images") is not None:
-        table["data"] = {"images": str(options["images"])}
-    if options.get("base") is not None:
-        table["base"] = {"model": options["base"]}
-    if options.get("steps") is not None:
-        table["train"] = {"steps": options["steps"]}
-    return table

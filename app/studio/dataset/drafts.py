@@ -112,6 +112,15 @@ class Choices(_Part):
     """Other changed settings, by dotted key: `train.steps`."""
 
 
+class SettingsBefore(_Part):
+    """The settings before many were changed at once."""
+
+    choices: Choices
+    name: str
+    trigger: str
+    prompts: tuple[str, ...]
+
+
 class Draft(_Part):
     """The state of the three steps of Train."""
 
@@ -142,6 +151,8 @@ class Draft(_Part):
     """The draft set aside when that run was cloned."""
     restored: Restored | None = None
     """Result of a recovery, until a person has seen it."""
+    before: SettingsBefore | None = None
+    """What `settings.undo` returns to."""
     started: tuple[str, str] | None = None
     """The last start: the page's id for it, and its run."""
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from app.state_file import StateFile
-from app.studio.dataset.drafts import Draft
 from app.studio.paths import Paths
-from app.studio.settings.plan import CARE, choose, plan
+from app.studio.runs.pace import Pace, ground_of, load_now, read_pace
 from trainers.config.build import as_table
 from trainers.config.config import Config
 from trainers.data.subjects import COUNT
-from trainers.errors import VelaturaError
 
 MOST_KEPT = 500
 A_PICTURE = 4 * 2**20
@@ -33,6 +33,8 @@ class Cost:
     free: int = 0
     at_most: bool = False
     """Whether the file may be smaller (methods that adapt their rank)."""
+    pace: Pace | None = None
+    """None in measurements of earlier versions."""
 
     def disk(self, config: Config, pictures: int) -> int:
         """Approximate disk space of a run: checkpoints with optimizer state, file, snapshots, and pictures."""
@@ -50,34 +52,39 @@ class Measured:
 
     def keep(self, config: Config, pictures: int, cost: Cost) -> None:
         """Store the cost of a run with these settings and number of pictures."""
+        self.keep_as(cost_key(config, pictures), cost)
+
+    def keep_as(self, key: str, cost: Cost) -> None:
+        """Store a cost under a key of `cost_key`."""
         with self._file.lock():
             known = self._file.read() or {}
-            known.pop(key := cost_key(config, pictures), None)
+            if known.get(key) == cost:
+                return
+            known.pop(key, None)
             known[key] = cost
             self._file.write({each: known[each] for each in list(known)[-MOST_KEPT:]})
 
     def cost(self, config: Config, pictures: int) -> Cost | None:
-        """The stored cost for these settings and number of pictures; None if unknown."""
-        return (self._file.read() or {}).get(cost_key(config, pictures))
+        """The stored cost for these settings and number of pictures; None if unknown, or measured in a busier moment
+        than this one."""
+        found = (self._file.read() or {}).get(cost_key(config, pictures))
+        return None if found and found.pace and not found.pace.holds(load_now()) else found
 
-    def costs(self, draft: Draft) -> dict[str, Cost]:
-        """Stored costs by preset, with the draft's other settings."""
-        costs = {}
-        for name in CARE:
-            try:
-                config = plan(draft if name == draft.choices.preset else choose(draft, "preset", name))
-            except VelaturaError:
-                continue
-            if cost := self.cost(config, len(draft.pictures)):
-                costs[name] = cost
-        return costs
+    def last(self, config: Config) -> Cost | None:
+        """The newest measurement on the same base, which other settings can be scaled from; None without one."""
+        known, ground = self._file.read() or {}, ground_of(config)
+        return next((cost for cost in reversed(known.values()) if cost.pace and cost.pace.on == ground), None)
 
 
 def _parse(content: bytes) -> dict[str, Cost]:
     try:
-        return {key: Cost(**value) for key, value in json.loads(content).items()}
+        return {key: _cost(value) for key, value in json.loads(content).items()}
     except (AttributeError, TypeError) as error:
         raise ValueError("it has no costs") from error
+
+
+def _cost(value: Mapping[str, Any]) -> Cost:
+    return Cost(**{**value, "pace": read_pace(value.get("pace"))})
 
 
 def _dump(known: dict[str, Cost]) -> str:

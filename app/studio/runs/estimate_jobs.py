@@ -18,6 +18,7 @@ from app.jobs.views import View
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import safe_name, suggest
 from app.studio.runs.costs import Cost, Measured, cost_key
+from app.studio.runs.pace import load_now, read_pace
 from app.studio.studio_queue import StudioQueue
 from trainers.atomic_files import whole_file
 from trainers.config.config import Config
@@ -77,7 +78,7 @@ class EstimateJobs:
             before = _read(self._file(draft.id))
             if before and not self._is_there(before):
                 before = None
-            if not again and (self._measured.cost(config, len(draft.pictures)) or (before and before.key == key)):
+            if not again and (self._measured.cost(config, len(draft.pictures)) or self._answers(before, key)):
                 return
             self._forget(draft.id)
             pictures = self._pictures(draft.id)
@@ -89,6 +90,24 @@ class EstimateJobs:
             job = add_small_job(self._queue.store, ESTIMATE, request, owner, config.train.device)
             with whole_file(self._file(draft.id)) as building:
                 building.write_text(json.dumps(asdict(Asked(job.id, key))), encoding="utf-8")
+
+    def begin_pace(self, draft: Draft, config: Config, owner: str) -> None:
+        """Measure a draft, unless a measurement of its base that still holds is there, or one is in progress."""
+        last = self._measured.last(config)
+        if not (last and last.pace and last.pace.holds(load_now())) and not self.now(draft).busy:
+            self.begin(draft, config, owner)
+
+    def now(self, draft: Draft) -> Estimate:
+        """A draft's last measurement, whatever its settings have become since."""
+        with self._lock:
+            asked = _read(self._file(draft.id))
+            try:
+                found = _estimate(self._queue.watcher.view(asked.number)) if asked else Estimate()
+            except VelaturaError:
+                return Estimate()
+            if asked and found.cost:
+                self._measured.keep_as(asked.key, found.cost)
+            return found
 
     def look(self, draft: Draft, config: Config) -> Estimate:
         """A draft's current estimate."""
@@ -120,6 +139,16 @@ class EstimateJobs:
         self._end(asked.number)
         self._file(draft).unlink(missing_ok=True)
         shutil.rmtree(self._pictures(draft), ignore_errors=True)
+
+    def _answers(self, before: Asked | None, key: str) -> bool:
+        """Whether a measurement answers what is asked; not if it was made in a busier moment."""
+        if before is None or before.key != key:
+            return False
+        try:
+            cost = _estimate(self._queue.watcher.view(before.number)).cost
+        except VelaturaError:
+            return False
+        return not (cost and cost.pace) or cost.pace.holds(load_now())
 
     def _end(self, number: int) -> None:
         store = self._queue.store
@@ -154,7 +183,8 @@ def _estimate(view: View) -> Estimate:
     if view.state == State.FINISHED and "seconds" in facts:
         whole = {key: int(facts.get(key, 0)) for key in ("memory", "file", "free")}
         most = bool(facts.get("at_most"))
-        cost = Cost(float(facts["seconds"]), trained=int(facts["parameters"]), at_most=most, **whole)
+        pace = read_pace(facts.get("pace"))
+        cost = Cost(float(facts["seconds"]), trained=int(facts["parameters"]), at_most=most, pace=pace, **whole)
         return Estimate("measured", cost, of=int(facts.get("measured", 0)), fresh=True)
     if view.state == State.QUEUED:
         return Estimate("waiting", sentence=view.line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from app.jobs.permissions import Actor
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import name_of, suggest, unlike
 from app.studio.runs.costs import Measured
+from app.studio.settings.own_presets import OwnPreset
 from app.studio.settings.plan import all_layers, choose, nested, with_choices
 from app.studio.studio_queue import StudioQueue
 from trainers.adapters.methods import METHODS
 from trainers.config.build import as_table, build_config, no_method
-from trainers.config.presets import find_preset
+from trainers.config.presets import find_preset, list_presets
 from trainers.config.tables import overlay
 from trainers.device import choose_device
 from trainers.errors import VelaturaError
@@ -43,10 +44,17 @@ def start_run(
         return actions.add(queue.store, config, actor=actor, expected=cost.seconds if cost else None)
 
 
-def with_orders(draft: Draft, preset: str, base: str, settings: Mapping[str, Any]) -> tuple[Draft, dict[str, Any]]:
+def with_orders(
+    draft: Draft,
+    preset: str,
+    base: str,
+    settings: Mapping[str, Any],
+    find_own: Callable[[str], OwnPreset] | None = None,
+) -> tuple[Draft, dict[str, Any]]:
     """The draft with an API call's choices, and its settings as a table without the method.
 
-    `settings` are a config file's tables or dotted keys (`train.steps`). Raises VelaturaError.
+    `settings` are a config file's tables or dotted keys (`train.steps`); `find_own` finds a preset that does not come
+    with Velatura. Raises VelaturaError.
     """
     table = _as_table(settings)
     method = table.get("method")
@@ -55,7 +63,10 @@ def with_orders(draft: Draft, preset: str, base: str, settings: Mapping[str, Any
         raise VelaturaError(no_method(named))
     own_base = table.get("base")
     base = str(own_base.get("model", base)) if isinstance(own_base, dict) else base
-    draft = with_choices(draft, preset=find_preset(preset).name, base=base, method="", settings={})
+    if find_own is None or preset in {one.name for one in list_presets()}:
+        draft = with_choices(draft, preset=find_preset(preset).name, base=base, method="", settings={})
+    else:
+        draft = find_own(preset).use(with_choices(draft, base=base))
     if named:
         draft = choose(draft, "method", named)
     if isinstance(method, str):

@@ -19,7 +19,11 @@ from trainers.config.tables import lay_over, overlay
 from trainers.config.techniques import TECHNIQUES, Technique
 from trainers.errors import VelaturaError
 
-CARE = ("quick", "balanced", "faithful", "tiny-file", "low-memory")
+STOPS = ("quick", "balanced", "faithful")
+"""The presets from subtle to faithful."""
+SPECIAL = ("tiny-file", "low-memory")
+"""The presets for small files and little memory."""
+CARE = (*STOPS, *SPECIAL)
 """The presets offered to people; the others provide methods' settings."""
 UNNAMED = "style"
 """Placeholder name."""
@@ -50,14 +54,17 @@ def all_layers(draft: Draft, *more: Mapping[str, Any]) -> list[Mapping[str, Any]
     """The settings tables of preset, method, techniques that are on and aim, of what the three steps have gathered, of
     what was changed by hand, and `more`, later ones over earlier ones.
     """
-    choices, method = draft.choices, method_of(draft.choices)
-    changed = nested(changed_settings(choices))
-    preset = _preset(choices).name
-    on = techniques_on(*layers(preset=preset, base=choices.base, method=method, above=(changed,)))
-    gathered: dict[str, Any] = {"name": safe_name(draft.name) or UNNAMED, "base": {"model": choices.base}}
+    gathered: dict[str, Any] = {"name": safe_name(draft.name) or UNNAMED, "base": {"model": draft.choices.base}}
     gathered["data"] = {"trigger": draft.trigger}
     if draft.prompts:
         gathered["sample"] = {"prompts": list(draft.prompts)}
+    return choice_layers(draft.choices, gathered, *more)
+
+
+def choice_layers(choices: Choices, gathered: Mapping[str, Any], *more: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The settings tables of some choices: what was changed by hand lies over what was `gathered`."""
+    method, changed, preset = method_of(choices), nested(changed_settings(choices)), _preset(choices).name
+    on = techniques_on(*layers(preset=preset, base=choices.base, method=method, above=(changed,)))
     above = (gathered, changed, *more)
     return [*layers(preset=preset, base=choices.base, method=method, techniques=on, aim=choices.aim, above=above)]
 
@@ -138,6 +145,11 @@ def choose(draft: Draft, what: str, value: str) -> Draft:
         draft = without_settings(draft, *NO_LAYERS)
     own = _preset(draft.choices).method
     return with_choices(draft, **{what: "" if what == "method" and value == own else value})
+
+
+def by_preset(draft: Draft) -> dict[str, Draft]:
+    """The draft with each of the presets offered to people."""
+    return {name: draft if name == draft.choices.preset else choose(draft, "preset", name) for name in CARE}
 
 
 def turned(draft: Draft, technique: Technique, on: bool) -> Draft:

@@ -41,6 +41,7 @@ PAGE_SHEETS = (
     "train/bench.css",
     "train/caption_tools.css",
     "train/choices.css",
+    "train/advanced.css",
     "train/base_models.css",
     "train/settings.css",
     "train/start.css",

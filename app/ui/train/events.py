@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from app.studio.dataset.uploads import MOST_PICTURES
-from app.ui.components.events import Id, PageEvent, Typed, UploadedFile, Whole
+from app.ui.components.events import Id, PageEvent, Typed, UploadedFile, Whole, cut
+
+MOST_SETTINGS = 200_000
+"""Letters of a settings file; a longer one is cut, and refused."""
 
 
 class Seen(PageEvent):
@@ -135,12 +138,17 @@ class PicturesAction(Seen):
     """The picture or the file that it is about."""
 
 
+Part = Literal["style-choices", "style-own", "style-more", "style-settings"]
+"""The parts of the second step."""
+
+
 class StyleAction(PageEvent):
     """A card, a field or a button of the second step is used."""
 
     what: Literal[
-        "aim", "preset", "method", "beside", "beside-words", "word-alone", "set", "back", "open", "import", "export",
-        "base", "download", "cancel-download", "again",
+        "aim", "preset", "method", "beside", "beside-words", "word-alone", "set", "back", "open", "export",
+        "base", "download", "cancel-download", "again", "advanced", "measure", "use-preset", "save-preset",
+        "rename-preset", "delete-preset", "put-back-preset", "export-preset", "reset", "take-back",
     ]  # fmt: skip
     about: Typed = ""
     """What is chosen, set or downloaded."""
@@ -151,7 +159,23 @@ class StyleAction(PageEvent):
     token: Typed = ""
     count: Whole = 0
     """The number of what was typed, by which the page knows that it is kept; 0 where that does not matter."""
-    of: Literal["style-choices", "style-settings"] | None = None
+    of: Part | None = None
+    """The part that has sent it."""
+
+
+class SettingsRead(PageEvent):
+    """A settings file was chosen, or is to be used after its report."""
+
+    model_config = ConfigDict(str_max_length=MOST_SETTINGS)
+
+    name: Typed
+    text: Annotated[str, cut(MOST_SETTINGS)]
+    """Its content."""
+    apply: bool
+    """Whether another program's file is used now."""
+    open: bool
+    """Whether all settings are shown."""
+    of: Part
     """The part that has sent it."""
 
 
@@ -191,6 +215,6 @@ TOOLS: dict[str, type[Seen]] = {
     "captions_wanted": CaptionsWanted,
 }
 FINDING = {"find_edited": FindEdited}
-STYLE = {"asked": StyleAction}
+STYLE: dict[str, type[PageEvent]] = {"asked": StyleAction, "settings_read": SettingsRead}
 START = {"asked": StartAction}
 STARTING = {"start_pressed": StartPressed}

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 
-from app.ui.document.assets import asset
+from app.ui.document.assets import STATIC, asset
 from trainers.adapters.about import Formula
 
-STRIPS = Path(str(files("app.ui"))) / "static" / "methods"
+STRIPS = STATIC / "methods"
 SUFFIX = ".webp"
 MIDDLE = 28
 """Of a drawing, which is 176 wide and 56 high."""
@@ -59,7 +57,12 @@ def draw_formula(formula: Formula) -> Shapes:
 
 def find_strip(name: str) -> str:
     """Where a browser finds what a method has learned, before and after; "" where it has not been drawn."""
-    return asset(f"methods/{name}{SUFFIX}") if (STRIPS / f"{name}{SUFFIX}").is_file() else ""
+    return find_picture(f"methods/{name}")
+
+
+def find_picture(name: str) -> str:
+    """Where a browser finds a picture that comes with the studio; "" if there is none."""
+    return asset(f"{name}{SUFFIX}") if (STATIC / f"{name}{SUFFIX}").is_file() else ""
 
 
 def _lora() -> Shapes:

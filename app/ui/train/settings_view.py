@@ -55,33 +55,15 @@ class Sheet:
     problems: list[str]
 
 
-@dataclass(frozen=True)
-class SettingsFile:
-    """The settings as a file that the page's script lets the browser save, once for each `key`."""
-
-    name: str
-    toml: str
-    key: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What has become of a settings file that was read or asked for."""
-
-    done: str = ""
-    refused: str = ""
-    file: SettingsFile | None = None
-
-
-def settings_fold(draft: Draft, is_open: bool, answer: Answer = Answer()) -> Markup:
-    """The fold with all settings; its fields only where it is open, since they are many."""
+def settings_fold(draft: Draft, is_open: bool, said: Markup | str = "") -> Markup:
+    """The fold with all settings; its fields only where it is open, since they are many; `said` stands above them."""
     wrong, changed = problems(draft), changed_settings(draft.choices)
     return render(
         "train/settings.html",
         changed=len(changed),
         wrong=len(wrong),
         sheet=_sheet(draft, changed, wrong) if is_open else None,
-        answer=answer,
+        said=said,
     )
 
 

@@ -3,21 +3,38 @@ const fold = () => document.querySelector('#style-settings details.settings');
 const PATIENCE = 5000;
 let count = 0,
   restored = false;
-const part = () => element.closest('#style-choices, #style-settings')?.id || '';
+const part = () => element.closest('#style-choices, #style-own, #style-more, #style-settings')?.id || '';
+const MOST_BYTES = 300000;
+let chosen = null; // the settings file of which the report is shown
+const read = (file, apply = false) => {
+  chosen = file;
+  trigger('settings_read', {...file, apply, open: Boolean(fold()?.open), of: part()});
+};
 const flying = new Map(); // settings on their way, by what they are kept under
-const ask = (what, about = '', more = {}) => trigger('asked', {what, about, open: Boolean(fold()?.open), ...more});
+const ask = (what, about = '', more = {}) => trigger('asked', {what, about, open: Boolean(fold()?.open), of: part(), ...more});
 // A setting that was typed is asked for until the server has it.
 const put = (what, about, text) => {
   const name = `setting:${what}:${about}`,
     mine = {text, count: ++count};
   flying.set(name, mine);
   unsent.note(name, text);
-  ask(what, about, {text, count: mine.count, of: part()});
+  ask(what, about, {text, count: mine.count});
   setTimeout(() => {
     if (flying.get(name) === mine && element.isConnected) put(what, about, text);
   }, PATIENCE);
 };
+// A card that was chosen stays chosen until the server has it, whatever arrives meanwhile.
+const picked = new Map();
+const pick = (name, value) => {
+  const mine = {value, count: ++count};
+  picked.set(name, mine);
+  ask(name, value, {count: mine.count});
+  setTimeout(() => {
+    if (picked.get(name) === mine) picked.delete(name);
+  }, PATIENCE);
+};
 const landed = kept => {
+  for (const [name, mine] of picked) if (mine.count <= kept) picked.delete(name);
   for (const [name, mine] of flying)
     if (mine.count <= kept) {
       flying.delete(name);
@@ -28,7 +45,7 @@ document.addEventListener('velatura:kept', event => {
   if (event.detail.of === part()) landed(event.detail.count);
 });
 const restore = () => {
-  // One of the two parts sends for both.
+  // One of the parts sends for all.
   if (restored || !document.body.dataset.draft || part() !== 'style-choices') return;
   restored = true;
   for (const [name, {text}] of Object.entries(unsent.left('setting:')))
@@ -38,16 +55,16 @@ document.addEventListener('velatura:pictures', restore);
 setTimeout(restore); // the draft may be here already
 element.addEventListener('change', event => {
   const field = event.target;
-  if (field.type === 'radio') ask(field.name, field.value);
+  if (field.type === 'radio') pick(field.name, field.value);
   const typed = field.type === 'checkbox' ? (field.checked ? 'on' : 'off') : field.value;
   if (field.dataset.setting) put('set', field.dataset.setting, typed);
   if (field.dataset.ask) put(field.dataset.ask, field.dataset.about, typed);
   if (field.type === 'file' && field.files.length) {
     const [file] = field.files;
     file
-      .slice(0, 20000)
+      .slice(0, MOST_BYTES)
       .text()
-      .then(text => ask('import', file.name, {text}));
+      .then(text => read({name: file.name, text}));
     field.value = '';
   }
 });
@@ -62,6 +79,7 @@ element.addEventListener('click', event => {
     ask(button.dataset.do, button.dataset.about);
   }
   if (event.target.closest('[data-export]')) ask('export');
+  if (event.target.closest('[data-apply]') && chosen) read(chosen, true);
   if (!opener) return;
   const opened = document.getElementById(opener.dataset.opens);
   if (opened.type === 'file') return opened.click();
@@ -74,6 +92,8 @@ element.addEventListener('submit', event => {
   const form = event.target,
     field = form.querySelector('input');
   if (form.matches('.by-name')) ask('base', field.value);
+  if (form.matches('.save-preset')) ask('save-preset', '', {text: field.value});
+  if (form.matches('.rename')) ask('rename-preset', form.dataset.about, {text: field.value});
   if (form.matches('.token')) {
     ask('download', form.dataset.model, {token: field.value});
     field.value = '';
@@ -88,6 +108,8 @@ element.addEventListener(
   event => {
     // fields come when they are looked at for the first time
     if (event.target === fold() && event.target.open && !element.querySelector('.setting')) ask('open');
+    if (event.target.id === 'advanced' && event.target.open !== Boolean(event.target.querySelector('.methods')))
+      ask('advanced', '', {text: event.target.open ? 'on' : 'off'});
   },
   true,
 );
@@ -132,6 +154,8 @@ const settle = () => {
     element,
     field => field === document.activeElement || unsent.has(`setting:set:${field.dataset.setting}`),
   );
+  for (const [name, {value}] of picked)
+    for (const field of element.querySelectorAll(`input[name="${name}"]`)) field.checked = field.value === value;
   search();
   const file = element.querySelector('template[data-save]');
   if (!file || file.dataset.key === saved) return;

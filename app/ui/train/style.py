@@ -1,22 +1,22 @@
-"""The second step of Train: what should be learned, with how much care, on which base."""
+"""The second step of Train: what should be learned, how faithfully, on which base."""
 
 from __future__ import annotations
 
 import time
-import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
 
-from app.errors import as_sentence
 from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
+from app.studio.runs.times import run_times
 from app.studio.services import Services
 from app.studio.settings.plan import (
+    by_preset,
     choose,
-    from_table,
     learning_alone,
     plan,
     turned,
@@ -33,15 +33,15 @@ from app.ui.components.shell import AT_ONCE, EACH
 from app.ui.document.templates import macro, render
 from app.ui.train import base_view, style_view
 from app.ui.train import text as words
-from app.ui.train.events import STEPS, STYLE, StepShown, StyleAction
-from app.ui.train.settings_view import Answer, SettingsFile, settings_fold
-from app.ui.train.techniques_view import read_techniques
-from trainers.config.build import dump_config
+from app.ui.train.events import STEPS, STYLE, Part, SettingsRead, StepShown, StyleAction
+from app.ui.train.presets.actions import NOTHING_SAID, Answer, Presets
+from app.ui.train.settings_view import settings_fold
+from trainers.config.config import Config
 from trainers.errors import VelaturaError
 from trainers.models.files.hub import HUB_ID
 
-MOST_TOML = 9000
 MOST_TOKEN = 200
+CHOICES, OWN, MORE, SETTINGS = PARTS = get_args(Part)
 Shown = dict[Any, Any]
 
 
@@ -50,7 +50,7 @@ def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
     step = StyleStep(services)
     handle = partial(with_error_line, line=step.error_line)
     wire(steps, STEPS, step, None, step.everything, wrap=handle, **EACH)
-    for part in (step.choices, step.settings):
+    for part in step.parts:
         wire(part, STYLE, step, None, step.everything, wrap=handle, **EACH)
     step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)
 
@@ -59,35 +59,41 @@ class StyleStep:
     """The parts of the step and what happens in them. Every action is a change of the draft, then shown."""
 
     def __init__(self, services: Services) -> None:
-        self.services = services
+        self.services, self.presets = services, Presets(services)
         block(macro("heading", words.TITLE))
-        self.choices = patched(
-            "components/unsent.js", "components/fields.js", "train/style.js", elem_id="style-choices"
-        )
-        self.settings = patched(
-            "components/unsent.js", "components/fields.js", "train/style.js", elem_id="style-settings"
+        self.choices, self.own, self.more, self.settings = (
+            patched("components/unsent.js", "components/fields.js", "train/style.js", elem_id=name) for name in PARTS
         )
         self.error_line = error_line()
         block(render("train/style_foot.html"))
         self.timer = gr.Timer(1, active=False)
-        self.everything = [self.choices, self.settings, self.error_line, self.timer]
+        self.parts = (self.choices, self.own, self.more, self.settings)
+        self.everything = [*self.parts, self.error_line, self.timer]
 
     def on_step_shown(self, event: StepShown, request: gr.Request) -> Shown:
         """What the step shows when it comes into view."""
         if event.step != "style":
             return {self.timer: gr.Timer(active=False)}
-        draft = self.services.drafts.read(key_of(request))
-        return self._choices(draft) | {self.settings: settings_fold(draft, False)}
+        key = key_of(request)
+        draft = self.services.drafts.read(key)
+        self._measure(draft, request)
+        return self._choices(request) | self._below(request)
 
     def ticked(self, request: gr.Request) -> Shown:
-        """Show how far the downloads are; a base that somebody waited for is taken if they still have the starter."""
+        """Show how far downloads and the measurement are.
+
+        A base that somebody waited for is taken if they still have the starter.
+        """
         key, drafts = key_of(request), self.services.drafts
         draft = drafts.read(key)
         if arrived := self.services.downloads.arrived_for(key):
             self.services.bases.found(again=True)
             if self.services.bases.look(draft.choices.base).is_starter:
                 draft = drafts.change(key, lambda now: with_choices(now, base=arrived), tab_of(request))
-        return self._choices(draft)
+                self._measure(draft, request)
+        shown = self._choices(request)
+        measuring = self.services.estimate_jobs.now(drafts.read(key)).busy
+        return shown if measuring and not self._fetching() else shown | self._base_and_more(request)
 
     def on_asked(self, event: StyleAction, request: gr.Request) -> Shown:
         """What a card, a field or a button wants."""
@@ -102,20 +108,25 @@ class StyleStep:
             "set": partial(with_setting, key=about, text=text),
             "back": lambda draft: without_settings(draft, *filter(None, [about])),
         }
-        key, named, answer = key_of(request), None, Answer()
+        key, named = key_of(request), None
         if what in changes:
             self.services.drafts.change(key, changes[what], tab_of(request))
         elif what == "base":
             named = self._take_base(key, about, tab_of(request))
         elif what in ("download", "cancel-download", "again"):
             self._fetch(key, what, about, event.token)
-        elif what == "import":
-            answer = self._import(key, about, text, tab_of(request))
+        elif what == "advanced":
+            self.services.preferences.change(key, advanced=text == "on")
+        answer = self.presets.act(event, key, request.username or "", tab_of(request))
         draft = self.services.drafts.read(key)
-        if what == "export":
-            answer = _export(draft)
-        settings = settings_fold(draft, event.open, answer)
-        return self._choices(draft, named, event if event.count else None) | {self.settings: settings}
+        if what in ("measure", "base", "again"):
+            self._measure(draft, request, again=what == "measure")
+        return self._answered(request, answer, event.open, named, event if event.count else None)
+
+    def on_settings_read(self, event: SettingsRead, request: gr.Request) -> Shown:
+        """A settings file was chosen, of ours or of another program."""
+        answer = self.presets.read(event, key_of(request), request.username or "", tab_of(request))
+        return self._answered(request, answer, event.open)
 
     # ---------------------------------------------------------------- within
     def _take_base(self, key: str, model: str, tab: str) -> Base | None:
@@ -136,34 +147,101 @@ class StyleStep:
         elif HUB_ID.fullmatch(model):
             self.services.downloads.start(model, key, token[:MOST_TOKEN])
 
-    def _import(self, key: str, name: str, content: str, tab: str) -> Answer:
+    def _config(self, draft: Draft) -> Config | None:
+        """The config that would be trained; None where something is wrong with it, or the base is not here."""
+        if not draft.pictures or self.services.bases.look(draft.choices.base).problem:
+            return None
         try:
-            if len(content) > MOST_TOML:
-                raise VelaturaError(words.TOO_LONG)
-            table = tomllib.loads(content)
-            self.services.drafts.change(key, lambda draft: from_table(draft, table), tab)
-        except (tomllib.TOMLDecodeError, VelaturaError) as error:
-            return Answer(refused=words.NOT_IMPORTED.format(name, error))
-        return Answer(done=words.IMPORTED.format(name))
+            return plan(draft, name="style")
+        except VelaturaError:
+            return None
 
-    def _choices(self, draft: Draft, answer: Base | None = None, kept: StyleAction | None = None) -> Shown:
-        services = self.services
-        busy = any(services.downloads.look(model).busy for model in services.downloads.models())
-        base = services.bases.look(draft.choices.base)
+    def _measure(self, draft: Draft, request: gr.Request, again: bool = False) -> None:
+        """Measure how fast this computer is on the chosen base, where that is not known."""
+        config, jobs, owner = self._config(draft), self.services.estimate_jobs, request.username or ""
+        if config is None:
+            return
+        with suppress(OSError, VelaturaError):  # what cannot be measured can be trained nevertheless
+            if again:
+                jobs.begin(draft, config, owner, again)
+            else:
+                jobs.begin_pace(draft, config, owner)
+
+    def _answered(
+        self,
+        request: gr.Request,
+        answer: Answer,
+        is_open: bool,
+        named: Base | None = None,
+        kept: StyleAction | None = None,
+    ) -> Shown:
+        """All parts; what is said about what was asked stands in the part that has asked."""
+        return self._choices(request, kept) | self._below(request, answer, is_open, named, kept)
+
+    def _choices(self, request: gr.Request, kept: StyleAction | None = None) -> Shown:
+        began = _now()
+        services, draft = self.services, self.services.drafts.read(key_of(request))
+        config, estimate = self._config(draft), services.estimate_jobs.now(draft)
+        last = services.measured.last(config) if config else None
+        pace = words.pace_line(last.pace if last else None, time.time())
+        times = run_times(services.measured, by_preset(draft))
         sheet = render(
             "train/choices.html",
             aims=style_view.read_aims(draft),
             is_subject=draft.choices.aim == "subject",
-            presets=style_view.read_presets(draft, services.measured.costs(draft)),
-            methods=style_view.read_methods(draft, base),
-            techniques=read_techniques(draft, base),
+            stops=style_view.read_stops(draft, times, estimate, pace, config is not None),
+            short=style_view.memory_line(draft, last, estimate),
+            kept=kept,
+            began=began,
+        )
+        return {self.choices: sheet, self.timer: gr.Timer(active=estimate.busy or self._fetching())}
+
+    def _below(
+        self,
+        request: gr.Request,
+        answer: Answer = NOTHING_SAID,
+        is_open: bool = False,
+        named: Base | None = None,
+        kept: StyleAction | None = None,
+    ) -> Shown:
+        draft = self.services.drafts.read(key_of(request))
+        said = render("train/presets/said.html", answer=answer) if answer.of else ""
+        in_settings = answer.of == SETTINGS
+        rows = self.presets.rows(request.username or "", draft)
+        own = render("train/presets/list.html", rows=rows, said="" if in_settings else said)
+        settings = settings_fold(draft, is_open, said if in_settings else "")
+        return {self.own: own, self.settings: settings} | self._base_and_more(request, named, kept)
+
+    def _base_and_more(self, request: gr.Request, named: Base | None = None, kept: StyleAction | None = None) -> Shown:
+        began = _now()
+        key, services = key_of(request), self.services
+        draft = services.drafts.read(key)
+        base = services.bases.look(draft.choices.base)
+        advanced = None
+        if services.preferences.read(key).advanced:
+            advanced = style_view.read_advanced(draft, base, run_times(services.measured, by_preset(draft)))
+        sheet = render(
+            "train/more.html",
             base=base,
             facts=base_view.base_facts(base),
             panel=base_view.read_panel(draft.choices.base, services.bases, services.downloads),
-            answer=answer,
+            advanced=advanced,
+            advanced_line=style_view.advanced_line(draft),
+            wrong=style_view.wrong_line(draft),
+            answer=named,
             kept=kept,
+            began=began,
         )
-        return {self.choices: sheet, self.timer: gr.Timer(active=busy)}
+        return {self.more: sheet}
+
+    def _fetching(self) -> bool:
+        downloads = self.services.downloads
+        return any(downloads.look(model).busy for model in downloads.models())
+
+
+def _now() -> int:
+    """When a part was begun: one that was begun before another and arrives after it is passed over."""
+    return round(time.time() * 1000)
 
 
 def _turn(draft: Draft, name: str, text: str) -> Draft:
@@ -172,11 +250,3 @@ def _turn(draft: Draft, name: str, text: str) -> Draft:
 
 def _write(draft: Draft, name: str, text: str) -> Draft:
     return with_words(draft, BY_NAME[name], text) if name in BY_NAME else draft
-
-
-def _export(draft: Draft) -> Answer:
-    try:
-        config = plan(draft)
-    except VelaturaError as error:
-        return Answer(refused=as_sentence(error))
-    return Answer(file=SettingsFile(config.name, dump_config(config), f"{time.time():.3f}"))

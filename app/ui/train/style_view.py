@@ -1,4 +1,4 @@
-"""The cards of the second step as data: what the pictures are, how much care, which method."""
+"""The second step as data: what the pictures are, how faithful it should be, and the methods behind Advanced."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
 from app.studio.runs.costs import Cost
-from app.studio.settings.plan import CARE, method_of
+from app.studio.runs.estimate_jobs import Estimate
+from app.studio.runs.times import RunTime
+from app.studio.settings.plan import SPECIAL, STOPS, changed_settings, method_of, problems
 from app.ui.train import text as words
-from app.ui.train.method_pictures import Shapes, draw_formula, find_strip
+from app.ui.train.method_pictures import Shapes, draw_formula, find_picture, find_strip
+from app.ui.train.techniques_view import TechniqueCard, read_techniques, titles_on
+from app.units import readable_size
 from trainers.adapters.about import About
 from trainers.adapters.methods import METHODS
 from trainers.config.presets import find_preset
+from trainers.errors import OUT_OF_MEMORY
 from trainers.formats.write.compatibility import programs_for
 from trainers.models.family import FAMILIES
-
-SHOWN_METHODS = 3
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,10 @@ class Card:
     title: str
     said: str
     chosen: bool
-    lines: tuple[str, ...] = ()
-    """What stands below."""
-    coats: int = 0
-    """Of glaze on its swatch."""
-    drawing: Shapes = ()
-    strip: str = ""
-    """Where the browser finds what a method has learned."""
+    line: str = ""
+    """What it costs, if known."""
+    picture: str = ""
+    """Where the browser finds what it gives."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,45 @@ class Pick:
     """What is chosen by them."""
     legend: str
     cards: list[Card]
+    said: str = ""
+    """What they have in common."""
 
 
 @dataclass(frozen=True)
-class Methods:
-    """The preset's own method and the first ones as cards, the others in a fold, by what they are good at."""
+class Stops:
+    """The one question: three presets from subtle to faithful."""
 
-    first: Pick
-    groups: list[Pick]
-    none_chosen: bool
-    is_open: bool
-    """Whether the chosen one is in the fold."""
+    pick: Pick
+    instead: str
+    """What is chosen where it is none of them."""
+    measured: str
+    """What is said of where the times come from."""
+    measuring: Estimate | None
+    """The measurement in progress."""
+    can_measure: bool
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """What is behind Advanced, but for all settings."""
+
+    special: Pick
+    """Presets for small files and little memory."""
+    methods: list[Pick]
+    method: Method | None
+    techniques: list[TechniqueCard]
+
+
+@dataclass(frozen=True)
+class Method:
+    """The chosen method."""
+
+    title: str
+    said: str
+    opens: str
+    drawing: Shapes
+    strip: str
+    """Where the browser finds what it has learned."""
 
 
 def read_aims(draft: Draft) -> Pick:
@@ -64,45 +92,89 @@ def read_aims(draft: Draft) -> Pick:
     return Pick("aim", words.AIM, [Card(name, title, said, name == chosen) for name, title, said in words.AIMS])
 
 
-def read_presets(draft: Draft, costs: Mapping[str, Cost]) -> Pick:
-    """How much care; `costs` says by preset what was measured."""
-    cards = []
-    for name in CARE:
-        title, said, coats = words.PRESETS[name]
-        cost = words.time_and_size(costs.get(name))
-        cards.append(Card(name, title, said, name == draft.choices.preset, (cost,), coats))
-    return Pick("preset", words.CARE, cards)
+def read_presets(draft: Draft, times: Mapping[str, RunTime], names: tuple[str, ...], legend: str) -> Pick:
+    """Presets to choose from; `times` says by preset how long it takes."""
+    cards = [
+        Card(
+            name,
+            *words.PRESETS[name],
+            name == draft.choices.preset,
+            words.run_time(times.get(name)),
+            find_picture(f"stops/{name}"),
+        )
+        for name in names
+    ]
+    return Pick("preset", legend, cards)
 
 
-def read_methods(draft: Draft, base: Base) -> Methods:
-    """Which method; what opens their files depends on the `base`."""
-    chosen, own = method_of(draft.choices), find_preset(draft.choices.preset).method
-    order = list(dict.fromkeys((own, *METHODS)))
-    first = sorted(order[:SHOWN_METHODS], key=list(METHODS).index)
-    trained = draft.choices.settings.get("targets.text_encoder", "attn" if draft.choices.aim == "subject" else "none")
-    family = next((family.name for family in FAMILIES if family.title == base.family), "sd1")
+def read_stops(draft: Draft, times: Mapping[str, RunTime], estimate: Estimate, measured: str, ready: bool) -> Stops:
+    """The three stops; `measured` says where the times come from, `ready` whether they can be measured."""
+    preset, busy = draft.choices.preset, estimate.busy
+    instead = words.INSTEAD.format(words.PRESETS[preset][0]) if preset in SPECIAL else ""
+    said = measured if ready else words.NOT_MEASURED_HERE
+    if not busy and estimate.phase == "failed" and not measured:
+        said = estimate.sentence
+    pick = read_presets(draft, times, STOPS, words.CARE)
+    return Stops(pick, instead, said, estimate if busy else None, ready and not busy)
+
+
+def read_advanced(draft: Draft, base: Base, times: Mapping[str, RunTime]) -> Advanced:
+    """Everything that need not be decided."""
+    special = read_presets(draft, times, SPECIAL, words.SPECIAL)
+    return Advanced(special, read_methods(draft), read_method(draft, base), read_techniques(draft, base))
+
+
+def memory_line(draft: Draft, last: Cost | None, estimate: Estimate) -> str:
+    """What is said where the memory is short; "" where it is not, or little is needed already."""
+    if draft.choices.preset == "low-memory":
+        return ""
+    if estimate.code == OUT_OF_MEMORY:
+        return estimate.sentence
+    if last and last.free and last.memory > last.free:
+        return words.SHORT_OF_MEMORY.format(needed=readable_size(last.memory), free=readable_size(last.free))
+    return ""
+
+
+def read_methods(draft: Draft) -> list[Pick]:
+    """All methods by what they are good for."""
+    chosen = method_of(draft.choices)
 
     def card(name: str) -> Card:
         about = METHODS[name].about
-        opens = opens_in(about, family, trained != "none")
-        lines = words.OPENS_IN.format(opens) if opens else "", _taken_by(draft.choices.preset) if name == own else ""
-        return Card(
-            name,
-            about.title,
-            about.good_at or about.summary,
-            name == chosen,
-            tuple(filter(None, lines)),
-            drawing=draw_formula(about.formula),
-            strip=find_strip(name),
-        )
+        return Card(name, about.title, about.good_at or about.summary, name == chosen, picture=find_strip(name))
 
     groups = []
-    for group, title in {**words.METHOD_GROUPS, "": words.OTHER_METHODS}.items():
-        cards = [card(name) for name in METHODS if name not in first and _group(name) == group]
+    for group, (title, said) in words.METHOD_GROUPS.items():
+        cards = [card(name) for name in METHODS if _group(name) == group]
         if cards:
-            groups.append(Pick("method", title, cards))
-    shown = Pick("method", words.METHOD, [card(name) for name in first])
-    return Methods(shown, groups, not chosen, bool(chosen) and chosen not in first)
+            groups.append(Pick("method", title, cards, said))
+    return groups
+
+
+def read_method(draft: Draft, base: Base) -> Method | None:
+    """The chosen method, if any; what opens its files depends on the `base`."""
+    name = method_of(draft.choices)
+    if not name:
+        return None
+    about, preset = METHODS[name].about, draft.choices.preset
+    trained = draft.choices.settings.get("targets.text_encoder", "attn" if draft.choices.aim == "subject" else "none")
+    family = next((family.name for family in FAMILIES if family.title == base.family), "sd1")
+    opens = words.OPENS_IN.format(opens_in(about, family, trained != "none"))
+    own = find_preset(preset).method == name and preset in words.PRESETS
+    lines = about.good_at or about.summary, words.THE_PRESETS_OWN.format(words.PRESETS[preset][0]) if own else ""
+    return Method(about.title, " ".join(filter(None, lines)), opens, draw_formula(about.formula), find_strip(name))
+
+
+def advanced_line(draft: Draft) -> str:
+    """What is behind Advanced, while it is closed."""
+    method, changed = method_of(draft.choices), len(changed_settings(draft.choices))
+    names = [METHODS[method].about.title if method else words.WITHOUT_METHOD, *titles_on(draft)]
+    return words.ADVANCED_LINE.format(method=" + ".join(names), settings=words.changed_line(changed))
+
+
+def wrong_line(draft: Draft) -> str:
+    """How many settings are to be mended; "" without any."""
+    return words.mending_line(len(problems(draft)))
 
 
 def opens_in(about: About, family: str, text_encoders: bool) -> str:
@@ -115,11 +187,6 @@ def opens_in(about: About, family: str, text_encoders: bool) -> str:
 
 
 def _group(name: str) -> str:
-    """The heading under which a method stands in the fold; "" for those that have none."""
+    """The group of a method; "" for those without a known one."""
     group = METHODS[name].about.group
     return group if group in words.METHOD_GROUPS else ""
-
-
-def _taken_by(preset: str) -> str:
-    """What is said of the preset's own method."""
-    return words.THE_PRESETS_OWN.format(words.PRESETS[preset][0]) if preset in words.PRESETS else ""

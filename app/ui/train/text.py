@@ -8,6 +8,8 @@ from app.studio.dataset.caption_jobs import Progress
 from app.studio.dataset.drafts import Restored, Undo
 from app.studio.runs.costs import Cost
 from app.studio.runs.estimate_jobs import Estimate
+from app.studio.runs.pace import Pace
+from app.studio.runs.times import RunTime
 from app.units import counted, day, readable_size, readable_time
 
 # The steps
@@ -68,7 +70,9 @@ HINTS_ON = "Hints on {}, nothing you must fix"
 
 # Step 2
 TITLE = "What should it learn?"
-AIM, CARE, METHOD, BASE = "What are your pictures?", "How long should it train?", "Which method?", "Base model"
+AIM, METHOD, BASE = "What are your pictures?", "Method", "Base model"
+CARE = "How long may it take, how faithful should it be?"
+SOONER, MORE_FAITHFUL = "Sooner", "More faithful"
 AIMS = (
     ("style", "A style", "How things are drawn or painted: colour, line, texture."),
     ("subject", "A subject", "One thing, animal or person, to be drawn in new places."),
@@ -77,15 +81,27 @@ SUBJECT = (
     "For a subject, pictures are not mirrored and the text encoder is trained a little too. In step 1, give it a "
     "trigger word without a meaning, such as “zorblat cat”."
 )
-PRESETS: Mapping[str, tuple[str, str, int]] = {
-    "quick": ("Quick", "A first look: does it work at all?", 1),
-    "balanced": ("Balanced", "The best choice when in doubt.", 2),
-    "faithful": ("Faithful", "Brushwork and texture too, not only colour. Takes longest.", 4),
-    "tiny-file": ("Tiny file", "Under one megabyte; a little less exact.", 1),
-    "low-memory": ("Low memory", "For small graphics cards. Slower, same result.", 2),
+PRESETS: Mapping[str, tuple[str, str]] = {
+    "quick": ("Quick", "A first look: does it work?"),
+    "balanced": ("Balanced", "The best choice when in doubt."),
+    "faithful": ("Faithful", "Brushwork and texture too, not only colour."),
+    "tiny-file": ("Tiny file", "Under one megabyte, to share and to combine. A little less exact."),
+    "low-memory": ("Low memory", "For small graphics cards. Slower, with the same result."),
 }
-"""Name, sentence, and coats of glaze: more coats, more care."""
-NOT_MEASURED = "not measured yet"
+"""Name and sentence."""
+STOP_PICTURE = "An apple in a style of black lines, trained with {preset}."
+INSTEAD = "{} is chosen under Advanced. Choose one of the three to use that instead."
+SPECIAL = "File and memory"
+SPECIAL_HINT = "Choose one of these instead of the three above if the file or the memory must be small."
+NOT_MEASURED, ABOUT = "not measured yet", "about {time}"
+MEASURE = "Measure"
+PACE = "Times on this computer, from a few real steps measured {when}."
+PACE_BUSY = (
+    "Times from a few real steps measured {when}, while other programs kept this computer busy. On a calm computer "
+    "training is faster."
+)
+JUST_NOW, MINUTES_AGO = "just now", "{} min ago"
+SHORT_OF_MEMORY = "Training needs about {needed} of memory; {free} are free. Low memory needs less."
 OPENS: Mapping[str, str] = {
     "diffusers": ", diffusers",
     "second-file": "; a second file for diffusers",
@@ -94,16 +110,18 @@ OPENS: Mapping[str, str] = {
 }
 """What follows the programs with a LoRA folder, by who opens a method's files."""
 PARTLY = "Velatura; other programs read only part of it"
-METHOD_GROUPS: Mapping[str, str] = {
-    "like-lora": "Close to LoRA: every tool opens them",
-    "tiny": "Tiny files",
-    "another-way": "Another way to change the model",
-    "only-here": "Only Velatura opens them",
+METHOD_GROUPS: Mapping[str, tuple[str, str]] = {
+    "first": ("Most styles", "Start with one of these."),
+    "like-lora": ("Capacity where it helps", "Relatives of LoRA: a smaller or more even file. Every tool opens them."),
+    "tiny": ("Tiny files", "A few numbers per layer: colour and mood more than brushwork."),
+    "another-way": ("Deep changes", "They train or turn the layers themselves."),
+    "only-here": ("Experiments", "For a style from very few pictures, or a look of its own. Velatura opens them."),
+    "": ("Others", ""),
 }
-"""Headings of the methods in the fold, by their group."""
-OTHER_METHODS, WITHOUT_METHOD = "Others", "No method"
+"""Heading and sentence of each group of methods."""
+WITHOUT_METHOD = "No method"
 NO_METHOD = "Only the word is learned, without a method. Choose a method to learn both."
-BESIDE, ARE_ON = "Add to the method", "{} on"
+BESIDE, ARE_ON = "Extras", "{} on"
 BESIDE_HINT = "All of these are optional. They can be combined with the method above and with one another."
 TECHNIQUES: Mapping[str, tuple[str, ...]] = {
     "boft": ("BOFT", "Rotates in many small stages, so that all channels mix. Steps take longer."),
@@ -132,10 +150,9 @@ TECHNIQUES: Mapping[str, tuple[str, ...]] = {
 """Name and what it is good at; of those that need a few words, what these are called and such words."""
 WORD_ALONE = "The word alone, nothing else"
 WORD_ALONE_HINT = "Without a method, the file has a few kilobytes and can express less."
-STRIP = "Top: without; bottom: with a style that this method has learned."
+STRIP = "Above: without the style. Below: with a style of black lines that {method} has learned."
 OPENS_IN = "Opens in {}."
-MORE_METHODS = "More methods"
-THE_PRESETS_OWN = "{} uses this one by default"
+THE_PRESETS_OWN = "{} uses it by default."
 
 WHERE: Mapping[str, str] = {
     "starter": "comes with Velatura",
@@ -187,10 +204,9 @@ PRESET_HAS = "Preset: {}."
 NOTHING = "nothing"
 ON = "On"
 IMPORT, EXPORT = "Import settings", "Export settings"
-IMPORTED = "Settings read from {}."
-NOT_IMPORTED = "{} cannot be used: {}"
-TOO_LONG = "it is too long for a settings file"
 MENDING = "{} to fix before it can start"
+ADVANCED = "Advanced"
+ADVANCED_LINE = "{method}, {settings}"
 
 # Step 3
 START_TITLE = "Ready when you are"
@@ -237,9 +253,25 @@ def file_size(cost: Cost) -> str:
     return (AT_MOST if cost.at_most else "{}").format(readable_size(cost.file))
 
 
-def time_and_size(cost: Cost | None) -> str:
-    """What a preset costs, on its card."""
-    return f"{readable_time(cost.seconds)} · {file_size(cost)}" if cost is not None else NOT_MEASURED
+def run_time(time: RunTime | None) -> str:
+    """How long a preset takes, on its card."""
+    if time is None:
+        return NOT_MEASURED
+    return ABOUT.format(time=readable_time(time.seconds)) if time.scaled else readable_time(time.seconds)
+
+
+def pace_line(pace: Pace | None, now: float) -> str:
+    """Where the times come from; "" where nothing was measured."""
+    if pace is None:
+        return ""
+    minutes = (now - pace.at) / 60
+    when = JUST_NOW if minutes < 2 else MINUTES_AGO.format(round(minutes)) if minutes < 90 else day(pace.at, now)
+    return (PACE_BUSY if pace.was_busy else PACE).format(when=when)
+
+
+def mending_line(settings: int) -> str:
+    """How many settings are to be fixed; "" without any."""
+    return MENDING.format(counted(settings, "setting")) if settings else ""
 
 
 def undo_line(step: Undo) -> str:

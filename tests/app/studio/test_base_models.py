@@ -13,7 +13,8 @@ from app.studio.dataset.drafts import Draft
 from app.studio.downloads import Download, Downloads
 from app.studio.paths import Paths
 from app.studio.runs.costs import Cost, Measured, cost_key
-from app.studio.settings.plan import choose, plan, with_setting
+from app.studio.runs.times import run_times
+from app.studio.settings.plan import STOPS, by_preset, choose, plan, with_setting
 from app.ui.components import text as shared
 from app.ui.document.templates import render
 from app.ui.train import text as words
@@ -125,13 +126,13 @@ def test_what_was_measured_is_known_for_the_same_settings(paths: Paths) -> None:
     again = Measured(paths)
     assert again.cost(plan(draft.with_(name="b", trigger="dusk")), 0) == cost
     assert again.cost(plan(draft), 12) is None and again.cost(plan(with_setting(draft, "train.steps", "7")), 0) is None
-    assert again.costs(draft) == again.costs(choose(draft, "preset", "quick")) == {"balanced": cost}
-    lines = [card.lines for card in read_presets(draft, again.costs(draft)).cards]
-    assert lines.count(("80 s · 3.1 MB",)) == 1 and (words.NOT_MEASURED,) in lines
-    assert words.time_and_size(replace(cost, at_most=True)) == "80 s · at most 3.1 MB"
+    for now in (draft, choose(draft, "preset", "quick")):
+        cards = read_presets(now, run_times(again, by_preset(now)), STOPS, "").cards
+        assert [card.line for card in cards] == [words.NOT_MEASURED, "80 s", words.NOT_MEASURED]
+    assert words.file_size(replace(cost, at_most=True)) == "at most 3.1 MB"
     assert cost_key(plan(draft), 1) != cost_key(plan(choose(draft, "method", "loha")), 1)
-    assert cost.disk(plan(draft), 0) == 3_100_000 + 3 * 1_500_000 * 12
+    assert cost.disk(plan(draft), 0) == 6 * 3_100_000 + 3 * 1_500_000 * 12
     with_prior = plan(with_setting(draft, "prior.prompt", "a drawing"), prior={"images": 30})
     assert cost.disk(with_prior, 2) == cost.disk(plan(draft), 2 + 30)
     (paths.root / "measured.json").write_text("{", encoding="utf-8")
-    assert again.costs(draft) == {}
+    assert run_times(again, by_preset(draft)) == {}

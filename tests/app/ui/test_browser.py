@@ -202,7 +202,7 @@ def test_samples_and_steps_by_keyboard(page):
     page.wait_for_selector(".cards li:last-child .trigger >> text=blob style")
     page.get_by_role("link", name="Next: style").press("Enter")
     page.wait_for_selector("#step-style h1 >> visible=true")
-    page.wait_for_selector("#step-style .pick.preset")
+    page.wait_for_selector("#step-style .stops")
     assert page.evaluate("document.activeElement.tagName") == "H1" and page.url.endswith("#style")
     page.go_back()
     page.wait_for_selector("#step-pictures h1 >> visible=true")

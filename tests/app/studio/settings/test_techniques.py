@@ -30,7 +30,7 @@ from app.studio.settings.techniques import BY_NAME, WORD, first_value, fits
 from app.ui.document.templates import render
 from app.ui.train import text as style_words
 from app.ui.train.start_view import summary
-from app.ui.train.style_view import Card, read_methods
+from app.ui.train.style_view import Card, read_method, read_methods
 from app.ui.train.techniques_view import read_techniques
 from trainers.adapters.methods import METHODS
 from trainers.config.build import as_table
@@ -188,12 +188,11 @@ def test_a_clone_and_a_file_bring_it_back(draft: Draft, aim: str) -> None:
 
 def beside_fold(draft: Draft, base: Base) -> str:
     """The fold as a page shows it."""
-    return render("train/techniques.html", techniques=read_techniques(draft, base))
+    return render("train/techniques.html", advanced={"techniques": read_techniques(draft, base)})
 
 
 def method_cards(draft: Draft) -> list[Card]:
-    methods = read_methods(draft, STARTER)
-    return [card for pick in (methods.first, *methods.groups) for card in pick.cards]
+    return [card for pick in read_methods(draft) for card in pick.cards]
 
 
 def test_the_fold_says_what_is_on_and_what_does_not_go_together(draft: Draft) -> None:
@@ -213,13 +212,15 @@ def test_the_fold_says_what_is_on_and_what_does_not_go_together(draft: Draft) ->
 def test_every_technique_has_words_and_every_method_a_group(draft: Draft) -> None:
     assert set(style_words.TECHNIQUES) == set(BY_NAME)
     assert all(len(style_words.TECHNIQUES[one.name]) == (4 if one.takes_words else 2) for one in TECHNIQUES)
-    assert {kind.about.group for kind in METHODS.values()} == {"first", *style_words.METHOD_GROUPS}
+    assert {kind.about.group for kind in METHODS.values()} == {*style_words.METHOD_GROUPS} - {""}
     for name in METHODS:
         cards = method_cards(choose(draft, "method", name))
         assert {card.value for card in cards} == METHODS.keys() and len(cards) == len(METHODS)
         assert [card.value for card in cards if card.chosen] == [name]
+        shown = read_method(choose(draft, "method", name), STARTER)
+        assert shown and shown.title == METHODS[name].about.title and shown.strip and shown.opens
     alone = learning_alone(turned(draft, WORD, True), True)
-    assert not any(card.chosen for card in method_cards(alone)) and read_methods(alone, STARTER).none_chosen
+    assert not any(card.chosen for card in method_cards(alone)) and read_method(alone, STARTER) is None
 
 
 def test_the_line_before_the_start_names_them(draft: Draft) -> None:

@@ -60,8 +60,11 @@ def style_and_start(stage: Stage) -> Iterator[str]:
     """Steps 2 and 3."""
     page = stage.page
     page.get_by_role("link", name="Next: style").click()
-    page.wait_for_selector("#step-style .pick.preset")
+    page.wait_for_selector("#step-style .stops")
     yield "train-style"
+    page.locator("#advanced > summary").click()
+    page.wait_for_selector("#advanced .methods")
+    yield "train-advanced"
     page.locator("[data-key=beside] > summary").click()
     page.get_by_label("A new word").check()
     page.wait_for_selector("#beside-textual-inversion-words")

@@ -33,14 +33,14 @@ def page(browser: object, training: Process, tmp_path: Path) -> Iterator[object]
     opened.get_by_label("Trigger word").fill("dusk style")
     opened.wait_for_selector(".trigger")
     opened.get_by_role("link", name="Next: style").click()
-    opened.wait_for_selector("#style-choices .pick.preset")
+    opened.wait_for_selector("#style-choices .stops")
     yield opened
     context.close()
     assert complaints == []
 
 
 def choose(page, name: str, value: str) -> None:
-    page.locator(f"input[name={name}][value={value}]").check(force=True)
+    page.locator(f"input[name={name}][value={value}]").press("Space")
     page.wait_for_selector(f"input[name={name}][value={value}][checked]", state="attached")
 
 
@@ -51,14 +51,29 @@ def put(page, key: str, text: str) -> None:
     field.blur()
 
 
+def open_advanced(page) -> None:
+    page.wait_for_selector("#advanced")
+    if not page.locator("#advanced[open]").count():
+        page.locator("#advanced > summary").click()
+        page.wait_for_selector("#advanced .methods")
+
+
 def open_settings(page) -> None:
+    open_advanced(page)
     page.locator(".settings > summary").click()
     page.wait_for_selector(".setting", state="attached")
 
 
 def test_a_style_from_pictures_to_a_run(page, training):
     choose(page, "preset", "quick")
+    page.get_by_role("radio", name="Quick").press("ArrowRight")
+    page.wait_for_selector("input[value=balanced][checked]", state="attached")
+    page.get_by_role("radio", name="Balanced").press("ArrowLeft")
+    page.wait_for_selector("input[value=quick][checked]", state="attached")
+    assert page.locator(".methods").count() == 0, "Advanced is closed at first"
+    open_advanced(page)
     choose(page, "method", "loha")
+    page.wait_for_selector(".method-detail >> text=LoHA")
     page.wait_for_selector(".note >> text=A style made on the starter works only with the starter.")
     open_settings(page)
     page.get_by_label("Search settings").fill("steps")
@@ -133,8 +148,8 @@ def test_what_is_wrong_is_said_where_it_is_and_stops_the_start(page):
 def test_settings_go_out_and_come_in(page, tmp_path):
     choose(page, "aim", "subject")
     page.wait_for_selector("text=For a subject, pictures are not mirrored")
-    choose(page, "method", "lokr")
     open_settings(page)
+    choose(page, "method", "lokr")
     shown = page.locator(".setting").evaluate_all("all => all.map(one => one.dataset.key)")
     assert len(shown) == len(set(shown)) and {"name", "data.images", "loss.min_snr_gamma", "method.factor"} <= set(
         shown

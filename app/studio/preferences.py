@@ -1,0 +1,47 @@
+"""What a studio remembers of a person between visits, apart from their draft."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from app.state_file import StateFile
+from app.studio.paths import Paths
+
+
+class Preferences(BaseModel):
+    """How a person wants the pages."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    advanced: bool = False
+    """Whether Advanced is open in the second step of Train."""
+
+
+class PreferenceFiles:
+    """The preferences of everybody, by the key of their draft; a damaged file is as good as none."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._folder = paths.root / "preferences"
+
+    def read(self, key: str) -> Preferences:
+        """The preferences of `key`, or the defaults."""
+        return self._file(key).read() or Preferences()
+
+    def change(self, key: str, **changes: Any) -> None:
+        """Change some of them. OSError if the disk is full."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        file = self._file(key)
+        with file.lock():
+            file.write((file.read() or Preferences()).model_copy(update=changes))
+
+    def _file(self, key: str) -> StateFile[Preferences]:
+        name = hashlib.sha256(key.encode()).hexdigest()[:32]
+        return StateFile(self._folder / f"{name}.json", _parse, lambda kept: json.dumps(kept.model_dump()))
+
+
+def _parse(content: bytes) -> Preferences:
+    return Preferences.model_validate_json(content)

@@ -1,0 +1,96 @@
+"""What one measurement says about other settings: seconds a step, scaled by the work of a step.
+
+The work is relative to a bare network on one image, from the medians of docs/speed.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trainers.config.config import Config
+
+if TYPE_CHECKING:
+    from trainers.training.estimate import Estimate
+
+EXTRA_OF_LAYERS: Mapping[str, float] = {"none": 0.0, "attn": 0.03, "attn-mlp": 0.07}
+"""What plain LoRA adds to a step on these layers; on more of them:"""
+EXTRA_OF_ALL = 0.14
+TIMES_OF_METHOD: Mapping[str, float] = {"lora": 1.0, "lokr": 1.8, "loha": 2.4}
+"""How many times as much another method adds; those not named here:"""
+TIMES_OF_OTHERS = 2.0
+CHECKPOINTING = 4 / 3
+"""Activations computed twice."""
+BUSY = 0.6
+"""Load per core from which a computer counts as busy with other work."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a run was when it was measured."""
+
+    on: str
+    """Base, device and size of the pictures, which cannot be scaled."""
+    work: float
+    """Of one step."""
+    step: float
+    """Seconds of one step."""
+    once: float
+    """Seconds of all but the steps: reading the base, previews, the file."""
+    at: float
+    """Seconds since the epoch."""
+    load: float
+    """Of this computer's cores by other programs, just before; 1 is all of them."""
+
+    @property
+    def was_busy(self) -> bool:
+        """Whether other programs slowed it down."""
+        return self.load > BUSY
+
+    def holds(self, load: float) -> bool:
+        """Whether it is still true at this load: a busy moment says nothing about a calm one."""
+        return not self.was_busy or load > self.load / 2
+
+    def seconds(self, config: Config) -> float:
+        """Seconds of a run with other settings on the same base."""
+        return self.once + config.train.steps * self.step * work_of(config) / self.work
+
+
+def pace_of(config: Config, found: Estimate, load: float) -> Pace:
+    """The pace of a run that was just measured."""
+    once = max(0.0, found.seconds - config.train.steps * found.seconds_a_step)
+    on_cpu = found.device.startswith("cpu")  # other devices hardly notice what the cores do
+    return Pace(ground_of(config), work_of(config), found.seconds_a_step, once, time.time(), load if on_cpu else 0.0)
+
+
+def read_pace(table: Any) -> Pace | None:
+    """The pace in an event or a file; None if it has none."""
+    try:
+        numbers = {name: float(table[name]) for name in ("work", "step", "once", "at", "load")}
+        return Pace(on=str(table["on"]), **numbers) if numbers["work"] > 0 else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def ground_of(config: Config) -> str:
+    """What measurements must share to be compared."""
+    base, train = config.base, config.train
+    return "|".join(map(str, (base.model, base.storage, config.data.resolution, train.device, train.precision)))
+
+
+def work_of(config: Config) -> float:
+    """Work of one step, in passes of one image through the bare network and back."""
+    train, targets = config.train, config.targets
+    unet = targets.unet if isinstance(targets.unet, str) else ""
+    extra = EXTRA_OF_LAYERS.get(unet, EXTRA_OF_ALL) * TIMES_OF_METHOD.get(config.method.name, TIMES_OF_OTHERS)
+    passes = 1 + extra + (0.1 if targets.text_encoder != "none" else 0.0)
+    return passes * train.batch_size * train.accumulation * (CHECKPOINTING if train.gradient_checkpointing else 1.0)
+
+
+def load_now() -> float:
+    """The load of this computer's cores over the last minute; 1 is all of them."""
+    import psutil
+
+    return float(psutil.getloadavg()[0]) / (psutil.cpu_count() or 1)

@@ -1,0 +1,33 @@
+"""The config of a command, whose preset may be one of people's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from app.studio.dataset.drafts import Draft
+from app.studio.paths import Paths
+from app.studio.settings.own_presets import OwnPresets
+from app.studio.settings.plan import choice_layers, with_choices
+from trainers.config.build import build_config
+from trainers.config.config import Config
+from trainers.config.layers import gather_config, options_table
+from trainers.config.migrations import migrate
+from trainers.config.presets import STARTER, list_presets
+from trainers.config.tables import anchor_images, lay_over, parse_assignments, read_toml
+
+
+def gather_settings(
+    runs: Path, file: Path | None, preset: str | None, options: Mapping[str, Any], assignments: Sequence[str]
+) -> Config:
+    """As `gather_config`; a preset that does not come with Velatura is looked for in the studio of `runs`."""
+    bundled = preset is None or preset in {one.name for one in list_presets()}
+    own = None if bundled or not preset else OwnPresets(Paths(runs)).find_anywhere(preset)
+    if own is None:
+        return gather_config(file, preset, options, assignments)
+    below = anchor_images(read_toml(file), file.parent) if file is not None else {}
+    above = options_table(options), parse_assignments(assignments)
+    base = str(lay_over(below, *above).get("base", {}).get("model", STARTER))
+    choices = own.use(with_choices(Draft(id="", public=""), base=base)).choices
+    return build_config(migrate(lay_over(below, *choice_layers(choices, {}, *above)), str(file or "the config")))

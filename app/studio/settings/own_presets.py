@@ -1,0 +1,214 @@
+"""Presets of people: settings under a name, a TOML file each in the studio's folder.
+
+A file holds a partial config over a bundled preset: `preset` and `aim` at its top, then the changed settings by
+section. Those of a login lie in a folder of their own; those of a studio without logins belong to everybody on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from filelock import FileLock
+
+from app.errors import as_sentence
+from app.studio.dataset.drafts import Choices, Draft
+from app.studio.names import alike, name_of
+from app.studio.paths import Paths
+from app.studio.settings.plan import CARE, changed_settings, from_table, method_of, nested, with_choices
+from trainers.atomic_files import whole_file
+from trainers.config.layers import DEFAULT_PRESET
+from trainers.config.migrations import KEY, VERSION
+from trainers.config.presets import list_presets
+from trainers.errors import VelaturaError
+
+MOST, MOST_BYTES = 100, 100_000
+OWN_KEYS = ("name", "preset", "aim")
+"""What a file holds besides settings."""
+SUFFIX = ".toml"
+
+
+@dataclass(frozen=True)
+class OwnPreset:
+    """Somebody's preset; `problem` says why its file cannot be used."""
+
+    name: str
+    table: Mapping[str, Any] = field(default_factory=dict)
+    """The content of its file."""
+    problem: str = ""
+
+    def use(self, draft: Draft) -> Draft:
+        """The draft with the settings of this preset; its base stays. VelaturaError if the file cannot be used."""
+        if self.problem:
+            raise VelaturaError(self.problem)
+        return _use(draft, self.table)
+
+    def is_chosen(self, choices: Choices) -> bool:
+        """Whether a draft's choices are those of this preset."""
+        return not self.problem and _said(self.use(Draft(id="", public="", choices=choices)).choices) == _said(choices)
+
+
+class OwnPresets:
+    """The presets of all people of a studio. A name has the rules of a style's name; case is ignored."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._folder = paths.root / "presets"
+
+    def list(self, owner: str) -> list[OwnPreset]:
+        """The presets of a login, or of a studio without logins (""), by name; broken ones say so."""
+        return _list(self._of(owner))
+
+    def find(self, owner: str, name: str) -> OwnPreset:
+        """The preset of this name. VelaturaError if there is none."""
+        found = _named(_list(self._of(owner)), name)
+        if found is None:
+            known = ", ".join(one.name for one in list_presets())
+            raise VelaturaError(f"there is no preset {name!r:.80}; available are {known}")
+        return found
+
+    def find_anywhere(self, name: str) -> OwnPreset | None:
+        """The preset of this name, whoever's it is; None without one. VelaturaError if several people have one."""
+        folders = [self._folder, *sorted((self._folder / "people").glob("*"))]
+        found = [one for folder in folders if (one := _named(_list(folder), name))]
+        if len(found) > 1 and any(one.table != found[0].table for one in found):
+            raise VelaturaError(f"several people have a preset {name!r}; export the one you mean and give its file")
+        return found[0] if found else None
+
+    def save(self, owner: str, name: str, table: Mapping[str, Any]) -> tuple[str, bool]:
+        """Keep a preset, and whether it has replaced one, which `put_back` returns; its name as it is kept.
+
+        VelaturaError if the name cannot be used, or there are too many.
+        """
+        name, folder = _free(name), self._of(owner)
+        with self._lock(folder):
+            there = _list(folder)
+            old = _named(there, name)
+            if old is None and len(there) >= MOST:
+                raise VelaturaError(f"there are {MOST} presets already; delete one first")
+            if old is not None:
+                _set_aside(folder, old.name)
+            _write(folder / f"{name}{SUFFIX}", table)
+        return name, old is not None
+
+    def rename(self, owner: str, name: str, new: str) -> str:
+        """Give a preset another name, which is returned. VelaturaError if that is taken or cannot be used."""
+        new, folder = _free(new), self._of(owner)
+        with self._lock(folder):
+            there = _list(folder)
+            old, taken = _named(there, name), _named(there, new)
+            if old is None:
+                raise VelaturaError(f"there is no preset {name!r:.80} of yours")
+            if taken is not None and taken.name != old.name:
+                raise VelaturaError(f"there is a preset {taken.name} already; choose another name")
+            (folder / f"{old.name}{SUFFIX}").rename(folder / f"{new}{SUFFIX}")
+        return new
+
+    def delete(self, owner: str, name: str) -> None:
+        """Delete a preset; `put_back` returns it. VelaturaError if there is none."""
+        folder = self._of(owner)
+        with self._lock(folder):
+            _set_aside(folder, self.find(owner, name).name)
+
+    def put_back(self, owner: str, name: str) -> None:
+        """Undo the last deletion or replacement of a preset. VelaturaError if there was none."""
+        folder = self._of(owner)
+        with self._lock(folder):
+            gone = (folder / "deleted").glob(f"*{SUFFIX}")
+            aside = next((path for path in gone if alike(path.stem) == alike(name)), None)
+            if aside is None:
+                raise VelaturaError(f"the preset {name!r:.80} is not there any more")
+            now = _named(_list(folder), name)
+            if now is not None:
+                (folder / f"{now.name}{SUFFIX}").unlink()
+            aside.rename(folder / aside.name)
+
+    def _of(self, owner: str) -> Path:
+        return self._folder / "people" / hashlib.sha256(owner.encode()).hexdigest()[:32] if owner else self._folder
+
+    def _lock(self, folder: Path) -> FileLock:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return FileLock(folder / ".lock")
+
+
+def as_preset(draft: Draft) -> dict[str, Any]:
+    """A draft's settings as a preset's file holds them: what differs from the bundled preset."""
+    choices = draft.choices
+    method = method_of(choices)
+    named = {"method.name": method} if method else {}
+    above = nested({**named, **changed_settings(choices)})
+    return {"preset": choices.preset, "aim": choices.aim, KEY: VERSION, **above}
+
+
+def is_preset(table: Mapping[str, Any]) -> bool:
+    """Whether a table is that of a preset, not a config."""
+    return isinstance(table.get("preset"), str)
+
+
+def check_preset(table: Mapping[str, Any]) -> None:
+    """Raise VelaturaError if a preset's table cannot be used."""
+    _use(Draft(id="", public=""), table)
+
+
+def write_preset(name: str, table: Mapping[str, Any]) -> str:
+    """A preset as TOML, for use elsewhere."""
+    return tomli_w.dumps({"name": name, **{key: value for key, value in table.items() if key != "name"}})
+
+
+# ---------------------------------------------------------------- within
+def _use(draft: Draft, table: Mapping[str, Any]) -> Draft:
+    preset, aim = table.get("preset", DEFAULT_PRESET), table.get("aim", "style")
+    if preset not in CARE:
+        raise VelaturaError(f"its preset must be one of {', '.join(CARE)}, not {preset!r:.80}")
+    if aim not in ("style", "subject"):
+        raise VelaturaError(f"its aim must be style or subject, not {aim!r:.80}")
+    chosen = with_choices(draft, preset=preset, aim=aim, method="", settings={})
+    return from_table(chosen, {key: value for key, value in table.items() if key not in OWN_KEYS})
+
+
+def _said(choices: Choices) -> tuple[Any, ...]:
+    return choices.aim, choices.preset, method_of(choices), changed_settings(choices)
+
+
+def _list(folder: Path) -> list[OwnPreset]:
+    paths = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: alike(path.stem)) if folder.is_dir() else []
+    return [_read(path) for path in paths[:MOST] if not path.name.startswith(".")]
+
+
+def _read(path: Path) -> OwnPreset:
+    try:
+        with path.open("rb") as file:
+            table = tomllib.loads(file.read(MOST_BYTES).decode("utf-8"))
+        check_preset(table)
+    except (OSError, ValueError, RecursionError) as error:
+        return OwnPreset(path.stem, problem=f"Its file cannot be read: {error}.")
+    except VelaturaError as error:
+        return OwnPreset(path.stem, table, as_sentence(error))
+    return OwnPreset(path.stem, table)
+
+
+def _named(presets: list[OwnPreset], name: str) -> OwnPreset | None:
+    return next((one for one in presets if alike(one.name) == alike(name)), None)
+
+
+def _free(name: str) -> str:
+    """The name as it is kept. VelaturaError if nothing is left of it, or a bundled preset has it."""
+    kept = name_of(name)
+    if alike(kept) in {one.name for one in list_presets()}:
+        raise VelaturaError(f"{kept} is a preset that comes with Velatura; choose another name")
+    return kept
+
+
+def _set_aside(folder: Path, name: str) -> None:
+    (folder / "deleted").mkdir(mode=0o700, exist_ok=True)
+    (folder / f"{name}{SUFFIX}").replace(folder / "deleted" / f"{name}{SUFFIX}")
+
+
+def _write(path: Path, table: Mapping[str, Any]) -> None:
+    with whole_file(path) as building:
+        content = tomli_w.dumps({key: value for key, value in table.items() if key != "name"})
+        building.write_text(content, encoding="utf-8")

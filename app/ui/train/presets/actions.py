@@ -1,0 +1,195 @@
+"""What is done with people's own presets and with settings files in the second step of Train."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from app.errors import as_sentence
+from app.studio.dataset.drafts import Draft
+from app.studio.runs.times import run_times
+from app.studio.services import Services
+from app.studio.settings.imports.read import read_file, read_foreign
+from app.studio.settings.imports.report import Imported
+from app.studio.settings.own_presets import OwnPreset, as_preset, check_preset, is_preset, write_preset
+from app.studio.settings.plan import changed_settings, from_table, method_of, plan, without_settings
+from app.studio.settings.undo import take_back, with_undo
+from app.ui.components.controls import Button, Control
+from app.ui.train import text
+from app.ui.train.events import MOST_SETTINGS, SettingsRead, StyleAction
+from app.ui.train.presets import text as words
+from trainers.adapters.methods import METHODS
+from trainers.config.build import dump_config
+from trainers.errors import VelaturaError
+
+
+@dataclass(frozen=True)
+class SettingsFile:
+    """A file that the page's script lets the browser save, once for each `key`."""
+
+    name: str
+    toml: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What has become of what was asked, and how it is taken back."""
+
+    done: str = ""
+    refused: str = ""
+    file: SettingsFile | None = None
+    controls: tuple[Control, ...] = ()
+    report: Imported | None = None
+    """Another program's settings, before they are used."""
+    of: str = ""
+    """The part of the page that shows it."""
+
+
+NOTHING_SAID = Answer()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A preset as the page shows it."""
+
+    name: str
+    line: str
+    """What it holds, or why it cannot be used."""
+    chosen: bool
+    broken: bool
+
+
+class Presets:
+    """The presets and files of the person who asks."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+
+    def rows(self, owner: str, draft: Draft) -> list[Row]:
+        """The presets of a login, and how long they take with this draft's pictures."""
+        found = self.services.presets.list(owner)
+        used = {one.name: one.use(draft) for one in found if not one.problem}
+        times = run_times(self.services.measured, used)
+        return [_row(one, used.get(one.name), text.run_time(times.get(one.name)), draft) for one in found]
+
+    def act(self, event: StyleAction, key: str, owner: str, tab: str) -> Answer:
+        """Do what a button of the presets wants."""
+        acts: dict[str, Callable[[], Answer]] = {
+            "use-preset": partial(self._use, event.about, key, owner, tab),
+            "save-preset": partial(self._save, event.text, key, owner),
+            "rename-preset": partial(self._rename, event.about, event.text, owner),
+            "delete-preset": partial(self._delete, event.about, owner),
+            "put-back-preset": partial(self._put_back, event.about, owner),
+            "export-preset": partial(self._export_preset, event.about, owner),
+            "export": partial(self._export, key),
+            "reset": partial(self._reset, key, tab),
+            "take-back": partial(self._take_back, key, tab),
+        }
+        if event.what not in acts:
+            return Answer()
+        try:
+            return _of(acts[event.what](), event.of)
+        except VelaturaError as error:
+            return Answer(refused=as_sentence(error), of=event.of or "")
+
+    def read(self, event: SettingsRead, key: str, owner: str, tab: str) -> Answer:
+        """Use a settings file, or add a preset's; another program's is reported first."""
+        try:
+            return _of(self._read(event, key, owner, tab), event.of)
+        except VelaturaError as error:
+            return Answer(refused=words.REFUSED.format(file=event.name, reason=error), of=event.of)
+
+    # ---------------------------------------------------------------- within
+    def _read(self, event: SettingsRead, key: str, owner: str, tab: str) -> Answer:
+        if len(event.text) >= MOST_SETTINGS:
+            raise VelaturaError(words.TOO_LONG)
+        table = read_file(event.name, event.text)
+        if is_preset(table):
+            return self._add(event.name, table, owner)
+        foreign = read_foreign(table)
+        if foreign is not None and not event.apply:
+            return Answer(report=foreign)
+        self._change(key, lambda draft: from_table(draft, foreign.table if foreign else table), tab)
+        return Answer(done=words.READ.format(file=event.name), controls=(_undo(),))
+
+    def _add(self, file: str, table: dict[str, Any], owner: str) -> Answer:
+        check_preset(table)
+        wanted = str(table.get("name") or file.rpartition(".")[0])
+        name, replaced = self.services.presets.save(owner, wanted, table)
+        said = words.REPLACED if replaced else words.ADDED
+        return Answer(done=said.format(name=name), controls=_put_back(name) if replaced else _use_it(name))
+
+    def _use(self, name: str, key: str, owner: str, tab: str) -> Answer:
+        found = self.services.presets.find(owner, name)
+        self._change(key, found.use, tab)
+        return Answer(done=words.USED.format(name=found.name), controls=(_undo(),))
+
+    def _save(self, name: str, key: str, owner: str) -> Answer:
+        draft = self.services.drafts.read(key)
+        plan(draft, name="style")  # what cannot be trained is no preset
+        name, replaced = self.services.presets.save(owner, name, as_preset(draft))
+        said = words.REPLACED if replaced else words.SAVED
+        return Answer(done=said.format(name=name), controls=_put_back(name) if replaced else ())
+
+    def _rename(self, name: str, new: str, owner: str) -> Answer:
+        return Answer(done=words.RENAMED.format(name=name, new=self.services.presets.rename(owner, name, new)))
+
+    def _delete(self, name: str, owner: str) -> Answer:
+        self.services.presets.delete(owner, name)
+        return Answer(done=words.DELETED.format(name=name), controls=_put_back(name))
+
+    def _put_back(self, name: str, owner: str) -> Answer:
+        self.services.presets.put_back(owner, name)
+        return Answer(done=words.PUT_BACK.format(name=name))
+
+    def _export_preset(self, name: str, owner: str) -> Answer:
+        found = self.services.presets.find(owner, name)
+        return Answer(file=_file(found.name, write_preset(found.name, found.table)))
+
+    def _export(self, key: str) -> Answer:
+        config = plan(self.services.drafts.read(key))
+        return Answer(file=_file(config.name, dump_config(config)))
+
+    def _reset(self, key: str, tab: str) -> Answer:
+        self._change(key, without_settings, tab)
+        return Answer(done=words.RESET, controls=(_undo(),))
+
+    def _take_back(self, key: str, tab: str) -> Answer:
+        self.services.drafts.change(key, take_back, tab)
+        return Answer(done=words.TAKEN_BACK)
+
+    def _change(self, key: str, change: Callable[[Draft], Draft], tab: str) -> None:
+        self.services.drafts.change(key, with_undo(change), tab)
+
+
+def _of(answer: Answer, part: str | None) -> Answer:
+    return Answer(answer.done, answer.refused, answer.file, answer.controls, answer.report, part or "")
+
+
+def _row(one: OwnPreset, used: Draft | None, time: str, draft: Draft) -> Row:
+    if used is None:
+        return Row(one.name, one.problem, False, True)
+    method = method_of(used.choices)
+    title = METHODS[method].about.title if method else text.WITHOUT_METHOD
+    line = words.summary_line(title, len(changed_settings(used.choices)), time)
+    return Row(one.name, line, one.is_chosen(draft.choices), False)
+
+
+def _undo() -> Button:
+    return Button(words.UNDO, "take-back", kind="small")
+
+
+def _put_back(name: str) -> tuple[Control, ...]:
+    return (Button(words.UNDO, "put-back-preset", name, kind="small"),)
+
+
+def _use_it(name: str) -> tuple[Control, ...]:
+    return (Button(words.USE, "use-preset", name, kind="small"),)
+
+
+def _file(name: str, content: str) -> SettingsFile:
+    return SettingsFile(name, content, f"{time.time():.3f}")

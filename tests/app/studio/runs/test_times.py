@@ -1,0 +1,68 @@
+"""Times of several presets from one measurement, and how busy the computer was."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from app.studio.dataset.drafts import Draft
+from app.studio.paths import Paths
+from app.studio.runs import costs
+from app.studio.runs.costs import Cost, Measured
+from app.studio.runs.pace import Pace, ground_of, work_of
+from app.studio.runs.times import run_times
+from app.studio.settings.plan import by_preset, choose, plan, with_choices
+from app.ui.train import text as words
+
+DRAFT = Draft(id="x", public="y")
+
+
+def cost(load: float = 0.0, at: float = 0.0) -> Cost:
+    """A measurement of the balanced preset: half a second a step, and 20 s besides."""
+    config = plan(DRAFT)
+    pace = Pace(ground_of(config), work_of(config), 0.5, 20.0, at or time.time(), load)
+    return Cost(20 + config.train.steps * 0.5, 10**9, 10**6, 10**6, pace=pace)
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Measured:
+    paths = Paths(tmp_path)
+    paths.make()
+    return Measured(paths)
+
+
+def test_one_measurement_says_how_long_every_preset_takes(measured: Measured) -> None:
+    measured.keep(plan(DRAFT), 0, cost())
+    times = run_times(measured, by_preset(DRAFT))
+    assert times["balanced"].seconds == 170 and not times["balanced"].scaled
+    assert times["quick"].seconds == pytest.approx(20 + 120 * 0.5) and times["quick"].scaled
+    extra = plan(choose(DRAFT, "preset", "faithful"))
+    assert times["faithful"].seconds == pytest.approx(20 + 450 * 0.5 * work_of(extra) / work_of(plan(DRAFT)))
+    assert words.run_time(times["balanced"]) == "3 min" and words.run_time(times["quick"]) == "about 80 s"
+    elsewhere = with_choices(DRAFT, base="owner/name")
+    assert run_times(measured, by_preset(elsewhere)) == {}, "another base has another pace"
+
+
+def test_a_measurement_from_a_busy_moment_does_not_outlive_it(
+    measured: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured.keep(plan(DRAFT), 0, cost(load=4.0))
+    monkeypatch.setattr(costs, "load_now", lambda: 3.0)
+    assert measured.cost(plan(DRAFT), 0) is not None, "it is as busy still"
+    monkeypatch.setattr(costs, "load_now", lambda: 0.2)
+    assert measured.cost(plan(DRAFT), 0) is None
+    last = measured.last(plan(DRAFT))
+    assert last and last.pace and "kept this computer busy" in words.pace_line(last.pace, last.pace.at + 600)
+    assert "10 min ago" in words.pace_line(last.pace, last.pace.at + 600)
+    measured.keep(plan(DRAFT), 0, cost(load=0.2))
+    monkeypatch.setattr(costs, "load_now", lambda: 0.0)
+    assert measured.cost(plan(DRAFT), 0) is not None
+
+
+def test_work_counts_pictures_layers_and_what_is_computed_twice() -> None:
+    usual = work_of(plan(DRAFT))
+    assert work_of(plan(DRAFT, train={"batch_size": 8})) == pytest.approx(2 * usual)
+    assert work_of(plan(DRAFT, train={"gradient_checkpointing": True})) == pytest.approx(usual * 4 / 3)
+    assert work_of(plan(DRAFT, targets={"unet": "attn"})) < usual < work_of(plan(choose(DRAFT, "method", "loha")))
