@@ -105,10 +105,17 @@ def _rate(table: Mapping[str, Any]) -> float:
     return float(table.get("train", {}).get("learning_rate", Train().learning_rate))
 
 
+PREVIEWS = ("steps", "sampler")
+"""Settings of `sample` that change no figure: what is measured is drawn with the same ones for every row."""
+
+
 @cache
 def digest(row: Row) -> str:
     """Short hash of a row's settings: rows of older ones do not count any more."""
-    return hashlib.sha256(json.dumps(settings(row), sort_keys=True).encode()).hexdigest()[:10]
+    table = settings(row)
+    if "sample" in table:
+        table["sample"] = {key: value for key, value in table["sample"].items() if key not in PREVIEWS}
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:10]
 
 
 # ---------------------------------------------------------------- those there are

@@ -86,7 +86,7 @@ def test_it_goes_before_every_other_run_and_behind_small_jobs(store):
     settle(store)
     assert line(store) == ["picture", "dusk", "other"]
     view = Watcher(store).view(job.id)
-    assert view.line == "2nd in line. It was interrupted and continues from step 10 by itself."
+    assert view.line == "1st in line. It was interrupted and continues from step 10 by itself."
     assert store.job(other.id).restarts == 0
 
 
