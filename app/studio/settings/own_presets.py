@@ -59,13 +59,17 @@ class OwnPresets:
     def __init__(self, paths: Paths) -> None:
         self._folder = paths.root / "presets"
 
+    def folder_of(self, owner: str) -> Path:
+        """Where the presets of a login lie, or of a studio without logins ("")."""
+        return self._folder / "people" / hashlib.sha256(owner.encode()).hexdigest()[:32] if owner else self._folder
+
     def list(self, owner: str) -> list[OwnPreset]:
         """The presets of a login, or of a studio without logins (""), by name; broken ones say so."""
-        return _list(self._of(owner))
+        return _list(self.folder_of(owner))
 
     def find(self, owner: str, name: str) -> OwnPreset:
         """The preset of this name. VelaturaError if there is none."""
-        found = _named(_list(self._of(owner)), name)
+        found = _named(_list(self.folder_of(owner)), name)
         if found is None:
             known = ", ".join(one.name for one in list_presets())
             raise VelaturaError(f"there is no preset {name!r:.80}; available are {known}")
@@ -84,7 +88,7 @@ class OwnPresets:
 
         VelaturaError if the name cannot be used, or there are too many.
         """
-        name, folder = _free(name), self._of(owner)
+        name, folder = _free(name), self.folder_of(owner)
         with self._lock(folder):
             there = _list(folder)
             old = _named(there, name)
@@ -97,7 +101,7 @@ class OwnPresets:
 
     def rename(self, owner: str, name: str, new: str) -> str:
         """Give a preset another name, which is returned. VelaturaError if that is taken or cannot be used."""
-        new, folder = _free(new), self._of(owner)
+        new, folder = _free(new), self.folder_of(owner)
         with self._lock(folder):
             there = _list(folder)
             old, taken = _named(there, name), _named(there, new)
@@ -110,13 +114,13 @@ class OwnPresets:
 
     def delete(self, owner: str, name: str) -> None:
         """Delete a preset; `put_back` returns it. VelaturaError if there is none."""
-        folder = self._of(owner)
+        folder = self.folder_of(owner)
         with self._lock(folder):
             _set_aside(folder, self.find(owner, name).name)
 
     def put_back(self, owner: str, name: str) -> None:
         """Undo the last deletion or replacement of a preset. VelaturaError if there was none."""
-        folder = self._of(owner)
+        folder = self.folder_of(owner)
         with self._lock(folder):
             gone = (folder / "deleted").glob(f"*{SUFFIX}")
             aside = next((path for path in gone if alike(path.stem) == alike(name)), None)
@@ -126,9 +130,6 @@ class OwnPresets:
             if now is not None:
                 (folder / f"{now.name}{SUFFIX}").unlink()
             aside.rename(folder / aside.name)
-
-    def _of(self, owner: str) -> Path:
-        return self._folder / "people" / hashlib.sha256(owner.encode()).hexdigest()[:32] if owner else self._folder
 
     def _lock(self, folder: Path) -> FileLock:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

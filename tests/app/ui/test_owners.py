@@ -18,11 +18,12 @@ import pytest
 from app.jobs.permissions import Actor
 from app.jobs.processes.process import own_identity
 from app.jobs.store import TRAIN, NewJob, Store
-from app.studio.dataset.drafts import Drafts
+from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.generation.record import Record
 from app.studio.generation.request import GenerateRequest
 from app.studio.paths import Paths
+from app.studio.settings.own_presets import OwnPresets, as_preset
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 from app.ui.components.events import PageEvent, read_event
@@ -51,7 +52,10 @@ RUN_ACTIONS = (
 STYLE_ACTIONS = ("rename", "delete", "discard")
 TRASH_ACTIONS = ("restore", "undo")
 DRAWING_ACTIONS = ("cancel", "dismiss", "hurry", "use", "again", "show")
-TRAIN_ACTIONS = ("remove", "take", "mask", "undo", "fresh", "preset", "set", "name", "measure")
+TRAIN_ACTIONS = (
+    "remove", "take", "mask", "undo", "fresh", "preset", "set", "name", "measure", "use-preset", "rename-preset",
+    "delete-preset", "put-back-preset", "save-preset",
+)  # fmt: skip
 
 
 @dataclass
@@ -66,6 +70,7 @@ class Shared:
         """Everything that is Ann's: files of runs, styles, drawings and drafts, and the rows of the queue."""
         root = self.paths.root
         folders = [self.paths.runs / name for name in ("dusk", "dawn")] + [self.paths.styles, root / "drawings"]
+        folders.append(OwnPresets(self.paths).folder_of("ann"))
         folders.append(self.paths.runs / ".trash" / self.ids["item"])
         folders.append(self.paths.drafts / self.ids["draft"])
         files = {str(path): path.read_bytes() for top in folders for path in top.rglob("*") if path.is_file()}
@@ -130,6 +135,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
         request=GenerateRequest(prompts=("a fox",)), whose="user:ann", made=1.0, state="finished", number=99
     )
     (drawing / "generation.json").write_text(record.model_dump_json())
+    OwnPresets(paths).save("ann", "Ink", as_preset(Draft(id="x", public="y")))
     drafts = Drafts(paths)
     draft = take_folder(drafts, "user:ann", write_images(folder / "images"))
     ids = {"trained": library.of_run("dusk"), "imported": imported.id, "drawing": drawing.name, "draft": draft.id}
@@ -168,7 +174,7 @@ def events(ids: dict[str, str]) -> list[dict[str, Any]]:
     asked += [(what, ids["drawing"]) for what in DRAWING_ACTIONS]
     asked += [(what, ids["item"]) for what in TRASH_ACTIONS] + [("empty", "")]
     asked += [("place", "mine"), ("up", "mine"), ("keep", "")]
-    asked += [(what, ids["picture"]) for what in TRAIN_ACTIONS]
+    asked += [(what, ids["picture"]) for what in TRAIN_ACTIONS] + [(what, "Ink") for what in TRAIN_ACTIONS]
     return [{"what": what, "run": about, "about": about, **more} for what, about in asked]
 
 

@@ -34,7 +34,7 @@ SAYS = re.compile(r"\b(?:trigger|look)\('(\w+)'")
 
 
 def texts(page: str, suffix: str) -> Iterator[str]:
-    return (path.read_text(encoding="utf-8") for path in sorted((ROOT / page).glob(f"*{suffix}")))
+    return (path.read_text(encoding="utf-8") for path in sorted((ROOT / page).rglob(f"*{suffix}")))
 
 
 def understood(page: str) -> set[str]:
@@ -61,8 +61,8 @@ def offered(page: str) -> set[str]:
 
 def _buttons(page: str) -> Iterator[str]:
     """What is asked for by what a page's modules make."""
-    for path in sorted((ROOT / page).glob("*.py")):
-        module = import_module(f"app.ui.{page}.{path.stem}")
+    for path in sorted((ROOT / page).rglob("*.py")):
+        module = import_module(".".join(("app.ui", *path.relative_to(ROOT).with_suffix("").parts)))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and (place := ASKS.get(getattr(node.func, "id", ""))) is not None:
                 match node.args[place]:
