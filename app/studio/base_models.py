@@ -109,5 +109,7 @@ def size_of(path: Path) -> int:
 
 def base_name(model: str) -> str:
     """What a base model is called; of one that is a file, only the file."""
+    if model == STARTER:
+        return STARTER_TITLE
     is_path = model.endswith(".safetensors") or Path(model).is_absolute()  # else a hub id, or the starter
     return Path(model).name if is_path else model

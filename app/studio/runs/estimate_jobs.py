@@ -18,7 +18,7 @@ from app.jobs.views import View
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import safe_name, suggest
 from app.studio.runs.costs import Cost, Measured, cost_key
-from app.studio.runs.pace import load_now, read_pace
+from app.studio.runs.pace import load_now, pace_in
 from app.studio.studio_queue import StudioQueue
 from trainers.atomic_files import whole_file
 from trainers.config.config import Config
@@ -183,7 +183,7 @@ def _estimate(view: View) -> Estimate:
     if view.state == State.FINISHED and "seconds" in facts:
         whole = {key: int(facts.get(key, 0)) for key in ("memory", "file", "free")}
         most = bool(facts.get("at_most"))
-        pace = read_pace(facts.get("pace"))
+        pace = pace_in(facts)
         cost = Cost(float(facts["seconds"]), trained=int(facts["parameters"]), at_most=most, pace=pace, **whole)
         return Estimate("measured", cost, of=int(facts.get("measured", 0)), fresh=True)
     if view.state == State.QUEUED:

@@ -17,7 +17,7 @@ MEASURING = "Measuring with a few real steps …"
 
 def measure_config(config: Config, on_progress: OnProgress = quiet) -> Estimate:
     """Measure a run with progress; the result is an event `estimate`."""
-    from app.studio.runs.pace import load_now, pace_of
+    from app.studio.runs.pace import circumstances, load_now
     from trainers.training.estimate import STEPS, measure
 
     done, load = 0, load_now()
@@ -31,5 +31,5 @@ def measure_config(config: Config, on_progress: OnProgress = quiet) -> Estimate:
             on_progress("working", message=MEASURING, done=done, of=min(STEPS, config.train.steps))
 
     found = measure(config, listen)
-    on_progress("estimate", **asdict(found), pace=asdict(pace_of(config, found, load)))
+    on_progress("estimate", **asdict(found), **circumstances(config, found.device, load))
     return found

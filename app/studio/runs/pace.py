@@ -8,12 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trainers.config.config import Config
-
-if TYPE_CHECKING:
-    from trainers.training.estimate import Estimate
 
 EXTRA_OF_LAYERS: Mapping[str, float] = {"none": 0.0, "attn": 0.03, "attn-mlp": 0.07}
 """What plain LoRA adds to a step on these layers; on more of them:"""
@@ -58,15 +55,24 @@ class Pace:
         return self.once + config.train.steps * self.step * work_of(config) / self.work
 
 
-def pace_of(config: Config, found: Estimate, load: float) -> Pace:
-    """The pace of a run that was just measured."""
-    once = max(0.0, found.seconds - config.train.steps * found.seconds_a_step)
-    on_cpu = found.device.startswith("cpu")  # other devices hardly notice what the cores do
-    return Pace(ground_of(config), work_of(config), found.seconds_a_step, once, time.time(), load if on_cpu else 0.0)
+def circumstances(config: Config, device: str, load: float) -> dict[str, Any]:
+    """What an event `estimate` says of a measurement besides its numbers, so that others can be scaled from it."""
+    on_cpu = device.startswith("cpu")  # other devices hardly notice what the cores do
+    return {"on": ground_of(config), "work": work_of(config), "at": time.time(), "load": load if on_cpu else 0.0}
+
+
+def pace_in(facts: Mapping[str, Any]) -> Pace | None:
+    """The pace in the facts of an event `estimate`; None if it has none."""
+    try:
+        step = float(facts["seconds_a_step"])
+        once = max(0.0, float(facts["seconds"]) - int(facts["steps"]) * step)
+        return read_pace({**facts, "step": step, "once": once})
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def read_pace(table: Any) -> Pace | None:
-    """The pace in an event or a file; None if it has none."""
+    """A pace as a file holds it; None if it holds none."""
     try:
         numbers = {name: float(table[name]) for name in ("work", "step", "once", "at", "load")}
         return Pace(on=str(table["on"]), **numbers) if numbers["work"] > 0 else None

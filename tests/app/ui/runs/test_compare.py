@@ -89,7 +89,9 @@ def test_what_makes_a_comparison_unfair_is_said(queue, page):
     write_run(queue.store.runs, "three", {"base": {"model": model}, "sample": {"seeds": [7]}})
     html = shown(page, "one,three")
     assert [each in html for each in said] == [True, True, False]
-    assert ["Base model base.model", "starter", "sd15.safetensors"] in table(html, "differing") and "secret" not in html
+    assert ["Base model base.model", "Velatura starter", "sd15.safetensors"] in table(
+        html, "differing"
+    ) and "secret" not in html
 
 
 def test_too_few_too_many_and_none_are_said(queue, page):

@@ -19,7 +19,9 @@ def test_what_a_waiting_run_is_to_be_is_read_again_only_once_its_config_has_chan
     table = Run.table
     monkeypatch.setattr(Run, "table", lambda self: read.append(self) or table(self))
     (view,) = Watcher(store).views()
-    assert [run_view.kind(view, MACHINE_OWNER) for _ in range(3)] == ["LoRA · on starter"] * 3 and len(read) == 1
+    assert [run_view.kind(view, MACHINE_OWNER) for _ in range(3)] == ["LoRA · on Velatura starter"] * 3 and len(
+        read
+    ) == 1
     write_config(run, build_config({**settings, "base": {"model": "/models/mine.safetensors"}}, {}))
     assert run_view.kind(view, MACHINE_OWNER) == "LoRA · on mine.safetensors" and len(read) == 2
     (run.folder / "config.toml").unlink()

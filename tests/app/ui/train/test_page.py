@@ -121,6 +121,12 @@ def test_a_style_from_pictures_to_a_run(page, training):
     page.wait_for_selector("#start-sheet >> text=Measured before, with the same settings.")
     page.wait_for_selector("#name-said >> text=“Häuser” already exists; this one becomes “Häuser 2”.")
 
+    # One measurement gives the times of all three stops.
+    page.get_by_role("link", name="Back").locator("visible=true").click()
+    page.wait_for_selector(".pace >> text=Times")
+    assert page.locator(".stop em", has_text="not measured yet").count() == 0
+    assert page.locator(".stop em").last.inner_text().startswith("about ")
+
 
 def test_what_is_wrong_is_said_where_it_is_and_stops_the_start(page):
     open_settings(page)
