@@ -118,8 +118,8 @@ class Session:
     def release(self) -> None:
         """Free the base and the network, to make room for another."""
         self.network.remove()
-        self.accelerator.free_memory()
         del self.model, self.network, self.average
+        self.accelerator.free_memory()
 
 
 def take_steps(

@@ -206,7 +206,6 @@ class Previews:
         session.release()
 
         def draw_on(settings: Base) -> list[Image]:
-            gc.collect()
             began = time.monotonic()
             fresh = load_model(settings, *facts)
             files = [(read_style(path), 1.0) for path in (style, embedding_of(style)) if path is not None]
@@ -221,6 +220,7 @@ class Previews:
             if trained_on.storage == "full":
                 raise
             session.record("warning", message=NO_ROOM.format(trained_on.storage.upper()))
+        gc.collect()
         return draw_on(trained_on), True
 
     def _compare(
