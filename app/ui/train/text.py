@@ -89,7 +89,9 @@ PRESETS: Mapping[str, tuple[str, str]] = {
     "low-memory": ("Low memory", "For small graphics cards. Slower, with the same result."),
 }
 """Name and sentence."""
-STOP_PICTURE = "An apple in a style of black lines, trained with {preset}."
+STOP_PICTURES = (
+    "The pictures: one subject on the Velatura starter, after each of the three had learned twelve drawings."
+)
 INSTEAD = "{} is chosen under Advanced. Choose one of the three to use that instead."
 SPECIAL = "File and memory"
 SPECIAL_HINT = "Choose one of these instead of the three above if the file or the memory must be small."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,6 +193,58 @@ def test_settings_go_out_and_come_in(page, tmp_path):
     file.write_text("[train]\nspeed = 3\n", encoding="utf-8")
     page.set_input_files("#settings-file", str(file))
     page.wait_for_selector(".said .problem >> text=there is no setting train.speed")
+
+
+@pytest.mark.thorough
+def test_presets_of_ones_own_and_another_programs_settings(page, tmp_path):
+    open_settings(page)
+    page.get_by_label("Search settings").fill("train.steps")
+    put(page, "train.steps", "77")
+    page.wait_for_selector("[data-key='train.steps'] .dot", state="attached")
+    page.locator("#own-presets > summary").click()
+    name, save = page.get_by_label("Name of the preset"), page.get_by_role("button", name="Save these settings")
+    name.fill("balanced")
+    save.click()
+    page.get_by_role("alert").filter(has_text="comes with Velatura").wait_for()
+    name.fill("Ink lines")
+    name.press("Enter")
+    page.get_by_text("“Ink lines” is saved.").wait_for()
+
+    (tmp_path / "lora.json").write_text(
+        json.dumps({"LoRA_type": "LyCORIS/LoHa", "network_dim": 4, "max_train_steps": 50, "train_data_dir": "C:/x"})
+    )
+    page.set_input_files("#preset-file", str(tmp_path / "lora.json"))
+    report = page.locator(".report")
+    report.get_by_text("Settings of kohya_ss").wait_for()
+    report.get_by_text("A path of that computer.").wait_for()
+    assert page.locator("[data-setting='train.steps']").input_value() == "77", "nothing is changed yet"
+    report.get_by_role("button", name="Use these settings").click()
+    page.get_by_text("Settings read from lora.json.").wait_for()
+    page.wait_for_selector("[data-setting='train.steps'][value='50']", state="attached")
+    page.wait_for_selector("input[name=method][value=loha][checked]", state="attached")
+
+    page.get_by_role("button", name="Use: Ink lines").click()
+    page.get_by_text("The settings are those of “Ink lines”.").wait_for()
+    page.wait_for_selector("[data-setting='train.steps'][value='77']", state="attached")
+    page.get_by_role("button", name="Undo").click()
+    page.wait_for_selector("[data-setting='train.steps'][value='50']", state="attached")
+
+    page.get_by_label("More for Ink lines").click()
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Export", exact=True).click()
+    file = tmp_path / saving.value.suggested_filename
+    saving.value.save_as(file)
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_text("“Ink lines” is deleted.").wait_for()
+    assert page.get_by_role("button", name="Use: Ink lines").count() == 0
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_role("button", name="Use: Ink lines").wait_for()
+    page.set_input_files("#preset-file", str(file))
+    page.get_by_text("“Ink lines” is replaced.").wait_for()
+    page.reload()
+    page.locator("#own-presets > summary").click()
+    page.get_by_role("button", name="Use: Ink lines").wait_for()
+    assert page.locator("#advanced[open]").count() == 1, "it is remembered"
 
 
 def test_another_base(page, tiny_bases):
