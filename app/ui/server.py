@@ -160,9 +160,13 @@ def start(
     return Server(demo, services, uploads, people, url, dispatching, now)
 
 
-def _scripts_run(demo: gr.Blocks) -> list[str]:
-    """The lines by which parts of pages run our scripts."""
-    return [block.js_on_load for block in demo.blocks.values() if isinstance(block, gr.HTML) and block.js_on_load]
+def _scripts_run(demo: gr.Blocks) -> dict[str, list[str]]:
+    """The lines by which parts of pages run our scripts, by the page's address without the slash."""
+    found: dict[str, list[str]] = {page.path: [] for page in PAGES}
+    for block in demo.blocks.values():
+        if isinstance(block, gr.HTML) and block.js_on_load:
+            found[block.page].append(block.js_on_load)
+    return found
 
 
 def _sent(services: Services, person: str) -> Sent:

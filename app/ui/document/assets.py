@@ -1,7 +1,7 @@
 """Scripts, style sheets, fonts and images of the pages.
 
-Scripts and sheets are in their page's folder. Browsers load all of them as one script and one sheet, from addresses
-with a hash of everything that pages are made of, so that they may keep them for good.
+Scripts and sheets are in their page's folder. Browsers load one script of a page and one sheet of all pages, from
+addresses with a hash of everything that pages are made of, so that they may keep them for good.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ UI = Path(__file__).parents[1]
 STATIC = UI / "static"
 LOOK = "look"
 """Addresses of assets begin with it."""
-SCRIPT, SHEET, BARE_SHEET = "studio.js", "studio.css", "bare.css"
-"""The script and the sheet of all pages, and the sheet of documents without Gradio."""
+SHEET, BARE_SHEET = "studio.css", "bare.css"
+"""The sheet of all pages, and that of documents without Gradio."""
 DOCUMENT_SHEETS = ("document/fonts.css", "document/tokens.css", "document/document.css")
 """What is said of the whole document; all other sheets are nested, where `html` and keyframes do nothing."""
 BARE_SHEETS = ("document/bare.css", "links/links.css")
@@ -58,7 +58,7 @@ STRONGER = ":is(html, gradio-app .gradio-container.gradio-container .contain)"
 TYPES = {".js": "text/javascript", ".css": "text/css"}
 IMMUTABLE = "private, max-age=31536000, immutable"
 CALL = 'studio["{}"](element, trigger, props, server, upload, watch)'
-"""How a part of a page runs its scripts, of which Gradio hands it these values."""
+"""How a part of a page runs its scripts, to which Gradio hands these values."""
 CALLED = re.compile(r'studio\["([^"]+)"\]\(')
 
 
@@ -86,25 +86,33 @@ def asset(name: str) -> str:
     return f"{LOOK}/{version()}/{name}"
 
 
+def script_of(page: str) -> str:
+    """The name of a page's script, by the page's address without the slash."""
+    return f"scripts/{page or 'index'}.js"
+
+
 def join_scripts(lines: Iterable[str]) -> str:
-    """The script of all pages: a function for each of the lines that `run_scripts` has made."""
+    """The script of a page, without comments: a function for each of the lines that `run_scripts` has made."""
+    from rjsmin import jsmin
+
     called = sorted({name for line in lines for name in CALLED.findall(line)})
     functions = (
         f"'{names}': (element, trigger, props, server, upload, watch) => {{\n{read_scripts(*names.split())}}},\n"
         for names in called
     )
-    return f"const studio = {{\n{''.join(functions)}}};\n"
+    return str(jsmin(f"const studio = {{\n{''.join(functions)}}};\n"))
 
 
 def join_sheets() -> str:
-    """The sheet of all pages."""
-    return f"{read_scripts(*DOCUMENT_SHEETS)}{STRONGER} {{\n{read_scripts(*PAGE_SHEETS)}}}\n"
+    """The sheet of all pages, without comments and indentation."""
+    sheets = f"{read_scripts(*DOCUMENT_SHEETS)}{STRONGER} {{\n{read_scripts(*PAGE_SHEETS)}}}\n"
+    return re.sub(r"\n\s+", "\n", re.sub(r"/\*.*?\*/", "", sheets, flags=re.DOTALL))
 
 
-def bundles(lines: Iterable[str]) -> dict[str, str]:
-    """The script and the sheets of all pages, by name."""
+def bundles(pages: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """The scripts and sheets of pages, by name; `pages` are the lines that run scripts, by the page's address."""
     return {
-        SCRIPT: join_scripts(lines),
+        **{script_of(page): join_scripts(lines) for page, lines in pages.items()},
         SHEET: join_sheets(),
         BARE_SHEET: read_scripts(*DOCUMENT_SHEETS[:2], *BARE_SHEETS),
     }

@@ -6,8 +6,10 @@ from markupsafe import Markup
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.ui.document.assets import script_of
 from app.ui.document.templates import render
 from app.ui.gradio_internals import place_in_body, place_in_head
+from app.ui.pages import PAGES
 
 
 def bare_page(template: str, base: str = "./") -> Markup:
@@ -23,7 +25,9 @@ class Opening:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.head = render("document/opening.html").encode()
+        self.heads = {
+            page.path: render("document/opening.html", page_script=script_of(page.path)).encode() for page in PAGES
+        }
         self.body = render("document/opening_body.html").encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,15 +44,15 @@ class Opening:
             elif start and message["type"] == "http.response.body":
                 body.extend(message.get("body", b""))
                 if not message.get("more_body"):
-                    await self._send_page(start, bytes(body), send)
+                    await self._send_page(scope["path"].strip("/"), start, bytes(body), send)
             else:
                 await send(message)
 
         await self.app(scope, receive, sending)
 
-    async def _send_page(self, start: Message, body: bytes, send: Send) -> None:
+    async def _send_page(self, path: str, start: Message, body: bytes, send: Send) -> None:
         head, inside = place_in_head(body), place_in_body(body)
-        page = body[:head] + self.head + body[head:inside] + self.body + body[inside:]
+        page = body[:head] + self.heads.get(path, b"") + body[head:inside] + self.body + body[inside:]
         MutableHeaders(scope=start)["content-length"] = str(len(page))
         await send(start)
         await send({"type": "http.response.body", "body": page})

@@ -95,7 +95,7 @@ def test_nothing_comes_from_elsewhere(studio):
     loaded = re.findall(r'<(?:script|link)[^>]+(?:src|href)="([^"]+)"', page)
     assert loaded and all(address.startswith(("./", "/")) for address in loaded)
     ours = [address for address in loaded if address.startswith("./look/")]
-    assert {address.rpartition("/")[2] for address in ours} >= {"icon.svg", "studio.js", "studio.css"}
+    assert {address.rpartition("/")[2] for address in ours} >= {"icon.svg", "index.js", "studio.css"}
     sheet = httpx.get(studio.url + next(address for address in ours if address.endswith("studio.css")))
     assert sheet.headers["content-encoding"] == "gzip" and "immutable" in sheet.headers["cache-control"]
     fonts = re.findall(r"url\(([^)]+)\)", sheet.text)

@@ -24,6 +24,7 @@ from app.ui.document.assets import (
     version,
 )
 
+OTHER = run_scripts("components/ticker.js")
 LINE = run_scripts("components/fetch.js", "components/asks.js")
 
 
@@ -33,39 +34,44 @@ def names(suffix: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def client() -> TestClient:
-    return TestClient(Starlette(routes=asset_routes(bundles([LINE, LINE]))))
+    return TestClient(Starlette(routes=asset_routes(bundles({"": [LINE, LINE], "runs": [OTHER]}))))
 
 
 def test_assets_are_served_for_good_and_nothing_beside_them(client):
     for name in ("icon.svg", "fonts/IBMPlexSans-Bold-Latin1.woff2", "methods/lora.webp"):
         answer = client.get(f"/{asset(name)}")
         assert answer.content == (STATIC / name).read_bytes() and answer.headers["cache-control"] == IMMUTABLE
-    for name, kind in (("studio.js", "text/javascript"), ("studio.css", "text/css"), ("bare.css", "text/css")):
+    sent = {"scripts/index.js": "javascript", "scripts/runs.js": "javascript", "studio.css": "css", "bare.css": "css"}
+    for name, kind in sent.items():
         answer = client.get(f"/{asset(name)}")
-        assert answer.headers["content-type"].startswith(kind) and answer.headers["cache-control"] == IMMUTABLE
+        assert (
+            answer.headers["content-type"].startswith(f"text/{kind}") and answer.headers["cache-control"] == IMMUTABLE
+        )
     for name in ("server.py", "document/tokens.css", "components/menus.js", "runs", "%2e%2e/server.py"):
         assert client.get(f"/{asset(name)}").status_code == 404, name
 
 
 def test_what_an_earlier_edition_asks_for_is_not_kept(client):
     assert len(version()) == 12 and f"look/{version()}/" in asset("icon.svg")
-    for name in ("icon.svg", "studio.js"):
+    for name in ("icon.svg", "scripts/index.js"):
         answer = client.get(f"/look/0123456789ab/{name}")
         assert answer.status_code == 200 and answer.headers["cache-control"] == "no-cache"
 
 
-def test_the_scripts_of_a_part_are_one_function_of_the_script(client):
-    script = client.get(f"/{asset('studio.js')}").text
+def test_the_scripts_of_a_part_are_one_function_of_its_pages_script(client):
+    script = client.get(f"/{asset('scripts/index.js')}").text
     assert LINE.startswith('studio["components/fetch.js components/asks.js"](element, trigger, props,')
-    both = read_scripts("components/fetch.js") + read_scripts("components/asks.js")
-    assert script.count(both) == 1
-    assert script.startswith("const studio = {\n'components/fetch.js components/asks.js': (element, trigger, props,")
+    assert script.startswith("const studio={'components/fetch.js components/asks.js':(element,trigger,props,")
+    assert script.index("data-fetch") < script.index("data-do") and script.count("data-fetch") == 1
+    assert "//" not in script and "'ticked'" in client.get(f"/{asset('scripts/runs.js')}").text
 
 
 def test_sheets_are_joined_in_order_and_pages_win_over_gradio(client):
     sheet = client.get(f"/{asset('studio.css')}").text
     document, pages = sheet.split(f"{STRONGER} {{\n")
-    assert document == read_scripts(*DOCUMENT_SHEETS) and pages == read_scripts(*PAGE_SHEETS) + "}\n"
+    assert document.index("@font-face") < document.index("--wall") < document.index("scroll-padding")
+    assert pages.index(".skip {") < pages.index(".zone {") < pages.index("#comparison")
+    assert "/*" not in sheet and sheet.count("{") == sheet.count("}") > 500
     assert client.get(f"/{asset('bare.css')}").text.endswith(read_scripts(*BARE_SHEETS))
 
 
