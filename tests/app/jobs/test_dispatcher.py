@@ -201,7 +201,7 @@ def makes_way(store: Store, job: Job) -> int:
     assert Watcher(store).view(job.id).state == "stopping", "never paused, which would be for good"
     assert settle(store) == []
     aside = Watcher(store).view(job.id)
-    assert (aside.state, aside.line) == ("queued", f"2nd in line, paused at step {aside.summary.saved}.")
+    assert (aside.state, aside.line) == ("queued", f"1st in line, paused at step {aside.summary.saved}.")
     return aside.summary.saved
 
 
