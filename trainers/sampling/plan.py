@@ -94,8 +94,8 @@ def _affordable(config: Config, params: SamplingParams, resolution: int) -> Samp
     if steps < params.steps:
         quick = steps < FEW_STEPS and params.sampler == "ddim"
         params = replace(params, steps=steps, sampler=QUICK_SAMPLER if quick else params.sampler)
-    between = SAMPLED - 1
-    if (left := room(steps)) < 2 * count + 1 + between:  # one picture at each step between
+    between = SAMPLED - 2  # a picture at all but one of the steps between
+    if (left := room(steps)) < 2 * count + 1 + between:
         least = 2 if left >= 5 else 1
         params = fewer_pictures(params, max(least, int((left - 1 - between) / 2)))
     return params

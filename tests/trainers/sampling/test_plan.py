@@ -67,6 +67,11 @@ def test_fewer_pictures_are_the_first_ones(count, pictures):
     assert fewer.pictures == whole.pictures[:pictures]
 
 
+def test_the_demo_draws_all_its_prompts():
+    eight = SamplingParams(tuple("abcdefgh"), steps=8, size=(128, 128), guidance=3.0)
+    assert len(plan_previews(config(train={"steps": 300, "batch_size": 4}), eight, 128).params.prompts) == 8
+
+
 def test_the_plan_is_known_from_the_config_alone(tmp_path: Path):
     """A resumed run draws with the settings of its first pictures."""
     made = config("quick")
