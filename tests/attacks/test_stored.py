@@ -96,6 +96,7 @@ def at_runs(visitor: Looking, things: Things) -> None:
     visitor.at("run", "going", "loading", id=runs["going"])
     visitor.at("run", "waiting", "planned", id=runs["waiting"])
     visitor.at("run", "mine", id=runs["mine"])
+    visitor.page.locator("#run-acts summary").click()
     visitor.presses("Delete")
     visitor.page.get_by_role("dialog").wait_for()
     visitor.sees("mine")

@@ -54,7 +54,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Result]:
         "name": "short",
         "data": {"images": str(IMAGES)},
         "train": {"steps": 20, "device": "cpu"},
-        "sample": {"prompts": drawn_concepts(), "seeds": SEEDS, "steps": 5, "guidance": 4.0},
+        "sample": {"every": 0, "prompts": drawn_concepts(), "seeds": SEEDS, "steps": 5, "guidance": 4.0},
         "save": {"every": 1000},
     }
     config = build_config(find_preset("balanced").settings_for(STARTER), short)

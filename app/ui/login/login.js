@@ -18,8 +18,11 @@ form.addEventListener('submit', async event => {
   form.password.select();
 });
 form.username.focus();
-// Nobody is logged in in this browser: pages that somebody left open in other tabs give way to this one.
-new BroadcastChannel('velatura-now').postMessage({user: null});
+// Nobody is logged in in this browser: pages that somebody left open in other tabs give way to this one, and this one
+// to theirs when somebody has logged in there.
+const tabs = new BroadcastChannel('velatura-now');
+tabs.postMessage({user: null});
+tabs.onmessage = ({data}) => data.user && location.reload();
 document.addEventListener('visibilitychange', async () => {
-  if (!document.hidden && (await fetch('now')).ok) location.reload(); // somebody has logged in in another tab
+  if (!document.hidden && (await fetch('now')).ok) location.reload();
 });

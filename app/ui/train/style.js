@@ -11,7 +11,8 @@ const read = (file, apply = false) => {
   trigger('settings_read', {...file, apply, open: Boolean(fold()?.open), of: part()});
 };
 const flying = new Map(); // settings on their way, by what they are kept under
-const ask = (what, about = '', more = {}) => trigger('asked', {what, about, open: Boolean(fold()?.open), of: part(), ...more});
+const ask = (what, about = '', more = {}) =>
+  trigger('asked', {what, about, open: Boolean(fold()?.open), of: part(), ...more});
 // A setting that was typed is asked for until the server has it.
 const put = (what, about, text) => {
   const name = `setting:${what}:${about}`,

@@ -50,7 +50,7 @@ RUN_ACTIONS = (
     "delete",
 )
 STYLE_ACTIONS = ("rename", "delete", "discard")
-TRASH_ACTIONS = ("restore", "undo")
+TRASH_ACTIONS = ("restore",)
 DRAWING_ACTIONS = ("cancel", "dismiss", "hurry", "use", "again", "show")
 TRAIN_ACTIONS = (
     "remove", "take", "mask", "undo", "fresh", "preset", "set", "name", "measure", "use-preset", "rename-preset",

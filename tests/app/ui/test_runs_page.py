@@ -293,6 +293,7 @@ def test_a_run_is_cloned_with_one_thing_changed_and_deleted_after_a_question(pag
     page.reload()
     page.wait_for_selector(".banner:has-text('The 12 pictures you were preparing before the clone are kept.')")
     page.get_by_role("link", name="Next: style").click()
+    page.locator("#advanced > summary").click()
     page.locator(".settings > summary").click()
     page.get_by_label("Search settings").fill("seed")
     page.locator("[data-setting='seed']").fill("9")

@@ -179,6 +179,7 @@ def test_files_that_did_not_arrive_are_named(page: Any, own: Process, pictures: 
 
 def test_settings_that_were_typed_meanwhile_are_sent(page: Any, own: Process) -> None:
     page.get_by_role("link", name="Next: style").click()
+    page.locator("#advanced > summary").click()
     page.get_by_text("All settings").click()
     steps = page.locator("[data-setting='train.steps']")
     page.get_by_label("Search settings").fill("train.steps")
