@@ -26,6 +26,7 @@ SAID = {
     State.FAILED: "{} has failed.",
     State.INTERRUPTED: "{} was interrupted.",
 }
+"""What is said of a run that has ended, here and in notifications of the browser."""
 
 log = logging.getLogger(__name__)
 

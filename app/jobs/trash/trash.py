@@ -99,9 +99,7 @@ class Trash:
 
     def recent(self, seconds: float) -> list[TrashItem]:
         """What went into the trash in the last `seconds`, whosever it is, newest first."""
-        first = f"{int((time.time() - seconds) * 1e6):020d}"
-        found = (self._read(path) for path in self.folder.glob("[0-9]*") if path.name >= first)
-        return sorted((item for item in found if item is not None), key=lambda item: item.id, reverse=True)
+        return self._all(since=f"{int((time.time() - seconds) * 1e6):020d}")
 
     def item(self, id: str, actor: Actor) -> TrashItem:
         """The item with this id, which comes from outside; VelaturaError if there is none that is the actor's."""
@@ -295,9 +293,9 @@ class Trash:
             (self.folder / id).rename(hidden)  # out of sight at once
         shutil.rmtree(hidden, ignore_errors=True)
 
-    def _all(self) -> list[TrashItem]:
-        """What is in the trash, whosever it is, newest first."""
-        found = (self._read(path) for path in self.folder.glob("[0-9]*"))
+    def _all(self, since: str = "") -> list[TrashItem]:
+        """What is in the trash, whosever it is, newest first; only ids from `since` on, as they sort by time."""
+        found = (self._read(path) for path in self.folder.glob("[0-9]*") if path.name >= since)
         return sorted((item for item in found if item is not None), key=lambda item: item.id, reverse=True)
 
     def _here(self, id: str) -> TrashItem:

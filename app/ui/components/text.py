@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from app.jobs.states import State
+from app.studio.webhook import SAID
 from app.units import counted
 
 PRODUCT = "Velatura"
@@ -39,14 +39,7 @@ THEME = "Switch between light and dark"
 LOG_OUT = "Log out"
 LOG_OUT_LEAD = "You stay logged in on your other devices."
 
-RUN_ENDED = {
-    State.FINISHED: "“{}” is finished.",
-    State.STOPPED: "“{}” was stopped and saved.",
-    State.PAUSED: "“{}” is paused.",
-    State.CANCELLED: "“{}” was cancelled.",
-    State.FAILED: "“{}” has failed.",
-    State.INTERRUPTED: "“{}” was interrupted.",
-}
+RUN_ENDED = {state: said.format("“{}”") for state, said in SAID.items()}
 """What a notification says of a run that has ended."""
 SHELL = {
     "tell": "Notify me when a training ends",
