@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
+from app.language import Sentence
 from trainers.errors import DISK_FULL, FORBIDDEN, OUT_OF_MEMORY, VelaturaError, failure_code
-
-NAME_FIRST = re.compile(r"\w+\.\w")
-"""Start of a sentence whose first word is a setting's key or a file name, which keep their case."""
 
 
 class FieldErrors(VelaturaError):  # noqa: N818 - it holds one problem per field
@@ -38,8 +35,6 @@ def sentence(error: Exception) -> str:
     return f"something unexpected went wrong ({what}); --debug shows the traceback"
 
 
-def as_sentence(error: Exception) -> str:
-    """A library error as a full sentence: capitalised, unless it starts with a name, and ending with a full stop."""
-    said = str(error)
-    is_name = NAME_FIRST.match(said) is not None
-    return (said if is_name else f"{said[:1].upper()}{said[1:]}") + ("" if said.endswith(".") else ".")
+def as_sentence(error: Exception) -> Sentence:
+    """An error as a full sentence: capitalised, unless it starts with a name, and ending with a full stop."""
+    return Sentence.of(error.message if isinstance(error, VelaturaError) else str(error))

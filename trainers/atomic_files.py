@@ -97,12 +97,12 @@ def sync_tree(folder: Path) -> None:
 def check_free(path: Path, overwrite: bool) -> None:
     """Raise VelaturaError if a file cannot be written because something is in the way."""
     if path.is_dir():
-        raise VelaturaError(f"{path} is a folder; give a file name for --out")
+        raise VelaturaError("{path} is a folder; give a file name for --out", path=path)
     if path.exists() and not overwrite:
-        raise VelaturaError(f"{path} already exists; choose another --out, or replace it with --overwrite")
+        raise VelaturaError("{path} already exists; choose another --out, or replace it with --overwrite", path=path)
     for parent in path.parents:
         if parent.exists() and not parent.is_dir():
-            raise VelaturaError(f"cannot write {path}: {parent} is a file, not a folder")
+            raise VelaturaError("cannot write {path}: {parent} is a file, not a folder", path=path, parent=parent)
 
 
 @contextmanager
@@ -115,5 +115,5 @@ def plain_disk_errors(path: Path) -> Iterator[None]:
             sentence = f"the disk is full: no room to write under {path.parent}"
             raise VelaturaError(sentence, code=DISK_FULL) from error
         if error.errno in FORBIDDEN:
-            raise VelaturaError(f"no permission to write under {path.parent}") from error
+            raise VelaturaError("no permission to write under {parent}", parent=path.parent) from error
         raise

@@ -25,12 +25,14 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise VelaturaError(f"train.device = {name!r} is not a device; use auto, cpu, cuda, cuda:1 or mps") from None
+        raise VelaturaError(
+            "train.device = {name!r} is not a device; use auto, cpu, cuda, cuda:1 or mps", name=name
+        ) from None
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device.type, False) or (
         device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
     ):
-        raise VelaturaError(f"train.device = {name!r} is not available on this machine; use auto")
+        raise VelaturaError("train.device = {name!r} is not available on this machine; use auto", name=name)
     return device
 
 
@@ -78,4 +80,4 @@ def _require_tracker(name: str) -> None:
     from importlib.util import find_spec
 
     if find_spec(name) is None:
-        raise VelaturaError(f"train.tracker = {name} needs its package: pip install 'velatura[{name}]'")
+        raise VelaturaError("train.tracker = {name} needs its package: pip install 'velatura[{name}]'", name=name)

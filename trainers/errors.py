@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import re
 
+from trainers.messages import Message
+
 DIVERGED, OUT_OF_MEMORY, DISK_FULL, UNEXPECTED = "diverged", "out_of_memory", "disk_full", "unexpected"
 """Codes of failures with a known remedy, in `code` of an event `error`."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -16,10 +18,14 @@ NO_MEMORY = re.compile(
 
 
 class VelaturaError(Exception):
-    """An error for the user in one sentence: what was wrong, what was found, what to do."""
+    """An error for the user in one sentence: what was wrong, what was found, what to do.
 
-    def __init__(self, *sentence: object, code: str = "") -> None:
-        super().__init__(*sentence)
+    `sentence` is a template with the parameters by name, so that the error can be said in another language.
+    """
+
+    def __init__(self, sentence: str = "", /, *, code: str = "", **parameters: object) -> None:
+        self.message = sentence if isinstance(sentence, Message) and not parameters else Message(sentence, **parameters)
+        super().__init__(self.message)
         self.code = code
         """The failure code; "" if the sentence is enough."""
 

@@ -49,7 +49,7 @@ def check_person(runs: Path, name: str) -> str:
         with people_of(runs) as people:
             if people.find(name) is None:
                 known = ", ".join(one.name for one in people.all()[:SHOWN])
-                raise VelaturaError(f"there is no account {name}; there are {known}")
+                raise VelaturaError("there is no account {name}; there are {known}", name=name, known=known)
     return name
 
 

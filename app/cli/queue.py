@@ -49,7 +49,10 @@ def queue(context: typer.Context, out: Out = None, json: Json = False) -> None:
     if context.invoked_subcommand is None:
         _show(_open(out), json)
     elif out or json:
-        raise VelaturaError(f"put --out and --json after the command: velatura queue {context.invoked_subcommand} …")
+        raise VelaturaError(
+            "put --out and --json after the command: velatura queue {invoked_subcommand} …",
+            invoked_subcommand=context.invoked_subcommand,
+        )
 
 
 @queue_app.command("list", epilog="Example: velatura queue list --json")
@@ -302,7 +305,7 @@ def _find(store: Store, words: str) -> int:
             return adopt(store, folder, actor=MACHINE_OWNER).id
     if number:
         store.job(number)  # raises the error
-    raise VelaturaError(f"there is no job {words!r} in the queue; `velatura queue list` shows the jobs")
+    raise VelaturaError("there is no job {words!r} in the queue; `velatura queue list` shows the jobs", words=words)
 
 
 def _end(out: Path | None, words: str, how: Any, as_json: bool) -> None:

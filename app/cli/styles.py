@@ -53,7 +53,7 @@ def merge(
     from trainers.formats.embedding import embedding_of
 
     if out.suffix != ".safetensors":
-        raise VelaturaError(f"cannot write {out.name!r}: the name of a style file must end in .safetensors")
+        raise VelaturaError("cannot write {name!r}: the name of a style file must end in .safetensors", name=out.name)
     check_free(out, overwrite)
     with plain_disk_errors(out):
         read = read_chosen(styles)
@@ -85,7 +85,9 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
 
     file = chosen_style(path) if path.is_dir() else path
     if file is None:
-        raise VelaturaError(f"{path} is a folder without a style; give a style file, or the folder of a finished run")
+        raise VelaturaError(
+            "{path} is a folder without a style; give a style file, or the folder of a finished run", path=path
+        )
     summary = describe_style(file)
     if as_json:
         print_json(summary.model_dump(mode="json"))

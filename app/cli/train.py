@@ -96,16 +96,16 @@ def stop(run: RunFolder) -> None:
     opened = open_run(run)
     summary = read_summary(run)
     if summary.ended:
-        raise VelaturaError(f"{run} is not training: {IN_WORDS[State(summary.ended)]}")
+        raise VelaturaError("{run} is not training: {in_words}", run=run, in_words=IN_WORDS[State(summary.ended)])
     if not summary.doing and not opened.is_training():
-        raise VelaturaError(f"{run} has not started; `velatura queue cancel {run}` removes it from the queue")
+        raise VelaturaError("{run} has not started; `velatura queue cancel {run}` removes it from the queue", run=run)
     if not opened.is_training():
         way = (
             f"velatura resume {run}"
             if opened.checkpoint_steps()
             else f"velatura train {run / 'config.toml'} --overwrite"
         )
-        raise VelaturaError(f"{run} is not training: its process died; continue with: {way}")
+        raise VelaturaError("{run} is not training: its process died; continue with: {way}", run=run, way=way)
     opened.ask_to_stop()
     say(f"asked {run} to stop after this step; resume with: velatura resume {run}")
 
@@ -175,7 +175,9 @@ def run_demo(sample: str, preset: str, out: Path, listener: Listener) -> Result:
 
     sets = read_sets()
     if sample not in sets:
-        raise VelaturaError(f"there is no sample set {sample!r}; available are {', '.join(sets)}")
+        raise VelaturaError(
+            "there is no sample set {sample!r}; available are {sets}", sample=sample, sets=", ".join(sets)
+        )
     prompts = json.dumps(sets[sample].demo_prompts)
     options = {"name": free_name(out, f"demo-{sample}"), "images": sets[sample].folder}
     config = gather_config(None, preset, options, [f"sample.prompts={prompts}", *DEMO_SETTINGS])

@@ -40,7 +40,7 @@ def trash(context: typer.Context, out: Out = None, json: Json = False) -> None:
         _show(_open(out), json)
     elif out or json:
         command = context.invoked_subcommand
-        raise VelaturaError(f"put --out and --json after the command: velatura queue trash {command} …")
+        raise VelaturaError("put --out and --json after the command: velatura queue trash {command} …", command=command)
 
 
 @trash_app.command("list", epilog="Example: velatura queue trash list --json")
@@ -100,7 +100,7 @@ def _open(out: Path | None) -> Trash:
 def _find(trash: Trash, words: str) -> TrashItem:
     found = next((item for item in trash.items(MACHINE_OWNER) if words in (item.id, item.name)), None)
     if found is None:
-        raise VelaturaError(f"there is no {words!r} in the trash; `velatura queue trash` lists the items")
+        raise VelaturaError("there is no {words!r} in the trash; `velatura queue trash` lists the items", words=words)
     return found
 
 

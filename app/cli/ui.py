@@ -127,9 +127,11 @@ def serve(options: Serving, out: Path | None) -> None:
     except OSError as error:
         if error.filename:  # of a file, not of a port
             refused = f"the studio cannot write to {runs_folder(out)}: {error.strerror}"
-            raise VelaturaError(f"{refused}; choose another folder with --out") from error
+            raise VelaturaError("{refused}; choose another folder with --out", refused=refused) from error
         where = f"{options.host}:{options.port}" if options.port else f"{options.host}, ports 7860 to 7959,"
-        raise VelaturaError(f"the studio cannot listen on {where}: {error}; choose another port with --port") from error
+        raise VelaturaError(
+            "the studio cannot listen on {where}: {error}; choose another port with --port", where=where, error=error
+        ) from error
     say(("studio", "bold green"), f"  {server.url}")
     if not people and not is_loopback(options.host):
         say(("warning:", "bold yellow"), f" {text.INSECURE}")

@@ -11,13 +11,13 @@ from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.job import Job, NewJob
 from app.jobs.permissions import COPYING, Actor, NotOwnerError
 from app.jobs.processes.devices import check_device
-from app.jobs.run_trash import ALIAS, CHOSEN, bring_back, check_done, held, put_aside, start_over, throw_away
+from app.jobs.run_trash import ALIAS, CHOSEN, began, bring_back, check_done, held, put_aside, start_over, throw_away
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import SMALL, TRAIN, YIELD, Store
 from app.jobs.trash.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Trash, TrashItem, new_id, new_item
 from app.jobs.views import View, Watcher
 from trainers.errors import VelaturaError
-from trainers.runs.events import Recorder, read_events
+from trainers.runs.events import Recorder
 from trainers.runs.run import Run, Stop, free_name, is_run, open_run, write_config
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def add(
     if overwrite and (store.runs / config.name).exists():
         actor.check(config.name, there.owner if there is not None else "")
     if there is not None and there.phase != "ended":
-        raise VelaturaError(f"{config.name} is already in the queue; choose another --name")
+        raise VelaturaError("{name} is already in the queue; choose another --name", name=config.name)
     run = prepare(config, store.runs, overwrite, put_away=lambda old: replaced(put_aside(store, old)))
     try:
         if expected is not None:
@@ -124,7 +124,7 @@ def pictures_of(run: Path) -> list[Path]:
 
     files, _ = split_masks(sorted(Run(run).dataset.glob("*.png")))
     if not files:
-        raise VelaturaError(f"the images of {run.name} no longer exist, so it cannot be cloned")
+        raise VelaturaError("the images of {name} no longer exist, so it cannot be cloned", name=run.name)
     return files
 
 
@@ -177,7 +177,9 @@ def resume(store: Store, number: int, steps: int | None = None, *, actor: Actor)
         run.clear_stop()
         if steps is not None:
             if steps <= view.summary.step:
-                raise VelaturaError(f"{view.job.name} is at step {view.summary.step}; give more --steps")
+                raise VelaturaError(
+                    "{name} is at step {step}; give more --steps", name=view.job.name, step=view.summary.step
+                )
             write_config(run, _laid_over(run.config(), {"train": {"steps": steps}}))
     if view.state in UNFINISHED:
         _put_first(store, view.job, actor)
@@ -208,7 +210,9 @@ def change(store: Store, number: int, changes: Mapping[str, Any], *, actor: Acto
     job = _allowed(store, number, "change", actor=actor).job
     run = Run(job.folder)
     if run.checkpoint_steps():
-        raise VelaturaError(f"{job.name} is partly trained with its current settings; clone it to change them")
+        raise VelaturaError(
+            "{name} is partly trained with its current settings; clone it to change them", name=job.name
+        )
     with held(store, job):
         config = _changed(run.config(), changes)
         write_config(run, config)
@@ -235,11 +239,15 @@ def move(store: Store, number: int, where: str | int, *, actor: Actor) -> list[J
     try:
         place = places[where] if where in places else int(where)
     except ValueError:
-        raise VelaturaError(f"{where!r} is not a position; use up, down, first, last or a number from 1") from None
+        raise VelaturaError(
+            "{where!r} is not a position; use up, down, first, last or a number from 1", where=where
+        ) from None
     for other in store.line()[max(place, 1) - 1 : view.place - 1]:
         if not actor.may_change(other.owner):
             owner = other.owner or "the owner of this studio"
-            raise NotOwnerError(f"“{other.name}” belongs to {owner}; you can only move a run past your own")
+            raise NotOwnerError(
+                "“{name}” belongs to {owner}; you can only move a run past your own", name=other.name, owner=owner
+            )
     check_done(store.move(view.job, place), view.job)
     return store.line()
 
@@ -292,11 +300,13 @@ def restore(store: Store, id: str, *, actor: Actor, instead: bool = False) -> st
     trash = Trash(store)
     item = trash.item(id, actor)
     if item.kind == DAMAGED:
-        raise VelaturaError(f"this item is damaged; its files are in {trash.path(item)}")
+        raise VelaturaError("this item is damaged; its files are in {item}", item=trash.path(item))
     if item.kind == NEWER:
         raise VelaturaError(
-            f"“{item.name}” was deleted by a newer Velatura, and only that can restore it: update Velatura; its files "
-            f"are in {trash.path(item)}"
+            "“{name}” was deleted by a newer Velatura, and only that can restore it: update Velatura; its "
+            "files are in {item}",
+            name=item.name,
+            item=trash.path(item),
         )
     place = store.runs / item.parts[CONTENT]
     if item.kind in RUNS:
@@ -319,20 +329,14 @@ def _restore_style(store: Store, trash: Trash, item: TrashItem, actor: Actor) ->
     """Restore a run's style; the style that the run has by now goes to the trash."""
     place = store.runs / item.parts[CONTENT]
     there = store.job_in(place.parent)
-    if not is_run(place.parent) or _began(place.parent, there) > item.deleted:  # another run has its name by now
-        raise VelaturaError(f"the run of “{item.name}” is not here; restore the run first")
+    if not is_run(place.parent) or began(place.parent, there) > item.deleted:  # another run has its name by now
+        raise VelaturaError("the run of “{name}” is not here; restore the run first", name=item.name)
     owner = there.owner if there is not None else ""
     actor.check(place.parent.name, owner)
     with Run(place.parent).training():
         there_now = place.exists() or Run(place.parent).snapshots.exists()
         aside = style_item(store, place.parent, item.name, owner) if there_now else None
         trash.bring_back(item, place, aside=aside)
-
-
-def _began(folder: Path, job: Job | None) -> float:
-    """When a run was created, in Unix seconds; 0 if unknown."""
-    first = next(read_events(folder), {}).get("time", job.added if job is not None else 0.0)
-    return float(first)
 
 
 def _allowed(store: Store, number: int, *actions: str, actor: Actor) -> View:
@@ -345,7 +349,12 @@ def _allowed(store: Store, number: int, *actions: str, actor: Actor) -> View:
     if actions[0] not in COPYING:
         actor.check(view.job.name, view.job.owner)
     if not set(actions) & set(view.actions):
-        raise VelaturaError(f"{view.job.name} cannot be {DONE[actions[0]]}: {IN_WORDS[view.state]}")
+        raise VelaturaError(
+            "{name} cannot be {done}: {in_words}",
+            name=view.job.name,
+            done=DONE[actions[0]],
+            in_words=IN_WORDS[view.state],
+        )
     return view
 
 
@@ -371,7 +380,7 @@ def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
     for key in FIXED:
         before, after = (_setting(each, key) for each in (config, new))
         if before != after:
-            raise VelaturaError(f"{key} cannot change once a run is prepared; start a new run to change it")
+            raise VelaturaError("{key} cannot change once a run is prepared; start a new run to change it", key=key)
     return new
 
 

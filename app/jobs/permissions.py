@@ -38,7 +38,9 @@ class Actor:
         """Raise NotOwnerError if they may not change `name`, which belongs to `owner`."""
         if not self.may_change(owner):
             raise NotOwnerError(
-                f"“{name}” belongs to {owner or 'the owner of this studio'}, and only they can change it"
+                "“{name}” belongs to {owner}, and only they can change it",
+                name=name,
+                owner=owner or "the owner of this studio",
             )
 
     def permitted(self, owner: str, actions: Sequence[str]) -> tuple[str, ...]:

@@ -47,10 +47,10 @@ def repair(store: Store, use_backup: bool = True) -> Repair:
     """Rebuild a damaged queue; VelaturaError if it is not damaged."""
     path = store.path
     if not path.exists():
-        raise VelaturaError(f"there is no queue in {store.runs} to repair")
+        raise VelaturaError("there is no queue in {runs} to repair", runs=store.runs)
     with lock_of(path):
         if _is_sound(store):
-            raise VelaturaError(f"nothing is wrong with {path}")
+            raise VelaturaError("nothing is wrong with {path}", path=path)
         store.close()
         aside = _free_name(path)
         for file in _files(path):

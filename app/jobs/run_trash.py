@@ -18,7 +18,7 @@ from app.jobs.states import is_alive
 from app.jobs.store import Store
 from app.jobs.trash.trash import CONTENT, REPLACED, RESTARTED, RUN, Trash, TrashItem, link_tree, new_item
 from trainers.errors import VelaturaError
-from trainers.runs.events import Recorder
+from trainers.runs.events import Recorder, read_events
 from trainers.runs.run import HEARTBEAT, LOCK, RANK_MAP, STOP, Run, free_name, write_config
 from trainers.runs.threads import FILE as THREADS
 
@@ -39,10 +39,16 @@ ENDING = 20.0
 """Seconds in which a process that was killed is gone."""
 
 
+def began(folder: Path, job: Job | None) -> float:
+    """When a run was created, in Unix seconds; 0 if unknown."""
+    first = next(read_events(folder), {}).get("time", job.added if job is not None else 0.0)
+    return float(first)
+
+
 def check_done(done: bool, job: Job) -> None:
     """Raise VelaturaError if a change of a job's row was not done, since the row is no longer what was looked at."""
     if not done:
-        raise VelaturaError(f"{job.name} has just changed; look again")
+        raise VelaturaError("{name} has just changed; look again", name=job.name)
 
 
 @contextmanager
@@ -75,7 +81,7 @@ def put_aside(store: Store, folder: Path) -> TrashItem:
     if job is None:
         return Trash(store).put(new_item(REPLACED, folder.name, "", {CONTENT: folder}, store.runs))
     if job.phase != "ended":
-        raise VelaturaError(f"{job.name} is in the queue; `velatura queue cancel {job.name}` removes it")
+        raise VelaturaError("{name} is in the queue; `velatura queue cancel {name}` removes it", name=job.name)
     with held(store, job):
         return throw_away(store, job, REPLACED)
 
@@ -148,13 +154,13 @@ def _end(store: Store, job: Job) -> None:
     if job.phase == "running":
         store.request(job, "cancel")  # or it would continue by itself
     if job.phase == "running" and not kill(job):
-        raise VelaturaError(f"{job.name} is training on another computer; stop it first")
+        raise VelaturaError("{name} is training on another computer; stop it first", name=job.name)
     end = time.monotonic() + ENDING
     while is_alive(now := store.job(job.id)) and time.monotonic() < end:
         time.sleep(0.05)
     settle(store)
     if store.job(job.id).phase not in ("waiting", "ended"):
-        raise VelaturaError(f"{now.name} is still running; try again in a moment")
+        raise VelaturaError("{name} is still running; try again in a moment", name=now.name)
 
 
 def _row(store: Store, job: Job) -> dict[str, object]:

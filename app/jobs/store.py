@@ -110,7 +110,9 @@ class Store:
         """The job with this number; VelaturaError if there is none."""
         found = self._select("SELECT * FROM jobs WHERE id = ?", number) if number < 2**63 else []  # SQLite has no more
         if not found:
-            raise VelaturaError(f"there is no job {number} in the queue; `velatura queue list` shows the jobs")
+            raise VelaturaError(
+                "there is no job {number} in the queue; `velatura queue list` shows the jobs", number=number
+            )
         return found[0]
 
     def job_in(self, folder: Path) -> Job | None:
@@ -145,7 +147,9 @@ class Store:
             try:
                 number = db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({places})", row).lastrowid
             except sqlite3.IntegrityError:
-                raise VelaturaError(f"{new.folder.name} is already in the queue; choose another --name") from None
+                raise VelaturaError(
+                    "{name} is already in the queue; choose another --name", name=new.folder.name
+                ) from None
         job = self.job(int(number or 0))
         _note(job)
         return job

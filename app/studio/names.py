@@ -37,7 +37,7 @@ def name_of(typed: str) -> str:
     """The same; VelaturaError if nothing of it can be kept."""
     name = safe_name(typed)
     if not name:
-        raise VelaturaError(f"the name {typed[:80]!r} has no letter or digit; choose one that does")
+        raise VelaturaError("the name {typed!r} has no letter or digit; choose one that does", typed=typed[:80])
     return name
 
 

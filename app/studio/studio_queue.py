@@ -127,7 +127,7 @@ class StudioQueue:
         """The run of this untrusted name; VelaturaError if there is none."""
         view = self.run(name)
         if view is None:
-            raise VelaturaError(f"the run {name[:LONGEST_NAME]} no longer exists")
+            raise VelaturaError("the run {name} no longer exists", name=name[:LONGEST_NAME])
         return view
 
     def number(self, name: str, *, actor: Actor) -> int:

@@ -43,7 +43,9 @@ class Webhook:
         except ValueError:
             found = urlsplit("")
         if found.scheme not in ("http", "https") or not found.hostname:
-            raise VelaturaError(f"the webhook must be an address such as https://example.org/hook; found {url!r}")
+            raise VelaturaError(
+                "the webhook must be an address such as https://example.org/hook; found {url!r}", url=url
+            )
         self.host = found.hostname
         self._url, self._waits = url, waits
         self._bodies = SimpleQueue[dict[str, Any]]()

@@ -138,7 +138,11 @@ def request_of(prompt: str, styles: Mapping[str, Any], options: Mapping[str, Any
     """The generation request of a call, with strengths by style id; FieldErrors for invalid values."""
     unknown = sorted(str(name) for name in set(options) - set(OPTIONS))
     if unknown:
-        raise VelaturaError(f"there is no option {unknown[0]!r:.80}; available are {', '.join(OPTIONS)}")
+        raise VelaturaError(
+            "there is no option {unknown!r:.80}; available are {options}",
+            unknown=unknown[0],
+            options=", ".join(OPTIONS),
+        )
     values = {name: value for name, value in options.items() if value != "" or name not in OPTIONAL}
     if values.get("each") is True and len(styles) == 1:  # its picture is the one with every style
         values["each"] = False

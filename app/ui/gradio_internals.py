@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from gradio.route_utils import FnIndexInferError, upload_fn
 from gradio.routes import App
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
+
+from app.language import translated
 
 # ---------------------------------------------------------------- addresses
 API = "/gradio_api"
@@ -55,6 +57,15 @@ def place_in_body(page: bytes) -> int:
     """Where lines can be put at the start of the body of one of Gradio's pages; its end in a page that has none."""
     place = page.find(b"<body")
     return page.find(b">", place) + 1 if place >= 0 else len(page)
+
+
+LANGUAGE_OF_PAGE = b'lang="en"'
+"""What every one of Gradio's pages says of its language, before anything else."""
+
+
+def with_language(page: bytes, attributes: str) -> bytes:
+    """One of Gradio's pages with other attributes for its language and direction."""
+    return page.replace(LANGUAGE_OF_PAGE, attributes.encode(), 1)
 
 
 # ---------------------------------------------------------------- pages and calls
@@ -95,6 +106,25 @@ def event_number(answer: bytes) -> str:
 def is_waiting(demo: gr.Blocks, event: str) -> bool:
     """Whether an event waits or runs in Gradio's queue, which has it in `event_ids_to_events` until it has ended."""
     return event in demo._queue.event_ids_to_events
+
+
+class Studio(gr.Blocks):
+    """Blocks whose handlers run, and whose answers are made, as `around` says for the request that calls them.
+
+    Gradio calls handlers from its queue, where nothing is known of the request but what it hands to them.
+    """
+
+    def __init__(self, around: Callable[[gr.Request | None], AbstractContextManager[None]], **options: Any) -> None:
+        self.around = around
+        super().__init__(**options)
+
+    async def call_function(self, *given: Any, **named: Any) -> Any:
+        """As Gradio does, within `around`."""
+        requests = named.get("requests", given[3] if len(given) > 3 else None)
+        request = requests[0] if isinstance(requests, list) else requests
+        with self.around(request):
+            called = await super().call_function(*given, **named)
+            return called | {"prediction": translated(called["prediction"])}
 
 
 # ---------------------------------------------------------------- files

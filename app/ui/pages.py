@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 
+from trainers.messages import Message as _
+
 
 @dataclass(frozen=True)
 class Page:
@@ -23,12 +25,12 @@ class Page:
 
 
 PAGES = (
-    Page("Train", "", "train.page", listed=True),
-    Page("Runs", "runs", "runs.list", listed=True),
-    Page("Run", "run", "runs.run"),
-    Page("Compare", "compare", "runs.compare"),
-    Page("Styles", "styles", "styles.page", listed=True),
-    Page("Playground", "playground", "playground.page", listed=True),
-    Page("Trash", "trash", "trash.page"),
+    Page(_("Train"), "", "train.page", listed=True),
+    Page(_("Runs"), "runs", "runs.list", listed=True),
+    Page(_("Run"), "run", "runs.run"),
+    Page(_("Compare"), "compare", "runs.compare"),
+    Page(_("Styles"), "styles", "styles.page", listed=True),
+    Page(_("Playground"), "playground", "playground.page", listed=True),
+    Page(_("Trash"), "trash", "trash.page"),
 )
 """The first is where the studio opens."""

@@ -30,8 +30,9 @@ from app.studio.services import Services, open_services
 from app.ui import api
 from app.ui.components import text
 from app.ui.document.assets import asset_routes, bundles
+from app.ui.document.language import speaking_to
 from app.ui.document.theme import Velatura
-from app.ui.gradio_internals import is_waiting, keep_files_in, wait_no_longer_than, without_apps
+from app.ui.gradio_internals import Studio, is_waiting, keep_files_in, wait_no_longer_than, without_apps
 from app.ui.links.routes import link_routes
 from app.ui.login.authenticator import Authenticator, check_given
 from app.ui.login.sender import USER
@@ -97,11 +98,12 @@ class Address:
 
 def build(services: Services) -> gr.Blocks:
     """All pages."""
-    with gr.Blocks(title=text.PRODUCT, analytics_enabled=False, fill_width=True, delete_cache=FORGET_UPLOADS) as demo:
+    options: dict[str, Any] = {"title": text.PRODUCT, "analytics_enabled": False, "delete_cache": FORGET_UPLOADS}
+    with Studio(speaking_to, fill_width=True, **options) as demo:
         PAGES[0].load().build(services, demo)
         api.build(services)
     for page in PAGES[1:]:
-        with demo.route(page.title, page.path):
+        with demo.route(str(page.title), page.path):
             page.load().build(services, demo)
     return demo
 

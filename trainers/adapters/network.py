@@ -101,7 +101,11 @@ class Network(nn.Module):
         """Raise VelaturaError if a method changes more than weights; `purpose` ends the sentence."""
         for method in (one for one in self.methods if isinstance(one, LayerUpdate | BlockMethod)):
             if not method.merges:
-                raise VelaturaError(f"{method.display_name} does not change weights, so it cannot be {purpose}")
+                raise VelaturaError(
+                    "{display_name} does not change weights, so it cannot be {purpose}",
+                    display_name=method.display_name,
+                    purpose=purpose,
+                )
 
     def placed_by(self, method: LayerUpdate) -> tuple[tuple[Site, Placement[LayerUpdate]], ...]:
         """Sites of this method, each with the method's placement there."""

@@ -117,7 +117,8 @@ def select(
     unused = [key for key in targets.blocks if key not in used]
     if unused:
         raise VelaturaError(
-            f"targets.blocks.{unused[0]!r} matches no trained layer that an earlier override does not match already"
+            "targets.blocks.{unused!r} matches no trained layer that an earlier override does not match already",
+            unused=unused[0],
         )
     if not found and targets.any:
         raise VelaturaError("no layer to train: targets.unet and targets.text_encoder select none")
@@ -133,8 +134,10 @@ def _read(
         paths = [path for path, _ in candidates if matches(part, path, pattern)]
         if paths and not any(matches(part, path, pattern) for path, _ in kept):
             raise VelaturaError(
-                f"the pattern {pattern!r} selects layers such as {paths[0]}, which come after the hidden state that "
-                "the UNet reads and cannot learn; remove it"
+                "the pattern {pattern!r} selects layers such as {paths}, which come after the hidden state that "
+                "the UNet reads and cannot learn; remove it",
+                pattern=pattern,
+                paths=paths[0],
             )
     return kept
 
@@ -150,7 +153,10 @@ def _with_rank(method: LayerMethod | BlockMethod, rank: int, key: str) -> LayerM
     except ValidationError as error:
         reason = error.errors()[0]["msg"].replace("Input", "it")
         raise VelaturaError(
-            f"{key}: rank {rank} does not fit the method with alpha / rank unchanged: {reason}"
+            "{key}: rank {rank} does not fit the method with alpha / rank unchanged: {reason}",
+            key=key,
+            rank=rank,
+            reason=reason,
         ) from None
 
 
@@ -174,15 +180,25 @@ def _matching(
             yield path, layer
     if idle and (missed or not found):
         chosen = min(missed, default=patterns)
-        raise VelaturaError(f"{chosen!r} selects layers such as {idle}, which this method cannot change")
+        raise VelaturaError(
+            "{chosen!r} selects layers such as {idle}, which this method cannot change", chosen=chosen, idle=idle
+        )
     if isinstance(patterns, str) and PRESETS[patterns].blocks and not found:
         why = "; its two blocks have attention only in SDXL" if patterns == "b-lora" else ""
         raise VelaturaError(
-            f"the preset {patterns!r} selects no layer of {part}{why}; use none, attn, attn-mlp or patterns"
+            "the preset {patterns!r} selects no layer of {part}{why}; use none, attn, attn-mlp or patterns",
+            patterns=patterns,
+            part=part,
+            why=why,
         )
     if missed:
         example = layers[len(layers) // 2][0]
-        raise VelaturaError(f"the pattern {min(missed)!r} matches no layer of {part}; a layer's name is {example!r}")
+        raise VelaturaError(
+            "the pattern {missed!r} matches no layer of {part}; a layer's name is {example!r}",
+            missed=min(missed),
+            part=part,
+            example=example,
+        )
 
 
 def _blocks(
@@ -196,13 +212,21 @@ def _blocks(
         preset = PRESETS[patterns]
         found = [(path, module) for path, module in blocks if preset.has_block(path)]
         if preset.blocks and not found:
-            raise VelaturaError(f"the preset {patterns!r} selects no block of {part}: {where}")
+            raise VelaturaError(
+                "the preset {patterns!r} selects no block of {part}: {where}", patterns=patterns, part=part, where=where
+            )
         yield from found
         return
     for pattern in patterns:
         if not any(matches(part, path, pattern) for path, _ in blocks):
             example = f"; a block's name is {blocks[len(blocks) // 2][0]!r}" if blocks else ""
-            raise VelaturaError(f"the pattern {pattern!r} matches no block of {part}: {where}{example}")
+            raise VelaturaError(
+                "the pattern {pattern!r} matches no block of {part}: {where}{example}",
+                pattern=pattern,
+                part=part,
+                where=where,
+                example=example,
+            )
     for path, module in blocks:
         if any(matches(part, path, pattern) for pattern in patterns):
             yield path, module

@@ -119,8 +119,9 @@ def read_changes(
     for style, strength in styles:
         if style.is_own:
             raise VelaturaError(
-                f"{style.name} cannot be combined in this way: its effect depends on the picture or the timestep, so "
-                "there are no weights to combine; use sum, switch or composite"
+                "{name} cannot be combined in this way: its effect depends on the picture or the timestep, so "
+                "there are no weights to combine; use sum, switch or composite",
+                name=style.name,
             )
         if not style.rows:
             found.append(_changes(parts, family, names, style, strength, network.warnings))
@@ -155,8 +156,10 @@ def _changes(
     if not found:
         example = next(iter(style.layers))
         raise VelaturaError(
-            f"{style.name} has no layer in common with this base; one of its layers is {example}. Use the base it was "
-            "trained on"
+            "{name} has no layer in common with this base; one of its layers is {example}. Use the base it "
+            "was trained on",
+            name=style.name,
+            example=example,
         )
     changes = {}
     for (part, path), stem in found.items():
@@ -175,8 +178,12 @@ def _check_numbers(style: Style, strength: float, update: Update, dtype: torch.d
     factor = max(map(max_abs, update.tensors().values()), default=0.0)
     if factor > torch.finfo(dtype).max or not update.largest() <= torch.finfo(torch.float32).max:
         raise VelaturaError(
-            f"{style.name} at strength {strength:g} has numbers up to {max(factor, update.largest()):.1e}, too large "
-            f"for this base in {str(dtype).removeprefix('torch.')}; lower the strength or use another style"
+            "{name} at strength {strength:g} has numbers up to {factor:.1e}, too large for this base in "
+            "{dtype}; lower the strength or use another style",
+            name=style.name,
+            strength=strength,
+            factor=max(factor, update.largest()),
+            dtype=str(dtype).removeprefix("torch."),
         )
 
 
@@ -192,8 +199,11 @@ def _add_embedding(
         if found is None or found.shape[-1] != table.shape[-1]:
             has = "none" if found is None else f"{found.shape[-1]}"
             raise VelaturaError(
-                f"{style.name} was made for another base: its {part} has embeddings of {table.shape[-1]} numbers, the "
-                f"file has {has}"
+                "{name} was made for another base: its {part} has embeddings of {shape} numbers, the file has {has}",
+                name=style.name,
+                part=part,
+                shape=table.shape[-1],
+                has=has,
             )
         rows[part] = found.float().to(table.device) * strength
     for text in style.words:
@@ -208,16 +218,23 @@ def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], fa
     base = get_family(family)
     if origin.family is not None and origin.family != base:
         raise VelaturaError(
-            f"{style.name} was made for {origin.title}, and this base is {base.title}; use it with a "
-            f"{origin.family.title} base"
+            "{name} was made for {title}, and this base is {base}; use it with a {suitable} base",
+            name=style.name,
+            title=origin.title,
+            base=base.title,
+            suitable=origin.family.title,
         )
     width = getattr(parts["unet"].config, "cross_attention_dim", None) if "unet" in parts else None
     if width is None or origin.context_width in (None, width):
         return
     if origin.starter:
-        raise VelaturaError(f"{style.name} fits only the starter it was trained on; this is another base")
+        raise VelaturaError("{name} fits only the starter it was trained on; this is another base", name=style.name)
     raise VelaturaError(
-        f"{style.name} was made for {origin.title}, with {origin.context_width} text channels; this base has {width}"
+        "{name} was made for {title}, with {context_width} text channels; this base has {width}",
+        name=style.name,
+        title=origin.title,
+        context_width=origin.context_width,
+        width=width,
     )
 
 

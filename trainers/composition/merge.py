@@ -85,11 +85,15 @@ def _base_of(styles: Sequence[Style]) -> tuple[str, dict[str, nn.Module]]:
     for style in styles:
         reason, origin = "it is an embedding" if style.rows else why_not_plain(style), origin_of(style)
         if reason:
-            raise VelaturaError(f"{style.name} cannot be merged into plain LoRA: {reason}")
+            raise VelaturaError("{name} cannot be merged into plain LoRA: {reason}", name=style.name, reason=reason)
         if (origin.family, origin.starter) != (first.family, first.starter):
             raise VelaturaError(
-                f"{styles[0].name} was made for {first.title} and {style.name} for {origin.title}; "
-                "only styles for the same kind of base can be merged"
+                "{name} was made for {title} and {other} for {other_title}; only styles for the same kind of base "
+                "can be merged",
+                name=styles[0].name,
+                title=first.title,
+                other=style.name,
+                other_title=origin.title,
             )
     assert first.family is not None
     return first.family.name, build_outline(first)
@@ -105,7 +109,9 @@ def _changes(
     for style, strength in styles:
         missing = next((stem for stem in style.layers if stem not in names), None)
         if missing is not None:
-            raise VelaturaError(f"{style.name} cannot be merged: no base of its kind has its layer {missing}")
+            raise VelaturaError(
+                "{name} cannot be merged: no base of its kind has its layer {missing}", name=style.name, missing=missing
+            )
         for (part, path), stem in style.layers_on(names).items():
             if (part, path) not in sites:
                 sites[part, path] = Site(part, path, parts[part].get_submodule(path), holder)

@@ -62,18 +62,28 @@ def read_composition(text: str) -> Composition:
     name, colon, typed = text.strip().partition(":")
     way = WAYS.get(name)
     if way is None:
-        raise VelaturaError(f"there is no way {name[:40]!r} to combine styles; available are {', '.join(WAYS)}")
+        raise VelaturaError(
+            "there is no way {name!r} to combine styles; available are {ways}", name=name[:40], ways=", ".join(WAYS)
+        )
     if not colon:
         return Composition(name, way.default)
     if not way.number:
-        raise VelaturaError(f"{name} takes no number; found {text[:40]!r}")
+        raise VelaturaError("{name} takes no number; found {text!r}", name=name, text=text[:40])
     try:
         number = float(typed)
     except ValueError:
         number = float("nan")
     if not way.low <= number <= way.high or (way.whole and number != int(number)):
         kind = "a whole number" if way.whole else "a number"
-        raise VelaturaError(f"{name}:{way.number} must be {kind} from {way.low:g} to {way.high:g}, not {typed[:40]!r}")
+        raise VelaturaError(
+            "{name}:{number} must be {kind} from {low:g} to {high:g}, not {typed!r}",
+            name=name,
+            number=way.number,
+            kind=kind,
+            low=way.low,
+            high=way.high,
+            typed=typed[:40],
+        )
     return Composition(name, number)
 
 
@@ -84,6 +94,8 @@ def check_count(composition: Composition, styles: int, embeddings: int = 0) -> N
     if embeddings:
         given += "; embeddings do not count"
     if way.most and styles != way.most:
-        raise VelaturaError(f"{name} needs two styles, the content first, then the style; {given}")
+        raise VelaturaError(
+            "{name} needs two styles, the content first, then the style; {given}", name=name, given=given
+        )
     if name != SUM and styles < 2:
-        raise VelaturaError(f"{name} needs at least two styles; {given}")
+        raise VelaturaError("{name} needs at least two styles; {given}", name=name, given=given)

@@ -28,8 +28,11 @@ def migrate(table: Mapping[str, Any], where: str = "the config") -> Table:
     version = version_of(table)
     if version > VERSION:
         raise VelaturaError(
-            f"{where} has schema_version = {version}, from a newer Velatura; this one reads versions up to {VERSION}. "
-            "Update Velatura"
+            "{where} has schema_version = {version}, from a newer Velatura; this one reads versions up to "
+            "{newest}. Update Velatura",
+            where=where,
+            version=version,
+            newest=VERSION,
         )
     found = dict(table)
     for number in range(version, VERSION):

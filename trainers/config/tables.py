@@ -15,11 +15,13 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise VelaturaError(f"there is no config file {path}") from None
+        raise VelaturaError("there is no config file {path}", path=path) from None
     except IsADirectoryError:
-        raise VelaturaError(f"{path} is a folder; a config is a TOML file such as {path / 'config.toml'}") from None
+        raise VelaturaError(
+            "{path} is a folder; a config is a TOML file such as {example}", path=path, example=path / "config.toml"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise VelaturaError(f"{path} is not valid TOML: {error}") from None
+        raise VelaturaError("{path} is not valid TOML: {error}", path=path, error=error) from None
 
 
 def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +48,9 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     for line in assignments:
         key, separator, text = line.partition("=")
         if not separator or not key.strip():
-            raise VelaturaError(f"{line!r} is not a setting; write section.key=value, e.g. --set train.steps=500")
+            raise VelaturaError(
+                "{line!r} is not a setting; write section.key=value, e.g. --set train.steps=500", line=line
+            )
         key = key.strip()
         try:
             parsed = tomllib.loads(f"{key} = {text.strip()}")
@@ -55,7 +59,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             try:
                 parsed = tomllib.loads(f'{key} = "{quoted}"')
             except tomllib.TOMLDecodeError:
-                raise VelaturaError(f"{line!r} is not a setting; write section.key=value") from None
+                raise VelaturaError("{line!r} is not a setting; write section.key=value", line=line) from None
         table = overlay(table, parsed)
     return table
 

@@ -44,7 +44,11 @@ def bucket_for(width: int, height: int, resolution: int, stride: int, max_aspect
     Raises VelaturaError if the resolution is below the stride.
     """
     if resolution < stride:
-        raise VelaturaError(f"The training resolution is {resolution} pixels, but this base needs at least {stride}.")
+        raise VelaturaError(
+            "The training resolution is {resolution} pixels, but this base needs at least {stride}.",
+            resolution=resolution,
+            stride=stride,
+        )
     full = resolution // stride * stride
     least = min(2 * stride, full)
     aspect = min(max(width / height, 1 / max_aspect), max_aspect)

@@ -172,6 +172,7 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise VelaturaError(
-            f"The cache cannot be written to {path.parent} ({error.strerror or error}): "
-            "free some space, or train with data.cache = false."
+            "The cache cannot be written to {parent} ({reason}): free some space, or train with data.cache = false.",
+            parent=path.parent,
+            reason=error.strerror or error,
         ) from error

@@ -92,7 +92,9 @@ def fetch_captioner(name: str, progress: Callable[[int, int], None] | None = Non
     def choose(sizes: dict[str, int]) -> list[str]:
         names = [file for file in sizes if any(fnmatch(file, pattern) for pattern in kind.files)]
         if kind.files[-1] not in names:
-            raise VelaturaError(f"{kind.model} no longer has {kind.files[-1]}; choose another captioning model")
+            raise VelaturaError(
+                "{model} no longer has {files}; choose another captioning model", model=kind.model, files=kind.files[-1]
+            )
         return names
 
     offline = (
@@ -109,13 +111,19 @@ def load_captioner(name: str, folder: Path, device: str = "auto") -> Write:
     try:
         return load(folder, device)
     except (OSError, ValueError, KeyError) as error:
-        raise VelaturaError(f"the files of {title} in {folder} cannot be used: {error}") from error
+        raise VelaturaError(
+            "the files of {title} in {folder} cannot be used: {error}", title=title, folder=folder, error=error
+        ) from error
 
 
 def captioner(name: str) -> Captioner:
     """The captioning model `name`; VelaturaError lists the available ones."""
     if name not in CAPTIONERS:
-        raise VelaturaError(f"there is no captioning model {name!r}; available are {', '.join(CAPTIONERS)}")
+        raise VelaturaError(
+            "there is no captioning model {name!r}; available are {captioners}",
+            name=name,
+            captioners=", ".join(CAPTIONERS),
+        )
     return CAPTIONERS[name]
 
 

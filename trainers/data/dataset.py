@@ -137,7 +137,7 @@ def load_dataset(folder: Path, settings: Data, seed: int, resolution: int, strid
     """
     paths = list_folder(folder).images
     if not paths:
-        raise VelaturaError(f"There are no images in {folder}.")
+        raise VelaturaError("There are no images in {folder}.", folder=folder)
     items = []
     for path in paths:
         masked = settings.transparency == "mask"

@@ -97,7 +97,7 @@ def list_folder(folder: Path) -> Listing:
     """
     if not folder.is_dir():
         found = "it is a file" if folder.exists() else "there is no such folder"
-        raise VelaturaError(f"{folder} cannot be used as a folder of images: {found}.")
+        raise VelaturaError("{folder} cannot be used as a folder of images: {found}.", folder=folder, found=found)
     entries = sorted(
         (entry for entry in folder.iterdir() if not entry.name.startswith(".")),
         key=lambda entry: (entry.name.casefold(), entry.name),
@@ -148,7 +148,9 @@ def ingest(source: Path, target: Path, keep_transparency: bool) -> IngestReport:
             prints.append(fingerprint(flatten(read.picture())))
     except OSError as error:
         _remove([one.path for one in kept], target if new_folder else None)
-        raise VelaturaError(f"The images cannot be written to {target}: {error.strerror or error}.") from error
+        raise VelaturaError(
+            "The images cannot be written to {target}: {reason}.", target=target, reason=error.strerror or error
+        ) from error
     if not kept:
         raise VelaturaError(_nothing(source, listing, skipped))
     names = [one.source for one in kept]
@@ -185,9 +187,9 @@ def _safe_name(number: int, stem: str) -> str:
 
 def _check_target(target: Path) -> None:
     if target.exists() and not target.is_dir():
-        raise VelaturaError(f"The images cannot be written to {target}: it is a file, not a folder.")
+        raise VelaturaError("The images cannot be written to {target}: it is a file, not a folder.", target=target)
     if target.is_dir() and any(target.iterdir()):
-        raise VelaturaError(f"The images cannot be written to {target}: the folder is not empty.")
+        raise VelaturaError("The images cannot be written to {target}: the folder is not empty.", target=target)
 
 
 def _write(place: Path, source: Source, caption: str | None) -> None:

@@ -33,7 +33,9 @@ def embedding_tensors(word: Word) -> dict[str, Tensor]:
     """A word's rows by tensor name, on the CPU in fp32; VelaturaError if one is not finite."""
     rows = {part: each.detach().float().cpu().contiguous().clone() for part, each in word.rows.items()}
     if not all(bool(torch.isfinite(each).all()) for each in rows.values()):
-        raise VelaturaError(f"the word {word.text} is not finite, so it was not written; use an earlier checkpoint")
+        raise VelaturaError(
+            "the word {text} is not finite, so it was not written; use an earlier checkpoint", text=word.text
+        )
     if len(rows) == 1:
         return {"emb_params": rows["text_encoder"]}
     return {"clip_l": rows["text_encoder"], "clip_g": rows["text_encoder_2"]}

@@ -33,7 +33,9 @@ def check_shapes(name: str, shapes: Mapping[str, Shape], size: int) -> None:
     for key, shape in shapes.items():
         counted = math.prod(max(1, side) for side in shape)
         if min(shape, default=0) < 0 or math.prod(shape) > size or counted > MOST_COUNTED:
-            raise VelaturaError(f"{name} is damaged: {key} would be larger than the file; download it again")
+            raise VelaturaError(
+                "{name} is damaged: {key} would be larger than the file; download it again", name=name, key=key
+            )
 
 
 def check_sizes(name: str, layers: Mapping[str, Mapping[str, Shape]]) -> None:
@@ -46,12 +48,21 @@ def check_sizes(name: str, layers: Mapping[str, Mapping[str, Shape]]) -> None:
         for numbers in products(shapes):
             if numbers > LARGEST_CHANGE:
                 raise VelaturaError(
-                    f"{name} is not a style for any base: its layer {stem} would unfold into {numbers:,} numbers; the "
-                    f"limit for a layer is {LARGEST_CHANGE:,}"
+                    "{name} is not a style for any base: its layer {stem} would unfold into {numbers:,} numbers; "
+                    "the limit for a layer is {largest_change:,}",
+                    name=name,
+                    stem=stem,
+                    numbers=numbers,
+                    largest_change=LARGEST_CHANGE,
                 )
         total += sum(kept_products(shapes))
     if total > LARGEST_UNFOLDED:
-        raise VelaturaError(f"{name} would unfold into {total:,} numbers in memory; the limit is {LARGEST_UNFOLDED:,}")
+        raise VelaturaError(
+            "{name} would unfold into {total:,} numbers in memory; the limit is {largest_unfolded:,}",
+            name=name,
+            total=total,
+            largest_unfolded=LARGEST_UNFOLDED,
+        )
 
 
 def check_formats(name: str, formats: Mapping[str, str], suffixes: Mapping[str, str]) -> None:
@@ -62,8 +73,11 @@ def check_formats(name: str, formats: Mapping[str, str], suffixes: Mapping[str, 
     for key, written in formats.items():
         if written not in READ_FORMATS and suffixes.get(key) not in COUNTS:
             raise VelaturaError(
-                f"{name} stores {key} as {written}, but weights must be floating-point numbers; save the style as "
-                "fp16, bf16 or fp32 in its original tool"
+                "{name} stores {key} as {written}, but weights must be floating-point numbers; save the style "
+                "as fp16, bf16 or fp32 in its original tool",
+                name=name,
+                key=key,
+                written=written,
             )
 
 

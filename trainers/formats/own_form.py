@@ -75,8 +75,9 @@ def own_form(
         for site in (one for one in network.hook_points if one.path.startswith(block)):
             if len(site.placed) > 1:
                 raise VelaturaError(
-                    f"{site.name} has several methods, which no file format supports; train them separately and use "
-                    "the styles together"
+                    "{name} has several methods, which no file format supports; train them separately and use the "
+                    "styles together",
+                    name=site.name,
                 )
             (placed,) = site.placed
             if (placed.method, site.part, placed.learning_rate) == (
@@ -110,7 +111,9 @@ def _rounded(stem: str, theta: Theta, precision: Precision) -> dict[str, Tensor]
         exact = tensor.detach().float().cpu()
         if not torch.isfinite(exact).all():
             raise VelaturaError(
-                f"{stem}.{name} holds numbers that are not finite, so no style was written; use an earlier checkpoint"
+                "{stem}.{name} holds numbers that are not finite, so no style was written; use an earlier checkpoint",
+                stem=stem,
+                name=name,
             )
         formats = (precision, "fp32") if tensor.is_floating_point() else ("fp32",)
         kept = (exact.to(DTYPES[one]).contiguous().clone() for one in formats)
@@ -133,8 +136,11 @@ def read_form(style: Style) -> OwnForm:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or OWN_FORM
         raise VelaturaError(
-            f"{style.name} has an unknown method or setting ({place}: {first['msg']}); it is damaged, or was made with "
-            "a newer Velatura"
+            "{name} has an unknown method or setting ({place}: {first}); it is damaged, or was made with a "
+            "newer Velatura",
+            name=style.name,
+            place=place,
+            first=first["msg"],
         ) from None
 
 
@@ -156,7 +162,9 @@ def place_own(
             _place_group(network, [names[stem] for stem in found], found, group.method, (style, index, strength))
     if not stems:
         raise VelaturaError(
-            f"{style.name} does not match this base, which lacks {missing[0]}; use the base it was trained on"
+            "{name} does not match this base, which lacks {missing}; use the base it was trained on",
+            name=style.name,
+            missing=missing[0],
         )
     return tuple(missing)
 
@@ -186,13 +194,22 @@ def _filled(start: Theta, style: Style, stem: str) -> dict[str, Tensor]:
     for name, tensor in start.items():
         stored = style.tensors.get(f"{stem}.{name}")
         if stored is None:
-            raise VelaturaError(f"{style.name} is damaged: {stem} lacks {name}; copy or download it again")
+            raise VelaturaError(
+                "{name} is damaged: {stem} lacks {tensor}; copy or download it again",
+                name=style.name,
+                stem=stem,
+                tensor=name,
+            )
         if stored.shape != tensor.shape and origin_of(style).starter:
-            raise VelaturaError(f"{style.name} fits only the starter it was trained on; this is another base")
+            raise VelaturaError("{name} fits only the starter it was trained on; this is another base", name=style.name)
         if stored.shape != tensor.shape:
             raise VelaturaError(
-                f"{style.name} does not fit this base: {stem}.{name} has shape {tuple(stored.shape)} instead of "
-                f"{tuple(tensor.shape)}"
+                "{name} does not fit this base: {stem}.{tensor} has shape {shape} instead of {expected}",
+                name=style.name,
+                stem=stem,
+                tensor=name,
+                shape=tuple(stored.shape),
+                expected=tuple(tensor.shape),
             )
         filled[name] = stored.to(tensor.dtype)
     return filled

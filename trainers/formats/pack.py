@@ -42,7 +42,9 @@ def pack(update: Update, alpha: float, precision: Precision, where: str) -> dict
     W = _probe(update)
     exact = update.checked(W)
     if not math.isfinite(_norm(exact)) or not math.isfinite(_norm(_shift(update))):
-        raise VelaturaError(f"the change of {where} is not finite, so no style was written; use an earlier checkpoint")
+        raise VelaturaError(
+            "the change of {where} is not finite, so no style was written; use an earlier checkpoint", where=where
+        )
     tensors = update.file_tensors(alpha)
     for name in dict.fromkeys((precision, "fp32")):
         packed = cast(tensors, name)
@@ -50,7 +52,9 @@ def pack(update: Update, alpha: float, precision: Precision, where: str) -> dict
         errors = (relative_error(found.checked(W), exact), relative_error(_shift(found), _shift(update)))
         if max(errors) <= LARGEST_ERROR[name]:
             return packed
-    raise VelaturaError(f"the change of {where} has numbers too large or too small for a file; lower the learning rate")
+    raise VelaturaError(
+        "the change of {where} has numbers too large or too small for a file; lower the learning rate", where=where
+    )
 
 
 def _probe(update: Update) -> Tensor:

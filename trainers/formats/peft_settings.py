@@ -92,10 +92,17 @@ def read_adapter_config(path: Path) -> PeftSettings | None:
         if not config.is_file():
             return None
         if config.stat().st_size > LARGEST_CONFIG:
-            raise VelaturaError(f"{CONFIG} next to {path.name} is too large; download the adapter again")
+            raise VelaturaError(
+                "{config} next to {name} is too large; download the adapter again", config=CONFIG, name=path.name
+            )
         table = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise VelaturaError(f"{CONFIG} next to {path.name} is not valid JSON ({error}); download both again") from error
+        raise VelaturaError(
+            "{config} next to {name} is not valid JSON ({error}); download both again",
+            config=CONFIG,
+            name=path.name,
+            error=error,
+        ) from error
     return validate_settings(table, f"{CONFIG} next to {path.name}")
 
 
@@ -108,19 +115,24 @@ def parse_adapter_metadata(text: str, name: str) -> dict[str, PeftSettings]:
             part, _, setting = key.rpartition(".")
             parts.setdefault(part, {})[setting] = value
     except (ValueError, AttributeError, RecursionError) as error:
-        raise VelaturaError(f"{name} has `lora_adapter_metadata` that is not a JSON object; export it again") from error
+        raise VelaturaError(
+            "{name} has `lora_adapter_metadata` that is not a JSON object; export it again", name=name
+        ) from error
     return {part: validate_settings(table, f"{name}'s `lora_adapter_metadata`") for part, table in parts.items()}
 
 
 def validate_settings(table: Any, where: str) -> PeftSettings:
     """Validate an adapter's settings; VelaturaError if it needs a base that PEFT had changed."""
     if not isinstance(table, dict):
-        raise VelaturaError(f"{where} is not a JSON object; export the adapter again")
+        raise VelaturaError("{where} is not a JSON object; export the adapter again", where=where)
     start = table.get("init_lora_weights")
     if isinstance(start, str) and start.startswith(CHANGED_BASES):
         raise VelaturaError(
-            f"{where} says that training began with {start!r}, which changed the base itself; the file lacks that "
-            "change. Save it in PEFT with path_initial_model_for_weight_conversion, which makes it a plain LoRA"
+            "{where} says that training began with {start!r}, which changed the base itself; the file lacks "
+            "that change. Save it in PEFT with path_initial_model_for_weight_conversion, which makes it a "
+            "plain LoRA",
+            where=where,
+            start=start,
         )
     return PeftSettings(table)
 

@@ -95,8 +95,11 @@ class Style:
             first = found.setdefault(names[stem], stem)
             if first != stem and not _equal(self.layers[first], self.layers[stem]):
                 raise VelaturaError(
-                    f"{self.name} changes one layer twice, as {first} and as {stem}; programs disagree about which one "
-                    "counts, so remove one"
+                    "{name} changes one layer twice, as {first} and as {stem}; programs disagree about which one "
+                    "counts, so remove one",
+                    name=self.name,
+                    first=first,
+                    stem=stem,
                 )
         return found
 
@@ -138,7 +141,9 @@ class Style:
             if not update.largest() <= torch.finfo(torch.float32).max:
                 raise LayoutError("multiplies to numbers too large for fp32; its training failed")
         except LayoutError as error:
-            raise VelaturaError(f"{self.name} does not fit: its layer {stem} {error}") from error
+            raise VelaturaError(
+                "{name} does not fit: its layer {stem} {error}", name=self.name, stem=stem, error=error
+            ) from error
         return update
 
     def _peft_facts(self, stem: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -153,7 +158,9 @@ class Style:
         try:
             return {} if settings is None else settings.facts(path, tensors)
         except (TypeError, ValueError, AttributeError, OverflowError, ZeroDivisionError) as error:
-            raise VelaturaError(f"{self.name} has an invalid {where} ({error})") from error
+            raise VelaturaError(
+                "{name} has an invalid {where} ({error})", name=self.name, where=where, error=error
+            ) from error
 
     @cached_property
     def _peft_settings(self) -> dict[str, PeftSettings]:
@@ -184,12 +191,14 @@ def read_style(path: Path) -> Style:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise VelaturaError(
-            f"{path.name} cannot be read as safetensors ({error}); copy or download it again"
+            "{name} cannot be read as safetensors ({error}); copy or download it again", name=path.name, error=error
         ) from error
     for key, tensor in tensors.items():
         exact = tensor.float() if tensor.itemsize == 1 else tensor  # torch does not check 8-bit formats
         if tensor.is_floating_point() and not torch.isfinite(exact).all():
-            raise VelaturaError(f"{path.name} holds numbers that are not finite, in {key}; its training failed")
+            raise VelaturaError(
+                "{name} holds numbers that are not finite, in {key}; its training failed", name=path.name, key=key
+            )
     return Style(path, tensors, header.metadata, _read_adapter_config(path, header))
 
 
@@ -224,19 +233,20 @@ def _read_adapter_config(path: Path, header: Header) -> PeftSettings | None:
 def _refuse_pickle(path: Path) -> None:
     try:
         if path.is_dir():
-            raise VelaturaError(f"{path} is a folder; give a style file that ends in .safetensors")
+            raise VelaturaError("{path} is a folder; give a style file that ends in .safetensors", path=path)
         with path.open("rb") as file:
             start = file.read(8)
     except FileNotFoundError as error:
-        raise VelaturaError(f"there is no style file {path}") from error
+        raise VelaturaError("there is no style file {path}", path=path) from error
     except OSError as error:
-        raise VelaturaError(f"cannot read {path}: {error.strerror}") from error
+        raise VelaturaError("cannot read {path}: {strerror}", path=path, strerror=error.strerror) from error
     pickled = start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
     # A safetensors header may begin with the length byte 0x80, but JSON follows at once.
     if path.suffix.lower() in PICKLE_ENDINGS or (pickled and path.suffix.lower() != ".safetensors"):
         raise VelaturaError(
-            f"{path.name} is a pickled file, which can run code when opened; get the style as .safetensors, or convert "
-            "it in its original tool"
+            "{name} is a pickled file, which can run code when opened; get the style as .safetensors, or "
+            "convert it in its original tool",
+            name=path.name,
         )
 
 
@@ -247,11 +257,15 @@ def _refuse_other_kinds(path: Path, header: Header, layers: Mapping[str, Mapping
     if any(method_of(suffixes) for suffixes in layers.values()):
         return
     if any(BASE_MODEL_KEYS.search(key) for key in shapes):
-        raise VelaturaError(f"{path.name} is a base model or part of one, not a style; use it as the base instead")
+        raise VelaturaError(
+            "{name} is a base model or part of one, not a style; use it as the base instead", name=path.name
+        )
     if parts_in(shapes):
         return
     found = next(iter(sorted(shapes)), "no tensors at all")
     raise VelaturaError(
-        f"{path.name} is not a known kind of style (LoRA, LoHA, LoKr, OFT, IA³, GLoRA, full change or embedding): it "
-        f"has {found}"
+        "{name} is not a known kind of style (LoRA, LoHA, LoKr, OFT, IA³, GLoRA, full change or "
+        "embedding): it has {found}",
+        name=path.name,
+        found=found,
     )

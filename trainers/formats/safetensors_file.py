@@ -53,7 +53,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
         if error.errno == errno.ENOSPC:
             sentence = f"the disk is full, so {path} was not written; free some space and try again"
             raise VelaturaError(sentence, code=DISK_FULL) from error
-        raise VelaturaError(f"cannot write {path}: {error.strerror or error}") from error
+        raise VelaturaError("cannot write {path}: {reason}", path=path, reason=error.strerror or error) from error
     finally:
         _remove(part)
 
@@ -118,9 +118,9 @@ def _check_written(path: Path, tensors: Mapping[str, Tensor]) -> None:
     try:
         for name, found in _stored(path):
             if not torch.equal(found, tensors[name]):
-                raise VelaturaError(f"{name} reads back differently from what was written; check the disk")
+                raise VelaturaError("{name} reads back differently from what was written; check the disk", name=name)
     except SafetensorError as error:
-        raise VelaturaError(f"the written file cannot be read back ({error}); check the disk") from error
+        raise VelaturaError("the written file cannot be read back ({error}); check the disk", error=error) from error
 
 
 def _stored(path: Path) -> Iterator[tuple[str, Tensor]]:

@@ -98,4 +98,8 @@ def get_family(name: str) -> Family:
     for family in FAMILIES:
         if family.name == name:
             return family
-    raise VelaturaError(f"there is no base model family {name!r}; available are {', '.join(f.name for f in FAMILIES)}")
+    raise VelaturaError(
+        "there is no base model family {name!r}; available are {families}",
+        name=name,
+        families=", ".join(f.name for f in FAMILIES),
+    )

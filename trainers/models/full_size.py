@@ -22,7 +22,7 @@ def build_on_meta(tree: str, part: Part) -> nn.Module:
     """
     file = CONFIGS / tree / part / "config.json"
     if not file.is_file():
-        raise VelaturaError(f"there is no {part!r} in a {tree!r} base")
+        raise VelaturaError("there is no {part!r} in a {tree!r} base", part=part, tree=tree)
     return build_from_config(json.loads(file.read_text("utf-8")))
 
 

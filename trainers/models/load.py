@@ -190,7 +190,11 @@ def _agreed_family(found: Family, settings: Base, path: Path) -> Family:
     if unusual and chosen.text_encoders == found.text_encoders:
         return chosen
     raise VelaturaError(
-        f"base.family = {chosen.name}, but {path.name} holds {found.title} ({found.name}); leave it at `auto`"
+        "base.family = {name}, but {file} holds {title} ({found}); leave it at `auto`",
+        name=chosen.name,
+        file=path.name,
+        title=found.title,
+        found=found.name,
     )
 
 

@@ -38,7 +38,9 @@ ALMOST_ZERO = 2.0**-24
 def make_scheduler(schedule: NoiseSchedule, sampler: Sampler) -> Any:
     """A diffusers scheduler with this schedule: same ᾱ, prediction type and zero terminal SNR."""
     if sampler not in _MAKERS:
-        raise VelaturaError(f"there is no sampler {sampler!r}; available are {', '.join(SAMPLERS)}")
+        raise VelaturaError(
+            "there is no sampler {sampler!r}; available are {samplers}", sampler=sampler, samplers=", ".join(SAMPLERS)
+        )
     abar = schedule.alphas_cumprod
     betas = 1 - abar / torch.cat([abar.new_ones(1), abar[:-1]])
     common = {

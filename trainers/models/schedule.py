@@ -77,7 +77,7 @@ def schedule_from_config(config: Mapping[str, Any], prediction: Prediction) -> N
         betas = torch.linspace(start, end, steps, dtype=torch.float64)
     else:
         raise VelaturaError(
-            f"the base's noise schedule is {kind!r}; Stable Diffusion bases have `scaled_linear` or `linear`"
+            "the base's noise schedule is {kind!r}; Stable Diffusion bases have `scaled_linear` or `linear`", kind=kind
         )
     schedule = NoiseSchedule((1 - betas).cumprod(0), prediction)
     return schedule.rescaled() if config.get("rescale_betas_zero_snr") else schedule

@@ -54,7 +54,12 @@ def encode_captions(model: Model, captions: Sequence[str], clip_skip: int = 1, c
         back = clip_skip if last else clip_skip + 1
         if clip_skip < 1 or back > len(out.hidden_states) - 1:
             most = len(out.hidden_states) - (1 if last else 2)
-            raise VelaturaError(f"base.clip_skip = {clip_skip} does not fit {model.title}; set it from 1 to {most}")
+            raise VelaturaError(
+                "base.clip_skip = {clip_skip} does not fit {title}; set it from 1 to {most}",
+                clip_skip=clip_skip,
+                title=model.title,
+                most=most,
+            )
         hidden = out.hidden_states[-back]
         if last:
             hidden = _inner(encoder).final_layer_norm(hidden)

@@ -38,7 +38,7 @@ class Words:
     def put(self, word: str, rows: Rows) -> None:
         """Add a word with its rows; VelaturaError if the word exists already, in upper or lower case."""
         if word.casefold() in map(str.casefold, self._rows):
-            raise VelaturaError(f"two embeddings have the same word {word!r}; use only one of them")
+            raise VelaturaError("two embeddings have the same word {word!r}; use only one of them", word=word)
         self._rows[word] = rows
 
     def remove(self, word: str) -> None:

@@ -129,7 +129,9 @@ class Run:
         try:
             lock.acquire(timeout=patience)
         except Timeout:
-            raise BusyError(f"{self.folder} is being trained by another process; stop that process first") from None
+            raise BusyError(
+                "{folder} is being trained by another process; stop that process first", folder=self.folder
+            ) from None
         try:
             yield
         finally:
@@ -229,7 +231,7 @@ def open_run(folder: Path) -> Run:
         VelaturaError: The folder is not a run.
     """
     if not is_run(folder):
-        raise VelaturaError(f"{folder} is not a run folder: a run has a config.toml and an events.jsonl")
+        raise VelaturaError("{folder} is not a run folder: a run has a config.toml and an events.jsonl", folder=folder)
     return Run(folder)
 
 
@@ -243,11 +245,15 @@ def new_run(config: Config, out: Path, overwrite: bool, put_away: PutAway | None
     target = out / config.name
     for parent in (out, *out.parents):
         if parent.exists() and not parent.is_dir():
-            raise VelaturaError(f"cannot write runs to {out}: {parent} is a file, not a folder")
+            raise VelaturaError("cannot write runs to {out}: {parent} is a file, not a folder", out=out, parent=parent)
     if target.exists() and not overwrite:
-        raise VelaturaError(f"{target} already exists; choose another --name, or replace it with --overwrite")
+        raise VelaturaError(
+            "{target} already exists; choose another --name, or replace it with --overwrite", target=target
+        )
     if target.exists() and not _may_be_replaced(target):
-        raise VelaturaError(f"{target} is not a run folder, so --overwrite does not replace it; choose another --name")
+        raise VelaturaError(
+            "{target} is not a run folder, so --overwrite does not replace it; choose another --name", target=target
+        )
     made = [p for p in (out, *out.parents) if not p.exists()]
     building = out / f".{config.name}.{os.getpid()}-{threading.get_ident()}.unfinished"
     replaced = building.with_suffix(".replaced.unfinished")
@@ -292,7 +298,9 @@ def _put(building: Path, target: Path) -> None:
         building.rename(target)
     except OSError as error:
         if target.exists():
-            raise VelaturaError(f"{target} has just been created by another process; choose another --name") from error
+            raise VelaturaError(
+                "{target} has just been created by another process; choose another --name", target=target
+            ) from error
         raise
 
 

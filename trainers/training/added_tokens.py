@@ -19,12 +19,16 @@ def learn_word(model: Model, network: Network, settings: Tokens) -> Word:
     for part, tokenizer, encoder in zip(model.encoder_names, model.tokenizers, model.text_encoders, strict=True):
         if len(known_tokens(tokenizer, settings.word)) == 1:
             raise VelaturaError(
-                f"tokens.word = {settings.word!r} is already in the vocabulary of {model.title}; choose a new word, "
-                f"such as <{settings.word.strip('<>')}>"
+                "tokens.word = {word!r} is already in the vocabulary of {title}; choose a new word, such as <{bare}>",
+                word=settings.word,
+                title=model.title,
+                bare=settings.word.strip("<>"),
             )
         tokens = known_tokens(tokenizer, settings.initial)
         if not tokens:
-            raise VelaturaError(f"tokens.initial = {settings.initial!r} has no words; use one such as style")
+            raise VelaturaError(
+                "tokens.initial = {initial!r} has no words; use one such as style", initial=settings.initial
+            )
         table = encoder.get_input_embeddings().weight.detach()
         rows[part], usual[part] = initial_rows(table, tokens, settings.vectors), usual_length(table)
     word = Word(settings.word, rows, settings.learning_rate, settings.norm_prior, usual)

@@ -28,10 +28,18 @@ def check_fit(config: Config, model: Model, network: Network) -> None:
     """Refuse settings that this base does not support, before anything is written."""
     stride, resolution = model.stride, config.data.resolution or model.resolution
     if resolution < stride:
-        raise VelaturaError(f"data.resolution = {resolution} is too small for {model.title}; use at least {stride}")
+        raise VelaturaError(
+            "data.resolution = {resolution} is too small for {title}; use at least {stride}",
+            resolution=resolution,
+            title=model.title,
+            stride=stride,
+        )
     if config.sample.size % stride:
         raise VelaturaError(
-            f"sample.size = {config.sample.size} must be a multiple of {stride} for {model.title}, or 0"
+            "sample.size = {size} must be a multiple of {stride} for {title}, or 0",
+            size=config.sample.size,
+            stride=stride,
+            title=model.title,
         )
     _check_weighting(config, model)
     _check_stops(config, network)
@@ -64,8 +72,10 @@ def _check_weighting(config: Config, model: Model) -> None:
     loss = config.loss
     if loss.min_snr_gamma not in (0, Loss().min_snr_gamma) and not weighting_gamma(model.schedule, loss):
         raise VelaturaError(
-            f"loss.min_snr_gamma = {loss.min_snr_gamma:g} has no effect on {model.title}, which predicts v and ends in "
-            "pure noise, with loss.weighting = auto; set that to min-snr"
+            "loss.min_snr_gamma = {min_snr_gamma:g} has no effect on {title}, which predicts v and ends in "
+            "pure noise, with loss.weighting = auto; set that to min-snr",
+            min_snr_gamma=loss.min_snr_gamma,
+            title=model.title,
         )
 
 
@@ -78,6 +88,7 @@ def _check_stops(config: Config, network: Network) -> None:
     if not trains_on:
         key = max(stops, key=lambda key: stops[key])
         raise VelaturaError(
-            f"{key} = {stops[key]:g} would leave nothing to train afterwards, since no UNet layer is trained; leave it "
-            "at 1"
+            "{key} = {stops:g} would leave nothing to train afterwards, since no UNet layer is trained; leave it at 1",
+            key=key,
+            stops=stops[key],
         )

@@ -93,13 +93,15 @@ def load_checkpoint(run: Run, network: Network, optimizer: Optimizer | None, ave
     """
     steps = run.checkpoint_steps()
     if not steps:
-        raise VelaturaError(f"{run.folder} has no checkpoint; restart the training with: velatura resume {run.folder}")
+        raise VelaturaError(
+            "{folder} has no checkpoint; restart the training with: velatura resume {folder}", folder=run.folder
+        )
     folder = run.checkpoint(steps[-1])
     try:
         found = _read(folder, optimizer is not None)
     except DamagedCheckpointError as error:
         before = f"use the one from step {steps[-2]}" if len(steps) > 1 else "train the run again"
-        raise VelaturaError(f"{error}; move that folder away and {before}") from error
+        raise VelaturaError("{error}; move that folder away and {before}", error=error, before=before) from error
     try:
         network.load_state_dict(found.network)
         if optimizer is not None:
@@ -110,8 +112,10 @@ def load_checkpoint(run: Run, network: Network, optimizer: Optimizer | None, ave
                 value.copy_(found.average[name])
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise VelaturaError(
-            f"the checkpoint {folder} cannot be used: config.toml has changed since ({type(error).__name__}); undo the "
-            "change, or train the run again"
+            "the checkpoint {folder} cannot be used: config.toml has changed since ({name}); undo the "
+            "change, or train the run again",
+            folder=folder,
+            name=type(error).__name__,
         ) from error
     return found.progress
 
@@ -133,8 +137,10 @@ def set_damaged_aside(run: Run) -> list[int]:
             damaged.append(step)
     if damaged:
         raise VelaturaError(
-            f"every checkpoint of {run.folder} is damaged; they are kept under names that end in "
-            f"{run.damaged_checkpoint(0).suffix}: restart the run from zero"
+            "every checkpoint of {folder} is damaged; they are kept under names that end in {suffix}: "
+            "restart the run from zero",
+            folder=run.folder,
+            suffix=run.damaged_checkpoint(0).suffix,
         )
     return damaged
 
@@ -197,7 +203,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _damaged(folder: Path, reason: str) -> DamagedCheckpointError:
-    return DamagedCheckpointError(f"the checkpoint {folder} is damaged ({reason})")
+    return DamagedCheckpointError("the checkpoint {folder} is damaged ({reason})", folder=folder, reason=reason)
 
 
 def _sums(folder: Path) -> str:

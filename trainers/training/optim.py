@@ -87,7 +87,8 @@ def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optim
         from bitsandbytes.optim import AdamW8bit, PagedAdamW, PagedAdamW8bit
     except ImportError:
         raise VelaturaError(
-            f"train.optimizer = {settings.optimizer} needs bitsandbytes: pip install 'velatura[8bit]', or use adamw"
+            "train.optimizer = {optimizer} needs bitsandbytes: pip install 'velatura[8bit]', or use adamw",
+            optimizer=settings.optimizer,
         ) from None
     kinds = {"adamw8bit": AdamW8bit, "paged-adamw": PagedAdamW, "paged-adamw8bit": PagedAdamW8bit}
     optimizer: torch.optim.Optimizer = kinds[settings.optimizer](groups, weight_decay=decay)
@@ -150,9 +151,10 @@ def _require_one_rate(groups: list[dict[str, Any]]) -> None:
     rates = sorted({group["lr"] for group in groups})
     if len(rates) > 1:
         raise VelaturaError(
-            f"train.optimizer = prodigy finds one learning rate for everything, but there are {len(rates)} "
-            f"({', '.join(f'{rate:g}' for rate in rates)}): "
-            "set no separate rate for the text encoder, the word, blocks or LoRA+"
+            "train.optimizer = prodigy finds one learning rate for everything, but there are {count} "
+            "({rates}): set no separate rate for the text encoder, the word, blocks or LoRA+",
+            count=len(rates),
+            rates=", ".join(f"{rate:g}" for rate in rates),
         )
 
 

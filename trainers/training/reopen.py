@@ -44,7 +44,7 @@ def reopened(run: Run, config: Config | None = None) -> Iterator[Reopened]:
     training, or has no usable checkpoint.
     """
     if run.is_training():
-        raise BusyError(f"{run.folder} is training; wait until it ends, or stop it first")
+        raise BusyError("{folder} is training; wait until it ends, or stop it first", folder=run.folder)
     with tempfile.TemporaryDirectory(prefix="velatura-") as elsewhere:
         session = open_session(run, config or run.config(), Recorder(Path(elsewhere)), steps=False)
         try:
@@ -66,8 +66,10 @@ def ranks_of(run: Run) -> tuple[int, ...]:
     if not ranks:
         able = [name for name, kind in METHODS.items() if isinstance(kind(), NestedRanks)]
         raise VelaturaError(
-            f"{run.folder} was trained with {config.method.name}; "
-            f"only a run of {' or '.join(able)} can be exported at another rank"
+            "{folder} was trained with {name}; only a run of {able} can be exported at another rank",
+            folder=run.folder,
+            name=config.method.name,
+            able=" or ".join(able),
         )
     return tuple(sorted(ranks))
 
@@ -83,14 +85,17 @@ def export_again(run: Run, out: Path | None, rank: int | None, overwrite: bool) 
         known = ranks_of(run)
         if rank not in known:
             raise VelaturaError(
-                f"rank {rank} was not trained in {run.folder}; available are {', '.join(map(str, known))}"
+                "rank {rank} was not trained in {folder}; available are {str}",
+                rank=rank,
+                folder=run.folder,
+                str=", ".join(map(str, known)),
             )
         config = config.model_copy(update={"method": config.method.with_export_rank(rank)})
     own = run.style / f"{config.name}{STYLE}"
     place = out or (None if rank is None else own.with_name(f"{own.stem}-rank{rank}{STYLE}"))
     core = place or own
     if core.suffix != STYLE:
-        raise VelaturaError(f"the name of a style file must end in {STYLE}; found {core.name}")
+        raise VelaturaError("the name of a style file must end in {style}; found {name}", style=STYLE, name=core.name)
     for beside in ("", *TWINS):
         check_free(core.with_name(f"{core.stem}{beside}{STYLE}"), overwrite)
     with reopened(run, config) as found:

@@ -138,12 +138,14 @@ def resume(
     done = run.checkpoint_steps()
     events = latest_events(run.folder)
     if not done and any(event["type"] == "checkpoint" for event in events):
-        raise VelaturaError(f"{run.folder.name} has no checkpoint left to resume from; restart it from zero")
+        raise VelaturaError("{name} has no checkpoint left to resume from; restart it from zero", name=run.folder.name)
     if steps is not None:
         config = build_config(as_table(config), {"train": {"steps": steps}})
     finished = any(event["type"] == "done" and event.get("step", 0) >= config.train.steps for event in events)
     if done and (finished or done[-1] > config.train.steps):
-        raise VelaturaError(f"{run.folder} is complete at step {done[-1]}; to train longer, set more --steps")
+        raise VelaturaError(
+            "{folder} is complete at step {done}; to train longer, set more --steps", folder=run.folder, done=done[-1]
+        )
     with interrupted_by_sigterm(), run.training():
         record = Recorder(run.folder, listener)
         if attempt:

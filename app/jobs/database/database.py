@@ -44,7 +44,9 @@ class Database:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, for one query; VelaturaError if there is no queue yet."""
         if self._connection is None and not self.path.exists():
-            raise VelaturaError(f"there is no queue in {self.path.parent} yet; `velatura queue add` creates one")
+            raise VelaturaError(
+                "there is no queue in {parent} yet; `velatura queue add` creates one", parent=self.path.parent
+            )
         with self._lock, self._plain_errors():
             if self.is_writable:
                 yield self._opened()
@@ -62,7 +64,7 @@ class Database:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """The connection in an exclusive transaction, rolled back if the block raises."""
         if not self.is_writable:
-            raise VelaturaError(f"the queue cannot be changed: {self.path.parent} is read-only")
+            raise VelaturaError("the queue cannot be changed: {parent} is read-only", parent=self.path.parent)
         with self._lock, self._plain_errors():
             connection = self._opened()
             with transaction(connection):
@@ -98,7 +100,7 @@ class Database:
             self.close()  # a repair has put another file in its place
         if self._connection is None:
             if self.path.exists() and not self.path.stat().st_size:
-                raise DamagedQueueError(f"{self.path} is empty; {ADVICE}")
+                raise DamagedQueueError("{path} is empty; {advice}", path=self.path, advice=ADVICE)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if not self.path.exists():
                 with lock_of(self.path):
@@ -124,17 +126,24 @@ class Database:
         try:
             yield
         except OSError as error:
-            raise VelaturaError(f"the queue {self.path} cannot be used: {error.strerror or error}") from error
+            raise VelaturaError(
+                "the queue {path} cannot be used: {reason}", path=self.path, reason=error.strerror or error
+            ) from error
         except sqlite3.OperationalError as error:
             if "disk is full" in str(error):
-                raise VelaturaError(f"the disk is full: no room to write {self.path}") from error
+                raise VelaturaError("the disk is full: no room to write {path}", path=self.path) from error
             if "locked" in str(error) or "busy" in str(error):
-                raise VelaturaError(f"{self.path} is locked by another process; try again") from error
-            raise VelaturaError(f"the queue {self.path} cannot be used: {error}") from error
+                raise VelaturaError("{path} is locked by another process; try again", path=self.path) from error
+            raise VelaturaError("the queue {path} cannot be used: {error}", path=self.path, error=error) from error
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.IntegrityError):
                 raise
-            raise DamagedQueueError(f"{self.path} is damaged or not a Velatura queue ({error}); {ADVICE}") from error
+            raise DamagedQueueError(
+                "{path} is damaged or not a Velatura queue ({error}); {advice}",
+                path=self.path,
+                error=error,
+                advice=ADVICE,
+            ) from error
 
 
 @contextmanager

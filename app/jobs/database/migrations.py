@@ -137,11 +137,14 @@ def backup_of_version(path: Path, version: int) -> Path:
 
 def _check_origin(path: Path, application: int, version: int) -> None:
     if application != APPLICATION or version < 1:
-        raise DamagedQueueError(f"{path} is not a Velatura queue; {ADVICE}")
+        raise DamagedQueueError("{path} is not a Velatura queue; {advice}", path=path, advice=ADVICE)
     if version > VERSION:
         raise VelaturaError(
-            f"{path} is a queue of version {version}, and this Velatura reads up to version {VERSION}; update "
-            "Velatura, or move the file away to start a new queue (the runs stay unchanged)"
+            "{path} is a queue of version {version}, and this Velatura reads up to version {newest}; "
+            "update Velatura, or move the file away to start a new queue (the runs stay unchanged)",
+            path=path,
+            version=version,
+            newest=VERSION,
         )
 
 

@@ -43,8 +43,9 @@ def check_device(wants: str) -> None:
     """Raise VelaturaError if a run requests a device that no machine has; it would fail only when its turn comes."""
     if not DEVICE.fullmatch(wants):
         raise VelaturaError(
-            f"train.device = {wants!r} is not a device; use auto for the first free device, or the one to wait for: "
-            "cpu, cuda, cuda:1 or mps"
+            "train.device = {wants!r} is not a device; use auto for the first free device, or the one to "
+            "wait for: cpu, cuda, cuda:1 or mps",
+            wants=wants,
         )
 
 

@@ -72,8 +72,9 @@ def read_plan(content: str, journal: str) -> Plan:
     change = plan.get("change")
     if not PLAN_KEYS.issuperset(plan) or (isinstance(change, dict) and change and set(change) not in CHANGES):
         raise NewerJournalError(
-            f"{journal} was written by a newer Velatura, and only that can finish its action; nothing was changed. "
-            "Update Velatura"
+            "{journal} was written by a newer Velatura, and only that can finish its action; nothing was "
+            "changed. Update Velatura",
+            journal=journal,
         )
     plan = _table(content, PLAN_KEYS)
     moves = tuple((read_place(source), read_place(target)) for source, target in map(_list, _list(plan["moves"])))

@@ -150,9 +150,11 @@ class Trash:
             places = {part: self.runs / where for part, where in item.parts.items()} | {CONTENT: place}
             for part, where in places.items():
                 if where.exists() and not any(where == source for source, _ in moves):
-                    raise VelaturaError(f"{where.name} already exists; move or delete it first")
+                    raise VelaturaError("{name} already exists; move or delete it first", name=where.name)
                 if not where.parent.is_dir():
-                    raise VelaturaError(f"it belongs to “{where.parent.name}”, which is not here; restore that first")
+                    raise VelaturaError(
+                        "it belongs to “{name}”, which is not here; restore that first", name=where.parent.name
+                    )
                 if self.path(item, part).exists():
                     moves.append((self.path(item, part), where))
             self._carry_out(moves, change, (item.id,))
@@ -270,7 +272,9 @@ class Trash:
         except OSError as error:
             if moves and not moves[0][1].exists():  # nothing has happened yet, and nothing is to happen later
                 (self.folder / JOURNAL).unlink(missing_ok=True)
-                raise VelaturaError(f"{moves[0][0].name} cannot be moved ({error.strerror or error})") from error
+                raise VelaturaError(
+                    "{name} cannot be moved ({reason})", name=moves[0][0].name, reason=error.strerror or error
+                ) from error
             raise
 
     def _perform(self, moves: Sequence[Move], change: RowChange | None, done: Sequence[str]) -> None:

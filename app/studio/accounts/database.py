@@ -50,7 +50,7 @@ class PeopleDatabase:
         with self.change() as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > VERSION:
-                raise VelaturaError(f"{file} was made by a newer Velatura; update Velatura")
+                raise VelaturaError("{file} was made by a newer Velatura; update Velatura", file=file)
             if version == 0:
                 for statement in TABLES.split(";"):
                     connection.execute(statement)
@@ -78,6 +78,8 @@ class PeopleDatabase:
             yield
         except sqlite3.DatabaseError as error:
             raise VelaturaError(
-                f"the accounts in {self.file} cannot be used: {error}; restore a backup, or move the file away and add "
-                "the accounts again with `velatura ui --add-person`"
+                "the accounts in {file} cannot be used: {error}; restore a backup, or move the file away and "
+                "add the accounts again with `velatura ui --add-person`",
+                file=self.file,
+                error=error,
             ) from error

@@ -63,7 +63,7 @@ class People:
         """Remove a person and end their logins. VelaturaError if there is no account of this name."""
         with self.database.change() as table:
             if not table.execute("DELETE FROM people WHERE name = ?", (name,)).rowcount:
-                raise VelaturaError(f"there is no account {name}")
+                raise VelaturaError("there is no account {name}", name=name)
             table.execute("DELETE FROM sessions WHERE name = ?", (name,))
 
     def find(self, name: str) -> Person | None:
@@ -83,7 +83,9 @@ def _person(name: str, password: str, role: str, added: float) -> Person:
     try:
         return Person(name, parse_hash(password), role, added)
     except ValueError as error:
-        raise VelaturaError(f"the password of {name} cannot be read; set a new one with --add-person") from error
+        raise VelaturaError(
+            "the password of {name} cannot be read; set a new one with --add-person", name=name
+        ) from error
 
 
 def key_of_login(login: str) -> str:
@@ -113,14 +115,23 @@ def check_name(name: str) -> str:
     """The normalised name. VelaturaError if it is invalid."""
     name = plain_name(name)
     if not name or len(name) > MOST_NAME or ":" in name or not name.isprintable():
-        raise VelaturaError(f"a name has 1 to {MOST_NAME} printable characters without a colon; found {name!r:.120}")
+        raise VelaturaError(
+            "a name has 1 to {most_name} printable characters without a colon; found {name!r:.120}",
+            most_name=MOST_NAME,
+            name=name,
+        )
     return name
 
 
 def check_password(password: str, least: int = LEAST_PASSWORD) -> None:
     """Raise VelaturaError if a password is invalid, without repeating it."""
     if not least <= len(password) <= MOST_PASSWORD:
-        raise VelaturaError(f"a password has {least} to {MOST_PASSWORD} characters; this one has {len(password)}")
+        raise VelaturaError(
+            "a password has {least} to {most_password} characters; this one has {count}",
+            least=least,
+            most_password=MOST_PASSWORD,
+            count=len(password),
+        )
 
 
 def read_people(pairs: Sequence[str], file: Path | None) -> dict[str, str]:
@@ -133,7 +144,7 @@ def read_people(pairs: Sequence[str], file: Path | None) -> dict[str, str]:
         try:
             text = file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise VelaturaError(f"the password file {file} cannot be read: {error}") from error
+            raise VelaturaError("the password file {file} cannot be read: {error}", file=file, error=error) from error
         rows = enumerate(text.splitlines(), 1)
         lines += [(f"line {number} of {file}", row) for number, row in rows if row.strip() and row[0] != "#"]
     people = {}
@@ -142,10 +153,13 @@ def read_people(pairs: Sequence[str], file: Path | None) -> dict[str, str]:
         name = plain_name(name)
         if not colon or not name or not password or len(name) > MOST_NAME or len(password) > MOST_PASSWORD:
             raise VelaturaError(
-                f"{where} is not user:password (a name of up to {MOST_NAME} and a password of up to {MOST_PASSWORD} "
-                "characters)"
+                "{where} is not user:password (a name of up to {most_name} and a password of up to "
+                "{most_password} characters)",
+                where=where,
+                most_name=MOST_NAME,
+                most_password=MOST_PASSWORD,
             )
         people[name] = password
     if file is not None and not people:
-        raise VelaturaError(f"the password file {file} is empty; write user:password, one per line")
+        raise VelaturaError("the password file {file} is empty; write user:password, one per line", file=file)
     return people

@@ -53,7 +53,11 @@ def unpack(archive: Path, target: Path, suffixes: frozenset[str]) -> Unpacked:
         with zipfile.ZipFile(archive) as opened:
             entries = [entry for entry in opened.infolist() if _is_meant(entry)]
             if len(entries) > MOST_FILES:
-                raise VelaturaError(f"The ZIP holds {len(entries)} files; at most {MOST_FILES} are allowed.")
+                raise VelaturaError(
+                    "The ZIP holds {count} files; at most {most_files} are allowed.",
+                    count=len(entries),
+                    most_files=MOST_FILES,
+                )
             return _unpack(opened, entries, target, suffixes)
     except BROKEN as error:
         raise VelaturaError("The ZIP is damaged and cannot be opened. Create it again.") from error
@@ -70,7 +74,7 @@ def _check_list_of_contents(archive: Path) -> None:
         raise VelaturaError("This file is named .zip but is not a ZIP.")
     (length,) = struct.unpack_from("<I", tail, place + 12)
     if length > MOST_BYTES_OF_NAMES or END_64 in tail[max(0, place - 20) : place]:
-        raise VelaturaError(f"The ZIP holds too many files; at most {MOST_FILES} are allowed.")
+        raise VelaturaError("The ZIP holds too many files; at most {most_files} are allowed.", most_files=MOST_FILES)
 
 
 def _unpack(
@@ -128,7 +132,7 @@ def _copy(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path, room: in
         while chunk := source.read(CHUNK):
             written += len(chunk)
             if written > room:
-                raise VelaturaError(f"The ZIP unpacks to more than {MOST_BYTES // 2**30} GB.")
+                raise VelaturaError("The ZIP unpacks to more than {most_bytes} GB.", most_bytes=MOST_BYTES // 2**30)
             if written > RATIO_COUNTS_FROM and written > MOST_RATIO * entry.compress_size:
                 raise VelaturaError("The ZIP is compressed far more than pictures can be, so it was refused.")
             if written > MOST_BYTES_EACH:

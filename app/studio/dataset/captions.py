@@ -30,7 +30,7 @@ def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgres
     from trainers.models.quiet import quietly
 
     if not folder.is_dir():
-        raise VelaturaError(f"there is no folder {folder}")
+        raise VelaturaError("there is no folder {folder}", folder=folder)
     images = [image for image in list_folder(folder).images if every or not own_caption(image)]
     if not images:
         return {}

@@ -22,7 +22,11 @@ EXIF_TABLE, USER_COMMENT = 0x8769, 0x9286
 def check_place(out: Path, overwrite: bool) -> None:
     """Raise VelaturaError if `out` cannot be written, or exists and must not be replaced."""
     if out.suffix.lower() not in SUFFIXES:
-        raise VelaturaError(f"cannot write {out.name!r}: the picture's name must end in {', '.join(SUFFIXES)}")
+        raise VelaturaError(
+            "cannot write {name!r}: the picture's name must end in {suffixes}",
+            name=out.name,
+            suffixes=", ".join(SUFFIXES),
+        )
     check_free(out, overwrite)
 
 

@@ -30,7 +30,9 @@ def star(run: Path, step: int | None) -> None:
         (run / CHOSEN).unlink(missing_ok=True)
         return
     if step not in snapshots(run):
-        raise VelaturaError(f"the style of step {step} was not kept; star a step that has a star beside its picture")
+        raise VelaturaError(
+            "the style of step {step} was not kept; star a step that has a star beside its picture", step=step
+        )
     with plain_disk_errors(run / CHOSEN), whole_file(run / CHOSEN) as building:
         building.write_text(json.dumps({"step": step}), encoding="utf-8")
 
@@ -56,7 +58,7 @@ def copy_starred(run: Path, out: Path, overwrite: bool) -> Path | None:
     if step is None:
         return None
     if out.suffix != ".safetensors":
-        raise VelaturaError(f"the name of a style file must end in .safetensors; found {out.name}")
+        raise VelaturaError("the name of a style file must end in .safetensors; found {name}", name=out.name)
     style = snapshots(run)[step]
     word = embedding_of(style)
     pairs = [(style, out)] + ([(word, embedding_path(out))] if word is not None else [])

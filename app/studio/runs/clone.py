@@ -30,7 +30,7 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
     files = pictures_of(view.job.folder)
     if len(files) > MOST_PICTURES:
         found = f"{view.job.name} has {len(files)} pictures, and a draft holds at most {MOST_PICTURES}"
-        raise VelaturaError(f"{found}; clone it with `velatura queue clone`")
+        raise VelaturaError("{found}; clone it with `velatura queue clone`", found=found)
     taken: list[Picture] = []
     wrong: list[LeftOut] = []
     for path in files:

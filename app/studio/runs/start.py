@@ -81,7 +81,9 @@ def _check_orders(table: Mapping[str, Any]) -> None:
         raise VelaturaError("the name cannot be set here; use the `name` parameter of /start")
     for section in ("data", "base", "train"):
         if not isinstance(table.get(section, {}), dict):
-            raise VelaturaError(f"{section} must be a table of settings, not {table[section]!r:.80}")
+            raise VelaturaError(
+                "{section} must be a table of settings, not {table!r:.80}", section=section, table=table[section]
+            )
     if "images" in table.get("data", {}):
         raise VelaturaError("the images come from the draft; data.images cannot be set here")
     choose_device(str(table.get("train", {}).get("device", "auto")))
@@ -94,7 +96,9 @@ def _check_switches(settings: Mapping[str, Any], config: Mapping[str, Any], plac
         if isinstance(value, dict) and isinstance(kept, dict):
             _check_switches(value, kept, f"{place}{key}.")
         elif isinstance(value, bool) and isinstance(kept, int | float) and not isinstance(kept, bool):
-            raise VelaturaError(f"{place}{key} must be a number, not {str(value).lower()}")
+            raise VelaturaError(
+                "{place}{key} must be a number, not {value}", place=place, key=key, value=str(value).lower()
+            )
 
 
 def _as_table(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class OwnPresets:
         found = _named(_list(self.folder_of(owner)), name)
         if found is None:
             known = ", ".join(one.name for one in list_presets())
-            raise VelaturaError(f"there is no preset {name!r:.80}; available are {known}")
+            raise VelaturaError("there is no preset {name!r:.80}; available are {known}", name=name, known=known)
         return found
 
     def find_anywhere(self, name: str) -> OwnPreset | None:
@@ -80,7 +80,9 @@ class OwnPresets:
         folders = [self._folder, *sorted((self._folder / "people").glob("*"))]
         found = [one for folder in folders if (one := _named(_list(folder), name))]
         if len(found) > 1 and any(one.table != found[0].table for one in found):
-            raise VelaturaError(f"several people have a preset {name!r}; export the one you mean and give its file")
+            raise VelaturaError(
+                "several people have a preset {name!r}; export the one you mean and give its file", name=name
+            )
         return found[0] if found else None
 
     def save(self, owner: str, name: str, table: Mapping[str, Any]) -> tuple[str, bool]:
@@ -93,7 +95,7 @@ class OwnPresets:
             there = _list(folder)
             old = _named(there, name)
             if old is None and len(there) >= MOST:
-                raise VelaturaError(f"there are {MOST} presets already; delete one first")
+                raise VelaturaError("there are {most} presets already; delete one first", most=MOST)
             if old is not None:
                 _set_aside(folder, old.name)
             _write(folder / f"{name}{SUFFIX}", table)
@@ -106,9 +108,9 @@ class OwnPresets:
             there = _list(folder)
             old, taken = _named(there, name), _named(there, new)
             if old is None:
-                raise VelaturaError(f"there is no preset {name!r:.80} of yours")
+                raise VelaturaError("there is no preset {name!r:.80} of yours", name=name)
             if taken is not None and taken.name != old.name:
-                raise VelaturaError(f"there is a preset {taken.name} already; choose another name")
+                raise VelaturaError("there is a preset {name} already; choose another name", name=taken.name)
             (folder / f"{old.name}{SUFFIX}").rename(folder / f"{new}{SUFFIX}")
         return new
 
@@ -125,7 +127,7 @@ class OwnPresets:
             gone = (folder / "deleted").glob(f"*{SUFFIX}")
             aside = next((path for path in gone if alike(path.stem) == alike(name)), None)
             if aside is None:
-                raise VelaturaError(f"the preset {name!r:.80} is not there any more")
+                raise VelaturaError("the preset {name!r:.80} is not there any more", name=name)
             now = _named(_list(folder), name)
             if now is not None:
                 (folder / f"{now.name}{SUFFIX}").unlink()
@@ -164,9 +166,9 @@ def write_preset(name: str, table: Mapping[str, Any]) -> str:
 def _use(draft: Draft, table: Mapping[str, Any]) -> Draft:
     preset, aim = table.get("preset", DEFAULT_PRESET), table.get("aim", "style")
     if preset not in CARE:
-        raise VelaturaError(f"its preset must be one of {', '.join(CARE)}, not {preset!r:.80}")
+        raise VelaturaError("its preset must be one of {care}, not {preset!r:.80}", care=", ".join(CARE), preset=preset)
     if aim not in ("style", "subject"):
-        raise VelaturaError(f"its aim must be style or subject, not {aim!r:.80}")
+        raise VelaturaError("its aim must be style or subject, not {aim!r:.80}", aim=aim)
     chosen = with_choices(draft, preset=preset, aim=aim, method="", settings={})
     return from_table(chosen, {key: value for key, value in table.items() if key not in OWN_KEYS})
 
@@ -200,7 +202,7 @@ def _free(name: str) -> str:
     """The name as it is kept. VelaturaError if nothing is left of it, or a bundled preset has it."""
     kept = name_of(name)
     if alike(kept) in {one.name for one in list_presets()}:
-        raise VelaturaError(f"{kept} is a preset that comes with Velatura; choose another name")
+        raise VelaturaError("{kept} is a preset that comes with Velatura; choose another name", kept=kept)
     return kept
 
 

@@ -93,7 +93,9 @@ class StyleLibrary:
         The file is public. VelaturaError says why it cannot be exported.
         """
         if format not in FORMATS:
-            raise VelaturaError(f"there is no format {format!r}; available are {', '.join(FORMATS)}")
+            raise VelaturaError(
+                "there is no format {format!r}; available are {formats}", format=format, formats=", ".join(FORMATS)
+            )
         put: Callable[[Path, Path], None] = link_or_copy
         source, name = item.path, f"{item.name}{SUFFIX}"
         if format == "toml":
@@ -123,7 +125,9 @@ class StyleLibrary:
         reason = item.not_plain or (HUGE if item.run and not kept else "")
         if reason:
             raise VelaturaError(
-                f"“{item.name}” cannot be exported for diffusers, which reads only plain LoRA: {reason}"
+                "“{name}” cannot be exported for diffusers, which reads only plain LoRA: {reason}",
+                name=item.name,
+                reason=reason,
             )
         return None
 
@@ -174,7 +178,7 @@ class StyleLibrary:
             raise VelaturaError("a name needs at least one letter or digit")
         with self._lock, plain_disk_errors(item.path):
             if self._is_taken(name, item):
-                raise VelaturaError(f"there is already a style named “{name}”; choose another name")
+                raise VelaturaError("there is already a style named “{name}”; choose another name", name=name)
             if item.run:
                 with whole_file(self._run(item).job.folder / ALIAS) as building:
                     building.write_text(name, encoding="utf-8")
@@ -195,7 +199,9 @@ class StyleLibrary:
             view = self._run(item)
             if view.state not in ENDED:
                 state = IN_WORDS[view.state]
-                raise VelaturaError(f"“{item.name}” cannot be deleted now: {state}; stop its run first")
+                raise VelaturaError(
+                    "“{name}” cannot be deleted now: {state}; stop its run first", name=item.name, state=state
+                )
             with Run(view.job.folder).training():  # not from under a process that trains it
                 thrown = style_item(self.queue.store, view.job.folder, item.name, item.owner)
                 Trash(self.queue.store).put(thrown)
@@ -266,7 +272,7 @@ class StyleLibrary:
         with self._lock, plain_disk_errors(self.paths.styles / checked.name):
             here = self.entry(found.id)
             if here is not None:
-                raise VelaturaError(f"this style already exists as “{here.name}”")
+                raise VelaturaError("this style already exists as “{name}”", name=here.name)
             names = (found.name if number == 1 else f"{found.name} {number}" for number in range(1, 10_000))
             name = next(each for each in names if not self._is_taken(each))
             os.utime(checked)
@@ -305,20 +311,20 @@ class StyleLibrary:
     def _word(self, item: StyleEntry) -> Path:
         file = self.word_of(item)
         if file is None:
-            raise VelaturaError(f"“{item.name}” has no word of its own")
+            raise VelaturaError("“{name}” has no word of its own", name=item.name)
         return file
 
     def _peft(self, item: StyleEntry) -> Path:
         folder = self.peft_of(item)
         if folder is None:
             raise VelaturaError(
-                f"“{item.name}” has no PEFT file, which exists only for OFT on the inputs of linear layers"
+                "“{name}” has no PEFT file, which exists only for OFT on the inputs of linear layers", name=item.name
             )
         return folder
 
     def _settings(self, item: StyleEntry) -> Path:
         if not item.run:
-            raise VelaturaError(f"“{item.name}” was imported, so its settings are unknown")
+            raise VelaturaError("“{name}” was imported, so its settings are unknown", name=item.name)
         return self._run(item).job.folder / "config.toml"
 
 

@@ -29,7 +29,9 @@ def split_strength(text: str) -> tuple[Path, float]:
         return Path(head), float(tail)
     if not _is_file(text) and _is_file(head):
         found = f"found {tail[:40]!r}" if tail else "nothing was given"
-        raise VelaturaError(f"after {head}: write the style's strength, a number such as 0.8; {found}")
+        raise VelaturaError(
+            "after {head}: write the style's strength, a number such as 0.8; {found}", head=head, found=found
+        )
     return Path(text), 1.0
 
 

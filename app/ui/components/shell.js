@@ -17,6 +17,13 @@ element.querySelector('.theme').addEventListener('click', () => {
     /* a private window forgets */
   }
 });
+// The server says everything in the language of this cookie; what was typed is kept by the pages as at any reload.
+const language = element.querySelector('.language select');
+language.addEventListener('change', () => {
+  const home = new URL('.', document.baseURI).pathname;
+  document.cookie = `${language.dataset.cookie}=${language.value}; path=${home}; max-age=31536000; samesite=lax`;
+  location.reload();
+});
 // What the computer does, in one line; parts of the page look again where the queue has changed.
 const busy = element.querySelector('.busy'),
   user = window.gradio_config?.username;

@@ -6,9 +6,11 @@ from typing import Any
 
 import gradio as gr
 
+from app.language import translate
 from app.studio.studio_queue import StudioQueue
 from app.ui.components import text as words
 from app.ui.components.events import wire
+from app.ui.components.live import AtRequest, at_request, html
 from app.ui.components.undo_strip import EVENTS, UndoStrip
 from app.ui.document.assets import run_scripts
 from app.ui.document.icons import ICONS
@@ -25,14 +27,17 @@ EACH_IN_TURN: dict[str, Any] = PRIVATE | {"trigger_mode": "multiple"}
 """For what people do and what takes a while."""
 
 
-def island(value: Any, script: str | tuple[str, ...], frame: str = "<div></div>", **properties: Any) -> gr.HTML:
+def island(
+    value: Any, script: str | tuple[str, ...], frame: str | AtRequest = "<div></div>", **properties: Any
+) -> gr.HTML:
     """HTML that a script of ours draws from the value: what is typed and open in it outlives every update.
 
     `frame` is drawn once and never evaluated with anybody's words; `script` stands beside a page, as may several that
     build on each other; `properties` reach it as `props`.
     """
     ours = run_scripts(*((script,) if isinstance(script, str) else script))
-    return gr.HTML(value, html_template=frame, js_on_load=ours, apply_default_css=False, **properties)
+    properties = at_request(properties)
+    return html(at_request(value), html_template=frame, js_on_load=ours, apply_default_css=False, **properties)
 
 
 def build_shell(here: str, queue: StudioQueue, under: str = "") -> None:
@@ -44,15 +49,16 @@ def build_shell(here: str, queue: StudioQueue, under: str = "") -> None:
     """
     gr.Navbar(visible=False)
     gr.HTML(
-        render("components/shell.html", here=under or here, pages=PAGES),
+        AtRequest(render, "components/shell.html", here=under or here, pages=PAGES),
         apply_default_css=False,
         elem_id="shell",
         js_on_load=run_scripts(
             "components/now.js", "components/away.js", "components/announce.js", "components/shell.js"
         ),
-        page=f"{here} · {words.PRODUCT}",
-        words=words.SHELL,
-        login={"label": words.LOG_OUT, "icon": str(ICONS["out"])},
+        page=AtRequest(lambda: f"{translate(here)} · {words.PRODUCT}"),
+        words=at_request(words.SHELL),
+        login=at_request({"label": words.LOG_OUT, "icon": str(ICONS["out"])}),
     )
-    strip = island({}, "components/undo_strip.js", render("components/undo_strip.html"), elem_id="undo-strip")
+    frame = AtRequest(render, "components/undo_strip.html")
+    strip = island({}, "components/undo_strip.js", frame, elem_id="undo-strip")
     wire(strip, EVENTS, UndoStrip(queue), None, [strip], **EACH_IN_TURN)

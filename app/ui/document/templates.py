@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -11,14 +11,18 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, pass_eval_context
 from jinja2.ext import Extension
+from jinja2.filters import do_join
 from jinja2.lexer import Token, TokenStream
+from jinja2.nodes import EvalContext
 from markupsafe import Markup
 
 from app import units
+from app.language import LANGUAGES, direction, language, translated
 from app.ui.document.assets import asset, read_scripts
 from app.ui.document.icons import ICONS, MARK
+from app.ui.document.language import COOKIE
 from app.ui.gradio_internals import file_address
 
 ROOT = Path(__file__).parents[1]
@@ -45,16 +49,28 @@ def environment() -> Environment:
         loader=FileSystemLoader(ROOT),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=translated,
         extensions=[JoinLines],
         auto_reload=False,  # pages are rendered every second, and templates change as seldom as the code
     )
     made.globals |= {"asset": asset, "icons": ICONS, "mark": MARK, "script": script, "url": file_address}
+    made.globals |= {
+        "language": language,
+        "languages": LANGUAGES,
+        "language_cookie": COOKIE,
+        "direction": direction,
+    }
+    made.filters["join"] = pass_eval_context(_join)
     made.globals["shared"] = import_module(SHARED_TEXT)
     made.filters |= {
         name: getattr(units, name)
         for name in ("counted", "day", "ordinal", "readable_size", "readable_speed", "readable_time")
     }
     return made
+
+
+def _join(context: EvalContext, values: Iterable[Any], between: str = "") -> str:
+    return do_join(context, map(translated, values), translated(between))
 
 
 def script(name: str) -> Markup:

@@ -1,5 +1,7 @@
 """What the page behind a read-only link says."""
 
-BEFORE, NEWEST = "Before training", "Newest"
-NO_PICTURES = "The first pictures appear here soon."
-MADE_WITH = "Trained with Velatura"
+from trainers.messages import Message as _
+
+BEFORE, NEWEST = _("Before training"), _("Newest")
+NO_PICTURES = _("The first pictures appear here soon.")
+MADE_WITH = _("Trained with Velatura")

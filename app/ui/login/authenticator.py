@@ -118,6 +118,7 @@ def check_given(people: People, given: Mapping[str, str]) -> None:
         known = people.find(name)
         if known and not known.password.matches(password):
             raise VelaturaError(
-                f"{name} has an account with another password; remove {name} from --auth or --auth-file, or change the "
-                f"account with `velatura ui --add-person {name}`"
+                "{name} has an account with another password; remove {name} from --auth or --auth-file, or "
+                "change the account with `velatura ui --add-person {name}`",
+                name=name,
             )

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+from starlette.types import Scope
+
 from app.studio.accounts.people import key_of_login
 
 USER = "velatura.user"
 """The key of a request's scope under which stands the name of who has logged in."""
 VISITOR = "velatura-visitor"
 """The cookie by which a browser is known again."""
+
+
+def cookies_of(scope: Scope) -> dict[str, str]:
+    """The cookies of a request."""
+    return cookie_parser(Headers(scope=scope).get("cookie", ""))
 
 
 def sender_of(username: str | None, cookies: Mapping[str, str] | None) -> str:

@@ -11,10 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.studio.accounts.attempts import network_of
 from app.ui.components import text
 from app.ui.gradio_internals import DIRECT, QUEUED, event_number
-from app.ui.login.sender import USER, VISITOR
+from app.ui.login.sender import USER, VISITOR, cookies_of
 from app.ui.middleware.login import address_of
 from app.ui.middleware.refusals import refusal
-from app.ui.middleware.visitor import cookies_of
 
 MOST_OF_A_CALLER, MOST_OF_AN_ADDRESS = 50, 120
 """Limits of waiting calls per person, browser or program, and per address; the queue holds 200."""

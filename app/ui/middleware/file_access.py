@@ -10,8 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.studio.dataset.uploads import sender_folder
 from app.ui.gradio_internals import FILE, is_copy
-from app.ui.login.sender import USER, sender_of
-from app.ui.middleware.visitor import cookies_of
+from app.ui.login.sender import USER, cookies_of, sender_of
 
 
 class FileAccessMiddleware:

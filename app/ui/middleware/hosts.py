@@ -97,6 +97,7 @@ def check_address(address: str, people: bool, insecure: bool) -> None:
     """Raise VelaturaError if a studio without accounts would listen on the network without --insecure."""
     if not (is_loopback(address) or people or insecure):
         raise VelaturaError(
-            f"listening on {address} gives everybody on the network access: add accounts with --add-person NAME (or "
-            "--auth user:password, --auth-file FILE), or use --insecure to allow it"
+            "listening on {address} gives everybody on the network access: add accounts with --add-person "
+            "NAME (or --auth user:password, --auth-file FILE), or use --insecure to allow it",
+            address=address,
         )

@@ -16,12 +16,12 @@ from app.ui.components import text as words
 from app.ui.document.document import bare_page
 from app.ui.gradio_internals import API
 from app.ui.login.authenticator import Authenticator
-from app.ui.login.sender import USER
+from app.ui.login.sender import USER, cookies_of
 from app.ui.middleware.headers import PageResponse
 from app.ui.middleware.not_found import is_visit
 from app.ui.middleware.refusals import NO_STORE, refusal
 from app.ui.middleware.routes import LOOK, SHARED
-from app.ui.middleware.visitor import YEAR, cookie, cookies_of
+from app.ui.middleware.visitor import YEAR, cookie
 
 LOGIN, DEVICE = "velatura-login", "velatura-device"
 FOR_EVERYBODY = (f"{LOOK}/", SHARED, "/favicon.ico", "/robots.txt", f"{API}/startup-events")

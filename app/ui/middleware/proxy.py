@@ -60,5 +60,5 @@ def check_proxies(proxies: Sequence[str]) -> None:
             ipaddress.ip_network(proxy)
         except ValueError as error:
             raise VelaturaError(
-                f"--trusted-proxy takes an address or network such as 10.0.0.2 or 10.0.0.0/24, not {proxy}"
+                "--trusted-proxy takes an address or network such as 10.0.0.2 or 10.0.0.0/24, not {proxy}", proxy=proxy
             ) from error

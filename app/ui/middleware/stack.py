@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from app.ui.document.document import Opening
+from app.ui.document.language import LanguageMiddleware
 from app.ui.login.authenticator import Authenticator
 from app.ui.middleware.bad_calls import BadCallsMiddleware
 from app.ui.middleware.calls import CallsMiddleware
@@ -43,6 +44,7 @@ def checks(
     """The middlewares, outermost first; each may rely on the previous ones."""
     return [
         Middleware(ForwardedMiddleware, proxies=proxies),
+        Middleware(LanguageMiddleware),
         Middleware(HeadersMiddleware),
         Middleware(GZipMiddleware, compresslevel=COMPRESSION, exclude_content_types=NOT_COMPRESSED),
         Middleware(HostsMiddleware, hosts=hosts),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import secrets
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
+from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.ui.document.document import is_html
-from app.ui.login.sender import VISITOR
+from app.ui.login.sender import VISITOR, cookies_of
 
 YEAR = 365 * 24 * 3600
 
@@ -30,11 +29,6 @@ class VisitorMiddleware:
             await send(message)
 
         await self.app(scope, receive, sending if scope["type"] == "http" else send)
-
-
-def cookies_of(scope: Scope) -> dict[str, str]:
-    """The cookies of a request."""
-    return cookie_parser(Headers(scope=scope).get("cookie", ""))
 
 
 def cookie(scope: Scope, name: str, value: str, seconds: int) -> str:

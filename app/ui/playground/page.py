@@ -30,7 +30,7 @@ from app.ui.components.controls import banner
 from app.ui.components.errors import reason
 from app.ui.components.events import LONGEST_ID, actor_of, key_of, wire
 from app.ui.components.lightbox import light_words
-from app.ui.components.live import block, patched
+from app.ui.components.live import AtRequest, block, patched
 from app.ui.components.poller import Lazy, Poller
 from app.ui.components.shell import AT_ONCE, EACH, build_shell
 from app.ui.document.templates import macro, render
@@ -79,7 +79,7 @@ class Playground:
     def __init__(self, services: Services) -> None:
         self.services = services
         self.forms = FormStore(services.paths)
-        block(macro("heading", words.TITLE, words.LEAD))
+        block(AtRequest(macro, "heading", words.TITLE, words.LEAD))
         with gr.Row(elem_classes="two easel"):
             with gr.Column(scale=4, min_width=320):
                 self.form = patched(

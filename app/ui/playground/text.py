@@ -10,65 +10,81 @@ from app.studio.generation.form import LOST, RESTORED
 from app.studio.generation.state import Generation, Stage
 from app.ui.components.text import QUEUE_PROBLEM
 from app.units import counted, ordinal, readable_time
+from trainers.messages import Message as _
 
-TITLE = "Playground"
-LEAD = "Try a style on new prompts, side by side with the same picture drawn without it."
-NO_STYLES = "No styles here yet. Train one and try it here; until then you can draw with the plain starter."
-PROMPT, PROMPT_EXAMPLE = "Prompt", "a lighthouse"
-SAY = "To activate the style, add:"
-STYLES, STYLE, STRENGTH = "Styles", "Style {}", "Strength"
-STRENGTH_OF, REMOVE_STYLE, ADD_STYLE, NO_STYLE_CHOSEN = "Strength of {}", "Remove {}", "Add a style", "No style"
-GONE_NAME = "No longer here"
-PLAIN_ONLY = "Without a style, the base model draws alone."
-COMPARE = "Also draw it without the style"
-COMPARE_SEVERAL = "Also draw it without the styles"
-COMPARE_HINT = "The same prompt and seed, side by side."
-RIBBON = "Compare strengths"
-RIBBON_HINT = "The same picture at 0, 0.4, 0.8, 1.2 and 1.6. Press the best to keep its strength."
-RIBBON_HINT_SEVERAL = "A picture for each pair of strengths of the first two styles: 25 in all."
-EACH, EACH_HINT = "One picture with each style", "All at once, from the same prompt and seed."
-COMPOSE = "How the styles are combined"
+TITLE = _("Playground")
+LEAD = _("Try a style on new prompts, side by side with the same picture drawn without it.")
+NO_STYLES = _("No styles here yet. Train one and try it here; until then you can draw with the plain starter.")
+PROMPT, PROMPT_EXAMPLE = _("Prompt"), _("a lighthouse")
+SAY = _("To activate the style, add:")
+STYLES, STYLE, STRENGTH = _("Styles"), _("Style {}"), _("Strength")
+STRENGTH_OF, REMOVE_STYLE, ADD_STYLE, NO_STYLE_CHOSEN = (
+    _("Strength of {}"),
+    _("Remove {}"),
+    _("Add a style"),
+    _("No style"),
+)
+GONE_NAME = _("No longer here")
+PLAIN_ONLY = _("Without a style, the base model draws alone.")
+COMPARE = _("Also draw it without the style")
+COMPARE_SEVERAL = _("Also draw it without the styles")
+COMPARE_HINT = _("The same prompt and seed, side by side.")
+RIBBON = _("Compare strengths")
+RIBBON_HINT = _("The same picture at 0, 0.4, 0.8, 1.2 and 1.6. Press the best to keep its strength.")
+RIBBON_HINT_SEVERAL = _("A picture for each pair of strengths of the first two styles: 25 in all.")
+EACH, EACH_HINT = _("One picture with each style"), _("All at once, from the same prompt and seed.")
+COMPOSE = _("How the styles are combined")
 WAYS: Mapping[str, tuple[str, str]] = {
-    "sum": ("Added up", "Each style adds what it has learned, at its strength."),
-    "svd": ("Added up and simplified", "Added up, keeping only the main directions of each layer."),
-    "ties": ("The strongest wins", "Keeps a fifth of each style; where they disagree, the stronger one wins."),
-    "dare": ("Thinned out", "Drops half of each style at random, so that they interfere less."),
-    "switch": ("Taking turns", "Five steps with one style, five with the next, and so on."),
-    "composite": ("Blended at every step", "Averages what all styles predict at each step; two take twice as long."),
-    "k-lora": ("First the content, then the style", "The first draws the things, the second gives them its look."),
+    "sum": (_("Added up"), _("Each style adds what it has learned, at its strength.")),
+    "svd": (_("Added up and simplified"), _("Added up, keeping only the main directions of each layer.")),
+    "ties": (_("The strongest wins"), _("Keeps a fifth of each style; where they disagree, the stronger one wins.")),
+    "dare": (_("Thinned out"), _("Drops half of each style at random, so that they interfere less.")),
+    "switch": (_("Taking turns"), _("Five steps with one style, five with the next, and so on.")),
+    "composite": (
+        _("Blended at every step"),
+        _("Averages what all styles predict at each step; two take twice as long."),
+    ),
+    "k-lora": (
+        _("First the content, then the style"),
+        _("The first draws the things, the second gives them its look."),
+    ),
 }
-MORE = "Seed, steps, size and more"
-NEGATIVE = "Not in the picture (negative prompt)"
-SEED_OF, COUNT, COUNTS = "Seed {}", "Number of pictures", ("1", "2", "4", "6", "9")
-SEED, SEED_HINT, NEW_SEED = "Seed", "The same seed gives the same picture.", "Another seed"
-STEPS, STEPS_HINT = "Steps", "{} suit this base; more take longer."
-GUIDANCE, GUIDANCE_NAME = "Follow the prompt (CFG)", "CFG"
-GUIDANCE_HINT = "{} suits this base; 1 turns it off."
-SIZE, SIZE_HINT = "Size", "Width × height in multiples of {}."
-SAMPLER, BASE, OWN_BASE = "Sampler", "Base model", "The style's own: {}"
-OWN_SAMPLER = "The base's own: {}"
+MORE = _("Seed, steps, size and more")
+NEGATIVE = _("Not in the picture (negative prompt)")
+SEED_OF, COUNT, COUNTS = _("Seed {}"), _("Number of pictures"), ("1", "2", "4", "6", "9")
+SEED, SEED_HINT, NEW_SEED = _("Seed"), _("The same seed gives the same picture."), _("Another seed")
+STEPS, STEPS_HINT = _("Steps"), _("{} suit this base; more take longer.")
+GUIDANCE, GUIDANCE_NAME = _("Follow the prompt (CFG)"), _("CFG")
+GUIDANCE_HINT = _("{} suits this base; 1 turns it off.")
+SIZE, SIZE_HINT = _("Size"), _("Width × height in multiples of {}.")
+SAMPLER, BASE, OWN_BASE = _("Sampler"), _("Base model"), _("The style's own: {}")
+OWN_SAMPLER = _("The base's own: {}")
 SAMPLERS: Mapping[str, str] = {
-    "ddim": "DDIM",
-    "euler": "Euler",
-    "euler a": "Euler a",
-    "heun": "Heun",
-    "dpm++": "DPM++ 2M",
-    "dpm++ 2m karras": "DPM++ 2M Karras",
-    "dpm++ 2m quick": "DPM++ 2M for few steps",
-    "dpm++ 2m sde": "DPM++ 2M SDE",
-    "unipc": "UniPC",
-    "lcm": "LCM",
+    "ddim": _("DDIM"),
+    "euler": _("Euler"),
+    "euler a": _("Euler a"),
+    "heun": _("Heun"),
+    "dpm++": _("DPM++ 2M"),
+    "dpm++ 2m karras": _("DPM++ 2M Karras"),
+    "dpm++ 2m quick": _("DPM++ 2M for few steps"),
+    "dpm++ 2m sde": _("DPM++ 2M SDE"),
+    "unipc": _("UniPC"),
+    "lcm": _("LCM"),
 }
-DRAW, ONE_MOMENT = "Draw", "One moment …"
+DRAW, ONE_MOMENT = _("Draw"), _("One moment …")
 
-WAITS_FOR, WAITS, SOON = "Waits for {}", "Waits in line", "Starts in a moment …"
-HURRY, HURRY_HINT = "Pause it and draw now", "{} continues by itself afterwards."
-MAKES_WAY = "Starts when {} is paused …"
-READING = "Reading the base model …"
-WITH_STYLE, WITH_STYLES, WITHOUT = "Drawing with the style … {} of {}", "Drawing with the styles … {} of {}", "without"
-DRAWING, DRAWING_WITHOUT = "Drawing … {} of {}", "Drawing without it … {} of {}"
-FINISHING = "Writing the picture …"
-STOPPING = "Stopping …"
+WAITS_FOR, WAITS, SOON = _("Waits for {}"), _("Waits in line"), _("Starts in a moment …")
+HURRY, HURRY_HINT = _("Pause it and draw now"), _("{} continues by itself afterwards.")
+MAKES_WAY = _("Starts when {} is paused …")
+READING = _("Reading the base model …")
+WITH_STYLE, WITH_STYLES, WITHOUT = (
+    _("Drawing with the style … {} of {}"),
+    _("Drawing with the styles … {} of {}"),
+    "without",
+)
+DRAWING, DRAWING_WITHOUT = _("Drawing … {} of {}"), _("Drawing without it … {} of {}")
+FINISHING = _("Writing the picture …")
+STOPPING = _("Stopping …")
 STAGES: Mapping[Stage, str] = {
     Stage.READING: READING,
     Stage.WRITING: FINISHING,
@@ -76,21 +92,21 @@ STAGES: Mapping[Stage, str] = {
     Stage.UNKNOWN: QUEUE_PROBLEM,
     Stage.ENDED: "",
 }
-OTHERS: Mapping[str, str] = {"estimate": "a measurement", "caption": "captions", "generate": "another drawing"}
-AGAIN = "Draw it again"
-WAITING, AT_WORK, DONE = "The drawing waits for its turn.", "Drawing.", "The picture is ready."
-PROGRESS = "Progress of the drawing"
-AND_MORE, CANCEL_ALL = "and {} more after it", "Cancel all"
+OTHERS: Mapping[str, str] = {"estimate": _("a measurement"), "caption": "captions", "generate": _("another drawing")}
+AGAIN = _("Draw it again")
+WAITING, AT_WORK, DONE = _("The drawing waits for its turn."), _("Drawing."), _("The picture is ready.")
+PROGRESS = _("Progress of the drawing")
+AND_MORE, CANCEL_ALL = _("and {} more after it"), _("Cancel all")
 
-RESULT, YOURS = "Picture", "Your last drawings"
-NOTHING_DRAWN = "Your picture appears here."
-COMES, COMES_NEXT = "Being drawn", "Next"
-WITH, PLAIN = "With {}", "Without"
-KEEP, KEPT, AXES = "Keep strength {}", "Kept", ("Along a row: {}", "From row to row: {}")
-ENLARGE, USE, EARLIER, LATER = "Enlarge: {}", "Use these settings", "Left", "Right"
+RESULT, YOURS = _("Picture"), _("Your last drawings")
+NOTHING_DRAWN = _("Your picture appears here.")
+COMES, COMES_NEXT = _("Being drawn"), _("Next")
+WITH, PLAIN = _("With {}"), _("Without")
+KEEP, KEPT, AXES = _("Keep strength {}"), _("Kept"), (_("Along a row: {}"), _("From row to row: {}"))
+ENLARGE, USE, EARLIER, LATER = _("Enlarge: {}"), _("Use these settings"), _("Left"), _("Right")
 NOTICES: Mapping[str, str] = {
-    RESTORED: "The file with these fields was damaged; it is kept. The fields are as they were one change before.",
-    LOST: "The file with these fields was damaged and cannot be read; it is kept. The fields are reset.",
+    RESTORED: _("The file with these fields was damaged; it is kept. The fields are as they were one change before."),
+    LOST: _("The file with these fields was damaged and cannot be read; it is kept. The fields are reset."),
 }
 
 

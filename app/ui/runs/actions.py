@@ -177,7 +177,7 @@ def _label(view: View, what: str) -> str:
 def _whole(field: str, typed: str) -> int:
     number = _number(field, typed)
     if number != int(number):
-        raise VelaturaError(f"{field} is a whole number; you wrote “{typed}”")
+        raise VelaturaError("{field} is a whole number; you wrote “{typed}”", field=field, typed=typed)
     return int(number)
 
 
@@ -185,7 +185,7 @@ def _number(field: str, typed: str) -> float:
     try:
         number = float(typed.strip().replace(",", "."))
     except ValueError:
-        raise VelaturaError(f"{field} is a number; you wrote “{typed}”") from None
+        raise VelaturaError("{field} is a number; you wrote “{typed}”", field=field, typed=typed) from None
     if number != number or abs(number) > 1e15:
-        raise VelaturaError(f"{field} is a number; you wrote “{typed}”")
+        raise VelaturaError("{field} is a number; you wrote “{typed}”", field=field, typed=typed)
     return number

@@ -107,7 +107,7 @@ def read_comparison(sides: Sequence[Side], library: StyleLibrary, said: Sequence
 
 def _cautions(sides: Sequence[Side]) -> list[str]:
     """Why these runs can be compared only in part."""
-    found = []
+    found: list[str] = []
     if len({setting(side.settings, "base", "model") for side in sides}) > 1:
         found.append(words.OTHER_BASES)
     drawn = [side for side in sides if side.samples]

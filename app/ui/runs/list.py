@@ -22,7 +22,7 @@ from app.studio.services import Services
 from app.studio.studio_queue import Seen, StudioQueue, share
 from app.ui.components.controls import Button, Control
 from app.ui.components.events import actor_of, wire
-from app.ui.components.live import block, patched
+from app.ui.components.live import AtRequest, block, patched
 from app.ui.components.pagination import ListChoice, pages
 from app.ui.components.poller import Poller
 from app.ui.components.shell import EACH, build_shell, island
@@ -59,18 +59,18 @@ class RunsPage:
 
     def __init__(self, queue: StudioQueue) -> None:
         self.queue = queue
-        block(macro("heading", words.TITLE))
+        block(AtRequest(macro, "heading", words.TITLE))
         self.notice = patched("components/asks.js", elem_id="runs-notice")
-        self.filter = island(None, "components/filter.js", render("runs/filter.html"), elem_id="runs-filter")
+        self.filter = island(None, "components/filter.js", AtRequest(render, "runs/filter.html"), elem_id="runs-filter")
         self.list = patched(
             *("components/menus.js", "runs/reorder.js", "runs/select.js"),
-            below=render("runs/select.html", select=comparing),
+            below=AtRequest(render, "runs/select.html", select=comparing),
             elem_id="runs",
             words=comparing.TICKED,
             fewest=FEWEST,
             most=MOST,
         )
-        island(None, "components/dialogs.js", render("runs/dialogs.html", **ASKED))
+        island(None, "components/dialogs.js", AtRequest(render, "runs/dialogs.html", **ASKED))
         self.chosen_state = gr.Textbox("{}", visible=False)
         self.poller = Poller({"list": self.list})
         self.everything = [self.notice, *self.poller.outputs]

@@ -21,7 +21,7 @@ from app.ui.components import text as shared
 from app.ui.components.controls import banner
 from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, wire
-from app.ui.components.live import patched
+from app.ui.components.live import AtRequest, patched
 from app.ui.components.poller import Lazy, Poller
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, build_shell, island
 from app.ui.document.icons import ICONS
@@ -88,7 +88,7 @@ class RunPage:
         self.sheet = island(
             "",
             ("components/lightbox.js", "runs/axis.js", "runs/sheet.js", "runs/strip.js"),
-            render("runs/sheet.html"),
+            AtRequest(render, "runs/sheet.html"),
             elem_id="run-sheet",
             words=sheet_view.sheet_words(),
             star=str(ICONS["star"]),
@@ -96,14 +96,14 @@ class RunPage:
         self.graph = island(
             "",
             ("components/fetch.js", "runs/axis.js", "runs/scale.js", "runs/graph.js"),
-            render("runs/graph.html"),
+            AtRequest(render, "runs/graph.html"),
             elem_id="run-graph",
             words=graph_view.graph_words(),
         )
         self.ranks = patched(elem_id="run-ranks")
-        self.folds = island({}, "runs/logs.js", render("runs/logs.html"), elem_id="run-folds")
+        self.folds = island({}, "runs/logs.js", AtRequest(render, "runs/logs.html"), elem_id="run-folds")
         self.files = island({}, "components/save.js", "<div></div>")
-        island(None, "components/dialogs.js", render("runs/dialogs.html", **ASKED))
+        island(None, "components/dialogs.js", AtRequest(render, "runs/dialogs.html", **ASKED))
         self.name = gr.Textbox("", visible=False)
         self.drawn = gr.Textbox("", visible=False)
         """Up to where the page has the run's numbers."""

@@ -12,145 +12,153 @@ from app.studio.studio_queue import Activity, share
 from app.ui.components import text as shared
 from app.units import readable_time
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 
-TITLE = "Runs"
-NO_RUNS = ("No runs yet", "A run is one training, from your pictures to a style file.")
-NOTHING_YET = "Nothing yet."
-NO_STYLE = "there is no style file yet"
-NO_SUCH_RUN = ("There is no such run", "It was deleted, or the address is incomplete.")
-TO_THE_RUNS = "Go to Runs"
-QUEUE_DAMAGED = (
+TITLE = _("Runs")
+NO_RUNS = (_("No runs yet"), _("A run is one training, from your pictures to a style file."))
+NOTHING_YET = _("Nothing yet.")
+NO_STYLE = _("there is no style file yet")
+NO_SUCH_RUN = (_("There is no such run"), _("It was deleted, or the address is incomplete."))
+TO_THE_RUNS = _("Go to Runs")
+QUEUE_DAMAGED = _(
     "The queue is damaged, so no run can start. Your runs and styles are safe, and runs that are training go on. "
     "Repairing rebuilds the queue from its backup and the run folders, and keeps the damaged file."
 )
-ASK_TO_REPAIR = (
+ASK_TO_REPAIR = _(
     "The queue is damaged, so no run can start. Runs and styles are safe. "
     "Whoever runs this studio can repair it with: velatura queue repair"
 )
-REPAIR = "Repair the queue"
-REPAIRED = "The queue was rebuilt from {}. The damaged file is kept as {}."
-BACKUP_AND_RUNS, RUNS_ALONE = "its backup and the run folders", "the run folders"
-ALSO = "Also using the computer"
-SMALL = {"estimate": "Measuring a run", "caption": "Writing captions", "generate": "Drawing a picture"}
-MEASURING = "Measuring “{}”"
-SHOW = "Show"
-SHOWN = {"all": "All", "running": "Running", "waiting": "Waiting", "ended": "Ended", "mine": "Mine"}
-NONE_SHOWN = "No run matches. Shorten the search, or show all."
+REPAIR = _("Repair the queue")
+REPAIRED = _("The queue was rebuilt from {}. The damaged file is kept as {}.")
+BACKUP_AND_RUNS, RUNS_ALONE = _("its backup and the run folders"), _("the run folders")
+ALSO = _("Also using the computer")
+SMALL = {"estimate": _("Measuring a run"), "caption": _("Writing captions"), "generate": _("Drawing a picture")}
+MEASURING = _("Measuring “{}”")
+SHOW = _("Show")
+SHOWN = {"all": _("All"), "running": _("Running"), "waiting": _("Waiting"), "ended": _("Ended"), "mine": _("Mine")}
+NONE_SHOWN = _("No run matches. Shorten the search, or show all.")
 
 STATES = {
-    State.QUEUED: "Waiting",
-    State.PREPARING: "Preparing",
-    State.TRAINING: "Training",
-    State.SAMPLING: "Drawing samples",
-    State.WORKING: "Working",
-    State.SAVING: "Saving",
-    State.HANGING: "Hanging",
-    State.STOPPING: "Stopping",
-    State.PAUSED: "Paused",
-    State.STOPPED: "Stopped",
-    State.FINISHED: "Finished",
-    State.FAILED: "Failed",
-    State.INTERRUPTED: "Interrupted",
-    State.CANCELLED: "Cancelled",
+    State.QUEUED: _("Waiting"),
+    State.PREPARING: _("Preparing"),
+    State.TRAINING: _("Training"),
+    State.SAMPLING: _("Drawing samples"),
+    State.WORKING: _("Working"),
+    State.SAVING: _("Saving"),
+    State.HANGING: _("Hanging"),
+    State.STOPPING: _("Stopping"),
+    State.PAUSED: _("Paused"),
+    State.STOPPED: _("Stopped"),
+    State.FINISHED: _("Finished"),
+    State.FAILED: _("Failed"),
+    State.INTERRUPTED: _("Interrupted"),
+    State.CANCELLED: _("Cancelled"),
 }
-UP, DOWN = "Move up", "Move down"
-HANDLE = "Move {}: drag, or press the up and down arrows"
-STOP, PAUSE, WITHOUT_SAVING = "Stop here and keep this", "Pause", "Stop without saving"
-GO_ON, LONGER, AGAIN, ANEW, CLONE = "Continue", "Train longer", "Try again", "Restart from zero", "Clone"
-AGAIN_HALF, AGAIN_LOW = "Try again with half the learning rate", "Try again with low memory"
-AT_ONCE = "Stop now"
+UP, DOWN = _("Move up"), _("Move down")
+HANDLE = _("Move {}: drag, or press the up and down arrows")
+STOP, PAUSE, WITHOUT_SAVING = _("Stop here and keep this"), _("Pause"), _("Stop without saving")
+GO_ON, LONGER, AGAIN, ANEW, CLONE = _("Continue"), _("Train longer"), _("Try again"), _("Restart from zero"), _("Clone")
+AGAIN_HALF, AGAIN_LOW = _("Try again with half the learning rate"), _("Try again with low memory")
+AT_ONCE = _("Stop now")
 
-PLAIN_PLACE, PLACE_AND_START = "{} in line.", "{place} in line, starts in about {time}."
-AT_STEP = " at step {}"
-RAN_AWAY = "The loss diverged{}; {}. Halving the learning rate usually helps."
-KEPT, NOTHING_KEPT = "what it had learned up to step {} is kept", "nothing had been saved yet"
-NO_MEMORY = "There was not enough memory{}. {}"
-LOW_NEEDS_LESS = "Low memory needs less; it is slower, with the same result."
-SMALLER_NEEDS_LESS = "Its settings already need little memory; a lower resolution needs less."
-NO_ROOM = "The disk was full{}. Free some space, for example by deleting old runs, and try again.{}"
-GOES_ON_FROM = " It can continue from step {}."
-UNFORESEEN = "Something unexpected went wrong{}. Details shows what."
+PLAIN_PLACE, PLACE_AND_START = _("{} in line."), _("{place} in line, starts in about {time}.")
+AT_STEP = _(" at step {}")
+RAN_AWAY = _("The loss diverged{}; {}. Halving the learning rate usually helps.")
+KEPT, NOTHING_KEPT = _("what it had learned up to step {} is kept"), _("nothing had been saved yet")
+NO_MEMORY = _("There was not enough memory{}. {}")
+LOW_NEEDS_LESS = _("Low memory needs less; it is slower, with the same result.")
+SMALLER_NEEDS_LESS = _("Its settings already need little memory; a lower resolution needs less.")
+NO_ROOM = _("The disk was full{}. Free some space, for example by deleting old runs, and try again.{}")
+GOES_ON_FROM = _(" It can continue from step {}.")
+UNFORESEEN = _("Something unexpected went wrong{}. Details shows what.")
 
-DOWNLOAD_SAMPLES, DOWNLOAD_NUMBERS = "Download samples", "Numbers as CSV"
-PROGRESS = "Training progress"
+DOWNLOAD_SAMPLES, DOWNLOAD_NUMBERS = _("Download samples"), _("Numbers as CSV")
+PROGRESS = _("Training progress")
 
 # The menu of a run
-TRY, DOWNLOAD = "Try it", "Download"
-MENU = "More actions for {name}"
-SHARE, SHARED = "Share a read-only link", "Whoever has this link can watch this run without a login."
-LINK, COPY, COPIED, UNSHARE = "Read-only link", "Copy", "Copied", "Stop sharing"
-UNSHARED = "The link no longer shows this run."
-ONLY_OWNER = "Only {owner} can do this."
-NO_STYLE_YET, NO_SAMPLES_YET = "There is no style yet.", "There are no samples yet."
-NOT_TRAINING, NOT_SAVED = "It is not training.", "Nothing has been saved to continue from."
-NOT_BEGUN, STILL_AT_WORK, STILL_WAITS = "It has not begun yet.", "Stop it first.", "It is still waiting."
-HAS_ENDED, HAS_FINISHED, NOT_FINISHED = "It has ended.", "It has finished.", "It has not finished yet."
+TRY, DOWNLOAD = _("Try it"), _("Download")
+MENU = _("More actions for {name}")
+SHARE, SHARED = _("Share a read-only link"), _("Whoever has this link can watch this run without a login.")
+LINK, COPY, COPIED, UNSHARE = _("Read-only link"), _("Copy"), _("Copied"), _("Stop sharing")
+UNSHARED = _("The link no longer shows this run.")
+ONLY_OWNER = _("Only {owner} can do this.")
+NO_STYLE_YET, NO_SAMPLES_YET = _("There is no style yet."), _("There are no samples yet.")
+NOT_TRAINING, NOT_SAVED = _("It is not training."), _("Nothing has been saved to continue from.")
+NOT_BEGUN, STILL_AT_WORK, STILL_WAITS = _("It has not begun yet."), _("Stop it first."), _("It is still waiting.")
+HAS_ENDED, HAS_FINISHED, NOT_FINISHED = _("It has ended."), _("It has finished."), _("It has not finished yet.")
 
 # The line of facts
-OF_STEPS = "Step {step} of {steps}"
-DRAWING, WRITING = "Drawing picture {number} of {count}", "Writing the file"
+OF_STEPS = _("Step {step} of {steps}")
+DRAWING, WRITING = _("Drawing picture {number} of {count}"), _("Writing the file")
 DRAWING_IN = {
-    "before": "Before training: drawing picture {number} of {count}",
-    "after": "From the finished style: drawing picture {number} of {count}",
+    "before": _("Before training: drawing picture {number} of {count}"),
+    "after": _("From the finished style: drawing picture {number} of {count}"),
 }
 """In phases of a run in which it does not draw between two steps."""
-PREPARING_IN = {"encode": "Encoding the pictures …", "class-images": "Drawing pictures of the class …"}
-TIME_LEFT, TIME_LEFT_TITLE = "{time} left", "{time} left · {name}"
-PERCENT_TITLE = "{percent} · {name}"
-TOOK, MEMORY_OF, FILE_OF = "{steps} in {time}", "{size} of memory", "{size} file"
-FACTS, PICTURE_PROGRESS = "Facts", "This picture"
+PREPARING_IN = {"encode": _("Encoding the pictures …"), "class-images": _("Drawing pictures of the class …")}
+TIME_LEFT, TIME_LEFT_TITLE = _("{time} left"), _("{time} left · {name}")
+PERCENT_TITLE = _("{percent} · {name}")
+TOOK, MEMORY_OF, FILE_OF = _("{steps} in {time}"), _("{size} of memory"), _("{size} file")
+FACTS, PICTURE_PROGRESS = _("Facts"), _("This picture")
 
 # The contact sheet
-SAMPLES, PROMPTS, STEPS_DRAWN = "Samples", "Prompts", "Steps"
-SHEET_KEYS = "Left and right arrow: step. Up and down arrow: prompt. Enter: enlarge. S: star."
-BEFORE, START, AT_THE_STEP, STARRED_STEP = "Before training", "Before", "Step {step}", "{step}, starred"
-PICTURE_OF = "{prompt}, {step}"
-PICTURE_FILE = "{name}, {step}, {prompt}"
-COMPARE_SLIDER = "Position of the divider"
-COMPARE_WITH, ANOTHER_RUN, WHICH_RUN, CHOOSE_RUN = "Compare with", "Another run …", "Which run", "Choose a run"
-NO_OTHER = "There is no other picture of this prompt."
-ENLARGE, STAR, FOLLOW = "Enlarge", "Star this step", "Follow newest"
-GIVES_STEP = "Download and Try it give step {step}."
-GIVES_FINAL = "Download and Try it give the finished style, step {step}, until you star another step."
-GIVES_NEWEST = "Download and Try it give the newest kept step, {step}, until you star another one."
-NOT_KEPT_STEP = "The style of this step was not kept, so it cannot be starred."
-NO_SAMPLES = "The first samples are drawn before training, to show the change."
-EARLIER, LATER = "Earlier", "Later"
+SAMPLES, PROMPTS, STEPS_DRAWN = _("Samples"), _("Prompts"), _("Steps")
+SHEET_KEYS = _("Left and right arrow: step. Up and down arrow: prompt. Enter: enlarge. S: star.")
+BEFORE, START, AT_THE_STEP, STARRED_STEP = _("Before training"), _("Before"), _("Step {step}"), _("{step}, starred")
+PICTURE_OF = _("{prompt}, {step}")
+PICTURE_FILE = _("{name}, {step}, {prompt}")
+COMPARE_SLIDER = _("Position of the divider")
+COMPARE_WITH, ANOTHER_RUN, WHICH_RUN, CHOOSE_RUN = (
+    _("Compare with"),
+    _("Another run …"),
+    _("Which run"),
+    _("Choose a run"),
+)
+NO_OTHER = _("There is no other picture of this prompt.")
+ENLARGE, STAR, FOLLOW = _("Enlarge"), _("Star this step"), _("Follow newest")
+GIVES_STEP = _("Download and Try it give step {step}.")
+GIVES_FINAL = _("Download and Try it give the finished style, step {step}, until you star another step.")
+GIVES_NEWEST = _("Download and Try it give the newest kept step, {step}, until you star another one.")
+NOT_KEPT_STEP = _("The style of this step was not kept, so it cannot be starred.")
+NO_SAMPLES = _("The first samples are drawn before training, to show the change.")
+EARLIER, LATER = _("Earlier"), _("Later")
 
 # The graph
-LOSS, LOSS_OF_STEP, HELD_OUT, RATE = "Loss, smoothed", "Loss of each step", "Held-out loss", "Learning rate"
-NORM, MEMORY_USED, MEGABYTES = "Gradient norm", "Memory", "{count} MB"
-GRAPH, GRAPH_POSITION, LINES = "Loss", "Loss by step", "Lines"
-SMOOTHING, LOG_SCALE, OVER_IT, NO_RUN = "Smoothing", "Log scale", "Another run", "None"
+LOSS, LOSS_OF_STEP, HELD_OUT, RATE = _("Loss, smoothed"), _("Loss of each step"), _("Held-out loss"), _("Learning rate")
+NORM, MEMORY_USED, MEGABYTES = _("Gradient norm"), _("Memory"), _("{count} MB")
+GRAPH, GRAPH_POSITION, LINES = _("Loss"), _("Loss by step"), _("Lines")
+SMOOTHING, LOG_SCALE, OVER_IT, NO_RUN = _("Smoothing"), _("Log scale"), _("Another run"), _("None")
 NO_NUMBER = "none"
-LOG = "Log"
+LOG = _("Log")
 
-RANKS = "Rank by layer"
-RANKS_HINT = "Rows are layers, columns are training steps; darker means a higher rank."
-RANKS_PICTURE = "The rank of each layer over the steps, from light (none) to dark (the largest)"
-RANKS_HELD = "Rank that the change needs"
-RANKS_HELD_HINT = "Rows are layers, columns are training steps; darker means more {}."
-RANKS_HELD_PICTURE = "In each layer over the steps, from light (none) to dark (the most): {}"
-DELETE_TEXT = "Its pictures, samples and style file are deleted too. You can restore it from the trash for 30 days."
-STEPS = "Steps"
-LONGER_TITLE = "Train {} longer"
-LONGER_TEXT = "Training continues up to this total number of steps."
-MORE_STEPS = "It is already at step {}; to train it longer, enter a larger number"
-LONGER_WRONG = "Enter a whole number larger than {least}, at most {most}."
-RESTART_TITLE = "Restart {} from zero?"
-RESTART_NOTE = (
+RANKS = _("Rank by layer")
+RANKS_HINT = _("Rows are layers, columns are training steps; darker means a higher rank.")
+RANKS_PICTURE = _("The rank of each layer over the steps, from light (none) to dark (the largest)")
+RANKS_HELD = _("Rank that the change needs")
+RANKS_HELD_HINT = _("Rows are layers, columns are training steps; darker means more {}.")
+RANKS_HELD_PICTURE = _("In each layer over the steps, from light (none) to dark (the most): {}")
+DELETE_TEXT = _("Its pictures, samples and style file are deleted too. You can restore it from the trash for 30 days.")
+STEPS = _("Steps")
+LONGER_TITLE = _("Train {} longer")
+LONGER_TEXT = _("Training continues up to this total number of steps.")
+MORE_STEPS = _("It is already at step {}; to train it longer, enter a larger number")
+LONGER_WRONG = _("Enter a whole number larger than {least}, at most {most}.")
+RESTART_TITLE = _("Restart {} from zero?")
+RESTART_NOTE = _(
     "Everything it has learned goes to the trash, with its samples and style. You can restore it for 30 days."
 )
-CANCEL_TITLE = "Stop {} without saving?"
-LOSES_ALL = "Nothing has been saved yet, so all {} steps will be lost."
-LOSES = "The last {} of {} steps will be lost. It was saved at step {} and can be continued from there."
-LOSES_NOTHING = "It was saved at step {} and can be continued from there. No style file is written."
-KEEP_TRAINING = "Keep training"
+CANCEL_TITLE = _("Stop {} without saving?")
+LOSES_ALL = _("Nothing has been saved yet, so all {} steps will be lost.")
+LOSES = _("The last {} of {} steps will be lost. It was saved at step {} and can be continued from there.")
+LOSES_NOTHING = _("It was saved at step {} and can be continued from there. No style file is written.")
+KEEP_TRAINING = _("Keep training")
 
-NOT_YOURS = "This run belongs to {}. You can look at it, clone it and download what it made; only they can change it."
-STUDIO_OWNER = "the owner of this studio"
+NOT_YOURS = _(
+    "This run belongs to {}. You can look at it, clone it and download what it made; only they can change it."
+)
+STUDIO_OWNER = _("the owner of this studio")
 
-WORD_ALONE = "Textual inversion"
+WORD_ALONE = _("Textual inversion")
 
 
 def activity(now: Activity) -> str:

@@ -20,7 +20,7 @@ from app.ui.components import text as shared
 from app.ui.components.controls import Link, banner
 from app.ui.components.download_menu import StyleFileWanted, make_download
 from app.ui.components.events import UploadedFile, actor_of, wire
-from app.ui.components.live import block, patched
+from app.ui.components.live import AtRequest, block, patched
 from app.ui.components.pagination import ListChoice, pages
 from app.ui.components.poller import Poller
 from app.ui.components.shell import EACH, EACH_IN_TURN, build_shell, island
@@ -58,21 +58,21 @@ class StylesPage:
     def __init__(self, services: Services) -> None:
         self.services, self.library = services, services.library
         with gr.Row(elem_id="styles-head"):
-            block(macro("heading", words.TITLE))
+            block(AtRequest(macro, "heading", words.TITLE))
             self.intake = island(
                 {},
                 ("components/reachable.js", "components/uploads.js", "components/copy.js", "styles/import.js"),
-                render("styles/import.html"),
+                AtRequest(render, "styles/import.html"),
                 elem_id="styles-intake",
                 words=words.ZONE | {"most": MOST_BYTES_A_FILE // 2**20},
             )
         self.notice = patched("components/asks.js", elem_id="styles-notice")
         self.filter = island(
-            None, "components/filter.js", macro("search_field", "styles-search"), elem_id="styles-filter"
+            None, "components/filter.js", AtRequest(macro, "search_field", "styles-search"), elem_id="styles-filter"
         )
         self.list = patched("components/menus.js", elem_id="styles")
         self.files = island({}, "components/save.js", "<div></div>")
-        island(None, "components/dialogs.js", render("styles/dialogs.html"))
+        island(None, "components/dialogs.js", AtRequest(render, "styles/dialogs.html"))
         self.chosen_state = gr.Textbox("{}", visible=False)
         self.poller = Poller({"list": self.list})
         self.everything = [self.notice, *self.poller.outputs]
@@ -132,7 +132,7 @@ class StylesPage:
         if problem == "large":
             anywhere = self.services.bases.anywhere
             place = words.PUT_IT.format(self.services.paths.styles.resolve()) if anywhere else words.ASK_TO_PUT_IT
-            raise VelaturaError(f"{too_large(name)}. {place}")
+            raise VelaturaError("{name}. {place}", name=too_large(name), place=place)
         if problem == "failed":
             raise VelaturaError(words.ARRIVED_NOT.format(name))
         if problem:  # in the words in which it was refused on its way in

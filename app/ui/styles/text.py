@@ -4,56 +4,60 @@ from __future__ import annotations
 
 from app.ui.runs.text import method_titles
 from app.ui.train.text import TECHNIQUES
+from trainers.messages import Message as _
 
-TITLE = "Styles"
-NONE_YET = ("No styles yet", "Every style you train or import appears here, ready to download and to try.")
-ON_ITS_WAY = ("Your first style is on its way", "It appears here as soon as its file is written.")
-WATCH_IT = "Watch it"
-NONE_FOUND = "No style matches. Shorten the search."
-IMPORT, IMPORT_HINT = "Import a style", "Or drop .safetensors files anywhere on this page."
+TITLE = _("Styles")
+NONE_YET = (_("No styles yet"), _("Every style you train or import appears here, ready to download and to try."))
+ON_ITS_WAY = (_("Your first style is on its way"), _("It appears here as soon as its file is written."))
+WATCH_IT = _("Watch it")
+NONE_FOUND = _("No style matches. Shorten the search.")
+IMPORT, IMPORT_HINT = _("Import a style"), _("Or drop .safetensors files anywhere on this page.")
 ZONE = {
-    "uploading": "Uploading {k} of {n} …",
-    "one": "Uploading {name} …",
-    "stopped": "Stopped.",
-    "looking": "Checking {name} …",
-    "several": "{n} files",
-    "lost": "The server is not answering. Add it again in a moment.",
-    "copied": "Copied: {text}",
-    "uncopied": "This browser does not let pages copy. Copy this yourself: {text}",
+    "uploading": _("Uploading {k} of {n} …"),
+    "one": _("Uploading {name} …"),
+    "stopped": _("Stopped."),
+    "looking": _("Checking {name} …"),
+    "several": _("{n} files"),
+    "lost": _("The server is not answering. Add it again in a moment."),
+    "copied": _("Copied: {text}"),
+    "uncopied": _("This browser does not let pages copy. Copy this yourself: {text}"),
 }
-ARRIVED_NOT = "“{}” was not uploaded. Check the connection and add it again."
-REFUSED = "“{}” was not imported. {}"
-PUT_IT = "Put it into {} on this computer instead; it appears here by itself."
-ASK_TO_PUT_IT = "Whoever runs this studio can put it among its styles."
-IS_HERE, ARE_HERE = "{} was imported.", "{} styles were imported."
-RENAMED = "Renamed to {}."
+ARRIVED_NOT = _("“{}” was not uploaded. Check the connection and add it again.")
+REFUSED = _("“{}” was not imported. {}")
+PUT_IT = _("Put it into {} on this computer instead; it appears here by itself.")
+ASK_TO_PUT_IT = _("Whoever runs this studio can put it among its styles.")
+IS_HERE, ARE_HERE = _("{} was imported."), _("{} styles were imported.")
+RENAMED = _("Renamed to {}.")
 
-ON, ON_UNKNOWN = "on {}", "for an unknown base"
-NO_WORDS = "Needs no trigger word."
-FOREIGN, FOREIGN_SILENT = "Made elsewhere: these words come from the file.", "Made elsewhere: the file names no words."
-FILE_SAYS = "What the file says"
+ON, ON_UNKNOWN = _("on {}"), _("for an unknown base")
+NO_WORDS = _("Needs no trigger word.")
+FOREIGN, FOREIGN_SILENT = (
+    _("Made elsewhere: these words come from the file."),
+    _("Made elsewhere: the file names no words."),
+)
+FILE_SAYS = _("What the file says")
 NOTES = {
-    "modelspec.title": "Title",
-    "modelspec.author": "Author",
-    "modelspec.license": "Licence",
-    "modelspec.description": "Description",
-    "modelspec.usage_hint": "How to use it",
-    "ss_sd_model_name": "Made on",
-    "read_as": "How it is read",
+    "modelspec.title": _("Title"),
+    "modelspec.author": _("Author"),
+    "modelspec.license": _("Licence"),
+    "modelspec.description": _("Description"),
+    "modelspec.usage_hint": _("How to use it"),
+    "ss_sd_model_name": _("Made on"),
+    "read_as": _("How it is read"),
 }
 """What is shown of a foreign file, by its metadata key."""
-COPY, OPEN_RUN, RENAME = "Copy the prompt words", "Open its run", "Rename"
-PROMPT = "<lora:{}:0.8> {}"
+COPY, OPEN_RUN, RENAME = _("Copy the prompt words"), _("Open its run"), _("Rename")
+PROMPT = _("<lora:{}:0.8> {}")
 
-DELETE_TEXT = (
+DELETE_TEXT = _(
     "All forms of the style file go to the trash and can be restored for 30 days. Its run stays, with its pictures, "
     "samples and settings."
 )
-DELETE_RUN = "Delete the run too, with everything in it"
-DISCARD_TEXT = "It was made elsewhere, so only this copy is deleted. You can restore it for 30 days."
-RENAME_TITLE = "Rename {}"
-RENAME_TEXT = "Its downloads and its prompt words use the new name. Its run keeps its own."
-NEW_NAME = "New name"
+DELETE_RUN = _("Delete the run too, with everything in it")
+DISCARD_TEXT = _("It was made elsewhere, so only this copy is deleted. You can restore it for 30 days.")
+RENAME_TITLE = _("Rename {}")
+RENAME_TEXT = _("Its downloads and its prompt words use the new name. Its run keeps its own.")
+NEW_NAME = _("New name")
 
 
 def method(name: str) -> str:

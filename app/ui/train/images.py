@@ -24,7 +24,7 @@ from app.studio.services import Services
 from app.ui.components.controls import Button, banner
 from app.ui.components.errors import error_line, in_a_banner, with_error_line
 from app.ui.components.events import key_of, tab_of, wire
-from app.ui.components.live import block, patched
+from app.ui.components.live import AtRequest, block, patched
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, island
 from app.ui.document.templates import macro, render
 from app.ui.gradio_internals import file_address
@@ -74,11 +74,11 @@ class PicturesStep:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        block(macro("heading", words.PICTURES_TITLE, words.PICTURES_LEAD))
+        block(AtRequest(macro, "heading", words.PICTURES_TITLE, words.PICTURES_LEAD))
         self.zone = island(
             {},
             ("components/reachable.js", "components/uploads.js", "train/dropzone.js"),
-            render("train/zone.html", strips=read_strips(services.paths)),
+            AtRequest(render, "train/zone.html", strips=read_strips(services.paths)),
             elem_id="zone",
             words=words.ZONE,
         )
@@ -86,13 +86,15 @@ class PicturesStep:
         self.tools = island(
             {},
             ("components/unsent.js", "train/caption_tools.js"),
-            render("train/tools.html", models=[(name, it.title, it.words) for name, it in CAPTIONERS.items()]),
+            AtRequest(
+                render, "train/tools.html", models=[(name, it.title, it.words) for name, it in CAPTIONERS.items()]
+            ),
             elem_id="tools",
             words=words.SCOPE,
         )
         self.overview = patched("components/asks.js", "train/overview.js", elem_id="overview")
         self.editor = island(
-            {}, ("components/unsent.js", "components/fetch.js", *WALL), render("train/wall.html"),
+            {}, ("components/unsent.js", "components/fetch.js", *WALL), AtRequest(render, "train/wall.html"),
             elem_id="editor", words=wall_text.SCRIPT,
         )  # fmt: skip
         self.files = island({}, "components/save.js", elem_id="draft-files")

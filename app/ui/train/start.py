@@ -21,7 +21,7 @@ from app.studio.settings.plan import choose, plan, problems
 from app.studio.settings.prompts import suggested_prompts
 from app.ui.components.errors import error_line, reason, with_error_line
 from app.ui.components.events import actor_of, key_of, tab_of, wire
-from app.ui.components.live import block, patched
+from app.ui.components.live import AtRequest, block, patched
 from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, PRIVATE
 from app.ui.document.templates import macro
 from app.ui.runs.text import activity
@@ -51,7 +51,7 @@ class StartStep:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        block(macro("heading", words.START_TITLE))
+        block(AtRequest(macro, "heading", words.START_TITLE))
         scripts = ("components/unsent.js", "components/fields.js", "components/reachable.js", "train/start.js")
         self.sheet = patched(*scripts, elem_id="start-sheet", words=words.START_SAID)
         self.timer = gr.Timer(1, active=False)

@@ -28,7 +28,7 @@ from app.studio.settings.plan import (
 from app.studio.settings.techniques import BY_NAME
 from app.ui.components.errors import error_line, with_error_line
 from app.ui.components.events import key_of, tab_of, wire
-from app.ui.components.live import block, patched
+from app.ui.components.live import AtRequest, block, patched
 from app.ui.components.shell import AT_ONCE, EACH
 from app.ui.document.templates import macro, render
 from app.ui.train import base_view, style_view
@@ -60,12 +60,12 @@ class StyleStep:
 
     def __init__(self, services: Services) -> None:
         self.services, self.presets = services, Presets(services)
-        block(macro("heading", words.TITLE))
+        block(AtRequest(macro, "heading", words.TITLE))
         self.choices, self.own, self.more, self.settings = (
             patched("components/unsent.js", "components/fields.js", "train/style.js", elem_id=name) for name in PARTS
         )
         self.error_line = error_line()
-        block(render("train/style_foot.html"))
+        block(AtRequest(render, "train/style_foot.html"))
         self.timer = gr.Timer(1, active=False)
         self.parts = (self.choices, self.own, self.more, self.settings)
         self.everything = [*self.parts, self.error_line, self.timer]

@@ -11,241 +11,265 @@ from app.studio.runs.estimate_jobs import Estimate
 from app.studio.runs.pace import Pace
 from app.studio.runs.times import RunTime
 from app.units import counted, day, readable_size, readable_time
+from trainers.messages import Message as _
 
 # The steps
-STEPS = (("pictures", "Pictures"), ("style", "Style"), ("start", "Start"))
-STEPS_LABEL = "Steps"
-NEXT_STYLE, NEXT_START, BACK = "Next: style", "Next: start", "Back"
+STEPS = (("pictures", _("Pictures")), ("style", _("Style")), ("start", _("Start")))
+STEPS_LABEL = _("Steps")
+NEXT_STYLE, NEXT_START, BACK = _("Next: style"), _("Next: start"), _("Back")
 
 # Step 1
-PICTURES_TITLE = "Add pictures in your style"
-PICTURES_LEAD = (
+PICTURES_TITLE = _("Add pictures in your style")
+PICTURES_LEAD = _(
     "Five to twenty pictures in one style. Show different things in it: then the style is learned and not a copy of "
     "one picture."
 )
-DROP = "Drop pictures, a folder or a ZIP"
-CHOOSE_FILES, CHOOSE_FOLDER = "Choose files", "Choose a folder"
-FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP. Captions, masks and crops in files beside them are read too."
-SAMPLES = "Or try the sample pictures"
-SAMPLE_HINTS: Mapping[str, str] = {"photograph": "Mixed subjects and light: for trying things out, not one style."}
+DROP = _("Drop pictures, a folder or a ZIP")
+CHOOSE_FILES, CHOOSE_FOLDER = _("Choose files"), _("Choose a folder")
+FORMATS = _("JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP. Captions, masks and crops in files beside them are read too.")
+SAMPLES = _("Or try the sample pictures")
+SAMPLE_HINTS: Mapping[str, str] = {"photograph": _("Mixed subjects and light: for trying things out, not one style.")}
 ZONE = {
-    "uploading": "Uploading {k} of {n} …",
-    "looking": "Checking {k} of {n} …",
-    "stopped": "Stopped. What was checked so far was added.",
-    "failed": "{name} was not uploaded. Check the connection and add it again.",
-    "large": "{name} is larger than 200 MB. Make it smaller, or upload it in parts.",
-    "nothing": "There are no pictures in it.",
-    "lost": "The server is not answering. What is here is kept; {n} not added ({names}). Add them again soon.",
-    "left": "The page was reloaded meanwhile; {n} not added ({names}). Add them again.",
+    "uploading": _("Uploading {k} of {n} …"),
+    "looking": _("Checking {k} of {n} …"),
+    "stopped": _("Stopped. What was checked so far was added."),
+    "failed": _("{name} was not uploaded. Check the connection and add it again."),
+    "large": _("{name} is larger than 200 MB. Make it smaller, or upload it in parts."),
+    "nothing": _("There are no pictures in it."),
+    "lost": _("The server is not answering. What is here is kept; {n} not added ({names}). Add them again soon."),
+    "left": _("The page was reloaded meanwhile; {n} not added ({names}). Add them again."),
 }
-TRIGGER, TRIGGER_HINT = "Trigger word", "The word that activates the style in a prompt. It is put before every caption."
-TRIGGER_EXAMPLE = "harbour style"
-CAPTION_HINT = (
+TRIGGER, TRIGGER_HINT = (
+    _("Trigger word"),
+    _("The word that activates the style in a prompt. It is put before every caption."),
+)
+TRIGGER_EXAMPLE = _("harbour style")
+CAPTION_HINT = _(
     "Say what is in the picture, not how it is painted: the style learns what the words leave out. "
     "Every change is saved at once."
 )
-WRITE_CAPTIONS, FIND_AND_REPLACE, START_FRESH = "Write captions for me", "Find and replace", "Start fresh"
-FIND, REPLACE_WITH, REPLACE = "Find", "Replace with", "Replace"
-NOTHING_FOUND = "No caption contains this. The search is case-sensitive."
-MODEL, WHICH = "Captioning model", "For which pictures"
-ONLY_EMPTY, ALL = "Only those without a caption", "All of them"
-BEGIN = "Write captions"
-KEEP_WRITING = "You can keep editing meanwhile, and undo all of them."
-NONE_EMPTY = "Every picture has a caption already. Choose “All of them” to write new ones."
-CAPTION, AND_MORE = "Caption {}", "and {} more"
+WRITE_CAPTIONS, FIND_AND_REPLACE, START_FRESH = _("Write captions for me"), _("Find and replace"), _("Start fresh")
+FIND, REPLACE_WITH, REPLACE = _("Find"), _("Replace with"), _("Replace")
+NOTHING_FOUND = _("No caption contains this. The search is case-sensitive.")
+MODEL, WHICH = _("Captioning model"), _("For which pictures")
+ONLY_EMPTY, ALL = _("Only those without a caption"), _("All of them")
+BEGIN = _("Write captions")
+KEEP_WRITING = _("You can keep editing meanwhile, and undo all of them.")
+NONE_EMPTY = _("Every picture has a caption already. Choose “All of them” to write new ones.")
+CAPTION, AND_MORE = _("Caption {}"), _("and {} more")
 SCOPE = {
-    "one": "Only for the selected picture.",
-    "other": "Only for the {count} selected pictures.",
+    "one": _("Only for the selected picture."),
+    "other": _("Only for the {count} selected pictures."),
 }
 """What the panels say of their scope where pictures are selected."""
-CHANGED_ELSEWHERE, SHOW_NEWER = "This was changed in another tab.", "Show the newer one"
-BOTH_KEPT = "This was also changed in another tab. Both changes are shown."
-KEEP_GOING = "Keep going"
-CLONE_OF = "Everything is set as it was for {}. Change what you like in any step, then start."
-KEPT_ASIDE = "The {} you were preparing before the clone {} kept."
-TRAINED, OPEN_RUN = "These pictures were trained as “{}”.", "Open the run"
-BRING_BACK, LET_GO = "Go back to them", "Discard them"
-READY, NO_HINTS = "{} ready", "No problems"
-HINTS_ON = "Hints on {}, nothing you must fix"
+CHANGED_ELSEWHERE, SHOW_NEWER = _("This was changed in another tab."), _("Show the newer one")
+BOTH_KEPT = _("This was also changed in another tab. Both changes are shown.")
+KEEP_GOING = _("Keep going")
+CLONE_OF = _("Everything is set as it was for {}. Change what you like in any step, then start.")
+KEPT_ASIDE = _("The {} you were preparing before the clone {} kept.")
+TRAINED, OPEN_RUN = _("These pictures were trained as “{}”."), _("Open the run")
+BRING_BACK, LET_GO = _("Go back to them"), _("Discard them")
+READY, NO_HINTS = _("{} ready"), _("No problems")
+HINTS_ON = _("Hints on {}, nothing you must fix")
 
 # Step 2
-TITLE = "What should it learn?"
-AIM, METHOD, BASE = "What are your pictures?", "Method", "Base model"
-CARE = "How long may it take, how faithful should it be?"
-SOONER, MORE_FAITHFUL = "Sooner", "More faithful"
+TITLE = _("What should it learn?")
+AIM, METHOD, BASE = _("What are your pictures?"), _("Method"), _("Base model")
+CARE = _("How long may it take, how faithful should it be?")
+SOONER, MORE_FAITHFUL = _("Sooner"), _("More faithful")
 AIMS = (
-    ("style", "A style", "How things are drawn or painted: colour, line, texture."),
-    ("subject", "A subject", "One thing, animal or person, to be drawn in new places."),
+    ("style", _("A style"), _("How things are drawn or painted: colour, line, texture.")),
+    ("subject", _("A subject"), _("One thing, animal or person, to be drawn in new places.")),
 )
-SUBJECT = (
+SUBJECT = _(
     "For a subject, pictures are not mirrored and the text encoder is trained a little too. In step 1, give it a "
     "trigger word without a meaning, such as “zorblat cat”."
 )
 PRESETS: Mapping[str, tuple[str, str]] = {
-    "quick": ("Quick", "A first look: does it work?"),
-    "balanced": ("Balanced", "The best choice when in doubt."),
-    "faithful": ("Faithful", "Brushwork and texture too, not only colour."),
-    "tiny-file": ("Tiny file", "Under one megabyte, to share and to combine. A little less exact."),
-    "low-memory": ("Low memory", "For small graphics cards. Slower, with the same result."),
+    "quick": (_("Quick"), _("A first look: does it work?")),
+    "balanced": (_("Balanced"), _("The best choice when in doubt.")),
+    "faithful": (_("Faithful"), _("Brushwork and texture too, not only colour.")),
+    "tiny-file": (_("Tiny file"), _("Under one megabyte, to share and to combine. A little less exact.")),
+    "low-memory": (_("Low memory"), _("For small graphics cards. Slower, with the same result.")),
 }
 """Name and sentence."""
-STOP_PICTURES = (
+STOP_PICTURES = _(
     "The pictures: one subject on the Velatura starter, after each of the three had learned twelve drawings."
 )
-INSTEAD = "{} is chosen under Advanced. Choose one of the three to use that instead."
-SPECIAL = "File and memory"
-SPECIAL_HINT = "Choose one of these instead of the three above if the file or the memory must be small."
-NOT_MEASURED, ABOUT = "not measured yet", "about {time}"
-MEASURE = "Measure"
-PACE = "Times on this computer, from a few real steps measured {when}."
-PACE_BUSY = (
+INSTEAD = _("{} is chosen under Advanced. Choose one of the three to use that instead.")
+SPECIAL = _("File and memory")
+SPECIAL_HINT = _("Choose one of these instead of the three above if the file or the memory must be small.")
+NOT_MEASURED, ABOUT = _("not measured yet"), _("about {time}")
+MEASURE = _("Measure")
+PACE = _("Times on this computer, from a few real steps measured {when}.")
+PACE_BUSY = _(
     "Times from a few real steps measured {when}, while other programs kept this computer busy. On a calm computer "
     "training is faster."
 )
-JUST_NOW, MINUTES_AGO = "just now", "{} min ago"
-SHORT_OF_MEMORY = "Training needs about {needed} of memory; {free} are free. Low memory needs less."
+JUST_NOW, MINUTES_AGO = _("just now"), _("{} min ago")
+SHORT_OF_MEMORY = _("Training needs about {needed} of memory; {free} are free. Low memory needs less.")
 OPENS: Mapping[str, str] = {
-    "diffusers": ", diffusers",
-    "second-file": "; a second file for diffusers",
+    "diffusers": _(", diffusers"),
+    "second-file": _("; a second file for diffusers"),
     "programs": "",
-    "only-here": "Velatura only",
+    "only-here": _("Velatura only"),
 }
 """What follows the programs with a LoRA folder, by who opens a method's files."""
-PARTLY = "Velatura; other programs read only part of it"
+PARTLY = _("Velatura; other programs read only part of it")
 METHOD_GROUPS: Mapping[str, tuple[str, str]] = {
-    "first": ("Most styles", "Start with one of these."),
-    "like-lora": ("Capacity where it helps", "Relatives of LoRA: a smaller or more even file. Every tool opens them."),
-    "tiny": ("Tiny files", "A few numbers per layer: colour and mood more than brushwork."),
-    "another-way": ("Deep changes", "They train or turn the layers themselves."),
-    "only-here": ("Experiments", "For a style from very few pictures, or a look of its own. Velatura opens them."),
-    "": ("Others", ""),
+    "first": (_("Most styles"), _("Start with one of these.")),
+    "like-lora": (
+        _("Capacity where it helps"),
+        _("Relatives of LoRA: a smaller or more even file. Every tool opens them."),
+    ),
+    "tiny": (_("Tiny files"), _("A few numbers per layer: colour and mood more than brushwork.")),
+    "another-way": (_("Deep changes"), _("They train or turn the layers themselves.")),
+    "only-here": (
+        _("Experiments"),
+        _("For a style from very few pictures, or a look of its own. Velatura opens them."),
+    ),
+    "": (_("Others"), ""),
 }
 """Heading and sentence of each group of methods."""
-WITHOUT_METHOD = "No method"
-NO_METHOD = "Only the word is learned, without a method. Choose a method to learn both."
-BESIDE, ARE_ON = "Extras", "{} on"
-BESIDE_HINT = "All of these are optional. They can be combined with the method above and with one another."
+WITHOUT_METHOD = _("No method")
+NO_METHOD = _("Only the word is learned, without a method. Choose a method to learn both.")
+BESIDE, ARE_ON = _("Extras"), _("{} on")
+BESIDE_HINT = _("All of these are optional. They can be combined with the method above and with one another.")
 TECHNIQUES: Mapping[str, tuple[str, ...]] = {
-    "boft": ("BOFT", "Rotates in many small stages, so that all channels mix. Steps take longer."),
-    "krona-b-res": ("KronA-B with its input", "Also learns how much of a block's input is added to its output."),
-    "pissa": ("PiSSA", "Starts from the strongest directions of each layer, so that the first steps already count."),
-    "lora-fa": ("LoRA-FA", "Trains only half of LoRA's parameters: less memory, a gentler change."),
-    "b-lora": ("B-LoRA", "Separates a picture's style from its content, even with one picture. For SDXL."),
+    "boft": (_("BOFT"), _("Rotates in many small stages, so that all channels mix. Steps take longer.")),
+    "krona-b-res": (_("KronA-B with its input"), _("Also learns how much of a block's input is added to its output.")),
+    "pissa": (
+        _("PiSSA"),
+        _("Starts from the strongest directions of each layer, so that the first steps already count."),
+    ),
+    "lora-fa": (_("LoRA-FA"), _("Trains only half of LoRA's parameters: less memory, a gentler change.")),
+    "b-lora": (_("B-LoRA"), _("Separates a picture's style from its content, even with one picture. For SDXL.")),
     "textual-inversion": (
-        "A new word (textual inversion)",
-        "Learns a word for the style, to use in prompts. It gets a small file of its own.",
-        "The word",
-        "A word without a meaning and without spaces, such as <dusk>.",
+        _("A new word (textual inversion)"),
+        _("Learns a word for the style, to use in prompts. It gets a small file of its own."),
+        _("The word"),
+        _("A word without a meaning and without spaces, such as <dusk>."),
     ),
     "dreambooth": (
-        "Pictures against forgetting (DreamBooth)",
-        "The base model first draws pictures of the same kind and trains on them too, so that it does not forget them. "
-        "Set a trigger word in step 1, which tells yours apart.",
-        "What kind of pictures",
-        "Such as “an illustration”, or for a subject “a dog”.",
+        _("Pictures against forgetting (DreamBooth)"),
+        _(
+            "The base model first draws pictures of the same kind and trains on them too, so that it does not forget "
+            "them. Set a trigger word in step 1, which tells yours apart."
+        ),
+        _("What kind of pictures"),
+        _("Such as “an illustration”, or for a subject “a dog”."),
     ),
     "qlora": (
-        "Base model in 4 bits (QLoRA)",
-        "The base model takes a quarter of the memory during training. A little slower.",
+        _("Base model in 4 bits (QLoRA)"),
+        _("The base model takes a quarter of the memory during training. A little slower."),
     ),
 }
 """Name and what it is good at; of those that need a few words, what these are called and such words."""
-WORD_ALONE = "The word alone, nothing else"
-WORD_ALONE_HINT = "Without a method, the file has a few kilobytes and can express less."
-STRIP = "Above: without the style. Below: with a style of black lines that {method} has learned."
-OPENS_IN = "Opens in {}."
-THE_PRESETS_OWN = "{} uses it by default."
+WORD_ALONE = _("The word alone, nothing else")
+WORD_ALONE_HINT = _("Without a method, the file has a few kilobytes and can express less.")
+STRIP = _("Above: without the style. Below: with a style of black lines that {method} has learned.")
+OPENS_IN = _("Opens in {}.")
+THE_PRESETS_OWN = _("{} uses it by default.")
 
 WHERE: Mapping[str, str] = {
-    "starter": "comes with Velatura",
+    "starter": _("comes with Velatura"),
     "hub": "downloaded",
-    "a1111": "found in A1111",
-    "comfyui": "found in ComfyUI",
-    "folder": "found in your models folder",
-    "path": "from a path",
+    "a1111": _("found in A1111"),
+    "comfyui": _("found in ComfyUI"),
+    "folder": _("found in your models folder"),
+    "path": _("from a path"),
 }
-CHANGE, TAKE, TAKEN = "Change", "Use this one", "Chosen"
-STARTER_ONLY = (
+CHANGE, TAKE, TAKEN = _("Change"), _("Use this one"), _("Chosen")
+STARTER_ONLY = _(
     "A style made on the starter works only with the starter. It is good for trying things out; choose a real "
     "base model for real work."
 )
-USE_REAL = "Choose a real base model"
-ON_THIS_COMPUTER, BY_NAME = "On this computer", "A file, a folder or a hub id"
-LOOK_AGAIN = "Look again"
-ONLY_STARTER = (
+USE_REAL = _("Choose a real base model")
+ON_THIS_COMPUTER, BY_NAME = _("On this computer"), _("A file, a folder or a hub id")
+LOOK_AGAIN = _("Look again")
+ONLY_STARTER = _(
     "Only the starter so far. Download one below, or put a .safetensors file into A1111's or ComfyUI's folder."
 )
-RESUME_DOWNLOAD = "Resume download"
-LICENCE = "Licence: {} (opens the hub's page)"
-SIZE_AND_ROOM = "About {} of {} free."
-NO_ROOM = "It needs about {}; {} are free on the disk of the model cache. Free some space first."
-HERE_ALREADY = "It is on this computer."
-BY_NAME_HINT = (
+RESUME_DOWNLOAD = _("Resume download")
+LICENCE = _("Licence: {} (opens the hub's page)")
+SIZE_AND_ROOM = _("About {} of {} free.")
+NO_ROOM = _("It needs about {}; {} are free on the disk of the model cache. Free some space first.")
+HERE_ALREADY = _("It is on this computer.")
+BY_NAME_HINT = _(
     "For example /models/dreamy.safetensors, or owner/name from the hub. Nothing is downloaded until you ask."
 )
-BY_NAME_SHARED = "A hub id such as owner/name, or a model of the list above. Nothing is downloaded until you ask."
-LOOK_AT_IT = "Check it"
-FETCH_IT = "Download it"
-TOKEN = "Hub access token"
-TOKEN_HINT = "From your page on the hub, under Access Tokens, once you have accepted the model's terms. It is not kept."
-USE_TOKEN = "Try again with this token"
-STARTING = "Contacting the hub …"
-DOWNLOADING = "Downloading {}: {} of {}"
-DOWNLOAD_STOPPED = "Stopped. The downloaded part is kept; the download resumes from there."
-DOWNLOAD_BROKE = "The download ended early. The downloaded part is kept; the download resumes from there."
-GATED = "The hub gives this model only to people who accepted its terms. Accept them there, then enter your token."
+BY_NAME_SHARED = _("A hub id such as owner/name, or a model of the list above. Nothing is downloaded until you ask.")
+LOOK_AT_IT = _("Check it")
+FETCH_IT = _("Download it")
+TOKEN = _("Hub access token")
+TOKEN_HINT = _(
+    "From your page on the hub, under Access Tokens, once you have accepted the model's terms. It is not kept."
+)
+USE_TOKEN = _("Try again with this token")
+STARTING = _("Contacting the hub …")
+DOWNLOADING = _("Downloading {}: {} of {}")
+DOWNLOAD_STOPPED = _("Stopped. The downloaded part is kept; the download resumes from there.")
+DOWNLOAD_BROKE = _("The download ended early. The downloaded part is kept; the download resumes from there.")
+GATED = _("The hub gives this model only to people who accepted its terms. Accept them there, then enter your token.")
 
-ALL_SETTINGS = "All settings"
-SEARCH = "Search settings"
-SEARCH_EXAMPLE = "rank, learning rate, dropout …"
-NONE_FOUND = "No setting matches."
-BACK_TO_PRESET, ALL_BACK = "Back to preset", "Reset everything to the preset"
+ALL_SETTINGS = _("All settings")
+SEARCH = _("Search settings")
+SEARCH_EXAMPLE = _("rank, learning rate, dropout …")
+NONE_FOUND = _("No setting matches.")
+BACK_TO_PRESET, ALL_BACK = _("Back to preset"), _("Reset everything to the preset")
 CHANGED = "changed"
-NOTHING_CHANGED = "as in the preset"
-PRESET_HAS = "Preset: {}."
+NOTHING_CHANGED = _("as in the preset")
+PRESET_HAS = _("Preset: {}.")
 NOTHING = "nothing"
-ON = "On"
-IMPORT, EXPORT = "Import settings", "Export settings"
-MENDING = "{} to fix before it can start"
-ADVANCED = "Advanced"
-ADVANCED_LINE = "{method}, {settings}"
+ON = _("On")
+IMPORT, EXPORT = _("Import settings"), _("Export settings")
+MENDING = _("{} to fix before it can start")
+ADVANCED = _("Advanced")
+ADVANCED_LINE = _("{method}, {settings}")
 
 # Step 3
-START_TITLE = "Ready when you are"
-NAME, NAME_HINT = "Name of the style", "Letters of any script, digits and spaces. It becomes the name of the file."
-NAME_FIRST = "Give your style a name with a letter or digit in it."
-NAME_CHANGED = "It will be called {}: file names may hold letters, digits, spaces, dots, dashes and underscores."
-NAME_TAKEN = "“{}” already exists; this one becomes “{}”."
-PROMPTS = "Preview prompts"
-PROMPTS_HINT = (
+START_TITLE = _("Ready when you are")
+NAME, NAME_HINT = (
+    _("Name of the style"),
+    _("Letters of any script, digits and spaces. It becomes the name of the file."),
+)
+NAME_FIRST = _("Give your style a name with a letter or digit in it.")
+NAME_CHANGED = _("It will be called {}: file names may hold letters, digits, spaces, dots, dashes and underscores.")
+NAME_TAKEN = _("“{}” already exists; this one becomes “{}”.")
+PROMPTS = _("Preview prompts")
+PROMPTS_HINT = _(
     "One per line, drawn before, during and after training. Subjects that your pictures do not show tell most; without "
     "prompts of your own, these are drawn."
 )
-NEW_SUBJECTS = "Suggest new subjects"
-FROM_CAPTIONS = "From my captions"
-TIME, MEMORY, FILE, AT_MOST = "Time", "Memory", "File", "at most {}"
-MEASURED = "Measured with {} real steps on this computer. Once it has started, you can close the page."
-MEASURED_BEFORE = "Measured before, with the same settings. Once it has started, you can close the page."
-MEASURING = "Measuring with a few real steps …"
-MEASURING_WAITS = "Measuring begins when the computer is free: {}."
-NOT_MEASURED_HERE = "It is measured once the base model is here and nothing is left to fix."
-MEASURE_AGAIN = "Measure again"
-START_ANYWAY = "You need not wait for it."
-TOO_BIG = "Needs about {}, {} are free. Low memory needs less."
-USE_LOW_MEMORY = "Use Low memory"
-NO_DISK = "This run needs about {} on the disk; {} are free. Free some space first."
-BUSY = "The computer is busy with {}. Start now and yours waits its turn."
-MEND_FIRST = "{} under All settings to fix first."
-TO_STYLE = "Back to the settings"
-NO_BASE = "The base model {} cannot be used. {}"
-PICTURES_FIRST = "Add at least one picture first."
-NO_TRIGGER = "no trigger word"
-START, PREPARING = "Start training", "Preparing the pictures …"
-NOT_STARTED = "It could not start. {}"
+NEW_SUBJECTS = _("Suggest new subjects")
+FROM_CAPTIONS = _("From my captions")
+TIME, MEMORY, FILE, AT_MOST = _("Time"), _("Memory"), _("File"), _("at most {}")
+MEASURED = _("Measured with {} real steps on this computer. Once it has started, you can close the page.")
+MEASURED_BEFORE = _("Measured before, with the same settings. Once it has started, you can close the page.")
+MEASURING = _("Measuring with a few real steps …")
+MEASURING_WAITS = _("Measuring begins when the computer is free: {}.")
+NOT_MEASURED_HERE = _("It is measured once the base model is here and nothing is left to fix.")
+MEASURE_AGAIN = _("Measure again")
+START_ANYWAY = _("You need not wait for it.")
+TOO_BIG = _("Needs about {}, {} are free. Low memory needs less.")
+USE_LOW_MEMORY = _("Use Low memory")
+NO_DISK = _("This run needs about {} on the disk; {} are free. Free some space first.")
+BUSY = _("The computer is busy with {}. Start now and yours waits its turn.")
+MEND_FIRST = _("{} under All settings to fix first.")
+TO_STYLE = _("Back to the settings")
+NO_BASE = _("The base model {} cannot be used. {}")
+PICTURES_FIRST = _("Add at least one picture first.")
+NO_TRIGGER = _("no trigger word")
+START, PREPARING = _("Start training"), _("Preparing the pictures …")
+NOT_STARTED = _("It could not start. {}")
 START_SAID = {
-    "away": "The server is not answering, so nothing was started. What you typed is kept; start again once it is back.",
-    "unknown": "The server went away before it answered. Once it is back, this page says whether the training started.",
-    "lost": "The server was away, and the training was not started. Start it again.",
+    "away": _(
+        "The server is not answering, so nothing was started. What you typed is kept; start again once it is back."
+    ),
+    "unknown": _(
+        "The server went away before it answered. Once it is back, this page says whether the training started."
+    ),
+    "lost": _("The server was away, and the training was not started. Start it again."),
 }
 """What the page says of a start that the server has not answered."""
 

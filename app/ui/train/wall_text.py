@@ -5,98 +5,102 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trainers.data.findings import Kind
+from trainers.messages import Message as _
 
-SELECT_ALL, CLEAR_SELECTION = "Select all", "Clear the selection"
-FILTER, FILTER_EXAMPLE = "Filter by words or file name", "boat, IMG_12 …"
-SHOW = "Show"
+SELECT_ALL, CLEAR_SELECTION = _("Select all"), _("Clear the selection")
+FILTER, FILTER_EXAMPLE = _("Filter by words or file name"), _("boat, IMG_12 …")
+SHOW = _("Show")
 SHOWN: Mapping[str, str] = {
-    "all": "All pictures",
-    "no caption": "Without a caption",
-    "hints": "With hints",
-    "region": "With a crop or mask",
-    "picked": "Selected",
+    "all": _("All pictures"),
+    "no caption": _("Without a caption"),
+    "hints": _("With hints"),
+    "region": _("With a crop or mask"),
+    "picked": _("Selected"),
 }
-SIZE = "Size of the pictures"
-TAGS, EXPORT = "Words", "Save captions"
-WALL, SELECTION = "Pictures", "Selected pictures"
-WORDS, ADD_BEFORE, ADD_AFTER, REMOVE_WORDS = "Words", "Add before", "Add after", "Remove"
-REPLACE_IN, WRITE_FOR, DELETE = "Replace …", "Write captions …", "Delete"
-REMOVE_PICTURE = "Remove picture"
-TAKE_THAT, KEEP_MINE = "Use that", "Keep mine"
+SIZE = _("Size of the pictures")
+TAGS, EXPORT = _("Words"), _("Save captions")
+WALL, SELECTION = _("Pictures"), _("Selected pictures")
+WORDS, ADD_BEFORE, ADD_AFTER, REMOVE_WORDS = _("Words"), _("Add before"), _("Add after"), _("Remove")
+REPLACE_IN, WRITE_FOR, DELETE = _("Replace …"), _("Write captions …"), _("Delete")
+REMOVE_PICTURE = _("Remove picture")
+TAKE_THAT, KEEP_MINE = _("Use that"), _("Keep mine")
 
-NO_CAPTION = "No caption yet"
+NO_CAPTION = _("No caption yet")
 
 # The editor
-EARLIER, LATER, CLOSE = "Previous picture", "Next picture", "Close"
-CAPTION_OF = "Caption"
-TOOLS, LOOK, CROP, MASK = "Tools", "Look", "Crop", "Mask"
-CROP_HINT = "Only the part inside the frame is trained."
-CROP_KEYS = "Arrow keys move it; with Shift, further."
-FRAME = "Crop frame"
+EARLIER, LATER, CLOSE = _("Previous picture"), _("Next picture"), _("Close")
+CAPTION_OF = _("Caption")
+TOOLS, LOOK, CROP, MASK = _("Tools"), _("Look"), _("Crop"), _("Mask")
+CROP_HINT = _("Only the part inside the frame is trained.")
+CROP_KEYS = _("Arrow keys move it; with Shift, further.")
+FRAME = _("Crop frame")
 GRIPS: Mapping[str, str] = {
-    "nw": "Top left corner",
-    "n": "Top edge",
-    "ne": "Top right corner",
-    "e": "Right edge",
-    "se": "Bottom right corner",
-    "s": "Bottom edge",
-    "sw": "Bottom left corner",
-    "w": "Left edge",
+    "nw": _("Top left corner"),
+    "n": _("Top edge"),
+    "ne": _("Top right corner"),
+    "e": _("Right edge"),
+    "se": _("Bottom right corner"),
+    "s": _("Bottom edge"),
+    "sw": _("Bottom left corner"),
+    "w": _("Left edge"),
 }
-WHOLE_PICTURE = "Use the whole picture"
-MASK_HINT = "What you paint over is ignored in training."
-PAINTING, IGNORE, LEARN, BRUSH = "The brush paints", "Ignore", "Learn", "Brush size"
-INVERT, CLEAR, UNDO = "Invert", "Clear the mask", "Undo"
-CANVAS = "Mask. Arrow keys move the brush, Space paints, X switches between ignoring and learning."
-DELETE_PICTURE = "Delete picture"
+WHOLE_PICTURE = _("Use the whole picture")
+MASK_HINT = _("What you paint over is ignored in training.")
+PAINTING, IGNORE, LEARN, BRUSH = _("The brush paints"), _("Ignore"), _("Learn"), _("Brush size")
+INVERT, CLEAR, UNDO = _("Invert"), _("Clear the mask"), _("Undo")
+CANVAS = _("Mask. Arrow keys move the brush, Space paints, X switches between ignoring and learning.")
+DELETE_PICTURE = _("Delete picture")
 
-ALL_IGNORED = "Not saved: nothing of the picture would be left to learn."
+ALL_IGNORED = _("Not saved: nothing of the picture would be left to learn.")
 SCRIPT = {
-    "picture": "Picture {number}: {name}",
-    "open": "Open picture {number}",
-    "caption": "Caption {number}",
-    "remove": "Remove picture {number}",
-    "pick": "Select picture {number}",
-    "rival": "Another tab wrote: “{text}”",
-    "gone": "The picture was deleted in another tab while you typed: “{text}”. Undo brings it back.",
-    "shown": "{shown} of {all} shown",
-    "none": "No picture matches.",
-    "picked": {"one": "1 selected", "other": "{count} selected"},
-    "counter": "{number} of {all}",
-    "pixels": "{width} × {height} pixels",
-    "cropped": "{width} × {height} of {all_width} × {all_height} pixels",
-    "saving": "Saving …",
-    "saved": "Saved",
-    "not_saved": "Not saved yet. It is sent again when the server answers.",
-    "most": "The {count} most frequent are shown.",
+    "picture": _("Picture {number}: {name}"),
+    "open": _("Open picture {number}"),
+    "caption": _("Caption {number}"),
+    "remove": _("Remove picture {number}"),
+    "pick": _("Select picture {number}"),
+    "rival": _("Another tab wrote: “{text}”"),
+    "gone": _("The picture was deleted in another tab while you typed: “{text}”. Undo brings it back."),
+    "shown": _("{shown} of {all} shown"),
+    "none": _("No picture matches."),
+    "picked": {"one": _("1 selected"), "other": _("{count} selected")},
+    "counter": _("{number} of {all}"),
+    "pixels": _("{width} × {height} pixels"),
+    "cropped": _("{width} × {height} of {all_width} × {all_height} pixels"),
+    "saving": _("Saving …"),
+    "saved": _("Saved"),
+    "not_saved": _("Not saved yet. It is sent again when the server answers."),
+    "most": _("The {count} most frequent are shown."),
 }
 """What the scripts fill in."""
 
 # Over the wall
-ADD_CAPTION = "Write them for me"
-SHOW_THEM, LEAVE_PARTS_OUT = "Show", "Leave those parts out"
-DISMISS_ALL, DISMISS_ONE = "Dismiss all", "Dismiss"
+ADD_CAPTION = _("Write them for me")
+SHOW_THEM, LEAVE_PARTS_OUT = _("Show"), _("Leave those parts out")
+DISMISS_ALL, DISMISS_ONE = _("Dismiss all"), _("Dismiss")
 FOUND: Mapping[Kind, tuple[str, str]] = {
-    "no caption": ("1 picture has no caption.", "{count} pictures have no caption."),
-    "copy": ("1 picture is a duplicate, which counts twice.", "{count} pictures are duplicates, which count twice."),
-    "small": ("1 picture is small and teaches less detail.", "{count} pictures are small and teach less detail."),
-    "elongated": (
-        "1 picture is very elongated and loses much to cropping.",
-        "{count} pictures are very elongated and lose much to cropping.",
+    "no caption": (_("1 picture has no caption."), _("{count} pictures have no caption.")),
+    "copy": (
+        _("1 picture is a duplicate, which counts twice."),
+        _("{count} pictures are duplicates, which count twice."),
     ),
-    "uniform": ("1 picture is almost entirely one colour.", "{count} pictures are almost entirely one colour."),
-    "blurred": ("1 picture is blurred.", "{count} pictures are blurred."),
+    "small": (_("1 picture is small and teaches less detail."), _("{count} pictures are small and teach less detail.")),
+    "elongated": (
+        _("1 picture is very elongated and loses much to cropping."),
+        _("{count} pictures are very elongated and lose much to cropping."),
+    ),
+    "uniform": (_("1 picture is almost entirely one colour."), _("{count} pictures are almost entirely one colour.")),
+    "blurred": (_("1 picture is blurred."), _("{count} pictures are blurred.")),
     "transparent": (
-        "1 picture has transparent areas, which become white.",
-        "{count} pictures have transparent areas, which become white.",
+        _("1 picture has transparent areas, which become white."),
+        _("{count} pictures have transparent areas, which become white."),
     ),
     "long caption": (
-        "1 caption is longer than the model reads.",
-        "{count} captions are longer than the model reads.",
+        _("1 caption is longer than the model reads."),
+        _("{count} captions are longer than the model reads."),
     ),
 }
-MORE_HINTS = ("1 more hint", "{count} more hints")
-LEFT_OUT = ("1 file was left out", "{count} files were left out")
+MORE_HINTS = (_("1 more hint"), _("{count} more hints"))
+LEFT_OUT = (_("1 file was left out"), _("{count} files were left out"))
 
 
 def found_line(kind: Kind, count: int) -> str:

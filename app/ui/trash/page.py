@@ -18,7 +18,7 @@ from app.ui.components import text as shared
 from app.ui.components.controls import banner
 from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, wire
-from app.ui.components.live import patched
+from app.ui.components.live import AtRequest, patched
 from app.ui.components.poller import Poller
 from app.ui.components.shell import EACH_IN_TURN, build_shell, island
 from app.ui.document.templates import render
@@ -48,7 +48,7 @@ class TrashPage:
         self.queue = queue
         self.notice = patched(elem_id="trash-notice")
         self.list = patched("components/menus.js", elem_id="trash")
-        island(None, "components/dialogs.js", render("trash/dialogs.html"))
+        island(None, "components/dialogs.js", AtRequest(render, "trash/dialogs.html"))
         self.poller = Poller({"list": self.list})
         self.everything = [self.notice, *self.poller.outputs]
 

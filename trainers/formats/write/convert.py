@@ -57,7 +57,7 @@ def write_plain(path: Path, style: Style) -> None:
     """Write the style's change at strength 1 as plain LoRA; VelaturaError, with no file left, if it cannot be."""
     origin, reason = origin_of(style), why_not_plain(style)
     if reason or origin.family is None:
-        raise VelaturaError(f"{style.name} cannot be converted to plain LoRA: {reason}")
+        raise VelaturaError("{name} cannot be converted to plain LoRA: {reason}", name=style.name, reason=reason)
     parts = build_outline(origin)
     updates = _low_ranks(style, parts, origin.family.name)
     rank = Counter(update.rank for update in updates.values()).most_common(1)[0][0]
@@ -82,16 +82,20 @@ def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[S
     missing = next((stem for stem in style.layers if stem not in names), None)
     if missing is not None:
         raise VelaturaError(
-            f"{style.name} cannot be converted to plain LoRA: no base of its kind has its layer {missing}"
+            "{name} cannot be converted to plain LoRA: no base of its kind has its layer {missing}",
+            name=style.name,
+            missing=missing,
         )
     for (part, path), stem in style.layers_on(names).items():
         site = Site(part, path, parts[part].get_submodule(path), holder)
         if site.op.is_norm:
-            raise VelaturaError(f"{style.name} cannot be converted to plain LoRA: it changes a norm, {stem}")
+            raise VelaturaError(
+                "{name} cannot be converted to plain LoRA: it changes a norm, {stem}", name=style.name, stem=stem
+            )
         update = style.update(stem, site.weight())
         size += plain_size(update)
         if size > LARGEST_PLAIN:
-            raise VelaturaError(f"{style.name} would be larger than 1 GB as plain LoRA")
+            raise VelaturaError("{name} would be larger than 1 GB as plain LoRA", name=style.name)
         found[site] = exact_low_rank(update)
     return found
 

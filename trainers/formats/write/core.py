@@ -79,8 +79,9 @@ def file_update(site: Site) -> Update:
         low = [one for update in updates if (one := update.low_rank()) is not None]
         if len(low) < len(updates):
             raise VelaturaError(
-                f"{site.name} has several methods, one of them without a low-rank form, which no file format supports; "
-                "train them separately and use the styles together"
+                "{name} has several methods, one of them without a low-rank form, which no file format "
+                "supports; train them separately and use the styles together",
+                name=site.name,
             )
         return concatenate(low)
     (update,) = updates

@@ -51,7 +51,9 @@ def write_peft_oft(folder: Path, skews: Mapping[str, Tensor]) -> Path:
     sizes = {Q.shape[-1] for Q in skews.values()}
     if len(sizes) != 1:
         found = ", ".join(map(str, sorted(sizes))) or "none"
-        raise VelaturaError(f"PEFT has one block size for all layers, but there are {found}; use a smaller one")
+        raise VelaturaError(
+            "PEFT has one block size for all layers, but there are {found}; use a smaller one", found=found
+        )
     (b,) = sizes
     rows, columns = torch.triu_indices(b, b, 1)
     tensors = {

@@ -47,19 +47,26 @@ def family_of_file(header: Header, name: str) -> Family:
     shapes = header.shapes
     if any(mark in key for key in shapes for mark in STYLE_MARKS):
         raise VelaturaError(
-            f"{name} is a style (such as a LoRA), not a base model: {SUPPORTED}; use it as `velatura generate --style`"
+            "{name} is a style (such as a LoRA), not a base model: {supported}; use it as `velatura generate --style`",
+            name=name,
+            supported=SUPPORTED,
         )
     for mark, what in OTHER_MODELS.items():
         if any(key.startswith((mark, UNET + mark)) for key in shapes):
-            raise VelaturaError(f"{name} holds {what}; {SUPPORTED}")
+            raise VelaturaError("{name} holds {what}; {supported}", name=name, what=what, supported=SUPPORTED)
     first = shapes.get(UNET + "input_blocks.0.0.weight")
     if first is None:
         alone = "down_blocks.0.resnets.0.conv1.weight" in shapes or "input_blocks.0.0.weight" in shapes
         what = "holds only part of a base (a UNet)" if alone else "holds no Stable Diffusion checkpoint"
-        raise VelaturaError(f"{name} {what}: {SUPPORTED}, as one complete checkpoint or a folder in diffusers layout")
+        raise VelaturaError(
+            "{name} {what}: {supported}, as one complete checkpoint or a folder in diffusers layout",
+            name=name,
+            what=what,
+            supported=SUPPORTED,
+        )
     _check_latents(first[1], name)
     if not any(key.startswith("first_stage_model.") for key in shapes):
-        raise VelaturaError(f"{name} has no VAE inside (`first_stage_model`); give a complete checkpoint")
+        raise VelaturaError("{name} has no VAE inside (`first_stage_model`); give a complete checkpoint", name=name)
     for mark, family in (
         ("conditioner.embedders.1.", "sdxl"),
         ("cond_stage_model.model.", "sd2"),
@@ -67,7 +74,7 @@ def family_of_file(header: Header, name: str) -> Family:
     ):
         if any(key.startswith(mark) for key in shapes):
             return get_family(family)
-    raise VelaturaError(f"{name} has no text encoder inside; give a complete checkpoint")
+    raise VelaturaError("{name} has no text encoder inside; give a complete checkpoint", name=name)
 
 
 def family_of_folder(folder: Path) -> Family:
@@ -76,10 +83,12 @@ def family_of_folder(folder: Path) -> Family:
     pipeline = str(read_json(index).get("_class_name", "")) if index.is_file() else ""
     for start, what in OTHER_PIPELINES.items():
         if pipeline.startswith(start):
-            raise VelaturaError(f"{folder.name} holds {what}; {SUPPORTED}")
+            raise VelaturaError("{name} holds {what}; {supported}", name=folder.name, what=what, supported=SUPPORTED)
     if not (folder / "unet").is_dir():
         raise VelaturaError(
-            f"{folder.name} has no UNet (a folder `unet` with config and weights): {SUPPORTED}, in diffusers layout"
+            "{name} has no UNet (a folder `unet` with config and weights): {supported}, in diffusers layout",
+            name=folder.name,
+            supported=SUPPORTED,
         )
     unet = read_json(folder / "unet" / "config.json")
     _check_latents(unet.get("in_channels", 4), folder.name)
@@ -95,8 +104,10 @@ def family_of_folder(folder: Path) -> Family:
 def _check_latents(channels: int, name: str) -> None:
     if channels != 4:
         raise VelaturaError(
-            f"{name} is an inpainting or editing model (its UNet has {channels} input channels instead of 4); use a "
-            "text-to-image base"
+            "{name} is an inpainting or editing model (its UNet has {channels} input channels instead of "
+            "4); use a text-to-image base",
+            name=name,
+            channels=channels,
         )
 
 
@@ -120,7 +131,7 @@ def prediction_of_config(scheduler: Mapping[str, object]) -> Prediction | None:
         return None
     if stated == "epsilon" or stated == "v_prediction":
         return stated
-    raise VelaturaError(f"the base predicts {stated!r}; supported are `epsilon` and `v_prediction`")
+    raise VelaturaError("the base predicts {stated!r}; supported are `epsilon` and `v_prediction`", stated=stated)
 
 
 def prediction_of_output(noisy: torch.Tensor, output: torch.Tensor) -> Prediction:

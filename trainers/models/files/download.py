@@ -26,14 +26,16 @@ def download_model(model: str, progress: Progress | None = None) -> Path:
     VelaturaError, with advice, without a network, for unknown or gated ids, for pickles and for a full disk.
     """
     if not HUB_ID.fullmatch(model):
-        raise VelaturaError(f"{model!r} is not a hub id; ids look like `owner/name`")
+        raise VelaturaError("{model!r} is not a hub id; ids look like `owner/name`", model=model)
     offline = (
         f"{model} is not on this machine and there is no network: run `velatura models get {model}` on a network, or "
         "copy its diffusers folder or .safetensors checkpoint here and use that path as the base"
     )
     folder = fetch_files(DownloadRequest(model, lambda sizes: needed_files(model, sizes), offline), progress)
     if cached_snapshot(model) is None:
-        raise VelaturaError(f"the download of {model} is incomplete; run `velatura models get {model}` again")
+        raise VelaturaError(
+            "the download of {model} is incomplete; run `velatura models get {model}` again", model=model
+        )
     return folder
 
 
@@ -71,7 +73,10 @@ def fetch_files(request: DownloadRequest, progress: Progress | None = None) -> P
         raise VelaturaError(request.offline) from error
     except OSError as error:
         raise VelaturaError(
-            f"could not write {model} to {constants.HF_HUB_CACHE}: {error.strerror or error}"
+            "could not write {model} to {hf_hub_cache}: {reason}",
+            model=model,
+            hf_hub_cache=constants.HF_HUB_CACHE,
+            reason=error.strerror or error,
         ) from error
 
 
@@ -82,7 +87,7 @@ def needed_files(model: str, names: Iterable[str]) -> list[str]:
     """
     names = sorted(names)
     if "model_index.json" not in names:
-        raise VelaturaError(f"{model} is not a base in diffusers layout: it has no model_index.json")
+        raise VelaturaError("{model} is not a base in diffusers layout: it has no model_index.json", model=model)
     needed = ["model_index.json"]
     for part in PARTS:
         inside = [name for name in names if name.startswith(f"{part}/") and name.count("/") == 1]
@@ -92,11 +97,13 @@ def needed_files(model: str, names: Iterable[str]) -> list[str]:
         needed += plain or [name for name in weights if _variant(name) == "fp16"]
         if not weights and any(name.endswith((".bin", ".ckpt")) for name in inside):
             raise VelaturaError(
-                f"{model} has its {part} only as pickles, which can run code when opened; choose a repository with "
-                ".safetensors weights"
+                "{model} has its {part} only as pickles, which can run code when opened; choose a repository "
+                "with .safetensors weights",
+                model=model,
+                part=part,
             )
     if not any(name.startswith("unet/") for name in needed):
-        raise VelaturaError(f"{model} has no UNet; supported bases are Stable Diffusion 1, 2 and XL")
+        raise VelaturaError("{model} has no UNet; supported bases are Stable Diffusion 1, 2 and XL", model=model)
     return needed
 
 
@@ -114,8 +121,12 @@ def _check_room(model: str, total: int, cache: Path) -> None:
     present = 0 if cached_snapshot(model) is None else total
     if total - present + SPARE > free:
         raise VelaturaError(
-            f"{model} needs {total / 1e9:.1f} GB in {cache}, where {free / 1e9:.1f} GB are free; free some space, or "
-            "set the environment variable HF_HOME to a folder on another disk"
+            "{model} needs {total:.1f} GB in {cache}, where {free:.1f} GB are free; free some space, or set "
+            "the environment variable HF_HOME to a folder on another disk",
+            model=model,
+            total=total / 1000000000.0,
+            cache=cache,
+            free=free / 1000000000.0,
         )
 
 
@@ -124,14 +135,20 @@ def _refusal(model: str, error: Any) -> VelaturaError:
 
     if isinstance(error, GatedRepoError):
         return NeedsTokenError(
-            f"{model} is gated: accept its terms on its page, log in once with `hf auth login`, "
-            f"and run `velatura models get {model}` again"
+            "{model} is gated: accept its terms on its page, log in once with `hf auth login`, and run "
+            "`velatura models get {model}` again",
+            model=model,
         )
     if isinstance(error, RepositoryNotFoundError):
         return NeedsTokenError(
-            f"the hub has no model {model} (or it is private: log in once with `hf auth login`); check the spelling"
+            "the hub has no model {model} (or it is private: log in once with `hf auth login`); check the spelling",
+            model=model,
         )
-    return VelaturaError(f"the hub refused {model} (status {error.response.status_code}); try again later")
+    return VelaturaError(
+        "the hub refused {model} (status {status_code}); try again later",
+        model=model,
+        status_code=error.response.status_code,
+    )
 
 
 def _bar(progress: Progress, total: int) -> Any:

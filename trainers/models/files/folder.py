@@ -20,13 +20,15 @@ def read_json(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text("utf-8"))
     except FileNotFoundError as error:
         raise VelaturaError(
-            f"the base folder {file.parent.parent.name} has no {file.parent.name}/{file.name}; copy or download it "
-            "again"
+            "the base folder {name} has no {part}/{file}; copy or download it again",
+            name=file.parent.parent.name,
+            part=file.parent.name,
+            file=file.name,
         ) from error
     except (OSError, ValueError) as error:
-        raise VelaturaError(f"cannot read {file}: {error}") from error
+        raise VelaturaError("cannot read {file}: {error}", file=file, error=error) from error
     if not isinstance(content, dict):
-        raise VelaturaError(f"{file} is not a JSON object; copy or download it again")
+        raise VelaturaError("{file} is not a JSON object; copy or download it again", file=file)
     return content
 
 
@@ -45,8 +47,11 @@ def weight_files(part: Path) -> tuple[list[Path], str | None]:
         raise pickle_error(f"{part.parent.name}/{part.name}/{pickles[0].name}")
     what = "UNet" if part.name == "unet" else part.name
     raise VelaturaError(
-        f"{part.parent.name} has no {what}: a base in diffusers layout holds unet, vae, text_encoder, tokenizer and "
-        f"scheduler folders, and no weights were found in {part.name}/"
+        "{name} has no {what}: a base in diffusers layout holds unet, vae, text_encoder, tokenizer and "
+        "scheduler folders, and no weights were found in {part}/",
+        name=part.parent.name,
+        what=what,
+        part=part.name,
     )
 
 
@@ -70,7 +75,9 @@ def load_part(network: Any, folder: Path, name: str, dtype: torch.dtype) -> Any:
         try:
             read_header(file)
         except VelaturaError as error:
-            raise VelaturaError(f"cannot load {name} of {folder.name}: {error}") from error
+            raise VelaturaError(
+                "cannot load {name} of {part}: {error}", name=name, part=folder.name, error=error
+            ) from error
     try:
         with quietly():
             loaded, report = network.from_pretrained(
@@ -83,11 +90,17 @@ def load_part(network: Any, folder: Path, name: str, dtype: torch.dtype) -> Any:
                 output_loading_info=True,
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise VelaturaError(f"cannot load {name} of {folder.name}: {first_line(error)}") from error
+        raise VelaturaError(
+            "cannot load {name} of {part}: {error}", name=name, part=folder.name, error=first_line(error)
+        ) from error
     missing = [*report["missing_keys"], *report.get("mismatched_keys", ())]
     if missing:
         raise VelaturaError(
-            f"{name} of {folder.name} lacks {len(missing)} tensors such as {missing[0]}; copy or download it again"
+            "{name} of {part} lacks {count} tensors such as {missing}; copy or download it again",
+            name=name,
+            part=folder.name,
+            count=len(missing),
+            missing=missing[0],
         )
     return loaded
 
@@ -97,9 +110,11 @@ def load_tokenizer(folder: Path, name: str) -> Any:
     from transformers import CLIPTokenizer
 
     if not (folder / name).is_dir():
-        raise VelaturaError(f"{folder.name} has no {name} folder; copy or download it again")
+        raise VelaturaError("{name} has no {part} folder; copy or download it again", name=folder.name, part=name)
     try:
         with quietly("transformers"):
             return CLIPTokenizer.from_pretrained(str(folder / name), local_files_only=True)
     except (OSError, ValueError) as error:
-        raise VelaturaError(f"cannot load {name} of {folder.name}: {first_line(error)}") from error
+        raise VelaturaError(
+            "cannot load {name} of {part}: {error}", name=name, part=folder.name, error=first_line(error)
+        ) from error

@@ -34,9 +34,9 @@ def read_header(path: Path) -> Header:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if size == 0:
-                raise VelaturaError(f"{path.name} is empty; copy or download it again")
+                raise VelaturaError("{name} is empty; copy or download it again", name=path.name)
             if not 2 <= length <= size - 8:
-                raise VelaturaError(f"{path.name} is not a .safetensors file; use one that is")
+                raise VelaturaError("{name} is not a .safetensors file; use one that is", name=path.name)
             if length > LARGEST_HEADER:
                 _refuse_header(path, length, file.read(1))
             entries = json.loads(file.read(length))
@@ -45,13 +45,15 @@ def read_header(path: Path) -> Header:
             formats = {name: str(entry.get("dtype", "")) for name, entry in entries.items()}
             last = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
     except OSError as error:
-        raise VelaturaError(f"cannot read {path}: {error.strerror}") from error
+        raise VelaturaError("cannot read {path}: {strerror}", path=path, strerror=error.strerror) from error
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise VelaturaError(f"{path.name} is not a .safetensors file: its header is invalid") from error
+        raise VelaturaError("{name} is not a .safetensors file: its header is invalid", name=path.name) from error
     if size != 8 + length + last:
         raise VelaturaError(
-            f"{path.name} is truncated or damaged ({size} bytes, but its header says {8 + length + last}); copy or "
-            "download it again"
+            "{name} is truncated or damaged ({size} bytes, but its header says {length}); copy or download it again",
+            name=path.name,
+            size=size,
+            length=8 + length + last,
         )
     return Header(shapes, metadata, formats)
 
@@ -59,10 +61,13 @@ def read_header(path: Path) -> Header:
 def _refuse_header(path: Path, length: int, start: bytes) -> NoReturn:
     """Raise VelaturaError for a header that is too long, or a file without header."""
     if start != b"{":
-        raise VelaturaError(f"{path.name} is not a .safetensors file; use one that is")
+        raise VelaturaError("{name} is not a .safetensors file; use one that is", name=path.name)
     raise VelaturaError(
-        f"{path.name} has a header of {length / 2**20:.0f} MB, and the limit is {LARGEST_HEADER // 2**20} MB; remove "
-        "the long texts from its metadata"
+        "{name} has a header of {length:.0f} MB, and the limit is {largest_header} MB; remove the long "
+        "texts from its metadata",
+        name=path.name,
+        length=length / 2**20,
+        largest_header=LARGEST_HEADER // 2**20,
     )
 
 

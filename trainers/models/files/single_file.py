@@ -43,9 +43,9 @@ def load_single_file(path: Path, tree: Path, dtype: torch.dtype) -> dict[str, An
             loaded = pipeline.from_single_file(str(path), dtype=dtype, **local, **given)
     except NotImplementedError as error:  # raised by torch for tensors that were never loaded
         part = "unet" if "vae" in given else "vae"
-        raise VelaturaError(f"{path.name} lacks tensors of the {part}: {CUT}") from error
+        raise VelaturaError("{name} lacks tensors of the {part}: {cut}", name=path.name, part=part, cut=CUT) from error
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise VelaturaError(f"cannot load {path.name}: {first_line(error)}") from error
+        raise VelaturaError("cannot load {name}: {error}", name=path.name, error=first_line(error)) from error
     parts = {name: getattr(loaded, name) for name in [*names, *given]}
     for name in names:
         _check_complete(parts[name], name, path)
@@ -77,11 +77,24 @@ def _early_text_encoder(path: Path, tree: Path, dtype: torch.dtype) -> dict[str,
     encoder: Any = transformers.CLIPTextModel(config)
     missing, _ = encoder.load_state_dict(weights, strict=False)
     if missing:
-        raise VelaturaError(f"{path.name} lacks {len(missing)} tensors of the text encoder such as {missing[0]}: {CUT}")
+        raise VelaturaError(
+            "{name} lacks {count} tensors of the text encoder such as {missing}: {cut}",
+            name=path.name,
+            count=len(missing),
+            missing=missing[0],
+            cut=CUT,
+        )
     return {"text_encoder": encoder.to(dtype)}
 
 
 def _check_complete(network: nn.Module, name: str, path: Path) -> None:
     empty = [key for key, tensor in network.named_parameters() if tensor.is_meta]
     if empty:
-        raise VelaturaError(f"{path.name} lacks {len(empty)} tensors of the {name} such as {empty[0]}: {CUT}")
+        raise VelaturaError(
+            "{name} lacks {count} tensors of the {part} such as {empty}: {cut}",
+            name=path.name,
+            count=len(empty),
+            part=name,
+            empty=empty[0],
+            cut=CUT,
+        )

@@ -40,8 +40,9 @@ def find_source(model: str) -> Source:
     if path.suffix.lower() != ".safetensors" and HUB_ID.fullmatch(model):
         return Source(_hub_folder(model), "hub", model)
     raise VelaturaError(
-        f"there is no base model {model!r}; use `starter`, a folder in diffusers layout, "
-        "a .safetensors checkpoint, or a hub id such as `owner/name` (`velatura models` lists what is on this machine)"
+        "there is no base model {model!r}; use `starter`, a folder in diffusers layout, a .safetensors "
+        "checkpoint, or a hub id such as `owner/name` (`velatura models` lists what is on this machine)",
+        model=model,
     )
 
 
@@ -55,8 +56,10 @@ def starter_folder() -> Path:
 def pickle_error(name: str) -> VelaturaError:
     """The error for a pickled checkpoint."""
     return VelaturaError(
-        f"{name} is a pickle, which can run code when opened, so it is refused: convert it to .safetensors in a tool "
-        "you trust (A1111's Checkpoint Merger with only model A and format safetensors), and use that"
+        "{name} is a pickle, which can run code when opened, so it is refused: convert it to "
+        ".safetensors in a tool you trust (A1111's Checkpoint Merger with only model A and format "
+        "safetensors), and use that",
+        name=name,
     )
 
 

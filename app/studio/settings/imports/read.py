@@ -23,7 +23,7 @@ def read_file(name: str, content: str) -> dict[str, Any]:
         else:
             table = tomllib.loads(content)
     except (ValueError, RecursionError) as error:
-        raise VelaturaError(f"it is neither TOML nor JSON: {error}") from None
+        raise VelaturaError("it is neither TOML nor JSON: {error}", error=error) from None
     if not isinstance(table, dict):
         raise VelaturaError("it holds no settings")
     return table

@@ -6,41 +6,49 @@ from collections.abc import Mapping
 
 from app.studio.settings.imports.report import Imported, Left, Reason
 from app.units import counted
+from trainers.messages import Message as _
 
-OWN = "Your presets"
-NONE_YET = "None yet. Choose what you like above and under Advanced, then save it here under a name."
-NAME = "Name of the preset"
-SAVE, USE, CHOSEN, RENAME, DELETE, EXPORT = "Save these settings", "Use", "Chosen", "Rename", "Delete", "Export"
-MORE = "More for {name}"
-NEW_NAME = "New name"
-IMPORT = "Import settings or a preset"
-IMPORT_HINT = "TOML of Velatura, or JSON and TOML of kohya_ss and OneTrainer. Nothing else of it leaves this page."
-UNDO = "Undo"
-SAVED, REPLACED = "“{name}” is saved.", "“{name}” is replaced."
-RENAMED = "“{name}” is now called “{new}”."
-DELETED = "“{name}” is deleted."
-PUT_BACK = "“{name}” is back."
-USED = "The settings are those of “{name}”."
-ADDED = "“{name}” is among your presets."
-READ = "Settings read from {file}."
-RESET = "All settings are those of the preset."
-TAKEN_BACK = "The settings are as before."
-REFUSED = "{file} cannot be used: {reason}"
-TOO_LONG = "it is too long for a settings file"
-REPORT = "Settings of {program}"
-TAKEN, LEFT_OUT = "{count} taken", "{count} left out"
-REST = "All that is not named here stays as it is chosen above."
-APPLY, DISCARD = "Use these settings", "Discard"
-THERE, HERE, VALUE = "There", "Here", "Value"
+OWN = _("Your presets")
+NONE_YET = _("None yet. Choose what you like above and under Advanced, then save it here under a name.")
+NAME = _("Name of the preset")
+SAVE, USE, CHOSEN, RENAME, DELETE, EXPORT = (
+    _("Save these settings"),
+    _("Use"),
+    _("Chosen"),
+    _("Rename"),
+    _("Delete"),
+    _("Export"),
+)
+MORE = _("More for {name}")
+NEW_NAME = _("New name")
+IMPORT = _("Import settings or a preset")
+IMPORT_HINT = _("TOML of Velatura, or JSON and TOML of kohya_ss and OneTrainer. Nothing else of it leaves this page.")
+UNDO = _("Undo")
+SAVED, REPLACED = _("“{name}” is saved."), _("“{name}” is replaced.")
+RENAMED = _("“{name}” is now called “{new}”.")
+DELETED = _("“{name}” is deleted.")
+PUT_BACK = _("“{name}” is back.")
+USED = _("The settings are those of “{name}”.")
+ADDED = _("“{name}” is among your presets.")
+READ = _("Settings read from {file}.")
+RESET = _("All settings are those of the preset.")
+TAKEN_BACK = _("The settings are as before.")
+REFUSED = _("{file} cannot be used: {reason}")
+TOO_LONG = _("it is too long for a settings file")
+REPORT = _("Settings of {program}")
+TAKEN, LEFT_OUT = _("{count} taken"), _("{count} left out")
+REST = _("All that is not named here stays as it is chosen above.")
+APPLY, DISCARD = _("Use these settings"), _("Discard")
+THERE, HERE, VALUE = _("There"), _("Here"), _("Value")
 REASONS: Mapping[Reason, str] = {
-    "path": "A path of that computer. The base model and the pictures are chosen here.",
-    "elsewhere": "It is set in another step, or with the pictures.",
-    "epochs": "It counts epochs, which depend on repeats. Set the number of steps instead.",
-    "family": "It follows from the base model.",
-    "value": "There is no such value here.",
-    "method": "This method has no such setting.",
-    "refused": "It does not fit.",
-    "unknown": "There is nothing like it here.",
+    "path": _("A path of that computer. The base model and the pictures are chosen here."),
+    "elsewhere": _("It is set in another step, or with the pictures."),
+    "epochs": _("It counts epochs, which depend on repeats. Set the number of steps instead."),
+    "family": _("It follows from the base model."),
+    "value": _("There is no such value here."),
+    "method": _("This method has no such setting."),
+    "refused": _("It does not fit."),
+    "unknown": _("There is nothing like it here."),
 }
 
 

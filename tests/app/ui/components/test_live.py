@@ -23,8 +23,8 @@ PATCH = read_scripts("components/merge.js", "components/patch.js") + "watch('val
 def test_the_frame_of_a_part_is_html():
     with gr.Blocks():
         plain, more = patched(), patched(below=macro("hint", "<b>"))
-    assert plain.html_template == "<div></div>" and not plain.value
-    assert more.html_template == '<div></div><p class="hint">&lt;b&gt;</p>'
+    assert str(plain.html_template) == "<div></div>" and not plain.value
+    assert str(more.html_template) == '<div></div><p class="hint">&lt;b&gt;</p>'
 
 
 def test_an_answer_that_was_overtaken_is_passed_over(browser):

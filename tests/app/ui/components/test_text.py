@@ -23,7 +23,7 @@ def test_days_as_people_name_them(days: int, said: str) -> None:
 
 
 def test_counts() -> None:
-    assert counted(1, "picture") == "1 picture" and counted(0, "hint") == "0 hints"
+    assert counted(1, "picture") == "1 picture" and counted(0, "setting") == "0 settings"
     now = datetime.datetime(2026, 11, 25, 12).timestamp()
     assert train_words.still_here(1, now, now) == "Your 1 picture from earlier today is still here."
     assert train_words.still_here(12, now - 86400, now) == "Your 12 pictures from yesterday are still here."

@@ -1,0 +1,80 @@
+"""Messages: English sentences that keep their template and parameters."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+
+import pytest
+
+from trainers.errors import VelaturaError
+from trainers.messages import Message, from_record, joined, plural, to_record
+
+
+def test_a_message_is_its_english_sentence() -> None:
+    said = Message("{name} has {count} layers", name="lora", count=3)
+    assert said == "lora has 3 layers" and said.template == "{name} has {count} layers"
+    assert json.dumps(said) == '"lora has 3 layers"'
+    assert said.format(name="loha", count=1) == "loha has 1 layers"
+
+
+def test_a_template_without_parameters_may_hold_braces() -> None:
+    assert Message("{prompt}, in one word") == "{prompt}, in one word"
+
+
+def test_the_count_decides_between_singular_and_plural() -> None:
+    assert [plural("{count} step", "{count} steps", count) for count in (0, 1, 2)] == ["0 steps", "1 step", "2 steps"]
+    assert plural("{count} step of {run}", "{count} steps of {run}", 5, run="a") == "5 steps of a"
+
+
+def test_joined_messages_keep_their_parts_and_leave_out_the_empty_ones() -> None:
+    parts = (Message("one"), "", Message("{n}", n=2))
+    said = joined(", ", parts)
+    assert said == "one, 2" and said.placed == (parts[0], parts[2])
+    assert joined("{}", ("a", "b")) == "a{}b"
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_copies_keep_template_and_parameters(copied) -> None:
+    said = copied(plural("{count} {what}", "{count} {what}s", 2, what=Message("fox")))
+    assert said == "2 foxs" and (said.template, said.plural) == ("{count} {what}", "{count} {what}s")
+    assert said.named["what"].template == "fox"
+
+
+def test_a_record_gives_the_same_message_back() -> None:
+    inner = Message("step {at}", at=3)
+    said = Message("{0}: {inner} in {steps}", "run", inner=inner, steps=plural("a", "{count} b", 4))
+    back = from_record(json.loads(json.dumps(to_record(said))))
+    assert isinstance(back, Message) and back == said == "run: step 3 in 4 b"
+    assert back.named["inner"].template == "step {at}" and to_record("plain") == "plain"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        3,
+        {},
+        {"template": "{0}", "placed": [], "named": {"b": "c"}},
+        {"template": "{a.__class__}", "named": {"a": {"template": 1}}},
+        {"template": "{a}", "named": {"a": [1]}},
+        {"template": "{a}", "named": 7},
+        {"template": "{a:>99999999999}", "named": {"a": "b"}},
+    ],
+)
+def test_what_is_no_record_is_refused(record) -> None:
+    with pytest.raises(ValueError, match="message"):
+        from_record(record)
+
+
+def test_records_reach_no_attributes() -> None:
+    with pytest.raises(ValueError, match="message"):
+        from_record({"template": "{a.__class__.__mro__}", "named": {"a": "b"}})
+
+
+def test_an_error_keeps_its_message() -> None:
+    error = VelaturaError("there is no {what}", what="run")
+    assert str(error) == "there is no run" and error.message.named == {"what": "run"}
+    assert str(VelaturaError("in {braces}")) == "in {braces}"
+    given = Message("{a}", a=1)
+    assert VelaturaError(given).message is given

@@ -1,0 +1,144 @@
+"""The catalogues of the studio's texts: collects all messages and updates `app/locale/*/LC_MESSAGES/messages.po`.
+
+python -m tools.messages            update the catalogues; what is new in them has no translation yet
+python -m tools.messages --check    say what is missing in them, stale, or has other placeholders
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.catalog import Message as Entry
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po, write_po
+
+from app.language import CATALOGUE, ENGLISH, LANGUAGES, LOCALE
+from trainers.adapters.methods import METHODS
+from trainers.config.reference import list_settings
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("app", "trainers")
+ERRORS = (
+    "BusyError",
+    "DamagedCheckpointError",
+    "DamagedQueueError",
+    "NeedsTokenError",
+    "NewerDraftError",
+    "NewerJournalError",
+    "NotOwnerError",
+    "VelaturaError",
+)
+KEYWORDS: dict[str, tuple[int, ...] | None] = {
+    "_": None,
+    "Message": None,
+    "plural": (1, 2),
+    "forms": (1, 2),
+    **dict.fromkeys(ERRORS),
+}
+"""What is called with a template, as babel has it: None for the first argument."""
+PLACEHOLDER = re.compile(r"\{(\w*)[^{}]*\}")
+WIDTH = 110
+
+
+def collect() -> Catalog:
+    """Every message of the code, the settings and the methods, with the files in which it stands."""
+    found = Catalog(charset="utf-8")
+    for folder in FOLDERS:
+        for name, line, message, comments, context in extract_from_dir(
+            ROOT / folder, [("**.py", "python")], keywords=KEYWORDS, comment_tags=("NOTE:",), strip_comment_tags=True
+        ):
+            found.add(message, None, [(f"{folder}/{name}", line)], auto_comments=comments, context=context)
+    for text, place in _described():
+        found.add(text, None, [(place, 1)])
+    return found
+
+
+def _described() -> Iterator[tuple[str, str]]:
+    """What settings and methods say of themselves, with the files in which it is read."""
+    for setting in list_settings():
+        if setting.meaning:
+            yield setting.meaning, "docs/settings.md"
+    for method in METHODS.values():
+        yield from ((text, "docs/methods.md") for text in (method.about.summary, method.about.good_at) if text)
+
+
+def path_of(language: str) -> Path:
+    """The catalogue of a language."""
+    return LOCALE / language / CATALOGUE
+
+
+def read(language: str) -> Catalog:
+    """The catalogue of a language; an empty one where there is none yet."""
+    path = path_of(language)
+    if not path.exists():
+        return Catalog(locale=language, project="Velatura", charset="utf-8", fuzzy=False)
+    with path.open("rb") as file:
+        return read_po(file, locale=language)
+
+
+def update(language: str) -> None:
+    """Add the new messages to a catalogue and remove those that nothing says any more."""
+    known = read(language)
+    known.update(collect(), no_fuzzy_matching=True)
+    known.obsolete.clear()
+    path_of(language).parent.mkdir(parents=True, exist_ok=True)
+    with path_of(language).open("wb") as file:
+        write_po(file, known, width=WIDTH, sort_by_file=True, include_lineno=False, omit_header=False)
+
+
+def find_problems(language: str) -> list[str]:
+    """What is wrong with a catalogue, a line each."""
+    known, wanted = read(language), collect()
+    ours, needed = ({_key(each): each for each in entries if each.id} for entries in (known, wanted))
+    problems = [f"missing: {key!r}" for key in needed.keys() - ours.keys()]
+    problems += [f"stale: {key!r}" for key in ours.keys() - needed.keys()]
+    for key in needed.keys() & ours.keys():
+        problems += [f"{problem}: {key!r}" for problem in _faults(ours[key])]
+    return sorted(problems)
+
+
+def _key(entry: Entry) -> str:
+    return entry.id if isinstance(entry.id, str) else entry.id[0]
+
+
+def _faults(entry: Entry) -> Iterator[str]:
+    originals = [entry.id] if isinstance(entry.id, str) else list(entry.id)
+    given = [entry.string] if isinstance(entry.string, str) else list(entry.string or ())
+    if entry.fuzzy:
+        yield "fuzzy"
+    if len(given) != len(originals) or not all(given):
+        yield "untranslated"
+        return
+    for original, said in zip(originals, given, strict=True):
+        # The singular may spell its number out.
+        names, others = placeholders(original), placeholders(said)
+        if names != others and not (len(originals) == 2 and original == originals[0] and names - others == {"count"}):
+            yield f"placeholders {sorted(names)} and {sorted(others)}"
+
+
+def placeholders(template: str) -> set[str]:
+    """The names of what is put into a template; by place they have numbers."""
+    found = PLACEHOLDER.findall(template.replace("{{", "").replace("}}", ""))
+    return {name or str(place) for place, name in enumerate(found)}
+
+
+def main() -> int:
+    """Update or check the catalogues of all languages but English; the exit code."""
+    languages = [name for name in LANGUAGES if name != ENGLISH]
+    if "--check" in sys.argv[1:]:
+        problems = [f"{name}: {problem}" for name in languages for problem in find_problems(name)]
+        print("\n".join(problems) or "The catalogues are complete.")
+        return bool(problems)
+    for name in languages:
+        update(name)
+        entries = [each for each in read(name) if each.id]
+        print(f"{path_of(name)}: {sum(1 for each in entries if not any(_faults(each)))} of {len(entries)} translated")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

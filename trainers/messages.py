@@ -1,0 +1,118 @@
+"""Sentences for people, which can be said in other languages: a template in English and its parameters.
+
+A `Message` is the English sentence, so programs, logs and the command line use it as any other `str`. Whoever shows it
+in another language looks its template up in a catalogue and fills in the parameters, which may be messages themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Self, SupportsIndex, cast
+
+PLAIN = re.compile(r"(?:[^{}]|\{\{|\}\}|\{\w*(?:![rs])?(?::,?[.\d]{0,4}[a-z%]?)?\})*")
+"""Templates with names and numbers of few digits in their braces."""
+COUNT = "count"
+"""The parameter that decides between singular and plural."""
+
+
+class Message(str):
+    """A sentence, its template and the parameters of `str.format`; imported as `_` where there are many of them.
+
+    Templates without parameters are taken as they are, so that braces in them are no placeholders.
+    """
+
+    __slots__ = ("named", "placed", "plural", "template")
+
+    template: str
+    plural: str
+    """The template for other counts than one; "" where there is none."""
+    placed: tuple[object, ...]
+    """Parameters by place."""
+    named: Mapping[str, object]
+    """Parameters by name."""
+
+    def __new__(cls, template: str, /, *placed: object, **named: object) -> Self:
+        """The sentence of a template."""
+        return cls._made(template, "", placed, named)
+
+    @classmethod
+    def _made(cls, template: str, plural: str, placed: tuple[object, ...], named: Mapping[str, object]) -> Self:
+        chosen = plural if plural and named.get(COUNT) != 1 else template
+        made = super().__new__(cls, cls.finish(chosen.format(*placed, **named) if placed or named else chosen))
+        made.template, made.plural, made.placed, made.named = template, plural, placed, named
+        return made
+
+    @staticmethod
+    def finish(said: str) -> str:
+        """What is done to a sentence in any language after its parameters are in place."""
+        return said
+
+    @classmethod
+    def of(cls, message: str) -> Self:
+        """Another message, or plain text, as one of this class."""
+        if not isinstance(message, Message):
+            return cls._made(message, "", (), {})
+        return cls._made(message.template, message.plural, message.placed, message.named)
+
+    def format(self, *placed: object, **named: object) -> Self:
+        """The same template with other parameters."""
+        return self._made(self.template, self.plural, placed, named)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        """All of it, for copies and other processes."""
+        return (type(self)._made, (self.template, self.plural, self.placed, dict(self.named)))
+
+
+def plural(one: str, other: str, count: int, **named: object) -> Message:
+    """A sentence whose template depends on `{count}`: `one` for one, `other` for every other number."""
+    return Message._made(one, other, (), {COUNT: count, **named})
+
+
+def joined(separator: str, parts: Iterable[object]) -> Message:
+    """Messages one behind the other, which stay translatable; empty parts are left out."""
+    kept = tuple(part for part in parts if part != "")
+    return Message._made(separator.replace("{", "{{").replace("}", "}}").join("{}" for _ in kept), "", kept, {})
+
+
+def to_record(message: str) -> object:
+    """A sentence as JSON can hold it: a plain `str` as it is, a message with its template and parameters."""
+    if not isinstance(message, Message):
+        return message
+    record: dict[str, object] = {"template": message.template}
+    if message.plural:
+        record["plural"] = message.plural
+    if message.placed:
+        record["placed"] = [_parameter(value) for value in message.placed]
+    if message.named:
+        record["named"] = {name: _parameter(value) for name, value in message.named.items()}
+    return record
+
+
+def _parameter(value: object) -> object:
+    if isinstance(value, str):
+        return to_record(value)
+    return value if isinstance(value, (int, float)) else str(value)
+
+
+def from_record(record: object) -> str:
+    """The sentence of a record; ValueError where it is none.
+
+    Records come from files that anybody may have written, and `str.format` reaches attributes of what it is given.
+    """
+    if isinstance(record, str):
+        return record
+    try:
+        fields = cast("dict[str, Any]", record)
+        template, other = str(fields["template"]), str(fields.get("plural", ""))
+        placed = tuple(_given(value) for value in fields.get("placed", ()))
+        named = {str(name): _given(value) for name, value in dict(fields.get("named", {})).items()}
+        if (placed or named) and not (PLAIN.fullmatch(template) and PLAIN.fullmatch(other)):
+            raise ValueError("not a plain template")
+        return Message._made(template, other, placed, named)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError("not a message") from error
+
+
+def _given(value: object) -> object:
+    return value if isinstance(value, (int, float)) else from_record(value)
