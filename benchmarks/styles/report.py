@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.pages import table
 from benchmarks.styles.picture import draw_picture
 from benchmarks.styles.plot import Point, draw_plot
-from benchmarks.styles.rows import BASE, FIRST_SEED, STYLES, Results, Row, own_rate
+from benchmarks.styles.rows import BASE, FIRST_SEED, STYLES, Results, Row, own_rate, steps_of
 from benchmarks.styles.sweep import NOTABLE, SWEPT, better_rate, every_preset, tried, untried
 
 NONE = "–"
@@ -106,7 +106,10 @@ def bare(found: Found, style: str) -> Mapping[str, Any] | None:
 
 def shown(found: Found, lines: Sequence[Line], steps: int) -> list[tuple[str, Mapping[str, Row]]]:
     """Names and rows of the pictures, by style: those of the first seed."""
-    rows = [(line.preset, {s: Row(line.preset, s, line.rate, FIRST_SEED, steps) for s in STYLES}) for line in lines]
+    rows = [
+        (line.preset, {s: Row(line.preset, s, line.rate, FIRST_SEED, steps_of(line.preset, steps)) for s in STYLES})
+        for line in lines
+    ]
     known = [(name, {s: row for s, row in by_style.items() if row in found}) for name, by_style in rows]
     base = {style: Row(BASE, style, steps=steps) for style in STYLES}
     return [("bare base", {s: row for s, row in base.items() if row in found}), *known]

@@ -21,6 +21,8 @@ BASE = "base"
 STYLES = ("black-line", "blob")
 FIRST_SEED = 1
 STEPS = 200
+STOPS = ("quick", "balanced", "faithful")
+"""The presets among which the studio asks to choose first. They differ in steps too, and train as many as they have."""
 TRIGGER = "sks"
 """The word that a preset with class images is given: without one, nothing tells the style from the class."""
 SCHEDULE: Mapping[str, Any] = MappingProxyType({"batch_size": 4, "device": "cpu", "precision": "fp32"})
@@ -71,6 +73,11 @@ def settings(row: Row) -> dict[str, Any]:
     if "prior" in table:
         table = overlay(table, {"data": {"trigger": TRIGGER}})
     return at_rate(table, row.rate)
+
+
+def steps_of(preset: str, steps: int = STEPS) -> int:
+    """The steps of a preset's rows: its own on the starter if it is one of `STOPS`."""
+    return int(find_preset(preset).settings_for(STARTER)["train"]["steps"]) if preset in STOPS else steps
 
 
 def own_rate(preset: str) -> float:
@@ -136,7 +143,7 @@ class Results:
                 row = Row(**entry["row"])
             except (ValueError, KeyError, TypeError):
                 continue
-            if row.preset in known and row.steps == steps and entry.get("digest") == digest(row):
+            if row.preset in known and row.steps == steps_of(row.preset, steps) and entry.get("digest") == digest(row):
                 found[row] = entry
         return found
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from typing import Any
 
-from benchmarks.styles.rows import BASE, FIRST_SEED, STEPS, STYLES, Results, Row, own_rate, rounded
+from benchmarks.styles.rows import BASE, FIRST_SEED, STEPS, STYLES, Results, Row, own_rate, rounded, steps_of
 from trainers.config.techniques import list_techniques
 
 SWEPT = STYLES[0]
@@ -29,16 +29,16 @@ def wanted(presets: Sequence[str], seeds: int, sweep_only: bool, results: Result
     for style in STYLES:
         yield Row(BASE, style, steps=steps)
     for preset in presets:
-        yield Row(preset, SWEPT, own_rate(preset), steps=steps)
+        yield Row(preset, SWEPT, own_rate(preset), steps=steps_of(preset, steps))
     for preset in presets:
         asked: list[float] = []
         while (rates := untried(tried(results.read(steps), preset))) and rates[0] not in asked:  # it may have crashed
             asked.append(rates[0])
-            yield Row(preset, SWEPT, rates[0], steps=steps)
+            yield Row(preset, SWEPT, rates[0], steps=steps_of(preset, steps))
     for number in range(0 if sweep_only else seeds):
         for style in STYLES:
             for preset in presets:
-                yield Row(preset, style, own_rate(preset), FIRST_SEED + number, steps)
+                yield Row(preset, style, own_rate(preset), FIRST_SEED + number, steps_of(preset, steps))
 
 
 def tried(found: Mapping[Row, Mapping[str, Any]], preset: str) -> dict[float, float]:

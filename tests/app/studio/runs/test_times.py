@@ -38,11 +38,11 @@ def test_one_measurement_says_how_long_every_preset_takes(measured: Measured) ->
     measured.keep(plan(DRAFT), 0, cost())
     times = run_times(measured, by_preset(DRAFT))
     assert times["balanced"].seconds == 170 and not times["balanced"].scaled
-    assert times["quick"].seconds == pytest.approx(20 + 120 * 0.5) and times["quick"].scaled
+    assert times["quick"].seconds == pytest.approx(20 + 40 * 0.5) and times["quick"].scaled
     extra = plan(choose(DRAFT, "preset", "faithful"))
     ratio = work_of(extra) / work_of(plan(DRAFT))
     assert ratio > 1 and times["faithful"].seconds == pytest.approx(20 + extra.train.steps * 0.5 * ratio)
-    assert words.run_time(times["balanced"]) == "3 min" and words.run_time(times["quick"]) == "about 80 s"
+    assert words.run_time(times["balanced"]) == "3 min" and words.run_time(times["quick"]) == "about 40 s"
     elsewhere = with_choices(DRAFT, base="owner/name")
     assert run_times(measured, by_preset(elsewhere)) == {}, "another base has another pace"
 
