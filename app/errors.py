@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from app.language import Sentence
 from trainers.errors import DISK_FULL, FORBIDDEN, OUT_OF_MEMORY, VelaturaError, failure_code
+from trainers.messages import Message as _
 
 
 class FieldErrors(VelaturaError):  # noqa: N818 - it holds one problem per field
@@ -19,22 +20,31 @@ class FieldErrors(VelaturaError):  # noqa: N818 - it holds one problem per field
 def sentence(error: Exception) -> str:
     """One sentence about an error: its own message if it is expected, otherwise its type and first line."""
     if isinstance(error, VelaturaError):
-        return " ".join(str(error).splitlines())
+        lines = str(error).splitlines()
+        return error.message if len(lines) == 1 else " ".join(lines)
     code = failure_code(error)
     if code == DISK_FULL:
-        return "the disk is full: free some space; `velatura resume` continues a run that has a checkpoint"
+        return _("the disk is full: free some space; `velatura resume` continues a run that has a checkpoint")
     if isinstance(error, OSError) and error.errno in FORBIDDEN:
-        return f"no permission to use {error.filename or 'a file'}; choose another place or change its permissions"
+        return _(
+            "no permission to use {file}; choose another place or change its permissions",
+            file=error.filename or _("a file"),
+        )
     if code == OUT_OF_MEMORY:
-        return (
+        return _(
             "not enough memory: lower train.batch_size or data.resolution, or set train.gradient_checkpointing = true "
             "(`--preset low-memory` does); for generation use a smaller --size or --batch 1"
         )
     first = (str(error).strip().splitlines() or [""])[0]
     what = f"{type(error).__name__}: {first}" if first else type(error).__name__
-    return f"something unexpected went wrong ({what}); --debug shows the traceback"
+    return _("something unexpected went wrong ({what}); --debug shows the traceback", what=what)
+
+
+def message_of(error: Exception) -> str:
+    """What an error says, to be put into another sentence."""
+    return error.message if isinstance(error, VelaturaError) else str(error)
 
 
 def as_sentence(error: Exception) -> Sentence:
     """An error as a full sentence: capitalised, unless it starts with a name, and ending with a full stop."""
-    return Sentence.of(error.message if isinstance(error, VelaturaError) else str(error))
+    return Sentence.of(message_of(error))

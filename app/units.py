@@ -62,6 +62,11 @@ def readable_speed(steps_per_second: float) -> Message:
     return _("{number} s/step", number=number(f"{seconds:.{places}f}"))
 
 
+def percent(share: float) -> Message:
+    """A share between 0 and 1."""
+    return _("{number}%", number=f"{100 * share:.0f}")
+
+
 def number(text: str) -> Number:
     """A number, whose decimal point is written as the reader's language does."""
     return Number.of(text)

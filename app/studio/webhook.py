@@ -14,19 +14,20 @@ from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN
 from app.jobs.views import View
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 
 WAITS = (2.0, 20.0, 120.0)
 """Seconds before each further try."""
 TIMEOUT = 10.0
 SAID = {
-    State.FINISHED: "{} is finished.",
-    State.STOPPED: "{} was stopped and saved.",
-    State.PAUSED: "{} is paused.",
-    State.CANCELLED: "{} was cancelled.",
-    State.FAILED: "{} has failed.",
-    State.INTERRUPTED: "{} was interrupted.",
+    State.FINISHED: _("{name} is finished."),
+    State.STOPPED: _("{name} was stopped and saved."),
+    State.PAUSED: _("{name} is paused."),
+    State.CANCELLED: _("{name} was cancelled."),
+    State.FAILED: _("{name} has failed."),
+    State.INTERRUPTED: _("{name} was interrupted."),
 }
-"""What is said of a run that has ended, here and in notifications of the browser."""
+"""What is said of a run that has ended, here in English and in notifications in the language of the browser."""
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Webhook:
 
 def body_of(view: View) -> dict[str, Any]:
     """What is posted; `text` and `content` are what Slack and Discord show."""
-    said = SAID[view.state].format(view.job.name)
+    said = SAID[view.state].format(name=view.job.name)
     return {
         "event": "run.ended",
         "run": view.job.folder.name,

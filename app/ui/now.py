@@ -22,6 +22,7 @@ from app.jobs.states import ENDED, State
 from app.jobs.store import GENERATE
 from app.jobs.trash.trash import Trash
 from app.jobs.views import View
+from app.language import translated
 from app.studio.studio_queue import StudioQueue
 from app.ui.components import text
 from app.ui.components.undo_strip import describe
@@ -81,10 +82,13 @@ class Now:
     """What went into the trash lately, newest first."""
 
     def body(self, user: str | None) -> dict[str, object]:
-        """It as pages read it, with the login of the page that asks and the runs of that person that have ended."""
+        """It as pages read it, in the language of this request.
+
+        With the login of the page that asks and the runs of that person that have ended.
+        """
         ended = [asdict(each) for each in self.ended if each.owner == (user or "")]
         undo = next((asdict(each) for each in self.undoable if each.owner == (user or "")), None)
-        return {
+        body: dict[str, object] = {
             "revision": self.revision,
             "line": self.line,
             "busy": self.busy,
@@ -93,6 +97,7 @@ class Now:
             "ended": ended,
             "undo": undo,
         }
+        return translated(body)
 
 
 class NowRoutes:
@@ -162,7 +167,7 @@ class NowRoutes:
         for view in runs:
             if view.state in ENDED and view.job.folder.name in self._going:
                 number = self._ended[-1].number + 1 if self._ended else 1
-                line = text.RUN_ENDED[view.state].format(view.job.name)
+                line = text.ended(view.state, view.job.name)
                 ended = Ended(number, view.job.folder.name, view.job.owner, line)
                 self._ended = (*self._ended, ended)[-LATEST:]
         self._going = frozenset(view.job.folder.name for view in runs if view.state not in ENDED)

@@ -47,6 +47,7 @@ def build_shell(here: str, queue: StudioQueue, under: str = "") -> None:
 
     A page that has no link of its own says `under` which one it is found.
     """
+    title = next(page.title for page in PAGES if page.title == here)
     gr.Navbar(visible=False)
     gr.HTML(
         AtRequest(render, "components/shell.html", here=under or here, pages=PAGES),
@@ -55,7 +56,7 @@ def build_shell(here: str, queue: StudioQueue, under: str = "") -> None:
         js_on_load=run_scripts(
             "components/now.js", "components/away.js", "components/announce.js", "components/shell.js"
         ),
-        page=AtRequest(lambda: f"{translate(here)} · {words.PRODUCT}"),
+        page=AtRequest(lambda: f"{translate(title)} · {words.PRODUCT}"),
         words=at_request(words.SHELL),
         login=at_request({"label": words.LOG_OUT, "icon": str(ICONS["out"])}),
     )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 
+from app.jobs.states import State
 from app.studio.webhook import SAID
 from app.units import counted
+from trainers.messages import Message
 from trainers.messages import Message as _
 
 PRODUCT = "Velatura"
 
 # The guard
 REFUSED = _("This request came from another site, or under a name that this studio does not know, and was refused.")
-NOTHING_HERE = _("There is nothing here.")
+NOTHING_HERE = _("There is nothing here")
 NOTHING_HERE_LEAD = _("The address is wrong or incomplete, or what was here was deleted.")
 TO_TRAIN = _("Go to Train")
 NO_JSON = _("The request is not valid JSON, or is nested too deeply.")
@@ -41,8 +43,7 @@ THEME = _("Switch between light and dark")
 LOG_OUT = _("Log out")
 LOG_OUT_LEAD = _("You stay logged in on your other devices.")
 
-RUN_ENDED = {state: said.format("“{}”") for state, said in SAID.items()}
-"""What a notification says of a run that has ended."""
+QUOTED = _("“{}”")
 SHELL = {
     "tell": _("Notify me when a training ends"),
     "untell": _("Stop notifying me"),
@@ -72,7 +73,7 @@ BACK = _("“{}” is back as it was.")
 QUEUE_PROBLEM = _("The queue cannot be read")
 
 # Lists in pages
-SEARCH, OLDER, NEWER = _("Search"), _("Older"), _("Newer")
+SEARCH, OLDER, NEWER, PAGE_OF = _("Search"), _("Older"), _("Newer"), _("{page} of {last}")
 TRASH_HOLDS = _("Trash · {} · {}")
 
 # The files of a style
@@ -99,13 +100,21 @@ LOGIN_TITLE, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_GO = _("Log in"), _("Name"), _("P
 NO_ANSWER = _("The server is not answering. Try again in a moment.")
 
 
-def foreign(address: str) -> str:
+def ended(state: State, name: str) -> Message:
+    """What a notification says of a run that has ended."""
+    return SAID[state].format(name=QUOTED.format(name))
+
+
+def foreign(address: str) -> Message:
     """Why a file that lies elsewhere is not taken."""
-    return f"This studio does not fetch files from elsewhere: download {address[:200]} and upload the file."
+    return _(
+        "This studio does not fetch files from elsewhere: download {address} and upload the file.",
+        address=address[:200],
+    )
 
 
-def too_many_wrong(wait: float) -> str:
+def too_many_wrong(wait: float) -> Message:
     """What is said to somebody who has guessed."""
     minutes = math.ceil(wait / 60)
     left = counted(math.ceil(wait), "second") if wait < 60 else counted(minutes, "minute")
-    return f"Too many wrong passwords. Try again in {left}."
+    return _("Too many wrong passwords. Try again in {time}.", time=left)

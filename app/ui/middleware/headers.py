@@ -6,6 +6,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.language import translate
 from app.ui.components import text
 from app.ui.document.assets import IMMUTABLE
 from app.ui.document.document import is_html
@@ -56,7 +57,7 @@ class HeadersMiddleware:
             await self.app(scope, receive, sending if scope["type"] == "http" else send)
         except Exception:
             if scope["type"] == "http" and not begun:  # Starlette's own answer would go out without these headers
-                await PlainTextResponse(text.UNEXPECTED, 500)(scope, receive, sending)
+                await PlainTextResponse(translate(text.UNEXPECTED), 500)(scope, receive, sending)
             raise  # and so it is in the log
 
 

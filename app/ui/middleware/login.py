@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 
 import anyio
 from starlette.exceptions import HTTPException
@@ -90,13 +90,11 @@ def address_of(scope: Scope) -> str:
     return str(client[0]) if client else ""
 
 
-@cache
 def login_page() -> str:
     """The login document, with a form that shows errors in place."""
     return bare_page("login/login.html")
 
 
-@cache
 def logout_page() -> str:
     """The logout document, with one button."""
     return bare_page("login/logout.html")

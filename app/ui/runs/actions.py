@@ -170,7 +170,7 @@ def _label(view: View, what: str) -> str:
         case "retry" if view.state == State.FAILED:
             return words.AGAIN
         case "resume" if view.state in (State.INTERRUPTED, State.CANCELLED) and view.summary.saved:
-            return f"{words.GO_ON} from {view.summary.saved}"
+            return words.GO_ON_FROM.format(step=view.summary.saved)
     return LABELS[what]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
+from app.errors import message_of
 from app.jobs.states import ENDED
 from app.jobs.views import View
 from app.studio.runs.samples import newest_of_each
@@ -77,7 +78,7 @@ class ComparisonPage:
         try:
             return {self.files: make_download(self.library, event), self.notice: ""}
         except (OSError, VelaturaError) as error:
-            return {self.notice: banner(shared.NO_FILE.format(error), kind="problem")}
+            return {self.notice: banner(shared.NO_FILE.format(message_of(error)), kind="problem")}
 
     # ---------------------------------------------------------------- within
     def _sheet(self, names: list[str], views: list[View]) -> Markup:

@@ -23,6 +23,7 @@ from app.ui.runs import run_view
 from app.ui.runs import text as run_words
 from app.ui.runs.curve import Together, draw_together
 from app.ui.runs.samples_view import Row, read_sample
+from trainers.messages import joined
 
 FEWEST, MOST = 2, 4
 """How many runs stand side by side."""
@@ -96,7 +97,7 @@ def read_comparison(sides: Sequence[Side], library: StyleLibrary, said: Sequence
     rows = list(_rows(sides))
     shared = [row for row in rows if sum(map(bool, row.samples)) > 1]
     return Comparison(
-        tuple(" ".join(each) for each in (said, _cautions(sides)) if each),
+        tuple(joined(" ", each) for each in (said, _cautions(sides)) if each),
         tuple(_heading(place, side, library) for place, side in enumerate(sides, 1)),
         tuple(shared),
         tuple(row for row in rows if row not in shared),

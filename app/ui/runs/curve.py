@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from app.jobs.losses import Curve
 from app.ui.runs import text as words
+from app.units import number
+from trainers.messages import joined
 
 MOST_POINTS = 240
 WIDTH, HEIGHT = 1000, 200
@@ -29,8 +31,7 @@ class Figure:
     """Lines over the steps of a run."""
 
     title: str
-    now: str
-    """The numbers at the last step."""
+    """What it shows, with the numbers at the last step."""
     lines: tuple[Line, ...]
 
 
@@ -61,9 +62,9 @@ def draw_together(runs: Sequence[tuple[str, Curve]]) -> Together | None:
     width = max(xs[-1] for _, _, xs, _ in lines)
     low, high = _range([y for points in thin.values() for _, y in points])
     drawn = tuple(_line(f"smooth line-{place}", points, width, low, high) for place, points in thin.items())
-    legend = tuple(Named(place, name, f"{ys[-1]:.4f}") for place, name, _, ys in lines)
-    said = ", ".join(f"{each.name} {each.now}" for each in legend)
-    return Together(Figure(words.LOSS, said, drawn), legend)
+    legend = tuple(Named(place, name, number(f"{ys[-1]:.4f}")) for place, name, _, ys in lines)
+    losses = joined(", ", (joined(" ", (each.name, each.now)) for each in legend))
+    return Together(Figure(words.LOSSES.format(losses=losses), drawn), legend)
 
 
 def thinned(xs: Sequence[int], ys: Sequence[float]) -> Points:

@@ -13,7 +13,7 @@ from app.ui.components.controls import Control, Fetch, Link
 from app.ui.runs import text as words
 from app.ui.runs.actions import LABELS, RESTARTS, make_control
 from app.ui.runs.run_view import facts, kind
-from app.units import readable_time
+from app.units import percent, readable_time
 
 PROBLEMS = (State.FAILED, State.INTERRUPTED, State.HANGING)
 TOLD_BY_FACTS = (State.TRAINING, State.SAMPLING, State.SAVING, State.PAUSED, State.STOPPED, State.FINISHED)
@@ -74,7 +74,7 @@ class Acts:
     """What is most wanted now: the one filled button."""
     second: Control | None
     menu: tuple[tuple[Item, ...], ...]
-    belongs_to: str
+    hint: str
     """Whose it is, for whoever may look at it and not change it."""
 
 
@@ -100,18 +100,19 @@ def read_head(view: View, actor: Actor, wait: float | None = None) -> Head:
 def read_acts(view: View, sampled: bool, has_style: bool, style: str, actor: Actor) -> Acts:
     """What `actor` can do with a run; `style` is the id of its style in the library, once there is one."""
     owned = actor.may_change(view.job.owner)
-    owner = view.job.owner or words.STUDIO_OWNER
+    owner = view.job.owner
     there = {"download": has_style, "try": bool(style), "samples": sampled, "share": owned}
     allowed = {*actor.permitted(view.job.owner, view.actions), *(key for key, is_there in there.items() if is_there)}
     first = _first(view, allowed)
-    keeper = "" if owned else owner
+    only = words.ONLY_OWNER.format(owner=owner) if owner else words.ONLY_STUDIO_OWNER
+    hint = words.NOT_YOURS.format(owner) if owner else words.NOT_YOURS_BUT_STUDIOS
     second = "" if first is None or view.state not in ENDED else "try" if first == "download" else "download"
     return Acts(
         view.job.name,
         _control(view, first, style, "go") if first is not None else None,
         _control(view, second, style, "quiet") if second in allowed else None,
-        tuple(tuple(_item(view, key, key in allowed, style, keeper) for key in group) for group in MENU),
-        keeper,
+        tuple(tuple(_item(view, key, key in allowed, style, "" if owned else only) for key in group) for group in MENU),
+        "" if owned else hint,
     )
 
 
@@ -131,12 +132,12 @@ def _first(view: View, allowed: set[str]) -> str | None:
     )
 
 
-def _item(view: View, key: str, allowed: bool, style: str, owner: str) -> Item:
+def _item(view: View, key: str, allowed: bool, style: str, only: str) -> Item:
     label = NAMES[key]
     if allowed:
         return Item(key, label, _control(view, key, style, "quiet", label))
-    if owner and key not in ("download", "try", "samples", "clone"):
-        return Item(key, label, None, words.ONLY_OWNER.format(owner=owner))
+    if only and key not in ("download", "try", "samples", "clone"):
+        return Item(key, label, None, only)
     return Item(key, label, None, _reason(view, key))
 
 
@@ -204,4 +205,4 @@ def _title(view: View) -> str:
         return name
     if view.state in (State.TRAINING, State.SAMPLING) and left:
         return words.TIME_LEFT_TITLE.format(time=readable_time(left), name=name)
-    return words.PERCENT_TITLE.format(percent=f"{share(view):.0%}", name=name)
+    return words.PERCENT_TITLE.format(percent=percent(share(view)), name=name)

@@ -16,6 +16,7 @@ from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.store import ESTIMATE
 from app.jobs.views import View
+from app.language import translate
 from app.studio.runs import samples
 from app.studio.runs.start_times import seconds_until_start
 from app.studio.services import Services
@@ -173,4 +174,4 @@ def _problem(problem: VelaturaError | None, actor: Actor) -> tuple[str, tuple[Co
 def _fits(view: View, choice: ListChoice, actor: Actor) -> bool:
     groups = {"waiting": view.state == State.QUEUED, "ended": view.state in ENDED, "mine": view.job.owner == actor.name}
     groups["running"] = not groups["waiting"] and not groups["ended"]
-    return groups.get(choice.show, True) and choice.finds(f"{view.job.name} {run_view.kind(view, actor)}")
+    return groups.get(choice.show, True) and choice.finds(f"{view.job.name} {translate(run_view.kind(view, actor))}")

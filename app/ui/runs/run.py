@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.errors import message_of
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
@@ -174,7 +175,7 @@ class RunPage:
         try:
             place = self._file(view, event.file)
         except (OSError, VelaturaError) as error:
-            return {self.notice: banner(shared.NO_FILE.format(error), kind="problem")}
+            return {self.notice: banner(shared.NO_FILE.format(message_of(error)), kind="problem")}
         return {self.files: {"address": file_address(place), "name": place.name, "nonce": place.parent.name}}
 
     # ---------------------------------------------------------------- within

@@ -13,6 +13,7 @@ from app.studio.runs.chosen import chosen_style
 from app.ui.runs import text as words
 from app.units import counted, readable_size, readable_speed, readable_time
 from trainers.config.techniques import techniques_in
+from trainers.messages import joined
 from trainers.runs.run import Run
 
 MOVING = (State.TRAINING, State.SAMPLING, State.SAVING, State.STOPPING)
@@ -29,10 +30,10 @@ def kind(view: View, actor: Actor) -> str:
     else:
         method, base = _planned(view.job.folder)
         images = None
-    parts = [words.method(method), f"on {base}" if base else ""]
+    parts = [words.method(method), words.ON_BASE.format(base=base) if base else ""]
     parts.append(counted(images, "picture") if images else "")
     parts.append(words.by(view.job.owner, actor))
-    return " · ".join(filter(None, parts))
+    return joined(" · ", parts)
 
 
 def facts(view: View) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ from app.jobs.views import View
 from app.studio.runs.failures import failure_of, offer
 from app.studio.studio_queue import Activity, share
 from app.ui.components import text as shared
-from app.units import readable_time
+from app.units import percent, readable_time
 from trainers.errors import VelaturaError
+from trainers.messages import Message, joined, plural
 from trainers.messages import Message as _
 
 TITLE = _("Runs")
@@ -34,6 +35,7 @@ BACKUP_AND_RUNS, RUNS_ALONE = _("its backup and the run folders"), _("the run fo
 ALSO = _("Also using the computer")
 SMALL = {"estimate": _("Measuring a run"), "caption": _("Writing captions"), "generate": _("Drawing a picture")}
 MEASURING = _("Measuring “{}”")
+DONE_OF = _("{name}: {percent}")
 SHOW = _("Show")
 SHOWN = {"all": _("All"), "running": _("Running"), "waiting": _("Waiting"), "ended": _("Ended"), "mine": _("Mine")}
 NONE_SHOWN = _("No run matches. Shorten the search, or show all.")
@@ -57,20 +59,23 @@ STATES = {
 UP, DOWN = _("Move up"), _("Move down")
 HANDLE = _("Move {}: drag, or press the up and down arrows")
 STOP, PAUSE, WITHOUT_SAVING = _("Stop here and keep this"), _("Pause"), _("Stop without saving")
-GO_ON, LONGER, AGAIN, ANEW, CLONE = _("Continue"), _("Train longer"), _("Try again"), _("Restart from zero"), _("Clone")
+GO_ON, GO_ON_FROM = _("Continue"), _("Continue from {step}")
+LONGER, AGAIN, ANEW, CLONE = _("Train longer"), _("Try again"), _("Restart from zero"), _("Clone")
 AGAIN_HALF, AGAIN_LOW = _("Try again with half the learning rate"), _("Try again with low memory")
 AT_ONCE = _("Stop now")
 
 PLAIN_PLACE, PLACE_AND_START = _("{} in line."), _("{place} in line, starts in about {time}.")
-AT_STEP = _(" at step {}")
-RAN_AWAY = _("The loss diverged{}; {}. Halving the learning rate usually helps.")
-KEPT, NOTHING_KEPT = _("what it had learned up to step {} is kept"), _("nothing had been saved yet")
-NO_MEMORY = _("There was not enough memory{}. {}")
+RAN_AWAY, RAN_AWAY_AT = _("The loss diverged; {kept}."), _("The loss diverged at step {step}; {kept}.")
+KEPT, NOTHING_KEPT = _("what it had learned up to step {step} is kept"), _("nothing had been saved yet")
+HALF_HELPS = _("Halving the learning rate usually helps.")
+NO_MEMORY, NO_MEMORY_AT = _("There was not enough memory."), _("There was not enough memory at step {step}.")
 LOW_NEEDS_LESS = _("Low memory needs less; it is slower, with the same result.")
 SMALLER_NEEDS_LESS = _("Its settings already need little memory; a lower resolution needs less.")
-NO_ROOM = _("The disk was full{}. Free some space, for example by deleting old runs, and try again.{}")
-GOES_ON_FROM = _(" It can continue from step {}.")
-UNFORESEEN = _("Something unexpected went wrong{}. Details shows what.")
+NO_ROOM, NO_ROOM_AT = _("The disk was full."), _("The disk was full at step {step}.")
+MAKE_ROOM = _("Free some space, for example by deleting old runs, and try again.")
+GOES_ON_FROM = _("It can continue from step {step}.")
+UNFORESEEN, UNFORESEEN_AT = _("Something unexpected went wrong."), _("Something unexpected went wrong at step {step}.")
+DETAILS_SHOW = _("Details shows what.")
 
 DOWNLOAD_SAMPLES, DOWNLOAD_NUMBERS = _("Download samples"), _("Numbers as CSV")
 PROGRESS = _("Training progress")
@@ -81,7 +86,7 @@ MENU = _("More actions for {name}")
 SHARE, SHARED = _("Share a read-only link"), _("Whoever has this link can watch this run without a login.")
 LINK, COPY, COPIED, UNSHARE = _("Read-only link"), _("Copy"), _("Copied"), _("Stop sharing")
 UNSHARED = _("The link no longer shows this run.")
-ONLY_OWNER = _("Only {owner} can do this.")
+ONLY_OWNER, ONLY_STUDIO_OWNER = _("Only {owner} can do this."), _("Only the owner of this studio can do this.")
 NO_STYLE_YET, NO_SAMPLES_YET = _("There is no style yet."), _("There are no samples yet.")
 NOT_TRAINING, NOT_SAVED = _("It is not training."), _("Nothing has been saved to continue from.")
 NOT_BEGUN, STILL_AT_WORK, STILL_WAITS = _("It has not begun yet."), _("Stop it first."), _("It is still waiting.")
@@ -124,11 +129,12 @@ NO_SAMPLES = _("The first samples are drawn before training, to show the change.
 EARLIER, LATER = _("Earlier"), _("Later")
 
 # The graph
+LOSSES = _("Loss, smoothed: {losses}")
 LOSS, LOSS_OF_STEP, HELD_OUT, RATE = _("Loss, smoothed"), _("Loss of each step"), _("Held-out loss"), _("Learning rate")
 NORM, MEMORY_USED, MEGABYTES = _("Gradient norm"), _("Memory"), _("{count} MB")
 GRAPH, GRAPH_POSITION, LINES = _("Loss"), _("Loss by step"), _("Lines")
 SMOOTHING, LOG_SCALE, OVER_IT, NO_RUN = _("Smoothing"), _("Log scale"), _("Another run"), _("None")
-NO_NUMBER = "none"
+NO_NUMBER = _("none")
 LOG = _("Log")
 
 RANKS = _("Rank by layer")
@@ -156,7 +162,12 @@ KEEP_TRAINING = _("Keep training")
 NOT_YOURS = _(
     "This run belongs to {}. You can look at it, clone it and download what it made; only they can change it."
 )
-STUDIO_OWNER = _("the owner of this studio")
+NOT_YOURS_BUT_STUDIOS = _(
+    "This run belongs to the owner of this studio. You can look at it, clone it and download what it made; "
+    "only they can change it."
+)
+ON_BASE = _("on {base}")
+BY, BY_STUDIO_OWNER = _("by {owner}"), _("by the owner of this studio")
 
 WORD_ALONE = _("Textual inversion")
 
@@ -165,14 +176,15 @@ def activity(now: Activity) -> str:
     """What the computer does, in one line; empty where it does nothing."""
     if not now.is_known:
         return shared.QUEUE_PROBLEM
-    parts = []
+    parts: list[str] = []
     if now.view is not None:
         job, done = now.view.job, share(now.view)
         name = job.name if job.kind == TRAIN else SMALL.get(job.kind, job.kind)
-        parts.append(f"{name}: {done:.0%}" if done or job.kind == TRAIN else name)
-    parts += [f"{now.more} more"] if now.more else []
-    parts += [f"{now.waiting} waiting"] if now.waiting else []
-    return ", ".join(parts)
+        known = done or job.kind == TRAIN
+        parts.append(DONE_OF.format(name=name, percent=percent(done)) if known else name)
+    parts += [plural("{count} more", "{count} more", now.more)] if now.more else []
+    parts += [plural("{count} waiting", "{count} waiting", now.waiting)] if now.waiting else []
+    return joined(", ", parts)
 
 
 def brief(now: Activity) -> str:
@@ -180,7 +192,7 @@ def brief(now: Activity) -> str:
     if now.view is None:
         return ""
     left = now.view.summary.seconds_left
-    return f"{share(now.view):.0%}" + (f" · {readable_time(left)}" if left is not None else "")
+    return joined(" · ", (percent(share(now.view)), readable_time(left) if left is not None else ""))
 
 
 def line(view: View, wait: float | None = None) -> str:
@@ -192,32 +204,41 @@ def line(view: View, wait: float | None = None) -> str:
         return PLACE_AND_START.format(place=place, time=readable_time(wait))
     if view.state != State.FAILED:
         return view.line
-    step, saved = AT_STEP.format(view.summary.step) if view.summary.step else "", view.summary.saved
+    step, saved = view.summary.step, view.summary.saved
     match failure_of(view):
         case "diverged":
-            return RAN_AWAY.format(step, KEPT.format(saved) if saved else NOTHING_KEPT)
+            kept = KEPT.format(step=saved) if saved else NOTHING_KEPT
+            return joined(" ", ((RAN_AWAY_AT if step else RAN_AWAY).format(step=step, kept=kept), HALF_HELPS))
         case "out_of_memory":
-            return NO_MEMORY.format(step, LOW_NEEDS_LESS if offer(view) else SMALLER_NEEDS_LESS)
+            helps = LOW_NEEDS_LESS if offer(view) else SMALLER_NEEDS_LESS
+            return joined(" ", (_at(step, NO_MEMORY, NO_MEMORY_AT), helps))
         case "disk_full":
-            return NO_ROOM.format(step, GOES_ON_FROM.format(saved) if saved else "")
+            goes_on = GOES_ON_FROM.format(step=saved) if saved else ""
+            return joined(" ", (_at(step, NO_ROOM, NO_ROOM_AT), MAKE_ROOM, goes_on))
         case "unexpected":
-            return UNFORESEEN.format(step)
+            return joined(" ", (_at(step, UNFORESEEN, UNFORESEEN_AT), DETAILS_SHOW))
     return as_sentence(VelaturaError(view.line))
+
+
+def _at(step: int, before: Message, after: Message) -> Message:
+    """What went wrong `before` the first step, or after one."""
+    return after.format(step=step) if step else before
 
 
 def by(owner: str, actor: Actor) -> str:
     """Whose a run or a style is, where whoever looks does not know it anyway."""
-    return f"by {owner}" if owner else "" if actor.owns_machine else "by the owner of this studio"
+    return BY.format(owner=owner) if owner else "" if actor.owns_machine else BY_STUDIO_OWNER
 
 
 def method_titles() -> dict[str, str]:
     """The names of all methods as their papers write them, by their names in settings."""
     from trainers.adapters.methods import METHODS
 
-    return {name: kind.about.title for name, kind in METHODS.items()} | {"textual-inversion": WORD_ALONE}
+    titles = {name: kind.about.title for name, kind in METHODS.items()}
+    return titles | {"textual-inversion": WORD_ALONE}
 
 
 def method(name: str) -> str:
     """A method as its paper writes it; several with + between them."""
     titles = method_titles()
-    return " + ".join(titles.get(part, part) for part in name.split("+"))
+    return joined(" + ", (titles.get(part, part) for part in name.split("+")))

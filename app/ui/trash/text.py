@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from app.units import readable_size
+from trainers.messages import Message, plural
 from trainers.messages import Message as _
 
 TITLE = _("Trash")
@@ -22,7 +24,17 @@ KINDS = {
 }
 WHEN = {"restarted": _("restarted {}"), "replaced": _("replaced {}")}
 DELETED, LEFT = _("deleted {}"), _("{} left")
-RESTORE, RESTORE_IT, EMPTY_NOW = _("Restore"), _("Restore {}"), _("Empty now")
-EMPTY_TITLE, EMPTY_TEXT = _("Empty the trash?"), _("{} will be deleted for good. This cannot be undone.")
+RESTORE, RESTORE_IT, EMPTY_NOW = _("Restore"), _("Restore {}"), _("Empty now ({size})")
+EMPTY_TITLE = _("Empty the trash?")
 DELETE = _("Delete for good")
 EMPTIED = _("The trash was emptied, which freed {}.")
+
+
+def empty_text(count: int, size: int) -> Message:
+    """What is lost by emptying a trash with so many items of `size` bytes together."""
+    return plural(
+        "{count} item ({size}) will be deleted for good. This cannot be undone.",
+        "{count} items ({size}) will be deleted for good. This cannot be undone.",
+        count,
+        size=readable_size(size),
+    )
