@@ -83,7 +83,7 @@ def read(language: str) -> Catalog:
 def update(language: str) -> None:
     """Add the new messages to a catalogue and remove those that nothing says any more."""
     known = read(language)
-    known.update(collect(), no_fuzzy_matching=True)
+    known.update(collect(), no_fuzzy_matching=True, update_creation_date=False)
     known.obsolete.clear()
     path_of(language).parent.mkdir(parents=True, exist_ok=True)
     with path_of(language).open("wb") as file:
