@@ -20,7 +20,7 @@ def pictures(stage: Stage) -> Iterator[str]:
     yield "train-pictures"
     stage.to_cards()
     yield "train-cards"
-    page.get_by_role("button", name="Open picture 1").focus()
+    page.get_by_role("button", name="Open picture 1", exact=True).focus()
     page.keyboard.press("Control+a")
     yield "train-selection"
     page.keyboard.press("Escape")
@@ -40,7 +40,7 @@ def pictures(stage: Stage) -> Iterator[str]:
 def editor(stage: Stage) -> Iterator[str]:
     """One picture over the whole window."""
     page = stage.page
-    page.get_by_role("button", name="Open picture 2").press("Enter")
+    page.get_by_role("button", name="Open picture 2", exact=True).press("Enter")
     page.wait_for_selector(".bench img[src*=large]")
     yield "train-editor"
     stage.press("Crop")
