@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.language import Sentence
+from app.language import Line, Sentence
 from trainers.errors import DISK_FULL, FORBIDDEN, OUT_OF_MEMORY, VelaturaError, failure_code
 from trainers.messages import Message as _
 
@@ -17,19 +17,19 @@ class FieldErrors(VelaturaError):  # noqa: N818 - it holds one problem per field
         self.problems = dict(problems)
 
 
-def sentence(error: Exception) -> str:
+def sentence(error: Exception) -> Line:
     """One sentence about an error: its own message if it is expected, otherwise its type and first line."""
-    if isinstance(error, VelaturaError):
-        lines = str(error).splitlines()
-        return error.message if len(lines) == 1 else " ".join(lines)
+    return Line.of(error.message if isinstance(error, VelaturaError) else _about(error))
+
+
+def _about(error: Exception) -> _:
     code = failure_code(error)
     if code == DISK_FULL:
         return _("the disk is full: free some space; `velatura resume` continues a run that has a checkpoint")
     if isinstance(error, OSError) and error.errno in FORBIDDEN:
-        return _(
-            "no permission to use {file}; choose another place or change its permissions",
-            file=error.filename or _("a file"),
-        )
+        if not error.filename:
+            return _("no permission to use a file; choose another place or change its permissions")
+        return _("no permission to use {file}; choose another place or change its permissions", file=error.filename)
     if code == OUT_OF_MEMORY:
         return _(
             "not enough memory: lower train.batch_size or data.resolution, or set train.gradient_checkpointing = true "

@@ -45,6 +45,17 @@ class Sentence(Message):
         return (said if is_name else f"{said[:1].upper()}{said[1:]}") + ending
 
 
+class Line(Message):
+    """A message on one line, whatever its parameters hold."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def finish(said: str) -> str:
+        """Spaces instead of line breaks."""
+        return " ".join(said.splitlines())
+
+
 class Formatted(Message):
     """A message that is formatted, not looked up."""
 
@@ -56,15 +67,15 @@ class Formatted(Message):
 
 
 class Number(Formatted):
-    """A number as text, whose decimal point other languages write otherwise."""
+    """A number as text, whose decimal point and thousands separators other languages write otherwise."""
 
     __slots__ = ()
 
     def localised(self, name: str) -> str:
-        """The number with the decimal symbol of that language."""
-        from babel.numbers import get_decimal_symbol
+        """The number with the symbols of that language."""
+        from babel.numbers import get_decimal_symbol, get_group_symbol
 
-        return self.replace(".", get_decimal_symbol(name))
+        return self.translate({ord("."): get_decimal_symbol(name), ord(","): get_group_symbol(name)})
 
 
 class Date(Formatted):
@@ -152,11 +163,19 @@ def _say(message: Message) -> str:
         template = found.gettext(message.template) if message.template else ""
     if not message.placed and not message.named:
         return template
-    return template.format(*map(translated, message.placed), **_parameters(message.named))
+    return template.format(*map(_parameter, message.placed), **{k: _parameter(v) for k, v in message.named.items()})
 
 
-def _parameters(named: Mapping[str, object]) -> dict[str, Any]:
-    return {name: translated(value) for name, value in named.items()}
+def _parameter(value: object) -> object:
+    return _Count(value) if type(value) is int else translated(value)
+
+
+class _Count(int):
+    """A parameter that a template may ask for with thousands separators."""
+
+    def __format__(self, form: str) -> str:
+        said = super().__format__(form)
+        return Number.of(said).localised(language()) if "," in form else said
 
 
 @cache

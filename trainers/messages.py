@@ -7,7 +7,7 @@ in another language looks its template up in a catalogue and fills in the parame
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self, SupportsIndex, cast
 
 PLAIN = re.compile(r"(?:[^{}]|\{\{|\}\}|\{\w*(?:![rs])?(?::,?[.\d]{0,4}[a-z%]?)?\})*")
@@ -53,11 +53,24 @@ class Message(str):
         """Another message, or plain text, as one of this class."""
         if not isinstance(message, Message):
             return cls._made(message, "", (), {})
+        if type(message) not in (Message, cls):  # which finishes in its own way
+            return cls._made("{}", "", (message,), {})
         return cls._made(message.template, message.plural, message.placed, message.named)
 
     def format(self, *placed: object, **named: object) -> Self:
         """The same template with other parameters."""
         return self._made(self.template, self.plural, placed, named)
+
+    def changed(self, change: Callable[[str], str]) -> Self:
+        """The same message with the plain text in its parameters, such as names, changed."""
+
+        def new(value: object) -> object:
+            if isinstance(value, Message):
+                return value.changed(change)
+            return change(value) if isinstance(value, str) else value
+
+        named = {name: new(value) for name, value in self.named.items()}
+        return self._made(self.template, self.plural, tuple(map(new, self.placed)), named)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         """All of it, for copies and other processes."""
@@ -73,6 +86,22 @@ def joined(separator: str, parts: Iterable[object]) -> Message:
     """Messages one behind the other, which stay translatable; empty parts are left out."""
     kept = tuple(part for part in parts if part != "")
     return Message._made(separator.replace("{", "{{").replace("}", "}}").join("{}" for _ in kept), "", kept, {})
+
+
+def listed(parts: Sequence[object]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return _enumerated(parts, Message("{before} and {last}"))
+
+
+def either(parts: Sequence[object]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    return _enumerated(parts, Message("{before} or {last}"))
+
+
+def _enumerated(parts: Sequence[object], ending: Message) -> str:
+    if len(parts) < 2:
+        return joined("", parts)
+    return ending.format(before=joined(", ", parts[:-1]), last=parts[-1])
 
 
 def to_record(message: str) -> object:
@@ -112,6 +141,14 @@ def from_record(record: object) -> str:
         return Message._made(template, other, placed, named)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError("not a message") from error
+
+
+def recorded(record: object, otherwise: str) -> str:
+    """The sentence of a record, or `otherwise` where there is none, as in files of older versions."""
+    try:
+        return from_record(record)
+    except ValueError:
+        return otherwise
 
 
 def _given(value: object) -> object:

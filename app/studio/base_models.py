@@ -11,15 +11,16 @@ from typing import Literal
 from app.errors import as_sentence
 from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 from trainers.models.files.find import LocalModel, find_models
 from trainers.models.files.hub import HUB_ID, cached_snapshot
 from trainers.models.files.source import find_source
 
 FRESH_FOR = 30.0
 """Seconds for which a search of the disk is believed."""
-STARTER_TITLE = "Velatura starter"
-NOT_HERE_YET = "It is not on this computer yet."
-ONLY_FOUND = "A shared studio takes only listed models and hub ids. Ask its owner to add this one."
+STARTER_TITLE = _("Velatura starter")
+NOT_HERE_YET = _("It is not on this computer yet.")
+ONLY_FOUND = _("A shared studio takes only listed models and hub ids. Ask its owner to add this one.")
 Where = Literal["", "starter", "hub", "a1111", "comfyui", "folder", "path"]
 """Where a base was found: `path` where somebody has typed it, "" where it was not found."""
 
@@ -105,6 +106,11 @@ def size_of(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def shown_title(kept: str) -> str:
+    """A base's title that was kept in a file, as it is shown."""
+    return STARTER_TITLE if kept == STARTER_TITLE else kept
 
 
 def base_name(model: str) -> str:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from app.studio.paths import Paths
 from app.studio.worker import Worker
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
+from trainers.messages import recorded
 from trainers.models.files.download import NeedsTokenError
 
 DOWNLOADER = "app.studio.download_process"
@@ -41,7 +43,7 @@ OFFERS = (
         "Stable Diffusion 1.5",
         "sd1",
         4_300_000_000,
-        "The most widely used one; trains on small graphics cards.",
+        _("The most widely used one; trains on small graphics cards."),
         "CreativeML OpenRAIL-M",
     ),
     Offer(
@@ -49,7 +51,7 @@ OFFERS = (
         "Stable Diffusion XL",
         "sdxl",
         13_900_000_000,
-        "Finer, larger pictures; needs a graphics card with 12 GB or more.",
+        _("Finer, larger pictures; needs a graphics card with 12 GB or more."),
         "CreativeML OpenRAIL++-M",
     ),
 )
@@ -132,7 +134,8 @@ class Downloads:
                 return Download("done")
             case "error":
                 needs_token = last["kind"] == NeedsTokenError.__name__
-                return Download("failed", 0, 0, last["sentence"], last["details"], needs_token)
+                said = recorded(last.get("message"), last["sentence"])
+                return Download("failed", 0, 0, said, last["details"], needs_token)
             case "download":
                 state = Download("download", last["done"], last["of"])
             case _:

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from app.errors import sentence
 from app.studio.progress import in_steps
 from trainers.atomic_files import whole_file
+from trainers.messages import to_record
 
 JOB, EVENTS, HELD, LOG, STOPPED = "job.json", "events.jsonl", ".held", "log.txt", "stopped"
 MOST_LOG = 4000
@@ -117,7 +118,9 @@ def report(folder: Path, work: Callable[[dict[str, Any], OnProgress], None]) -> 
         work(json.loads((folder / JOB).read_text(encoding="utf-8")), on_progress)
         on_progress(type="done")
     except Exception as error:  # the one place where any error of such a process ends: in a sentence and a log
-        on_progress(type="error", kind=type(error).__name__, sentence=sentence(error), details=traceback.format_exc())
+        said = sentence(error)
+        facts = {"sentence": said, "message": to_record(said), "details": traceback.format_exc()}
+        on_progress(type="error", kind=type(error).__name__, **facts)
         raise SystemExit(1) from error
 
 

@@ -9,7 +9,7 @@ from gettext import NullTranslations
 import pytest
 
 from app import language
-from app.language import Date, Number, Sentence, preferred, speaking, translate, translated
+from app.language import Date, Line, Number, Sentence, preferred, speaking, translate, translated
 from app.units import counted, day, readable_size, readable_speed, readable_time
 from trainers.messages import Message, joined, plural
 
@@ -67,11 +67,19 @@ def test_messages_are_said_in_the_language_of_the_request(loud: None) -> None:
     assert translate(said) == "step: 3 steps"
 
 
+def test_a_line_stays_one_in_every_language(loud: None) -> None:
+    said = Line.of(Message("a run, {cause}", cause="one\ntwo"))
+    with speaking("de"):
+        assert (said, translate(said)) == ("a run, one two", "a RUN, one two")
+        assert translate(Line.of(Sentence.of(said))) == "A RUN, one two."
+
+
 def test_numbers_and_dates_are_written_as_in_the_language() -> None:
     now = datetime.datetime(2026, 11, 25, 12).timestamp()
     with speaking("de"):
         assert translate(readable_size(1_400_000)) == "1,4 MB"
-        assert translate(Number.of("0.25")) == "0,25"
+        assert translate(Number.of("0.25")) == "0,25" and translate(Number.of("12,345.6")) == "12.345,6"
+        assert translate(Message("{count:,} of {most:,}; {rate:g}", count=1200, most=5, rate=0.5)) == "1.200 of 5; 0.5"
         assert translate(Date(Date.WEEKDAY, datetime.date(2026, 11, 24))) == "Dienstag"
         assert translate(day(now - 20 * 86400, now)) == "5. November"
     assert readable_size(1_400_000) == "1.4 MB" and day(now - 20 * 86400, now) == "5 November"

@@ -9,7 +9,7 @@ import pickle
 import pytest
 
 from trainers.errors import VelaturaError
-from trainers.messages import Message, from_record, joined, plural, to_record
+from trainers.messages import Message, either, from_record, joined, listed, plural, recorded, to_record
 
 
 def test_a_message_is_its_english_sentence() -> None:
@@ -33,6 +33,19 @@ def test_joined_messages_keep_their_parts_and_leave_out_the_empty_ones() -> None
     said = joined(", ", parts)
     assert said == "one, 2" and said.placed == (parts[0], parts[2])
     assert joined("{}", ("a", "b")) == "a{}b"
+
+
+def test_several_parts_are_said_as_in_a_sentence() -> None:
+    assert [listed(parts) for parts in ((), ("a",), ("a", "b"), ("a", "b", "c"))] == ["", "a", "a and b", "a, b and c"]
+    assert either(("a", "b", "c")) == "a, b or c"
+    said = listed((Message("{n} steps", n=3), "b"))
+    assert isinstance(said, Message) and said.template == "{before} and {last}"
+
+
+def test_what_is_put_in_can_be_changed_afterwards() -> None:
+    said = Message("{name} lacks {what}", name="a.b", what=Message("{}: {count}", "a.b", count=2))
+    assert said.changed(lambda text: text.replace("a.b", "mine")) == "mine lacks mine: 2"
+    assert said.changed(str.upper).template == said.template
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
@@ -65,6 +78,11 @@ def test_a_record_gives_the_same_message_back() -> None:
 def test_what_is_no_record_is_refused(record) -> None:
     with pytest.raises(ValueError, match="message"):
         from_record(record)
+
+
+def test_what_has_no_record_keeps_its_text() -> None:
+    assert recorded(None, "as it was") == "as it was"
+    assert recorded(to_record(Message("{a}", a=1)), "") == "1"
 
 
 def test_records_reach_no_attributes() -> None:

@@ -22,23 +22,24 @@ from trainers.config.presets import STARTER, sample_for
 from trainers.config.sections import Sample
 from trainers.config.techniques import TEXTUAL_INVERSION
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 from trainers.models.family import FAMILIES
 
-GONE_STYLE = "This style no longer exists. Remove it, or choose another."
-TWICE = "This style is selected twice. Remove one of them."
-WORD_ALONE = "A word alone cannot draw a picture. Remove it, or draw one picture with all styles together."
-WORD_SWEPT = "A word has no strengths to compare. Remove it, or choose a single strength."
-WAY_FOR_LAYERS = "This needs two styles that change the model; a word does not. Choose “Added up” (sum)."
-NOT_MERGED = (
+GONE_STYLE = _("This style no longer exists. Remove it, or choose another.")
+TWICE = _("This style is selected twice. Remove one of them.")
+WORD_ALONE = _("A word alone cannot draw a picture. Remove it, or draw one picture with all styles together.")
+WORD_SWEPT = _("A word has no strengths to compare. Remove it, or choose a single strength.")
+WAY_FOR_LAYERS = _("This needs two styles that change the model; a word does not. Choose “Added up” (sum).")
+NOT_MERGED = _(
     "“{}” depends on the picture or the step, so its weights cannot be combined. Choose “Added up” (sum), “Taking "
     "turns” (switch) or “Blended at every step” (composite)."
 )
-DOES_NOT_FIT = "Made for {}; this base is {}."
-NO_BASE = "There is no base model for this style on this computer. Download one for {} in the second step of Train."
-BASE_PROBLEM = "{} cannot be used. {}"
-WHICH_BASE = "{} was not trained on the starter; choose a base with --base."
-WRONG_SIZE = "Width and height must be multiples of {} from {} to {:,} here; you wrote {}."
-THE_STARTER, UNKNOWN_BASE = "the starter", "another kind of model"
+DOES_NOT_FIT = _("Made for {}; this base is {}.")
+NO_BASE = _("There is no base model for this style on this computer. Download one for {} in the second step of Train.")
+BASE_PROBLEM = _("{} cannot be used. {}")
+WHICH_BASE = _("{} was not trained on the starter; choose a base with --base.")
+WRONG_SIZE = _("Width and height must be multiples of {} from {} to {:,} here; you wrote {}.")
+THE_STARTER, UNKNOWN_BASE = _("the starter"), _("another kind of model")
 SHORT_TITLES: Mapping[str, str] = {"sd1": "SD 1.5", "sd2": "SD 2", "sdxl": "SDXL"}
 
 

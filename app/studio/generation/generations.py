@@ -44,6 +44,7 @@ from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 
 KEPT, KEPT_IN_ALL = 50, 500
 """Maximum number of stored generations per person, and in total."""
@@ -58,10 +59,10 @@ SETTLING = 30.0
 """Seconds during which a generation without a job is assumed to be entering the queue."""
 LOOK_EVERY = 0.3
 UNTITLED = "Picture"
-TOO_MANY_STYLES = "At most {} styles can be combined in one picture."
-TOO_MUCH_WORK = "In this studio, a picture of {} can have at most {:,} steps; you wrote {:,}."
-TOO_MANY_WAIT = "You already have {} pictures waiting. Wait for some of them first."
-GONE = "This picture no longer exists."
+TOO_MANY_STYLES = _("At most {} styles can be combined in one picture.")
+TOO_MUCH_WORK = _("In this studio, a picture of {} can have at most {:,} steps; you wrote {:,}.")
+TOO_MANY_WAIT = _("You already have {} pictures waiting. Wait for some of them first.")
+GONE = _("This picture no longer exists.")
 
 
 class Generations:
@@ -149,7 +150,7 @@ class Generations:
             if job is not None and self.queue.watcher.view(job.id).state not in ENDED:
                 actions.stop(self.queue.store, job.id, "cancel", actor=MACHINE_OWNER)  # it is theirs: see above
             elif _pictures(self.root / id, record):
-                self._write(id, record.model_copy(update={"error": ""}))
+                self._write(id, record.model_copy(update={"error": "", "error_message": None}))
             else:
                 self._delete(id)
 
@@ -264,8 +265,7 @@ class Generations:
                 self._delete(id)
             return None
         error = "" if view.state in (State.FINISHED, State.CANCELLED) else reason_of_failure(view)
-        result = {"state": str(view.state), "error": error, "seconds": view.summary.seconds}
-        record = record.model_copy(update=result)
+        record = record.ended(str(view.state), error).model_copy(update={"seconds": view.summary.seconds})
         if self.queue.store.remove(view.job):
             self._write(id, record)
         return Generation(id, folder, record, view.state, ended, pictures)
@@ -276,7 +276,7 @@ class Generations:
         if not pictures and time.time() - record.made < SETTLING:
             return generation
         state, error = (State.FINISHED, "") if pictures else (State.INTERRUPTED, INTERRUPTED)
-        record = record.model_copy(update={"state": str(state), "error": error})
+        record = record.ended(str(state), error)
         self._write(generation.id, record)
         ended = GenerationProgress(Stage.ENDED)
         return Generation(generation.id, generation.folder, record, state, ended, pictures)

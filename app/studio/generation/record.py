@@ -8,7 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from app.jobs.small_jobs import EACH, PICTURE, PLAIN
+from app.language import Sentence
 from app.studio.generation.request import GenerateRequest, read_request
+from trainers.messages import recorded, to_record
 
 OLDER_DEFAULTS = {"steps": 25, "sampler": "ddim"}
 """What a request meant without these, before they were left to the base."""
@@ -39,6 +41,8 @@ class Record(BaseModel):
     """How it ended; empty before."""
     error: str = ""
     """Error, if it ended without a picture."""
+    error_message: Any = None
+    """The same as `trainers.messages.to_record` has it; None in records of older versions."""
     seconds: float = 0.0
 
     @model_validator(mode="before")
@@ -52,6 +56,15 @@ class Record(BaseModel):
             return values
         own = {name: request[name] for name in ("steps", "sampler") if request.get(name) is not None}
         return own | values
+
+    @property
+    def reason(self) -> str:
+        """The error as it is shown."""
+        return Sentence.of(recorded(self.error_message, self.error)) if self.error else ""
+
+    def ended(self, state: str, error: str) -> Record:
+        """The record of how it ended."""
+        return self.model_copy(update={"state": state, "error": error, "error_message": to_record(error)})
 
 
 def read_older_record(content: bytes) -> Record:

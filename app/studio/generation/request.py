@@ -20,11 +20,13 @@ from pydantic_core import PydanticCustomError
 
 from app.errors import FieldErrors, as_sentence
 from app.studio.styles.strengths import split_strength
+from app.units import number
 from trainers.composition.ways import SUM, WAYS, check_count, read_composition
 from trainers.config import limits
 from trainers.config.limits import BATCH, COUNT, GUIDANCE, SAMPLERS, SEED, SIDE, STEPS, STRENGTH
 from trainers.data.captions import one_line
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 from trainers.section import Section
 
 RIBBON = (0.0, 0.4, 0.8, 1.2, 1.6)
@@ -32,23 +34,29 @@ RIBBON = (0.0, 0.4, 0.8, 1.2, 1.6)
 MOST_STRENGTHS = 9
 LONGEST = 1000
 """Maximum characters of a prompt."""
-NO_PROMPT = "Enter a prompt."
-TOO_LONG = "{} can have at most {:,} characters; this one has {:,}."
-NO_WHOLE = "{} must be a whole number from {} to {}; you wrote “{}”."
-NO_NUMBER = "{} must be a number from {} to {}; you wrote “{}”."
-NO_SIZE = "Write a size like 512 × 512; you wrote “{}”."
-WRONG_SIDES = "Width and height must be {} to {:,} pixels; you wrote {}."
-NO_SAMPLER = "There is no sampler “{}”; available are {}."
-NO_SWITCH = "{} must be true or false, not {!r:.80}."
-NO_VALUE = "{} cannot be {!r:.80}."
-LABELS = {"prompt": "Prompt", "negative": "The negative prompt"}
+NO_PROMPT = _("Enter a prompt.")
+TOO_LONG = _("{} can have at most {:,} characters; this one has {:,}.")
+NO_WHOLE = _("{} must be a whole number from {} to {}; you wrote “{}”.")
+NO_NUMBER = _("{} must be a number from {} to {}; you wrote “{}”.")
+NO_SIZE = _("Write a size like 512 × 512; you wrote “{}”.")
+WRONG_SIDES = _("Width and height must be {} to {:,} pixels; you wrote {}.")
+NO_SAMPLER = _("There is no sampler “{}”; available are {}.")
+NO_SWITCH = _("{} must be true or false, not {!r:.80}.")
+NO_VALUE = _("{} cannot be {!r:.80}.")
+MANY_STRENGTHS = _("At most {most} strengths can be compared; this has {found}.")
+FEW_SEEDS = _("There are no {number} seeds from here on; choose a smaller one.")
+LABELS = {"prompt": _("Prompt"), "negative": _("The negative prompt")}
 WHOLE = {
-    "seed": ("Seed", SEED),
-    "steps": ("Steps", STEPS),
-    "count": ("Pictures", COUNT),
-    "batch": ("The batch size", BATCH),
+    "seed": (_("Seed"), SEED),
+    "steps": (_("Steps"), STEPS),
+    "count": (_("Pictures"), COUNT),
+    "batch": (_("The batch size"), BATCH),
 }
-NUMBERS = {"guidance": ("CFG", GUIDANCE), "style": ("Strength", STRENGTH), "strengths": ("Strength", STRENGTH)}
+NUMBERS = {
+    "guidance": (_("CFG"), GUIDANCE),
+    "style": (_("Strength"), STRENGTH),
+    "strengths": (_("Strength"), STRENGTH),
+}
 LEFT_TO_BASE = ("steps", "guidance", "sampler")
 """Fields whose default depends on the base alone."""
 _SIZE = re.compile(r"(\d{1,6})(?:\s*[x×X*]\s*(\d{1,6}))?")
@@ -175,9 +183,9 @@ class GenerateRequest(Section):
         composition = read_composition(self.compose)
         self._has_one_series()
         if self.each and not self.styles:
-            raise _refusal("each", "Each draws one picture per style; select at least one style.")
+            raise _refusal("each", _("Each draws one picture per style; select at least one style."))
         if self.each and composition.way != SUM:
-            raise _refusal("compose", "Each draws one style at a time; compose has no effect.")
+            raise _refusal("compose", _("Each draws one style at a time; compose has no effect."))
         if len(self.styles) < max(2, WAYS[composition.way].most):
             try:
                 check_count(composition, len(self.styles))
@@ -187,13 +195,13 @@ class GenerateRequest(Section):
 
     def _has_one_series(self) -> None:
         if self.strengths and not self.styles:
-            raise _refusal("strengths", "Several strengths need a style; select one.")
+            raise _refusal("strengths", _("Several strengths need a style; select one."))
         if self.strengths and (self.each or read_composition(self.compose).way != SUM):
-            raise _refusal("strengths", "Several strengths are drawn with styles that are added up.")
+            raise _refusal("strengths", _("Several strengths are drawn with styles that are added up."))
         if sum((self.count > 1, bool(self.strengths), self.each)) > 1:
-            raise _refusal("count", "Several pictures differ in one thing: seed, strength or style. Choose one.")
+            raise _refusal("count", _("Several pictures differ in one thing: seed, strength or style. Choose one."))
         if self.seed + self.count - 1 > SEED[1]:
-            raise _refusal("seed", f"There are no {self.count} seeds from here on; choose a smaller one.")
+            raise _refusal("seed", FEW_SEEDS.format(number=self.count))
 
 
 def make_request(**values: Any) -> GenerateRequest:
@@ -245,7 +253,8 @@ def _place(wrong: Any) -> str:
 def _sentence(place: str, wrong: Any, values: Mapping[str, Any]) -> str:
     kind, given = wrong["type"], wrong["input"]
     if kind == _WRONG:
-        return str(wrong["ctx"]["sentence"])
+        sentence: str = wrong["ctx"]["sentence"]
+        return sentence
     if kind == "string_too_short":
         return NO_PROMPT
     if kind == "string_too_long":
@@ -260,7 +269,7 @@ def _sentence(place: str, wrong: Any, values: Mapping[str, Any]) -> str:
         name, allowed = WHOLE[place]
         return NO_WHOLE.format(name, *_edges(allowed), _short(given))
     if kind == "too_long" and place == "strengths":
-        return f"At most {MOST_STRENGTHS} strengths can be compared; this has {len(given)}."
+        return MANY_STRENGTHS.format(most=MOST_STRENGTHS, found=len(given))
     if place in ("guidance", "strengths") or "strength" in wrong["loc"]:
         name, allowed = NUMBERS[place.partition("-")[0]]
         return NO_NUMBER.format(name, *_edges(allowed), _short(given))
@@ -277,7 +286,7 @@ def _sides(value: Any) -> tuple[int, int] | None:
 
 
 def _edges(allowed: Iterable[float]) -> tuple[str, ...]:
-    return tuple(f"{edge:,}" if abs(edge) > 9999 else f"{edge:g}" for edge in allowed)
+    return tuple(number(f"{edge:,}" if abs(edge) > 9999 else f"{edge:g}") for edge in allowed)
 
 
 def _short(written: Any) -> str:

@@ -15,9 +15,10 @@ from app.jobs.views import View
 from app.studio.generation.record import Record, picture_names
 from app.studio.generation.request import GenerateRequest
 from trainers.errors import OUT_OF_MEMORY, VelaturaError
+from trainers.messages import Message as _
 
-INTERRUPTED = "Generation was interrupted: the computer or the program stopped."
-NO_MEMORY = "There is not enough memory for this picture. A smaller size needs less."
+INTERRUPTED = _("Generation was interrupted: the computer or the program stopped.")
+NO_MEMORY = _("There is not enough memory for this picture. A smaller size needs less.")
 
 
 class Stage(StrEnum):
@@ -73,7 +74,7 @@ class Generation:
     @property
     def error(self) -> str:
         """Error, if it ended without a picture."""
-        return self.record.error
+        return self.record.reason
 
     @property
     def file_names(self) -> tuple[str, ...]:

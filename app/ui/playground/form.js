@@ -57,9 +57,13 @@ const send = (what, about, after) => {
   line.push([what, about, after]);
   next();
 };
+const decimal = new Intl.NumberFormat(document.documentElement.lang, {
+  minimumFractionDigits: 2,
+  maximumFractionDigits: 2,
+}).format;
 const numbers = () => {
   for (const row of element.querySelectorAll('.style-row'))
-    row.querySelector('output').value = (+row.querySelector('input').value).toFixed(2);
+    row.querySelector('output').value = decimal(+row.querySelector('input').value);
 };
 
 element.addEventListener('input', event => {

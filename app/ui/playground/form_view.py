@@ -11,7 +11,9 @@ from app.studio.generation.form import MOST_STYLES, GenerateForm
 from app.studio.generation.request import GenerateRequest, pixels_in_words, style_field
 from app.studio.styles.entry import StyleEntry
 from app.ui.playground import text as words
+from app.units import number
 from trainers.config.limits import SAMPLERS
+from trainers.messages import joined
 
 FOLDED = ("negative", "seed", "steps", "guidance", "size", "sampler", "base")
 WORDS_SHOWN = 4
@@ -87,7 +89,7 @@ class StyleRow:
     style: Field
     strength: str
     """As it was typed."""
-    read: float
+    said: str
     """The strength that this is taken for."""
 
 
@@ -145,7 +147,7 @@ def read_form(sheet: Sheet) -> FormView:
 
 
 def _fields(sheet: Sheet) -> tuple[Field, ...]:
-    form, found, guidance = sheet.form, sheet.found, f"{sheet.found.defaults.guidance:g}"
+    form, found, guidance = sheet.form, sheet.found, number(f"{sheet.found.defaults.guidance:g}")
     own_size = pixels_in_words(found.size) if found.size[0] and sheet.request.size is None else ""
     ways = [(name, title, "") for name, (title, _) in words.WAYS.items()]
     if form.compose not in words.WAYS:  # as a program may say it
@@ -193,7 +195,7 @@ def _row(sheet: Sheet, place: int) -> StyleRow:
         item.name if item is not None else style,
         Field(name, style, _stamp(sheet, "styles"), sheet.problems.get(name, ""), options=tuple(options)),
         strength,
-        sheet.request.styles[place].strength,
+        number(f"{sheet.request.styles[place].strength:.2f}"),
     )
 
 
@@ -217,7 +219,7 @@ def _in_short(sheet: Sheet) -> str:
     own = sheet.found.defaults
     steps, sampler = request.steps or own.steps, request.sampler or own.sampler
     parts = words.settings(request.seed, steps, request.guidance or own.guidance, pixels, sampler)
-    return " · ".join(filter(None, (*parts, sheet.found.base.title)))
+    return joined(" · ", (*parts, sheet.found.base.title))
 
 
 def _bases(sheet: Sheet) -> list[tuple[str, str, str]]:

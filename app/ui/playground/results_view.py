@@ -8,12 +8,14 @@ from pathlib import Path
 
 from app.jobs.permissions import Actor
 from app.jobs.states import State
+from app.studio.base_models import shown_title
 from app.studio.generation.generations import Generations
 from app.studio.generation.request import pixels_in_words
 from app.studio.generation.state import Generation, Stage
 from app.ui.playground import text as words
 from app.units import readable_time
 from trainers.composition.ways import SUM
+from trainers.messages import joined, listed
 
 SHOWN = 3
 """Drawings that wait or go on, and failures, that are shown one by one."""
@@ -162,7 +164,7 @@ def read_picture(generation: Generation | None, service: Generations, kept: Mapp
         record.names[: 2 if len(request.styles) > 1 else 1] if request.strengths else (),
         request.prompt,
         request.negative,
-        " · ".join(filter(None, (*sizes, record.base, way, took))),
+        joined(" · ", (*sizes, shown_title(record.base), way, took)),
     )
 
 
@@ -182,10 +184,10 @@ def title(generation: Generation, place: int) -> str:
     if request.count > 1:
         return words.SEED_OF.format(request.seeds[place])
     if not generation.record.names:
-        return generation.record.base
+        return shown_title(generation.record.base)
     strengths = (style.strength for style in generation.request.styles)
-    named = [f"{name} {strength:g}" for name, strength in zip(generation.record.names, strengths, strict=False)]
-    return words.WITH.format(named[place] if generation.request.each else words.joined(named))
+    named = list(map(words.at_strength, generation.record.names, strengths))
+    return words.WITH.format(named[place] if generation.request.each else listed(named))
 
 
 def _waiting(generation: Generation, named: bool, owner: str | None) -> Waiting:

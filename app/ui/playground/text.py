@@ -9,13 +9,14 @@ from app.jobs.store import TRAIN
 from app.studio.generation.form import LOST, RESTORED
 from app.studio.generation.state import Generation, Stage
 from app.ui.components.text import QUEUE_PROBLEM
-from app.units import counted, ordinal, readable_time
+from app.units import counted, number, ordinal, readable_time
 from trainers.messages import Message as _
+from trainers.messages import joined
 
 TITLE = _("Playground")
 LEAD = _("Try a style on new prompts, side by side with the same picture drawn without it.")
 NO_STYLES = _("No styles here yet. Train one and try it here; until then you can draw with the plain starter.")
-PROMPT, PROMPT_EXAMPLE = _("Prompt"), _("a lighthouse")
+PROMPT, PROMPT_EXAMPLE = _("Prompt"), "a lighthouse"
 SAY = _("To activate the style, add:")
 STYLES, STYLE, STRENGTH = _("Styles"), _("Style {}"), _("Strength")
 STRENGTH_OF, REMOVE_STYLE, ADD_STYLE, NO_STYLE_CHOSEN = (
@@ -50,11 +51,11 @@ WAYS: Mapping[str, tuple[str, str]] = {
     ),
 }
 MORE = _("Seed, steps, size and more")
-NEGATIVE = _("Not in the picture (negative prompt)")
+NEGATIVE, NEGATIVE_WAS = _("Not in the picture (negative prompt)"), _("Not in the picture (negative prompt): {}")
 SEED_OF, COUNT, COUNTS = _("Seed {}"), _("Number of pictures"), ("1", "2", "4", "6", "9")
 SEED, SEED_HINT, NEW_SEED = _("Seed"), _("The same seed gives the same picture."), _("Another seed")
 STEPS, STEPS_HINT = _("Steps"), _("{} suit this base; more take longer.")
-GUIDANCE, GUIDANCE_NAME = _("Follow the prompt (CFG)"), _("CFG")
+GUIDANCE, GUIDANCE_IS = _("Follow the prompt (CFG)"), _("CFG {}")
 GUIDANCE_HINT = _("{} suits this base; 1 turns it off.")
 SIZE, SIZE_HINT = _("Size"), _("Width × height in multiples of {}.")
 SAMPLER, BASE, OWN_BASE = _("Sampler"), _("Base model"), _("The style's own: {}")
@@ -73,15 +74,16 @@ SAMPLERS: Mapping[str, str] = {
 }
 DRAW, ONE_MOMENT = _("Draw"), _("One moment …")
 
-WAITS_FOR, WAITS, SOON = _("Waits for {}"), _("Waits in line"), _("Starts in a moment …")
+WAITS, SOON = _("Waits in line, {place} …"), _("Starts in a moment …")
+WAITS_FOR, WAITS_BEHIND, WAITS_ABOUT = (
+    _("Waits for {behind} …"),
+    _("Waits for {behind}, {place} in line …"),
+    _("Waits for {behind}, about {time} …"),
+)
 HURRY, HURRY_HINT = _("Pause it and draw now"), _("{} continues by itself afterwards.")
 MAKES_WAY = _("Starts when {} is paused …")
 READING = _("Reading the base model …")
-WITH_STYLE, WITH_STYLES, WITHOUT = (
-    _("Drawing with the style … {} of {}"),
-    _("Drawing with the styles … {} of {}"),
-    "without",
-)
+WITH_STYLE, WITH_STYLES = _("Drawing with the style … {} of {}"), _("Drawing with the styles … {} of {}")
 DRAWING, DRAWING_WITHOUT = _("Drawing … {} of {}"), _("Drawing without it … {} of {}")
 FINISHING = _("Writing the picture …")
 STOPPING = _("Stopping …")
@@ -92,7 +94,7 @@ STAGES: Mapping[Stage, str] = {
     Stage.UNKNOWN: QUEUE_PROBLEM,
     Stage.ENDED: "",
 }
-OTHERS: Mapping[str, str] = {"estimate": _("a measurement"), "caption": "captions", "generate": _("another drawing")}
+OTHERS: Mapping[str, str] = {"estimate": _("a measurement"), "caption": _("captions"), "generate": _("another drawing")}
 AGAIN = _("Draw it again")
 WAITING, AT_WORK, DONE = _("The drawing waits for its turn."), _("Drawing."), _("The picture is ready.")
 PROGRESS = _("Progress of the drawing")
@@ -104,6 +106,7 @@ COMES, COMES_NEXT = _("Being drawn"), _("Next")
 WITH, PLAIN = _("With {}"), _("Without")
 KEEP, KEPT, AXES = _("Keep strength {}"), _("Kept"), (_("Along a row: {}"), _("From row to row: {}"))
 ENLARGE, USE, EARLIER, LATER = _("Enlarge: {}"), _("Use these settings"), _("Left"), _("Right")
+DOWNLOAD_OF, DRAWN_BEFORE = _("Download: {}"), _("{prompt}, seed {seed}")
 NOTICES: Mapping[str, str] = {
     RESTORED: _("The file with these fields was damaged; it is kept. The fields are as they were one change before."),
     LOST: _("The file with these fields was damaged and cannot be read; it is kept. The fields are reset."),
@@ -129,10 +132,12 @@ def progress(generation: Generation) -> str:
 def waits(behind: str, place: int, seconds: float | None) -> str:
     """What a drawing waits for: `behind` has the device; its place in line; how long, if known."""
     if not behind:
-        return SOON if place <= 1 else f"{WAITS}, {ordinal(place)} …"
-    parts = [WAITS_FOR.format(behind), f"{ordinal(place)} in line" if place > 1 else ""]
-    parts.append(f"about {readable_time(seconds)}" if seconds is not None and place == 1 else "")
-    return ", ".join(filter(None, parts)) + " …"
+        return SOON if place <= 1 else WAITS.format(place=ordinal(place))
+    if place > 1:
+        return WAITS_BEHIND.format(behind=behind, place=ordinal(place))
+    if seconds is not None and place == 1:
+        return WAITS_ABOUT.format(behind=behind, time=readable_time(seconds))
+    return WAITS_FOR.format(behind=behind)
 
 
 def drawing(done: int, steps: int, styles: int, compare: bool) -> str:
@@ -153,17 +158,17 @@ def _called(job: Job | None) -> str:
 
 def way(compose: str) -> str:
     """What a way of combining styles is called, with its number where that is not the usual one."""
-    name, _, number = compose.partition(":")
+    name, _colon, own = compose.partition(":")
     title = WAYS.get(name, (name, ""))[0]
-    return f"{title} ({number})" if number else title
+    return _("{title} ({number})", title=title, number=number(own)) if own else title
 
 
 def settings(seed: int, steps: int, guidance: float, pixels: str, sampler: str) -> list[str]:
     """The numbers of a picture, each with its name."""
     return [
-        f"{SEED} {seed}",
+        SEED_OF.format(seed),
         counted(steps, "step"),
-        f"{GUIDANCE_NAME} {guidance:g}",
+        GUIDANCE_IS.format(number(f"{guidance:g}")),
         pixels,
         SAMPLERS.get(sampler, sampler),
     ]
@@ -174,21 +179,21 @@ def ribbon_hint(styles: int) -> str:
     return RIBBON_HINT if styles < 2 else RIBBON_HINT_SEVERAL
 
 
-def pictures(number: str) -> str:
+def pictures(count: str) -> str:
     """A number of pictures."""
-    return counted(int(number), "picture")
+    return counted(int(count), "picture")
 
 
 def strengths(values: Sequence[float]) -> str:
     """The strengths of one or two styles."""
-    return " × ".join(f"{value:g}" for value in values)
+    return joined(" × ", [number(f"{value:g}") for value in values])
+
+
+def at_strength(name: str, strength: float) -> str:
+    """A style and the strength at which it has drawn."""
+    return joined(" ", (name, strengths((strength,))))
 
 
 def choice(title: str, why: str) -> str:
     """One of the things to choose from, with why it does not fit, where it does not."""
-    return f"{title} – {why}" if why else title
-
-
-def joined(names: Sequence[str]) -> str:
-    """Names as they are said together."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+    return _("{title} – {why}", title=title, why=why) if why else title
