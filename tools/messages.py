@@ -17,8 +17,10 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
 from app.language import CATALOGUE, ENGLISH, LANGUAGES, LOCALE
+from app.studio.settings.fields import title_of
 from trainers.adapters.methods import METHODS
 from trainers.config.reference import list_settings
+from trainers.data.sample_sets import read_sets
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("app", "trainers")
@@ -58,12 +60,14 @@ def collect() -> Catalog:
 
 
 def _described() -> Iterator[tuple[str, str]]:
-    """What settings and methods say of themselves, with the files in which it is read."""
+    """What settings, methods and sample sets say of themselves, with the files in which it is read."""
     for setting in list_settings():
+        yield title_of(setting.key), "app/studio/settings/fields.py"
         if setting.meaning:
             yield setting.meaning, "docs/settings.md"
     for method in METHODS.values():
         yield from ((text, "docs/methods.md") for text in (method.about.summary, method.about.good_at) if text)
+    yield from ((each.title, "presets/samples/samples.json") for each in read_sets().values())
 
 
 def path_of(language: str) -> Path:

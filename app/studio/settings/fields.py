@@ -11,14 +11,18 @@ from typing import Any, Literal
 
 import tomli_w
 
+from app.language import Number
+from app.units import number
 from trainers.adapters.targets import PRESETS
 from trainers.config.reference import Setting, list_settings
 from trainers.config.sections import AutoOrWhole
+from trainers.messages import Message
+from trainers.messages import Message as _
 
 Kind = Literal["switch", "choice", "whole", "auto", "number", "text", "list", "numbers", "layers", "table"]
 
-METHOD, LAYERS, LEARNING, NOISE = "Method", "Base and layers", "Steps and learning", "Noise and loss"
-PICTURES, CAPTIONS, PREVIEWS, MEMORY = "Pictures", "Captions", "Previews and saving", "Memory and device"
+METHOD, LAYERS, LEARNING, NOISE = _("Method"), _("Base and layers"), _("Steps and learning"), _("Noise and loss")
+PICTURES, CAPTIONS, PREVIEWS, MEMORY = _("Pictures"), _("Captions"), _("Previews and saving"), _("Memory and device")
 FOLDS = (METHOD, LAYERS, LEARNING, NOISE, PICTURES, CAPTIONS, PREVIEWS, MEMORY)
 SECTIONS = {
     "method": METHOD, "base": LAYERS, "targets": LAYERS, "train": LEARNING, "loss": NOISE, "data": PICTURES,
@@ -34,13 +38,13 @@ ELSEWHERE_IN_FOLDS = {
     "train.device": MEMORY, "train.tracker": MEMORY,
 }  # fmt: skip
 SET_ELSEWHERE = {
-    "schema_version": "Set by Velatura.",
-    "name": "Set in step 3.",
-    "base.model": "Chosen above.",
-    "method.name": "Chosen above.",
-    "data.images": "The pictures of step 1.",
-    "data.trigger": "Set in step 1.",
-    "sample.prompts": "Set in step 3.",
+    "schema_version": _("Set by Velatura."),
+    "name": _("Set in step 3."),
+    "base.model": _("Chosen above."),
+    "method.name": _("Chosen above."),
+    "data.images": _("The pictures of step 1."),
+    "data.trigger": _("Set in step 1."),
+    "sample.prompts": _("Set in step 3."),
 }
 """Settings with their own place elsewhere."""
 OTHER_NAMES = {
@@ -120,7 +124,26 @@ TITLES = {
     "method.plus_ratio": "LoRA+ ratio",
 }
 """Titles that cannot be derived from the key."""
-NUMBERS = {int: "a whole number", float: "a number"}
+RANGES: Mapping[tuple[str, str], Message] = {
+    ("ge", ""): _("{number} from {low} up"),
+    ("gt", ""): _("{number} above {low}"),
+    ("ge", "le"): _("{number} from {low} to {high}"),
+    ("ge", "lt"): _("{number} from {low} to below {high}"),
+    ("gt", "le"): _("{number} above {low}, up to {high}"),
+    ("gt", "lt"): _("{number} above {low}, below {high}"),
+}
+"""How the values between two bounds are described, by the names of the bounds."""
+
+
+class Meaning(Message):
+    """What a setting means, in which code stands between backticks, without these."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def finish(said: str) -> str:
+        """The same without backticks."""
+        return said.replace("`", "")
 
 
 @dataclass(frozen=True)
@@ -137,12 +160,12 @@ class Field:
     """Bounds `ge`, `gt`, `le`, `lt`, if any."""
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """Its title."""
-        return TITLES.get(self.key) or self.key.rpartition(".")[2].replace("_", " ").capitalize()
+        return _(title_of(self.key))
 
     @property
-    def fold(self) -> str:
+    def fold(self) -> Message:
         """Its group."""
         return ELSEWHERE_IN_FOLDS.get(self.key) or SECTIONS.get(self.key.rpartition(".")[0], LEARNING)
 
@@ -150,18 +173,20 @@ class Field:
     def allowed(self) -> str:
         """Allowed values in words; empty for free text."""
         match self.kind:
-            case "whole" | "number":
-                return f"{NUMBERS[int if self.kind == 'whole' else float]}{_range(self.bounds)}"
+            case "whole":
+                return _range(_("a whole number"), self.bounds)
+            case "number":
+                return _range(_("a number"), self.bounds)
             case "auto":
-                return f"auto, or {NUMBERS[int]} from 0 up"
+                return _("auto, or a whole number from 0 up")
             case "layers":
-                return f"{', '.join(PRESETS)}, or patterns separated by commas"
+                return _("{names}, or patterns separated by commas", names=", ".join(PRESETS))
             case "list":
-                return "one per line"
+                return _("one per line")
             case "numbers":
-                return "whole numbers separated by commas"
+                return _("whole numbers separated by commas")
             case "table":
-                return 'TOML such as ["mid_block.*"] and, on the next line, rank = 4'
+                return _('TOML such as ["mid_block.*"] and, on the next line, rank = 4')
         return ""
 
     def show(self, value: Any) -> str:
@@ -202,9 +227,21 @@ class Field:
 
     def refuse(self, value: Any) -> str:
         """The error for an invalid value: what is allowed and what was written."""
-        written = self.show(value)
-        wrote = f"you wrote {written}" if written else "it is empty"
-        return f"{self.title} must be {self.allowed}; {wrote}." if self.allowed else ""
+        if not self.allowed:
+            return ""
+        if written := self.show(value):
+            return _(
+                "{title} must be {allowed}; you wrote {written}.",
+                title=self.title,
+                allowed=self.allowed,
+                written=written,
+            )
+        return _("{title} must be {allowed}; it is empty.", title=self.title, allowed=self.allowed)
+
+
+def title_of(key: str) -> str:
+    """What a setting is called."""
+    return TITLES.get(key) or key.rpartition(".")[2].replace("_", " ").capitalize()
 
 
 @cache
@@ -232,7 +269,7 @@ def _field(setting: Setting) -> Field:
     return Field(
         setting.key,
         "choice" if choices else _kind(annotation),
-        setting.meaning.replace("`", ""),
+        Meaning(setting.meaning),
         default,
         setting.method,
         tuple(map(str, choices)),
@@ -248,19 +285,22 @@ def _kind(annotation: Any) -> Kind:
     return kinds.get(annotation, "table" if typing.get_origin(annotation) is dict else "text")
 
 
-def _range(bounds: Mapping[str, float]) -> str:
+def _range(kind: Message, bounds: Mapping[str, float]) -> Message:
     low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
-    start = "" if low is None else f" above {_short(low)}" if "gt" in bounds else f" from {_short(low)}"
-    if high is None or high >= 2**63:
-        return f"{start} up" if start.startswith(" from") else start
-    joint = ", up to" if start.startswith(" above") else " to"
-    if "lt" in bounds:
-        joint = ", below" if start.startswith(" above") else " to below"
-    return f"{start}{joint} {_short(high)}"
+    start = "" if low is None else "gt" if "gt" in bounds else "ge"
+    end = "" if high is None or high >= 2**63 else "lt" if "lt" in bounds else "le"
+    if not (start or end):
+        return kind
+    parts: dict[str, object] = {"number": kind}
+    if low is not None:
+        parts["low"] = _short(low)
+    if high is not None and end:
+        parts["high"] = _short(high)
+    return RANGES[start, end].format(**parts)
 
 
-def _short(number: float) -> str:
-    return f"{number:,.0f}" if float(number).is_integer() else f"{number:g}"
+def _short(value: float) -> Number:
+    return number(f"{value:,.0f}" if float(value).is_integer() else f"{value:g}")
 
 
 def _plain(value: Any) -> Any:

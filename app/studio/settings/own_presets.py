@@ -26,6 +26,7 @@ from trainers.config.layers import DEFAULT_PRESET
 from trainers.config.migrations import KEY, VERSION
 from trainers.config.presets import list_presets
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 
 MOST, MOST_BYTES = 100, 100_000
 OWN_KEYS = ("name", "preset", "aim")
@@ -188,7 +189,7 @@ def _read(path: Path) -> OwnPreset:
             table = tomllib.loads(file.read(MOST_BYTES).decode("utf-8"))
         check_preset(table)
     except (OSError, ValueError, RecursionError) as error:
-        return OwnPreset(path.stem, problem=f"Its file cannot be read: {error}.")
+        return OwnPreset(path.stem, problem=_("Its file cannot be read: {error}.", error=error))
     except VelaturaError as error:
         return OwnPreset(path.stem, table, as_sentence(error))
     return OwnPreset(path.stem, table)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.language import Sentence
 from app.studio.dataset.drafts import Choices, Draft
 from app.studio.names import safe_name
 from app.studio.settings.fields import SET_ELSEWHERE, Field, find_field, list_fields
 from app.studio.settings.techniques import WORD, first_value
 from trainers.adapters.methods import METHODS
-from trainers.config.build import KEY_FIRST, build_config, find_problems
+from trainers.config.build import build_config, find_problems
 from trainers.config.config import Config
 from trainers.config.layers import layers
 from trainers.config.migrations import migrate
@@ -270,4 +271,4 @@ def _at(table: Mapping[str, Any], key: str, default: Any) -> Any:
 
 def _in_words(one: Field | None, value: Any, said: str) -> str:
     own = one.refuse(value) if one is not None and "it should be" in said and value is not None else ""
-    return own or f"{said if KEY_FIRST.match(said) else said[:1].upper() + said[1:]}."
+    return own or Sentence.of(said)

@@ -9,6 +9,7 @@ from app.studio.downloads import OFFERS, Download, Downloads, Offer, free_bytes
 from app.ui.components import text as shared
 from app.ui.train import text as words
 from app.units import readable_size
+from trainers.messages import joined
 
 SPARE_ROOM = 10**9
 
@@ -54,7 +55,7 @@ class BasePanel:
 def base_facts(base: Base) -> str:
     """Family, place and size of a base in one line, as far as they are known."""
     size = readable_size(base.size) if base.size else ""
-    return " · ".join(filter(None, (base.family, words.WHERE.get(base.where, ""), size)))
+    return joined(" · ", (base.family, words.WHERE.get(base.where, ""), size))
 
 
 def read_panel(chosen: str, bases: Bases, downloads: Downloads) -> BasePanel:
@@ -78,7 +79,7 @@ def _offer(offer: Offer, is_here: bool, room: int, state: Download) -> OfferedBa
         state,
         _line(offer.title, state),
         label="" if state.busy else label,
-        facts=f"{offer.words} {words.SIZE_AND_ROOM.format(size, free)}",
+        facts=joined(" ", (offer.words, words.SIZE_AND_ROOM.format(size, free))),
         page=offer.page,
         licence=words.LICENCE.format(offer.licence),
         is_here=is_here,

@@ -287,7 +287,8 @@ class PicturesStep:
         if event.seen >= draft.revision:
             return {}
         return {
-            self.notice: images_view.notice(draft) or banner(words.CHANGED_ELSEWHERE, Button(words.SHOW_NEWER, "show"))
+            self.notice: images_view.notice(draft)
+            or banner(wall_text.CHANGED_ELSEWHERE, Button(wall_text.SHOW_NEWER, "show"))
         }
 
     def on_asked(self, event: events.PicturesAction, request: gr.Request) -> Shown:
@@ -344,7 +345,7 @@ class PicturesStep:
         if event.seen == before.revision:
             return shown
         if before.tab not in (tab, "writer"):
-            shown |= {self.notice: banner(words.BOTH_KEPT), self.tools: {"trigger": after.trigger}}
+            shown |= {self.notice: banner(wall_text.BOTH_KEPT), self.tools: {"trigger": after.trigger}}
         return shown | {self.notice: images_view.notice(after)} if after.restored else shown
 
     def _folder(self, request: gr.Request) -> Path:

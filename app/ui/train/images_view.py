@@ -21,6 +21,7 @@ from app.ui.gradio_internals import file_address
 from app.ui.train import text as words
 from app.ui.train import wall_text
 from trainers.data.findings import Kind
+from trainers.messages import joined
 
 MOST_SHOWN, MOST_LINES, LONG_AGO = 5, 2, 3600
 Box = tuple[float, float, float, float]
@@ -83,7 +84,7 @@ def overview(draft: Draft, report: Report) -> str:
     """What is to be known of all of them, a line each; empty where there is nothing to say."""
     counts = Counter(kind for notes in report.notes.values() for kind in {note.kind for note in notes})
     lines = [(kind, wall_text.found_line(kind, counts[kind])) for kind in wall_text.FOUND if counts[kind]]
-    general: list[tuple[Kind, str]] = [("", f"{finding.sentence} {finding.fix}") for finding in report.general]
+    general: list[tuple[Kind, str]] = [("", joined(" ", (finding.sentence, finding.fix))) for finding in report.general]
     if not (lines or general or draft.left_out):
         return ""
     return render("train/wall_overview.html", lines=lines + general, files=draft.left_out, most=MOST_LINES)
@@ -127,7 +128,7 @@ def none_empty() -> Markup:
 def notice(draft: Draft) -> str:
     """What has to be said about the draft's file, until somebody has read it."""
     return (
-        banner(words.draft_restored(draft.restored), Button(shared.DISMISS, "read-notice"), kind="problem")
+        banner(wall_text.draft_restored(draft.restored), Button(shared.DISMISS, "read-notice"), kind="problem")
         if draft.restored is not None
         else ""
     )
@@ -136,8 +137,8 @@ def notice(draft: Draft) -> str:
 def aside(draft: Draft, clone_of: str = "") -> str:
     """What is said over a clone, and over a draft for which another one was kept aside."""
     kept = draft.aside
-    acts = [Button(words.BRING_BACK, "bring-back"), Button(words.LET_GO, "let-go")] if kept else []
-    return banner(words.cloned(clone_of, len(kept.pictures) if kept else 0), *acts)
+    acts = [Button(wall_text.BRING_BACK, "bring-back"), Button(wall_text.LET_GO, "let-go")] if kept else []
+    return banner(wall_text.cloned(clone_of, len(kept.pictures) if kept else 0), *acts)
 
 
 def welcome_back(draft: Draft, now: float, trained_as: str) -> str:
@@ -146,12 +147,12 @@ def welcome_back(draft: Draft, now: float, trained_as: str) -> str:
         return ""
     fresh = Button(words.START_FRESH, "fresh")
     if trained_as:
-        link = Link(words.OPEN_RUN, f"run?id={quote(trained_as)}")
-        return banner(words.TRAINED.format(trained_as), link, fresh, Button(shared.DISMISS, "dismiss-notice"))
+        link = Link(wall_text.OPEN_RUN, f"run?id={quote(trained_as)}")
+        return banner(wall_text.TRAINED.format(trained_as), link, fresh, Button(shared.DISMISS, "dismiss-notice"))
     if now - draft.changed <= LONG_AGO:
         return ""
-    said = words.still_here(len(draft.pictures), draft.changed, now)
-    return banner(said, Button(words.KEEP_GOING, "dismiss-notice"), fresh)
+    said = wall_text.still_here(len(draft.pictures), draft.changed, now)
+    return banner(said, Button(wall_text.KEEP_GOING, "dismiss-notice"), fresh)
 
 
 class _Says:

@@ -10,6 +10,7 @@ from PIL import Image
 from app.studio.paths import Paths
 from trainers.data.decode import open_image
 from trainers.data.sample_sets import SampleSet, read_sets
+from trainers.messages import Message as _
 
 SIDE, ACROSS, DOWN = 120, 4, 2
 
@@ -33,7 +34,7 @@ def read_strips(paths: Paths) -> list[Strip]:
     folder = paths.public / "samples"
     folder.mkdir(mode=0o700, exist_ok=True)
     return [
-        Strip(one.name, one.title, len(one.concepts), _draw(one, folder), SIDE * ACROSS, SIDE * DOWN)
+        Strip(one.name, _(one.title), len(one.concepts), _draw(one, folder), SIDE * ACROSS, SIDE * DOWN)
         for one in read_sets().values()
     ]
 

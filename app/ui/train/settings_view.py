@@ -8,11 +8,24 @@ from typing import Any
 
 from markupsafe import Markup
 
+from app.language import Sentence
 from app.studio.dataset.drafts import Draft
 from app.studio.settings.fields import FOLDS, OTHER_NAMES, SET_ELSEWHERE, Field, Kind, list_fields
 from app.studio.settings.plan import all_layers, changed_settings, chosen_layers, method_of, problems, values
 from app.ui.document.templates import render
 from app.ui.train import text as words
+from trainers.messages import Message, joined
+
+
+class Searched(Message):
+    """What a setting is found by, as the search compares it."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def finish(said: str) -> str:
+        """The same in lower case, with words for names."""
+        return said.lower().replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -86,16 +99,23 @@ def _sheet(draft: Draft, changed: Collection[str], wrong: dict[str, str]) -> She
 
 def _row(one: Field, value: Any, before: Any, problem: str) -> Row:
     """One field; `before` is what the preset has where it was changed."""
-    search = f"{one.key} {one.title} {one.help} {OTHER_NAMES.get(one.key, '')}".lower().replace("_", " ")
+    search = Searched.of(joined(" ", (one.key, one.title, one.help, OTHER_NAMES.get(one.key, ""))))
     if one.key in SET_ELSEWHERE:
-        shown = one.show(value) if value not in (None, "", (), []) else words.NOTHING
+        shown = _shown(one, value) if value not in (None, "", (), []) else words.NOTHING
         elsewhere = SET_ELSEWHERE[one.key]
         return Row(one.key, one.title, search, one.help, shown, one.kind, set_elsewhere=elsewhere)
     changed = before is not None
     hints = (
         one.help,
-        f"{one.allowed[:1].upper()}{one.allowed[1:]}." if one.allowed else "",
-        words.PRESET_HAS.format(one.show(before) or words.NOTHING) if changed else "",
+        Sentence.of(one.allowed) if one.allowed else "",
+        words.PRESET_HAS.format(_shown(one, before)) if changed else "",
     )
-    hint = " ".join(filter(None, hints))
+    hint = joined(" ", hints)
     return Row(one.key, one.title, search, hint, one.show(value), one.kind, one.choices, changed, problem)
+
+
+def _shown(one: Field, value: Any) -> str:
+    """A value in words."""
+    if one.kind == "switch" and isinstance(value, bool):
+        return words.ON_OFF[value]
+    return one.show(value) or words.NOTHING

@@ -19,6 +19,7 @@ from app.ui.train.techniques_view import titles_on
 from app.units import counted, readable_size, readable_time
 from trainers.adapters.methods import METHODS
 from trainers.errors import OUT_OF_MEMORY
+from trainers.messages import joined
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,14 @@ def summary(draft: Draft, base: Base) -> str:
     preset = words.PRESETS.get(draft.choices.preset, (draft.choices.preset,))[0]
     method = method_of(draft.choices)
     known = METHODS[method].about.title if method else ""
-    title = " + ".join((known or words.WITHOUT_METHOD, *titles_on(draft)))
-    aim = next(said for name, said, _ in words.AIMS if name == draft.choices.aim)
-    trigger = f"called up by “{draft.trigger}”" if draft.trigger else words.NO_TRIGGER
+    title = joined(" + ", (known or words.WITHOUT_METHOD, *titles_on(draft)))
+    aim = words.AIMS_SHORT[draft.choices.aim]
+    trigger = words.CALLED_UP.format(trigger=draft.trigger) if draft.trigger else words.NO_TRIGGER
     empty = sum(not picture.caption for picture in draft.pictures)
-    pictures = counted(len(draft.pictures), "picture") + (f", {empty} without a caption" if empty else "")
-    return " · ".join((pictures, aim.lower(), preset, title, base.title, trigger))
+    pictures = counted(len(draft.pictures), "picture")
+    if empty:
+        pictures = words.SOME_WITHOUT_CAPTION.format(pictures=pictures, empty=empty)
+    return joined(" · ", (pictures, aim, preset, title, base.title, trigger))
 
 
 def _facts(estimate: Estimate | None) -> tuple[tuple[str, str], ...]:

@@ -20,6 +20,8 @@ from trainers.adapters.methods import METHODS
 from trainers.config.presets import find_preset
 from trainers.errors import OUT_OF_MEMORY
 from trainers.formats.write.compatibility import programs_for
+from trainers.messages import Message as _
+from trainers.messages import joined
 from trainers.models.family import FAMILIES
 
 
@@ -141,7 +143,7 @@ def read_methods(draft: Draft) -> list[Pick]:
 
     def card(name: str) -> Card:
         about = METHODS[name].about
-        return Card(name, about.title, about.good_at or about.summary, name == chosen, picture=find_strip(name))
+        return Card(name, about.title, _(about.good_at or about.summary), name == chosen, picture=find_strip(name))
 
     groups = []
     for group, (title, said) in words.METHOD_GROUPS.items():
@@ -161,15 +163,15 @@ def read_method(draft: Draft, base: Base) -> Method | None:
     family = next((family.name for family in FAMILIES if family.title == base.family), "sd1")
     opens = words.OPENS_IN.format(opens_in(about, family, trained != "none"))
     own = find_preset(preset).method == name and preset in words.PRESETS
-    lines = about.good_at or about.summary, words.THE_PRESETS_OWN.format(words.PRESETS[preset][0]) if own else ""
-    return Method(about.title, " ".join(filter(None, lines)), opens, draw_formula(about.formula), find_strip(name))
+    lines = _(about.good_at or about.summary), words.THE_PRESETS_OWN.format(words.PRESETS[preset][0]) if own else ""
+    return Method(about.title, joined(" ", lines), opens, draw_formula(about.formula), find_strip(name))
 
 
 def advanced_line(draft: Draft) -> str:
     """What is behind Advanced, while it is closed."""
     method, changed = method_of(draft.choices), len(changed_settings(draft.choices))
     names = [METHODS[method].about.title if method else words.WITHOUT_METHOD, *titles_on(draft)]
-    return words.ADVANCED_LINE.format(method=" + ".join(names), settings=words.changed_line(changed))
+    return words.ADVANCED_LINE.format(method=joined(" + ", names), settings=words.changed_line(changed))
 
 
 def wrong_line(draft: Draft) -> str:
@@ -179,11 +181,10 @@ def wrong_line(draft: Draft) -> str:
 
 def opens_in(about: About, family: str, text_encoders: bool) -> str:
     """Which programs read all of a style that a method makes."""
-    told = words.OPENS[about.opens_in]
     if about.opens_in == "only-here":
-        return told
+        return words.ONLY_HERE
     programs = sorted(programs_for(about.stored, family, text_encoders), key=lambda one: one != "ComfyUI")
-    return f"{', '.join(programs)}{told}" if programs else words.PARTLY
+    return words.OPENS[about.opens_in].format(programs=", ".join(programs)) if programs else words.PARTLY
 
 
 def _group(name: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.studio.dataset.caption_jobs import Progress
-from app.studio.dataset.drafts import Restored, Undo
+from app.studio.dataset.drafts import Undo
 from app.studio.runs.costs import Cost
 from app.studio.runs.estimate_jobs import Estimate
 from app.studio.runs.pace import Pace
 from app.studio.runs.times import RunTime
 from app.units import counted, day, readable_size, readable_time
 from trainers.messages import Message as _
+from trainers.messages import plural
 
 # The steps
 STEPS = (("pictures", _("Pictures")), ("style", _("Style")), ("start", _("Start")))
@@ -54,6 +55,7 @@ NOTHING_FOUND = _("No caption contains this. The search is case-sensitive.")
 MODEL, WHICH = _("Captioning model"), _("For which pictures")
 ONLY_EMPTY, ALL = _("Only those without a caption"), _("All of them")
 BEGIN = _("Write captions")
+BEGINS_WHEN_FREE = _("It begins when the computer is free. {line}")
 KEEP_WRITING = _("You can keep editing meanwhile, and undo all of them.")
 NONE_EMPTY = _("Every picture has a caption already. Choose “All of them” to write new ones.")
 CAPTION, AND_MORE = _("Caption {}"), _("and {} more")
@@ -62,13 +64,6 @@ SCOPE = {
     "other": _("Only for the {count} selected pictures."),
 }
 """What the panels say of their scope where pictures are selected."""
-CHANGED_ELSEWHERE, SHOW_NEWER = _("This was changed in another tab."), _("Show the newer one")
-BOTH_KEPT = _("This was also changed in another tab. Both changes are shown.")
-KEEP_GOING = _("Keep going")
-CLONE_OF = _("Everything is set as it was for {}. Change what you like in any step, then start.")
-KEPT_ASIDE = _("The {} you were preparing before the clone {} kept.")
-TRAINED, OPEN_RUN = _("These pictures were trained as “{}”."), _("Open the run")
-BRING_BACK, LET_GO = _("Go back to them"), _("Discard them")
 READY, NO_HINTS = _("{} ready"), _("No problems")
 HINTS_ON = _("Hints on {}, nothing you must fix")
 
@@ -108,13 +103,13 @@ PACE_BUSY = _(
 )
 JUST_NOW, MINUTES_AGO = _("just now"), _("{} min ago")
 SHORT_OF_MEMORY = _("Training needs about {needed} of memory; {free} are free. Low memory needs less.")
+ONLY_HERE = _("Velatura only")
 OPENS: Mapping[str, str] = {
-    "diffusers": _(", diffusers"),
-    "second-file": _("; a second file for diffusers"),
-    "programs": "",
-    "only-here": _("Velatura only"),
+    "diffusers": _("{programs}, diffusers"),
+    "second-file": _("{programs}; a second file for diffusers"),
+    "programs": "{programs}",
 }
-"""What follows the programs with a LoRA folder, by who opens a method's files."""
+"""The programs with a LoRA folder and what else opens a method's files, by who does."""
 PARTLY = _("Velatura; other programs read only part of it")
 METHOD_GROUPS: Mapping[str, tuple[str, str]] = {
     "first": (_("Most styles"), _("Start with one of these.")),
@@ -173,7 +168,7 @@ THE_PRESETS_OWN = _("{} uses it by default.")
 
 WHERE: Mapping[str, str] = {
     "starter": _("comes with Velatura"),
-    "hub": "downloaded",
+    "hub": _("downloaded"),
     "a1111": _("found in A1111"),
     "comfyui": _("found in ComfyUI"),
     "folder": _("found in your models folder"),
@@ -217,11 +212,11 @@ SEARCH = _("Search settings")
 SEARCH_EXAMPLE = _("rank, learning rate, dropout …")
 NONE_FOUND = _("No setting matches.")
 BACK_TO_PRESET, ALL_BACK = _("Back to preset"), _("Reset everything to the preset")
-CHANGED = "changed"
+CHANGED, SETTINGS_CHANGED = _("changed"), _("{count} changed")
 NOTHING_CHANGED = _("as in the preset")
 PRESET_HAS = _("Preset: {}.")
-NOTHING = "nothing"
-ON = _("On")
+NOTHING = _("nothing")
+ON, ON_OFF = _("On"), (_("off"), _("on"))
 IMPORT, EXPORT = _("Import settings"), _("Export settings")
 MENDING = _("{} to fix before it can start")
 ADVANCED = _("Advanced")
@@ -247,7 +242,8 @@ TIME, MEMORY, FILE, AT_MOST = _("Time"), _("Memory"), _("File"), _("at most {}")
 MEASURED = _("Measured with {} real steps on this computer. Once it has started, you can close the page.")
 MEASURED_BEFORE = _("Measured before, with the same settings. Once it has started, you can close the page.")
 MEASURING = _("Measuring with a few real steps …")
-MEASURING_WAITS = _("Measuring begins when the computer is free: {}.")
+MEASURING_STEPS = _("Measuring with a few real steps … {done} of {of}.")
+MEASURING_WAITS = _("Measuring begins when the computer is free. {line}")
 NOT_MEASURED_HERE = _("It is measured once the base model is here and nothing is left to fix.")
 MEASURE_AGAIN = _("Measure again")
 START_ANYWAY = _("You need not wait for it.")
@@ -259,7 +255,9 @@ MEND_FIRST = _("{} under All settings to fix first.")
 TO_STYLE = _("Back to the settings")
 NO_BASE = _("The base model {} cannot be used. {}")
 PICTURES_FIRST = _("Add at least one picture first.")
-NO_TRIGGER = _("no trigger word")
+CALLED_UP, NO_TRIGGER = _("called up by “{trigger}”"), _("no trigger word")
+SOME_WITHOUT_CAPTION = _("{pictures}, {empty} without a caption")
+AIMS_SHORT: Mapping[str, str] = {"style": _("a style"), "subject": _("a subject")}
 START, PREPARING = _("Start training"), _("Preparing the pictures …")
 NOT_STARTED = _("It could not start. {}")
 START_SAID = {
@@ -276,7 +274,8 @@ START_SAID = {
 
 def file_size(cost: Cost) -> str:
     """The size of a style file, as far as it is known before."""
-    return (AT_MOST if cost.at_most else "{}").format(readable_size(cost.file))
+    size = readable_size(cost.file)
+    return AT_MOST.format(size) if cost.at_most else size
 
 
 def run_time(time: RunTime | None) -> str:
@@ -302,76 +301,57 @@ def mending_line(settings: int) -> str:
 
 def undo_line(step: Undo) -> str:
     """What a step has done that can be taken back."""
-    captions = counted(len(step.captions), "caption")
+    captions, removed = len(step.captions), len(step.removed)
     match step.kind:
         case "written":
-            return f"{captions} written."
+            return plural("{count} caption written.", "{count} captions written.", captions)
         case "read":
-            return f"{captions} read from files."
+            return plural("{count} caption read from files.", "{count} captions read from files.", captions)
         case "cleared":
-            return "Everything was cleared."
+            return _("Everything was cleared.")
         case "cropped":
-            return "A crop was changed."
+            return _("A crop was changed.")
         case "masked":
-            return "A mask was changed."
-        case "removed" if len(step.removed) == 1:
-            return f"Picture {step.removed[0][0] + 1} was taken out."
+            return _("A mask was changed.")
+        case "removed" if removed == 1:
+            return _("Picture {number} was taken out.", number=step.removed[0][0] + 1)
         case "removed":
-            return f"{counted(len(step.removed), 'picture')} were taken out."
-    return f"{captions} changed."
-
-
-def draft_restored(found: Restored) -> str:
-    """What is said to somebody whose draft was in a damaged file."""
-    if not found.pictures:
-        return "Your draft's file was damaged, and nothing in it could be read. The file is kept."
-    without = found.without_caption
-    captions = f"; {without} of them without a caption" if without else ", with their captions"
-    return (
-        "Your draft's file was damaged. The file is kept, and what could be read is back: "
-        f"{counted(found.pictures, 'picture')}{captions}. Check them before you go on."
-    )
+            return plural("{count} picture was taken out.", "{count} pictures were taken out.", removed)
+    return captions_changed(captions)
 
 
 def captions_line(now: Progress) -> str:
     """How far the captions are that a model writes; empty where it writes none."""
     match now.phase:
         case "waiting":
-            return f"It begins when the computer is free: {now.message.rstrip('.')}."
+            return BEGINS_WHEN_FREE.format(line=now.message)
         case "writing":
-            return now.message or "Starting …"
+            return now.message or _("Starting …")
         case "stopped":
-            return f"Stopped after {now.done} of {now.of}. What was written is here."
+            return _("Stopped after {done} of {of}. What was written is here.", done=now.done, of=now.of)
         case "done":
-            written = counted(now.done, "caption")
-            return f"{written} written. Read them once: a model does not know what matters to you."
+            return plural(
+                "{count} caption written. Read it once: a model does not know what matters to you.",
+                "{count} captions written. Read them once: a model does not know what matters to you.",
+                now.done,
+            )
         case "failed":
-            here = f"Writing ended after {now.done} of {now.of}. What was written is here"
-            return now.message or f"{here}; the details say why it ended."
+            return now.message or _(
+                "Writing ended after {done} of {of}. What was written is here; the details say why it ended.",
+                done=now.done,
+                of=now.of,
+            )
     return ""
-
-
-def still_here(pictures: int, changed: float, now: float) -> str:
-    """What is said to somebody who comes back."""
-    return (
-        f"Your {counted(pictures, 'picture')} from {day(changed, now)} {'is' if pictures == 1 else 'are'} still here."
-    )
-
-
-def cloned(run: str, aside: int) -> str:
-    """What is said over a clone of a run; `aside` is how many pictures were being prepared before."""
-    kept = KEPT_ASIDE.format(counted(aside, "picture"), "is" if aside == 1 else "are") if aside else ""
-    return " ".join(filter(None, (CLONE_OF.format(run) if run else "", kept)))
 
 
 def captions_change(count: int) -> str:
     """How many captions replacing would change."""
-    return f"{counted(count, 'caption')} {'changes' if count == 1 else 'change'}"
+    return plural("{count} caption changes", "{count} captions change", count)
 
 
 def captions_changed(count: int) -> str:
-    """How many captions were replaced in."""
-    return f"{counted(count, 'caption')} changed."
+    """How many captions were changed."""
+    return plural("{count} caption changed.", "{count} captions changed.", count)
 
 
 def hints_line(pictures: int) -> str:
@@ -381,11 +361,11 @@ def hints_line(pictures: int) -> str:
 
 def changed_line(settings: int) -> str:
     """How many settings were changed."""
-    return f"{settings} {CHANGED}" if settings else NOTHING_CHANGED
+    return SETTINGS_CHANGED.format(count=settings) if settings else NOTHING_CHANGED
 
 
 def measuring_line(now: Estimate) -> str:
     """How far the measuring is."""
     if now.phase == "waiting":
-        return MEASURING_WAITS.format(now.sentence.rstrip("."))
-    return f"{MEASURING} {now.done} of {now.of}." if now.of else MEASURING
+        return MEASURING_WAITS.format(line=now.sentence)
+    return MEASURING_STEPS.format(done=now.done, of=now.of) if now.of else MEASURING

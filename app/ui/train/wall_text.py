@@ -1,11 +1,14 @@
-"""What the wall of pictures in the first step of Train says."""
+"""What the wall of pictures in the first step of Train says, and what is said over it of the draft."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from app.studio.dataset.drafts import Restored
+from app.units import counted, day, forms
 from trainers.data.findings import Kind
 from trainers.messages import Message as _
+from trainers.messages import joined, plural
 
 SELECT_ALL, CLEAR_SELECTION = _("Select all"), _("Clear the selection")
 FILTER, FILTER_EXAMPLE = _("Filter by words or file name"), _("boat, IMG_12 …")
@@ -74,47 +77,94 @@ SCRIPT = {
 """What the scripts fill in."""
 
 # Over the wall
+CHANGED_ELSEWHERE, SHOW_NEWER = _("This was changed in another tab."), _("Show the newer one")
+BOTH_KEPT = _("This was also changed in another tab. Both changes are shown.")
+KEEP_GOING = _("Keep going")
+CLONE_OF = _("Everything is set as it was for {}. Change what you like in any step, then start.")
+TRAINED, OPEN_RUN = _("These pictures were trained as “{}”."), _("Open the run")
+BRING_BACK, LET_GO = _("Go back to them"), _("Discard them")
+
 ADD_CAPTION = _("Write them for me")
 SHOW_THEM, LEAVE_PARTS_OUT = _("Show"), _("Leave those parts out")
+SHOW_THESE = _("Show: {line}")
 DISMISS_ALL, DISMISS_ONE = _("Dismiss all"), _("Dismiss")
 FOUND: Mapping[Kind, tuple[str, str]] = {
-    "no caption": (_("1 picture has no caption."), _("{count} pictures have no caption.")),
-    "copy": (
-        _("1 picture is a duplicate, which counts twice."),
-        _("{count} pictures are duplicates, which count twice."),
+    "no caption": forms("{count} picture has no caption.", "{count} pictures have no caption."),
+    "copy": forms(
+        "{count} picture is a duplicate, which counts twice.", "{count} pictures are duplicates, which count twice."
     ),
-    "small": (_("1 picture is small and teaches less detail."), _("{count} pictures are small and teach less detail.")),
-    "elongated": (
-        _("1 picture is very elongated and loses much to cropping."),
-        _("{count} pictures are very elongated and lose much to cropping."),
+    "small": forms(
+        "{count} picture is small and teaches less detail.", "{count} pictures are small and teach less detail."
     ),
-    "uniform": (_("1 picture is almost entirely one colour."), _("{count} pictures are almost entirely one colour.")),
-    "blurred": (_("1 picture is blurred."), _("{count} pictures are blurred.")),
-    "transparent": (
-        _("1 picture has transparent areas, which become white."),
-        _("{count} pictures have transparent areas, which become white."),
+    "elongated": forms(
+        "{count} picture is very elongated and loses much to cropping.",
+        "{count} pictures are very elongated and lose much to cropping.",
     ),
-    "long caption": (
-        _("1 caption is longer than the model reads."),
-        _("{count} captions are longer than the model reads."),
+    "uniform": forms(
+        "{count} picture is almost entirely one colour.", "{count} pictures are almost entirely one colour."
+    ),
+    "blurred": forms("{count} picture is blurred.", "{count} pictures are blurred."),
+    "transparent": forms(
+        "{count} picture has transparent areas, which become white.",
+        "{count} pictures have transparent areas, which become white.",
+    ),
+    "long caption": forms(
+        "{count} caption is longer than the model reads.", "{count} captions are longer than the model reads."
     ),
 }
-MORE_HINTS = (_("1 more hint"), _("{count} more hints"))
-LEFT_OUT = (_("1 file was left out"), _("{count} files were left out"))
+MORE_HINTS = forms("{count} more hint", "{count} more hints")
+LEFT_OUT = forms("{count} file was left out", "{count} files were left out")
 
 
 def found_line(kind: Kind, count: int) -> str:
     """How many pictures have a hint of that kind."""
-    one, several = FOUND[kind]
-    return one if count == 1 else several.format(count=count)
+    return plural(*FOUND[kind], count)
 
 
 def more_hints(count: int) -> str:
     """How many hints are folded."""
-    return MORE_HINTS[0] if count == 1 else MORE_HINTS[1].format(count=count)
+    return plural("{count} more hint", "{count} more hints", count)
 
 
 def left_out_line(count: int) -> str:
     """How many files were not taken in."""
-    one, several = LEFT_OUT
-    return one if count == 1 else several.format(count=count)
+    return plural("{count} file was left out", "{count} files were left out", count)
+
+
+def draft_restored(found: Restored) -> str:
+    """What is said to somebody whose draft was in a damaged file."""
+    if not found.pictures:
+        return _("Your draft's file was damaged, and nothing in it could be read. The file is kept.")
+    pictures = counted(found.pictures, "picture")
+    if not found.without_caption:
+        return _(
+            "Your draft's file was damaged. The file is kept, and what could be read is back: {pictures}, with their "
+            "captions. Check them before you go on.",
+            pictures=pictures,
+        )
+    return _(
+        "Your draft's file was damaged. The file is kept, and what could be read is back: {pictures}; {without} of "
+        "them without a caption. Check them before you go on.",
+        pictures=pictures,
+        without=found.without_caption,
+    )
+
+
+def still_here(pictures: int, changed: float, now: float) -> str:
+    """What is said to somebody who comes back."""
+    return plural(
+        "Your {count} picture from {day} is still here.",
+        "Your {count} pictures from {day} are still here.",
+        pictures,
+        day=day(changed, now),
+    )
+
+
+def cloned(run: str, aside: int) -> str:
+    """What is said over a clone of a run; `aside` is how many pictures were being prepared before."""
+    kept = plural(
+        "The {count} picture you were preparing before the clone is kept.",
+        "The {count} pictures you were preparing before the clone are kept.",
+        aside,
+    )
+    return joined(" ", (CLONE_OF.format(run) if run else "", kept if aside else ""))

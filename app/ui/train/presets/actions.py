@@ -101,7 +101,7 @@ class Presets:
         try:
             return _of(self._read(event, key, owner, tab), event.of)
         except VelaturaError as error:
-            return Answer(refused=words.REFUSED.format(file=event.name, reason=error), of=event.of)
+            return Answer(refused=words.REFUSED.format(file=event.name, reason=error.message), of=event.of)
 
     # ---------------------------------------------------------------- within
     def _read(self, event: SettingsRead, key: str, owner: str, tab: str) -> Answer:

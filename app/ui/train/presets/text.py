@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from app.language import Sentence
 from app.studio.settings.imports.report import Imported, Left, Reason
 from app.units import counted
 from trainers.messages import Message as _
+from trainers.messages import joined
 
 OWN = _("Your presets")
 NONE_YET = _("None yet. Choose what you like above and under Advanced, then save it here under a name.")
@@ -19,7 +21,7 @@ SAVE, USE, CHOSEN, RENAME, DELETE, EXPORT = (
     _("Delete"),
     _("Export"),
 )
-MORE = _("More for {name}")
+MORE, USE_NAMED = _("More for {name}"), _("Use: {name}")
 NEW_NAME = _("New name")
 IMPORT = _("Import settings or a preset")
 IMPORT_HINT = _("TOML of Velatura, or JSON and TOML of kohya_ss and OneTrainer. Nothing else of it leaves this page.")
@@ -54,12 +56,14 @@ REASONS: Mapping[Reason, str] = {
 
 def summary_line(method: str, settings: int, time: str) -> str:
     """What a preset holds, in its row."""
-    return f"{method}, {counted(settings, 'setting')} changed, {time}" if settings else f"{method}, {time}"
+    if not settings:
+        return joined(", ", (method, time))
+    return _("{method}, {settings} changed, {time}", method=method, settings=counted(settings, "setting"), time=time)
 
 
 def reason(left: Left) -> str:
     """Why a setting was left out."""
-    return f"{left.said[:1].upper()}{left.said[1:]}." if left.said else REASONS[left.reason]
+    return Sentence.of(left.said) if left.said else REASONS[left.reason]
 
 
 def taken_line(found: Imported) -> str:

@@ -15,7 +15,8 @@ from app.studio.dataset.draft_file import VERSION, NewerDraftError
 from app.studio.dataset.drafts import UNDO_STEPS, Draft, Drafts, Picture, Restored
 from app.studio.dataset.uploads import take, take_folder
 from app.studio.paths import Paths, UploadFolder
-from app.ui.train.text import draft_restored, undo_line
+from app.ui.train.text import undo_line
+from app.ui.train.wall_text import draft_restored
 from tests.app.user_files import write_pictures
 from tests.faults import Fault, each_cut
 

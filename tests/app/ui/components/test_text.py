@@ -10,6 +10,7 @@ from app.studio.dataset.caption_jobs import Progress
 from app.ui.components import text as words
 from app.ui.document.templates import ROOT
 from app.ui.train import text as train_words
+from app.ui.train import wall_text
 from app.units import counted, day
 
 
@@ -25,8 +26,8 @@ def test_days_as_people_name_them(days: int, said: str) -> None:
 def test_counts() -> None:
     assert counted(1, "picture") == "1 picture" and counted(0, "setting") == "0 settings"
     now = datetime.datetime(2026, 11, 25, 12).timestamp()
-    assert train_words.still_here(1, now, now) == "Your 1 picture from earlier today is still here."
-    assert train_words.still_here(12, now - 86400, now) == "Your 12 pictures from yesterday are still here."
+    assert wall_text.still_here(1, now, now) == "Your 1 picture from earlier today is still here."
+    assert wall_text.still_here(12, now - 86400, now) == "Your 12 pictures from yesterday are still here."
     assert words.too_many_wrong(0.2).endswith("in 1 second.") and words.too_many_wrong(61).endswith("in 2 minutes.")
 
 
@@ -37,7 +38,7 @@ def test_how_far_captions_are() -> None:
     assert said(Progress("stopped", 2, 5)).startswith("Stopped after 2 of 5.")
     assert said(Progress("failed", 2, 5)).startswith("Writing ended after 2 of 5.")
     assert said(Progress("failed", 2, 5, "BLIP is not here.")) == "BLIP is not here."
-    assert said(Progress("waiting", 0, 5, "2nd in line.")) == "It begins when the computer is free: 2nd in line."
+    assert said(Progress("waiting", 0, 5, "2nd in line.")) == "It begins when the computer is free. 2nd in line."
     assert said(Progress("writing", 0, 5)) == "Starting …" and said(Progress("writing", 0, 5, "x")) == "x"
 
 
