@@ -6,6 +6,7 @@ in another language looks its template up in a catalogue and fills in the parame
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self, SupportsIndex, cast
@@ -121,7 +122,8 @@ def to_record(message: str) -> object:
 def _parameter(value: object) -> object:
     if isinstance(value, str):
         return to_record(value)
-    return value if isinstance(value, (int, float)) else str(value)
+    is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return value if is_number else str(value)  # JSON has no NaN
 
 
 def from_record(record: object) -> str:
@@ -143,12 +145,16 @@ def from_record(record: object) -> str:
         raise ValueError("not a message") from error
 
 
-def recorded(record: object, otherwise: str) -> str:
-    """The sentence of a record, or `otherwise` where there is none, as in files of older versions."""
+def recorded(record: object, otherwise: str) -> Message:
+    """The message of a record that stands beside the text `otherwise`.
+
+    The text itself where there is no record, as in files of older versions, or it gives another text.
+    """
     try:
-        return from_record(record)
-    except ValueError:
-        return otherwise
+        found = from_record(record)
+    except (ValueError, RecursionError):
+        return Message.of(otherwise)
+    return found if isinstance(found, Message) and found == otherwise else Message.of(otherwise)
 
 
 def _given(value: object) -> object:

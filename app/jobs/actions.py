@@ -17,6 +17,8 @@ from app.jobs.store import SMALL, TRAIN, YIELD, Store
 from app.jobs.trash.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Trash, TrashItem, new_id, new_item
 from app.jobs.views import View, Watcher
 from trainers.errors import VelaturaError
+from trainers.messages import Message
+from trainers.messages import Message as _
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run, Stop, free_name, is_run, open_run, write_config
 
@@ -25,20 +27,23 @@ if TYPE_CHECKING:
 
 FIXED = ("name", "data.images", "data.transparency")
 """Settings that are fixed once a run is prepared."""
+PASSED = _("“{name}” belongs to {owner}; you can only move a run past your own")
+PASSED_STUDIOS = _("“{name}” belongs to the owner of this studio; you can only move a run past your own")
 UNFINISHED = (State.PAUSED, State.INTERRUPTED)
 """Ended states that can continue; clearing the queue keeps them."""
-DONE: Mapping[str, str] = {
-    "stop": "stopped",
-    "pause": "paused",
-    "cancel": "cancelled",
-    "resume": "resumed",
-    "longer": "trained longer",
-    "retry": "tried again",
-    "clone": "cloned",
-    "change": "changed",
-    "move": "moved",
-    "delete": "deleted",
+REFUSED: Mapping[str, Message] = {
+    "stop": _("{name} cannot be stopped: {reason}"),
+    "pause": _("{name} cannot be paused: {reason}"),
+    "cancel": _("{name} cannot be cancelled: {reason}"),
+    "resume": _("{name} cannot be resumed: {reason}"),
+    "longer": _("{name} cannot be trained longer: {reason}"),
+    "retry": _("{name} cannot be tried again: {reason}"),
+    "clone": _("{name} cannot be cloned: {reason}"),
+    "change": _("{name} cannot be changed: {reason}"),
+    "move": _("{name} cannot be moved: {reason}"),
+    "delete": _("{name} cannot be deleted: {reason}"),
 }
+"""Why something cannot be done with a job as it is, by what was asked for."""
 
 
 # ---------------------------------------------------------------- new jobs
@@ -244,10 +249,7 @@ def move(store: Store, number: int, where: str | int, *, actor: Actor) -> list[J
         ) from None
     for other in store.line()[max(place, 1) - 1 : view.place - 1]:
         if not actor.may_change(other.owner):
-            owner = other.owner or "the owner of this studio"
-            raise NotOwnerError(
-                "“{name}” belongs to {owner}; you can only move a run past your own", name=other.name, owner=owner
-            )
+            raise NotOwnerError((PASSED if other.owner else PASSED_STUDIOS).format(name=other.name, owner=other.owner))
     check_done(store.move(view.job, place), view.job)
     return store.line()
 
@@ -349,12 +351,7 @@ def _allowed(store: Store, number: int, *actions: str, actor: Actor) -> View:
     if actions[0] not in COPYING:
         actor.check(view.job.name, view.job.owner)
     if not set(actions) & set(view.actions):
-        raise VelaturaError(
-            "{name} cannot be {done}: {in_words}",
-            name=view.job.name,
-            done=DONE[actions[0]],
-            in_words=IN_WORDS[view.state],
-        )
+        raise VelaturaError(REFUSED[actions[0]].format(name=view.job.name, reason=IN_WORDS[view.state]))
     return view
 
 

@@ -28,6 +28,7 @@ from app.jobs.summary import read_summary
 from app.jobs.trash.trash import Trash
 from app.jobs.views import View, Watcher
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 from trainers.runs.events import Recorder
 
 WORK = "app.studio.run_job"
@@ -210,7 +211,8 @@ class Dispatcher:
         try:
             child = self._starter(job)(WORK, arguments, log, environment)
         except OSError as error:
-            self._never_began(job, f"its process could not be started: {error.strerror or error}")
+            said = _("its process could not be started: {reason}", reason=error.strerror or error)
+            self._never_began(job, said)
             return
         self._children[job.token] = (job, child)
         self._notify(f"{job.name}: starts on {job.device}")
@@ -247,14 +249,15 @@ class Dispatcher:
             child.collect()  # only now, from when on anybody may settle the job
             del self._children[token]
             if code >= 0 or -code in CRASHES or not restart(self.store, job):
-                self._never_began(job, f"its process ended with code {code}; {LOG} shows why")
+                self._never_began(job, _("its process ended with code {code}; {log} shows why", code=code, log=LOG))
 
     def _note_crash(self, job: Job, name: str) -> None:
         """Mark a job whose process crashed as failed, so that it does not restart by itself."""
         begun = [each for each in self.store.active() if each.token == job.token and each.phase == "running"]
         if begun and not _last_word(begun[0]):  # one that crashes after its last word did what it was to do
             with suppress(OSError):
-                Recorder(job.folder)("error", message=f"its process crashed ({name}); {LOG} shows why")
+                said = _("its process crashed ({signal}); {log} shows why", signal=name, log=LOG)
+                Recorder(job.folder)("error", message=said)
 
     def _end_hanging(self) -> None:
         """Kill hanging runs, if they then restart by themselves."""
@@ -272,7 +275,7 @@ class Dispatcher:
                 Recorder(job.folder)("error", message=message)
 
 
-def _tell_nobody(_: object) -> None:
+def _tell_nobody(said: object) -> None:
     """Does nothing with what it is told."""
 
 

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 
+BELONGS_TO = _("“{name}” belongs to {owner}, and only they can change it")
+BELONGS_TO_STUDIO = _("“{name}” belongs to the owner of this studio, and only they can change it")
 COPYING = ("clone",)
 """Actions that change nothing."""
 
@@ -37,11 +40,7 @@ class Actor:
     def check(self, name: str, owner: str) -> None:
         """Raise NotOwnerError if they may not change `name`, which belongs to `owner`."""
         if not self.may_change(owner):
-            raise NotOwnerError(
-                "“{name}” belongs to {owner}, and only they can change it",
-                name=name,
-                owner=owner or "the owner of this studio",
-            )
+            raise NotOwnerError((BELONGS_TO if owner else BELONGS_TO_STUDIO).format(name=name, owner=owner))
 
     def permitted(self, owner: str, actions: Sequence[str]) -> tuple[str, ...]:
         """The subset of `actions` allowed on what belongs to `owner`, in the same order."""

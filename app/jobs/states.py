@@ -13,6 +13,8 @@ from app.jobs.job import Job
 from app.jobs.store import TRAIN, YIELD
 from app.jobs.summary import Summary
 from app.units import ordinal, readable_time
+from trainers.messages import Message, joined
+from trainers.messages import Message as _
 from trainers.runs.heartbeat import Beat
 from trainers.runs.run import Run
 
@@ -72,20 +74,37 @@ _SMALL_ACTIONS: Mapping[State, tuple[str, ...]] = {
 }
 
 IN_WORDS: Mapping[State, str] = {
-    State.QUEUED: "it is waiting",
-    State.PREPARING: "it is being prepared",
-    State.TRAINING: "it is training",
-    State.SAMPLING: "it is drawing samples",
-    State.WORKING: "it is working",
-    State.SAVING: "it is being saved",
-    State.HANGING: "it is hanging; it can be cancelled",
-    State.STOPPING: "it is already stopping",
-    State.PAUSED: "it is paused",
-    State.STOPPED: "it was stopped",
-    State.FINISHED: "it has already finished",
-    State.FAILED: "it has failed",
-    State.INTERRUPTED: "it was interrupted",
-    State.CANCELLED: "it was cancelled",
+    State.QUEUED: _("it is waiting"),
+    State.PREPARING: _("it is being prepared"),
+    State.TRAINING: _("it is training"),
+    State.SAMPLING: _("it is drawing samples"),
+    State.WORKING: _("it is working"),
+    State.SAVING: _("it is being saved"),
+    State.HANGING: _("it is hanging; it can be cancelled"),
+    State.STOPPING: _("it is already stopping"),
+    State.PAUSED: _("it is paused"),
+    State.STOPPED: _("it was stopped"),
+    State.FINISHED: _("it has already finished"),
+    State.FAILED: _("it has failed"),
+    State.INTERRUPTED: _("it was interrupted"),
+    State.CANCELLED: _("it was cancelled"),
+}
+
+IN_LINE = (
+    _("{place} in line."),
+    _("{place} in line, starts soon."),
+    _("{place} in line, starts in about {time}."),
+)
+"""What is said of a job that waits: if nobody knows how long, if it is its turn, and else."""
+IN_LINE_PAUSED = (
+    _("{place} in line, paused at step {step}."),
+    _("{place} in line, starts soon, paused at step {step}."),
+    _("{place} in line, starts in about {time}, paused at step {step}."),
+)
+SAVED_UP_TO, STARTING, WRITING = _("Saved up to step {step}."), _("Starting …"), _("Writing the file …")
+RESTARTED = {
+    1: _("It had already restarted by itself once."),
+    2: _("It had already restarted by itself twice."),
 }
 
 
@@ -178,59 +197,89 @@ def describe(
     """
     match state:
         case State.QUEUED:
-            start = "" if wait is None else f", starts {_moment(wait)}"
-            if restarts:
-                where = f"from step {summary.saved}" if summary.saved else "from the beginning"
-                return f"{ordinal(place)} in line{start}. It was interrupted and continues {where} by itself."
-            paused = f", paused at step {summary.saved}" if summary.ended == State.PAUSED and summary.saved else ""
-            return f"{ordinal(place)} in line{start}{paused}."
+            return _queued(summary, place, wait, restarts)
         case State.PREPARING:
-            return summary.message if summary.doing == "preparing" and not summary.ended else "Starting …"
+            return summary.message if summary.doing == "preparing" and not summary.ended else STARTING
         case State.TRAINING:
-            left = "" if summary.seconds_left is None else f", {readable_time(summary.seconds_left)} left"
-            return f"Step {summary.step} of {summary.steps}{left}."
+            return _training(summary)
         case State.SAMPLING:
-            which = f"Drawing picture {summary.pictures[0]} of {summary.pictures[1]}"
-            return f"{which} …" if summary.left is None else f"{which}, {readable_time(summary.left)} left."
+            return _sampling(summary)
         case State.WORKING | State.FAILED:
             return summary.message
         case State.SAVING:
-            return "Writing the file …"
+            return WRITING
         case State.HANGING:
-            where = f" at step {summary.step}" if summary.step else ""
-            after = f"continue from step {summary.saved}" if summary.saved else "start it again"
-            return f"Nothing has happened for {readable_time(silent)}{where}. Stop it, then {after}."
+            return _hanging(summary, silent)
         case State.STOPPING:
             return _stopping(summary)
         case State.PAUSED:
-            return f"Saved at step {summary.saved}."
+            return _("Saved at step {step}.", step=summary.saved)
         case State.STOPPED:
-            return f"Stopped at step {summary.step} and saved."
+            return _("Stopped at step {step} and saved.", step=summary.step)
+        case State.FINISHED if summary.seconds >= 1:
+            return _("Done in {time}.", time=readable_time(summary.seconds))
         case State.FINISHED:
-            return f"Done in {readable_time(summary.seconds)}." if summary.seconds >= 1 else "Done."
+            return _("Done.")
         case State.INTERRUPTED:
             return _interrupted(summary, restarts)
         case State.CANCELLED if summary.saved:
-            return f"Saved up to step {summary.saved}."
+            return SAVED_UP_TO.format(step=summary.saved)
     return ""
 
 
-def _interrupted(summary: Summary, restarts: int) -> str:
-    often = {1: "once", 2: "twice"}.get(restarts, f"{restarts} times")
-    again = f" It had already restarted by itself {often}." if restarts else ""
+def _queued(summary: Summary, place: int, wait: float | None, restarts: int) -> Message:
+    is_paused = summary.ended == State.PAUSED and summary.saved and not restarts
+    unknown, soon, later = IN_LINE_PAUSED if is_paused else IN_LINE
+    said = unknown if wait is None else soon if wait < SOON else later
+    line = said.format(place=ordinal(place), time=readable_time(wait or 0.0), step=summary.saved)
+    if not restarts:
+        return line
+    if not summary.saved:
+        return joined(" ", (line, _("It was interrupted and continues from the beginning by itself.")))
+    goes_on = _("It was interrupted and continues from step {step} by itself.", step=summary.saved)
+    return joined(" ", (line, goes_on))
+
+
+def _training(summary: Summary) -> Message:
+    step, steps, left = summary.step, summary.steps, summary.seconds_left
+    if left is None:
+        return _("Step {step} of {steps}.", step=step, steps=steps)
+    return _("Step {step} of {steps}, {time} left.", step=step, steps=steps, time=readable_time(left))
+
+
+def _sampling(summary: Summary) -> Message:
+    number, count = summary.pictures
+    if summary.left is None:
+        return _("Drawing picture {number} of {count} …", number=number, count=count)
+    left = readable_time(summary.left)
+    return _("Drawing picture {number} of {count}, {time} left.", number=number, count=count, time=left)
+
+
+def _hanging(summary: Summary, silent: float) -> Message:
+    time = readable_time(silent)
+    said = _("Nothing has happened for {time}.", time=time)
+    if summary.step:
+        said = _("Nothing has happened for {time} at step {step}.", time=time, step=summary.step)
+    then = _("Stop it, then start it again.")
+    if summary.saved:
+        then = _("Stop it, then continue from step {step}.", step=summary.saved)
+    return joined(" ", (said, then))
+
+
+def _interrupted(summary: Summary, restarts: int) -> Message:
+    often = RESTARTED.get(restarts, _("It had already restarted by itself {count} times.", count=restarts))
+    again = often if restarts else ""
     if not summary.step:
-        return f"The computer or the program stopped before the first step.{again}"
-    kept = f"Saved up to step {summary.saved}." if summary.saved else "Nothing was saved yet."
-    return f"The computer or the program stopped at step {summary.step}. {kept}{again}"
+        return joined(" ", (_("The computer or the program stopped before the first step."), again))
+    said = _("The computer or the program stopped at step {step}.", step=summary.step)
+    kept = SAVED_UP_TO.format(step=summary.saved) if summary.saved else _("Nothing was saved yet.")
+    return joined(" ", (said, kept, again))
 
 
-def _stopping(summary: Summary) -> str:
+def _stopping(summary: Summary) -> Message:
     if summary.phase == "after":
-        done, of = summary.pictures
-        which = f"picture {done} of {of}" if of else "the last pictures"
-        return f"Its style is saved. Drawing {which} …"
-    return "Writing the file …" if summary.phase == "export" else "Finishing this step …"
-
-
-def _moment(wait: float) -> str:
-    return f"in about {readable_time(wait)}" if wait >= SOON else "soon"
+        number, count = summary.pictures
+        if not count:
+            return _("Its style is saved. Drawing the last pictures …")
+        return _("Its style is saved. Drawing picture {number} of {count} …", number=number, count=count)
+    return WRITING if summary.phase == "export" else _("Finishing this step …")

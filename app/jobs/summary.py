@@ -9,7 +9,9 @@ from typing import Any
 
 from app.jobs.follow import Follower
 from trainers.errors import OUT_OF_MEMORY
-from trainers.runs.event_lines import Event
+from trainers.messages import Message, recorded
+from trainers.messages import Message as _
+from trainers.runs.event_lines import SAID, Event
 
 ENDS = {"done": "finished", "stopped": "stopped", "paused": "paused", "cancelled": "cancelled", "error": "failed"}
 """The event with which a job says that it has ended, and the state that it is then in."""
@@ -26,7 +28,7 @@ class Summary:
     ended: str = ""
     """The state in which the job said it ended."""
     message: str = ""
-    """Of an error, or of what is being prepared."""
+    """Of an error, or of what is being prepared; a `Message` as soon as something was said."""
     code: str = ""
     """Of an error its kind, as `trainers.errors` has it; "" where its sentence says all."""
     step: int = 0
@@ -127,7 +129,7 @@ def _attempt(summary: Summary, event: Event) -> Summary:
 
 
 def _loading(summary: Summary, event: Event) -> Summary:
-    message = f"Reading the base model {event.get('base', '')} …"
+    message = _("Reading the base model {base} …", base=event.get("base", ""))
     # It goes on from its newest checkpoint, or from the beginning.
     return replace(summary, doing="preparing", ended="", message=message, step=summary.saved, speed=0.0, left=None)
 
@@ -138,12 +140,17 @@ def _phase(summary: Summary, event: Event) -> Summary:
 
 def _start(summary: Summary, event: Event) -> Summary:
     facts, steps = _facts(event), event.get("steps", summary.steps)
-    return replace(summary, doing="preparing", ended="", message="Preparing the pictures …", steps=steps, facts=facts)
+    message = _("Preparing the pictures …")
+    return replace(summary, doing="preparing", ended="", message=message, steps=steps, facts=facts)
 
 
 def _working(summary: Summary, event: Event) -> Summary:
     share = (int(event.get("done", 0)), int(event.get("of", 0)))
-    return replace(summary, doing="working", ended="", message=str(event.get("message", "")), share=share)
+    return replace(summary, doing="working", ended="", message=_message(event), share=share)
+
+
+def _message(event: Event) -> Message:
+    return recorded(event.get(SAID), event.get("message", ""))
 
 
 def _estimate(summary: Summary, event: Event) -> Summary:
@@ -204,7 +211,7 @@ def _end(summary: Summary, event: Event) -> Summary:
     return replace(
         summary,
         ended=ENDS[event["type"]],
-        message=str(event.get("message", "")),
+        message=_message(event),
         code=OUT_OF_MEMORY if event.get("cause") == "memory" else str(event.get("code", "")),
         step=event.get("step", summary.step),
     )

@@ -18,15 +18,18 @@ from app.jobs.processes.process import Identity
 from app.jobs.states import ENDED, State, actions_for, describe, find_state, is_alive, silence
 from app.jobs.store import TRAIN, Store
 from app.jobs.summary import Summary
+from trainers.messages import Message as _
+from trainers.messages import joined
 from trainers.runs.event_lines import is_text
 from trainers.runs.run import is_run
 
-FELL_BACK = "The checkpoint at step {} was damaged, so it continued from step {}."
+FELL_BACK = _("The checkpoint at step {} was damaged, so it continued from step {}.")
 
 SMALL_JOB = 20.0
 """Seconds that a picture, an estimate or captions are taken to need; runs are what one waits for."""
 
-DAMAGED = "Its row in the queue is damaged ({}); a worker will repair it."
+DAMAGED = _("Its row in the queue is damaged ({}); a worker will repair it.")
+GONE, UNREAD = _("Its folder is missing."), _("Its events cannot be read: {}.")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class View:
     line: str
     """A sentence, or nothing."""
     actions: tuple[str, ...]
+    trouble: str = ""
+    """What of that sentence does not follow from its state: something of it is damaged or missing."""
 
 
 class _Look(NamedTuple):
@@ -221,16 +226,17 @@ def _view(look: _Look, place: int, wait: float | None, turn: int = 0) -> View:
     """A job at a place in line, whose `turn` among its like is said."""
     job, alive, summary, silent, gone = look
     state = find_state(job, alive, summary, silent > 0)
-    line = describe(state, summary, turn or place, wait, job.restarts + job.low_memory, silent)
-    if summary.fallback[0] and state not in (State.QUEUED, State.FAILED):
-        line = f"{line} {FELL_BACK.format(*summary.fallback)}".strip()
+    line, trouble = describe(state, summary, turn or place, wait, job.restarts + job.low_memory, silent), ""
     if job.damaged:
-        line = DAMAGED.format(", ".join(job.damaged))
+        line = trouble = DAMAGED.format(", ".join(job.damaged))
     elif gone:
-        line = "Its folder is missing."
+        line = trouble = GONE
     elif summary.unread:
-        line = f"Its events cannot be read: {summary.unread}."
-    return View(job, state, summary, place, line, actions_for(job, state, summary.saved, summary.phase))
+        line = trouble = UNREAD.format(summary.unread)
+    elif summary.fallback[0] and state not in (State.QUEUED, State.FAILED):
+        trouble = FELL_BACK.format(*summary.fallback)
+        line = joined(" ", (line, trouble))
+    return View(job, state, summary, place, line, actions_for(job, state, summary.saved, summary.phase), trouble)
 
 
 def _waits(looks: Sequence[_Look]) -> dict[int, float]:

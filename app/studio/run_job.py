@@ -22,18 +22,19 @@ from app.jobs.processes.priority import lower_priority
 from app.jobs.processes.process import own_identity
 from app.jobs.restarts import apply_low_memory
 from app.jobs.small_jobs import PICTURE, PLAIN, ROUGH
-from app.jobs.states import is_silent
+from app.jobs.states import STARTING, is_silent
 from app.jobs.store import CAPTION, ESTIMATE, GENERATE, TRAIN, Store
 from app.jobs.summary import read_summary
 from app.startup import prepare_process
 from trainers.errors import BusyError, VelaturaError, failure_code
+from trainers.messages import Message as _
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 
 if TYPE_CHECKING:
     from app.studio.generation.held_base import HeldBase
 
-OLDER = "it was queued by an older Velatura and cannot run in this version; start it again"
+OLDER = _("it was queued by an older Velatura and cannot run in this version; start it again")
 Task = Callable[[Path, Recorder], None]
 WATCH = 10.0
 """Seconds between checks that the job still belongs to this process."""
@@ -101,7 +102,7 @@ def _run_task(job: Job, tasks: Mapping[str, Task]) -> None:
         record("attempt", number=job.attempts)
         if job.kind not in tasks or not (job.folder / REQUEST).is_file():
             raise VelaturaError(OLDER)
-        record("working", message="Starting …")
+        record("working", message=STARTING)
         tasks[job.kind](job.folder, record)
         record("done")
 

@@ -82,12 +82,22 @@ def test_what_is_no_record_is_refused(record) -> None:
 
 def test_what_has_no_record_keeps_its_text() -> None:
     assert recorded(None, "as it was") == "as it was"
-    assert recorded(to_record(Message("{a}", a=1)), "") == "1"
+    assert recorded(to_record(Message("{a}", a=1)), "1") == "1"
 
 
 def test_records_reach_no_attributes() -> None:
     with pytest.raises(ValueError, match="message"):
         from_record({"template": "{a.__class__.__mro__}", "named": {"a": "b"}})
+
+
+def test_a_text_gets_its_record_back_if_that_says_the_same() -> None:
+    said = Message("{rate:g} at {step}", rate=0.5, step=3)
+    assert recorded(to_record(said), said).named == {"rate": 0.5, "step": 3}
+    for record in (None, 7, {}, to_record(said.format(rate=1, step=3)), {"template": "{a", "named": {"a": 1}}):
+        back = recorded(record, str(said))
+        assert back == said and back.template == said
+    nan = to_record(Message("{}", float("nan")))
+    assert json.loads(json.dumps(nan, allow_nan=False)) == {"template": "{}", "placed": ["nan"]}
 
 
 def test_an_error_keeps_its_message() -> None:

@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 Event = dict[str, Any]
 
 FILE = "events.jsonl"
+SAID = "said"
+"""Beside an event's message its template and parameters, as `trainers.messages.to_record` gives them."""
 LONGEST = 4 * 2**20
 """Bytes of a line; the ranks of all layers of a large network take 100 kB."""
 LARGEST = 2**53
@@ -116,7 +118,8 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
 def parse_event(line: bytes) -> Event | None:
     """The event in a line; None if it is not JSON, or a field is missing or has the wrong type.
 
-    Unknown fields, as from a newer version, are dropped unless they are plain values.
+    Unknown fields, as from a newer version, are dropped unless they are plain values. What a message was made from is
+    not checked.
     """
     try:
         event = json.loads(line.decode("utf-8", "replace"))
@@ -128,7 +131,7 @@ def parse_event(line: bytes) -> Event | None:
         return None
     if not all(check(event[name]) for name, check in _TYPES.items() if name in event):
         return None
-    known = {name: value for name, value in event.items() if name in _TYPES or _scalar(value)}
+    known = {name: value for name, value in event.items() if name in _TYPES or name == SAID or _scalar(value)}
     if _SURROGATE.search(line) and not is_text(json.dumps(known, ensure_ascii=False)):
         return None
     return known

@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from trainers.runs.event_lines import FILE, Event, ends_whole, open_events, parse_event, whole_lines
+from trainers.messages import Message, to_record
+from trainers.runs.event_lines import FILE, SAID, Event, ends_whole, open_events, parse_event, whole_lines
 
 Listener = Callable[[Event], None]
 QUIET = frozenset({"step", "drawing", "denoising", "working", "ranks", "queued", "expected", "attempt"})
@@ -43,10 +44,15 @@ class Recorder:
 
     def __call__(self, kind: str, **facts: Any) -> None:
         event: Event = {"time": round(time.time(), 3), "type": kind, **{k: _plain(v) for k, v in facts.items()}}
+        message = facts.get("message")
+        if isinstance(message, Message) and (message.placed or message.named):
+            event[SAID] = to_record(message)  # from which pages say it in other languages
         with self._events.open("a", encoding="utf-8") as file:
             file.write(json.dumps(event, ensure_ascii=False) + "\n")
         if kind not in QUIET:
-            words = event.get("message") or ", ".join(f"{k} {v}" for k, v in event.items() if k not in ("time", "type"))
+            words = event.get("message") or ", ".join(
+                f"{k} {v}" for k, v in event.items() if k not in ("time", "type", SAID)
+            )
             with self._log.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {kind}: {_one_line(str(words))}\n")
         if self._listener is not None:

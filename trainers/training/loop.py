@@ -22,6 +22,8 @@ from trainers.data.buckets import Pair
 from trainers.data.dataset import Dataset
 from trainers.errors import DIVERGED, VelaturaError
 from trainers.memory import peak_memory
+from trainers.messages import Message
+from trainers.messages import Message as _
 from trainers.models.model import Model
 from trainers.ranks.history import note_ranks
 from trainers.runs.events import Recorder
@@ -168,7 +170,7 @@ def take_steps(
             _report(session, progress, facts)
             note_ranks(session.record, network, progress.step, config.train.steps)
             if skips >= most:
-                reason = f"the loss or its gradients were not finite for {most} steps in a row"
+                reason = _("the loss or its gradients were not finite for {most} steps in a row", most=most)
                 raise VelaturaError(_advice(session, progress, reason), code=DIVERGED)
             if not skips and (progress.step % every == 0 or progress.step == config.train.steps):
                 _save(session, progress, optimizer)
@@ -312,7 +314,7 @@ def _report(session: Session, progress: Progress, facts: dict[str, Any]) -> None
 
 def _save(session: Session, progress: Progress, optimizer: Any) -> None:
     if not finite(list(session.network.parameters())):
-        raise VelaturaError(_advice(session, progress, "the trained parameters overflowed"), code=DIVERGED)
+        raise VelaturaError(_advice(session, progress, _("the trained parameters overflowed")), code=DIVERGED)
     inner, began = getattr(optimizer, "optimizer", optimizer), time.monotonic()
     if session.accelerator.is_main_process:
         with plain_disk_errors(session.run.checkpoints):
@@ -322,11 +324,16 @@ def _save(session: Session, progress: Progress, optimizer: Any) -> None:
         session.forecast.note_saving(time.monotonic() - began)
 
 
-def _advice(session: Session, progress: Progress, reason: str) -> str:
+def _advice(session: Session, progress: Progress, reason: str) -> Message:
     saved = session.run.checkpoint_steps()
-    kept = f"the checkpoint of step {saved[-1]} is kept" if saved else "no checkpoint was written yet"
+    kept = _("the checkpoint of step {step} is kept", step=saved[-1]) if saved else _("no checkpoint was written yet")
     rate = session.config.train.learning_rate
-    return (
-        f"{reason}, up to step {progress.step}; {kept}. "
-        f"Lower train.learning_rate (now {rate:g}, try {rate / 4:g}), or set train.precision = fp32"
+    return _(
+        "{reason}, up to step {step}; {kept}. "
+        "Lower train.learning_rate (now {rate:g}, try {lower:g}), or set train.precision = fp32",
+        reason=reason,
+        step=progress.step,
+        kept=kept,
+        rate=rate,
+        lower=rate / 4,
     )

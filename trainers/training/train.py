@@ -168,7 +168,8 @@ def _errors_noted(run: Run, record: Recorder) -> Iterator[None]:
     except Exception as error:
         with suppress(OSError):  # a full disk takes no event either, and it is the error that matters
             code = failure_code(error)
-            record("error", message=str(error) or type(error).__name__, **({"code": code} if code else {}))
+            said = error.message if isinstance(error, VelaturaError) else str(error)
+            record("error", message=said or type(error).__name__, **({"code": code} if code else {}))
         raise
 
 

@@ -8,6 +8,9 @@ from pydantic import BaseModel
 
 from app.studio.progress import OnProgress, in_steps, quiet
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
+
+DOWNLOADING = _("Downloading the model …")
 
 
 class CaptionRequest(BaseModel):
@@ -35,14 +38,14 @@ def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgres
     if not images:
         return {}
     found = fetch_captioner(
-        model, in_steps(lambda done, of: on_progress("working", message="Downloading the model …", done=done, of=of))
+        model, in_steps(lambda done, of: on_progress("working", message=DOWNLOADING, done=done, of=of))
     )
-    on_progress("working", message="Reading the model …")
+    on_progress("working", message=_("Reading the model …"))
     written = {}
     with quietly("transformers"):
         write = load_captioner(model, found)
         for number, image in enumerate(images, 1):
-            said = f"Writing caption {number} of {len(images)} …"
+            said = _("Writing caption {number} of {count} …", number=number, count=len(images))
             on_progress("working", message=said, done=number - 1, of=len(images))
             words = written[image.name] = write(flatten(read_source(image).picture()))
             with whole_file(image.with_suffix(".txt")) as building:

@@ -17,6 +17,7 @@ from app.studio.styles.strengths import about_strengths, about_words, add_words
 from trainers.composition.ways import check_count, read_composition
 from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
+from trainers.messages import Message
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -288,7 +289,7 @@ def _count_steps(on_progress: OnProgress, params: SamplingParams, pictures: int)
     done, whole = count(1), pictures * params.steps
 
     def on_step(picture: int, step: int) -> None:
-        on_progress("working", message="Drawing …", done=next(done), of=whole)
+        on_progress("working", message=Message("Drawing …"), done=next(done), of=whole)
 
     return on_step
 

@@ -6,13 +6,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from app.studio.progress import OnProgress, quiet
+from trainers.messages import Message as _
 
 if TYPE_CHECKING:
     from trainers.config.config import Config
     from trainers.runs.event_lines import Event
     from trainers.training.estimate import Estimate
 
-MEASURING = "Measuring with a few real steps …"
+MEASURING = _("Measuring with a few real steps …")
 
 
 def measure_config(config: Config, on_progress: OnProgress = quiet) -> Estimate:
@@ -25,7 +26,7 @@ def measure_config(config: Config, on_progress: OnProgress = quiet) -> Estimate:
     def listen(event: Event) -> None:
         nonlocal done
         if event["type"] == "loading":
-            on_progress("working", message=f"Reading the base model {event['base']} …")
+            on_progress("working", message=_("Reading the base model {base} …", base=event["base"]))
         elif event["type"] in ("step", "skipped"):
             done += 1
             on_progress("working", message=MEASURING, done=done, of=min(STEPS, config.train.steps))

@@ -11,6 +11,7 @@ from pathlib import Path
 from app.jobs.views import View
 from app.studio.public_files import name_for_download, put_web_copy
 from trainers.atomic_files import whole_file
+from trainers.messages import Message as _
 
 BEFORE, FILE = "before", "file"
 """Headings of the columns before the first step and of the exported file."""
@@ -81,7 +82,7 @@ def prompts_of(view: View, count: int) -> list[str]:
     """The prompts of a run's first samples; a number if unknown."""
     said = dict(view.summary.facts).get("prompts")
     known = [str(prompt) for prompt in said] if isinstance(said, list) else []
-    return [*known, *(f"Picture {number + 1}" for number in range(len(known), count))][:count]
+    return [*known, *(_("Picture {number}", number=number + 1) for number in range(len(known), count))][:count]
 
 
 def put_sample(sample: Sample, public: Path, small: bool) -> Path:

@@ -81,7 +81,7 @@ def read_shared(links: RunLinks, view: View, token: str) -> SharedRun:
         view.job.name,
         run_view.kind(view, MACHINE_OWNER),
         words.STATES[view.state],
-        line[:1].upper() + line[1:] if view.state != State.FAILED else "",
+        line if view.state != State.FAILED else "",
         share(view),
         view.state in ENDED,
         run_view.facts(view),

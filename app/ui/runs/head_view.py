@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.jobs.permissions import Actor
-from app.jobs.states import ENDED, State, describe
+from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.runs import failures
 from app.studio.studio_queue import share
@@ -89,7 +89,7 @@ def read_head(view: View, actor: Actor, wait: float | None = None) -> Head:
         kind(view, actor),
         view.state,
         share(view),
-        line[:1].upper() + line[1:],
+        line,
         view.state in PROBLEMS,
         doing,
         part,
@@ -184,10 +184,7 @@ def _line(view: View, wait: float | None) -> str:
     line = words.line(view, wait)
     if view.state == State.PREPARING and line == view.summary.message:
         return words.PREPARING_IN.get(view.summary.phase, line)
-    if view.state not in TOLD_BY_FACTS:
-        return line
-    told = describe(view.state, view.summary)
-    return line.removeprefix(told).strip() if told else line
+    return view.trouble if view.state in TOLD_BY_FACTS else line
 
 
 def _doing(view: View) -> tuple[str, float | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.errors import as_sentence
 from app.jobs.permissions import Actor
-from app.jobs.states import State
+from app.jobs.states import IN_LINE, State
 from app.jobs.store import TRAIN
 from app.jobs.views import View
 from app.studio.runs.failures import failure_of, offer
@@ -64,7 +64,6 @@ LONGER, AGAIN, ANEW, CLONE = _("Train longer"), _("Try again"), _("Restart from 
 AGAIN_HALF, AGAIN_LOW = _("Try again with half the learning rate"), _("Try again with low memory")
 AT_ONCE = _("Stop now")
 
-PLAIN_PLACE, PLACE_AND_START = _("{} in line."), _("{place} in line, starts in about {time}.")
 RAN_AWAY, RAN_AWAY_AT = _("The loss diverged; {kept}."), _("The loss diverged at step {step}; {kept}.")
 KEPT, NOTHING_KEPT = _("what it had learned up to step {step} is kept"), _("nothing had been saved yet")
 HALF_HELPS = _("Halving the learning rate usually helps.")
@@ -200,8 +199,9 @@ def line(view: View, wait: float | None = None) -> str:
 
     `wait` are seconds until it starts, where it waits and they are known.
     """
-    if wait is not None and view.line == PLAIN_PLACE.format(place := view.line.partition(" ")[0]):
-        return PLACE_AND_START.format(place=place, time=readable_time(wait))
+    place = _place(view.line)
+    if wait is not None and place:
+        return IN_LINE[-1].format(place=place, time=readable_time(wait))
     if view.state != State.FAILED:
         return view.line
     step, saved = view.summary.step, view.summary.saved
@@ -218,6 +218,11 @@ def line(view: View, wait: float | None = None) -> str:
         case "unexpected":
             return joined(" ", (_at(step, UNFORESEEN, UNFORESEEN_AT), DETAILS_SHOW))
     return as_sentence(VelaturaError(view.line))
+
+
+def _place(line: str) -> object:
+    """The place in line, where a sentence says that and nothing more; else ""."""
+    return line.named["place"] if isinstance(line, Message) and line.template == IN_LINE[0].template else ""
 
 
 def _at(step: int, before: Message, after: Message) -> Message:

@@ -17,6 +17,7 @@ from app.jobs.states import IN_WORDS, LOST, State, actions_for, describe, find_s
 from app.jobs.store import Job
 from app.jobs.summary import Summary
 from app.units import ordinal, readable_time
+from trainers.messages import Message
 
 GONE = Identity("", 0, 0.0)
 JOB = Job(
@@ -211,6 +212,14 @@ def test_a_small_job_says_how_far_it_is_and_what_it_found():
 )
 def test_one_sentence(state, said, line):
     assert describe(State(state), said, place=2) == line
+
+
+def test_what_a_job_has_said_can_be_said_in_other_languages():
+    made_from = {"template": "{what} broke", "named": {"what": "it"}}
+    other = {"template": "all is well"}
+    for record, template in ((made_from, "{what} broke"), (None, "it broke"), (other, "it broke")):
+        line = describe(State.FAILED, told({"type": "error", "message": "it broke", "said": record}))
+        assert isinstance(line, Message) and (line, line.template) == ("it broke", template)
 
 
 def test_words():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from gettext import NullTranslations
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,28 @@ from playwright.sync_api import TimeoutError, expect
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from app import language
 from app.jobs import actions
 from app.jobs.job import NewJob
 from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.studio.studio_queue import StudioQueue
 from app.ui import now
 from app.ui.components import text
+from app.ui.document.language import LanguageMiddleware
 from app.ui.now import NowRoutes
 from tests.app.jobs.working import add_quick
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
+
+
+class Marked(NullTranslations):
+    """A language in which everything is marked."""
+
+    def gettext(self, message: str) -> str:
+        return message if message == "{}" else f"«{message}»"
+
+    def ngettext(self, one: str, other: str, count: int) -> str:
+        return self.gettext(one if count == 1 else other)
 
 
 def read_states(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
@@ -38,6 +51,17 @@ def test_the_revision_changes_with_the_queue_and_with_the_server(queue: StudioQu
     second = routes.look(newer=True)
     assert second.line == "1 waiting" and second.revision != first.revision
     assert NowRoutes(queue).look().revision not in (first.revision, second.revision)
+
+
+def test_each_page_hears_of_it_in_its_language(
+    queue: StudioQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(language, "catalogue", lambda _: Marked())
+    routes = NowRoutes(queue)
+    add_quick(queue.store, tmp_path / "job")
+    page = TestClient(LanguageMiddleware(Starlette(routes=routes.routes())))
+    lines = [page.get("/now", headers={"accept-language": name}).json()["line"] for name in ("de", "en")]
+    assert lines == ["«1 waiting»", "1 waiting"]
 
 
 def test_a_stream_says_what_changes_and_ends_with_the_server(

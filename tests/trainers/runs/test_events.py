@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainers.messages import Message, from_record
+from trainers.runs.event_lines import SAID
 from trainers.runs.events import Recorder, latest_events, read_events
 
 
@@ -33,6 +35,17 @@ def test_a_message_stays_on_its_line_of_the_log(tmp_path):
     (line,) = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
     assert line.endswith(r"warning: a.png\n2026-01-01 00:00:00 done: forged\r\x1b[2J\u2028\u202e\x00 狐")
     assert next(read_events(tmp_path))["message"] == message
+
+
+def test_a_message_is_kept_with_what_it_was_made_from(tmp_path):
+    record = Recorder(tmp_path)
+    said = Message("{name} broke at {step}", name="dusk", step=3)
+    record("error", message=said)
+    record("error", message=Message("it broke"))
+    first, second = read_events(tmp_path)
+    assert first["message"] == "dusk broke at 3" and from_record(first[SAID]) == said
+    assert second["message"] == "it broke" and SAID not in second
+    assert (tmp_path / "log.txt").read_text().splitlines()[0].endswith("error: dusk broke at 3")
 
 
 def test_numbers_that_are_none_stay_json(tmp_path):
