@@ -112,8 +112,9 @@ def plain_disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
-            sentence = f"the disk is full: no room to write under {path.parent}"
-            raise VelaturaError(sentence, code=DISK_FULL) from error
+            raise VelaturaError(
+                "the disk is full: no room to write under {parent}", parent=path.parent, code=DISK_FULL
+            ) from error
         if error.errno in FORBIDDEN:
             raise VelaturaError("no permission to write under {parent}", parent=path.parent) from error
         raise

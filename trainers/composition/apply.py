@@ -22,6 +22,7 @@ from trainers.formats.names import layer_names
 from trainers.formats.origin import Origin, origin_of
 from trainers.formats.own_form import place_own, read_form
 from trainers.formats.read import Style
+from trainers.messages import Message
 from trainers.models.family import get_family
 from trainers.models.words import Words
 
@@ -197,7 +198,7 @@ def _add_embedding(
         table: Tensor = encoder.get_input_embeddings().weight
         found = style.rows.get(part)
         if found is None or found.shape[-1] != table.shape[-1]:
-            has = "none" if found is None else f"{found.shape[-1]}"
+            has = Message("none") if found is None else found.shape[-1]
             raise VelaturaError(
                 "{name} was made for another base: its {part} has embeddings of {shape} numbers, the file has {has}",
                 name=style.name,

@@ -27,6 +27,7 @@ from trainers.formats.safetensors_file import save
 from trainers.formats.write.convert import build_outline, plain_metadata, precision_of, why_not_plain
 from trainers.formats.write.core import kohya_tensors
 from trainers.formats.write.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
+from trainers.messages import Message
 
 OF_THE_BASE = (
     *("ss_base_model_version", "ss_v2", "ss_sd_model_name", "ss_new_sd_model_hash", "ss_zero_terminal_snr"),
@@ -35,7 +36,7 @@ OF_THE_BASE = (
 )
 """Metadata that a merged file takes from the first style."""
 
-TOO_LARGE = "the merged style would be larger than 1 GB; truncate it to a rank"
+TOO_LARGE = Message("the merged style would be larger than 1 GB; truncate it to a rank")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def _base_of(styles: Sequence[Style]) -> tuple[str, dict[str, nn.Module]]:
     """The family of the styles' base, and its networks without weights."""
     first = origin_of(styles[0])
     for style in styles:
-        reason, origin = "it is an embedding" if style.rows else why_not_plain(style), origin_of(style)
+        origin = origin_of(style)
+        reason = Message("it is an embedding") if style.rows else why_not_plain(style)
         if reason:
             raise VelaturaError("{name} cannot be merged into plain LoRA: {reason}", name=style.name, reason=reason)
         if (origin.family, origin.starter) != (first.family, first.starter):

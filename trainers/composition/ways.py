@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trainers.errors import VelaturaError
+from trainers.messages import Message
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ WAYS: Mapping[str, Way] = {
 }
 
 
+WHOLE = Message("{name}:{number} must be a whole number from {low:g} to {high:g}, not {typed!r}")
+ANY = Message("{name}:{number} must be a number from {low:g} to {high:g}, not {typed!r}")
+
+
 @dataclass(frozen=True)
 class Composition:
     """A way to combine styles, and its number (0 if it takes none)."""
@@ -74,25 +79,22 @@ def read_composition(text: str) -> Composition:
     except ValueError:
         number = float("nan")
     if not way.low <= number <= way.high or (way.whole and number != int(number)):
-        kind = "a whole number" if way.whole else "a number"
-        raise VelaturaError(
-            "{name}:{number} must be {kind} from {low:g} to {high:g}, not {typed!r}",
-            name=name,
-            number=way.number,
-            kind=kind,
-            low=way.low,
-            high=way.high,
-            typed=typed[:40],
-        )
+        wrong = WHOLE if way.whole else ANY
+        limits = {"low": way.low, "high": way.high}
+        raise VelaturaError(wrong.format(name=name, number=way.number, **limits, typed=typed[:40]))
     return Composition(name, number)
 
 
 def check_count(composition: Composition, styles: int, embeddings: int = 0) -> None:
     """Raise VelaturaError if a way cannot combine this number of styles; embeddings are not counted."""
     name, way = composition.way, WAYS[composition.way]
-    given = {0: "none is given", 1: "one is given"}.get(styles, f"{styles} are given")
+    given = (
+        (Message("none is given"), Message("one is given"))[styles]
+        if styles < 2
+        else Message("{styles} are given", styles=styles)
+    )
     if embeddings:
-        given += "; embeddings do not count"
+        given = Message("{given}; embeddings do not count", given=given)
     if way.most and styles != way.most:
         raise VelaturaError(
             "{name} needs two styles, the content first, then the style; {given}", name=name, given=given

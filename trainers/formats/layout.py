@@ -15,6 +15,7 @@ from torch import Tensor
 
 from trainers.adapters.methods.initial import tucker
 from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Rotation, Update
+from trainers.messages import Message
 
 # Each pattern matches the end of a key; the rest is the layer's name.
 _SPELLINGS: tuple[tuple[str, str], ...] = (
@@ -62,7 +63,16 @@ METHOD_OF_SUFFIX = {
 
 
 class LayoutError(ValueError):
-    """A layer's tensors do not form a change of it; the message completes a sentence about the layer."""
+    """A layer's tensors do not form a change of it; the sentence goes on after the layer's name."""
+
+    def __init__(self, sentence: str, /, **parameters: object) -> None:
+        self.message = Message(sentence, **parameters)
+        super().__init__(self.message)
+
+
+def sizes_of(tensors: Mapping[str, Tensor]) -> str:
+    """Names and shapes of tensors, for sentences."""
+    return ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in sorted(tensors.items()))
 
 
 def split_key(key: str) -> tuple[str, str] | None:
@@ -122,7 +132,8 @@ def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = 
     readers = {"lora": _lora, "loha": _loha, "lokr": _lokr, "full": _diff, "oft": _oft, "ia3": _ia3}
     method = method_of(tensors)
     if method is None:
-        raise LayoutError(f"has {', '.join(sorted(tensors))}, which is not a LoRA, LoHA, LoKr, OFT, IA³ or full change")
+        found = ", ".join(sorted(tensors))
+        raise LayoutError("has {found}, which is not a LoRA, LoHA, LoKr, OFT, IA³ or full change", found=found)
     if method not in readers:
         raise LayoutError("changes its layer by the layer's own weight, so it depends on the base model")
     try:
@@ -130,11 +141,18 @@ def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = 
     except LayoutError:
         raise
     except KeyError as error:
-        raise LayoutError(f"lacks {error.args[0]}") from error
+        raise LayoutError("lacks {name}", name=error.args[0]) from error
     except (RuntimeError, ValueError, IndexError, TypeError) as error:  # untrusted tensors may have any shape
-        sizes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in sorted(tensors.items()))
-        layer = "" if shape is None else f" of shape {shape}"
-        raise LayoutError(f"has tensors that do not fit together or do not fit the layer{layer}: {sizes}") from error
+        sizes = sizes_of(tensors)
+        if shape is None:
+            raise LayoutError(
+                "has tensors that do not fit together or do not fit the layer: {sizes}", sizes=sizes
+            ) from error
+        raise LayoutError(
+            "has tensors that do not fit together or do not fit the layer of shape {shape}: {sizes}",
+            shape=shape,
+            sizes=sizes,
+        ) from error
 
 
 def _whole(update: Update) -> Update:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from trainers.adapters.methods.oft import skew
 from trainers.adapters.updates import Affine, Dense, LowRank, Update
-from trainers.formats.layout import GLORA, LayoutError, build_update, scale_of
+from trainers.formats.layout import GLORA, LayoutError, build_update, scale_of, sizes_of
 from trainers.formats.peft_settings import CAYLEY_TERMS, INPUTS
 
 DECOMPOSED = ("dora_scale", "lora_magnitude_vector")
@@ -48,8 +48,11 @@ def update_on(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None) -> 
     except LayoutError:
         raise
     except (RuntimeError, ValueError, IndexError, TypeError, KeyError) as error:  # untrusted tensors may have any shape
-        sizes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in sorted(tensors.items()))
-        raise LayoutError(f"has tensors that do not fit a layer of shape {tuple(W.shape)}: {sizes}") from error
+        raise LayoutError(
+            "has tensors that do not fit a layer of shape {shape}: {sizes}",
+            shape=tuple(W.shape),
+            sizes=sizes_of(tensors),
+        ) from error
 
 
 def read_dora(update: Update, tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
@@ -59,7 +62,11 @@ def read_dora(update: Update, tensors: Mapping[str, Tensor], W: Tensor) -> Dense
     magnitude = by_row if by_row is not None else tensors["dora_scale"]
     axis = int(by_row is None and magnitude.shape[:1] == (1,) != W.shape[:1])
     if magnitude.numel() != W.shape[axis]:
-        raise LayoutError(f"has {magnitude.numel()} magnitudes for a layer of shape {tuple(W.shape)}")
+        raise LayoutError(
+            "has {magnitudes} magnitudes for a layer of shape {shape}",
+            magnitudes=magnitude.numel(),
+            shape=tuple(W.shape),
+        )
     others = tuple(d for d in range(W.dim()) if d != axis)
     norm = torch.linalg.vector_norm(changed, dim=others, keepdim=True)
     return Dense(magnitude.float().reshape(norm.shape) * changed / norm - W.float())
@@ -75,7 +82,9 @@ def read_glora(tensors: Mapping[str, Tensor], W: Tensor) -> Update:
         a1, a2, b1, b2 = a2, a1, b2, b1
         if not _are(a1, a2, b1, b2, out, inputs, fan_in):
             sizes = ", ".join(str(tuple(tensors[name].shape)) for name in GLORA)
-            raise LayoutError(f"has GLoRA matrices {sizes} for a layer of shape {tuple(W.shape)}")
+            raise LayoutError(
+                "has GLoRA matrices {sizes} for a layer of shape {shape}", sizes=sizes, shape=tuple(W.shape)
+            )
     scale, weight = scale_of(tensors, len(a2)), W.float()
     if fan_in == inputs:
         up = torch.cat([weight.reshape(out, inputs) @ a1, b1], 1) * scale
@@ -99,7 +108,7 @@ def read_ia3(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
 
 def _scaled_inputs(gain: Tensor, W: Tensor) -> Dense:
     if W.dim() < 2 or len(gain) != W.shape[1]:
-        raise LayoutError(f"scales {len(gain)} inputs of a layer of shape {tuple(W.shape)}")
+        raise LayoutError("scales {inputs} inputs of a layer of shape {shape}", inputs=len(gain), shape=tuple(W.shape))
     return Dense(W.float() * gain.view(1, -1, *[1] * (W.dim() - 2)))
 
 
@@ -127,7 +136,9 @@ def read_peft_ia3(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None)
     if on_inputs:
         return _scaled_inputs(gain, W)
     if len(gain) != W.shape[0]:
-        raise LayoutError(f"scales {len(gain)} outputs of a layer of shape {tuple(W.shape)}")
+        raise LayoutError(
+            "scales {outputs} outputs of a layer of shape {shape}", outputs=len(gain), shape=tuple(W.shape)
+        )
     return Affine(gain, None if bias is None else gain * bias.float(), tuple(W.shape))
 
 
@@ -159,7 +170,11 @@ def rotation_of(theta: Tensor, width: int, terms: int) -> Tensor:
     """
     b = math.isqrt(2 * theta.shape[-1]) + 1 if theta.dim() == 2 else 0
     if b * (b - 1) // 2 != theta.shape[-1] or b < 2 or width % b or len(theta) not in (1, width // b):
-        raise LayoutError(f"rotates its inputs (OFT) with a tensor of {tuple(theta.shape)}, but has {width} inputs")
+        raise LayoutError(
+            "rotates its inputs (OFT) with a tensor of {shape}, but has {width} inputs",
+            shape=tuple(theta.shape),
+            width=width,
+        )
     Q = skew(theta, b).expand(width // b, b, b)
     one = torch.eye(b, dtype=Q.dtype)
     if terms <= 0:

@@ -9,6 +9,7 @@ from torch import Tensor
 from trainers.formats.layout import GLORA
 from trainers.formats.names import part_of
 from trainers.formats.read import Style
+from trainers.messages import Message
 from trainers.models.family import FAMILIES, Family
 
 STARTER = "Velatura starter"
@@ -30,8 +31,8 @@ class Origin:
     def title(self) -> str:
         """Name of the base, for sentences."""
         if self.starter:
-            return f"the {STARTER}"
-        return self.family.title if self.family is not None else "another kind of model"
+            return Message("the Velatura starter")
+        return self.family.title if self.family is not None else Message("another kind of model")
 
 
 def origin_of(style: Style) -> Origin:

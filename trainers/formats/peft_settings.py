@@ -19,6 +19,7 @@ from torch import Tensor
 
 from trainers.errors import VelaturaError
 from trainers.formats.layout import method_of
+from trainers.messages import Message
 
 CONFIG = "adapter_config.json"
 PREFIX = "base_model.model."
@@ -103,7 +104,7 @@ def read_adapter_config(path: Path) -> PeftSettings | None:
             name=path.name,
             error=error,
         ) from error
-    return validate_settings(table, f"{CONFIG} next to {path.name}")
+    return validate_settings(table, Message("{config} next to {name}", config=CONFIG, name=path.name))
 
 
 def parse_adapter_metadata(text: str, name: str) -> dict[str, PeftSettings]:
@@ -118,7 +119,8 @@ def parse_adapter_metadata(text: str, name: str) -> dict[str, PeftSettings]:
         raise VelaturaError(
             "{name} has `lora_adapter_metadata` that is not a JSON object; export it again", name=name
         ) from error
-    return {part: validate_settings(table, f"{name}'s `lora_adapter_metadata`") for part, table in parts.items()}
+    where = Message("{name}'s `lora_adapter_metadata`", name=name)
+    return {part: validate_settings(table, where) for part, table in parts.items()}
 
 
 def validate_settings(table: Any, where: str) -> PeftSettings:

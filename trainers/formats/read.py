@@ -18,6 +18,7 @@ from trainers.formats.layout import LayoutError, build_update, by_layer, method_
 from trainers.formats.limits import check_formats, check_shapes, check_sizes
 from trainers.formats.on_base import DECOMPOSED, needs_base, update_on
 from trainers.formats.peft_settings import CONFIG, PREFIX, PeftSettings, parse_adapter_metadata, read_adapter_config
+from trainers.messages import Message
 from trainers.models.files.header import Header, read_header
 
 BASE_MODEL_KEYS = re.compile(
@@ -117,8 +118,12 @@ class Style:
         if not any("alpha" not in layer for layer in scaled):
             return ()
         return (
-            f"{self.name} is a PEFT file without its {CONFIG}, which has alpha: it is read with alpha = rank, which "
-            f"may be too strong or too weak; put {CONFIG} into the same folder",
+            Message(
+                "{name} is a PEFT file without its {config}, which has alpha: it is read with alpha = rank, which "
+                "may be too strong or too weak; put {config} into the same folder",
+                name=self.name,
+                config=CONFIG,
+            ),
         )
 
     def modules(self) -> dict[str, Update]:
@@ -142,17 +147,18 @@ class Style:
                 raise LayoutError("multiplies to numbers too large for fp32; its training failed")
         except LayoutError as error:
             raise VelaturaError(
-                "{name} does not fit: its layer {stem} {error}", name=self.name, stem=stem, error=error
+                "{name} does not fit: its layer {stem} {error}", name=self.name, stem=stem, error=error.message
             ) from error
         return update
 
     def _peft_facts(self, stem: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """PEFT's settings of a layer: its scale, or how it rotates or scales."""
         if stem.startswith(PREFIX):
-            settings, path, where = self.adapter_config, stem.removeprefix(PREFIX), f"{CONFIG} next to it"
+            settings, path = self.adapter_config, stem.removeprefix(PREFIX)
+            where = Message("{config} next to it", config=CONFIG)
         else:
             part, _, path = stem.partition(".")
-            settings, where = self._peft_settings.get(part), "`lora_adapter_metadata`"
+            settings, where = self._peft_settings.get(part), Message("`lora_adapter_metadata`")
             if settings is None:
                 settings, path = self._peft_settings.get(""), stem
         try:
@@ -262,7 +268,7 @@ def _refuse_other_kinds(path: Path, header: Header, layers: Mapping[str, Mapping
         )
     if parts_in(shapes):
         return
-    found = next(iter(sorted(shapes)), "no tensors at all")
+    found = next(iter(sorted(shapes)), Message("no tensors at all"))
     raise VelaturaError(
         "{name} is not a known kind of style (LoRA, LoHA, LoKr, OFT, IA³, GLoRA, full change or "
         "embedding): it has {found}",

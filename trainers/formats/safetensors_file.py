@@ -51,8 +51,9 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
         sync_folder(path.parent)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            sentence = f"the disk is full, so {path} was not written; free some space and try again"
-            raise VelaturaError(sentence, code=DISK_FULL) from error
+            raise VelaturaError(
+                "the disk is full, so {path} was not written; free some space and try again", path=path, code=DISK_FULL
+            ) from error
         raise VelaturaError("cannot write {path}: {reason}", path=path, reason=error.strerror or error) from error
     finally:
         _remove(part)

@@ -12,6 +12,7 @@ from pathlib import Path
 from app.studio.accounts.database import PeopleDatabase
 from app.studio.accounts.passwords import PasswordHash, hash_password, parse_hash
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 
 MOST_NAME, MOST_PASSWORD = 100, 200
 LEAST_PASSWORD = 8
@@ -146,7 +147,11 @@ def read_people(pairs: Sequence[str], file: Path | None) -> dict[str, str]:
         except (OSError, UnicodeDecodeError) as error:
             raise VelaturaError("the password file {file} cannot be read: {error}", file=file, error=error) from error
         rows = enumerate(text.splitlines(), 1)
-        lines += [(f"line {number} of {file}", row) for number, row in rows if row.strip() and row[0] != "#"]
+        lines += [
+            (_("line {number} of {file}", number=number, file=file), row)
+            for number, row in rows
+            if row.strip() and row[0] != "#"
+        ]
     people = {}
     for where, line in lines:
         name, colon, password = line.strip().partition(":")

@@ -19,6 +19,7 @@ from trainers.formats.own_form import read_form
 from trainers.formats.read import Style, read_outline, read_style
 from trainers.formats.write.compatibility import check_programs
 from trainers.formats.write.convert import is_plain, why_not_plain
+from trainers.messages import Message
 from trainers.models.family import FAMILIES
 from trainers.runs.run import Run
 
@@ -114,7 +115,7 @@ def read_found(path: Path) -> StyleEntry:
     # Many a stranger's style is called by a tag of its captions and says so nowhere else.
     called = header.trained_words or (() if "velatura.config" in header.metadata else header.captions[:MOST_TAGS])
     notes = [(key, plain(header.metadata.get(key, ""), LONGEST_NOTE)) for key in NOTE_KEYS]
-    notes += [(READ_AS, plain(note, LONGEST_NOTE)) for note in outline.notes]
+    notes += [(READ_AS, _plain_names(note)) for note in outline.notes]
     return _item(
         path,
         header,
@@ -127,7 +128,7 @@ def read_found(path: Path) -> StyleEntry:
         run="",
         notes=tuple((key, value) for key, value in notes if value),
         plain=is_plain(outline),
-        not_plain=plain(why_not_plain(outline), LONGEST_NOTE),
+        not_plain=_plain_names(why_not_plain(outline)),
     )
 
 
@@ -146,6 +147,11 @@ def plain(words: str, longest: int) -> str:
     """Untrusted text on one line, without invisible characters, truncated."""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in words[: 4 * longest]).split())
     return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"
+
+
+def _plain_names(message: str) -> str:
+    """A message in which untrusted names are as `plain` has them."""
+    return Message.of(message).changed(lambda text: plain(text, LONGEST_WORDS))
 
 
 def _readers(outline: Style, family: str) -> dict[str, Any]:

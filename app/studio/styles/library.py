@@ -30,12 +30,13 @@ from trainers.atomic_files import plain_disk_errors, whole_file
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import EMBEDDING_SUFFIX, embedding_of
 from trainers.formats.write import peft
+from trainers.messages import Message as _
 from trainers.runs.run import Run
 
 FORMATS = ("safetensors", "diffusers", "peft", "embedding", "toml")
 SUFFIX = ".safetensors"
-GONE = "this style no longer exists"
-HUGE = "it would be huge; use a lower rank, or LoKr with factor 8"
+GONE = _("this style no longer exists")
+HUGE = _("it would be huge; use a lower rank, or LoKr with factor 8")
 """Why a trained style has no file for diffusers."""
 OWNERS = ".owners.json"
 """File with the owners of imported styles."""
@@ -158,7 +159,7 @@ class StyleLibrary:
         coming = Path(tempfile.mkdtemp(dir=upload.parent))
         try:
             called = PurePosixPath(name.replace("\\", "/"))
-            shown = plain(called.name, LONGEST_WORDS) or "this file"
+            shown = plain(called.name, LONGEST_WORDS) or _("this file")
             if called.suffix.lower() != SUFFIX:
                 raise VelaturaError(no_safetensors(shown))
             if upload.stat().st_size > MOST_BYTES_A_FILE:
@@ -266,7 +267,7 @@ class StyleLibrary:
             with self._writing:  # one at a time: the largest that is taken unfolds into a gigabyte
                 check_numbers(checked)
         except VelaturaError as error:  # said with the name by which the file is known to whoever sent it
-            sentence = str(error).replace(checked.name, f"“{shown}”", 1)
+            sentence = error.message.changed(lambda text: text.replace(checked.name, f"“{shown}”"))
             raise VelaturaError(sentence) from error.__cause__
         found = read_found(checked)
         with self._lock, plain_disk_errors(self.paths.styles / checked.name):
@@ -328,14 +329,17 @@ class StyleLibrary:
         return self._run(item).job.folder / "config.toml"
 
 
-def no_safetensors(name: str) -> str:
+def no_safetensors(name: str) -> _:
     """Error for files of another kind; the page shows it before the upload."""
-    return f"“{name}” does not end in .safetensors; other files are refused because they can run code when opened"
+    return _(
+        "“{name}” does not end in .safetensors; other files are refused because they can run code when opened",
+        name=name,
+    )
 
 
-def too_large(name: str) -> str:
+def too_large(name: str) -> _:
     """Error for files that are too large; the page shows it before the upload."""
-    return f"“{name}” is larger than {MOST_BYTES_A_FILE // 2**20} MB, the limit for an upload"
+    return _("“{name}” is larger than {most} MB, the limit for an upload", name=name, most=MOST_BYTES_A_FILE // 2**20)
 
 
 def put_packed(folder: Path, place: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainers.errors import VelaturaError
+from trainers.messages import Message
 
 if TYPE_CHECKING:
     from trainers.formats.read import Style
@@ -28,7 +29,7 @@ def split_strength(text: str) -> tuple[Path, float]:
     if _STRENGTH.fullmatch(tail) and float(tail) < float("inf"):
         return Path(head), float(tail)
     if not _is_file(text) and _is_file(head):
-        found = f"found {tail[:40]!r}" if tail else "nothing was given"
+        found = Message("found {tail!r}", tail=tail[:40]) if tail else Message("nothing was given")
         raise VelaturaError(
             "after {head}: write the style's strength, a number such as 0.8; {found}", head=head, found=found
         )

@@ -12,6 +12,7 @@ from app.errors import as_sentence
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED
 from app.jobs.views import View
+from app.language import Sentence, translate
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, MOST_NAME, sender_folder
 from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
@@ -31,6 +32,7 @@ from app.ui.styles import text as words
 from app.ui.styles.events import ACTIONS, FILES, FILTER, UPLOADS, FilesUploaded, StyleAction
 from app.ui.styles.view import read_card
 from trainers.errors import VelaturaError
+from trainers.messages import joined
 
 A_PAGE = 24
 EVERY = 5
@@ -132,7 +134,7 @@ class StylesPage:
         if problem == "large":
             anywhere = self.services.bases.anywhere
             place = words.PUT_IT.format(self.services.paths.styles.resolve()) if anywhere else words.ASK_TO_PUT_IT
-            raise VelaturaError("{name}. {place}", name=too_large(name), place=place)
+            raise VelaturaError(joined(" ", (Sentence.of(too_large(name)), place)))
         if problem == "failed":
             raise VelaturaError(words.ARRIVED_NOT.format(name))
         if problem:  # in the words in which it was refused on its way in
@@ -163,7 +165,7 @@ class StylesPage:
 
 
 def _said_of(item: StyleEntry) -> str:
-    return " ".join((item.name, *item.words, words.method(item.method), item.base))
+    return " ".join((item.name, *item.words, translate(words.method(item.method)), item.base))
 
 
 def _welcome(taken: list[StyleEntry]) -> Markup:

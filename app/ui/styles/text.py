@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.ui.runs.text import method_titles
 from app.ui.train.text import TECHNIQUES
 from trainers.messages import Message as _
+from trainers.messages import joined
 
 TITLE = _("Styles")
 NONE_YET = (_("No styles yet"), _("Every style you train or import appears here, ready to download and to try."))
@@ -29,7 +30,8 @@ ASK_TO_PUT_IT = _("Whoever runs this studio can put it among its styles.")
 IS_HERE, ARE_HERE = _("{} was imported."), _("{} styles were imported.")
 RENAMED = _("Renamed to {}.")
 
-ON, ON_UNKNOWN = _("on {}"), _("for an unknown base")
+ON, ON_STARTER, ON_UNKNOWN = _("on {}"), _("on the starter"), _("for an unknown base")
+WHOLE_CHANGE = _("whole change")
 NO_WORDS = _("Needs no trigger word.")
 FOREIGN, FOREIGN_SILENT = (
     _("Made elsewhere: these words come from the file."),
@@ -47,7 +49,7 @@ NOTES = {
 }
 """What is shown of a foreign file, by its metadata key."""
 COPY, OPEN_RUN, RENAME = _("Copy the prompt words"), _("Open its run"), _("Rename")
-PROMPT = _("<lora:{}:0.8> {}")
+PROMPT = "<lora:{}:0.8> {}"
 
 DELETE_TEXT = _(
     "All forms of the style file go to the trash and can be restored for 30 days. Its run stays, with its pictures, "
@@ -63,5 +65,5 @@ NEW_NAME = _("New name")
 def method(name: str) -> str:
     """A method as its paper writes it; several with + between them."""
     beside = {name: title for name, (title, *_) in TECHNIQUES.items()}
-    known = {**beside, **method_titles(), "full": "whole change", "dora": "DoRA"}
-    return " + ".join(known.get(part, part) for part in name.split("+"))
+    known = {**beside, **method_titles(), "full": WHOLE_CHANGE, "dora": "DoRA"}
+    return joined(" + ", [known.get(part, part) for part in name.split("+")])

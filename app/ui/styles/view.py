@@ -46,7 +46,7 @@ def read_card(library: StyleLibrary, item: StyleEntry, view: View | None, actor:
     """A style as `actor` sees it; `view` is its run, where there is one."""
     facts = (
         words.method(item.method),
-        words.ON.format(item.base) if item.base else words.ON_UNKNOWN,
+        words.ON_STARTER if item.starter else words.ON.format(item.base) if item.base else words.ON_UNKNOWN,
         readable_size(item.size),
         day(item.made, time.time()),
         by(item.owner, actor),

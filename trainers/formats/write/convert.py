@@ -26,6 +26,8 @@ from trainers.formats.read import Style
 from trainers.formats.safetensors_file import save
 from trainers.formats.write.core import kohya_tensors
 from trainers.formats.write.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
+from trainers.messages import Message as _
+from trainers.messages import listed
 from trainers.models.files.source import starter_folder
 from trainers.models.full_size import build_from_config
 
@@ -43,13 +45,15 @@ def is_plain(style: Style) -> bool:
 def why_not_plain(style: Style) -> str:
     """The reason why a style cannot become plain LoRA; empty if it can. An outline is enough."""
     if style.is_own:
-        return f"{' and '.join(read_form(style).methods)} does not change weights, and only Velatura loads it"
+        methods = listed(read_form(style).methods)
+        return _("{methods} does not change weights, and only Velatura loads it", methods=methods)
     beyond = [f"{stem}.{suffix}" for stem, layer in style.layers.items() for suffix in layer if suffix in BEYOND]
     if style.unknown_keys or beyond:
-        return f"it changes more than plain LoRA can, such as {(*style.unknown_keys, *beyond)[0]}"
+        example = (*style.unknown_keys, *beyond)[0]
+        return _("it changes more than plain LoRA can, such as {example}", example=example)
     if any(set(DECOMPOSED) & set(tensors) for tensors in style.layers.values()):
-        return "it is a DoRA, which depends on the base's weights"
-    return "" if origin_of(style).family is not None else "the file does not say which kind of base it is for"
+        return _("it is a DoRA, which depends on the base's weights")
+    return "" if origin_of(style).family is not None else _("the file does not say which kind of base it is for")
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
 from trainers.formats.peft_settings import CONFIG, PREFIX
 from trainers.formats.safetensors_file import save
+from trainers.messages import Message
 
 TENSORS = "adapter_model.safetensors"
 PEFT_SUFFIX = "-peft"
@@ -50,7 +51,7 @@ def write_peft_oft(folder: Path, skews: Mapping[str, Tensor]) -> Path:
     """
     sizes = {Q.shape[-1] for Q in skews.values()}
     if len(sizes) != 1:
-        found = ", ".join(map(str, sorted(sizes))) or "none"
+        found = ", ".join(map(str, sorted(sizes))) or Message("none")
         raise VelaturaError(
             "PEFT has one block size for all layers, but there are {found}; use a smaller one", found=found
         )

@@ -8,29 +8,30 @@ from pathlib import Path
 import torch
 
 from trainers.errors import VelaturaError
+from trainers.messages import Message
 from trainers.models.family import Family, Prediction, get_family
 from trainers.models.files.folder import read_json
 from trainers.models.files.header import Header, read_header
 
 UNET = "model.diffusion_model."
-SUPPORTED = "supported bases are Stable Diffusion 1, 2 and XL"
+SUPPORTED = Message("supported bases are Stable Diffusion 1, 2 and XL")
 STYLE_MARKS = ("lora_up", "lora_down", "lora_A", "lora_B", "hada_w1", "lokr_w", "oft_blocks", "emb_params", "lora.up")
 OTHER_MODELS = {
-    "joint_blocks.": "a Stable Diffusion 3 model",
-    "double_blocks.": "a Flux model",
-    "double_stream_blocks.": "a Flux model",
-    "conditioner.embedders.0.model.": "the SDXL refiner, which is not a base",
-    "control_model.": "a ControlNet",
-    "edm_mean": "a base trained on another noise schedule (EDM), which is not supported",
-    "edm_vpred.": "a base trained on another noise schedule (EDM), which is not supported",
+    "joint_blocks.": Message("a Stable Diffusion 3 model"),
+    "double_blocks.": Message("a Flux model"),
+    "double_stream_blocks.": Message("a Flux model"),
+    "conditioner.embedders.0.model.": Message("the SDXL refiner, which is not a base"),
+    "control_model.": Message("a ControlNet"),
+    "edm_mean": Message("a base trained on another noise schedule (EDM), which is not supported"),
+    "edm_vpred.": Message("a base trained on another noise schedule (EDM), which is not supported"),
 }
 OTHER_PIPELINES = {
-    "StableDiffusion3": "a Stable Diffusion 3 model",
-    "Flux": "a Flux model",
-    "StableDiffusionXLRefiner": "the SDXL refiner, which is not a base",
-    "PixArt": "a PixArt model",
-    "Sana": "a Sana model",
-    "StableCascade": "a Stable Cascade model",
+    "StableDiffusion3": Message("a Stable Diffusion 3 model"),
+    "Flux": Message("a Flux model"),
+    "StableDiffusionXLRefiner": Message("the SDXL refiner, which is not a base"),
+    "PixArt": Message("a PixArt model"),
+    "Sana": Message("a Sana model"),
+    "StableCascade": Message("a Stable Cascade model"),
 }
 
 
@@ -57,13 +58,10 @@ def family_of_file(header: Header, name: str) -> Family:
     first = shapes.get(UNET + "input_blocks.0.0.weight")
     if first is None:
         alone = "down_blocks.0.resnets.0.conv1.weight" in shapes or "input_blocks.0.0.weight" in shapes
-        what = "holds only part of a base (a UNet)" if alone else "holds no Stable Diffusion checkpoint"
-        raise VelaturaError(
-            "{name} {what}: {supported}, as one complete checkpoint or a folder in diffusers layout",
-            name=name,
-            what=what,
-            supported=SUPPORTED,
-        )
+        where = Message("{supported}, as one complete checkpoint or a folder in diffusers layout", supported=SUPPORTED)
+        if alone:
+            raise VelaturaError("{name} holds only part of a base (a UNet): {where}", name=name, where=where)
+        raise VelaturaError("{name} holds no Stable Diffusion checkpoint: {where}", name=name, where=where)
     _check_latents(first[1], name)
     if not any(key.startswith("first_stage_model.") for key in shapes):
         raise VelaturaError("{name} has no VAE inside (`first_stage_model`); give a complete checkpoint", name=name)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.errors import VelaturaError
+from trainers.messages import Message
 from trainers.models.files.hub import HUB_ID, cached_snapshot
 
 Progress = Callable[[int, int], None]
@@ -27,9 +28,10 @@ def download_model(model: str, progress: Progress | None = None) -> Path:
     """
     if not HUB_ID.fullmatch(model):
         raise VelaturaError("{model!r} is not a hub id; ids look like `owner/name`", model=model)
-    offline = (
-        f"{model} is not on this machine and there is no network: run `velatura models get {model}` on a network, or "
-        "copy its diffusers folder or .safetensors checkpoint here and use that path as the base"
+    offline = Message(
+        "{model} is not on this machine and there is no network: run `velatura models get {model}` on a network, or "
+        "copy its diffusers folder or .safetensors checkpoint here and use that path as the base",
+        model=model,
     )
     folder = fetch_files(DownloadRequest(model, lambda sizes: needed_files(model, sizes), offline), progress)
     if cached_snapshot(model) is None:

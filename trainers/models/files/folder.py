@@ -76,7 +76,7 @@ def load_part(network: Any, folder: Path, name: str, dtype: torch.dtype) -> Any:
             read_header(file)
         except VelaturaError as error:
             raise VelaturaError(
-                "cannot load {name} of {part}: {error}", name=name, part=folder.name, error=error
+                "cannot load {name} of {part}: {error}", name=name, part=folder.name, error=error.message
             ) from error
     try:
         with quietly():
