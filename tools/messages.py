@@ -39,6 +39,8 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "Message": None,
     "plural": (1, 2),
     "forms": (1, 2),
+    "UnreadableError": (2,),
+    "about_files": (2, 3),
     **dict.fromkeys(ERRORS),
 }
 """What is called with a template, as babel has it: None for the first argument."""

@@ -34,6 +34,11 @@ class BusyError(VelaturaError):
     """Another process holds the required resource."""
 
 
+def said_by(error: Exception) -> str:
+    """What an error says, as the message that it was raised with if it was."""
+    return error.args[0] if error.args and isinstance(error.args[0], Message) else str(error)
+
+
 def failure_code(error: Exception) -> str:
     """The code of a failure: DIVERGED, OUT_OF_MEMORY, DISK_FULL, UNEXPECTED, or "" for errors that users can fix."""
     if isinstance(error, VelaturaError):

@@ -145,6 +145,13 @@ def from_record(record: object) -> str:
         raise ValueError("not a message") from error
 
 
+def some(names: Sequence[str]) -> str:
+    """The first three of some names, and how many more there are."""
+    if len(names) <= 3:
+        return listed(names)
+    return Message("{names} and {count} more", names=joined(", ", names[:3]), count=len(names) - 3)
+
+
 def recorded(record: object, otherwise: str) -> Message:
     """The message of a record that stands beside the text `otherwise`.
 

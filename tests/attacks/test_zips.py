@@ -66,7 +66,9 @@ def test_a_file_without_a_name_is_left_out(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.mkdir()
     unpacked = unpack(tmp_path / "set.zip", target, SUFFIXES)
-    assert [name for name, _ in unpacked.files] == ["good.png"] and unpacked.left_out == (("", "has no name"),)
+    assert [name for name, _ in unpacked.files] == ["good.png"] and unpacked.left_out == (
+        ("", "This file has no name."),
+    )
 
 
 def test_many_entries_over_the_same_bytes_are_counted_by_what_comes_out(tmp_path: Path, monkeypatch) -> None:

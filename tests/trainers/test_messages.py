@@ -9,7 +9,7 @@ import pickle
 import pytest
 
 from trainers.errors import VelaturaError
-from trainers.messages import Message, either, from_record, joined, listed, plural, recorded, to_record
+from trainers.messages import Message, either, from_record, joined, listed, plural, recorded, some, to_record
 
 
 def test_a_message_is_its_english_sentence() -> None:
@@ -98,6 +98,10 @@ def test_a_text_gets_its_record_back_if_that_says_the_same() -> None:
         assert back == said and back.template == said
     nan = to_record(Message("{}", float("nan")))
     assert json.loads(json.dumps(nan, allow_nan=False)) == {"template": "{}", "placed": ["nan"]}
+
+
+def test_a_few_names_and_how_many_more() -> None:
+    assert [some("abcde"[:count]) for count in (1, 2, 3, 5)] == ["a", "a and b", "a, b and c", "a, b, c and 2 more"]
 
 
 def test_an_error_keeps_its_message() -> None:

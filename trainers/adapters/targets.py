@@ -14,6 +14,7 @@ from trainers.adapters.block import BlockMethod
 from trainers.adapters.method import LayerMethod, LayerUpdate
 from trainers.adapters.roles import BlockRole, Selection, block_kind
 from trainers.errors import VelaturaError
+from trainers.messages import Message
 from trainers.section import Section
 
 if TYPE_CHECKING:
@@ -63,7 +64,13 @@ class Targets(Section):
     @classmethod
     def _known_preset(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         if isinstance(value, str) and value not in PRESETS:
-            raise ValueError(f"{value!r} is not one of {', '.join(PRESETS)}; give patterns as a list")
+            raise ValueError(
+                Message(
+                    "{value!r} is not one of {presets}; give patterns as a list",
+                    value=value,
+                    presets=", ".join(PRESETS),
+                )
+            )
         return value
 
     @property

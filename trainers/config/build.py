@@ -15,10 +15,32 @@ from trainers.config.config import Config
 from trainers.config.migrations import migrate
 from trainers.config.presets import list_presets
 from trainers.config.tables import anchor_images, lay_over, read_toml
-from trainers.errors import VelaturaError
+from trainers.errors import VelaturaError, said_by
+from trainers.messages import Message, either
+from trainers.messages import Message as _
 
 KEY_FIRST = re.compile(r"[a-z_]+\.[a-z_0-9]+(?= =|:)")
 """The setting at the start of a sentence."""
+QUOTED = re.compile(r"'[^']*'|[\w.-]+(?=,|$)")
+ALLOWED: Mapping[str, Message] = {
+    "bool_parsing": _("it should be a valid boolean, unable to interpret input"),
+    "bool_type": _("it should be a valid boolean"),
+    "dict_type": _("it should be a valid dictionary"),
+    "finite_number": _("it should be a finite number"),
+    "float_parsing": _("it should be a valid number, unable to parse string as a number"),
+    "float_type": _("it should be a valid number"),
+    "greater_than": _("it should be greater than {gt}"),
+    "greater_than_equal": _("it should be greater than or equal to {ge}"),
+    "int_from_float": _("it should be a valid integer, got a number with a fractional part"),
+    "int_parsing": _("it should be a valid integer, unable to parse string as an integer"),
+    "int_type": _("it should be a valid integer"),
+    "less_than": _("it should be less than {lt}"),
+    "less_than_equal": _("it should be less than or equal to {le}"),
+    "string_too_long": _("string should have at most {max_length} characters"),
+    "string_type": _("it should be a valid string"),
+    "tuple_type": _("it should be a valid tuple"),
+}
+"""What may be given instead, in pydantic's words, by its kinds of errors."""
 
 
 def build_config(*layers: Mapping[str, Any]) -> Config:
@@ -94,28 +116,43 @@ def _sentence(path: list[str], first: Mapping[str, Any], method: str) -> str:
     key = ".".join(path) or "the config"
     kind, found, context = first["type"], first.get("input"), first.get("ctx", {})
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"there is no setting {key}; allowed are {', '.join(_allowed_keys(path, method))}"
+        return _(
+            "there is no setting {key}; allowed are {names}", key=key, names=", ".join(_allowed_keys(path, method))
+        )
     if kind == "missing":
-        return f"{key} is not set; give it with --{key}, or in the config file"
+        return _("{key} is not set; give it with --{key}, or in the config file", key=key)
     if kind == "union_tag_invalid":
         return no_method(context["tag"])
     if kind == "value_error":
-        reason = str(context["error"])
-        return reason if not path or key == "name" or reason.startswith(path[0]) else f"{key}: {reason}"
+        reason = said_by(context["error"])
+        whole = not path or key == "name" or reason.startswith(path[0])
+        return reason if whole else _("{key}: {reason}", key=key, reason=reason)
     if kind in ("model_type", "model_attributes_type", "dataclass_type"):
-        return f"{key} = {found!r}: this is a section; write {key}.KEY = VALUE"
-    allowed = first["msg"].replace("Input should be", "it should be").replace("Unexpected keyword argument", "unknown")
-    return f"{key} = {found!r}: {allowed[0].lower()}{allowed[1:]}"
+        return _("{key} = {found!r}: this is a section; write {key}.KEY = VALUE", key=key, found=found)
+    return _("{key} = {found!r}: {allowed}", key=key, found=found, allowed=_allowed(kind, first["msg"], context))
 
 
-def no_method(name: str) -> str:
+def _allowed(kind: str, said: str, context: Mapping[str, Any]) -> str:
+    """What may be given instead, by pydantic's kind of error, its own sentence and the values in it."""
+    if kind == "literal_error":
+        return _("it should be {names}", names=either(QUOTED.findall(context["expected"])))
+    if kind in ALLOWED:
+        return ALLOWED[kind].format(**{name: _plain(value) for name, value in context.items()})
+    said = said.replace("Input should be", "it should be")
+    return said[0].lower() + said[1:]
+
+
+def _plain(value: Any) -> str:
+    return str(value).removesuffix(".0")
+
+
+def no_method(name: str) -> Message:
     """The error for an unknown method; techniques that combine with methods are set by presets."""
-    return f"there is no method {name!r}; available are {', '.join(METHODS)}{_as_preset(name)}"
-
-
-def _as_preset(name: str) -> str:
-    """A hint if the unknown method name is a preset's."""
-    return f"; use the preset: --preset {name}" if name in {each.name for each in list_presets()} else ""
+    if name in {each.name for each in list_presets()}:
+        said = _("there is no method {name!r}; available are {methods}; use the preset: --preset {name}")
+    else:
+        said = _("there is no method {name!r}; available are {methods}")
+    return said.format(name=name, methods=", ".join(METHODS))
 
 
 def _allowed_keys(path: list[str], method: str) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainers.messages import Message as _
+
 if TYPE_CHECKING:
     from trainers.config.config import Config
 
@@ -16,7 +18,9 @@ def check_combination(config: Config) -> None:
         _check_word_alone(config)
     _check_base(config)
     if config.method.file_form().fp32 and config.save.precision == "bf16":
-        raise ValueError(f"save.precision = bf16 has no effect: {config.method.name} is always written in fp32")
+        raise ValueError(
+            _("save.precision = bf16 has no effect: {method} is always written in fp32", method=config.method.name)
+        )
     _check_training(config)
 
 
@@ -31,7 +35,7 @@ def _check_idle(config: Config) -> None:
         "loss.min_snr_gamma": (config.loss.weighting == "none", "loss.weighting = min-snr"),
         "loss.huber_delta": (config.loss.kind != "huber", 'loss.kind = "huber"'),
         "data.keep_tags": (not config.data.shuffle_tags, "data.shuffle_tags = true"),
-        "sample.negative": (config.sample.guidance == 1, "sample.guidance above 1"),
+        "sample.negative": (config.sample.guidance == 1, _("sample.guidance above 1")),
         "prior.images": no_class,
         "prior.weight": no_class,
         "targets.unread_layers": needs_text,
@@ -44,22 +48,27 @@ def _check_idle(config: Config) -> None:
         table = getattr(config, section)
         value, default = getattr(table, name), type(table).model_fields[name].default
         if off and value != default:
-            raise ValueError(f"{key} = {value!r} has no effect without {needed}")
+            raise ValueError(_("{key} = {value!r} has no effect without {needed}", key=key, value=value, needed=needed))
 
 
 def _check_ranks(config: Config) -> None:
     overridden = any(block.rank for block in config.targets.blocks.values())
     if not overridden and getattr(config.method, "budget_scope", "all") != "all":
-        raise ValueError("method.budget_scope has no effect without a rank in targets.blocks")
+        raise ValueError(_("method.budget_scope has no effect without a rank in targets.blocks"))
     if overridden and config.method.no_rank_reason:
-        raise ValueError(f"a rank in targets.blocks has no effect while {config.method.no_rank_reason}")
+        reason = config.method.no_rank_reason
+        raise ValueError(_("a rank in targets.blocks has no effect while {reason}", reason=reason))
 
 
 def _check_base(config: Config) -> None:
     if config.base.storage != "full" and config.method.trains_base:
         raise ValueError(
-            f"method.name = {config.method.name} needs the exact weights of the base, and base.storage = "
-            f"{config.base.storage} only approximates them; use full"
+            _(
+                "method.name = {method} needs the exact weights of the base, and base.storage = {storage} only "
+                "approximates them; use full",
+                method=config.method.name,
+                storage=config.base.storage,
+            )
         )
 
 
@@ -67,31 +76,49 @@ def _check_training(config: Config) -> None:
     train = config.train
     if train.offload_optimizer and train.optimizer.startswith("paged-"):
         raise ValueError(
-            f"train.offload_optimizer has no effect with train.optimizer = {train.optimizer}, which pages its state to "
-            "main memory when the graphics card is full"
+            _(
+                "train.offload_optimizer has no effect with train.optimizer = {optimizer}, which pages its state to "
+                "main memory when the graphics card is full",
+                optimizer=train.optimizer,
+            )
         )
     if not train.weight_decay and getattr(config.method, "decay_towards", "start") != "start":
-        raise ValueError("method.decay_towards has no effect with train.weight_decay = 0")
+        raise ValueError(_("method.decay_towards has no effect with train.weight_decay = 0"))
     if train.warmup >= train.steps:
-        raise ValueError(f"train.warmup = {train.warmup} leaves no step after the warm-up: train.steps = {train.steps}")
+        raise ValueError(
+            _(
+                "train.warmup = {warmup} leaves no step after the warm-up: train.steps = {steps}",
+                warmup=train.warmup,
+                steps=train.steps,
+            )
+        )
     if train.optimizer == "prodigy" and train.learning_rate < 0.1:
-        raise ValueError("train.optimizer = prodigy finds its own step size and needs a train.learning_rate near 1")
+        raise ValueError(_("train.optimizer = prodigy finds its own step size and needs a train.learning_rate near 1"))
 
 
 def _check_word_alone(config: Config) -> None:
     """If no layer is trained, refuse settings that concern layers."""
-    none = "targets.unet and targets.text_encoder are both `none`"
+    none = _("targets.unet and targets.text_encoder are both `none`")
     if not config.tokens.word:
-        raise ValueError(f"{none}, so nothing would be trained; set tokens.word to train only a word")
+        raise ValueError(_("{none}, so nothing would be trained; set tokens.word to train only a word", none=none))
     if config.method != type(config).model_fields["method"].default:
-        raise ValueError(f"method.name = {config.method.name} and its settings have no effect while {none}")
+        method = config.method.name
+        raise ValueError(
+            _("method.name = {method} and its settings have no effect while {none}", method=method, none=none)
+        )
     if config.tokens.learning_rate:
         raise ValueError(
-            f"tokens.learning_rate = {config.tokens.learning_rate:g} has no effect while {none}; set "
-            "train.learning_rate for the word"
+            _(
+                "tokens.learning_rate = {rate:g} has no effect while {none}; set train.learning_rate for the word",
+                rate=config.tokens.learning_rate,
+                none=none,
+            )
         )
     if config.save.precision != "fp16":
         raise ValueError(
-            f"save.precision = {config.save.precision} has no effect while {none}; embeddings are always written in "
-            "fp32"
+            _(
+                "save.precision = {precision} has no effect while {none}; embeddings are always written in fp32",
+                precision=config.save.precision,
+                none=none,
+            )
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from trainers.messages import Message as _
+
 MOST_LETTERS, MOST_BYTES = 100, 150
 """Bytes of a name; file systems allow 255, of which suffixes and temporary files need some."""
 PUNCTUATION = " ._-"
@@ -18,12 +20,17 @@ def check_name(name: str) -> str:
     fits = 0 < len(name) <= MOST_LETTERS and len(name.encode("utf-8", "replace")) <= MOST_BYTES
     if not fits or not all(map(is_allowed, name)) or not is_letter_or_digit(name[0]) or name[-1] in ". ":
         raise ValueError(
-            f"the name {name!r:.150} is not allowed; use up to {MOST_LETTERS} letters of any script, digits, spaces, "
-            f"dots, dashes and underscores (at most {MOST_BYTES} bytes), starting with a letter or digit and not "
-            "ending with a dot or space"
+            _(
+                "the name {name!r:.150} is not allowed; use up to {letters} letters of any script, digits, spaces, "
+                "dots, dashes and underscores (at most {bytes} bytes), starting with a letter or digit and not ending "
+                "with a dot or space",
+                name=name,
+                letters=MOST_LETTERS,
+                bytes=MOST_BYTES,
+            )
         )
     if is_reserved(name):
-        raise ValueError(f"the name {name!r} is a device on Windows; choose another")
+        raise ValueError(_("the name {name!r} is a device on Windows; choose another", name=name))
     return name
 
 

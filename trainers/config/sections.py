@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from trainers.config.limits import SEED, SIDE, DenoisingSteps, Guidance, Sampler
+from trainers.messages import Message as _
 from trainers.section import Section
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -100,7 +101,9 @@ class Tokens(Section):
     @classmethod
     def _one_word(cls, word: str) -> str:
         if any(c.isspace() or not c.isprintable() or c == "," for c in word):
-            raise ValueError(f"{word!r} is not a single word; use one without spaces or commas, such as <dusk>")
+            raise ValueError(
+                _("{word!r} is not a single word; use one without spaces or commas, such as <dusk>", word=word)
+            )
         return word
 
 
@@ -216,14 +219,14 @@ class Sample(Section):
     def _auto_or_whole(cls, every: object) -> object:
         number = str(every).strip().removesuffix(".0")
         if every != "auto" and (isinstance(every, bool) or not number.isdecimal()):
-            raise ValueError(f"{every!r} is neither `auto` nor a whole number from 0")
+            raise ValueError(_("{every!r} is neither `auto` nor a whole number from 0", every=every))
         return every
 
     @field_validator("seeds")
     @classmethod
     def _some_seed(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if not seeds or min(seeds) < SEED[0] or max(seeds) > SEED[1]:
-            raise ValueError("give at least one seed, each from 0 to 2**63 - 1")
+            raise ValueError(_("give at least one seed, each from 0 to 2**63 - 1"))
         return seeds
 
 

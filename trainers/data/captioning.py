@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 
 Write = Callable[[Image.Image], str]
 """Returns the caption of an `RGB` image."""
@@ -47,20 +48,20 @@ TOKENIZER = ("*.json", "vocab.txt", "merges.txt")
 CAPTIONERS = {
     "blip": Captioner(
         "BLIP",
-        "One short sentence. Downloads 1 GB once.",
+        _("One short sentence. Downloads 1 GB once."),
         "Salesforce/blip-image-captioning-base",
         (*TOKENIZER, "model.safetensors"),
         "refs/pr/38",  # the same weights as safetensors; the main branch has them as a pickle only
     ),
     "florence-2": Captioner(
         "Florence-2",
-        "Longer, more detailed descriptions. Downloads up to 1.1 GB once.",
+        _("Longer, more detailed descriptions. Downloads up to 1.1 GB once."),
         "florence-community/Florence-2-base",
         (*TOKENIZER, "model.safetensors"),
     ),
     "wd14": Captioner(
         "WD14 tagger",
-        "Tags instead of sentences; made for anime pictures. Downloads 0.4 GB once.",
+        _("Tags instead of sentences; made for anime pictures. Downloads 0.4 GB once."),
         "SmilingWolf/wd-vit-tagger-v3",
         ("selected_tags.csv", "model.onnx"),
     ),
@@ -97,9 +98,10 @@ def fetch_captioner(name: str, progress: Callable[[int, int], None] | None = Non
             )
         return names
 
-    offline = (
-        f"{kind.title} is not on this computer and there is no network. Write captions by hand, or try again once "
-        "there is one."
+    offline = _(
+        "{title} is not on this computer and there is no network. Write captions by hand, or try again once there is "
+        "one.",
+        title=kind.title,
     )
     return fetch_files(DownloadRequest(kind.model, choose, offline, kind.revision), progress)
 

@@ -35,12 +35,20 @@ def own_caption(image_path: Path) -> str | None:
     if path is None:
         return None
     if leaves_folder(path):
-        raise UnreadableError(image_path.name, f"has a caption {path.name} that is a link to a file outside the folder")
+        raise UnreadableError(
+            image_path.name,
+            "{name} has a caption {caption} that is a link to a file outside the folder",
+            caption=path.name,
+        )
     with path.open("rb") as file:
         raw = file.read(MAX_CAPTION_BYTES + 1)
     if len(raw) > MAX_CAPTION_BYTES:
-        limit = f"{MAX_CAPTION_BYTES // 1024} KiB"
-        raise UnreadableError(image_path.name, f"has a caption {path.name} longer than {limit}")
+        raise UnreadableError(
+            image_path.name,
+            "{name} has a caption {caption} longer than {limit} KiB",
+            caption=path.name,
+            limit=MAX_CAPTION_BYTES // 1024,
+        )
     return one_line(_decoded(raw))
 
 

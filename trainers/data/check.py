@@ -11,15 +11,15 @@ from trainers.data.decode import FORMATS_IN_WORDS, UnreadableError
 from trainers.data.findings import (
     Finding,
     Measured,
-    files_are,
     find_faults,
-    listed,
     measure,
     sort_by_severity,
     unreadable,
 )
 from trainers.data.ingest import Listing, list_folder
 from trainers.data.source import crop_file, mask_of, read_source
+from trainers.messages import Message as _
+from trainers.messages import plural, some
 
 __all__ = ["Finding", "check_images"]
 
@@ -39,7 +39,7 @@ def check_images(
         try:
             readable.append(_measure(path, settings, resolution, stride))
         except UnreadableError as error:
-            broken.append(unreadable(path.name, error.reason))
+            broken.append(unreadable(path.name, error))
     faults = find_faults(readable, settings, resolution, count_tokens)
     return sort_by_severity([*broken, *_not_images(listing), *_parts(listing), *faults])
 
@@ -55,11 +55,21 @@ def _parts(listing: Listing) -> list[Finding]:
     cropped = tuple(path.name for path in listing.images if crop_file(path).is_file())
     masked = tuple(path.name for path in listing.images if mask_of(path) is not None)
     if cropped or masked:
-        sentence = f"Crops are applied to {len(cropped)} and masks to {len(masked)} of {len(listing.images)} pictures."
+        sentence = _(
+            "Crops are applied to {cropped} and masks to {masked} of {all} pictures.",
+            cropped=len(cropped),
+            masked=len(masked),
+            all=len(listing.images),
+        )
         findings.append(Finding("ok", sentence))
     if listing.lone:
-        sentence = f"{listed(listing.lone)} {'belongs' if len(listing.lone) == 1 else 'belong'} to no picture here."
-        fix = "A mask is called fox-mask.png and a crop fox.crop.json, beside a picture fox."
+        sentence = plural(
+            "{names} belongs to no picture here.",
+            "{names} belong to no picture here.",
+            len(listing.lone),
+            names=some(listing.lone),
+        )
+        fix = _("A mask is called fox-mask.png and a crop fox.crop.json, beside a picture fox.")
         findings.append(Finding("note", sentence, fix, listing.lone))
     return findings
 
@@ -68,9 +78,16 @@ def _not_images(listing: Listing) -> list[Finding]:
     findings = []
     if listing.others:
         names = tuple(path.name for path in listing.others)
-        sentence = f"{files_are(names)} in an unsupported format."
-        findings.append(Finding("warning", sentence, f"Save as one of {FORMATS_IN_WORDS}.", names))
+        sentence = plural(
+            "{names} is in an unsupported format.",
+            "{names} are in an unsupported format.",
+            len(names),
+            names=some(names),
+        )
+        fix = _("Save as one of {formats}.", formats=FORMATS_IN_WORDS)
+        findings.append(Finding("warning", sentence, fix, names))
     if listing.subfolders:
-        sentence = f"There are images in subfolders ({', '.join(listing.subfolders)}), which are ignored."
-        findings.append(Finding("warning", sentence, "Move the images you want into the folder itself."))
+        folders = ", ".join(listing.subfolders)
+        sentence = _("There are images in subfolders ({folders}), which are ignored.", folders=folders)
+        findings.append(Finding("warning", sentence, _("Move the images you want into the folder itself.")))
     return findings

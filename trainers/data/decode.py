@@ -18,12 +18,14 @@ from PIL import Image, UnidentifiedImageError
 
 from trainers.data.decode_memory import bytes_to_decode, decode_budget
 from trainers.errors import VelaturaError
+from trainers.messages import Message, either
+from trainers.messages import Message as _
 
 MAX_PIXELS = 100_000_000
 TILE = 2**18
 """Pixels converted at a time, in full precision."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "HEIF")
-FORMATS_IN_WORDS = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or HEIC"
+FORMATS_IN_WORDS = either(("JPEG", "PNG", "WebP", "BMP", "GIF", "TIFF", "AVIF", "HEIC"))
 
 # Errors of decoders on broken files; several of Pillow's raise plain Python errors.
 DECODING_ERRORS = (
@@ -56,12 +58,19 @@ PHOTOMETRIC_TAG, SAMPLE_FORMAT_TAG = 262, 339
 WHITE_IS_ZERO, UNSIGNED = 0, 1
 
 
-class UnreadableError(VelaturaError):
-    """A file that cannot be used; `reason` completes the sentence that starts with its name."""
+# NOTE: a file or a mask, at the start of a clause
+IT = _("it")
 
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name} {reason}.")
-        self.reason = reason
+
+class UnreadableError(VelaturaError):
+    """A file that cannot be used; its sentence begins with the file, as `{name}`."""
+
+    def __init__(self, name: str, sentence: str, /, **parameters: object) -> None:
+        super().__init__(Message(sentence, name=name, **parameters))
+
+    def about(self, subject: str) -> Message:
+        """The same sentence about `subject`, such as "This file"."""
+        return self.message.format(**{**self.message.named, "name": subject})
 
 
 def open_image(
@@ -81,10 +90,22 @@ def open_image(
         with ExitStack() as stack:
             opened = stack.enter_context(Image.open(path, formats=formats))
             if opened.width * opened.height > max_pixels:
-                raise UnreadableError(path.name, _too_large(f"{opened.width} × {opened.height} pixels", max_pixels))
+                raise UnreadableError(
+                    path.name,
+                    "{name} is too large ({width} × {height} pixels; at most {most} million pixels: make it smaller)",
+                    width=opened.width,
+                    height=opened.height,
+                    most=max_pixels // 10**6,
+                )
             needed = bytes_to_decode(opened, keep_pixels, path.stat().st_size)
             if needed > decode_budget().total:
-                raise UnreadableError(path.name, _too_much(needed, decode_budget().total))
+                raise UnreadableError(
+                    path.name,
+                    "{name} is too large (decoding it needs about {needed:.0f} MB of memory, and the limit is "
+                    "{most:.0f} MB: make it smaller)",
+                    needed=needed / 1e6,
+                    most=decode_budget().total / 1e6,
+                )
             stack.enter_context(decode_budget().reserve(needed))
             opened.load()
             orientation = _orientation(opened)
@@ -95,20 +116,20 @@ def open_image(
         return image  # noqa: RET504 (frees the larger image first)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableError(
-            path.name, _too_large(f"over {max_pixels // 10**6} million pixels", max_pixels)
+            path.name, "{name} is too large (at most {most} million pixels: make it smaller)", most=max_pixels // 10**6
         ) from error
     except UnidentifiedImageError as error:
-        raise UnreadableError(path.name, _what_it_is(path)) from error
+        raise _what_it_is(path) from error
     except DECODING_ERRORS as error:
         detail = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UnreadableError(path.name, f"is damaged and cannot be decoded ({detail})") from error
+        raise UnreadableError(path.name, "{name} is damaged and cannot be decoded ({detail})", detail=detail) from error
 
 
 def _check_file(path: Path) -> None:
     if leaves_folder(path):
-        raise UnreadableError(path.name, "is a link to a file outside its folder, which is not followed")
+        raise UnreadableError(path.name, "{name} is a link to a file outside its folder, which is not followed")
     if not path.is_file():
-        raise UnreadableError(path.name, "is not a file" if path.exists() else "does not exist")
+        raise UnreadableError(path.name, _("{name} is not a file") if path.exists() else _("{name} does not exist"))
 
 
 def leaves_folder(path: Path) -> bool:
@@ -132,29 +153,20 @@ def alpha_mask(image: Image.Image) -> Image.Image | None:
     return image.getchannel("A") if image.mode == "RGBA" else None
 
 
-def _too_large(found: str, max_pixels: int) -> str:
-    return f"is too large ({found}; at most {max_pixels // 10**6} million pixels: make it smaller)"
-
-
-def _too_much(needed: int, most: int) -> str:
-    return (
-        f"is too large (decoding it needs about {needed / 1e6:.0f} MB of memory, and the limit is {most / 1e6:.0f} MB: "
-        "make it smaller)"
-    )
-
-
-def _what_it_is(path: Path) -> str:
+def _what_it_is(path: Path) -> UnreadableError:
     with path.open("rb") as file:
         start = file.read(512)
     if not start:
-        return "is empty"
+        return UnreadableError(path.name, "{name} is empty")
     if b"<svg" in start:
-        return "is an SVG drawing, which is not supported: export it as PNG"
+        return UnreadableError(path.name, "{name} is an SVG drawing, which is not supported: export it as PNG")
     # A multi-byte letter may be cut at the end of what was read, hence "ignore" after the check for control bytes.
     printable = not any(byte < 9 or 13 < byte < 32 for byte in start)
     if printable and len(start.decode("utf-8", "ignore").encode()) >= len(start) - 3:
-        return "holds text, not an image"
-    return f"is not an image in a supported format ({FORMATS_IN_WORDS})"
+        return UnreadableError(path.name, "{name} holds text, not an image")
+    return UnreadableError(
+        path.name, "{name} is not an image in a supported format ({formats})", formats=FORMATS_IN_WORDS
+    )
 
 
 def _orientation(image: Image.Image) -> int:

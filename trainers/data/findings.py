@@ -12,10 +12,12 @@ from PIL import Image
 from trainers.config.sections import Data
 from trainers.data.buckets import Bucket, Pair, bucket_for, cropped_share, fit
 from trainers.data.captions import full_caption
-from trainers.data.decode import FORMATS_IN_WORDS, flatten
+from trainers.data.decode import FORMATS_IN_WORDS, UnreadableError, flatten
 from trainers.data.ingest import duplicates
 from trainers.data.likeness import NearDuplicates, fingerprint, pixel_hash
 from trainers.data.measures import BLURRED, UNIFORM, contrast, sharpness
+from trainers.messages import Message, plural, some
+from trainers.messages import Message as _
 from trainers.models.text import CHUNK
 
 Level = Literal["ok", "note", "warning", "error"]
@@ -34,6 +36,14 @@ Kind = Literal[
 FEW = 5
 MUCH_LOST = 0.25
 VERY_DIFFERENT = 16  # largest over smallest area
+SAME = _("{names} are the same picture."), _("The same picture as {other}. Duplicates count twice.")
+NEARLY_SAME = (
+    _("{names} are nearly the same picture."),
+    _("Nearly the same picture as {other}. Duplicates count twice."),
+)
+"""About all of them, and about each."""
+WIDE = _("Much wider than it is high: {share:.0%} of it will be cropped. Crop it yourself to the part that matters.")
+HIGH = _("Much higher than it is wide: {share:.0%} of it will be cropped. Crop it yourself to the part that matters.")
 
 
 @dataclass(frozen=True)
@@ -119,29 +129,24 @@ def sort_by_severity(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: order.index(finding.level))
 
 
-def unreadable(name: str, reason: str) -> Finding:
-    """The finding about a file that cannot be used; `reason` completes the sentence that starts with its name."""
-    fix = "Open it in an image editor and save it as PNG, or remove it; training ignores it."
-    return Finding("warning", f"{name} {reason}.", fix, (name,), "unreadable", (f"This file {reason}.",))
-
-
-def files_are(names: Sequence[str]) -> str:
-    """`fox.png is`, `fox.png and owl.png are`."""
-    return f"{listed(names)} {'is' if len(names) == 1 else 'are'}"
+def unreadable(name: str, error: UnreadableError) -> Finding:
+    """The finding about a file that cannot be used."""
+    fix = _("Open it in an image editor and save it as PNG, or remove it; training ignores it.")
+    sentence, note = (_("{said}.", said=error.about(subject)) for subject in (name, _("This file")))
+    return Finding("warning", sentence, fix, (name,), "unreadable", (note,))
 
 
 def _number(readable: Sequence[Measured]) -> Finding:
     count = len(readable)
     if not count:
-        return Finding("error", "No picture can be read.", f"Add pictures to the folder ({FORMATS_IN_WORDS}).")
+        fix = _("Add pictures to the folder ({formats}).", formats=FORMATS_IN_WORDS)
+        return Finding("error", _("No picture can be read."), fix)
     if count < FEW:
-        sentence = f"There {'is only 1 picture' if count == 1 else f'are only {count} pictures'}."
+        fix = _("Add more if you can: with 10 or more, the model learns the style instead of the pictures.")
         return Finding(
-            "warning",
-            sentence,
-            "Add more if you can: with 10 or more, the model learns the style instead of the pictures.",
+            "warning", plural("There is only {count} picture.", "There are only {count} pictures.", count), fix
         )
-    return Finding("ok", f"{count} readable pictures, enough for a style.")
+    return Finding("ok", _("{number} readable pictures, enough for a style.", number=count))
 
 
 def _copies(readable: Sequence[Measured], near: NearDuplicates | None) -> list[Finding]:
@@ -149,12 +154,13 @@ def _copies(readable: Sequence[Measured], near: NearDuplicates | None) -> list[F
     groups = duplicates(names, [one.hash for one in readable], [one.fingerprint for one in readable], near)
     findings = []
     for group in groups:
-        how = "the same picture" if group.exact else "nearly the same picture"
-        fix = "Keep one of them, otherwise it counts more than the others; to repeat all pictures, set data.repeats."
+        fix = _("Keep one of them, otherwise it counts more than the others; to repeat all pictures, set data.repeats.")
         first, second = group.names[:2]
-        others = (second, *(first for _ in group.names[1:]))
-        notes = tuple(f"{how.capitalize()} as {other}. Duplicates count twice." for other in others)
-        findings.append(Finding("warning", f"{listed(group.names)} are {how}.", fix, group.names, "copy", notes))
+        others = (second, *[first] * (len(group.names) - 1))
+        same, alike = SAME if group.exact else NEARLY_SAME
+        notes = tuple(alike.format(other=other) for other in others)
+        sentence = same.format(names=some(group.names))
+        findings.append(Finding("warning", sentence, fix, group.names, "copy", notes))
     return findings
 
 
@@ -165,34 +171,52 @@ def _sizes(readable: Sequence[Measured], settings: Data, resolution: int) -> lis
     if enlarged:
         names = tuple(one.name for one in enlarged)
         most = max(one.bucket.scale for one in enlarged)
-        sentence = f"{files_are(names)} so small that training enlarges them up to {most:.1f} times to train."
-        fix = "Use larger originals, or remove them: they teach blur."
+        sentence = about_files(
+            names,
+            "{names} is so small that training enlarges it up to {most:.1f} times.",
+            "{names} are so small that training enlarges them up to {most:.1f} times.",
+            most=most,
+        )
+        fix = _("Use larger originals, or remove them: they teach blur.")
         notes = tuple(
-            f"Small ({_size(one)}). It will be enlarged; use a larger original for more detail." for one in enlarged
+            _("Small ({size}). It will be enlarged; use a larger original for more detail.", size=_size(one))
+            for one in enlarged
         )
         findings.append(Finding("warning", sentence, fix, names, "small", notes))
     if reduced:
         names = tuple(one.name for one in reduced)
         sides = sorted({one.bucket.shape for one in reduced})
         shapes = ", ".join(f"{width} × {height}" for height, width in sides[:3]) + (" …" if len(sides) > 3 else "")
-        sentence = f"{files_are(names)} too small for the training resolution of {resolution} and trained at {shapes}."
-        fix = (
-            f"Use larger originals, train at a smaller data.resolution, or allow more than "
-            f"{settings.max_upscale:g} times upscaling with data.max_upscale."
+        sentence = about_files(
+            names,
+            "{names} is too small for the training resolution of {resolution} and trained at {shapes}.",
+            "{names} are too small for the training resolution of {resolution} and trained at {shapes}.",
+            resolution=resolution,
+            shapes=shapes,
+        )
+        fix = _(
+            "Use larger originals, train at a smaller data.resolution, or allow more than {times:g} times upscaling "
+            "with data.max_upscale.",
+            times=settings.max_upscale,
         )
         notes = tuple(
-            f"Small ({_size(one)}). It is trained at {one.bucket.width} × {one.bucket.height}; use a larger original "
-            "for more detail."
+            _(
+                "Small ({size}). It is trained at {width} × {height}; use a larger original for more detail.",
+                size=_size(one),
+                width=one.bucket.width,
+                height=one.bucket.height,
+            )
             for one in reduced
         )
         findings.append(Finding("warning", sentence, fix, names, "small", notes))
     if not enlarged and not reduced:
-        findings.append(Finding("ok", f"All pictures are large enough for the training resolution of {resolution}."))
+        enough = _("All pictures are large enough for the training resolution of {resolution}.", resolution=resolution)
+        findings.append(Finding("ok", enough))
     areas = [one.size[0] * one.size[1] for one in readable]
     if max(areas) >= VERY_DIFFERENT * min(areas):
         small, large = (_size(readable[areas.index(pick)]) for pick in (min(areas), max(areas)))
-        sentence = f"The pictures differ a lot in size, from {small} to {large} pixels."
-        fix = "Fine for a style; if line widths or textures matter, use originals of similar size."
+        sentence = _("The pictures differ a lot in size, from {small} to {large} pixels.", small=small, large=large)
+        fix = _("Fine for a style; if line widths or textures matter, use originals of similar size.")
         findings.append(Finding("note", sentence, fix))
     return findings
 
@@ -202,13 +226,15 @@ def _shapes(readable: Sequence[Measured]) -> list[Finding]:
     for one in readable:
         share = cropped_share(one.size, one.bucket)
         if share > MUCH_LOST:
-            sentence = (
-                f"{one.name} is very elongated ({_size(one)}): cropping it to its bucket loses {share:.0%} of it."
+            sentence = _(
+                "{name} is very elongated ({size}): cropping it to its bucket loses {share:.0%} of it.",
+                name=one.name,
+                size=_size(one),
+                share=share,
             )
-            fix = "Crop it yourself to the part that matters, or raise data.max_aspect."
-            way = "wider than it is high" if one.size[1] > one.size[0] else "higher than it is wide"
-            note = f"Much {way}: {share:.0%} of it will be cropped. Crop it yourself to the part that matters."
-            findings.append(Finding("warning", sentence, fix, (one.name,), "elongated", (note,)))
+            fix = _("Crop it yourself to the part that matters, or raise data.max_aspect.")
+            note = WIDE if one.size[1] > one.size[0] else HIGH
+            findings.append(Finding("warning", sentence, fix, (one.name,), "elongated", (note.format(share=share),)))
     return findings
 
 
@@ -216,20 +242,29 @@ def _content(readable: Sequence[Measured], settings: Data) -> list[Finding]:
     findings = []
     uniform = tuple(one.name for one in readable if one.contrast < UNIFORM)
     if uniform:
-        sentence = f"{files_are(uniform)} almost entirely one colour."
-        notes = ("Almost entirely one colour: there is little to learn from it.",) * len(uniform)
-        findings.append(Finding("warning", sentence, "Remove pictures that show nothing.", uniform, "uniform", notes))
+        sentence = about_files(
+            uniform, "{names} is almost entirely one colour.", "{names} are almost entirely one colour."
+        )
+        fix = _("Remove pictures that show nothing.")
+        notes = (_("Almost entirely one colour: there is little to learn from it."),) * len(uniform)
+        findings.append(Finding("warning", sentence, fix, uniform, "uniform", notes))
     blurred = tuple(one.name for one in readable if one.contrast >= UNIFORM and one.sharpness < BLURRED)
     if blurred:
-        sentence = f"{files_are(blurred)} blurred, or without any fine detail, at the training resolution."
-        fix = "Use a sharper version, unless softness is the style you want."
-        notes = ("Blurred, or without any fine detail: good only if softness is the style you want.",) * len(blurred)
+        sentence = about_files(
+            blurred,
+            "{names} is blurred, or without any fine detail, at the training resolution.",
+            "{names} are blurred, or without any fine detail, at the training resolution.",
+        )
+        fix = _("Use a sharper version, unless softness is the style you want.")
+        notes = (_("Blurred, or without any fine detail: good only if softness is the style you want."),) * len(blurred)
         findings.append(Finding("warning", sentence, fix, blurred, "blurred", notes))
     clear = tuple(one.name for one in readable if one.transparent)
     if clear and settings.transparency == "white":
-        fix = 'Fine if you want that; to exclude transparent areas from training, set data.transparency = "mask".'
-        notes = ("Transparent areas become white.",) * len(clear)
-        sentence = f"{files_are(clear)} partly transparent and put on white."
+        fix = _('Fine if you want that; to exclude transparent areas from training, set data.transparency = "mask".')
+        notes = (_("Transparent areas become white."),) * len(clear)
+        sentence = about_files(
+            clear, "{names} is partly transparent and put on white.", "{names} are partly transparent and put on white."
+        )
         findings.append(Finding("note", sentence, fix, clear, "transparent", notes))
     return findings
 
@@ -238,17 +273,20 @@ def _captions(readable: Sequence[Measured], settings: Data) -> list[Finding]:
     missing = tuple(one.name for one in readable if not one.caption)
     if missing:
         level: Level = "note" if settings.trigger else "warning"
-        has = "have" if len(missing) > 1 else "has"
-        sentence = f"{listed(missing)} {has} no caption, and the file name says nothing."
-        fix = "Describe it in a text file of the same name (fox.txt for fox.png), or set data.caption."
-        notes = ("No caption. Describe what the picture shows.",) * len(missing)
+        sentence = about_files(
+            missing,
+            "{names} has no caption, and the file name says nothing.",
+            "{names} have no caption, and the file name says nothing.",
+        )
+        fix = _("Describe it in a text file of the same name (fox.txt for fox.png), or set data.caption.")
+        notes = (_("No caption. Describe what the picture shows."),) * len(missing)
         return [Finding(level, sentence, fix, missing, "no caption", notes)]
     distinct = {one.caption for one in readable}
     if len(readable) > 1 and len(distinct) == 1:
-        sentence = f"All pictures have the same caption: “{next(iter(distinct))}”."
-        fix = "Describe what differs between pictures, so that only the style is left to learn."
+        sentence = _("All pictures have the same caption: “{caption}”.", caption=next(iter(distinct)))
+        fix = _("Describe what differs between pictures, so that only the style is left to learn.")
         return [Finding("note", sentence, fix)]
-    return [Finding("ok", "Every picture has a caption.")] if len(distinct) > 1 else []
+    return [Finding("ok", _("Every picture has a caption."))] if len(distinct) > 1 else []
 
 
 def _lengths(readable: Sequence[Measured], settings: Data, count_tokens: Callable[[str], int] | None) -> list[Finding]:
@@ -259,19 +297,22 @@ def _lengths(readable: Sequence[Measured], settings: Data, count_tokens: Callabl
     long = tuple(name for name, count in counts.items() if count > limit)
     if not long:
         return []
-    sentence = f"The caption of {listed(long)} is truncated at {limit} tokens (the longest has {max(counts.values())})."
-    fix = "Shorten it" + (", or raise data.chunks." if settings.chunks < 3 else ".")
+    sentence = _(
+        "The caption of {names} is truncated at {limit} tokens (the longest has {longest}).",
+        names=some(long),
+        limit=limit,
+        longest=max(counts.values()),
+    )
+    fix = _("Shorten it, or raise data.chunks.") if settings.chunks < 3 else _("Shorten it.")
     words = limit * 3 // 4  # of English
-    notes = tuple(f"Long caption: only the first {limit} tokens, about {words} words, are used." for _ in long)
-    return [Finding("warning", sentence, fix, long, "long caption", notes)]
+    note = _("Long caption: only the first {limit} tokens, about {words} words, are used.", limit=limit, words=words)
+    return [Finding("warning", sentence, fix, long, "long caption", (note,) * len(long))]
 
 
 def _size(one: Measured) -> str:
     return f"{one.size[1]} × {one.size[0]}"
 
 
-def listed(names: Sequence[str]) -> str:
-    """A few names as part of a sentence."""
-    if len(names) > 3:
-        return f"{', '.join(names[:3])} and {len(names) - 3} more"
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+def about_files(names: Sequence[str], one: str, other: str, **named: object) -> Message:
+    """A sentence about some files: `one` for one of them, `other` for several."""
+    return plural(one, other, len(names), names=some(names), **named)

@@ -12,10 +12,12 @@ import numpy as np
 
 from trainers.atomic_files import replace_file
 from trainers.data.captions import caption_from_name, own_caption
-from trainers.data.decode import FORMATS_IN_WORDS, UnreadableError, alpha_mask, flatten, open_image
+from trainers.data.decode import FORMATS_IN_WORDS, IT, UnreadableError, alpha_mask, flatten, open_image
 from trainers.data.likeness import NearDuplicates, fingerprint, pixel_hash
 from trainers.data.source import CROP_ENDING, Source, crop_file, is_mask_name, mask_file, read_source, split_masks
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
+from trainers.messages import some
 
 __all__ = [
     "Duplicates",
@@ -70,7 +72,7 @@ class IngestReport:
 
     kept: tuple[Kept, ...]
     skipped: tuple[tuple[str, str], ...]
-    """(file name, reason that continues a sentence starting with the name)."""
+    """(file name, what is wrong with it, as a sentence that begins with "it")."""
     duplicates: tuple[Duplicates, ...]
     """Reported, not removed."""
     notes: tuple[str, ...]
@@ -96,7 +98,7 @@ def list_folder(folder: Path) -> Listing:
     Raises VelaturaError when the folder is missing or not a folder.
     """
     if not folder.is_dir():
-        found = "it is a file" if folder.exists() else "there is no such folder"
+        found = _("it is a file") if folder.exists() else _("there is no such folder")
         raise VelaturaError("{folder} cannot be used as a folder of images: {found}.", folder=folder, found=found)
     entries = sorted(
         (entry for entry in folder.iterdir() if not entry.name.startswith(".")),
@@ -104,7 +106,7 @@ def list_folder(folder: Path) -> Listing:
     )
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
     files = [entry for entry in entries if not entry.is_dir()]
-    images, _ = split_masks(file for file in files if file.suffix.lower() in SUFFIXES)
+    images = split_masks(file for file in files if file.suffix.lower() in SUFFIXES)[0]
     crops = {crop_file(image).name for image in images}
     return Listing(
         images=tuple(images),
@@ -129,7 +131,12 @@ def ingest(source: Path, target: Path, keep_transparency: bool) -> IngestReport:
     """
     listing = list_folder(source)
     _check_target(target)
-    skipped = [(path.name, f"is in an unsupported format (supported: {FORMATS_IN_WORDS})") for path in listing.others]
+    skipped = [
+        UnreadableError(
+            path.name, "{name} is in an unsupported format (supported: {formats})", formats=FORMATS_IN_WORDS
+        )
+        for path in listing.others
+    ]
     kept: list[Kept] = []
     hashes: list[str] = []
     prints: list[np.ndarray] = []
@@ -139,7 +146,7 @@ def ingest(source: Path, target: Path, keep_transparency: bool) -> IngestReport:
             try:
                 read, caption = _read(path, keep_transparency)
             except UnreadableError as error:
-                skipped.append((path.name, error.reason))
+                skipped.append(error)
                 continue
             place = target / _safe_name(len(kept) + 1, path.stem)
             kept.append(Kept(place, path.name))
@@ -154,7 +161,8 @@ def ingest(source: Path, target: Path, keep_transparency: bool) -> IngestReport:
     if not kept:
         raise VelaturaError(_nothing(source, listing, skipped))
     names = [one.source for one in kept]
-    return IngestReport(tuple(kept), tuple(skipped), duplicates(names, hashes, prints), _notes(listing))
+    left_out = tuple((str(error.message.named["name"]), error.about(IT)) for error in skipped)
+    return IngestReport(tuple(kept), left_out, duplicates(names, hashes, prints), _notes(listing))
 
 
 def duplicates(
@@ -222,22 +230,28 @@ def _holds_images(folder: Path) -> bool:
 def _notes(listing: Listing) -> tuple[str, ...]:
     notes = []
     if listing.subfolders:
-        notes.append(f"Subfolders are ignored, although there are images in {_few(listing.subfolders)}.")
+        notes.append(
+            _("Subfolders are ignored, although there are images in {folders}.", folders=some(listing.subfolders))
+        )
     if listing.lone:
-        notes.append(f"These crops and masks belong to no picture: {_few(listing.lone)}.")
+        notes.append(_("These crops and masks belong to no picture: {files}.", files=some(listing.lone)))
     return tuple(notes)
 
 
-def _nothing(source: Path, listing: Listing, skipped: list[tuple[str, str]]) -> str:
+def _nothing(source: Path, listing: Listing, skipped: list[UnreadableError]) -> str:
+    if len(skipped) > 1:
+        return _(
+            "No image in {source} can be read: {reason} ({count} more like it).",
+            source=source,
+            reason=skipped[0].message,
+            count=len(skipped) - 1,
+        )
     if skipped:
-        name, reason = skipped[0]
-        others = f" ({len(skipped) - 1} more like it)" if len(skipped) > 1 else ""
-        return f"No image in {source} can be read: {name} {reason}{others}."
+        return _("No image in {source} can be read: {reason}.", source=source, reason=skipped[0].message)
     if listing.subfolders:
-        inside = _few(listing.subfolders)
-        return f"There are no images in {source} itself, only in its subfolders ({inside}): use one of those instead."
-    return f"There are no images in {source}: add some ({FORMATS_IN_WORDS})."
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        return _(
+            "There are no images in {source} itself, only in its subfolders ({folders}): use one of those instead.",
+            source=source,
+            folders=some(listing.subfolders),
+        )
+    return _("There are no images in {source}: add some ({formats}).", source=source, formats=FORMATS_IN_WORDS)

@@ -19,7 +19,9 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-from trainers.data.decode import UnreadableError, alpha_mask, leaves_folder, open_image
+from trainers.data.decode import IT, UnreadableError, alpha_mask, leaves_folder, open_image
+from trainers.errors import said_by
+from trainers.messages import Message as _
 
 CROP_ENDING, MASK_ENDING = ".crop.json", "-mask"
 MAX_CROP_BYTES = 4096
@@ -89,13 +91,16 @@ def read_source(path: Path, transparency: bool = False) -> Source:
     source = Source(whole, own_crop(path), None if mask is None else _own_mask(path, mask, whole.size))
     alpha = alpha_mask(source.picture())
     if alpha is not None and alpha.getextrema()[1] == 0:
-        raise UnreadableError(path.name, "is completely transparent" + (" inside its crop" if source.crop else ""))
+        clear = _("{name} is completely transparent inside its crop")
+        raise UnreadableError(path.name, clear if source.crop else _("{name} is completely transparent"))
     weights = None if mask is None else source.weights(transparency)
     if mask is not None and weights is not None and weights.getextrema()[1] == 0:
-        where = " inside its crop" if source.crop else ""
-        raise UnreadableError(
-            path.name, f"has a mask that is all black{where}, so nothing of it would be learned: paint white in {mask}"
+        black = _("{name} has a mask that is all black, so nothing of it would be learned: paint white in {mask}")
+        black_inside = _(
+            "{name} has a mask that is all black inside its crop, so nothing of it would be learned: paint white in "
+            "{mask}"
         )
+        raise UnreadableError(path.name, black_inside if source.crop else black, mask=mask)
     return source
 
 
@@ -129,13 +134,17 @@ def own_crop(path: Path) -> Crop | None:
     if not place.is_file():
         return None
     if leaves_folder(place):
-        raise UnreadableError(path.name, f"has a crop {place.name} that is a link to a file outside the folder")
+        raise UnreadableError(
+            path.name, "{name} has a crop {crop} that is a link to a file outside the folder", crop=place.name
+        )
     with place.open("rb") as file:
         content = file.read(MAX_CROP_BYTES + 1)
     try:
         crop = parse_crop(content)
     except ValueError as error:
-        raise UnreadableError(path.name, f"has a crop {place.name} that cannot be used: {error}") from error
+        raise UnreadableError(
+            path.name, "{name} has a crop {crop} that cannot be used: {reason}", crop=place.name, reason=said_by(error)
+        ) from error
     return None if crop.is_whole() else crop
 
 
@@ -144,18 +153,21 @@ def parse_crop(content: bytes) -> Crop:
     try:
         table = json.loads(content[: MAX_CROP_BYTES + 1])
     except ValueError:
-        raise ValueError("it is not JSON") from None
+        raise ValueError(_("it is not JSON")) from None
     names = ("left", "top", "width", "height")
     if not isinstance(table, dict) or any(not _is_number(table.get(name)) for name in names):
-        raise ValueError("it must have the numbers left, top, width and height")
+        raise ValueError(_("it must have the numbers left, top, width and height"))
     return make_crop(*(float(table[name]) for name in names))
 
 
 def make_crop(left: float, top: float, width: float, height: float) -> Crop:
     """A crop within the picture. Raises ValueError with what is wrong."""
-    for start, length, names in ((left, width, "left and width"), (top, height, "top and height")):
+    for start, length, wrong in (
+        (left, width, _("left and width must be fractions within the picture, such as 0.25 and 0.5")),
+        (top, height, _("top and height must be fractions within the picture, such as 0.25 and 0.5")),
+    ):
         if not (start >= 0 and length > 0 and start + length <= 1 + 1e-6):
-            raise ValueError(f"{names} must be fractions within the picture, such as 0.25 and 0.5")
+            raise ValueError(wrong)
     return Crop(left, top, min(width, 1 - left), min(height, 1 - top))
 
 
@@ -173,11 +185,17 @@ def has_shape_of(mask: tuple[int, int], picture: tuple[int, int]) -> bool:
     return abs(mask[1] - expected) <= max(1.0, SAME_SHAPE * expected)
 
 
-def wrong_shape(mask: str, found: tuple[int, int], picture: tuple[int, int]) -> str:
-    """What is wrong with a mask of another shape, continuing a sentence that starts with the picture's name."""
-    return (
-        f"has a mask {mask} of another shape ({found[0]} × {found[1]} pixels; the upright picture has "
-        f"{picture[0]} × {picture[1]})"
+def wrong_shape(name: str, mask: str, found: tuple[int, int], picture: tuple[int, int]) -> UnreadableError:
+    """The error about a mask of another shape than the picture `name`."""
+    return UnreadableError(
+        name,
+        "{name} has a mask {mask} of another shape ({mask_width} × {mask_height} pixels; the upright picture has "
+        "{width} × {height})",
+        mask=mask,
+        mask_width=found[0],
+        mask_height=found[1],
+        width=picture[0],
+        height=picture[1],
     )
 
 
@@ -185,9 +203,14 @@ def _own_mask(path: Path, name: str, size: tuple[int, int]) -> Image.Image:
     try:
         mask = open_mask(path.with_name(name))
     except UnreadableError as error:
-        raise UnreadableError(path.name, f"has a mask {name} that cannot be used: it {error.reason}") from error
+        raise UnreadableError(
+            path.name,
+            "{name} has a mask {mask} that cannot be used: {reason}",
+            mask=name,
+            reason=error.about(IT),
+        ) from error
     if not has_shape_of(mask.size, size):
-        raise UnreadableError(path.name, wrong_shape(name, mask.size, size))
+        raise wrong_shape(path.name, name, mask.size, size)
     return mask
 
 

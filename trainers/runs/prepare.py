@@ -13,6 +13,7 @@ from pathlib import Path
 from trainers.config.config import Config
 from trainers.data.ingest import IngestReport, ingest
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 from trainers.runs.events import Listener, Recorder
 from trainers.runs.run import PutAway, Run, new_run, write_config
 
@@ -45,10 +46,12 @@ def fill_folder(run: Run, config: Config, record: Recorder) -> None:
 
 def _note_images(record: Recorder, report: IngestReport) -> None:
     for name, reason in report.skipped:
-        record("warning", message=f"{name} was left out: {reason}")
+        record("warning", message=_("{name} was left out: {reason}", name=name, reason=reason))
     for group in report.duplicates:
-        how = "the same" if group.exact else "nearly the same"
-        record("warning", message=f"these images are {how}: {', '.join(group.names)}")
+        alike = (
+            _("these images are the same: {names}") if group.exact else _("these images are nearly the same: {names}")
+        )
+        record("warning", message=alike.format(names=", ".join(group.names)))
     for sentence in report.notes:
         record("note", message=sentence)
     record("images", count=len(report.kept), skipped=len(report.skipped))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 
 MOST_FILES = 10_000
 MOST_BYTES_OF_NAMES = 2**20  # of the list of contents, which is read whole before anything else
@@ -40,7 +41,7 @@ class Unpacked:
     files: tuple[tuple[str, Path], ...]
     """(name inside the archive, where it lies now)."""
     left_out: tuple[tuple[str, str], ...]
-    """(name, what is wrong with it, which continues the sentence that starts with the name)."""
+    """(name, what is wrong with it)."""
 
 
 def unpack(archive: Path, target: Path, suffixes: frozenset[str]) -> Unpacked:
@@ -90,7 +91,7 @@ def _unpack(
             place = target / f"{number:04d}{suffix}"
             written = _copy(opened, entry, place, room)
             if written is None:
-                reason = f"is larger than {MOST_BYTES_EACH // 2**20} MB"
+                reason = _("This file is larger than {most} MB.", most=MOST_BYTES_EACH // 2**20)
             else:
                 room -= written
                 files.append((entry.filename, place))
@@ -110,18 +111,18 @@ def _is_meant(entry: zipfile.ZipInfo) -> bool:
 
 def _refusal(entry: zipfile.ZipInfo, suffix: str, suffixes: frozenset[str]) -> str | None:
     if not entry.filename:
-        return "has no name"
+        return _("This file has no name.")
     path = PurePosixPath(entry.filename.replace("\\", "/"))
     if stat.S_ISLNK(entry.external_attr >> 16):
-        return "is a link, which is not followed"
+        return _("This file is a link, which is not followed.")
     if ".." in path.parts or path.is_absolute() or ":" in path.parts[0]:
-        return "has a path that leads out of the ZIP"
+        return _("This file has a path that leads out of the ZIP.")
     if suffix in ARCHIVES:
-        return "is an archive inside the ZIP, which is not opened"
+        return _("This file is an archive inside the ZIP, which is not opened.")
     if suffix not in suffixes:
-        return "is not in a supported image format"
+        return _("This file is not in a supported image format.")
     if entry.flag_bits & 1:
-        return "is password-protected"
+        return _("This file is password-protected.")
     return None
 
 

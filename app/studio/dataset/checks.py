@@ -21,6 +21,7 @@ from trainers.data.findings import Finding, Kind, Measured, find_faults, measure
 from trainers.data.likeness import NearDuplicates
 from trainers.data.source import Crop, Source
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 
 UNKNOWN_BASE = (512, 64)
 """Training size and stride taken for a base that is not on this computer yet."""
@@ -83,7 +84,7 @@ class Checker:
         settings, made_for = _settings(draft), _made_for(draft)
         known = [self._in_memory(draft.id, one.id, one.crop, made_for) for one in draft.pictures]
         measured = [
-            replace(one, name=f"picture {number}", caption=picture.caption)
+            replace(one, name=_("picture {number}", number=number), caption=picture.caption)
             for number, (one, picture) in enumerate(zip(known, draft.pictures, strict=True), 1)
         ]
         identifiers = {f"picture {place + 1}": picture.id for place, picture in enumerate(draft.pictures)}

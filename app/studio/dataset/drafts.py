@@ -29,6 +29,7 @@ from app.studio.dataset.regions import known_masks, write_region
 from app.studio.paths import Paths
 from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
+from trainers.messages import recorded
 
 UNDO_STEPS = 20
 _PUBLIC = re.compile(rb'"public":\s*"([\w-]{22})"')
@@ -70,6 +71,13 @@ class LeftOut(_Part):
     id: str
     name: str
     reason: str
+    said: Any = None
+    """The reason as `trainers.messages.to_record` gives it."""
+
+    @property
+    def sentence(self) -> str:
+        """The reason, to be shown in any language."""
+        return recorded(self.said, self.reason)
 
 
 Change = Literal["changed", "written", "read", "removed", "cleared", "cropped", "masked"]

@@ -39,12 +39,12 @@ def keep_mask(drawn: Path, picture: str, size: tuple[int, int], masks: Path, pre
     mask = open_mask(drawn, (2 * MASK_SIDE) ** 2)
     height, width = size
     if not has_shape_of(mask.size, (width, height)):
-        raise UnreadableError(drawn.name, wrong_shape(drawn.name, mask.size, (width, height)))
+        raise wrong_shape(drawn.name, drawn.name, mask.size, (width, height))
     scale = min(1.0, MASK_SIDE / max(width, height))
     mask = mask.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BILINEAR)
     darkest, lightest = mask.getextrema()
     if lightest == 0:
-        raise UnreadableError(drawn.name, "is all black, so nothing of its picture would be learned")
+        raise UnreadableError(drawn.name, "{name} is all black, so nothing of its picture would be learned")
     if darkest == 255:
         return ""
     key = pixel_hash(mask)[:16]

@@ -35,7 +35,9 @@ from trainers.data.source import (
     parse_crop,
     split_masks,
 )
-from trainers.errors import VelaturaError
+from trainers.errors import VelaturaError, said_by
+from trainers.messages import Message, to_record
+from trainers.messages import Message as _
 
 MOST_PICTURES = 5000
 MOST_PIXELS = 50_000_000
@@ -48,8 +50,10 @@ AT_ONCE = 2
 LISTED_LEFT_OUT = 100
 BESIDE = frozenset({".txt", MASK_ENDING, CROP_ENDING})
 """Kinds of files that belong to a picture of the same name."""
-TOO_MANY = "A style takes at most {:,} pictures, so this one was left out."
-NOT_ARRIVED = "This file did not arrive completely. Add it again."
+TOO_MANY = _("A style takes at most {most:,} pictures, so this one was left out.")
+NOT_ARRIVED = _("This file did not arrive completely. Add it again.")
+TOO_LONG = _("This text is too long for a caption.")
+THIS_FILE, THIS_MASK = _("This file"), _("This mask")
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def has_arrived(path: Path, folder: Path) -> bool:
 
 def take_folder(drafts: Drafts, key: str, folder: Path) -> Draft:
     """Add the pictures and captions of a trusted folder, which stays unchanged."""
-    files, _ = split_masks(sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES))
+    files = split_masks(sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES))[0]
     return _take_pictures(drafts, key, [(path.name, path) for path in files])
 
 
@@ -118,10 +122,10 @@ def _take_archive(drafts: Drafts, key: str, upload: Upload, folder: Path) -> Dra
     try:
         unpacked = unpack(upload.path, place, SUFFIXES | {".txt", ".json"})
         pictures = _with_companions(unpacked.files)
-        wrong = [as_left_out(name, f"This file {reason}.") for name, reason in unpacked.left_out]
+        wrong = [as_left_out(name, reason) for name, reason in unpacked.left_out]
         return _take_pictures(drafts, key, pictures, wrong)
     except VelaturaError as error:
-        return refuse(drafts, key, upload.name, str(error))
+        return refuse(drafts, key, upload.name, error.message)
     except OSError as error:
         return refuse(drafts, key, upload.name, why_not_kept(error))
     finally:
@@ -173,14 +177,14 @@ def _take_captions(drafts: Drafts, key: str, uploads: Sequence[Upload], step: st
     for upload in uploads:
         try:
             text = own_caption(upload.path) if upload.path.suffix.lower() == ".txt" else None
-            reason = "This text is too long for a caption." if text is None else ""
+            reason = TOO_LONG if text is None else ""
         except UnreadableError:
-            reason = "This text is too long for a caption."
+            reason = TOO_LONG
         except OSError as error:
             reason = why_not_kept(error)
         found = _named(draft, _stem(upload.name))
         if not found:
-            reason = "No picture here has the same name as this text file."
+            reason = _("No picture here has the same name as this text file.")
         if reason:
             wrong.append(as_left_out(upload.name, reason))
         else:
@@ -199,7 +203,7 @@ def _take_region(drafts: Drafts, key: str, upload: Upload, kind: str) -> Draft:
     if not found:
         if kind == MASK_ENDING:
             return _take_pictures(drafts, key, [(upload.name, upload.path)])
-        return refuse(drafts, key, upload.name, "No picture here has the same name as this crop.")
+        return refuse(drafts, key, upload.name, _("No picture here has the same name as this crop."))
     try:
         for one in found:
             region = Region(crop=one.crop, mask=one.mask)
@@ -210,9 +214,9 @@ def _take_region(drafts: Drafts, key: str, upload: Upload, kind: str) -> Draft:
                 region = region.model_copy(update={"mask": keep_mask(upload.path, one.id, one.size, *folders)})
             draft = drafts.change(key, partial(with_region, identifier=one.id, region=region))
     except UnreadableError as error:
-        return refuse(drafts, key, upload.name, f"This mask {error.reason}.")
+        return refuse(drafts, key, upload.name, what_is_wrong(error, THIS_MASK))
     except ValueError as error:
-        return refuse(drafts, key, upload.name, f"This crop cannot be used: {error}.")
+        return refuse(drafts, key, upload.name, _("This crop cannot be used: {reason}.", reason=said_by(error)))
     except OSError as error:
         return refuse(drafts, key, upload.name, why_not_kept(error))
     return draft
@@ -232,7 +236,7 @@ def _take_pictures(drafts: Drafts, key: str, files: Sequence[tuple[str, Path]], 
                     taken.append(found)
                 else:
                     left_out.append(found)
-    left_out += [as_left_out(name, TOO_MANY.format(MOST_PICTURES)) for name, _ in waiting]
+    left_out += [as_left_out(name, TOO_MANY.format(most=MOST_PICTURES)) for name, path in waiting]
     after = drafts.change(key, lambda now: _limited(now, taken, left_out))
     for one in taken:
         if after.picture(one.id) is None:  # another upload has filled the draft meanwhile
@@ -245,7 +249,7 @@ def _try_to_take(drafts: Drafts, draft: Draft, file: tuple[str, Path]) -> Pictur
     try:
         return take(drafts, draft, *file)
     except UnreadableError as error:
-        return as_left_out(file[0], f"This file {error.reason}.")
+        return as_left_out(file[0], what_is_wrong(error))
     except OSError as error:
         return as_left_out(file[0], why_not_kept(error))
 
@@ -255,14 +259,14 @@ def why_not_kept(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return NOT_ARRIVED
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "The disk is full. Free some space, then add this file again."
-    return f"This file could not be saved ({error.strerror or error}). Add it again."
+        return _("The disk is full. Free some space, then add this file again.")
+    return _("This file could not be saved ({reason}). Add it again.", reason=error.strerror or error)
 
 
 def _limited(draft: Draft, taken: Sequence[Picture], left_out: Sequence[LeftOut]) -> Draft:
     """The draft with the new pictures, as far as there is still room: another tab may have added some."""
     room = max(0, MOST_PICTURES - len(draft.pictures))
-    late = [as_left_out(one.name, TOO_MANY.format(MOST_PICTURES)) for one in taken[room:]]
+    late = [as_left_out(one.name, TOO_MANY.format(most=MOST_PICTURES)) for one in taken[room:]]
     draft = with_pictures(draft, taken[:room], [*left_out, *late])
     return draft.with_(left_out=draft.left_out[-LISTED_LEFT_OUT:])
 
@@ -270,11 +274,13 @@ def _limited(draft: Draft, taken: Sequence[Picture], left_out: Sequence[LeftOut]
 def take(drafts: Drafts, draft: Draft, name: str, path: Path) -> Picture:
     """Decode a file and save it as plain PNG with a preview. Raises UnreadableError."""
     if path.stat().st_size > MOST_BYTES_EACH:
-        raise UnreadableError(name, f"is larger than {MOST_BYTES_EACH // 2**20} MB: save it smaller and add it again")
+        raise UnreadableError(
+            name, "{name} is larger than {most} MB: save it smaller and add it again", most=MOST_BYTES_EACH // 2**20
+        )
     image = open_image(path, MOST_PIXELS, KEPT_SIDE**2)
     mask = alpha_mask(image)
     if mask is not None and mask.getextrema()[1] == 0:
-        raise UnreadableError(name, "is completely transparent")
+        raise UnreadableError(name, "{name} is completely transparent")
     caption = own_caption(path)
     if caption is None:
         caption = caption_from_name(PurePosixPath(name.replace("\\", "/")).stem)
@@ -301,7 +307,12 @@ def _region_beside(drafts: Drafts, draft: Draft, picture: Picture, path: Path) -
 
 def as_left_out(name: str, reason: str) -> LeftOut:
     """A rejected file."""
-    return LeftOut(id=secrets.token_hex(4), name=name[-MOST_NAME:], reason=reason)
+    return LeftOut(id=secrets.token_hex(4), name=name[-MOST_NAME:], reason=str(reason), said=to_record(reason))
+
+
+def what_is_wrong(error: UnreadableError, subject: str = THIS_FILE) -> Message:
+    """Why a file was rejected, as a full sentence."""
+    return _("{said}.", said=error.about(subject))
 
 
 def _stem(name: str) -> str:

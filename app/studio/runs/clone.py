@@ -9,7 +9,7 @@ from pathlib import Path
 from app.jobs.actions import pictures_of
 from app.jobs.views import View
 from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture
-from app.studio.dataset.uploads import MOST_PICTURES, as_left_out, take
+from app.studio.dataset.uploads import MOST_PICTURES, as_left_out, take, what_is_wrong
 from app.studio.names import unlike
 from app.studio.settings.plan import CARE, choose, chosen_layers, deciding_settings, from_table, values, with_choices
 from trainers.config.build import as_table
@@ -29,8 +29,12 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
     config, draft = run.config(), drafts.open(key)
     files = pictures_of(view.job.folder)
     if len(files) > MOST_PICTURES:
-        found = f"{view.job.name} has {len(files)} pictures, and a draft holds at most {MOST_PICTURES}"
-        raise VelaturaError("{found}; clone it with `velatura queue clone`", found=found)
+        raise VelaturaError(
+            "{run} has {number} pictures, and a draft holds at most {most}; clone it with `velatura queue clone`",
+            run=view.job.name,
+            number=len(files),
+            most=MOST_PICTURES,
+        )
     taken: list[Picture] = []
     wrong: list[LeftOut] = []
     for path in files:
@@ -38,7 +42,7 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
             picture = take(drafts, draft, path.name, path)
             taken.append(picture.model_copy(update={"caption": base_caption(path, config.data)}))
         except UnreadableError as error:
-            wrong.append(as_left_out(path.name, f"This file {error.reason}."))
+            wrong.append(as_left_out(path.name, what_is_wrong(error)))
     settled = with_settings_of(draft, config).with_(name=next_name(drafts.paths.runs, config.name))
 
     def change(now: Draft) -> Draft:

@@ -90,7 +90,7 @@ def test_small_images(good: Path) -> None:
     findings = check(good)
     small = only(findings, "small.png is too small for the training resolution of 128 and trained at 96 × 96.")
     assert small.files == ("small.png",) and "data.max_upscale" in small.fix
-    assert only(findings, "training enlarges them up to 3.2 times").files == ("tiny.png",)
+    assert only(findings, "training enlarges it up to 3.2 times").files == ("tiny.png",)
     assert not any("large enough" in finding.sentence for finding in findings)
     assert only(findings, "differ a lot in size, from 20 × 20 to 160 × 140 pixels").level == "note"
     assert bad(check(good, max_upscale=8)) == [only(findings, "differ a lot").sentence]

@@ -46,9 +46,9 @@ def test_good_images_are_kept_and_bad_ones_named(source: Path, tmp_path: Path) -
     names = [(kept.path.name, kept.source) for kept in report.kept]
     assert names == [("0001-Fox-in-Snow.png", "Fox in Snow.JPG"), ("0002-owl.png", "owl.webp")]
     assert dict(report.skipped) == {
-        "drawing.svg": "is in an unsupported format (supported: JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or HEIC)",
-        "broken.png": "holds text, not an image",
-        "clear.png": "is completely transparent",
+        "drawing.svg": "it is in an unsupported format (supported: JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or HEIC)",
+        "broken.png": "it holds text, not an image",
+        "clear.png": "it is completely transparent",
     }
     assert sorted(path.name for path in (tmp_path / "target").iterdir()) == [
         "0001-Fox-in-Snow.png",
@@ -151,8 +151,8 @@ def test_links_out_of_the_folder_are_skipped(source: Path, tmp_path: Path) -> No
     report = ingest(source, tmp_path / "target", False)
     assert [kept.source for kept in report.kept] == ["a.png"]
     assert dict(report.skipped) == {
-        "b.png": "is a link to a file outside its folder, which is not followed",
-        "c.png": "has a caption c.txt that is a link to a file outside the folder",
+        "b.png": "it is a link to a file outside its folder, which is not followed",
+        "c.png": "it has a caption c.txt that is a link to a file outside the folder",
     }
 
 

@@ -207,7 +207,7 @@ def test_ingest_keeps_both_and_check_tells_of_them(tmp_path: Path) -> None:
     report = ingest(source, first, False)
     names = sorted(path.name for path in first.iterdir())
     assert names == ["0001-batman-mask.png", "0002-fox-mask.png", "0002-fox.crop.json", "0002-fox.png"]
-    assert report.notes == ("These crops and masks belong to no picture: batman-mask.png, owl.crop.json.",)
+    assert report.notes == ("These crops and masks belong to no picture: batman-mask.png and owl.crop.json.",)
     ingest(first, second, False)
     for item, again in zip(*(load_dataset(at, Data(), 0, 64, 16).items for at in (first, second)), strict=True):
         assert (item.content_hash, item.mask_hash) == (again.content_hash, again.mask_hash)

@@ -37,6 +37,7 @@ from trainers.adapters.method import SETTINGS, Theta, learns
 from trainers.adapters.methods.initial import normal
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
+from trainers.messages import Message
 
 if TYPE_CHECKING:
     from trainers.adapters.network import Network
@@ -86,11 +87,19 @@ class AdaLoRA(BudgetedMethod):
     @model_validator(mode="after")
     def _leaves_room(self) -> AdaLoRA:
         if self.target_rank > self.rank:
-            raise ValueError(f"target_rank = {self.target_rank} is above rank = {self.rank}")
+            raise ValueError(
+                Message("target_rank = {target} is above rank = {rank}", target=self.target_rank, rank=self.rank)
+            )
         if self.begin + self.settle >= 1:
-            raise ValueError(f"begin = {self.begin:g} and settle = {self.settle:g} leave no steps for cuts")
+            raise ValueError(
+                Message(
+                    "begin = {begin:g} and settle = {settle:g} leave no steps for cuts",
+                    begin=self.begin,
+                    settle=self.settle,
+                )
+            )
         if self.importance == "magnitude" and (self.beta1, self.beta2) != (0.85, 0.85):
-            raise ValueError('beta1 and beta2 have no effect without importance = "sensitivity"')
+            raise ValueError(Message('beta1 and beta2 have no effect without importance = "sensitivity"'))
         return self
 
     def with_rank(self, rank: int) -> AdaLoRA:

@@ -35,6 +35,7 @@ from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import kaiming
 from trainers.adapters.roles import BlockRole
+from trainers.messages import Message
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -67,7 +68,9 @@ class Adapter(BlockMethod):
     @model_validator(mode="after")
     def _has_norms(self) -> Adapter:
         if self.norms and self.form == "convolution":
-            raise ValueError("norms = true needs another form than convolution, where an activation follows the norm")
+            raise ValueError(
+                Message("norms = true needs another form than convolution, where an activation follows the norm")
+            )
         return self
 
     @property

@@ -30,6 +30,7 @@ from trainers.adapters.method import SETTINGS, RankedMethod, Theta
 from trainers.adapters.methods.initial import kaiming
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
+from trainers.messages import Message
 from trainers.randomness import seed_for
 
 MOST = 0.9
@@ -69,10 +70,14 @@ class DyLoRA(RankedMethod):
     @model_validator(mode="after")
     def _divides(self) -> DyLoRA:
         if self.kept_rank > self.rank:
-            raise ValueError(f"kept_rank = {self.kept_rank} is above rank = {self.rank}")
+            raise ValueError(Message("kept_rank = {kept} is above rank = {rank}", kept=self.kept_rank, rank=self.rank))
         for name in ("rank", "kept_rank"):
-            if getattr(self, name) % self.unit:
-                raise ValueError(f"{name} = {getattr(self, name)} is not a multiple of unit = {self.unit}")
+            if (value := getattr(self, name)) % self.unit:
+                raise ValueError(
+                    Message(
+                        "{name} = {value} is not a multiple of unit = {unit}", name=name, value=value, unit=self.unit
+                    )
+                )
         return self
 
     @property

@@ -29,6 +29,7 @@ from trainers.adapters.method import SETTINGS, RankedMethod, Theta, idle
 from trainers.adapters.methods.initial import factorise, kaiming, tucker, uses_tucker
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Kronecker, LowRank
+from trainers.messages import Message
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -66,15 +67,17 @@ class LoKr(RankedMethod):
     @classmethod
     def _splits(cls, factor: int) -> int:
         if factor in (0, 1):
-            raise ValueError("must be -1 or at least 2")
+            raise ValueError(Message("must be -1 or at least 2"))
         return factor
 
     @model_validator(mode="after")
     def _has_effect(self) -> LoKr:
         if self.full_matrix and (self.rank_dropout or self.tucker):
             raise ValueError(
-                "rank_dropout and tucker need full_matrix = false: a full factor has neither a rank to drop nor a "
-                "Tucker core"
+                Message(
+                    "rank_dropout and tucker need full_matrix = false: a full factor has neither a rank to drop nor a "
+                    "Tucker core"
+                )
             )
         return self
 

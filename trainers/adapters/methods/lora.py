@@ -43,6 +43,7 @@ from trainers.adapters.methods.initial import kaiming, tucker, uses_tucker
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update, normalise
 from trainers.adapters.updates.low_rank import minus_init
+from trainers.messages import Message
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -79,11 +80,15 @@ class LoRA(RankedMethod):
     @model_validator(mode="after")
     def _starts(self) -> LoRA:
         if self.tucker and self.start == "pissa":
-            raise ValueError('tucker needs start = "zero": the principal part of a weight has no Tucker core')
+            raise ValueError(Message('tucker needs start = "zero": the principal part of a weight has no Tucker core'))
         if self.decay_towards == "zero" and not (self.dora or self.start == "pissa"):
-            raise ValueError('decay_towards has no effect without dora or start = "pissa"')
+            raise ValueError(Message('decay_towards has no effect without dora or start = "pissa"'))
         if self.freeze_a and self.plus_ratio != 1:
-            raise ValueError(f"plus_ratio = {self.plus_ratio:g} has no effect with freeze_a, which trains only B")
+            raise ValueError(
+                Message(
+                    "plus_ratio = {ratio:g} has no effect with freeze_a, which trains only B", ratio=self.plus_ratio
+                )
+            )
         return self
 
     @property

@@ -32,6 +32,7 @@ from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import normal
 from trainers.adapters.roles import BlockRole, Stream
+from trainers.messages import Message
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -71,10 +72,10 @@ class Prompts(BlockMethod):
     def _has_effect(self) -> Prompts:
         if self.variant == "image" and not self.deep:
             raise ValueError(
-                "deep = false needs variant = context: blocks differ in width and cannot share picture tokens"
+                Message("deep = false needs variant = context: blocks differ in width and cannot share picture tokens")
             )
         if self.gate_ratio != 1 and not self.gated:
-            raise ValueError("gate_ratio has no effect without gated = true")
+            raise ValueError(Message("gate_ratio has no effect without gated = true"))
         return self
 
     @property

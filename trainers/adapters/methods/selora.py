@@ -35,6 +35,7 @@ from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import uniform
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
+from trainers.messages import Message
 
 if TYPE_CHECKING:
     from trainers.adapters.network import Network
@@ -79,9 +80,13 @@ class SeLoRA(BudgetedMethod):
     @model_validator(mode="after")
     def _fits(self) -> SeLoRA:
         if self.trial > self.interval:
-            raise ValueError(f"trial = {self.trial} is longer than interval = {self.interval}")
+            raise ValueError(
+                Message(
+                    "trial = {trial} is longer than interval = {interval}", trial=self.trial, interval=self.interval
+                )
+            )
         if self.budget_scope == "rank" and not self.budget:
-            raise ValueError("budget_scope has no effect without budget")
+            raise ValueError(Message("budget_scope has no effect without budget"))
         return self
 
     @property

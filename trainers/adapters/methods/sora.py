@@ -31,6 +31,7 @@ from trainers.adapters.method import SETTINGS, RankedMethod, Theta
 from trainers.adapters.methods.initial import kaiming, normal
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
+from trainers.messages import Message
 
 if TYPE_CHECKING:
     from trainers.adapters.network import Network
@@ -69,7 +70,7 @@ class SoRA(RankedMethod):
     @model_validator(mode="after")
     def _grows(self) -> SoRA:
         if self.levels and not self.ramp:
-            raise ValueError(f"levels = {self.levels} has no effect with ramp = 0")
+            raise ValueError(Message("levels = {levels} has no effect with ramp = 0", levels=self.levels))
         return self
 
     @property

@@ -37,6 +37,7 @@ from trainers.adapters.method import SETTINGS, RankedMethod, Theta
 from trainers.adapters.methods.initial import kaiming
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
+from trainers.messages import Message
 
 SWITCHES = ("tie_a", "tie_b", "train_a", "train_b", "train_u", "train_v")
 CONFIGURATIONS: Mapping[str, tuple[bool, ...]] = {
@@ -101,13 +102,20 @@ class TiedLoRA(RankedMethod):
         for switch, value in self.implied_settings({"configuration": self.configuration}).items():
             if getattr(self, switch) != value:
                 raise ValueError(
-                    f'configuration = "{self.configuration}" has {switch} = {str(value).lower()}; '
-                    f'remove {switch}, or set configuration = "custom"'
+                    Message(
+                        'configuration = "{configuration}" has {switch} = {value}; remove {switch}, or set '
+                        'configuration = "custom"',
+                        configuration=self.configuration,
+                        switch=switch,
+                        value=str(value).lower(),
+                    )
                 )
         if not (self.train_b or self.train_v):
-            raise ValueError("train_b and train_v are both off: one of them has to leave zero for anything to change")
+            raise ValueError(
+                Message("train_b and train_v are both off: one of them has to leave zero for anything to change")
+            )
         if self.group_by != "shape" and not (self.tie_a or self.tie_b):
-            raise ValueError("group_by has no effect without tie_a or tie_b")
+            raise ValueError(Message("group_by has no effect without tie_a or tie_b"))
         return self
 
     def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:

@@ -34,6 +34,7 @@ from trainers.adapters.methods.initial import kaiming
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 from trainers.adapters.updates.low_rank import minus_init
+from trainers.messages import Message
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -69,7 +70,7 @@ class TLoRA(RankedMethod):
     @model_validator(mode="after")
     def _starts(self) -> TLoRA:
         if not self.orthogonal and (self.start_std, self.decay_towards) != ("1/rank", "start"):
-            raise ValueError("start_std and decay_towards have no effect without orthogonal = true")
+            raise ValueError(Message("start_std and decay_towards have no effect without orthogonal = true"))
         return self
 
     @property

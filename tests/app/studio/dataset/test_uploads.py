@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 from app.studio.dataset import archive, uploads
-from app.studio.dataset.drafts import Draft, Drafts
+from app.studio.dataset.drafts import Draft, Drafts, LeftOut
 from app.studio.dataset.uploads import Upload, take_folder, take_in
 from app.ui.train.text import undo_line
 from tests.app.user_files import write_bomb, write_pictures
 from tests.trainers.data.pictures import scene
+from trainers.messages import Message
 
 KEY = "visitor:someone"
 
@@ -120,6 +121,14 @@ def test_what_is_no_picture_is_left_out_and_the_others_go_on(drafts, folder):
     ):
         assert words in said
     assert list(folder.rglob("*")) == []
+
+
+def test_why_a_file_was_left_out_can_be_said_in_other_languages_later(drafts, folder):
+    take_in(drafts, KEY, [put(folder, "note.png", b"a fox")], folder)
+    (kept,) = drafts.read(KEY).left_out
+    assert kept.reason == kept.sentence == "This file holds text, not an image."
+    assert isinstance(kept.sentence, Message) and kept.sentence.named["said"].named["name"].template == "This file"
+    assert LeftOut(id="1", name="note.png", reason="of an older version").sentence == "of an older version"
 
 
 def test_fifty_megapixels_are_the_limit(drafts, folder, monkeypatch):

@@ -25,6 +25,7 @@ from trainers.config.build import as_table
 from trainers.config.presets import find_preset
 from trainers.config.reference import list_settings
 from trainers.errors import VelaturaError
+from trainers.messages import Message
 
 
 @pytest.fixture
@@ -136,6 +137,7 @@ def test_what_is_wrong_is_said_and_what_was_typed_is_kept(draft: Draft, key: str
     found = problems(wrong)
     assert list(found) == ([key] if key != "targets.unet" else [""])
     assert said in next(iter(found.values()))
+    assert all(isinstance(each, Message) and each.named for each in found.values())
     one = find_field(key, "lora")
     assert one is not None and one.show(values(all_layers(wrong), "lora")[key]) == typed
     with pytest.raises(VelaturaError):
