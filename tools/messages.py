@@ -41,6 +41,7 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "forms": (1, 2),
     "UnreadableError": (2,),
     "about_files": (2, 3),
+    "RefusalError": (2,),
     **dict.fromkeys(ERRORS),
 }
 """What is called with a template, as babel has it: None for the first argument."""

@@ -46,6 +46,7 @@ from app.ui.login.sender import sender_of
 from app.ui.runs import samples_view
 from trainers.config.presets import list_presets
 from trainers.config.techniques import list_techniques
+from trainers.messages import Message, either, joined
 
 A_PAGE = 50
 DRAFT_LETTERS, NAME_LETTERS, PATH_LETTERS = 64, 200, 4096
@@ -87,8 +88,9 @@ class Api:
         except OSError as error:
             raise RefusalError("not_kept", reason(error)) from error
         if len(kept.pictures) == before and not before:
-            reasons = " ".join(f"{one.name}: {one.reason}" for one in kept.left_out) or "No file arrived."
-            raise RefusalError("no_images", f"None of these files is a readable picture. {reasons}")
+            reasons = joined(" ", (joined(": ", (one.name, one.reason)) for one in kept.left_out))
+            reasons = reasons or Message("No file arrived.")
+            raise RefusalError("no_images", "None of these files is a readable picture. {reasons}", reasons=reasons)
         report = self.services.checker.report(kept)
         images = [
             {
@@ -175,7 +177,12 @@ class Api:
         chosen, table = must("bad_setting", with_orders, known, *choice, table_of(settings, "settings"), own)
         found = self.services.bases.look(chosen.choices.base)
         if found.problem:
-            raise RefusalError("no_base", f"The base model {found.title} cannot be used. {found.problem}")
+            raise RefusalError(
+                "no_base",
+                "The base model {base} cannot be used. {problem}",
+                base=found.title,
+                problem=found.problem,
+            )
         chosen = chosen.with_(name=name)
         queue = self.services.queue
         job = must("bad_setting", start_run, queue, self.services.drafts, chosen, _actor(request), table)
@@ -209,7 +216,7 @@ class Api:
     ) -> Answer:
         """End a run: save its style file, pause it, or cancel it."""
         if how not in ("save", "pause", "cancel"):
-            raise RefusalError("bad_value", f"how must be save, pause or cancel, not {how!r:.80}.")
+            raise RefusalError("bad_value", "how must be save, pause or cancel, not {how!r:.80}.", how=how)
         view, actor = self._own(run, request)
         queue = self.services.queue
         code = "ended" if view.state in ENDED else "refused"
@@ -270,7 +277,10 @@ class Api:
         """A style's file, the one for diffusers or PEFT, its word's file, or its settings."""
         if format not in FORMATS:
             raise RefusalError(
-                "bad_value", f"format must be {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not {format!r:.80}."
+                "bad_value",
+                "format must be {formats}, not {format!r:.80}.",
+                formats=either(FORMATS),
+                format=format,
             )
         item = self._item(style)
         return file_of(must("format", self.services.library.download, item, format))
@@ -347,7 +357,7 @@ class Api:
 
     def _view(self, run: str) -> View:
         if not isinstance(run, str):
-            raise RefusalError("no_run", f"There is no run {run!r:.80}.")
+            raise RefusalError("no_run", "There is no run {run!r:.80}.", run=run)
         found: View = must("no_run", self.services.queue.find, run)
         return found
 
@@ -361,14 +371,14 @@ class Api:
     def _item(self, style: str) -> StyleEntry:
         item = self.services.library.entry(style) if isinstance(style, str) else None
         if item is None:
-            raise RefusalError("no_style", f"There is no style {style!s:.80}; /styles lists them by id.")
+            raise RefusalError("no_style", "There is no style {style!s:.80}; /styles lists them by id.", style=style)
         return item
 
 
 def _check_there(draft: Draft, identifiers: Iterable[str]) -> None:
     missing = sorted(set(identifiers) - {one.id for one in draft.pictures})
     if missing:
-        raise RefusalError("no_image", f"There is no picture {missing[0]} in this draft.")
+        raise RefusalError("no_image", "There is no picture {picture} in this draft.", picture=missing[0])
 
 
 def _state(run: str, view: View) -> Answer:

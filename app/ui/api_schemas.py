@@ -11,6 +11,7 @@ import gradio as gr
 
 from app.errors import as_sentence
 from app.jobs.permissions import NotOwnerError
+from app.language import translate
 from app.studio.dataset.uploads import MOST_PICTURES, Upload
 from app.studio.generation.form import OPTIONAL
 from app.studio.generation.request import GenerateRequest, make_request
@@ -18,6 +19,7 @@ from app.studio.styles.entry import StyleEntry
 from app.ui.components import text
 from app.ui.gradio_internals import file_address
 from trainers.errors import VelaturaError
+from trainers.messages import Message
 
 Answer = dict[str, Any]
 OPTIONS = (
@@ -47,22 +49,27 @@ def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return endpoint(*given, **named)
         except RefusalError as refusal:
-            raise gr.Error(f"{refusal} [{refusal.code}]", print_exception=False) from refusal
+            raise gr.Error(_coded(refusal.message, refusal.code), print_exception=False) from refusal
         except NotOwnerError as error:
-            raise gr.Error(f"{as_sentence(error)} [not_yours]", print_exception=False) from error
+            raise gr.Error(_coded(as_sentence(error), "not_yours"), print_exception=False) from error
         except VelaturaError as error:
-            raise gr.Error(f"{as_sentence(error)} [refused]", print_exception=False) from error
+            raise gr.Error(_coded(as_sentence(error), "refused"), print_exception=False) from error
         except Exception as error:
-            raise gr.Error(f"{text.UNEXPECTED} [unexpected]") from error  # its traceback is in the studio's output
+            raise gr.Error(_coded(text.UNEXPECTED, "unexpected")) from error  # its traceback is in the studio's output
 
     return answering
 
 
-class RefusalError(VelaturaError):
-    """An error with a sentence for people and a code for programs."""
+def _coded(sentence: str, code: str) -> str:
+    """A sentence in the language of the caller, which is English for most programs, and a code for these."""
+    return f"{translate(sentence)} [{code}]"
 
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
+
+class RefusalError(VelaturaError):
+    """An error with a sentence for people, as `VelaturaError` has it, and a code for programs."""
+
+    def __init__(self, code: str, sentence: str, **parameters: object) -> None:
+        super().__init__(Message(sentence, **parameters) if parameters else sentence)
         self.code = code
 
 
@@ -86,23 +93,31 @@ def uploads_of(files: Any) -> list[Upload]:
             raise RefusalError("bad_path", "files must be uploads, made with handle_file(path).")
         found.append(Upload(Path(path), str(name or Path(path).name)))
     if len(found) > MOST_PICTURES:
-        raise RefusalError("too_many", f"At most {MOST_PICTURES} files at once; found {len(found)}.")
+        raise RefusalError(
+            "too_many", "At most {most} files at once; found {number}.", most=MOST_PICTURES, number=len(found)
+        )
     return found
 
 
 def text_of(value: Any, name: str, most: int = MOST_TEXT) -> str:
     """Validate the string `name`, of limited length."""
     if not isinstance(value, str):
-        raise RefusalError("bad_value", f"{name} must be a string, not {value!r:.80}.")
+        raise RefusalError("bad_value", "{name} must be a string, not {value!r:.80}.", name=name, value=value)
     if len(value) > most:
-        raise RefusalError("bad_value", f"{name} can have at most {most} characters; this one has {len(value)}.")
+        raise RefusalError(
+            "bad_value",
+            "{name} can have at most {most} characters; this one has {number}.",
+            name=name,
+            most=most,
+            number=len(value),
+        )
     return value
 
 
 def table_of(value: Any, name: str) -> dict[str, Any]:
     """Validate the table `name`, of limited size."""
     if not isinstance(value, Mapping):
-        raise RefusalError("bad_value", f"{name} must be a table, not {value!r:.80}.")
+        raise RefusalError("bad_value", "{name} must be a table, not {value!r:.80}.", name=name, value=value)
     _check_size(value, name, DEEPEST)
     return dict(value)
 
@@ -113,7 +128,11 @@ def _check_size(value: Any, name: str, deepest: int) -> None:
     elif isinstance(value, Mapping | list):
         if not deepest or len(value) > MOST_ENTRIES:
             raise RefusalError(
-                "bad_value", f"{name} is too large: at most {MOST_ENTRIES} entries, {DEEPEST} levels deep."
+                "bad_value",
+                "{name} is too large: at most {most} entries, {deepest} levels deep.",
+                name=name,
+                most=MOST_ENTRIES,
+                deepest=DEEPEST,
             )
         named = value.items() if isinstance(value, Mapping) else ((name, one) for one in value)
         for key, one in named:
@@ -123,14 +142,20 @@ def _check_size(value: Any, name: str, deepest: int) -> None:
 def texts_of(value: Any, name: str, most: int) -> list[str]:
     """Validate the list of strings `name`, of limited length."""
     if not isinstance(value, list) or len(value) > MOST_ENTRIES:
-        raise RefusalError("bad_value", f"{name} must be a list of up to {MOST_ENTRIES} strings, not {value!r:.80}.")
+        raise RefusalError(
+            "bad_value",
+            "{name} must be a list of up to {most} strings, not {value!r:.80}.",
+            name=name,
+            most=MOST_ENTRIES,
+            value=value,
+        )
     return [text_of(one, name, most) for one in value]
 
 
 def whole_of(value: Any, name: str) -> int:
     """Validate the integer `name`."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value % 1:
-        raise RefusalError("bad_value", f"{name} must be a whole number, not {value!r:.80}.")
+        raise RefusalError("bad_value", "{name} must be a whole number, not {value!r:.80}.", name=name, value=value)
     return int(value)
 
 

@@ -17,12 +17,15 @@ const decades = (low, high) => {
       if (each * 10 ** power >= low && each * 10 ** power <= high) found.push(each * 10 ** power);
   return found.length > 1 ? found : evenly(low, high, 3).filter(each => each > 0);
 };
+const decimal = new Intl.NumberFormat(document.documentElement.lang, {numberingSystem: 'latn'}).format(1.5)[1];
 const number = value => {
   const size = Math.abs(value);
   if (!size) return '0';
-  return size >= 1e5 || size < 1e-3
-    ? value.toExponential(1).replace(/\.0e/, 'e').replace('e+', 'e')
-    : String(+value.toPrecision(4));
+  const said =
+    size >= 1e5 || size < 1e-3
+      ? value.toExponential(1).replace(/\.0e/, 'e').replace('e+', 'e')
+      : String(+value.toPrecision(4));
+  return said.replace('.', decimal);
 };
 // From where to where is drawn: all but the few wildest values, which would press the rest flat.
 const reach = (values, log) => {

@@ -13,6 +13,7 @@ from PIL import Image
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED
 from app.jobs.views import View
+from app.language import translated
 from app.studio.runs import chosen
 from app.studio.runs.samples import (
     SampledStep,
@@ -76,7 +77,7 @@ def read_sheet(view: View, public: Path, actor: Actor) -> str:
             "steps": max(total, steps[-1].step if steps else 0),
             "going": going,
             "ratio": _ratio(steps),
-            "prompts": prompts_of(view, rows) if rows else _planned_prompts(run),
+            "prompts": translated(prompts_of(view, rows)) if rows else _planned_prompts(run),
             "folder": f"{file_address(public)}/",
             "cells": [_cell(step, rows, public, step.step in kept or step.step == exported) for step in steps],
             "planned": _planned(run, total, steps[-1].step if steps else -1) if going else [],
