@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # get in each other's way. A file stays with one worker, so that what it sets up is set up once.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo ui check test test-all lint explore bench soak breaks clients quality samples starter starter-continue clean
+.PHONY: help demo ui check test test-all lint explore messages bench soak breaks clients quality samples starter starter-continue clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -44,6 +44,9 @@ lint: $(DEVELOPER_STAMP) ## style, formatting and types
 
 explore: $(DEVELOPER_STAMP) ## the property tests, with examples never tried before
 	$(PYTEST) -m hypothesis --hypothesis-profile=explore
+
+messages: $(DEVELOPER_STAMP) ## collect the studio's texts into the catalogues of its languages
+	$(PYTHON_IN_VENV) -m tools.messages
 
 bench: $(DEVELOPER_STAMP) ## time and memory of each method against PEFT and LyCORIS
 	$(PYTHON_IN_VENV) -m benchmarks.speed

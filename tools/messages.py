@@ -87,20 +87,24 @@ def read(language: str) -> Catalog:
         return read_po(file, locale=language)
 
 
-def update(language: str) -> None:
+def update(language: str, wanted: Catalog) -> None:
     """Add the new messages to a catalogue and remove those that nothing says any more."""
     known = read(language)
-    known.update(collect(), no_fuzzy_matching=True, update_creation_date=False)
+    known.update(wanted, no_fuzzy_matching=True, update_creation_date=False)
     known.obsolete.clear()
+    write(language, known)
+
+
+def write(language: str, entries: Catalog) -> None:
+    """Write a catalogue in the order of the files, without numbers of lines, which change with every edit."""
     path_of(language).parent.mkdir(parents=True, exist_ok=True)
     with path_of(language).open("wb") as file:
-        write_po(file, known, width=WIDTH, sort_by_file=True, include_lineno=False, omit_header=False)
+        write_po(file, entries, width=WIDTH, sort_by_file=True, include_lineno=False)
 
 
-def find_problems(language: str) -> list[str]:
+def find_problems(language: str, wanted: Catalog) -> list[str]:
     """What is wrong with a catalogue, a line each."""
-    known, wanted = read(language), collect()
-    ours, needed = ({_key(each): each for each in entries if each.id} for entries in (known, wanted))
+    ours, needed = ({key_of(each): each for each in entries if each.id} for entries in (read(language), wanted))
     problems = [f"missing: {key!r}" for key in needed.keys() - ours.keys()]
     problems += [f"stale: {key!r}" for key in ours.keys() - needed.keys()]
     for key in needed.keys() & ours.keys():
@@ -108,7 +112,8 @@ def find_problems(language: str) -> list[str]:
     return sorted(problems)
 
 
-def _key(entry: Entry) -> str:
+def key_of(entry: Entry) -> str:
+    """The template by which an entry is looked up."""
     return entry.id if isinstance(entry.id, str) else entry.id[0]
 
 
@@ -135,13 +140,13 @@ def placeholders(template: str) -> set[str]:
 
 def main() -> int:
     """Update or check the catalogues of all languages but English; the exit code."""
-    languages = [name for name in LANGUAGES if name != ENGLISH]
+    languages, wanted = [name for name in LANGUAGES if name != ENGLISH], collect()
     if "--check" in sys.argv[1:]:
-        problems = [f"{name}: {problem}" for name in languages for problem in find_problems(name)]
+        problems = [f"{name}: {problem}" for name in languages for problem in find_problems(name, wanted)]
         print("\n".join(problems) or "The catalogues are complete.")
         return bool(problems)
     for name in languages:
-        update(name)
+        update(name, wanted)
         entries = [each for each in read(name) if each.id]
         print(f"{path_of(name)}: {sum(1 for each in entries if not any(_faults(each)))} of {len(entries)} translated")
     return 0

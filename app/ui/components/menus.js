@@ -71,7 +71,7 @@ document.addEventListener(
   'click',
   event => {
     const open = element.isConnected && element.querySelector('.more[open]');
-    if (!open || event.target.closest('.more[open]')) return;
+    if (!open || event.target.closest('.more')) return; // another menu opens instead
     closeMenus();
     event.preventDefault();
     event.stopPropagation();

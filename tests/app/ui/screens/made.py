@@ -31,6 +31,6 @@ def screens(stage: Stage) -> Iterator[str]:
         yield "styles-list"
         page.locator(".offers-of summary").last.click()
         yield "styles-download"
-        page.locator(".more").last.locator("summary").click()
+        page.get_by_label("Actions for").last.click()
         page.get_by_role("button", name="Delete").last.click()
         yield "styles-delete"

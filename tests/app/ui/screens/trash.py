@@ -27,6 +27,7 @@ def screens(stage: Stage) -> Iterator[str]:
         for kind in ("checkpoint", "paused"):
             Recorder(paused.folder)(kind, step=150)
         stage.go(f"run?id={names[0]}", "#run-head .facts")
+        page.get_by_label("More actions").click()
         stage.press("Restart from zero")
         yield "run-restart"
         stage.press("Restart from zero", page.get_by_role("dialog"))
@@ -34,6 +35,7 @@ def screens(stage: Stage) -> Iterator[str]:
         yield "run-restarted"
         stage.press("Undo")
         page.get_by_text("is back as it was").wait_for()
+        page.get_by_label("More actions").click()
         stage.press("Delete")
         yield "run-delete"
         stage.press("Delete", page.get_by_role("dialog"))
