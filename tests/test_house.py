@@ -17,6 +17,7 @@ from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
+from tools.messages import ERRORS
 from trainers.adapters.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +40,11 @@ LARGE: dict[str, int] = {}
 
 CIRCLES: dict[str, set[str]] = {}
 """Exceptions: imports between neighbours that close a circle."""
+
+GLUED = {f"trainers/data/{name}.py" for name in ("captions", "decode", "source")} | {"app/studio/dataset/uploads.py"}
+"""Exceptions: files that raise errors made of pieces."""
+TO_PROGRAMS = {"RefusalError"}
+"""Errors that programs read: in English."""
 
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 Graph = Mapping[str, set[str]]
@@ -286,6 +292,72 @@ def makes_html(tree: ast.AST) -> bool:
 def test_html_in_a_string_is_found():
     assert all(makes_html(ast.parse(code)) for code in ("""f'<a href="{x}">'""", 'f"{x}</p>"', 'f"</{x}>"'))
     assert not any(makes_html(ast.parse(code)) for code in ('f"{x} < 3"', 'f"<{x}>"', '"<p>"'))
+
+
+def test_errors_are_raised_with_whole_templates():
+    found = {name_of(path) for path in SOURCES if name_of(path).startswith(("app/", "trainers/"))
+             and any(glues(node) for node in errors_of(path))}  # fmt: skip
+    assert sorted(found - GLUED) == [], "errors that could be said in English only"
+    tell_idle("GLUED", GLUED - found)
+
+
+def test_every_error_with_a_template_is_collected():
+    templated = {name for name, kind in error_classes().items() if not own_form(kind)}
+    assert templated | {"LayoutError"} == set(ERRORS)  # which is a ValueError, and completes a sentence
+
+
+@cache
+def error_classes() -> Mapping[str, ast.ClassDef]:
+    """VelaturaError and all below it, by name."""
+    classes = [node for path in SOURCES for node in ast.walk(tree_of(path)) if isinstance(node, ast.ClassDef)]
+    found = {"VelaturaError": next(kind for kind in classes if kind.name == "VelaturaError")}
+    while more := {kind.name: kind for kind in classes if kind.name not in found and bases_of(kind) & found.keys()}:
+        found |= more
+    return found
+
+
+def bases_of(kind: ast.ClassDef) -> set[str]:
+    return {ast.unparse(base).split(".")[-1] for base in kind.bases}
+
+
+def own_form(kind: ast.ClassDef) -> bool:
+    """Whether an error is made of something else than a template."""
+    made = [node for node in kind.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+    return kind.name != "VelaturaError" and bool(made)
+
+
+def errors_of(path: Path) -> Iterator[list[ast.expr]]:
+    """What the errors in a file are made of, local variables by what they were assigned."""
+    errors = {*error_classes(), *ERRORS} - TO_PROGRAMS
+    for scope in ast.walk(tree_of(path)):
+        if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
+            assigned = dict(assignments(scope))
+            for node in ast.walk(scope):
+                if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in errors:
+                    yield [assigned.get(one.id, one) if isinstance(one, ast.Name) else one for one in node.args]
+
+
+def assignments(scope: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    for node in ast.walk(scope):
+        if isinstance(node, ast.Assign):
+            yield from ((target.id, node.value) for target in node.targets if isinstance(target, ast.Name))
+
+
+def glues(arguments: list[ast.expr]) -> bool:
+    """Whether one of the arguments is put together of pieces."""
+    return any(isinstance(one, ast.JoinedStr | ast.BinOp) or is_joined(one) for one in arguments)
+
+
+def is_joined(made: ast.expr) -> bool:
+    """Whether this is `", ".join(…)` or `"…".format(…)`."""
+    is_method = isinstance(made, ast.Call) and isinstance(made.func, ast.Attribute)
+    return is_method and isinstance(made.func.value, ast.Constant) and made.func.attr in ("join", "format")
+
+
+def test_glued_errors_are_found():
+    wrong = ('f"{x} is"', '"a" + b', '"%s is" % x', '" or ".join(x)', '"{} is".format(x)')
+    assert all(glues([ast.parse(code, mode="eval").body]) for code in wrong)
+    assert not any(glues([ast.parse(code, mode="eval").body]) for code in ('"{x} is"', "SAID.format(x)", "_(x)"))
 
 
 def texts() -> Iterator[tuple[str, str]]:

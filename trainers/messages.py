@@ -152,16 +152,16 @@ def some(names: Sequence[str]) -> str:
     return Message("{names} and {count} more", names=joined(", ", names[:3]), count=len(names) - 3)
 
 
-def recorded(record: object, otherwise: str) -> Message:
-    """The message of a record that stands beside the text `otherwise`.
+def recorded(record: object, otherwise: str, kind: type[Message] = Message) -> Message:
+    """The message of a record that stands beside the text `otherwise`; `kind` finished it.
 
     The text itself where there is no record, as in files of older versions, or it gives another text.
     """
     try:
-        found = from_record(record)
+        found = kind.of(from_record(record))
     except (ValueError, RecursionError):
         return Message.of(otherwise)
-    return found if isinstance(found, Message) and found == otherwise else Message.of(otherwise)
+    return found if found == otherwise else Message.of(otherwise)
 
 
 def _given(value: object) -> object:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from trainers.errors import VelaturaError
+from trainers.messages import Message
 
 VERSION = 5
 VERSION_KEY = "schema_version"
@@ -22,8 +23,12 @@ class NewerDraftError(VelaturaError):
 
     def __init__(self, version: int) -> None:
         super().__init__(
-            f"this draft was made by a newer Velatura (its format is version {version}, and this one reads up to "
-            f"{VERSION}); nothing in it was changed; update Velatura to open it"
+            Message(
+                "this draft was made by a newer Velatura (its format is version {version}, and this one reads up to "
+                "{known}); nothing in it was changed; update Velatura to open it",
+                version=version,
+                known=VERSION,
+            )
         )
 
 

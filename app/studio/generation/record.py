@@ -60,7 +60,7 @@ class Record(BaseModel):
     @property
     def reason(self) -> str:
         """The error as it is shown."""
-        return Sentence.of(recorded(self.error_message, self.error)) if self.error else ""
+        return recorded(self.error_message, self.error, Sentence) if self.error else ""
 
     def ended(self, state: str, error: str) -> Record:
         """The record of how it ended."""

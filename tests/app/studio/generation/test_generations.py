@@ -43,6 +43,7 @@ from tests.app.jobs.working import CPU, do_next, line
 from tests.trainers.conftest import images, quick_runs
 from tests.trainers.tiny_runs import quick_settings
 from trainers.errors import VelaturaError
+from trainers.messages import to_record
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 from trainers.training.train import train
@@ -223,6 +224,8 @@ def test_one_that_fails_says_why_until_it_is_dismissed(generations, dusk):
     moved.rename(dusk.path)
     failed = generations.find(number)
     assert failed.state == State.FAILED and failed.error.startswith("There is no style file") and not failed.pictures
+    reopened = Generations(generations.queue, generations.library, generations.bases).find(number)
+    assert reopened.error == failed.error and "there is no style file {path}" in str(to_record(reopened.error))
     generations.remove(failed.id, ANNA)
     with pytest.raises(VelaturaError, match="no longer exists"):
         generations.find(number)
