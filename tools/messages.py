@@ -69,7 +69,9 @@ def _described() -> Iterator[tuple[str, str]]:
         if setting.meaning:
             yield setting.meaning, "docs/settings.md"
     for method in METHODS.values():
-        yield from ((text, "docs/methods.md") for text in (method.about.summary, method.about.good_at) if text)
+        about, ranks = method.about, method.about.ranks
+        texts = (about.summary, about.good_at, *((ranks.word, ranks.hint) if ranks else ()))
+        yield from ((text, "docs/methods.md") for text in texts if text)
     yield from ((each.title, "presets/samples/samples.json") for each in read_sets().values())
 
 

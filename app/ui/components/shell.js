@@ -50,7 +50,7 @@ if (user) {
   button.className = 'user';
   button.append(user);
   button.insertAdjacentHTML('beforeend', props.login.icon);
-  button.setAttribute('aria-label', `${props.login.label}: ${user}`);
+  button.setAttribute('aria-label', props.login.label.replace('{name}', user));
   out.append(button);
   element.querySelector('.theme').before(out);
   // Browsers keep a page as it was for their back button: what the next person there finds is asked for anew.

@@ -58,7 +58,7 @@ def build_shell(here: str, queue: StudioQueue, under: str = "") -> None:
         ),
         page=AtRequest(lambda: f"{translate(title)} · {words.PRODUCT}"),
         words=at_request(words.SHELL),
-        login=at_request({"label": words.LOG_OUT, "icon": str(ICONS["out"])}),
+        login=at_request({"label": words.LOG_OUT_AS, "icon": str(ICONS["out"])}),
     )
     frame = AtRequest(render, "components/undo_strip.html")
     strip = island({}, "components/undo_strip.js", frame, elem_id="undo-strip")

@@ -40,7 +40,7 @@ SKIP = _("Skip to the content")
 FREE = _("Idle")
 LANGUAGE = _("Language")
 THEME = _("Switch between light and dark")
-LOG_OUT = _("Log out")
+LOG_OUT, LOG_OUT_AS = _("Log out"), _("Log out: {name}")
 LOG_OUT_LEAD = _("You stay logged in on your other devices.")
 
 QUOTED = _("“{}”")

@@ -8,6 +8,7 @@ from pathlib import Path
 from app.jobs.views import View
 from app.studio.public_files import link_or_copy
 from app.ui.runs import text as words
+from trainers.messages import Message, joined
 from trainers.ranks.history import names_of, rank_info_of
 from trainers.runs.run import RANK_MAP
 
@@ -34,5 +35,5 @@ def read_rank_map(view: View, public: Path) -> RankMap | None:
     title, hint, said = words.RANKS, words.RANKS_HINT, words.RANKS_PICTURE
     if not info.moves:
         held = (words.RANKS_HELD_HINT, words.RANKS_HELD_PICTURE)
-        title, (hint, said) = words.RANKS_HELD, (sentence.format(info.word) for sentence in held)
-    return RankMap(title, f"{hint} {info.hint}".strip(), copy, said)
+        title, (hint, said) = words.RANKS_HELD, (sentence.format(Message(info.word)) for sentence in held)
+    return RankMap(title, joined(" ", (hint, Message(info.hint))), copy, said)
