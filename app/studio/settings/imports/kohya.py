@@ -20,6 +20,7 @@ from app.studio.settings.imports.report import (
     switch,
     whole,
 )
+from trainers.messages import Message as _
 
 PROGRAM = "kohya_ss"
 SIGNS = {
@@ -171,7 +172,7 @@ def _layers(reading: Reading, method: str, kind: str) -> None:
     elif method == "lora" and (kind == "kohya locon" or "conv_dim" in found) and convolutions not in ("0", "1"):
         reading.take("conv_dim", "targets.unet", "full")
     else:
-        reading.take("network_module", "targets.unet", "attn-mlp", was="attention and feed-forward")
+        reading.take("network_module", "targets.unet", "attn-mlp", was=_("attention and feed-forward"))
     for name, dim in (("conv_dim", "network_dim"), ("conv_alpha", "network_alpha")):
         same = str(found.get(name)) == str(found.get(dim))
         if name in found and not same and not any(one.name == name for one in reading.taken):
@@ -186,7 +187,7 @@ def _text_encoder(reading: Reading) -> None:
     only = next((name for name in ("network_train_unet_only", "train_unet_only") if found.get(name)), "")
     off = bool(only) or rate in (0, "0", 0.0)
     name = only or "text_encoder_lr"
-    reading.take(name, "targets.text_encoder", "none" if off else "attn-mlp", was="off" if off else "on")
+    reading.take(name, "targets.text_encoder", "none" if off else "attn-mlp", was=not off)
     if not off and rate not in (None, ""):
         reading.apply({"text_encoder_lr": Rule("train.text_encoder_learning_rate", lambda _: above(rate))})
 
@@ -198,7 +199,7 @@ def _weighting(reading: Reading) -> None:
         reading.take("min_snr_gamma", "loss.min_snr_gamma", above(gamma))
         reading.take("min_snr_gamma", "loss.weighting", "min-snr")
     except UNREADABLE:
-        reading.take("min_snr_gamma", "loss.weighting", "none", was="off")
+        reading.take("min_snr_gamma", "loss.weighting", "none", was=False)
 
 
 def _warmup(reading: Reading) -> None:

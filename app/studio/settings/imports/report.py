@@ -9,6 +9,7 @@ from typing import Any, Literal
 from app.studio.settings.fields import find_field
 from app.studio.settings.plan import UNNAMED, nested
 from trainers.config.build import find_problems
+from trainers.messages import Message
 
 Reason = Literal["path", "elsewhere", "epochs", "family", "value", "method", "refused", "unknown"]
 """Why a setting was not taken: it is a path of another computer, set in another step, epochs, follows from the base,
@@ -128,8 +129,10 @@ class Reading:
 
 def shown(value: Any) -> str:
     """A value as a short text."""
+    if isinstance(value, Message):
+        return value
     if isinstance(value, bool):
-        return "on" if value else "off"
+        return Message("on") if value else Message("off")
     if isinstance(value, float):
         return f"{value:g}"
     return str(value)[:MOST_LETTERS]
