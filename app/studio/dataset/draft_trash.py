@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -17,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.store import Store
-from app.jobs.trash.trash import CONTENT, PICTURES, Trash, new_id, new_item
+from app.jobs.trash.trash import CONTENT, PICTURES, Trash, TrashItem, new_id, new_item
 from app.units import counted
 from trainers.atomic_files import whole_file
 
 LOOSE, KNOWN, MASKS = "loose", "pictures.json", "masks"
+SEVERAL = re.compile(r"([0-9]{1,9}) pictures")
+"""The name of an item that holds several pictures."""
 
 
 def throw_away(runs: Path, folder: Path, pictures: Path, gone: Sequence[dict[str, Any]], owner: str) -> None:
@@ -42,6 +45,12 @@ def throw_away(runs: Path, folder: Path, pictures: Path, gone: Sequence[dict[str
             (folder / MASKS / _mask(one)).rename(place / _mask(one))
     name = str(gone[0]["name"]) if len(gone) == 1 else counted(len(gone), "picture")
     Trash(Store(runs)).put(new_item(PICTURES, name, owner, {CONTENT: place}, runs.absolute()))
+
+
+def shown_name(item: TrashItem) -> str:
+    """What an item of the trash is called: of several pictures, how many there are."""
+    found = SEVERAL.fullmatch(item.name) if item.kind == PICTURES else None
+    return counted(int(found[1]), "picture") if found else item.name
 
 
 def returned(folder: Path) -> list[Path]:

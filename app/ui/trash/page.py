@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -12,6 +12,7 @@ from markupsafe import Markup
 from app.jobs import actions
 from app.jobs.permissions import Actor
 from app.jobs.trash.trash import Trash, TrashItem
+from app.studio.dataset.draft_trash import shown_name
 from app.studio.services import Services
 from app.studio.studio_queue import StudioQueue
 from app.ui.components import text as shared
@@ -68,10 +69,11 @@ class TrashPage:
 
     def _restored(self, item: str, actor: Actor) -> str:
         try:  # a restarted run goes on, and the old one comes back beside it
+            found = Trash(self.queue.store).item(item, actor)
             name = actions.restore(self.queue.store, item, instead=False, actor=actor)
         except (OSError, VelaturaError) as error:
             return in_a_banner(error)
-        return banner(shared.BACK.format(name))
+        return banner(shared.BACK.format(shown_name(replace(found, name=name))))
 
     def _emptied(self, actor: Actor) -> str:
         try:
@@ -105,4 +107,4 @@ def _row(item: TrashItem, actor: Actor) -> Row:
         words.LEFT.format(counted(days, "day")),
         readable_size(item.size),
     )
-    return Row(item.id, item.name, tuple(filter(None, facts)))
+    return Row(item.id, shown_name(item), tuple(filter(None, facts)))

@@ -11,9 +11,11 @@ from app.jobs.permissions import MACHINE_OWNER, Actor, NotOwnerError
 from app.jobs.store import Store
 from app.jobs.trash.trash import Trash, TrashItem
 from app.studio.dataset import edits
+from app.studio.dataset.draft_trash import shown_name
 from app.studio.dataset.drafts import UNDO_STEPS, Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from tests.app.user_files import write_pictures
+from trainers.messages import Message
 
 KEY, ANN = "user:ann", Actor("ann")
 
@@ -60,6 +62,7 @@ def test_who_starts_afresh_finds_what_there_was_in_the_trash(drafts: Drafts, dra
     take_folder(drafts, KEY, write_pictures(tmp_path / "other", "hare.png"))
     (item,) = thrown(drafts)
     assert item.name == "3 pictures" and len(files(drafts, draft)) == 1
+    assert shown_name(item) == "3 pictures" and isinstance(shown_name(item), Message)
     actions.restore(Store(drafts.paths.runs), item.id, actor=MACHINE_OWNER)
     again = drafts.change(KEY, lambda now: edits.with_trigger(now, "dusk style"))  # a page that was open all the time
     assert [one.caption for one in again.pictures] == ["hare", "fox", "owl", "toad"] and again.trigger == "dusk style"
