@@ -64,7 +64,8 @@ def readable_speed(steps_per_second: float) -> Message:
 
 def percent(share: float) -> Message:
     """A share between 0 and 1."""
-    return _("{number}%", number=f"{100 * share:.0f}")
+    rounded = f"{100 * share:.0f}"
+    return _("{number}%", number=rounded)
 
 
 def number(text: str) -> Number:

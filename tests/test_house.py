@@ -43,8 +43,6 @@ CIRCLES: dict[str, set[str]] = {}
 
 GLUED = {f"trainers/data/{name}.py" for name in ("captions", "decode", "source")} | {"app/studio/dataset/uploads.py"}
 """Exceptions: files that raise errors made of pieces."""
-TO_PROGRAMS = {"RefusalError"}
-"""Errors that programs read: in English."""
 
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 Graph = Mapping[str, set[str]]
@@ -328,7 +326,7 @@ def own_form(kind: ast.ClassDef) -> bool:
 
 def errors_of(path: Path) -> Iterator[list[ast.expr]]:
     """What the errors in a file are made of, local variables by what they were assigned."""
-    errors = {*error_classes(), *ERRORS} - TO_PROGRAMS
+    errors = {*error_classes(), *ERRORS}
     for scope in ast.walk(tree_of(path)):
         if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
             assigned = dict(assignments(scope))

@@ -314,7 +314,8 @@ def _report(session: Session, progress: Progress, facts: dict[str, Any]) -> None
 
 def _save(session: Session, progress: Progress, optimizer: Any) -> None:
     if not finite(list(session.network.parameters())):
-        raise VelaturaError(_advice(session, progress, _("the trained parameters overflowed")), code=DIVERGED)
+        reason = _("the trained parameters overflowed")
+        raise VelaturaError(_advice(session, progress, reason), code=DIVERGED)
     inner, began = getattr(optimizer, "optimizer", optimizer), time.monotonic()
     if session.accelerator.is_main_process:
         with plain_disk_errors(session.run.checkpoints):

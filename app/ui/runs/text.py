@@ -133,7 +133,7 @@ LOSS, LOSS_OF_STEP, HELD_OUT, RATE = _("Loss, smoothed"), _("Loss of each step")
 NORM, MEMORY_USED, MEGABYTES = _("Gradient norm"), _("Memory"), _("{count} MB")
 GRAPH, GRAPH_POSITION, LINES = _("Loss"), _("Loss by step"), _("Lines")
 SMOOTHING, LOG_SCALE, OVER_IT, NO_RUN = _("Smoothing"), _("Log scale"), _("Another run"), _("None")
-NO_NUMBER = _("none")
+NO_NUMBER = "–"
 LOG = _("Log")
 
 RANKS = _("Rank by layer")
