@@ -1,19 +1,19 @@
 """What methods and presets make of a bundled set, for the studio: `python -m benchmarks.pictures [METHOD or PRESET]`.
 
 Each method is trained by the preset that bears its name, on the starter; the concepts that are drawn are in none of its
-training images. The upper row of a strip is the base, the lower one the base with the style. The three presets from
-subtle to faithful draw one subject with one seed, twice as large as the starter draws, for sharp edges.
+training images. The upper row of a strip is the base, the lower one the base with the style, each picture as large as
+the starter draws it. The three presets from subtle to faithful draw one subject with one seed; these pictures are
+shown larger, and are enlarged here with their edges kept sharp.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from trainers.adapters.methods import METHODS
 from trainers.config.build import build_config
@@ -22,51 +22,54 @@ from trainers.data.sample_sets import read_sets
 from trainers.training.train import train
 
 STATIC = Path(__file__).parents[1] / "app" / "ui" / "static"
-STRIPS, STOPS = STATIC / "methods", STATIC / "stops"
-PRESETS, SUBJECT, LARGE = ("quick", "balanced", "faithful"), 7, 256
-"""The presets of the three stops, which demo prompt they draw, and how large."""
+STRIPS, THUMBS, STOPS = STATIC / "methods", STATIC / "methods" / "small", STATIC / "stops"
 SUFFIX = ".webp"
+SET = "black-line"
+DRAWN, SEED = (4, 5, 6, 0), 4
+"""Which of the set's demo prompts a strip shows, the first being 0, and with which seed."""
+THUMB_OF = 1
+"""Which picture of a strip's lower row is a method's small picture."""
+PRESETS = ("quick", "balanced", "faithful")
+SUBJECT, SUBJECT_SEED = 5, 1
+"""Which demo prompt the presets of the three stops draw, and with which seed."""
+GAP, SMALL, LARGE = 4, 72, 320
+"""Pixels between pictures, and of the small and large ones: twice as many as they are shown with."""
+EDGES = ImageFilter.UnsharpMask(radius=3, percent=150, threshold=0)
 
-SETS: Mapping[str, str] = MappingProxyType({"lora": "black-line", "loha": "blob", "lokr": "black-line"})
-"""The set that shows what a method is good at; without one, the first."""
-DRAWN = (4, 5, 6, 0)
-"""Which of the set's demo prompts, the first being 0."""
-SIDE, GAP, SEED = 96, 4, 4
 
-
-def main(*methods: str) -> None:
+def main(*names: str) -> None:
     """Train these methods and presets, or every one, and write their pictures."""
-    for folder in (STRIPS, STOPS):
+    for folder in (STRIPS, THUMBS, STOPS):
         folder.mkdir(exist_ok=True)
-    for preset in PRESETS:
-        if not methods or preset in methods:
-            place = STOPS / f"{preset}{SUFFIX}"
-            draw_stop(preset).save(place, "WEBP", quality=84, method=6)
-            print(f"{place.name}: {place.stat().st_size} bytes", flush=True)
-    for method in [each for each in methods if each in METHODS] if methods else METHODS:
-        place = STRIPS / f"{method}{SUFFIX}"
-        draw_strip(method, SETS.get(method, "black-line")).save(place, "WEBP", quality=84, method=6)
-        print(f"{place.name}: {place.stat().st_size} bytes", flush=True)
+    for name in names or (*PRESETS, *METHODS):
+        if name in PRESETS:
+            write(draw_stop(name), STOPS / name)
+        else:
+            before, after = draw(name, DRAWN, SEED)
+            write(join((before, after)), STRIPS / name)
+            write(after[THUMB_OF].resize((SMALL, SMALL), Image.Resampling.LANCZOS), THUMBS / name)
 
 
-def draw_strip(method: str, sample: str) -> Image.Image:
-    """Train a method on a bundled set and put what it draws before and after one above the other."""
-    return join(list(_trained(method, sample, DRAWN)))
+def write(picture: Image.Image, place: Path) -> None:
+    """Write a picture as WebP."""
+    path = place.with_name(f"{place.name}{SUFFIX}")
+    picture.save(path, "WEBP", quality=80, method=6)
+    print(f"{path.relative_to(STATIC)}: {path.stat().st_size} bytes", flush=True)
 
 
 def draw_stop(preset: str) -> Image.Image:
-    """Train a preset on the first set and draw the subject that all presets draw."""
-    _, (picture,) = _trained(preset, "black-line", (SUBJECT,))
-    return picture.resize((LARGE, LARGE), Image.Resampling.LANCZOS)
+    """Train a preset and draw the subject that all presets draw."""
+    _, (picture,) = draw(preset, (SUBJECT,), SUBJECT_SEED)
+    return picture.resize((LARGE, LARGE), Image.Resampling.LANCZOS).filter(EDGES)
 
 
-def _trained(preset: str, sample: str, drawn: Sequence[int]) -> tuple[list[Image.Image], list[Image.Image]]:
-    """What a preset draws before and after it was trained on a bundled set."""
-    chosen = read_sets()[sample]
+def draw(preset: str, drawn: Sequence[int], seed: int) -> tuple[list[Image.Image], list[Image.Image]]:
+    """What a preset draws of these prompts before and after it was trained on the set."""
+    chosen = read_sets()[SET]
     options = {
         "name": preset,
         "data": {"images": str(chosen.folder)},
-        "sample": {"prompts": [chosen.demo_prompts[place] for place in drawn], "seeds": (SEED,), "every": 0},
+        "sample": {"prompts": [chosen.demo_prompts[place] for place in drawn], "seeds": (seed,), "every": 0},
     }
     config = build_config(find_preset(preset).settings_for(STARTER), options)
     with tempfile.TemporaryDirectory() as folder:
@@ -76,13 +79,13 @@ def _trained(preset: str, sample: str, drawn: Sequence[int]) -> tuple[list[Image
 
 
 def join(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
-    """Rows of pictures at `SIDE` pixels, `GAP` apart, on nothing."""
-    width, height = (count * (SIDE + GAP) - GAP for count in (max(map(len, rows)), len(rows)))
-    strip = Image.new("RGBA", (width, height))
+    """Rows of pictures of one size, `GAP` apart, on white."""
+    side = rows[0][0].width
+    width, height = (count * (side + GAP) - GAP for count in (max(map(len, rows)), len(rows)))
+    strip = Image.new("RGB", (width, height), "white")
     for down, row in enumerate(rows):
         for across, picture in enumerate(row):
-            small = picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-            strip.paste(small, (across * (SIDE + GAP), down * (SIDE + GAP)))
+            strip.paste(picture, (across * (side + GAP), down * (side + GAP)))
     return strip
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from app.ui.document.assets import STATIC, asset
 from trainers.adapters.about import Formula
 
-STRIPS = STATIC / "methods"
 SUFFIX = ".webp"
 MIDDLE = 28
 """Of a drawing, which is 176 wide and 56 high."""
@@ -53,11 +52,6 @@ def draw_formula(formula: Formula) -> Shapes:
         "block": _coat,
     }
     return drawings[formula]()
-
-
-def find_strip(name: str) -> str:
-    """Where a browser finds what a method has learned, before and after; "" where it has not been drawn."""
-    return find_picture(f"methods/{name}")
 
 
 def find_picture(name: str) -> str:

@@ -12,7 +12,7 @@ from app.studio.runs.estimate_jobs import Estimate
 from app.studio.runs.times import RunTime
 from app.studio.settings.plan import SPECIAL, STOPS, changed_settings, method_of, problems
 from app.ui.train import text as words
-from app.ui.train.method_pictures import Shapes, draw_formula, find_picture, find_strip
+from app.ui.train.method_pictures import Shapes, draw_formula, find_picture
 from app.ui.train.techniques_view import TechniqueCard, read_techniques, titles_on
 from app.units import readable_size
 from trainers.adapters.about import About
@@ -85,7 +85,7 @@ class Method:
     opens: str
     drawing: Shapes
     strip: str
-    """Where the browser finds what it has learned."""
+    """Where the browser finds what it has learned, before and after; "" where it has not been drawn."""
 
 
 def read_aims(draft: Draft) -> Pick:
@@ -142,8 +142,8 @@ def read_methods(draft: Draft) -> list[Pick]:
     chosen = method_of(draft.choices)
 
     def card(name: str) -> Card:
-        about = METHODS[name].about
-        return Card(name, about.title, _(about.good_at or about.summary), name == chosen, picture=find_strip(name))
+        about, picture = METHODS[name].about, find_picture(f"methods/small/{name}")
+        return Card(name, about.title, _(about.good_at or about.summary), name == chosen, picture=picture)
 
     groups = []
     for group, (title, said) in words.METHOD_GROUPS.items():
@@ -164,7 +164,8 @@ def read_method(draft: Draft, base: Base) -> Method | None:
     opens = words.OPENS_IN.format(opens_in(about, family, trained != "none"))
     own = find_preset(preset).method == name and preset in words.PRESETS
     lines = _(about.good_at or about.summary), words.THE_PRESETS_OWN.format(words.PRESETS[preset][0]) if own else ""
-    return Method(about.title, joined(" ", lines), opens, draw_formula(about.formula), find_strip(name))
+    drawing, strip = draw_formula(about.formula), find_picture(f"methods/{name}")
+    return Method(about.title, joined(" ", lines), opens, drawing, strip)
 
 
 def advanced_line(draft: Draft) -> str:

@@ -89,8 +89,15 @@ PRESETS: Mapping[str, tuple[str, str]] = {
 }
 """Name and sentence."""
 STOP_PICTURES = _(
-    "The pictures: one subject on the Velatura starter, after each of the three had learned twelve drawings."
+    "The pictures: a green apple on the Velatura starter, after each of the three had learned twelve drawings in black "
+    "lines."
 )
+STOP_SHOWS: Mapping[str, str] = {
+    "quick": _("A green apple in black lines, with much of its green left."),
+    "balanced": _("The same apple in thicker lines, with less green."),
+    "faithful": _("The same apple, almost only in black lines."),
+}
+"""What each picture shows, for those who do not see it."""
 INSTEAD = _("{} is chosen under Advanced. Choose one of the three to use that instead.")
 SPECIAL = _("File and memory")
 SPECIAL_HINT = _("Choose one of these instead of the three above if the file or the memory must be small.")

@@ -1,17 +1,28 @@
-"""Every method's card has its drawing and its strip, which is really before and after."""
+"""Every method's card has its drawing and its pictures, which are really before and after; so have the three stops."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from app.ui.document.assets import asset
-from app.ui.train.method_pictures import STRIPS, SUFFIX, Box, draw_formula, find_strip
+from app.studio.settings.plan import STOPS
+from app.ui.document.assets import STATIC, asset
+from app.ui.train.method_pictures import SUFFIX, Box, draw_formula, find_picture
 from trainers.adapters.about import Formula
 from trainers.adapters.methods import METHODS
+
+
+def pixels(name: str, size: tuple[int, int], most: int) -> np.ndarray:
+    """What a page shows under this name, of this size, in at most so many bytes."""
+    path = STATIC / f"{name}{SUFFIX}"
+    assert find_picture(name) == asset(f"{name}{SUFFIX}") and path.stat().st_size <= most
+    with Image.open(path) as picture:
+        assert picture.size == size, "twice as large as it is shown"
+        return np.asarray(picture.convert("RGB"), float)
 
 
 @pytest.mark.parametrize("formula", get_args(Formula))
@@ -23,12 +34,15 @@ def test_every_formula_has_a_drawing(formula: Formula) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_shown_at_work(name: str) -> None:
-    assert find_strip(name) == asset(f"methods/{name}.webp")
-    with Image.open(STRIPS / f"{name}{SUFFIX}") as strip:
-        pixels = np.asarray(strip.convert("RGB"), float)
-    above, below = np.array_split(pixels, 2)
+    above, below = np.array_split(pixels(f"methods/{name}", (524, 260), 32_000), 2)
     assert np.abs(above - below).mean() > 10, "the style shows"
+    pixels(f"methods/small/{name}", (72, 72), 3_000)
 
 
-def test_a_method_that_was_never_drawn_has_no_strip() -> None:
-    assert find_strip("nothing") == ""
+def test_the_three_stops_show_one_subject_each_otherwise() -> None:
+    drawn = [pixels(f"stops/{name}", (320, 320), 10_000) for name in STOPS]
+    assert all(np.abs(one - other).mean() > 2 for one, other in pairwise(drawn))
+
+
+def test_what_was_never_drawn_has_no_picture() -> None:
+    assert find_picture("methods/nothing") == ""
