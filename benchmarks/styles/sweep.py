@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from typing import Any
 
-from benchmarks.styles.rows import BASE, FIRST_SEED, STEPS, STYLES, Results, Row, own_rate, rounded, steps_of
+from benchmarks.styles.rows import BASE, FIRST_SEED, STEPS, STOPS, STYLES, Results, Row, own_rate, rounded, steps_of
 from trainers.config.techniques import list_techniques
 
 SWEPT = STYLES[0]
@@ -20,8 +20,8 @@ NOTABLE = 0.03
 
 
 def every_preset() -> tuple[str, ...]:
-    """The preset of each technique."""
-    return tuple(one.name for one in list_techniques())
+    """The preset of each technique, and the studio's three."""
+    return (*(one.name for one in list_techniques()), *STOPS)
 
 
 def wanted(presets: Sequence[str], seeds: int, sweep_only: bool, results: Results, steps: int = STEPS) -> Iterator[Row]:
