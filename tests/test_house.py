@@ -41,7 +41,7 @@ LARGE: dict[str, int] = {}
 CIRCLES: dict[str, set[str]] = {}
 """Exceptions: imports between neighbours that close a circle."""
 
-GLUED = {f"trainers/data/{name}.py" for name in ("captions", "decode", "source")} | {"app/studio/dataset/uploads.py"}
+GLUED: set[str] = set()
 """Exceptions: files that raise errors made of pieces."""
 
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
