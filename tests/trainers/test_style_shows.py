@@ -49,15 +49,15 @@ def drawn_concepts() -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Result]:
-    """The demo's preset, as short as the style shows."""
+    """The preset of a first look, which is as short as the style shows."""
     short = {
         "name": "short",
         "data": {"images": str(IMAGES)},
-        "train": {"steps": 20, "device": "cpu"},
+        "train": {"device": "cpu"},
         "sample": {"every": 0, "prompts": drawn_concepts(), "seeds": SEEDS, "steps": 5, "guidance": 4.0},
         "save": {"every": 1000},
     }
-    config = build_config(find_preset("balanced").settings_for(STARTER), short)
+    config = build_config(find_preset("quick").settings_for(STARTER), short)
     assert config.method.name == "lora"
     return config, train(config, tmp_path_factory.mktemp("demo"))
 
