@@ -16,7 +16,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from tests.app.ui.screens import made, runs, shared, train, trash, trouble
+from tests.app.ui.screens import PARTS
 from tests.app.ui.screens.findings import findings
 from tests.app.ui.screens.pseudo import LANGUAGE, SPEAK, unmarked
 from tests.app.ui.screens.stage import Stage, write_files
@@ -25,7 +25,6 @@ from tests.app.ui.visitor import blank_page
 from tests.browser import find_browser
 
 SIZES, THEMES = ((360, 800), (768, 1024), (1440, 900), (1920, 1080)), ("light", "dark")
-PARTS = {"shared": shared, "train": train, "made": made, "runs": runs, "trash": trash, "trouble": trouble}
 
 
 def main(folder: Path, parts: list[str], marked: bool = False) -> None:

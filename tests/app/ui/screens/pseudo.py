@@ -6,6 +6,7 @@ tests go their ways in it. What a page says outside of them was not translated.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from gettext import NullTranslations
 from typing import Any
 
@@ -40,7 +41,6 @@ UNMARKED = r"""([begin, end, known]) => {
     note(document.title, 'title of the tab');
     return [...found];
 }"""
-KNOWN = r"^(Velatura|LoRA\b.*)$"
 
 
 class Pseudo(NullTranslations):
@@ -62,6 +62,6 @@ def speak() -> None:
     language.catalogue = lambda name: Pseudo() if name == LANGUAGE else catalogue(name)
 
 
-def unmarked(page: Any, known: str = KNOWN) -> list[str]:
-    """What a page says that was not translated, but for what matches `known`."""
-    return page.evaluate(UNMARKED, [BEGIN, END, known])
+def unmarked(page: Any, names: Sequence[str] = ("^$",)) -> list[str]:
+    """What a page says that was not translated, but for what matches one of `names`."""
+    return page.evaluate(UNMARKED, [BEGIN, END, "|".join(names)])
