@@ -19,6 +19,10 @@ element.querySelector('.theme').addEventListener('click', () => {
 });
 // The server says everything in the language of this cookie; what was typed is kept by the pages as at any reload.
 const language = element.querySelector('.language select');
+// Gradio says there which language the browser has, when it knows.
+const sayLanguage = () => root.lang !== language.value && (root.lang = language.value);
+new MutationObserver(sayLanguage).observe(root, {attributes: true, attributeFilter: ['lang']});
+sayLanguage();
 language.addEventListener('change', () => {
   const home = new URL('.', document.baseURI).pathname;
   document.cookie = `${language.dataset.cookie}=${language.value}; path=${home}; max-age=31536000; samesite=lax`;
