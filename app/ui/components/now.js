@@ -28,12 +28,15 @@ const followNow = show => {
         show(now);
       };
       let missing = 0;
+      const unheard = is => document.documentElement.toggleAttribute('data-unheard', is);
       stream.onmessage = ({data}) => {
+        unheard(false);
         clearTimeout(missing);
         missing = 0;
         tellAll(JSON.parse(data));
       };
       stream.onerror = () => {
+        unheard(true); // Gradio would say so at once, and a moment later it is often back
         if (stream.readyState !== EventSource.CLOSED) {
           missing ||= setTimeout(tellAll, 2500, {away: true}); // the browser tries again by itself, each second
           return;
