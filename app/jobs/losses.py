@@ -12,6 +12,7 @@ from pathlib import Path
 from app.jobs.follow import Follower
 from trainers.runs.event_lines import Event
 
+COLUMNS = "step,loss,smoothed,learning_rate,gradient_norm,memory_bytes,held_out_loss"
 SMOOTHING = 0.95
 """Decay of the mean per step."""
 
@@ -39,12 +40,6 @@ class Curve:
     rates: list[float]
     """Learning rates."""
 
-    def as_csv(self) -> str:
-        """CSV with step, loss, smoothed loss and learning rate."""
-        rows = zip(self.steps, self.losses, self.smoothed, self.rates, strict=True)
-        lines = [f"{step},{loss:.6g},{smooth:.6g},{rate:.6g}" for step, loss, smooth, rate in rows]
-        return "\n".join(["step,loss,smoothed,learning_rate", *lines]) + "\n"
-
 
 @dataclass(frozen=True)
 class Numbers:
@@ -62,6 +57,15 @@ class Numbers:
     """Losses on held-out images by step; empty where there are none."""
     revision: int
     """How often steps were forgotten, since they were trained again."""
+
+    def as_csv(self) -> str:
+        """CSV with a row for each step; a cell is empty where a number is missing or not finite."""
+        mean = RunningMean()
+        smoothed = [mean.add(loss) if math.isfinite(loss) else math.nan for loss in self.losses]
+        held_out = [self.held_out.get(step, math.nan) for step in self.steps]
+        columns = (self.losses, smoothed, self.rates, self.norms, self.memory, held_out)
+        rows = (",".join([str(step), *map(_cell, row)]) for step, *row in zip(self.steps, *columns, strict=True))
+        return "\n".join([COLUMNS, *rows]) + "\n"
 
 
 class Losses:
@@ -118,6 +122,10 @@ class Losses:
                 del row[place:]
             self._held_out = {at: loss for at, loss in self._held_out.items() if at < step}
             self._revision += 1
+
+
+def _cell(value: float) -> str:
+    return f"{value:.12g}" if math.isfinite(value) else ""
 
 
 def _number(event: Event, name: str) -> float:

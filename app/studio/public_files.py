@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from app.jobs.losses import Curve
+from app.jobs.losses import Numbers
 from trainers.atomic_files import whole_file
 from trainers.data.decode import UnreadableError, flatten, open_image
 
@@ -53,11 +53,11 @@ def link_or_copy(file: Path, place: Path) -> None:
             shutil.copyfile(file, building)
 
 
-def offer_numbers(name: str, curve: Curve, public: Path) -> Path:
-    """Loss and learning rate by step, as a CSV file."""
+def offer_numbers(name: str, numbers: Numbers, public: Path) -> Path:
+    """What a run has measured by step, as a CSV file."""
     place = name_for_download(public, f"{name}-numbers.csv")
     with whole_file(place) as building:
-        building.write_text(curve.as_csv(), encoding="utf-8")
+        building.write_text(numbers.as_csv(), encoding="utf-8")
     return place
 
 

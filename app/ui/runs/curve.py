@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ MOST_POINTS = 240
 WIDTH, HEIGHT = 1000, 200
 """The frame of a figure, as `macros.html` draws it."""
 MARGIN = 0.08
+MOST_TICKS = 5
+"""Gaps between the ticks of an axis, at most."""
 Points = list[tuple[float, float]]
 
 
@@ -27,12 +30,25 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Tick:
+    """A round number on an axis."""
+
+    at: float
+    """Where, in percent of the axis from its start: the left, or the top."""
+    label: str
+
+
+@dataclass(frozen=True)
 class Figure:
     """Lines over the steps of a run."""
 
     title: str
     """What it shows, with the numbers at the last step."""
     lines: tuple[Line, ...]
+    across: tuple[Tick, ...]
+    """Steps."""
+    up: tuple[Tick, ...]
+    """Values."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +80,16 @@ def draw_together(runs: Sequence[tuple[str, Curve]]) -> Together | None:
     drawn = tuple(_line(f"smooth line-{place}", points, width, low, high) for place, points in thin.items())
     legend = tuple(Named(place, name, number(f"{ys[-1]:.4f}")) for place, name, _, ys in lines)
     losses = joined(", ", (joined(" ", (each.name, each.now)) for each in legend))
-    return Together(Figure(words.LOSSES.format(losses=losses), drawn), legend)
+    across = tuple(Tick(100 * at / width, number(f"{at:.0f}")) for at in round_numbers(0, width))
+    up = tuple(Tick(100 * (high - at) / (high - low), number(f"{at:.6g}")) for at in round_numbers(low, high))
+    return Together(Figure(words.LOSSES.format(losses=losses), drawn, across, up), legend)
+
+
+def round_numbers(low: float, high: float) -> list[float]:
+    """Two to ten multiples of 1, 2 or 5 times a power of ten between `low` and `high`, which differ."""
+    power = 10.0 ** math.floor(math.log10((high - low) / MOST_TICKS))
+    gap = next(size * power for size in (1, 2, 5, 10) if (high - low) / (size * power) <= MOST_TICKS)
+    return [k * gap for k in range(math.ceil(low / gap), math.floor(high / gap) + 1)]
 
 
 def thinned(xs: Sequence[int], ys: Sequence[float]) -> Points:

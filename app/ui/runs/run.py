@@ -184,7 +184,7 @@ class RunPage:
         if what == "samples":
             return samples.archive(view, public)
         if what == "numbers":
-            return offer_numbers(view.job.name, self.queue.losses(view.job.folder).curve(), public)
+            return offer_numbers(view.job.name, self.queue.losses(view.job.folder).numbers(), public)
         style = chosen.chosen_style(view.job.folder)
         if style is None:
             raise VelaturaError(words.NO_STYLE)

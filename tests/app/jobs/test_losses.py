@@ -69,5 +69,19 @@ def test_the_mean_begins_with_the_first_value_and_follows_slowly(tmp_path):
     smooth = curve.smoothed
     assert smooth[:50] == pytest.approx([1.0] * 50)
     assert smooth[50] == pytest.approx(1 - 0.05 / (1 - 0.95**51)) and smooth[99] < 0.1
-    rows = curve.as_csv().splitlines()
-    assert rows[0] == "step,loss,smoothed,learning_rate" and rows[1] == "1,1,1,0.01" and len(rows) == 101
+
+
+def test_the_table_has_all_numbers_and_empty_cells(tmp_path):
+    record = Recorder(tmp_path)
+    record("step", step=1, loss=1.0, lr=0.01, grad_norm=2.5, memory=7_000_000)
+    record("held_out", step=1, loss=0.6)
+    record("step", step=2, loss=float("nan"), lr=0.02, grad_norm=float("inf"))
+    record("step", step=3, loss=0.0, lr=0.03)
+    losses = Losses(tmp_path)
+    losses.read()
+    assert losses.numbers().as_csv().splitlines() == [
+        "step,loss,smoothed,learning_rate,gradient_norm,memory_bytes,held_out_loss",
+        "1,1,1,0.01,2.5,7000000,0.6",
+        "2,,,0.02,,,",
+        "3,0,0.487179487179,0.03,,,",
+    ]

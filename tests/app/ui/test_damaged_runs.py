@@ -75,7 +75,7 @@ class Pages:
             assert view.job.name in str(page) or view.job.kind != "train" or "folder" in view.job.damaged
             assert str(_facts(view)) and run_view.kind(view, MACHINE_OWNER) is not None
             assert estimate_jobs._estimate(view) is not None and form.first_prompt(None, queue) is None
-            queue.losses(view.job.folder).curve().as_csv()
+            queue.losses(view.job.folder).numbers().as_csv()
         names = [view.job.name for view in views]
         assert all(name in str(self.comparison.tick(",".join(names), "")) for name in names)
         self.services.library.entries()

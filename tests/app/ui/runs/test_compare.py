@@ -16,7 +16,7 @@ from app.studio.styles.library import StyleLibrary
 from app.ui.runs import compare_text as words
 from app.ui.runs import sheet_view
 from app.ui.runs.compare import ComparisonPage
-from app.ui.runs.curve import draw_together
+from app.ui.runs.curve import draw_together, round_numbers
 from tests.app.ui.ended_runs import PROMPTS, write_run
 
 NASTY = "<b>a fox</b> ${1} \"'"
@@ -129,10 +129,31 @@ def test_losses_are_drawn_over_one_another_on_one_scale(queue):
     named = [(name, queue.losses(queue.store.runs / name).curve()) for name in ("one", "none", "two")]
     drawn = draw_together(named)
     assert drawn is not None
+    assert [(tick.at, tick.label) for tick in drawn.figure.across] == [(20.0 * k, f"{20 * k}") for k in range(6)]
+    up = [(tick.at, float(tick.label)) for tick in drawn.figure.up]
+    assert (
+        len(up) >= 2
+        and all(0 <= at <= 100 for at, _ in up)
+        and sorted(up, reverse=True) == sorted(up, key=lambda it: it[1])
+    )
     ends = {line.kind: float(line.points.split()[-1].split(",")[0]) for line in drawn.figure.lines}
     assert ends == {"smooth line-1": 1000, "smooth line-3": 500}
     assert [(each.place, each.name) for each in drawn.legend] == [(1, "one"), (3, "two")]
     assert drawn.legend[0].now == f"{named[0][1].smoothed[-1]:.4f}" and draw_together(named[1:2]) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 100, [0, 20, 40, 60, 80, 100]),
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0.031, 0.047, [0.035, 0.04, 0.045]),
+        (-0.3, 0.3, [-0.2, 0, 0.2]),
+        (0, 3000, [0, 1000, 2000, 3000]),
+    ],
+)
+def test_axes_have_round_numbers(low: float, high: float, expected: list[float]) -> None:
+    assert round_numbers(low, high) == pytest.approx(expected)
 
 
 def other(queue: StudioQueue, name: str, row: int, run: str) -> dict[str, Any]:
