@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +22,6 @@ from trainers.data.findings import Finding, Kind, Measured, find_faults, measure
 from trainers.data.likeness import NearDuplicates
 from trainers.data.source import Crop, Source
 from trainers.errors import VelaturaError
-from trainers.messages import Message as _
 
 UNKNOWN_BASE = (512, 64)
 """Training size and stride taken for a base that is not on this computer yet."""
@@ -83,11 +83,12 @@ class Checker:
         draft = key.draft
         settings, made_for = _settings(draft), _made_for(draft)
         known = [self._in_memory(draft.id, one.id, one.crop, made_for) for one in draft.pictures]
+        names = short_names([picture.name for picture in draft.pictures])
         measured = [
-            replace(one, name=_("picture {number}", number=number), caption=picture.caption)
-            for number, (one, picture) in enumerate(zip(known, draft.pictures, strict=True), 1)
+            replace(one, name=name, caption=picture.caption)
+            for one, name, picture in zip(known, names, draft.pictures, strict=True)
         ]
-        identifiers = {f"picture {place + 1}": picture.id for place, picture in enumerate(draft.pictures)}
+        identifiers = {name: picture.id for name, picture in zip(names, draft.pictures, strict=True)}
         counter = self._counter(draft.choices.base)
         with self._comparing:
             near = self._near(draft.id)
@@ -122,6 +123,13 @@ class Checker:
                 except VelaturaError:
                     self._counters[base] = None
             return self._counters[base]
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """What pictures are called in findings: their names without folders, with their number where that is not enough."""
+    short = [name.rpartition("/")[2] for name in names]
+    often = Counter(short)
+    return [name if often[name] == 1 else f"{name} ({number})" for number, name in enumerate(short, 1)]
 
 
 def measure_new(drafts: Drafts, draft: Draft, picture: Picture, image: Image.Image) -> None:

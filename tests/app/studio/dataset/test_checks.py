@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from app.studio.dataset import edits
-from app.studio.dataset.checks import Checker, Report, is_here, training_size_of
+from app.studio.dataset.checks import Checker, Report, is_here, short_names, training_size_of
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from app.ui.train import images_view
@@ -48,7 +48,11 @@ def test_findings_stand_beside_the_pictures_they_concern(drafts: Drafts, draft: 
     down, right = report.frames[wide]
     assert list(report.frames) == [wide] and down == pytest.approx(1, abs=0.01) and 0.2 < right < 0.5
     said = " ".join(note.words for notes in report.notes.values() for note in notes)
-    assert "picture 2" in said and ".png" not in said, "pictures are called by their numbers"
+    assert "the same picture as b boat.png" in said, "pictures are called as on their cards"
+
+
+def test_pictures_of_one_name_are_told_apart_by_their_numbers() -> None:
+    assert short_names(["a/fox.png", "owl.png", "b/fox.png"]) == ["fox.png (1)", "owl.png", "fox.png (3)"]
 
 
 def test_findings_follow_the_draft(drafts: Drafts, draft: Draft) -> None:
