@@ -58,8 +58,8 @@ QUEUE = (
     Break(
         "passing-others",
         "app/jobs/actions.py",
-        "        if not actor.may_change(other.owner):\n            owner = other.owner",
-        "        if False:\n            owner = other.owner",
+        "        if not actor.may_change(other.owner):\n            raise NotOwnerError",
+        "        if False:\n            raise NotOwnerError",
         "anybody can move their run past everybody else's",
         ("tests/app/jobs/test_permissions.py::test_nobody_is_moved_past",),
     ),
