@@ -38,7 +38,7 @@ PAGE = ROOT / "docs" / "speed.md"
 SAMPLES = ROOT / "presets" / "samples" / "black-line"
 WAITING, ENDED, STEPS = 200, 50, 400
 PAGES = 20
-EVERY = 2.0
+EVERY = 3.0
 """Seconds between checks of a page, as `app/ui/runs/list.py` and `shell.js` have them while something goes on."""
 A_STEP = 0.5
 """Seconds between two steps that the run at work says, each of which changes the list."""

@@ -14,3 +14,10 @@ const askSoon = () => {
 };
 document.addEventListener('velatura:changed', askSoon);
 document.addEventListener('visibilitychange', askSoon);
+// A look that was put off by a slower pace than the new one comes sooner.
+watch('value', () => {
+  if (!waiting) return;
+  clearTimeout(waiting);
+  waiting = 0;
+  askSoon();
+});

@@ -38,7 +38,7 @@ from app.ui.runs.events import ACTIONS, FILTER, RunAction
 from trainers.errors import VelaturaError
 
 A_PAGE = 25
-EVERY = 2
+EVERY = 3
 """Seconds between two looks at least."""
 Shown = dict[Any, Any]
 
