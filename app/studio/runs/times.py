@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from app.studio.dataset.drafts import Draft
 from app.studio.runs.costs import Measured
@@ -11,25 +10,16 @@ from app.studio.settings.plan import plan
 from trainers.errors import VelaturaError
 
 
-@dataclass(frozen=True)
-class RunTime:
-    """How long a run takes."""
-
-    seconds: float
-    scaled: bool
-    """Whether it follows from a measurement with other settings."""
-
-
-def run_times(measured: Measured, drafts: Mapping[str, Draft]) -> dict[str, RunTime]:
-    """The times of some drafts by name, without those that are invalid or whose base was never measured."""
-    times = {}
+def run_times(measured: Measured, drafts: Mapping[str, Draft]) -> dict[str, float]:
+    """The seconds of some drafts by name, without those that are invalid or whose base was never measured."""
+    times: dict[str, float] = {}
     for name, draft in drafts.items():
         try:
             config = plan(draft, name="style")
         except VelaturaError:
             continue
         if cost := measured.cost(config, len(draft.pictures)):
-            times[name] = RunTime(cost.seconds, False)
+            times[name] = cost.seconds
         elif (last := measured.last(config)) and last.pace:
-            times[name] = RunTime(last.pace.seconds(config), True)
+            times[name] = last.pace.seconds(config)
     return times

@@ -9,7 +9,6 @@ from app.studio.dataset.drafts import Undo
 from app.studio.runs.costs import Cost
 from app.studio.runs.estimate_jobs import Estimate
 from app.studio.runs.pace import Pace
-from app.studio.runs.times import RunTime
 from app.units import counted, day, readable_size, readable_time
 from trainers.messages import Message as _
 from trainers.messages import plural
@@ -285,11 +284,9 @@ def file_size(cost: Cost) -> str:
     return AT_MOST.format(size) if cost.at_most else size
 
 
-def run_time(time: RunTime | None) -> str:
+def run_time(seconds: float | None) -> str:
     """How long a preset takes, on its card."""
-    if time is None:
-        return NOT_MEASURED
-    return ABOUT.format(time=readable_time(time.seconds)) if time.scaled else readable_time(time.seconds)
+    return NOT_MEASURED if seconds is None else ABOUT.format(time=readable_time(seconds))
 
 
 def pace_line(pace: Pace | None, now: float) -> str:
