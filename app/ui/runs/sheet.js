@@ -57,9 +57,11 @@ const fill = (list, options) => {
     list.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
   if (options.some(([value]) => value === now)) list.value = now;
 };
+let picked = false; // whether somebody has said with what it is compared
 const drawPicture = cell => {
   const known = drawn();
   fill(which, [...known.map(each => [String(each.step), titleOf(each)]), [ANOTHER, words.another]]);
+  if (!picked && known.length) which.value = String(known[0].step);
   const left = which.value !== ANOTHER && known.find(each => String(each.step) === which.value),
     before = other || (left && left !== cell ? address(left, row, 'whole') : '');
   show($('.after'), address(cell, row, 'whole'));
@@ -210,6 +212,7 @@ document.addEventListener('velatura:travel', event => {
 // Another run's picture.
 const want = name => trigger('picture_wanted', {row, run: (asked = name), at: Date.now()});
 which.addEventListener('change', () => {
+  picked = true;
   other = null;
   run.replaceChildren();
   draw();
