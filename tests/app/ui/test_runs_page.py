@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 from safetensors.torch import load_file
 
 from app.jobs import actions
@@ -236,6 +237,7 @@ def test_a_picture_is_compared_and_a_run_is_trained_longer(page, place):
     place.add("sampled", steps=4, every=2)
     page.goto(f"{place.url}run?id=sampled")
     chip(page, "Finished").wait_for()
+    expect(page.get_by_label("Compare with")).to_have_value("0")  # as soon as there is a picture of before
     page.reload()  # nothing is drawn any more, so that what has the focus stays
     frame(page, "Step 4").wait_for()
     assert [each.partition(",")[0] for each in steps(page)] == ["Before training", "Step 2", "Step 4"]
