@@ -26,6 +26,8 @@ NAMES = (
     r"^(Velatura starter|Stable Diffusion|BLIP|Florence-2|WD14)",
 )
 """What pages say outside of messages: names of files, methods, models and of the product."""
+LOOK = {"locale": LANGUAGE, "reduced_motion": "reduce"}
+"""Without transitions, in the middle of which nothing has its colour yet."""
 ON_STAGE = (
     r"Harbour blue( \d)?( · Velatura)?$|Linocut$|The kitchen of a grandmother in the morning$",
     r"^(Training|Hanging|Fallen back|Interrupted|Failed)( · Velatura)?$",
@@ -78,7 +80,7 @@ def test_pages_are_accessible_from_right_to_left_and_wholly_translated(browser, 
     """The page Train filled and open, and all others as they are at first; the rest is in `make test-all`."""
     found = []
     size = {"width": 390 if theme == "dark" else 1280, "height": 900}
-    with blank_page(browser, locale=LANGUAGE, color_scheme=theme, viewport=size) as page:
+    with blank_page(browser, **LOOK, color_scheme=theme, viewport=size) as page:
 
         def check(name: str) -> None:
             assert page.evaluate("getComputedStyle(document.querySelector('h1')).direction") == "rtl"
@@ -119,7 +121,7 @@ def test_every_screen_is_accessible_and_wholly_translated(browser, tmp_path: Pat
     try:
         for theme, width in (("light", 1440), ("dark", 360)):
             size = {"width": width, "height": 900}
-            with blank_page(browser, locale=LANGUAGE, color_scheme=theme, viewport=size) as page:
+            with blank_page(browser, **LOOK, color_scheme=theme, viewport=size) as page:
                 for name in PARTS[part].screens(Stage(page, studio, locked, write_files(tmp_path / f"in-{theme}"))):
                     wide = ["too wide"] if page.evaluate(OVERFLOWS) else []
                     wrong = (*violations(page), *unmarked(page, (*NAMES, *ON_STAGE)), *wide)
