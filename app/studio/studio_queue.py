@@ -188,6 +188,8 @@ def share(view: View) -> float:
     summary = view.summary
     if view.state == State.FINISHED:
         return 1.0
+    if view.job.kind == TRAIN and view.state in ENDED:  # how far it came; nothing else is still to be done
+        return min(1.0, summary.step / summary.steps) if summary.steps else 0.0
     if view.job.kind != TRAIN:
         return summary.share[0] / summary.share[1] if summary.share[1] else 0.0
     if summary.left is not None:  # the steps are not all that it does

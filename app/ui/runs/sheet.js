@@ -114,7 +114,7 @@ const drawChoice = cell => {
     given = cell && cell.step === data.gives;
   starring.hidden = !any || !cell;
   starring.disabled = !given && !cell?.kept;
-  starring.setAttribute('aria-pressed', Boolean(given));
+  starring.setAttribute('aria-pressed', Boolean(given && data.starred));
   starring.title = starring.disabled ? words.unkept : '';
   follow.hidden = following || !data.going;
   const told = data.gives === null ? '' : words[data.starred ? 'gives' : data.final ? 'final' : 'newest'];

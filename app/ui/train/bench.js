@@ -142,7 +142,8 @@ undoButton.addEventListener('click', () => {
   undoButton.disabled = !past.length;
   if (undoButton.disabled) bench.querySelector(`[data-tool=${tool}]`).focus();
 });
-bench.querySelector('.delete').addEventListener('click', () => {
+bench.querySelector('.delete').addEventListener('click', event => {
+  if (event.detail > 1) return; // the second half of a double click would delete the next picture
   const id = at,
     next = shown[shown.indexOf(id) + 1] ?? shown[shown.indexOf(id) - 1];
   if (next) show(next);

@@ -269,6 +269,10 @@ def test_nothing_reaches_beyond_the_right_edge(browser, studio, files, width):
     page.set_viewport_size({"width": width, "height": 844})
     assert widest(page) == []
     add(page, *five(files), files / "notes.png", files / "<img src=x onerror=document.title=1> ${1}.png", count=6)
+    last = page.locator(".cards > li").last
+    last.scroll_into_view_if_needed()
+    cards, card = page.locator(".cards").bounding_box(), last.bounding_box()
+    assert cards["y"] + cards["height"] >= card["y"] + card["height"], "the page scrolls as far as the last picture"
     page.get_by_role("button", name="Find and replace").click()
     page.get_by_label("Find", exact=True).fill("e")
     page.wait_for_selector(".preview li")

@@ -189,7 +189,7 @@ def test_a_run_is_travelled_through_and_a_step_of_it_is_chosen(page, place, tmp_
     saved.value.save_as(tmp_path / "style.safetensors")
     assert {float(tensor.max()) for tensor in load_file(tmp_path / "style.safetensors").values()} == {150.0}
     star.click()
-    page.get_by_text("give the finished style, step 300, until you star another step").wait_for()
+    page.get_by_text("give the style of step 300, until you star another step").wait_for()
 
     strip.focus()
     page.keyboard.press("Enter")
