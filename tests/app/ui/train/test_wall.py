@@ -86,7 +86,7 @@ def test_a_picture_is_edited_large(page: Any, studio: Process, files: list[Path]
     page.get_by_role("button", name="Open picture 2").click()
     editor.get_by_role("button", name="Crop").click()
     expect(editor.get_by_text("160 × 180 of 320 × 240 pixels")).to_be_visible()
-    editor.get_by_role("button", name="Delete picture").click()
+    editor.get_by_role("button", name="Delete picture").dblclick()  # one is deleted, not the next one, too
     expect(editor.get_by_role("heading")).to_have_text("2 of 4")
     expect(editor.get_by_text("IMG_0003.png")).to_be_visible()
 
