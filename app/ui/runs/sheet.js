@@ -136,6 +136,7 @@ const draw = () => {
   section.classList.toggle('waiting', !data.cells.length);
   section.style.setProperty('--ratio', data.ratio);
   $('.none').hidden = Boolean(data.cells.length);
+  $('.limited').hidden = !data.limited;
   $('.told').textContent = '';
   drawPicture(cell);
   drawPrompts(cell);

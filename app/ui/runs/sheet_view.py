@@ -84,6 +84,7 @@ def read_sheet(view: View, public: Path, actor: Actor) -> str:
             "gives": gives if style is not None else None,
             "starred": starred is not None,
             "final": final,
+            "limited": view.summary.limited,
             "may": actor.may_change(view.job.owner),
         }
     )

@@ -124,6 +124,7 @@ GIVES_STEP = _("Download and Try it give step {step}.")
 GIVES_FINAL = _("Download and Try it give the style of step {step}, until you star another step.")
 GIVES_NEWEST = _("Download and Try it give the newest kept step, {step}, until you star another one.")
 NOT_KEPT_STEP = _("The style of this step was not kept, so it cannot be starred.")
+LIMITED = _("To keep the run short, some samples are left out. Draw more in the Playground.")
 NO_SAMPLES = _("The first samples are drawn before training, to show the change.")
 EARLIER, LATER = _("Earlier"), _("Later")
 

@@ -121,7 +121,10 @@ def test_the_starred_step_or_the_newest_kept_one_is_what_the_run_gives(queue, vi
     write_style(run)
     Recorder(run)("final", step=20)
     Recorder(run)("done", step=20)
+    assert not shown(again(queue), public)["limited"]
+    Recorder(run)("previews", step=10, pictures=1, share=0.15, message="1 of 2 previews")
     sheet = shown(again(queue), public)
+    assert sheet["limited"], "it is said that previews were left out"
     assert (sheet["gives"], sheet["starred"], sheet["final"]) == (20, False, True)
     assert not json.loads(sheet_view.read_sheet(again(queue), public, Actor("ben")))["may"]
 
