@@ -7,4 +7,8 @@ element.addEventListener('click', event => {
     button.disabled = false;
   }, 1500);
   trigger('fetched', {file: button.dataset.fetch});
+  const menu = button.closest('details.more');
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector('summary').focus();
 });

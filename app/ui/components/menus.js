@@ -71,7 +71,8 @@ document.addEventListener(
   'click',
   event => {
     const open = element.isConnected && element.querySelector('.more[open]');
-    if (!open || event.target.closest('.more')) return; // another menu opens instead
+    // Another menu opens instead; and a script's click saves a file.
+    if (!open || !event.isTrusted || event.target.closest('.more')) return;
     closeMenus();
     event.preventDefault();
     event.stopPropagation();

@@ -224,11 +224,11 @@ element.addEventListener('keydown', event => {
   lines.open = false;
   lines.querySelector('summary').focus();
 });
-// A click beside it closes it and does nothing else.
+// A click beside it closes it and does nothing else; that of a script saves the file that was asked for here.
 document.addEventListener(
   'click',
   event => {
-    if (!element.isConnected || !lines.open || lines.contains(event.target)) return;
+    if (!event.isTrusted || !element.isConnected || !lines.open || lines.contains(event.target)) return;
     lines.open = false;
     event.preventDefault();
     event.stopPropagation();

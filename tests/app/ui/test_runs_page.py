@@ -248,6 +248,11 @@ def test_a_picture_is_compared_and_a_run_is_trained_longer(page, place):
     slider.focus()
     page.keyboard.press("ArrowRight")
     assert int(slider.input_value()) == int(cut) + 1
+    page.locator("#run-graph").get_by_text("Lines", exact=True).click()
+    with page.expect_download() as table:
+        page.get_by_role("button", name="Numbers as CSV").click()
+    assert table.value.suggested_filename == "sampled-numbers.csv"
+    assert Path(table.value.path()).read_text().splitlines()[0].startswith("step,loss,smoothed,learning_rate")
     page.get_by_label("Compare with").select_option("Step 2")
     left = page.locator(".slider img.before")
     assert "000002" in left.get_attribute("src") and page.locator(".at-start").inner_text() == "Step 2"
@@ -304,7 +309,7 @@ def test_a_run_is_cloned_with_one_thing_changed_and_deleted_after_a_question(pag
     assert page.get_by_label("Name of the style").input_value() == "sampled 2"
     page.get_by_role("button", name="Start training").click()
     page.wait_for_selector("#run-head .chip.finished")
-    assert page.locator("h1").inner_text() == "sampled 2" and "6 steps in" in "".join(facts(page).all_inner_texts())
+    assert page.locator("h1").inner_text() == "sampled 2" and "6 steps" in "".join(facts(page).all_inner_texts())
     old, new = (Run(place.store.runs / name) for name in ("sampled", "sampled 2"))
     assert new.config().model_copy(update={"name": "sampled", "data": old.config().data, "seed": 0}) == old.config()
     assert [own_caption(path) for path in sorted(new.dataset.glob("*.png"))] == captions
