@@ -143,6 +143,14 @@ element.addEventListener('input', event => {
   if (event.target.matches('input[type=text][data-setting], textarea[data-setting]'))
     unsent.note(`setting:set:${event.target.dataset.setting}`, event.target.value);
 });
+let wanted = 0;
+// The server tells fields only to a page that says the fold is open; after other steps the answer may come without.
+const fillFold = () => {
+  const open = fold()?.open && element.contains(fold());
+  if (!open || element.querySelector('.setting') || Date.now() - wanted < 2000) return;
+  wanted = Date.now();
+  ask('open');
+};
 let saved = '';
 const settle = () => {
   // after a patch: properties follow what the server says
@@ -158,6 +166,7 @@ const settle = () => {
   for (const [name, {value}] of picked)
     for (const field of element.querySelectorAll(`input[name="${name}"]`)) field.checked = field.value === value;
   search();
+  fillFold();
   const file = element.querySelector('template[data-save]');
   if (!file || file.dataset.key === saved) return;
   saved = file.dataset.key;

@@ -98,6 +98,11 @@ LORA_ONLY: Mapping[str, Rule] = {
     "dora_wd": Rule("method.dora", switch),
     "rs_lora": Rule("method.rslora", switch),
 }
+LOKR_ONLY: Mapping[str, Rule] = {
+    "factor": Rule("method.factor", int),
+    "decompose_both": Rule("method.decompose_both", switch),
+    "full_matrix": Rule("method.full_matrix", switch),
+}
 KNOWN: Mapping[str, Reason] = {
     "pretrained_model_name_or_path": "path", "vae": "path", "train_data_dir": "path", "output_dir": "path",
     "logging_dir": "path", "reg_data_dir": "path", "dataset_config": "path", "network_weights": "path",
@@ -155,7 +160,9 @@ def _method(reading: Reading) -> None:
     if method == "lora":
         reading.apply(LORA_ONLY)
     if method == "lokr":
-        reading.apply({"factor": Rule("method.factor", int), "decompose_both": Rule("method.decompose_both", switch)})
+        reading.apply(LOKR_ONLY)
+        if "method.full_matrix" not in reading.settings:  # LyCORIS keeps the large factor low-rank unless it is told
+            reading.take(named, "method.full_matrix", False)
     _layers(reading, method, kind)
 
 

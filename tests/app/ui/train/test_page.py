@@ -142,6 +142,7 @@ def test_what_is_wrong_is_said_where_it_is_and_stops_the_start(page):
     page.wait_for_selector("#start-foot .problem >> text=Rank must be a whole number")
     assert page.get_by_role("button", name="Start training").is_enabled()
     page.go_back()
+    page.wait_for_selector("[data-setting='method.rank']")  # the fold is open still, and so are its fields there
     page.reload()
     open_settings(page)
     assert page.locator("[data-setting='method.rank']").input_value() == "0", "what was typed is kept"

@@ -66,6 +66,9 @@ def test_a_file_of_kohyas_interface_becomes_a_config() -> None:
     found = read(json.dumps(INTERFACE))
     config = plan(from_table(Draft(id="x", public="y"), found.table))
     assert (config.method.name, config.targets.unet, config.targets.text_encoder) == ("lokr", "full", "attn-mlp")
+    assert config.method.full_matrix is False, "as LyCORIS does where nothing is said"
+    whole = plan(from_table(Draft(id="x", public="y"), read(json.dumps(INTERFACE | {"full_matrix": True})).table))
+    assert whole.method.full_matrix is True
     train = config.train
     assert (train.steps, train.batch_size, train.learning_rate, train.warmup) == (1600, 2, 0.0004, 160)
     assert (train.text_encoder_learning_rate, train.optimizer, train.schedule) == (0.00005, "adamw8bit", "cosine")
