@@ -71,8 +71,13 @@ def page(browser: Any, place: Place) -> Iterator[Any]:
         yield opened
 
 
+COUNTING = re.compile(r"Step (\d+) of")
+
+
 def step_shown(page: Any) -> int:
-    return int(re.match(r"Step (\d+) of", facts(page).first.inner_text())[1])
+    """The step of its first fact, as soon as there is one: while it draws, there is none."""
+    counting = facts(page).filter(has_text=COUNTING).first
+    return int(COUNTING.match(counting.inner_text())[1])
 
 
 def facts(page: Any) -> Any:
