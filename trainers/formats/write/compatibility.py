@@ -15,6 +15,7 @@ from typing import Literal
 
 from trainers.adapters.about import Form, Stored
 from trainers.formats.layout import method_of
+from trainers.messages import listed
 
 Place = Literal[
     "unet", "unet without bias", "unet norm", "last unet norm", "clip", "clip norm", "last clip norm", "open_clip",
@@ -197,17 +198,13 @@ def describe_programs(name: str, shapes: Mapping[str, tuple[int, ...]], family: 
     found = check_programs(shapes, family)
     whole = [one.program.name for one in found if one.whole]
     verb, whose = ("loads", "its") if len(whole) == 1 else ("load", "their")
-    says = f"{_listed(whole)} {verb} {name} from {whose} LoRA folder"
+    says = f"{listed(whole)} {verb} {name} from {whose} LoRA folder"
     parts = [says if whole else f"no program with a LoRA folder loads all of {name}"]
     for one in found:
         if one.left_out and not one.refused:
-            lost = _listed([f"{count:,} {what}" for what, count in one.left_out.items()])
+            lost = listed([f"{count:,} {what}" for what, count in one.left_out.items()])
             parts.append(f"{one.program.name} loads it without {lost}")
     loaded = [one.program.name for one in found if one.program.warns and not one.refused]
     if loaded and any(form_of(each) == "bias" for each in by_name(shapes).values()):
-        parts.append(f"the SHAPE MISMATCH that {_listed(loaded)} may report for each bias is harmless")
+        parts.append(f"the SHAPE MISMATCH that {listed(loaded)} may report for each bias is harmless")
     return "; ".join(parts)
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
