@@ -123,7 +123,7 @@ def test_typing_goes_on_while_pictures_arrive(page, files):
     page.set_input_files("#files", [str(path) for path in five(files)[1:]])
     field.press_sequentially(" with a very long mast and three sails", delay=30)
     page.wait_for_selector("body[data-pictures='5']")
-    assert field.input_value() == "red boat at sea with a very long mast and three sails"
+    expect(field).to_have_value("red boat at sea with a very long mast and three sails")
     assert field.evaluate("field => field === document.activeElement")
 
 
@@ -211,7 +211,7 @@ def test_samples_and_steps_by_keyboard(page):
     page.wait_for_selector("#foot .go", state="detached")  # there is nothing to go on with
     page.locator("#foot").get_by_role("button", name="Undo").press("Enter")
     page.wait_for_selector("body[data-pictures='12']")
-    assert page.get_by_label("Trigger word").input_value() == "blob style"
+    expect(page.get_by_label("Trigger word")).to_have_value("blob style")
 
 
 def test_nothing_said_about_the_pictures_before_is_left_after_starting_fresh(page, files):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from app.jobs.store import Store
 from app.studio.paths import Paths
@@ -101,10 +102,10 @@ def save(page: Any, name: str, place: Path) -> tuple[Any, dict[str, Any]]:
 def test_two_pictures_side_by_side_while_the_page_goes_on_being_used(page, place, tmp_path):
     assert page.locator(".go:visible").all_inner_texts() == ["Draw"]
     assert page.get_by_label("Style 1").locator("option:checked").inner_text() == "Harbour"
-    assert page.get_by_label("Strength of Harbour").input_value() == "0.8"
-    assert page.get_by_label("Prompt", exact=True).input_value() == "a fox"
+    expect(page.get_by_label("Strength of Harbour")).to_have_value("0.8")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a fox")
     page.get_by_role("button", name="dusk style").click()
-    assert page.get_by_label("Prompt", exact=True).input_value() == "a fox, dusk style"
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a fox, dusk style")
     fill(page, Prompt=NASTY, Steps="2", Seed="7", **{"Not in the picture (negative prompt)": "rain"})
     held = place.out.parent / "held"
     held.touch()
@@ -117,7 +118,7 @@ def test_two_pictures_side_by_side_while_the_page_goes_on_being_used(page, place
     draw(page)
     page.wait_for_selector("#pg-going .going:nth-of-type(2)")
     visit(page, place)
-    assert page.get_by_label("Prompt", exact=True).input_value() == "a boat in the meantime"
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a boat in the meantime")
     waiting = page.locator(".going").last  # it goes by its words only while there is another
     key = waiting.get_attribute("data-key")
     waiting.get_by_role("button", name="Cancel").click()
@@ -157,11 +158,11 @@ def test_what_is_wrong_is_said_under_its_field_and_nothing_is_lost(page):
     )
     assert "multiples of 16 from 16 to 4,096" in page.locator("#pg-size-said").inner_text()
     assert page.get_by_label("Steps", exact=True).get_attribute("aria-describedby") == "pg-steps-said"
-    assert page.get_by_label("Size", exact=True).input_value() == "33 x 32"
+    expect(page.get_by_label("Size", exact=True)).to_have_value("33 x 32")
     assert page.locator("#pg-going .going").count() == 0
     page.get_by_label("Steps", exact=True).fill("20")
     page.wait_for_selector("#pg-steps-said", state="detached")
-    assert page.get_by_label("Prompt", exact=True).input_value() == "  "
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("  ")
 
 
 def test_two_styles_are_drawn_and_earlier_settings_come_back(page, place, tmp_path):
@@ -181,7 +182,8 @@ def test_two_styles_are_drawn_and_earlier_settings_come_back(page, place, tmp_pa
     strength.focus()
     for _ in range(3):
         page.keyboard.press("ArrowLeft")
-    assert strength.input_value() == "0.65" and page.locator("[data-key=row-1] output").inner_text() == "0.65"
+    expect(strength).to_have_value("0.65")
+    expect(page.locator("[data-key=row-1] output")).to_have_text("0.65")
     ways = page.get_by_label("How the styles are combined")
     ways.select_option(label="Taking turns")
     page.wait_for_selector("#pg-compose-hint:has-text('Five steps with one style')")
@@ -201,15 +203,16 @@ def test_two_styles_are_drawn_and_earlier_settings_come_back(page, place, tmp_pa
     assert page.locator("figcaption span").all_inner_texts() == ["With Harbour 0.8", "With Dusk 0.65"]
     page.get_by_text("One picture with each style").click()
     ways.wait_for()
-    assert ways.input_value() == "switch", "it is kept while it does not matter"
+    expect(ways, "it is kept while it does not matter").to_have_value("switch")
 
     page.get_by_role("button", name="a house, seed 3").click()
     page.wait_for_selector(".about .words:has-text('a house')")
     assert page.locator(".last-ones [aria-current]").get_attribute("aria-label") == "a house, seed 3"
     page.get_by_role("button", name="Use these settings").click()
     page.wait_for_function("document.querySelector('#pg-prompt').value === 'a house'")
-    assert page.locator(".style-row").count() == 1 and page.get_by_label("Seed", exact=True).input_value() == "3"
-    assert not page.get_by_label("Also draw it without the style").is_checked()
+    expect(page.locator(".style-row")).to_have_count(1)
+    expect(page.get_by_label("Seed", exact=True)).to_have_value("3")
+    expect(page.get_by_label("Also draw it without the style")).not_to_be_checked()
     page.set_viewport_size({"width": 390, "height": 844})
     unfold(page)
     assert widest(page) == []
@@ -232,7 +235,7 @@ def test_strengths_are_compared_one_is_kept_and_seeds_follow_one_another(page, p
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Keep strength 1.2").click()
     page.wait_for_selector("[aria-label='Keep strength 1.2'][aria-pressed=true]")
-    assert page.get_by_label("Strength of Harbour").input_value() == "1.2"
+    expect(page.get_by_label("Strength of Harbour")).to_have_value("1.2")
     assert not page.get_by_label("Compare strengths").is_checked()
     page.set_viewport_size({"width": 390, "height": 844})
     assert widest(page) == []
@@ -252,7 +255,7 @@ def test_the_address_names_the_style_and_a_foreign_one_asks_for_its_base(page, p
     page.wait_for_function(ALL_SENT)
     visit(page, place, f"?style={dusk}")
     assert page.get_by_label("Style 1").locator("option:checked").inner_text() == "Dusk"
-    assert page.get_by_label("Prompt", exact=True).input_value() == "my own words"
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("my own words")
     page.get_by_label("Style 1").select_option(label="Ink wash")
     page.wait_for_selector("#pg-base-said:has-text('There is no base model for this style on this computer')")
     page.get_by_role("button", name="Remove Ink wash").click()
@@ -264,7 +267,7 @@ def test_without_any_style_the_starter_draws(browser, studio):
     with blank_page(browser, viewport={"width": 390, "height": 844}) as page:
         visit(page, studio)
         assert page.locator(".go:visible").all_inner_texts() == ["Train your first style"] and widest(page) == []
-        assert page.get_by_label("Prompt", exact=True).input_value() == "a lighthouse"
+        expect(page.get_by_label("Prompt", exact=True)).to_have_value("a lighthouse")
         fill(page, Steps="4", Size="")
         draw(page)
         page.wait_for_selector(".pair.alone img")

@@ -252,7 +252,7 @@ def test_a_picture_is_compared_and_a_run_is_trained_longer(page, place):
     cut = slider.input_value()
     slider.focus()
     page.keyboard.press("ArrowRight")
-    assert int(slider.input_value()) == int(cut) + 1
+    expect(slider).to_have_value(str(int(cut) + 1))
     page.locator("#run-graph").get_by_text("Lines", exact=True).click()
     with page.expect_download() as table:
         page.get_by_role("button", name="Numbers as CSV").click()
@@ -267,8 +267,9 @@ def test_a_picture_is_compared_and_a_run_is_trained_longer(page, place):
     assert "000300f" in left.get_attribute("src") and "000004" in page.locator(".slider .after").get_attribute("src")
 
     from_menu(page, "Share a read-only link")
-    link = page.get_by_role("textbox", name="Read-only link").input_value()
-    assert link.startswith(f"{place.url}shared/")
+    shared = page.get_by_role("textbox", name="Read-only link")
+    expect(shared).to_have_value(re.compile(re.escape(f"{place.url}shared/")))
+    link = shared.input_value()
     other = page.context.new_page()
     other.goto(link)
     other.get_by_role("heading", name="sampled").wait_for()
@@ -281,7 +282,7 @@ def test_a_picture_is_compared_and_a_run_is_trained_longer(page, place):
 
     from_menu(page, "Train longer")
     asked = page.get_by_role("dialog", name="Train sampled longer")
-    assert asked.get_by_label("Steps").input_value() == "8"
+    expect(asked.get_by_label("Steps")).to_have_value("8")
     for wrong in ("4", "many", "", "9999999"):
         asked.get_by_label("Steps").fill(wrong)
         asked.get_by_role("button", name="Train longer").click()
@@ -311,10 +312,11 @@ def test_a_run_is_cloned_with_one_thing_changed_and_deleted_after_a_question(pag
     page.locator("[data-setting='seed']").fill("9")
     page.locator("[data-setting='seed']").blur()
     page.get_by_role("link", name="Next: start").click()
-    assert page.get_by_label("Name of the style").input_value() == "sampled 2"
+    expect(page.get_by_label("Name of the style")).to_have_value("sampled 2")
     page.get_by_role("button", name="Start training").click()
     page.wait_for_selector("#run-head .chip.finished")
-    assert page.locator("h1").inner_text() == "sampled 2" and "6 steps" in "".join(facts(page).all_inner_texts())
+    expect(page.locator("h1")).to_have_text("sampled 2")
+    expect(facts(page).first).to_contain_text("6 steps in")
     old, new = (Run(place.store.runs / name) for name in ("sampled", "sampled 2"))
     assert new.config().model_copy(update={"name": "sampled", "data": old.config().data, "seed": 0}) == old.config()
     assert [own_caption(path) for path in sorted(new.dataset.glob("*.png"))] == captions

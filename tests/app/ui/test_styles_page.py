@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from playwright.sync_api import expect
 from safetensors.torch import save_file
 
 from app.jobs import actions
@@ -177,7 +178,7 @@ def test_a_style_is_renamed_and_found(page, place, tmp_path):
     asked = page.locator("dialog.ask[open]")
     assert asked.locator("h2").inner_text() == "Rename harbour blue"
     field = asked.get_by_label("New name")
-    assert field.input_value() == "harbour blue"
+    expect(field).to_have_value("harbour blue")
     field.fill("🦊")
     page.keyboard.press("Enter")
     page.wait_for_selector(".banner.problem:has-text('A name needs at least one letter or digit.')")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import add, new_page, widest
@@ -86,7 +87,7 @@ def test_a_style_from_pictures_to_a_run(page, training):
     said = page.wait_for_selector("#start-sheet .summary").inner_text()
     assert said == "2 pictures · a style · Quick · LoHA · Velatura starter · called up by “dusk style”"
     assert page.locator(".go:visible").count() == 1 and widest(page) == []
-    assert page.get_by_label("Name of the style").input_value() == "Dusk style"
+    expect(page.get_by_label("Name of the style")).to_have_value("Dusk style")
     page.wait_for_selector("#start-sheet >> text=Measured with", timeout=180_000)
     time, memory, file = page.locator("#start-sheet dd").all_inner_texts()
     assert time.endswith((" s", " min")) and memory.endswith("B") and file.endswith(("kB", "MB"))
@@ -145,10 +146,10 @@ def test_what_is_wrong_is_said_where_it_is_and_stops_the_start(page):
     page.wait_for_selector("[data-setting='method.rank']")  # the fold is open still, and so are its fields there
     page.reload()
     open_settings(page)
-    assert page.locator("[data-setting='method.rank']").input_value() == "0", "what was typed is kept"
+    expect(page.locator("[data-setting='method.rank']"), "what was typed is kept").to_have_value("0")
     page.get_by_role("button", name="Back to preset").click()
     page.wait_for_selector(".setting .problem", state="detached")
-    assert page.locator("[data-setting='method.rank']").input_value() == "16"
+    expect(page.locator("[data-setting='method.rank']")).to_have_value("16")
     page.get_by_label("Search settings").fill("no such thing")
     assert page.locator(".none-found").is_visible() and page.locator(".setting:visible").count() == 0
 
@@ -189,8 +190,8 @@ def test_settings_go_out_and_come_in(page, tmp_path):
     page.set_input_files("#settings-file", str(file))
     page.wait_for_selector(f".said >> text=Settings read from {file.name}.")
     page.wait_for_selector("input[name=method][value=lokr][checked]", state="attached")
-    assert page.locator("[data-setting='method.factor']").input_value() == "4"
-    assert page.get_by_label("The word", exact=True).input_value() == "<dusk>"
+    expect(page.locator("[data-setting='method.factor']")).to_have_value("4")
+    expect(page.get_by_label("The word", exact=True)).to_have_value("<dusk>")
     file.write_text("[train]\nspeed = 3\n", encoding="utf-8")
     page.set_input_files("#settings-file", str(file))
     page.wait_for_selector(".said .problem >> text=there is no setting train.speed")
