@@ -92,8 +92,32 @@ def _check_training(config: Config) -> None:
                 steps=train.steps,
             )
         )
-    if train.optimizer == "prodigy" and train.learning_rate < 0.1:
+    if train.optimizer == "prodigy":
+        _check_prodigy(config)
+
+
+def _check_prodigy(config: Config) -> None:
+    """Refuse what Prodigy cannot have: a small learning rate, or a second one."""
+    peak = config.train.learning_rate
+    if peak < 0.1:
         raise ValueError(_("train.optimizer = prodigy finds its own step size and needs a train.learning_rate near 1"))
+    text = config.train.text_encoder_learning_rate if config.targets.unet != "none" else 0.0
+    rates = {
+        "train.text_encoder_learning_rate": (text, peak),
+        "tokens.learning_rate": (config.tokens.learning_rate, peak),
+        **{f"method.{name}": (getattr(config.method, name, 1.0), 1.0) for name in ("plus_ratio", "gate_ratio")},
+        **{f'targets.blocks."{name}"': (one.learning_rate, 1.0) for name, one in config.targets.blocks.items()},
+    }
+    for key, (rate, same) in rates.items():
+        if rate not in (0, same):
+            raise ValueError(
+                _(
+                    "{key} = {rate:g} is a learning rate of its own, and train.optimizer = prodigy finds one for "
+                    "everything; remove it, or use adamw",
+                    key=key,
+                    rate=rate,
+                )
+            )
 
 
 def _check_word_alone(config: Config) -> None:

@@ -23,7 +23,8 @@ STARTER = "starter"
 class Preset:
     """A named partial config; `summary` is a sentence on its use.
 
-    `starter` holds the settings that differ on the bundled base, whose small network needs other steps and rates.
+    `starter` holds the settings that differ on the bundled base, whose small network needs other steps and rates; those
+    of all presets are in `presets/starter.toml`.
     """
 
     name: str
@@ -60,8 +61,14 @@ def find_preset(name: str) -> Preset:
     if name not in known:
         raise VelaturaError("there is no preset {name!r}; available are {known}", name=name, known=", ".join(known))
     table = read_toml(_folder() / f"{name}.toml")
-    summary, starter = str(table.pop("summary")), table.pop(STARTER, {})
+    summary, starter = str(table.pop("summary")), overlay(_starter_settings(), table.pop(STARTER, {}))
     return Preset(name, summary, table, starter)
+
+
+@cache
+def _starter_settings() -> Mapping[str, Any]:
+    """The settings that all presets share on the bundled base."""
+    return read_toml(_folder().parent / "starter.toml")
 
 
 def _folder() -> Path:

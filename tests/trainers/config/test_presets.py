@@ -19,6 +19,8 @@ def test_every_preset_loads_on_every_base(name, base):
     config = build_config({"name": "x", "base": {"model": base}}, preset.settings_for(base))
     assert config.train.steps >= 40 and preset.summary
     assert ("starter" in preset.settings) is False
+    drawn = (config.sample.steps, config.sample.sampler, config.sample.guidance)
+    assert drawn == ((8, "dpm++ 2m quick", 3.0) if base == "starter" else (25, "ddim", 7.0))
 
 
 def test_each_method_has_a_preset_of_its_name():

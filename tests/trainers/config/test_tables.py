@@ -59,6 +59,9 @@ def test_assignments():
     }
 
 
+PRODIGY = {"optimizer": "prodigy", "learning_rate": 1.0}
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -75,6 +78,12 @@ def test_assignments():
         ({"targets": {"blocks": {"a.b": {"rk": 1}}}}, ["rk", "learning_rate"]),
         ({"train": {"steps": 10, "warmup": 10}}, ["train.warmup", "train.steps"]),
         ({"train": {"optimizer": "prodigy"}}, ["prodigy", "learning_rate"]),
+        (
+            {"train": {**PRODIGY, "text_encoder_learning_rate": 0.5}, "targets": {"text_encoder": "attn"}},
+            ["train.text_encoder_learning_rate = 0.5", "of its own", "remove it"],
+        ),
+        ({"train": PRODIGY, "method": {"name": "sora"}}, ["method.gate_ratio = 10", "of its own"]),
+        ({"train": PRODIGY, "targets": {"blocks": {"mid_block.*": {"learning_rate": 0.5}}}}, ['"mid_block.*" = 0.5']),
         ({"loss": {"huber_delta": 0.3}}, ["loss.huber_delta", 'kind = "huber"']),
         ({"data": {"keep_tags": 2}}, ["data.keep_tags", "shuffle_tags"]),
         ({"train": {"text_encoder_stop": 0.5}}, ["train.text_encoder_stop", "targets.text_encoder"]),

@@ -30,7 +30,7 @@ LOKR = one("method", {"name": "lokr", "rank": 2})
         (one("sample.size", 24), "must be a multiple of 16"),
         (both(one("targets.unet", "none"), TEXT, one("train.text_encoder_stop", 0.5)), "leave nothing to train"),
         (both(TEXT, one("train.optimizer", "prodigy"), one("train.learning_rate", 1.0),
-              one("train.text_encoder_learning_rate", 0.5)), "one learning rate for everything"),
+              one("train.text_encoder_learning_rate", 0.5)), "a learning rate of its own"),
         (one("train.precision", "fp16"), "fp16 does not work on a CPU"),
         *((one(f"tokens.{key}", value), f"tokens.{key} = .* has no effect without tokens.word")
           for key, value in {"vectors": 2, "initial": "fox", "learning_rate": 0.1, "stop": 0.5}.items()),
@@ -38,7 +38,7 @@ LOKR = one("method", {"name": "lokr", "rank": 2})
         (one("tokens.word", "fox"), "tokens.word = 'fox' is already in the vocabulary of sd1.*such as <fox>"),
         (both(WORD, one("tokens.initial", " ")), "tokens.initial = ' ' has no words"),
         (both(WORD, one("train.optimizer", "prodigy"), one("train.learning_rate", 1.0),
-              one("tokens.learning_rate", 0.5)), "one learning rate for everything"),
+              one("tokens.learning_rate", 0.5)), "tokens.learning_rate = 0.5 is a learning rate of its own"),
         (one("targets.unet", "none"), "so nothing would be trained; set tokens.word"),
         (both(ALONE, one("tokens.stop", 0.5)), "tokens.stop = 0.5 would leave nothing to train"),
         (both(ALONE, TEXT, one("tokens.stop", 0.4), one("train.text_encoder_stop", 0.5)),
