@@ -74,11 +74,11 @@ def number(text: str) -> Number:
 
 
 def day(then: float, now: float) -> Message:
-    """A past time (seconds since the epoch) as a day: earlier today, yesterday, Tuesday, 3 November."""
+    """A past time (seconds since the epoch) as a day: today, yesterday, Tuesday, 3 November."""
     was, today = (datetime.datetime.fromtimestamp(moment).date() for moment in (then, now))
     days = (today - was).days
     if days <= 0:
-        return _("earlier today")
+        return _("today")
     if days == 1:
         return _("yesterday")
     return Date(Date.WEEKDAY, was) if days < 7 else Date(Date.DAY, was)

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Route
 
 from app.jobs.states import ENDED, State
 from app.jobs.store import GENERATE
-from app.jobs.trash.trash import Trash
+from app.jobs.trash.trash import Trash, TrashItem
 from app.jobs.views import View
 from app.language import translated
 from app.studio.studio_queue import StudioQueue
@@ -38,6 +38,8 @@ LONGEST = 30.0
 """Seconds after which a stream ends and the browser opens the next, whose login is checked."""
 UNDO_FOR = 600.0
 """Seconds for which pages offer to bring something back; it stays in the trash for longer."""
+SETTLED = 2.0
+"""Seconds after which a change of the trash's folder is surely the last one that its time of change can tell of."""
 LATEST = 20
 """Ended runs that pages are told of."""
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -100,12 +102,32 @@ class Now:
         return translated(body)
 
 
+class RecentTrash:
+    """What went into the trash lately, read again only where the trash has changed."""
+
+    def __init__(self, trash: Trash) -> None:
+        self._trash = trash
+        self._changed = -1.0
+        self._items: list[TrashItem] = []
+
+    def items(self, seconds: float) -> list[TrashItem]:
+        """What went into the trash in the last `seconds`, whosever it is, newest first."""
+        now = time.time()
+        try:
+            changed = self._trash.folder.stat().st_mtime
+        except FileNotFoundError:
+            return []
+        if changed != self._changed or now < changed + SETTLED:
+            self._items, self._changed = self._trash.recent(seconds), changed
+        return [item for item in self._items if item.deleted >= now - seconds]
+
+
 class NowRoutes:
     """Looks at the queue for all pages together."""
 
     def __init__(self, queue: StudioQueue) -> None:
         self.queue = queue
-        self._trash = Trash(queue.store)
+        self._trash = RecentTrash(Trash(queue.store))
         self.closed = False
         self._lock = threading.Lock()
         self._start, self._count = secrets.token_hex(4), 0
@@ -159,7 +181,7 @@ class NowRoutes:
         revision, line = f"{self._start}-{self._count}", activity(now) or text.FREE
         draws = any(view.job.kind == GENERATE and view.state != State.QUEUED for view in seen.small)
         undoable = tuple(
-            Undoable(item.id, item.owner, said) for item in self._trash.recent(UNDO_FOR) if (said := describe(item))
+            Undoable(item.id, item.owner, said) for item in self._trash.items(UNDO_FOR) if (said := describe(item))
         )
         return Now(revision, line, now.view is not None, brief(now), self._ended, draws, undoable)
 

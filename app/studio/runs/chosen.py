@@ -8,6 +8,7 @@ from pathlib import Path
 
 from app.jobs.run_trash import CHOSEN
 from app.jobs.views import View
+from app.studio.runs.samples import Sample, find_steps
 from trainers.atomic_files import check_free, plain_disk_errors, whole_file
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import embedding_of, embedding_path, style_of_run
@@ -68,6 +69,13 @@ def copy_starred(run: Path, out: Path, overwrite: bool) -> Path | None:
         with plain_disk_errors(place), whole_file(place) as building:
             shutil.copyfile(source, building)
     return out
+
+
+def chosen_samples(view: View) -> list[Sample]:
+    """What the style that a run gives has drawn: the samples of the starred step, else the newest, by prompt."""
+    steps, starred = find_steps(view), starred_step(view.job.folder)
+    shown = next((step for step in steps if step.step == starred), steps[-1] if steps else None)
+    return [shown.samples[row] for row in sorted(shown.samples)] if shown is not None else []
 
 
 def final_step(view: View) -> int | None:

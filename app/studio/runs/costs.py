@@ -70,6 +70,13 @@ class Measured:
         found = (self._file.read() or {}).get(cost_key(config, pictures))
         return None if found and found.pace and not found.pace.holds(load_now()) else found
 
+    def seconds(self, config: Config, pictures: int) -> float | None:
+        """The time of a run as measured, or scaled from the newest measurement on its base; None without one."""
+        if cost := self.cost(config, pictures):
+            return cost.seconds
+        last = self.last(config)
+        return last.pace.seconds(config) if last and last.pace else None
+
     def last(self, config: Config) -> Cost | None:
         """The newest measurement on the same base, which other settings can be scaled from; None without one."""
         known, ground = self._file.read() or {}, ground_of(config)

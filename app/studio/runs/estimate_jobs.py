@@ -24,6 +24,7 @@ from trainers.atomic_files import whole_file
 from trainers.config.config import Config
 from trainers.errors import VelaturaError
 
+ATTEMPTS = 3
 FILE = "measuring.json"
 """File in a draft's folder: the measuring job and its settings."""
 
@@ -151,13 +152,16 @@ class EstimateJobs:
         return not (cost and cost.pace) or cost.pace.holds(load_now())
 
     def _end(self, number: int) -> None:
+        """End and delete a measurement. It may begin, or end, in the moment in which it is looked at."""
         store = self._queue.store
-        try:
-            if self._queue.watcher.view(number).state not in ENDED:
-                actions.stop(store, number, "cancel", actor=MACHINE_OWNER)
-            actions.delete(store, number, actor=MACHINE_OWNER)
-        except VelaturaError:
-            pass  # it has just ended, or is ending: then it goes with what else has ended
+        for _ in range(ATTEMPTS):
+            try:
+                if self._queue.watcher.view(number).state not in ENDED:
+                    actions.stop(store, number, "cancel", actor=MACHINE_OWNER)
+                actions.delete(store, number, actor=MACHINE_OWNER)
+                return
+            except VelaturaError:
+                continue  # what is ending now goes with what else has ended
 
     def _is_there(self, asked: Asked) -> bool:
         return any(job.id == asked.number for job in self._queue.store.jobs()) if self._queue.store.exists() else False

@@ -60,12 +60,6 @@ def find_steps(view: View) -> list[SampledStep]:
     return [SampledStep(step, found[step]) for step in sorted(found)]
 
 
-def newest(run: Path) -> Sample | None:
-    """The first prompt's newest picture."""
-    columns = find_samples(run)
-    return columns[-1][0] if columns else None
-
-
 def newest_of_each(view: View) -> list[Sample]:
     """The newest picture of each prompt: at a step between the first and the last a run may draw some of them only."""
     found = {row: sample for step in find_steps(view) for row, sample in step.samples.items()}

@@ -40,8 +40,8 @@ def start_run(
         fixed = {"name": name, "data": {"images": str(pictures)}}
         config = build_config(*all_layers(draft, settings or {}, fixed))
         _check_switches(settings or {}, as_table(config))
-        cost = Measured(drafts.paths).cost(config, len(draft.pictures))
-        return actions.add(queue.store, config, actor=actor, expected=cost.seconds if cost else None)
+        expected = Measured(drafts.paths).seconds(config, len(draft.pictures))
+        return actions.add(queue.store, config, actor=actor, expected=expected)
 
 
 def with_orders(

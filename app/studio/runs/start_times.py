@@ -31,7 +31,8 @@ def seconds_until_start(queue: StudioQueue, view: View) -> float | None:
 
 
 def _duration(view: View, measured: Measured) -> float | None:
-    """Seconds that a waiting run will take: what it has left, or what its settings took when they were measured."""
+    """Seconds that a waiting run will take: what it has left, or what was measured of its settings, or of others on the
+    same base."""
     if view.summary.seconds_left is not None:
         return view.summary.seconds_left
     run = Run(view.job.folder)
@@ -40,8 +41,7 @@ def _duration(view: View, measured: Measured) -> float | None:
         pictures = sum(1 for _ in run.dataset.glob("*.png"))
     except (OSError, VelaturaError):
         return None
-    cost = measured.cost(config, pictures)
-    return cost.seconds if cost is not None else None
+    return measured.seconds(config, pictures)
 
 
 @lru_cache(200)

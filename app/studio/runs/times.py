@@ -18,8 +18,7 @@ def run_times(measured: Measured, drafts: Mapping[str, Draft]) -> dict[str, floa
             config = plan(draft, name="style")
         except VelaturaError:
             continue
-        if cost := measured.cost(config, len(draft.pictures)):
-            times[name] = cost.seconds
-        elif (last := measured.last(config)) and last.pace:
-            times[name] = last.pace.seconds(config)
+        seconds = measured.seconds(config, len(draft.pictures))
+        if seconds is not None:
+            times[name] = seconds
     return times

@@ -161,7 +161,7 @@ def _reason(view: View, key: str) -> str:
     waits = words.STILL_WAITS if state == State.QUEUED else words.NOT_BEGUN
     match key:
         case "download" | "try":
-            return words.NO_STYLE_YET
+            return words.STYLE_DELETED if state == State.FINISHED else words.NO_STYLE_YET
         case "samples":
             return words.NO_SAMPLES_YET
         case "clone":

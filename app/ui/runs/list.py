@@ -17,7 +17,7 @@ from app.jobs.states import ENDED, State
 from app.jobs.store import ESTIMATE
 from app.jobs.views import View
 from app.language import translate
-from app.studio.runs import samples
+from app.studio.runs import chosen, samples
 from app.studio.runs.start_times import seconds_until_start
 from app.studio.services import Services
 from app.studio.studio_queue import Seen, StudioQueue, share
@@ -110,7 +110,7 @@ class RunsPage:
         )
 
     def _row(self, view: View, actor: Actor) -> Row:
-        sample = samples.newest(view.job.folder)
+        sample = next(iter(chosen.chosen_samples(view)), None)
         return Row(
             view.job.name,
             samples.put_sample(sample, self.queue.public(view), True) if sample is not None else None,
@@ -129,7 +129,7 @@ class Row:
 
     name: str
     picture: Path | None
-    """Its newest sample."""
+    """Its newest sample, or that of the step that was starred."""
     kind: str
     line: str
     """What there is to say about it."""

@@ -108,21 +108,26 @@ const drawPrompts = cell => {
   prompts.toggleAttribute('aria-busy', !data.prompts.length);
 };
 
-// What the run gives.
+// What the run gives. While it goes on, that is its newest step, which has no star: the star would move by itself.
+const isGiven = cell => Boolean(cell) && cell.step === data.gives && (data.starred || !data.going);
 const drawChoice = cell => {
   const any = data.may && data.cells.some(each => each.kept),
-    given = cell && cell.step === data.gives;
+    given = isGiven(cell);
   starring.hidden = !any || !cell;
   starring.disabled = !given && !cell?.kept;
-  starring.setAttribute('aria-pressed', Boolean(given && data.starred));
+  starring.setAttribute('aria-pressed', given);
+  // The last step of a run that has ended is its style unless another step is starred: there is no star to take away.
+  starring.setAttribute('aria-disabled', starring.disabled || (given && !data.starred && data.final));
   starring.title = starring.disabled ? words.unkept : '';
+  starring.querySelector('span').textContent = given ? words.isStarred : words.star;
   follow.hidden = following || !data.going;
-  const told = data.gives === null ? '' : words[data.starred ? 'gives' : data.final ? 'final' : 'newest'];
-  $('.gives').textContent = put(told, {step: data.gives});
+  const [chosen, last] = data.going ? ['willGive', 'willGiveLast'] : ['gives', data.final ? 'final' : 'newest'];
+  $('.gives').textContent = data.gives === null ? '' : put(words[data.starred ? chosen : last], {step: data.gives});
 };
 const star = cell => {
-  if (!data.may || !cell || !(cell.kept || cell.step === data.gives)) return;
+  if (!data.may || !cell || !(cell.kept || isGiven(cell))) return;
   const taken = data.starred && cell.step === data.gives;
+  if (!taken && data.final && isGiven(cell)) return;
   trigger('starred', {step: taken ? null : cell.step});
   if (!taken) Object.assign(data, {gives: cell.step, starred: true}); // at once; the answer says what it is
   draw();
@@ -234,10 +239,20 @@ const hearOther = heard => {
   draw();
   if (!found) $('.told').textContent = words.none;
 };
+// A run that has ended opens on the step that was starred.
+const begin = () => {
+  const cell = data.cells.find(each => each.step === data.gives),
+    to = cell ? cell.whole.findIndex(Boolean) : -1;
+  if (to < 0) return;
+  [row, at] = [to, cell.step];
+  following = cell === newest();
+};
 const hear = () => {
   const heard = props.value ? JSON.parse(props.value) : null;
   if (heard && !heard.cells) return hearOther(heard);
+  const opening = !data;
   data = heard;
   if (data) row = Math.min(row, Math.max(0, data.prompts.length - 1));
+  if (data && opening && data.starred && !data.going) begin();
   draw();
 };

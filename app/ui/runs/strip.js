@@ -39,7 +39,7 @@ const lay = (steps, kept, width) => {
       room = Math.min(Infinity, ...near.map(each => Math.abs(x(each) - x(step)))) - GAP,
       size = Math.min(WIDEST, cells.clientHeight * data.ratio, room),
       {style} = frameOf(step);
-    style.insetInlineStart = `${x(step) - size / 2}px`;
+    style.insetInlineStart = `${Math.max(0, Math.min(width - size, x(step) - size / 2))}px`;
     style.inlineSize = `${size}px`;
   }
 };
@@ -53,7 +53,7 @@ const drawTicks = (steps, width) => {
 };
 const drawFrame = (frame, cell, seen) => {
   const source = address(cell, row, 'small'),
-    given = Boolean(cell) && cell.step === data.gives;
+    given = isGiven(cell);
   show(frame.querySelector('img'), seen || cell?.step === at ? source : '');
   const comes = data.going && cell && cell === data.cells.at(-1);
   frame.className = `cell${source ? '' : comes ? ' skeleton' : ' planned'}${given ? ' given' : ''}`;
@@ -70,6 +70,7 @@ const drawFrame = (frame, cell, seen) => {
   frame.setAttribute('aria-label', given ? put(words.starred, {step: titleOf(cell)}) : titleOf(cell));
 };
 const drawStrip = () => {
+  if (!strip.clientWidth) return; // not laid out yet: the observer below calls again
   const known = new Map(data.cells.map(cell => [cell.step, cell])),
     steps = [...known.keys(), ...data.planned],
     width = strip.clientWidth,

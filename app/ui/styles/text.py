@@ -52,8 +52,8 @@ COPY, OPEN_RUN, RENAME = _("Copy the prompt words"), _("Open its run"), _("Renam
 PROMPT = "<lora:{}:0.8> {}"
 
 DELETE_TEXT = _(
-    "All forms of the style file go to the trash and can be restored for 30 days. Its run stays, with its pictures, "
-    "samples and settings."
+    "All forms of the style file and the styles kept at other steps go to the trash and can be restored for 30 days. "
+    "Its run stays, with its pictures, samples and settings."
 )
 DELETE_RUN = _("Delete the run too, with everything in it")
 DISCARD_TEXT = _("It was made elsewhere, so only this copy is deleted. You can restore it for 30 days.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.jobs.permissions import Actor
 from app.jobs.views import View
-from app.studio.runs import samples
+from app.studio.runs import chosen, samples
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
@@ -66,13 +66,12 @@ def read_card(library: StyleLibrary, item: StyleEntry, view: View | None, actor:
 
 
 def _art(queue: StudioQueue, view: View | None) -> tuple[Path, ...]:
-    """The newest pictures that the style has drawn."""
-    columns = samples.find_samples(view.job.folder) if view is not None else []
-    drawn = [column for column in columns if column[0].step or column[0].file]
-    if view is None or not drawn:
+    """What the style has drawn, none of the pictures from before training."""
+    if view is None:
         return ()
-    shown, public = drawn[-1][:PICTURES], queue.public(view)
-    return tuple(samples.put_sample(sample, public, bool(place)) for place, sample in enumerate(shown))
+    drawn = [sample for sample in chosen.chosen_samples(view) if sample.step or sample.file][:PICTURES]
+    public = queue.public(view)
+    return tuple(samples.put_sample(sample, public, bool(place)) for place, sample in enumerate(drawn))
 
 
 def _prompt(item: StyleEntry) -> str:

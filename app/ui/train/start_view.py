@@ -35,6 +35,8 @@ class Sheet:
     """Settings to mend."""
     estimate: Estimate | None
     """None where nothing can be measured."""
+    seconds: float | None
+    """How long it takes as far as the second step knows; None where nothing was measured on this base."""
     busy: str
     """What the computer does."""
     no_disk: tuple[int, int] | None
@@ -62,7 +64,7 @@ def start_sheet(sheet: Sheet) -> Markup:
         summary=summary(sheet.draft, sheet.base),
         prompts="\n".join(sheet.draft.prompts),
         suggested="\n".join(suggested_prompts(sheet.draft)),
-        facts=_facts(sheet.estimate),
+        facts=_facts(sheet.estimate, sheet.seconds),
         notes=_notes(sheet),
     )
 
@@ -92,11 +94,12 @@ def summary(draft: Draft, base: Base) -> str:
     return joined(" · ", (pictures, aim, preset, title, base.title, trigger))
 
 
-def _facts(estimate: Estimate | None) -> tuple[tuple[str, str], ...]:
+def _facts(estimate: Estimate | None, seconds: float | None) -> tuple[tuple[str, str], ...]:
     """Time, memory and file, "" where they are not known."""
     cost = estimate.cost if estimate else None
+    about = words.run_time(seconds) if seconds is not None else ""
     return (
-        (words.TIME, readable_time(cost.seconds) if cost else ""),
+        (words.TIME, readable_time(cost.seconds) if cost else about),
         (words.MEMORY, readable_size(cost.memory) if cost else ""),
         (words.FILE, words.file_size(cost) if cost else ""),
     )

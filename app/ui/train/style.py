@@ -41,6 +41,8 @@ from trainers.errors import VelaturaError
 from trainers.models.files.hub import HUB_ID
 
 MOST_TOKEN = 200
+OFTEN, SELDOM = 1, 30
+"""Seconds between two looks: at what goes on, and at whether the computer is quieter than it was when it measured."""
 CHOICES, OWN, MORE, SETTINGS = PARTS = get_args(Part)
 Shown = dict[Any, Any]
 
@@ -66,7 +68,7 @@ class StyleStep:
         )
         self.error_line = error_line()
         block(AtRequest(render, "train/style_foot.html"))
-        self.timer = gr.Timer(1, active=False)
+        self.timer = gr.Timer(OFTEN, active=False)
         self.parts = (self.choices, self.own, self.more, self.settings)
         self.everything = [*self.parts, self.error_line, self.timer]
 
@@ -80,7 +82,7 @@ class StyleStep:
         return self._choices(request) | self._below(request)
 
     def ticked(self, request: gr.Request) -> Shown:
-        """Show how far downloads and the measurement are.
+        """Show how far downloads and the measurement are; measure again once a computer that was busy is quieter.
 
         A base that somebody waited for is taken if they still have the starter.
         """
@@ -91,6 +93,8 @@ class StyleStep:
             if self.services.bases.look(draft.choices.base).is_starter:
                 draft = drafts.change(key, lambda now: with_choices(now, base=arrived), tab_of(request))
                 self._measure(draft, request)
+        elif not self._fetching():
+            self._measure(draft, request)
         shown = self._choices(request)
         measuring = self.services.estimate_jobs.now(drafts.read(key)).busy
         return shown if measuring and not self._fetching() else shown | self._base_and_more(request)
@@ -194,7 +198,8 @@ class StyleStep:
             kept=kept,
             began=began,
         )
-        return {self.choices: sheet, self.timer: gr.Timer(active=estimate.busy or self._fetching())}
+        working, was_busy = estimate.busy or self._fetching(), bool(last and last.pace and last.pace.was_busy)
+        return {self.choices: sheet, self.timer: gr.Timer(OFTEN if working else SELDOM, active=working or was_busy)}
 
     def _below(
         self,

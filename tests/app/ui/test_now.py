@@ -17,6 +17,7 @@ from app import language
 from app.jobs import actions
 from app.jobs.job import NewJob
 from app.jobs.permissions import MACHINE_OWNER, Actor
+from app.jobs.trash.trash import Trash
 from app.studio.studio_queue import StudioQueue
 from app.ui import now
 from app.ui.components import text
@@ -173,3 +174,20 @@ def test_somebody_who_asks_for_it_is_told_when_a_run_ends(page: Any) -> None:
     )
     page.wait_for_function("document.title === 'Train · Velatura'")
     assert page.evaluate("notified.length") == 1
+
+
+def test_the_trash_is_read_again_only_where_it_has_changed(queue: StudioQueue, monkeypatch: Any) -> None:
+    monkeypatch.setattr(now, "SETTLED", 0.0)
+    for name in ("dusk", "dawn"):
+        write_run(queue.store.runs, name, {"train": {"steps": 2, "warmup": 0}})
+    trash, reads = Trash(queue.store), list[float]()
+    recent = now.RecentTrash(trash)
+    read = trash.recent
+    monkeypatch.setattr(trash, "recent", lambda seconds: reads.append(seconds) or read(seconds))
+    assert recent.items(60) == [] and reads == [], "there is no trash yet"
+    for name in ("dusk", "dawn"):
+        queue.delete(queue.number(name, actor=MACHINE_OWNER), actor=MACHINE_OWNER)
+        assert [item.name for item in recent.items(60) + recent.items(60)][:1] == [name]
+    assert len(reads) == 2 and recent.items(0) == []
+    actions.restore(queue.store, recent.items(60)[0].id, actor=MACHINE_OWNER)
+    assert [item.name for item in recent.items(60)] == ["dusk"] and len(reads) == 3

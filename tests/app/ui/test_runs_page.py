@@ -184,16 +184,26 @@ def test_a_run_is_travelled_through_and_a_step_of_it_is_chosen(page, place, tmp_
     picture = page.get_by_role("img", name="a boat, Step 150")
     assert "000150-01" in picture.get_attribute("src")
 
-    star = page.get_by_role("button", name="Star this step")
-    assert star.get_attribute("aria-pressed") == "false"
+    star, starred = (page.get_by_role("button", name=name) for name in ("Star this step", "Starred"))
+    expect(star).to_have_attribute("aria-pressed", "false")
     star.click()
     page.get_by_text("Download and Try it give step 150.").wait_for()
+    expect(starred).to_have_attribute("aria-pressed", "true")
+    page.reload()  # it opens on what was starred
+    expect(page.locator(".cells [aria-selected=true]")).to_have_attribute("aria-label", "Step 150, starred")
+    for path in ("runs", "styles"):
+        page.goto(f"{place.url}{path}")
+        picture = page.get_by_role("listitem").filter(has_text="kept").locator("img").first
+        expect(picture).to_have_attribute("src", re.compile("000150-00"))
+    page.goto(f"{place.url}run?id=kept")
+    strip.focus()
+    page.keyboard.press("ArrowDown")
     assert steps(page)[1:] == ["Step 150, starred", "Step 300"]
     with page.expect_download() as saved:
         press(page, "Download")
     saved.value.save_as(tmp_path / "style.safetensors")
     assert {float(tensor.max()) for tensor in load_file(tmp_path / "style.safetensors").values()} == {150.0}
-    star.click()
+    starred.click()
     page.get_by_text("give the style of step 300, until you star another step").wait_for()
 
     strip.focus()

@@ -105,7 +105,7 @@ def test_what_is_deleted_comes_back_by_undo_and_from_the_trash(page: Any, place:
     page.goto(f"{process.url}runs")
     page.get_by_role("link", name="Trash ·").click()
     row = page.get_by_role("listitem").filter(has_text="inky")
-    row.get_by_text("Run · deleted earlier today").wait_for()
+    row.get_by_text("Run · deleted today").wait_for()
     assert widest(page) == []
     row.get_by_role("button", name="Restore inky").click()
     page.get_by_text("“inky” is back as it was.").wait_for()

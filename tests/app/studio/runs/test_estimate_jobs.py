@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
@@ -15,6 +17,7 @@ from app.studio.settings.plan import choose, plan
 from app.studio.studio_queue import StudioQueue
 from app.ui.runs.list import small_job
 from tests.trainers.tiny_runs import write_images
+from trainers.errors import VelaturaError
 
 WHO = "user:ann"
 
@@ -51,6 +54,19 @@ def test_a_measurement_that_no_draft_remembers_is_ended(drafts, queue, draft):
     (drafts.paths.drafts / draft.id / "measuring.json").write_text("{")
     estimate_jobs(drafts, queue).sweep()
     assert queue.small_jobs() == []
+
+
+def test_a_measurement_that_begins_while_it_is_given_up_does_not_go_on(drafts, queue, draft, monkeypatch):
+    jobs, stop = estimate_jobs(drafts, queue), actions.stop
+    jobs.begin(draft, plan(draft, name="style"), "ann")
+
+    def begins(*args: Any, **named: Any) -> None:
+        monkeypatch.setattr(actions, "stop", stop)
+        raise VelaturaError("it has just changed; look again")
+
+    monkeypatch.setattr(actions, "stop", begins)
+    jobs.forget(draft)
+    assert queue.small_jobs() == [] and queue.store.jobs() == []
 
 
 def test_a_measurement_is_one_line_with_the_drafts_name_and_a_way_out(drafts, queue, draft):

@@ -8,6 +8,7 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.processes.process import identity_of
 from app.jobs.store import TRAIN, NewJob
 from app.studio.runs.costs import Cost, Measured
+from app.studio.runs.pace import Pace, ground_of, work_of
 from app.studio.runs.start_times import seconds_until_start
 from app.studio.studio_queue import StudioQueue
 from app.ui.runs import text as words
@@ -39,3 +40,13 @@ def test_a_run_starts_when_those_before_it_are_done_as_far_as_they_were_measured
     assert words.line(two, 150.0) == "2nd in line, starts in about 2 min."
     assert read_head(two, MACHINE_OWNER, 150.0).line == "2nd in line, starts in about 2 min."
     assert words.line(two) == "2nd in line."
+
+    for name in ("longer", "last"):  # added without the studio, and like none that was measured but for the base
+        run = write_run(runs, name, {"train": {"steps": 60, "warmup": 0}})
+        (run / "events.jsonl").write_text("")
+        store.add(NewJob(TRAIN, run))
+    assert seconds_until_start(queue, queue.find("last")) is None
+    other = Run(runs / "two").config()
+    pace = Pace(ground_of(other), work_of(other), step=2.0, once=10.0, at=0.0, load=0.0)
+    Measured(queue.paths).keep(other, 7, Cost(90.0, 1, 1, 1, pace=pace))
+    assert [seconds_until_start(queue, queue.find(name)) for name in ("longer", "last")] == [350.0, 480.0]

@@ -16,7 +16,7 @@ from app.units import counted, day
 
 @pytest.mark.parametrize(
     ("days", "said"),
-    [(0, "earlier today"), (1, "yesterday"), (2, "Monday"), (6, "Thursday"), (7, "18 November"), (400, "21 October")],
+    [(0, "today"), (1, "yesterday"), (2, "Monday"), (6, "Thursday"), (7, "18 November"), (400, "21 October")],
 )
 def test_days_as_people_name_them(days: int, said: str) -> None:
     now = datetime.datetime(2026, 11, 25, 12).timestamp()
@@ -26,7 +26,7 @@ def test_days_as_people_name_them(days: int, said: str) -> None:
 def test_counts() -> None:
     assert counted(1, "picture") == "1 picture" and counted(0, "setting") == "0 settings"
     now = datetime.datetime(2026, 11, 25, 12).timestamp()
-    assert wall_text.still_here(1, now, now) == "Your 1 picture from earlier today is still here."
+    assert wall_text.still_here(1, now, now) == "Your 1 picture from today is still here."
     assert wall_text.still_here(12, now - 86400, now) == "Your 12 pictures from yesterday are still here."
     assert words.too_many_wrong(0.2).endswith("in 1 second.") and words.too_many_wrong(61).endswith("in 2 minutes.")
 
