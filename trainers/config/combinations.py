@@ -33,6 +33,7 @@ def _check_idle(config: Config) -> None:
         "base.double_quantisation": (whole, 'base.storage = "nf4"'),
         "base.scale_code": (whole or plain_scales, 'base.storage = "nf4" and base.double_quantisation = true'),
         "loss.min_snr_gamma": (config.loss.weighting == "none", "loss.weighting = min-snr"),
+        "train.cycles": (config.train.schedule != "cosine", 'train.schedule = "cosine"'),
         "loss.huber_delta": (config.loss.kind != "huber", 'loss.kind = "huber"'),
         "data.keep_tags": (not config.data.shuffle_tags, "data.shuffle_tags = true"),
         "sample.negative": (config.sample.guidance == 1, _("sample.guidance above 1")),

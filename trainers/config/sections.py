@@ -162,6 +162,8 @@ class Train(Section):
     """Decoupled weight decay."""
     schedule: Literal["constant", "cosine", "linear", "polynomial"] = "constant"
     """Learning rate schedule after the warm-up."""
+    cycles: int = Field(1, ge=1, le=1000)
+    """Cycles of a cosine schedule: each one falls from the peak again; 1 = it falls once."""
     warmup: int = Field(0, ge=0)
     """Steps of linear learning rate warm-up."""
     max_grad_norm: float = Field(1.0, ge=0)

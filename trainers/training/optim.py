@@ -164,7 +164,8 @@ def learning_rate_factor(step: int, settings: Train) -> float:
         return (step + 1) / (settings.warmup + 1)
     progress = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
     if settings.schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * progress))
+        phase = settings.cycles * progress
+        return 0.5 * (1 + math.cos(math.pi * (phase - min(int(phase), settings.cycles - 1))))
     if settings.schedule == "linear":
         return 1 - progress
     if settings.schedule == "polynomial":

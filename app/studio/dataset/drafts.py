@@ -118,6 +118,8 @@ class Choices(_Part):
     base: str = "starter"
     settings: dict[str, Any] = {}
     """Other changed settings, by dotted key: `train.steps`."""
+    imported: str = ""
+    """Another program's file from which they were read, whose report is kept."""
 
 
 class SettingsBefore(_Part):

@@ -127,7 +127,7 @@ def without_settings(draft: Draft, *keys: str) -> Draft:
     kept = {
         each: value for each, value in draft.choices.settings.items() if keys and _key_for(each, method) not in keys
     }
-    return with_choices(draft, settings=kept)
+    return with_choices(draft, settings=kept) if keys else with_choices(draft, settings=kept, imported="")
 
 
 def with_choices(draft: Draft, **changes: Any) -> Draft:
@@ -202,7 +202,7 @@ def from_table(draft: Draft, table: Mapping[str, Any]) -> Draft:
     build_config(checked)
     method = str(lay_over(checked).get("method", {}).get("name", "lora")) if "method" in table else ""
     base = str(_at(checked, "base.model", draft.choices.base))
-    draft = with_choices(draft, method=method, base=base, settings={})
+    draft = with_choices(draft, method=method, base=base, settings={}, imported="")
     if method:
         draft = choose(draft, "method", method)
     draft = draft.with_(

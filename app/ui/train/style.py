@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, get_args
 
 import gradio as gr
+from markupsafe import Markup
 
 from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
@@ -210,11 +211,10 @@ class StyleStep:
         kept: StyleAction | None = None,
     ) -> Shown:
         draft = self.services.drafts.read(key_of(request))
-        said = render("train/presets/said.html", answer=answer) if answer.of else ""
-        in_settings = answer.of == SETTINGS
         rows = self.presets.rows(request.username or "", draft)
-        own = render("train/presets/list.html", rows=rows, said="" if in_settings else said)
-        settings = settings_fold(draft, is_open, said if in_settings else "")
+        in_settings = answer.of == SETTINGS
+        own = render("train/presets/list.html", rows=rows, said=_said(draft, NOTHING_SAID if in_settings else answer))
+        settings = settings_fold(draft, is_open, _said(draft, answer if in_settings else NOTHING_SAID))
         return {self.own: own, self.settings: settings} | self._base_and_more(request, named, kept)
 
     def _base_and_more(self, request: gr.Request, named: Base | None = None, kept: StyleAction | None = None) -> Shown:
@@ -242,6 +242,11 @@ class StyleStep:
     def _fetching(self) -> bool:
         downloads = self.services.downloads
         return any(downloads.look(model).busy for model in downloads.models())
+
+
+def _said(draft: Draft, answer: Answer) -> Markup:
+    """What has become of what was asked, and the line that opens the report of another program's settings again."""
+    return render("train/presets/said.html", answer=answer, imported=draft.choices.imported)
 
 
 def _now() -> int:

@@ -32,16 +32,17 @@ CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA ca
 
 
 @pytest.mark.parametrize(
-    ("schedule", "expected"),
+    ("schedule", "cycles", "expected"),
     [
-        ("constant", [0.5, 1, 1, 1, 1]),
-        ("linear", [0.5, 1, 0.75, 0.5, 0.25]),
-        ("polynomial", [0.5, 1, 0.5625, 0.25, 0.0625]),
-        ("cosine", [0.5, 1, 0.8535534, 0.5, 0.1464466]),
+        ("constant", 1, [0.5, 1, 1, 1, 1]),
+        ("linear", 1, [0.5, 1, 0.75, 0.5, 0.25]),
+        ("polynomial", 1, [0.5, 1, 0.5625, 0.25, 0.0625]),
+        ("cosine", 1, [0.5, 1, 0.8535534, 0.5, 0.1464466]),
+        ("cosine", 2, [0.5, 1, 0.5, 1, 0.5]),
     ],
 )
-def test_schedules(schedule, expected):
-    train = Train(steps=5, warmup=1, schedule=schedule)
+def test_schedules(schedule, cycles, expected):
+    train = Train(steps=5, warmup=1, schedule=schedule, cycles=cycles)
     assert [learning_rate_factor(step, train) for step in range(5)] == pytest.approx(expected)
 
 

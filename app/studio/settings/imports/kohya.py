@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from app.studio.names import safe_name
-from app.studio.settings.imports.report import (
-    UNREADABLE,
-    Imported,
-    NotHereError,
-    Reading,
-    Reason,
-    Rule,
-    above,
-    number,
-    one_of,
-    square,
-    switch,
-    whole,
+from app.studio.settings.imports.epochs import Epoch, Pictures
+from app.studio.settings.imports.kohya_names import (
+    ALGORITHMS,
+    BY_METHOD,
+    KNOWN,
+    LAYERS,
+    POWERS,
+    RULES,
+    SAME,
+    TUCKER,
 )
+from app.studio.settings.imports.reading import Reading, Rule
+from app.studio.settings.imports.report import Imported
+from app.studio.settings.imports.values import UNREADABLE, NotHereError, above, is_set, number, one_of, switch, whole
 from trainers.messages import Message as _
 
 PROGRAM = "kohya_ss"
@@ -28,108 +28,32 @@ SIGNS = {
     "train_batch_size", "output_name", "lr_scheduler",
 }  # fmt: skip
 """Names by which a file of it is known; it has several."""
-ALGORITHMS = {
-    "standard": "lora", "networks.lora": "lora", "kohya locon": "lora", "lora-fa": "lora", "networks.lora_fa": "lora",
-    "kohya dylora": "dylora", "networks.dylora": "dylora", "lycoris/locon": "lora", "lycoris/loha": "loha",
-    "lycoris/lokr": "lokr", "lora": "lora", "locon": "lora", "loha": "loha", "lokr": "lokr", "lycoris.kohya": "lora",
-}  # fmt: skip
-OPTIMIZERS = {
-    "adamw": "adamw", "adamw8bit": "adamw8bit", "pagedadamw": "paged-adamw", "pagedadamw8bit": "paged-adamw8bit",
-    "adafactor": "adafactor", "prodigy": "prodigy", "lion": "lion",
-}  # fmt: skip
-SCHEDULES = {
-    "constant": "constant", "constant_with_warmup": "constant", "cosine": "cosine", "linear": "linear",
-    "polynomial": "polynomial",
-}  # fmt: skip
-SAMPLERS = {
-    "ddim": "ddim", "euler": "euler", "euler_a": "euler a", "heun": "heun", "dpmsolver++": "dpm++",
-    "dpmsolver": "dpm++",
-}  # fmt: skip
-LAYERS = {"full": "full", "attn-mlp": "attn-mlp", "attn-only": "attn", "unet-transformer-only": "attn-mlp"}
-NUMBER_FORMATS = {"fp16": "fp16", "bf16": "bf16", "no": "fp32", "float": "fp32", "fp32": "fp32"}
+KERNELS = ("*.conv1", "*.conv2", "*.conv")
+"""The layers with kernels of 3×3, which have a rank of their own there."""
+WIDEST = 4.0
+"""Sides of the most oblong bucket there, at usual sizes."""
 
 
-def _tokens(value: Any) -> int:
-    """Tokens of a caption as pieces of 75."""
-    if whole(value) not in (75, 150, 225):
-        raise NotHereError
-    return whole(value) // 75
-
-
-RULES: Mapping[str, Rule] = {
-    "network_dim": Rule("method.rank", whole),
-    "network_alpha": Rule("method.alpha", above),
-    "network_dropout": Rule("method.dropout", number),
-    "rank_dropout": Rule("method.rank_dropout", number),
-    "module_dropout": Rule("method.module_dropout", number),
-    "max_train_steps": Rule("train.steps", whole),
-    "train_batch_size": Rule("train.batch_size", whole),
-    "gradient_accumulation_steps": Rule("train.accumulation", whole),
-    "learning_rate": Rule("train.learning_rate", above),
-    "unet_lr": Rule("train.learning_rate", above),
-    "optimizer_type": Rule("train.optimizer", one_of(OPTIMIZERS)),
-    "optimizer": Rule("train.optimizer", one_of(OPTIMIZERS)),
-    "lr_scheduler": Rule("train.schedule", one_of(SCHEDULES)),
-    "max_grad_norm": Rule("train.max_grad_norm", number),
-    "gradient_checkpointing": Rule("train.gradient_checkpointing", switch),
-    "mixed_precision": Rule("train.precision", one_of(NUMBER_FORMATS)),
-    "save_precision": Rule("save.precision", one_of(NUMBER_FORMATS)),
-    "save_every_n_steps": Rule("save.every", whole),
-    "training_comment": Rule("save.description", str),
-    "seed": Rule("seed", whole),
-    "resolution": Rule("data.resolution", square),
-    "max_resolution": Rule("data.resolution", square),
-    "flip_aug": Rule("data.flip", switch),
-    "random_crop": Rule("data.crop", lambda value: "random" if switch(value) else "centre"),
-    "shuffle_caption": Rule("data.shuffle_tags", switch),
-    "keep_tokens": Rule("data.keep_tags", lambda value: int(number(value))),
-    "caption_dropout_rate": Rule("data.caption_dropout", number),
-    "max_token_length": Rule("data.chunks", _tokens),
-    "cache_latents": Rule("data.cache", switch),
-    "noise_offset": Rule("loss.noise_offset", number),
-    "loss_type": Rule("loss.kind", one_of({"l2": "mse", "huber": "huber"})),
-    "clip_skip": Rule("base.clip_skip", whole),
-    "v_parameterization": Rule("base.prediction", lambda value: "v_prediction" if switch(value) else "auto"),
-    "zero_terminal_snr": Rule("base.zero_terminal_snr", lambda value: "on" if switch(value) else "auto"),
-    "sample_every_n_steps": Rule("sample.every", whole),
-    "sample_sampler": Rule("sample.sampler", one_of(SAMPLERS)),
-}
-LORA_ONLY: Mapping[str, Rule] = {
-    "dora_wd": Rule("method.dora", switch),
-    "rs_lora": Rule("method.rslora", switch),
-}
-LOKR_ONLY: Mapping[str, Rule] = {
-    "factor": Rule("method.factor", int),
-    "decompose_both": Rule("method.decompose_both", switch),
-    "full_matrix": Rule("method.full_matrix", switch),
-}
-KNOWN: Mapping[str, Reason] = {
-    "pretrained_model_name_or_path": "path", "vae": "path", "train_data_dir": "path", "output_dir": "path",
-    "logging_dir": "path", "reg_data_dir": "path", "dataset_config": "path", "network_weights": "path",
-    "lora_network_weights": "path", "resume": "path", "in_json": "path", "model_list": "path",
-    "sample_prompts": "elsewhere", "caption_extension": "elsewhere", "prior_loss_weight": "elsewhere",
-    "max_train_epochs": "epochs", "epoch": "epochs", "save_every_n_epochs": "epochs", "sample_every_n_epochs": "epochs",
-    "v2": "family", "sdxl": "family", "flux1_checkbox": "family", "sd3_checkbox": "family",
-}  # fmt: skip
-
-
-def read_kohya(file: Mapping[str, Any]) -> Imported:
+def read_kohya(file: Mapping[str, Any], pictures: Pictures) -> Imported:
     """Read settings of kohya_ss; sections of its TOML files are only headings."""
     flat: dict[str, Any] = {}
     for name, value in file.items():
         flat |= value if isinstance(value, dict) else {name: value}
     flat = {name: value for name, value in flat.items() if isinstance(name, str)}
     arguments = _arguments(flat.pop("network_args", [])) | _arguments(flat.pop("optimizer_args", []))
-    reading = Reading(PROGRAM, {**arguments, **flat})
+    reading = Reading(PROGRAM, {**arguments, **flat}, SAME)
     _method(reading)
     reading.apply(RULES)
-    _text_encoder(reading)
-    _weighting(reading)
+    if not reading.settings.get("data.shuffle_tags"):
+        _forget(reading, "keep_tokens", "data.keep_tags")
+    for step in (_rates, _weighting, _buckets, _schedule, _huber, _previews):
+        step(reading)
+    _epochs(reading, pictures)
     _warmup(reading)
-    if "weight_decay" in reading.found:
-        reading.apply({"weight_decay": Rule("train.weight_decay", number)})
     if name := safe_name(str(reading.found.get("output_name") or "")):
         reading.take("output_name", "name", name)
+    reading.leave_base("pretrained_model_name_or_path")
+    _classes(reading)
     reading.leave_rest(KNOWN)
     return reading.finish()
 
@@ -141,6 +65,13 @@ def _arguments(found: Any) -> dict[str, Any]:
     return {name.strip(): value.strip().strip("\"'") for name, separator, value in pairs if separator}
 
 
+def _forget(reading: Reading, name: str, key: str) -> None:
+    """Take back what has no effect with the others."""
+    if reading.settings.pop(key, None) is not None:
+        reading.taken = [one for one in reading.taken if one.key != key]
+        reading.leave(name, "idle")
+
+
 def _method(reading: Reading) -> None:
     """The method, the layers it is trained on, and what only some methods have."""
     found = reading.found
@@ -148,7 +79,7 @@ def _method(reading: Reading) -> None:
     try:
         method = one_of(ALGORITHMS)(found[named]) if named else "lora"
     except NotHereError:
-        reading.leave(named, "value")
+        reading.leave(named, "algorithm")
         method = "lora"
     else:
         if named:
@@ -157,46 +88,92 @@ def _method(reading: Reading) -> None:
     kind = str(found.get(named, "")).lower()
     if "fa" in kind.split("-") or kind.endswith("lora_fa"):
         reading.take(named, "method.freeze_a", True)
-    if method == "lora":
-        reading.apply(LORA_ONLY)
-    if method == "lokr":
-        reading.apply(LOKR_ONLY)
-        if "method.full_matrix" not in reading.settings:  # LyCORIS keeps the large factor low-rank unless it is told
-            reading.take(named, "method.full_matrix", False)
+    reading.apply(BY_METHOD.get(method, {}))
+    if "lycoris" in kind or "algo" in found:
+        reading.apply(TUCKER)
+    if method == "lokr" and "method.full_matrix" not in reading.settings:
+        reading.take(named, "method.full_matrix", False)  # LyCORIS keeps the large factor low-rank unless it is told
+    for name in ("factor", "decompose_both", "full_matrix", "unit"):
+        if name not in BY_METHOD.get(method, {}):
+            reading.leave(name, "idle")
+    for name in ("LoRA_type", "network_module", "algo"):
+        reading.leave(name, "instead")
     _layers(reading, method, kind)
 
 
 def _layers(reading: Reading, method: str, kind: str) -> None:
+    """The layers, and the rank of those with kernels; the interface's plain kinds have none of these."""
     found = reading.found
+    has_kernels = kind == "kohya locon" or not found.get("LoRA_type")
     preset = next((name for name in ("LyCORIS_preset", "preset") if found.get(name)), "")
     convolutions = str(found.get("conv_dim") or "0")
-    if "lycoris" in kind or "algo" in found:
+    lycoris = "lycoris" in kind or "algo" in found
+    if lycoris:
         wanted = str(found.get(preset) or "full").lower()
         if wanted in LAYERS:
             reading.take(preset or "preset", "targets.unet", LAYERS[wanted], was=wanted)
         elif preset:
             reading.leave(preset, "value")
-    elif method == "lora" and (kind == "kohya locon" or "conv_dim" in found) and convolutions not in ("0", "1"):
+    elif method in ("lora", "dylora") and has_kernels and convolutions != "0":
         reading.take("conv_dim", "targets.unet", "full")
     else:
         reading.take("network_module", "targets.unet", "attn-mlp", was=_("attention and feed-forward"))
-    for name, dim in (("conv_dim", "network_dim"), ("conv_alpha", "network_alpha")):
-        same = str(found.get(name)) == str(found.get(dim))
-        if name in found and not same and not any(one.name == name for one in reading.taken):
-            reading.leave(name, "unknown")
+    if reading.settings.get("targets.unet") == "full":
+        _kernels(reading)
+    if not lycoris:
+        reading.leave(preset, "idle")
+    for name in ("conv_dim", "conv_alpha"):
+        reading.leave(name, "unknown" if lycoris and reading.settings.get("targets.unet") == "full" else "idle")
 
 
-def _text_encoder(reading: Reading) -> None:
-    """It is trained there unless it is turned off."""
+def _kernels(reading: Reading) -> None:
+    """The rank of kernels of 3×3, where it is another one; their scale has to be that of the others."""
+    try:
+        rank, dim = whole(reading.found.get("conv_dim")), whole(reading.found.get("network_dim"))
+    except UNREADABLE:
+        return
+    if rank != dim:
+        overrides = {pattern: {"rank": rank} for pattern in KERNELS}
+        reading.take("conv_dim", "targets.blocks", overrides, was=rank, how=_("Only layers with kernels of 3×3."))
+    with_scale = _ratio(reading.found.get("conv_alpha"), rank), _ratio(reading.found.get("network_alpha"), dim)
+    same = with_scale[0] == with_scale[1]
+    said = "" if same else _("These layers have the same ratio of alpha and rank as the others here.")
+    reading.leave("conv_alpha", "instead" if same else "value", said)
+
+
+def _ratio(alpha: Any, rank: int) -> float | None:
+    try:
+        return round(above(alpha) / rank, 6)
+    except UNREADABLE:
+        return None
+
+
+def _rates(reading: Reading) -> None:
+    """The learning rates. A text encoder is trained there unless it is turned off, at the common rate by itself."""
     found = reading.found
-    rate = found.get("text_encoder_lr")
-    rate = rate[0] if isinstance(rate, list) and rate else rate
+    unet, text = _rate(found.get("unet_lr")), _rate(found.get("text_encoder_lr"))
     only = next((name for name in ("network_train_unet_only", "train_unet_only") if found.get(name)), "")
-    off = bool(only) or rate in (0, "0", 0.0)
-    name = only or "text_encoder_lr"
-    reading.take(name, "targets.text_encoder", "none" if off else "attn-mlp", was=not off)
-    if not off and rate not in (None, ""):
-        reading.apply({"text_encoder_lr": Rule("train.text_encoder_learning_rate", lambda _: above(rate))})
+    alone = "network_train_text_encoder_only"
+    off = bool(only) or (text == 0 and unet != 0)  # with both at 0, the interface trains both at the common rate
+    reading.take(
+        only or "text_encoder_lr", "targets.text_encoder", "none" if off else "attn-mlp", was=None if only else not off
+    )
+    if found.get(alone) and not off:
+        reading.take(alone, "targets.unet", "none")
+    if off:
+        return
+    rate, common = text or _rate(found.get("learning_rate")), reading.settings.get("train.learning_rate")
+    if rate and not (rate == common and reading.settings.get("train.optimizer") == "prodigy"):
+        reading.take("text_encoder_lr" if text else "learning_rate", "train.text_encoder_learning_rate", rate)
+
+
+def _rate(value: Any) -> float | None:
+    """A rate, or the first of several; None where it is not set."""
+    first = value[0] if isinstance(value, list) and value else value
+    try:
+        return None if first in (None, "") else number(first)
+    except UNREADABLE:
+        return None
 
 
 def _weighting(reading: Reading) -> None:
@@ -209,17 +186,124 @@ def _weighting(reading: Reading) -> None:
         reading.take("min_snr_gamma", "loss.weighting", "none", was=False)
 
 
+def _buckets(reading: Reading) -> None:
+    """Shapes of pictures: squares only, or oblong ones as far as the sides of buckets allow."""
+    reading.apply({"enable_bucket": Rule("data.max_aspect", lambda on: _widest(reading) if switch(on) else 1.0)})
+    if reading.settings.get("data.max_aspect", 1.0) > 1:
+        reading.apply({"bucket_no_upscale": Rule("data.max_upscale", lambda value: 1.0 if switch(value) else 16.0)})
+    for name in ("min_bucket_reso", "max_bucket_reso", "bucket_no_upscale"):
+        reading.leave(name, "idle")
+
+
+def _widest(reading: Reading) -> float:
+    """The largest aspect of a bucket between the least and the most pixels of a side, with about the same area."""
+    try:
+        area = float(reading.settings["data.resolution"]) ** 2
+        least, most = (whole(reading.found.get(name)) for name in ("min_bucket_reso", "max_bucket_reso"))
+        return min(WIDEST, max(1.0, min(area / least**2, most**2 / area)))
+    except (KeyError, *UNREADABLE):
+        return WIDEST
+
+
+def _schedule(reading: Reading) -> None:
+    """What a schedule's power and number of cycles make of it."""
+    found, name = reading.found, str(reading.found.get("lr_scheduler", "")).lower()
+    if name == "polynomial":
+        power = found.get("lr_scheduler_power")
+        try:
+            reading.take("lr_scheduler", "train.schedule", one_of(POWERS)(f"{float(power or 1):g}"))
+        except UNREADABLE:
+            reading.leave("lr_scheduler", "value")
+    if name == "cosine_with_restarts":
+        reading.take("lr_scheduler", "train.schedule", "cosine")
+        reading.apply({"lr_scheduler_num_cycles": Rule("train.cycles", whole)})
+    for each in ("lr_scheduler_num_cycles", "lr_scheduler_power"):
+        reading.leave(each, "idle")
+
+
+def _huber(reading: Reading) -> None:
+    if reading.settings.get("loss.kind") == "huber" and reading.found.get("huber_schedule") == "constant":
+        reading.apply({"huber_c": Rule("loss.huber_delta", above)})
+    elif reading.settings.get("loss.kind") == "huber":
+        reading.leave("huber_schedule", "value")
+        reading.leave("huber_c", "value")
+    else:
+        reading.leave("huber_schedule", "idle")
+        reading.leave("huber_c", "idle")
+
+
+def _previews(reading: Reading) -> None:
+    """Preview prompts: the interface saves the lines themselves, scripts the path of a file."""
+    written = reading.found.get("sample_prompts")
+    if not isinstance(written, str) or written.strip().lower().endswith((".txt", ".json", ".toml")):
+        return
+    lines = [line.strip() for line in written.splitlines() if line.strip() and not line.strip().startswith("#")]
+    prompts = [line.partition(" --")[0].strip() for line in lines]
+    if any(prompts):
+        reading.take("sample_prompts", "sample.prompts", [prompt for prompt in prompts if prompt])
+
+
+def _epochs(reading: Reading, pictures: Pictures) -> None:
+    """Epochs as steps. Those of the scripts decide over a number of steps, that of the interface does not."""
+    counted = any(is_set(reading.found.get(name)) for name in ("max_train_epochs", "epoch"))
+    if counted and "train.batch_size" not in reading.settings:
+        reading.take("train_batch_size", "train.batch_size", 1, was=1, how=_("Not in the file: it is 1 there."))
+    epoch = _epoch(reading, pictures)
+    reading.take_epochs("max_train_epochs", "train.steps", epoch)
+    if "train.steps" not in reading.settings:
+        reading.take_epochs("epoch", "train.steps", epoch)
+    reading.leave("epoch", "instead")
+    for name, exact, key in (
+        ("save_every_n_epochs", "save_every_n_steps", "save.every"),
+        ("sample_every_n_epochs", "sample_every_n_steps", "sample.every"),
+    ):
+        if not is_set(reading.found.get(exact)) and epoch.steps:
+            reading.take_epochs(name, key, epoch)
+        elif not any(one.key == key for one in reading.taken):
+            reading.leave(name, "elsewhere")
+        else:
+            reading.leave(name, "instead")
+
+
+def _epoch(reading: Reading, pictures: Pictures) -> Epoch:
+    batch = int(reading.settings.get("train.batch_size", 1)) * int(reading.settings.get("train.accumulation", 1))
+    try:
+        repeated = pictures.count * whole(reading.found.get("dataset_repeats"))
+    except UNREADABLE:
+        repeated = 0
+    return Epoch(pictures.count, pictures.repeated or repeated, batch)
+
+
+def _classes(reading: Reading) -> None:
+    """Class pictures and their weight: here the base draws them."""
+    if is_set(reading.found.get("reg_data_dir")):
+        reading.leave("reg_data_dir", "prior")
+        reading.leave("prior_loss_weight", "prior")
+    else:
+        reading.leave("prior_loss_weight", "idle")
+
+
 def _warmup(reading: Reading) -> None:
-    """Steps, a share of all steps below 1, or per cent of them."""
-    steps = reading.settings.get("train.steps")
+    """Steps, a share of all steps below 1, or per cent of them; a constant rate has none there."""
+    found, names = reading.found, dict(_wanted_warmup(reading))
+    if str(found.get("lr_scheduler", "")).lower() == "constant":
+        for name in names:
+            reading.leave(name, "idle")
+        reading.take("lr_scheduler", "train.warmup", 0, how=_("A constant rate has no warm-up there."))
+        return
+    said = next((name for name in ("lr_warmup_steps", "lr_warmup") if str(found.get(name)) in ("0", "0.0")), "")
+    if said and not names:
+        reading.take(said, "train.warmup", 0)
+    for name, (wanted, share) in names.items():
+        reading.take_share(name, "train.warmup", share) if share else reading.take(name, "train.warmup", int(wanted))
+        return
+
+
+def _wanted_warmup(reading: Reading) -> Iterator[tuple[str, tuple[float, float]]]:
+    """What is set, as a number and as a share of the steps."""
     for name, of in (("lr_warmup_steps", 1.0), ("lr_warmup", 100.0)):
         try:
             wanted = above(reading.found.get(name))
-            share = wanted / of if name == "lr_warmup" or wanted < 1 else 0.0
-            if share and not steps:
-                reading.leave(name, "epochs")
-            else:
-                reading.take(name, "train.warmup", round(share * steps) if share and steps else int(wanted))
-            return
         except UNREADABLE:
             continue
+        yield name, (wanted, wanted / of if name == "lr_warmup" or wanted < 1 else 0.0)

@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.studio.settings.imports.report import (
-    Imported,
-    Reading,
-    Reason,
-    Rule,
-    above,
-    number,
-    one_of,
-    square,
-    switch,
-    whole,
-)
+from app.studio.settings.imports.epochs import DIFFERENT_REPEATS, Epoch, Pictures
+from app.studio.settings.imports.onetrainer_names import CONCEPT, KNOWN, RULES, SAME
+from app.studio.settings.imports.reading import Reading, Rule
+from app.studio.settings.imports.report import Imported, Reason
+from app.studio.settings.imports.values import UNREADABLE, above, is_set, number, one_of, whole
+from trainers.messages import Message as _
 
 PROGRAM = "OneTrainer"
 SIGNS = {
@@ -24,94 +18,234 @@ SIGNS = {
     "learning_rate_scheduler", "output_model_destination",
 }  # fmt: skip
 """Names by which a file of it is known; it has several."""
-OPTIMIZERS = {
-    "adamw": "adamw", "adamw_8bit": "adamw8bit", "adafactor": "adafactor", "prodigy": "prodigy", "lion": "lion",
-}  # fmt: skip
-SCHEDULES = {"constant": "constant", "linear": "linear", "cosine": "cosine"}
-NUMBER_FORMATS = {"float_16": "fp16", "bfloat_16": "bf16", "float_32": "fp32"}
-LAYERS = {"full": "full", "attn-mlp": "attn-mlp", "attn-only": "attn", "": "full"}
-
-RULES: Mapping[str, Rule] = {
-    "peft_type": Rule("method.name", one_of({"lora": "lora", "loha": "loha"})),
-    "lora_rank": Rule("method.rank", whole),
-    "lora_alpha": Rule("method.alpha", above),
-    "dropout_probability": Rule("method.dropout", number),
-    "lora_decompose": Rule("method.dora", switch),
-    "lora_layer_preset": Rule("targets.unet", one_of(LAYERS)),
-    "learning_rate": Rule("train.learning_rate", above),
-    "unet.learning_rate": Rule("train.learning_rate", above),
-    "text_encoder.learning_rate": Rule("train.text_encoder_learning_rate", above),
-    "text_encoder.train": Rule("targets.text_encoder", lambda value: "attn-mlp" if switch(value) else "none"),
-    "batch_size": Rule("train.batch_size", whole),
-    "gradient_accumulation_steps": Rule("train.accumulation", whole),
-    "learning_rate_scheduler": Rule("train.schedule", one_of(SCHEDULES)),
-    "learning_rate_warmup_steps": Rule("train.warmup", lambda value: int(number(value))),
-    "clip_grad_norm": Rule("train.max_grad_norm", number),
-    "optimizer.optimizer": Rule("train.optimizer", one_of(OPTIMIZERS)),
-    "optimizer.weight_decay": Rule("train.weight_decay", number),
-    "gradient_checkpointing": Rule("train.gradient_checkpointing", switch),
-    "train_dtype": Rule("train.precision", one_of(NUMBER_FORMATS)),
-    "output_dtype": Rule("save.precision", one_of(NUMBER_FORMATS)),
-    "resolution": Rule("data.resolution", square),
-    "latent_caching": Rule("data.cache", switch),
-    "seed": Rule("seed", whole),
-    "offset_noise_weight": Rule("loss.noise_offset", number),
-    "text_encoder_layer_skip": Rule("base.clip_skip", lambda value: whole(value) + 1),
-    "force_v_prediction": Rule("base.prediction", lambda value: "v_prediction" if switch(value) else "auto"),
-    "rescale_noise_scheduler_to_zero_terminal_snr": Rule(
-        "base.zero_terminal_snr", lambda value: "on" if switch(value) else "auto"
-    ),
-}
-KNOWN: Mapping[str, Reason] = {
-    "base_model_name": "path", "output_model_destination": "path", "workspace_dir": "path", "cache_dir": "path",
-    "concept_file_name": "path", "sample_definition_file_name": "path", "debug_dir": "path", "lora_model_name": "path",
-    "concepts": "elsewhere", "samples": "elsewhere", "epochs": "epochs", "save_every": "epochs",
-    "sample_after": "epochs", "backup_after": "epochs", "model_type": "family",
-}  # fmt: skip
-SILENT = ("__version", "unet", "text_encoder", "text_encoder_2", "optimizer", "optimizer_defaults")
-"""Sections that are read, or that say nothing about a training."""
+METHODS = {"lora": "lora", "loha": "loha"}
+READ = ("unet", "text_encoder", "text_encoder_2", "optimizer")
+"""Sections of which every setting is read."""
+CONCEPTS = "concepts"
+SWITCHES = ("concepts.image.enable_", "concepts.text.enable_", "concepts.text.prompt_source")
+"""What turns something on in a concept; all else in these sections only says how."""
 
 
-def read_onetrainer(file: Mapping[str, Any]) -> Imported:
-    """Read settings of OneTrainer."""
-    found: dict[str, Any] = {name: value for name, value in file.items() if name not in SILENT}
-    for section, names in (
-        ("unet", ("learning_rate",)),
-        ("text_encoder", ("train", "learning_rate")),
-        ("optimizer", ("optimizer", "weight_decay")),
-    ):
-        within = file.get(section)
-        if isinstance(within, dict):
-            found |= {f"{section}.{name}": within[name] for name in names if within.get(name) is not None}
-    if isinstance(file.get("optimizer"), str):
-        found["optimizer.optimizer"] = file["optimizer"]
-    reading = Reading(PROGRAM, found)
+def read_onetrainer(file: Mapping[str, Any], pictures: Pictures) -> Imported:
+    """Read settings of OneTrainer. Sections for other kinds of models say nothing of a training here."""
+    found: dict[str, Any] = {}
+    for name, value in file.items():
+        if name in READ and isinstance(value, dict):
+            found |= {f"{name}.{inner}": each for inner, each in value.items()}
+        elif name == "optimizer" and isinstance(value, str):
+            found["optimizer.optimizer"] = value
+        elif not isinstance(value, dict) and name not in ("__version", CONCEPTS):
+            found[name] = value
+    found |= _in_all(_enabled(file.get(CONCEPTS)))
+    reading = Reading(PROGRAM, found, SAME)
+    _method(reading)
     reading.apply(RULES)
-    if found.get("training_method") not in (None, "LORA"):
-        reading.leave("training_method", "value")
+    if str(found.get("unet.weight_dtype")).upper() == "NFLOAT_4":
+        reading.take("unet.weight_dtype", "base.storage", "nf4")
+    _layers(reading)
+    _text_encoder(reading)
+    _second_encoder(reading)
+    _concepts(reading)
     _weighting(reading)
     _average(reading)
-    reading.leave_rest({**KNOWN, "training_method": "family"} if found.get("training_method") != "LORA" else KNOWN)
-    reading.left = [one for one in reading.left if (one.name, one.value) != ("training_method", "LORA")]
-    if "targets.text_encoder" in reading.settings and reading.settings["targets.text_encoder"] == "none":
-        reading.settings.pop("train.text_encoder_learning_rate", None)
+    _schedule(reading)
+    _lengths(reading, _epoch(reading, pictures, _enabled(file.get(CONCEPTS))))
+    _previews(reading)
+    for name in ("base_model_name", "unet.model_name"):
+        reading.leave_base(name)
+    reading.leave_rest({**KNOWN, **_unused(reading)})
     return reading.finish()
 
 
+def _enabled(concepts: Any) -> list[Mapping[str, Any]]:
+    """The concepts that are trained on."""
+    listed = concepts if isinstance(concepts, list) else []
+    return [one for one in listed if isinstance(one, dict) and one.get("enabled", True)]
+
+
+def _in_all(concepts: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the concepts set, by names such as `concepts.image.enable_random_flip`; several values where they differ."""
+    found: dict[str, Any] = {}
+    for concept in concepts:
+        for name, value in _flat(concept):
+            if name in ("name", "path", "seed", "balancing", "balancing_strategy", "text.prompt_path"):
+                continue
+            key = f"{CONCEPTS}.{name}"
+            found[key] = value if found.get(key, value) == value else f"{found[key]}, {value}"
+    return found
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for name, value in table.items():
+        pairs += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
+    return pairs
+
+
+def _method(reading: Reading) -> None:
+    reading.settings["method.name"] = "lora"
+    if is_set(reading.found.get("peft_type")):
+        try:
+            reading.take("peft_type", "method.name", one_of(METHODS)(reading.found["peft_type"]))
+        except UNREADABLE:
+            reading.leave("peft_type", "algorithm")
+    if str(reading.found.get("training_method") or "LORA").upper() != "LORA":
+        reading.leave("training_method", "algorithm")
+
+
+def _layers(reading: Reading) -> None:
+    """Layers by parts of their names, where no preset of layers was taken."""
+    found, names = reading.found, ("layer_filter", "lora_layers")
+    if str(found.get("layer_filter_preset", found.get("lora_layer_preset", ""))).lower() == "custom":
+        for name in names:
+            parts = [part.strip() for part in str(found.get(name) or "").split(",") if part.strip()]
+            if parts and not found.get("layer_filter_regex"):
+                reading.take(name, "targets.unet", [f"*{part}*" for part in parts])
+    if str(found.get("unet.train", True)).lower() == "false":
+        reading.take("unet.train", "targets.unet", "none")
+
+
+def _text_encoder(reading: Reading) -> None:
+    """Its rate and its end, where it is trained."""
+    if reading.settings.get("targets.text_encoder", "none") == "none":
+        for name in ("text_encoder.learning_rate", "text_encoder.stop_training_after"):
+            reading.leave(name, "idle")
+        return
+    rate, common = reading.found.get("text_encoder.learning_rate"), reading.settings.get("train.learning_rate")
+    name = "text_encoder.learning_rate"
+    if rate is None and common is not None:
+        rate, name = reading.found.get("learning_rate"), "learning_rate"
+    try:
+        if above(rate) != common or reading.settings.get("train.optimizer") != "prodigy":
+            reading.take(name, "train.text_encoder_learning_rate", above(rate))
+    except UNREADABLE:
+        reading.leave("text_encoder.learning_rate", "value")
+    _text_encoder_stop(reading)
+
+
+def _text_encoder_stop(reading: Reading) -> None:
+    """The end of its training as a share of all epochs."""
+    name, found = "text_encoder.stop_training_after", reading.found
+    unit = str(found.get(f"{name}_unit") or "EPOCH").upper()
+    if unit == "NEVER" or not is_set(found.get(name)):
+        reading.leave(name, "idle")
+        return
+    try:
+        stop, all_epochs = above(found[name]), above(found.get("epochs"))
+        if unit != "EPOCH":
+            raise ValueError(unit)
+        share = round(min(1.0, stop / all_epochs), 4)
+        how = _("{stop:g} of {epochs:g} epochs.", stop=stop, epochs=all_epochs)
+        reading.take(name, "train.text_encoder_stop", share, how=how)
+    except UNREADABLE:
+        reading.leave(name, "value")
+
+
+def _second_encoder(reading: Reading) -> None:
+    """The second text encoder of SDXL, which is trained like the first one here."""
+    if "XL" not in str(reading.found.get("model_type", "")).upper():
+        reading.found = {name: value for name, value in reading.found.items() if not name.startswith("text_encoder_2")}
+        return
+    for name in ("train", "learning_rate", "layer_skip", "dropout_probability"):
+        other = f"text_encoder_2.{name}"
+        if other in reading.found and reading.found[other] != reading.found.get(f"text_encoder.{name}"):
+            reading.leave(other, "value", _("Both text encoders have the same settings here."))
+
+
+def _concepts(reading: Reading) -> None:
+    """What all concepts have alike; what they do not is left out."""
+    reading.apply(CONCEPT)
+    if reading.settings.get("data.shuffle_tags"):
+        reading.apply(
+            {"concepts.text.keep_tags_count": Rule("data.keep_tags", lambda value: int(number(value)))},
+        )
+    else:
+        reading.leave("concepts.text.keep_tags_count", "idle")
+
+
 def _weighting(reading: Reading) -> None:
-    """Weights of the steps; without a function, all count alike."""
-    kind = str(reading.found.get("loss_weight_fn", "")).upper()
+    """Weights of the steps, and the kind of loss; without a function, all steps count alike."""
+    found, kind = reading.found, str(reading.found.get("loss_weight_fn", "")).upper()
     if kind == "MIN_SNR_GAMMA":
         reading.take("loss_weight_fn", "loss.weighting", "min-snr")
         reading.apply({"loss_weight_strength": Rule("loss.min_snr_gamma", above)})
     elif kind == "CONSTANT":
         reading.take("loss_weight_fn", "loss.weighting", "none")
+    elif kind:
+        reading.leave("loss_weight_fn", "value")
+    if is_set(found.get("huber_strength")) and not is_set(found.get("mse_strength")):
+        reading.take("huber_strength", "loss.kind", "huber")
+        reading.apply({"huber_delta": Rule("loss.huber_delta", above)})
 
 
 def _average(reading: Reading) -> None:
-    """A moving average, if it is on."""
-    if str(reading.found.get("ema", "OFF")).upper() in ("GPU", "CPU"):
-        reading.take("ema", "train.ema", reading.found.get("ema_decay", 0.999))
-    for name in ("ema_decay", "ema_update_step_interval"):
-        if str(reading.found.get("ema", "OFF")).upper() == "OFF" and name in reading.found:
-            reading.found = {each: value for each, value in reading.found.items() if each != name}
+    """A moving average, if it is on, as it would be if it were taken at every step."""
+    if str(reading.found.get("ema", "OFF")).upper() not in ("GPU", "CPU"):
+        return
+    try:
+        decay = number(reading.found.get("ema_decay", 0.999))
+        every = whole(reading.found.get("ema_update_step_interval", 5))
+        how = _("{decay:g}, taken every {every} steps there and every step here.", decay=decay, every=every)
+        reading.take("ema", "train.ema", round(decay ** (1 / every), 6), was=decay, how="" if every == 1 else how)
+    except UNREADABLE:
+        reading.leave("ema", "value")
+
+
+def _schedule(reading: Reading) -> None:
+    """Warm-up in steps or as a share of all, and the cycles of a cosine that restarts."""
+    if str(reading.found.get("learning_rate_scheduler", "")).lower() == "cosine_with_hard_restarts":
+        reading.apply({"learning_rate_cycles": Rule("train.cycles", whole)})
+
+
+def _lengths(reading: Reading, epoch: Epoch) -> None:
+    """What counts epochs, steps or time."""
+    found = reading.found
+    reading.take_epochs("epochs", "train.steps", epoch)
+    for name, key in (("backup_after", "save.every"), ("sample_after", "sample.every")):
+        unit = str(found.get(f"{name}_unit", "")).upper()
+        if unit == "STEP":
+            reading.apply({name: Rule(key, whole)})
+        elif unit == "NEVER" and key == "sample.every":
+            reading.take(name, key, 0, was=unit.lower())
+        elif unit == "EPOCH" and epoch.steps:
+            reading.take_epochs(name, key, epoch)
+    try:
+        wanted = number(found.get("learning_rate_warmup_steps"))
+    except UNREADABLE:
+        return
+    if not 0 < wanted <= 1:
+        reading.take("learning_rate_warmup_steps", "train.warmup", int(wanted))
+    else:
+        reading.take_share("learning_rate_warmup_steps", "train.warmup", wanted)
+
+
+def _epoch(reading: Reading, pictures: Pictures, concepts: list[Mapping[str, Any]]) -> Epoch:
+    """An epoch of the draft's pictures. A concept repeats each 1 time by default; one may take a number of samples."""
+    batch = int(reading.settings.get("train.batch_size", 1)) * int(reading.settings.get("train.accumulation", 1))
+    rules = {(str(one.get("balancing_strategy", "REPEATS")), str(one.get("balancing", 1.0))) for one in concepts}
+    try:
+        kind, value = rules.pop() if len(rules) == 1 else ("REPEATS", "" if rules else "1")
+        images = max(1, int(pictures.count * above(value))) if kind == "REPEATS" else whole(value)
+    except UNREADABLE:
+        return Epoch(pictures.count, 0, batch, DIFFERENT_REPEATS)
+    return Epoch(pictures.count, images if pictures.count else 0, batch)
+
+
+def _unused(reading: Reading) -> dict[str, Reason]:
+    """What has no effect there with the others: masks that are off, and what belongs to something that is."""
+    parts = (f"{CONCEPTS}.image.", f"{CONCEPTS}.text.")
+    off = [name for name in reading.found if name.startswith(parts) and not name.startswith(SWITCHES)]
+    if not is_set(reading.found.get("masked_training")):
+        off += ["unmasked_probability", "unmasked_weight"]
+    if any(name.startswith(f"{CONCEPTS}.") for name in reading.found):
+        off.append("concept_file_name")
+    return dict.fromkeys(off, "idle")
+
+
+def _previews(reading: Reading) -> None:
+    """The prompts of previews, if they are in the file."""
+    samples = reading.found.get("samples")
+    listed = [one for one in samples if isinstance(one, dict)] if isinstance(samples, list) else []
+    prompts = [str(one.get("prompt") or "") for one in listed if one.get("enabled", True)]
+    if any(prompts):
+        reading.take("samples", "sample.prompts", [prompt for prompt in prompts if prompt])

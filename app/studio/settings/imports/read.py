@@ -7,12 +7,21 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+from app.studio.dataset.drafts import Draft
+from app.studio.settings.fields import find_field
 from app.studio.settings.imports import kohya, onetrainer
-from app.studio.settings.imports.report import Imported
+from app.studio.settings.imports.epochs import Pictures
+from app.studio.settings.imports.report import Imported, Unsaid
+from app.studio.settings.plan import all_layers, from_table, method_of, values
 from trainers.errors import VelaturaError
 
 ENOUGH = 2
 """Signs that tell a program's file."""
+DECISIVE = (
+    "train.steps", "train.learning_rate", "train.batch_size", "train.optimizer", "train.schedule", "train.warmup",
+    "method.rank", "method.alpha", "targets.text_encoder", "data.resolution", "data.flip", "data.caption_dropout",
+)  # fmt: skip
+"""What decides most about a result."""
 
 
 def read_file(name: str, content: str) -> dict[str, Any]:
@@ -29,14 +38,34 @@ def read_file(name: str, content: str) -> dict[str, Any]:
     return table
 
 
-def read_foreign(table: Mapping[str, Any]) -> Imported | None:
-    """Another program's settings, with a report; None if it is no file of a program that is known here."""
+def read_foreign(table: Mapping[str, Any], pictures: Pictures | None = None) -> Imported | None:
+    """Another program's settings, with a report; None if it is no file of a program that is known here.
+
+    Epochs become steps with the `pictures` of a draft.
+    """
     names = set(table) | {inner for value in table.values() if isinstance(value, dict) for inner in value}
     if len(names & onetrainer.SIGNS) >= ENOUGH:
-        return onetrainer.read_onetrainer(table)
+        return onetrainer.read_onetrainer(table, pictures or Pictures())
     if len(names & kohya.SIGNS) >= ENOUGH:
-        return kohya.read_kohya(table)
+        return kohya.read_kohya(table, pictures or Pictures())
     return None
+
+
+def find_unsaid(draft: Draft, found: Imported) -> list[Unsaid]:
+    """What decides much and is not in the file, with the values that a draft's preset has for it."""
+    draft = from_table(draft, found.table)
+    method = method_of(draft.choices)
+    now = values(all_layers(draft), method)
+    return [
+        Unsaid(key, field.show(now[key]))
+        for key in DECISIVE
+        if (field := find_field(key, method)) and not _says(found.table, key)
+    ]
+
+
+def _says(table: Mapping[str, Any], key: str) -> bool:
+    section, _, name = key.partition(".")
+    return name in table.get(section, {})
 
 
 def _refuse(constant: str) -> Any:

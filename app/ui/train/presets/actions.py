@@ -12,10 +12,19 @@ from app.errors import as_sentence
 from app.studio.dataset.drafts import Draft
 from app.studio.runs.times import run_times
 from app.studio.services import Services
-from app.studio.settings.imports.read import read_file, read_foreign
-from app.studio.settings.imports.report import Imported
+from app.studio.settings.imports.epochs import count_pictures
+from app.studio.settings.imports.kept import keep_import, read_import
+from app.studio.settings.imports.read import find_unsaid, read_file, read_foreign
+from app.studio.settings.imports.report import Imported, Unsaid
 from app.studio.settings.own_presets import OwnPreset, as_preset, check_preset, is_preset, write_preset
-from app.studio.settings.plan import changed_settings, from_table, method_of, plan, without_settings
+from app.studio.settings.plan import (
+    changed_settings,
+    from_table,
+    method_of,
+    plan,
+    with_choices,
+    without_settings,
+)
 from app.studio.settings.undo import take_back, with_undo
 from app.ui.components.controls import Button, Control
 from app.ui.train import text
@@ -36,6 +45,16 @@ class SettingsFile:
 
 
 @dataclass(frozen=True)
+class Report:
+    """Another program's settings."""
+
+    found: Imported
+    unsaid: tuple[Unsaid, ...]
+    used: bool
+    """Whether they are in use."""
+
+
+@dataclass(frozen=True)
 class Answer:
     """What has become of what was asked, and how it is taken back."""
 
@@ -43,8 +62,7 @@ class Answer:
     refused: str = ""
     file: SettingsFile | None = None
     controls: tuple[Control, ...] = ()
-    report: Imported | None = None
-    """Another program's settings, before they are used."""
+    report: Report | None = None
     of: str = ""
     """The part of the page that shows it."""
 
@@ -88,6 +106,7 @@ class Presets:
             "export": partial(self._export, key),
             "reset": partial(self._reset, key, tab),
             "take-back": partial(self._take_back, key, tab),
+            "report": partial(self._report, key),
         }
         if event.what not in acts:
             return Answer()
@@ -110,11 +129,26 @@ class Presets:
         table = read_file(event.name, event.text)
         if is_preset(table):
             return self._add(event.name, table, owner)
-        foreign = read_foreign(table)
-        if foreign is not None and not event.apply:
-            return Answer(report=foreign)
-        self._change(key, lambda draft: from_table(draft, foreign.table if foreign else table), tab)
-        return Answer(done=words.READ.format(file=event.name), controls=(_undo(),))
+        draft = self.services.drafts.open(key)
+        pictures = count_pictures(draft)
+        foreign = read_foreign(table, pictures)
+        if foreign is None:
+            self._change(key, lambda draft: from_table(draft, table), tab)
+            return Answer(done=words.READ.format(file=event.name), controls=(_undo(),))
+        if not event.apply:
+            return Answer(report=Report(foreign, tuple(find_unsaid(draft, foreign)), used=False))
+        keep_import(self.services.drafts.paths.drafts / draft.id, table, pictures)
+        self._change(key, lambda draft: with_choices(from_table(draft, foreign.table), imported=event.name), tab)
+        show = Button(words.SHOW_REPORT, "report", kind="small")
+        return Answer(done=words.READ.format(file=event.name), controls=(_undo(), show))
+
+    def _report(self, key: str) -> Answer:
+        """What was taken of another program's settings, once they are used."""
+        draft = self.services.drafts.read(key)
+        found = read_import(self.services.drafts.paths.drafts / draft.id) if draft.choices.imported else None
+        if found is None:
+            raise VelaturaError(words.NO_REPORT)
+        return Answer(report=Report(found, tuple(find_unsaid(draft, found)), used=True))
 
     def _add(self, file: str, table: dict[str, Any], owner: str) -> Answer:
         check_preset(table)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from app.language import Sentence
-from app.studio.settings.imports.report import Imported, Left, Reason
+from app.studio.settings.imports.report import Imported, Left, Reason, Unsaid
 from app.units import counted
+from trainers.messages import Message, joined
 from trainers.messages import Message as _
-from trainers.messages import joined
 
 OWN = _("Your presets")
 NONE_YET = _("None yet. Choose what you like above and under Advanced, then save it here under a name.")
@@ -24,7 +25,10 @@ SAVE, USE, CHOSEN, RENAME, DELETE, EXPORT = (
 MORE, USE_NAMED = _("More for {name}"), _("Use: {name}")
 NEW_NAME = _("New name")
 IMPORT = _("Import settings or a preset")
-IMPORT_HINT = _("TOML of Velatura, or JSON and TOML of kohya_ss and OneTrainer. Nothing else of it leaves this page.")
+IMPORT_HINT = _(
+    "TOML of Velatura, or JSON and TOML of kohya_ss and OneTrainer, of which you see first what is taken and what is "
+    "not."
+)
 UNDO = _("Undo")
 SAVED, REPLACED = _("“{name}” is saved."), _("“{name}” is replaced.")
 RENAMED = _("“{name}” is now called “{new}”.")
@@ -38,20 +42,61 @@ TAKEN_BACK = _("The settings are as before.")
 REFUSED = _("{file} cannot be used: {reason}")
 TOO_LONG = _("it is too long for a settings file")
 REPORT = _("Settings of {program}")
-TAKEN, LEFT_OUT = _("{count} taken"), _("{count} left out")
+MATTERS = _("{count} left out that may change the result")
+UNSAID = _("{count} not in the file, from the preset")
+COMPUTED = _("{count} computed")
+TAKEN, LEFT_OUT = _("{count} taken"), _("{count} left out without effect on the result")
 REST = _("All that is not named here stays as it is chosen above.")
-APPLY, DISCARD = _("Use these settings"), _("Discard")
-THERE, HERE, VALUE = _("There"), _("Here"), _("Value")
+APPLY, DISCARD, CLOSE = _("Use these settings"), _("Discard"), _("Close")
+IMPORTED = _("These settings were read from {file}.")
+SHOW_REPORT = _("What was taken")
+NO_REPORT = _("its report is not here any more; choose the file again to see it")
 REASONS: Mapping[Reason, str] = {
-    "path": _("A path of that computer. The base model and the pictures are chosen here."),
-    "elsewhere": _("It is set in another step, or with the pictures."),
-    "epochs": _("It counts epochs, which depend on repeats. Set the number of steps instead."),
-    "family": _("It follows from the base model."),
+    "base": _("The base model is chosen here. Choose the same one for the same result."),
+    "hub": _("A model of the hub. Choose it here under Base model, or download it there."),
+    "epochs": _("It counts epochs, whose length is not known. Set the number of steps instead."),
     "value": _("There is no such value here."),
+    "algorithm": _("There is no such method here. LoRA is taken instead."),
     "method": _("This method has no such setting."),
     "refused": _("It does not fit."),
+    "prior": _("The base model draws the class pictures here: Extras, Pictures against forgetting."),
+    "masks": _(
+        "A mask is a file beside its picture here, such as fox-mask.png, and what is black in it is not learned."
+    ),
+    "captions": _("Captions are read from .txt files here."),
+    "concepts": _("The concepts are in another file there. Set what they set here: mirroring, tags, repeats."),
     "unknown": _("There is nothing like it here."),
+    "path": _("A path of that computer."),
+    "elsewhere": _("It is set in another step."),
+    "family": _("It follows from the base model."),
+    "logging": _("The page of a training shows loss and previews. train.tracker logs them elsewhere too."),
+    "files": _("It is about files beside the style. Every sampled step keeps its style here."),
+    "machine": _("It is about the computer. The studio sees to that."),
+    "instead": _("Another setting decides there."),
+    "time": _("It counts time. Previews and checkpoints count steps here."),
+    "idle": _("It has no effect there with the other settings."),
 }
+
+
+@dataclass(frozen=True)
+class Line:
+    """A setting in a report: its name and value there, those here if it was taken, and what is said of it."""
+
+    name: str
+    value: str
+    key: str = ""
+    became: str = ""
+    said: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Settings of a report that have fared alike."""
+
+    name: str
+    title: Message
+    lines: list[Line]
+    is_open: bool
 
 
 def summary_line(method: str, settings: int, time: str) -> str:
@@ -66,11 +111,17 @@ def reason(left: Left) -> str:
     return Sentence.of(left.said) if left.said else REASONS[left.reason]
 
 
-def taken_line(found: Imported) -> str:
-    """How many settings were taken."""
-    return TAKEN.format(count=len(found.taken))
-
-
-def left_line(found: Imported) -> str:
-    """How many settings were left out."""
-    return LEFT_OUT.format(count=len(found.left))
+def read_groups(found: Imported, unsaid: Sequence[Unsaid]) -> list[Group]:
+    """A report as groups: what changes the result first, then what does not."""
+    matters = [Line(one.name, one.value, said=reason(one)) for one in found.left if one.matters]
+    idle = [Line(one.name, one.value, said=reason(one)) for one in found.left if not one.matters]
+    taken = [Line(one.name, one.value, one.key, one.became, one.how) for one in found.taken]
+    own = [Line(one.key, one.value) for one in unsaid]
+    groups = [
+        Group("matters", MATTERS, matters, True),
+        Group("unsaid", UNSAID, own, True),
+        Group("computed", COMPUTED, [one for one in taken if one.said], True),
+        Group("taken", TAKEN, [one for one in taken if not one.said], False),
+        Group("idle", LEFT_OUT, idle, False),
+    ]
+    return [group for group in groups if group.lines]

@@ -218,12 +218,17 @@ def test_presets_of_ones_own_and_another_programs_settings(page, tmp_path):
     page.set_input_files("#preset-file", str(tmp_path / "lora.json"))
     report = page.locator(".report")
     report.get_by_text("Settings of kohya_ss").wait_for()
-    report.get_by_text("A path of that computer.").wait_for()
+    report.get_by_text("1 left out without effect on the result").wait_for()
     assert page.locator("[data-setting='train.steps']").input_value() == "77", "nothing is changed yet"
     report.get_by_role("button", name="Use these settings").click()
     page.get_by_text("Settings read from lora.json.").wait_for()
     page.wait_for_selector("[data-setting='train.steps'][value='50']", state="attached")
     page.wait_for_selector("input[name=method][value=loha][checked]", state="attached")
+    page.locator("#style-own").get_by_role("button", name="What was taken").click()
+    expect(report.get_by_text("not in the file, from the preset")).to_be_visible()
+    expect(report.get_by_role("button", name="Use these settings")).to_have_count(0)
+    report.get_by_role("button", name="Close").click()
+    expect(report).to_have_count(0)
 
     page.get_by_role("button", name="Use: Ink lines").click()
     page.get_by_text("The settings are those of “Ink lines”.").wait_for()

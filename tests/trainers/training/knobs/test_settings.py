@@ -123,6 +123,7 @@ CASES: dict[str, Case] = {
     "train.offload_optimizer": Case(one("train.offload_optimizer", True), refused("without a CUDA device")),
     "train.weight_decay": Case(one("train.weight_decay", 0.5)),
     "train.schedule": Case(one("train.schedule", "cosine")),
+    "train.cycles": Case(one("train.cycles", 2), within=one("train.schedule", "cosine")),
     "train.warmup": Case(one("train.warmup", 1)),
     "train.max_grad_norm": Case(one("train.max_grad_norm", 1e-6)),
     "train.gradient_checkpointing": Case(

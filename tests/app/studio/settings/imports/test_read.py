@@ -6,8 +6,10 @@ import json
 
 import pytest
 
-from app.studio.dataset.drafts import Draft
-from app.studio.settings.imports.read import read_file, read_foreign
+from app.studio.dataset.drafts import Draft, Picture
+from app.studio.settings.imports.epochs import Pictures, count_pictures
+from app.studio.settings.imports.kept import keep_import, read_import
+from app.studio.settings.imports.read import find_unsaid, read_file, read_foreign
 from app.studio.settings.imports.report import Imported
 from app.studio.settings.plan import from_table, plan
 from trainers.errors import VelaturaError
@@ -52,14 +54,34 @@ ONETRAINER = {
 }  # fmt: skip
 
 
-def read(content: str, name: str = "settings.json") -> Imported:
-    found = read_foreign(read_file(name, content))
+TWELVE = Pictures(12, 120)
+"""Twelve pictures, each ten times an epoch by the name of its folder."""
+
+
+def read(content: str, name: str = "settings.json", pictures: Pictures | None = None) -> Imported:
+    found = read_foreign(read_file(name, content), pictures)
     assert found is not None
     return found
 
 
+def kohya(pictures: Pictures | None = None, **changes: object) -> Imported:
+    return read(json.dumps(INTERFACE | changes), pictures=pictures)
+
+
+def onetrainer(pictures: Pictures | None = None, **changes: object) -> Imported:
+    return read(json.dumps(ONETRAINER | changes), pictures=pictures)
+
+
 def left(found: Imported) -> dict[str, str]:
     return {one.name: one.reason for one in found.left}
+
+
+def became(found: Imported) -> dict[str, str]:
+    return {one.key: one.became for one in found.taken}
+
+
+def how(found: Imported, key: str) -> str:
+    return next(one.how for one in found.taken if one.key == key)
 
 
 def test_a_file_of_kohyas_interface_becomes_a_config() -> None:
@@ -82,11 +104,13 @@ def test_a_file_of_kohyas_interface_becomes_a_config() -> None:
     )
     assert (config.seed, config.base.clip_skip, config.loss.weighting, config.name) == (42, 2, "min-snr", "dusk")
     assert left(found) == {
-        "epoch": "epochs",
+        "learning_rate": "instead",
+        "epoch": "instead",
         "color_aug": "unknown",
-        "pretrained_model_name_or_path": "path",
+        "pretrained_model_name_or_path": "base",
         "train_data_dir": "path",
     }
+    assert [one.name for one in found.left if one.matters] == ["pretrained_model_name_or_path", "color_aug"]
     assert ("network_dim", "32", "method.rank", "32") in [(o.name, o.value, o.key, o.became) for o in found.taken]
 
 
@@ -101,8 +125,11 @@ def test_a_file_of_kohyas_scripts_says_what_does_not_fit() -> None:
         "none",
     )
     reasons = left(found)
-    assert (reasons["lr_scheduler"], reasons["resolution"], reasons["max_train_epochs"]) == ("value", "value", "epochs")
+    assert (config.train.schedule, config.train.cycles) == ("cosine", 1), "restarts that restart once"
+    assert (reasons["resolution"], reasons["max_train_epochs"]) == ("value", "epochs")
     assert reasons["betas"] == "unknown"
+    unsaid = {one.key: one.value for one in find_unsaid(Draft(id="x", public="y"), found)}
+    assert unsaid == {"train.steps": "300", "data.resolution": "0", "data.caption_dropout": "0.05"}
 
 
 def test_a_file_of_onetrainer_becomes_a_config() -> None:
@@ -111,8 +138,105 @@ def test_a_file_of_onetrainer_becomes_a_config() -> None:
     assert (config.train.optimizer, config.train.schedule, config.train.warmup) == ("prodigy", "cosine", 50)
     assert (config.targets.text_encoder, config.train.precision, config.loss.min_snr_gamma) == ("none", "bf16", 5.0)
     reasons = left(found)
-    assert reasons["gradient_checkpointing"] == "value" and reasons["masked_training"] == "unknown"
-    assert reasons["concepts"] == "elsewhere" and reasons["epochs"] == "epochs" and "training_method" not in reasons
+    assert config.train.gradient_checkpointing and reasons["masked_training"] == "masks"
+    assert (reasons["base_model_name"], reasons["epochs"]) == ("hub", "epochs") and "training_method" not in reasons
+
+
+def test_epochs_become_steps_with_the_repeats_of_the_folders() -> None:
+    names = ("10_dusk/a.png", "set/5_dusk/b.png")
+    pictures = tuple(Picture(id=name, name=name, caption="", size=(8, 8)) for name in names)
+    draft = Draft(id="x", public="y", pictures=pictures)
+    assert count_pictures(draft) == Pictures(2, 15)
+    assert count_pictures(
+        draft.with_(pictures=(pictures[0], Picture(id="c", name="c.png", caption="", size=(8, 8))))
+    ) == (Pictures(2, 0))
+    found = kohya(TWELVE, max_train_steps="", save_every_n_epochs=2, sample_every_n_epochs=1)
+    steps = became(found)
+    assert (steps["train.steps"], steps["train.warmup"]) == ("600", "60"), "ten times 120 pictures, two a step"
+    assert (steps["save.every"], steps["sample.every"]) == ("120", "60")
+    assert how(found, "train.steps").startswith("10 × 60 steps: an epoch is 120 images (12 pictures")
+    without = kohya(Pictures(12, 0), max_train_steps="")
+    assert "60 without repeats" in next(one.said for one in without.left if one.name == "epoch")
+    assert "Add the pictures" in next(one.said for one in kohya(max_train_steps="").left if one.name == "epoch")
+    assert left(without)["lr_warmup"] == "epochs", "a share of unknown steps"
+
+
+def test_what_kohya_does_without_saying_so_is_done_here_too() -> None:
+    plain = became(kohya(lr_scheduler="constant"))
+    assert plain["train.warmup"] == "0" and plain["train.schedule"] == "constant"
+    assert became(kohya(lr_scheduler="polynomial"))["train.schedule"] == "linear"
+    assert became(kohya(lr_scheduler="polynomial", lr_scheduler_power=2))["train.schedule"] == "polynomial"
+    cycles = became(kohya(lr_scheduler="cosine_with_restarts", lr_scheduler_num_cycles="3"))
+    assert (cycles["train.schedule"], cycles["train.cycles"]) == ("cosine", "3")
+    assert became(kohya(text_encoder_lr=0))["targets.text_encoder"] == "none"
+    common = became(kohya(text_encoder_lr=0, unet_lr=0))
+    assert (common["targets.text_encoder"], common["train.text_encoder_learning_rate"]) == ("attn-mlp", "0.0001")
+    assert became(kohya(enable_bucket=False))["data.max_aspect"] == "1"
+    oblong = became(kohya(enable_bucket=True, bucket_no_upscale=True, min_bucket_reso=384, max_bucket_reso=2048))
+    assert (oblong["data.max_aspect"], oblong["data.max_upscale"]) == ("1.77778", "1")
+    prompts = kohya(sample_prompts="a fox --n bad --w 512\n# no\na ship")
+    assert prompts.table["sample"]["prompts"] == ["a fox", "a ship"]
+
+
+def test_kernels_may_have_a_rank_of_their_own() -> None:
+    locon = {"LoRA_type": "Kohya LoCon", "network_dim": 16, "network_alpha": 8, "conv_dim": 8}
+    found = kohya(**locon, conv_alpha=4)
+    config = plan(from_table(Draft(id="x", public="y"), found.table))
+    assert config.targets.unet == "full"
+    assert {name: one.rank for name, one in config.targets.blocks.items()} == {"*.conv1": 8, "*.conv2": 8, "*.conv": 8}
+    assert left(found)["conv_alpha"] == "instead", "the same scale"
+    assert left(kohya(**locon, conv_alpha=1))["conv_alpha"] == "value"
+    assert "conv_dim" not in {one.name for one in kohya(LoRA_type="Standard", conv_dim=1).taken}, "it has no kernels"
+
+
+def test_a_second_rate_beside_prodigy_is_left_out_with_the_reason() -> None:
+    found = kohya(optimizer="Prodigy", unet_lr=1, text_encoder_lr=0.5)
+    refused = next(one for one in found.left if one.name == "text_encoder_lr")
+    assert refused.matters and "finds one for everything" in refused.said
+    assert plan(from_table(Draft(id="x", public="y"), found.table)).train.optimizer == "prodigy"
+
+
+def test_every_setting_of_onetrainer_is_taken_or_named() -> None:
+    concept = {
+        "path": "/x", "balancing": 10.0, "balancing_strategy": "REPEATS",
+        "image": {"enable_random_flip": True, "random_rotate_max_angle": 0.5},
+        "text": {"enable_tag_shuffling": True, "keep_tags_count": 2, "prompt_source": "sample"},
+    }  # fmt: skip
+    changes = {
+        "epochs": 100, "concepts": [concept, {"enabled": False, "balancing": 1.0}], "text_encoder_2": {"train": True},
+        "text_encoder": {"train": True, "stop_training_after": 30, "stop_training_after_unit": "EPOCH"},
+        "optimizer": {"optimizer": "ADAMW", "beta1": 0.9, "beta2": 0.99, "d_coef": 1.0},
+        "ema": "GPU", "ema_decay": 0.999, "ema_update_step_interval": 5, "tensorboard": True,
+        "layer_filter_preset": "custom", "layer_filter": "attentions, ff", "secrets": {"huggingface_token": "hf"},
+        "aspect_ratio_bucketing": True,
+    }  # fmt: skip
+    found = onetrainer(TWELVE, **changes)
+    config = plan(from_table(Draft(id="x", public="y"), found.table))
+    assert (config.data.flip, config.data.shuffle_tags, config.data.keep_tags) == (True, True, 2)
+    assert (config.train.steps, config.train.text_encoder_stop, config.data.max_aspect) == (3000, 0.3, 4.0)
+    assert config.train.ema == pytest.approx(0.999 ** (1 / 5), abs=1e-6)
+    assert config.targets.unet == ("*attentions*", "*ff*")
+    reasons = left(found)
+    assert reasons["optimizer.beta2"] == "unknown" and "optimizer.beta1" not in reasons
+    assert (reasons["tensorboard"], reasons["concepts.image.random_rotate_max_angle"]) == ("logging", "idle")
+    mixed = onetrainer(TWELVE, concepts=[concept, concept | {"balancing": 1.0}])
+    assert "different repeats" in next(one.said for one in mixed.left if one.name == "epochs")
+    assert left(onetrainer(concepts=None, concept_file_name="c.json"))["concept_file_name"] == "concepts"
+    once = became(onetrainer(Pictures(12, 0), concepts=None, learning_rate_warmup_steps=0.1))
+    assert (once["train.steps"], once["train.warmup"]) == ("300", "30"), "each once an epoch unless it is said"
+
+
+def test_a_report_is_kept_without_secrets(tmp_path) -> None:
+    table = {**INTERFACE, "max_train_steps": 0, "wandb_api_key": "abc123", "secrets": {"huggingface_token": "hf_1"}}
+    found = read_foreign(table, TWELVE)
+    assert found is not None and next(one.value for one in found.left if one.name == "wandb_api_key") == "…"
+    keep_import(tmp_path, table, TWELVE)
+    kept = (tmp_path / "imported.json").read_text(encoding="utf-8")
+    assert "abc123" not in kept and "hf_1" not in kept
+    again = read_import(tmp_path)
+    assert again is not None and again.taken == found.taken, "with the pictures of then"
+    (tmp_path / "imported.json").write_text("[]")
+    assert read_import(tmp_path) is None
 
 
 def test_what_the_config_refuses_is_left_out_and_said() -> None:

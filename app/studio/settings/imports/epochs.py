@@ -1,0 +1,77 @@
+"""Epochs as steps: how often a program shows the pictures of a draft in one epoch."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from app.studio.dataset.drafts import Draft
+from app.units import counted
+from trainers.messages import Message as _
+
+REPEATS = re.compile(r"(\d{1,4})_")
+"""Start of a folder's name in which kohya_ss has the repeats of its pictures, as in `10_dusk`."""
+REPEATED = _("{epochs:g} × {steps} steps: an epoch is {images} images ({pictures} with repeats), at {batch} a step.")
+EACH_ONCE = _("{epochs:g} × {steps} steps: an epoch is {pictures}, each once, at {batch} a step.")
+NO_PICTURES = _("It counts epochs. Add the pictures in step 1 and choose the file again.")
+NO_REPEATS = _(
+    "It counts epochs, whose length depends on the repeats in the name of the folder there, such as 10_dusk. Add that "
+    "folder in step 1 and choose the file again, or set the steps: {steps} without repeats."
+)
+DIFFERENT_REPEATS = _("It counts epochs, in which the concepts have different repeats. Set the steps instead.")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A draft's pictures, as they are counted."""
+
+    count: int = 0
+    repeated: int = 0
+    """Images of an epoch by the numbers of the pictures' folders; 0 if a picture has no such folder."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch; `images` are 0 where it is not known."""
+
+    pictures: int
+    images: int
+    batch: int
+    """Images of an optimizer step."""
+    unknown: str = ""
+    """Why it is not known."""
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps; 0 where it is not known."""
+        return _steps(self.images, self.batch)
+
+    def how(self, epochs: float) -> str:
+        """How the steps of some epochs were computed."""
+        pictures, batch = counted(self.pictures, "picture"), self.batch
+        if self.images == self.pictures:
+            return EACH_ONCE.format(epochs=epochs, steps=self.steps, pictures=pictures, batch=batch)
+        return REPEATED.format(epochs=epochs, steps=self.steps, images=self.images, pictures=pictures, batch=batch)
+
+    def why_not(self, epochs: float) -> str:
+        """Why some epochs cannot be computed."""
+        if not self.pictures:
+            return NO_PICTURES
+        return self.unknown or NO_REPEATS.format(steps=round(epochs * _steps(self.pictures, self.batch)))
+
+
+def count_pictures(draft: Draft) -> Pictures:
+    """The pictures of a draft, with the repeats in the names of their folders."""
+    repeats = [_repeats(picture.name) for picture in draft.pictures]
+    return Pictures(len(repeats), sum(repeats) if all(repeats) else 0)
+
+
+def _repeats(name: str) -> int:
+    folders = reversed(PurePosixPath(name.replace("\\", "/")).parts[:-1])
+    return next((int(found[1]) for folder in folders if (found := REPEATS.match(folder))), 0)
+
+
+def _steps(images: int, batch: int) -> int:
+    return math.ceil(images / batch)

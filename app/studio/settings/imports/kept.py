@@ -1,0 +1,34 @@
+"""The file of another program that a draft's settings come from, so that its report can be read again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from app.studio.settings.imports.epochs import Pictures
+from app.studio.settings.imports.read import read_foreign
+from app.studio.settings.imports.reading import without_secrets
+from app.studio.settings.imports.report import Imported
+from trainers.atomic_files import whole_file
+
+FILE = "imported.json"
+"""File in a draft's folder: the other program's table, and the pictures with which it was read."""
+
+
+def keep_import(folder: Path, table: Mapping[str, Any], pictures: Pictures) -> None:
+    """Keep what was read, without its secrets. OSError if it cannot be written."""
+    with whole_file(folder / FILE) as building:
+        kept = {"table": without_secrets(table), "pictures": asdict(pictures)}
+        building.write_text(json.dumps(kept, default=str), encoding="utf-8")
+
+
+def read_import(folder: Path) -> Imported | None:
+    """What was read, as it was then; None if it is not there any more."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return read_foreign(kept["table"], Pictures(**kept["pictures"]))
+    return None

@@ -1,0 +1,135 @@
+"""Reads another program's settings: rules by name, and an account of what was taken and what was not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.studio.settings.fields import find_field
+from app.studio.settings.imports.epochs import Epoch
+from app.studio.settings.imports.report import Imported, Left, Reason, Taken, shown
+from app.studio.settings.imports.values import UNREADABLE, is_set, number
+from app.studio.settings.plan import UNNAMED, nested
+from trainers.config.build import find_problems
+from trainers.messages import Message
+from trainers.models.files.hub import HUB_ID
+
+SECRET = re.compile(r"(api_key|secrets?|password|(^|_)token)$")
+"""Names of settings whose values are shown and kept nowhere."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a setting is called here, and what becomes of its value. Both may raise NotHereError or ValueError."""
+
+    key: str
+    read: Callable[[Any], Any]
+
+
+@dataclass
+class Reading:
+    """A file while it is read: rules are applied one after the other, later ones win."""
+
+    program: str
+    found: Mapping[str, Any]
+    """The other program's settings, by name."""
+    same: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Values, in lower case, with which a setting says what is so here anyhow: these are not listed."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    taken: list[Taken] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
+
+    def take(self, name: str, key: str, value: Any, was: Any = None, how: str = "") -> None:
+        """Take a setting; `was` is its value there if it is not the file's, `how` says how it was computed."""
+        there = self.found.get(name, "") if was is None else was
+        self.taken = [one for one in self.taken if (one.name, one.key) != (name, key)]
+        for one in [one for one in self.taken if one.key == key and one.name != name]:
+            self.taken.remove(one)
+            self.leave(one.name, "instead")
+        self.left = [one for one in self.left if one.name != name]
+        self.settings[key] = value
+        self.taken.append(Taken(name, shown(there), key, shown(value), how))
+
+    def leave(self, name: str, reason: Reason, said: str = "") -> None:
+        """Leave a setting out, unless it is not set there either, is so here anyhow, or was taken or left before."""
+        value = self.found.get(name)
+        is_known = name in {one.name for one in self.taken} | {one.name for one in self.left}
+        if is_set(value) and not is_known and str(value).lower() not in self.same.get(name, ()):
+            self.left.append(Left(name, "…" if SECRET.search(name) else shown(value), reason, said))
+
+    def apply(self, rules: Mapping[str, Rule]) -> None:
+        """Take what the rules know; what is empty counts as not set."""
+        for name, rule in rules.items():
+            value = self.found.get(name)
+            if value is None or value == "":
+                continue
+            try:
+                self.take(name, rule.key, rule.read(value))
+            except UNREADABLE:
+                self.leave(name, "value")
+
+    def take_epochs(self, name: str, key: str, epoch: Epoch) -> None:
+        """Take a number of epochs as steps, if their length is known."""
+        try:
+            epochs = number(self.found.get(name))
+        except UNREADABLE:
+            return
+        steps = round(epochs * epoch.steps)
+        if steps:
+            self.take(name, key, steps, how=epoch.how(epochs))
+        elif epochs:
+            self.leave(name, "epochs", epoch.why_not(epochs))
+
+    def take_share(self, name: str, key: str, share: float) -> None:
+        """Take a share of the steps, if their number is known."""
+        steps = self.settings.get("train.steps")
+        if steps is None:
+            self.leave(name, "epochs", Message("It is a share of the steps, whose number is not known."))
+        else:
+            how = Message("{share:g}% of {steps} steps.", share=100 * share, steps=steps)
+            self.take(name, key, round(share * steps), how=how)
+
+    def leave_base(self, name: str) -> None:
+        """Leave out the base, which is chosen here: a path, or an id of the hub."""
+        model = str(self.found.get(name, ""))
+        at_hub = HUB_ID.fullmatch(model) and not model.lower().endswith((".safetensors", ".ckpt"))
+        self.leave(name, "hub" if at_hub else "base")
+
+    def leave_rest(self, known: Mapping[str, Reason]) -> None:
+        """Leave out all that no rule has taken, for a known reason or for none."""
+        for name in self.found:
+            self.leave(name, known.get(name, "unknown"))
+
+    def finish(self) -> Imported:
+        """The report; what the config refuses is left out."""
+        method = str(self.settings.get("method.name", "lora"))
+        for key in [key for key in self.settings if find_field(key, method) is None and key != "method.name"]:
+            self._drop(key, "method")
+        for _ in range(len(self.settings)):
+            problems = find_problems({"name": UNNAMED}, nested(self.settings))
+            wrong = {
+                key: said
+                for at, said in problems.items()
+                for key in self.settings
+                if at == key or at.startswith(f"{key}.")
+            }
+            if not wrong:
+                break
+            for key, said in wrong.items():
+                self._drop(key, "refused", said)
+        return Imported(self.program, nested(self.settings), tuple(self.taken), tuple(self.left))
+
+    def _drop(self, key: str, reason: Reason, said: str = "") -> None:
+        del self.settings[key]
+        self.left += [Left(one.name, one.value, reason, said) for one in self.taken if one.key == key]
+        self.taken = [one for one in self.taken if one.key != key]
+
+
+def without_secrets(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A file's table without the values of secret settings, however deep."""
+    return {
+        name: {} if SECRET.search(name) else without_secrets(value) if isinstance(value, Mapping) else value
+        for name, value in table.items()
+    }
