@@ -8,7 +8,9 @@ import re
 from trainers.messages import Message
 
 DIVERGED, OUT_OF_MEMORY, DISK_FULL, UNEXPECTED = "diverged", "out_of_memory", "disk_full", "unexpected"
-"""Codes of failures with a known remedy, in `code` of an event `error`."""
+REFUSED = "refused"
+"""Codes of failures with a known remedy, in `code` of an event `error`; `refused` are settings that the base does not
+take, or that do not fit together, with which every attempt fails."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_MEMORY = re.compile(
@@ -40,7 +42,7 @@ def said_by(error: Exception) -> str:
 
 
 def failure_code(error: Exception) -> str:
-    """The code of a failure: DIVERGED, OUT_OF_MEMORY, DISK_FULL, UNEXPECTED, or "" for errors that users can fix."""
+    """The code of a failure: one of the above, or "" for other errors that users can fix."""
     if isinstance(error, VelaturaError):
         return error.code
     if isinstance(error, OSError) and error.errno in FULL:

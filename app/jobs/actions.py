@@ -64,9 +64,11 @@ def add(
     It belongs to the actor, unless the machine's owner makes it for `owner`. `replaced` receives the trash item of a
     replaced run; `expected` is how many seconds the run will take, if that was measured.
     """
+    from trainers.models.known_layers import check_layers
     from trainers.runs.prepare import prepare
 
     check_device(config.train.device)
+    check_layers(config)
     there = store.job_in(store.runs / config.name)
     if overwrite and (store.runs / config.name).exists():
         actor.check(config.name, there.owner if there is not None else "")

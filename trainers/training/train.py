@@ -20,7 +20,7 @@ from trainers.config.techniques import techniques_in
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset, load_dataset
 from trainers.device import choose_device, choose_format, make_accelerator
-from trainers.errors import VelaturaError, failure_code
+from trainers.errors import REFUSED, VelaturaError, failure_code
 from trainers.models.load import import_libraries, load_model
 from trainers.models.text import CHUNK, count_tokens, unread_layers
 from trainers.ranks.map import draw_rank_map
@@ -188,12 +188,14 @@ def open_session(run: Run, config: Config, record: Recorder, steps: bool = True)
     model = load_model(config.base, dtype, accelerator.device)
     loading = time.monotonic() - began
     unread = unread_layers(model, config.base.clip_skip)
-    network = attach(model.parts, config.method, config.targets, config.seed, unread)
-    if config.tokens.word:
-        learn_word(model, network, config.tokens)
-    check_fit(config, model, network)
+    with _of_settings():
+        network = attach(model.parts, config.method, config.targets, config.seed, unread)
+        if config.tokens.word:
+            learn_word(model, network, config.tokens)
+        check_fit(config, model, network)
+        if steps:
+            make_optimizer(parameter_groups(network, config.train), config.train)  # says what it lacks
     if steps:
-        make_optimizer(parameter_groups(network, config.train), config.train)  # says what it lacks
         note_optimizer(config, record)
     if not network.merges:
         record("note", message=ONLY_HERE_NOTE.format(config.method.name))
@@ -201,6 +203,16 @@ def open_session(run: Run, config: Config, record: Recorder, steps: bool = True)
     if model.starter:
         record("note", message=STARTER_NOTE)
     return Session(run, config, model, network, record, accelerator, phase="load", loading=loading)
+
+
+@contextmanager
+def _of_settings() -> Iterator[None]:
+    """Mark errors that users can fix as errors of the settings, which another attempt would meet again."""
+    try:
+        yield
+    except VelaturaError as error:
+        error.code = error.code or REFUSED
+        raise
 
 
 def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset, PreviewPlan]:

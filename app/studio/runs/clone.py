@@ -5,13 +5,25 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
+from typing import Any
 
 from app.jobs.actions import pictures_of
 from app.jobs.views import View
 from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture
 from app.studio.dataset.uploads import MOST_PICTURES, as_left_out, take, what_is_wrong
 from app.studio.names import unlike
-from app.studio.settings.plan import CARE, choose, chosen_layers, deciding_settings, from_table, values, with_choices
+from app.studio.runs.origin import Origin, read_origin
+from app.studio.settings.fields import SET_ELSEWHERE
+from app.studio.settings.plan import (
+    CARE,
+    SPECIAL,
+    choose,
+    chosen_layers,
+    deciding_settings,
+    from_table,
+    values,
+    with_choices,
+)
 from trainers.config.build import as_table
 from trainers.config.config import Config
 from trainers.data.captions import base_caption
@@ -25,7 +37,7 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
 
     VelaturaError if the run has too many pictures, or they no longer exist.
     """
-    run = Run(view.job.folder)
+    run, origin = Run(view.job.folder), read_origin(view.job.folder)
     config, draft = run.config(), drafts.open(key)
     files = pictures_of(view.job.folder)
     if len(files) > MOST_PICTURES:
@@ -39,11 +51,11 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
     wrong: list[LeftOut] = []
     for path in files:
         try:
-            picture = take(drafts, draft, path.name, path)
+            picture = take(drafts, draft, origin.name_of(path), path)
             taken.append(picture.model_copy(update={"caption": base_caption(path, config.data)}))
         except UnreadableError as error:
-            wrong.append(as_left_out(path.name, what_is_wrong(error)))
-    settled = with_settings_of(draft, config).with_(name=next_name(drafts.paths.runs, config.name))
+            wrong.append(as_left_out(origin.name_of(path), what_is_wrong(error)))
+    settled = with_settings_of(draft, config, origin).with_(name=next_name(drafts.paths.runs, config.name))
 
     def change(now: Draft) -> Draft:
         return Draft(
@@ -63,22 +75,32 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
     return drafts.change(key, change, tab)
 
 
-def with_settings_of(draft: Draft, config: Config) -> Draft:
-    """The draft with a run's settings, based on the preset and aim with the fewest differences."""
+def with_settings_of(draft: Draft, config: Config, origin: Origin | None = None) -> Draft:
+    """The draft with a run's settings: over the preset and aim of its `origin`, else those with the fewest differences.
+
+    Presets for little memory and small files are not guessed: they need to have all of the settings.
+    """
     table = as_table(config)
     theirs = values([table], config.method.name)
 
     def differing(candidate: Draft) -> int:
         ours = values(chosen_layers(candidate), config.method.name)
-        return sum(theirs[key] != ours[key] for key in theirs)
+        keys = {key for key in theirs if key not in SET_ELSEWHERE and _plain(theirs[key]) != _plain(ours[key])}
+        return len(theirs) if keys - {"train.steps"} and candidate.choices.preset in SPECIAL else len(keys)
 
     bare = with_choices(draft, base=config.base.model, settings={})
+    pairs = list(itertools.product(("style", "subject"), CARE))
+    known = [(origin.aim, origin.preset)] if origin and (origin.aim, origin.preset) in pairs else pairs
     candidates = [
         choose(choose(choose(bare, "preset", preset), "aim", aim), "method", config.method.name)
-        for aim, preset in itertools.product(("style", "subject"), CARE)
+        for aim, preset in known
     ]
     settings = deciding_settings(table, config.method.name)
     return from_table(min((with_choices(one, settings=settings) for one in candidates), key=differing), table)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def brought_back(draft: Draft) -> Draft:

@@ -13,6 +13,7 @@ from app.jobs.permissions import Actor
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import name_of, suggest, unlike
 from app.studio.runs.costs import Measured
+from app.studio.runs.origin import write_origin
 from app.studio.settings.own_presets import OwnPreset
 from app.studio.settings.plan import all_layers, choose, nested, with_choices
 from app.studio.studio_queue import StudioQueue
@@ -41,7 +42,9 @@ def start_run(
         config = build_config(*all_layers(draft, settings or {}, fixed))
         _check_switches(settings or {}, as_table(config))
         expected = Measured(drafts.paths).seconds(config, len(draft.pictures))
-        return actions.add(queue.store, config, actor=actor, expected=expected)
+        job = actions.add(queue.store, config, actor=actor, expected=expected)
+    write_origin(job.folder, draft)
+    return job
 
 
 def with_orders(

@@ -19,6 +19,7 @@ from trainers.config.presets import Preset, find_preset
 from trainers.config.tables import lay_over, overlay
 from trainers.config.techniques import TECHNIQUES, Technique
 from trainers.errors import VelaturaError
+from trainers.models.known_layers import layer_problems
 
 STOPS = ("quick", "balanced", "faithful")
 """The presets from subtle to faithful."""
@@ -94,7 +95,8 @@ def plan(draft: Draft, **more: Any) -> Config:
 
 def problems(draft: Draft) -> dict[str, str]:
     """Problems in the draft's settings: one sentence per key."""
-    found = find_problems(*all_layers(draft))
+    tables = all_layers(draft)
+    found = find_problems(*tables) or layer_problems(build_config(*tables))
     changed, method = changed_settings(draft.choices), method_of(draft.choices)
     return {key: _in_words(find_field(key, method), changed.get(key), said) for key, said in found.items()}
 

@@ -14,7 +14,7 @@ from app.jobs.states import State
 from app.jobs.store import TRAIN
 from app.jobs.views import View
 from app.studio.runs import failures
-from app.studio.runs.failures import HALF, LOW
+from app.studio.runs.failures import CHANGE, HALF, LOW
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import SMALL_JOB, StudioQueue
 from app.ui.components import text as shared
@@ -155,7 +155,8 @@ def _wanted(view: View, actor: Actor) -> list[str]:
         if what == "move":
             wanted += ["up", "down"] if view.job.kind == TRAIN else []
         elif what == "retry":
-            wanted += [each for each in (failures.offer(view), what) if each]
+            offered = failures.offer(view)
+            wanted += [offered] if offered == CHANGE else [each for each in (offered, what) if each]
         elif what != "change":  # settings are changed where they are chosen
             wanted.append(what)
     return list(dict.fromkeys(wanted))
@@ -169,6 +170,8 @@ def _label(view: View, what: str) -> str:
             return words.AT_ONCE
         case "retry" if view.state == State.FAILED:
             return words.AGAIN
+        case "clone" if failures.offer(view) == CHANGE:
+            return words.CHANGE
         case "resume" if view.state in (State.INTERRUPTED, State.CANCELLED) and view.summary.saved:
             return words.GO_ON_FROM.format(step=view.summary.saved)
     return LABELS[what]

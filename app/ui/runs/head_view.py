@@ -150,8 +150,8 @@ def _control(view: View, key: str, style: str, kind: str, label: str = "") -> Co
         case "try":
             return Link(label or words.TRY, f"playground?style={style}", kind)
     if not label:
-        retrying = key == "retry" and view.state == State.FAILED
-        label = words.AGAIN if retrying else words.AT_ONCE if key == "cancel" else NAMES[key]
+        failed = {"retry": words.AGAIN, failures.CHANGE: words.CHANGE} if view.state == State.FAILED else {}
+        label = failed.get(key) or (words.AT_ONCE if key == "cancel" else NAMES[key])
     return make_control(view, key, label, kind)
 
 

@@ -61,6 +61,7 @@ HANDLE = _("Move {}: drag, or press the up and down arrows")
 STOP, PAUSE, WITHOUT_SAVING = _("Stop here and keep this"), _("Pause"), _("Stop without saving")
 GO_ON, GO_ON_FROM = _("Continue"), _("Continue from {step}")
 LONGER, AGAIN, ANEW, CLONE = _("Train longer"), _("Try again"), _("Restart from zero"), _("Clone")
+CHANGE = _("Change the settings")
 AGAIN_HALF, AGAIN_LOW = _("Try again with half the learning rate"), _("Try again with low memory")
 AT_ONCE = _("Stop now")
 

@@ -30,7 +30,7 @@ from app.ui.train import text as words
 from app.ui.train.events import START, STARTING, STEPS, StartAction, StartPressed, StepShown
 from trainers.config.config import Config
 from trainers.config.sections import Subjects
-from trainers.errors import VelaturaError
+from trainers.errors import REFUSED, VelaturaError
 
 MOST_PROMPTS = 16
 Shown = dict[Any, Any]
@@ -142,7 +142,13 @@ class StartStep:
         if base.problem:
             return words.NO_BASE.format(base.title, base.problem)
         wrong = problems(draft)
-        return next(iter(wrong.values()), "")
+        return next(iter(wrong.values()), "") or self._refusal(draft)
+
+    def _refusal(self, draft: Draft) -> str:
+        """Why the base does not take these settings, if the measurement has found that."""
+        config = self._config(draft)
+        found = self.services.estimate_jobs.look(draft, config) if config else None
+        return found.sentence if found and found.code == REFUSED else ""
 
     def _show(self, draft: Draft, refused: str = "", kept: int = 0) -> Shown:
         config = self._config(draft)

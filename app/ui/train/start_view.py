@@ -18,7 +18,7 @@ from app.ui.train import text as words
 from app.ui.train.techniques_view import titles_on
 from app.units import counted, readable_size, readable_time
 from trainers.adapters.methods import METHODS
-from trainers.errors import OUT_OF_MEMORY
+from trainers.errors import OUT_OF_MEMORY, REFUSED
 from trainers.messages import joined
 
 
@@ -108,13 +108,15 @@ def _facts(estimate: Estimate | None, seconds: float | None) -> tuple[tuple[str,
 def _notes(sheet: Sheet) -> list[Note]:
     notes, cost = [], sheet.estimate.cost if sheet.estimate else None
     low = sheet.draft.choices.preset == "low-memory"
-    failed = sheet.estimate is not None and sheet.estimate.code == OUT_OF_MEMORY
+    code = sheet.estimate.code if sheet.estimate else ""
     use_low_memory = Button(words.USE_LOW_MEMORY, "low-memory", kind="small")
     if not low and cost and cost.free and cost.memory > cost.free:
         said = words.TOO_BIG.format(readable_size(cost.memory), readable_size(cost.free))
         notes.append(Note(said, (use_low_memory,)))
-    elif not low and failed:
+    elif not low and code == OUT_OF_MEMORY:
         notes.append(Note("", (use_low_memory,)))
+    elif code == REFUSED:
+        notes.append(Note(words.REFUSED_SETTINGS, (Link(words.TO_STYLE, "#style", "small"),)))
     if sheet.no_disk:
         said = words.NO_DISK.format(*map(readable_size, sheet.no_disk))
         notes.append(Note(said, (Link(shared.DELETE_OLD, "runs", "small"),)))

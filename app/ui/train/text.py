@@ -259,6 +259,7 @@ NO_DISK = _("This run needs about {} on the disk; {} are free. Free some space f
 BUSY = _("The computer is busy with {}. Start now and yours waits its turn.")
 MEND_FIRST = _("{} under All settings to fix first.")
 TO_STYLE = _("Back to the settings")
+REFUSED_SETTINGS = _("It cannot start with these settings.")
 NO_BASE = _("The base model {} cannot be used. {}")
 PICTURES_FIRST = _("Add at least one picture first.")
 CALLED_UP, NO_TRIGGER = _("called up by “{trigger}”"), _("no trigger word")

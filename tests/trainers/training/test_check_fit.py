@@ -33,8 +33,9 @@ def test_a_setting_without_effect_on_these_layers_is_refused(quick, tmp_path, me
 
 def test_a_budget_that_lets_nothing_grow_is_refused(quick, tmp_path):
     settings = {"method": {"name": "selora", "budget": 10}}
-    with pytest.raises(VelaturaError, match=r"budget = 10 leaves no room to grow: each of the \d+ layers"):
+    with pytest.raises(VelaturaError, match=r"budget = 10 leaves no room to grow: each of the \d+ layers") as caught:
         train(quick(settings), tmp_path / "out")
+    assert caught.value.code == "refused", "another attempt would fail the same way"
 
 
 @pytest.mark.parametrize(("rank", "said"), [(40, True), (8, False)])

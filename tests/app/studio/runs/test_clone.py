@@ -16,6 +16,8 @@ from app.studio.dataset.edits import emptied
 from app.studio.dataset.uploads import take_folder
 from app.studio.runs import clone as cloning
 from app.studio.runs.clone import brought_back, clone_into, let_go, next_name, with_settings_of
+from app.studio.runs.origin import Origin
+from app.studio.runs.start import start_run
 from app.studio.settings.plan import CARE, changed_settings, choose, plan, with_choices, with_setting
 from tests.app.jobs.conftest import images, quick
 from trainers.adapters.methods import METHODS
@@ -79,6 +81,28 @@ def test_a_preset_is_found_that_makes_the_same(preset, aim):
         few = with_setting(plain, "train.steps", "5")
         found = with_settings_of(Draft(id="x", public="y"), plan(few))
         assert plan(found) == plan(few) and changed_settings(found.choices) == {"train.steps": 5}
+
+
+def test_a_run_that_saved_memory_is_no_other_preset():
+    saving = {"gradient_checkpointing": True, "accumulation": 2, "learning_rate": 2e-3}
+    made = plan(Draft(id="x", public="y"), train=saving)
+    found = with_settings_of(Draft(id="x", public="y"), made)
+    assert found.choices.preset == "balanced" and plan(found) == made
+    known = with_settings_of(Draft(id="x", public="y"), made, Origin(preset="faithful", aim="subject"))
+    assert (known.choices.preset, known.choices.aim) == ("faithful", "subject") and plan(known) == made
+
+
+def test_a_clone_keeps_the_file_names_of_its_pictures(drafts, queue):
+    mine = take_folder(drafts, ANNA, read_sets()["black-line"].folder)
+    names = [f"10_dusk/{picture.name}" for picture in mine.pictures]
+    renamed = [picture.model_copy(update={"name": name}) for picture, name in zip(mine.pictures, names, strict=True)]
+    mine = drafts.change(ANNA, lambda now: with_choices(now.with_(pictures=tuple(renamed)), preset="quick"))
+    job = start_run(queue, drafts, mine, MACHINE_OWNER)
+    clone = clone_into(drafts, ANNA, queue.watcher.view(job.id), "tab")
+    assert [picture.name for picture in clone.pictures] == names and clone.choices.preset == "quick"
+    (job.folder / "origin.json").write_text("{")
+    again = clone_into(drafts, ANNA, queue.watcher.view(job.id), "tab")
+    assert again.pictures[0].name == "0001.png" and again.choices.preset == "quick"
 
 
 def test_what_was_being_prepared_is_kept_until_it_is_let_go(drafts, view):

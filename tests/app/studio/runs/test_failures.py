@@ -14,7 +14,7 @@ from app.jobs.states import State
 from app.jobs.store import Store
 from app.jobs.summary import Summary
 from app.jobs.views import View, Watcher
-from app.studio.runs.failures import GO_ON, HALF, LOW, changes, failure_of, offer
+from app.studio.runs.failures import CHANGE, GO_ON, HALF, LOW, changes, failure_of, offer
 from app.ui.runs.text import line
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.runs.run import Run, write_config
@@ -47,6 +47,10 @@ def test_numbers_that_ran_away(view):
     )
     assert offer(lost) == HALF and changes(HALF, lost) == {"train": {"learning_rate": 0.005}}
     assert "nothing had been saved yet" in line(failed(view, RAN_AWAY, 8))
+
+
+def test_settings_that_the_base_refuses_are_to_be_changed(view):
+    assert offer(failed(view, "the pattern 'x' matches no layer of unet", code="refused")) == CHANGE
 
 
 def test_low_memory_is_offered_where_it_is_less(view):

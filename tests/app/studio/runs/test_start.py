@@ -16,6 +16,7 @@ from app.studio.settings.plan import with_choices, with_setting
 from tests.app.user_files import write_pictures
 from trainers.config.config import Config
 from trainers.config.layers import gather_config
+from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 
 STEPS = {"few": 6, "many": 900}
@@ -34,6 +35,12 @@ def draft(services: Services, tmp_path: Path) -> Draft:
 def settings_of(config: Config) -> Config:
     """The config without its name and where its pictures are."""
     return config.model_copy(update={"name": "x", "data": config.data.model_copy(update={"images": ""})})
+
+
+def test_layers_that_the_base_does_not_have_are_refused_before_a_run_waits(services: Services, draft: Draft) -> None:
+    with pytest.raises(VelaturaError, match=r"'\*\.to_zork' matches no layer of unet"):
+        start_run(services.queue, services.drafts, with_setting(draft, "targets.unet", "*.to_zork"), MACHINE_OWNER)
+    assert services.queue.store.jobs() == [] if services.queue.store.exists() else True
 
 
 @pytest.mark.parametrize("steps", STEPS)

@@ -51,6 +51,17 @@ def test_every_leaf_of_the_config_is_a_field(draft: Draft, method: str) -> None:
     assert len({(one.fold, one.title) for one in fields}) == len(fields), "no two are called the same in one fold"
 
 
+def test_layers_that_the_base_does_not_have_are_said_before_it_is_loaded(draft: Draft) -> None:
+    wrong = problems(with_setting(draft, "targets.unet", "*.to_zork"))
+    assert "'*.to_zork' matches no layer of unet" in wrong["targets.unet"]
+    assert problems(with_setting(draft, "targets.unet", "up_blocks.*.to_k")) == {}
+    blocks = with_setting(draft, "targets.blocks", '["zork.*"]\nrank = 4')
+    assert "matches no trained layer" in problems(blocks)["targets.blocks"]
+    text = with_setting(with_setting(draft, "targets.text_encoder", "*.q_proj, *.zork"), "targets.unet", "none")
+    assert "of text_encoder" in problems(text)["targets.text_encoder"]
+    assert problems(with_choices(text, base="owner/not-here")) == {}, "its layers are not known"
+
+
 def test_what_is_said_about_fields_is_about_fields_there_are() -> None:
     known = {one.key for one in list_settings()}
     assert {*SET_ELSEWHERE, *OTHER_NAMES, *TITLES} <= known

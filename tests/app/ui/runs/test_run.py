@@ -16,6 +16,7 @@ from app.jobs.views import View
 from app.studio.runs import chosen
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
+from app.ui.runs.actions import find_controls
 from app.ui.runs.events import StepStarred
 from app.ui.runs.head_view import Acts, read_acts, read_head
 from app.ui.runs.run import RunPage
@@ -57,6 +58,17 @@ def test_what_is_most_wanted_is_the_one_filled_button(queue, state, first, secon
     assert (acts.first.label if acts.first else "") == first and (acts.second.label if acts.second else "") == second
     assert acts.first is None or acts.first.kind == "go"
     assert all(item.control is None or item.control.kind == "quiet" for group in acts.menu for item in group)
+
+
+def test_a_run_whose_settings_were_refused_offers_to_change_them(queue):
+    view = in_state(queue, State.FAILED, saved=0)
+    refused = replace(view, summary=replace(view.summary, code="refused"))
+    first = acts_of(refused).first
+    assert first is not None and (first.label, first.kind) == ("Change the settings", "go")
+    labels = [control.label for control in find_controls(refused, MACHINE_OWNER)]
+    assert "Change the settings" in labels and "Try again" not in labels
+    again = acts_of(view).first
+    assert again is not None and again.label == "Try again"
 
 
 def test_the_menu_has_the_same_items_in_every_state_and_says_why_one_is_not_to_be_had(queue):

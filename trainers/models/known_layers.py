@@ -1,0 +1,120 @@
+"""The layers of a base by the headers of its files, so that a pattern without a match is known before it is loaded."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from trainers.adapters.targets import Targets, select
+from trainers.config.config import Config
+from trainers.errors import REFUSED, VelaturaError
+from trainers.models.files.folder import weight_files
+from trainers.models.files.header import read_header
+from trainers.models.files.hub import HUB_ID, cached_snapshot
+from trainers.models.files.source import starter_folder
+
+PARTS = ("unet", "text_encoder", "text_encoder_2")
+PREFIX = "text_model."
+"""Start of a text encoder's tensor names in files that is no part of its layers' names."""
+KEPT = 4
+"""Bases whose layers are kept."""
+
+
+def layer_problems(config: Config) -> dict[str, str]:
+    """Settings that name layers which the base does not have: one sentence per key.
+
+    Empty if all names match, or the base's are not known: a single checkpoint, or a base that is not on this computer.
+    """
+    targets = config.targets
+    named = {"targets.unet": targets.unet, "targets.text_encoder": targets.text_encoder}
+    if not targets.blocks and all(isinstance(names, str) and names != "b-lora" for names in named.values()):
+        return {}
+    folder = _folder(config.base.model)
+    parts = _parts(folder) if folder is not None else {}
+    if not parts:
+        return {}
+    found = {}
+    plain = targets.model_copy(update={"blocks": {}})
+    for key, names in named.items():
+        within = {name: part for name, part in parts.items() if (name == "unet") == (key == "targets.unet")}
+        if names != "none" and (said := _refusal(within, config, plain)):
+            found[key] = said
+    if not found and targets.blocks and (said := _refusal(parts, config, targets)):
+        found["targets.blocks"] = said
+    return found
+
+
+def check_layers(config: Config) -> None:
+    """Raise VelaturaError if the config names layers that its base is known not to have."""
+    for said in layer_problems(config).values():
+        raise VelaturaError(said, code=REFUSED)
+
+
+def _refusal(parts: dict[str, nn.Module], config: Config, targets: Targets) -> str:
+    try:
+        select(parts, config.method, targets)
+    except VelaturaError as error:
+        return error.message
+    return ""
+
+
+def _folder(model: str) -> Path | None:
+    """A base's folder in diffusers layout, if it has one on this computer."""
+    if model == "starter":
+        return starter_folder()
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    return cached_snapshot(model) if HUB_ID.fullmatch(model) and not path.is_file() else None
+
+
+def _parts(folder: Path) -> dict[str, nn.Module]:
+    with suppress(OSError, VelaturaError):  # what cannot be read is said when it is loaded
+        return _read_parts(folder, (folder / "unet").stat().st_mtime_ns)
+    return {}
+
+
+@lru_cache(KEPT)
+def _read_parts(folder: Path, changed: int) -> dict[str, nn.Module]:
+    return {name: read_skeleton(folder / name) for name in PARTS if (folder / name).is_dir()}
+
+
+def read_skeleton(part: Path) -> nn.Module:
+    """A network's linear layers, convolutions and norms without memory, under the names that they have when loaded.
+
+    VelaturaError if its files cannot be read.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in weight_files(part)[0]:
+        shapes |= {name.removeprefix(PREFIX): shape for name, shape in read_header(file).shapes.items()}
+    skeleton = nn.Module()
+    with torch.device("meta"):
+        for name, shape in shapes.items():
+            path, _, kind = name.rpartition(".")
+            if kind == "weight" and "embedding" not in path:
+                _place(skeleton, path, _layer(shape, f"{path}.bias" in shapes))
+    return skeleton
+
+
+def _layer(shape: tuple[int, ...], bias: bool) -> nn.Module:
+    match shape:
+        case (width,):
+            return nn.LayerNorm(width)
+        case (out, fan_in):
+            return nn.Linear(fan_in, out, bias)
+        case (out, fan_in, height, width):
+            return nn.Conv2d(fan_in, out, (height, width), bias=bias)
+    return nn.Module()
+
+
+def _place(skeleton: nn.Module, path: str, layer: nn.Module) -> None:
+    *outer, last = path.split(".")
+    for name in outer:
+        if name not in skeleton._modules:
+            skeleton.add_module(name, nn.Module())
+        skeleton = skeleton.get_submodule(name)
+    skeleton.add_module(last, layer)
