@@ -32,7 +32,14 @@ from app.ui.components import text
 from app.ui.document.assets import asset_routes, bundles
 from app.ui.document.language import speaking_to
 from app.ui.document.theme import Velatura
-from app.ui.gradio_internals import Studio, is_waiting, keep_files_in, wait_no_longer_than, without_apps
+from app.ui.gradio_internals import (
+    Studio,
+    is_waiting,
+    keep_files_in,
+    look_seldom,
+    wait_no_longer_than,
+    without_apps,
+)
 from app.ui.links.routes import link_routes
 from app.ui.login.authenticator import Authenticator, check_given
 from app.ui.login.sender import USER
@@ -132,6 +139,7 @@ def start(
     services.checker.warm_up()
     with without_apps():
         demo = build(services).queue(default_concurrency_limit=8, max_size=200)
+    look_seldom(demo)
     now = NowRoutes(services.queue)
     thrown, received = Trash(services.queue.store), Received(people) if shared else None
     quota = Quota(most_kept, thrown, partial(_sent, services), partial(settle, services.drafts))

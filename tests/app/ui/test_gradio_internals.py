@@ -262,6 +262,26 @@ def test_pages_are_built_without_an_app_for_each_and_served_all_the_same() -> No
         demo.close(verbose=False)
 
 
+def test_an_idle_server_looks_into_its_queue_as_seldom_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    demo = gr.Blocks().queue()
+    internals.look_seldom(demo)
+    queue, here, rest = demo._queue, threading.get_ident(), asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        if threading.get_ident() != here:  # another test's app
+            return await rest(seconds)
+        slept.append(seconds)
+        queue.stopped = True
+        return None
+
+    monkeypatch.setattr("gradio.queueing.asyncio.sleep", sleep)
+    for loop in (queue.start_processing, queue.start_progress_updates):
+        queue.stopped = False
+        asyncio.run(loop())
+    assert slept == [internals.LOOKS_AGAIN, 1.0], "Gradio's queue rests otherwise"
+
+
 def test_the_server_ends_connections_when_it_is_told_to(app: App) -> None:
     assert hasattr(app.demo.server.config, "timeout_graceful_shutdown"), "uvicorn's configuration is elsewhere"
     internals.wait_no_longer_than(app.demo, 1)
