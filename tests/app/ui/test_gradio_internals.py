@@ -278,7 +278,8 @@ def test_an_idle_server_looks_into_its_queue_as_seldom_as_it_is_told(monkeypatch
     monkeypatch.setattr("gradio.queueing.asyncio.sleep", sleep)
     for loop in (queue.start_processing, queue.start_progress_updates):
         queue.stopped = False
-        asyncio.run(loop())
+        with pytest.raises(StopIteration):  # it ends after its first rest
+            loop().send(None)
     assert slept == [internals.LOOKS_AGAIN, 1.0], "Gradio's queue rests otherwise"
 
 
@@ -294,6 +295,14 @@ def test_a_pages_script_can_tell_who_has_logged_in(app: App) -> None:
     page = app.get("/").text
     assert f"{internals.CONFIG} = " in page, "Gradio's pages keep their configuration elsewhere"
     assert re.search(rf'"{internals.USERNAME}"\s*:\s*"ann"', page), "it does not say who has logged in any more"
+
+
+def test_gradios_sign_of_loading_counts_seconds_by_the_clock_in_every_frame() -> None:
+    ours = (Path(internals.__file__).parent / "document" / "frames.js").read_text(encoding="utf-8")
+    (clock,) = re.findall(r"\(/(.+)/\.test\(draw\)", ours)
+    built = Path(gr.__file__).parent / "templates" / "frontend" / "assets"
+    (script,) = built.glob("statustracker-*.js")
+    assert re.search(rf"\(\(\)=>\{{[^{{}}]*{clock}", script.read_text("utf-8")), "see whether an idle page draws still"
 
 
 def test_gradios_page_calls_its_parts_as_our_sheets_do() -> None:

@@ -94,11 +94,20 @@ def test_a_quiet_stream_shows_that_it_lives_and_ends_in_time(queue: StudioQueue,
     assert 2 < len(states) < 12 and all(state == states[0] for state in states)
 
 
+COUNT_SECONDS = """
+window.secondsCounted = 0;
+const drawNext = requestAnimationFrame;
+window.requestAnimationFrame = draw => ((secondsCounted += /performance\\.now/.test(draw)), drawNext(draw));
+"""
+"""How often Gradio has asked for a frame to count the seconds of something that loads."""
+
+
 @pytest.mark.browser
 def test_visible_tabs_share_one_stream_and_an_idle_page_asks_for_nothing(studio: Process, browser: Any) -> None:
     with browser.new_context() as context:
         asked: list[str] = []
         context.on("request", lambda request: asked.append(request.url.removeprefix(studio.url)))
+        context.add_init_script(COUNT_SECONDS)
         pages = [context.new_page() for _ in range(3)]
         for page, address in zip(pages, ("runs", "styles", "trash"), strict=True):
             page.goto(studio.url + address)
@@ -108,6 +117,7 @@ def test_visible_tabs_share_one_stream_and_an_idle_page_asks_for_nothing(studio:
         with pytest.raises(TimeoutError):
             context.wait_for_event("request", timeout=5_000)
         assert streams == 1 and asked == []
+        assert [page.evaluate("secondsCounted") for page in pages] == [0, 0, 0], "in every frame, for good"
 
 
 def test_what_has_ended_is_told_to_whoever_owns_it(queue: StudioQueue, monkeypatch: Any) -> None:

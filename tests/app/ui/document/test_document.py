@@ -17,7 +17,8 @@ def test_every_page_begins_with_our_lines():
     answer = ask(Opening(page))
     head, body = answer.text.split("</head>")
     assert head.startswith('<html><head><base href="./" /><script>') and head.endswith("<title>x</title>")
-    assert "velatura-theme" in head and f'<script defer src="./{asset("scripts/index.js")}"></script>' in head
+    assert "velatura-theme" in head and "requestAnimationFrame" in head
+    assert f'<script defer src="./{asset("scripts/index.js")}"></script>' in head
     assert body == f'<body class="y"><link rel="stylesheet" href="./{asset("studio.css")}">z</body>'
     assert int(answer.header("content-length")) == len(answer.text.encode())
     assert ask(Opening(inner), "/x").text == "in None 0"
