@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
-SERVE = """
-import os, signal, sys, threading, time
-from pathlib import Path
-from app.cli import ui as serving
+from tests.app.ui.server import Process
+from tests.waiting import wait_until
 
-served, started = threading.Event(), []
-say, start, before = serving.say, threading.Thread.start, signal.getsignal(signal.SIGINT)
-serving.say = lambda *words: (say(*words), served.set() if "Ctrl-C" in str(words) else None)
-threading.Thread.start = lambda thread: (started.append(thread.name), start(thread))
-
-def end():
-    served.wait()
-    while signal.getsignal(signal.SIGINT) == before:  # until it listens for its end
-        time.sleep(0.05)
-    os.kill(os.getpid(), signal.SIGINT)
-
-threading.Thread(target=end, daemon=True).start()
-serving.serve(serving.Serving("127.0.0.1", None, (), (), None, (), 50, False, False), Path(sys.argv[1]))
-print("dispatchers:", started.count("dispatcher"))
+SAY_WHAT_BEGINS = """
+import signal, threading
+def begin(thread, at_once=threading.Thread.start):
+    print("thread:", thread.name, flush=True)
+    at_once(thread)
+def handle(number, handler, at_once=signal.signal):
+    before = at_once(number, handler)
+    print("handled:", int(number), flush=True)
+    return before
+threading.Thread.start, signal.signal = begin, handle
 """
 
 
-def test_a_studio_has_one_dispatcher(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", SERVE, str(tmp_path / "outputs")],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert "dispatchers: 1\n" in done.stdout, done.stderr
+def test_a_studio_has_one_dispatcher(tmp_path: Path) -> None:
+    studio = Process(tmp_path / "outputs", before=SAY_WHAT_BEGINS)
+    wait_until(lambda: "handled: 15\n" in studio.said(), studio.said)  # until it listens for its end
+    studio.stop()
+    assert studio.said().count("thread: dispatcher\n") == 1

@@ -28,8 +28,9 @@ from app.jobs.processes.fork_server import ForkServer
 from app.jobs.processes.process import identity_of, own_identity
 from app.jobs.store import Job, NewJob, Store
 from app.jobs.views import View, Watcher
-from tests.app.jobs.working import add_quick
+from tests.app.jobs.working import add_quick, wait_until_ended
 from tests.trainers.tiny_runs import equal, events_of, state_of, style_metadata, style_tensors
+from tests.waiting import wait_until
 from trainers.config.build import dump_config
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder, read_events
@@ -64,17 +65,24 @@ def server(store: Store, devices: str = "cpu", until: str = "killed") -> Iterato
         process.wait()
 
 
-def wait_until(store: Store, number: int, is_so: Callable[[View], bool], looking: Dispatcher | None = None) -> View:
-    watcher, deadline = Watcher(store), time.monotonic() + 240
-    while True:
+def view_when(store: Store, number: int, is_so: Callable[[View], bool], looking: Dispatcher | None = None) -> View:
+    """A job as soon as it is so; fails at once where it has failed."""
+    watcher = Watcher(store)
+
+    def found() -> View | None:
         if looking is not None:
             looking.look()
         view = watcher.view(number)
-        if is_so(view):
-            return view
+        assert is_so(view) or view.state != "failed", said(view)
+        return view if is_so(view) else None
+
+    def said(view: View) -> tuple[View, str]:
         log = view.job.folder / "process.log"
-        assert view.state != "failed" and time.monotonic() < deadline, (view, log.exists() and log.read_text()[-2000:])
-        time.sleep(0.02)
+        return view, log.read_text()[-2000:] if log.exists() else ""
+
+    view = wait_until(found, lambda: said(watcher.view(number)))
+    assert view is not None
+    return view
 
 
 def has_ended(state: str) -> Callable[[View], bool]:
@@ -123,10 +131,10 @@ def test_a_killed_run_goes_on_by_itself_before_the_others_with_the_bits_of_an_un
     job = actions.add(store, config, actor=MACHINE_OWNER)
     behind = actions.add(store, quick("behind"), priority=5, actor=MACHINE_OWNER)
     actions.move(store, job.id, "first", actor=MACHINE_OWNER)
-    wait_until(store, job.id, lambda view: view.summary.saved >= 10, dispatcher)
+    view_when(store, job.id, lambda view: view.summary.saved >= 10, dispatcher)
     assert store.job(behind.id).phase == "waiting"  # there is one device
     store.job(job.id).process.kill()
-    view = wait_until(store, job.id, has_ended("finished"), dispatcher)
+    view = view_when(store, job.id, has_ended("finished"), dispatcher)
     run = Run(job.folder)
     resumed = [event["resumed"] for event in events_of(run, "start")]
     (restart,) = events_of(run, "restart")
@@ -138,9 +146,9 @@ def test_a_killed_run_goes_on_by_itself_before_the_others_with_the_bits_of_an_un
 def test_an_interrupted_run_waits_for_a_person_where_none_goes_on_by_itself(store, quick, dispatcher):
     job = actions.add(store, long_run(quick, "dusk", STEPS), actor=MACHINE_OWNER)
     store.set_retries(0)
-    wait_until(store, job.id, lambda view: view.summary.saved >= 10, dispatcher)
+    view_when(store, job.id, lambda view: view.summary.saved >= 10, dispatcher)
     store.job(job.id).process.kill()
-    view = wait_until(store, job.id, lambda view: view.job.phase == "ended", dispatcher)
+    view = view_when(store, job.id, lambda view: view.job.phase == "ended", dispatcher)
     saved = Run(job.folder).checkpoint_steps()[-1]
     assert (view.state, view.summary.saved, view.actions[0]) == ("interrupted", saved, "resume")
     assert 10 <= saved < STEPS and f"Saved up to step {saved}." in view.line
@@ -155,11 +163,11 @@ def test_a_run_outlives_its_dispatcher_makes_way_for_a_drawing_pauses_and_ends_u
 ):
     job = actions.add(store, long_run(quick, "dusk", STEPS), actor=MACHINE_OWNER)
     with server(store) as first:
-        begun = wait_until(store, job.id, lambda view: view.summary.step >= 3)
+        begun = view_when(store, job.id, lambda view: view.summary.step >= 3)
         first.kill()
         first.wait()
     assert begun.job.process.is_alive() and not any(worker.is_alive() for worker in store.workers())
-    step = wait_until(store, job.id, lambda view: view.summary.step >= begun.summary.step + 3, dispatcher).summary.step
+    step = view_when(store, job.id, lambda view: view.summary.step >= begun.summary.step + 3, dispatcher).summary.step
     assert store.job(job.id).process == begun.job.process and store.job(job.id).attempts == 1  # adopted, not doubled
     assert store.workers() == {}  # the killed one is swept away
 
@@ -167,25 +175,25 @@ def test_a_run_outlives_its_dispatcher_makes_way_for_a_drawing_pauses_and_ends_u
     drawing = add_quick(store, actions.new_folder(store, "drawing"))
     saved = makes_way(store, job)  # without any dispatcher
     assert saved >= step and [each.name for each in store.line()] == ["drawing", "dusk", "behind"]
-    again = wait_until(store, job.id, lambda view: view.summary.step >= saved + 2, dispatcher)
+    again = view_when(store, job.id, lambda view: view.summary.step >= saved + 2, dispatcher)
     assert store.job(drawing.id).ended <= again.job.begun and store.job(behind.id).phase == "waiting"
     with pytest.raises(VelaturaError, match="dusk cannot be deleted: it is training"):
         actions.delete(store, job.id, actor=MACHINE_OWNER)
 
     assert actions.stop(store, job.id, "pause", actor=MACHINE_OWNER) in ("stopping", "saving", "paused")
-    paused = wait_until(store, job.id, has_ended("paused"), dispatcher)
+    paused = view_when(store, job.id, has_ended("paused"), dispatcher)
     assert paused.summary.saved == paused.summary.step >= saved + 2 and paused.job.device == ""
     assert not (job.folder / "style").exists()
     actions.resume(store, job.id, actor=MACHINE_OWNER)
-    wait_until(store, job.id, lambda view: view.summary.step >= paused.summary.step + 2, dispatcher)
+    view_when(store, job.id, lambda view: view.summary.step >= paused.summary.step + 2, dispatcher)
     actions.stop(store, job.id, actor=MACHINE_OWNER)
-    stopped = wait_until(store, job.id, has_ended("stopped"), dispatcher)
+    stopped = view_when(store, job.id, has_ended("stopped"), dispatcher)
     style = job.folder / "style" / "dusk.safetensors"
     assert style_metadata(style)["ss_steps"] == str(stopped.summary.step) and stopped.summary.step < STEPS
     assert any(tensor.any() for name, tensor in style_tensors(style).items() if "lora_up" in name)
 
     actions.resume(store, job.id, actor=MACHINE_OWNER)
-    finished = wait_until(store, job.id, has_ended("finished"), dispatcher)
+    finished = view_when(store, job.id, has_ended("finished"), dispatcher)
     assert finished.job.attempts == 4 and same_bits(Run(job.folder), uncut)
     assert [event["resumed"] for event in events_of(Run(job.folder), "start")] == [False, True, True, True]
 
@@ -227,7 +235,7 @@ def test_a_claim_whose_dispatcher_died_is_given_to_the_next(store, dispatcher):
     claimed = store.claim(CPU.choose, replace(own_identity(), started=1.0))  # an earlier process of our number
     assert claimed is not None and store.line() == []
     assert settle(store) == [] and [each.id for each in store.line()] == [job.id]
-    view = wait_until(store, job.id, has_ended("finished"), dispatcher)
+    view = view_when(store, job.id, has_ended("finished"), dispatcher)
     assert view.job.attempts == 1
     assert store.begin(job.id, claimed.token, own_identity()) is None  # the late child of the dead one gives up
 
@@ -259,7 +267,7 @@ def test_a_job_whose_folder_is_gone_does_not_block_the_queue(store, dispatcher):
     lost = store.add(NewJob("caption", store.runs / "lost"))
     folder = actions.new_folder(store, "good")
     good = add_quick(store, folder, priority=0)
-    wait_until(store, good.id, has_ended("finished"), dispatcher)
+    view_when(store, good.id, has_ended("finished"), dispatcher)
     view = Watcher(store).view(lost.id)
     assert view.job.phase == "ended" and view.line == "Its folder is missing."
 
@@ -274,10 +282,7 @@ def test_a_process_that_ends_before_it_begins_is_said_and_its_log_shows_why(stor
     monkeypatch.undo()
     monkeypatch.setattr("app.jobs.dispatcher.WORK", "app.jobs.nothing")
     two = add_quick(store, actions.new_folder(store, "two"))
-    deadline = time.monotonic() + 60
-    while store.job(two.id).phase != "ended":
-        assert time.monotonic() < deadline
-        dispatcher.look()
+    wait_until_ended(dispatcher, two)
     view = Watcher(store).view(two.id)
     assert view.state == "failed" and view.line == "its process ended with code 1; process.log shows why"
     assert "No module named app.jobs.nothing" in (two.folder / "process.log").read_text()
@@ -376,14 +381,11 @@ def test_serving_in_the_background_survives_a_queue_that_cannot_be_used_for_a_wh
     store.path.write_text("no database")
     said: list[str] = []
     with Dispatcher(store, CPU, interval=0.01, notify=said.append).in_background():
-        deadline = time.monotonic() + 60
-        while not said:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: said, "it says nothing of the damage")
         store.path.unlink()
         folder = actions.new_folder(store, "one")
         job = add_quick(store, folder)
-        wait_until(store, job.id, lambda view: view.job.phase == "ended")
+        view_when(store, job.id, lambda view: view.job.phase == "ended")
     assert len(said) == 3 and "is damaged or not a Velatura queue" in said[0]
     assert said[1] == "one: starts on cpu" and said[2].startswith("one: finished. Done")
     assert not any(thread.name == "dispatcher" for thread in threading.enumerate())
@@ -408,7 +410,7 @@ def test_once_starts_what_fits_and_leaves_it_running(store, dispatcher):
     jobs = [add_quick(store, actions.new_folder(store, name)) for name in "ab"]
     dispatcher.serve_once()
     assert [store.job(job.id).phase == "waiting" for job in jobs] == [False, True] and store.workers() == {}
-    wait_until(store, jobs[0].id, has_ended("finished"), dispatcher)
+    view_when(store, jobs[0].id, has_ended("finished"), dispatcher)
     events = (jobs[0].folder / "events.jsonl").read_text().splitlines()
     assert json.loads(events[-1])["type"] == "done"
-    wait_until(store, jobs[1].id, has_ended("finished"), dispatcher)
+    view_when(store, jobs[1].id, has_ended("finished"), dispatcher)

@@ -21,9 +21,10 @@ from app.jobs.states import hangs_for_good
 from app.jobs.store import RETRIES, Job, NewJob, Store
 from app.jobs.views import Watcher
 from tests.app.jobs.processes.children import end_of
-from tests.app.jobs.working import CPU, add_quick, line, state_of
+from tests.app.jobs.working import CPU, add_quick, line, state_of, wait_until_ended
 from tests.trainers.runs.test_oom import small_cgroup
 from tests.trainers.tiny_runs import events_of
+from tests.waiting import wait_until
 from trainers.errors import OUT_OF_MEMORY, VelaturaError
 from trainers.runs.events import Recorder
 from trainers.runs.heartbeat import Beat
@@ -159,10 +160,7 @@ def test_a_crash_is_an_error_of_its_own(store, monkeypatch):
     monkeypatch.setattr("app.jobs.dispatcher.WORK", "tests.app.jobs.crasher")
     job = store.add(NewJob("train", actions.new_folder(store, "dusk")))
     dispatcher = Dispatcher(store, CPU)
-    deadline = time.monotonic() + 60
-    while store.job(job.id).phase != "ended":
-        assert time.monotonic() < deadline
-        dispatcher.look()
+    wait_until_ended(dispatcher, job)
     view = Watcher(store).view(job.id)
     assert (view.state, view.line) == ("failed", "its process crashed (SIGSEGV); process.log shows why")
     assert view.job.attempts == 1
@@ -174,10 +172,7 @@ def test_a_crash_after_its_last_word_takes_nothing_back(store, monkeypatch, last
     folder = actions.new_folder(store, "dusk")
     (folder / "last").write_text(last)
     job, dispatcher = store.add(NewJob("train", folder)), Dispatcher(store, CPU)
-    deadline = time.monotonic() + 60
-    while store.job(job.id).phase != "ended":
-        assert time.monotonic() < deadline
-        dispatcher.look()
+    wait_until_ended(dispatcher, job)
     assert state_of(store, job.id) == state
 
 
@@ -186,10 +181,7 @@ def crashed(store: Store, monkeypatch: pytest.MonkeyPatch) -> tuple[Job, Dispatc
     monkeypatch.setattr("app.jobs.dispatcher.WORK", "tests.app.jobs.crasher")
     job, dispatcher = store.add(NewJob("train", actions.new_folder(store, "dusk"))), Dispatcher(store, CPU)
     dispatcher.look()
-    deadline = time.monotonic() + 60
-    while not store.job(job.id).process.collectors():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: store.job(job.id).process.collectors(), "it does not crash")
     return store.job(job.id), dispatcher
 
 
@@ -343,9 +335,7 @@ def test_a_process_whose_job_was_given_to_another_ends_at_once(store, quick, tmp
     code = "import app.studio.run_job as work, sys; work.WATCH = 0.05; sys.exit(work.main(*sys.argv[1:]))"
     words = [str(store.runs), str(job.id), claimed.token]
     child = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while store.job(job.id).phase != "running" and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: store.job(job.id).phase == "running", "it does not begin")
     assert store.restart(store.job(job.id), 1, 0, False)  # as another machine that sees no heartbeat
     again = store.claim(CPU.choose, own_identity())
     assert again is not None and again.id == job.id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from app.jobs.dispatcher import Dispatcher
 from app.jobs.processes.devices import Offer
 from app.jobs.processes.process import own_identity
 from app.jobs.small_jobs import AHEAD, add_small_job
@@ -12,6 +13,7 @@ from app.jobs.store import CAPTION, Job, Store
 from app.jobs.views import View, Watcher
 from app.studio import run_job
 from app.studio.dataset.captions import CaptionRequest
+from tests.waiting import wait_until
 from trainers.errors import VelaturaError
 
 CPU = Offer(("cpu",), complete=True)
@@ -35,6 +37,16 @@ def do_next(store: Store) -> View:
     view = Watcher(store).view(job.id)
     assert (code == 0) == (view.state != "failed")
     return view
+
+
+def wait_until_ended(dispatcher: Dispatcher, job: Job) -> None:
+    """Let a dispatcher look until it has seen the end of a job's process."""
+
+    def has_ended() -> bool:
+        dispatcher.look()
+        return dispatcher.store.job(job.id).phase == "ended"
+
+    wait_until(has_ended, "it does not end")
 
 
 def state_of(store: Store, number: int) -> str:

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from app.jobs.processes.process import Child, Identity, own_identity
-
-
-def wait_until(is_so: Callable[[], bool], what: str) -> None:
-    """Fail with these words where it does not become so."""
-    deadline = time.monotonic() + 120
-    while not is_so():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
+from tests.waiting import wait_until
 
 
 def identity_in(file: Path) -> Identity:

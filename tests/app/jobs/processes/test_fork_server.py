@@ -15,7 +15,8 @@ import pytest
 
 from app.jobs.processes.fork_server import SERVER, ForkServer
 from app.jobs.processes.process import Child, Identity, find_process, start_detached
-from tests.app.jobs.processes.children import end_of, identity_in, wait_until
+from tests.app.jobs.processes.children import end_of, identity_in
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
 

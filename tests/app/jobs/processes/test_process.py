@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from app.jobs.processes.process import Identity, own_identity, start_detached
-from tests.app.jobs.processes.children import identity_in, wait_until
+from tests.app.jobs.processes.children import identity_in
+from tests.waiting import wait_until
 
 PARENT = """
 import sys

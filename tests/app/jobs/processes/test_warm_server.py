@@ -22,7 +22,7 @@ from app.jobs.states import ENDED, State
 from app.jobs.store import GENERATE, Job, Store
 from app.jobs.views import Watcher
 from app.studio.generation.request import make_request
-from tests.app.jobs.processes.children import wait_until
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
 
