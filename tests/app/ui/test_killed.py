@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
@@ -32,8 +33,9 @@ def training(tmp_path: Path, tiny_bases: dict[str, Path]) -> Iterator[tuple[Proc
 def wait_for_step(page: Any, least: int) -> int:
     """Until the page shows that many steps; how many it shows then."""
     page.wait_for_selector("#run-head .chip.training")
-    page.wait_for_function(f"parseInt(document.querySelector('.facts')?.textContent.slice(5)) >= {least}")
-    return int(page.get_by_role("list", name="Facts").get_by_role("listitem").first.inner_text().split()[1])
+    shown = f"parseInt(document.querySelector('.facts')?.textContent.slice(5)) >= {least}"
+    counted = page.wait_for_function(f"{shown} && document.querySelector('.facts').textContent.slice(5)")
+    return int(re.match(r"\d+", counted.json_value())[0])
 
 
 def test_a_run_and_its_page_outlive_the_server_and_a_killed_run_goes_on(browser: Any, training: Any) -> None:
@@ -68,4 +70,4 @@ def test_a_run_and_its_page_outlive_the_server_and_a_killed_run_goes_on(browser:
         page.get_by_role("button", name="Continue", exact=True).first.click()
         assert wait_for_step(page, saved + 1) > saved
         assert store.job(job.id).process != trainer
-        assert page.locator(".plots path.smooth").count() == 1
+        expect(page.locator(".plots path.smooth")).to_have_count(1)

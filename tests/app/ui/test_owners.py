@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 
 from app.jobs.permissions import Actor
 from app.jobs.processes.process import own_identity
@@ -97,7 +98,14 @@ class Visitor:
     """By which Gradio knows the page that they have open."""
 
     def listeners(self) -> list[dict[str, Any]]:
-        return self.http.get(f"{self.url}config").json()["dependencies"]
+        """All listeners of all pages, each with the `package` of its page."""
+        config = self.http.get(f"{self.url}config").json()
+        package = {
+            number: page.module.partition(".")[0]
+            for page in PAGES
+            for number in config["page"][page.path]["dependencies"]
+        }
+        return [each | {"package": package[each["id"]]} for each in config["dependencies"]]
 
     def call(self, listener: dict[str, Any], event: dict[str, Any]) -> str:
         """What a listener answers to an event, as text."""
@@ -179,14 +187,14 @@ def events(ids: dict[str, str]) -> list[dict[str, Any]]:
 
 
 @cache
-def understood() -> dict[str, set[type[PageEvent]]]:
-    """What the pages understand under each name."""
+def understood(package: str) -> dict[str, set[type[PageEvent]]]:
+    """What the pages of a package understand under each name."""
     kinds: dict[str, set[type[PageEvent]]] = {}
-    for module in {f"app.ui.{page.module.partition('.')[0]}.events" for page in PAGES}:
-        for value in vars(import_module(module)).values() if find_spec(module) else ():
-            if isinstance(value, dict) and all(isinstance(kind, type) for kind in value.values()):
-                for name, kind in value.items():
-                    kinds.setdefault(name, set()).add(kind)
+    module = f"app.ui.{package}.events"
+    for value in vars(import_module(module)).values() if find_spec(module) else ():
+        if isinstance(value, dict) and all(isinstance(kind, type) for kind in value.values()):
+            for name, kind in value.items():
+                kinds.setdefault(name, set()).add(kind)
     return kinds
 
 
@@ -195,7 +203,8 @@ def spoken(listener: dict[str, Any], event: dict[str, Any]) -> Iterator[dict[str
 
     That is with the fields of a model where there are models for it, as another field is refused, else as it is.
     """
-    kinds = [(name, kind) for _, name in listener["targets"] for kind in understood().get(name, ())]
+    kinds_by_name = understood(listener["package"])
+    kinds = [(name, kind) for _, name in listener["targets"] for kind in kinds_by_name.get(name, ())]
     if not kinds:
         yield event
     for name, kind in kinds:
@@ -279,27 +288,23 @@ def test_one_looks_at_anothers_things_and_is_told_whose_they_are(shared: Shared,
         page.get_by_text("This run belongs to ann.").wait_for()
         page.get_by_label("More actions for dusk").click()
         acts = page.get_by_role("group", name="Actions for dusk")
-        assert acts.get_by_role("button", disabled=False).all_inner_texts() == [
-            "Download",
-            "Download",
-            "Download samples",
-        ]
-        assert acts.get_by_role("link").all_inner_texts() == ["Try it", "Try it", "Clone"]
-        assert "Only ann can do this." in acts.get_by_role("button", name="Delete").inner_text()
+        offered = acts.get_by_role("button", disabled=False)
+        expect(offered).to_have_text(["Download", "Download", "Download samples"], use_inner_text=True)
+        expect(acts.get_by_role("link")).to_have_text(["Try it", "Try it", "Clone"], use_inner_text=True)
+        expect(acts.get_by_role("button", name="Delete")).to_contain_text("Only ann can do this.")
         page.goto(f"{shared.process.url}runs")
         row = page.get_by_role("listitem").filter(has=page.get_by_role("link", name="dawn"))
         row.get_by_text("by ann").wait_for()
-        assert not row.get_by_role("button", name="Move dawn").is_visible()
+        expect(row.get_by_role("button", name="Move dawn")).to_be_hidden()
         own = page.get_by_role("listitem").filter(has=page.get_by_role("link", name="mine"))
-        assert own.get_by_label("Move mine").is_visible()
+        expect(own.get_by_label("Move mine")).to_be_visible()
         page.goto(f"{shared.process.url}styles")
         card = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="dusk"))
         card.get_by_text("by ann").wait_for()
         card.get_by_label("Actions for dusk").click()
-        assert card.get_by_role("button", name="Copy the prompt words").is_visible()
-        assert (
-            card.get_by_role("button", name="Delete").count() == card.get_by_role("button", name="Rename").count() == 0
-        )
+        expect(card.get_by_role("button", name="Copy the prompt words")).to_be_visible()
+        for name in ("Delete", "Rename"):
+            expect(card.get_by_role("button", name=name)).to_have_count(0)
 
 
 def test_the_owner_does_the_same_by_the_same_way(shared: Shared) -> None:

@@ -100,8 +100,8 @@ def save(page: Any, name: str, place: Path) -> tuple[Any, dict[str, Any]]:
 
 
 def test_two_pictures_side_by_side_while_the_page_goes_on_being_used(page, place, tmp_path):
-    assert page.locator(".go:visible").all_inner_texts() == ["Draw"]
-    assert page.get_by_label("Style 1").locator("option:checked").inner_text() == "Harbour"
+    expect(page.locator(".go:visible")).to_have_text(["Draw"], use_inner_text=True)
+    expect(page.get_by_label("Style 1").locator("option:checked")).to_have_text("Harbour")
     expect(page.get_by_label("Strength of Harbour")).to_have_value("0.8")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a fox")
     page.get_by_role("button", name="dusk style").click()
@@ -127,8 +127,9 @@ def test_two_pictures_side_by_side_while_the_page_goes_on_being_used(page, place
 
     page.wait_for_selector(".pair figure:nth-child(2) img")
     wait_until_drawn(page)
-    assert page.locator(".about .words").inner_text() == NASTY and page.title() == "Playground · Velatura"
-    assert page.locator("figcaption span").all_inner_texts() == ["With Harbour 0.8", "Without"]
+    expect(page.locator(".about .words")).to_have_text(NASTY)
+    expect(page.locator("figcaption span")).to_have_text(["With Harbour 0.8", "Without"])
+    assert page.title() == "Playground · Velatura"
     (first, said), (second, plain) = (save(page, name, tmp_path) for name in ("With Harbour 0.8", "Without"))
     assert np.abs(first - second).max() > 0 and first.shape == (32, 32, 3)
     assert said["prompts"] == [NASTY] and said["styles"] == [["Dusk.safetensors", 0.8]] and plain["styles"] == []
@@ -139,9 +140,9 @@ def test_two_pictures_side_by_side_while_the_page_goes_on_being_used(page, place
     page.locator(".pair figure button").first.focus()
     page.keyboard.press("Enter")
     light = page.locator("dialog.light")
-    assert light.locator("p").inner_text() == f"{NASTY} · With Harbour 0.8"
+    expect(light.locator("p")).to_have_text(f"{NASTY} · With Harbour 0.8")
     page.keyboard.press("ArrowRight")
-    assert light.locator("p").inner_text() == f"{NASTY} · Without"
+    expect(light.locator("p")).to_have_text(f"{NASTY} · Without")
     page.keyboard.press("Escape")
     page.wait_for_function("document.activeElement.dataset.title === 'Without'")
 
@@ -151,15 +152,14 @@ def test_what_is_wrong_is_said_under_its_field_and_nothing_is_lost(page):
     page.locator(".more-fields > summary").click()
     draw(page)
     page.wait_for_selector("#pg-prompt-said:has-text('Enter a prompt.')")
-    assert page.evaluate("document.activeElement.id") == "pg-prompt"
+    expect(page.locator("#pg-prompt")).to_be_focused()
     page.wait_for_selector(".more-fields[open]")
-    assert (
-        page.locator("#pg-steps-said").inner_text() == "Steps must be a whole number from 1 to 1000; you wrote “1001”."
-    )
-    assert "multiples of 16 from 16 to 4,096" in page.locator("#pg-size-said").inner_text()
-    assert page.get_by_label("Steps", exact=True).get_attribute("aria-describedby") == "pg-steps-said"
+    said = "Steps must be a whole number from 1 to 1000; you wrote “1001”."
+    expect(page.locator("#pg-steps-said")).to_have_text(said)
+    expect(page.locator("#pg-size-said")).to_contain_text("multiples of 16 from 16 to 4,096")
+    expect(page.get_by_label("Steps", exact=True)).to_have_attribute("aria-describedby", "pg-steps-said")
     expect(page.get_by_label("Size", exact=True)).to_have_value("33 x 32")
-    assert page.locator("#pg-going .going").count() == 0
+    expect(page.locator("#pg-going .going")).to_have_count(0)
     page.get_by_label("Steps", exact=True).fill("20")
     page.wait_for_selector("#pg-steps-said", state="detached")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("  ")
@@ -175,9 +175,10 @@ def test_two_styles_are_drawn_and_earlier_settings_come_back(page, place, tmp_pa
     page.get_by_role("button", name="Add a style").click()
     second = page.get_by_label("Style 2")
     second.wait_for()
-    assert second.locator("option:checked").inner_text() == "Dusk"
+    expect(second.locator("option:checked")).to_have_text("Dusk")
     greyed = second.locator("option:has-text('Ink wash')")
-    assert greyed.inner_text() == "Ink wash – Made for SDXL; this base is SD 1.5." and greyed.is_disabled()
+    expect(greyed).to_have_text("Ink wash – Made for SDXL; this base is SD 1.5.")
+    expect(greyed).to_be_disabled()
     strength = page.get_by_label("Strength of Dusk")
     strength.focus()
     for _ in range(3):
@@ -200,14 +201,14 @@ def test_two_styles_are_drawn_and_earlier_settings_come_back(page, place, tmp_pa
     draw(page)
     page.wait_for_selector(".pair figure:nth-child(2) img")
     wait_until_drawn(page)
-    assert page.locator("figcaption span").all_inner_texts() == ["With Harbour 0.8", "With Dusk 0.65"]
+    expect(page.locator("figcaption span")).to_have_text(["With Harbour 0.8", "With Dusk 0.65"])
     page.get_by_text("One picture with each style").click()
     ways.wait_for()
     expect(ways, "it is kept while it does not matter").to_have_value("switch")
 
     page.get_by_role("button", name="a house, seed 3").click()
     page.wait_for_selector(".about .words:has-text('a house')")
-    assert page.locator(".last-ones [aria-current]").get_attribute("aria-label") == "a house, seed 3"
+    expect(page.locator(".last-ones [aria-current]")).to_have_attribute("aria-label", "a house, seed 3")
     page.get_by_role("button", name="Use these settings").click()
     page.wait_for_function("document.querySelector('#pg-prompt').value === 'a house'")
     expect(page.locator(".style-row")).to_have_count(1)
@@ -228,15 +229,15 @@ def test_strengths_are_compared_one_is_kept_and_seeds_follow_one_another(page, p
     page.wait_for_selector(".pair.ribbon figure:nth-child(5) img:not(.rough)")
     wait_until_drawn(page)
     captions = page.locator("figcaption span")
-    assert captions.all_inner_texts() == ["0", "0.4", "0.8", "1.2", "1.6"]
+    expect(captions).to_have_text(["0", "0.4", "0.8", "1.2", "1.6"])
     page.get_by_role("button", name="Enlarge: 0.4").click()
     page.keyboard.press("ArrowRight")
-    assert page.locator("dialog.light p").inner_text() == "a star · 0.8"
+    expect(page.locator("dialog.light p")).to_have_text("a star · 0.8")
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Keep strength 1.2").click()
     page.wait_for_selector("[aria-label='Keep strength 1.2'][aria-pressed=true]")
     expect(page.get_by_label("Strength of Harbour")).to_have_value("1.2")
-    assert not page.get_by_label("Compare strengths").is_checked()
+    expect(page.get_by_label("Compare strengths")).not_to_be_checked()
     page.set_viewport_size({"width": 390, "height": 844})
     assert widest(page) == []
 
@@ -254,23 +255,25 @@ def test_the_address_names_the_style_and_a_foreign_one_asks_for_its_base(page, p
     fill(page, Prompt="my own words")
     page.wait_for_function(ALL_SENT)
     visit(page, place, f"?style={dusk}")
-    assert page.get_by_label("Style 1").locator("option:checked").inner_text() == "Dusk"
+    expect(page.get_by_label("Style 1").locator("option:checked")).to_have_text("Dusk")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("my own words")
     page.get_by_label("Style 1").select_option(label="Ink wash")
     page.wait_for_selector("#pg-base-said:has-text('There is no base model for this style on this computer')")
     page.get_by_role("button", name="Remove Ink wash").click()
     page.wait_for_selector(".style-row", state="detached")
-    assert page.get_by_label("Base model").locator("option:checked").inner_text() == "Velatura starter"
+    expect(page.get_by_label("Base model").locator("option:checked")).to_have_text("Velatura starter")
 
 
 def test_without_any_style_the_starter_draws(browser, studio):
     with blank_page(browser, viewport={"width": 390, "height": 844}) as page:
         visit(page, studio)
-        assert page.locator(".go:visible").all_inner_texts() == ["Train your first style"] and widest(page) == []
+        expect(page.locator(".go:visible")).to_have_text(["Train your first style"], use_inner_text=True)
+        assert widest(page) == []
         expect(page.get_by_label("Prompt", exact=True)).to_have_value("a lighthouse")
         fill(page, Steps="4", Size="")
         draw(page)
         page.wait_for_selector(".pair.alone img")
         wait_until_drawn(page)
         assert page.locator(".pair img").evaluate("one => [one.naturalWidth, one.naturalHeight]") == [128, 128]
-        assert "4 steps" in page.locator(".about").inner_text() and widest(page) == []
+        expect(page.locator(".about")).to_contain_text("4 steps")
+        assert widest(page) == []

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
@@ -62,14 +63,14 @@ def test_cancelling_asks_first_and_leaves_a_way_on(page: Any, place: tuple[Proce
     asked.get_by_text("can be continued from there").wait_for()
     asked.get_by_role("button", name="Keep training").click()
     asked.wait_for(state="hidden")
-    assert chip(page, "Training").is_visible()
+    expect(chip(page, "Training")).to_be_visible()
     from_menu(page, "Stop without saving")
     asked.get_by_role("button", name="Stop without saving").click()
     chip(page, "Cancelled").wait_for()
     saved = run.checkpoint_steps()[-1]
     assert saved % 7 == 0
     page.get_by_text(f"Saved up to step {saved}.").wait_for()
-    assert page.locator(".go:visible").all_inner_texts() == ["Continue"]
+    expect(page.locator(".go:visible")).to_have_text(["Continue"], use_inner_text=True)
 
 
 def test_a_restart_asks_first_and_is_undone(page: Any, place: tuple[Process, Store]) -> None:
@@ -118,5 +119,5 @@ def test_what_is_deleted_comes_back_by_undo_and_from_the_trash(page: Any, place:
     asked = page.get_by_role("dialog", name="Empty the trash?")
     asked.get_by_role("button", name="Delete for good").click()
     page.get_by_role("heading", name="The trash is empty").wait_for()
-    assert page.locator("nav [aria-current]").all_inner_texts() == ["Runs"], "where the trash is found"
+    expect(page.locator("nav [aria-current]"), "where the trash is found").to_have_text(["Runs"], use_inner_text=True)
     assert Trash(store).items(MACHINE_OWNER) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,9 +85,10 @@ def test_a_style_from_pictures_to_a_run(page, training):
     page.wait_for_selector(".settings > summary >> text=2 changed")
     assert widest(page) == []
     page.get_by_role("link", name="Next: start").click()
-    said = page.wait_for_selector("#start-sheet .summary").inner_text()
-    assert said == "2 pictures · a style · Quick · LoHA · Velatura starter · called up by “dusk style”"
-    assert page.locator(".go:visible").count() == 1 and widest(page) == []
+    said = "2 pictures · a style · Quick · LoHA · Velatura starter · called up by “dusk style”"
+    expect(page.locator("#start-sheet .summary")).to_have_text(said, use_inner_text=True)
+    expect(page.locator(".go:visible")).to_have_count(1)
+    assert widest(page) == []
     expect(page.get_by_label("Name of the style")).to_have_value("Dusk style")
     page.wait_for_selector("#start-sheet >> text=Measured with", timeout=180_000)
     time, memory, file = page.locator("#start-sheet dd").all_inner_texts()
@@ -126,14 +128,14 @@ def test_a_style_from_pictures_to_a_run(page, training):
     # One measurement gives the times of all three stops.
     page.get_by_role("link", name="Back").locator("visible=true").click()
     page.wait_for_selector(".pace >> text=Times")
-    assert page.locator(".stop em", has_text="not measured yet").count() == 0
-    assert page.locator(".stop em").last.inner_text().startswith("about ")
+    expect(page.locator(".stop em", has_text="not measured yet")).to_have_count(0)
+    expect(page.locator(".stop em").last).to_have_text(re.compile("^about "))
 
 
 def test_what_is_wrong_is_said_where_it_is_and_stops_the_start(page):
     open_settings(page)
     page.get_by_label("Search settings").fill("dim")
-    assert page.locator(".setting:visible code").all_inner_texts()[0] == "method.rank"
+    expect(page.locator(".setting:visible code").first).to_have_text("method.rank")
     put(page, "method.rank", "0")
     page.wait_for_selector(".setting .problem >> text=Rank must be a whole number from 1 to 1,024; you wrote 0.")
     page.wait_for_selector(".settings > summary >> text=1 setting to fix before it can start")
@@ -141,7 +143,7 @@ def test_what_is_wrong_is_said_where_it_is_and_stops_the_start(page):
     page.wait_for_selector("#start-sheet >> text=1 setting under All settings to fix first.")
     page.get_by_role("button", name="Start training").click()
     page.wait_for_selector("#start-foot .problem >> text=Rank must be a whole number")
-    assert page.get_by_role("button", name="Start training").is_enabled()
+    expect(page.get_by_role("button", name="Start training")).to_be_enabled()
     page.go_back()
     page.wait_for_selector("[data-setting='method.rank']")  # the fold is open still, and so are its fields there
     page.reload()
@@ -151,7 +153,8 @@ def test_what_is_wrong_is_said_where_it_is_and_stops_the_start(page):
     page.wait_for_selector(".setting .problem", state="detached")
     expect(page.locator("[data-setting='method.rank']")).to_have_value("16")
     page.get_by_label("Search settings").fill("no such thing")
-    assert page.locator(".none-found").is_visible() and page.locator(".setting:visible").count() == 0
+    expect(page.locator(".none-found")).to_be_visible()
+    expect(page.locator(".setting:visible")).to_have_count(0)
 
 
 def test_settings_go_out_and_come_in(page, tmp_path):
@@ -180,7 +183,8 @@ def test_settings_go_out_and_come_in(page, tmp_path):
     file = tmp_path / saving.value.suggested_filename
     saving.value.save_as(file)
     table = tomllib.loads(file.read_text(encoding="utf-8"))
-    assert table["tokens"]["word"] == "<dusk>" == page.locator("[data-setting='tokens.word']").input_value()
+    assert table["tokens"]["word"] == "<dusk>"
+    expect(page.locator("[data-setting='tokens.word']")).to_have_value("<dusk>")
     assert table["method"]["factor"] == 4 and table["targets"]["text_encoder"] == "attn"
     assert as_table(Config.model_validate(table)) == table, "it is a whole config"
 
@@ -219,7 +223,7 @@ def test_presets_of_ones_own_and_another_programs_settings(page, tmp_path):
     report = page.locator(".report")
     report.get_by_text("Settings of kohya_ss").wait_for()
     report.get_by_text("1 left out without effect on the result").wait_for()
-    assert page.locator("[data-setting='train.steps']").input_value() == "77", "nothing is changed yet"
+    expect(page.locator("[data-setting='train.steps']"), "nothing is changed yet").to_have_value("77")
     report.get_by_role("button", name="Use these settings").click()
     page.get_by_text("Settings read from lora.json.").wait_for()
     page.wait_for_selector("[data-setting='train.steps'][value='50']", state="attached")
@@ -243,7 +247,7 @@ def test_presets_of_ones_own_and_another_programs_settings(page, tmp_path):
     saving.value.save_as(file)
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_text("“Ink lines” is deleted.").wait_for()
-    assert page.get_by_role("button", name="Use: Ink lines").count() == 0
+    expect(page.get_by_role("button", name="Use: Ink lines")).to_have_count(0)
     page.get_by_role("button", name="Undo").click()
     page.get_by_role("button", name="Use: Ink lines").wait_for()
     page.set_input_files("#preset-file", str(file))
@@ -251,7 +255,7 @@ def test_presets_of_ones_own_and_another_programs_settings(page, tmp_path):
     page.reload()
     page.locator("#own-presets > summary").click()
     page.get_by_role("button", name="Use: Ink lines").wait_for()
-    assert page.locator("#advanced[open]").count() == 1, "it is remembered"
+    expect(page.locator("#advanced"), "it is remembered").to_have_attribute("open", "")
 
 
 def test_another_base(page, tiny_bases):

@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Locator, expect
 
 from tests.app.ui.server import Process
-from tests.app.ui.visitor import ALL_SENT, READY, add, captions, nameless, widest
+from tests.app.ui.visitor import ALL_SENT, READY, add, nameless, widest
 from tests.trainers.data.pictures import scene
 
 NAMES = ("a boat.png", "a house.png", "IMG_0003.png", "a pear.png", "an owl.png")
@@ -31,6 +31,13 @@ def draft_of(page: Any, studio: Process) -> dict[str, Any]:
     """What the server has of the page's draft."""
     folder = studio.out / ".studio" / "drafts" / page.evaluate("document.body.dataset.draft")
     return json.loads((folder / "draft.json").read_text(encoding="utf-8")) | {"folder": folder}
+
+
+def expect_captions(page: Any, *captions: str) -> None:
+    """These stand in the caption fields, in this order."""
+    expect(page.locator(".cards textarea")).to_have_count(len(captions))
+    for number, words in enumerate(captions):
+        expect(page.locator(".cards textarea").nth(number)).to_have_value(words)
 
 
 def drag(page: Any, part: Locator, *to: tuple[float, float]) -> None:
@@ -123,7 +130,7 @@ def test_many_are_selected_and_changed_at_once(page: Any, files: list[Path], tmp
     bar.get_by_label("Words").fill("dusk")
     bar.get_by_role("button", name="Add before").click()
     page.wait_for_selector("#foot >> text=3 captions changed.")
-    assert captions(page) == ["dusk, a boat", "dusk, a house", "", "dusk, a pear", "an owl"]
+    expect_captions(page, "dusk, a boat", "dusk, a house", "", "dusk, a pear", "an owl")
     bar.get_by_label("Words").fill("a")
     bar.get_by_role("button", name="Remove").click()
     page.wait_for_function("document.querySelector('.cards textarea').value === 'dusk, boat'")
@@ -134,13 +141,13 @@ def test_many_are_selected_and_changed_at_once(page: Any, files: list[Path], tmp
     page.get_by_label("Replace with").fill("dawn")
     page.get_by_role("button", name="Replace", exact=True).click()
     page.wait_for_selector(".preview >> text=3 captions changed.")
-    assert captions(page) == ["dawn, boat", "dawn, house", "", "dawn, pear", "an owl"]
+    expect_captions(page, "dawn, boat", "dawn, house", "", "dawn, pear", "an owl")
     bar.get_by_role("button", name="Delete").click()
     page.wait_for_selector("body[data-pictures='2']")
     expect(bar).to_be_hidden()
     page.locator("#foot").get_by_role("button", name="Undo").click()
     page.wait_for_selector("body[data-pictures='5']")
-    assert captions(page)[0] == "dawn, boat"
+    expect(page.locator(".cards textarea").first).to_have_value("dawn, boat")
 
     # What is filtered is what "select all" selects.
     page.get_by_role("button", name="Words", exact=True).click()
@@ -152,7 +159,7 @@ def test_many_are_selected_and_changed_at_once(page: Any, files: list[Path], tmp
     page.get_by_role("region", name="Words").get_by_role("button", name="dawn 3").click()
     page.get_by_role("searchbox", name="Filter by words or file name").fill("img_")
     expect(page.get_by_role("listitem").filter(has_text="IMG_0003.png")).to_have_count(1)
-    assert page.locator(".cards > li").count() == 1
+    expect(page.locator(".cards > li")).to_have_count(1)
     page.get_by_role("searchbox", name="Filter by words or file name").fill("")
     page.get_by_role("button", name="Show: 1 picture has no caption.").click()
     expect(page.get_by_text("1 of 5 shown")).to_be_visible()
@@ -179,7 +186,7 @@ def test_what_is_typed_for_a_picture_that_another_tab_deletes_comes_back_with_it
     page.wait_for_function(ALL_SENT)
     page.reload()
     page.wait_for_selector(READY)
-    assert captions(page)[0] == "a boat at dusk"
+    expect(page.locator(".cards textarea").first).to_have_value("a boat at dusk")
 
 
 def test_only_what_is_near_the_window_is_in_the_page(page: Any, studio: Process, files: list[Path]) -> None:
@@ -205,7 +212,8 @@ def test_only_what_is_near_the_window_is_in_the_page(page: Any, studio: Process,
     page.wait_for_function(ALL_SENT)
     page.evaluate("scrollTo(0, 0)")
     expect(page.get_by_role("textbox", name="Caption 1", exact=True)).to_have_value("number 0")
-    assert page.locator(".cards > li").count() < 80 and last.evaluate("field => field === document.activeElement")
+    expect(last, "it stays in the page").to_be_focused()
+    assert page.locator(".cards > li").count() < 80
     page.get_by_role("textbox", name="Caption 1", exact=True).focus()
     for _ in range(40):
         page.keyboard.press("Enter")
