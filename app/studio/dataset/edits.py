@@ -88,18 +88,23 @@ def replacements(draft: Draft, find: str, replace: str, identifiers: Collection[
     if not find:
         return {}
     some = [one for one in draft.pictures if not identifiers or one.id in identifiers]
-    changed = {picture.id: clean(picture.caption.replace(find, replace)) for picture in some}
+
+    def replaced(caption: str) -> str:
+        after = clean(caption.replace(find, replace))
+        return _without_gaps(after) if "" in _tags(after) and "" not in _tags(caption) else after
+
+    changed = {picture.id: replaced(picture.caption) for picture in some}
     return {picture.id: changed[picture.id] for picture in some if changed[picture.id] != picture.caption}
 
 
 def with_words(draft: Draft, identifiers: Collection[str], words: str, after: bool) -> Draft:
-    """Add words to captions, behind a comma; captions that have them as a tag already stay."""
-    words = clean(words).strip(" ,")
+    """Add words to captions, behind a comma; what a caption has as a tag already is not added to it."""
+    added = [tag.strip() for tag in clean(words).split(",") if tag.strip()]
 
     def joined(caption: str) -> str:
-        if not words or words.casefold() in _tags(caption):
-            return caption
-        return ", ".join(filter(None, (caption, words) if after else (words, caption)))
+        known = _tags(caption)
+        new = ", ".join(tag for tag in added if tag.casefold() not in known)
+        return ", ".join(filter(None, (caption, new) if after else (new, caption))) if new else caption
 
     return with_captions(draft, {one.id: joined(one.caption) for one in draft.pictures if one.id in identifiers})
 
@@ -114,11 +119,15 @@ def without_words(draft: Draft, identifiers: Collection[str], words: str) -> Dra
             return ", ".join(tag.strip() for tag in caption.split(",") if tag.strip().casefold() != words.casefold())
         if not whole.search(caption):
             return caption
-        left = one_line(whole.sub("", caption))
-        return re.sub(r"\s*,(?:\s*,)+", ",", re.sub(r"\s+,", ",", left)).strip(" ,")
+        return _without_gaps(one_line(whole.sub("", caption)))
 
     some = [one for one in draft.pictures if one.id in identifiers] if words else []
     return with_captions(draft, {one.id: rid(one.caption) for one in some})
+
+
+def _without_gaps(caption: str) -> str:
+    """A caption without the commas that words have left behind."""
+    return re.sub(r"\s*,(?:\s*,)+", ",", re.sub(r"\s+,", ",", caption)).strip(" ,")
 
 
 def _tags(caption: str) -> set[str]:
@@ -133,6 +142,22 @@ def without(draft: Draft, identifiers: Sequence[str], kind: Change = "removed") 
         return draft
     kept = tuple(one for one in draft.pictures if one.id not in wanted)
     return draft.with_(pictures=kept, undo=(*draft.undo, Undo(kind=kind, removed=gone)))
+
+
+def with_restored(draft: Draft, identifiers: Collection[str]) -> Draft:
+    """Bring deleted pictures back to their places, while Undo still can; other edits since then stay."""
+    if not any(one.id in identifiers for step in draft.undo for _, one in step.removed):
+        return draft
+    every, steps = list(draft.pictures), []  # as if all that was deleted were here, which tells the places
+    for step in reversed(draft.undo):
+        for place, one in step.removed:
+            every.insert(min(place, len(every)), one)
+    here = {one.id for one in draft.pictures}.union(identifiers)
+    for step in draft.undo:
+        removed = tuple((place, one) for place, one in step.removed if one.id not in identifiers)
+        if removed or not step.removed:
+            steps.append(step.model_copy(update={"removed": removed}))
+    return draft.with_(pictures=tuple(one for one in every if one.id in here), undo=tuple(steps))
 
 
 def settled(draft: Draft) -> Draft:

@@ -106,6 +106,16 @@ def has_arrived(path: Path, folder: Path) -> bool:
         return False
 
 
+def take_mask(drafts: Drafts, draft: Draft, picture: Picture, path: Path, folder: Path) -> str:
+    """Keep a painted mask and delete its upload, which must be in `folder`; the mask's key. VelaturaError if not."""
+    if not has_arrived(path, folder):
+        raise VelaturaError("the mask did not arrive")
+    try:
+        return keep_mask(path, picture.id, picture.size, drafts.masks(draft), drafts.previews(draft))
+    finally:
+        forget(path, folder)
+
+
 def take_folder(drafts: Drafts, key: str, folder: Path) -> Draft:
     """Add the pictures and captions of a trusted folder, which stays unchanged."""
     files = split_masks(sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES))[0]

@@ -10,7 +10,8 @@ const bench = element.querySelector('.bench'),
 const SEND_AGAIN = 6000;
 let at = null, // the picture that is shown
   tool = 'look',
-  past = []; // what Undo takes back of it: functions
+  past = [], // what Undo takes back: functions, of this picture or of one that was deleted here
+  returning = ''; // a deleted picture that Undo brings back
 const sharp = new Map(); // addresses of large copies, by picture
 const unsaved = new Map(); // crops and masks on their way, by kind and picture
 const showKept = said => {
@@ -38,8 +39,8 @@ const keepSending = (id, kind, send) => {
   };
   attempt();
 };
-const remember = undo => {
-  past.push(undo);
+const remember = (undo, stays = false) => {
+  past.push(Object.assign(undo, {stays}));
   undoButton.disabled = false;
 };
 const fitSheet = () => {
@@ -88,8 +89,8 @@ const paintBench = id => {
 const show = id => {
   leaveMask();
   at = id;
-  past = [];
-  undoButton.disabled = true;
+  past = past.filter(undo => undo.stays);
+  undoButton.disabled = !past.length;
   showKept('');
   benchCaption.dataset.of = id;
   benchCaption.id = 'bench-caption';
@@ -101,6 +102,7 @@ const show = id => {
   ask(id);
 };
 const openBench = id => {
+  past = [];
   choose('look');
   bench.showModal();
   show(id);
@@ -152,7 +154,18 @@ bench.querySelector('.delete').addEventListener('click', event => {
     bench.close();
   }
   remove([id]);
+  remember(() => {
+    returning = id;
+    showKept(words.saving);
+    perform('pictures_changed', {what: 'restore', ids: [id], text: ''});
+  }, true);
 });
+const showReturned = () => {
+  if (!returning || !rows.has(returning) || isDeleted(returning)) return;
+  const id = returning;
+  returning = '';
+  if (bench.open) show(id);
+};
 new ResizeObserver(fitSheet).observe(stage);
 
 // ---------------------------------------------------------------- the crop frame
@@ -170,6 +183,10 @@ const showCrop = () => {
       width: `${100 * width}%`,
       height: `${100 * height}%`,
     });
+  const moving = unsaved.has(`crop:${at}`) || cropBox.dataset.held,
+    part = moving || same(row.frame, crop || ALL) ? null : row.frame;
+  framed(sheet.querySelector('.used'), part);
+  bench.querySelector('.used-said').hidden = !part;
   cropBox.classList.toggle('whole', !crop);
   bench.querySelector('.part').textContent = fill(crop ? words.cropped : words.pixels, {
     width: Math.round(width * row.width),

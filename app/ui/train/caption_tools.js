@@ -39,6 +39,7 @@ document.addEventListener('velatura:pictures', () => {
   toolbox.hidden = document.body.dataset.pictures === '0';
   // No longer true: a picture came without a caption, or lost it.
   if (document.body.dataset.captionless !== '0') element.querySelector('[data-none-empty]')?.remove();
+  sayReach();
 });
 
 const panels = [...element.querySelectorAll('.panel')];
@@ -48,12 +49,26 @@ const show = (name, focus = true) => {
     panel.hidden = !open;
     const opener = element.querySelector(`[aria-controls=${panel.id}]`);
     opener.setAttribute('aria-expanded', open);
-    if (open && focus) panel.querySelector('input, button')?.focus();
+    if (!open) continue;
+    if (focus) panel.querySelector('input, button')?.focus({preventScroll: true});
+    panel.scrollIntoView({block: 'nearest'}); // clear of the bars above and below
   }
 };
 // What is selected on the wall is what the panels work on.
-let picked = [];
+let picked = [],
+  pickedEmpty = 0; // how many of them have no caption
+// How many captions would be written.
+const sayReach = () => {
+  const all = element.querySelector('[name=which]:checked').value === 'all',
+    {pictures, captionless} = document.body.dataset,
+    count = all ? picked.length || +pictures : picked.length ? pickedEmpty : +captionless,
+    said = props.words[all ? 'all' : 'empty'][count === 1 ? 'one' : 'other'].replace('{count}', count);
+  element.querySelector('.reach').textContent = count ? said : '';
+};
+element.addEventListener('change', event => event.target.name === 'which' && sayReach());
 document.addEventListener('velatura:picked', ({detail}) => {
+  pickedEmpty = detail.empty;
+  sayReach();
   if (detail.ids.length === picked.length && detail.ids.every((id, k) => id === picked[k])) return;
   picked = detail.ids;
   const said = props.words[picked.length === 1 ? 'one' : 'other'].replace('{count}', picked.length);
@@ -66,7 +81,7 @@ document.addEventListener('velatura:picked', ({detail}) => {
 document.addEventListener('velatura:panel', ({detail: {panel, which}}) => {
   show(panel);
   if (which) element.querySelector(`#${panel} [name=which][value=${which}]`).checked = true;
-  element.querySelector(`#${panel}`).scrollIntoView({block: 'center'});
+  sayReach();
 });
 element.addEventListener('click', event => {
   const opener = event.target.closest('[aria-controls]'),
@@ -102,7 +117,8 @@ const preview = () => {
 element.querySelector('#find-panel').addEventListener('submit', event => {
   event.preventDefault();
   clearTimeout(asking);
-  trigger('captions_replaced', {find: find.value, replace: replace.value, ids: picked, seen: seen()});
+  const data = {find: find.value, replace: replace.value, ids: picked};
+  document.dispatchEvent(new CustomEvent('velatura:edit', {detail: {event: 'captions_replaced', data}}));
 });
 element.querySelector('#write-panel').addEventListener('submit', event => {
   event.preventDefault();

@@ -11,7 +11,8 @@ let flying = null,
 const send = () => {
   clearTimeout(timer);
   const id = [...waiting].find(one => rows.has(one));
-  if (flying || id === undefined) return;
+  if (flying) return;
+  if (id === undefined) return sendEdit();
   waiting.delete(id);
   const {caption} = rows.get(id),
     text = textOf(id),

@@ -5,6 +5,7 @@ const draw = () => {
   if (value.large) return heard(value.large);
   if (value.problem) {
     settleRegions(value.ack);
+    settleEdits(value);
     return showKept(value.problem);
   }
   if (value.revision === undefined) return;
@@ -14,6 +15,7 @@ const draw = () => {
   if (overtaken) {
     if (answered) landed(true);
     settleRegions(value.ack);
+    settleEdits(value);
     return send();
   }
   const writing = [...typed].filter(([id]) => rows.has(id)),
@@ -21,6 +23,7 @@ const draw = () => {
     retitled = value.trigger !== place.trigger,
     fresh = follow(value);
   if (answered) landed(Boolean(fresh));
+  settleEdits(value);
   if (!fresh) return trigger('asked', {what: 'whole', seen: seen()});
   Object.assign(place, {previews: value.previews, trigger: value.trigger});
   Object.assign(document.body.dataset, {
@@ -37,12 +40,15 @@ const draw = () => {
     at = null;
     bench.close();
   } else if (at) paintBench(at);
+  showReturned();
   settleRegions(value.ack);
   countTags();
   document.dispatchEvent(new Event('velatura:pictures'));
   for (const [id, text] of writing) if (!rows.has(id) && !removed.has(id)) told.textContent = fill(words.gone, {text});
-  if (had === undefined) restore();
-  else if (answered || waiting.size) send();
+  if (had === undefined) {
+    restoreEdits();
+    restore();
+  } else if (answered || waiting.size) send();
 };
 watch('value', draw);
 draw();

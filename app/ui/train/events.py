@@ -79,7 +79,16 @@ class FindEdited(Chosen):
     replace: Typed
 
 
-class CaptionsReplaced(FindEdited):
+class Edit(Chosen):
+    """A change of several pictures at once, which a page sends until it is answered."""
+
+    count: Whole = 0
+    """The number of this attempt, by which the page knows the answer."""
+    mark: Id = ""
+    """The same in each attempt."""
+
+
+class CaptionsReplaced(FindEdited, Edit):
     """It is to be replaced in these captions."""
 
 
@@ -90,10 +99,10 @@ class CaptionsWanted(Chosen):
     which: Literal["empty", "all"]
 
 
-class PicturesChanged(Chosen):
-    """Something is to be done with all that are selected."""
+class PicturesChanged(Edit):
+    """Something is to be done with all that are selected, or with those that were deleted."""
 
-    what: Literal["add-before", "add-after", "remove-words", "delete"]
+    what: Literal["add-before", "add-after", "remove-words", "delete", "restore"]
     text: Typed = ""
 
 
@@ -131,7 +140,7 @@ class PicturesAction(Seen):
     """A button of the first step was pressed, or its script wants to know more."""
 
     what: Literal[
-        "remove", "dismiss", "mask", "take", "keep", "undo", "fresh", "stop-captions",
+        "dismiss", "mask", "take", "keep", "undo", "fresh", "stop-captions",
         "dismiss-notice", "read-notice", "bring-back", "let-go", "show", "whole",
     ]  # fmt: skip
     about: Id = ""
@@ -203,6 +212,7 @@ BUTTONS = {"asked": PicturesAction}
 EDITOR: dict[str, type[Seen]] = {
     "caption_edited": CaptionEdited,
     "pictures_changed": PicturesChanged,
+    "captions_replaced": CaptionsReplaced,
     "picture_cropped": PictureCropped,
     "mask_painted": MaskPainted,
 }
@@ -211,7 +221,6 @@ FETCHED = {"fetched": DraftFileWanted}
 RETURNS = {"page_returned": PageReturned}
 TOOLS: dict[str, type[Seen]] = {
     "trigger_edited": TriggerEdited,
-    "captions_replaced": CaptionsReplaced,
     "captions_wanted": CaptionsWanted,
 }
 FINDING = {"find_edited": FindEdited}

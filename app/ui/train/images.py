@@ -14,11 +14,11 @@ import gradio as gr
 from app.errors import as_sentence
 from app.studio.dataset import edits
 from app.studio.dataset.caption_jobs import Progress
-from app.studio.dataset.drafts import Draft, Picture, Region
+from app.studio.dataset.done_edits import DoneEdits
+from app.studio.dataset.drafts import Draft, Region
 from app.studio.dataset.exports import export_captions
 from app.studio.dataset.previews import large_preview
-from app.studio.dataset.regions import keep_mask
-from app.studio.dataset.uploads import Upload, forget, has_arrived, refuse, sender_folder, take_folder, take_in
+from app.studio.dataset.uploads import Upload, refuse, sender_folder, take_folder, take_in, take_mask
 from app.studio.runs.clone import brought_back, clone_into, let_go
 from app.studio.services import Services
 from app.ui.components.controls import Button, banner
@@ -40,6 +40,7 @@ from trainers.errors import VelaturaError
 WALL = (
     "train/rows.js",
     "train/captions.js",
+    "train/edits.js",
     "train/wall.js",
     "train/selection.js",
     "train/bench.js",
@@ -74,6 +75,7 @@ class PicturesStep:
 
     def __init__(self, services: Services) -> None:
         self.services = services
+        self._done = DoneEdits()
         block(AtRequest(macro, "heading", words.PICTURES_TITLE, words.PICTURES_LEAD))
         self.zone = island(
             {},
@@ -182,28 +184,29 @@ class PicturesStep:
 
     def on_captions_replaced(self, event: events.CaptionsReplaced, request: gr.Request) -> Shown:
         """Replace in all captions."""
-
-        changed = 0
+        found: dict[str, str] = {}
 
         def change(draft: Draft) -> Draft:
-            nonlocal changed
-            after = edits.replacements(draft, event.find, event.replace, set(event.ids))
-            changed = len(after)
-            return edits.with_captions(draft, after)
+            found.update(edits.replacements(draft, event.find, event.replace, set(event.ids)))
+            return edits.with_captions(draft, found)
 
-        shown = self._do(request, event, change)
-        return shown | {self.tools: {"preview": images_view.replaced(changed), "nonce": time.time()}}
+        shown, _ = self._edit(request, event, change)
+        return shown | {self.tools: {"preview": images_view.replaced(len(found), event.find), "nonce": time.time()}}
 
     def on_pictures_changed(self, event: events.PicturesChanged, request: gr.Request) -> Shown:
-        """Do something with all that are selected, as one change."""
+        """Do something with all that are selected, as one change; say so where there is nothing to change."""
         ids = set(event.ids)
         changes: dict[str, Callable[[Draft], Draft]] = {
             "add-before": partial(edits.with_words, identifiers=ids, words=event.text, after=False),
             "add-after": partial(edits.with_words, identifiers=ids, words=event.text, after=True),
             "remove-words": partial(edits.without_words, identifiers=ids, words=event.text),
             "delete": partial(edits.without, identifiers=event.ids),
+            "restore": partial(edits.with_restored, identifiers=ids),
         }
-        return self._do(request, event, changes[event.what])
+        shown, changed = self._edit(request, event, changes[event.what])
+        if not changed and event.what in wall_text.NOTHING_TO_CHANGE:
+            shown[self.editor] |= {"said": wall_text.NOTHING_TO_CHANGE[event.what].format(words=event.text)}
+        return shown
 
     def on_picture_opened(self, event: events.PictureOpened, request: gr.Request) -> Shown:
         """Make large copies for the editor."""
@@ -236,7 +239,8 @@ class PicturesStep:
         draft = drafts.read(key)
         one = draft.picture(event.id)
         try:
-            mask = self._kept_mask(draft, one, event, request) if one is not None and event.path else ""
+            path = Path(event.path)
+            mask = take_mask(drafts, draft, one, path, self._folder(request)) if one and event.path else ""
         except VelaturaError:
             return {self.editor: {"problem": wall_text.ALL_IGNORED, "ack": event.count}}
 
@@ -245,16 +249,6 @@ class PicturesStep:
             return edits.with_region(now, event.id, Region(crop=known.crop if known else None, mask=mask))
 
         return self._do(request, event, change, event.count)
-
-    def _kept_mask(self, draft: Draft, one: Picture, event: events.MaskPainted, request: gr.Request) -> str:
-        folder, path = self._folder(request), Path(event.path)
-        if not has_arrived(path, folder):
-            raise VelaturaError("the mask did not arrive")
-        try:
-            folders = self.services.drafts.masks(draft), self.services.drafts.previews(draft)
-            return keep_mask(path, one.id, one.size, *folders)
-        finally:
-            forget(path, folder)
 
     def on_fetched(self, event: events.DraftFileWanted, request: gr.Request) -> Shown:
         """Make the file that a button offers, and let the browser save it."""
@@ -295,7 +289,6 @@ class PicturesStep:
         """What a button wants."""
         what, about = event.what, event.about
         changes: dict[str, Callable[[Draft], Draft]] = {
-            "remove": partial(self._without, identifier=about),
             "fresh": edits.emptied,
             "undo": edits.undone,
             "dismiss": partial(edits.dismissed, identifier=about),
@@ -327,8 +320,20 @@ class PicturesStep:
             shown[self.tools] |= {"writing": "", "preview": "", "nonce": time.time()}
         return shown
 
-    def _without(self, draft: Draft, identifier: str) -> Draft:
-        return edits.without(draft, [identifier])
+    def _edit(self, request: gr.Request, event: events.Edit, change: Callable[[Draft], Draft]) -> tuple[Shown, bool]:
+        """Do an edit, once however often the page sends it; what is shown, and whether it has changed anything."""
+        key, changed = key_of(request), True
+        done = self._done.has(key, event.mark)
+
+        def once(draft: Draft) -> Draft:
+            nonlocal changed
+            after = draft if done else change(draft)
+            changed = done or after is not draft
+            return after
+
+        shown = self._do(request, event, once, event.count)
+        self._done.note(key, event.mark)
+        return shown, changed
 
     def _do(self, request: gr.Request, event: events.Seen, change: Callable[[Draft], Draft], count: int = 0) -> Shown:
         """Change the draft and show what differs; all of it to a page that did not know the newest state."""

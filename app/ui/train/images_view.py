@@ -107,12 +107,12 @@ def preview(draft: Draft, find: str, replace: str, identifiers: Collection[str] 
         for number, picture in enumerate(draft.pictures, 1)
         if picture.id in after
     ]
-    return render("train/preview.html", changes=changes, find=find, most=MOST_SHOWN, done=None)
+    return render("train/preview.html", changes=changes, find=find, most=MOST_SHOWN, done=None, tried=False)
 
 
-def replaced(count: int) -> Markup:
-    """How many captions were changed."""
-    return render("train/preview.html", changes=[], find="", most=0, done=count)
+def replaced(count: int, find: str) -> Markup:
+    """How many captions were changed; that nothing was to be changed where none has what was to be found."""
+    return render("train/preview.html", changes=[], find=find, most=0, done=count, tried=True)
 
 
 def writing(state: Progress) -> Markup:

@@ -1,6 +1,6 @@
 // The lines over the wall: they show the pictures that they are about, or open the panel that helps.
 element.addEventListener('click', event => {
-  const {show, panel} = event.target.closest('button')?.dataset || {};
-  if (show) document.dispatchEvent(new CustomEvent('velatura:show', {detail: {kind: show}}));
+  const {show, line, panel} = event.target.closest('button')?.dataset || {};
+  if (show) document.dispatchEvent(new CustomEvent('velatura:show', {detail: {kind: show, line}}));
   if (panel) document.dispatchEvent(new CustomEvent('velatura:panel', {detail: {panel, which: 'empty'}}));
 });

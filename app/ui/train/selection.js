@@ -22,7 +22,6 @@ const matches = id => {
     if (![...tags].every(tag => own.has(tag))) return false;
   }
   if (kind === 'all') return true;
-  if (kind === 'hints') return row.notes.length > 0;
   if (kind === 'region') return Boolean(row.crop || row.mask);
   if (kind === 'picked') return picked.has(id);
   if (kind === 'no caption') return !textOf(id);
@@ -53,7 +52,13 @@ const showPicked = () => {
     card.classList.toggle('picked', picked.has(id));
     card.querySelector('.pick').checked = picked.has(id);
   }
-  document.dispatchEvent(new CustomEvent('velatura:picked', {detail: {ids: [...picked]}}));
+  const ids = [...picked],
+    empty = ids.filter(id => !rows.get(id).caption).length;
+  document.dispatchEvent(new CustomEvent('velatura:picked', {detail: {ids, empty}}));
+};
+const selected = () => {
+  outcome.textContent = '';
+  showPicked();
 };
 const pick = (id, {range = false, on = !picked.has(id)} = {}) => {
   const from = shown.indexOf(range ? anchor : id),
@@ -61,15 +66,15 @@ const pick = (id, {range = false, on = !picked.has(id)} = {}) => {
   const some = from < 0 ? [id] : shown.slice(Math.min(from, to), Math.max(from, to) + 1);
   for (const one of some) on || range ? picked.add(one) : picked.delete(one);
   if (!range) anchor = id;
-  showPicked();
+  selected();
 };
 const pickAll = () => {
   shown.forEach(id => picked.add(id));
-  showPicked();
+  selected();
 };
 const pickNone = () => {
   picked.clear();
-  showPicked();
+  selected();
 };
 list.addEventListener('click', event => {
   const card = event.target.closest('li');
@@ -90,7 +95,7 @@ selection.querySelector('.close').addEventListener('click', () => {
 const removed = new Set(); // here, not in another tab
 const remove = ids => {
   ids.forEach(id => removed.add(id));
-  trigger('pictures_changed', {what: 'delete', ids, text: '', seen: seen()});
+  perform('pictures_changed', {what: 'delete', ids, text: ''});
 };
 list.addEventListener('keydown', event => {
   if (!event.target.matches('.open')) return;
@@ -134,7 +139,7 @@ selection.addEventListener('click', event => {
     text = field.value.trim();
   if (bulk === 'delete') remove([...picked]);
   else if (!text) field.focus();
-  else trigger('pictures_changed', {what: bulk, ids: [...picked], text, seen: seen()});
+  else perform('pictures_changed', {what: bulk, ids: [...picked], text});
 });
 selection.querySelector('input.words').addEventListener('keydown', event => {
   if (event.key === 'Enter') selection.querySelector('[data-bulk=add-after]').click();
@@ -145,11 +150,19 @@ filters.addEventListener('input', event => {
   else return;
   refilter(true);
 });
-// A line over the wall asks for the pictures that it is about.
+// A line over the wall asks for the pictures that it is about, which is one more choice until another is made.
+const showing = filters.querySelector('.show');
+const forgetAsked = () => showing.querySelector('[data-asked]:not(:checked)')?.remove();
+showing.addEventListener('change', forgetAsked);
 document.addEventListener('velatura:show', ({detail}) => {
-  const select = filters.querySelector('.show');
   sought.kind = detail.kind;
-  select.value = [...select.options].some(option => option.value === detail.kind) ? detail.kind : 'hints';
+  if (![...showing.options].some(option => option.value === detail.kind)) {
+    const option = new Option(fill(words.asked, detail), detail.kind);
+    option.dataset.asked = '';
+    showing.append(option);
+  }
+  showing.value = detail.kind;
+  forgetAsked();
   refilter(true);
   if (shown.length) reach(shown[0], '.open');
 });

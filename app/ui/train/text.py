@@ -48,8 +48,10 @@ CAPTION_HINT = _(
     "Say what is in the picture, not how it is painted: the style learns what the words leave out. "
     "Every change is saved at once."
 )
+ENGLISH_HINT = _("Captions work best in English: CLIP, the part of the base model that reads them, knows it best.")
 WRITE_CAPTIONS, FIND_AND_REPLACE, START_FRESH = _("Write captions for me"), _("Find and replace"), _("Start fresh")
 FIND, REPLACE_WITH, REPLACE = _("Find"), _("Replace with"), _("Replace")
+NOTHING_TO_REPLACE = _("Nothing to change: no caption contains “{words}”. The search is case-sensitive.")
 NOTHING_FOUND = _("No caption contains this. The search is case-sensitive.")
 MODEL, WHICH = _("Captioning model"), _("For which pictures")
 ONLY_EMPTY, ALL = _("Only those without a caption"), _("All of them")
@@ -61,8 +63,16 @@ CAPTION, AND_MORE = _("Caption {}"), _("and {} more")
 SCOPE = {
     "one": _("Only for the selected picture."),
     "other": _("Only for the {count} selected pictures."),
+    "empty": {
+        "one": _("1 picture without a caption gets one; existing captions stay."),
+        "other": _("{count} pictures without a caption get one; existing captions stay."),
+    },
+    "all": {
+        "one": _("1 picture gets a new caption, in place of its own. You can undo it."),
+        "other": _("{count} pictures get a new caption, in place of their own. You can undo it."),
+    },
 }
-"""What the panels say of their scope where pictures are selected."""
+"""What the panels say of their scope: of pictures that are selected, and of those whose captions are written."""
 READY, NO_HINTS = _("{} ready"), _("No problems")
 HINTS_ON = _("Hints on {}, nothing you must fix")
 
@@ -222,7 +232,7 @@ CHANGED, SETTINGS_CHANGED = _("changed"), _("{count} changed")
 NOTHING_CHANGED = _("as in the preset")
 PRESET_HAS = _("Preset: {}.")
 NOTHING = _("nothing")
-ON, ON_OFF = _("On"), (_("off"), _("on"))
+IS_ON, IS_OFF, ON_OFF = _("On"), _("Off"), (_("off"), _("on"))
 IMPORT, EXPORT = _("Import settings"), _("Export settings")
 MENDING = _("{} to fix before it can start")
 ADVANCED = _("Advanced")
@@ -319,9 +329,9 @@ def undo_line(step: Undo) -> str:
         case "masked":
             return _("A mask was changed.")
         case "removed" if removed == 1:
-            return _("Picture {number} was taken out.", number=step.removed[0][0] + 1)
+            return _("Picture {number} was deleted.", number=step.removed[0][0] + 1)
         case "removed":
-            return plural("{count} picture was taken out.", "{count} pictures were taken out.", removed)
+            return plural("{count} picture was deleted.", "{count} pictures were deleted.", removed)
     return captions_changed(captions)
 
 

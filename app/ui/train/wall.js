@@ -55,7 +55,6 @@ const paintCard = (id, card) => {
   set(image, 'alt', says('picture', row));
   part('.fit').style.width = `${100 * Math.min(1, row.width / row.height)}%`;
   part('.fit').style.height = `${100 * Math.min(1, row.height / row.width)}%`;
-  `width:${100 * Math.min(1, row.width / row.height)}%;height:${100 * Math.min(1, row.height / row.width)}%`;
   framed(part('.frame'), row.frame);
   set(part('.open'), 'aria-label', says('open', row));
   set(part('.pick'), 'aria-label', says('pick', row));
@@ -66,13 +65,11 @@ const paintCard = (id, card) => {
   set(dot, 'aria-label', hints);
   set(dot, 'title', hints);
   card.classList.toggle('masked', Boolean(row.mask));
+  card.classList.toggle('leaving', isDeleted(id));
   part('.file').textContent = row.name.split('/').pop();
   set(part('.file'), 'title', row.name);
-  part('.trigger').hidden = !place.trigger;
-  part('.trigger').textContent = place.trigger;
   part('.rival').hidden = !row.rival;
   part('.rival p').textContent = row.rival ? fill(words.rival, {text: row.rival}) : '';
-  for (const button of card.querySelectorAll('[data-do]')) set(button, 'data-about', id);
   const field = part('textarea');
   set(field, 'aria-label', says('caption', row));
   settle(field, id);
@@ -161,14 +158,14 @@ list.addEventListener('keydown', event => {
   const next = shown[shown.indexOf(idOf(event.target)) + (event.shiftKey ? -1 : 1)];
   if (next) reach(next, 'textarea');
 });
-const ASKED = {remove: 'remove', take: 'take', keep: 'keep'};
+const ASKED = {take: 'take', keep: 'keep'};
 list.addEventListener('click', event => {
-  const button = event.target.closest('[data-do]');
+  const button = event.target.closest('[data-do], .drop');
   if (!button) return;
-  const id = button.dataset.about,
+  const id = idOf(button),
     index = shown.indexOf(id),
     next = shown[index + 1] ?? shown[index - 1];
-  if (button.dataset.do === 'remove') removed.add(id);
-  trigger('asked', {what: ASKED[button.dataset.do], about: id, seen: seen()});
-  if (button.dataset.do === 'remove' && next) reach(next, '.open');
+  if (button.dataset.do) return trigger('asked', {what: ASKED[button.dataset.do], about: id, seen: seen()});
+  remove([id]);
+  if (next) reach(next, '.open');
 });

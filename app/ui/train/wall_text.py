@@ -16,7 +16,6 @@ SHOW = _("Show")
 SHOWN: Mapping[str, str] = {
     "all": _("All pictures"),
     "no caption": _("Without a caption"),
-    "hints": _("With hints"),
     "region": _("With a crop or mask"),
     "picked": _("Selected"),
 }
@@ -25,7 +24,6 @@ TAGS, EXPORT = _("Words"), _("Save captions")
 WALL, SELECTION = _("Pictures"), _("Selected pictures")
 WORDS, ADD_BEFORE, ADD_AFTER, REMOVE_WORDS = _("Words"), _("Add before"), _("Add after"), _("Remove")
 REPLACE_IN, WRITE_FOR, DELETE = _("Replace …"), _("Write captions …"), _("Delete")
-REMOVE_PICTURE = _("Remove picture")
 TAKE_THAT, KEEP_MINE = _("Use that"), _("Keep mine")
 
 NO_CAPTION = _("No caption yet")
@@ -53,18 +51,25 @@ PAINTING, IGNORE, LEARN, BRUSH = _("The brush paints"), _("Ignore"), _("Learn"),
 INVERT, CLEAR, UNDO = _("Invert"), _("Clear the mask"), _("Undo")
 CANVAS = _("Mask. Arrow keys move the brush, Space paints, X switches between ignoring and learning.")
 DELETE_PICTURE = _("Delete picture")
+USED = _("Dashed: what training keeps of it. Pictures are cut to the nearest shape that training uses.")
+NOTHING_TO_CHANGE: Mapping[str, str] = {
+    **dict.fromkeys(("add-before", "add-after"), _("Nothing to change: “{words}” is in these captions already.")),
+    "remove-words": _("Nothing to change: “{words}” is in none of these captions."),
+}
+"""What is said of a change of all that are selected that leaves them as they were."""
 
 ALL_IGNORED = _("Not saved: nothing of the picture would be left to learn.")
 SCRIPT = {
     "picture": _("Picture {number}: {name}"),
     "open": _("Open picture {number}"),
     "caption": _("Caption {number}"),
-    "remove": _("Remove picture {number}"),
+    "remove": _("Delete picture {number}"),
     "pick": _("Select picture {number}"),
     "rival": _("Another tab wrote: “{text}”"),
     "gone": _("The picture was deleted in another tab while you typed: “{text}”. Undo brings it back."),
     "shown": _("{shown} of {all} shown"),
     "none": _("No picture matches."),
+    "asked": _("Hint: {line}"),
     "picked": {"one": _("1 selected"), "other": _("{count} selected")},
     "counter": _("{number} of {all}"),
     "pixels": _("{width} × {height} pixels"),

@@ -87,7 +87,7 @@ def test_find_and_replace_preview_undo_and_delete(page, files):
     expect(fields.nth(2)).to_have_value("a house")
 
     kept = page.locator(".cards img").nth(2).element_handle()
-    page.get_by_role("button", name="Remove picture 2").click()
+    page.get_by_role("button", name="Delete picture 2").click()
     page.wait_for_selector("body[data-pictures='4']")
     assert captions(page) == ["a red boat", "a house", "pear", ""]
     assert kept.evaluate("image => image.isConnected"), "the other pictures are the same elements as before"
@@ -137,7 +137,7 @@ def test_typing_goes_on_while_cards_change(page, files):
     field = page.locator("#" + page.locator(".cards textarea").nth(2).get_attribute("id"))
     field.press("Home")
     field.evaluate("field => { field.lost = 0; field.onblur = () => field.lost++; }")
-    other.get_by_role("button", name="Remove picture 1").click()
+    other.get_by_role("button", name="Delete picture 1").click()
     other.wait_for_selector("body[data-pictures='3']")
     other.locator(".cards textarea").last.fill("a pear, said the other tab")
     other.locator(".cards textarea").last.blur()
@@ -200,7 +200,7 @@ def test_samples_and_steps_by_keyboard(page):
     page.locator("[data-sample=blob]").press("Enter")
     page.wait_for_selector("body[data-pictures='12']")
     page.get_by_label("Trigger word").fill("blob style")
-    page.wait_for_selector(".cards li:last-child .trigger >> text=blob style")
+    page.wait_for_function(ALL_SENT)
     page.get_by_role("link", name="Next: style").press("Enter")
     page.wait_for_selector("#step-style h1 >> visible=true")
     page.wait_for_selector("#step-style .stops")

@@ -216,8 +216,8 @@ def test_a_draft_of_the_third_form_says_in_its_own_words_what_was_done(drafts, t
         "1 caption changed.",
         "1 caption written.",
         "1 caption read from files.",
-        "Picture 2 was taken out.",
-        "Picture 2 was taken out.",
+        "Picture 2 was deleted.",
+        "Picture 2 was deleted.",
         "Everything was cleared.",
     ]
     assert opened.restored is not None and "2 pictures" in draft_restored(opened.restored)

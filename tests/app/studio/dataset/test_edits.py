@@ -26,6 +26,9 @@ def test_words_are_added_to_those_that_are_selected_and_taken_back_at_once() -> 
     assert captions(edits.undone(after)) == captions(before)
     assert captions(edits.undone(edits.undone(after))) == captions(draft)
     assert edits.with_words(draft, {"0"}, " , ", after=True) == draft
+    once = edits.with_words(draft, {"3"}, "calm sea, dusk", after=True)
+    twice = edits.with_words(once, {"3"}, "calm sea", after=True)
+    assert captions(twice)[3] == "Dusk, a house, calm sea", "what is there already is not added again"
 
 
 @pytest.mark.parametrize(
@@ -50,3 +53,29 @@ def test_replacing_reaches_those_that_are_selected_or_all() -> None:
     draft = draft_of("a boat", "a boat", "a house")
     assert edits.replacements(draft, "a ", "one ", {"1", "2"}) == {"1": "one boat", "2": "one house"}
     assert set(edits.replacements(draft, "a ", "one ")) == {"0", "1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("find", "replace", "caption", "left"),
+    [
+        ("boat", "", "sea, boat, dusk", "sea, dusk"),
+        ("boat", "", "boat, dusk", "dusk"),
+        ("boat", " ", "sea, boat", "sea"),
+        ("boat", "", "a boat at sea", "a at sea"),
+        ("boat", "ship", "sea, boat, dusk", "sea, ship, dusk"),
+        ("boat", "ship", "sea,, boat", "sea,, ship"),
+    ],
+)
+def test_replacing_a_tag_by_nothing_leaves_no_comma_behind(find: str, replace: str, caption: str, left: str) -> None:
+    assert edits.replacements(draft_of(caption), find, replace) == {"0": left}
+
+
+def test_deleted_pictures_come_back_to_their_places_and_later_edits_stay() -> None:
+    draft = draft_of("boat", "house", "pear", "owl")
+    fewer = edits.without(edits.without(draft, ["1", "2"]), ["0"])
+    edited = edits.with_words(fewer, {"3"}, "dusk", after=True)
+    back = edits.with_restored(edited, {"1"})
+    assert captions(back) == ["house", "owl, dusk"]
+    assert captions(edits.with_restored(back, {"0", "2"})) == ["boat", "house", "pear", "owl, dusk"]
+    assert captions(edits.undone(edits.with_restored(edited, {"0", "1", "2"}))) == ["boat", "house", "pear", "owl"]
+    assert edits.with_restored(draft, {"0"}) is draft

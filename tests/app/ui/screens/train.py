@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.app.ui.screens.stage import Stage
-from tests.app.ui.visitor import add
+from tests.app.ui.visitor import ALL_SENT, add
 
 
 def pictures(stage: Stage) -> Iterator[str]:
@@ -16,7 +16,7 @@ def pictures(stage: Stage) -> Iterator[str]:
     page.locator("[data-sample=photograph]").click()
     page.wait_for_selector("body[data-pictures='12']")
     page.get_by_label("Trigger word").fill("harbour style")
-    page.wait_for_selector(".trigger")
+    page.wait_for_function(ALL_SENT)
     yield "train-pictures"
     stage.to_cards()
     yield "train-cards"

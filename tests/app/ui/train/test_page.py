@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.app.ui.server import Process
-from tests.app.ui.visitor import add, new_page, widest
+from tests.app.ui.visitor import ALL_SENT, add, new_page, widest
 from tests.trainers.data.pictures import scene
 from trainers.config.build import as_table, read_config
 from trainers.config.config import Config
@@ -34,7 +34,7 @@ def page(browser: object, training: Process, tmp_path: Path) -> Iterator[object]
         scene(seed, (160, 160)).save(tmp_path / name)
     add(opened, tmp_path / "a boat.png", tmp_path / "a house.png", count=2)
     opened.get_by_label("Trigger word").fill("dusk style")
-    opened.wait_for_selector(".trigger")
+    opened.wait_for_function(ALL_SENT)
     opened.get_by_role("link", name="Next: style").click()
     opened.wait_for_selector("#style-choices .stops")
     yield opened

@@ -96,6 +96,9 @@ def test_a_picture_is_edited_large(page: Any, studio: Process, files: list[Path]
     editor.get_by_role("button", name="Delete picture").dblclick()  # one is deleted, not the next one, too
     expect(editor.get_by_role("heading")).to_have_text("2 of 4")
     expect(editor.get_by_text("IMG_0003.png")).to_be_visible()
+    editor.get_by_role("button", name="Undo").click()
+    expect(editor.get_by_role("heading")).to_have_text("2 of 5")
+    expect(editor.get_by_text("a house.png")).to_be_visible()
 
 
 def test_a_mask_is_painted_with_the_keyboard_and_never_all_black(page: Any, studio: Process, files: list[Path]) -> None:
@@ -131,12 +134,17 @@ def test_many_are_selected_and_changed_at_once(page: Any, files: list[Path], tmp
     bar.get_by_role("button", name="Add before").click()
     page.wait_for_selector("#foot >> text=3 captions changed.")
     expect_captions(page, "dusk, a boat", "dusk, a house", "", "dusk, a pear", "an owl")
+    bar.get_by_role("button", name="Add after").click()
+    expect(page.get_by_text("Nothing to change: “dusk” is in these captions already.")).to_be_visible()
     bar.get_by_label("Words").fill("a")
     bar.get_by_role("button", name="Remove").click()
     page.wait_for_function("document.querySelector('.cards textarea').value === 'dusk, boat'")
     bar.get_by_role("button", name="Replace …").click()
     panel = page.get_by_role("form", name="Find and replace")
     expect(panel.get_by_text("Only for the 3 selected pictures.")).to_be_visible()
+    page.get_by_label("Find", exact=True).fill("night")
+    page.get_by_role("button", name="Replace", exact=True).click()
+    expect(panel.get_by_text("Nothing to change: no caption contains “night”.")).to_be_visible()
     page.get_by_label("Find", exact=True).fill("dusk")
     page.get_by_label("Replace with").fill("dawn")
     page.get_by_role("button", name="Replace", exact=True).click()
@@ -163,6 +171,7 @@ def test_many_are_selected_and_changed_at_once(page: Any, files: list[Path], tmp
     page.get_by_role("searchbox", name="Filter by words or file name").fill("")
     page.get_by_role("button", name="Show: 1 picture has no caption.").click()
     expect(page.get_by_text("1 of 5 shown")).to_be_visible()
+    expect(page.get_by_role("combobox", name="Show")).to_have_value("no caption")
     with page.expect_download() as saving:
         page.get_by_role("button", name="Save captions").click()
     saving.value.save_as(tmp_path / "captions.zip")
@@ -176,7 +185,7 @@ def test_what_is_typed_for_a_picture_that_another_tab_deletes_comes_back_with_it
     other.goto(page.url)
     other.wait_for_selector(READY)
     page.get_by_label("Caption 1", exact=True).focus()
-    other.get_by_role("button", name="Remove picture 1").click()
+    other.get_by_role("button", name="Delete picture 1").click()
     other.wait_for_selector("body[data-pictures='1']")
     page.keyboard.press("End")
     page.keyboard.type(" at dusk")
