@@ -167,6 +167,8 @@ def _say(message: Message) -> str:
 
 
 def _parameter(value: object) -> object:
+    if type(value) is float:
+        return _Share(value)
     return _Count(value) if type(value) is int else translated(value)
 
 
@@ -176,6 +178,18 @@ class _Count(int):
     def __format__(self, form: str) -> str:
         said = super().__format__(form)
         return Number.of(said).localised(language()) if "," in form else said
+
+
+class _Share(float):
+    """A parameter that a template may ask for in per cent."""
+
+    def __format__(self, form: str) -> str:
+        said = super().__format__(form)
+        if not form.endswith("%"):
+            return said
+        from babel import Locale
+
+        return f"{said[:-1]}{Locale.parse(language()).percent_formats[None].suffix[0]}"
 
 
 @cache

@@ -92,7 +92,8 @@ def open_image(
             if opened.width * opened.height > max_pixels:
                 raise UnreadableError(
                     path.name,
-                    "{name} is too large ({width} × {height} pixels; at most {most} million pixels: make it smaller)",
+                    "{name} is too large: it has {width} × {height} pixels, and {most} million are the most; save it "
+                    "smaller",
                     width=opened.width,
                     height=opened.height,
                     most=max_pixels // 10**6,
@@ -101,8 +102,8 @@ def open_image(
             if needed > decode_budget().total:
                 raise UnreadableError(
                     path.name,
-                    "{name} is too large (decoding it needs about {needed:.0f} MB of memory, and the limit is "
-                    "{most:.0f} MB: make it smaller)",
+                    "{name} is too large: opening it takes about {needed:.0f} MB of memory, and {most:.0f} MB are the "
+                    "most; save it smaller",
                     needed=needed / 1e6,
                     most=decode_budget().total / 1e6,
                 )
@@ -116,13 +117,17 @@ def open_image(
         return image  # noqa: RET504 (frees the larger image first)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableError(
-            path.name, "{name} is too large (at most {most} million pixels: make it smaller)", most=max_pixels // 10**6
+            path.name,
+            "{name} is too large: {most} million pixels are the most; save it smaller",
+            most=max_pixels // 10**6,
         ) from error
     except UnidentifiedImageError as error:
         raise _what_it_is(path) from error
     except DECODING_ERRORS as error:
         detail = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UnreadableError(path.name, "{name} is damaged and cannot be decoded ({detail})", detail=detail) from error
+        raise UnreadableError(
+            path.name, "{name} is damaged and cannot be opened ({detail}); copy or export it again", detail=detail
+        ) from error
 
 
 def _check_file(path: Path) -> None:
@@ -157,7 +162,7 @@ def _what_it_is(path: Path) -> UnreadableError:
     with path.open("rb") as file:
         start = file.read(512)
     if not start:
-        return UnreadableError(path.name, "{name} is empty")
+        return UnreadableError(path.name, "{name} is empty; copy it again")
     if b"<svg" in start:
         return UnreadableError(path.name, "{name} is an SVG drawing, which is not supported: export it as PNG")
     # A multi-byte letter may be cut at the end of what was read, hence "ignore" after the check for control bytes.
@@ -165,7 +170,9 @@ def _what_it_is(path: Path) -> UnreadableError:
     if printable and len(start.decode("utf-8", "ignore").encode()) >= len(start) - 3:
         return UnreadableError(path.name, "{name} holds text, not an image")
     return UnreadableError(
-        path.name, "{name} is not an image in a supported format ({formats})", formats=FORMATS_IN_WORDS
+        path.name,
+        "{name} is not an image in a supported format ({formats}); save it as one of these",
+        formats=FORMATS_IN_WORDS,
     )
 
 

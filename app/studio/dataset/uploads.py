@@ -290,7 +290,7 @@ def take(drafts: Drafts, draft: Draft, name: str, path: Path) -> Picture:
     image = open_image(path, MOST_PIXELS, KEPT_SIDE**2)
     mask = alpha_mask(image)
     if mask is not None and mask.getextrema()[1] == 0:
-        raise UnreadableError(name, "{name} is completely transparent")
+        raise UnreadableError(name, "{name} is completely transparent, so nothing of it would be learned")
     caption = own_caption(path)
     if caption is None:
         caption = caption_from_name(PurePosixPath(name.replace("\\", "/")).stem)

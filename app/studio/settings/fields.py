@@ -174,7 +174,7 @@ class Field:
         """Allowed values in words; empty for free text."""
         match self.kind:
             case "whole":
-                return _range(_("a whole number"), self.bounds)
+                return _range(_("a whole number"), _whole(self.bounds))
             case "number":
                 return _range(_("a number"), self.bounds)
             case "auto":
@@ -288,7 +288,7 @@ def _kind(annotation: Any) -> Kind:
 def _range(kind: Message, bounds: Mapping[str, float]) -> Message:
     low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
     start = "" if low is None else "gt" if "gt" in bounds else "ge"
-    end = "" if high is None or high >= 2**63 else "lt" if "lt" in bounds else "le"
+    end = "" if high is None else "lt" if "lt" in bounds else "le"
     if not (start or end):
         return kind
     parts: dict[str, object] = {"number": kind}
@@ -299,7 +299,14 @@ def _range(kind: Message, bounds: Mapping[str, float]) -> Message:
     return RANGES[start, end].format(**parts)
 
 
+def _whole(bounds: Mapping[str, float]) -> Mapping[str, float]:
+    """The bounds of whole numbers, with the largest one instead of the first that is too large."""
+    return {"le" if name == "lt" else name: int(value) - (name == "lt") for name, value in bounds.items()}
+
+
 def _short(value: float) -> Number:
+    if isinstance(value, int):
+        return number(f"{value:,d}")
     return number(f"{value:,.0f}" if float(value).is_integer() else f"{value:g}")
 
 

@@ -54,7 +54,7 @@ def test_a_language_is_chosen_in_the_bar_and_stays(browser, studio: Process) -> 
         page.get_by_label("Language").select_option("Deutsch")
         expect(page.get_by_role("heading", level=1, name="Füge Bilder in deinem Stil hinzu")).to_be_visible()
         expect(page.locator("html")).to_have_attribute("lang", "de")
-        expect(page).to_have_title("Trainieren · Velatura")
+        expect(page).to_have_title("Neuer Stil · Velatura")
         expect(page.get_by_label("Triggerwort")).to_have_value("hafen")
         page.get_by_role("link", name="Stile").click()
         expect(page.get_by_role("heading", name="Noch keine Stile")).to_be_visible()

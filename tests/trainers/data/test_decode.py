@@ -203,7 +203,7 @@ def header_only(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("size", [(20_000, 20_000), (10_001, 10_000), (100_000, 3_000)])
 def test_bomb_is_refused_by_its_header(tmp_path: Path, size: tuple[int, int]) -> None:
-    with pytest.raises(UnreadableError, match=r"bomb.png is too large .*100 million pixels"):
+    with pytest.raises(UnreadableError, match=r"bomb.png is too large: .*100 million"):
         opened(tmp_path, header_only(*size), "bomb.png")
 
 
@@ -225,8 +225,8 @@ def test_pillows_own_bomb_warning_as_error(tmp_path: Path) -> None:
         (b"P6 1 1 255\n\x01\x02\x03", "fox.png is not an image in a supported format"),
         (encoded(pictures.scene(), "ICO"), "fox.png is not an image in a supported format"),
         (encoded(pictures.scene(), "TGA"), "fox.png is not an image in a supported format"),
-        (encoded(pictures.scene(), "JPEG")[:700], "fox.png is damaged and cannot be decoded"),
-        (encoded(pictures.scene(), "PNG")[:200], "fox.png is damaged and cannot be decoded"),
+        (encoded(pictures.scene(), "JPEG")[:700], "fox.png is damaged and cannot be opened"),
+        (encoded(pictures.scene(), "PNG")[:200], "fox.png is damaged and cannot be opened"),
     ],
 )
 def test_what_is_no_image_is_named(tmp_path: Path, data: bytes, sentence: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from app.language import Sentence
 from app.studio.settings.imports.report import Imported, Left, Reason, Unsaid
 from app.units import counted
-from trainers.messages import Message, joined
+from trainers.messages import Message, joined, plural
 from trainers.messages import Message as _
 
 OWN = _("Your presets")
@@ -42,7 +42,6 @@ TAKEN_BACK = _("The settings are as before.")
 REFUSED = _("{file} cannot be used: {reason}")
 TOO_LONG = _("it is too long for a settings file")
 REPORT = _("Settings of {program}")
-MATTERS = _("{count} left out that may change the result")
 UNSAID = _("{count} not in the file, from the preset")
 COMPUTED = _("{count} computed")
 TAKEN, LEFT_OUT = _("{count} taken"), _("{count} left out without effect on the result")
@@ -118,10 +117,23 @@ def read_groups(found: Imported, unsaid: Sequence[Unsaid]) -> list[Group]:
     taken = [Line(one.name, one.value, one.key, one.became, one.how) for one in found.taken]
     own = [Line(one.key, one.value) for one in unsaid]
     groups = [
-        Group("matters", MATTERS, matters, True),
-        Group("unsaid", UNSAID, own, True),
-        Group("computed", COMPUTED, [one for one in taken if one.said], True),
-        Group("taken", TAKEN, [one for one in taken if not one.said], False),
-        Group("idle", LEFT_OUT, idle, False),
+        Group("matters", matters_line(len(matters)), matters, True),
+        _group("unsaid", UNSAID, own, True),
+        _group("computed", COMPUTED, [one for one in taken if one.said], True),
+        _group("taken", TAKEN, [one for one in taken if not one.said], False),
+        _group("idle", LEFT_OUT, idle, False),
     ]
     return [group for group in groups if group.lines]
+
+
+def matters_line(settings: int) -> Message:
+    """How many settings were left out that may change the result."""
+    return plural(
+        "{count} setting left out that may change the result",
+        "{count} settings left out that may change the result",
+        settings,
+    )
+
+
+def _group(name: str, title: Message, lines: list[Line], is_open: bool) -> Group:
+    return Group(name, title.format(count=len(lines)), lines, is_open)

@@ -135,7 +135,7 @@ def test_fifty_megapixels_are_the_limit(drafts, folder, monkeypatch):
     monkeypatch.setattr(uploads, "MOST_PIXELS", 80 * 60)
     draft = take_in(drafts, KEY, [put(folder, "a.png", png()), put(folder, "b.png", png(1, (80, 61)))], folder)
     assert [one.name for one in draft.pictures] == ["a.png"]
-    assert "80 × 61 pixels; at most 0 million" in reasons(draft)
+    assert "it has 80 × 61 pixels, and 0 million are the most" in reasons(draft)
     assert uploads.MOST_BYTES_A_FILE == 200 * 2**20
 
 
