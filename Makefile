@@ -15,7 +15,14 @@ unexport PYTHONDONTWRITEBYTECODE
 # get in each other's way. A file stays with one worker, so that what it sets up is set up once.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo ui check test test-all lint explore messages bench soak breaks clients quality samples starter starter-continue clean
+# Where nothing is cached, types take one processor for twenty seconds: they are checked beside the tests.
+define TYPES_AND_TESTS
+@said=$$(mktemp); $(PYTHON_IN_VENV) -m mypy > $$said 2>&1 & types=$$!; \
+$(PYTEST) $(1); tests=$$?; \
+wait $$types || tests=1; cat $$said; rm $$said; exit $$tests
+endef
+
+.PHONY: help demo ui check test test-all lint style explore messages bench soak breaks clients quality samples starter starter-continue clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -31,16 +38,18 @@ ui: $(USER_STAMP) ## install, then open the studio in a browser on this machine
 check: lint ## lint, types and the quick tests: no browser, no studio, no trainings
 	$(PYTEST) -m "not browser and not process and not slow and not thorough"
 
-test: lint ## lint, types and the test suite
-	$(PYTEST) -m "not thorough"
+test: style ## lint, types and the test suite
+	$(call TYPES_AND_TESTS,-m "not thorough")
 
-test-all: lint ## make test, and the tests that take longest
-	$(PYTEST)
+test-all: style ## make test, and the tests that take longest
+	$(call TYPES_AND_TESTS)
 
-lint: $(DEVELOPER_STAMP) ## style, formatting and types
+lint: style ## style, formatting and types
+	$(PYTHON_IN_VENV) -m mypy
+
+style: $(DEVELOPER_STAMP) ## style and formatting
 	$(PYTHON_IN_VENV) -m ruff check
 	$(PYTHON_IN_VENV) -m ruff format --check
-	$(PYTHON_IN_VENV) -m mypy
 
 explore: $(DEVELOPER_STAMP) ## the property tests, with examples never tried before
 	$(PYTEST) -m hypothesis --hypothesis-profile=explore

@@ -1,4 +1,4 @@
-"""An `outputs/` that the first edition made: unpacked, with its base beside it, as if it had been left there.
+"""An `outputs/` that the first edition made: unpacked, as if it had been left there.
 
 The first edition's own programs made it. `train` made nineteen runs, one for each method. In a studio with two people,
 ann and ben, ann prepared a draft, imported a style, trained `Harbour` on the starter and drew with it. The queue
@@ -22,7 +22,8 @@ from tests.golden.measure import PORTABLE
 
 ARCHIVE = Path(__file__).with_name("first.tar.xz")
 ROOT = Path(__file__).parents[2]
-MAKE_BASE = "from pathlib import Path; from tests.tiny import tiny_folder; tiny_folder('sd1', Path('bases/sd1'))"
+MAKE_BASE = "from pathlib import Path; from tests.tiny import tiny_folder; tiny_folder('sd1', Path('bases/sd1'))\n"
+"""For `Edition.python`: random numbers, too, depend on the vector instructions."""
 PASSWORDS = ("--auth", "ann:ink-and-paper", "--auth", "ben:plum")
 
 
@@ -43,14 +44,6 @@ class Edition:
         """What a process needs to find this code from the folder, and to compute the bits of the first edition."""
         return os.environ | PORTABLE | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
 
-    def command(self, *words: str) -> str:
-        """What `velatura WORDS` prints, run in the folder; RuntimeError with its complaint where it fails."""
-        line = [sys.executable, "-m", "app.cli", *words]
-        done = subprocess.run(line, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        return done.stdout
-
     def python(self, code: str) -> str:
         """What a Python program prints, run in the folder."""
         line = [sys.executable, "-c", code]
@@ -59,15 +52,16 @@ class Edition:
             raise RuntimeError(done.stderr)
         return done.stdout
 
+    def check_base(self) -> None:
+        """Fail where the base that was made is not the one that the runs were trained on."""
+        found = sha256()
+        for file in sorted((self.folder / "bases" / "sd1").rglob("*.safetensors")):
+            found.update(file.read_bytes())
+        assert found.hexdigest() == self.facts["base"], "tests.tiny makes another base than the runs were trained on"
+
 
 def unpack(folder: Path) -> Edition:
-    """Unpack the first edition's outputs into an empty folder, and make the base that its runs name."""
+    """Unpack the first edition's outputs into an empty folder, without the base that its runs name."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(folder, filter="data")
-    edition = Edition(folder, json.loads((folder / "facts.json").read_text(encoding="utf-8")))
-    edition.python(MAKE_BASE)  # in a process of its own: random numbers, too, depend on the vector instructions
-    base, found = folder / "bases" / "sd1", sha256()
-    for file in sorted(base.rglob("*.safetensors")):
-        found.update(file.read_bytes())
-    assert found.hexdigest() == edition.facts["base"], "tests.tiny makes another base than the runs were trained on"
-    return edition
+    return Edition(folder, json.loads((folder / "facts.json").read_text(encoding="utf-8")))

@@ -15,13 +15,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from app.studio.dataset.drafts import Drafts
+from app.studio.paths import Paths
+from tests.app.command import call
 from tests.app.ui.server import Process
-from tests.editions.first import PASSWORDS, Edition, unpack
+from tests.editions.first import MAKE_BASE, PASSWORDS, Edition, unpack
 from tests.golden.measure import is_recorded_make
 from tests.trainers.tiny_runs import METHODS, equal
 
 pytestmark = pytest.mark.long
 GO_ON = """
+from tests.app.command import call
+cloned = call("queue", "clone", "method-lora", "--name", "again", "--out", "outputs")
+assert cloned.code == 0, cloned.err
 from pathlib import Path
 from app.jobs.store import Store
 from tests.app.jobs.working import do_next
@@ -45,14 +51,6 @@ from trainers.runs.run import open_run
 from trainers.training.train import train
 train(open_run(Path("outputs/interrupted")).config(), Path("uncut"))
 """
-DRAFT = """
-import json
-from pathlib import Path
-from app.studio.dataset.drafts import Drafts
-from app.studio.paths import Paths
-draft = Drafts(Paths(Path("outputs"))).read("user:ann")
-print(json.dumps([[one.name, one.caption] for one in draft.pictures]))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +66,12 @@ def edition(pristine: Edition, tmp_path: Path) -> Edition:
 
 
 @pytest.fixture(scope="module")
-def studio(pristine: Edition, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, Edition]]:
+def studio(
+    pristine: Edition, tiny_bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Process, Edition]]:
     folder = tmp_path_factory.mktemp("studio") / "work"
     shutil.copytree(pristine.folder, folder)
+    shutil.copytree(tiny_bases["sd1"], folder / "bases" / "sd1")  # but for the last digits the one that it was
     shutil.rmtree(folder / "outputs" / "waiting")  # else it is trained while the pages are looked at
     there = f"import os\nos.chdir({str(folder)!r})"  # from where its runs name their base
     process = Process(folder / "outputs", *PASSWORDS, before=there)
@@ -79,8 +80,9 @@ def studio(pristine: Edition, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def test_the_queue_lists_its_jobs_after_a_migration_with_a_copy_of_before(edition):
-    listed = json.loads(edition.command("queue", "list", "--json", "--out", "outputs"))
-    jobs = {job["name"]: job["state"] for job in listed}
+    listed = call("queue", "list", "--json", "--out", edition.outputs)
+    assert listed.code == 0, listed.err
+    jobs = {job["name"]: job["state"] for job in json.loads(listed.out)}
     # What was interrupted goes on by itself: it is in line again.
     assert jobs["Harbour"] == "finished" and jobs["interrupted"] == jobs["waiting"] == "queued"
     with closing(sqlite3.connect(edition.outputs / "queue.version-1.backup.db")) as before:
@@ -94,9 +96,10 @@ def gone_on(pristine: Edition, tmp_path_factory: pytest.TempPathFactory) -> tupl
     folder = tmp_path_factory.mktemp("gone on") / "work"
     shutil.copytree(pristine.folder, folder)
     edition = Edition(folder, pristine.facts)
-    edition.command("queue", "clone", "method-lora", "--name", "again", "--out", "outputs")
     (folder / "exported").mkdir()
-    return edition, dict(line.split() for line in edition.python(GO_ON).splitlines())
+    said = edition.python(MAKE_BASE + GO_ON)
+    edition.check_base()
+    return edition, dict(line.split() for line in said.splitlines())
 
 
 def test_waiting_and_interrupted_runs_are_trained_and_a_finished_one_cloned(gone_on, pristine):
@@ -144,10 +147,11 @@ def test_every_method_is_exported_as_it_was_and_trained_longer(gone_on, pristine
 
 
 def test_a_draft_keeps_its_pictures_and_captions(edition):
-    assert json.loads(edition.python(DRAFT)) == [
-        ["fox.png", "a red fox, snow, trees, winter"],
-        ["house.png", "a blue house"],
-        ["moon.png", "the moon over a dark harbour"],
+    draft = Drafts(Paths(edition.outputs)).read("user:ann")
+    assert [(one.name, one.caption) for one in draft.pictures] == [
+        ("fox.png", "a red fox, snow, trees, winter"),
+        ("house.png", "a blue house"),
+        ("moon.png", "the moon over a dark harbour"),
     ]
 
 

@@ -31,6 +31,19 @@ loop._report = report
 """For `before`: trainings that go on until a test ends them leave the processor to the browser, where they are forked.
 """
 
+MEASURED = """
+from app.studio.runs import measure as measuring
+def measure_config(config, on_progress):
+    from dataclasses import asdict
+    from app.studio.runs.pace import circumstances
+    from trainers.training.estimate import Estimate
+    found = Estimate(60.0, 1.0, 1.0, 4, 2**30, 2**33, 2**20, False, 10_000, config.train.steps, 5, "cpu")
+    on_progress("estimate", **asdict(found), **circumstances(config, "cpu", 0.0))
+    return found
+measuring.measure_config = measure_config
+"""
+"""For `before`: what a training takes is made up instead of measured by training."""
+
 
 def free_port() -> int:
     """A port that nobody listens on."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 
 from tests.app.ui.screens import PARTS
-from tests.app.ui.screens.findings import OVERFLOWS, violations
+from tests.app.ui.screens.findings import LOOKS, OVERFLOWS, violations
 from tests.app.ui.screens.pseudo import LANGUAGE, SPEAK, unmarked
 from tests.app.ui.screens.stage import Stage, write_files
-from tests.app.ui.server import Process
+from tests.app.ui.server import MEASURED, Process
 from tests.app.ui.visitor import ALL_SENT, READY, blank_page, visiting
 from trainers.adapters.methods import METHODS
 
@@ -40,7 +41,7 @@ ON_STAGE = (
 @pytest.fixture(scope="module")
 def marked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A studio that speaks the tests' own language, too."""
-    process = Process(tmp_path_factory.mktemp("marked") / "outputs", before=SPEAK)
+    process = Process(tmp_path_factory.mktemp("marked") / "outputs", before=SPEAK + MEASURED)
     yield process
     process.close()
 
@@ -75,17 +76,26 @@ def test_a_browser_is_answered_in_the_language_that_it_asks_for(browser, studio:
     assert 'lang="en" dir="ltr"' in page_of and "Add pictures in your style" in page_of
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pages_are_accessible_from_right_to_left_and_wholly_translated(browser, marked: Process, theme: str) -> None:
-    """The page Train filled and open, and all others as they are at first; the rest is in `make test-all`."""
+def test_pages_are_accessible_from_right_to_left_and_wholly_translated(browser, marked: Process) -> None:
+    """The page Train filled and open, and all others as they are at first; the rest is in `make test-all`.
+
+    Dark on a phone, and then what another theme and width may change.
+    """
     found = []
-    size = {"width": 390 if theme == "dark" else 1280, "height": 900}
-    with blank_page(browser, **LOOK, color_scheme=theme, viewport=size) as page:
+    small, large = ({"width": width, "height": 900} for width in (390, 1280))
+    with blank_page(browser, **LOOK, color_scheme="dark", viewport=small) as page:
 
         def check(name: str) -> None:
             assert page.evaluate("getComputedStyle(document.querySelector('h1')).direction") == "rtl"
-            wide = ["too wide"] if page.evaluate(OVERFLOWS) else []
-            found.extend(f"{name}: {one}" for one in (*violations(page), *unmarked(page, NAMES), *wide))
+            found.extend(f"{name}: {one}" for one in (*violations(page), *unmarked(page, NAMES), *too_wide()))
+            switch_theme(page, "light")
+            page.set_viewport_size(large)
+            found.extend(f"{name}, large: {one}" for one in (*violations(page, LOOKS), *too_wide()))
+            switch_theme(page, "dark")
+            page.set_viewport_size(small)
+
+        def too_wide() -> list[str]:
+            return ["too wide"] if page.evaluate(OVERFLOWS) else []
 
         page.goto(marked.url)
         page.wait_for_selector(READY)
@@ -110,6 +120,11 @@ def test_pages_are_accessible_from_right_to_left_and_wholly_translated(browser, 
         page.locator(".more-fields > summary").click()
         check("playground")
     assert found == []
+
+
+def switch_theme(page: Any, theme: str) -> None:
+    page.locator(".theme").evaluate("button => button.click()")
+    expect(page.locator("html")).to_have_attribute("data-theme", theme)
 
 
 @pytest.mark.thorough

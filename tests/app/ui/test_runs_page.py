@@ -21,7 +21,7 @@ from app.jobs.views import Watcher
 from app.studio.paths import Paths
 from app.studio.studio_queue import StudioQueue
 from tests.app.ui.ended_runs import write_run, write_snapshot
-from tests.app.ui.server import SLOW_STEPS, Process
+from tests.app.ui.server import MEASURED, SLOW_STEPS, Process
 from tests.app.ui.visitor import put_far_away, visiting, widest
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.data.captions import own_caption
@@ -54,7 +54,7 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path]) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("runs")
     images = write_images(folder / "images")
-    process, store = Process(folder / "outputs", before=SLOW_STEPS), Store(folder / "outputs")
+    process, store = Process(folder / "outputs", before=SLOW_STEPS + MEASURED), Store(folder / "outputs")
 
     def add(name: str, steps: int = LONG, every: int = 40) -> Job:
         sample = {"every": every, "prompts": [NASTY, "a boat"], "steps": 1}

@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Job, Store
-from tests.app.ui.server import Process
+from tests.app.ui.server import MEASURED, Process
 from tests.app.ui.visitor import ALL_SENT, READY, add, blank_page
 from tests.trainers.data.pictures import scene
 
@@ -33,7 +33,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A studio that these tests may kill."""
-    process = Process(tmp_path_factory.mktemp("away") / "outputs")
+    process = Process(tmp_path_factory.mktemp("away") / "outputs", before=MEASURED)
     yield process
     process.close()
 

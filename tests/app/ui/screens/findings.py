@@ -21,6 +21,8 @@ SMALL = """most => [...document.querySelectorAll('a[href], button, summary, inpu
         + `${Math.round(box.width)}x${Math.round(box.height)}`)"""
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
 """Of axe: WCAG 2.2, levels A and AA."""
+LOOKS = RULES | {"runOnly": {"type": "rule", "values": ["color-contrast", "target-size"]}}
+"""Those of the rules that look at colours and sizes."""
 
 
 def findings(page: Any) -> list[str]:
@@ -33,9 +35,9 @@ def findings(page: Any) -> list[str]:
     ]
 
 
-def violations(page: Any) -> list[str]:
+def violations(page: Any, rules: dict[str, Any] = RULES) -> list[str]:
     """What axe finds on this screen, a line for each element."""
-    found = Axe().run(page, options=RULES).response["violations"]
+    found = Axe().run(page, options=rules).response["violations"]
     return [
         f"{rule['id']}: {node['html'][:120]} ({node['failureSummary'].splitlines()[-1].strip()[:160]})"
         for rule in found
