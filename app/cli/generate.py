@@ -10,7 +10,7 @@ import typer
 from app.cli.common.console import print_json, say
 from app.cli.common.options import BaseModel, Compose, Json, Overwrite
 from app.units import readable_size
-from trainers.config.limits import BATCH, COUNT, GUIDANCE, SAMPLERS, SEED, STEPS
+from trainers.config.limits import AXES, BATCH, COUNT, GUIDANCE, SAMPLERS, SEED, STEPS
 
 commands = typer.Typer()
 Guidance = Annotated[
@@ -22,6 +22,9 @@ Guidance = Annotated[
         help="Guidance scale, 1 to 50; default the base's.",
     ),
 ]
+Seed = Annotated[
+    int, typer.Option(metavar="N", min=SEED[0], max=SEED[1], help="Seed; the same seed gives the same picture.")
+]
 Count = Annotated[
     int, typer.Option(metavar="N", min=COUNT[0], max=COUNT[1], help="Numbered pictures, each with the next seed.")
 ]
@@ -30,6 +33,18 @@ Steps = Annotated[
 ]
 Strengths = Annotated[
     str, typer.Option(metavar="S,S,…", help="A numbered picture per strength of the style; of two styles, per pair.")
+]
+Axis = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--axis",
+        metavar="WHAT=V,V,…",
+        help=f"Compare: a numbered picture per value, or per pair of a second --axis. {', '.join(AXES)}; without "
+        "values the usual ones, of step the kept steps of the style's run.",
+    ),
+]
+Sheet = Annotated[
+    Path | None, typer.Option(metavar="IMG", help="Also write several pictures on one labelled sheet to this file.")
 ]
 Batch = Annotated[
     int | None,
@@ -47,9 +62,7 @@ def generate(
         list[str] | None, typer.Option(metavar="FILE[:STRENGTH]", help="Style file and strength; repeatable.")
     ] = None,
     negative: Annotated[str, typer.Option(metavar="TEXT", help="Negative prompt.")] = "",
-    seed: Annotated[
-        int, typer.Option(metavar="N", min=SEED[0], max=SEED[1], help="Seed; the same seed gives the same picture.")
-    ] = 1,
+    seed: Seed = 1,
     count: Count = 1,
     steps: Steps = None,
     size: Annotated[str, typer.Option(metavar="WxH", help="Size in pixels; default the base's.")] = "",
@@ -61,6 +74,8 @@ def generate(
     compose: Compose = "sum",
     each: Annotated[bool, typer.Option("--each", help="One numbered picture per style, all in one batch.")] = False,
     strengths: Strengths = "",
+    axis: Axis = None,
+    sheet: Sheet = None,
     batch: Batch = None,
     plain: Annotated[
         Path | None, typer.Option(metavar="IMG", help="Also write the picture without styles to this file.")
@@ -87,15 +102,24 @@ def generate(
         each=each,
         count=count,
         strengths=[one for one in strengths.split(",") if one.strip()],
+        axes=[_read_axis(one) for one in axis or ()],
         compare=plain is not None,
         batch=batch,
     )
-    pictures = draw(resolve_files(request), out, plain, overwrite, _say_notes).pictures
+    pictures = draw(resolve_files(request), out, plain, overwrite, _say_notes, overview=sheet).pictures
+    files = {"sheet": sheet} if sheet is not None and len(pictures) > 1 else {}
     if json:
-        print_json(({"images": pictures} if each or len(pictures) > 1 else {"image": pictures[0]}) | {"seed": seed})
-    else:
-        for path in pictures:
-            say(f"wrote {path} ({readable_size(path.stat().st_size)})")
+        found = {"images": pictures} if each or len(pictures) > 1 else {"image": pictures[0]}
+        print_json(found | files | {"seed": seed})
+        return
+    for path in (*pictures, *files.values()):
+        say(f"wrote {path} ({readable_size(path.stat().st_size)})")
+
+
+def _read_axis(text: str) -> dict[str, str]:
+    """`WHAT=V,V,…` as an axis, unvalidated."""
+    kind, _, values = text.partition("=")
+    return {"kind": kind.strip(), "values": values}
 
 
 def _say_notes(kind: str, message: str = "", **facts: object) -> None:

@@ -19,7 +19,9 @@ AHEAD = 10
 PICTURE, PLAIN = "picture.png", "plain.png"
 """Files of a generation: the picture, and the same without styles."""
 EACH = "picture-{}.png"
-"""File of each picture, numbered from 1, if there are several: one per style, seed or strength."""
+"""File of each picture, numbered from 1, if there are several: row by row."""
+OVERVIEW = "sheet.png"
+"""File with several pictures on one labelled sheet."""
 ROUGH = "rough-{}.webp"
 """File of what a picture will be, numbered from 0, while it is drawn."""
 

@@ -16,7 +16,7 @@ from app.jobs.processes.fork_server_process import be_asked, serve_forks
 from app.jobs.processes.priority import lower_priority
 from app.startup import prepare_process
 from app.studio import run_job
-from app.studio.generation.generate import read_styles
+from app.studio.generation.drawing import Styles
 from app.studio.generation.held_base import HeldBase, base_request
 from app.studio.generation.request import GenerateRequest
 
@@ -29,7 +29,7 @@ def main(descriptor: str, idle: str, place: str) -> None:
     usual = torch.get_num_threads()
     torch.set_num_threads(1)
     request = GenerateRequest.model_validate_json(Path(place).read_bytes())
-    needed = base_request(request, [style for style, _ in read_styles(request)])
+    needed = base_request(request, [style for style, _ in Styles(request).all])
     held = HeldBase(needed, needed.load())
     if asked := serve_forks(connection, float(idle)):
         torch.set_num_threads(usual)

@@ -21,7 +21,7 @@ from app.jobs.job import REQUEST, Job
 from app.jobs.processes.priority import lower_priority
 from app.jobs.processes.process import own_identity
 from app.jobs.restarts import apply_low_memory
-from app.jobs.small_jobs import PICTURE, PLAIN, ROUGH
+from app.jobs.small_jobs import OVERVIEW, PICTURE, PLAIN, ROUGH
 from app.jobs.states import STARTING, is_silent
 from app.jobs.store import CAPTION, ESTIMATE, GENERATE, TRAIN, Store
 from app.jobs.summary import read_summary
@@ -128,9 +128,9 @@ def _generate(folder: Path, record: Recorder, held: HeldBase | None = None) -> N
 
     request = GenerateRequest.model_validate_json((folder / REQUEST).read_bytes())
     plain = folder / PLAIN if request.compared else None
-    on_rough = partial(write_rough, folder)
+    draw = partial(generate, on_progress=record, on_rough=partial(write_rough, folder), held=held)
     try:
-        result = generate(request, folder / PICTURE, plain, True, on_progress=record, on_rough=on_rough, held=held)
+        result = draw(request, folder / PICTURE, plain, True, overview=folder / OVERVIEW)
     finally:
         for rough in folder.glob(ROUGH.format("*")):
             rough.unlink(missing_ok=True)

@@ -296,14 +296,16 @@ class Api:
         """Generate a prompt with styles and their strengths, by id, and once more without them; waits in the queue.
 
         `options` as in the Playground: negative, seed, count, steps, guidance, size, sampler, base, compose, each,
-        strengths (a picture for each, of the first style; with two styles, for each pair), compare.
+        strengths (a picture for each, of the first style; with two styles, for each pair), axes (values by what is
+        compared: along a row, and from row to row), sheet (all of them on one labelled picture, last), compare.
         """
         from app.studio.generation.generations import wait_for
 
         for style in table_of(styles, "styles"):
             self._item(str(style))
         asked = must("bad_value", request_of, text_of(prompt, "prompt"), styles, table_of(options, "options"))
-        pictures = wait_for(self.services.generations, asked, _owner(request))
+        sheet = options.get("sheet") is True
+        pictures = wait_for(self.services.generations, asked, _owner(request), sheet)
         return [file_of(path) for path in pictures]
 
     @kindly

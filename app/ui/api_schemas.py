@@ -14,7 +14,7 @@ from app.jobs.permissions import NotOwnerError
 from app.language import translate
 from app.studio.dataset.uploads import MOST_PICTURES, Upload
 from app.studio.generation.form import OPTIONAL
-from app.studio.generation.request import GenerateRequest, make_request
+from app.studio.generation.request import NO_SWITCH, GenerateRequest, make_request
 from app.studio.styles.entry import StyleEntry
 from app.ui.components import text
 from app.ui.gradio_internals import file_address
@@ -34,6 +34,8 @@ OPTIONS = (
     "compose",
     "each",
     "strengths",
+    "axes",
+    "sheet",
     "compare",
 )
 """Options of a generation besides prompt and styles."""
@@ -169,6 +171,9 @@ def request_of(prompt: str, styles: Mapping[str, Any], options: Mapping[str, Any
             options=", ".join(OPTIONS),
         )
     values = {name: value for name, value in options.items() if value != "" or name not in OPTIONAL}
+    sheet = values.pop("sheet", False)
+    if not isinstance(sheet, bool):
+        raise VelaturaError(NO_SWITCH.format("sheet", sheet))
     if values.get("each") is True and len(styles) == 1:  # its picture is the one with every style
         values["each"] = False
     given = [{"style": style, "strength": strength} for style, strength in styles.items()]

@@ -140,6 +140,11 @@ def test_a_series_is_numbered_and_each_is_as_if_alone(trained: Trained, tmp_path
     assert np.abs(ribbon[0][0] - seeds[0][0]).max() <= 1
     alone = picture(tmp_path, "--seed", "4", "--style", f"{trained.style}:20")
     assert np.abs(ribbon[2][0] - alone).max() <= 1 and np.abs(ribbon[1][0] - alone).max() > 1
+    grid = series("--axis", "guidance=2,5", "--axis", "seed=4-5", "--sheet", tmp_path / "all.png")
+    assert [(said["guidance"], said["seed"]) for _, said in grid] == [(2, 4), (5, 4), (2, 5), (5, 5)]
+    assert np.abs(grid[3][0] - picture(tmp_path, "--seed", "5", "--guidance", "5")).max() <= 1
+    with Image.open(tmp_path / "all.png") as sheet:
+        assert sheet.width > 2 * 128 and sheet.height > 2 * 128
     words = ("generate", "--prompt", "a cat", "--strengths", "1,2", "--out", tmp_path / "x.png")
     assert "Several strengths need a style" in call(*words).err
 

@@ -26,6 +26,10 @@ from trainers.messages import Message
 from trainers.models.family import get_family
 from trainers.models.words import Words
 
+WORD_TAKEN = Message("{name}: its word {word} is already taken; write {instead} in prompts")
+LACKS = Message("{name}: this base lacks {missing} of its {total} layers, such as {example}")
+IGNORED = Message("{name}: ignored tensors of unknown kinds ({found} in all), such as {example}")
+
 
 class StyleNetwork(Network):
     """A network of loaded styles; `warnings` holds one sentence for each omission and its reason."""
@@ -211,7 +215,7 @@ def _add_embedding(
         word = text
         if text in words.sizes:
             word = style.path.stem
-            network.warnings.append(f"{style.name}: its word {text} is already taken; write {word} in prompts")
+            network.warnings.append(WORD_TAKEN.format(name=style.name, word=text, instead=word))
         network.add_word(Word(word, rows).requires_grad_(False), words)
 
 
@@ -243,10 +247,8 @@ def _warnings(style: Style, missing: list[str]) -> list[str]:
     warnings = list(style.notes)
     if missing:
         total = sum(len(group.sites) for group in read_form(style).groups) if style.is_own else len(style.layers)
-        warnings.append(f"{style.name}: this base lacks {len(missing)} of its {total} layers, such as {missing[0]}")
+        warnings.append(LACKS.format(name=style.name, missing=len(missing), total=total, example=missing[0]))
     if style.unknown_keys:
-        warnings.append(
-            f"{style.name}: ignored tensors of unknown kinds ({len(style.unknown_keys)} in all), such as "
-            f"{style.unknown_keys[0]}"
-        )
+        found, example = len(style.unknown_keys), style.unknown_keys[0]
+        warnings.append(IGNORED.format(name=style.name, found=found, example=example))
     return warnings

@@ -28,8 +28,12 @@ from trainers.composition.ties import merge_ties
 from trainers.composition.ways import SUM, UNMERGED, Composition, check_count
 from trainers.errors import VelaturaError
 from trainers.formats.read import Style
+from trainers.messages import Message
 from trainers.models.model import Model
 from trainers.randomness import generator
+
+LOST = Message("at rank {rank}, {share} of the styles' change is lost")
+NOTHING_SHARED = Message("the styles change no UNet weight in common, so they are only added up")
 
 
 @torch.no_grad()
@@ -112,7 +116,7 @@ def _merged(
             whole = merge_dare(dense, composition.number, draws)
         merged[layer] = Dense(whole.to(like.dtype))
     if cuts:
-        warnings.append(f"at rank {composition.number:g}, {relative_error(cuts):.1%} of the styles' change is lost")
+        warnings.append(LOST.format(rank=f"{composition.number:g}", share=f"{relative_error(cuts):.1%}"))
     return merged
 
 
@@ -142,7 +146,7 @@ def _put_k_lora(
         turns = dict(zip(pairs, turning_points(ΔW_c, ΔW_s, counts), strict=True))
         put_method(network, parts, both, KLoRA(updates=pairs, turns=turns, steps=steps, alpha=alpha))
     else:
-        network.warnings.append("the styles change no UNet weight in common, so they are only added up")
+        network.warnings.append(NOTHING_SHARED)
     for each in (content, style):
         rest = {layer: update for layer, update in each.items() if layer not in both}
         if rest:

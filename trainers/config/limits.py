@@ -24,6 +24,13 @@ Sampler = Literal[
 """
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 
+AxisKind = Literal["strength", "second_strength", "style", "step", "guidance", "seed", "steps", "sampler", "words"]
+"""What pictures may differ in that are compared.
+
+`step` is a step of the first style's run; `words` take turns in the prompt.
+"""
+AXES: tuple[AxisKind, ...] = get_args(AxisKind)
+
 SEED = (0, 2**63 - 1)
 STEPS = (1, 1000)
 """Denoising steps."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from app.errors import FieldErrors, as_sentence
 from app.studio.base_models import Base, Bases
+from app.studio.generation.axes import Axis
+from app.studio.generation.cells import fill_axes
 from app.studio.generation.request import (
     LEFT_TO_BASE,
     NO_PROMPT,
@@ -40,6 +42,8 @@ BASE_PROBLEM = _("{} cannot be used. {}")
 WHICH_BASE = _("{} was not trained on the starter; choose a base with --base.")
 WRONG_SIZE = _("Width and height must be multiples of {} from {} to {:,} here; you wrote {}.")
 THE_STARTER, UNKNOWN_BASE = _("the starter"), _("another kind of model")
+SWEPT = ("strength", "second_strength", "")
+"""The axis of a style's strength, by its place."""
 SHORT_TITLES: Mapping[str, str] = {"sd1": "SD 1.5", "sd2": "SD 2", "sdxl": "SDXL"}
 
 
@@ -56,6 +60,8 @@ class Compatibility:
     """Width and height must be multiples of this."""
     defaults: Sample
     """Steps, sampler and guidance where the request leaves them to the base."""
+    axes: tuple[Axis, ...]
+    """What is compared, with the values that the request leaves out."""
     problems: Mapping[str, str]
     """One sentence per invalid field."""
 
@@ -82,7 +88,9 @@ def check_compatibility(request: GenerateRequest, library: Mapping[str, StyleEnt
     size = request.size or (native, native)
     if native and (sentence := _about_size(size, stride)):
         problems["size"] = sentence
-    return Compatibility(styles, base, size, stride, sample_for(base.model), problems)
+    own, first = sample_for(base.model), styles[0] if styles else None
+    axes, wrong = fill_axes(request, own, (first.name, first.path) if first is not None else None)
+    return Compatibility(styles, base, size, stride, own, axes, {**problems, **wrong})
 
 
 def resolve(request: GenerateRequest, library: Mapping[str, StyleEntry], bases: Bases) -> GenerateRequest:
@@ -98,7 +106,7 @@ def resolve(request: GenerateRequest, library: Mapping[str, StyleEntry], bases: 
         for one, style in zip(request.styles, found.styles, strict=True)
         if style is not None
     )
-    return _filled(request, tuple(styles), found.base.model, found.size)
+    return _filled(request, tuple(styles), found.base.model, found.size, found.axes)
 
 
 def resolve_files(request: GenerateRequest) -> GenerateRequest:
@@ -113,7 +121,11 @@ def resolve_files(request: GenerateRequest) -> GenerateRequest:
     size = request.size or (native, native)
     if sentence := _about_size(size, stride):
         raise FieldErrors({"size": sentence})
-    return _filled(request, request.styles, base, size)
+    first = request.styles[0].path if request.styles else None
+    axes, problems = fill_axes(request, sample_for(base), (first.name, first) if first is not None else None)
+    if problems:
+        raise FieldErrors(problems)
+    return _filled(request, request.styles, base, size, axes)
 
 
 def chosen_base(model: str, styles: tuple[StyleEntry | None, ...], bases: Bases) -> Base:
@@ -162,9 +174,10 @@ def _about_style(request: GenerateRequest, place: int, style: StyleEntry | None,
         return GONE_STYLE
     if any(one.style == style.id for one in request.styles[:place]):
         return TWICE
-    if request.each and style.method == TEXTUAL_INVERSION:
+    kinds = [axis.kind for axis in request.all_axes]
+    if "style" in kinds and style.method == TEXTUAL_INVERSION:
         return WORD_ALONE
-    if request.strengths and place < 2 and style.method == TEXTUAL_INVERSION:
+    if SWEPT[min(place, 2)] in kinds and style.method == TEXTUAL_INVERSION:
         return WORD_SWEPT
     return "" if base.problem else misfit(style, base)
 
@@ -194,11 +207,11 @@ def _about_size(size: tuple[int, int], stride: int) -> str:
 
 
 def _filled(
-    request: GenerateRequest, styles: tuple[StyleRef, ...], base: str, size: tuple[int, int]
+    request: GenerateRequest, styles: tuple[StyleRef, ...], base: str, size: tuple[int, int], axes: tuple[Axis, ...]
 ) -> GenerateRequest:
     own = sample_for(base)
     filled = {name: getattr(own, name) for name in LEFT_TO_BASE if getattr(request, name) is None}
-    return request.model_copy(update={"styles": styles, "base": base, "size": size, **filled})
+    return request.model_copy(update={"styles": styles, "base": base, "size": size, "axes": axes, **filled})
 
 
 def _starter_for(styles: tuple[StyleRef, ...]) -> str:

@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from app.state_file import StateFile
-from app.studio.generation.request import RIBBON, GenerateRequest, pixels_in_words, read_request
+from app.studio.generation.axes import NEEDED_STYLES, Axis
+from app.studio.generation.cells import Cell
+from app.studio.generation.request import GenerateRequest, pixels_in_words, read_request
 from app.studio.paths import Paths
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import StyleEntry
@@ -19,6 +21,9 @@ FIRST_STRENGTH = "0.8"
 MOST_STYLES = 4
 """Maximum number of styles in the form."""
 RESTORED, LOST = "restored", "lost"
+AXIS_FIELDS = ("across", "across_values", "down", "down_values")
+FIELD_OF = {"words": "prompt"}
+"""Field of what is compared, where its name is another one."""
 OPTIONAL = ("steps", "guidance", "size", "sampler")
 """Fields that may be empty for the base's default."""
 
@@ -42,15 +47,33 @@ class GenerateForm(BaseModel):
     base: str = ""
     compose: str = SUM
     each: bool = False
-    ribbon: bool = False
-    """Whether to draw at several strengths."""
+    across: str = ""
+    """What is compared along a row; empty for a single picture, or several that differ in their seed."""
+    across_values: str = ""
+    down: str = ""
+    """What is compared from row to row."""
+    down_values: str = ""
     compare: bool = True
     notice: Literal["", "restored", "lost"] | str = ""
     """Notice about a damaged file, until something is typed."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, values: Any) -> Any:
+        """Fields of a version in which strengths were all that could be compared."""
+        if not isinstance(values, Mapping) or not values.get("ribbon") or "across" in values:
+            return values
+        return {**values, "across": "strength", "down": "second_strength" if len(values.get("styles", ())) > 1 else ""}
+
     @classmethod
     def of(cls, request: GenerateRequest) -> GenerateForm:
         """The form of a request."""
+        axes = () if request.each or request.count > 1 else request.all_axes
+        compared = {
+            name: value
+            for axis, place in zip(axes, ("across", "down"), strict=False)
+            for name, value in ((place, axis.kind), (f"{place}_values", _written(axis)))
+        }
         return cls(
             prompt=request.prompt,
             styles=tuple((one.style, f"{one.strength:g}") for one in request.styles),
@@ -64,8 +87,8 @@ class GenerateForm(BaseModel):
             compose=request.compose,
             count=str(request.count),
             each=request.each,
-            ribbon=bool(request.strengths),
             compare=request.compare,
+            **compared,
         )
 
     def with_(self, **changes: Any) -> GenerateForm:
@@ -74,21 +97,28 @@ class GenerateForm(BaseModel):
 
     def parse(self) -> tuple[GenerateRequest, dict[str, str]]:
         """The request, and one sentence per invalid field, which gets its default."""
-        several, ribbon = len(self.styles) > 1, self.ribbon and bool(self.styles)
-        each = self.each and several and not ribbon
-        values = self.model_dump(exclude={"prompt", "styles", "notice", "ribbon"})
+        several, axes = len(self.styles) > 1, self.axes()
+        each = self.each and several and not axes
+        alone = each or any(axis["kind"] == "style" for axis in axes)
+        values = self.model_dump(exclude={"prompt", "styles", "notice", *AXIS_FIELDS})
         values = {name: value for name, value in values.items() if name not in OPTIONAL or value.strip()}
         return read_request(
             values
             | {
                 "prompts": (self.prompt,),
                 "styles": [{"style": style, "strength": strength} for style, strength in self.styles],
-                "compose": self.compose if several and not each and not ribbon else SUM,
+                "compose": self.compose if several and not alone else SUM,
                 "each": each,
-                "strengths": RIBBON if ribbon else (),
-                "count": "1" if each or ribbon else self.count,
+                "axes": axes,
+                "count": "1" if each or axes else self.count,
             }
         )
+
+    def axes(self) -> list[dict[str, str]]:
+        """What is compared, without what needs more styles than there are."""
+        typed = ((self.across, self.across_values), (self.down if self.across else "", self.down_values))
+        possible = [(kind, values) for kind, values in typed if kind and len(self.styles) >= NEEDED_STYLES.get(kind, 0)]
+        return [{"kind": kind, "values": values} for kind, values in possible]
 
 
 class FormStore:
@@ -118,10 +148,37 @@ def _restored(damaged: bytes, before: GenerateForm | None) -> GenerateForm:
     return (before or GenerateForm()).with_(notice=RESTORED if before else LOST)
 
 
-def keep_strengths(form: GenerateForm, kept: Mapping[str, float]) -> GenerateForm:
-    """The form with these strengths, by style, instead of several."""
-    styles = ((style, f"{kept[style]:g}" if style in kept else strength) for style, strength in form.styles)
-    return form.with_(styles=tuple(styles), ribbon=False)
+def keep_cell(form: GenerateForm, request: GenerateRequest, cell: Cell) -> GenerateForm:
+    """The form with what one of the compared pictures of a request was drawn with, instead of a comparison."""
+    kinds = {kind for kind, _ in cell.values}
+    changes: dict[str, Any] = dict.fromkeys(AXIS_FIELDS, "")
+    own = {
+        "seed": str(cell.seed),
+        "steps": str(cell.steps),
+        "guidance": f"{cell.guidance or 0:g}",
+        "sampler": cell.sampler or "",
+        "words": cell.prompts[0],
+    }
+    changes |= {FIELD_OF.get(kind, kind): own[kind] for kind in kinds if kind in own}
+    strengths = dict(zip((style.style for style in request.styles), cell.strengths, strict=True))
+    styles = tuple((style, f"{strengths[style]:g}" if style in strengths else own) for style, own in form.styles)
+    if cell.alone is not None:
+        only = request.styles[cell.alone].style
+        styles = tuple((style, own) for style, own in styles if style == only) or styles
+    elif not kinds & {"strength", "second_strength"}:
+        styles = form.styles
+    return form.with_(styles=styles, **changes)
+
+
+def is_kept(form: GenerateForm, request: GenerateRequest, cell: Cell) -> bool:
+    """Whether the form has what one of the compared pictures was drawn with, as far as they differ in fields."""
+    return not form.axes() and keep_cell(form, request, cell) == form.with_(**dict.fromkeys(AXIS_FIELDS, ""))
+
+
+def _written(axis: Axis) -> str:
+    """The values of an axis as they are typed."""
+    values = [f"{value:g}" if isinstance(value, float) else str(value) for value in axis.values]
+    return ("; " if any("," in value for value in values) else ", ").join(values)
 
 
 def begin_with(

@@ -17,7 +17,7 @@ from app.errors import FieldErrors
 from app.jobs import actions
 from app.jobs.job import EXPECTED
 from app.jobs.permissions import MACHINE_OWNER, Actor
-from app.jobs.small_jobs import PICTURE, PLAIN, ROUGH, add_small_job
+from app.jobs.small_jobs import OVERVIEW, ROUGH, add_small_job
 from app.jobs.states import ENDED, State
 from app.jobs.store import GENERATE
 from app.jobs.trash.trash import CONTENT, DRAWING, Trash, new_item
@@ -25,7 +25,9 @@ from app.jobs.views import View
 from app.state_file import StateFile
 from app.studio.accounts.people import PROGRAM, key_of_login, login_of_key
 from app.studio.base_models import Bases
+from app.studio.generation.cells import cells_of
 from app.studio.generation.compatibility import resolve
+from app.studio.generation.contact_sheet import file_ending
 from app.studio.generation.form import MOST_STYLES
 from app.studio.generation.record import Record, picture_names, read_older_record
 from app.studio.generation.request import GenerateRequest, pixels_in_words, style_field
@@ -36,12 +38,14 @@ from app.studio.generation.state import (
     Stage,
     find_could_yield,
     find_progress,
+    read_notes,
     reason_of_failure,
 )
 from app.studio.names import safe_name
 from app.studio.public_files import link_or_copy, put_web_copy
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
+from app.units import counted
 from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
@@ -61,6 +65,9 @@ LOOK_EVERY = 0.3
 UNTITLED = "Picture"
 TOO_MANY_STYLES = _("At most {} styles can be combined in one picture.")
 TOO_MUCH_WORK = _("In this studio, a picture of {} can have at most {:,} steps; you wrote {:,}.")
+TOO_MUCH_TOGETHER = _(
+    "In this studio, {pictures} of {size} can have at most {most:,} steps each; draw fewer, or smaller ones."
+)
 TOO_MANY_WAIT = _("You already have {} pictures waiting. Wait for some of them first.")
 GONE = _("This picture no longer exists.")
 
@@ -85,7 +92,7 @@ class Generations:
         assert resolved.size and resolved.guidance and resolved.steps and resolved.sampler
         whose = whose or key_of_login(owner)
         record = Record(
-            request=request,
+            request=request.model_copy(update={"axes": tuple(axis.without_paths() for axis in resolved.axes)}),
             whose=whose,
             made=time.time(),
             names=tuple(style.name for style in resolved.styles),
@@ -189,15 +196,27 @@ class Generations:
 
     def downloads(self, generation: Generation) -> list[Path]:
         """The public files of the pictures, with their parameters as metadata."""
+        names = [*_endings(generation), *([" without"] if generation.request.compared else [])]
+        sources = [(path, names[place]) for place, path in generation.pictures.items()]
+        return [self._offer(generation, path, ending) for path, ending in sources]
+
+    def download(self, generation: Generation, place: int) -> Path:
+        """The public file of the picture at a place."""
+        return dict(zip(generation.pictures, self.downloads(generation), strict=True))[place]
+
+    def overview(self, generation: Generation) -> Path | None:
+        """The public file of several pictures on one labelled sheet; None without one."""
+        sheet = generation.folder / OVERVIEW
+        return self._offer(generation, sheet, " sheet") if generation.ended and sheet.exists() else None
+
+    def _offer(self, generation: Generation, source: Path, ending: str) -> Path:
         request = generation.request
         called = f"{safe_name(request.prompt) or UNTITLED} {request.seed}"
-        ends = {PICTURE: "", PLAIN: " without"} | dict(zip(generation.file_names, _endings(generation), strict=False))
-        paths = [self.public(generation) / f"{called}{ends[picture.name]}.png" for picture in generation.pictures]
+        place = self.public(generation) / f"{called}{ending}.png"
         with self._lock:
-            for picture, place in zip(generation.pictures, paths, strict=True):
-                if not place.exists():
-                    link_or_copy(picture, place)
-        return paths
+            if not place.exists():
+                link_or_copy(source, place)
+        return place
 
     # ---------------------------------------------------------------- within
     def _check_room(self, whose: str) -> None:
@@ -265,7 +284,8 @@ class Generations:
                 self._delete(id)
             return None
         error = "" if view.state in (State.FINISHED, State.CANCELLED) else reason_of_failure(view)
-        record = record.ended(str(view.state), error).model_copy(update={"seconds": view.summary.seconds})
+        record = record.ended(str(view.state), error, read_notes(folder))
+        record = record.model_copy(update={"seconds": view.summary.seconds})
         if self.queue.store.remove(view.job):
             self._write(id, record)
         return Generation(id, folder, record, view.state, ended, pictures)
@@ -313,13 +333,23 @@ class Generations:
 
 
 def _endings(generation: Generation) -> list[str]:
-    """How the file names of a series' pictures end."""
+    """How the file names of the pictures with styles end."""
     request = generation.request
-    if request.strengths:
-        return [f" at {' and '.join(f'{strength:g}' for strength in own)}" for own in request.sweep]
     if request.each:
         return [f" {number} {safe_name(name)}" for number, name in enumerate(generation.record.names, 1)]
-    return [f" {number}" for number in range(1, request.count + 1)] if request.count > 1 else []
+    if request.count > 1:
+        return [f" {number}" for number in range(1, request.count + 1)]
+    named = request.model_copy(
+        update={
+            "styles": tuple(
+                style.model_copy(update={"name": name})
+                for style, name in zip(request.styles, generation.record.names, strict=True)
+            )
+        }
+    )
+    if not request.all_axes:
+        return [""]
+    return [f" {safe_name(file_ending(named, cell.values))}" for cell in cells_of(named)]
 
 
 def _check_policy(request: GenerateRequest, owner: str) -> None:
@@ -327,25 +357,33 @@ def _check_policy(request: GenerateRequest, owner: str) -> None:
     if len(request.styles) > MOST_STYLES:
         raise FieldErrors({style_field(MOST_STYLES): TOO_MANY_STYLES.format(MOST_STYLES)})
     assert request.size and request.steps
-    most = max(1, MOST_WORK // (request.size[0] * request.size[1] * len(picture_names(request))))
-    if owner and request.steps > most:
-        sentence = TOO_MUCH_WORK.format(pixels_in_words(request.size), most, request.steps)
+    cells = cells_of(request)
+    pictures, steps = len(cells) + request.compared, sum(cell.steps or 0 for cell in cells) / len(cells)
+    most = max(1, MOST_WORK // (request.size[0] * request.size[1] * pictures))
+    if owner and steps > most:
+        size = pixels_in_words(request.size)
+        if len(cells) > 1:
+            sentence = TOO_MUCH_TOGETHER.format(pictures=counted(pictures, "picture"), size=size, most=most)
+        else:
+            sentence = TOO_MUCH_WORK.format(size, most, request.steps)
         raise FieldErrors({"steps": sentence})
 
 
-def _pictures(folder: Path, record: Record) -> tuple[Path, ...]:
-    """The existing pictures of a generation."""
-    return tuple(path for name in picture_names(record.request) if (path := folder / name).exists())
+def _pictures(folder: Path, record: Record) -> dict[int, Path]:
+    """The existing pictures of a generation, by place."""
+    paths = enumerate(folder / name for name in picture_names(record.request))
+    return {place: path for place, path in paths if path.exists()}
 
 
-def wait_for(generations: Generations, request: GenerateRequest, owner: str) -> list[Path]:
-    """Generate an API request and return its public files. VelaturaError says why there are none.
+def wait_for(generations: Generations, request: GenerateRequest, owner: str, overview: bool = False) -> list[Path]:
+    """Generate an API request and return its public files, with an `overview` last one sheet of several pictures.
 
-    They do not count as the login's generations, which are those of its pages.
+    VelaturaError says why there are none. They do not count as the login's generations, which are those of its pages.
     """
     number = generations.add(request, owner, f"{PROGRAM}{owner}")
     while not (generation := generations.find(number)).ended:
         time.sleep(LOOK_EVERY)
     if generation.error or not generation.pictures:
         raise VelaturaError(generation.error or GONE)
-    return generations.downloads(generation)
+    sheet = generations.overview(generation) if overview else None
+    return [*generations.downloads(generation), *([sheet] if sheet is not None else [])]

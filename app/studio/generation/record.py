@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -44,6 +46,8 @@ class Record(BaseModel):
     error_message: Any = None
     """The same as `trainers.messages.to_record` has it; None in records of older versions."""
     seconds: float = 0.0
+    notes: tuple[tuple[str, Any], ...] = ()
+    """What was remarked while it was drawn, in English and as `trainers.messages.to_record` has it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -62,9 +66,16 @@ class Record(BaseModel):
         """The error as it is shown."""
         return recorded(self.error_message, self.error, Sentence) if self.error else ""
 
-    def ended(self, state: str, error: str) -> Record:
-        """The record of how it ended."""
-        return self.model_copy(update={"state": state, "error": error, "error_message": to_record(error)})
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes as they are shown."""
+        return tuple(recorded(record, said, Sentence) for said, record in self.notes)
+
+    def ended(self, state: str, error: str, notes: Iterable[str] = ()) -> Record:
+        """The record of how it ended, and what was remarked."""
+        own = {"state": state, "error": error, "error_message": to_record(error)}
+        said = [Sentence.of(note) for note in dict.fromkeys(notes)]
+        return self.model_copy(update=own | {"notes": tuple((str(note), to_record(note)) for note in said)})
 
 
 def read_older_record(content: bytes) -> Record:
@@ -83,6 +94,6 @@ def read_older_record(content: bytes) -> Record:
 
 def picture_names(request: GenerateRequest) -> tuple[str, ...]:
     """Names of a generation's picture files: with styles, then without."""
-    series = len(request.sweep) or (len(request.styles) if request.each else request.count if request.count > 1 else 0)
+    series = math.prod(len(axis.values) for axis in request.all_axes) if request.all_axes else 0
     drawn = tuple(EACH.format(number) for number in range(1, series + 1)) if series else (PICTURE,)
     return (*drawn, *((PLAIN,) if request.compared else ()))

@@ -16,6 +16,9 @@ from app.studio.generation.record import Record, picture_names
 from app.studio.generation.request import GenerateRequest
 from trainers.errors import OUT_OF_MEMORY, VelaturaError
 from trainers.messages import Message as _
+from trainers.messages import recorded
+from trainers.runs.event_lines import SAID
+from trainers.runs.events import read_events
 
 INTERRUPTED = _("Generation was interrupted: the computer or the program stopped.")
 NO_MEMORY = _("There is not enough memory for this picture. A smaller size needs less.")
@@ -61,8 +64,8 @@ class Generation:
     record: Record
     state: State
     progress: GenerationProgress
-    pictures: tuple[Path, ...]
-    """Existing pictures: with the styles, or one per style, then without."""
+    pictures: Mapping[int, Path]
+    """Existing pictures by place: with the styles, row by row, then without."""
     could_yield: Job | None = None
     """The training that could be paused for it, if that lets it start."""
 
@@ -134,6 +137,12 @@ def reason_of_failure(view: View) -> str:
     if view.summary.code == OUT_OF_MEMORY or "not enough memory" in view.line:  # as older versions said it
         return NO_MEMORY
     return as_sentence(VelaturaError(view.line))
+
+
+def read_notes(folder: Path) -> list[str]:
+    """What a generation's jobs have remarked, such as layers that the base lacks."""
+    notes = (event for event in read_events(folder) if event.get("type") == "note")
+    return [recorded(note.get(SAID), str(note.get("message", ""))) for note in notes]
 
 
 def _running(views: Mapping[Path, View]) -> list[View]:

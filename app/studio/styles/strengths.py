@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainers.errors import VelaturaError
-from trainers.messages import Message
+from trainers.messages import Message, either
 
 if TYPE_CHECKING:
     from trainers.formats.read import Style
 
 _STRENGTH = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
+NOISE = Message(
+    "{name} at strength {strength:g} will probably draw noise; it was trained for 1, and few styles work above 2"
+)
+MISSING = Message("no prompt contains {words}, without which {style} has no effect")
+MISSING_OF = Message(
+    "no prompt contains {words}, which {owner} was trained with and without which {style} has no effect"
+)
 FAR = 10.0
 """Strength above which a style usually draws noise."""
 
@@ -55,12 +62,7 @@ def add_words(chosen: Sequence[tuple[Style, float]]) -> list[tuple[Style, float]
 
 def about_strengths(styles: Sequence[tuple[Style, float]]) -> list[str]:
     """One sentence per style whose strength will probably give noise."""
-    return [
-        f"{style.name} at strength {strength:g} will probably draw noise; it was trained for 1, and few styles work "
-        "above 2"
-        for style, strength in styles
-        if abs(strength) > FAR
-    ]
+    return [NOISE.format(name=style.name, strength=strength) for style, strength in styles if abs(strength) > FAR]
 
 
 def about_words(styles: Sequence[tuple[Style, float]], texts: Sequence[str]) -> list[str]:
@@ -68,15 +70,15 @@ def about_words(styles: Sequence[tuple[Style, float]], texts: Sequence[str]) -> 
     from trainers.formats.embedding import embedding_of
     from trainers.models.words import contains_word
 
-    said, taken = [], set[str]()
+    said, taken = list[str](), set[str]()
     whose = {embedding_of(style.path): style.name for style, _ in styles}
     for style, _ in styles:
         # A word that another one has already is called by its file's name, as `apply_styles` has it.
         words = [style.path.stem if word in taken else word for word in style.words]
         taken |= set(words)
         if words and not any(contains_word(text, word) for text in texts for word in words):
-            owner = f", which {whose[style.path]} was trained with and" if style.path in whose else ","
-            said.append(f"no prompt contains {' or '.join(words)}{owner} without which {style.name} has no effect")
+            owner, named = whose.get(style.path), {"words": either(words), "style": style.name}
+            said.append(MISSING_OF.format(owner=owner, **named) if owner else MISSING.format(**named))
     return said
 
 

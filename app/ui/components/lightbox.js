@@ -1,12 +1,15 @@
 // One picture over the whole page. `after(item, down, right)` says which comes next in that direction, `shown` hears of
-// each, `source` says where an item's picture is, `named` what its file is called, and `back` takes the focus in the
-// end; what comes back opens it at an item, by default a button with `data-whole`.
+// each, `source` says where an item's picture is, `named` what its file is called, `file` which other one is downloaded,
+// `more` is what else can be done with it, and `back` takes the focus in the end; what comes back opens it at an item,
+// by default a button with `data-whole`.
 const makeLight = ({
   titled,
   after,
   shown = () => {},
   source = item => item.dataset.whole,
   named = titled,
+  file = null,
+  more = null,
   back = item => item?.focus({preventScroll: true}),
 }) => {
   const light = document.createElement('dialog'),
@@ -38,6 +41,10 @@ const makeLight = ({
   // The server names a file as it lies there; what was fetched by a script is called as we say.
   save.addEventListener('click', async () => {
     const link = document.createElement('a');
+    if (file) {
+      const {href, name} = file(current);
+      return Object.assign(link, {href, download: name}).click();
+    }
     link.download = `${named(current)
       .replace(/[\\/:*?"<>|\s]+/g, ' ')
       .trim()
@@ -46,12 +53,19 @@ const makeLight = ({
     link.click();
     URL.revokeObjectURL(link.href);
   });
-  if (words.download) tools.append(size, save);
+  const extra = Object.assign(document.createElement('button'), {type: 'button'});
+  if (more) extra.textContent = more.label;
+  extra.addEventListener('click', () => {
+    light.close();
+    more.act(current);
+  });
+  if (words.download) tools.append(...(more ? [extra] : []), size, save);
   const show = item => {
     current = item;
     picture.src = source(item);
     picture.alt = said.textContent = light.ariaLabel = titled(item);
     scale(false);
+    extra.hidden = !more?.offered(item);
     shown(item);
   };
   const step = (down, right) => {

@@ -35,7 +35,11 @@ class Fields(PageEvent):
     compose: Typed
     """Empty where there are not several styles: then the page does not ask."""
     each: bool
-    ribbon: bool
+    across: Typed
+    """What is compared along a row; the next three empty where the page does not ask."""
+    across_values: Typed
+    down: Typed
+    down_values: Typed
     compare: bool
     styles: tuple[ChosenStyle, ...] = Field(max_length=100)
 
@@ -63,7 +67,7 @@ class GenerationAction(PageEvent):
 
     what: Literal["show", "use", "keep", "again", "dismiss", "cancel", "cancel-all", "hurry"]
     about: Id = ""
-    """Which generation; of one whose strengths are to be kept also the picture, behind a colon."""
+    """Which generation; of a picture that is to be kept also its place, behind a colon."""
 
 
 EDITING = {"form_edited": FormEdited}

@@ -6,26 +6,21 @@ const PAUSE = 500,
 const line = [],
   taken = new WeakMap(),
   asked = location.search;
+const clear = name => fields(name).forEach(field => (field.value = '')); // they were values of something else
 let flying = 0,
   count = 0,
   timer = 0,
   then = null,
   begun = false,
   sent = '';
-const TEXTS = ['prompt', 'negative', 'seed', 'steps', 'guidance', 'size'];
+const TEXTS = ['prompt', 'negative', 'seed', 'steps', 'guidance', 'size', 'across_values', 'down_values'];
 const texts = () => JSON.stringify(Object.fromEntries(TEXTS.map(name => [name, text(name)])));
 const form = () => element.querySelector('form');
 const fields = name => [...element.querySelectorAll(`[name=${name}]`)];
 const text = name => fields(name)[0]?.value ?? '';
 const typed = () => ({
-  ...Object.fromEntries(
-    ['prompt', 'negative', 'seed', 'steps', 'guidance', 'size', 'sampler', 'base', 'compose'].map(name => [
-      name,
-      text(name),
-    ]),
-  ),
+  ...Object.fromEntries([...TEXTS, 'sampler', 'base', 'compose', 'across', 'down'].map(name => [name, text(name)])),
   count_of_pictures: text('count_of_pictures') || '1',
-  ribbon: fields('ribbon')[0]?.checked ?? false,
   each: fields('each')[0]?.checked ?? false,
   compare: fields('compare')[0]?.checked ?? true,
   styles: [...element.querySelectorAll('.style-row')].map(row => ({
@@ -73,7 +68,10 @@ element.addEventListener('input', event => {
   clearTimeout(timer);
   timer = setTimeout(send, PAUSE, 'keep');
 });
-element.addEventListener('change', event => send(event.target.name === 'style' ? 'restyle' : 'keep'));
+element.addEventListener('change', event => {
+  if (['across', 'down'].includes(event.target.name)) clear(`${event.target.name}_values`);
+  send(event.target.name === 'style' ? 'restyle' : 'keep');
+});
 element.addEventListener('keydown', event => {
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && event.target.matches('textarea'))
     form().requestSubmit();

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.studio.base_models import Base
+from app.studio.generation.axes import NEEDED_STYLES, steps_in_words, usual_values
+from app.studio.generation.cells import steps_of
 from app.studio.generation.compatibility import Compatibility, misfit
 from app.studio.generation.form import MOST_STYLES, GenerateForm
-from app.studio.generation.request import GenerateRequest, pixels_in_words, style_field
+from app.studio.generation.request import GenerateRequest, axis_field, pixels_in_words, style_field
 from app.studio.styles.entry import StyleEntry
 from app.ui.playground import text as words
 from app.units import number
-from trainers.config.limits import SAMPLERS
+from trainers.config.limits import SAMPLERS, AxisKind
 from trainers.messages import joined
 
 FOLDED = ("negative", "seed", "steps", "guidance", "size", "sampler", "base")
@@ -94,6 +97,19 @@ class StyleRow:
 
 
 @dataclass(frozen=True)
+class AxisRow:
+    """What is compared along an axis."""
+
+    label: str
+    labelled: bool
+    """Whether its label is seen."""
+    kind: Field
+    values: Field | None
+    """None where there is nothing to write."""
+    values_label: str
+
+
+@dataclass(frozen=True)
 class FormView:
     """The whole form."""
 
@@ -108,11 +124,14 @@ class FormView:
     rows: tuple[StyleRow, ...]
     may_add: bool
     """Whether there is room for another style."""
-    ribbon: Switch | None
+    axes: tuple[AxisRow, ...]
+    """What is compared along a row, and from row to row."""
     each: Switch | None
     compare: Switch | None
     counts: Field | None
     """How many pictures, where they may differ in their seeds."""
+    draw: str
+    """What the button says."""
     in_short: str
     """What the folded fields say."""
     opened: bool
@@ -125,8 +144,9 @@ def read_form(sheet: Sheet) -> FormView:
     """The whole form."""
     form = sheet.form
     count = len(form.styles)
-    ribbon = form.ribbon and count > 0
+    compared = bool(form.axes())
     each, several = form.each and count > 1, sheet.request.count > 1
+    number_of_pictures = math.prod(len(axis.values) for axis in sheet.found.axes)
     return FormView(
         sheet.count,
         not sheet.library,
@@ -134,16 +154,65 @@ def read_form(sheet: Sheet) -> FormView:
         _missing_words(sheet),
         tuple(_row(sheet, place) for place in range(count)),
         count < min(MOST_STYLES, len(sheet.library)),
-        _switch(sheet, "ribbon", words.RIBBON, words.ribbon_hint(count)) if count else None,
-        _switch(sheet, "each", words.EACH, words.EACH_HINT) if count > 1 and not ribbon else None,
+        _axes(sheet),
+        _switch(sheet, "each", words.EACH, words.EACH_HINT) if count > 1 and not compared else None,
         _switch(sheet, "compare", words.COMPARE if count == 1 else words.COMPARE_SEVERAL, words.COMPARE_HINT)
-        if count and not ribbon and (each or not several)
+        if count and not compared and (each or not several)
         else None,
-        None if ribbon or each else _field(sheet, "count", choices=[(n, words.pictures(n), "") for n in words.COUNTS]),
+        None
+        if compared or each
+        else _field(sheet, "count", choices=[(n, words.pictures(n), "") for n in words.COUNTS]),
+        words.draw(number_of_pictures),
         _in_short(sheet),
         any(name in FOLDED for name in sheet.problems),
         sheet.said,
     )
+
+
+def _axes(sheet: Sheet) -> tuple[AxisRow, ...]:
+    """What is compared; what is from row to row only beside something along a row."""
+    across = _axis(sheet, 0, "across", (words.ACROSS, words.VALUES_ACROSS, words.NOTHING))
+    if not sheet.form.axes():
+        return (across,)
+    return (across, _axis(sheet, 1, "down", (words.DOWN, words.VALUES_DOWN, words.NOTHING_ELSE)))
+
+
+def _axis(sheet: Sheet, place: int, name: str, called: tuple[str, str, str]) -> AxisRow:
+    label, values_label, nothing = called
+    kind, other = getattr(sheet.form, name), sheet.form.across if place else sheet.form.down
+    possible = [one for one in words.AXIS_NAMES if len(sheet.form.styles) >= NEEDED_STYLES.get(one, 0)]
+    choices = [("", nothing, ""), *((one, words.AXIS_NAMES[one], "") for one in possible if one != other or not place)]
+    field = _field(sheet, name, choices=choices)
+    chosen = next((one for one in possible if one == kind), None)
+    if chosen is None:
+        return AxisRow(label, bool(place), field, None, values_label)
+    values = Field(
+        f"{name}_values",
+        getattr(sheet.form, f"{name}_values"),
+        _stamp(sheet, name),
+        sheet.problems.get(axis_field(place), ""),
+        _axis_hint(sheet, chosen),
+        _usual(sheet, place, chosen),
+    )
+    return AxisRow(label, True, field, None if chosen == "style" else values, values_label)
+
+
+def _usual(sheet: Sheet, place: int, kind: AxisKind) -> str:
+    """The values that are compared where none are written."""
+    if kind == "words":
+        return words.WORDS_EXAMPLE
+    first = next(iter(sheet.found.styles), None)
+    kept = steps_of(first.path) if first is not None and kind == "step" else ()
+    usual = usual_values(kind, sheet.request.seed, len(sheet.form.styles), sheet.found.defaults, tuple(kept))
+    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in usual)
+
+
+def _axis_hint(sheet: Sheet, kind: AxisKind) -> str:
+    if kind != "step":
+        return words.AXIS_HINTS.get(kind, "")
+    first = next(iter(sheet.found.styles), None)
+    kept = steps_of(first.path) if first is not None else {}
+    return words.KEPT_STEPS.format(steps=steps_in_words(tuple(kept))) if kept else words.NO_KEPT_STEPS
 
 
 def _fields(sheet: Sheet) -> tuple[Field, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +11,10 @@ import gradio as gr
 
 from app.errors import FieldErrors
 from app.jobs.dispatcher import LOG
+from app.jobs.permissions import Actor
 from app.jobs.states import State
-from app.studio.generation.compatibility import check_compatibility, misfit, own_base
+from app.studio.generation.cells import cells_of
+from app.studio.generation.compatibility import GONE_STYLE, check_compatibility, misfit, own_base
 from app.studio.generation.form import (
     FIRST_STRENGTH,
     MOST_STYLES,
@@ -20,10 +22,12 @@ from app.studio.generation.form import (
     GenerateForm,
     begin_with,
     first_prompt,
-    keep_strengths,
+    is_kept,
+    keep_cell,
 )
 from app.studio.generation.generations import GONE, Generations
 from app.studio.generation.state import Generation
+from app.studio.runs.chosen import final_step, star, starred_step
 from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
 from app.ui.components.controls import banner
@@ -92,7 +96,7 @@ class Playground:
                     "components/lightbox.js",
                     "playground/picture.js",
                     elem_id="pg-picture",
-                    words=light_words(words.EARLIER, words.LATER),
+                    words=light_words(words.EARLIER, words.LATER) | {"keep": words.KEEP},
                 )
                 self.strip = patched("components/asks.js", elem_id="pg-strip")
         self.chosen = gr.Textbox("", visible=False)
@@ -106,13 +110,19 @@ class Playground:
         wanted = str(request.query_params.get("style", ""))[:LONGEST_ID]
         form = self.forms.read(key)
         style = next((one for one in library if one.id == wanted), None)
-        if style is not None and (form is None or style.id not in dict(form.styles)):
+        compared = str(request.query_params.get("compare", ""))
+        compared = compared if compared in words.AXIS_NAMES and style is not None else ""
+        there = [one for one, _ in form.styles[: 1 if compared else None]] if form is not None else []
+        if style is not None and style.id not in there:
             drawn = {one.request.prompt for one in self.services.generations.history(key)}
             form = begin_with(style, self._first_prompt(style), form, drawn | self._first_prompts(library))
             self.forms.keep(key, form)
         elif form is None:
             newest = library[0] if library else None
             form = begin_with(newest, self._first_prompt(newest))
+        if compared:
+            form = form.with_(across=compared, across_values="", down="", down_values="")
+            self.forms.keep(key, form)
         notice = words.NOTICES.get(form.notice, form.notice)
         self._expect(form)
         return self._fields(form, Show(fresh=("all",), problems=False, said=notice))
@@ -156,7 +166,7 @@ class Playground:
         log = tail(failure.folder / LOG) if failure is not None else ""
         going = render("playground/going.html", going=results_view.read_going(found, log, request.username or ""))
         drawn = [(each.id, len(each.pictures)) for each in found if each.pictures]
-        kept = self._strengths(request) if one is not None and one.request.strengths else {}
+        kept = self._kept(key_of(request), one) if one is not None and one.request.all_axes else frozenset()
         rough = tuple(service.rough_copy(one, place) for place in _to_come(one)) if one is not None else ()
         looked_at = one and (one.id, len(one.pictures), one.ended, one.state, rough, kept)
         values: dict[str, str | Lazy] = {
@@ -180,7 +190,7 @@ class Playground:
             elif what in ("cancel", "dismiss"):
                 self.services.generations.remove(about, key)
             elif what == "keep":
-                shown |= self._keep(key, about)
+                shown |= self._keep(key, about, actor_of(request))
             elif what in ("again", "use"):
                 chosen = "" if what == "again" else chosen
                 shown |= self._once_more(key, about, what == "again", request)
@@ -257,22 +267,47 @@ class Playground:
         self.forms.keep(key, form)
         return {self.form: self._fields(form, Show(fresh=("all",)))}
 
-    def _keep(self, key: str, about: str) -> Shown:
-        """Put the strengths of a picture into the fields."""
+    def _keep(self, key: str, about: str, actor: Actor) -> Shown:
+        """Put what a compared picture was drawn with into the fields; a step of a run becomes what the run gives."""
         id, _, place = about.rpartition(":")
         found = next((one for one in self.services.generations.history(key) if one.id == id), None)
-        if found is None or not place.isdecimal() or int(place) >= len(found.request.sweep):
+        cells = cells_of(found.request) if found is not None and found.request.all_axes else ()
+        if found is None or not place.isdecimal() or int(place) >= len(cells):
             raise VelaturaError(GONE)
-        styles = (style.style for style in found.request.styles)
-        strengths = dict(zip(styles, found.request.sweep[int(place)], strict=True))
-        form = keep_strengths(self.forms.read(key) or GenerateForm(), strengths)
+        cell = cells[int(place)]
+        for _kind, step in (pair for pair in cell.values if pair[0] == "step"):
+            self._star(found.request.styles[0].style, int(step), actor)
+        form = keep_cell(self.forms.read(key) or GenerateForm(), found.request, cell)
         self.forms.keep(key, form)
-        return {self.form: self._fields(form, Show(fresh=("styles", "ribbon")))}
+        return {self.form: self._fields(form, Show(fresh=("all",)))}
 
-    def _strengths(self, request: gr.Request) -> dict[str, float]:
-        """The strengths in the fields, by style, as far as they can be read."""
-        asked, _ = (self.forms.read(key_of(request)) or GenerateForm()).parse()
-        return {} if asked.strengths else {style.style: style.strength for style in asked.styles}
+    def _star(self, style: str, step: int, actor: Actor) -> None:
+        """Let a step be what the run of a style gives."""
+        entry = self.services.library.entry(style)
+        if entry is None or not entry.run:
+            raise VelaturaError(GONE_STYLE)
+        view = self.services.queue.find(entry.run)
+        actor.check(view.job.name, view.job.owner)
+        star(view.job.folder, None if step == final_step(view) else step)
+
+    def _kept(self, key: str, one: Generation) -> frozenset[int]:
+        """Places of the compared pictures that were drawn with what is in the fields."""
+        form, cells = self.forms.read(key) or GenerateForm(), cells_of(one.request)
+        given = {step for cell in cells for kind, step in cell.values if kind == "step"} and self._given_step(one)
+        return frozenset(
+            place
+            for place, cell in enumerate(cells)
+            if is_kept(form, one.request, cell) and dict(cell.values).get("step", given) == given
+        )
+
+    def _given_step(self, one: Generation) -> int | None:
+        """The step of the run of its first style that this style is."""
+        entry = self.services.library.entry(one.request.styles[0].style)
+        view = self.services.queue.run(entry.run) if entry is not None and entry.run else None
+        if view is None:
+            return None
+        starred = starred_step(view.job.folder)
+        return starred if starred is not None else final_step(view)
 
     def _cancel_all(self, key: str) -> None:
         for generation in self.services.generations.history(key):
@@ -287,12 +322,13 @@ def _pace(found: Sequence[Generation]) -> float:
     return DRAWING_NOW if is_drawn else SOON if active else LATER
 
 
-def _to_come(one: Generation) -> range:
+def _to_come(one: Generation) -> list[int]:
     """Places of the pictures that are not there yet."""
-    return range(0) if one.ended else range(len(one.pictures), len(one.file_names))
+    places = () if one.ended else range(len(one.file_names))
+    return [place for place in places if place not in one.pictures]
 
 
-def _picture(one: Generation | None, service: Generations, kept: Mapping[str, float]) -> str:
+def _picture(one: Generation | None, service: Generations, kept: Collection[int]) -> str:
     return render("playground/picture.html", it=results_view.read_picture(one, service, kept))
 
 

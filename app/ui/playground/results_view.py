@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs.permissions import Actor
 from app.jobs.states import State
 from app.studio.base_models import shown_title
+from app.studio.generation.cells import cells_of
 from app.studio.generation.generations import Generations
 from app.studio.generation.request import pixels_in_words
 from app.studio.generation.state import Generation, Stage
@@ -17,6 +18,8 @@ from app.units import readable_time
 from trainers.composition.ways import SUM
 from trainers.messages import joined, listed
 
+MANY = 9
+"""Pictures of a generation from which on they are shown as small copies."""
 SHOWN = 3
 """Drawings that wait or go on, and failures, that are shown one by one."""
 
@@ -75,10 +78,23 @@ class Figure:
     """What is said where there is no picture yet."""
     rough: Path | None = None
     """What it will be, as far as it is drawn."""
+    small: Path | None = None
+    """What is shown of it, where that is another copy."""
     keep: str = ""
-    """In a ribbon, how its strengths are asked to be kept."""
+    """In a comparison, how what it was drawn with is asked to be kept."""
     kept: bool = False
-    """Whether these strengths are those in the fields."""
+    """Whether the fields have what it was drawn with."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Pictures that differ in one thing along a row and in another from row to row."""
+
+    label: str
+    across: str
+    down: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Figure, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -88,13 +104,16 @@ class Picture:
     id: str
     size: tuple[int, int]
     figures: tuple[Figure, ...]
-    columns: int
-    """Of a grid of strengths; 0 for another series."""
-    axes: tuple[str, ...]
-    """The styles whose strengths change along a row and from row to row."""
+    grid: Grid | None
+    """How its pictures lie where they differ in two things."""
+    is_series: bool
+    sheet: Path | None
+    """The file with all of them."""
     prompt: str
     negative: str
     numbers: str
+    remarks: tuple[str, ...]
+    """What was remarked while it was drawn."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +164,10 @@ def chosen_one(generations: Sequence[Generation], chosen: str) -> Generation | N
     return next(iter((*picked, *at_work, *drawn, *active)), None)
 
 
-def read_picture(generation: Generation | None, service: Generations, kept: Mapping[str, float]) -> Picture | None:
+def read_picture(generation: Generation | None, service: Generations, kept: Collection[int] = ()) -> Picture | None:
     """The generation that is looked at, with its settings; None where there is none.
 
-    `kept` are the strengths in the fields, by style.
+    `kept` are the places of those pictures that were drawn with what is in the fields.
     """
     if generation is None:
         return None
@@ -156,16 +175,36 @@ def read_picture(generation: Generation | None, service: Generations, kept: Mapp
     sizes = words.settings(request.seed, record.steps, record.guidance, pixels_in_words(record.size), record.sampler)
     way = words.way(request.compose) if request.compose != SUM else ""
     took = readable_time(record.seconds) if record.seconds >= 1 else ""
+    files = dict(zip(generation.pictures, service.downloads(generation), strict=True))
+    places = range(len(generation.file_names))
+    figures = tuple(_figure(generation, place, service, files.get(place), place in kept) for place in places)
     return Picture(
         generation.id,
         record.size,
-        tuple(_figure(generation, place, service, kept) for place in range(len(generation.file_names))),
-        len(request.strengths),
-        record.names[: 2 if len(request.styles) > 1 else 1] if request.strengths else (),
+        figures,
+        _grid(generation, figures),
+        generation.is_series,
+        service.overview(generation),
         request.prompt,
         request.negative,
         joined(" · ", (*sizes, shown_title(record.base), way, took)),
+        record.remarks,
     )
+
+
+def _grid(generation: Generation, figures: tuple[Figure, ...]) -> Grid | None:
+    axes, names = generation.request.all_axes, generation.record.names
+    if len(axes) < 2:
+        return None
+    across, down = axes
+    wide = len(across.values)
+    rows = tuple(
+        (words.axis_value(down.kind, value, names, False), figures[row * wide : (row + 1) * wide])
+        for row, value in enumerate(down.values)
+    )
+    columns = tuple(words.axis_value(across.kind, value, names, False) for value in across.values)
+    first, second = words.axis_name(across.kind, names), words.axis_name(down.kind, names)
+    return Grid(words.GRID.format(across=first, down=second), first, second, columns, rows)
 
 
 def read_strip(generations: Sequence[Generation], shown: str, service: Generations) -> tuple[Thumbnail, ...]:
@@ -179,15 +218,15 @@ def title(generation: Generation, place: int) -> str:
     if generation.request.compared and place == len(generation.file_names) - 1:
         return words.PLAIN
     request = generation.request
-    if request.strengths:
-        return words.strengths(request.sweep[place][:2])
-    if request.count > 1:
-        return words.SEED_OF.format(request.seeds[place])
-    if not generation.record.names:
+    names = generation.record.names
+    if request.all_axes and not request.each:
+        values = cells_of(request)[place].values
+        return joined(", ", [words.axis_value(kind, value, names, len(values) > 1) for kind, value in values])
+    if not names:
         return shown_title(generation.record.base)
-    strengths = (style.strength for style in generation.request.styles)
-    named = list(map(words.at_strength, generation.record.names, strengths))
-    return words.WITH.format(named[place] if generation.request.each else listed(named))
+    strengths = (style.strength for style in request.styles)
+    named = list(map(words.at_strength, names, strengths))
+    return words.WITH.format(named[place] if request.each else listed(named))
 
 
 def _waiting(generation: Generation, named: bool, owner: str | None) -> Waiting:
@@ -205,27 +244,26 @@ def _waiting(generation: Generation, named: bool, owner: str | None) -> Waiting:
     )
 
 
-def _figure(generation: Generation, place: int, service: Generations, kept: Mapping[str, float]) -> Figure:
+def _figure(generation: Generation, place: int, service: Generations, file: Path | None, kept: bool) -> Figure:
     name, request = title(generation, place), generation.request
-    if place >= len(generation.pictures):
+    if file is None:
         comes = words.COMES if generation.state == State.WORKING else words.COMES_NEXT
         return Figure(name, None, None, "" if generation.ended else comes, rough=service.rough_copy(generation, place))
-    own = (
-        dict(zip((style.style for style in request.styles), request.sweep[place], strict=True)) if request.sweep else {}
-    )
+    many = len(generation.file_names) > MANY
     return Figure(
         name,
-        service.web_copy(generation, place, False),
-        service.downloads(generation)[place],
+        file if many else service.web_copy(generation, place, False),
+        file,
         "",
-        keep=f"{generation.id}:{place}" if own else "",
-        kept=bool(own) and all(kept.get(style) == strength for style, strength in own.items()),
+        small=service.web_copy(generation, place, True) if many else None,
+        keep=f"{generation.id}:{place}" if request.all_axes else "",
+        kept=kept,
     )
 
 
 def _thumbnail(generation: Generation, is_shown: bool, service: Generations) -> Thumbnail:
-    request = generation.request
-    place = min(len(generation.pictures) - 1, len(request.sweep) // 2)
+    request, places = generation.request, list(generation.pictures)
+    place = places[len(places) // 2] if request.all_axes else places[0]
     return Thumbnail(generation.id, request.prompt, request.seed, service.web_copy(generation, place, True), is_shown)
 
 

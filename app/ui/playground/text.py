@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from app.jobs.job import Job
 from app.jobs.store import TRAIN
+from app.studio.generation.axes import Value
 from app.studio.generation.form import LOST, RESTORED
 from app.studio.generation.state import Generation, Stage
 from app.ui.components.text import QUEUE_PROBLEM
 from app.units import counted, number, ordinal, readable_time
+from trainers.config.limits import AxisKind
 from trainers.messages import Message as _
 from trainers.messages import joined
 
@@ -25,14 +27,38 @@ STRENGTH_OF, REMOVE_STYLE, ADD_STYLE, NO_STYLE_CHOSEN = (
     _("Add a style"),
     _("No style"),
 )
+MARKS = ("−1", "0", "1", "2")
 GONE_NAME = _("No longer here")
 PLAIN_ONLY = _("Without a style, the base model draws alone.")
 COMPARE = _("Also draw it without the style")
 COMPARE_SEVERAL = _("Also draw it without the styles")
 COMPARE_HINT = _("The same prompt and seed, side by side.")
-RIBBON = _("Compare strengths")
-RIBBON_HINT = _("The same picture at 0, 0.4, 0.8, 1.2 and 1.6. Press the best to keep its strength.")
-RIBBON_HINT_SEVERAL = _("A picture for each pair of strengths of the first two styles: 25 in all.")
+COMPARED, ACROSS, DOWN = _("Compare"), _("Along a row"), _("From row to row")
+NOTHING, NOTHING_ELSE = _("Nothing"), _("Nothing else")
+VALUES_ACROSS, VALUES_DOWN = _("Values along a row"), _("Values from row to row")
+AXIS_NAMES: Mapping[AxisKind, str] = {
+    "strength": _("Strength"),
+    "second_strength": _("Strength of the second style"),
+    "step": _("Step of the run"),
+    "style": _("Style, each alone"),
+    "guidance": _("CFG"),
+    "seed": _("Seed"),
+    "steps": _("Denoising steps"),
+    "sampler": _("Sampler"),
+    "words": _("Words of the prompt"),
+}
+AXIS_HINTS: Mapping[AxisKind, str] = {
+    "strength": _("1 is as trained. Or write a range, such as 0-2 [5]."),
+    "second_strength": _("1 is as trained. Or write a range, such as 0-2 [5]."),
+    "guidance": _("Or write a range, such as 2-8 (+2)."),
+    "seed": _("Or write a range, such as 1-4."),
+    "steps": _("More take longer. Or write a range, such as 10-40 (+10)."),
+    "sampler": _("Names with commas between them."),
+    "words": _("The prompt must contain the first; the others take its place."),
+}
+KEPT_STEPS = _("Kept steps: {steps}.")
+NO_KEPT_STEPS = _("No steps of this style were kept.")
+WORDS_EXAMPLE = _("fox, cat, owl")
 EACH, EACH_HINT = _("One picture with each style"), _("All at once, from the same prompt and seed.")
 COMPOSE = _("How the styles are combined")
 WAYS: Mapping[str, tuple[str, str]] = {
@@ -72,7 +98,7 @@ SAMPLERS: Mapping[str, str] = {
     "unipc": _("UniPC"),
     "lcm": _("LCM"),
 }
-DRAW, ONE_MOMENT = _("Draw"), _("One moment …")
+DRAW, DRAW_SEVERAL = _("Draw"), _("Draw {pictures}")
 
 WAITS, SOON = _("Waits in line, {place} …"), _("Starts in a moment …")
 WAITS_FOR, WAITS_BEHIND, WAITS_ABOUT = (
@@ -104,9 +130,11 @@ RESULT, YOURS = _("Picture"), _("Your last drawings")
 NOTHING_DRAWN = _("Your picture appears here.")
 COMES, COMES_NEXT = _("Being drawn"), _("Next")
 WITH, PLAIN = _("With {}"), _("Without")
-KEEP, KEPT, AXES = _("Keep strength {}"), _("Kept"), (_("Along a row: {}"), _("From row to row: {}"))
+KEEP, KEEP_THIS, KEPT, GRID = _("Keep"), _("Keep: {}"), _("Kept"), _("Comparison: {across} by {down}")
 ENLARGE, USE, EARLIER, LATER = _("Enlarge: {}"), _("Use these settings"), _("Left"), _("Right")
-DOWNLOAD_OF, DRAWN_BEFORE = _("Download: {}"), _("{prompt}, seed {seed}")
+DOWNLOAD_OF, DOWNLOAD_SHEET, DRAWN_BEFORE = _("Download: {}"), _("Download as one sheet"), _("{prompt}, seed {seed}")
+STEP_AXIS = _("Step of {}")
+STEP_OF, STRENGTH_IS = _("Step {}"), _("Strength {}")
 NOTICES: Mapping[str, str] = {
     RESTORED: _("The file with these fields was damaged; it is kept. The fields are as they were one change before."),
     LOST: _("The file with these fields was damaged and cannot be read; it is kept. The fields are reset."),
@@ -174,9 +202,41 @@ def settings(seed: int, steps: int, guidance: float, pixels: str, sampler: str) 
     ]
 
 
-def ribbon_hint(styles: int) -> str:
-    """What the switch for several strengths does with this number of styles."""
-    return RIBBON_HINT if styles < 2 else RIBBON_HINT_SEVERAL
+def axis_value(kind: AxisKind, value: Value, names: Sequence[str], named: bool = True) -> str:
+    """What a picture differs in from others, with its name where that is not said elsewhere."""
+    written = number(f"{value:g}") if isinstance(value, float) else str(value)
+    match kind:
+        case "strength":
+            return STRENGTH_IS.format(written) if named else written
+        case "second_strength":
+            name = names[1] if len(names) > 1 else ""
+            return joined(" ", (name, written)) if named else written
+        case "style":
+            return names[int(value) - 1] if int(value) <= len(names) else written
+        case "step":
+            return STEP_OF.format(written) if named else written
+        case "seed":
+            return SEED_OF.format(written)
+        case "guidance":
+            return GUIDANCE_IS.format(written) if named else written
+        case "steps":
+            return counted(int(value), "step")
+        case "sampler":
+            return SAMPLERS.get(str(value), str(value))
+    return str(value)
+
+
+def axis_name(kind: AxisKind, names: Sequence[str]) -> str:
+    """What pictures differ in along an axis."""
+    styled = {"strength": 0, "second_strength": 1, "step": 0}.get(kind)
+    if styled is None or styled >= len(names):
+        return AXIS_NAMES[kind]
+    return (STEP_AXIS if kind == "step" else STRENGTH_OF).format(names[styled])
+
+
+def draw(count: int) -> str:
+    """What the button says that draws several compared pictures, or one."""
+    return DRAW_SEVERAL.format(pictures=counted(count, "picture")) if count > 1 else DRAW
 
 
 def pictures(count: str) -> str:

@@ -18,6 +18,7 @@ from app.studio.paths import Paths
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import ALL_SENT, blank_page, visiting, widest
 from tests.trainers.tiny_runs import quick_settings, write_images
+from trainers.runs.run import Run
 from trainers.training.train import train
 
 HELD = """
@@ -48,6 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path],
     train(quick_settings(tiny_bases["sd1"], images, {"name": "Dusk"}, strong), paths.runs)
     shutil.copytree(paths.runs / "Dusk", paths.runs / "Harbour")
     (paths.runs / "Harbour" / "style" / "Dusk.safetensors").touch()
+    shutil.copyfile(paths.runs / "Harbour" / "style" / "Dusk.safetensors", Run(paths.runs / "Harbour").snapshot(1))
     held = HELD.format(file=str(folder / "held"))
     process = Process(paths.runs, before=held, VELATURA_MODELS=str(tiny_bases["sd1"]))
     yield process
@@ -221,23 +223,55 @@ def test_two_styles_are_drawn_and_earlier_settings_come_back(page, place, tmp_pa
     assert widest(page) == []
 
 
-def test_strengths_are_compared_one_is_kept_and_seeds_follow_one_another(page, place, tmp_path):
+def test_strengths_and_steps_are_compared_and_one_is_kept(page, place, tmp_path):
     fill(page, Prompt="a star", Seed="6")
-    page.get_by_label("Compare strengths").check()
+    page.get_by_label("Along a row", exact=True).select_option(label="Strength")
     page.get_by_label("Number of pictures").wait_for(state="detached")
-    draw(page)
-    page.wait_for_selector(".pair.ribbon figure:nth-child(5) img:not(.rough)")
+    values = page.get_by_label("Values along a row")
+    values.fill("0; 0,8; 7000")
+    expect(page.locator("#pg-across_values-said")).to_contain_text("Strength must be a number from -100 to 100")
+    values.fill("0; 0,8; 1,2")
+    page.get_by_role("button", name="Draw 3 pictures").click()
+    page.wait_for_selector(".pair.series figure:nth-child(3) img:not(.rough)")
     wait_until_drawn(page)
-    captions = page.locator("figcaption span")
-    expect(captions).to_have_text(["0", "0.4", "0.8", "1.2", "1.6"])
-    page.get_by_role("button", name="Enlarge: 0.4").click()
+    expect(page.locator("figcaption span")).to_have_text(["0", "0.8", "1.2"])
+    page.get_by_role("button", name="Enlarge: 0", exact=True).click()
     page.keyboard.press("ArrowRight")
     expect(page.locator("dialog.light p")).to_have_text("a star · 0.8")
     page.keyboard.press("Escape")
-    page.get_by_role("button", name="Keep strength 1.2").click()
-    page.wait_for_selector("[aria-label='Keep strength 1.2'][aria-pressed=true]")
+    page.get_by_role("button", name="Keep: 1.2").click()
+    page.wait_for_selector("[aria-label='Keep: 1.2'][aria-pressed=true]")
     expect(page.get_by_label("Strength of Harbour")).to_have_value("1.2")
-    expect(page.get_by_label("Compare strengths")).not_to_be_checked()
+    expect(page.get_by_label("Along a row", exact=True)).to_have_value("")
+
+    harbour = page.get_by_label("Style 1").locator("option", has_text="Harbour").get_attribute("value")
+    visit(page, place, f"?style={harbour}&compare=step")
+    expect(page.get_by_label("Along a row", exact=True)).to_have_value("step")
+    page.get_by_label("From row to row", exact=True).select_option(label="CFG")
+    page.get_by_label("Values from row to row").fill("2, 4")
+    page.get_by_role("button", name="Draw 4 pictures").click()
+    table = page.get_by_role("table", name="Comparison: Step of Harbour by CFG")
+    expect(table.locator("img:not(.rough)")).to_have_count(4)
+    wait_until_drawn(page)
+    first, last = table.locator("thead th[scope=col]").all_inner_texts()[1:]
+    page.get_by_role("button", name=f"Enlarge: Step {first}, CFG 2").click()
+    light = page.locator("dialog.light")
+    for key, words in (
+        ("Down", f"Step {first}, CFG 4"),
+        ("Right", f"Step {last}, CFG 4"),
+        ("Right", f"Step {last}, CFG 4"),
+    ):
+        page.keyboard.press(f"Arrow{key}")
+        expect(light.locator("p")).to_have_text(f"a star · {words}")
+    page.keyboard.press("ArrowLeft")
+    light.get_by_role("button", name="Keep").click()
+    page.wait_for_selector(".grid td.kept")
+    expect(page.get_by_label("CFG", exact=False).first).to_have_value("4")
+    kept = json.loads((place.out / "Harbour" / "chosen.json").read_text(encoding="utf-8"))
+    assert kept == {"step": int(first)}, "the step is starred"
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Download as one sheet").click()
+    assert saved.value.suggested_filename == "a star 6 sheet.png"
     page.set_viewport_size({"width": 390, "height": 844})
     assert widest(page) == []
 
@@ -247,7 +281,7 @@ def test_strengths_are_compared_one_is_kept_and_seeds_follow_one_another(page, p
     page.wait_for_selector(".pair figure:nth-child(2) figcaption:has-text('Seed 7')")
     wait_until_drawn(page)
     _, said = save(page, "Seed 7", tmp_path)
-    assert said["seed"] == 7 and said["styles"] == [["Dusk.safetensors", 1.2]]
+    assert said["seed"] == 7 and said["styles"] == [["step-00000001.safetensors", 1.2]]
 
 
 def test_the_address_names_the_style_and_a_foreign_one_asks_for_its_base(page, place):

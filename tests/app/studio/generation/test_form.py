@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from app.studio.generation.form import LOST, RESTORED, FormStore, GenerateForm, begin_with, keep_strengths
-from app.studio.generation.request import RIBBON, GenerateRequest, StyleRef
+from app.studio.generation.cells import cells_of
+from app.studio.generation.form import LOST, RESTORED, FormStore, GenerateForm, begin_with, is_kept, keep_cell
+from app.studio.generation.request import GenerateRequest, StyleRef, make_request
 from app.studio.paths import Paths
 from app.ui.playground import text as words
 from trainers.composition.ways import WAYS
+
+WORDS_BY_STYLE = {"words": ("fox", "owl"), "style": (1, 2)}
 
 
 def test_what_was_typed_becomes_a_request_and_back() -> None:
@@ -30,20 +33,38 @@ def test_what_was_typed_becomes_a_request_and_back() -> None:
     assert GenerateForm(prompt="a").parse() == (GenerateRequest(prompts=("a",)), {}), "empty fields are the base's"
 
 
-def test_a_series_differs_in_one_thing() -> None:
-    form = GenerateForm(
-        prompt="a", styles=(("a", "0.8"), ("b", "1")), count="4", each=True, ribbon=True, compose="ties"
-    )
-    ribbon, problems = form.parse()
-    assert (ribbon.strengths, ribbon.count, ribbon.each, ribbon.compose, problems) == (RIBBON, 1, False, "sum", {})
-    each, _ = form.with_(ribbon=False).parse()
-    assert (each.strengths, each.count, each.each) == ((), 1, True)
-    seeds, _ = form.with_(ribbon=False, each=False).parse()
-    assert (seeds.seeds, seeds.compared, seeds.compose) == ((1, 2, 3, 4), False, "ties")
-    assert form.with_(styles=()).parse()[0].seeds == (1, 2, 3, 4), "without a style there are no strengths"
-    assert GenerateForm.of(ribbon).ribbon and GenerateForm.of(seeds).count == "4"
-    kept = keep_strengths(form, {"a": 1.2})
-    assert kept.styles == (("a", "1.2"), ("b", "1")) and not kept.ribbon
+def test_a_series_differs_in_one_thing_and_a_comparison_in_two() -> None:
+    form = GenerateForm(prompt="a", styles=(("a", "0.8"), ("b", "1")), count="4", each=True, compose="ties")
+    compared = form.with_(across="guidance", across_values="2-8 (+3)", down="second_strength")
+    request, problems = compared.parse()
+    assert [(axis.kind, axis.values) for axis in request.axes] == [("guidance", (2, 5, 8)), ("second_strength", ())]
+    assert (request.count, request.each, request.compose, problems) == (1, False, "ties", {})
+    alone, _ = compared.with_(styles=form.styles[:1]).parse()
+    assert [axis.kind for axis in alone.axes] == ["guidance"], "there is no second style"
+    assert [axis.kind for axis in compared.with_(across="").parse()[0].axes] == []
+    each, _ = form.parse()
+    assert (each.axes, each.count, each.each) == ((), 1, True)
+    seeds, _ = form.with_(each=False).parse()
+    assert (seeds.count, seeds.compared, seeds.compose) == (4, False, "ties")
+    back = GenerateForm.of(request)
+    assert (back.across, back.across_values, back.down) == ("guidance", "2, 5, 8", "second_strength")
+    assert back.parse() == (request, {}) and GenerateForm.of(seeds).count == "4"
+    _, problems = compared.with_(across_values="much", down_values="1;1,5").parse()
+    assert problems == {"axis-0": "CFG must be a number from 1 to 50; you wrote “much”."}
+
+
+def test_what_a_compared_picture_was_drawn_with_is_kept() -> None:
+    form = GenerateForm(prompt="a fox", styles=(("a", "0.8"), ("b", "1")), across="strength", down="seed")
+    request, _ = form.with_(across_values="0,0.5", down_values="7-9").parse()
+    cells = cells_of(request)
+    assert [(cell.strengths[0], cell.seed) for cell in cells[:3]] == [(0, 7), (0.5, 7), (0, 8)]
+    kept = keep_cell(form, request, cells[3])
+    assert kept.styles == (("a", "0.5"), ("b", "1")) and kept.seed == "8" and kept.axes() == []
+    assert [is_kept(kept, request, cell) for cell in cells] == [place == 3 for place in range(6)]
+    assert not is_kept(form, request, cells[3]), "it is still compared"
+    words, _ = form.with_(across="words", across_values="fox, owl", down="style").parse()
+    alone = keep_cell(form, words, cells_of(make_request(**words.model_dump() | {"axes": WORDS_BY_STYLE}))[3])
+    assert (alone.prompt, alone.styles) == ("a owl", (("b", "1"),))
 
 
 def test_each_wrong_field_is_said_while_the_others_hold() -> None:
@@ -89,6 +110,15 @@ def test_a_prompt_that_was_typed_and_not_drawn_is_kept() -> None:
     assert begin_with(None, "a lighthouse") == GenerateForm(prompt="a lighthouse")
     assert begin_with(None, "a lighthouse", before) == before.with_(base="", size="")
     assert begin_with(None, "a lighthouse", before, {"my own words"}).prompt == "a lighthouse"
+
+
+def test_a_form_with_the_switch_of_an_older_version_compares_strengths() -> None:
+    one = '{"prompt":"a","styles":[["a","1"]],"ribbon":true}'
+    two = one.replace("]]", '],["b","1"]]')
+    kinds = [[axis["kind"] for axis in GenerateForm.model_validate_json(form).axes()] for form in (one, two)]
+    assert kinds == [["strength"], ["strength", "second_strength"]]
+    older = make_request(prompts=("a",), styles=[{"style": "a"}], strengths=(0, 1))
+    assert GenerateForm.of(older).across_values == "0, 1"
 
 
 @pytest.mark.parametrize("notice", ["", "The file with these fields was damaged; it is kept."])

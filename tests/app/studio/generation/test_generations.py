@@ -28,6 +28,7 @@ from app.jobs.summary import Summary
 from app.jobs.trash.trash import Trash
 from app.studio.base_models import Bases
 from app.studio.generation import generations as module
+from app.studio.generation.axes import IMPORTED
 from app.studio.generation.compatibility import check_compatibility, misfit, own_base, resolve, resolve_files
 from app.studio.generation.form import first_prompt
 from app.studio.generation.generations import Generations, wait_for
@@ -43,6 +44,7 @@ from tests.app.jobs.working import CPU, do_next, line
 from tests.trainers.conftest import images, quick_runs
 from tests.trainers.tiny_runs import quick_settings
 from trainers.errors import VelaturaError
+from trainers.formats.read import read_outline
 from trainers.messages import to_record
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
@@ -134,7 +136,7 @@ def test_a_drawing_waits_is_drawn_twice_and_says_its_parameters(generations, dus
     drawn = generations.find(number)
     assert (drawn.state, drawn.error, drawn.share) == (State.FINISHED, "", 1.0) and drawn.ended
     assert drawn.request == fox((dusk, -0.5), negative="rain", seed=7) and drawn.record.names == ("dusk",)
-    assert [path.name for path in drawn.pictures] == [PICTURE, PLAIN]
+    assert [path.name for path in drawn.pictures.values()] == [PICTURE, PLAIN]
     assert np.abs(pixels(drawn.pictures[0]) - pixels(drawn.pictures[1])).max() > 0
     assert store.job_in(drawn.folder) is None, "what has ended leaves the queue"
     assert Generations(generations.queue, generations.library, generations.bases).find(number) == drawn, (
@@ -346,10 +348,10 @@ def test_every_style_draws_its_own_picture(generations, dusk, ink):
     number = generations.add(fox((dusk, 1.0), (ink, -0.5), each=True, seed=4), "anna", ANNA)
     assert do_next(generations.queue.store).state == "finished"
     drawn = generations.find(number)
-    assert [path.name for path in drawn.pictures] == ["picture-1.png", "picture-2.png", "plain.png"]
+    assert [path.name for path in drawn.pictures.values()] == ["picture-1.png", "picture-2.png", "plain.png"]
     titles = [results_view.title(drawn, place) for place in range(3)]
     assert titles == ["With dusk 1", "With ink -0.5", "Without"]
-    assert len({pixels(path).tobytes() for path in drawn.pictures}) == 3
+    assert len({pixels(path).tobytes() for path in drawn.pictures.values()}) == 3
     assert [file.name for file in generations.downloads(drawn)] == [
         "a fox 4 1 dusk.png",
         "a fox 4 2 ink.png",
@@ -363,7 +365,7 @@ def test_every_style_draws_its_own_picture(generations, dusk, ink):
 def test_styles_are_combined_in_the_way_that_was_chosen(generations, dusk, ink):
     number = generations.add(fox((dusk, 0.6), (ink, 0.8), compose="switch:1", compare=False), "anna", ANNA)
     assert do_next(generations.queue.store).state == "finished"
-    (picture,) = generations.find(number).pictures
+    (picture,) = generations.find(number).pictures.values()
     with Image.open(picture) as image:
         assert json.loads(image.text["velatura"])["compose"] == "switch:1"
     shown = results_view.read_picture(generations.find(number), generations, {})
@@ -464,7 +466,7 @@ def test_a_generation_of_an_older_version_is_shown_and_drawn_again(generations, 
     (folder / PICTURE).write_bytes(b"a picture")
     generations.remove(older.id, ANNA)
     again = Generations(generations.queue, generations.library, generations.bases).history(ANNA)[-1]
-    assert (again.id, again.error, again.pictures) == (folder.name, "", (folder / PICTURE,))
+    assert (again.id, again.error, again.pictures) == (folder.name, "", {0: folder / PICTURE})
     assert json.loads((folder / "drawing.json").read_text(encoding="utf-8")) == table
     generations.remove(generations.find(generations.add(older.request, "", ANNA)).id, ANNA)
     shutil.rmtree(folder)
@@ -492,12 +494,74 @@ def test_strengths_are_drawn_side_by_side_and_can_be_kept(generations, dusk):
     assert rough is not None and rough.read_bytes() == b"a rough picture" and generations.rough_copy(waiting, 0) is None
     assert do_next(generations.queue.store).state == "finished"
     drawn = generations.find(number)
-    assert [picture.name for picture in drawn.pictures] == ["picture-1.png", "picture-2.png"]
+    assert [picture.name for picture in drawn.pictures.values()] == ["picture-1.png", "picture-2.png"]
     assert [file.name for file in generations.downloads(drawn)] == ["a fox 1 at 0.png", "a fox 1 at 1.5.png"]
     assert not list(drawn.folder.glob("rough-*")), "they were for the time until it was drawn"
-    shown = results_view.read_picture(drawn, generations, {dusk.id: 1.5})
-    assert shown is not None and shown.columns == 2
+    shown = results_view.read_picture(drawn, generations, {1})
+    assert shown is not None and shown.grid is None and shown.is_series
     assert [(one.title, one.kept) for one in shown.figures] == [("0", False), ("1.5", True)]
+
+
+def test_steps_of_a_run_are_compared_with_guidance(generations, dusk):
+    run = Run(dusk.path.parent.parent)
+    shutil.rmtree(run.snapshots)
+    assert check(generations, fox((dusk, 1.0), axes={"step": []})) == {"axis-0": IMPORTED.format(name="dusk")}
+    tensors, metadata = load_file(dusk.path), read_outline(dusk.path).metadata
+    run.snapshots.mkdir()
+    save_file({name: tensor * 0.3 for name, tensor in tensors.items()}, run.snapshot(2), metadata)
+    shutil.copyfile(dusk.path, run.snapshot(4))
+    try:
+        wrong = check(generations, fox((dusk, 1.0), axes={"step": [2, 3]}))
+        assert wrong == {"axis-0": "The style of step 3 was not kept. There are 2 and 4."}
+        request = fox((dusk, 1.0), axes={"guidance": [2, 5], "step": []})
+        number = generations.add(request, "anna", ANNA)
+        waiting = generations.find(number)
+        assert waiting.request.axes[1].values == (2, 4) and not waiting.request.axes[1].paths
+        assert do_next(generations.queue.store).state == "finished"
+        drawn = generations.find(number)
+        said = [json.loads(Image.open(path).text["velatura"]) for path in drawn.pictures.values()]
+        assert [(one["guidance"], one["step"]) for one in said] == [(2, 2), (5, 2), (2, 4), (5, 4)]
+        assert {tuple(one["styles"][0]) for one in said} == {("dusk.safetensors", 1.0)}
+        alone = drawing_of(generations, fox((dusk, 1.0), guidance=5, compare=False))
+        assert np.abs(pixels(drawn.pictures[3]) - alone).max() <= 1
+        assert np.abs(pixels(drawn.pictures[1]) - alone).max() > 1
+        assert generations.downloads(drawn)[1].name == "a fox 1 CFG 5 step 2.png"
+        sheet = generations.overview(drawn)
+        assert sheet is not None and sheet.name == "a fox 1 sheet.png"
+        with Image.open(sheet) as picture:
+            assert json.loads(picture.text["velatura"])["axes"] == {"guidance": [2.0, 5.0], "step": [2, 4]}
+        shown = results_view.read_picture(drawn, generations, {2})
+        assert shown is not None and shown.grid is not None and shown.grid.columns == ("2", "5")
+        assert [(name, [one.kept for one in row]) for name, row in shown.grid.rows] == [
+            ("2", [False, False]),
+            ("4", [True, False]),
+        ]
+        assert shown.figures[1].title == "CFG 5, Step 2"
+        drawn.pictures[1].unlink()
+        gone = results_view.read_picture(generations.find(number), generations)
+        assert gone is not None and [one.whole is None for one in gone.figures] == [False, True, False, False]
+    finally:
+        shutil.rmtree(run.snapshots)
+
+
+def test_pictures_of_a_comparison_count_against_a_visitors_limit(generations, dusk, monkeypatch):
+    monkeypatch.setattr(module, "MOST_WORK", 32 * 32 * 40)
+    with pytest.raises(FieldErrors) as refused:
+        generations.add(fox((dusk, 1.0), axes={"steps": [4, 20], "seed": "1-2"}), "anna", ANNA)
+    sentence = "In this studio, 4 pictures of 32 × 32 can have at most 10 steps each; draw fewer, or smaller ones."
+    assert refused.value.problems == {"steps": sentence}
+
+
+def check(generations: Generations, request: GenerateRequest) -> dict[str, str]:
+    library = {entry.id: entry for entry in generations.library.entries()}
+    return dict(check_compatibility(request, library, generations.bases).problems)
+
+
+def drawing_of(generations: Generations, request: GenerateRequest) -> Any:
+    """The pixels of a request's only picture."""
+    number = generations.add(request, "anna", ANNA)
+    assert do_next(generations.queue.store).state == "finished"
+    return pixels(generations.find(number).pictures[0])
 
 
 def test_a_drawing_that_is_expected_names_its_base(generations, dusk, tiny_bases):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import FieldErrors
+from app.studio.generation.cells import cells_of
 from app.studio.generation.request import GenerateRequest, StyleRef, make_request, read_request
 from app.ui.api_schemas import request_of
 from tests.app.command import call
@@ -135,12 +136,80 @@ def test_page_program_and_command_line_refuse_alike(field: str, value: str, tmp_
     assert (command.code, command.err) == (1, f"error: {problems[field]}\n")
 
 
-def test_a_sweep_changes_the_first_style_along_a_row() -> None:
+def test_an_axis_changes_along_a_row_and_another_from_row_to_row() -> None:
     styles = [{"style": name, "strength": 0.5} for name in "abc"]
     one, two = (make_request(**FOX, styles=styles[:count], strengths=(0, 1)) for count in (1, 2))
-    assert one.sweep == ((0,), (1,)) and not one.compared
-    assert two.sweep == ((0, 0), (1, 0), (0, 1), (1, 1))
-    assert make_request(**FOX, styles=styles, strengths=(0, 1)).sweep[1] == (1, 0, 0.5)
+    assert [cell.strengths for cell in cells_of(one)] == [(0,), (1,)] and not one.compared
+    assert [cell.strengths for cell in cells_of(two)] == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    assert cells_of(make_request(**FOX, styles=styles, strengths=(0, 1)))[1].strengths == (1, 0, 0.5)
+    axes = {"guidance": "2; 3,5", "words": ["fox", "owl", "fox"]}
+    cells = cells_of(make_request(**FOX, axes=axes))
+    assert [(cell.guidance, cell.prompts) for cell in cells] == [
+        (2.0, ("a fox",)),
+        (3.5, ("a fox",)),
+        (2.0, ("a owl",)),
+        (3.5, ("a owl",)),
+    ]
+    style_by_strength = make_request(**FOX, styles=styles, axes={"style": [3, 1], "strength": [0, 2]})
+    assert [(cell.alone, cell.strengths) for cell in cells_of(style_by_strength)][2:] == [
+        (2, (0.5, 0.5, 2)),
+        (0, (2, 0.5, 0.5)),
+    ]
+    assert len(cells_of(make_request(**FOX))) == 1 and cells_of(make_request(**FOX, count=3))[2].seed == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "values"),
+    [
+        ("seed", "1-4, 9", (1, 2, 3, 4, 9)),
+        ("seed", str(2**63 - 1), (2**63 - 1,)),
+        ("steps", "10-30 (+10)", (10, 20, 30)),
+        ("strength", "-1 - 1 [5]", (-1, -0.5, 0, 0.5, 1)),
+        ("strength", "0,4; 1,6", (0.4, 1.6)),
+        ("guidance", "3, 3.0, 7", (3, 7)),
+        ("sampler", "ddim, dpm++ 2m karras", ("ddim", "dpm++ 2m karras")),
+        ("words", "fox, red-brown fox 1-3", ("fox", "red-brown fox 1-3")),
+    ],
+)
+def test_values_of_an_axis_are_read_as_people_write_them(kind: str, written: str, values: tuple[Any, ...]) -> None:
+    request = make_request(**FOX, styles=[{"style": "a"}], axes={kind: written})
+    assert request.axes[0].values == values
+    assert GenerateRequest.model_validate_json(request.model_dump_json()) == request
+
+
+@pytest.mark.parametrize(
+    ("axes", "field", "sentence"),
+    [
+        ({"cfg": [1]}, "axis-0", "There is no axis “cfg”; available are strength, second_strength, style, step,"),
+        ({"guidance": "x"}, "axis-0", "CFG must be a number from 1 to 50; you wrote “x”."),
+        ({"guidance": [True]}, "axis-0", "CFG must be a number from 1 to 50; you wrote “True”."),
+        ({"steps": "8, 9.5"}, "axis-0", "Steps must be a whole number from 1 to 1000; you wrote “9.5”."),
+        ({"seed": 5}, "axis-0", "seed cannot be 5; write a list of values."),
+        ({"seed": "1-13"}, "axis-0", "At most 12 values can be compared along an axis; this has 13."),
+        ({"seed": "1-99999999999999"}, "axis-0", "At most 12 values can be compared along an axis; this has 9999"),
+        ({"sampler": "ddim, magic"}, "axis-0", "There is no sampler “magic”; available are ddim"),
+        ({"words": "cat, owl"}, "axis-0", "The prompt does not contain “cat”"),
+        (
+            {"seed": "1-12", "guidance": "1-12"},
+            "axis-1",
+            "At most 100 pictures can be compared at once; these would be",
+        ),
+        ([{"kind": "seed"}, {"kind": "seed"}], "axis-1", "Both axes compare the same."),
+        ({"second_strength": []}, "axis-0", "This needs two styles; select another one."),
+        ({"style": [3], "seed": []}, "axis-0", "This needs two styles"),
+        ({"seed": [], "steps": [], "guidance": []}, "axes", "Pictures are compared along a row and from row to row"),
+        (7, "axes", "axes cannot be 7."),
+    ],
+)
+def test_what_is_wrong_with_an_axis_is_said(axes: Any, field: str, sentence: str) -> None:
+    request, problems = read_request({**FOX, "styles": [{"style": "a"}], "axes": axes})
+    assert list(problems) == [field] and problems[field].startswith(sentence) and request.axes == ()
+
+
+def test_a_comparison_stands_alone() -> None:
+    for other in ({"count": 2}, {"strengths": (1, 2)}, {"each": True}):
+        _, problems = read_request({**FOX, "styles": TWO, "axes": {"seed": []}, **other})
+        assert problems == {"axes": "Axes say what the pictures differ in; leave count, strengths and each out."}
 
 
 @pytest.mark.parametrize(

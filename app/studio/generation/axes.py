@@ -1,0 +1,201 @@
+"""Axes of a comparison: what its pictures differ in along a row, and from row to row."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from app.studio.generation.values import (
+    NO_SAMPLER,
+    NO_WHOLE,
+    NUMBERS,
+    WHOLE,
+    edges,
+    no_number,
+    no_whole,
+    short,
+    typed_number,
+)
+from trainers.config.limits import AXES, SAMPLERS, STEPS, AxisKind
+from trainers.config.sections import Sample
+from trainers.data.captions import one_line
+from trainers.messages import Message as _
+from trainers.messages import listed
+from trainers.section import Section
+
+NEEDED_STYLES: Mapping[str, int] = {"strength": 1, "step": 1, "second_strength": 2, "style": 2}
+"""Number of styles that a kind needs."""
+RIBBON = (0.0, 0.4, 0.8, 1.2, 1.6)
+"""Strengths that are compared unless others are given."""
+MOST_VALUES, MOST_CELLS = 12, 100
+"""Maximum number of values of an axis, and of pictures in a comparison."""
+USUAL_STEPS, USUAL_SEEDS = 8, 4
+"""Number of steps of a run, and of seeds, that are compared unless some are given."""
+LONGEST_STEP = (1, 10**9)
+REFUSED = "wrong_together"
+"""Type of an error that brings its field and sentence."""
+NO_AXIS = _("There is no axis “{}”; available are {}.")
+NO_VALUES = _("{axis} cannot be {given!r:.80}; write a list of values.")
+MANY_VALUES = _("At most {most} values can be compared along an axis; this has {found}.")
+FEW_WORDS = _("Write the words that take turns, such as “fox, cat, owl”. The prompt must contain the first.")
+NO_WORDS = _("The prompt does not contain “{words}”, in whose place the others are to be drawn.")
+NO_STYLE_NUMBER = _("There are {count} styles; “{written}” is none of them.")
+NO_SUCH_STEPS = _("The style of step {step} was not kept. There are {steps}.")
+IMPORTED = _("“{name}” was not trained here, or no steps of its run were kept; there is nothing to compare.")
+STEP = _("Step")
+Value = int | float | str
+_RANGE = re.compile(
+    r"(?P<from>[-+−]?[\d.]+)\s*(?:-|–|\.\.)\s*(?P<to>[\d.]+)\s*(?:\(\+?(?P<by>[\d.]+)\)|\[(?P<of>\d+)\])?"
+)
+
+
+class Axis(Section):
+    """What pictures differ in, and the values; without any, the usual ones."""
+
+    kind: AxisKind
+    values: tuple[Value, ...] = ()
+    paths: tuple[Path, ...] = ()
+    """The style files of the steps of a run, once resolved."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, given: Any) -> Any:
+        if isinstance(given, cls):
+            return given
+        if not isinstance(given, Mapping) or given.get("kind") not in AXES:
+            kind = given.get("kind") if isinstance(given, Mapping) else given
+            raise refusal(NO_AXIS.format(short(kind), ", ".join(AXES)))
+        return {**given, "values": _values(given["kind"], given.get("values", ()))}
+
+    def without_paths(self) -> Axis:
+        """As people may see it."""
+        return self.model_copy(update={"paths": ()})
+
+
+def read_axes(given: Any) -> Any:
+    """Axes as programs write them, values by kind, the first along a row; anything else unchanged."""
+    if isinstance(given, Mapping):
+        return tuple({"kind": kind, "values": values} for kind, values in given.items())
+    return given
+
+
+def refusal(sentence: str, field: str = "") -> PydanticCustomError:
+    """The error of a validator, with a sentence, and the field if that is not where it is raised."""
+    return PydanticCustomError(REFUSED, "{sentence}", {"field": field, "sentence": sentence})
+
+
+def usual_values(kind: AxisKind, seed: int, styles: int, own: Sample, kept: Sequence[int]) -> tuple[Value, ...]:
+    """The values that are compared unless others are given, for the base's `own` settings and `kept` steps of a run."""
+    match kind:
+        case "strength" | "second_strength":
+            return RIBBON
+        case "style":
+            return tuple(range(1, styles + 1))
+        case "step":
+            return _spread(kept, USUAL_STEPS)
+        case "seed":
+            return tuple(seed + number for number in range(USUAL_SEEDS))
+        case "guidance":
+            shares = (own.guidance * factor for factor in (0.5, 1, 1.5, 2))
+            return tuple(dict.fromkeys(max(1.0, round(2 * share) / 2) for share in shares))
+        case "steps":
+            counts = (own.steps * factor for factor in (0.5, 1, 2, 4))
+            return tuple(dict.fromkeys(int(min(max(STEPS[0], count), STEPS[1])) for count in counts))
+        case "sampler":
+            return tuple(dict.fromkeys((own.sampler, "ddim", "euler", "dpm++ 2m karras", "unipc")))
+        case "words":
+            return ()
+
+
+def _spread(steps: Sequence[int], most: int) -> tuple[int, ...]:
+    """At most so many of some steps, evenly from the first to the last."""
+    last = len(steps) - 1
+    count = min(most, len(steps))
+    return tuple(steps[round(place * last / max(1, count - 1))] for place in range(count))
+
+
+def _values(kind: str, given: Any) -> tuple[Value, ...]:
+    """The values of an axis, typed as text or given as a list; each once."""
+    if isinstance(given, str):
+        given = _split(kind, given)
+    if not isinstance(given, list | tuple):
+        raise refusal(NO_VALUES.format(axis=kind, given=given))
+    found = tuple(dict.fromkeys(_value(kind, one) for one in given))
+    _check_number(len(found))
+    return found
+
+
+def _split(kind: str, text: str) -> list[Value]:
+    """Values between commas, or semicolons where commas are decimal; `1-5`, `1-9 (+2)` and `0-2 [5]` are several."""
+    found: list[Value] = []
+    for part in filter(None, (one.strip() for one in re.split(";" if ";" in text else ",", text))):
+        match = None if kind in ("words", "sampler") else _RANGE.fullmatch(part.replace(",", "."))
+        found += [part] if match is None else _range(kind, match)
+    return found
+
+
+def _range(kind: str, match: re.Match[str]) -> list[Value]:
+    try:
+        first, last = float(match["from"].replace("−", "-")), float(match["to"])
+        by, count = float(match["by"] or 1), int(match["of"] or 0)
+        count = count or math.floor((last - first) / by + 1e-9) + 1
+    except (ValueError, OverflowError, ZeroDivisionError):
+        return [match[0]]
+    if count < 1:
+        return [match[0]]
+    _check_number(count)
+    if match["of"]:
+        by = (last - first) / max(1, count - 1)
+    numbers = [round(first + place * by, 6) for place in range(count)]
+    whole = kind in WHOLE or kind in ("step", "style")
+    return [round(one) for one in numbers] if whole else list(numbers)
+
+
+def _check_number(found: int) -> None:
+    if found > MOST_VALUES:
+        raise refusal(MANY_VALUES.format(most=MOST_VALUES, found=found))
+
+
+def _value(kind: str, written: Any) -> Value:
+    """A value of an axis; its sentence is raised where it is none."""
+    if kind == "words":
+        words = one_line(written) if isinstance(written, str) else ""
+        if not words:
+            raise refusal(FEW_WORDS)
+        return words
+    if kind == "sampler":
+        if written not in SAMPLERS:
+            raise refusal(NO_SAMPLER.format(short(written), ", ".join(SAMPLERS)))
+        return str(written)
+    read = _read(written)
+    if kind in ("strength", "second_strength", "guidance"):
+        field = "guidance" if kind == "guidance" else "strengths"
+        least, most = NUMBERS[field][1]
+        if not least <= read <= most:
+            raise refusal(no_number(field, written))
+        return float(read)
+    least, most = WHOLE[kind][1] if kind in WHOLE else LONGEST_STEP
+    if not least <= read <= most or int(read) != read:
+        said = no_whole(kind, written) if kind in WHOLE else NO_WHOLE.format(STEP, *edges(LONGEST_STEP), short(written))
+        raise refusal(said)
+    return int(read)
+
+
+def _read(written: Any) -> float:
+    """A number, whole where it is written so; NaN for anything else."""
+    try:
+        typed = typed_number(written)
+        return int(typed) if isinstance(typed, int) or typed.isdecimal() else float(typed)
+    except (AttributeError, ValueError, TypeError, OverflowError):
+        return float(written) if isinstance(written, float) else math.nan
+
+
+def steps_in_words(steps: Sequence[int]) -> str:
+    """Steps of a run in a sentence."""
+    return listed([str(step) for step in steps])

@@ -1,0 +1,84 @@
+"""Several pictures of a request on one labelled sheet."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from app.studio.generation.axes import Value
+from app.studio.generation.request import GenerateRequest
+from trainers.config.limits import AxisKind
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+LARGEST, LEAST, MOST_CELL = 4096, 128, 512
+"""Side of a sheet in pixels, about, and the least and the most of a picture's on it."""
+LINE = 90
+"""Characters of a prompt that are shown."""
+LABELS: dict[AxisKind, str] = {
+    "strength": "strength {}",
+    "second_strength": "second style {}",
+    "step": "step {}",
+    "guidance": "CFG {}",
+    "seed": "seed {}",
+    "steps": "{} steps",
+}
+
+
+class ContactSheet:
+    """Collects the pictures of a request, reduced, and lays them out by its axes."""
+
+    def __init__(self, request: GenerateRequest) -> None:
+        self._request = request
+        axes = request.all_axes
+        self.columns = [label(request, axes[0].kind, value) for value in axes[0].values]
+        self.rows = [label(request, axes[1].kind, value) for value in axes[1].values] if len(axes) > 1 else [""]
+        self._cell = max(LEAST, min(MOST_CELL, LARGEST // max(len(self.columns), len(self.rows))))
+        self._pictures: dict[int, Image] = {}
+
+    def add(self, place: int, picture: Image) -> None:
+        """Add the picture at a place, row by row, from 0."""
+        reduced = picture.copy()
+        reduced.thumbnail((self._cell, self._cell))
+        self._pictures[place] = reduced
+
+    def image(self) -> Image:
+        """The sheet."""
+        from PIL import Image
+
+        from trainers.sampling.grid import PAPER, make_grid
+
+        size = next(iter(self._pictures.values())).size
+        empty = Image.new("RGB", size, PAPER)
+        wide = len(self.columns)
+        rows = [
+            (name, [self._pictures.get(row * wide + column, empty) for column in range(wide)])
+            for row, name in enumerate(self.rows)
+        ]
+        return make_grid(rows, self.columns, textwrap.shorten(self._request.prompt, LINE, placeholder=" …"), max(size))
+
+    def parameters(self) -> dict[str, Any]:
+        """What the sheet shows, as metadata."""
+        request = self._request
+        axes = {axis.kind: axis.values for axis in request.all_axes}
+        styles = [(style.path.name if style.path else style.name, style.strength) for style in request.styles]
+        own = {"prompts": request.prompts, "styles": styles, "seed": request.seed, "steps": request.steps}
+        return own | {"guidance": request.guidance, "sampler": request.sampler, "axes": axes}
+
+
+def label(request: GenerateRequest, kind: AxisKind, value: Value) -> str:
+    """What a value is called on a sheet."""
+    if kind == "style":
+        style = request.styles[int(value) - 1]
+        return style.name or (style.path.stem if style.path else style.style)
+    written = f"{value:g}" if isinstance(value, float) else str(value)
+    return LABELS.get(kind, "{}").format(written)
+
+
+def file_ending(request: GenerateRequest, values: Sequence[tuple[AxisKind, Value]]) -> str:
+    """How the name of a picture's file ends that differs in these values from the others."""
+    strengths = [f"{value:g}" for kind, value in values if kind in ("strength", "second_strength")]
+    others = [label(request, kind, value) for kind, value in values if kind not in ("strength", "second_strength")]
+    return " ".join([*([f"at {' and '.join(strengths)}"] if strengths else []), *others])

@@ -1,0 +1,262 @@
+"""How the pictures of a request are drawn: which together in a batch, with which styles on the base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from app.studio.generation.cells import Cell
+from app.studio.generation.request import GenerateRequest
+from app.studio.styles.strengths import about_strengths, about_words, add_words
+from trainers.composition.ways import SUM, Composition
+from trainers.errors import VelaturaError
+from trainers.messages import Message as _
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from trainers.composition.apply import StyleNetwork
+    from trainers.composition.styling import Styling
+    from trainers.config.limits import Sampler
+    from trainers.formats.read import Style
+    from trainers.models.model import Model
+    from trainers.sampling.sample import SamplingParams
+
+AT_ONCE = 5
+"""Pictures of a series that are drawn together by default."""
+MOST_CHUNKS = 3
+LONG_PROMPT = _("the prompt has {tokens} tokens; only the first {most} are used")
+Note = Callable[[str], None]
+Variant = tuple[tuple[Path, float], ...]
+"""Style files with strengths that act together."""
+OnSheet = Callable[["Sheet", "list[Image]"], None]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A file to write: one picture, or a grid of several prompts."""
+
+    place: Path
+    cell: Cell
+    variant: Variant = ()
+    """Its styles, without the words trained with them."""
+    number: int = 0
+    """Its index among the files."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sheets that are drawn with the same styles on the base, of which each has its own, or at its own strengths."""
+
+    sheets: tuple[Sheet, ...]
+    variants: tuple[Variant, ...]
+
+
+@dataclass
+class Drawing:
+    """Draws sheets of a request; passes on each when its last picture is drawn."""
+
+    request: GenerateRequest
+    model: Model
+    params: SamplingParams
+    composition: Composition
+    styles: Styles
+    on_step: Callable[[int, int], None]
+    on_rough: Callable[[Sheet, Image], None]
+    on_sheet: OnSheet
+    note: Note
+    texts: tuple[str, ...] = field(default=())
+    """All prompts, and the negative one."""
+
+    def draw(self, group: Group) -> None:
+        """Draw a group's sheets."""
+        chosen = [self.styles.read(variant) for variant in group.variants]
+        with self._applied(group, chosen) as styling:  # which says first what does not fit this base
+            for styles in chosen:
+                for sentence in (*about_strengths(styles), *about_words(styles, self.texts)):
+                    self.note(sentence)
+            params = replace(self.params, chunks=self._chunks())
+            for sheets in _alike(group.sheets, len(self.request.prompts) > 1).values():
+                self._draw_alike(sheets, group.variants, params, styling)
+
+    def _draw_alike(
+        self, sheets: Sequence[Sheet], variants: Sequence[Variant], params: SamplingParams, styling: Styling
+    ) -> None:
+        """Draw sheets that differ in prompt, seed and styles alone, each of these with each of the others."""
+        from trainers.composition.styling import Each
+        from trainers.sampling.sample import draw
+
+        cell, several = sheets[0].cell, len(self.request.prompts) > 1
+        assert cell.steps and cell.guidance and cell.sampler, "the request has not been resolved"
+        prompts = cell.prompts if several else tuple(dict.fromkeys(sheet.cell.prompts[0] for sheet in sheets))
+        seeds = tuple(dict.fromkeys(sheet.cell.seed for sheet in sheets))
+        params = replace(params, prompts=prompts, seeds=seeds, steps=cell.steps, guidance=cell.guidance)
+        params = replace(params, sampler=cast("Sampler", cell.sampler))
+        numbers = {variant: number for number, variant in enumerate(variants)}
+        if isinstance(styling, Each):
+            own = dict.fromkeys(styling.numbers[numbers[sheet.variant]] for sheet in sheets)
+            styling = replace(styling, numbers=tuple(own))
+        drawn = list(dict.fromkeys(sheet.variant for sheet in sheets))
+        keys = [(prompt, seed, variant) for prompt in prompts for seed in seeds for variant in drawn]
+        by_key = {(sheet.cell.prompts[0], sheet.cell.seed, sheet.variant): sheet for sheet in sheets}
+        at = [by_key[(cell.prompts[0] if several else prompt, seed, variant)] for prompt, seed, variant in keys]
+        pictures: dict[Path, list[Image]] = {}
+
+        def on_rough(number: int, image: Image) -> None:
+            if not several:
+                self.on_rough(at[number - 1], image)
+
+        for sheet, picture in zip(at, draw(self.model, params, self.on_step, styling, on_rough), strict=True):
+            own_pictures = pictures.setdefault(sheet.place, [])
+            own_pictures.append(picture)
+            if len(own_pictures) == len(sheet.cell.prompts):
+                self.on_sheet(sheet, own_pictures)
+
+    def _applied(self, group: Group, chosen: Sequence[list[tuple[Style, float]]]) -> AbstractContextManager[Styling]:
+        from trainers.composition.styling import Each, Styling
+
+        model, variants = self.model, group.variants
+        parts, family = model.parts, model.family.name
+        if len(variants) == 1:
+            from trainers.composition.compose import compose
+
+            if not chosen[0]:
+                return nullcontext(Styling())
+            cell = group.sheets[0].cell
+            assert cell.steps, "the request has not been resolved"
+            return _on(*compose(model, chosen[0], self.composition, cell.steps, cell.seed), self.note)
+        if _share_files(variants):
+            from trainers.composition.sweep import sweep_styles
+
+            strengths = [tuple(strength for _, strength in styles) for styles in chosen]
+            network = sweep_styles(parts, family, [style for style, _ in chosen[0]], strengths, model.words)
+            return _on(network, Each(network, tuple(range(len(variants)))), self.note)
+        from trainers.composition.batched import batch_styles
+
+        styled = [variant for variant in variants if variant]
+        alone = [styles[0] for styles in chosen if styles]
+        network = batch_styles(parts, family, [*alone, *self.styles.shared], model.words)
+        numbers = [styled.index(variant) if variant else -1 for variant in variants]
+        return _on(network, Each(network, tuple(numbers)), self.note)
+
+    def _chunks(self) -> int:
+        """Number of 75-token chunks for the longest prompt, at least as in training and at most three."""
+        from trainers.models.text import CHUNK, count_tokens
+
+        longest = max(count_tokens(self.model, text) for text in self.texts)
+        if longest > CHUNK * MOST_CHUNKS:
+            self.note(LONG_PROMPT.format(tokens=longest, most=CHUNK * MOST_CHUNKS))
+        return min(max(self.params.chunks, -(-longest // CHUNK)), MOST_CHUNKS)
+
+
+class Styles:
+    """The styles of a request, read once; steps of a run are read when they are drawn with."""
+
+    def __init__(self, request: GenerateRequest) -> None:
+        from trainers.formats.read import read_style
+
+        self.chosen: list[tuple[Style, float]] = []
+        for one in request.styles:
+            assert one.path is not None, "the request has not been resolved"
+            self.chosen.append((read_style(one.path), one.strength))
+        self.all = add_words(self.chosen)
+        """The styles, and the words trained with them at full strength."""
+        alone = any(axis.kind == "style" for axis in request.all_axes)
+        self.shared = [one for one in self.all if one[0].rows] if alone else []
+        """Words that act in every picture with a style, where each has one style."""
+        self._known: Mapping[Path, Style] = {style.path: style for style, _ in self.chosen}
+        self._words: dict[tuple[Path, ...], list[tuple[Style, float]]] = {}
+
+    def read(self, variant: Variant) -> list[tuple[Style, float]]:
+        """The styles, and the words that act with them."""
+        from trainers.formats.read import read_style
+
+        if not variant:
+            return []
+        chosen = [
+            (self._known[path] if path in self._known else read_style(path), strength) for path, strength in variant
+        ]
+        return [*chosen, *(self.shared or self._beside(chosen))]
+
+    def names(self, variant: Variant) -> list[tuple[str, float]]:
+        """Names and strengths of all that acts, once it has been read."""
+        files = tuple(path for path, _ in variant)
+        words = (self.shared or self._words.get(files, [])) if variant else []
+        return [(path.name, strength) for path, strength in variant] + [(style.name, own) for style, own in words]
+
+    def _beside(self, chosen: Sequence[tuple[Style, float]]) -> list[tuple[Style, float]]:
+        files = tuple(style.path for style, _ in chosen)
+        if files not in self._words:
+            self._words[files] = add_words(chosen)[len(chosen) :]
+        return self._words[files]
+
+
+def group_sheets(sheets: Sequence[Sheet], styles: Styles, composition: Composition, most: int) -> Iterator[Group]:
+    """Group sheets by the styles that can be on the base at once, of single files at most so many."""
+    by_variant: dict[tuple[Variant, int | None], list[Sheet]] = {}
+    for sheet in sheets:
+        steps = None if composition.way == SUM else sheet.cell.steps  # some ways depend on it
+        by_variant.setdefault((sheet.variant, steps), []).append(sheet)
+    styled = list(dict.fromkeys(variant for variant, _ in by_variant if variant))
+    if composition.way == SUM and len(styled) > 1 and _share_files(styled):
+        yield _group(by_variant, styled)
+        styled = []
+    elif composition.way == SUM and len(styled) > 1 and all(_is_alone(variant, styles) for variant in styled):
+        bare = [()] if ((), None) in by_variant and not styles.shared else []  # words are there for all pictures
+        several: list[Variant] = [*styled, *bare]
+        for first in range(0, len(several), most):
+            yield _group(by_variant, several[first : first + most])
+        if bare:
+            return
+        styled = []
+    for (variant, _steps), own in by_variant.items():
+        if variant in styled or not variant:
+            yield Group(tuple(own), (variant,))
+
+
+def _group(by_variant: Mapping[tuple[Variant, int | None], Sequence[Sheet]], variants: Sequence[Variant]) -> Group:
+    return Group(tuple(sheet for one in variants for sheet in by_variant[one, None]), tuple(variants))
+
+
+def _share_files(variants: Sequence[Variant]) -> bool:
+    """Whether variants differ in strengths alone."""
+    return len({tuple(path for path, _ in variant) for variant in variants}) == 1
+
+
+def _is_alone(variant: Variant, styles: Styles) -> bool:
+    """Whether a variant is one file that changes layers, without words of its own."""
+    if len(variant) != 1:
+        return False
+    (style, _), *words = styles.read(variant)
+    return not style.rows and words == styles.shared
+
+
+def _alike(sheets: Sequence[Sheet], several: bool) -> dict[object, list[Sheet]]:
+    """Sheets by what a batch must have in common."""
+    found: dict[object, list[Sheet]] = {}
+    for sheet in sheets:
+        cell = sheet.cell
+        key = (cell.steps, cell.guidance, cell.sampler, cell.prompts if several else None)
+        found.setdefault(key, []).append(sheet)
+    return found
+
+
+@contextmanager
+def _on(network: StyleNetwork, styling: Styling, note: Note) -> Iterator[Styling]:
+    for warning in network.warnings:
+        note(warning)
+    try:
+        yield styling
+    finally:
+        network.remove()
+
+
+def check_strengths(request: GenerateRequest, styles: Styles) -> None:
+    """Raise VelaturaError if strengths of a word are to be compared."""
+    kinds = [axis.kind for axis in request.all_axes]
+    places = [place for place, kind in enumerate(("strength", "second_strength")) if kind in kinds]
+    if any(styles.chosen[place][0].rows for place in places):
+        raise VelaturaError("a word has no strengths to compare; choose a style that changes the base")
