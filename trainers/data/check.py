@@ -17,6 +17,7 @@ from trainers.data.findings import (
     unreadable,
 )
 from trainers.data.ingest import Listing, list_folder
+from trainers.data.repeats import say_repeats
 from trainers.data.source import crop_file, mask_of, read_source
 from trainers.messages import Message as _
 from trainers.messages import plural, some
@@ -62,6 +63,8 @@ def _parts(listing: Listing) -> list[Finding]:
             all=len(listing.images),
         )
         findings.append(Finding("ok", sentence))
+    if said := say_repeats(listing.repeats.get(path, 1) for path in listing.images):
+        findings.append(Finding("ok", said))
     if listing.lone:
         sentence = plural(
             "{names} belongs to no picture here.",

@@ -50,6 +50,8 @@ class Item:
     """Whether transparent areas are excluded from the loss."""
     mask_hash: str = ""
     """Hash of how much each pixel counts; "" if all count alike."""
+    repeats: int = 1
+    """How often an epoch shows it; `data.repeats` multiplies this."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +80,24 @@ class Dataset:
 
     @cached_property
     def buckets(self) -> tuple[tuple[int, ...], ...]:
-        """Indices of the items of each training size, in the order of the sizes."""
+        """Indices of the items of each training size, each as often as its own repeats, in the order of the sizes."""
+        shown = [i for i, item in enumerate(self.items) for _ in range(item.repeats)]
         shapes = sorted({item.bucket.shape for item in self.items})
-        return tuple(tuple(i for i, item in enumerate(self.items) if item.bucket.shape == shape) for shape in shapes)
+        return tuple(tuple(i for i in shown if self.items[i].bucket.shape == shape) for shape in shapes)
+
+    @cached_property
+    def shown(self) -> int:
+        """Images of an epoch."""
+        return sum(item.repeats for item in self.items) * self.settings.repeats
 
     def batches_per_epoch(self, batch_size: int) -> int:
         """Batches per epoch, in which every image occurs `repeats` times on average (exactly over `batch_size`
         epochs)."""
-        return math.ceil(len(self.items) * self.settings.repeats / batch_size)
+        return math.ceil(self.shown / batch_size)
 
     def draws(self, batch_index: int, batch_size: int) -> tuple[Draw, ...]:
         """The samples of a batch, all of one training size; a pure function of the seed and the arguments."""
-        cycle, place = divmod(batch_index, len(self.items) * self.settings.repeats)
+        cycle, place = divmod(batch_index, self.shown)
         buckets = self.buckets
         bucket, turn = self._order(cycle, buckets)[place]
         members = buckets[bucket]
@@ -135,17 +143,18 @@ def load_dataset(folder: Path, settings: Data, seed: int, resolution: int, strid
 
     Raises VelaturaError if the folder has no images or one of them cannot be read.
     """
-    paths = list_folder(folder).images
-    if not paths:
+    listing = list_folder(folder)
+    if not listing.images:
         raise VelaturaError("There are no images in {folder}.", folder=folder)
     items = []
-    for path in paths:
+    for path in listing.images:
         masked = settings.transparency == "mask"
         source = read_source(path, masked)
         image, weights = source.picture(), source.weights(masked)
         bucket = bucket_for(*image.size, resolution, stride, settings.max_aspect, settings.max_upscale)
         size, hashed = (image.height, image.width), "" if weights is None else pixel_hash(weights)
-        items.append(Item(path, base_caption(path, settings), size, pixel_hash(image), bucket, masked, hashed))
+        caption, repeats = base_caption(path, settings), listing.repeats.get(path, 1)
+        items.append(Item(path, caption, size, pixel_hash(image), bucket, masked, hashed, repeats))
     kept, held_out = _split(items, settings.held_out, seed)
     return Dataset(kept, settings, seed, word, held_out)
 

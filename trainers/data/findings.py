@@ -14,8 +14,7 @@ from trainers.data.buckets import Bucket, Pair, bucket_for, cropped_share, fit
 from trainers.data.captions import full_caption
 from trainers.data.decode import FORMATS_IN_WORDS, UnreadableError, flatten
 from trainers.data.ingest import duplicates
-from trainers.data.likeness import NearDuplicates, fingerprint, pixel_hash
-from trainers.data.measures import BLURRED, UNIFORM, contrast, sharpness
+from trainers.data.likeness import BLURRED, UNIFORM, NearDuplicates, contrast, fingerprint, pixel_hash, sharpness
 from trainers.messages import Message, plural, some
 from trainers.messages import Message as _
 from trainers.models.text import CHUNK

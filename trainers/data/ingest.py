@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from trainers.atomic_files import replace_file
 from trainers.data.captions import caption_from_name, own_caption
 from trainers.data.decode import FORMATS_IN_WORDS, IT, UnreadableError, alpha_mask, flatten, open_image
 from trainers.data.likeness import NearDuplicates, fingerprint, pixel_hash
+from trainers.data.repeats import FILE as REPEATS
+from trainers.data.repeats import FOLDER, read_folder_name, read_repeats, say_repeats, write_repeats
 from trainers.data.source import CROP_ENDING, Source, crop_file, is_mask_name, mask_file, read_source, split_masks
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
@@ -90,39 +93,60 @@ class Listing:
     """Sub-folders with images somewhere inside; they are not entered."""
     lone: tuple[str, ...] = ()
     """Crop files, and images named like masks, that belong to no image."""
+    repeats: Mapping[Path, int] = field(default_factory=dict)
+    """How often an epoch shows an image, where that is not once."""
 
 
 def list_folder(folder: Path) -> Listing:
-    """List a folder's images, sorted by name, without hidden files and masks.
+    """List a folder's images and those of its subfolders with repeats in their names (`10_dusk`), sorted by name,
+    without hidden files and masks.
 
     Raises VelaturaError when the folder is missing or not a folder.
     """
     if not folder.is_dir():
         found = _("it is a file") if folder.exists() else _("there is no such folder")
         raise VelaturaError("{folder} cannot be used as a folder of images: {found}.", folder=folder, found=found)
-    entries = sorted(
-        (entry for entry in folder.iterdir() if not entry.name.startswith(".")),
-        key=lambda entry: (entry.name.casefold(), entry.name),
-    )
+    entries = _entries(folder)
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
+    numbered = [entry for entry in folders if FOLDER.fullmatch(entry.name)]
+    known = read_repeats(folder)
+    parts = [_list_files(entries, known, 1)]
+    parts += [_list_files(_entries(inner), {}, read_folder_name(inner.name)[0]) for inner in numbered]
+    return Listing(
+        images=tuple(image for part in parts for image in part.images),
+        others=tuple(file for part in parts for file in part.others),
+        subfolders=tuple(entry.name for entry in folders if entry not in numbered and _holds_images(entry)),
+        lone=tuple(name for part in parts for name in part.lone),
+        repeats={image: count for part in parts for image, count in part.repeats.items()},
+    )
+
+
+def _entries(folder: Path) -> list[Path]:
+    shown = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    return sorted(shown, key=lambda entry: (entry.name.casefold(), entry.name))
+
+
+def _list_files(entries: list[Path], repeats: Mapping[str, int], otherwise: int) -> Listing:
+    """What lies in a folder itself; `repeats` of images by name, and those of all `otherwise`."""
     files = [entry for entry in entries if not entry.is_dir()]
     images = split_masks(file for file in files if file.suffix.lower() in SUFFIXES)[0]
     crops = {crop_file(image).name for image in images}
     return Listing(
         images=tuple(images),
         others=tuple(file for file in files if file.suffix.lower() in OTHER_PICTURES),
-        subfolders=tuple(entry.name for entry in folders if _holds_images(entry)),
+        subfolders=(),
         lone=tuple(
             file.name
             for file in files
             if (file.name.endswith(CROP_ENDING) and file.name not in crops) or (is_mask_name(file) and file in images)
         ),
+        repeats={image: count for image in images if (count := repeats.get(image.name, otherwise)) != 1},
     )
 
 
 def ingest(source: Path, target: Path, keep_transparency: bool) -> IngestReport:
-    """Read every image of a folder and write it to `target` as a lossless PNG without metadata, with its caption, crop
-    and mask.
+    """Read every image of a folder and write it to `target` as a lossless PNG without metadata, with its caption, crop,
+    mask and repeats.
 
     Files are named `0001-fox-in-snow.png` by their order and original name. Transparent images are put on white unless
     `keep_transparency`. Unreadable files are skipped and reported. Ingesting the result again gives the same pixels,
@@ -138,6 +162,7 @@ def ingest(source: Path, target: Path, keep_transparency: bool) -> IngestReport:
         for path in listing.others
     ]
     kept: list[Kept] = []
+    repeats: dict[str, int] = {}
     hashes: list[str] = []
     prints: list[np.ndarray] = []
     new_folder = not target.exists()
@@ -150,9 +175,11 @@ def ingest(source: Path, target: Path, keep_transparency: bool) -> IngestReport:
                 continue
             place = target / _safe_name(len(kept) + 1, path.stem)
             kept.append(Kept(place, path.name))
+            repeats[place.name] = listing.repeats.get(path, 1)
             _write(place, read, caption)
             hashes.append(pixel_hash(read.picture()))
             prints.append(fingerprint(flatten(read.picture())))
+        write_repeats(target, repeats)
     except OSError as error:
         _remove([one.path for one in kept], target if new_folder else None)
         raise VelaturaError(
@@ -162,7 +189,7 @@ def ingest(source: Path, target: Path, keep_transparency: bool) -> IngestReport:
         raise VelaturaError(_nothing(source, listing, skipped))
     names = [one.source for one in kept]
     left_out = tuple((str(error.message.named["name"]), error.about(IT)) for error in skipped)
-    return IngestReport(tuple(kept), left_out, duplicates(names, hashes, prints), _notes(listing))
+    return IngestReport(tuple(kept), left_out, duplicates(names, hashes, prints), _notes(listing, repeats))
 
 
 def duplicates(
@@ -218,6 +245,7 @@ def _remove(places: list[Path], folder: Path | None) -> None:
         part = place.with_name(place.name + ".part")
         for path in (place, place.with_suffix(".txt"), crop_file(place), mask_file(place), part):
             path.unlink(missing_ok=True)
+        place.with_name(REPEATS).unlink(missing_ok=True)
     if folder is not None and folder.is_dir():
         folder.rmdir()
 
@@ -227,8 +255,8 @@ def _holds_images(folder: Path) -> bool:
     return any(Path(name).suffix.lower() in SUFFIXES for _, _, names in inside for name in names)
 
 
-def _notes(listing: Listing) -> tuple[str, ...]:
-    notes = []
+def _notes(listing: Listing, repeats: Mapping[str, int]) -> tuple[str, ...]:
+    notes = [said] if (said := say_repeats(repeats.values())) else []
     if listing.subfolders:
         notes.append(
             _("Subfolders are ignored, although there are images in {folders}.", folders=some(listing.subfolders))

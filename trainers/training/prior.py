@@ -52,7 +52,7 @@ def class_counts(config: Config, dataset: Dataset) -> dict[Pair, int]:
     shares = {}
     for bucket in dataset.buckets:
         shape = dataset.items[bucket[0]].bucket.shape
-        shares[shape] = config.prior.images * len(bucket) / len(dataset.items)
+        shares[shape] = config.prior.images * len(bucket) / sum(map(len, dataset.buckets))
     counts = {shape: max(1, int(share)) for shape, share in shares.items()}
     by_remainder = sorted(shares, key=lambda shape: counts[shape] - shares[shape])
     for shape in by_remainder[: max(0, config.prior.images - sum(counts.values()))]:

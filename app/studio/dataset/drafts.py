@@ -28,6 +28,7 @@ from app.studio.dataset.previews import open_small, save_preview
 from app.studio.dataset.regions import known_masks, write_region
 from app.studio.paths import Paths
 from trainers.atomic_files import whole_file
+from trainers.data.repeats import repeats_of, write_repeats
 from trainers.errors import VelaturaError
 from trainers.messages import recorded
 
@@ -249,13 +250,14 @@ class Drafts:
         return names
 
     def write_dataset(self, draft: Draft, folder: Path) -> None:
-        """Write pictures, captions, crops and masks to a new folder for training: `0001.png`, `0001.txt`."""
+        """Write pictures, captions, crops, masks and repeats to a new folder for training: `0001.png`, `0001.txt`."""
         folder.mkdir(parents=True)
         for number, picture in enumerate(draft.pictures, 1):
             place = folder / f"{number:04d}.png"
             shutil.copyfile(self.pictures(draft) / f"{picture.id}.png", place)
             place.with_suffix(".txt").write_text(picture.caption + "\n", encoding="utf-8")
             write_region(picture, self.masks(draft), place)
+        write_repeats(folder, {f"{k:04d}.png": repeats_of(one.name)[0] for k, one in enumerate(draft.pictures, 1)})
 
     def _file(self, key: str) -> StateFile[Draft]:
         folder = self.paths.drafts / hashlib.sha256(key.encode()).hexdigest()[:32]

@@ -18,13 +18,14 @@ from typing import Any
 from app.studio.dataset.archive import MOST_BYTES_EACH, unpack
 from app.studio.dataset.checks import measure_new
 from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture, Region
-from app.studio.dataset.edits import clean, with_pictures, with_region, written
+from app.studio.dataset.edits import clean, with_pictures, with_region, with_trigger, written
 from app.studio.dataset.previews import save_preview
 from app.studio.dataset.regions import keep_mask
 from trainers.atomic_files import whole_file
 from trainers.data.captions import caption_from_name, own_caption
 from trainers.data.decode import UnreadableError, alpha_mask, open_image
 from trainers.data.ingest import SUFFIXES
+from trainers.data.repeats import suggest_trigger
 from trainers.data.source import (
     CROP_ENDING,
     MASK_ENDING,
@@ -278,6 +279,8 @@ def _limited(draft: Draft, taken: Sequence[Picture], left_out: Sequence[LeftOut]
     room = max(0, MOST_PICTURES - len(draft.pictures))
     late = [as_left_out(one.name, TOO_MANY.format(most=MOST_PICTURES)) for one in taken[room:]]
     draft = with_pictures(draft, taken[:room], [*left_out, *late])
+    if taken and not draft.trigger:
+        draft = with_trigger(draft, suggest_trigger(one.name for one in draft.pictures))
     return draft.with_(left_out=draft.left_out[-LISTED_LEFT_OUT:])
 
 

@@ -28,6 +28,7 @@ from trainers.config.build import as_table
 from trainers.config.config import Config
 from trainers.data.captions import base_caption
 from trainers.data.decode import UnreadableError
+from trainers.data.repeats import read_repeats, repeats_of
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 
@@ -49,9 +50,13 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
         )
     taken: list[Picture] = []
     wrong: list[LeftOut] = []
+    repeats = read_repeats(run.dataset)
     for path in files:
         try:
-            picture = take(drafts, draft, origin.name_of(path), path)
+            name = origin.name_of(path)
+            if repeats_of(name)[0] != repeats.get(path.name, 1):  # it was started without the studio
+                name = f"{repeats.get(path.name, 1)}_{config.data.trigger}/{name}"
+            picture = take(drafts, draft, name, path)
             taken.append(picture.model_copy(update={"caption": base_caption(path, config.data)}))
         except UnreadableError as error:
             wrong.append(as_left_out(origin.name_of(path), what_is_wrong(error)))

@@ -16,12 +16,26 @@ from trainers.config.layers import gather_config, options_table
 from trainers.config.migrations import migrate
 from trainers.config.presets import STARTER, list_presets
 from trainers.config.tables import anchor_images, lay_over, parse_assignments, read_toml
+from trainers.data.repeats import trigger_of_folder
 
 
 def gather_settings(
     runs: Path, file: Path | None, preset: str | None, options: Mapping[str, Any], assignments: Sequence[str]
 ) -> Config:
-    """As `gather_config`; a preset that does not come with Velatura is looked for in the studio of `runs`."""
+    """As `gather_config`; a preset that does not come with Velatura is looked for in the studio of `runs`.
+
+    Without a trigger word it is that of the images' folders, if these have one (`10_dusk style`).
+    """
+    config = _gather(runs, file, preset, options, assignments)
+    trigger = "" if config.data.trigger or config.tokens.word else trigger_of_folder(Path(config.data.images))
+    return (
+        config.model_copy(update={"data": config.data.model_copy(update={"trigger": trigger})}) if trigger else config
+    )
+
+
+def _gather(
+    runs: Path, file: Path | None, preset: str | None, options: Mapping[str, Any], assignments: Sequence[str]
+) -> Config:
     bundled = preset is None or preset in {one.name for one in list_presets()}
     own = None if bundled or not preset else OwnPresets(Paths(runs)).find_anywhere(preset)
     if own is None:

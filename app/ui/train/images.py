@@ -153,6 +153,8 @@ class PicturesStep:
         except (OSError, VelaturaError) as error:
             return landed | {self.error_line: in_a_banner(error)}
         shown = self._since(event, before, draft) if not error_text else self._whole(draft)
+        if not error_text and draft.trigger != before.trigger:  # which a folder's name suggests
+            shown[self.tools] = {"trigger": draft.trigger}
         return shown | landed | {self.notice: images_view.notice(draft), self.error_line: error_text}
 
     def on_sample_chosen(self, event: events.SampleChosen, request: gr.Request) -> Shown:

@@ -21,6 +21,7 @@ from app.ui.gradio_internals import file_address
 from app.ui.train import text as words
 from app.ui.train import wall_text
 from trainers.data.findings import Kind
+from trainers.data.repeats import repeats_of, say_repeats
 from trainers.messages import joined
 
 MOST_SHOWN, MOST_LINES, LONG_AGO = 5, 2, 3600
@@ -85,6 +86,8 @@ def overview(draft: Draft, report: Report) -> str:
     counts = Counter(kind for notes in report.notes.values() for kind in {note.kind for note in notes})
     lines = [(kind, wall_text.found_line(kind, counts[kind])) for kind in wall_text.FOUND if counts[kind]]
     general: list[tuple[Kind, str]] = [("", joined(" ", (finding.sentence, finding.fix))) for finding in report.general]
+    if said := say_repeats(repeats_of(picture.name)[0] for picture in draft.pictures):
+        general.append(("", said))
     if not (lines or general or draft.left_out):
         return ""
     return render("train/wall_overview.html", lines=lines + general, files=draft.left_out, most=MOST_LINES)

@@ -7,8 +7,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from tests.trainers.data import pictures
-from trainers.data.likeness import fingerprint, near_duplicates, pixel_hash
-from trainers.data.measures import BLURRED, UNIFORM, contrast, sharpness
+from trainers.data.likeness import BLURRED, UNIFORM, contrast, fingerprint, near_duplicates, pixel_hash, sharpness
 
 
 def recompressed(image: Image.Image) -> Image.Image:

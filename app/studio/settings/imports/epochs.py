@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from app.studio.dataset.drafts import Draft
 from app.units import counted
+from trainers.data.repeats import FOLDER
 from trainers.messages import Message as _
 
-REPEATS = re.compile(r"(\d{1,4})_")
-"""Start of a folder's name in which kohya_ss has the repeats of its pictures, as in `10_dusk`."""
 REPEATED = _("{epochs:g} × {steps} steps: an epoch is {images} images ({pictures} with repeats), at {batch} a step.")
 EACH_ONCE = _("{epochs:g} × {steps} steps: an epoch is {pictures}, each once, at {batch} a step.")
 NO_PICTURES = _("It counts epochs. Add the pictures in step 1 and choose the file again.")
@@ -70,7 +68,7 @@ def count_pictures(draft: Draft) -> Pictures:
 
 def _repeats(name: str) -> int:
     folders = reversed(PurePosixPath(name.replace("\\", "/")).parts[:-1])
-    return next((int(found[1]) for folder in folders if (found := REPEATS.match(folder))), 0)
+    return next((int(found[1]) for folder in folders if (found := FOLDER.fullmatch(folder))), 0)
 
 
 def _steps(images: int, batch: int) -> int:

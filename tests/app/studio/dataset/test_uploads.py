@@ -13,10 +13,13 @@ from PIL import Image
 
 from app.studio.dataset import archive, uploads
 from app.studio.dataset.drafts import Draft, Drafts, LeftOut
+from app.studio.dataset.edits import with_trigger
 from app.studio.dataset.uploads import Upload, take_folder, take_in
+from app.studio.settings.gather import gather_settings
 from app.ui.train.text import undo_line
 from tests.app.user_files import write_bomb, write_pictures
 from tests.trainers.data.pictures import scene
+from trainers.data.repeats import read_repeats
 from trainers.messages import Message
 
 KEY = "visitor:someone"
@@ -294,3 +297,22 @@ def test_a_long_list_of_contents_is_not_read(folder, tmp_path):
     with pytest.raises(Exception, match="too many files"):
         archive.unpack(upload.path, tmp_path, frozenset({".png"}))
     assert time.process_time() - began < 1
+
+
+def test_folders_of_kohya_give_repeats_and_suggest_the_trigger_word(drafts, folder, tmp_path):
+    files = packed(("set/10_dusk style/fox.png", png()), ("set/2_dusk style/owl.png", png(1)), ("toad.png", png(2)))
+    draft = take_in(drafts, KEY, [put(folder, "set.zip", files)], folder)
+    assert draft.trigger == "dusk style"
+    drafts.write_dataset(draft, tmp_path / "run")
+    counts = read_repeats(tmp_path / "run")
+    assert {one.name[-8:]: counts.get(f"{k:04d}.png", 1) for k, one in enumerate(draft.pictures, 1)} == {
+        "/fox.png": 10,
+        "/owl.png": 2,
+        "toad.png": 1,
+    }
+    named = drafts.change(KEY, lambda now: with_trigger(now, "my own"))
+    assert take_in(drafts, KEY, [put(folder, "3_dawn/hare.png", png(3))], folder).trigger == named.trigger
+    (tmp_path / "set" / "10_dusk style").mkdir(parents=True)
+    options = {"name": "style", "images": tmp_path / "set"}
+    assert gather_settings(tmp_path, None, None, options, []).data.trigger == "dusk style"
+    assert gather_settings(tmp_path, None, None, options, ["data.trigger=dawn"]).data.trigger == "dawn"

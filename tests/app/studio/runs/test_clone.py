@@ -102,7 +102,7 @@ def test_a_clone_keeps_the_file_names_of_its_pictures(drafts, queue):
     assert [picture.name for picture in clone.pictures] == names and clone.choices.preset == "quick"
     (job.folder / "origin.json").write_text("{")
     again = clone_into(drafts, ANNA, queue.watcher.view(job.id), "tab")
-    assert again.pictures[0].name == "0001.png" and again.choices.preset == "quick"
+    assert again.pictures[0].name == "10_/0001.png" and again.choices.preset == "quick"
 
 
 def test_what_was_being_prepared_is_kept_until_it_is_let_go(drafts, view):

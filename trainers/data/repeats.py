@@ -1,0 +1,88 @@
+"""How often each picture is shown in an epoch, as kohya_ss reads it from the name of its folder: `10_dusk style`.
+
+    images/10_dusk style/fox.png    shown 10 times in an epoch
+    images/2_dusk style/owl.png     shown twice
+
+In a run's folder, whose pictures lie side by side, `repeats.json` keeps it: {"0001-fox.png": 10}. Numbers begin with 1
+to 9, so that folders that are only sorted by number (`01_boats`) mean nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+from trainers.errors import VelaturaError
+from trainers.messages import Message as _
+from trainers.messages import plural, some
+
+FILE = "repeats.json"
+MOST = 1000
+FOLDER = re.compile(r"([1-9]\d{0,2})_(.*)")
+
+
+def read_folder_name(name: str) -> tuple[int, str]:
+    """The repeats in a folder's name and the words behind them; (1, "") without any."""
+    found = FOLDER.fullmatch(name)
+    return (int(found[1]), " ".join(found[2].split())) if found else (1, "")
+
+
+def repeats_of(picture: str) -> tuple[int, str]:
+    """The repeats of a picture and the words behind them, from its name with folders, of which the nearest counts."""
+    folders = reversed(PurePosixPath(picture.replace("\\", "/")).parts[:-1])
+    return read_folder_name(next((name for name in folders if FOLDER.fullmatch(name)), ""))
+
+
+def suggest_trigger(pictures: Iterable[str]) -> str:
+    """The trigger word that pictures suggest by the names of their folders; "" if they name none, or several."""
+    words = {word for name in pictures if (word := repeats_of(name)[1])}
+    return words.pop() if len(words) == 1 else ""
+
+
+def trigger_of_folder(folder: Path) -> str:
+    """The trigger word that a folder of images suggests by the names of its subfolders; "" if none."""
+    inside = folder.iterdir() if folder.is_dir() else ()
+    return suggest_trigger(f"{entry.name}/any" for entry in inside if entry.is_dir())
+
+
+def read_repeats(folder: Path) -> dict[str, int]:
+    """The repeats that `repeats.json` gives the pictures of a folder, by name; VelaturaError if it is damaged."""
+    try:
+        table = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise VelaturaError("{file} cannot be read: {reason}", file=folder / FILE, reason=error) from error
+    if not isinstance(table, dict) or not all(
+        isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= MOST for count in table.values()
+    ):
+        raise VelaturaError(
+            '{file} must name pictures with whole numbers from 1 to {most}, such as {{"fox.png": 10}}',
+            file=folder / FILE,
+            most=MOST,
+        )
+    return table
+
+
+def write_repeats(folder: Path, repeats: Mapping[str, int]) -> None:
+    """Keep the repeats of a folder's pictures, where any is shown more than once."""
+    kept = {name: count for name, count in repeats.items() if count != 1}
+    if kept:
+        (folder / FILE).write_text(json.dumps(kept, indent=0) + "\n", encoding="utf-8")
+
+
+def say_repeats(repeats: Iterable[int]) -> _ | None:
+    """How many pictures are shown how often; None where all are shown once."""
+    counts = sorted(Counter(repeats).items(), reverse=True)
+    if all(count == 1 for count, _number in counts):
+        return None
+    each = some(
+        [
+            plural("{count} picture {times}×", "{count} pictures {times}×", number, times=count)
+            for count, number in counts
+        ]
+    )
+    return _("Folder names set how often an epoch shows pictures: {repeats}.", repeats=each)
