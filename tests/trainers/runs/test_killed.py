@@ -14,6 +14,8 @@ from trainers.training.train import resume, train
 
 
 # Without `quick_runs`: copies of a base lie elsewhere in memory than what is read from a file, which moves last digits.
+# `tests/app/jobs/test_dispatcher.py` kills one in the queue, which goes on with the same code, and compares the bits.
+@pytest.mark.thorough
 @pytest.mark.process
 def test_a_killed_run_goes_on_with_the_bits_of_an_uncut_one(quick, tmp_path):
     config = quick({"train": {"steps": 40, "ema": 0.9}, "save": {"every": 3}, "data": {"flip": True}})

@@ -17,6 +17,7 @@ from trainers.training.train import resume, train
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
 
+@pytest.mark.thorough  # the next one sends it to its own process
 @pytest.mark.process
 def test_sigterm_ends_a_run_after_its_step_with_everything_saved(quick, tmp_path):
     config = quick({"train": {"steps": 5000}, "save": {"every": 5000}})
@@ -36,25 +37,29 @@ def test_sigterm_ends_a_run_after_its_step_with_everything_saved(quick, tmp_path
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_ctrl_c_ends_a_run_after_its_step_and_a_second_one_at_once(quick, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_after_its_step_with_everything_saved_and_a_second_one_at_once(quick, tmp_path, number):
     config = quick({"train": {"steps": 4}, "save": {"every": 4}})
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
 
     def interrupting(times: int) -> Listener:
         def listen(event: Event) -> None:
             if event["type"] == "step" and event["step"] == 2:
                 for _ in range(times):
-                    os.kill(os.getpid(), signal.SIGINT)
+                    os.kill(os.getpid(), number)
 
         return listen
 
     once = train(config, tmp_path / "once", listener=interrupting(1))
-    assert (once.steps, once.stopped_by) == (2, "SIGINT") and Run(once.run).checkpoint_steps() == [2]
-    assert equal(style_tensors(resume(Run(once.run)).style), style_tensors(train(config, tmp_path / "whole").style))
+    run = Run(once.run)
+    assert (once.steps, once.stopped_by) == (2, number.name) and run.checkpoint_steps() == [2]
+    assert style_metadata(once.style)["ss_steps"] == "2" and len(events_of(run, "step")) == 2
+    assert any("stopped at step 2" in event["message"] for event in events_of(run, "note"))
+    assert equal(style_tensors(resume(run).style), style_tensors(train(config, tmp_path / "whole").style))
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "twice", listener=interrupting(2))
     assert Run(tmp_path / "twice" / "dusk").checkpoint_steps() == []
-    assert signal.getsignal(signal.SIGINT) == before
+    assert signal.getsignal(number) == before
 
 
 def test_sigterm_during_the_preparation_leaves_nothing(quick, tmp_path):

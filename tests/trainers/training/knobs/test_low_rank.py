@@ -14,6 +14,7 @@ from tests.trainers.training.knobs.bench import (
     STEPS,
     Case,
     cases,
+    named,
     settings_of,
 )
 
@@ -51,6 +52,6 @@ def test_every_setting_has_a_case():
     assert set(CASES) == set(settings_of(*LOW_RANK))
 
 
-@pytest.mark.parametrize("setting", CASES)
+@pytest.mark.parametrize("setting", named(CASES))
 def test_no_setting_without_effect(setting, bench):
     bench.check(CASES[setting])

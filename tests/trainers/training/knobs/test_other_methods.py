@@ -13,6 +13,7 @@ from tests.trainers.training.knobs.bench import (
     STEPS,
     Case,
     cases,
+    named,
     settings_of,
 )
 from trainers.adapters.methods import METHODS
@@ -47,6 +48,6 @@ def test_every_method_is_in_one_of_the_files():
     assert sorted((*LOW_RANK, *RANK_CHOOSING, *OTHER_METHODS)) == sorted(METHODS)
 
 
-@pytest.mark.parametrize("setting", CASES)
+@pytest.mark.parametrize("setting", named(CASES))
 def test_no_setting_without_effect(setting, bench):
     bench.check(CASES[setting])

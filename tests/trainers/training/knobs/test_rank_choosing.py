@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from tests.trainers.tiny_runs import both, one
-from tests.trainers.training.knobs.bench import DECAY, LORA_DROPOUTS, RANK_CHOOSING, STEPS, Case, cases, settings_of
+from tests.trainers.training.knobs.bench import (
+    DECAY,
+    LORA_DROPOUTS,
+    RANK_CHOOSING,
+    STEPS,
+    Case,
+    cases,
+    named,
+    settings_of,
+)
 
 DYLORA = both(STEPS, one("method", {"name": "dylora", "rank": 4, "alpha": 3.0}))
 ADALORA = both(
@@ -37,6 +46,6 @@ def test_every_setting_has_a_case():
     assert set(CASES) == set(settings_of(*RANK_CHOOSING))
 
 
-@pytest.mark.parametrize("setting", CASES)
+@pytest.mark.parametrize("setting", named(CASES))
 def test_no_setting_without_effect(setting, bench):
     bench.check(CASES[setting])
