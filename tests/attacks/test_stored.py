@@ -11,7 +11,7 @@ import pytest
 
 from app.studio.styles.entry import NOTE_KEYS
 from app.ui.middleware.routes import ADDRESSES
-from tests.app.ui.server import Process
+from tests.app.ui.server import MEASURED, Process
 from tests.app.ui.visitor import listen
 from tests.attacks.conftest import Site
 from tests.attacks.stored_things import VISITOR, Things, note_mark
@@ -67,7 +67,7 @@ def things(tmp_path: Path, stranger: Site) -> Things:
 
 @pytest.fixture
 def visitor(things: Things, browser: Any, stranger: Site) -> Iterator[Looking]:
-    studio = Process(things.paths.runs, "--auth", f"{VISITOR}:plum-tree")
+    studio = Process(things.paths.runs, "--auth", f"{VISITOR}:plum-tree", before=MEASURED)
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(120_000)
     form = {"username": VISITOR, "password": "plum-tree"}

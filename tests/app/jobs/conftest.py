@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.jobs.processes.fork_server import ForkServer
+from tests.app.ui import server as studios
 from tests.trainers.conftest import images
 from tests.trainers.tiny_runs import quick_settings
 from trainers.config.config import Config
@@ -28,7 +30,10 @@ def quick(tiny_bases: dict[str, Path], images: Path) -> Callable[..., Config]:
 
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[ForkServer]:
-    """One for the dispatchers of a worker's tests, so that libraries are imported once."""
-    server = ForkServer()
-    yield server
-    server.close()
+    """One for the dispatchers of a worker's tests, so that libraries are imported once; that of its studios, if fit."""
+    if os.environ.get("OMP_NUM_THREADS") == studios.IMPORTED_WITH["OMP_NUM_THREADS"]:
+        yield studios.fork_server()
+    else:
+        server = ForkServer()
+        yield server
+        server.close()

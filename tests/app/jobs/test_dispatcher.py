@@ -36,6 +36,8 @@ from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder, read_events
 from trainers.runs.run import Run
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[3]
 CPU = Offer(("cpu",), complete=True)
 STEPS = 80

@@ -74,14 +74,16 @@ def uploaded(client: Any, *files: Path) -> dict[str, Any]:
     return client.predict([handle_file(str(file)) for file in files], api_name="/upload")
 
 
-def test_the_readmes_ten_lines_train_and_download_a_style(place: Process, packed: Path, tmp_path: Path) -> None:
+def test_the_readmes_ten_lines_train_and_download_a_style(
+    place: Process, packed: Path, tmp_path: Path, tiny_bases: dict[str, Path]
+) -> None:
     assert EXAMPLE is not None
     program = EXAMPLE[1]
     assert len([line for line in program.splitlines() if line.strip()]) <= 10
     for old, new in (
         ("http://127.0.0.1:7860/", place.url),
         ("my-paintings.zip", str(packed)),
-        ('{"train.steps": 200}', repr(FEW)),
+        ('{"train.steps": 200}', repr(FEW | {"base.model": str(tiny_bases["sd1"])})),
         ("time.sleep(5)", "time.sleep(0.3)"),
     ):
         assert program.count(old) == 1

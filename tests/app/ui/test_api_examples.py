@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -38,15 +39,15 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def example(language: str, studio: Process) -> str:
-    """The example in a language, for this studio and with few steps."""
+def example(language: str, studio: Process, base: Path) -> str:
+    """The example in a language, for this studio, with few steps on a tiny base."""
     found = re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, re.M | re.S)
     assert len(found) == 1
     program = found[0]
     seconds = {"python": ("sleep(1)", "sleep(0.3)"), "js": ("soon, 1000", "soon, 300")}[language]
     for old, new in (
         ("http://127.0.0.1:7860/", studio.url),
-        ('"train.steps": 200,', f"{FEW},"),
+        ('"train.steps": 200,', f'{FEW}, "base.model": {json.dumps(str(base))},'),
         seconds,
         ('"steps": 20}' if language == "python" else "steps: 20 }", '"steps": 2}'),
     ):
@@ -62,8 +63,8 @@ def check(output: str, last: list[str]) -> None:
     assert any("'harbour long'" in line for line in lists) and re.search(r"\bdeleted'?: 1,", output), "in the trash"
 
 
-def test_the_python_example(studio: Process, place: Path) -> None:
-    command = [sys.executable, "-c", example("python", studio)]
+def test_the_python_example(studio: Process, place: Path, tiny_bases: dict[str, Path]) -> None:
+    command = [sys.executable, "-c", example("python", studio, tiny_bases["sd1"])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=place)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^/.*\.safetensors$", done.stdout, re.M)
@@ -71,8 +72,8 @@ def test_the_python_example(studio: Process, place: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
-def test_the_javascript_example(studio: Process, place: Path) -> None:
-    done = run_in_node(example("js", studio), place)
+def test_the_javascript_example(studio: Process, place: Path, tiny_bases: dict[str, Path]) -> None:
+    done = run_in_node(example("js", studio, tiny_bases["sd1"]), place)
     assert re.search(r"^\d{6,}$", done.stdout, re.M), "the bytes of the style file"
     check(done.stdout, counts(studio))
 

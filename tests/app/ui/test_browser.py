@@ -14,6 +14,8 @@ from tests.app.ui.visitor import ALL_SENT, READY, add, captions, nameless, new_p
 from tests.app.user_files import write_bomb
 from tests.trainers.data.pictures import scene
 
+pytestmark = pytest.mark.long
+
 NASTY = "<b>x</b> ${document.title='x'} {{1+1}} \"' <img src=x onerror=\"document.title='y'\">"
 
 UPRIGHT = """all => Promise.all(all.map(async one => {
@@ -265,11 +267,15 @@ def test_captions_by_a_model_without_network(page, files):
     assert captions(page)[-1] == "a lake", "the editor stays usable"
 
 
-@pytest.mark.parametrize("width", [390, 1920])
-def test_nothing_reaches_beyond_the_right_edge(browser, studio, files, width):
-    context, page, complaints = new_page(browser, studio.url)
-    page.set_viewport_size({"width": width, "height": 844})
-    assert widest(page) == []
+def test_nothing_reaches_beyond_the_right_edge(browser, studio, files):
+    context, page, complaints = new_page(browser, studio.url, viewport={"width": 1920, "height": 844})
+
+    def check() -> None:
+        for width in (1920, 390):
+            page.set_viewport_size({"width": width, "height": 844})
+            assert widest(page) == [] and nameless(page) == []
+
+    check()
     add(page, *five(files), files / "notes.png", files / "<img src=x onerror=document.title=1> ${1}.png", count=6)
     last = page.locator(".cards > li").last
     last.scroll_into_view_if_needed()
@@ -278,12 +284,12 @@ def test_nothing_reaches_beyond_the_right_edge(browser, studio, files, width):
     page.get_by_role("button", name="Find and replace").click()
     page.get_by_label("Find", exact=True).fill("e")
     page.wait_for_selector(".preview li")
-    assert widest(page) == [] and nameless(page) == []
+    check()
     for name in ("runs", "styles", "playground", "run?id=x"):
         page.goto(f"{studio.url}{name}")
         page.wait_for_selector("#pg-form .go" if name == "playground" else ".empty h1")
         expect(page.locator(".go:visible")).to_have_count(1)
-        assert widest(page) == [] and nameless(page) == []
+        check()
     page.evaluate("document.body.append(document.createElement('button'))")
     assert len(nameless(page)) == 1, "the check sees what has no name"
     context.close()

@@ -35,6 +35,8 @@ from tests.app.ui.server import Process
 from tests.app.ui.visitor import READY, blank_page
 from tests.trainers.tiny_runs import write_images
 
+pytestmark = pytest.mark.long
+
 SHORT = {"train": {"steps": 4, "warmup": 0}}
 RUN_ACTIONS = (
     "cancel",

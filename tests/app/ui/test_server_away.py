@@ -19,6 +19,8 @@ from tests.app.ui.server import MEASURED, Process
 from tests.app.ui.visitor import ALL_SENT, READY, add, blank_page
 from tests.trainers.data.pictures import scene
 
+pytestmark = pytest.mark.long
+
 SLOW = {"timeout": 120_000}
 
 

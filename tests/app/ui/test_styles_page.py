@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -201,12 +202,11 @@ def test_a_style_is_renamed_and_found(page, place, tmp_path):
     page.wait_for_selector("text=No style matches. Shorten the search.")
 
 
-@pytest.mark.parametrize("width", [390, 1920])
-def test_nothing_reaches_beyond_the_edge(page, place, width):
-    page.set_viewport_size({"width": width, "height": 844})
+def test_nothing_reaches_beyond_the_edge(page, place):
     page.goto(f"{place.url}styles")
-    for name in ("Dusk soft", "b blot b"):
-        for menu in (".offers-of", ".more:not(.offers-of)"):
+    for width in (390, 1920):
+        page.set_viewport_size({"width": width, "height": 844})
+        for name, menu in product(("Dusk soft", "b blot b"), (".offers-of", ".more:not(.offers-of)")):
             card(page, name).locator(menu).locator("summary").click()
             expect(card(page, name).locator(menu).locator(".menu")).to_be_visible()
             assert widest(page) == []

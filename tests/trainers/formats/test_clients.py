@@ -46,7 +46,7 @@ from trainers.formats.write.core import file_updates, write_style
 from trainers.formats.write.diffusers import describe_loading, diffusers_kind, write_for_diffusers
 from trainers.models.model import Model
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 # Never α = r. One row for every way a method is written, and the kind of file that diffusers needs for it.
 VARIANTS: dict[str, tuple[LayerMethod, str]] = {

@@ -25,6 +25,8 @@ from trainers.models.load import load_model
 from trainers.models.storage import KEPT, NF4Conv2d, NF4Layer, NF4Linear, store_in_nf4
 from trainers.models.text import encode_captions
 
+pytestmark = pytest.mark.long
+
 
 def both(
     kind: str, dtype: torch.dtype = torch.float64, scale_format: ScaleFormat = "dynamic"

@@ -30,7 +30,7 @@ from trainers.runs.events import read_events
 from trainers.runs.run import Run
 from trainers.training.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_runs")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("quick_runs")]
 
 
 FAMILIES = ("sd1", "sd2", "sd2-v", "sdxl")

@@ -17,6 +17,8 @@ from tests.trainers.data.pictures import scene
 from trainers.config.build import as_table, read_config
 from trainers.config.config import Config
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def training(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:

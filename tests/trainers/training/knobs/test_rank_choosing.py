@@ -16,6 +16,8 @@ from tests.trainers.training.knobs.bench import (
     settings_of,
 )
 
+pytestmark = pytest.mark.long
+
 DYLORA = both(STEPS, one("method", {"name": "dylora", "rank": 4, "alpha": 3.0}))
 ADALORA = both(
     one("train.steps", 6), one("method", {"name": "adalora", "rank": 4, "alpha": 40.0, "target_rank": 2, "interval": 1})

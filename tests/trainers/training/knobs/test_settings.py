@@ -18,6 +18,8 @@ from trainers.config.config import Config
 from trainers.errors import VelaturaError
 from trainers.section import Section
 
+pytestmark = pytest.mark.long
+
 TEXT = one("targets.text_encoder", "attn")
 NF4 = one("base.storage", "nf4")
 PRIOR = one("prior", {"prompt": "a drawing", "images": 2})
