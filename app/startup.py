@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from app.lazy_module import load_when_used
+from trainers.lazy_module import load_rarely_used
 from trainers.runs.threads import limit_spinning
 
 COLLECTION_THRESHOLDS = (20_000, 20, 20)
@@ -16,20 +16,12 @@ found nothing: the imports of a training took 4.6 s of processor time and take 3
 """
 
 
-LAZY_MODULES = ("bitsandbytes",)
-"""Modules that libraries import wherever they are installed, and that few processes use.
-
-Diffusers imports bitsandbytes, and with it torch's compiler: a quarter of the time until a training starts.
-"""
-
-
 def prepare_process() -> None:
     """Set how long idle threads spin, how often garbage is collected, and which modules are loaded only when used.
 
     Thresholds that are set higher already stay.
     """
     limit_spinning()
-    for name in LAZY_MODULES:
-        load_when_used(name)
+    load_rarely_used()
     if 0 < gc.get_threshold()[0] < COLLECTION_THRESHOLDS[0]:
         gc.set_threshold(*COLLECTION_THRESHOLDS)

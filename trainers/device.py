@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from warnings import catch_warnings, simplefilter
 
 import torch
 
@@ -13,6 +16,8 @@ from trainers.errors import VelaturaError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+PIN = "ACCELERATE_TORCH_DEVICE"
+"""Environment variable from which accelerate takes a process's device."""
 FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -36,6 +41,33 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def check_devices(settings: Train, on_machine: int) -> torch.device:
+    """The kind of device of a run on several of them, `on_machine` on this one.
+
+    Raises VelaturaError if they are not there, or `train.device` names a single one.
+    """
+    device = choose_device(settings.device)
+    if device.index is not None and device.type != "cpu":
+        raise VelaturaError(
+            "train.device = {device} names one device, and train.devices = {count} takes as many; use {kind}",
+            device=settings.device,
+            count=settings.devices,
+            kind=device.type,
+        )
+    if device.type == "mps":
+        raise VelaturaError(
+            "train.devices = {count} needs graphics cards by NVIDIA; an Apple computer has one device",
+            count=settings.devices,
+        )
+    if device.type == "cuda" and on_machine > torch.cuda.device_count():
+        raise VelaturaError(
+            "train.devices = {count} needs as many graphics cards, and this machine has {here}",
+            count=on_machine,
+            here=torch.cuda.device_count(),
+        )
+    return device
+
+
 def choose_format(precision: str, device: torch.device, small: bool) -> torch.dtype:
     """The frozen base's number format; `auto` is bf16 if the device supports it in hardware.
 
@@ -54,26 +86,49 @@ def choose_format(precision: str, device: torch.device, small: bool) -> torch.dt
     return torch.float32
 
 
-def make_accelerator(settings: Train, device: torch.device, dtype: torch.dtype, log_folder: str) -> Accelerator:
-    """The accelerator of a device: gradients, fp16 loss scaling, trackers."""
-    from accelerate import Accelerator
+def make_accelerator(
+    settings: Train, device: torch.device, dtype: torch.dtype, log_folder: str, processes: int = 1
+) -> Accelerator:
+    """The accelerator of a device: gradients, also those of other processes, fp16 loss scaling, trackers."""
+    from accelerate import Accelerator, DistributedDataParallelKwargs
 
     tracker = None if settings.tracker == "none" else settings.tracker
     if tracker is not None:
         _require_tracker(tracker)
-    if device.index is not None:
-        os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
     # The base is already in its format and θ casts itself, so only fp16 needs accelerate's help (loss scaling).
     mixed = "fp16" if dtype == torch.float16 else "no"
-    accelerator = Accelerator(
-        mixed_precision=mixed,
-        cpu=device.type == "cpu",
-        log_with=tracker,
-        project_dir=log_folder,
-    )
-    if accelerator.num_processes > 1:
-        raise VelaturaError("a run trains in a single process; start it with `velatura train`, not with a launcher")
+    # Not every pass reaches every parameter, and buffers that stay on the CPU cannot travel between graphics cards.
+    shared = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+    threads = torch.get_num_threads()
+    chosen = device if device.index is not None or device.type == "cpu" else None
+    with _pinned_to(chosen), catch_warnings():
+        simplefilter("ignore")  # about threads, which it changes
+        accelerator = Accelerator(
+            mixed_precision=mixed,
+            cpu=device.type == "cpu",
+            log_with=tracker,
+            project_dir=log_folder,
+            kwargs_handlers=[shared],
+        )
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    if accelerator.num_processes != processes:
+        raise VelaturaError("this cannot be done in several processes; start it without a launcher")
     return accelerator
+
+
+@contextmanager
+def _pinned_to(device: torch.device | None) -> Iterator[None]:
+    """Let accelerate take this device while the block runs; None for the one that its process has."""
+    before = os.environ.pop(PIN, None)
+    if device is not None:
+        os.environ[PIN] = str(device)
+    try:
+        yield
+    finally:
+        os.environ.pop(PIN, None)
+        if before is not None:
+            os.environ[PIN] = before
 
 
 def _require_tracker(name: str) -> None:

@@ -7,8 +7,14 @@ the same mask), and the order of layers does not matter.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
+from torch import Tensor
+
+T = TypeVar("T")
 
 
 def seed_for(*what: int | float | str) -> int:
@@ -20,3 +26,30 @@ def seed_for(*what: int | float | str) -> int:
 def generator(*what: int | float | str, device: torch.device | str = "cpu") -> torch.Generator:
     """A fresh generator for one draw, the same for the same arguments."""
     return torch.Generator(device).manual_seed(seed_for(*what))
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of every batch that one of `count` processes computes; what is drawn, is drawn for the whole batch."""
+
+    index: int = 0
+    count: int = 1
+
+    def of(self, whole: Sequence[T]) -> Sequence[T]:
+        """This process's part of a sequence, whose length is a multiple of `count`."""
+        size = len(whole) // self.count
+        return whole[self.index * size : (self.index + 1) * size]
+
+    def of_rows(self, whole: Tensor, groups: int = 1) -> Tensor:
+        """This process's rows of `(groups · count · n, …)`, the same part of each group: `(groups · n, …)`."""
+        if self.count == 1:
+            return whole
+        return whole.unflatten(0, (groups, self.count, -1))[:, self.index].flatten(0, 1)
+
+    def size_of_all(self, size: int) -> int:
+        """The rows of the whole batch, of which this process has `size`."""
+        return size * self.count
+
+
+WHOLE = Share()
+"""The whole of every batch."""

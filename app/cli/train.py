@@ -12,10 +12,12 @@ from app.cli.common.console import print_json, say
 from app.cli.common.options import (
     BaseModel,
     ConfigFile,
+    Devices,
     Images,
     Json,
     LongerSteps,
     Name,
+    OtherDevices,
     Out,
     Overwrite,
     Preset,
@@ -47,6 +49,7 @@ def train(
     base: BaseModel = None,
     steps: Steps = None,
     seed: Seed = None,
+    devices: Devices = None,
     assignments: Settings = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -62,7 +65,7 @@ def train(
 
     options: dict[str, Any] = {"name": name, "seed": seed, "images": images, "base": base, "steps": steps}
     runs = runs_folder(out)
-    settings = gather_settings(runs, config, preset, options, assignments or [])
+    settings = gather_settings(runs, config, preset, options, with_devices(assignments, devices))
     with TrainingView() as view:
         result = train_style(
             settings, runs, overwrite, view, lambda old: tell_replaced(put_aside(Store(runs), old), out)
@@ -74,6 +77,7 @@ def train(
 def resume(
     run: RunFolder,
     steps: LongerSteps = None,
+    devices: OtherDevices = None,
     json: Json = False,
 ) -> None:
     """Resume a stopped or interrupted run exactly from its newest checkpoint."""
@@ -82,7 +86,7 @@ def resume(
     from trainers.training.train import resume as resume_run
 
     with TrainingView() as view:
-        result = resume_run(open_run(run), view, steps)
+        result = resume_run(open_run(run), view, steps, devices=devices)
     report_result(result, json)
 
 
@@ -134,6 +138,7 @@ def estimate(
     preset: Preset = None,
     base: BaseModel = None,
     steps: Steps = None,
+    devices: Devices = None,
     assignments: Settings = None,
     json: Json = False,
 ) -> None:
@@ -144,12 +149,18 @@ def estimate(
     options: dict[str, Any] = {"images": images, "base": base, "steps": steps}
     if config is None:
         options["name"] = "estimate"
-    found = measure_config(gather_settings(runs_folder(None), config, preset, options, assignments or []))
+    chosen = with_devices(assignments, devices)
+    found = measure_config(gather_settings(runs_folder(None), config, preset, options, chosen))
     if json:
         print_json(asdict(found))
         return
     for line in in_words(found):
         say(line)
+
+
+def with_devices(assignments: list[str] | None, devices: int | None) -> list[str]:
+    """The settings of `--set`, and that of `--devices` after them."""
+    return [*(assignments or []), *([] if devices is None else [f"train.devices={devices}"])]
 
 
 def in_words(found: Estimate) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.job import Job, NewJob
 from app.jobs.permissions import COPYING, Actor, NotOwnerError
-from app.jobs.processes.devices import check_device
+from app.jobs.processes.devices import check_device, wanted_by
 from app.jobs.run_trash import ALIAS, CHOSEN, began, bring_back, check_done, held, put_aside, start_over, throw_away
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import SMALL, TRAIN, YIELD, Store
@@ -79,7 +79,7 @@ def add(
         if expected is not None:
             Recorder(run.folder)("expected", seconds=round(expected, 1))
         owner = actor.name or owner
-        job = store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), owner, config.train.device, priority))
+        job = store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), owner, wanted_by(config.train), priority))
     except BaseException:
         shutil.rmtree(run.folder)
         raise
@@ -102,7 +102,7 @@ def adopt(store: Store, folder: Path, *, actor: Actor) -> Job:
         return there
     run = open_run(folder)
     actor.check(run.folder.name, "")
-    return store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), "", run.config().train.device), phase="ended")
+    return store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), "", wanted_by(run.config().train)), phase="ended")
 
 
 def clone(
@@ -223,7 +223,7 @@ def change(store: Store, number: int, changes: Mapping[str, Any], *, actor: Acto
     with held(store, job):
         config = _changed(run.config(), changes)
         write_config(run, config)
-        store.want(job, config.train.device)
+        store.want(job, wanted_by(config.train))
     return store.job(number)
 
 

@@ -16,7 +16,7 @@ from app.jobs.job import Job
 from app.jobs.states import is_silent
 from app.jobs.store import TRAIN, YIELD, Store
 from app.jobs.summary import Summary, read_summary
-from trainers.errors import OUT_OF_MEMORY
+from trainers.errors import LOST_PROCESS, OUT_OF_MEMORY
 from trainers.runs.events import Recorder
 from trainers.runs.oom import has_killed_since
 from trainers.runs.run import Run, write_config
@@ -56,8 +56,9 @@ def find_restart(store: Store, job: Job) -> Restart | None:
     summary = read_summary(job.folder)
     silent = job.phase == "claimed" or is_silent(job, summary)
     if summary.ended and not silent:
-        lacked_memory = summary.ended == "failed" and summary.code == OUT_OF_MEMORY
-        if not lacked_memory:
+        failure = summary.code if summary.ended == "failed" else ""
+        lacked_memory = failure == OUT_OF_MEMORY
+        if not lacked_memory and failure != LOST_PROCESS:
             return None
     else:
         lacked_memory = _was_killed_for_memory(job)
@@ -77,10 +78,11 @@ def low_memory_changes(table: Mapping[str, Any]) -> dict[str, Any]:
     `table` is the run's config as stored.
     """
     train = table.get("train", {})
-    size, accumulation = train.get("batch_size", 1), train.get("accumulation", 1)
-    if size == 1 and train.get("gradient_checkpointing", False):
+    size, accumulation, devices = (train.get(key, 1) for key in ("batch_size", "accumulation", "devices"))
+    if size == devices and train.get("gradient_checkpointing", False):
         return {}
-    return {"train": {"batch_size": 1, "accumulation": size * accumulation, "gradient_checkpointing": True}}
+    batches = size // devices * accumulation
+    return {"train": {"batch_size": devices, "accumulation": batches, "gradient_checkpointing": True}}
 
 
 def apply_low_memory(run: Run) -> None:

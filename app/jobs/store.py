@@ -18,6 +18,7 @@ from typing import Any
 from app.jobs.database.database import Database
 from app.jobs.job import Job, NewJob, Phase, as_kept, as_row, read_job, read_worker
 from app.jobs.order import FIRST, HIGHEST, IN_LINE, LAST, place, place_behind_small
+from app.jobs.processes.devices import AND, LATER
 from app.jobs.processes.process import Identity
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder
@@ -208,14 +209,16 @@ class Store:
     def claim(self, choose: Callable[[str, frozenset[str]], str | None], claimer: Identity) -> Job | None:
         """Give `claimer` the first job in the queue for which `choose(wants, taken devices)` finds a device.
 
-        A device is taken while any job of the claimer's machine has it.
+        A device is taken while any job of the claimer's machine has it. A job that waits for several is not overtaken.
         """
         with self._database.writing() as db:
             there = "SELECT device FROM jobs WHERE phase IN ('claimed', 'running') AND host = ?"
-            taken = frozenset(row["device"] for row in db.execute(there, (claimer.host,)))
+            taken = frozenset(one for row in db.execute(there, (claimer.host,)) for one in row["device"].split(AND))
             for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}"):
                 job = read_job(row, self.runs)
                 device = choose(job.wants, taken) if job.phase == "waiting" else None
+                if device == LATER:
+                    break
                 if device is not None:
                     token = secrets.token_hex(8)
                     db.execute(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from app.jobs.follow import Follower
 from app.jobs.job import Job
-from app.jobs.processes.devices import AUTO
+from app.jobs.processes.devices import AND, AUTO, TIMES
 from app.jobs.processes.process import Identity
 from app.jobs.states import ENDED, State, actions_for, describe, find_state, is_alive, silence
 from app.jobs.store import TRAIN, Store
@@ -249,8 +249,12 @@ def _waits(looks: Sequence[_Look]) -> dict[int, float]:
     for look in looks if free else ():
         if look.job.phase != "waiting":
             continue
-        wants = look.job.wants
-        places = [place for place, (device, _) in enumerate(free) if wants in (AUTO, device, device.partition(":")[0])]
+        wants = look.job.wants.partition(TIMES)[0]
+        places = [
+            place
+            for place, (devices, _) in enumerate(free)
+            if any(wants in (AUTO, device, device.partition(":")[0]) for device in devices.split(AND))
+        ]
         starts = {place: start for place in places if (start := free[place][1]) is not None}
         if not starts or len(starts) < len(places):  # on one of them it may start at any time
             for place in places:

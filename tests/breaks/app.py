@@ -90,7 +90,7 @@ QUEUE = (
     Break(
         "low-memory-batch",
         "app/jobs/restarts.py",
-        '"accumulation": size * accumulation,',
+        '"accumulation": batches,',
         '"accumulation": accumulation,',
         "a run that was short of memory goes on with smaller batches, and learns something else",
         ("tests/app/jobs/test_find_restart.py::test_low_memory_keeps_the_images_of_a_step",),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from trainers.randomness import generator, seed_for
+from trainers.randomness import WHOLE, Share, generator, seed_for
 
 if TYPE_CHECKING:
     from trainers.adapters.site import HookPoint
@@ -33,6 +33,17 @@ class ForwardContext:
     """Style index of each image, `(n,)`, −1 for none; repeated m times for a batch of m·n images."""
     strengths: Tensor | None = None
     """Strength factor of each image's style, `(n,)`; None is 1."""
+
+    share: Share = WHOLE
+    """The part of the batch in this pass, where several processes share one."""
+    groups: int = 1
+    """The parts that the batch consists of, each of which is shared: 2 if class images follow a run's own."""
+
+    def uniform(self, site: HookPoint[Any], purpose: str, like: Tensor) -> Tensor:
+        """Uniform numbers in [0, 1) in the shape of `like`, `(n, …)`: this process's rows of the whole batch's."""
+        shape = (self.share.size_of_all(len(like)), *like.shape[1:])
+        drawn = torch.rand(shape, generator=self.generator(site, purpose, like.device), device=like.device)
+        return self.share.of_rows(drawn, self.groups)
 
     def generator(self, site: HookPoint[Any], purpose: str, device: torch.device) -> torch.Generator:
         """A generator seeded by the run, the draw, the site and the purpose alone."""

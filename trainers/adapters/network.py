@@ -97,6 +97,15 @@ class Network(nn.Module):
         """Whether it changes only weights."""
         return all(one.merges for one in self.placed)
 
+    @property
+    def is_always_reached(self) -> bool:
+        """Whether every training pass reaches a trained parameter, whatever is dropped and whatever captions say."""
+        return any(
+            site.part == "unet" and not placed.method.module_dropout and learns(placed.theta)
+            for site in self.sites
+            for placed in site.placed
+        )
+
     def check_merges(self, purpose: str) -> None:
         """Raise VelaturaError if a method changes more than weights; `purpose` ends the sentence."""
         for method in (one for one in self.methods if isinstance(one, LayerUpdate | BlockMethod)):

@@ -232,5 +232,5 @@ class Site(HookPoint["LayerUpdate"]):
         share = method.input_dropout
         if not (context.training and share):
             return x
-        kept = torch.rand(x.shape, generator=context.generator(self, "input", x.device), device=x.device) >= share
+        kept = context.uniform(self, "input", x) >= share
         return x * kept.to(x.dtype) / (1 - share)

@@ -83,6 +83,15 @@ def _check_training(config: Config) -> None:
                 optimizer=train.optimizer,
             )
         )
+    if train.batch_size % train.devices:
+        raise ValueError(
+            _(
+                "train.batch_size = {size} cannot be split evenly over train.devices = {devices}; set a multiple of "
+                "{devices}",
+                size=train.batch_size,
+                devices=train.devices,
+            )
+        )
     if not train.weight_decay and getattr(config.method, "decay_towards", "start") != "start":
         raise ValueError(_("method.decay_towards has no effect with train.weight_decay = 0"))
     if train.warmup >= train.steps:

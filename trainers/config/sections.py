@@ -145,7 +145,7 @@ class Train(Section):
     steps: int = Field(300, ge=1, le=1_000_000)
     """Optimizer steps."""
     batch_size: int = Field(4, ge=1, le=256)
-    """Images per batch."""
+    """Images per batch, over all devices."""
     accumulation: int = Field(1, ge=1, le=256)
     """Batches per optimizer step (gradient accumulation)."""
     learning_rate: float = Field(1e-4, gt=0, le=10)
@@ -174,6 +174,8 @@ class Train(Section):
     """Number format of the frozen base model; trained parameters are always fp32."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps` …"""
+    devices: int = Field(1, ge=1, le=64)
+    """Devices that train the run together, such as graphics cards; each computes its share of every batch."""
     ema: float = Field(0.0, ge=0, lt=1)
     """Decay of the exponential moving average that is exported instead of the last step; 0 = off."""
     tracker: Literal["none", "tensorboard", "wandb"] = "none"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -94,6 +94,11 @@ class Dataset:
         """Batches per epoch, in which every image occurs `repeats` times on average (exactly over `batch_size`
         epochs)."""
         return math.ceil(self.shown / batch_size)
+
+    def largest_alone(self) -> Dataset:
+        """The dataset with only one of its largest images, as the most that a batch can take."""
+        largest = max(self.items, key=lambda item: item.bucket.height * item.bucket.width)
+        return replace(self, items=(largest,))
 
     def draws(self, batch_index: int, batch_size: int) -> tuple[Draw, ...]:
         """The samples of a batch, all of one training size; a pure function of the seed and the arguments."""

@@ -59,6 +59,22 @@ class Recorder:
             self._listener(event)
 
 
+class NoRecord(Recorder):
+    """Records nothing: where another process of the run does."""
+
+    def __init__(self) -> None:
+        self._listener = None
+
+    def move_to(self, folder: Path) -> None:
+        pass
+
+    def show_life(self) -> None:
+        pass
+
+    def __call__(self, kind: str, **facts: Any) -> None:
+        pass
+
+
 def read_events(folder: Path) -> Iterator[Event]:
     """The events of a run folder in order, without invalid lines."""
     file = open_events(folder)

@@ -45,11 +45,14 @@ def limit_spinning(environment: MutableMapping[str, str] | None = None) -> None:
 
 
 @contextmanager
-def run_threads(run: Run, record: Recorder) -> Iterator[None]:
-    """Use the run's number of threads while the block runs; a run without one gets a permanent one."""
+def run_threads(run: Run, record: Recorder, processes: int = 1, anew: bool = False) -> Iterator[None]:
+    """Use the run's number of threads while the block runs; a run without one gets a permanent one.
+
+    Each of its `processes` uses as many. With `anew`, as if there were a different number before, it is chosen again.
+    """
     with _among_trainings() as others:
-        kept = read_threads(run)
-        threads = choose_threads(others) if kept is None else _at_most_here(kept, record)
+        kept = None if anew else read_threads(run)
+        threads = choose_threads(others, processes) if kept is None else _at_most_here(kept, record)
         with whole_file(run.folder / FILE) as building:  # the number it began with, where fewer can run here, too
             building.write_text(f"{kept or threads}\n", encoding="utf-8")
         with computing_with(threads):
@@ -57,9 +60,9 @@ def run_threads(run: Run, record: Recorder) -> Iterator[None]:
 
 
 @contextmanager
-def passing_threads() -> Iterator[None]:
+def passing_threads(processes: int = 1) -> Iterator[None]:
     """Use as many threads as a new run would get, for work without lasting results, such as an estimate."""
-    with _among_trainings() as others, computing_with(choose_threads(others)):
+    with _among_trainings() as others, computing_with(choose_threads(others, processes)):
         yield
 
 
@@ -98,9 +101,9 @@ def read_threads(run: Run) -> int | None:
     return found
 
 
-def choose_threads(others: int) -> int:
-    """A fair share of torch's default threads with `others` other trainings, at least 1; the user's setting has
-    precedence.
+def choose_threads(others: int, processes: int = 1) -> int:
+    """A fair share of torch's default threads for each of `processes` with `others` other trainings, at least 1; the
+    user's setting has precedence.
 
     Torch's default is one thread per core that this process may use.
     """
@@ -109,7 +112,7 @@ def choose_threads(others: int) -> int:
     usual = torch.get_num_threads()
     if any(os.environ.get(name) for name in COUNTS):
         return usual
-    return max(1, usual // (1 + others))
+    return max(1, usual // (1 + others) // processes)
 
 
 def _at_most_here(threads: int, record: Recorder) -> int:

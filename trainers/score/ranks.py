@@ -11,8 +11,8 @@ from trainers.adapters.context import ForwardContext
 from trainers.runs.run import Run
 from trainers.score import TIMES, TOLERANCE
 from trainers.training.denoising import denoising_errors, make_probes
+from trainers.training.opening import open_dataset
 from trainers.training.reopen import ranks_of, reopened
-from trainers.training.train import open_dataset
 
 
 @dataclass(frozen=True)

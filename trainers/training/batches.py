@@ -16,7 +16,7 @@ from trainers.data.dataset import Dataset, Draw, placement
 from trainers.models.images import encode_images
 from trainers.models.model import Model
 from trainers.models.text import Conditioning, add_time_ids
-from trainers.randomness import generator, seed_for
+from trainers.randomness import WHOLE, Share, generator, seed_for
 from trainers.runs.run import Run
 from trainers.training.loss import draw_noise, draw_timesteps
 from trainers.training.trainee import Trainee, fingerprint
@@ -39,7 +39,7 @@ class Batch:
 
 
 class Batches:
-    """Makes the batch of any draw number, a function of the seed and that number alone."""
+    """Makes the batch of any draw number, a function of the seed and that number alone, or a process's share of it."""
 
     def __init__(
         self,
@@ -50,9 +50,10 @@ class Batches:
         trainee: Trainee,
         text_trains: bool,
         classes: Mapping[Pair, Dataset] | None = None,
+        share: Share = WHOLE,
     ):
         self._config, self._model, self._dataset, self._trainee = config, model, dataset, trainee
-        self._classes = classes or {}
+        self._classes, self._share = classes or {}, share
         self._text_trains = text_trains
         # With captions or an encoder that vary by step there is nothing to cache.
         self._keeps_text = config.data.cache and not text_trains and not varies(config.data)
@@ -73,14 +74,17 @@ class Batches:
         return joined(own, self._make(classes, classes.draws(index, size), index, seed_for(seed, "prior")))
 
     def _make(self, dataset: Dataset, draws: tuple[Draw, ...], index: int, seed: int) -> Batch:
-        config, model = self._config, self._model
-        device = model.device
+        config, model, share = self._config, self._model, self._share
+        device, count, draws = model.device, len(draws), tuple(share.of(draws))
         mean, std = self._latents.get_or_encode(dataset, draws, lambda pixels: encode_images(model, pixels))
-        sample = torch.randn(mean.shape, generator=generator(seed, "latent", index))
+        shape = torch.Size((count, *mean.shape[1:]))  # of the whole batch: noise does not depend on who draws it
+        sample = share.of_rows(torch.randn(shape, generator=generator(seed, "latent", index)))
         latents = (mean.cpu() + std.cpu() * sample).to(device)
-        noise = draw_noise(mean.shape, config.loss.noise_offset, generator(seed, "noise", index)).to(device)
+        drawn = draw_noise(shape, config.loss.noise_offset, generator(seed, "noise", index))
+        noise = share.of_rows(drawn).to(device)
         draw = generator(seed, "timestep", index)
-        t = draw_timesteps(len(draws), model.schedule.steps, config.loss.timestep_bias, draw).to(device)
+        times = draw_timesteps(count, model.schedule.steps, config.loss.timestep_bias, draw)
+        t = share.of_rows(times).to(device)
         return Batch(
             noisy=model.schedule.add_noise(latents, noise, t),
             target=model.schedule.target(latents, noise, t),

@@ -16,8 +16,8 @@ from statistics import median
 import torch
 
 from trainers.config.config import Config
-from trainers.data.buckets import Pair
 from trainers.data.dataset import CENTRE, Dataset, Draw, Item, pixels
+from trainers.distributed.launch import Work, together
 from trainers.memory import free_memory, peak_memory
 from trainers.models.images import encode_images
 from trainers.runs.event_lines import Event
@@ -29,8 +29,8 @@ from trainers.runs.threads import passing_threads
 from trainers.sampling.sample import SamplingParams, draw, evaluating
 from trainers.training.export import export_style
 from trainers.training.loop import Session, take_steps
-from trainers.training.prior import class_counts, class_dataset, class_params
-from trainers.training.train import open_dataset, open_session
+from trainers.training.opening import open_dataset, open_first
+from trainers.training.prior import class_counts, class_params, one_class_image
 
 STEPS = 5
 """Number of real steps; the first is a warm-up and does not count."""
@@ -65,7 +65,7 @@ class Estimate:
 
 def measure(config: Config, listener: Listener | None = None, steps: int = STEPS) -> Estimate:
     """Measure a run; `listener` receives each real step. VelaturaError if it cannot be trained."""
-    with tempfile.TemporaryDirectory(prefix="velatura-") as folder, passing_threads():
+    with tempfile.TemporaryDirectory(prefix="velatura-") as folder, passing_threads(config.train.devices):
         run, ends = Run(Path(folder)), list[float]()
 
         def note(event: Event) -> None:
@@ -80,12 +80,14 @@ def measure(config: Config, listener: Listener | None = None, steps: int = STEPS
         began = time.monotonic()
         fill_folder(run, config, record)
         opening = time.monotonic()
-        session = open_session(run, config, record)
-        reading = time.monotonic() - opening
-        try:
-            return _measured(session, ends, opening - began, reading)
-        finally:
-            session.accelerator.end_training()
+        with together(config) as join:
+            session = open_first(run, config, record, join)
+            reading = time.monotonic() - opening
+            try:
+                with session.devices.explained(run, record):
+                    return _measured(session, ends, opening - began, reading)
+            finally:
+                session.accelerator.end_training()
 
 
 def _measured(session: Session, ends: list[float], filling: float, reading: float) -> Estimate:
@@ -94,10 +96,12 @@ def _measured(session: Session, ends: list[float], filling: float, reading: floa
     dataset, plan = open_dataset(session)
     looking = time.monotonic() - began
     # One image of the largest size: its latents are there from the second step on, as they are in most of a run.
-    largest = max(dataset.items, key=lambda item: item.bucket.height * item.bucket.width)
+    alone = dataset.largest_alone()
+    largest = alone.items[0]
+    session.devices.value_of_first(Work(str(session.run.folder.absolute()), resume=False, measured=True))
     began = time.monotonic()
-    classes = _one_class_image(config, largest)
-    progress = take_steps(session, replace(dataset, items=(largest,)), False, _nothing, classes)
+    progress = take_steps(session, alone, False, _nothing, one_class_image(config, largest))
+    session.devices.leave()
     step = median([after - before for before, after in pairwise(ends)] or [ends[0] - began])
     for method in session.network.methods:
         method.hooks.grow_to_max(session.network)
@@ -115,7 +119,7 @@ def _measured(session: Session, ends: list[float], filling: float, reading: floa
         seconds_a_step=round(step, 4),
         seconds_a_picture=round(drawing / pictures, 4),
         pictures=pictures,
-        memory=peak_memory(device),
+        memory=peak_memory(device) * (session.devices.count if device.type == "cpu" else 1),
         free=free,
         file=style.stat().st_size,
         at_most=any(m.about.ranks is not None and m.about.ranks.moves for m in session.network.methods),
@@ -128,13 +132,6 @@ def _measured(session: Session, ends: list[float], filling: float, reading: floa
 
 def _nothing(step: int) -> None:
     """Draws no samples before a step."""
-
-
-def _one_class_image(config: Config, item: Item) -> dict[Pair, Dataset]:
-    """Placeholders for class images: a step takes as long with any."""
-    if not config.prior.image_count:
-        return {}
-    return {item.bucket.shape: class_dataset(config, (replace(item, caption=config.prior.prompt, masked=False),))}
 
 
 def _drawing(session: Session, dataset: Dataset, forecast: Forecast, largest: Item) -> tuple[int, float]:

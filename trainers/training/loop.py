@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
+from warnings import catch_warnings, simplefilter
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from trainers.atomic_files import plain_disk_errors
 from trainers.config.config import Config
 from trainers.data.buckets import Pair
 from trainers.data.dataset import Dataset
+from trainers.distributed.devices import Devices
 from trainers.errors import DIVERGED, VelaturaError
 from trainers.memory import peak_memory
 from trainers.messages import Message
@@ -41,7 +43,7 @@ from trainers.training.optim import (
     pull_towards_start,
     set_learning_rate,
 )
-from trainers.training.trainee import Trainee, finite
+from trainers.training.trainee import Objective, Trainee, finite
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -73,6 +75,8 @@ class Session:
     phase: str = ""
     loading: float = 0.0
     """Seconds that the base took to load."""
+    devices: Devices = field(default_factory=Devices)
+    """The processes that train the run."""
 
     def begin(self, phase: Phase) -> None:
         """Record the phase of the run if it is another one than before."""
@@ -95,11 +99,26 @@ class Session:
         self.stopped_by = self.stopped_by or reason
         return first
 
+    def heeding_signals(self) -> AbstractContextManager[None]:
+        """Ask the run to stop at Ctrl-C and SIGTERM, which only the first process heeds."""
+        return asking_to_stop(self.ask_to_stop) if self.devices.is_first else nullcontext()
+
     def must_stop(self) -> bool:
-        """Whether the run was asked to stop, by a signal or its stop file."""
+        """Whether the run was asked to stop, by a signal or its stop file.
+
+        Raises VelaturaError if another process of the run has died.
+        """
+        self.devices.check_alive(self.run)
         how = self.run.asked_to_stop()
         if how is not None:
             self.ask_to_stop("request" if how == "save" else how)
+        return bool(self.stopped_by)
+
+    def all_must_stop(self) -> bool:
+        """Whether all processes of the run end here, which the first one decides."""
+        if self.devices.is_first:
+            self.must_stop()
+        self.stopped_by = self.devices.word_of_first(self.stopped_by)
         return bool(self.stopped_by)
 
     @property
@@ -140,27 +159,30 @@ def take_steps(
     trainee = Trainee(session.model, network, config.base.clip_skip, config.data.chunks)
     if config.train.gradient_checkpointing:
         trainee.checkpoint_gradients(session.text_trains)
-    batches = Batches(session.run, config, session.model, dataset, trainee, session.text_trains, classes)
+    share = session.devices.share
+    batches = Batches(session.run, config, session.model, dataset, trainee, session.text_trains, classes, share)
     optimizer = make_optimizer(parameter_groups(network, config.train), config.train)
     pull_towards_start(optimizer, network)
     session.average = _average(session)
     if resume:
         _fall_back(session)
     progress = _put_back(session, optimizer) if resume else Progress()
+    saved = progress.step if resume else None
     if session.forecast is not None:
         session.forecast.trained = progress.seconds
-    wrapped, optimizer = session.accelerator.prepare(trainee, optimizer)
+    objective = Objective(trainee, shared=session.devices.count > 1)
+    wrapped, optimizer = _prepared(session, objective, optimizer)
     every = config.save.every or max(1, config.train.steps // 10)
     skips, most = 0, MOST_SKIPS if session.accelerator.scaler is None else MOST_SKIPS_SCALED
-    with asking_to_stop(session.ask_to_stop):
-        while progress.step < config.train.steps and not session.must_stop():
+    with session.heeding_signals():
+        while progress.step < config.train.steps and not session.all_must_stop():
             before(progress.step)
-            if session.must_stop():  # asked for while samples were drawn
+            if session.all_must_stop():  # asked for while samples were drawn
                 break
             session.begin("train")
             started = time.monotonic()
             _stop_what_stops(session, progress.step)
-            facts = _step(session, batches, wrapped, optimizer, progress.step)
+            facts = _step(session, batches, objective, wrapped, optimizer, progress.step)
             skips = 0 if facts["good"] else skips + 1
             progress.step += 1
             progress.skipped += not facts["good"]
@@ -174,11 +196,19 @@ def take_steps(
                 raise VelaturaError(_advice(session, progress, reason), code=DIVERGED)
             if not skips and (progress.step % every == 0 or progress.step == config.train.steps):
                 _save(session, progress, optimizer)
+                saved = progress.step
     saves = session.stopped_by not in ("", "cancel")
-    if saves and not skips and progress.step not in session.run.checkpoint_steps():
+    if saves and not skips and progress.step != saved:
         _save(session, progress, optimizer)
     _conclude(session)
     return progress
+
+
+def _prepared(session: Session, objective: Objective, optimizer: Optimizer) -> tuple[Any, Any]:
+    with catch_warnings():
+        simplefilter("ignore", FutureWarning)  # torch's, about the name of an option
+        wrapped, prepared = session.accelerator.prepare(objective, optimizer)
+        return wrapped, prepared
 
 
 def reopen(session: Session) -> Progress:
@@ -200,12 +230,11 @@ def _average(session: Session) -> MovingAverage | None:
 
 def _fall_back(session: Session) -> None:
     """Set damaged checkpoints aside, and report which one is used instead."""
-    if session.accelerator.is_main_process:
+    with session.devices.first_goes():
         for step in set_damaged_aside(session.run):
             saved = session.run.checkpoint_steps()[-1]
             message = f"the checkpoint of step {step} is damaged: training continues from step {saved}"
             session.record("damaged", step=step, saved=saved, message=message)
-    session.accelerator.wait_for_everyone()
 
 
 def _put_back(session: Session, optimizer: Optimizer | None) -> Progress:
@@ -219,7 +248,9 @@ def _conclude(session: Session) -> None:
     session.network.holder.context = ForwardContext()
 
 
-def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step: int) -> dict[str, Any]:
+def _step(
+    session: Session, batches: Batches, objective: Objective, wrapped: Any, optimizer: Any, step: int
+) -> dict[str, Any]:
     """One optimizer step over all accumulated batches, skipped if loss or gradients are not finite."""
     settings, network, accelerator = session.config.train, session.network, session.accelerator
     factor = set_learning_rate(optimizer, step, settings)
@@ -227,17 +258,19 @@ def _step(session: Session, batches: Batches, wrapped: Any, optimizer: Any, step
     for method in network.methods:
         method.hooks.begin_step(network, now)
     total, denoising, penalised = torch.zeros(()), torch.zeros(()), False
+    put_off = network.is_always_reached  # gradients are shared once a step, unless the last pass may have none
     for micro in range(settings.accumulation):
-        index = (step * settings.accumulation + micro) * accelerator.num_processes + accelerator.process_index
+        index = step * settings.accumulation + micro
         last = micro == settings.accumulation - 1
-        with nullcontext() if last else accelerator.no_sync(wrapped):
+        with nullcontext() if last or not put_off else accelerator.no_sync(wrapped):
             loss, error = _loss(session, batches.make(index), wrapped, index, step)
-            if loss.requires_grad:  # not if module dropout skips every layer
+            if session.devices.any_of(objective.reaches):  # not if module dropout skips every layer
                 accelerator.backward(loss / settings.accumulation)
         session.record.show_life()
         total += loss.detach().float().cpu() / settings.accumulation
         denoising += error.detach().float().cpu() / settings.accumulation
         penalised = penalised or loss is not error
+    total, denoising = session.devices.mean_of(total, denoising)
     if accelerator.scaler is not None:
         accelerator.unscale_gradients()  # methods measure unscaled gradients
     found = torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
@@ -267,17 +300,22 @@ def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -
     config, network = session.config, session.network
     horizon = session.model.schedule.steps
     network.holder.context = ForwardContext(
-        config.seed, index, training=True, step=step, uncaptioned=batch.uncaptioned, horizon=horizon
+        *(config.seed, index),
+        training=True,
+        step=step,
+        uncaptioned=batch.uncaptioned,
+        horizon=horizon,
+        share=session.devices.share,
+        groups=2 if batch.classes else 1,
     )
-    prediction = wrapped(batch.noisy, batch.timesteps, batch.text, batch.time_ids)
+    prediction, *penalties = wrapped(batch.noisy, batch.timesteps, batch.text, batch.time_ids)
     gamma = weighting_gamma(session.model.schedule, config.loss)
     weights = timestep_weights(session.model.schedule, batch.timesteps, gamma)
     loss = error = prior_preserving_error(
         prediction, batch.target, weights, batch.mask, config.loss, batch.classes, config.prior.weight
     )
-    for method in network.methods:
-        penalty = method.hooks.penalty(network)
-        loss = loss if penalty is None else loss + penalty
+    for penalty in penalties:
+        loss = loss + penalty
     return loss, error
 
 
@@ -316,8 +354,9 @@ def _save(session: Session, progress: Progress, optimizer: Any) -> None:
     if not finite(list(session.network.parameters())):
         reason = _("the trained parameters overflowed")
         raise VelaturaError(_advice(session, progress, reason), code=DIVERGED)
+    session.devices.check_equal(session.network.parameters(), progress.step)
     inner, began = getattr(optimizer, "optimizer", optimizer), time.monotonic()
-    if session.accelerator.is_main_process:
+    if session.devices.is_first:
         with plain_disk_errors(session.run.checkpoints):
             save_checkpoint(session.run, progress, session.network, inner, session.average, session.config.save.keep)
         session.record("checkpoint", step=progress.step, path=session.run.checkpoint(progress.step).name)

@@ -10,6 +10,7 @@ its number. Ruiz et al. 2022 (arXiv 2208.12242), §3.2.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from trainers.adapters.context import ForwardContext
@@ -21,7 +22,6 @@ from trainers.data.dataset import Dataset, Item
 from trainers.data.decode import open_image
 from trainers.data.likeness import pixel_hash
 from trainers.randomness import seed_for
-from trainers.runs.signals import asking_to_stop
 from trainers.sampling.sample import SamplingParams, draw, evaluating
 from trainers.training.loop import Session
 
@@ -35,8 +35,8 @@ def open_prior(session: Session, dataset: Dataset) -> dict[Pair, Dataset]:
     Returns None if the run is asked to stop meanwhile; finished images are kept.
     """
     wanted = class_counts(session.config, dataset)
-    with asking_to_stop(session.ask_to_stop):
-        if not _draw_missing(session, wanted):
+    with session.heeding_signals(), session.devices.first_goes():
+        if session.devices.is_first and not _draw_missing(session, wanted):
             return {}
     found = {}
     for shape in wanted:
@@ -78,6 +78,13 @@ def class_params(config: Config, shape: Pair, seeds: tuple[int, ...] = (0,)) -> 
 def class_dataset(config: Config, items: tuple[Item, ...]) -> Dataset:
     """Class images of one size as a dataset with its own draws; captions are never dropped or changed."""
     return Dataset(items, Data(flip=config.data.flip, caption_dropout=0.0), seed_for(config.seed, "prior"))
+
+
+def one_class_image(config: Config, item: Item) -> dict[Pair, Dataset]:
+    """Placeholders for class images of an image's size: a step takes as long with any."""
+    if not config.prior.image_count:
+        return {}
+    return {item.bucket.shape: class_dataset(config, (replace(item, caption=config.prior.prompt, masked=False),))}
 
 
 def class_image(path: Path, shape: Pair, prompt: str) -> Item:

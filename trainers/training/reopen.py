@@ -20,7 +20,7 @@ from trainers.runs.run import Run
 from trainers.training.checkpoint import Progress
 from trainers.training.export import export_style
 from trainers.training.loop import Session, reopen
-from trainers.training.train import open_dataset, open_session
+from trainers.training.opening import open_dataset, open_session
 
 STYLE = ".safetensors"
 TWINS = ("-diffusers", "-embedding", "-style", "-content")

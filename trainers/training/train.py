@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -11,43 +12,38 @@ from pathlib import Path
 
 import torch
 
-from trainers.adapters.network import attach
 from trainers.atomic_files import plain_disk_errors
 from trainers.config.build import as_table, build_config
 from trainers.config.config import Config
-from trainers.config.presets import STARTER
 from trainers.config.techniques import techniques_in
 from trainers.data.captions import full_caption
-from trainers.data.dataset import Dataset, load_dataset
-from trainers.device import choose_device, choose_format, make_accelerator
-from trainers.errors import REFUSED, VelaturaError, failure_code
-from trainers.models.load import import_libraries, load_model
-from trainers.models.text import CHUNK, count_tokens, unread_layers
+from trainers.data.dataset import Dataset
+from trainers.distributed.devices import Group
+from trainers.distributed.follow import follow_launched
+from trainers.distributed.launch import Orders, Work, as_launched, is_launched_after_first, together
+from trainers.errors import VelaturaError, failure_code
+from trainers.messages import Message as _
+from trainers.models.text import CHUNK, count_tokens
 from trainers.ranks.map import draw_rank_map
-from trainers.runs.events import Listener, Recorder, latest_events
+from trainers.runs.event_lines import Event
+from trainers.runs.events import Listener, NoRecord, Recorder, latest_events
 from trainers.runs.forecast import Forecast
 from trainers.runs.prepare import fill_folder
 from trainers.runs.run import PutAway, Run, new_run, write_config
 from trainers.runs.signals import interrupted_by_sigterm
-from trainers.runs.threads import run_threads
-from trainers.sampling.plan import PreviewPlan, plan_previews
-from trainers.training.added_tokens import learn_word
-from trainers.training.check_fit import check_fit, note_idle_ranks, note_optimizer
+from trainers.runs.threads import computing_with, run_threads
+from trainers.sampling.plan import PreviewPlan
 from trainers.training.checkpoint import Progress
 from trainers.training.denoising import denoising_errors, make_probes
 from trainers.training.export import export_style, link_snapshot, write_snapshot
 from trainers.training.loop import Session, take_steps
-from trainers.training.optim import make_optimizer, parameter_groups
-from trainers.training.previews import Previews, preview_params
-from trainers.training.prior import open_prior
+from trainers.training.opening import open_dataset, open_first, open_session
+from trainers.training.previews import Previews
+from trainers.training.prior import one_class_image, open_prior
 
-STARTER_NOTE = (
-    "The starter is a small bundled model, and this style will fit only the starter. For a style that works in other "
-    "tools, choose a real base model with --base."
-)
-
-ONLY_HERE_NOTE = (
-    "{} does not change weights, and other tools have no format for it: this style will load in Velatura only."
+OTHER_DEVICES = _(
+    "The run has trained with train.devices = {before} so far and continues with {now}: results will differ in the "
+    "last digits from those of a run that did not change"
 )
 
 HELD_OUT_TIMES = 8
@@ -102,12 +98,15 @@ def train(
     Raises:
         VelaturaError: The images, the base or the settings are invalid, or the name is taken.
     """
-    with interrupted_by_sigterm(), ExitStack() as threads:
+    config = as_launched(config)
+    if is_launched_after_first():
+        follow_launched(config, take_part)
+    with interrupted_by_sigterm(), together(config) as join, ExitStack() as threads:
         with new_run(config, out, overwrite, put_away) as run:
             record = Recorder(run.folder, listener)
-            threads.enter_context(run_threads(run, record))
+            threads.enter_context(run_threads(run, record, config.train.devices))
             fill_folder(run, config, record)
-            session = open_session(run, config, record)
+            session = open_first(run, config, record, join)
         session.run = Run(out / config.name)
         record.move_to(session.run.folder)
         with session.run.training(), _errors_noted(session.run, record):
@@ -115,7 +114,12 @@ def train(
 
 
 def resume(
-    run: Run, listener: Listener | None = None, steps: int | None = None, heed_stop: bool = False, attempt: int = 0
+    run: Run,
+    listener: Listener | None = None,
+    steps: int | None = None,
+    heed_stop: bool = False,
+    attempt: int = 0,
+    devices: int | None = None,
 ) -> Result:
     """Resume a run from its newest checkpoint, exactly as if it had not been interrupted.
 
@@ -127,6 +131,8 @@ def resume(
         steps: The new total number of steps, to train longer; None for the run's config.
         heed_stop: Whether an earlier stop request counts; the run may then end immediately.
         attempt: The queue's attempt number, recorded in the run's events.
+        devices: The number of devices from now on; None for the run's config. Another number than before gives other
+            results in the last digits, which is recorded.
 
     Returns:
         The run folder, the style file, the total steps and the seconds of this attempt.
@@ -135,6 +141,11 @@ def resume(
         VelaturaError: The run is complete, has lost its checkpoints, or another process trains it.
     """
     config = run.config()
+    if devices is not None:
+        config = build_config(as_table(config), {"train": {"devices": devices}})
+    config = as_launched(config, anew=True)
+    if is_launched_after_first():
+        follow_launched(config, take_part)
     done = run.checkpoint_steps()
     events = latest_events(run.folder)
     if not done and any(event["type"] == "checkpoint" for event in events):
@@ -150,13 +161,46 @@ def resume(
         record = Recorder(run.folder, listener)
         if attempt:
             record("attempt", number=attempt)
-        with _errors_noted(run, record), run_threads(run, record):
-            session = open_session(run, config, record)
+        others = _note_other_devices(config, events, record)
+        with (
+            _errors_noted(run, record),
+            together(config) as join,
+            run_threads(run, record, config.train.devices, anew=others),
+        ):
+            session = open_first(run, config, record, join)
             if not heed_stop:
                 run.clear_stop()
-            if steps is not None:
+            if config != run.config():
                 write_config(run, config)
             return _train(session, resume=bool(done))
+
+
+def take_part(group: Group, note: Callable[[Work], None]) -> None:
+    """Take the steps of a run as another of its processes than the first; `note` is told what the work is."""
+    orders: Orders = group.value_of_first()
+    config = build_config(orders.config)
+    with computing_with(orders.threads):
+        session = open_session(Run(Path(os.devnull)), config, NoRecord(), devices=group)
+        work: Work = group.value_of_first()
+        note(work)
+        session.run = Run(Path(work.folder))
+        dataset, _ = open_dataset(session)
+        if work.measured:
+            dataset = dataset.largest_alone()
+            classes = one_class_image(config, dataset.items[0])
+        else:
+            classes = open_prior(session, dataset)
+        take_steps(session, dataset, work.resume, lambda _: None, classes)
+
+
+def _note_other_devices(config: Config, events: Sequence[Event], record: Recorder) -> bool:
+    """Record that a run continues on another number of devices than before; returns whether it does."""
+    before = [event.get("devices", 1) for event in events if event["type"] == "start"][-1:]
+    now = config.train.devices
+    if before in ([], [now]):
+        return False
+    record("note", message=OTHER_DEVICES.format(before=before[0], now=now))
+    return True
 
 
 @contextmanager
@@ -173,68 +217,19 @@ def _errors_noted(run: Run, record: Recorder) -> Iterator[None]:
         raise
 
 
-def open_session(run: Run, config: Config, record: Recorder, steps: bool = True) -> Session:
-    """Load the base and attach the method, with notes for the user before the first step.
-
-    Without `steps`, skips checks that only training needs.
-    """
-    record("phase", phase="load")
-    record("loading", base=config.base.model)
-    device = choose_device(config.train.device)
-    dtype = choose_format(config.train.precision, device, small=config.base.model == STARTER)
-    accelerator = make_accelerator(config.train, device, dtype, str(run.folder / "logs"))
-    import_libraries()  # apart: the base is loaded a second time for the last pictures
-    began = time.monotonic()
-    model = load_model(config.base, dtype, accelerator.device)
-    loading = time.monotonic() - began
-    unread = unread_layers(model, config.base.clip_skip)
-    with _of_settings():
-        network = attach(model.parts, config.method, config.targets, config.seed, unread)
-        if config.tokens.word:
-            learn_word(model, network, config.tokens)
-        check_fit(config, model, network)
-        if steps:
-            make_optimizer(parameter_groups(network, config.train), config.train)  # says what it lacks
-    if steps:
-        note_optimizer(config, record)
-    if not network.merges:
-        record("note", message=ONLY_HERE_NOTE.format(config.method.name))
-    note_idle_ranks(network, record)
-    if model.starter:
-        record("note", message=STARTER_NOTE)
-    return Session(run, config, model, network, record, accelerator, phase="load", loading=loading)
-
-
-@contextmanager
-def _of_settings() -> Iterator[None]:
-    """Mark errors that users can fix as errors of the settings, which another attempt would meet again."""
-    try:
-        yield
-    except VelaturaError as error:
-        error.code = error.code or REFUSED
-        raise
-
-
-def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset, PreviewPlan]:
-    """The images of a session's run, or of a folder, at its training resolution, and its previews."""
-    config, model = session.config, session.model
-    resolution = config.data.resolution or model.resolution
-    side = config.sample.size or resolution - resolution % model.stride
-    images = folder or session.run.dataset
-    dataset = load_dataset(images, config.data, config.seed, resolution, model.stride, config.tokens.word)
-    return dataset, plan_previews(config, preview_params(config, dataset, side, model.starter), resolution)
-
-
 def _train(session: Session, resume: bool) -> Result:
-    started = time.time()
+    started, devices = time.time(), session.devices
     try:
-        dataset, plan = open_dataset(session)
-        parameters = _note_start(session, dataset, plan, resume)
-        session.forecast = _forecast(session, plan)
-        writing = partial(write_snapshot, session, dataset, started)
-        previews = Previews(session, session.forecast, writing, _held_out_loss(session, dataset))
-        classes = open_prior(session, dataset)
-        progress = take_steps(session, dataset, resume, previews.before_step, classes)
+        with devices.explained(session.run, session.record):
+            devices.value_of_first(Work(str(session.run.folder.absolute()), resume))
+            dataset, plan = open_dataset(session)
+            parameters = _note_start(session, dataset, plan, resume)
+            session.forecast = _forecast(session, plan)
+            writing = partial(write_snapshot, session, dataset, started)
+            previews = Previews(session, session.forecast, writing, _held_out_loss(session, dataset))
+            classes = open_prior(session, dataset)
+            progress = take_steps(session, dataset, resume, previews.before_step, classes)
+            devices.leave()
         return _finish(session, dataset, previews, progress, parameters, started)
     finally:
         session.accelerator.end_training()
@@ -277,6 +272,7 @@ def _note_start(session: Session, dataset: Dataset, plan: PreviewPlan, resume: b
         images=len(dataset.items),
         device=str(session.accelerator.device),
         precision=str(session.model.dtype).removeprefix("torch."),
+        devices=session.devices.count,
         threads=torch.get_num_threads(),
         resumed=resume,
     )

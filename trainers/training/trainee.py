@@ -37,6 +37,37 @@ class Trainee(nn.Module):
             encoder.train()
 
 
+class Objective(nn.Module):
+    """A trainee whose output has the methods' penalties beside the prediction, so that all gradients come from it.
+
+    With `shared`, other processes take the same step. They wait for each other's gradients, so a pass that reaches no
+    trained parameter here gives zeros if it reaches one elsewhere; `reaches` says whether it does.
+    """
+
+    def __init__(self, trainee: Trainee, shared: bool = False) -> None:
+        super().__init__()
+        self.trainee, self._shared = trainee, shared
+        self.reaches = False
+        if shared:  # torch warns where no parameter is unused, which is so for some methods in some steps
+            self.unused = nn.Parameter(torch.zeros(()))
+        frozen = [name for name, parameter in self.named_parameters() if not parameter.requires_grad]
+        self._ddp_params_and_buffers_to_ignore = frozen  # the base, which is the same in all processes
+
+    def forward(
+        self, noisy: Tensor, t: Tensor, text: Conditioning | list[str], time_ids: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """The prediction `(n, c, h, w)` and the methods' penalties, scalars in fp32."""
+        prediction, network = self.trainee(noisy, t, text, time_ids), self.trainee.network
+        with torch.autocast(prediction.device.type, enabled=False):
+            found = (method.hooks.penalty(network) for method in network.methods)
+            penalties = [penalty for penalty in found if penalty is not None]
+        self.reaches = any(each.requires_grad for each in (prediction, *penalties))
+        if self._shared and not self.reaches:
+            some = next((p for p in network.parameters() if p.requires_grad), None)
+            prediction = prediction if some is None else prediction + 0 * some.sum()
+        return prediction, *penalties
+
+
 def fingerprint(*modules: nn.Module) -> str:
     """A short hash of networks' weights, from names, shapes and sampled values."""
     import hashlib

@@ -50,6 +50,13 @@ Compose = Annotated[
     ),
 ]
 Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Optimizer steps.")]
+Devices = Annotated[
+    int | None,
+    typer.Option("--devices", metavar="N", help="Devices that train together, such as graphics cards; 1 by default."),
+]
+OtherDevices = Annotated[
+    int | None, typer.Option("--devices", metavar="N", help="Continue on another number of devices.")
+]
 LongerSteps = Annotated[
     int | None, typer.Option("--steps", metavar="N", help="Train longer: the new total number of steps.")
 ]

@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from trainers.errors import VelaturaError
+
+if TYPE_CHECKING:
+    from trainers.config.sections import Train
 
 AUTO = "auto"
 CPU = "cpu"
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 """Devices that a run may request; another machine may have them."""
+TIMES, AND = "*", "+"
+"""`cuda*2` requests two devices, and `cuda:0+cuda:1` are two."""
+LATER = ""
+"""Instead of devices: they are taken, and nothing may get in before a job that needs several at once."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +33,34 @@ class Offer:
     def choose(self, wants: str, taken: frozenset[str]) -> str | None:
         """A free device for a job that wants `auto`, a kind such as `cuda`, or one such as `cuda:1`; None without one.
 
+        One that wants `cuda*2` gets two, `cuda:0+cuda:1`, or LATER while they are taken. A CPU is one device for any
+        number of processes.
         `auto` is an accelerator if one is offered: a free CPU would take a hundred times as long. A request that fits
         nowhere gets any free device, so that the job reports the problem instead of waiting forever.
         """
-        fitting = [device for device in self.devices if self._fits(wants, device)]
+        kind, _, times = wants.partition(TIMES)
+        fitting = [device for device in self.devices if self._fits(kind, device)]
+        free = [device for device in fitting if device not in taken]
+        if times.isdecimal() and fitting and fitting != [CPU]:
+            count = int(times)
+            if len(fitting) >= count:
+                return AND.join(free[:count]) if len(free) >= count else LATER
+            fitting = []  # there are never enough
         if not fitting and self.complete:
-            fitting = list(self.devices)
-        return next((device for device in fitting if device not in taken), None)
+            free = [device for device in self.devices if device not in taken]
+        elif not fitting:
+            free = []
+        return next(iter(free), None)
 
     def _fits(self, wants: str, device: str) -> bool:
         if wants == AUTO:
             return device != CPU or all(other == CPU for other in self.devices)
         return wants in (device, device.partition(":")[0])
+
+
+def wanted_by(train: Train) -> str:
+    """What a run requests: its device, and how many times if it trains on several."""
+    return f"{train.device}{TIMES}{train.devices}" if train.devices > 1 else train.device
 
 
 def check_device(wants: str) -> None:
@@ -61,10 +85,11 @@ def find_devices() -> Offer:
 def environment_for(wants: str, device: str) -> dict[str, str]:
     """The environment that restricts a process to its device; a process that requests a card by number finds it
     itself."""
-    if wants in (AUTO, "cuda") and device.startswith("cuda:"):
-        index = int(device.partition(":")[2])
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        return {"CUDA_VISIBLE_DEVICES": visible.split(",")[index].strip() if visible else str(index)}
-    if wants == AUTO and device == CPU:
+    kind = wants.partition(TIMES)[0]
+    if kind in (AUTO, "cuda") and device.startswith("cuda:"):
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        indices = [int(each.partition(":")[2]) for each in device.split(AND)]
+        return {"CUDA_VISIBLE_DEVICES": ",".join(visible[i].strip() if visible != [""] else str(i) for i in indices)}
+    if kind == AUTO and device == CPU:
         return {"CUDA_VISIBLE_DEVICES": ""}
     return {}

@@ -11,6 +11,7 @@ from typing import Literal
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.processes.devices import wanted_by
 from app.jobs.small_jobs import add_small_job
 from app.jobs.states import ENDED, State
 from app.jobs.store import ESTIMATE
@@ -88,7 +89,7 @@ class EstimateJobs:
             data = config.data.model_copy(update={"images": str(pictures.absolute())})
             name = safe_name(draft.name or suggest(draft)) or config.name
             request = config.model_copy(update={"data": data, "name": name})
-            job = add_small_job(self._queue.store, ESTIMATE, request, owner, config.train.device)
+            job = add_small_job(self._queue.store, ESTIMATE, request, owner, wanted_by(config.train))
             with whole_file(self._file(draft.id)) as building:
                 building.write_text(json.dumps(asdict(Asked(job.id, key))), encoding="utf-8")
 

@@ -33,7 +33,7 @@ def offer(view: View) -> str:
     match failure_of(view):
         case "diverged":
             return HALF
-        case "disk_full" if view.summary.saved:
+        case "disk_full" | "lost_process" if view.summary.saved:
             return GO_ON
         case "out_of_memory" if not _is_low(view):
             return LOW

@@ -83,7 +83,10 @@ def read_pace(table: Any) -> Pace | None:
 def ground_of(config: Config) -> str:
     """What measurements must share to be compared."""
     base, train = config.base, config.train
-    return "|".join(map(str, (base.model, base.storage, config.data.resolution, train.device, train.precision)))
+    shared = (train.devices,) if train.devices > 1 else ()  # what several devices gain was measured with as many
+    return "|".join(
+        map(str, (base.model, base.storage, config.data.resolution, train.device, train.precision, *shared))
+    )
 
 
 def work_of(config: Config) -> float:

@@ -35,7 +35,7 @@ ELSEWHERE_IN_FOLDS = {
     "data.shuffle_tags": CAPTIONS, "data.keep_tags": CAPTIONS, "data.chunks": CAPTIONS, "data.cache": MEMORY,
     "base.storage": MEMORY, "base.double_quantisation": MEMORY, "base.scale_code": MEMORY,
     "train.offload_optimizer": MEMORY, "train.gradient_checkpointing": MEMORY, "train.precision": MEMORY,
-    "train.device": MEMORY, "train.tracker": MEMORY,
+    "train.device": MEMORY, "train.devices": MEMORY, "train.tracker": MEMORY,
 }  # fmt: skip
 SET_ELSEWHERE = {
     "schema_version": _("Set by Velatura."),
@@ -61,6 +61,7 @@ OTHER_NAMES = {
     "train.warmup": "lr_warmup_steps",
     "train.max_grad_norm": "gradient clipping",
     "train.precision": "mixed_precision",
+    "train.devices": "num_processes multi gpu ddp distributed",
     "targets.text_encoder": "clip train_text_encoder",
     "targets.blocks": "block weights lbw",
     "base.storage": "qlora nf4 4-bit quantization bitsandbytes",

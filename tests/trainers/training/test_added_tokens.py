@@ -25,8 +25,8 @@ from trainers.config.sections import Base, Tokens, Train
 from trainers.models.load import load_model
 from trainers.models.text import encode_captions
 from trainers.runs.run import Run
-from trainers.training.added_tokens import learn_word
 from trainers.training.loop import Session
+from trainers.training.opening import learn_word
 from trainers.training.optim import parameter_groups
 from trainers.training.train import train
 
@@ -51,7 +51,7 @@ def test_nothing_but_the_rows_is_trained(family, widths, tiny_bases, images, tmp
     kept: dict[str, torch.Tensor] = {}
     model = load_model(Base(model=str(tiny_bases[family])), torch.float32, "cpu")
     kept = {f"{n}.{key}": t.clone() for n, part in model.parts.items() for key, t in part.state_dict().items()}
-    monkeypatch.setattr("trainers.training.train.load_model", lambda *_: model)
+    monkeypatch.setattr("trainers.training.opening.load_model", lambda *_: model)
     monkeypatch.setattr(Session, "release", lambda session: session.network.remove())
     before = encode_captions(model, ["a red fox"])
     small = both(ALONE, one("tokens.vectors", 3), one("train.steps", 2))

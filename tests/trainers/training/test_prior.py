@@ -18,8 +18,9 @@ from trainers.runs.events import Event, Recorder
 from trainers.runs.run import Run
 from trainers.sampling.sample import OnStep, SamplingParams
 from trainers.training.batches import Batches
+from trainers.training.opening import open_dataset, open_session
 from trainers.training.prior import class_counts, class_dataset, open_prior
-from trainers.training.train import open_dataset, open_session, resume, train
+from trainers.training.train import resume, train
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

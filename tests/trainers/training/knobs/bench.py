@@ -40,8 +40,9 @@ from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 from trainers.training.export import export_style
 from trainers.training.loop import take_steps
+from trainers.training.opening import open_dataset, open_session
 from trainers.training.prior import open_prior
-from trainers.training.train import open_dataset, open_session, train
+from trainers.training.train import train
 from trainers.training.trainee import fingerprint
 
 Table = Mapping[str, Any]
@@ -135,7 +136,7 @@ class Bench:
         key = repr(both(*tables))
         if key not in self._styles:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("trainers.training.train.load_model", self._load)
+                patch.setattr("trainers.training.opening.load_model", self._load)
                 patch.setattr("trainers.training.loop.save_checkpoint", lambda *_: None)
                 self._styles[key] = self._style(self.settings(*tables))
         return self._styles[key]

@@ -134,6 +134,7 @@ CASES: dict[str, Case] = {
     ),
     "train.precision": Case(one("train.precision", "bf16")),
     "train.device": Case(one("train.device", "cuda:99"), refused("train.device = 'cuda:99' is not available")),
+    "train.devices": Case(one("train.devices", 3), refused("cannot be split evenly over train.devices = 3")),
     "train.ema": Case(one("train.ema", 0.9)),
     "train.tracker": Case(
         one("train.tracker", "tensorboard"),

@@ -8,6 +8,18 @@ import sys
 from types import ModuleType
 from typing import Any
 
+RARELY_USED = ("bitsandbytes",)
+"""Modules that libraries import wherever they are installed, and that few processes use.
+
+Diffusers imports bitsandbytes, and with it torch's compiler: a quarter of the time until a training starts.
+"""
+
+
+def load_rarely_used() -> None:
+    """Let modules that few processes use be imported when one does."""
+    for name in RARELY_USED:
+        load_when_used(name)
+
 
 def load_when_used(name: str) -> None:
     """Let `import name` cost nothing until an attribute or submodule is needed; nothing where it is not installed.

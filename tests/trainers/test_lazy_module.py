@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.lazy_module import load_when_used
+from trainers.lazy_module import load_when_used
 
 ROOT = Path(__file__).parents[2]
 NAME = "seldom_used"
@@ -50,7 +50,7 @@ def is_loaded() -> bool:
 def test_looking_at_every_module_loads_none(package: str):
     module = importlib.import_module(package)
     assert importlib.util.find_spec(package).origin == module.__file__
-    assert inspect.getmodule(load_when_used) is sys.modules["app.lazy_module"]  # asks every module for its file
+    assert inspect.getmodule(load_when_used) is sys.modules["trainers.lazy_module"]  # asks every module for its file
     assert not is_loaded()
 
 

@@ -1,0 +1,104 @@
+"""Another process of a run: `python -m trainers.distributed.follow TARGET DEVICE MEETING`, started by the first one.
+
+It takes the same steps on its share of every batch, and writes nothing but the caches.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, NoReturn
+
+from trainers.distributed import PARTED
+from trainers.lazy_module import load_rarely_used
+
+if TYPE_CHECKING:
+    from trainers.config.config import Config
+    from trainers.distributed.devices import Group
+    from trainers.distributed.launch import Work
+
+    TakePart = Callable[[Group, Callable[[Work], None]], None]
+
+ORPHANED = "the first process of this run has ended; continue from its last checkpoint with: velatura resume {}"
+
+
+def follow_launched(config: Config, take_part: TakePart) -> NoReturn:
+    """Be one of the other processes that a launcher has started, and end with the run."""
+    from trainers.distributed.devices import forget_devices, is_parting
+    from trainers.distributed.launch import join_launched
+
+    _leave_signals_to_first()
+    group = join_launched(config)
+    try:
+        take_part(group, lambda _: None)
+    except Exception as error:
+        if not is_parting(error):
+            raise
+        sys.exit(1)
+    finally:
+        group.leave()
+        forget_devices()
+    sys.exit(0)
+
+
+def main(target: str, device: str, meeting: str) -> int:
+    """Be one of the other processes that the first one has started, with the function at `target` (`module:name`).
+
+    Returns the exit code.
+    """
+    _leave_signals_to_first()
+    watch = _WatchOfFirst(int(os.environ["RANK"]))
+    load_rarely_used()
+    from trainers.distributed.devices import is_parting, join, read_place
+    from trainers.distributed.launch import ready_file, write_failure
+    from trainers.errors import VelaturaError, failure_code
+    from trainers.models.load import import_libraries
+
+    take_part: TakePart = resolve_name(target)
+    import_libraries()
+    place = read_place()
+    assert place is not None
+    ready_file(Path(meeting), place.index).touch()
+    try:
+        take_part(join(place, device == "cuda", Path(meeting)), watch.note)
+    except Exception as error:
+        if is_parting(error):
+            return PARTED
+        write_failure(Path(meeting), place.index, str(error) or type(error).__name__, failure_code(error))
+        if isinstance(error, VelaturaError):
+            return 1
+        raise
+    return 0
+
+
+class _WatchOfFirst:
+    """Ends this process when the first one ends, which closes the pipe that is the standard input here."""
+
+    def __init__(self, index: int) -> None:
+        self._folder, self._speaks = "", index == 1
+        threading.Thread(target=self._wait, name="first", daemon=True).start()
+
+    def note(self, work: Work) -> None:
+        self._folder = "" if work.measured else work.folder
+
+    def _wait(self) -> None:
+        said_goodbye = bool(os.read(0, 1))
+        if not said_goodbye and self._speaks and self._folder:
+            print(ORPHANED.format(self._folder), file=sys.stderr, flush=True)
+        os._exit(PARTED)
+
+
+def _leave_signals_to_first() -> None:
+    """Ignore Ctrl-C and SIGTERM, which may be sent to all processes: the first one ends the run."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

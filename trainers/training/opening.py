@@ -1,0 +1,132 @@
+"""Opens a session: the base, its images, and the method and the word on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from trainers.adapters.network import Network, attach
+from trainers.adapters.tokens import Word, initial_rows, usual_length
+from trainers.config.build import as_table
+from trainers.config.config import Config
+from trainers.config.presets import STARTER
+from trainers.config.sections import Tokens
+from trainers.data.dataset import Dataset, load_dataset
+from trainers.device import choose_device, choose_format, make_accelerator
+from trainers.distributed.devices import Devices
+from trainers.distributed.launch import Join, Orders
+from trainers.errors import REFUSED, VelaturaError
+from trainers.models.load import import_libraries, load_model
+from trainers.models.model import Model
+from trainers.models.text import unread_layers
+from trainers.models.words import known_tokens
+from trainers.runs.events import Recorder
+from trainers.runs.run import Run
+from trainers.sampling.plan import PreviewPlan, plan_previews
+from trainers.training.check_fit import check_fit, note_idle_ranks, note_optimizer
+from trainers.training.loop import Session
+from trainers.training.optim import make_optimizer, parameter_groups
+from trainers.training.previews import preview_params
+
+STARTER_NOTE = (
+    "The starter is a small bundled model, and this style will fit only the starter. For a style that works in other "
+    "tools, choose a real base model with --base."
+)
+
+ONLY_HERE_NOTE = (
+    "{} does not change weights, and other tools have no format for it: this style will load in Velatura only."
+)
+
+
+def open_first(run: Run, config: Config, record: Recorder, join: Join) -> Session:
+    """A session in the first process of a run, which tells the others what to open."""
+    devices = join(run, record)
+    with devices.explained(run, record):
+        devices.value_of_first(Orders(as_table(config), torch.get_num_threads()))
+        return open_session(run, config, record, devices=devices)
+
+
+def open_session(
+    run: Run, config: Config, record: Recorder, steps: bool = True, devices: Devices | None = None
+) -> Session:
+    """Load the base and attach the method, with notes for the user before the first step.
+
+    Without `steps`, skips checks that only training needs. `devices` are the processes that train together.
+    """
+    devices = devices or Devices()
+    record("phase", phase="load")
+    record("loading", base=config.base.model)
+    device = choose_device(config.train.device)
+    dtype = choose_format(config.train.precision, device, small=config.base.model == STARTER)
+    accelerator = make_accelerator(config.train, device, dtype, str(run.folder / "logs"), devices.count)
+    import_libraries()  # apart: the base is loaded a second time for the last pictures
+    with devices.first_goes():  # it may have to be downloaded
+        began = time.monotonic()
+        model = load_model(config.base, dtype, accelerator.device)
+        loading = time.monotonic() - began
+    unread = unread_layers(model, config.base.clip_skip)
+    with _of_settings():
+        network = attach(model.parts, config.method, config.targets, config.seed, unread)
+        if config.tokens.word:
+            learn_word(model, network, config.tokens)
+        check_fit(config, model, network)
+        if steps:
+            make_optimizer(parameter_groups(network, config.train), config.train)  # says what it lacks
+    if steps:
+        note_optimizer(config, record)
+    if not network.merges:
+        record("note", message=ONLY_HERE_NOTE.format(config.method.name))
+    note_idle_ranks(network, record)
+    if model.starter:
+        record("note", message=STARTER_NOTE)
+    return Session(run, config, model, network, record, accelerator, phase="load", loading=loading, devices=devices)
+
+
+def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset, PreviewPlan]:
+    """The images of a session's run, or of a folder, at its training resolution, and its previews."""
+    config, model = session.config, session.model
+    resolution = config.data.resolution or model.resolution
+    side = config.sample.size or resolution - resolution % model.stride
+    images = folder or session.run.dataset
+    dataset = load_dataset(images, config.data, config.seed, resolution, model.stride, config.tokens.word)
+    return dataset, plan_previews(config, preview_params(config, dataset, side, model.starter), resolution)
+
+
+@contextmanager
+def _of_settings() -> Iterator[None]:
+    """Mark errors that users can fix as errors of the settings, which another attempt would meet again."""
+    try:
+        yield
+    except VelaturaError as error:
+        error.code = error.code or REFUSED
+        raise
+
+
+def learn_word(model: Model, network: Network, settings: Tokens) -> Word:
+    """Add the configured word to the base, with rows that the network trains.
+
+    Raises VelaturaError if the base knows the word, or if the initial words have no tokens.
+    """
+    rows, usual = {}, {}
+    for part, tokenizer, encoder in zip(model.encoder_names, model.tokenizers, model.text_encoders, strict=True):
+        if len(known_tokens(tokenizer, settings.word)) == 1:
+            raise VelaturaError(
+                "tokens.word = {word!r} is already in the vocabulary of {title}; choose a new word, such as <{bare}>",
+                word=settings.word,
+                title=model.title,
+                bare=settings.word.strip("<>"),
+            )
+        tokens = known_tokens(tokenizer, settings.initial)
+        if not tokens:
+            raise VelaturaError(
+                "tokens.initial = {initial!r} has no words; use one such as style", initial=settings.initial
+            )
+        table = encoder.get_input_embeddings().weight.detach()
+        rows[part], usual[part] = initial_rows(table, tokens, settings.vectors), usual_length(table)
+    word = Word(settings.word, rows, settings.learning_rate, settings.norm_prior, usual)
+    network.add_word(word, model.words)
+    return word
