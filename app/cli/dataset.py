@@ -68,6 +68,10 @@ def caption(
 
 def show_findings(folder: Path, base: str | None, assignments: Sequence[str], as_json: bool) -> bool:
     """Print the findings about a folder of images and return whether a run can start with it."""
+    from trainers.data.ingest import list_folder
+
+    list_folder(folder)  # before torch is loaded, which takes seconds
+
     from trainers.config.layers import gather_config
     from trainers.data.captions import with_word
     from trainers.data.check import check_images

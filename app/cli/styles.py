@@ -80,6 +80,11 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
 
     VelaturaError if the folder has none.
     """
+    from trainers.formats.limits import read_style_header
+
+    if not path.is_dir():
+        read_style_header(path)  # before torch is loaded, which takes seconds
+
     from app.studio.runs.chosen import chosen_style
     from trainers.formats.inspect import describe_style
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from trainers.errors import VelaturaError
+from trainers.models.files.header import Header, read_header
 
 LARGEST_CHANGE = 2**26
 """Numbers in the change of one layer (256 MiB in fp32); the largest weight of SDXL has 29,491,200."""
@@ -21,6 +23,7 @@ READ_FORMATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
 """Number formats of weights; integers would need a scale that no style file stores."""
 COUNTS = ("alpha", "on_input")
 """Suffixes of tensors that may be integer or boolean."""
+PICKLE_ENDINGS = {".pt", ".pth", ".ckpt", ".bin", ".pkl"}
 
 Shape = tuple[int, ...]
 
@@ -136,3 +139,29 @@ def _columns(shape: Shape) -> int:
 def _kernel(core: Shape) -> int:
     """Positions of a Tucker core's kernel, `(r, r, kh, kw)`; 1 if there is no core."""
     return math.prod(core[2:])
+
+
+def read_style_header(path: Path) -> Header:
+    """The header of what may be a style file; VelaturaError if it is missing, a pickle, or no safetensors file."""
+    _refuse_pickle(path)
+    return read_header(path)
+
+
+def _refuse_pickle(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise VelaturaError("{path} is a folder; give a style file that ends in .safetensors", path=path)
+        with path.open("rb") as file:
+            start = file.read(8)
+    except FileNotFoundError as error:
+        raise VelaturaError("there is no style file {path}", path=path) from error
+    except OSError as error:
+        raise VelaturaError("cannot read {path}: {strerror}", path=path, strerror=error.strerror) from error
+    pickled = start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
+    # A safetensors header may begin with the length byte 0x80, but JSON follows at once.
+    if path.suffix.lower() in PICKLE_ENDINGS or (pickled and path.suffix.lower() != ".safetensors"):
+        raise VelaturaError(
+            "{name} is a pickled file, which can run code when opened; get the style as .safetensors, or "
+            "convert it in its original tool",
+            name=path.name,
+        )

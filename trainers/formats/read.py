@@ -15,11 +15,11 @@ from trainers.adapters.updates import Update
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import parts_in, rows_in, words_of
 from trainers.formats.layout import LayoutError, build_update, by_layer, method_of, split_key
-from trainers.formats.limits import check_formats, check_shapes, check_sizes
+from trainers.formats.limits import check_formats, check_shapes, check_sizes, read_style_header
 from trainers.formats.on_base import DECOMPOSED, needs_base, update_on
 from trainers.formats.peft_settings import CONFIG, PREFIX, PeftSettings, parse_adapter_metadata, read_adapter_config
 from trainers.messages import Message
-from trainers.models.files.header import Header, read_header
+from trainers.models.files.header import Header
 
 BASE_MODEL_KEYS = re.compile(
     r"^(model\.diffusion_model|first_stage_model|cond_stage_model|conditioner\.embedders)\."
@@ -27,7 +27,6 @@ BASE_MODEL_KEYS = re.compile(
 )
 OWN_FORM = "velatura.methods"
 """Metadata key that marks a file in Velatura's own format (`trainers.formats.own_form`)."""
-PICKLE_ENDINGS = {".pt", ".pth", ".ckpt", ".bin", ".pkl"}
 
 
 @dataclass(frozen=True)
@@ -220,8 +219,7 @@ def read_outline(path: Path) -> Style:
 
 def _checked_header(path: Path) -> Header:
     """The header of a style file; VelaturaError if it is not a style or exceeds the limits on unfolded size."""
-    _refuse_pickle(path)
-    header = read_header(path)
+    header = read_style_header(path)
     check_shapes(path.name, header.shapes, path.stat().st_size)
     layers, _ = by_layer({key: torch.empty(shape, device="meta") for key, shape in header.shapes.items()})
     _refuse_other_kinds(path, header, layers)
@@ -234,26 +232,6 @@ def _checked_header(path: Path) -> Header:
 
 def _read_adapter_config(path: Path, header: Header) -> PeftSettings | None:
     return read_adapter_config(path) if any(key.startswith(PREFIX) for key in header.shapes) else None
-
-
-def _refuse_pickle(path: Path) -> None:
-    try:
-        if path.is_dir():
-            raise VelaturaError("{path} is a folder; give a style file that ends in .safetensors", path=path)
-        with path.open("rb") as file:
-            start = file.read(8)
-    except FileNotFoundError as error:
-        raise VelaturaError("there is no style file {path}", path=path) from error
-    except OSError as error:
-        raise VelaturaError("cannot read {path}: {strerror}", path=path, strerror=error.strerror) from error
-    pickled = start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
-    # A safetensors header may begin with the length byte 0x80, but JSON follows at once.
-    if path.suffix.lower() in PICKLE_ENDINGS or (pickled and path.suffix.lower() != ".safetensors"):
-        raise VelaturaError(
-            "{name} is a pickled file, which can run code when opened; get the style as .safetensors, or "
-            "convert it in its original tool",
-            name=path.name,
-        )
 
 
 def _refuse_other_kinds(path: Path, header: Header, layers: Mapping[str, Mapping[str, Tensor]]) -> None:

@@ -58,15 +58,20 @@ OTHER_NAMES = {
     "train.batch_size": "train_batch_size",
     "train.accumulation": "gradient_accumulation_steps",
     "train.schedule": "lr_scheduler",
+    "train.cycles": "lr_scheduler_num_cycles cosine_with_restarts",
     "train.warmup": "lr_warmup_steps",
+    "train.optimizer": "optimizer_type",
+    "train.tracker": "log_with logging",
     "train.max_grad_norm": "gradient clipping",
     "train.precision": "mixed_precision",
     "train.devices": "num_processes multi gpu ddp distributed",
     "targets.text_encoder": "clip train_text_encoder",
-    "targets.blocks": "block weights lbw",
+    "targets.blocks": "block weights lbw block_dims conv_dim",
     "base.storage": "qlora nf4 4-bit quantization bitsandbytes",
     "data.resolution": "size",
-    "data.max_aspect": "aspect ratio bucket",
+    "data.max_aspect": "aspect ratio bucket enable_bucket",
+    "data.max_upscale": "bucket_no_upscale",
+    "data.repeats": "num_repeats folder",
     "data.flip": "flip_aug mirror",
     "data.caption_dropout": "caption_dropout_rate",
     "data.shuffle_tags": "shuffle_caption",
@@ -78,6 +83,8 @@ OTHER_NAMES = {
     "tokens.vectors": "num_vectors_per_token",
     "tokens.initial": "initializer_token",
     "loss.min_snr_gamma": "snr",
+    "loss.huber_delta": "huber_c",
+    "loss.timestep_bias": "min_timestep max_timestep",
     "prior.prompt": "dreambooth class_prompt prior preservation regularization",
     "prior.images": "num_class_images regularization",
     "prior.weight": "prior_loss_weight",
@@ -181,7 +188,7 @@ class Field:
             case "auto":
                 return _("auto, or a whole number from 0 up")
             case "layers":
-                return _("{names}, or patterns separated by commas", names=", ".join(PRESETS))
+                return _("one of {names}, or patterns separated by commas", names=", ".join(PRESETS))
             case "list":
                 return _("one per line")
             case "numbers":

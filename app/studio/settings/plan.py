@@ -101,6 +101,11 @@ def problems(draft: Draft) -> dict[str, str]:
     return {key: _in_words(find_field(key, method), changed.get(key), said) for key, said in found.items()}
 
 
+def trainable(draft: Draft) -> Config | None:
+    """The draft's config, under a placeholder name; None while a setting is to be mended."""
+    return None if problems(draft) else plan(draft, name=UNNAMED)
+
+
 def values(tables: list[Mapping[str, Any]], method: str) -> dict[str, Any]:
     """The value of every field in these tables, valid or not."""
     table = lay_over(*tables)

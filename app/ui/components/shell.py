@@ -49,16 +49,14 @@ def build_shell(here: str, queue: StudioQueue, under: str = "") -> None:
     """
     title = next(page.title for page in PAGES if page.title == here)
     gr.Navbar(visible=False)
-    gr.HTML(
+    island(
+        "",
+        ("components/now.js", "components/away.js", "components/announce.js", "components/shell.js"),
         AtRequest(render, "components/shell.html", here=under or here, pages=PAGES),
-        apply_default_css=False,
         elem_id="shell",
-        js_on_load=run_scripts(
-            "components/now.js", "components/away.js", "components/announce.js", "components/shell.js"
-        ),
         page=AtRequest(lambda: f"{translate(title)} · {words.PRODUCT}"),
-        words=at_request(words.SHELL),
-        login=at_request({"label": words.LOG_OUT_AS, "icon": str(ICONS["out"])}),
+        words=words.SHELL,
+        login={"label": words.LOG_OUT_AS, "icon": str(ICONS["out"])},
     )
     frame = AtRequest(render, "components/undo_strip.html")
     strip = island({}, "components/undo_strip.js", frame, elem_id="undo-strip")

@@ -17,7 +17,7 @@ from app.studio.dataset.edits import clean
 from app.studio.names import LONGEST, safe_name, suggest, unlike
 from app.studio.runs.start import start_run
 from app.studio.services import Services
-from app.studio.settings.plan import choose, plan, problems
+from app.studio.settings.plan import choose, problems, trainable
 from app.studio.settings.prompts import suggested_prompts
 from app.ui.components.errors import error_line, reason, with_error_line
 from app.ui.components.events import actor_of, key_of, tab_of, wire
@@ -120,10 +120,7 @@ class StartStep:
         """The config that would be trained; None where something is wrong with it, or the base is not here."""
         if not draft.pictures or self.services.bases.look(draft.choices.base).problem:
             return None
-        try:
-            return plan(draft, name="style")
-        except VelaturaError:
-            return None
+        return trainable(draft)
 
     def _measure(self, draft: Draft, request: gr.Request, again: bool = False) -> None:
         config = self._config(draft)

@@ -19,7 +19,7 @@ from app.studio.settings.plan import (
     by_preset,
     choose,
     learning_alone,
-    plan,
+    trainable,
     turned,
     with_choices,
     with_setting,
@@ -156,10 +156,7 @@ class StyleStep:
         """The config that would be trained; None where something is wrong with it, or the base is not here."""
         if not draft.pictures or self.services.bases.look(draft.choices.base).problem:
             return None
-        try:
-            return plan(draft, name="style")
-        except VelaturaError:
-            return None
+        return trainable(draft)
 
     def _measure(self, draft: Draft, request: gr.Request, again: bool = False) -> None:
         """Measure how fast this computer is on the chosen base, where that is not known."""

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
+import pytest
+
+from app.cli.dataset import show_findings
+from app.cli.styles import show_style
 from tests.app.command import call
 from tests.app.user_files import write_pictures
+from trainers.errors import VelaturaError
+
+
+def test_what_is_not_there_is_said_before_torch_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("trainers.config.layers", "trainers.formats.inspect"):
+        monkeypatch.setitem(sys.modules, name, None)  # importing it fails
+    with pytest.raises(VelaturaError, match="there is no such folder"):
+        show_findings(tmp_path / "none", None, [], False)
+    with pytest.raises(VelaturaError, match="there is no style file"):
+        show_style(tmp_path / "none.safetensors", False, False)
 
 
 def test_check_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:

@@ -103,6 +103,8 @@ KNOWN: Mapping[str, Reason] = because(
     "metadata_file",
     elsewhere="sample_prompts",
     captions="caption_extension caption_extention",
+    masks="masked_loss alpha_mask conditioning_data_dir",
+    prior="reg_data_dir",
     family="v2 sdxl flux1_checkbox sd3_checkbox lumina_checkbox",
     logging="logging_dir log_with log_prefix log_config log_tracker_name log_tracker_config wandb_api_key "
     "wandb_run_name console_log_level console_log_file console_log_simple",

@@ -107,24 +107,34 @@ class Reading:
         method = str(self.settings.get("method.name", "lora"))
         for key in [key for key in self.settings if find_field(key, method) is None and key != "method.name"]:
             self._drop(key, "method")
-        for _ in range(len(self.settings)):
-            problems = find_problems({"name": UNNAMED}, nested(self.settings))
-            wrong = {
-                key: said
-                for at, said in problems.items()
-                for key in self.settings
-                if at == key or at.startswith(f"{key}.")
-            }
-            if not wrong:
-                break
+        while wrong := self._refused():
             for key, said in wrong.items():
                 self._drop(key, "refused", said)
         return Imported(self.program, nested(self.settings), tuple(self.taken), tuple(self.left))
+
+    def _refused(self) -> dict[str, str]:
+        """What the config refuses, by setting: the one that is named, or the last one without which it is not said."""
+        problems = _problems(self.settings)
+        wrong = {
+            key: said for at, said in problems.items() for key in self.settings if at == key or at.startswith(f"{key}.")
+        }
+        if wrong or not problems:
+            return wrong
+        said = next(iter(problems.values()))
+        for key in reversed(self.settings):
+            rest = {other: value for other, value in self.settings.items() if other != key}
+            if said not in _problems(rest).values():
+                return {key: said}
+        return {}
 
     def _drop(self, key: str, reason: Reason, said: str = "") -> None:
         del self.settings[key]
         self.left += [Left(one.name, one.value, reason, said) for one in self.taken if one.key == key]
         self.taken = [one for one in self.taken if one.key != key]
+
+
+def _problems(settings: Mapping[str, Any]) -> dict[str, str]:
+    return find_problems({"name": UNNAMED}, nested(settings))
 
 
 def without_secrets(table: Mapping[str, Any]) -> dict[str, Any]:

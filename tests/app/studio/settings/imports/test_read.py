@@ -187,6 +187,11 @@ def test_kernels_may_have_a_rank_of_their_own() -> None:
     assert left(found)["conv_alpha"] == "instead", "the same scale"
     assert left(kohya(**locon, conv_alpha=1))["conv_alpha"] == "value"
     assert "conv_dim" not in {one.name for one in kohya(LoRA_type="Standard", conv_dim=1).taken}, "it has no kernels"
+    for kind in ("LyCORIS/LoKr", "LyCORIS/iA3"):  # which have no rank, or not here
+        found = kohya(**locon | {"LoRA_type": kind}, full_matrix=True)
+        refused = next(one for one in found.left if one.name == "conv_dim")
+        assert refused.matters and "targets.blocks" in refused.said
+        plan(from_table(Draft(id="x", public="y"), found.table))
 
 
 def test_a_second_rate_beside_prodigy_is_left_out_with_the_reason() -> None:
