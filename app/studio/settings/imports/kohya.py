@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from app.studio.names import safe_name
@@ -41,7 +43,10 @@ def read_kohya(file: Mapping[str, Any], pictures: Pictures) -> Imported:
         flat |= value if isinstance(value, dict) else {name: value}
     flat = {name: value for name, value in flat.items() if isinstance(name, str)}
     arguments = _arguments(flat.pop("network_args", [])) | _arguments(flat.pop("optimizer_args", []))
-    reading = Reading(PROGRAM, {**arguments, **flat}, SAME)
+    options = _options(flat.get("additional_parameters"))
+    if options:
+        del flat["additional_parameters"]
+    reading = Reading(PROGRAM, {**arguments, **flat, **options}, SAME)
     _method(reading)
     reading.apply(RULES)
     if not reading.settings.get("data.shuffle_tags"):
@@ -63,6 +68,20 @@ def _arguments(found: Any) -> dict[str, Any]:
     parts = found.split() if isinstance(found, str) else found if isinstance(found, list) else []
     pairs = (str(part).partition("=") for part in parts)
     return {name.strip(): value.strip().strip("\"'") for name, separator, value in pairs if separator}
+
+
+def _options(line: Any) -> dict[str, Any]:
+    """Options of the scripts as they are written on a command line: `--flip_aug --min_snr_gamma 5`."""
+    try:
+        parts = shlex.split(line) if isinstance(line, str) else []
+    except ValueError:  # a quotation mark too few
+        return {}
+    found: dict[str, Any] = {}
+    for part, after in pairwise([*parts, "--"]):
+        name, is_given, value = part.removeprefix("--").partition("=")
+        if part.startswith("--"):
+            found[name] = value if is_given else True if after.startswith("--") else after
+    return found
 
 
 def _forget(reading: Reading, name: str, key: str) -> None:

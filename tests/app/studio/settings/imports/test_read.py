@@ -174,6 +174,9 @@ def test_what_kohya_does_without_saying_so_is_done_here_too() -> None:
     assert became(kohya(enable_bucket=False))["data.max_aspect"] == "1"
     oblong = became(kohya(enable_bucket=True, bucket_no_upscale=True, min_bucket_reso=384, max_bucket_reso=2048))
     assert (oblong["data.max_aspect"], oblong["data.max_upscale"]) == ("1.77778", "1")
+    typed = kohya(additional_parameters="--flip_aug --min_snr_gamma 1 --network_args='x' --noise_offset=0.1")
+    assert (became(typed)["data.flip"], became(typed)["loss.min_snr_gamma"]) == ("on", "1")
+    assert became(typed)["loss.noise_offset"] == "0.1" and left(kohya(additional_parameters="'"))
     prompts = kohya(sample_prompts="a fox --n bad --w 512\n# no\na ship")
     assert prompts.table["sample"]["prompts"] == ["a fox", "a ship"]
 
