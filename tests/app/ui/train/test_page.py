@@ -123,7 +123,7 @@ def test_a_style_from_pictures_to_a_run(page, training):
     # The same again is measured already, and gets another name.
     page.goto(training.url + "#start")
     page.get_by_role("button", name="Suggest new subjects").click()  # as many as it measured at first
-    page.wait_for_selector("#notice >> text=These pictures were trained as “Häuser”.", state="attached")
+    page.wait_for_selector("#notice >> text=These pictures are in the run “Häuser”.", state="attached")
     page.wait_for_selector("#start-sheet >> text=Measured before, with the same settings.")
     page.wait_for_selector("#name-said >> text=“Häuser” already exists; this one becomes “Häuser 2”.")
 
