@@ -79,6 +79,7 @@ def test_photographs_are_reconstructed_as_it_says(model: Model) -> None:
     assert found == pytest.approx(FIGURES["reconstruction"]["photographs"], abs=0.05)
 
 
+@pytest.mark.thorough
 def test_the_sheet_is_drawn_by_these_weights(model: Model) -> None:
     prompts = PROMPTS[:DRAWN_AGAIN]
     asked = tuple(describe(prompt) for prompt in prompts)

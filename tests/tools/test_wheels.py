@@ -42,6 +42,7 @@ def test_pip_s_reason_is_told(shelf, tmp_path):
         fetch_wheel(WHEEL, "00", tmp_path)
 
 
+@pytest.mark.thorough
 def test_another_file_of_that_version_is_not_taken(shelf, tmp_path):
     pack_photographs(shelf / "velatura_art-1.5-cp311-cp311-manylinux_2_28_x86_64.whl", {})
     with pytest.raises(VelaturaError, match=f"^pip found velatura_art 1.5, but not the recorded file {WHEEL}"):
@@ -57,6 +58,7 @@ def test_only_the_recorded_file_is_accepted(tmp_path):
         fetch_wheel(WHEEL, sha256, tmp_path)
 
 
+@pytest.mark.thorough
 def test_a_wheel_for_every_machine_is_fetched_too(shelf, tmp_path):
     sha256 = pack_photographs(shelf / ANYWHERE, {"art/sea.png": SEA})
     assert fetch_wheel(ANYWHERE, sha256, tmp_path).read_bytes() == (shelf / ANYWHERE).read_bytes()
@@ -97,6 +99,7 @@ def test_another_source_archive_is_refused(tmp_path):
         fetch_sdist(SDIST, "00", tmp_path)
 
 
+@pytest.mark.thorough
 def test_pip_is_asked_for_the_source_of_that_version(shelf, tmp_path):
     pack_photographs(shelf / "velatura_art-1.5-py3-none-any.whl", {})  # a wheel is no source
     with pytest.raises(VelaturaError, match=r"^pip could not download velatura-art 1\.5: .*velatura-art==1\.5"):

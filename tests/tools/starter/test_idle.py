@@ -121,6 +121,7 @@ def test_this_process_s_own_work_is_no_load_of_others():
     assert 1 <= count_cores() == machine.cores
 
 
+@pytest.mark.thorough
 @pytest.mark.process
 def test_everybody_else_comes_first():
     code = "import psutil, tools.starter.idle as i; i.lower_priority(); print(psutil.Process().nice())"

@@ -24,6 +24,7 @@ def images(drawings) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_nothing_is_left_of_a_style_that_was_learned_and_all_of_one_that_was_not(looking, images):
     before, truth = images["noto"], images["noto-v1"]
     learned, idle = (compare(looking, before, after, truth, truth) for after in (truth, before))
@@ -34,6 +35,7 @@ def test_nothing_is_left_of_a_style_that_was_learned_and_all_of_one_that_was_not
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_figures_are_the_measures_of_the_pictures(looking, images):
     before, after, truth, decoded = (images[name] for name in ("noto", "emojione", "noto-v1", "twemoji"))
     found = compare(looking, before, after, truth, decoded)

@@ -154,6 +154,7 @@ def test_what_of_a_base_is_stored_in_nf4(family, tiny_bases):
         assert 0 < (near - exact).norm() < 0.5 * exact.norm()
 
 
+@pytest.mark.thorough
 def test_lora_learns_on_nf4_what_it_learns_on_whole_weights(tiny_bases):
     """QLoRA's promise in small: a whole UNet's change of rank 8, learned as far as rank 4 goes, on either base."""
     draw, targets = torch.Generator().manual_seed(5), Targets(unet="attn-mlp")

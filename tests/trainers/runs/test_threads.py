@@ -70,17 +70,19 @@ def empty_run(folder: Path) -> Run:
     return Run(folder)
 
 
+@pytest.mark.thorough  # `test_priority.py` in tests/app/jobs/processes looks at a job, the next one at the variables
 @pytest.mark.process
-def test_the_openmp_library_is_told_to_sleep_soon():
+@pytest.mark.parametrize("own", ["", "77"])
+def test_the_openmp_library_is_told_to_sleep_soon_where_the_user_has_not_told_it_otherwise(own):
     code = "from trainers.runs.threads import limit_spinning; limit_spinning(); import torch"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP", "GOMP"))}
 
-    env = environment | {"OMP_DISPLAY_ENV": "verbose"}
+    env = environment | {"OMP_DISPLAY_ENV": "verbose"} | ({"GOMP_SPINCOUNT": own} if own else {})
     said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stderr
     found = re.search(r"GOMP_SPINCOUNT = '(\d+)'", said)
     if found is None:
         pytest.skip("torch's OpenMP library here is another one than GNU's")
-    assert found[1] == str(SPINS)
+    assert found[1] == (own or str(SPINS))
 
 
 def test_a_setting_of_the_user_s_own_stays():

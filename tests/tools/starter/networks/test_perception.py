@@ -52,6 +52,7 @@ def test_features_are_those_of_strides_2_to_32_of_an_enlarged_picture(looking):
     assert large[-1].shape[2:] == (8, 8)
 
 
+@pytest.mark.thorough
 def test_batches_change_nothing(looking, monkeypatch):
     images, others = pictures(5), pictures(5, purpose="others")
     whole = (looking.features(images), looking.embed(images), looking.content_distance(images, others))
