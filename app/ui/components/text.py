@@ -67,6 +67,7 @@ NOT_NOW, STOP, TRY_IT, UNDO, UPLOAD = _("Not now"), _("Stop"), _("Try it"), _("U
 DETAILS, SETTINGS = _("Details"), _("Settings")
 ACTIONS = _("Actions for {}")
 DELETE_TITLE, DELETED = _("Delete {}?"), _("“{}” was deleted.")
+DELETED_STYLE = _("The style “{}” was deleted.")
 RESTARTED = _("“{}” starts from zero. What it had learned is in the trash.")
 REPLACED = _("The earlier “{}” is in the trash.")
 BACK = _("“{}” is back as it was.")

@@ -17,7 +17,7 @@ from trainers.errors import VelaturaError
 
 SAID = {
     RUN: words.DELETED,
-    STYLE: words.DELETED,
+    STYLE: words.DELETED_STYLE,
     DRAWING: words.DELETED,
     RESTARTED: words.RESTARTED,
     REPLACED: words.REPLACED,

@@ -223,7 +223,7 @@ def test_what_the_dialog_says_is_deleted(page, place):
     expect(asked).to_contain_text("only this copy is deleted")
     expect(asked.locator(".switch")).to_have_count(0)
     asked.get_by_role("button", name="Delete").click()
-    page.get_by_text("“b blot b” was deleted.").wait_for()
+    page.get_by_text("The style “b blot b” was deleted.").wait_for()
     assert list((place.store.runs / ".studio/styles").iterdir()) == []
 
     more(page, "Dusk soft", "Delete")

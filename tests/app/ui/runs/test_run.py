@@ -82,6 +82,9 @@ def test_the_menu_has_the_same_items_in_every_state_and_says_why_one_is_not_to_b
     assert len({tuple(menu) for menu in menus.values()}) == 1
     others = {item.key: item for group in acts_of(view, Actor("ben")).menu for item in group}
     assert others["pause"].reason == "Only ann can do this." and others["clone"].control is not None
+    bare = read_acts(replace(view, state=State.FINISHED), True, False, "", MACHINE_OWNER)
+    ended = {item.key: item for group in bare.menu for item in group}
+    assert ended["download"].reason.startswith("Its style was deleted.")
 
 
 def test_no_number_is_said_twice(queue):

@@ -1,7 +1,9 @@
-"""The third step of Train: what a start that was refused leaves on the page."""
+"""The second and third step of Train: what a start that was refused leaves on the page, and what is known of times."""
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,11 +13,16 @@ import pytest
 
 from app.studio.dataset.uploads import take_folder
 from app.studio.paths import Paths
+from app.studio.runs import estimate_jobs
+from app.studio.runs.costs import Cost
 from app.studio.runs.estimate_jobs import Estimate
+from app.studio.runs.pace import Pace, ground_of, work_of
 from app.studio.services import open_services
+from app.studio.settings.plan import choose, plan
 from app.ui.components.events import key_of
 from app.ui.train.events import StartPressed
 from app.ui.train.start import StartStep
+from app.ui.train.style import StyleStep
 from tests.trainers.tiny_runs import write_images
 from trainers.errors import REFUSED
 
@@ -47,3 +54,27 @@ def test_why_it_did_not_start_stays_while_the_measuring_is_looked_at(step) -> No
     assert 'role="alert"' in shown[step.foot] and "Add at least one picture first." in shown[step.foot]
     later = step.ticked(REQUEST)
     assert step.sheet in later and step.foot not in later
+
+
+def known_pace(step: StartStep, tmp_path: Path, load: float) -> None:
+    """Some pictures, and a measurement on their base with other settings, made at this load."""
+    draft = take_folder(step.services.drafts, key_of(REQUEST), write_images(tmp_path / "images"))
+    config = plan(choose(draft, "preset", "quick"), name="style")
+    pace = Pace(ground_of(config), work_of(config), 0.5, 20.0, time.time(), load)
+    step.services.measured.keep(config, 0, Cost(40.0, 1, 1, 1, pace=pace))
+
+
+def test_the_time_that_the_second_step_knows_stands_there_until_it_is_measured(step, tmp_path) -> None:
+    known_pace(step, tmp_path, load=0.0)
+    assert re.search(r"<dt>Time</dt><dd>about \d+ min", step.ticked(REQUEST)[step.sheet])
+
+
+def test_the_second_step_measures_again_once_a_busy_computer_is_quieter(step, tmp_path, monkeypatch) -> None:
+    known_pace(step, tmp_path, load=4.0)
+    with gr.Blocks():
+        style = StyleStep(step.services)
+    for load, measuring in ((3.0, 0), (0.2, 1), (0.2, 1)):
+        monkeypatch.setattr(estimate_jobs, "load_now", lambda load=load: load)
+        timer = style.ticked(REQUEST)[style.timer]
+        assert len(step.services.queue.small_jobs()) == measuring
+        assert (timer.active, timer.value) == (True, 1 if measuring else 30)
