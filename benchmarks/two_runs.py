@@ -76,11 +76,11 @@ class Training:
 
 
 @contextmanager
-def training(out: Path, name: str, environment: Environment) -> Iterator[Training]:
+def training(out: Path, name: str, environment: Environment, *options: str) -> Iterator[Training]:
     """A training in a process of its own, ended with the block."""
     words = ["train", "--images", str(SAMPLES), "--name", name, "--preset", "lora", "--steps", str(LONG)]
     words += ["--out", str(out), "--set", "sample.size=64", "--set", "sample.steps=1", "--set", "sample.every=0"]
-    command = [sys.executable, "-m", "app.cli", *words]
+    command = [sys.executable, "-m", "app.cli", *words, *options]
     process = subprocess.Popen(command, cwd=ROOT, env=clean() | environment, stderr=subprocess.DEVNULL)
     try:
         yield Training(process, out / name)

@@ -209,7 +209,7 @@ class Store:
     def claim(self, choose: Callable[[str, frozenset[str]], str | None], claimer: Identity) -> Job | None:
         """Give `claimer` the first job in the queue for which `choose(wants, taken devices)` finds a device.
 
-        A device is taken while any job of the claimer's machine has it. A job that waits for several is not overtaken.
+        A device is taken while any job of the claimer's machine has it. What waits for several keeps them.
         """
         with self._database.writing() as db:
             there = "SELECT device FROM jobs WHERE phase IN ('claimed', 'running') AND host = ?"
@@ -217,9 +217,9 @@ class Store:
             for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}"):
                 job = read_job(row, self.runs)
                 device = choose(job.wants, taken) if job.phase == "waiting" else None
-                if device == LATER:
-                    break
-                if device is not None:
+                if device is not None and device.startswith(LATER):
+                    taken |= frozenset(device.removeprefix(LATER).split(AND))
+                elif device is not None:
                     token = secrets.token_hex(8)
                     db.execute(
                         f"UPDATE jobs SET phase = 'claimed', device = ?, token = ?, {HAS}, begun = ? WHERE id = ?",

@@ -18,8 +18,8 @@ DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 """Devices that a run may request; another machine may have them."""
 TIMES, AND = "*", "+"
 """`cuda*2` requests two devices, and `cuda:0+cuda:1` are two."""
-LATER = ""
-"""Instead of devices: they are taken, and nothing may get in before a job that needs several at once."""
+LATER = "~"
+"""Before devices that a job waits for, as it needs several at once: nothing behind it may take them one by one."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Offer:
     def choose(self, wants: str, taken: frozenset[str]) -> str | None:
         """A free device for a job that wants `auto`, a kind such as `cuda`, or one such as `cuda:1`; None without one.
 
-        One that wants `cuda*2` gets two, `cuda:0+cuda:1`, or LATER while they are taken. A CPU is one device for any
-        number of processes.
+        One that wants `cuda*2` gets two, `cuda:0+cuda:1`, or while too few are free `~` and all that fit. A CPU is one
+        device for any number of processes.
         `auto` is an accelerator if one is offered: a free CPU would take a hundred times as long. A request that fits
         nowhere gets any free device, so that the job reports the problem instead of waiting forever.
         """
@@ -44,7 +44,7 @@ class Offer:
         if times.isdecimal() and fitting and fitting != [CPU]:
             count = int(times)
             if len(fitting) >= count:
-                return AND.join(free[:count]) if len(free) >= count else LATER
+                return AND.join(free[:count]) if len(free) >= count else LATER + AND.join(fitting)
             fitting = []  # there are never enough
         if not fitting and self.complete:
             free = [device for device in self.devices if device not in taken]

@@ -57,8 +57,17 @@ def test_a_run_that_was_asked_to_end_waits_for_a_person(how, store: Store):
     assert store.job(job.id).phase == "ended"
 
 
+def test_a_run_that_lost_one_of_its_processes_restarts(store: Store):
+    job = dead_run(store, saved=10)
+    Recorder(job.folder)("error", message="process 2 of 2 of this run has ended", code="lost_process")
+    found = find_restart(store, job)
+    assert found is not None and (found.count, found.step, found.low_memory) == (1, 10, False)
+
+
 def test_low_memory_keeps_the_images_of_a_step():
     assert low_memory_changes({}) == {"train": {"batch_size": 1, "accumulation": 1, "gradient_checkpointing": True}}
     changed = low_memory_changes({"train": {"batch_size": 4, "accumulation": 2, "gradient_checkpointing": True}})
     assert changed == {"train": {"batch_size": 1, "accumulation": 8, "gradient_checkpointing": True}}
     assert low_memory_changes(changed) == {}
+    shared = low_memory_changes({"train": {"batch_size": 4, "accumulation": 2, "devices": 2}})
+    assert shared == {"train": {"batch_size": 2, "accumulation": 4, "gradient_checkpointing": True}}

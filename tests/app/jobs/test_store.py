@@ -217,6 +217,18 @@ def test_what_fits_no_free_device_does_not_hold_up_what_does(store):
     assert line(store) == ["b", "e"]
 
 
+def test_a_job_for_two_cards_is_not_overtaken_card_by_card(store):
+    offer = Offer(("cuda:0", "cuda:1", "cpu"), complete=True)
+    for name, wants in (("a", "auto"), ("b", "auto*2"), ("c", "auto"), ("d", "cpu")):
+        add(store, name, wants=wants)
+    first = claim(store, offer)
+    assert (first.name, first.device) == ("a", "cuda:0")
+    assert claim(store, offer).name == "d" and claim(store, offer) is None, "b waits for both, and c behind it"
+    store.end(first)
+    both = claim(store, offer)
+    assert (both.name, both.device) == ("b", "cuda:0+cuda:1") and claim(store, offer) is None
+
+
 def test_devices_of_another_machine_are_not_taken_here(store):
     add(store, "a")
     add(store, "b")

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.trainers.distributed.several import result_of, train_together
 from tests.trainers.tiny_runs import METHODS, WORD, both, equal, events_of, one
-from tests.trainers.training.several import result_of, train_together
 from trainers.adapters.methods import METHODS as KINDS
 from trainers.config.build import as_table
 from trainers.config.config import Config

@@ -1,4 +1,4 @@
-"""Runs of several processes, many in one group: `python -m tests.trainers.training.several INDEX COUNT FOLDER`.
+"""Runs of several processes, many in one group: `python -m tests.trainers.distributed.several INDEX COUNT FOLDER`.
 
 Torch takes seconds to start in each process, so a group is started once and trains one case after the other, as
 processes that a launcher has started; the first of them may be this one. Each leaves what it has come to: its
@@ -65,7 +65,7 @@ def _output(folder: Path, count: int, index: int) -> Path:
 def _start(index: int, count: int, folder: Path) -> subprocess.Popen[bytes]:
     with _output(folder, count, index).open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.trainers.training.several", str(index), str(count), str(folder)],
+            [sys.executable, "-m", "tests.trainers.distributed.several", str(index), str(count), str(folder)],
             env={**os.environ, **_environment(index, count), "OMP_NUM_THREADS": str(torch.get_num_threads())},
             stdout=output,
             stderr=subprocess.STDOUT,
