@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.app.ui.server import Process
+from tests.app.ui.visitor import READY, Tab, open_tab
 
 
 @pytest.fixture(scope="session")
@@ -17,12 +19,17 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     process.close()
 
 
-@pytest.fixture
-def page(browser, studio: Process) -> Iterator[object]:
-    """A fresh visitor's page on Train, 1280 px wide; a script that fails or a request that leaves fails the test."""
-    from tests.app.ui.visitor import new_page
+@pytest.fixture(scope="session")
+def tab(browser, studio: Process) -> Iterator[Tab]:
+    """The tab of all visitors of that studio."""
+    with open_tab(browser, studio.url) as opened:
+        yield opened
 
-    context, opened, complaints = new_page(browser, studio.url)
-    yield opened
-    context.close()
-    assert complaints == []
+
+@pytest.fixture
+def page(tab: Tab) -> Iterator[Any]:
+    """A fresh visitor's page on Train, 1280 px wide; a script that fails or a request that leaves fails the test."""
+    with tab.visit() as opened:
+        opened.goto(tab.url)
+        opened.wait_for_selector(READY)
+        yield opened

@@ -26,6 +26,7 @@ from app.ui.now import NowRoutes
 from tests.app.jobs.working import add_quick
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
+from tests.app.ui.visitor import READY, visiting
 
 
 class Marked(NullTranslations):
@@ -153,8 +154,15 @@ Notification.requestPermission = async () => (Notification.permission = window.a
 
 
 @pytest.mark.browser
-def test_somebody_who_asks_for_it_is_told_when_a_run_ends(page: Any) -> None:
-    page.add_init_script(NOTE_NOTIFICATIONS)
+def test_somebody_who_asks_for_it_is_told_when_a_run_ends(browser: Any, studio: Process) -> None:
+    with visiting(browser, studio.url) as page:
+        page.add_init_script(NOTE_NOTIFICATIONS)
+        page.goto(studio.url)
+        page.wait_for_selector(READY)
+        is_told(page)
+
+
+def is_told(page: Any) -> None:
     ended: list[dict[str, Any]] = []
     state = {
         "revision": "1",

@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 from app.jobs.store import Store
 from app.studio.paths import Paths
 from tests.app.ui.server import Process
-from tests.app.ui.visitor import ALL_SENT, blank_page, visiting, widest
+from tests.app.ui.visitor import ALL_SENT, Tab, blank_page, open_tab, widest
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.runs.run import Run
 from trainers.training.train import train
@@ -58,9 +58,15 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path],
     process.close()
 
 
+@pytest.fixture(scope="module")
+def tab(browser: Any, place: Process) -> Iterator[Tab]:
+    with open_tab(browser, place.url) as opened:
+        yield opened
+
+
 @pytest.fixture
-def page(browser: Any, place: Process) -> Iterator[Any]:
-    with visiting(browser, place.url) as opened:
+def page(tab: Tab, place: Process) -> Iterator[Any]:
+    with tab.visit() as opened:
         visit(opened, place)
         yield opened
 

@@ -22,7 +22,7 @@ from app.studio.paths import Paths
 from app.studio.studio_queue import StudioQueue
 from tests.app.ui.ended_runs import write_run, write_snapshot
 from tests.app.ui.server import MEASURED, SLOW_STEPS, Process
-from tests.app.ui.visitor import put_far_away, visiting, widest
+from tests.app.ui.visitor import Tab, open_tab, put_far_away, widest
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.data.captions import own_caption
 from trainers.runs.run import Run
@@ -67,9 +67,15 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path])
     process.close()
 
 
+@pytest.fixture(scope="module")
+def tab(browser: Any, place: Place) -> Iterator[Tab]:
+    with open_tab(browser, place.url) as opened:
+        yield opened
+
+
 @pytest.fixture
-def page(browser: Any, place: Place) -> Iterator[Any]:
-    with visiting(browser, place.url) as opened:
+def page(tab: Tab) -> Iterator[Any]:
+    with tab.visit() as opened:
         yield opened
 
 
@@ -394,6 +400,7 @@ def test_the_line_is_put_in_order_and_what_is_open_or_ticked_stays_so(page, plac
     page.wait_for_function(f"{order} === 'going,two,one'")
     page.wait_for_function("document.activeElement.dataset.about === 'two'")
     wait_for_line(page, place, ["two", "one"])
+    put_far_away(page, 0)
 
     page.get_by_label("Search").fill("one")
     page.wait_for_function("document.querySelectorAll('.runs > li').length === 1")

@@ -20,7 +20,7 @@ from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Job, Store
 from tests.app.ui.server import SLOW_STEPS, Process
-from tests.app.ui.visitor import visiting, widest
+from tests.app.ui.visitor import Tab, open_tab, widest
 from tests.trainers.tiny_runs import METHODS, quick_settings, write_images
 from trainers.formats.inspect import describe_style
 
@@ -68,9 +68,15 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path])
     process.close()
 
 
+@pytest.fixture(scope="module")
+def tab(browser: Any, place: Place) -> Iterator[Tab]:
+    with open_tab(browser, place.url, "clipboard-read", "clipboard-write") as opened:
+        yield opened
+
+
 @pytest.fixture
-def page(browser: Any, place: Place) -> Iterator[Any]:
-    with visiting(browser, place.url, "clipboard-read", "clipboard-write") as opened:
+def page(tab: Tab) -> Iterator[Any]:
+    with tab.visit() as opened:
         yield opened
 
 

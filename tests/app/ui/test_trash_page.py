@@ -15,7 +15,7 @@ from app.jobs.store import TRAIN, NewJob, Store
 from app.jobs.trash.trash import Trash
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import SLOW_STEPS, Process
-from tests.app.ui.visitor import visiting, widest
+from tests.app.ui.visitor import Tab, open_tab, widest
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.runs.run import Run
 
@@ -33,9 +33,15 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path])
     process.close()
 
 
+@pytest.fixture(scope="module")
+def tab(browser: Any, place: tuple[Process, Store]) -> Iterator[Tab]:
+    with open_tab(browser, place[0].url) as opened:
+        yield opened
+
+
 @pytest.fixture
-def page(browser: Any, place: tuple[Process, Store]) -> Iterator[Any]:
-    with visiting(browser, place[0].url) as opened:
+def page(tab: Tab) -> Iterator[Any]:
+    with tab.visit() as opened:
         yield opened
 
 
