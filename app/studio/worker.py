@@ -7,10 +7,8 @@ it by its folder.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from app.errors import sentence
+from app.jobs.processes.process import python_command, python_environment
 from app.studio.progress import in_steps
 from trainers.atomic_files import whole_file
 from trainers.messages import to_record
@@ -44,12 +43,11 @@ class Worker:
             building.write_text(json.dumps(asked), encoding="utf-8")
         with (self.folder / LOG).open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self.module, str(self.folder.resolve())],
+                python_command(self.module, str(self.folder.resolve())),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                cwd=Path(__file__).parents[2],
-                env=os.environ | {"HF_HUB_DISABLE_TELEMETRY": "1"} | dict(variables or {}),
+                env=python_environment({"HF_HUB_DISABLE_TELEMETRY": "1"} | dict(variables or {})),
             )
 
     def stop(self) -> None:

@@ -50,13 +50,13 @@ class ForkServer:
 
     The processes outlive this object and the server. Where the system cannot fork safely, and wherever the server does
     not answer, they are started plainly. Variables that libraries read while they are imported count as they were when
-    the server began. For one thread.
+    the server began. For one thread. A `server` that serves already is taken until it ends.
     """
 
-    def __init__(self, modules: Sequence[str] = JOB_MODULES, idle: float = IDLE) -> None:
+    def __init__(self, modules: Sequence[str] = JOB_MODULES, idle: float = IDLE, server: Server | None = None) -> None:
         self._arguments = (str(idle), *modules)
         self._instead: Start = start_detached
-        self._server: Server | None = None
+        self._server = server
         self._asked: list[_Forked] = []
 
     def start(self, module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> Child:

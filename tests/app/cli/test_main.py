@@ -98,6 +98,13 @@ def test_nothing_comes_through_that_a_terminal_obeys(tmp_path: Path) -> None:
     assert outcome.err.endswith("�[31mred�.safetensors\n")
 
 
+@pytest.mark.thorough  # the next one calls the same in the test's own process
+def test_a_process_with_debug_ends_with_its_traceback(tmp_path: Path) -> None:
+    outcome = process("inspect", "nothing", "--debug", cwd=tmp_path)
+    assert outcome.code == 1 and outcome.out == ""
+    assert "Traceback (most recent call last)" in outcome.err and "VelaturaError" in outcome.err
+
+
 def test_debug_is_taken_anywhere() -> None:
     from trainers.errors import VelaturaError
 

@@ -18,20 +18,17 @@ from app.jobs.processes.fork_server import IDLE, ForkServer, Server
 from app.studio import studio_queue
 
 
-class ForkedServer(ForkServer):
+def fork_a_server() -> ForkServer:
     """A server of jobs that need not import anything; to be made while this process has one thread."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = os.fork()
-        if not pid:
-            os.setsid()
-            ours.close()
-            fork_server_process.main(str(theirs.detach()), str(IDLE))
-            sys.exit()  # as the server, or as a job that it was forked for
-        theirs.close()
-        self._server = Server(ours, _Process(pid))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if not pid:
+        os.setsid()
+        ours.close()
+        fork_server_process.main(str(theirs.detach()), str(IDLE))
+        sys.exit()  # as the server, or as a job that it was forked for
+    theirs.close()
+    return ForkServer(server=Server(ours, _Process(pid)))
 
 
 class _Process(psutil.Process):
@@ -52,6 +49,6 @@ if __name__ == "__main__":
     before, *words = sys.argv[1:]
     exec(before)
     if "trainers.training.train" in sys.modules:
-        server = ForkedServer()
+        server = fork_a_server()
         vars(studio_queue)["ForkServer"] = lambda: server
     main(words)
