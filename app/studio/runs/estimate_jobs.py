@@ -16,6 +16,7 @@ from app.jobs.small_jobs import add_small_job
 from app.jobs.states import ENDED, State
 from app.jobs.store import ESTIMATE
 from app.jobs.views import View
+from app.language import Sentence
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import safe_name, suggest
 from app.studio.runs.costs import Cost, Measured, cost_key
@@ -194,5 +195,5 @@ def _estimate(view: View) -> Estimate:
     if view.state == State.QUEUED:
         return Estimate("waiting", sentence=view.line)
     if view.state in ENDED:
-        return Estimate("failed", sentence=summary.message or view.line, code=summary.code)
+        return Estimate("failed", sentence=Sentence.of(summary.message or view.line), code=summary.code)
     return Estimate("measuring", done=summary.share[0], of=summary.share[1], sentence=summary.message)

@@ -18,6 +18,7 @@ MEASURING = _("Measuring with a few real steps …")
 
 def measure_config(config: Config, on_progress: OnProgress = quiet) -> Estimate:
     """Measure a run with progress; the result is an event `estimate`."""
+    from app.studio.base_models import base_name
     from app.studio.runs.pace import circumstances, load_now
     from trainers.training.estimate import STEPS, measure
 
@@ -26,7 +27,7 @@ def measure_config(config: Config, on_progress: OnProgress = quiet) -> Estimate:
     def listen(event: Event) -> None:
         nonlocal done
         if event["type"] == "loading":
-            on_progress("working", message=_("Reading the base model {base} …", base=event["base"]))
+            on_progress("working", message=_("Reading the base model {base} …", base=base_name(event["base"])))
         elif event["type"] in ("step", "skipped"):
             done += 1
             on_progress("working", message=MEASURING, done=done, of=min(STEPS, config.train.steps))

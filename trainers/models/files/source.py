@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from trainers.errors import VelaturaError
+from trainers.messages import Message
 from trainers.models.files.download import download_model
 from trainers.models.files.hub import HUB_ID, cached_snapshot
 
@@ -29,7 +30,7 @@ def find_source(model: str) -> Source:
     failed downloads.
     """
     if model == "starter":
-        return Source(starter_folder(), "starter", "Velatura starter")
+        return Source(starter_folder(), "starter", Message("Velatura starter"))
     path = Path(model).expanduser()
     if model.strip() and path.is_dir():
         return Source(path, "folder", path.resolve().name)
