@@ -24,16 +24,17 @@ KEPT = 4
 """Bases whose layers are kept."""
 
 
-def layer_problems(config: Config) -> dict[str, str]:
+def layer_problems(config: Config, anywhere: bool = True) -> dict[str, str]:
     """Settings that name layers which the base does not have: one sentence per key.
 
     Empty if all names match, or the base's are not known: a single checkpoint, or a base that is not on this computer.
+    Unless `anywhere`, folders are not looked at, so that nobody learns from it what there is on the computer.
     """
     targets = config.targets
     named = {"targets.unet": targets.unet, "targets.text_encoder": targets.text_encoder}
     if not targets.blocks and all(isinstance(names, str) and names != "b-lora" for names in named.values()):
         return {}
-    folder = _folder(config.base.model)
+    folder = _folder(config.base.model, anywhere)
     parts = _parts(folder) if folder is not None else {}
     if not parts:
         return {}
@@ -62,12 +63,12 @@ def _refusal(parts: dict[str, nn.Module], config: Config, targets: Targets) -> s
     return ""
 
 
-def _folder(model: str) -> Path | None:
+def _folder(model: str, anywhere: bool) -> Path | None:
     """A base's folder in diffusers layout, if it has one on this computer."""
     if model == "starter":
         return starter_folder()
     path = Path(model).expanduser()
-    if path.is_dir():
+    if anywhere and path.is_dir():
         return path
     return cached_snapshot(model) if HUB_ID.fullmatch(model) and not path.is_file() else None
 

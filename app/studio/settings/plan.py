@@ -96,7 +96,7 @@ def plan(draft: Draft, **more: Any) -> Config:
 def problems(draft: Draft) -> dict[str, str]:
     """Problems in the draft's settings: one sentence per key."""
     tables = all_layers(draft)
-    found = find_problems(*tables) or layer_problems(build_config(*tables))
+    found = find_problems(*tables) or layer_problems(build_config(*tables), anywhere=False)
     changed, method = changed_settings(draft.choices), method_of(draft.choices)
     return {key: _in_words(find_field(key, method), changed.get(key), said) for key, said in found.items()}
 

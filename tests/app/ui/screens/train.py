@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from tests.app.ui.screens.stage import Stage
 from tests.app.ui.visitor import ALL_SENT, add
 
+OF_KOHYA = b'{"network_module": "networks.lora", "network_dim": 4, "max_train_epochs": 2, "logging_dir": "/x"}'
+"""Settings of kohya_ss: some taken, some computed, some left out."""
+
 
 def pictures(stage: Stage) -> Iterator[str]:
     """Step 1."""
@@ -86,6 +89,11 @@ def style_and_start(stage: Stage) -> Iterator[str]:
     yield "train-settings"
     stage.press("Back to preset")
     page.wait_for_selector(".setting .problem", state="detached")
+    page.set_input_files("#settings-file", {"name": "k.json", "mimeType": "application/json", "buffer": OF_KOHYA})
+    page.wait_for_selector(".report")
+    yield "train-import"
+    stage.press("Discard")
+    page.wait_for_selector(".report", state="detached")
     page.get_by_role("link", name="Next: start").click()
     page.wait_for_selector("#step-start .summary")
     yield "train-start"
