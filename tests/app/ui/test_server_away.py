@@ -16,7 +16,7 @@ from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Job, Store
 from tests.app.ui.server import MEASURED, Process
-from tests.app.ui.visitor import ALL_SENT, READY, add, blank_page
+from tests.app.ui.visitor import ALL_SENT, READY, Tab, add, open_tab
 from tests.trainers.data.pictures import scene
 
 pytestmark = pytest.mark.long
@@ -40,12 +40,18 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     process.close()
 
 
+@pytest.fixture(scope="module")
+def tab(browser: Any, own: Process) -> Iterator[Tab]:
+    with open_tab(browser, own.url, listens=False) as opened:
+        yield opened
+
+
 @pytest.fixture
-def page(browser: Any, own: Process, pictures: Path) -> Iterator[Any]:
+def page(tab: Tab, own: Process, pictures: Path) -> Iterator[Any]:
     """A visitor with two pictures, at the first step."""
     if not own.is_running():  # the test before has failed while it was away
         own.start(port=own.port)
-    with blank_page(browser) as opened:
+    with tab.visit() as opened:
         opened.goto(own.url)
         opened.wait_for_selector(READY)
         add(opened, pictures / "a boat.png", pictures / "a house.png", count=2)

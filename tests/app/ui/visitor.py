@@ -75,19 +75,20 @@ FORGET = """
 
 
 class Tab:
-    """One page for visitors who come one after the other, about whom nothing may be left to complain.
+    """One page for visitors who come one after the other; where it `listens`, none may leave it with complaints.
 
     A page of its own for each would take half a second more of the processor, for a process with all scripts compiled.
     A visitor may open other tabs, and must leave no scripts (`add_init_script`) behind.
     """
 
-    def __init__(self, browser: Any, url: str, *permissions: str) -> None:
+    def __init__(self, browser: Any, url: str, *permissions: str, listens: bool = True) -> None:
         self.url, self.context = url, _new_context(browser, permissions=list(permissions))
         self.context.add_init_script(FORGET)
         self.page = self.context.new_page()
         self._complaints: list[str] = []
         self._visits = 0
-        listen(self.page, url, self._complaints)
+        if listens:
+            listen(self.page, url, self._complaints)
 
     @contextmanager
     def visit(self) -> Iterator[Any]:
@@ -108,9 +109,9 @@ class Tab:
 
 
 @contextmanager
-def open_tab(browser: Any, url: str, *permissions: str) -> Iterator[Tab]:
+def open_tab(browser: Any, url: str, *permissions: str, listens: bool = True) -> Iterator[Tab]:
     """A tab that is closed at the end."""
-    tab = Tab(browser, url, *permissions)
+    tab = Tab(browser, url, *permissions, listens=listens)
     try:
         yield tab
     finally:

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.app.ui.server import Process
-from tests.app.ui.visitor import ALL_SENT, add, new_page, widest
+from tests.app.ui.visitor import ALL_SENT, READY, Tab, add, open_tab, widest
 from tests.trainers.data.pictures import scene
 from trainers.config.build import as_table, read_config
 from trainers.config.config import Config
@@ -28,20 +28,26 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     process.close()
 
 
+@pytest.fixture(scope="module")
+def tab(browser: object, training: Process) -> Iterator[Tab]:
+    with open_tab(browser, training.url) as opened:
+        yield opened
+
+
 @pytest.fixture
-def page(browser: object, training: Process, tmp_path: Path) -> Iterator[object]:
+def page(tab: Tab, tmp_path: Path) -> Iterator[object]:
     """A visitor with two pictures, at the second step."""
-    context, opened, complaints = new_page(browser, training.url)
     for seed, name in enumerate(("a boat.png", "a house.png")):
         scene(seed, (160, 160)).save(tmp_path / name)
-    add(opened, tmp_path / "a boat.png", tmp_path / "a house.png", count=2)
-    opened.get_by_label("Trigger word").fill("dusk style")
-    opened.wait_for_function(ALL_SENT)
-    opened.get_by_role("link", name="Next: style").click()
-    opened.wait_for_selector("#style-choices .stops")
-    yield opened
-    context.close()
-    assert complaints == []
+    with tab.visit() as opened:
+        opened.goto(tab.url)
+        opened.wait_for_selector(READY)
+        add(opened, tmp_path / "a boat.png", tmp_path / "a house.png", count=2)
+        opened.get_by_label("Trigger word").fill("dusk style")
+        opened.wait_for_function(ALL_SENT)
+        opened.get_by_role("link", name="Next: style").click()
+        opened.wait_for_selector("#style-choices .stops")
+        yield opened
 
 
 def choose(page, name: str, value: str) -> None:
