@@ -231,9 +231,9 @@ def do_next_in_a_process(store: Store, fork_server: ForkServer, module: str, *mo
 
 
 def test_a_run_without_enough_memory_goes_on_once_with_settings_that_need_less(store, quick, fork_server):
-    large = {"data": {"resolution": 256}, "train": {"batch_size": 48, "steps": 1}, "sample": {"prompts": []}}
+    large = {"data": {"resolution": 256}, "train": {"batch_size": 24, "steps": 1}, "sample": {"prompts": []}}
     job = actions.add(store, quick("dusk", large), actor=MACHINE_OWNER)
-    code, said = do_next_in_a_process(store, fork_server, "tests.app.jobs.limited", str(32 * 2**20))
+    code, said = do_next_in_a_process(store, fork_server, "tests.app.jobs.limited", str(16 * 2**20))
     assert code == 1 and "Error" in said
     failed = events_of(Run(job.folder), "error")[-1]
     assert failed.get("code") == OUT_OF_MEMORY, failed
@@ -244,7 +244,7 @@ def test_a_run_without_enough_memory_goes_on_once_with_settings_that_need_less(s
     settle(store)
     assert state_of(store, job.id) == "finished"
     settings = Run(job.folder).config().train
-    assert (settings.batch_size, settings.accumulation, settings.gradient_checkpointing) == (1, 48, True)
+    assert (settings.batch_size, settings.accumulation, settings.gradient_checkpointing) == (1, 24, True)
     (said,) = events_of(Run(job.folder), "restart")
     assert said["low_memory"] and said["message"].startswith(
         "There was not enough memory; it restarts from zero by itself"
