@@ -87,7 +87,7 @@ def overview(draft: Draft, report: Report) -> str:
     lines = [(kind, wall_text.found_line(kind, counts[kind])) for kind in wall_text.FOUND if counts[kind]]
     general: list[tuple[Kind, str]] = [("", joined(" ", (finding.sentence, finding.fix))) for finding in report.general]
     if said := say_repeats(repeats_of(picture.name)[0] for picture in draft.pictures):
-        general.append(("", said))
+        lines.insert(0, ("", said))
     if not (lines or general or draft.left_out):
         return ""
     return render("train/wall_overview.html", lines=lines + general, files=draft.left_out, most=MOST_LINES)
