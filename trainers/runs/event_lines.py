@@ -83,7 +83,7 @@ def _fields(check: Callable[[Any], bool], names: str) -> dict[str, Callable[[Any
 
 _TYPES: Mapping[str, Callable[[Any], bool]] = {
     **_fields(_count, "step steps picture pictures number images count skipped done of memory free file bytes"),
-    **_fields(_count, "parameters threads devices measured saved job snapshots"),
+    **_fields(_count, "parameters threads devices devices_before measured saved job snapshots"),
     **_fields(_amount, "speed seconds seconds_a_step seconds_a_picture kept share"),
     **_fields(_real, "lr"),
     **_fields(_measured, "loss grad_norm penalty"),

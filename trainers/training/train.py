@@ -272,7 +272,7 @@ def _note_start(session: Session, dataset: Dataset, plan: PreviewPlan, resume: b
         images=len(dataset.items),
         device=str(session.accelerator.device),
         precision=str(session.model.dtype).removeprefix("torch."),
-        devices=session.devices.count,
+        **_devices(session),
         threads=torch.get_num_threads(),
         resumed=resume,
     )
@@ -281,6 +281,14 @@ def _note_start(session: Session, dataset: Dataset, plan: PreviewPlan, resume: b
         session.accelerator.project_configuration.logging_dir = str(session.run.folder / "logs")
         session.accelerator.init_trackers("velatura", {"config": str(config.model_dump(mode="json"))})
     return parameters
+
+
+def _devices(session: Session) -> dict[str, int]:
+    """The number of devices, and another one that the run has had before."""
+    now = session.devices.count
+    starts = [event for event in latest_events(session.run.folder) if event["type"] == "start"]
+    before = [number for event in starts if (number := event.get("devices", 1)) != now][-1:]
+    return {"devices": now, **({"devices_before": before[0]} if before else {})}
 
 
 def _note_dataset(session: Session, dataset: Dataset) -> None:

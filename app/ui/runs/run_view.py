@@ -51,6 +51,12 @@ def facts(view: View) -> tuple[str, ...]:
         found.append(readable_speed(summary.speed))
     if summary.memory and view.state != State.QUEUED:
         found.append(words.MEMORY_OF.format(size=readable_size(summary.memory)))
+    said = dict(summary.facts)
+    devices, before = said.get("devices", 1), said.get("devices_before", 0)
+    if before:
+        found.append(words.ON_OTHER_DEVICES.format(now=devices, before=before))
+    elif devices > 1:
+        found.append(words.ON_DEVICES.format(now=devices))
     style = style_file(view)
     if style is not None:
         found.append(words.FILE_OF.format(size=readable_size(style.stat().st_size)))

@@ -105,6 +105,7 @@ PREPARING_IN = {"encode": _("Encoding the pictures …"), "class-images": _("Dra
 TIME_LEFT, TIME_LEFT_TITLE = _("{time} left"), _("{time} left · {name}")
 PERCENT_TITLE = _("{percent} · {name}")
 TOOK, MEMORY_OF, FILE_OF = _("{steps} in {time}"), _("{size} of memory"), _("{size} file")
+ON_DEVICES, ON_OTHER_DEVICES = _("Devices: {now}"), _("Devices: {now}, earlier {before}")
 FACTS, PICTURE_PROGRESS = _("Facts"), _("This picture")
 
 # The contact sheet

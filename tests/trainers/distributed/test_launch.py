@@ -75,7 +75,9 @@ def test_a_cut_run_of_two_processes_goes_on_to_the_bit(quick, tmp_path):
     assert not events_of(run, "note")[2:], "nothing is to be said where the number of devices stays"
     longer = resume(run, steps=8, devices=1)
     assert longer.steps == 8 and run.config().train.devices == 1
-    assert "train.devices = 2 so far and continues with 1" in events_of(run, "note")[-1]["message"]
+    notes, start = events_of(run, "note"), events_of(run, "start")[-1]
+    assert "train.devices = 2 so far and continues with 1" in notes[-1]["message"]
+    assert (start["devices"], start["devices_before"]) == (1, 2)
 
 
 @pytest.mark.thorough
