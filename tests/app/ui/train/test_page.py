@@ -90,7 +90,9 @@ def test_a_style_from_pictures_to_a_run(page, training):
     page.get_by_label("Search settings").fill("steps")
     put(page, "train.steps", "3")
     put(page, "sample.steps", "2")
-    page.wait_for_selector(".settings > summary >> text=2 changed")
+    page.get_by_label("Search settings").fill("train.batch_size")
+    put(page, "train.batch_size", "1")
+    page.wait_for_selector(".settings > summary >> text=3 changed")
     assert widest(page) == []
     page.get_by_role("link", name="Next: start").click()
     said = "2 pictures · a style · Quick · LoHA · Velatura starter · called up by “dusk style”"
