@@ -178,7 +178,12 @@ class Dispatcher:
                 return
 
     def _revision(self) -> tuple[int, ...]:
-        return self.store.revision() if self.store.exists() else ()
+        """Another one when a row has changed, or a drawing is expected."""
+        try:
+            expected = (self.store.runs / EXPECTED).stat().st_mtime_ns
+        except OSError:
+            expected = 0
+        return (*(self.store.revision() if self.store.exists() else ()), expected)
 
     def _tidy(self) -> None:
         """Maintain the trash, less often than every pass."""

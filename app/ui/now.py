@@ -79,7 +79,7 @@ class Now:
     ended: tuple[Ended, ...] = ()
     """The runs that have ended lately, newest last."""
     draws: bool = False
-    """Whether a picture is being drawn."""
+    """Whether a picture is being drawn, or is about to be."""
     undoable: tuple[Undoable, ...] = ()
     """What went into the trash lately, newest first."""
 
@@ -179,7 +179,8 @@ class NowRoutes:
             self._note_ended(seen.runs)
         now = seen.activity
         revision, line = f"{self._start}-{self._count}", activity(now) or text.FREE
-        draws = any(view.job.kind == GENERATE and view.state != State.QUEUED for view in seen.small)
+        waits = any(view.state not in (*ENDED, State.QUEUED) for view in (*seen.runs, *seen.small))
+        draws = any(view.job.kind == GENERATE and not (waits and view.state == State.QUEUED) for view in seen.small)
         undoable = tuple(
             Undoable(item.id, item.owner, said) for item in self._trash.items(UNDO_FOR) if (said := describe(item))
         )

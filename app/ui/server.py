@@ -48,6 +48,7 @@ from app.ui.middleware.limits import Shares
 from app.ui.middleware.stack import checks
 from app.ui.now import NowRoutes
 from app.ui.pages import PAGES
+from app.ui.playground.page import expect_page
 from app.ui.upload_route import upload_route
 from trainers.errors import VelaturaError
 
@@ -149,7 +150,7 @@ def start(
         server_port=address.port,
         theme=Velatura(),
         app_kwargs={
-            "middleware": _checks(demo, address, authenticator, paths.public, uploads.path, shares),
+            "middleware": _checks(demo, address, authenticator, services, uploads.path, shares),
             "routes": [
                 *asset_routes(bundles(_scripts_run(demo))),
                 *now.routes(),
@@ -186,16 +187,17 @@ def _sent(services: Services, person: str) -> Sent:
 
 
 def _checks(
-    demo: gr.Blocks, address: Address, authenticator: Authenticator, public: Path, uploads: Path, shares: Shares
+    demo: gr.Blocks, address: Address, authenticator: Authenticator, services: Services, uploads: Path, shares: Shares
 ) -> list[Middleware]:
     """The request checks, by name."""
     return checks(
         hosts=names_of_machine(address.host) | {name.lower() for name in address.names},
         authenticator=authenticator,
-        public=public,
+        public=services.paths.public,
         uploads=uploads,
         shares=shares,
         is_waiting=partial(is_waiting, demo),
+        opened={"/playground": partial(expect_page, services)},
         proxies=address.proxies,
     )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from app.jobs.processes.fork_server_process import LATER
 from app.jobs.processes.process import (
     Child,
     Identity,
@@ -26,19 +27,24 @@ IDLE = 600.0
 """Seconds without a job until the server ends, because it holds some 420 MB."""
 JOB_MODULES = (
     "app.studio.generation.generate",
-    "app.studio.dataset.captions",
     "app.jobs.restarts",
-    "trainers.training.train",
     "trainers.models.storage",
-    "torch._dynamo",
     "diffusers.models.unets.unet_2d_condition",
     "diffusers.models.autoencoders.autoencoder_kl",
     "diffusers.schedulers.scheduling_ddpm",
     "diffusers.schedulers.scheduling_ddim",
     "transformers.models.clip.modeling_clip",
     "transformers.models.clip.tokenization_clip",
+    "trainers.sampling.sample",
+    "trainers.composition.compose",
+    "trainers.composition.sweep",
+    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
+    "PIL.PngImagePlugin",
+    "PIL.WebPImagePlugin",
 )
-"""What jobs import; a job may import more."""
+"""What a drawing imports; a job may import more."""
+LATER_MODULES = ("trainers.training.train", "torch._dynamo", "app.studio.dataset.captions")
+"""What other jobs import beside that: imported while no job is asked for, as somebody may wait for a first picture."""
 MOST = 1 << 16
 """Bytes of an answer at most."""
 Start = Callable[[str, Sequence[str], Path, Mapping[str, str]], Child]
@@ -53,8 +59,16 @@ class ForkServer:
     the server began. For one thread. A `server` that serves already is taken until it ends.
     """
 
-    def __init__(self, modules: Sequence[str] = JOB_MODULES, idle: float = IDLE, server: Server | None = None) -> None:
-        self._arguments = (str(idle), *modules)
+    def __init__(
+        self,
+        modules: Sequence[str] | None = None,
+        idle: float = IDLE,
+        later: Sequence[str] = (),
+        server: Server | None = None,
+    ) -> None:
+        """`modules` are imported before the first process starts, by default what jobs need, some of it later."""
+        modules, later = (JOB_MODULES, LATER_MODULES) if modules is None else (modules, later)
+        self._arguments = (str(idle), *modules, LATER, *later)
         self._instead: Start = start_detached
         self._server = server
         self._asked: list[_Forked] = []

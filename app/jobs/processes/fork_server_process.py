@@ -1,7 +1,8 @@
-"""The process that jobs are forked from: `python -m app.jobs.processes.fork_server_process FD SECONDS MODULE …`.
+"""The process that jobs are forked from: `python -m … FD SECONDS MODULE … --later MODULE …`.
 
-It imports modules, which may take seconds, and computes nothing. Each request then becomes a child that runs a module
-as `python -m` would. It ends when its client is gone, or after some time without children and requests.
+It imports modules, which may take seconds, those behind `--later` while nobody asks for anything, and computes nothing.
+Each request then becomes a child that runs a module as `python -m` would. It ends when its client is gone, or after
+some time without children and requests.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,6 +27,10 @@ from app.startup import prepare_process
 
 MOST = 1 << 20
 """Bytes of a request at most, which holds an environment."""
+BREATH = 0.5
+"""Seconds without a request after which a module is imported that is needed later."""
+LATER = "--later"
+"""Stands between the modules that are imported first and the others."""
 TASKS = Path("/proc/self/task")
 """Folder with an entry for each thread of this process."""
 
@@ -33,29 +39,42 @@ def main(descriptor: str, idle: str, *modules: str) -> None:
     """Serve requests; in a child, run its module instead."""
     prepare_process()
     connection = socket.socket(fileno=int(descriptor))
-    for name in modules:
+    first, later = _split(modules)
+    for name in first:
         importlib.import_module(name)
-    if request := serve_forks(connection, float(idle)):
+    if request := serve_forks(connection, float(idle), later):
         _run(request)
 
 
-def serve_forks(connection: socket.socket, idle: float) -> dict[str, Any] | None:
+def _split(modules: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """The modules to import first, and later."""
+    place = modules.index(LATER) if LATER in modules else len(modules)
+    return modules[:place], modules[place + 1 :]
+
+
+def serve_forks(connection: socket.socket, idle: float, later: Sequence[str] = ()) -> dict[str, Any] | None:
     """Fork on request until the client is gone, or for `idle` seconds without children and requests; then None.
 
-    In a forked child, return its request at once, for `be_asked`. Raises SystemExit if this process has threads.
+    The `later` modules are imported meanwhile. In a forked child, return its request at once, for `be_asked`. Raises
+    SystemExit if this process has threads.
     """
+    _be_forkable()
+    return _Server(connection, idle, later).serve()
+
+
+def _be_forkable() -> None:
+    """Leave the pages that children share alone; raises SystemExit if this process has threads."""
     gc.collect()
     gc.freeze()  # a child's collections then leave the pages that it shares with this process alone
     if len(list(TASKS.iterdir())) > 1:
         raise SystemExit("this process has threads, which a forked one would not have")
-    return _Server(connection, idle).serve()
 
 
 class _Server:
     """Forks on request and reports ends; a child stays uncollected until the client asks for that."""
 
-    def __init__(self, connection: socket.socket, idle: float) -> None:
-        self._connection, self._idle = connection, idle
+    def __init__(self, connection: socket.socket, idle: float, later: Sequence[str] = ()) -> None:
+        self._connection, self._idle, self._later = connection, idle, list(later)
         self._children: dict[int, int] = {}  # from process ids to the numbers of their requests
         self._ended: set[int] = set()
         self._left: set[int] = set()  # by the client, to be collected when they end
@@ -68,7 +87,12 @@ class _Server:
         """Serve until the end, None; in a forked child, return the request at once."""
         asked = time.monotonic()
         while self._children or time.monotonic() < asked + self._idle:
-            ready, _, _ = select.select([self._connection.fileno(), self._wakeup[0]], [], [], self._idle)
+            patience = BREATH if self._later else self._idle
+            ready, _, _ = select.select([self._connection.fileno(), self._wakeup[0]], [], [], patience)
+            if not ready and self._later:
+                importlib.import_module(self._later.pop(0))
+                _be_forkable()
+                continue
             if self._wakeup[0] in ready:
                 os.read(self._wakeup[0], 4096)
             self._report_ends()

@@ -63,6 +63,7 @@ DELETE_OLD = _("Delete old runs")
 
 # Buttons and menus of several pages
 CANCEL, CLOSE, DELETE, DISMISS, KEEP = _("Cancel"), _("Close"), _("Delete"), _("Dismiss"), _("Keep")
+COMPARE_STEPS = _("Compare its steps")
 NOT_NOW, STOP, TRY_IT, UNDO, UPLOAD = _("Not now"), _("Stop"), _("Try it"), _("Undo"), _("Upload")
 DETAILS, SETTINGS = _("Details"), _("Settings")
 ACTIONS = _("Actions for {}")

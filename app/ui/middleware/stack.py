@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from starlette.middleware import Middleware
@@ -24,6 +24,7 @@ from app.ui.middleware.page_sessions import PageSessionsMiddleware
 from app.ui.middleware.proxy import ForwardedMiddleware
 from app.ui.middleware.routes import RoutesMiddleware
 from app.ui.middleware.visitor import VisitorMiddleware
+from app.ui.visits import VisitsMiddleware
 
 COMPRESSION = 6
 """Of zlib's nine levels; the ones above take longer and gain nothing on pages."""
@@ -39,9 +40,13 @@ def checks(
     uploads: Path,
     shares: Shares,
     is_waiting: Callable[[str], bool],
+    opened: Mapping[str, Callable[[str], None]],
     proxies: Sequence[str] = (),
 ) -> list[Middleware]:
-    """The middlewares, outermost first; each may rely on the previous ones."""
+    """The middlewares, outermost first; each may rely on the previous ones.
+
+    `opened` are called with the sender of each visit of a page, by its path.
+    """
     return [
         Middleware(ForwardedMiddleware, proxies=proxies),
         Middleware(LanguageMiddleware),
@@ -59,6 +64,7 @@ def checks(
         Middleware(ForeignAddressMiddleware, uploads=uploads),
         Middleware(PageSessionsMiddleware),
         Middleware(VisitorMiddleware),
+        *(Middleware(VisitsMiddleware, path=path, visited=visited) for path, visited in opened.items()),
         Middleware(PolicyMiddleware),
         Middleware(Opening),
         Middleware(BadCallsMiddleware),

@@ -1,7 +1,7 @@
 // The fields of the Playground. What is typed is kept by the server a moment later; it never takes a field over by
 // itself, but where it says so (`data-set`). One request is on its way at a time, so that none overtakes another.
 const PAUSE = 500,
-  GLANCE = 800,
+  GLANCE = 500,
   PATIENCE = 8000;
 const line = [],
   taken = new WeakMap(),

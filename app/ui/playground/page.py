@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,8 +46,10 @@ from app.ui.playground.form_view import Sheet, read_form
 from app.ui.runs.run import tail
 from trainers.errors import VelaturaError
 
-DRAWING_NOW, SOON, LATER = 1, 2, 10
-"""Seconds between two looks at least: while something is drawn, while something waits, and else."""
+AT_FIRST, DRAWING_NOW, SOON, LATER = 0.4, 1, 2, 10
+"""Seconds between two looks at least: while something is drawn that was just asked for, is drawn, waits, and else."""
+JUST = 6.0
+"""Seconds for which something was just asked for; on a small base it is there by then."""
 Shown = dict[Any, Any]
 
 
@@ -201,7 +204,7 @@ class Playground:
     # ---------------------------------------------------------------- within
     def _expect(self, form: GenerateForm) -> None:
         """Have the base loaded that is drawn on next."""
-        self.services.generations.expect(form.with_(prompt=form.prompt or words.PROMPT_EXAMPLE).parse()[0])
+        _expect(self.services, form)
 
     def _fields(self, form: GenerateForm, show: Show) -> str:
         library, bases = self.services.library.entries(), self.services.bases
@@ -315,11 +318,23 @@ class Playground:
                 self.services.generations.remove(generation.id, key)
 
 
+def expect_page(services: Services, sender: str) -> None:
+    """Have the base loaded that somebody will probably draw on next whose page is on its way."""
+    form = FormStore(services.paths).read(sender) if sender else None
+    _expect(services, form or begin_with(next(iter(services.library.entries()), None), words.PROMPT_EXAMPLE))
+
+
+def _expect(services: Services, form: GenerateForm) -> None:
+    services.generations.expect(form.with_(prompt=form.prompt or words.PROMPT_EXAMPLE).parse()[0])
+
+
 def _pace(found: Sequence[Generation]) -> float:
     """Seconds to the next look at least."""
     active = [one for one in found if not one.ended]
     is_drawn = any(one.state != State.QUEUED or one.progress.behind is None for one in active)
-    return DRAWING_NOW if is_drawn else SOON if active else LATER
+    if is_drawn:
+        return AT_FIRST if any(time.time() - one.record.made < JUST for one in active) else DRAWING_NOW
+    return SOON if active else LATER
 
 
 def _to_come(one: Generation) -> list[int]:

@@ -38,18 +38,17 @@ const fit = () => {
     wide = series.clientWidth,
     high = Math.max(innerHeight - 220, 320);
   let best = 1,
-    most = 0;
+    most = 0,
+    room = 0;
   for (let columns = 1; columns <= count; columns++) {
     const rows = Math.ceil(count / columns),
-      side = Math.min(
-        (wide - GAP * (columns - 1)) / columns,
-        ((high - rows * (CAPTION + GAP)) / rows) * (width / height),
-      );
-    if (side > most) [best, most] = [columns, side];
+      own = (wide - GAP * (columns - 1)) / columns,
+      side = Math.min(own, ((high - rows * (CAPTION + GAP)) / rows) * (width / height));
+    if (side > most) [best, most, room] = [columns, side, own];
   }
   if (most < LEAST) best = Math.max(1, Math.floor((wide + GAP) / (LEAST + GAP))); // more than the window holds
   series.style.setProperty('--columns', best);
-  series.style.setProperty('--side', most < LEAST ? '1fr' : `${Math.floor(most)}px`);
+  series.style.setProperty('--side', most < LEAST ? '1fr' : `${Math.floor(Math.min(room, most * 1.2))}px`);
 };
 new ResizeObserver(fit).observe(element);
 watch('value', () => setTimeout(fit));

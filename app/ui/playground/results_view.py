@@ -18,6 +18,8 @@ from app.units import readable_time
 from trainers.composition.ways import SUM
 from trainers.messages import joined, listed
 
+NUMBERS = ("seed", "steps", "guidance", "size", "sampler")
+"""The numbers of a picture as `words.settings` puts them."""
 MANY = 9
 """Pictures of a generation from which on they are shown as small copies."""
 SHOWN = 3
@@ -172,7 +174,9 @@ def read_picture(generation: Generation | None, service: Generations, kept: Coll
     if generation is None:
         return None
     request, record = generation.request, generation.record
-    sizes = words.settings(request.seed, record.steps, record.guidance, pixels_in_words(record.size), record.sampler)
+    own = words.settings(request.seed, record.steps, record.guidance, pixels_in_words(record.size), record.sampler)
+    compared = {axis.kind for axis in request.all_axes}  # what each picture has its own of is said beside it
+    sizes = [one for one, kind in zip(own, NUMBERS, strict=True) if kind not in compared]
     way = words.way(request.compose) if request.compose != SUM else ""
     took = readable_time(record.seconds) if record.seconds >= 1 else ""
     files = dict(zip(generation.pictures, service.downloads(generation), strict=True))

@@ -8,7 +8,9 @@ from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.runs import failures
+from app.studio.runs.chosen import snapshots
 from app.studio.studio_queue import share
+from app.ui.components import text as shared
 from app.ui.components.controls import Control, Fetch, Link
 from app.ui.runs import text as words
 from app.ui.runs.actions import LABELS, RESTARTS, make_control
@@ -19,7 +21,7 @@ PROBLEMS = (State.FAILED, State.INTERRUPTED, State.HANGING)
 TOLD_BY_FACTS = (State.TRAINING, State.SAMPLING, State.SAVING, State.PAUSED, State.STOPPED, State.FINISHED)
 """States whose sentence would say the line of facts again."""
 MENU = (
-    ("download", "try", "samples", "share", "clone"),
+    ("download", "try", "steps", "samples", "share", "clone"),
     ("pause", "resume", "longer"),
     ("stop", "cancel", "retry", "delete"),
 )
@@ -28,6 +30,7 @@ NAMES = {
     **LABELS,
     "download": words.DOWNLOAD,
     "try": words.TRY,
+    "steps": shared.COMPARE_STEPS,
     "samples": words.DOWNLOAD_SAMPLES,
     "cancel": words.WITHOUT_SAVING,
 }
@@ -101,7 +104,8 @@ def read_acts(view: View, sampled: bool, has_style: bool, style: str, actor: Act
     """What `actor` can do with a run; `style` is the id of its style in the library, once there is one."""
     owned = actor.may_change(view.job.owner)
     owner = view.job.owner
-    there = {"download": has_style, "try": bool(style), "samples": sampled, "share": owned}
+    several = bool(style) and len(snapshots(view.job.folder)) > 1
+    there = {"download": has_style, "try": bool(style), "steps": several, "samples": sampled, "share": owned}
     allowed = {*actor.permitted(view.job.owner, view.actions), *(key for key, is_there in there.items() if is_there)}
     first = _first(view, allowed)
     only = words.ONLY_OWNER.format(owner=owner) if owner else words.ONLY_STUDIO_OWNER
@@ -136,7 +140,7 @@ def _item(view: View, key: str, allowed: bool, style: str, only: str) -> Item:
     label = NAMES[key]
     if allowed:
         return Item(key, label, _control(view, key, style, "quiet", label))
-    if only and key not in ("download", "try", "samples", "clone"):
+    if only and key not in ("download", "try", "steps", "samples", "clone"):
         return Item(key, label, None, only)
     return Item(key, label, None, _reason(view, key))
 
@@ -149,6 +153,8 @@ def _control(view: View, key: str, style: str, kind: str, label: str = "") -> Co
             return Fetch(label or words.DOWNLOAD_SAMPLES, "samples", kind)
         case "try":
             return Link(label or words.TRY, f"playground?style={style}", kind)
+        case "steps":
+            return Link(label, f"playground?style={style}&compare=step", kind)
     if not label:
         failed = {"retry": words.AGAIN, failures.CHANGE: words.CHANGE} if view.state == State.FAILED else {}
         label = failed.get(key) or (words.AT_ONCE if key == "cancel" else NAMES[key])

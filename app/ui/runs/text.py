@@ -87,6 +87,7 @@ SHARE, SHARED = _("Share a read-only link"), _("Whoever has this link can watch 
 LINK, COPY, COPIED, UNSHARE = _("Read-only link"), _("Copy"), _("Copied"), _("Stop sharing")
 UNSHARED = _("The link no longer shows this run.")
 ONLY_OWNER, ONLY_STUDIO_OWNER = _("Only {owner} can do this."), _("Only the owner of this studio can do this.")
+NO_STEPS_YET = _("Fewer than two of its steps are kept.")
 NO_STYLE_YET, NO_SAMPLES_YET = _("There is no style yet."), _("There are no samples yet.")
 STYLE_DELETED = _("Its style was deleted. It can be restored from the trash for 30 days.")
 NOT_TRAINING, NOT_SAVED = _("It is not training."), _("Nothing has been saved to continue from.")

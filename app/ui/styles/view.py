@@ -39,6 +39,8 @@ class Card:
     """What is put into a prompt for it; empty where there is no such thing."""
     run: str
     """The run that made it; empty where it was made elsewhere."""
+    steps: bool
+    """Whether several steps of its run were kept, which can be compared."""
     may_change: bool
 
 
@@ -61,6 +63,7 @@ def read_card(library: StyleLibrary, item: StyleEntry, view: View | None, actor:
         find_offers(library, item),
         _prompt(item),
         item.run,
+        view is not None and len(chosen.snapshots(view.job.folder)) > 1,
         actor.may_change(item.owner),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.jobs.processes.fork_server import ForkServer
+from app.jobs.processes.fork_server import JOB_MODULES, LATER_MODULES, ForkServer
 from tests.app.ui import server as studios
 from tests.trainers.conftest import images
 from tests.trainers.tiny_runs import quick_settings
@@ -34,6 +34,6 @@ def fork_server() -> Iterator[ForkServer]:
     if os.environ.get("OMP_NUM_THREADS") == studios.IMPORTED_WITH["OMP_NUM_THREADS"]:
         yield studios.fork_server()
     else:
-        server = ForkServer()
+        server = ForkServer((*JOB_MODULES, *LATER_MODULES))
         yield server
         server.close()

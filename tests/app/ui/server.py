@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.processes.fork_server import JOB_MODULES, ForkServer
+from app.jobs.processes.fork_server import JOB_MODULES, LATER_MODULES, ForkServer
 from app.jobs.processes.process import Child, start_detached
 from app.jobs.store import Store
 
@@ -55,7 +55,7 @@ def free_port() -> int:
 @cache
 def fork_server() -> ForkServer:
     """What this process's studios are forked from, which saves each of them, and each of their jobs, the imports."""
-    server = ForkServer((*JOB_MODULES, "app.studio.runs.measure", "app.ui.server", "app.cli.main"))
+    server = ForkServer((*JOB_MODULES, *LATER_MODULES, "app.studio.runs.measure", "app.ui.server", "app.cli.main"))
     atexit.register(server.close)
     return server
 

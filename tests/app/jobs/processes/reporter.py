@@ -13,7 +13,7 @@ if __name__ == "__main__":
         "parent": os.getppid(),
         "threads": len(list(Path("/proc/self/task").iterdir())),
         "descriptors": len(list(Path("/proc/self/fd").iterdir())),
-        "has imported": [name for name in ("torch", "trainers.training.train") if name in sys.modules],
+        "has imported": [name for name in ("torch", "trainers.training.train", "poplib") if name in sys.modules],
         "path": sys.path[0] == str(Path(__file__).parents[4]),
     }
     print(json.dumps(facts), flush=True)

@@ -114,6 +114,15 @@ def test_a_server_that_cannot_import_leaves_a_plain_start(tmp_path):
     child.collect()
 
 
+def test_modules_that_are_needed_later_are_imported_while_nobody_asks(tmp_path):
+    server = ForkServer(FEW, later=("poplib",))
+    logs = (tmp_path / str(number) for number in range(100))
+    first = report(server.start, next(logs), "0")[1]
+    assert first["has imported"] == [] and first["threads"] == 1, "who asks first does not wait for them"
+    wait_until(lambda: report(server.start, next(logs), "0")[1]["has imported"], "nothing was imported", 1.0)
+    server.close()
+
+
 def test_a_server_without_work_ends_and_the_next_start_makes_another(tmp_path):
     server = ForkServer(FEW, idle=0.2)
     started = []
