@@ -75,8 +75,7 @@ def test_every_method_and_every_family_train(family, method, tiny_bases, images,
 
 def test_the_base_is_let_go_before_another_is_loaded(quick, tmp_path, monkeypatch):
     """No more than one base is in memory: the real sizes would not fit twice."""
-    from trainers.training import previews
-    from trainers.training import train as training
+    from trainers.training import opening, previews
 
     alive: list[weakref.ref] = []
     counts = []
@@ -90,7 +89,7 @@ def test_the_base_is_let_go_before_another_is_loaded(quick, tmp_path, monkeypatc
 
         return loading
 
-    for module in (previews, training):
+    for module in (previews, opening):
         monkeypatch.setattr(module, "load_model", watched(module.load_model))
     train(quick({"train": {"ema": 0.5}}), tmp_path)
     assert counts == [0, 0]
