@@ -18,6 +18,10 @@ NO_REPEATS = _(
     "It counts epochs, whose length depends on the repeats in the name of the folder there, such as 10_dusk. Add that "
     "folder in step 1 and choose the file again, or set the steps: {steps} without repeats."
 )
+SPREAD = _(
+    "It counts epochs, whose length is not known. Here it is previews at six steps and ten checkpoints in a run."
+)
+"""What is said of when previews and checkpoints are made."""
 DIFFERENT_REPEATS = _("It counts epochs, in which the concepts have different repeats. Set the steps instead.")
 
 

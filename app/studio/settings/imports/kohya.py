@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from app.studio.names import safe_name
-from app.studio.settings.imports.epochs import Epoch, Pictures
+from app.studio.settings.imports.epochs import SPREAD, Epoch, Pictures
 from app.studio.settings.imports.kohya_names import (
     ALGORITHMS,
     BY_METHOD,
@@ -279,7 +279,7 @@ def _epochs(reading: Reading, pictures: Pictures) -> None:
         if not is_set(reading.found.get(exact)) and epoch.steps:
             reading.take_epochs(name, key, epoch)
         elif not any(one.key == key for one in reading.taken):
-            reading.leave(name, "elsewhere")
+            reading.leave(name, "elsewhere", SPREAD)
         else:
             reading.leave(name, "instead")
 

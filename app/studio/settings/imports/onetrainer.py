@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.studio.settings.imports.epochs import DIFFERENT_REPEATS, Epoch, Pictures
+from app.studio.settings.imports.epochs import DIFFERENT_REPEATS, SPREAD, Epoch, Pictures
 from app.studio.settings.imports.onetrainer_names import CONCEPT, KNOWN, RULES, SAME
 from app.studio.settings.imports.reading import Reading, Rule
 from app.studio.settings.imports.report import Imported, Reason
@@ -209,6 +209,8 @@ def _lengths(reading: Reading, epoch: Epoch) -> None:
             reading.take(name, key, 0, was=unit.lower())
         elif unit == "EPOCH" and epoch.steps:
             reading.take_epochs(name, key, epoch)
+        elif unit == "EPOCH":
+            reading.leave(name, "elsewhere", SPREAD)
     try:
         wanted = number(found.get("learning_rate_warmup_steps"))
     except UNREADABLE:

@@ -11,7 +11,7 @@ from app.studio.dataset.drafts import Draft
 from app.studio.settings.fields import find_field
 from app.studio.settings.imports import kohya, onetrainer
 from app.studio.settings.imports.epochs import Pictures
-from app.studio.settings.imports.report import Imported, Unsaid
+from app.studio.settings.imports.report import Imported, Unsaid, shown
 from app.studio.settings.plan import all_layers, from_table, method_of, values
 from trainers.errors import VelaturaError
 
@@ -57,7 +57,7 @@ def find_unsaid(draft: Draft, found: Imported) -> list[Unsaid]:
     method = method_of(draft.choices)
     now = values(all_layers(draft), method)
     return [
-        Unsaid(key, field.show(now[key]))
+        Unsaid(key, shown(now[key]) if field.kind == "switch" else field.show(now[key]))
         for key in DECISIVE
         if (field := find_field(key, method)) and not _says(found.table, key)
     ]

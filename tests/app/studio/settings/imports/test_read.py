@@ -159,6 +159,8 @@ def test_epochs_become_steps_with_the_repeats_of_the_folders() -> None:
     assert "60 without repeats" in next(one.said for one in without.left if one.name == "epoch")
     assert "Add the pictures" in next(one.said for one in kohya(max_train_steps="").left if one.name == "epoch")
     assert left(without)["lr_warmup"] == "epochs", "a share of unknown steps"
+    every = next(one for one in kohya(save_every_n_epochs=1).left if one.name == "save_every_n_epochs")
+    assert not every.matters and "whose length is not known" in every.said
 
 
 def test_what_kohya_does_without_saying_so_is_done_here_too() -> None:
