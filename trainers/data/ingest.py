@@ -16,7 +16,7 @@ from trainers.data.captions import caption_from_name, own_caption
 from trainers.data.decode import FORMATS_IN_WORDS, IT, UnreadableError, alpha_mask, flatten, open_image
 from trainers.data.likeness import NearDuplicates, fingerprint, pixel_hash
 from trainers.data.repeats import FILE as REPEATS
-from trainers.data.repeats import FOLDER, read_folder_name, read_repeats, say_repeats, write_repeats
+from trainers.data.repeats import FOLDER, read_folder_name, read_repeats, say_repeats, suggest_trigger, write_repeats
 from trainers.data.source import CROP_ENDING, Source, crop_file, is_mask_name, mask_file, read_source, split_masks
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
@@ -119,6 +119,12 @@ def list_folder(folder: Path) -> Listing:
         lone=tuple(name for part in parts for name in part.lone),
         repeats={image: count for part in parts for image, count in part.repeats.items()},
     )
+
+
+def trigger_of_folder(folder: Path) -> str:
+    """The trigger word that a folder of images suggests by the names of its subfolders; "" if none."""
+    images = list_folder(folder).images if folder.is_dir() else ()
+    return suggest_trigger(str(image.relative_to(folder)) for image in images)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -42,12 +42,6 @@ def suggest_trigger(pictures: Iterable[str]) -> str:
     return words.pop() if len(words) == 1 else ""
 
 
-def trigger_of_folder(folder: Path) -> str:
-    """The trigger word that a folder of images suggests by the names of its subfolders; "" if none."""
-    inside = folder.iterdir() if folder.is_dir() else ()
-    return suggest_trigger(f"{entry.name}/any" for entry in inside if entry.is_dir())
-
-
 def read_repeats(folder: Path) -> dict[str, int]:
     """The repeats that `repeats.json` gives the pictures of a folder, by name; VelaturaError if it is damaged."""
     try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainers.config.config import Config
-from trainers.data.ingest import IngestReport, ingest
+from trainers.data.ingest import IngestReport, ingest, trigger_of_folder
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.runs.events import Listener, Recorder
@@ -39,9 +39,12 @@ def fill_folder(run: Run, config: Config, record: Recorder) -> None:
     if not config.data.images:
         raise VelaturaError("no images were given; set their folder with --images or data.images")
     record("phase", phase="images")
-    report = ingest(Path(config.data.images), run.dataset, config.data.transparency == "mask")
+    images = Path(config.data.images)
+    report = ingest(images, run.dataset, config.data.transparency == "mask")
     write_config(run, config)
     _note_images(record, report)
+    if config.data.trigger and config.data.trigger == trigger_of_folder(images):
+        record("note", message=_("The trigger word is from the folder's name: {trigger}.", trigger=config.data.trigger))
 
 
 def _note_images(record: Recorder, report: IngestReport) -> None:

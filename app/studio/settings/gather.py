@@ -16,7 +16,7 @@ from trainers.config.layers import gather_config, options_table
 from trainers.config.migrations import migrate
 from trainers.config.presets import STARTER, list_presets
 from trainers.config.tables import anchor_images, lay_over, parse_assignments, read_toml
-from trainers.data.repeats import trigger_of_folder
+from trainers.data.ingest import trigger_of_folder
 
 
 def gather_settings(
@@ -27,7 +27,8 @@ def gather_settings(
     Without a trigger word it is that of the images' folders, if these have one (`10_dusk style`).
     """
     config = _gather(runs, file, preset, options, assignments)
-    trigger = "" if config.data.trigger or config.tokens.word else trigger_of_folder(Path(config.data.images))
+    named = config.data.trigger or config.tokens.word or not config.data.images
+    trigger = "" if named else trigger_of_folder(Path(config.data.images))
     return (
         config.model_copy(update={"data": config.data.model_copy(update={"trigger": trigger})}) if trigger else config
     )

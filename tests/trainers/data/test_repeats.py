@@ -13,7 +13,7 @@ from trainers.config.sections import Data
 from trainers.data import repeats
 from trainers.data.check import check_images
 from trainers.data.dataset import load_dataset
-from trainers.data.ingest import ingest
+from trainers.data.ingest import ingest, trigger_of_folder
 from trainers.errors import VelaturaError
 
 
@@ -60,9 +60,10 @@ def test_an_epoch_shows_pictures_as_often_as_their_folder_says(tmp_path: Path) -
 
 
 def test_folders_of_one_name_suggest_the_trigger_word(tmp_path: Path) -> None:
-    assert repeats.trigger_of_folder(write_folders(tmp_path)) == "dusk style"
-    (tmp_path / "1_dawn").mkdir()
-    assert repeats.trigger_of_folder(tmp_path) == repeats.trigger_of_folder(tmp_path / "none") == ""
+    (write_folders(tmp_path) / "1_dawn").mkdir()
+    assert trigger_of_folder(tmp_path) == "dusk style", "a folder without images says nothing"
+    scene(3, (64, 64)).save(tmp_path / "1_dawn" / "hare.png")
+    assert trigger_of_folder(tmp_path) == trigger_of_folder(tmp_path / "none") == ""
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"fox.png": 0}', '{"fox.png": "3"}', '{"fox.png": true}'])

@@ -313,6 +313,7 @@ def test_folders_of_kohya_give_repeats_and_suggest_the_trigger_word(drafts, fold
     named = drafts.change(KEY, lambda now: with_trigger(now, "my own"))
     assert take_in(drafts, KEY, [put(folder, "3_dawn/hare.png", png(3))], folder).trigger == named.trigger
     (tmp_path / "set" / "10_dusk style").mkdir(parents=True)
+    (tmp_path / "set" / "10_dusk style" / "fox.png").write_bytes(png())
     options = {"name": "style", "images": tmp_path / "set"}
     assert gather_settings(tmp_path, None, None, options, []).data.trigger == "dusk style"
     assert gather_settings(tmp_path, None, None, options, ["data.trigger=dawn"]).data.trigger == "dawn"
