@@ -29,6 +29,7 @@ ERRORS = (
     "DamagedCheckpointError",
     "DamagedQueueError",
     "LayoutError",
+    "LostNodeError",
     "NeedsTokenError",
     "NewerJournalError",
     "NotOwnerError",

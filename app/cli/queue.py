@@ -1,4 +1,4 @@
-"""`velatura queue …` and `velatura worker`: the queue from the command line, for the machine's owner."""
+"""`velatura queue …`: the queue from the command line, for the machine's owner."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from app.cli.common.console import print_json, print_table, say
 from app.cli.common.options import (
     BaseModel,
     ConfigFile,
+    Devices,
     Images,
     Json,
     LongerSteps,
@@ -21,8 +22,8 @@ from app.cli.common.options import (
     Seed,
     Settings,
     Steps,
-    WebhookAddress,
     runs_folder,
+    with_devices,
 )
 from app.cli.trash import tell_replaced, trash_app
 from app.jobs.permissions import MACHINE_OWNER
@@ -71,21 +72,28 @@ def add(
     steps: Steps = None,
     seed: Seed = None,
     assignments: Settings = None,
+    devices: Devices = None,
     priority: Annotated[int, typer.Option(metavar="N", help="Higher starts first; equal ones in order.")] = 0,
     first: Annotated[bool, typer.Option("--first", help="Put it before all waiting jobs.")] = False,
+    on: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="On a cluster: label of the node; repeatable.")
+    ] = None,
+    memory: Annotated[float, typer.Option(metavar="GB", min=0, help="On a cluster: memory of the device.")] = 0.0,
     out: Out = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Add a run to the queue; a worker starts it when a device is free."""
+    from app.cli.cluster import pairs
     from app.jobs.actions import add as add_job
     from app.studio.settings.gather import gather_settings
 
     options: dict[str, Any] = {"name": name, "seed": seed, "images": images, "base": base, "steps": steps}
-    settings = gather_settings(runs_folder(out), config, preset, options, assignments or [])
+    settings = gather_settings(runs_folder(out), config, preset, options, with_devices(assignments, devices))
     store = _open(out)
     thrown: list[TrashItem] = []
     order: dict[str, Any] = {"priority": priority, "first": first, "overwrite": overwrite, "replaced": thrown.append}
+    order |= {"labels": pairs(on or ()), "memory": memory}
     _report(store, add_job(store, settings, actor=MACHINE_OWNER, **order), json)
     for item in [] if json else thrown:
         tell_replaced(item, out)
@@ -216,6 +224,14 @@ def give(
         say((store.job(number).name, "bold"), f" now belongs to {owner or 'the owner of this machine'}")
 
 
+@queue_app.command(epilog="Example: velatura queue nodes")
+def nodes(out: Out = None, json: Json = False) -> None:
+    """Show the machines of the cluster that serves the queue."""
+    from app.cli.cluster import show_nodes
+
+    show_nodes(runs_folder(out), json)
+
+
 @queue_app.command(epilog="Example: velatura queue clear")
 def clear(out: Out = None, json: Json = False) -> None:
     """Remove ended jobs that cannot continue from the queue; the run folders stay."""
@@ -248,39 +264,6 @@ def repair(
     waiting = sum(job.phase == "waiting" for job in done.jobs)
     say(f"rebuilt the queue from {source}: {counted(count, 'job')}, {waiting} of them waiting")
     say(f"kept the damaged file as {done.aside}")
-
-
-@commands.command(epilog="Example: velatura worker --until-empty")
-def worker(
-    once: Annotated[bool, typer.Option("--once", help="Start what can start now, and exit.")] = False,
-    until_empty: Annotated[bool, typer.Option("--until-empty", help="Exit when nothing waits or runs.")] = False,
-    device: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Use only this device: cpu, cuda:0, mps; repeatable.")
-    ] = None,
-    webhook: WebhookAddress = None,
-    out: Out = None,
-) -> None:
-    """Serve the queue: start one run on each free device, in order. Stopping the worker stops no run."""
-    from app.jobs.dispatcher import Dispatcher
-    from app.jobs.processes.devices import Offer
-    from app.jobs.processes.fork_server import ForkServer
-    from app.studio.webhook import Webhook
-
-    offer = Offer(tuple(device), complete=False) if device else None
-    ended = Webhook(webhook).tell if webhook else None
-    fork_server = None if once else ForkServer()
-    dispatcher = Dispatcher(_open(out), offer, notify=say, fork_server=fork_server, ended=ended)
-    if once:
-        dispatcher.serve_once()
-        return
-    say(
-        f"serving the queue in {runs_folder(out)} on {', '.join(dispatcher.offer.devices)}; "
-        "Ctrl-C stops the worker, not the runs"
-    )
-    try:
-        dispatcher.serve(until_empty=until_empty)
-    except KeyboardInterrupt:
-        say("stopped; running jobs continue, waiting jobs wait for the next worker")
 
 
 # ---------------------------------------------------------------- within

@@ -26,6 +26,7 @@ from app.cli.common.options import (
     Settings,
     Steps,
     runs_folder,
+    with_devices,
 )
 from app.units import counted, readable_size, readable_time
 from trainers.errors import VelaturaError
@@ -156,11 +157,6 @@ def estimate(
         return
     for line in in_words(found):
         say(line)
-
-
-def with_devices(assignments: list[str] | None, devices: int | None) -> list[str]:
-    """The settings of `--set`, and that of `--devices` after them."""
-    return [*(assignments or []), *([] if devices is None else [f"train.devices={devices}"])]
 
 
 def in_words(found: Estimate) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from app.cli.common.console import say
-from app.cli.common.options import Out, WebhookAddress, runs_folder
+from app.cli.common.options import ClusterAddress, Out, WebhookAddress, runs_folder
 from trainers.errors import VelaturaError
 
 commands = typer.Typer()
@@ -44,6 +44,7 @@ def ui(
     ] = None,
     quota: Annotated[int, typer.Option(metavar="GB", min=1, help="Storage per account, including its trash.")] = 50,
     webhook: WebhookAddress = None,
+    cluster: ClusterAddress = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Allow a whole network without passwords.")] = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the studio in the browser.")] = False,
     add: Annotated[
@@ -66,7 +67,7 @@ def ui(
     else:
         proxies = trusted_proxy or ()
         options = Serving(
-            host, port, name or (), auth or (), auth_file, proxies, quota, insecure, open_browser, webhook
+            host, port, name or (), auth or (), auth_file, proxies, quota, insecure, open_browser, webhook, cluster
         )
         serve(options, out)
 
@@ -101,10 +102,13 @@ class Serving:
     open_browser: bool
     webhook: str | None = None
     """Address to tell which run has ended."""
+    cluster: str | None = None
+    """Address of a Ray cluster whose nodes serve the queue, too."""
 
 
 def serve(options: Serving, out: Path | None) -> None:
     """Serve the studio until it is interrupted. VelaturaError if it may not or cannot listen there."""
+    from app.cli.cluster import open_cluster
     from app.cli.people import has_people
     from app.studio.accounts.people import read_people
     from app.studio.webhook import Webhook
@@ -122,8 +126,9 @@ def serve(options: Serving, out: Path | None) -> None:
     from trainers.runs.signals import asking_to_stop
 
     address = Address(options.host, options.port, tuple(options.names), tuple(options.proxies))
+    cluster = open_cluster(options.cluster, runs) if options.cluster else None
     try:
-        server = start(runs, address, given, options.quota * GB, webhook.tell if webhook else None)
+        server = start(runs, address, given, options.quota * GB, webhook.tell if webhook else None, cluster)
     except OSError as error:
         if error.filename:  # of a file, not of a port
             refused = f"the studio cannot write to {runs_folder(out)}: {error.strerror}"

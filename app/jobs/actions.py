@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.job import Job, NewJob
 from app.jobs.permissions import COPYING, Actor, NotOwnerError
-from app.jobs.processes.devices import check_device, wanted_by
+from app.jobs.processes.devices import check_device, wanted_again, wanted_by
 from app.jobs.run_trash import ALIAS, CHOSEN, began, bring_back, check_done, held, put_aside, start_over, throw_away
 from app.jobs.states import IN_WORDS, State
 from app.jobs.store import SMALL, TRAIN, YIELD, Store
@@ -58,11 +58,14 @@ def add(
     overwrite: bool = False,
     replaced: Callable[[TrashItem], object] = lambda _item: None,
     expected: float | None = None,
+    labels: Mapping[str, str] | None = None,
+    memory: float = 0.0,
 ) -> Job:
     """Prepare a run with copies of its images and add it to the queue; its folder exists on return.
 
     It belongs to the actor, unless the machine's owner makes it for `owner`. `replaced` receives the trash item of a
-    replaced run; `expected` is how many seconds the run will take, if that was measured.
+    replaced run; `expected` is how many seconds it will take. On a cluster it gets a node with these `labels` and a
+    device with so many GB of `memory`.
     """
     from trainers.models.known_layers import check_layers
     from trainers.runs.prepare import prepare
@@ -78,8 +81,8 @@ def add(
     try:
         if expected is not None:
             Recorder(run.folder)("expected", seconds=round(expected, 1))
-        owner = actor.name or owner
-        job = store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), owner, wanted_by(config.train), priority))
+        wants = wanted_by(config.train, labels, memory)
+        job = store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), actor.name or owner, wants, priority))
     except BaseException:
         shutil.rmtree(run.folder)
         raise
@@ -223,7 +226,7 @@ def change(store: Store, number: int, changes: Mapping[str, Any], *, actor: Acto
     with held(store, job):
         config = _changed(run.config(), changes)
         write_config(run, config)
-        store.want(job, wanted_by(config.train))
+        store.want(job, wanted_again(config.train, job.wants))
     return store.job(number)
 
 

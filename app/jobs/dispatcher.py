@@ -16,14 +16,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from app.jobs.cluster.cluster import REMOTE, Cluster
 from app.jobs.job import EXPECTED, REQUEST, Job, read_table
-from app.jobs.processes.devices import AUTO, CPU, Offer, environment_for, find_devices
+from app.jobs.processes.devices import AUTO, CPU, Offer, environment_for, find_devices, is_remote
 from app.jobs.processes.fork_server import ForkServer, Start
 from app.jobs.processes.process import Child, find_process, own_identity, start_detached
 from app.jobs.processes.warm_server import WarmServer
 from app.jobs.restarts import find_restart, restart
 from app.jobs.states import hangs_for_good, is_alive, is_silent
-from app.jobs.store import CAPTION, GENERATE, YIELD, Store
+from app.jobs.store import CAPTION, GENERATE, HERE, YIELD, Store
 from app.jobs.summary import read_summary
 from app.jobs.trash.trash import Trash
 from app.jobs.views import View, Watcher
@@ -60,6 +61,7 @@ class Dispatcher:
 
     `notify` receives a sentence for each start and end, `ended` each job that has ended.
 
+    With a `cluster`, whose nodes serve the queue too, jobs go to them first; captions stay here, where the images are.
     With a `fork_server`, which ends when serving does, jobs on the CPU start seconds sooner. Those on other devices
     start plainly: a driver that an import has woken cannot be used in a forked process. Drawings are forked from a
     process that has their base loaded.
@@ -73,12 +75,15 @@ class Dispatcher:
         notify: Notify | None = None,
         fork_server: ForkServer | None = None,
         ended: Ended | None = None,
+        cluster: Cluster | None = None,
     ):
         self.store = store
         self._offer = offer
         self._interval = interval
         self._notify = notify or _tell_nobody
         self._ended = ended or _tell_nobody
+        self._cluster = cluster
+        self._entered_with: tuple[str, ...] = ()
         self._fork_server = fork_server
         self._warm_server = WarmServer(fork_server) if fork_server is not None else None
         self._watcher = Watcher(store)
@@ -98,9 +103,9 @@ class Dispatcher:
         try:
             self._serve(ended or threading.Event(), until_empty, from_anything)
         finally:
-            for server in (self._warm_server, self._fork_server):
-                if server is not None:
-                    server.close()
+            for each in (self._warm_server, self._fork_server, self._cluster):
+                if each is not None:
+                    each.close()
 
     def serve_once(self) -> None:
         """Start what can start now; the jobs then run on their own."""
@@ -131,16 +136,18 @@ class Dispatcher:
             view = self._watcher.view(ended.id)
             self._notify(f"{ended.name}: {view.state}" + (f". {view.line}" if view.line else ""))
             self._ended(view)
+        if self._entered_with:
+            self._show_devices()
         while (claimed := self.store.claim(self.offer.choose, self._identity)) is not None:
             self._start(claimed)
         self.store.keep_backup()
 
     @property
     def offer(self) -> Offer:
-        """The devices, detected on first use, which takes a while."""
+        """The devices, this machine's detected on first use, which takes a while."""
         if self._offer is None:
             self._offer = find_devices()
-        return self._offer
+        return self._offer if self._cluster is None else self._cluster.offer(self._offer)
 
     # ---------------------------------------------------------------- within
     def _serve(self, ended: threading.Event, until_empty: bool, from_anything: bool) -> None:
@@ -195,26 +202,35 @@ class Dispatcher:
                 self._notify(f"{item.name}: permanently deleted from the trash")
 
     def _is_needed(self) -> bool:
-        waits = any(self.offer.choose(job.wants, frozenset()) for job in self.store.line())
+        waits = any(self.offer.choose(job.wants, frozenset(), job.kind in HERE) for job in self.store.line())
         return waits or any(job.process.is_here for job in self.store.active())
 
     @contextmanager
     def _entered(self) -> Iterator[None]:
         if self.store.exists():
             self.store.check()
-        self.store.enter(self._identity, self.offer.devices)
+        self._show_devices()
         for hidden in self.store.runs.glob(DELETED.format("*")):  # of a deletion that was killed on its way
             shutil.rmtree(hidden, ignore_errors=True)
         try:
             yield
         finally:
             self.store.leave(self._identity)
+            self._entered_with = ()
+
+    def _show_devices(self) -> None:
+        """Write down what this dispatcher offers, if it has changed."""
+        if (devices := self.offer.devices) != self._entered_with:
+            self.store.enter(self._identity, devices)
+            self._entered_with = devices
 
     def _start(self, job: Job) -> None:
         arguments = [str(self.store.runs), str(job.id), job.token]
-        log, environment = job.folder / LOG, environment_for(job.wants, job.device)
+        module, log, environment = WORK, job.folder / LOG, environment_for(job.wants, job.device)
+        if self._cluster is not None and is_remote(job.device):
+            module, environment = REMOTE, self._cluster.variables
         try:
-            child = self._starter(job)(WORK, arguments, log, environment)
+            child = self._starter(job)(module, arguments, log, environment)
         except OSError as error:
             said = _("its process could not be started: {reason}", reason=error.strerror or error)
             self._never_began(job, said)
@@ -249,6 +265,8 @@ class Dispatcher:
             code = child.exit_code()
             if code is None:
                 continue
+            if self._cluster is not None and is_remote(job.device):
+                self._cluster.note_end(job.device, code)
             if -code in CRASHES:
                 self._note_crash(job, signal.Signals(-code).name)
             child.collect()  # only now, from when on anybody may settle the job
@@ -328,7 +346,9 @@ def kill(job: Job) -> bool:
     """End the process of a running job at once; False if it is not found on this machine."""
     if job.process.kill():
         return True
-    found = find_process(WORK, job.token) if job.token and job.process.is_here else None
+    if not job.token or not job.process.is_here:
+        return False
+    found = find_process(WORK, job.token) or find_process(REMOTE, job.token)
     return found is not None and found.kill()
 
 

@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.jobs.cluster.cluster import REMOTE
 from app.jobs.database.backups import check_integrity
 from app.jobs.database.database import create, lock_of
 from app.jobs.database.migrations import DamagedQueueError, migrate
@@ -180,7 +181,7 @@ def _working(store: Store) -> Iterator[tuple[Path, tuple[str, Identity]]]:
 
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if WORK in words and str(store.runs) in words:
+        if (WORK in words or REMOTE in words) and str(store.runs) in words:
             with suppress(psutil.Error, OSError):
                 held = [Path(file.path) for file in process.open_files()]
                 identity = identity_of(process.pid)

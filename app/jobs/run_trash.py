@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from app.jobs.dispatcher import kill, settle
 from app.jobs.job import Job
 from app.jobs.permissions import Actor
-from app.jobs.processes.devices import wanted_by
+from app.jobs.processes.devices import wanted_again
 from app.jobs.processes.process import own_identity
 from app.jobs.states import is_alive
 from app.jobs.store import Store
@@ -96,7 +96,8 @@ def start_over(store: Store, job: Job, config: Config) -> TrashItem | None:
     with run.training():
         pass
     item = new_item(RESTARTED, job.name, job.owner, {CONTENT: job.folder}, store.runs, _row(store, job))
-    item = trash.put(item, {"wait": job.id, "wants": wanted_by(config.train)}, lambda fresh: _build(run, fresh, config))
+    wants = wanted_again(config.train, job.wants)
+    item = trash.put(item, {"wait": job.id, "wants": wants}, lambda fresh: _build(run, fresh, config))
     if has_learned(Run(trash.path(item))):
         return item
     trash.remove([item])

@@ -31,12 +31,14 @@ SMALL = ".jobs"
 """Folder of the small jobs' folders, among the runs."""
 TRAIN, ESTIMATE, CAPTION, GENERATE = "train", "estimate", "caption", "generate"
 """Kinds of jobs."""
+HERE = frozenset({CAPTION})
+"""Kinds that change files outside of their folder, and so are done on this machine."""
+Choose = Callable[[str, frozenset[str], bool], str | None]
+"""Finds a device for what a job wants, beside the taken ones; on this machine only, if the last is true."""
 YIELD = "yield"
 """Request to a running job: pause for waiting small jobs, and continue by itself after them."""
-
 RETRIES = 2
 """Default number of automatic restarts without progress."""
-
 FREED = "phase = ?, requested = '', device = '', token = '', pid = 0, started = 0, boot = '', ended = ?"
 """Columns of a row that no process has any longer."""
 HAS = "host = ?, pid = ?, started = ?, boot = ?"
@@ -206,8 +208,8 @@ class Store:
                 db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({places})", row)
 
     # ---------------------------------------------------------------- starting and ending
-    def claim(self, choose: Callable[[str, frozenset[str]], str | None], claimer: Identity) -> Job | None:
-        """Give `claimer` the first job in the queue for which `choose(wants, taken devices)` finds a device.
+    def claim(self, choose: Choose, claimer: Identity) -> Job | None:
+        """Give `claimer` the first job in the queue for which `choose` finds a device.
 
         A device is taken while any job of the claimer's machine has it. What waits for several keeps them.
         """
@@ -216,7 +218,7 @@ class Store:
             taken = frozenset(one for row in db.execute(there, (claimer.host,)) for one in row["device"].split(AND))
             for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}"):
                 job = read_job(row, self.runs)
-                device = choose(job.wants, taken) if job.phase == "waiting" else None
+                device = choose(job.wants, taken, job.kind in HERE) if job.phase == "waiting" else None
                 if device is not None and device.startswith(LATER):
                     taken |= frozenset(device.removeprefix(LATER).split(AND))
                 elif device is not None:
@@ -239,6 +241,11 @@ class Store:
             *(*_process(process), time.time(), number, token),
         )
         return self.job(number) if begun else None
+
+    def is_with(self, job: Job) -> bool:
+        """Whether the job still belongs to the claim that began it."""
+        row = self.job(job.id)
+        return row.token == job.token or row.phase not in ("claimed", "running")
 
     def give_back(self, job: Job) -> bool:
         """Return a claimed job that never started to the front of its priority."""

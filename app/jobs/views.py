@@ -11,12 +11,13 @@ from operator import is_
 from pathlib import Path
 from typing import NamedTuple
 
+from app.jobs.cluster.nodes import read_seen
 from app.jobs.follow import Follower
 from app.jobs.job import Job
-from app.jobs.processes.devices import AND, AUTO, TIMES
+from app.jobs.processes.devices import AND, AUTO, Offer, Wish, fits, is_remote
 from app.jobs.processes.process import Identity
 from app.jobs.states import ENDED, State, actions_for, describe, find_state, is_alive, silence
-from app.jobs.store import TRAIN, Store
+from app.jobs.store import HERE, TRAIN, Store
 from app.jobs.summary import Summary
 from trainers.messages import Message as _
 from trainers.messages import joined
@@ -29,6 +30,7 @@ SMALL_JOB = 20.0
 """Seconds that a picture, an estimate or captions are taken to need; runs are what one waits for."""
 
 DAMAGED = _("Its row in the queue is damaged ({}); a worker will repair it.")
+UNSERVED = _("No machine of the cluster has what it wants: {wants}.")
 GONE, UNREAD = _("Its folder is missing."), _("Its events cannot be read: {}.")
 
 
@@ -57,6 +59,8 @@ class _Look(NamedTuple):
     silent: float
     gone: bool
     """Whether its folder is not there."""
+    unserved: bool = False
+    """Whether it waits for what no machine of the cluster has."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Watcher:
         self._followed: dict[tuple[int, Path], tuple[Follower, _Look]] = {}
         self._rows: tuple[tuple[int, ...], list[Job]] = (), []
         self._shown: dict[tuple[bool, bool], _Shown] = {}
+        self._offer: Offer | None = None
 
     def views(self) -> tuple[View, ...]:
         """Every job: those that run, then those in the queue, then the others, newest first."""
@@ -130,6 +135,7 @@ class Watcher:
 
     def _look_at_all(self, rows: bool, bare: bool, before: _Shown) -> _Shown:
         begun = time.monotonic()
+        self._offer = self._offered()
         jobs = self._jobs() if rows else []
         looks = [self._look(job) for job in jobs]
         looks += self._bare({job.folder for job in jobs}) if bare else []
@@ -151,6 +157,19 @@ class Watcher:
             self._rows = revision, self.store.jobs()
         return self._rows[1]
 
+    def _is_unserved(self, job: Job) -> bool:
+        if job.phase != "waiting" or self._offer is None:
+            return False
+        return self._offer.choose(job.wants, frozenset(), job.kind in HERE) is None
+
+    def _offered(self) -> Offer | None:
+        """What a cluster and its head offer; None without a cluster, where every job gets some device."""
+        seen = read_seen(self.store.runs)
+        if seen is None or not self.store.exists():
+            return None
+        devices = (device for offered in self.store.workers().values() for device in offered)
+        return seen.offer(sorted({device for device in devices if not is_remote(device)}))
+
     def _bare(self, known: set[Path]) -> list[_Look]:
         """What there is to see of every run that has no row."""
         found: list[_Look] = []
@@ -166,7 +185,8 @@ class Watcher:
         follower, before = self._followed.get(key) or (Follower(job.folder), None)
         alive = is_alive(job)  # and only then what it has said: a last word comes before the end
         summary = (before.summary if before is not None else Summary()).followed(follower)
-        look = _Look(job, alive, summary, silence(job) if alive else 0.0, not job.folder.is_dir())
+        silent = silence(job) if alive else 0.0
+        look = _Look(job, alive, summary, silent, not job.folder.is_dir(), self._is_unserved(job))
         if before is not None and look == before:
             look = before
         self._followed[key] = follower, look
@@ -224,7 +244,7 @@ def _turn(view: View) -> tuple[int, float]:
 
 def _view(look: _Look, place: int, wait: float | None, turn: int = 0) -> View:
     """A job at a place in line, whose `turn` among its like is said."""
-    job, alive, summary, silent, gone = look
+    job, alive, summary, silent, gone, unserved = look
     state = find_state(job, alive, summary, silent > 0)
     line, trouble = describe(state, summary, turn or place, wait, job.restarts + job.low_memory, silent), ""
     if job.damaged:
@@ -233,6 +253,8 @@ def _view(look: _Look, place: int, wait: float | None, turn: int = 0) -> View:
         line = trouble = GONE
     elif summary.unread:
         line = trouble = UNREAD.format(summary.unread)
+    elif unserved:
+        line = trouble = UNSERVED.format(wants=job.wants)
     elif summary.fallback[0] and state not in (State.QUEUED, State.FAILED):
         trouble = FELL_BACK.format(*summary.fallback)
         line = joined(" ", (line, trouble))
@@ -249,11 +271,11 @@ def _waits(looks: Sequence[_Look]) -> dict[int, float]:
     for look in looks if free else ():
         if look.job.phase != "waiting":
             continue
-        wants = look.job.wants.partition(TIMES)[0]
+        wants = Wish.parse(look.job.wants).device
         places = [
             place
             for place, (devices, _) in enumerate(free)
-            if any(wants in (AUTO, device, device.partition(":")[0]) for device in devices.split(AND))
+            if any(wants == AUTO or fits(wants, device, ()) for device in devices.split(AND))
         ]
         starts = {place: start for place in places if (start := free[place][1]) is not None}
         if not starts or len(starts) < len(places):  # on one of them it may start at any time

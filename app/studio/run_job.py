@@ -2,6 +2,9 @@
 
 It confirms its claim, does the job, and writes the result into the job's folder. It changes nothing else in the job's
 row: a normal end, an error and a kill all free the device the same way, because the process is gone.
+
+`python -m app.studio.run_job --copy FOLDER KIND ATTEMPT` does a job in a copy of its folder, without a queue, for a
+node of a cluster. It ends when its standard input does, which its parent holds open.
 """
 
 from __future__ import annotations
@@ -10,14 +13,16 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.errors import sentence
-from app.jobs.job import REQUEST, Job
+from app.jobs.job import REQUEST
+from app.jobs.processes.claim import watching_claim
 from app.jobs.processes.priority import lower_priority
 from app.jobs.processes.process import own_identity
 from app.jobs.restarts import apply_low_memory
@@ -36,8 +41,18 @@ if TYPE_CHECKING:
 
 OLDER = _("it was queued by an older Velatura and cannot run in this version; start it again")
 Task = Callable[[Path, Recorder], None]
-WATCH = 10.0
-"""Seconds between checks that the job still belongs to this process."""
+COPY = "--copy"
+"""The word before the arguments of a process that does a job in a copy of its folder."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done in a job's folder."""
+
+    kind: str
+    folder: Path
+    attempt: int
+    low_memory: bool = False
 
 
 def main(runs: str, number: str, token: str, *, held: HeldBase | None = None) -> int:
@@ -46,64 +61,62 @@ def main(runs: str, number: str, token: str, *, held: HeldBase | None = None) ->
     job = store.begin(int(number), token, own_identity())
     if job is None:  # it was cancelled or given to another dispatcher meanwhile
         return 0
+    work = Work(job.kind, job.folder, job.attempts, job.low_memory)
     try:
         Run(job.folder).show_start()
         if job.cwd.is_dir():
             os.chdir(job.cwd)
-        with _watching_claim(store, job):
-            _perform(job, held)
+        with closing(store), watching_claim(job.name, partial(store.is_with, job)):
+            _perform(work, held)
     except BusyError as error:  # its folder is another process's to write to
         print(sentence(error), file=sys.stderr)
         return 1
     except Exception as error:
-        _note_failure(job, sentence(error), failure_code(error))
+        _note_failure(work, error, is_silent(job, read_summary(job.folder)))
         raise
     return 0
 
 
-@contextmanager
-def _watching_claim(store: Store, job: Job) -> Iterator[None]:
-    """Exit at once if the job now belongs to another process, as after a network failure."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(WATCH):
-            with suppress(VelaturaError):  # a queue that cannot be read takes nothing away
-                row = store.job(job.id)
-                if row.phase in ("claimed", "running") and row.token != job.token:
-                    print(f"{job.name} was given to another process; this one exits", file=sys.stderr, flush=True)
-                    os._exit(1)
-
-    thread = threading.Thread(target=watch, name="claim", daemon=True)
-    thread.start()
+def main_of_copy(folder: str, kind: str, attempt: str) -> int:
+    """Do a job in a copy of its folder and return the exit code."""
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    work = Work(kind, Path(folder), int(attempt))
     try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-        store.close()
+        Run(work.folder).show_start()
+        _perform(work, None)
+    except Exception as error:
+        _note_failure(work, error, read_summary(work.folder).attempt != work.attempt)
+        raise
+    return 0
 
 
-def _perform(job: Job, held: HeldBase | None) -> None:
-    if job.kind != TRAIN:
-        _run_task(job, {**TASKS, GENERATE: partial(_generate, held=held)})
+def _end_with_parent() -> None:
+    """Exit when standard input ends: the parent is gone, and nobody else reads the result."""
+    while os.read(0, 1):  # unbuffered: a buffer that is being read aborts the end of the process
+        pass
+    os._exit(1)
+
+
+def _perform(work: Work, held: HeldBase | None) -> None:
+    if work.kind != TRAIN:
+        _run_task(work, {**TASKS, GENERATE: partial(_generate, held=held)})
         return
     from trainers.training.train import resume
 
-    if job.low_memory:
-        apply_low_memory(Run(job.folder))
-    resume(Run(job.folder), heed_stop=True, attempt=job.attempts)
+    if work.low_memory:
+        apply_low_memory(Run(work.folder))
+    resume(Run(work.folder), heed_stop=True, attempt=work.attempt)
 
 
-def _run_task(job: Job, tasks: Mapping[str, Task]) -> None:
+def _run_task(work: Work, tasks: Mapping[str, Task]) -> None:
     """Run a small job, which writes its results into the job's folder and reports progress."""
-    with Run(job.folder).training():
-        record = Recorder(job.folder)
-        record("attempt", number=job.attempts)
-        if job.kind not in tasks or not (job.folder / REQUEST).is_file():
+    with Run(work.folder).training():
+        record = Recorder(work.folder)
+        record("attempt", number=work.attempt)
+        if work.kind not in tasks or not (work.folder / REQUEST).is_file():
             raise VelaturaError(OLDER)
         record("working", message=STARTING)
-        tasks[job.kind](job.folder, record)
+        tasks[work.kind](work.folder, record)
         record("done")
 
 
@@ -144,11 +157,11 @@ TASKS: Mapping[str, Task] = {ESTIMATE: _estimate, CAPTION: _caption, GENERATE: _
 """The function for each kind of small job."""
 
 
-def _note_failure(job: Job, words: str, code: str) -> None:
-    """Record an error, unless the run has recorded it already."""
-    said, record = read_summary(job.folder), Recorder(job.folder)
-    if silent := is_silent(job, said):
-        record("attempt", number=job.attempts)  # or the words would count as an earlier attempt's
+def _note_failure(work: Work, error: Exception, silent: bool) -> None:
+    """Record an error, unless the run has recorded it already; `silent` if this attempt has recorded nothing."""
+    said, record, words, code = read_summary(work.folder), Recorder(work.folder), sentence(error), failure_code(error)
+    if silent:
+        record("attempt", number=work.attempt)  # or the words would count as an earlier attempt's
     if silent or said.ended != "failed" or said.message != words:
         record("error", message=words, **({"code": code} if code else {}))
 
@@ -156,4 +169,4 @@ def _note_failure(job: Job, words: str, code: str) -> None:
 if __name__ == "__main__":
     prepare_process()  # before torch is loaded
     lower_priority()
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main_of_copy(*sys.argv[2:]) if sys.argv[1] == COPY else main(*sys.argv[1:]))

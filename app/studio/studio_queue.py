@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs import actions
+from app.jobs.cluster.cluster import Cluster
+from app.jobs.cluster.nodes import read_seen
 from app.jobs.dispatcher import Dispatcher, Ended
 from app.jobs.losses import Losses
 from app.jobs.permissions import Actor
+from app.jobs.processes.devices import AND
 from app.jobs.processes.fork_server import ForkServer
 from app.jobs.repair import Repair, repair
 from app.jobs.states import ENDED, State
@@ -69,6 +72,16 @@ class Activity:
     """Whether the queue can be read."""
 
 
+@dataclass(frozen=True)
+class Machine:
+    """A machine of a cluster, and what each of its devices does."""
+
+    name: str
+    devices: Mapping[str, View | None]
+    problem: str = ""
+    """Why it is not used."""
+
+
 class StudioQueue:
     """One per server. All access to runs goes through here, so events are read once."""
 
@@ -80,9 +93,9 @@ class StudioQueue:
         self._losses: dict[Path, Losses] = {}
         self._secret = hashlib.sha256(paths.secret()).digest()
 
-    def dispatcher(self, ended: Ended | None = None) -> Dispatcher:
+    def dispatcher(self, ended: Ended | None = None, cluster: Cluster | None = None) -> Dispatcher:
         """The dispatcher of this queue."""
-        return Dispatcher(self.store, fork_server=ForkServer(), ended=ended)
+        return Dispatcher(self.store, fork_server=ForkServer(), ended=ended, cluster=cluster)
 
     def look(self) -> Seen:
         """All jobs and runs, current."""
@@ -90,6 +103,24 @@ class StudioQueue:
             return Seen(self.watcher.history())
         except VelaturaError as error:
             return Seen(self.watcher.history(rows=False), error)
+
+    def machines(self) -> tuple[Machine, ...]:
+        """The machines of the cluster that serves the queue; none without one. VelaturaError if it is lost."""
+        seen = read_seen(self.store.runs)
+        if seen is None:
+            return ()
+        if seen.problem:
+            raise VelaturaError(seen.problem)
+        views = [view for view in self.jobs() if view.job.phase in ("claimed", "running")]
+        busy = {device: view for view in views for device in view.job.device.split(AND)}
+        return tuple(
+            Machine(
+                node.name,
+                {device.partition("@")[0]: busy.get(device) for device in node.devices},
+                node.problem,
+            )
+            for node in seen.nodes
+        )
 
     def runs(self) -> list[View]:
         """All runs: active, then waiting, then the rest, newest first."""

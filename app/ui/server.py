@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
+from app.jobs.cluster.cluster import Cluster
 from app.jobs.dispatcher import Ended
 from app.jobs.trash.disk import missing, room
 from app.jobs.trash.trash import Trash
@@ -117,12 +118,17 @@ def build(services: Services) -> gr.Blocks:
 
 
 def start(
-    folder: Path, address: Address, given: dict[str, str], most_kept: int = USUAL, ended: Ended | None = None
+    folder: Path,
+    address: Address,
+    given: dict[str, str],
+    most_kept: int = USUAL,
+    ended: Ended | None = None,
+    cluster: Cluster | None = None,
 ) -> Server:
     """Serve a studio with its runs in `folder`; returns once it answers. OSError if the port is taken.
 
     `given` are passwords by name of additional temporary accounts; each person may keep `most_kept` bytes.
-    `ended` is called for each job that has ended.
+    `ended` is called for each job that has ended; the nodes of `cluster` serve the queue, too.
     """
     paths = Paths(folder)
     paths.make()
@@ -167,7 +173,7 @@ def start(
         **LAUNCH,
     )
     dispatching = ExitStack()
-    dispatching.enter_context(services.queue.dispatcher(ended).in_background())
+    dispatching.enter_context(services.queue.dispatcher(ended, cluster).in_background())
     return Server(demo, services, uploads, people, url, dispatching, now)
 
 

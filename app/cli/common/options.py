@@ -16,6 +16,10 @@ WebhookAddress = Annotated[
     str | None,
     typer.Option("--webhook", metavar="URL", envvar="VELATURA_WEBHOOK", help="Address to tell when a run has ended."),
 ]
+ClusterAddress = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ADDRESS", help="Ray cluster: auto, HOST or HOST:PORT of its head."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists under this name.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any other setting; repeatable.")
@@ -70,3 +74,8 @@ def runs_folder(out: Path | None) -> Path:
     """The folder of runs: `--out`, else $VELATURA_HOME, else `outputs/` here."""
     home = os.environ.get("VELATURA_HOME")
     return out or (Path(home) if home else Path("outputs"))
+
+
+def with_devices(assignments: list[str] | None, devices: int | None) -> list[str]:
+    """The settings of `--set`, and that of `--devices` after them."""
+    return [*(assignments or []), *([] if devices is None else [f"train.devices={devices}"])]

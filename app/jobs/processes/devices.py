@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trainers.errors import VelaturaError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 CPU = "cpu"
+MEMORY = "memory"
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 """Devices that a run may request; another machine may have them."""
 TIMES, AND = "*", "+"
@@ -23,44 +25,133 @@ LATER = "~"
 
 
 @dataclass(frozen=True)
+class Wish:
+    """What a job wants, as its row has it: `cuda`, `cuda*2`, or for a node of a cluster `cuda gpu=H100 memory=20`."""
+
+    device: str
+    """`auto`, a kind such as `cuda`, or one such as `cuda:1`."""
+    count: int = 1
+    """How many of them at once, of one machine."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What a node must be labelled with."""
+    memory: float = 0.0
+    """GB that a node's device must have."""
+
+    @classmethod
+    def parse(cls, wants: str) -> Wish:
+        """The wish of a row."""
+        devices, *words = wants.split() or [AUTO]
+        device, _, times = devices.partition(TIMES)
+        labels = {key: value for key, _, value in (word.partition("=") for word in words)}
+        try:
+            memory = float(labels.pop(MEMORY, 0.0))
+        except ValueError:
+            memory = 0.0
+        return cls(device, int(times) if times.isdecimal() else 1, labels, memory)
+
+    def __str__(self) -> str:
+        devices = f"{self.device}{TIMES}{self.count}" if self.count > 1 else self.device
+        memory = {MEMORY: f"{self.memory:g}"} if self.memory else {}
+        return " ".join((devices, *(f"{key}={value}" for key, value in {**self.labels, **memory}.items())))
+
+
+@dataclass(frozen=True)
+class NodeDevice:
+    """A device of a node of a cluster."""
+
+    labels: Mapping[str, str]
+    memory: float
+    """GB; 0 if unknown."""
+
+    def fits(self, wish: Wish) -> bool:
+        """Whether it has the labels and the memory."""
+        has_labels = all(self.labels.get(key) == value for key, value in wish.labels.items())
+        return has_labels and not 0 < self.memory < wish.memory
+
+
+@dataclass(frozen=True)
 class Offer:
-    """The devices that a dispatcher gives jobs to, `cpu`, `cuda:0`, `mps` …, each to one job at a time."""
+    """The devices that a dispatcher gives jobs to, `cpu`, `cuda:0`, `mps` …, each to one job at a time.
+
+    Those of a cluster's node have its address: `cuda:0@10.0.0.5`.
+    """
 
     devices: tuple[str, ...]
     complete: bool
     """Whether these are all devices, so that a request that fits none can never run."""
+    nodes: Mapping[str, NodeDevice] = field(default_factory=dict)
+    """More about the devices of nodes."""
 
-    def choose(self, wants: str, taken: frozenset[str]) -> str | None:
-        """A free device for a job that wants `auto`, a kind such as `cuda`, or one such as `cuda:1`; None without one.
+    def choose(self, wants: str, taken: frozenset[str], here: bool = False) -> str | None:
+        """A free device for what a job wants; None without one. With `here`, one of this machine.
 
         One that wants `cuda*2` gets two, `cuda:0+cuda:1`, or while too few are free `~` and all that fit. A CPU is one
         device for any number of processes.
         `auto` is an accelerator if one is offered: a free CPU would take a hundred times as long. A request that fits
         nowhere gets any free device, so that the job reports the problem instead of waiting forever.
         """
-        kind, _, times = wants.partition(TIMES)
-        fitting = [device for device in self.devices if self._fits(kind, device)]
-        free = [device for device in fitting if device not in taken]
-        if times.isdecimal() and fitting and fitting != [CPU]:
-            count = int(times)
-            if len(fitting) >= count:
-                return AND.join(free[:count]) if len(free) >= count else LATER + AND.join(fitting)
+        wish = Wish.parse(wants)
+        offered = [device for device in self.devices if not (here and is_remote(device))]
+        fitting = [each for each in offered if fits(wish.device, each, offered) and self._has(each, wish)]
+        if wish.count > 1 and any(kind_of(device) != CPU for device in fitting):
+            if (several := _choose_several(fitting, wish.count, taken)) is not None:
+                return several
             fitting = []  # there are never enough
+        free = [device for device in fitting if device not in taken]
         if not fitting and self.complete:
             free = [device for device in self.devices if device not in taken]
         elif not fitting:
             free = []
         return next(iter(free), None)
 
-    def _fits(self, wants: str, device: str) -> bool:
-        if wants == AUTO:
-            return device != CPU or all(other == CPU for other in self.devices)
-        return wants in (device, device.partition(":")[0])
+    def _has(self, device: str, wish: Wish) -> bool:
+        """Whether a device has what a job wants of it beside its kind; this machine's have no labels."""
+        if is_remote(device):
+            return device in self.nodes and self.nodes[device].fits(wish)
+        return not wish.labels
 
 
-def wanted_by(train: Train) -> str:
-    """What a run requests: its device, and how many times if it trains on several."""
-    return f"{train.device}{TIMES}{train.devices}" if train.devices > 1 else train.device
+def is_remote(device: str) -> bool:
+    """Whether a device is one of a node of a cluster: `cuda:0@10.0.0.5`, not `cuda:0`."""
+    return "@" in device
+
+
+def fits(wants: str, device: str, offered: Sequence[str]) -> bool:
+    """Whether a device is what a job wants, among those that are offered."""
+    kind = kind_of(device)
+    if wants == AUTO:
+        return kind != CPU or all(kind_of(other) == CPU for other in offered)
+    return wants in (device, kind)
+
+
+def kind_of(device: str) -> str:
+    """`cpu`, `cuda` or `mps`."""
+    return device.partition("@")[0].partition(":")[0]
+
+
+def _choose_several(fitting: Sequence[str], count: int, taken: frozenset[str]) -> str | None:
+    """Free devices of one machine, with `+`; those to wait for, with `~` before; None if no machine has so many."""
+    machines: dict[str, list[str]] = {}
+    for device in fitting:
+        if kind_of(device) != CPU:
+            machines.setdefault(device.partition("@")[2], []).append(device)
+    large = [devices for devices in machines.values() if len(devices) >= count]
+    for devices in large:
+        free = [device for device in devices if device not in taken]
+        if len(free) >= count:
+            return AND.join(free[:count])
+    return LATER + AND.join(large[0]) if large else None
+
+
+def wanted_by(train: Train, labels: Mapping[str, str] | None = None, memory: float = 0.0) -> str:
+    """What a run requests: its device, how many times if it trains on several, and what a node must have."""
+    return str(Wish(train.device, train.devices, labels or {}, memory))
+
+
+def wanted_again(train: Train, wants: str) -> str:
+    """What a run with other settings requests, which requested `wants` before."""
+    before = Wish.parse(wants)
+    return wanted_by(train, before.labels, before.memory)
 
 
 def check_device(wants: str) -> None:
@@ -85,11 +176,11 @@ def find_devices() -> Offer:
 def environment_for(wants: str, device: str) -> dict[str, str]:
     """The environment that restricts a process to its device; a process that requests a card by number finds it
     itself."""
-    kind = wants.partition(TIMES)[0]
-    if kind in (AUTO, "cuda") and device.startswith("cuda:"):
+    wish = Wish.parse(wants)
+    if wish.device in (AUTO, "cuda") and device.startswith("cuda:"):
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         indices = [int(each.partition(":")[2]) for each in device.split(AND)]
         return {"CUDA_VISIBLE_DEVICES": ",".join(visible[i].strip() if visible != [""] else str(i) for i in indices)}
-    if kind == AUTO and device == CPU:
+    if wish.device == AUTO and device == CPU:
         return {"CUDA_VISIBLE_DEVICES": ""}
     return {}

@@ -41,8 +41,10 @@ def start_run(
         fixed = {"name": name, "data": {"images": str(pictures)}}
         config = build_config(*all_layers(draft, settings or {}, fixed))
         _check_switches(settings or {}, as_table(config))
-        expected = Measured(drafts.paths).seconds(config, len(draft.pictures))
-        job = actions.add(queue.store, config, actor=actor, expected=expected)
+        measured = Measured(drafts.paths)
+        expected, cost = measured.seconds(config, len(draft.pictures)), measured.cost(config, len(draft.pictures))
+        memory = cost.memory / 1e9 if cost is not None else 0.0
+        job = actions.add(queue.store, config, actor=actor, expected=expected, memory=memory)
     write_origin(job.folder, draft)
     return job
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from app.jobs.processes.devices import Wish
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN
 from app.jobs.views import View
@@ -22,12 +23,16 @@ def seconds_until_start(queue: StudioQueue, view: View) -> float | None:
     views, measured = queue.jobs(), Measured(queue.paths)
     running = [each for each in views if each.state not in ENDED and each.state != State.QUEUED]
     before = [each for each in views if each.state == State.QUEUED and each.place < view.place]
-    if len(running) > 1 or any(each.job.wants != view.job.wants for each in before):
+    if len(running) > 1 or any(_device(each) != _device(view) for each in before):
         return None
     left = [each.summary.seconds_left for each in running]
     left += [_duration(each, measured) for each in before if each.job.kind == TRAIN]
     known = [seconds for seconds in left if seconds is not None]
     return sum(known) if left and len(known) == len(left) else None
+
+
+def _device(view: View) -> str:
+    return Wish.parse(view.job.wants).device
 
 
 def _duration(view: View, measured: Measured) -> float | None:

@@ -105,6 +105,7 @@ class RunsPage:
             rows=[self._row(view, actor) for view in fitting[(page - 1) * A_PAGE : page * A_PAGE]],
             pages=pages(page, len(fitting), A_PAGE),
             small_jobs=[small_job(view, actor) for view in found.small],
+            **_machines(self.queue),
             trash_link=trash_link(self.queue, actor),
             select=comparing,
         )
@@ -169,6 +170,14 @@ def _problem(problem: VelaturaError | None, actor: Actor) -> tuple[str, tuple[Co
     if not actor.owns_machine:
         return words.ASK_TO_REPAIR, ()
     return words.QUEUE_DAMAGED, (Button(words.REPAIR, REPAIR),)
+
+
+def _machines(queue: StudioQueue) -> dict[str, Any]:
+    """The machines of a cluster, or why it cannot be reached."""
+    try:
+        return {"machines": queue.machines()}
+    except VelaturaError as error:
+        return {"machines": (), "cluster_problem": as_sentence(error)}
 
 
 def _fits(view: View, choice: ListChoice, actor: Actor) -> bool:

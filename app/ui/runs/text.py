@@ -35,6 +35,8 @@ BACKUP_AND_RUNS, RUNS_ALONE = _("its backup and the run folders"), _("the run fo
 ALSO = _("Also using the computer")
 SMALL = {"estimate": _("Measuring a run"), "caption": _("Writing captions"), "generate": _("Drawing a picture")}
 MEASURING = _("Measuring “{}”")
+MACHINES, NO_DEVICE = _("Machines"), _("It offers no device.")
+BUSY, FREE = _("{device}: {job}"), _("{device}: free")
 DONE_OF = _("{name}: {percent}")
 SHOW = _("Show")
 SHOWN = {"all": _("All"), "running": _("Running"), "waiting": _("Waiting"), "ended": _("Ended"), "mine": _("Mine")}
@@ -176,6 +178,13 @@ ON_BASE = _("on {base}")
 BY, BY_STUDIO_OWNER = _("by {owner}"), _("by the owner of this studio")
 
 WORD_ALONE = _("Textual inversion")
+
+
+def device(name: str, view: View | None) -> Message:
+    """What a device of a cluster's machine does."""
+    if view is None:
+        return FREE.format(device=name)
+    return BUSY.format(device=name, job=SMALL.get(view.job.kind, view.job.name))
 
 
 def activity(now: Activity) -> str:

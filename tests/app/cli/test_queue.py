@@ -70,7 +70,7 @@ def test_a_queue_that_is_not_there_is_empty_and_stays_so(place):
 def test_add_takes_what_train_takes():
     options = {name: {p.name: p for p in commands()[name].params} for name in ("train", "queue add")}
     own = options["queue add"].keys() - options["train"].keys()
-    assert own == {"priority", "first"} and options["train"].keys() <= options["queue add"].keys()
+    assert own == {"priority", "first", "on", "memory"} and options["train"].keys() <= options["queue add"].keys()
     for name, option in options["train"].items():
         assert (option.opts, option.help) == (options["queue add"][name].opts, options["queue add"][name].help)
 
@@ -194,7 +194,9 @@ def test_a_worker_does_what_waits_until_ctrl_c_and_the_rest_goes_on_from_there(p
     quick = ("data.resolution=32", "sample.size=16", "sample.prompts=['a fox']")
     tiny = ["--base", tiny_bases["sd1"], *(word for setting in quick for word in ("--set", setting))]
     add("dusk", "--priority", "1", *tiny)
-    add("broken", *tiny, "--set", 'targets.unet=["no.such"]')
+    add("broken", *tiny)
+    config = place / "outputs" / "broken" / "config.toml"
+    config.write_text(re.sub(r"(?m)^unet = .*$", 'unet = ["no.such"]', config.read_text()))
     store = Store(place / "outputs")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -115,10 +116,12 @@ def test_a_device_that_another_machine_may_have_is_waited_for(store, quick, devi
 
 
 def test_a_broken_job_fails_in_one_sentence_and_the_next_one_goes_on(store, quick):
-    unfit = actions.add(store, quick("unfit", {"targets": {"unet": ["no.such.*"]}}), actor=MACHINE_OWNER)
+    unfit = actions.add(store, quick("unfit"), actor=MACHINE_OWNER)
     spoilt = actions.add(store, quick("spoilt"), actor=MACHINE_OWNER)
     nowhere = actions.add(store, quick("nowhere", {"base": {"model": "gone/away.safetensors"}}), actor=MACHINE_OWNER)
     good = actions.add(store, quick("good"), actor=MACHINE_OWNER)
+    written = unfit.folder / "config.toml"
+    written.write_text(re.sub(r"(?m)^unet = .*$", 'unet = ["no.such.*"]', written.read_text()))
     (spoilt.folder / "config.toml").write_text("name = [")
     sentences = {view.job.name: view.line for view in (do_next(store) for _ in range(3))}
     assert "matches no layer" in sentences["unfit"] and "is not valid TOML" in sentences["spoilt"]

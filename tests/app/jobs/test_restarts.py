@@ -332,7 +332,10 @@ def test_what_an_earlier_attempt_left_hangs_nothing(store, monkeypatch):
 def test_a_process_whose_job_was_given_to_another_ends_at_once(store, quick, tmp_path):
     job = actions.add(store, quick("dusk", {"train": {"steps": 5000}}), actor=MACHINE_OWNER)
     claimed = store.claim(CPU.choose, own_identity())
-    code = "import app.studio.run_job as work, sys; work.WATCH = 0.05; sys.exit(work.main(*sys.argv[1:]))"
+    code = (
+        "from app.jobs.processes import claim; claim.WATCH = 0.05\n"
+        "import sys, app.studio.run_job as work; sys.exit(work.main(*sys.argv[1:]))"
+    )
     words = [str(store.runs), str(job.id), claimed.token]
     child = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True)
     wait_until(lambda: store.job(job.id).phase == "running", "it does not begin")

@@ -152,7 +152,7 @@ def test_any_value_in_a_row_leaves_every_page_and_the_other_jobs_standing(pages,
     assert "good" in pages.look() and other in store.line()
     assert store.move(other, 1) and store.move(other, 99)
     new = store.add(NewJob("caption", runs / ".jobs" / "new"))
-    assert store.claim(lambda wants, _: "cpu" if wants == "auto" else None, own_identity()).kind != "generate"
+    assert store.claim(lambda wants, *_: "cpu" if wants == "auto" else None, own_identity()).kind != "generate"
     store.forget(new)
     settle(store)
     damaged = store.mend()

@@ -89,7 +89,7 @@ def test_two_items_of_one_job_come_back_as_two_jobs_and_take_no_row_from_one_at_
     restarted = next(item for item in Trash(store).items(MACHINE_OWNER) if item.kind == "restarted")
     assert actions.restore(store, deleted.id, actor=MACHINE_OWNER) == "dusk-2"
     store.put_in_line(store.job(dusk.id))
-    claimed = store.claim(lambda _wants, _taken: "cpu", own_identity())
+    claimed = store.claim(lambda _wants, _taken, _here: "cpu", own_identity())
     assert claimed.id == dusk.id
     assert actions.restore(store, restarted.id, actor=MACHINE_OWNER) == "dusk-3"
     assert store.job(dusk.id).token == claimed.token and store.job(dusk.id).name == "dusk-2"

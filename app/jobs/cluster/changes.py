@@ -1,0 +1,181 @@
+"""What changes in a job's folder on a node, sent to the head and made there.
+
+A node sends files before the events that mention them, and a file only when it is whole. The head puts each into place
+by a rename, a new folder as one, so a reader there sees what it would see of a run on its own machine.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.jobs.cluster.parcel import APPENDED, BLOCK, SETTINGS, list_files, safe_path
+from trainers.atomic_files import replace_file, sync_file, sync_folder
+
+INCOMING = ".incoming"
+"""Folder of files that are not whole yet, in a job's folder on the head."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """A piece of a file, after the ones before it."""
+
+    path: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What was appended to a file; whole lines."""
+
+    path: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A file that is gone."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """Every file sent since the last time is whole."""
+
+
+Change = Content | Appended | Removed | Arrived
+Stamp = tuple[int, int, int]
+
+
+class FolderChanges:
+    """Follows a job's folder on a node, from its present state."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lengths = {name: _size(folder / name) for name in APPENDED}
+        self._known = {name: _stamp(path) for name, path in self._files()}
+
+    def collect(self) -> Iterator[Change]:
+        """The changes since the last time."""
+        ends = {name: self._whole_length(name) for name in APPENDED}  # before the files that these lines mention
+        found = dict(self._files())
+        sent = False
+        for name, path in found.items():
+            try:
+                with path.open("rb") as file:
+                    stamp = _stamp_of(os.fstat(file.fileno()))
+                    if self._known.get(name) == stamp:
+                        continue
+                    yield Content(name, file.read(BLOCK))
+                    while block := file.read(BLOCK):
+                        yield Content(name, block)
+            except FileNotFoundError:  # deleted meanwhile
+                continue
+            self._known[name] = stamp
+            sent = True
+        if sent:
+            yield Arrived()
+        for name in [name for name in self._known if name not in found]:
+            del self._known[name]
+            yield Removed(name)
+        for name, end in ends.items():
+            yield from self._tail(name, end)
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        for name, path in list_files(self._folder):
+            if name not in APPENDED and name not in SETTINGS:
+                yield name, path
+
+    def _whole_length(self, name: str) -> int:
+        """The length of a file that grows, up to its last whole line."""
+        begin, path = self._lengths[name], self._folder / name
+        if _size(path) <= begin:
+            return begin
+        with path.open("rb") as file:
+            file.seek(begin)
+            return begin + file.read().rfind(b"\n") + 1
+
+    def _tail(self, name: str, end: int) -> Iterator[Change]:
+        begin = self._lengths[name]
+        if end > begin:
+            with (self._folder / name).open("rb") as file:
+                file.seek(begin)
+                while begin < end and (block := file.read(min(BLOCK, end - begin))):
+                    begin += len(block)
+                    yield Appended(name, block)
+        self._lengths[name] = begin
+
+
+class FolderCopy:
+    """Makes the changes of a node in a job's folder on the head."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._incoming = folder / INCOMING
+        self._begun: set[str] = set()
+        shutil.rmtree(self._incoming, ignore_errors=True)  # of a process that was killed
+
+    def apply(self, change: Change) -> None:
+        """Make one change; ValueError for a path that leads out of the folder."""
+        match change:
+            case Content(path, data):
+                self._add(path, data)
+            case Arrived():
+                _move_into(self._incoming, self._folder)
+                self._begun.clear()
+            case Appended(path, data):
+                with safe_path(self._folder, path).open("ab") as file:
+                    file.write(data)
+            case Removed(path):
+                self._remove(safe_path(self._folder, path))
+
+    def _add(self, path: str, data: bytes) -> None:
+        target = safe_path(self._incoming, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("ab" if path in self._begun else "wb") as file:
+            file.write(data)
+        self._begun.add(path)
+
+    def _remove(self, target: Path) -> None:
+        target.unlink(missing_ok=True)
+        parent = target.parent
+        while parent != self._folder and parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()
+            parent = parent.parent
+
+
+def _move_into(source: Path, target: Path) -> None:
+    """Move what is in a folder into another one: a folder that is not there yet as a whole, a file by a rename."""
+    for entry in sorted(source.iterdir()):
+        place = target / entry.name
+        if entry.is_dir() and place.is_dir():
+            _move_into(entry, place)
+            continue
+        for path in entry.rglob("*") if entry.is_dir() else (entry,):
+            if path.is_file():
+                sync_file(path)
+        if entry.is_dir():
+            entry.rename(place)
+        else:
+            replace_file(entry, place)
+    source.rmdir()
+    sync_folder(target)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _stamp(path: Path) -> Stamp:
+    return _stamp_of(path.stat())
+
+
+def _stamp_of(found: os.stat_result) -> Stamp:
+    return found.st_size, found.st_mtime_ns, found.st_ino

@@ -1,0 +1,81 @@
+"""A cluster as a dispatcher uses it: its devices besides this machine's, and how a job starts on one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from app.jobs.cluster.connection import check_ray, environment, read_token
+from app.jobs.cluster.nodes import Seen, node_of, read_seen
+from app.jobs.cluster.remote_job import ADDRESS, LOST_NODE
+from app.jobs.processes.devices import Offer
+from app.jobs.processes.process import python_command, python_environment
+
+REMOTE = "app.jobs.cluster.remote_job"
+WATCHER = "app.jobs.cluster.watch"
+AGAIN = 10.0
+"""Seconds until a lost cluster is looked for again."""
+AVOIDED = 120.0
+"""Seconds for which a node that lost a job gets no other one; by then Ray knows whether it is dead."""
+LOG = ".cluster.log"
+"""File among the runs with what the following process writes."""
+
+
+class Cluster:
+    """The nodes of a Ray cluster that serve a folder of runs; followed by a process of their own."""
+
+    def __init__(self, runs: Path, address: str) -> None:
+        check_ray()
+        self._runs, self._address = runs, address
+        self._variables = {**environment(read_token(runs)), ADDRESS: address}
+        self._watcher: subprocess.Popen[bytes] | None = None
+        self._begun = -AGAIN
+        self._lost: dict[str, float] = {}
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of a job's process on the head."""
+        return self._variables
+
+    def look(self) -> Seen:
+        """The cluster as last seen; follows it, if the process that did has ended."""
+        if (self._watcher is None or self._watcher.poll() is not None) and time.monotonic() > self._begun + AGAIN:
+            self._begun = time.monotonic()
+            self._watcher = self._follow()
+        return read_seen(self._runs) or Seen()
+
+    def offer(self, own: Offer) -> Offer:
+        """This machine's devices and those of the nodes, but for nodes that have just lost a job."""
+        now = time.monotonic()
+        return self.look().offer(own.devices, [node for node, since in self._lost.items() if now < since + AVOIDED])
+
+    def avoid(self, device: str) -> None:
+        """Give nothing to the node of a device for a while: a job was lost there."""
+        node = node_of(device, self.look().nodes)
+        if node is not None:
+            self._lost[node.id] = time.monotonic()
+
+    def note_end(self, device: str, code: int) -> None:
+        """Learn from the exit code of a job's process on the head."""
+        if code == LOST_NODE:
+            self.avoid(device)
+
+    def close(self) -> None:
+        """Follow it no longer; jobs on its nodes go on."""
+        if self._watcher is not None:
+            self._watcher.kill()
+            self._watcher.wait()
+            self._watcher = None
+
+    def _follow(self) -> subprocess.Popen[bytes]:
+        self._runs.mkdir(parents=True, exist_ok=True)
+        with (self._runs / LOG).open("wb") as log:
+            return subprocess.Popen(
+                python_command(WATCHER, str(self._runs), self._address),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=python_environment({**os.environ, **self._variables}),
+            )

@@ -1,0 +1,35 @@
+"""A job's claim, as the process that has the job sees it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from trainers.errors import VelaturaError
+
+WATCH = 10.0
+"""Seconds between checks that the job still belongs to this process."""
+
+
+@contextmanager
+def watching_claim(name: str, is_ours: Callable[[], bool]) -> Iterator[None]:
+    """Exit at once if the job of this name belongs to another process, as after a network failure."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(WATCH):
+            with suppress(VelaturaError):  # a queue that cannot be read takes nothing away
+                if not is_ours():
+                    print(f"{name} was given to another process; this one exits", file=sys.stderr, flush=True)
+                    os._exit(1)
+
+    thread = threading.Thread(target=watch, name="claim", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

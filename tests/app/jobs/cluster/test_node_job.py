@@ -1,0 +1,113 @@
+"""A job in a copy of its folder, by a real process, without Ray."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.jobs import actions
+from app.jobs.cluster.changes import FolderCopy
+from app.jobs.cluster.node_job import Alive, Ended, NodeJob, Report
+from app.jobs.cluster.parcel import pack
+from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.store import Store
+from app.jobs.summary import read_summary
+from tests.trainers.tiny_runs import equal, style_tensors
+from trainers.runs.run import Run
+from trainers.training.train import resume
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def job_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A run's job on a node, with everything that it lacks sent."""
+
+    def begin(run: Run, node: str, attempt: int = 1) -> NodeJob:
+        monkeypatch.setenv("VELATURA_NODE_FOLDER", str(tmp_path / node))
+        parcel, places = pack(run.folder)
+        job = NodeJob("train", attempt, parcel)
+        for digest in job.missing():
+            job.receive(digest, places[digest].read_bytes())
+            job.finish(parcel.blobs()[digest])
+        return job
+
+    return begin
+
+
+def add(store: Store, config) -> Run:
+    return Run(actions.add(store, config, actor=MACHINE_OWNER).folder)
+
+
+def follow(job: NodeJob, run: Run, until=lambda _: False) -> list[Report]:
+    """Make a node's changes, to its end or until a report."""
+    copy, seen, reports = FolderCopy(run.folder), [], job.perform()
+    for report in reports:
+        seen.append(report)
+        if not isinstance(report, Alive | Ended):
+            copy.apply(report)
+        if until(report):
+            reports.close()
+            break
+    return seen
+
+
+def test_a_run_that_lost_its_node_goes_on_on_another_with_the_bits_of_an_uncut_one(quick, tmp_path, job_on):
+    config = quick("dusk", {"train": {"steps": 60, "ema": 0.9}, "save": {"every": 3}, "data": {"flip": True}})
+    run = add(Store(tmp_path / "runs"), config)
+    whole = Run(tmp_path / "whole" / "dusk")
+    shutil.copytree(run.folder, whole.folder)
+
+    first = job_on(run, "one")
+    follow(first, run, until=lambda _: bool(run.checkpoint_steps()))
+    assert first._child is not None and first._child.poll() is not None, "nothing is left of it"
+    assert not (tmp_path / "one" / "jobs" / first._key).exists() and not run.style.exists()
+    cut = read_summary(run.folder)
+    assert not cut.ended and cut.attempt == 1 and 3 <= run.checkpoint_steps()[-1] < 60
+
+    second = job_on(run, "two", attempt=2)
+    assert follow(second, run)[-1] == Ended(0, lacked_memory=False)
+    assert read_summary(run.folder).ended == "finished" and read_summary(run.folder).attempt == 2
+    result = resume(whole)
+    assert equal(style_tensors(result.style), style_tensors(run.style / "dusk.safetensors"))
+    assert "model" in run.table()["base"] and run.table() == whole.table(), "its settings are the head's"
+
+
+def test_a_stop_request_and_a_parent_that_is_gone_end_it(quick, tmp_path, job_on):
+    run = add(Store(tmp_path / "runs"), quick("dusk", {"train": {"steps": 5000}}))
+    job = job_on(run, "node")
+
+    def ask(_: Report) -> bool:
+        if read_summary(run.folder).step and run.asked_to_stop() is None:
+            job.ask_to_stop("pause")
+        return False
+
+    assert follow(job, run, until=ask)[-1] == Ended(0, lacked_memory=False)
+    assert read_summary(run.folder).ended == "paused" and run.checkpoint_steps()
+
+    again = job_on(run, "node", attempt=2)
+    pipe: list[subprocess.Popen[bytes]] = []
+
+    def leave(_: Report) -> bool:
+        if read_summary(run.folder).attempt == 2 and again._child is not None and not pipe:
+            pipe.append(again._child)
+            assert again._child.stdin is not None
+            again._child.stdin.close()  # as when the actor is killed
+        return False
+
+    begun = time.monotonic()
+    assert follow(again, run, until=leave)[-1] == Ended(1, lacked_memory=False)
+    assert not psutil.pid_exists(pipe[0].pid) and time.monotonic() - begun < 120
+
+
+def test_an_error_there_is_the_runs_error(quick, tmp_path, job_on):
+    run = add(Store(tmp_path / "runs"), quick("dusk"))
+    shutil.rmtree(run.dataset)
+    assert follow(job_on(run, "node"), run)[-1] == Ended(1, lacked_memory=False)
+    said = read_summary(run.folder)
+    assert said.ended == "failed" and said.attempt == 1 and "Traceback" in (run.folder / "process.log").read_text()
