@@ -20,6 +20,7 @@ from app.studio.runs.origin import Origin
 from app.studio.runs.start import start_run
 from app.studio.settings.plan import CARE, changed_settings, choose, plan, with_choices, with_setting
 from tests.app.jobs.conftest import images, quick
+from tests.app.user_files import write_pictures
 from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
 from trainers.data.captions import base_caption
@@ -92,8 +93,8 @@ def test_a_run_that_saved_memory_is_no_other_preset():
     assert (known.choices.preset, known.choices.aim) == ("faithful", "subject") and plan(known) == made
 
 
-def test_a_clone_keeps_the_file_names_of_its_pictures(drafts, queue):
-    mine = take_folder(drafts, ANNA, read_sets()["black-line"].folder)
+def test_a_clone_keeps_the_file_names_of_its_pictures(drafts, queue, tmp_path):
+    mine = take_folder(drafts, ANNA, write_pictures(tmp_path / "few", "fox.png", "owl.png"))
     names = [f"10_dusk/{picture.name}" for picture in mine.pictures]
     renamed = [picture.model_copy(update={"name": name}) for picture, name in zip(mine.pictures, names, strict=True)]
     mine = drafts.change(ANNA, lambda now: with_choices(now.with_(pictures=tuple(renamed)), preset="quick"))
