@@ -228,7 +228,7 @@ class First(Group):
         except VelaturaError:
             raise
         except Exception as error:
-            loss = self.followers.loss(PATIENCE) if self.followers is not None else None
+            loss = self.followers.loss(2 * PATIENCE) if self.followers is not None else None
             if loss is not None:
                 raise lost(run, loss, self.count) from error
             if is_parting(error):
@@ -246,7 +246,8 @@ def _give_up(error: VelaturaError, record: Recorder) -> None:
 
 def lost(run: Run, loss: Loss, count: int) -> VelaturaError:
     """The error for a run that has lost a process: which, why, what is kept and how to go on."""
-    facts = {"number": loss.index + 1, "count": count, "reason": loss.reason.rstrip("."), "folder": run.folder}
+    reason = loss.reason if isinstance(loss.reason, Message) else loss.reason.rstrip(".")
+    facts = {"number": loss.index + 1, "count": count, "reason": reason, "folder": run.folder}
     steps = run.checkpoint_steps()
     template: Message = GONE_AT_STEP if steps else GONE_EARLY
     if run.folder.name.startswith("."):  # it has no name yet, and will be removed
@@ -312,6 +313,7 @@ def together(config: Config) -> Iterator[Join]:
 
             def meet(run: Run, record: Recorder) -> Devices:
                 followers.wait_until_ready(run)
+                followers.when_stuck(lambda loss: _give_up(lost(run, loss, count), record))
                 return First(join(first, device == "cuda", Path(folder)), followers)
 
             try:
