@@ -175,7 +175,7 @@ def _problem(problem: VelaturaError | None, actor: Actor) -> tuple[str, tuple[Co
 def _machines(queue: StudioQueue) -> dict[str, Any]:
     """The machines of a cluster, or why it cannot be reached."""
     try:
-        return {"machines": queue.machines()}
+        return {"machines": queue.machines(), "cluster_problem": ""}
     except VelaturaError as error:
         return {"machines": (), "cluster_problem": as_sentence(error)}
 
