@@ -79,7 +79,7 @@ class RunsPage:
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
         found, actor = self.queue.look(), actor_of(request)
-        value = self._listing(found, ListChoice.read(chosen), actor)
+        value = listing(self.queue, found, ListChoice.read(chosen), actor)
         return self.poller.answer(seen, {"list": value}, EVERY)
 
     def on_chosen(self, event: ListChoice, request: gr.Request, chosen: str, seen: str) -> Shown:
@@ -91,37 +91,6 @@ class RunsPage:
         """Do what a button wants, and show what has become of it."""
         answer = perform(self.queue, event, actor_of(request))
         return {self.notice: answer.notice} | self.tick(chosen, seen, request)
-
-    # ---------------------------------------------------------------- within
-    def _listing(self, found: Seen, choice: ListChoice, actor: Actor) -> Markup:
-        fitting = [view for view in found.runs if _fits(view, choice, actor)]
-        page = min(choice.page, max(1, -(-len(fitting) // A_PAGE)))
-        problem, repair = _problem(found.problem, actor)
-        return render(
-            "runs/list.html",
-            problem=problem,
-            repair=repair,
-            any=bool(found.runs),
-            rows=[self._row(view, actor) for view in fitting[(page - 1) * A_PAGE : page * A_PAGE]],
-            pages=pages(page, len(fitting), A_PAGE),
-            small_jobs=[small_job(view, actor) for view in found.small],
-            **_machines(self.queue),
-            trash_link=trash_link(self.queue, actor),
-            select=comparing,
-        )
-
-    def _row(self, view: View, actor: Actor) -> Row:
-        sample = next(iter(chosen.chosen_samples(view)), None)
-        return Row(
-            view.job.name,
-            samples.put_sample(sample, self.queue.public(view), True) if sample is not None else None,
-            run_view.kind(view, actor),
-            words.line(view, seconds_until_start(self.queue, view)),
-            share(view),
-            view.state,
-            "move" in actor.permitted(view.job.owner, view.actions),
-            tuple(find_controls(view, actor)),
-        )
 
 
 @dataclass(frozen=True)
@@ -151,6 +120,39 @@ class SmallJob:
     line: str
     state: State
     controls: tuple[Control, ...]
+
+
+def listing(queue: StudioQueue, found: Seen, choice: ListChoice, actor: Actor) -> Markup:
+    """What is wrong with the queue, a page of the runs, what else uses the computer, and the machines of a cluster."""
+    fitting = [view for view in found.runs if _fits(view, choice, actor)]
+    page = min(choice.page, max(1, -(-len(fitting) // A_PAGE)))
+    problem, repair = _problem(found.problem, actor)
+    return render(
+        "runs/list.html",
+        problem=problem,
+        repair=repair,
+        any=bool(found.runs),
+        rows=[_row(queue, view, actor) for view in fitting[(page - 1) * A_PAGE : page * A_PAGE]],
+        pages=pages(page, len(fitting), A_PAGE),
+        small_jobs=[small_job(view, actor) for view in found.small],
+        trash_link=trash_link(queue, actor),
+        select=comparing,
+        **_machines(queue),
+    )
+
+
+def _row(queue: StudioQueue, view: View, actor: Actor) -> Row:
+    sample = next(iter(chosen.chosen_samples(view)), None)
+    return Row(
+        view.job.name,
+        samples.put_sample(sample, queue.public(view), True) if sample is not None else None,
+        run_view.kind(view, actor),
+        words.line(view, seconds_until_start(queue, view)),
+        share(view),
+        view.state,
+        "move" in actor.permitted(view.job.owner, view.actions),
+        tuple(find_controls(view, actor)),
+    )
 
 
 def small_job(view: View, actor: Actor) -> SmallJob:
