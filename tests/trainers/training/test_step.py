@@ -48,10 +48,10 @@ def step(session: Session, monkeypatch: pytest.MonkeyPatch) -> Step:
         monkeypatch.setattr(loop, "_loss", loss)
         train = {"learning_rate": 1.0, "accumulation": len(factors), "max_grad_norm": 0.0, **settings}
         session.config = quick_settings("unused", Path("unused"), {"train": train})
-        batches = SimpleNamespace(make=lambda index: index)
+        batches, reached = SimpleNamespace(make=lambda index: index), SimpleNamespace(reaches=True)
         optimizer = torch.optim.SGD(parameter_groups(session.network, session.config.train))
         before = row(session)
-        facts = loop._step(session, batches, session.network, optimizer, 0)
+        facts = loop._step(session, batches, reached, session.network, optimizer, 0)
         return facts, before, row(session)
 
     return take
