@@ -66,7 +66,7 @@ def find_program(command: Sequence[str]) -> tuple[str, str]:
 
 def as_module(script: str) -> str:
     """`benchmarks.speed` of `benchmarks/speed.py`; "" for a script that is none of ours."""
-    parts = PurePath(script).with_suffix("").parts
+    parts = PurePath(script.removesuffix(".py")).parts
     return ".".join(parts[parts.index("benchmarks") :]) if "benchmarks" in parts else ""
 
 

@@ -52,6 +52,8 @@ FREE, BUSY = Finding("", 2), Finding("pytest runs (process 7)", 1)
         ("python -c import_pytest", ""),
         ("python -m http.server", ""),
         ("python -m", ""),
+        ("python .", ""),
+        ("python /", ""),
         ("", ""),
     ],
 )
