@@ -1,7 +1,7 @@
 // One picture over the whole page. `after(item, down, right)` says which comes next in that direction, `shown` hears of
-// each, `source` says where an item's picture is, `named` what its file is called, `file` which other one is downloaded,
-// `more` is what else can be done with it, and `back` takes the focus in the end; what comes back opens it at an item,
-// by default a button with `data-whole`.
+// each, `source` says where an item's picture is, `named` what its file is called, `file` which other one is
+// downloaded, `more` is what else can be done with it, and `back` takes the focus in the end; what comes back opens it
+// at an item, by default a button with `data-whole`.
 const makeLight = ({
   titled,
   after,

@@ -22,7 +22,7 @@ EVERY_COMMAND = sorted(commands())
 def test_the_commands_there_are() -> None:
     expected = {"train", "resume", "stop", "check", "generate", "inspect", "models", "models get", "methods", "presets"}
     queue = {"add", "list", "stop", "pause", "cancel", "resume", "retry", "clone", "move", "clear"}
-    queue |= {"delete", "repair", "retries", "trash", "trash list", "trash restore", "trash empty", "give"}
+    queue |= {"delete", "repair", "retries", "trash", "trash list", "trash restore", "trash empty", "give", "nodes"}
     expected |= {"estimate", "caption", "merge", "export", "ranks"}
     assert set(EVERY_COMMAND) == expected | {"demo", "ui", "worker", "queue"} | {f"queue {name}" for name in queue}
 

@@ -34,8 +34,7 @@ def finished_run(queue: StudioQueue, name: str) -> Path:
     save_file(LORA, run / "style" / f"{name}.safetensors")
     Recorder(run)("done", step=1)
     public = queue.public_of(run)
-    sample = samples.newest(run)
-    assert sample is not None
+    (sample,) = samples.find_samples(run)[0]
     samples.put_sample(sample, public, True)
     offer_file(run / "style" / f"{name}.safetensors", public)
     return public

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +14,7 @@ import gradio as gr
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from markupsafe import escape
 
 from app.cli.queue import _facts
 from app.jobs.dispatcher import settle
@@ -54,6 +55,11 @@ VALUES = st.one_of(
 SOMEBODY = SimpleNamespace(username="")
 
 
+def words_of(shown: Mapping[Any, Any]) -> str:
+    """What the parts of a page show."""
+    return "".join(map(str, shown.values()))
+
+
 class Pages:
     """The data functions of the pages, called as their timers call them."""
 
@@ -71,14 +77,14 @@ class Pages:
         listed = self.list.tick("{}", "", SOMEBODY)[self.list.list]
         assert isinstance(run_words.activity(queue.activity()), str)
         for view in [*views, *queue.small_jobs()]:
-            assert view.job.name in listed or view.job.kind != "train"
+            assert escape(view.job.name) in listed or view.job.kind != "train"
             page = self.run.tick(view.job.name, "{}", "", SOMEBODY)
-            assert view.job.name in str(page) or view.job.kind != "train" or "folder" in view.job.damaged
+            assert escape(view.job.name) in words_of(page) or view.job.kind != "train" or "folder" in view.job.damaged
             assert str(_facts(view)) and run_view.kind(view, MACHINE_OWNER) is not None
             assert estimate_jobs._estimate(view) is not None and form.first_prompt(None, queue) is None
             queue.losses(view.job.folder).numbers().as_csv()
         names = [view.job.name for view in views]
-        assert all(name in str(self.comparison.tick(",".join(names), "")) for name in names)
+        assert all(escape(name) in words_of(self.comparison.tick(",".join(names), "")) for name in names)
         self.services.library.entries()
         return names
 
