@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 MOST_REMEMBERED = 1000
-"""Drafts whose last edit is remembered."""
+"""Drafts whose last edits are remembered."""
+MARKS = 50
+"""Edits of a draft that are remembered: an attempt that was thought lost may come after later edits."""
 
 
 class DoneEdits:
-    """The mark of the last edit of each draft."""
+    """The marks of the last edits of each draft."""
 
     def __init__(self) -> None:
-        self._marks: OrderedDict[str, str] = OrderedDict()
+        self._marks: OrderedDict[str, deque[str]] = OrderedDict()
 
     def has(self, key: str, mark: str) -> bool:
-        """Whether the last edit of the draft of `key` had this mark."""
-        return bool(mark) and self._marks.get(key) == mark
+        """Whether one of the last edits of the draft of `key` had this mark."""
+        return bool(mark) and mark in self._marks.get(key, ())
 
     def note(self, key: str, mark: str) -> None:
         """Remember an edit that was done."""
-        self._marks[key] = mark
+        self._marks.setdefault(key, deque(maxlen=MARKS)).append(mark)
         self._marks.move_to_end(key)
         if len(self._marks) > MOST_REMEMBERED:
             self._marks.popitem(last=False)
+
+    @contextmanager
+    def unless_it_fails(self, key: str, mark: str) -> Iterator[None]:
+        """Forget an edit again that could not be written after all."""
+        try:
+            yield
+        except BaseException:
+            with suppress(KeyError, ValueError):
+                self._marks[key].remove(mark)
+            raise

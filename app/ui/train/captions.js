@@ -5,6 +5,7 @@ const PAUSE = 600,
 const waiting = new Set(); // pictures whose captions are to be sent
 const before = new Map(); // what the page had been shown of them when somebody began to type
 const tried = new Set(); // pictures of which something was sent that has not been answered
+const marks = new Map(); // what was sent of them last: an attempt that comes late is not done again
 let flying = null,
   count = 0,
   timer = 0;
@@ -26,7 +27,8 @@ const send = () => {
   }
   tried.add(id);
   flying = {id, text, count: ++count};
-  trigger('caption_edited', {id, text, was, seen: seen(), count});
+  if (marks.get(id)?.text !== text) marks.set(id, {text, mark: Math.random().toString(36).slice(2)});
+  trigger('caption_edited', {id, text, was, seen: seen(), count, mark: marks.get(id).mark});
   const mine = flying;
   setTimeout(() => {
     if (flying === mine) {
@@ -41,6 +43,7 @@ const landed = known => {
   const {id, text} = flying;
   flying = null;
   tried.delete(id);
+  marks.delete(id);
   if (!rows.has(id)) return waiting.add(id); // it was deleted meanwhile: undoing brings it back, and the text with it
   if (known === false) rows.get(id).caption = text;
   if (waiting.has(id)) before.set(id, text);

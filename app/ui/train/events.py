@@ -58,7 +58,9 @@ class CaptionEdited(Seen):
     was: Typed
     """What the page had been shown before."""
     count: Whole
-    """The number of this edit, by which the page knows the answer."""
+    """The number of this attempt, by which the page knows the answer."""
+    mark: Id = ""
+    """The same in each attempt."""
 
 
 class PageReturned(Seen):

@@ -166,11 +166,11 @@ class PicturesStep:
     def on_caption_edited(self, event: events.CaptionEdited, request: gr.Request) -> Shown:
         """Keep one caption."""
         change = partial(edits.with_caption, identifier=event.id, text=event.text, was=event.was)
-        return self._do(request, event, change, event.count)
+        return self._edit(request, event, change)[0]
 
     def on_trigger_edited(self, event: events.TriggerEdited, request: gr.Request) -> Shown:
-        """Keep the trigger word."""
-        shown = self._do(request, event, partial(edits.with_trigger, text=event.text), event.count)
+        """Keep the trigger word; `kept` answers, since its attempts are not counted with those of the pictures."""
+        shown = self._do(request, event, partial(edits.with_trigger, text=event.text))
         trigger = self.services.drafts.read(key_of(request)).trigger
         return shown | {self.tools: {"trigger": trigger, "kept": event.count, "nonce": time.time()}}
 
@@ -322,20 +322,23 @@ class PicturesStep:
             shown[self.tools] |= {"writing": "", "preview": "", "nonce": time.time()}
         return shown
 
-    def _edit(self, request: gr.Request, event: events.Edit, change: Callable[[Draft], Draft]) -> tuple[Shown, bool]:
+    def _edit(
+        self, request: gr.Request, event: events.Edit | events.CaptionEdited, change: Callable[[Draft], Draft]
+    ) -> tuple[Shown, bool]:
         """Do an edit, once however often the page sends it; what is shown, and whether it has changed anything."""
         key, changed = key_of(request), True
-        done = self._done.has(key, event.mark)
 
         def once(draft: Draft) -> Draft:
             nonlocal changed
-            after = draft if done else change(draft)
-            changed = done or after is not draft
+            if self._done.has(key, event.mark):  # asked here, where no other attempt can change the draft
+                return draft
+            after = change(draft)
+            changed = after is not draft
+            self._done.note(key, event.mark)
             return after
 
-        shown = self._do(request, event, once, event.count)
-        self._done.note(key, event.mark)
-        return shown, changed
+        with self._done.unless_it_fails(key, event.mark):
+            return self._do(request, event, once, event.count), changed
 
     def _do(self, request: gr.Request, event: events.Seen, change: Callable[[Draft], Draft], count: int = 0) -> Shown:
         """Change the draft and show what differs; all of it to a page that did not know the newest state."""
