@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from app.errors import sentence
 from app.jobs.job import REQUEST
 from app.jobs.processes.claim import watching_claim
 from app.jobs.processes.priority import lower_priority
-from app.jobs.processes.process import own_identity
+from app.jobs.processes.process import end_with_parent, own_identity
 from app.jobs.restarts import apply_low_memory
 from app.jobs.small_jobs import OVERVIEW, PICTURE, PLAIN, ROUGH
 from app.jobs.states import STARTING, is_silent
@@ -79,7 +78,7 @@ def main(runs: str, number: str, token: str, *, held: HeldBase | None = None) ->
 
 def main_of_copy(folder: str, kind: str, attempt: str) -> int:
     """Do a job in a copy of its folder and return the exit code."""
-    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    end_with_parent()
     work = Work(kind, Path(folder), int(attempt))
     try:
         Run(work.folder).show_start()
@@ -88,13 +87,6 @@ def main_of_copy(folder: str, kind: str, attempt: str) -> int:
         _note_failure(work, error, read_summary(work.folder).attempt != work.attempt)
         raise
     return 0
-
-
-def _end_with_parent() -> None:
-    """Exit when standard input ends: the parent is gone, and nobody else reads the result."""
-    while os.read(0, 1):  # unbuffered: a buffer that is being read aborts the end of the process
-        pass
-    os._exit(1)
 
 
 def _perform(work: Work, held: HeldBase | None) -> None:

@@ -51,16 +51,10 @@ class Cluster:
         now = time.monotonic()
         return self.look().offer(own.devices, [node for node, since in self._lost.items() if now < since + AVOIDED])
 
-    def avoid(self, device: str) -> None:
-        """Give nothing to the node of a device for a while: a job was lost there."""
-        node = node_of(device, self.look().nodes)
-        if node is not None:
-            self._lost[node.id] = time.monotonic()
-
     def note_end(self, device: str, code: int) -> None:
-        """Learn from the exit code of a job's process on the head."""
-        if code == LOST_NODE:
-            self.avoid(device)
+        """Learn from the exit code of a job's process on the head: a node that lost the job is avoided for a while."""
+        if code == LOST_NODE and (node := node_of(device, self.look().nodes)) is not None:
+            self._lost[node.id] = time.monotonic()
 
     def close(self) -> None:
         """Follow it no longer; jobs on its nodes go on."""

@@ -132,4 +132,4 @@ class NodeJob:
 
 def _without_ray(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables that a job may see: without the cluster's token."""
-    return {"RAY_AUTH_TOKEN": "", **{key: "" for key in environment if key.startswith("RAY_AUTH")}}
+    return dict.fromkeys((key for key in environment if key.startswith("RAY_AUTH")), "")

@@ -6,14 +6,13 @@ studio. It ends when its standard input does.
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 import time
 from pathlib import Path
 
 from app.jobs.cluster.connection import connected, read_token
 from app.jobs.cluster.nodes import Seen, from_ray, write_seen
+from app.jobs.processes.process import end_with_parent
 from trainers.errors import VelaturaError
 
 LOOK_EVERY = 2.0
@@ -23,7 +22,7 @@ LOOK_EVERY = 2.0
 def main(place: str, address: str) -> int:
     """Follow a cluster until standard input ends; the exit code is 1 if it cannot be reached."""
     runs = Path(place)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         with connected(address, read_token(runs)) as ray:
             while True:
@@ -32,12 +31,6 @@ def main(place: str, address: str) -> int:
     except VelaturaError as error:
         write_seen(runs, Seen(problem=error.message, time=time.time()))
         return 1
-
-
-def _end_with_parent() -> None:
-    while os.read(0, 1):
-        pass
-    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -171,6 +172,17 @@ def python_environment(variables: Mapping[str, str]) -> dict[str, str]:
     ours = str(Path(str(app.__file__)).parents[1])
     path = os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
     return {**os.environ, **variables, "PYTHONPATH": path}
+
+
+def end_with_parent() -> None:
+    """Exit when standard input ends, which the parent holds open: it is gone, and nobody else needs this process."""
+
+    def wait() -> None:
+        while os.read(0, 1):  # unbuffered: a buffer that is being read aborts the end of the process
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 class _Started(subprocess.Popen[bytes]):

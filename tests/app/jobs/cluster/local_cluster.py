@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from app.jobs.cluster import ray_node
 from app.jobs.cluster.connection import environment, read_token
 from app.jobs.cluster.node_job import WORK
 from app.jobs.cluster.ray_node import Address
+from tests.waiting import wait_until
 
 HEAD_HOST = "127.0.0.2"
 
@@ -48,7 +48,7 @@ class LocalCluster:
                     self._nodes[host] = self._start(host)
             return all("Ray runtime started" in self._log(host).read_text() for host in hosts)
 
-        wait_until(all_run, 300)
+        wait_until(all_run, "a node does not start", every=0.1)
 
     def _start(self, host: str) -> subprocess.Popen[bytes]:
         command = ray_node.node_command(self.address, host, f"box-{host.rpartition('.')[2]}", {}, 1, 0)
@@ -126,12 +126,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HEAD_HOST, 0))
         return int(probe.getsockname()[1])
-
-
-def wait_until(holds, seconds: float = 120.0) -> float:
-    """Wait until something holds; the seconds that it took."""
-    begun = time.monotonic()
-    while not holds():
-        assert time.monotonic() < begun + seconds, "it did not come to that"
-        time.sleep(0.1)
-    return time.monotonic() - begun

@@ -22,9 +22,10 @@ from app.jobs.summary import read_summary
 from app.jobs.views import Watcher
 from app.studio.generation.compatibility import resolve_files
 from app.studio.generation.request import GenerateRequest
-from tests.app.jobs.cluster.local_cluster import LocalCluster, wait_until
+from tests.app.jobs.cluster.local_cluster import LocalCluster
 from tests.app.jobs.working import add_quick
 from tests.trainers.tiny_runs import equal, style_tensors
+from tests.waiting import wait_until
 from trainers.runs.events import read_events
 from trainers.runs.run import Run
 
@@ -65,17 +66,17 @@ def devices(store: Store) -> tuple[str, ...]:
 
 
 def test_a_run_whose_node_is_killed_goes_on_elsewhere_with_the_bits_of_an_uncut_one(local, store, quick, tmp_path):
-    wait_until(lambda: len(devices(store)) == 2)
+    wait_until(lambda: len(devices(store)) == 2, "the nodes do not join")
     config = quick("dusk", {"train": {"steps": 120, "ema": 0.9}, "save": {"every": 5}, "data": {"flip": True}})
     job = actions.add(store, config, actor=MACHINE_OWNER)
     run = Run(job.folder)
     whole = Run(tmp_path / "dusk")
     shutil.copytree(run.folder, whole.folder)
-    wait_until(run.checkpoint_steps)
+    wait_until(run.checkpoint_steps, "there is no checkpoint")
     first = store.job(job.id).device
     assert first in ("cpu@127.0.0.3", "cpu@127.0.0.4")
     local.kill(first.partition("@")[2])
-    wait_until(lambda: Watcher(store).view(job.id).state == "finished")
+    wait_until(lambda: Watcher(store).view(job.id).state == "finished", "it does not end")
     last = store.job(job.id)
     assert last.attempts == 2, "it restarted once, and not on the node that was gone"
     assert [event["number"] for event in read_events(run.folder) if event["type"] == "attempt"] == [1, 2]
@@ -89,28 +90,28 @@ def test_a_run_whose_node_is_killed_goes_on_elsewhere_with_the_bits_of_an_uncut_
 @pytest.mark.thorough
 def test_a_run_is_stopped_there_and_a_cancelled_one_leaves_no_process(local, store, quick):
     local.add(*(host for host in HOSTS if host not in local.hosts))
-    wait_until(lambda: len(devices(store)) == 2)
+    wait_until(lambda: len(devices(store)) == 2, "the nodes do not join")
     stopped = actions.add(store, quick("stopped", {"train": {"steps": 5000}}), actor=MACHINE_OWNER)
     cancelled = actions.add(store, quick("cancelled", {"train": {"steps": 5000}}), actor=MACHINE_OWNER)
     for job in (stopped, cancelled):
-        wait_until(lambda job=job: read_summary(job.folder).step)
+        wait_until(lambda job=job: read_summary(job.folder).step, "it does not begin")
     assert {store.job(job.id).device for job in (stopped, cancelled)} == set(devices(store)), "each on one node"
     assert len(local.trainings()) == 2
     actions.stop(store, stopped.id, "save", actor=MACHINE_OWNER)
     actions.stop(store, cancelled.id, "cancel", actor=MACHINE_OWNER)
-    wait_until(lambda: Watcher(store).view(stopped.id).state == "stopped")
+    wait_until(lambda: Watcher(store).view(stopped.id).state == "stopped", "it does not end")
     assert (stopped.folder / "style" / "stopped.safetensors").is_file() and not (stopped.folder / "stop").exists()
-    wait_until(lambda: not local.trainings())
-    wait_until(lambda: Watcher(store).view(cancelled.id).state == "cancelled")
+    wait_until(lambda: not local.trainings(), "a process is left")
+    wait_until(lambda: Watcher(store).view(cancelled.id).state == "cancelled", "it does not end")
 
 
 def test_pictures_are_drawn_there_and_captions_written_here(store, told, tiny_bases):
-    wait_until(lambda: devices(store))
+    wait_until(lambda: devices(store), "the nodes do not join")
     request = resolve_files(GenerateRequest(prompts=("a fox",), steps=2, size=(32, 32), base=str(tiny_bases["sd1"])))
     picture = add_small_job(store, GENERATE, request)
     captions = add_quick(store, store.runs / "captions")
     for job in (picture, captions):
-        wait_until(lambda job=job: Watcher(store).view(job.id).state == "finished")
+        wait_until(lambda job=job: Watcher(store).view(job.id).state == "finished", "it does not end")
     assert (picture.folder / PICTURE).is_file()
     assert any(said.startswith(f"{picture.name}: starts on cpu@127.0.0.") for said in told)
     assert f"{captions.name}: starts on cpu" in told
