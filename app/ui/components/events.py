@@ -5,8 +5,10 @@ A page's `events.py` holds all that its scripts may say: a `PageEvent` for each 
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -70,6 +72,21 @@ def wire(
     for name, kind in events.items():
         answer = _answering(wrap(getattr(page, f"on_{name}")), name, kind)
         listener_of(part, name)(answer, inputs, outputs, **how)
+
+
+def at_most(count: int) -> Callable[[Handler], Handler]:
+    """A `wrap` for `wire` under which so many events are answered at once, the others in turn."""
+    free = threading.BoundedSemaphore(count)
+
+    def limited(answer: Handler) -> Handler:
+        @functools.wraps(answer)
+        def in_turn(*given: Any) -> Any:
+            with free:
+                return answer(*given)
+
+        return in_turn
+
+    return limited
 
 
 def read_event(name: str, kind: type[AnyEvent], data: Any) -> AnyEvent | None:

@@ -20,11 +20,13 @@ from app.ui.pages import PAGES
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """For listeners of ours: not part of the API, and no spinner over the content."""
 AT_ONCE: dict[str, Any] = PRIVATE | {"queue": False}
-"""For timers, which are answered at once. Like `PRIVATE`, what comes while an answer is on its way is passed over."""
+"""For timers, which are answered at once. What comes while an answer is on its way is passed over.
+
+Nothing of ours waits in Gradio's queue, whose answers come on a stream of their own: it ends with the last event, and
+an event that is sent at that moment may wait for its answer for ever.
+"""
 EACH: dict[str, Any] = AT_ONCE | {"trigger_mode": "multiple"}
 """For what people do, of which nothing may be lost, however fast it comes and however slow the line is."""
-EACH_IN_TURN: dict[str, Any] = PRIVATE | {"trigger_mode": "multiple"}
-"""For what people do and what takes a while."""
 
 
 def island(
@@ -60,4 +62,4 @@ def build_shell(here: str, queue: StudioQueue, under: str = "") -> None:
     )
     frame = AtRequest(render, "components/undo_strip.html")
     strip = island({}, "components/undo_strip.js", frame, elem_id="undo-strip")
-    wire(strip, EVENTS, UndoStrip(queue), None, [strip], **EACH_IN_TURN)
+    wire(strip, EVENTS, UndoStrip(queue), None, [strip], **EACH)

@@ -17,8 +17,10 @@ const look = (event, files, more = {}) =>
     // resolves when the server has taken the files in
     const mine = ++batch,
       ends = setTimeout(lost, PATIENCE);
+    let missed = 0; // answers in a row: one may be late on a busy machine
     const watching = setInterval(async () => {
-      if (!(await reachable())) {
+      missed = (await reachable()) ? 0 : missed + 1;
+      if (missed === 2) {
         clearInterval(watching);
         lost();
       }

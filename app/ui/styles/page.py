@@ -20,11 +20,11 @@ from app.studio.styles.library import GONE, no_safetensors, too_large
 from app.ui.components import text as shared
 from app.ui.components.controls import Link, banner
 from app.ui.components.download_menu import StyleFileWanted, make_download
-from app.ui.components.events import UploadedFile, actor_of, wire
+from app.ui.components.events import UploadedFile, actor_of, at_most, wire
 from app.ui.components.live import AtRequest, block, patched
 from app.ui.components.pagination import ListChoice, pages
 from app.ui.components.poller import Poller
-from app.ui.components.shell import EACH, EACH_IN_TURN, build_shell, island
+from app.ui.components.shell import EACH, build_shell, island
 from app.ui.components.trash_link import trash_link
 from app.ui.document.templates import macro, render
 from app.ui.login.sender import sender_of
@@ -49,9 +49,9 @@ def build(services: Services, demo: gr.Blocks) -> None:
     for part in (page.filter, page.list):
         wire(part, FILTER, page, state, [page.chosen_state, *page.everything], **EACH)
     for part in (page.notice, page.list):
-        wire(part, ACTIONS, page, state, page.everything, **EACH_IN_TURN)
-    wire(page.list, FILES, page, None, [page.files, page.notice], **EACH_IN_TURN)
-    wire(page.intake, UPLOADS, page, state, [page.intake, *page.everything], **EACH_IN_TURN, concurrency_limit=2)
+        wire(part, ACTIONS, page, state, page.everything, **EACH)
+    wire(page.list, FILES, page, None, [page.files, page.notice], **EACH)
+    wire(page.intake, UPLOADS, page, state, [page.intake, *page.everything], wrap=at_most(2), **EACH)
 
 
 class StylesPage:

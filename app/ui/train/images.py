@@ -23,9 +23,9 @@ from app.studio.runs.clone import brought_back, clone_into, let_go
 from app.studio.services import Services
 from app.ui.components.controls import Button, banner
 from app.ui.components.errors import error_line, in_a_banner, with_error_line
-from app.ui.components.events import key_of, tab_of, wire
+from app.ui.components.events import at_most, key_of, tab_of, wire
 from app.ui.components.live import AtRequest, block, patched
-from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, island
+from app.ui.components.shell import AT_ONCE, EACH, island
 from app.ui.document.templates import macro, render
 from app.ui.gradio_internals import file_address
 from app.ui.login.sender import sender_of
@@ -48,7 +48,8 @@ WALL = (
     "train/editor.js",
 )
 """The scripts of the wall, which build on each other."""
-INGEST: dict[str, Any] = EACH_IN_TURN | {"concurrency_limit": 2, "concurrency_id": "ingest"}
+INTAKES = 2
+"""Sets of files that are taken in at once: each decodes its pictures."""
 Shown = dict[Any, Any]
 
 
@@ -57,8 +58,9 @@ def build(services: Services, demo: gr.Blocks) -> None:
     step = PicturesStep(services)
     handle = partial(with_error_line, line=step.error_line)
     demo.load(handle(step.load), None, step.everything, **AT_ONCE)
-    wire(step.zone, events.FILES, step, None, step.everything, **INGEST)
-    wire(step.zone, events.SAMPLES, step, None, step.everything, wrap=handle, **INGEST)
+    few = at_most(INTAKES)
+    wire(step.zone, events.FILES, step, None, step.everything, wrap=few, **EACH)
+    wire(step.zone, events.SAMPLES, step, None, step.everything, wrap=lambda answer: few(handle(answer)), **EACH)
     wire(step.editor, events.EDITOR, step, None, step.everything, wrap=handle, **EACH)
     wire(step.editor, events.OPENED, step, None, [step.editor, step.error_line], wrap=handle, **EACH)
     wire(step.editor, events.FETCHED, step, None, [step.files, step.error_line], wrap=handle, **EACH)

@@ -22,7 +22,7 @@ from app.studio.settings.prompts import suggested_prompts
 from app.ui.components.errors import error_line, reason, with_error_line
 from app.ui.components.events import actor_of, key_of, tab_of, wire
 from app.ui.components.live import AtRequest, block, patched
-from app.ui.components.shell import AT_ONCE, EACH, EACH_IN_TURN, PRIVATE
+from app.ui.components.shell import AT_ONCE, EACH
 from app.ui.document.templates import macro
 from app.ui.runs.text import activity
 from app.ui.train import start_view as parts
@@ -40,9 +40,9 @@ def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
     """Lay the step out and wire it."""
     step = StartStep(services)
     handle = partial(with_error_line, line=step.error_line)
-    wire(steps, STEPS, step, None, step.everything, wrap=handle, **EACH_IN_TURN)
+    wire(steps, STEPS, step, None, step.everything, wrap=handle, **EACH)
     wire(step.sheet, START, step, None, step.everything, wrap=handle, **EACH)
-    wire(step.foot, STARTING, step, None, step.everything, wrap=handle, **PRIVATE)
+    wire(step.foot, STARTING, step, None, step.everything, wrap=handle, **AT_ONCE)
     step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)
 
 

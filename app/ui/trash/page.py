@@ -21,7 +21,7 @@ from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, wire
 from app.ui.components.live import AtRequest, patched
 from app.ui.components.poller import Poller
-from app.ui.components.shell import EACH_IN_TURN, build_shell, island
+from app.ui.components.shell import EACH, build_shell, island
 from app.ui.document.templates import render
 from app.ui.runs import text as run_words
 from app.ui.trash import text as words
@@ -39,7 +39,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     build_shell("Trash", services.queue, "Runs")
     page = TrashPage(services.queue)
     page.poller.listen(demo.load, page.tick, [page.poller.seen], page.everything)
-    wire(page.list, ACTIONS, page, [page.poller.seen], page.everything, **EACH_IN_TURN)
+    wire(page.list, ACTIONS, page, [page.poller.seen], page.everything, **EACH)
 
 
 class TrashPage:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from tests.app.ui.server import Process
-from tests.app.ui.visitor import READY, Tab, open_tab
+from tests.app.ui.visitor import PATIENCE, READY, Tab, open_tab
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +34,16 @@ def page(tab: Tab) -> Iterator[Any]:
         opened.goto(tab.url)
         opened.wait_for_selector(READY)
         yield opened
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say of a failed test what its page shows, which nobody sees otherwise."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    if report.when == "call" and report.failed and hasattr(page, "inner_text"):
+        with suppress(Exception):  # the page may be what has failed
+            page.set_default_timeout(5_000)
+            report.sections.append(("What the page shows", f"{page.url}\n{page.inner_text('body')[:6_000]}"))
+        page.set_default_timeout(PATIENCE)
+    return report

@@ -98,6 +98,7 @@ def test_every_listener_hears_a_script_and_every_script_is_heard(queue: StudioQu
     uploads.close()
     heard: dict[Any, set[str]] = {}
     for function in demo.fns.values():
+        assert not function.queue or function.api_visibility == "public", "it would wait in Gradio's queue"
         for identifier, name in function.targets:
             heard.setdefault(identifier, set()).add(str(name))
     parts = {key: part for key, part in demo.blocks.items() if isinstance(part, gr.HTML)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -51,14 +51,21 @@ def ask(store: Store, base: Path, **options: object) -> Job:
     return add_small_job(store, GENERATE, make_request(**given | options), folder=store.runs / f"drawing-{options}")
 
 
-def holders() -> list[psutil.Process]:
-    """The living processes of this test that hold a base."""
+def all_holders() -> list[psutil.Process]:
+    """The living processes of this worker's tests and studio that hold a base."""
     found = []
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             if any(HOLDER in word for word in process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
+
+
+@pytest.fixture
+def holders() -> Callable[[], list[psutil.Process]]:
+    """Gives the living processes of this test that hold a base."""
+    before = all_holders()
+    return lambda: [process for process in all_holders() if process not in before]
 
 
 def parent_of(dispatcher: Dispatcher, job: Job) -> psutil.Process:
@@ -93,7 +100,7 @@ def picture(job: Job) -> Image.Image:
     return Image.open(job.folder / PICTURE).convert("RGB")
 
 
-def test_the_next_drawing_is_forked_from_what_holds_the_base_and_is_the_same(dispatcher, store, tiny_bases):
+def test_the_next_drawing_is_forked_from_what_holds_the_base_and_is_the_same(dispatcher, store, tiny_bases, holders):
     base = tiny_bases["sd1"]
     first, second = ask(store, base, seed=1), ask(store, base, seed=2)
     holder = parent_of(dispatcher, first)
@@ -108,7 +115,7 @@ def test_the_next_drawing_is_forked_from_what_holds_the_base_and_is_the_same(dis
     assert ImageChops.difference(picture(first), picture(second)).getbbox() is not None
 
 
-def test_a_base_is_given_up_with_another_and_when_memory_is_short(dispatcher, store, tiny_bases, monkeypatch):
+def test_a_base_is_given_up_with_another_and_when_memory_is_short(dispatcher, store, tiny_bases, monkeypatch, holders):
     one, other = ask(store, tiny_bases["sd1"]), ask(store, tiny_bases["sdxl"], seed=2)
     holder = parent_of(dispatcher, one)
     assert end_of(dispatcher, one) == State.FINISHED
@@ -128,7 +135,7 @@ def test_a_base_that_cannot_be_held_is_loaded_by_the_drawing_which_says_why(disp
         assert "broken" in Watcher(store).view(job.id).line
 
 
-def test_a_drawing_can_be_killed_and_the_base_stays(dispatcher, store, tiny_bases):
+def test_a_drawing_can_be_killed_and_the_base_stays(dispatcher, store, tiny_bases, holders):
     job = ask(store, tiny_bases["sd1"], steps=1000)
     holder = parent_of(dispatcher, job)
     store.job(job.id).process.kill()

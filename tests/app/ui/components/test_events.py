@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -10,7 +12,7 @@ import gradio as gr
 import pytest
 from pydantic import Field
 
-from app.ui.components.events import Id, PageEvent, Typed, Whole, read_event, wire
+from app.ui.components.events import Id, PageEvent, Typed, Whole, at_most, read_event, wire
 
 
 class Pressed(PageEvent):
@@ -82,3 +84,22 @@ def test_a_page_answers_what_it_understands_and_nothing_else():
     ann: Any = SimpleNamespace(username="ann")
     assert function.fn(ann, gr.EventData(None, {"what": "keep"}), "open") == {shown: "keep open ann"}
     assert function.fn(ann, gr.EventData(None, {"what": "burn"}), "open") == gr.skip()
+
+
+def test_no_more_than_so_many_events_are_answered_at_once():
+    limited, inside, most = at_most(2), [0], [0]
+    lock, two = threading.Lock(), threading.Barrier(2)
+
+    def answer(number: int) -> int:
+        with lock:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+        two.wait(60)  # both of a pair are here
+        with lock:
+            inside[0] -= 1
+        return number
+
+    first, second = limited(answer), limited(answer)
+    with ThreadPoolExecutor(6) as people:
+        answers = list(people.map(lambda number: (first, second)[number % 2](number), range(6)))
+    assert answers == [0, 1, 2, 3, 4, 5] and most == [2]
