@@ -389,10 +389,7 @@ class PicturesStep:
 
     def _around(self, draft: Draft) -> Shown:
         report = self.services.checker.report(draft)
-        return {
-            self.overview: images_view.overview(draft, report),
-            self.foot: images_view.foot(draft, report),
-        }
+        return {self.overview: images_view.overview(draft, report), self.foot: images_view.foot(draft, report)}
 
     def _writing(self, state: Progress) -> Shown:
         return {
