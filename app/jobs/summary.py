@@ -11,6 +11,7 @@ from app.jobs.follow import Follower
 from trainers.errors import OUT_OF_MEMORY
 from trainers.messages import Message, recorded
 from trainers.messages import Message as _
+from trainers.models.files.source import base_name
 from trainers.runs.event_lines import SAID, Event
 
 ENDS = {"done": "finished", "stopped": "stopped", "paused": "paused", "cancelled": "cancelled", "error": "failed"}
@@ -135,7 +136,7 @@ def _attempt(summary: Summary, event: Event) -> Summary:
 
 
 def _loading(summary: Summary, event: Event) -> Summary:
-    message = _("Reading the base model {base} …", base=event.get("base", ""))
+    message = _("Reading the base model {base} …", base=base_name(str(event.get("base", ""))))
     # It goes on from its newest checkpoint, or from the beginning.
     return replace(summary, doing="preparing", ended="", message=message, step=summary.saved, speed=0.0, left=None)
 

@@ -14,11 +14,10 @@ from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.models.files.find import LocalModel, find_models
 from trainers.models.files.hub import HUB_ID, cached_snapshot
-from trainers.models.files.source import find_source
+from trainers.models.files.source import STARTER_TITLE, find_source
 
 FRESH_FOR = 30.0
 """Seconds for which a search of the disk is believed."""
-STARTER_TITLE = _("Velatura starter")
 NOT_HERE_YET = _("It is not on this computer yet.")
 ONLY_FOUND = _("A shared studio takes only listed models and hub ids. Ask its owner to add this one.")
 Where = Literal["", "starter", "hub", "a1111", "comfyui", "folder", "path"]
@@ -111,11 +110,3 @@ def size_of(path: Path) -> int:
 def shown_title(kept: str) -> str:
     """A base's title that was kept in a file, as it is shown."""
     return STARTER_TITLE if kept == STARTER_TITLE else kept
-
-
-def base_name(model: str) -> str:
-    """What a base model is called; of one that is a file, only the file."""
-    if model == STARTER:
-        return STARTER_TITLE
-    is_path = model.endswith(".safetensors") or Path(model).is_absolute()  # else a hub id, or the starter
-    return Path(model).name if is_path else model

@@ -6,14 +6,17 @@ import re
 import unicodedata
 from pathlib import Path
 
+from app.language import translate
 from app.studio.dataset.drafts import Draft
 from trainers.config.names import PUNCTUATION, check_name, is_allowed, is_letter_or_digit, is_reserved
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 
 LONGEST, LONGEST_BYTES = 60, 96
 """Maximum characters and bytes of a name; some download names combine two."""
 MANY_MARKS = re.compile(r"([\u0300-\u036f]{3})[\u0300-\u036f]+")
 """Maximum combining marks on a letter."""
+MY_STYLE = _("My style")
 QUOTES = str.maketrans(dict.fromkeys("’'“”„«»"))
 
 
@@ -49,8 +52,8 @@ def unlike(runs: Path, name: str) -> str:
 
 
 def suggest(draft: Draft) -> str:
-    """A default name: the trigger word, otherwise a generic one."""
-    name = safe_name(draft.trigger) or "my style"
+    """A default name: the trigger word, otherwise a generic one in the language of whoever asks."""
+    name = safe_name(draft.trigger) or safe_name(translate(MY_STYLE))
     return name[:1].upper() + name[1:]
 
 

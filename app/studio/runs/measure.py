@@ -18,8 +18,8 @@ MEASURING = _("Measuring with a few real steps …")
 
 def measure_config(config: Config, on_progress: OnProgress = quiet) -> Estimate:
     """Measure a run with progress; the result is an event `estimate`."""
-    from app.studio.base_models import base_name
     from app.studio.runs.pace import circumstances, load_now
+    from trainers.models.files.source import base_name
     from trainers.training.estimate import STEPS, measure
 
     done, load = 0, load_now()

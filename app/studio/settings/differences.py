@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.studio.base_models import base_name
 from app.studio.settings.fields import FOLDS, Field, find_field, list_fields
 from app.studio.settings.plan import values
 from trainers.adapters.methods import METHODS
+from trainers.models.files.source import base_name
 from trainers.runs.run import Run
 
 ABSENT = object()

@@ -13,10 +13,12 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.runs import samples
+from app.studio.runs.chosen import chosen_samples, starred_step
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import share
 from app.ui.document.assets import IMMUTABLE
 from app.ui.document.templates import render
+from app.ui.links import text as said
 from app.ui.middleware.headers import PageResponse
 from app.ui.middleware.not_found import not_found_page
 from app.ui.middleware.routes import SHARED
@@ -29,11 +31,11 @@ HIDDEN = {"x-robots-tag": "noindex, nofollow", "referrer-policy": "no-referrer"}
 
 @dataclass(frozen=True)
 class SharedRow:
-    """A prompt with its first and newest picture, by their names; None where nothing was drawn."""
+    """A prompt with its picture before training and that of the run's style; None where nothing was drawn."""
 
     prompt: str
     before: str | None
-    newest: str | None
+    after: str | None
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class SharedRun:
     done: float
     ended: bool
     facts: tuple[str, ...]
+    after: str
+    """What the pictures after training show: the newest state, or the step that was kept."""
     rows: tuple[SharedRow, ...]
 
 
@@ -75,7 +79,7 @@ def link_routes(links: RunLinks) -> list[BaseRoute]:
 
 def read_shared(links: RunLinks, view: View, token: str) -> SharedRun:
     """A run for the page, with nothing of its owner or its folder."""
-    line = words.line(view)
+    line, starred = words.line(view), starred_step(view.job.folder)
     return SharedRun(
         token,
         view.job.name,
@@ -85,28 +89,28 @@ def read_shared(links: RunLinks, view: View, token: str) -> SharedRun:
         share(view),
         view.state in ENDED,
         run_view.facts(view),
+        said.NEWEST if starred is None else said.KEPT.format(step=starred),
         tuple(_rows(links, view)),
     )
 
 
 def _rows(links: RunLinks, view: View) -> list[SharedRow]:
-    columns = samples.find_samples(view.job.folder)
-    newest = {each.row: each for each in columns[-1]} if columns else {}
-    before = {each.row: each for each in columns[0] if each.step == 0} if columns else {}
-    prompts = samples.prompts_of(view, max([*newest, *before], default=-1) + 1)
+    steps = samples.find_steps(view)
+    before = dict(steps[0].samples) if steps and steps[0].step == 0 else {}
+    is_starred = starred_step(view.job.folder) is not None
+    drawn = chosen_samples(view) if is_starred else samples.newest_of_each(view)
+    after = {each.row: each for each in drawn if each.step > 0 or each.file}
+    prompts = samples.prompts_of(view, max([*after, *before], default=-1) + 1)
     public = links.queue.public(view)
 
     def name(found: samples.Sample | None) -> str | None:
         return samples.put_sample(found, public, False).name if found is not None else None
 
-    return [
-        SharedRow(prompt, name(before.get(row)), name(newest.get(row)) if len(columns) > 1 else None)
-        for row, prompt in enumerate(prompts)
-    ]
+    return [SharedRow(prompt, name(before.get(row)), name(after.get(row))) for row, prompt in enumerate(prompts)]
 
 
 def _pictures(links: RunLinks, view: View) -> dict[str, Path]:
     """The pictures that the page shows, by name."""
     public = links.queue.public(view)
-    names = {name for row in _rows(links, view) for name in (row.before, row.newest) if name}
+    names = {name for row in _rows(links, view) for name in (row.before, row.after) if name}
     return {name: public / name for name in names}

@@ -2,6 +2,6 @@
 
 from trainers.messages import Message as _
 
-BEFORE, NEWEST = _("Before training"), _("Newest")
+BEFORE, NEWEST, KEPT = _("Before training"), _("Newest"), _("Step {step}")
 NO_PICTURES = _("The first pictures appear here soon.")
 MADE_WITH = _("Trained with Velatura")

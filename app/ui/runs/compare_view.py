@@ -11,7 +11,6 @@ from app.jobs.losses import Curve
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import State
 from app.jobs.views import View
-from app.studio.base_models import base_name
 from app.studio.runs.samples import Sample, by_words
 from app.studio.settings.differences import ABSENT, Difference, find_differences, setting
 from app.studio.settings.fields import Field
@@ -24,6 +23,7 @@ from app.ui.runs import text as run_words
 from app.ui.runs.curve import Together, draw_together
 from app.ui.runs.samples_view import Row, read_sample
 from trainers.messages import joined
+from trainers.models.files.source import base_name
 
 FEWEST, MOST = 2, 4
 """How many runs stand side by side."""

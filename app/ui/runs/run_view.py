@@ -8,12 +8,12 @@ from pathlib import Path
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
-from app.studio.base_models import base_name
 from app.studio.runs.chosen import chosen_style
 from app.ui.runs import text as words
 from app.units import counted, readable_size, readable_speed, readable_time
 from trainers.config.techniques import techniques_in
 from trainers.messages import joined
+from trainers.models.files.source import base_name
 from trainers.runs.run import Run
 
 MOVING = (State.TRAINING, State.SAMPLING, State.SAVING, State.STOPPING)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.language import speaking
 from app.studio.dataset.drafts import Draft
 from app.studio.names import LONGEST, name_of, safe_name, suggest, unlike
 from trainers.config.names import check_name
@@ -77,3 +78,5 @@ def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
 def test_a_name_is_suggested() -> None:
     draft = Draft(id="x", public="y")
     assert suggest(draft) == "My style" and suggest(draft.with_(trigger="harbour style")) == "Harbour style"
+    with speaking("de"):
+        assert suggest(draft) == "Mein Stil" and suggest(draft.with_(trigger="harbour style")) == "Harbour style"

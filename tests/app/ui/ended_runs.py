@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from app.studio.base_models import base_name
 from tests.trainers.data.pictures import scene
 from trainers.config.build import build_config, dump_config
+from trainers.models.files.source import base_name
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
-from trainers.messages import Message
+from trainers.messages import Message as _
 from trainers.models.files.download import download_model
 from trainers.models.files.hub import HUB_ID, cached_snapshot
 
+STARTER_TITLE = _("Velatura starter")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 
@@ -29,8 +31,8 @@ def find_source(model: str) -> Source:
     A hub id that is not in the local cache is downloaded. VelaturaError, with advice, for pickles, missing paths and
     failed downloads.
     """
-    if model == "starter":
-        return Source(starter_folder(), "starter", Message("Velatura starter"))
+    if model == STARTER:
+        return Source(starter_folder(), "starter", STARTER_TITLE)
     path = Path(model).expanduser()
     if model.strip() and path.is_dir():
         return Source(path, "folder", path.resolve().name)
@@ -45,6 +47,14 @@ def find_source(model: str) -> Source:
         "checkpoint, or a hub id such as `owner/name` (`velatura models` lists what is on this machine)",
         model=model,
     )
+
+
+def base_name(model: str) -> str:
+    """What a base model is called; of one that is a file, only the file."""
+    if model == STARTER:
+        return STARTER_TITLE
+    is_path = model.endswith(".safetensors") or Path(model).is_absolute()  # else a hub id, or the starter
+    return Path(model).name if is_path else model
 
 
 def starter_folder() -> Path:

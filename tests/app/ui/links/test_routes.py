@@ -8,12 +8,13 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from app.studio.runs.chosen import star
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import StudioQueue
 from app.ui.links.routes import link_routes
 from app.ui.middleware.login import FOR_EVERYBODY
 from app.ui.middleware.routes import SHARED
-from tests.app.ui.ended_runs import write_run
+from tests.app.ui.ended_runs import write_run, write_snapshot
 
 
 @pytest.fixture
@@ -32,6 +33,26 @@ def test_a_link_shows_the_run_and_its_pictures(queue: StudioQueue, client: TestC
     for address, _ in pictures:
         assert client.get(f"/{address}").headers["content-type"] == "image/webp"
     assert str(queue.store.runs) not in answer.text
+
+
+def test_a_link_shows_the_pictures_of_the_step_that_was_kept(queue: StudioQueue, client: TestClient) -> None:
+    run = write_run(queue.store.runs, "harbour")
+    address = f"/shared/{RunLinks(queue).make(queue.find('harbour'))}"
+    newest = client.get(address).text
+    write_snapshot(run, 150)
+    star(run, 150)
+    kept = client.get(address).text
+    assert [re.findall("<figcaption>(.*?)<", page)[:2] for page in (newest, kept)] == [
+        ["Before training", "Newest"],
+        ["Before training", "Step 150"],
+    ]
+    shown = [re.findall('<img src="([^"]+)" alt="(.*?):', page) for page in (newest, kept)]
+    assert [address for address, said in shown[0] if said == "Before training"] == [
+        address for address, said in shown[1] if said == "Before training"
+    ]
+    after = [{address for address, said in each if said != "Before training"} for each in shown]
+    assert len(after[0]) == len(after[1]) == 2 and not after[0] & after[1]
+    assert all(client.get(f"/{each}").status_code == 200 for each in after[1])
 
 
 @pytest.mark.parametrize("name", ["x.webp", "../links.json", "..%2f..%2flinks.json", "config.toml", "%00"])

@@ -1,0 +1,50 @@
+"""The first step of Train: which answer belongs to which edit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from app.studio.dataset.uploads import take_folder
+from app.studio.paths import Paths
+from app.studio.services import open_services
+from app.ui.components.events import key_of
+from app.ui.train.events import CaptionEdited, TriggerEdited
+from app.ui.train.images import PicturesStep
+from tests.trainers.tiny_runs import write_images
+
+REQUEST: Any = SimpleNamespace(username="", cookies={}, session_hash="a page", query_params={})
+
+
+@pytest.fixture
+def step(tmp_path: Path) -> Iterator[PicturesStep]:
+    paths = Paths(tmp_path / "outputs")
+    paths.make()
+    services = open_services(paths, tmp_path / "uploads")
+    with gr.Blocks():
+        step = PicturesStep(services)
+    yield step
+    services.close()
+
+
+def test_a_trigger_word_is_not_taken_for_a_caption_with_the_same_number(step: PicturesStep, tmp_path: Path) -> None:
+    draft = take_folder(step.services.drafts, key_of(REQUEST), write_images(tmp_path / "images"))
+    first = draft.pictures[0]
+    shown = step.on_trigger_edited(TriggerEdited(text="dusk style", count=7, seen=draft.revision), REQUEST)
+    assert shown[step.tools]["kept"] == 7 and shown[step.editor]["ack"] == 0
+    edit = {"id": first.id, "text": "a boat", "was": first.caption, "mark": "one", "seen": draft.revision}
+    shown = step.on_caption_edited(CaptionEdited(**edit, count=7), REQUEST)
+    assert shown[step.editor]["ack"] == 7 and "kept" not in shown.get(step.tools, {})
+    assert step.services.drafts.read(key_of(REQUEST)).pictures[0].caption == "a boat"
+
+    # The same edit, sent again because its answer was lost, does not undo what was typed after it.
+    later = {**edit, "text": "a ship", "was": "a boat", "mark": "two"}
+    step.on_caption_edited(CaptionEdited(**later, count=8), REQUEST)
+    shown = step.on_caption_edited(CaptionEdited(**edit, count=9), REQUEST)
+    assert shown[step.editor]["ack"] == 9
+    assert step.services.drafts.read(key_of(REQUEST)).pictures[0].caption == "a ship"
