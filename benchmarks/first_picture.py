@@ -3,6 +3,7 @@
 python -m benchmarks.first_picture                        this version alone
 python -m benchmarks.first_picture --before FOLDER        and those in other folders, in turn
 python -m benchmarks.first_picture --after 8              with a base that was loaded before the click
+python -m benchmarks.first_picture --training             beside a run that trains, and is paused for it
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import shutil
 import statistics
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from benchmarks.full_unet import machine
-from benchmarks.open_pages import ROOT, studio
+from benchmarks.open_pages import ROOT, studio, training
 from benchmarks.pages import table
 
 PATIENCE = 240_000
@@ -48,13 +50,17 @@ PARTS = {
 }
 
 
-def measure(root: Path, after: float) -> dict[str, float]:
+def measure(root: Path, after: float, trains: bool) -> dict[str, float]:
     """Seconds from the click to each moment, with a studio of the version in a folder."""
     from playwright.sync_api import sync_playwright
 
     out = Path(tempfile.mkdtemp(prefix="velatura-first-picture-"))
     try:
-        with studio(root, out / "runs") as (_, port), sync_playwright() as playwright:
+        with ExitStack() as stack:
+            _, port = stack.enter_context(studio(root, out / "runs"))
+            playwright = stack.enter_context(sync_playwright())
+            if trains:
+                stack.enter_context(training(root, out / "runs", served=True))
             path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
             browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
             page = browser.new_page()
@@ -63,6 +69,8 @@ def measure(root: Path, after: float) -> dict[str, float]:
             page.wait_for_selector("#pg-picture .pair")
             time.sleep(after)
             page.evaluate(WATCH)
+            if trains:
+                page.get_by_role("button", name="Pause it and draw now").click()
             page.wait_for_function("window.seen.picture", timeout=PATIENCE)
             seen = page.evaluate("window.seen")
             page.wait_for_selector("#pg-going .going", state="detached", timeout=PATIENCE)
@@ -91,13 +99,14 @@ def main(
     before: Annotated[list[Path] | None, typer.Option(help="A folder with another version; repeatable.")] = None,
     rounds: Annotated[int, typer.Option(help="Pictures of each version.")] = 5,
     after: Annotated[float, typer.Option(help="Seconds for which the page is open before the click.")] = 0.0,
+    trains: Annotated[bool, typer.Option("--training", help="Train a run in the same studio meanwhile.")] = False,
 ) -> None:
     """Measure the versions in turn and print the medians."""
     roots = [*(path.resolve() for path in before or ()), ROOT]
     found: dict[Path, list[dict[str, float]]] = {root: [] for root in roots}
     for _ in range(rounds):
         for root in roots:
-            found[root].append(measure(root, after))
+            found[root].append(measure(root, after, trains))
             print(root.name, {name: round(value, 2) for name, value in found[root][-1].items()}, flush=True)
     print(f"\n{machine()}\nClicked {after:g} s after the page was there; medians of {rounds}, in seconds.\n")
     print(

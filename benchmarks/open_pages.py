@@ -1,6 +1,7 @@
 """A long queue looked at by many: how soon open Runs pages and the bar of every page are answered.
 
 python -m benchmarks.open_pages                           this version alone, nothing written
+python -m benchmarks.open_pages --training                with a training on all cores beside the pages
 python -m benchmarks.open_pages --before FOLDER           and those in other folders, in turn; writes docs/speed.md
 """
 
@@ -21,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -174,28 +175,56 @@ class Open:
         self._list, self._bar = Line(port), Line(port)
         found = re.search(rb"window\.gradio_config\s*=\s*(\{.*?\});?\s*</script>", self._list.get("/runs"), re.DOTALL)
         assert found is not None, "no page of Gradio"
-        self._asked = next(
-            {"fn_index": each["id"], "trigger_id": each["targets"][0][0], "session_hash": f"page{number}"}
+        look = next(
+            each
             for each in json.loads(found[1])["dependencies"]
-            if each["targets"] and each["targets"][0][1] == "tick" and len(each["inputs"]) == 2
+            if each["targets"] and each["targets"][0][1] in ("tick", "ticked") and len(each["inputs"]) == 2
         )
+        self._asked = {"fn_index": look["id"], "trigger_id": look["targets"][0][0], "session_hash": f"page{number}"}
+        self._place = look["outputs"].index(look["inputs"][1])
         self._seen = ""
 
     def look(self) -> None:
         answer = self._list.post("/gradio_api/run/predict", {**self._asked, "data": ["{}", self._seen]})
-        seen = answer["data"][2]
+        seen = answer["data"][self._place]
         self._seen = seen if isinstance(seen, str) else self._seen
 
     def look_at_bar(self) -> None:
         self._bar.get("/now")
 
 
-def measure(root: Path, seconds: float, found: Found) -> None:
+@contextmanager
+def training(root: Path, runs: Path, served: bool = False) -> Iterator[None]:
+    """A run of the starter that trains on all cores meanwhile, by a worker of that version or by who serves `runs`."""
+    settings = ("--name", "beside", "--steps", "100000", "--set", "sample.every=0")
+    words, options = command(root, "queue", "add", "--images", str(SAMPLES), "--out", str(runs), *settings)
+    subprocess.run(words, **options, check=True, capture_output=True)
+    words, options = command(root, "worker", "--out", str(runs))
+    del options["env"]["OMP_NUM_THREADS"]
+    nowhere = subprocess.DEVNULL
+    worker = None if served else subprocess.Popen(words, **options, stdout=nowhere, stderr=nowhere)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while b'"type": "step"' not in (runs / "beside" / "events.jsonl").read_bytes():
+            if time.monotonic() > deadline:
+                raise RuntimeError("the run does not train")
+            time.sleep(0.2)
+        yield
+    finally:
+        words, options = command(root, "queue", "cancel", "beside", "--out", str(runs))
+        subprocess.run(words, **options, check=True, capture_output=True)
+        if worker is not None:
+            worker.terminate()
+            worker.wait()
+
+
+def measure(root: Path, seconds: float, found: Found, trains: bool) -> None:
     """Let all pages look for so long, each from another moment on."""
     out = Path(tempfile.mkdtemp(prefix="velatura-open-pages-"))
     try:
         record = Recorder(fill(root, out / "runs"))
-        with studio(root, out / "runs") as (process, port):
+        beside = training(root, out / "beside") if trains else nullcontext()
+        with beside, studio(root, out / "runs") as (process, port):
             pages = [Open(port, number) for number in range(PAGES)]
             for page in pages:
                 page.look()
@@ -255,6 +284,7 @@ def open_pages(
     before: Annotated[list[Path] | None, typer.Option(help="Folders of other versions, the oldest first.")] = None,
     seconds: Annotated[float, typer.Option(help="How long each version is looked at in a round.")] = 26.0,
     rounds: Annotated[int, typer.Option(help="Rounds over all versions.")] = ROUNDS,
+    trains: Annotated[bool, typer.Option("--training", help="Train a run beside the pages.")] = False,
 ) -> None:
     """Measure versions of the studio with a long queue and many open pages, in turn in each round."""
     roots = [*(folder.absolute() for folder in before or ()), ROOT]
@@ -262,11 +292,11 @@ def open_pages(
     load = [os.getloadavg()[0]]
     for _ in range(rounds):
         for root in roots:
-            measure(root, seconds, found[root])
+            measure(root, seconds, found[root], trains)
             print(*_row(_version(root), found[root]), sep=" | ", flush=True)
         load.append(os.getloadavg()[0])
     if before:
-        write_section(PAGE, report(found, rounds, load))
+        write_section(PAGE, report(found, rounds, load, trains))
 
 
 def _version(root: Path) -> str:
@@ -294,7 +324,7 @@ def _times(seconds: list[float]) -> tuple[str, str, str]:
     return f"{1000 * median:.0f}", f"{1000 * late:.0f}", f"{1000 * worst:.0f}"
 
 
-def report(found: dict[Path, Found], rounds: int, load: list[float]) -> str:
+def report(found: dict[Path, Found], rounds: int, load: list[float], trains: bool) -> str:
     """The section of the page."""
     today = datetime.datetime.now(tz=datetime.UTC).strftime("%d %B %Y")
     heads = (
@@ -315,10 +345,11 @@ def report(found: dict[Path, Found], rounds: int, load: list[float]) -> str:
             f"{PAGES} Runs pages are open on one studio while {WAITING} runs wait, {ENDED} have ended and one reports "
             f"a step every {A_STEP} s. Each page requests its list every {EVERY:.0f} s, unless an answer is pending; "
             f"its status bar requests `/now` {EVERY:.0f} s after each answer. Times in ms; *CPU* is the studio's share "
-            "of one core. The active run is simulated, so that nothing else uses the CPU.",
+            "of one core. The active run is simulated"
+            + ("; a worker trains another run of the starter on both cores." if trains else ", so the CPU is free."),
             "",
-            f"Written by `python -m benchmarks.open_pages` on {today}: {machine()}. Other programs were running: "
-            f"the load was {min(load):.1f} to {max(load):.1f} between the rounds. {rounds} rounds with all versions in "
+            f"Written by `python -m benchmarks.open_pages` on {today}: {machine()}. "
+            f"The load was {min(load):.1f} to {max(load):.1f} between the rounds. {rounds} rounds with all versions in "
             "turn; every answer of every round is counted.",
             "",
             *table(heads, [_row(_version(root), each) for root, each in found.items()]),
