@@ -90,6 +90,8 @@ class Dispatcher:
         self._identity = own_identity()
         self._children: dict[str, tuple[Job, Child]] = {}
         self._tidied = -TIDY_EVERY
+        self.last_pass = time.monotonic()
+        """When it has passed over the queue last, or was made."""
         self._prepared = time.time() - RECENT
 
     def serve(
@@ -171,6 +173,7 @@ class Dispatcher:
         while not ended.is_set():
             revision = self._revision()
             self.look()
+            self.last_pass = time.monotonic()
             self._tidy()
             if until_empty and not self._is_needed():
                 return

@@ -12,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 
 from app.jobs.cluster.cluster import Cluster
 from app.jobs.dispatcher import Ended
@@ -47,6 +48,8 @@ from app.ui.login.sender import USER
 from app.ui.middleware.hosts import is_loopback, names_of_machine
 from app.ui.middleware.limits import Shares
 from app.ui.middleware.stack import checks
+from app.ui.monitoring.health import HealthRoute
+from app.ui.monitoring.metrics import MetricsRoute, Requests
 from app.ui.now import NowRoutes
 from app.ui.pages import PAGES
 from app.ui.playground.page import expect_page
@@ -147,7 +150,12 @@ def start(
     with without_apps():
         demo = build(services).queue(default_concurrency_limit=8, max_size=200)
     look_seldom(demo)
-    now = NowRoutes(services.queue)
+    now, requests = NowRoutes(services.queue), Requests()
+    dispatcher = services.queue.dispatcher(ended, cluster)
+    watched = [
+        *HealthRoute(services.queue, lambda: dispatcher.last_pass).routes(),
+        *MetricsRoute(services.queue, requests).routes(),
+    ]
     thrown, received = Trash(services.queue.store), Received(people) if shared else None
     quota = Quota(most_kept, thrown, partial(_sent, services), partial(settle, services.drafts))
     shares = Shares(_room(uploads.path, thrown), received, quota)
@@ -156,13 +164,8 @@ def start(
         server_port=address.port,
         theme=Velatura(),
         app_kwargs={
-            "middleware": _checks(demo, address, authenticator, services, uploads.path, shares),
-            "routes": [
-                *asset_routes(bundles(_scripts_run(demo))),
-                *now.routes(),
-                *link_routes(RunLinks(services.queue)),
-                upload_route(uploads.path),
-            ],
+            "middleware": _checks(demo, address, authenticator, services, uploads.path, shares, requests),
+            "routes": [*_routes(demo, services, uploads.path), *now.routes(), *watched],
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,
@@ -173,7 +176,7 @@ def start(
         **LAUNCH,
     )
     dispatching = ExitStack()
-    dispatching.enter_context(services.queue.dispatcher(ended, cluster).in_background())
+    dispatching.enter_context(dispatcher.in_background())
     return Server(demo, services, uploads, people, url, dispatching, now)
 
 
@@ -186,6 +189,15 @@ def _scripts_run(demo: gr.Blocks) -> dict[str, list[str]]:
     return found
 
 
+def _routes(demo: gr.Blocks, services: Services, uploads: Path) -> list[BaseRoute]:
+    """What the studio answers beside Gradio's pages and calls."""
+    return [
+        *asset_routes(bundles(_scripts_run(demo))),
+        *link_routes(RunLinks(services.queue)),
+        upload_route(uploads),
+    ]
+
+
 def _sent(services: Services, person: str) -> Sent:
     """A person's stored data."""
     kept = kept_by(services.drafts, person)
@@ -193,7 +205,13 @@ def _sent(services: Services, person: str) -> Sent:
 
 
 def _checks(
-    demo: gr.Blocks, address: Address, authenticator: Authenticator, services: Services, uploads: Path, shares: Shares
+    demo: gr.Blocks,
+    address: Address,
+    authenticator: Authenticator,
+    services: Services,
+    uploads: Path,
+    shares: Shares,
+    requests: Requests,
 ) -> list[Middleware]:
     """The request checks, by name."""
     return checks(
@@ -204,6 +222,7 @@ def _checks(
         shares=shares,
         is_waiting=partial(is_waiting, demo),
         opened={"/playground": partial(expect_page, services)},
+        note=requests.note,
         proxies=address.proxies,
     )
 

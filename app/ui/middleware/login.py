@@ -24,7 +24,7 @@ from app.ui.middleware.routes import LOOK, SHARED
 from app.ui.middleware.visitor import YEAR, cookie
 
 LOGIN, DEVICE = "velatura-login", "velatura-device"
-FOR_EVERYBODY = (f"{LOOK}/", SHARED, "/favicon.ico", "/robots.txt", f"{API}/startup-events")
+FOR_EVERYBODY = (f"{LOOK}/", SHARED, "/health", "/favicon.ico", "/robots.txt", f"{API}/startup-events")
 
 
 class LoginMiddleware:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.ui.document import assets
 from app.ui.gradio_internals import API, FILE
+from app.ui.monitoring.measure import ROUTE
 from app.ui.pages import PAGES
 
 LOOK = f"/{assets.LOOK}"
@@ -31,6 +32,8 @@ ROUTES: dict[str, tuple[str, ...]] = {
     f"{LOOK}/{{version}}/{{path:path}}": READ,
     "/now": READ,
     "/now/stream": READ,
+    "/health": READ,
+    "/metrics": READ,
     f"{SHARED}{{token}}": READ,
     f"{SHARED}{{token}}/{{name}}": READ,
     "/login": ("POST",),
@@ -73,22 +76,29 @@ class RoutesMiddleware:
 
     def __init__(self, app: ASGIApp, routes: dict[str, tuple[str, ...]] = ROUTES) -> None:
         self.app = app
-        self._patterns = [(compile_path(path)[0], frozenset(methods)) for path, methods in routes.items()]
+        self._patterns = [(compile_path(path)[0], frozenset(methods), path) for path, methods in routes.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self.knows(scope["method"], scope["path"]):
+        route = self.route_of(scope["method"], scope["path"]) if scope["type"] == "http" else ""
+        if route is None:
             # Starlette's own message, so that missing and forbidden routes look the same.
             await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
         elif scope["type"] in ("http", "lifespan"):
+            scope.get(ROUTE, {})["path"] = route
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":  # there is none; a server that hears nothing would answer with an error
             await send({"type": "websocket.close", "code": 1008})
 
     def knows(self, method: str, path: str) -> bool:
         """Whether this path and method are allowed."""
+        return self.route_of(method, path) is not None
+
+    def route_of(self, method: str, path: str) -> str | None:
+        """The route of a request as the list writes it; None if it is not allowed."""
         if CONTROL.search(path):  # a pattern's `$` lets a line feed at the end pass, and its parameters all of them
-            return False
-        return any(method in methods and pattern.match(path) for pattern, methods in self._patterns)
+            return None
+        fitting = (route for pattern, methods, route in self._patterns if method in methods and pattern.match(path))
+        return next(fitting, None)
 
 
 def is_page(path: str, pages: Iterable[str] = ADDRESSES) -> bool:

@@ -24,6 +24,7 @@ from app.ui.middleware.page_sessions import PageSessionsMiddleware
 from app.ui.middleware.proxy import ForwardedMiddleware
 from app.ui.middleware.routes import RoutesMiddleware
 from app.ui.middleware.visitor import VisitorMiddleware
+from app.ui.monitoring.measure import MeasureMiddleware, Note
 from app.ui.visits import VisitsMiddleware
 
 COMPRESSION = 6
@@ -41,14 +42,16 @@ def checks(
     shares: Shares,
     is_waiting: Callable[[str], bool],
     opened: Mapping[str, Callable[[str], None]],
+    note: Note,
     proxies: Sequence[str] = (),
 ) -> list[Middleware]:
     """The middlewares, outermost first; each may rely on the previous ones.
 
-    `opened` are called with the sender of each visit of a page, by its path.
+    `opened` are called with the sender of each visit of a page, by its path; `note` is told every answer.
     """
     return [
         Middleware(ForwardedMiddleware, proxies=proxies),
+        Middleware(MeasureMiddleware, note=note),
         Middleware(LanguageMiddleware),
         Middleware(HeadersMiddleware),
         Middleware(GZipMiddleware, compresslevel=COMPRESSION, exclude_content_types=NOT_COMPRESSED),
