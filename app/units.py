@@ -27,6 +27,7 @@ THINGS: Mapping[str, tuple[str, str]] = {
     "job": forms("{count} job", "{count} jobs"),
     "minute": forms("{count} minute", "{count} minutes"),
     "picture": forms("{count} picture", "{count} pictures"),
+    "run": forms("{count} run", "{count} runs"),
     "second": forms("{count} second", "{count} seconds"),
     "setting": forms("{count} setting", "{count} settings"),
     "step": forms("{count} step", "{count} steps"),

@@ -118,3 +118,15 @@ def plain_disk_errors(path: Path) -> Iterator[None]:
         if error.errno in FORBIDDEN:
             raise VelaturaError("no permission to write under {parent}", parent=path.parent) from error
         raise
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Make a second folder of the same files, which take no further room where the system has hard links."""
+    shutil.copytree(source, target, copy_function=_link_or_copy)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import dataset, export, generate, methods, models, queue, styles, train, ui, worker
+from app.cli import dataset, export, generate, methods, models, queue, styles, sweep, train, ui, worker
 from app.cli.common.console import say, write_what_fits
 from app.errors import sentence
 from app.startup import prepare_process
@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 
-for group in (train, dataset, generate, styles, models, methods, export, queue, worker, ui):
+for group in (train, dataset, generate, styles, models, methods, export, queue, sweep, worker, ui):
     app.add_typer(group.commands)
 
 

@@ -97,7 +97,7 @@ def add(
     _report(store, add_job(store, settings, actor=MACHINE_OWNER, **order), json)
     for item in [] if json else thrown:
         tell_replaced(item, out)
-    _mention_worker(store, out, json)
+    mention_worker(store, out, json)
 
 
 @queue_app.command(epilog="Example: velatura queue stop dusk")
@@ -125,7 +125,7 @@ def resume(job: Number, steps: LongerSteps = None, out: Out = None, json: Json =
 
     store = _open(out)
     _report(store, resume_job(store, _find(store, job), steps, actor=MACHINE_OWNER), json)
-    _mention_worker(store, out, json)
+    mention_worker(store, out, json)
 
 
 @queue_app.command(epilog="Example: velatura queue retry dusk --set train.learning_rate=1e-4")
@@ -137,7 +137,7 @@ def retry(job: Number, assignments: Settings = None, out: Out = None, json: Json
     store = _open(out)
     changes = parse_assignments(assignments or [])
     _report(store, retry_job(store, _find(store, job), changes, actor=MACHINE_OWNER), json)
-    _mention_worker(store, out, json)
+    mention_worker(store, out, json)
 
 
 @queue_app.command(epilog="Example: velatura queue clone dusk --name dusk-slow --set train.steps=900")
@@ -149,7 +149,7 @@ def clone(job: Number, name: Name = None, assignments: Settings = None, out: Out
     store = _open(out)
     changes = parse_assignments(assignments or [])
     _report(store, clone_job(store, _find(store, job), name or "", changes, actor=MACHINE_OWNER), json)
-    _mention_worker(store, out, json)
+    mention_worker(store, out, json)
 
 
 @queue_app.command(epilog="Example: velatura queue move dusk first")
@@ -313,7 +313,7 @@ def _report(store: Store, job: Job, as_json: bool) -> None:
         say((job.name, "bold"), f" is job {job.id}: {view.state}{f'. {view.line}' if view.line else ''}")
 
 
-def _mention_worker(store: Store, out: Path | None, as_json: bool) -> None:
+def mention_worker(store: Store, out: Path | None, as_json: bool) -> None:
     """Say how to start a worker if none serves the queue, since the job would wait forever."""
     if not as_json and not any(worker.is_alive() or not worker.is_here for worker in store.workers()):
         say(f"no worker serves this queue; start one with: velatura worker{f' --out {out}' if out else ''}")

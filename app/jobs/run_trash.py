@@ -17,7 +17,8 @@ from app.jobs.processes.devices import wanted_again
 from app.jobs.processes.process import own_identity
 from app.jobs.states import is_alive
 from app.jobs.store import Store
-from app.jobs.trash.trash import CONTENT, REPLACED, RESTARTED, RUN, Trash, TrashItem, link_tree, new_item
+from app.jobs.trash.trash import CONTENT, REPLACED, RESTARTED, RUN, Trash, TrashItem, new_item
+from trainers.atomic_files import link_tree
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder, read_events
 from trainers.runs.run import HEARTBEAT, LOCK, RANK_MAP, STOP, Run, free_name, write_config

@@ -49,8 +49,8 @@ def layers(
         file: The table of a config file, or the complete config of an earlier run.
         preset: A preset's name; its settings override the file's.
         base: The base model for presets that depend on it; by default the one in the tables.
-        method: A method to use instead of the preset's, with the settings of its own preset; "" for no layers, if only
-            a word is learned; None for the preset's method.
+        method: A method to use instead of the preset's, or the file's without a preset, with the settings of its own
+            preset; "" for no layers, if only a word is learned; None for the preset's method.
         techniques: Techniques to turn on; each adds the settings of its own preset.
         aim: "subject" for a thing, an animal or a person; anything else is a style.
         above: The user's settings, lowest first; not changed.
@@ -65,6 +65,8 @@ def layers(
     below: list[Table] = [file] if file else []
     if preset:
         below += _preset_layers(preset, base, method)
+    elif method and method != _method_in(below):
+        below.append(_method_settings(method, base))
     named = find_preset(preset).method if preset and method is None else method or ""
     below += [technique_settings(one, named, base) for one in techniques]
     if aim == "subject":
@@ -73,7 +75,12 @@ def layers(
 
 
 def gather_config(
-    file: Path | None, preset: str | None, options: Mapping[str, Any], assignments: Sequence[str]
+    file: Path | None,
+    preset: str | None,
+    options: Mapping[str, Any],
+    assignments: Sequence[str],
+    method: str | None = None,
+    more: Table | None = None,
 ) -> Config:
     """A validated config from a command's options; without a file and a preset, from the `balanced` preset.
 
@@ -82,13 +89,16 @@ def gather_config(
         preset: A preset's name.
         options: name, seed, images, base and steps; None if not given.
         assignments: Lines of the form `section.key=value`.
+        method: A method to use instead of the preset's or the file's.
+        more: Settings over all others.
 
     Raises:
         VelaturaError: The file, the preset or a setting is invalid; the message names it.
     """
     table = anchor_images(read_toml(file), file.parent) if file is not None else None
     chosen = preset if preset is not None else "" if file is not None else DEFAULT_PRESET
-    found = layers(file=table, preset=chosen, above=(options_table(options), parse_assignments(assignments)))
+    above = (options_table(options), parse_assignments(assignments), more or {})
+    found = layers(file=table, preset=chosen, method=method, above=above)
     # Migrate after overlaying: the layers above decide which of the file's old rules still apply.
     return build_config(migrate(lay_over(*found), str(file or "the config")))
 
@@ -167,6 +177,11 @@ def _shorter_warmup(below: Sequence[Table], above: Sequence[Table]) -> list[Tabl
 def _train(tables: Sequence[Table]) -> Table:
     found = lay_over(*tables).get("train")
     return found if isinstance(found, Mapping) else {}
+
+
+def _method_in(tables: Sequence[Table]) -> str:
+    section = lay_over(*tables).get("method")
+    return str(section.get("name", "lora")) if isinstance(section, Mapping) else "lora"
 
 
 def _base_in(table: Table) -> str:

@@ -8,8 +8,11 @@ does not fit) are then reported by the run itself, as an `error` event in its fo
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
+from trainers.atomic_files import link_tree
 from trainers.config.config import Config
 from trainers.data.ingest import IngestReport, ingest, trigger_of_folder
 from trainers.errors import VelaturaError
@@ -34,17 +37,48 @@ def prepare(
     return Run(out / config.name)
 
 
-def fill_folder(run: Run, config: Config, record: Recorder) -> None:
-    """Copy a config and its images into an empty run folder, with notes on rejected images."""
+def prepare_alike(configs: Iterable[Config], out: Path) -> list[Run]:
+    """Create run folders under `out` as `prepare` does; those with the same images share them as hard links.
+
+    If one of them fails, none is left.
+    """
+    made: list[Run] = []
+    known: dict[tuple[str, str], tuple[Run, IngestReport]] = {}
+    try:
+        for config in configs:
+            images = (config.data.images, config.data.transparency)
+            with new_run(config, out, overwrite=False) as run:
+                report = fill_folder(run, config, Recorder(run.folder), known.get(images))
+            made.append(Run(out / config.name))
+            known.setdefault(images, (made[-1], report))
+    except BaseException:
+        for run in made:
+            shutil.rmtree(run.folder, ignore_errors=True)
+        raise
+    return made
+
+
+def fill_folder(
+    run: Run, config: Config, record: Recorder, alike: tuple[Run, IngestReport] | None = None
+) -> IngestReport:
+    """Copy a config and its images into an empty run folder, with notes on rejected images.
+
+    The images are links to those of a run that is `alike`, if there is one, and its report is noted.
+    """
     if not config.data.images:
         raise VelaturaError("no images were given; set their folder with --images or data.images")
     record("phase", phase="images")
     images = Path(config.data.images)
-    report = ingest(images, run.dataset, config.data.transparency == "mask")
+    if alike is None:
+        report = ingest(images, run.dataset, config.data.transparency == "mask")
+    else:
+        link_tree(alike[0].dataset, run.dataset)
+        report = alike[1]
     write_config(run, config)
     _note_images(record, report)
     if config.data.trigger and config.data.trigger == trigger_of_folder(images):
         record("note", message=_("The trigger word is from the folder's name: {trigger}.", trigger=config.data.trigger))
+    return report
 
 
 def _note_images(record: Recorder, report: IngestReport) -> None:

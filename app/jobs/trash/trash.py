@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import secrets
 import shutil
 import time
@@ -335,18 +334,6 @@ def new_item(
 def new_id() -> str:
     """An id that sorts by time."""
     return f"{time.time_ns() // 1000:020d}-{secrets.token_hex(4)}"
-
-
-def link_tree(source: Path, target: Path) -> None:
-    """Make a second folder of the same files, which take no further room where the system has hard links."""
-    shutil.copytree(source, target, copy_function=_link_or_copy)
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _size(path: Path) -> int:

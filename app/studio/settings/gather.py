@@ -9,7 +9,7 @@ from typing import Any
 from app.studio.dataset.drafts import Draft
 from app.studio.paths import Paths
 from app.studio.settings.own_presets import OwnPresets
-from app.studio.settings.plan import choice_layers, with_choices
+from app.studio.settings.plan import choice_layers, choose, with_choices
 from trainers.config.build import build_config
 from trainers.config.config import Config
 from trainers.config.layers import gather_config, options_table
@@ -20,13 +20,19 @@ from trainers.data.ingest import trigger_of_folder
 
 
 def gather_settings(
-    runs: Path, file: Path | None, preset: str | None, options: Mapping[str, Any], assignments: Sequence[str]
+    runs: Path,
+    file: Path | None,
+    preset: str | None,
+    options: Mapping[str, Any],
+    assignments: Sequence[str],
+    method: str | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Config:
     """As `gather_config`; a preset that does not come with Velatura is looked for in the studio of `runs`.
 
     Without a trigger word it is that of the images' folders, if these have one (`10_dusk style`).
     """
-    config = _gather(runs, file, preset, options, assignments)
+    config = _gather(runs, file, preset, options, assignments, method, more or {})
     named = config.data.trigger or config.tokens.word or not config.data.images
     trigger = "" if named else trigger_of_folder(Path(config.data.images))
     return (
@@ -35,14 +41,21 @@ def gather_settings(
 
 
 def _gather(
-    runs: Path, file: Path | None, preset: str | None, options: Mapping[str, Any], assignments: Sequence[str]
+    runs: Path,
+    file: Path | None,
+    preset: str | None,
+    options: Mapping[str, Any],
+    assignments: Sequence[str],
+    method: str | None,
+    more: Mapping[str, Any],
 ) -> Config:
     bundled = preset is None or preset in {one.name for one in list_presets()}
     own = None if bundled or not preset else OwnPresets(Paths(runs)).find_anywhere(preset)
     if own is None:
-        return gather_config(file, preset, options, assignments)
+        return gather_config(file, preset, options, assignments, method, more)
     below = anchor_images(read_toml(file), file.parent) if file is not None else {}
-    above = options_table(options), parse_assignments(assignments)
+    above = options_table(options), parse_assignments(assignments), more
     base = str(lay_over(below, *above).get("base", {}).get("model", STARTER))
-    choices = own.use(with_choices(Draft(id="", public=""), base=base)).choices
+    draft = own.use(with_choices(Draft(id="", public=""), base=base))
+    choices = (choose(draft, "method", method) if method else draft).choices
     return build_config(migrate(lay_over(below, *choice_layers(choices, {}, *above)), str(file or "the config")))

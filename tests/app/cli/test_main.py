@@ -23,8 +23,10 @@ def test_the_commands_there_are() -> None:
     expected = {"train", "resume", "stop", "check", "generate", "inspect", "models", "models get", "methods", "presets"}
     queue = {"add", "list", "stop", "pause", "cancel", "resume", "retry", "clone", "move", "clear"}
     queue |= {"delete", "repair", "retries", "trash", "trash list", "trash restore", "trash empty", "give", "nodes"}
+    sweep = {"start", "list", "show", "cancel", "continue", "move"}
     expected |= {"estimate", "caption", "merge", "export", "ranks"}
-    assert set(EVERY_COMMAND) == expected | {"demo", "ui", "worker", "queue"} | {f"queue {name}" for name in queue}
+    expected |= {f"queue {name}" for name in queue} | {f"sweep {name}" for name in sweep}
+    assert set(EVERY_COMMAND) == expected | {"demo", "ui", "worker", "queue", "sweep"}
 
 
 @pytest.mark.parametrize("name", EVERY_COMMAND)

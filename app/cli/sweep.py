@@ -1,0 +1,390 @@
+"""`velatura sweep …`: many runs that differ in a few settings, as one item of the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from app.cli.common.console import print_json, print_table, say
+from app.cli.common.options import BaseModel, ConfigFile, Images, Json, Out, Preset, Seed, Settings, Steps, runs_folder
+from app.jobs.permissions import MACHINE_OWNER
+from app.units import counted, readable_size, readable_time
+from trainers.errors import VelaturaError
+
+if TYPE_CHECKING:
+    from app.studio.sweeps.plan import SweepPlan
+    from app.studio.sweeps.results import Result
+    from app.studio.sweeps.sweep_file import Sweep
+    from app.studio.sweeps.sweeps import Member
+
+OF_ALL = {"--json", "--out"}
+"""Options of `velatura sweep` alone, which lists the sweeps; all others start one."""
+
+
+class SweepGroup(TyperGroup):
+    """Reads `velatura sweep CONFIG.toml …` as `sweep start …`, and `velatura sweep NAME` as `sweep show NAME`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words after `velatura sweep`, with the command that they mean."""
+        first = next(iter(args), "")
+        options = {word.partition("=")[0] for word in args if word.startswith("--")}
+        if first.startswith("-"):
+            word = [] if "--help" in args[:1] or options <= OF_ALL else ["start"]
+        elif not first or first in self.commands:
+            word = []
+        else:
+            word = ["start"] if first.endswith(".toml") or options & {"--grid", "--methods", "--seeds"} else ["show"]
+        return super().parse_args(ctx, [*word, *args])
+
+
+Which = Annotated[str, typer.Argument(metavar="SWEEP", help="Name of a sweep.")]
+GridOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--grid",
+        metavar="KEY=V1,V2",
+        help="Values of a setting, or of several that change together (method.rank+method.alpha=4,8); repeatable, "
+        "every combination is trained.",
+    ),
+]
+Methods = Annotated[str | None, typer.Option("--methods", metavar="A,B", help="Methods, each with its own preset.")]
+Seeds = Annotated[
+    str | None,
+    typer.Option("--seeds", metavar="N|LIST", help="How many seeds, counted from --seed, or a list: 1,5,9."),
+]
+Name = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", help="Name of the sweep, with which those of its runs begin.")
+]
+
+sweep_app = typer.Typer(help="Train many runs that differ in a few settings, and compare them.", cls=SweepGroup)
+commands = typer.Typer()
+commands.add_typer(sweep_app, name="sweep", invoke_without_command=True, epilog="Example: velatura sweep")
+
+
+@sweep_app.callback()
+def sweep(context: typer.Context, out: Out = None, json: Json = False) -> None:
+    """List the sweeps; with a config or options start one, with a name show it."""
+    if context.invoked_subcommand is None:
+        _list(out, json)
+    elif out or json:
+        raise VelaturaError(
+            "put --out and --json after the command: velatura sweep {invoked_subcommand} …",
+            invoked_subcommand=context.invoked_subcommand,
+        )
+
+
+@sweep_app.command(
+    epilog="Example: velatura sweep start --images my-paintings --name dusk --methods lora,loha --seeds 3"
+)
+def start(
+    config: ConfigFile = None,
+    images: Images = None,
+    preset: Preset = None,
+    grid: GridOption = None,
+    methods: Methods = None,
+    seeds: Seeds = None,
+    name: Name = None,
+    base: BaseModel = None,
+    steps: Steps = None,
+    seed: Seed = None,
+    assignments: Settings = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show the runs; start nothing.")] = False,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Queue a run for every combination of methods, settings and seeds: all of them, or none."""
+    from app.cli.queue import mention_worker
+    from app.jobs.store import Store
+    from app.studio.sweeps.sweeps import start_sweep
+
+    options: dict[str, Any] = {"seed": seed, "images": images, "base": base, "steps": steps}
+    runs = runs_folder(out)
+    plan = _plan(runs, config, preset, options, assignments or [], (grid or [], methods, seeds, name))
+    if not json:
+        _tell_plan(plan, dry_run)
+    if dry_run:
+        if json:
+            print_json(_plan_facts(plan))
+        return
+    store = Store(runs)
+    _, jobs = start_sweep(store, plan, actor=MACHINE_OWNER)
+    if json:
+        print_json(_plan_facts(plan) | {"jobs": [job.id for job in jobs]})
+        return
+    say(f"queued {counted(len(jobs), 'run')}; see how far they are with: velatura sweep show {_quoted(plan.name)}")
+    mention_worker(store, out, json)
+
+
+@sweep_app.command("list", epilog="Example: velatura sweep list --json")
+def list_all(out: Out = None, json: Json = False) -> None:
+    """List the sweeps, newest first."""
+    _list(out, json)
+
+
+@sweep_app.command(epilog="Example: velatura sweep show dusk --sheet dusk.png")
+def show(
+    name: Which,
+    csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", metavar="FILE.png", help="Write the runs' pictures as one grid.")
+    ] = None,
+    prompt: Annotated[
+        int, typer.Option("--prompt", metavar="N", min=1, help="Which prompt, if runs differ in several settings.")
+    ] = 1,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE.png", help="Write the runs' smoothed losses as one plot.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Show a sweep's progress and results, best first."""
+    from app.studio.sweeps.results import as_csv, as_record, ranked, read_result
+
+    found, there = _open(out, name)
+    results = ranked([read_result(member) for member in there])
+    _write_pictures(found, there, sheet, plot, prompt, overwrite)
+    if csv:
+        print(as_csv(found.axes, results), end="")
+    elif json:
+        print_json(_facts(found, there) | {"runs": [as_record(found.axes, result) for result in results]})
+    else:
+        _tell(found, there, results)
+
+
+@sweep_app.command(epilog="Example: velatura sweep cancel dusk")
+def cancel(name: Which, out: Out = None, json: Json = False) -> None:
+    """Take a sweep's waiting runs out of the queue and end the others without saving; finished ones stay."""
+    from app.studio.sweeps.sweeps import cancel_sweep
+
+    found, _ = _open(out, name)
+    _report(out, name, "cancelled", cancel_sweep(_store(out), found, actor=MACHINE_OWNER), json)
+
+
+@sweep_app.command("continue", epilog="Example: velatura sweep continue dusk")
+def continue_(name: Which, out: Out = None, json: Json = False) -> None:
+    """Queue the runs of a sweep again that are not done: from their checkpoint, or else from zero."""
+    from app.cli.queue import mention_worker
+    from app.studio.sweeps.sweeps import continue_sweep
+
+    found, _ = _open(out, name)
+    count = continue_sweep(_store(out), found, actor=MACHINE_OWNER)
+    _report(out, name, "queued again", count, json)
+    if count:
+        mention_worker(_store(out), out, json)
+
+
+@sweep_app.command(epilog="Example: velatura sweep move dusk first")
+def move(
+    name: Which,
+    place: Annotated[str, typer.Argument(metavar="PLACE", help="first or last.")],
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Move a sweep's waiting runs within the queue, in their order."""
+    from app.studio.sweeps.sweeps import move_sweep
+
+    found, _ = _open(out, name)
+    _report(out, name, f"moved {place}", move_sweep(_store(out), found, place, actor=MACHINE_OWNER), json)
+
+
+# ---------------------------------------------------------------- within
+def _plan(
+    runs: Path,
+    file: Path | None,
+    preset: str | None,
+    options: Mapping[str, Any],
+    assignments: list[str],
+    wanted: tuple[list[str], str | None, str | None, str | None],
+) -> SweepPlan:
+    from app.studio.paths import Paths
+    from app.studio.runs.costs import Measured
+    from app.studio.settings.gather import gather_settings
+    from app.studio.sweeps.axes import read_axes
+    from app.studio.sweeps.plan import plan_sweep
+    from trainers.config.config import Config
+    from trainers.config.tables import read_toml
+    from trainers.data.ingest import list_folder
+
+    grid, methods, seeds, name = wanted
+    if name is None:
+        name = str(read_toml(file).get("name", "")) if file is not None else ""
+    if not name:
+        raise VelaturaError("the sweep has no name; give it one with --name")
+    first = gather_settings(runs, file, preset, {**options, "name": name}, assignments)
+    axes = read_axes(grid, methods, seeds, first.seed)
+
+    def make(method: str | None, more: Mapping[str, Any]) -> Config:
+        return gather_settings(runs, file, preset, options, assignments, method, more)
+
+    if not first.data.images:
+        raise VelaturaError("no images were given; set their folder with --images or data.images")
+    pictures = len(list_folder(Path(first.data.images)).images)
+    return plan_sweep(name, axes, make, runs, Measured(Paths(runs)), pictures)
+
+
+def _tell_plan(plan: SweepPlan, dry_run: bool) -> None:
+    columns = ("run", *(axis.title for axis in plan.axes), "time")
+    print_table(columns, [(run.name, *_texts(run.values), _time(run.wanted.expected)) for run in plan.runs])
+    seconds = plan.seconds
+    time = (
+        f"about {readable_time(seconds)} one after the other"
+        if seconds is not None
+        else "for a time unknown: nothing like them was measured in this folder of runs yet"
+    )
+    say((plan.name, "bold"), f": {counted(len(plan.runs), 'run')}, {time}{'; nothing was started' if dry_run else ''}")
+
+
+def _plan_facts(plan: SweepPlan) -> dict[str, Any]:
+    titles = [axis.title for axis in plan.axes]
+    runs = [
+        {"run": run.name, **dict(zip(titles, run.values, strict=True)), "seconds": run.wanted.expected}
+        for run in plan.runs
+    ]
+    return {"sweep": plan.name, "axes": titles, "seconds": plan.seconds, "runs": runs}
+
+
+def _list(out: Path | None, as_json: bool) -> None:
+    from app.jobs.views import Watcher
+    from app.studio.sweeps.sweep_file import list_sweeps
+    from app.studio.sweeps.sweeps import members
+
+    runs = runs_folder(out)
+    found, problems = list_sweeps(runs)
+    views = Watcher(_store(out)).history() if found else ()
+    rows = [(each, members(each, views)) for each in found]
+    for problem in problems:
+        say(("warning:", "bold yellow"), f" {problem}")
+    if as_json:
+        print_json([_facts(each, there) for each, there in rows])
+    elif rows:
+        print_table(("sweep", "differs in", "runs"), [(s.name, _differs(s), in_words(there)) for s, there in rows])
+    elif not problems:
+        say(f"there is no sweep in {runs}; `velatura sweep start` makes one")
+
+
+def in_words(there: list[Member]) -> str:
+    """How far a sweep's runs are: `3 of 9 done, 1 running, 5 waiting`."""
+    from app.studio.sweeps.sweeps import progress
+
+    now = progress(there)
+    parts = [f"{now.done} of {now.of} done"]
+    for count, words in ((now.running, "running"), (now.waiting, "waiting"), (now.rest, "ended otherwise")):
+        parts += [f"{count} {words}"] if count else []
+    return ", ".join([*parts, *([f"{now.missing} deleted"] if now.missing else [])])
+
+
+def _tell(found: Sweep, there: list[Member], results: list[Result]) -> None:
+    from app.studio.sweeps.results import MEANINGS, has_held_out
+
+    with_held_out = any(result.held_out == result.held_out for result in results)
+    columns = ["run", *(axis.short for axis in found.axes), "state", "loss"]
+    columns += [*(["held-out"] if with_held_out else []), "time", "file", "memory"]
+    rows = []
+    for result in results:
+        held_out = [_loss(result.held_out)] if with_held_out else []
+        sizes = [readable_size(size) if size else "–" for size in (result.file, result.memory)]
+        row = [result.member.name, *_texts(result.member.values), _state(result), _loss(result.loss)]
+        rows.append([*row, *held_out, _time(result.seconds or None), *sizes])
+    print_table(columns, rows)
+    for member in there:
+        if member.problem:
+            say((member.problem, "yellow"))
+    order = "held-out loss" if has_held_out(results) else "loss"
+    say((found.name, "bold"), f": {in_words(there)}; finished runs first, lowest {order} first")
+    for column in columns:
+        if column in MEANINGS:
+            say(f"  {column}: {MEANINGS[column]}")
+
+
+def _state(result: Result) -> str:
+    view = result.member.view
+    if view is None or not view.summary.steps or result.is_finished:
+        return result.state
+    return f"{result.state} {view.summary.step}/{view.summary.steps}"
+
+
+def _facts(found: Sweep, there: list[Member]) -> dict[str, Any]:
+    from app.studio.sweeps.sweeps import progress
+
+    now = progress(there)
+    counts = {"done": now.done, "running": now.running, "waiting": now.waiting, "other": now.rest}
+    return {"sweep": found.name, "axes": [a.title for a in found.axes], "of": now.of, **counts, "deleted": now.missing}
+
+
+def _report(out: Path | None, name: str, what: str, count: int, as_json: bool) -> None:
+    found, there = _open(out, name)
+    if as_json:
+        print_json(_facts(found, there) | {"changed": count})
+    else:
+        say((found.name, "bold"), f": {counted(count, 'run')} {what}; {in_words(there)}")
+
+
+def _write_pictures(
+    found: Sweep, there: list[Member], sheet: Path | None, plot: Path | None, prompt: int, overwrite: bool
+) -> None:
+    from app.studio.sweeps.pictures import draw_sheet, make_grid
+    from app.studio.sweeps.plot import draw_plot
+    from trainers.atomic_files import check_free, whole_file
+
+    drawings = []
+    for place in (sheet, plot):
+        if place is not None:
+            if place.suffix.lower() != ".png":
+                raise VelaturaError("{name} must end in .png", name=place.name)
+            check_free(place, overwrite)
+    if sheet is not None:
+        drawings.append((sheet, draw_sheet(make_grid(found.axes, there, prompt), found.name)))
+    if plot is not None:
+        drawings.append((plot, draw_plot(there, found.name)))
+    for place, drawing in drawings:
+        with whole_file(place) as building:
+            drawing.save(building)
+        say(f"wrote {place}")
+
+
+def _open(out: Path | None, name: str) -> tuple[Sweep, list[Member]]:
+    from app.jobs.dispatcher import settle
+    from app.jobs.views import Watcher
+    from app.studio.sweeps.sweep_file import read_sweep
+    from app.studio.sweeps.sweeps import members
+
+    store = _store(out)
+    found = read_sweep(store.runs, name)
+    if store.exists() and store.is_writable:
+        settle(store)
+    return found, members(found, Watcher(store).history())
+
+
+def _store(out: Path | None) -> Any:
+    from app.jobs.store import Store
+
+    return Store(runs_folder(out))
+
+
+def _differs(found: Sweep) -> str:
+    return ", ".join(axis.title for axis in found.axes)
+
+
+def _texts(values: tuple[Any, ...]) -> list[str]:
+    from app.studio.sweeps.axes import text_of
+
+    return [text_of(value) for value in values]
+
+
+def _time(seconds: float | None) -> str:
+    return "–" if seconds is None else readable_time(seconds)
+
+
+def _loss(value: float) -> str:
+    return f"{value:.4f}" if value == value else "–"
+
+
+def _quoted(name: str) -> str:
+    import shlex
+
+    return shlex.quote(name)

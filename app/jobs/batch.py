@@ -1,0 +1,79 @@
+"""Several runs that are added to the queue together: all of them, or none."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.jobs.job import Job, NewJob
+from app.jobs.permissions import Actor
+from app.jobs.processes.devices import check_device, wanted_by
+from app.jobs.store import TRAIN, Store
+from trainers.runs.events import Recorder
+
+if TYPE_CHECKING:
+    from trainers.config.config import Config
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A run to add."""
+
+    config: Config
+    expected: float | None = None
+    """Seconds that it will take; None if unknown."""
+    memory: float = 0.0
+    """GB that a device of a cluster's node must have."""
+
+
+def check(config: Config) -> None:
+    """Raise VelaturaError if a run could not be trained, as far as that is known before its base is loaded."""
+    from trainers.models.known_layers import check_layers
+
+    check_device(config.train.device)
+    check_layers(config)
+
+
+def add_batch(
+    store: Store,
+    wanted: Sequence[Wanted],
+    *,
+    actor: Actor,
+    owner: str = "",
+    priority: int = 0,
+    prepared: Callable[[Sequence[Path]], object] = lambda _folders: None,
+) -> list[Job]:
+    """Prepare runs with shared copies of their images and add them to the queue in this order.
+
+    `prepared` receives their folders before any of them waits. If anything fails, no run is left. Raises VelaturaError.
+    """
+    from trainers.runs.prepare import prepare_alike
+
+    for each in wanted:
+        check(each.config)
+    runs = prepare_alike((each.config for each in wanted), store.runs)
+    added: list[Job] = []
+    try:
+        for run, each in zip(runs, wanted, strict=True):
+            if each.expected is not None:
+                Recorder(run.folder)("expected", seconds=round(each.expected, 1))
+        prepared([run.folder for run in runs])
+        for run, each in zip(runs, wanted, strict=True):
+            wants = wanted_by(each.config.train, memory=each.memory)
+            added.append(store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), actor.name or owner, wants, priority)))
+    except BaseException:
+        begun = {job.folder for job in added if not _take_back(store, job)}
+        for run in runs:
+            if run.folder not in begun:
+                shutil.rmtree(run.folder, ignore_errors=True)
+        raise
+    return added
+
+
+def _take_back(store: Store, job: Job) -> bool:
+    """Remove a job that still waits; False if a worker has begun it."""
+    now = store.job(job.id)
+    return now.phase == "waiting" and store.end(now) and store.remove(store.job(job.id))

@@ -1,0 +1,143 @@
+"""A sweep before it starts: its runs with their names and settings, each of them checked."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.jobs.batch import Wanted, check
+from app.studio.names import alike
+from app.studio.runs.costs import Measured
+from app.studio.settings.plan import nested
+from app.studio.sweeps.axes import METHOD, Axis, check_axes, name_part
+from trainers.config.config import Config
+from trainers.config.names import check_name
+from trainers.errors import VelaturaError
+
+MOST_RUNS = 100
+"""Runs of a sweep, at most."""
+MOST_SAID = 3
+"""Problems that are said at once."""
+Make = Callable[[str | None, Mapping[str, Any]], Config]
+"""Makes a run's config from a method (None for that of the preset) and settings, which include the name."""
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of a sweep."""
+
+    name: str
+    values: tuple[Any, ...]
+    """One of each axis."""
+    wanted: Wanted
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """All runs of a sweep, in the order in which they are queued."""
+
+    name: str
+    axes: tuple[Axis, ...]
+    runs: tuple[PlannedRun, ...]
+
+    @property
+    def seconds(self) -> float | None:
+        """The time of all runs one after the other; None if it is not known of each."""
+        known = [run.wanted.expected for run in self.runs if run.wanted.expected is not None]
+        return sum(known) if len(known) == len(self.runs) else None
+
+
+def plan_sweep(
+    name: str, axes: Sequence[Axis], make: Make, runs: Path, measured: Measured | None = None, pictures: int = 0
+) -> SweepPlan:
+    """The runs of a sweep under the names `NAME-lora-r4-s1`.
+
+    Args:
+        name: Name of the sweep.
+        axes: What the runs differ in.
+        make: Makes a config.
+        runs: The folder of runs, in which the names must be free.
+        measured: What is known of the time and memory of runs.
+        pictures: Number of training images.
+
+    Raises:
+        VelaturaError: There are too few or too many runs, or one of them is not valid; the message names it.
+    """
+    _check_sweep_name(name)
+    _check_count(check_axes(axes))
+    found: list[PlannedRun] = []
+    problems: list[VelaturaError] = []
+    names = set[str]()
+    taken = {alike(path.name) for path in runs.iterdir()} if runs.is_dir() else set()
+    for values in itertools.product(*(axis.values for axis in axes)):
+        own = "-".join([name, *(name_part(axis, value) for axis, value in zip(axes, values, strict=True))])
+        own = _unlike(own, names)  # values may differ in what names cannot hold
+        names.add(alike(own))
+        try:
+            if alike(own) in taken:
+                raise VelaturaError("a run of this name exists; choose another --name")
+            found.append(PlannedRun(own, values, _wanted(own, axes, values, make, measured, pictures)))
+        except VelaturaError as error:
+            problems.append(VelaturaError("{run}: {problem}", run=own, problem=error))
+    if problems:
+        raise _together(problems, len(found) + len(problems))
+    return SweepPlan(name, tuple(axes), tuple(found))
+
+
+# ---------------------------------------------------------------- within
+def _wanted(
+    name: str, axes: Sequence[Axis], values: Sequence[Any], make: Make, measured: Measured | None, pictures: int
+) -> Wanted:
+    pairs = [(key, value) for axis, value in zip(axes, values, strict=True) for key in axis.keys]
+    method = next((str(value) for key, value in pairs if key == METHOD), None)
+    config = make(method, nested({key: value for key, value in pairs if key != METHOD}) | {"name": name})
+    check(config)
+    if measured is None:
+        return Wanted(config)
+    cost = measured.cost(config, pictures)
+    return Wanted(config, measured.seconds(config, pictures), cost.memory / 1e9 if cost is not None else 0.0)
+
+
+def _unlike(name: str, names: set[str]) -> str:
+    numbered = (name if number == 1 else f"{name}-{number}" for number in range(1, MOST_RUNS + 2))
+    return next(each for each in numbered if alike(each) not in names)
+
+
+def _check_sweep_name(name: str) -> None:
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise VelaturaError(str(error)) from None
+
+
+def _check_count(axes: Sequence[Axis]) -> None:
+    count = 1
+    for axis in axes:
+        count *= len(axis.values)
+    if count < 2:
+        raise VelaturaError(
+            "a sweep compares at least two runs; give several values, such as --grid method.rank=4,8,16, "
+            "--methods lora,loha or --seeds 3"
+        )
+    if count > MOST_RUNS:
+        raise VelaturaError(
+            "these are {count} runs, and a sweep has at most {most}; leave some values out, or make several sweeps",
+            count=count,
+            most=MOST_RUNS,
+        )
+
+
+def _together(problems: Sequence[VelaturaError], of: int) -> VelaturaError:
+    if len(problems) == 1:
+        return VelaturaError("nothing was started: {problem}", problem=problems[0])
+    said = "; ".join(str(problem) for problem in problems[:MOST_SAID])
+    return VelaturaError(
+        "nothing was started, {count} of {of} runs are not valid: {problems}{more}",
+        count=len(problems),
+        of=of,
+        problems=said,
+        more=" …" if len(problems) > MOST_SAID else "",
+    )

@@ -1,0 +1,128 @@
+"""What the runs of a sweep have given: one row for each, with numbers that can be compared.
+
+The loss is the smoothed training loss of the last step. Runs with the same seed, batch size and images see the same
+noise at the same steps, so it compares methods and ranks fairly; it says little between seeds or learning targets. The
+held-out loss, of images that no step has seen (`data.held_out`), is the better judge, and also compares within one seed
+only, since the seed chooses these images.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.jobs.losses import Losses
+from app.jobs.states import State
+from app.studio.runs.chosen import chosen_style
+from app.studio.sweeps.axes import Axis, text_of
+from app.studio.sweeps.sweeps import Member
+
+MEANINGS = {
+    "loss": "smoothed training loss at the last step; compare runs of the same seed",
+    "held-out": "loss on images left out of training (--set data.held_out=0.2); the better judge",
+    "time": "from the run's start to its end, previews included",
+    "file": "the style file",
+    "memory": "the most that the run has taken",
+}
+"""What the columns mean."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run of a sweep, with what it has given so far; NaN and 0 where that is not known."""
+
+    member: Member
+    loss: float = math.nan
+    held_out: float = math.nan
+    seconds: float = 0.0
+    file: int = 0
+    """Bytes."""
+    memory: int = 0
+    """Bytes."""
+
+    @property
+    def state(self) -> str:
+        """The run's state; `deleted` if it is not there."""
+        return str(self.member.view.state) if self.member.view is not None else "deleted"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has trained as long as it was to."""
+        return self.member.view is not None and self.member.view.state == State.FINISHED
+
+
+def read_result(member: Member, losses: Losses | None = None) -> Result:
+    """What a run has given so far; `losses` are those that were read before."""
+    if member.view is None:
+        return Result(member)
+    view = member.view
+    if losses is None:
+        losses = Losses(view.job.folder)
+        losses.read()
+    smoothed, held_out = losses.curve().smoothed, losses.numbers().held_out
+    style = chosen_style(view.job.folder)
+    return Result(
+        member,
+        smoothed[-1] if smoothed else math.nan,
+        held_out[max(held_out)] if held_out else math.nan,
+        view.summary.seconds,
+        style.stat().st_size if style is not None else 0,
+        view.summary.memory,
+    )
+
+
+def ranked(results: Sequence[Result]) -> list[Result]:
+    """The results: finished runs first, by held-out loss if all of these have one, else by loss."""
+    by_held_out = has_held_out(results)
+
+    def turn(result: Result) -> tuple[bool, float]:
+        loss = result.held_out if by_held_out else result.loss
+        return not result.is_finished, math.inf if math.isnan(loss) else loss
+
+    return sorted(results, key=turn)
+
+
+def has_held_out(results: Sequence[Result]) -> bool:
+    """Whether the held-out loss can rank them: all finished runs have one."""
+    finished = [result for result in results if result.is_finished]
+    return bool(finished) and not any(math.isnan(result.held_out) for result in finished)
+
+
+def as_record(axes: Sequence[Axis], result: Result) -> dict[str, Any]:
+    """A result as data; None where a number is not known."""
+    view = result.member.view
+    return {
+        "run": result.member.name,
+        **{axis.title: value for axis, value in zip(axes, result.member.values, strict=True)},
+        "state": result.state,
+        "step": view.summary.step if view is not None else None,
+        "steps": view.summary.steps if view is not None else None,
+        "loss": _known(result.loss),
+        "held_out_loss": _known(result.held_out),
+        "seconds": round(result.seconds, 1) if result.seconds else None,
+        "file_bytes": result.file or None,
+        "memory_bytes": result.memory or None,
+    }
+
+
+def as_csv(axes: Sequence[Axis], results: Sequence[Result]) -> str:
+    """CSV with a row for each result; cells of unknown numbers are empty."""
+    rows = [as_record(axes, result) for result in results]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(list(rows[0]) if rows else ["run"])
+    for row in rows:
+        writer.writerow(["" if value is None else _cell(value) for value in row.values()])
+    return out.getvalue()
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 6)
+
+
+def _cell(value: Any) -> Any:
+    return text_of(value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,162 @@
+"""Starting, cancelling, continuing and moving a sweep: its runs are jobs of the queue like all others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.jobs import actions
+from app.jobs.batch import add_batch
+from app.jobs.job import Job
+from app.jobs.permissions import Actor
+from app.jobs.states import ENDED, State
+from app.jobs.store import Store
+from app.jobs.views import View, Watcher
+from app.studio.sweeps.plan import SweepPlan
+from app.studio.sweeps.sweep_file import (
+    Sweep,
+    check_free,
+    new_sweep,
+    reference_of,
+    remove_sweep,
+    write_sweep,
+)
+from trainers.errors import VelaturaError
+from trainers.messages import Message as _
+
+GONE = _("{name} is not there any more: it was deleted or renamed.")
+REPLACED = _("{name} is another run by now, which does not belong to this sweep.")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run of a sweep, as it is now."""
+
+    name: str
+    values: tuple[Any, ...]
+    view: View | None
+    """None if it was deleted."""
+    problem: str = ""
+    """Why it is not there."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the runs of a sweep are."""
+
+    done: int
+    """Finished, or stopped with a style."""
+    of: int
+    running: int
+    waiting: int
+    missing: int
+
+    @property
+    def rest(self) -> int:
+        """Runs that ended otherwise: cancelled, failed, interrupted."""
+        return self.of - self.done - self.running - self.waiting - self.missing
+
+
+def start_sweep(
+    store: Store,
+    plan: SweepPlan,
+    *,
+    actor: Actor,
+    owner: str = "",
+    prepared: Callable[[Path], object] = lambda _folder: None,
+) -> tuple[Sweep, list[Job]]:
+    """Queue all runs of a sweep, or none. `prepared` receives each folder before it waits. Raises VelaturaError."""
+    check_free(store.runs, plan.name)
+    sweep = new_sweep(plan, actor.name or owner)
+
+    def refer(folders: Sequence[Path]) -> None:
+        for folder in folders:
+            prepared(folder)
+        write_sweep(store.runs, sweep, folders)
+
+    wanted = [run.wanted for run in plan.runs]
+    try:
+        return sweep, add_batch(store, wanted, actor=actor, owner=owner, prepared=refer)
+    except BaseException:
+        remove_sweep(store.runs, sweep.name)
+        raise
+
+
+def members(sweep: Sweep, views: Iterable[View]) -> list[Member]:
+    """The runs of a sweep in its order, among the views of all runs."""
+    known = {view.job.folder.name: view for view in views}
+    found: list[Member] = []
+    for run in sweep.runs:
+        view = known.get(run.name)
+        if view is None or not view.job.folder.is_dir():
+            found.append(Member(run.name, run.values, None, GONE.format(name=run.name)))
+        elif (reference := reference_of(view.job.folder)) is None or reference.id != sweep.id:
+            found.append(Member(run.name, run.values, None, REPLACED.format(name=run.name)))
+        else:
+            found.append(Member(run.name, run.values, view))
+    return found
+
+
+def progress(found: Sequence[Member]) -> Progress:
+    """How far these runs are."""
+    states = [member.view.state for member in found if member.view is not None]
+    return Progress(
+        done=sum(state in (State.FINISHED, State.STOPPED) for state in states),
+        of=len(found),
+        running=sum(state not in ENDED and state != State.QUEUED for state in states),
+        waiting=sum(state == State.QUEUED for state in states),
+        missing=len(found) - len(states),
+    )
+
+
+def cancel_sweep(store: Store, sweep: Sweep, *, actor: Actor) -> int:
+    """Take the waiting runs of a sweep out of the queue and end the others without saving; returns how many.
+
+    Finished ones keep their style. The waiting go first, so that none of them takes a freed device.
+    """
+    actor.check(sweep.name, sweep.owner)
+    there = [view for view in _views(store, sweep) if view.state not in ENDED]
+    done = 0
+    for view in sorted(there, key=lambda view: (view.state != State.QUEUED, -view.place)):
+        if "cancel" in Watcher(store).view(view.job.id).actions:
+            actions.stop(store, view.job.id, "cancel", actor=actor)
+            done += 1
+    return done
+
+
+def continue_sweep(store: Store, sweep: Sweep, *, actor: Actor) -> int:
+    """Queue the runs of a sweep again that are not done: from their newest checkpoint, or else from zero.
+
+    Returns how many.
+    """
+    actor.check(sweep.name, sweep.owner)
+    there = [view for view in _views(store, sweep) if view.state in ENDED and view.state != State.FINISHED]
+    done = 0
+    for view in sorted(there, key=lambda view: view.state in (State.PAUSED, State.INTERRUPTED)):
+        number = view.job.id or actions.adopt(store, view.job.folder, actor=actor).id
+        if "resume" in view.actions:
+            actions.resume(store, number, actor=actor)
+        elif "retry" in view.actions:
+            actions.retry(store, number, actor=actor)
+        else:
+            continue
+        done += 1
+    return done
+
+
+def move_sweep(store: Store, sweep: Sweep, place: str, *, actor: Actor) -> int:
+    """Move the waiting runs of a sweep `first` or `last` in the queue, in their order; returns how many."""
+    actor.check(sweep.name, sweep.owner)
+    if place not in ("first", "last"):
+        raise VelaturaError("{place!r} is not a place for a sweep; use first or last", place=place)
+    waiting = [view for view in _views(store, sweep) if view.state == State.QUEUED]
+    waiting.sort(key=lambda view: -view.place if place == "first" else view.place)
+    for view in waiting:
+        actions.move(store, view.job.id, place, actor=actor)
+    return len(waiting)
+
+
+def _views(store: Store, sweep: Sweep) -> list[View]:
+    return [member.view for member in members(sweep, Watcher(store).history()) if member.view is not None]
