@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli import dataset, export, generate, methods, models, queue, styles, sweep, train, ui, worker
+from app.cli import dataset, export, generate, methods, models, queue, styles, train, ui, worker
 from app.cli.common.console import say, write_what_fits
+from app.cli.sweeps import sweep
 from app.errors import sentence
 from app.startup import prepare_process
 from trainers.errors import VelaturaError

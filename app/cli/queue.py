@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from app.jobs.store import Store
     from app.jobs.trash.trash import TrashItem
     from app.jobs.views import View
+    from app.studio.sweeps.fold import Folded
 
 Number = Annotated[str, typer.Argument(metavar="JOB", help="Job number or run name.")]
 
@@ -322,6 +323,7 @@ def mention_worker(store: Store, out: Path | None, as_json: bool) -> None:
 def _show(store: Store, as_json: bool) -> None:
     from app.jobs.dispatcher import settle
     from app.jobs.views import Watcher
+    from app.studio.sweeps.fold import fold
 
     if store.exists() and store.is_writable:
         settle(store)
@@ -329,18 +331,31 @@ def _show(store: Store, as_json: bool) -> None:
     if as_json:
         print_json([_facts(view) for view in views])
     elif views:
-        rows = [(view.job.id, view.job.name, view.state, view.job.device or "–", view.line) for view in views]
-        print_table(("job", "name", "state", "device", ""), rows)
+        print_table(("job", "name", "state", "device", ""), [_row(item) for item in fold(store.runs, views)])
     else:
         say(f"the queue in {store.runs} is empty; `velatura queue add` adds a run")
 
 
+def _row(item: View | Folded) -> tuple[object, ...]:
+    from app.studio.sweeps.fold import Folded
+    from app.studio.sweeps.sweeps import progress
+
+    if isinstance(item, Folded):
+        devices = sorted({each.view.job.device for each in item.members if each.view is not None} - {""})
+        return "–", item.sweep.name, "sweep", " ".join(devices) or "–", progress(item.members).line
+    return item.job.id, item.job.name, item.state, item.job.device or "–", item.line
+
+
 def _facts(view: View) -> dict[str, Any]:
+    from app.studio.sweeps.sweep_file import reference_of
+
+    reference = reference_of(view.job.folder)
     job, summary = view.job, view.summary
     return {
         "job": job.id,
         "kind": job.kind,
         "name": job.name,
+        "sweep": reference.sweep if reference is not None else None,
         "run": job.folder,
         "state": view.state,
         "message": view.line,

@@ -29,7 +29,7 @@ from app.studio.dataset.uploads import MOST_BYTES_A_FILE
 from app.studio.paths import Paths, UploadFolder
 from app.studio.runs.links import RunLinks
 from app.studio.services import Services, open_services
-from app.ui import api
+from app.ui import api, api_sweeps
 from app.ui.components import text
 from app.ui.document.assets import asset_routes, bundles
 from app.ui.document.language import speaking_to
@@ -114,6 +114,7 @@ def build(services: Services) -> gr.Blocks:
     with Studio(speaking_to, fill_width=True, **options) as demo:
         PAGES[0].load().build(services, demo)
         api.build(services)
+        api_sweeps.build(services)
     for page in PAGES[1:]:
         with demo.route(str(page.title), page.path):
             page.load().build(services, demo)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+Label = Callable[[Axis, Any], str]
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,17 @@ def prompts(members: Sequence[Member]) -> list[str]:
     return max(found, key=len, default=[])
 
 
-def make_grid(axes: Sequence[Axis], members: Sequence[Member], prompt: int = 1) -> Grid:
+def make_grid(axes: Sequence[Axis], members: Sequence[Member], prompt: int = 1, label: Label | None = None) -> Grid:
     """The newest pictures of each run.
 
     With one axis, its values stand over the columns and prompts before the rows. With several, the last one stands over
-    the columns, the others before the rows, and all pictures are of the prompt with this number, from 1. Raises
-    VelaturaError if there is no such prompt.
+    the columns, the others before the rows, and all pictures are of the prompt with this number, from 1. `label` says
+    what a value is called. Raises VelaturaError if there is no such prompt.
     """
     drawn = {member.name: _samples(member) for member in members}
+    label = label or label_of
     known, last = prompts(members), axes[-1]
-    columns = tuple(label_of(last, value) for value in last.values)
+    columns = tuple(label(last, value) for value in last.values)
     if len(axes) == 1:
         rows = tuple(
             GridRow(words, tuple((member, drawn[member.name].get(row)) for member in members))
@@ -61,7 +64,7 @@ def make_grid(axes: Sequence[Axis], members: Sequence[Member], prompt: int = 1) 
     groups = [members[place : place + wide] for place in range(0, len(members), wide)]
     rows = tuple(
         GridRow(
-            " ".join(label_of(axis, value) for axis, value in zip(axes[:-1], group[0].values, strict=False)),
+            " ".join(label(axis, value) for axis, value in zip(axes[:-1], group[0].values, strict=False)),
             tuple((member, drawn[member.name].get(prompt - 1)) for member in group),
         )
         for group in groups

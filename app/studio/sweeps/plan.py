@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.jobs.batch import Wanted, check
 from app.studio.names import alike
 from app.studio.runs.costs import Measured
 from app.studio.settings.plan import nested
 from app.studio.sweeps.axes import METHOD, Axis, check_axes, name_part
+from app.studio.sweeps.batch import Wanted, check
 from trainers.config.config import Config
-from trainers.config.names import check_name
 from trainers.errors import VelaturaError
+from trainers.messages import joined
 
 MOST_RUNS = 100
 """Runs of a sweep, at most."""
@@ -66,7 +66,6 @@ def plan_sweep(
     Raises:
         VelaturaError: There are too few or too many runs, or one of them is not valid; the message names it.
     """
-    _check_sweep_name(name)
     _check_count(check_axes(axes))
     found: list[PlannedRun] = []
     problems: list[VelaturaError] = []
@@ -81,7 +80,7 @@ def plan_sweep(
                 raise VelaturaError("a run of this name exists; choose another --name")
             found.append(PlannedRun(own, values, _wanted(own, axes, values, make, measured, pictures)))
         except VelaturaError as error:
-            problems.append(VelaturaError("{run}: {problem}", run=own, problem=error))
+            problems.append(VelaturaError("{run}: {problem}", run=own, problem=error.message))
     if problems:
         raise _together(problems, len(found) + len(problems))
     return SweepPlan(name, tuple(axes), tuple(found))
@@ -106,13 +105,6 @@ def _unlike(name: str, names: set[str]) -> str:
     return next(each for each in numbered if alike(each) not in names)
 
 
-def _check_sweep_name(name: str) -> None:
-    try:
-        check_name(name)
-    except ValueError as error:
-        raise VelaturaError(str(error)) from None
-
-
 def _check_count(axes: Sequence[Axis]) -> None:
     count = 1
     for axis in axes:
@@ -132,12 +124,11 @@ def _check_count(axes: Sequence[Axis]) -> None:
 
 def _together(problems: Sequence[VelaturaError], of: int) -> VelaturaError:
     if len(problems) == 1:
-        return VelaturaError("nothing was started: {problem}", problem=problems[0])
-    said = "; ".join(str(problem) for problem in problems[:MOST_SAID])
+        return VelaturaError("nothing was started: {problem}", problem=problems[0].message)
+    more = ["…"] if len(problems) > MOST_SAID else []
     return VelaturaError(
-        "nothing was started, {count} of {of} runs are not valid: {problems}{more}",
+        "nothing was started, {count} of {of} runs are not valid: {problems}",
         count=len(problems),
         of=of,
-        problems=said,
-        more=" …" if len(problems) > MOST_SAID else "",
+        problems=joined("; ", [*(problem.message for problem in problems[:MOST_SAID]), *more]),
     )

@@ -13,12 +13,13 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from app.jobs.losses import Losses
 from app.jobs.states import State
 from app.studio.runs.chosen import chosen_style
-from app.studio.sweeps.axes import Axis, text_of
+from app.studio.sweeps.axes import SEED, Axis, text_of
 from app.studio.sweeps.sweeps import Member
 
 MEANINGS = {
@@ -92,6 +93,40 @@ def has_held_out(results: Sequence[Result]) -> bool:
     return bool(finished) and not any(math.isnan(result.held_out) for result in finished)
 
 
+@dataclass(frozen=True)
+class Mean:
+    """The losses of runs that differ in their seed only."""
+
+    values: tuple[Any, ...]
+    """One of each axis but the seed."""
+    finished: int
+    of: int
+    loss: float | None
+    """Mean over the finished runs; None without one."""
+    spread: float | None
+    """The largest of these losses less the smallest: differences between means that are smaller may be chance."""
+    held_out_loss: float | None
+    """None unless all finished runs have one."""
+
+
+def means_over_seeds(axes: Sequence[Axis], results: Sequence[Result]) -> list[Mean]:
+    """Means of runs that differ in their seed only, lowest first; empty if there is nothing else to compare."""
+    place = next((place for place, axis in enumerate(axes) if SEED in axis.keys), None)
+    if place is None or len(axes) < 2 or len(axes[place].values) < 2:
+        return []
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        values = result.member.values
+        groups.setdefault(repr(values[:place] + values[place + 1 :]), []).append(result)
+    means = [_mean(group, place) for group in groups.values()]
+
+    def turn(mean: Mean) -> tuple[bool, float]:
+        loss = mean.held_out_loss if mean.held_out_loss is not None else mean.loss
+        return mean.finished < mean.of, math.inf if loss is None else loss
+
+    return sorted(means, key=turn)
+
+
 def as_record(axes: Sequence[Axis], result: Result) -> dict[str, Any]:
     """A result as data; None where a number is not known."""
     view = result.member.view
@@ -118,6 +153,20 @@ def as_csv(axes: Sequence[Axis], results: Sequence[Result]) -> str:
     for row in rows:
         writer.writerow(["" if value is None else _cell(value) for value in row.values()])
     return out.getvalue()
+
+
+def _mean(group: Sequence[Result], place: int) -> Mean:
+    finished = [result for result in group if result.is_finished and not math.isnan(result.loss)]
+    losses, held_out = [result.loss for result in finished], [result.held_out for result in finished]
+    values = group[0].member.values
+    return Mean(
+        values[:place] + values[place + 1 :],
+        len(finished),
+        len(group),
+        _known(fmean(losses)) if losses else None,
+        _known(max(losses) - min(losses)) if losses else None,
+        _known(fmean(held_out)) if held_out else None,
+    )
 
 
 def _known(value: float) -> float | None:

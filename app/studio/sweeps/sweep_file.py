@@ -59,6 +59,8 @@ class Sweep(_Kept):
     """Unix seconds."""
     kept_axes: tuple[KeptAxis, ...]
     runs: tuple[KeptRun, ...]
+    kept: str = ""
+    """Name of the run that somebody has chosen to keep; empty if none."""
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -109,6 +111,13 @@ def write_sweep(runs: Path, sweep: Sweep, folders: Sequence[Path]) -> None:
         place.parent.mkdir(exist_ok=True)
         with whole_file(place) as building:
             building.write_text(sweep.model_dump_json(indent=1), encoding="utf-8")
+
+
+def keep_run(runs: Path, sweep: Sweep, name: str) -> None:
+    """Mark a run of a sweep as the one to keep, or none with "". VelaturaError if it is not one of its runs."""
+    if name and name not in {run.name for run in sweep.runs}:
+        raise VelaturaError("{name} is not a run of the sweep {sweep}", name=name[:200], sweep=sweep.name)
+    write_sweep(runs, sweep.model_copy(update={"kept": name}), ())
 
 
 def remove_sweep(runs: Path, name: str) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs import actions
-from app.jobs.batch import add_batch
 from app.jobs.job import Job
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.store import Store
 from app.jobs.views import View, Watcher
+from app.studio.sweeps.batch import add_batch
 from app.studio.sweeps.plan import SweepPlan
 from app.studio.sweeps.sweep_file import (
     Sweep,
@@ -24,10 +24,14 @@ from app.studio.sweeps.sweep_file import (
     write_sweep,
 )
 from trainers.errors import VelaturaError
+from trainers.messages import Message, joined
 from trainers.messages import Message as _
+from trainers.runs.run import Stop
 
 GONE = _("{name} is not there any more: it was deleted or renamed.")
 REPLACED = _("{name} is another run by now, which does not belong to this sweep.")
+RUNNING, WAITING = _("{count} running"), _("{count} waiting")
+OTHER, DELETED = _("{count} ended otherwise"), _("{count} deleted")
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,6 @@ class Progress:
     """How far the runs of a sweep are."""
 
     done: int
-    """Finished, or stopped with a style."""
     of: int
     running: int
     waiting: int
@@ -55,8 +58,16 @@ class Progress:
 
     @property
     def rest(self) -> int:
-        """Runs that ended otherwise: cancelled, failed, interrupted."""
+        """Runs that ended otherwise: stopped, cancelled, failed, interrupted."""
         return self.of - self.done - self.running - self.waiting - self.missing
+
+    @property
+    def line(self) -> Message:
+        """How far they are: `3 of 9 done, 1 running, 5 waiting`."""
+        parts = [_("{count} of {total} done", count=self.done, total=self.of)]
+        others = ((self.running, RUNNING), (self.waiting, WAITING), (self.rest, OTHER), (self.missing, DELETED))
+        parts += [said.format(count=count) for count, said in others if count]
+        return joined(", ", parts)
 
 
 def start_sweep(
@@ -69,18 +80,21 @@ def start_sweep(
 ) -> tuple[Sweep, list[Job]]:
     """Queue all runs of a sweep, or none. `prepared` receives each folder before it waits. Raises VelaturaError."""
     check_free(store.runs, plan.name)
-    sweep = new_sweep(plan, actor.name or owner)
+    sweep, is_written = new_sweep(plan, actor.name or owner), False
 
     def refer(folders: Sequence[Path]) -> None:
+        nonlocal is_written
         for folder in folders:
             prepared(folder)
+        is_written = True
         write_sweep(store.runs, sweep, folders)
 
     wanted = [run.wanted for run in plan.runs]
     try:
         return sweep, add_batch(store, wanted, actor=actor, owner=owner, prepared=refer)
     except BaseException:
-        remove_sweep(store.runs, sweep.name)
+        if is_written:  # else a file of this name is that of another start at the same moment
+            remove_sweep(store.runs, sweep.name)
         raise
 
 
@@ -103,7 +117,7 @@ def progress(found: Sequence[Member]) -> Progress:
     """How far these runs are."""
     states = [member.view.state for member in found if member.view is not None]
     return Progress(
-        done=sum(state in (State.FINISHED, State.STOPPED) for state in states),
+        done=sum(state == State.FINISHED for state in states),
         of=len(found),
         running=sum(state not in ENDED and state != State.QUEUED for state in states),
         waiting=sum(state == State.QUEUED for state in states),
@@ -111,8 +125,8 @@ def progress(found: Sequence[Member]) -> Progress:
     )
 
 
-def cancel_sweep(store: Store, sweep: Sweep, *, actor: Actor) -> int:
-    """Take the waiting runs of a sweep out of the queue and end the others without saving; returns how many.
+def end_sweep(store: Store, sweep: Sweep, how: Stop, *, actor: Actor) -> int:
+    """Take the waiting runs of a sweep out of the queue and end the others as `how` says; returns how many.
 
     Finished ones keep their style. The waiting go first, so that none of them takes a freed device.
     """
@@ -120,9 +134,15 @@ def cancel_sweep(store: Store, sweep: Sweep, *, actor: Actor) -> int:
     there = [view for view in _views(store, sweep) if view.state not in ENDED]
     done = 0
     for view in sorted(there, key=lambda view: (view.state != State.QUEUED, -view.place)):
-        if "cancel" in Watcher(store).view(view.job.id).actions:
-            actions.stop(store, view.job.id, "cancel", actor=actor)
+        wanted: Stop = "save" if how == "save" and "stop" in view.actions else "cancel"
+        if wanted == "cancel" and "cancel" not in view.actions:
+            continue
+        try:
+            actions.stop(store, view.job.id, wanted, actor=actor)
             done += 1
+        except VelaturaError:
+            if Watcher(store).view(view.job.id).state not in ENDED:  # else it has just ended by itself
+                raise
     return done
 
 

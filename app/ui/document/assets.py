@@ -51,6 +51,7 @@ PAGE_SHEETS = (
     "playground/playground.css",
     "styles/styles.css",
     "runs/compare.css",
+    "sweep/sweep.css",
 )
 """The sheets of all pages; a later one wins."""
 STRONGER = ":is(html, gradio-app .gradio-container.gradio-container .contain)"

@@ -10,6 +10,7 @@ from app.jobs.views import View
 from app.studio.runs import failures
 from app.studio.runs.chosen import snapshots
 from app.studio.studio_queue import share
+from app.studio.sweeps.sweep_file import reference_of
 from app.ui.components import text as shared
 from app.ui.components.controls import Control, Fetch, Link
 from app.ui.runs import text as words
@@ -56,6 +57,8 @@ class Head:
     part: float | None
     """How much of that is done, 0 to 1; None where that is not known."""
     facts: tuple[str, ...]
+    sweep: str = ""
+    """The sweep that it belongs to."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def read_head(view: View, actor: Actor, wait: float | None = None) -> Head:
     """A run as `actor` sees it; `wait` are seconds until it starts, if that is known."""
     name, line = view.job.name, _line(view, wait)
     doing, part = _doing(view)
+    reference = reference_of(view.job.folder)
     return Head(
         name,
         _title(view),
@@ -97,6 +101,7 @@ def read_head(view: View, actor: Actor, wait: float | None = None) -> Head:
         doing,
         part,
         facts(view),
+        reference.sweep if reference is not None else "",
     )
 
 

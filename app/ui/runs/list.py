@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 from markupsafe import Markup
@@ -21,6 +21,8 @@ from app.studio.runs import chosen, samples
 from app.studio.runs.start_times import seconds_until_start
 from app.studio.services import Services
 from app.studio.studio_queue import Seen, StudioQueue, share
+from app.studio.sweeps.fold import Folded, fold
+from app.studio.sweeps.sweeps import progress
 from app.ui.components.controls import Button, Control
 from app.ui.components.events import actor_of, wire
 from app.ui.components.live import AtRequest, block, patched
@@ -97,6 +99,7 @@ class RunsPage:
 class Row:
     """A run in the list."""
 
+    template: ClassVar[str] = "runs/row.html"
     name: str
     picture: Path | None
     """Its newest sample, or that of the step that was starred."""
@@ -109,6 +112,23 @@ class Row:
     movable: bool
     """Whether it can be moved in the line by who looks at it."""
     controls: tuple[Control, ...]
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """A sweep in the list, in place of its runs."""
+
+    template: ClassVar[str] = "runs/sweep_row.html"
+    name: str
+    first: str
+    """Its first run that is still there."""
+    picture: Path | None
+    """The newest sample of one of its runs."""
+    kind: str
+    line: str
+    """How far its runs are."""
+    done: float
+    """0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -125,19 +145,38 @@ class SmallJob:
 def listing(queue: StudioQueue, found: Seen, choice: ListChoice, actor: Actor) -> Markup:
     """What is wrong with the queue, a page of the runs, what else uses the computer, and the machines of a cluster."""
     fitting = [view for view in found.runs if _fits(view, choice, actor)]
-    page = min(choice.page, max(1, -(-len(fitting) // A_PAGE)))
+    items = fold(queue.store.runs, fitting, found.runs)
+    page = min(choice.page, max(1, -(-len(items) // A_PAGE)))
     problem, repair = _problem(found.problem, actor)
     return render(
         "runs/list.html",
         problem=problem,
         repair=repair,
         any=bool(found.runs),
-        rows=[_row(queue, view, actor) for view in fitting[(page - 1) * A_PAGE : page * A_PAGE]],
-        pages=pages(page, len(fitting), A_PAGE),
+        rows=[_any_row(queue, item, actor) for item in items[(page - 1) * A_PAGE : page * A_PAGE]],
+        pages=pages(page, len(items), A_PAGE),
         small_jobs=[small_job(view, actor) for view in found.small],
         trash_link=trash_link(queue, actor),
         select=comparing,
         **_machines(queue),
+    )
+
+
+def _any_row(queue: StudioQueue, item: View | Folded, actor: Actor) -> Row | SweepRow:
+    return _sweep_row(queue, item) if isinstance(item, Folded) else _row(queue, item, actor)
+
+
+def _sweep_row(queue: StudioQueue, item: Folded) -> SweepRow:
+    views = [member.view for member in item.members if member.view is not None]
+    drawn = ((view, sample) for view in views for sample in chosen.chosen_samples(view)[:1])
+    view, sample = next(drawn, (views[0], None))
+    return SweepRow(
+        item.sweep.name,
+        views[0].job.name,
+        samples.put_sample(sample, queue.public(view), True) if sample is not None else None,
+        words.sweep_kind(item.sweep.axes),
+        progress(item.members).line,
+        sum(map(share, views)) / len(views),
     )
 
 

@@ -9,6 +9,7 @@ from app.jobs.store import TRAIN
 from app.jobs.views import View
 from app.studio.runs.failures import failure_of, offer
 from app.studio.studio_queue import Activity, share
+from app.studio.sweeps.axes import METHOD, SEED, Axis
 from app.ui.components import text as shared
 from app.units import percent, readable_time
 from trainers.errors import VelaturaError
@@ -41,6 +42,11 @@ DONE_OF = _("{name}: {percent}")
 SHOW = _("Show")
 SHOWN = {"all": _("All"), "running": _("Running"), "waiting": _("Waiting"), "ended": _("Ended"), "mine": _("Mine")}
 NONE_SHOWN = _("No run matches. Shorten the search, or show all.")
+
+# Sweeps
+SWEEP_KIND = _("Sweep · {axes}")
+METHOD_AXIS, SEED_AXIS = _("method"), _("seed")
+PART_OF = _("Part of the sweep {name}")
 
 STATES = {
     State.QUEUED: _("Waiting"),
@@ -263,3 +269,15 @@ def method(name: str) -> str:
     """A method as its paper writes it; several with + between them."""
     titles = method_titles()
     return joined(" + ", (titles.get(part, part) for part in name.split("+")))
+
+
+def axis_title(axis: Axis) -> str:
+    """What an axis of a sweep is called."""
+    if axis.keys == (METHOD,):
+        return METHOD_AXIS
+    return SEED_AXIS if axis.keys == (SEED,) else axis.short.replace("_", " ")
+
+
+def sweep_kind(axes: tuple[Axis, ...]) -> Message:
+    """What the runs of a sweep differ in."""
+    return SWEEP_KIND.format(axes=joined(" × ", [axis_title(axis) for axis in axes]))

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from app.studio.dataset.uploads import MOST_PICTURES
 from app.ui.components.events import Id, PageEvent, Typed, UploadedFile, Whole, cut
 
+MOST_METHODS = 100
 MOST_SETTINGS = 200_000
 """Letters of a settings file; a longer one is cut, and refused."""
 
@@ -207,6 +208,12 @@ class StartPressed(PageEvent):
     again: bool = False
 
 
+class SweepPressed(StartPressed):
+    """A training with each of some methods is to start."""
+
+    methods: tuple[Id, ...] = Field((), max_length=MOST_METHODS)
+
+
 STEPS = {"step_shown": StepShown}
 FILES = {"files_uploaded": FilesUploaded}
 SAMPLES = {"sample_chosen": SampleChosen}
@@ -229,3 +236,4 @@ FINDING = {"find_edited": FindEdited}
 STYLE: dict[str, type[PageEvent]] = {"asked": StyleAction, "settings_read": SettingsRead}
 START = {"asked": StartAction}
 STARTING = {"start_pressed": StartPressed}
+SWEEPING = {"sweep_pressed": SweepPressed}

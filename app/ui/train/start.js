@@ -105,6 +105,11 @@ const settle = () => {
     location.href = `run?id=${encodeURIComponent(going.dataset.run)}`;
     return;
   }
+  const several = element.querySelector('[data-sweep]');
+  if (several) {
+    location.href = `sweep?id=${encodeURIComponent(several.dataset.sweep)}`;
+    return;
+  }
   const kept = element.querySelector('[data-kept]')?.dataset.kept;
   for (const [what, one] of Object.entries(flying))
     if (+kept >= one.count) {

@@ -19,6 +19,7 @@ from app.studio.runs.start import start_run
 from app.studio.services import Services
 from app.studio.settings.plan import choose, problems, trainable
 from app.studio.settings.prompts import suggested_prompts
+from app.studio.sweeps.draft_sweep import method_seconds, start_method_sweep
 from app.ui.components.errors import error_line, reason, with_error_line
 from app.ui.components.events import actor_of, key_of, tab_of, wire
 from app.ui.components.live import AtRequest, block, patched
@@ -27,12 +28,23 @@ from app.ui.document.templates import macro
 from app.ui.runs.text import activity
 from app.ui.train import start_view as parts
 from app.ui.train import text as words
-from app.ui.train.events import START, STARTING, STEPS, StartAction, StartPressed, StepShown
+from app.ui.train.events import (
+    START,
+    STARTING,
+    STEPS,
+    SWEEPING,
+    StartAction,
+    StartPressed,
+    StepShown,
+    SweepPressed,
+)
 from trainers.config.config import Config
 from trainers.config.sections import Subjects
 from trainers.errors import REFUSED, VelaturaError
 
 MOST_PROMPTS = 16
+SWEEP = "sweep:"
+"""Before the mark of a start of several runs."""
 Shown = dict[Any, Any]
 
 
@@ -43,6 +55,7 @@ def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
     wire(steps, STEPS, step, None, step.everything, wrap=handle, **EACH)
     wire(step.sheet, START, step, None, step.everything, wrap=handle, **EACH)
     wire(step.foot, STARTING, step, None, step.everything, wrap=handle, **AT_ONCE)
+    wire(step.several, SWEEPING, step, None, step.everything, wrap=handle, **AT_ONCE)
     step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)
 
 
@@ -54,10 +67,13 @@ class StartStep:
         block(AtRequest(macro, "heading", words.START_TITLE))
         scripts = ("components/unsent.js", "components/fields.js", "components/reachable.js", "train/start.js")
         self.sheet = patched(*scripts, elem_id="start-sheet", words=words.START_SAID)
+        self.several = patched(
+            *("components/reachable.js", "train/sweep.js"), elem_id="start-several", words=words.START_SAID
+        )
         self.timer = gr.Timer(1, active=False)
         self.error_line = error_line()
         self.foot = patched(*scripts, elem_id="start-foot", words=words.START_SAID)
-        self.everything = [self.sheet, self.error_line, self.foot, self.timer]
+        self.everything = [self.sheet, self.several, self.error_line, self.foot, self.timer]
 
     def on_step_shown(self, event: StepShown, request: gr.Request) -> Shown:
         """What the step shows when it comes into view; measuring begins then."""
@@ -69,7 +85,7 @@ class StartStep:
 
     def ticked(self, request: gr.Request) -> Shown:
         """Show how far the measuring is; why it did not start stays at the bottom."""
-        shown = self._show(self.services.drafts.read(key_of(request)))
+        shown = self._show(self.services.drafts.read(key_of(request)), ticking=True)
         return {part: value for part, value in shown.items() if part is not self.foot}
 
     def on_asked(self, event: StartAction, request: gr.Request) -> Shown:
@@ -115,6 +131,24 @@ class StartStep:
         self.services.estimate_jobs.forget(draft)
         return {self.foot: parts.leaving(job.name), self.timer: gr.Timer(active=False)}
 
+    def on_sweep_pressed(self, event: SweepPressed, request: gr.Request) -> Shown:
+        """Put a run with each of the chosen methods in line, and lead to their page; a start is done once."""
+        drafts, key, marked = self.services.drafts, key_of(request), f"{SWEEP}{event.mark}"
+        draft = drafts.read(key)
+        if event.mark and draft.started and draft.started[0] == marked:
+            return {self.foot: parts.leaving_sweep(draft.started[1]), self.timer: gr.Timer(active=False)}
+        try:
+            draft = drafts.change(key, partial(_typed, event=event), tab_of(request))
+            wrong = self._wrong(draft)
+            if wrong:
+                return self._show(draft, wrong)
+            sweep = start_method_sweep(self.services.queue, drafts, draft, event.methods, actor_of(request))
+        except (OSError, VelaturaError) as error:
+            return self._show(draft, words.NOT_STARTED.format(reason(error)))
+        with suppress(OSError, VelaturaError):  # as for a single run
+            drafts.change(key, partial(Draft.with_, started=(marked, sweep.name)), tab_of(request))
+        return {self.foot: parts.leaving_sweep(sweep.name), self.timer: gr.Timer(active=False)}
+
     # ---------------------------------------------------------------- within
     def _config(self, draft: Draft) -> Config | None:
         """The config that would be trained; None where something is wrong with it, or the base is not here."""
@@ -147,7 +181,7 @@ class StartStep:
         found = self.services.estimate_jobs.look(draft, config) if config else None
         return found.sentence if found and found.code == REFUSED else ""
 
-    def _show(self, draft: Draft, refused: str = "", kept: int = 0) -> Shown:
+    def _show(self, draft: Draft, refused: str = "", kept: int = 0, ticking: bool = False) -> Shown:
         config = self._config(draft)
         found = self.services.estimate_jobs.look(draft, config) if config else None
         need = found.cost.disk(config, len(draft.pictures)) if config and found and found.cost else 0
@@ -167,7 +201,11 @@ class StartStep:
             kept=kept,
         )
         timer = gr.Timer(active=bool(found and found.busy))
-        return {self.sheet: parts.start_sheet(sheet), self.foot: parts.start_foot(sheet), self.timer: timer}
+        shown: Shown = {self.sheet: parts.start_sheet(sheet), self.foot: parts.start_foot(sheet), self.timer: timer}
+        if not ticking:
+            seconds = method_seconds(self.services.measured, draft) if config else {}
+            shown[self.several] = parts.several(draft, seconds, sheet.nonce)
+        return shown
 
     def _busy(self) -> str:
         now = self.services.queue.activity()

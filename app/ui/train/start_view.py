@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -11,6 +12,7 @@ from app.studio.dataset.drafts import Draft
 from app.studio.runs.estimate_jobs import Estimate
 from app.studio.settings.plan import method_of
 from app.studio.settings.prompts import suggested_prompts
+from app.studio.sweeps.draft_sweep import suggested_methods
 from app.ui.components import text as shared
 from app.ui.components.controls import Button, Control, Link
 from app.ui.document.templates import render
@@ -77,6 +79,43 @@ def start_foot(sheet: Sheet) -> Markup:
 def leaving(name: str) -> Markup:
     """The line at the bottom once a run has started."""
     return render("train/leaving.html", run=name)
+
+
+@dataclass(frozen=True)
+class MethodChoice:
+    """A method that can be compared with others."""
+
+    name: str
+    title: str
+    told: str
+    """How long a run with it takes."""
+    seconds: int
+    """0 if that is not known."""
+    is_suggested: bool
+
+
+def several(draft: Draft, seconds: Mapping[str, float | None], nonce: float) -> Markup:
+    """The methods that can be tried together, by how long each takes; nothing where a draft has no pictures."""
+    if not draft.pictures or len(seconds) < 2:
+        return Markup("")
+    suggested = suggested_methods(draft)
+    names = [*(name for name in suggested if name in seconds), *(name for name in seconds if name not in suggested)]
+    methods = [
+        MethodChoice(
+            name,
+            METHODS[name].about.title,
+            words.run_time(seconds[name]),
+            round(seconds[name] or 0),
+            name in suggested,
+        )
+        for name in names
+    ]
+    return render("train/sweep.html", methods=methods, key=f"{nonce:.3f}")
+
+
+def leaving_sweep(name: str) -> Markup:
+    """The line at the bottom once a sweep has started."""
+    return render("train/leaving_sweep.html", sweep=name)
 
 
 def summary(draft: Draft, base: Base) -> str:

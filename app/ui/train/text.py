@@ -276,6 +276,11 @@ CALLED_UP, NO_TRIGGER = _("called up by “{trigger}”"), _("no trigger word")
 SOME_WITHOUT_CAPTION = _("{pictures}, {empty} without a caption")
 AIMS_SHORT: Mapping[str, str] = {"style": _("a style"), "subject": _("a subject")}
 START, PREPARING = _("Start training"), _("Preparing the pictures …")
+TRY_SEVERAL, WHICH_METHODS = _("Try several methods"), _("Methods to compare")
+SEVERAL_HINT = _(
+    "Each method trains on the same pictures with its own preset; then a page shows what they draw side by side."
+)
+START_SEVERAL = _("Start these runs")
 NOT_STARTED = _("It could not start. {}")
 START_SAID = {
     "away": _(
@@ -285,6 +290,10 @@ START_SAID = {
         "The server went away before it answered. Once it is back, this page says whether the training started."
     ),
     "lost": _("The server was away, and the training was not started. Start it again."),
+    "few": _("Choose at least two methods."),
+    "count": _("{count} runs, one after the other."),
+    "hours": _("{count} runs, together about {number} h."),
+    "minutes": _("{count} runs, together about {number} min."),
 }
 """What the page says of a start that the server has not answered."""
 

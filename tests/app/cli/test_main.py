@@ -23,7 +23,7 @@ def test_the_commands_there_are() -> None:
     expected = {"train", "resume", "stop", "check", "generate", "inspect", "models", "models get", "methods", "presets"}
     queue = {"add", "list", "stop", "pause", "cancel", "resume", "retry", "clone", "move", "clear"}
     queue |= {"delete", "repair", "retries", "trash", "trash list", "trash restore", "trash empty", "give", "nodes"}
-    sweep = {"start", "list", "show", "cancel", "continue", "move"}
+    sweep = {"start", "list", "show", "cancel", "continue", "move", "forget"}
     expected |= {"estimate", "caption", "merge", "export", "ranks"}
     expected |= {f"queue {name}" for name in queue} | {f"sweep {name}" for name in sweep}
     assert set(EVERY_COMMAND) == expected | {"demo", "ui", "worker", "queue", "sweep"}

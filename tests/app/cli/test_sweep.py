@@ -58,7 +58,7 @@ def test_a_dry_run_says_all_and_makes_nothing(place: Path) -> None:
     before = tree(place)
     outcome = start("--methods", "lora,loha", "--grid", "train.batch_size=1,2", "--seeds", "2", "--dry-run")
     assert outcome.code == 0, outcome.err
-    assert "dusk: 8 runs, for a time unknown" in outcome.err and "nothing was started" in outcome.err
+    assert "dusk: 8 runs, of which the time is not known" in outcome.err and "nothing was started" in outcome.err
     said = json.loads(start("--methods", "lora,loha", "--seeds", "3,9", "--dry-run", "--json").out)
     assert [run["run"] for run in said["runs"]] == ["dusk-lora-s3", "dusk-lora-s9", "dusk-loha-s3", "dusk-loha-s9"]
     assert tree(place) == before
@@ -105,7 +105,8 @@ def test_a_sweep_from_its_start_to_its_results(place: Path) -> None:
     files = {next((store.runs / name / "dataset").glob("*.png")).stat().st_ino for name in names}
     assert len(files) == 1  # one picture, whatever the number of runs
     assert "there is a sweep dusk already" in start(*RANKS).err
-    assert "Dusk-r2-s0: a run of this name exists" in start(*RANKS, "--seeds", "2", name="Dusk").err
+    assert "there is a sweep Dusk already" in start(*RANKS, name="Dusk").err
+    assert "Dusk-r2-s0: a run of this name exists" in start("--seeds", "2", name="Dusk-r2").err
 
     assert do_next(store).state == "finished"
     assert call("sweep", "cancel", "dusk").code == 0 and store.line() == []

@@ -220,6 +220,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(client: Any, packed: Path, tmp_
     assert "[no_image]" in refused(client, draft, {"other": "x"}, api_name="/captions")
     for name in ("nothing", "../outputs", ""):
         assert "[no_run]" in refused(client, name, api_name="/status")
+    assert "[no_sweep]" in refused(client, "../x", api_name="/sweep_status")
     assert "[no_style]" in refused(client, "../../etc/passwd", api_name="/download")
     assert "[no_style]" in refused(client, "a boat", {"nothing": 1.0}, api_name="/generate")
     assert "[bad_value]" in refused(client, "a boat", {}, {"steps": 0}, api_name="/generate")
@@ -231,6 +232,8 @@ def test_every_value_of_a_wrong_type_gets_a_sentence_and_a_code(client: Any, pac
     takes = {
         "/captions": {"draft": draft, "captions": {}, "trigger": ""},
         "/start": {"draft": draft, "name": "x", "preset": "lora", "base": "starter", "settings": {"train.steps": 0}},
+        "/sweep": {"draft": draft, "name": "x", "methods": ["lora"], "grid": {}, "preset": "lora", "settings": {}},
+        "/sweep_status": {"sweep": "none"},
         "/remove": {"draft": draft, "images": ["none"]},
         "/status": {"run": "none"},
         "/stop": {"run": "none", "how": "save"},

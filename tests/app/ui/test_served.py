@@ -19,7 +19,7 @@ from tests.trainers.data.pictures import scene
 
 ENDPOINTS = {
     "upload", "captions", "start", "status", "stop", "resume", "styles", "download", "generate", "methods", "presets",
-    "bases", "delete", "trash", "restore", "empty", "remove", "drafts",
+    "bases", "delete", "trash", "restore", "empty", "remove", "drafts", "sweep", "sweep_status",
 }  # fmt: skip
 
 

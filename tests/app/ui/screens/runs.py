@@ -12,6 +12,8 @@ from typing import Any
 
 from app.jobs.processes.process import own_identity
 from app.jobs.store import TRAIN, Job, NewJob, Store
+from app.studio.sweeps.axes import Axis
+from tests.app.studio.sweeps.made import write_ended_sweep
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.screens.stage import Stage
 from trainers.runs.events import Recorder
@@ -42,6 +44,10 @@ def listed(stage: Stage) -> Iterator[str]:
         page.get_by_label("More actions").click()
         yield "run-menu"
         page.keyboard.press("Escape")
+        axes = Axis(("method.name",), ("lora", "loha", "lokr")), Axis(("method.rank",), (4, 8))
+        write_ended_sweep(stage.out, "Dusk sweep", *axes)
+        stage.go("sweep?id=Dusk%20sweep", "#sweep-head h1")
+        yield "sweep"
         for name, chosen in (("compare", names[:2]), ("compare-four", names), ("compare-none", ["none"])):
             stage.go(f"compare?ids={','.join(chosen)}", "#comparison h1")
             yield name

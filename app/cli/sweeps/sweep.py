@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,13 +12,13 @@ from typer.core import TyperGroup
 
 from app.cli.common.console import print_json, print_table, say
 from app.cli.common.options import BaseModel, ConfigFile, Images, Json, Out, Preset, Seed, Settings, Steps, runs_folder
+from app.cli.sweeps.tables import plan_facts, sweep_facts, tell_plan, tell_results
 from app.jobs.permissions import MACHINE_OWNER
-from app.units import counted, readable_size, readable_time
+from app.units import counted
 from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
     from app.studio.sweeps.plan import SweepPlan
-    from app.studio.sweeps.results import Result
     from app.studio.sweeps.sweep_file import Sweep
     from app.studio.sweeps.sweeps import Member
 
@@ -105,15 +106,15 @@ def start(
     runs = runs_folder(out)
     plan = _plan(runs, config, preset, options, assignments or [], (grid or [], methods, seeds, name))
     if not json:
-        _tell_plan(plan, dry_run)
+        tell_plan(plan, dry_run)
     if dry_run:
         if json:
-            print_json(_plan_facts(plan))
+            print_json(plan_facts(plan))
         return
     store = Store(runs)
     _, jobs = start_sweep(store, plan, actor=MACHINE_OWNER)
     if json:
-        print_json(_plan_facts(plan) | {"jobs": [job.id for job in jobs]})
+        print_json(plan_facts(plan) | {"jobs": [job.id for job in jobs]})
         return
     say(f"queued {counted(len(jobs), 'run')}; see how far they are with: velatura sweep show {_quoted(plan.name)}")
     mention_worker(store, out, json)
@@ -143,7 +144,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a sweep's progress and results, best first."""
-    from app.studio.sweeps.results import as_csv, as_record, ranked, read_result
+    from app.studio.sweeps.results import as_csv, as_record, means_over_seeds, ranked, read_result
 
     found, there = _open(out, name)
     results = ranked([read_result(member) for member in there])
@@ -151,18 +152,20 @@ def show(
     if csv:
         print(as_csv(found.axes, results), end="")
     elif json:
-        print_json(_facts(found, there) | {"runs": [as_record(found.axes, result) for result in results]})
+        means = [asdict(mean) for mean in means_over_seeds(found.axes, results)]
+        runs = [as_record(found.axes, result) for result in results]
+        print_json(sweep_facts(found, there) | {"kept": found.kept, "runs": runs, "means": means})
     else:
-        _tell(found, there, results)
+        tell_results(found, there, results)
 
 
 @sweep_app.command(epilog="Example: velatura sweep cancel dusk")
 def cancel(name: Which, out: Out = None, json: Json = False) -> None:
     """Take a sweep's waiting runs out of the queue and end the others without saving; finished ones stay."""
-    from app.studio.sweeps.sweeps import cancel_sweep
+    from app.studio.sweeps.sweeps import end_sweep
 
     found, _ = _open(out, name)
-    _report(out, name, "cancelled", cancel_sweep(_store(out), found, actor=MACHINE_OWNER), json)
+    _report(out, name, "cancelled", end_sweep(_store(out), found, "cancel", actor=MACHINE_OWNER), json)
 
 
 @sweep_app.command("continue", epilog="Example: velatura sweep continue dusk")
@@ -192,6 +195,19 @@ def move(
     _report(out, name, f"moved {place}", move_sweep(_store(out), found, place, actor=MACHINE_OWNER), json)
 
 
+@sweep_app.command(epilog="Example: velatura sweep forget dusk")
+def forget(name: Which, out: Out = None, json: Json = False) -> None:
+    """Forget a sweep; its runs stay in the queue as any others."""
+    from app.studio.sweeps.sweep_file import remove_sweep
+
+    found, there = _open(out, name)
+    remove_sweep(_store(out).runs, found.name)
+    if json:
+        print_json(sweep_facts(found, there))
+    else:
+        say((found.name, "bold"), " was forgotten; its runs stay")
+
+
 # ---------------------------------------------------------------- within
 def _plan(
     runs: Path,
@@ -204,8 +220,9 @@ def _plan(
     from app.studio.paths import Paths
     from app.studio.runs.costs import Measured
     from app.studio.settings.gather import gather_settings
-    from app.studio.sweeps.axes import read_axes
+    from app.studio.sweeps.axes import METHOD, read_axes
     from app.studio.sweeps.plan import plan_sweep
+    from app.studio.sweeps.sweep_file import check_free
     from trainers.config.config import Config
     from trainers.config.tables import read_toml
     from trainers.data.ingest import list_folder
@@ -215,7 +232,9 @@ def _plan(
         name = str(read_toml(file).get("name", "")) if file is not None else ""
     if not name:
         raise VelaturaError("the sweep has no name; give it one with --name")
-    first = gather_settings(runs, file, preset, {**options, "name": name}, assignments)
+    method = next((str(axis.values[0]) for axis in read_axes(grid, methods) if METHOD in axis.keys), None)
+    first = gather_settings(runs, file, preset, {**options, "name": name}, assignments, method)
+    check_free(runs, name)
     axes = read_axes(grid, methods, seeds, first.seed)
 
     def make(method: str | None, more: Mapping[str, Any]) -> Config:
@@ -227,31 +246,10 @@ def _plan(
     return plan_sweep(name, axes, make, runs, Measured(Paths(runs)), pictures)
 
 
-def _tell_plan(plan: SweepPlan, dry_run: bool) -> None:
-    columns = ("run", *(axis.title for axis in plan.axes), "time")
-    print_table(columns, [(run.name, *_texts(run.values), _time(run.wanted.expected)) for run in plan.runs])
-    seconds = plan.seconds
-    time = (
-        f"about {readable_time(seconds)} one after the other"
-        if seconds is not None
-        else "for a time unknown: nothing like them was measured in this folder of runs yet"
-    )
-    say((plan.name, "bold"), f": {counted(len(plan.runs), 'run')}, {time}{'; nothing was started' if dry_run else ''}")
-
-
-def _plan_facts(plan: SweepPlan) -> dict[str, Any]:
-    titles = [axis.title for axis in plan.axes]
-    runs = [
-        {"run": run.name, **dict(zip(titles, run.values, strict=True)), "seconds": run.wanted.expected}
-        for run in plan.runs
-    ]
-    return {"sweep": plan.name, "axes": titles, "seconds": plan.seconds, "runs": runs}
-
-
 def _list(out: Path | None, as_json: bool) -> None:
     from app.jobs.views import Watcher
     from app.studio.sweeps.sweep_file import list_sweeps
-    from app.studio.sweeps.sweeps import members
+    from app.studio.sweeps.sweeps import members, progress
 
     runs = runs_folder(out)
     found, problems = list_sweeps(runs)
@@ -260,68 +258,21 @@ def _list(out: Path | None, as_json: bool) -> None:
     for problem in problems:
         say(("warning:", "bold yellow"), f" {problem}")
     if as_json:
-        print_json([_facts(each, there) for each, there in rows])
+        print_json([sweep_facts(each, there) for each, there in rows])
     elif rows:
-        print_table(("sweep", "differs in", "runs"), [(s.name, _differs(s), in_words(there)) for s, there in rows])
+        print_table(("sweep", "differs in", "runs"), [(s.name, _differs(s), progress(there).line) for s, there in rows])
     elif not problems:
         say(f"there is no sweep in {runs}; `velatura sweep start` makes one")
 
 
-def in_words(there: list[Member]) -> str:
-    """How far a sweep's runs are: `3 of 9 done, 1 running, 5 waiting`."""
-    from app.studio.sweeps.sweeps import progress
-
-    now = progress(there)
-    parts = [f"{now.done} of {now.of} done"]
-    for count, words in ((now.running, "running"), (now.waiting, "waiting"), (now.rest, "ended otherwise")):
-        parts += [f"{count} {words}"] if count else []
-    return ", ".join([*parts, *([f"{now.missing} deleted"] if now.missing else [])])
-
-
-def _tell(found: Sweep, there: list[Member], results: list[Result]) -> None:
-    from app.studio.sweeps.results import MEANINGS, has_held_out
-
-    with_held_out = any(result.held_out == result.held_out for result in results)
-    columns = ["run", *(axis.short for axis in found.axes), "state", "loss"]
-    columns += [*(["held-out"] if with_held_out else []), "time", "file", "memory"]
-    rows = []
-    for result in results:
-        held_out = [_loss(result.held_out)] if with_held_out else []
-        sizes = [readable_size(size) if size else "–" for size in (result.file, result.memory)]
-        row = [result.member.name, *_texts(result.member.values), _state(result), _loss(result.loss)]
-        rows.append([*row, *held_out, _time(result.seconds or None), *sizes])
-    print_table(columns, rows)
-    for member in there:
-        if member.problem:
-            say((member.problem, "yellow"))
-    order = "held-out loss" if has_held_out(results) else "loss"
-    say((found.name, "bold"), f": {in_words(there)}; finished runs first, lowest {order} first")
-    for column in columns:
-        if column in MEANINGS:
-            say(f"  {column}: {MEANINGS[column]}")
-
-
-def _state(result: Result) -> str:
-    view = result.member.view
-    if view is None or not view.summary.steps or result.is_finished:
-        return result.state
-    return f"{result.state} {view.summary.step}/{view.summary.steps}"
-
-
-def _facts(found: Sweep, there: list[Member]) -> dict[str, Any]:
-    from app.studio.sweeps.sweeps import progress
-
-    now = progress(there)
-    counts = {"done": now.done, "running": now.running, "waiting": now.waiting, "other": now.rest}
-    return {"sweep": found.name, "axes": [a.title for a in found.axes], "of": now.of, **counts, "deleted": now.missing}
-
-
 def _report(out: Path | None, name: str, what: str, count: int, as_json: bool) -> None:
+    from app.studio.sweeps.sweeps import progress
+
     found, there = _open(out, name)
     if as_json:
-        print_json(_facts(found, there) | {"changed": count})
+        print_json(sweep_facts(found, there) | {"changed": count})
     else:
-        say((found.name, "bold"), f": {counted(count, 'run')} {what}; {in_words(there)}")
+        say((found.name, "bold"), f": {counted(count, 'run')} {what}; {progress(there).line}")
 
 
 def _write_pictures(
@@ -368,20 +319,6 @@ def _store(out: Path | None) -> Any:
 
 def _differs(found: Sweep) -> str:
     return ", ".join(axis.title for axis in found.axes)
-
-
-def _texts(values: tuple[Any, ...]) -> list[str]:
-    from app.studio.sweeps.axes import text_of
-
-    return [text_of(value) for value in values]
-
-
-def _time(seconds: float | None) -> str:
-    return "–" if seconds is None else readable_time(seconds)
-
-
-def _loss(value: float) -> str:
-    return f"{value:.4f}" if value == value else "–"
 
 
 def _quoted(name: str) -> str:

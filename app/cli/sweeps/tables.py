@@ -1,0 +1,114 @@
+"""What `velatura sweep` prints: runs before they start, and what they have given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from app.cli.common.console import print_table, say
+from app.units import counted, readable_size, readable_time
+
+if TYPE_CHECKING:
+    from app.studio.sweeps.plan import SweepPlan
+    from app.studio.sweeps.results import Result
+    from app.studio.sweeps.sweep_file import Sweep
+    from app.studio.sweeps.sweeps import Member
+
+
+def tell_plan(plan: SweepPlan, dry_run: bool) -> None:
+    """Print the runs of a sweep before they start, and how long they take."""
+    columns = ("run", *(axis.title for axis in plan.axes), "time")
+    print_table(columns, [(run.name, *_texts(run.values), _time(run.wanted.expected)) for run in plan.runs])
+    seconds = plan.seconds
+    time = (
+        f"about {readable_time(seconds)} one after the other"
+        if seconds is not None
+        else "of which the time is not known: nothing like them was measured here yet"
+    )
+    say((plan.name, "bold"), f": {counted(len(plan.runs), 'run')}, {time}{'; nothing was started' if dry_run else ''}")
+
+
+def plan_facts(plan: SweepPlan) -> dict[str, Any]:
+    """The same as data."""
+    titles = [axis.title for axis in plan.axes]
+    runs = [
+        {"run": run.name, **dict(zip(titles, run.values, strict=True)), "seconds": run.wanted.expected}
+        for run in plan.runs
+    ]
+    return {"sweep": plan.name, "axes": titles, "seconds": plan.seconds, "runs": runs}
+
+
+def tell_results(found: Sweep, there: Sequence[Member], results: Sequence[Result]) -> None:
+    """Print what the runs of a sweep have given, their means over seeds, and what the columns mean."""
+    from app.studio.sweeps.results import MEANINGS, has_held_out
+    from app.studio.sweeps.sweeps import progress
+
+    with_held_out = any(result.held_out == result.held_out for result in results)
+    columns = ["run", *(axis.short for axis in found.axes), "state", "loss"]
+    columns += [*(["held-out"] if with_held_out else []), "time", "file", "memory"]
+    rows = []
+    for result in results:
+        held_out = [_loss(result.held_out)] if with_held_out else []
+        sizes = [readable_size(size) if size else "–" for size in (result.file, result.memory)]
+        row = [result.member.name, *_texts(result.member.values), _state(result), _loss(result.loss)]
+        rows.append([*row, *held_out, _time(result.seconds or None), *sizes])
+    print_table(columns, rows)
+    _tell_means(found, results, with_held_out)
+    for member in there:
+        if member.problem:
+            say((member.problem, "yellow"))
+    order = "held-out loss" if has_held_out(results) else "loss"
+    say((found.name, "bold"), f": {progress(there).line}; finished runs first, lowest {order} first")
+    for column in columns:
+        if column in MEANINGS:
+            say(f"  {column}: {MEANINGS[column]}")
+
+
+def _tell_means(found: Sweep, results: Sequence[Result], with_held_out: bool) -> None:
+    from app.studio.sweeps.axes import SEED
+    from app.studio.sweeps.results import means_over_seeds
+
+    means = means_over_seeds(found.axes, results)
+    if not means:
+        return
+    columns = [*(axis.short for axis in found.axes if SEED not in axis.keys), "seeds", "mean loss", "spread"]
+    rows = [
+        [*_texts(mean.values), f"{mean.finished} of {mean.of}", _number(mean.loss), _number(mean.spread)]
+        + ([_number(mean.held_out_loss)] if with_held_out else [])
+        for mean in means
+    ]
+    print_table([*columns, *(["mean held-out"] if with_held_out else [])], rows)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _state(result: Result) -> str:
+    view = result.member.view
+    if view is None or not view.summary.steps or result.is_finished:
+        return result.state
+    return f"{result.state} {view.summary.step}/{view.summary.steps}"
+
+
+def sweep_facts(found: Sweep, there: Sequence[Member]) -> dict[str, Any]:
+    """How far a sweep is, as data."""
+    from app.studio.sweeps.sweeps import progress
+
+    now = progress(there)
+    counts = {"done": now.done, "running": now.running, "waiting": now.waiting, "other": now.rest}
+    return {"sweep": found.name, "axes": [a.title for a in found.axes], "of": now.of, **counts, "deleted": now.missing}
+
+
+def _texts(values: tuple[Any, ...]) -> list[str]:
+    from app.studio.sweeps.axes import text_of
+
+    return [text_of(value) for value in values]
+
+
+def _time(seconds: float | None) -> str:
+    return "–" if seconds is None else readable_time(seconds)
+
+
+def _loss(value: float) -> str:
+    return f"{value:.4f}" if value == value else "–"

@@ -1,0 +1,96 @@
+"""A sweep over methods from a draft: the same pictures and settings, each method with its own preset."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from app.jobs.permissions import Actor
+from app.studio.dataset.drafts import Draft, Drafts
+from app.studio.names import alike, name_of, suggest
+from app.studio.runs.costs import Measured
+from app.studio.runs.origin import write_origin
+from app.studio.settings.plan import all_layers, choose, method_of
+from app.studio.studio_queue import StudioQueue
+from app.studio.sweeps.axes import METHOD, Axis
+from app.studio.sweeps.plan import plan_sweep
+from app.studio.sweeps.sweep_file import Sweep, list_sweeps
+from app.studio.sweeps.sweeps import start_sweep
+from trainers.adapters.methods import METHODS
+from trainers.config.build import build_config
+from trainers.config.config import Config
+from trainers.config.tables import overlay
+from trainers.errors import VelaturaError
+
+SUGGESTED = ("lora", "loha", "lokr")
+"""Methods that differ much in what they learn and that other programs read."""
+UNNAMED = "sweep"
+"""In place of the name, while only the time is asked for."""
+
+
+def suggested_methods(draft: Draft) -> tuple[str, ...]:
+    """Three methods to compare, among them the draft's own."""
+    own = method_of(draft.choices)
+    return tuple(dict.fromkeys([*([own] if own else []), *SUGGESTED]))[: len(SUGGESTED)]
+
+
+def method_seconds(measured: Measured, draft: Draft) -> dict[str, float | None]:
+    """How long a run of the draft takes with each method that its settings allow; None where that is not known."""
+    found: dict[str, float | None] = {}
+    for method in METHODS:
+        with suppress(VelaturaError):  # the draft has settings that this method does not allow
+            config = build_config(*all_layers(choose(draft, "method", method), {"name": UNNAMED}))
+            found[method] = measured.seconds(config, len(draft.pictures))
+    return found
+
+
+def start_method_sweep(queue: StudioQueue, drafts: Drafts, draft: Draft, methods: Sequence[str], actor: Actor) -> Sweep:
+    """Queue a run of the draft for each method, or none, as `start_draft_sweep`."""
+    return start_draft_sweep(queue, drafts, draft, [Axis((METHOD,), tuple(dict.fromkeys(methods)))], actor)
+
+
+def start_draft_sweep(
+    queue: StudioQueue,
+    drafts: Drafts,
+    draft: Draft,
+    axes: Sequence[Axis],
+    actor: Actor,
+    settings: Mapping[str, Any] | None = None,
+) -> Sweep:
+    """Queue a run of the draft for each combination of values, or none, `settings` laid over its own.
+
+    The sweep has the draft's name, or the next free one. Raises VelaturaError.
+    """
+    for axis in axes:
+        unknown = next((value for value in axis.values if METHOD in axis.keys and str(value) not in METHODS), None)
+        if unknown is not None:
+            raise VelaturaError("there is no method {method!r:.80}", method=unknown)
+    runs = queue.store.runs
+    name = free_sweep_name(runs, name_of(draft.name or suggest(draft)))
+    with tempfile.TemporaryDirectory(dir=drafts.paths.root, prefix="start-") as place:
+        pictures = Path(place).absolute() / "pictures"
+        drafts.write_dataset(draft, pictures)
+
+        def make(method: str | None, more: Mapping[str, Any]) -> Config:
+            own = choose(draft, "method", method) if method else draft
+            return build_config(*all_layers(own, settings or {}, overlay(more, {"data": {"images": str(pictures)}})))
+
+        plan = plan_sweep(name, axes, make, runs, Measured(drafts.paths), len(draft.pictures))
+        sweep, _ = start_sweep(queue.store, plan, actor=actor, prepared=lambda folder: write_origin(folder, draft))
+    return sweep
+
+
+def free_sweep_name(runs: Path, name: str) -> str:
+    """The name, with a number if a sweep has it already or runs have names that begin with it."""
+    taken = {alike(sweep.name) for sweep in list_sweeps(runs)[0]}
+    there = [alike(path.name) for path in runs.iterdir()] if runs.is_dir() else []
+
+    def is_free(candidate: str) -> bool:
+        own = alike(candidate)
+        return own not in taken and not any(each == own or each.startswith(f"{own}-") for each in there)
+
+    numbered = (name if number == 1 else f"{name} {number}" for number in range(1, 10_000))
+    return next(each for each in numbered if is_free(each))

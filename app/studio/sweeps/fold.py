@@ -1,0 +1,38 @@
+"""The queue with each sweep as one item."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.jobs.views import View
+from app.studio.sweeps.sweep_file import Sweep, list_sweeps, reference_of
+from app.studio.sweeps.sweeps import Member, members
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A sweep in place of its runs."""
+
+    sweep: Sweep
+    members: tuple[Member, ...]
+
+
+def fold(runs: Path, views: Sequence[View], every: Sequence[View] | None = None) -> list[View | Folded]:
+    """The views, with one item for each sweep in the place of its first run.
+
+    `every` are the views of all runs, if `views` are some of them: a sweep has all of its runs whichever are shown.
+    """
+    sweeps = {run.name: sweep for sweep in reversed(list_sweeps(runs)[0]) for run in sweep.runs}
+    items: list[View | Folded] = []
+    seen = set[str]()
+    for view in views:
+        sweep = sweeps.get(view.job.folder.name)
+        reference = reference_of(view.job.folder) if sweep is not None else None
+        if sweep is None or reference is None or reference.id != sweep.id:
+            items.append(view)
+        elif sweep.id not in seen:
+            seen.add(sweep.id)
+            items.append(Folded(sweep, tuple(members(sweep, views if every is None else every))))
+    return items

@@ -1,0 +1,150 @@
+"""The page of a sweep: the same pictures by all of its runs, what they have given, and which one is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.errors import as_sentence, message_of
+from app.jobs.permissions import Actor
+from app.jobs.states import ENDED
+from app.studio.public_files import name_for_download
+from app.studio.services import Services
+from app.studio.sweeps.pictures import draw_sheet, make_grid
+from app.studio.sweeps.results import as_csv, ranked, read_result
+from app.studio.sweeps.sweep_file import Sweep, keep_run, read_sweep
+from app.studio.sweeps.sweeps import Member, continue_sweep, end_sweep, members, move_sweep
+from app.ui.components import text as shared
+from app.ui.components.controls import banner
+from app.ui.components.events import actor_of, wire
+from app.ui.components.lightbox import light_words
+from app.ui.components.live import block, patched
+from app.ui.components.poller import Lazy, Poller
+from app.ui.components.shell import AT_ONCE, EACH, build_shell, island
+from app.ui.document.templates import macro, render
+from app.ui.gradio_internals import file_address
+from app.ui.runs import text as run_words
+from app.ui.sweep import text as words
+from app.ui.sweep.events import ACTIONS, FILES, SweepAction, SweepFileWanted
+from app.ui.sweep.view import read_head, read_pictures, read_results
+from app.units import counted
+from trainers.atomic_files import whole_file
+from trainers.errors import VelaturaError
+
+SOON, LATER = 3, 10
+"""Seconds between two looks at least: while one of the runs goes on, and else."""
+LONGEST = 200
+Shown = dict[Any, Any]
+
+
+def build(services: Services, demo: gr.Blocks) -> None:
+    """Lay the page out and wire it."""
+    build_shell("Sweep", services.queue, under="Runs")
+    page = SweepPage(services)
+    state = [page.name, page.poller.seen]
+    opening = demo.load(page.open, None, [page.name], **AT_ONCE)
+    page.poller.listen(opening.then, page.tick, state, page.poller.outputs)
+    for part in (page.head, page.results):
+        wire(part, ACTIONS, page, state, [page.notice, *page.poller.outputs], **EACH)
+    for part in (page.pictures, page.results):
+        wire(part, FILES, page, [page.name], [page.files, page.notice], **EACH)
+
+
+class SweepPage:
+    """The parts of the page and what happens in them. What a page has seen comes back with each request."""
+
+    def __init__(self, services: Services) -> None:
+        self.queue = services.queue
+        self.notice = block("", elem_id="sweep-notice")
+        self.head = patched("components/asks.js", "runs/title.js", elem_id="sweep-head")
+        said = light_words(words.TO_THE_LEFT, words.TO_THE_RIGHT)
+        scripts = ("components/lightbox.js", "components/fetch.js", "runs/compare.js")
+        self.pictures = patched(*scripts, elem_id="sweep-pictures", words=said)
+        self.results = patched("components/asks.js", "components/fetch.js", elem_id="sweep-results")
+        self.files = island({}, "components/save.js")
+        self.name = gr.Textbox("", visible=False)
+        self.poller = Poller({"head": self.head, "pictures": self.pictures, "results": self.results})
+
+    def open(self, request: gr.Request) -> str:
+        """Which sweep the address names."""
+        return str(request.query_params.get("id", ""))[:LONGEST]
+
+    def tick(self, name: str, seen: str, request: gr.Request) -> Shown:
+        """The page as it is now, where that is something else than it has seen."""
+        try:
+            sweep, there = self._find(name)
+        except VelaturaError as error:
+            lost = macro("empty_page", words.NO_SUCH_SWEEP, as_sentence(error), run_words.TO_THE_RUNS, "runs")
+            return self.poller.answer(seen, {"head": lost, "pictures": "", "results": ""}, LATER)
+        actor = actor_of(request)
+        state = [(member.name, member.view and (member.view.state, member.view.summary)) for member in there]
+        values: dict[str, str | Lazy] = {
+            "head": render("sweep/head.html", it=read_head(sweep, there, actor), runs=run_words),
+            "pictures": Lazy(
+                state, lambda: render("sweep/pictures.html", tables=read_pictures(self.queue, sweep, there))
+            ),
+            "results": Lazy(
+                (state, sweep.kept, actor.name),
+                lambda: render("sweep/results.html", it=read_results(self.queue, sweep, there, actor)),
+            ),
+        }
+        goes_on = any(member.view is not None and member.view.state not in ENDED for member in there)
+        return self.poller.answer(seen, values, SOON if goes_on else LATER)
+
+    def on_asked(self, event: SweepAction, request: gr.Request, name: str, seen: str) -> Shown:
+        """Do what a button wants, and show what has become of it."""
+        try:
+            notice = self._act(event, actor_of(request), name)
+        except (OSError, VelaturaError) as error:
+            notice = banner(as_sentence(error), kind="problem")
+        return {self.notice: notice} | self.tick(name, seen, request)
+
+    def on_fetched(self, event: SweepFileWanted, request: gr.Request, name: str) -> Shown:
+        """Make the file that a button offers, and let the browser save it."""
+        try:
+            place = self._file(event.file, *self._find(name))
+        except (OSError, VelaturaError) as error:
+            return {self.notice: banner(shared.NO_FILE.format(message_of(error)), kind="problem")}
+        return {
+            self.files: {"address": file_address(place), "name": place.name, "nonce": place.parent.name},
+            self.notice: "",
+        }
+
+    # ---------------------------------------------------------------- within
+    def _find(self, name: str) -> tuple[Sweep, list[Member]]:
+        sweep = read_sweep(self.queue.store.runs, name)
+        return sweep, members(sweep, self.queue.runs())
+
+    def _act(self, event: SweepAction, actor: Actor, name: str) -> Any:
+        store, (sweep, _) = self.queue.store, self._find(name)
+        if event.what in ("keep", "unkeep"):
+            actor.check(sweep.name, sweep.owner)
+            keep_run(store.runs, sweep, event.about if event.what == "keep" else "")
+            return ""
+        if event.what == "stop-all":
+            said, count = words.STOPPED, end_sweep(store, sweep, "save", actor=actor)
+        elif event.what == "continue":
+            said, count = words.CONTINUED, continue_sweep(store, sweep, actor=actor)
+        else:
+            said, count = words.MOVED, move_sweep(store, sweep, event.what, actor=actor)
+        return banner(said.format(runs=counted(count, "run")))
+
+    def _file(self, what: str, sweep: Sweep, there: list[Member]) -> Path:
+        """The sheet of the first prompt, or the table, in the public folder of one of the runs."""
+        view = next((member.view for member in there if member.view is not None), None)
+        if view is None:
+            raise VelaturaError(words.NO_PICTURES)
+        public = self.queue.public(view)
+        if what == "csv":
+            place = name_for_download(public, f"{sweep.name}.csv")
+            results = ranked([read_result(each) for each in there])
+            with whole_file(place) as building:
+                building.write_text(as_csv(sweep.axes, results), encoding="utf-8")
+            return place
+        sheet = draw_sheet(make_grid(sweep.axes, there), sweep.name)
+        place = name_for_download(public, f"{sweep.name}.png")
+        with whole_file(place) as building:
+            sheet.save(building)
+        return place

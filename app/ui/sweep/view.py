@@ -1,0 +1,223 @@
+"""A sweep as data: how far it is, the pictures of its runs, what they have given, and their losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.errors import as_sentence
+from app.jobs.permissions import Actor, NotOwnerError
+from app.jobs.states import State
+from app.studio.studio_queue import StudioQueue, share
+from app.studio.sweeps.axes import METHOD, SEED, Axis, text_of
+from app.studio.sweeps.pictures import label_of, make_grid, prompts
+from app.studio.sweeps.results import Mean, Result, has_held_out, means_over_seeds, ranked, read_result
+from app.studio.sweeps.sweep_file import Sweep
+from app.studio.sweeps.sweeps import Member, progress
+from app.ui.components.controls import Button, Control
+from app.ui.runs import text as run_words
+from app.ui.runs.curve import Together, draw_together
+from app.ui.runs.samples_view import SampleButton, read_sample
+from app.ui.sweep import text as words
+from app.units import number, readable_size, readable_time
+from trainers.messages import Message
+
+MOST_LINES = 8
+"""Lines of a figure, of which each has its own colour and dashes."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """How far a sweep is, and what can be done with it."""
+
+    name: str
+    kind: Message
+    line: Message
+    done: float
+    """0 to 1."""
+    problems: tuple[str, ...]
+    controls: tuple[Control, ...]
+    reason: str
+    """Why nothing can be done with it by whoever looks at it."""
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """A row of a table of pictures."""
+
+    label: str
+    samples: tuple[SampleButton | None, ...]
+
+
+@dataclass(frozen=True)
+class PictureTable:
+    """Pictures of all runs: of one prompt, or a row for each prompt."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[PictureRow, ...]
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """What a run has given."""
+
+    name: str
+    values: tuple[str, ...]
+    state: State | None
+    """None if the run was deleted."""
+    numbers: tuple[str, ...]
+    is_kept: bool
+    keep: Button | None
+
+
+@dataclass(frozen=True)
+class MeanRow:
+    """Runs that differ in their seed only."""
+
+    values: tuple[str, ...]
+    finished: Message
+    numbers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The table of results, and the losses."""
+
+    axes: tuple[str, ...]
+    columns: tuple[Message, ...]
+    rows: tuple[ResultRow, ...]
+    with_held_out: bool
+    losses: Together | None
+    is_cut: bool
+    """Whether runs were left out of the figure."""
+    means: tuple[MeanRow, ...] = ()
+    """Of runs that differ in their seed only."""
+    mean_axes: tuple[str, ...] = ()
+
+
+def read_head(sweep: Sweep, members: Sequence[Member], actor: Actor) -> Head:
+    """How far a sweep is."""
+    there = [member.view for member in members if member.view is not None]
+    done = sum(map(share, there)) / len(there) if there else 0.0
+    reason = ""
+    try:
+        actor.check(sweep.name, sweep.owner)
+    except NotOwnerError as error:
+        reason = as_sentence(error)
+    return Head(
+        sweep.name,
+        run_words.sweep_kind(sweep.axes),
+        progress(members).line,
+        done,
+        tuple(member.problem for member in members if member.problem),
+        _controls(members) if not reason else (),
+        reason,
+    )
+
+
+def read_pictures(queue: StudioQueue, sweep: Sweep, members: Sequence[Member]) -> list[PictureTable]:
+    """The newest pictures of each run: one table if they differ in one setting, else one for each prompt."""
+    count = len(prompts(members))
+    numbers = range(1, 2 if len(sweep.axes) == 1 else count + 1)
+    tables = []
+    for prompt in numbers if count else ():
+        grid = make_grid(sweep.axes, members, prompt, _label)
+        rows = tuple(
+            PictureRow(
+                row.label,
+                tuple(
+                    read_sample(sample, member.name, queue.public(member.view))
+                    if sample is not None and member.view is not None
+                    else None
+                    for member, sample in row.cells
+                ),
+            )
+            for row in grid.rows
+        )
+        tables.append(PictureTable(grid.title, grid.columns, rows))
+    return tables
+
+
+def read_results(queue: StudioQueue, sweep: Sweep, members: Sequence[Member], actor: Actor) -> Results:
+    """What the runs have given, best first."""
+    found = ranked([read_result(each, queue.losses(each.view.job.folder) if each.view else None) for each in members])
+    with_held_out = any(result.held_out == result.held_out for result in found)
+    held_out = (words.HELD_OUT,) if with_held_out else ()
+    drawn = [each for each in found if each.member.view is not None and each.loss == each.loss]
+    if has_held_out(found):  # the figure shows the training loss
+        drawn.sort(key=lambda each: each.loss)
+    curves = [
+        (each.member.name, queue.losses(each.member.view.job.folder).curve())
+        for each in drawn[:MOST_LINES]
+        if each.member.view is not None
+    ]
+    may = actor.may_change(sweep.owner)
+    return Results(
+        tuple(map(run_words.axis_title, sweep.axes)),
+        (words.LOSS, *held_out, words.TIME, words.FILE, words.MEMORY),
+        tuple(_result(sweep, each, with_held_out, may) for each in found),
+        with_held_out,
+        draw_together(curves),
+        len(drawn) > MOST_LINES,
+        tuple(_mean(sweep, mean, with_held_out) for mean in means_over_seeds(sweep.axes, found)),
+        tuple(run_words.axis_title(axis) for axis in sweep.axes if SEED not in axis.keys),
+    )
+
+
+# ---------------------------------------------------------------- within
+def _controls(members: Sequence[Member]) -> tuple[Control, ...]:
+    now = progress(members)
+    found: list[Control] = []
+    if now.waiting:
+        found += [Button(words.FIRST, "first"), Button(words.LAST, "last")]
+    if now.running or now.waiting:
+        found.append(Button(words.STOP_ALL, "stop-all"))
+    if now.rest:
+        found.append(Button(words.CONTINUE, "continue"))
+    return tuple(found)
+
+
+def _result(sweep: Sweep, result: Result, with_held_out: bool, may: bool) -> ResultRow:
+    member = result.member
+    held_out = [_loss(result.held_out)] if with_held_out else []
+    sizes = [readable_size(size) if size else words.UNKNOWN for size in (result.file, result.memory)]
+    time: Any = readable_time(result.seconds) if result.seconds else words.UNKNOWN
+    is_kept = sweep.kept == member.name
+    keep = None
+    if may and member.view is not None:
+        keep = Button(words.KEEP, "keep", member.name, "small", name=words.KEEP_NAME.format(name=member.name))
+        if is_kept:
+            undo = words.UNKEEP_NAME.format(name=member.name)
+            keep = Button(words.UNKEEP, "unkeep", member.name, "small", name=undo)
+    return ResultRow(
+        member.name,
+        tuple(_text(axis, value) for axis, value in zip(sweep.axes, member.values, strict=True)),
+        member.view.state if member.view is not None else None,
+        (_loss(result.loss), *held_out, time, *sizes),
+        is_kept,
+        keep,
+    )
+
+
+def _mean(sweep: Sweep, mean: Mean, with_held_out: bool) -> MeanRow:
+    others = [axis for axis in sweep.axes if SEED not in axis.keys]
+    numbers = [mean.loss, mean.spread, *([mean.held_out_loss] if with_held_out else [])]
+    return MeanRow(
+        tuple(_text(axis, value) for axis, value in zip(others, mean.values, strict=True)),
+        words.OF_SEEDS.format(count=mean.finished, total=mean.of),
+        tuple(words.UNKNOWN if each is None else _loss(each) for each in numbers),
+    )
+
+
+def _text(axis: Axis, value: Any) -> str:
+    return run_words.method(str(value)) if axis.keys[0] == METHOD else text_of(value)
+
+
+def _label(axis: Axis, value: Any) -> str:
+    return run_words.method(str(value)) if axis.keys[0] == METHOD else label_of(axis, value)
+
+
+def _loss(value: float) -> str:
+    return number(f"{value:.4f}") if value == value else words.UNKNOWN

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.jobs.views import Watcher
+from app.studio.sweeps.axes import Axis
+from app.studio.sweeps.fold import Folded, fold
+from app.studio.sweeps.sweep_file import (
+    check_free,
+    keep_run,
+    list_sweeps,
+    read_sweep,
+    reference_of,
+    sweep_file,
+)
+from app.studio.sweeps.sweeps import members, progress
+from tests.app.studio.sweeps.made import write_ended_sweep
+from tests.app.ui.ended_runs import write_run
+from trainers.errors import VelaturaError
+
+RANKS = Axis(("method.rank",), (4, 8))
+
+
+def test_a_sweep_is_read_as_it_was_written(store) -> None:
+    sweep = write_ended_sweep(store.runs, "dusk", RANKS)
+    found = read_sweep(store.runs, "dusk")
+    assert found == sweep and found.axes == (RANKS,) and found.kept == ""
+    reference = reference_of(store.runs / "dusk-r4")
+    assert reference is not None and (reference.sweep, reference.id) == ("dusk", sweep.id)
+    keep_run(store.runs, found, "dusk-r8")
+    assert read_sweep(store.runs, "dusk").kept == "dusk-r8"
+    with pytest.raises(VelaturaError, match="other is not a run of the sweep dusk"):
+        keep_run(store.runs, found, "other")
+    with pytest.raises(VelaturaError, match="there is a sweep DUSK already"):
+        check_free(store.runs, "DUSK")
+    with pytest.raises(VelaturaError, match="there is no sweep"):
+        read_sweep(store.runs, "../dusk")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"version": 99}, "made by a newer Velatura"),
+        ({"version": "new"}, "is damaged"),
+        ({"name": "other"}, "is damaged"),
+        ({"kept_axes": []}, "is damaged"),
+        ({"runs": 3}, "is damaged"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_said_and_hides_no_other(store, change: dict, said: str) -> None:
+    write_ended_sweep(store.runs, "dusk", RANKS)
+    write_ended_sweep(store.runs, "dawn", RANKS)
+    place = sweep_file(store.runs, "dusk")
+    place.write_text(json.dumps(json.loads(place.read_text("utf-8")) | change), encoding="utf-8")
+    with pytest.raises(VelaturaError, match=said):
+        read_sweep(store.runs, "dusk")
+    found, problems = list_sweeps(store.runs)
+    assert [sweep.name for sweep in found] == ["dawn"] and len(problems) == 1
+    views = Watcher(store).history()  # its runs are shown one by one
+    assert {item.sweep.name if isinstance(item, Folded) else item.job.name for item in fold(store.runs, views)} == {
+        "dawn", "dusk-r4", "dusk-r8",
+    }  # fmt: skip
+
+
+def test_a_run_of_the_same_name_is_not_taken_for_a_run_of_the_sweep(store, tmp_path: Path) -> None:
+    sweep = write_ended_sweep(store.runs, "dusk", RANKS)
+    (store.runs / "dusk-r4").rename(tmp_path / "away")
+    found = members(sweep, Watcher(store).history())
+    assert found[0].view is None and "not there any more" in found[0].problem
+    assert str(progress(found).line) == "1 of 2 done, 1 deleted"
+    write_run(store.runs, "dusk-r4")
+    found = members(sweep, Watcher(store).history())
+    assert found[0].view is None and "another run by now" in found[0].problem
+    items = fold(store.runs, Watcher(store).history())
+    assert sorted(type(item).__name__ for item in items) == ["Folded", "View"]
+
+
+def test_a_folded_sweep_has_all_of_its_runs_whichever_are_shown(store) -> None:
+    write_ended_sweep(store.runs, "dusk", RANKS)
+    views = Watcher(store).history()
+    (item,) = fold(store.runs, views[:1], views)
+    assert isinstance(item, Folded) and [member.view is None for member in item.members] == [False, False]

@@ -1,0 +1,80 @@
+"""The page of a sweep: its pictures, its table, and what its buttons do."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+
+from app.jobs.permissions import Actor
+from app.studio.sweeps.axes import Axis
+from app.studio.sweeps.sweep_file import read_sweep
+from app.ui.components.pagination import ListChoice
+from app.ui.runs.list import listing
+from app.ui.sweep.events import SweepAction, SweepFileWanted
+from app.ui.sweep.page import SweepPage
+from tests.app.studio.sweeps.made import write_ended_sweep
+from tests.app.ui.ended_runs import PROMPTS, write_run
+
+METHODS, RANKS = Axis(("method.name",), ("lora", "loha")), Axis(("method.rank",), (4, 8))
+REQUEST = SimpleNamespace(username="", cookies={}, session_hash="a page")
+
+
+@pytest.fixture
+def page(queue) -> SweepPage:
+    with gr.Blocks():
+        return SweepPage(SimpleNamespace(queue=queue))
+
+
+def rows(html: str) -> list[list[str]]:
+    found = re.findall(r"<tr[^>]*>(.*?)</tr>", html)
+    return [[re.sub("<[^>]+>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in found]
+
+
+def test_pictures_results_and_losses_are_shown(queue, page) -> None:
+    write_ended_sweep(queue.store.runs, "dusk", METHODS, RANKS)
+    shown = page.tick("dusk", "", REQUEST)
+    head, pictures, results = (str(shown[part]) for part in (page.head, page.pictures, page.results))
+    assert "4 of 4 done" in head and "Sweep · method × rank" in head and "data-do" not in head
+    tables = rows(pictures)
+    assert [row[0] for row in tables] == ["", "LoRA", "LoHA"] * len(PROMPTS) and tables[0][1:] == ["rank 4", "rank 8"]
+    assert pictures.count("data-whole=") == 8 and PROMPTS[1] in pictures
+    table = rows(results)
+    assert table[0][:4] == ["Run", "method", "rank", "State"] and len(table) == 5
+    assert sorted(row[0] for row in table[1:]) == ["dusk-loha-r4", "dusk-loha-r8", "dusk-lora-r4", "dusk-lora-r8"]
+    assert [row[4] for row in table[1:]] == sorted(row[4] for row in table[1:]) and "polyline" in results
+    assert page.tick("dusk", shown[page.poller.seen], REQUEST) == {page.poller.seen: gr.skip()}
+
+
+def test_one_run_is_kept_and_its_mark_is_undone(queue, page) -> None:
+    write_ended_sweep(queue.store.runs, "dusk", RANKS)
+    shown = page.on_asked(SweepAction(what="keep", about="dusk-r4"), REQUEST, "dusk", "")
+    assert read_sweep(queue.store.runs, "dusk").kept == "dusk-r4" and str(shown[page.results]).count("Your choice") == 1
+    page.on_asked(SweepAction(what="unkeep", about="dusk-r4"), REQUEST, "dusk", "")
+    assert read_sweep(queue.store.runs, "dusk").kept == ""
+    other = SimpleNamespace(**vars(REQUEST) | {"username": "ann"})
+    refused = page.on_asked(SweepAction(what="keep", about="dusk-r4"), other, "dusk", "")
+    assert "only they can change it" in str(refused[page.notice]) and read_sweep(queue.store.runs, "dusk").kept == ""
+    assert "data-do" not in str(refused[page.results])
+
+
+@pytest.mark.parametrize(("file", "name"), [("sheet", "dusk.png"), ("csv", "dusk.csv")])
+def test_files_are_saved_under_the_name_of_the_sweep(queue, page, file: str, name: str) -> None:
+    write_ended_sweep(queue.store.runs, "dusk", RANKS)
+    shown = page.on_fetched(SweepFileWanted(file=file), REQUEST, "dusk")
+    assert shown[page.files]["name"] == name and name in shown[page.files]["address"]
+
+
+def test_a_sweep_that_is_not_there_is_said(page) -> None:
+    shown = page.tick("<b>", "", REQUEST)
+    assert "There is no such sweep" in str(shown[page.head]) and "<b>" not in str(shown[page.head])
+
+
+def test_the_list_of_runs_shows_a_sweep_as_one_row(queue) -> None:
+    write_ended_sweep(queue.store.runs, "dusk", RANKS)
+    write_run(queue.store.runs, "alone")
+    html = str(listing(queue, queue.look(), ListChoice(), Actor()))
+    assert html.count("<li data-key=") == 2 and 'href="sweep?id=dusk"' in html and "2 of 2 done" in html
+    assert "run?id=dusk-r4" not in html and 'href="run?id=alone"' in html
