@@ -10,6 +10,7 @@ from app.studio.runs.samples import Sample, newest_of_each, prompts_of
 from app.studio.sweeps.axes import METHOD, Axis, text_of
 from app.studio.sweeps.sweeps import Member
 from trainers.errors import VelaturaError
+from trainers.messages import joined
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -64,7 +65,7 @@ def make_grid(axes: Sequence[Axis], members: Sequence[Member], prompt: int = 1, 
     groups = [members[place : place + wide] for place in range(0, len(members), wide)]
     rows = tuple(
         GridRow(
-            " ".join(label(axis, value) for axis, value in zip(axes[:-1], group[0].values, strict=False)),
+            joined(" ", [label(axis, value) for axis, value in zip(axes[:-1], group[0].values, strict=False)]),
             tuple((member, drawn[member.name].get(prompt - 1)) for member in group),
         )
         for group in groups

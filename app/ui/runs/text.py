@@ -8,6 +8,7 @@ from app.jobs.states import IN_LINE, State
 from app.jobs.store import TRAIN
 from app.jobs.views import View
 from app.studio.runs.failures import failure_of, offer
+from app.studio.settings.fields import title_of
 from app.studio.studio_queue import Activity, share
 from app.studio.sweeps.axes import METHOD, SEED, Axis
 from app.ui.components import text as shared
@@ -275,7 +276,7 @@ def axis_title(axis: Axis) -> str:
     """What an axis of a sweep is called."""
     if axis.keys == (METHOD,):
         return METHOD_AXIS
-    return SEED_AXIS if axis.keys == (SEED,) else axis.short.replace("_", " ")
+    return SEED_AXIS if axis.keys == (SEED,) else _(title_of(axis.keys[0]))
 
 
 def sweep_kind(axes: tuple[Axis, ...]) -> Message:

@@ -11,7 +11,7 @@ from app.jobs.permissions import Actor, NotOwnerError
 from app.jobs.states import State
 from app.studio.studio_queue import StudioQueue, share
 from app.studio.sweeps.axes import METHOD, SEED, Axis, text_of
-from app.studio.sweeps.pictures import label_of, make_grid, prompts
+from app.studio.sweeps.pictures import make_grid, prompts
 from app.studio.sweeps.results import Mean, Result, has_held_out, means_over_seeds, ranked, read_result
 from app.studio.sweeps.sweep_file import Sweep
 from app.studio.sweeps.sweeps import Member, progress
@@ -21,7 +21,7 @@ from app.ui.runs.curve import Together, draw_together
 from app.ui.runs.samples_view import SampleButton, read_sample
 from app.ui.sweep import text as words
 from app.units import number, readable_size, readable_time
-from trainers.messages import Message
+from trainers.messages import Message, joined
 
 MOST_LINES = 8
 """Lines of a figure, of which each has its own colour and dashes."""
@@ -216,7 +216,11 @@ def _text(axis: Axis, value: Any) -> str:
 
 
 def _label(axis: Axis, value: Any) -> str:
-    return run_words.method(str(value)) if axis.keys[0] == METHOD else label_of(axis, value)
+    return (
+        run_words.method(str(value))
+        if axis.keys[0] == METHOD
+        else joined(" ", (run_words.axis_title(axis), text_of(value)))
+    )
 
 
 def _loss(value: float) -> str:
