@@ -44,14 +44,15 @@ def tell_results(found: Sweep, there: Sequence[Member], results: Sequence[Result
     from app.studio.sweeps.sweeps import progress
 
     with_held_out = any(result.held_out == result.held_out for result in results)
-    columns = ["run", *(axis.short for axis in found.axes), "state", "loss"]
-    columns += [*(["held-out"] if with_held_out else []), "time", "file", "memory"]
+    # The names of the runs hold their values, and a terminal may be 80 characters wide.
+    columns = ["run", "state", "loss", *(["held-out"] if with_held_out else []), "time", "file", "memory"]
     rows = []
     for result in results:
         held_out = [_loss(result.held_out)] if with_held_out else []
         sizes = [readable_size(size) if size else "–" for size in (result.file, result.memory)]
-        row = [result.member.name, *_texts(result.member.values), _state(result), _loss(result.loss)]
-        rows.append([*row, *held_out, _time(result.seconds or None), *sizes])
+        rows.append(
+            [result.member.name, _state(result), _loss(result.loss), *held_out, _time(result.seconds or None), *sizes]
+        )
     print_table(columns, rows)
     _tell_means(found, results, with_held_out)
     for member in there:
