@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,26 +10,46 @@ from app.jobs.processes.devices import Wish
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN
 from app.jobs.views import View
+from app.studio.paths import Paths
 from app.studio.runs.costs import Measured
-from app.studio.studio_queue import StudioQueue
 from trainers.config.config import Config
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 
 
-def seconds_until_start(queue: StudioQueue, view: View) -> float | None:
-    """Seconds until a waiting run starts; None if the time of a run before it is not known, or several run at once."""
-    if view.state != State.QUEUED:
-        return None
-    views, measured = queue.jobs(), Measured(queue.paths)
-    running = [each for each in views if each.state not in ENDED and each.state != State.QUEUED]
-    before = [each for each in views if each.state == State.QUEUED and each.place < view.place]
-    if len(running) > 1 or any(_device(each) != _device(view) for each in before):
-        return None
-    left = [each.summary.seconds_left for each in running]
-    left += [_duration(each, measured) for each in before if each.job.kind == TRAIN]
-    known = [seconds for seconds in left if seconds is not None]
-    return sum(known) if left and len(known) == len(left) else None
+class StartTimes:
+    """When waiting runs start, as the queue is at one moment; worked out as far down the queue as it is asked for."""
+
+    def __init__(self, paths: Paths, views: Sequence[View]) -> None:
+        """`views` are those of all jobs."""
+        self._views, self._measured = views, Measured(paths)
+        self._known: dict[int, float | None] = {}
+        self._ahead = self._look_ahead()
+
+    def seconds_until(self, view: View) -> float | None:
+        """Seconds until a waiting run starts; None if the time of a run before it is not known, or several run at
+        once."""
+        if view.state != State.QUEUED:
+            return None
+        while view.job.id not in self._known:
+            number, seconds = next(self._ahead, (view.job.id, None))
+            self._known[number] = seconds
+        return self._known[view.job.id]
+
+    def _look_ahead(self) -> Iterator[tuple[int, float | None]]:
+        """Waiting jobs in the queue's order, and the seconds until each starts; ends where that is not known."""
+        running = [each for each in self._views if each.state not in ENDED and each.state != State.QUEUED]
+        waiting = sorted((each for each in self._views if each.state == State.QUEUED), key=lambda each: each.place)
+        if len(running) > 1:
+            return
+        left = [each.summary.seconds_left for each in running]
+        for place, view in enumerate(waiting):
+            known = [seconds for seconds in left if seconds is not None]
+            if len(known) < len(left) or (place and _device(view) != _device(waiting[place - 1])):
+                return
+            yield view.job.id, sum(known) if left else None
+            if view.job.kind == TRAIN:
+                left.append(_duration(view, self._measured))
 
 
 def _device(view: View) -> str:

@@ -18,7 +18,7 @@ from app.jobs.store import ESTIMATE
 from app.jobs.views import View
 from app.language import translate
 from app.studio.runs import chosen, samples
-from app.studio.runs.start_times import seconds_until_start
+from app.studio.runs.start_times import StartTimes
 from app.studio.services import Services
 from app.studio.studio_queue import Seen, StudioQueue, share
 from app.studio.sweeps.fold import Folded, fold
@@ -148,12 +148,13 @@ def listing(queue: StudioQueue, found: Seen, choice: ListChoice, actor: Actor) -
     items = fold(queue.store.runs, fitting, found.runs)
     page = min(choice.page, max(1, -(-len(items) // A_PAGE)))
     problem, repair = _problem(found.problem, actor)
+    starts = StartTimes(queue.paths, found.views)
     return render(
         "runs/list.html",
         problem=problem,
         repair=repair,
         any=bool(found.runs),
-        rows=[_any_row(queue, item, actor) for item in items[(page - 1) * A_PAGE : page * A_PAGE]],
+        rows=[_any_row(queue, item, actor, starts) for item in items[(page - 1) * A_PAGE : page * A_PAGE]],
         pages=pages(page, len(items), A_PAGE),
         small_jobs=[small_job(view, actor) for view in found.small],
         trash_link=trash_link(queue, actor),
@@ -162,8 +163,8 @@ def listing(queue: StudioQueue, found: Seen, choice: ListChoice, actor: Actor) -
     )
 
 
-def _any_row(queue: StudioQueue, item: View | Folded, actor: Actor) -> Row | SweepRow:
-    return _sweep_row(queue, item) if isinstance(item, Folded) else _row(queue, item, actor)
+def _any_row(queue: StudioQueue, item: View | Folded, actor: Actor, starts: StartTimes) -> Row | SweepRow:
+    return _sweep_row(queue, item) if isinstance(item, Folded) else _row(queue, item, actor, starts)
 
 
 def _sweep_row(queue: StudioQueue, item: Folded) -> SweepRow:
@@ -180,13 +181,13 @@ def _sweep_row(queue: StudioQueue, item: Folded) -> SweepRow:
     )
 
 
-def _row(queue: StudioQueue, view: View, actor: Actor) -> Row:
+def _row(queue: StudioQueue, view: View, actor: Actor, starts: StartTimes) -> Row:
     sample = next(iter(chosen.chosen_samples(view)), None)
     return Row(
         view.job.name,
         samples.put_sample(sample, queue.public(view), True) if sample is not None else None,
         run_view.kind(view, actor),
-        words.line(view, seconds_until_start(queue, view)),
+        words.line(view, starts.seconds_until(view)),
         share(view),
         view.state,
         "move" in actor.permitted(view.job.owner, view.actions),
@@ -224,4 +225,6 @@ def _machines(queue: StudioQueue) -> dict[str, Any]:
 def _fits(view: View, choice: ListChoice, actor: Actor) -> bool:
     groups = {"waiting": view.state == State.QUEUED, "ended": view.state in ENDED, "mine": view.job.owner == actor.name}
     groups["running"] = not groups["waiting"] and not groups["ended"]
-    return groups.get(choice.show, True) and choice.finds(f"{view.job.name} {translate(run_view.kind(view, actor))}")
+    if not groups.get(choice.show, True):
+        return False
+    return not choice.search.strip() or choice.finds(f"{view.job.name} {translate(run_view.kind(view, actor))}")

@@ -14,7 +14,7 @@ from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.public_files import offer_file, offer_numbers
 from app.studio.runs import chosen, samples
-from app.studio.runs.start_times import seconds_until_start
+from app.studio.runs.start_times import StartTimes
 from app.studio.services import Services
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import SUFFIX, StyleLibrary
@@ -198,8 +198,9 @@ class RunPage:
         numbers = self.queue.losses(folder).numbers()
         graph, now = graph_view.read_graph(numbers, view.summary.steps, drawn)
         ranks = read_rank_map(view, public)
+        starts = StartTimes(self.queue.paths, self.queue.jobs())
         values: dict[str, str | Lazy] = {
-            "head": render("runs/head.html", head=read_head(view, actor, seconds_until_start(self.queue, view))),
+            "head": render("runs/head.html", head=read_head(view, actor, starts.seconds_until(view))),
             "acts": render("runs/acts.html", acts=acts),
             "sheet": sheet_view.read_sheet(view, public, actor),
             "graph": graph,

@@ -103,5 +103,6 @@ def away(stage: Stage) -> Iterator[str]:
     page.get_by_text("not added").wait_for(timeout=120_000)
     yield "away-pictures"
     studio.start(port=studio.port)
-    page.evaluate("location.hash = 'start'")  # what was typed there may be sent only when it is in view again
+    # What was typed there may be sent only when it is in view again; the page may load itself anew meanwhile.
+    page.wait_for_function("(location.hash = 'start')")
     page.wait_for_function(ALL_SENT, timeout=120_000)
