@@ -86,6 +86,15 @@ def digest_of(path: Path) -> Blob:
         return Blob(digest.hexdigest(), file.tell())
 
 
+def read_content(path: Path, blob: Blob) -> Iterator[bytes]:
+    """A file's content in blocks, without what was appended to it since."""
+    left = blob.size
+    with path.open("rb") as file:
+        while left and (block := file.read(min(BLOCK, left))):
+            left -= len(block)
+            yield block
+
+
 def find_inputs(folder: Path) -> dict[str, Path]:
     """The existing files and folders outside of a job's folder that its settings name, by the text that names them."""
     found = {}

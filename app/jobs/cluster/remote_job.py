@@ -20,7 +20,7 @@ from app.jobs.cluster.changes import FolderCopy
 from app.jobs.cluster.connection import connected, read_token
 from app.jobs.cluster.node_job import Alive, Ended, NodeJob, Report
 from app.jobs.cluster.nodes import Node, node_of, read_seen
-from app.jobs.cluster.parcel import BLOCK, Parcel, pack
+from app.jobs.cluster.parcel import Parcel, pack, read_content
 from app.jobs.job import Job
 from app.jobs.processes.claim import watching_claim
 from app.jobs.processes.devices import AND
@@ -125,9 +125,8 @@ class _RemoteJob:
         """Send the contents that the node lacks."""
         blobs = parcel.blobs()
         for digest in self._get(self._actor.missing.remote()):
-            with places[digest].open("rb") as file:
-                while block := file.read(BLOCK):
-                    self._get(self._actor.receive.remote(digest, block))
+            for block in read_content(places[digest], blobs[digest]):
+                self._get(self._actor.receive.remote(digest, block))
             self._get(self._actor.finish.remote(blobs[digest]))
 
     def _get(self, reference: Any) -> Any:

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from app.jobs.cluster.contents import Contents
-from app.jobs.cluster.parcel import BLOCK, SELF, Blob, digest_of, list_files, pack, rewrite_settings, safe_path
+from app.jobs.cluster.parcel import (
+    BLOCK,
+    SELF,
+    Blob,
+    digest_of,
+    list_files,
+    pack,
+    read_content,
+    rewrite_settings,
+    safe_path,
+)  # fmt: skip
 from trainers.errors import VelaturaError
 
 
@@ -126,3 +136,14 @@ def test_no_path_leads_out_of_a_folder(tmp_path, name):
     with pytest.raises(ValueError, match="is not a path in a folder"):
         safe_path(tmp_path, name)
     assert safe_path(tmp_path, "a/b") == tmp_path / "a" / "b"
+
+
+def test_what_is_appended_while_a_job_is_sent_waits_for_the_next_attempt(job, tmp_path):
+    parcel, places = pack(job)
+    with (job / "events.jsonl").open("ab") as events:
+        events.write(b"{}\n")
+    contents, blob = Contents(tmp_path / "node"), parcel.files["events.jsonl"]
+    for block in read_content(places[blob.digest], blob):
+        contents.receive(blob.digest, block, "me")
+    contents.finish(blob, "me")
+    assert blob.digest not in contents.missing(parcel)
