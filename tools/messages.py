@@ -28,6 +28,7 @@ ERRORS = (
     "BusyError",
     "DamagedCheckpointError",
     "DamagedQueueError",
+    "FencedError",
     "LayoutError",
     "LostNodeError",
     "NeedsTokenError",

@@ -50,12 +50,22 @@ def join(address: str, name: str | None, labels: Sequence[str], token_file: Path
         )
 
 
-def open_cluster(address: str, runs: Path) -> Cluster:
-    """The cluster of a studio on this machine, which becomes its head if there is none at the address."""
+def open_cluster(address: str | None, runs: Path, storage: str | None) -> Cluster | None:
+    """The cluster of a studio on this machine, which becomes its head if there is none at the address.
+
+    Raises VelaturaError if the object storage cannot be used.
+    """
+    if address is None:
+        if storage:
+            raise VelaturaError("--storage is for clusters; add --cluster auto")
+        return None
     from app.jobs.cluster import ray_node
     from app.jobs.cluster.cluster import Cluster
     from app.jobs.cluster.connection import TOKEN, TOKEN_VARIABLE, read_token
+    from app.jobs.cluster.storage import CHECKED, Storage, own_folder
 
+    if storage:
+        Storage(own_folder(storage, runs), CHECKED).check()
     where = ray_node.parse_address(address)
     began = ray_node.open_head(where, read_token(runs))
     token = "" if TOKEN_VARIABLE in os.environ else f" --token-file {TOKEN}"
@@ -63,7 +73,9 @@ def open_cluster(address: str, runs: Path) -> Cluster:
     say(f"on each other machine: velatura worker --cluster {where}{token}")
     if token:
         say(f"its token is in {runs / TOKEN}; whoever has it can run programs on every machine of the cluster")
-    return Cluster(runs, str(where))
+    if storage:
+        say(f"large files travel by {storage}; each machine needs its access keys (AWS_ACCESS_KEY_ID, …)")
+    return Cluster(runs, str(where), storage or "")
 
 
 def show_nodes(runs: Path, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from app.cli.common.console import say
-from app.cli.common.options import ClusterAddress, Out, WebhookAddress, runs_folder
+from app.cli.common.options import ClusterAddress, ClusterStorage, Out, WebhookAddress, runs_folder
 from trainers.errors import VelaturaError
 
 commands = typer.Typer()
@@ -45,6 +45,7 @@ def ui(
     quota: Annotated[int, typer.Option(metavar="GB", min=1, help="Storage per account, including its trash.")] = 50,
     webhook: WebhookAddress = None,
     cluster: ClusterAddress = None,
+    storage: ClusterStorage = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Allow a whole network without passwords.")] = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the studio in the browser.")] = False,
     add: Annotated[
@@ -66,10 +67,8 @@ def ui(
         change_people(runs_folder(out), add, remove, listed, imported)
     else:
         proxies = trusted_proxy or ()
-        options = Serving(
-            host, port, name or (), auth or (), auth_file, proxies, quota, insecure, open_browser, webhook, cluster
-        )
-        serve(options, out)
+        who = (host, port, name or (), auth or (), auth_file, proxies, quota, insecure)
+        serve(Serving(*who, open_browser, webhook, cluster, storage), out)
 
 
 def change_people(runs: Path, add: str | None, remove: str | None, listed: bool, imported: Path | None) -> None:
@@ -104,6 +103,8 @@ class Serving:
     """Address to tell which run has ended."""
     cluster: str | None = None
     """Address of a Ray cluster whose nodes serve the queue, too."""
+    storage: str | None = None
+    """Address of the object storage by which files travel between its machines."""
 
 
 def serve(options: Serving, out: Path | None) -> None:
@@ -126,7 +127,7 @@ def serve(options: Serving, out: Path | None) -> None:
     from trainers.runs.signals import asking_to_stop
 
     address = Address(options.host, options.port, tuple(options.names), tuple(options.proxies))
-    cluster = open_cluster(options.cluster, runs) if options.cluster else None
+    cluster = open_cluster(options.cluster, runs, options.storage)
     try:
         server = start(runs, address, given, options.quota * GB, webhook.tell if webhook else None, cluster)
     except OSError as error:

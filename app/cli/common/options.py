@@ -20,6 +20,12 @@ ClusterAddress = Annotated[
     str | None,
     typer.Option("--cluster", metavar="ADDRESS", help="Ray cluster: auto, HOST or HOST:PORT of its head."),
 ]
+ClusterStorage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage", metavar="URL", help="With --cluster: object storage by which files travel: s3://BUCKET/FOLDER."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists under this name.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any other setting; repeatable.")

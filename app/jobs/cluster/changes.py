@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.jobs.cluster.parcel import APPENDED, BLOCK, SETTINGS, list_files, safe_path
+from app.jobs.cluster.manifests import StoredAttempt
+from app.jobs.cluster.parcel import APPENDED, BLOCK, SETTINGS, Blob, list_files, safe_path
+from app.jobs.cluster.storage import LARGE, Storage
 from trainers.atomic_files import replace_file, sync_file, sync_folder
 
 INCOMING = ".incoming"
@@ -25,6 +27,14 @@ class Content:
 
     path: str
     data: bytes
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file whose content is in the storage."""
+
+    path: str
+    blob: Blob
 
 
 @dataclass(frozen=True)
@@ -47,20 +57,20 @@ class Arrived:
     """Every file sent since the last time is whole."""
 
 
-Change = Content | Appended | Removed | Arrived
+Change = Content | Stored | Appended | Removed | Arrived
 Stamp = tuple[int, int, int]
 
 
 class FolderChanges:
-    """Follows a job's folder on a node, from its present state."""
+    """Follows a job's folder on a node, from its present state; large files go into the storage if there is one."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, stored: StoredAttempt | None = None) -> None:
+        self._folder, self._stored = folder, stored
         self._lengths = {name: _size(folder / name) for name in APPENDED}
         self._known = {name: _stamp(path) for name, path in self._files()}
 
     def collect(self) -> Iterator[Change]:
-        """The changes since the last time."""
+        """The changes since the last time. Raises FencedError if a later attempt at the job has begun."""
         ends = {name: self._whole_length(name) for name in APPENDED}  # before the files that these lines mention
         found = dict(self._files())
         sent = False
@@ -70,17 +80,24 @@ class FolderChanges:
                     stamp = _stamp_of(os.fstat(file.fileno()))
                     if self._known.get(name) == stamp:
                         continue
-                    yield Content(name, file.read(BLOCK))
-                    while block := file.read(BLOCK):
-                        yield Content(name, block)
+                    if self._stored is not None and stamp[0] >= LARGE:
+                        yield Stored(name, self._stored.put(name, path))
+                    else:
+                        yield Content(name, file.read(BLOCK))
+                        while block := file.read(BLOCK):
+                            yield Content(name, block)
             except FileNotFoundError:  # deleted meanwhile
                 continue
             self._known[name] = stamp
             sent = True
         if sent:
+            if self._stored is not None:
+                self._stored.seal()
             yield Arrived()
         for name in [name for name in self._known if name not in found]:
             del self._known[name]
+            if self._stored is not None:
+                self._stored.drop(name)
             yield Removed(name)
         for name, end in ends.items():
             yield from self._tail(name, end)
@@ -113,8 +130,8 @@ class FolderChanges:
 class FolderCopy:
     """Makes the changes of a node in a job's folder on the head."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, storage: Storage | None = None) -> None:
+        self._folder, self._storage = folder, storage
         self._incoming = folder / INCOMING
         self._begun: set[str] = set()
         shutil.rmtree(self._incoming, ignore_errors=True)  # of a process that was killed
@@ -124,6 +141,9 @@ class FolderCopy:
         match change:
             case Content(path, data):
                 self._add(path, data)
+            case Stored(path, blob):
+                assert self._storage is not None  # the node has its address from here
+                self._storage.get(blob, self._arriving(path))
             case Arrived():
                 _move_into(self._incoming, self._folder)
                 self._begun.clear()
@@ -134,11 +154,14 @@ class FolderCopy:
                 self._remove(safe_path(self._folder, path))
 
     def _add(self, path: str, data: bytes) -> None:
-        target = safe_path(self._incoming, path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("ab" if path in self._begun else "wb") as file:
+        with self._arriving(path).open("ab" if path in self._begun else "wb") as file:
             file.write(data)
         self._begun.add(path)
+
+    def _arriving(self, path: str) -> Path:
+        target = safe_path(self._incoming, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
 
     def _remove(self, target: Path) -> None:
         target.unlink(missing_ok=True)

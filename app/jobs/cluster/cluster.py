@@ -10,6 +10,7 @@ from pathlib import Path
 from app.jobs.cluster.connection import check_ray, environment, read_token
 from app.jobs.cluster.nodes import Seen, node_of, read_seen
 from app.jobs.cluster.remote_job import ADDRESS, LOST_NODE
+from app.jobs.cluster.storage import VARIABLE, own_folder
 from app.jobs.processes.devices import Offer
 from app.jobs.processes.process import python_command, python_environment
 
@@ -24,12 +25,16 @@ LOG = ".cluster.log"
 
 
 class Cluster:
-    """The nodes of a Ray cluster that serve a folder of runs; followed by a process of their own."""
+    """The nodes of a Ray cluster that serve a folder of runs; followed by a process of their own.
 
-    def __init__(self, runs: Path, address: str) -> None:
+    With the address of a `storage`, large files travel by it.
+    """
+
+    def __init__(self, runs: Path, address: str, storage: str = "") -> None:
         check_ray()
         self._runs, self._address = runs, address
-        self._variables = {**environment(read_token(runs)), ADDRESS: address}
+        place = own_folder(storage, runs) if storage else ""
+        self._variables = {**environment(read_token(runs)), ADDRESS: address, VARIABLE: place}
         self._watcher: subprocess.Popen[bytes] | None = None
         self._begun = -AGAIN
         self._lost: dict[str, float] = {}

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from app.jobs.cluster.parcel import APPENDED, SELF, SETTINGS, Blob, Parcel, digest_of, safe_path
+from app.jobs.cluster.storage import Storage
 from trainers.atomic_files import link_or_copy
 from trainers.errors import VelaturaError
 
@@ -45,6 +46,12 @@ class Contents:
         if digest_of(arriving) != blob:
             arriving.unlink()
             raise VelaturaError("a file arrived damaged on {node}; try again", node=os.uname().nodename)
+        arriving.replace(self._folder / blob.digest)
+
+    def fetch(self, blob: Blob, writer: str, storage: Storage) -> None:
+        """Take a content from the storage."""
+        arriving = self._arriving(blob.digest, writer)
+        storage.get(blob, arriving)
         arriving.replace(self._folder / blob.digest)
 
     def lay_out(self, parcel: Parcel, folder: Path) -> dict[str, Path]:

@@ -12,10 +12,12 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from app.jobs.cluster.changes import Change, FolderChanges
 from app.jobs.cluster.contents import Contents, node_folder
+from app.jobs.cluster.manifests import Attempt, StoredAttempt, large_files
 from app.jobs.cluster.parcel import Blob, Parcel, rewrite_settings
 from app.jobs.processes.process import python_command, python_environment
 from trainers.runs.oom import count_kills, has_killed_since
@@ -45,19 +47,24 @@ Report = Change | Alive | Ended
 
 
 class NodeJob:
-    """A job on a node. The head sends what is missing, then follows `perform`."""
+    """A job on a node. The head sends what is missing, then follows `perform`.
 
-    def __init__(self, kind: str, attempt: int, parcel: Parcel) -> None:
+    With a storage, where the head has begun the attempt `stored`, large files travel by it in both directions.
+    """
+
+    def __init__(self, kind: str, attempt: int, parcel: Parcel, stored: Attempt | None = None) -> None:
         self._kind, self._attempt, self._parcel = kind, attempt, parcel
         self._key = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self._contents = Contents(node_folder() / "contents")
         self._place = node_folder() / "jobs" / self._key
         self._run = Run(self._place / parcel.name)
+        self._stored = StoredAttempt(stored, parcel, self._place) if stored is not None else None
         self._child: subprocess.Popen[bytes] | None = None
 
     def missing(self) -> list[str]:
-        """The digests of the contents that the node lacks."""
-        return self._contents.missing(self._parcel)
+        """The digests of the contents that the node lacks and does not find in the storage."""
+        stored = {blob.digest for blob in large_files(self._parcel).values()} if self._stored is not None else ()
+        return [digest for digest in self._contents.missing(self._parcel) if digest not in stored]
 
     def receive(self, digest: str, data: bytes) -> None:
         """Take a piece of a content."""
@@ -81,9 +88,10 @@ class NodeJob:
         self._sweep()
         self._run.folder.mkdir(parents=True)
         try:
+            yield from _with_signs_of_life(self._fetch())
             places = self._contents.lay_out(self._parcel, self._run.folder)
             rewrite_settings(self._run.folder, places)
-            changes = FolderChanges(self._run.folder)
+            changes = FolderChanges(self._run.folder, self._stored)
             kills = count_kills()
             self._child = self._start()
             yield from self._follow(self._child, changes)
@@ -94,6 +102,15 @@ class NodeJob:
                 self._child.wait()
             shutil.rmtree(self._place, ignore_errors=True)
             self._contents.tidy()
+
+    def _fetch(self) -> Iterator[Report]:
+        """Take what is missing from the storage."""
+        if self._stored is None:
+            return
+        blobs = self._parcel.blobs()
+        for digest in self._contents.missing(self._parcel):
+            self._contents.fetch(blobs[digest], self._key, self._stored.storage)
+            yield Alive()
 
     def _start(self) -> subprocess.Popen[bytes]:
         arguments = ("--copy", str(self._run.folder), self._kind, str(self._attempt))
@@ -110,7 +127,7 @@ class NodeJob:
         said = time.monotonic()
         while True:
             ended = child.poll() is not None  # before the last look
-            for change in changes.collect():
+            for change in _with_signs_of_life(changes.collect()):
                 yield change
                 said = time.monotonic()
             if ended:
@@ -128,6 +145,22 @@ class NodeJob:
             number = left.name.partition("-")[0]
             if number.isdecimal() and not psutil.pid_exists(int(number)):
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _with_signs_of_life(reports: Iterator[Report]) -> Iterator[Report]:
+    """The reports, and a sign of life each second while the storage keeps the next one waiting."""
+    thread = ThreadPoolExecutor(1)
+    try:
+        while True:
+            coming = thread.submit(next, reports, None)
+            while not wait([coming], timeout=1).done:
+                yield Alive()
+            report = coming.result()
+            if report is None:
+                return
+            yield report
+    finally:
+        thread.shutdown(wait=False)
 
 
 def _without_ray(environment: Mapping[str, str]) -> dict[str, str]:

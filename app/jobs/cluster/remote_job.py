@@ -18,9 +18,11 @@ from typing import Any
 from app.errors import sentence
 from app.jobs.cluster.changes import FolderCopy
 from app.jobs.cluster.connection import connected, read_token
+from app.jobs.cluster.manifests import Attempt, FencedError, begin_attempt
 from app.jobs.cluster.node_job import Alive, Ended, NodeJob, Report
 from app.jobs.cluster.nodes import Node, node_of, read_seen
 from app.jobs.cluster.parcel import Parcel, pack, read_content
+from app.jobs.cluster.storage import given_storage
 from app.jobs.job import Job
 from app.jobs.processes.claim import watching_claim
 from app.jobs.processes.devices import AND
@@ -81,7 +83,8 @@ class _RemoteJob:
     def __init__(self, ray: Any, job: Job, node: Node) -> None:
         self._ray, self._job, self._node = ray, job, node
         self._run = Run(job.folder)
-        self._copy = FolderCopy(job.folder)
+        self._storage = given_storage()
+        self._copy = FolderCopy(job.folder, self._storage)
         self._actor: Any = None
         self._asked: str | None = None
 
@@ -90,8 +93,11 @@ class _RemoteJob:
         from ray.exceptions import RayError, RayTaskError
 
         parcel, places = pack(self._job.folder)
+        stored = None
+        if self._storage is not None:
+            stored = begin_attempt(self._storage, self._job.kind, self._job.attempts, parcel, places)
         try:
-            self._actor = self._make_actor(parcel)
+            self._actor = self._make_actor(parcel, stored)
             self._send(parcel, places)
             with ExitStack() as stack:
                 stack.enter_context(asking_to_stop(self._terminate))
@@ -102,11 +108,13 @@ class _RemoteJob:
                         self._copy.apply(report)
                     self._pass_on_stop()
         except RayTaskError as error:  # of our own code there
+            if isinstance(error.cause, FencedError):
+                raise self._lost() from error
             raise VelaturaError(FAILED.format(node=self._node.name, reason=said_by(error.cause))) from error
         except RayError as error:
             raise self._lost() from error
 
-    def _make_actor(self, parcel: Parcel) -> Any:
+    def _make_actor(self, parcel: Parcel, stored: Attempt | None) -> Any:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         cards = sum(device.startswith("cuda") for device in self._job.device.split(AND))
@@ -119,10 +127,10 @@ class _RemoteJob:
             "max_concurrency": 4,
             "scheduling_strategy": NodeAffinitySchedulingStrategy(self._node.id, soft=False),
         }
-        return self._ray.remote(NodeJob).options(**options).remote(self._job.kind, self._job.attempts, parcel)
+        return self._ray.remote(NodeJob).options(**options).remote(self._job.kind, self._job.attempts, parcel, stored)
 
     def _send(self, parcel: Parcel, places: dict[str, Path]) -> None:
-        """Send the contents that the node lacks."""
+        """Send the contents that the node lacks and that do not travel by the storage."""
         blobs = parcel.blobs()
         for digest in self._get(self._actor.missing.remote()):
             for block in read_content(places[digest], blobs[digest]):

@@ -1,7 +1,8 @@
-"""A job in a copy of its folder, by a real process, without Ray."""
+"""A job in a copy of its folder, by a real process, without Ray, with a storage and without."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import time
@@ -11,9 +12,12 @@ import psutil
 import pytest
 
 from app.jobs import actions
+from app.jobs.cluster import changes, manifests
 from app.jobs.cluster.changes import FolderCopy
+from app.jobs.cluster.manifests import begin_attempt
 from app.jobs.cluster.node_job import Alive, Ended, NodeJob, Report
-from app.jobs.cluster.parcel import pack
+from app.jobs.cluster.parcel import APPENDED, digest_of, pack
+from app.jobs.cluster.storage import CONTENTS, MANIFESTS, Storage
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Store
 from app.jobs.summary import read_summary
@@ -21,6 +25,8 @@ from tests.trainers.tiny_runs import equal, style_tensors
 from trainers.runs.run import Run
 from trainers.training.train import resume
 
+LARGE = 2000
+"""Bytes of a large file, for a run as small as this."""
 pytestmark = pytest.mark.process
 
 
@@ -28,11 +34,13 @@ pytestmark = pytest.mark.process
 def job_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A run's job on a node, with everything that it lacks sent."""
 
-    def begin(run: Run, node: str, attempt: int = 1) -> NodeJob:
+    def begin(run: Run, node: str, attempt: int = 1, storage: Storage | None = None) -> NodeJob:
         monkeypatch.setenv("VELATURA_NODE_FOLDER", str(tmp_path / node))
         parcel, places = pack(run.folder)
-        job = NodeJob("train", attempt, parcel)
+        stored = begin_attempt(storage, "train", attempt, parcel, places) if storage is not None else None
+        job = NodeJob("train", attempt, parcel, stored)
         for digest in job.missing():
+            assert storage is None or parcel.blobs()[digest].size < LARGE
             job.receive(digest, places[digest].read_bytes())
             job.finish(parcel.blobs()[digest])
         return job
@@ -44,9 +52,9 @@ def add(store: Store, config) -> Run:
     return Run(actions.add(store, config, actor=MACHINE_OWNER).folder)
 
 
-def follow(job: NodeJob, run: Run, until=lambda _: False) -> list[Report]:
+def follow(job: NodeJob, run: Run, until=lambda _: False, storage: Storage | None = None) -> list[Report]:
     """Make a node's changes, to its end or until a report."""
-    copy, seen, reports = FolderCopy(run.folder), [], job.perform()
+    copy, seen, reports = FolderCopy(run.folder, storage), [], job.perform()
     for report in reports:
         seen.append(report)
         if not isinstance(report, Alive | Ended):
@@ -57,22 +65,34 @@ def follow(job: NodeJob, run: Run, until=lambda _: False) -> list[Report]:
     return seen
 
 
-def test_a_run_that_lost_its_node_goes_on_on_another_with_the_bits_of_an_uncut_one(quick, tmp_path, job_on):
+def test_a_run_that_lost_its_node_goes_on_on_another_with_the_bits_of_an_uncut_one(
+    quick, tmp_path, job_on, monkeypatch
+):
+    for module in (changes, manifests):
+        monkeypatch.setattr(module, "LARGE", LARGE)
     config = quick("dusk", {"train": {"steps": 60, "ema": 0.9}, "save": {"every": 3}, "data": {"flip": True}})
     run = add(Store(tmp_path / "runs"), config)
     whole = Run(tmp_path / "whole" / "dusk")
     shutil.copytree(run.folder, whole.folder)
 
-    first = job_on(run, "one")
-    follow(first, run, until=lambda _: bool(run.checkpoint_steps()))
+    storage = Storage(f"file://{tmp_path}/shared")
+
+    first = job_on(run, "one", storage=storage)
+    follow(first, run, until=lambda _: bool(run.checkpoint_steps()), storage=storage)
     assert first._child is not None and first._child.poll() is not None, "nothing is left of it"
     assert not (tmp_path / "one" / "jobs" / first._key).exists() and not run.style.exists()
     cut = read_summary(run.folder)
     assert not cut.ended and cut.attempt == 1 and 3 <= run.checkpoint_steps()[-1] < 60
 
-    second = job_on(run, "two", attempt=2)
-    assert follow(second, run)[-1] == Ended(0, lacked_memory=False)
+    second = job_on(run, "two", attempt=2, storage=storage)
+    assert follow(second, run, storage=storage)[-1] == Ended(0, lacked_memory=False)
     assert read_summary(run.folder).ended == "finished" and read_summary(run.folder).attempt == 2
+    attempts = [json.loads(storage.read(name))["attempt"] for name, _ in storage.names(MANIFESTS)]
+    assert attempts == sorted(attempts) and set(attempts) == {1, 2} and len(attempts) > 3
+    large = [path for path in run.folder.rglob("*") if path.is_file() and path.stat().st_size >= LARGE]
+    assert run.style / "dusk.safetensors" in large
+    contents = {name.rpartition("/")[2] for name, _ in storage.names(CONTENTS)}
+    assert {digest_of(path).digest for path in large if path.name not in APPENDED} <= contents
     result = resume(whole)
     assert equal(style_tensors(result.style), style_tensors(run.style / "dusk.safetensors"))
     assert "model" in run.table()["base"] and run.table() == whole.table(), "its settings are the head's"
