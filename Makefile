@@ -60,8 +60,11 @@ messages: $(DEVELOPER_STAMP) ## collect the studio's texts into the catalogues o
 bench: $(DEVELOPER_STAMP) ## time and memory of each method against PEFT and LyCORIS
 	$(PYTHON_IN_VENV) -m benchmarks.speed
 
-soak: $(DEVELOPER_STAMP) ## kill real runs and servers at random for some minutes, and check what is promised
+soak: $(DEVELOPER_STAMP) ## kill real runs, servers and nodes at random for about an hour, and check what is promised
 	$(PYTHON_IN_VENV) -m tests.soak
+	$(PYTHON_IN_VENV) -m tests.soak.cluster
+	$(PYTHON_IN_VENV) -m pip install -q -e '.[soak]'
+	$(PYTHON_IN_VENV) -m tests.soak.cluster --storage
 
 breaks: $(DEVELOPER_STAMP) ## break a copy of the code on purpose, and check that the quick tests find each break
 	$(PYTHON_IN_VENV) -m tests.breaks

@@ -65,7 +65,7 @@ class TrainingSoak:
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.machines = [Machine(folder / name) for name in ("one", "two")]
-        self._whole = self._train_whole(folder / "whole")
+        self._whole = train_whole(folder / "whole")
         self._picture = self._draw_whole(folder / "whole.png")
         self._aims = [(Watcher(machine.store), machine) for machine in self.machines]
         self._together: dict[tuple[Path, int], float] = {}
@@ -208,14 +208,15 @@ class TrainingSoak:
         subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True)
         return pixels(place)
 
-    def _train_whole(self, folder: Path) -> dict[str, torch.Tensor]:
-        """The style of the same run that nothing cuts."""
-        code = (
-            "import sys; from pathlib import Path; from trainers.training.train import train; "
-            "from tests.soak.trainings import settings; train(settings('whole'), Path(sys.argv[1]))"
-        )
-        subprocess.run([sys.executable, "-c", code, str(folder)], env=ENVIRONMENT, check=True, capture_output=True)
-        return load_file(folder / "whole" / "style" / "whole.safetensors")
+
+def train_whole(folder: Path) -> dict[str, torch.Tensor]:
+    """The style of the same run that nothing cuts."""
+    code = (
+        "import sys; from pathlib import Path; from trainers.training.train import train; "
+        "from tests.soak.trainings import settings; train(settings('whole'), Path(sys.argv[1]))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder)], env=ENVIRONMENT, check=True, capture_output=True)
+    return load_file(folder / "whole" / "style" / "whole.safetensors")
 
 
 def pixels(place: Path) -> bytes:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,13 +18,15 @@ from app.jobs.cluster.ray_node import Address
 from tests.waiting import wait_until
 
 HEAD_HOST = "127.0.0.2"
+FOLDER = "VELATURA_NODE_FOLDER"
 
 
 class LocalCluster:
     """Its processes; `close` ends them all."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, variables: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self._variables = variables or {}
         self.address = Address(HEAD_HOST, _free_port())
         self.token = read_token(folder / "runs")
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
@@ -40,22 +41,21 @@ class LocalCluster:
         Nodes that start on one machine at the same moment may take each other's ports; such a one starts again.
         """
         for host in hosts:
+            self.ensure(host)
+        wait_until(lambda: all(self.ensure(host) for host in hosts), "a node does not start", every=0.1)
+
+    def ensure(self, host: str) -> bool:
+        """Start a node that does not run; returns whether it runs."""
+        if host not in self._nodes or self._nodes[host].poll() is not None:
             self._nodes[host] = self._start(host)
-
-        def all_run() -> bool:
-            for host in hosts:
-                if self._nodes[host].poll() is not None:
-                    self._nodes[host] = self._start(host)
-            return all("Ray runtime started" in self._log(host).read_text() for host in hosts)
-
-        wait_until(all_run, "a node does not start", every=0.1)
+        return "Ray runtime started" in self._log(host).read_text()
 
     def _start(self, host: str) -> subprocess.Popen[bytes]:
         command = ray_node.node_command(self.address, host, f"box-{host.rpartition('.')[2]}", {}, 1, 0)
         with self._log(host).open("wb") as log:
             return subprocess.Popen(
                 command,
-                env={**os.environ, **environment(self.token), "VELATURA_NODE_FOLDER": str(self.folder / host)},
+                env=os.environ | self._variables | environment(self.token) | {FOLDER: str(self.folder / host)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -78,6 +78,18 @@ class LocalCluster:
             _try(process.suspend)
         return found
 
+    def has_ended(self, host: str) -> bool:
+        """Whether no process of a node is left."""
+        return not self._processes(host)
+
+    def left(self) -> list[psutil.Process]:
+        """Every process of the cluster: Ray's, and those that it started."""
+        place = str(self.folder)
+        return [each for each in psutil.process_iter() if self._is_own(_environment(each), place)]
+
+    def _is_own(self, variables: Mapping[str, str], place: str) -> bool:
+        return self.token in variables.values() or variables.get(FOLDER, "").startswith(place)
+
     @property
     def hosts(self) -> tuple[str, ...]:
         """The addresses of the nodes."""
@@ -85,22 +97,18 @@ class LocalCluster:
 
     def trainings(self) -> list[psutil.Process]:
         """The jobs' processes on all nodes."""
-        place = str(self.folder)
-        found = (each for each in psutil.process_iter() if WORK in " ".join(_command(each)))
-        return [each for each in found if _environment(each).get("VELATURA_NODE_FOLDER", "").startswith(place)]
+        return [each for each in self.left() if WORK in " ".join(_command(each))]
 
     def close(self) -> None:
         """End all of it."""
         for host in list(self._nodes):
             self.kill(host)
-        for process in psutil.process_iter():
-            if self.token in _environment(process).values():
-                _try(process.kill)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for process in self.left():
+            _try(process.kill)
 
     def _processes(self, host: str) -> list[psutil.Process]:
         place = str(self.folder / host)
-        return [each for each in psutil.process_iter() if _environment(each).get("VELATURA_NODE_FOLDER") == place]
+        return [each for each in psutil.process_iter() if _environment(each).get(FOLDER) == place]
 
 
 def _environment(process: psutil.Process) -> dict[str, str]:

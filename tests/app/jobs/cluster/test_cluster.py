@@ -43,6 +43,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
         yield found
     finally:
         found.close()
+        shutil.rmtree(found.folder, ignore_errors=True)
 
 
 @pytest.fixture
