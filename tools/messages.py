@@ -30,6 +30,7 @@ ERRORS = (
     "DamagedQueueError",
     "FencedError",
     "LayoutError",
+    "LostClusterError",
     "LostNodeError",
     "NeedsTokenError",
     "NewerJournalError",

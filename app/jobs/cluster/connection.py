@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -27,6 +28,12 @@ SETTINGS = {
     "RAY_DEDUP_LOGS": "0",
 }
 """Environment of every process of a cluster."""
+PATIENCE = 5.0
+"""Seconds to wait for an answer of a cluster; Ray itself would try for a minute."""
+
+
+class LostClusterError(VelaturaError):
+    """A cluster that cannot be reached."""
 
 
 def check_ray() -> None:
@@ -55,7 +62,7 @@ def environment(token: str) -> dict[str, str]:
 
 @contextmanager
 def connected(address: str, token: str) -> Iterator[Any]:
-    """Ray, connected to a cluster as a driver. Raises VelaturaError if it cannot be reached.
+    """Ray, connected to a cluster as a driver. Raises LostClusterError if it cannot be reached.
 
     This process must not need to survive: Ray ends it when the machine's own Ray processes die.
     """
@@ -63,7 +70,9 @@ def connected(address: str, token: str) -> Iterator[Any]:
     os.environ.update(environment(token))
     import ray
 
+    host, _, port = address.rpartition(":")
     try:
+        socket.create_connection((host, int(port)), PATIENCE).close()
         ray.init(
             address=address,
             log_to_driver=False,
@@ -71,9 +80,9 @@ def connected(address: str, token: str) -> Iterator[Any]:
             configure_logging=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise VelaturaError(
+        raise LostClusterError(
             "the cluster at {address} cannot be reached: {reason}; check that its head runs and that the token is the "
             "same",
             address=address,

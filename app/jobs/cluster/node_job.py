@@ -26,6 +26,8 @@ from trainers.runs.run import Run, Stop
 WORK = "app.studio.run_job"
 LOOK_EVERY = 0.3
 """Seconds between looks at a job's folder."""
+ALIVE_EVERY = 1.0
+"""Seconds between signs of life."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,22 @@ class Ended:
 
 
 Report = Change | Alive | Ended
+
+
+def with_signs_of_life(reports: Iterator[Report]) -> Iterator[Report]:
+    """The reports, and signs of life while the storage keeps the next one waiting."""
+    thread = ThreadPoolExecutor(1)
+    try:
+        while True:
+            coming = thread.submit(next, reports, None)
+            while not wait([coming], timeout=ALIVE_EVERY).done:
+                yield Alive()
+            report = coming.result()
+            if report is None:
+                return
+            yield report
+    finally:
+        thread.shutdown(wait=False)
 
 
 class NodeJob:
@@ -84,11 +102,11 @@ class NodeJob:
             self._child.terminate()
 
     def perform(self) -> Iterator[Report]:
-        """Do the job; yields every change, and at least every second a sign of life."""
+        """Do the job; yields every change, and signs of life."""
         self._sweep()
         self._run.folder.mkdir(parents=True)
         try:
-            yield from _with_signs_of_life(self._fetch())
+            yield from with_signs_of_life(self._fetch())
             places = self._contents.lay_out(self._parcel, self._run.folder)
             rewrite_settings(self._run.folder, places)
             changes = FolderChanges(self._run.folder, self._stored)
@@ -127,12 +145,12 @@ class NodeJob:
         said = time.monotonic()
         while True:
             ended = child.poll() is not None  # before the last look
-            for change in _with_signs_of_life(changes.collect()):
+            for change in with_signs_of_life(changes.collect()):
                 yield change
                 said = time.monotonic()
             if ended:
                 return
-            if time.monotonic() > said + 1:
+            if time.monotonic() > said + ALIVE_EVERY:
                 yield Alive()
                 said = time.monotonic()
             time.sleep(LOOK_EVERY)
@@ -145,22 +163,6 @@ class NodeJob:
             number = left.name.partition("-")[0]
             if number.isdecimal() and not psutil.pid_exists(int(number)):
                 shutil.rmtree(left, ignore_errors=True)
-
-
-def _with_signs_of_life(reports: Iterator[Report]) -> Iterator[Report]:
-    """The reports, and a sign of life each second while the storage keeps the next one waiting."""
-    thread = ThreadPoolExecutor(1)
-    try:
-        while True:
-            coming = thread.submit(next, reports, None)
-            while not wait([coming], timeout=1).done:
-                yield Alive()
-            report = coming.result()
-            if report is None:
-                return
-            yield report
-    finally:
-        thread.shutdown(wait=False)
 
 
 def _without_ray(environment: Mapping[str, str]) -> dict[str, str]:

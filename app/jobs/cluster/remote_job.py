@@ -17,7 +17,7 @@ from typing import Any
 
 from app.errors import sentence
 from app.jobs.cluster.changes import FolderCopy
-from app.jobs.cluster.connection import connected, read_token
+from app.jobs.cluster.connection import LostClusterError, connected, read_token
 from app.jobs.cluster.manifests import Attempt, FencedError, begin_attempt
 from app.jobs.cluster.node_job import Alive, Ended, NodeJob, Report
 from app.jobs.cluster.nodes import Node, node_of, read_seen
@@ -67,7 +67,7 @@ def main(runs: str, number: str, token: str) -> int:
                 apply_low_memory(run)
             with connected(os.environ[ADDRESS], read_token(store.runs)) as ray:
                 _RemoteJob(ray, job, _find_node(job, store.runs)).perform()
-    except (LostNodeError, BusyError) as error:
+    except (LostNodeError, LostClusterError, BusyError) as error:
         print(sentence(error), file=sys.stderr)
         return LOST_NODE if isinstance(error, LostNodeError) else 1
     except Exception as error:

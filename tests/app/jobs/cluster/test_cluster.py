@@ -106,6 +106,20 @@ def test_a_run_is_stopped_there_and_a_cancelled_one_leaves_no_process(local, sto
     wait_until(lambda: Watcher(store).view(cancelled.id).state == "cancelled", "it does not end")
 
 
+@pytest.mark.thorough
+def test_a_run_whose_process_on_the_head_is_killed_ends_on_its_node_and_restarts(local, store, quick):
+    wait_until(lambda: devices(store), "the nodes do not join")
+    job = actions.add(store, quick("headless", {"train": {"steps": 5000}, "save": {"every": 5}}), actor=MACHINE_OWNER)
+    wait_until(Run(job.folder).checkpoint_steps, "there is no checkpoint")
+    first = local.trainings()
+    store.job(job.id).process.kill()
+    wait_until(lambda: not any(each.is_running() for each in first), "it goes on without its head")
+    wait_until(lambda: read_summary(job.folder).attempt == 2, "it does not restart")
+    wait_until(lambda: len(local.trainings()) == 1, "it does not train")
+    actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER)
+    wait_until(lambda: Watcher(store).view(job.id).state == "cancelled", "it does not end")
+
+
 def test_pictures_are_drawn_there_and_captions_written_here(store, told, tiny_bases):
     wait_until(lambda: devices(store), "the nodes do not join")
     request = resolve_files(GenerateRequest(prompts=("a fox",), steps=2, size=(32, 32), base=str(tiny_bases["sd1"])))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from app.jobs import actions
-from app.jobs.cluster import changes, manifests
-from app.jobs.cluster.changes import FolderCopy
+from app.jobs.cluster import changes, manifests, node_job
+from app.jobs.cluster.changes import Appended, Arrived, FolderCopy
 from app.jobs.cluster.manifests import begin_attempt
 from app.jobs.cluster.node_job import Alive, Ended, NodeJob, Report
 from app.jobs.cluster.parcel import APPENDED, digest_of, pack
@@ -22,6 +24,7 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Store
 from app.jobs.summary import read_summary
 from tests.trainers.tiny_runs import equal, style_tensors
+from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 from trainers.training.train import resume
 
@@ -131,3 +134,22 @@ def test_an_error_there_is_the_runs_error(quick, tmp_path, job_on):
     assert follow(job_on(run, "node"), run)[-1] == Ended(1, lacked_memory=False)
     said = read_summary(run.folder)
     assert said.ended == "failed" and said.attempt == 1 and "Traceback" in (run.folder / "process.log").read_text()
+
+
+def test_a_slow_storage_leaves_signs_of_life_and_its_errors_are_raised(monkeypatch):
+    monkeypatch.setattr(node_job, "ALIVE_EVERY", 0.01)
+    stored, seen = threading.Event(), []
+
+    def collect() -> Iterator[Report]:
+        yield Appended("events.jsonl", b"1")
+        assert stored.wait(60)
+        yield Arrived()
+        raise VelaturaError("the storage is lost")
+
+    with pytest.raises(VelaturaError, match="the storage is lost"):
+        for report in node_job.with_signs_of_life(collect()):
+            seen.append(report)
+            if seen.count(Alive()) == 3:
+                stored.set()
+    assert [each for each in seen if each != Alive()] == [Appended("events.jsonl", b"1"), Arrived()]
+    assert seen.count(Alive()) >= 3

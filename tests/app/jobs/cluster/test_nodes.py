@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from dataclasses import replace
 from importlib.metadata import version
@@ -10,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from app.cli.cluster import open_cluster
+from app.jobs.cluster.connection import LostClusterError, connected
 from app.jobs.cluster.nodes import FILE, STALE, Node, Seen, from_ray, node_of, read_seen, write_seen
 from app.jobs.cluster.ray_node import Address, given_token, node_command, parse_address
 from app.jobs.processes.devices import NodeDevice, Offer, Wish
@@ -155,3 +159,19 @@ def test_a_node_needs_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert given_token(tmp_path / "token") == "secret"
     monkeypatch.setenv("RAY_AUTH_TOKEN", "other")
     assert given_token(None) == "other"
+
+
+def test_a_cluster_that_does_not_answer_is_a_sentence_at_once(monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setattr("os.environ", dict(os.environ))  # the connection's variables stay here
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(LostClusterError, match=r"cannot be reached: .*refused"), connected(address, "token"):
+            raise AssertionError("it is not there")
+
+
+def test_storage_is_for_clusters(tmp_path):
+    assert open_cluster(None, tmp_path, None) is None
+    with pytest.raises(VelaturaError, match="--storage is for clusters; add --cluster auto"):
+        open_cluster(None, tmp_path, "s3://bucket")
