@@ -34,7 +34,7 @@ ON_STAGE = (
     r"^(Training|Hanging|Fallen back|Interrupted|Failed)( · Velatura)?$",
     r"^(a lighthouse( on a rock.*)?|two cats on a sofa|harbour style|pixel (art|night)|night city|<b>neon</b>)$",
     r"^(ann|none)$",
-    r"^Dusk sweep(-[a-z]+-r\d)?( · Velatura)?$",
+    r"^(, )?Dusk sweep(-[a-z]+-r\d)?( · Velatura)?$",
 )
 """Names of runs and styles, prompts and words in the screens."""
 
