@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
@@ -73,10 +74,14 @@ class StoredAttempt:
     """What an attempt writes into the storage, on its node."""
 
     def __init__(self, attempt: Attempt, parcel: Parcel, folder: Path) -> None:
-        self.storage = Storage(attempt.url)
         self._attempt, self._number = attempt, attempt.number
         self._files = large_files(parcel)
         self._folder = folder
+
+    @cached_property
+    def storage(self) -> Storage:
+        """The storage, opened when it is first used: Ray does not pass on the errors of a new actor."""
+        return Storage(self._attempt.url)
 
     def put(self, name: str, path: Path) -> Blob:
         """Store a file of the job's folder; the next manifest names it."""

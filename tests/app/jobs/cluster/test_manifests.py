@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import time
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,9 @@ def test_a_frozen_attempt_that_comes_back_may_not_write(storage, run, attempt):
     assert [each["attempt"] for each in before] == [1, 1, 2]
     save(frozen, 2)
     sent = []
-    with pytest.raises(FencedError, match="a later attempt at the job has begun"):
+    with pytest.raises(FencedError, match="a later attempt at the job has begun") as said:
         sent.extend(changes.collect())
+    assert isinstance(pickle.loads(pickle.dumps(said.value)), FencedError), "the head learns of it so"
     assert manifests(storage) == before and Arrived() not in sent
     changes = FolderChanges(copy, second)
     save(copy, 1)

@@ -16,9 +16,9 @@ import pytest
 from app.jobs import actions
 from app.jobs.cluster import changes, manifests, node_job
 from app.jobs.cluster.changes import Appended, Arrived, FolderCopy
-from app.jobs.cluster.manifests import begin_attempt
+from app.jobs.cluster.manifests import Attempt, begin_attempt
 from app.jobs.cluster.node_job import Alive, Ended, NodeJob, Report
-from app.jobs.cluster.parcel import APPENDED, digest_of, pack
+from app.jobs.cluster.parcel import APPENDED, Blob, Parcel, digest_of, pack
 from app.jobs.cluster.storage import CONTENTS, MANIFESTS, Storage
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Store
@@ -153,3 +153,12 @@ def test_a_slow_storage_leaves_signs_of_life_and_its_errors_are_raised(monkeypat
                 stored.set()
     assert [each for each in seen if each != Alive()] == [Appended("events.jsonl", b"1"), Arrived()]
     assert seen.count(Alive()) >= 3
+
+
+def test_a_storage_that_a_node_cannot_open_is_an_error_of_the_job(tmp_path, monkeypatch):
+    monkeypatch.setenv("VELATURA_NODE_FOLDER", str(tmp_path / "node"))
+    parcel = Parcel("dusk", {"base": Blob("digest", 2**20)}, {})
+    job = NodeJob("train", 1, parcel, Attempt("nowhere://bucket", "train/dusk", 1, 1))
+    assert job.missing() == []
+    with pytest.raises(VelaturaError, match="'nowhere://bucket' is not the address of a storage"):
+        next(job.perform())
