@@ -45,10 +45,8 @@ def soak(
         local.open()
         local.add(*HOSTS)
         found.run()
-    wrong = [*found.wrong, *(f"process {each.pid} was left" for each in local.left())]
-    for kind, limit in (("killed", KILLED), ("frozen", FROZEN)):
-        late = [seconds for seconds in found.noticed[kind] if seconds > limit]
-        wrong += [f"a {kind} node was noticed after {seconds:.0f} s" for seconds in late]
+    wrong = [*dict.fromkeys(found.wrong), *late(found.noticed)]
+    wrong += [f"process {each.pid} was left" for each in local.left()]
     minutes = (time.monotonic() - began) / 60
     write_section(PAGE, report(found.counts, found.noticed, wrong, minutes, storage))
     print("\n".join([*(f"{name}: {count}" for name, count in found.counts.items()), *wrong]))
@@ -56,6 +54,17 @@ def soak(
         print(f"what was left is in {folder}")
         sys.exit(1)
     shutil.rmtree(folder)
+
+
+def late(noticed: dict[str, list[float]]) -> list[str]:
+    """The nodes that were missed too late."""
+    limits = {"killed": KILLED, "frozen": FROZEN}
+    return [
+        f"a {kind} node was noticed after {seconds:.0f} s"
+        for kind, times in noticed.items()
+        for seconds in times
+        if seconds > limits[kind]
+    ]
 
 
 def report(

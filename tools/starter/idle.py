@@ -34,7 +34,7 @@ def name_work(command: Sequence[str]) -> str:
         return "pytest"
     if module.split(".")[0] == "benchmarks":
         return "a benchmark"
-    if module == "tests.soak":
+    if module in ("tests.soak", "tests.soak.cluster"):
         return "a soak test"
     if program in ("make", "gmake"):
         return "make"

@@ -39,6 +39,7 @@ FREE, BUSY = Finding("", 2), Finding("pytest runs (process 7)", 1)
         ("python -X importtime -m benchmarks.speed", "a benchmark"),
         ("python benchmarks/styles_batch.py", "a benchmark"),
         ("python -m tests.soak --minutes 5", "a soak test"),
+        ("python -m tests.soak.cluster --storage", "a soak test"),
         ("make test", "make"),
         ("python -m app.studio.run_job /runs/dusk", "a Velatura job"),
         ("/venv/bin/python /venv/bin/velatura train --images paintings", "a Velatura job"),
