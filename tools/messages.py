@@ -30,6 +30,7 @@ ERRORS = (
     "DamagedQueueError",
     "FencedError",
     "LayoutError",
+    "LimitError",
     "LostClusterError",
     "LostNodeError",
     "NeedsTokenError",

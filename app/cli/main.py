@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from app.cli import dataset, export, generate, methods, models, queue, styles, train, ui, worker
+from app.cli.accounts import audit, tokens
+from app.cli.accounts import commands as people
 from app.cli.common.console import say, write_what_fits
 from app.cli.sweeps import sweep
 from app.errors import sentence
@@ -25,7 +27,10 @@ app = typer.Typer(
 )
 
 
-for group in (train, dataset, generate, styles, models, methods, export, queue, sweep, worker, ui):
+for group in (
+    *(train, dataset, generate, styles, models, methods, export, queue, sweep, worker, ui),
+    *(people, tokens, audit),
+):
     app.add_typer(group.commands)
 
 

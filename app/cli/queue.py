@@ -212,7 +212,7 @@ def give(
     json: Json = False,
 ) -> None:
     """Give a run and its style to a person of a shared studio; only they can change it there."""
-    from app.cli.people import check_person
+    from app.cli.accounts.people import check_person
     from app.jobs.actions import give as give_job
     from app.jobs.views import Watcher
 

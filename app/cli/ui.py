@@ -73,7 +73,7 @@ def ui(
 
 def change_people(runs: Path, add: str | None, remove: str | None, listed: bool, imported: Path | None) -> None:
     """Change or list the accounts, without opening the studio."""
-    from app.cli import people as commands
+    from app.cli.accounts import people as commands
 
     if imported:
         commands.import_people(runs, imported)
@@ -109,8 +109,8 @@ class Serving:
 
 def serve(options: Serving, out: Path | None) -> None:
     """Serve the studio until it is interrupted. VelaturaError if it may not or cannot listen there."""
+    from app.cli.accounts.people import has_people
     from app.cli.cluster import open_cluster
-    from app.cli.people import has_people
     from app.studio.accounts.people import read_people
     from app.studio.webhook import Webhook
     from app.ui.components import text

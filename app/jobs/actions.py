@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.jobs.accounts.audit import audited, note_job
+from app.jobs.changes import changed, laid_over
 from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.job import Job, NewJob
 from app.jobs.permissions import COPYING, Actor, NotOwnerError
@@ -25,8 +27,6 @@ from trainers.runs.run import Run, Stop, free_name, is_run, open_run, write_conf
 if TYPE_CHECKING:
     from trainers.config.config import Config
 
-FIXED = ("name", "data.images", "data.transparency")
-"""Settings that are fixed once a run is prepared."""
 PASSED = _("“{name}” belongs to {owner}; you can only move a run past your own")
 PASSED_STUDIOS = _("“{name}” belongs to the owner of this studio; you can only move a run past your own")
 UNFINISHED = (State.PAUSED, State.INTERRUPTED)
@@ -72,6 +72,7 @@ def add(
 
     check_device(config.train.device)
     check_layers(config)
+    store.check_waiting(actor.name or owner, TRAIN)
     there = store.job_in(store.runs / config.name)
     if overwrite and (store.runs / config.name).exists():
         actor.check(config.name, there.owner if there is not None else "")
@@ -88,6 +89,7 @@ def add(
         raise
     if first:
         store.move(job, _first_place(store, job, actor))
+    note_job(store, "start", actor, TRAIN, job.name, job.owner)
     return store.job(job.id)
 
 
@@ -122,9 +124,9 @@ def clone(
     """
     job = _allowed(store, number, "clone", actor=actor).job
     pictures_of(job.folder)
-    config = _changed(Run(job.folder).config(), changes or {})
-    config = _laid_over(config, {"name": name or free_name(store.runs, job.name)})
-    priority = job.priority if actor.may_change(job.owner) else 0
+    config = changed(Run(job.folder).config(), changes or {})
+    config = laid_over(config, {"name": name or free_name(store.runs, job.name)})
+    priority = job.priority if actor.owns(job.owner) else 0
     return add(store, config, actor=actor, owner=job.owner, priority=priority)
 
 
@@ -139,6 +141,7 @@ def pictures_of(run: Path) -> list[Path]:
 
 
 # ---------------------------------------------------------------- ending
+@audited("stop")
 def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> State:
     """Ask a job to end: saving and exporting, saving only, or at once; a waiting job leaves the queue. Returns its
     state."""
@@ -146,6 +149,7 @@ def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> Stat
     view = _allowed(store, number, action, actor=actor)
     job = view.job
     if view.state == State.PAUSED:  # its file is made from its checkpoint, which takes a device
+        store.check_waiting(job.owner, job.kind)
         with held(store, job):
             Run(job.folder).ask_to_stop("save")
         _put_first(store, job, actor)
@@ -166,6 +170,7 @@ def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> Stat
     return Watcher(store).view(number).state
 
 
+@audited("pause")
 def make_way(store: Store, number: int, *, actor: Actor) -> None:
     """Pause a run for waiting small jobs; it then continues by itself, ahead of every other run."""
     job = _allowed(store, number, "pause", actor=actor).job
@@ -174,6 +179,7 @@ def make_way(store: Store, number: int, *, actor: Actor) -> None:
 
 
 # ---------------------------------------------------------------- going on
+@audited("resume")
 def resume(store: Store, number: int, steps: int | None = None, *, actor: Actor) -> Job:
     """Queue a job again to continue from its newest checkpoint.
 
@@ -182,6 +188,7 @@ def resume(store: Store, number: int, steps: int | None = None, *, actor: Actor)
     `steps` trains it longer, even if it has finished.
     """
     view = _allowed(store, number, "resume" if steps is None else "longer", "resume", actor=actor)
+    store.check_waiting(view.job.owner, view.job.kind)
     run = Run(view.job.folder)
     with held(store, view.job):
         run.clear_stop()
@@ -190,7 +197,7 @@ def resume(store: Store, number: int, steps: int | None = None, *, actor: Actor)
                 raise VelaturaError(
                     "{name} is at step {step}; give more --steps", name=view.job.name, step=view.summary.step
                 )
-            write_config(run, _laid_over(run.config(), {"train": {"steps": steps}}))
+            write_config(run, laid_over(run.config(), {"train": {"steps": steps}}))
     if view.state in UNFINISHED:
         _put_first(store, view.job, actor)
     else:
@@ -198,16 +205,18 @@ def resume(store: Store, number: int, steps: int | None = None, *, actor: Actor)
     return store.job(number)
 
 
+@audited("retry")
 def retry(store: Store, number: int, changes: Mapping[str, Any] | None = None, *, actor: Actor) -> Job:
     """Queue a job again from zero, with `changes` to its settings.
 
     The run's previous state, with its checkpoints, goes to the trash.
     """
     job = _allowed(store, number, "retry", actor=actor).job
+    store.check_waiting(job.owner, job.kind)
     run = Run(job.folder)
     with held(store, job):
         if job.kind == TRAIN:
-            start_over(store, job, _changed(run.config(), changes or {}))
+            start_over(store, job, changed(run.config(), changes or {}))
             return store.job(number)
         run.clear_stop()
         Recorder(job.folder)("anew")
@@ -215,6 +224,7 @@ def retry(store: Store, number: int, changes: Mapping[str, Any] | None = None, *
     return store.job(number)
 
 
+@audited("change")
 def change(store: Store, number: int, changes: Mapping[str, Any], *, actor: Actor) -> Job:
     """Change the settings of a waiting job; it keeps its place."""
     job = _allowed(store, number, "change", actor=actor).job
@@ -224,12 +234,13 @@ def change(store: Store, number: int, changes: Mapping[str, Any], *, actor: Acto
             "{name} is partly trained with its current settings; clone it to change them", name=job.name
         )
     with held(store, job):
-        config = _changed(run.config(), changes)
+        config = changed(run.config(), changes)
         write_config(run, config)
         store.want(job, wanted_again(config.train, job.wants))
     return store.job(number)
 
 
+@audited("give")
 def give(store: Store, number: int, owner: str, *, actor: Actor) -> None:
     """Give a run and its style to another owner: a login, or empty for the machine's owner."""
     job = store.job(number)
@@ -238,6 +249,7 @@ def give(store: Store, number: int, owner: str, *, actor: Actor) -> None:
 
 
 # ---------------------------------------------------------------- order and tidying
+@audited("move")
 def move(store: Store, number: int, where: str | int, *, actor: Actor) -> list[Job]:
     """Move a waiting job `up`, `down`, `first`, `last` or to a position from 1; returns the new order.
 
@@ -269,7 +281,7 @@ def style_item(store: Store, run: Path, name: str, owner: str) -> TrashItem:
 def clear(store: Store, *, actor: Actor) -> list[Job]:
     """Remove ended jobs that cannot continue; run folders stay, those of small jobs are deleted."""
     settle(store)
-    ended = [view for view in Watcher(store).views() if view.job.phase == "ended" and actor.may_change(view.job.owner)]
+    ended = [view for view in Watcher(store).views() if view.job.phase == "ended" and actor.owns(view.job.owner)]
     removed = [view.job for view in ended if view.state not in UNFINISHED and store.remove(view.job)]
     for job in removed:
         if job.folder.parent == store.runs / SMALL:
@@ -277,6 +289,7 @@ def clear(store: Store, *, actor: Actor) -> list[Job]:
     return removed
 
 
+@audited("delete")
 def delete(store: Store, number: int, *, actor: Actor) -> TrashItem | None:
     """Move a run with its folder (images, samples, checkpoints, style file) to the trash; a small job is deleted.
 
@@ -306,6 +319,12 @@ def restore(store: Store, id: str, *, actor: Actor, instead: bool = False) -> st
         settle(store)
     trash = Trash(store)
     item = trash.item(id, actor)
+    name = _restore(store, trash, item, actor, instead)
+    note_job(store, "restore", actor, TRAIN, name, item.owner, item=item.id)
+    return name
+
+
+def _restore(store: Store, trash: Trash, item: TrashItem, actor: Actor, instead: bool) -> str:
     if item.kind == DAMAGED:
         raise VelaturaError("this item is damaged; its files are in {item}", item=trash.path(item))
     if item.kind == NEWER:
@@ -361,7 +380,7 @@ def _allowed(store: Store, number: int, *actions: str, actor: Actor) -> View:
 
 
 def _put_first(store: Store, job: Job, actor: Actor) -> None:
-    """Put an ended job before all waiting ones; on a shared studio only before its owner's."""
+    """Put an ended job before all waiting ones; on a shared studio only before its owner's others."""
     if actor.owns_machine:
         check_done(store.put_in_line(job, first=True), job)
         return
@@ -370,31 +389,7 @@ def _put_first(store: Store, job: Job, actor: Actor) -> None:
 
 
 def _first_place(store: Store, job: Job, actor: Actor) -> int:
-    """The first position that the actor may give a job: behind the last job of somebody else."""
-    line = [other for other in store.line() if other.id != job.id]
-    return 1 + max((place for place, other in enumerate(line, 1) if not actor.may_change(other.owner)), default=0)
-
-
-def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
-    """A config with changes; VelaturaError if one of them can no longer take effect."""
-    new = _laid_over(config, changes)
-    check_device(new.train.device)
-    for key in FIXED:
-        before, after = (_setting(each, key) for each in (config, new))
-        if before != after:
-            raise VelaturaError("{key} cannot change once a run is prepared; start a new run to change it", key=key)
-    return new
-
-
-def _laid_over(config: Config, changes: Mapping[str, Any]) -> Config:
-    from trainers.config.build import as_table, build_config
-    from trainers.config.layers import layers
-
-    return build_config(*layers(file=as_table(config), above=(changes,)))
-
-
-def _setting(config: Config, key: str) -> Any:
-    value: Any = config
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
+    """The first position that a job may be given: for people, behind the last job of somebody else than its owner."""
+    line = [other.owner for other in store.line() if other.id != job.id]
+    passed = (place for place, owner in enumerate(line, 1) if not actor.owns_machine and owner != job.owner)
+    return 1 + max(passed, default=0)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from app.jobs.processes.process import Identity
+from trainers.runs.events import Recorder
 
 REQUEST = "request.json"
 """File in a small job's folder with its request."""
@@ -189,3 +191,20 @@ def read_table(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return table if isinstance(table, dict) else {}
+
+
+def write_request(job: Job) -> None:
+    """Write a job's request into its folder, from which a lost row can be rebuilt."""
+    if not job.folder.is_dir():
+        return
+    with suppress(OSError):  # the row is there, and this is for the day when it is not
+        Recorder(job.folder)(
+            "queued",
+            job=job.id,
+            task=job.kind,
+            owner=job.owner,
+            wants=job.wants,
+            priority=job.priority,
+            cwd=job.cwd,
+            command=list(job.command),
+        )

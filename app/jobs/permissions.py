@@ -1,4 +1,4 @@
-"""Permissions on runs and styles: everybody may view and copy, only the owner and the machine's owner may change.
+"""Permissions on runs and styles: everybody may view and copy, their owner, admins and the machine's owner change.
 
 A run without an owner comes from the command line or a studio without accounts; it belongs to the machine's owner.
 """
@@ -6,13 +6,15 @@ A run without an owner comes from the command line or a studio without accounts;
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 
 BELONGS_TO = _("“{name}” belongs to {owner}, and only they can change it")
 BELONGS_TO_STUDIO = _("“{name}” belongs to the owner of this studio, and only they can change it")
+ADMIN, MEMBER = "admin", "member"
+"""Roles of people on a shared studio."""
 COPYING = ("clone",)
 """Actions that change nothing."""
 
@@ -27,15 +29,25 @@ class Actor:
 
     name: str = ""
     """Login on a shared studio; empty for the machine's owner (command line, or a studio without accounts)."""
+    is_admin: bool = False
+    """Whether they have the role of an admin there."""
+    address: str = field(default="", compare=False)
+    """Where a request comes from, for the audit log."""
+    token: str = field(default="", compare=False)
+    """Id of the token by which a program acts for them."""
 
     @property
     def owns_machine(self) -> bool:
-        """Whether they may change everything."""
+        """Whether they are the owner of the machine."""
         return not self.name
+
+    def owns(self, owner: str) -> bool:
+        """Whether what belongs to `owner` is theirs; all is the machine's owner's."""
+        return self.owns_machine or self.name == owner
 
     def may_change(self, owner: str) -> bool:
         """Whether they may change what belongs to `owner`."""
-        return self.owns_machine or self.name == owner
+        return self.is_admin or self.owns(owner)
 
     def check(self, name: str, owner: str) -> None:
         """Raise NotOwnerError if they may not change `name`, which belongs to `owner`."""

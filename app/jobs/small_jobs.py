@@ -37,8 +37,9 @@ def add_small_job(
 ) -> Job:
     """Queue a small job, in `folder` or in a temporary one.
 
-    By default it goes before the runs: nobody waits hours for a picture.
+    By default it goes before the runs: nobody waits hours for a picture. LimitError if too many of its owner's wait.
     """
+    store.check_waiting(owner, kind)
     folder = folder or new_folder(store, kind)
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / REQUEST) as building:

@@ -15,13 +15,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from app.jobs.accounts.limits import check_waiting
 from app.jobs.database.database import Database
-from app.jobs.job import Job, NewJob, Phase, as_kept, as_row, read_job, read_worker
-from app.jobs.order import FIRST, HIGHEST, IN_LINE, LAST, place, place_behind_small
+from app.jobs.database.order import FIRST, HIGHEST, IN_LINE, LAST, place, place_behind_small
+from app.jobs.database.settings import QueueSettings
+from app.jobs.job import Job, NewJob, Phase, as_kept, as_row, read_job, read_worker, write_request
 from app.jobs.processes.devices import AND, LATER
 from app.jobs.processes.process import Identity
 from trainers.errors import VelaturaError
-from trainers.runs.events import Recorder
 
 FILE = "queue.db"
 BACKUP = "queue.backup.db"
@@ -54,6 +55,7 @@ class Store:
         self.runs = runs.absolute()
         self.path = self.runs / FILE
         self._database = Database(self.path)
+        self.settings = QueueSettings(self._database)
         self._backed_up: tuple[int, ...] = ()
 
     def exists(self) -> bool:
@@ -127,11 +129,16 @@ class Store:
 
     # ---------------------------------------------------------------- adding and removing
     def add(self, new: NewJob, phase: Phase = "waiting") -> Job:
-        """Add a job at the end of its priority, replacing an ended one in the same folder."""
+        """Add a job at the end of its priority, replacing an ended one in the same folder.
+
+        LimitError if too many of its owner's wait.
+        """
         folder = as_kept(new.folder, self.runs)
         if self.exists():
             self.keep_backup()
         with self._database.writing() as db:
+            if phase == "waiting":
+                check_waiting(db, new.owner, new.kind)
             db.execute("DELETE FROM jobs WHERE folder = ? AND phase = 'ended'", (folder,))
             last = db.execute(f"SELECT {LAST}").fetchone()[0]
             row = {
@@ -154,8 +161,14 @@ class Store:
                     "{name} is already in the queue; choose another --name", name=new.folder.name
                 ) from None
         job = self.job(int(number or 0))
-        _note(job)
+        write_request(job)
         return job
+
+    def check_waiting(self, owner: str, kind: str) -> None:
+        """Raise LimitError if no further job of an owner may wait, before anything is prepared for it."""
+        if owner and self.exists():
+            with self._database.reading() as db:
+                check_waiting(db, owner, kind)
 
     def forget(self, job: Job) -> None:
         """Remove a job in any phase, if its folder is missing or its row is damaged."""
@@ -310,16 +323,18 @@ class Store:
     def give(self, job: Job, owner: str) -> None:
         """Change a job's owner, in its folder too."""
         self._change("UPDATE jobs SET owner = ? WHERE id = ?", owner, job.id)
-        _note(self.job(job.id))
+        write_request(self.job(job.id))
 
     def put_in_line(self, job: Job, first: bool = False) -> bool:
-        """Queue an ended job again, at the end of its priority or before all others."""
+        """Queue an ended job again, at the end of its priority or before all others; LimitError as in `add`."""
         last, head = f"position = {LAST}", f"position = {FIRST}, priority = {HIGHEST}"
-        return self._change(
+        again = (
             f"UPDATE jobs SET phase = 'waiting', {head if first else last}, restarts = 0, restart_step = 0, "
-            "low_memory = 0 WHERE id = ? AND phase = 'ended'",
-            job.id,
+            "low_memory = 0 WHERE id = ? AND phase = 'ended'"
         )
+        with self._database.writing() as db:
+            check_waiting(db, job.owner, job.kind)
+            return db.execute(again, (job.id,)).rowcount > 0
 
     def move(self, job: Job, to: int) -> bool:
         """Move a waiting job to a position from 1; positions beyond the end mean the end.
@@ -342,14 +357,12 @@ class Store:
     # ---------------------------------------------------------------- settings of the queue
     def retries(self) -> int:
         """Number of automatic restarts of an interrupted run without progress; 0: never."""
-        with self._database.reading() as db:
-            found = db.execute("SELECT value FROM settings WHERE name = 'retries'").fetchone()
-        value = str(found["value"]) if found else ""
+        value = self.settings.get("retries")
         return int(value) if value.isdecimal() and len(value) < 5 else RETRIES
 
     def set_retries(self, number: int) -> None:
         """Set it, for existing runs too."""
-        self._change("INSERT OR REPLACE INTO settings VALUES ('retries', ?)", str(number))
+        self.settings.set("retries", str(number))
 
     # ---------------------------------------------------------------- who serves the queue
     def enter(self, worker: Identity, devices: Sequence[str]) -> None:
@@ -376,23 +389,6 @@ class Store:
         """Whether a statement changed a row."""
         with self._database.writing() as db:
             return db.execute(statement, values).rowcount > 0
-
-
-def _note(job: Job) -> None:
-    """Write a job's request into its folder, from which a lost row can be rebuilt."""
-    if not job.folder.is_dir():
-        return
-    with suppress(OSError):  # the row is there, and this is for the day when it is not
-        Recorder(job.folder)(
-            "queued",
-            job=job.id,
-            task=job.kind,
-            owner=job.owner,
-            wants=job.wants,
-            priority=job.priority,
-            cwd=job.cwd,
-            command=list(job.command),
-        )
 
 
 def _process(process: Identity) -> tuple[str, int, float, str]:

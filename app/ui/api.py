@@ -13,6 +13,7 @@ from typing import Any, Literal
 import gradio as gr
 
 from app.jobs import actions
+from app.jobs.accounts.audit import AuditLog
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED
 from app.jobs.trash.trash import Trash, TrashItem
@@ -42,6 +43,7 @@ from app.ui.api_schemas import (
     whole_of,
 )
 from app.ui.components.errors import reason
+from app.ui.components.events import actor_of
 from app.ui.login.sender import sender_of
 from app.ui.runs import samples_view
 from trainers.config.presets import list_presets
@@ -243,7 +245,7 @@ class Api:
 
     @kindly
     def trash(self, request: gr.Request | None = None) -> Answer:
-        """Your items in the trash, newest first, and their total bytes."""
+        """Your items in the trash, newest first, and their total bytes; an admin's are everybody's."""
         items = Trash(self.services.queue.store).items(_actor(request))
         return {"items": [item.plain() for item in items], "bytes": sum(item.size for item in items)}
 
@@ -257,8 +259,9 @@ class Api:
     @kindly
     def empty(self, item: str = "", request: gr.Request | None = None) -> Answer:
         """Permanently delete an item in the trash, or all of yours if none is given."""
-        trash = Trash(self.services.queue.store)
-        items = [self._thrown(item, request)] if item != "" else trash.items(_actor(request))
+        trash, actor = Trash(self.services.queue.store), _actor(request)
+        items = [self._thrown(item, request)] if item != "" else trash.own(actor)
+        AuditLog(trash.runs).note("empty", actor, items[0].name if item != "" else "")
         return {"deleted": len(items), "bytes": trash.remove(items)}
 
     @kindly
@@ -388,7 +391,7 @@ def _state(run: str, view: View) -> Answer:
 
 
 def _actor(request: gr.Request | None) -> Actor:
-    return Actor(_owner(request))
+    return actor_of(request) if request is not None else Actor()
 
 
 def _owner(request: gr.Request | None) -> str:

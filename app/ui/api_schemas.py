@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from app.errors import as_sentence
+from app.jobs.accounts.limits import LimitError
 from app.jobs.permissions import NotOwnerError
 from app.language import translate
 from app.studio.dataset.uploads import MOST_PICTURES, Upload
@@ -54,6 +55,8 @@ def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
             raise gr.Error(_coded(refusal.message, refusal.code), print_exception=False) from refusal
         except NotOwnerError as error:
             raise gr.Error(_coded(as_sentence(error), "not_yours"), print_exception=False) from error
+        except LimitError as error:
+            raise gr.Error(_coded(as_sentence(error), "limit"), print_exception=False) from error
         except VelaturaError as error:
             raise gr.Error(_coded(as_sentence(error), "refused"), print_exception=False) from error
         except Exception as error:
@@ -79,7 +82,7 @@ def must(code: str, do: Callable[..., Any], *given: Any) -> Any:
     """Call `do` and give its errors a code."""
     try:
         return do(*given)
-    except (RefusalError, NotOwnerError):
+    except (RefusalError, NotOwnerError, LimitError):
         raise
     except VelaturaError as error:
         raise RefusalError(code, as_sentence(error)) from error

@@ -93,6 +93,12 @@ def page_session(request: gr.Request) -> str:
     return str(request.session_hash)
 
 
+def scope_of(request: gr.Request) -> dict[str, Any]:
+    """What our checks have noted of a request; Gradio keeps Starlette's in `request`, for calls from its queue too."""
+    asked = getattr(request, "request", None)
+    return dict(asked.scope) if asked is not None else {}
+
+
 def event_number(answer: bytes) -> str:
     """The number of an event in the queue's answer to a call; "" where it has refused the call."""
     try:

@@ -14,6 +14,8 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
+from app.jobs.accounts.audit import AuditLog
+from app.jobs.accounts.limits import Limits
 from app.jobs.cluster.cluster import Cluster
 from app.jobs.dispatcher import Ended
 from app.jobs.trash.disk import missing, room
@@ -30,6 +32,7 @@ from app.studio.paths import Paths, UploadFolder
 from app.studio.runs.links import RunLinks
 from app.studio.services import Services, open_services
 from app.ui import api, api_sweeps
+from app.ui.account.routes import AccountRoute
 from app.ui.components import text
 from app.ui.document.assets import asset_routes, bundles
 from app.ui.document.language import speaking_to
@@ -145,6 +148,8 @@ def start(
     authenticator = Authenticator(People(people), Sessions(people), paths.secret(), given)
     shared = not authenticator.open or not is_loopback(address.host)
     services = open_services(paths, uploads.path, shared=shared)
+    if not authenticator.open:
+        AuditLog(paths.runs).keep()
     sweep_public(services.queue, services.drafts, services.generations.root)
     services.estimate_jobs.sweep()
     services.checker.warm_up()
@@ -153,20 +158,20 @@ def start(
     look_seldom(demo)
     now, requests = NowRoutes(services.queue), Requests()
     dispatcher = services.queue.dispatcher(ended, cluster)
-    watched = [
+    ours = [
         *HealthRoute(services.queue, lambda: dispatcher.last_pass).routes(),
         *MetricsRoute(services.queue, requests).routes(),
+        *AccountRoute(People(people), services.queue.store).routes(),
     ]
-    thrown, received = Trash(services.queue.store), Received(people) if shared else None
-    quota = Quota(most_kept, thrown, partial(_sent, services), partial(settle, services.drafts))
-    shares = Shares(_room(uploads.path, thrown), received, quota)
+    received = Received(people) if shared else None
+    shares = _shares(services, uploads.path, most_kept, received)
     _, url, _ = demo.launch(
         server_name=address.host,
         server_port=address.port,
         theme=Velatura(),
         app_kwargs={
             "middleware": _checks(demo, address, authenticator, services, uploads.path, shares, requests),
-            "routes": [*_routes(demo, services, uploads.path), *now.routes(), *watched],
+            "routes": [*_routes(demo, services, uploads.path), *now.routes(), *ours],
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,
@@ -199,6 +204,13 @@ def _routes(demo: gr.Blocks, services: Services, uploads: Path) -> list[BaseRout
     ]
 
 
+def _shares(services: Services, uploads: Path, most_kept: int, received: Received | None) -> Shares:
+    """What people may upload."""
+    trash, own = Trash(services.queue.store), Limits(services.queue.store).storage
+    quota = Quota(most_kept, trash, partial(_sent, services), partial(settle, services.drafts), own)
+    return Shares(_room(uploads, trash), received, quota)
+
+
 def _sent(services: Services, person: str) -> Sent:
     """A person's stored data."""
     kept = kept_by(services.drafts, person)
@@ -218,6 +230,7 @@ def _checks(
     return checks(
         hosts=names_of_machine(address.host) | {name.lower() for name in address.names},
         authenticator=authenticator,
+        audit=AuditLog(services.paths.runs),
         public=services.paths.public,
         uploads=uploads,
         shares=shares,

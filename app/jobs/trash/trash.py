@@ -93,8 +93,12 @@ class Trash:
 
     # ---------------------------------------------------------------- looking
     def items(self, actor: Actor) -> list[TrashItem]:
-        """What is in the trash and is the actor's, newest first."""
+        """What is in the trash that the actor may restore, newest first."""
         return [item for item in self._all() if actor.may_change(item.owner)]
+
+    def own(self, actor: Actor) -> list[TrashItem]:
+        """What is in the trash and is the actor's own, newest first."""
+        return [item for item in self._all() if actor.owns(item.owner)]
 
     def recent(self, seconds: float) -> list[TrashItem]:
         """What went into the trash in the last `seconds`, whosever it is, newest first."""
@@ -169,8 +173,8 @@ class Trash:
         return freed
 
     def empty(self, actor: Actor) -> int:
-        """Permanently delete all that is the actor's; the bytes that it took."""
-        return self.remove(self.items(actor))
+        """Permanently delete all that is the actor's own; the bytes that it took."""
+        return self.remove(self.own(actor))
 
     def tidy(self, now: float | None = None) -> list[TrashItem]:
         """Permanently delete what is older than 30 days and, on a disk that is nearly full, the oldest; those items.

@@ -1,4 +1,4 @@
-"""The SQLite file with accounts and logins: its tables and connections."""
+"""The SQLite file with accounts, logins and tokens: its tables and connections."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from app.jobs.database.backups import back_up
 from app.transactions import transaction
 from trainers.errors import VelaturaError
 
-VERSION = 1
 PATIENCE = 10.0
 """Seconds that a change waits for another process's."""
-TABLES = """
+FIRST = """
 CREATE TABLE people (
     name TEXT PRIMARY KEY,
     password TEXT NOT NULL,
@@ -35,8 +35,25 @@ CREATE TABLE received (
     hour INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
     PRIMARY KEY (sender, hour)
-) STRICT;
+) STRICT
 """
+ROLES_AND_TOKENS = """
+CREATE TABLE tokens (
+    id TEXT PRIMARY KEY,
+    token BLOB NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    label TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    made REAL NOT NULL,
+    ends REAL NOT NULL,
+    used REAL NOT NULL
+) STRICT;
+UPDATE people SET role = 'admin' WHERE name = (SELECT name FROM people ORDER BY added, name LIMIT 1)
+"""
+"""Until then nobody was an admin; whoever came first is now."""
+MIGRATIONS = (FIRST, ROLES_AND_TOKENS)
+"""Steps from an empty file to the current version; a released one never changes."""
+VERSION = len(MIGRATIONS)
 
 
 class PeopleDatabase:
@@ -51,10 +68,12 @@ class PeopleDatabase:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > VERSION:
                 raise VelaturaError("{file} was made by a newer Velatura; update Velatura", file=file)
-            if version == 0:
-                for statement in TABLES.split(";"):
+            if 0 < version < VERSION:
+                _keep_copy(file, version)
+            for step in MIGRATIONS[version:]:
+                for statement in step.split(";"):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
@@ -79,7 +98,15 @@ class PeopleDatabase:
         except sqlite3.DatabaseError as error:
             raise VelaturaError(
                 "the accounts in {file} cannot be used: {error}; restore a backup, or move the file away and "
-                "add the accounts again with `velatura ui --add-person`",
+                "add the accounts again with `velatura people add`",
                 file=self.file,
                 error=error,
             ) from error
+
+
+def _keep_copy(file: Path, version: int) -> None:
+    """Copy the file before its migration, as nobody else's to read."""
+    copy = file.with_name(f"{file.stem}.version-{version}.backup{file.suffix}")
+    os.close(os.open(copy, os.O_CREAT | os.O_RDWR, 0o600))
+    back_up(file, copy)
+    copy.chmod(0o600)

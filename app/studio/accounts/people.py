@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.jobs.permissions import ADMIN, MEMBER
 from app.studio.accounts.database import PeopleDatabase
 from app.studio.accounts.passwords import PasswordHash, hash_password, parse_hash
 from trainers.errors import VelaturaError
@@ -16,7 +17,6 @@ from trainers.messages import Message as _
 
 MOST_NAME, MOST_PASSWORD = 100, 200
 LEAST_PASSWORD = 8
-MEMBER = "member"
 KEY, PROGRAM = "user:", "program:"
 """Prefixes of storage keys of people and programs, such as for drafts."""
 
@@ -42,16 +42,19 @@ class People:
     def __init__(self, database: PeopleDatabase) -> None:
         self.database = database
 
-    def add(self, name: str, password: str, role: str = MEMBER, least: int = LEAST_PASSWORD) -> bool:
+    def add(self, name: str, password: str, role: str | None = None, least: int = LEAST_PASSWORD) -> bool:
         """Add a person, or set a new password, which ends earlier logins; returns whether the person is new.
 
-        Raises VelaturaError if the name or the password cannot be used.
+        Without a `role`, the first person becomes an admin and the others members; who is known keeps theirs. Raises
+        VelaturaError if the name or the password cannot be used.
         """
         name = check_name(name)
         check_password(password, least)
         hashed = str(hash_password(password))
         with self.database.change() as table:
             known = table.execute("SELECT 1 FROM people WHERE name = ?", (name,)).fetchone()
+            if role is None:
+                role = MEMBER if table.execute("SELECT 1 FROM people").fetchone() else ADMIN
             table.execute(
                 "INSERT INTO people (name, password, role, added) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET password = excluded.password",
@@ -61,11 +64,23 @@ class People:
         return known is None
 
     def remove(self, name: str) -> None:
-        """Remove a person and end their logins. VelaturaError if there is no account of this name."""
+        """Remove a person, their logins and tokens. VelaturaError if there is no account of this name."""
         with self.database.change() as table:
             if not table.execute("DELETE FROM people WHERE name = ?", (name,)).rowcount:
                 raise VelaturaError("there is no account {name}", name=name)
             table.execute("DELETE FROM sessions WHERE name = ?", (name,))
+            table.execute("DELETE FROM tokens WHERE name = ?", (name,))
+
+    def set_role(self, name: str, role: str, keep_one: bool = True) -> None:
+        """Make a person an admin or a member; with `keep_one`, the last admin stays one. VelaturaError otherwise."""
+        if role not in (ADMIN, MEMBER):
+            raise VelaturaError("a role is admin or member, not {role!r:.40}", role=role)
+        with self.database.change() as table:
+            if not table.execute("SELECT 1 FROM people WHERE name = ?", (name,)).fetchone():
+                raise VelaturaError("there is no account {name}", name=name)
+            table.execute("UPDATE people SET role = ? WHERE name = ?", (role, name))
+            if keep_one and not table.execute("SELECT 1 FROM people WHERE role = ?", (ADMIN,)).fetchone():
+                raise VelaturaError("{name} is the only admin; make somebody else an admin first", name=name)
 
     def find(self, name: str) -> Person | None:
         """The person of this name."""
@@ -85,7 +100,7 @@ def _person(name: str, password: str, role: str, added: float) -> Person:
         return Person(name, parse_hash(password), role, added)
     except ValueError as error:
         raise VelaturaError(
-            "the password of {name} cannot be read; set a new one with --add-person", name=name
+            "the password of {name} cannot be read; set a new one with `velatura people add {name}`", name=name
         ) from error
 
 

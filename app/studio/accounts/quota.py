@@ -26,7 +26,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Quota:
-    """A limit in bytes per person; trash counts, and is deleted when new uploads need the space.
+    """A limit in bytes for each person; trash counts, and is deleted when new uploads need the space.
 
     The oldest trash goes first; if that is not enough, also pictures that Undo could restore.
     """
@@ -37,6 +37,12 @@ class Quota:
     """By the person's login."""
     let_go: Callable[[str], None]
     """Moves pictures that undoing brings back, of the person with this login, to their trash."""
+    own: Callable[[str, int], int] = lambda _person, usual: usual
+    """A person's own limit in bytes; `limit` where they have none."""
+
+    def limit_of(self, person: str) -> int:
+        """How many bytes a person may keep."""
+        return self.own(person, self.limit)
 
     def left(self, person: str, coming: int) -> int:
         """Bytes that a person may still upload, after deleting trash to make room.
@@ -44,7 +50,7 @@ class Quota:
         If the upload would not fit even then, nothing is deleted.
         """
         sent, items = self.sent(person), self.trash.items(Actor(person))
-        free = self.limit - sent.pictures - sent.styles
+        free = self.limit_of(person) - sent.pictures - sent.styles
         if sent.undone and free - sent.undone < coming <= free:
             self.let_go(person)
             sent, items = self.sent(person), self.trash.items(Actor(person))

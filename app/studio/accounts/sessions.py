@@ -29,7 +29,7 @@ class Sessions:
             table.execute("DELETE FROM sessions WHERE ends < ?", (now,))
             table.execute(
                 "INSERT INTO sessions (token, name, credential, opened, ends) VALUES (?, ?, ?, ?, ?)",
-                (_digest(token), person.name, person.credential, now, now + LOGIN_LASTS),
+                (digest(token), person.name, person.credential, now, now + LOGIN_LASTS),
             )
             table.execute(
                 "DELETE FROM sessions WHERE name = ? AND token NOT IN "
@@ -41,7 +41,7 @@ class Sessions:
     def close(self, token: str) -> None:
         """End a login; the person's others stay."""
         with self.database.change() as table:
-            table.execute("DELETE FROM sessions WHERE token = ?", (_digest(token),))
+            table.execute("DELETE FROM sessions WHERE token = ?", (digest(token),))
 
     def find(self, token: str) -> tuple[str, bytes] | None:
         """A login's person and credential; None if it is unknown or has ended."""
@@ -49,9 +49,10 @@ class Sessions:
             return None
         query = "SELECT name, credential FROM sessions WHERE token = ? AND ends >= ?"
         with self.database.look() as table:
-            row = table.execute(query, (_digest(token), self.clock())).fetchone()
+            row = table.execute(query, (digest(token), self.clock())).fetchone()
         return (str(row[0]), bytes(row[1])) if row else None
 
 
-def _digest(token: str) -> bytes:
+def digest(token: str) -> bytes:
+    """What is kept of a random token, which is too long to be guessed from it."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from app.jobs.accounts.audit import AuditLog
 from app.jobs.actions import style_item
 from app.jobs.permissions import Actor
 from app.jobs.run_trash import ALIAS
@@ -185,6 +186,7 @@ class StyleLibrary:
                     building.write_text(name, encoding="utf-8")
             elif name != item.path.stem:
                 item.path.rename(item.path.with_name(f"{name}{SUFFIX}"))
+        AuditLog(self.queue.store.runs).note("rename", actor, item.name, kind="style", owner=item.owner, to=name)
         shutil.rmtree(self.public(item), ignore_errors=True)
         return self._again(item.id)
 
@@ -210,6 +212,7 @@ class StyleLibrary:
         else:
             runs = self.queue.store.runs
             thrown = Trash(self.queue.store).put(new_item(STYLE, item.name, item.owner, {CONTENT: item.path}, runs))
+        AuditLog(self.queue.store.runs).note("delete", actor, item.name, kind="style", owner=item.owner)
         shutil.rmtree(self.public(item), ignore_errors=True)
         return thrown
 

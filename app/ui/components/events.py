@@ -15,9 +15,9 @@ from typing import Annotated, Any, TypeVar
 import gradio as gr
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from app.jobs.permissions import Actor
-from app.ui.gradio_internals import event_data, listener_of, page_session
-from app.ui.login.sender import sender_of
+from app.jobs.permissions import ADMIN, Actor
+from app.ui.gradio_internals import event_data, listener_of, page_session, scope_of
+from app.ui.login.sender import ROLE, TOKEN, address_of, sender_of
 
 MOST_TEXT = 10_000
 """Letters of anything that a page says, more than an honest page has."""
@@ -117,7 +117,9 @@ def key_of(request: gr.Request) -> str:
 
 def actor_of(request: gr.Request) -> Actor:
     """The person who asks: their login on a shared studio, else the machine's owner."""
-    return Actor(request.username or "")
+    scope = scope_of(request)
+    address, token = address_of(scope) if scope else "", scope.get(TOKEN, "")
+    return Actor(request.username or "", scope.get(ROLE) == ADMIN, address, token)
 
 
 def tab_of(request: gr.Request) -> str:

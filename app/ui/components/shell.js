@@ -52,11 +52,15 @@ if (user) {
   out.method = 'post'; // a link could be followed from another site's page
   out.action = 'logout';
   button.className = 'user';
-  button.append(user);
   button.insertAdjacentHTML('beforeend', props.login.icon);
   button.setAttribute('aria-label', props.login.label.replace('{name}', user));
   out.append(button);
-  element.querySelector('.theme').before(out);
+  const account = document.createElement('a');
+  account.href = 'account';
+  account.className = 'user';
+  account.append(user);
+  account.setAttribute('aria-label', props.login.account.replace('{name}', user));
+  element.querySelector('.theme').before(account, out);
   // Browsers keep a page as it was for their back button: what the next person there finds is asked for anew.
   out.addEventListener('submit', () => {
     root.hidden = true;

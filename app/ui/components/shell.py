@@ -58,7 +58,7 @@ def build_shell(here: str, queue: StudioQueue, under: str = "") -> None:
         elem_id="shell",
         page=AtRequest(lambda: f"{translate(title)} · {words.PRODUCT}"),
         words=words.SHELL,
-        login={"label": words.LOG_OUT_AS, "icon": str(ICONS["out"])},
+        login={"account": words.ACCOUNT, "label": words.LOG_OUT_AS, "icon": str(ICONS["out"])},
     )
     frame = AtRequest(render, "components/undo_strip.html")
     strip = island({}, "components/undo_strip.js", frame, elem_id="undo-strip")

@@ -32,6 +32,10 @@ OTHER_LOGIN = _("This page was opened under another login. Reload it; a program 
 UNEXPECTED = _("Something unexpected went wrong. The studio's console shows more.")
 WRONG_PASSWORD = _("Wrong name or password.")
 LOG_IN_FIRST = _("Log in first.")
+WRONG_TOKEN = _("This token is wrong, has ended or was revoked. Make a new one on the Account page.")
+TOKEN_FOR_METRICS = _("This token may only read /metrics.")
+NOT_WITH_A_TOKEN = _("A token cannot do this. Log in with your password.")
+ADMINS_ONLY = _("Only an admin may see this.")
 INSECURE = _("anybody who can reach this address can use the studio, and see and delete everything in it")
 
 # The shell
@@ -40,6 +44,7 @@ SKIP = _("Skip to the content")
 FREE = _("Idle")
 LANGUAGE = _("Language")
 THEME = _("Switch between light and dark")
+ACCOUNT = _("Account: {name}")
 LOG_OUT, LOG_OUT_AS = _("Log out"), _("Log out: {name}")
 LOG_OUT_LEAD = _("You stay logged in on your other devices.")
 
@@ -115,8 +120,16 @@ def foreign(address: str) -> Message:
     )
 
 
+def too_many_wrong_tokens(wait: float) -> Message:
+    """What is said to a program that sends wrong tokens."""
+    return _("Too many wrong tokens. Try again in {time}.", time=_time(wait))
+
+
 def too_many_wrong(wait: float) -> Message:
     """What is said to somebody who has guessed."""
+    return _("Too many wrong passwords. Try again in {time}.", time=_time(wait))
+
+
+def _time(wait: float) -> Message:
     minutes = math.ceil(wait / 60)
-    left = counted(math.ceil(wait), "second") if wait < 60 else counted(minutes, "minute")
-    return _("Too many wrong passwords. Try again in {time}.", time=left)
+    return counted(math.ceil(wait), "second") if wait < 60 else counted(minutes, "minute")

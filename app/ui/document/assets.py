@@ -27,7 +27,7 @@ SHEET, BARE_SHEET = "studio.css", "bare.css"
 """The sheet of all pages, and that of documents without Gradio."""
 DOCUMENT_SHEETS = ("document/fonts.css", "document/tokens.css", "document/document.css")
 """What is said of the whole document; all other sheets are nested, where `html` and keyframes do nothing."""
-BARE_SHEETS = ("document/bare.css", "links/links.css")
+BARE_SHEETS = ("document/bare.css", "links/links.css", "account/account.css")
 PAGE_SHEETS = (
     "components/base.css",
     "components/shell.css",

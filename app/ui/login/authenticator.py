@@ -1,4 +1,4 @@
-"""The authenticator: passwords, logins and rate limits."""
+"""The authenticator: passwords, logins, tokens and rate limits."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from app.jobs.permissions import MEMBER
 from app.studio.accounts.attempts import Attempts
 from app.studio.accounts.passwords import hash_password
 from app.studio.accounts.people import MOST_NAME, MOST_PASSWORD, People, Person
 from app.studio.accounts.sessions import Sessions
+from app.studio.accounts.tokens import Token, Tokens
 from trainers.errors import VelaturaError
 
 
@@ -39,8 +41,11 @@ class Authenticator:
         secret: bytes,
         given: Mapping[str, str] | None = None,
         attempts: Attempts | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         self._people, self._sessions, self._secret = people, sessions, secret
+        self._tokens = tokens or Tokens(people.database)
+        self._wrong_tokens = Attempts()
         self._given = dict(given or {})
         self._hashed: dict[str, Person] = {}
         self._attempts = attempts or Attempts()
@@ -79,6 +84,30 @@ class Authenticator:
         name, credential = found
         person = self._person(name)
         return name if person and hmac.compare_digest(person.credential, credential) else None
+
+    def knows(self, name: str) -> bool:
+        """Whether somebody has this name."""
+        return self._person(name[:MOST_NAME]) is not None
+
+    def role_of(self, name: str) -> str:
+        """The role of a person; those of the command line are members."""
+        person = self._people.find(name)
+        return person.role if person is not None else MEMBER
+
+    def token_of(self, secret: str) -> Token | None:
+        """The valid token of this secret, whose person has an account."""
+        token = self._tokens.find(secret)
+        return token if token is not None and self._person(token.owner) is not None else None
+
+    def note_wrong_token(self, address: str) -> float:
+        """Count a wrong token; seconds to wait where this address sends many, else 0.
+
+        Right ones are not held up by others' wrong ones: nobody can guess one.
+        """
+        wait = self._wrong_tokens.wait("", address)
+        if not wait:
+            self._wrong_tokens.note_wrong("", address)
+        return wait
 
     def log_out(self, token: str) -> None:
         """End a login on the server."""
@@ -119,6 +148,6 @@ def check_given(people: People, given: Mapping[str, str]) -> None:
         if known and not known.password.matches(password):
             raise VelaturaError(
                 "{name} has an account with another password; remove {name} from --auth or --auth-file, or "
-                "change the account with `velatura ui --add-person {name}`",
+                "change the account with `velatura people add {name}`",
                 name=name,
             )

@@ -12,6 +12,8 @@ from app.studio.accounts.people import key_of_login
 
 USER = "velatura.user"
 """The key of a request's scope under which stands the name of who has logged in."""
+ROLE, TOKEN = "velatura.role", "velatura.token"
+"""Likewise the role of that person, and the id of the token by which a program has logged in for them."""
 VISITOR = "velatura-visitor"
 """The cookie by which a browser is known again."""
 
@@ -27,3 +29,9 @@ def sender_of(username: str | None, cookies: Mapping[str, str] | None) -> str:
         return key_of_login(username)
     cookie = dict(cookies).get(VISITOR) if cookies else None
     return f"visitor:{cookie}" if cookie else ""
+
+
+def address_of(scope: Scope) -> str:
+    """The client's address; "" if unknown."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""

@@ -11,8 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.studio.accounts.attempts import network_of
 from app.ui.components import text
 from app.ui.gradio_internals import DIRECT, QUEUED, event_number
-from app.ui.login.sender import USER, VISITOR, cookies_of
-from app.ui.middleware.login import address_of
+from app.ui.login.sender import USER, VISITOR, address_of, cookies_of
 from app.ui.middleware.refusals import refusal
 
 MOST_OF_A_CALLER, MOST_OF_AN_ADDRESS = 50, 120

@@ -15,8 +15,7 @@ from app.studio.accounts.quota import Quota, Sent
 from app.studio.accounts.received import Received
 from app.ui.components import text
 from app.ui.gradio_internals import API
-from app.ui.login.sender import USER
-from app.ui.middleware.login import address_of
+from app.ui.login.sender import USER, address_of
 from app.ui.middleware.refusals import refusal
 from app.units import readable_size
 
@@ -109,7 +108,7 @@ class UploadsMiddleware:
                 may_keep = await run_in_threadpool(quota.left, sender, together)
                 if together > may_keep:
                     sent = await run_in_threadpool(quota.sent, sender)
-                    raise TooMuchError(507, quota_used(quota.limit, sent))
+                    raise TooMuchError(507, quota_used(quota.limit_of(sender), sent))
 
         beside.append(incoming)
         try:

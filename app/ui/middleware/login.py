@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import anyio
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.jobs.accounts.audit import AuditLog
+from app.jobs.permissions import Actor
 from app.studio.accounts.people import plain_name
 from app.studio.accounts.sessions import LOGIN_LASTS
+from app.studio.accounts.tokens import METRICS
 from app.ui.components import text as words
 from app.ui.document.document import bare_page
 from app.ui.gradio_internals import API
 from app.ui.login.authenticator import Authenticator
-from app.ui.login.sender import USER, cookies_of
+from app.ui.login.sender import ROLE, TOKEN, USER, address_of, cookies_of
 from app.ui.middleware.headers import PageResponse
 from app.ui.middleware.not_found import is_visit
 from app.ui.middleware.refusals import NO_STORE, refusal
@@ -30,8 +35,8 @@ FOR_EVERYBODY = (f"{LOOK}/", SHARED, "/health", "/favicon.ico", "/robots.txt", f
 class LoginMiddleware:
     """Requires a login if the studio has accounts; answers `/login` and `/logout`."""
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
-        self.app, self.authenticator = app, authenticator
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, audit: AuditLog) -> None:
+        self.app, self.authenticator, self.audit = app, authenticator, audit
         self._turns: anyio.CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,10 +51,28 @@ class LoginMiddleware:
             return self._log_out(scope)
         if self.authenticator.open:
             return None
+        if secret := bearer_of(scope):
+            return self._with_token(scope, secret)
         name = self.authenticator.name_of(cookies_of(scope).get(LOGIN, ""))
         if name is None and not scope["path"].startswith(FOR_EVERYBODY):
             return PageResponse(login_page(), 401) if is_visit(scope) else refusal(scope, 401, words.LOG_IN_FIRST)
         scope[USER] = name
+        scope[ROLE] = self.authenticator.role_of(name) if name is not None else ""
+        return None
+
+    def _with_token(self, scope: Scope, secret: str) -> Response | None:
+        """As `_answer`, for a program."""
+        token = self.authenticator.token_of(secret)
+        if token is None:
+            if wait := self.authenticator.note_wrong_token(address_of(scope)):
+                headers = {"retry-after": str(math.ceil(wait))}
+                return refusal(scope, 429, words.too_many_wrong_tokens(wait), headers)
+            self.audit.note("token_failed", None, address=address_of(scope))
+            return refusal(scope, 401, words.WRONG_TOKEN, {"www-authenticate": "Bearer"})
+        if token.scope == METRICS and scope["path"] != "/metrics":
+            return refusal(scope, 403, words.TOKEN_FOR_METRICS)
+        scope[USER], scope[TOKEN] = token.owner, token.id
+        scope[ROLE] = self.authenticator.role_of(token.owner)
         return None
 
     async def _log_in(self, request: Request) -> Response:
@@ -68,8 +91,12 @@ class LoginMiddleware:
         self._turns = self._turns or anyio.CapacityLimiter(1)
         log_in = partial(self.authenticator.log_in, who[0], password, *who[1:])
         login = await anyio.to_thread.run_sync(log_in, limiter=self._turns)
+        # What was typed for a name that nobody has may be a password.
+        known = Actor(who[0], address=who[1]) if self.authenticator.knows(who[0]) else None
         if login is None:
+            self.audit.note("login_failed", known, address=who[1])
             return refusal(request.scope, 400, words.WRONG_PASSWORD)
+        self.audit.note("login", known)
         success.headers.append("set-cookie", cookie(request.scope, LOGIN, login.token, LOGIN_LASTS))
         success.headers.append("set-cookie", cookie(request.scope, DEVICE, login.device, YEAR))
         return success
@@ -78,16 +105,19 @@ class LoginMiddleware:
         """End the login; a followed link asks first, since another site may have set it."""
         if scope["method"] != "POST":
             return PageResponse(logout_page())
-        self.authenticator.log_out(cookies_of(scope).get(LOGIN, ""))
+        login = cookies_of(scope).get(LOGIN, "")
+        if name := self.authenticator.name_of(login):
+            self.audit.note("logout", Actor(name, address=address_of(scope)))
+        self.authenticator.log_out(login)
         answer = RedirectResponse("./", 303, NO_STORE)
         answer.headers.append("set-cookie", cookie(scope, LOGIN, "", 0))
         return answer
 
 
-def address_of(scope: Scope) -> str:
-    """The client's address; "" if unknown."""
-    client = scope.get("client")
-    return str(client[0]) if client else ""
+def bearer_of(scope: Scope) -> str:
+    """The token in a request's Authorization header; "" without one. An address never holds one."""
+    scheme, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
 
 
 def login_page() -> str:

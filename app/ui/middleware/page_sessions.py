@@ -17,11 +17,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.studio.accounts.attempts import network_of
 from app.ui.components import text
 from app.ui.gradio_internals import API, ENDS_IN_SESSION, SESSION_NAMES
-from app.ui.login.sender import USER
+from app.ui.login.sender import USER, address_of
 from app.ui.middleware.calls import noting_event
 from app.ui.middleware.foreign import CONTENT
 from app.ui.middleware.hosts import SAFE_METHODS
-from app.ui.middleware.login import address_of
 from app.ui.middleware.refusals import refusal
 
 MOST_WORDS = 100_000

@@ -19,6 +19,7 @@ from app.ui.monitoring.measure import ROUTE
 from app.ui.pages import PAGES
 
 LOOK = f"/{assets.LOOK}"
+ACCOUNT = "/account"
 SHARED = "/shared/"
 """What the addresses of read-only links begin with."""
 ADDRESSES = tuple(f"/{page.path}" for page in PAGES)
@@ -38,6 +39,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
     f"{SHARED}{{token}}/{{name}}": READ,
     "/login": ("POST",),
     "/logout": ("GET", "POST"),
+    ACCOUNT: ("GET", "HEAD", "POST"),
     # What pages are made of
     "/assets/{path:path}": READ,
     "/static/{path:path}": READ,

@@ -8,6 +8,7 @@ from pathlib import Path
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
+from app.jobs.accounts.audit import AuditLog
 from app.ui.document.document import Opening
 from app.ui.document.language import LanguageMiddleware
 from app.ui.login.authenticator import Authenticator
@@ -37,6 +38,7 @@ def checks(
     *,
     hosts: frozenset[str],
     authenticator: Authenticator,
+    audit: AuditLog,
     public: Path,
     uploads: Path,
     shares: Shares,
@@ -60,7 +62,7 @@ def checks(
         Middleware(NotFoundMiddleware),
         Middleware(RoutesMiddleware),
         Middleware(SizeMiddleware),
-        Middleware(LoginMiddleware, authenticator=authenticator),
+        Middleware(LoginMiddleware, authenticator=authenticator, audit=audit),
         Middleware(CallsMiddleware, is_waiting=is_waiting),
         Middleware(UploadsMiddleware, shares=shares),
         Middleware(FileAccessMiddleware, public=public, uploads=uploads),

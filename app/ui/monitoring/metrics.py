@@ -18,10 +18,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from app.jobs.permissions import ADMIN
 from app.jobs.processes.devices import AND
 from app.jobs.states import ENDED, State
 from app.jobs.store import CAPTION, ESTIMATE, GENERATE, TRAIN
+from app.language import translate
 from app.studio.studio_queue import Seen, StudioQueue
+from app.ui.components import text as words
+from app.ui.login.sender import ROLE, USER
 from app.ui.monitoring.health import NO_STORE, disk_of
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -87,8 +91,10 @@ class MetricsRoute:
         """The one route."""
         return [Route("/metrics", self.answer)]
 
-    def answer(self, _request: Request) -> Response:
-        """All families."""
+    def answer(self, request: Request) -> Response:
+        """All families; on a shared studio for admins only."""
+        if request.scope.get(USER) and request.scope.get(ROLE) != ADMIN:
+            return PlainTextResponse(translate(words.ADMINS_ONLY), 403, NO_STORE)
         return PlainTextResponse(self.text(), headers=NO_STORE, media_type=TYPE)
 
     def text(self) -> str:

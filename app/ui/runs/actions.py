@@ -125,7 +125,7 @@ def _share(queue: StudioQueue, name: str, share: bool, actor: Actor) -> str:
 
 
 def _repair(queue: StudioQueue, actor: Actor) -> Answer:
-    if not actor.owns_machine:
+    if not actor.may_change(""):
         raise NotOwnerError(words.ASK_TO_REPAIR)
     done = queue.repair()
     source = words.BACKUP_AND_RUNS if done.backup else words.RUNS_ALONE

@@ -209,7 +209,7 @@ def _problem(problem: VelaturaError | None, actor: Actor) -> tuple[str, tuple[Co
         return "", ()
     if not isinstance(problem, DamagedQueueError):
         return as_sentence(problem), ()
-    if not actor.owns_machine:
+    if not actor.may_change(""):
         return words.ASK_TO_REPAIR, ()
     return words.QUEUE_DAMAGED, (Button(words.REPAIR, REPAIR),)
 

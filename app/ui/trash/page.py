@@ -10,6 +10,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from app.jobs import actions
+from app.jobs.accounts.audit import AuditLog
 from app.jobs.permissions import Actor
 from app.jobs.trash.trash import Trash, TrashItem
 from app.studio.dataset.draft_trash import shown_name
@@ -78,6 +79,7 @@ class TrashPage:
     def _emptied(self, actor: Actor) -> str:
         try:
             freed = Trash(self.queue.store).empty(actor)
+            AuditLog(self.queue.store.runs).note("empty", actor)
         except (OSError, VelaturaError) as error:
             return in_a_banner(error)
         return banner(words.EMPTIED.format(readable_size(freed)))
@@ -93,8 +95,8 @@ class Row:
 
 
 def _listing(items: list[TrashItem], actor: Actor) -> Markup:
-    rows = [_row(item, actor) for item in items]
-    return render("trash/list.html", rows=rows, size=sum(item.size for item in items), runs=run_words)
+    rows, own = [_row(item, actor) for item in items], [item.size for item in items if actor.owns(item.owner)]
+    return render("trash/list.html", rows=rows, own=len(own), size=sum(own), runs=run_words)
 
 
 def _row(item: TrashItem, actor: Actor) -> Row:

@@ -26,6 +26,8 @@ def test_the_commands_there_are() -> None:
     sweep = {"start", "list", "show", "cancel", "continue", "move", "forget"}
     expected |= {"estimate", "caption", "merge", "export", "ranks"}
     expected |= {f"queue {name}" for name in queue} | {f"sweep {name}" for name in sweep}
+    expected |= {"audit", "people", "tokens", "tokens list", "tokens add", "tokens revoke"}
+    expected |= {f"people {name}" for name in ("list", "add", "remove", "role", "limit")}
     assert set(EVERY_COMMAND) == expected | {"demo", "ui", "worker", "queue", "sweep"}
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.people import people_of
+from app.cli.accounts.people import people_of
 from app.jobs.store import NewJob, Store
 from app.studio.paths import Paths
 from app.studio.studio_queue import StudioQueue

@@ -15,7 +15,7 @@ def test_people_are_kept_hashed_and_outlive_a_restart(people, database):
     assert people.add("ann", "pear-tree") and people.add("bob", "plum-tree")
     assert not people.add("ann", "fig-tree-2"), "known already"
     again = People(PeopleDatabase(database.file))
-    assert [(one.name, one.role) for one in again.all()] == [("ann", "member"), ("bob", "member")]
+    assert [(one.name, one.role) for one in again.all()] == [("ann", "admin"), ("bob", "member")], "as the first"
     ann = again.find("ann")
     assert ann and ann.password.matches("fig-tree-2") and not ann.password.matches("pear-tree")
     assert again.find("eve") is None

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app.jobs.accounts.audit import AuditLog
 from app.studio.accounts.attempts import Attempts
 from app.studio.accounts.database import PeopleDatabase
 from app.studio.accounts.people import People, read_people
 from app.studio.accounts.sessions import LOGIN_LASTS, Sessions
 from app.ui.login.authenticator import Authenticator
+from app.ui.login.sender import ROLE, TOKEN, USER
 from app.ui.middleware.login import DEVICE, LOGIN, LoginMiddleware
 from tests.app.ui.asking import ask, inner, posted
 
@@ -18,7 +21,8 @@ SECRET = bytes(range(32))
 def stack(folder: Path, given: dict[str, str]) -> LoginMiddleware:
     database = PeopleDatabase(folder / "people.db")
     attempts = Attempts(clock=lambda: 0.0)  # waits do not pass while a test is busy
-    return LoginMiddleware(inner, Authenticator(People(database), Sessions(database), SECRET, given, attempts))
+    authenticator = Authenticator(People(database), Sessions(database), SECRET, given, attempts)
+    return LoginMiddleware(inner, authenticator, AuditLog(folder))
 
 
 @pytest.fixture
@@ -95,3 +99,97 @@ def test_who_names_himself_where_nobody_needs_to_is_let_in(tmp_path):
     unlocked = stack(tmp_path, {})
     assert ask(unlocked, "/login", **posted(username="ann", password="x")).status == 200
     assert ask(unlocked, "/x").text == "in None 0"
+
+
+async def tell_role(scope: Any, receive: Any, send: Any) -> None:
+    """An application that says who asks, in which role and by which token."""
+    said = " ".join(str(scope.get(key)) for key in (USER, ROLE, TOKEN))
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": said.encode()})
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> LoginMiddleware:
+    """The login of a studio with an admin, Ann, a member, Bob, an audit log, and Eve from the command line."""
+    database = PeopleDatabase(tmp_path / "people.db")
+    people = People(database)
+    people.add("ann", "pear-tree")
+    people.add("bob", "plum-tree")
+    AuditLog(tmp_path).keep()
+    return LoginMiddleware(
+        tell_role, Authenticator(people, Sessions(database), SECRET, {"eve": "x"}), AuditLog(tmp_path)
+    )
+
+
+def made(shared: LoginMiddleware, owner: str, **options: Any) -> tuple[str, str]:
+    """The id of a new token and the header with it."""
+    token, secret = shared.authenticator._tokens.make(owner, "script", **options)
+    return token.id, f"Bearer {secret}"
+
+
+def test_a_token_acts_as_its_person_until_it_is_revoked(shared):
+    for name, role in (("ann", "admin"), ("bob", "member"), ("eve", "member")):
+        number, header = made(shared, name)
+        assert ask(shared, "/config", authorization=header).text == f"{name} {role} {number}"
+        assert ask(shared, "/config", authorization=header.replace("Bearer ", "bearer  ")).status == 200
+        shared.authenticator._tokens.revoke(number)
+        refused = ask(shared, "/config", authorization=header, peer=(f"10.0.1.{len(name + role)}", 1))
+        assert refused.status == 401 and refused.header("www-authenticate") == "Bearer", name
+    _, header = made(shared, "nobody")
+    assert ask(shared, "/config", authorization=header, peer=("10.0.2.1", 1)).status == 401, "who has no account"
+
+
+def test_a_token_is_in_no_address_and_no_cookie(shared):
+    _, header = made(shared, "ann")
+    secret = header.removeprefix("Bearer ")
+    assert ask(shared, f"/config?token={secret}&authorization=Bearer%20{secret}").status == 401
+    assert ask(shared, "/config", cookie=f"{LOGIN}={secret}").status == 401
+    assert ask(shared, "/config", authorization=f"Basic {secret}").status == 401
+    login = ask(shared, "/login", **posted(username="bob", password="plum-tree"))
+    as_bearer = ask(shared, "/config", authorization=f"Bearer {login.cookie(LOGIN)}", peer=("10.0.3.1", 1))
+    assert as_bearer.status == 401, "a login is no token"
+    mixed = ask(shared, "/config", cookie=f"{LOGIN}={login.cookie(LOGIN)}", authorization=header)
+    assert mixed.text.startswith("ann admin"), "the header decides, and nothing is mixed"
+
+
+def test_a_role_is_read_anew_with_each_request(shared):
+    _, header = made(shared, "bob")
+    shared.authenticator._people.set_role("bob", "admin")
+    assert ask(shared, "/config", authorization=header).text.startswith("bob admin")
+    shared.authenticator._people.set_role("bob", "member")
+    assert ask(shared, "/config", authorization=header).text.startswith("bob member")
+
+
+def test_a_token_for_metrics_opens_nothing_else(shared):
+    _, header = made(shared, "ann", scope="metrics")
+    assert ask(shared, "/metrics", authorization=header).text.startswith("ann admin")
+    for path in ("/config", "/runs", "/metrics/", "/gradio_api/call/delete"):
+        assert ask(shared, path, authorization=header).status == 403
+
+
+def test_wrong_tokens_wait_and_right_ones_do_not(shared):
+    _, header = made(shared, "ann")
+    assert ask(shared, "/config", authorization="Bearer no").status == 401
+    again = ask(shared, "/gradio_api/info", authorization="Bearer no")
+    assert again.status == 429 and again.header("retry-after") == "1" and "Too many wrong tokens" in again.text
+    assert ask(shared, "/config", authorization=header).status == 200
+    assert ask(shared, "/config", authorization="Bearer no", peer=("10.0.0.9", 1)).status == 401
+
+
+def test_logins_are_in_the_audit_log_without_what_was_typed(shared):
+    away = ("10.0.0.7", 1)
+    login = ask(shared, "/login", **posted(username="ann", password="pear-tree"))
+    ask(shared, "/login", peer=away, **posted(username="bob", password="hunter2"))
+    ask(shared, "/login", peer=("10.0.0.8", 1), **posted(username="my-password", password="hunter2"))
+    ask(shared, "/config", peer=("10.0.0.9", 1), authorization="Bearer velatura_secret")
+    ask(shared, "/logout", "POST", cookie=f"{LOGIN}={login.cookie(LOGIN)}")
+    said = [(line["what"], line["who"], line["address"]) for line in shared.audit.lines()]
+    assert said == [
+        ("logout", "ann", "127.0.0.1"),
+        ("token_failed", None, "10.0.0.9"),
+        ("login_failed", None, "10.0.0.8"),
+        ("login_failed", "bob", "10.0.0.7"),
+        ("login", "ann", "127.0.0.1"),
+    ]
+    text = shared.audit.file.read_text()
+    assert not any(word in text for word in ("hunter2", "my-password", "velatura_secret", login.cookie(LOGIN)))

@@ -3,7 +3,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from starlette.requests import Request
+
 from app.studio.studio_queue import StudioQueue
+from app.ui.login.sender import ROLE, USER
 from app.ui.middleware.routes import RoutesMiddleware
 from app.ui.monitoring.health import LATE, HealthRoute
 from app.ui.monitoring.measure import MeasureMiddleware
@@ -83,3 +86,11 @@ def test_health_says_what_fails_and_nothing_else(queue: StudioQueue, tmp_path: P
     queue.store.path.write_bytes(b"no queue at all")
     status, body = health(time.monotonic())
     assert status == 503 and b'"queue":false' in body and str(tmp_path).encode() not in body
+
+
+def test_on_a_shared_studio_figures_are_for_admins(queue: StudioQueue):
+    def status(**scope: str) -> int:
+        return MetricsRoute(queue, Requests()).answer(Request({"type": "http", "headers": [], **scope})).status_code
+
+    member = {USER: "bob", ROLE: "member"}
+    assert (status(), status(**member), status(**{USER: "ann", ROLE: "admin"})) == (200, 403, 200)

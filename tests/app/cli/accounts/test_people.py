@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.people import people_of
+from app.cli.accounts.people import people_of
 from tests.app.command import call
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="a terminal is opened as POSIX does")
 
 
@@ -31,7 +31,7 @@ def test_people_are_added_listed_and_taken_out(tmp_path):
     with people_of(tmp_path / "outputs") as people:
         assert [one.name for one in people.all()] == ["ann"] and people.all()[0].password.matches("fig-tree-2")
     listed = velatura("ui", "--list-people", *out)
-    assert "ann" in listed.stdout and "member" in listed.stdout and "scrypt" not in listed.stdout
+    assert "ann" in listed.stdout and "admin" in listed.stdout and "scrypt" not in listed.stdout
     assert velatura("ui", "--remove-person", "ann", *out).returncode == 0
     assert "no account ann" in velatura("ui", "--remove-person", "ann", *out).stderr
 

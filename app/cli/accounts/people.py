@@ -1,4 +1,4 @@
-"""`velatura ui --add-person` and related options: accounts from the command line."""
+"""Accounts from the command line: `velatura people`, and `velatura ui --add-person` and its like."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.cli.common.console import print_table, say
+from app.jobs.accounts.audit import AuditLog
+from app.jobs.accounts.limits import Limits
+from app.jobs.permissions import MACHINE_OWNER
 from app.studio.accounts.database import PeopleDatabase
 from app.studio.accounts.people import LEAST_PASSWORD, People, check_name, check_password, read_people
 from app.units import counted
@@ -59,13 +62,19 @@ def add_person(runs: Path, name: str) -> None:
     password = ask_password(name)
     with people_of(runs) as people:
         is_new = people.add(name, password)
+    AuditLog(runs).keep()
+    AuditLog(runs).note("person_added" if is_new else "password", MACHINE_OWNER, name)
     say(f"{name} can log in" if is_new else f"{name} has a new password and is logged out everywhere")
 
 
 def remove_person(runs: Path, name: str) -> None:
-    """Remove an account and end its logins."""
+    """Remove an account, its logins, tokens and limits."""
+    from app.jobs.store import Store
+
     with people_of(runs) as people:
         people.remove(name)
+    Limits(Store(runs)).forget(name)
+    AuditLog(runs).note("person_removed", MACHINE_OWNER, name)
     say(f"{name} can no longer log in and is logged out everywhere")
 
 
@@ -84,6 +93,9 @@ def import_people(runs: Path, file: Path) -> None:
     with people_of(runs) as people:
         for name, password in given.items():
             people.add(name, password, least=1)
+    AuditLog(runs).keep()
+    for name in given:
+        AuditLog(runs).note("person_added", MACHINE_OWNER, name)
     say(f"{counted(len(given), 'account')} imported; the passwords are stored hashed, so you can delete {file}")
 
 

@@ -1,0 +1,98 @@
+"""Limits per person of a shared studio, as settings of the queue: for everybody, and for one person.
+
+What belongs to the machine's owner has none.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trainers.errors import VelaturaError
+from trainers.messages import Message as _
+
+if TYPE_CHECKING:
+    from app.jobs.store import Store
+
+WAITING, STORAGE = "waiting", "storage"
+"""Waiting trainings, and bytes of storage."""
+USUAL_WAITING = 20
+SMALL_WAITING = 20
+"""Of small jobs (pictures, captions, estimates), whatever somebody's limit of trainings is."""
+MOST = {WAITING: 10_000, STORAGE: 2**50}
+TRAINING = "train"
+FULL = _(
+    "{waiting} of your trainings wait already, and that is as many as one person may have in the queue here (at most "
+    "{most}). Wait until one starts, cancel one, or ask an admin to raise your limit"
+)
+FULL_SMALL = _(
+    "{waiting} of your pictures, captions and estimates wait already, and that is as many as one person may have in "
+    "the queue here (at most {most}). Wait until some are done"
+)
+
+
+class LimitError(VelaturaError):
+    """Raised if a person would have more in the queue than they may."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits as the queue keeps them; empty `person` is everybody without a limit of their own."""
+
+    store: Store
+
+    def of(self, kind: str, person: str = "") -> int | None:
+        """The limit that was set for exactly this; None if none was."""
+        with suppress(ValueError):
+            return int(self.store.settings.get(_key(kind, person))) if self.store.exists() else None
+        return None
+
+    def waiting(self, person: str) -> int:
+        """How many trainings of a person may wait."""
+        return _first(self.of(WAITING, person), self.of(WAITING), USUAL_WAITING)
+
+    def storage(self, person: str, usual: int) -> int:
+        """How many bytes a person may keep; `usual` is what holds where nothing was set."""
+        return _first(self.of(STORAGE, person), self.of(STORAGE), usual)
+
+    def set(self, kind: str, value: int | None, person: str = "") -> None:
+        """Set a limit, or with None what holds for everybody. VelaturaError if it is too large or negative."""
+        if value is not None and not 0 <= value <= MOST[kind]:
+            raise VelaturaError("a limit is 0 to {most}; found {value}", most=MOST[kind], value=value)
+        self.store.settings.set(_key(kind, person), "" if value is None else str(value))
+
+    def forget(self, person: str) -> None:
+        """Remove a person's own limits."""
+        for kind in MOST:
+            if self.of(kind, person) is not None:
+                self.set(kind, None, person)
+
+
+def check_waiting(db: sqlite3.Connection, owner: str, kind: str) -> None:
+    """Raise LimitError if one more job of an owner may not wait; called in the transaction that adds it."""
+    if not owner:
+        return
+    same = "=" if kind == TRAINING else "!="
+    query = f"SELECT count(*) FROM jobs WHERE owner = ? AND phase = 'waiting' AND kind {same} ?"
+    (waiting,) = db.execute(query, (owner, TRAINING)).fetchone()
+    most = _waiting_in(db, owner) if kind == TRAINING else SMALL_WAITING
+    if waiting >= most:
+        raise LimitError((FULL if kind == TRAINING else FULL_SMALL).format(waiting=waiting, most=most))
+
+
+def _waiting_in(db: sqlite3.Connection, owner: str) -> int:
+    for person in (owner, ""):
+        row = db.execute("SELECT value FROM settings WHERE name = ?", (_key(WAITING, person),)).fetchone()
+        if row is not None and str(row[0]).isdecimal():
+            return int(row[0])
+    return USUAL_WAITING
+
+
+def _key(kind: str, person: str) -> str:
+    return f"{kind}:{person}" if person else kind
+
+
+def _first(*values: int | None) -> int:
+    return next(value for value in values if value is not None)

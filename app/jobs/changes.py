@@ -1,0 +1,41 @@
+"""Changes to the settings of a prepared run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from app.jobs.processes.devices import check_device
+from trainers.errors import VelaturaError
+
+if TYPE_CHECKING:
+    from trainers.config.config import Config
+
+FIXED = ("name", "data.images", "data.transparency")
+"""Settings that are fixed once a run is prepared."""
+
+
+def changed(config: Config, changes: Mapping[str, Any]) -> Config:
+    """A config with changes; VelaturaError if one of them can no longer take effect."""
+    new = laid_over(config, changes)
+    check_device(new.train.device)
+    for key in FIXED:
+        before, after = (_setting(each, key) for each in (config, new))
+        if before != after:
+            raise VelaturaError("{key} cannot change once a run is prepared; start a new run to change it", key=key)
+    return new
+
+
+def laid_over(config: Config, changes: Mapping[str, Any]) -> Config:
+    """A config with changes."""
+    from trainers.config.build import as_table, build_config
+    from trainers.config.layers import layers
+
+    return build_config(*layers(file=as_table(config), above=(changes,)))
+
+
+def _setting(config: Config, key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value

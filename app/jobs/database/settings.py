@@ -1,0 +1,26 @@
+"""Settings of a whole queue, as text by name."""
+
+from __future__ import annotations
+
+from app.jobs.database.database import Database
+
+
+class QueueSettings:
+    """The table of settings."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, name: str) -> str:
+        """A setting; "" if it was never set. VelaturaError if there is no queue yet."""
+        with self._database.reading() as db:
+            found = db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return str(found["value"]) if found else ""
+
+    def set(self, name: str, value: str) -> None:
+        """Set it; "" forgets it."""
+        with self._database.writing() as db:
+            if value:
+                db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+            else:
+                db.execute("DELETE FROM settings WHERE name = ?", (name,))
