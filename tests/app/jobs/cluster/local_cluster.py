@@ -103,8 +103,10 @@ class LocalCluster:
         """End all of it."""
         for host in list(self._nodes):
             self.kill(host)
-        for process in self.left():
+        left = self.left()
+        for process in left:
             _try(process.kill)
+        psutil.wait_procs(left, timeout=10)
 
     def _processes(self, host: str) -> list[psutil.Process]:
         place = str(self.folder / host)
