@@ -49,7 +49,7 @@ QUEUE = (
     ),
     Break(
         "queue-order",
-        "app/jobs/order.py",
+        "app/jobs/database/order.py",
         "ORDER BY {PRIORITY} DESC, {POSITION}, id",
         "ORDER BY {POSITION}, {PRIORITY} DESC, id",
         "small jobs and urgent runs wait behind everything else",
