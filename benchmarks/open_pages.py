@@ -67,7 +67,7 @@ def command(root: Path, *words: str) -> tuple[list[str], dict[str, Any]]:
     return [sys.executable, "-P", "-m", "app.cli", *words], {"cwd": root, "env": environment}
 
 
-def fill(root: Path, runs: Path) -> Path:
+def fill(root: Path, runs: Path, waiting: int = WAITING, ended: int = ENDED) -> Path:
     """A queue of that version with one run at work, whose folder this is, and with those that wait and have ended.
 
     One run is prepared; the others are copies of its folder and its row.
@@ -79,13 +79,13 @@ def fill(root: Path, runs: Path) -> Path:
         queue.row_factory = sqlite3.Row
         row = dict(queue.execute("SELECT * FROM jobs").fetchone())
         del row["id"]
-        for number in range(ENDED + WAITING):
-            name, phase = (f"ended {number}", "ended") if number < ENDED else (f"waiting {number}", "waiting")
+        for number in range(ended + waiting):
+            name, phase = (f"ended {number}", "ended") if number < ended else (f"waiting {number}", "waiting")
             shutil.copytree(first, runs / name)
-            copied = row | {"folder": name, "phase": phase, "position": number + 2, "attempts": int(number < ENDED)}
+            copied = row | {"folder": name, "phase": phase, "position": number + 2, "attempts": int(number < ended)}
             places = ", ".join(f":{column}" for column in copied)
             queue.execute(f"INSERT INTO jobs ({', '.join(copied)}) VALUES ({places})", copied)
-            if number < ENDED:
+            if number < ended:
                 _train(Recorder(runs / name))
         _begin(queue, "boot" in row)
         queue.commit()
@@ -130,7 +130,7 @@ def studio(root: Path, runs: Path) -> Iterator[tuple[psutil.Process, int]]:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                Line(port).get("/now")
+                Line(port).get("/favicon.ico")  # which needs no login
                 break
             except OSError:
                 if process.poll() is not None or time.monotonic() > deadline:

@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 
 from app.errors import as_sentence
 from app.jobs.accounts.audit import AuditLog, details_of
-from app.jobs.accounts.limits import STORAGE, USUAL_WAITING, WAITING, Limits
+from app.jobs.accounts.limits import STORAGE, WAITING, Limits
 from app.jobs.permissions import ADMIN, Actor
 from app.jobs.store import Store
 from app.studio.accounts.people import People
@@ -115,7 +115,7 @@ class AccountRoute:
         person = self.people.find(actor.name)
         is_admin = actor.is_admin and (person is None or person.role == ADMIN)
         tokens = self.tokens.all(None if is_admin else actor.name)
-        values: dict[str, Any] = {"people": [], "others": [], "log": [], "usual": USUAL_WAITING}
+        values: dict[str, Any] = {"people": [], "others": [], "log": [], "usual": self.limits.waiting("")}
         if is_admin:
             values |= {
                 "people": self._people(),

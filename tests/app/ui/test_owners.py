@@ -16,9 +16,13 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
+from app.jobs.accounts.audit import AuditLog
 from app.jobs.permissions import Actor
 from app.jobs.processes.process import own_identity
 from app.jobs.store import TRAIN, NewJob, Store
+from app.studio.accounts.database import PeopleDatabase
+from app.studio.accounts.people import People
+from app.studio.accounts.tokens import Tokens
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.generation.record import Record
@@ -151,6 +155,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     ids = {"trained": library.of_run("dusk"), "imported": imported.id, "drawing": drawing.name, "draft": draft.id}
     ids |= {"picture": draft.pictures[0].id, "job": f"job:{done.id}", "item": thrown.id}
     queue.store.close()
+    database = PeopleDatabase(paths.people)
+    People(database).add("eve", "walnut-tree")  # the first of the table, who is an admin
+    database.close()
     process = Process(paths.runs, "--auth", "ann:pear", "--auth", "bob:plum")
     yield Shared(process, paths, ids)
     process.stop()
@@ -307,6 +314,44 @@ def test_one_looks_at_anothers_things_and_is_told_whose_they_are(shared: Shared,
         expect(card.get_by_role("button", name="Copy the prompt words")).to_be_visible()
         for name in ("Delete", "Rename"):
             expect(card.get_by_role("button", name=name)).to_have_count(0)
+
+
+def test_an_admin_changes_what_is_anothers_and_empties_only_their_own_trash(shared: Shared) -> None:
+    from gradio_client import Client
+    from gradio_client.exceptions import AppError
+
+    database = PeopleDatabase(shared.paths.people)
+    tokens = Tokens(database)
+    token, secret = tokens.make("eve", "script")
+    _, bobs = tokens.make("bob", "his")
+    eve, bob = (
+        Client(shared.process.url, headers={"Authorization": f"Bearer {each}"}, verbose=False)
+        for each in (secret, bobs)
+    )
+    with pytest.raises(AppError, match=r"belongs to ann.* \[not_yours\]"):
+        bob.predict("dusk", api_name="/delete")
+    assert eve.predict(api_name="/empty") == {"deleted": 0, "bytes": 0}
+    item = eve.predict("dusk", api_name="/delete")["item"]
+    assert item in [each["id"] for each in eve.predict(api_name="/trash")["items"]]
+    assert eve.predict(item, api_name="/restore") == {"kind": "run", "name": "dusk"}
+    (owner,) = [job.owner for job in Store(shared.paths.runs).jobs() if job.name == "dusk"]
+    assert owner == "ann", "it is still hers"
+    lines = [
+        (line["who"], line["what"], line["about"], line["owner"], line["token"], line.get("refused"))
+        for line in AuditLog(shared.paths.runs).lines()
+        if line.get("token") == token.id and line.get("about")
+    ]
+    assert lines == [
+        ("eve", "restore", "dusk", "ann", token.id, None),
+        ("eve", "delete", "dusk", "ann", token.id, None),
+    ]
+    head = {"Authorization": f"Bearer {secret}"}
+    assert "velatura_jobs{" in httpx.get(f"{shared.process.url}metrics", headers=head).text
+    assert httpx.get(f"{shared.process.url}account", headers=head).status_code == 403
+    tokens.revoke(token.id)
+    refused = httpx.post(f"{shared.process.url}gradio_api/call/trash", headers=head, json={"data": []})
+    assert refused.status_code == 401 and "was revoked" in refused.json()["detail"]
+    database.close()
 
 
 def test_the_owner_does_the_same_by_the_same_way(shared: Shared) -> None:
