@@ -57,12 +57,11 @@ class Storage:
     def check(self) -> None:
         """Raise VelaturaError if objects cannot be written here, or not under the condition that they are new."""
         name = f"probe-{secrets.token_hex(8)}"
-        try:
-            self.create(name, b"")
-            if self.create(name, b""):
-                raise VelaturaError(UNCONDITIONAL.format(url=self.url))
-        finally:
-            self.remove(name)
+        self.create(name, b"")
+        overwritten = self.create(name, b"")
+        self.remove(name)
+        if overwritten:
+            raise VelaturaError(UNCONDITIONAL.format(url=self.url))
 
     def put(self, blob: Blob, path: Path) -> None:
         """Have the content of a file here, without sending it if it is.

@@ -21,7 +21,7 @@ pytest.importorskip("fsspec")
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
-    return Storage(f"file://{tmp_path}/shared")
+    return Storage(f"file://{tmp_path.as_posix()}/shared")
 
 
 @pytest.fixture

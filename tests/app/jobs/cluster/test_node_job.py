@@ -78,7 +78,7 @@ def test_a_run_that_lost_its_node_goes_on_on_another_with_the_bits_of_an_uncut_o
     whole = Run(tmp_path / "whole" / "dusk")
     shutil.copytree(run.folder, whole.folder)
 
-    storage = Storage(f"file://{tmp_path}/shared")
+    storage = Storage(f"file://{tmp_path.as_posix()}/shared")
 
     first = job_on(run, "one", storage=storage)
     follow(first, run, until=lambda _: bool(run.checkpoint_steps()), storage=storage)

@@ -57,6 +57,7 @@ def written(storage: Storage, digest: str) -> Any:
 
 def check_contents(storage: Storage, large: Path) -> None:
     storage.check()
+    assert storage._find(storage._root) is None or not storage._files.find(storage._root), "the probe is gone"
     blob, target = digest_of(large), large.with_name("back")
     storage.put(blob, large)
     first = written(storage, blob.digest)
@@ -90,11 +91,11 @@ def test_contents_and_numbered_objects_on_s3(bucket, large):
 
 
 def test_contents_and_numbered_objects_in_a_folder(tmp_path, large):
-    check_contents(Storage(f"file://{tmp_path}/shared"), large)
+    check_contents(Storage(f"file://{tmp_path.as_posix()}/shared"), large)
 
 
 def test_an_old_content_is_sent_again_before_it_is_removed(tmp_path, large):
-    storage, blob = Storage(f"file://{tmp_path}/shared"), digest_of(large)
+    storage, blob = Storage(f"file://{tmp_path.as_posix()}/shared"), digest_of(large)
     storage.put(blob, large)
     place = tmp_path / "shared" / CONTENTS / blob.digest
     os.utime(place, (time.time() - KEPT,) * 2)
@@ -104,7 +105,7 @@ def test_an_old_content_is_sent_again_before_it_is_removed(tmp_path, large):
 
 def test_a_storage_that_is_back_in_time_was_never_gone(tmp_path, large, monkeypatch):
     monkeypatch.setattr(module, "PAUSES", (0.001, 0.01))
-    storage, blob, tries = Storage(f"file://{tmp_path}/shared", patience=5.0), digest_of(large), []
+    storage, blob, tries = Storage(f"file://{tmp_path.as_posix()}/shared", patience=5.0), digest_of(large), []
     put = storage._files.put_file
 
     def fail_twice(*arguments: object) -> None:
@@ -136,7 +137,7 @@ def test_a_lost_storage_is_a_sentence_without_keys(bucket, large, monkeypatch):
 
 
 def test_a_storage_without_conditional_writes_is_refused(tmp_path, monkeypatch):
-    storage = Storage(f"file://{tmp_path}/shared")
+    storage = Storage(f"file://{tmp_path.as_posix()}/shared")
     monkeypatch.setattr(storage._files, "pipe_file", lambda *_, **__: None)
     with pytest.raises(VelaturaError, match="it overwrites what is there although asked not to"):
         storage.check()
