@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 
 from app.jobs import actions
 from app.jobs.cluster.cluster import REMOTE, Cluster
+from app.jobs.cluster.storage import MANIFESTS, Storage, own_folder
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.processes.devices import Offer
@@ -67,7 +69,7 @@ class NodeSoak:
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.noticed: dict[str, list[float]] = {"killed": [], "frozen": []}
-        self._local, self._runs = local, runs
+        self._local, self._runs, self._storage = local, runs, storage
         self._store = Store(local.folder / "runs")
         self._watcher = Watcher(self._store)
         self._whole = train_whole(local.folder / "whole")
@@ -94,6 +96,8 @@ class NodeSoak:
             for view in self._watcher.views():
                 self._check(view)
             self._check_processes()
+            if self._storage:
+                self._check_storage(Storage(own_folder(self._storage, self._store.runs)))
 
     def _is_done(self) -> bool:
         jobs = self._store.jobs()
@@ -143,7 +147,8 @@ class NodeSoak:
                         process.resume()
                 frozen.continued, frozen.until = True, time.monotonic() + PATIENCE
             elif frozen.continued and (time.monotonic() > frozen.until or self._local.has_ended(host)):
-                self.counts["frozen nodes that ended by themselves"] += self._local.has_ended(host)
+                if not self._local.has_ended(host):
+                    self.wrong.append(f"{host} was frozen, continued, and did not end")
                 self._local.kill(host)
                 del self._frozen[host]
         for host in hosts:
@@ -210,3 +215,12 @@ class NodeSoak:
             time.sleep(0.2)
         self.wrong += [f"training {each.pid} was left" for each in self._local.trainings()]
         self.wrong += [f"a process of job {number} was left on the head" for number in self._heads()]
+
+    def _check_storage(self, storage: Storage) -> None:
+        last: dict[str, int] = {}
+        for name, _ in storage.names(MANIFESTS):
+            job, attempt = name.rpartition("/")[0], json.loads(storage.read(name))["attempt"]
+            if attempt < last.setdefault(job, attempt):
+                self.wrong.append(f"{name} is of attempt {attempt}, after one of {last[job]}")
+            last[job] = attempt
+            self.counts["manifests"] += 1
