@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,18 +33,68 @@ def get_model(identifier: Annotated[str, typer.Argument(metavar="ID", help="Hub 
 def show_models(as_json: bool) -> None:
     """Print the base models found on this machine."""
     from trainers.models.files.find import find_models
+    from trainers.models.files.recognise import describe
 
+    models = find_models()
     rows = [
-        {"name": found.name, "family": found.family.name, "kind": found.kind, "path": str(found.path)}
-        for found in find_models()
+        {
+            "name": found.name,
+            "family": found.family.name,
+            "known_as": found.known.named.title if found.known.named is not None else None,
+            "known_by": found.known.named_by,
+            "distilled": found.known.distilled or None,
+            "distilled_by": found.known.distilled_by,
+            "kind": found.kind,
+            "path": str(found.path),
+        }
+        for found in models
     ]
     if as_json:
         print_json(rows)
         return
     # A model found by its path has the path as its name: show it once.
-    shown = [(*list(row.values())[:3], "" if row["path"] == row["name"] else row["path"]) for row in rows]
-    print_table(("model", "family", "kind", "path"), shown)
+    shown = [
+        (found.name, found.family.name, describe(found.known), found.kind, "" if path == found.name else path)
+        for found, path in ((found, str(found.path)) for found in models)
+    ]
+    print_table(("model", "family", "known as", "kind", "path"), shown)
     say("use one with --base MODEL; download one with: velatura models get OWNER/NAME")
+
+
+def is_base(path: Path) -> bool:
+    """Whether a file or folder looks like a base model, which is looked at without torch."""
+    from trainers.errors import VelaturaError
+    from trainers.models.files.header import read_header
+
+    if path.is_dir():
+        return (path / "model_index.json").is_file() or (path / "unet" / "config.json").is_file()
+    try:
+        return path.is_file() and "model.diffusion_model.input_blocks.0.0.weight" in read_header(path).shapes
+    except VelaturaError:
+        return False
+
+
+def show_base(path: Path, as_json: bool) -> None:
+    """Print what a base model is: its family, prediction type, name among people, and how that was found."""
+    from trainers.models.files.detect import detect_family
+    from trainers.models.files.recognise import describe, recognise, stated_prediction, warning_of
+
+    family, known, prediction = detect_family(path), recognise(path), stated_prediction(path)
+    named = known.named
+    if as_json:
+        facts = {"base": path, "family": family.name, "prediction": prediction}
+        facts |= {"known_as": named.title if named is not None else None, "known_by": known.named_by}
+        print_json(facts | {"distilled": known.distilled or None, "distilled_by": known.distilled_by})
+        return
+    rows = {
+        "family": family.title,
+        "known as": describe(known) or "–",
+        "predicts": prediction or "not in the file: its network is tested before training",
+        "size": readable_size(sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")))),
+    }
+    print_table(("", path.name), rows.items())
+    if warning := warning_of(known):
+        say((warning, "yellow"))
 
 
 def download(identifier: str) -> None:

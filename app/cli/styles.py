@@ -80,13 +80,18 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
 
     VelaturaError if the folder has none.
     """
+    from app.cli.models import is_base, show_base
     from trainers.formats.limits import read_style_header
 
+    if is_base(path):
+        show_base(path, as_json)
+        return
     if not path.is_dir():
         read_style_header(path)  # before torch is loaded, which takes seconds
 
     from app.studio.runs.chosen import chosen_style
     from trainers.formats.inspect import describe_style
+    from trainers.models.files.recognise import describe, recognise_name
 
     file = chosen_style(path) if path.is_dir() else path
     if file is None:
@@ -104,6 +109,7 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
     facts = {
         "method": _method(summary),
         "base": ", ".join(filter(None, (base.name, base.family))) or "not in the file",
+        "known as": describe(recognise_name(base.name, base.family)) if base.name else "",
         "fits only": base.fits_only,
         "loads in": "Velatura only" if summary.only_here else "",
         "rank": ranks,

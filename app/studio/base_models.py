@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,7 @@ from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.models.files.find import LocalModel, find_models
 from trainers.models.files.hub import HUB_ID, cached_snapshot
+from trainers.models.files.recognise import describe, recognise, warning_of
 from trainers.models.files.source import STARTER_TITLE, find_source
 
 FRESH_FOR = 30.0
@@ -35,6 +36,10 @@ class Base:
     where: Where = ""
     size: int = 0
     problem: str = ""
+    known: str = ""
+    """What people call it, and how it was distilled, each with how that was found."""
+    warning: str = ""
+    """Why it is not one to train on."""
     to_download: bool = False
     """Whether it is at the hub and not on this computer."""
 
@@ -74,7 +79,7 @@ class Bases:
             return Base(model, model, problem=ONLY_FOUND)
         try:
             source = find_source(model)
-            return Base(model, source.title, _family(source.path), "path", size_of(source.path))
+            return _of_path(Base(model, source.title, where="path"), source.path)
         except VelaturaError as error:
             return Base(model, Path(model).name or model, problem=as_sentence(error))
 
@@ -84,20 +89,24 @@ def _at_hub(model: str) -> Base:
     if snapshot is None:
         return Base(model, model, problem=NOT_HERE_YET, to_download=True)
     try:
-        return Base(model, model, _family(snapshot), "hub", size_of(snapshot))
+        return _of_path(Base(model, model, where="hub"), snapshot)
     except VelaturaError as error:
         return Base(model, model, problem=as_sentence(error))
 
 
 def _known(found: LocalModel) -> Base:
     title = STARTER_TITLE if found.name == STARTER else found.name if found.kind == "hub" else found.path.stem
-    return Base(found.name, title, found.family.title, found.kind, size_of(found.path))
+    base = Base(found.name, title, found.family.title, found.kind, size_of(found.path))
+    return replace(base, known=describe(found.known), warning=warning_of(found.known))
 
 
-def _family(path: Path) -> str:
+def _of_path(base: Base, path: Path) -> Base:
+    """A base with what its files tell. VelaturaError if it is none."""
     from trainers.models.files.detect import detect_family
 
-    return detect_family(path).title
+    known = recognise(path, base.title)
+    base = replace(base, family=detect_family(path).title, size=size_of(path))
+    return replace(base, known=describe(known), warning=warning_of(known))
 
 
 def size_of(path: Path) -> int:

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainers.config.named_bases import settings_of_base
 from trainers.config.tables import overlay, read_toml
 from trainers.errors import VelaturaError
 
@@ -38,8 +39,8 @@ class Preset:
         return str(self.settings.get("method", {}).get("name", "lora"))
 
     def settings_for(self, base: str) -> dict[str, Any]:
-        """The partial config for the value of `base.model`."""
-        return deepcopy(overlay(self.settings, self.starter) if base == STARTER else dict(self.settings))
+        """The partial config for the value of `base.model`; with the settings of that base, if it is known by name."""
+        return deepcopy(overlay(self.settings, self.starter if base == STARTER else settings_of_base(base)))
 
 
 def list_presets() -> tuple[Preset, ...]:

@@ -193,6 +193,8 @@ class Sample(Section):
     """Prompts of the samples, drawn before, during and after training; empty = four that `subjects` decides."""
     subjects: Subjects = "new"
     """Without prompts: `new` subjects that no caption names, the trigger word in new `scenes`, or `captions`."""
+    prefix: str = Field("", max_length=500)
+    """Words in front of every sample prompt, such as the quality tags that a base was trained with."""
     negative: str = ""
     """Negative prompt of the samples."""
     seeds: tuple[int, ...] = (1,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 from trainers.models.family import Family, Prediction, get_family
 from trainers.models.files.detect import (
     detect_prediction,
@@ -22,6 +23,7 @@ from trainers.models.files.detect import (
 )
 from trainers.models.files.folder import load_part, load_tokenizer, read_json, weight_files
 from trainers.models.files.header import read_header
+from trainers.models.files.recognise import Recognised, recognise, warning_of
 from trainers.models.files.single_file import load_single_file, shipped_tokenizer
 from trainers.models.files.source import Source, find_source
 from trainers.models.images import predict
@@ -35,6 +37,10 @@ from trainers.randomness import generator
 
 __all__ = ["Model", "load_model", "token_counter", "training_size"]
 
+KINDS = {"epsilon": _("the noise (epsilon)"), "v_prediction": _("the velocity (v)")}
+TESTED = _("The base does not say what its network predicts; a test of it has found {found}. base.prediction sets it.")
+CONFIRMED = _("The base's name says v-prediction, but its files and a test of its network say {found}.")
+CORRECTED = _("The base's files say that it predicts {stated}, but a test of its network found {found}, which holds.")
 PROBE = 128
 """Side in pixels of the noise that probes the prediction type."""
 
@@ -87,9 +93,28 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
             network.to(device)
     _take_any_dtype(loaded.parts["vae"])
     sha256 = sha256 or hash_files(loaded.weights)
-    stated = loaded.prediction if settings.prediction == "auto" else settings.prediction
-    prediction = stated or probe_prediction(_model(loaded, "epsilon", settings, sha256))
-    return _model(loaded, prediction, settings, sha256)
+    known = Recognised() if source.kind == "starter" else recognise(source.path, source.title)
+    prediction, note = _prediction(loaded, known, settings, sha256)
+    model = _model(loaded, prediction, settings, sha256)
+    return replace(model, notes=tuple(filter(None, (note, warning_of(known)))))
+
+
+def _prediction(loaded: LoadedParts, known: Recognised, settings: Base, sha256: str) -> tuple[Prediction, str]:
+    """The prediction type, and what is to be said of it: that of the settings, else of the files, else of a test.
+
+    The network is tested, too, if its name says otherwise than its files: a base that is taken for the other type draws
+    black or grey pictures.
+    """
+    if settings.prediction != "auto":
+        return settings.prediction, ""
+    stated = loaded.prediction
+    if stated is not None and not (stated == "epsilon" and known.is_called_velocity):
+        return stated, ""
+    found = probe_prediction(_model(loaded, "epsilon", settings, sha256))
+    if stated is None:
+        return found, TESTED.format(found=KINDS[found])
+    said = CONFIRMED if found == stated else CORRECTED
+    return found, said.format(stated=KINDS[stated], found=KINDS[found])
 
 
 def training_size(model: str) -> tuple[int, int]:
@@ -177,7 +202,8 @@ def _from_file(source: Source, settings: Base, dtype: torch.dtype) -> LoadedPart
     tree = family.variant(prediction or "epsilon").tree
     parts = load_single_file(source.path, tree, dtype)
     scheduler = read_json(tree / "scheduler" / "scheduler_config.json")
-    scheduler["rescale_betas_zero_snr"] = "ztsnr" in header.shapes
+    named = recognise(source.path).named
+    scheduler["rescale_betas_zero_snr"] = "ztsnr" in header.shapes or (named is not None and named.zero_terminal_snr)
     return LoadedParts(source, family, parts, prediction, scheduler, [source.path])
 
 

@@ -42,6 +42,8 @@ class Model:
     tokenizers: tuple[Any, ...]
     """One `CLIPTokenizer` for each text encoder."""
     schedule: NoiseSchedule
+    notes: tuple[str, ...] = ()
+    """What is to be said of it before a training: a prediction type that was tested, a distillation."""
     words: Words = field(default_factory=Words)
     """Words added to the vocabulary."""
 

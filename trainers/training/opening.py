@@ -81,8 +81,8 @@ def open_session(
     if not network.merges:
         record("note", message=ONLY_HERE_NOTE.format(config.method.name))
     note_idle_ranks(network, record)
-    if model.starter:
-        record("note", message=STARTER_NOTE)
+    for message in (*([STARTER_NOTE] if model.starter else []), *model.notes):
+        record("note", message=message)
     return Session(run, config, model, network, record, accelerator, phase="load", loading=loading, devices=devices)
 
 

@@ -71,8 +71,9 @@ class Finals:
 def preview_params(config: Config, dataset: Dataset, side: int, starter: bool) -> SamplingParams:
     """The run's sample prompts and seeds at `side` pixels; without prompts, four that fit the captions and the base."""
     settings = config.sample
+    found = settings.prompts or _suggested(config, dataset, starter)
     return SamplingParams(
-        prompts=settings.prompts or _suggested(config, dataset, starter),
+        prompts=tuple(with_prefix(prompt, settings.prefix) for prompt in found),
         seeds=settings.seeds,
         negative=settings.negative,
         steps=settings.steps,
@@ -82,6 +83,12 @@ def preview_params(config: Config, dataset: Dataset, side: int, starter: bool) -
         clip_skip=config.base.clip_skip,
         chunks=config.data.chunks,
     )
+
+
+def with_prefix(prompt: str, prefix: str) -> str:
+    """A sample prompt with the words in front of it, unless it begins with them."""
+    prefix = prefix.strip().rstrip(",")
+    return prompt if not prefix or prompt.startswith(prefix) else f"{prefix}, {prompt}" if prompt else prefix
 
 
 def _suggested(config: Config, dataset: Dataset, starter: bool) -> tuple[str, ...]:

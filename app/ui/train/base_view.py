@@ -55,7 +55,7 @@ class BasePanel:
 def base_facts(base: Base) -> str:
     """Family, place and size of a base in one line, as far as they are known."""
     size = readable_size(base.size) if base.size else ""
-    return joined(" · ", (base.family, words.WHERE.get(base.where, ""), size))
+    return joined(" · ", (base.known or base.family, words.WHERE.get(base.where, ""), size))
 
 
 def read_panel(chosen: str, bases: Bases, downloads: Downloads) -> BasePanel:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.app.command import call
+from tests.tiny import tiny_single_file
 
 
 def test_models(tiny_bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,6 +19,28 @@ def test_models(tiny_bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) ->
     assert rows[str(tiny_bases["sdxl"])] == {
         "name": str(tiny_bases["sdxl"]),
         "family": "sdxl",
+        "known_as": None,
+        "known_by": None,
+        "distilled": None,
+        "distilled_by": None,
         "kind": "folder",
         "path": str(tiny_bases["sdxl"]),
     }
+
+
+def test_a_base_is_told_from_a_style(tiny_bases: dict[str, Path], tmp_path: Path) -> None:
+    base = tiny_single_file("sdxl", tmp_path / "noobaiXL vPred turbo.safetensors")
+    assert json.loads(call("inspect", str(base), "--json").out) == {
+        "base": str(base),
+        "family": "sdxl",
+        "prediction": "epsilon",
+        "known_as": "NoobAI-XL (ε)",
+        "known_by": "name",
+        "distilled": "Turbo",
+        "distilled_by": "name",
+    }
+    told = call("inspect", str(base))
+    assert "Stable Diffusion XL" in told.out and "NoobAI-XL (ε), by its file's name; distilled: Turbo" in told.out
+    assert "looks distilled for few steps" in told.err
+    told = call("inspect", str(tiny_bases["sd2"]))
+    assert "Stable Diffusion 2" in told.out and "distilled" not in told.out + told.err

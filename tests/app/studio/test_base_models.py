@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,17 @@ def test_a_base_that_somebody_names(paths: Paths, models: Path, tiny_bases: dict
     shared = Bases(anywhere=False)
     assert shared.look(str(tiny_bases["sdxl"])).problem == ONLY_FOUND
     assert shared.look(str(models / "dreamy")).problem == "" and shared.look("starter").is_starter
+
+
+def test_a_base_is_called_what_people_call_it(paths: Paths, models: Path, tiny_bases: dict[str, Path]) -> None:
+    (models / "illustrious turbo").symlink_to(tiny_bases["sdxl"])
+    bases = Bases(anywhere=True)
+    found = next(each for each in bases.found() if each.title == "illustrious turbo")
+    named = bases.look(str(tiny_bases["sdxl"]))
+    assert found.known == "Illustrious XL, by its file's name; distilled: Turbo, by its file's name"
+    assert "Train on the base that it was made from" in found.warning and (named.known, named.warning) == ("", "")
+    shown = base_panel(bases, Downloads(paths), found.model)
+    assert found.warning in unescape(shown) and found.known in unescape(shown) and words.STARTER_ONLY not in shown
 
 
 def test_the_starter_says_what_its_styles_fit(paths: Paths) -> None:

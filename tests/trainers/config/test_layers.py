@@ -36,6 +36,21 @@ def test_a_preset_has_other_values_for_the_starter() -> None:
     assert gather("base.model=elsewhere").train.learning_rate == own["learning_rate"]
 
 
+def test_a_base_that_is_known_by_name_has_settings_of_its_own() -> None:
+    base = "OnomaAIResearch/Illustrious-xl-early-release-v0"
+    plain, own = gather(base="elsewhere"), gather(base=base)
+    assert own.sample.prefix == "masterpiece, best quality" and plain.sample.prefix == ""
+    assert (own.sample.sampler, own.sample.steps, own.sample.guidance) == ("euler a", 28, 6.0)
+    assert own.data.shuffle_tags and own.data.keep_tags == 1 and not plain.data.shuffle_tags
+    assert own.train == plain.train and own.method == plain.method and own.data.flip == plain.data.flip
+    assert gather("sample.prefix=", "sample.steps=9", base=base).sample.prefix == ""
+    assert gather(base="hakurei/counterfeit-v3").base.clip_skip == 2
+    # A method, or a technique, on top leaves them as they are.
+    assert gather(base=base, preset="loha").sample == own.sample
+    found = layers(preset="balanced", base=base, method="lokr", techniques=TECHNIQUES[:1])
+    assert lay_over(*found)["sample"]["prefix"] == "masterpiece, best quality"
+
+
 def test_options_win_over_the_preset_and_set_over_options(tmp_path: Path) -> None:
     config = gather("train.steps=70", "method.rank=3", steps=60, seed=5, images=tmp_path, preset="quick")
     assert (config.train.steps, config.method.rank, config.seed) == (70, 3, 5)

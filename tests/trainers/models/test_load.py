@@ -147,7 +147,8 @@ def test_prediction_of_a_silent_folder_is_probed(tmp_path, starter):
     content = json.loads(scheduler.read_text())
     del content["prediction_type"]
     scheduler.write_text(json.dumps(content))
-    assert load(tmp_path / "silent").prediction == "v_prediction"
+    silent = load(tmp_path / "silent")
+    assert silent.prediction == "v_prediction" and "a test of it has found the velocity (v)" in silent.notes[0]
 
 
 def test_zero_terminal_snr(own_sd1, tiny_bases):
@@ -256,3 +257,20 @@ def test_loading_leaves_no_trace(tiny_bases, loud, capfd):
     assert [(each.get_verbosity(), each.is_progress_bar_enabled()) for each in loud] == [(30, True)] * 2
     assert capfd.readouterr() == ("", "")
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_base_that_calls_itself_velocity_is_tested(tmp_path, starter):
+    folder = tmp_path / "noobai vpred"
+    shutil.copytree(starter_folder(), folder)
+    edit(folder / "scheduler" / "scheduler_config.json", prediction_type="epsilon", rescale_betas_zero_snr=False)
+    wrong = load(folder)
+    assert wrong.prediction == wrong.schedule.prediction == "v_prediction"
+    assert wrong.notes[0].startswith("The base's files say that it predicts the noise (epsilon), but a test of its")
+    assert load(folder, prediction="epsilon").notes == () and load(folder, prediction="epsilon").prediction == "epsilon"
+
+
+def test_a_distilled_base_says_so(tmp_path, tiny_bases):
+    folder = tmp_path / "my turbo"
+    shutil.copytree(tiny_bases["sd1"], folder)
+    (note,) = load(folder).notes
+    assert "distilled for few steps (Turbo, by its file's name)" in note

@@ -17,12 +17,15 @@ from tests.trainers.tiny_runs import (
     style_tensors,
     write_images,
 )
+from trainers.config.build import build_config
+from trainers.config.sections import Data
+from trainers.data.dataset import load_dataset
 from trainers.data.decode import UnreadableError
 from trainers.errors import VelaturaError
 from trainers.runs.events import Event, read_events
 from trainers.runs.run import Run
 from trainers.sampling.sample import SamplingParams
-from trainers.training.previews import read_pictures
+from trainers.training.previews import preview_params, read_pictures, with_prefix
 from trainers.training.train import resume, train
 
 PARAMS = SamplingParams(("a fox", "an owl"), (0,), size=(32, 16))
@@ -38,6 +41,17 @@ def test_the_pictures_of_an_order_are_read_no_larger_than_they_were_drawn(tmp_pa
     write_bomb(tmp_path / "01.png")
     with pytest.raises(UnreadableError, match="is too large"):
         read_pictures(tmp_path, PARAMS)
+
+
+def test_the_words_of_a_base_stand_in_front_of_every_sample_prompt(tmp_path: Path) -> None:
+    data = Data(cache=False)
+    dataset = load_dataset(write_images(tmp_path / "images"), data, 0, 32, 8, "")
+    table = {"name": "x", "sample": {"prefix": "masterpiece, best quality, ", "prompts": ["a fox", ""]}}
+    drawn = preview_params(build_config(table), dataset, 32, starter=True)
+    assert drawn.prompts == ("masterpiece, best quality, a fox", "masterpiece, best quality")
+    assert with_prefix("score_9, a fox", "score_9") == "score_9, a fox" and with_prefix("a fox", " ") == "a fox"
+    suggested = preview_params(build_config(table, {"sample": {"prompts": []}}), dataset, 32, starter=True)
+    assert len(suggested.prompts) == 4 and all(each.startswith("masterpiece, best") for each in suggested.prompts)
 
 
 @pytest.mark.usefixtures("quick_runs")

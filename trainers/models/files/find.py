@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ from trainers.errors import VelaturaError
 from trainers.models.family import Family
 from trainers.models.files.detect import detect_family
 from trainers.models.files.hub import HUB_ID, cached_snapshot
+from trainers.models.files.recognise import Recognised, recognise
 from trainers.models.files.source import starter_folder
 
 DEPTH = 3
@@ -36,6 +37,8 @@ class LocalModel:
     path: Path
     family: Family
     kind: Kind
+    known: Recognised = field(default_factory=Recognised)
+    """Its name among people, and whether it was distilled, as far as can be seen."""
 
 
 def find_models() -> list[LocalModel]:
@@ -54,7 +57,8 @@ def find_models() -> list[LocalModel]:
             continue
         seen.add(real)
         try:
-            found.append(LocalModel(name, path, detect_family(path), kind))
+            given = name if kind == "hub" else ""
+            found.append(LocalModel(name, path, detect_family(path), kind, recognise(path, given)))
         except VelaturaError:
             continue  # a style, a VAE or another kind of model
     return found
