@@ -1,13 +1,15 @@
 """The order in which settings override each other, the same for the command line, the studio, programs and the queue.
 
-    file < preset < another method's preset < techniques' presets < aim < options < `--set`, or a draft's changes
+    file < preset < another method's preset < the base's own < techniques' presets < aim < options < `--set`
+
+A draft's changes stand in place of `--set`.
 
 If the options set fewer steps than the warm-up of lower layers takes, the warm-up is shortened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from trainers.config.techniques import Technique
 from trainers.errors import VelaturaError
 
 Table = Mapping[str, Any]
+OfBase = Callable[[str], Table]
 
 DEFAULT_PRESET = "balanced"
 SUBJECT: Table = {"data": {"flip": False}, "sample": {"subjects": "scenes"}}
@@ -42,6 +45,7 @@ def layers(
     techniques: Iterable[Technique] = (),
     aim: str = "",
     above: Sequence[Table] = (),
+    of_base: OfBase = lambda _base: {},
 ) -> tuple[Table, ...]:
     """Put settings tables into their order of precedence.
 
@@ -54,6 +58,7 @@ def layers(
         techniques: Techniques to turn on; each adds the settings of its own preset.
         aim: "subject" for a thing, an animal or a person; anything else is a style.
         above: The user's settings, lowest first; not changed.
+        of_base: The settings that belong to a base, such as those of Illustrious; they lie over a preset's.
 
     Returns:
         Tables for `build_config`, lowest first.
@@ -67,6 +72,8 @@ def layers(
         below += _preset_layers(preset, base, method)
     elif method and method != _method_in(below):
         below.append(_method_settings(method, base))
+    if preset:
+        below.append(of_base(base))
     named = find_preset(preset).method if preset and method is None else method or ""
     below += [technique_settings(one, named, base) for one in techniques]
     if aim == "subject":
@@ -81,6 +88,7 @@ def gather_config(
     assignments: Sequence[str],
     method: str | None = None,
     more: Table | None = None,
+    of_base: OfBase = lambda _base: {},
 ) -> Config:
     """A validated config from a command's options; without a file and a preset, from the `balanced` preset.
 
@@ -91,6 +99,7 @@ def gather_config(
         assignments: Lines of the form `section.key=value`.
         method: A method to use instead of the preset's or the file's.
         more: Settings over all others.
+        of_base: The settings that belong to a base; see `layers`.
 
     Raises:
         VelaturaError: The file, the preset or a setting is invalid; the message names it.
@@ -98,7 +107,7 @@ def gather_config(
     table = anchor_images(read_toml(file), file.parent) if file is not None else None
     chosen = preset if preset is not None else "" if file is not None else DEFAULT_PRESET
     above = (options_table(options), parse_assignments(assignments), more or {})
-    found = layers(file=table, preset=chosen, method=method, above=above)
+    found = layers(file=table, preset=chosen, method=method, above=above, of_base=of_base)
     # Migrate after overlaying: the layers above decide which of the file's old rules still apply.
     return build_config(migrate(lay_over(*found), str(file or "the config")))
 

@@ -10,7 +10,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainers.config.named_bases import settings_of_base
 from trainers.config.tables import overlay, read_toml
 from trainers.errors import VelaturaError
 
@@ -39,8 +38,8 @@ class Preset:
         return str(self.settings.get("method", {}).get("name", "lora"))
 
     def settings_for(self, base: str) -> dict[str, Any]:
-        """The partial config for the value of `base.model`; with the settings of that base, if it is known by name."""
-        return deepcopy(overlay(self.settings, self.starter if base == STARTER else settings_of_base(base)))
+        """The partial config for the value of `base.model`."""
+        return deepcopy(overlay(self.settings, self.starter) if base == STARTER else dict(self.settings))
 
 
 def list_presets() -> tuple[Preset, ...]:
@@ -48,11 +47,11 @@ def list_presets() -> tuple[Preset, ...]:
     return tuple(find_preset(name) for name in sorted(path.stem for path in _folder().glob("*.toml")))
 
 
-def sample_for(base: str) -> Sample:
-    """How pictures are drawn on a base by default: steps, sampler and guidance."""
+def sample_for(base: str, of_base: Mapping[str, Any] | None = None) -> Sample:
+    """How pictures are drawn on a base by default: steps, sampler and guidance; `of_base` are settings of its own."""
     from trainers.config.sections import Sample
 
-    return Sample.model_validate(find_preset("balanced").settings_for(base).get("sample", {}))
+    return Sample.model_validate(overlay(find_preset("balanced").settings_for(base), of_base or {}).get("sample", {}))
 
 
 @cache

@@ -17,6 +17,7 @@ from app.studio.generation.request import (
     pixels_in_words,
     style_field,
 )
+from app.studio.settings.of_base import settings_of_base
 from app.studio.styles.entry import StyleEntry
 from trainers.composition.ways import SUM, UNMERGED, check_count, read_composition
 from trainers.config.limits import SIDE
@@ -88,7 +89,7 @@ def check_compatibility(request: GenerateRequest, library: Mapping[str, StyleEnt
     size = request.size or (native, native)
     if native and (sentence := _about_size(size, stride)):
         problems["size"] = sentence
-    own, first = sample_for(base.model), styles[0] if styles else None
+    own, first = sample_for(base.model, settings_of_base(base.model)), styles[0] if styles else None
     axes, wrong = fill_axes(request, own, (first.name, first.path) if first is not None else None)
     return Compatibility(styles, base, size, stride, own, axes, {**problems, **wrong})
 
@@ -122,7 +123,9 @@ def resolve_files(request: GenerateRequest) -> GenerateRequest:
     if sentence := _about_size(size, stride):
         raise FieldErrors({"size": sentence})
     first = request.styles[0].path if request.styles else None
-    axes, problems = fill_axes(request, sample_for(base), (first.name, first) if first is not None else None)
+    axes, problems = fill_axes(
+        request, sample_for(base, settings_of_base(base)), (first.name, first) if first is not None else None
+    )
     if problems:
         raise FieldErrors(problems)
     return _filled(request, request.styles, base, size, axes)
@@ -209,7 +212,7 @@ def _about_size(size: tuple[int, int], stride: int) -> str:
 def _filled(
     request: GenerateRequest, styles: tuple[StyleRef, ...], base: str, size: tuple[int, int], axes: tuple[Axis, ...]
 ) -> GenerateRequest:
-    own = sample_for(base)
+    own = sample_for(base, settings_of_base(base))
     filled = {name: getattr(own, name) for name in LEFT_TO_BASE if getattr(request, name) is None}
     return request.model_copy(update={"styles": styles, "base": base, "size": size, "axes": axes, **filled})
 

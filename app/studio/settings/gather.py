@@ -8,6 +8,7 @@ from typing import Any
 
 from app.studio.dataset.drafts import Draft
 from app.studio.paths import Paths
+from app.studio.settings.of_base import settings_of_base
 from app.studio.settings.own_presets import OwnPresets
 from app.studio.settings.plan import choice_layers, choose, with_choices
 from trainers.config.build import build_config
@@ -52,7 +53,7 @@ def _gather(
     bundled = preset is None or preset in {one.name for one in list_presets()}
     own = None if bundled or not preset else OwnPresets(Paths(runs)).find_anywhere(preset)
     if own is None:
-        return gather_config(file, preset, options, assignments, method, more)
+        return gather_config(file, preset, options, assignments, method, more, settings_of_base)
     below = anchor_images(read_toml(file), file.parent) if file is not None else {}
     above = options_table(options), parse_assignments(assignments), more
     base = str(lay_over(below, *above).get("base", {}).get("model", STARTER))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from app.language import Sentence
 from app.studio.dataset.drafts import Choices, Draft
 from app.studio.names import safe_name
 from app.studio.settings.fields import SET_ELSEWHERE, Field, find_field, list_fields
+from app.studio.settings.of_base import settings_of_base
 from app.studio.settings.techniques import WORD, first_value
 from trainers.adapters.methods import METHODS
 from trainers.config.build import build_config, find_problems
@@ -66,9 +68,9 @@ def all_layers(draft: Draft, *more: Mapping[str, Any]) -> list[Mapping[str, Any]
 def choice_layers(choices: Choices, gathered: Mapping[str, Any], *more: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The settings tables of some choices: what was changed by hand lies over what was `gathered`."""
     method, changed, preset = method_of(choices), nested(changed_settings(choices)), _preset(choices).name
-    on = techniques_on(*layers(preset=preset, base=choices.base, method=method, above=(changed,)))
-    above = (gathered, changed, *more)
-    return [*layers(preset=preset, base=choices.base, method=method, techniques=on, aim=choices.aim, above=above)]
+    chosen = partial(layers, preset=preset, base=choices.base, method=method, of_base=settings_of_base)
+    on = techniques_on(*chosen(above=(changed,)))
+    return [*chosen(techniques=on, aim=choices.aim, above=(gathered, changed, *more))]
 
 
 def techniques_on(*tables: Mapping[str, Any]) -> list[Technique]:

@@ -14,12 +14,13 @@ from trainers.config.presets import find_preset
 from trainers.config.tables import lay_over
 from trainers.config.techniques import TECHNIQUES
 from trainers.errors import VelaturaError
+from trainers.models.files.recognise import settings_of_base
 
 
 def gather(
     *assignments: str, file: Path | None = None, preset: str | None = None, name: str | None = "dusk", **options: Any
 ) -> Config:
-    return gather_config(file, preset, {"name": name, **options}, assignments)
+    return gather_config(file, preset, {"name": name, **options}, assignments, of_base=settings_of_base)
 
 
 def test_without_a_preset_it_is_balanced() -> None:
@@ -47,7 +48,7 @@ def test_a_base_that_is_known_by_name_has_settings_of_its_own() -> None:
     assert gather(base="hakurei/counterfeit-v3").base.clip_skip == 2
     # A method, or a technique, on top leaves them as they are.
     assert gather(base=base, preset="loha").sample == own.sample
-    found = layers(preset="balanced", base=base, method="lokr", techniques=TECHNIQUES[:1])
+    found = layers(preset="balanced", base=base, method="lokr", techniques=TECHNIQUES[:1], of_base=settings_of_base)
     assert lay_over(*found)["sample"]["prefix"] == "masterpiece, best quality"
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from trainers.config.named_bases import NamedBase, list_named_bases
 from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
@@ -23,6 +23,7 @@ from trainers.models.files.detect import detect_prediction, family_of_file, fami
 from trainers.models.files.folder import read_json
 from trainers.models.files.header import Header, read_header
 from trainers.models.files.hub import HUB_ID, cached_snapshot
+from trainers.models.named_bases import NamedBase, list_named_bases
 
 FoundBy = Literal["metadata", "keys", "name"]
 TITLES = ("modelspec.title", "modelspec.merged_from", "ss_output_name", "ss_sd_model_name", "sd_merge_models")
@@ -104,6 +105,23 @@ def stated_prediction(path: Path) -> Prediction | None:
 def recognise_name(name: str, family: str) -> Recognised:
     """What a base of a family is that is known by its name alone, as a style's file says it."""
     return _recognise(_Evidence(family, (), name, None, False, {}))
+
+
+def settings_of_base(base: str) -> Mapping[str, Any]:
+    """The settings that belong to the base that `base.model` names; empty for one without a name."""
+    path = Path(base).expanduser()
+    try:
+        stamp = path.stat().st_mtime_ns
+    except (OSError, ValueError):
+        stamp = 0
+    return _settings_of(base, stamp)
+
+
+@lru_cache(256)
+def _settings_of(base: str, stamp: int) -> Mapping[str, Any]:
+    """The same, looked up once for each `stamp` of its file."""
+    named = recognise_base(base).named
+    return named.settings if named is not None else {}
 
 
 def warning_of(found: Recognised) -> str:

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import save_file
 
 from tests.tiny import tiny_single_file
-from trainers.config.named_bases import list_named_bases
 from trainers.errors import VelaturaError
 from trainers.models.files.recognise import (
     GUIDANCE_KEY,
@@ -22,6 +21,7 @@ from trainers.models.files.recognise import (
     stated_prediction,
     warning_of,
 )
+from trainers.models.named_bases import list_named_bases
 
 FILE = "file's name"
 UNET = "model.diffusion_model."
@@ -141,6 +141,14 @@ def test_a_style_names_its_base(tmp_path: Path) -> None:
 def test_a_complete_file_is_recognised_too(tmp_path: Path) -> None:
     path = tiny_single_file("sdxl", tmp_path / "animagine.safetensors")
     assert describe(recognise(path)) == "Animagine XL, by its file's name"
+
+
+def test_the_page_has_a_row_for_each() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "bases.md").read_text(encoding="utf-8")
+    for named in list_named_bases():
+        sample = named.settings["sample"]
+        drawn = f"{sample['sampler']}, {sample['steps']}, {sample['guidance']:g}"
+        assert f"| {named.title} | {sample['prefix']} | {drawn} |" in page
 
 
 def test_settings_of_named_bases_are_those_of_the_base_alone() -> None:

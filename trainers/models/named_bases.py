@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -45,25 +45,6 @@ def list_named_bases() -> tuple[NamedBase, ...]:
     found = [_read(path) for path in sorted((Path(str(files("presets"))) / "bases").glob("*.toml"))]
     order = ("noobai-v", "noobai", "animagine", "pony", "illustrious")
     return tuple(sorted(found, key=lambda each: order.index(each.name) if each.name in order else len(order)))
-
-
-def settings_of_base(base: str) -> Mapping[str, Any]:
-    """The settings that belong to the base that `base.model` names; empty for one without a name."""
-    path = Path(base).expanduser()
-    try:
-        stamp = path.stat().st_mtime_ns
-    except (OSError, ValueError):
-        stamp = 0
-    return _settings_of(base, stamp)
-
-
-@lru_cache(256)
-def _settings_of(base: str, stamp: int) -> Mapping[str, Any]:
-    """The same, looked up once for each `stamp` of its file."""
-    from trainers.models.files.recognise import recognise_base
-
-    named = recognise_base(base).named
-    return named.settings if named is not None else {}
 
 
 def _read(path: Path) -> NamedBase:
