@@ -34,6 +34,8 @@ PACE = ("steps", "batch_size")
 """Settings that only the preset determines, with any technique."""
 RATES = ("learning_rate", "text_encoder_learning_rate")
 """Settings that the method determines, unless the technique belongs to it."""
+IDLE = (("data", "shuffle_tags", False, "keep_tags"), ("sample", "guidance", 1, "negative"))
+"""Section, setting and value with which another setting of the section has no effect."""
 
 
 def layers(
@@ -73,7 +75,7 @@ def layers(
     elif method and method != _method_in(below):
         below.append(_method_settings(method, base))
     if preset:
-        below.append(of_base(base))
+        below.append(_without_idle(of_base(base), lay_over(*above)))
     named = find_preset(preset).method if preset and method is None else method or ""
     below += [technique_settings(one, named, base) for one in techniques]
     if aim == "subject":
@@ -172,6 +174,16 @@ def _method_settings(method: str, base: str) -> dict[str, Any]:
     found = {"method": settings["method"]} | ({"train": {"learning_rate": rate}} if rate else {})
     if "targets" in settings:  # methods support different layers
         found["targets"] = settings["targets"]
+    return found
+
+
+def _without_idle(own: Table, above: Table) -> Table:
+    """A base's own settings without those that would have no effect with the user's, which would be refused."""
+    found = {section: dict(table) for section, table in own.items()}
+    for section, name, value, idle in IDLE:
+        table = above.get(section)
+        if isinstance(table, Mapping) and table.get(name) == value and section in found:
+            found[section].pop(idle, None)
     return found
 
 

@@ -46,6 +46,9 @@ def test_a_base_that_is_known_by_name_has_settings_of_its_own() -> None:
     assert own.train == plain.train and own.method == plain.method and own.data.flip == plain.data.flip
     assert gather("sample.prefix=", "sample.steps=9", base=base).sample.prefix == ""
     assert gather(base="hakurei/counterfeit-v3").base.clip_skip == 2
+    # What would have no effect with the user's settings is left out, not refused.
+    assert gather("data.shuffle_tags=false", base=base).data.keep_tags == 0
+    assert gather("sample.guidance=1", base=base).sample.negative == "" and own.sample.negative
     # A method, or a technique, on top leaves them as they are.
     assert gather(base=base, preset="loha").sample == own.sample
     found = layers(preset="balanced", base=base, method="lokr", techniques=TECHNIQUES[:1], of_base=settings_of_base)
