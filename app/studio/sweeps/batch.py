@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.jobs.accounts.audit import note_job
 from app.jobs.job import Job, NewJob
 from app.jobs.permissions import Actor
 from app.jobs.processes.devices import check_device, wanted_by
@@ -70,6 +71,8 @@ def add_batch(
             if run.folder not in begun:
                 shutil.rmtree(run.folder, ignore_errors=True)
         raise
+    for job in added:
+        note_job(store, "start", actor, job.kind, job.name, job.owner)
     return added
 
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.accounts.audit import AuditLog
+from app.jobs.accounts.limits import WAITING, LimitError, Limits
+from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.store import Store
 from app.studio.sweeps.batch import Wanted, add_batch
 from tests.app.user_files import write_pictures
@@ -53,3 +55,18 @@ def test_a_queue_that_takes_no_more_leaves_none(
     with pytest.raises(VelaturaError, match="the disk is full"):
         add_batch(store, wanted, actor=MACHINE_OWNER)
     assert store.jobs() == [] and not [path for path in store.runs.iterdir() if path.is_dir() and len(path.name) == 1]
+
+
+def test_a_sweep_beyond_the_limit_of_a_person_leaves_none(store: Store, wanted: list[Wanted]) -> None:
+    log = AuditLog(store.runs)
+    log.keep()
+    Limits(store).set(WAITING, len(wanted) - 1, "ann")
+    with pytest.raises(LimitError, match="of your trainings wait already"):
+        add_batch(store, wanted, actor=Actor("ann"))
+    assert store.line() == [] and list(log.lines()) == []
+    assert not any((store.runs / each.config.name).exists() for each in wanted)
+    Limits(store).set(WAITING, len(wanted), "ann")
+    added = add_batch(store, wanted, actor=Actor("ann"))
+    assert [(line["who"], line["what"], line["about"]) for line in log.lines()] == [
+        ("ann", "start", job.name) for job in reversed(added)
+    ]
