@@ -167,7 +167,7 @@ def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> Stat
         else:
             Run(job.folder).ask_to_stop(how)
     settle(store)
-    return Watcher(store).view(number).state
+    return Watcher(store).view_alone(number).state
 
 
 @audited("pause")
@@ -371,7 +371,7 @@ def _allowed(store: Store, number: int, *actions: str, actor: Actor) -> View:
     Raises NotOwnerError if the actor may not change it, VelaturaError if its state allows none of the actions.
     """
     settle(store)
-    view = Watcher(store).view(number)
+    view = Watcher(store).view_alone(number)
     if actions[0] not in COPYING:
         actor.check(view.job.name, view.job.owner)
     if not set(actions) & set(view.actions):

@@ -111,6 +111,13 @@ class Watcher:
         with self._lock:
             return _view(self._look(job), 0, None)
 
+    def view_alone(self, number: int) -> View:
+        """The same without looking at any other job, so that it does not say when the job can start."""
+        job = self.store.job(number)
+        line = [other.id for other in self.store.line()] if job.phase == "waiting" else []
+        with self._lock:
+            return _view(self._look(job), line.index(number) + 1 if number in line else 0, None)
+
     def view_of(self, name: str, rows: bool = True) -> View | None:
         """The run with this name among the runs, whether it has a job or not; None if there is none."""
         folder = self.store.runs / name

@@ -163,8 +163,7 @@ def start(
         *MetricsRoute(services.queue, requests).routes(),
         *AccountRoute(People(people), services.queue.store).routes(),
     ]
-    received = Received(people) if shared else None
-    shares = _shares(services, uploads.path, most_kept, received)
+    shares = _shares(services, uploads.path, most_kept, Received(people) if shared else None)
     _, url, _ = demo.launch(
         server_name=address.host,
         server_port=address.port,
@@ -183,6 +182,7 @@ def start(
     )
     dispatching = ExitStack()
     dispatching.enter_context(dispatcher.in_background())
+    services.library.read_ahead()
     return Server(demo, services, uploads, people, url, dispatching, now)
 
 

@@ -8,8 +8,10 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -53,24 +55,42 @@ class StyleLibrary:
         self.queue, self.paths = queue, queue.paths
         self._lock, self._writing = threading.RLock(), threading.Lock()
         self._read: dict[Path, tuple[Stamp, StyleEntry | None]] = {}
+        self._begun, self._entries = 0.0, list[StyleEntry]()
         self._ids: frozenset[str] | None = None
         self._owned = StateFile(self.paths.styles / OWNERS, _parse_owners, json.dumps)
         self._secret = hashlib.sha256(b"shelf" + self.paths.secret()).digest()
 
     # ---------------------------------------------------------------- what there is
     def entries(self) -> list[StyleEntry]:
-        """Every style, newest first."""
+        """Every style, newest first. All who ask while somebody looks share the next look."""
+        asked = time.monotonic()
+        with self._lock:
+            if self._begun <= asked:  # else somebody has looked while this one waited
+                self._begun = time.monotonic()
+                self._entries = self._look()
+            return list(self._entries)
+
+    def read_ahead(self) -> None:
+        """Read the files in a thread of its own, so that the first page with many styles need not."""
+
+        def read() -> None:
+            with suppress(OSError, VelaturaError):  # which the first page says
+                self.entries()
+
+        if self._others():
+            threading.Thread(target=read, name="styles", daemon=True).start()
+
+    def _look(self) -> list[StyleEntry]:
         runs = {path: view for view in self.queue.runs() if (path := chosen_style(view.job.folder)) is not None}
         others = self._others()
-        with self._lock:
-            found = [self._trained(path, view) for path, view in runs.items()]
-            owners = self._owners() if others else {}
-            found += [self._found(path, owners) for path in others]
-            self._read = {path: self._read[path] for path in (*runs, *others) if path in self._read}
-            there = {item.id: item for item in found if item is not None}  # one file under two names is one style
-            if there.keys() != self._ids:
-                self._ids = frozenset(there)
-                self._sweep()
+        found = [self._trained(path, view) for path, view in runs.items()]
+        owners = self._owners() if others else {}
+        found += [self._found(path, owners) for path in others]
+        self._read = {path: self._read[path] for path in (*runs, *others) if path in self._read}
+        there = {item.id: item for item in found if item is not None}  # one file under two names is one style
+        if there.keys() != self._ids:
+            self._ids = frozenset(there)
+            self._sweep()
         return sorted(there.values(), key=lambda item: -item.made)
 
     def entry(self, id: str) -> StyleEntry | None:
