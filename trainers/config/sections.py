@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from trainers.config.limits import SEED, SIDE, DenoisingSteps, Guidance, Sampler
+from trainers.config.times import Times, parse_times
 from trainers.messages import Message as _
 from trainers.section import Section
 
@@ -18,6 +19,15 @@ AutoOrWhole = Literal["auto"] | int
 Subjects = Literal["new", "scenes", "captions"]
 ScaleFormat = Literal["fp32", "linear", "dynamic"]
 """Number format of the scales of an NF4 weight."""
+
+
+BIAS = "timestep_bias"
+"""Name of `loss.timesteps = "power …"` in earlier versions."""
+
+
+def power_of(bias: object) -> str:
+    """The value of `loss.timesteps` for a value of `timestep_bias`."""
+    return f"power {bias}"
 
 
 class Base(Section):
@@ -118,8 +128,28 @@ class Loss(Section):
     """Timestep weight min(SNR, gamma) / SNR, or / (SNR + 1) for v-prediction (Hang et al. 2023); 0 = equal weights."""
     noise_offset: float = Field(0.0, ge=0, le=1)
     """Constant offset added to each noise channel, to learn very dark or bright images; 0 = off."""
-    timestep_bias: float = Field(0.0, ge=-4, le=4)
-    """Sample noisier timesteps (> 0: layout and palette) or cleaner ones (< 0: texture) more often; 0 = uniformly."""
+    timesteps: str = Field("uniform", max_length=100)
+    """How they are drawn: `uniform`, `power 1`, `logit-normal 0 1`, `mode 1.29`, `shifted 3`, `style-friendly -6 2`."""
+
+    @property
+    def distribution(self) -> Times:
+        """The distribution that `timesteps` names."""
+        return parse_times(self.timesteps)
+
+    @field_validator("timesteps")
+    @classmethod
+    def _known_times(cls, text: str) -> str:
+        parse_times(text)
+        return " ".join(text.split())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_bias(cls, table: object) -> object:
+        """Read the setting's old name, `timestep_bias`, in files and changes of any version."""
+        if not isinstance(table, dict) or BIAS not in table:
+            return table
+        rest, bias = {key: value for key, value in table.items() if key != BIAS}, table[BIAS]
+        return rest if not bias or "timesteps" in rest else rest | {"timesteps": power_of(bias)}
 
 
 class Prior(Section):

@@ -1,7 +1,18 @@
-"""The noise schedule x_t = √ᾱ_t · x_0 + √(1 − ᾱ_t) · ε, and the network's target.
+"""The noise schedule x_t = √ᾱ_t · x_0 + √(1 − ᾱ_t) · ε, the network's target, and how times are drawn.
 
 Zero terminal SNR: Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", algorithm 1.
 Velocity v = √ᾱ_t · ε − √(1 − ᾱ_t) · x_0: Salimans and Ho 2022.
+
+Every distribution of times is a function of one uniform number u in (0, 1). `uniform` and `power b` are the timestep
+⌊T u^(2^−b)⌋. The others are distributions of σ, the time of flow models from 0 (image) to 1 (noise), with log-SNR
+λ = 2 ln((1 − σ)/σ):
+
+    logit-normal m s     σ = sigmoid(m + s Φ⁻¹(u))                     Esser et al. 2024, §3.1
+    mode s               σ = 1 − u − s (cos²(πu/2) − 1 + u)            the same
+    shifted a            σ = a u / (1 + (a − 1) u)                     the same, §5.3.2, for resolutions
+    style-friendly m s   σ = sigmoid(−λ/2), λ = m + s Φ⁻¹(u)           Choi et al. 2024 (2411.14793)
+
+A base with timesteps has the one whose log-SNR is nearest; what lies beyond its first and last counts as these.
 """
 
 from __future__ import annotations
@@ -14,8 +25,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainers.config.times import Times
 from trainers.errors import VelaturaError
 from trainers.models.family import Prediction
+
+SHARES = 100_000
+"""Numbers by which a share of the times is measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,3 +96,61 @@ def schedule_from_config(config: Mapping[str, Any], prediction: Prediction) -> N
         )
     schedule = NoiseSchedule((1 - betas).cumprod(0), prediction)
     return schedule.rescaled() if config.get("rescale_betas_zero_snr") else schedule
+
+
+# ---------------------------------------------------------------- how times are drawn
+def draw_timesteps(count: int, schedule: NoiseSchedule, times: Times, draw: torch.Generator) -> Tensor:
+    """Timesteps `(count,)` in 0 … T − 1."""
+    return timesteps_at(torch.rand(count, generator=draw, dtype=torch.float64), schedule, times)
+
+
+def timesteps_at(u: Tensor, schedule: NoiseSchedule, times: Times) -> Tensor:
+    """The timesteps `(n,)` at uniform numbers u `(n,)` in [0, 1), fp64."""
+    total = schedule.steps
+    if times.kind in ("uniform", "power"):
+        bias = times.numbers[0] if times.numbers else 0.0
+        return (total * u ** (2.0**-bias)).long().clamp(max=total - 1)
+    return nearest_steps(log_snr_at(u, times), schedule)
+
+
+def log_snr_at(u: Tensor, times: Times) -> Tensor:
+    """The log-SNR λ `(n,)` at uniform numbers u `(n,)`, of a distribution of σ."""
+    match times.kind:
+        case "style-friendly":
+            mean, spread = times.numbers
+            return mean + spread * torch.special.ndtri(u)
+        case "logit-normal":
+            mean, spread = times.numbers
+            return -2 * (mean + spread * torch.special.ndtri(u))
+        case "mode":
+            (scale,) = times.numbers
+            sigma = 1 - u - scale * (torch.cos(math.pi * u / 2) ** 2 - 1 + u)
+        case _:
+            factor = times.numbers[0] if times.kind == "shifted" else 1.0
+            sigma = factor * u / (1 + (factor - 1) * u)
+    return -2 * torch.logit(sigma)
+
+
+def nearest_steps(log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
+    """The timesteps `(n,)` of a schedule whose log-SNR is nearest to those given."""
+    table = -_table(schedule)  # ascending
+    after = torch.searchsorted(table, -log_snr).clamp(1, len(table) - 1)
+    before = after - 1
+    return torch.where(-log_snr - table[before] <= table[after] + log_snr, before, after)
+
+
+def clamped_share(schedule: NoiseSchedule, times: Times) -> tuple[float, float]:
+    """The shares of the times that are cleaner than a base's first step and noisier than its last one."""
+    if times.kind in ("uniform", "power"):
+        return 0.0, 0.0
+    u = (torch.arange(SHARES, dtype=torch.float64) + 0.5) / SHARES
+    found, table = log_snr_at(u, times), _table(schedule)
+    return (found > table[0]).double().mean().item(), (found < table[-1]).double().mean().item()
+
+
+def _table(schedule: NoiseSchedule) -> Tensor:
+    """The log-SNR `(T,)` of each timestep, fp64; pure noise, at −∞, is put one step beyond the last finite one."""
+    table = torch.logit(schedule.alphas_cumprod)  # ln(ᾱ / (1 − ᾱ))
+    if schedule.zero_terminal_snr:
+        table[-1] = 2 * table[-2] - table[-3]
+    return table

@@ -15,10 +15,11 @@ from trainers.data.captions import varies
 from trainers.data.dataset import Dataset, Draw, placement
 from trainers.models.images import encode_images
 from trainers.models.model import Model
+from trainers.models.schedule import draw_timesteps
 from trainers.models.text import Conditioning, add_time_ids
 from trainers.randomness import WHOLE, Share, generator, seed_for
 from trainers.runs.run import Run
-from trainers.training.loss import draw_noise, draw_timesteps
+from trainers.training.loss import draw_noise
 from trainers.training.trainee import Trainee, fingerprint
 
 
@@ -83,7 +84,7 @@ class Batches:
         drawn = draw_noise(shape, config.loss.noise_offset, generator(seed, "noise", index))
         noise = share.of_rows(drawn).to(device)
         draw = generator(seed, "timestep", index)
-        times = draw_timesteps(count, model.schedule.steps, config.loss.timestep_bias, draw)
+        times = draw_timesteps(count, model.schedule, config.loss.distribution, draw)
         t = share.of_rows(times).to(device)
         return Batch(
             noisy=model.schedule.add_noise(latents, noise, t),

@@ -9,12 +9,6 @@ from trainers.config.sections import Loss
 from trainers.models.schedule import NoiseSchedule
 
 
-def draw_timesteps(count: int, total: int, bias: float, draw: torch.Generator) -> Tensor:
-    """Timesteps `(count,)` in 0 … total − 1: ⌊total · u^(2^−bias)⌋ for uniform u, so bias > 0 favours noisy ones."""
-    u = torch.rand(count, generator=draw, dtype=torch.float64)
-    return (total * u ** (2.0**-bias)).long().clamp(max=total - 1)
-
-
 def draw_noise(shape: torch.Size, offset: float, draw: torch.Generator) -> Tensor:
     """Standard normal noise `(n, c, h, w)`; `offset` adds a random constant per image and channel."""
     noise = torch.randn(shape, generator=draw)

@@ -20,8 +20,10 @@ from trainers.device import choose_device, choose_format, make_accelerator
 from trainers.distributed.devices import Devices
 from trainers.distributed.launch import Join, Orders
 from trainers.errors import REFUSED, VelaturaError
+from trainers.messages import Message as _
 from trainers.models.load import import_libraries, load_model
 from trainers.models.model import Model
+from trainers.models.schedule import clamped_share
 from trainers.models.text import unread_layers
 from trainers.models.words import known_tokens
 from trainers.runs.events import Recorder
@@ -36,6 +38,13 @@ STARTER_NOTE = (
     "The starter is a small bundled model, and this style will fit only the starter. For a style that works in other "
     "tools, choose a real base model with --base."
 )
+
+CLAMPED = _(
+    "loss.timesteps = {times}: {share:.0%} of the times are outside of this base's noise and count as its first or "
+    "last step."
+)
+FEW = 0.01
+"""A share that is not worth a note."""
 
 ONLY_HERE_NOTE = (
     "{} does not change weights, and other tools have no format for it: this style will load in Velatura only."
@@ -81,6 +90,8 @@ def open_session(
     if not network.merges:
         record("note", message=ONLY_HERE_NOTE.format(config.method.name))
     note_idle_ranks(network, record)
+    if steps and (share := max(clamped_share(model.schedule, config.loss.distribution))) >= FEW:
+        record("note", message=CLAMPED.format(times=config.loss.timesteps, share=share))
     for message in (*([STARTER_NOTE] if model.starter else []), *model.notes):
         record("note", message=message)
     return Session(run, config, model, network, record, accelerator, phase="load", loading=loading, devices=devices)

@@ -84,7 +84,7 @@ OTHER_NAMES = {
     "tokens.initial": "initializer_token",
     "loss.min_snr_gamma": "snr",
     "loss.huber_delta": "huber_c",
-    "loss.timestep_bias": "min_timestep max_timestep",
+    "loss.timesteps": "timestep_bias min_timestep max_timestep timestep_sampling logit_normal sigmoid flow shift snr",
     "prior.prompt": "dreambooth class_prompt prior preservation regularization",
     "prior.images": "num_class_images regularization",
     "prior.weight": "prior_loss_weight",

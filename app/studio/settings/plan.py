@@ -18,6 +18,7 @@ from trainers.config.config import Config
 from trainers.config.layers import layers
 from trainers.config.migrations import migrate
 from trainers.config.presets import Preset, find_preset
+from trainers.config.sections import BIAS, power_of
 from trainers.config.tables import lay_over, overlay
 from trainers.config.techniques import TECHNIQUES, Technique
 from trainers.errors import VelaturaError
@@ -84,6 +85,8 @@ def changed_settings(choices: Choices) -> dict[str, Any]:
     method = method_of(choices)
     changed = {}
     for kept, value in choices.settings.items():
+        if kept == f"loss.{BIAS}":  # of earlier versions
+            kept, value = "loss.timesteps", power_of(value)
         key = _key_for(kept, method)
         if key and find_field(key, method) and key not in SET_ELSEWHERE:
             changed[key] = value

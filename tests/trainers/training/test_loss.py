@@ -12,7 +12,6 @@ from trainers.models.schedule import NoiseSchedule, schedule_from_config
 from trainers.randomness import generator
 from trainers.training.loss import (
     draw_noise,
-    draw_timesteps,
     error_by_image,
     prior_preserving_error,
     timestep_weights,
@@ -52,14 +51,6 @@ def test_a_schedule_that_ends_in_noise_weighs_all_the_same_by_itself():
     }  # fmt: skip
     assert {key: weighting_gamma(key[1], Loss(weighting=key[0])) for key in expected} == expected
     assert torch.equal(timestep_weights(noisy, t, weighting_gamma(noisy, Loss())), torch.ones(1000))
-
-
-@given(st.floats(-3, 3), st.integers(2, 2000))
-def test_timesteps_stay_in_range_and_follow_the_bias(bias, total):
-    t = draw_timesteps(2000, total, bias, generator(0, "t"))
-    assert t.min() >= 0 and t.max() < total
-    expected = 1 / (1 + 2.0**-bias)  # the mean of u^k is 1 / (1 + k)
-    assert abs((t.double().mean() + 0.5).item() / total - expected) < 0.03 + 0.5 / total
 
 
 def test_noise_offset_moves_whole_channels():

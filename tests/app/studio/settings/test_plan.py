@@ -97,6 +97,12 @@ def test_every_combination_is_a_config(draft: Draft) -> None:
             assert config.train.learning_rate == named["train"]["learning_rate"]
 
 
+def test_a_setting_that_was_changed_under_its_old_name_is_kept(draft: Draft) -> None:
+    kept = draft.with_(choices=draft.choices.model_copy(update={"settings": {"loss.timestep_bias": -1.5}}))
+    assert changed_settings(kept.choices) == {"loss.timesteps": "power -1.5"}
+    assert plan(kept, data={"images": "x"}).loss.timesteps == "power -1.5"
+
+
 def test_a_changed_setting_and_back(draft: Draft) -> None:
     changed = with_setting(draft, "train.learning_rate", "2e-3")
     assert changed_settings(changed.choices) == {"train.learning_rate": 0.002}

@@ -111,7 +111,7 @@ CASES: dict[str, Case] = {
     ),
     "loss.min_snr_gamma": Case(one("loss.min_snr_gamma", 1.0)),
     "loss.noise_offset": Case(one("loss.noise_offset", 0.1)),
-    "loss.timestep_bias": Case(one("loss.timestep_bias", 1.0)),
+    "loss.timesteps": Case(one("loss.timesteps", "style-friendly -2")),
     "prior.prompt": Case(one("prior", {"prompt": "a drawing", "images": 2})),
     "prior.images": Case(one("prior.images", 6), within=both(STEPS, PRIOR)),
     "prior.weight": Case(one("prior.weight", 0.5), within=PRIOR),
@@ -146,6 +146,7 @@ CASES: dict[str, Case] = {
         lambda before, after: len(before.pictures) > len(after.pictures) > 0,  # of four subjects, and three captions
         within=one("sample.prompts", []),
     ),
+    "sample.prefix": Case(one("sample.prefix", "snow"), "pictures"),
     "sample.negative": Case(one("sample.negative", "snow"), "pictures"),
     "sample.seeds": Case(one("sample.seeds", [2]), "pictures"),
     "sample.every": Case(one("sample.every", 1), lambda _, after: "samples/step-00000001/00.png" in after.files),

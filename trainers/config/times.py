@@ -1,0 +1,58 @@
+"""How the times of training are drawn, as one setting: a distribution's name and its numbers, `style-friendly -4 2`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from trainers.messages import Message as _
+
+Kind = Literal["uniform", "power", "logit-normal", "mode", "shifted", "style-friendly"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+USUAL: Mapping[Kind, tuple[float, ...]] = {
+    "uniform": (),
+    "power": (1.0,),
+    "logit-normal": (0.0, 1.0),
+    "mode": (1.29,),
+    "shifted": (3.0,),
+    "style-friendly": (-6.0, 2.0),
+}
+"""The numbers of each, where the setting leaves them out."""
+RANGES: Mapping[Kind, tuple[tuple[float, float], ...]] = {
+    "uniform": (),
+    "power": ((-4, 4),),
+    "logit-normal": ((-20, 20), (0.01, 20)),
+    "mode": ((-1, 2 / (math.pi - 2)),),  # beyond, its density would be negative
+    "shifted": ((0.01, 100),),
+    "style-friendly": ((-20, 20), (0.01, 20)),
+}
+"""From and up to where they may lie."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """A distribution of times and its numbers."""
+
+    kind: Kind = "uniform"
+    numbers: tuple[float, ...] = ()
+
+
+def parse_times(text: str) -> Times:
+    """The distribution that a setting names; ValueError if it names none."""
+    name, *given = text.split()[:4] or [""]
+    kind = next((each for each in KINDS if each == name), None)
+    if kind is None:
+        raise ValueError(_("{text!r} is none of {kinds}", text=text, kinds=", ".join(KINDS)))
+    usual = USUAL[kind]
+    try:
+        numbers = tuple(map(float, given))
+    except ValueError:
+        numbers = (math.nan,)
+    ranges = RANGES[kind]
+    fits = [low <= number <= high for number, (low, high) in zip(numbers, ranges, strict=False)]
+    if len(numbers) > len(usual) or not all(fits):
+        allowed = " ".join(f"{low:.3g}…{high:.3g}" for low, high in ranges) or "–"
+        raise ValueError(_("{text!r}: the numbers of {kind} are {allowed}", text=text, kind=kind, allowed=allowed))
+    return Times(kind, numbers + usual[len(numbers) :])
