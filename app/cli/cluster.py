@@ -74,7 +74,7 @@ def open_cluster(address: str | None, runs: Path, storage: str | None) -> Cluste
     if token:
         say(f"its token is in {runs / TOKEN}; whoever has it can run programs on every machine of the cluster")
     if storage:
-        say(f"large files travel by {storage}; each machine needs its access keys (AWS_ACCESS_KEY_ID, …)")
+        say(f"large files travel by {storage}; each machine needs access to it (for S3: AWS_ACCESS_KEY_ID, …)")
     return Cluster(runs, str(where), storage or "")
 
 
