@@ -25,6 +25,11 @@ def screens(stage: Stage) -> Iterator[str]:
     page.wait_for_selector(READY)
     page.get_by_role("button", name="Log out: ann").focus()
     yield "shared"
+    page.get_by_role("link", name="Account: ann").click()
+    page.get_by_label("What is it for?").fill("ann")
+    stage.press("Make a token")
+    page.get_by_text("Copy it now").wait_for()
+    yield "account"
     page.goto(f"{url}logout")
     page.wait_for_selector("form")
     yield "logout"
