@@ -155,7 +155,7 @@ def _add(store: Store, folder: Path, process: tuple[str, Identity] | None) -> No
         asked.get("wants", "auto"),
         asked.get("priority", 0),
     )
-    job = store.add(new, "waiting" if process is None and _waits(summary) else "ended")
+    job = store.add(new, "waiting" if process is None and _waits(summary) else "ended", is_limited=False)
     if process is not None:
         store.assign(job, *process, summary.attempt or 1, _device(folder))
 

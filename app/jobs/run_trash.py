@@ -98,7 +98,12 @@ def start_over(store: Store, job: Job, config: Config) -> TrashItem | None:
         pass
     item = new_item(RESTARTED, job.name, job.owner, {CONTENT: job.folder}, store.runs, _row(store, job))
     wants = wanted_again(config.train, job.wants)
-    item = trash.put(item, {"wait": job.id, "wants": wants}, lambda fresh: _build(run, fresh, config))
+
+    def build(fresh: Path) -> None:
+        store.check_waiting(job.owner, job.kind)  # in turn with others that start over
+        _build(run, fresh, config)
+
+    item = trash.put(item, {"wait": job.id, "wants": wants}, build)
     if has_learned(Run(trash.path(item))):
         return item
     trash.remove([item])

@@ -128,47 +128,51 @@ class Store:
         return found[0] if found else None
 
     # ---------------------------------------------------------------- adding and removing
-    def add(self, new: NewJob, phase: Phase = "waiting") -> Job:
+    def add(self, new: NewJob, phase: Phase = "waiting", is_limited: bool = True) -> Job:
         """Add a job at the end of its priority, replacing an ended one in the same folder.
 
-        LimitError if too many of its owner's wait.
+        LimitError if too many of its owner's wait, unless it is not `is_limited`, as one that has waited before.
         """
-        folder = as_kept(new.folder, self.runs)
+        return self.add_all((new,), phase, is_limited)[0]
+
+    def add_all(self, all_new: Sequence[NewJob], phase: Phase = "waiting", is_limited: bool = True) -> list[Job]:
+        """Add jobs of one owner and kind in this order as `add` does: all or none, even if it is killed meanwhile."""
         if self.exists():
             self.keep_backup()
         with self._database.writing() as db:
-            if phase == "waiting":
-                check_waiting(db, new.owner, new.kind)
-            db.execute("DELETE FROM jobs WHERE folder = ? AND phase = 'ended'", (folder,))
-            last = db.execute(f"SELECT {LAST}").fetchone()[0]
-            row = {
-                "kind": new.kind,
-                "folder": folder,
-                "command": json.dumps(new.command),
-                "cwd": str(new.cwd.absolute()),
-                "owner": new.owner,
-                "wants": new.wants,
-                "priority": new.priority,
-                "position": last,
-                "phase": phase,
-                "added": time.time(),
-            }
-            places = ", ".join(f":{key}" for key in row)
-            try:
-                number = db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({places})", row).lastrowid
-            except sqlite3.IntegrityError:
-                raise VelaturaError(
-                    "{name} is already in the queue; choose another --name", name=new.folder.name
-                ) from None
-        job = self.job(int(number or 0))
-        write_request(job)
-        return job
+            if phase == "waiting" and is_limited:
+                check_waiting(db, all_new[0].owner, all_new[0].kind, len(all_new))
+            numbers = [self._insert(db, new, phase) for new in all_new]
+        jobs = [self.job(number) for number in numbers]
+        for job in jobs:
+            write_request(job)
+        return jobs
 
-    def check_waiting(self, owner: str, kind: str) -> None:
-        """Raise LimitError if no further job of an owner may wait, before anything is prepared for it."""
+    def _insert(self, db: sqlite3.Connection, new: NewJob, phase: Phase) -> int:
+        row = {
+            "kind": new.kind,
+            "folder": as_kept(new.folder, self.runs),
+            "command": json.dumps(new.command),
+            "cwd": str(new.cwd.absolute()),
+            "owner": new.owner,
+            "wants": new.wants,
+            "priority": new.priority,
+            "phase": phase,
+            "added": time.time(),
+        }
+        db.execute("DELETE FROM jobs WHERE folder = :folder AND phase = 'ended'", row)
+        row["position"] = db.execute(f"SELECT {LAST}").fetchone()[0]
+        places = ", ".join(f":{key}" for key in row)
+        try:
+            return int(db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({places})", row).lastrowid or 0)
+        except sqlite3.IntegrityError:
+            raise VelaturaError("{name} is already in the queue; choose another --name", name=new.folder.name) from None
+
+    def check_waiting(self, owner: str, kind: str, count: int = 1) -> None:
+        """Raise LimitError if no `count` further jobs of an owner may wait, before anything is prepared for them."""
         if owner and self.exists():
             with self._database.reading() as db:
-                check_waiting(db, owner, kind)
+                check_waiting(db, owner, kind, count)
 
     def forget(self, job: Job) -> None:
         """Remove a job in any phase, if its folder is missing or its row is damaged."""

@@ -17,6 +17,7 @@ from app.studio.sweeps.sweep_file import read_sweep
 from app.studio.sweeps.sweeps import members, progress
 from app.ui.api import NAME_LETTERS, Api
 from app.ui.api_schemas import Answer, RefusalError, kindly, must, table_of, text_of, texts_of
+from app.ui.components.events import actor_of
 
 BASES = ("base.model",)
 """Settings that could lead to files of this computer: the base of all runs is chosen in `settings`."""
@@ -44,9 +45,9 @@ class SweepApi(Api):
         request: gr.Request | None = None,
     ) -> Answer:
         """Queue a run of a draft for each combination of `methods` and of the values in `grid`, by config key."""
-        known, login = self._known(draft, request), (request.username or "") if request is not None else ""
+        known, actor = self._known(draft, request), actor_of(request) if request is not None else Actor()
         name, choice = text_of(name, "name", NAME_LETTERS), text_of(preset, "preset", NAME_LETTERS)
-        own = partial(self.services.presets.find, login)
+        own = partial(self.services.presets.find, actor.name)
         chosen, table = must("bad_setting", with_orders, known, choice, "starter", table_of(settings, "settings"), own)
         axes = must("bad_setting", check_axes, _axes(texts_of(methods, "methods", NAME_LETTERS), grid))
         found = self.services.bases.look(chosen.choices.base)
@@ -58,9 +59,7 @@ class SweepApi(Api):
                 problem=found.problem,
             )
         queue, drafts = self.services.queue, self.services.drafts
-        sweep = must(
-            "bad_setting", start_draft_sweep, queue, drafts, chosen.with_(name=name), axes, Actor(login), table
-        )
+        sweep = must("bad_setting", start_draft_sweep, queue, drafts, chosen.with_(name=name), axes, actor, table)
         return {"sweep": sweep.name, "runs": [run.name for run in sweep.runs]}
 
     @kindly

@@ -27,6 +27,10 @@ FULL = _(
     "{waiting} of your trainings wait already, and that is as many as one person may have in the queue here (at most "
     "{most}). Wait until one starts, cancel one, or ask an admin to raise your limit"
 )
+FULL_FOR_SEVERAL = _(
+    "these are {count} trainings and {waiting} of yours wait already, and one person may have at most {most} in the "
+    "queue here. Start fewer, wait until others are done, or ask an admin to raise your limit"
+)
 FULL_SMALL = _(
     "{waiting} of your pictures, captions and estimates wait already, and that is as many as one person may have in "
     "the queue here (at most {most}). Wait until some are done"
@@ -59,8 +63,7 @@ class Limits:
 
     def set(self, kind: str, value: int | None, person: str = "") -> None:
         """Set a limit, or with None what holds for everybody. VelaturaError if it is too large or negative."""
-        if value is not None and not 0 <= value <= MOST[kind]:
-            raise VelaturaError("a limit is 0 to {most}; found {value}", most=MOST[kind], value=value)
+        check_limit(kind, value)
         self.store.settings.set(_key(kind, person), "" if value is None else str(value))
 
     def forget(self, person: str) -> None:
@@ -70,15 +73,23 @@ class Limits:
                 self.set(kind, None, person)
 
 
-def check_waiting(db: sqlite3.Connection, owner: str, kind: str) -> None:
-    """Raise LimitError if one more job of an owner may not wait; called in the transaction that adds it."""
+def check_limit(kind: str, value: int | None) -> None:
+    """Raise VelaturaError if a limit is too large or negative."""
+    if value is not None and not 0 <= value <= MOST[kind]:
+        raise VelaturaError("a limit is 0 to {most}; found {value}", most=MOST[kind], value=value)
+
+
+def check_waiting(db: sqlite3.Connection, owner: str, kind: str, count: int = 1) -> None:
+    """Raise LimitError if `count` more jobs of an owner may not wait; called in the transaction that adds them."""
     if not owner:
         return
     same = "=" if kind == TRAINING else "!="
     query = f"SELECT count(*) FROM jobs WHERE owner = ? AND phase = 'waiting' AND kind {same} ?"
     (waiting,) = db.execute(query, (owner, TRAINING)).fetchone()
     most = _waiting_in(db, owner) if kind == TRAINING else SMALL_WAITING
-    if waiting >= most:
+    if waiting + count > most:
+        if count > 1:
+            raise LimitError(FULL_FOR_SEVERAL.format(count=count, waiting=waiting, most=most))
         raise LimitError((FULL if kind == TRAINING else FULL_SMALL).format(waiting=waiting, most=most))
 
 

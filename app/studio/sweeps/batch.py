@@ -49,34 +49,32 @@ def add_batch(
 ) -> list[Job]:
     """Prepare runs with shared copies of their images and add them to the queue in this order.
 
-    `prepared` receives their folders before any of them waits. If anything fails, no run is left. Raises VelaturaError.
+    `prepared` receives their folders before any of them waits. If anything fails, no run is left, and none has begun.
+    Raises VelaturaError.
     """
     from trainers.runs.prepare import prepare_alike
 
+    store.check_waiting(actor.name or owner, TRAIN, len(wanted))
     for each in wanted:
         check(each.config)
     runs = prepare_alike((each.config for each in wanted), store.runs)
-    added: list[Job] = []
     try:
         for run, each in zip(runs, wanted, strict=True):
             if each.expected is not None:
                 Recorder(run.folder)("expected", seconds=round(each.expected, 1))
         prepared([run.folder for run in runs])
-        for run, each in zip(runs, wanted, strict=True):
-            wants = wanted_by(each.config.train, memory=each.memory)
-            added.append(store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), actor.name or owner, wants, priority)))
+        wants = [wanted_by(each.config.train, memory=each.memory) for each in wanted]
+        jobs = store.add_all(
+            [
+                NewJob(TRAIN, run.folder, (), Path.cwd(), actor.name or owner, each, priority)
+                for run, each in zip(runs, wants, strict=True)
+            ]
+        )
     except BaseException:
-        begun = {job.folder for job in added if not _take_back(store, job)}
         for run in runs:
-            if run.folder not in begun:
+            if store.job_in(run.folder) is None:
                 shutil.rmtree(run.folder, ignore_errors=True)
         raise
-    for job in added:
+    for job in jobs:
         note_job(store, "start", actor, job.kind, job.name, job.owner)
-    return added
-
-
-def _take_back(store: Store, job: Job) -> bool:
-    """Remove a job that still waits; False if a worker has begun it."""
-    now = store.job(job.id)
-    return now.phase == "waiting" and store.end(now) and store.remove(store.job(job.id))
+    return jobs

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from app.jobs import actions
+from app.jobs.accounts.limits import WAITING, LimitError, Limits
 from app.jobs.dispatcher import settle
-from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.processes.process import own_identity
 from app.jobs.restarts import low_memory_changes
 from app.jobs.small_jobs import add_small_job
-from app.jobs.store import CAPTION, NewJob, Store
+from app.jobs.store import CAPTION, TRAIN, NewJob, Store
 from app.jobs.trash.trash import Trash
 from app.jobs.views import Watcher
 from app.studio import run_job
@@ -339,6 +340,24 @@ def test_a_run_is_not_deleted_from_under_a_process(store, quick):
     with Run(job.folder).training(), pytest.raises(VelaturaError, match="trained by another process"):
         actions.delete(store, job.id, actor=MACHINE_OWNER)
     assert (job.folder / "config.toml").is_file() and state_of(store, job.id) == "cancelled"
+
+
+def test_runs_that_start_over_at_once_stay_within_the_limit(store, quick, monkeypatch):
+    job = actions.add(store, quick("dusk"), actor=(ann := Actor("ann")))
+    actions.stop(store, job.id, "cancel", actor=ann)
+    Limits(store).set(WAITING, 1)
+    look = store.check_waiting
+
+    def meanwhile(*asked):
+        look(*asked)
+        monkeypatch.undo()
+        store.add(NewJob(TRAIN, store.runs / "other", owner="ann"))
+
+    monkeypatch.setattr(store, "check_waiting", meanwhile)
+    with pytest.raises(LimitError):
+        actions.retry(store, job.id, actor=ann)
+    assert line(store) == ["other"] and state_of(store, job.id) == "cancelled"
+    assert Run(job.folder).dataset.is_dir() and Trash(store).items(ann) == []
 
 
 def test_two_people_at_once(store, quick):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.jobs import actions
+from app.jobs.accounts.limits import USUAL_WAITING
 from app.jobs.database.database import create
 from app.jobs.database.migrations import DamagedQueueError
 from app.jobs.permissions import MACHINE_OWNER
@@ -212,3 +213,11 @@ def test_a_new_queue_is_whole_or_not_there(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="power"):
         create(tmp_path / "queue.db")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_that_waited_wait_again_whatever_the_limits_were(store):
+    for number in range(USUAL_WAITING + 2):
+        store.add(NewJob("train", run_of(store, f"run {number:02}"), owner="anna"), is_limited=False)
+    damage(store)
+    repair(store)
+    assert len(store.line()) == USUAL_WAITING + 2 and {job.owner for job in store.line()} == {"anna"}

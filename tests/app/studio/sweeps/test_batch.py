@@ -44,25 +44,28 @@ def test_a_name_that_is_taken_leaves_none(store: Store, wanted: list[Wanted]) ->
 def test_a_queue_that_takes_no_more_leaves_none(
     store: Store, wanted: list[Wanted], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add = store.add
+    insert = store._insert
 
-    def full(new, **more):
+    def full(db, new, phase):
         if new.folder.name == "c":
             raise VelaturaError("the disk is full")
-        return add(new, **more)
+        return insert(db, new, phase)
 
-    monkeypatch.setattr(store, "add", full)
+    monkeypatch.setattr(store, "_insert", full)
     with pytest.raises(VelaturaError, match="the disk is full"):
         add_batch(store, wanted, actor=MACHINE_OWNER)
-    assert store.jobs() == [] and not [path for path in store.runs.iterdir() if path.is_dir() and len(path.name) == 1]
+    assert store.jobs() == [], "not even for a moment, in which a worker would begin one"
+    assert not [path for path in store.runs.iterdir() if path.is_dir() and len(path.name) == 1]
 
 
 def test_a_sweep_beyond_the_limit_of_a_person_leaves_none(store: Store, wanted: list[Wanted]) -> None:
     log = AuditLog(store.runs)
     log.keep()
+    told: list[object] = []
     Limits(store).set(WAITING, len(wanted) - 1, "ann")
-    with pytest.raises(LimitError, match="of your trainings wait already"):
-        add_batch(store, wanted, actor=Actor("ann"))
+    with pytest.raises(LimitError, match="these are 3 trainings and 0 of yours wait already, .* at most 2 "):
+        add_batch(store, wanted, actor=Actor("ann"), prepared=told.append)
+    assert told == [], "before anything is prepared"
     assert store.line() == [] and list(log.lines()) == []
     assert not any((store.runs / each.config.name).exists() for each in wanted)
     Limits(store).set(WAITING, len(wanted), "ann")
