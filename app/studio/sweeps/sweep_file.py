@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.studio.names import alike
@@ -100,6 +102,16 @@ def check_free(runs: Path, name: str) -> None:
         raise VelaturaError("there is a sweep {name} already; choose another --name", name=name)
 
 
+@contextmanager
+def new_name(runs: Path, name: str) -> Iterator[None]:
+    """Hold the name of a sweep while its file is written. VelaturaError if there is a sweep of this name."""
+    with plain_disk_errors(runs / FOLDER):
+        (runs / FOLDER).mkdir(parents=True, exist_ok=True)
+    with FileLock(runs / FOLDER / ".lock"):  # two starts at once, of other runs
+        check_free(runs, name)
+        yield
+
+
 def write_sweep(runs: Path, sweep: Sweep, folders: Sequence[Path]) -> None:
     """Write a sweep's file, and those in the folders of its runs first."""
     reference = Reference(sweep=sweep.name, id=sweep.id).model_dump_json()
@@ -130,12 +142,16 @@ def read_sweep(runs: Path, name: str) -> Sweep:
     place = next((path for path in _files(runs) if path.stem == name), None)
     if place is None:
         raise VelaturaError("there is no sweep {name!r}; `velatura sweep` lists them", name=name[:200])
+    return _read(place)
+
+
+def _read(place: Path) -> Sweep:
     try:
         return _parse(json.loads(place.read_text(encoding="utf-8")), place)
-    except (OSError, ValueError, RecursionError, ValidationError, KeyError, TypeError, AttributeError):
+    except (OSError, ArithmeticError, LookupError, ValueError, RecursionError, TypeError, AttributeError):
         raise VelaturaError(
             "the file of the sweep {name} is damaged; its runs are still there, and {place} can be deleted",
-            name=name,
+            name=place.stem,
             place=place,
         ) from None
 
@@ -146,7 +162,7 @@ def list_sweeps(runs: Path) -> tuple[list[Sweep], list[VelaturaError]]:
     problems: list[VelaturaError] = []
     for path in _files(runs):
         try:
-            found.append(read_sweep(runs, path.stem))
+            found.append(_read(path))
         except VelaturaError as error:
             problems.append(error)
     return sorted(found, key=lambda sweep: -sweep.made), problems
@@ -175,6 +191,7 @@ def _parse(table: dict[str, Any], place: Path) -> Sweep:
     while version < VERSION:
         table, version = MIGRATIONS[version](table), version + 1
     sweep = Sweep.model_validate(table)
-    if sweep.name != place.stem or any(len(run.values) != len(sweep.kept_axes) for run in sweep.runs):
+    whole = all(axis.keys and axis.values for axis in sweep.kept_axes) and sweep.kept_axes and sweep.runs
+    if not whole or sweep.name != place.stem or any(len(run.values) != len(sweep.kept_axes) for run in sweep.runs):
         raise ValueError("it does not hold together")
     return sweep

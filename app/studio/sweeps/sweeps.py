@@ -18,6 +18,7 @@ from app.studio.sweeps.plan import SweepPlan
 from app.studio.sweeps.sweep_file import (
     Sweep,
     check_free,
+    new_name,
     new_sweep,
     reference_of,
     remove_sweep,
@@ -86,8 +87,9 @@ def start_sweep(
         nonlocal is_written
         for folder in folders:
             prepared(folder)
-        is_written = True
-        write_sweep(store.runs, sweep, folders)
+        with new_name(store.runs, sweep.name):
+            is_written = True
+            write_sweep(store.runs, sweep, folders)
 
     wanted = [run.wanted for run in plan.runs]
     try:

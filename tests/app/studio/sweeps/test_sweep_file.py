@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.views import Watcher
+from app.studio.sweeps import sweep_file as sweep_files
 from app.studio.sweeps.axes import Axis
 from app.studio.sweeps.fold import Folded, fold
+from app.studio.sweeps.plan import SweepPlan, plan_sweep
 from app.studio.sweeps.sweep_file import (
     check_free,
     keep_run,
@@ -16,9 +21,12 @@ from app.studio.sweeps.sweep_file import (
     reference_of,
     sweep_file,
 )
-from app.studio.sweeps.sweeps import members, progress
+from app.studio.sweeps.sweeps import members, progress, start_sweep
 from tests.app.studio.sweeps.made import write_ended_sweep
 from tests.app.ui.ended_runs import write_run
+from tests.app.user_files import write_pictures
+from trainers.config.config import Config
+from trainers.config.layers import gather_config
 from trainers.errors import VelaturaError
 
 RANKS = Axis(("method.rank",), (4, 8))
@@ -45,6 +53,10 @@ def test_a_sweep_is_read_as_it_was_written(store) -> None:
     [
         ({"version": 99}, "made by a newer Velatura"),
         ({"version": "new"}, "is damaged"),
+        ({"version": float("inf")}, "is damaged"),
+        ({"kept_axes": [], "runs": [{"name": "dusk", "values": []}]}, "is damaged"),
+        ({"kept_axes": [{"keys": [], "values": []}]}, "is damaged"),
+        ({"runs": []}, "is damaged"),
         ({"name": "other"}, "is damaged"),
         ({"kept_axes": []}, "is damaged"),
         ({"runs": 3}, "is damaged"),
@@ -83,3 +95,34 @@ def test_a_folded_sweep_has_all_of_its_runs_whichever_are_shown(store) -> None:
     views = Watcher(store).history()
     (item,) = fold(store.runs, views[:1], views)
     assert isinstance(item, Folded) and [member.view is None for member in item.members] == [False, False]
+
+
+def test_a_list_looks_at_the_folder_once(store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("dusk", "dawn", "noon"):
+        write_ended_sweep(store.runs, name, RANKS)
+    looks: list[Path] = []
+    look = sweep_files._files
+    monkeypatch.setattr(sweep_files, "_files", lambda runs: looks.append(runs) or look(runs))
+    assert len(list_sweeps(store.runs)[0]) == 3 and len(looks) == 1
+
+
+def test_of_two_starts_at_once_under_one_name_one_is_refused(store, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    images = write_pictures(tmp_path / "images", "fox.png")
+
+    def plan(axis: Axis) -> SweepPlan:
+        def make(_method: str | None, more: Mapping[str, Any]) -> Config:
+            return gather_config(None, "lora", {"images": images, **more}, [])
+
+        return plan_sweep("dusk", [axis], make, store.runs)
+
+    other = plan(Axis(("seed",), (1, 2)))
+
+    def meanwhile(folder: Path) -> None:
+        monkeypatch.undo()
+        if folder.name == "dusk-r4":
+            start_sweep(store, other, actor=MACHINE_OWNER)
+
+    with pytest.raises(VelaturaError, match="there is a sweep dusk already"):
+        start_sweep(store, plan(RANKS), actor=MACHINE_OWNER, prepared=meanwhile)
+    assert [run.name for run in read_sweep(store.runs, "dusk").runs] == ["dusk-s1", "dusk-s2"]
+    assert [job.name for job in store.line()] == ["dusk-s1", "dusk-s2"] and not (store.runs / "dusk-r4").exists()
