@@ -66,7 +66,7 @@ class AuditLog:
         for file in (self.file, *(self._older(number) for number in range(1, OLDER + 1))):
             with suppress(OSError):
                 for text in reversed(file.read_text(encoding="utf-8", errors="replace").splitlines()):
-                    with suppress(ValueError):
+                    with suppress(ValueError, RecursionError):
                         if isinstance(line := json.loads(text), dict):
                             yield line
 

@@ -61,6 +61,8 @@ class People:
                 (name, hashed, role, time.time()),
             )
             table.execute("DELETE FROM sessions WHERE name = ?", (name,))
+            if known is None:  # of somebody else, who had this name with `--auth`
+                table.execute("DELETE FROM tokens WHERE name = ?", (name,))
         return known is None
 
     def remove(self, name: str) -> None:

@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 
 from app.errors import as_sentence
 from app.jobs.accounts.audit import AuditLog, details_of
-from app.jobs.accounts.limits import STORAGE, WAITING, Limits
+from app.jobs.accounts.limits import STORAGE, WAITING, Limits, check_limit
 from app.jobs.permissions import ADMIN, Actor
 from app.jobs.store import Store
 from app.studio.accounts.people import People
@@ -155,12 +155,14 @@ class AccountRoute:
         found = self.people.find(name) if name else None
         if name and found is None:
             raise VelaturaError("there is no account {name}", name=name)
-        wanted = {kind: _whole(fields.get(kind, "")) for kind in UNITS}
+        typed = {kind: _whole(fields.get(kind, "")) for kind in UNITS}
+        wanted = {kind: None if number is None else number * UNITS[kind] for kind, number in typed.items()}
+        for kind, value in wanted.items():  # all before any of it is changed
+            check_limit(kind, value)
         if found is not None and (role := fields.get("role", found.role)) != found.role:
             self.people.set_role(name, role)
             self.audit.note("role", actor, name, role=role)
-        for kind, unit in UNITS.items():
-            value = None if (number := wanted[kind]) is None else number * unit
+        for kind, value in wanted.items():
             if value != self.limits.of(kind, name):
                 self.limits.set(kind, value, name)
                 self.audit.note("limit", actor, name, **{kind: "usual" if value is None else value})

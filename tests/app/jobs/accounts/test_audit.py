@@ -108,3 +108,11 @@ def test_an_admin_passes_others_runs_and_gives_nobody_a_better_place_by_resuming
     assert [job.owner for job in actions.move(store, jobs["bob"].id, 1, actor=ADMIN)] == ["bob", "ann", "eve"]
     assert actions._first_place(store, jobs["bob"], ADMIN) == 3
     assert actions._first_place(store, jobs["bob"], MACHINE_OWNER) == 1
+
+
+def test_a_damaged_line_hides_no_other(kept: AuditLog):
+    kept.note("login", ANN)
+    with kept.file.open("a") as file:
+        file.write("[" * 100_000 + "\n{half\n[]\n\n")
+    kept.note("logout", ANN)
+    assert [line["what"] for line in kept.lines()] == ["logout", "login"]

@@ -99,3 +99,13 @@ def test_accounts_of_the_first_version_are_copied_and_the_first_person_is_an_adm
         assert kept.execute("SELECT count(*) FROM people WHERE role = 'admin'").fetchone() == (0,)
     assert VERSION == 2
     Tokens(PeopleDatabase(file)).make("ann", "x")
+
+
+def test_a_new_account_does_not_get_the_tokens_of_who_had_its_name_before(database):
+    _, secret = Tokens(database).make("ann", "of an Ann with --auth")
+    people = People(database)
+    people.add("ann", "pear-tree")
+    assert Tokens(database).find(secret) is None
+    _, secret = Tokens(database).make("ann", "her own")
+    people.add("ann", "plum-tree")
+    assert Tokens(database).find(secret) is not None

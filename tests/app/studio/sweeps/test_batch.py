@@ -63,7 +63,7 @@ def test_a_sweep_beyond_the_limit_of_a_person_leaves_none(store: Store, wanted: 
     log.keep()
     told: list[object] = []
     Limits(store).set(WAITING, len(wanted) - 1, "ann")
-    with pytest.raises(LimitError, match="these are 3 trainings and 0 of yours wait already, .* at most 2 "):
+    with pytest.raises(LimitError, match=r"these are 3 trainings and 0 of yours wait already, .* at most 2 "):
         add_batch(store, wanted, actor=Actor("ann"), prepared=told.append)
     assert told == [], "before anything is prepared"
     assert store.line() == [] and list(log.lines()) == []

@@ -140,3 +140,9 @@ def test_without_accounts_there_is_no_such_page(tmp_path: Path):
     )
     assert ask(open_login, "/account").status == 404
     assert ask(open_login, "/account", **posted(act="make", label="x")).status == 404
+
+
+def test_a_form_of_which_a_part_is_wrong_changes_nothing(shared: Shared):
+    for wrong in ({"storage": "999999999"}, {"waiting": "99999"}, {"waiting": "-1"}):
+        assert shared.post("ann", act="person", name="bob", role="admin", **wrong).status == 400
+    assert shared.people.find("bob").role == "member" and shared.notes() == []
