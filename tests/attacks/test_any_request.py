@@ -19,7 +19,7 @@ from app.ui.components import text
 from app.ui.gradio_internals import API
 from app.ui.middleware.headers import PAGE_POLICY, SANDBOX
 from app.ui.middleware.login import LOGIN, login_page, logout_page
-from app.ui.middleware.routes import ADDRESSES, ROUTES
+from app.ui.middleware.routes import ACCOUNT, ADDRESSES, ROUTES
 
 HIDDEN = b"nobody else may ever read this"
 """What stands in every file that no request of Ann's may bring out."""
@@ -86,7 +86,7 @@ SPELLINGS = (
     lambda letter: letter.swapcase(),
     lambda letter: chr(ord(letter) + 0xFEE0),  # the wide form, which some make the plain one
 )
-FOR_EVERYBODY = ("/look/", "/favicon.ico", "/robots.txt", "/gradio_api/startup-events")
+FOR_EVERYBODY = ("/look/", "/health", "/favicon.ico", "/robots.txt", "/gradio_api/startup-events")
 """What is there for who has not logged in, besides the page on which one does."""
 OURS = (login_page(), logout_page())
 
@@ -268,7 +268,9 @@ def check_any(answer: Answer, path: str) -> None:
     policies = answer.all("content-security-policy")
     assert policies in ([SANDBOX], [PAGE_POLICY]), policies
     if policies == [PAGE_POLICY]:
-        assert path in ADDRESSES or answer.body.decode() in OURS or text.NOTHING_HERE.encode() in answer.body
+        assert (
+            path in (*ADDRESSES, ACCOUNT) or answer.body.decode() in OURS or text.NOTHING_HERE.encode() in answer.body
+        )
         assert answer.all("content-type") == ["text/html; charset=utf-8"]
     assert answer.all("x-content-type-options") == ["nosniff"]
     assert not answer.all("access-control-allow-origin")
