@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -45,6 +46,8 @@ from trainers.errors import REFUSED, VelaturaError
 MOST_PROMPTS = 16
 SWEEP = "sweep:"
 """Before the mark of a start of several runs."""
+TURNS = 32
+"""Starts of different drafts that go on at once, at most."""
 Shown = dict[Any, Any]
 
 
@@ -64,6 +67,7 @@ class StartStep:
 
     def __init__(self, services: Services) -> None:
         self.services = services
+        self._turns = [threading.Lock() for _ in range(TURNS)]
         block(AtRequest(macro, "heading", words.START_TITLE))
         scripts = ("components/unsent.js", "components/fields.js", "components/reachable.js", "train/start.js")
         self.sheet = patched(*scripts, elem_id="start-sheet", words=words.START_SAID)
@@ -112,6 +116,20 @@ class StartStep:
         The page marks each start; one that is done is not done again, and a page that asks `again` after the server
         was away gets to know what became of it.
         """
+        with self._turn(request):
+            return self._start(event, request)
+
+    def on_sweep_pressed(self, event: SweepPressed, request: gr.Request) -> Shown:
+        """Put a run with each of the chosen methods in line, and lead to their page; a start is done once."""
+        with self._turn(request):
+            return self._start_sweep(event, request)
+
+    # ---------------------------------------------------------------- within
+    def _turn(self, request: gr.Request) -> threading.Lock:
+        """Held while a draft is started: a start that is asked for again meanwhile waits to know what became of it."""
+        return self._turns[hash(key_of(request)) % len(self._turns)]
+
+    def _start(self, event: StartPressed, request: gr.Request) -> Shown:
         drafts, key, mark = self.services.drafts, key_of(request), event.mark
         draft = drafts.read(key)
         if mark and draft.started and draft.started[0] == mark:
@@ -131,8 +149,7 @@ class StartStep:
         self.services.estimate_jobs.forget(draft)
         return {self.foot: parts.leaving(job.name), self.timer: gr.Timer(active=False)}
 
-    def on_sweep_pressed(self, event: SweepPressed, request: gr.Request) -> Shown:
-        """Put a run with each of the chosen methods in line, and lead to their page; a start is done once."""
+    def _start_sweep(self, event: SweepPressed, request: gr.Request) -> Shown:
         drafts, key, marked = self.services.drafts, key_of(request), f"{SWEEP}{event.mark}"
         draft = drafts.read(key)
         if event.mark and draft.started and draft.started[0] == marked:
@@ -149,7 +166,6 @@ class StartStep:
             drafts.change(key, partial(Draft.with_, started=(marked, sweep.name)), tab_of(request))
         return {self.foot: parts.leaving_sweep(sweep.name), self.timer: gr.Timer(active=False)}
 
-    # ---------------------------------------------------------------- within
     def _config(self, draft: Draft) -> Config | None:
         """The config that would be trained; None where something is wrong with it, or the base is not here."""
         if not draft.pictures or self.services.bases.look(draft.choices.base).problem:

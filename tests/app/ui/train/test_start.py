@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -20,7 +23,8 @@ from app.studio.runs.pace import Pace, ground_of, work_of
 from app.studio.services import open_services
 from app.studio.settings.plan import choose, plan
 from app.ui.components.events import key_of
-from app.ui.train.events import StartPressed
+from app.ui.train import start
+from app.ui.train.events import StartPressed, SweepPressed
 from app.ui.train.start import StartStep
 from app.ui.train.style import StyleStep
 from tests.trainers.tiny_runs import write_images
@@ -47,6 +51,36 @@ def test_settings_with_which_measuring_has_failed_are_not_started(step, tmp_path
     shown = step.on_start_pressed(StartPressed(mark="a start"), REQUEST)
     assert "The base has no such layer." in shown[step.foot] and "Back to the settings" in shown[step.sheet]
     assert not step.services.queue.store.exists() or step.services.queue.store.jobs() == []
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_start_that_is_pressed_again_while_it_goes_on_is_done_once(step, tmp_path, monkeypatch, several) -> None:
+    take_folder(step.services.drafts, key_of(REQUEST), write_images(tmp_path / "images"))
+    press, begin = step.on_start_pressed, "start_run"
+    event = StartPressed(mark="a start", name="dusk")
+    if several:
+        press, begin = step.on_sweep_pressed, "start_method_sweep"
+        event = SweepPressed(mark="a start", name="dusk", methods=("lora", "loha"))
+    starts: list[str] = []
+    under_way = threading.Event()
+
+    def slowly(*given: Any) -> Any:
+        starts.append("one")
+        under_way.set()
+        time.sleep(0.2)  # the second press comes meanwhile
+        return real(*given)
+
+    real = getattr(start, begin)
+    monkeypatch.setattr(start, begin, slowly)
+
+    def press_again() -> Any:
+        under_way.wait()
+        return press(event, REQUEST)
+
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.submit(press, event, REQUEST), threads.submit(press_again)
+    assert first.result()[step.foot] == second.result()[step.foot] and len(starts) == 1
+    assert len(step.services.queue.store.jobs()) == len(event.methods if several else "1")
 
 
 def test_why_it_did_not_start_stays_while_the_measuring_is_looked_at(step) -> None:
