@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from app.errors import as_sentence
-from app.jobs.accounts.audit import AuditLog, details_of
+from app.jobs.accounts.audit import LONGEST, AuditLog, details_of
 from app.jobs.accounts.limits import STORAGE, WAITING, Limits, check_limit
 from app.jobs.permissions import ADMIN, Actor
 from app.jobs.store import Store
@@ -203,4 +203,7 @@ def _day(moment: float) -> str:
 def _cells(line: Mapping[str, Any]) -> tuple[str, ...]:
     who = line.get("who")
     name = text.UNKNOWN if who is None else str(who) or text.OWNER
-    return str(line.get("time")), name, str(line.get("what")), str(line.get("about")), details_of(line)
+    cells = (str(line.get("time")), name, str(line.get("what")), str(line.get("about")), details_of(line))
+    return tuple(
+        cell[:LONGEST].encode("utf-8", "replace").decode() for cell in cells
+    )  # a damaged line may hold anything

@@ -142,6 +142,13 @@ def test_without_accounts_there_is_no_such_page(tmp_path: Path):
     assert ask(open_login, "/account", **posted(act="make", label="x")).status == 404
 
 
+def test_the_page_shows_what_a_damaged_line_of_the_log_holds(shared: Shared):
+    with shared.audit.file.open("a") as file:
+        file.write('{"who": {"a": 1}, "what": "\\ud800", "about": "<script>", "more": "' + "y" * 10_000 + '"}\n')
+    page = shared.get("ann")
+    assert page.status == 200 and "&lt;script&gt;" in page.text and "y" * 1000 not in page.text
+
+
 def test_a_form_of_which_a_part_is_wrong_changes_nothing(shared: Shared):
     for wrong in ({"storage": "999999999"}, {"waiting": "99999"}, {"waiting": "-1"}):
         assert shared.post("ann", act="person", name="bob", role="admin", **wrong).status == 400
