@@ -133,7 +133,7 @@ def end_sweep(store: Store, sweep: Sweep, how: Stop, *, actor: Actor) -> int:
     Finished ones keep their style. The waiting go first, so that none of them takes a freed device.
     """
     actor.check(sweep.name, sweep.owner)
-    there = [view for view in _views(store, sweep) if view.state not in ENDED]
+    there = _changeable(store, sweep, actor, lambda view: view.state not in ENDED)
     done = 0
     for view in sorted(there, key=lambda view: (view.state != State.QUEUED, -view.place)):
         wanted: Stop = "save" if how == "save" and "stop" in view.actions else "cancel"
@@ -154,7 +154,7 @@ def continue_sweep(store: Store, sweep: Sweep, *, actor: Actor) -> int:
     Returns how many.
     """
     actor.check(sweep.name, sweep.owner)
-    there = [view for view in _views(store, sweep) if view.state in ENDED and view.state != State.FINISHED]
+    there = _changeable(store, sweep, actor, lambda view: view.state in ENDED and view.state != State.FINISHED)
     done = 0
     for view in sorted(there, key=lambda view: view.state in (State.PAUSED, State.INTERRUPTED)):
         number = view.job.id or actions.adopt(store, view.job.folder, actor=actor).id
@@ -173,12 +173,18 @@ def move_sweep(store: Store, sweep: Sweep, place: str, *, actor: Actor) -> int:
     actor.check(sweep.name, sweep.owner)
     if place not in ("first", "last"):
         raise VelaturaError("{place!r} is not a place for a sweep; use first or last", place=place)
-    waiting = [view for view in _views(store, sweep) if view.state == State.QUEUED]
+    waiting = _changeable(store, sweep, actor, lambda view: view.state == State.QUEUED)
     waiting.sort(key=lambda view: -view.place if place == "first" else view.place)
     for view in waiting:
         actions.move(store, view.job.id, place, actor=actor)
     return len(waiting)
 
 
-def _views(store: Store, sweep: Sweep) -> list[View]:
-    return [member.view for member in members(sweep, Watcher(store).history()) if member.view is not None]
+def _changeable(store: Store, sweep: Sweep, actor: Actor, fits: Callable[[View], bool]) -> list[View]:
+    """The fitting runs of a sweep but those that were given to others; NotOwnerError if these are all."""
+    there = [member.view for member in members(sweep, Watcher(store).history()) if member.view is not None]
+    fitting = [view for view in there if fits(view)]
+    own = [view for view in fitting if actor.may_change(view.job.owner)]
+    if fitting and not own:
+        actor.check(fitting[0].job.name, fitting[0].job.owner)
+    return own

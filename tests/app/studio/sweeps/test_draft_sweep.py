@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from app.jobs.permissions import MACHINE_OWNER
+from app.jobs import actions
+from app.jobs.permissions import MACHINE_OWNER, Actor, NotOwnerError
 from app.studio.dataset.uploads import take_folder
 from app.studio.runs.costs import Measured
 from app.studio.runs.origin import read_origin
 from app.studio.settings.plan import choose, with_choices
 from app.studio.sweeps.draft_sweep import free_sweep_name, method_seconds, start_method_sweep, suggested_methods
+from app.studio.sweeps.sweeps import continue_sweep, end_sweep, move_sweep
 from tests.trainers.tiny_runs import write_images
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run
@@ -49,3 +51,17 @@ def test_the_drafts_own_method_is_among_the_suggested(drafts, draft) -> None:
     assert suggested_methods(choose(draft, "method", "oft"))[0] == "oft"
     seconds = method_seconds(Measured(drafts.paths), draft)
     assert set(suggested_methods(draft)) <= set(seconds) and set(seconds.values()) == {None}
+
+
+def test_a_run_that_was_given_away_keeps_the_others_from_nothing(queue, drafts, draft) -> None:
+    ann, store = Actor("ann"), queue.store
+    sweep = start_method_sweep(queue, drafts, draft, ["lora", "loha", "lokr"], ann)
+    given = store.line()[0]
+    actions.give(store, given.id, "bob", actor=MACHINE_OWNER)
+    assert move_sweep(store, sweep, "last", actor=ann) == 2
+    assert end_sweep(store, sweep, "save", actor=ann) == 2 and [job.name for job in store.line()] == [given.name]
+    actions.stop(store, given.id, "cancel", actor=MACHINE_OWNER)
+    assert continue_sweep(store, sweep, actor=ann) == 2
+    with pytest.raises(NotOwnerError, match="belongs to bob"):
+        continue_sweep(store, sweep, actor=ann)
+    assert continue_sweep(store, sweep, actor=Actor("eve", is_admin=True)) == 1
