@@ -22,7 +22,7 @@ $(PYTEST) $(1); tests=$$?; \
 wait $$types || tests=1; cat $$said; rm $$said; exit $$tests
 endef
 
-.PHONY: help demo ui check test test-all lint style explore messages bench soak breaks clients quality samples starter starter-continue clean
+.PHONY: help demo ui check test test-all lint style explore messages image bench soak breaks clients quality samples starter starter-continue clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -57,6 +57,9 @@ explore: $(DEVELOPER_STAMP) ## the property tests, with examples never tried bef
 messages: $(DEVELOPER_STAMP) ## collect the studio's texts into the catalogues of its languages
 	$(PYTHON_IN_VENV) -m tools.messages
 
+image: ## build the CPU image without a registry, and train two steps in it (needs root, debootstrap, buildah)
+	tools/image.sh
+
 bench: $(DEVELOPER_STAMP) ## time and memory of each method against PEFT and LyCORIS
 	$(PYTHON_IN_VENV) -m benchmarks.speed
 
@@ -65,6 +68,8 @@ soak: $(DEVELOPER_STAMP) ## kill real runs, servers and nodes at random for abou
 	$(PYTHON_IN_VENV) -m tests.soak.cluster
 	$(PYTHON_IN_VENV) -m pip install -q -e '.[soak]'
 	$(PYTHON_IN_VENV) -m tests.soak.cluster --storage
+	@if command -v slurmctld > /dev/null; then $(PYTHON_IN_VENV) -m tests.soak.slurm; \
+	else echo "Slurm was not tried: apt-get install slurm-wlm munge"; fi
 
 breaks: $(DEVELOPER_STAMP) ## break a copy of the code on purpose, and check that the quick tests find each break
 	$(PYTHON_IN_VENV) -m tests.breaks

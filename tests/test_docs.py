@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!`)\[[^\]\n]*\]\((?!https?:)([^)#\s]+)[^)]*\)")
 
@@ -22,7 +22,7 @@ def read(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.name}")
 def test_every_link_leads_somewhere(page: Path) -> None:
     lost = [link for link in LINK.findall(words_of(page)) if not (page.parent / link).exists()]
     assert lost == []
@@ -31,6 +31,11 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_every_page_is_on_the_map() -> None:
     named = set(LINK.findall(read("docs/README.md")))
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"} <= named
+
+
+def test_every_page_about_another_place_is_on_its_map() -> None:
+    named = set(LINK.findall(read("docs/deploy/README.md")))
+    assert {page.name for page in (ROOT / "docs" / "deploy").glob("*.md")} - {"README.md"} <= named
 
 
 def test_every_place_that_contributors_are_sent_to_exists() -> None:

@@ -12,6 +12,7 @@ from app.cli import dataset, export, generate, methods, models, queue, styles, t
 from app.cli.accounts import audit, tokens
 from app.cli.accounts import commands as people
 from app.cli.common.console import say, write_what_fits
+from app.cli.elsewhere import install, launch, push
 from app.cli.sweeps import sweep
 from app.errors import sentence
 from app.startup import prepare_process
@@ -28,8 +29,8 @@ app = typer.Typer(
 
 
 for group in (
-    *(train, dataset, generate, styles, models, methods, export, queue, sweep, worker, ui),
-    *(people, tokens, audit),
+    *(train, dataset, generate, styles, models, methods, export, push, install, launch),
+    *(queue, sweep, worker, ui, people, tokens, audit),
 ):
     app.add_typer(group.commands)
 

@@ -13,6 +13,7 @@ from app.studio.downloads import Downloads
 from app.studio.generation.generations import Generations
 from app.studio.paths import Paths
 from app.studio.preferences import PreferenceFiles
+from app.studio.programs.find import Nearby
 from app.studio.runs.costs import Measured
 from app.studio.runs.estimate_jobs import EstimateJobs
 from app.studio.settings.own_presets import OwnPresets
@@ -39,6 +40,7 @@ class Services:
     estimate_jobs: EstimateJobs
     library: StyleLibrary
     generations: Generations
+    programs: Nearby
 
     def close(self) -> None:
         """End this studio's downloads."""
@@ -64,4 +66,5 @@ def open_services(paths: Paths, uploads: Path, shared: bool = False) -> Services
         EstimateJobs(drafts, queue, measured),
         library,
         Generations(queue, library, bases),
+        Nearby(paths.runs, allowed=not shared),
     )

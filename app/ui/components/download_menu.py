@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from app.studio.programs.find import Place
+from app.studio.programs.install import install
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import GONE, HUGE, StyleLibrary
 from app.ui.components import text as words
@@ -13,6 +17,10 @@ from app.ui.gradio_internals import file_address
 from app.units import readable_size
 from trainers.config.techniques import TEXTUAL_INVERSION
 from trainers.errors import VelaturaError
+from trainers.messages import Message, joined
+
+INTO = "into-"
+"""What a request begins with that asks for a style to be put into a program; its kind follows."""
 
 
 class StyleFileWanted(PageEvent):
@@ -33,6 +41,11 @@ class Offer:
     """What it is, or why it is not to be had."""
     fetch: str = ""
     """What is asked for with it; empty where it is not to be had."""
+    ask: str = ""
+    """The question that is asked instead."""
+    about: str = ""
+    """The style's id, which it is about."""
+    name: str = ""
 
 
 def find_offers(library: StyleLibrary, item: StyleEntry) -> tuple[Offer, ...]:
@@ -74,6 +87,38 @@ def who_reads(item: StyleEntry) -> str:
     if item.programs is None:
         return words.AS_IT_IS
     return words.FOR_TOOLS.format(", ".join(item.programs)) if item.programs else words.FOR_NOBODY
+
+
+def find_installs(item: StyleEntry, places: Sequence[Place]) -> tuple[Offer, ...]:
+    """The programs on this machine into which a style may be put, and the question for another one."""
+    if item.starter or item.only_here:
+        return ()
+    there = [
+        Offer(
+            words.PUT_INTO.format(place.program.title),
+            words.INTO_FOLDER.format(short(place.styles)),
+            f"{INTO}{place.kind} {item.id}",
+        )
+        for place in places
+    ]
+    return (*there, Offer(words.PUT_ELSEWHERE, words.PUT_ELSEWHERE_SAID, ask="put", about=item.id, name=item.name))
+
+
+def put_into(item: StyleEntry, place: Place) -> Message:
+    """Put a style into a program; the sentences that say so. VelaturaError, OSError."""
+    done, program = install(item.path, item.name, place), place.program.title
+    said = (words.WAS_IN if done.was_there else words.IS_IN).format(
+        program=program, name=item.name, file=short(done.file)
+    )
+    use = words.USE_IN[place.kind].format(file=done.file.name, folder=short(done.file.parent), prompt=done.prompt)
+    left = words.LEAVES_OUT.format(program=program, what=done.left_out)
+    return joined(" ", [said, use, *([left] if done.left_out else [])])
+
+
+def short(path: Path) -> str:
+    """A path as it is shown: with ~ for the home folder."""
+    home = Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
 
 
 def make_download(library: StyleLibrary, event: StyleFileWanted) -> dict[str, Any]:

@@ -95,6 +95,17 @@ FOR_PEFT, PEFT_SAID = _("For PEFT"), _("{}, .zip: the rotations themselves, exac
 TOOLS_SAID, SAME_FILE, TOML_SAID = _("{}, .safetensors"), _("the same file"), _("as a .toml file, to train it again")
 NOT_POSSIBLE = _("Not possible: {}.")
 MADE_WHEN_ASKED = _("converted to plain LoRA on download")
+PUT_ELSEWHERE, PUT_ELSEWHERE_SAID = _("Put into another program …"), _("ComfyUI, Forge, A1111 or InvokeAI")
+PUT_INTO, INTO_FOLDER = _("Put into {}"), _("copied to {}")
+IS_IN = _("{name} is in {program} now: {file}.")
+WAS_IN = _("{name} was in {program} already: {file}.")
+USE_IN = {
+    "comfyui": _("Press R there to read the folders again, choose {file} in Load LoRA, and prompt: {prompt}"),
+    "a1111": _("Prompt there: {prompt}"),
+    "forge": _("Prompt there: {prompt}"),
+    "invoke": _("Scan {folder} in its model manager and add the style, then prompt: {prompt}"),
+}
+LEAVES_OUT = _("{program} leaves out {what}.")
 
 # A picture over the whole page
 ACTUAL_SIZE, FIT = "100 %", _("Fit")

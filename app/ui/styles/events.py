@@ -14,13 +14,17 @@ from app.ui.components.pagination import ListChoice
 class StyleAction(PageEvent):
     """Something is to be done with a style, or to be taken back."""
 
-    what: Literal["rename", "delete", "discard"]
+    what: Literal["rename", "delete", "discard", "put"]
     about: str
     """The style's id."""
     name: str = ""
     """Its new one."""
     with_run: Literal["", "on"] = ""
     """Whether its run is deleted, too."""
+    program: str = ""
+    """The program into which it is put."""
+    folder: str = Field("", max_length=4096)
+    """Where that program lies."""
 
 
 class FilesUploaded(PageEvent):

@@ -14,12 +14,13 @@ from app.jobs.states import ENDED
 from app.jobs.views import View
 from app.language import Sentence, translate
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, MOST_NAME, sender_folder
+from app.studio.programs.find import KINDS, PROGRAMS
 from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import GONE, no_safetensors, too_large
 from app.ui.components import text as shared
 from app.ui.components.controls import Link, banner
-from app.ui.components.download_menu import StyleFileWanted, make_download
+from app.ui.components.download_menu import INTO, StyleFileWanted, make_download, put_into
 from app.ui.components.events import UploadedFile, actor_of, at_most, wire
 from app.ui.components.live import AtRequest, block, patched
 from app.ui.components.pagination import ListChoice, pages
@@ -74,7 +75,7 @@ class StylesPage:
         )
         self.list = patched("components/menus.js", elem_id="styles")
         self.files = island({}, "components/save.js", "<div></div>")
-        island(None, "components/dialogs.js", AtRequest(render, "styles/dialogs.html"))
+        island(None, "components/dialogs.js", AtRequest(render, "styles/dialogs.html", programs=PROGRAMS))
         self.chosen_state = gr.Textbox("{}", visible=False)
         self.poller = Poller({"list": self.list})
         self.everything = [self.notice, *self.poller.outputs]
@@ -101,8 +102,12 @@ class StylesPage:
         return {self.notice: notice} | self.tick(chosen, seen, request)
 
     def on_fetched(self, event: StyleFileWanted, request: gr.Request) -> Shown:
-        """Make the file that a button offers, and let the browser save it."""
+        """Make the file that a button offers, and let the browser save it; or put it into a program here."""
         try:
+            format, _, identifier = event.file.partition(" ")
+            if format.startswith(INTO):
+                place = self.services.programs.of(format.removeprefix(INTO))
+                return {self.notice: banner(put_into(self._item(identifier), place))}
             return {self.files: make_download(self.library, event)}
         except (OSError, VelaturaError) as error:
             return {self.notice: _problem(error)}
@@ -146,6 +151,9 @@ class StylesPage:
         item = self._item(event.about)
         if event.what == "rename":
             return banner(words.RENAMED.format(self.library.rename(item, event.name, actor=actor).name))
+        if event.what == "put":
+            kind = next((kind for kind in KINDS if kind == event.program), KINDS[0])
+            return banner(put_into(item, self.services.programs.remember(kind, Path(event.folder.strip()))))
         with_run = bool(item.run and event.with_run)
         self.library.remove(item, with_run, actor=actor)
         return ""
@@ -160,7 +168,9 @@ class StylesPage:
         fitting = [item for item in found if choice.finds(_said_of(item))]
         page = min(choice.page, max(1, -(-len(fitting) // A_PAGE)))
         shown = fitting[(page - 1) * A_PAGE : page * A_PAGE]
-        cards = [read_card(self.library, item, views.get(item.run), actor) for item in shown]
+        programs = self.services.programs
+        places = programs.found() if programs.allowed else None
+        cards = [read_card(self.library, item, views.get(item.run), actor, places) for item in shown]
         return render("styles/list.html", cards=cards, pages=pages(page, len(fitting), A_PAGE), trash_link=trash)
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs.permissions import Actor
 from app.jobs.views import View
+from app.studio.programs.find import Place
 from app.studio.runs import chosen, samples
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
-from app.ui.components.download_menu import Offer, find_offers
+from app.ui.components.download_menu import Offer, find_installs, find_offers
 from app.ui.runs.text import by
 from app.ui.styles import text as words
 from app.units import day, readable_size
@@ -44,8 +46,11 @@ class Card:
     may_change: bool
 
 
-def read_card(library: StyleLibrary, item: StyleEntry, view: View | None, actor: Actor) -> Card:
-    """A style as `actor` sees it; `view` is its run, where there is one."""
+def read_card(
+    library: StyleLibrary, item: StyleEntry, view: View | None, actor: Actor, places: Sequence[Place] | None = None
+) -> Card:
+    """A style as `actor` sees it; `view` is its run, where there is one, `places` programs that may take it,
+    None where styles may not be put into any."""
     facts = (
         words.method(item.method),
         words.ON_STARTER if item.starter else words.ON.format(item.base) if item.base else words.ON_UNKNOWN,
@@ -60,7 +65,7 @@ def read_card(library: StyleLibrary, item: StyleEntry, view: View | None, actor:
         tuple(filter(None, facts)),
         tuple(item.words),
         tuple((words.NOTES[key], note) for key, note in item.notes),
-        find_offers(library, item),
+        (*find_offers(library, item), *(find_installs(item, places) if places is not None else ())),
         _prompt(item),
         item.run,
         view is not None and len(chosen.snapshots(view.job.folder)) > 1,

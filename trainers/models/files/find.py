@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -74,12 +74,18 @@ def _hub_snapshots() -> Iterator[tuple[str, Path]]:
             yield model, snapshot
 
 
-def _roots() -> Iterator[tuple[Path, Kind]]:
+def usual_folders(names: Iterable[str]) -> Iterator[Path]:
+    """Where programs of these names usually lie: in the home folder, and next to the working folder."""
     here = Path.cwd()
     for parent in dict.fromkeys((Path.home(), here, here.parent)):
-        for kind, (names, inside) in CLIENTS.items():
-            for name in names:
-                yield parent / name / inside, kind
+        for name in names:
+            yield parent / name
+
+
+def _roots() -> Iterator[tuple[Path, Kind]]:
+    for kind, (names, inside) in CLIENTS.items():
+        for folder in usual_folders(names):
+            yield folder / inside, kind
     for entry in os.environ.get("VELATURA_MODELS", "").split(os.pathsep):
         if entry.strip():
             yield Path(entry.strip()).expanduser(), "folder"

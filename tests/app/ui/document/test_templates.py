@@ -83,7 +83,14 @@ def test_values_are_text_in_every_macro():
         "upload_progress": macro("upload_progress", NASTY, NASTY),
         "search_field": macro("search_field", NASTY),
         "progress_bar": macro("progress_bar", 0.5, NASTY),
-        "download_menu": macro("download_menu", [Offer(NASTY, NASTY), Offer(NASTY, NASTY, NASTY)]),
+        "download_menu": macro(
+            "download_menu",
+            [
+                Offer(NASTY, NASTY),
+                Offer(NASTY, NASTY, NASTY),
+                Offer(NASTY, NASTY, ask=NASTY, about=NASTY, name=NASTY),
+            ],
+        ),
         "control": macro("control", Link(NASTY, NASTY)) + macro("control", Fetch(NASTY, NASTY)),
         "dialog": macro("dialog", NASTY, NASTY, NASTY, NASTY, NASTY, caller=lambda: NASTY),
     }

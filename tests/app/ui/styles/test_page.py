@@ -14,8 +14,9 @@ from app.studio.dataset.uploads import sender_folder
 from app.studio.paths import UploadFolder
 from app.studio.services import open_services
 from app.studio.studio_queue import StudioQueue
+from app.ui.components.download_menu import StyleFileWanted
 from app.ui.components.events import UploadedFile
-from app.ui.styles.events import FilesUploaded
+from app.ui.styles.events import FilesUploaded, StyleAction
 from app.ui.styles.page import StylesPage
 from tests.app.ui.ended_runs import LAYER
 
@@ -38,3 +39,31 @@ def test_of_several_files_each_is_taken_in_or_refused_in_a_line_of_its_own(queue
     notice = shown[page.notice]
     assert notice.count('<div class="banner') == 2 and "“&lt;i&gt;.bin” does not end in .safetensors" in notice
     assert "ink was imported." in notice and "<h2>ink</h2>" in shown[page.list] and shown[page.intake] == {"batch": 3}
+
+
+def test_styles_are_put_into_programs_of_the_owner_s_machine_alone(queue: StudioQueue, tmp_path: Path) -> None:
+    style = queue.paths.styles / "ink.safetensors"
+    up, down = torch.ones(320, 2), torch.ones(2, 768)
+    save_file({f"{LAYER}.lora_up.weight": up, f"{LAYER}.lora_down.weight": down}, style)
+    comfy = tmp_path / "comfy"
+    (comfy / "comfy").mkdir(parents=True)
+    request: Any = SimpleNamespace(username=None, cookies={}, session_hash="x")
+    for shared in (True, False):
+        services = open_services(queue.paths, tmp_path, shared=shared)
+        with gr.Blocks():
+            page = StylesPage(services)
+        (item,) = services.library.entries()
+        put = StyleAction(what="put", about=item.id, program="comfyui", folder=str(comfy))
+        notice = page.on_asked(put, request, "{}", "")[page.notice]
+        listed = page.tick("{}", "", request)[page.list]
+        if shared:
+            assert "only whoever runs this studio" in notice.lower() and "Put into" not in listed
+            fetched = page.on_fetched(StyleFileWanted(file=f"into-comfyui {item.id}"), request)
+            assert "only whoever runs" in fetched[page.notice].lower() and not (comfy / "models").exists()
+            services.close()
+            continue
+        assert "ink is in ComfyUI now" in notice and (comfy / "models/loras/ink.safetensors").is_file()
+        assert "Put into ComfyUI" in listed and "Put into another program" in listed
+        again = page.on_fetched(StyleFileWanted(file=f"into-comfyui {item.id}"), request)
+        assert "ink was in ComfyUI already" in again[page.notice]
+        services.close()

@@ -1,0 +1,135 @@
+"""Copies a style into a program's folder, in a form that the program reads."""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.studio.programs.find import Place
+from trainers.atomic_files import plain_disk_errors, whole_file
+from trainers.errors import VelaturaError
+from trainers.formats.embedding import embedding_of, embedding_path
+from trainers.formats.inspect import summarise_header
+from trainers.formats.read import Style, read_outline, read_style
+from trainers.formats.write.compatibility import Compatibility, check_programs
+from trainers.formats.write.convert import why_not_plain, write_plain
+from trainers.messages import Message as _
+from trainers.messages import listed
+
+TAKEN = _("{place} is another file of this name; rename the style, or move that file away")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A style in a program's folder."""
+
+    file: Path
+    prompt: str
+    """What to write into a prompt, or the name to choose in the program."""
+    word: Path | None = None
+    """The file of its word."""
+    converted: bool = False
+    """Whether it is another form of the style, plain LoRA, since the program does not read all of the first."""
+    left_out: str = ""
+    """What of it the program leaves out; empty if nothing."""
+    was_there: bool = False
+    """Whether the same file was there already."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """The file of a style that a program reads best."""
+
+    path: Path
+    converted: bool = False
+    """Whether it must be converted to plain LoRA first."""
+    left_out: str = ""
+
+
+def install(style: Path, name: str, place: Place, overwrite: bool = False) -> Installed:
+    """Copy a style file called `name`, with its word, into the folder of a program.
+
+    VelaturaError if the program cannot use the style, `name` is a path, or another file has its name there and
+    `overwrite` is not set.
+    """
+    if not Path(name).stem.strip(".") or Path(name).name != name or "\\" in name:
+        raise VelaturaError("{name!r} is no name of a file; rename the style", name=name)
+    outline = read_outline(style)
+    summary, program = summarise_header(outline), place.program.title
+    if summary.base.fits_only:
+        raise VelaturaError("“{name}” fits only the starter, which {program} does not have", name=name, program=program)
+    if summary.only_here:
+        raise VelaturaError(
+            "“{name}” does not change weights, so {program} cannot draw with it", name=name, program=program
+        )
+    is_word = bool(outline.rows)
+    form = Form(style) if is_word else choose_form(outline, name, place, summary.base.family)
+    target = (place.embeddings if is_word else place.styles) / f"{name}{style.suffix}"
+    beside = embedding_of(style)
+    word = place.embeddings / embedding_path(target).name if beside is not None else None
+    with plain_disk_errors(target):
+        new = [_put(form.path, target, overwrite, form.converted)]
+        if beside is not None and word is not None:
+            new.append(_put(beside, word, overwrite))
+    other = form.converted or form.path != style
+    prompt = _prompt(place, name, tuple(summary.trained_words), is_word)
+    return Installed(target, prompt, word, other, form.left_out, not any(new))
+
+
+def choose_form(outline: Style, name: str, place: Place, family: str) -> Form:
+    """The form of a style that a program reads wholly: its own, its run's plain LoRA, or one to be made.
+
+    Otherwise the style's own, with what the program leaves out. VelaturaError if the program refuses that.
+    """
+    own, twin = _check(outline, place, family), outline.path.with_name(f"{outline.path.stem}-diffusers.safetensors")
+    if own is None or own.whole:
+        return Form(outline.path)
+    if twin.is_file():
+        other = _check(read_outline(twin), place, family)
+        if other is not None and other.whole:
+            return Form(twin)
+    if not why_not_plain(outline):
+        return Form(outline.path, converted=True)
+    if own.refused:
+        raise VelaturaError(
+            "{program} does not read “{name}”: {reason}",
+            program=place.program.title,
+            name=name,
+            reason=why_not_plain(outline),
+        )
+    return Form(outline.path, left_out=listed([f"{count} {what}" for what, count in own.left_out.items()]))
+
+
+def _check(outline: Style, place: Place, family: str) -> Compatibility | None:
+    """How a program reads a file; None for layer names that were not tried."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in outline.tensors.items()}
+    if not all(key.startswith("lora_") for key in shapes):
+        return None
+    return next(one for one in check_programs(shapes, family) if one.program.name == place.program.title)
+
+
+def _put(source: Path, target: Path, overwrite: bool, convert: bool = False) -> bool:
+    """Copy or convert a file; False if the same one was there."""
+    with tempfile.TemporaryDirectory(prefix="velatura-install-") as temporary:
+        made = source
+        if convert:
+            made = Path(temporary) / target.name
+            write_plain(made, read_style(source))
+        if (target.exists() or target.is_symlink()) and not overwrite:
+            if target.is_file() and filecmp.cmp(made, target, shallow=False):
+                return False
+            raise VelaturaError(TAKEN.format(place=target))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(target) as building:
+            shutil.copyfile(made, building)
+    return True
+
+
+def _prompt(place: Place, name: str, words: tuple[str, ...], embedding: bool) -> str:
+    if embedding:
+        return f"embedding:{name}" if place.kind == "comfyui" else name
+    called = [f"<lora:{name}:1>"] if place.kind in ("a1111", "forge") else []
+    return " ".join((*called, ", ".join(words))).strip() or name

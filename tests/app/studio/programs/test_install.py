@@ -1,0 +1,102 @@
+"""Putting styles into programs' folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from app.studio.programs.find import PROGRAMS, Kind, Place
+from app.studio.programs.install import install
+from trainers.errors import VelaturaError
+from trainers.formats.embedding import embedding_path
+
+K = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+PLAIN = {
+    f"{K}.lora_up.weight": torch.ones(320, 2),
+    f"{K}.lora_down.weight": torch.ones(2, 768),
+    f"{K}.alpha": torch.tensor(2.0),
+}
+TURNED = {f"{K}.oft_blocks": torch.ones(4, 80, 80), f"{K}.alpha": torch.tensor(0.0)}
+TRIGGER = {"velatura.trigger": "dusk style", "velatura.family": "sd1"}
+
+
+def program(folder: Path, kind: Kind) -> Place:
+    return Place(kind, folder / kind, "usual")
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "prompt"),
+    [
+        ("comfyui", "models/loras", "dusk style"),
+        ("a1111", "models/Lora", "<lora:dusk:1> dusk style"),
+        ("forge", "models/Lora", "<lora:dusk:1> dusk style"),
+        ("invoke", "velatura", "dusk style"),
+    ],
+)
+def test_a_plain_style_is_copied_with_its_word(tmp_path: Path, kind: Kind, place: str, prompt: str) -> None:
+    style, there = tmp_path / "ink.safetensors", program(tmp_path, kind)
+    save_file(PLAIN, style, TRIGGER)
+    word = embedding_path(style)
+    save_file({"emb_params": torch.ones(1, 768)}, word)
+    done = install(style, "dusk", there)
+    assert done.file == there.folder / place / "dusk.safetensors" and done.prompt == prompt
+    assert done.file.read_bytes() == style.read_bytes() and not (done.converted or done.left_out or done.was_there)
+    assert done.word == there.folder / PROGRAMS[kind].embeddings / embedding_path(done.file).name
+    assert done.word.read_bytes() == word.read_bytes()
+    assert install(style, "dusk", there).was_there
+
+
+def test_another_file_of_this_name_stays(tmp_path: Path) -> None:
+    style, there = tmp_path / "dusk.safetensors", program(tmp_path, "comfyui")
+    save_file(PLAIN, style)
+    there.styles.mkdir(parents=True)
+    taken = there.styles / "dusk.safetensors"
+    taken.write_bytes(b"somebody's")
+    with pytest.raises(VelaturaError, match="is another file of this name"):
+        install(style, "dusk", there)
+    assert taken.read_bytes() == b"somebody's" and [*there.styles.iterdir()] == [taken]
+    taken.unlink()
+    taken.symlink_to(tmp_path / "on a disk that is not there.safetensors")
+    with pytest.raises(VelaturaError, match="is another file of this name"):
+        install(style, "dusk", there)
+    assert taken.is_symlink()
+    assert not install(style, "dusk", there, overwrite=True).was_there and taken.read_bytes() == style.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["../dusk", "a/b", "a\\b", "..", ""])
+def test_a_name_is_no_path(tmp_path: Path, name: str) -> None:
+    style = tmp_path / "dusk.safetensors"
+    save_file(PLAIN, style)
+    with pytest.raises(VelaturaError, match="is no name of a file"):
+        install(style, name, program(tmp_path, "comfyui"))
+    assert [*tmp_path.iterdir()] == [style]
+
+
+def test_a_program_gets_the_form_that_it_reads(tmp_path: Path) -> None:
+    style = tmp_path / "dusk.safetensors"
+    save_file(TURNED, style, TRIGGER)
+    assert load_file(install(style, "dusk", program(tmp_path, "comfyui")).file).keys() == TURNED.keys()
+    left = install(style, "dusk", program(tmp_path, "forge")).left_out
+    assert left == "1 turns and scales"
+    with pytest.raises(VelaturaError, match="InvokeAI does not read “dusk”: it changes more than plain LoRA can"):
+        install(style, "dusk", program(tmp_path, "invoke"))
+    save_file(PLAIN, tmp_path / "dusk-diffusers.safetensors", TRIGGER)
+    done = install(style, "dusk", program(tmp_path, "invoke"))
+    assert done.converted and load_file(done.file).keys() == PLAIN.keys()
+
+
+def test_an_embedding_goes_to_the_embeddings(tmp_path: Path) -> None:
+    word, there = tmp_path / "blot.safetensors", program(tmp_path, "comfyui")
+    save_file({"emb_params": torch.ones(1, 768)}, word)
+    done = install(word, "blot", there)
+    assert done.file == there.folder / "models/embeddings/blot.safetensors" and done.prompt == "embedding:blot"
+
+
+def test_styles_for_nothing_else_are_refused(tmp_path: Path) -> None:
+    style = tmp_path / "dusk.safetensors"
+    save_file(PLAIN, style, {"velatura.fits_only": "Velatura starter", "velatura.base_sha256": "0"})
+    with pytest.raises(VelaturaError, match="fits only the starter, which Forge does not have"):
+        install(style, "dusk", program(tmp_path, "forge"))
