@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -90,6 +90,9 @@ def slurm(folder: Path) -> Iterator[dict[str, str]]:
         until(lambda: "idle" in ask(environment, "sinfo", "--noheader"), "the node is not ready")
         yield environment
     finally:
+        ask(environment, "scancel", "--me")  # a job outlives its daemons
+        with suppress(TimeoutError):
+            until(lambda: not ask(environment, "squeue", "--noheader"), "a job does not end", 60)
         for process in reversed(started):
             process.terminate()
             process.wait(30)
