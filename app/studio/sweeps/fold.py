@@ -25,6 +25,7 @@ def fold(runs: Path, views: Sequence[View], every: Sequence[View] | None = None)
     `every` are the views of all runs, if `views` are some of them: a sweep has all of its runs whichever are shown.
     """
     sweeps = {run.name: sweep for sweep in reversed(list_sweeps(runs)[0]) for run in sweep.runs}
+    known = {view.job.folder.name: view for view in (views if every is None else every)}
     items: list[View | Folded] = []
     seen = set[str]()
     for view in views:
@@ -34,5 +35,6 @@ def fold(runs: Path, views: Sequence[View], every: Sequence[View] | None = None)
             items.append(view)
         elif sweep.id not in seen:
             seen.add(sweep.id)
-            items.append(Folded(sweep, tuple(members(sweep, views if every is None else every))))
+            there = [known[run.name] for run in sweep.runs if run.name in known]
+            items.append(Folded(sweep, tuple(members(sweep, there))))
     return items

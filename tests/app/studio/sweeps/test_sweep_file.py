@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.views import Watcher
+from app.jobs.views import View, Watcher
 from app.studio.sweeps import sweep_file as sweep_files
 from app.studio.sweeps.axes import Axis
 from app.studio.sweeps.fold import Folded, fold
@@ -95,6 +95,21 @@ def test_a_folded_sweep_has_all_of_its_runs_whichever_are_shown(store) -> None:
     views = Watcher(store).history()
     (item,) = fold(store.runs, views[:1], views)
     assert isinstance(item, Folded) and [member.view is None for member in item.members] == [False, False]
+
+
+def test_the_queue_goes_through_its_runs_once_for_all_sweeps(store) -> None:
+    for name in ("dusk", "dawn", "noon"):
+        write_ended_sweep(store.runs, name, RANKS)
+    rounds: list[str] = []
+
+    class Counted(list[View]):
+        def __iter__(self) -> Iterator[View]:
+            rounds.append("one")
+            return super().__iter__()
+
+    views = Watcher(store).history()
+    items = fold(store.runs, views, Counted(views))
+    assert len(rounds) == 1 and [len(item.members) for item in items if isinstance(item, Folded)] == [2, 2, 2]
 
 
 def test_a_list_looks_at_the_folder_once(store, monkeypatch: pytest.MonkeyPatch) -> None:
