@@ -13,7 +13,7 @@ from typing import Any, Literal
 import gradio as gr
 
 from app.jobs import actions
-from app.jobs.accounts.audit import AuditLog
+from app.jobs.accounts.audit import AuditLog, check_owner
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED
 from app.jobs.trash.trash import Trash, TrashItem
@@ -219,7 +219,7 @@ class Api:
         """End a run: save its style file, pause it, or cancel it."""
         if how not in ("save", "pause", "cancel"):
             raise RefusalError("bad_value", "how must be save, pause or cancel, not {how!r:.80}.", how=how)
-        view, actor = self._own(run, request)
+        view, actor = self._own(run, request, "stop")
         queue = self.services.queue
         code = "ended" if view.state in ENDED else "refused"
         must(code, partial(actions.stop, actor=actor), queue.store, queue.number(run, actor=actor), how)
@@ -228,7 +228,7 @@ class Api:
     @kindly
     def resume(self, run: str, request: gr.Request | None = None) -> Answer:
         """Queue a run again to continue from its newest checkpoint."""
-        view, actor = self._own(run, request)
+        view, actor = self._own(run, request, "resume")
         queue = self.services.queue
         code = "refused" if "resume" in view.actions else "nothing"
         must(code, partial(actions.resume, actor=actor), queue.store, queue.number(run, actor=actor))
@@ -237,7 +237,7 @@ class Api:
     @kindly
     def delete(self, run: str, request: gr.Request | None = None) -> Answer:
         """Move an ended run with its style to the trash; returns the item's id."""
-        view, actor = self._own(run, request)
+        view, actor = self._own(run, request, "delete")
         queue = self.services.queue
         code = "refused" if "delete" in view.actions else "busy"
         item = must(code, partial(queue.delete, actor=actor), queue.number(run, actor=actor))
@@ -354,10 +354,10 @@ class Api:
             raise RefusalError("no_draft", "There is no such draft, or it has no pictures; /upload creates one.")
         return known
 
-    def _own(self, run: str, request: gr.Request | None) -> tuple[View, Actor]:
+    def _own(self, run: str, request: gr.Request | None, what: str) -> tuple[View, Actor]:
         """A run and the actor; NotOwnerError if the actor may not change it."""
         view, actor = self._view(run), _actor(request)
-        actor.check(run, view.job.owner)
+        check_owner(self.services.paths.runs, what, actor, view.job.kind, run, view.job.owner)
         return view, actor
 
     def _view(self, run: str) -> View:

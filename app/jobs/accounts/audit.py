@@ -117,6 +117,15 @@ def audited(what: str) -> Callable[[Action], Action]:
     return noting
 
 
+def check_owner(runs: Path, what: str, actor: Actor, kind: str, name: str, owner: str) -> None:
+    """Raise NotOwnerError if the actor may not change what belongs to `owner`, and note that they tried."""
+    try:
+        actor.check(name, owner)
+    except NotOwnerError:
+        AuditLog(runs).note(what, actor, name, kind=kind, owner=owner, refused=True)
+        raise
+
+
 def note_job(store: Store, what: str, actor: Actor, kind: str, name: str, owner: str, **details: Any) -> None:
     """Note something about a job; what the studio itself does with small jobs is passed over."""
     if actor.name or kind == "train":

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from app.jobs.accounts.audit import AuditLog
+from app.jobs.accounts.audit import AuditLog, check_owner
 from app.jobs.actions import style_item
 from app.jobs.permissions import Actor
 from app.jobs.run_trash import ALIAS
@@ -194,7 +194,7 @@ class StyleLibrary:
 
     def rename(self, item: StyleEntry, typed: str, *, actor: Actor) -> StyleEntry:
         """Rename a style, within the rules for file names; its run keeps its name."""
-        actor.check(item.name, item.owner)
+        check_owner(self.paths.runs, "rename", actor, "style", item.name, item.owner)
         name = safe_name(typed)
         if not name:
             raise VelaturaError("a name needs at least one letter or digit")
@@ -215,7 +215,7 @@ class StyleLibrary:
 
         VelaturaError if the run is active, or if the actor may not delete it.
         """
-        actor.check(item.name, item.owner)
+        check_owner(self.paths.runs, "delete", actor, "style", item.name, item.owner)
         if item.run and with_run:
             thrown = self.queue.delete(self.queue.number(item.run, actor=actor), actor=actor)
         elif item.run:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs import actions
+from app.jobs.accounts.audit import check_owner
 from app.jobs.job import Job
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
@@ -132,7 +133,7 @@ def end_sweep(store: Store, sweep: Sweep, how: Stop, *, actor: Actor) -> int:
 
     Finished ones keep their style. The waiting go first, so that none of them takes a freed device.
     """
-    actor.check(sweep.name, sweep.owner)
+    check_owner(store.runs, "stop" if how == "save" else how, actor, "sweep", sweep.name, sweep.owner)
     there = _changeable(store, sweep, actor, lambda view: view.state not in ENDED)
     done = 0
     for view in sorted(there, key=lambda view: (view.state != State.QUEUED, -view.place)):
@@ -153,7 +154,7 @@ def continue_sweep(store: Store, sweep: Sweep, *, actor: Actor) -> int:
 
     Returns how many.
     """
-    actor.check(sweep.name, sweep.owner)
+    check_owner(store.runs, "resume", actor, "sweep", sweep.name, sweep.owner)
     there = _changeable(store, sweep, actor, lambda view: view.state in ENDED and view.state != State.FINISHED)
     done = 0
     for view in sorted(there, key=lambda view: view.state in (State.PAUSED, State.INTERRUPTED)):
@@ -170,7 +171,7 @@ def continue_sweep(store: Store, sweep: Sweep, *, actor: Actor) -> int:
 
 def move_sweep(store: Store, sweep: Sweep, place: str, *, actor: Actor) -> int:
     """Move the waiting runs of a sweep `first` or `last` in the queue, in their order; returns how many."""
-    actor.check(sweep.name, sweep.owner)
+    check_owner(store.runs, "move", actor, "sweep", sweep.name, sweep.owner)
     if place not in ("first", "last"):
         raise VelaturaError("{place!r} is not a place for a sweep; use first or last", place=place)
     waiting = _changeable(store, sweep, actor, lambda view: view.state == State.QUEUED)

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from app.jobs import actions
+from app.jobs.accounts.audit import check_owner, note_job
 from app.jobs.permissions import Actor, NotOwnerError
 from app.jobs.run_trash import has_learned
 from app.jobs.states import State
@@ -117,11 +118,15 @@ def _perform(queue: StudioQueue, event: RunAction, actor: Actor) -> Answer:
 def _share(queue: StudioQueue, name: str, share: bool, actor: Actor) -> str:
     """Make a run's read-only link, or end it; the line that says so."""
     view, links = queue.find(name), RunLinks(queue)
-    actor.check(view.job.name, view.job.owner)
+    what, job = "share" if share else "unshare", view.job
+    check_owner(queue.store.runs, what, actor, job.kind, job.name, job.owner)
     if share:
-        return render("runs/link.html", address=f"shared/{links.make(view)}", about=name)
-    links.end(view)
-    return banner(words.UNSHARED)
+        answer = render("runs/link.html", address=f"shared/{links.make(view)}", about=name)
+    else:
+        links.end(view)
+        answer = banner(words.UNSHARED)
+    note_job(queue.store, what, actor, job.kind, job.name, job.owner)
+    return answer
 
 
 def _repair(queue: StudioQueue, actor: Actor) -> Answer:

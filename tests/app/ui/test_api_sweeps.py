@@ -5,11 +5,17 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
+from app.jobs.accounts.audit import AuditLog
+from app.jobs.permissions import MACHINE_OWNER, Actor, NotOwnerError
 from app.studio.accounts.people import key_of_program
 from app.studio.dataset.uploads import take_folder
 from app.studio.paths import Paths
 from app.studio.services import open_services
+from app.studio.sweeps.sweep_file import read_sweep
+from app.studio.sweeps.sweeps import end_sweep, move_sweep
 from app.ui.api_sweeps import SweepApi
+from app.ui.runs.actions import perform
+from app.ui.runs.events import RunAction
 from tests.trainers.tiny_runs import write_images
 
 REQUEST = SimpleNamespace(username="", cookies={})
@@ -52,3 +58,28 @@ def test_what_is_wrong_gets_a_sentence_and_a_code_and_starts_nothing(api, given:
     with pytest.raises(gr.Error, match=f"(?i){said}"):
         api.sweep("mine", "dusk", **given, request=REQUEST)
     assert not api.services.queue.store.exists()
+
+
+def test_the_audit_log_has_what_was_refused_to_a_program_and_a_page(api) -> None:
+    store, bob = api.services.queue.store, Actor("bob")
+    log = AuditLog(store.runs)
+    log.keep()
+    made = api.sweep("mine", "dusk", methods=["lora", "loha"], request=REQUEST)
+    sweep, name = read_sweep(store.runs, "dusk"), made["runs"][0]
+    request = SimpleNamespace(username="bob", cookies={})
+    for act in (api.stop, api.resume, api.delete):
+        with pytest.raises(gr.Error, match="not_yours"):
+            act(name, request=request)
+    with pytest.raises(NotOwnerError):
+        end_sweep(store, sweep, "save", actor=bob)
+    with pytest.raises(NotOwnerError):
+        move_sweep(store, sweep, "first", actor=bob)
+    for act in ("share", "unshare"):
+        perform(api.services.queue, RunAction(what=act, about=name), MACHINE_OWNER)
+    lines = [(line["who"], line["what"], line["about"], line.get("refused")) for line in log.lines()]
+    assert lines[::-1][2:] == [
+        *(("bob", what, name, True) for what in ("stop", "resume", "delete")),
+        *(("bob", what, "dusk", True) for what in ("stop", "move")),
+        ("", "share", name, None),
+        ("", "unshare", name, None),
+    ]
