@@ -158,10 +158,10 @@ class StartStep:
             draft = drafts.change(key, partial(_typed, event=event), tab_of(request))
             wrong = self._wrong(draft)
             if wrong:
-                return self._show(draft, wrong)
+                return self._show(draft, wrong, answered=event.mark)
             sweep = start_method_sweep(self.services.queue, drafts, draft, event.methods, actor_of(request))
         except (OSError, VelaturaError) as error:
-            return self._show(draft, words.NOT_STARTED.format(reason(error)))
+            return self._show(draft, words.NOT_STARTED.format(reason(error)), answered=event.mark)
         with suppress(OSError, VelaturaError):  # as for a single run
             drafts.change(key, partial(Draft.with_, started=(marked, sweep.name)), tab_of(request))
         return {self.foot: parts.leaving_sweep(sweep.name), self.timer: gr.Timer(active=False)}
@@ -197,7 +197,7 @@ class StartStep:
         found = self.services.estimate_jobs.look(draft, config) if config else None
         return found.sentence if found and found.code == REFUSED else ""
 
-    def _show(self, draft: Draft, refused: str = "", kept: int = 0, ticking: bool = False) -> Shown:
+    def _show(self, draft: Draft, refused: str = "", kept: int = 0, ticking: bool = False, answered: str = "") -> Shown:
         config = self._config(draft)
         found = self.services.estimate_jobs.look(draft, config) if config else None
         need = found.cost.disk(config, len(draft.pictures)) if config and found and found.cost else 0
@@ -220,7 +220,7 @@ class StartStep:
         shown: Shown = {self.sheet: parts.start_sheet(sheet), self.foot: parts.start_foot(sheet), self.timer: timer}
         if not ticking:
             seconds = method_seconds(self.services.measured, draft) if config else {}
-            shown[self.several] = parts.several(draft, seconds, sheet.nonce)
+            shown[self.several] = parts.several(draft, seconds, answered)
         return shown
 
     def _busy(self) -> str:

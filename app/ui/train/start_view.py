@@ -94,8 +94,11 @@ class MethodChoice:
     is_suggested: bool
 
 
-def several(draft: Draft, seconds: Mapping[str, float | None], nonce: float) -> Markup:
-    """The methods that can be tried together, by how long each takes; nothing where a draft has no pictures."""
+def several(draft: Draft, seconds: Mapping[str, float | None], answered: str) -> Markup:
+    """The methods that can be tried together, by how long each takes; nothing where a draft has no pictures.
+
+    `answered` is the mark of the start that was refused, if this is the answer to one.
+    """
     if not draft.pictures or len(seconds) < 2:
         return Markup("")
     suggested = suggested_methods(draft)
@@ -110,7 +113,7 @@ def several(draft: Draft, seconds: Mapping[str, float | None], nonce: float) -> 
         )
         for name in names
     ]
-    return render("train/sweep.html", methods=methods, key=f"{nonce:.3f}")
+    return render("train/sweep.html", methods=methods, answered=answered)
 
 
 def leaving_sweep(name: str) -> Markup:

@@ -45,12 +45,10 @@ element.addEventListener('click', async event => {
     if (busy && mark === mine && element.isConnected) free(say.unknown);
   }, PATIENCE);
 });
-let answer = '';
 watch('value', () =>
   setTimeout(() => {
-    const now = element.querySelector('[data-answer]')?.dataset.answer || '';
-    if (now !== answer) {
-      answer = now;
+    // Else it answers something else, such as a name that was typed just before, and the start goes on.
+    if (mark && element.querySelector('[data-answer]')?.dataset.answer === mark) {
       busy = false;
       mark = null;
     }

@@ -24,7 +24,7 @@ from app.studio.services import open_services
 from app.studio.settings.plan import choose, plan
 from app.ui.components.events import key_of
 from app.ui.train import start
-from app.ui.train.events import StartPressed, SweepPressed
+from app.ui.train.events import StartAction, StartPressed, SweepPressed
 from app.ui.train.start import StartStep
 from app.ui.train.style import StyleStep
 from tests.trainers.tiny_runs import write_images
@@ -81,6 +81,14 @@ def test_a_start_that_is_pressed_again_while_it_goes_on_is_done_once(step, tmp_p
         first, second = threads.submit(press, event, REQUEST), threads.submit(press_again)
     assert first.result()[step.foot] == second.result()[step.foot] and len(starts) == 1
     assert len(step.services.queue.store.jobs()) == len(event.methods if several else "1")
+
+
+def test_only_the_answer_to_a_start_of_several_lets_it_be_pressed_again(step, tmp_path) -> None:
+    take_folder(step.services.drafts, key_of(REQUEST), write_images(tmp_path / "images"))
+    refused = step.on_sweep_pressed(SweepPressed(mark="a start", name="dusk", methods=("lora",)), REQUEST)
+    assert "at least two runs" in refused[step.foot] and 'data-answer="a start"' in refused[step.several]
+    typed = step.on_asked(StartAction(what="name", text="dawn"), REQUEST)
+    assert 'data-answer=""' in typed[step.several], "the page goes on waiting"
 
 
 def test_why_it_did_not_start_stays_while_the_measuring_is_looked_at(step) -> None:
