@@ -105,11 +105,12 @@ def check_free(runs: Path, name: str) -> None:
 @contextmanager
 def new_name(runs: Path, name: str) -> Iterator[None]:
     """Hold the name of a sweep while its file is written. VelaturaError if there is a sweep of this name."""
-    with plain_disk_errors(runs / FOLDER):
-        (runs / FOLDER).mkdir(parents=True, exist_ok=True)
-    with FileLock(runs / FOLDER / ".lock"):  # two starts at once, of other runs
-        check_free(runs, name)
-        yield
+    folder = runs / FOLDER
+    with plain_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):  # two starts at once, of other runs
+            check_free(runs, name)
+            yield
 
 
 def write_sweep(runs: Path, sweep: Sweep, folders: Sequence[Path]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from app.studio.sweeps.sweep_file import (
     check_free,
     keep_run,
     list_sweeps,
+    new_name,
     read_sweep,
     reference_of,
     sweep_file,
@@ -141,3 +143,12 @@ def test_of_two_starts_at_once_under_one_name_one_is_refused(store, monkeypatch:
         start_sweep(store, plan(RANKS), actor=MACHINE_OWNER, prepared=meanwhile)
     assert [run.name for run in read_sweep(store.runs, "dusk").runs] == ["dusk-s1", "dusk-s2"]
     assert [job.name for job in store.line()] == ["dusk-s1", "dusk-s2"] and not (store.runs / "dusk-r4").exists()
+
+
+def test_a_folder_in_which_no_sweep_can_be_written_is_said(store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(sweep_files, "FileLock", refused)
+    with pytest.raises(VelaturaError, match="no permission to write"), new_name(store.runs, "dusk"):
+        pass
