@@ -78,3 +78,15 @@ def test_the_list_of_runs_shows_a_sweep_as_one_row(queue) -> None:
     html = str(listing(queue, queue.look(), ListChoice(), Actor()))
     assert html.count("<li data-key=") == 2 and 'href="sweep?id=dusk"' in html and "2 of 2 done" in html
     assert "run?id=dusk-r4" not in html and 'href="run?id=alone"' in html
+
+
+def test_a_member_changes_nothing_of_anothers_sweep_and_an_admin_does(queue, page) -> None:
+    runs = queue.store.runs
+    write_ended_sweep(runs, "dusk", RANKS, owner="ann")
+    bob = SimpleNamespace(username="bob", cookies={}, session_hash="a page")
+    for what in ("stop-all", "continue", "first", "last", "keep", "unkeep"):
+        shown = page.on_asked(SweepAction(what=what, about="dusk-r4"), bob, "dusk", "")
+        assert "“dusk” belongs to ann, and only they can change it" in str(shown[page.notice]), what
+    assert read_sweep(runs, "dusk").kept == ""
+    page._act(SweepAction(what="keep", about="dusk-r4"), Actor("eve", is_admin=True), "dusk")
+    assert read_sweep(runs, "dusk").kept == "dusk-r4"
