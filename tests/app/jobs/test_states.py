@@ -186,7 +186,7 @@ def test_a_small_job_says_how_far_it_is_and_what_it_found():
     [
         ("queued", told(), "2nd in line."),
         ("queued", told(*BEGUN, "step", "checkpoint", "paused"), "2nd in line, paused at step 1."),
-        ("preparing", told("loading"), "Reading the base model starter …"),
+        ("preparing", told("loading"), "Reading the base model Velatura starter …"),
         ("preparing", told("loading", "start"), "Preparing the pictures …"),
         ("training", told(*BEGUN, "step"), "Step 1 of 4, 6 s left."),
         ("sampling", told(*BEGUN, "drawing"), "Drawing picture 2 of 3 …"),
