@@ -22,6 +22,7 @@ from app.studio.paths import Paths
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import NOTE_KEYS
 from app.studio.styles.library import StyleLibrary
+from app.studio.sweeps.sweep_file import KeptAxis, KeptRun, Sweep, write_sweep
 from tests.app.jobs.working import CPU
 from tests.app.ui.ended_runs import write_run
 from tests.trainers.tiny_runs import write_images
@@ -59,7 +60,7 @@ class Things:
 
     def write(self) -> None:
         """Put everything there."""
-        for write in (self._run_at_work, self._ended_runs, self._waiting_run, self._styles, self._trash):
+        for write in (self._run_at_work, self._ended_runs, self._waiting_run, self._sweep, self._styles, self._trash):
             write()
         self._generations()
         self._draft()
@@ -118,6 +119,20 @@ class Things:
         run = self._run("waiting", self.owner, ended=False, base={"model": self.long("planned")})
         (run / "events.jsonl").unlink()
         self.queue.store.add(NewJob(TRAIN, run, owner=self.owner, wants=self.long("wants")))
+
+    @property
+    def sweep(self) -> str:
+        """The name of a sweep."""
+        return self.short("sweep")
+
+    def _sweep(self) -> None:
+        """A sweep of a run that is there and one that was deleted, over a value that somebody has typed."""
+        swept, gone = self._run("swept", self.owner), self.short("gone")
+        del self.runs["swept"]  # the list shows the sweep in its place
+        axis = KeptAxis(keys=("method.name",), values=(self.short("value"), "lora"))
+        kept = [KeptRun(name=swept.name, values=axis.values[:1]), KeptRun(name=gone, values=axis.values[1:])]
+        sweep = Sweep(id="1", name=self.sweep, owner=self.owner, made=1.0, kept_axes=(axis,), runs=tuple(kept))
+        write_sweep(self.paths.runs, sweep, [swept])
 
     # ---------------------------------------------------------------- styles and trash
     def _styles(self) -> None:

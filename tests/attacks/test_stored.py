@@ -88,7 +88,7 @@ def test_words_stay_words_on_every_page(visitor: Looking, things: Things) -> Non
 
 def at_runs(visitor: Looking, things: Things) -> None:
     runs = things.runs
-    visitor.at("runs", *runs, "owner", "loading", "error", "planned", "method")
+    visitor.at("runs", *runs, "sweep", "owner", "loading", "error", "planned", "method")
     visitor.at("run", "told", "owner", "base", "method", "error", "prompt", id=runs["told"])
     visitor.sees("event", "printed", "device")
     visitor.at("run", "broken", id=runs["broken"])
@@ -100,6 +100,7 @@ def at_runs(visitor: Looking, things: Things) -> None:
     visitor.presses("Delete")
     visitor.page.get_by_role("dialog").wait_for()
     visitor.sees("mine")
+    visitor.at("sweep", "sweep", "swept", "value", "prompt", "gone", "owner", id=things.sweep)
     visitor.at("compare", "told", "mine", "prompt", ids=f"{runs['told']},{runs['mine']}")
 
 
@@ -118,7 +119,7 @@ def at_pictures(visitor: Looking, things: Things) -> None:
 
 
 def at_what_an_address_says(visitor: Looking, things: Things) -> None:
-    for path, name in (("run", "id"), ("compare", "ids"), ("playground", "style")):
+    for path, name in (("run", "id"), ("sweep", "id"), ("compare", "ids"), ("playground", "style")):
         visitor.at(path, **{name: things.long("asked")})
         visitor.page.get_by_role("heading").first.wait_for()
         visitor.sees()

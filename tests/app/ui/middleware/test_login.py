@@ -128,12 +128,12 @@ def made(shared: LoginMiddleware, owner: str, **options: Any) -> tuple[str, str]
 
 
 def test_a_token_acts_as_its_person_until_it_is_revoked(shared):
-    for name, role in (("ann", "admin"), ("bob", "member"), ("eve", "member")):
+    for peer, (name, role) in enumerate((("ann", "admin"), ("bob", "member"), ("eve", "member"))):
         number, header = made(shared, name)
         assert ask(shared, "/config", authorization=header).text == f"{name} {role} {number}"
         assert ask(shared, "/config", authorization=header.replace("Bearer ", "bearer  ")).status == 200
         shared.authenticator._tokens.revoke(number)
-        refused = ask(shared, "/config", authorization=header, peer=(f"10.0.1.{len(name + role)}", 1))
+        refused = ask(shared, "/config", authorization=header, peer=(f"10.0.1.{peer}", 1))
         assert refused.status == 401 and refused.header("www-authenticate") == "Bearer", name
     _, header = made(shared, "nobody")
     assert ask(shared, "/config", authorization=header, peer=("10.0.2.1", 1)).status == 401, "who has no account"
