@@ -125,8 +125,8 @@ def log_snr_at(u: Tensor, times: Times) -> Tensor:
         case "mode":
             (scale,) = times.numbers
             sigma = 1 - u - scale * (torch.cos(math.pi * u / 2) ** 2 - 1 + u)
-        case _:
-            factor = times.numbers[0] if times.kind == "shifted" else 1.0
+        case _:  # shifted
+            (factor,) = times.numbers
             sigma = factor * u / (1 + (factor - 1) * u)
     return -2 * torch.logit(sigma)
 

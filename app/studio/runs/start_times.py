@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from trainers.runs.run import Run
 class StartTimes:
     """When waiting runs start, as the queue is at one moment; worked out as far down the queue as it is asked for."""
 
-    def __init__(self, paths: Paths, views: Sequence[View]) -> None:
-        """`views` are those of all jobs."""
-        self._views, self._measured = views, Measured(paths)
+    def __init__(self, paths: Paths, jobs: Callable[[], Sequence[View]]) -> None:
+        """`jobs` gives the views of all jobs; it is asked for a run that waits, and once."""
+        self._paths, self._jobs = paths, jobs
         self._known: dict[int, float | None] = {}
         self._ahead = self._look_ahead()
 
@@ -38,8 +38,9 @@ class StartTimes:
 
     def _look_ahead(self) -> Iterator[tuple[int, float | None]]:
         """Waiting jobs in the queue's order, and the seconds until each starts; ends where that is not known."""
-        running = [each for each in self._views if each.state not in ENDED and each.state != State.QUEUED]
-        waiting = sorted((each for each in self._views if each.state == State.QUEUED), key=lambda each: each.place)
+        views, measured = self._jobs(), Measured(self._paths)
+        running = [each for each in views if each.state not in ENDED and each.state != State.QUEUED]
+        waiting = sorted((each for each in views if each.state == State.QUEUED), key=lambda each: each.place)
         if len(running) > 1:
             return
         left = [each.summary.seconds_left for each in running]
@@ -49,7 +50,7 @@ class StartTimes:
                 return
             yield view.job.id, sum(known) if left else None
             if view.job.kind == TRAIN:
-                left.append(_duration(view, self._measured))
+                left.append(_duration(view, measured))
 
 
 def _device(view: View) -> str:

@@ -148,7 +148,7 @@ def listing(queue: StudioQueue, found: Seen, choice: ListChoice, actor: Actor) -
     items = fold(queue.store.runs, fitting, found.runs)
     page = min(choice.page, max(1, -(-len(items) // A_PAGE)))
     problem, repair = _problem(found.problem, actor)
-    starts = StartTimes(queue.paths, found.views)
+    starts = StartTimes(queue.paths, lambda: found.views)
     return render(
         "runs/list.html",
         problem=problem,

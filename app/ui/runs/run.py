@@ -198,7 +198,7 @@ class RunPage:
         numbers = self.queue.losses(folder).numbers()
         graph, now = graph_view.read_graph(numbers, view.summary.steps, drawn)
         ranks = read_rank_map(view, public)
-        starts = StartTimes(self.queue.paths, self.queue.jobs())
+        starts = StartTimes(self.queue.paths, self.queue.jobs)
         values: dict[str, str | Lazy] = {
             "head": render("runs/head.html", head=read_head(view, actor, starts.seconds_until(view))),
             "acts": render("runs/acts.html", acts=acts),

@@ -20,7 +20,7 @@ from trainers.runs.run import Run
 
 def waits_of(queue: StudioQueue, *names: str) -> list[float | None]:
     """Seconds until these runs start, asked in this order."""
-    times = StartTimes(queue.paths, queue.jobs())
+    times = StartTimes(queue.paths, queue.jobs)
     return [times.seconds_until(queue.find(name)) for name in names]
 
 
