@@ -76,20 +76,20 @@ def is_base(path: Path) -> bool:
 
 def show_base(path: Path, as_json: bool) -> None:
     """Print what a base model is: its family, prediction type, name among people, and how that was found."""
-    from trainers.models.files.detect import detect_family
-    from trainers.models.files.recognise import describe, recognise, stated_prediction, warning_of
+    from trainers.models.family import get_family
+    from trainers.models.files.recognise import describe, recognise, warning_of
 
-    family, known, prediction = detect_family(path), recognise(path), stated_prediction(path)
-    named = known.named
+    known = recognise(path)
+    family, named = get_family(known.family), known.named
     if as_json:
-        facts = {"base": path, "family": family.name, "prediction": prediction}
+        facts = {"base": path, "family": family.name, "prediction": known.prediction}
         facts |= {"known_as": named.title if named is not None else None, "known_by": known.named_by}
         print_json(facts | {"distilled": known.distilled or None, "distilled_by": known.distilled_by})
         return
     rows = {
         "family": family.title,
         "known as": describe(known) or "–",
-        "predicts": prediction or "not in the file: its network is tested before training",
+        "predicts": known.prediction or "not in the file: its network is tested before training",
         "size": readable_size(sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")))),
     }
     print_table(("", path.name), rows.items())

@@ -12,6 +12,7 @@ from app.errors import as_sentence
 from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
+from trainers.models.family import get_family
 from trainers.models.files.find import LocalModel, find_models
 from trainers.models.files.hub import HUB_ID, cached_snapshot
 from trainers.models.files.recognise import describe, recognise, warning_of
@@ -102,10 +103,8 @@ def _known(found: LocalModel) -> Base:
 
 def _of_path(base: Base, path: Path) -> Base:
     """A base with what its files tell. VelaturaError if it is none."""
-    from trainers.models.files.detect import detect_family
-
     known = recognise(path, base.title)
-    base = replace(base, family=detect_family(path).title, size=size_of(path))
+    base = replace(base, family=get_family(known.family).title, size=size_of(path))
     return replace(base, known=describe(known), warning=warning_of(known))
 
 

@@ -47,7 +47,7 @@ PROBE = 128
 
 @dataclass(frozen=True, eq=False)
 class LoadedParts:
-    """A base as loaded from its files: parts by name, and the prediction type, scheduler config and weight files."""
+    """A base as loaded from its files: parts by name, the prediction type, scheduler config and weight files."""
 
     source: Source
     family: Family
@@ -55,6 +55,8 @@ class LoadedParts:
     prediction: Prediction | None
     scheduler: Mapping[str, Any]
     weights: Sequence[Path]
+    known: Recognised
+    """What it is called, and whether it was distilled."""
 
 
 def import_libraries() -> None:
@@ -93,13 +95,12 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
             network.to(device)
     _take_any_dtype(loaded.parts["vae"])
     sha256 = sha256 or hash_files(loaded.weights)
-    known = Recognised() if source.kind == "starter" else recognise(source.path, source.title)
-    prediction, note = _prediction(loaded, known, settings, sha256)
+    prediction, note = _prediction(loaded, settings, sha256)
     model = _model(loaded, prediction, settings, sha256)
-    return replace(model, notes=tuple(filter(None, (note, warning_of(known)))))
+    return replace(model, notes=tuple(filter(None, (note, warning_of(loaded.known)))))
 
 
-def _prediction(loaded: LoadedParts, known: Recognised, settings: Base, sha256: str) -> tuple[Prediction, str]:
+def _prediction(loaded: LoadedParts, settings: Base, sha256: str) -> tuple[Prediction, str]:
     """The prediction type, and what is to be said of it: that of the settings, else of the files, else of a test.
 
     The network is tested, too, if its name says otherwise than its files: a base that is taken for the other type draws
@@ -108,7 +109,7 @@ def _prediction(loaded: LoadedParts, known: Recognised, settings: Base, sha256: 
     if settings.prediction != "auto":
         return settings.prediction, ""
     stated = loaded.prediction
-    if stated is not None and not (stated == "epsilon" and known.is_called_velocity):
+    if stated is not None and not (stated == "epsilon" and loaded.known.is_called_velocity):
         return stated, ""
     found = probe_prediction(_model(loaded, "epsilon", settings, sha256))
     if stated is None:
@@ -192,7 +193,8 @@ def _from_folder(source: Source, settings: Base, dtype: torch.dtype) -> LoadedPa
         parts |= {"text_encoder_2": second, "tokenizer_2": load_tokenizer(folder, "tokenizer_2")}
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
     files, _ = weight_files(folder / "unet")
-    return LoadedParts(source, family, parts, prediction_of_config(scheduler), scheduler, files)
+    known = Recognised() if source.kind == "starter" else recognise(folder, source.title)
+    return LoadedParts(source, family, parts, prediction_of_config(scheduler), scheduler, files, known)
 
 
 def _from_file(source: Source, settings: Base, dtype: torch.dtype) -> LoadedParts:
@@ -202,9 +204,10 @@ def _from_file(source: Source, settings: Base, dtype: torch.dtype) -> LoadedPart
     tree = family.variant(prediction or "epsilon").tree
     parts = load_single_file(source.path, tree, dtype)
     scheduler = read_json(tree / "scheduler" / "scheduler_config.json")
-    named = recognise(source.path).named
+    known = recognise(source.path, source.title)
+    named = known.named
     scheduler["rescale_betas_zero_snr"] = "ztsnr" in header.shapes or (named is not None and named.zero_terminal_snr)
-    return LoadedParts(source, family, parts, prediction, scheduler, [source.path])
+    return LoadedParts(source, family, parts, prediction, scheduler, [source.path], known)
 
 
 def _agreed_family(found: Family, settings: Base, path: Path) -> Family:

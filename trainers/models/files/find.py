@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from trainers.errors import VelaturaError
-from trainers.models.family import Family
+from trainers.models.family import Family, get_family
 from trainers.models.files.detect import detect_family
 from trainers.models.files.hub import HUB_ID, cached_snapshot
 from trainers.models.files.recognise import Recognised, recognise
@@ -57,8 +57,8 @@ def find_models() -> list[LocalModel]:
             continue
         seen.add(real)
         try:
-            given = name if kind == "hub" else ""
-            found.append(LocalModel(name, path, detect_family(path), kind, recognise(path, given)))
+            known = recognise(path, name if kind == "hub" else "")
+            found.append(LocalModel(name, path, get_family(known.family), kind, known))
         except VelaturaError:
             continue  # a style, a VAE or another kind of model
     return found

@@ -49,8 +49,12 @@ BY: Mapping[FoundBy, str] = {
 
 @dataclass(frozen=True)
 class Recognised:
-    """What is known of a base beside its family."""
+    """What is known of a base without loading it."""
 
+    family: str = ""
+    """The name of its family; empty for one that is known by name alone."""
+    prediction: Prediction | None = None
+    """The prediction type that its files say; None if they say none."""
     named: NamedBase | None = None
     named_by: FoundBy | None = None
     distilled: str = ""
@@ -94,12 +98,6 @@ def recognise_base(model: str) -> Recognised:
 def recognise(path: Path, name: str = "") -> Recognised:
     """What a file or a folder in diffusers layout is; `name` in place of its own. VelaturaError if it is no base."""
     return _recognise(_of_folder(path, name) if path.is_dir() else _of_file(path, read_header(path), name))
-
-
-def stated_prediction(path: Path) -> Prediction | None:
-    """The prediction type that a base's files say; None if they say none. VelaturaError if it is no base."""
-    seen = _of_folder(path, "") if path.is_dir() else _of_file(path, read_header(path), "")
-    return seen.prediction
 
 
 def recognise_name(name: str, family: str) -> Recognised:
@@ -169,7 +167,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _recognise(seen: _Evidence) -> Recognised:
     named, named_by = next(_names(seen), (None, None))
     way, by = next(_distillations(seen), ("", None))
-    return Recognised(named, named_by, way, by, _is_called_velocity(seen))
+    return Recognised(seen.family, seen.prediction, named, named_by, way, by, _is_called_velocity(seen))
 
 
 def _names(seen: _Evidence) -> Iterator[tuple[NamedBase, FoundBy]]:

@@ -18,7 +18,6 @@ from trainers.models.files.recognise import (
     recognise,
     recognise_base,
     recognise_name,
-    stated_prediction,
     warning_of,
 )
 from trainers.models.named_bases import list_named_bases
@@ -113,7 +112,7 @@ def test_a_folder_is_recognised_by_its_configs(tiny_bases: dict[str, Path], tmp_
     assert (recognise(folder).distilled, recognise(folder).distilled_by) == ("LCM", "keys")
     scheduler.write_text(json.dumps(written | {"prediction_type": "v_prediction"}))
     assert describe(recognise(folder)) == "NoobAI-XL (v), by its metadata"
-    assert stated_prediction(folder) == "v_prediction"
+    assert recognise(folder).prediction == "v_prediction"
     unet = folder / "unet" / "config.json"
     unet.write_text(json.dumps(json.loads(unet.read_text()) | {"time_cond_proj_dim": 256}))
     assert recognise(folder).distilled == "LCM"
