@@ -22,6 +22,7 @@ from app.cli.common.options import (
     Seed,
     Settings,
     Steps,
+    is_alone,
     runs_folder,
     with_devices,
 )
@@ -48,13 +49,8 @@ queue_app.add_typer(trash_app, name="trash", invoke_without_command=True, epilog
 @queue_app.callback()
 def queue(context: typer.Context, out: Out = None, json: Json = False) -> None:
     """Show the queue: running, waiting and ended jobs."""
-    if context.invoked_subcommand is None:
+    if is_alone(context, "queue", out, json):
         _show(_open(out), json)
-    elif out or json:
-        raise VelaturaError(
-            "put --out and --json after the command: velatura queue {invoked_subcommand} …",
-            invoked_subcommand=context.invoked_subcommand,
-        )
 
 
 @queue_app.command("list", epilog="Example: velatura queue list --json")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.common.console import print_json, print_table, say
-from app.cli.common.options import Json, Out, runs_folder
+from app.cli.common.options import Json, Out, is_alone, runs_folder
 from app.jobs.permissions import MACHINE_OWNER
 from app.units import counted, readable_size
 from trainers.errors import VelaturaError
@@ -36,11 +36,8 @@ trash_app = typer.Typer(help="The trash: deleted, restarted and replaced things,
 @trash_app.callback()
 def trash(context: typer.Context, out: Out = None, json: Json = False) -> None:
     """List the trash, newest first."""
-    if context.invoked_subcommand is None:
+    if is_alone(context, "queue trash", out, json):
         _show(_open(out), json)
-    elif out or json:
-        command = context.invoked_subcommand
-        raise VelaturaError("put --out and --json after the command: velatura queue trash {command} …", command=command)
 
 
 @trash_app.command("list", epilog="Example: velatura queue trash list --json")

@@ -10,12 +10,11 @@ import typer
 
 from app.cli.accounts import people as accounts
 from app.cli.common.console import print_json, print_table, say
-from app.cli.common.options import Json, Out, runs_folder
+from app.cli.common.options import Json, Out, is_alone, runs_folder
 from app.jobs.accounts.audit import AuditLog
 from app.jobs.accounts.limits import STORAGE, USUAL_WAITING, WAITING, Limits
 from app.jobs.permissions import ADMIN, MACHINE_OWNER
 from app.units import readable_size
-from trainers.errors import VelaturaError
 
 GB = 10**9
 PersonName = Annotated[str, typer.Argument(metavar="NAME", help="Name of an account.")]
@@ -28,12 +27,8 @@ commands.add_typer(people_app, name="people", invoke_without_command=True, epilo
 @people_app.callback()
 def people(context: typer.Context, out: Out = None, json: Json = False) -> None:
     """Show the accounts with their roles and limits."""
-    if context.invoked_subcommand is None:
+    if is_alone(context, "people", out, json):
         _show(runs_folder(out), json)
-    elif out or json:
-        raise VelaturaError(
-            "put --out and --json after the command: velatura people {command} …", command=context.invoked_subcommand
-        )
 
 
 @people_app.command("list", epilog="Example: velatura people list --json")

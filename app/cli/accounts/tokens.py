@@ -13,7 +13,7 @@ import typer
 
 from app.cli.accounts.people import people_of
 from app.cli.common.console import print_json, print_table, say
-from app.cli.common.options import Json, Out, runs_folder
+from app.cli.common.options import Json, Out, is_alone, runs_folder
 from app.jobs.accounts.audit import AuditLog
 from app.jobs.permissions import ADMIN, MACHINE_OWNER
 from app.studio.accounts.people import People
@@ -28,12 +28,8 @@ commands.add_typer(tokens_app, name="tokens", invoke_without_command=True, epilo
 @tokens_app.callback()
 def tokens(context: typer.Context, out: Out = None, json: Json = False) -> None:
     """Show the tokens of all accounts, without their secrets."""
-    if context.invoked_subcommand is None:
+    if is_alone(context, "tokens", out, json):
         _show(runs_folder(out), json)
-    elif out or json:
-        raise VelaturaError(
-            "put --out and --json after the command: velatura tokens {command} …", command=context.invoked_subcommand
-        )
 
 
 @tokens_app.command("list", epilog="Example: velatura tokens list --json")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from trainers.errors import VelaturaError
+
 Json = Annotated[bool, typer.Option("--json", help="Print data as one line of JSON on standard output.")]
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Folder of runs; default $VELATURA_HOME or outputs.")
@@ -80,6 +82,16 @@ def runs_folder(out: Path | None) -> Path:
     """The folder of runs: `--out`, else $VELATURA_HOME, else `outputs/` here."""
     home = os.environ.get("VELATURA_HOME")
     return out or (Path(home) if home else Path("outputs"))
+
+
+def is_alone(context: typer.Context, group: str, out: Path | None, json: bool) -> bool:
+    """Whether a group of commands was called without one of them; VelaturaError for options before a command."""
+    command = context.invoked_subcommand
+    if command is not None and (out or json):
+        raise VelaturaError(
+            "put --out and --json after the command: velatura {group} {command} …", group=group, command=command
+        )
+    return command is None
 
 
 def with_devices(assignments: list[str] | None, devices: int | None) -> list[str]:

@@ -11,7 +11,19 @@ import typer
 from typer.core import TyperGroup
 
 from app.cli.common.console import print_json, print_table, say
-from app.cli.common.options import BaseModel, ConfigFile, Images, Json, Out, Preset, Seed, Settings, Steps, runs_folder
+from app.cli.common.options import (
+    BaseModel,
+    ConfigFile,
+    Images,
+    Json,
+    Out,
+    Preset,
+    Seed,
+    Settings,
+    Steps,
+    is_alone,
+    runs_folder,
+)
 from app.cli.sweeps.tables import plan_facts, sweep_facts, tell_plan, tell_results
 from app.jobs.permissions import MACHINE_OWNER
 from app.units import counted
@@ -69,13 +81,8 @@ commands.add_typer(sweep_app, name="sweep", invoke_without_command=True, epilog=
 @sweep_app.callback()
 def sweep(context: typer.Context, out: Out = None, json: Json = False) -> None:
     """List the sweeps; with a config or options start one, with a name show it."""
-    if context.invoked_subcommand is None:
+    if is_alone(context, "sweep", out, json):
         _list(out, json)
-    elif out or json:
-        raise VelaturaError(
-            "put --out and --json after the command: velatura sweep {invoked_subcommand} …",
-            invoked_subcommand=context.invoked_subcommand,
-        )
 
 
 @sweep_app.command(
