@@ -17,7 +17,6 @@ from app.studio.generation.request import (
     pixels_in_words,
     style_field,
 )
-from app.studio.settings.of_base import settings_of_base
 from app.studio.styles.entry import StyleEntry
 from trainers.composition.ways import SUM, UNMERGED, check_count, read_composition
 from trainers.config.limits import SIDE
@@ -27,6 +26,7 @@ from trainers.config.techniques import TEXTUAL_INVERSION
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.models.family import FAMILIES
+from trainers.models.files.recognise import settings_of_base
 
 GONE_STYLE = _("This style no longer exists. Remove it, or choose another.")
 TWICE = _("This style is selected twice. Remove one of them.")

@@ -8,7 +8,6 @@ from typing import Any
 
 from app.studio.dataset.drafts import Draft
 from app.studio.paths import Paths
-from app.studio.settings.of_base import settings_of_base
 from app.studio.settings.own_presets import OwnPresets
 from app.studio.settings.plan import choice_layers, choose, with_choices
 from trainers.config.build import build_config
@@ -18,6 +17,7 @@ from trainers.config.migrations import migrate
 from trainers.config.presets import STARTER, list_presets
 from trainers.config.tables import anchor_images, lay_over, parse_assignments, read_toml
 from trainers.data.ingest import trigger_of_folder
+from trainers.models.files.recognise import settings_of_base
 
 
 def gather_settings(

@@ -10,7 +10,6 @@ from app.language import Sentence
 from app.studio.dataset.drafts import Choices, Draft
 from app.studio.names import safe_name
 from app.studio.settings.fields import SET_ELSEWHERE, Field, find_field, list_fields
-from app.studio.settings.of_base import settings_of_base
 from app.studio.settings.techniques import WORD, first_value
 from trainers.adapters.methods import METHODS
 from trainers.config.build import build_config, find_problems
@@ -22,6 +21,7 @@ from trainers.config.sections import BIAS, power_of
 from trainers.config.tables import lay_over, overlay
 from trainers.config.techniques import TECHNIQUES, Technique
 from trainers.errors import VelaturaError
+from trainers.models.files.recognise import settings_of_base
 from trainers.models.known_layers import layer_problems
 
 STOPS = ("quick", "balanced", "faithful")

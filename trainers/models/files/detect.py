@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 from trainers.models.family import Family, Prediction, get_family
 from trainers.models.files.folder import read_json
 from trainers.models.files.header import Header, read_header
+
+if TYPE_CHECKING:
+    import torch
 
 UNET = "model.diffusion_model."
 SUPPORTED = Message("supported bases are Stable Diffusion 1, 2 and XL")
@@ -138,6 +140,8 @@ def prediction_of_output(noisy: torch.Tensor, output: torch.Tensor) -> Predictio
     The input is nearly all noise there. Epsilon networks return nearly their input; v networks nearly minus the image
     they guess, which hardly correlates with the input.
     """
+    import torch
+
     a, b = noisy.double().flatten(), output.double().flatten()
     correlation = torch.corrcoef(torch.stack([a, b]))[0, 1].item()
     return "epsilon" if correlation > 0.5 else "v_prediction"

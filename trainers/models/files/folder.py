@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from trainers.errors import VelaturaError
 from trainers.models.files.header import read_header
 from trainers.models.files.source import pickle_error
 from trainers.models.quiet import quietly
+
+if TYPE_CHECKING:
+    import torch
 
 
 def read_json(file: Path) -> dict[str, Any]:
