@@ -12,7 +12,7 @@ from app.cli import dataset, export, generate, methods, models, queue, styles, t
 from app.cli.accounts import audit, tokens
 from app.cli.accounts import commands as people
 from app.cli.common.console import say, write_what_fits
-from app.cli.elsewhere import install, launch, push
+from app.cli.elsewhere import import_settings, install, launch, push
 from app.cli.sweeps import sweep
 from app.errors import sentence
 from app.startup import prepare_process
@@ -29,7 +29,7 @@ app = typer.Typer(
 
 
 for group in (
-    *(train, dataset, generate, styles, models, methods, export, push, install, launch),
+    *(train, import_settings, dataset, generate, styles, models, methods, export, push, install, launch),
     *(queue, sweep, worker, ui, people, tokens, audit),
 ):
     app.add_typer(group.commands)

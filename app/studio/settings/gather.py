@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from app.studio.dataset.drafts import Draft
 from app.studio.paths import Paths
+from app.studio.settings.imports.kohya_names import RULES
+from app.studio.settings.imports.read import read_file, read_foreign
 from app.studio.settings.own_presets import OwnPresets
 from app.studio.settings.plan import choice_layers, choose, with_choices
 from trainers.config.build import build_config
@@ -17,6 +20,7 @@ from trainers.config.migrations import migrate
 from trainers.config.presets import STARTER, list_presets
 from trainers.config.tables import anchor_images, lay_over, parse_assignments, read_toml
 from trainers.data.ingest import trigger_of_folder
+from trainers.errors import VelaturaError
 from trainers.models.files.recognise import settings_of_base
 
 
@@ -33,12 +37,34 @@ def gather_settings(
 
     Without a trigger word it is that of the images' folders, if these have one (`10_dusk style`).
     """
+    _refuse_foreign(file, assignments)
     config = _gather(runs, file, preset, options, assignments, method, more or {})
     named = config.data.trigger or config.tokens.word or not config.data.images
     trigger = "" if named else trigger_of_folder(Path(config.data.images))
     return (
         config.model_copy(update={"data": config.data.model_copy(update={"trigger": trigger})}) if trigger else config
     )
+
+
+def _refuse_foreign(file: Path | None, assignments: Sequence[str]) -> None:
+    """Raise VelaturaError for a file of another program, and for a name that a setting has there."""
+    if file is not None and file.is_file():
+        content = file.read_text(encoding="utf-8", errors="replace")
+        found = None
+        with suppress(VelaturaError):  # what is wrong with it is said where it is read
+            found = read_foreign(read_file(file.name, content))
+        if found is not None:
+            raise VelaturaError(
+                "{file} holds settings of {program}; turn them into a config first: velatura import {file} --out "
+                "NAME.toml",
+                file=file,
+                program=found.program,
+            )
+    for line in assignments:
+        name = line.partition("=")[0].strip()
+        rule = RULES.get(name)
+        if rule is not None and name not in Config.model_fields:
+            raise VelaturaError("there is no setting {name}; it is called {key} here", name=name, key=rule.key)
 
 
 def _gather(

@@ -69,6 +69,17 @@ element.addEventListener('change', event => {
     field.value = '';
   }
 });
+// A command line or a settings file that is pasted anywhere but into a setting is read like a file.
+const SETTINGS = /(^|\s)--\w+|^\s*[{[]|^\s*\w+ *= */;
+document.addEventListener('paste', event => {
+  const field = event.target.closest?.('input, textarea');
+  if (part() !== 'style-settings' || !fold()?.open || !element.getClientRects().length) return;
+  if (field && field.id !== 'settings-search') return;
+  const text = event.clipboardData.getData('text/plain');
+  if (!SETTINGS.test(text)) return;
+  event.preventDefault();
+  read({name: fold().dataset.pasted, text: text.slice(0, MOST_BYTES)});
+});
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-do]'),
     opener = event.target.closest('[data-opens]');

@@ -234,6 +234,11 @@ PRESET_HAS = _("Preset: {}.")
 NOTHING = _("nothing")
 IS_ON, IS_OFF, ON_OFF = _("On"), _("Off"), (_("off"), _("on"))
 IMPORT, EXPORT = _("Import settings"), _("Export settings")
+IMPORT_HINT = _(
+    "Import reads files of Velatura, kohya_ss and OneTrainer. You can also paste such a file, or the command line of a "
+    "training with kohya’s scripts, with Ctrl+V."
+)
+PASTED = _("what was pasted")
 MENDING = _("{} to fix before it can start")
 ADVANCED = _("Advanced")
 ADVANCED_LINE = _("{method}, {settings}")

@@ -28,7 +28,7 @@ def test_the_commands_there_are() -> None:
     expected |= {f"queue {name}" for name in queue} | {f"sweep {name}" for name in sweep}
     expected |= {"audit", "people", "tokens", "tokens list", "tokens add", "tokens revoke"}
     expected |= {f"people {name}" for name in ("list", "add", "remove", "role", "limit")}
-    expected |= {"push", "install", "launch", "launch slurm", "launch skypilot"}
+    expected |= {"push", "install", "import", "launch", "launch slurm", "launch skypilot"}
     assert set(EVERY_COMMAND) == expected | {"demo", "ui", "worker", "queue", "sweep"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -66,7 +67,12 @@ class Epoch:
 
 def count_pictures(draft: Draft) -> Pictures:
     """The pictures of a draft, with the repeats in the names of their folders."""
-    repeats = [_repeats(picture.name) for picture in draft.pictures]
+    return count_names(picture.name for picture in draft.pictures)
+
+
+def count_names(names: Iterable[str]) -> Pictures:
+    """Pictures by their names with folders, `10_dusk/fox.png`."""
+    repeats = [_repeats(name) for name in names]
     return Pictures(len(repeats), sum(repeats) if all(repeats) else 0)
 
 

@@ -16,13 +16,14 @@ from app.studio.settings.imports.report import Imported
 from trainers.atomic_files import whole_file
 
 FILE = "imported.json"
-"""File in a draft's folder: the other program's table, and the pictures with which it was read."""
+"""File in a draft's folder: the other program's table, the pictures with which it was read, and the base it has set."""
 
 
-def keep_import(folder: Path, table: Mapping[str, Any], pictures: Pictures) -> None:
+def keep_import(folder: Path, table: Mapping[str, Any], pictures: Pictures, found: Imported) -> None:
     """Keep what was read, without its secrets. OSError if it cannot be written."""
+    base = found.table.get("base", {}).get("model")
     with whole_file(folder / FILE) as building:
-        kept = {"table": without_secrets(table), "pictures": asdict(pictures)}
+        kept = {"table": without_secrets(table), "pictures": asdict(pictures), "bases": [base] if base else []}
         building.write_text(json.dumps(kept, default=str), encoding="utf-8")
 
 
@@ -30,5 +31,12 @@ def read_import(folder: Path) -> Imported | None:
     """What was read, as it was then; None if it is not there any more."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return read_foreign(kept["table"], Pictures(**kept["pictures"]))
+        return read_foreign(kept["table"], Pictures(**kept["pictures"]), kept.get("bases", []))
     return None
+
+
+def read_table(folder: Path) -> dict[str, Any]:
+    """The other program's table, without its secrets; empty if it is not there any more."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return dict(json.loads((folder / FILE).read_text(encoding="utf-8"))["table"])
+    return {}

@@ -2,43 +2,94 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from app.studio.names import safe_name
+from app.studio.settings.fields import find_field
+from app.studio.settings.imports.command_line import read_options, split_line
 from app.studio.settings.imports.epochs import SPREAD, Epoch, Pictures
+from app.studio.settings.imports.kohya_datasets import SECTIONS, is_dataset_config, read_datasets
 from app.studio.settings.imports.kohya_names import (
     ALGORITHMS,
     BY_METHOD,
+    INTERFACE,
     KNOWN,
     LAYERS,
+    PICTURE_DEFAULTS,
     POWERS,
     RULES,
     SAME,
+    SCRIPT_DEFAULTS,
+    TRAINING,
     TUCKER,
 )
+from app.studio.settings.imports.kohya_previews import read_previews
 from app.studio.settings.imports.reading import Reading, Rule
-from app.studio.settings.imports.report import Imported
+from app.studio.settings.imports.report import Imported, shown
 from app.studio.settings.imports.values import UNREADABLE, NotHereError, above, is_set, number, one_of, switch, whole
 from trainers.messages import Message as _
 
 PROGRAM = "kohya_ss"
 SIGNS = {
     "pretrained_model_name_or_path", "network_module", "network_dim", "LoRA_type", "max_train_epochs", "train_data_dir",
-    "train_batch_size", "output_name", "lr_scheduler",
+    "train_batch_size", "output_name", "lr_scheduler", "dataset_config", "max_train_steps", "optimizer_type",
+    "network_alpha", "unet_lr",
 }  # fmt: skip
 """Names by which a file of it is known; it has several."""
 KERNELS = ("*.conv1", "*.conv2", "*.conv")
 """The layers with kernels of 3×3, which have a rank of their own there."""
+NOT_SAID = _("Not in the file: it is {value} there.")
+SAME_AREA = _("The side of a square of that area, which is all that buckets keep of it.")
+ON_SDXL = _("It has no effect on SDXL there. Here it counts from the last layer but one, which 1 stands for.")
+SDXL = re.compile(r"xl(?![a-z])|pony|illustrious|noob|animagine", re.IGNORECASE)
+"""Names of bases that belong to SDXL."""
 WIDEST = 4.0
 """Sides of the most oblong bucket there, at usual sizes."""
 
 
-def read_kohya(file: Mapping[str, Any], pictures: Pictures) -> Imported:
-    """Read settings of kohya_ss; sections of its TOML files are only headings."""
+def read_kohya(file: Mapping[str, Any], pictures: Pictures, bases: Sequence[str] = ()) -> Imported:
+    """Read settings of kohya_ss; sections of its TOML files are only headings, but for those of a dataset config.
+
+    A base is taken if one of `bases`, those on this computer, is the same file or has its name.
+    """
+    flat, differing = _flat(file)
+    reading = Reading(PROGRAM, {**differing, **flat}, SAME)
+    for name in differing:
+        reading.leave(name, "subsets")
+    only_pictures = is_dataset_config(file) and not (flat.keys() & TRAINING)
+    if not only_pictures:
+        _method(reading)
+    reading.apply({name: rule for name, rule in RULES.items() if name not in differing})
+    if not (only_pictures or flat.keys() & INTERFACE):
+        _unsaid(reading)
+    if not reading.settings.get("data.shuffle_tags"):
+        _forget(reading, "keep_tokens", "data.keep_tags")
+    for step in (_buckets,) if only_pictures else (_rates, _weighting, _buckets, _schedule, _huber, read_previews):
+        step(reading)
+    _repeats(reading, pictures)
+    _epochs(reading, pictures)
+    if not only_pictures:
+        _warmup(reading)
+    if name := safe_name(str(reading.found.get("output_name") or "")):
+        reading.take("output_name", "name", name)
+    reading.take_base("pretrained_model_name_or_path", bases)
+    _clip_skip(reading)
+    _classes(reading)
+    reading.leave_rest(KNOWN)
+    return reading.finish()
+
+
+def _flat(file: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """All settings by name, those of arguments and typed options too; and what differs between the subsets."""
     flat: dict[str, Any] = {}
+    differing: dict[str, str] = {}
+    if is_dataset_config(file):
+        flat, differing = read_datasets(file)
+        file = {name: value for name, value in file.items() if name not in (*SECTIONS, "dataset_config")}
     for name, value in file.items():
         flat |= value if isinstance(value, dict) else {name: value}
     flat = {name: value for name, value in flat.items() if isinstance(name, str)}
@@ -46,21 +97,35 @@ def read_kohya(file: Mapping[str, Any], pictures: Pictures) -> Imported:
     options = _options(flat.get("additional_parameters"))
     if options:
         del flat["additional_parameters"]
-    reading = Reading(PROGRAM, {**arguments, **flat, **options}, SAME)
-    _method(reading)
-    reading.apply(RULES)
-    if not reading.settings.get("data.shuffle_tags"):
-        _forget(reading, "keep_tokens", "data.keep_tags")
-    for step in (_rates, _weighting, _buckets, _schedule, _huber, _previews):
-        step(reading)
-    _epochs(reading, pictures)
-    _warmup(reading)
-    if name := safe_name(str(reading.found.get("output_name") or "")):
-        reading.take("output_name", "name", name)
-    reading.leave_base("pretrained_model_name_or_path")
-    _classes(reading)
-    reading.leave_rest(KNOWN)
-    return reading.finish()
+    return {**arguments, **flat, **options}, {name: value for name, value in differing.items() if name not in flat}
+
+
+def _unsaid(reading: Reading) -> None:
+    """What the scripts do where nothing is said; pictures may be described in a dataset config that is not here."""
+    found = reading.found
+    elsewhere = is_set(found.get("dataset_config")) and "train_data_dir" not in found
+    method = str(reading.settings.get("method.name", "lora"))
+    for name, rule in {**SCRIPT_DEFAULTS, **({} if elsewhere else PICTURE_DEFAULTS)}.items():
+        is_said = any(found.get(other) not in (None, "") for other in (name, *rule.unless))
+        if not is_said and find_field(rule.key, method):
+            there = rule.value if rule.there is None else rule.there
+            reading.take(name, rule.key, rule.value, was=there, how=NOT_SAID.format(value=shown(there)))
+
+
+def _repeats(reading: Reading, pictures: Pictures) -> None:
+    """The repeats of a dataset config, which count unless the names of the folders here say them."""
+    if pictures.repeated:
+        reading.leave("num_repeats", "instead", _("Here the names of the folders say it."))
+    elif "num_repeats" in reading.found:
+        reading.apply({"num_repeats": Rule("data.repeats", whole)})
+
+
+def _clip_skip(reading: Reading) -> None:
+    """SDXL is always trained on the last layer but one there, whatever is asked for."""
+    found = reading.found
+    named = SDXL.search(str(found.get("pretrained_model_name_or_path", "")))
+    if switch(found["sdxl"]) if found.get("sdxl") in (True, False) else named:
+        _forget(reading, "clip_skip", "base.clip_skip", ON_SDXL)
 
 
 def _arguments(found: Any) -> dict[str, Any]:
@@ -72,23 +137,14 @@ def _arguments(found: Any) -> dict[str, Any]:
 
 def _options(line: Any) -> dict[str, Any]:
     """Options of the scripts as they are written on a command line: `--flip_aug --min_snr_gamma 5`."""
-    try:
-        parts = shlex.split(line) if isinstance(line, str) else []
-    except ValueError:  # a quotation mark too few
-        return {}
-    found: dict[str, Any] = {}
-    for part, after in pairwise([*parts, "--"]):
-        name, is_given, value = part.removeprefix("--").partition("=")
-        if part.startswith("--"):
-            found[name] = value if is_given else True if after.startswith("--") else after
-    return found
+    return read_options(split_line(line)) if isinstance(line, str) else {}
 
 
-def _forget(reading: Reading, name: str, key: str) -> None:
+def _forget(reading: Reading, name: str, key: str, said: str = "") -> None:
     """Take back what has no effect with the others."""
     if reading.settings.pop(key, None) is not None:
         reading.taken = [one for one in reading.taken if one.key != key]
-        reading.leave(name, "idle")
+        reading.leave(name, "idle", said)
 
 
 def _method(reading: Reading) -> None:
@@ -180,6 +236,7 @@ def _rates(reading: Reading) -> None:
     if found.get(alone) and not off:
         reading.take(alone, "targets.unet", "none")
     if off:
+        reading.leave("text_encoder_lr", "idle")
         return
     rate, common = text or _rate(found.get("learning_rate")), reading.settings.get("train.learning_rate")
     if rate and not (rate == common and reading.settings.get("train.optimizer") == "prodigy"):
@@ -207,11 +264,21 @@ def _weighting(reading: Reading) -> None:
 
 def _buckets(reading: Reading) -> None:
     """Shapes of pictures: squares only, or oblong ones as far as the sides of buckets allow."""
+    if is_set(reading.found.get("enable_bucket")) and "data.resolution" not in reading.settings:
+        _area(reading)
     reading.apply({"enable_bucket": Rule("data.max_aspect", lambda on: _widest(reading) if switch(on) else 1.0)})
     if reading.settings.get("data.max_aspect", 1.0) > 1:
         reading.apply({"bucket_no_upscale": Rule("data.max_upscale", lambda value: 1.0 if switch(value) else 16.0)})
     for name in ("min_bucket_reso", "max_bucket_reso", "bucket_no_upscale"):
         reading.leave(name, "idle")
+
+
+def _area(reading: Reading) -> None:
+    """An oblong resolution, of which buckets keep only the area: the side of a square as large."""
+    for name in ("resolution", "max_resolution"):
+        with suppress(*UNREADABLE):
+            width, height = (whole(side) for side in str(reading.found.get(name)).split(","))
+            reading.take(name, "data.resolution", 8 * round(math.sqrt(width * height) / 8), how=SAME_AREA)
 
 
 def _widest(reading: Reading) -> float:
@@ -251,22 +318,11 @@ def _huber(reading: Reading) -> None:
         reading.leave("huber_c", "idle")
 
 
-def _previews(reading: Reading) -> None:
-    """Preview prompts: the interface saves the lines themselves, scripts the path of a file."""
-    written = reading.found.get("sample_prompts")
-    if not isinstance(written, str) or written.strip().lower().endswith((".txt", ".json", ".toml")):
-        return
-    lines = [line.strip() for line in written.splitlines() if line.strip() and not line.strip().startswith("#")]
-    prompts = [line.partition(" --")[0].strip() for line in lines]
-    if any(prompts):
-        reading.take("sample_prompts", "sample.prompts", [prompt for prompt in prompts if prompt])
-
-
 def _epochs(reading: Reading, pictures: Pictures) -> None:
     """Epochs as steps. Those of the scripts decide over a number of steps, that of the interface does not."""
     counted = any(is_set(reading.found.get(name)) for name in ("max_train_epochs", "epoch"))
     if counted and "train.batch_size" not in reading.settings:
-        reading.take("train_batch_size", "train.batch_size", 1, was=1, how=_("Not in the file: it is 1 there."))
+        reading.take("train_batch_size", "train.batch_size", 1, was=1, how=NOT_SAID.format(value=1))
     epoch = _epoch(reading, pictures)
     reading.take_epochs("max_train_epochs", "train.steps", epoch)
     if "train.steps" not in reading.settings:
@@ -287,7 +343,7 @@ def _epochs(reading: Reading, pictures: Pictures) -> None:
 def _epoch(reading: Reading, pictures: Pictures) -> Epoch:
     batch = int(reading.settings.get("train.batch_size", 1)) * int(reading.settings.get("train.accumulation", 1))
     try:
-        repeated = pictures.count * whole(reading.found.get("dataset_repeats"))
+        repeated = pictures.count * whole(reading.found.get("num_repeats", reading.found.get("dataset_repeats")))
     except UNREADABLE:
         repeated = 0
     return Epoch(pictures.count, pictures.repeated or repeated, batch)

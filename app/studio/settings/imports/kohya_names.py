@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from app.studio.settings.imports.reading import Rule
@@ -41,6 +42,7 @@ def _tokens(value: Any) -> int:
 RULES: Mapping[str, Rule] = {
     "network_dim": Rule("method.rank", whole),
     "network_alpha": Rule("method.alpha", above),
+    "dropout": Rule("method.dropout", number),
     "network_dropout": Rule("method.dropout", number),
     "rank_dropout": Rule("method.rank_dropout", number),
     "module_dropout": Rule("method.module_dropout", number),
@@ -49,6 +51,8 @@ RULES: Mapping[str, Rule] = {
     "gradient_accumulation_steps": Rule("train.accumulation", whole),
     "learning_rate": Rule("train.learning_rate", above),
     "unet_lr": Rule("train.learning_rate", above),
+    "use_8bit_adam": Rule("train.optimizer", lambda value: "adamw8bit" if switch(value) else "adamw"),
+    "use_lion_optimizer": Rule("train.optimizer", lambda value: "lion" if switch(value) else "adamw"),
     "optimizer_type": Rule("train.optimizer", one_of(OPTIMIZERS)),
     "optimizer": Rule("train.optimizer", one_of(OPTIMIZERS)),
     "weight_decay": Rule("train.weight_decay", number),
@@ -73,8 +77,11 @@ RULES: Mapping[str, Rule] = {
     "caption_dropout_rate": Rule("data.caption_dropout", number),
     "max_token_length": Rule("data.chunks", _tokens),
     "cache_latents": Rule("data.cache", switch),
+    "validation_split": Rule("data.held_out", number),
     "noise_offset": Rule("loss.noise_offset", number),
     "loss_type": Rule("loss.kind", one_of({"l2": "mse", "huber": "huber"})),
+    "class_tokens": Rule("data.caption", str),
+    "caption_prefix": Rule("data.trigger", lambda value: str(value).strip(" ,")),
     "clip_skip": Rule("base.clip_skip", whole),
     "v_parameterization": Rule("base.prediction", lambda value: "v_prediction" if switch(value) else "auto"),
     "zero_terminal_snr": Rule("base.zero_terminal_snr", lambda value: "on" if switch(value) else "auto"),
@@ -98,9 +105,49 @@ BY_METHOD = {"lora": LORA_ONLY, "lokr": LOKR_ONLY, "dylora": {"unit": Rule("meth
 """What only some methods have."""
 
 
+@dataclass(frozen=True)
+class Default:
+    """What the scripts take a setting for where nothing is said."""
+
+    key: str
+    value: Any
+    unless: tuple[str, ...] = ()
+    """Names that decide in its place."""
+    there: Any = None
+    """The value there if it is written otherwise."""
+
+
+SCRIPT_DEFAULTS: Mapping[str, Default] = {
+    "network_dim": Default("method.rank", 4, ("dim_from_weights",)),
+    "network_alpha": Default("method.alpha", 1.0, ("dim_from_weights",)),
+    "max_train_steps": Default("train.steps", 1600, ("max_train_epochs",)),
+    "learning_rate": Default("train.learning_rate", 2e-6, ("unet_lr",)),
+    "optimizer_type": Default("train.optimizer", "adamw", ("use_8bit_adam", "use_lion_optimizer"), "AdamW"),
+    "lr_scheduler": Default("train.schedule", "constant"),
+    "lr_warmup_steps": Default("train.warmup", 0),
+    "gradient_accumulation_steps": Default("train.accumulation", 1),
+    "max_grad_norm": Default("train.max_grad_norm", 1.0),
+    "noise_offset": Default("loss.noise_offset", 0.0),
+    "max_token_length": Default("data.chunks", 1, there=75),
+}
+PICTURE_DEFAULTS: Mapping[str, Default] = {
+    "train_batch_size": Default("train.batch_size", 1),
+    "caption_dropout_rate": Default("data.caption_dropout", 0.0),
+    "shuffle_caption": Default("data.shuffle_tags", False),
+    "flip_aug": Default("data.flip", False),
+    "random_crop": Default("data.crop", "centre", there=False),
+    "enable_bucket": Default("data.max_aspect", 1.0, there=False),
+}
+"""Those that a dataset config may set."""
+INTERFACE = frozenset(("LoRA_type", "LyCORIS_preset", "epoch", "max_resolution"))
+"""Names that only files of the interface have, which leave nothing out."""
+TRAINING = frozenset(("network_module", "network_dim", "network_alpha", "max_train_steps", "max_train_epochs",
+    "learning_rate", "optimizer_type", "LoRA_type"))  # fmt: skip
+"""Names that say more than what becomes of pictures."""
 KNOWN: Mapping[str, Reason] = because(
-    path="vae train_data_dir output_dir dataset_config network_weights lora_network_weights resume in_json model_list "
-    "metadata_file",
+    path="vae train_data_dir output_dir in_json model_list metadata_file",
+    dataset="dataset_config",
+    start="network_weights lora_network_weights base_weights resume",
     elsewhere="sample_prompts",
     captions="caption_extension caption_extention",
     masks="masked_loss alpha_mask conditioning_data_dir",

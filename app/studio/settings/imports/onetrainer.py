@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.studio.settings.imports.epochs import DIFFERENT_REPEATS, SPREAD, Epoch, Pictures
@@ -26,8 +26,11 @@ SWITCHES = ("concepts.image.enable_", "concepts.text.enable_", "concepts.text.pr
 """What turns something on in a concept; all else in these sections only says how."""
 
 
-def read_onetrainer(file: Mapping[str, Any], pictures: Pictures) -> Imported:
-    """Read settings of OneTrainer. Sections for other kinds of models say nothing of a training here."""
+def read_onetrainer(file: Mapping[str, Any], pictures: Pictures, bases: Sequence[str] = ()) -> Imported:
+    """Read settings of OneTrainer; a base is taken if it is one of `bases`.
+
+    Sections for other kinds of models say nothing of a training here.
+    """
     found: dict[str, Any] = {}
     for name, value in file.items():
         if name in READ and isinstance(value, dict):
@@ -52,7 +55,7 @@ def read_onetrainer(file: Mapping[str, Any], pictures: Pictures) -> Imported:
     _lengths(reading, _epoch(reading, pictures, _enabled(file.get(CONCEPTS))))
     _previews(reading)
     for name in ("base_model_name", "unet.model_name"):
-        reading.leave_base(name)
+        reading.take_base(name, bases)
     reading.leave_rest({**KNOWN, **_unused(reading)})
     return reading.finish()
 

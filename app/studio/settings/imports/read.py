@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.studio.dataset.drafts import Draft
 from app.studio.settings.fields import find_field
 from app.studio.settings.imports import kohya, onetrainer
+from app.studio.settings.imports.command_line import read_command_line
 from app.studio.settings.imports.epochs import Pictures
+from app.studio.settings.imports.kohya_datasets import is_dataset_config
 from app.studio.settings.imports.report import Imported, Unsaid, shown
 from app.studio.settings.plan import all_layers, from_table, method_of, values
 from trainers.errors import VelaturaError
 
+OPTION = re.compile(r"(?:^|\s)--\w")
 ENOUGH = 2
 """Signs that tell a program's file."""
 DECISIVE = (
@@ -25,29 +29,37 @@ DECISIVE = (
 
 
 def read_file(name: str, content: str) -> dict[str, Any]:
-    """The table in a TOML or JSON file. VelaturaError, with the reason, if there is none."""
+    """The table in a TOML or JSON file, or of a command line. VelaturaError, with the reason, if there is none."""
     try:
         if name.lower().endswith(".json") or content.lstrip().startswith("{"):
             table = json.loads(content, parse_constant=_refuse)
         else:
             table = tomllib.loads(content)
     except (ValueError, RecursionError) as error:
-        raise VelaturaError("it is neither TOML nor JSON: {error}", error=error) from None
+        options = read_command_line(content) if OPTION.search(content) else None
+        if options is None:
+            raise VelaturaError(
+                "it is neither TOML, nor JSON, nor a command line of kohya's train_network.py: {error}", error=error
+            ) from None
+        return options
     if not isinstance(table, dict):
         raise VelaturaError("it holds no settings")
     return table
 
 
-def read_foreign(table: Mapping[str, Any], pictures: Pictures | None = None) -> Imported | None:
+def read_foreign(
+    table: Mapping[str, Any], pictures: Pictures | None = None, bases: Sequence[str] = ()
+) -> Imported | None:
     """Another program's settings, with a report; None if it is no file of a program that is known here.
 
-    Epochs become steps with the `pictures` of a draft.
+    Epochs become steps with the `pictures` of a draft. A base model is taken if it is one of `bases`.
     """
+    pictures = pictures or Pictures()
     names = set(table) | {inner for value in table.values() if isinstance(value, dict) for inner in value}
     if len(names & onetrainer.SIGNS) >= ENOUGH:
-        return onetrainer.read_onetrainer(table, pictures or Pictures())
-    if len(names & kohya.SIGNS) >= ENOUGH:
-        return kohya.read_kohya(table, pictures or Pictures())
+        return onetrainer.read_onetrainer(table, pictures, bases)
+    if len(names & kohya.SIGNS) >= ENOUGH or is_dataset_config(table):
+        return kohya.read_kohya(table, pictures, bases)
     return None
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from app.studio.settings.fields import find_field
@@ -91,9 +92,16 @@ class Reading:
             how = Message("{share:g}% of {steps} steps.", share=100 * share, steps=steps)
             self.take(name, key, round(share * steps), how=how)
 
-    def leave_base(self, name: str) -> None:
-        """Leave out the base, which is chosen here: a path, or an id of the hub."""
-        model = str(self.found.get(name, ""))
+    def take_base(self, name: str, bases: Sequence[str] = ()) -> None:
+        """Take the base if it is on this computer, under its path or in a file of its name; else it is chosen here."""
+        model = str(self.found.get(name) or "")
+        last = model.replace("\\", "/").rpartition("/")[2].lower()
+        same = [base for base in bases if base == model] or [
+            base for base in bases if last.endswith(".safetensors") and PurePath(base).name.lower() == last
+        ]
+        if same:
+            self.take(name, "base.model", same[0])
+            return
         at_hub = HUB_ID.fullmatch(model) and not model.lower().endswith((".safetensors", ".ckpt"))
         self.leave(name, "hub" if at_hub else "base")
 

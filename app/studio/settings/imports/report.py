@@ -10,11 +10,12 @@ from trainers.messages import Message
 
 Changing = Literal[
     "base", "hub", "epochs", "value", "algorithm", "method", "refused", "prior", "masks", "captions", "concepts",
-    "unknown",
+    "subsets", "dataset", "start", "unknown",
 ]  # fmt: skip
 """Why a setting that matters was not taken: the base is chosen here, from the hub too; epochs of unknown length; a
 value or a kind of network that does not exist here, or not with this method; refused with the others; class pictures,
-masks, captions and concepts have another form; there is nothing like it."""
+masks, captions and concepts have another form; the subsets of a dataset differ in it, or it names the file of a
+dataset, or one to start from; there is nothing like it."""
 Idle = Literal["path", "elsewhere", "family", "logging", "files", "machine", "instead", "time", "idle"]
 """Why one that does not matter was not taken: it is a path of another computer, set in another step, follows from the
 base, is about logs, saved files or the computer, another one decides, it counts time, or has no effect there."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from app.errors import as_sentence
@@ -13,7 +14,8 @@ from app.studio.dataset.drafts import Draft
 from app.studio.runs.times import run_times
 from app.studio.services import Services
 from app.studio.settings.imports.epochs import count_pictures
-from app.studio.settings.imports.kept import keep_import, read_import
+from app.studio.settings.imports.kept import keep_import, read_import, read_table
+from app.studio.settings.imports.kohya_datasets import is_dataset_config
 from app.studio.settings.imports.read import find_unsaid, read_file, read_foreign
 from app.studio.settings.imports.report import Imported, Unsaid
 from app.studio.settings.own_presets import OwnPreset, as_preset, check_preset, is_preset, write_preset
@@ -131,13 +133,15 @@ class Presets:
             return self._add(event.name, table, owner)
         draft = self.services.drafts.open(key)
         pictures = count_pictures(draft)
-        foreign = read_foreign(table, pictures)
+        if is_dataset_config(table) and draft.choices.imported:  # it completes what was imported before
+            table = {**read_table(self._folder(draft)), **table}
+        foreign = read_foreign(table, pictures, [base.model for base in self.services.bases.found()])
         if foreign is None:
             self._change(key, lambda draft: from_table(draft, table), tab)
             return Answer(done=words.READ.format(file=event.name), controls=(_undo(),))
         if not event.apply:
             return Answer(report=Report(foreign, tuple(find_unsaid(draft, foreign)), used=False))
-        keep_import(self.services.drafts.paths.drafts / draft.id, table, pictures)
+        keep_import(self._folder(draft), table, pictures, foreign)
         self._change(key, lambda draft: with_choices(from_table(draft, foreign.table), imported=event.name), tab)
         show = Button(words.SHOW_REPORT, "report", kind="small")
         return Answer(done=words.READ.format(file=event.name), controls=(_undo(), show))
@@ -145,10 +149,13 @@ class Presets:
     def _report(self, key: str) -> Answer:
         """What was taken of another program's settings, once they are used."""
         draft = self.services.drafts.read(key)
-        found = read_import(self.services.drafts.paths.drafts / draft.id) if draft.choices.imported else None
+        found = read_import(self._folder(draft)) if draft.choices.imported else None
         if found is None:
             raise VelaturaError(words.NO_REPORT)
         return Answer(report=Report(found, tuple(find_unsaid(draft, found)), used=True))
+
+    def _folder(self, draft: Draft) -> Path:
+        return self.services.drafts.paths.drafts / draft.id
 
     def _add(self, file: str, table: dict[str, Any], owner: str) -> Answer:
         check_preset(table)

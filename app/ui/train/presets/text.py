@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.language import Sentence
-from app.studio.settings.imports.report import Imported, Left, Reason, Unsaid
+from app.studio.settings.imports.reasons import REASONS
+from app.studio.settings.imports.report import Imported, Left, Unsaid
 from app.units import counted
 from trainers.messages import Message, joined, plural
 from trainers.messages import Message as _
@@ -50,31 +51,6 @@ APPLY, DISCARD, CLOSE = _("Use these settings"), _("Discard"), _("Close")
 IMPORTED = _("These settings were read from {file}.")
 SHOW_REPORT = _("What was taken")
 NO_REPORT = _("its report is not here any more; choose the file again to see it")
-REASONS: Mapping[Reason, str] = {
-    "base": _("The base model is chosen here. Choose the same one for the same result."),
-    "hub": _("A model of the hub. Choose it here under Base model, or download it there."),
-    "epochs": _("It counts epochs, whose length is not known. Set the number of steps instead."),
-    "value": _("There is no such value here."),
-    "algorithm": _("There is no such method here. LoRA is taken instead."),
-    "method": _("This method has no such setting."),
-    "refused": _("It does not fit."),
-    "prior": _("The base model draws the class pictures here: Extras, Pictures against forgetting."),
-    "masks": _(
-        "A mask is a file beside its picture here, such as fox-mask.png, and what is black in it is not learned."
-    ),
-    "captions": _("Captions are read from .txt files here."),
-    "concepts": _("The concepts are in another file there. Set what they set here: mirroring, tags, repeats."),
-    "unknown": _("There is nothing like it here."),
-    "path": _("A path of that computer."),
-    "elsewhere": _("It is set in another step."),
-    "family": _("It follows from the base model."),
-    "logging": _("The page of a training shows loss and previews. train.tracker logs them elsewhere too."),
-    "files": _("It is about files beside the style. Every sampled step keeps its style here."),
-    "machine": _("It is about the computer. The studio sees to that."),
-    "instead": _("Another setting decides there."),
-    "time": _("It counts time. Previews and checkpoints count steps here."),
-    "idle": _("It has no effect there with the other settings."),
-}
 
 
 @dataclass(frozen=True)

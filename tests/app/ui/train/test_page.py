@@ -55,6 +55,13 @@ def choose(page, name: str, value: str) -> None:
     page.wait_for_selector(f"input[name={name}][value={value}][checked]", state="attached")
 
 
+PASTE = """text => {
+  const clipboardData = new DataTransfer();
+  clipboardData.setData('text/plain', text);
+  document.activeElement.dispatchEvent(new ClipboardEvent('paste', {bubbles: true, cancelable: true, clipboardData}));
+}"""
+
+
 def put(page, key: str, text: str) -> None:
     """Write into one of all settings."""
     field = page.locator(f"[data-setting='{key}']")
@@ -225,6 +232,12 @@ def test_presets_of_ones_own_and_another_programs_settings(page, tmp_path):
     name.fill("Ink lines")
     name.press("Enter")
     page.get_by_text("“Ink lines” is saved.").wait_for()
+
+    page.get_by_label("Search settings").focus()
+    page.evaluate(PASTE, "accelerate launch train_network.py --network_dim 12 --max_train_steps 60")
+    page.locator(".report").get_by_text("network_dim").first.wait_for()
+    page.locator(".report").get_by_role("button", name="Discard").click()
+    page.locator(".report").wait_for(state="detached")
 
     (tmp_path / "lora.json").write_text(
         json.dumps({"LoRA_type": "LyCORIS/LoHa", "network_dim": 4, "max_train_steps": 50, "train_data_dir": "C:/x"})

@@ -129,7 +129,7 @@ def test_a_file_of_kohyas_scripts_says_what_does_not_fit() -> None:
     assert (reasons["resolution"], reasons["max_train_epochs"]) == ("value", "epochs")
     assert reasons["betas"] == "unknown"
     unsaid = {one.key: one.value for one in find_unsaid(Draft(id="x", public="y"), found)}
-    assert unsaid == {"train.steps": "300", "data.resolution": "0", "data.caption_dropout": "0.05"}
+    assert unsaid == {"train.steps": "300", "data.resolution": "0"}
 
 
 def test_a_file_of_onetrainer_becomes_a_config() -> None:
@@ -240,7 +240,7 @@ def test_a_report_is_kept_without_secrets(tmp_path) -> None:
     table = {**INTERFACE, "max_train_steps": 0, "wandb_api_key": "abc123", "secrets": {"huggingface_token": "hf_1"}}
     found = read_foreign(table, TWELVE)
     assert found is not None and next(one.value for one in found.left if one.name == "wandb_api_key") == "…"
-    keep_import(tmp_path, table, TWELVE)
+    keep_import(tmp_path, table, TWELVE, found)
     kept = (tmp_path / "imported.json").read_text(encoding="utf-8")
     assert "abc123" not in kept and "hf_1" not in kept
     again = read_import(tmp_path)

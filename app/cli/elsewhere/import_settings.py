@@ -1,0 +1,171 @@
+"""`velatura import`: settings of kohya_ss, sd-scripts and OneTrainer as a config of ours."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.common.console import print_json, say
+from app.cli.common.options import Json, Overwrite
+from app.units import counted
+from trainers.errors import VelaturaError
+
+if TYPE_CHECKING:
+    from app.studio.settings.imports.epochs import Pictures
+    from app.studio.settings.imports.report import Imported, Left
+
+commands = typer.Typer()
+
+NAMED_FILES = ("dataset_config", "sample_prompts")
+"""Settings that name another file, which is read too if it lies here."""
+HERE = {
+    "base": "it is not on this machine, nor a file of its name; choose it with --base (see `velatura models`)",
+    "hub": "a model of the hub; choose it with --base after `velatura models get`",
+    "epochs": "epochs have a length with --images, a folder with repeats in its subfolders' names; or set --steps",
+    "prior": "the base draws the class pictures: --set prior.prompt",
+    "dataset": "that file is not here; give it as well",
+}
+"""Why a setting was left out, where a command line has another answer than a page."""
+
+
+@commands.command(name="import", epilog="Example: velatura import kohya.json --images my-paintings --out dusk.toml")
+def import_settings(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE…",
+            help="Config (JSON, TOML), dataset config, or a script or text with a command line of train_network.py; "
+            "several are read as one; - is standard input.",
+        ),
+    ],
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images",
+            metavar="DIR",
+            help="Folder of images, whose repeats turn epochs into steps; default that in the file, if it is here.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Config to write (.toml); default standard output.")
+    ] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Turn settings of kohya_ss, sd-scripts or OneTrainer into a config, and say what is taken and what is not."""
+    import tomli_w
+
+    from app.studio.settings.imports.read import read_foreign
+    from trainers.atomic_files import check_free, plain_disk_errors, whole_file
+    from trainers.models.files.find import find_models
+
+    if out is not None:
+        check_free(out, overwrite)
+    table = read_tables(files)
+    folder = images or find_images(table)
+    found = read_foreign(table, count_folder(folder), [*find_bases(table), *(one.name for one in find_models())])
+    if found is None:
+        raise VelaturaError("{files}: these are no settings of kohya_ss or OneTrainer", files=", ".join(files))
+    config = dict(found.table)
+    if folder:
+        config["data"] = {**config.get("data", {}), "images": str(Path(folder).resolve())}
+    if json:
+        print_json({"program": found.program, "config": config, **_listed(found)})
+    else:
+        for line in report_lines(found):
+            say(*line)
+    written = tomli_w.dumps(config)
+    if out is not None:
+        with plain_disk_errors(out), whole_file(out) as building:
+            building.write_text(written, encoding="utf-8")
+        say(f"wrote {out}; train it with: velatura train {out}{'' if folder else ' --images DIR'}")
+    elif not json:
+        sys.stdout.write(written)
+
+
+def read_tables(files: Sequence[str]) -> dict[str, Any]:
+    """The settings in several files as one table, with those of files that they name and that are here.
+
+    VelaturaError if one cannot be read.
+    """
+    from app.studio.settings.imports.read import read_file
+
+    table: dict[str, Any] = {}
+    for name in files:
+        try:
+            table |= read_file(name, sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig"))
+        except VelaturaError as error:
+            raise VelaturaError("{file}: {reason}", file=name, reason=error.message) from error
+        except (OSError, ValueError) as error:
+            raise VelaturaError("{file} cannot be read: {reason}", file=name, reason=error) from error
+    for section in (table, *(each for each in table.values() if isinstance(each, dict))):
+        for name in NAMED_FILES:
+            named = Path(str(section.get(name) or ""))
+            if not named.is_file():
+                continue
+            if name == "dataset_config" and "datasets" not in table:
+                return read_tables([*files, str(named)])
+            if name == "sample_prompts" and named.suffix == ".txt":
+                section[name] = named.read_text(encoding="utf-8-sig", errors="replace")
+    return table
+
+
+def find_images(table: Mapping[str, Any]) -> str:
+    """The folder of images that the settings name, if it is here; "" otherwise."""
+    return next((name for name in _named(table, "train_data_dir") if Path(name).is_dir()), "")
+
+
+def find_bases(table: Mapping[str, Any]) -> list[str]:
+    """The base model that the settings name, if it is here."""
+    return [name for name in _named(table, "pretrained_model_name_or_path") if Path(name).exists()]
+
+
+def _named(table: Mapping[str, Any], name: str) -> Iterator[str]:
+    for section in (table, *(each for each in table.values() if isinstance(each, Mapping))):
+        if isinstance(path := section.get(name), str) and path:
+            yield path
+
+
+def count_folder(folder: str) -> Pictures:
+    """The pictures of a folder with their repeats; none without a folder. VelaturaError if it is none."""
+    from app.studio.settings.imports.epochs import Pictures, count_names
+    from trainers.data.ingest import list_folder
+
+    if not folder:
+        return Pictures()
+    return count_names(str(path.relative_to(folder)) for path in list_folder(Path(folder)).images)
+
+
+def report_lines(found: Imported) -> Iterator[tuple[str | tuple[str, str], ...]]:
+    """What was taken and what was not, a line each, what may change the result last."""
+    for one in found.taken:
+        yield f"{one.name} = {one.value}  →  ", (f"{one.key} = {one.became}", "green"), f"  {one.how}".rstrip()
+    idle = [one.name for one in found.left if not (one.matters or one.said)]
+    if idle:
+        yield (f"left out without effect on the result: {', '.join(idle)}",)
+    for left in found.left:
+        if left.said and not left.matters:
+            yield (f"{left.name} = {left.value}  {left.said}",)
+        if left.matters:
+            yield (f"! {left.name} = {left.value}", "yellow"), f"  {why(left)}"
+    matter = sum(one.matters for one in found.left)
+    yield (f"took {counted(len(found.taken), 'setting')}; {matter} left out that may change the result",)
+
+
+def why(one: Left) -> str:
+    """Why a setting was left out, as a sentence."""
+    from app.studio.settings.imports.reasons import REASONS
+
+    return HERE.get(one.reason) or one.said or REASONS[one.reason]
+
+
+def _listed(found: Imported) -> dict[str, Any]:
+    return {
+        "taken": [asdict(one) for one in found.taken],
+        "left": [{**asdict(one), "why": why(one), "matters": one.matters} for one in found.left],
+    }

@@ -1,0 +1,61 @@
+"""`velatura import`: a config from settings of other programs, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app.cli.main import main
+
+LINE = (
+    'accelerate launch train_network.py --network_module networks.lora --network_dim 8 --network_alpha 4 --seed 3 '
+    '--pretrained_model_name_or_path starter --train_data_dir {images} --max_train_epochs 4 --train_batch_size 2 '
+    '--output_name dusk --noise_offset 0.05 --multires_noise_iterations 6 --sample_prompts {prompts}'
+)  # fmt: skip
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    return int(left.value.code or 0)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    (tmp_path / "img" / "5_dusk").mkdir(parents=True)
+    for name in ("a", "b"):
+        Image.new("RGB", (64, 64), "white").save(tmp_path / "img" / "5_dusk" / f"{name}.png")
+    (tmp_path / "prompts.txt").write_text("a fox --d 3\n")
+    written = tmp_path / "train.sh"
+    written.write_text(LINE.format(images=tmp_path / "img", prompts=tmp_path / "prompts.txt"))
+    return written
+
+
+def test_a_command_line_becomes_a_config_that_trains(script: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "dusk.toml"
+    assert run("import", str(script), "--out", str(out)) == 0
+    config = tomllib.loads(out.read_text())
+    assert (config["name"], config["base"]["model"], config["train"]["steps"]) == ("dusk", "starter", 20)
+    assert config["data"]["images"] == str(tmp_path / "img") and config["sample"] == {
+        "prompts": ["a fox"],
+        "seeds": [3],
+    }
+    said = capsys.readouterr().err
+    assert "! multires_noise_iterations = 6" in said and "velatura train" in said
+    assert run("import", str(script), "--out", str(out)) == 1, "it is there already"
+    assert run("train", str(script)) == 1
+    assert f"velatura import {script}" in capsys.readouterr().err
+    assert run("train", "--images", str(tmp_path / "img"), "--name", "x", "--set", "network_dim=8") == 1
+    assert "method.rank" in capsys.readouterr().err
+
+
+def test_programs_get_the_report_as_data(script: Path, capsys) -> None:
+    assert run("import", str(script), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["config"]["method"] == {"name": "lora", "rank": 8, "alpha": 4.0}
+    left = {one["name"]: one["matters"] for one in found["left"]}
+    assert left["multires_noise_iterations"] is True and left["train_data_dir"] is False

@@ -1,0 +1,152 @@
+"""Command lines and dataset configs of kohya's scripts, as people have them in their files."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.studio.dataset.drafts import Draft
+from app.studio.settings.imports.command_line import read_command_line
+from app.studio.settings.imports.epochs import Pictures
+from app.studio.settings.imports.read import read_file, read_foreign
+from app.studio.settings.imports.report import Imported
+from app.studio.settings.plan import from_table, plan
+from trainers.config.config import Config
+from trainers.errors import VelaturaError
+
+BATCH = r"""@echo off
+cd C:\AI\sd-scripts
+call venv\Scripts\activate
+set NAME=dusk_v3
+accelerate launch --num_cpu_threads_per_process 8 --mixed_precision fp16 sdxl_train_network.py ^
+  --pretrained_model_name_or_path="D:\ComfyUI\models\checkpoints\Illustrious-XL-v1.0.safetensors" ^
+  --train_data_dir="D:\train\my style\img" --output_dir "D:\lora out\" --output_name "%NAME%" ^
+  --network_module=networks.lora --network_dim=32 --network_alpha=16 --network_args "conv_dim=16" "conv_alpha=8" ^
+  --resolution=832,1216 --train_batch_size=4 --max_train_epochs=10 --optimizer_type=Prodigy ^
+  --optimizer_args "weight_decay=0.01" "d_coef=2" "use_bias_correction=True" --unet_lr=1 --text_encoder_lr=1 ^
+  --network_train_unet_only --enable_bucket --max_token_length=225 --clip_skip=2 --seed=42 --mixed_precision=bf16
+pause
+"""
+SHELL = """#!/bin/bash
+export MODEL=/models/some.safetensors  # the base
+python -m venv venv
+accelerate launch \\
+  --num_processes=1 train_network.py \\
+  --pretrained_model_name_or_path=$MODEL --dataset_config=/data/dataset.toml \\
+  --network_module=lycoris.kohya --network_dim 16 --network_alpha 8 \\
+  --network_args 'algo=lokr' 'factor=8' 'preset=attn-mlp' 'dropout=0.1' \\
+  --learning_rate 1e-4 --text_encoder_lr 5e-5 --max_train_steps 3000 --validation_split 0.1 \\
+  --min_snr_gamma 5 --frobnicate $UNKNOWN
+"""
+POWERSHELL = """$network_dim = 24 # the rank
+$lr = "2e-4"
+python "C:\\kohya\\train_network.py" `
+  --network_module "networks.dylora" --network_dim=$network_dim --network_args unit=4 `
+  --learning_rate=$lr --max_train_steps=1000 --use_8bit_adam --resolution=512
+"""
+DATASETS = r"""
+[general]
+shuffle_caption = true
+keep_tokens = 1
+[[datasets]]
+resolution = [768, 768]
+batch_size = 2
+[[datasets.subsets]]
+image_dir = 'C:\train\dusk'
+num_repeats = 10
+class_tokens = 'dusk style'
+[[datasets.subsets]]
+image_dir = '/data/extra'
+num_repeats = 10
+flip_aug = true
+[[datasets.subsets]]
+is_reg = true
+image_dir = '/data/reg'
+"""
+
+
+def read(content: str, pictures: Pictures | None = None, bases: tuple[str, ...] = ()) -> tuple[Imported, Config]:
+    found = read_foreign(read_file("train.txt", content), pictures, bases)
+    assert found is not None
+    return found, plan(from_table(Draft(id="x", public="y"), found.table))
+
+
+def reasons(found: Imported) -> dict[str, str]:
+    return {one.name: one.reason for one in found.left}
+
+
+def test_a_batch_file_becomes_a_config() -> None:
+    found, config = read(BATCH, Pictures(12, 120))
+    assert (config.method.name, config.targets.unet, config.targets.text_encoder) == ("lora", "full", "none")
+    assert config.targets.blocks["*.conv"].rank == 16 and config.name == "dusk_v3"
+    train, data = config.train, config.data
+    assert (train.optimizer, train.learning_rate, train.weight_decay, train.precision) == ("prodigy", 1, 0.01, "bf16")
+    assert (train.steps, data.chunks, config.seed) == (300, 3, 42)
+    assert data.resolution == 1008, "a square as large as 832×1216"
+    assert config.base.clip_skip == 1 and reasons(found)["clip_skip"] == "idle", "as there with SDXL"
+    assert reasons(found)["d_coef"] == "unknown" and reasons(found)["text_encoder_lr"] == "idle"
+
+
+def test_what_a_command_line_leaves_out_is_as_there() -> None:
+    found, config = read(POWERSHELL)
+    assert (config.method.name, config.train.optimizer, config.train.learning_rate) == ("dylora", "adamw8bit", 2e-4)
+    assert (config.train.batch_size, config.train.schedule, config.data.caption_dropout) == (1, "constant", 0)
+    assert (config.data.max_aspect, config.data.flip, config.loss.weighting) == (1, False, "none")
+    table = {one.name: (one.value, one.how) for one in found.taken}
+    assert table["network_dim"] == ("24", "") and table["network_alpha"][0] == "1"
+    assert "Not in the file" in table["network_alpha"][1]
+
+
+def test_a_shell_script_and_its_dataset_config() -> None:
+    found, config = read(SHELL)
+    assert (config.method.name, config.train.steps, config.data.held_out) == ("lokr", 3000, 0.1)
+    assert reasons(found)["dataset_config"] == "dataset" and reasons(found)["frobnicate"] == "unknown"
+    assert not any(one.key == "data.flip" for one in found.taken), "the other file may say it"
+    table = read_file("a.sh", SHELL) | read_file("dataset.toml", DATASETS)
+    both = read_foreign(table, Pictures(12, 0))
+    assert both is not None and "dataset_config" not in reasons(both)
+    config = plan(from_table(Draft(id="x", public="y"), both.table))
+    assert (config.data.resolution, config.train.batch_size, config.data.repeats) == (768, 2, 10)
+    assert (config.data.shuffle_tags, config.data.keep_tags, config.data.caption) == (True, 1, "")
+    left = {one.name: one for one in both.left}
+    assert (left["flip_aug"].reason, left["flip_aug"].value) == ("subsets", "–, True")
+    assert (left["class_tokens"].reason, left["reg_data_dir"].reason) == ("subsets", "prior")
+
+
+def test_a_dataset_config_alone_says_nothing_of_the_training() -> None:
+    found, _config = read(DATASETS)
+    assert {one.key.partition(".")[0] for one in found.taken} == {"data", "train"}
+    assert {one.key for one in found.taken if one.key.startswith("train")} == {"train.batch_size"}
+
+
+def test_a_base_is_taken_where_it_is_on_this_computer() -> None:
+    here = "/home/me/ComfyUI/models/checkpoints/illustrious-xl-v1.0.safetensors"
+    found, config = read(BATCH, bases=("starter", here))
+    assert config.base.model == here and "pretrained_model_name_or_path" not in reasons(found)
+    assert reasons(read(BATCH, bases=("/m/other.safetensors",))[0])["pretrained_model_name_or_path"] == "base"
+
+
+def test_the_options_of_preview_prompts_are_taken_where_all_lines_agree() -> None:
+    lines = "a fox --n blurry, bad --d 7 --l 6 --s 28 --w 512 --h 512\na ship --n blurry, bad --d 7 --l 5 --s 28"
+    table = {"network_dim": 8, "max_train_steps": 9, "sample_prompts": lines}
+    found = read_foreign(table)
+    assert found is not None
+    sample = found.table["sample"]
+    assert sample == {"prompts": ["a fox", "a ship"], "negative": "blurry, bad", "seeds": [7], "steps": 28}
+    assert next(one.how for one in found.taken if one.key == "sample.prompts").endswith("--l, --w.")
+
+
+def test_what_is_no_single_call_says_so() -> None:
+    for content, said in (
+        ("python train_network.py --a 1\npython train_network.py --a 2", "2 command lines"),
+        ("accelerate launch flux_train_network.py --network_dim 4", "flux_train_network.py"),
+        ("python train_textual_inversion.py --seed 4", "train_textual_inversion.py"),
+    ):
+        with pytest.raises(VelaturaError, match=said):
+            read_command_line(content)
+    for content in ("", "a -- b", "# train_network.py --network_dim 4", "--", "echo --network_dim 4", "'"):
+        assert read_command_line(content) is None
+
+
+@pytest.mark.parametrize("broken", ['--network_dim "4', "--network_dim=4 'x", "--a=$b --network_dim", "%x --y %"])
+def test_no_quoting_breaks_the_reading(broken: str) -> None:
+    read_command_line(f"train_network.py {broken}")
