@@ -24,6 +24,7 @@ from app.cli.common.options import (
     RunFolder,
     Seed,
     Settings,
+    StartFrom,
     Steps,
     runs_folder,
     with_devices,
@@ -51,6 +52,7 @@ def train(
     steps: Steps = None,
     seed: Seed = None,
     devices: Devices = None,
+    start_from: StartFrom = None,
     assignments: Settings = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -65,6 +67,7 @@ def train(
     from trainers.training.train import train as train_style
 
     options: dict[str, Any] = {"name": name, "seed": seed, "images": images, "base": base, "steps": steps}
+    options["start_from"] = start_from
     runs = runs_folder(out)
     settings = gather_settings(runs, config, preset, options, with_devices(assignments, devices))
     with TrainingView() as view:

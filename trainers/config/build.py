@@ -14,7 +14,7 @@ from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
 from trainers.config.migrations import migrate
 from trainers.config.presets import list_presets
-from trainers.config.tables import anchor_images, lay_over, read_toml
+from trainers.config.tables import anchor_paths, lay_over, read_toml
 from trainers.errors import VelaturaError, said_by
 from trainers.messages import Message, either
 from trainers.messages import Message as _
@@ -78,7 +78,7 @@ def read_config(path: Path) -> Config:
     """Read a config file, including one from an older version.
 
     Args:
-        path: A TOML file; a relative `data.images` in it starts from the file's folder.
+        path: A TOML file; relative paths of images and of a style to start from begin at the file's folder.
 
     Returns:
         The complete config.
@@ -86,7 +86,7 @@ def read_config(path: Path) -> Config:
     Raises:
         VelaturaError: The file cannot be read, or a setting is invalid.
     """
-    return build_config(anchor_images(migrate(read_toml(path), str(path)), path.parent))
+    return build_config(anchor_paths(migrate(read_toml(path), str(path)), path.parent))
 
 
 def dump_config(config: Config) -> str:

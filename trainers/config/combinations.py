@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainers.adapters.methods.lora import LoRA
 from trainers.messages import Message as _
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def _check_base(config: Config) -> None:
 
 def _check_training(config: Config) -> None:
     train = config.train
+    if train.start_from and not _is_plain_lora(config):
+        raise ValueError(_("train.start_from needs plain LoRA: method.name = lora without dora, tucker and pissa"))
     if train.offload_optimizer and train.optimizer.startswith("paged-"):
         raise ValueError(
             _(
@@ -104,6 +107,11 @@ def _check_training(config: Config) -> None:
         )
     if train.optimizer == "prodigy":
         _check_prodigy(config)
+
+
+def _is_plain_lora(config: Config) -> bool:
+    method = config.method
+    return isinstance(method, LoRA) and not (method.dora or method.tucker or method.start != "zero")
 
 
 def _check_prodigy(config: Config) -> None:

@@ -19,7 +19,7 @@ from trainers.config.config import Config
 from trainers.config.migrations import migrate
 from trainers.config.presets import STARTER, find_preset
 from trainers.config.sections import Train
-from trainers.config.tables import anchor_images, lay_over, parse_assignments, read_toml
+from trainers.config.tables import anchor_paths, lay_over, parse_assignments, read_toml
 from trainers.config.techniques import Technique
 from trainers.errors import VelaturaError
 
@@ -106,7 +106,7 @@ def gather_config(
     Raises:
         VelaturaError: The file, the preset or a setting is invalid; the message names it.
     """
-    table = anchor_images(read_toml(file), file.parent) if file is not None else None
+    table = anchor_paths(read_toml(file), file.parent) if file is not None else None
     chosen = preset if preset is not None else "" if file is not None else DEFAULT_PRESET
     above = (options_table(options), parse_assignments(assignments), more or {})
     found = layers(file=table, preset=chosen, method=method, above=above, of_base=of_base)
@@ -123,6 +123,8 @@ def options_table(options: Mapping[str, Any]) -> dict[str, Any]:
         table["base"] = {"model": options["base"]}
     if options.get("steps") is not None:
         table["train"] = {"steps": options["steps"]}
+    if options.get("start_from") is not None:
+        table["train"] = {**table.get("train", {}), "start_from": str(options["start_from"])}
     return table
 
 

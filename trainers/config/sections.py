@@ -210,6 +210,8 @@ class Train(Section):
     """Decay of the exponential moving average that is exported instead of the last step; 0 = off."""
     tracker: Literal["none", "tensorboard", "wandb"] = "none"
     """Also log to TensorBoard (in the run folder) or Weights & Biases."""
+    start_from: str = ""
+    """Style file to train on: plain LoRA of this base, of at most `method.rank`. Empty = start from nothing."""
 
     @property
     def text_rate(self) -> float:

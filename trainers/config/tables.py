@@ -75,10 +75,12 @@ def lay_over(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return table
 
 
-def anchor_images(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The settings table with a relative `data.images` resolved from `folder`."""
-    data = table.get("data")
-    images = data.get("images") if isinstance(data, Mapping) else None
-    if not isinstance(data, Mapping) or not isinstance(images, str) or not images:
-        return dict(table)
-    return {**table, "data": {**data, "images": str(folder / images)}}
+def anchor_paths(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The settings table with a relative `data.images` and `train.start_from` resolved from `folder`."""
+    anchored = dict(table)
+    for section, key in (("data", "images"), ("train", "start_from")):
+        named = table.get(section)
+        path = named.get(key) if isinstance(named, Mapping) else None
+        if isinstance(named, Mapping) and isinstance(path, str) and path:
+            anchored[section] = {**named, key: str(folder / path)}
+    return anchored

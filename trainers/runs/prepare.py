@@ -68,6 +68,8 @@ def fill_folder(
     if not config.data.images:
         raise VelaturaError("no images were given; set their folder with --images or data.images")
     record("phase", phase="images")
+    if config.train.start_from:
+        _keep_start(run, Path(config.train.start_from))
     images = Path(config.data.images)
     if alike is None:
         report = ingest(images, run.dataset, config.data.transparency == "mask")
@@ -79,6 +81,14 @@ def fill_folder(
     if config.data.trigger and config.data.trigger == trigger_of_folder(images):
         record("note", message=_("The trigger word is from the folder's name: {trigger}.", trigger=config.data.trigger))
     return report
+
+
+def _keep_start(run: Run, style: Path) -> None:
+    """Copy the style to start from into the run's folder; VelaturaError if it is none."""
+    from trainers.formats.limits import read_style_header
+
+    read_style_header(style)
+    shutil.copyfile(style, run.start)
 
 
 def _note_images(record: Recorder, report: IngestReport) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from trainers.config.config import Config
 
 DATASET = "dataset"
+START = "start.safetensors"
 STOP = "stop"
 LOCK = ".training"
 RANK_MAP = "ranks.png"
@@ -61,6 +62,11 @@ class Run:
     @property
     def dataset(self) -> Path:
         return self.folder / DATASET
+
+    @property
+    def start(self) -> Path:
+        """The copy of the style from which it starts, if it starts from one."""
+        return self.folder / START
 
     @property
     def samples(self) -> Path:
@@ -320,6 +326,8 @@ def write_config(run: Run, config: Config) -> None:
 
     run.keep_old_config()
     kept = config.model_copy(update={"data": config.data.model_copy(update={"images": DATASET})})
+    if config.train.start_from:
+        kept = kept.model_copy(update={"train": config.train.model_copy(update={"start_from": START})})
     with whole_file(run.folder / "config.toml") as building:
         building.write_text(dump_config(kept), encoding="utf-8")
 

@@ -11,6 +11,7 @@ import torch
 
 from trainers.adapters.network import Network, attach
 from trainers.adapters.tokens import Word, initial_rows, usual_length
+from trainers.composition.start import start_from
 from trainers.config.build import as_table
 from trainers.config.config import Config
 from trainers.config.presets import STARTER
@@ -82,6 +83,8 @@ def open_session(
         network = attach(model.parts, config.method, config.targets, config.seed, unread)
         if config.tokens.word:
             learn_word(model, network, config.tokens)
+        if config.train.start_from:
+            begin_from(run, config, model, network, record)
         check_fit(config, model, network)
         if steps:
             make_optimizer(parameter_groups(network, config.train), config.train)  # says what it lacks
@@ -115,6 +118,14 @@ def _of_settings() -> Iterator[None]:
     except VelaturaError as error:
         error.code = error.code or REFUSED
         raise
+
+
+def begin_from(run: Run, config: Config, model: Model, network: Network, record: Recorder) -> None:
+    """Start from the style in the run's folder, or from the file that the config names."""
+    named = Path(config.train.start_from)
+    path = run.start if run.start.is_file() else named
+    layers = start_from(path, named.name, network, model.parts, model.family.name)
+    record("note", message=_("The training starts from {name}, on {count} layers.", name=named.name, count=layers))
 
 
 def learn_word(model: Model, network: Network, settings: Tokens) -> Word:

@@ -61,6 +61,12 @@ Compose = Annotated[
         "composite, k-lora:1.5 (content first, then style).",
     ),
 ]
+StartFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--start-from", metavar="FILE", help="Style file to train on, from any program: plain LoRA of the same base."
+    ),
+]
 Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Optimizer steps.")]
 Devices = Annotated[
     int | None,

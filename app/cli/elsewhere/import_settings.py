@@ -29,6 +29,7 @@ HERE = {
     "epochs": "epochs have a length with --images, a folder with repeats in its subfolders' names; or set --steps",
     "prior": "the base draws the class pictures: --set prior.prompt",
     "dataset": "that file is not here; give it as well",
+    "start": "that file is not here, or has no counterpart; `velatura train --start-from` trains a style on",
 }
 """Why a setting was left out, where a command line has another answer than a page."""
 
@@ -68,7 +69,7 @@ def import_settings(
         check_free(out, overwrite)
     table = read_tables(files)
     folder = images or find_images(table)
-    found = read_foreign(table, count_folder(folder), [*find_bases(table), *(one.name for one in find_models())])
+    found = read_foreign(table, count_folder(folder), [*find_here(table), *(one.name for one in find_models())])
     if found is None:
         raise VelaturaError("{files}: these are no settings of kohya_ss or OneTrainer", files=", ".join(files))
     config = dict(found.table)
@@ -120,9 +121,10 @@ def find_images(table: Mapping[str, Any]) -> str:
     return next((name for name in _named(table, "train_data_dir") if Path(name).is_dir()), "")
 
 
-def find_bases(table: Mapping[str, Any]) -> list[str]:
-    """The base model that the settings name, if it is here."""
-    return [name for name in _named(table, "pretrained_model_name_or_path") if Path(name).exists()]
+def find_here(table: Mapping[str, Any]) -> list[str]:
+    """The base model and the style to start from that the settings name, if they are here."""
+    names = ("pretrained_model_name_or_path", "network_weights", "lora_network_weights")
+    return [path for name in names for path in _named(table, name) if Path(path).exists()]
 
 
 def _named(table: Mapping[str, Any], name: str) -> Iterator[str]:

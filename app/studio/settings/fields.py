@@ -45,6 +45,7 @@ SET_ELSEWHERE = {
     "data.images": _("The pictures of step 1."),
     "data.trigger": _("Set in step 1."),
     "sample.prompts": _("Set in step 3."),
+    "train.start_from": _("Chosen in Styles, in the menu of a style."),
 }
 """Settings with their own place elsewhere."""
 OTHER_NAMES = {
@@ -62,6 +63,7 @@ OTHER_NAMES = {
     "train.warmup": "lr_warmup_steps",
     "train.optimizer": "optimizer_type",
     "train.tracker": "log_with logging",
+    "train.start_from": "network_weights continue lora_network_weights",
     "train.max_grad_norm": "gradient clipping",
     "train.precision": "mixed_precision",
     "train.devices": "num_processes multi gpu ddp distributed",
@@ -116,6 +118,7 @@ TITLES = {
     "train.max_grad_norm": "Gradient clipping",
     "train.precision": "Precision of the base",
     "train.ema": "EMA",
+    "train.start_from": "Style to train on",
     "sample.negative": "Negative prompt",
     "sample.every": "Preview every",
     "data.held_out": "Held-out images",

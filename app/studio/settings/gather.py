@@ -18,7 +18,7 @@ from trainers.config.config import Config
 from trainers.config.layers import gather_config, options_table
 from trainers.config.migrations import migrate
 from trainers.config.presets import STARTER, list_presets
-from trainers.config.tables import anchor_images, lay_over, parse_assignments, read_toml
+from trainers.config.tables import anchor_paths, lay_over, parse_assignments, read_toml
 from trainers.data.ingest import trigger_of_folder
 from trainers.errors import VelaturaError
 from trainers.models.files.recognise import settings_of_base
@@ -80,7 +80,7 @@ def _gather(
     own = None if bundled or not preset else OwnPresets(Paths(runs)).find_anywhere(preset)
     if own is None:
         return gather_config(file, preset, options, assignments, method, more, settings_of_base)
-    below = anchor_images(read_toml(file), file.parent) if file is not None else {}
+    below = anchor_paths(read_toml(file), file.parent) if file is not None else {}
     above = options_table(options), parse_assignments(assignments), more
     base = str(lay_over(below, *above).get("base", {}).get("model", STARTER))
     draft = own.use(with_choices(Draft(id="", public=""), base=base))

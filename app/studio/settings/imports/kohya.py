@@ -51,10 +51,11 @@ WIDEST = 4.0
 """Sides of the most oblong bucket there, at usual sizes."""
 
 
-def read_kohya(file: Mapping[str, Any], pictures: Pictures, bases: Sequence[str] = ()) -> Imported:
+def read_kohya(file: Mapping[str, Any], pictures: Pictures, here: Sequence[str] = ()) -> Imported:
     """Read settings of kohya_ss; sections of its TOML files are only headings, but for those of a dataset config.
 
-    A base is taken if one of `bases`, those on this computer, is the same file or has its name.
+    A base is taken if one of `here`, files on this computer, is the same file or has its name; a style to start from is
+    taken if it is one of them.
     """
     flat, differing = _flat(file)
     reading = Reading(PROGRAM, {**differing, **flat}, SAME)
@@ -76,7 +77,10 @@ def read_kohya(file: Mapping[str, Any], pictures: Pictures, bases: Sequence[str]
         _warmup(reading)
     if name := safe_name(str(reading.found.get("output_name") or "")):
         reading.take("output_name", "name", name)
-    reading.take_base("pretrained_model_name_or_path", bases)
+    reading.take_base("pretrained_model_name_or_path", here)
+    for name in ("network_weights", "lora_network_weights"):
+        if reading.found.get(name) in here:
+            reading.take(name, "train.start_from", reading.found[name])
     _clip_skip(reading)
     _classes(reading)
     reading.leave_rest(KNOWN)

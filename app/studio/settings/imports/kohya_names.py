@@ -147,7 +147,7 @@ TRAINING = frozenset(("network_module", "network_dim", "network_alpha", "max_tra
 KNOWN: Mapping[str, Reason] = because(
     path="vae train_data_dir output_dir in_json model_list metadata_file",
     dataset="dataset_config",
-    start="network_weights lora_network_weights base_weights resume",
+    start="network_weights lora_network_weights dim_from_weights base_weights resume",
     elsewhere="sample_prompts",
     captions="caption_extension caption_extention",
     masks="masked_loss alpha_mask conditioning_data_dir",
@@ -164,7 +164,7 @@ KNOWN: Mapping[str, Reason] = because(
     "xformers sdpa mem_eff_attn lowram highvram vae_batch_size cache_latents_to_disk cache_text_encoder_outputs "
     "cache_text_encoder_outputs_to_disk sdxl_cache_text_encoder_outputs skip_cache_check no_half_vae "
     "sdxl_no_half_vae extra_accelerate_launch_args blocks_to_swap cpu_offload_checkpointing torch_compile",
-    idle="stop_text_encoder_training stop_text_encoder_training_pct dim_from_weights multires_noise_discount "
+    idle="stop_text_encoder_training stop_text_encoder_training_pct multires_noise_discount "
     "ip_noise_gamma_random_strength noise_offset_random_strength noise_offset_type block_lr_zero_threshold "
     "rank_dropout_scale train_on_input constrain",
 )

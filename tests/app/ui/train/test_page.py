@@ -235,7 +235,7 @@ def test_presets_of_ones_own_and_another_programs_settings(page, tmp_path):
 
     page.get_by_label("Search settings").focus()
     page.evaluate(PASTE, "accelerate launch train_network.py --network_dim 12 --max_train_steps 60")
-    page.locator(".report").get_by_text("network_dim").first.wait_for()
+    page.locator(".report").get_by_text("network_alpha").wait_for()
     page.locator(".report").get_by_role("button", name="Discard").click()
     page.locator(".report").wait_for(state="detached")
 

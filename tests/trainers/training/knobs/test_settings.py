@@ -136,6 +136,7 @@ CASES: dict[str, Case] = {
     "train.device": Case(one("train.device", "cuda:99"), refused("train.device = 'cuda:99' is not available")),
     "train.devices": Case(one("train.devices", 3), refused("cannot be split evenly over train.devices = 3")),
     "train.ema": Case(one("train.ema", 0.9)),
+    "train.start_from": Case(one("train.start_from", "lost.safetensors"), refused("no style file .*lost.safetensors")),
     "train.tracker": Case(
         one("train.tracker", "tensorboard"),
         lambda before, after: any("tfevents" in name for name in after.files - before.files),

@@ -1,0 +1,86 @@
+"""A style file as the start of a training.
+
+    s B₀ A₀ = ΔW of the file        B₀ (out, r), A₀ (r, in·kh·kw),  s = α / r of the new training
+
+A file of a smaller rank fills the first components; the others start as ever, A at random and B at zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.network import Network
+from trainers.adapters.site import Site
+from trainers.adapters.updates import LowRank, Update
+from trainers.errors import VelaturaError
+from trainers.formats.names import layer_names
+from trainers.formats.read import Style, read_style
+
+
+@torch.no_grad()
+def start_from(path: Path, name: str, network: Network, parts: Mapping[str, nn.Module], family: str) -> int:
+    """Give a network of plain LoRA the factors of a style file, which messages call `name`; returns its layers' number.
+
+    Raises VelaturaError if the file has another form, a larger rank or layers that the network has not, so that nothing
+    of it would be lost silently.
+    """
+    style = replace(read_style(path), path=Path(name))
+    if style.is_own or style.rows:
+        raise VelaturaError("train.start_from: {name} is no LoRA that training can go on from", name=style.name)
+    names = layer_names(parts, family)
+    foreign = next((stem for stem in style.layers if stem not in names), None)
+    if foreign is not None:
+        raise VelaturaError(
+            "train.start_from: {name} is for another base: this one has no layer {layer}",
+            name=style.name,
+            layer=foreign,
+        )
+    sites = {(site.part, site.path): site for site in network.sites}
+    found = style.layers_on(names)
+    untrained = [stem for place, stem in found.items() if place not in sites]
+    if untrained:
+        raise VelaturaError(
+            "train.start_from: {name} also changes {count} layers that targets.unet and targets.text_encoder leave "
+            "out, such as {layer}",
+            name=style.name,
+            count=len(untrained),
+            layer=untrained[0],
+        )
+    for place, stem in found.items():
+        _fill(sites[place], style, stem)
+    return len(found)
+
+
+def _fill(site: Site, style: Style, stem: str) -> None:
+    placed = site.placed[0]
+    method, theta, update = placed.method, placed.theta, style.update(stem, site.weight())
+    assert isinstance(method, LoRA)  # as the config demands
+    up, down = _factors(update, style, stem)
+    rank = down.shape[0]
+    if rank > method.rank:
+        raise VelaturaError(
+            "train.start_from: {name} has rank {rank} in {layer}; set method.rank to at least this, with an alpha to "
+            "match",
+            name=style.name,
+            rank=rank,
+            layer=stem,
+        )
+    theta["A"][:rank].copy_(down)
+    theta["B"][:, :rank].copy_(up / method.scale)
+
+
+def _factors(update: Update, style: Style, stem: str) -> tuple[Tensor, Tensor]:
+    if not isinstance(update, LowRank) or update.gate is not None:
+        raise VelaturaError(
+            "train.start_from: {name} is not plain LoRA in {layer}; only a file of two thin matrices a layer can be "
+            "trained on",
+            name=style.name,
+            layer=stem,
+        )
+    return update.up, update.down.flatten(1)
