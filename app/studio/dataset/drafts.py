@@ -121,6 +121,8 @@ class Choices(_Part):
     """Other changed settings, by dotted key: `train.steps`."""
     imported: str = ""
     """Another program's file from which they were read, whose report is kept."""
+    start: str = ""
+    """The path of a style from which the training starts; only the studio itself sets it."""
 
 
 class SettingsBefore(_Part):

@@ -277,9 +277,10 @@ def why_not_kept(error: OSError) -> str:
 def _limited(draft: Draft, taken: Sequence[Picture], left_out: Sequence[LeftOut]) -> Draft:
     """The draft with the new pictures, as far as there is still room: another tab may have added some."""
     room = max(0, MOST_PICTURES - len(draft.pictures))
+    suggested = suggest_trigger(one.name for one in draft.pictures)  # files of one folder arrive a few at a time
     late = [as_left_out(one.name, TOO_MANY.format(most=MOST_PICTURES)) for one in taken[room:]]
     draft = with_pictures(draft, taken[:room], [*left_out, *late])
-    if taken and not draft.trigger:
+    if taken and draft.trigger in ("", suggested):
         draft = with_trigger(draft, suggest_trigger(one.name for one in draft.pictures))
     return draft.with_(left_out=draft.left_out[-LISTED_LEFT_OUT:])
 

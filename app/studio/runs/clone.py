@@ -70,7 +70,7 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
             pictures=tuple(taken),
             left_out=tuple(wrong),
             trigger=settled.trigger,
-            choices=settled.choices,
+            choices=settled.choices.model_copy(update={"start": str(run.start) if run.start.is_file() else ""}),
             name=settled.name,
             prompts=settled.prompts,
             clone_of=view.job.name,

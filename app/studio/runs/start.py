@@ -91,6 +91,8 @@ def _check_orders(table: Mapping[str, Any]) -> None:
             )
     if "images" in table.get("data", {}):
         raise VelaturaError("the images come from the draft; data.images cannot be set here")
+    if "start_from" in table.get("train", {}):
+        raise VelaturaError("train.start_from cannot be set here; it may name any file of the studio's computer")
     choose_device(str(table.get("train", {}).get("device", "auto")))
 
 

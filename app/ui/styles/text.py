@@ -48,6 +48,7 @@ NOTES = {
     "read_as": _("How it is read"),
 }
 """What is shown of a foreign file, by its metadata key."""
+TRAIN_ON = _("Train on from it")
 COPY, OPEN_RUN, RENAME = _("Copy the prompt words"), _("Open its run"), _("Rename")
 PROMPT = "<lora:{}:0.8> {}"
 

@@ -14,6 +14,7 @@ from app.studio.runs import chosen, samples
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
+from app.studio.styles.train_on import METHODS
 from app.ui.components.download_menu import Offer, find_installs, find_offers
 from app.ui.runs.text import by
 from app.ui.styles import text as words
@@ -43,6 +44,8 @@ class Card:
     """The run that made it; empty where it was made elsewhere."""
     steps: bool
     """Whether several steps of its run were kept, which can be compared."""
+    can_start: bool
+    """Whether a training can start from it."""
     may_change: bool
 
 
@@ -69,6 +72,7 @@ def read_card(
         _prompt(item),
         item.run,
         view is not None and len(chosen.snapshots(view.job.folder)) > 1,
+        item.method in METHODS and not item.only_here,
         actor.may_change(item.owner),
     )
 

@@ -161,6 +161,7 @@ class StyleAction(PageEvent):
         "aim", "preset", "method", "beside", "beside-words", "word-alone", "set", "back", "open", "export",
         "base", "download", "cancel-download", "again", "advanced", "measure", "use-preset", "save-preset",
         "rename-preset", "delete-preset", "put-back-preset", "export-preset", "reset", "take-back", "report",
+        "no-start",
     ]  # fmt: skip
     about: Typed = ""
     """What is chosen, set or downloaded."""

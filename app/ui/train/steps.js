@@ -41,9 +41,10 @@ const show = () => {
 addEventListener('hashchange', show);
 document.addEventListener('velatura:pictures', () => {
   const asked = new URLSearchParams(location.search);
-  if (asked.has('clone')) {
+  if (asked.has('clone') || asked.has('start')) {
     // it is done: a reload must not do it once more
     asked.delete('clone');
+    asked.delete('start');
     history.replaceState(history.state, '', location.pathname + (asked.size ? `?${asked}` : '') + location.hash);
   }
   show();

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, get_args
 
 import gradio as gr
@@ -111,6 +112,7 @@ class StyleStep:
             "beside-words": partial(_write, name=about, text=text),
             "word-alone": partial(learning_alone, alone=text == "on"),
             "set": partial(with_setting, key=about, text=text),
+            "no-start": lambda draft: with_choices(draft, start=""),
             "back": lambda draft: without_settings(draft, *filter(None, [about])),
         }
         key, named = key_of(request), None
@@ -225,6 +227,7 @@ class StyleStep:
         sheet = render(
             "train/more.html",
             base=base,
+            start=Path(draft.choices.start).stem,
             facts=base_view.base_facts(base),
             panel=base_view.read_panel(draft.choices.base, services.bases, services.downloads),
             advanced=advanced,

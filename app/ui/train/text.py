@@ -238,6 +238,8 @@ IMPORT_HINT = _(
     "Import reads files of Velatura, kohya_ss and OneTrainer. You can also paste such a file, or the command line of a "
     "training with kohya’s scripts, with Ctrl+V."
 )
+STARTS_FROM = _("The training starts from “{name}”, as plain LoRA with at least its rank and all of its layers.")
+START_FROM_NOTHING = _("Start from nothing")
 PASTED = _("what was pasted")
 MENDING = _("{} to fix before it can start")
 ADVANCED = _("Advanced")

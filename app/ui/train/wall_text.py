@@ -165,6 +165,10 @@ def still_here(pictures: int, changed: float, now: float) -> str:
     )
 
 
+NO_STYLE = _("this style is not here any more")
+TRAINS_ON = _("The training will start from “{name}”. Its method, rank and layers are set in step 2.")
+
+
 def cloned(run: str, aside: int) -> str:
     """What is said over a clone of a run; `aside` is how many pictures were being prepared before."""
     kept = plural(

@@ -310,6 +310,7 @@ def test_folders_of_kohya_give_repeats_and_suggest_the_trigger_word(drafts, fold
         "/owl.png": 2,
         "toad.png": 1,
     }
+    assert take_in(drafts, KEY, [put(folder, "3_dawn/rat.png", png(4))], folder).trigger == "", "as if all came at once"
     named = drafts.change(KEY, lambda now: with_trigger(now, "my own"))
     assert take_in(drafts, KEY, [put(folder, "3_dawn/hare.png", png(3))], folder).trigger == named.trigger
     (tmp_path / "set" / "10_dusk style").mkdir(parents=True)

@@ -71,6 +71,13 @@ def test_a_clone_has_the_pictures_captions_and_settings_of_its_run(drafts, view)
     assert [path.read_bytes() for path in copies] == [path.read_bytes() for path in files], "the same, bit for bit"
 
 
+def test_a_clone_starts_from_the_same_style(drafts, view):
+    run = Run(view.job.folder)
+    assert clone_into(drafts, ANNA, view, "tab").choices.start == ""
+    run.start.write_bytes(b"")  # as in the folder of a run that has started from one
+    assert plan(clone_into(drafts, ANNA, view, "tab")).train.start_from == str(run.start)
+
+
 @pytest.mark.parametrize("aim", ["style", "subject"])
 @pytest.mark.parametrize("preset", CARE)
 def test_a_preset_is_found_that_makes_the_same(preset, aim):

@@ -18,10 +18,14 @@ from torch import Tensor
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
+from app.studio.dataset.drafts import Draft
 from app.studio.paths import Paths, UploadFolder
+from app.studio.runs.start import with_orders
+from app.studio.settings.plan import plan, with_choices
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import NOTE_KEYS, READ_AS, StyleEntry
 from app.studio.styles.library import StyleLibrary
+from app.studio.styles.train_on import train_on
 from app.ui.components import text as shared
 from app.ui.components.download_menu import find_offers
 from app.ui.document.templates import macro, render
@@ -117,6 +121,23 @@ def test_styles_of_runs_are_there_with_what_they_are(trained, tiny_bases):
     assert plain.id != soft.id and plain.id.isalnum() and trained.entry(plain.id) == plain
     assert [trained.entry(id) for id in ("", "..", plain.id.upper() + "x", "plain one")] == [None] * 4
     assert StyleLibrary(StudioQueue(trained.paths)).entries() == trained.entries(), "the same after a restart"
+
+
+def test_a_draft_starts_from_a_style_with_what_its_file_has(trained):
+    items = by_name(trained)
+    draft = train_on(with_choices(Draft(id="x", public="y"), preset="quick"), items["plain one"])
+    config = plan(draft)
+    assert (
+        config.train.start_from == str(items["plain one"].path) and config.base.model == items["plain one"].base_model
+    )
+    assert (config.method.name, config.method.rank, config.method.alpha) == ("lora", 3, 2.0)
+    assert (config.targets.unet, config.targets.text_encoder) == ("attn-mlp", "none")
+    assert plan(with_choices(draft, start="")).train.start_from == ""
+    with pytest.raises(VelaturaError, match=r"only plain LoRA .* soft is loha"):
+        train_on(draft, items["soft"])
+    with pytest.raises(VelaturaError, match="cannot be set here"):
+        with_orders(draft, "balanced", "starter", {"train.start_from": "/etc/passwd"})
+    assert "start=" in card(trained, items["plain one"]) and "start=" not in card(trained, items["soft"])
 
 
 def test_what_has_been_read_is_not_read_again(trained, monkeypatch):

@@ -1,0 +1,50 @@
+"""Drafts whose training starts from a style of the library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from app.studio.dataset.drafts import Draft
+from app.studio.settings.plan import choose, with_choices, with_setting
+from app.studio.styles.entry import StyleEntry
+from trainers.errors import VelaturaError
+from trainers.formats.inspect import describe_style
+from trainers.formats.read import read_outline
+
+METHODS = ("lora",)
+"""As `velatura inspect` calls those of which a file can be trained on."""
+KERNELS = ("resnets", "samplers", "conv_in", "conv_out", "_in_layers_", "_op", "_conv")
+"""What the names of layers with kernels of 3×3, and of those beside them, hold."""
+
+
+def train_on(draft: Draft, item: StyleEntry) -> Draft:
+    """The draft with a style to start from, and with the method, rank, alpha and layers that its file has.
+
+    VelaturaError if training cannot go on from its form.
+    """
+    found = describe_style(item.path)
+    if found.method not in METHODS or found.rank is None:
+        raise VelaturaError(
+            "only plain LoRA can be trained on, and {name} is {method}", name=item.name, method=found.method
+        )
+    layers = tuple(read_outline(item.path).layers)
+    alphas = found.alphas or (float(found.rank.largest),)
+    settings = {
+        "method.rank": str(found.rank.largest),
+        "method.alpha": f"{alphas[-1] if len(alphas) == 1 else found.rank.largest:g}",
+        "targets.unet": "full" if _any(layers, "unet", KERNELS) else "attn-mlp",
+        "targets.text_encoder": _text_layers(layers),
+    }
+    draft = with_choices(choose(draft, "method", "lora"), base=item.base_model or draft.choices.base)
+    for key, value in settings.items():
+        draft = with_setting(draft, key, value)
+    return with_choices(draft, start=str(item.path))
+
+
+def _text_layers(layers: Iterable[str]) -> str:
+    own = [layer for layer in layers if "unet" not in layer]
+    return "none" if not own else "attn-mlp" if any("mlp" in layer for layer in own) else "attn"
+
+
+def _any(layers: Iterable[str], part: str, signs: Iterable[str]) -> bool:
+    return any(part in layer and any(sign in layer for sign in signs) for layer in layers)
