@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from app.studio.dataset.drafts import Draft
 from app.studio.settings.plan import choose, with_choices, with_setting
 from app.studio.styles.entry import StyleEntry
+from app.studio.styles.library import StyleLibrary
 from trainers.errors import VelaturaError
 from trainers.formats.inspect import describe_style
 from trainers.formats.read import read_outline
@@ -15,6 +16,14 @@ METHODS = ("lora",)
 """As `velatura inspect` calls those of which a file can be trained on."""
 KERNELS = ("resnets", "samplers", "conv_in", "conv_out", "_in_layers_", "_op", "_conv")
 """What the names of layers with kernels of 3×3, and of those beside them, hold."""
+
+
+def find_style(library: StyleLibrary, identifier: str) -> StyleEntry:
+    """The style with an id; VelaturaError if there is none."""
+    item = library.entry(identifier)
+    if item is None:
+        raise VelaturaError("this style is not here any more")
+    return item
 
 
 def train_on(draft: Draft, item: StyleEntry) -> Draft:

@@ -21,7 +21,7 @@ from app.studio.dataset.previews import large_preview
 from app.studio.dataset.uploads import Upload, refuse, sender_folder, take_folder, take_in, take_mask
 from app.studio.runs.clone import brought_back, clone_into, let_go
 from app.studio.services import Services
-from app.studio.styles.train_on import train_on
+from app.studio.styles.train_on import find_style, train_on
 from app.ui.components.controls import Button, banner
 from app.ui.components.errors import error_line, in_a_banner, with_error_line
 from app.ui.components.events import at_most, key_of, tab_of, wire
@@ -112,9 +112,8 @@ class PicturesStep:
 
     def load(self, request: gr.Request) -> Shown:
         """What a page shows when it is opened."""
-        key, said = key_of(request), self._clone(request) or self._train_on(request)
-        draft = self.services.drafts.look(key)
-        shown = self._whole(draft) | {self.tools: {"trigger": draft.trigger}}
+        key, said = key_of(request), self._asked(request)
+        shown = self._whole(draft := self.services.drafts.look(key)) | {self.tools: {"trigger": draft.trigger}}
         if said or draft.aside or draft.restored:
             shown[self.notice] = said or images_view.notice(draft) or images_view.aside(draft)
         else:
@@ -128,33 +127,21 @@ class PicturesStep:
             return self.services.queue.find(draft.started[1]).job.name if draft.started else ""
         return ""
 
-    def _clone(self, request: gr.Request) -> str:
-        """Make the draft that of the run which the address names, if it names one; what is said about it."""
-        name = str(request.query_params.get("clone", ""))
-        if not name:
-            return ""
+    def _asked(self, request: gr.Request) -> str:
+        """Do what the address asks for: clone a run, or start from a style; what is said about it."""
+        key, tab, asked = key_of(request), tab_of(request), request.query_params
         try:
-            view = self.services.queue.find(name)
-            self.services.caption_jobs.stop(key_of(request))
-            return images_view.aside(
-                clone_into(self.services.drafts, key_of(request), view, tab_of(request)), view.job.name
-            )
+            if name := str(asked.get("clone", "")):
+                view = self.services.queue.find(name)
+                self.services.caption_jobs.stop(key)
+                return images_view.aside(clone_into(self.services.drafts, key, view, tab), view.job.name)
+            if style := str(asked.get("start", "")):
+                item = find_style(self.services.library, style)
+                self.services.drafts.change(key, partial(train_on, item=item), tab)
+                return banner(wall_text.TRAINS_ON.format(name=item.name))
         except (OSError, VelaturaError) as error:
             return banner(as_sentence(error), kind="problem")
-
-    def _train_on(self, request: gr.Request) -> str:
-        """Let the draft start from the style which the address names, if it names one; what is said about it."""
-        identifier = str(request.query_params.get("start", ""))[:200]
-        if not identifier:
-            return ""
-        try:
-            item = self.services.library.entry(identifier)
-            if item is None:
-                raise VelaturaError(wall_text.NO_STYLE)
-            self.services.drafts.change(key_of(request), partial(train_on, item=item), tab_of(request))
-            return banner(wall_text.TRAINS_ON.format(name=item.name))
-        except (OSError, VelaturaError) as error:
-            return banner(as_sentence(error), kind="problem")
+        return ""
 
     def on_files_uploaded(self, event: events.FilesUploaded, request: gr.Request) -> Shown:
         """Take in a few files that have been uploaded."""

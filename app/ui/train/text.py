@@ -233,14 +233,10 @@ NOTHING_CHANGED = _("as in the preset")
 PRESET_HAS = _("Preset: {}.")
 NOTHING = _("nothing")
 IS_ON, IS_OFF, ON_OFF = _("On"), _("Off"), (_("off"), _("on"))
-IMPORT, EXPORT = _("Import settings"), _("Export settings")
-IMPORT_HINT = _(
-    "Import reads files of Velatura, kohya_ss and OneTrainer. You can also paste such a file, or the command line of a "
-    "training with kohya’s scripts, with Ctrl+V."
-)
+IMPORT, EXPORT, PASTED = _("Import settings"), _("Export settings"), _("what was pasted")
+IMPORT_HINT = _("From Velatura, kohya_ss or OneTrainer. Ctrl+V also pastes such a file, or kohya’s command line, here.")
 STARTS_FROM = _("The training starts from “{name}”, as plain LoRA with at least its rank and all of its layers.")
 START_FROM_NOTHING = _("Start from nothing")
-PASTED = _("what was pasted")
 MENDING = _("{} to fix before it can start")
 ADVANCED = _("Advanced")
 ADVANCED_LINE = _("{method}, {settings}")

@@ -165,7 +165,6 @@ def still_here(pictures: int, changed: float, now: float) -> str:
     )
 
 
-NO_STYLE = _("this style is not here any more")
 TRAINS_ON = _("The training will start from “{name}”. Its method, rank and layers are set in step 2.")
 
 
