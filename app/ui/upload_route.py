@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from starlette.formparsers import MultiPartException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -32,7 +32,10 @@ def upload_route(root: Path) -> Route:
         except MultiPartException as error:
             shutil.rmtree(folder, ignore_errors=True)
             return PlainTextResponse(error.message, 413 if is_too_large(error) else 400)
-        except BaseException:  # the sender has gone, or the disk is full: nothing of it stays
+        except ClientDisconnect:  # a page that was left or reloaded: nothing of it stays, and nobody reads the answer
+            shutil.rmtree(folder, ignore_errors=True)
+            return Response(status_code=400)
+        except BaseException:  # the disk is full, or the studio ends: nothing of it stays
             shutil.rmtree(folder, ignore_errors=True)
             raise
         delete_unless_taken(request, paths)

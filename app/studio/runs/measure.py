@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trainers.runs.event_lines import Event
     from trainers.training.estimate import Estimate
 
-MEASURING = _("Measuring with a few real steps …")
+MEASURING = _("Trying a few steps, to measure the time …")
 
 
 def measure_config(config: Config, on_progress: OnProgress = quiet) -> Estimate:

@@ -253,10 +253,7 @@ class StyleLibrary:
 
     def _trained(self, path: Path, view: View) -> StyleEntry | None:
         item = self._known(path, view)
-        try:
-            alias = safe_name((view.job.folder / ALIAS).read_text(encoding="utf-8"))
-        except (FileNotFoundError, UnicodeDecodeError):
-            return item
+        alias = renamed_style(view.job.folder)
         return replace(item, name=alias) if item is not None and alias else item
 
     def _found(self, path: Path, owners: Mapping[str, str]) -> StyleEntry | None:
@@ -350,6 +347,14 @@ class StyleLibrary:
         if not item.run:
             raise VelaturaError("“{name}” was imported, so its settings are unknown", name=item.name)
         return self._run(item).job.folder / "config.toml"
+
+
+def renamed_style(run: Path) -> str:
+    """The name that somebody gave a run's style; empty if it has that of its run."""
+    try:
+        return safe_name((run / ALIAS).read_text(encoding="utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
 
 
 def no_safetensors(name: str) -> _:

@@ -55,7 +55,7 @@ SHELL = {
     "refused": _(
         "This browser does not allow notifications from here. The title of this tab says when a training ends."
     ),
-    "away": _("The studio does not answer. This page reconnects by itself."),
+    "away": _("The studio does not answer. If it was closed, start it again: this page reconnects by itself."),
     "one": _("1 change is kept here and sent then."),
     "more": _("{count} changes are kept here and sent then."),
 }

@@ -24,6 +24,7 @@ from app.ui.middleware.not_found import not_found_page
 from app.ui.middleware.routes import SHARED
 from app.ui.runs import run_view
 from app.ui.runs import text as words
+from app.ui.runs.head_view import TOLD_BY_FACTS
 
 HIDDEN = {"x-robots-tag": "noindex, nofollow", "referrer-policy": "no-referrer"}
 """Search engines must not list the page, nor other sites learn its address."""
@@ -79,16 +80,17 @@ def link_routes(links: RunLinks) -> list[BaseRoute]:
 
 def read_shared(links: RunLinks, view: View, token: str) -> SharedRun:
     """A run for the page, with nothing of its owner or its folder."""
-    line, starred = words.line(view), starred_step(view.job.folder)
+    starred = starred_step(view.job.folder)
+    line = "" if view.state in (State.FAILED, *TOLD_BY_FACTS) else words.line(view)
     return SharedRun(
         token,
         view.job.name,
         run_view.kind(view, MACHINE_OWNER),
         words.STATES[view.state],
-        line if view.state != State.FAILED else "",
+        line,
         share(view),
         view.state in ENDED,
-        run_view.facts(view),
+        run_view.progress_facts(view),
         said.NEWEST if starred is None else said.KEPT.format(step=starred),
         tuple(_rows(links, view)),
     )
@@ -106,7 +108,8 @@ def _rows(links: RunLinks, view: View) -> list[SharedRow]:
     def name(found: samples.Sample | None) -> str | None:
         return samples.put_sample(found, public, False).name if found is not None else None
 
-    return [SharedRow(prompt, name(before.get(row)), name(after.get(row))) for row, prompt in enumerate(prompts)]
+    rows = [SharedRow(prompt, name(before.get(row)), name(after.get(row))) for row, prompt in enumerate(prompts)]
+    return [row for row in rows if row.after] or rows  # a step may have been drawn with some of the prompts only
 
 
 def _pictures(links: RunLinks, view: View) -> dict[str, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,6 +19,7 @@ from app.studio.runs import failures
 from app.studio.runs.failures import CHANGE, HALF, LOW
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import SMALL_JOB, StudioQueue
+from app.studio.styles.library import renamed_style
 from app.ui.components import text as shared
 from app.ui.components.controls import Button, Control, Link, banner
 from app.ui.components.errors import in_a_banner
@@ -142,6 +144,9 @@ def _note(view: View, what: str) -> str:
     said = view.summary
     if view.job.kind != TRAIN:
         return ""
+    if what == "delete":
+        style = renamed_style(Path(view.job.folder))
+        return words.DELETE_NOTE_STYLE.format(style=style) if style else words.DELETE_NOTE
     if what in RESTARTS:
         return words.RESTART_NOTE if has_learned(Run(view.job.folder)) else ""
     if what != "cancel" or not said.step or view.state not in LOSING:

@@ -79,6 +79,8 @@ class Acts:
     first: Control | None
     """What is most wanted now: the one filled button."""
     second: Control | None
+    third: Control | None
+    """What there is no room for on a phone."""
     menu: tuple[tuple[Item, ...], ...]
     hint: str
     """Whose it is, for whoever may look at it and not change it."""
@@ -116,10 +118,12 @@ def read_acts(view: View, sampled: bool, has_style: bool, style: str, actor: Act
     only = words.ONLY_OWNER.format(owner=owner) if owner else words.ONLY_STUDIO_OWNER
     hint = words.NOT_YOURS.format(owner) if owner else words.NOT_YOURS_BUT_STUDIOS
     second = "" if first is None or view.state not in ENDED else "try" if first == "download" else "download"
+    third = "try" if second == "download" and view.state == State.STOPPED else ""
     return Acts(
         view.job.name,
         _control(view, first, style, "go") if first is not None else None,
         _control(view, second, style, "quiet") if second in allowed else None,
+        _control(view, third, style, "quiet") if third in allowed else None,
         tuple(tuple(_item(view, key, key in allowed, style, "" if owned else only) for key in group) for group in MENU),
         "" if owned else hint,
     )

@@ -1,7 +1,12 @@
 // A read-only link in full, which only the browser knows, and its way to the clipboard.
 const fillLink = () => {
   const field = element.querySelector('[data-link]');
-  if (field) field.value = new URL(field.dataset.link, document.baseURI).href;
+  if (!field) return;
+  const address = new URL(field.dataset.link, document.baseURI),
+    here = /^(localhost|127\.[\d.]+|\[::1\])$/.test(address.hostname);
+  field.value = address.href;
+  element.querySelector('.everywhere').hidden = here;
+  element.querySelector('.here').hidden = !here;
 };
 watch('value', () => setTimeout(fillLink));
 element.addEventListener('click', async event => {

@@ -38,16 +38,8 @@ def kind(view: View, actor: Actor) -> str:
 
 def facts(view: View) -> tuple[str, ...]:
     """The numbers of a run that are known, each with what it counts; none is in the run's sentence as well."""
-    summary, moving = view.summary, view.state in MOVING
-    found: list[str] = []
-    if view.state in COUNTING and summary.steps:
-        found.append(words.OF_STEPS.format(step=summary.step, steps=summary.steps))
-    if view.state == State.FINISHED:
-        taken, steps = readable_time(summary.seconds), counted(summary.step, "step")
-        found.append(words.TOOK.format(steps=steps, time=taken) if summary.seconds >= 1 else steps)
-    if moving and summary.seconds_left:
-        found.append(words.TIME_LEFT.format(time=readable_time(summary.seconds_left)))
-    if moving and summary.speed:
+    summary, found = view.summary, list(progress_facts(view))
+    if view.state in MOVING and summary.speed:
         found.append(readable_speed(summary.speed))
     if summary.memory and view.state != State.QUEUED:
         found.append(words.MEMORY_OF.format(size=readable_size(summary.memory)))
@@ -60,6 +52,19 @@ def facts(view: View) -> tuple[str, ...]:
     style = style_file(view)
     if style is not None:
         found.append(words.FILE_OF.format(size=readable_size(style.stat().st_size)))
+    return tuple(found)
+
+
+def progress_facts(view: View) -> tuple[str, ...]:
+    """How far a run is and how long it takes."""
+    summary, found = view.summary, list[str]()
+    if view.state in COUNTING and summary.steps:
+        found.append(words.OF_STEPS.format(step=summary.step, steps=summary.steps))
+    if view.state == State.FINISHED:
+        taken, steps = readable_time(summary.seconds), counted(summary.step, "step")
+        found.append(words.TOOK.format(steps=steps, time=taken) if summary.seconds >= 1 else steps)
+    if view.state in MOVING and summary.seconds_left:
+        found.append(words.TIME_LEFT.format(time=readable_time(summary.seconds_left)))
     return tuple(found)
 
 

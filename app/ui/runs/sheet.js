@@ -142,6 +142,7 @@ const draw = () => {
   section.style.setProperty('--ratio', data.ratio);
   $('.none').hidden = Boolean(data.cells.length);
   $('.limited').hidden = !data.limited;
+  $('.starter').hidden = !data.starter;
   $('.told').textContent = '';
   drawPicture(cell);
   drawPrompts(cell);

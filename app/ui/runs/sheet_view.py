@@ -29,6 +29,7 @@ from app.ui.components.lightbox import light_words
 from app.ui.gradio_internals import file_address
 from app.ui.runs import text as words
 from app.ui.runs.graph_view import planned_steps, planned_total
+from trainers.models.files.source import STARTER_TITLE
 from trainers.runs.run import Run
 
 MOST_RUNS = 50
@@ -89,6 +90,7 @@ def read_sheet(view: View, public: Path, actor: Actor) -> str:
             "starred": starred is not None,
             "final": final,
             "limited": view.summary.limited,
+            "starter": dict(view.summary.facts).get("base") == STARTER_TITLE,
             "may": actor.may_change(view.job.owner),
         }
     )

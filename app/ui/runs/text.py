@@ -69,7 +69,8 @@ UP, DOWN = _("Move up"), _("Move down")
 HANDLE = _("Move {}: drag, or press the up and down arrows")
 STOP, PAUSE, WITHOUT_SAVING = _("Stop here and keep this"), _("Pause"), _("Stop without saving")
 GO_ON, GO_ON_FROM = _("Continue"), _("Continue from {step}")
-LONGER, AGAIN, ANEW, CLONE = _("Train longer"), _("Try again"), _("Restart from zero"), _("Clone")
+LONGER, AGAIN, ANEW = _("Train longer"), _("Try again"), _("Restart from zero")
+CLONE = _("Train again with changes")
 CHANGE = _("Change the settings")
 AGAIN_HALF, AGAIN_LOW = _("Try again with half the learning rate"), _("Try again with low memory")
 AT_ONCE = _("Stop now")
@@ -93,6 +94,10 @@ PROGRESS = _("Training progress")
 TRY, DOWNLOAD = _("Try it"), _("Download")
 MENU = _("More actions for {name}")
 SHARE, SHARED = _("Share a read-only link"), _("Whoever has this link can watch this run without a login.")
+SHARED_HERE = _(
+    "This link opens on this computer only, because the studio is not open to your network. README, “The studio”, says "
+    "how to open it."
+)
 LINK, COPY, COPIED, UNSHARE = _("Read-only link"), _("Copy"), _("Copied"), _("Stop sharing")
 UNSHARED = _("The link no longer shows this run.")
 ONLY_OWNER, ONLY_STUDIO_OWNER = _("Only {owner} can do this."), _("Only the owner of this studio can do this.")
@@ -111,7 +116,7 @@ DRAWING_IN = {
     "after": _("From the finished style: drawing picture {number} of {count}"),
 }
 """In phases of a run in which it does not draw between two steps."""
-PREPARING_IN = {"encode": _("Encoding the pictures …"), "class-images": _("Drawing pictures of the class …")}
+PREPARING_IN = {"encode": _("Preparing the pictures …"), "class-images": _("Drawing pictures of the class …")}
 TIME_LEFT, TIME_LEFT_TITLE = _("{time} left"), _("{time} left · {name}")
 PERCENT_TITLE = _("{percent} · {name}")
 TOOK, MEMORY_OF, FILE_OF = _("{steps} in {time}"), _("{size} of memory"), _("{size} file")
@@ -140,6 +145,10 @@ WILL_GIVE_STEP = _("You have starred step {step}: this run gives its style.")
 WILL_GIVE_LAST = _("At its end this run gives the style of its last step, unless you star another one.")
 NOT_KEPT_STEP = _("The style of this step was not kept, so it cannot be starred.")
 LIMITED = _("To keep the run short, some samples are left out. Draw more in the Playground.")
+STARTER_DRAWS = _(
+    "The starter draws these: a tiny model for trying things out. A real base model draws far better with the same "
+    "pictures."
+)
 NO_SAMPLES = _("The first samples are drawn before training, to show the change.")
 EARLIER, LATER = _("Earlier"), _("Later")
 
@@ -148,6 +157,7 @@ LOSSES = _("Loss, smoothed: {losses}")
 LOSS, LOSS_OF_STEP, HELD_OUT, RATE = _("Loss, smoothed"), _("Loss of each step"), _("Held-out loss"), _("Learning rate")
 NORM, MEMORY_USED, MEGABYTES = _("Gradient norm"), _("Memory"), _("{count} MB")
 GRAPH, GRAPH_POSITION, LINES = _("Loss"), _("Loss by step"), _("Lines")
+LOSS_HINT = _("The error while learning. It jumps and falls slowly; the samples tell more.")
 SMOOTHING, LOG_SCALE, OVER_IT, NO_RUN = _("Smoothing"), _("Log scale"), _("Another run"), _("None")
 NO_NUMBER = "–"
 LOG = _("Log")
@@ -158,7 +168,11 @@ RANKS_PICTURE = _("The rank of each layer over the steps, from light (none) to d
 RANKS_HELD = _("Rank that the change needs")
 RANKS_HELD_HINT = _("Rows are layers, columns are training steps; darker means more {}.")
 RANKS_HELD_PICTURE = _("In each layer over the steps, from light (none) to dark (the most): {}")
-DELETE_TEXT = _("Its pictures, samples and style file are deleted too. You can restore it from the trash for 30 days.")
+DELETE_NOTE = _("Its pictures, samples and style file are deleted too. You can restore it from the trash for 30 days.")
+DELETE_NOTE_STYLE = _(
+    "Its pictures, its samples and its style, “{style}”, are deleted too. You can restore it from the trash for 30 "
+    "days."
+)
 STEPS = _("Steps")
 LONGER_TITLE = _("Train {} longer")
 LONGER_TEXT = _("Training continues up to this total number of steps.")
@@ -175,11 +189,12 @@ LOSES_NOTHING = _("It was saved at step {} and can be continued from there. No s
 KEEP_TRAINING = _("Keep training")
 
 NOT_YOURS = _(
-    "This run belongs to {}. You can look at it, clone it and download what it made; only they can change it."
+    "This run belongs to {}. You can look at it, train it again with changes and download what it made; only they can "
+    "change it."
 )
 NOT_YOURS_BUT_STUDIOS = _(
-    "This run belongs to the owner of this studio. You can look at it, clone it and download what it made; "
-    "only they can change it."
+    "This run belongs to the owner of this studio. You can look at it, train it again with changes and download "
+    "what it made; only they can change it."
 )
 ON_BASE = _("on {base}")
 BY, BY_STUDIO_OWNER = _("by {owner}"), _("by the owner of this studio")

@@ -217,9 +217,9 @@ const tidy = ([left, top, width, height]) => {
   return same(found, ALL) ? null : found;
 };
 // Moves the edges that a grip stands for, or the whole frame, by shares of the picture.
+const leastOf = ({width, height}) => [width, height].map(size => Math.min(1, Math.max(0.02, 16 / size)));
 const moved = ([left, top, width, height], grip, dx, dy) => {
-  const {width: w, height: h} = rows.get(at),
-    least = [Math.min(1, Math.max(0.02, 16 / w)), Math.min(1, Math.max(0.02, 16 / h))],
+  const least = leastOf(rows.get(at)),
     between = (value, low, high) => Math.min(Math.max(value, low), high);
   let [right, bottom] = [left + width, top + height];
   if (!grip) {
@@ -233,20 +233,31 @@ const moved = ([left, top, width, height], grip, dx, dy) => {
   if (grip.includes('s')) bottom = between(bottom + dy, top + least[1], 1);
   return [left, top, right - left, bottom - top];
 };
+// The frame between two points, no smaller than grips could make it; null for a hand that hardly moved.
+const spanned = (x, y, dx, dy) => {
+  const least = leastOf(rows.get(at)),
+    room = (from, by, size) => (by < 0 ? Math.max(from, size) : Math.min(from, 1 - size));
+  if (Math.abs(dx) < least[0] && Math.abs(dy) < least[1]) return null;
+  const corner = [room(x, dx, least[0]), room(y, dy, least[1])];
+  return moved([...corner, 0, 0], `${dy < 0 ? 'n' : 's'}${dx < 0 ? 'w' : 'e'}`, dx, dy);
+};
 cropBox.addEventListener('pointerdown', event => {
   if (tool !== 'crop' || event.button) return;
   event.preventDefault();
   event.target.focus();
   const id = at,
     grip = event.target.dataset.grip,
-    start = crop || ALL,
     before = crop,
     {clientX, clientY} = event,
-    box = sheet.getBoundingClientRect();
+    box = sheet.getBoundingClientRect(),
+    from = [(clientX - box.left) / box.width, (clientY - box.top) / box.height];
   cropBox.setPointerCapture(event.pointerId);
   cropBox.dataset.held = '1';
   const follow = move => {
-    crop = tidy(moved(start, grip, (move.clientX - clientX) / box.width, (move.clientY - clientY) / box.height));
+    const by = [(move.clientX - clientX) / box.width, (move.clientY - clientY) / box.height];
+    // A frame around the whole picture cannot be moved: dragging in it draws a new one.
+    const drawn = before || grip ? moved(before || ALL, grip, ...by) : spanned(...from, ...by);
+    crop = drawn && tidy(drawn);
     showCrop();
   };
   const end = () => {

@@ -125,8 +125,10 @@ def summary(draft: Draft, base: Base) -> str:
     """What will be trained, in one line."""
     preset = words.PRESETS.get(draft.choices.preset, (draft.choices.preset,))[0]
     method = method_of(draft.choices)
-    known = METHODS[method].about.title if method else ""
-    title = joined(" + ", (known or words.WITHOUT_METHOD, *titles_on(draft)))
+    known = METHODS[method].about.title if method else words.WITHOUT_METHOD
+    extras = titles_on(draft)
+    told = bool(draft.choices.method or extras or not method)  # the preset's own method goes without saying
+    title = joined(" + ", (known, *extras)) if told else ""
     aim = words.AIMS_SHORT[draft.choices.aim]
     trigger = words.CALLED_UP.format(trigger=draft.trigger) if draft.trigger else words.NO_TRIGGER
     empty = sum(not picture.caption for picture in draft.pictures)

@@ -41,14 +41,14 @@ ZONE = {
 }
 TRIGGER, TRIGGER_HINT = (
     _("Trigger word"),
-    _("The word that activates the style in a prompt. It is put before every caption."),
+    _("A word of your own that calls up the style in a prompt. It is put before every caption."),
 )
 TRIGGER_EXAMPLE = _("harbour style")
 CAPTION_HINT = _(
     "Say what is in the picture, not how it is painted: the style learns what the words leave out. "
     "Every change is saved at once."
 )
-ENGLISH_HINT = _("Captions work best in English: CLIP, the part of the base model that reads them, knows it best.")
+ENGLISH_HINT = _("Captions work best in English.")
 WRITE_CAPTIONS, FIND_AND_REPLACE, START_FRESH = _("Write captions for me"), _("Find and replace"), _("Start fresh")
 FIND, REPLACE_WITH, REPLACE = _("Find"), _("Replace with"), _("Replace")
 NOTHING_TO_REPLACE = _("Nothing to change: no caption contains “{words}”. The search is case-sensitive.")
@@ -79,6 +79,7 @@ HINTS_ON = _("Hints on {}, nothing you must fix")
 # Step 2
 TITLE = _("What should it learn?")
 AIM, METHOD, BASE = _("What are your pictures?"), _("Method"), _("Base model")
+BASE_HINT = _("The model that draws. Your style is made for it, and works with it and its relatives.")
 CARE = _("How long may it take, how faithful should it be?")
 SOONER, MORE_FAITHFUL = _("Sooner"), _("More faithful")
 AIMS = (
@@ -86,8 +87,8 @@ AIMS = (
     ("subject", _("A subject"), _("One thing, animal or person, to be drawn in new places.")),
 )
 SUBJECT = _(
-    "For a subject, pictures are not mirrored and the text encoder is trained a little too. In step 1, give it a "
-    "trigger word without a meaning, such as “zorblat cat”."
+    "A subject keeps its left and right, and its name is learned too. In step 1, give it a trigger word without a "
+    "meaning, such as “zorblat cat”."
 )
 PRESETS: Mapping[str, tuple[str, str]] = {
     "quick": (_("Quick"), _("A first look: does it work?")),
@@ -112,10 +113,9 @@ SPECIAL = _("File and memory")
 SPECIAL_HINT = _("Choose one of these instead of the three above if the file or the memory must be small.")
 NOT_MEASURED, ABOUT = _("not measured yet"), _("about {time}")
 MEASURE = _("Measure")
-PACE = _("Times on this computer, from a few real steps measured {when}.")
+PACE = _("Times on this computer, measured {when}.")
 PACE_BUSY = _(
-    "Times from a few real steps measured {when}, while other programs kept this computer busy. On a calm computer "
-    "training is faster."
+    "Times measured {when}, while other programs kept this computer busy. On a calm computer training is faster."
 )
 JUST_NOW, MINUTES_AGO = _("just now"), _("{} min ago")
 SHORT_OF_MEMORY = _("Training needs about {needed} of memory; {free} are free. Low memory needs less.")
@@ -196,32 +196,34 @@ STARTER_ONLY = _(
     "base model for real work."
 )
 USE_REAL = _("Choose a real base model")
-ON_THIS_COMPUTER, BY_NAME = _("On this computer"), _("A file, a folder or a hub id")
+ON_THIS_COMPUTER, BY_NAME = _("On this computer"), _("A file, a folder or a name on Hugging Face")
 LOOK_AGAIN = _("Look again")
 ONLY_STARTER = _(
     "Only the starter so far. Download one below, or put a .safetensors file into A1111's or ComfyUI's folder."
 )
 RESUME_DOWNLOAD = _("Resume download")
-LICENCE = _("Licence: {} (opens the hub's page)")
+LICENCE = _("Licence: {} (opens its page on Hugging Face)")
 SIZE_AND_ROOM = _("About {} of {} free.")
 NO_ROOM = _("It needs about {}; {} are free on the disk of the model cache. Free some space first.")
 HERE_ALREADY = _("It is on this computer.")
 BY_NAME_HINT = _(
-    "For example /models/dreamy.safetensors, or owner/name from the hub. Nothing is downloaded until you ask."
+    "For example /models/dreamy.safetensors, or owner/name from huggingface.co. Nothing is downloaded until you ask."
 )
-BY_NAME_SHARED = _("A hub id such as owner/name, or a model of the list above. Nothing is downloaded until you ask.")
+BY_NAME_SHARED = _("owner/name from huggingface.co, or a model of the list above. Nothing is downloaded until you ask.")
 LOOK_AT_IT = _("Check it")
 FETCH_IT = _("Download it")
-TOKEN = _("Hub access token")
+TOKEN = _("Access token of Hugging Face")
 TOKEN_HINT = _(
-    "From your page on the hub, under Access Tokens, once you have accepted the model's terms. It is not kept."
+    "From your page on huggingface.co, under Access Tokens, once you have accepted the model's terms. It is not kept."
 )
 USE_TOKEN = _("Try again with this token")
-STARTING = _("Contacting the hub …")
+STARTING = _("Contacting Hugging Face …")
 DOWNLOADING = _("Downloading {}: {} of {}")
 DOWNLOAD_STOPPED = _("Stopped. The downloaded part is kept; the download resumes from there.")
 DOWNLOAD_BROKE = _("The download ended early. The downloaded part is kept; the download resumes from there.")
-GATED = _("The hub gives this model only to people who accepted its terms. Accept them there, then enter your token.")
+GATED = _(
+    "Hugging Face gives this model only to people who accepted its terms. Accept them there, then enter your token."
+)
 
 ALL_SETTINGS = _("All settings")
 SEARCH = _("Search settings")
@@ -258,10 +260,10 @@ PROMPTS_HINT = _(
 NEW_SUBJECTS = _("Suggest new subjects")
 FROM_CAPTIONS = _("From my captions")
 TIME, MEMORY, FILE, AT_MOST = _("Time"), _("Memory"), _("File"), _("at most {}")
-MEASURED = _("Measured with {} real steps on this computer. Once it has started, you can close the page.")
+MEASURED = _("Measured on this computer. Once it has started, you can close the page.")
 MEASURED_BEFORE = _("Measured before, with the same settings. Once it has started, you can close the page.")
-MEASURING = _("Measuring with a few real steps …")
-MEASURING_STEPS = _("Measuring with a few real steps … {done} of {of}.")
+MEASURING = _("Trying a few steps, to measure the time …")
+MEASURING_STEPS = _("Trying a few steps, to measure the time … {done} of {of}.")
 MEASURING_WAITS = _("Measuring begins when the computer is free. {line}")
 NOT_MEASURED_HERE = _("It is measured once the base model is here and nothing is left to fix.")
 MEASURE_AGAIN = _("Measure again")

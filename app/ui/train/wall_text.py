@@ -20,7 +20,7 @@ SHOWN: Mapping[str, str] = {
     "picked": _("Selected"),
 }
 SIZE = _("Size of the pictures")
-TAGS, EXPORT = _("Words"), _("Save captions")
+TAGS, EXPORT = _("Words"), _("Download captions")
 WALL, SELECTION = _("Pictures"), _("Selected pictures")
 WORDS, ADD_BEFORE, ADD_AFTER, REMOVE_WORDS = _("Words"), _("Add before"), _("Add after"), _("Remove")
 REPLACE_IN, WRITE_FOR, DELETE = _("Replace …"), _("Write captions …"), _("Delete")
@@ -32,7 +32,7 @@ NO_CAPTION = _("No caption yet")
 EARLIER, LATER, CLOSE = _("Previous picture"), _("Next picture"), _("Close")
 CAPTION_OF = _("Caption")
 TOOLS, LOOK, CROP, MASK = _("Tools"), _("Look"), _("Crop"), _("Mask")
-CROP_HINT = _("Only the part inside the frame is trained.")
+CROP_HINT = _("Only the part inside the frame is trained. Drag over the picture to draw the frame.")
 CROP_KEYS = _("Arrow keys move it; with Shift, further.")
 FRAME = _("Crop frame")
 GRIPS: Mapping[str, str] = {

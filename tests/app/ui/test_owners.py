@@ -299,7 +299,8 @@ def test_one_looks_at_anothers_things_and_is_told_whose_they_are(shared: Shared,
         acts = page.get_by_role("group", name="Actions for dusk")
         offered = acts.get_by_role("button", disabled=False)
         expect(offered).to_have_text(["Download", "Download", "Download samples"], use_inner_text=True)
-        expect(acts.get_by_role("link")).to_have_text(["Try it", "Try it", "Clone"], use_inner_text=True)
+        items = ["Try it", "Try it", "Train again with changes"]
+        expect(acts.get_by_role("link")).to_have_text(items, use_inner_text=True)
         expect(acts.get_by_role("button", name="Delete")).to_contain_text("Only ann can do this.")
         page.goto(f"{shared.process.url}runs")
         row = page.get_by_role("listitem").filter(has=page.get_by_role("link", name="dawn"))

@@ -53,6 +53,8 @@ def test_a_link_shows_the_pictures_of_the_step_that_was_kept(queue: StudioQueue,
     after = [{address for address, said in each if said != "Before training"} for each in shown]
     assert len(after[0]) == len(after[1]) == 2 and not after[0] & after[1]
     assert all(client.get(f"/{each}").status_code == 200 for each in after[1])
+    (run / "samples/step-00000150/01.png").unlink()
+    assert len(re.findall("<h2>", client.get(address).text)) == 1, "a prompt without a picture of that step is left out"
 
 
 @pytest.mark.parametrize("name", ["x.webp", "../links.json", "..%2f..%2flinks.json", "config.toml", "%00"])

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from app.jobs.permissions import MACHINE_OWNER, Actor
+from app.jobs.run_trash import ALIAS
 from app.jobs.states import State, actions_for
 from app.jobs.store import TRAIN, NewJob
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.controls import Button, Link
-from app.ui.runs.actions import find_controls, perform
+from app.ui.runs.actions import find_controls, make_control, perform
 from app.ui.runs.events import RunAction
 from tests.app.ui.ended_runs import write_run
 
@@ -37,6 +38,16 @@ def line(queue: StudioQueue) -> str:
 @pytest.mark.parametrize(("run", "over", "then"), [("a", "c", "bcad"), ("d", "b", "adbc"), ("b", "b", "abcd")])
 def test_a_run_takes_the_place_of_the_one_it_is_dropped_on(queue, run, over, then):
     assert ask(queue, what="place", about=run, over=over) == "" and line(queue) == then
+
+
+def test_deleting_a_run_names_its_style_if_that_was_renamed(queue):
+    def note(name: str) -> str:
+        view = queue.run(name)
+        assert view is not None
+        return str(make_control(view, "delete", "Delete").note)
+
+    (queue.store.runs / "b" / ALIAS).write_text("Evening lino", encoding="utf-8")
+    assert "its style, “Evening lino”, are deleted too" in note("b") and "style file are deleted too" in note("a")
 
 
 def test_dropped_on_what_has_left_the_line_it_comes_first(queue):

@@ -57,6 +57,7 @@ def test_what_is_most_wanted_is_the_one_filled_button(queue, state, first, secon
     acts = acts_of(in_state(queue, state))
     assert (acts.first.label if acts.first else "") == first and (acts.second.label if acts.second else "") == second
     assert acts.first is None or acts.first.kind == "go"
+    assert (acts.third is not None) == (state == State.STOPPED), "a style that was stopped for can be tried at once"
     assert all(item.control is None or item.control.kind == "quiet" for group in acts.menu for item in group)
 
 

@@ -107,7 +107,7 @@ def test_a_style_from_pictures_to_a_run(page, training):
     expect(page.locator(".go:visible")).to_have_count(1)
     assert widest(page) == []
     expect(page.get_by_label("Name of the style")).to_have_value("Dusk style")
-    page.wait_for_selector("#start-sheet >> text=Measured with", timeout=180_000)
+    page.wait_for_selector("#start-sheet >> text=Measured on this computer.", timeout=180_000)
     time, memory, file = page.locator("#start-sheet dd").all_inner_texts()
     assert time.endswith((" s", " min")) and memory.endswith("B") and file.endswith(("kB", "MB"))
 
@@ -176,7 +176,7 @@ def test_what_is_wrong_is_said_where_it_is_and_stops_the_start(page):
 
 def test_settings_go_out_and_come_in(page, tmp_path):
     choose(page, "aim", "subject")
-    page.wait_for_selector("text=For a subject, pictures are not mirrored")
+    page.wait_for_selector("text=A subject keeps its left and right")
     open_settings(page)
     choose(page, "method", "lokr")
     shown = page.locator(".setting").evaluate_all("all => all.map(one => one.dataset.key)")
@@ -283,7 +283,7 @@ def test_presets_of_ones_own_and_another_programs_settings(page, tmp_path):
 
 def test_another_base(page, tiny_bases):
     page.get_by_role("button", name="Choose a real base model").click()
-    field = page.get_by_label("A file, a folder or a hub id")
+    field = page.get_by_label("A file, a folder or a name on Hugging Face")
     field.fill("nobody/nothing")
     field.press("Enter")
     page.wait_for_selector(".answer >> text=It is not on this computer yet.")

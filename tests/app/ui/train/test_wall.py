@@ -65,6 +65,9 @@ def test_a_picture_is_edited_large(page: Any, studio: Process, files: list[Path]
 
     editor.get_by_role("button", name="Crop").click()
     assert nameless(page) == [] and widest(page) == []
+    drag(page, editor.get_by_label("Crop frame"), (0, 0))  # no frame yet: dragging draws one
+    expect(editor.get_by_text("160 × 120 of 320 × 240 pixels")).to_be_visible()
+    editor.get_by_role("button", name="Undo").click()
     drag(page, editor.get_by_role("button", name="Bottom right corner"), (0.5, 0.75))
     expect(editor.get_by_text("160 × 180 of 320 × 240 pixels")).to_be_visible()
     editor.get_by_role("button", name="Left edge").press("Shift+ArrowRight")
@@ -173,7 +176,7 @@ def test_many_are_selected_and_changed_at_once(page: Any, files: list[Path], tmp
     expect(page.get_by_text("1 of 5 shown")).to_be_visible()
     expect(page.get_by_role("combobox", name="Show")).to_have_value("no caption")
     with page.expect_download() as saving:
-        page.get_by_role("button", name="Save captions").click()
+        page.get_by_role("button", name="Download captions").click()
     saving.value.save_as(tmp_path / "captions.zip")
     with zipfile.ZipFile(tmp_path / "captions.zip") as packed:
         assert packed.read("a boat.txt") == b"dawn, boat\n" and len(packed.namelist()) == 5
