@@ -129,7 +129,7 @@ class Loss(Section):
     noise_offset: float = Field(0.0, ge=0, le=1)
     """Constant offset added to each noise channel, to learn very dark or bright images; 0 = off."""
     timesteps: str = Field("uniform", max_length=100)
-    """How they are drawn: `uniform`, `power 1`, `logit-normal 0 1`, `mode 1.29`, `shifted 3`, `style-friendly -6 2`."""
+    """Drawn `uniform 0 1000`, `power 1`, `logit-normal 0 1`, `mode 1.29`, `shifted 3`, `style-friendly -6 2`."""
 
     @property
     def distribution(self) -> Times:

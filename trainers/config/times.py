@@ -12,7 +12,7 @@ from trainers.messages import Message as _
 Kind = Literal["uniform", "power", "logit-normal", "mode", "shifted", "style-friendly"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 USUAL: Mapping[Kind, tuple[float, ...]] = {
-    "uniform": (),
+    "uniform": (0.0, 1000.0),
     "power": (1.0,),
     "logit-normal": (0.0, 1.0),
     "mode": (1.29,),
@@ -21,7 +21,7 @@ USUAL: Mapping[Kind, tuple[float, ...]] = {
 }
 """The numbers of each, where the setting leaves them out."""
 RANGES: Mapping[Kind, tuple[tuple[float, float], ...]] = {
-    "uniform": (),
+    "uniform": ((0, 999), (1, 1000)),
     "power": ((-4, 4),),
     "logit-normal": ((-20, 20), (0.01, 20)),
     "mode": ((-1, 2 / (math.pi - 2)),),  # beyond, its density would be negative
@@ -36,7 +36,7 @@ class Times:
     """A distribution of times and its numbers."""
 
     kind: Kind = "uniform"
-    numbers: tuple[float, ...] = ()
+    numbers: tuple[float, ...] = USUAL["uniform"]
 
 
 def parse_times(text: str) -> Times:
@@ -53,6 +53,9 @@ def parse_times(text: str) -> Times:
     ranges = RANGES[kind]
     fits = [low <= number <= high for number, (low, high) in zip(numbers, ranges, strict=False)]
     if len(numbers) > len(usual) or not all(fits):
-        allowed = " ".join(f"{low:.3g}…{high:.3g}" for low, high in ranges) or "–"
+        allowed = " ".join(f"{low:.4g}…{high:.4g}" for low, high in ranges)
         raise ValueError(_("{text!r}: the numbers of {kind} are {allowed}", text=text, kind=kind, allowed=allowed))
-    return Times(kind, numbers + usual[len(numbers) :])
+    numbers += usual[len(numbers) :]
+    if kind == "uniform" and not numbers[0] < numbers[1]:
+        raise ValueError(_("{text!r}: the first timestep must be below the last one", text=text))
+    return Times(kind, numbers)

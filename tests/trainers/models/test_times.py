@@ -57,6 +57,16 @@ def test_uniform_draws_are_those_of_earlier_versions() -> None:
     assert torch.equal(squared, (1000 * u**2.0).long())
 
 
+def test_uniform_times_may_be_a_part_of_the_steps() -> None:
+    drawn = timesteps_at(U, PLAIN, times("uniform 200 800"))
+    assert (drawn.min().item(), drawn.max().item()) == (200, 799)
+    assert (
+        drawn.double().mean().item() == pytest.approx(499.5) and drawn.unique(return_counts=True)[1].double().std() < 1
+    )
+    assert timesteps_at(U, short(10), times("uniform 200 800")).unique().tolist() == [2, 3, 4, 5, 6, 7]
+    assert timesteps_at(U, short(2), times("uniform 999")).unique().tolist() == [1], "never beyond the last one"
+
+
 def test_the_distributions_have_their_densities() -> None:
     # Moments of the logit and of log-SNR; closed forms of the others at u = 1/4, 1/2, 3/4.
     for mean, spread in ((0.0, 1.0), (-1.0, 0.5)):
@@ -138,7 +148,8 @@ def test_the_numbers_may_be_left_out() -> None:
     [
         ("normal", "'normal' is none of uniform, power, logit-normal, mode, shifted, style-friendly"),
         ("", "'' is none of uniform"),
-        ("uniform 1", "the numbers of uniform are –"),
+        ("uniform -1 5", "the numbers of uniform are 0…999 1…1000"),
+        ("uniform 500 500", "the first timestep must be below the last one"),
         ("power 5", "the numbers of power are -4…4"),
         ("logit-normal 0 0", "the numbers of logit-normal are -20…20 0.01…20"),
         ("shifted x", "the numbers of shifted are 0.01…100"),

@@ -13,6 +13,7 @@ from app.studio.settings.fields import find_field
 from app.studio.settings.imports.command_line import read_options, split_line
 from app.studio.settings.imports.epochs import SPREAD, Epoch, Pictures
 from app.studio.settings.imports.kohya_datasets import SECTIONS, is_dataset_config, read_datasets
+from app.studio.settings.imports.kohya_loss import read_loss
 from app.studio.settings.imports.kohya_names import (
     ALGORITHMS,
     BY_METHOD,
@@ -69,7 +70,7 @@ def read_kohya(file: Mapping[str, Any], pictures: Pictures, here: Sequence[str] 
         _unsaid(reading)
     if not reading.settings.get("data.shuffle_tags"):
         _forget(reading, "keep_tokens", "data.keep_tags")
-    for step in (_buckets,) if only_pictures else (_rates, _weighting, _buckets, _schedule, _huber, read_previews):
+    for step in (_buckets,) if only_pictures else (_rates, read_loss, _buckets, _schedule, read_previews):
         step(reading)
     _repeats(reading, pictures)
     _epochs(reading, pictures)
@@ -256,16 +257,6 @@ def _rate(value: Any) -> float | None:
         return None
 
 
-def _weighting(reading: Reading) -> None:
-    """Steps are weighted there only if a gamma is set."""
-    gamma = reading.found.get("min_snr_gamma")
-    try:
-        reading.take("min_snr_gamma", "loss.min_snr_gamma", above(gamma))
-        reading.take("min_snr_gamma", "loss.weighting", "min-snr")
-    except UNREADABLE:
-        reading.take("min_snr_gamma", "loss.weighting", "none", was=False)
-
-
 def _buckets(reading: Reading) -> None:
     """Shapes of pictures: squares only, or oblong ones as far as the sides of buckets allow."""
     if is_set(reading.found.get("enable_bucket")) and "data.resolution" not in reading.settings:
@@ -309,17 +300,6 @@ def _schedule(reading: Reading) -> None:
         reading.apply({"lr_scheduler_num_cycles": Rule("train.cycles", whole)})
     for each in ("lr_scheduler_num_cycles", "lr_scheduler_power"):
         reading.leave(each, "idle")
-
-
-def _huber(reading: Reading) -> None:
-    if reading.settings.get("loss.kind") == "huber" and reading.found.get("huber_schedule") == "constant":
-        reading.apply({"huber_c": Rule("loss.huber_delta", above)})
-    elif reading.settings.get("loss.kind") == "huber":
-        reading.leave("huber_schedule", "value")
-        reading.leave("huber_c", "value")
-    else:
-        reading.leave("huber_schedule", "idle")
-        reading.leave("huber_c", "idle")
 
 
 def _epochs(reading: Reading, pictures: Pictures) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from app.studio.dataset.drafts import Draft
 from app.studio.settings.fields import FOLDS, OTHER_NAMES, SET_ELSEWHERE, TITLES, find_field, list_fields
+from app.studio.settings.imports.kohya_names import BY_METHOD, RULES
 from app.studio.settings.plan import (
     CARE,
     all_layers,
@@ -196,3 +197,14 @@ def test_settings_that_are_none_are_refused(draft: Draft) -> None:
     ]
     partial = from_table(draft, {"train": {"steps": 77}})
     assert plan(partial).train.steps == 77 and partial.choices.preset == "balanced"
+
+
+def test_settings_are_found_by_the_names_that_they_have_in_kohyas_scripts() -> None:
+    fields = {one.key: one for method in METHODS for one in list_fields(method)}
+    searched = {
+        key: f"{key} {one.title} {one.help} {OTHER_NAMES.get(key, '')}".lower().replace("_", " ")
+        for key, one in fields.items()
+    }
+    rules = {**RULES, **{name: rule for each in BY_METHOD.values() for name, rule in each.items()}}
+    lost = {name: rule.key for name, rule in rules.items() if name.replace("_", " ").lower() not in searched[rule.key]}
+    assert lost == {}

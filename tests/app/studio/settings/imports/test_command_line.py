@@ -35,7 +35,7 @@ accelerate launch \\
   --network_module=lycoris.kohya --network_dim 16 --network_alpha 8 \\
   --network_args 'algo=lokr' 'factor=8' 'preset=attn-mlp' 'dropout=0.1' \\
   --learning_rate 1e-4 --text_encoder_lr 5e-5 --max_train_steps 3000 --validation_split 0.1 \\
-  --min_snr_gamma 5 --frobnicate $UNKNOWN
+  --min_snr_gamma 5 --max_timestep 800 --frobnicate $UNKNOWN
 """
 POWERSHELL = """$network_dim = 24 # the rank
 $lr = "2e-4"
@@ -99,6 +99,7 @@ def test_what_a_command_line_leaves_out_is_as_there() -> None:
 def test_a_shell_script_and_its_dataset_config() -> None:
     found, config = read(SHELL)
     assert (config.method.name, config.train.steps, config.data.held_out) == ("lokr", 3000, 0.1)
+    assert config.loss.timesteps == "uniform 0 800"
     assert reasons(found)["dataset_config"] == "dataset" and reasons(found)["frobnicate"] == "unknown"
     assert not any(one.key == "data.flip" for one in found.taken), "the other file may say it"
     table = read_file("a.sh", SHELL) | read_file("dataset.toml", DATASETS)
