@@ -6,6 +6,7 @@ All values are text and functions of the arguments, so two equal runs differ onl
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,17 +35,24 @@ MIXED_PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "
 
 
 @dataclass(frozen=True)
+class Shown:
+    """The images that an epoch shows equally often: kohya's folders."""
+
+    images: int
+    tags: Mapping[str, int] = field(default_factory=dict)
+    """Number of occurrences of each comma-separated tag in their captions."""
+
+
+@dataclass(frozen=True)
 class TrainingFacts:
     """Facts about a run that are not in its config."""
 
-    images: int
-    """Images in the training set."""
+    images: Mapping[int, Shown]
+    """Images of the training set by how often an epoch shows them, `data.repeats` left out."""
     steps: int
     """Optimizer steps taken."""
     epochs: int
     """Passes over the training set, rounded up."""
-    tags: Mapping[str, int] = field(default_factory=dict)
-    """Number of occurrences of each comma-separated tag in the captions."""
     buckets: Mapping[tuple[int, int], int] = field(default_factory=dict)
     """Images by training size `(width, height)` in pixels."""
     min_snr_gamma: float = 0.0
@@ -144,14 +152,24 @@ def _kohya_training(config: Config, model: Model, facts: TrainingFacts) -> dict[
 
 def _kohya_data(config: Config, facts: TrainingFacts) -> dict[str, str]:
     data, side = config.data, config.data.resolution
-    folder = f"{data.repeats}_{config.name}"  # not the real folder's name, which may be private
+    # Not the real folders' names, which may be private.
+    folders = {f"{times * data.repeats}_{config.name}": shown for times, shown in sorted(facts.images.items())}
+    counts = {
+        name: {"n_repeats": int(name.partition("_")[0]), "img_count": one.images} for name, one in folders.items()
+    }
+    in_an_epoch = sum(one["n_repeats"] * one["img_count"] for one in counts.values())
     buckets = {
         str(index): {"resolution": list(size), "count": count}
         for index, (size, count) in enumerate(sorted(facts.buckets.items()))
     }
     written = {
-        "ss_num_train_images": str(facts.images * data.repeats),
-        "ss_dataset_dirs": json.dumps({folder: {"n_repeats": data.repeats, "img_count": facts.images}}),
+        "ss_num_train_images": str(in_an_epoch),
+        "ss_num_batches_per_epoch": str(math.ceil(in_an_epoch / config.train.batch_size)),
+        "ss_dataset_dirs": json.dumps(counts),
+        "ss_enable_bucket": str(data.max_aspect > 1),
+        "ss_flip_aug": str(data.flip),
+        "ss_random_crop": str(data.crop == "random"),
+        "ss_max_token_length": str(None if data.chunks == 1 else 75 * data.chunks),
         "ss_caption_dropout_rate": str(data.caption_dropout),
         "ss_shuffle_caption": str(data.shuffle_tags),
         "ss_keep_tokens": str(data.keep_tags),
@@ -165,21 +183,22 @@ def _kohya_data(config: Config, facts: TrainingFacts) -> dict[str, str]:
         written["ss_resolution"] = f"({side}, {side})"
     if buckets:
         written["ss_bucket_info"] = json.dumps({"buckets": buckets})
-    if config.save.tags and facts.tags:
-        written["ss_tag_frequency"] = tag_frequency(folder, facts.tags)
+    if config.save.tags and any(one.tags for one in folders.values()):
+        written["ss_tag_frequency"] = tag_frequency({name: one.tags for name, one in folders.items()})
     return written
 
 
-def tag_frequency(folder: str, tags: Mapping[str, int]) -> str:
-    """`{folder: {tag: count}}` as JSON, most frequent first, cut off at `LARGEST_TAGS` bytes."""
-    kept: dict[str, int] = {}
-    size = len(json.dumps({folder: {}}).encode())
-    for tag, count in sorted(tags.items(), key=lambda item: (-item[1], item[0])):
-        size += len(json.dumps({tag: count}, ensure_ascii=False).encode())
+def tag_frequency(folders: Mapping[str, Mapping[str, int]]) -> str:
+    """`{folder: {tag: count}}` as JSON, most frequent first; the rarest of all are cut off at `LARGEST_TAGS` bytes."""
+    kept: dict[str, dict[str, int]] = {folder: {} for folder in folders}
+    size = len(json.dumps(kept, ensure_ascii=False).encode())
+    counted = ((-count, tag, folder) for folder, tags in folders.items() for tag, count in tags.items())
+    for count, tag, folder in sorted(counted):
+        size += len(json.dumps({tag: -count}, ensure_ascii=False).encode())
         if size > LARGEST_TAGS:
             break
-        kept[tag] = count
-    return json.dumps({folder: kept}, ensure_ascii=False)
+        kept[folder][tag] = -count
+    return json.dumps(kept, ensure_ascii=False)
 
 
 def _modelspec(config: Config, model: Model, finished: float, kind: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import describe_embedding_loading, embedding_of, embedding_path, write_embedding
-from trainers.formats.metadata import TrainingFacts, embedding_metadata, style_metadata
+from trainers.formats.metadata import Shown, TrainingFacts, embedding_metadata, style_metadata
 from trainers.formats.write import peft
 from trainers.formats.write.core import write_style
 from trainers.formats.write.diffusers import describe_loading, write_for_diffusers
@@ -119,14 +119,16 @@ def training_facts(session: Session, dataset: Dataset, progress: Progress) -> Tr
     """Metadata about the images and the length of training."""
     config = session.config
     batches = progress.step * config.train.accumulation
-    captions = [full_caption(item.caption, config.data, config.tokens.word) for item in dataset.items]
-    tags = Counter(tag.strip() for caption in captions for tag in caption.split(",") if tag.strip())
+    tags: dict[int, Counter[str]] = {}
+    for item in dataset.items:
+        caption = full_caption(item.caption, config.data, config.tokens.word)
+        tags.setdefault(item.repeats, Counter()).update(tag.strip() for tag in caption.split(",") if tag.strip())
+    counts = Counter(item.repeats for item in dataset.items)
     buckets = Counter((item.bucket.width, item.bucket.height) for item in dataset.items)
     return TrainingFacts(
-        images=len(dataset.items),
+        images={times: Shown(count, tags[times]) for times, count in counts.items()},
         steps=progress.step,
         epochs=math.ceil(batches / dataset.batches_per_epoch(config.train.batch_size)),
-        tags=tags,
         buckets=buckets,
         min_snr_gamma=weighting_gamma(session.model.schedule, config.loss),
     )

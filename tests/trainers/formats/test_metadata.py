@@ -11,14 +11,13 @@ from tests.trainers.formats.other_clients import trained
 from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.adapters.targets import Targets
 from trainers.config.config import Config
-from trainers.formats.metadata import LARGEST_TAGS, TrainingFacts, public_config, style_metadata, tag_frequency
+from trainers.formats.metadata import LARGEST_TAGS, Shown, TrainingFacts, public_config, style_metadata, tag_frequency
 from trainers.models.family import get_family
 
 FACTS = TrainingFacts(
-    images=12,
+    images={1: Shown(9, {"a cat": 7, "blue": 2, "über": 7}), 5: Shown(3, {"blue": 7})},
     steps=290,
     epochs=97,
-    tags={"a cat": 7, "blue": 9, "über": 7},
     buckets={(64, 64): 9, (48, 80): 3},
     min_snr_gamma=5.0,
 )
@@ -65,7 +64,8 @@ def test_kohya_keys(bases):
         "ss_new_sd_model_hash": "ab" * 32,
         "ss_resolution": "(64, 64)",
         "ss_clip_skip": "1",
-        "ss_num_train_images": "24",
+        "ss_num_train_images": "48",
+        "ss_num_batches_per_epoch": "12",
         "ss_steps": "290",
         "ss_epoch": "97",
         "ss_seed": "5",
@@ -77,8 +77,14 @@ def test_kohya_keys(bases):
         "ss_training_finished_at": "1700000060.250",
     }
     assert written.items() >= expected.items()
-    assert json.loads(written["ss_tag_frequency"]) == {"2_blots": {"blue": 9, "a cat": 7, "über": 7}}
-    assert json.loads(written["ss_dataset_dirs"]) == {"2_blots": {"n_repeats": 2, "img_count": 12}}
+    assert json.loads(written["ss_tag_frequency"]) == {
+        "2_blots": {"a cat": 7, "über": 7, "blue": 2},
+        "10_blots": {"blue": 7},
+    }
+    assert json.loads(written["ss_dataset_dirs"]) == {
+        "2_blots": {"n_repeats": 2, "img_count": 9},
+        "10_blots": {"n_repeats": 10, "img_count": 3},
+    }
     assert json.loads(written["ss_bucket_info"]) == {
         "buckets": {"0": {"resolution": [48, 80], "count": 3}, "1": {"resolution": [64, 64], "count": 9}}
     }
@@ -175,7 +181,7 @@ def test_tags_can_be_left_out(bases):
 
 def test_tags_are_capped_from_the_rarest():
     tags = {f"tag number {i:05d}": i for i in range(1, 5000)}
-    text = tag_frequency("1_x", tags)
+    text = tag_frequency({"1_x": tags, "5_x": {"a rare one": 1}})
     kept = json.loads(text)["1_x"]
     assert len(text.encode()) <= LARGEST_TAGS
     assert list(kept) == sorted(kept, key=lambda tag: -kept[tag])
@@ -184,7 +190,7 @@ def test_tags_are_capped_from_the_rarest():
 
 def test_unknown_sizes_are_left_out(bases):
     settings = config(data={"images": "x"}, targets=Targets())
-    written = metadata(bases["sd1"], settings, TrainingFacts(images=1, steps=1, epochs=1))
+    written = metadata(bases["sd1"], settings, TrainingFacts({1: Shown(1)}, steps=1, epochs=1))
     assert not {"ss_resolution", "ss_bucket_info", "ss_tag_frequency", "modelspec.trigger_phrase"} & set(written)
     assert written["modelspec.resolution"] == "64x64"
     assert (written["ss_text_encoder_lr"], written["ss_min_snr_gamma"]) == ("None", "None")
