@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from app.studio.dataset.drafts import Draft, Drafts, Picture
+from app.studio.dataset.edits import without
 from trainers.config.sections import Data
 from trainers.data.buckets import Bucket
 from trainers.data.decode import open_image
@@ -49,6 +50,8 @@ class Report:
     """About all of them together; without those that only say that all is well."""
     frames: dict[str, tuple[float, float]]
     """For pictures that lose much: the shares (down, right) of them that stay, around the middle."""
+    spare: tuple[str, ...] = ()
+    """Of each group of copies all but one, which has a caption if any has, and is the largest of these."""
 
     @property
     def hints(self) -> int:
@@ -79,6 +82,10 @@ class Checker:
         """The findings about the draft as it is."""
         return self._reports(_Key(draft))
 
+    def without_copies(self, draft: Draft) -> Draft:
+        """Remove all but one of the pictures that are the same, or nearly the same, undoably."""
+        return without(draft, self.report(draft).spare)
+
     def _report(self, key: _Key) -> Report:
         draft = key.draft
         settings, made_for = _settings(draft), _made_for(draft)
@@ -102,7 +109,10 @@ class Checker:
                 general.append(finding)
         cut = {name for finding in findings if finding.kind == "elongated" for name in finding.files}
         frames = {identifiers[one.name]: _stays(one) for one in measured if one.name in cut}
-        return Report({key: tuple(value) for key, value in notes.items()}, tuple(general), frames)
+        worth = {identifiers[one.name]: (bool(one.caption), one.size[0] * one.size[1]) for one in measured}
+        copies = [[identifiers[name] for name in finding.files] for finding in findings if finding.kind == "copy"]
+        spare = tuple(one for group in copies for one in group if one != max(group, key=worth.__getitem__))
+        return Report({key: tuple(value) for key, value in notes.items()}, tuple(general), frames, spare)
 
     def _measure(self, draft: str, picture: str, crop: Box | None, made_for: MadeFor) -> Measured:
         """The measurements of a picture, kept beside it; its name and caption are for whoever asks."""

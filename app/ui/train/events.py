@@ -143,7 +143,7 @@ class PicturesAction(Seen):
     """A button of the first step was pressed, or its script wants to know more."""
 
     what: Literal[
-        "dismiss", "mask", "take", "keep", "undo", "fresh", "stop-captions",
+        "dismiss", "mask", "keep-one", "take", "keep", "undo", "fresh", "stop-captions",
         "dismiss-notice", "read-notice", "bring-back", "let-go", "show", "whole",
     ]  # fmt: skip
     about: Id = ""

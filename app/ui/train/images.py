@@ -267,8 +267,7 @@ class PicturesStep:
         if event.model not in CAPTIONERS:
             return {self.tools: gr.skip()}
         key, jobs = key_of(request), self.services.caption_jobs
-        chosen = set(event.ids) if event.ids else None
-        if not jobs.start(key, event.model, event.which != "all", request.username or "", chosen):
+        if not jobs.start(key, event.model, event.which != "all", request.username or "", set(event.ids) or None):
             return {self.tools: {"writing": images_view.none_empty(), "nonce": time.time()}}
         return self._writing(jobs.look(key))
 
@@ -301,6 +300,7 @@ class PicturesStep:
             "take": partial(edits.with_rival, identifier=about, take=True),
             "keep": partial(edits.with_rival, identifier=about, take=False),
             "mask": edits.masked,
+            "keep-one": self.services.checker.without_copies,
             "read-notice": edits.notice_read,
             "bring-back": brought_back,
             "let-go": let_go,

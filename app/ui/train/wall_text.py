@@ -90,7 +90,7 @@ TRAINED, OPEN_RUN = _("These pictures are in the run “{}”."), _("Open the ru
 BRING_BACK, LET_GO = _("Go back to them"), _("Discard them")
 
 ADD_CAPTION = _("Write them for me")
-SHOW_THEM, LEAVE_PARTS_OUT = _("Show"), _("Leave those parts out")
+SHOW_THEM, LEAVE_PARTS_OUT, KEEP_ONE = _("Show"), _("Leave those parts out"), _("Keep one of each")
 SHOW_THESE = _("Show: {line}")
 DISMISS_ALL, DISMISS_ONE = _("Dismiss all"), _("Dismiss")
 FOUND: Mapping[Kind, tuple[str, str]] = {

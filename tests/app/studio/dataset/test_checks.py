@@ -51,6 +51,15 @@ def test_findings_stand_beside_the_pictures_they_concern(drafts: Drafts, draft: 
     assert "the same picture as b boat.png" in said, "pictures are called as on their cards"
 
 
+def test_of_copies_one_is_kept_that_has_a_caption_and_is_the_largest(drafts: Drafts, draft: Draft) -> None:
+    checker, ids = Checker(drafts), {one.name: one.id for one in draft.pictures}
+    assert checker.report(draft).spare == (ids["b boat.png"],), "the smaller one"
+    nameless = edits.with_caption(draft, ids["a boat.png"], "", "a boat")
+    kept = checker.without_copies(nameless.with_(revision=draft.revision + 1))
+    assert {one.name for one in draft.pictures} - {one.name for one in kept.pictures} == {"a boat.png"}
+    assert len(edits.undone(kept).pictures) == len(draft.pictures)
+
+
 def test_pictures_of_one_name_are_told_apart_by_their_numbers() -> None:
     assert short_names(["a/fox.png", "owl.png", "b/fox.png"]) == ["fox.png (1)", "owl.png", "fox.png (3)"]
 
