@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from markupsafe import Markup
 
 from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
 from app.studio.runs.estimate_jobs import Estimate
-from app.studio.settings.plan import method_of
+from app.studio.settings.fields import find_field
+from app.studio.settings.imports.report import shown
+from app.studio.settings.plan import changed_settings, method_of
 from app.studio.settings.prompts import suggested_prompts
 from app.studio.sweeps.draft_sweep import suggested_methods
 from app.ui.components import text as shared
@@ -64,6 +67,7 @@ def start_sheet(sheet: Sheet) -> Markup:
         "train/start.html",
         sheet=sheet,
         summary=summary(sheet.draft, sheet.base),
+        changed=read_changed(sheet.draft),
         prompts="\n".join(sheet.draft.prompts),
         suggested="\n".join(suggested_prompts(sheet.draft)),
         facts=_facts(sheet.estimate, sheet.seconds),
@@ -119,6 +123,17 @@ def several(draft: Draft, seconds: Mapping[str, float | None], answered: str) ->
 def leaving_sweep(name: str) -> Markup:
     """The line at the bottom once a sweep has started."""
     return render("train/leaving_sweep.html", sweep=name)
+
+
+def read_changed(draft: Draft) -> list[tuple[str, str]]:
+    """The settings that were changed by hand, and the style to start from, each with its value."""
+    method = method_of(draft.choices)
+    fields = ((find_field(key, method), value) for key, value in changed_settings(draft.choices).items())
+    changed = [
+        (field.title, shown(value) if field.kind == "switch" else field.show(value)) for field, value in fields if field
+    ]
+    start = find_field("train.start_from", method)
+    return [*changed, *([(start.title, Path(draft.choices.start).stem)] if start and draft.choices.start else [])]
 
 
 def summary(draft: Draft, base: Base) -> str:

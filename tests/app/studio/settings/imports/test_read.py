@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from app.studio.dataset.drafts import Draft, Picture
+from app.studio.settings.fields import list_fields
 from app.studio.settings.imports.epochs import Pictures, count_pictures
 from app.studio.settings.imports.kept import keep_import, read_import
+from app.studio.settings.imports.kohya_names import RULES
 from app.studio.settings.imports.read import find_unsaid, read_file, read_foreign
 from app.studio.settings.imports.report import Imported
 from app.studio.settings.plan import from_table, plan
+from trainers.adapters.methods import METHODS
 from trainers.errors import VelaturaError
 
 INTERFACE = {
@@ -273,3 +278,13 @@ def test_no_value_breaks_the_reading(value: object) -> None:
 
 def test_files_of_ours_are_not_taken_for_others() -> None:
     assert read_foreign(read_file("a.toml", "[train]\nsteps = 3\n[method]\nname = 'lora'")) is None
+
+
+def test_the_page_for_people_from_kohya_names_our_settings() -> None:
+    page = (Path(__file__).parents[5] / "docs" / "kohya.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
+    named = {(name, ours) for theirs, ours in rows for name in re.findall(r"`(\w+)`", theirs) if name in RULES}
+    assert len(named) > 12
+    assert {name for name, ours in named if RULES[name].key not in ours} == set()
+    keys = set(re.findall(r"\b(?:base|data|loss|method|prior|sample|targets|train)\.[a-z_]+", page))
+    assert keys <= {field.key for method in METHODS for field in list_fields(method)} | {"method.name", "train.bat"}
