@@ -34,10 +34,9 @@ from trainers.config.presets import list_presets
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import write_embedding
 from trainers.formats.write.core import write_style
-from trainers.models.family import get_family
+from trainers.models.families import get_family
 from trainers.models.full_size import Part, build_on_meta
 from trainers.models.model import Model
-from trainers.models.text import unread_layers
 
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 PARTS: Mapping[str, tuple[Part, ...]] = {
@@ -76,9 +75,8 @@ def unread(family: str, parts: Mapping[str, nn.Module]) -> tuple[str, ...]:
     """Layers that a run does not train, since nothing reads what they give."""
     unet, *encoders = parts.values()
     of, nothing = get_family(family), cast(Any, None)
-    return unread_layers(
-        Model(of, "epsilon", "", "", "", False, of.resolution, 8, unet, nothing, tuple(encoders), (), nothing)
-    )
+    model = Model(of, "epsilon", "", "", "", False, of.resolution, 8, unet, nothing, tuple(encoders), (), nothing)
+    return of.unread_layers(model, 1)
 
 
 def config_of(preset: str, family: str) -> Config:
@@ -135,7 +133,7 @@ def work(family: str) -> tuple[float, float]:
     from torch.utils.flop_counter import FlopCounterMode
 
     unet: Any = build_on_meta(family, "unet").requires_grad_(False)
-    side, width = get_family(family).resolution // 8, get_family(family).context_width
+    side, width = get_family(family).resolution // 8, unet.config.cross_attention_dim
     with torch.device("meta"):
         latents, text = torch.empty(1, 4, side, side, requires_grad=True), torch.empty(1, 77, width)
         step = torch.empty(1)

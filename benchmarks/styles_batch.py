@@ -61,7 +61,7 @@ def random_styles(model: Model, count: int) -> Styles:
             for parameter in network.parameters():
                 parameter.add_(0.01 * torch.randn(parameter.shape, generator=draws).to(parameter.device))
         updates, alpha = file_updates(network), file_alpha(network)
-        tensors = kohya_tensors(updates, alpha, model.family.name, model.unet.config, "fp32")
+        tensors = kohya_tensors(updates, alpha, model.family.name, model.denoiser.config, "fp32")
         found.append((Style(Path(f"style-{number}.safetensors"), tensors, {}), 1.0))
     return found
 

@@ -79,5 +79,5 @@ def tiny_bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def tiny_trees(tiny_bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let single files be loaded with the tiny bases' configs instead of the real sizes'."""
     root = tiny_bases["sd1"].parent
-    monkeypatch.setattr("trainers.models.family.CONFIGS", root)
+    monkeypatch.setattr("trainers.models.files.configs.CONFIGS", root)
     return root

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.trainers.models.ldm_names import single_file
-from trainers.models.family import CONFIGS
+from trainers.models.files.configs import CONFIGS
 from trainers.models.files.source import starter_folder
 from trainers.models.full_size import build_from_config
 from trainers.randomness import generator

@@ -32,8 +32,8 @@ def get_model(identifier: Annotated[str, typer.Argument(metavar="ID", help="Hub 
 
 def show_models(as_json: bool) -> None:
     """Print the base models found on this machine."""
-    from trainers.models.files.find import find_models
-    from trainers.models.files.recognise import describe
+    from trainers.models.bases.find import find_models
+    from trainers.models.bases.recognise import describe
 
     models = find_models()
     rows = [
@@ -64,20 +64,24 @@ def show_models(as_json: bool) -> None:
 def is_base(path: Path) -> bool:
     """Whether a file or folder looks like a base model, which is looked at without torch."""
     from trainers.errors import VelaturaError
+    from trainers.models.families import FAMILIES
     from trainers.models.files.header import read_header
 
     if path.is_dir():
-        return (path / "model_index.json").is_file() or (path / "unet" / "config.json").is_file()
+        denoisers = {family.denoiser for family in FAMILIES}
+        configs = (path / denoiser / "config.json" for denoiser in denoisers)
+        return (path / "model_index.json").is_file() or any(config.is_file() for config in configs)
     try:
-        return path.is_file() and "model.diffusion_model.input_blocks.0.0.weight" in read_header(path).shapes
+        shapes = read_header(path).shapes if path.is_file() else {}
     except VelaturaError:
         return False
+    return any(family.owns_file(shapes) for family in FAMILIES)
 
 
 def show_base(path: Path, as_json: bool) -> None:
     """Print what a base model is: its family, prediction type, name among people, and how that was found."""
-    from trainers.models.family import get_family
-    from trainers.models.files.recognise import describe, recognise, warning_of
+    from trainers.models.bases.recognise import describe, recognise, warning_of
+    from trainers.models.families import get_family
 
     known = recognise(path)
     family, named = get_family(known.family), known.named

@@ -91,7 +91,7 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
 
     from app.studio.runs.chosen import chosen_style
     from trainers.formats.inspect import describe_style
-    from trainers.models.files.recognise import describe, recognise_name
+    from trainers.models.bases.recognise import describe, recognise_name
 
     file = chosen_style(path) if path.is_dir() else path
     if file is None:

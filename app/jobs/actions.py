@@ -67,7 +67,7 @@ def add(
     replaced run; `expected` is how many seconds it will take. On a cluster it gets a node with these `labels` and a
     device with so many GB of `memory`.
     """
-    from trainers.models.known_layers import check_layers
+    from trainers.models.bases.known_layers import check_layers
     from trainers.runs.prepare import prepare
 
     check_device(config.train.device)

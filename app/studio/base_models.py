@@ -12,10 +12,10 @@ from app.errors import as_sentence
 from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
-from trainers.models.family import get_family
-from trainers.models.files.find import LocalModel, find_models
+from trainers.models.bases.find import LocalModel, find_models
+from trainers.models.bases.recognise import describe, recognise, warning_of
+from trainers.models.families import get_family
 from trainers.models.files.hub import HUB_ID, cached_snapshot
-from trainers.models.files.recognise import describe, recognise, warning_of
 from trainers.models.files.source import STARTER_TITLE, find_source
 
 FRESH_FOR = 30.0

@@ -31,7 +31,7 @@ from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.runs.event_lines import Event
 from trainers.runs.run import Run
-from trainers.sampling.sample import draw, to_image
+from trainers.sampling.sample import draw, drawing_context, to_image
 from trainers.training.denoising import denoising_errors, make_probes
 from trainers.training.previews import preview_params
 from trainers.training.reopen import reopened
@@ -134,7 +134,7 @@ def _look(model: Model, network: Network | None, config: Config, unseen: Path, f
     errors = denoising_errors(model, network, make_probes(model, dataset.items, config, TIMES), config)
     params = preview_params(config, dataset, dataset.items[0].bucket.width, model.starter)  # the held-out captions
     if network is not None:
-        network.holder.context = params.context
+        network.holder.context = drawing_context(model, params)
     drawn = list(draw(model, replace(params, seeds=SEEDS, steps=LOOKS)))
     truth = _truth(dataset)
     beside(drawn[:: len(SEEDS)]).save(folder / "drawn.png")

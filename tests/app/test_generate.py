@@ -63,13 +63,13 @@ def test_a_style_of_blocks_draws(trained: Trained, tmp_path: Path) -> None:
     from trainers.models.load import load_model
 
     model = load_model(Base(), torch.float32, "cpu")
-    network = attach({"unet": model.unet}, Adapter(width=2), Targets(), seed=1)
+    network = attach({"unet": model.denoiser}, Adapter(width=2), Targets(), seed=1)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.fill_(0.2)
     file = tmp_path / "blocks.safetensors"
     metadata = {"velatura.family": "sd1", "velatura.fits_only": "Velatura starter"}
-    write_style(file, network, "sd1", model.unet.config, metadata, "fp16")
+    write_style(file, network, "sd1", model.denoiser.config, metadata, "fp16")
     plain, half, whole = (
         picture(tmp_path),
         picture(tmp_path, "--style", f"{file}:0.5"),

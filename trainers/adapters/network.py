@@ -13,6 +13,7 @@ from torch import nn
 from trainers.adapters.block import BlockMethod, BlockSite
 from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.method import LayerUpdate, Method, learns
+from trainers.adapters.roles import is_denoiser, timesteps_of_call
 from trainers.adapters.site import MethodTensors, Placement, Site, TensorView
 from trainers.adapters.targets import Target, Targets, select
 from trainers.adapters.tokens import Vocabulary, Word
@@ -101,7 +102,7 @@ class Network(nn.Module):
     def is_always_reached(self) -> bool:
         """Whether every training pass reaches a trained parameter, whatever is dropped and whatever captions say."""
         return any(
-            site.part == "unet" and not placed.method.module_dropout and learns(placed.theta)
+            is_denoiser(site.part) and not placed.method.module_dropout and learns(placed.theta)
             for site in self.sites
             for placed in site.placed
         )
@@ -188,16 +189,15 @@ class Network(nn.Module):
         for site in self.sites:
             site.merge(strength)
 
-    def track_timesteps(self, unet: nn.Module) -> None:
-        """Put the timesteps of each UNet pass into the context, if a method depends on them."""
+    def track_timesteps(self, parts: Mapping[str, nn.Module]) -> None:
+        """Put the timesteps of each pass of the denoiser into the context, if a method depends on them."""
 
-        def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            given = {**dict(zip(("sample", "timestep"), args, strict=False)), **kwargs}
-            sample, t = given["sample"], torch.as_tensor(given["timestep"])
-            self.holder.context = replace(self.holder.context, timesteps=t.to(sample.device).expand(len(sample)))
+        def note(denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self.holder.context = replace(self.holder.context, timesteps=timesteps_of_call(denoiser, args, kwargs))
 
         if any(one.uses_timestep for one in self.placed):
-            self.handles.append(unet.register_forward_pre_hook(note, with_kwargs=True))
+            denoisers = [net for part, net in parts.items() if is_denoiser(part)]
+            self.handles += [net.register_forward_pre_hook(note, with_kwargs=True) for net in denoisers]
 
     def remove(self) -> None:
         """Remove all hooks and added words, which restores the base."""
@@ -216,7 +216,7 @@ def attach(
     """Freeze the parts of a base model and put a method on the layers, or blocks, that `targets` selects.
 
     Args:
-        parts: The base's networks by name (`unet`, `text_encoder`, `text_encoder_2`): `model.parts`.
+        parts: The base's networks by name (`unet` or `transformer`, `text_encoder` …): `model.parts`.
         method: One of `METHODS` with its settings, such as `METHODS["lora"](rank=4)`.
         targets: The layers, with overrides for some of them.
         seed: The same seed gives the same initial tensors, whatever the order of the layers.
@@ -232,6 +232,5 @@ def attach(
         net.requires_grad_(False)
     network = Network()
     network.place(select(parts, method, targets, unread), seed)
-    if "unet" in parts:
-        network.track_timesteps(parts["unet"])
+    network.track_timesteps(parts)
     return network

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
 
 Role = Literal[
     "q", "k", "v", "out", "ff_in", "ff_out", "proj_in", "proj_out", "conv1", "conv2", "shortcut", "resample", "time",
@@ -18,6 +21,15 @@ Role = Literal[
 BlockRole = Literal["self_attention", "cross_attention", "feed_forward", "transformer", "residual", "resample"]
 Stream = Literal["image", "text"]
 """Source of the tokens in a block."""
+
+
+DENOISERS = ("unet", "transformer")
+"""Names of the denoising network among the parts of a base; the others are text encoders."""
+
+
+def is_denoiser(part: str) -> bool:
+    """Whether a part of a base is its denoising network."""
+    return part in DENOISERS
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,14 @@ BLOCKS: Mapping[str, BlockKind] = {
     "*.mlp": BlockKind("feed_forward", "fc1", "fc2", "text"),
 }
 """Kinds of block by pattern, as in `LAYERS`."""
+
+
+def timesteps_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+    """The timestep of each image, `(n,)` from 0 to 1000, in a call of a denoiser with these arguments."""
+    names = ("hidden_states", "timestep") if "hidden_states" in kwargs else ("sample", "timestep")
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    images, t = given[names[0]], torch.as_tensor(given["timestep"])
+    return t.to(images[0].device).expand(len(images))
 
 
 @cache

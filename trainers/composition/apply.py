@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import LayerUpdate, Theta
 from trainers.adapters.network import Network
+from trainers.adapters.roles import is_denoiser
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Target
 from trainers.adapters.tokens import Word
@@ -23,7 +24,7 @@ from trainers.formats.origin import Origin, origin_of
 from trainers.formats.own_form import place_own, read_form
 from trainers.formats.read import Style
 from trainers.messages import Message
-from trainers.models.family import get_family
+from trainers.models.families import get_family
 from trainers.models.words import Words
 
 WORD_TAKEN = Message("{name}: its word {word} is already taken; write {instead} in prompts")
@@ -89,8 +90,7 @@ def apply_styles(
                 network.warnings += _warnings(style, list(place_own(network, parts, family, style, strength)))
             elif not style.rows:
                 put_changes(network, parts, _changes(parts, family, names, style, strength, network.warnings))
-        if "unet" in parts:
-            network.track_timesteps(parts["unet"])
+        network.track_timesteps(parts)
     except VelaturaError:
         network.remove()
         raise
@@ -197,7 +197,7 @@ def _add_embedding(
 ) -> None:
     _check_base(style, origin_of(style), parts, family)
     rows = {}
-    for part in [part for part in parts if part != "unet"]:
+    for part in [part for part in parts if not is_denoiser(part)]:
         encoder: Any = parts[part]  # untyped, to avoid importing transformers
         table: Tensor = encoder.get_input_embeddings().weight
         found = style.rows.get(part)
@@ -229,7 +229,8 @@ def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], fa
             base=base.title,
             suitable=origin.family.title,
         )
-    width = getattr(parts["unet"].config, "cross_attention_dim", None) if "unet" in parts else None
+    denoiser: Any = parts.get(base.denoiser)  # untyped, to avoid importing diffusers
+    width = getattr(denoiser.config, "cross_attention_dim", None) if denoiser is not None else None
     if width is None or origin.context_width in (None, width):
         return
     if origin.starter:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from trainers.adapters.roles import is_denoiser
 from trainers.adapters.updates import Affine, Dense, Update
 from trainers.composition.apply import (
     Changes,
@@ -136,7 +137,7 @@ def _put_k_lora(
     network: StyleNetwork, parts: Mapping[str, nn.Module], changes: Sequence[Changes], alpha: float, steps: int
 ) -> None:
     content, style = changes
-    shared = [layer for layer in content if layer in style and layer[0] == "unet"]
+    shared = [layer for layer in content if layer in style and is_denoiser(layer[0])]
     dense = {layer: [each[layer].dense(_weight(parts, layer)) for each in (content, style)] for layer in shared}
     both = [layer for layer in shared if any(change.any() for change in dense[layer])]  # else no choice
     pairs = {".".join(layer): (content[layer], style[layer]) for layer in both}

@@ -28,6 +28,7 @@ from trainers.formats.write.convert import build_outline, plain_metadata, precis
 from trainers.formats.write.core import kohya_tensors
 from trainers.formats.write.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
 from trainers.messages import Message
+from trainers.models.families import get_family
 
 OF_THE_BASE = (
     *("ss_base_model_version", "ss_v2", "ss_sd_model_name", "ss_new_sd_model_hash", "ss_zero_terminal_snr"),
@@ -73,7 +74,7 @@ def merge_files(path: Path, styles: Sequence[tuple[Style, float]], rank: int | N
         if size > LARGEST_PLAIN:
             raise VelaturaError(TOO_LARGE)
     most = Counter(update.rank for update in merged.values()).most_common(1)[0][0]
-    shape = network_config(parts["unet"])
+    shape = network_config(parts[get_family(family).denoiser])
     tensors = kohya_tensors(merged, float(most), family, shape, precision_of(styles[0][0]))
     path.parent.mkdir(parents=True, exist_ok=True)
     save(path, tensors, _metadata(path.stem, styles, most))

@@ -23,6 +23,8 @@ Sampler = Literal[
 `lcm` needs a base or style that was distilled for it.
 """
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
+FLOW_SAMPLERS: tuple[Sampler, ...] = ("euler", "heun", "dpm++", "dpm++ 2m sde", "unipc")
+"""Those for bases that match flows."""
 
 AxisKind = Literal["strength", "second_strength", "style", "step", "guidance", "seed", "steps", "sampler", "words"]
 """What pictures may differ in that are compared.

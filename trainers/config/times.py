@@ -1,9 +1,12 @@
-"""How the times of training are drawn, as one setting: a distribution's name and its numbers, `style-friendly -4 2`."""
+"""How the times of training are drawn, as one setting: a distribution's name and its numbers, `style-friendly -4 2`.
+
+`shifted` may follow, `logit-normal 0 1 shifted 3`: with a factor, or `auto` for the base's own.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -33,15 +36,33 @@ RANGES: Mapping[Kind, tuple[tuple[float, float], ...]] = {
 
 @dataclass(frozen=True)
 class Times:
-    """A distribution of times and its numbers."""
+    """A distribution of times and its numbers, and how it is shifted towards noise."""
 
     kind: Kind = "uniform"
     numbers: tuple[float, ...] = USUAL["uniform"]
+    shift: float | Literal["auto"] = 1.0
+    """The factor of σ / (1 − σ); `auto` is the base's own, which it draws with."""
 
 
 def parse_times(text: str) -> Times:
-    """The distribution that a setting names; ValueError if it names none."""
-    name, *given = text.split()[:4] or [""]
+    """The distribution that a setting names, shifted if `shifted …` follows; ValueError if it names none."""
+    words = text.split() or [""]
+    end = next((place for place, word in enumerate(words) if word == "shifted"), len(words))
+    kind: Kind = "shifted"
+    numbers: tuple[float, ...] = ()
+    if end:
+        kind, numbers = _parse(words[:end], text)
+    if end == len(words):
+        return Times(kind, numbers)
+    if words[end + 1 :] == ["auto"]:
+        return Times(kind, numbers, "auto")
+    _, (shift,) = _parse(words[end:], text)
+    return Times(kind, numbers, shift)
+
+
+def _parse(words: Sequence[str], text: str) -> tuple[Kind, tuple[float, ...]]:
+    """A distribution's name and all of its numbers; `text` is the setting, for errors."""
+    name, given = words[0], words[1:4]
     kind = next((each for each in KINDS if each == name), None)
     if kind is None:
         raise ValueError(_("{text!r} is none of {kinds}", text=text, kinds=", ".join(KINDS)))
@@ -58,4 +79,4 @@ def parse_times(text: str) -> Times:
     numbers += usual[len(numbers) :]
     if kind == "uniform" and not numbers[0] < numbers[1]:
         raise ValueError(_("{text!r}: the first timestep must be below the last one", text=text))
-    return Times(kind, numbers)
+    return kind, numbers

@@ -17,7 +17,7 @@ from trainers.data.ingest import duplicates
 from trainers.data.likeness import BLURRED, UNIFORM, NearDuplicates, contrast, fingerprint, pixel_hash, sharpness
 from trainers.messages import Message, plural, some
 from trainers.messages import Message as _
-from trainers.models.text import CHUNK
+from trainers.models.words import CHUNK
 
 Level = Literal["ok", "note", "warning", "error"]
 Kind = Literal[

@@ -90,11 +90,11 @@ def _metadata(
 
 
 def _kohya_base(model: Model) -> dict[str, str]:
-    variant = model.family.variant(model.prediction)
+    variant = model.family.variant(model.prediction, model.config)
     return {
         # No published name fits the starter; its own name prevents tools from taking it for Stable Diffusion 1.5.
         "ss_base_model_version": "velatura_starter" if model.starter else variant.base_model_version,
-        "ss_v2": str(model.family.name == "sd2"),
+        "ss_v2": str(variant.base_model_version.startswith("sd_v2")),
         "ss_sd_model_name": _last_name(model.title),
         "ss_new_sd_model_hash": model.sha256,
         "ss_zero_terminal_snr": str(model.schedule.zero_terminal_snr),
@@ -203,8 +203,8 @@ def tag_frequency(folders: Mapping[str, Mapping[str, int]]) -> str:
 
 def _modelspec(config: Config, model: Model, finished: float, kind: str) -> dict[str, str]:
     side = config.data.resolution or model.resolution
-    architecture = "velatura-starter" if model.starter else model.family.variant(model.prediction).architecture
-    stability = "https://github.com/Stability-AI/generative-models"
+    variant = model.family.variant(model.prediction, model.config)
+    architecture = "velatura-starter" if model.starter else variant.architecture
     optional = {
         "author": config.save.author,
         "description": config.save.description,
@@ -214,7 +214,7 @@ def _modelspec(config: Config, model: Model, finished: float, kind: str) -> dict
     return {
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": f"{architecture}/{kind}",
-        "modelspec.implementation": stability if model.family.name == "sdxl" else "diffusers",
+        "modelspec.implementation": model.family.implementation,
         "modelspec.title": config.save.title or config.name,
         "modelspec.resolution": f"{side}x{side}",
         "modelspec.date": datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),

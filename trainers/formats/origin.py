@@ -10,7 +10,8 @@ from trainers.formats.layout import GLORA
 from trainers.formats.names import part_of
 from trainers.formats.read import Style
 from trainers.messages import Message
-from trainers.models.family import FAMILIES, Family
+from trainers.models.families import FAMILIES
+from trainers.models.families.family import Family, Variant
 
 STARTER = "Velatura starter"
 """Value of `velatura.fits_only`."""
@@ -26,6 +27,15 @@ class Origin:
     name: str
     sha256: str
     starter: bool
+    version: str
+    """Its `ss_base_model_version`."""
+
+    @property
+    def variant(self) -> Variant:
+        """The family's variant that the style names, or else the usual one. AssertionError without a family."""
+        assert self.family is not None
+        found = (variant for variant in self.family.variants if variant.base_model_version == self.version)
+        return next(found, self.family.variants[0])
 
     @property
     def title(self) -> str:
@@ -39,11 +49,12 @@ def origin_of(style: Style) -> Origin:
     """The base of a style, from its metadata or else from the names and shapes of its layers."""
     width = _context_width(style)
     return Origin(
-        family=_by_metadata(style) or _by_second_encoder(style) or _by_width(width) or _by_first_encoder(style, width),
+        family=_by_metadata(style) or _by_layers(style, width),
         context_width=width,
         name=style.metadata.get("ss_sd_model_name", ""),
         sha256=style.metadata.get("velatura.base_sha256") or style.metadata.get("ss_new_sd_model_hash", ""),
         starter=style.metadata.get("velatura.fits_only") == STARTER,
+        version=style.metadata.get("ss_base_model_version", ""),
     )
 
 
@@ -52,39 +63,14 @@ def _by_metadata(style: Style) -> Family | None:
     version = style.metadata.get("ss_base_model_version", "")
     architecture = style.metadata.get("modelspec.architecture", "").partition("/")[0]
     for family in FAMILIES:
-        variants = (family.epsilon, family.v_prediction)
-        if written == family.name or version in {v.base_model_version for v in variants}:
+        if written == family.name or family.owns_version(version):
             return family
-    for family in FAMILIES:
-        if architecture in {v.architecture for v in (family.epsilon, family.v_prediction)}:
-            return family
-        if version.startswith("sdxl_") and family.name == "sdxl":
-            return family
-    return None
+    return next((f for f in FAMILIES if architecture in {variant.architecture for variant in f.variants}), None)
 
 
-def _by_second_encoder(style: Style) -> Family | None:
-    found = any(part_of(stem) == "text_encoder_2" for stem in style.layers)
-    return next(family for family in FAMILIES if family.text_encoders == 2) if found else None
-
-
-def _by_first_encoder(style: Style, width: int | None) -> Family | None:
-    """SDXL if the text encoders are numbered and the UNet's layers do not tell a width.
-
-    Some tools also number the only encoder of Stable Diffusion 1, which has the same layers as SDXL's first. Without
-    UNet layers the base is unknown, and the style fits both.
-    """
-    numbered = any(stem.startswith("lora_te1_") for stem in style.layers)
-    of_unet = any(part_of(stem) == "unet" for stem in style.layers)
-    return (
-        next(family for family in FAMILIES if family.text_encoders == 2)
-        if numbered and of_unet and width is None
-        else None
-    )
-
-
-def _by_width(width: int | None) -> Family | None:
-    return next((family for family in FAMILIES if family.context_width == width), None)
+def _by_layers(style: Style, width: int | None) -> Family | None:
+    layers = {stem: part_of(stem) for stem in style.layers}
+    return next((family for family in reversed(FAMILIES) if family.owns_layers(layers, width)), None)
 
 
 def _context_width(style: Style) -> int | None:

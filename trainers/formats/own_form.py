@@ -21,11 +21,11 @@ from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import LayerMethod, Method, Theta
 from trainers.adapters.methods import AnyMethod
 from trainers.adapters.network import Network
-from trainers.adapters.roles import block_kind
+from trainers.adapters.roles import block_kind, is_denoiser
 from trainers.adapters.site import MethodTensors, Placement, Site, TensorView
 from trainers.adapters.targets import PLACES, Target, sits_on_block
 from trainers.errors import VelaturaError
-from trainers.formats.names import UNetShape, kohya_name, layer_names, network_config
+from trainers.formats.names import kohya_name, layer_names, network_config
 from trainers.formats.origin import origin_of
 from trainers.formats.pack import DTYPES, LARGEST_ERROR, Precision, relative_error
 from trainers.formats.read import OWN_FORM, Style
@@ -37,7 +37,7 @@ class Group(BaseModel):
     """Sites of one part with one method and its shared tensors; sites by their names in the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    part: Literal["unet", "text_encoder", "text_encoder_2"]
+    part: Literal["unet", "transformer", "text_encoder", "text_encoder_2"]
     method: AnyMethod = Field(discriminator="name")
     sites: tuple[str, ...] = Field(min_length=1)
 
@@ -58,13 +58,12 @@ class OwnForm(BaseModel):
 # ---------------------------------------------------------------------------------------------- out
 @torch.no_grad()
 def own_form(
-    network: Network, family: str, unet_config: Mapping[str, Any], precision: Precision, block: str = ""
+    network: Network, family: str, denoiser: Mapping[str, Any], precision: Precision, block: str = ""
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file by key, on the CPU, and its metadata; with `block`, those of that block alone.
 
     Raises VelaturaError if a number is not finite, or a layer or block has several methods.
     """
-    shape = UNetShape.of(unet_config)
     tensors: dict[str, Tensor] = {}
     groups: list[dict[str, Any]] = []
     for shared in network.shared_tensors:
@@ -83,7 +82,7 @@ def own_form(
             if (placed.method, site.part, placed.learning_rate) == (
                 method, shared.part, shared.learning_rate
             ):  # fmt: skip
-                stems.append(kohya_name(site.part, site.path, family, shape))
+                stems.append(kohya_name(site.part, site.path, family, denoiser))
                 tensors |= _of_site(stems[-1], site, placed, written)
         if stems:
             tensors |= _rounded(f"{SHARED}{len(groups)}", TensorView(shared.values), written)
@@ -231,7 +230,7 @@ def _names(parts: Mapping[str, nn.Module], family: str) -> Iterator[tuple[str, t
     for stem, (part, path) in layer_names(parts, family).items():
         yield stem, (part, path, parts[part].get_submodule(path))
     for part, net in parts.items():
-        shape = UNetShape.of(network_config(net)) if part == "unet" else None
+        config = network_config(net) if is_denoiser(part) else {}
         for path, module in net.named_modules():
             if block_kind(path) is not None:
-                yield kohya_name(part, path, family, shape), (part, path, module)
+                yield kohya_name(part, path, family, config), (part, path, module)

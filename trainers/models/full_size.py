@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from trainers.errors import VelaturaError
-from trainers.models.family import CONFIGS
+from trainers.models.files.configs import config_tree
 from trainers.models.quiet import quietly
 
 Part = Literal["unet", "vae", "text_encoder", "text_encoder_2"]
@@ -20,7 +20,7 @@ def build_on_meta(tree: str, part: Part) -> nn.Module:
 
     `to_empty` allocates it; all parameters must then be filled. VelaturaError if the tree has no such part.
     """
-    file = CONFIGS / tree / part / "config.json"
+    file = config_tree(tree) / part / "config.json"
     if not file.is_file():
         raise VelaturaError("there is no {part!r} in a {tree!r} base", part=part, tree=tree)
     return build_from_config(json.loads(file.read_text("utf-8")))

@@ -1,4 +1,4 @@
-"""Conversion between pixels and latents, and the network's forward pass."""
+"""Conversion between pixels and latents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor
 
 from trainers.models.model import Model
-from trainers.models.text import Conditioning
 
 
 def encode_images(model: Model, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,20 +29,3 @@ def decode_latents(model: Model, latents: Tensor) -> Tensor:
 
 def _scale_and_shift(vae: Any) -> tuple[float, float]:
     return vae.config.scaling_factor, getattr(vae.config, "shift_factor", None) or 0.0
-
-
-def predict(unet: Any, latents: Tensor, t: Tensor, text: Conditioning, time_ids: Tensor | None = None) -> Tensor:
-    """The network's prediction (n, c, h, w) for noisy latents (n, c, h, w) at timesteps (n,), given the text.
-
-    `time_ids` (n, 6) is SDXL's size conditioning; None for other families.
-    """
-    device, dtype = latents.device, unet.dtype
-    text = text.to(device, dtype)
-    extra = None if time_ids is None else {"text_embeds": text.pooled, "time_ids": time_ids.to(device)}
-    return unet(
-        latents.to(dtype),
-        t.to(device),
-        encoder_hidden_states=text.context,
-        added_cond_kwargs=extra,
-        return_dict=False,
-    )[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,18 @@ import torch
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
-from trainers.models.family import Family, Prediction, get_family
-from trainers.models.files.detect import (
-    detect_prediction,
-    family_of_file,
-    family_of_folder,
-    prediction_of_config,
-    prediction_of_output,
-)
+from trainers.models.bases.detect import family_of_file, family_of_folder
+from trainers.models.bases.recognise import Recognised, recognise, warning_of
+from trainers.models.families import get_family
+from trainers.models.families.family import Family
 from trainers.models.files.folder import load_part, load_tokenizer, read_json, weight_files
 from trainers.models.files.header import read_header
-from trainers.models.files.recognise import Recognised, recognise, warning_of
-from trainers.models.files.single_file import load_single_file, shipped_tokenizer
+from trainers.models.files.single_file import shipped_tokenizer
 from trainers.models.files.source import Source, find_source
-from trainers.models.images import predict
 from trainers.models.model import Model
+from trainers.models.prediction import Prediction, prediction_of_output
 from trainers.models.quiet import quietly
-from trainers.models.schedule import NoiseSchedule, schedule_from_config
 from trainers.models.storage import store_in_nf4
-from trainers.models.text import add_time_ids, count_positions, encode_captions
-from trainers.models.words import token_groups
 from trainers.randomness import generator
 
 __all__ = ["Model", "load_model", "token_counter", "training_size"]
@@ -123,10 +116,8 @@ def training_size(model: str) -> tuple[int, int]:
 
     A single SD 2 file without prediction type counts as the 512 px variant. Raises VelaturaError as `load_model` does.
     """
-    tree = _config_tree(find_source(model).path)
-    unet, vae = (read_json(tree / part / "config.json") for part in ("unet", "vae"))
-    factor = _down_factor(vae)
-    return unet["sample_size"] * factor, factor * _down_factor(unet)
+    family, tree = _configs(find_source(model).path)
+    return family.sizes(*(read_json(tree / part / "config.json") for part in (family.denoiser, "vae")))
 
 
 def token_counter(model: str, sizes: Mapping[str, int] | None = None) -> Callable[[str], int]:
@@ -135,23 +126,18 @@ def token_counter(model: str, sizes: Mapping[str, int] | None = None) -> Callabl
     `sizes` holds the number of tokens of each added word.
     """
     path = find_source(model).path
-    tree = _config_tree(path)
-    tokenizer = (shipped_tokenizer if path.is_file() else load_tokenizer)(tree, "tokenizer")
-    return lambda caption: count_positions(token_groups(tokenizer, caption, sizes or {}))
+    family, tree = _configs(path)
+    tokenizer = (shipped_tokenizer if path.is_file() else load_tokenizer)(tree, next(iter(family.tokenizers)))
+    return lambda caption: family.count_tokens(tokenizer, caption, sizes or {})
 
 
-def _config_tree(path: Path) -> Path:
-    """The folder of a base's configs in diffusers layout: its own, or its family's for a single file."""
+def _configs(path: Path) -> tuple[Family, Path]:
+    """A base's family, and the folder of its configs in diffusers layout: its own, or its variant's for a file."""
     if path.is_file():
         header = read_header(path)
-        return family_of_file(header, path.name).variant(detect_prediction(header) or "epsilon").tree
-    family_of_folder(path)
-    return path
-
-
-def _down_factor(network_config: Mapping[str, Any]) -> int:
-    """Downsampling factor of the innermost level of a UNet or VAE, along a side."""
-    return 2 ** (len(network_config["block_out_channels"]) - 1)
+        family = family_of_file(header, path.name)
+        return family, family.variant_of_file(header).tree
+    return family_of_folder(path), path
 
 
 def probe_prediction(model: Model) -> Prediction:
@@ -160,9 +146,8 @@ def probe_prediction(model: Model) -> Prediction:
     noise = torch.randn((4, 4, side, side), generator=generator("probe what a base predicts")).to(model.device)
     t = torch.full((4,), model.schedule.steps - 1, device=model.device)
     with torch.no_grad():
-        text = encode_captions(model, [""] * 4)
         sizes = [(PROBE, PROBE)] * 4
-        output = predict(model.unet, noise, t, text, add_time_ids(model, sizes, [(0, 0)] * 4, sizes))
+        output = model.predict(noise, t, model.encode([""] * 4), model.time_ids(sizes, [(0, 0)] * 4, sizes))
     return prediction_of_output(noise, output)
 
 
@@ -177,32 +162,30 @@ def hash_files(files: Sequence[Path]) -> str:
 
 
 def _from_folder(source: Source, settings: Base, dtype: torch.dtype) -> LoadedParts:
-    import diffusers
-    import transformers
-
     folder = source.path
     family = _agreed_family(family_of_folder(folder), settings, folder)
     parts = {
-        "unet": load_part(diffusers.UNet2DConditionModel, folder, "unet", dtype),
-        "vae": load_part(diffusers.AutoencoderKL, folder, "vae", torch.float32),
-        "text_encoder": load_part(transformers.CLIPTextModel, folder, "text_encoder", dtype),
-        "tokenizer": load_tokenizer(folder, "tokenizer"),
+        name: load_part(_library_class(kind), folder, name, torch.float32 if name == "vae" else dtype)
+        for name, kind in family.networks.items()
     }
-    if family.text_encoders == 2:
-        second = load_part(transformers.CLIPTextModelWithProjection, folder, "text_encoder_2", dtype)
-        parts |= {"text_encoder_2": second, "tokenizer_2": load_tokenizer(folder, "tokenizer_2")}
+    parts |= {name: load_tokenizer(folder, name) for name in family.tokenizers}
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
-    files, _ = weight_files(folder / "unet")
+    files, _ = weight_files(folder / family.denoiser)
     known = Recognised() if source.kind == "starter" else recognise(folder, source.title)
-    return LoadedParts(source, family, parts, prediction_of_config(scheduler), scheduler, files, known)
+    return LoadedParts(source, family, parts, family.prediction_of_scheduler(scheduler), scheduler, files, known)
+
+
+def _library_class(name: str) -> Any:
+    """A class of diffusers or transformers by its full name."""
+    library, _, kind = name.partition(".")
+    return getattr(import_module(library), kind)
 
 
 def _from_file(source: Source, settings: Base, dtype: torch.dtype) -> LoadedParts:
     header = read_header(source.path)
     family = _agreed_family(family_of_file(header, source.path.name), settings, source.path)
-    prediction = detect_prediction(header)
-    tree = family.variant(prediction or "epsilon").tree
-    parts = load_single_file(source.path, tree, dtype)
+    prediction, tree = family.prediction_of_file(header), family.variant_of_file(header).tree
+    parts = family.load_file(source.path, tree, dtype)
     scheduler = read_json(tree / "scheduler" / "scheduler_config.json")
     known = recognise(source.path, source.title)
     named = known.named
@@ -215,9 +198,10 @@ def _agreed_family(found: Family, settings: Base, path: Path) -> Family:
     if settings.family in ("auto", found.name):
         return found
     chosen = get_family(settings.family)
-    unusual = path.is_dir() and read_json(path / "unet" / "config.json").get("cross_attention_dim") not in (768, 1024)
-    if unusual and chosen.text_encoders == found.text_encoders:
-        return chosen
+    if path.is_dir() and chosen.denoiser == found.denoiser:
+        config = read_json(path / chosen.denoiser / "config.json")
+        if chosen.may_own(config) and found.may_own(config):
+            return chosen
     raise VelaturaError(
         "base.family = {name}, but {file} holds {title} ({found}); leave it at `auto`",
         name=chosen.name,
@@ -229,11 +213,12 @@ def _agreed_family(found: Family, settings: Base, path: Path) -> Family:
 
 def _model(loaded: LoadedParts, prediction: Prediction, settings: Base, sha256: str) -> Model:
     parts, family = loaded.parts, loaded.family
-    encoders = [name for name in ("text_encoder", "text_encoder_2") if name in parts]
-    factor = _down_factor(parts["vae"].config)
+    denoiser, vae = parts[family.denoiser], parts["vae"]
     if loaded.source.kind == "file":
         # A single file does not contain it, and it differs between the family's variants.
-        parts["unet"].register_to_config(sample_size=family.variant(prediction).resolution // factor)
+        resolution = family.variant(prediction, denoiser.config).resolution
+        family.note_size(denoiser, resolution, 2 ** (len(vae.config.block_out_channels) - 1))
+    resolution, stride = family.sizes(denoiser.config, vae.config)
     return Model(
         family=family,
         prediction=prediction,
@@ -241,27 +226,14 @@ def _model(loaded: LoadedParts, prediction: Prediction, settings: Base, sha256: 
         title=loaded.source.title,
         sha256=sha256,
         starter=loaded.source.kind == "starter",
-        resolution=parts["unet"].config.sample_size * factor,
-        stride=factor * _down_factor(parts["unet"].config),
-        unet=parts["unet"],
-        vae=parts["vae"],
-        text_encoders=tuple(parts[name] for name in encoders),
-        tokenizers=tuple(parts[name.replace("text_encoder", "tokenizer")] for name in encoders),
-        schedule=_schedule(loaded.scheduler, prediction, settings),
+        resolution=resolution,
+        stride=stride,
+        denoiser=denoiser,
+        vae=vae,
+        text_encoders=tuple(parts[name] for name in family.encoders if name in parts),
+        tokenizers=tuple(parts[name] for name in family.tokenizers if name in parts),
+        schedule=family.schedule(loaded.scheduler, prediction, settings),
     )
-
-
-def _schedule(scheduler: Mapping[str, Any], prediction: Prediction, settings: Base) -> NoiseSchedule:
-    setting = settings.zero_terminal_snr
-    rescale = bool(scheduler.get("rescale_betas_zero_snr")) if setting == "auto" else setting == "on"
-    if rescale and prediction == "epsilon":
-        if setting == "on":
-            raise VelaturaError(
-                "base.zero_terminal_snr = on needs a base that predicts v, since epsilon cannot be predicted from pure "
-                "noise; this one predicts epsilon"
-            )
-        rescale = False
-    return schedule_from_config({**scheduler, "rescale_betas_zero_snr": rescale}, prediction)
 
 
 def _take_any_dtype(vae: Any) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from trainers.models.family import Family, Prediction
-from trainers.models.schedule import NoiseSchedule
+from trainers.models.families.family import Family, Pair
+from trainers.models.prediction import Prediction
+from trainers.models.schedule import Schedule
+from trainers.models.text import Conditioning
 from trainers.models.words import Words
 
 
@@ -27,21 +30,21 @@ class Model:
     title: str
     """Name for users (a file's stem, a hub id), never a full path."""
     sha256: str
-    """Of the single file, or of the UNet's concatenated weight files."""
+    """Of the single file, or of the denoiser's concatenated weight files."""
     starter: bool
     resolution: int
     """Side in pixels of the square images that the network was trained on."""
     stride: int
-    """Divisor of all image sides in pixels (VAE factor × UNet downsampling factor)."""
-    unet: Any
-    """`UNet2DConditionModel`."""
+    """Divisor of all image sides in pixels (VAE factor × downsampling factor or patch of the denoiser)."""
+    denoiser: Any
+    """`UNet2DConditionModel`, or a transformer."""
     vae: Any
     """`AutoencoderKL`."""
     text_encoders: tuple[Any, ...]
-    """`CLIPTextModel`, and for SDXL a second, `CLIPTextModelWithProjection`."""
+    """In the order of `family.encoders`; the last may be missing if the family can do without."""
     tokenizers: tuple[Any, ...]
-    """One `CLIPTokenizer` for each text encoder."""
-    schedule: NoiseSchedule
+    """One for each text encoder."""
+    schedule: Schedule
     notes: tuple[str, ...] = ()
     """What is to be said of it before a training: a prediction type that was tested, a distillation."""
     words: Words = field(default_factory=Words)
@@ -49,25 +52,64 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Device of the UNet."""
-        return next(self.unet.parameters()).device
+        """Device of the denoiser."""
+        return next(self.denoiser.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """dtype of the frozen UNet and text encoders."""
-        return self.unet.dtype
+        """dtype of the frozen denoiser and text encoders."""
+        dtype: torch.dtype = self.denoiser.dtype
+        return dtype
 
     @property
     def parts(self) -> dict[str, nn.Module]:
         """Networks that methods can change, by their names in settings and style files."""
-        return {"unet": self.unet, **dict(zip(self.encoder_names, self.text_encoders, strict=True))}
+        encoders = zip(self.family.trained_encoders, self.text_encoders, strict=False)
+        return {self.family.denoiser: self.denoiser, **dict(encoders)}
 
     @property
     def encoder_names(self) -> tuple[str, ...]:
-        """Names of the text encoders in `parts`."""
-        return ("text_encoder", "text_encoder_2")[: len(self.text_encoders)]
+        """Names of the text encoders."""
+        return self.family.encoders[: len(self.text_encoders)]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The denoiser's config."""
+        return dict(self.denoiser.config)
 
     @property
     def vae_factor(self) -> int:
         """Pixels per latent along a side."""
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the VAE's latents."""
+        return int(self.vae.config.latent_channels)
+
+    # What depends on the family; its methods say more.
+    def encode(self, captions: Sequence[str], clip_skip: int = 1, chunks: int = 1) -> Conditioning:
+        """Encode captions, differentiably in the trained encoders' weights and the rows of added words."""
+        return self.family.encode(self, captions, clip_skip, chunks)
+
+    def count_tokens(self, caption: str) -> int:
+        """Number of positions that a caption takes, without start and end."""
+        return self.family.count_tokens(self.tokenizers[0], caption, self.words.sizes)
+
+    def time_ids(self, original: Sequence[Pair], crop: Sequence[Pair], target: Sequence[Pair]) -> Tensor | None:
+        """SDXL's size conditioning `(n, 6)`; None for other families.
+
+        Per image, in pixels: original (height, width), crop (top, left), target (height, width).
+        """
+        return self.family.time_ids(self, original, crop, target)
+
+    def predict(
+        self,
+        latents: Tensor,
+        t: Tensor,
+        text: Conditioning,
+        time_ids: Tensor | None = None,
+        guidance: float | None = None,
+    ) -> Tensor:
+        """The prediction `(n, c, h, w)` for noisy latents `(n, c, h, w)` at timesteps `(n,)`, given the text."""
+        return self.family.predict(self, latents, t, text, time_ids, guidance)

@@ -15,16 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainers.config.limits import SAMPLERS, Sampler
 from trainers.errors import VelaturaError
-
-if TYPE_CHECKING:
-    from trainers.models.schedule import NoiseSchedule
+from trainers.models.flow import FlowSchedule
+from trainers.models.flow_samplers import flow_spacing, make_flow_scheduler
+from trainers.models.schedule import NoiseSchedule, Schedule
 
 KARRAS_RHO = 7.0
 KARRAS_TOP = 14.6
@@ -35,12 +35,15 @@ ALMOST_ZERO = 2.0**-24
 """What diffusers takes for an ᾱ of 0."""
 
 
-def make_scheduler(schedule: NoiseSchedule, sampler: Sampler) -> Any:
-    """A diffusers scheduler with this schedule: same ᾱ, prediction type and zero terminal SNR."""
+def make_scheduler(schedule: Schedule, sampler: Sampler, pixels: int = 0) -> Any:
+    """A diffusers scheduler with this schedule, for images of this many pixels; VelaturaError if it does not suit."""
     if sampler not in _MAKERS:
         raise VelaturaError(
             "there is no sampler {sampler!r}; available are {samplers}", sampler=sampler, samplers=", ".join(SAMPLERS)
         )
+    if isinstance(schedule, FlowSchedule):
+        return make_flow_scheduler(schedule, sampler, pixels)
+    assert isinstance(schedule, NoiseSchedule)
     abar = schedule.alphas_cumprod
     betas = 1 - abar / torch.cat([abar.new_ones(1), abar[:-1]])
     common = {
@@ -52,8 +55,11 @@ def make_scheduler(schedule: NoiseSchedule, sampler: Sampler) -> Any:
     return _MAKERS[sampler](schedule.zero_terminal_snr, common)
 
 
-def spacing(schedule: NoiseSchedule, sampler: Sampler, steps: int) -> dict[str, Any]:
+def spacing(schedule: Schedule, sampler: Sampler, steps: int) -> dict[str, Any]:
     """Arguments of a scheduler's `set_timesteps`, and of a pipeline, for this number of steps."""
+    if isinstance(schedule, FlowSchedule):
+        return flow_spacing(schedule, sampler, steps)
+    assert isinstance(schedule, NoiseSchedule)
     if sampler not in SPACINGS:
         return {"num_inference_steps": steps}
     wanted, chosen = SPACINGS[sampler](schedule, steps), list[int]()
@@ -71,14 +77,17 @@ def step_of_call(scheduler: Any, call: int) -> int:
     return call if scheduler.order == 1 else (call + 1 - len(scheduler.timesteps) % 2) // 2
 
 
-def keep_prediction(scheduler: Any) -> Callable[[], Tensor]:
-    """A function that returns the picture that the last step of a scheduler has predicted, `(n, c, h, w)`."""
+def keep_prediction(scheduler: Any, schedule: Schedule) -> Callable[[], Tensor]:
+    """A function that returns the picture that the scheduler's last step has predicted, `(n, c, h, w)`."""
     advance, kept = scheduler.step, list[Tensor]()
 
     @wraps(advance)  # pipelines look at its parameters
     def step(*args: Any, **options: Any) -> Any:
         stepped = advance(*args, **options)
-        kept[:] = [stepped[1] if len(stepped) > 1 else scheduler.model_outputs[-1]]
+        if isinstance(schedule, FlowSchedule):
+            kept[:] = [schedule.picture(*args[:3])]
+        else:
+            kept[:] = [stepped[1] if len(stepped) > 1 else scheduler.model_outputs[-1]]
         return stepped
 
     scheduler.step = step

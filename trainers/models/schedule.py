@@ -10,10 +10,11 @@ Every distribution of times is a function of one uniform number u in (0, 1). `un
 
     logit-normal m s     σ = sigmoid(m + s Φ⁻¹(u))                     Esser et al. 2024, §3.1
     mode s               σ = 1 − u − s (cos²(πu/2) − 1 + u)            the same
-    shifted a            σ = a u / (1 + (a − 1) u)                     the same, §5.3.2, for resolutions
+    … shifted a          σ' = a σ / (1 + (a − 1) σ)                    the same, §5.3.2, for resolutions
     style-friendly m s   σ = sigmoid(−λ/2), λ = m + s Φ⁻¹(u)           Choi et al. 2024 (2411.14793)
 
-A base with timesteps has the one whose log-SNR is nearest; what lies beyond its first and last counts as these.
+`shifted` follows another distribution, or stands alone for a uniform σ; it adds −2 ln a to λ. A base with timesteps has
+the one whose log-SNR is nearest; what lies beyond its first and last counts as these.
 """
 
 from __future__ import annotations
@@ -21,17 +22,48 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from trainers.config.times import Times
 from trainers.errors import VelaturaError
-from trainers.models.family import Prediction
+from trainers.models.prediction import Prediction
 
 SHARES = 100_000
 """Numbers by which a share of the times is measured."""
+
+
+class Schedule(Protocol):
+    """How noise is added in T timesteps, what the network predicts, and how times are drawn."""
+
+    @property
+    def prediction(self) -> Prediction:
+        """What the network predicts."""
+
+    @property
+    def steps(self) -> int:
+        """Number of training timesteps T."""
+
+    @property
+    def zero_terminal_snr(self) -> bool:
+        """Whether the last timestep is pure noise."""
+
+    def add_noise(self, latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t for latents and noise (n, c, h, w) and timesteps (n,), in the latents' dtype."""
+
+    def target(self, latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """The network's target (n, c, h, w)."""
+
+    def snr(self, t: Tensor) -> Tensor:
+        """Signal-to-noise ratio of timesteps (n,), fp32 on t's device."""
+
+    def timesteps_at(self, u: Tensor, times: Times, pixels: int = 0) -> Tensor:
+        """The timesteps `(n,)` at uniform numbers u `(n,)` in [0, 1), fp64, for images of this many pixels."""
+
+    def clamped_share(self, times: Times) -> tuple[float, float]:
+        """The shares of the times that are cleaner than the first step and noisier than the last one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +105,20 @@ class NoiseSchedule:
         abar = self.alphas_cumprod[t.cpu()]
         return (abar / (1 - abar)).to(t.device, torch.float32)
 
+    def timesteps_at(self, u: Tensor, times: Times, pixels: int = 0) -> Tensor:
+        """The timesteps `(n,)` at uniform numbers u `(n,)` in [0, 1), fp64."""
+        if _is_of_timesteps(times):
+            return (self.steps * _share(u, times)).long().clamp(max=self.steps - 1)
+        return nearest_steps(log_snr_at(u, times), self)
+
+    def clamped_share(self, times: Times) -> tuple[float, float]:
+        """The shares of the times that are cleaner than the first step and noisier than the last one."""
+        if _is_of_timesteps(times):
+            return 0.0, 0.0
+        u = (torch.arange(SHARES, dtype=torch.float64) + 0.5) / SHARES
+        found, table = log_snr_at(u, times), _table(self)
+        return (found > table[0]).double().mean().item(), (found < table[-1]).double().mean().item()
+
     def rescaled(self) -> NoiseSchedule:
         """This schedule with zero terminal SNR: √ᾱ shifted to end at 0 and scaled to keep its start."""
         root = self.alphas_cumprod.sqrt()
@@ -100,24 +146,30 @@ def schedule_from_config(config: Mapping[str, Any], prediction: Prediction) -> N
 
 
 # ---------------------------------------------------------------- how times are drawn
-def draw_timesteps(count: int, schedule: NoiseSchedule, times: Times, draw: torch.Generator) -> Tensor:
-    """Timesteps `(count,)` in 0 … T − 1."""
-    return timesteps_at(torch.rand(count, generator=draw, dtype=torch.float64), schedule, times)
-
-
-def timesteps_at(u: Tensor, schedule: NoiseSchedule, times: Times) -> Tensor:
-    """The timesteps `(n,)` at uniform numbers u `(n,)` in [0, 1), fp64."""
-    total = schedule.steps
-    if times.kind == "uniform":
-        first, last = times.numbers
-        return (total * (first / 1000 + (last - first) / 1000 * u)).long().clamp(max=total - 1)
-    if times.kind == "power":
-        return (total * u ** (2.0 ** -times.numbers[0])).long().clamp(max=total - 1)
-    return nearest_steps(log_snr_at(u, times), schedule)
+def draw_timesteps(count: int, schedule: Schedule, times: Times, draw: torch.Generator, pixels: int = 0) -> Tensor:
+    """Timesteps `(count,)` from 0 to T, for images of this many pixels, on which some distributions depend."""
+    return schedule.timesteps_at(torch.rand(count, generator=draw, dtype=torch.float64), times, pixels)
 
 
 def log_snr_at(u: Tensor, times: Times) -> Tensor:
     """The log-SNR λ `(n,)` at uniform numbers u `(n,)`, of a distribution of σ."""
+    return _unshifted(u, times) - 2 * math.log(1.0 if times.shift == "auto" else times.shift)
+
+
+def _is_of_timesteps(times: Times) -> bool:
+    """Whether a distribution is one of timesteps instead of σ."""
+    return times.kind in ("uniform", "power") and times.shift in (1.0, "auto")
+
+
+def _share(u: Tensor, times: Times) -> Tensor:
+    """The share of all timesteps, from the cleanest, at uniform numbers u `(n,)`, of a distribution of timesteps."""
+    if times.kind == "power":
+        return u ** (2.0 ** -times.numbers[0])
+    first, last = times.numbers
+    return first / 1000 + (last - first) / 1000 * u
+
+
+def _unshifted(u: Tensor, times: Times) -> Tensor:
     match times.kind:
         case "style-friendly":
             mean, spread = times.numbers
@@ -127,11 +179,11 @@ def log_snr_at(u: Tensor, times: Times) -> Tensor:
             return -2 * (mean + spread * torch.special.ndtri(u))
         case "mode":
             (scale,) = times.numbers
-            sigma = 1 - u - scale * (torch.cos(math.pi * u / 2) ** 2 - 1 + u)
-        case _:  # shifted
-            (factor,) = times.numbers
-            sigma = factor * u / (1 + (factor - 1) * u)
-    return -2 * torch.logit(sigma)
+            return -2 * torch.logit(1 - u - scale * (torch.cos(math.pi * u / 2) ** 2 - 1 + u))
+        case "uniform" | "power":
+            return -2 * torch.logit(_share(u, times))
+        case "shifted":
+            return -2 * torch.logit(u)
 
 
 def nearest_steps(log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
@@ -140,15 +192,6 @@ def nearest_steps(log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
     after = torch.searchsorted(table, -log_snr).clamp(1, len(table) - 1)
     before = after - 1
     return torch.where(-log_snr - table[before] <= table[after] + log_snr, before, after)
-
-
-def clamped_share(schedule: NoiseSchedule, times: Times) -> tuple[float, float]:
-    """The shares of the times that are cleaner than a base's first step and noisier than its last one."""
-    if times.kind in ("uniform", "power"):
-        return 0.0, 0.0
-    u = (torch.arange(SHARES, dtype=torch.float64) + 0.5) / SHARES
-    found, table = log_snr_at(u, times), _table(schedule)
-    return (found > table[0]).double().mean().item(), (found < table[-1]).double().mean().item()
 
 
 def _table(schedule: NoiseSchedule) -> Tensor:

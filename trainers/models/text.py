@@ -1,53 +1,69 @@
 """Encodes captions, in the same way for training and sampling.
 
-SD 1 and SD 2: a hidden state of the text encoder after its final layer norm. SDXL: the penultimate hidden states of
-both encoders, concatenated, without the norm, and the second encoder's projected end-of-text state as `pooled`.
+What a family reads of its encoders, and how it puts that together, is the family's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from trainers.errors import VelaturaError
-from trainers.models.model import Model
 from trainers.models.words import CHUNK, Group, token_groups
 
-__all__ = ["CHUNK", "Conditioning", "add_time_ids", "count_positions", "count_tokens", "encode_captions"]
+if TYPE_CHECKING:
+    from trainers.models.model import Model
 
 
 @dataclass(frozen=True, eq=False)
 class Conditioning:
-    """Encoded text: context (n, 77·chunks, d), and for SDXL the pooled embedding (n, d₂)."""
+    """Encoded text: context (n, tokens, d), and with some families a pooled embedding (n, d₂)."""
 
     context: Tensor
     pooled: Tensor | None = None
+    mask: Tensor | None = None
+    """Tokens that count, `(n, tokens)` of 0 and 1; None for all."""
 
-    def to(self, *args: Any, **kwargs: Any) -> Conditioning:
-        """Move or cast both tensors, as `Tensor.to` does."""
-        pooled = None if self.pooled is None else self.pooled.to(*args, **kwargs)
-        return Conditioning(self.context.to(*args, **kwargs), pooled)
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors by name, without those that there are none of."""
+        named = {"context": self.context, "pooled": self.pooled, "mask": self.mask}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Conditioning:
+        """With each tensor changed."""
+        return Conditioning(**{name: change(tensor) for name, tensor in self.tensors().items()})
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Conditioning:
+        """On a device, and with another dtype if given; the mask keeps its own."""
+        return self.map(lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else None))
+
+    def row(self, index: int) -> Conditioning:
+        """That of one text of the batch."""
+        return self.map(lambda tensor: tensor[index : index + 1])
+
+    @classmethod
+    def cat(cls, parts: Sequence[Conditioning]) -> Conditioning:
+        """One after the other, along the batch."""
+        names = parts[0].tensors()
+        return cls(**{name: torch.cat([part.tensors()[name] for part in parts]) for name in names})
 
 
-def count_tokens(model: Model, caption: str) -> int:
-    """Number of positions that a caption takes, without start and end; a chunk has 75."""
-    return count_positions(token_groups(model.tokenizers[0], caption, model.words.sizes))
+def clip_states(
+    model: Model, captions: Sequence[str], clip_skip: int, chunks: int, last: bool
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Each CLIP encoder's states `(n, 77·chunks, d)` and projection `(n, d₂)`, differentiably in weights and words.
 
-
-def encode_captions(model: Model, captions: Sequence[str], clip_skip: int = 1, chunks: int = 1) -> Conditioning:
-    """Encode captions, differentiably in the text encoders' weights and the rows of added words.
-
-    `clip_skip` k selects the k-th hidden state from the end (SDXL: from the second to last). A caption's tokens fill up
-    to `chunks` chunks of 75, each with its own start, end and padding; longer captions are truncated. `pooled` comes
-    from the first chunk. Raises VelaturaError if the text encoder has too few layers for `clip_skip`.
+    `clip_skip` k selects the k-th hidden state from the end, with its final norm, or, unless `last`, from the second to
+    last without. Tokens fill up to `chunks` chunks of 75, each with its own start, end and padding; longer captions are
+    truncated. The projection is that of the first chunk; None for an encoder without. Raises VelaturaError if an
+    encoder has too few layers for `clip_skip`.
     """
-    contexts, pooled = [], None
-    last = model.family.text_encoders == 1
-    for index, (tokenizer, encoder) in enumerate(zip(model.tokenizers, model.text_encoders, strict=True)):
+    several = zip(model.family.trained_encoders, model.tokenizers, model.text_encoders, strict=False)
+    for index, (_, tokenizer, encoder) in enumerate(several):
         ids = _chunked_ids(tokenizer, [token_groups(tokenizer, c, model.words.sizes) for c in captions], chunks)
         with model.words.spliced(encoder, index, ids) as known:  # (n·chunks, 77)
             out = encoder(known, output_hidden_states=True)
@@ -63,22 +79,19 @@ def encode_captions(model: Model, captions: Sequence[str], clip_skip: int = 1, c
         hidden = out.hidden_states[-back]
         if last:
             hidden = _inner(encoder).final_layer_norm(hidden)
-        else:
-            embeds = getattr(out, "text_embeds", None)  # only with a projection
-            pooled = pooled if embeds is None else embeds.unflatten(0, (len(captions), chunks))[:, 0]
+        embeds = getattr(out, "text_embeds", None)  # only with a projection
+        pooled = None if embeds is None else embeds.unflatten(0, (len(captions), chunks))[:, 0]
         # (n·chunks, 77, d) → (n, 77·chunks, d)
-        contexts.append(hidden.unflatten(0, (len(captions), chunks)).flatten(1, 2))
-    return Conditioning(torch.cat(contexts, dim=-1), pooled)
+        yield hidden.unflatten(0, (len(captions), chunks)).flatten(1, 2), pooled
 
 
-def unread_layers(model: Model, clip_skip: int = 1) -> tuple[str, ...]:
-    """Layers of the text encoders after the hidden state that the UNet reads, as `text_encoder.encoder.layers.11`.
+def unread_clip_layers(model: Model, clip_skip: int, last: bool) -> tuple[str, ...]:
+    """Layers of the text encoders after the state that `clip_states` reads, as `text_encoder.encoder.layers.11`.
 
     They get no gradient. An encoder with a projection, which the UNet reads, has none of them.
     """
     found: list[str] = []
-    last = model.family.text_encoders == 1
-    for name, encoder in zip(model.encoder_names, model.text_encoders, strict=True):
+    for name, encoder in zip(model.family.trained_encoders, model.text_encoders, strict=False):
         if hasattr(encoder, "text_projection"):
             continue
         inner = _inner(encoder)
@@ -88,22 +101,6 @@ def unread_layers(model: Model, clip_skip: int = 1) -> tuple[str, ...]:
         found += [f"{stem}.encoder.layers.{n}" for n in range(max(0, count - after), count)]
         found += [] if last else [f"{stem}.final_layer_norm"]
     return tuple(found)
-
-
-def add_time_ids(
-    model: Model,
-    original: Sequence[tuple[int, int]],
-    crop: Sequence[tuple[int, int]],
-    target: Sequence[tuple[int, int]],
-) -> Tensor | None:
-    """SDXL's size conditioning (n, 6); None for other families.
-
-    Per image, in pixels: original (height, width), crop (top, left), target (height, width).
-    """
-    if model.family.name != "sdxl":
-        return None
-    rows = [[*o, *c, *t] for o, c, t in zip(original, crop, target, strict=True)]
-    return torch.tensor(rows, dtype=torch.float32, device=model.device)
 
 
 def _inner(encoder: nn.Module) -> Any:

@@ -15,10 +15,10 @@ from trainers.adapters.context import ForwardContext
 from trainers.composition.styling import Styling
 from trainers.config.limits import Sampler
 from trainers.models.model import Model
-from trainers.models.pipeline import make_pipeline
-from trainers.models.samplers import keep_prediction, spacing, step_of_call
-from trainers.models.text import Conditioning, encode_captions
+from trainers.models.samplers import keep_prediction, make_scheduler, spacing, step_of_call
+from trainers.models.text import Conditioning
 from trainers.randomness import generator
+from trainers.sampling.denoise import denoise, has_two_passes
 from trainers.sampling.rough import FIRST, OnRough, RoughPictures
 
 if TYPE_CHECKING:
@@ -48,11 +48,6 @@ class SamplingParams:
     def pictures(self) -> list[tuple[str, int]]:
         """Prompt and seed of each picture, in order."""
         return [(prompt, seed) for prompt in self.prompts for seed in self.seeds]
-
-    @property
-    def context(self) -> ForwardContext:
-        """The context of its forward passes; with guidance an image without caption precedes each."""
-        return ForwardContext(uncaptioned=(True, False) if self.guidance > 1 else ())
 
 
 @dataclass(frozen=True)
@@ -87,12 +82,12 @@ def draw(
         One RGB image per prompt, seed and variant.
     """
     styling = styling or Styling()
-    pipeline = make_pipeline(model, params.sampler)
+    scheduler = make_scheduler(model.schedule, params.sampler, params.size[0] * params.size[1])
     wanted = [Picture(prompt, seed, style) for prompt, seed in params.pictures for style in styling.variants]
     texts = Texts(model, params, styling)
     most = max(1, params.batch // styling.copies)
     rough = None if on_rough is None else RoughPictures(model, on_rough)
-    prediction = keep_prediction(pipeline.scheduler) if rough else None
+    prediction = keep_prediction(scheduler, model.schedule) if rough else None
 
     def after_step(first: int, count: int, step: int) -> None:
         numbers = range(first + 1, first + count + 1)
@@ -105,14 +100,14 @@ def draw(
     try:
         for first in range(0, len(wanted), most):
             batch = wanted[first : first + most]
-            for latents in _draw_batch(pipeline, texts, batch, partial(after_step, first, len(batch))):
+            for latents in _draw_batch(scheduler, texts, batch, partial(after_step, first, len(batch))):
                 yield to_image(decode(model, latents))
     finally:
         styling.set_step(0, ())
 
 
 def _draw_batch(
-    pipeline: Any, texts: Texts, pictures: Sequence[Picture], on_step: Callable[[int], None]
+    scheduler: Any, texts: Texts, pictures: Sequence[Picture], on_step: Callable[[int], None]
 ) -> tuple[Tensor, ...]:
     """Latents `(1, c, h, w)` of each picture of a batch, with one call of the network per step."""
     model, params, styling = texts.model, texts.params, texts.styling
@@ -122,41 +117,32 @@ def _draw_batch(
 
     def text_of(call: int) -> Conditioning | None:
         """Set the styles for a call of the network; returns the rows' text if it has changed."""
-        step = step_of_call(pipeline.scheduler, call)
+        step = step_of_call(scheduler, call)
         styles = [styling.style_at(step, picture.style, copy) for picture, copy in rows]
         changed = styles != present
         text = texts.of_rows([picture.prompt for picture, _ in rows], styles) if changed else None
-        styling.set_step(step, styles, (True,) * len(rows) + (False,) * len(rows) if params.guidance > 1 else ())
+        bare = (True,) * len(rows) + (False,) * len(rows) if has_two_passes(model, params.guidance) else ()
+        styling.set_step(step, styles, bare)
         present[:] = styles
         return text
 
-    def after_call(pipeline: Any, call: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        step, calls = step_of_call(pipeline.scheduler, call), len(pipeline.scheduler.timesteps)
-        is_done = call + 1 == calls or step_of_call(pipeline.scheduler, call + 1) > step
-        if is_done:
+    def after_call(call: int) -> None:
+        step, calls = step_of_call(scheduler, call), len(scheduler.timesteps)
+        if call + 1 == calls or step_of_call(scheduler, call + 1) > step:
             on_step(step + 1)
-        text = text_of(call + 1)
-        return {} if text is None else _step_tensors(text, pipeline.do_classifier_free_guidance)
 
-    timing = spacing(model.schedule, params.sampler, params.steps)
-    pipeline.scheduler.set_timesteps(**timing)  # as the pipeline will, which asks for the first text before that
-    text = text_of(0)
-    assert text is not None
-    with averaged(model.unet, styling.copies):
-        result = pipeline(
-            **_prompt_arguments(text),
-            latents=torch.cat([_initial_noise(model, picture.seed, height, width) for picture, _ in rows]),
-            generator=[generator(picture.seed, "sampler") for picture, _ in rows],
-            **timing,
-            guidance_scale=params.guidance,
-            width=width,
-            height=height,
-            output_type="latent",
-            callback_on_step_end=after_call,
-            callback_on_step_end_tensor_inputs=[],
-        )
-    latents: Tensor = result.images[:: styling.copies]
-    return latents.split(1)
+    latents = denoise(
+        model,
+        scheduler,
+        spacing(model.schedule, params.sampler, params.steps),
+        torch.cat([_initial_noise(model, picture.seed, height, width) for picture, _ in rows]),
+        text_of,
+        [generator(picture.seed, "sampler") for picture, _ in rows],
+        params.guidance,
+        after_call,
+        partial(averaged, copies=styling.copies) if styling.copies > 1 else None,
+    )
+    return latents[:: styling.copies].split(1)
 
 
 class Texts:
@@ -167,26 +153,30 @@ class Texts:
         self._known: dict[tuple[str, int | None], Conditioning] = {}
 
     def of_rows(self, prompts: Sequence[str], styles: Sequence[int | None]) -> Conditioning:
-        """`(2n, …)`: the negative prompt under each row's style, then each row's prompt under it."""
+        """`(2n, …)`: the negative prompt under each row's style, then each row's prompt; else only these, `(n, …)`."""
         pairs = [self._of(prompt, style) for prompt, style in zip(prompts, styles, strict=True)]
-        context = torch.cat([pair.context[side : side + 1] for side in (0, 1) for pair in pairs])
-        pooled = [pair.pooled[side : side + 1] for side in (0, 1) for pair in pairs if pair.pooled is not None]
-        return Conditioning(context, torch.cat(pooled) if pooled else None)
+        sides = (0, 1) if has_two_passes(self.model, self.params.guidance) else (1,)
+        return Conditioning.cat([pair.row(side) for side in sides for pair in pairs])
 
     def _of(self, prompt: str, style: int | None) -> Conditioning:
         """The negative prompt and a prompt under one style."""
         if (prompt, style) not in self._known:
             params = self.params
             self.styling.set_step(0, (style,))
-            text = encode_captions(self.model, [params.negative, prompt], params.clip_skip, params.chunks)
-            self._known[prompt, style] = text.to(self.model.dtype)
+            text = self.model.encode([params.negative, prompt], params.clip_skip, params.chunks)
+            self._known[prompt, style] = text.to(self.model.device, self.model.dtype)
         return self._known[prompt, style]
+
+
+def drawing_context(model: Model, params: SamplingParams) -> ForwardContext:
+    """The context of a picture's forward passes; with two of them an image without caption precedes each."""
+    return ForwardContext(uncaptioned=(True, False) if has_two_passes(model, params.guidance) else ())
 
 
 @contextmanager
 def evaluating(model: Model) -> Iterator[None]:
     """The networks in evaluation mode, temporarily (gradient checkpointing needs training mode)."""
-    modes = [(net, net.training) for net in (model.unet, *model.text_encoders)]
+    modes = [(net, net.training) for net in (model.denoiser, *model.text_encoders)]
     for net, _ in modes:
         net.eval()
     try:
@@ -196,26 +186,14 @@ def evaluating(model: Model) -> Iterator[None]:
             net.train(mode)
 
 
-@contextmanager
-def averaged(unet: Any, copies: int) -> Iterator[None]:
-    """Average the predictions of groups of neighbouring rows, temporarily."""
-    if copies == 1:
-        yield
-        return
-
-    def mean(unet: Any, args: Any, output: Any) -> Any:
-        own = output[0].unflatten(0, (-1, copies))  # (m, copies, c, h, w)
-        return (own.mean(1, keepdim=True).expand_as(own).flatten(0, 1), *output[1:])
-
-    handle = unet.register_forward_hook(mean)
-    try:
-        yield
-    finally:
-        handle.remove()
+def averaged(prediction: Tensor, copies: int) -> Tensor:
+    """Predictions `(m·copies, c, h, w)` with those of each group of neighbours averaged."""
+    own = prediction.unflatten(0, (-1, copies))  # (m, copies, c, h, w)
+    return own.mean(1, keepdim=True).expand_as(own).flatten(0, 1)
 
 
 def decode(model: Model, latents: Tensor) -> Tensor:
-    """Latents `(1, c, h, w)` of a pipeline as pixels `(3, 8h, 8w)` in [−1, 1]."""
+    """Latents `(1, c, h, w)` as pixels `(3, 8h, 8w)` in [−1, 1]."""
     from trainers.models.images import decode_latents
 
     return decode_latents(model, latents)[0]
@@ -248,23 +226,6 @@ def _differences(left: Sequence[Image], right: Sequence[Image]) -> list[Any]:
 
 
 def _initial_noise(model: Model, seed: int, height: int, width: int) -> Tensor:
-    channels = model.unet.config.in_channels
-    shape = (1, int(channels), height // model.vae_factor, width // model.vae_factor)
+    shape = (1, model.latent_channels, height // model.vae_factor, width // model.vae_factor)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     return noise.to(model.device, model.dtype)
-
-
-def _prompt_arguments(text: Conditioning) -> dict[str, Any]:
-    """A pipeline's arguments for `(2n, …)` text: the negative prompts, then the prompts."""
-    negative, context = text.context.chunk(2)
-    arguments = {"negative_prompt_embeds": negative, "prompt_embeds": context}
-    if text.pooled is not None:
-        negative, pooled = text.pooled.chunk(2)
-        arguments |= {"negative_pooled_prompt_embeds": negative, "pooled_prompt_embeds": pooled}
-    return arguments
-
-
-def _step_tensors(text: Conditioning, guided: bool) -> dict[str, Any]:
-    """The same text as the pipeline's own variables within its loop: both halves under guidance, else the prompts."""
-    own = {"prompt_embeds": text.context, "add_text_embeds": text.pooled}
-    return {name: t if guided else t.chunk(2)[1] for name, t in own.items() if t is not None}

@@ -16,7 +16,7 @@ from trainers.data.dataset import Dataset, Draw, placement
 from trainers.models.images import encode_images
 from trainers.models.model import Model
 from trainers.models.schedule import draw_timesteps
-from trainers.models.text import Conditioning, add_time_ids
+from trainers.models.text import Conditioning
 from trainers.randomness import WHOLE, Share, generator, seed_for
 from trainers.runs.run import Run
 from trainers.training.loss import draw_noise
@@ -84,7 +84,8 @@ class Batches:
         drawn = draw_noise(shape, config.loss.noise_offset, generator(seed, "noise", index))
         noise = share.of_rows(drawn).to(device)
         draw = generator(seed, "timestep", index)
-        times = draw_timesteps(count, model.schedule, config.loss.distribution, draw)
+        pixels = mean.shape[-2] * mean.shape[-1] * model.vae_factor**2
+        times = draw_timesteps(count, model.schedule, config.loss.distribution, draw, pixels)
         t = share.of_rows(times).to(device)
         return Batch(
             noisy=model.schedule.add_noise(latents, noise, t),
@@ -102,17 +103,16 @@ class Batches:
         if not self._keeps_text:
             return self._trainee.encode(captions)
         found = self._texts.get_or_encode(captions, self._encode)
-        return Conditioning(found["context"], found.get("pooled")).to(self._model.device)
+        return Conditioning(**found).to(self._model.device)
 
     def _encode(self, captions: list[str]) -> dict[str, Tensor]:
-        text = self._trainee.encode(captions)
-        return {"context": text.context} | ({} if text.pooled is None else {"pooled": text.pooled})
+        return self._trainee.encode(captions).tensors()
 
     def _sizes(self, dataset: Dataset, draws: tuple[Draw, ...]) -> Tensor | None:
         items = [dataset.items[draw.item_index] for draw in draws]
         places = [placement(item, draw) for item, draw in zip(items, draws, strict=True)]
         originals, crops = zip(*places, strict=True)
-        return add_time_ids(self._model, originals, crops, [item.bucket.shape for item in items])
+        return self._model.time_ids(originals, crops, [item.bucket.shape for item in items])
 
     def _mask(self, dataset: Dataset, draws: tuple[Draw, ...]) -> Tensor | None:
         masks = [self._masks.get_or_make(dataset.items[draw.item_index], draw) for draw in draws]
@@ -137,5 +137,4 @@ def _joined_text(own: Conditioning | list[str], classes: Conditioning | list[str
     if isinstance(own, list) and isinstance(classes, list):
         return own + classes
     assert isinstance(own, Conditioning) and isinstance(classes, Conditioning)
-    pooled = None if own.pooled is None or classes.pooled is None else torch.cat([own.pooled, classes.pooled])
-    return Conditioning(torch.cat([own.context, classes.context]), pooled)
+    return Conditioning.cat([own, classes])

@@ -6,11 +6,11 @@ import torch
 
 from trainers.adapters.method import RankedMethod
 from trainers.adapters.network import Network
+from trainers.adapters.roles import is_denoiser
 from trainers.config.config import Config
 from trainers.config.sections import Loss
 from trainers.errors import VelaturaError
 from trainers.models.model import Model
-from trainers.models.text import encode_captions
 from trainers.runs.events import Recorder
 from trainers.training.loss import weighting_gamma
 
@@ -49,7 +49,7 @@ def check_fit(config: Config, model: Model, network: Network) -> None:
         if wrong is not None:
             raise VelaturaError(wrong)
     with torch.no_grad():
-        encode_captions(model, [""], config.base.clip_skip, config.data.chunks)  # raises if clip_skip is too large
+        model.encode([""], config.base.clip_skip, config.data.chunks)  # raises if clip_skip is too large
 
 
 def note_optimizer(config: Config, record: Recorder) -> None:
@@ -81,10 +81,10 @@ def _check_weighting(config: Config, model: Model) -> None:
 
 def _check_stops(config: Config, network: Network) -> None:
     """Refuse a run in which all parameters stop training before its end."""
-    text = any(site.part != "unet" for site in network.hook_points)
+    text = any(not is_denoiser(site.part) for site in network.hook_points)
     stops = {"train.text_encoder_stop": config.train.text_encoder_stop} if text else {}
     stops |= {"tokens.stop": config.tokens.stop} if network.words else {}
-    trains_on = any(site.part == "unet" for site in network.hook_points) or max(stops.values()) == 1
+    trains_on = any(is_denoiser(site.part) for site in network.hook_points) or max(stops.values()) == 1
     if not trains_on:
         key = max(stops, key=lambda key: stops[key])
         raise VelaturaError(

@@ -18,9 +18,9 @@ from trainers.config.config import Config
 from trainers.config.sections import Loss
 from trainers.data.captions import full_caption
 from trainers.data.dataset import CENTRE, Draw, Item, mask, pixels, placement
-from trainers.models.images import encode_images, predict
+from trainers.models.images import encode_images
 from trainers.models.model import Model
-from trainers.models.text import Conditioning, add_time_ids, encode_captions
+from trainers.models.text import Conditioning
 from trainers.randomness import generator
 from trainers.training.loss import error_by_image
 
@@ -61,7 +61,7 @@ def make_probes(model: Model, items: Iterable[Item], config: Config, times: int)
                 noisy=model.schedule.add_noise(latents, noise, t).to(model.device),
                 target=model.schedule.target(latents, noise, t).to(model.device),
                 mask=None if opaque is None else opaque.expand(times, -1, -1, -1).to(model.device),
-                time_ids=add_time_ids(model, [original] * times, [crop] * times, [item.bucket.shape] * times),
+                time_ids=model.time_ids([original] * times, [crop] * times, [item.bucket.shape] * times),
             )
         )
     return tuple(found)
@@ -85,13 +85,9 @@ def denoising_errors(
     for probe in probes:
         t, bare = probe.timesteps, not probe.caption
         holder.context = replace(moment, uncaptioned=(bare,) * len(t))
-        text = encode_captions(model, [probe.caption], config.base.clip_skip, config.data.chunks)
-        found = predict(model.unet, probe.noisy, t, _repeated(text, len(t)), probe.time_ids)
+        text = model.encode([probe.caption], config.base.clip_skip, config.data.chunks)
+        repeated = Conditioning.cat([text] * len(t))
+        found = model.predict(probe.noisy, t, repeated, probe.time_ids)
         rows.append(error_by_image(found, probe.target, probe.mask, SQUARED).cpu())
     holder.context = before
     return torch.stack(rows)
-
-
-def _repeated(text: Conditioning, times: int) -> Conditioning:
-    pooled = None if text.pooled is None else text.pooled.expand(times, -1)
-    return Conditioning(text.context.expand(times, -1, -1), pooled)

@@ -84,7 +84,7 @@ def write_files(
     if not network.hook_points:
         return {}
     metadata = style_metadata(config, model, network, facts, started, finished)
-    shape = dict(model.unet.config)
+    shape = model.config
     kept = write_style(core, network, model.family.name, shape, metadata, config.save.precision)
     if kept < 1:
         note("note", message=CUT.format(kept), kept=round(kept, 4))
@@ -98,7 +98,7 @@ def _word_path(session: Session, core: Path) -> Path:
 
 def _write_twins(session: Session, core: Path, metadata: Mapping[str, str]) -> str:
     """Write the other forms of the style file, for tools that need them; returns the sentence on how to load it."""
-    network, family, shape = session.network, session.model.family.name, dict(session.model.unet.config)
+    network, family, shape = session.network, session.model.family.name, session.model.config
     precision = session.config.save.precision
     other = core.with_name(f"{core.stem}-diffusers.safetensors")
     second = write_for_diffusers(other, network, family, shape, metadata, precision)

@@ -17,6 +17,7 @@ from torch import Tensor
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
 from trainers.adapters.network import Network
+from trainers.adapters.roles import is_denoiser
 from trainers.atomic_files import plain_disk_errors
 from trainers.config.config import Config
 from trainers.data.buckets import Pair
@@ -124,7 +125,7 @@ class Session:
     @property
     def text_trains(self) -> bool:
         """Whether captions are encoded in each step, because their encoder changes."""
-        return bool(self.network.words) or any(site.part != "unet" for site in self.network.hook_points)
+        return bool(self.network.words) or any(not is_denoiser(site.part) for site in self.network.hook_points)
 
     @cached_property
     def rates(self) -> tuple[float, ...]:
@@ -327,10 +328,10 @@ def _stop_what_stops(session: Session, step: int) -> None:
             word.requires_grad_(False)
     if step >= train.text_encoder_stop * train.steps:
         for site in session.network.hook_points:
-            if site.part != "unet":
+            if not is_denoiser(site.part):
                 site.requires_grad_(False)
         for shared in session.network.shared_tensors:
-            if shared.part != "unet":
+            if not is_denoiser(shared.part):
                 shared.values.requires_grad_(False)
 
 

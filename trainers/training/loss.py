@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from trainers.config.sections import Loss
-from trainers.models.schedule import NoiseSchedule
+from trainers.models.schedule import Schedule
 
 
 def draw_noise(shape: torch.Size, offset: float, draw: torch.Generator) -> Tensor:
@@ -17,7 +17,7 @@ def draw_noise(shape: torch.Size, offset: float, draw: torch.Generator) -> Tenso
     return noise
 
 
-def weighting_gamma(schedule: NoiseSchedule, settings: Loss) -> float:
+def weighting_gamma(schedule: Schedule, settings: Loss) -> float:
     """γ of the min-SNR weights; 0 for equal weights.
 
     At zero SNR the weight of v is zero, and near it almost zero: of 1000 timesteps that end in pure noise, the last
@@ -28,7 +28,7 @@ def weighting_gamma(schedule: NoiseSchedule, settings: Loss) -> float:
     return 0.0 if off else settings.min_snr_gamma
 
 
-def timestep_weights(schedule: NoiseSchedule, t: Tensor, gamma: float) -> Tensor:
+def timestep_weights(schedule: Schedule, t: Tensor, gamma: float) -> Tensor:
     """Min-SNR weights `(n,)`: min(SNR, γ)/SNR for ε and min(SNR, γ)/(SNR + 1) for v; γ = 0 gives ones.
 
     Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy", §3.4. At zero SNR the ε-weight is

@@ -24,8 +24,6 @@ from trainers.errors import REFUSED, VelaturaError
 from trainers.messages import Message as _
 from trainers.models.load import import_libraries, load_model
 from trainers.models.model import Model
-from trainers.models.schedule import clamped_share
-from trainers.models.text import unread_layers
 from trainers.models.words import known_tokens
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
@@ -78,7 +76,7 @@ def open_session(
         began = time.monotonic()
         model = load_model(config.base, dtype, accelerator.device)
         loading = time.monotonic() - began
-    unread = unread_layers(model, config.base.clip_skip)
+    unread = model.family.unread_layers(model, config.base.clip_skip)
     with _of_settings():
         network = attach(model.parts, config.method, config.targets, config.seed, unread)
         if config.tokens.word:
@@ -93,7 +91,7 @@ def open_session(
     if not network.merges:
         record("note", message=ONLY_HERE_NOTE.format(config.method.name))
     note_idle_ranks(network, record)
-    if steps and (share := max(clamped_share(model.schedule, config.loss.distribution))) >= FEW:
+    if steps and (share := max(model.schedule.clamped_share(config.loss.distribution))) >= FEW:
         record("note", message=CLAMPED.format(times=config.loss.timesteps, share=share))
     for message in (*([STARTER_NOTE] if model.starter else []), *model.notes):
         record("note", message=message)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from trainers.adapters.method import Method
 from trainers.adapters.network import Network
+from trainers.adapters.roles import is_denoiser
 from trainers.adapters.tokens import Word
 from trainers.config.sections import Train
 from trainers.errors import VelaturaError
@@ -36,7 +37,7 @@ def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
     groups: dict[tuple[float, bool], list[Tensor]] = {}
     for part, method, ratio, values in (*placed, *shared):
         assert isinstance(method, Method)
-        base = settings.learning_rate if part == "unet" else settings.text_rate
+        base = settings.learning_rate if is_denoiser(part) else settings.text_rate
         for name, parameter in values.named_parameters():
             rate = base * ratio * method.learning_rate_ratio(name)
             groups.setdefault((rate, method.decays(name)), []).append(parameter)

@@ -28,7 +28,15 @@ from trainers.runs.forecast import Forecast
 from trainers.runs.signals import asking_to_stop
 from trainers.sampling.grid import make_grid
 from trainers.sampling.plan import SHARE, fewer_pictures
-from trainers.sampling.sample import OnStep, SamplingParams, draw, evaluating, largest_difference, mean_difference
+from trainers.sampling.sample import (
+    OnStep,
+    SamplingParams,
+    draw,
+    drawing_context,
+    evaluating,
+    largest_difference,
+    mean_difference,
+)
 from trainers.training.loop import Session
 
 if TYPE_CHECKING:
@@ -156,7 +164,7 @@ class Previews:
     def _sample(self, params: SamplingParams, step: int, end: float = math.inf) -> list[Image]:
         """Generate samples with the live adapter into the run folder, until `end` by the monotonic clock."""
         session, began = self.session, time.monotonic()
-        session.network.holder.context = params.context
+        session.network.holder.context = drawing_context(session.model, params)
         with evaluating(session.model):
             pictures = self._drawn(session.model, params, step, session.run.samples / f"step-{step:08d}", end)
         session.record("sample", step=step, pictures=len(pictures), seconds=round(time.monotonic() - began, 2))
@@ -200,7 +208,7 @@ class Previews:
         """The pictures of the live adapter: kept if they are all, otherwise only compared with the file's."""
         if not self.plan.limited:
             return self._sample(params, step)
-        self.session.network.holder.context = params.context
+        self.session.network.holder.context = drawing_context(self.session.model, params)
         with evaluating(self.session.model):
             return self._drawn(self.session.model, params, step, None)
 
@@ -217,7 +225,7 @@ class Previews:
             fresh = load_model(settings, *facts)
             files = [(read_style(path), 1.0) for path in (style, embedding_of(style)) if path is not None]
             network = apply_styles(fresh.parts, fresh.family.name, files, fresh.words)
-            network.holder.context = params.context
+            network.holder.context = drawing_context(fresh, params)
             self.forecast.spent += time.monotonic() - began
             return self._drawn(fresh, params, step, session.run.samples / "final")
 

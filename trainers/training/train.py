@@ -23,7 +23,6 @@ from trainers.distributed.follow import follow_launched
 from trainers.distributed.launch import Orders, Work, as_launched, is_launched_after_first, together
 from trainers.errors import VelaturaError, failure_code
 from trainers.messages import Message as _
-from trainers.models.text import CHUNK, count_tokens
 from trainers.ranks.map import draw_rank_map
 from trainers.runs.event_lines import Event
 from trainers.runs.events import Listener, NoRecord, Recorder, latest_events
@@ -296,10 +295,10 @@ def _note_dataset(session: Session, dataset: Dataset) -> None:
     data, word, record = session.config.data, session.config.tokens.word, session.record
     smaller = [item.path.name for item in dataset.items if item.bucket.reduced]
     larger = [item.path.name for item in dataset.items if item.bucket.enlarged]
-    room = CHUNK * data.chunks
+    room = session.model.family.token_limit(data.chunks)
     captions = {item.path.name: full_caption(item.caption, data, word) for item in dataset.items}
     captions["prior.prompt"] = session.config.prior.prompt
-    cut = [name for name, caption in captions.items() if count_tokens(session.model, caption) > room]
+    cut = [name for name, caption in captions.items() if session.model.count_tokens(caption) > room]
     for names, what in (
         (smaller, f"small, and trained below the training resolution (data.max_upscale = {data.max_upscale:g})"),
         (larger, f"so small that they are upscaled more than data.max_upscale = {data.max_upscale:g} times"),

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adapters.network import Network
-from trainers.models.images import predict
 from trainers.models.model import Model
-from trainers.models.text import Conditioning, encode_captions
+from trainers.models.text import Conditioning
 
 
 class Trainee(nn.Module):
@@ -16,22 +15,22 @@ class Trainee(nn.Module):
 
     def __init__(self, model: Model, network: Network, clip_skip: int, chunks: int):
         super().__init__()
-        self.unet, self.text_encoders, self.network = model.unet, nn.ModuleList(model.text_encoders), network
+        self.denoiser, self.text_encoders, self.network = model.denoiser, nn.ModuleList(model.text_encoders), network
         self._model, self._clip_skip, self._chunks = (model,), clip_skip, chunks
 
     def encode(self, captions: list[str]) -> Conditioning:
         """Encode captions."""
-        return encode_captions(self._model[0], captions, self._clip_skip, self._chunks)
+        return self._model[0].encode(captions, self._clip_skip, self._chunks)
 
     def forward(self, noisy: Tensor, t: Tensor, text: Conditioning | list[str], time_ids: Tensor | None) -> Tensor:
         """The prediction `(n, c, h, w)` for noisy latents at timesteps `(n,)`; captions as text are encoded here."""
         conditioning = self.encode(text) if isinstance(text, list) else text
-        return predict(self.unet, noisy, t, conditioning, time_ids)
+        return self._model[0].predict(noisy, t, conditioning, time_ids)
 
     def checkpoint_gradients(self, with_text: bool) -> None:
         """Turn on gradient checkpointing: keep each block's input and recompute the rest in backward."""
-        self._model[0].unet.enable_gradient_checkpointing()
-        self.unet.train()  # the networks have no dropout of their own: this only lets checkpointing act
+        self.denoiser.enable_gradient_checkpointing()
+        self.denoiser.train()  # the networks have no dropout of their own: this only lets checkpointing act
         for encoder in self._model[0].text_encoders if with_text else ():
             encoder.gradient_checkpointing_enable()
             encoder.train()

@@ -25,8 +25,8 @@ from trainers.config.sections import Sample
 from trainers.config.techniques import TEXTUAL_INVERSION
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
-from trainers.models.family import FAMILIES
-from trainers.models.files.recognise import settings_of_base
+from trainers.models.bases.recognise import settings_of_base
+from trainers.models.families import find_family
 
 GONE_STYLE = _("This style no longer exists. Remove it, or choose another.")
 TWICE = _("This style is selected twice. Remove one of them.")
@@ -45,7 +45,6 @@ WRONG_SIZE = _("Width and height must be multiples of {} from {} to {:,} here; y
 THE_STARTER, UNKNOWN_BASE = _("the starter"), _("another kind of model")
 SWEPT = ("strength", "second_strength", "")
 """The axis of a style's strength, by its place."""
-SHORT_TITLES: Mapping[str, str] = {"sd1": "SD 1.5", "sd2": "SD 2", "sdxl": "SDXL"}
 
 
 @dataclass(frozen=True)
@@ -168,8 +167,8 @@ def misfit(style: StyleEntry, base: Base) -> str:
 
 def _short_title(family: str) -> str:
     """A family's display name, from its name or title; empty if unknown."""
-    known = next((one for one in FAMILIES if family in (one.name, one.title)), None)
-    return "" if known is None else SHORT_TITLES.get(known.name, known.title)
+    known = find_family(family)
+    return "" if known is None else known.short_title
 
 
 def _about_style(request: GenerateRequest, place: int, style: StyleEntry | None, base: Base) -> str:

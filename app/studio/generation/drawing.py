@@ -144,12 +144,11 @@ class Drawing:
 
     def _chunks(self) -> int:
         """Number of 75-token chunks for the longest prompt, at least as in training and at most three."""
-        from trainers.models.text import CHUNK, count_tokens
-
-        longest = max(count_tokens(self.model, text) for text in self.texts)
-        if longest > CHUNK * MOST_CHUNKS:
-            self.note(LONG_PROMPT.format(tokens=longest, most=CHUNK * MOST_CHUNKS))
-        return min(max(self.params.chunks, -(-longest // CHUNK)), MOST_CHUNKS)
+        longest, limit = max(map(self.model.count_tokens, self.texts)), self.model.family.token_limit
+        if longest > limit(MOST_CHUNKS):
+            self.note(LONG_PROMPT.format(tokens=longest, most=limit(MOST_CHUNKS)))
+        room = next((chunks for chunks in range(1, MOST_CHUNKS) if longest <= limit(chunks)), MOST_CHUNKS)
+        return max(self.params.chunks, room)
 
 
 class Styles:

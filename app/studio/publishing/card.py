@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,11 @@ from trainers.formats.read import read_outline
 from trainers.formats.training_metadata import settings_of
 from trainers.formats.write.compatibility import describe_programs
 from trainers.formats.write.convert import is_plain
-from trainers.models.family import FAMILIES
+from trainers.models.families import find_family
 from trainers.models.files.hub import HUB_ID
 
 UNKNOWN = "unknown"
 """The hub's word for a licence that nobody has named."""
-TAGS: Mapping[str, str] = {"sd1": "stable-diffusion", "sd2": "stable-diffusion", "sdxl": "stable-diffusion-xl"}
 TAG = "velatura"
 """Tag of everything that is published with Velatura."""
 BEFORE_AFTER = "The same prompts and seeds before and after."
@@ -89,7 +88,8 @@ def _base_id(style: Path) -> str:
 def _header(summary: StyleSummary, facts: CardFacts, shown: Sequence[Shown], base: str, licence: str) -> str:
     from huggingface_hub import ModelCardData
 
-    tag = TAGS.get(summary.base.family, "")
+    family = find_family(summary.base.family)
+    tag = "" if family is None else family.hub_tag
     known: dict[str, Any] = {"widget": [{"text": one.prompt or " ", "output": {"url": one.file}} for one in shown]}
     if summary.trained_words:
         known["instance_prompt"] = summary.trained_words[0]
@@ -109,7 +109,8 @@ def _header(summary: StyleSummary, facts: CardFacts, shown: Sequence[Shown], bas
 
 
 def _introduction(summary: StyleSummary, base: str) -> Iterator[str]:
-    family = next((family.title for family in FAMILIES if family.name == summary.base.family), "")
+    known = find_family(summary.base.family)
+    family = "" if known is None else known.title
     about = summary.metadata.get("modelspec.description", "")
     if about:
         yield about.replace("<", "&lt;")  # Markdown, but no HTML

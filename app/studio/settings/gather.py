@@ -21,7 +21,7 @@ from trainers.config.presets import STARTER, list_presets
 from trainers.config.tables import anchor_paths, lay_over, parse_assignments, read_toml
 from trainers.data.ingest import trigger_of_folder
 from trainers.errors import VelaturaError
-from trainers.models.files.recognise import settings_of_base
+from trainers.models.bases.recognise import settings_of_base
 
 
 def gather_settings(

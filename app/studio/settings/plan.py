@@ -21,8 +21,8 @@ from trainers.config.sections import BIAS, power_of
 from trainers.config.tables import lay_over, overlay
 from trainers.config.techniques import TECHNIQUES, Technique
 from trainers.errors import VelaturaError
-from trainers.models.files.recognise import settings_of_base
-from trainers.models.known_layers import layer_problems
+from trainers.models.bases.known_layers import layer_problems
+from trainers.models.bases.recognise import settings_of_base
 
 STOPS = ("quick", "balanced", "faithful")
 """The presets from subtle to faithful."""

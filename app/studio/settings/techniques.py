@@ -9,12 +9,10 @@ from app.studio.base_models import Base
 from trainers.adapters.methods import METHODS
 from trainers.config.presets import find_preset
 from trainers.config.techniques import TECHNIQUES, TEXTUAL_INVERSION, Technique
-from trainers.models.family import get_family
+from trainers.models.families import FAMILIES
 
 BY_NAME: Mapping[str, Technique] = {one.name: one for one in TECHNIQUES}
 WORD = BY_NAME[TEXTUAL_INVERSION]
-ONLY_ON = {"b-lora": "sdxl"}
-"""Techniques for the blocks of one family; the starter allows all."""
 
 
 def fits(technique: Technique, method: str, base: Base) -> bool:
@@ -23,10 +21,10 @@ def fits(technique: Technique, method: str, base: Base) -> bool:
         case "method", _:
             return method == find_preset(technique.name).method
         case "targets", _:
-            family = ONLY_ON.get(technique.name)
-            known = base.family and not base.is_starter
+            families = [family.title for family in FAMILIES if technique.value in family.own_presets]
+            known = base.family and not base.is_starter  # the starter allows all
             sits = bool(method) and not set(technique.places).isdisjoint(METHODS[method].places)
-            return sits and not (family and known and base.family != get_family(family).title)
+            return sits and not (families and known and base.family not in families)
     return True
 
 

@@ -20,7 +20,7 @@ from trainers.formats.read import Style, read_outline, read_style
 from trainers.formats.write.compatibility import check_programs
 from trainers.formats.write.convert import is_plain, why_not_plain
 from trainers.messages import Message
-from trainers.models.family import FAMILIES
+from trainers.models.families import find_family
 from trainers.runs.run import Run
 
 SAMPLED = 2**16
@@ -59,7 +59,7 @@ class StyleEntry:
     base_model: str
     """Value for `velatura generate --base`; empty if unknown."""
     family: str
-    """`sd1`, `sd2`, `sdxl`; empty if unknown."""
+    """Name of its family, such as `sdxl`; empty if unknown."""
     starter: bool
     """Whether it fits only the starter."""
     size: int
@@ -111,7 +111,7 @@ def read_found(path: Path) -> StyleEntry:
     outline = read_outline(path)
     header = summarise_header(outline)
     starter = bool(header.base.fits_only)
-    family = next((family.title for family in FAMILIES if family.name == header.base.family), "")
+    family = find_family(header.base.family)
     # Many a stranger's style is called by a tag of its captions and says so nowhere else.
     called = header.trained_words or (() if "velatura.config" in header.metadata else header.captions[:MOST_TAGS])
     notes = [(key, plain(header.metadata.get(key, ""), LONGEST_NOTE)) for key in NOTE_KEYS]
@@ -123,7 +123,7 @@ def read_found(path: Path) -> StyleEntry:
         id=_fingerprint(path),
         name=safe_name(path.stem) or NO_NAME,
         words=tuple(filter(None, (plain(word, LONGEST_WORDS) for word in called))),
-        base=STARTER if starter else family,
+        base=STARTER if starter else "" if family is None else family.title,
         base_model=STARTER if starter else "",
         run="",
         notes=tuple((key, value) for key, value in notes if value),

@@ -32,7 +32,7 @@ class Wanted:
 
 def check(config: Config) -> None:
     """Raise VelaturaError if a run could not be trained, as far as that is known before its base is loaded."""
-    from trainers.models.known_layers import check_layers
+    from trainers.models.bases.known_layers import check_layers
 
     check_device(config.train.device)
     check_layers(config)

@@ -21,7 +21,7 @@ from trainers.errors import OUT_OF_MEMORY
 from trainers.formats.write.compatibility import programs_for
 from trainers.messages import Message as _
 from trainers.messages import joined
-from trainers.models.family import FAMILIES
+from trainers.models.families import FAMILIES, find_family
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,8 @@ def read_method(draft: Draft, base: Base) -> Method | None:
         return None
     about, preset = METHODS[name].about, draft.choices.preset
     trained = draft.choices.settings.get("targets.text_encoder", "attn" if draft.choices.aim == "subject" else "none")
-    family = next((family.name for family in FAMILIES if family.title == base.family), "sd1")
-    opens = words.OPENS_IN.format(opens_in(about, family, trained != "none"))
+    family = find_family(base.family) or FAMILIES[0]
+    opens = words.OPENS_IN.format(opens_in(about, family.name, trained != "none"))
     own = find_preset(preset).method == name and preset in words.PRESETS
     lines = _(about.good_at or about.summary), words.THE_PRESETS_OWN.format(words.PRESETS[preset][0]) if own else ""
     drawing, strip = draw_formula(about.formula), find_picture(f"methods/{name}")

@@ -16,7 +16,6 @@ from tools.starter.networks.denoiser import SCHEDULER
 from tools.starter.networks.text import make_text_encoder
 from trainers.config.sections import Base
 from trainers.models.load import load_model
-from trainers.models.text import encode_captions
 
 SCALE = 0.4375
 FILES = {
@@ -74,4 +73,4 @@ def test_the_trainer_loads_it_as_a_base_that_predicts_v_from_pure_noise(base, to
     tokens = tokenizer("a fox", padding="max_length", max_length=77, return_tensors="pt").input_ids
     with torch.no_grad():
         expected = encoder(tokens).last_hidden_state
-        assert torch.allclose(encode_captions(model, ["a fox"]).context, expected, atol=1e-5)
+        assert torch.allclose(model.encode(["a fox"]).context, expected, atol=1e-5)

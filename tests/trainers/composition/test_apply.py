@@ -14,11 +14,12 @@ from trainers.adapters.methods import OFT, LoHA, LoKr, LoRA
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
 from trainers.errors import VelaturaError
-from trainers.formats.names import UNetShape, full_path, original_path, part_of
+from trainers.formats.names import full_path, part_of
 from trainers.formats.origin import STARTER, origin_of
 from trainers.formats.peft_settings import PeftSettings
 from trainers.formats.read import Style, read_style
 from trainers.formats.write.core import write_style
+from trainers.models.families.unet_names import UNetShape, original_path
 from trainers.models.model import Model
 
 
@@ -161,7 +162,7 @@ def test_what_a_reader_should_know_of_a_file_is_said(bases):
     """Of PEFT's without its settings, whose alpha nobody knows."""
     stem = "base_model.model.mid_block.attentions.0.proj_in"
     parts = parts_of(bases["sd1"])
-    out, width = bases["sd1"].unet.mid_block.attentions[0].proj_in.weight.shape[:2]
+    out, width = bases["sd1"].denoiser.mid_block.attentions[0].proj_in.weight.shape[:2]
     tensors = {f"{stem}.lora_A.weight": torch.ones(2, width), f"{stem}.lora_B.weight": torch.ones(out, 2)}
     for beside, count in ((None, 1), (PeftSettings({"lora_alpha": 1}), 0)):
         style = Style(Path("a"), tensors, {}, beside)
@@ -224,7 +225,7 @@ def test_names_of_every_tool_mean_the_same(bases, styles, spelling):
     family, *patterns = SPELLINGS[spelling]
     model = bases[family]
     network = apply_styles(parts_of(model), family, [(read_style(styles[f"{family}-lora"]), 1.0)])
-    expected, shape = output(model), UNetShape.of(model.unet.config)
+    expected, shape = output(model), UNetShape.of(model.denoiser.config)
     tensors = {}
     for site in network.sites:
         whole = full_path(site.part, site.path)
@@ -252,7 +253,7 @@ def test_rotations_as_kohya_names_them(bases, tmp_path, family):
     model = bases[family]
     network = trained(model, OFT(block_size=8), Targets(unet="attn"))
     expected = output(model)
-    write_style(tmp_path / "a.safetensors", network, family, model.unet.config, {}, "fp32")
+    write_style(tmp_path / "a.safetensors", network, family, model.denoiser.config, {}, "fp32")
     network.remove()
     renamed = {key.replace("lora_unet_", "oft_unet_"): t for key, t in load_file(tmp_path / "a.safetensors").items()}
     read = apply_styles(parts_of(model), family, [(Style(Path("a"), renamed, {}), 1.0)])

@@ -56,10 +56,10 @@ def predicted(model: Model, rows: Tensor) -> Tensor:
     """What the UNet makes of these rows of fixed latents and texts."""
     draw = torch.Generator().manual_seed(4)
     latents, text = torch.randn(2 * IMAGES, 4, 8, 8, generator=draw), torch.randn(2 * IMAGES, 77, 64, generator=draw)
-    text = text[..., : model.unet.config.cross_attention_dim]
+    text = text[..., : model.denoiser.config.cross_attention_dim]
     size = {"text_embeds": torch.full((len(rows), 48), 0.3), "time_ids": torch.ones(len(rows), 6)}
     added = {"added_cond_kwargs": size} if model.family.name == "sdxl" else {}
-    return model.unet(latents[rows], 500, text[rows], **added).sample
+    return model.denoiser(latents[rows], 500, text[rows], **added).sample
 
 
 @torch.no_grad()
@@ -68,7 +68,7 @@ def test_an_image_of_a_guided_batch_is_as_with_its_style_alone(base, styles):
     index = torch.tensor([*reversed(range(len(METHODS))), -1]).roll(3)
     network = batch_styles(parts, base.family.name, styles)
     network.holder.context = replace(network.holder.context, styles=index)
-    handle = base.unet.register_forward_hook(lambda *_: calls.append(1))
+    handle = base.denoiser.register_forward_hook(lambda *_: calls.append(1))
     together = predicted(base, torch.arange(2 * IMAGES))  # [unconditional, conditional], each of all images
     handle.remove()
     network.remove()

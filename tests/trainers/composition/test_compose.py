@@ -28,7 +28,6 @@ from trainers.errors import VelaturaError
 from trainers.formats.read import OWN_FORM, Style, read_style
 from trainers.models.load import load_model
 from trainers.models.model import Model
-from trainers.models.text import encode_captions
 from trainers.sampling import sample
 
 PARAMS = sample.SamplingParams(prompts=("a fox",), seeds=(3,), steps=4, guidance=5.0, size=(32, 32), batch=4)
@@ -132,7 +131,7 @@ def test_taking_turns_changes_style_and_words_together(model, styles):
         assert network.holder.context.styles is not None
         seen.append((network.holder.context.styles.tolist(), given["encoder_hidden_states"]))
 
-    handle = model.unet.register_forward_pre_hook(note, with_kwargs=True)
+    handle = model.denoiser.register_forward_pre_hook(note, with_kwargs=True)
     list(sample.draw(model, replace(PARAMS, seeds=(3, 4)), None, styling))
     handle.remove()
     network.remove()
@@ -140,7 +139,7 @@ def test_taking_turns_changes_style_and_words_together(model, styles):
     for number in range(2):
         alone = apply_styles(parts_of(model), model.family.name, [styles[number]])
         with torch.no_grad():
-            text = encode_captions(model, ["", "a fox"]).context.repeat_interleave(2, 0)
+            text = model.encode(["", "a fox"]).context.repeat_interleave(2, 0)
         alone.remove()
         for _, given in seen[number::2]:
             torch.testing.assert_close(given, text, rtol=1e-4, atol=1e-5)

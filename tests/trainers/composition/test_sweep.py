@@ -32,11 +32,11 @@ def test_each_image_has_the_strengths_of_its_variant(bases, styles):
     base = bases["sd1"]
     parts, draw = parts_of(base), torch.Generator().manual_seed(4)
     latents, text = torch.randn(8, 4, 8, 8, generator=draw), torch.randn(8, 77, 64, generator=draw)
-    text = text[..., : base.unet.config.cross_attention_dim]
+    text = text[..., : base.denoiser.config.cross_attention_dim]
     order = [3, 0, 2, 1]
     network = sweep_styles(parts, base.family.name, styles, VARIANTS)
     network.holder.context = replace(network.holder.context, styles=torch.tensor(order))
-    together = base.unet(latents, 500, text).sample  # [unconditional, conditional]
+    together = base.denoiser(latents, 500, text).sample  # [unconditional, conditional]
     texts = []
     for variant in range(len(VARIANTS)):
         network.holder.context = replace(network.holder.context, styles=torch.tensor([variant]))
@@ -45,7 +45,7 @@ def test_each_image_has_the_strengths_of_its_variant(bases, styles):
     for image, variant in enumerate(order):
         rows = torch.tensor([image, image + 4])
         alone = apply_styles(parts, base.family.name, list(zip(styles, VARIANTS[variant], strict=True)))
-        assert (together[rows] - base.unet(latents[rows], 500, text[rows]).sample).abs().max() <= 1e-5
+        assert (together[rows] - base.denoiser(latents[rows], 500, text[rows]).sample).abs().max() <= 1e-5
         assert (texts[variant] - output(base)).abs().max() <= 1e-5
         alone.remove()
     assert (texts[0] - texts[2]).abs().max() > 1e-3

@@ -14,7 +14,7 @@ from trainers.config.presets import find_preset
 from trainers.config.tables import lay_over
 from trainers.config.techniques import TECHNIQUES
 from trainers.errors import VelaturaError
-from trainers.models.files.recognise import settings_of_base
+from trainers.models.bases.recognise import settings_of_base
 
 
 def gather(

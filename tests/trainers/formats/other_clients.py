@@ -31,13 +31,13 @@ MIXED_WITHOUT_RANKS = MIXED.model_copy(update={"blocks": {}, "text_encoder": ("*
 def parts_of(model: Model) -> dict[str, nn.Module]:
     """The parts that a style may change, by name."""
     encoders = dict(zip(("text_encoder", "text_encoder_2"), model.text_encoders, strict=False))
-    return {"unet": model.unet, **encoders}
+    return {"unet": model.denoiser, **encoders}
 
 
 def own(model: Model) -> Model:
     """A copy whose layers a client may change."""
-    unet, text_encoders = copy_networks((model.unet, model.text_encoders))
-    return replace(model, unet=unet, text_encoders=text_encoders)
+    unet, text_encoders = copy_networks((model.denoiser, model.text_encoders))
+    return replace(model, denoiser=unet, text_encoders=text_encoders)
 
 
 def trained(model: Model, method: LayerMethod, targets: Targets = MIXED) -> Network:
@@ -56,7 +56,7 @@ def write_trained(
     """Write the style of a `trained` network, which does not stay on the model; the file."""
     network = trained(model, method, targets)
     network.remove()
-    write_style(file, network, model.family.name, model.unet.config, metadata or {}, "fp32")
+    write_style(file, network, model.family.name, model.denoiser.config, metadata or {}, "fp32")
     return file
 
 
@@ -80,13 +80,13 @@ def output(model: Model) -> Tensor:
     latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(4))
     size = {"text_embeds": torch.full((2, 48), 0.3), "time_ids": torch.ones(2, 6)}
     added = {"added_cond_kwargs": size} if model.family.name == "sdxl" else {}
-    picture = model.unet(latents, torch.tensor([300, 800]), text, **added).sample
+    picture = model.denoiser(latents, torch.tensor([300, 800]), text, **added).sample
     return torch.cat([text.flatten(), picture.flatten()])
 
 
 def in_diffusers(model: Model, file: Path) -> Tensor:
     """The output of a diffusers pipeline with the file loaded as its documentation says."""
-    from trainers.models.pipeline import make_pipeline
+    from tests.pipelines import make_pipeline
 
     model = own(model)
     pipeline = make_pipeline(model)
@@ -104,7 +104,7 @@ def in_lycoris(model: Model, file: Path) -> tuple[Tensor, int]:
     from lycoris.kohya import create_network_from_weights
 
     model = own(model)
-    unet = original_tree(model) if model.family.name == "sdxl" else model.unet
+    unet = original_tree(model) if model.family.name == "sdxl" else model.denoiser
     # That library takes its names from `named_modules`, and its files' names still have transformers 4's `text_model`.
     encoders = [
         net if hasattr(net, "text_model") else nn.ModuleDict({"text_model": net}) for net in model.text_encoders
@@ -134,9 +134,9 @@ def no_target_names() -> Iterator[None]:
 
 def original_tree(model: Model) -> nn.Module:
     """The UNet's own layers under the module paths of the original (SGM) layout."""
-    attentive = {i for i, kind in enumerate(model.unet.config["up_block_types"]) if "CrossAttn" in kind}
+    attentive = {i for i, kind in enumerate(model.denoiser.config["up_block_types"]) if "CrossAttn" in kind}
     root = nn.Module()
-    for path, layer in model.unet.named_modules():
+    for path, layer in model.denoiser.named_modules():
         if not isinstance(layer, nn.Linear | nn.Conv2d | nn.GroupNorm | nn.LayerNorm):
             continue
         *parents, last = unet_name(f"{path}.weight", attentive).removesuffix(".weight").split(".")

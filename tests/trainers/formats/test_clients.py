@@ -129,7 +129,7 @@ def exported(request: pytest.FixtureRequest, bases: dict[str, Model], tmp_path_f
     network = trained(model, method, MIXED_WITHOUT_RANKS if variant in UNRANKED else MIXED)
     cut(network)
     live = output(model)
-    config = model.unet.config
+    config = model.denoiser.config
     write_style(core, network, family, config, {"ss_output_name": "style"}, "fp32")
     second = write_for_diffusers(other, network, family, config, {"ss_output_name": "style"}, "fp32")
     assert diffusers_kind(network) == kind
@@ -184,7 +184,7 @@ def test_text_encoder_alone_loads_in_diffusers(bases, tmp_path, dora, patterns):
     targets = Targets(unet="none", text_encoder=patterns)
     network = trained(model, LoRA(rank=2, alpha=3.0, dora=dora), targets)
     live = output(model)
-    arguments = (network, "sd1", model.unet.config, {}, "fp32")
+    arguments = (network, "sd1", model.denoiser.config, {}, "fp32")
     write_style(tmp_path / "a.safetensors", *arguments)
     second = write_for_diffusers(tmp_path / "b.safetensors", *arguments)
     network.remove()
@@ -197,7 +197,7 @@ def test_lokr_whose_splits_peft_does_not_know_becomes_plain_lora(bases, tmp_path
     network = trained(model, LoKr(rank=3, alpha=2.0, factor=16), Targets(unet=("*.to_q", "*.ff.*", "*.conv1")))
     live = output(model)
     assert diffusers_kind(network) == "lora"
-    file = write_for_diffusers(tmp_path / "a.safetensors", network, "sd1", model.unet.config, {}, "fp32")
+    file = write_for_diffusers(tmp_path / "a.safetensors", network, "sd1", model.denoiser.config, {}, "fp32")
     network.remove()
     assert file is not None and (in_diffusers(model, file) - live).abs().max() <= 1e-5
 
@@ -208,8 +208,8 @@ def test_a_plain_form_of_gigabytes_is_not_written(bases, tmp_path, monkeypatch):
     network.remove()
     monkeypatch.setattr("trainers.formats.write.diffusers.LARGEST_PLAIN", 1000)
     target = tmp_path / "a.safetensors"
-    assert write_for_diffusers(target, network, "sd1", model.unet.config, {}, "fp16") is None
+    assert write_for_diffusers(target, network, "sd1", model.denoiser.config, {}, "fp16") is None
     assert not target.exists()
     core = tmp_path / "style.safetensors"
-    write_style(core, network, "sd1", model.unet.config, {}, "fp16")
+    write_style(core, network, "sd1", model.denoiser.config, {}, "fp16")
     assert "huge" in describe_loading(network, core, None, "sd1")

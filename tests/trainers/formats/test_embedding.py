@@ -15,6 +15,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tests.pipelines import make_pipeline
 from tests.trainers.formats.other_clients import own, parts_of
 from trainers.adapters.network import Network
 from trainers.adapters.tokens import Word
@@ -25,8 +26,6 @@ from trainers.formats.inspect import describe_style, summarise_header
 from trainers.formats.origin import origin_of
 from trainers.formats.read import read_outline, read_style
 from trainers.models.model import Model
-from trainers.models.pipeline import make_pipeline
-from trainers.models.text import encode_captions
 from trainers.sampling.sample import SamplingParams, draw
 
 PROMPT = "a fox in <dusk> style, <dusk>"
@@ -53,22 +52,22 @@ def test_there_and_back_to_the_bit(family, n, bases, tmp_path):
     word = Word("<dusk>", drawn(n, model))
     network = Network()
     network.add_word(word, model.words)
-    live = encode_captions(model, [PROMPT])
+    live = model.encode([PROMPT])
     network.remove()
-    bare = encode_captions(model, [PROMPT])
+    bare = model.encode([PROMPT])
     write_embedding(file, word, {"velatura.word": "<dusk>", "velatura.family": family})
     assert set(load_file(file)) == ({"clip_l", "clip_g"} if family == "sdxl" else {"emb_params"})
     style = read_style(file)
     assert (style.words, style.layers, style.unknown_keys) == (("<dusk>",), {}, ())
     loaded = apply_styles(parts_of(model), family, [(style, 1.0)], model.words)
-    found = encode_captions(model, [PROMPT])
+    found = model.encode([PROMPT])
     loaded.remove()
     assert torch.equal(found.context, live.context) and not torch.equal(found.context, bare.context)
     assert family != "sdxl" or torch.equal(found.pooled, live.pooled)
     half = apply_styles(parts_of(model), family, [(style, 0.5)], model.words)
     assert all(torch.equal(half.words[0].rows[part], 0.5 * rows) for part, rows in word.rows.items())
     half.remove()
-    assert torch.equal(encode_captions(model, [PROMPT]).context, bare.context)
+    assert torch.equal(model.encode([PROMPT]).context, bare.context)
     summary = describe_style(file)
     assert (summary.method, summary.vectors, summary.trained_words) == ("textual-inversion", n, ("<dusk>",))
     assert summary.parameters == sum(rows.numel() for rows in word.rows.values()) and summary.base.family == family

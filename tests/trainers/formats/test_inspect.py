@@ -38,7 +38,7 @@ def test_summary(bases, tmp_path, method, name, alphas, rank):
     model, file = bases["sdxl"], tmp_path / "a.safetensors"
     network = trained(model, method, MIXED)
     network.remove()
-    write_style(file, network, "sdxl", model.unet.config, METADATA, "fp16")
+    write_style(file, network, "sdxl", model.denoiser.config, METADATA, "fp16")
     summary = describe_style(file)
     tensors = load_file(file)
     assert (summary.name, summary.size, summary.method) == ("a.safetensors", file.stat().st_size, name)

@@ -12,7 +12,7 @@ from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.adapters.targets import Targets
 from trainers.config.config import Config
 from trainers.formats.metadata import LARGEST_TAGS, Shown, TrainingFacts, public_config, style_metadata, tag_frequency
-from trainers.models.family import get_family
+from trainers.models.families import get_family
 
 FACTS = TrainingFacts(
     images={1: Shown(9, {"a cat": 7, "blue": 2, "über": 7}), 5: Shown(3, {"blue": 7})},
@@ -121,7 +121,7 @@ def test_network_keys_say_what_the_file_holds(bases, method, module, dim, alpha,
     ],
 )
 def test_modelspec_and_family(bases, family, prediction, version, architecture, v2, implementation):
-    assert get_family(family).variant(prediction).base_model_version == version
+    assert get_family(family).variant(prediction, {}).base_model_version == version
     written = metadata(replace(bases[family], prediction=prediction), config())
     assert (written["ss_base_model_version"], written["ss_v2"]) == (version, v2)
     spec = {key.removeprefix("modelspec."): value for key, value in written.items() if key.startswith("modelspec.")}

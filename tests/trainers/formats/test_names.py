@@ -11,14 +11,13 @@ from torch import nn
 from tests.trainers.models.ldm_names import unet_name
 from trainers.adapters.targets import PRESETS
 from trainers.formats.names import (
-    UNetShape,
     attention_siblings,
     diffusers_name,
     kohya_name,
     layer_names,
-    original_path,
     part_of,
 )
+from trainers.models.families.unet_names import UNetShape, original_path
 from trainers.models.full_size import build_on_meta
 
 
@@ -30,10 +29,10 @@ def networks() -> dict[tuple[str, str], nn.Module]:
 
 def names_of(networks, family: str, part: str, preset: str) -> list[str]:
     net = networks[family, part]
-    shape = UNetShape.of(networks[family, "unet"].config)
+    config = networks[family, "unet"].config
     paths = [path for path, layer in net.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     chosen = [path for path in paths if PRESETS[preset].has_layer(path)]
-    return [kohya_name(part, path, family, shape) for path in chosen]
+    return [kohya_name(part, path, family, config) for path in chosen]
 
 
 ATTENTION = [f"attn{i}_to_{x}" for i in (1, 2) for x in ("q", "k", "v", "out_0")]
@@ -146,8 +145,7 @@ def test_counts_by_group(networks):
     ],
 )
 def test_known_sdxl_names(networks, path, name):
-    shape = UNetShape.of(networks["sdxl", "unet"].config)
-    assert kohya_name("unet", path, "sdxl", shape) == f"lora_unet_{name}"
+    assert kohya_name("unet", path, "sdxl", networks["sdxl", "unet"].config) == f"lora_unet_{name}"
 
 
 def test_upsampler_without_attention_beside_it(networks):
@@ -204,11 +202,11 @@ def test_every_convention_finds_its_layer(networks, stem, found):
 def test_no_name_means_two_layers(networks, family):
     parts = {part: net for (name, part), net in networks.items() if name == family}
     names = layer_names(parts, family)
-    shape = UNetShape.of(parts["unet"].config)
+    config = parts["unet"].config
     for part, net in parts.items():
         for path, layer in net.named_modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):
-                assert names[kohya_name(part, path, family, shape)] == (part, path)
+                assert names[kohya_name(part, path, family, config)] == (part, path)
                 assert names[diffusers_name(part, path)] == (part, path)
 
 

@@ -44,7 +44,7 @@ ROWS = {
 
 def write(path, model, network, precision="fp32", metadata=None):
     family = model.family.name
-    tensors, form = own_form(network, family, model.unet.config, precision)
+    tensors, form = own_form(network, family, model.denoiser.config, precision)
     from trainers.formats.safetensors_file import save
 
     save(path, tensors, {"velatura.family": family, **form, **(metadata or {})})
@@ -151,11 +151,11 @@ def test_no_client_gets_it(bases, tmp_path):
     network = trained(model, KronABlock(), UNET)
     network.remove()
     file = tmp_path / "a.safetensors"
-    write_style(file, network, "sd1", model.unet.config, {"velatura.family": "sd1"}, "fp16")
+    write_style(file, network, "sd1", model.denoiser.config, {"velatura.family": "sd1"}, "fp16")
     with pytest.raises(VelaturaError, match="krona-b does not change weights, so it cannot be written as LoRA"):
         file_updates(network)
     other = tmp_path / "b.safetensors"
-    assert write_for_diffusers(other, network, "sd1", model.unet.config, {}, "fp16") is None and not other.exists()
+    assert write_for_diffusers(other, network, "sd1", model.denoiser.config, {}, "fp16") is None and not other.exists()
     assert describe_loading(network, file, None, "sd2").startswith(
         "a.safetensors loads in Velatura only: krona-b does not change"
     )
@@ -170,7 +170,7 @@ def test_at_a_glance(bases, tmp_path):
     network = trained(model, Adapter(width=3), BLOCKS)
     network.remove()
     file = tmp_path / "a.safetensors"
-    write_style(file, network, "sdxl", model.unet.config, {"velatura.family": "sdxl"}, "fp16")
+    write_style(file, network, "sdxl", model.denoiser.config, {"velatura.family": "sdxl"}, "fp16")
     summary, glance = describe_style(file), summarise_header(read_outline(file))
     assert (summary.method, summary.only_here, summary.base.family, summary.rank) == ("adapter", True, "sdxl", None)
     assert (glance.method, glance.only_here) == ("adapter", True)
@@ -247,7 +247,7 @@ def test_several_methods_on_a_block_make_no_file(bases):
     from tests.trainers.adapters.layers import attach_to
 
     model = own(bases["sd1"])
-    network = attach_to(model.unet, Adapter(), KronABlock(), targets=UNET)
+    network = attach_to(model.denoiser, Adapter(), KronABlock(), targets=UNET)
     network.remove()
     with pytest.raises(VelaturaError, match=r"ff has several methods, which no file format supports"):
-        own_form(network, "sd1", model.unet.config, "fp32")
+        own_form(network, "sd1", model.denoiser.config, "fp32")

@@ -8,7 +8,7 @@ from diffusers.loaders import single_file_utils as converter
 
 from tests.trainers.models.ldm_names import single_file
 from trainers.errors import VelaturaError
-from trainers.models.files.detect import family_of_file
+from trainers.models.bases.detect import family_of_file
 from trainers.models.files.header import Header
 from trainers.models.full_size import build_on_meta
 

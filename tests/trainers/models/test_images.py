@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.pipelines import make_pipeline
 from tests.tiny import FAMILIES
 from trainers.config.sections import Base
-from trainers.models.images import decode_latents, encode_images, predict
+from trainers.models.images import decode_latents, encode_images
 from trainers.models.load import load_model
-from trainers.models.pipeline import make_pipeline
-from trainers.models.text import add_time_ids, encode_captions
 
 
 def pixels(*shape: int) -> torch.Tensor:
@@ -58,30 +57,30 @@ def test_starter_reconstructs_a_picture(starter):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_predict(family, tiny_models):
     model = tiny_models[family]
-    text = encode_captions(model, ["a cat", "a dog"])
+    text = model.encode(["a cat", "a dog"])
     latents = torch.randn(2, 4, 8, 10, generator=torch.Generator().manual_seed(0))
     sizes, t = [(64, 80), (70, 90)], torch.tensor([3, 700])
-    ids = add_time_ids(model, sizes, [(0, 0), (4, 5)], [(64, 80)] * 2)
-    out = predict(model.unet, latents, t, text, ids)
+    ids = model.time_ids(sizes, [(0, 0), (4, 5)], [(64, 80)] * 2)
+    out = model.predict(latents, t, text, ids)
     assert out.shape == latents.shape
     extra = None if ids is None else {"text_embeds": text.pooled, "time_ids": ids}
-    theirs = model.unet(latents, t, encoder_hidden_states=text.context, added_cond_kwargs=extra).sample
+    theirs = model.denoiser(latents, t, encoder_hidden_states=text.context, added_cond_kwargs=extra).sample
     assert torch.equal(out, theirs)
-    swapped = encode_captions(model, ["a dog", "a cat"])
-    assert (predict(model.unet, latents, t, swapped, ids) - out).abs().max() > 1e-4
+    swapped = model.encode(["a dog", "a cat"])
+    assert (model.predict(latents, t, swapped, ids) - out).abs().max() > 1e-4
     if ids is not None:
-        assert (predict(model.unet, latents, t, text, ids.flip(0)) - out).abs().max() > 1e-4
+        assert (model.predict(latents, t, text, ids.flip(0)) - out).abs().max() > 1e-4
 
 
 def test_images_do_not_mix_in_a_batch(tiny_models):
     model = tiny_models["sdxl"]
-    text = encode_captions(model, ["a cat", "a dog"])
+    text = model.encode(["a cat", "a dog"])
     latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    ids = add_time_ids(model, [(64, 64), (90, 80)], [(0, 0), (9, 9)], [(64, 64)] * 2)
+    ids = model.time_ids([(64, 64), (90, 80)], [(0, 0), (9, 9)], [(64, 64)] * 2)
     t = torch.tensor([3, 700])
-    both = predict(model.unet, latents, t, text, ids)
-    second = encode_captions(model, ["a dog"])
-    assert torch.allclose(both[1:], predict(model.unet, latents[1:], t[1:], second, ids[1:]), atol=1e-5)
+    both = model.predict(latents, t, text, ids)
+    second = model.encode(["a dog"])
+    assert torch.allclose(both[1:], model.predict(latents[1:], t[1:], second, ids[1:]), atol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -89,14 +88,14 @@ def test_images_do_not_mix_in_a_batch(tiny_models):
 def test_pipeline_uses_the_models_own_parts(family, sampler, tiny_models):
     model = tiny_models[family]
     pipeline = make_pipeline(model, sampler)
-    assert pipeline.unet is model.unet
+    assert pipeline.unet is model.denoiser
     assert pipeline.vae is model.vae
     assert pipeline.scheduler.config.prediction_type == model.prediction
     draw = torch.Generator().manual_seed(1)
     common = {"num_inference_steps": 2, "height": 64, "width": 48, "generator": draw, "output_type": "np"}
     by_prompt = pipeline(prompt=["a cat"], negative_prompt=[""], **common).images
     assert by_prompt.shape == (1, 64, 48, 3)
-    text, empty = encode_captions(model, ["a cat"]), encode_captions(model, [""])
+    text, empty = model.encode(["a cat"]), model.encode([""])
     given = {"prompt_embeds": text.context, "negative_prompt_embeds": empty.context}
     if family == "sdxl":
         given |= {"pooled_prompt_embeds": text.pooled, "negative_pooled_prompt_embeds": empty.pooled}
@@ -112,8 +111,8 @@ def test_bf16_networks_with_an_fp32_vae(family, tiny_bases):
     assert model.vae.dtype == torch.float32
     mean, _ = encode_images(model, pixels(1, 3, 64, 64).bfloat16())
     assert mean.dtype == torch.float32
-    ids = add_time_ids(model, [(64, 64)], [(0, 0)], [(64, 64)])
-    out = predict(model.unet, mean, torch.tensor([5]), encode_captions(model, ["cat"]), ids)
+    ids = model.time_ids([(64, 64)], [(0, 0)], [(64, 64)])
+    out = model.predict(mean, torch.tensor([5]), model.encode(["cat"]), ids)
     assert out.dtype == torch.bfloat16
     picture = make_pipeline(model)("cat", num_inference_steps=2, height=64, width=64, output_type="np").images
     assert picture.shape == (1, 64, 64, 3)

@@ -59,7 +59,7 @@ def test_folder(family, tiny_models, tiny_bases):
     assert (model.resolution, model.stride, model.starter) == (64, 16, False)
     assert (model.source, model.title) == (str(tiny_bases[family]), family)
     assert len(model.tokenizers) == len(model.text_encoders)
-    for network in (model.unet, model.vae, *model.text_encoders):
+    for network in (model.denoiser, model.vae, *model.text_encoders):
         assert not network.training
         assert not any(parameter.requires_grad for parameter in network.parameters())
 
@@ -80,7 +80,7 @@ def test_training_size_without_loading(tiny_bases, tiny_models, tmp_path, own_sd
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_weight_arrives(family, tiny_models):
     model, weights = tiny_models[family], tiny_weights(family)
-    networks = {"unet": model.unet, "vae": model.vae, "text_encoder": model.text_encoders[0]}
+    networks = {"unet": model.denoiser, "vae": model.vae, "text_encoder": model.text_encoders[0]}
     if family == "sdxl":
         networks["text_encoder_2"] = model.text_encoders[1]
     for part, network in networks.items():
@@ -100,7 +100,7 @@ def test_fp16_variant_alone(own_sd1, tiny_models):
     for file in own_sd1.rglob("*.safetensors"):
         file.rename(file.with_name(file.name.replace(".safetensors", ".fp16.safetensors")))
     model = load(own_sd1)
-    assert torch.equal(model.unet.conv_in.weight, tiny_models["sd1"].unet.conv_in.weight)
+    assert torch.equal(model.denoiser.conv_in.weight, tiny_models["sd1"].denoiser.conv_in.weight)
     assert model.sha256 == tiny_models["sd1"].sha256
 
 
@@ -109,7 +109,7 @@ def test_plain_weights_win_over_a_variant(own_sd1, tiny_models):
     zeros = {name: torch.zeros_like(tensor) for name, tensor in load_file(plain).items()}
     save_file(zeros, plain.with_name("diffusion_pytorch_model.fp16.safetensors"), {"format": "pt"})
     model = load(own_sd1)
-    assert torch.equal(model.unet.conv_in.weight, tiny_models["sd1"].unet.conv_in.weight)
+    assert torch.equal(model.denoiser.conv_in.weight, tiny_models["sd1"].denoiser.conv_in.weight)
     assert model.sha256 == tiny_models["sd1"].sha256
 
 
@@ -125,7 +125,7 @@ def test_sharded_weights(own_sd1, tiny_models):
     whole.with_name("diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
     whole.unlink()
     model = load(own_sd1)
-    assert torch.equal(model.unet.conv_out.weight, tiny_models["sd1"].unet.conv_out.weight)
+    assert torch.equal(model.denoiser.conv_out.weight, tiny_models["sd1"].denoiser.conv_out.weight)
     assert model.sha256 == hash_files([whole.with_name(shard) for shard in shards])
 
 

@@ -20,10 +20,8 @@ from trainers.adapters.targets import Targets
 from trainers.config.build import build_config
 from trainers.config.sections import Base, ScaleFormat
 from trainers.models.full_size import build_on_meta
-from trainers.models.images import predict
 from trainers.models.load import load_model
 from trainers.models.storage import KEPT, NF4Conv2d, NF4Layer, NF4Linear, store_in_nf4
-from trainers.models.text import encode_captions
 
 pytestmark = pytest.mark.long
 
@@ -150,7 +148,7 @@ def test_what_of_a_base_is_stored_in_nf4(family, tiny_bases):
     x, t = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)).bfloat16(), torch.tensor([500])
     if family == "sd1":
         context = torch.randn(1, 77, 24, generator=torch.Generator().manual_seed(1)).bfloat16()
-        near, exact = (m.unet(x, t, encoder_hidden_states=context)[0].float() for m in (model, whole))
+        near, exact = (m.denoiser(x, t, encoder_hidden_states=context)[0].float() for m in (model, whole))
         assert 0 < (near - exact).norm() < 0.5 * exact.norm()
 
 
@@ -159,9 +157,8 @@ def test_lora_learns_on_nf4_what_it_learns_on_whole_weights(tiny_bases):
     """QLoRA's promise in small: a whole UNet's change of rank 8, learned as far as rank 4 goes, on either base."""
     draw, targets = torch.Generator().manual_seed(5), Targets(unet="attn-mlp")
     noisy, text = torch.randn(2, 4, 8, 8, generator=draw), torch.randn(2, 7, 24, generator=draw)
-    unets = [
-        load_model(Base(model=str(tiny_bases["sd1"]), storage=s), torch.float32, "cpu").unet for s in ("full", "nf4")
-    ]
+    bases = (Base(model=str(tiny_bases["sd1"]), storage=storage) for storage in ("full", "nf4"))
+    unets = [load_model(base, torch.float32, "cpu").denoiser for base in bases]
 
     def run(unet: nn.Module) -> Tensor:
         return unet(noisy, torch.tensor([200, 700]), text).sample
@@ -205,7 +202,7 @@ def test_every_method_sits_on_a_base_in_nf4_and_all_of_it_learns(method, model, 
     noisy, t = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([300, 700])
 
     def prediction() -> Tensor:
-        return predict(model.unet, noisy, t, encode_captions(model, ["a fox", "the moon"]))
+        return model.predict(noisy, t, model.encode(["a fox", "the moon"]))
 
     bare = prediction()
     assert not bare.requires_grad

@@ -15,12 +15,10 @@ from trainers.config.times import KINDS, USUAL, Times, parse_times
 from trainers.errors import VelaturaError
 from trainers.models.schedule import (
     NoiseSchedule,
-    clamped_share,
     draw_timesteps,
     log_snr_at,
     nearest_steps,
     schedule_from_config,
-    timesteps_at,
 )
 from trainers.randomness import generator
 
@@ -109,28 +107,28 @@ def test_a_base_has_the_step_with_the_nearest_log_snr(wanted: float, schedule: N
 
 def test_what_lies_beyond_a_base_counts_as_its_last_step() -> None:
     style = times("style-friendly")
-    cleaner, noisier = clamped_share(PLAIN, style)
+    cleaner, noisier = PLAIN.clamped_share(style)
     last = torch.logit(PLAIN.alphas_cumprod)[-1].item()
     expected = 0.5 * (1 + math.erf((last + 6) / 2 / math.sqrt(2)))
     assert noisier == pytest.approx(expected, abs=1e-3) and 0.5 < noisier < 0.8 and cleaner == 0
-    drawn = timesteps_at(U, PLAIN, style)
+    drawn = PLAIN.timesteps_at(U, style)
     assert (drawn == 999).double().mean().item() == pytest.approx(noisier, abs=0.02)
-    assert clamped_share(TO_NOISE, times("style-friendly -2"))[1] < 0.1
-    assert timesteps_at(torch.zeros(1, dtype=torch.float64), TO_NOISE, style).tolist() == [999], "pure noise is drawn"
-    assert clamped_share(PLAIN, Times()) == clamped_share(PLAIN, times("power 3")) == (0.0, 0.0)
+    assert TO_NOISE.clamped_share(times("style-friendly -2"))[1] < 0.1
+    assert TO_NOISE.timesteps_at(torch.zeros(1, dtype=torch.float64), style).tolist() == [999], "pure noise is drawn"
+    assert PLAIN.clamped_share(Times()) == PLAIN.clamped_share(times("power 3")) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("schedule", [PLAIN, TO_NOISE, short(2)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_number_gives_a_step(kind: str, schedule: NoiseSchedule) -> None:
     u = torch.tensor([0.0, 1e-300, 0.5, 1 - 2**-53], dtype=torch.float64)
-    found = timesteps_at(u, schedule, times(kind))
+    found = schedule.timesteps_at(u, times(kind))
     assert found.dtype == torch.int64 and found.min() >= 0 and found.max() < schedule.steps
 
 
 def test_style_friendly_times_are_noisier_than_uniform_ones() -> None:
     mean = {
-        text: timesteps_at(U, PLAIN, times(text)).double().mean().item() for text in ("uniform", "style-friendly -4")
+        text: PLAIN.timesteps_at(U, times(text)).double().mean().item() for text in ("uniform", "style-friendly -4")
     }
     assert mean["style-friendly -4"] > mean["uniform"] + 200
 
@@ -138,9 +136,21 @@ def test_style_friendly_times_are_noisier_than_uniform_ones() -> None:
 # ---------------------------------------------------------------- the setting
 def test_the_numbers_may_be_left_out() -> None:
     for kind in KINDS:
-        assert parse_times(kind) == Times(kind, USUAL[kind])
+        assert parse_times(kind) == (Times(kind, (), 3.0) if kind == "shifted" else Times(kind, USUAL[kind]))
     assert parse_times(" style-friendly  -4 ") == Times("style-friendly", (-4.0, 2.0))
     assert Loss(timesteps=" style-friendly  -4 ").timesteps == "style-friendly -4"
+
+
+def test_a_distribution_can_be_shifted() -> None:
+    assert parse_times("logit-normal 0 1 shifted 3") == Times("logit-normal", (0.0, 1.0), 3.0)
+    assert parse_times("uniform shifted") == Times("uniform", (), 3.0)
+    assert parse_times("mode shifted auto") == Times("mode", (1.29,), "auto")
+    plain, shifted = (log_snr_at(U, times(f"logit-normal 0 1{more}")) for more in ("", " shifted 3"))
+    assert (plain - shifted).max().item() == pytest.approx(2 * math.log(3))
+    assert torch.equal(PLAIN.timesteps_at(U, times("uniform shifted auto")), PLAIN.timesteps_at(U, times("uniform")))
+    for text in ("uniform shifted x", "uniform shifted 3 4", "shifted auto 3"):
+        with pytest.raises(ValueError, match="the numbers of shifted are"):
+            parse_times(text)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.tiny import FAMILIES
 from trainers.errors import VelaturaError
 from trainers.models.model import Model
-from trainers.models.text import count_positions, count_tokens, encode_captions
+from trainers.models.text import count_positions
 from trainers.models.words import CHUNK, contains_word, known_tokens, token_groups
 
 PIECES = ["a red fox", "snow,", "the Moon", "!", "12 cats", "Été", "fox"]
@@ -81,13 +81,13 @@ def test_a_word_reads_as_what_its_rows_are(family, tiny_models):
     model = tiny_models[family]
     plain = ["a red fox sun in the snow", "red fox sun red fox sun", "a fox"]
     before = [deepcopy(encoder.state_dict()) for encoder in model.text_encoders]
-    expected = encode_captions(model, plain, chunks=2)
+    expected = model.encode(plain, chunks=2)
     tokenizers = [(len(t), t.get_added_vocab()) for t in model.tokenizers]
     with speaking(model, "<dusk>", "red", "fox", "sun"):
-        found = encode_captions(model, ["a <dusk> in the snow", "<Dusk><dusk>", "a fox"], chunks=2)
+        found = model.encode(["a <dusk> in the snow", "<Dusk><dusk>", "a fox"], chunks=2)
         assert same(found, expected)
-        assert count_tokens(model, "a <dusk> in <dusk>") == 8
-        again = encode_captions(model, plain, chunks=2)
+        assert model.count_tokens("a <dusk> in <dusk>") == 8
+        again = model.encode(plain, chunks=2)
         assert same(again, expected), "a caption without the word"
     assert all(
         torch.equal(encoder.state_dict()[k], t)
@@ -95,7 +95,7 @@ def test_a_word_reads_as_what_its_rows_are(family, tiny_models):
         for k, t in old.items()
     )
     assert tokenizers == [(len(t), t.get_added_vocab()) for t in model.tokenizers]
-    without = encode_captions(model, ["a <dusk> in the snow"], chunks=2)
+    without = model.encode(["a <dusk> in the snow"], chunks=2)
     assert not torch.equal(without.context[0], expected.context[0]), "it is text again"
     assert all(not encoder.get_input_embeddings()._forward_hooks for encoder in model.text_encoders)
 
@@ -105,12 +105,12 @@ def test_at_the_border_of_a_chunk_it_begins_the_next(before, tiny_models):
     model = tiny_models["sdxl"]
     with speaking(model, "<dusk>", "red", "fox", "sun"):
         text = "cat " * before + "<dusk> hat"
-        found = encode_captions(model, [text], chunks=2)
-        assert count_tokens(model, text) == (76 if before == 72 else 79)
-        cut = encode_captions(model, [text])
+        found = model.encode([text], chunks=2)
+        assert model.count_tokens(text) == (76 if before == 72 else 79)
+        cut = model.encode([text])
     first = "cat " * before + ("red fox sun" if before == 72 else "")
     second = "hat" if before == 72 else "red fox sun hat"
-    parts = encode_captions(model, [first, second])
+    parts = model.encode([first, second])
     assert torch.allclose(found.context[0], parts.context.flatten(0, 1), atol=1e-5)
     assert torch.allclose(found.pooled[0], parts.pooled[0], atol=1e-5)
     assert torch.allclose(cut.context[0], parts.context[0], atol=1e-5)
@@ -123,10 +123,10 @@ def test_gradients_reach_the_rows_that_are_read_and_no_others(tiny_models):
     model.words.put("<other>", others)
     model.words.put("<dusk>", rows)
     try:
-        out = encode_captions(model, ["a <dusk> fox", "a fox"])
+        out = model.encode(["a <dusk> fox", "a fox"])
         (out.context[0].square().sum() + out.pooled.square().sum()).backward()
         with torch.no_grad():
-            half = encode_captions(model, ["<dusk>"])
+            half = model.encode(["<dusk>"])
     finally:
         model.words.remove("<dusk>")
         model.words.remove("<other>")

@@ -49,11 +49,11 @@ def test_every_setting_changes_the_picture(changed, model):
 def test_drawing_leaves_the_global_generator_and_the_model_alone(model):
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    weights = {name: tensor.clone() for name, tensor in model.unet.state_dict().items()}
+    weights = {name: tensor.clone() for name, tensor in model.denoiser.state_dict().items()}
     drawn(model)
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.unet.state_dict().items())
-    assert all(parameter.grad is None for parameter in model.unet.parameters())
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.denoiser.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.denoiser.parameters())
 
 
 def test_guidance_follows_its_formula(model):
@@ -102,13 +102,13 @@ def styles(model, tmp_path_factory):
     for number, method in enumerate((LoRA(rank=2, alpha=3.0), LoKr(rank=2, alpha=3.0, factor=4))):
         network = trained(model, method, MIXED)
         network.remove()
-        write_style(folder / f"{number}.safetensors", network, model.family.name, model.unet.config, {}, "fp32")
+        write_style(folder / f"{number}.safetensors", network, model.family.name, model.denoiser.config, {}, "fp32")
     return [(read_style(folder / f"{number}.safetensors"), 0.8) for number in range(2)]
 
 
 def calls_while(model, pictures) -> tuple[list[Image.Image], int]:
     calls: list[int] = []
-    handle = model.unet.register_forward_hook(lambda *_: calls.append(1))
+    handle = model.denoiser.register_forward_hook(lambda *_: calls.append(1))
     try:
         return list(pictures), len(calls)
     finally:

@@ -23,7 +23,6 @@ from trainers.adapters.network import Network, attach
 from trainers.config.config import Config
 from trainers.config.sections import Base, Tokens, Train
 from trainers.models.load import load_model
-from trainers.models.text import encode_captions
 from trainers.runs.run import Run
 from trainers.training.loop import Session
 from trainers.training.opening import learn_word
@@ -53,12 +52,12 @@ def test_nothing_but_the_rows_is_trained(family, widths, tiny_bases, images, tmp
     kept = {f"{n}.{key}": t.clone() for n, part in model.parts.items() for key, t in part.state_dict().items()}
     monkeypatch.setattr("trainers.training.opening.load_model", lambda *_: model)
     monkeypatch.setattr(Session, "release", lambda session: session.network.remove())
-    before = encode_captions(model, ["a red fox"])
+    before = model.encode(["a red fox"])
     small = both(ALONE, one("tokens.vectors", 3), one("train.steps", 2))
     result = train(quick_settings(tiny_bases[family], images, small), tmp_path)
     after = {f"{n}.{key}": t for n, part in model.parts.items() for key, t in part.state_dict().items()}
     assert equal(kept, after), "every row of the table, too"
-    assert torch.equal(encode_captions(model, ["a red fox"]).context, before.context)
+    assert torch.equal(model.encode(["a red fox"]).context, before.context)
     assert model.words.sizes == {}
     assert result.parameters == 3 * sum(widths) and result.difference <= 1
     state = state_of(Run(result.run), 2)

@@ -84,7 +84,7 @@ def test_the_base_is_let_go_before_another_is_loaded(quick, tmp_path, monkeypatc
         def loading(*arguments):
             counts.append(sum(reference() is not None for reference in alive))
             model = load(*arguments)
-            alive.append(weakref.ref(model.unet))
+            alive.append(weakref.ref(model.denoiser))
             return model
 
         return loading

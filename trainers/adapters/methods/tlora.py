@@ -31,6 +31,7 @@ from trainers.adapters.about import About
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, RankedMethod, Theta
 from trainers.adapters.methods.initial import kaiming
+from trainers.adapters.roles import is_denoiser
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 from trainers.adapters.updates.low_rank import minus_init
@@ -78,7 +79,7 @@ class TLoRA(RankedMethod):
         return False
 
     def sits_on(self, part: str, path: str, layer: nn.Module) -> bool:
-        return part == "unet"
+        return is_denoiser(part)
 
     def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
         """The smallest singular values of one random matrix per shape; computing them per layer would be too slow."""
@@ -114,7 +115,7 @@ class TLoRA(RankedMethod):
         return LowRank(self.scale * B, A, site.op.shape, gate)
 
     def mask(self, context: ForwardContext, rank: int) -> Tensor | None:
-        """m for each image, `(n, rank)`; None outside a UNet pass."""
+        """m for each image, `(n, rank)`; None outside a pass of the denoiser."""
         if context.timesteps is None:
             return None
         kept = self.ranks(context.timesteps, context.horizon, rank)

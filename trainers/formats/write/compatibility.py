@@ -16,6 +16,8 @@ from typing import Literal
 from trainers.adapters.about import Form, Stored
 from trainers.formats.layout import method_of
 from trainers.messages import listed
+from trainers.models.families import FAMILIES, find_family
+from trainers.models.families.family import Layout
 
 Place = Literal[
     "unet", "unet without bias", "unet norm", "last unet norm", "clip", "clip norm", "last clip norm", "open_clip",
@@ -72,12 +74,11 @@ FORM_TITLES: Mapping[Form, str] = {
 }
 
 
-TEXT_PLACES: Mapping[str, tuple[tuple[Place, ...], tuple[Place, ...]]] = {
-    "sd1": (("clip",), ("clip norm",)),
-    "sd2": (("open_clip", "open_clip attention"), ("open_clip norm",)),
-    "sdxl": (("clip", "open_clip", "open_clip attention"), ("clip norm", "open_clip norm")),
+TEXT_PLACES: Mapping[Layout, tuple[tuple[Place, ...], tuple[Place, ...]]] = {
+    "clip": (("clip",), ("clip norm",)),
+    "open_clip": (("open_clip", "open_clip attention"), ("open_clip norm",)),
 }
-"""Places of the layers and norms of a family's text encoders; all these layers have a bias."""
+"""Places of the layers and norms of a text encoder by its layout; all these layers have a bias."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,10 @@ def programs_for(stored: Stored, family: str, text_encoders: bool = False) -> tu
         (stored.norm, "unet norm"),
     ]
     if text_encoders:
-        layers, norms = TEXT_PLACES.get(family, TEXT_PLACES["sd1"])
-        changes += [*((stored.with_bias, place) for place in layers), *((stored.norm, place) for place in norms)]
+        base = find_family(family) or FAMILIES[0]
+        for layout in dict.fromkeys(base.encoder_layouts.values()):
+            layers, norms = TEXT_PLACES[layout]
+            changes += [*((stored.with_bias, place) for place in layers), *((stored.norm, place) for place in norms)]
     written = [(form, place) for form, place in changes if form]
     all_of_it = (one.name for one in PROGRAMS if all(place in one.reads.get(form, ()) for form, place in written))
     return tuple(all_of_it)
@@ -155,14 +158,16 @@ def form_of(shapes: Mapping[str, tuple[int, ...]]) -> Form:
 
 def place_of(stem: str, family: str) -> Place:
     """The place of the layer with a kohya name in a base of this family."""
+    base = find_family(family)
     if stem.startswith("lora_unet_"):
         if stem.endswith(("_conv_norm_out", "_out_0")) and "_attn" not in stem:
             # SDXL files have the original name, which all programs know.
-            return "unet norm" if family == "sdxl" else "last unet norm"
+            return "unet norm" if base is not None and base.original_names else "last unet norm"
         if re.search(r"_(norm\d?|in_layers_0|out_layers_0)$", stem):
             return "unet norm"
         return "unet without bias" if re.search(r"_attn\d_to_[qkv]$", stem) else "unet"
-    if stem.startswith("lora_te2_") or family == "sd2":
+    first = "clip" if base is None else base.encoder_layouts.get("text_encoder", "clip")
+    if stem.startswith("lora_te2_") or first == "open_clip":
         if "norm" in stem:
             return "open_clip norm"
         return "open_clip attention" if "_self_attn_" in stem else "open_clip"
@@ -185,7 +190,8 @@ def identifies_base(layers: Mapping[str, Mapping[str, tuple[int, ...]]], family:
         if stem.endswith("_time_emb_proj") and "lora_down.weight" in shapes:
             break
     depths = (int(depth) for stem in layers for depth in re.findall(r"transformer_blocks_(\d+)", stem))
-    return family == "sdxl" and any(depth >= 2 for depth in depths)
+    base = find_family(family)
+    return base is not None and base.original_names and any(depth >= 2 for depth in depths)
 
 
 def reads_text(stem: str) -> bool:

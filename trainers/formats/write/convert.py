@@ -65,7 +65,7 @@ def write_plain(path: Path, style: Style) -> None:
     parts = build_outline(origin)
     updates = _low_ranks(style, parts, origin.family.name)
     rank = Counter(update.rank for update in updates.values()).most_common(1)[0][0]
-    shape = network_config(parts["unet"])
+    shape = network_config(parts[origin.family.denoiser])
     tensors = kohya_tensors(updates, float(rank), origin.family.name, shape, precision_of(style))
     left = ("ss_network_", "lora_adapter_metadata")
     kept = {key: value for key, value in style.metadata.items() if not key.startswith(left)}
@@ -107,9 +107,9 @@ def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[S
 def build_outline(origin: Origin) -> dict[str, nn.Module]:
     """Build the networks of a base of this origin on the meta device, without weights."""
     assert origin.family is not None
-    folder = starter_folder() if origin.starter else origin.family.epsilon.tree
-    parts = ("unet", "text_encoder", "text_encoder_2")[: 1 + origin.family.text_encoders]
-    return {part: build_from_config(json.loads((folder / part / "config.json").read_text("utf-8"))) for part in parts}
+    folder = starter_folder() if origin.starter else origin.variant.tree
+    configs = {part: (folder / part / "config.json").read_text("utf-8") for part in origin.family.parts}
+    return {part: build_from_config(json.loads(config)) for part, config in configs.items()}
 
 
 def precision_of(style: Style) -> Precision:

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.network import Network
+from trainers.adapters.roles import is_denoiser
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Dense, LowRank, Update
 from trainers.adapters.updates.low_rank import concatenate
 from trainers.errors import VelaturaError
 from trainers.formats.extract import extract, kept_share
-from trainers.formats.names import UNetShape, attention_siblings, kohya_name
+from trainers.formats.names import attention_siblings, kohya_name
 from trainers.formats.own_form import own_form
 from trainers.formats.pack import Precision, pack
 from trainers.formats.safetensors_file import save
@@ -34,7 +35,7 @@ def write_style(
     path: Path,
     network: Network,
     model_family: str,
-    unet_config: Mapping[str, Any],
+    denoiser: Mapping[str, Any],
     metadata: Mapping[str, str],
     precision: Precision,
     block: str = "",
@@ -47,12 +48,12 @@ def write_style(
     together, or the file cannot be written.
     """
     if not network.merges:
-        tensors, form = own_form(network, model_family, unet_config, precision, block)
+        tensors, form = own_form(network, model_family, denoiser, precision, block)
         save(path, tensors, {**metadata, **form})
         return 1.0
     updates = {site: update for site, update in file_updates(network).items() if site.path.startswith(block)}
-    tensors = kohya_tensors(updates, file_alpha(network), model_family, unet_config, precision)
-    save(path, with_text_width(tensors, updates, model_family, unet_config, precision), metadata)
+    tensors = kohya_tensors(updates, file_alpha(network), model_family, denoiser, precision)
+    save(path, with_text_width(tensors, updates, model_family, denoiser, precision), metadata)
     return kept_share(updates)
 
 
@@ -99,14 +100,13 @@ def file_alpha(network: Network) -> float:
 
 
 def kohya_tensors(
-    updates: Mapping[Site, Update], alpha: float, family: str, unet_config: Mapping[str, Any], precision: Precision
+    updates: Mapping[Site, Update], alpha: float, family: str, denoiser: Mapping[str, Any], precision: Precision
 ) -> dict[str, Tensor]:
     """Tensors under kohya's names for one change per site, with incomplete text-encoder attention completed."""
-    shape = UNetShape.of(unet_config)
     tensors: dict[str, Tensor] = {}
     layers = [(site.part, site.path, pack(update, alpha, precision, site.name)) for site, update in updates.items()]
     for part, path, packed in (*layers, *_completed(updates, alpha, precision)):
-        stem = kohya_name(part, path, family, shape)
+        stem = kohya_name(part, path, family, denoiser)
         tensors |= {f"{stem}.{suffix}": tensor for suffix, tensor in packed.items()}
     return tensors
 
@@ -115,7 +115,7 @@ def with_text_width(
     tensors: dict[str, Tensor],
     updates: Mapping[Site, Update],
     family: str,
-    unet_config: Mapping[str, Any],
+    denoiser: Mapping[str, Any],
     precision: Precision,
 ) -> dict[str, Tensor]:
     """A file's tensors, with LoKr's second factor dense on one layer if InvokeAI needs that to identify the base.
@@ -126,7 +126,7 @@ def with_text_width(
     if identifies_base(by_name({key: tuple(tensor.shape) for key, tensor in tensors.items()}), family):
         return tensors
     for site, update in updates.items():
-        stem = kohya_name(site.part, site.path, family, UNetShape.of(unet_config))
+        stem = kohya_name(site.part, site.path, family, denoiser)
         low = update.portable()
         if reads_text(stem) and (whole := low.with_dense_factors()) is not low:
             packed = pack(whole, 1.0, precision, site.name)
@@ -146,7 +146,7 @@ def _completed(
     missing = {}
     for site in updates:
         op = site.op
-        for path in attention_siblings(site.path) if site.part != "unet" else ():
+        for path in () if is_denoiser(site.part) else attention_siblings(site.path):
             if (site.part, path) not in present:  # CLIP's four projections have one shape
                 missing[site.part, path] = LowRank(torch.zeros(op.out, 1), torch.zeros(1, op.fan_in), op.shape)
     return [(part, path, pack(zero, alpha, precision, path)) for (part, path), zero in missing.items()]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.network import Network
+from trainers.adapters.roles import is_denoiser
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Dense, LowRank, Update
 from trainers.adapters.updates.change import full_rank
@@ -41,7 +42,7 @@ def write_for_diffusers(
     path: Path,
     network: Network,
     model_family: str,
-    unet_config: Mapping[str, Any],
+    denoiser: Mapping[str, Any],
     metadata: Mapping[str, str],
     precision: Precision,
 ) -> Path | None:
@@ -56,7 +57,7 @@ def write_for_diffusers(
     if kind == "lora":
         updates = {site: exact_low_rank(update) for site, update in file_updates(network).items()}
         rank = Counter(update.rank for update in updates.values()).most_common(1)[0][0]
-        tensors = kohya_tensors(updates, float(rank), model_family, unet_config, precision)
+        tensors = kohya_tensors(updates, float(rank), model_family, denoiser, precision)
         named = {
             "ss_network_module": "networks.lora",
             "ss_network_dim": str(rank),
@@ -84,7 +85,7 @@ def diffusers_kind(network: Network) -> Kind:
         return "dora"
     if several or forms <= {"core"}:
         return "core"
-    in_unet = any(site.part == "unet" for site in network.sites)
+    in_unet = any(is_denoiser(site.part) for site in network.sites)
     if forms == {"lokr"} and in_unet and _factor(network) is not None:
         return "lokr"
     return "lora" if sum(map(plain_size, updates)) <= LARGEST_PLAIN else "huge"
@@ -114,7 +115,7 @@ def describe_loading(network: Network, core: Path, for_diffusers: Path | None, f
     if kind == "dora":
         return f'{tools}; in diffusers `pipe.load_lora_weights("{name}")` does the same at strength 1.'
     call = f'pipe.unet.load_lora_adapter("{name}", prefix="unet", use_safetensors=True)'
-    if any(site.part != "unet" for site in network.sites):
+    if any(not is_denoiser(site.part) for site in network.sites):
         return (
             f"{tools}; in diffusers `{call}` loads the UNet's part, and the text encoders' with "
             f'`pipe.load_lora_weights({{k: v for k, v in safetensors.torch.load_file("{name}").items() '
@@ -153,7 +154,7 @@ def _factor(network: Network) -> int | None:
     """A factor with which PEFT splits all widths of the layers as this network does; None if there is none."""
     splits = set()
     for site in network.sites:
-        for update in site.updates() if site.part == "unet" else ():
+        for update in site.updates() if is_denoiser(site.part) else ():
             left = update.file_tensors(1.0)["lokr_w1"]
             for size, small in zip(site.op.shape[:2], left.shape, strict=True):
                 splits.add((size, small))
@@ -174,7 +175,7 @@ def _lokr_config(network: Network) -> str:
 
     The rank is high enough for full factors in all layers, and alpha equals it, so that PEFT's scale is 1.
     """
-    sites = [site for site in network.sites if site.part == "unet"]
+    sites = [site for site in network.sites if is_denoiser(site.part)]
     rank = 2 * max(max(site.op.shape[:2]) for site in sites)
     settings = {
         "r": rank,
@@ -190,7 +191,7 @@ def _lokr_tensors(network: Network, precision: Precision) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for site in network.sites:
         name = diffusers_name(site.part, site.path)
-        if site.part == "unet":
+        if is_denoiser(site.part):
             packed = pack(file_update(site), 1.0, precision, site.name)
             tensors |= {f"{name}.{suffix}": tensor for suffix, tensor in packed.items() if suffix != "alpha"}
         else:  # diffusers reads only plain LoRA into text encoders
@@ -220,7 +221,7 @@ def _peft_lora(name: str, site: Site, low: LowRank, precision: Precision) -> dic
     """Plain LoRA of one layer without alpha, so that its scale is 1."""
     packed = pack(low, float(low.rank), precision, site.name)
     # In text encoders diffusers needs this older spelling where no attention layer is trained.
-    down, up = ("lora_A", "lora_B") if site.part == "unet" else ("lora_linear_layer.down", "lora_linear_layer.up")
+    down, up = ("lora_A", "lora_B") if is_denoiser(site.part) else ("lora_linear_layer.down", "lora_linear_layer.up")
     return {
         f"{name}.{down}.weight": packed["lora_down.weight"],
         f"{name}.{up}.weight": packed["lora_up.weight"],

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.network import Network
+from trainers.adapters.roles import is_denoiser
 from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
 from trainers.formats.peft_settings import CONFIG, PREFIX
@@ -30,7 +31,7 @@ def input_rotations(network: Network) -> dict[str, Tensor]:
     for site in network.sites:
         (update, *more) = site.updates()
         skew = update.input_rotation()
-        if more or skew is None or site.part != "unet" or not site.op.is_linear:
+        if more or skew is None or not is_denoiser(site.part) or not site.op.is_linear:
             return {}
         found[site.path] = skew
     return found if len({Q.shape[-1] for Q in found.values()}) == 1 else {}

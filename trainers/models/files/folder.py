@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainers.errors import VelaturaError
-from trainers.models.files.header import read_header
-from trainers.models.files.source import pickle_error
+from trainers.models.files.header import pickle_error, read_header
 from trainers.models.quiet import quietly
 
 if TYPE_CHECKING:

@@ -58,6 +58,16 @@ def read_header(path: Path) -> Header:
     return Header(shapes, metadata, formats)
 
 
+def pickle_error(name: str) -> VelaturaError:
+    """The error for a pickled checkpoint."""
+    return VelaturaError(
+        "{name} is a pickle, which can run code when opened, so it is refused: convert it to "
+        ".safetensors in a tool you trust (A1111's Checkpoint Merger with only model A and format "
+        "safetensors), and use that",
+        name=name,
+    )
+
+
 def _refuse_header(path: Path, length: int, start: bytes) -> NoReturn:
     """Raise VelaturaError for a header that is too long, or a file without header."""
     if start != b"{":

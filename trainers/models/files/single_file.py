@@ -10,7 +10,7 @@ from torch import nn
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message
-from trainers.models.family import CONFIGS
+from trainers.models.files.configs import config_tree
 from trainers.models.files.folder import first_line, read_json
 from trainers.models.quiet import quietly
 
@@ -58,7 +58,7 @@ def shipped_tokenizer(tree: Path, part: str) -> Any:
     from transformers import CLIPTokenizer
 
     settings = read_json(tree / part / "tokenizer_config.json")
-    vocabulary = tree / part if (tree / part / "tokenizer.json").is_file() else CONFIGS / "vocabulary"
+    vocabulary = tree / part if (tree / part / "tokenizer.json").is_file() else config_tree("vocabulary")
     return CLIPTokenizer.from_pretrained(
         str(vocabulary), local_files_only=True, pad_token=settings["pad_token"], model_max_length=77
     )

@@ -10,6 +10,7 @@ from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.models.files.download import download_model
+from trainers.models.files.header import pickle_error
 from trainers.models.files.hub import HUB_ID, cached_snapshot
 
 STARTER_TITLE = _("Velatura starter")
@@ -62,16 +63,6 @@ def starter_folder() -> Path:
     import presets
 
     return Path(presets.__path__[0]) / "starter"
-
-
-def pickle_error(name: str) -> VelaturaError:
-    """The error for a pickled checkpoint."""
-    return VelaturaError(
-        "{name} is a pickle, which can run code when opened, so it is refused: convert it to "
-        ".safetensors in a tool you trust (A1111's Checkpoint Merger with only model A and format "
-        "safetensors), and use that",
-        name=name,
-    )
 
 
 def _hub_folder(model: str) -> Path:

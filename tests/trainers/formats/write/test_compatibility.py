@@ -15,7 +15,7 @@ from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods import IA3, OFT, SSF, BitFit, Full, LoHA, LoKr, LoRA
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
-from trainers.formats.names import UNetShape, kohya_name
+from trainers.formats.names import kohya_name
 from trainers.formats.read import read_style
 from trainers.formats.safetensors_file import save
 from trainers.formats.write.compatibility import (
@@ -64,7 +64,7 @@ def written(request: pytest.FixtureRequest, bases, tmp_path_factory) -> tuple[st
     family, method, targets, _ = MEASURED[request.param]
     network = trained(bases[family], method, targets)
     file = tmp_path_factory.mktemp("written") / "style.safetensors"
-    write_style(file, network, family, bases[family].unet.config, {}, "fp32")
+    write_style(file, network, family, bases[family].denoiser.config, {}, "fp32")
     network.remove()
     return request.param, family, file
 
@@ -99,7 +99,7 @@ def test_what_is_said_before_training_is_what_is_said_of_the_file(bases, tmp_pat
     targets = Targets(unet="attn", text_encoder="attn" if text_encoders else "none")
     network = trained(bases[family], USUAL[name], targets)
     file = tmp_path / "style.safetensors"
-    write_style(file, network, family, bases[family].unet.config, {}, "fp32")
+    write_style(file, network, family, bases[family].denoiser.config, {}, "fp32")
     network.remove()
     found = check_programs(read_header(file).shapes, family)
     assert programs_for(USUAL[name].about.stored, family, text_encoders) == tuple(
@@ -186,7 +186,7 @@ def meant(tensors: dict[str, torch.Tensor]) -> set[tuple[str, str]]:
 
 
 def name_of(parts: dict[str, nn.Module], part: str, path: str, family: str) -> str:
-    return kohya_name(part, path, family, UNetShape.of(parts["unet"].config))
+    return kohya_name(part, path, family, parts["unet"].config)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_invokeai_can_tell_the_base_of_a_lokr_of_low_rank(bases, tmp_path):
     network = trained(model, LOW, UNET)
     expected = output(model)
     file = tmp_path / "a.safetensors"
-    write_style(file, network, "sd1", model.unet.config, {}, "fp32")
+    write_style(file, network, "sd1", model.denoiser.config, {}, "fp32")
     network.remove()
     whole = [key for key in load_file(file) if key.endswith("lokr_w2") and "attn2_to" in key]
     assert len(whole) == 1

@@ -24,7 +24,7 @@ def test_diffusers_draws_the_same(bases, tiny_trees, tmp_path, family, method):
     network = trained(model, method, MIXED)
     network.remove()
     metadata = {"velatura.family": family, "ss_network_module": "lycoris.kohya", "ss_tag": "kept"}
-    write_style(file, network, family, model.unet.config, metadata, "fp32")
+    write_style(file, network, family, model.denoiser.config, metadata, "fp32")
     style = read_style(file)
     assert not is_plain(read_outline(file)) and why_not_plain(read_outline(file)) == ""
     write_plain(plain, style)
@@ -84,7 +84,7 @@ def test_gigabytes_are_not_written(bases, tiny_trees, tmp_path, monkeypatch):
     network = trained(bases["sd1"], LoRA(rank=2), MIXED)
     network.remove()
     write_style(
-        tmp_path / "a.safetensors", network, "sd1", bases["sd1"].unet.config, {"velatura.family": "sd1"}, "fp16"
+        tmp_path / "a.safetensors", network, "sd1", bases["sd1"].denoiser.config, {"velatura.family": "sd1"}, "fp16"
     )
     with pytest.raises(VelaturaError, match="larger than 1 GB as plain LoRA"):
         write_plain(tmp_path / "plain.safetensors", read_style(tmp_path / "a.safetensors"))

@@ -24,7 +24,7 @@ from trainers.formats.write.core import file_alpha, file_updates, kohya_tensors,
 
 
 def write(path: Path, model, network, precision: str = "fp32", **metadata: str) -> dict[str, torch.Tensor]:
-    write_style(path, network, model.family.name, model.unet.config, metadata, precision)
+    write_style(path, network, model.family.name, model.denoiser.config, metadata, precision)
     network.remove()
     return load_file(path)
 
@@ -227,7 +227,7 @@ def test_equal_runs_give_equal_files(bases, tmp_path):
 
 def test_tensors_share_no_storage(bases, tmp_path):
     network = trained(bases["sd1"], LoRA(rank=2, alpha=3.0))
-    tensors = kohya_tensors(file_updates(network), file_alpha(network), "sd1", bases["sd1"].unet.config, "fp32")
+    tensors = kohya_tensors(file_updates(network), file_alpha(network), "sd1", bases["sd1"].denoiser.config, "fp32")
     network.remove()
     assert len({t.untyped_storage().data_ptr() for t in tensors.values()}) == len(tensors)
     assert all(t.is_contiguous() and not t.requires_grad for t in tensors.values())

@@ -211,7 +211,7 @@ def test_a_style_that_turns_inputs_is_written_for_peft_too(method, written, quic
     assert ("PeftModel.from_pretrained" in style.with_name("how-to-load.txt").read_text(encoding="utf-8")) == written
     if not written:
         return
-    unet = load_model(config.base, torch.float32, "cpu").unet
+    unet = load_model(config.base, torch.float32, "cpu").denoiser
     before = {name: weight.clone() for name, weight in unet.state_dict().items()}
     merged = PeftModel.from_pretrained(unet, str(folder)).merge_and_unload().state_dict()
     changes = {key.removesuffix(".diff"): change for key, change in load_file(style).items() if key.endswith(".diff")}

@@ -103,7 +103,7 @@ def test_fetches_what_is_needed_and_nothing_else(hub, tiny_bases, tmp_path):
 
 def test_a_hub_id_as_base_is_downloaded_once(hub, tiny_models):
     model = load_model(Base(model="tiny/base"), torch.float32, "cpu")
-    assert torch.equal(model.unet.conv_in.weight, tiny_models["sd1"].unet.conv_in.weight)
+    assert torch.equal(model.denoiser.conv_in.weight, tiny_models["sd1"].denoiser.conv_in.weight)
     assert (model.title, model.starter) == ("tiny/base", False)
     hub.fetched.clear()
     load_model(Base(model="tiny/base"), torch.float32, "cpu")

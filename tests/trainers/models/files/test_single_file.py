@@ -14,9 +14,8 @@ from tests.trainers.models.ldm_names import single_file
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
-from trainers.models.images import decode_latents, encode_images, predict
+from trainers.models.images import decode_latents, encode_images
 from trainers.models.load import load_model, probe_prediction
-from trainers.models.text import add_time_ids, encode_captions
 
 
 def load(path, **settings):
@@ -37,12 +36,12 @@ def test_same_network_as_the_folder(family, tiny_trees, tiny_models, tmp_path):
     t, sizes = torch.tensor([20, 900]), [(64, 64), (80, 72)]
     outputs = []
     for each in (model, folder):
-        text = encode_captions(each, ["a cat", "two dogs"], clip_skip=2)
-        out = predict(each.unet, latents, t, text, add_time_ids(each, sizes, [(0, 0)] * 2, sizes))
+        text = each.encode(["a cat", "two dogs"], clip_skip=2)
+        out = each.predict(latents, t, text, each.time_ids(sizes, [(0, 0)] * 2, sizes))
         pixels = decode_latents(each, latents)
         outputs.append((text.context, out, pixels, encode_images(each, pixels)[0]))
     assert all(torch.equal(a, b) for a, b in zip(*outputs, strict=True))
-    for network in (model.unet, model.vae, *model.text_encoders):
+    for network in (model.denoiser, model.vae, *model.text_encoders):
         assert not network.training
         assert not any(parameter.requires_grad for parameter in network.parameters())
 
@@ -50,7 +49,7 @@ def test_same_network_as_the_folder(family, tiny_trees, tiny_models, tmp_path):
 @pytest.mark.parametrize("family", ["sd2", "sdxl"])
 def test_bf16(family, tiny_trees, tmp_path):
     model = load_model(Base(model=str(tiny_single_file(family, tmp_path / "b.safetensors"))), torch.bfloat16, "cpu")
-    assert {p.dtype for p in model.unet.parameters()} == {torch.bfloat16}
+    assert {p.dtype for p in model.denoiser.parameters()} == {torch.bfloat16}
     assert {p.dtype for encoder in model.text_encoders for p in encoder.parameters()} == {torch.bfloat16}
     # The VAE comes straight from the file, not through bf16.
     stored = load_file(tmp_path / "b.safetensors")["first_stage_model.decoder.conv_in.weight"]
@@ -62,8 +61,8 @@ def test_early_names_of_the_text_encoder(tiny_trees, tiny_models, tmp_path):
     old = {name.replace("transformer.text_model.", "transformer."): tensor for name, tensor in tensors.items()}
     assert old.keys() != tensors.keys()
     save_file(old, tmp_path / "old.safetensors", {"modelspec.prediction_type": "epsilon"})
-    context = encode_captions(load(tmp_path / "old.safetensors"), ["a cat"]).context
-    assert torch.equal(context, encode_captions(tiny_models["sd1"], ["a cat"]).context)
+    context = load(tmp_path / "old.safetensors").encode(["a cat"]).context
+    assert torch.equal(context, tiny_models["sd1"].encode(["a cat"]).context)
     del old["cond_stage_model.transformer.encoder.layers.1.mlp.fc1.weight"]
     save_file(old, tmp_path / "older.safetensors")
     with pytest.raises(VelaturaError, match=r"lacks 1 tensors of the text encoder such as encoder.layers.1.mlp.fc1"):
@@ -123,13 +122,13 @@ def starter_file(tmp_path_factory):
 
 def test_silent_file_is_probed(starter_file, starter, monkeypatch, tmp_path):
     (tmp_path / "sd1").symlink_to(starter_folder())
-    monkeypatch.setattr("trainers.models.family.CONFIGS", tmp_path)
+    monkeypatch.setattr("trainers.models.files.configs.CONFIGS", tmp_path)
     model = load(starter_file)
     assert model.prediction == "v_prediction"
-    text = encode_captions(model, ["cat face"])
-    assert torch.equal(text.context, encode_captions(starter, ["cat face"]).context)
+    text = model.encode(["cat face"])
+    assert torch.equal(text.context, starter.encode(["cat face"]).context)
     latents, t = torch.ones(1, 4, 16, 16), torch.tensor([500])
-    assert torch.equal(predict(model.unet, latents, t, text), predict(starter.unet, latents, t, text))
+    assert torch.equal(model.predict(latents, t, text), starter.predict(latents, t, text))
 
 
 class Noise(torch.nn.Module):
@@ -137,7 +136,7 @@ class Noise(torch.nn.Module):
 
     def __init__(self, unet, schedule):
         super().__init__()
-        self.unet, self.schedule, self.dtype = unet, schedule, unet.dtype
+        self.unet, self.schedule, self.dtype, self.config = unet, schedule, unet.dtype, unet.config
 
     def forward(self, latents, t, **text):
         (velocity,) = self.unet(latents, t, **text)
@@ -147,4 +146,4 @@ class Noise(torch.nn.Module):
 
 def test_probe_on_a_trained_network(starter):
     assert probe_prediction(starter) == "v_prediction"
-    assert probe_prediction(replace(starter, unet=Noise(starter.unet, starter.schedule))) == "epsilon"
+    assert probe_prediction(replace(starter, denoiser=Noise(starter.denoiser, starter.schedule))) == "epsilon"

@@ -35,7 +35,6 @@ from trainers.data.ingest import ingest
 from trainers.errors import VelaturaError
 from trainers.models.load import load_model
 from trainers.models.model import Model
-from trainers.models.text import encode_captions
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 from trainers.training.export import export_style
@@ -165,7 +164,7 @@ class Bench:
         key = f"{base!r} {dtype}"
         if key not in self._models:
             self._models[key] = load_model(base, dtype, device)
-            encode_captions(self._models[key], [""])  # transformers leaves hooks of its own at the first call
+            self._models[key].encode([""])  # transformers leaves hooks of its own at the first call
             self._states[key] = _state(self._models[key])
         return self._models[key]
 

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from tests.tiny import tiny_single_file
 from trainers.errors import VelaturaError
-from trainers.models.files.recognise import (
+from trainers.models.bases.named import list_named_bases
+from trainers.models.bases.recognise import (
     GUIDANCE_KEY,
     describe,
     recognise,
@@ -20,7 +21,6 @@ from trainers.models.files.recognise import (
     recognise_name,
     warning_of,
 )
-from trainers.models.named_bases import list_named_bases
 
 FILE = "file's name"
 UNET = "model.diffusion_model."

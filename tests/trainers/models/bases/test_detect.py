@@ -13,15 +13,13 @@ from safetensors.torch import save_file
 
 from tests.tiny import FAMILIES, tiny_single_file
 from trainers.errors import VelaturaError
-from trainers.models.files.detect import (
+from trainers.models.bases.detect import (
     detect_family,
-    detect_prediction,
     family_of_file,
-    prediction_of_config,
-    prediction_of_output,
 )
 from trainers.models.files.header import Header, read_header
 from trainers.models.files.source import starter_folder
+from trainers.models.prediction import detect_prediction, prediction_of_config, prediction_of_output
 
 UNET = "model.diffusion_model."
 SD1 = {

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from tests.tiny import tiny_single_file
 from tests.trainers.models.files.test_source import cache_snapshot
-from trainers.models.files.find import find_models
+from trainers.models.bases.find import find_models
 
 
 @pytest.fixture

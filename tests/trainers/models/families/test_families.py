@@ -7,7 +7,8 @@ import json
 import pytest
 
 from trainers.errors import VelaturaError
-from trainers.models.family import CONFIGS, FAMILIES, get_family
+from trainers.models.families import FAMILIES, get_family
+from trainers.models.files.configs import CONFIGS
 from trainers.models.files.single_file import shipped_tokenizer
 
 NAMES = {
@@ -22,7 +23,7 @@ NAMES = {
 
 @pytest.mark.parametrize(("family", "prediction"), NAMES)
 def test_names_in_style_files(family, prediction):
-    variant = get_family(family).variant(prediction)
+    variant = get_family(family).variant(prediction, {})
     assert variant.prediction == prediction
     found = (variant.resolution, variant.base_model_version, variant.architecture, variant.configs)
     assert found == NAMES[family, prediction]
@@ -31,13 +32,13 @@ def test_names_in_style_files(family, prediction):
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_shipped_configs_agree_with_the_family(family, prediction):
-    variant = family.variant(prediction)
+    variant = family.variant(prediction, {})
     unet, vae = (json.loads((variant.tree / part / "config.json").read_text()) for part in ("unet", "vae"))
     factor = 2 ** (len(vae["block_out_channels"]) - 1)
     assert unet["cross_attention_dim"] == family.context_width
     assert unet["sample_size"] * factor == variant.resolution
     encoders = [json.loads(file.read_text()) for file in sorted(variant.tree.glob("text_encoder*/config.json"))]
-    assert len(encoders) == family.text_encoders
+    assert len(encoders) == len(family.encoders)
     assert sum(encoder["hidden_size"] for encoder in encoders) == family.context_width
     scheduler = json.loads((variant.tree / "scheduler" / "scheduler_config.json").read_text())
     # SD 1 and SDXL networks that predict v share the tree of the ordinary ones; SD 2 has a tree of its own.

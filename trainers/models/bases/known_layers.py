@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from trainers.adapters.roles import DENOISERS, is_denoiser
 from trainers.adapters.targets import Targets, select
 from trainers.config.config import Config
 from trainers.errors import REFUSED, VelaturaError
@@ -17,7 +18,7 @@ from trainers.models.files.header import read_header
 from trainers.models.files.hub import HUB_ID, cached_snapshot
 from trainers.models.files.source import starter_folder
 
-PARTS = ("unet", "text_encoder", "text_encoder_2")
+PARTS = (*DENOISERS, "text_encoder", "text_encoder_2")
 PREFIX = "text_model."
 """Start of a text encoder's tensor names in files that is no part of its layers' names."""
 KEPT = 4
@@ -41,7 +42,7 @@ def layer_problems(config: Config, anywhere: bool = True) -> dict[str, str]:
     found = {}
     plain = targets.model_copy(update={"blocks": {}})
     for key, names in named.items():
-        within = {name: part for name, part in parts.items() if (name == "unet") == (key == "targets.unet")}
+        within = {name: part for name, part in parts.items() if is_denoiser(name) == (key == "targets.unet")}
         if names != "none" and (said := _refusal(within, config, plain)):
             found[key] = said
     if not found and targets.blocks and (said := _refusal(parts, config, targets)):
@@ -75,8 +76,14 @@ def _folder(model: str, anywhere: bool) -> Path | None:
 
 def _parts(folder: Path) -> dict[str, nn.Module]:
     with suppress(OSError, VelaturaError):  # what cannot be read is said when it is loaded
-        return _read_parts(folder, (folder / "unet").stat().st_mtime_ns)
+        return _read_parts(folder, _changed(folder))
     return {}
+
+
+def _changed(folder: Path) -> int:
+    """When the denoiser's folder was changed; OSError without one."""
+    denoiser = next((name for name in DENOISERS if (folder / name).is_dir()), DENOISERS[0])
+    return (folder / denoiser).stat().st_mtime_ns
 
 
 @lru_cache(KEPT)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.config.tables import read_toml
-from trainers.models.family import Prediction
+from trainers.models.prediction import Prediction
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from trainers.errors import VelaturaError
-from trainers.models.family import Family, get_family
-from trainers.models.files.detect import detect_family
+from trainers.models.bases.detect import detect_family
+from trainers.models.bases.recognise import Recognised, recognise
+from trainers.models.families import get_family
+from trainers.models.families.family import Family
 from trainers.models.files.hub import HUB_ID, cached_snapshot
-from trainers.models.files.recognise import Recognised, recognise
 from trainers.models.files.source import starter_folder
 
 DEPTH = 3

@@ -18,16 +18,17 @@ from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.messages import joined
-from trainers.models.family import Prediction
-from trainers.models.files.detect import detect_prediction, family_of_file, family_of_folder
+from trainers.models.bases.detect import family_of_file, family_of_folder
+from trainers.models.bases.named import NamedBase, list_named_bases
 from trainers.models.files.folder import read_json
 from trainers.models.files.header import Header, read_header
 from trainers.models.files.hub import HUB_ID, cached_snapshot
-from trainers.models.named_bases import NamedBase, list_named_bases
+from trainers.models.prediction import Prediction
 
 FoundBy = Literal["metadata", "keys", "name"]
 TITLES = ("modelspec.title", "modelspec.merged_from", "ss_output_name", "ss_sd_model_name", "sd_merge_models")
 """Metadata in which a checkpoint, or what it was merged from, is named."""
+SCHEDULER = "scheduler/scheduler_config.json"
 GUIDANCE_KEY = "model.diffusion_model.time_embed.cond_proj.weight"
 """In a single file: the guidance scale is an input, so that no second pass is needed."""
 DISTILLED: Mapping[str, re.Pattern[str]] = {
@@ -145,19 +146,22 @@ def describe(found: Recognised) -> str:
 # ---------------------------------------------------------------- within
 def _of_file(path: Path, header: Header, name: str) -> _Evidence:
     titles = tuple(header.metadata[key] for key in TITLES if header.metadata.get(key))
-    family = family_of_file(header, path.name).name
-    return _Evidence(family, titles, name or path.stem, detect_prediction(header), GUIDANCE_KEY in header.shapes, {})
+    family = family_of_file(header, path.name)
+    prediction, by_guidance = family.prediction_of_file(header), GUIDANCE_KEY in header.shapes
+    return _Evidence(family.name, titles, name or path.stem, prediction, by_guidance, {})
 
 
 def _of_folder(folder: Path, name: str) -> _Evidence:
-    family = family_of_folder(folder).name
-    unet, scheduler = (_read(folder / part) for part in ("unet/config.json", "scheduler/scheduler_config.json"))
+    family = family_of_folder(folder)
+    config, scheduler = (_read(folder / part) for part in (f"{family.denoiser}/config.json", SCHEDULER))
     index = _read(folder / "model_index.json")
-    titles = tuple(str(each["_name_or_path"]) for each in (index, unet) if each.get("_name_or_path"))
-    stated = scheduler.get("prediction_type")
-    prediction: Prediction | None = stated if stated in ("epsilon", "v_prediction") else None
-    by_guidance = unet.get("time_cond_proj_dim") is not None
-    return _Evidence(family, titles, name or folder.name, prediction, by_guidance, scheduler)
+    titles = tuple(str(each["_name_or_path"]) for each in (index, config) if each.get("_name_or_path"))
+    try:
+        prediction = family.prediction_of_scheduler(scheduler)
+    except VelaturaError:  # said when it is loaded
+        prediction = None
+    by_guidance = config.get("time_cond_proj_dim") is not None
+    return _Evidence(family.name, titles, name or folder.name, prediction, by_guidance, scheduler)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -1,0 +1,94 @@
+"""Detection of a base's family from its configs or tensor names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainers.errors import VelaturaError
+from trainers.messages import Message
+from trainers.models.families import FAMILIES
+from trainers.models.families.family import Family
+from trainers.models.families.unet import FIRST, ORIGINAL, check_latents
+from trainers.models.files.folder import read_json
+from trainers.models.files.header import Header, read_header
+
+SUPPORTED = Message("supported bases are Stable Diffusion 1, 2 and XL")
+STYLE_MARKS = ("lora_up", "lora_down", "lora_A", "lora_B", "hada_w1", "lokr_w", "oft_blocks", "emb_params", "lora.up")
+OTHER_MODELS = {
+    "joint_blocks.": Message("a Stable Diffusion 3 model"),
+    "double_blocks.": Message("a Flux model"),
+    "double_stream_blocks.": Message("a Flux model"),
+    "conditioner.embedders.0.model.": Message("the SDXL refiner, which is not a base"),
+    "control_model.": Message("a ControlNet"),
+    "edm_mean": Message("a base trained on another noise schedule (EDM), which is not supported"),
+    "edm_vpred.": Message("a base trained on another noise schedule (EDM), which is not supported"),
+}
+OTHER_PIPELINES = {
+    "StableDiffusion3": Message("a Stable Diffusion 3 model"),
+    "Flux": Message("a Flux model"),
+    "StableDiffusionXLRefiner": Message("the SDXL refiner, which is not a base"),
+    "PixArt": Message("a PixArt model"),
+    "Sana": Message("a Sana model"),
+    "StableCascade": Message("a Stable Cascade model"),
+}
+
+
+def detect_family(path: Path) -> Family:
+    """The family of a diffusers folder or single `.safetensors` checkpoint.
+
+    VelaturaError, which names the kind of model, if it is not a base of a supported family.
+    """
+    return family_of_folder(path) if path.is_dir() else family_of_file(read_header(path), path.name)
+
+
+def family_of_file(header: Header, name: str) -> Family:
+    """The family of a checkpoint in the original single-file layout, from its tensor names; VelaturaError as above."""
+    shapes = header.shapes
+    if any(mark in key for key in shapes for mark in STYLE_MARKS):
+        raise VelaturaError(
+            "{name} is a style (such as a LoRA), not a base model: {supported}; use it as `velatura generate --style`",
+            name=name,
+            supported=SUPPORTED,
+        )
+    for mark, what in OTHER_MODELS.items():
+        if any(key.startswith((mark, ORIGINAL + mark)) for key in shapes):
+            raise VelaturaError("{name} holds {what}; {supported}", name=name, what=what, supported=SUPPORTED)
+    for family in reversed(FAMILIES):
+        if family.owns_file(shapes):
+            family.check_file(shapes, name)
+            return family
+    raise _why_no_base(header, name)
+
+
+def _why_no_base(header: Header, name: str) -> VelaturaError:
+    """What keeps a file that no family owns from being a base."""
+    shapes = header.shapes
+    if FIRST in shapes:
+        check_latents(shapes[FIRST][1], name)
+        return VelaturaError("{name} has no text encoder inside; give a complete checkpoint", name=name)
+    alone = "down_blocks.0.resnets.0.conv1.weight" in shapes or "input_blocks.0.0.weight" in shapes
+    where = Message("{supported}, as one complete checkpoint or a folder in diffusers layout", supported=SUPPORTED)
+    if alone:
+        return VelaturaError("{name} holds only part of a base (a UNet): {where}", name=name, where=where)
+    return VelaturaError("{name} holds no Stable Diffusion checkpoint: {where}", name=name, where=where)
+
+
+def family_of_folder(folder: Path) -> Family:
+    """The family of a folder in diffusers layout, from its configs; VelaturaError as above."""
+    index = folder / "model_index.json"
+    pipeline = str(read_json(index).get("_class_name", "")) if index.is_file() else ""
+    for start, what in OTHER_PIPELINES.items():
+        if pipeline.startswith(start):
+            raise VelaturaError("{name} holds {what}; {supported}", name=folder.name, what=what, supported=SUPPORTED)
+    denoisers = dict.fromkeys(family.denoiser for family in FAMILIES)
+    for denoiser in (each for each in denoisers if (folder / each).is_dir()):
+        config = read_json(folder / denoiser / "config.json")
+        for family in (each for each in reversed(FAMILIES) if each.denoiser == denoiser):
+            if family.owns_folder(pipeline, config):
+                family.check_config(config, folder.name)
+                return family
+    raise VelaturaError(
+        "{name} has no UNet (a folder `unet` with config and weights): {supported}, in diffusers layout",
+        name=folder.name,
+        supported=SUPPORTED,
+    )

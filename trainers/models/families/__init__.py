@@ -1,0 +1,29 @@
+"""The families of base models, one file each."""
+
+from __future__ import annotations
+
+from trainers.errors import VelaturaError
+from trainers.models.families.family import Family
+from trainers.models.families.sd1 import StableDiffusion1
+from trainers.models.families.sd2 import StableDiffusion2
+from trainers.models.families.sdxl import StableDiffusionXL
+
+FAMILIES: tuple[Family, ...] = (StableDiffusion1(), StableDiffusion2(), StableDiffusionXL())
+"""All families; where a base or a style could be of several, the last one counts."""
+
+
+def find_family(name: str) -> Family | None:
+    """The family with this name or title; None if there is none."""
+    return next((family for family in FAMILIES if name in (family.name, family.title)), None)
+
+
+def get_family(name: str) -> Family:
+    """The family with this name; VelaturaError, which lists the names, if there is none."""
+    for family in FAMILIES:
+        if family.name == name:
+            return family
+    raise VelaturaError(
+        "there is no base model family {name!r}; available are {families}",
+        name=name,
+        families=", ".join(f.name for f in FAMILIES),
+    )

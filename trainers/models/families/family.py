@@ -1,0 +1,226 @@
+"""A family of base models: a class with everything in which it differs from others, one file a family.
+
+Nothing outside of these files asks which family a base is of. Importing a family imports no torch; its methods do where
+they need it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from trainers.models.files.configs import config_tree
+from trainers.models.prediction import Prediction
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from trainers.config.config import Config
+    from trainers.config.sections import Base
+    from trainers.models.files.header import Header
+    from trainers.models.model import Model
+    from trainers.models.schedule import Schedule
+    from trainers.models.text import Conditioning
+
+Denoiser = Literal["unet", "transformer"]
+Layout = Literal["clip", "open_clip"]
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Bases of a family with equal networks: prediction type, native resolution in pixels, names in files, configs."""
+
+    prediction: Prediction
+    resolution: int
+    base_model_version: str
+    """Value of `ss_base_model_version` in a style file."""
+    architecture: str
+    """ModelSpec architecture, before the slash."""
+    configs: str
+    """Name of the bundled config tree."""
+
+    @property
+    def tree(self) -> Path:
+        """Folder with the complete diffusers configs."""
+        return config_tree(self.configs)
+
+
+@dataclass(frozen=True)
+class OriginalLayer:
+    """A layer of the original layout: the rows of its output are those of one or more layers of diffusers, in order."""
+
+    name: str
+    """Its dotted path in the original layout."""
+    paths: tuple[str, ...]
+    """Paths of diffusers' layers."""
+    swapped: bool = False
+    """Whether the two halves of its output are in the other order than diffusers'."""
+
+
+class Family(ABC):
+    """A family of base models; a style fits any base of its family and no other."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    """Its name for users."""
+    short_title: ClassVar[str]
+    """The same where there is little room."""
+    denoiser: ClassVar[Denoiser]
+    """The denoising network: its folder in a base, and its name in settings and style files."""
+    networks: ClassVar[Mapping[str, str]]
+    """Class of each network by its folder, as `library.Class`; the denoiser first, text encoders in order."""
+    tokenizers: ClassVar[Mapping[str, str]]
+    """Class of each tokenizer by its folder, one for each text encoder."""
+    trained_encoders: ClassVar[tuple[str, ...]]
+    """Text encoders that a style can change."""
+    encoder_layouts: ClassVar[Mapping[str, Layout]] = {}
+    """The layout in which A1111 keeps each text encoder: transformers', or open_clip's."""
+    variants: ClassVar[tuple[Variant, ...]]
+    """All variants, the usual one first."""
+    hub_tag: ClassVar[str] = ""
+    """The hub's tag for its models and styles."""
+    implementation: ClassVar[str] = "diffusers"
+    """`modelspec.implementation` of its styles."""
+    original_names: ClassVar[bool] = False
+    """Whether style files call the denoiser's layers by their paths in the original layout."""
+    own_presets: ClassVar[tuple[str, ...]] = ()
+    """Presets of layers that only this family has."""
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Names of all text encoders, in order."""
+        return tuple(part for part in self.networks if part.startswith("text_encoder"))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the networks that a style can change, the denoiser first."""
+        return (self.denoiser, *self.trained_encoders)
+
+    @property
+    def resolution(self) -> int:
+        """Side in pixels of the square images that the usual variant was trained on."""
+        return self.variants[0].resolution
+
+    # ------------------------------------------------------------ which bases and styles are of this family
+    @abstractmethod
+    def owns_file(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        """Whether a checkpoint with tensors of these shapes is of this family."""
+
+    def check_file(self, shapes: Mapping[str, tuple[int, ...]], name: str) -> None:  # noqa: B027
+        """Raise VelaturaError if a checkpoint of this family cannot be used; `name` is the file's."""
+
+    @abstractmethod
+    def owns_folder(self, pipeline: str, config: Mapping[str, Any]) -> bool:
+        """Whether a folder is of this family, with its pipeline's class, if it has one, and its denoiser's config."""
+
+    def check_config(self, config: Mapping[str, Any], name: str) -> None:  # noqa: B027
+        """Raise VelaturaError if a folder of this family cannot be used; `config` is its denoiser's, `name` its own."""
+
+    def may_own(self, config: Mapping[str, Any]) -> bool:
+        """Whether a denoiser with this config leaves the choice of family to the user."""
+        return False
+
+    def owns_version(self, version: str) -> bool:
+        """Whether a style with this `ss_base_model_version` is of this family."""
+        return version in {variant.base_model_version for variant in self.variants}
+
+    def owns_layers(self, layers: Mapping[str, str | None], width: int | None) -> bool:
+        """Whether a style is of this family: its layers' names, each with its part, and the text context's width."""
+        return False
+
+    @abstractmethod
+    def prediction_of_file(self, header: Header) -> Prediction | None:
+        """The prediction type that a checkpoint states; None if it states none."""
+
+    @abstractmethod
+    def prediction_of_scheduler(self, config: Mapping[str, Any]) -> Prediction | None:
+        """The prediction type in a folder's scheduler config; None if it has none, VelaturaError if unsupported."""
+
+    @abstractmethod
+    def variant(self, prediction: Prediction, config: Mapping[str, Any]) -> Variant:
+        """The variant of a base that predicts `prediction`, with its denoiser's config."""
+
+    @abstractmethod
+    def variant_of_file(self, header: Header) -> Variant:
+        """The variant of a checkpoint, as far as its header shows it."""
+
+    # ------------------------------------------------------------ loading
+    @abstractmethod
+    def load_file(self, path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:
+        """Networks and tokenizers of a checkpoint by folder name, with the configs in `tree`; the VAE is fp32."""
+
+    @abstractmethod
+    def sizes(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> Pair:
+        """Native resolution and stride in pixels, from the configs of denoiser and VAE."""
+
+    def note_size(self, denoiser: Any, resolution: int, vae_factor: int) -> None:  # noqa: B027
+        """Write the native resolution of a checkpoint's variant into the loaded denoiser's config."""
+
+    @abstractmethod
+    def schedule(self, scheduler: Mapping[str, Any], prediction: Prediction, settings: Base) -> Schedule:
+        """The noise schedule of a base with this scheduler config."""
+
+    def config_problems(self, config: Config) -> dict[str, str]:
+        """Settings that do not apply to this family: one sentence by key. Nothing is loaded for it."""
+        return {}
+
+    # ------------------------------------------------------------ text, prediction, sampling
+    @abstractmethod
+    def encode(self, model: Model, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
+        """Encode captions, differentiably in the trained encoders' weights and the rows of added words."""
+
+    @abstractmethod
+    def count_tokens(self, tokenizer: Any, caption: str, sizes: Mapping[str, int]) -> int:
+        """Positions that a caption takes, without start and end; `sizes` holds the tokens of each added word."""
+
+    @abstractmethod
+    def token_limit(self, chunks: int) -> int:
+        """Most positions that a caption can take with `data.chunks = chunks`."""
+
+    def unread_layers(self, model: Model, clip_skip: int) -> tuple[str, ...]:
+        """Layers of text encoders whose output is not read, as `text_encoder.encoder.layers.11`; they cannot learn."""
+        return ()
+
+    def time_ids(
+        self, model: Model, original: Sequence[Pair], crop: Sequence[Pair], target: Sequence[Pair]
+    ) -> Tensor | None:
+        """Size conditioning `(n, 6)` of images, each pair in pixels (height, width) or (top, left); None without."""
+        return None
+
+    @abstractmethod
+    def predict(
+        self,
+        model: Model,
+        latents: Tensor,
+        t: Tensor,
+        text: Conditioning,
+        time_ids: Tensor | None = None,
+        guidance: float | None = None,
+    ) -> Tensor:
+        """The denoiser's prediction `(n, c, h, w)` for noisy latents `(n, c, h, w)` at timesteps `(n,)`.
+
+        `guidance` is the scale that a distilled denoiser reads as an input; None in training.
+        """
+
+    def guides_itself(self, model: Model) -> bool:
+        """Whether the denoiser reads the guidance scale as an input, so that there is no pass without a caption."""
+        return False
+
+    # ------------------------------------------------------------ names in style files
+    @property
+    def numbers_encoders(self) -> bool:
+        """Whether kohya's names number the first text encoder."""
+        return len(self.trained_encoders) > 1
+
+    def file_path(self, path: str, config: Mapping[str, Any]) -> str:
+        """The path by which style files call a layer or block of the denoiser with this config."""
+        return path
+
+    @abstractmethod
+    def original_layers(self, config: Mapping[str, Any], paths: Sequence[str]) -> Iterator[OriginalLayer]:
+        """The layers of the original layout that the denoiser's layers at these paths are."""

@@ -1,0 +1,201 @@
+"""Stable Diffusion's U-Nets, which SD 1, SD 2 and SDXL share: CLIP text, a schedule of timesteps, epsilon or v.
+
+With one text encoder, the UNet reads a hidden state after the final norm. With two, it reads the penultimate states of
+both, side by side, without the norm, and the second encoder's projected end-of-text state as `pooled`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from trainers.errors import VelaturaError
+from trainers.models.families.family import Denoiser, Family, OriginalLayer, Pair, Variant
+from trainers.models.families.unet_names import UNetShape, original_path
+from trainers.models.prediction import Prediction, detect_prediction, prediction_of_config
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from trainers.config.sections import Base
+    from trainers.models.files.header import Header
+    from trainers.models.model import Model
+    from trainers.models.schedule import NoiseSchedule
+    from trainers.models.text import Conditioning
+
+ORIGINAL = "model.diffusion_model."
+"""Start of the UNet's tensor names in a checkpoint."""
+FIRST = f"{ORIGINAL}input_blocks.0.0.weight"
+"""The tensor whose inputs are the latents' channels."""
+KNOWN_WIDTHS = (768, 1024)
+"""Widths of the text context of Stable Diffusion 1 and 2."""
+
+ONE_ENCODER: Mapping[str, str] = {
+    "unet": "diffusers.UNet2DConditionModel",
+    "vae": "diffusers.AutoencoderKL",
+    "text_encoder": "transformers.CLIPTextModel",
+}
+"""The networks of a base with one text encoder."""
+
+
+class UNetFamily(Family):
+    """What the three families of Stable Diffusion with a U-Net have in common."""
+
+    denoiser: ClassVar[Denoiser] = "unet"
+    context_width: ClassVar[int]
+    """Width of the text context, the inputs of cross-attention."""
+    encoder_mark: ClassVar[str]
+    """Start of tensor names by which a checkpoint shows its text encoder."""
+    tokenizers: ClassVar[Mapping[str, str]] = {"tokenizer": "transformers.CLIPTokenizer"}
+    trained_encoders: ClassVar[tuple[str, ...]] = ("text_encoder",)
+
+    # ------------------------------------------------------------ which bases and styles are of this family
+    def owns_file(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        return FIRST in shapes and any(key.startswith(self.encoder_mark) for key in shapes)
+
+    def check_file(self, shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
+        check_latents(shapes[FIRST][1], name)
+        if not any(key.startswith("first_stage_model.") for key in shapes):
+            raise VelaturaError("{name} has no VAE inside (`first_stage_model`); give a complete checkpoint", name=name)
+
+    def owns_folder(self, pipeline: str, config: Mapping[str, Any]) -> bool:
+        return self.may_own(config) or config.get("cross_attention_dim") == self.context_width
+
+    def may_own(self, config: Mapping[str, Any]) -> bool:
+        # Networks of unusual width (the starter) belong to the family whose layers they have.
+        unusual = config.get("cross_attention_dim") not in KNOWN_WIDTHS
+        return unusual and config.get("addition_embed_type") != "text_time"
+
+    def check_config(self, config: Mapping[str, Any], name: str) -> None:
+        check_latents(config.get("in_channels", 4), name)
+
+    def owns_layers(self, layers: Mapping[str, str | None], width: int | None) -> bool:
+        return width == self.context_width
+
+    def prediction_of_file(self, header: Header) -> Prediction | None:
+        return detect_prediction(header)
+
+    def prediction_of_scheduler(self, config: Mapping[str, Any]) -> Prediction | None:
+        return prediction_of_config(config)
+
+    def variant(self, prediction: Prediction, config: Mapping[str, Any]) -> Variant:
+        return next(variant for variant in self.variants if variant.prediction == prediction)
+
+    def variant_of_file(self, header: Header) -> Variant:
+        return self.variant(detect_prediction(header) or "epsilon", {})
+
+    # ------------------------------------------------------------ loading
+    def load_file(self, path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:
+        from trainers.models.files.single_file import load_single_file
+
+        return load_single_file(path, tree, dtype)
+
+    def sizes(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> Pair:
+        factor = down_factor(vae)
+        return denoiser["sample_size"] * factor, factor * down_factor(denoiser)
+
+    def note_size(self, denoiser: Any, resolution: int, vae_factor: int) -> None:
+        denoiser.register_to_config(sample_size=resolution // vae_factor)
+
+    def schedule(self, scheduler: Mapping[str, Any], prediction: Prediction, settings: Base) -> NoiseSchedule:
+        from trainers.models.schedule import schedule_from_config
+
+        setting = settings.zero_terminal_snr
+        rescale = bool(scheduler.get("rescale_betas_zero_snr")) if setting == "auto" else setting == "on"
+        if rescale and prediction == "epsilon":
+            if setting == "on":
+                raise VelaturaError(
+                    "base.zero_terminal_snr = on needs a base that predicts v, since epsilon cannot be predicted from "
+                    "pure noise; this one predicts epsilon"
+                )
+            rescale = False
+        return schedule_from_config({**scheduler, "rescale_betas_zero_snr": rescale}, prediction)
+
+    # ------------------------------------------------------------ text, prediction, sampling
+    def encode(self, model: Model, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
+        import torch
+
+        from trainers.models.text import Conditioning, clip_states
+
+        last = len(self.encoders) == 1
+        contexts, pooled = zip(*clip_states(model, captions, clip_skip, chunks, last), strict=True)
+        return Conditioning(torch.cat(contexts, dim=-1), None if last else pooled[-1])
+
+    def count_tokens(self, tokenizer: Any, caption: str, sizes: Mapping[str, int]) -> int:
+        from trainers.models.text import count_positions
+        from trainers.models.words import token_groups
+
+        return count_positions(token_groups(tokenizer, caption, sizes))
+
+    def token_limit(self, chunks: int) -> int:
+        from trainers.models.words import CHUNK
+
+        return CHUNK * chunks
+
+    def unread_layers(self, model: Model, clip_skip: int) -> tuple[str, ...]:
+        from trainers.models.text import unread_clip_layers
+
+        return unread_clip_layers(model, clip_skip, len(self.encoders) == 1)
+
+    def predict(
+        self,
+        model: Model,
+        latents: Tensor,
+        t: Tensor,
+        text: Conditioning,
+        time_ids: Tensor | None = None,
+        guidance: float | None = None,
+    ) -> Tensor:
+        unet, device = model.denoiser, latents.device
+        text = text.to(device, unet.dtype)
+        extra = None if time_ids is None else {"text_embeds": text.pooled, "time_ids": time_ids.to(device)}
+        prediction: Tensor = unet(
+            latents.to(unet.dtype),
+            t.to(device),
+            encoder_hidden_states=text.context,
+            timestep_cond=_embedded(unet, guidance, len(latents), device) if self.guides_itself(model) else None,
+            added_cond_kwargs=extra,
+            return_dict=False,
+        )[0]
+        return prediction
+
+    def guides_itself(self, model: Model) -> bool:
+        return model.denoiser.config.time_cond_proj_dim is not None
+
+    # ------------------------------------------------------------ names in style files
+    def original_layers(self, config: Mapping[str, Any], paths: Sequence[str]) -> Iterator[OriginalLayer]:
+        shape = UNetShape.of(config)
+        return (OriginalLayer(original_path(path, shape), (path,)) for path in paths)
+
+
+def check_latents(channels: int, name: str) -> None:
+    """Raise VelaturaError if a UNet with this number of input channels is none for text to image."""
+    if channels != 4:
+        raise VelaturaError(
+            "{name} is an inpainting or editing model (its UNet has {channels} input channels instead of "
+            "4); use a text-to-image base",
+            name=name,
+            channels=channels,
+        )
+
+
+def down_factor(config: Mapping[str, Any]) -> int:
+    """Downsampling factor of the innermost level of a UNet or VAE, along a side."""
+    return 2 ** (len(config["block_out_channels"]) - 1)
+
+
+def _embedded(unet: Any, guidance: float | None, count: int, device: torch.device) -> Tensor | None:
+    """The guidance scale as latent consistency models read it, `(n, d)` (Luo et al. 2023, arXiv 2310.04378, §4.3)."""
+    if guidance is None:
+        return None
+    import math
+
+    import torch
+
+    width = unet.config.time_cond_proj_dim
+    rates = torch.exp(torch.arange(width // 2) * -(math.log(10_000.0) / (width // 2 - 1)))
+    angles = torch.full((count, 1), (guidance - 1) * 1000.0) * rates
+    embedded = torch.nn.functional.pad(torch.cat([angles.sin(), angles.cos()], 1), (0, width % 2))
+    return embedded.to(device, unet.dtype)
