@@ -67,11 +67,11 @@ def add(
     replaced run; `expected` is how many seconds it will take. On a cluster it gets a node with these `labels` and a
     device with so many GB of `memory`.
     """
-    from trainers.models.bases.known_layers import check_layers
+    from trainers.models.bases.suits import check_base
     from trainers.runs.prepare import prepare
 
     check_device(config.train.device)
-    check_layers(config)
+    check_base(config)
     store.check_waiting(actor.name or owner, TRAIN)
     there = store.job_in(store.runs / config.name)
     if overwrite and (store.runs / config.name).exists():

@@ -231,7 +231,7 @@ TRAINING = (
     Break(
         "text-encoder-rate",
         "trainers/training/optim.py",
-        'base = settings.learning_rate if part == "unet" else settings.text_rate',
+        "base = settings.learning_rate if is_denoiser(part) else settings.text_rate",
         "base = settings.learning_rate",
         "the text encoder trains at the UNet's rate and forgets words",
         ("tests/trainers/training/test_optim.py::test_text_encoders_have_a_rate_of_their_own",),
@@ -363,7 +363,7 @@ DATA = (
     ),
     Break(
         "sdxl-sizes",
-        "trainers/models/text.py",
+        "trainers/models/families/sdxl.py",
         "rows = [[*o, *c, *t] for",
         "rows = [[*o, *t, *c] for",
         "SDXL is told that every picture was cut far from its corner",
@@ -382,7 +382,7 @@ DATA = (
 FILES = (
     Break(
         "sdxl-block-key",
-        "trainers/formats/names.py",
+        "trainers/models/families/unet_names.py",
         "start = 1 + sum(shape.layers[:block]) + block  #",
         "start = 1 + sum(shape.layers[:block])  #",
         "other programs leave out or misplace layers of SDXL styles",
@@ -390,7 +390,7 @@ FILES = (
     ),
     Break(
         "sdxl-upsampler-key",
-        "trainers/formats/names.py",
+        "trainers/models/families/unet_names.py",
         "{1 + shape.up_attention[block]}.conv",
         "1.conv",
         "other programs leave out the upsamplers of SDXL styles",
@@ -398,7 +398,7 @@ FILES = (
     ),
     Break(
         "sdxl-shortcut-key",
-        "trainers/formats/names.py",
+        "trainers/models/families/unet_names.py",
         '"conv_shortcut": "skip_connection"',
         '"conv_shortcut": "conv_shortcut"',
         "other programs leave out the shortcuts of SDXL styles",
@@ -407,7 +407,7 @@ FILES = (
     Break(
         "sdxl-first-encoder-key",
         "trainers/formats/names.py",
-        'prefix = "lora_te1" if part == "text_encoder" and family == "sdxl" else PREFIXES[part]',
+        'prefix = "lora_te1" if part == "text_encoder" and base.numbers_encoders else PREFIXES[part]',
         "prefix = PREFIXES[part]",
         "other programs leave out the first text encoder of SDXL styles",
         ("tests/trainers/formats/test_names.py::test_text_encoder_names",),
@@ -415,8 +415,8 @@ FILES = (
     Break(
         "sdxl-second-encoder-key",
         "trainers/formats/names.py",
-        '"text_encoder_2": "lora_te2"}',
-        '"text_encoder_2": "lora_te_2"}',
+        '"text_encoder_2": "lora_te2"',
+        '"text_encoder_2": "lora_te_2"',
         "other programs leave out the second text encoder of SDXL styles",
         ("tests/trainers/formats/test_names.py::test_text_encoder_names",),
     ),
@@ -431,7 +431,7 @@ FILES = (
     Break(
         "file-attention",
         "trainers/formats/write/core.py",
-        'for path in attention_siblings(site.path) if site.part != "unet" else ():',
+        "for path in () if is_denoiser(site.part) else attention_siblings(site.path):",
         "for path in ():",
         "A1111 skips the attention of text encoders of which not all projections are trained",
         (

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 Role = Literal[
     "q", "k", "v", "out", "ff_in", "ff_out", "proj_in", "proj_out", "conv1", "conv2", "shortcut", "resample", "time",
-    "norm",
+    "norm", "modulation",
 ]  # fmt: skip
-BlockRole = Literal["self_attention", "cross_attention", "feed_forward", "transformer", "residual", "resample"]
-Stream = Literal["image", "text"]
-"""Source of the tokens in a block."""
+BlockRole = Literal[
+    "self_attention", "cross_attention", "feed_forward", "transformer", "residual", "resample", "modulation", "ends",
+]  # fmt: skip
+Stream = Literal["image", "text", "joint"]
+"""Source of the tokens in a block; both streams are one in the single blocks of some transformers."""
 
 
 DENOISERS = ("unet", "transformer")
@@ -40,6 +42,7 @@ class LayerRole:
     block: BlockRole
     gated: bool = False
     """Whether its feed-forward block is gated: the first layer then outputs activations and gate (GEGLU)."""
+    stream: Stream = "image"
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,36 @@ class BlockKind:
 
 
 LAYERS: Mapping[str, LayerRole] = {
+    # Transformers of diffusers: joint attention has projections of its own for the text
+    ".transformer_blocks.*.attn*.to_q": LayerRole("q", "self_attention"),
+    ".transformer_blocks.*.attn*.to_k": LayerRole("k", "self_attention"),
+    ".transformer_blocks.*.attn*.to_v": LayerRole("v", "self_attention"),
+    ".transformer_blocks.*.attn*.to_out.0": LayerRole("out", "self_attention"),
+    ".transformer_blocks.*.attn*.norm_[qk]": LayerRole("norm", "self_attention"),
+    ".transformer_blocks.*.attn.add_q_proj": LayerRole("q", "self_attention", stream="text"),
+    ".transformer_blocks.*.attn.add_k_proj": LayerRole("k", "self_attention", stream="text"),
+    ".transformer_blocks.*.attn.add_v_proj": LayerRole("v", "self_attention", stream="text"),
+    ".transformer_blocks.*.attn.to_add_out": LayerRole("out", "self_attention", stream="text"),
+    ".transformer_blocks.*.attn.norm_added_[qk]": LayerRole("norm", "self_attention", stream="text"),
+    ".transformer_blocks.*.ff.net.0.proj": LayerRole("ff_in", "feed_forward"),
+    ".transformer_blocks.*.ff.net.2": LayerRole("ff_out", "feed_forward"),
+    ".transformer_blocks.*.ff_context.net.0.proj": LayerRole("ff_in", "feed_forward", stream="text"),
+    ".transformer_blocks.*.ff_context.net.2": LayerRole("ff_out", "feed_forward", stream="text"),
+    ".transformer_blocks.*.norm1.linear": LayerRole("modulation", "modulation"),
+    ".transformer_blocks.*.norm1_context.linear": LayerRole("modulation", "modulation", stream="text"),
+    ".single_transformer_blocks.*.attn.to_q": LayerRole("q", "self_attention", stream="joint"),
+    ".single_transformer_blocks.*.attn.to_k": LayerRole("k", "self_attention", stream="joint"),
+    ".single_transformer_blocks.*.attn.to_v": LayerRole("v", "self_attention", stream="joint"),
+    ".single_transformer_blocks.*.attn.norm_[qk]": LayerRole("norm", "self_attention", stream="joint"),
+    ".single_transformer_blocks.*.proj_mlp": LayerRole("ff_in", "feed_forward", stream="joint"),
+    ".single_transformer_blocks.*.proj_out": LayerRole("ff_out", "feed_forward", stream="joint"),
+    ".single_transformer_blocks.*.norm.linear": LayerRole("modulation", "modulation", stream="joint"),
+    ".distilled_guidance_layer.*": LayerRole("modulation", "modulation", stream="joint"),
+    ".norm_out.linear": LayerRole("modulation", "modulation"),
+    ".pos_embed.proj": LayerRole("proj_in", "ends"),
+    ".x_embedder": LayerRole("proj_in", "ends"),
+    ".context_embedder": LayerRole("proj_in", "ends", stream="text"),
+    ".proj_out": LayerRole("proj_out", "ends"),
     # UNets of diffusers
     "*.attn1.to_q": LayerRole("q", "self_attention"),
     "*.attn1.to_k": LayerRole("k", "self_attention"),
@@ -91,6 +124,8 @@ LAYERS: Mapping[str, LayerRole] = {
 """Roles by shell pattern of the path, with a dot before it; the first match counts."""
 
 BLOCKS: Mapping[str, BlockKind] = {
+    ".transformer_blocks.*.attn2": BlockKind("self_attention", "to_q", "to_out.0"),
+    ".transformer_blocks.*.ff_context": BlockKind("feed_forward", "net.0.proj", "net.2", "text"),
     "*.attn1": BlockKind("self_attention", "to_q", "to_out.0"),
     "*.attn2": BlockKind("cross_attention", "to_q", "to_out.0"),
     "*.ff": BlockKind("feed_forward", "net.0.proj", "net.2"),
@@ -136,16 +171,21 @@ class Selection:
     """Roles of layers; empty for all. Whole blocks are not filtered by it."""
     within: tuple[str, ...] = ()
     """Paths of modules; empty for all."""
+    streams: tuple[Stream, ...] = ()
+    """Streams of layers and blocks; empty for all."""
 
     def has_layer(self, path: str) -> bool:
         """Whether the preset contains the layer at this path."""
         found = layer_role(path)
-        return found is not None and self._has(found.block, path) and (not self.roles or found.role in self.roles)
+        if found is None or not self._has(found.block, found.stream, path):
+            return False
+        return not self.roles or found.role in self.roles
 
     def has_block(self, path: str) -> bool:
         """Whether the preset contains the block at this path."""
         found = block_kind(path)
-        return found is not None and self._has(found.role, path)
+        return found is not None and self._has(found.role, found.stream, path)
 
-    def _has(self, block: BlockRole, path: str) -> bool:
-        return block in self.blocks and (not self.within or path.startswith(tuple(f"{one}." for one in self.within)))
+    def _has(self, block: BlockRole, stream: Stream, path: str) -> bool:
+        inside = not self.within or path.startswith(tuple(f"{one}." for one in self.within))
+        return block in self.blocks and inside and (not self.streams or stream in self.streams)

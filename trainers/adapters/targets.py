@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from torch import nn
 
 from trainers.adapters.block import BlockMethod
 from trainers.adapters.method import LayerMethod, LayerUpdate
-from trainers.adapters.roles import BlockRole, Selection, block_kind
+from trainers.adapters.roles import BlockRole, Selection, block_kind, is_denoiser
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 from trainers.section import Section
@@ -38,9 +38,16 @@ PRESETS: Mapping[str, Selection] = {
     "b-lora": Selection(ATTENTION, ("q", "k", "v", "out"), tuple(B_LORA.values())),
     "attn": Selection(ATTENTION),
     "attn-mlp": Selection((*ATTENTION, *FEED_FORWARD)),
-    "full": Selection((*ATTENTION, *FEED_FORWARD, "residual", "resample")),
+    "full": Selection((*ATTENTION, *FEED_FORWARD, "residual", "resample", "modulation", "ends")),
+    "image-stream": Selection(("self_attention", "feed_forward"), streams=("image",)),
+    "single-blocks": Selection(("self_attention", "feed_forward"), streams=("joint",)),
 }
-"""Layers with the norms before them, which only some methods change; for block methods, whole blocks."""
+"""Layers with the norms before them, which only some methods change; for block methods, whole blocks.
+
+In transformers, `full` also has what scales and shifts the blocks by time and text, and the layers at both ends.
+"""
+UNET_PRESETS = ("none", "cross-kv", "b-lora", "attn", "attn-mlp", "full")
+TRANSFORMER_PRESETS = ("none", "attn", "attn-mlp", "full", "image-stream", "single-blocks")
 
 
 class BlockOverride(Section):
@@ -53,6 +60,8 @@ class BlockOverride(Section):
 class Targets(Section):
     unet: str | tuple[str, ...] = "attn-mlp"
     """Layers of the UNet: `attn`, `attn-mlp`, `full`, `cross-kv`, `b-lora`, `none`, or patterns: `up_blocks.*.to_k`."""
+    transformer: str | tuple[str, ...] = ""
+    """Layers of a transformer: also `image-stream` and `single-blocks`, or patterns; empty = those named by `unet`."""
     text_encoder: str | tuple[str, ...] = "none"
     """Layers of the text encoder(s): `none`, `attn`, `attn-mlp`, or patterns."""
     unread_layers: bool = False
@@ -63,20 +72,42 @@ class Targets(Section):
     @field_validator("unet", "text_encoder")
     @classmethod
     def _known_preset(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        if isinstance(value, str) and value not in PRESETS:
-            raise ValueError(
-                Message(
-                    "{value!r} is not one of {presets}; give patterns as a list",
-                    value=value,
-                    presets=", ".join(PRESETS),
-                )
-            )
-        return value
+        return _check_preset(value, UNET_PRESETS)
+
+    @field_validator("transformer")
+    @classmethod
+    def _known_in_transformers(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        return value and _check_preset(value, TRANSFORMER_PRESETS)
 
     @property
     def any(self) -> bool:
         """Whether the presets can select any layer."""
-        return self.unet != "none" or self.text_encoder != "none"
+        return self.trains_denoiser or self.text_encoder != "none"
+
+    @property
+    def trains_denoiser(self) -> bool:
+        """Whether layers of a UNet or a transformer can be selected."""
+        return self.unet != "none" or self.transformer not in ("", "none")
+
+    def of(self, part: str) -> str | tuple[str, ...]:
+        """The preset or patterns for a part of the base."""
+        return getattr(self, self.key_of(part))
+
+    def key_of(self, part: str) -> Literal["unet", "transformer", "text_encoder"]:
+        """The setting for a part of the base."""
+        if not is_denoiser(part):
+            return "text_encoder"
+        return "transformer" if part == "transformer" and self.transformer else "unet"
+
+
+def _check_preset(value: str | tuple[str, ...], presets: Sequence[str]) -> str | tuple[str, ...]:
+    if isinstance(value, str) and value not in presets:
+        raise ValueError(
+            Message(
+                "{value!r} is not one of {presets}; give patterns as a list", value=value, presets=", ".join(presets)
+            )
+        )
+    return value
 
 
 @dataclass(frozen=True)
@@ -106,7 +137,7 @@ def select(
     found = []
     used: set[str] = set()
     for part, net in parts.items():
-        patterns = targets.unet if part == "unet" else targets.text_encoder
+        patterns = targets.of(part)
         if isinstance(method, BlockMethod):
             candidates = _blocks(part, net, patterns, method)
         else:
@@ -172,7 +203,7 @@ def _matching(
 ) -> Iterator[tuple[str, nn.Module]]:
     missed, idle = (set() if isinstance(patterns, str) else set(patterns)), ""
     kinds = tuple(kind for place in method.places for kind in PLACES[place])
-    layers = [(p, m) for p, m in net.named_modules() if isinstance(m, kinds)]
+    layers = [(p, m) for p, m in net.named_modules() if isinstance(m, kinds) and not _is_bare(m)]
     found = False
     for path, layer in layers:
         if isinstance(patterns, str):
@@ -206,6 +237,11 @@ def _matching(
             part=part,
             example=example,
         )
+
+
+def _is_bare(layer: nn.Module) -> bool:
+    """Whether a layer is a norm without a weight, in which there is nothing to change."""
+    return isinstance(layer, PLACES["norm"]) and layer.weight is None
 
 
 def _blocks(

@@ -33,7 +33,7 @@ def _check_idle(config: Config) -> None:
     idle = {
         "base.double_quantisation": (whole, 'base.storage = "nf4"'),
         "base.scale_code": (whole or plain_scales, 'base.storage = "nf4" and base.double_quantisation = true'),
-        "loss.min_snr_gamma": (config.loss.weighting == "none", "loss.weighting = min-snr"),
+        "loss.min_snr_gamma": (config.loss.weighting not in ("auto", "min-snr"), "loss.weighting = min-snr"),
         "train.cycles": (config.train.schedule != "cosine", 'train.schedule = "cosine"'),
         "loss.huber_delta": (config.loss.kind != "huber", 'loss.kind = "huber"'),
         "data.keep_tags": (not config.data.shuffle_tags, "data.shuffle_tags = true"),
@@ -119,7 +119,7 @@ def _check_prodigy(config: Config) -> None:
     peak = config.train.learning_rate
     if peak < 0.1:
         raise ValueError(_("train.optimizer = prodigy finds its own step size and needs a train.learning_rate near 1"))
-    text = config.train.text_encoder_learning_rate if config.targets.unet != "none" else 0.0
+    text = config.train.text_encoder_learning_rate if config.targets.trains_denoiser else 0.0
     rates = {
         "train.text_encoder_learning_rate": (text, peak),
         "tokens.learning_rate": (config.tokens.learning_rate, peak),

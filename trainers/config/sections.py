@@ -122,8 +122,8 @@ class Loss(Section):
     """Squared error, or pseudo-Huber, which is less sensitive to outlier images."""
     huber_delta: float = Field(0.1, gt=0, le=10)
     """Error above which pseudo-Huber grows linearly; used with `kind = "huber"`."""
-    weighting: Literal["auto", "min-snr", "none"] = "auto"
-    """Timestep weighting: `auto` is min-SNR, or `none` if the base predicts v and ends in pure noise."""
+    weighting: Literal["auto", "min-snr", "sigma-squared", "cosmap", "none"] = "auto"
+    """Weighting by time: `auto` is min-SNR; `none` for flows and for v ending in noise; σ² and `cosmap` for flows."""
     min_snr_gamma: float = Field(5.0, ge=0, le=100)
     """Timestep weight min(SNR, gamma) / SNR, or / (SNR + 1) for v-prediction (Hang et al. 2023); 0 = equal weights."""
     noise_offset: float = Field(0.0, ge=0, le=1)

@@ -140,6 +140,7 @@ def list_techniques() -> tuple[Technique, ...]:
 def techniques_in(table: Mapping[str, Any]) -> str:
     """Names of the method and techniques in a settings table, joined by +, such as `lora+textual-inversion`."""
     targets, word = table.get("targets", {}), table.get("tokens", {}).get("word", "")
-    layers = targets.get("unet") != "none" or targets.get("text_encoder", "none") != "none"
+    chosen = (targets.get("unet"), targets.get("transformer") or "none", targets.get("text_encoder", "none"))
+    layers = any(each != "none" for each in chosen)
     method = str(table.get("method", {}).get("name", "lora"))
     return "+".join([method] * layers + [TEXTUAL_INVERSION] * bool(word))

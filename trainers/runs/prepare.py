@@ -17,6 +17,7 @@ from trainers.config.config import Config
 from trainers.data.ingest import IngestReport, ingest, trigger_of_folder
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
+from trainers.models.bases.suits import check_family
 from trainers.runs.events import Listener, Recorder
 from trainers.runs.run import PutAway, Run, new_run, write_config
 
@@ -67,6 +68,7 @@ def fill_folder(
     """
     if not config.data.images:
         raise VelaturaError("no images were given; set their folder with --images or data.images")
+    check_family(config)
     record("phase", phase="images")
     if config.train.start_from:
         _keep_start(run, Path(config.train.start_from))

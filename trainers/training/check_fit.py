@@ -10,6 +10,7 @@ from trainers.adapters.roles import is_denoiser
 from trainers.config.config import Config
 from trainers.config.sections import Loss
 from trainers.errors import VelaturaError
+from trainers.models.bases.suits import check_family
 from trainers.models.model import Model
 from trainers.runs.events import Recorder
 from trainers.training.loss import weighting_gamma
@@ -26,6 +27,7 @@ BESIDE_PRODIGY_NOTE = (
 
 def check_fit(config: Config, model: Model, network: Network) -> None:
     """Refuse settings that this base does not support, before anything is written."""
+    check_family(config, model.family)
     stride, resolution = model.stride, config.data.resolution or model.resolution
     if resolution < stride:
         raise VelaturaError(

@@ -35,7 +35,7 @@ from trainers.runs.run import Run
 from trainers.runs.signals import asking_to_stop
 from trainers.training.batches import Batch, Batches
 from trainers.training.checkpoint import Progress, load_checkpoint, save_checkpoint, set_damaged_aside
-from trainers.training.loss import prior_preserving_error, timestep_weights, weighting_gamma
+from trainers.training.loss import prior_preserving_error, timestep_weights
 from trainers.training.optim import (
     MovingAverage,
     learning_rate_factor,
@@ -310,8 +310,7 @@ def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -
         groups=2 if batch.classes else 1,
     )
     prediction, *penalties = wrapped(batch.noisy, batch.timesteps, batch.text, batch.time_ids)
-    gamma = weighting_gamma(session.model.schedule, config.loss)
-    weights = timestep_weights(session.model.schedule, batch.timesteps, gamma)
+    weights = timestep_weights(session.model.schedule, batch.timesteps, config.loss)
     loss = error = prior_preserving_error(
         prediction, batch.target, weights, batch.mask, config.loss, batch.classes, config.prior.weight
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -18,24 +20,39 @@ def draw_noise(shape: torch.Size, offset: float, draw: torch.Generator) -> Tenso
 
 
 def weighting_gamma(schedule: Schedule, settings: Loss) -> float:
-    """γ of the min-SNR weights; 0 for equal weights.
+    """γ of the min-SNR weights; 0 if there are other weights, or none.
 
     At zero SNR the weight of v is zero, and near it almost zero: of 1000 timesteps that end in pure noise, the last
     hundred would have 1/300 of the mean weight, and brightness and layout would hardly be learned.
     """
-    ends_in_noise = schedule.prediction == "v_prediction" and schedule.zero_terminal_snr
-    off = settings.weighting == "none" or (settings.weighting == "auto" and ends_in_noise)
-    return 0.0 if off else settings.min_snr_gamma
+    ends_in_noise = schedule.prediction != "epsilon" and schedule.zero_terminal_snr
+    on = settings.weighting == "min-snr" or (settings.weighting == "auto" and not ends_in_noise)
+    return settings.min_snr_gamma if on else 0.0
 
 
-def timestep_weights(schedule: Schedule, t: Tensor, gamma: float) -> Tensor:
-    """Min-SNR weights `(n,)`: min(SNR, γ)/SNR for ε and min(SNR, γ)/(SNR + 1) for v; γ = 0 gives ones.
+def timestep_weights(schedule: Schedule, t: Tensor, settings: Loss) -> Tensor:
+    """Weights `(n,)` of timesteps: min-SNR's for ε and v, those of Esser et al. 2024 (§3.1) for flow matching, or ones.
+
+    `sigma-squared`, σ², makes the error that of the image x̂₀ = x_t − σ v; `cosmap` is 2 / (π (1 − 2σ + 2σ²)).
+    """
+    gamma = weighting_gamma(schedule, settings)
+    if gamma:
+        return _min_snr(schedule, t, gamma)
+    sigma = t.float() / schedule.steps
+    match settings.weighting:
+        case "sigma-squared":
+            return sigma.square()
+        case "cosmap":
+            return 2 / (math.pi * (1 - 2 * sigma + 2 * sigma.square()))
+    return torch.ones(t.shape, device=t.device)
+
+
+def _min_snr(schedule: Schedule, t: Tensor, gamma: float) -> Tensor:
+    """Min-SNR weights `(n,)`: min(SNR, γ)/SNR for ε and min(SNR, γ)/(SNR + 1) for v.
 
     Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy", §3.4. At zero SNR the ε-weight is
     its limit 1.
     """
-    if not gamma:
-        return torch.ones(t.shape, device=t.device)
     snr = schedule.snr(t)
     if schedule.prediction == "epsilon":
         return torch.where(snr > gamma, gamma / snr.clamp(min=1e-12), torch.ones_like(snr))

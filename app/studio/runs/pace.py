@@ -92,8 +92,9 @@ def ground_of(config: Config) -> str:
 def work_of(config: Config) -> float:
     """Work of one step, in passes of one image through the bare network and back."""
     train, targets = config.train, config.targets
-    unet = targets.unet if isinstance(targets.unet, str) else ""
-    extra = EXTRA_OF_LAYERS.get(unet, EXTRA_OF_ALL) * TIMES_OF_METHOD.get(config.method.name, TIMES_OF_OTHERS)
+    chosen = targets.transformer or targets.unet
+    preset = chosen if isinstance(chosen, str) else ""
+    extra = EXTRA_OF_LAYERS.get(preset, EXTRA_OF_ALL) * TIMES_OF_METHOD.get(config.method.name, TIMES_OF_OTHERS)
     passes = 1 + extra + (0.1 if targets.text_encoder != "none" else 0.0)
     return passes * train.batch_size * train.accumulation * (CHECKPOINTING if train.gradient_checkpointing else 1.0)
 

@@ -13,7 +13,7 @@ import tomli_w
 
 from app.language import Number
 from app.units import number
-from trainers.adapters.targets import PRESETS
+from trainers.adapters.targets import TRANSFORMER_PRESETS, UNET_PRESETS
 from trainers.config.reference import Setting, list_settings
 from trainers.config.sections import AutoOrWhole
 from trainers.messages import Message
@@ -119,6 +119,7 @@ TITLES = {
     "base.clip_skip": "CLIP skip",
     "base.storage": "Storage of the base",
     "targets.unet": "Layers of the UNet",
+    "targets.transformer": "Layers of the transformer",
     "targets.text_encoder": "Layers of the text encoder",
     "targets.blocks": "Overrides by block",
     "tokens.word": "Word to learn",
@@ -208,7 +209,7 @@ class Field:
             case "auto":
                 return _("auto, or a whole number from 0 up")
             case "layers":
-                return _("one of {names}, or patterns separated by commas", names=", ".join(PRESETS))
+                return _("one of {names}, or patterns separated by commas", names=", ".join(self._presets))
             case "list":
                 return _("one per line")
             case "numbers":
@@ -216,6 +217,11 @@ class Field:
             case "table":
                 return _('TOML such as ["mid_block.*"] and, on the next line, rank = 4')
         return ""
+
+    @property
+    def _presets(self) -> tuple[str, ...]:
+        """Presets of layers."""
+        return TRANSFORMER_PRESETS if self.key == "targets.transformer" else UNET_PRESETS
 
     def show(self, value: Any) -> str:
         """A value as text."""
@@ -246,7 +252,11 @@ class Field:
                 case "numbers":
                     return [int(part) for part in text.split(",") if part.strip()]
                 case "layers":
-                    return text if text in PRESETS else [part.strip() for part in text.split(",") if part.strip()]
+                    return (
+                        text
+                        if not text or text in self._presets
+                        else [part.strip() for part in text.split(",") if part.strip()]
+                    )
                 case "table":
                     return tomllib.loads(text)
         except (ValueError, tomllib.TOMLDecodeError):

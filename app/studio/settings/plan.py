@@ -21,8 +21,8 @@ from trainers.config.sections import BIAS, power_of
 from trainers.config.tables import lay_over, overlay
 from trainers.config.techniques import TECHNIQUES, Technique
 from trainers.errors import VelaturaError
-from trainers.models.bases.known_layers import layer_problems
 from trainers.models.bases.recognise import settings_of_base
+from trainers.models.bases.suits import base_problems
 
 STOPS = ("quick", "balanced", "faithful")
 """The presets from subtle to faithful."""
@@ -103,7 +103,7 @@ def plan(draft: Draft, **more: Any) -> Config:
 def problems(draft: Draft) -> dict[str, str]:
     """Problems in the draft's settings: one sentence per key."""
     tables = all_layers(draft)
-    found = find_problems(*tables) or layer_problems(build_config(*tables), anywhere=False)
+    found = find_problems(*tables) or base_problems(build_config(*tables), anywhere=False)
     changed, method = changed_settings(draft.choices), method_of(draft.choices)
     return {key: _in_words(find_field(key, method), changed.get(key), said) for key, said in found.items()}
 

@@ -32,10 +32,10 @@ class Wanted:
 
 def check(config: Config) -> None:
     """Raise VelaturaError if a run could not be trained, as far as that is known before its base is loaded."""
-    from trainers.models.bases.known_layers import check_layers
+    from trainers.models.bases.suits import check_base
 
     check_device(config.train.device)
-    check_layers(config)
+    check_base(config)
 
 
 def add_batch(

@@ -41,12 +41,12 @@ def test_the_error_is_the_mean_square_of_what_is_wrong(asked, monkeypatch):
     assert torch.equal(errors, denoising_errors(model, None, questions, config))
     given = iter(questions)
 
-    def off_by(unet, noisy, t, text, time_ids):
+    def off_by(model, noisy, t, text, time_ids):
         question = next(given)
         assert torch.equal(t, question.timesteps) and len(text.context) == 4
         return question.target + t.view(-1, 1, 1, 1) / 1000
 
-    monkeypatch.setattr("trainers.training.denoising.predict", off_by)
+    monkeypatch.setattr("trainers.models.model.Model.predict", off_by)
     expected = (torch.tensor([125.0, 375.0, 625.0, 875.0]) / 1000) ** 2
     torch.testing.assert_close(denoising_errors(model, None, questions, config), expected.expand(len(items), 4))
 
@@ -63,7 +63,7 @@ def test_what_is_transparent_is_not_asked_for(tiny_bases, tmp_path, monkeypatch)
     config = quick_settings(tiny_bases["sd1"], folder, {"data": {"transparency": "mask"}})
     model = load_model(config.base, torch.float32, "cpu")
     questions = make_probes(model, load_dataset(folder, config.data, 0, 32, model.stride).items, config, times=2)
-    monkeypatch.setattr("trainers.training.denoising.predict", lambda *_: _partly_wrong(questions[0].target))
+    monkeypatch.setattr("trainers.models.model.Model.predict", lambda *_: _partly_wrong(questions[0].target))
     assert denoising_errors(model, None, questions, config).abs().max() == 0
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trainers.config.sections import Loss
+from trainers.models.flow import FlowSchedule
 from trainers.models.schedule import NoiseSchedule, schedule_from_config
 from trainers.randomness import generator
 from trainers.training.loss import (
@@ -19,6 +22,8 @@ from trainers.training.loss import (
     weighting_gamma,
 )
 
+SNR = Loss(weighting="min-snr", min_snr_gamma=5.0)
+
 
 def schedule(prediction: str) -> NoiseSchedule:
     return NoiseSchedule(torch.tensor([0.99, 0.9, 0.5, 0.2, 0.0], dtype=torch.float64), prediction)
@@ -27,12 +32,12 @@ def schedule(prediction: str) -> NoiseSchedule:
 def test_min_snr_weights():
     t = torch.arange(5)  # SNR 99, 9, 1, 0.25, 0
     torch.testing.assert_close(
-        timestep_weights(schedule("epsilon"), t, 5.0), torch.tensor([5 / 99, 5 / 9, 1.0, 1.0, 1.0])
+        timestep_weights(schedule("epsilon"), t, SNR), torch.tensor([5 / 99, 5 / 9, 1.0, 1.0, 1.0])
     )
     torch.testing.assert_close(
-        timestep_weights(schedule("v_prediction"), t, 5.0), torch.tensor([5 / 100, 5 / 10, 0.5, 0.2, 0.0])
+        timestep_weights(schedule("v_prediction"), t, SNR), torch.tensor([5 / 100, 5 / 10, 0.5, 0.2, 0.0])
     )
-    assert torch.equal(timestep_weights(schedule("epsilon"), t, 0.0), torch.ones(5))
+    assert torch.equal(timestep_weights(schedule("epsilon"), t, Loss(min_snr_gamma=0)), torch.ones(5))
 
 
 def test_a_schedule_that_ends_in_noise_weighs_all_the_same_by_itself():
@@ -40,7 +45,7 @@ def test_a_schedule_that_ends_in_noise_weighs_all_the_same_by_itself():
     plain = schedule_from_config({}, "v_prediction")
     t = torch.arange(1000)
     for base, late, mean in ((plain.rescaled(), 0.0009, 0.278), (plain, 0.0087, None)):
-        weights = timestep_weights(base, t, 5.0)
+        weights = timestep_weights(base, t, SNR)
         assert weights[900:].mean().item() == pytest.approx(late, rel=0.06)
         assert mean is None or weights.mean().item() == pytest.approx(mean, rel=0.01)
         assert (weights[999] == 0) == base.zero_terminal_snr
@@ -50,7 +55,22 @@ def test_a_schedule_that_ends_in_noise_weighs_all_the_same_by_itself():
         ("min-snr", noisy): 5.0, ("none", noisy): 0.0, ("none", epsilon): 0.0,
     }  # fmt: skip
     assert {key: weighting_gamma(key[1], Loss(weighting=key[0])) for key in expected} == expected
-    assert torch.equal(timestep_weights(noisy, t, weighting_gamma(noisy, Loss())), torch.ones(1000))
+    assert torch.equal(timestep_weights(noisy, t, Loss()), torch.ones(1000))
+
+
+def test_weights_of_flow_matching():
+    """σ² makes the error of the velocity that of the image, and `cosmap` is the density of a cosine schedule."""
+    flow, draw = FlowSchedule(3.0), torch.Generator().manual_seed(3)
+    x, noise, wrong = (torch.randn(5, 4, 3, 3, generator=draw) for _ in range(3))
+    t = torch.tensor([1.0, 100.0, 500.0, 900.0, 1000.0])
+    noisy = flow.add_noise(x, noise, t)
+    errors = error_by_image(wrong, flow.target(x, noise, t), None, Loss())
+    of_image = error_by_image(flow.picture(wrong, t, noisy), x, None, Loss())
+    torch.testing.assert_close(timestep_weights(flow, t, Loss(weighting="sigma-squared")) * errors, of_image)
+    fine = (torch.arange(100_000) + 0.5) / 100
+    cosmap = timestep_weights(flow, fine, Loss(weighting="cosmap"))
+    assert cosmap.mean().item() == pytest.approx(1, abs=1e-4) and cosmap.max().item() == pytest.approx(4 / math.pi)
+    assert torch.equal(timestep_weights(flow, t, Loss()), torch.ones(5)) and weighting_gamma(flow, Loss()) == 0
 
 
 def test_noise_offset_moves_whole_channels():

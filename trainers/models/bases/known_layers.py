@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from trainers.adapters.roles import DENOISERS, is_denoiser
+from trainers.adapters.roles import DENOISERS
 from trainers.adapters.targets import Targets, select
 from trainers.config.config import Config
-from trainers.errors import REFUSED, VelaturaError
+from trainers.errors import VelaturaError
 from trainers.models.files.folder import weight_files
 from trainers.models.files.header import read_header
 from trainers.models.files.hub import HUB_ID, cached_snapshot
@@ -32,8 +32,8 @@ def layer_problems(config: Config, anywhere: bool = True) -> dict[str, str]:
     Unless `anywhere`, folders are not looked at, so that nobody learns from it what there is on the computer.
     """
     targets = config.targets
-    named = {"targets.unet": targets.unet, "targets.text_encoder": targets.text_encoder}
-    if not targets.blocks and all(isinstance(names, str) and names != "b-lora" for names in named.values()):
+    named = (targets.unet, targets.transformer, targets.text_encoder)
+    if not targets.blocks and all(isinstance(names, str) and names != "b-lora" for names in named):
         return {}
     folder = _folder(config.base.model, anywhere)
     parts = _parts(folder) if folder is not None else {}
@@ -41,19 +41,13 @@ def layer_problems(config: Config, anywhere: bool = True) -> dict[str, str]:
         return {}
     found = {}
     plain = targets.model_copy(update={"blocks": {}})
-    for key, names in named.items():
-        within = {name: part for name, part in parts.items() if is_denoiser(name) == (key == "targets.unet")}
-        if names != "none" and (said := _refusal(within, config, plain)):
-            found[key] = said
+    for key in dict.fromkeys(map(targets.key_of, parts)):
+        within = {name: part for name, part in parts.items() if targets.key_of(name) == key}
+        if getattr(targets, key) != "none" and (said := _refusal(within, config, plain)):
+            found[f"targets.{key}"] = said
     if not found and targets.blocks and (said := _refusal(parts, config, targets)):
         found["targets.blocks"] = said
     return found
-
-
-def check_layers(config: Config) -> None:
-    """Raise VelaturaError if the config names layers that its base is known not to have."""
-    for said in layer_problems(config).values():
-        raise VelaturaError(said, code=REFUSED)
 
 
 def _refusal(parts: dict[str, nn.Module], config: Config, targets: Targets) -> str:

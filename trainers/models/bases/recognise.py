@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainers.config.presets import STARTER
+from trainers.config.tables import lay_over
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.messages import joined
 from trainers.models.bases.detect import family_of_file, family_of_folder
 from trainers.models.bases.named import NamedBase, list_named_bases
+from trainers.models.families import FAMILIES, find_family
 from trainers.models.files.folder import read_json
 from trainers.models.files.header import Header, read_header
 from trainers.models.files.hub import HUB_ID, cached_snapshot
@@ -91,9 +93,15 @@ def recognise_base(model: str) -> Recognised:
         if not HUB_ID.fullmatch(model):
             return Recognised()
         snapshot = cached_snapshot(model)
-        return recognise(snapshot, model) if snapshot else _recognise(_Evidence("", (), model, None, False, {}))
+        return recognise(snapshot, model) if snapshot else recognise_name(model, _family_by_name(model))
     except (VelaturaError, OSError, ValueError):
         return Recognised()
+
+
+def _family_by_name(model: str) -> str:
+    """The family of a hub model that is not on this machine, as far as its id tells; empty if it does not."""
+    owned = (family.name for family in FAMILIES if any(part in model.lower() for part in family.hub_names))
+    return next(owned, "")
 
 
 def recognise(path: Path, name: str = "") -> Recognised:
@@ -107,7 +115,7 @@ def recognise_name(name: str, family: str) -> Recognised:
 
 
 def settings_of_base(base: str) -> Mapping[str, Any]:
-    """The settings that belong to the base that `base.model` names; empty for one without a name."""
+    """The settings that belong to the base that `base.model` names: its family's, and over them its own."""
     path = Path(base).expanduser()
     try:
         stamp = path.stat().st_mtime_ns
@@ -119,8 +127,10 @@ def settings_of_base(base: str) -> Mapping[str, Any]:
 @lru_cache(256)
 def _settings_of(base: str, stamp: int) -> Mapping[str, Any]:
     """The same, looked up once for each `stamp` of its file."""
-    named = recognise_base(base).named
-    return named.settings if named is not None else {}
+    known = recognise_base(base)
+    family = find_family(known.family)
+    own = [] if family is None else [family.settings]
+    return lay_over(*own, *([known.named.settings] if known.named is not None else []))
 
 
 def warning_of(found: Recognised) -> str:

@@ -86,6 +86,10 @@ class Family(ABC):
     """The hub's tag for its models and styles."""
     implementation: ClassVar[str] = "diffusers"
     """`modelspec.implementation` of its styles."""
+    hub_names: ClassVar[tuple[str, ...]] = ()
+    """Parts of hub ids, in lower case, by which a base that is not on this machine is taken for one of this family."""
+    settings: ClassVar[Mapping[str, Any]] = {}
+    """Settings that lie over a preset's on every base of this family, as in a preset."""
     original_names: ClassVar[bool] = False
     """Whether style files call the denoiser's layers by their paths in the original layout."""
     own_presets: ClassVar[tuple[str, ...]] = ()
@@ -165,7 +169,7 @@ class Family(ABC):
     def schedule(self, scheduler: Mapping[str, Any], prediction: Prediction, settings: Base) -> Schedule:
         """The noise schedule of a base with this scheduler config."""
 
-    def config_problems(self, config: Config) -> dict[str, str]:
+    def config_problems(self, config: Config) -> Mapping[str, str]:
         """Settings that do not apply to this family: one sentence by key. Nothing is loaded for it."""
         return {}
 

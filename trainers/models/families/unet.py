@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 from trainers.models.families.family import Denoiser, Family, OriginalLayer, Pair, Variant
 from trainers.models.families.unet_names import UNetShape, original_path
 from trainers.models.prediction import Prediction, detect_prediction, prediction_of_config
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from trainers.config.config import Config
     from trainers.config.sections import Base
     from trainers.models.files.header import Header
     from trainers.models.model import Model
@@ -29,6 +31,7 @@ ORIGINAL = "model.diffusion_model."
 """Start of the UNet's tensor names in a checkpoint."""
 FIRST = f"{ORIGINAL}input_blocks.0.0.weight"
 """The tensor whose inputs are the latents' channels."""
+FLOW_WEIGHTINGS = ("sigma-squared", "cosmap")
 KNOWN_WIDTHS = (768, 1024)
 """Widths of the text context of Stable Diffusion 1 and 2."""
 
@@ -112,6 +115,20 @@ class UNetFamily(Family):
                 )
             rescale = False
         return schedule_from_config({**scheduler, "rescale_betas_zero_snr": rescale}, prediction)
+
+    def config_problems(self, config: Config) -> Mapping[str, str]:
+        found = {}
+        if config.loss.weighting in FLOW_WEIGHTINGS:
+            found["loss.weighting"] = _(
+                "loss.weighting = {weighting} is for flow-matching bases; {title} has `auto`, `min-snr` or `none`",
+                weighting=config.loss.weighting,
+                title=self.title,
+            )
+        if config.targets.transformer:
+            found["targets.transformer"] = _(
+                "targets.transformer has no effect on {title}, which has a UNet; set targets.unet", title=self.title
+            )
+        return found
 
     # ------------------------------------------------------------ text, prediction, sampling
     def encode(self, model: Model, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:

@@ -89,6 +89,9 @@ CASES: dict[str, Case] = {
         ),
     ),
     "targets.unet": Case(one("targets.unet", "attn")),
+    "targets.transformer": Case(
+        one("targets.transformer", "attn"), "refused: no effect on Stable Diffusion 1, which has a UNet"
+    ),
     "targets.text_encoder": Case(TEXT),
     "targets.unread_layers": Case(
         one("targets.unread_layers", True),

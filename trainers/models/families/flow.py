@@ -1,0 +1,73 @@
+"""Transformers that match flows, which SD 3, Flux and later families share: no timesteps table, no epsilon or v."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from trainers.config.limits import FLOW_SAMPLERS
+from trainers.messages import Message as _
+from trainers.models.families.family import Denoiser, Family, Variant
+from trainers.models.prediction import Prediction
+
+if TYPE_CHECKING:
+    from trainers.config.config import Config
+    from trainers.config.sections import Base
+    from trainers.models.files.header import Header
+    from trainers.models.flow import FlowSchedule
+
+NOT_HERE = _("{key} does not apply to {title}: {why}; leave it at {default}")
+"""Why a setting is refused."""
+NO_TABLE = _("a flow-matching base has neither epsilon nor v, and no table of noise levels")
+NO_WORDS = _("its other text encoder would read the word as ordinary letters")
+
+
+class FlowFamily(Family):
+    """What families of transformers that match flows have in common."""
+
+    denoiser: ClassVar[Denoiser] = "transformer"
+    pixels_in_a_token: ClassVar[int] = 256
+    """Pixels of the image in one token of the transformer: 16 × 16."""
+
+    def prediction_of_file(self, header: Header) -> Prediction | None:
+        return "flow"
+
+    def prediction_of_scheduler(self, config: Mapping[str, Any]) -> Prediction | None:
+        return "flow"
+
+    def variant(self, prediction: Prediction, config: Mapping[str, Any]) -> Variant:
+        return self.variants[0]
+
+    def variant_of_file(self, header: Header) -> Variant:
+        return self.variants[0]
+
+    def schedule(self, scheduler: Mapping[str, Any], prediction: Prediction, settings: Base) -> FlowSchedule:
+        from trainers.models.flow import flow_from_config
+
+        return flow_from_config(scheduler, self.pixels_in_a_token)
+
+    def config_problems(self, config: Config) -> Mapping[str, str]:
+        base, loss = config.base, config.loss
+        wrong = {
+            "base.prediction": (base.prediction != "auto", NO_TABLE, "auto"),
+            "base.zero_terminal_snr": (base.zero_terminal_snr != "auto", NO_TABLE, "auto"),
+            "loss.weighting": (loss.weighting == "min-snr", NO_TABLE, "auto"),
+            "loss.min_snr_gamma": (loss.min_snr_gamma not in (0, 5), NO_TABLE, "5"),
+            "loss.noise_offset": (loss.noise_offset > 0, _("its first step is at pure noise already"), "0"),
+            "targets.unet": (config.targets.unet == "b-lora", _("B-LoRA's two blocks are SDXL's"), "attn-mlp"),
+        }
+        found = {
+            key: NOT_HERE.format(key=key, title=self.title, why=why, default=default)
+            for key, (refused, why, default) in wrong.items()
+            if refused
+        }
+        if config.tokens.word:
+            found["tokens.word"] = _("tokens.word does not apply to {title}: {why}", title=self.title, why=NO_WORDS)
+        if config.sample.sampler not in FLOW_SAMPLERS:
+            found["sample.sampler"] = _(
+                "sample.sampler = {sampler} is not for {title}, a flow-matching base; use {samplers}",
+                sampler=config.sample.sampler,
+                title=self.title,
+                samplers=", ".join(FLOW_SAMPLERS),
+            )
+        return found
