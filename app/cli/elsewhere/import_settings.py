@@ -60,7 +60,7 @@ def import_settings(
 ) -> None:
     """Turn settings of kohya_ss, sd-scripts or OneTrainer into a config, and say what is taken and what is not."""
     import tomli_w
-    from trainers.models.files.find import find_models
+    from trainers.models.bases.find import find_models
 
     from app.studio.settings.imports.read import read_foreign
     from trainers.atomic_files import check_free, plain_disk_errors, whole_file

@@ -56,13 +56,13 @@ def test_uniform_draws_are_those_of_earlier_versions() -> None:
 
 
 def test_uniform_times_may_be_a_part_of_the_steps() -> None:
-    drawn = timesteps_at(U, PLAIN, times("uniform 200 800"))
+    drawn = PLAIN.timesteps_at(U, times("uniform 200 800"))
     assert (drawn.min().item(), drawn.max().item()) == (200, 799)
     assert (
         drawn.double().mean().item() == pytest.approx(499.5) and drawn.unique(return_counts=True)[1].double().std() < 1
     )
-    assert timesteps_at(U, short(10), times("uniform 200 800")).unique().tolist() == [2, 3, 4, 5, 6, 7]
-    assert timesteps_at(U, short(2), times("uniform 999")).unique().tolist() == [1], "never beyond the last one"
+    assert short(10).timesteps_at(U, times("uniform 200 800")).unique().tolist() == [2, 3, 4, 5, 6, 7]
+    assert short(2).timesteps_at(U, times("uniform 999")).unique().tolist() == [1], "never beyond the last one"
 
 
 def test_the_distributions_have_their_densities() -> None:
