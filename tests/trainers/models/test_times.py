@@ -143,7 +143,7 @@ def test_the_numbers_may_be_left_out() -> None:
 
 def test_a_distribution_can_be_shifted() -> None:
     assert parse_times("logit-normal 0 1 shifted 3") == Times("logit-normal", (0.0, 1.0), 3.0)
-    assert parse_times("uniform shifted") == Times("uniform", (), 3.0)
+    assert parse_times("uniform shifted") == Times("uniform", (0.0, 1000.0), 3.0)
     assert parse_times("mode shifted auto") == Times("mode", (1.29,), "auto")
     plain, shifted = (log_snr_at(U, times(f"logit-normal 0 1{more}")) for more in ("", " shifted 3"))
     assert (plain - shifted).max().item() == pytest.approx(2 * math.log(3))
