@@ -60,10 +60,10 @@ def import_settings(
 ) -> None:
     """Turn settings of kohya_ss, sd-scripts or OneTrainer into a config, and say what is taken and what is not."""
     import tomli_w
-    from trainers.models.bases.find import find_models
 
     from app.studio.settings.imports.read import read_foreign
     from trainers.atomic_files import check_free, plain_disk_errors, whole_file
+    from trainers.models.bases.find import find_models
 
     if out is not None:
         check_free(out, overwrite)
