@@ -127,7 +127,7 @@ def token_counter(model: str, sizes: Mapping[str, int] | None = None) -> Callabl
     """
     path = find_source(model).path
     family, tree = _configs(path)
-    tokenizer = (shipped_tokenizer if path.is_file() else load_tokenizer)(tree, next(iter(family.tokenizers)))
+    tokenizer = (shipped_tokenizer if path.is_file() else load_tokenizer)(tree, family.counting_tokenizer)
     return lambda caption: family.count_tokens(tokenizer, caption, sizes or {})
 
 

@@ -94,7 +94,8 @@ class Model:
 
     def count_tokens(self, caption: str) -> int:
         """Number of positions that a caption takes, without start and end."""
-        return self.family.count_tokens(self.tokenizers[0], caption, self.words.sizes)
+        tokenizers = dict(zip(self.family.tokenizers, self.tokenizers, strict=False))
+        return self.family.count_tokens(tokenizers[self.family.counting_tokenizer], caption, self.words.sizes)
 
     def time_ids(self, original: Sequence[Pair], crop: Sequence[Pair], target: Sequence[Pair]) -> Tensor | None:
         """SDXL's size conditioning `(n, 6)`; None for other families.

@@ -101,6 +101,11 @@ class Family(ABC):
         return tuple(part for part in self.networks if part.startswith("text_encoder"))
 
     @property
+    def counting_tokenizer(self) -> str:
+        """Name of the tokenizer whose tokens count for the length of a caption."""
+        return next(iter(self.tokenizers))
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """Names of the networks that a style can change, the denoiser first."""
         return (self.denoiser, *self.trained_encoders)
