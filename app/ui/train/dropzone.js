@@ -8,10 +8,13 @@ const page = Math.random().toString(36).slice(2);
 const box = element.querySelector('.zone'),
   inputs = element.querySelectorAll('input[type=file]');
 const intake = element.querySelector('.intake');
+let unusable = false; // whether it is said that no picture has come in
 const settle = () => {
   const none = document.body.dataset.pictures === '0';
   intake.classList.toggle('none', none);
   intake.classList.toggle('some', !none);
+  if (!none && unusable) tell('');
+  unusable &&= none;
   // What was pressed has gone with the empty page.
   if (!none && document.activeElement?.closest('.samples')) element.querySelector('.go').focus({preventScroll: true});
 };
@@ -132,7 +135,8 @@ const work = async () => {
       bytes += one.file.size;
       next()?.catch(() => {});
     }
-    tell(stopped ? words.stopped : '');
+    unusable = !stopped && intake.classList.contains('none');
+    tell(stopped ? words.stopped : unusable ? words.unusable : '');
   } catch {
     tell(fill(words.lost, {n: n - looked, names: some(names.slice(looked))}));
   }

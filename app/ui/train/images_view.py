@@ -90,7 +90,8 @@ def overview(draft: Draft, report: Report) -> str:
         lines.insert(0, ("", said))
     if not (lines or general or draft.left_out):
         return ""
-    return render("train/wall_overview.html", lines=lines + general, files=draft.left_out, most=MOST_LINES)
+    alone = not draft.pictures  # then the files are all that there is to say, and stand open
+    return render("train/wall_overview.html", lines=lines + general, files=draft.left_out, most=MOST_LINES, alone=alone)
 
 
 def foot(draft: Draft, report: Report) -> str:

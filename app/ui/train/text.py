@@ -36,6 +36,7 @@ ZONE = {
     "failed": _("{name} was not uploaded. Check the connection and add it again."),
     "large": _("{name} is larger than 200 MB. Make it smaller, or upload it in parts."),
     "nothing": _("There are no pictures in it."),
+    "unusable": _("No picture came in. The reasons stand below."),
     "lost": _("The server is not answering. What is here is kept; {n} not added ({names}). Add them again soon."),
     "left": _("The page was reloaded meanwhile; {n} not added ({names}). Add them again."),
 }
@@ -221,9 +222,7 @@ STARTING = _("Contacting Hugging Face …")
 DOWNLOADING = _("Downloading {}: {} of {}")
 DOWNLOAD_STOPPED = _("Stopped. The downloaded part is kept; the download resumes from there.")
 DOWNLOAD_BROKE = _("The download ended early. The downloaded part is kept; the download resumes from there.")
-GATED = _(
-    "Hugging Face gives this model only to people who accepted its terms. Accept them there, then enter your token."
-)
+GATED = _("This model is only for those who accepted its terms. Accept them on Hugging Face, then enter your token.")
 
 ALL_SETTINGS = _("All settings")
 SEARCH = _("Search settings")
