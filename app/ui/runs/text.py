@@ -154,7 +154,8 @@ EARLIER, LATER = _("Earlier"), _("Later")
 
 # The graph
 LOSSES = _("Loss, smoothed: {losses}")
-LOSS, LOSS_OF_STEP, HELD_OUT, RATE = _("Loss, smoothed"), _("Loss of each step"), _("Held-out loss"), _("Learning rate")
+LOSS, LOSS_OF_STEP, RATE = _("Loss, smoothed"), _("Loss of each step"), _("Learning rate")
+HELD_OUT = _("Held-out loss, unweighted")
 NORM, MEMORY_USED, MEGABYTES = _("Gradient norm"), _("Memory"), _("{count} MB")
 GRAPH, GRAPH_POSITION, LINES = _("Loss"), _("Loss by step"), _("Lines")
 LOSS_HINT = _("The error while learning. It jumps and falls slowly; the samples tell more.")

@@ -128,7 +128,8 @@ def leaving_sweep(name: str) -> Markup:
 def read_changed(draft: Draft) -> list[tuple[str, str]]:
     """The settings that were changed by hand, and the style to start from, each with its value."""
     method = method_of(draft.choices)
-    fields = ((find_field(key, method), value) for key, value in changed_settings(draft.choices).items())
+    fields = [(find_field(key, method), value) for key, value in changed_settings(draft.choices).items()]
+    fields.sort(key=lambda each: each[0] is not None and each[0].kind == "table")  # the long ones last
     changed = [
         (field.title, shown(value) if field.kind == "switch" else field.show(value)) for field, value in fields if field
     ]

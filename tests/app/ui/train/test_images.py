@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +10,7 @@ import gradio as gr
 import pytest
 
 from app.studio.dataset.uploads import take_folder
-from app.studio.paths import Paths
-from app.studio.services import open_services
+from app.studio.services import Services
 from app.ui.components.events import key_of
 from app.ui.train.events import CaptionEdited, TriggerEdited
 from app.ui.train.images import PicturesStep
@@ -22,14 +20,9 @@ REQUEST: Any = SimpleNamespace(username="", cookies={}, session_hash="a page", q
 
 
 @pytest.fixture
-def step(tmp_path: Path) -> Iterator[PicturesStep]:
-    paths = Paths(tmp_path / "outputs")
-    paths.make()
-    services = open_services(paths, tmp_path / "uploads")
+def step(services: Services) -> PicturesStep:
     with gr.Blocks():
-        step = PicturesStep(services)
-    yield step
-    services.close()
+        return PicturesStep(services)
 
 
 def test_a_trigger_word_is_not_taken_for_a_caption_with_the_same_number(step: PicturesStep, tmp_path: Path) -> None:

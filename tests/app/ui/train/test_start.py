@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,12 +14,11 @@ import gradio as gr
 import pytest
 
 from app.studio.dataset.uploads import take_folder
-from app.studio.paths import Paths
 from app.studio.runs import estimate_jobs
 from app.studio.runs.costs import Cost
 from app.studio.runs.estimate_jobs import Estimate
 from app.studio.runs.pace import Pace, ground_of, work_of
-from app.studio.services import open_services
+from app.studio.services import Services
 from app.studio.settings.plan import choose, plan
 from app.ui.components.events import key_of
 from app.ui.train import start
@@ -34,14 +32,9 @@ REQUEST = SimpleNamespace(username="", cookies={}, session_hash="a page")
 
 
 @pytest.fixture
-def step(tmp_path: Path) -> Iterator[StartStep]:
-    paths = Paths(tmp_path / "outputs")
-    paths.make()
-    services = open_services(paths, tmp_path / "uploads")
+def step(services: Services) -> StartStep:
     with gr.Blocks():
-        step = StartStep(services)
-    yield step
-    services.close()
+        return StartStep(services)
 
 
 def test_settings_with_which_measuring_has_failed_are_not_started(step, tmp_path, monkeypatch) -> None:
