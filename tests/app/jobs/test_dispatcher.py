@@ -326,8 +326,12 @@ def test_what_a_killed_deletion_left_is_removed(store, dispatcher):
     assert not left.parent.exists() and store.runs.is_dir()
 
 
-def test_a_job_that_is_killed_while_it_prepares_is_cancelled(store, dispatcher, tmp_path):
+@pytest.mark.parametrize("loads", [False, True])
+def test_a_job_that_is_killed_while_it_prepares_or_loads_its_base_is_cancelled(store, dispatcher, tmp_path, loads):
     job, child = begun(store, tmp_path)
+    if loads:
+        Recorder(job.folder)("phase", phase="load")
+        Recorder(job.folder)("loading", base="starter")
     dispatcher.look()
     assert Watcher(store).view(job.id).state == "preparing"
     actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER)
@@ -335,7 +339,8 @@ def test_a_job_that_is_killed_while_it_prepares_is_cancelled(store, dispatcher, 
     dispatcher.look()
     view = Watcher(store).view(job.id)
     assert (view.state, view.job.phase, view.job.device) == ("cancelled", "ended", "")
-    assert [event["type"] for event in read_events(job.folder)] == ["queued", "cancelled"]
+    noted = ["phase", "loading"] if loads else []
+    assert [event["type"] for event in read_events(job.folder)] == ["queued", *noted, "cancelled"]
 
 
 def test_a_job_of_an_older_row_is_cancelled_at_once_after_a_step_of_the_clock(store, dispatcher, tmp_path):
