@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from trainers.adapters.about import Form
     from trainers.config.config import Config
     from trainers.config.sections import Base
     from trainers.models.files.header import Header
@@ -58,8 +59,15 @@ class OriginalLayer:
     """Its dotted path in the original layout."""
     paths: tuple[str, ...]
     """Paths of diffusers' layers."""
+    rows: tuple[int, ...] = ()
+    """Rows of each, where there are several."""
     swapped: bool = False
     """Whether the two halves of its output are in the other order than diffusers'."""
+
+    @property
+    def is_same(self) -> bool:
+        """Whether its weight is that of the one layer of diffusers."""
+        return len(self.paths) == 1 and not self.swapped
 
 
 class Family(ABC):
@@ -90,6 +98,11 @@ class Family(ABC):
     """Parts of hub ids, in lower case, by which a base that is not on this machine is taken for one of this family."""
     settings: ClassVar[Mapping[str, Any]] = {}
     """Settings that lie over a preset's on every base of this family, as in a preset."""
+    style_form: ClassVar[Literal["kohya", "native", "diffusers"]] = "kohya"
+    """What its style files are: kohya's names for diffusers' layers; kohya's names for those of the original layout, in
+    which several of diffusers' layers are one; or diffusers' own names."""
+    readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {}
+    """Forms of changes that each program reads from style files of a transformer, by the program's name."""
     original_names: ClassVar[bool] = False
     """Whether style files call the denoiser's layers by their paths in the original layout."""
     own_presets: ClassVar[tuple[str, ...]] = ()
@@ -232,4 +245,4 @@ class Family(ABC):
 
     @abstractmethod
     def original_layers(self, config: Mapping[str, Any], paths: Sequence[str]) -> Iterator[OriginalLayer]:
-        """The layers of the original layout that the denoiser's layers at these paths are."""
+        """The layers of the original layout that hold the denoiser's layers at these paths, whole."""
