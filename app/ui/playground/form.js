@@ -108,7 +108,8 @@ element.addEventListener('click', event => {
   }
   if ('seed' in button.dataset) {
     fields('seed')[0].value = Math.floor(Math.random() * 2 ** 32);
-    send('keep');
+    unsent.note('fields', texts());
+    element.querySelector('[data-draw]').disabled ? send('keep') : form().requestSubmit();
   }
 });
 let restored = false;
