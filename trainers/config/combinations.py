@@ -28,11 +28,11 @@ def check_combination(config: Config) -> None:
 def _check_idle(config: Config) -> None:
     """Refuse a setting that another one makes ineffective, instead of ignoring it."""
     needs_text = (config.targets.text_encoder == "none", "targets.text_encoder")
-    whole, plain_scales = (config.base.storage == "full"), (not config.base.double_quantisation)
+    no_nf4, plain_scales = (config.base.storage != "nf4"), (not config.base.double_quantisation)
     no_word, no_class = (not config.tokens.word, "tokens.word"), (not config.prior.prompt, "prior.prompt")
     idle = {
-        "base.double_quantisation": (whole, 'base.storage = "nf4"'),
-        "base.scale_code": (whole or plain_scales, 'base.storage = "nf4" and base.double_quantisation = true'),
+        "base.double_quantisation": (no_nf4, 'base.storage = "nf4"'),
+        "base.scale_code": (no_nf4 or plain_scales, 'base.storage = "nf4" and base.double_quantisation = true'),
         "loss.min_snr_gamma": (config.loss.weighting not in ("auto", "min-snr"), "loss.weighting = min-snr"),
         "train.cycles": (config.train.schedule != "cosine", 'train.schedule = "cosine"'),
         "loss.huber_delta": (config.loss.kind != "huber", 'loss.kind = "huber"'),

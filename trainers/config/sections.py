@@ -41,8 +41,8 @@ class Base(Section):
     """Rescale the noise schedule so that the last timestep is pure noise; `auto` follows the base model."""
     clip_skip: int = Field(1, ge=1, le=4)
     """Hidden state of the text encoder to use, from the last; 1 = the family's default (SDXL: second to last)."""
-    storage: Literal["full", "nf4"] = "full"
-    """Storage of the frozen weights during training: `nf4` takes 4 bits per weight (QLoRA) and is slightly slower."""
+    storage: Literal["full", "int8", "nf4"] = "full"
+    """Storage of the frozen weights in training: `int8` 8 bits each, `nf4` 4 (QLoRA); both are slightly slower."""
     double_quantisation: bool = True
     """Store the scales of `nf4` in 8 bits too: 4.13 bits per weight instead of 4.5."""
     scale_code: Literal["dynamic", "linear"] = "dynamic"

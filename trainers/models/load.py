@@ -25,7 +25,7 @@ from trainers.models.files.source import Source, find_source
 from trainers.models.model import Model
 from trainers.models.prediction import Prediction, prediction_of_output
 from trainers.models.quiet import quietly
-from trainers.models.storage import store_in_nf4
+from trainers.models.storage.packed import pack, packer_of
 from trainers.randomness import generator
 
 __all__ = ["Model", "load_model", "token_counter", "training_size"]
@@ -66,8 +66,8 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
     Args:
         settings: The `[base]` section of a config; its `model` is `starter`, a hub id, a diffusers folder or a
             `.safetensors` file.
-        dtype: The dtype of UNet and text encoders; the VAE is always fp32. With `storage = "nf4"`, weights are moved to
-            the device layer by layer and quantised there from `dtype`.
+        dtype: The dtype of UNet and text encoders; the VAE is always fp32. Packed weights are moved to the
+            device layer by layer and quantised there from `dtype`.
         device: The device for all networks.
         sha256: The hash of the weights, if known; otherwise it is computed, which reads gigabytes.
 
@@ -80,11 +80,12 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
     source = find_source(settings.model)
     with quietly():
         loaded = (_from_file if source.kind == "file" else _from_folder)(source, settings, dtype)
+    packer = packer_of(settings)
     for name, network in loaded.parts.items():
         if isinstance(network, torch.nn.Module):
             network.requires_grad_(False).eval()
-            if settings.storage == "nf4" and name != "vae":
-                store_in_nf4(network, device, settings.scale_format)
+            if packer is not None and name != "vae":
+                pack(network, device, packer)
             network.to(device)
     _take_any_dtype(loaded.parts["vae"])
     sha256 = sha256 or hash_files(loaded.weights)

@@ -28,7 +28,7 @@ IDLE = 600.0
 JOB_MODULES = (
     "app.studio.generation.generate",
     "app.jobs.restarts",
-    "trainers.models.storage",
+    "trainers.models.storage.packed",
     "diffusers.models.unets.unet_2d_condition",
     "diffusers.models.autoencoders.autoencoder_kl",
     "diffusers.schedulers.scheduling_ddpm",

@@ -69,7 +69,7 @@ OTHER_NAMES = {
     "train.devices": "num_processes multi gpu ddp distributed",
     "targets.text_encoder": "clip train_text_encoder",
     "targets.blocks": "block weights lbw block_dims conv_dim",
-    "base.storage": "qlora nf4 4-bit quantization bitsandbytes",
+    "base.storage": "qlora nf4 4-bit int8 8-bit quantization bitsandbytes",
     "data.resolution": "size max_resolution",
     "data.max_aspect": "aspect ratio bucket enable_bucket min_bucket_reso max_bucket_reso",
     "data.max_upscale": "bucket_no_upscale",

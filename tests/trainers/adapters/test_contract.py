@@ -17,8 +17,8 @@ from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.adapters.network import Network
 from trainers.adapters.op import Packed
 from trainers.adapters.updates import LowRank
-from trainers.config.sections import Train
-from trainers.models.storage import store_in_nf4
+from trainers.config.sections import Base, Train
+from trainers.models.storage.packed import pack, packer_of
 
 
 def merged(net: nn.Module, network: Network, x: Tensor, strength: float) -> Tensor:
@@ -76,9 +76,9 @@ def test_a_merged_weight_is_rounded_once(strength):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_on_a_base_in_nf4_it_is_as_on_the_weights_that_this_makes(variant):
+def test_on_a_packed_base_it_is_as_on_the_weights_that_this_makes(variant):
     packed, whole, x = make_layers(), make_layers(), make_input()
-    store_in_nf4(packed, "cpu", "dynamic")
+    pack(packed, "cpu", packer_of(Base(storage="int8" if len(variant) % 2 else "nf4")))
     bytes_before = copy.deepcopy(packed.state_dict())
     for name, layer in whole.named_children():
         layer.weight.data.copy_(packed.get_submodule(name).weight)

@@ -43,8 +43,9 @@ def read_onetrainer(file: Mapping[str, Any], pictures: Pictures, bases: Sequence
     reading = Reading(PROGRAM, found, SAME)
     _method(reading)
     reading.apply(RULES)
-    if str(found.get("unet.weight_dtype")).upper() == "NFLOAT_4":
-        reading.take("unet.weight_dtype", "base.storage", "nf4")
+    packed = {"NFLOAT_4": "nf4", "INT_8": "int8"}.get(str(found.get("unet.weight_dtype")).upper())
+    if packed:
+        reading.take("unet.weight_dtype", "base.storage", packed)
     _layers(reading)
     _text_encoder(reading)
     _second_encoder(reading)

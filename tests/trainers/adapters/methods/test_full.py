@@ -11,7 +11,8 @@ from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.methods import Full, LoRA
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Targets
-from trainers.models.storage import store_in_nf4
+from trainers.config.sections import Base
+from trainers.models.storage.packed import pack, packer_of
 
 
 @pytest.mark.parametrize("kind", LAYERS)
@@ -68,7 +69,7 @@ def test_one_product_in_fp32_and_two_where_a_small_change_would_be_rounded_away(
 
 def test_a_packed_weight_is_not_made_whole_to_be_kept():
     net = nn.Sequential(nn.Linear(96, 160)).requires_grad_(False)
-    store_in_nf4(net, "cpu", "fp32")
+    pack(net, "cpu", packer_of(Base(storage="nf4", double_quantisation=False)))
     site = Site("unet", "0", net[0], ContextHolder(ForwardContext()))
     site.put(Full(), {}, torch.Generator())
     x, kept = torch.randn(2, 96, requires_grad=True), list[int]()

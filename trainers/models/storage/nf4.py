@@ -32,6 +32,8 @@ from trainers.config.sections import ScaleFormat
 
 BLOCK, SCALES = 64, 256
 """Numbers per scale, and scales per outer scale."""
+PIECE = 2**19
+"""Numbers that are quantised at once, whole blocks."""
 
 CODE = (
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
@@ -51,14 +53,20 @@ def quantise(W: Tensor, scale_format: ScaleFormat = "dynamic") -> dict[str, Tens
     The scales are `scales` (blocks,), `outer` fp32 (⌈blocks/256⌉,) and `mean` fp32 (), where `scales` are int8 for
     `linear` and uint8 indices into the code for `dynamic`; or only `scales` fp32 (blocks,).
     """
-    blocks = _padded(W.reshape(-1).float(), BLOCK).view(-1, BLOCK)
+    packed, scales = (torch.cat(found) for found in zip(*map(_quantise_piece, W.reshape(-1).split(PIECE)), strict=True))
+    codes = {"codes": packed}
+    return codes | ({"scales": scales} if scale_format == "fp32" else _quantise_scales(scales, scale_format))
+
+
+def _quantise_piece(numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Codes and scales of some blocks; a weight is taken in pieces, so that no whole copy of it is made in fp32."""
+    blocks = _padded(numbers.float(), BLOCK).view(-1, BLOCK)
     scales = blocks.abs().amax(1)
     # Multiplied by the reciprocal, as in bitsandbytes: at a midpoint a quotient might round to the other side.
-    u = (blocks * scales.clamp(min=SMALLEST).reciprocal()[:, None]).clamp(-1, 1)
-    code = _codebook(W.device)
+    u = (blocks * scales.clamp(min=SMALLEST).reciprocal()[:, None]).clamp_(-1, 1)
+    code = _codebook(numbers.device)
     k = torch.bucketize(u.view(-1), (code[1:] + code[:-1]) / 2, out_int32=True).to(torch.uint8)
-    codes = (k[0::2] << 4) | k[1::2]
-    return {"codes": codes} | ({"scales": scales} if scale_format == "fp32" else _quantise_scales(scales, scale_format))
+    return (k[0::2] << 4) | k[1::2], scales
 
 
 def dequantise(shape: tuple[int, ...], dtype: torch.dtype, codes: Tensor, scales: Tensor, *outer: Tensor) -> Tensor:

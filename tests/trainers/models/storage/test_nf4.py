@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trainers.config.sections import ScaleFormat
-from trainers.models import nf4
-from trainers.models.nf4 import BLOCK, CODE, SCALES, dequantise, dynamic_code, quantise, scale_of
+from trainers.models.storage import nf4
+from trainers.models.storage.nf4 import BLOCK, CODE, SCALES, dequantise, dynamic_code, quantise, scale_of
 
 NORMAL = torch.randn(1000, 1280, generator=torch.Generator().manual_seed(4))
 FP4 = (0.0, 1 / 192, 2 / 3, 1.0, 1 / 3, 1 / 2, 1 / 6, 1 / 4)

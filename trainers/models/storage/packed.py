@@ -1,0 +1,129 @@
+"""Packed weights of the frozen base, in 4 or 8 bits, dequantised for each product (QLoRA).
+
+A packed layer is the same object, still a linear layer or a convolution, with the same hooks; `weight` is dequantised
+on access. Forward and backward dequantise it for their products, so at most one full weight exists at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainers.adapters.op import Op
+from trainers.adapters.updates.built import build_and_apply
+from trainers.config.sections import Base
+from trainers.models.storage import int8, nf4
+
+KEPT = (
+    # UNets and CLIP
+    "conv_in", "conv_out", "time_embedding", "add_embedding", "text_projection",
+    # transformers
+    "pos_embed", "x_embedder", "context_embedder", "time_text_embed", "distilled_guidance_layer", "norm_out",
+    "proj_out", "t_embedder", "cap_embedder", "all_x_embedder", "all_final_layer",
+)  # fmt: skip
+"""Modules of a network that are not quantised, since they are small and all data pass through them.
+
+Norms, biases and embeddings are not quantised either."""
+
+
+@dataclass(frozen=True)
+class Packer:
+    """How a weight is packed: into tensors by name, and from them, in that order, into the weight again."""
+
+    quantise: Callable[[Tensor], Mapping[str, Tensor]]
+    dequantise: Callable[..., Tensor]
+    """From shape, dtype and the tensors."""
+
+
+def packer_of(settings: Base) -> Packer | None:
+    """The packer for `base.storage`; None if weights stay as they are."""
+    if settings.storage == "full":
+        return None
+    if settings.storage == "int8":
+        return Packer(int8.quantise, int8.dequantise)
+    return Packer(partial(nf4.quantise, scale_format=settings.scale_format), nf4.dequantise)
+
+
+class PackedLayer(nn.Module):
+    """Base class of packed linear layers and convolutions."""
+
+    ordinary: type[nn.Module]
+    """Class of the layer before packing, restored by `unpack`."""
+    op: Op
+    dtype: torch.dtype
+    """dtype of the dequantised weight."""
+    packer: Packer
+    bias: Tensor | None
+
+    @property
+    def weight(self) -> Tensor:
+        """The dequantised weight, `(out, in[, kh, kw])`, computed on each access."""
+        return self.packer.dequantise(self.op.shape, self.dtype, *self._packed())
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = build_and_apply(self.op, partial(self.packer.dequantise, self.op.shape, x.dtype), x, *self._packed())
+        return y if self.bias is None else y.add_(self.op.over_channels(self.bias))
+
+    def unpack(self, W: Tensor) -> None:
+        """Store this weight unquantised and restore the layer's ordinary class."""
+        self._buffers.clear()
+        object.__setattr__(self, "__class__", self.ordinary)
+        self.register_parameter("weight", nn.Parameter(W, requires_grad=False))
+
+    def _packed(self) -> tuple[Tensor, ...]:
+        return tuple(tensor for tensor in self._buffers.values() if tensor is not None)
+
+    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> PackedLayer:
+        scales = {n: b for n, b in self._buffers.items() if b is not None and b.is_floating_point()}
+        super()._apply(function, recurse)
+        self.dtype = function(torch.empty(0, dtype=self.dtype)).dtype
+        for name, scale in scales.items():  # scales stay fp32
+            moved = self._buffers[name]
+            assert moved is not None
+            self._buffers[name] = scale.to(moved.device)
+        return self
+
+
+class PackedLinear(PackedLayer, nn.Linear):  # type: ignore[misc, override]
+    ordinary = nn.Linear
+
+
+class PackedConv2d(PackedLayer, nn.Conv2d):  # type: ignore[override]
+    ordinary = nn.Conv2d
+
+
+KINDS: Mapping[type[nn.Module], Any] = {kind.ordinary: kind for kind in (PackedLinear, PackedConv2d)}
+
+
+def is_packable(path: str, layer: nn.Module) -> bool:
+    """Whether the layer at this path of a network is packed where weights are."""
+    return type(layer) in KINDS and path.split(".")[0] not in KEPT
+
+
+@torch.no_grad()
+def pack_layer(layer: nn.Module, W: Tensor, packer: Packer) -> None:
+    """Make a linear layer or convolution one with this weight, packed on W's device; its bias stays."""
+    del layer.weight
+    layer.__class__ = KINDS[type(layer)]
+    assert isinstance(layer, PackedLayer)
+    layer.op, layer.dtype, layer.packer = Op.of(layer), W.dtype, packer
+    for name, tensor in packer.quantise(W).items():
+        layer.register_buffer(name, tensor)
+
+
+@torch.no_grad()
+def pack(network: nn.Module, device: torch.device | str, packer: Packer) -> None:
+    """Pack a frozen network's linear layers and convolutions, one after the other, on `device`.
+
+    Other modules are not moved.
+    """
+    for path, layer in network.named_modules():
+        if is_packable(path, layer):
+            W = layer.weight
+            assert isinstance(W, Tensor)
+            pack_layer(layer, W.to(device), packer)
