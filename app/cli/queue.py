@@ -21,6 +21,7 @@ from app.cli.common.options import (
     Preset,
     Seed,
     Settings,
+    StartFrom,
     Steps,
     is_alone,
     runs_folder,
@@ -70,6 +71,7 @@ def add(
     seed: Seed = None,
     assignments: Settings = None,
     devices: Devices = None,
+    start_from: StartFrom = None,
     priority: Annotated[int, typer.Option(metavar="N", help="Higher starts first; equal ones in order.")] = 0,
     first: Annotated[bool, typer.Option("--first", help="Put it before all waiting jobs.")] = False,
     on: Annotated[
@@ -86,6 +88,7 @@ def add(
     from app.studio.settings.gather import gather_settings
 
     options: dict[str, Any] = {"name": name, "seed": seed, "images": images, "base": base, "steps": steps}
+    options["start_from"] = start_from
     settings = gather_settings(runs_folder(out), config, preset, options, with_devices(assignments, devices))
     store = _open(out)
     thrown: list[TrashItem] = []

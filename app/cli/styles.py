@@ -1,4 +1,4 @@
-"""Commands for style files: `velatura inspect` and `velatura merge`."""
+"""Commands for style files: `velatura inspect`, `velatura merge` and `velatura extract`."""
 
 from __future__ import annotations
 
@@ -73,6 +73,43 @@ def merge(
                 "yellow",
             )
         )
+
+
+@commands.command(
+    epilog="Example: velatura extract tuned.safetensors --base sd15.safetensors --rank 32 --out tuned-lora.safetensors"
+)
+def extract(
+    tuned: Annotated[str, typer.Argument(metavar="TUNED", help="Fine-tuned base: a checkpoint, folder or hub id.")],
+    base: Annotated[str, typer.Option(metavar="BASE", help="The base that it was tuned from.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Style file to write (.safetensors).")],
+    rank: Annotated[int, typer.Option(metavar="R", min=1, max=1024, help="Rank of each layer.")] = 32,
+    unet: Annotated[str, typer.Option(metavar="LAYERS", help="Layers of the UNet, as in targets.unet.")] = "full",
+    text_encoder: Annotated[
+        str, typer.Option(metavar="LAYERS", help="Layers of the text encoders, as in targets.text_encoder.")
+    ] = "attn-mlp",
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Write what a fine-tuned base has learned as a plain LoRA of its base, and say how much of it is lost."""
+    import torch
+
+    from trainers.adapters.targets import Targets
+    from trainers.atomic_files import check_free, plain_disk_errors
+    from trainers.config.sections import Base
+    from trainers.formats.write.difference import write_difference
+    from trainers.models.load import load_model
+
+    if out.suffix != ".safetensors":
+        raise VelaturaError("cannot write {name!r}: the name of a style file must end in .safetensors", name=out.name)
+    check_free(out, overwrite)
+    learned, plain = (load_model(Base(model=name), torch.float32, "cpu") for name in (tuned, base))
+    with plain_disk_errors(out):
+        found = write_difference(out, learned, plain, rank, Targets(unet=unet, text_encoder=text_encoder))
+    if json:
+        print_json({"style": out, "rank": rank, "layers": found.layers, "error": found.error})
+        return
+    size = readable_size(out.stat().st_size)
+    say(f"wrote {out} ({size}): rank {rank}, {found.layers} layers, {found.error:.1%} of the change is lost")
 
 
 def show_style(path: Path, tensors: bool, as_json: bool) -> None:

@@ -89,6 +89,14 @@ def _metadata(
     }
 
 
+def base_metadata(name: str, model: Model, made: float) -> dict[str, str]:
+    """Metadata of a file that no training has made: its name, its base and when it was made, in Unix seconds."""
+    modelspec = _modelspec(Config(name=name), model, made, "lora")
+    unsaid = ("velatura.config", "velatura.trigger")
+    own = {key: value for key, value in _velatura(Config(name=name), model).items() if key not in unsaid}
+    return {"format": "pt", **_kohya_base(model), "ss_output_name": name, **modelspec, **own}
+
+
 def _kohya_base(model: Model) -> dict[str, str]:
     variant = model.family.variant(model.prediction, model.config)
     return {

@@ -24,7 +24,7 @@ def test_the_commands_there_are() -> None:
     queue = {"add", "list", "stop", "pause", "cancel", "resume", "retry", "clone", "move", "clear"}
     queue |= {"delete", "repair", "retries", "trash", "trash list", "trash restore", "trash empty", "give", "nodes"}
     sweep = {"start", "list", "show", "cancel", "continue", "move", "forget"}
-    expected |= {"estimate", "caption", "merge", "export", "ranks"}
+    expected |= {"estimate", "caption", "merge", "export", "extract", "ranks"}
     expected |= {f"queue {name}" for name in queue} | {f"sweep {name}" for name in sweep}
     expected |= {"audit", "people", "tokens", "tokens list", "tokens add", "tokens revoke"}
     expected |= {f"people {name}" for name in ("list", "add", "remove", "role", "limit")}

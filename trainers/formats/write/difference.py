@@ -1,0 +1,82 @@
+"""What a fine-tuned base has learned, as plain LoRA: the closest of a rank to each layer's difference.
+
+ΔW = W_tuned − W_base ≈ B A        (trainers.formats.extract)
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from trainers.adapters.context import ContextHolder, ForwardContext
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.site import Site
+from trainers.adapters.targets import Targets, select
+from trainers.adapters.updates import LowRank
+from trainers.errors import VelaturaError
+from trainers.formats.extract import extract
+from trainers.formats.metadata import base_metadata
+from trainers.formats.pack import Precision
+from trainers.formats.safetensors_file import save
+from trainers.formats.write.convert import plain_metadata
+from trainers.formats.write.core import kohya_tensors
+from trainers.models.model import Model
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """Result of an extraction: the number of layers, and ‖ΔW − B A‖ / ‖ΔW‖ over all of them."""
+
+    layers: int
+    error: float
+
+
+@torch.no_grad()
+def write_difference(
+    file: Path, tuned: Model, base: Model, rank: int, targets: Targets, precision: Precision = "fp16"
+) -> Extracted:
+    """Write what the layers of `targets` have learned; layers that are the same are left out.
+
+    VelaturaError, and no file, if the two differ in their layers, or in no weight of these.
+    """
+    whole = lost = 0.0
+    found: dict[Site, LowRank] = {}
+    holder = ContextHolder(ForwardContext())
+    layers = {(one.part, one.path): one.layer for one in select(tuned.parts, LoRA(rank=rank), targets)}
+    for (part, path), layer in layers.items():
+        try:
+            site = Site(part, path, base.parts[part].get_submodule(path), holder)
+        except (AttributeError, KeyError):
+            raise _other_shape(tuned, base, f"{part}.{path}") from None
+        before, after = site.weight().float(), Site(part, path, layer, holder).weight().float()
+        if before.shape != after.shape:
+            raise _other_shape(tuned, base, site.name)
+        change = after - before
+        if not change.any():
+            continue
+        found[site] = extract(change, rank)
+        whole += float(change.square().sum())
+        lost += float((change - found[site].dense()).square().sum())
+    if not found:
+        raise VelaturaError(
+            "{tuned} has the weights of {base}: nothing was learned", tuned=tuned.title, base=base.title
+        )
+    tensors = kohya_tensors(found, float(rank), base.family.name, base.config, precision)
+    said = f"extracted with Velatura: {tuned.title} − {base.title}"
+    metadata = {**base_metadata(file.stem, base, time.time()), **plain_metadata(rank), "ss_training_comment": said}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save(file, tensors, metadata)
+    return Extracted(len(found), math.sqrt(lost / whole))
+
+
+def _other_shape(tuned: Model, base: Model, layer: str) -> VelaturaError:
+    return VelaturaError(
+        "{tuned} is no fine-tuned {base}: their layers {layer} differ in shape; choose the base that it was tuned from",
+        tuned=tuned.title,
+        base=base.title,
+        layer=layer,
+    )
