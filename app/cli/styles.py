@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -96,6 +97,7 @@ def extract(
     from trainers.adapters.targets import Targets
     from trainers.atomic_files import check_free, plain_disk_errors
     from trainers.config.sections import Base
+    from trainers.formats.metadata import base_metadata
     from trainers.formats.write.difference import write_difference
     from trainers.models.load import load_model
 
@@ -104,7 +106,8 @@ def extract(
     check_free(out, overwrite)
     learned, plain = (load_model(Base(model=name), torch.float32, "cpu") for name in (tuned, base))
     with plain_disk_errors(out):
-        found = write_difference(out, learned, plain, rank, Targets(unet=unet, text_encoder=text_encoder))
+        targets, metadata = Targets(unet=unet, text_encoder=text_encoder), base_metadata(out.stem, plain, time.time())
+        found = write_difference(out, learned, plain, rank, targets, metadata)
     if json:
         print_json({"style": out, "rank": rank, "layers": found.layers, "error": found.error})
         return

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from trainers.adapters.targets import Targets, select
 from trainers.adapters.updates import LowRank
 from trainers.errors import VelaturaError
 from trainers.formats.extract import extract
-from trainers.formats.metadata import base_metadata
 from trainers.formats.pack import Precision
 from trainers.formats.safetensors_file import save
 from trainers.formats.write.convert import plain_metadata
@@ -37,9 +36,15 @@ class Extracted:
 
 @torch.no_grad()
 def write_difference(
-    file: Path, tuned: Model, base: Model, rank: int, targets: Targets, precision: Precision = "fp16"
+    file: Path,
+    tuned: Model,
+    base: Model,
+    rank: int,
+    targets: Targets,
+    metadata: Mapping[str, str],
+    precision: Precision = "fp16",
 ) -> Extracted:
-    """Write what the layers of `targets` have learned; layers that are the same are left out.
+    """Write what the layers of `targets` have learned, with metadata of the base; unchanged layers are left out.
 
     VelaturaError, and no file, if the two differ in their layers, or in no weight of these.
     """
@@ -67,9 +72,8 @@ def write_difference(
         )
     tensors = kohya_tensors(found, float(rank), base.family.name, base.config, precision)
     said = f"extracted with Velatura: {tuned.title} − {base.title}"
-    metadata = {**base_metadata(file.stem, base, time.time()), **plain_metadata(rank), "ss_training_comment": said}
     file.parent.mkdir(parents=True, exist_ok=True)
-    save(file, tensors, metadata)
+    save(file, tensors, {**metadata, **plain_metadata(rank), "ss_training_comment": said})
     return Extracted(len(found), math.sqrt(lost / whole))
 
 

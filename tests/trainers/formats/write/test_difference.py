@@ -14,6 +14,7 @@ from trainers.composition.apply import apply_styles
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.formats.inspect import describe_style
+from trainers.formats.metadata import base_metadata
 from trainers.formats.read import read_style
 from trainers.formats.write.difference import write_difference
 from trainers.models.load import load_model
@@ -46,7 +47,9 @@ def tuned(base: Model) -> Model:
 
 
 def test_the_extracted_style_makes_the_base_the_tuned_one(base: Model, tuned: Model, tmp_path: Path) -> None:
-    found = write_difference(tmp_path / "tuned.safetensors", tuned, base, 4, EVERYTHING, "fp32")
+    found = write_difference(
+        tmp_path / "tuned.safetensors", tuned, base, 4, EVERYTHING, base_metadata("tuned", base, 0.0), "fp32"
+    )
     assert found.layers == 3 and found.error < 1e-5, "what is the same is left out"
     summary = describe_style(tmp_path / "tuned.safetensors")
     assert (summary.method, summary.base.family, summary.metadata["ss_network_dim"]) == ("lora", "sd1", "4")
@@ -58,15 +61,15 @@ def test_the_extracted_style_makes_the_base_the_tuned_one(base: Model, tuned: Mo
 
 
 def test_what_a_lower_rank_loses_is_said(base: Model, tuned: Model, tmp_path: Path) -> None:
-    assert 0.1 < write_difference(tmp_path / "a.safetensors", tuned, base, 1, EVERYTHING).error < 0.9
-    assert write_difference(tmp_path / "b.safetensors", tuned, base, 2, Targets(unet="attn-mlp")).layers == 1
+    assert 0.1 < write_difference(tmp_path / "a.safetensors", tuned, base, 1, EVERYTHING, {}).error < 0.9
+    assert write_difference(tmp_path / "b.safetensors", tuned, base, 2, Targets(unet="attn-mlp"), {}).layers == 1
 
 
 def test_what_is_no_tuned_base_is_refused(base: Model, tuned: Model, tiny_bases, tmp_path: Path) -> None:
     out = tmp_path / "a.safetensors"
     with pytest.raises(VelaturaError, match="nothing was learned"):
-        write_difference(out, base, base, 4, EVERYTHING)
+        write_difference(out, base, base, 4, EVERYTHING, {})
     other = load_model(Base(model=str(tiny_bases["sdxl"])), torch.float32, "cpu")
     with pytest.raises(VelaturaError, match="differ in shape"):
-        write_difference(out, other, base, 4, EVERYTHING)
+        write_difference(out, other, base, 4, EVERYTHING, {})
     assert not out.exists()
