@@ -25,9 +25,12 @@ def models(context: typer.Context, json: Json = False) -> None:
 
 
 @models_app.command("get", epilog="Example: velatura models get stable-diffusion-v1-5/stable-diffusion-v1-5")
-def get_model(identifier: Annotated[str, typer.Argument(metavar="ID", help="Hub id: owner/name.")]) -> None:
+def get_model(
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="Hub id: owner/name.")],
+    t5: Annotated[bool, typer.Option("--t5", help="Also get what a base can do without: T5 of SD 3, 10 GB.")] = False,
+) -> None:
     """Download a base model from the hub."""
-    download(identifier)
+    download(identifier, t5)
 
 
 def show_models(as_json: bool) -> None:
@@ -66,10 +69,10 @@ def is_base(path: Path) -> bool:
     from trainers.errors import VelaturaError
     from trainers.models.families import FAMILIES
     from trainers.models.files.header import read_header
+    from trainers.models.files.hub import DENOISERS
 
     if path.is_dir():
-        denoisers = {family.denoiser for family in FAMILIES}
-        configs = (path / denoiser / "config.json" for denoiser in denoisers)
+        configs = (path / denoiser / "config.json" for denoiser in DENOISERS)
         return (path / "model_index.json").is_file() or any(config.is_file() for config in configs)
     try:
         shapes = read_header(path).shapes if path.is_file() else {}
@@ -101,8 +104,8 @@ def show_base(path: Path, as_json: bool) -> None:
         say((warning, "yellow"))
 
 
-def download(identifier: str) -> None:
-    """Download a base model from the hub, with a progress bar."""
+def download(identifier: str, complete: bool = False) -> None:
+    """Download a base model from the hub, with a progress bar; if `complete`, with what it can do without."""
     from trainers.models.files.download import download_model
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -111,6 +114,8 @@ def download(identifier: str) -> None:
         say(f"downloading {identifier}")
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(identifier, total=None)
-        path = download_model(identifier, lambda done, total: bar.update(task, completed=done, total=total))
+        path = download_model(
+            identifier, lambda done, total: bar.update(task, completed=done, total=total), complete=complete
+        )
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     say(f"{identifier} is downloaded ({readable_size(size)}): train on it with --base {identifier}")

@@ -12,11 +12,11 @@ from trainers.errors import VelaturaError
 from trainers.models.files.configs import config_tree
 from trainers.models.quiet import quietly
 
-Part = Literal["unet", "vae", "text_encoder", "text_encoder_2"]
+Part = Literal["unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3"]
 
 
 def build_on_meta(tree: str, part: Part) -> nn.Module:
-    """The network `part` of the bundled config tree `tree` (`sd1`, `sd2`, `sd2-v`, `sdxl`), without memory.
+    """The network `part` of the bundled config tree `tree`, such as `sdxl`, without memory.
 
     `to_empty` allocates it; all parameters must then be filled. VelaturaError if the tree has no such part.
     """
@@ -35,4 +35,4 @@ def build_from_config(config: dict[str, Any]) -> nn.Module:
         if "_class_name" in config:
             return getattr(diffusers, config["_class_name"]).from_config(config)
         network = getattr(transformers, config["architectures"][0])
-        return network(transformers.CLIPTextConfig(**config))
+        return network(network.config_class(**config))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,14 @@ from trainers.models.bases.detect import family_of_file, family_of_folder
 from trainers.models.bases.recognise import Recognised, recognise, warning_of
 from trainers.models.families import get_family
 from trainers.models.families.family import Family
-from trainers.models.files.folder import load_part, load_tokenizer, read_json, weight_files
+from trainers.models.files.folder import (
+    has_weights,
+    library_class,
+    load_part,
+    load_tokenizer,
+    read_json,
+    weight_files,
+)
 from trainers.models.files.header import read_header
 from trainers.models.files.single_file import shipped_tokenizer
 from trainers.models.files.source import Source, find_source
@@ -91,7 +97,8 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
     sha256 = sha256 or hash_files(loaded.weights)
     prediction, note = _prediction(loaded, settings, sha256)
     model = _model(loaded, prediction, settings, sha256)
-    return replace(model, notes=tuple(filter(None, (note, warning_of(loaded.known)))))
+    absent = [note for name, note in loaded.family.optional.items() if name not in loaded.parts]
+    return replace(model, notes=tuple(filter(None, (note, *absent, warning_of(loaded.known)))))
 
 
 def _prediction(loaded: LoadedParts, settings: Base, sha256: str) -> tuple[Prediction, str]:
@@ -165,21 +172,21 @@ def hash_files(files: Sequence[Path]) -> str:
 def _from_folder(source: Source, settings: Base, dtype: torch.dtype) -> LoadedParts:
     folder = source.path
     family = _agreed_family(family_of_folder(folder), settings, folder)
+    absent = [name for name in family.optional if not has_weights(folder / name)]
     parts = {
-        name: load_part(_library_class(kind), folder, name, torch.float32 if name == "vae" else dtype)
+        name: load_part(library_class(kind), folder, name, torch.float32 if name == "vae" else dtype)
         for name, kind in family.networks.items()
+        if name not in absent
     }
-    parts |= {name: load_tokenizer(folder, name) for name in family.tokenizers}
+    parts |= {
+        name: load_tokenizer(folder, name, family.tokenizers[name])
+        for encoder, name in family.tokenizer_of.items()
+        if encoder not in absent
+    }
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
     files, _ = weight_files(folder / family.denoiser)
     known = Recognised() if source.kind == "starter" else recognise(folder, source.title)
     return LoadedParts(source, family, parts, family.prediction_of_scheduler(scheduler), scheduler, files, known)
-
-
-def _library_class(name: str) -> Any:
-    """A class of diffusers or transformers by its full name."""
-    library, _, kind = name.partition(".")
-    return getattr(import_module(library), kind)
 
 
 def _from_file(source: Source, settings: Base, dtype: torch.dtype) -> LoadedParts:

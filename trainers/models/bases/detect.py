@@ -11,11 +11,11 @@ from trainers.models.families.family import Family
 from trainers.models.families.unet import FIRST, ORIGINAL, check_latents
 from trainers.models.files.folder import read_json
 from trainers.models.files.header import Header, read_header
+from trainers.models.files.hub import DENOISERS
 
-SUPPORTED = Message("supported bases are Stable Diffusion 1, 2 and XL")
+SUPPORTED = Message("supported bases are {families}", families=", ".join(family.title for family in FAMILIES))
 STYLE_MARKS = ("lora_up", "lora_down", "lora_A", "lora_B", "hada_w1", "lokr_w", "oft_blocks", "emb_params", "lora.up")
 OTHER_MODELS = {
-    "joint_blocks.": Message("a Stable Diffusion 3 model"),
     "double_blocks.": Message("a Flux model"),
     "double_stream_blocks.": Message("a Flux model"),
     "conditioner.embedders.0.model.": Message("the SDXL refiner, which is not a base"),
@@ -24,7 +24,6 @@ OTHER_MODELS = {
     "edm_vpred.": Message("a base trained on another noise schedule (EDM), which is not supported"),
 }
 OTHER_PIPELINES = {
-    "StableDiffusion3": Message("a Stable Diffusion 3 model"),
     "Flux": Message("a Flux model"),
     "StableDiffusionXLRefiner": Message("the SDXL refiner, which is not a base"),
     "PixArt": Message("a PixArt model"),
@@ -80,15 +79,18 @@ def family_of_folder(folder: Path) -> Family:
     for start, what in OTHER_PIPELINES.items():
         if pipeline.startswith(start):
             raise VelaturaError("{name} holds {what}; {supported}", name=folder.name, what=what, supported=SUPPORTED)
-    denoisers = dict.fromkeys(family.denoiser for family in FAMILIES)
-    for denoiser in (each for each in denoisers if (folder / each).is_dir()):
+    for denoiser in (each for each in DENOISERS if (folder / each).is_dir()):
         config = read_json(folder / denoiser / "config.json")
         for family in (each for each in reversed(FAMILIES) if each.denoiser == denoiser):
             if family.owns_folder(pipeline, config):
                 family.check_config(config, folder.name)
                 return family
+        if denoiser != "unet":
+            kind = pipeline or str(config.get("_class_name"))
+            raise VelaturaError("{name} holds {what}; {supported}", name=folder.name, what=kind, supported=SUPPORTED)
     raise VelaturaError(
-        "{name} has no UNet (a folder `unet` with config and weights): {supported}, in diffusers layout",
+        "{name} has no UNet or transformer (a folder `unet` or `transformer` with config and weights): {supported}, in "
+        "diffusers layout",
         name=folder.name,
         supported=SUPPORTED,
     )

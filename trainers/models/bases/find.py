@@ -13,7 +13,7 @@ from trainers.models.bases.detect import detect_family
 from trainers.models.bases.recognise import Recognised, recognise
 from trainers.models.families import get_family
 from trainers.models.families.family import Family
-from trainers.models.files.hub import HUB_ID, cached_snapshot
+from trainers.models.files.hub import DENOISERS, HUB_ID, cached_snapshot
 from trainers.models.files.source import starter_folder
 
 DEPTH = 3
@@ -96,7 +96,8 @@ def _bases_in(folder: Path, depth: int) -> Iterator[Path]:
     """Files and diffusers folders in `folder` that may be bases, to a limited depth."""
     if not folder.is_dir():
         return
-    if (folder / "model_index.json").is_file() or (folder / "unet" / "config.json").is_file():
+    configs = ("model_index.json", *(f"{denoiser}/config.json" for denoiser in DENOISERS))
+    if any((folder / config).is_file() for config in configs):
         yield folder
         return
     try:

@@ -6,9 +6,15 @@ from trainers.errors import VelaturaError
 from trainers.models.families.family import Family
 from trainers.models.families.sd1 import StableDiffusion1
 from trainers.models.families.sd2 import StableDiffusion2
+from trainers.models.families.sd3 import StableDiffusion3
 from trainers.models.families.sdxl import StableDiffusionXL
 
-FAMILIES: tuple[Family, ...] = (StableDiffusion1(), StableDiffusion2(), StableDiffusionXL())
+FAMILIES: tuple[Family, ...] = (
+    StableDiffusion1(),
+    StableDiffusion2(),
+    StableDiffusionXL(),
+    StableDiffusion3(),
+)
 """All families; where a base or a style could be of several, the last one counts."""
 
 

@@ -84,6 +84,8 @@ class Family(ABC):
     """Class of each network by its folder, as `library.Class`; the denoiser first, text encoders in order."""
     tokenizers: ClassVar[Mapping[str, str]]
     """Class of each tokenizer by its folder, one for each text encoder."""
+    optional: ClassVar[Mapping[str, str]] = {}
+    """Text encoders that a base may lack, the last ones, and what is to be said of it then."""
     trained_encoders: ClassVar[tuple[str, ...]]
     """Text encoders that a style can change."""
     encoder_layouts: ClassVar[Mapping[str, Layout]] = {}
@@ -117,6 +119,11 @@ class Family(ABC):
     def counting_tokenizer(self) -> str:
         """Name of the tokenizer whose tokens count for the length of a caption."""
         return next(iter(self.tokenizers))
+
+    @property
+    def tokenizer_of(self) -> dict[str, str]:
+        """The folder of each text encoder's tokenizer."""
+        return dict(zip(self.encoders, self.tokenizers, strict=True))
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -11,19 +11,21 @@ from typing import Any
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message
-from trainers.models.files.hub import HUB_ID, cached_snapshot
+from trainers.models.files.hub import DENOISERS, HUB_ID, OPTIONAL, cached_snapshot
 
 Progress = Callable[[int, int], None]
 """Called with the bytes downloaded and the total."""
 
-PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
+ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+PARTS = (*DENOISERS, "vae", *ENCODERS, "tokenizer", "tokenizer_2", "tokenizer_3", "scheduler")
 SPARE = 2**28
 """Bytes that a download leaves free on the disk."""
 
 
-def download_model(model: str, progress: Progress | None = None) -> Path:
+def download_model(model: str, progress: Progress | None = None, complete: bool = False) -> Path:
     """Download the base with the hub id `model` into the local cache and return its folder.
 
+    Unless `complete`, without text encoders that it can do without: T5 of SD 3 takes more room than all the rest.
     VelaturaError, with advice, without a network, for unknown or gated ids, for pickles and for a full disk.
     """
     if not HUB_ID.fullmatch(model):
@@ -33,7 +35,7 @@ def download_model(model: str, progress: Progress | None = None) -> Path:
         "copy its diffusers folder or .safetensors checkpoint here and use that path as the base",
         model=model,
     )
-    folder = fetch_files(DownloadRequest(model, lambda sizes: needed_files(model, sizes), offline), progress)
+    folder = fetch_files(DownloadRequest(model, lambda sizes: needed_files(model, sizes, complete), offline), progress)
     if cached_snapshot(model) is None:
         raise VelaturaError(
             "the download of {model} is incomplete; run `velatura models get {model}` again", model=model
@@ -82,16 +84,17 @@ def fetch_files(request: DownloadRequest, progress: Progress | None = None) -> P
         ) from error
 
 
-def needed_files(model: str, names: Iterable[str]) -> list[str]:
+def needed_files(model: str, names: Iterable[str], complete: bool = False) -> list[str]:
     """The files of a repository that a base in diffusers layout needs: configs, tokenizers, safetensors.
 
-    fp16 variants are taken only if there are no others. VelaturaError if it is not such a base or has only pickles.
+    fp16 variants are taken only if there are no others; text encoders that the base can do without, only if `complete`.
+    VelaturaError if it is not such a base or has only pickles.
     """
     names = sorted(names)
     if "model_index.json" not in names:
         raise VelaturaError("{model} is not a base in diffusers layout: it has no model_index.json", model=model)
     needed = ["model_index.json"]
-    for part in PARTS:
+    for part in (each for each in PARTS if complete or each not in OPTIONAL):
         inside = [name for name in names if name.startswith(f"{part}/") and name.count("/") == 1]
         needed += [name for name in inside if name.endswith((".json", ".txt")) and ".index." not in name]
         weights = [name for name in inside if ".safetensors" in name]
@@ -104,8 +107,8 @@ def needed_files(model: str, names: Iterable[str]) -> list[str]:
                 model=model,
                 part=part,
             )
-    if not any(name.startswith("unet/") for name in needed):
-        raise VelaturaError("{model} has no UNet; supported bases are Stable Diffusion 1, 2 and XL", model=model)
+    if not any(name.startswith(tuple(f"{denoiser}/" for denoiser in DENOISERS)) for name in needed):
+        raise VelaturaError("{model} has neither a UNet nor a transformer, so it is not a base", model=model)
     return needed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,12 +48,23 @@ def weight_files(part: Path) -> tuple[list[Path], str | None]:
         raise pickle_error(f"{part.parent.name}/{part.name}/{pickles[0].name}")
     what = "UNet" if part.name == "unet" else part.name
     raise VelaturaError(
-        "{name} has no {what}: a base in diffusers layout holds unet, vae, text_encoder, tokenizer and "
-        "scheduler folders, and no weights were found in {part}/",
+        "{name} has no {what}: a base in diffusers layout holds unet or transformer, vae, text_encoder, tokenizer "
+        "and scheduler folders, and no weights were found in {part}/",
         name=part.parent.name,
         what=what,
         part=part.name,
     )
+
+
+def has_weights(part: Path) -> bool:
+    """Whether a part's folder holds any weights."""
+    return any(part.glob("*.safetensors"))
+
+
+def library_class(name: str) -> Any:
+    """A class of diffusers or transformers by its full name."""
+    library, _, kind = name.partition(".")
+    return getattr(import_module(library), kind)
 
 
 def first_line(error: BaseException) -> str:
@@ -105,15 +117,13 @@ def load_part(network: Any, folder: Path, name: str, dtype: torch.dtype) -> Any:
     return loaded
 
 
-def load_tokenizer(folder: Path, name: str) -> Any:
-    """Load the CLIP tokenizer in `folder`/`name`; VelaturaError if that fails."""
-    from transformers import CLIPTokenizer
-
+def load_tokenizer(folder: Path, name: str, kind: str = "transformers.CLIPTokenizer") -> Any:
+    """Load the tokenizer of class `kind` in `folder`/`name`; VelaturaError if that fails."""
     if not (folder / name).is_dir():
         raise VelaturaError("{name} has no {part} folder; copy or download it again", name=folder.name, part=name)
     try:
         with quietly("transformers"):
-            return CLIPTokenizer.from_pretrained(str(folder / name), local_files_only=True)
+            return library_class(kind).from_pretrained(str(folder / name), local_files_only=True)
     except (OSError, ValueError) as error:
         raise VelaturaError(
             "cannot load {name} of {part}: {error}", name=name, part=folder.name, error=first_line(error)

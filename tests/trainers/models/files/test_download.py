@@ -202,7 +202,7 @@ def test_choice_of_files():
     [
         (["model.safetensors"], "not a base in diffusers layout"),
         (["model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.bin"], "its unet only as pickles"),
-        (["model_index.json", "transformer/model.safetensors"], "has no UNet"),
+        (["model_index.json", "prior/model.safetensors"], "neither a UNet nor a transformer"),
     ],
 )
 def test_refused_repositories(names, reason):

@@ -1,0 +1,198 @@
+"""Stable Diffusion 3 and 3.5: a transformer that reads two CLIP encoders and T5, in joint attention with the image.
+
+The context is the penultimate states of both CLIP encoders side by side, padded with zeros to T5's width, and T5's
+states after it. Without T5 its rows are zeros: the networks were trained with any of the three left out (Esser et al.
+2024, arXiv 2403.03206, §5.3). `pooled` is both projections side by side.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from trainers.errors import VelaturaError
+from trainers.messages import Message as _
+from trainers.models.families.family import Layout, OriginalLayer, Pair, Variant
+from trainers.models.families.flow import FlowFamily
+from trainers.models.families.unet import down_factor
+from trainers.models.prediction import Prediction
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from trainers.models.files.header import Header
+    from trainers.models.model import Model
+    from trainers.models.text import Conditioning
+
+T5_LENGTH = 256
+"""Positions that T5 reads of a caption; diffusers' pipeline has as many."""
+BLOCK = re.compile(r"^(?:model\.diffusion_model\.)?joint_blocks\.(\d+)\.")
+LATE_BLOCK = re.compile(r"(?<!single)[._]transformer_blocks[._](?:19|[2-9]\d)[._]")
+"""A block that is in no other family: UNets have fewer of them, and Flux has 19."""
+
+LAYERS: Mapping[str, tuple[str, ...]] = {
+    "x_block.attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
+    "x_block.attn.proj": ("attn.to_out.0",),
+    "x_block.attn.ln_q": ("attn.norm_q",),
+    "x_block.attn.ln_k": ("attn.norm_k",),
+    "x_block.attn2.qkv": ("attn2.to_q", "attn2.to_k", "attn2.to_v"),
+    "x_block.attn2.proj": ("attn2.to_out.0",),
+    "x_block.attn2.ln_q": ("attn2.norm_q",),
+    "x_block.attn2.ln_k": ("attn2.norm_k",),
+    "x_block.mlp.fc1": ("ff.net.0.proj",),
+    "x_block.mlp.fc2": ("ff.net.2",),
+    "x_block.adaLN_modulation.1": ("norm1.linear",),
+    "context_block.attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
+    "context_block.attn.proj": ("attn.to_add_out",),
+    "context_block.attn.ln_q": ("attn.norm_added_q",),
+    "context_block.attn.ln_k": ("attn.norm_added_k",),
+    "context_block.mlp.fc1": ("ff_context.net.0.proj",),
+    "context_block.mlp.fc2": ("ff_context.net.2",),
+    "context_block.adaLN_modulation.1": ("norm1_context.linear",),
+}
+"""Layers of a block in the original layout, by their paths there, and in diffusers."""
+ENDS: Mapping[str, str] = {
+    "x_embedder.proj": "pos_embed.proj",
+    "context_embedder": "context_embedder",
+    "t_embedder.mlp.0": "time_text_embed.timestep_embedder.linear_1",
+    "t_embedder.mlp.2": "time_text_embed.timestep_embedder.linear_2",
+    "y_embedder.mlp.0": "time_text_embed.text_embedder.linear_1",
+    "y_embedder.mlp.2": "time_text_embed.text_embedder.linear_2",
+    "final_layer.adaLN_modulation.1": "norm_out.linear",
+    "final_layer.linear": "proj_out",
+}
+"""The layers outside of the blocks."""
+SWAPPED = "final_layer.adaLN_modulation.1"
+"""Scale and shift are in the other order in diffusers; so they are for the text in the last block."""
+
+
+class StableDiffusion3(FlowFamily):
+    name = "sd3"
+    title = "Stable Diffusion 3"
+    short_title = "SD 3"
+    hub_tag = "stable-diffusion-3"
+    networks: ClassVar[Mapping[str, str]] = {
+        "transformer": "diffusers.SD3Transformer2DModel",
+        "vae": "diffusers.AutoencoderKL",
+        "text_encoder": "transformers.CLIPTextModelWithProjection",
+        "text_encoder_2": "transformers.CLIPTextModelWithProjection",
+        "text_encoder_3": "transformers.T5EncoderModel",
+    }
+    tokenizers: ClassVar[Mapping[str, str]] = {
+        "tokenizer": "transformers.CLIPTokenizer",
+        "tokenizer_2": "transformers.CLIPTokenizer",
+        "tokenizer_3": "transformers.T5Tokenizer",
+    }
+    optional: ClassVar[Mapping[str, str]] = {
+        "text_encoder_3": _(
+            "This base is without T5, its third text encoder: captions are read by its two CLIP encoders alone. "
+            "Use the style without T5, too."
+        )
+    }
+    trained_encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
+    encoder_layouts: ClassVar[Mapping[str, Layout]] = {"text_encoder": "clip", "text_encoder_2": "clip"}
+    variants = (
+        Variant("flow", 1024, "5-medium", "stable-diffusion-3-5-medium", "sd3.5-medium"),
+        Variant("flow", 1024, "5-large", "stable-diffusion-3-5-large", "sd3.5-large"),
+        Variant("flow", 1024, "medium", "stable-diffusion-3-medium", "sd3-medium"),
+    )
+    hub_names = ("stable-diffusion-3", "sd3")
+    settings: ClassVar[Mapping[str, Any]] = {
+        "loss": {"timesteps": "logit-normal 0 1 shifted auto"},
+        "sample": {"sampler": "euler", "steps": 28, "guidance": 4.5},
+    }
+
+    # ------------------------------------------------------------ which bases and styles are of this family
+    def owns_file(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        return any(BLOCK.match(key) for key in shapes)
+
+    def owns_folder(self, pipeline: str, config: Mapping[str, Any]) -> bool:
+        return config.get("_class_name") == "SD3Transformer2DModel"
+
+    def owns_layers(self, layers: Mapping[str, str | None], width: int | None) -> bool:
+        return any("joint_blocks" in stem or LATE_BLOCK.search(stem) for stem in layers)
+
+    def variant(self, prediction: Prediction, config: Mapping[str, Any]) -> Variant:
+        medium, large, first = self.variants
+        if config.get("dual_attention_layers"):
+            return medium
+        return large if config.get("qk_norm") else first
+
+    def variant_of_file(self, header: Header) -> Variant:
+        dual = any(".attn2." in key for key in header.shapes)
+        normed = any(key.endswith("x_block.attn.ln_q.weight") for key in header.shapes)
+        return self.variant("flow", {"dual_attention_layers": dual, "qk_norm": normed})
+
+    # ------------------------------------------------------------ loading
+    def load_file(self, path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:
+        raise VelaturaError("{name} is a single file; give the base as a folder in diffusers layout", name=path.name)
+
+    def sizes(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> Pair:
+        factor = down_factor(vae)
+        return denoiser["sample_size"] * factor, factor * denoiser["patch_size"]
+
+    # ------------------------------------------------------------ text, prediction, sampling
+    def encode(self, model: Model, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
+        import torch
+
+        from trainers.models.families.t5 import encode_t5
+        from trainers.models.text import Conditioning, clip_states
+
+        states, pooled = zip(*clip_states(model, captions, clip_skip, chunks, False), strict=True)
+        width = model.denoiser.config.joint_attention_dim
+        clip = torch.cat(states, dim=-1)
+        clip = torch.nn.functional.pad(clip, (0, width - clip.shape[-1]))
+        if len(model.text_encoders) == len(self.encoders):
+            t5, _mask = encode_t5(model.tokenizers[-1], model.text_encoders[-1], captions, T5_LENGTH)
+        else:
+            t5 = clip.new_zeros(len(captions), T5_LENGTH, width)
+        return Conditioning(torch.cat([clip, t5.to(clip)], dim=1), torch.cat(pooled, dim=-1))
+
+    def count_tokens(self, tokenizer: Any, caption: str, sizes: Mapping[str, int]) -> int:
+        from trainers.models.text import count_positions
+        from trainers.models.words import token_groups
+
+        return count_positions(token_groups(tokenizer, caption, sizes))
+
+    def token_limit(self, chunks: int) -> int:
+        from trainers.models.words import CHUNK
+
+        return CHUNK * chunks
+
+    def predict(
+        self,
+        model: Model,
+        latents: Tensor,
+        t: Tensor,
+        text: Conditioning,
+        time_ids: Tensor | None = None,
+        guidance: float | None = None,
+    ) -> Tensor:
+        transformer, device = model.denoiser, latents.device
+        text = text.to(device, transformer.dtype)
+        prediction: Tensor = transformer(
+            hidden_states=latents.to(transformer.dtype),
+            timestep=t.to(device),
+            encoder_hidden_states=text.context,
+            pooled_projections=text.pooled,
+            return_dict=False,
+        )[0]
+        return prediction
+
+    # ------------------------------------------------------------ names in style files
+    def original_layers(self, config: Mapping[str, Any], paths: Sequence[str]) -> Iterator[OriginalLayer]:
+        last, width = config["num_layers"] - 1, config["num_attention_heads"] * config["attention_head_dim"]
+        for name, path in ENDS.items():
+            if path in paths:
+                yield OriginalLayer(name, (path,), swapped=name == SWAPPED)
+        given = set(paths)
+        for block in range(last + 1):
+            for name, inner in LAYERS.items():
+                found = tuple(f"transformer_blocks.{block}.{layer}" for layer in inner)
+                if given.intersection(found):
+                    rows = (width,) * len(found) if len(found) > 1 else ()
+                    swapped = block == last and name == "context_block.adaLN_modulation.1"
+                    yield OriginalLayer(f"joint_blocks.{block}.{name}", found, rows, swapped)
