@@ -21,6 +21,7 @@ from trainers.adapters.updates.change import max_abs
 from trainers.errors import VelaturaError
 from trainers.formats.names import layer_names
 from trainers.formats.origin import Origin, origin_of
+from trainers.formats.original.split import split_joint
 from trainers.formats.own_form import place_own, read_form
 from trainers.formats.read import Style
 from trainers.messages import Message
@@ -157,6 +158,7 @@ def _changes(
 ) -> Changes:
     origin = origin_of(style)
     _check_base(style, origin, parts, family)
+    style = split_joint(style, parts, family)
     found = style.layers_on(names)
     if not found:
         example = next(iter(style.layers))

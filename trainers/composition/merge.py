@@ -22,10 +22,11 @@ from trainers.composition.svd import TruncatedSum, merge_svd, relative_error
 from trainers.errors import VelaturaError
 from trainers.formats.names import layer_names, network_config
 from trainers.formats.origin import origin_of
+from trainers.formats.original.split import split_joint
 from trainers.formats.read import Style
 from trainers.formats.safetensors_file import save
 from trainers.formats.write.convert import build_outline, plain_metadata, precision_of, why_not_plain
-from trainers.formats.write.core import kohya_tensors
+from trainers.formats.write.core import style_tensors
 from trainers.formats.write.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
 from trainers.messages import Message
 from trainers.models.families import get_family
@@ -75,7 +76,7 @@ def merge_files(path: Path, styles: Sequence[tuple[Style, float]], rank: int | N
             raise VelaturaError(TOO_LARGE)
     most = Counter(update.rank for update in merged.values()).most_common(1)[0][0]
     shape = network_config(parts[get_family(family).denoiser])
-    tensors = kohya_tensors(merged, float(most), family, shape, precision_of(styles[0][0]))
+    tensors = style_tensors(merged, float(most), family, shape, precision_of(styles[0][0]))
     path.parent.mkdir(parents=True, exist_ok=True)
     save(path, tensors, _metadata(path.stem, styles, most))
     return MergeResult(max(update.rank for update in merged.values()), relative_error(cuts))
@@ -109,7 +110,8 @@ def _changes(
     names, holder = layer_names(parts, family), ContextHolder(ForwardContext())
     sites: dict[tuple[str, str], Site] = {}
     found: dict[Site, list[Update]] = {}
-    for style, strength in styles:
+    for whole, strength in styles:
+        style = split_joint(whole, parts, family)
         missing = next((stem for stem in style.layers if stem not in names), None)
         if missing is not None:
             raise VelaturaError(

@@ -47,6 +47,11 @@ def diffusers_name(part: str, path: str) -> str:
     return f"{part}.{full_path(part, path)}"
 
 
+ORIGINAL_STARTS = ("diffusion_model.", "model.diffusion_model.", "unet.", "")
+"""What programs put before paths in the original layout."""
+TRANSFORMER_PATHS = ("transformer_blocks.", "single_transformer_blocks.")
+TRANSFORMER_ORIGINALS = ("joint_blocks.", "double_blocks.", "single_blocks.")
+"""Starts of paths of a transformer's blocks, in diffusers and in the original layout."""
 UNET_PATHS = ("down_blocks.", "mid_block.", "up_blocks.", "conv_in.", "conv_out.", "conv_norm_out.", "time_embedding.")
 """Starts of paths in diffusers' UNet; whole paths end with a dot too."""
 ORIGINAL_PATHS = ("input_blocks.", "middle_block.", "output_blocks.", "time_embed.", "label_emb.", "out.")
@@ -56,6 +61,12 @@ STARTS: Mapping[str, tuple[str, ...]] = {
     "text_encoder": (
         *("lora_te_", "lora_te1_", "text_encoder.", "text_encoders.clip_l.", "clip_l.", "text_encoders.clip_h."),
         *("clip_h.", "cond_stage_model.transformer.", "base_model.model.text_model.", "base_model.model.encoder."),
+    ),
+    "transformer": (
+        *("transformer.", "lora_transformer_", "base_model.model.transformer_blocks.", *TRANSFORMER_PATHS),
+        *("lycoris_transformer_blocks_", "lycoris_single_transformer_blocks_", *TRANSFORMER_ORIGINALS),
+        *(f"lora_unet_{path[:-1]}_" for path in TRANSFORMER_ORIGINALS),
+        *(f"{start}{path}" for start in ORIGINAL_STARTS for path in TRANSFORMER_ORIGINALS),
     ),
     "unet": (
         *("lora_unet_", "lycoris_", "oft_unet_", "unet.", "base_model.model."),
@@ -105,7 +116,7 @@ def _denoiser_names(
             underscored = original.replace(".", "_")
             yield f"lora_unet_{underscored}", path
             # ComfyUI saves its own paths, and OneTrainer the original ones with or without a prefix.
-            for start in ("diffusion_model.", "model.diffusion_model.", "unet.", ""):
+            for start in ORIGINAL_STARTS:
                 yield f"{start}{original}", path
             yield f"oft_unet_{underscored}", path
         yield f"oft_unet_{flat}", path

@@ -132,7 +132,7 @@ def exported(request: pytest.FixtureRequest, bases: dict[str, Model], tmp_path_f
     config = model.denoiser.config
     write_style(core, network, family, config, {"ss_output_name": "style"}, "fp32")
     second = write_for_diffusers(other, network, family, config, {"ss_output_name": "style"}, "fp32")
-    assert diffusers_kind(network) == kind
+    assert diffusers_kind(network, model.family.name) == kind
     network.remove()
     assert torch.equal(output(model), bare)
     sites = len(file_updates(network))
@@ -196,7 +196,7 @@ def test_lokr_whose_splits_peft_does_not_know_becomes_plain_lora(bases, tmp_path
     model = bases["sd1"]
     network = trained(model, LoKr(rank=3, alpha=2.0, factor=16), Targets(unet=("*.to_q", "*.ff.*", "*.conv1")))
     live = output(model)
-    assert diffusers_kind(network) == "lora"
+    assert diffusers_kind(network, "sd1") == "lora"
     file = write_for_diffusers(tmp_path / "a.safetensors", network, "sd1", model.denoiser.config, {}, "fp32")
     network.remove()
     assert file is not None and (in_diffusers(model, file) - live).abs().max() <= 1e-5

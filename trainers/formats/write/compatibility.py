@@ -14,10 +14,10 @@ from math import prod
 from typing import Literal
 
 from trainers.adapters.about import Form, Stored
-from trainers.formats.layout import method_of
+from trainers.formats.layout import method_of, split_key
 from trainers.messages import listed
 from trainers.models.families import FAMILIES, find_family
-from trainers.models.families.family import Layout
+from trainers.models.families.family import Family, Layout
 
 Place = Literal[
     "unet", "unet without bias", "unet norm", "last unet norm", "clip", "clip norm", "last clip norm", "open_clip",
@@ -97,6 +97,9 @@ class Compatibility:
 
 def check_programs(shapes: Mapping[str, tuple[int, ...]], family: str) -> tuple[Compatibility, ...]:
     """How each program loads a file with tensors of these shapes, in the file's order, for a family's base."""
+    base = find_family(family)
+    if base is not None and base.style_form != "kohya":
+        return tuple(_check_on_transformer(program, shapes, base) for program in PROGRAMS)
     layers = by_name(shapes)
     return tuple(_check_program(program, layers, family) for program in PROGRAMS)
 
@@ -120,12 +123,15 @@ def programs_for(stored: Stored, family: str, text_encoders: bool = False) -> tu
         (stored.without_bias, "unet without bias"),
         (stored.norm, "unet norm"),
     ]
+    base = find_family(family) or FAMILIES[0]
     if text_encoders:
-        base = find_family(family) or FAMILIES[0]
         for layout in dict.fromkeys(base.encoder_layouts.values()):
             layers, norms = TEXT_PLACES[layout]
             changes += [*((stored.with_bias, place) for place in layers), *((stored.norm, place) for place in norms)]
     written = [(form, place) for form, place in changes if form]
+    if base.style_form != "kohya":
+        forms = {form for form, _ in written}
+        return tuple(one.name for one in PROGRAMS if forms and forms <= set(base.readers.get(one.name, ())))
     all_of_it = (one.name for one in PROGRAMS if all(place in one.reads.get(form, ()) for form, place in written))
     return tuple(all_of_it)
 
@@ -142,6 +148,17 @@ def _check_program(program: Program, layers: Mapping[str, Mapping[str, tuple[int
             unknown += len(shapes)
     refused = unknown > program.tolerates or (program.name == "InvokeAI" and not identifies_base(layers, family))
     return Compatibility(program, dict(left_out), refused)
+
+
+def _check_on_transformer(program: Program, shapes: Mapping[str, tuple[int, ...]], base: Family) -> Compatibility:
+    """How a program loads a style of a transformer, by what it reads of the family."""
+    layers: dict[str, dict[str, tuple[int, ...]]] = {}
+    for key, shape in shapes.items():
+        stem, suffix = split_key(key) or (key, "")
+        layers.setdefault(stem, {})[suffix] = shape
+    forms, reads = map(form_of, layers.values()), base.readers.get(program.name, ())
+    lost = Counter(FORM_TITLES.get(form, "changes") for form in forms if form not in reads)
+    return Compatibility(program, dict(lost), refused=not reads or lost.total() == len(layers))
 
 
 def form_of(shapes: Mapping[str, tuple[int, ...]]) -> Form:

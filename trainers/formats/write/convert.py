@@ -20,12 +20,14 @@ from trainers.formats.layout import GLORA
 from trainers.formats.names import layer_names, network_config
 from trainers.formats.on_base import DECOMPOSED
 from trainers.formats.origin import Origin, origin_of
+from trainers.formats.original.split import split_joint
 from trainers.formats.own_form import read_form
 from trainers.formats.pack import Precision
 from trainers.formats.read import Style
 from trainers.formats.safetensors_file import save
 from trainers.formats.write.core import kohya_tensors
 from trainers.formats.write.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
+from trainers.formats.write.transformer import named_tensors
 from trainers.messages import Message as _
 from trainers.messages import listed
 from trainers.models.files.source import starter_folder
@@ -39,7 +41,14 @@ BEYOND = {"diff_b", "b_norm", "w_norm", "oft_blocks", "on_input", "oft_R.weight"
 
 def is_plain(style: Style) -> bool:
     """Whether diffusers loads the file as it is; an outline is enough."""
+    family = origin_of(style).family
+    if family is not None and family.style_form != "kohya" and not all(map(_is_diffusers_own, style.layers)):
+        return False
     return not (style.is_own or style.unknown_keys) and all(set(tensors) <= PLAIN for tensors in style.layers.values())
+
+
+def _is_diffusers_own(stem: str) -> bool:
+    return stem.startswith(("transformer.", "text_encoder"))
 
 
 def why_not_plain(style: Style) -> str:
@@ -65,8 +74,11 @@ def write_plain(path: Path, style: Style) -> None:
     parts = build_outline(origin)
     updates = _low_ranks(style, parts, origin.family.name)
     rank = Counter(update.rank for update in updates.values()).most_common(1)[0][0]
-    shape = network_config(parts[origin.family.denoiser])
-    tensors = kohya_tensors(updates, float(rank), origin.family.name, shape, precision_of(style))
+    if origin.family.style_form == "kohya":
+        shape = network_config(parts[origin.family.denoiser])
+        tensors = kohya_tensors(updates, float(rank), origin.family.name, shape, precision_of(style))
+    else:
+        tensors = named_tensors(updates, precision_of(style))
     left = ("ss_network_", "lora_adapter_metadata")
     kept = {key: value for key, value in style.metadata.items() if not key.startswith(left)}
     save(path, tensors, {**kept, **plain_metadata(rank)})
@@ -80,6 +92,7 @@ def plain_metadata(rank: int) -> dict[str, str]:
 
 def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[Site, LowRank]:
     """Each layer's change as plain LoRA."""
+    style = split_joint(style, parts, family)
     names, holder = layer_names(parts, family), ContextHolder(ForwardContext())
     found: dict[Site, LowRank] = {}
     size = 0

@@ -28,6 +28,8 @@ from trainers.formats.own_form import own_form
 from trainers.formats.pack import Precision, pack
 from trainers.formats.safetensors_file import save
 from trainers.formats.write.compatibility import by_name, identifies_base, reads_text
+from trainers.formats.write.transformer import transformer_tensors
+from trainers.models.families import get_family
 
 
 @torch.no_grad()
@@ -52,7 +54,7 @@ def write_style(
         save(path, tensors, {**metadata, **form})
         return 1.0
     updates = {site: update for site, update in file_updates(network).items() if site.path.startswith(block)}
-    tensors = kohya_tensors(updates, file_alpha(network), model_family, denoiser, precision)
+    tensors = style_tensors(updates, file_alpha(network), model_family, denoiser, precision)
     save(path, with_text_width(tensors, updates, model_family, denoiser, precision), metadata)
     return kept_share(updates)
 
@@ -99,6 +101,18 @@ def file_alpha(network: Network) -> float:
     return counts.most_common(1)[0][0].file_form().alpha
 
 
+def style_tensors(
+    updates: Mapping[Site, Update], alpha: float, family: str, denoiser: Mapping[str, Any], precision: Precision
+) -> dict[str, Tensor]:
+    """Tensors of a style file for one change per site, under the names that programs read of this family."""
+    if get_family(family).style_form == "kohya":
+        return kohya_tensors(updates, alpha, family, denoiser, precision)
+    own = {site: update for site, update in updates.items() if is_denoiser(site.part)}
+    of_text = {site: update for site, update in updates.items() if not is_denoiser(site.part)}
+    tensors = transformer_tensors(own, alpha, family, denoiser, precision)
+    return tensors | kohya_tensors(of_text, alpha, family, denoiser, precision)
+
+
 def kohya_tensors(
     updates: Mapping[Site, Update], alpha: float, family: str, denoiser: Mapping[str, Any], precision: Precision
 ) -> dict[str, Tensor]:
@@ -123,6 +137,8 @@ def with_text_width(
     It takes the text width from a layer of cross-attention or of a text encoder's attention, which for LoKr it can only
     read from dense factors. The change is the same.
     """
+    if get_family(family).style_form != "kohya":
+        return tensors
     if identifies_base(by_name({key: tuple(tensor.shape) for key, tensor in tensors.items()}), family):
         return tensors
     for site, update in updates.items():

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from trainers.adapters.network import Network
 from trainers.adapters.roles import is_denoiser
-from trainers.adapters.site import Site
 from trainers.adapters.updates import Dense, LowRank, Update
 from trainers.adapters.updates.change import full_rank
 from trainers.formats.names import diffusers_name
@@ -27,6 +26,8 @@ from trainers.formats.pack import Precision, pack
 from trainers.formats.safetensors_file import save
 from trainers.formats.write.compatibility import describe_programs
 from trainers.formats.write.core import file_update, file_updates, kohya_tensors
+from trainers.formats.write.transformer import named_tensors, peft_lora
+from trainers.models.families import get_family
 from trainers.models.files.header import read_header
 
 Kind = Literal["core", "lora", "lokr", "dora", "huge", "none", "own"]
@@ -50,12 +51,15 @@ def write_for_diffusers(
 
     The change at strength 1 is the same up to rounding. Raises VelaturaError as `write_style` does.
     """
-    kind = diffusers_kind(network)
+    kind = diffusers_kind(network, model_family)
     kept = {key: value for key, value in metadata.items() if not key.startswith("ss_network_")}
     if kind in ("core", "huge", "none", "own"):
         return None
     if kind == "lora":
         updates = {site: exact_low_rank(update) for site, update in file_updates(network).items()}
+        if get_family(model_family).style_form != "kohya":
+            save(path, named_tensors(updates, precision), kept)
+            return path
         rank = Counter(update.rank for update in updates.values()).most_common(1)[0][0]
         tensors = kohya_tensors(updates, float(rank), model_family, denoiser, precision)
         named = {
@@ -71,7 +75,7 @@ def write_for_diffusers(
     return path
 
 
-def diffusers_kind(network: Network) -> Kind:
+def diffusers_kind(network: Network, family: str) -> Kind:
     """The form in which diffusers can load this network."""
     if not network.merges:
         return "own"
@@ -81,6 +85,10 @@ def diffusers_kind(network: Network) -> Kind:
     forms = {update.diffusers_form for update in updates}
     if "none" in forms:
         return "none"
+    if (form := get_family(family).style_form) != "kohya":
+        if form == "diffusers" and forms <= {"core"}:
+            return "core"
+        return "lora" if sum(map(plain_size, updates)) <= LARGEST_PLAIN else "huge"
     if "dora" in forms and not several:
         return "dora"
     if several or forms <= {"core"}:
@@ -100,7 +108,7 @@ def describe_loading(network: Network, core: Path, for_diffusers: Path | None, f
         return describe_own_format(network, core)
     tools = describe_programs(core.name, read_header(core).shapes, family)
     name = (for_diffusers or core).name
-    kind = diffusers_kind(network)
+    kind = diffusers_kind(network, family)
     if kind == "none":
         return f"{tools}; diffusers has no form for this method."
     if kind == "huge":
@@ -195,7 +203,7 @@ def _lokr_tensors(network: Network, precision: Precision) -> dict[str, Tensor]:
             packed = pack(file_update(site), 1.0, precision, site.name)
             tensors |= {f"{name}.{suffix}": tensor for suffix, tensor in packed.items() if suffix != "alpha"}
         else:  # diffusers reads only plain LoRA into text encoders
-            tensors |= _peft_lora(name, site, exact_low_rank(file_update(site)), precision)
+            tensors |= peft_lora(name, site, exact_low_rank(file_update(site)), precision)
     return tensors
 
 
@@ -208,21 +216,10 @@ def _dora_tensors(network: Network, precision: Precision) -> dict[str, Tensor]:
         assert decomposed is not None, "a change that diffusers loads as DoRA or plain LoRA"
         low, rows = decomposed
         name = diffusers_name(site.part, site.path)
-        tensors |= _peft_lora(name, site, low.portable(), precision)
+        tensors |= peft_lora(name, site, low.portable(), precision)
         # In fp32: a magnitude's error is that of its whole row, not of the change.
         magnitude = rows.detach().float().cpu().clone()
         tensors[f"{name}.lora_magnitude_vector.weight"] = (
             magnitude if site.op.is_linear else magnitude[None, :, None, None]
         )
     return tensors
-
-
-def _peft_lora(name: str, site: Site, low: LowRank, precision: Precision) -> dict[str, Tensor]:
-    """Plain LoRA of one layer without alpha, so that its scale is 1."""
-    packed = pack(low, float(low.rank), precision, site.name)
-    # In text encoders diffusers needs this older spelling where no attention layer is trained.
-    down, up = ("lora_A", "lora_B") if is_denoiser(site.part) else ("lora_linear_layer.down", "lora_linear_layer.up")
-    return {
-        f"{name}.{down}.weight": packed["lora_down.weight"],
-        f"{name}.{up}.weight": packed["lora_up.weight"],
-    }

@@ -1,0 +1,114 @@
+"""Splits changes of layers of the original layout into those of diffusers' layers, of which they are made.
+
+Queries, keys and values are one matrix there, and in Flux's single blocks so is the first layer of the feed-forward.
+The output rows of ΔW are those of each layer in turn, so LoRA, LoHA, full changes and shifts split exactly, and so do
+DoRA's norms of rows. Other structures are multiplied out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from trainers.adapters.roles import is_denoiser
+from trainers.errors import VelaturaError
+from trainers.formats.layout import LayoutError, build_update, method_of
+from trainers.formats.names import ORIGINAL_STARTS, diffusers_name, network_config
+from trainers.formats.original.rows import rows_of
+from trainers.formats.read import Style
+from trainers.models.families import get_family
+from trainers.models.families.family import OriginalLayer
+
+OF_ROWS: Mapping[str, tuple[str, ...]] = {
+    "lora": ("lora_up.weight", "dora_scale", "lora_magnitude_vector"),
+    "loha": ("hada_w1_a", "hada_w2_a", "dora_scale"),
+    "full": ("diff", "diff_b"),
+}
+"""Tensors with one row per output, by method; the others are the same for all rows."""
+
+
+def split_joint(style: Style, parts: Mapping[str, nn.Module], family: str) -> Style:
+    """A style with changes of diffusers' layers alone; itself if it has no others.
+
+    Raises VelaturaError if a change cannot be split.
+    """
+    joint = {stem: layer for part, net in parts.items() if is_denoiser(part) for stem, layer in _joint(net, family)}
+    found = [stem for stem in style.layers if stem in joint]
+    if not found:
+        return style
+    part = get_family(family).denoiser
+    tensors = {key: tensor for key, tensor in style.tensors.items() if not _is_of(key, found)}
+    for stem in found:
+        for path, own in _split(style, stem, joint[stem]).items():
+            tensors |= {f"{diffusers_name(part, path)}.{suffix}": tensor for suffix, tensor in own.items()}
+    return replace(style, tensors=tensors)
+
+
+def _is_of(key: str, stems: list[str]) -> bool:
+    return any(key.startswith(f"{stem}.") for stem in stems)
+
+
+def _joint(net: nn.Module, family: str) -> Iterator[tuple[str, OriginalLayer]]:
+    """Names in files of the layers that are not diffusers' own."""
+    paths = [path for path, layer in net.named_modules() if isinstance(layer, nn.Linear)]
+    for layer in get_family(family).original_layers(network_config(net), paths):
+        if not layer.is_same:
+            for name in (f"lora_unet_{layer.name.replace('.', '_')}", *(f"{s}{layer.name}" for s in ORIGINAL_STARTS)):
+                yield name, layer
+
+
+def _split(style: Style, stem: str, layer: OriginalLayer) -> dict[str, dict[str, Tensor]]:
+    """The tensors of each of diffusers' layers by suffix; those that do not change are left out."""
+    tensors = dict(style.layers[stem])
+    total = sum(layer.rows) or _outputs(tensors)
+    if method_of(tensors) not in OF_ROWS:
+        tensors = _multiplied_out(style, stem, tensors)
+    named = OF_ROWS[method_of(tensors) or "full"]
+    if any(tensors[name].shape[0] != total for name in named if name in tensors):
+        raise VelaturaError(
+            "{name} does not fit: its layer {stem} has {rows} outputs in this base",
+            name=style.name,
+            stem=stem,
+            rows=total,
+        )
+    found = {}
+    for path, rows in zip(layer.paths, rows_of(layer, total), strict=True):
+        own = {name: tensor[rows] if name in named else tensor for name, tensor in tensors.items()}
+        own = _without_idle_rank(own)
+        if any(own[name].any() for name in named if name in own):
+            found[path] = own
+    return found
+
+
+def _outputs(tensors: Mapping[str, Tensor]) -> int:
+    names = ("lora_up.weight", "hada_w1_a", "diff", "diff_b")
+    return next((tensors[name].shape[0] for name in names if name in tensors), 0)
+
+
+def _multiplied_out(style: Style, stem: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    try:
+        return {"diff": build_update(tensors).dense(torch.empty(0))}
+    except (LayoutError, RuntimeError, IndexError) as error:
+        raise VelaturaError(
+            "{name} cannot be read for this base: its layer {stem} is several layers here, and its change is not "
+            "one that can be split",
+            name=style.name,
+            stem=stem,
+        ) from error
+
+
+def _without_idle_rank(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A LoRA without the ranks that belong to the other layers: rows of zeros in `up` for all of this one's outputs."""
+    if method_of(tensors) != "lora" or tensors["lora_up.weight"].dim() != 2:
+        return tensors
+    up, down = tensors["lora_up.weight"], tensors["lora_down.weight"]
+    used = up.any(0)
+    if used.all() or not used.any():
+        return tensors
+    kept = {**tensors, "lora_up.weight": up[:, used], "lora_down.weight": down[used]}
+    if "alpha" in tensors:  # the scale, alpha / rank, stays
+        kept["alpha"] = tensors["alpha"] * int(used.sum()) / len(used)
+    return kept
