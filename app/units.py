@@ -46,9 +46,11 @@ def readable_size(count: int) -> Message:
 
 
 def readable_time(seconds: float) -> Message:
-    """Seconds as readable text."""
+    """Seconds as readable text, in half minutes up to five, so that a choice between two shows what it costs."""
     if seconds < 90:
         return _("{number} s", number=number(f"{seconds:.0f}"))
+    if seconds < 5 * 60:
+        return _("{number} min", number=number(f"{round(seconds / 30) / 2:g}"))
     if seconds < 90 * 60:
         return _("{number} min", number=number(f"{seconds / 60:.0f}"))
     return _("{number} h", number=number(f"{seconds / 3600:.1f}"))

@@ -227,7 +227,9 @@ def test_words():
     assert describe(State.QUEUED, told(), 1, 700.0) == "1st in line, starts in about 12 min."
     numbers = {1: "1st", 2: "2nd", 3: "3rd", 4: "4th", 11: "11th", 12: "12th", 21: "21st", 112: "112th"}
     assert {number: ordinal(number) for number in numbers} == numbers
-    assert [readable_time(s) for s in (8.4, 89, 120, 5399, 5400)] == ["8 s", "89 s", "2 min", "90 min", "1.5 h"]
+    assert [readable_time(s) for s in (8.4, 89, 120, 160, 5399, 5400)] == [
+        *("8 s", "89 s", "2 min", "2.5 min", "90 min", "1.5 h")
+    ]
     for state in State:
         assert re.match("it (is|was|has) ", IN_WORDS[state])
         assert isinstance(describe(state, told(*BEGUN, "step"), 1), str)

@@ -126,7 +126,7 @@ def test_where_nobody_watches_a_tenth_of_the_steps_is_shown(capsys: pytest.Captu
 
 def test_the_time_left_is_what_the_run_says(capsys: pytest.CaptureFixture[str]) -> None:
     shown = lines_of(capsys, step(1, 2) | {"seconds_left": None}, step(2, 2) | {"seconds_left": 95.0})
-    assert [line.split("step  ")[1] for line in shown] == ["–", "2 min left"]
+    assert [line.split("step  ")[1] for line in shown] == ["–", "1.5 min left"]
 
 
 def test_the_loss_is_smoothed(capsys: pytest.CaptureFixture[str]) -> None:

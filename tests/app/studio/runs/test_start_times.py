@@ -43,8 +43,8 @@ def test_a_run_starts_when_those_before_it_are_done_as_far_as_they_were_measured
     assert waits_of(queue, "one", "two", "three") == [50.0, 150.0, 250.0]
     assert waits_of(queue, "three", "one", "two", "going") == [250.0, 50.0, 150.0, None], "in any order"
     two = queue.find("two")
-    assert words.line(two, 150.0) == "2nd in line, starts in about 2 min."
-    assert read_head(two, MACHINE_OWNER, 150.0).line == "2nd in line, starts in about 2 min."
+    assert words.line(two, 150.0) == "2nd in line, starts in about 2.5 min."
+    assert read_head(two, MACHINE_OWNER, 150.0).line == "2nd in line, starts in about 2.5 min."
     assert words.line(two) == "2nd in line."
 
     for name in ("longer", "last"):  # added without the studio, and like none that was measured but for the base

@@ -101,7 +101,7 @@ def known_pace(step: StartStep, tmp_path: Path, load: float) -> None:
 
 def test_the_time_that_the_second_step_knows_stands_there_until_it_is_measured(step, tmp_path) -> None:
     known_pace(step, tmp_path, load=0.0)
-    assert re.search(r"<dt>Time</dt><dd>about \d+ min", step.ticked(REQUEST)[step.sheet])
+    assert re.search(r"<dt>Time</dt><dd>about [\d.]+ min", step.ticked(REQUEST)[step.sheet])
 
 
 def test_the_second_step_measures_again_once_a_busy_computer_is_quieter(step, tmp_path, monkeypatch) -> None:
