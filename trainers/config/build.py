@@ -78,7 +78,7 @@ def read_config(path: Path) -> Config:
     """Read a config file, including one from an older version.
 
     Args:
-        path: A TOML file; relative paths of images and of a style to start from begin at the file's folder.
+        path: A TOML file; relative paths in it, such as `data.images`, begin at the file's folder.
 
     Returns:
         The complete config.

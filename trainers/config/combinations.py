@@ -40,6 +40,7 @@ def _check_idle(config: Config) -> None:
         "sample.negative": (config.sample.guidance == 1, _("sample.guidance above 1")),
         "prior.images": no_class,
         "prior.weight": no_class,
+        "prior.folder": no_class,
         "targets.unread_layers": needs_text,
         "train.text_encoder_learning_rate": needs_text,
         "train.text_encoder_stop": needs_text,

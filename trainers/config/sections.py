@@ -159,6 +159,8 @@ class Prior(Section):
     """Number of class images, which the base generates from that prompt before the first step."""
     weight: float = Field(1.0, ge=0, le=100)
     """Weight of class images in the loss, relative to your own images; 0 = off."""
+    folder: str = ""
+    """Folder of class images of your own in place of generated ones; `prior.prompt` is their caption."""
 
     @field_validator("prompt")
     @classmethod

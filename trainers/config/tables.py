@@ -76,9 +76,9 @@ def lay_over(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def anchor_paths(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The settings table with a relative `data.images` and `train.start_from` resolved from `folder`."""
+    """The settings table with relative paths of images, class images and a style to start from put behind `folder`."""
     anchored = dict(table)
-    for section, key in (("data", "images"), ("train", "start_from")):
+    for section, key in (("data", "images"), ("prior", "folder"), ("train", "start_from")):
         named = table.get(section)
         path = named.get(key) if isinstance(named, Mapping) else None
         if isinstance(named, Mapping) and isinstance(path, str) and path:

@@ -72,6 +72,8 @@ def fill_folder(
     record("phase", phase="images")
     if config.train.start_from:
         _keep_start(run, Path(config.train.start_from))
+    if config.prior.folder:
+        ingest(Path(config.prior.folder), run.classes, keep_transparency=False)
     images = Path(config.data.images)
     if alike is None:
         report = ingest(images, run.dataset, config.data.transparency == "mask")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 DATASET = "dataset"
 START = "start.safetensors"
+CLASSES = "classes"
 STOP = "stop"
 LOCK = ".training"
 RANK_MAP = "ranks.png"
@@ -62,6 +63,11 @@ class Run:
     @property
     def dataset(self) -> Path:
         return self.folder / DATASET
+
+    @property
+    def classes(self) -> Path:
+        """Class images that were given, as they were taken in."""
+        return self.folder / CLASSES
 
     @property
     def start(self) -> Path:
@@ -326,6 +332,8 @@ def write_config(run: Run, config: Config) -> None:
 
     run.keep_old_config()
     kept = config.model_copy(update={"data": config.data.model_copy(update={"images": DATASET})})
+    if config.prior.folder:
+        kept = kept.model_copy(update={"prior": config.prior.model_copy(update={"folder": CLASSES})})
     if config.train.start_from:
         kept = kept.model_copy(update={"train": config.train.model_copy(update={"start_from": START})})
     with whole_file(run.folder / "config.toml") as building:

@@ -4,7 +4,7 @@
 
 The second term uses class images with the class prompt, one per image of the batch, of the same size. They are
 generated once before the first step and kept in the run's folder; each is a function of the run's seed, its size and
-its number. Ruiz et al. 2022 (arXiv 2208.12242), §3.2.
+its number. Images of `prior.folder` are cut to these sizes instead. Ruiz et al. 2022 (arXiv 2208.12242), §3.2.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from PIL import Image, ImageOps
+
 from trainers.adapters.context import ForwardContext
 from trainers.atomic_files import whole_file
 from trainers.config.config import Config
@@ -20,6 +22,7 @@ from trainers.config.sections import Data
 from trainers.data.buckets import Bucket, Pair
 from trainers.data.dataset import Dataset, Item
 from trainers.data.decode import open_image
+from trainers.data.ingest import ingest
 from trainers.data.likeness import pixel_hash
 from trainers.randomness import seed_for
 from trainers.sampling.sample import SamplingParams, draw, evaluating
@@ -30,13 +33,15 @@ MOST_TRIES = 2
 
 
 def open_prior(session: Session, dataset: Dataset) -> dict[Pair, Dataset]:
-    """The class images by size `(height, width)`, generating missing ones first; empty without a prior.
+    """The class images by size `(height, width)`, making missing ones first; empty without a prior.
 
     Returns None if the run is asked to stop meanwhile; finished images are kept.
     """
     wanted = class_counts(session.config, dataset)
     with session.heeding_signals(), session.devices.first_goes():
-        if session.devices.is_first and not _draw_missing(session, wanted):
+        if session.devices.is_first and session.config.prior.folder:
+            _cut_missing(session, wanted)
+        elif session.devices.is_first and not _draw_missing(session, wanted):
             return {}
     found = {}
     for shape in wanted:
@@ -100,6 +105,23 @@ def _folder(session: Session, shape: Pair) -> Path:
 
 def _paths(session: Session, shape: Pair) -> list[Path]:
     return sorted(_folder(session, shape).glob("[!.]*.png"))  # what a kill left half written is hidden
+
+
+def _cut_missing(session: Session, wanted: Mapping[Pair, int]) -> None:
+    """Cut images of the folder to each size, the next ones for the next size; none serves a size twice."""
+    if not session.run.classes.is_dir() and wanted:
+        ingest(Path(session.config.prior.folder), session.run.classes, keep_transparency=False)
+    sources, first = sorted(session.run.classes.glob("*.png")), 0
+    for shape, count in wanted.items():
+        folder, size = _folder(session, shape), (shape[1], shape[0])
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(min(count, len(sources))):
+            place = folder / f"{number:05d}.png"
+            if not place.exists():
+                picture = open_image(sources[(first + number) % len(sources)])
+                with whole_file(place) as building:
+                    ImageOps.fit(picture, size, Image.Resampling.LANCZOS).save(building, format="PNG")
+        first += count
 
 
 def _draw_missing(session: Session, wanted: Mapping[Pair, int]) -> bool:

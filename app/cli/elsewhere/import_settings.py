@@ -27,7 +27,7 @@ HERE = {
     "base": "it is not on this machine, nor a file of its name; choose it with --base (see `velatura models`)",
     "hub": "a model of the hub; choose it with --base after `velatura models get`",
     "epochs": "epochs have a length with --images, a folder with repeats in its subfolders' names; or set --steps",
-    "prior": "the base draws the class pictures: --set prior.prompt",
+    "prior": "without a folder of this machine the base draws the class images: --set prior.prompt, prior.folder",
     "dataset": "that file is not here; give it as well",
     "start": "that file is not here, or has no counterpart; `velatura train --start-from` trains a style on",
 }
@@ -122,8 +122,8 @@ def find_images(table: Mapping[str, Any]) -> str:
 
 
 def find_here(table: Mapping[str, Any]) -> list[str]:
-    """The base model and the style to start from that the settings name, if they are here."""
-    names = ("pretrained_model_name_or_path", "network_weights", "lora_network_weights")
+    """The base model, the style to start from and the class images that the settings name, if they are here."""
+    names = ("pretrained_model_name_or_path", "network_weights", "lora_network_weights", "reg_data_dir")
     return [path for name in names for path in _named(table, name) if Path(path).exists()]
 
 

@@ -91,8 +91,13 @@ def _check_orders(table: Mapping[str, Any]) -> None:
             )
     if "images" in table.get("data", {}):
         raise VelaturaError("the images come from the draft; data.images cannot be set here")
-    if "start_from" in table.get("train", {}):
-        raise VelaturaError("train.start_from cannot be set here; it may name any file of the studio's computer")
+    for section, key in (("train", "start_from"), ("prior", "folder")):
+        if key in (table.get(section) or {}):
+            raise VelaturaError(
+                "{section}.{key} cannot be set here; it may name any file of the studio's computer",
+                section=section,
+                key=key,
+            )
     choose_device(str(table.get("train", {}).get("device", "auto")))
 
 

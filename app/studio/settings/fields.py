@@ -45,6 +45,7 @@ SET_ELSEWHERE = {
     "data.images": _("The pictures of step 1."),
     "data.trigger": _("Set in step 1."),
     "sample.prompts": _("Set in step 3."),
+    "prior.folder": _("Set on the command line: --set prior.folder=DIR."),
     "train.start_from": _("Chosen in Styles, in the menu of a style."),
 }
 """Settings with their own place elsewhere."""
@@ -88,6 +89,7 @@ OTHER_NAMES = {
     "loss.huber_delta": "huber_c",
     "loss.timesteps": "timestep_bias min_timestep max_timestep timestep_sampling logit_normal sigmoid flow shift snr",
     "prior.prompt": "dreambooth class_prompt prior preservation regularization reg_data_dir",
+    "prior.folder": "reg_data_dir regularization class images",
     "prior.images": "num_class_images regularization",
     "prior.weight": "prior_loss_weight",
     "sample.guidance": "cfg scale",
@@ -132,6 +134,7 @@ TITLES = {
     "loss.min_snr_gamma": "Min-SNR gamma",
     "prior.prompt": "Class prompt",
     "prior.images": "Class images",
+    "prior.folder": "Folder of class images",
     "prior.weight": "Weight of the class images",
     "train.max_grad_norm": "Gradient clipping",
     "train.precision": "Precision of the base",

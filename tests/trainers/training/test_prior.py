@@ -164,3 +164,20 @@ def test_pictures_that_come_out_the_same_are_drawn_anew(quick, tmp_path, monkeyp
         True,
         False,
     ]
+
+
+def test_class_images_of_a_folder_are_cut_to_the_sizes_of_training(quick, tmp_path):
+    folder = tmp_path / "classes" / "1_drawing"
+    folder.mkdir(parents=True)
+    for number, colour in enumerate(("red", "green", "blue")):
+        Image.new("RGB", (90, 60 + number), colour).save(folder / f"{colour}.png")
+    config = quick(
+        PRIOR, {"prior": {"folder": str(folder.parent)}}, {"data": {"resolution": 64}, "train": {"steps": 1}}
+    )
+    run = Run(train(config, tmp_path / "runs").run)
+    assert run.config().prior.folder == str(run.classes) and len(list(run.classes.glob("*.png"))) == 3
+    sizes = {path.parent.name: Image.open(path).size for path in run.prior.glob("*/*.png")}
+    assert len(sizes) == 3 and all(name == f"{wide}x{high}" for name, (wide, high) in sizes.items())
+    colours = {Image.open(path).convert("RGB").getpixel((3, 3)) for path in run.prior.glob("*/*.png")}
+    assert colours == {(255, 0, 0), (0, 128, 0), (0, 0, 255)}, "every image has its turn"
+    assert not [event for event in events_of(run, "drawing") if event.get("prior")], "none is drawn"

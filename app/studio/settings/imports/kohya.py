@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from app.studio.names import safe_name
@@ -32,6 +33,7 @@ from app.studio.settings.imports.kohya_previews import read_previews
 from app.studio.settings.imports.reading import Reading, Rule
 from app.studio.settings.imports.report import Imported, shown
 from app.studio.settings.imports.values import UNREADABLE, NotHereError, above, is_set, number, one_of, switch, whole
+from trainers.data.ingest import list_folder, trigger_of_folder
 from trainers.messages import Message as _
 
 PROGRAM = "kohya_ss"
@@ -44,6 +46,8 @@ SIGNS = {
 KERNELS = ("*.conv1", "*.conv2", "*.conv")
 """The layers with kernels of 3×3, which have a rank of their own there."""
 NOT_SAID = _("Not in the file: it is {value} there.")
+NAMED_CLASS = _("The words in the names of its folders.")
+ALL_OF_THEM = _("All images of the folder.")
 SAME_AREA = _("The side of a square of that area, which is all that buckets keep of it.")
 ON_SDXL = _("It has no effect on SDXL there. Here it counts from the last layer but one, which 1 stands for.")
 SDXL = re.compile(r"xl(?![a-z])|pony|illustrious|noob|animagine", re.IGNORECASE)
@@ -83,7 +87,7 @@ def read_kohya(file: Mapping[str, Any], pictures: Pictures, here: Sequence[str] 
         if reading.found.get(name) in here:
             reading.take(name, "train.start_from", reading.found[name])
     _clip_skip(reading)
-    _classes(reading)
+    _classes(reading, here)
     reading.leave_rest(KNOWN)
     return reading.finish()
 
@@ -333,9 +337,15 @@ def _epoch(reading: Reading, pictures: Pictures) -> Epoch:
     return Epoch(pictures.count, pictures.repeated or repeated, batch)
 
 
-def _classes(reading: Reading) -> None:
+def _classes(reading: Reading, here: Sequence[str]) -> None:
     """Class pictures and their weight: here the base draws them."""
-    if is_set(reading.found.get("reg_data_dir")):
+    folder = reading.found.get("reg_data_dir")
+    if folder in here and (prompt := trigger_of_folder(Path(str(folder)))):
+        reading.take("reg_data_dir", "prior.folder", folder)
+        reading.take("reg_data_dir", "prior.prompt", prompt, how=NAMED_CLASS)
+        reading.take("reg_data_dir", "prior.images", len(list_folder(Path(str(folder))).images), how=ALL_OF_THEM)
+        reading.apply({"prior_loss_weight": Rule("prior.weight", number)})
+    elif is_set(folder):
         reading.leave("reg_data_dir", "prior")
         reading.leave("prior_loss_weight", "prior")
     else:

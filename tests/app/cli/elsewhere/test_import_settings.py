@@ -14,7 +14,8 @@ from app.cli.main import main
 LINE = (
     'accelerate launch train_network.py --network_module networks.lora --network_dim 8 --network_alpha 4 --seed 3 '
     '--pretrained_model_name_or_path starter --train_data_dir {images} --max_train_epochs 4 --train_batch_size 2 '
-    '--output_name dusk --noise_offset 0.05 --multires_noise_iterations 6 --sample_prompts {prompts}'
+    '--output_name dusk --noise_offset 0.05 --multires_noise_iterations 6 --sample_prompts {prompts} '
+    '--reg_data_dir {reg} --prior_loss_weight 0.5'
 )  # fmt: skip
 
 
@@ -29,9 +30,11 @@ def script(tmp_path: Path) -> Path:
     (tmp_path / "img" / "5_dusk").mkdir(parents=True)
     for name in ("a", "b"):
         Image.new("RGB", (64, 64), "white").save(tmp_path / "img" / "5_dusk" / f"{name}.png")
+    (tmp_path / "reg" / "1_a drawing").mkdir(parents=True)
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "reg" / "1_a drawing" / "red.png")
     (tmp_path / "prompts.txt").write_text("a fox --d 3\n")
     written = tmp_path / "train.sh"
-    written.write_text(LINE.format(images=tmp_path / "img", prompts=tmp_path / "prompts.txt"))
+    written.write_text(LINE.format(images=tmp_path / "img", prompts=tmp_path / "prompts.txt", reg=tmp_path / "reg"))
     return written
 
 
@@ -44,6 +47,8 @@ def test_a_command_line_becomes_a_config_that_trains(script: Path, tmp_path: Pat
         "prompts": ["a fox"],
         "seeds": [3],
     }
+    folder = str(tmp_path / "reg")
+    assert config["prior"] == {"folder": folder, "prompt": "a drawing", "images": 1, "weight": 0.5}
     said = capsys.readouterr().err
     assert "! multires_noise_iterations = 6" in said and "velatura train" in said
     assert run("import", str(script), "--out", str(out)) == 1, "it is there already"

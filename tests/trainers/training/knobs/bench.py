@@ -125,7 +125,7 @@ class Bench:
         """Settings of a quick run, with the bench's own folders in the place of their names."""
         table = both(*tables)
         named = {section: dict(value) if isinstance(value, Mapping) else value for section, value in table.items()}
-        for section, key in (("base", "model"), ("data", "images")):
+        for section, key in (("base", "model"), ("data", "images"), ("prior", "folder")):
             if section in named and key in named[section]:
                 named[section][key] = str(self._places[named[section][key]])
         return quick_settings(self._base, self._places["{three}"], named)

@@ -117,6 +117,9 @@ CASES: dict[str, Case] = {
     "loss.timesteps": Case(one("loss.timesteps", "style-friendly -2")),
     "prior.prompt": Case(one("prior", {"prompt": "a drawing", "images": 2})),
     "prior.images": Case(one("prior.images", 6), within=both(STEPS, PRIOR)),
+    "prior.folder": Case(
+        one("prior.folder", "{three}"), lambda before, after: not equal(before.tensors, after.tensors), within=PRIOR
+    ),
     "prior.weight": Case(one("prior.weight", 0.5), within=PRIOR),
     "train.steps": Case(one("train.steps", 3)),
     "train.batch_size": Case(one("train.batch_size", 2)),
