@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from trainers.adapters.about import Form
     from trainers.models.files.header import Header
     from trainers.models.model import Model
     from trainers.models.text import Conditioning
@@ -99,6 +100,12 @@ class StableDiffusion3(FlowFamily):
         Variant("flow", 1024, "5-large", "stable-diffusion-3-5-large", "sd3.5-large"),
         Variant("flow", 1024, "medium", "stable-diffusion-3-medium", "sd3-medium"),
     )
+    style_form = "native"
+    readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {
+        "A1111": ("lora",),
+        "Forge": ("lora", "loha", "lokr", "full"),
+        "ComfyUI": ("lora", "loha", "lokr", "full"),
+    }
     hub_names = ("stable-diffusion-3", "sd3")
     settings: ClassVar[Mapping[str, Any]] = {
         "loss": {"timesteps": "logit-normal 0 1 shifted auto"},

@@ -54,6 +54,8 @@ class StableDiffusionXL(UNetFamily):
         Without UNet layers the base is unknown, and the style fits both.
         """
         parts = set(layers.values())
+        if "transformer" in parts:
+            return False
         if "text_encoder_2" in parts or width is not None:
             return "text_encoder_2" in parts or width == self.context_width
         return "unet" in parts and any(stem.startswith("lora_te1_") for stem in layers)

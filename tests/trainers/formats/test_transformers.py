@@ -1,0 +1,114 @@
+"""Styles of transformers: what is written means the live network, in Velatura's own reader and in diffusers' loader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tests.tiny_flow import FLOWS, tiny_flow, tiny_flow_folder
+from trainers.adapters.method import LayerMethod
+from trainers.adapters.methods import IA3, OFT, BitFit, Full, LoHA, LoKr, LoRA, VeRA
+from trainers.adapters.network import Network, attach
+from trainers.adapters.targets import Targets
+from trainers.composition.apply import apply_styles
+from trainers.config.sections import Base
+from trainers.formats.read import read_style
+from trainers.formats.write.core import write_style
+from trainers.formats.write.diffusers import write_for_diffusers
+from trainers.models.families import FAMILIES
+from trainers.models.load import load_model
+from trainers.models.model import Model
+
+METHODS: dict[str, LayerMethod] = {
+    "lora": LoRA(rank=3, alpha=2.0),
+    "dora": LoRA(rank=3, alpha=2.0, dora=True),
+    "loha": LoHA(rank=2, alpha=3.0),
+    "lokr": LoKr(rank=3, alpha=2.0, factor=4),
+    "lokr-low": LoKr(rank=2, alpha=3.0, factor=4, full_matrix=False, decompose_both=True),
+    "oft": OFT(),
+    "ia3": IA3(),
+    "vera": VeRA(rank=3),
+    "bitfit": BitFit(),
+    "full": Full(),
+}
+"""One for every way in which changes are written."""
+PRESENT = tuple(family.name for family in FAMILIES if family.name in FLOWS)
+
+
+@pytest.fixture(scope="module", params=PRESENT)
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder = tiny_flow_folder(request.param, tmp_path_factory.mktemp("base") / request.param)
+    return load_model(Base(model=str(folder)), torch.float32, "cpu")
+
+
+@torch.no_grad()
+def output(model: Model) -> Tensor:
+    draw = torch.Generator().manual_seed(4)
+    latents = torch.randn(2, model.latent_channels, 8, 8, generator=draw)
+    text = model.encode(["a fox", "the moon"])
+    return model.predict(latents, torch.tensor([300.0, 800.0]), text, None, 3.0)
+
+
+def trained(model: Model, method: LayerMethod, preset: str = "full") -> Network:
+    """A network with all factors moved away from their start."""
+    text = "attn-mlp" if model.family.trained_encoders else "none"
+    network = attach(model.parts, method, Targets(transformer=preset, text_encoder=text), seed=7)
+    draw = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=draw))
+    return network
+
+
+@pytest.fixture(params=METHODS)
+def written(request: pytest.FixtureRequest, model: Model, tmp_path: Path) -> Iterator[tuple[Tensor, Path, Path | None]]:
+    """The live network's output, and the files of its change."""
+    bare = output(model)
+    network = trained(model, METHODS[request.param])
+    live, family = output(model), model.family.name
+    assert (live - bare).abs().max() > 1e-3
+    write_style(tmp_path / "style.safetensors", network, family, model.config, {"velatura.family": family}, "fp32")
+    second = write_for_diffusers(tmp_path / "second.safetensors", network, family, model.config, {}, "fp32")
+    network.remove()
+    assert torch.equal(output(model), bare)
+    yield live, tmp_path / "style.safetensors", second
+
+
+def test_a_file_means_the_live_network(written: tuple[Tensor, Path, Path | None], model: Model) -> None:
+    live, core, second = written
+    for file in filter(None, (core, second)):
+        network = apply_styles(model.parts, model.family.name, [(read_style(file), 1.0)])
+        found = output(model)
+        network.remove()
+        assert network.warnings == [], file.name
+        assert (found - live).abs().max() <= 1e-5 * max(1, live.abs().max().item()), file.name
+
+
+def test_a_file_says_its_family_by_its_layers(model: Model, tmp_path: Path) -> None:
+    from trainers.formats.origin import origin_of
+
+    network = trained(model, LoRA(rank=2, alpha=2.0))
+    write_style(tmp_path / "a.safetensors", network, model.family.name, model.config, {"velatura.family": "x"}, "fp32")
+    network.remove()
+    tensors = load_file(tmp_path / "a.safetensors")
+    save_file(tensors, tmp_path / "bare.safetensors")
+    if any(key.startswith("lora_unet") for key in tensors):
+        assert origin_of(read_style(tmp_path / "bare.safetensors")).family is model.family
+
+
+def test_diffusers_draws_the_same(model: Model, tmp_path: Path) -> None:
+    network = trained(model, LoHA(rank=2, alpha=3.0), "attn-mlp")
+    live, family = output(model), model.family.name
+    file = write_for_diffusers(tmp_path / "second.safetensors", network, family, model.config, {}, "fp32")
+    network.remove()
+    assert file is not None
+    pipeline = tiny_flow(family)
+    pipeline.load_lora_weights(str(file))
+    encoders = tuple(getattr(pipeline, name) for name in model.encoder_names)
+    loaded = Model(**{**vars(model), "denoiser": pipeline.transformer, "text_encoders": encoders})
+    assert (output(loaded) - live).abs().max() <= 1e-5 * max(1, live.abs().max().item())
