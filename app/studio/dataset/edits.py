@@ -32,13 +32,15 @@ def with_rival(draft: Draft, identifier: str, take: bool) -> Draft:
 
 
 def with_region(draft: Draft, identifier: str, region: Region) -> Draft:
-    """Crop or mask a picture, undoably."""
+    """Crop or mask a picture, undoably; to take back the last such change leaves nothing to undo."""
     picture = draft.picture(identifier)
     if picture is None:
         return draft
     before = Region(crop=picture.crop, mask=picture.mask)
     if before == region:
         return draft
+    if draft.undo and draft.undo[-1].regions == {identifier: (region, before)}:
+        return _replaced(draft, _with_region(picture, region)).with_(undo=draft.undo[:-1])
     kind: Change = "masked" if before.mask != region.mask else "cropped"
     step = Undo(kind=kind, regions={identifier: (before, region)})
     return _replaced(draft, _with_region(picture, region)).with_(undo=(*draft.undo, step))

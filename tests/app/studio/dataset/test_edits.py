@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.studio.dataset import edits
-from app.studio.dataset.drafts import Draft, Picture
+from app.studio.dataset.drafts import Draft, Picture, Region
 
 
 def draft_of(*captions: str) -> Draft:
@@ -79,3 +79,11 @@ def test_deleted_pictures_come_back_to_their_places_and_later_edits_stay() -> No
     assert captions(edits.with_restored(back, {"0", "2"})) == ["boat", "house", "pear", "owl, dusk"]
     assert captions(edits.undone(edits.with_restored(edited, {"0", "1", "2"}))) == ["boat", "house", "pear", "owl"]
     assert edits.with_restored(draft, {"0"}) is draft
+
+
+def test_a_crop_that_is_taken_back_leaves_nothing_to_undo() -> None:
+    draft, half, third = draft_of("a boat"), Region(crop=(0, 0, 0.5, 1)), Region(crop=(0, 0, 0.3, 1))
+    cropped = edits.with_region(edits.with_region(draft, "0", half), "0", third)
+    back = edits.with_region(cropped, "0", half)
+    assert back.pictures[0].crop == half.crop and [step.kind for step in back.undo] == ["cropped"]
+    assert edits.with_region(back, "0", Region()).undo == ()
