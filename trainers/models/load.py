@@ -17,14 +17,7 @@ from trainers.models.bases.detect import family_of_file, family_of_folder
 from trainers.models.bases.recognise import Recognised, recognise, warning_of
 from trainers.models.families import get_family
 from trainers.models.families.family import Family
-from trainers.models.files.folder import (
-    has_weights,
-    library_class,
-    load_part,
-    load_tokenizer,
-    read_json,
-    weight_files,
-)
+from trainers.models.files.folder import has_weights, library_class, load_tokenizer, read_json, weight_files
 from trainers.models.files.header import read_header
 from trainers.models.files.single_file import shipped_tokenizer
 from trainers.models.files.source import Source, find_source
@@ -32,6 +25,7 @@ from trainers.models.model import Model
 from trainers.models.prediction import Prediction, prediction_of_output
 from trainers.models.quiet import quietly
 from trainers.models.storage.packed import pack, packer_of
+from trainers.models.storage.streaming import part_loader
 from trainers.randomness import generator
 
 __all__ = ["Model", "load_model", "token_counter", "training_size"]
@@ -72,8 +66,8 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
     Args:
         settings: The `[base]` section of a config; its `model` is `starter`, a hub id, a diffusers folder or a
             `.safetensors` file.
-        dtype: The dtype of UNet and text encoders; the VAE is always fp32. Packed weights are moved to the
-            device layer by layer and quantised there from `dtype`.
+        dtype: The dtype of UNet and text encoders; the VAE is always fp32. A packed base is read tensor by
+            tensor onto the device, or moved there layer by layer, and quantised there from `dtype`.
         device: The device for all networks.
         sha256: The hash of the weights, if known; otherwise it is computed, which reads gigabytes.
 
@@ -84,9 +78,12 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
         VelaturaError: The base does not exist, or its family is not supported.
     """
     source = find_source(settings.model)
-    with quietly():
-        loaded = (_from_file if source.kind == "file" else _from_folder)(source, settings, dtype)
     packer = packer_of(settings)
+    with quietly():
+        if source.kind == "file":
+            loaded = _from_file(source, settings, dtype)
+        else:
+            loaded = _from_folder(source, settings, dtype, device)
     for name, network in loaded.parts.items():
         if isinstance(network, torch.nn.Module):
             network.requires_grad_(False).eval()
@@ -169,12 +166,12 @@ def hash_files(files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _from_folder(source: Source, settings: Base, dtype: torch.dtype) -> LoadedParts:
-    folder = source.path
+def _from_folder(source: Source, settings: Base, dtype: torch.dtype, device: torch.device | str) -> LoadedParts:
+    folder, load = source.path, part_loader(packer_of(settings), device)
     family = _agreed_family(family_of_folder(folder), settings, folder)
     absent = [name for name in family.optional if not has_weights(folder / name)]
     parts = {
-        name: load_part(library_class(kind), folder, name, torch.float32 if name == "vae" else dtype)
+        name: load(library_class(kind), folder, name, torch.float32 if name == "vae" else dtype)
         for name, kind in family.networks.items()
         if name not in absent
     }

@@ -1,0 +1,154 @@
+"""Loading tensor by tensor: the same numbers as packing after loading, and never a whole network in 16 bits."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.tiny_flow import FLOWS, tiny_flow_folder
+from trainers.config.sections import Base
+from trainers.errors import VelaturaError
+from trainers.models.files.folder import load_part
+from trainers.models.full_size import build_from_config
+from trainers.models.load import load_model
+from trainers.models.storage.packed import PackedLayer, pack, packer_of
+from trainers.models.storage.streaming import part_loader, stream_part
+
+pytestmark = pytest.mark.long
+SD3: dict[str, Any] = {
+    "_class_name": "SD3Transformer2DModel",
+    "attention_head_dim": 64,
+    "in_channels": 16,
+    "out_channels": 16,
+    "patch_size": 2,
+    "joint_attention_dim": 512,
+    "pooled_projection_dim": 256,
+    "pos_embed_max_size": 64,
+    "sample_size": 32,
+}
+
+
+def networks_of(folder: Path) -> list[tuple[str, Any]]:
+    """The denoiser and the text encoders of a base in diffusers layout, with their classes."""
+    index = json.loads((folder / "model_index.json").read_text("utf-8"))
+    named = ((name, kind) for name, kind in index.items() if name.startswith(("transformer", "unet", "text_encoder")))
+    return [(name, getattr(import_module(library), kind)) for name, (library, kind) in named]
+
+
+@pytest.mark.parametrize("family", [*FLOWS, "sdxl"])
+def test_the_numbers_are_those_of_packing_after_loading(family, tmp_path, tiny_bases):
+    folder = tiny_bases["sdxl"] if family == "sdxl" else tiny_flow_folder(family, tmp_path)
+    dtype = torch.float16 if family == "flux" else torch.bfloat16
+    packer = packer_of(Base(storage="int8" if family in ("sd3", "z-image") else "nf4"))
+    assert packer is not None
+    for name, kind in networks_of(folder):
+        streamed, whole = stream_part(kind, folder / name, dtype, "cpu", packer), load_part(kind, folder, name, dtype)
+        pack(whole, "cpu", packer)
+        assert any(isinstance(layer, PackedLayer) for layer in streamed.modules()), name
+        found, wanted = ({**n.state_dict(), **dict(n.named_buffers())} for n in (streamed, whole))
+        assert found.keys() == wanted.keys()
+        assert all(torch.equal(tensor, wanted[key]) for key, tensor in found.items())
+        assert all(tensor.dtype == wanted[key].dtype for key, tensor in found.items())
+        assert streamed.dtype == whole.dtype and not streamed.training
+        assert not any(parameter.requires_grad for parameter in streamed.parameters())
+
+
+def test_what_is_damaged_is_said_as_of_any_base(tmp_path):
+    folder = tiny_flow_folder("chroma", tmp_path)
+    [file] = (folder / "transformer").glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-100])
+    (name, kind), *_ = (each for each in networks_of(folder) if each[0] == "transformer")
+    load = part_loader(packer_of(Base(storage="int8")), "cpu")
+    with pytest.raises(VelaturaError, match=r"cannot load transformer of .* is truncated or damaged"):
+        load(kind, folder, name, torch.bfloat16)
+    save_file({"x": torch.zeros(2)}, file)
+    with pytest.raises(VelaturaError, match=r"transformer of .* lacks .* tensors"):
+        load(kind, folder, name, torch.bfloat16)
+
+
+def test_a_base_in_int8_is_loaded_so(tiny_bases, monkeypatch):
+    whole: list[str] = []
+    monkeypatch.setattr(
+        "trainers.models.storage.streaming.load_part",
+        lambda kind, folder, name, dtype: whole.append(name) or load_part(kind, folder, name, dtype),
+    )
+    model = load_model(Base(model=str(tiny_bases["sd1"]), storage="int8"), torch.float32, "cpu")
+    assert whole == ["vae"] and isinstance(model.denoiser.mid_block.attentions[0].proj_in, PackedLayer)
+
+
+# ------------------------------------------------------------ memory
+def write_transformer(part: Path, heads: int, layers: int) -> int:
+    """Write an SD 3 transformer of random numbers in bf16; returns the bytes of its largest tensor."""
+    config = SD3 | {"num_attention_heads": heads, "num_layers": layers, "caption_projection_dim": 64 * heads}
+    part.mkdir()
+    (part / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    shapes = {name: tuple(tensor.shape) for name, tensor in build_from_config(config).state_dict().items()}
+    header: dict[str, Any] = {}
+    end = 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 2 * torch.Size(shape).numel()
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    piece = (torch.randn(2**23, generator=torch.Generator().manual_seed(0)) / 32).bfloat16()
+    some = memoryview(piece.view(torch.uint8).numpy())
+    with (part / "diffusion_pytorch_model.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for begin in range(0, end, len(some)):
+            file.write(some[: end - begin])
+    return max(2 * torch.Size(shape).numel() for shape in shapes.values())
+
+
+def memory_of_loading(part: Path, storage: str, answer: Any) -> None:
+    """In a process of its own: bytes that loading took at its peak, and those of the packed network."""
+    import accelerate
+    from diffusers import SD3Transformer2DModel
+
+    assert accelerate
+    status, packer = Path("/proc/self/status"), packer_of(Base(storage=storage))
+    assert packer is not None
+    nothing = torch.nn.Sequential(torch.nn.Linear(64, 64).bfloat16())
+    pack(nothing, "cpu", packer)  # what the first call imports and keeps is not the weights'
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is now what there is
+    before = kilobytes(status, "VmRSS")
+    network = stream_part(SD3Transformer2DModel, part, torch.bfloat16, "cpu", packer)
+    held = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+    answer.send(((kilobytes(status, "VmHWM") - before) * 1024, held))
+
+
+def kilobytes(status: Path, name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+) kB$", status.read_text("ascii"), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of a process can be set back on Linux")
+@pytest.mark.parametrize(
+    ("heads", "layers", "storage", "start"),
+    [
+        (16, 2, "nf4", "fork"),
+        pytest.param(38, 7, "int8", "spawn", marks=pytest.mark.thorough),
+        pytest.param(38, 7, "nf4", "spawn", marks=pytest.mark.thorough),
+    ],
+)
+def test_loading_takes_the_packed_size_and_three_of_its_largest_tensor_at_most(heads, layers, storage, start, tmp_path):
+    part = tmp_path / "transformer"
+    largest = write_transformer(part, heads, layers)
+    context = multiprocessing.get_context(start)
+    ours, theirs = context.Pipe()
+    process = context.Process(target=memory_of_loading, args=(part, storage, theirs))
+    process.start()
+    theirs.close()
+    peak, packed = ours.recv()
+    process.join()
+    whole = (part / "diffusion_pytorch_model.safetensors").stat().st_size
+    (part / "diffusion_pytorch_model.safetensors").unlink()
+    print(f"{whole / 1e6:.0f} MB: packed {packed / 1e6:.0f}, peak {peak / 1e6:.0f}, largest {largest / 1e6:.0f}")
+    assert packed < 0.6 * whole and peak <= packed + 3 * largest

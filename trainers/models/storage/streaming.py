@@ -1,0 +1,154 @@
+"""Loads a network tensor by tensor and packs each as it is read, so that no whole network is held in 16 bits.
+
+The network is built on the meta device from its config. Each tensor is read from a mapping of its own, because the
+pages of a mapping count as memory until it is closed. The numbers are those of packing after loading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainers.errors import VelaturaError
+from trainers.models.files.folder import load_part, read_json, weight_files
+from trainers.models.files.header import read_header
+from trainers.models.quiet import quietly
+from trainers.models.storage.packed import Packer, is_packable, pack_layer
+
+PREFIXES = ("", "text_model.", "model.")
+"""What transformers may write before the names of an encoder's tensors."""
+
+
+class Source:
+    """A tensor that is read when it is asked for, and its shape."""
+
+    def __init__(self, shape: tuple[int, ...], read: Callable[[], Tensor]) -> None:
+        self.shape, self.read = shape, read
+
+
+def sources_of(files: Sequence[Path]) -> dict[str, Source]:
+    """The tensors of safetensors files by name; VelaturaError if a file is damaged."""
+    found = {}
+    for path in files:
+        for name, shape in read_header(path).shapes.items():
+            found[name] = Source(shape, partial(_read, path, name))
+    return found
+
+
+def _read(path: Path, name: str) -> Tensor:
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        tensor: Tensor = file.get_tensor(name)
+        return tensor
+
+
+def part_loader(packer: Packer | None, device: torch.device | str) -> Callable[[Any, Path, str, torch.dtype], Any]:
+    """What loads a part of a folder, as `load_part` does: tensor by tensor onto the device if it is packed."""
+    return load_part if packer is None else partial(_load_packed, packer, device)
+
+
+def _load_packed(
+    packer: Packer, device: torch.device | str, kind: Any, folder: Path, name: str, dtype: torch.dtype
+) -> Any:
+    streamed = None if name == "vae" else stream_part(kind, folder / name, dtype, device, packer)
+    return load_part(kind, folder, name, dtype) if streamed is None else streamed
+
+
+def stream_part(kind: Any, part: Path, dtype: torch.dtype, device: torch.device | str, packer: Packer) -> Any:
+    """The network of class `kind` in a folder, frozen and packed on `device`.
+
+    None if its files are damaged or have other names: whoever loads it whole then says so, or knows them.
+    """
+    try:
+        network = build_empty(kind, part)
+        matched = match(network, sources_of(weight_files(part)[0]))
+    except VelaturaError:
+        return None
+    if matched is not None:
+        fill(network, matched, dtype, device, packer)
+    return network if matched else None
+
+
+def build_empty(kind: Any, part: Path) -> nn.Module:
+    """A network of diffusers or transformers from its config, on the meta device but for buffers that no file holds."""
+    from accelerate import init_empty_weights
+
+    with quietly(), torch.device("meta"):
+        network = _build(kind, part)
+    computed = {name: buffer for name, buffer in network.named_buffers() if name not in network.state_dict()}
+    if computed:
+        with quietly(), init_empty_weights():
+            buffers = dict(_build(kind, part).named_buffers())
+        for name in computed:
+            path, _, own = name.rpartition(".")
+            network.get_submodule(path)._buffers[own] = buffers[name]
+    return network.requires_grad_(False).eval()
+
+
+def _build(kind: Any, part: Path) -> nn.Module:
+    if hasattr(kind, "from_config"):
+        network: nn.Module = kind.from_config(read_json(part / "config.json"))
+    else:
+        network = kind(kind.config_class.from_pretrained(str(part), local_files_only=True))
+    return network
+
+
+def match(network: nn.Module, sources: Mapping[str, Source]) -> dict[str, Source] | None:
+    """The source of each of the network's tensors by its name; None if one is missing or has another shape."""
+    found, tied = {}, _tied(network)
+    for name, tensor in network.state_dict().items():
+        source = _named(sources, name)
+        if source is None and name in tied:
+            continue
+        if source is None or source.shape != tuple(tensor.shape):
+            return None
+        found[name] = source
+    return found
+
+
+def _named(sources: Mapping[str, Source], name: str) -> Source | None:
+    names = (*(prefix + name for prefix in PREFIXES), *(name.removeprefix(prefix) for prefix in PREFIXES))
+    return next((sources[each] for each in names if each in sources), None)
+
+
+def _tied(network: nn.Module) -> dict[str, str]:
+    """Tensors that are the same as another, such as T5's two embeddings, by name."""
+    tied = getattr(network, "_tied_weights_keys", None)
+    return dict(tied) if isinstance(tied, Mapping) else {}
+
+
+@torch.no_grad()
+def fill(
+    network: nn.Module,
+    sources: Mapping[str, Source],
+    dtype: torch.dtype,
+    device: torch.device | str,
+    packer: Packer | None,
+) -> None:
+    """Read all tensors of an empty network, one after the other, onto `device`; layers are packed there."""
+    fp32 = set(getattr(network, "_keep_in_fp32_modules", None) or ()) if dtype == torch.float16 else set()
+    for path, layer in list(network.named_modules()):
+        for name in [*layer._parameters, *layer._buffers]:
+            full = f"{path}.{name}" if path else name
+            if full not in sources:  # tied to another, or no weight
+                continue
+            value = sources[full].read()
+            wanted = torch.float32 if fp32 & set(full.split(".")) else dtype
+            packs = packer is not None and name == "weight" and is_packable(path, layer)
+            value = value.to(device, wanted if value.is_floating_point() else None, copy=not packs)
+            if packs:
+                assert packer is not None
+                pack_layer(layer, value, packer)
+            elif name in layer._buffers:
+                layer._buffers[name] = value
+            else:
+                layer._parameters[name] = nn.Parameter(value, requires_grad=False)
+    for name, other in _tied(network).items():
+        path, _, own = name.rpartition(".")
+        network.get_submodule(path)._parameters[own] = network.get_parameter(other)
