@@ -11,7 +11,9 @@ import pytest
 
 from app.studio.dataset.uploads import take_folder
 from app.studio.services import Services
+from app.studio.settings.plan import with_choices
 from app.ui.components.events import key_of
+from app.ui.train import images
 from app.ui.train.events import CaptionEdited, TriggerEdited
 from app.ui.train.images import PicturesStep
 from tests.trainers.tiny_runs import write_images
@@ -41,3 +43,13 @@ def test_a_trigger_word_is_not_taken_for_a_caption_with_the_same_number(step: Pi
     shown = step.on_caption_edited(CaptionEdited(**edit, count=9), REQUEST)
     assert shown[step.editor]["ack"] == 9
     assert step.services.drafts.read(key_of(REQUEST)).pictures[0].caption == "a ship"
+
+
+def test_an_address_lets_the_draft_start_from_a_style(step: PicturesStep, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = SimpleNamespace(**{**vars(REQUEST), "query_params": {"start": "gone"}})
+    assert "not here any more" in step.load(asked)[step.notice]
+    monkeypatch.setattr(images, "find_style", lambda _library, identifier: SimpleNamespace(name=identifier))
+    monkeypatch.setattr(images, "train_on", lambda draft, item: with_choices(draft, start=f"/{item.name}"))
+    asked.query_params = {"start": "dusk"}
+    assert "start from “dusk”" in step.load(asked)[step.notice]
+    assert step.services.drafts.read(key_of(REQUEST)).choices.start == "/dusk"
