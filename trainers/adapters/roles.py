@@ -141,7 +141,8 @@ def timesteps_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: Mappin
     names = ("hidden_states", "timestep") if "hidden_states" in kwargs else ("sample", "timestep")
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     images, t = given[names[0]], torch.as_tensor(given["timestep"])
-    return t.to(images[0].device).expand(len(images))
+    scale = 1000 if "img_ids" in kwargs else 1  # Flux and Chroma, which read the places of tokens, are given σ
+    return scale * t.to(images[0].device).expand(len(images))
 
 
 @cache

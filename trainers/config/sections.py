@@ -33,7 +33,7 @@ def power_of(bias: object) -> str:
 class Base(Section):
     model: str = "starter"
     """Base model: `starter`, a hub id, a diffusers folder, or a single `.safetensors` checkpoint."""
-    family: Literal["auto", "sd1", "sd2", "sdxl", "sd3"] = "auto"
+    family: Literal["auto", "sd1", "sd2", "sdxl", "sd3", "flux", "chroma"] = "auto"
     """Model family; `auto` detects it from the weights."""
     prediction: Literal["auto", "epsilon", "v_prediction"] = "auto"
     """Prediction type of the network; `auto` reads metadata and marker keys, then probes the network."""
@@ -41,6 +41,8 @@ class Base(Section):
     """Rescale the noise schedule so that the last timestep is pure noise; `auto` follows the base model."""
     clip_skip: int = Field(1, ge=1, le=4)
     """Hidden state of the text encoder to use, from the last; 1 = the family's default (SDXL: second to last)."""
+    guidance: float = Field(1.0, ge=1, le=50)
+    """Guidance scale that the network is told while training; only one distilled to read it, as Flux.1 dev, has it."""
     storage: Literal["full", "int8", "nf4"] = "full"
     """Storage of the frozen weights in training: `int8` 8 bits each, `nf4` 4 (QLoRA); both are slightly slower."""
     double_quantisation: bool = True

@@ -46,6 +46,8 @@ class FlowSchedule:
     shift: float = 1.0
     by_tokens: TokenShift | None = None
     """The shift by an image's size instead; None for the constant one."""
+    evenly_spaced: bool = False
+    """Whether Euler's times are even down to 1 / steps, before the shift, and not down to the last of a thousand."""
     prediction: Prediction = "flow"
     steps: int = STEPS
     zero_terminal_snr: bool = True

@@ -94,6 +94,10 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
     sha256 = sha256 or hash_files(loaded.weights)
     prediction, note = _prediction(loaded, settings, sha256)
     model = _model(loaded, prediction, settings, sha256)
+    if settings.guidance != 1 and not model.family.guides_itself(model):
+        raise VelaturaError(
+            "base.guidance has no effect: {title} does not read a guidance scale; leave it at 1", title=model.title
+        )
     absent = [note for name, note in loaded.family.optional.items() if name not in loaded.parts]
     return replace(model, notes=tuple(filter(None, (note, *absent, warning_of(loaded.known)))))
 
@@ -132,7 +136,9 @@ def token_counter(model: str, sizes: Mapping[str, int] | None = None) -> Callabl
     """
     path = find_source(model).path
     family, tree = _configs(path)
-    tokenizer = (shipped_tokenizer if path.is_file() else load_tokenizer)(tree, family.counting_tokenizer)
+    name = family.counting_tokenizer
+    kind = family.tokenizers[name]
+    tokenizer = shipped_tokenizer(tree, name) if path.is_file() else load_tokenizer(tree, name, kind)
     return lambda caption: family.count_tokens(tokenizer, caption, sizes or {})
 
 
@@ -238,6 +244,7 @@ def _model(loaded: LoadedParts, prediction: Prediction, settings: Base, sha256: 
         text_encoders=tuple(parts[name] for name in family.encoders if name in parts),
         tokenizers=tuple(parts[name] for name in family.tokenizers if name in parts),
         schedule=family.schedule(loaded.scheduler, prediction, settings),
+        guidance=settings.guidance,
     )
 
 

@@ -45,6 +45,8 @@ class Model:
     tokenizers: tuple[Any, ...]
     """One for each text encoder."""
     schedule: Schedule
+    guidance: float = 1.0
+    """The guidance scale that a network which reads one is told while training."""
     notes: tuple[str, ...] = ()
     """What is to be said of it before a training: a prediction type that was tested, a distillation."""
     words: Words = field(default_factory=Words)

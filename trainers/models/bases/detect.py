@@ -16,15 +16,18 @@ from trainers.models.files.hub import DENOISERS
 SUPPORTED = Message("supported bases are {families}", families=", ".join(family.title for family in FAMILIES))
 STYLE_MARKS = ("lora_up", "lora_down", "lora_A", "lora_B", "hada_w1", "lokr_w", "oft_blocks", "emb_params", "lora.up")
 OTHER_MODELS = {
-    "double_blocks.": Message("a Flux model"),
-    "double_stream_blocks.": Message("a Flux model"),
+    "double_stream_modulation_img.": Message("a Flux.2 model"),
+    "double_stream_blocks.": Message("a HiDream model"),
     "conditioner.embedders.0.model.": Message("the SDXL refiner, which is not a base"),
     "control_model.": Message("a ControlNet"),
     "edm_mean": Message("a base trained on another noise schedule (EDM), which is not supported"),
     "edm_vpred.": Message("a base trained on another noise schedule (EDM), which is not supported"),
 }
 OTHER_PIPELINES = {
-    "Flux": Message("a Flux model"),
+    "Flux2": Message("a Flux.2 model"),
+    "FluxControl": Message("a model that follows depth or edges (Flux.1 Control)"),
+    "FluxFill": Message("a model that fills parts of images (Flux.1 Fill)"),
+    "FluxKontext": Message("a model that edits images (Flux.1 Kontext)"),
     "StableDiffusionXLRefiner": Message("the SDXL refiner, which is not a base"),
     "PixArt": Message("a PixArt model"),
     "Sana": Message("a Sana model"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from trainers.errors import VelaturaError
+from trainers.models.families.chroma import Chroma
 from trainers.models.families.family import Family
+from trainers.models.families.flux import Flux1
 from trainers.models.families.sd1 import StableDiffusion1
 from trainers.models.families.sd2 import StableDiffusion2
 from trainers.models.families.sd3 import StableDiffusion3
@@ -14,6 +16,8 @@ FAMILIES: tuple[Family, ...] = (
     StableDiffusion2(),
     StableDiffusionXL(),
     StableDiffusion3(),
+    Flux1(),
+    Chroma(),
 )
 """All families; where a base or a style could be of several, the last one counts."""
 

@@ -107,6 +107,8 @@ class Family(ABC):
     """Forms of changes that each program reads from style files of a transformer, by the program's name."""
     original_names: ClassVar[bool] = False
     """Whether style files call the denoiser's layers by their paths in the original layout."""
+    reads_guidance: ClassVar[bool] = False
+    """Whether there are bases whose network was distilled to read the guidance scale, which training sets."""
     own_presets: ClassVar[tuple[str, ...]] = ()
     """Presets of layers that only this family has."""
 

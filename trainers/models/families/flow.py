@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 NOT_HERE = _("{key} does not apply to {title}: {why}; leave it at {default}")
 """Why a setting is refused."""
 NO_TABLE = _("a flow-matching base has neither epsilon nor v, and no table of noise levels")
+NO_GUIDANCE = _("its network does not read a guidance scale")
 NO_WORDS = _("its other text encoder would read the word as ordinary letters")
 
 
@@ -54,13 +55,10 @@ class FlowFamily(Family):
             "loss.weighting": (loss.weighting == "min-snr", NO_TABLE, "auto"),
             "loss.min_snr_gamma": (loss.min_snr_gamma not in (0, 5), NO_TABLE, "5"),
             "loss.noise_offset": (loss.noise_offset > 0, _("its first step is at pure noise already"), "0"),
+            "base.guidance": (not self.reads_guidance and base.guidance != 1, NO_GUIDANCE, "1"),
             "targets.unet": (config.targets.unet == "b-lora", _("B-LoRA's two blocks are SDXL's"), "attn-mlp"),
         }
-        found = {
-            key: NOT_HERE.format(key=key, title=self.title, why=why, default=default)
-            for key, (refused, why, default) in wrong.items()
-            if refused
-        }
+        found = self.refusals(wrong)
         if config.tokens.word:
             found["tokens.word"] = _("tokens.word does not apply to {title}: {why}", title=self.title, why=NO_WORDS)
         if config.sample.sampler not in FLOW_SAMPLERS:
@@ -71,3 +69,11 @@ class FlowFamily(Family):
                 samplers=", ".join(FLOW_SAMPLERS),
             )
         return found
+
+    def refusals(self, wrong: Mapping[str, tuple[bool, str, str]]) -> dict[str, str]:
+        """The sentence for each setting that is refused: whether it is, why, and its default."""
+        return {
+            key: NOT_HERE.format(key=key, title=self.title, why=why, default=default)
+            for key, (refused, why, default) in wrong.items()
+            if refused
+        }

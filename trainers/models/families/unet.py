@@ -124,6 +124,12 @@ class UNetFamily(Family):
                 weighting=config.loss.weighting,
                 title=self.title,
             )
+        if config.base.guidance != 1:
+            found["base.guidance"] = _(
+                "base.guidance does not apply to {title}: only Flux.1 dev reads a guidance scale while training; leave "
+                "it at 1",
+                title=self.title,
+            )
         if config.targets.transformer:
             found["targets.transformer"] = _(
                 "targets.transformer has no effect on {title}, which has a UNet; set targets.unet", title=self.title

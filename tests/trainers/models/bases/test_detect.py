@@ -83,8 +83,8 @@ def test_family_by_text_encoder():
         ({"lora_unet_x.hada_w1_a": (8, 64)}, "is a style"),
         ({"lora_unet_x.lokr_w1": (8, 8)}, "is a style"),
         ({"emb_params": (4, 768)}, "is a style"),
-        ({"double_blocks.0.img_attn.proj.weight": (3072, 3072)}, "a Flux model"),
-        ({"model.diffusion_model.double_blocks.0.img_attn.proj.weight": (3072, 3072)}, "a Flux model"),
+        ({"double_stream_modulation_img.lin.weight": (18432, 3072)}, r"a Flux\.2 model"),
+        ({"model.diffusion_model.double_stream_modulation_img.lin.weight": (18432, 3072)}, r"a Flux\.2 model"),
         ({**SD1, "edm_mean": (1, 4, 1, 1)}, "another noise schedule"),
         ({**SD1, "conditioner.embedders.0.model.ln_final.weight": (1280,)}, "refiner"),
         ({"control_model.input_blocks.0.0.weight": (320, 4, 3, 3)}, "a ControlNet"),
@@ -105,7 +105,7 @@ def test_refused_files(shapes, reason):
 @pytest.mark.parametrize(
     ("pipeline", "reason"),
     [
-        ("FluxPipeline", "a Flux model"),
+        ("Flux2KleinPipeline", r"a Flux\.2 model"),
         ("HunyuanDiTPipeline", "holds HunyuanDiTPipeline"),
     ],
 )

@@ -1,0 +1,98 @@
+"""Chroma: Flux.1 schnell trained on without its distillation, with T5 alone, and classifier-free guidance as usual.
+
+One small network gives the modulation of all blocks. Padding is masked but for one token (lodestones 2025, the model's
+page), in T5 and in the transformer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from trainers.models.families.family import Variant
+from trainers.models.families.flux import COMFYUI, T5_TOKENS, FluxFamily, predict_packed
+from trainers.models.families.t5 import encode_t5
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainers.adapters.about import Form
+    from trainers.models.model import Model
+    from trainers.models.text import Conditioning
+
+
+class Chroma(FluxFamily):
+    name = "chroma"
+    title = "Chroma"
+    short_title = "Chroma"
+    hub_tag = "chroma"
+    implementation = "https://github.com/lodestone-rock/flow"
+    networks: ClassVar[Mapping[str, str]] = {
+        "transformer": "diffusers.ChromaTransformer2DModel",
+        "vae": "diffusers.AutoencoderKL",
+        "text_encoder": "transformers.T5EncoderModel",
+    }
+    tokenizers: ClassVar[Mapping[str, str]] = {"tokenizer": "transformers.T5Tokenizer"}
+    marks = (("distilled_guidance_layer.in_proj.weight",),)
+    layer_marks = ("distilled_guidance_layer",)
+    hub_names = ("chroma",)
+    readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {"ComfyUI": COMFYUI}
+    variants = (Variant("flow", 1024, "chroma", "chroma", "chroma"),)
+    settings: ClassVar[Mapping[str, Any]] = {
+        "loss": {"timesteps": "logit-normal 0 1"},
+        "sample": {"sampler": "euler", "steps": 30, "guidance": 4.0},
+    }
+
+    def encode(self, model: Model, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
+        from trainers.models.text import Conditioning
+
+        states, tokens = encode_t5(model.tokenizers[0], model.text_encoders[0], captions, T5_TOKENS, masked=True)
+        return Conditioning(states, mask=with_one_padding(tokens))
+
+    def predict(
+        self,
+        model: Model,
+        latents: Tensor,
+        t: Tensor,
+        text: Conditioning,
+        time_ids: Tensor | None = None,
+        guidance: float | None = None,
+    ) -> Tensor:
+        import torch
+
+        text = text.to(latents.device, model.dtype)
+        assert text.mask is not None
+        known = text.mask.bool()
+        known = known[:, : int(known.sum(1).max())]  # what is masked in all rows changes nothing but the time it takes
+        image = known.new_ones(len(latents), latents.shape[2] * latents.shape[3] // 4)
+        mask = None if known.all() else torch.cat([known, image], 1)
+        _mask_checkpointed(model.denoiser, mask)
+        return predict_packed(model, latents, t, text.context[:, : known.shape[1]], attention_mask=mask)
+
+
+def with_one_padding(tokens: Tensor) -> Tensor:
+    """Positions that count, `(n, length)` of 0 and 1: the tokens and the first padding after them."""
+    import torch
+
+    places = torch.arange(tokens.shape[1], device=tokens.device)
+    return (places <= tokens.sum(1, keepdim=True)).to(tokens.dtype)
+
+
+@dataclass(frozen=True)
+class CheckpointWithMask:
+    """Gradient checkpointing that gives the single blocks their mask, which diffusers 0.42 leaves out there."""
+
+    checkpoint: Callable[..., Any]
+    mask: Tensor | None
+
+    def __call__(self, block: Any, *inputs: Any) -> Any:
+        single = type(block).__name__ == "ChromaSingleTransformerBlock"
+        return self.checkpoint(block, *inputs, *([self.mask] if single else []))
+
+
+def _mask_checkpointed(transformer: Any, mask: Tensor | None) -> None:
+    if transformer.is_gradient_checkpointing:
+        present = transformer._gradient_checkpointing_func
+        own = present.checkpoint if isinstance(present, CheckpointWithMask) else present
+        transformer._gradient_checkpointing_func = CheckpointWithMask(own, mask)

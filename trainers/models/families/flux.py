@@ -1,0 +1,257 @@
+"""Flux.1: a transformer with joint and single blocks, T5's states as context and CLIP's pooled state, 1024 pixels.
+
+`dev` was distilled from a guided model and reads the guidance scale as an input; `schnell` was distilled for few steps.
+Latents are packed: each token holds 2 × 2 of them, and its place in the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from trainers.errors import VelaturaError
+from trainers.messages import Message as _
+from trainers.models.families.family import OriginalLayer, Pair, Variant
+from trainers.models.families.flow import FlowFamily
+from trainers.models.families.flux_names import original_layers
+from trainers.models.families.t5 import count_t5, encode_t5
+from trainers.models.families.unet import down_factor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from trainers.adapters.about import Form
+    from trainers.config.config import Config
+    from trainers.config.sections import Base
+    from trainers.models.files.header import Header
+    from trainers.models.flow import FlowSchedule
+    from trainers.models.model import Model
+    from trainers.models.prediction import Prediction
+    from trainers.models.text import Conditioning
+
+CHANNELS = 64
+"""Numbers in a token: 2 × 2 latents of 16 channels."""
+T5_TOKENS = 512
+"""Positions that T5 reads."""
+PREFIXES = ("model.diffusion_model.", "diffusion_model.", "")
+"""What tensor names of a transformer begin with in files."""
+GUIDANCE = ("guidance_in.in_layer.weight", "time_text_embed.guidance_embedder.linear_1.weight")
+"""The tensor that a transformer with guidance has as an input, in the authors' names and in diffusers'."""
+FIRST = ("img_in", "x_embedder")
+"""The layer that reads the tokens, in the authors' names and in diffusers'."""
+COMFYUI: tuple[Form, ...] = ("lora", "loha", "lokr", "full", "turned")
+"""What ComfyUI reads under LyCORIS' names of diffusers' layers."""
+JOINT = _("its attention is joint, over image and text at once")
+FROZEN = _("its text encoders are frozen")
+ONE_STATE = _("it reads the last states of its text encoders")
+LONG_CAPTIONS = _("T5 reads 512 tokens of a caption")
+
+
+class FluxFamily(FlowFamily):
+    """What Flux and Chroma have in common: packed latents and the names of layers."""
+
+    style_form = "diffusers"
+    marks: ClassVar[tuple[tuple[str, ...], ...]]
+    """Tensors that only this family has together, in the authors' names and in diffusers'."""
+    layer_marks: ClassVar[tuple[str, ...]]
+    """Parts of layers' names in styles that no other family has."""
+    trained_encoders = ()
+
+    # ------------------------------------------------------------ which bases are of this family
+    def owns_file(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        several = ((prefix, mark) for prefix in PREFIXES for mark in self.marks)
+        return any(all(f"{prefix}{key}" in shapes for key in mark) for prefix, mark in several)
+
+    def check_file(self, shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
+        if any(".bitsandbytes__" in key for key in shapes):
+            raise VelaturaError(
+                "{name} was packed by bitsandbytes, which Velatura does not read; use the base in bf16, fp8 or GGUF",
+                name=name,
+            )
+        first = (shapes.get(f"{prefix}{key}.weight") for prefix in PREFIXES for key in FIRST)
+        check_channels(next((shape[-1] for shape in first if shape), 0), name)
+
+    def owns_folder(self, pipeline: str, config: Mapping[str, Any]) -> bool:
+        return f"diffusers.{config.get('_class_name')}" == self.networks["transformer"]
+
+    def check_config(self, config: Mapping[str, Any], name: str) -> None:
+        check_channels(config.get("in_channels", CHANNELS), name)
+
+    def owns_layers(self, layers: Mapping[str, str | None], width: int | None) -> bool:
+        return any(mark in stem for stem in layers for mark in self.layer_marks)
+
+    # ------------------------------------------------------------ loading
+    def load_file(self, path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:
+        raise VelaturaError("{name} holds a transformer alone; give a folder in diffusers layout", name=path.name)
+
+    def sizes(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> Pair:
+        return self.resolution, 2 * down_factor(vae)
+
+    def schedule(self, scheduler: Mapping[str, Any], prediction: Prediction, settings: Base) -> FlowSchedule:
+        return replace(super().schedule(scheduler, prediction, settings), evenly_spaced=True)
+
+    def config_problems(self, config: Config) -> Mapping[str, str]:
+        from trainers.adapters.block import BlockMethod
+
+        unet, method = config.targets.of("transformer"), config.method
+        wrong = {
+            "targets.unet": (unet == "cross-kv", JOINT, "attn-mlp"),
+            "base.clip_skip": (config.base.clip_skip != 1, ONE_STATE, "1"),
+            "data.chunks": (config.data.chunks != 1, LONG_CAPTIONS, "1"),
+            "targets.text_encoder": (config.targets.text_encoder != "none", FROZEN, "none"),
+        }
+        found = {**super().config_problems(config), **self.refusals(wrong)}
+        if isinstance(method, BlockMethod) and "feed_forward" not in method.kinds:
+            found["method.name"] = _(
+                "method.name = {method} does not apply to {title}: {why}; use a method that changes layers",
+                method=config.method.name,
+                title=self.title,
+                why=JOINT,
+            )
+        return found
+
+    # ------------------------------------------------------------ text
+    @property
+    def counting_tokenizer(self) -> str:
+        return tuple(self.tokenizers)[-1]
+
+    def count_tokens(self, tokenizer: Any, caption: str, sizes: Mapping[str, int]) -> int:
+        return count_t5(tokenizer, caption, sizes)
+
+    def token_limit(self, chunks: int) -> int:
+        return T5_TOKENS - 1  # the last position is the end
+
+    # ------------------------------------------------------------ names in style files
+    def original_layers(self, config: Mapping[str, Any], paths: Sequence[str]) -> Iterator[OriginalLayer]:
+        return original_layers(config, paths)
+
+
+class Flux1(FluxFamily):
+    name = "flux"
+    title = "Flux.1"
+    short_title = "Flux.1"
+    hub_tag = "flux"
+    implementation = "https://github.com/black-forest-labs/flux"
+    networks: ClassVar[Mapping[str, str]] = {
+        "transformer": "diffusers.FluxTransformer2DModel",
+        "vae": "diffusers.AutoencoderKL",
+        "text_encoder": "transformers.CLIPTextModel",
+        "text_encoder_2": "transformers.T5EncoderModel",
+    }
+    tokenizers: ClassVar[Mapping[str, str]] = {
+        "tokenizer": "transformers.CLIPTokenizer",
+        "tokenizer_2": "transformers.T5Tokenizer",
+    }
+    marks = (
+        ("single_blocks.0.modulation.lin.weight",),
+        ("single_transformer_blocks.0.norm.linear.weight", "x_embedder.weight"),
+    )
+    layer_marks = ("double_blocks", "single_blocks", "single_transformer_blocks")
+    hub_names = ("flux.1", "flux1", "flux-1")
+    variants = (
+        Variant("flow", 1024, "flux1", "flux-1-dev", "flux-dev"),
+        Variant("flow", 1024, "flux1", "flux-1-schnell", "flux-schnell"),
+    )
+    settings: ClassVar[Mapping[str, Any]] = {
+        "loss": {"timesteps": "logit-normal 0 1 shifted auto"},
+        "sample": {"sampler": "euler", "steps": 28, "guidance": 3.5},
+    }
+    reads_guidance = True
+    readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {"ComfyUI": COMFYUI, "Forge": ("lora",), "InvokeAI": ("lora",)}
+
+    def variant(self, prediction: Prediction, config: Mapping[str, Any]) -> Variant:
+        return self.variants[0 if config.get("guidance_embeds") else 1]
+
+    def variant_of_file(self, header: Header) -> Variant:
+        guided = any(f"{prefix}{key}" in header.shapes for prefix in PREFIXES for key in GUIDANCE)
+        return self.variants[0 if guided else 1]
+
+    def encode(self, model: Model, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
+        from trainers.models.text import Conditioning
+
+        (clip, t5), (clip_encoder, t5_encoder) = model.tokenizers, model.text_encoders
+        states, _mask = encode_t5(t5, t5_encoder, captions, T5_TOKENS)
+        return Conditioning(states, _pooled(clip, clip_encoder, captions))
+
+    def predict(
+        self,
+        model: Model,
+        latents: Tensor,
+        t: Tensor,
+        text: Conditioning,
+        time_ids: Tensor | None = None,
+        guidance: float | None = None,
+    ) -> Tensor:
+        import torch
+
+        text = text.to(latents.device, model.dtype)
+        scale = model.guidance if guidance is None else guidance
+        told = torch.full((len(latents),), scale, device=latents.device) if self.guides_itself(model) else None
+        return predict_packed(model, latents, t, text.context, pooled_projections=text.pooled, guidance=told)
+
+    def guides_itself(self, model: Model) -> bool:
+        return bool(model.denoiser.config.guidance_embeds)
+
+
+def check_channels(channels: int, name: str) -> None:
+    """Raise VelaturaError if a transformer with this number of inputs in a token is none for text to image."""
+    if channels != CHANNELS:
+        raise VelaturaError(
+            "{name} is not a text-to-image model: its transformer reads {channels} numbers in a token instead of "
+            "{expected}, as those for editing, filling and depth do; use a text-to-image base",
+            name=name,
+            channels=channels,
+            expected=CHANNELS,
+        )
+
+
+def predict_packed(model: Model, latents: Tensor, t: Tensor, context: Tensor, **inputs: Any) -> Tensor:
+    """The prediction `(n, c, h, w)` of a transformer that reads packed latents, their places, and σ as the time."""
+    import torch
+
+    transformer, device = model.denoiser, latents.device
+    height, width = latents.shape[2:]
+    packed: Tensor = transformer(
+        hidden_states=pack(latents.to(transformer.dtype)),
+        encoder_hidden_states=context,
+        timestep=t.to(device) / model.schedule.steps,
+        txt_ids=torch.zeros(context.shape[1], 3, device=device),
+        img_ids=places(height // 2, width // 2, device),
+        return_dict=False,
+        **inputs,
+    )[0]
+    return unpack(packed, height, width)
+
+
+def pack(latents: Tensor) -> Tensor:
+    """Tokens `(n, h/2 · w/2, 4c)`, row by row, of latents `(n, c, h, w)`."""
+    n, c, h, w = latents.shape
+    return latents.view(n, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(n, h * w // 4, 4 * c)
+
+
+def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
+    """Latents `(n, c, height, width)` of tokens `(n, height/2 · width/2, 4c)`."""
+    n, _count, c = tokens.shape
+    split = tokens.view(n, height // 2, width // 2, c // 4, 2, 2)
+    return split.permute(0, 3, 1, 4, 2, 5).reshape(n, c // 4, height, width)
+
+
+def places(rows: int, columns: int, device: torch.device) -> Tensor:
+    """The places `(rows · columns, 3)` of an image's tokens: 0, row, column. Those of text are all 0."""
+    import torch
+
+    return torch.cartesian_prod(*(torch.arange(float(side), device=device) for side in (1, rows, columns)))
+
+
+def _pooled(tokenizer: Any, encoder: Any, captions: Sequence[str]) -> Tensor:
+    """CLIP's state `(n, d)` at the end of each caption, of which it reads 77 tokens."""
+    import torch
+
+    settings = {"padding": "max_length", "max_length": tokenizer.model_max_length, "truncation": True}
+    ids = tokenizer(list(captions), return_tensors="pt", **settings).input_ids
+    with torch.no_grad():
+        pooled: Tensor = encoder(ids.to(encoder.device)).pooler_output
+    return pooled
