@@ -17,7 +17,7 @@ from torch import Tensor
 
 from trainers.config.times import Times
 from trainers.models.prediction import Prediction
-from trainers.models.schedule import log_snr_at
+from trainers.models.times import log_snr_at
 
 STEPS = 1000
 

@@ -16,10 +16,10 @@ from trainers.errors import VelaturaError
 from trainers.models.schedule import (
     NoiseSchedule,
     draw_timesteps,
-    log_snr_at,
     nearest_steps,
     schedule_from_config,
 )
+from trainers.models.times import log_snr_at
 from trainers.randomness import generator
 
 U = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
