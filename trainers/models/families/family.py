@@ -255,3 +255,8 @@ class Family(ABC):
     @abstractmethod
     def original_layers(self, config: Mapping[str, Any], paths: Sequence[str]) -> Iterator[OriginalLayer]:
         """The layers of the original layout that hold the denoiser's layers at these paths, whole."""
+
+
+def down_factor(config: Mapping[str, Any]) -> int:
+    """Downsampling factor of the innermost level of a UNet or VAE, along a side."""
+    return 2 ** (len(config["block_out_channels"]) - 1)

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
-from trainers.models.families.family import OriginalLayer, Pair, Variant
+from trainers.models.families.family import OriginalLayer, Pair, Variant, down_factor
 from trainers.models.families.flow import FlowFamily
 from trainers.models.families.flux_names import original_layers
 from trainers.models.families.t5 import count_t5, encode_t5
-from trainers.models.families.unet import down_factor
 
 if TYPE_CHECKING:
     import torch

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
-from trainers.models.families.family import Layout, OriginalLayer, Pair, Variant
+from trainers.models.families.family import Layout, OriginalLayer, Pair, Variant, down_factor
 from trainers.models.families.flow import FlowFamily
-from trainers.models.families.unet import down_factor
 from trainers.models.prediction import Prediction
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
-from trainers.models.families.family import Denoiser, Family, OriginalLayer, Pair, Variant
+from trainers.models.families.family import Denoiser, Family, OriginalLayer, Pair, Variant, down_factor
 from trainers.models.families.unet_names import UNetShape, original_path
 from trainers.models.prediction import Prediction, detect_prediction, prediction_of_config
 
@@ -202,11 +202,6 @@ def check_latents(channels: int, name: str) -> None:
             name=name,
             channels=channels,
         )
-
-
-def down_factor(config: Mapping[str, Any]) -> int:
-    """Downsampling factor of the innermost level of a UNet or VAE, along a side."""
-    return 2 ** (len(config["block_out_channels"]) - 1)
 
 
 def _embedded(unet: Any, guidance: float | None, count: int, device: torch.device) -> Tensor | None:
