@@ -16,7 +16,8 @@ from app.state_file import StateFile
 from app.studio.paths import Paths
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
-from trainers.models.bases.find import CLIENTS, usual_folders
+from trainers.models.bases.find import CLIENTS
+from trainers.models.files.parts import usual_folders
 
 Kind = Literal["comfyui", "a1111", "forge", "invoke"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

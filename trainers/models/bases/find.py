@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from trainers.models.bases.recognise import Recognised, recognise
 from trainers.models.families import get_family
 from trainers.models.families.family import Family
 from trainers.models.files.hub import DENOISERS, HUB_ID, cached_snapshot
+from trainers.models.files.parts import own_model_folders, usual_folders
 from trainers.models.files.source import starter_folder
 
 DEPTH = 3
@@ -75,21 +75,11 @@ def _hub_snapshots() -> Iterator[tuple[str, Path]]:
             yield model, snapshot
 
 
-def usual_folders(names: Iterable[str]) -> Iterator[Path]:
-    """Where programs of these names usually lie: in the home folder, and next to the working folder."""
-    here = Path.cwd()
-    for parent in dict.fromkeys((Path.home(), here, here.parent)):
-        for name in names:
-            yield parent / name
-
-
 def _roots() -> Iterator[tuple[Path, Kind]]:
     for kind, (names, inside) in CLIENTS.items():
         for folder in usual_folders(names):
             yield folder / inside, kind
-    for entry in os.environ.get("VELATURA_MODELS", "").split(os.pathsep):
-        if entry.strip():
-            yield Path(entry.strip()).expanduser(), "folder"
+    yield from ((folder, "folder") for folder in own_model_folders())
 
 
 def _bases_in(folder: Path, depth: int) -> Iterator[Path]:

@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.models.families.family import Layout, OriginalLayer, Pair, Variant, down_factor
 from trainers.models.families.flow import FlowFamily
+from trainers.models.families.sd3_names import every_path, original_layers
+from trainers.models.files.folder import read_json
+from trainers.models.files.parts import Place
 from trainers.models.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -29,44 +31,19 @@ if TYPE_CHECKING:
 
 T5_LENGTH = 256
 """Positions that T5 reads of a caption; diffusers' pipeline has as many."""
-BLOCK = re.compile(r"^(?:model\.diffusion_model\.)?joint_blocks\.(\d+)\.")
+PREFIX = "model.diffusion_model."
+"""Start of the transformer's tensor names in a checkpoint; files without other parts may be without it."""
+POSITIONS = {"pos_embed": "pos_embed.pos_embed"}
+"""The only tensor that is not a layer's, by its name in the original layout."""
+ENCODERS: Mapping[str, Place] = {
+    "text_encoder": Place("text_encoders.clip_l.transformer.", ("clip_l", "clip_l*"), "text_encoders"),
+    "text_encoder_2": Place("text_encoders.clip_g.transformer.", ("clip_g", "clip_g*"), "text_encoders"),
+    "text_encoder_3": Place("text_encoders.t5xxl.transformer.", ("t5xxl_fp16", "t5xxl*"), "text_encoders"),
+}
+VAE = Place("first_stage_model.", ("sd3_vae", "sd3*vae*", "*sd3*vae*", "*vae*sd3*"), "vae")
+BLOCK = re.compile(r"^(?:model\.diffusion_model\.)?joint_blocks\.\d+\.")
 LATE_BLOCK = re.compile(r"(?<!single)[._]transformer_blocks[._](?:19|[2-9]\d)[._]")
 """A block that is in no other family: UNets have fewer of them, and Flux has 19."""
-
-LAYERS: Mapping[str, tuple[str, ...]] = {
-    "x_block.attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
-    "x_block.attn.proj": ("attn.to_out.0",),
-    "x_block.attn.ln_q": ("attn.norm_q",),
-    "x_block.attn.ln_k": ("attn.norm_k",),
-    "x_block.attn2.qkv": ("attn2.to_q", "attn2.to_k", "attn2.to_v"),
-    "x_block.attn2.proj": ("attn2.to_out.0",),
-    "x_block.attn2.ln_q": ("attn2.norm_q",),
-    "x_block.attn2.ln_k": ("attn2.norm_k",),
-    "x_block.mlp.fc1": ("ff.net.0.proj",),
-    "x_block.mlp.fc2": ("ff.net.2",),
-    "x_block.adaLN_modulation.1": ("norm1.linear",),
-    "context_block.attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
-    "context_block.attn.proj": ("attn.to_add_out",),
-    "context_block.attn.ln_q": ("attn.norm_added_q",),
-    "context_block.attn.ln_k": ("attn.norm_added_k",),
-    "context_block.mlp.fc1": ("ff_context.net.0.proj",),
-    "context_block.mlp.fc2": ("ff_context.net.2",),
-    "context_block.adaLN_modulation.1": ("norm1_context.linear",),
-}
-"""Layers of a block in the original layout, by their paths there, and in diffusers."""
-ENDS: Mapping[str, str] = {
-    "x_embedder.proj": "pos_embed.proj",
-    "context_embedder": "context_embedder",
-    "t_embedder.mlp.0": "time_text_embed.timestep_embedder.linear_1",
-    "t_embedder.mlp.2": "time_text_embed.timestep_embedder.linear_2",
-    "y_embedder.mlp.0": "time_text_embed.text_embedder.linear_1",
-    "y_embedder.mlp.2": "time_text_embed.text_embedder.linear_2",
-    "final_layer.adaLN_modulation.1": "norm_out.linear",
-    "final_layer.linear": "proj_out",
-}
-"""The layers outside of the blocks."""
-SWAPPED = "final_layer.adaLN_modulation.1"
-"""Scale and shift are in the other order in diffusers; so they are for the text in the last block."""
 
 
 class StableDiffusion3(FlowFamily):
@@ -134,7 +111,34 @@ class StableDiffusion3(FlowFamily):
 
     # ------------------------------------------------------------ loading
     def load_file(self, path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:
-        raise VelaturaError("{name} is a single file; give the base as a folder in diffusers layout", name=path.name)
+        from trainers.models.files.folder import load_tokenizer
+        from trainers.models.files.original import load_encoder, load_vae, locate, must_locate
+        from trainers.models.files.parts import find_tokenizer, part_roots
+        from trainers.models.files.single_file import shipped_tokenizer
+
+        roots = part_roots(path)
+        parts = {"transformer": self._load_transformer(path, tree, dtype)}
+        parts["vae"] = load_vae(must_locate(VAE, "vae", path, roots), tree / "vae")
+        for part, tokenizer in self.tokenizer_of.items():
+            place, kind = ENCODERS[part], self.networks[part]
+            if part not in self.optional:
+                parts[part] = load_encoder(kind, must_locate(place, part, path, roots), tree / part, dtype)
+                parts[tokenizer] = shipped_tokenizer(tree, tokenizer)
+            elif (folder := find_tokenizer("t5", roots)) and (found := locate(place, path, roots)):
+                parts[part] = load_encoder(kind, found, tree / part, dtype)
+                parts[tokenizer] = load_tokenizer(folder.parent, folder.name, self.tokenizers[tokenizer])
+        return parts
+
+    def _load_transformer(self, path: Path, tree: Path, dtype: torch.dtype) -> Any:
+        from diffusers import SD3Transformer2DModel
+
+        from trainers.models.files.tensors import build_empty, by_layers, fill, stored_tensors
+
+        config = read_json(tree / self.denoiser / "config.json")
+        stored = stored_tensors(path, PREFIX) or stored_tensors(path)
+        layers = original_layers(config, every_path(config))
+        tensors = by_layers(stored, layers, POSITIONS)
+        return fill(build_empty(SD3Transformer2DModel, config), tensors, dtype, self.denoiser, path.name)
 
     def sizes(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> Pair:
         factor = down_factor(vae)
@@ -190,15 +194,4 @@ class StableDiffusion3(FlowFamily):
 
     # ------------------------------------------------------------ names in style files
     def original_layers(self, config: Mapping[str, Any], paths: Sequence[str]) -> Iterator[OriginalLayer]:
-        last, width = config["num_layers"] - 1, config["num_attention_heads"] * config["attention_head_dim"]
-        for name, path in ENDS.items():
-            if path in paths:
-                yield OriginalLayer(name, (path,), swapped=name == SWAPPED)
-        given = set(paths)
-        for block in range(last + 1):
-            for name, inner in LAYERS.items():
-                found = tuple(f"transformer_blocks.{block}.{layer}" for layer in inner)
-                if given.intersection(found):
-                    rows = (width,) * len(found) if len(found) > 1 else ()
-                    swapped = block == last and name == "context_block.adaLN_modulation.1"
-                    yield OriginalLayer(f"joint_blocks.{block}.{name}", found, rows, swapped)
+        return original_layers(config, paths)

@@ -9,14 +9,13 @@ import torch
 from torch import nn
 
 from trainers.errors import VelaturaError
-from trainers.messages import Message
 from trainers.models.files.configs import config_tree
 from trainers.models.files.folder import first_line, read_json
+from trainers.models.files.tensors import CUT
 from trainers.models.quiet import quietly
 
 OLD_TEXT = "cond_stage_model.transformer."
 """Early SD 1 checkpoints lack the `text_model.` after this."""
-CUT = Message("it is damaged, or its architecture is a reduced version of its family's")
 
 
 def load_single_file(path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:

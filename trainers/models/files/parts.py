@@ -1,0 +1,105 @@
+"""Finds parts that a base's file lacks: text encoders, autoencoders and tokenizers, as ComfyUI and Forge keep them.
+
+Nothing is downloaded. Looked at are the base's own folder, the folder `models` that it lies in, the usual places of
+ComfyUI, A1111 and Forge, and the folders in the environment variable VELATURA_MODELS.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+FOLDERS = ("text_encoders", "text_encoder", "clip", "vae", "VAE")
+"""Folders for parts in `models` of ComfyUI, A1111 and Forge."""
+TOKENIZERS = ("tokenizer_3", "tokenizer_2", "tokenizer")
+"""Folders of tokenizers in diffusers layout."""
+PROGRAMS = (
+    *("ComfyUI", "comfyui", "ComfyUI_windows_portable/ComfyUI"),
+    *("stable-diffusion-webui", "stable-diffusion-webui-forge", "stable-diffusion-webui-reForge"),
+)
+DEPTH = 3
+"""Levels above a base at which `models` is looked for."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the tensors of a part are: in a checkpoint under a prefix, or in a file of its own."""
+
+    prefix: str
+    """Start of their names in a checkpoint."""
+    files: tuple[str, ...]
+    """What such files are called, shell patterns in lower case, the likeliest first."""
+    folder: str
+    """ComfyUI's folder for them."""
+
+
+def usual_folders(names: Iterable[str]) -> Iterator[Path]:
+    """Where programs of these names usually lie: in the home folder, and next to the working folder."""
+    here = Path.cwd()
+    for parent in dict.fromkeys((Path.home(), here, here.parent)):
+        for name in names:
+            yield parent / name
+
+
+def own_model_folders() -> Iterator[Path]:
+    """The folders in the environment variable VELATURA_MODELS."""
+    for entry in os.environ.get("VELATURA_MODELS", "").split(os.pathsep):
+        if entry.strip():
+            yield Path(entry.strip()).expanduser()
+
+
+def part_roots(base: Path) -> list[Path]:
+    """Folders in which parts of the base at this path may lie, the nearest first."""
+    above = list(base.resolve().parents)[:DEPTH]
+    near = [folder for folder in above if folder.name == "models"]
+    models = [*near, *(folder / "models" for folder in usual_folders(PROGRAMS))]
+    inside = [folder / name for folder in models for name in FOLDERS]
+    return [*above[:1], *(folder for folder in (*inside, *own_model_folders()) if folder.is_dir())]
+
+
+def find_part(names: Sequence[str], roots: Sequence[Path], suffix: str = ".safetensors") -> Path | None:
+    """The first file with one of these names, shell patterns in lower case; an earlier name comes before a nearer root.
+
+    Looks into `roots` and the folders in them.
+    """
+    files = [file for root in roots for file in _files(root, suffix)]
+    return next((file for name in names for file in files if fnmatchcase(file.stem.lower(), name)), None)
+
+
+def find_tokenizer(kind: str, roots: Sequence[Path]) -> Path | None:
+    """A folder with a tokenizer of a kind, such as `t5`: beside a base, in ComfyUI, or in the hub's cache."""
+    comfyui = (folder / "comfy" / "text_encoders" / f"{kind}_tokenizer" for folder in usual_folders(PROGRAMS))
+    above = (root.parent.parent / "comfy" / "text_encoders" / f"{kind}_tokenizer" for root in roots)
+    beside = (root / name for root in roots for name in (f"{kind}_tokenizer", *TOKENIZERS))
+    candidates = [*beside, *above, *comfyui, *_cached_tokenizers()]
+    return next((folder for folder in candidates if _is_tokenizer(folder, kind)), None)
+
+
+def _files(root: Path, suffix: str) -> Iterator[Path]:
+    with suppress(OSError):
+        entries = sorted(root.iterdir(), key=lambda each: each.name.lower())
+        yield from (entry for entry in entries if entry.suffix.lower() == suffix and entry.is_file())
+        for folder in (entry for entry in entries if entry.is_dir()):
+            yield from sorted(each for each in folder.glob(f"*{suffix}") if each.is_file())
+
+
+def _cached_tokenizers() -> Iterator[Path]:
+    from huggingface_hub import constants
+
+    for snapshot in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*/snapshots/*")):
+        yield snapshot
+        yield from (snapshot / name for name in TOKENIZERS)
+
+
+def _is_tokenizer(folder: Path, kind: str) -> bool:
+    """Whether a folder holds a complete tokenizer whose class begins with `kind`."""
+    with suppress(OSError, ValueError, AttributeError):
+        settings = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+        named = str(settings.get("tokenizer_class", "")).lower()
+        return named.startswith(kind) and (folder / "tokenizer.json").is_file()
+    return False

@@ -1,0 +1,145 @@
+"""Tensors of safetensors files that are read one after the other, as a whole or the rows that a layer needs.
+
+ComfyUI's 8-bit files hold a factor beside each weight; it is multiplied in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainers.errors import VelaturaError
+from trainers.messages import Message
+from trainers.models.files.header import Header, read_header
+from trainers.models.quiet import quietly
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from trainers.models.families.family import OriginalLayer
+
+CUT = Message("it is damaged, or its architecture is a reduced version of its family's")
+FACTORS = (".scale_weight", ".weight_scale")
+"""What ends the name of a weight's factor in files of 8 bits."""
+PARAMETERS = ("weight", "bias")
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor in a safetensors file, or rows of it."""
+
+    path: Path
+    name: str
+    shape: tuple[int, ...]
+    rows: tuple[int, int] | None = None
+    """From and up to which; None for all."""
+    swapped: bool = False
+    """Whether its two halves change places."""
+    factor: str = ""
+    """The name of the tensor that it is multiplied with; empty without."""
+
+    def read(self) -> Tensor:
+        """The tensor, in the file's number format; fp32 if it is multiplied."""
+        from safetensors import safe_open
+
+        with safe_open(self.path, "pt") as file:
+            whole = self.rows is None
+            tensor: Tensor = file.get_tensor(self.name) if whole else file.get_slice(self.name)[slice(*self.rows or ())]
+            factor = file.get_tensor(self.factor) if self.factor else None
+        if factor is not None:
+            tensor = tensor.float() * factor.float()
+        return tensor.roll(len(tensor) // 2, 0) if self.swapped else tensor
+
+    def part(self, start: int, count: int) -> StoredTensor:
+        """`count` rows of it from `start`."""
+        return replace(self, shape=(count, *self.shape[1:]), rows=(start, start + count))
+
+
+def stored_tensors(path: Path, prefix: str = "", header: Header | None = None) -> dict[str, StoredTensor]:
+    """The tensors of a file whose names begin with `prefix`, by what follows it; VelaturaError if it is damaged."""
+    shapes = (header or read_header(path)).shapes
+    found = {}
+    for name, shape in shapes.items():
+        if name.startswith(prefix) and not name.endswith(FACTORS):
+            stem = name.removesuffix(".weight")
+            factor = next((stem + end for end in FACTORS if stem != name and stem + end in shapes), "")
+            found[name.removeprefix(prefix)] = StoredTensor(path, name, shape, factor=factor)
+    return found
+
+
+def by_layers(
+    stored: Mapping[str, StoredTensor], layers: Iterable[OriginalLayer], tensors: Mapping[str, str] | None = None
+) -> dict[str, StoredTensor]:
+    """The tensors of diffusers' layers by name, from those of the original layout.
+
+    `tensors` holds the names of parameters that are no layer's, by their names in the original layout.
+    """
+    found = {ours: stored[theirs] for theirs, ours in (tensors or {}).items() if theirs in stored}
+    for layer in layers:
+        for kind in PARAMETERS:
+            if tensor := stored.get(f"{layer.name}.{kind}"):
+                found |= {f"{path}.{kind}": part for path, part in _parts(tensor, layer)}
+    return found
+
+
+def _parts(tensor: StoredTensor, layer: OriginalLayer) -> Iterator[tuple[str, StoredTensor]]:
+    if len(layer.paths) == 1:
+        yield layer.paths[0], replace(tensor, swapped=layer.swapped)
+        return
+    start = 0
+    for path, rows in zip(layer.paths, layer.rows, strict=True):
+        yield path, tensor.part(start, rows)
+        start += rows
+
+
+def build_empty(kind: Any, config: Mapping[str, Any]) -> Any:
+    """A network of diffusers or transformers from its config, without memory for what files hold."""
+    import torch
+    from accelerate import init_empty_weights
+
+    with quietly():
+        if hasattr(kind, "from_config"):
+            with torch.device("meta"):  # SD 3 would compute the places of 147,456 tokens first
+                return kind.from_config(dict(config))
+        with init_empty_weights():  # transformers' buffers are in no file
+            return kind(kind.config_class(**config))
+
+
+def fill(network: Any, tensors: Mapping[str, StoredTensor | Tensor], dtype: torch.dtype, part: str, name: str) -> Any:
+    """The empty network with these tensors in `dtype`.
+
+    Raises VelaturaError, with the network's name `part` and the file's `name`, if tensors are missing or do not fit.
+    """
+    wanted = network.state_dict()
+    tied = set(getattr(network, "_tied_weights_keys", None) or ())
+    missing = [key for key in wanted if key not in tensors and key not in tied]
+    if missing:
+        raise VelaturaError(
+            "{name} lacks {count} tensors of the {part} such as {empty}: {cut}",
+            name=name,
+            count=len(missing),
+            part=part,
+            empty=missing[0],
+            cut=CUT,
+        )
+    for key, tensor in wanted.items():
+        if key in tensors and tuple(tensors[key].shape) != tuple(tensor.shape):
+            raise VelaturaError(
+                "cannot load {name}: {tensor} of the {part} has the shape {found} instead of {expected}",
+                name=name,
+                tensor=key,
+                part=part,
+                found=tuple(tensors[key].shape),
+                expected=tuple(tensor.shape),
+            )
+    network.load_state_dict({key: _read(tensors[key], dtype) for key in wanted if key in tensors}, False, assign=True)
+    if tied:
+        network.tie_weights()
+    return network
+
+
+def _read(tensor: StoredTensor | Tensor, dtype: torch.dtype) -> Tensor:
+    return (tensor.read() if isinstance(tensor, StoredTensor) else tensor).to(dtype)
