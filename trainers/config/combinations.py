@@ -34,6 +34,7 @@ def _check_idle(config: Config) -> None:
         "base.double_quantisation": (no_nf4, 'base.storage = "nf4"'),
         "base.scale_code": (no_nf4 or plain_scales, 'base.storage = "nf4" and base.double_quantisation = true'),
         "loss.min_snr_gamma": (config.loss.weighting not in ("auto", "min-snr"), "loss.weighting = min-snr"),
+        "train.d_coef": (config.train.optimizer != "prodigy", "train.optimizer = prodigy"),
         "train.cycles": (config.train.schedule != "cosine", 'train.schedule = "cosine"'),
         "loss.huber_delta": (config.loss.kind != "huber", 'loss.kind = "huber"'),
         "data.keep_tags": (not config.data.shuffle_tags, "data.shuffle_tags = true"),

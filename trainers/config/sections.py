@@ -130,6 +130,8 @@ class Loss(Section):
     """Timestep weight min(SNR, gamma) / SNR, or / (SNR + 1) for v-prediction (Hang et al. 2023); 0 = equal weights."""
     noise_offset: float = Field(0.0, ge=0, le=1)
     """Constant offset added to each noise channel, to learn very dark or bright images; 0 = off."""
+    input_perturbation: float = Field(0.0, ge=0, le=1)
+    """Further noise on the input alone, which need not be predicted, as a share of the noise; 0 = off."""
     timesteps: str = Field("uniform", max_length=100)
     """Drawn `uniform 0 1000`, `power 1`, `logit-normal 0 1`, `mode 1.29`, `shifted 3`, `style-friendly -6 2`."""
 
@@ -190,6 +192,8 @@ class Train(Section):
     """Share of the run after which the text encoder layers stop training."""
     optimizer: Literal["adamw", "adamw8bit", "paged-adamw", "paged-adamw8bit", "adafactor", "prodigy", "lion"] = "adamw"
     """AdamW suits most cases; Prodigy finds its own step size; Adafactor and Lion save memory; paged needs CUDA."""
+    d_coef: float = Field(1.0, gt=0, le=100)
+    """Prodigy: factor of the step size that it finds."""
     offload_optimizer: bool = False
     """Keep the optimizer state in main memory between steps: saves graphics memory, slightly slower."""
     weight_decay: float = Field(0.01, ge=0, le=10)

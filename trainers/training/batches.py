@@ -83,12 +83,16 @@ class Batches:
         latents = (mean.cpu() + std.cpu() * sample).to(device)
         drawn = draw_noise(shape, config.loss.noise_offset, generator(seed, "noise", index))
         noise = share.of_rows(drawn).to(device)
+        with_more = noise
+        if strength := config.loss.input_perturbation:  # Ning et al. 2023 (arXiv 2301.11706), algorithm 1
+            more = torch.randn(shape, generator=generator(seed, "input perturbation", index))
+            with_more = noise + strength * share.of_rows(more).to(device)
         draw = generator(seed, "timestep", index)
         pixels = mean.shape[-2] * mean.shape[-1] * model.vae_factor**2
         times = draw_timesteps(count, model.schedule, config.loss.distribution, draw, pixels)
         t = share.of_rows(times).to(device)
         return Batch(
-            noisy=model.schedule.add_noise(latents, noise, t),
+            noisy=model.schedule.add_noise(latents, with_more, t),
             target=model.schedule.target(latents, noise, t),
             timesteps=t,
             text=self._text([d.caption for d in draws]),

@@ -77,7 +77,9 @@ def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optim
         from prodigyopt import Prodigy
 
         with redirect_stdout(io.StringIO()):  # it prints a greeting, and standard output is for data
-            return Prodigy(groups, weight_decay=decay, safeguard_warmup=True, use_bias_correction=True)
+            return Prodigy(
+                groups, weight_decay=decay, d_coef=settings.d_coef, safeguard_warmup=True, use_bias_correction=True
+            )
     if settings.optimizer.startswith("paged-"):
         _require_cuda(
             groups,

@@ -115,6 +115,7 @@ CASES: dict[str, Case] = {
     ),
     "loss.min_snr_gamma": Case(one("loss.min_snr_gamma", 1.0)),
     "loss.noise_offset": Case(one("loss.noise_offset", 0.1)),
+    "loss.input_perturbation": Case(one("loss.input_perturbation", 0.3)),
     "loss.timesteps": Case(one("loss.timesteps", "style-friendly -2")),
     "prior.prompt": Case(one("prior", {"prompt": "a drawing", "images": 2})),
     "prior.images": Case(one("prior.images", 6), within=both(STEPS, PRIOR)),
@@ -129,6 +130,9 @@ CASES: dict[str, Case] = {
     "train.text_encoder_learning_rate": Case(one("train.text_encoder_learning_rate", 1e-3), within=TEXT),
     "train.text_encoder_stop": Case(one("train.text_encoder_stop", 0.3), within=TEXT),
     "train.optimizer": Case(one("train.optimizer", "lion")),
+    "train.d_coef": Case(
+        one("train.d_coef", 4.0), within=both(STEPS, one("train.optimizer", "prodigy"), one("train.learning_rate", 1.0))
+    ),
     "train.offload_optimizer": Case(one("train.offload_optimizer", True), refused("without a CUDA device")),
     "train.weight_decay": Case(one("train.weight_decay", 0.5)),
     "train.schedule": Case(one("train.schedule", "cosine")),

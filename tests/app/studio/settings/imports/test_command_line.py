@@ -83,7 +83,7 @@ def test_a_batch_file_becomes_a_config() -> None:
     assert (train.steps, data.chunks, config.seed) == (300, 3, 42)
     assert data.resolution == 1008, "a square as large as 832×1216"
     assert config.base.clip_skip == 1 and reasons(found)["clip_skip"] == "idle", "as there with SDXL"
-    assert reasons(found)["d_coef"] == "unknown" and reasons(found)["text_encoder_lr"] == "idle"
+    assert train.d_coef == 2 and reasons(found)["text_encoder_lr"] == "idle"
 
 
 def test_what_a_command_line_leaves_out_is_as_there() -> None:
