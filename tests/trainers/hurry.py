@@ -61,14 +61,14 @@ def read_once(read: Callable[..., Any]) -> Callable[..., Any]:
     """`_from_folder` that gives copies of what it has read, as long as the folder's files are the same."""
     kept: dict[str, Any] = {}
 
-    def from_folder(source: Any, settings: Any, dtype: Any) -> Any:
+    def from_folder(source: Any, settings: Any, dtype: Any, device: Any) -> Any:
         files = ((path, path.stat()) for path in sorted(source.path.rglob("*")))
         state = [(str(path), found.st_mtime_ns, found.st_size) for path, found in files]
-        key = repr((source, settings, dtype, state))
+        key = repr((source, settings, dtype, str(device), state))
         if key not in kept:
             if len(kept) == MOST_BASES:
                 del kept[next(iter(kept))]
-            kept[key] = read(source, settings, dtype)
+            kept[key] = read(source, settings, dtype, device)
         loaded = kept[key]
         tokenizers = {id(part): part for name, part in loaded.parts.items() if name.startswith("tokenizer")}
         return replace(loaded, parts=copy_networks(dict(loaded.parts), tokenizers))
