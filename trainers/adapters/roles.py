@@ -34,6 +34,14 @@ def is_denoiser(part: str) -> bool:
     return part in DENOISERS
 
 
+TIMES: Mapping[str, tuple[float, float]] = {
+    "FluxTransformer2DModel": (0, 1000),
+    "ChromaTransformer2DModel": (0, 1000),
+    "ZImageTransformer2DModel": (1000, -1000),
+}
+"""Denoisers that are told another time τ than the timestep t from 0 to 1000, by class: a and b of t = a + b τ."""
+
+
 @dataclass(frozen=True)
 class LayerRole:
     """A layer's role and its kind of block; a norm belongs to the block after it."""
@@ -55,6 +63,19 @@ class BlockKind:
     last: str
     """The layer that gives its output."""
     stream: Stream = "image"
+
+
+def _single_blocks(start: str, stream: Stream) -> dict[str, LayerRole]:
+    """Roles in blocks of Z-Image, in which the gate of the feed-forward is a layer of its own."""
+    return {
+        f"{start}.*.attention.to_q": LayerRole("q", "self_attention", stream=stream),
+        f"{start}.*.attention.to_k": LayerRole("k", "self_attention", stream=stream),
+        f"{start}.*.attention.to_v": LayerRole("v", "self_attention", stream=stream),
+        f"{start}.*.attention.to_out.0": LayerRole("out", "self_attention", stream=stream),
+        f"{start}.*.feed_forward.w[13]": LayerRole("ff_in", "feed_forward", stream=stream),
+        f"{start}.*.feed_forward.w2": LayerRole("ff_out", "feed_forward", stream=stream),
+        f"{start}.*.adaLN_modulation.0": LayerRole("modulation", "modulation", stream=stream),
+    }
 
 
 LAYERS: Mapping[str, LayerRole] = {
@@ -84,6 +105,14 @@ LAYERS: Mapping[str, LayerRole] = {
     ".single_transformer_blocks.*.norm.linear": LayerRole("modulation", "modulation", stream="joint"),
     ".distilled_guidance_layer.*": LayerRole("modulation", "modulation", stream="joint"),
     ".norm_out.linear": LayerRole("modulation", "modulation"),
+    # Z-Image
+    **_single_blocks(".layers", "joint"),
+    **_single_blocks(".noise_refiner", "image"),
+    **_single_blocks(".context_refiner", "text"),
+    ".all_x_embedder.*": LayerRole("proj_in", "ends"),
+    ".cap_embedder.1": LayerRole("proj_in", "ends", stream="text"),
+    ".all_final_layer.*.adaLN_modulation.1": LayerRole("modulation", "modulation"),
+    ".all_final_layer.*.linear": LayerRole("proj_out", "ends"),
     ".pos_embed.proj": LayerRole("proj_in", "ends"),
     ".x_embedder": LayerRole("proj_in", "ends"),
     ".context_embedder": LayerRole("proj_in", "ends", stream="text"),
@@ -126,6 +155,10 @@ LAYERS: Mapping[str, LayerRole] = {
 BLOCKS: Mapping[str, BlockKind] = {
     ".transformer_blocks.*.attn2": BlockKind("self_attention", "to_q", "to_out.0"),
     ".transformer_blocks.*.ff_context": BlockKind("feed_forward", "net.0.proj", "net.2", "text"),
+    ".layers.*.attention": BlockKind("self_attention", "to_q", "to_out.0"),
+    ".*_refiner.*.attention": BlockKind("self_attention", "to_q", "to_out.0"),
+    ".layers.*.feed_forward": BlockKind("feed_forward", "w1", "w2"),
+    ".*_refiner.*.feed_forward": BlockKind("feed_forward", "w1", "w2"),
     "*.attn1": BlockKind("self_attention", "to_q", "to_out.0"),
     "*.attn2": BlockKind("cross_attention", "to_q", "to_out.0"),
     "*.ff": BlockKind("feed_forward", "net.0.proj", "net.2"),
@@ -140,9 +173,10 @@ def timesteps_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: Mappin
     """The timestep of each image, `(n,)` from 0 to 1000, in a call of a denoiser with these arguments."""
     names = ("hidden_states", "timestep") if "hidden_states" in kwargs else ("sample", "timestep")
     given = {**dict(zip(names, args, strict=False)), **kwargs}
-    images, t = given[names[0]], torch.as_tensor(given["timestep"])
-    scale = 1000 if "img_ids" in kwargs else 1  # Flux and Chroma, which read the places of tokens, are given σ
-    return scale * t.to(images[0].device).expand(len(images))
+    images, time = given[names[0]], torch.as_tensor(given["timestep"])
+    start, factor = TIMES.get(type(denoiser).__name__, (0, 1))
+    t = time if factor == 1 else start + factor * time
+    return t.to(images[0].device).expand(len(images))
 
 
 @cache

@@ -33,7 +33,7 @@ def power_of(bias: object) -> str:
 class Base(Section):
     model: str = "starter"
     """Base model: `starter`, a hub id, a diffusers folder, or a single `.safetensors` checkpoint."""
-    family: Literal["auto", "sd1", "sd2", "sdxl", "sd3", "flux", "chroma"] = "auto"
+    family: Literal["auto", "sd1", "sd2", "sdxl", "sd3", "flux", "chroma", "z-image"] = "auto"
     """Model family; `auto` detects it from the weights."""
     prediction: Literal["auto", "epsilon", "v_prediction"] = "auto"
     """Prediction type of the network; `auto` reads metadata and marker keys, then probes the network."""

@@ -49,9 +49,16 @@ def diffusers_name(part: str, path: str) -> str:
 
 ORIGINAL_STARTS = ("diffusion_model.", "model.diffusion_model.", "unet.", "")
 """What programs put before paths in the original layout."""
-TRANSFORMER_PATHS = ("transformer_blocks.", "single_transformer_blocks.")
+TRANSFORMER_PATHS = (
+    "transformer_blocks.",
+    "single_transformer_blocks.",
+    "layers.",
+    "noise_refiner.",
+    "context_refiner.",
+)
 TRANSFORMER_ORIGINALS = ("joint_blocks.", "double_blocks.", "single_blocks.")
 """Starts of paths of a transformer's blocks, in diffusers and in the original layout."""
+TRANSFORMER_STARTS = (*TRANSFORMER_PATHS, *TRANSFORMER_ORIGINALS)
 UNET_PATHS = ("down_blocks.", "mid_block.", "up_blocks.", "conv_in.", "conv_out.", "conv_norm_out.", "time_embedding.")
 """Starts of paths in diffusers' UNet; whole paths end with a dot too."""
 ORIGINAL_PATHS = ("input_blocks.", "middle_block.", "output_blocks.", "time_embed.", "label_emb.", "out.")
@@ -63,10 +70,9 @@ STARTS: Mapping[str, tuple[str, ...]] = {
         *("clip_h.", "cond_stage_model.transformer.", "base_model.model.text_model.", "base_model.model.encoder."),
     ),
     "transformer": (
-        *("transformer.", "lora_transformer_", "base_model.model.transformer_blocks.", *TRANSFORMER_PATHS),
-        *("lycoris_transformer_blocks_", "lycoris_single_transformer_blocks_", *TRANSFORMER_ORIGINALS),
-        *(f"lora_unet_{path[:-1]}_" for path in TRANSFORMER_ORIGINALS),
-        *(f"{start}{path}" for start in ORIGINAL_STARTS for path in TRANSFORMER_ORIGINALS),
+        *("transformer.", "lora_transformer_", "base_model.model.transformer_blocks."),
+        *(f"{start}_{path[:-1]}_" for start in ("lycoris", "lora_unet") for path in TRANSFORMER_STARTS),
+        *(f"{start}{path}" for start in ORIGINAL_STARTS for path in TRANSFORMER_STARTS),
     ),
     "unet": (
         *("lora_unet_", "lycoris_", "oft_unet_", "unet.", "base_model.model."),

@@ -88,11 +88,11 @@ class FlowSchedule:
         return (t.to(like.device, torch.float32) / self.steps).view(-1, *(1,) * (like.ndim - 1))
 
 
-def flow_from_config(config: Mapping[str, Any], pixels: int = 256) -> FlowSchedule:
+def flow_from_config(config: Mapping[str, Any], pixels: int = 256, evenly_spaced: bool = False) -> FlowSchedule:
     """The schedule of a diffusers `scheduler_config.json`; `pixels` of the image are in a token."""
     if not config.get("use_dynamic_shifting"):
-        return FlowSchedule(float(config.get("shift", 1.0)))
+        return FlowSchedule(float(config.get("shift", 1.0)), evenly_spaced=evenly_spaced)
     names = {"base": "base_shift", "most": "max_shift", "base_tokens": "base_image_seq_len"}
     names["most_tokens"] = "max_image_seq_len"
     given = {name: config[key] for name, key in names.items() if key in config}
-    return FlowSchedule(by_tokens=TokenShift(**given, pixels=pixels))
+    return FlowSchedule(by_tokens=TokenShift(**given, pixels=pixels), evenly_spaced=evenly_spaced)

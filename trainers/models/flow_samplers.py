@@ -26,7 +26,7 @@ def make_flow_scheduler(schedule: FlowSchedule, sampler: Sampler, pixels: int) -
 
 def flow_spacing(schedule: FlowSchedule, sampler: Sampler, steps: int) -> dict[str, Any]:
     """Arguments of a scheduler's `set_timesteps` for this number of steps."""
-    if sampler == "euler" and (schedule.evenly_spaced or schedule.by_tokens is not None):
+    if sampler == "euler" and schedule.evenly_spaced:
         return {"sigmas": [1 - place / steps for place in range(steps)]}  # before the shift, down to 1 / steps
     return {"num_inference_steps": steps}
 

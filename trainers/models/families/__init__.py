@@ -10,6 +10,7 @@ from trainers.models.families.sd1 import StableDiffusion1
 from trainers.models.families.sd2 import StableDiffusion2
 from trainers.models.families.sd3 import StableDiffusion3
 from trainers.models.families.sdxl import StableDiffusionXL
+from trainers.models.families.z_image import ZImage
 
 FAMILIES: tuple[Family, ...] = (
     StableDiffusion1(),
@@ -18,6 +19,7 @@ FAMILIES: tuple[Family, ...] = (
     StableDiffusion3(),
     Flux1(),
     Chroma(),
+    ZImage(),
 )
 """All families; where a base or a style could be of several, the last one counts."""
 

@@ -30,6 +30,9 @@ class FlowFamily(Family):
     pixels_in_a_token: ClassVar[int] = 256
     """Pixels of the image in one token of the transformer: 16 × 16."""
 
+    evenly_spaced: ClassVar[bool] = True
+    """Whether Euler's steps are even in σ before they are shifted, as `FlowSchedule` says."""
+
     def prediction_of_file(self, header: Header) -> Prediction | None:
         return "flow"
 
@@ -45,7 +48,7 @@ class FlowFamily(Family):
     def schedule(self, scheduler: Mapping[str, Any], prediction: Prediction, settings: Base) -> FlowSchedule:
         from trainers.models.flow import flow_from_config
 
-        return flow_from_config(scheduler, self.pixels_in_a_token)
+        return flow_from_config(scheduler, self.pixels_in_a_token, self.evenly_spaced)
 
     def config_problems(self, config: Config) -> Mapping[str, str]:
         base, loss = config.base, config.loss

@@ -7,7 +7,6 @@ Latents are packed: each token holds 2 × 2 of them, and its place in the image.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,9 +23,7 @@ if TYPE_CHECKING:
 
     from trainers.adapters.about import Form
     from trainers.config.config import Config
-    from trainers.config.sections import Base
     from trainers.models.files.header import Header
-    from trainers.models.flow import FlowSchedule
     from trainers.models.model import Model
     from trainers.models.prediction import Prediction
     from trainers.models.text import Conditioning
@@ -88,9 +85,6 @@ class FluxFamily(FlowFamily):
 
     def sizes(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> Pair:
         return self.resolution, 2 * down_factor(vae)
-
-    def schedule(self, scheduler: Mapping[str, Any], prediction: Prediction, settings: Base) -> FlowSchedule:
-        return replace(super().schedule(scheduler, prediction, settings), evenly_spaced=True)
 
     def config_problems(self, config: Config) -> Mapping[str, str]:
         from trainers.adapters.block import BlockMethod

@@ -76,6 +76,7 @@ class StableDiffusion3(FlowFamily):
         Variant("flow", 1024, "5-large", "stable-diffusion-3-5-large", "sd3.5-large"),
         Variant("flow", 1024, "medium", "stable-diffusion-3-medium", "sd3-medium"),
     )
+    evenly_spaced = False
     style_form = "native"
     readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {
         "A1111": ("lora",),

@@ -1,0 +1,93 @@
+"""Z-Image: its networks' real sizes, its text and prediction beside diffusers', and its names."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.tiny_flow import tiny_flow, tiny_flow_folder
+from trainers.adapters.methods import LoRA, TLoRA
+from trainers.adapters.network import attach
+from trainers.adapters.roles import timesteps_of_call
+from trainers.adapters.targets import Targets
+from trainers.config.sections import Base
+from trainers.models.families import get_family
+from trainers.models.full_size import build_on_meta
+from trainers.models.load import load_model, training_size
+from trainers.models.model import Model
+from trainers.sampling.sample import SamplingParams, draw
+
+Z_IMAGE = get_family("z-image")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder = tiny_flow_folder("z-image", tmp_path_factory.mktemp("z-image") / "base")
+    assert training_size(str(folder)) == (1024, 16)
+    return load_model(Base(model=str(folder)), torch.float32, "cpu")
+
+
+def test_parameters_as_published() -> None:
+    network = build_on_meta("z-image", "transformer")
+    assert sum(p.numel() for p in network.parameters()) == 6_154_908_736
+    linears = [name for name, layer in network.named_modules() if isinstance(layer, torch.nn.Linear)]
+    assert len(linears) == 276
+
+
+def test_text_and_prediction_are_those_of_diffusers(model: Model) -> None:
+    pipeline, texts = tiny_flow("z-image"), ["a cat", "two grey dogs, and nothing else"]
+    found = model.encode(texts)
+    assert found.mask is not None and found.context.shape == (2, 512, 32)
+    theirs, _ = pipeline.encode_prompt(list(texts), device="cpu", do_classifier_free_guidance=False)
+    for own, kept, other in zip(found.context, found.mask.bool(), theirs, strict=True):
+        assert torch.equal(own[kept], other)
+    noisy, t = torch.randn(2, 16, 8, 12), torch.tensor([10.0, 900.0])
+    with torch.no_grad():
+        out = pipeline.transformer(list(noisy.unsqueeze(2)), (1000 - t) / 1000, theirs, return_dict=False)[0]
+        assert torch.allclose(model.predict(noisy, t, found), -torch.stack(out).squeeze(2), atol=1e-6)
+    assert model.count_tokens("a cat") == int(found.mask[0].sum())
+
+
+def test_pictures_are_those_of_diffusers(model: Model) -> None:
+    pipeline, size = tiny_flow("z-image"), (64, 96)
+    params = SamplingParams(prompts=("a cat",), negative="red", steps=3, guidance=4.0, size=size, sampler="euler")
+    (ours,) = draw(model, params)
+    noise = torch.randn((1, 16, 12, 8), generator=torch.Generator().manual_seed(1))
+    # diffusers' scale counts from the caption's own prediction, so that it is one less
+    settings = {"guidance_scale": 3.0, "num_inference_steps": 3, "width": size[0], "height": size[1]}
+    theirs = pipeline(prompt="a cat", negative_prompt="red", latents=noise, output_type="pil", **settings).images[0]
+    difference = torch.tensor(list(ours.getdata())).int() - torch.tensor(list(theirs.getdata())).int()
+    assert difference.abs().max() <= 1
+
+
+def test_methods_see_the_noise_not_the_time_of_the_network(model: Model) -> None:
+    seen = []
+
+    def note(module, args, kwargs):
+        seen.append(timesteps_of_call(module, args, kwargs))
+
+    handle = model.denoiser.register_forward_pre_hook(note, with_kwargs=True)
+    with torch.no_grad():
+        model.predict(torch.zeros(2, 16, 4, 4), torch.tensor([250.0, 1000.0]), model.encode(["a", "b"]))
+    handle.remove()
+    assert torch.allclose(seen[0], torch.tensor([250.0, 1000.0]), atol=1e-3)
+    network = attach(model.parts, TLoRA(rank=2), Targets(transformer="attn"), seed=0)
+    assert {site.path.split(".")[0] for site in network.sites} == {"layers", "noise_refiner", "context_refiner"}
+    network.remove()
+
+
+@pytest.mark.parametrize(
+    ("preset", "count"), [("attn", 16), ("attn-mlp", 28), ("full", 28 + 3 + 4), ("image-stream", 7)]
+)
+def test_presets_of_layers(model: Model, preset: str, count: int) -> None:
+    network = attach(model.parts, LoRA(rank=2), Targets(transformer=preset), seed=0)
+    network.remove()
+    assert len(network.sites) == count
+
+
+def test_names_of_the_original_layout() -> None:
+    paths = [f"layers.0.attention.{name}" for name in ("to_k", "to_v", "to_out.0")] + ["all_final_layer.2-1.linear"]
+    config = {"dim": 32, "n_heads": 4, "n_kv_heads": 2}
+    found = list(Z_IMAGE.original_layers(config, paths))
+    assert [layer.name for layer in found] == ["layers.0.attention.qkv", "layers.0.attention.out", "final_layer.linear"]
+    assert found[0].paths == tuple(f"layers.0.attention.to_{each}" for each in "qkv") and found[0].rows == (32, 16, 16)

@@ -1,0 +1,143 @@
+"""Z-Image: a transformer of single blocks over text and image, whose text is read by Qwen 3.
+
+Its time runs the other way, τ = 1 − σ from noise to image, and its output is from noise to image, so both are turned
+here. Text is the last state but one of Qwen 3, for the caption as a message of a chat; padding is cut off, so a batch
+is a list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from trainers.errors import VelaturaError
+from trainers.models.families.family import OriginalLayer, Pair, Variant
+from trainers.models.families.flow import FlowFamily
+from trainers.models.families.unet import down_factor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from trainers.adapters.about import Form
+    from trainers.models.model import Model
+    from trainers.models.text import Conditioning
+
+LENGTH = 512
+"""Most tokens of a caption, with those of the chat around it."""
+PATCH = 2
+"""Latents along the side of a token; the network has layers of their own for each size of patch, and one size."""
+ENDS: Mapping[str, str] = {
+    "x_embedder": "all_x_embedder.2-1",
+    "final_layer.linear": "all_final_layer.2-1.linear",
+    "final_layer.adaLN_modulation.1": "all_final_layer.2-1.adaLN_modulation.1",
+}
+"""Layers that have another name in the original layout, by that name."""
+JOINT = ("to_q", "to_k", "to_v")
+
+
+class ZImage(FlowFamily):
+    name = "z-image"
+    title = "Z-Image"
+    short_title = "Z-Image"
+    networks: ClassVar[Mapping[str, str]] = {
+        "transformer": "diffusers.ZImageTransformer2DModel",
+        "vae": "diffusers.AutoencoderKL",
+        "text_encoder": "transformers.Qwen3Model",
+    }
+    tokenizers: ClassVar[Mapping[str, str]] = {"tokenizer": "transformers.Qwen2Tokenizer"}
+    trained_encoders: ClassVar[tuple[str, ...]] = ()
+    variants = (Variant("flow", 1024, "z_image", "z-image", "z-image"),)
+    hub_names = ("z-image",)
+    style_form = "diffusers"
+    readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {
+        "ComfyUI": ("lora", "loha", "lokr", "full"),
+        "InvokeAI": ("lora",),
+    }
+    settings: ClassVar[Mapping[str, Any]] = {
+        "loss": {"timesteps": "logit-normal 0 1 shifted auto"},
+        "sample": {"sampler": "euler", "steps": 28, "guidance": 5.0},
+    }
+
+    # ------------------------------------------------------------ which bases and styles are of this family
+    def owns_file(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        names = {key.removeprefix("model.diffusion_model.") for key in shapes}
+        return {"cap_embedder.1.weight", "x_pad_token"} <= names
+
+    def owns_folder(self, pipeline: str, config: Mapping[str, Any]) -> bool:
+        return config.get("_class_name") == "ZImageTransformer2DModel"
+
+    def owns_layers(self, layers: Mapping[str, str | None], width: int | None) -> bool:
+        found = (stem.replace("_refiner", ".refiner").replace("_", ".") for stem in layers)
+        return any(re.search(r"(^|\.)(layers|refiner)\.\d+\.(attention|feed\.forward|adaLN)", stem) for stem in found)
+
+    # ------------------------------------------------------------ loading
+    def load_file(self, path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:
+        raise VelaturaError("{name} is a single file; give the base as a folder in diffusers layout", name=path.name)
+
+    def sizes(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> Pair:
+        return self.resolution, PATCH * down_factor(vae)
+
+    # ------------------------------------------------------------ text, prediction, sampling
+    def encode(self, model: Model, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
+        import torch
+
+        from trainers.models.text import Conditioning
+
+        (tokenizer,), (encoder,) = model.tokenizers, model.text_encoders
+        texts = [_as_message(tokenizer, caption) for caption in captions]
+        settings = {"padding": "max_length", "max_length": LENGTH, "truncation": True, "return_tensors": "pt"}
+        tokens = tokenizer(texts, **settings)
+        ids, mask = tokens.input_ids.to(encoder.device), tokens.attention_mask.to(encoder.device)
+        with torch.no_grad():
+            out = encoder(input_ids=ids, attention_mask=mask.bool(), output_hidden_states=True)
+        return Conditioning(out.hidden_states[-2], mask=mask)
+
+    def count_tokens(self, tokenizer: Any, caption: str, sizes: Mapping[str, int]) -> int:
+        return len(tokenizer(_as_message(tokenizer, caption), verbose=False).input_ids)
+
+    def token_limit(self, chunks: int) -> int:
+        return LENGTH
+
+    def predict(
+        self,
+        model: Model,
+        latents: Tensor,
+        t: Tensor,
+        text: Conditioning,
+        time_ids: Tensor | None = None,
+        guidance: float | None = None,
+    ) -> Tensor:
+        import torch
+
+        transformer, device = model.denoiser, latents.device
+        text = text.to(device, transformer.dtype)
+        assert text.mask is not None, "text of this family has a mask"
+        captions = [own[kept.bool()] for own, kept in zip(text.context, text.mask, strict=True)]
+        images = list(latents.to(transformer.dtype).unsqueeze(2).unbind(0))  # (c, 1, h, w) each
+        steps = model.schedule.steps
+        found = transformer(images, (steps - t.to(device)) / steps, captions, return_dict=False)[0]
+        return -torch.stack(list(found)).squeeze(2)
+
+    # ------------------------------------------------------------ names in style files
+    def original_layers(self, config: Mapping[str, Any], paths: Sequence[str]) -> Iterator[OriginalLayer]:
+        width, given = config["dim"], set(paths)
+        kv = width // config["n_heads"] * config["n_kv_heads"]
+        ends = {path: name for name, path in ENDS.items()}
+        for path in paths:
+            start, _, last = path.rpartition(".")
+            if start.endswith(".attention") and last in JOINT:
+                if last == next(each for each in JOINT if f"{start}.{each}" in given):  # once for all three
+                    yield OriginalLayer(f"{start}.qkv", tuple(f"{start}.{each}" for each in JOINT), (width, kv, kv))
+            elif path.endswith(".attention.to_out.0"):
+                yield OriginalLayer(f"{path.removesuffix('to_out.0')}out", (path,))
+            else:
+                yield OriginalLayer(ends.get(path, path), (path,))
+
+
+def _as_message(tokenizer: Any, caption: str) -> str:
+    message = [{"role": "user", "content": caption}]
+    text: str = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True, enable_thinking=True)
+    return text
