@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.errors import VelaturaError
-from trainers.models.families.family import OriginalLayer, Pair, Variant
+from trainers.models.families.family import OriginalLayer, Pair, Variant, down_factor
 from trainers.models.families.flow import FlowFamily
-from trainers.models.families.unet import down_factor
 
 if TYPE_CHECKING:
     import torch
