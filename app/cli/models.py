@@ -83,13 +83,15 @@ def is_base(path: Path) -> bool:
 
 def show_base(path: Path, as_json: bool) -> None:
     """Print what a base model is: its family, prediction type, name among people, and how that was found."""
-    from trainers.models.bases.recognise import describe, recognise, warning_of
+    from trainers.models.bases.recognise import describe, licence_of, recognise, warning_of
     from trainers.models.families import get_family
 
     known = recognise(path)
     family, named = get_family(known.family), known.named
     if as_json:
         facts = {"base": path, "family": family.name, "prediction": known.prediction}
+        if known.variant is not None and known.variant.licence is not None:
+            facts["licence"] = known.variant.licence.name
         facts |= {"known_as": named.title if named is not None else None, "known_by": known.named_by}
         print_json(facts | {"distilled": known.distilled or None, "distilled_by": known.distilled_by})
         return
@@ -100,6 +102,8 @@ def show_base(path: Path, as_json: bool) -> None:
         "size": readable_size(sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")))),
     }
     print_table(("", path.name), rows.items())
+    if licence := licence_of(known):
+        say(licence)
     if warning := warning_of(known):
         say((warning, "yellow"))
 

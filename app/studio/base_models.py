@@ -13,7 +13,7 @@ from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.models.bases.find import LocalModel, find_models
-from trainers.models.bases.recognise import describe, recognise, warning_of
+from trainers.models.bases.recognise import Recognised, describe, licence_of, recognise, warning_of
 from trainers.models.families import get_family
 from trainers.models.files.hub import HUB_ID, cached_snapshot
 from trainers.models.files.source import STARTER_TITLE, find_source
@@ -41,6 +41,8 @@ class Base:
     """What people call it, and how it was distilled, each with how that was found."""
     warning: str = ""
     """Why it is not one to train on."""
+    licence: str = ""
+    """What its licence allows, for it and for styles made on it."""
     to_download: bool = False
     """Whether it is at the hub and not on this computer."""
 
@@ -98,14 +100,18 @@ def _at_hub(model: str) -> Base:
 def _known(found: LocalModel) -> Base:
     title = STARTER_TITLE if found.name == STARTER else found.name if found.kind == "hub" else found.path.stem
     base = Base(found.name, title, found.family.title, found.kind, size_of(found.path))
-    return replace(base, known=describe(found.known), warning=warning_of(found.known))
+    return _described(base, found.known)
 
 
 def _of_path(base: Base, path: Path) -> Base:
     """A base with what its files tell. VelaturaError if it is none."""
     known = recognise(path, base.title)
     base = replace(base, family=get_family(known.family).title, size=size_of(path))
-    return replace(base, known=describe(known), warning=warning_of(known))
+    return _described(base, known)
+
+
+def _described(base: Base, known: Recognised) -> Base:
+    return replace(base, known=describe(known), warning=warning_of(known), licence=licence_of(known))
 
 
 def size_of(path: Path) -> int:

@@ -216,7 +216,7 @@ def _modelspec(config: Config, model: Model, finished: float, kind: str) -> dict
     optional = {
         "author": config.save.author,
         "description": config.save.description,
-        "license": config.save.licence,
+        "license": config.save.licence or (variant.licence.name if variant.licence else ""),
         "trigger_phrase": full_caption("", config.data, config.tokens.word),
     }
     return {

@@ -14,7 +14,7 @@ from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.models.bases.detect import family_of_file, family_of_folder
-from trainers.models.bases.recognise import Recognised, recognise, warning_of
+from trainers.models.bases.recognise import Recognised, licence_of, recognise, warning_of
 from trainers.models.families import get_family
 from trainers.models.families.family import Family
 from trainers.models.files.folder import has_weights, library_class, load_tokenizer, read_json, weight_files
@@ -99,7 +99,9 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
             "base.guidance has no effect: {title} does not read a guidance scale; leave it at 1", title=model.title
         )
     absent = [note for name, note in loaded.family.optional.items() if name not in loaded.parts]
-    return replace(model, notes=tuple(filter(None, (note, *absent, warning_of(loaded.known)))))
+    return replace(
+        model, notes=tuple(filter(None, (note, *absent, warning_of(loaded.known), licence_of(loaded.known))))
+    )
 
 
 def _prediction(loaded: LoadedParts, settings: Base, sha256: str) -> tuple[Prediction, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.studio.base_models import ONLY_FOUND, STARTER_TITLE, Bases
+from app.studio.base_models import ONLY_FOUND, STARTER_TITLE, Base, Bases
 from app.studio.dataset.drafts import Draft
 from app.studio.downloads import Download, Downloads
 from app.studio.paths import Paths
@@ -20,6 +20,7 @@ from app.ui.components import text as shared
 from app.ui.document.templates import render
 from app.ui.train import text as words
 from app.ui.train.base_view import base_facts, read_panel
+from app.ui.train.start_view import Sheet, start_sheet
 from app.ui.train.style_view import read_presets
 
 NASTY = "<b>x</b>/y"
@@ -148,3 +149,10 @@ def test_what_was_measured_is_known_for_the_same_settings(paths: Paths) -> None:
     assert cost.disk(with_prior, 2) == cost.disk(plan(draft), 2 + 30)
     (paths.root / "measured.json").write_text("{", encoding="utf-8")
     assert run_times(again, by_preset(draft)) == {}
+
+
+def test_a_licence_is_shown_before_the_start() -> None:
+    base = Base("a/b", "a/b", licence="Licence of this base: <mine>")
+    sheet = Sheet(Draft(id="x", public="y"), base, "dusk", "", 0, None, None, "", None, "", 0.0)
+    assert "Licence of this base: &lt;mine&gt;" in start_sheet(sheet)
+    assert "Licence of this base" not in start_sheet(replace(sheet, base=replace(base, licence="")))

@@ -22,6 +22,7 @@ from trainers.messages import joined
 from trainers.models.bases.detect import family_of_file, family_of_folder
 from trainers.models.bases.named import NamedBase, list_named_bases
 from trainers.models.families import FAMILIES, find_family
+from trainers.models.families.family import Variant
 from trainers.models.files.folder import read_json
 from trainers.models.files.header import Header, read_header
 from trainers.models.files.hub import HUB_ID, cached_snapshot
@@ -65,6 +66,8 @@ class Recognised:
     distilled_by: FoundBy | None = None
     is_called_velocity: bool = False
     """Whether its names say that it predicts v, whatever its files say."""
+    variant: Variant | None = None
+    """The variant of its family, with its licence and settings; None without a family."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class _Evidence:
     prediction: Prediction | None
     guidance_is_an_input: bool
     scheduler: Mapping[str, Any]
+    variant: Variant | None
 
 
 def recognise_base(model: str) -> Recognised:
@@ -111,7 +115,9 @@ def recognise(path: Path, name: str = "") -> Recognised:
 
 def recognise_name(name: str, family: str) -> Recognised:
     """What a base of a family is that is known by its name alone, as a style's file says it."""
-    return _recognise(_Evidence(family, (), name, None, False, {}))
+    found = find_family(family)
+    variant = None if found is None else found.variant_called(name)
+    return _recognise(_Evidence(family, (), name, None, False, {}, variant))
 
 
 def settings_of_base(base: str) -> Mapping[str, Any]:
@@ -130,6 +136,7 @@ def _settings_of(base: str, stamp: int) -> Mapping[str, Any]:
     known = recognise_base(base)
     family = find_family(known.family)
     own = [] if family is None else [family.settings]
+    own += [] if known.variant is None else [known.variant.settings]
     return lay_over(*own, *([known.named.settings] if known.named is not None else []))
 
 
@@ -142,6 +149,19 @@ def warning_of(found: Recognised) -> str:
         "washed out. Train on the base that it was made from, and use the style on this one.",
         way=found.distilled,
         by=BY[found.distilled_by],
+    )
+
+
+def licence_of(found: Recognised) -> str:
+    """What the licence of a base allows, for it and for styles made on it; empty where bases have many."""
+    licence = None if found.variant is None else found.variant.licence
+    if licence is None:
+        return ""
+    return _(
+        "Licence of this base and of styles made on it: {licence} ({terms}). {page}",
+        licence=licence.name,
+        terms=licence.terms,
+        page=licence.page,
     )
 
 
@@ -158,7 +178,8 @@ def _of_file(path: Path, header: Header, name: str) -> _Evidence:
     titles = tuple(header.metadata[key] for key in TITLES if header.metadata.get(key))
     family = family_of_file(header, path.name)
     prediction, by_guidance = family.prediction_of_file(header), GUIDANCE_KEY in header.shapes
-    return _Evidence(family.name, titles, name or path.stem, prediction, by_guidance, {})
+    variant = family.variant_of_file(header)
+    return _Evidence(family.name, titles, name or path.stem, prediction, by_guidance, {}, variant)
 
 
 def _of_folder(folder: Path, name: str) -> _Evidence:
@@ -171,7 +192,8 @@ def _of_folder(folder: Path, name: str) -> _Evidence:
     except VelaturaError:  # said when it is loaded
         prediction = None
     by_guidance = config.get("time_cond_proj_dim") is not None
-    return _Evidence(family.name, titles, name or folder.name, prediction, by_guidance, scheduler)
+    variant = family.variant(prediction or family.variants[0].prediction, config)
+    return _Evidence(family.name, titles, name or folder.name, prediction, by_guidance, scheduler, variant)
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -181,7 +203,8 @@ def _read(file: Path) -> dict[str, Any]:
 def _recognise(seen: _Evidence) -> Recognised:
     named, named_by = next(_names(seen), (None, None))
     way, by = next(_distillations(seen), ("", None))
-    return Recognised(seen.family, seen.prediction, named, named_by, way, by, _is_called_velocity(seen))
+    velocity = _is_called_velocity(seen)
+    return Recognised(seen.family, seen.prediction, named, named_by, way, by, velocity, seen.variant)
 
 
 def _names(seen: _Evidence) -> Iterator[tuple[NamedBase, FoundBy]]:

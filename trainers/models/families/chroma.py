@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.models.families.family import Variant
-from trainers.models.families.flux import COMFYUI, T5_TOKENS, FluxFamily, predict_packed
+from trainers.models.families.flux import COMFYUI, T5_TOKENS, FluxFamily, apache, predict_packed
 from trainers.models.families.t5 import encode_t5
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Chroma(FluxFamily):
     layer_marks = ("distilled_guidance_layer",)
     hub_names = ("chroma",)
     readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {"ComfyUI": COMFYUI}
-    variants = (Variant("flow", 1024, "chroma", "chroma", "chroma"),)
+    variants = (Variant("flow", 1024, "chroma", "chroma", "chroma", licence=apache("lodestones/Chroma1-HD")),)
     settings: ClassVar[Mapping[str, Any]] = {
         "loss": {"timesteps": "logit-normal 0 1"},
         "sample": {"sampler": "euler", "steps": 30, "guidance": 4.0},

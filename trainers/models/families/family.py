@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from trainers.messages import Message
 from trainers.models.files.configs import config_tree
 from trainers.models.prediction import Prediction
 
@@ -33,6 +34,16 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
+class Licence:
+    """The licence under which a base was published, and with it the styles that are made on it."""
+
+    name: str
+    terms: Message
+    """What it allows, as the end of a sentence."""
+    page: str
+
+
+@dataclass(frozen=True)
 class Variant:
     """Bases of a family with equal networks: prediction type, native resolution in pixels, names in files, configs."""
 
@@ -44,6 +55,10 @@ class Variant:
     """ModelSpec architecture, before the slash."""
     configs: str
     """Name of the bundled config tree."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that lie over those of the family."""
+    licence: Licence | None = None
+    """None where bases of this kind have many."""
 
     @property
     def tree(self) -> Path:
@@ -179,6 +194,10 @@ class Family(ABC):
     @abstractmethod
     def variant_of_file(self, header: Header) -> Variant:
         """The variant of a checkpoint, as far as its header shows it."""
+
+    def variant_called(self, name: str) -> Variant:
+        """The variant of a base of which nothing but the name is known."""
+        return self.variants[0]
 
     # ------------------------------------------------------------ loading
     @abstractmethod

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
-from trainers.models.families.family import OriginalLayer, Pair, Variant, down_factor
+from trainers.models.families.family import Licence, OriginalLayer, Pair, Variant, down_factor
 from trainers.models.families.flow import FlowFamily
 from trainers.models.families.flux_names import original_layers
 from trainers.models.families.t5 import count_t5, encode_t5
@@ -44,6 +44,20 @@ JOINT = _("its attention is joint, over image and text at once")
 FROZEN = _("its text encoders are frozen")
 ONE_STATE = _("it reads the last states of its text encoders")
 LONG_CAPTIONS = _("T5 reads 512 tokens of a caption")
+
+
+DEV_LICENCE = Licence(
+    "FLUX.1 [dev] Non-Commercial License",
+    _("no commercial use of the base or of styles made on it"),
+    "https://huggingface.co/black-forest-labs/FLUX.1-dev/blob/main/LICENSE.md",
+)
+QUICK: Mapping[str, Any] = {"sample": {"steps": 4, "guidance": 1.0}}
+"""How a base draws that was distilled for few steps without guidance."""
+
+
+def apache(model: str) -> Licence:
+    """The licence of a hub model under Apache-2.0."""
+    return Licence("Apache-2.0", _("any use is allowed"), f"https://huggingface.co/{model}")
 
 
 class FluxFamily(FlowFamily):
@@ -145,8 +159,10 @@ class Flux1(FluxFamily):
     layer_marks = ("double_blocks", "single_blocks", "single_transformer_blocks")
     hub_names = ("flux.1", "flux1", "flux-1")
     variants = (
-        Variant("flow", 1024, "flux1", "flux-1-dev", "flux-dev"),
-        Variant("flow", 1024, "flux1", "flux-1-schnell", "flux-schnell"),
+        Variant("flow", 1024, "flux1", "flux-1-dev", "flux-dev", licence=DEV_LICENCE),
+        Variant(
+            "flow", 1024, "flux1", "flux-1-schnell", "flux-schnell", QUICK, apache("black-forest-labs/FLUX.1-schnell")
+        ),
     )
     settings: ClassVar[Mapping[str, Any]] = {
         "loss": {"timesteps": "logit-normal 0 1 shifted auto"},
@@ -157,6 +173,9 @@ class Flux1(FluxFamily):
 
     def variant(self, prediction: Prediction, config: Mapping[str, Any]) -> Variant:
         return self.variants[0 if config.get("guidance_embeds") else 1]
+
+    def variant_called(self, name: str) -> Variant:
+        return self.variants[1 if "schnell" in name.lower() else 0]
 
     def variant_of_file(self, header: Header) -> Variant:
         guided = any(f"{prefix}{key}" in header.shapes for prefix in PREFIXES for key in GUIDANCE)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.messages import Message as _
-from trainers.models.families.family import Layout, OriginalLayer, Pair, Variant, down_factor
+from trainers.models.families.family import Layout, Licence, OriginalLayer, Pair, Variant, down_factor
 from trainers.models.families.flow import FlowFamily
 from trainers.models.families.sd3_names import every_path, original_layers
 from trainers.models.files.folder import read_json
@@ -46,6 +46,13 @@ LATE_BLOCK = re.compile(r"(?<!single)[._]transformer_blocks[._](?:19|[2-9]\d)[._
 """A block that is in no other family: UNets have fewer of them, and Flux has 19."""
 
 
+COMMUNITY = Licence(
+    "Stability AI Community License",
+    _("free of charge, also commercially, up to a yearly revenue of one million US dollars"),
+    "https://stability.ai/community-license-agreement",
+)
+
+
 class StableDiffusion3(FlowFamily):
     name = "sd3"
     title = "Stable Diffusion 3"
@@ -72,9 +79,9 @@ class StableDiffusion3(FlowFamily):
     trained_encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
     encoder_layouts: ClassVar[Mapping[str, Layout]] = {"text_encoder": "clip", "text_encoder_2": "clip"}
     variants = (
-        Variant("flow", 1024, "5-medium", "stable-diffusion-3-5-medium", "sd3.5-medium"),
-        Variant("flow", 1024, "5-large", "stable-diffusion-3-5-large", "sd3.5-large"),
-        Variant("flow", 1024, "medium", "stable-diffusion-3-medium", "sd3-medium"),
+        Variant("flow", 1024, "5-medium", "stable-diffusion-3-5-medium", "sd3.5-medium", licence=COMMUNITY),
+        Variant("flow", 1024, "5-large", "stable-diffusion-3-5-large", "sd3.5-large", licence=COMMUNITY),
+        Variant("flow", 1024, "medium", "stable-diffusion-3-medium", "sd3-medium", licence=COMMUNITY),
     )
     evenly_spaced = False
     style_form = "native"

@@ -16,9 +16,11 @@ from trainers.models.bases.named import list_named_bases
 from trainers.models.bases.recognise import (
     GUIDANCE_KEY,
     describe,
+    licence_of,
     recognise,
     recognise_base,
     recognise_name,
+    settings_of_base,
     warning_of,
 )
 
@@ -154,3 +156,26 @@ def test_settings_of_named_bases_are_those_of_the_base_alone() -> None:
     assert [each.name for each in list_named_bases()][:2] == ["noobai-v", "noobai"]
     for named in list_named_bases():
         assert set(named.settings) <= {"base", "data", "sample"} and named.settings["sample"]["prefix"]
+
+
+def test_a_licence_is_said_where_all_bases_of_a_kind_have_one(tmp_path: Path) -> None:
+    dev, schnell, chroma, three = (
+        recognise_base(model)
+        for model in (
+            "black-forest-labs/FLUX.1-dev",
+            "black-forest-labs/FLUX.1-schnell",
+            "lodestones/Chroma1-HD",
+            "stabilityai/stable-diffusion-3.5-medium",
+        )
+    )
+    assert "FLUX.1 [dev] Non-Commercial License (no commercial use" in licence_of(dev)
+    assert "https://huggingface.co/black-forest-labs/FLUX.1-dev" in licence_of(dev)
+    assert all("Apache-2.0 (any use" in licence_of(found) for found in (schnell, chroma))
+    assert "Stability AI Community License" in licence_of(three)
+    assert licence_of(recognise(checkpoint(tmp_path / "a.safetensors", SDXL))) == ""
+
+
+def test_a_base_for_few_steps_is_drawn_in_few() -> None:
+    dev, schnell = (settings_of_base(f"black-forest-labs/FLUX.1-{kind}")["sample"] for kind in ("dev", "schnell"))
+    assert (dev["steps"], dev["guidance"], dev["sampler"]) == (28, 3.5, "euler")
+    assert (schnell["steps"], schnell["guidance"], schnell["sampler"]) == (4, 1.0, "euler")

@@ -12,6 +12,7 @@ from typing import Any
 import diffusers
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from tests.tiny_flow import tiny_flow
@@ -286,6 +287,11 @@ def test_a_cut_run_goes_on_to_the_bit(packed_folders: dict[str, Path], images: P
     train(config, tmp_path / "cut", listener=stopping_at(Run(tmp_path / "cut" / "dusk"), 1))
     again = resume(Run(tmp_path / "cut" / "dusk"))
     assert again.steps == whole.steps == 3
+    names = {"flux": ("flux1", "FLUX.1 [dev] Non-Commercial License"), "chroma": ("chroma", "Apache-2.0")}
+    with safe_open(whole.style, "pt") as file:
+        written = file.metadata()
+    assert (written["ss_base_model_version"], written["modelspec.license"]) == names[family]
+    assert written["modelspec.architecture"] == {"flux": "flux-1-dev/lora", "chroma": "chroma/lora"}[family]
     one, other = (style_tensors(each.style) for each in (whole, again))
     assert one and one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 

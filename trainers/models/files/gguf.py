@@ -1,0 +1,203 @@
+"""Reads GGUF files: names, shapes and places of tensors, and the tensors, of which most are packed in blocks.
+
+Layout (little-endian): `GGUF`, version, the numbers of tensors and of metadata; the metadata; of each tensor its name,
+shape with the fastest dimension first, kind and offset; padding; the tensors. A block of Q8_0 is a scale in fp16 and 32
+whole numbers of 8 bits. Other packed kinds are left to the package `gguf`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from trainers.errors import VelaturaError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MAGIC = b"GGUF"
+STRING, ARRAY = 8, 9
+SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+"""Number formats of metadata by their kind, as `struct` names them."""
+MOST = 2**20
+"""Entries of metadata, items of a list, tensors and bytes of a text in a file that is not damaged."""
+SHAPE = "comfy.gguf.orig_shape."
+"""Metadata with the shape of a tensor that ComfyUI's converter has folded into fewer dimensions."""
+ALIGNMENT = "general.alignment"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How numbers are stored: so many of them in a block of so many bytes."""
+
+    name: str
+    numbers: int
+    bytes: int
+
+
+KINDS: Mapping[int, Kind] = {
+    0: Kind("F32", 1, 4),
+    1: Kind("F16", 1, 2),
+    30: Kind("BF16", 1, 2),
+    8: Kind("Q8_0", 32, 34),
+    2: Kind("Q4_0", 32, 18),
+    3: Kind("Q4_1", 32, 20),
+    6: Kind("Q5_0", 32, 22),
+    7: Kind("Q5_1", 32, 24),
+    10: Kind("Q2_K", 256, 84),
+    11: Kind("Q3_K", 256, 110),
+    12: Kind("Q4_K", 256, 144),
+    13: Kind("Q5_K", 256, 176),
+    14: Kind("Q6_K", 256, 210),
+    20: Kind("IQ4_NL", 32, 18),
+    23: Kind("IQ4_XS", 256, 136),
+}
+"""Kinds of tensors by number."""
+OWN = ("F32", "F16", "BF16", "Q8_0")
+"""Kinds that need no package."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A tensor in a GGUF file, its shape in torch's order."""
+
+    path: Path
+    shape: tuple[int, ...]
+    kind: int
+    offset: int
+    """Its first byte in the file."""
+
+    def read(self, rows: tuple[int, int] | None = None) -> Tensor:
+        """The tensor, or its rows from one up to another; fp32, or as stored if it is not packed.
+
+        VelaturaError if its kind needs a package that is not installed.
+        """
+        kind, start, count = KINDS[self.kind], 0, self.shape[0] if self.shape else 1
+        if rows is not None:
+            start, count = rows[0], rows[1] - rows[0]
+        inner = prod(self.shape[1:])
+        with self.path.open("rb") as file:
+            file.seek(self.offset + start * inner // kind.numbers * kind.bytes)
+            content = bytearray(file.read(count * inner // kind.numbers * kind.bytes))
+        return _unpacked(content, self.kind, self.path).view(count if self.shape else 1, *self.shape[1:])
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether a file says of itself that it is one; OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def read_gguf(path: Path) -> tuple[dict[str, Packed], dict[str, str]]:
+    """The tensors and text metadata of a file by name; VelaturaError if it is damaged or its tensors are not known."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            tensors, metadata = _read(file, path)
+    except (struct.error, ValueError, OverflowError, MemoryError) as error:
+        raise VelaturaError("{name} is not a GGUF file: its header is invalid", name=path.name) from error
+    for tensor in tensors.values():
+        kind = KINDS[tensor.kind]
+        end = tensor.offset + prod(tensor.shape) // kind.numbers * kind.bytes
+        if end > size:
+            raise VelaturaError(
+                "{name} is truncated or damaged ({size} bytes, but its header says {length}); copy or download it "
+                "again",
+                name=path.name,
+                size=size,
+                length=end,
+            )
+    return tensors, metadata
+
+
+def _read(file: BinaryIO, path: Path) -> tuple[dict[str, Packed], dict[str, str]]:
+    magic, version, count, entries = struct.unpack("<4sIQQ", file.read(24))
+    if magic != MAGIC or version not in (2, 3) or max(count, entries) > MOST:
+        raise ValueError(version)
+    metadata = dict(_entry(file) for _ in range(entries))
+    found = [_tensor(file, path) for _ in range(count)]
+    alignment = metadata.get(ALIGNMENT, 32)
+    data = -(-file.tell() // alignment) * alignment
+    tensors = {}
+    for name, shape, kind, offset in found:
+        folded = metadata.get(SHAPE + name)
+        tensors[name] = Packed(path, tuple(folded) if folded else shape, kind, data + offset)
+    return tensors, {key: value for key, value in metadata.items() if isinstance(value, str)}
+
+
+def _tensor(file: BinaryIO, path: Path) -> tuple[str, tuple[int, ...], int, int]:
+    name = _text(file)
+    (dimensions,) = struct.unpack("<I", file.read(4))
+    if dimensions > 8:
+        raise ValueError(dimensions)
+    *sides, kind, offset = struct.unpack(f"<{dimensions}QIQ", file.read(8 * dimensions + 12))
+    if kind not in KINDS:
+        raise VelaturaError(
+            "{name} holds tensors of a kind that Velatura does not read (number {kind}); use the base in Q8_0, bf16 or "
+            "fp8",
+            name=path.name,
+            kind=kind,
+        )
+    return name, tuple(reversed(sides)), kind, offset
+
+
+def _entry(file: BinaryIO) -> tuple[str, Any]:
+    key = _text(file)
+    (kind,) = struct.unpack("<I", file.read(4))
+    return key, _value(file, kind)
+
+
+def _value(file: BinaryIO, kind: int) -> Any:
+    if kind == STRING:
+        return _text(file)
+    if kind == ARRAY:
+        inner, count = struct.unpack("<IQ", file.read(12))
+        if count > MOST or inner == ARRAY:
+            raise ValueError(count)
+        return [_value(file, inner) for _ in range(count)]
+    form = f"<{SCALARS[kind]}" if kind in SCALARS else ""
+    (value,) = struct.unpack(form, file.read(struct.calcsize(form)))
+    return value
+
+
+def _text(file: BinaryIO) -> str:
+    (length,) = struct.unpack("<Q", file.read(8))
+    content = file.read(min(length, MOST))
+    if len(content) != length:
+        raise ValueError(length)
+    return content.decode("utf-8")
+
+
+def _unpacked(content: bytearray, kind: int, path: Path) -> Tensor:
+    """The numbers of whole blocks, in a row."""
+    import torch
+
+    if (name := KINDS[kind].name) not in OWN:
+        return _by_package(content, kind, path)
+    raw = torch.frombuffer(content, dtype=torch.uint8)
+    if name == "Q8_0":
+        blocks = raw.view(-1, 34)
+        scale = blocks[:, :2].contiguous().view(torch.float16).float()
+        return (scale * blocks[:, 2:].contiguous().view(torch.int8)).flatten()
+    return raw.view({"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[name])
+
+
+def _by_package(content: bytearray, kind: int, path: Path) -> Tensor:
+    try:
+        import gguf
+    except ImportError as error:
+        raise VelaturaError(
+            "{name} is packed as {kind}, which needs a package: install it with `pip install velatura[gguf]`, or use "
+            "the base in Q8_0, bf16 or fp8",
+            name=path.name,
+            kind=KINDS[kind].name,
+        ) from error
+    import numpy
+    import torch
+
+    blocks = numpy.frombuffer(content, dtype=numpy.uint8)
+    return torch.from_numpy(gguf.quants.dequantize(blocks, gguf.GGMLQuantizationType(kind)))
