@@ -176,7 +176,7 @@ DELETE_NOTE_STYLE = _(
 )
 STEPS = _("Steps")
 LONGER_TITLE = _("Train {} longer")
-LONGER_TEXT = _("Training continues up to this total number of steps.")
+LONGER_TEXT = _("Training continues up to this many steps in all. Twice as many take about as long again.")
 MORE_STEPS = _("It is already at step {}; to train it longer, enter a larger number")
 LONGER_WRONG = _("Enter a whole number larger than {least}, at most {most}.")
 RESTART_TITLE = _("Restart {} from zero?")
