@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -16,6 +17,16 @@ class Packed(Protocol):
     """A layer with a packed weight: `weight` unpacks it on access, `unpack` replaces it by an ordinary one."""
 
     def unpack(self, W: Tensor) -> None: ...
+
+
+def at_hand(layer: nn.Module, keep: bool = False) -> AbstractContextManager[None]:
+    """The layer with its tensors on the device, within the context: some bases keep them in main memory (`fetch`).
+
+    With `keep`, changes to them last.
+    """
+    fetch = layer.__dict__.get("fetch")
+    found: AbstractContextManager[None] = nullcontext() if fetch is None else fetch(keep)
+    return found
 
 
 @dataclass(frozen=True)

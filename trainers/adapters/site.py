@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adapters.context import ContextHolder, ForwardContext
-from trainers.adapters.op import Op, Packed
+from trainers.adapters.op import Op, Packed, at_hand
 from trainers.adapters.updates.base import at_least_fp32
 from trainers.adapters.updates.dense import Dense
 
@@ -128,9 +128,10 @@ class Site(HookPoint["LayerUpdate"]):
 
     def weight(self) -> Tensor:
         """The layer's frozen weight, `(out, in[, kh, kw])`; dequantised if it is packed."""
-        weight = self.layer.weight
-        assert isinstance(weight, Tensor)
-        return weight.detach()
+        with at_hand(self.layer):
+            weight = self.layer.weight
+            assert isinstance(weight, Tensor)
+            return weight.detach()
 
     def bias(self) -> Tensor | None:
         """The layer's frozen bias, `(out,)`, if it has one."""
@@ -162,18 +163,19 @@ class Site(HookPoint["LayerUpdate"]):
     @torch.no_grad()
     def merge(self, strength: float) -> None:
         """Add the change to the layer, rounded once, and remove the hook; a packed layer is unpacked."""
-        W, shift = self.weight(), self.shift()
-        changed = W.float() + strength * self.dense()
-        if isinstance(self.layer, Packed):
-            self.layer.unpack(changed.to(W.dtype))
-        else:
-            W.copy_(changed)
-        if shift is not None:
-            bias = self.bias()
-            if bias is None:
-                self.layer.bias = nn.Parameter(W.new_zeros(self.op.out), requires_grad=False)
-                bias = self.layer.bias.detach()
-            bias.copy_(bias.float() + strength * shift)
+        with at_hand(self.layer, keep=True):
+            W, shift = self.weight(), self.shift()
+            changed = W.float() + strength * self.dense()
+            if isinstance(self.layer, Packed):
+                self.layer.unpack(changed.to(W.dtype))
+            else:
+                W.copy_(changed)
+            if shift is not None:
+                bias = self.bias()
+                if bias is None:
+                    self.layer.bias = nn.Parameter(W.new_zeros(self.op.out), requires_grad=False)
+                    bias = self.layer.bias.detach()
+                bias.copy_(bias.float() + strength * shift)
         self.remove()
 
     def remove(self) -> None:

@@ -50,6 +50,9 @@ class Base(Section):
     scale_code: Literal["dynamic", "linear"] = "dynamic"
     """Spacing of 8-bit scales: `dynamic` as in bitsandbytes, or `linear`, which loses more precision near outliers."""
 
+    swap_blocks: int = Field(0, ge=0, le=200)
+    """Blocks of a transformer that wait in main memory and are copied in for each pass, recomputed; 0 = none."""
+
     @property
     def scale_format(self) -> ScaleFormat:
         """Number format of the scales of `nf4`."""

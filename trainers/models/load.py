@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from trainers.adapters.roles import is_denoiser
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
@@ -26,6 +27,7 @@ from trainers.models.prediction import Prediction, prediction_of_output
 from trainers.models.quiet import quietly
 from trainers.models.storage.packed import pack, packer_of
 from trainers.models.storage.streaming import part_loader
+from trainers.models.storage.swap import Swap, waiting_layers
 from trainers.randomness import generator
 
 __all__ = ["Model", "load_model", "token_counter", "training_size"]
@@ -87,8 +89,11 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
     for name, network in loaded.parts.items():
         if isinstance(network, torch.nn.Module):
             network.requires_grad_(False).eval()
+            swapped = settings.swap_blocks if is_denoiser(name) else 0
             if packer is not None and name != "vae":
-                pack(network, device, packer)
+                pack(network, device, packer, waiting_layers(network, swapped))
+            if swapped:
+                Swap(network, swapped, device)
             network.to(device)
     _take_any_dtype(loaded.parts["vae"])
     sha256 = sha256 or hash_files(loaded.weights)
@@ -175,7 +180,7 @@ def hash_files(files: Sequence[Path]) -> str:
 
 
 def _from_folder(source: Source, settings: Base, dtype: torch.dtype, device: torch.device | str) -> LoadedParts:
-    folder, load = source.path, part_loader(packer_of(settings), device)
+    folder, load = source.path, part_loader(settings, device)
     family = _agreed_family(family_of_folder(folder), settings, folder)
     absent = [name for name in family.optional if not has_weights(folder / name)]
     parts = {

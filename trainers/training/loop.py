@@ -158,7 +158,7 @@ def take_steps(
     """
     config, network = session.config, session.network
     trainee = Trainee(session.model, network, config.base.clip_skip, config.data.chunks)
-    if config.train.gradient_checkpointing:
+    if config.train.gradient_checkpointing or config.base.swap_blocks:
         trainee.checkpoint_gradients(session.text_trains)
     share = session.devices.share
     batches = Batches(session.run, config, session.model, dataset, trainee, session.text_trains, classes, share)

@@ -50,7 +50,8 @@ class Objective(nn.Module):
         if shared:  # torch warns where no parameter is unused, which is so for some methods in some steps
             self.unused = nn.Parameter(torch.zeros(()))
         frozen = [name for name, parameter in self.named_parameters() if not parameter.requires_grad]
-        self._ddp_params_and_buffers_to_ignore = frozen  # the base, which is the same in all processes
+        packed = [f"trainee.denoiser.{name}" for name, _ in trainee.denoiser.named_buffers()]
+        self._ddp_params_and_buffers_to_ignore = frozen + packed  # the base, which is the same in all processes
 
     def forward(
         self, noisy: Tensor, t: Tensor, text: Conditioning | list[str], time_ids: Tensor | None

@@ -130,6 +130,11 @@ class UNetFamily(Family):
                 "it at 1",
                 title=self.title,
             )
+        if config.base.swap_blocks:
+            found["base.swap_blocks"] = _(
+                "base.swap_blocks is for transformers; {title} has a UNet, whose levels do not run one after the other",
+                title=self.title,
+            )
         if config.targets.transformer:
             found["targets.transformer"] = _(
                 "targets.transformer has no effect on {title}, which has a UNet; set targets.unet", title=self.title

@@ -6,7 +6,7 @@ on access. Forward and backward dequantise it for their products, so at most one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -117,13 +117,15 @@ def pack_layer(layer: nn.Module, W: Tensor, packer: Packer) -> None:
 
 
 @torch.no_grad()
-def pack(network: nn.Module, device: torch.device | str, packer: Packer) -> None:
+def pack(network: nn.Module, device: torch.device | str, packer: Packer, waiting: Collection[nn.Module] = ()) -> None:
     """Pack a frozen network's linear layers and convolutions, one after the other, on `device`.
 
-    Other modules are not moved.
+    Other modules are not moved, and those `waiting` are moved back into main memory.
     """
     for path, layer in network.named_modules():
         if is_packable(path, layer):
             W = layer.weight
             assert isinstance(W, Tensor)
             pack_layer(layer, W.to(device), packer)
+            if layer in waiting:
+                layer.cpu()

@@ -6,7 +6,7 @@ pages of a mapping count as memory until it is closed. The numbers are those of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainers.adapters.roles import is_denoiser
+from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.files.folder import load_part, read_json, weight_files
 from trainers.models.files.header import read_header
 from trainers.models.quiet import quietly
-from trainers.models.storage.packed import Packer, is_packable, pack_layer
+from trainers.models.storage.packed import Packer, is_packable, pack_layer, packer_of
+from trainers.models.storage.swap import waiting_layers
 
 PREFIXES = ("", "text_model.", "model.")
 """What transformers may write before the names of an encoder's tensors."""
@@ -48,20 +51,25 @@ def _read(path: Path, name: str) -> Tensor:
         return tensor
 
 
-def part_loader(packer: Packer | None, device: torch.device | str) -> Callable[[Any, Path, str, torch.dtype], Any]:
+def part_loader(settings: Base, device: torch.device | str) -> Callable[[Any, Path, str, torch.dtype], Any]:
     """What loads a part of a folder, as `load_part` does: tensor by tensor onto the device if it is packed."""
-    return load_part if packer is None else partial(_load_packed, packer, device)
+    packer = packer_of(settings)
+
+    def load_packed(kind: Any, folder: Path, name: str, dtype: torch.dtype) -> Any:
+        assert packer is not None
+        if name == "vae":
+            return load_part(kind, folder, name, dtype)
+        swapped = settings.swap_blocks if is_denoiser(name) else 0
+        streamed = stream_part(kind, folder / name, dtype, device, packer, swapped)
+        return load_part(kind, folder, name, dtype) if streamed is None else streamed
+
+    return load_part if packer is None else load_packed
 
 
-def _load_packed(
-    packer: Packer, device: torch.device | str, kind: Any, folder: Path, name: str, dtype: torch.dtype
+def stream_part(
+    kind: Any, part: Path, dtype: torch.dtype, device: torch.device | str, packer: Packer, swapped: int = 0
 ) -> Any:
-    streamed = None if name == "vae" else stream_part(kind, folder / name, dtype, device, packer)
-    return load_part(kind, folder, name, dtype) if streamed is None else streamed
-
-
-def stream_part(kind: Any, part: Path, dtype: torch.dtype, device: torch.device | str, packer: Packer) -> Any:
-    """The network of class `kind` in a folder, frozen and packed on `device`.
+    """The network of class `kind` in a folder, frozen and packed on `device`, but for `swapped` blocks in main memory.
 
     None if its files are damaged or have other names: whoever loads it whole then says so, or knows them.
     """
@@ -71,7 +79,7 @@ def stream_part(kind: Any, part: Path, dtype: torch.dtype, device: torch.device 
     except VelaturaError:
         return None
     if matched is not None:
-        fill(network, matched, dtype, device, packer)
+        fill(network, matched, dtype, device, packer, waiting_layers(network, swapped))
     return network if matched else None
 
 
@@ -130,8 +138,12 @@ def fill(
     dtype: torch.dtype,
     device: torch.device | str,
     packer: Packer | None,
+    waiting: Collection[nn.Module] = (),
 ) -> None:
-    """Read all tensors of an empty network, one after the other, onto `device`; layers are packed there."""
+    """Read all tensors of an empty network, one after the other, onto `device`; layers are packed there.
+
+    Those `waiting` are moved back into main memory.
+    """
     fp32 = set(getattr(network, "_keep_in_fp32_modules", None) or ()) if dtype == torch.float16 else set()
     for path, layer in list(network.named_modules()):
         for name in [*layer._parameters, *layer._buffers]:
@@ -149,6 +161,8 @@ def fill(
                 layer._buffers[name] = value
             else:
                 layer._parameters[name] = nn.Parameter(value, requires_grad=False)
+        if layer in waiting and not list(layer.children()):
+            layer.cpu()
     for name, other in _tied(network).items():
         path, _, own = name.rpartition(".")
         network.get_submodule(path)._parameters[own] = network.get_parameter(other)

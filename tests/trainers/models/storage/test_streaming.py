@@ -66,7 +66,7 @@ def test_what_is_damaged_is_said_as_of_any_base(tmp_path):
     [file] = (folder / "transformer").glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:-100])
     (name, kind), *_ = (each for each in networks_of(folder) if each[0] == "transformer")
-    load = part_loader(packer_of(Base(storage="int8")), "cpu")
+    load = part_loader(Base(storage="int8"), "cpu")
     with pytest.raises(VelaturaError, match=r"cannot load transformer of .* is truncated or damaged"):
         load(kind, folder, name, torch.bfloat16)
     save_file({"x": torch.zeros(2)}, file)

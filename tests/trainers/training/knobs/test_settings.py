@@ -65,6 +65,7 @@ CASES: dict[str, Case] = {
     "base.storage": Case(one("base.storage", "int8")),
     "base.double_quantisation": Case(one("base.double_quantisation", False), within=NF4),
     "base.scale_code": Case(one("base.scale_code", "linear"), within=NF4),
+    "base.swap_blocks": Case(one("base.swap_blocks", 1), refused("base.swap_blocks is for transformers")),
     "data.images": Case(one("data.images", "{bare}")),
     "data.resolution": Case(one("data.resolution", 48)),
     "data.max_aspect": Case(one("data.max_aspect", 1.0), within=LARGER),
