@@ -80,7 +80,7 @@ def measure(row: Row, folder: Path) -> Figures:
     result = train(config, folder / "runs", overwrite=True, listener=clock)
     with reopened(Run(result.run)) as found:
         session = found.session
-        figures = _look(session.model, session.network, session.config, unseen, folder)
+        figures = look_at(session.model, session.network, session.config, unseen, folder)
     files = [path for path in (result.run / "style").glob("*.safetensors") if not path.stem.endswith("-diffusers")]
     size = sum(path.stat().st_size for path in files)
     shutil.rmtree(folder / "runs")
@@ -121,7 +121,7 @@ class _Clock:
 
 def _measure_base(config: Config, unseen: Path, folder: Path) -> Figures:
     model = load_model(config.base, torch.float32, "cpu")
-    figures = _look(model, None, config, unseen, folder)
+    figures = look_at(model, None, config, unseen, folder)
     truth = _truth(_open(model, config, unseen))
     with torch.no_grad():
         decoded = reconstruct(model.vae, truth)
@@ -129,7 +129,7 @@ def _measure_base(config: Config, unseen: Path, folder: Path) -> Figures:
     return replace(figures, truth=round(distance, 4), memory=peak_memory(torch.device("cpu")))
 
 
-def _look(model: Model, network: Network | None, config: Config, unseen: Path, folder: Path) -> Figures:
+def look_at(model: Model, network: Network | None, config: Config, unseen: Path, folder: Path) -> Figures:
     dataset = _open(model, config, unseen)
     errors = denoising_errors(model, network, make_probes(model, dataset.items, config, TIMES), config)
     params = preview_params(config, dataset, dataset.items[0].bucket.width, model.starter)  # the held-out captions
