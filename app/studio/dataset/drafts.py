@@ -123,6 +123,8 @@ class Choices(_Part):
     """Another program's file from which they were read, whose report is kept."""
     start: str = ""
     """The path of a style from which the training starts; only the studio itself sets it."""
+    classes: str = ""
+    """The folder of class images of the run that was cloned; they count while there is a class prompt."""
 
 
 class SettingsBefore(_Part):

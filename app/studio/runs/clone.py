@@ -70,7 +70,7 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
             pictures=tuple(taken),
             left_out=tuple(wrong),
             trigger=settled.trigger,
-            choices=settled.choices.model_copy(update={"start": str(run.start) if run.start.is_file() else ""}),
+            choices=settled.choices.model_copy(update=_files(run)),
             name=settled.name,
             prompts=settled.prompts,
             clone_of=view.job.name,
@@ -78,6 +78,14 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
         )
 
     return drafts.change(key, change, tab)
+
+
+def _files(run: Run) -> dict[str, str]:
+    """What a run was given besides its pictures, as it lies in its folder."""
+    return {
+        "start": str(run.start) if run.start.is_file() else "",
+        "classes": str(run.classes) if run.classes.is_dir() else "",
+    }
 
 
 def with_settings_of(draft: Draft, config: Config, origin: Origin | None = None) -> Draft:

@@ -61,6 +61,8 @@ def all_layers(draft: Draft, *more: Mapping[str, Any]) -> list[Mapping[str, Any]
     """
     gathered: dict[str, Any] = {"name": safe_name(draft.name) or UNNAMED, "base": {"model": draft.choices.base}}
     gathered["data"] = {"trigger": draft.trigger}
+    if draft.choices.classes and changed_settings(draft.choices).get("prior.prompt"):
+        gathered["prior"] = {"folder": draft.choices.classes}
     if draft.choices.start:
         gathered["train"] = {"start_from": draft.choices.start}
     if draft.prompts:

@@ -71,11 +71,14 @@ def test_a_clone_has_the_pictures_captions_and_settings_of_its_run(drafts, view)
     assert [path.read_bytes() for path in copies] == [path.read_bytes() for path in files], "the same, bit for bit"
 
 
-def test_a_clone_starts_from_the_same_style(drafts, view):
+def test_a_clone_has_the_style_and_the_class_images_that_its_run_was_given(drafts, view):
     run = Run(view.job.folder)
     assert clone_into(drafts, ANNA, view, "tab").choices.start == ""
     run.start.write_bytes(b"")  # as in the folder of a run that has started from one
-    assert plan(clone_into(drafts, ANNA, view, "tab")).train.start_from == str(run.start)
+    run.classes.mkdir()
+    clone = clone_into(drafts, ANNA, view, "tab")
+    assert plan(clone).train.start_from == str(run.start) and plan(clone).prior.folder == ""
+    assert plan(with_setting(clone, "prior.prompt", "a drawing")).prior.folder == str(run.classes)
 
 
 @pytest.mark.parametrize("aim", ["style", "subject"])
