@@ -26,7 +26,7 @@ from trainers.models.model import Model
 from trainers.models.prediction import Prediction, prediction_of_output
 from trainers.models.quiet import quietly
 from trainers.models.storage.packed import pack, packer_of
-from trainers.models.storage.streaming import part_loader
+from trainers.models.storage.streaming import part_loader, read_unread
 from trainers.models.storage.swap import Swap, waiting_layers
 from trainers.randomness import generator
 
@@ -90,6 +90,7 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
         if isinstance(network, torch.nn.Module):
             network.requires_grad_(False).eval()
             swapped = settings.swap_blocks if is_denoiser(name) else 0
+            read_unread(network, device, None if name == "vae" else packer, swapped)
             if packer is not None and name != "vae":
                 pack(network, device, packer, waiting_layers(network, swapped))
             if swapped:

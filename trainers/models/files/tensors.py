@@ -28,6 +28,14 @@ PARAMETERS = ("weight", "bias")
 
 
 @dataclass(frozen=True)
+class Unread:
+    """The tensors of an empty network that are still to be read, by name, and their number format in memory."""
+
+    tensors: Mapping[str, StoredTensor]
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
 class StoredTensor:
     """A tensor in a safetensors file, or rows of it."""
 
@@ -111,7 +119,8 @@ def build_empty(kind: Any, config: Mapping[str, Any]) -> Any:
 def fill(network: Any, tensors: Mapping[str, StoredTensor | Tensor], dtype: torch.dtype, part: str, name: str) -> Any:
     """The empty network with these tensors in `dtype`.
 
-    Raises VelaturaError, with the network's name `part` and the file's `name`, if tensors are missing or do not fit.
+    Stored ones are noted as its `unread`: whoever packs them reads them one after the other. Raises VelaturaError, with
+    the network's name `part` and the file's `name`, if tensors are missing or do not fit.
     """
     wanted = network.state_dict()
     tied = set(getattr(network, "_tied_weights_keys", None) or ())
@@ -135,11 +144,10 @@ def fill(network: Any, tensors: Mapping[str, StoredTensor | Tensor], dtype: torc
                 found=tuple(tensors[key].shape),
                 expected=tuple(tensor.shape),
             )
-    network.load_state_dict({key: _read(tensors[key], dtype) for key in wanted if key in tensors}, False, assign=True)
-    if tied:
-        network.tie_weights()
+    given = {key: tensors[key] for key in wanted if key in tensors}
+    stored = {key: tensor for key, tensor in given.items() if isinstance(tensor, StoredTensor)}
+    if stored:
+        network.unread = Unread(stored, dtype)
+    made = {key: tensor.to(dtype) for key, tensor in given.items() if not isinstance(tensor, StoredTensor)}
+    network.load_state_dict(made, False, assign=True)
     return network
-
-
-def _read(tensor: StoredTensor | Tensor, dtype: torch.dtype) -> Tensor:
-    return (tensor.read() if isinstance(tensor, StoredTensor) else tensor).to(dtype)

@@ -6,49 +6,24 @@ pages of a mapping count as memory until it is closed. The numbers are those of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainers.adapters.roles import is_denoiser
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.files.folder import load_part, read_json, weight_files
-from trainers.models.files.header import read_header
+from trainers.models.files.tensors import StoredTensor, stored_tensors
 from trainers.models.quiet import quietly
 from trainers.models.storage.packed import Packer, is_packable, pack_layer, packer_of
 from trainers.models.storage.swap import waiting_layers
 
 PREFIXES = ("", "text_model.", "model.")
 """What transformers may write before the names of an encoder's tensors."""
-
-
-class Source:
-    """A tensor that is read when it is asked for, and its shape."""
-
-    def __init__(self, shape: tuple[int, ...], read: Callable[[], Tensor]) -> None:
-        self.shape, self.read = shape, read
-
-
-def sources_of(files: Sequence[Path]) -> dict[str, Source]:
-    """The tensors of safetensors files by name; VelaturaError if a file is damaged."""
-    found = {}
-    for path in files:
-        for name, shape in read_header(path).shapes.items():
-            found[name] = Source(shape, partial(_read, path, name))
-    return found
-
-
-def _read(path: Path, name: str) -> Tensor:
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        tensor: Tensor = file.get_tensor(name)
-        return tensor
 
 
 def part_loader(settings: Base, device: torch.device | str) -> Callable[[Any, Path, str, torch.dtype], Any]:
@@ -75,12 +50,20 @@ def stream_part(
     """
     try:
         network = build_empty(kind, part)
-        matched = match(network, sources_of(weight_files(part)[0]))
+        files, _ = weight_files(part)
+        matched = match(network, {name: each for file in files for name, each in stored_tensors(file).items()})
     except VelaturaError:
         return None
     if matched is not None:
         fill(network, matched, dtype, device, packer, waiting_layers(network, swapped))
     return network if matched else None
+
+
+def read_unread(network: nn.Module, device: torch.device | str, packer: Packer | None, swapped: int) -> None:
+    """Read what a single file holds of a network, if that is still to be done, as `stream_part` does."""
+    unread = network.__dict__.pop("unread", None)
+    if unread is not None:
+        fill(network, unread.tensors, unread.dtype, device, packer, waiting_layers(network, swapped))
 
 
 def build_empty(kind: Any, part: Path) -> nn.Module:
@@ -107,11 +90,11 @@ def _build(kind: Any, part: Path) -> nn.Module:
     return network
 
 
-def match(network: nn.Module, sources: Mapping[str, Source]) -> dict[str, Source] | None:
-    """The source of each of the network's tensors by its name; None if one is missing or has another shape."""
+def match(network: nn.Module, stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor] | None:
+    """What is stored of each of the network's tensors by its name; None if one is missing or has another shape."""
     found, tied = {}, _tied(network)
     for name, tensor in network.state_dict().items():
-        source = _named(sources, name)
+        source = _named(stored, name)
         if source is None and name in tied:
             continue
         if source is None or source.shape != tuple(tensor.shape):
@@ -120,9 +103,9 @@ def match(network: nn.Module, sources: Mapping[str, Source]) -> dict[str, Source
     return found
 
 
-def _named(sources: Mapping[str, Source], name: str) -> Source | None:
+def _named(stored: Mapping[str, StoredTensor], name: str) -> StoredTensor | None:
     names = (*(prefix + name for prefix in PREFIXES), *(name.removeprefix(prefix) for prefix in PREFIXES))
-    return next((sources[each] for each in names if each in sources), None)
+    return next((stored[each] for each in names if each in stored), None)
 
 
 def _tied(network: nn.Module) -> dict[str, str]:
@@ -134,7 +117,7 @@ def _tied(network: nn.Module) -> dict[str, str]:
 @torch.no_grad()
 def fill(
     network: nn.Module,
-    sources: Mapping[str, Source],
+    stored: Mapping[str, StoredTensor],
     dtype: torch.dtype,
     device: torch.device | str,
     packer: Packer | None,
@@ -148,9 +131,9 @@ def fill(
     for path, layer in list(network.named_modules()):
         for name in [*layer._parameters, *layer._buffers]:
             full = f"{path}.{name}" if path else name
-            if full not in sources:  # tied to another, or no weight
+            if full not in stored:  # tied to another, or no weight
                 continue
-            value = sources[full].read()
+            value = stored[full].read()
             wanted = torch.float32 if fp32 & set(full.split(".")) else dtype
             packs = packer is not None and name == "weight" and is_packable(path, layer)
             value = value.to(device, wanted if value.is_floating_point() else None, copy=not packs)

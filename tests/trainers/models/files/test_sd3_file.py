@@ -18,6 +18,7 @@ from trainers.models.families import get_family
 from trainers.models.files.header import Header
 from trainers.models.full_size import build_on_meta
 from trainers.models.load import load_model, token_counter, training_size
+from trainers.models.storage.packed import PackedLayer
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +169,15 @@ def test_every_tensor_of_a_real_checkpoint(variant, monkeypatch):
     config = dict(network.config)
     found = by_layers(stored, original_layers(config, every_path(config)), POSITIONS)
     assert {name: each.shape for name, each in found.items()} == {name: tuple(t.shape) for name, t in state.items()}
+
+
+@pytest.mark.parametrize("storage", ["int8", "full"])
+def test_a_file_is_packed_and_swapped_as_the_folder_is(storage, pipeline, tmp_path):
+    path = write(tmp_path / "packed.safetensors", sd3_tensors(pipeline, ("clip_l", "clip_g")))
+    folder = tiny_flow_folder("sd3", tmp_path / "folder", t5=False)
+    bases = (Base(model=str(place), storage=storage, swap_blocks=1) for place in (path, folder))
+    found, wanted = (load_model(base, torch.bfloat16, "cpu", sha256="0" * 64) for base in bases)
+    layers = found.denoiser.transformer_blocks[0].attn.to_q, found.text_encoders[1].text_model.encoder.layers[0].mlp.fc1
+    assert [isinstance(layer, PackedLayer) for layer in layers] == [storage == "int8"] * 2
+    assert found.denoiser.transformer_blocks[1].attn.to_q.bias.isnan().all(), "in main memory"
+    assert all(torch.equal(a, b) for a, b in zip(outputs(found), outputs(wanted), strict=True))
