@@ -6,15 +6,25 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 TOGETHER = (
-    r"(?:down|up|input|output|transformer)_blocks|mid_block|middle_block|to_[qkv]|to_out|(?:q|k|v|out)_proj|proj_(?:in|out)"
+    r"(?:down|up|input|output|joint|double|single|single_transformer|transformer)_blocks|mid_block|middle_block"
+    r"|(?:x|context)_block|(?:img|txt)_(?:attn|mlp|mod)|adaLN_modulation|(?:final|distilled_guidance)_layer"
+    r"|(?:noise|context)_refiner|feed_forward|ff_context|norm1_context|norm_(?:added_)?[qk]|norm_out|ln_[qk]"
+    r"|(?:query|key)_norm|add_[qkv]_proj|to_add_out|time_text_embed|(?:timestep|text|guidance)_embedder"
+    r"|(?:x|y|t|context|cap|all_x)_embedder|pos_embed|to_[qkv]|to_out|(?:q|k|v|out)_proj|proj_(?:in|out|mlp)"
     r"|time_emb_proj|time_emb(?:ed|edding)|add_embedding|label_emb|linear_\d|conv_(?:in|out|norm_out|shortcut)"
     r"|(?:in|out|emb)_layers|skip_connection|text_model|self_attn|text_projection|(?:final_)?layer_norm\d?"
 )
 """Parts of layer names with an underscore; files also use underscores for the dots."""
 BLOCK = re.compile(
-    r"(unet\.(?:\w+_blocks\.\d+|mid_block|middle_block\.\d+)(?:\.\w+\.\d+)?|text_encoder\w*\.\S*?layers\.\d+)\."
+    r"(unet\.(?:\w+_blocks\.\d+|mid_block|middle_block\.\d+)(?:\.\w+\.\d+)?|text_encoder\w*\.\S*?layers\.\d+"
+    r"|transformer\.(?:\w+_blocks|\w+_refiner|layers)\.\d+)\."
 )
+TRANSFORMER = re.compile(
+    r"(?:joint|double|single|single_transformer)_blocks|^transformer_blocks|^(?:layers|\w+_refiner)[._]\d"
+)
+"""What only layers of transformers have in their names, which some files begin as those of a UNet."""
 PARTS = {
+    **dict.fromkeys(("lora_transformer_", "transformer."), "transformer"),
     **dict.fromkeys(("lora_unet_", "lycoris_", "oft_unet_", "unet.", "base_model.model."), "unet"),
     **dict.fromkeys(("model.diffusion_model.", "diffusion_model."), "unet"),
     **dict.fromkeys(("lora_te_", "lora_te1_", "text_encoder."), "text_encoder"),
@@ -25,6 +35,9 @@ PARTS = {
 """Start of a layer's name in a file, and its part of the model."""
 WAYS = {"down": 1, "input": 1, "mid": 2, "middle": 2, "up": 3, "output": 3}
 """Order of the UNet's blocks in the forward pass."""
+STAGES = {"refiner": 1, "joint": 2, "double": 2, "transformer": 2, "layers": 2, "single": 3, "single_transformer": 3}
+"""The same for a transformer."""
+ORDER = {**STAGES, **WAYS}
 ATTENTION = ("to_q", "to_k", "to_v", "to_out", "q_proj", "k_proj", "v_proj", "out_proj")
 """Attention layers in the order of the forward pass; files have them in alphabetical order."""
 ONLY_ONE = "transformer_blocks.0."
@@ -38,7 +51,10 @@ def dotted(stem: str) -> str:
     rest = stem.removeprefix(start)
     if "." not in rest:
         rest = ".".join(re.findall(rf"(?:{TOGETHER})(?=_|$)|[^_]+", rest))
-    return f"{PARTS[start]}.{rest.removeprefix('text_model.')}"
+    part = PARTS[start]
+    if part == "unet" and TRANSFORMER.search(rest):
+        part = "transformer"
+    return f"{part}.{rest.removeprefix('text_model.')}"
 
 
 def block(layer: str) -> str:
@@ -57,7 +73,8 @@ def sort_layers(layers: Iterable[str]) -> list[str]:
 
     def position(layer: str) -> tuple[int, int, int, int]:
         way = re.match(r"unet\.([a-z]+)_blocks?(?:\.(\d+))?", layer)
-        stage, number = (WAYS.get(way[1], 0), int(way[2] or 0)) if way else (0, 0)
+        way = way or re.match(r"transformer\.(?:[a-z]+_(?=refiner))?([a-z_]+?)(?:_blocks)?\.(\d+)\.", layer)
+        stage, number = (ORDER.get(way[1], 0), int(way[2] or 0)) if way else (0, 0)
         return parts[layer.partition(".")[0]], stage, number, blocks[block(layer)]
 
     return sorted(given, key=position)

@@ -34,6 +34,19 @@ def test_layers_are_named_by_their_block(layer, name):
         ("lora_unet_output_blocks_0_0_in_layers_2", "unet.output_blocks.0.0.in_layers.2"),
         ("lora_te1_text_model_encoder_layers_3_self_attn_q_proj", "text_encoder.encoder.layers.3.self_attn.q_proj"),
         ("lora_te2_text_model_encoder_layers_3_mlp_fc1", "text_encoder_2.encoder.layers.3.mlp.fc1"),
+        ("lora_unet_joint_blocks_2_x_block_attn_qkv", "transformer.joint_blocks.2.x_block.attn.qkv"),
+        (
+            "lora_unet_joint_blocks_2_context_block_adaLN_modulation_1",
+            "transformer.joint_blocks.2.context_block.adaLN_modulation.1",
+        ),
+        ("lora_unet_double_blocks_0_img_attn_qkv", "transformer.double_blocks.0.img_attn.qkv"),
+        ("lora_unet_single_blocks_7_linear1", "transformer.single_blocks.7.linear1"),
+        ("transformer.transformer_blocks.0.attn.add_q_proj", "transformer.transformer_blocks.0.attn.add_q_proj"),
+        (
+            "lycoris_single_transformer_blocks_3_attn_to_q",
+            "transformer.single_transformer_blocks.3.attn.to_q",
+        ),
+        ("lora_transformer_transformer_blocks_0_ff_context_net_2", "transformer.transformer_blocks.0.ff_context.net.2"),
         ("something_else", "something_else"),
     ],
 )
@@ -54,3 +67,13 @@ def test_a_block_says_its_layers_by_name_with_their_ranks():
     assert backwards[0][1].endswith("attn1 to_q=1 to_out=2\nff net.2=3"), "in a file they are in the alphabet's order"
     several = [f"{ATTENTION}.transformer_blocks.{number}.attn1.to_q" for number in (0, 1)]
     assert short_names(ATTENTION, several) == ["transformer_blocks.0.attn1.to_q", "transformer_blocks.1.attn1.to_q"]
+
+
+def test_blocks_of_a_transformer_are_in_the_order_of_the_forward_pass():
+    given = [f"transformer.{path}.a" for path in ("proj_out", "single_blocks.2", "double_blocks.10", "double_blocks.9")]
+    assert [block(layer) for layer in sort_layers(given)] == [
+        "transformer.proj_out",
+        "transformer.double_blocks.9",
+        "transformer.double_blocks.10",
+        "transformer.single_blocks.2",
+    ]

@@ -31,6 +31,8 @@ LARGEST_TAGS = 32 * 1024
 
 DROPOUTS = ("rank_dropout", "module_dropout")
 
+PREDICTION_TYPES = {"epsilon": "epsilon", "v_prediction": "v"}
+"""ModelSpec's names; it has none for flow matching."""
 MIXED_PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
@@ -219,17 +221,18 @@ def _modelspec(config: Config, model: Model, finished: float, kind: str) -> dict
         "license": config.save.licence or (variant.licence.name if variant.licence else ""),
         "trigger_phrase": full_caption("", config.data, config.tokens.word),
     }
-    return {
+    written = {
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": f"{architecture}/{kind}",
         "modelspec.implementation": model.family.implementation,
         "modelspec.title": config.save.title or config.name,
         "modelspec.resolution": f"{side}x{side}",
         "modelspec.date": datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
-        "modelspec.prediction_type": "epsilon" if model.prediction == "epsilon" else "v",
+        "modelspec.prediction_type": PREDICTION_TYPES.get(model.prediction, ""),
         "modelspec.encoder_layer": str(config.base.clip_skip),
         **{f"modelspec.{key}": value for key, value in optional.items() if value},
     }
+    return {key: value for key, value in written.items() if value}
 
 
 def _velatura(config: Config, model: Model) -> dict[str, str]:

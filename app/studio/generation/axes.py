@@ -22,7 +22,7 @@ from app.studio.generation.values import (
     short,
     typed_number,
 )
-from trainers.config.limits import AXES, SAMPLERS, STEPS, AxisKind
+from trainers.config.limits import AXES, SAMPLERS, STEPS, AxisKind, Sampler
 from trainers.config.sections import Sample
 from trainers.data.captions import one_line
 from trainers.messages import Message as _
@@ -36,6 +36,7 @@ RIBBON = (0.0, 0.4, 0.8, 1.2, 1.6)
 MOST_VALUES, MOST_CELLS = 12, 100
 """Maximum number of values of an axis, and of pictures in a comparison."""
 USUAL_STEPS, USUAL_SEEDS = 8, 4
+USUAL_SAMPLERS: tuple[Sampler, ...] = ("ddim", "euler", "dpm++ 2m karras", "unipc")
 """Number of steps of a run, and of seeds, that are compared unless some are given."""
 LONGEST_STEP = (1, 10**9)
 REFUSED = "wrong_together"
@@ -90,8 +91,10 @@ def refusal(sentence: str, field: str = "") -> PydanticCustomError:
     return PydanticCustomError(REFUSED, "{sentence}", {"field": field, "sentence": sentence})
 
 
-def usual_values(kind: AxisKind, seed: int, styles: int, own: Sample, kept: Sequence[int]) -> tuple[Value, ...]:
-    """The values that are compared unless others are given, for the base's `own` settings and `kept` steps of a run."""
+def usual_values(
+    kind: AxisKind, seed: int, styles: int, own: Sample, kept: Sequence[int], samplers: Sequence[Sampler]
+) -> tuple[Value, ...]:
+    """The values that are compared unless others are given: the base's `own` settings and `samplers`, `kept` steps."""
     match kind:
         case "strength" | "second_strength":
             return RIBBON
@@ -108,7 +111,7 @@ def usual_values(kind: AxisKind, seed: int, styles: int, own: Sample, kept: Sequ
             counts = (own.steps * factor for factor in (0.5, 1, 2, 4))
             return tuple(dict.fromkeys(int(min(max(STEPS[0], count), STEPS[1])) for count in counts))
         case "sampler":
-            return tuple(dict.fromkeys((own.sampler, "ddim", "euler", "dpm++ 2m karras", "unipc")))
+            return tuple(dict.fromkeys((own.sampler, *(name for name in USUAL_SAMPLERS if name in samplers))))
         case "words":
             return ()
 

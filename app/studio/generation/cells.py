@@ -18,9 +18,11 @@ from app.studio.generation.axes import (
     usual_values,
 )
 from app.studio.generation.request import GenerateRequest, axis_field
+from app.studio.generation.values import UNSUITED_SAMPLER
 from app.studio.runs.chosen import snapshots
 from trainers.config.limits import SEED, AxisKind
 from trainers.config.sections import Sample
+from trainers.models.bases.recognise import samplers_of
 from trainers.runs.run import Run
 
 
@@ -89,18 +91,23 @@ def _changed(cell: Cell, axis: Axis, number: int, value: Value) -> Cell:
 
 
 def fill_axes(
-    request: GenerateRequest, own: Sample, style: tuple[str, Path] | None
+    request: GenerateRequest, base: str, own: Sample, style: tuple[str, Path] | None
 ) -> tuple[tuple[Axis, ...], Mapping[str, str]]:
     """The axes with the values that were left out, and a sentence for each that has none.
 
-    `own` are the base's settings, `style` the name and file of the first style, None if it is unknown.
+    `own` are the settings of the base that `base` names; `style` is the name and file of the first style, None if it is
+    unknown.
     """
-    filled, problems = [], dict[str, str]()
+    filled, problems, samplers = [], dict[str, str](), samplers_of(base)
     for place, axis in enumerate(request.axes):
         kept = steps_of(style[1]) if style is not None and axis.kind == "step" else {}
-        values = axis.values or usual_values(axis.kind, request.seed, len(request.styles), own, tuple(kept))
+        values = axis.values or usual_values(axis.kind, request.seed, len(request.styles), own, tuple(kept), samplers)
         if axis.kind == "seed":
             values = tuple(value for value in values if int(value) <= SEED[1])
+        unsuited = [str(value) for value in values if axis.kind == "sampler" and value not in samplers]
+        if unsuited:
+            problems[axis_field(place)] = UNSUITED_SAMPLER.format(unsuited[0], ", ".join(samplers))
+            continue
         if sentence := _about_values(request, axis.kind, values, kept, style[0] if style is not None else ""):
             problems[axis_field(place)] = sentence
             continue

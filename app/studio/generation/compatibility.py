@@ -17,15 +17,16 @@ from app.studio.generation.request import (
     pixels_in_words,
     style_field,
 )
+from app.studio.generation.values import UNSUITED_SAMPLER
 from app.studio.styles.entry import StyleEntry
 from trainers.composition.ways import SUM, UNMERGED, check_count, read_composition
-from trainers.config.limits import SIDE
+from trainers.config.limits import SIDE, Sampler
 from trainers.config.presets import STARTER, sample_for
 from trainers.config.sections import Sample
 from trainers.config.techniques import TEXTUAL_INVERSION
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
-from trainers.models.bases.recognise import settings_of_base
+from trainers.models.bases.recognise import samplers_of, settings_of_base
 from trainers.models.families import find_family
 
 GONE_STYLE = _("This style no longer exists. Remove it, or choose another.")
@@ -60,6 +61,8 @@ class Compatibility:
     """Width and height must be multiples of this."""
     defaults: Sample
     """Steps, sampler and guidance where the request leaves them to the base."""
+    samplers: tuple[Sampler, ...]
+    """Those that suit the base."""
     axes: tuple[Axis, ...]
     """What is compared, with the values that the request leaves out."""
     problems: Mapping[str, str]
@@ -89,8 +92,9 @@ def check_compatibility(request: GenerateRequest, library: Mapping[str, StyleEnt
     if native and (sentence := _about_size(size, stride)):
         problems["size"] = sentence
     own, first = sample_for(base.model, settings_of_base(base.model)), styles[0] if styles else None
-    axes, wrong = fill_axes(request, own, (first.name, first.path) if first is not None else None)
-    return Compatibility(styles, base, size, stride, own, axes, {**problems, **wrong})
+    axes, wrong = fill_axes(request, base.model, own, (first.name, first.path) if first is not None else None)
+    wrong = {**_about_sampler(request, base.model), **wrong}
+    return Compatibility(styles, base, size, stride, own, samplers_of(base.model), axes, {**problems, **wrong})
 
 
 def resolve(request: GenerateRequest, library: Mapping[str, StyleEntry], bases: Bases) -> GenerateRequest:
@@ -122,10 +126,9 @@ def resolve_files(request: GenerateRequest) -> GenerateRequest:
     if sentence := _about_size(size, stride):
         raise FieldErrors({"size": sentence})
     first = request.styles[0].path if request.styles else None
-    axes, problems = fill_axes(
-        request, sample_for(base, settings_of_base(base)), (first.name, first) if first is not None else None
-    )
-    if problems:
+    own = sample_for(base, settings_of_base(base))
+    axes, problems = fill_axes(request, base, own, (first.name, first) if first is not None else None)
+    if problems := {**_about_sampler(request, base), **problems}:
         raise FieldErrors(problems)
     return _filled(request, request.styles, base, size, axes)
 
@@ -200,6 +203,13 @@ def _about_way(request: GenerateRequest, styles: tuple[StyleEntry | None, ...]) 
     except VelaturaError as error:
         return as_sentence(error)
     return ""
+
+
+def _about_sampler(request: GenerateRequest, base: str) -> Mapping[str, str]:
+    samplers = samplers_of(base)
+    if request.sampler is None or request.sampler in samplers:
+        return {}
+    return {"sampler": UNSUITED_SAMPLER.format(request.sampler, ", ".join(samplers))}
 
 
 def _about_size(size: tuple[int, int], stride: int) -> str:

@@ -12,6 +12,7 @@ from trainers.messages import Message as _
 NO_WHOLE = _("{} must be a whole number from {} to {}; you wrote “{}”.")
 NO_NUMBER = _("{} must be a number from {} to {}; you wrote “{}”.")
 NO_SAMPLER = _("There is no sampler “{}”; available are {}.")
+UNSUITED_SAMPLER = _("“{}” does not suit this base model. Choose {}.")
 WHOLE = {
     "seed": (_("Seed"), SEED),
     "steps": (_("Steps"), STEPS),

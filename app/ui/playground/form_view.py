@@ -15,7 +15,7 @@ from app.studio.generation.request import GenerateRequest, axis_field, pixels_in
 from app.studio.styles.entry import StyleEntry
 from app.ui.playground import text as words
 from app.units import number
-from trainers.config.limits import SAMPLERS, AxisKind
+from trainers.config.limits import AxisKind
 from trainers.messages import joined
 
 FOLDED = ("negative", "seed", "steps", "guidance", "size", "sampler", "base")
@@ -203,7 +203,8 @@ def _usual(sheet: Sheet, place: int, kind: AxisKind) -> str:
         return words.WORDS_EXAMPLE
     first = next(iter(sheet.found.styles), None)
     kept = steps_of(first.path) if first is not None and kind == "step" else ()
-    usual = usual_values(kind, sheet.request.seed, len(sheet.form.styles), sheet.found.defaults, tuple(kept))
+    found = sheet.found
+    usual = usual_values(kind, sheet.request.seed, len(sheet.form.styles), found.defaults, tuple(kept), found.samplers)
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in usual)
 
 
@@ -222,7 +223,7 @@ def _fields(sheet: Sheet) -> tuple[Field, ...]:
     if form.compose not in words.WAYS:  # as a program may say it
         ways.append((form.compose, words.way(form.compose), ""))
     own = words.OWN_SAMPLER.format(words.SAMPLERS[found.defaults.sampler])
-    samplers = [("", own, ""), *((name, words.SAMPLERS[name], "") for name in SAMPLERS)]
+    samplers = [("", own, ""), *((name, words.SAMPLERS[name], "") for name in found.samplers)]
     return (
         _field(sheet, "prompt", placeholder=words.PROMPT_EXAMPLE),
         _field(sheet, "compose", words.WAYS.get(form.compose, ("", ""))[1], choices=ways),

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from trainers.config.limits import SAMPLERS, Sampler
 from trainers.config.presets import STARTER
 from trainers.config.tables import lay_over
 from trainers.errors import VelaturaError
@@ -122,22 +123,31 @@ def recognise_name(name: str, family: str) -> Recognised:
 
 def settings_of_base(base: str) -> Mapping[str, Any]:
     """The settings that belong to the base that `base.model` names: its family's, and over them its own."""
-    path = Path(base).expanduser()
-    try:
-        stamp = path.stat().st_mtime_ns
-    except (OSError, ValueError):
-        stamp = 0
-    return _settings_of(base, stamp)
-
-
-@lru_cache(256)
-def _settings_of(base: str, stamp: int) -> Mapping[str, Any]:
-    """The same, looked up once for each `stamp` of its file."""
-    known = recognise_base(base)
+    known = _recognised(base, _stamp(base))
     family = find_family(known.family)
     own = [] if family is None else [family.settings]
     own += [] if known.variant is None else [known.variant.settings]
     return lay_over(*own, *([known.named.settings] if known.named is not None else []))
+
+
+def samplers_of(base: str) -> tuple[Sampler, ...]:
+    """The samplers that suit the base that `base.model` names; all if it is not known."""
+    family = find_family(_recognised(base, _stamp(base)).family)
+    return SAMPLERS if family is None else family.samplers
+
+
+def _stamp(base: str) -> int:
+    """When the base's file or folder was changed; 0 if it is not on this machine."""
+    try:
+        return Path(base).expanduser().stat().st_mtime_ns
+    except (OSError, ValueError):
+        return 0
+
+
+@lru_cache(256)
+def _recognised(base: str, stamp: int) -> Recognised:
+    """What a base is, looked up once for each `stamp` of its file."""
+    return recognise_base(base)
 
 
 def warning_of(found: Recognised) -> str:
@@ -169,6 +179,9 @@ def describe(found: Recognised) -> str:
     """What it is called and how it was distilled, each with how that was found; empty if neither is known."""
     named, way = found.named, found.distilled
     parts = [_("{name}, {by}", name=named.title, by=BY[found.named_by])] if named and found.named_by else []
+    if not parts and found.variant is not None and found.variant.title:
+        by: FoundBy = "name" if found.prediction is None else "keys"  # of a name alone, nothing else is known
+        parts = [_("{name}, {by}", name=found.variant.title, by=BY[by])]
     parts += [_("distilled: {way}, {by}", way=way, by=BY[found.distilled_by])] if way and found.distilled_by else []
     return joined("; ", parts)
 

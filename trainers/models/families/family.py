@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from trainers.config.limits import SAMPLERS, Sampler
 from trainers.messages import Message
 from trainers.models.files.configs import config_tree
 from trainers.models.prediction import Prediction
@@ -58,6 +59,8 @@ class Variant:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings that lie over those of the family."""
     licence: Licence | None = None
+    title: str = ""
+    """What people call it, where that says more than the family's title."""
     """None where bases of this kind have many."""
 
     @property
@@ -120,6 +123,8 @@ class Family(ABC):
     which several of diffusers' layers are one; or diffusers' own names."""
     readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {}
     """Forms of changes that each program reads from style files of a transformer, by the program's name."""
+    samplers: ClassVar[tuple[Sampler, ...]] = SAMPLERS
+    """Samplers that suit its schedule."""
     original_names: ClassVar[bool] = False
     """Whether style files call the denoiser's layers by their paths in the original layout."""
     reads_guidance: ClassVar[bool] = False

@@ -20,6 +20,7 @@ NOT_HERE = _("{key} does not apply to {title}: {why}; leave it at {default}")
 """Why a setting is refused."""
 NO_TABLE = _("a flow-matching base has neither epsilon nor v, and no table of noise levels")
 NO_GUIDANCE = _("its network does not read a guidance scale")
+JOINT = _("its attention is joint, over image and text at once")
 NO_WORDS = _("its other text encoder would read the word as ordinary letters")
 
 
@@ -27,9 +28,12 @@ class FlowFamily(Family):
     """What families of transformers that match flows have in common."""
 
     denoiser: ClassVar[Denoiser] = "transformer"
+    samplers = FLOW_SAMPLERS
     pixels_in_a_token: ClassVar[int] = 256
     """Pixels of the image in one token of the transformer: 16 × 16."""
 
+    joint_blocks: ClassVar[tuple[str, ...]] = ()
+    """Kinds of block that can be changed as a whole, where attention is over image and text at once."""
     evenly_spaced: ClassVar[bool] = True
     """Whether Euler's steps are even in σ before they are shifted, as `FlowSchedule` says."""
 
@@ -51,7 +55,8 @@ class FlowFamily(Family):
         return flow_from_config(scheduler, self.pixels_in_a_token, self.evenly_spaced)
 
     def config_problems(self, config: Config) -> Mapping[str, str]:
-        base, loss = config.base, config.loss
+        base, loss, unet = config.base, config.loss, config.targets.of(self.denoiser)
+        kinds = {*getattr(config.method, "kinds", ())}  # of block methods
         wrong = {
             "base.prediction": (base.prediction != "auto", NO_TABLE, "auto"),
             "base.zero_terminal_snr": (base.zero_terminal_snr != "auto", NO_TABLE, "auto"),
@@ -62,6 +67,15 @@ class FlowFamily(Family):
             "targets.unet": (config.targets.unet == "b-lora", _("B-LoRA's two blocks are SDXL's"), "attn-mlp"),
         }
         found = self.refusals(wrong)
+        if self.joint_blocks and unet == "cross-kv":
+            found |= self.refusals({"targets.unet": (True, JOINT, "attn-mlp")})
+        if self.joint_blocks and kinds and not kinds.intersection(self.joint_blocks):
+            found["method.name"] = _(
+                "method.name = {method} does not apply to {title}: {why}; use a method that changes layers",
+                method=config.method.name,
+                title=self.title,
+                why=JOINT,
+            )
         if config.tokens.word:
             found["tokens.word"] = _("tokens.word does not apply to {title}: {why}", title=self.title, why=NO_WORDS)
         if config.sample.sampler not in FLOW_SAMPLERS:

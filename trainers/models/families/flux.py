@@ -40,7 +40,6 @@ FIRST = ("img_in", "x_embedder")
 """The layer that reads the tokens, in the authors' names and in diffusers'."""
 COMFYUI: tuple[Form, ...] = ("lora", "loha", "lokr", "full", "turned")
 """What ComfyUI reads under LyCORIS' names of diffusers' layers."""
-JOINT = _("its attention is joint, over image and text at once")
 FROZEN = _("its text encoders are frozen")
 ONE_STATE = _("it reads the last states of its text encoders")
 LONG_CAPTIONS = _("T5 reads 512 tokens of a caption")
@@ -69,6 +68,7 @@ class FluxFamily(FlowFamily):
     layer_marks: ClassVar[tuple[str, ...]]
     """Parts of layers' names in styles that no other family has."""
     trained_encoders = ()
+    joint_blocks = ("feed_forward",)
 
     # ------------------------------------------------------------ which bases are of this family
     def owns_file(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
@@ -101,24 +101,12 @@ class FluxFamily(FlowFamily):
         return self.resolution, 2 * down_factor(vae)
 
     def config_problems(self, config: Config) -> Mapping[str, str]:
-        from trainers.adapters.block import BlockMethod
-
-        unet, method = config.targets.of("transformer"), config.method
         wrong = {
-            "targets.unet": (unet == "cross-kv", JOINT, "attn-mlp"),
             "base.clip_skip": (config.base.clip_skip != 1, ONE_STATE, "1"),
             "data.chunks": (config.data.chunks != 1, LONG_CAPTIONS, "1"),
             "targets.text_encoder": (config.targets.text_encoder != "none", FROZEN, "none"),
         }
-        found = {**super().config_problems(config), **self.refusals(wrong)}
-        if isinstance(method, BlockMethod) and "feed_forward" not in method.kinds:
-            found["method.name"] = _(
-                "method.name = {method} does not apply to {title}: {why}; use a method that changes layers",
-                method=config.method.name,
-                title=self.title,
-                why=JOINT,
-            )
-        return found
+        return {**super().config_problems(config), **self.refusals(wrong)}
 
     # ------------------------------------------------------------ text
     @property

@@ -55,8 +55,8 @@ COMMUNITY = Licence(
 
 class StableDiffusion3(FlowFamily):
     name = "sd3"
-    title = "Stable Diffusion 3"
-    short_title = "SD 3"
+    title = "Stable Diffusion 3 / 3.5"
+    short_title = "SD 3.5"
     hub_tag = "stable-diffusion-3"
     networks: ClassVar[Mapping[str, str]] = {
         "transformer": "diffusers.SD3Transformer2DModel",
@@ -79,9 +79,33 @@ class StableDiffusion3(FlowFamily):
     trained_encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
     encoder_layouts: ClassVar[Mapping[str, Layout]] = {"text_encoder": "clip", "text_encoder_2": "clip"}
     variants = (
-        Variant("flow", 1024, "5-medium", "stable-diffusion-3-5-medium", "sd3.5-medium", licence=COMMUNITY),
-        Variant("flow", 1024, "5-large", "stable-diffusion-3-5-large", "sd3.5-large", licence=COMMUNITY),
-        Variant("flow", 1024, "medium", "stable-diffusion-3-medium", "sd3-medium", licence=COMMUNITY),
+        Variant(
+            "flow",
+            1024,
+            "5-medium",
+            "stable-diffusion-3-5-medium",
+            "sd3.5-medium",
+            licence=COMMUNITY,
+            title="Stable Diffusion 3.5 medium",
+        ),
+        Variant(
+            "flow",
+            1024,
+            "5-large",
+            "stable-diffusion-3-5-large",
+            "sd3.5-large",
+            licence=COMMUNITY,
+            title="Stable Diffusion 3.5 large",
+        ),
+        Variant(
+            "flow",
+            1024,
+            "medium",
+            "stable-diffusion-3-medium",
+            "sd3-medium",
+            licence=COMMUNITY,
+            title="Stable Diffusion 3 medium",
+        ),
     )
     evenly_spaced = False
     style_form = "native"
@@ -90,6 +114,7 @@ class StableDiffusion3(FlowFamily):
         "Forge": ("lora", "loha", "lokr", "full"),
         "ComfyUI": ("lora", "loha", "lokr", "full"),
     }
+    joint_blocks = ("feed_forward", "self_attention")
     hub_names = ("stable-diffusion-3", "sd3")
     settings: ClassVar[Mapping[str, Any]] = {
         "loss": {"timesteps": "logit-normal 0 1 shifted auto"},
@@ -116,6 +141,13 @@ class StableDiffusion3(FlowFamily):
         dual = any(".attn2." in key for key in header.shapes)
         normed = any(key.endswith("x_block.attn.ln_q.weight") for key in header.shapes)
         return self.variant("flow", {"dual_attention_layers": dual, "qk_norm": normed})
+
+    def variant_called(self, name: str) -> Variant:
+        words = name.lower().replace("-", ".").replace("_", ".")
+        medium, large, first = self.variants
+        if "large" in words:
+            return large
+        return medium if "3.5" in words or "35" in words else first
 
     # ------------------------------------------------------------ loading
     def load_file(self, path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from app.errors import FieldErrors
 from app.studio.generation.cells import cells_of
+from app.studio.generation.compatibility import resolve_files
 from app.studio.generation.request import GenerateRequest, StyleRef, make_request, read_request
 from app.ui.api_schemas import request_of
 from tests.app.command import call
+from tests.tiny_flow import tiny_flow_folder
 from trainers.config.limits import GUIDANCE, SAMPLERS, SEED, SIDE, STEPS, STRENGTH
 from trainers.errors import VelaturaError
 
@@ -230,3 +232,15 @@ def test_a_comparison_stands_alone() -> None:
 def test_what_is_wrong_with_a_series_is_said(options: dict[str, Any], field: str, sentence: str) -> None:
     _, problems = read_request({**FOX, **options})
     assert list(problems) == [field] and problems[field].startswith(sentence)
+
+
+def test_only_samplers_that_suit_the_base_are_offered_and_accepted(tmp_path: Path) -> None:
+    base = str(tiny_flow_folder("sd3", tmp_path / "base", t5=False))
+    asked = make_request(prompts=("a fox",), base=base, axes={"sampler": ""})
+    found = resolve_files(asked)
+    assert (found.sampler, found.steps, found.guidance) == ("euler", 28, 4.5)
+    assert found.axes[0].values == ("euler", "unipc")
+    refused: tuple[dict[str, Any], ...] = ({"sampler": "ddim"}, {"axes": {"sampler": "heun, ddim"}})
+    for wrong in refused:
+        with pytest.raises(FieldErrors, match=r"“ddim” does not suit this base model. Choose euler, heun, dpm\+\+"):
+            resolve_files(make_request(prompts=("a fox",), base=base, **wrong))

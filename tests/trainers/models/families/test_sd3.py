@@ -10,9 +10,10 @@ import torch
 
 from tests.tiny_flow import tiny_flow, tiny_flow_folder
 from trainers.config.build import build_config
+from trainers.config.limits import FLOW_SAMPLERS
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
-from trainers.models.bases.recognise import recognise_base, settings_of_base
+from trainers.models.bases.recognise import describe, recognise_base, samplers_of, settings_of_base
 from trainers.models.bases.suits import base_problems
 from trainers.models.families import get_family
 from trainers.models.files.folder import read_json
@@ -96,7 +97,11 @@ def test_its_settings_lie_over_the_presets(folders):
     model = str(folders[False])
     known = recognise_base(model)
     assert (known.family, known.prediction) == ("sd3", "flow")
-    assert recognise_base("stabilityai/stable-diffusion-3.5-medium").family == "sd3"
+    assert describe(known) == "Stable Diffusion 3.5 medium, by its contents"
+    for name, title in (("3.5-medium", "3.5 medium"), ("3.5-large-turbo", "3.5 large"), ("3-medium", "3 medium")):
+        unseen = recognise_base(f"stabilityai/stable-diffusion-{name}")
+        assert unseen.family == "sd3" and describe(unseen).startswith(f"Stable Diffusion {title}, by its file's name")
+    assert unseen.distilled == "" and samplers_of(model) == FLOW_SAMPLERS
     assert settings_of_base(model)["loss"]["timesteps"] == "logit-normal 0 1 shifted auto"
     assert training_size(model) == (64, 16)
     config = build_config(_named(model), settings_of_base(model))
@@ -110,6 +115,8 @@ def test_its_settings_lie_over_the_presets(folders):
         ({"loss": {"noise_offset": 0.1}}, "loss.noise_offset", "pure noise already"),
         ({"sample": {"sampler": "ddim"}}, "sample.sampler", "flow-matching base; use euler"),
         ({"targets": {"unet": "b-lora"}}, "targets.unet", "two blocks are SDXL's"),
+        ({"targets": {"unet": "cross-kv"}}, "targets.unet", "attention is joint"),
+        ({"method": {"name": "vpt"}}, "method.name", "vpt does not apply to .* attention is joint"),
         ({"tokens": {"word": "<dusk>"}}, "tokens.word", "text encoder would read"),
         ({"base": {"prediction": "epsilon"}}, "base.prediction", "neither epsilon nor v"),
     ],
