@@ -164,7 +164,7 @@ BLOCKS: Mapping[str, BlockKind] = {
     "*.ff": BlockKind("feed_forward", "net.0.proj", "net.2"),
     "*.resnets.*.conv2": BlockKind("residual", "", ""),
     "*.self_attn": BlockKind("self_attention", "q_proj", "out_proj", "text"),
-    "*.mlp": BlockKind("feed_forward", "fc1", "fc2", "text"),
+    "*.encoder.layers.*.mlp": BlockKind("feed_forward", "fc1", "fc2", "text"),
 }
 """Kinds of block by pattern, as in `LAYERS`."""
 

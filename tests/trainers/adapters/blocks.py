@@ -110,7 +110,7 @@ def make_block(kind: str, *methods: BlockMethod, size: float = 0.0) -> BlockSite
     """One fp64 block with methods on it, all that trains moved off its start by about `size`."""
     torch.manual_seed(3)
     block = BLOCKS[kind]().double().requires_grad_(False)
-    site = BlockSite("unet", f"resnets.0.{kind}", block, ContextHolder(ForwardContext()))
+    site = BlockSite("unet", f"resnets.0.encoder.layers.0.{kind}", block, ContextHolder(ForwardContext()))
     draw = torch.Generator().manual_seed(4)
     for method in methods:
         shared = MethodTensors(method.share([site], draw)).double()

@@ -9,7 +9,15 @@ from torch import nn
 from tests.trainers.adapters.layers import attach_to, make_input, make_layers
 from trainers.adapters.methods import LoRA
 from trainers.adapters.network import attach
-from trainers.adapters.targets import PRESETS, BlockOverride, Targets, matches, select
+from trainers.adapters.targets import (
+    PRESETS,
+    TRANSFORMER_PRESETS,
+    UNET_PRESETS,
+    BlockOverride,
+    Targets,
+    matches,
+    select,
+)
 from trainers.errors import VelaturaError
 
 METHOD = LoRA(rank=4, alpha=6.0)
@@ -130,7 +138,9 @@ def test_what_matches_nothing_is_named(targets, sentence):
 def test_an_unknown_preset_is_refused_with_what_there_is():
     with pytest.raises(ValueError, match=r"'atn' is not one of none, cross-kv, b-lora, attn, attn-mlp, full"):
         Targets(unet="atn")
-    assert list(PRESETS) == ["none", "cross-kv", "b-lora", "attn", "attn-mlp", "full"]
+    with pytest.raises(ValueError, match=r"'cross-kv' is not one of none, attn, attn-mlp, full, image-stream, single-"):
+        Targets(transformer="cross-kv")
+    assert {*UNET_PRESETS, *TRANSFORMER_PRESETS} == set(PRESETS)
 
 
 def test_attaching_freezes_every_part_and_starts_each_layer_with_its_own_values():

@@ -21,7 +21,7 @@ NOT_HERE = _("{key} does not apply to {title}: {why}; leave it at {default}")
 NO_TABLE = _("a flow-matching base has neither epsilon nor v, and no table of noise levels")
 NO_GUIDANCE = _("its network does not read a guidance scale")
 JOINT = _("its attention is joint, over image and text at once")
-NO_WORDS = _("its other text encoder would read the word as ordinary letters")
+NO_WORDS = _("words can be added to CLIP alone, and it has another text encoder")
 
 
 class FlowFamily(Family):

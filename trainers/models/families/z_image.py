@@ -74,7 +74,7 @@ class ZImage(FlowFamily):
 
     # ------------------------------------------------------------ loading
     def load_file(self, path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:
-        raise VelaturaError("{name} is a single file; give the base as a folder in diffusers layout", name=path.name)
+        raise VelaturaError("{name} holds a transformer alone; give a folder in diffusers layout", name=path.name)
 
     def sizes(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> Pair:
         return self.resolution, PATCH * down_factor(vae)

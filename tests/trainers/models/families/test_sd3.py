@@ -117,7 +117,7 @@ def test_its_settings_lie_over_the_presets(folders):
         ({"targets": {"unet": "b-lora"}}, "targets.unet", "two blocks are SDXL's"),
         ({"targets": {"unet": "cross-kv"}}, "targets.unet", "attention is joint"),
         ({"method": {"name": "vpt"}}, "method.name", "vpt does not apply to .* attention is joint"),
-        ({"tokens": {"word": "<dusk>"}}, "tokens.word", "text encoder would read"),
+        ({"tokens": {"word": "<dusk>"}}, "tokens.word", "words can be added to CLIP alone"),
         ({"base": {"prediction": "epsilon"}}, "base.prediction", "neither epsilon nor v"),
     ],
 )
