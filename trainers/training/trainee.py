@@ -30,8 +30,9 @@ class Trainee(nn.Module):
     def checkpoint_gradients(self, with_text: bool) -> None:
         """Turn on gradient checkpointing: keep each block's input and recompute the rest in backward."""
         self.denoiser.enable_gradient_checkpointing()
-        self.denoiser.train()  # the networks have no dropout of their own: this only lets checkpointing act
-        for encoder in self._model[0].text_encoders if with_text else ():
+        self.denoiser.train()  # networks that are trained have no dropout: this only lets checkpointing act
+        trained = len(self._model[0].family.trained_encoders)  # T5, which is not, has dropout
+        for encoder in self._model[0].text_encoders[:trained] if with_text else ():
             encoder.gradient_checkpointing_enable()
             encoder.train()
 
