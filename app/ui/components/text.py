@@ -144,3 +144,13 @@ def too_many_wrong(wait: float) -> Message:
 def _time(wait: float) -> Message:
     minutes = math.ceil(wait / 60)
     return counted(math.ceil(wait), "second") if wait < 60 else counted(minutes, "minute")
+
+
+PRESET_NAMES = {
+    "quick": _("Quick"),
+    "balanced": _("Balanced"),
+    "faithful": _("Faithful"),
+    "tiny-file": _("Tiny file"),
+    "low-memory": _("Low memory"),
+}
+"""The presets that are offered to people."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.runs.chosen import chosen_style
+from app.studio.runs.origin import FILE, read_origin
+from app.ui.components.text import PRESET_NAMES
 from app.ui.runs import text as words
 from app.units import counted, readable_size, readable_speed, readable_time
-from trainers.config.techniques import techniques_in
+from trainers.config.techniques import TEXTUAL_INVERSION, techniques_in
 from trainers.messages import joined
 from trainers.models.files.source import base_name
 from trainers.runs.run import Run
@@ -23,14 +28,15 @@ COUNTING = (*MOVING, State.PAUSED, State.STOPPED, State.CANCELLED)
 
 
 def kind(view: View, actor: Actor) -> str:
-    """Method, base, number of pictures and owner in one line; of a run that has not begun, what its config says."""
-    facts = dict(view.summary.facts)
-    if "base" in facts:
-        method, base, images = str(facts.get("method", "")), str(facts["base"]), facts.get("images")
+    """Preset, method with rank and alpha, base, number of pictures and owner in one line."""
+    said, planned = dict(view.summary.facts), _planned(view.job.folder)
+    if "base" in said:  # of a run that has begun, what it said
+        method, base, images = str(said.get("method", "")), str(said["base"]), said.get("images")
     else:
-        method, base = _planned(view.job.folder)
-        images = None
-    parts = [words.method(method), words.ON_BASE.format(base=base) if base else ""]
+        method, base, images = planned.method, planned.base, None
+    parts = [PRESET_NAMES.get(planned.preset, "")]
+    parts.append(words.method(method, planned.size))
+    parts.append(words.ON_BASE.format(base=base) if base else "")
     parts.append(counted(images, "picture") if images else "")
     parts.append(words.by(view.job.owner, actor))
     return joined(" · ", parts)
@@ -73,21 +79,43 @@ def style_file(view: View) -> Path | None:
     return chosen_style(view.job.folder) if view.state in ENDED else None
 
 
-def _planned(run: Path) -> tuple[str, str]:
-    """Method and base of a run that has said nothing yet; empty where its config cannot be read."""
+@dataclass(frozen=True)
+class Planned:
+    """What a run is to be, as its folder says; empty where that cannot be read."""
+
+    preset: str = ""
+    """The preset that was chosen for it in the studio."""
+    method: str = ""
+    size: str = ""
+    """Rank and alpha of its method, such as `16/8`."""
+    base: str = ""
+
+
+def _planned(run: Path) -> Planned:
+    return _read_planned(run, _stamp(run / "config.toml"), _stamp(run / FILE))
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    """What changes with a file; empty where there is none."""
     try:
-        found = (run / "config.toml").stat()
+        found = file.stat()
     except OSError:
-        return "", ""
-    return _method_and_base(run, (found.st_ino, found.st_size, found.st_mtime_ns))
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 @lru_cache(1000)
-def _method_and_base(run: Path, stamp: tuple[int, ...]) -> tuple[str, str]:
-    """What `_planned` says, read once for each `stamp` of a config: a list asks for all that wait every 2 s."""
-    table = Run(run).table()
+def _read_planned(run: Path, *stamps: tuple[int, ...]) -> Planned:
+    """What `_planned` says, read once for each stamp of its files: a list asks for all its runs every 3 s."""
+    table = Run(run).table() if stamps[0] else {}
     try:
         method, base = techniques_in(table), str(table["base"]["model"])
+        size = _size_of(table["method"]) if method != TEXTUAL_INVERSION else ""
     except (ValueError, KeyError, TypeError, AttributeError):
-        return "", ""
-    return method, base_name(base)
+        return Planned()
+    return Planned(read_origin(run).preset, method, size, base_name(base))
+
+
+def _size_of(method: Mapping[str, Any]) -> str:
+    """Rank and alpha of a method's settings; the rank alone, or nothing, of a method without them."""
+    return "/".join(f"{method[key]:g}" for key in ("rank", "alpha") if key in method)

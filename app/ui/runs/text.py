@@ -282,10 +282,11 @@ def method_titles() -> dict[str, str]:
     return titles | {"textual-inversion": WORD_ALONE}
 
 
-def method(name: str) -> str:
-    """A method as its paper writes it; several with + between them."""
+def method(name: str, size: str = "") -> str:
+    """A method as its paper writes it, with its `size` behind it; several with + between them."""
     titles = method_titles()
-    return joined(" + ", (titles.get(part, part) for part in name.split("+")))
+    first, *others = (titles.get(part, part) for part in name.split("+"))
+    return joined(" + ", (joined(" ", (first, size)), *others))
 
 
 def axis_title(axis: Axis) -> str:

@@ -9,6 +9,7 @@ from app.studio.dataset.drafts import Undo
 from app.studio.runs.costs import Cost
 from app.studio.runs.estimate_jobs import Estimate
 from app.studio.runs.pace import Pace
+from app.ui.components.text import PRESET_NAMES
 from app.units import counted, day, readable_size, readable_time
 from trainers.messages import Message as _
 from trainers.messages import plural
@@ -92,11 +93,11 @@ SUBJECT = _(
     "meaning, such as “zorblat cat”."
 )
 PRESETS: Mapping[str, tuple[str, str]] = {
-    "quick": (_("Quick"), _("A first look: does it work?")),
-    "balanced": (_("Balanced"), _("The best choice when in doubt.")),
-    "faithful": (_("Faithful"), _("Brushwork and texture too, not only colour.")),
-    "tiny-file": (_("Tiny file"), _("Under one megabyte, to share and to combine. A little less exact.")),
-    "low-memory": (_("Low memory"), _("For small graphics cards. Slower, with the same result.")),
+    "quick": (PRESET_NAMES["quick"], _("A first look: does it work?")),
+    "balanced": (PRESET_NAMES["balanced"], _("The best choice when in doubt.")),
+    "faithful": (PRESET_NAMES["faithful"], _("Brushwork and texture too, not only colour.")),
+    "tiny-file": (PRESET_NAMES["tiny-file"], _("Under one megabyte, to share and to combine. A little less exact.")),
+    "low-memory": (PRESET_NAMES["low-memory"], _("For small graphics cards. Slower, with the same result.")),
 }
 """Name and sentence."""
 STOP_PICTURES = _(

@@ -18,10 +18,13 @@ from safetensors.torch import save_file
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.states import State
 from app.jobs.store import Job, Store
+from app.jobs.views import Watcher
 from tests.app.ui.server import SLOW_STEPS, Process
 from tests.app.ui.visitor import Tab, open_tab, widest
 from tests.trainers.tiny_runs import METHODS, quick_settings, write_images
+from tests.waiting import wait_until
 from trainers.formats.inspect import describe_style
 
 NASTY = "<b>blot</b> ${document.title='x'} {{1+1}} \"'"
@@ -51,6 +54,10 @@ class Place:
         return actions.add(
             self.store, quick_settings(self.base, self.images, *layers, {"sample": sample}), actor=MACHINE_OWNER
         )
+
+    def state(self, name: str) -> State | None:
+        view = Watcher(self.store).view_of(name)
+        return None if view is None else view.state
 
     def uploads(self) -> list[str]:
         """What lies where uploads come in."""
@@ -118,6 +125,8 @@ def test_a_trained_style_comes_and_goes_out_in_every_form(page, place, tmp_path)
     page.wait_for_selector(".empty .go:text-is('Watch it')")
     actions.stop(place.store, long.id, "cancel", actor=MACHINE_OWNER)
     place.train("harbour blue")
+    finished = "a style is listed, as a snapshot, before its run has written the files that are saved here"
+    wait_until(lambda: place.state("harbour blue") == State.FINISHED, finished)
     page.reload()
     style = card(page, "harbour blue")
     expect(style.locator(".trigger"), "markup is text").to_have_text([NASTY])

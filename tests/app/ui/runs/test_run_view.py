@@ -5,6 +5,8 @@ from __future__ import annotations
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import NewJob, Store
 from app.jobs.views import Watcher
+from app.studio.dataset.drafts import Choices, Draft
+from app.studio.runs.origin import write_origin
 from app.ui.runs import run_view
 from trainers.config.build import build_config
 from trainers.runs.events import Recorder
@@ -20,13 +22,19 @@ def test_what_a_waiting_run_is_to_be_is_read_again_only_once_its_config_has_chan
     table = Run.table
     monkeypatch.setattr(Run, "table", lambda self: read.append(self) or table(self))
     (view,) = Watcher(store).views()
-    assert [run_view.kind(view, MACHINE_OWNER) for _ in range(3)] == ["LoRA · on Velatura starter"] * 3 and len(
-        read
-    ) == 1
-    write_config(run, build_config({**settings, "base": {"model": "/models/mine.safetensors"}}, {}))
-    assert run_view.kind(view, MACHINE_OWNER) == "LoRA · on mine.safetensors" and len(read) == 2
+    assert {run_view.kind(view, MACHINE_OWNER) for _ in range(3)} == {"LoRA 16/16 · on Velatura starter"}
+    assert len(read) == 1
+    write_origin(run.folder, Draft(id="1", public="1", choices=Choices(preset="faithful")))
+    method, word = {"name": "lora", "rank": 8, "alpha": 4.5}, {"word": "<dusk>"}
+    settings |= {"base": {"model": "/models/mine.safetensors"}, "method": method, "tokens": word}
+    write_config(run, build_config(settings, {}))
+    said = run_view.kind(view, MACHINE_OWNER)
+    assert said == "Faithful · LoRA 8/4.5 + Textual inversion · on mine.safetensors" and len(read) == 2
     (run.folder / "config.toml").unlink()
-    assert run_view.kind(view, MACHINE_OWNER) == ""
+    assert run_view.kind(view, MACHINE_OWNER) == "", "not even its preset, so that nobody takes it for whole"
+    Recorder(run.folder)("start", method="oft", base="starter", images=3)
+    (view,) = Watcher(store).views()
+    assert run_view.kind(view, MACHINE_OWNER) == "OFT · on starter · 3 pictures"
 
 
 def test_a_run_on_several_devices_says_so_and_that_their_number_has_changed(tmp_path):
