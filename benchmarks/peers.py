@@ -14,20 +14,23 @@ from torch import nn
 
 Restore = Callable[[], None]
 
+BLOCK = 32
+"""Channels that an OFT turns together."""
 FULL = 100_000  # a rank so high that a LoKr keeps its large factor full
 
 
 def place_peft(
     net: nn.Module, paths: Sequence[str], method: str, dtype: torch.dtype = torch.bfloat16
 ) -> tuple[list[nn.Parameter], Restore]:
-    """LoRA r16, LoHa r8 or LoKr (factor 8, full) of PEFT on the layers at `paths`."""
-    from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
+    """LoRA r16, LoHa r8, LoKr (factor 8, full) or OFT (blocks of 32) of PEFT on the layers at `paths`."""
+    from peft import LoHaConfig, LoKrConfig, LoraConfig, OFTConfig, inject_adapter_in_model
 
     layers = list(paths)
     configs: dict[str, Any] = {
         "lora": LoraConfig(r=16, lora_alpha=16, target_modules=layers),
         "loha": LoHaConfig(r=8, alpha=8, target_modules=layers),
         "lokr": LoKrConfig(r=FULL, alpha=FULL, decompose_factor=8, target_modules=layers),
+        "oft": OFTConfig(r=0, oft_block_size=BLOCK, target_modules=layers),
     }
     before = {path: net.get_submodule(path) for path in paths}
     inject_adapter_in_model(configs[method], net, "benchmark")
@@ -52,7 +55,8 @@ def place_peft_fp32(net: nn.Module, paths: Sequence[str], method: str) -> tuple[
 
 
 def place_lycoris(net: nn.Module, paths: Sequence[str], method: str) -> tuple[list[nn.Parameter], Restore]:
-    """LoCon r16, LoHa r8 or LoKr (factor 8, full) of LyCORIS on the layers at `paths`, as it runs by default."""
+    """LoCon r16, LoHa r8, LoKr (factor 8, full) or OFT (blocks of 32) of LyCORIS at `paths`, as it runs by default."""
+    from lycoris.modules.diag_oft import DiagOFTModule
     from lycoris.modules.locon import LoConModule
     from lycoris.modules.loha import LohaModule
     from lycoris.modules.lokr import LokrModule
@@ -61,6 +65,7 @@ def place_lycoris(net: nn.Module, paths: Sequence[str], method: str) -> tuple[li
         "lora": (LoConModule, {"lora_dim": 16, "alpha": 16}),
         "loha": (LohaModule, {"lora_dim": 8, "alpha": 8}),
         "lokr": (LokrModule, {"lora_dim": FULL, "alpha": FULL, "factor": 8, "full_matrix": True}),
+        "oft": (DiagOFTModule, {"lora_dim": BLOCK}),
     }
     kind, options = kinds[method]
     dtype = next(net.parameters()).dtype

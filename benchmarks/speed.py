@@ -23,11 +23,12 @@ from torch import nn
 
 from benchmarks.full_unet import Step, build_unet, kept_for_backward, machine, peak_allocated, seconds
 from benchmarks.pages import table, write_section
-from benchmarks.peers import Restore, place_lycoris, place_peft, place_peft_fp32
+from benchmarks.peers import BLOCK, Restore, place_lycoris, place_peft, place_peft_fp32
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods.loha import LoHA
 from trainers.adapters.methods.lokr import LoKr
 from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.oft import OFT
 from trainers.adapters.network import attach
 from trainers.adapters.targets import Targets, select
 
@@ -35,8 +36,9 @@ OURS: dict[str, LayerMethod] = {
     "lora": LoRA(rank=16, alpha=16.0),
     "loha": LoHA(rank=8, alpha=8.0),
     "lokr": LoKr(rank=16, alpha=16.0, factor=8),
+    "oft": OFT(block_size=BLOCK),
 }
-LABELS = {"lora": "LoRA r16", "loha": "LoHA r8", "lokr": "LoKr f8 full"}
+LABELS = {"lora": "LoRA r16", "loha": "LoHA r8", "lokr": "LoKr f8 full", "oft": "OFT b32"}
 AIMS = {"attn": 1.10, "full": 1.35}
 MIB = 2**20
 
@@ -70,7 +72,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        if self.library != "velatura":
+        if self.library != "velatura" or self.preset not in AIMS:
             return ""
         return "met" if statistics.median(self.ratios) <= AIMS[self.preset] else "missed"
 
