@@ -98,7 +98,8 @@ def _at_hub(model: str) -> Base:
 
 
 def _known(found: LocalModel) -> Base:
-    title = STARTER_TITLE if found.name == STARTER else found.name if found.kind == "hub" else found.path.stem
+    own = found.path.name.removesuffix(".safetensors")  # of a folder, a dot begins no suffix
+    title = STARTER_TITLE if found.name == STARTER else found.name if found.kind == "hub" else own
     base = Base(found.name, title, found.family.title, found.kind, size_of(found.path))
     return _described(base, found.known)
 

@@ -54,6 +54,14 @@ OFFERS = (
         _("Finer, larger pictures; needs a graphics card with 12 GB or more."),
         "CreativeML OpenRAIL++-M",
     ),
+    Offer(
+        "stabilityai/stable-diffusion-3.5-medium",
+        "Stable Diffusion 3.5 medium",
+        "sd3",
+        6_800_000_000,
+        _("Follows long prompts more closely; needs an account on Hugging Face, and its terms accepted there."),
+        "Stability AI Community License",
+    ),
 )
 
 

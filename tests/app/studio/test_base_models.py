@@ -89,9 +89,9 @@ def test_a_base_that_somebody_names(paths: Paths, models: Path, tiny_bases: dict
 
 
 def test_a_base_is_called_what_people_call_it(paths: Paths, models: Path, tiny_bases: dict[str, Path]) -> None:
-    (models / "illustrious turbo").symlink_to(tiny_bases["sdxl"])
+    (models / "illustrious 1.1 turbo").symlink_to(tiny_bases["sdxl"])
     bases = Bases(anywhere=True)
-    found = next(each for each in bases.found() if each.title == "illustrious turbo")
+    found = next(each for each in bases.found() if each.title == "illustrious 1.1 turbo")
     named = bases.look(str(tiny_bases["sdxl"]))
     assert found.known == "Illustrious XL, by its file's name; distilled: Turbo, by its file's name"
     assert "Train on the base that it was made from" in found.warning and (named.known, named.warning) == ("", "")
