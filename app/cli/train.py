@@ -171,6 +171,7 @@ def in_words(found: Estimate) -> tuple[str, ...]:
         f"time    about {readable_time(found.seconds)} on {found.device} ({each})",
         f"memory  {readable_size(found.memory)} ({readable_size(found.free)} free)",
         f"file    {most}{readable_size(found.file)}",
+        *(f"card    {line}" for line in found.cards),
     )
 
 

@@ -30,6 +30,14 @@ def power_of(bias: object) -> str:
     return f"power {bias}"
 
 
+def auto_or_whole(value: object) -> object:
+    """The value; ValueError if it is neither `auto` nor a whole number."""
+    number = str(value).strip().removesuffix(".0")
+    if value != "auto" and (isinstance(value, bool) or not number.isdecimal()):
+        raise ValueError(_("{every!r} is neither `auto` nor a whole number from 0", every=value))
+    return value
+
+
 class Base(Section):
     model: str = "starter"
     """Base model: `starter`, a hub id, a diffusers folder, or a single `.safetensors` checkpoint."""
@@ -211,6 +219,8 @@ class Train(Section):
     """Maximum gradient norm (clipping); 0 = off."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third slower, same result."""
+    memory: AutoOrWhole = "auto"
+    """GB to fit into by packing, recomputing and swapping blocks; `auto` = what is free, for transformers; 0 = off."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Number format of the frozen base model; trained parameters are always fp32."""
     device: str = "auto"
@@ -223,6 +233,11 @@ class Train(Section):
     """Also log to TensorBoard (in the run folder) or Weights & Biases."""
     start_from: str = ""
     """Style file to train on: plain LoRA of this base, of at most `method.rank`. Empty = start from nothing."""
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _auto_or_whole(cls, memory: object) -> object:
+        return auto_or_whole(memory)
 
     @property
     def text_rate(self) -> float:
@@ -266,10 +281,7 @@ class Sample(Section):
     @field_validator("every", mode="before")
     @classmethod
     def _auto_or_whole(cls, every: object) -> object:
-        number = str(every).strip().removesuffix(".0")
-        if every != "auto" and (isinstance(every, bool) or not number.isdecimal()):
-            raise ValueError(_("{every!r} is neither `auto` nor a whole number from 0", every=every))
-        return every
+        return auto_or_whole(every)
 
     @field_validator("seeds")
     @classmethod

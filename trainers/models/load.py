@@ -133,7 +133,7 @@ def training_size(model: str) -> tuple[int, int]:
 
     A single SD 2 file without prediction type counts as the 512 px variant. Raises VelaturaError as `load_model` does.
     """
-    family, tree = _configs(find_source(model).path)
+    family, tree = find_configs(find_source(model).path)
     return family.sizes(*(read_json(tree / part / "config.json") for part in (family.denoiser, "vae")))
 
 
@@ -143,14 +143,14 @@ def token_counter(model: str, sizes: Mapping[str, int] | None = None) -> Callabl
     `sizes` holds the number of tokens of each added word.
     """
     path = find_source(model).path
-    family, tree = _configs(path)
+    family, tree = find_configs(path)
     name = family.counting_tokenizer
     kind = family.tokenizers[name]
     tokenizer = shipped_tokenizer(tree, name) if path.is_file() else load_tokenizer(tree, name, kind)
     return lambda caption: family.count_tokens(tokenizer, caption, sizes or {})
 
 
-def _configs(path: Path) -> tuple[Family, Path]:
+def find_configs(path: Path) -> tuple[Family, Path]:
     """A base's family, and the folder of its configs in diffusers layout: its own, or its variant's for a file."""
     if path.is_file():
         header = read_header(path)

@@ -20,6 +20,7 @@ from trainers.data.dataset import CENTRE, Dataset, Draw, Item, pixels
 from trainers.distributed.launch import Work, together
 from trainers.memory import free_memory, peak_memory
 from trainers.models.images import encode_images
+from trainers.planning.plan import card_lines, plan_memory
 from trainers.runs.event_lines import Event
 from trainers.runs.events import Listener, Recorder
 from trainers.runs.forecast import Forecast
@@ -61,6 +62,8 @@ class Estimate:
     measured: int
     """Number of measured steps."""
     device: str
+    cards: tuple[str, ...] = ()
+    """On which sizes of graphics cards the run fits, and how, as computed; only for transformers."""
 
 
 def measure(config: Config, listener: Listener | None = None, steps: int = STEPS) -> Estimate:
@@ -79,13 +82,15 @@ def measure(config: Config, listener: Listener | None = None, steps: int = STEPS
         record = Recorder(run.folder, note)
         began = time.monotonic()
         fill_folder(run, config, record)
+        cards = card_lines(config)
+        config = plan_memory(config, lambda message: record("note", message=message))
         opening = time.monotonic()
         with together(config) as join:
             session = open_first(run, config, record, join)
             reading = time.monotonic() - opening
             try:
                 with session.devices.explained(run, record):
-                    return _measured(session, ends, opening - began, reading)
+                    return replace(_measured(session, ends, opening - began, reading), cards=cards)
             finally:
                 session.accelerator.end_training()
 

@@ -23,6 +23,7 @@ from trainers.distributed.follow import follow_launched
 from trainers.distributed.launch import Orders, Work, as_launched, is_launched_after_first, together
 from trainers.errors import VelaturaError, failure_code
 from trainers.messages import Message as _
+from trainers.planning.plan import plan_memory
 from trainers.ranks.map import draw_rank_map
 from trainers.runs.event_lines import Event
 from trainers.runs.events import Listener, NoRecord, Recorder, latest_events
@@ -105,6 +106,7 @@ def train(
             record = Recorder(run.folder, listener)
             threads.enter_context(run_threads(run, record, config.train.devices))
             fill_folder(run, config, record)
+            config = _planned(run, config, record)
             session = open_first(run, config, record, join)
         session.run = Run(out / config.name)
         record.move_to(session.run.folder)
@@ -166,12 +168,20 @@ def resume(
             together(config) as join,
             run_threads(run, record, config.train.devices, anew=others),
         ):
-            session = open_first(run, config, record, join)
+            session = open_first(run, config := _planned(run, config, record), record, join)
             if not heed_stop:
                 run.clear_stop()
             if config != run.config():
                 write_config(run, config)
             return _train(session, resume=bool(done))
+
+
+def _planned(run: Run, config: Config, record: Recorder) -> Config:
+    """The settings with what makes the run fit into memory, written into its folder, since a resumed run keeps it."""
+    planned = plan_memory(config, lambda message: record("note", message=message))
+    if planned != config:
+        write_config(run, planned)
+    return planned
 
 
 def take_part(group: Group, note: Callable[[Work], None]) -> None:

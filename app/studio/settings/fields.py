@@ -35,7 +35,8 @@ ELSEWHERE_IN_FOLDS = {
     "data.shuffle_tags": CAPTIONS, "data.keep_tags": CAPTIONS, "data.chunks": CAPTIONS, "data.cache": MEMORY,
     "base.storage": MEMORY, "base.double_quantisation": MEMORY, "base.scale_code": MEMORY,
     "train.offload_optimizer": MEMORY, "train.gradient_checkpointing": MEMORY, "train.precision": MEMORY,
-    "train.device": MEMORY, "train.devices": MEMORY, "train.tracker": MEMORY,
+    "base.swap_blocks": MEMORY, "train.memory": MEMORY, "train.device": MEMORY, "train.devices": MEMORY,
+    "train.tracker": MEMORY,
 }  # fmt: skip
 SET_ELSEWHERE = {
     "schema_version": _("Set by Velatura."),
@@ -69,6 +70,7 @@ OTHER_NAMES = {
     "train.start_from": "network_weights continue lora_network_weights",
     "train.max_grad_norm": "gradient clipping",
     "train.precision": "mixed_precision",
+    "train.memory": "vram gpu memory low lowvram planner",
     "train.devices": "num_processes multi gpu ddp distributed",
     "targets.text_encoder": "clip train_text_encoder",
     "targets.blocks": "block weights lbw block_dims conv_dim",
@@ -142,6 +144,7 @@ TITLES = {
     "prior.weight": "Weight of the class images",
     "train.max_grad_norm": "Gradient clipping",
     "train.precision": "Precision of the base",
+    "train.memory": "Memory to fit into",
     "train.ema": "EMA",
     "train.d_coef": "Step size of Prodigy",
     "train.start_from": "Style to train on",

@@ -12,6 +12,8 @@ The error of a number is at most s / 2: for normal numbers 0.8 % of the weight's
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -35,6 +37,11 @@ def quantise(W: Tensor) -> dict[str, Tensor]:
         scales[first : first + size] = s
         codes[first : first + size] = (piece / s.clamp(min=SMALLEST)[:, None]).round_()
     return {"codes": codes.view(W.shape), "scales": scales}
+
+
+def packed_bytes(shape: tuple[int, ...]) -> int:
+    """Bytes of a packed weight of this shape."""
+    return math.prod(shape) + 4 * shape[0]
 
 
 def dequantise(shape: tuple[int, ...], dtype: torch.dtype, codes: Tensor, scales: Tensor) -> Tensor:

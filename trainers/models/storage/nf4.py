@@ -69,6 +69,13 @@ def _quantise_piece(numbers: Tensor) -> tuple[Tensor, Tensor]:
     return (k[0::2] << 4) | k[1::2], scales
 
 
+def packed_bytes(shape: tuple[int, ...], scale_format: ScaleFormat = "dynamic") -> int:
+    """Bytes of a packed weight of this shape."""
+    blocks = math.ceil(math.prod(shape) / BLOCK)
+    scales = 4 * blocks if scale_format == "fp32" else blocks + 4 * math.ceil(blocks / SCALES) + 4
+    return blocks * BLOCK // 2 + scales
+
+
 def dequantise(shape: tuple[int, ...], dtype: torch.dtype, codes: Tensor, scales: Tensor, *outer: Tensor) -> Tensor:
     """Ŵ in its shape, computed in fp32 and rounded once to `dtype`; `outer` and `mean` follow 8-bit `scales`."""
     s = scale_of(scales, *outer)

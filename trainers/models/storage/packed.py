@@ -38,6 +38,8 @@ class Packer:
     quantise: Callable[[Tensor], Mapping[str, Tensor]]
     dequantise: Callable[..., Tensor]
     """From shape, dtype and the tensors."""
+    packed_bytes: Callable[[tuple[int, ...]], int]
+    """Of a packed weight of some shape."""
 
 
 def packer_of(settings: Base) -> Packer | None:
@@ -45,8 +47,10 @@ def packer_of(settings: Base) -> Packer | None:
     if settings.storage == "full":
         return None
     if settings.storage == "int8":
-        return Packer(int8.quantise, int8.dequantise)
-    return Packer(partial(nf4.quantise, scale_format=settings.scale_format), nf4.dequantise)
+        return Packer(int8.quantise, int8.dequantise, int8.packed_bytes)
+    scales = settings.scale_format
+    packed_bytes = partial(nf4.packed_bytes, scale_format=scales)
+    return Packer(partial(nf4.quantise, scale_format=scales), nf4.dequantise, packed_bytes)
 
 
 class PackedLayer(nn.Module):
@@ -114,6 +118,21 @@ def pack_layer(layer: nn.Module, W: Tensor, packer: Packer) -> None:
     layer.op, layer.dtype, layer.packer = Op.of(layer), W.dtype, packer
     for name, tensor in packer.quantise(W).items():
         layer.register_buffer(name, tensor)
+
+
+def stored_bytes(network: nn.Module, dtype: torch.dtype, packer: Packer | None, outside: str = "") -> int:
+    """Bytes of a network's tensors as a packer stores them, from their shapes; `outside` is the path to it, if any."""
+    found, tied = 0, getattr(network, "_tied_weights_keys", None) or ()
+    for path, layer in network.named_modules():
+        full = ".".join(filter(None, (outside, path)))
+        for name, tensor in (*layer._parameters.items(), *layer._buffers.items()):
+            if tensor is None or f"{path}.{name}" in tied:
+                continue
+            if packer is not None and name == "weight" and is_packable(full, layer):
+                found += packer.packed_bytes(tuple(tensor.shape))
+            else:
+                found += tensor.numel() * (dtype.itemsize if tensor.is_floating_point() else tensor.element_size())
+    return found
 
 
 @torch.no_grad()

@@ -144,6 +144,7 @@ CASES: dict[str, Case] = {
         one("train.gradient_checkpointing", True),
         lambda before, after: after.saved < 0.5 * before.saved and equal(before.tensors, after.tensors),
     ),
+    "train.memory": Case(one("train.memory", 1), refused("and train.memory leaves 0.0")),
     "train.precision": Case(one("train.precision", "bf16")),
     "train.device": Case(one("train.device", "cuda:99"), refused("train.device = 'cuda:99' is not available")),
     "train.devices": Case(one("train.devices", 3), refused("cannot be split evenly over train.devices = 3")),
@@ -189,6 +190,12 @@ CASES: dict[str, Case] = {
         lambda before, after: "ss_tag_frequency" in before.metadata and "ss_tag_frequency" not in after.metadata,
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def little_room(monkeypatch):
+    """No room is left of 1 GB, which would be enough for tiny bases."""
+    monkeypatch.setattr("trainers.planning.plan.RESERVE", 2**30)
 
 
 def test_every_setting_has_a_case():

@@ -1,0 +1,1 @@
+"""What a run needs in memory, computed from configs alone, and what makes it fit."""

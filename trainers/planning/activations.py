@@ -1,0 +1,135 @@
+"""Memory of a training step's activations, computed on the meta device: shapes alone, no numbers.
+
+The denoiser runs once with the trained adapters on it. What autograd saves for backward is what a step keeps; with
+gradient checkpointing, the inputs of all blocks and what the largest block saves. Attention counts as on a graphics
+card: no matrix of all pairs of tokens is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from trainers.models.model import Model
+from trainers.models.text import Conditioning
+
+TOKENS = {"sd3": 77 + 256, "flux": 512, "chroma": 512, "z-image": 512}
+"""Positions of text that a transformer reads, by family; 77 for others."""
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Bytes that a training step keeps for backward."""
+
+    kept: int
+    """With everything kept."""
+    recomputed: int
+    """With gradient checkpointing."""
+    largest: int
+    """The largest tensor among them."""
+
+
+@dataclass
+class _Saved:
+    """Storages that are kept for backward, each counted once."""
+
+    known: set[int]
+    """Storages that are there anyway: weights."""
+    held: dict[int, Any] = field(default_factory=dict)
+
+    def add(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self.known:
+            self.held[storage._cdata] = storage  # kept, so that no other gets its address
+        return tensor
+
+    @property
+    def sizes(self) -> list[int]:
+        return [storage.nbytes() for storage in self.held.values()]
+
+
+class _Flash(TorchFunctionMode):
+    """Attention that saves what its kernels save; on the meta device torch would take it apart."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention:
+            query, key, value = args[:3] if len(args) >= 3 else (kwargs[name] for name in ("query", "key", "value"))
+            groups = query.shape[1] // key.shape[1]
+            key, value = (each.repeat_interleave(groups, 1) if groups > 1 else each for each in (key, value))
+            return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value)[0]
+        return func(*args, **(kwargs or {}))
+
+
+class _Text(Conditioning):
+    """Text of which the mask is a real one, since some families look at its numbers."""
+
+    def to(self, device: Any, dtype: Any = None) -> Conditioning:
+        return self
+
+
+def activations_of(model: Model, batch: int, size: tuple[int, int]) -> Activations:
+    """What a step with `batch` images of `size` (height, width) in pixels keeps, on a model on the meta device."""
+    network = model.denoiser
+    weights = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
+    outside, inside, inputs, blocks = _Saved(weights), _Saved(weights), _Saved(weights), list[int]()
+
+    def checkpoint(block: nn.Module, *given: Any) -> Any:
+        for tensor in given:
+            if isinstance(tensor, Tensor):
+                inputs.add(tensor)
+        own = _Saved(weights)
+
+        def add(tensor: Tensor) -> Tensor:
+            return own.add(inside.add(tensor))
+
+        with torch.autograd.graph.saved_tensors_hooks(add, _same):
+            output = block(*given)
+        blocks.append(sum(own.sizes))
+        return output
+
+    network.enable_gradient_checkpointing(gradient_checkpointing_func=checkpoint)
+    network.train()
+    with _Flash(), torch.autograd.graph.saved_tensors_hooks(outside.add, _same):
+        _predict(model, batch, size).sum()
+    every = outside.held | inside.held
+    few = outside.held | inputs.held
+    return Activations(
+        kept=sum(storage.nbytes() for storage in every.values()),
+        recomputed=sum(storage.nbytes() for storage in few.values()) + max(blocks, default=0),
+        largest=max((storage.nbytes() for storage in every.values()), default=0),
+    )
+
+
+def _predict(model: Model, batch: int, size: tuple[int, int]) -> Tensor:
+    height, width = (side // model.vae_factor for side in size)
+    latents = torch.empty(batch, model.latent_channels, height, width, device="meta")
+    times = torch.empty(batch, device="meta")
+    sizes = [size] * batch
+    return model.predict(latents, times, _text(model, batch), model.time_ids(sizes, [(0, 0)] * batch, sizes))
+
+
+def _text(model: Model, batch: int) -> Conditioning:
+    config, tokens = model.config, TOKENS.get(model.family.name, 77)
+    width = next(config[key] for key in ("joint_attention_dim", "cap_feat_dim", "cross_attention_dim") if key in config)
+    pooled = _pooled_width(config)
+    return _Text(
+        torch.empty(batch, tokens, width, dtype=model.dtype, device="meta"),
+        torch.empty(batch, pooled, dtype=model.dtype, device="meta") if pooled else None,
+        torch.ones(batch, tokens, dtype=torch.long),
+    )
+
+
+def _pooled_width(config: Mapping[str, Any]) -> int:
+    if config.get("addition_embed_type") == "text_time":  # SDXL: pooled text beside six embedded numbers
+        return int(config["projection_class_embeddings_input_dim"] - 6 * config["addition_time_embed_dim"])
+    return int(config.get("pooled_projection_dim") or 0)
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor

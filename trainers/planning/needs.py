@@ -1,0 +1,187 @@
+"""What a run needs in memory, from the configs of its base alone: nothing is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainers.adapters.method import Method
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.network import attach
+from trainers.config.config import Config
+from trainers.config.sections import Base
+from trainers.models.families.family import Family
+from trainers.models.files.folder import has_weights, library_class, read_json
+from trainers.models.files.source import find_source
+from trainers.models.files.tensors import build_empty
+from trainers.models.load import find_configs
+from trainers.models.model import Model
+from trainers.models.quiet import quietly
+from trainers.models.storage.packed import packer_of, stored_bytes
+from trainers.models.storage.swap import swappable_blocks
+from trainers.planning.activations import Activations, activations_of
+
+STORAGES = ("full", "int8", "nf4")
+COPIES = 3
+"""Blocks from main memory that are on the device at once: in use, on the way, and not yet freed."""
+STATE = {"adamw": 8.0, "adamw8bit": 2.1, "adafactor": 0.2, "prodigy": 16.0, "lion": 4.0}
+"""Bytes of optimizer state per trained parameter."""
+RESERVE = 0.6 * 2**30
+"""Bytes that a graphics card's runtime takes, and what lies unused between tensors."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What decides how much memory a run takes."""
+
+    storage: str = "full"
+    swap_blocks: int = 0
+    checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes on the device of the parts of a run, where they depend on a choice by storage."""
+
+    denoiser: Mapping[str, int]
+    blocks: Mapping[str, tuple[int, ...]]
+    """Of each block that can wait in main memory, in order; none for a UNet."""
+    encoders: Mapping[str, int]
+    vae: int
+    trained: int
+    """Parameters, their gradients and the optimizer's state."""
+    activations: Activations
+    largest_weight: int
+    """The largest weight in 16 bits: packed ones are dequantised for each product."""
+
+    def bytes_of(self, choice: Choice) -> int:
+        """Bytes at the peak of training."""
+        return self.held(choice) + self.working(choice)
+
+    def held(self, choice: Choice) -> int:
+        """Bytes of what stays through the training: weights, and what is trained."""
+        return self.base(choice) + self.encoders[choice.storage] + self.vae + self.trained
+
+    def base(self, choice: Choice) -> int:
+        """Bytes of the denoiser that are on the device at once."""
+        blocks, whole, count = self.blocks[choice.storage], self.denoiser[choice.storage], choice.swap_blocks
+        if not count:
+            return whole
+        out = [blocks[(2 * k + 1) * len(blocks) // (2 * count)] for k in range(count)]
+        return whole - sum(out) + min(COPIES, count) * max(out)
+
+    def working(self, choice: Choice) -> int:
+        """Bytes that come and go in a step."""
+        kept = self.activations.recomputed if choice.checkpointing else self.activations.kept
+        unpacked = 0 if choice.storage == "full" else self.largest_weight
+        return kept + self.activations.largest + unpacked
+
+    @cached_property
+    def block_count(self) -> int:
+        """Number of blocks that can wait in main memory."""
+        return len(self.blocks["full"])
+
+
+def needs_of(config: Config, dtype: torch.dtype) -> Needs:
+    """What a run with these settings needs, with its base in `dtype`. VelaturaError as `load_model` raises it."""
+    path = find_source(config.base.model).path
+    family, tree = find_configs(path)
+    model, encoders = _empty_model(family, tree, config.base, dtype, path.is_dir())
+    resolution = config.data.resolution or model.resolution
+    side = resolution - resolution % model.stride
+    images = config.train.batch_size // config.train.devices * (2 if config.prior.image_count else 1)
+    numbers, activations = _trained(model, encoders, config, images, (side, side))
+    blocks = swappable_blocks(model.denoiser) if family.denoiser == "transformer" else []
+    packers = {name: packer_of(config.base.model_copy(update={"storage": name})) for name in STORAGES}
+    paths = {module: path for path, module in model.denoiser.named_modules()}
+    return Needs(
+        denoiser={name: stored_bytes(model.denoiser, dtype, packer) for name, packer in packers.items()},
+        blocks={
+            name: tuple(stored_bytes(block, dtype, packer, paths[block]) for block in blocks)
+            for name, packer in packers.items()
+        },
+        encoders={
+            name: sum(stored_bytes(encoder, dtype, packer) for encoder in encoders.values())
+            for name, packer in packers.items()
+        },
+        vae=stored_bytes(model.vae, torch.float32, None),
+        trained=int(numbers * (8 + _state_of(config))),
+        activations=activations,
+        largest_weight=dtype.itemsize * max(parameter.numel() for parameter in model.denoiser.parameters()),
+    )
+
+
+def _trained(
+    model: Model, encoders: Mapping[str, nn.Module], config: Config, images: int, size: tuple[int, int]
+) -> tuple[int, Activations]:
+    """The number of trained parameters, and what a step keeps with them."""
+    parts = {model.family.denoiser: model.denoiser, **encoders}
+    try:
+        return _with_method(model, parts, config.method, config, images, size)
+    except NotImplementedError:  # it looks at numbers, and there are none: a LoRA of its rank takes about as much
+        return _with_method(model, parts, LoRA(rank=getattr(config.method, "rank", 4)), config, images, size)
+
+
+def _with_method(
+    model: Model, parts: dict[str, nn.Module], method: Method, config: Config, images: int, size: tuple[int, int]
+) -> tuple[int, Activations]:
+    network = attach(parts, method, config.targets, config.seed)
+    try:
+        numbers = sum(parameter.numel() for parameter in network.parameters())
+        return numbers, activations_of(model, images, size)
+    finally:
+        network.remove()
+
+
+def _state_of(config: Config) -> float:
+    """Bytes of optimizer state and moving average per trained parameter."""
+    name = config.train.optimizer
+    paged = name.startswith("paged-") or config.train.offload_optimizer
+    return (0.0 if paged else STATE[name]) + (4.0 if config.train.ema else 0.0)
+
+
+def _empty_model(
+    family: Family, tree: Path, settings: Base, dtype: torch.dtype, in_folder: bool
+) -> tuple[Model, dict[str, nn.Module]]:
+    """A base without numbers, and its text encoders by name."""
+    configs = {
+        name: read_json(tree / name / "config.json") for name in family.networks if _is_there(family, tree, name)
+    }
+    empty: dict[str, Any] = {
+        name: build_empty(library_class(family.networks[name]), config).requires_grad_(False).eval()
+        for name, config in configs.items()
+        if in_folder is False or name not in family.optional or has_weights(tree / name)
+    }
+    with quietly("diffusers"):
+        denoiser = empty.pop(family.denoiser).to(dtype)
+    vae = empty.pop("vae")
+    scheduler = read_json(tree / "scheduler" / "scheduler_config.json")
+    prediction = family.prediction_of_scheduler(scheduler) or "epsilon"
+    resolution, stride = family.sizes(configs[family.denoiser], configs["vae"])
+    model = Model(
+        family=family,
+        prediction=prediction,
+        source=settings.model,
+        title="",
+        sha256="",
+        starter=False,
+        resolution=resolution,
+        stride=stride,
+        denoiser=denoiser,
+        vae=vae,
+        text_encoders=(),
+        tokenizers=(),
+        schedule=family.schedule(scheduler, prediction, settings),
+        guidance=settings.guidance,
+    )
+    return model, empty
+
+
+def _is_there(family: Family, tree: Path, name: str) -> bool:
+    return name not in family.optional or (tree / name / "config.json").is_file()

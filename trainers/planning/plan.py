@@ -1,0 +1,126 @@
+"""Chooses what makes a run fit into memory: packed weights, gradient checkpointing, blocks in main memory.
+
+What costs least comes first: recomputing gives the same bits, so it comes before packing; int8 comes before NF4, and up
+to half of the blocks wait in main memory before weights are packed further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from trainers.config.build import as_table, build_config
+from trainers.config.config import Config
+from trainers.device import choose_device, choose_format
+from trainers.errors import REFUSED, VelaturaError
+from trainers.memory import free_memory
+from trainers.messages import Message
+from trainers.messages import Message as _
+from trainers.models.bases.recognise import recognise_base
+from trainers.models.families import find_family
+from trainers.planning.needs import RESERVE, STORAGES, Choice, Needs, needs_of
+
+CARDS = (6, 8, 12, 16, 24)
+"""Memory of graphics cards in GB."""
+GB = 2**30
+STORED = {"full": _("in 16 bits"), "int8": _("as int8"), "nf4": _("as NF4")}
+COMPUTED = _("computed, not measured on a card")
+FITS = _("fits in {size} GB {how} ({computed})")
+TOO_LARGE = _("does not fit in {size} GB ({computed})")
+CHOSEN = _(
+    "With the base {how}, the training takes about {size:.1f} of {room:.1f} GB ({computed}); train.memory decides it"
+)
+NO_ROOM = _(
+    "the training needs {least:.1f} GB at least, with the base {how}, and train.memory leaves {room:.1f} ({computed}); "
+    "lower train.batch_size or data.resolution"
+)
+
+
+def plan_memory(config: Config, note: Callable[[str], None]) -> Config:
+    """The settings of a run with what makes it fit into memory, as `train.memory` says; `note` is told what was chosen.
+
+    With `auto`, nothing is chosen for UNets. Raises VelaturaError if it does not fit into a given size.
+    """
+    if not is_planned(config):
+        return config
+    device = choose_device(config.train.device)
+    dtype = choose_format(config.train.precision, device, small=False)
+    needs, room = needs_of(config, dtype), room_on(device, config)
+    found = choose(needs, config, room, swaps=device.type == "cuda")
+    least = min(choices(needs, config, device.type == "cuda"), key=needs.bytes_of)
+    if found is None and config.train.memory != "auto":
+        sizes = {"least": needs.bytes_of(least) / GB, "room": room / GB}
+        raise VelaturaError(NO_ROOM.format(how=in_words(least), computed=COMPUTED, **sizes), code=REFUSED)
+    chosen = found or least
+    sizes = {"room": room / GB, "size": needs.bytes_of(chosen) / GB}
+    note(CHOSEN.format(how=in_words(chosen), computed=COMPUTED, **sizes))
+    return settings_of(chosen, config)
+
+
+def is_planned(config: Config) -> bool:
+    """Whether memory is planned for a run with these settings."""
+    if config.train.memory == "auto":
+        family = find_family(recognise_base(config.base.model).family)
+        return family is not None and family.denoiser == "transformer"
+    return config.train.memory > 0
+
+
+def room_on(device: torch.device, config: Config) -> float:
+    """Bytes for a training: what is free, or what the settings give it, without what a card's runtime takes."""
+    memory = config.train.memory
+    given = free_memory(device) if isinstance(memory, str) else memory * GB
+    return given - (RESERVE if device.type == "cuda" or not isinstance(memory, str) else 0)
+
+
+def card_lines(config: Config) -> tuple[Message, ...]:
+    """On which sizes of graphics cards a run on a transformer fits, and how; none for UNets."""
+    if not is_planned(config.model_copy(update={"train": config.train.model_copy(update={"memory": "auto"})})):
+        return ()
+    return fits(needs_of(config, torch.bfloat16), config)
+
+
+def fits(needs: Needs, config: Config) -> tuple[Message, ...]:
+    """For each size of graphics cards, whether and how a run fits: one line each."""
+    lines = []
+    for size in CARDS:
+        found = choose(needs, config, size * GB - RESERVE)
+        line = TOO_LARGE.format(size=size, computed=COMPUTED)
+        lines.append(line if found is None else FITS.format(size=size, how=in_words(found), computed=COMPUTED))
+    return tuple(lines)
+
+
+def choose(needs: Needs, config: Config, room: float, swaps: bool = True) -> Choice | None:
+    """The first choice that fits into `room` bytes and changes nothing that the settings say."""
+    return next((each for each in choices(needs, config, swaps) if needs.bytes_of(each) <= room), None)
+
+
+def choices(needs: Needs, config: Config, swaps: bool = True) -> Iterator[Choice]:
+    """What the settings leave open, best first; without `swaps`, no block is moved to main memory."""
+    base = config.base
+    keeps = base.storage != "full" or config.method.trains_base
+    storages = (base.storage,) if keeps else STORAGES
+    most = needs.block_count if swaps and not base.swap_blocks else 0
+    for storage in storages:
+        if not (config.train.gradient_checkpointing or base.swap_blocks):
+            yield Choice(storage)
+        yield Choice(storage, base.swap_blocks, True)
+        if storage != "full" or keeps:
+            yield from (Choice(storage, count, True) for count in range(1, most // 2 + 1))
+    for storage in reversed(storages):
+        yield from (Choice(storage, count, True) for count in range(most // 2 + 1, most + 1))
+
+
+def settings_of(choice: Choice, config: Config) -> Config:
+    """The settings with a choice in them, and nothing left to choose."""
+    base = {"storage": choice.storage, "swap_blocks": choice.swap_blocks}
+    train = {"gradient_checkpointing": choice.checkpointing, "memory": 0}
+    return build_config(as_table(config), {"base": base, "train": train})
+
+
+def in_words(choice: Choice) -> Message:
+    """What was chosen, such as `as int8 with 10 blocks in main memory`."""
+    how = STORED[choice.storage]
+    if choice.swap_blocks:
+        return _("{how} with {count} blocks in main memory", how=how, count=choice.swap_blocks)
+    return _("{how} with gradient checkpointing", how=how) if choice.checkpointing else how
