@@ -140,13 +140,13 @@ def _z_image() -> Any:
 
     transformer = ZImageTransformer2DModel(
         in_channels=16,
-        dim=32,
+        dim=48,
         n_layers=2,
         n_refiner_layers=1,
         n_heads=2,
         n_kv_heads=2,
         cap_feat_dim=32,
-        axes_dims=[4, 4, 8],
+        axes_dims=[8, 8, 8],
         axes_lens=[1024, 64, 64],
     )
     tokenizer, encoder = _qwen(32)

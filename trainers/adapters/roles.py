@@ -51,6 +51,8 @@ class LayerRole:
     gated: bool = False
     """Whether its feed-forward block is gated: the first layer then outputs activations and gate (GEGLU)."""
     stream: Stream = "image"
+    batched: bool = True
+    """Whether its inputs are those of one image after the other, `(n, …)`, and not tokens of all images in one row."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,8 @@ LAYERS: Mapping[str, LayerRole] = {
     **_single_blocks(".layers", "joint"),
     **_single_blocks(".noise_refiner", "image"),
     **_single_blocks(".context_refiner", "text"),
-    ".all_x_embedder.*": LayerRole("proj_in", "ends"),
-    ".cap_embedder.1": LayerRole("proj_in", "ends", stream="text"),
+    ".all_x_embedder.*": LayerRole("proj_in", "ends", batched=False),
+    ".cap_embedder.1": LayerRole("proj_in", "ends", stream="text", batched=False),
     ".all_final_layer.*.adaLN_modulation.1": LayerRole("modulation", "modulation"),
     ".all_final_layer.*.linear": LayerRole("proj_out", "ends"),
     ".pos_embed.proj": LayerRole("proj_in", "ends"),
@@ -183,6 +185,12 @@ def timesteps_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: Mappin
 def layer_role(path: str) -> LayerRole | None:
     """The role of the layer at a path; None for layers outside all presets."""
     return next((role for pattern, role in LAYERS.items() if fnmatchcase(f".{path}", pattern)), None)
+
+
+def is_batched(path: str) -> bool:
+    """Whether the inputs of the layer at a path are those of one image after the other."""
+    found = layer_role(path)
+    return found is None or found.batched
 
 
 @cache

@@ -31,7 +31,7 @@ from trainers.adapters.about import About
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, RankedMethod, Theta
 from trainers.adapters.methods.initial import kaiming
-from trainers.adapters.roles import is_denoiser
+from trainers.adapters.roles import is_batched, is_denoiser
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 from trainers.adapters.updates.low_rank import minus_init
@@ -79,7 +79,7 @@ class TLoRA(RankedMethod):
         return False
 
     def sits_on(self, part: str, path: str, layer: nn.Module) -> bool:
-        return is_denoiser(part)
+        return is_denoiser(part) and is_batched(path)
 
     def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
         """The smallest singular values of one random matrix per shape; computing them per layer would be too slow."""

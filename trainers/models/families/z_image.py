@@ -50,6 +50,7 @@ class ZImage(FlowFamily):
     trained_encoders: ClassVar[tuple[str, ...]] = ()
     variants = (Variant("flow", 1024, "z_image", "z-image", "z-image"),)
     hub_names = ("z-image",)
+    joint_blocks = ("feed_forward", "self_attention")
     style_form = "diffusers"
     readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {
         "ComfyUI": ("lora", "loha", "lokr", "full"),
