@@ -41,6 +41,8 @@ def auto_or_whole(value: object) -> object:
 class Base(Section):
     model: str = "starter"
     """Base model: `starter`, a hub id, a diffusers folder, or a single `.safetensors` checkpoint."""
+    parts: tuple[str, ...] = ()
+    """Files and folders of parts that a transformer's file lacks: VAE, text encoders, tokenizer; others are found."""
     family: Literal["auto", "sd1", "sd2", "sdxl", "sd3", "flux", "chroma", "z-image"] = "auto"
     """Model family; `auto` detects it from the weights."""
     prediction: Literal["auto", "epsilon", "v_prediction"] = "auto"

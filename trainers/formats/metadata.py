@@ -250,11 +250,12 @@ def _velatura(config: Config, model: Model) -> dict[str, str]:
 
 
 def public_config(config: Config) -> dict[str, Any]:
-    """The complete config with paths reduced to their last component, since they may be private."""
+    """The complete config with paths reduced to their last component, or left out, since they may be private."""
     tree = config.model_dump(mode="json")
     tree["data"]["images"] = _last_name(tree["data"]["images"])
     tree["prior"]["folder"] = _last_name(tree["prior"]["folder"])
     tree["train"]["start_from"] = _last_name(tree["train"]["start_from"])
+    tree["base"]["parts"] = []
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", tree["base"]["model"]):  # anything but a name or a hub id
         tree["base"]["model"] = _last_name(tree["base"]["model"])
     return tree

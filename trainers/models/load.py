@@ -20,8 +20,9 @@ from trainers.models.families import get_family
 from trainers.models.families.family import Family
 from trainers.models.files.folder import has_weights, library_class, load_tokenizer, read_json, weight_files
 from trainers.models.files.header import read_header
-from trainers.models.files.single_file import shipped_tokenizer
+from trainers.models.files.single_file import load_single_file, shipped_tokenizer
 from trainers.models.files.source import Source, find_source
+from trainers.models.load_file import FileOfBase, find_own_tokenizer, load_file
 from trainers.models.model import Model
 from trainers.models.prediction import Prediction, prediction_of_output
 from trainers.models.quiet import quietly
@@ -145,8 +146,13 @@ def token_counter(model: str, sizes: Mapping[str, int] | None = None) -> Callabl
     path = find_source(model).path
     family, tree = find_configs(path)
     name = family.counting_tokenizer
-    kind = family.tokenizers[name]
-    tokenizer = shipped_tokenizer(tree, name) if path.is_file() else load_tokenizer(tree, name, kind)
+    if path.is_file():
+        # T5's may not have been found yet; CLIP's count is close.
+        tokenizer = find_own_tokenizer(family, name, path, tree) or shipped_tokenizer(
+            tree, next(iter(family.tokenizers))
+        )
+    else:
+        tokenizer = load_tokenizer(tree, name, family.tokenizers[name])
     return lambda caption: family.count_tokens(tokenizer, caption, sizes or {})
 
 
@@ -183,6 +189,8 @@ def hash_files(files: Sequence[Path]) -> str:
 def _from_folder(source: Source, settings: Base, dtype: torch.dtype, device: torch.device | str) -> LoadedParts:
     folder, load = source.path, part_loader(settings, device)
     family = _agreed_family(family_of_folder(folder), settings, folder)
+    if settings.parts:
+        raise VelaturaError("base.parts has no effect on a folder, which holds all parts; remove it")
     absent = [name for name in family.optional if not has_weights(folder / name)]
     parts = {
         name: load(library_class(kind), folder, name, torch.float32 if name == "vae" else dtype)
@@ -204,11 +212,19 @@ def _from_file(source: Source, settings: Base, dtype: torch.dtype) -> LoadedPart
     header = read_header(source.path)
     family = _agreed_family(family_of_file(header, source.path.name), settings, source.path)
     prediction, tree = family.prediction_of_file(header), family.variant_of_file(header).tree
-    parts = family.load_file(source.path, tree, dtype)
+    if family.places:
+        named = [Path(part).expanduser() for part in settings.parts]
+        parts = load_file(family, FileOfBase(source.path, tree, named, dtype))
+    elif family.denoiser == "unet":
+        parts = load_single_file(source.path, tree, dtype)
+    else:
+        raise VelaturaError(
+            "{name} holds a transformer alone; give a folder in diffusers layout", name=source.path.name
+        )
     scheduler = read_json(tree / "scheduler" / "scheduler_config.json")
     known = recognise(source.path, source.title)
-    named = known.named
-    scheduler["rescale_betas_zero_snr"] = "ztsnr" in header.shapes or (named is not None and named.zero_terminal_snr)
+    to_noise = known.named is not None and known.named.zero_terminal_snr
+    scheduler["rescale_betas_zero_snr"] = "ztsnr" in header.shapes or to_noise
     return LoadedParts(source, family, parts, prediction, scheduler, [source.path], known)
 
 

@@ -20,13 +20,18 @@ DEPTH = 3
 """Depth to which model folders are searched."""
 
 Kind = Literal["starter", "hub", "a1111", "comfyui", "folder"]
-CLIENTS: Mapping[Kind, tuple[tuple[str, ...], str]] = {
+FILES = (".safetensors", ".gguf")
+CLIENTS: Mapping[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "a1111": (
         ("stable-diffusion-webui", "stable-diffusion-webui-forge", "stable-diffusion-webui-reForge"),
-        "models/Stable-diffusion",
+        ("models/Stable-diffusion",),
     ),
-    "comfyui": (("ComfyUI", "comfyui", "ComfyUI_windows_portable/ComfyUI"), "models/checkpoints"),
+    "comfyui": (
+        ("ComfyUI", "comfyui", "ComfyUI_windows_portable/ComfyUI"),
+        ("models/checkpoints", "models/diffusion_models", "models/unet"),
+    ),
 }
+"""Names of the folders of programs, and the folders in them that hold bases."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def _hub_snapshots() -> Iterator[tuple[str, Path]]:
 def _roots() -> Iterator[tuple[Path, Kind]]:
     for kind, (names, inside) in CLIENTS.items():
         for folder in usual_folders(names):
-            yield folder / inside, kind
+            yield from ((folder / place, kind) for place in inside)
     yield from ((folder, "folder") for folder in own_model_folders())
 
 
@@ -97,5 +102,5 @@ def _bases_in(folder: Path, depth: int) -> Iterator[Path]:
     for entry in entries:
         if entry.is_dir() and depth > 0:
             yield from _bases_in(entry, depth - 1)
-        elif entry.suffix.lower() == ".safetensors":
+        elif entry.suffix.lower() in FILES:
             yield entry

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.models.families.family import Variant
-from trainers.models.families.flux import COMFYUI, T5_TOKENS, FluxFamily, apache, predict_packed
+from trainers.models.families.flux import COMFYUI, T5, T5_TOKENS, VAE, FluxFamily, apache, predict_packed
 from trainers.models.families.t5 import encode_t5
+from trainers.models.files.parts import Place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +36,7 @@ class Chroma(FluxFamily):
     }
     tokenizers: ClassVar[Mapping[str, str]] = {"tokenizer": "transformers.T5Tokenizer"}
     marks = (("distilled_guidance_layer.in_proj.weight",),)
+    places: ClassVar[Mapping[str, Place]] = {"vae": VAE, "text_encoder": T5}
     layer_marks = ("distilled_guidance_layer",)
     hub_names = ("chroma",)
     readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {"ComfyUI": COMFYUI}

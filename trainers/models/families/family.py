@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from trainers.config.limits import SAMPLERS, Sampler
 from trainers.messages import Message
 from trainers.models.files.configs import config_tree
+from trainers.models.files.parts import Place
 from trainers.models.prediction import Prediction
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from trainers.adapters.about import Form
@@ -118,6 +118,12 @@ class Family(ABC):
     """Parts of hub ids, in lower case, by which a base that is not on this machine is taken for one of this family."""
     settings: ClassVar[Mapping[str, Any]] = {}
     """Settings that lie over a preset's on every base of this family, as in a preset."""
+    places: ClassVar[Mapping[str, Place]] = {}
+    """Where the parts are of a base whose file may hold its denoiser alone; empty if its files hold all parts."""
+    prefixes: ClassVar[tuple[str, ...]] = ("model.diffusion_model.", "")
+    """Starts of the denoiser's tensor names in such files."""
+    loose_tensors: ClassVar[Mapping[str, str]] = {}
+    """Tensors of the denoiser that belong to no layer, by their names in the original layout."""
     style_form: ClassVar[Literal["kohya", "native", "diffusers"]] = "kohya"
     """What its style files are: kohya's names for diffusers' layers; kohya's names for those of the original layout, in
     which several of diffusers' layers are one; or diffusers' own names."""
@@ -205,10 +211,6 @@ class Family(ABC):
         return self.variants[0]
 
     # ------------------------------------------------------------ loading
-    @abstractmethod
-    def load_file(self, path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:
-        """Networks and tokenizers of a checkpoint by folder name, with the configs in `tree`; the VAE is fp32."""
-
     @abstractmethod
     def sizes(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> Pair:
         """Native resolution and stride in pixels, from the configs of denoiser and VAE."""

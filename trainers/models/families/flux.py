@@ -7,7 +7,6 @@ Latents are packed: each token holds 2 × 2 of them, and its place in the image.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.errors import VelaturaError
@@ -16,6 +15,7 @@ from trainers.models.families.family import Licence, OriginalLayer, Pair, Varian
 from trainers.models.families.flow import FlowFamily
 from trainers.models.families.flux_names import original_layers
 from trainers.models.families.t5 import count_t5, encode_t5
+from trainers.models.files.parts import Place
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,8 @@ T5_TOKENS = 512
 """Positions that T5 reads."""
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "")
 """What tensor names of a transformer begin with in files."""
+VAE = Place("vae.", ("ae", "flux*vae*", "*flux*vae*", "*vae*flux*", "ae*"), "vae")
+T5 = Place("text_encoders.t5xxl.transformer.", ("t5xxl_fp16", "t5xxl*", "t5*"), "text_encoders")
 GUIDANCE = ("guidance_in.in_layer.weight", "time_text_embed.guidance_embedder.linear_1.weight")
 """The tensor that a transformer with guidance has as an input, in the authors' names and in diffusers'."""
 FIRST = ("img_in", "x_embedder")
@@ -63,6 +65,7 @@ class FluxFamily(FlowFamily):
     """What Flux and Chroma have in common: packed latents and the names of layers."""
 
     style_form = "diffusers"
+    prefixes = PREFIXES
     marks: ClassVar[tuple[tuple[str, ...], ...]]
     """Tensors that only this family has together, in the authors' names and in diffusers'."""
     layer_marks: ClassVar[tuple[str, ...]]
@@ -94,9 +97,6 @@ class FluxFamily(FlowFamily):
         return any(mark in stem for stem in layers for mark in self.layer_marks)
 
     # ------------------------------------------------------------ loading
-    def load_file(self, path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:
-        raise VelaturaError("{name} holds a transformer alone; give a folder in diffusers layout", name=path.name)
-
     def sizes(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> Pair:
         return self.resolution, 2 * down_factor(vae)
 
@@ -144,6 +144,11 @@ class Flux1(FluxFamily):
         ("single_blocks.0.modulation.lin.weight",),
         ("single_transformer_blocks.0.norm.linear.weight", "x_embedder.weight"),
     )
+    places: ClassVar[Mapping[str, Place]] = {
+        "vae": VAE,
+        "text_encoder": Place("text_encoders.clip_l.transformer.", ("clip_l", "clip_l*"), "text_encoders"),
+        "text_encoder_2": T5,
+    }
     layer_marks = ("double_blocks", "single_blocks", "single_transformer_blocks")
     hub_names = ("flux.1", "flux1", "flux-1")
     variants = (

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.messages import Message as _
 from trainers.models.families.family import Layout, Licence, OriginalLayer, Pair, Variant, down_factor
 from trainers.models.families.flow import FlowFamily
-from trainers.models.families.sd3_names import every_path, original_layers
-from trainers.models.files.folder import read_json
+from trainers.models.families.sd3_names import original_layers
 from trainers.models.files.parts import Place
 from trainers.models.prediction import Prediction
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from trainers.adapters.about import Form
@@ -31,16 +28,14 @@ if TYPE_CHECKING:
 
 T5_LENGTH = 256
 """Positions that T5 reads of a caption; diffusers' pipeline has as many."""
-PREFIX = "model.diffusion_model."
-"""Start of the transformer's tensor names in a checkpoint; files without other parts may be without it."""
 POSITIONS = {"pos_embed": "pos_embed.pos_embed"}
 """The only tensor that is not a layer's, by its name in the original layout."""
-ENCODERS: Mapping[str, Place] = {
+PLACES: Mapping[str, Place] = {
+    "vae": Place("first_stage_model.", ("sd3_vae", "sd3*vae*", "*sd3*vae*", "*vae*sd3*"), "vae"),
     "text_encoder": Place("text_encoders.clip_l.transformer.", ("clip_l", "clip_l*"), "text_encoders"),
     "text_encoder_2": Place("text_encoders.clip_g.transformer.", ("clip_g", "clip_g*"), "text_encoders"),
     "text_encoder_3": Place("text_encoders.t5xxl.transformer.", ("t5xxl_fp16", "t5xxl*"), "text_encoders"),
 }
-VAE = Place("first_stage_model.", ("sd3_vae", "sd3*vae*", "*sd3*vae*", "*vae*sd3*"), "vae")
 BLOCK = re.compile(r"^(?:model\.diffusion_model\.)?joint_blocks\.\d+\.")
 LATE_BLOCK = re.compile(r"(?<!single)[._]transformer_blocks[._](?:19|[2-9]\d)[._]")
 """A block that is in no other family: UNets have fewer of them, and Flux has 19."""
@@ -108,6 +103,8 @@ class StableDiffusion3(FlowFamily):
         ),
     )
     evenly_spaced = False
+    places: ClassVar[Mapping[str, Place]] = PLACES
+    loose_tensors: ClassVar[Mapping[str, str]] = POSITIONS
     style_form = "native"
     readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {
         "A1111": ("lora",),
@@ -150,36 +147,6 @@ class StableDiffusion3(FlowFamily):
         return medium if "3.5" in words or "35" in words else first
 
     # ------------------------------------------------------------ loading
-    def load_file(self, path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:
-        from trainers.models.files.folder import load_tokenizer
-        from trainers.models.files.original import load_encoder, load_vae, locate, must_locate
-        from trainers.models.files.parts import find_tokenizer, part_roots
-        from trainers.models.files.single_file import shipped_tokenizer
-
-        roots = part_roots(path)
-        parts = {"transformer": self._load_transformer(path, tree, dtype)}
-        parts["vae"] = load_vae(must_locate(VAE, "vae", path, roots), tree / "vae")
-        for part, tokenizer in self.tokenizer_of.items():
-            place, kind = ENCODERS[part], self.networks[part]
-            if part not in self.optional:
-                parts[part] = load_encoder(kind, must_locate(place, part, path, roots), tree / part, dtype)
-                parts[tokenizer] = shipped_tokenizer(tree, tokenizer)
-            elif (folder := find_tokenizer("t5", roots)) and (found := locate(place, path, roots)):
-                parts[part] = load_encoder(kind, found, tree / part, dtype)
-                parts[tokenizer] = load_tokenizer(folder.parent, folder.name, self.tokenizers[tokenizer])
-        return parts
-
-    def _load_transformer(self, path: Path, tree: Path, dtype: torch.dtype) -> Any:
-        from diffusers import SD3Transformer2DModel
-
-        from trainers.models.files.tensors import build_empty, by_layers, fill, stored_tensors
-
-        config = read_json(tree / self.denoiser / "config.json")
-        stored = stored_tensors(path, PREFIX) or stored_tensors(path)
-        layers = original_layers(config, every_path(config))
-        tensors = by_layers(stored, layers, POSITIONS)
-        return fill(build_empty(SD3Transformer2DModel, config), tensors, dtype, self.denoiser, path.name)
-
     def sizes(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> Pair:
         factor = down_factor(vae)
         return denoiser["sample_size"] * factor, factor * denoiser["patch_size"]

@@ -57,10 +57,3 @@ def original_layers(config: Mapping[str, Any], paths: Sequence[str]) -> Iterator
                 rows = (width,) * len(found) if len(found) > 1 else ()
                 swapped = block == last and name == "context_block.adaLN_modulation.1"
                 yield OriginalLayer(f"joint_blocks.{block}.{name}", found, rows, swapped)
-
-
-def every_path(config: Mapping[str, Any]) -> list[str]:
-    """The paths of all layers that a transformer with this config may have."""
-    inner = [layer for layers in LAYERS.values() for layer in layers]
-    blocks = [f"transformer_blocks.{block}.{layer}" for block in range(config["num_layers"]) for layer in inner]
-    return [*ENDS.values(), *blocks]

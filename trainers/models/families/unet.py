@@ -7,7 +7,6 @@ both, side by side, without the norm, and the second encoder's projected end-of-
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.errors import VelaturaError
@@ -90,11 +89,6 @@ class UNetFamily(Family):
         return self.variant(detect_prediction(header) or "epsilon", {})
 
     # ------------------------------------------------------------ loading
-    def load_file(self, path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:
-        from trainers.models.files.single_file import load_single_file
-
-        return load_single_file(path, tree, dtype)
-
     def sizes(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> Pair:
         factor = down_factor(vae)
         return denoiser["sample_size"] * factor, factor * down_factor(denoiser)
@@ -123,6 +117,10 @@ class UNetFamily(Family):
                 "loss.weighting = {weighting} is for flow-matching bases; {title} has `auto`, `min-snr` or `none`",
                 weighting=config.loss.weighting,
                 title=self.title,
+            )
+        if config.base.parts:
+            found["base.parts"] = _(
+                "base.parts has no effect on {title}, whose files hold all parts; remove it", title=self.title
             )
         if config.base.guidance != 1:
             found["base.guidance"] = _(

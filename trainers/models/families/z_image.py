@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trainers.errors import VelaturaError
 from trainers.models.families.family import OriginalLayer, Pair, Variant, down_factor
 from trainers.models.families.flow import FlowFamily
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from trainers.adapters.about import Form
@@ -74,9 +71,6 @@ class ZImage(FlowFamily):
         return any(re.search(r"(^|\.)(layers|refiner)\.\d+\.(attention|feed\.forward|adaLN)", stem) for stem in found)
 
     # ------------------------------------------------------------ loading
-    def load_file(self, path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:
-        raise VelaturaError("{name} holds a transformer alone; give a folder in diffusers layout", name=path.name)
-
     def sizes(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> Pair:
         return self.resolution, PATCH * down_factor(vae)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from trainers.errors import VelaturaError
+from trainers.models.files.gguf import is_gguf, read_gguf
 
 LARGEST_HEADER = 16 * 2**20
 """Bytes; a full checkpoint's header is a few hundred kB."""
@@ -28,8 +29,14 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read the header of `path`; VelaturaError if the file is empty, unreadable or not a safetensors file."""
+    """Read the header of `path`; VelaturaError if the file is empty, unreadable or not a safetensors file.
+
+    That of a GGUF file is read as well.
+    """
     try:
+        if is_gguf(path):
+            tensors, metadata = read_gguf(path)
+            return Header({name: each.shape for name, each in tensors.items()}, metadata)
         size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")

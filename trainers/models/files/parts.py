@@ -62,13 +62,21 @@ def part_roots(base: Path) -> list[Path]:
     return [*above[:1], *(folder for folder in (*inside, *own_model_folders()) if folder.is_dir())]
 
 
-def find_part(names: Sequence[str], roots: Sequence[Path], suffix: str = ".safetensors") -> Path | None:
-    """The first file with one of these names, shell patterns in lower case; an earlier name comes before a nearer root.
+def find_parts(names: Sequence[str], roots: Sequence[Path], suffix: str = ".safetensors") -> Iterator[Path]:
+    """Files with one of these names, shell patterns in lower case; an earlier name comes before a nearer root.
 
     Looks into `roots` and the folders in them.
     """
     files = [file for root in roots for file in _files(root, suffix)]
-    return next((file for name in names for file in files if fnmatchcase(file.stem.lower(), name)), None)
+    found = (file for name in names for file in files if fnmatchcase(file.stem.lower(), name))
+    yield from dict.fromkeys(found)
+
+
+def cached_parts(part: str) -> Iterator[Path]:
+    """Folders with weights of a part, or of others of its kind, in bases in the hub's cache."""
+    names = ("vae",) if part == "vae" else ("text_encoder", "text_encoder_2", "text_encoder_3")
+    for snapshot in _snapshots():
+        yield from (snapshot / name for name in names if any((snapshot / name).glob("*.safetensors")))
 
 
 def find_tokenizer(kind: str, roots: Sequence[Path]) -> Path | None:
@@ -77,7 +85,7 @@ def find_tokenizer(kind: str, roots: Sequence[Path]) -> Path | None:
     above = (root.parent.parent / "comfy" / "text_encoders" / f"{kind}_tokenizer" for root in roots)
     beside = (root / name for root in roots for name in (f"{kind}_tokenizer", *TOKENIZERS))
     candidates = [*beside, *above, *comfyui, *_cached_tokenizers()]
-    return next((folder for folder in candidates if _is_tokenizer(folder, kind)), None)
+    return next((folder for folder in candidates if is_tokenizer(folder, kind)), None)
 
 
 def _files(root: Path, suffix: str) -> Iterator[Path]:
@@ -89,14 +97,18 @@ def _files(root: Path, suffix: str) -> Iterator[Path]:
 
 
 def _cached_tokenizers() -> Iterator[Path]:
-    from huggingface_hub import constants
-
-    for snapshot in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*/snapshots/*")):
+    for snapshot in _snapshots():
         yield snapshot
         yield from (snapshot / name for name in TOKENIZERS)
 
 
-def _is_tokenizer(folder: Path, kind: str) -> bool:
+def _snapshots() -> list[Path]:
+    from huggingface_hub import constants
+
+    return sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*/snapshots/*"))
+
+
+def is_tokenizer(folder: Path, kind: str = "t5") -> bool:
     """Whether a folder holds a complete tokenizer whose class begins with `kind`."""
     with suppress(OSError, ValueError, AttributeError):
         settings = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))

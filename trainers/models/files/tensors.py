@@ -1,4 +1,4 @@
-"""Tensors of safetensors files that are read one after the other, as a whole or the rows that a layer needs.
+"""Tensors of safetensors and GGUF files that are read one after the other, as a whole or the rows that a layer needs.
 
 ComfyUI's 8-bit files hold a factor beside each weight; it is multiplied in.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message
+from trainers.models.files.gguf import Packed, is_gguf, read_gguf
 from trainers.models.files.header import Header, read_header
 from trainers.models.quiet import quietly
 
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 CUT = Message("it is damaged, or its architecture is a reduced version of its family's")
 FACTORS = (".scale_weight", ".weight_scale")
 """What ends the name of a weight's factor in files of 8 bits."""
-PARAMETERS = ("weight", "bias")
+PARAMETERS: Mapping[str, tuple[str, ...]] = {"weight": ("weight", "scale"), "bias": ("bias",)}
+"""What diffusers' parameters of a layer are called in the original layout."""
+BEFORE = ("text_model.", "transformer.", "model.")
+"""What may stand before the names of an encoder's tensors."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Unread:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor in a safetensors file, or rows of it."""
+    """A tensor in a file, or rows of it."""
 
     path: Path
     name: str
@@ -48,18 +52,33 @@ class StoredTensor:
     """Whether its two halves change places."""
     factor: str = ""
     """The name of the tensor that it is multiplied with; empty without."""
+    packed: Packed | None = None
+    """Where it is in a GGUF file; None in others."""
 
     def read(self) -> Tensor:
-        """The tensor, in the file's number format; fp32 if it is multiplied."""
+        """The tensor, in the file's number format; fp32 if it is multiplied or unpacked."""
+        import torch
+
+        tensor = self._rows()
+        if not self.swapped:
+            return tensor
+        half = len(tensor) // 2
+        return torch.cat([tensor[half:], tensor[:half]])
+
+    def _rows(self) -> Tensor:
+        if self.packed is not None:
+            return self.packed.read(self.rows)
         from safetensors import safe_open
 
         with safe_open(self.path, "pt") as file:
             whole = self.rows is None
             tensor: Tensor = file.get_tensor(self.name) if whole else file.get_slice(self.name)[slice(*self.rows or ())]
-            factor = file.get_tensor(self.factor) if self.factor else None
-        if factor is not None:
-            tensor = tensor.float() * factor.float()
-        return tensor.roll(len(tensor) // 2, 0) if self.swapped else tensor
+            factor = file.get_tensor(self.factor).float() if self.factor else None
+        if factor is None:
+            return tensor
+        if factor.numel() > 1 and self.rows is not None:  # one for each row
+            factor = factor[slice(*self.rows)]
+        return tensor.float() * factor.view(-1, *(1,) * (tensor.dim() - 1))
 
     def part(self, start: int, count: int) -> StoredTensor:
         """`count` rows of it from `start`."""
@@ -68,6 +87,12 @@ class StoredTensor:
 
 def stored_tensors(path: Path, prefix: str = "", header: Header | None = None) -> dict[str, StoredTensor]:
     """The tensors of a file whose names begin with `prefix`, by what follows it; VelaturaError if it is damaged."""
+    if is_gguf(path):
+        return {
+            name.removeprefix(prefix): StoredTensor(path, name, packed.shape, packed=packed)
+            for name, packed in read_gguf(path)[0].items()
+            if name.startswith(prefix)
+        }
     shapes = (header or read_header(path)).shapes
     found = {}
     for name, shape in shapes.items():
@@ -87,8 +112,9 @@ def by_layers(
     """
     found = {ours: stored[theirs] for theirs, ours in (tensors or {}).items() if theirs in stored}
     for layer in layers:
-        for kind in PARAMETERS:
-            if tensor := stored.get(f"{layer.name}.{kind}"):
+        for kind, names in PARAMETERS.items():
+            tensor = next(filter(None, (stored.get(f"{layer.name}.{name}") for name in names)), None)
+            if tensor is not None:
                 found |= {f"{path}.{kind}": part for path, part in _parts(tensor, layer)}
     return found
 
@@ -103,17 +129,36 @@ def _parts(tensor: StoredTensor, layer: OriginalLayer) -> Iterator[tuple[str, St
         start += rows
 
 
+def named_as(network: Any, stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Tensors by the names that a network of transformers or diffusers has for them, as far as it knows them."""
+    found = dict(stored)
+    for name in network.state_dict():
+        others = (*(f"{prefix}{name}" for prefix in BEFORE), *(name.removeprefix(prefix) for prefix in BEFORE))
+        other = next((each for each in (name, *others) if each in stored), None)
+        if other is not None:
+            found[name] = stored[other]
+    return found
+
+
 def build_empty(kind: Any, config: Mapping[str, Any]) -> Any:
-    """A network of diffusers or transformers from its config, without memory for what files hold."""
+    """A network of diffusers or transformers from its config, on the meta device but for buffers that no file holds."""
     import torch
     from accelerate import init_empty_weights
 
-    with quietly():
-        if hasattr(kind, "from_config"):
-            with torch.device("meta"):  # SD 3 would compute the places of 147,456 tokens first
-                return kind.from_config(dict(config))
-        with init_empty_weights():  # transformers' buffers are in no file
-            return kind(kind.config_class(**config))
+    with quietly(), torch.device("meta"):
+        network = _build(kind, config)
+    computed = [name for name, _ in network.named_buffers() if name not in network.state_dict()]
+    if computed:
+        with quietly(), init_empty_weights():
+            buffers = dict(_build(kind, config).named_buffers())
+        for name in computed:
+            path, _, own = name.rpartition(".")
+            network.get_submodule(path)._buffers[own] = buffers[name]
+    return network.requires_grad_(False).eval()
+
+
+def _build(kind: Any, config: Mapping[str, Any]) -> Any:
+    return kind.from_config(dict(config)) if hasattr(kind, "from_config") else kind(kind.config_class(**config))
 
 
 def fill(network: Any, tensors: Mapping[str, StoredTensor | Tensor], dtype: torch.dtype, part: str, name: str) -> Any:

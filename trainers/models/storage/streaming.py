@@ -17,8 +17,7 @@ from trainers.adapters.roles import is_denoiser
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.files.folder import load_part, read_json, weight_files
-from trainers.models.files.tensors import StoredTensor, stored_tensors
-from trainers.models.quiet import quietly
+from trainers.models.files.tensors import StoredTensor, build_empty, stored_tensors
 from trainers.models.storage.packed import Packer, is_packable, pack_layer, packer_of
 from trainers.models.storage.swap import waiting_layers
 
@@ -49,7 +48,7 @@ def stream_part(
     None if its files are damaged or have other names: whoever loads it whole then says so, or knows them.
     """
     try:
-        network = build_empty(kind, part)
+        network = build_empty(kind, read_json(part / "config.json"))
         files, _ = weight_files(part)
         matched = match(network, {name: each for file in files for name, each in stored_tensors(file).items()})
     except VelaturaError:
@@ -64,30 +63,6 @@ def read_unread(network: nn.Module, device: torch.device | str, packer: Packer |
     unread = network.__dict__.pop("unread", None)
     if unread is not None:
         fill(network, unread.tensors, unread.dtype, device, packer, waiting_layers(network, swapped))
-
-
-def build_empty(kind: Any, part: Path) -> nn.Module:
-    """A network of diffusers or transformers from its config, on the meta device but for buffers that no file holds."""
-    from accelerate import init_empty_weights
-
-    with quietly(), torch.device("meta"):
-        network = _build(kind, part)
-    computed = {name: buffer for name, buffer in network.named_buffers() if name not in network.state_dict()}
-    if computed:
-        with quietly(), init_empty_weights():
-            buffers = dict(_build(kind, part).named_buffers())
-        for name in computed:
-            path, _, own = name.rpartition(".")
-            network.get_submodule(path)._buffers[own] = buffers[name]
-    return network.requires_grad_(False).eval()
-
-
-def _build(kind: Any, part: Path) -> nn.Module:
-    if hasattr(kind, "from_config"):
-        network: nn.Module = kind.from_config(read_json(part / "config.json"))
-    else:
-        network = kind(kind.config_class.from_pretrained(str(part), local_files_only=True))
-    return network
 
 
 def match(network: nn.Module, stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor] | None:

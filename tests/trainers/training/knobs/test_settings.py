@@ -61,6 +61,7 @@ CASES: dict[str, Case] = {
     "base.prediction": Case(one("base.prediction", "v_prediction")),
     "base.zero_terminal_snr": Case(one("base.zero_terminal_snr", "on"), within=one("base.prediction", "v_prediction")),
     "base.clip_skip": Case(one("base.clip_skip", 2)),
+    "base.parts": Case(one("base.parts", ["ae.safetensors"]), refused("base.parts has no effect")),
     "base.guidance": Case(one("base.guidance", 3.5), refused("base.guidance does not apply")),
     "base.storage": Case(one("base.storage", "int8")),
     "base.double_quantisation": Case(one("base.double_quantisation", False), within=NF4),
