@@ -33,7 +33,7 @@ def main(folder: Path, parts: list[str], marked: bool = False) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright, ExitStack() as ending:
         files = write_files(Path(place) / "in")
-        # Its first drawing takes long enough to be looked at.
+
         whole = Process(Path(place) / "outputs", fresh=True, before=before)
         studios = whole, Process(Path(place) / "locked", "--auth", "ann:pear", before=before)
         for studio in studios:
