@@ -131,7 +131,7 @@ def programs_for(stored: Stored, family: str, text_encoders: bool = False) -> tu
     written = [(form, place) for form, place in changes if form]
     if base.style_form != "kohya":
         forms = {form for form, _ in written}
-        return tuple(one.name for one in PROGRAMS if forms and forms <= set(base.readers.get(one.name, ())))
+        return tuple(one.name for one in PROGRAMS if forms and forms <= set(base.forms_read_by(one.name)))
     all_of_it = (one.name for one in PROGRAMS if all(place in one.reads.get(form, ()) for form, place in written))
     return tuple(all_of_it)
 
@@ -156,7 +156,7 @@ def _check_on_transformer(program: Program, shapes: Mapping[str, tuple[int, ...]
     for key, shape in shapes.items():
         stem, suffix = split_key(key) or (key, "")
         layers.setdefault(stem, {})[suffix] = shape
-    forms, reads = map(form_of, layers.values()), base.readers.get(program.name, ())
+    forms, reads = map(form_of, layers.values()), base.forms_read_by(program.name, shapes)
     lost = Counter(FORM_TITLES.get(form, "changes") for form in forms if form not in reads)
     return Compatibility(program, dict(lost), refused=not reads or lost.total() == len(layers))
 

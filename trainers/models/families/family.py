@@ -269,6 +269,10 @@ class Family(ABC):
         return False
 
     # ------------------------------------------------------------ names in style files
+    def forms_read_by(self, program: str, shapes: Mapping[str, tuple[int, ...]] | None = None) -> tuple[Form, ...]:
+        """The forms of changes that a program reads of its styles: of a file with these tensors, or of all."""
+        return self.readers.get(program, ())
+
     @property
     def numbers_encoders(self) -> bool:
         """Whether kohya's names number the first text encoder."""

@@ -37,6 +37,8 @@ PLACES: Mapping[str, Place] = {
     "text_encoder_3": Place("text_encoders.t5xxl.transformer.", ("t5xxl_fp16", "t5xxl*"), "text_encoders"),
 }
 BLOCK = re.compile(r"^(?:model\.diffusion_model\.)?joint_blocks\.\d+\.")
+LARGE = {2432, 3 * 2432, 4 * 2432, 6 * 2432}
+"""Widths in the transformer of 3.5 large."""
 LATE_BLOCK = re.compile(r"(?<!single)[._]transformer_blocks[._](?:19|[2-9]\d)[._]")
 """A block that is in no other family: UNets have fewer of them, and Flux has 19."""
 
@@ -52,7 +54,7 @@ class StableDiffusion3(FlowFamily):
     name = "sd3"
     title = "Stable Diffusion 3 / 3.5"
     short_title = "SD 3.5"
-    hub_tag = "stable-diffusion-3"
+    hub_tag = "sd3"
     networks: ClassVar[Mapping[str, str]] = {
         "transformer": "diffusers.SD3Transformer2DModel",
         "vae": "diffusers.AutoencoderKL",
@@ -200,5 +202,11 @@ class StableDiffusion3(FlowFamily):
         return prediction
 
     # ------------------------------------------------------------ names in style files
+    def forms_read_by(self, program: str, shapes: Mapping[str, tuple[int, ...]] | None = None) -> tuple[Form, ...]:
+        forms = super().forms_read_by(program, shapes)
+        # A1111 has SD 3 medium alone: its transformer has no second attention, and is not as wide as 3.5 large
+        later = not shapes or any("attn2" in key or LARGE & {*shape} for key, shape in shapes.items())
+        return () if program == "A1111" and later else forms
+
     def original_layers(self, config: Mapping[str, Any], paths: Sequence[str]) -> Iterator[OriginalLayer]:
         return original_layers(config, paths)

@@ -13,6 +13,7 @@ from trainers.config.build import build_config
 from trainers.config.limits import FLOW_SAMPLERS
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
+from trainers.formats.write.compatibility import check_programs
 from trainers.models.bases.recognise import describe, recognise_base, samplers_of, settings_of_base
 from trainers.models.bases.suits import base_problems
 from trainers.models.families import get_family
@@ -131,3 +132,16 @@ def test_what_does_not_apply_is_refused(settings, key, said, folders):
 
 def _named(model):
     return {"name": "dusk", "base": {"model": model}, "data": {"images": "x"}}
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_a1111_reads_styles_of_the_first_version_alone(tree):
+    network = build_on_meta(tree, "transformer")
+    paths = [name for name, _ in network.named_modules() if name.endswith(("to_q", "to_out.0"))]
+    shapes = {}
+    for layer in SD3.original_layers(dict(network.config), paths):
+        out, width = network.get_submodule(layer.paths[0]).weight.shape
+        stem = f"lora_unet_{layer.name.replace('.', '_')}"
+        shapes |= {f"{stem}.lora_down.weight": (4, width), f"{stem}.lora_up.weight": (out * len(layer.paths), 4)}
+    programs = [found.program.name for found in check_programs(shapes, "sd3") if found.whole]
+    assert programs == (["A1111", "Forge", "ComfyUI"] if tree == "sd3-medium" else ["Forge", "ComfyUI"])
