@@ -121,7 +121,8 @@ def _trained(
     model: Model, encoders: Mapping[str, nn.Module], config: Config, images: int, size: tuple[int, int]
 ) -> tuple[int, Activations]:
     """The number of trained parameters, and what a step keeps with them."""
-    parts = {model.family.denoiser: model.denoiser, **encoders}
+    trained = {name: encoder for name, encoder in encoders.items() if name in model.family.trained_encoders}
+    parts = {model.family.denoiser: model.denoiser, **trained}
     try:
         return _with_method(model, parts, config.method, config, images, size)
     except NotImplementedError:  # it looks at numbers, and there are none: a LoRA of its rank takes about as much

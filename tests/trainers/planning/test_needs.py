@@ -60,6 +60,12 @@ def test_what_is_trained_is_counted_with_gradients_and_the_optimizers_state(fold
         assert found == int(numbers * (each + (4 if optimizer == "lion" else 0)))
 
 
+def test_text_encoders_that_a_style_can_change_are_counted_where_they_train(folder):
+    targets = {"unet": "attn", "text_encoder": "attn"}
+    found = needs_of(settings(folder, targets=targets), torch.float32)
+    assert found.trained > needs_of(settings(folder, targets=targets | {"text_encoder": "none"}), torch.float32).trained
+
+
 @pytest.mark.parametrize("method", ["lora", "oft", "adalora", "t-lora"])
 @pytest.mark.parametrize("family", ["flux", "z-image"])
 def test_every_kind_of_method_is_computed(family, method, tmp_path):
