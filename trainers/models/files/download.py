@@ -96,7 +96,7 @@ def needed_files(model: str, names: Iterable[str], complete: bool = False) -> li
     needed = ["model_index.json"]
     for part in (each for each in PARTS if complete or each not in OPTIONAL):
         inside = [name for name in names if name.startswith(f"{part}/") and name.count("/") == 1]
-        needed += [name for name in inside if name.endswith((".json", ".txt")) and ".index." not in name]
+        needed += [name for name in inside if name.endswith((".json", ".txt", ".model")) and ".index." not in name]
         weights = [name for name in inside if ".safetensors" in name]
         plain = [name for name in weights if _variant(name) is None]
         needed += plain or [name for name in weights if _variant(name) == "fp16"]
@@ -138,13 +138,15 @@ def _check_room(model: str, total: int, cache: Path) -> None:
 def _refusal(model: str, error: Any) -> VelaturaError:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    if isinstance(error, GatedRepoError):
+    unknown = isinstance(error, RepositoryNotFoundError) and not isinstance(error, GatedRepoError)
+    if error.response.status_code in (401, 403) and not unknown:
         return NeedsTokenError(
-            "{model} is gated: accept its terms on its page, log in once with `hf auth login`, and run "
+            "{model} is gated: accept its terms on {page}, log in once with `hf auth login`, and run "
             "`velatura models get {model}` again",
             model=model,
+            page=f"https://huggingface.co/{model}",
         )
-    if isinstance(error, RepositoryNotFoundError):
+    if unknown:
         return NeedsTokenError(
             "the hub has no model {model} (or it is private: log in once with `hf auth login`); check the spelling",
             model=model,

@@ -124,7 +124,7 @@ def load_tokenizer(folder: Path, name: str, kind: str = "transformers.CLIPTokeni
     try:
         with quietly("transformers"):
             return library_class(kind).from_pretrained(str(folder / name), local_files_only=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:  # vocabularies of some forms need a package
         raise VelaturaError(
             "cannot load {name} of {part}: {error}", name=name, part=folder.name, error=first_line(error)
         ) from error

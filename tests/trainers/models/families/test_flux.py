@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections import Counter
 from dataclasses import replace
@@ -16,14 +15,13 @@ from safetensors import safe_open
 from torch import Tensor
 
 from tests.tiny_flow import tiny_flow
-from tests.trainers.adapters.layers import VARIANTS, shake
 from tests.trainers.models.families.conftest import PACKED
 from tests.trainers.tiny_runs import quick_settings, stopping_at, style_tensors
-from trainers.adapters.network import attach
-from trainers.adapters.targets import Targets
+from trainers.composition.apply import apply_styles
 from trainers.config.build import build_config
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
+from trainers.formats.read import read_style
 from trainers.models.bases.detect import detect_family, family_of_file, family_of_folder
 from trainers.models.bases.suits import check_base
 from trainers.models.families import get_family
@@ -252,29 +250,11 @@ def test_draws_what_diffusers_pipeline_draws(
 
 
 # ------------------------------------------------------------ methods and runs
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if "tucker" not in name])
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("family", PACKED)
-def test_methods_have_no_effect_at_the_start_and_merge(
-    packed_models: dict[str, Model], family: str, variant: str
+def test_a_cut_run_goes_on_to_the_bit(
+    packed_folders: dict[str, Path], packed_models: dict[str, Model], images: Path, tmp_path: Path, family: str
 ) -> None:
-    original = packed_models[family]
-    model = replace(original, denoiser=copy.deepcopy(original.denoiser))
-    latents, t, text = noisy_input(model)
-    with torch.no_grad():
-        bare = model.predict(latents, t, text)
-        network = attach(model.parts, VARIANTS[variant], Targets(unet="full"), seed=3)
-        size = bare.abs().max().item()
-        assert (model.predict(latents, t, text) - bare).abs().max() < 1e-4 * size
-        shake(network, 0.05)
-        live = model.predict(latents, t, text)
-        assert (live - bare).abs().max() > 1e-3
-        if network.merges:
-            network.merge()
-            assert (model.predict(latents, t, text) - live).abs().max() < 1e-4 * size
-
-
-@pytest.mark.parametrize("family", PACKED)
-def test_a_cut_run_goes_on_to_the_bit(packed_folders: dict[str, Path], images: Path, tmp_path: Path, family) -> None:
     layer = {
         "method": {"name": "lora", "rank": 2, "alpha": 1.0, "dropout": 0.2},
         "targets": {"unet": "attn"},
@@ -291,6 +271,9 @@ def test_a_cut_run_goes_on_to_the_bit(packed_folders: dict[str, Path], images: P
     with safe_open(whole.style, "pt") as file:
         written = file.metadata()
     assert (written["ss_base_model_version"], written["modelspec.license"]) == names[family]
+    other = "chroma" if family == "flux" else "flux"
+    with pytest.raises(VelaturaError, match=f"was made for {get_family(family).title}, and this base is"):
+        apply_styles(packed_models[other].parts, other, [(read_style(whole.style), 1.0)])
     assert written["modelspec.architecture"] == {"flux": "flux-1-dev/lora", "chroma": "chroma/lora"}[family]
     one, other = (style_tensors(each.style) for each in (whole, again))
     assert one and one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)

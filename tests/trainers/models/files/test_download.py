@@ -34,6 +34,8 @@ class Hub(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         if "/locked/" in path:
             return self.send(403, {"X-Error-Code": "GatedRepo"})
+        if "/refused/" in path:  # a token without rights
+            return self.send(403, {})
         if "/tiny/base" not in path:
             return self.send(401, {"X-Error-Code": "RepoNotFound"})
         files = self.server.files
@@ -113,8 +115,10 @@ def test_a_hub_id_as_base_is_downloaded_once(hub, tiny_models):
 def test_unknown_and_gated(hub):
     with pytest.raises(VelaturaError, match="the hub has no model tiny/other"):
         download_model("tiny/other")
-    with pytest.raises(VelaturaError, match=r"locked/base is gated: .*hf auth login"):
-        download_model("locked/base")
+    for model in ("locked/base", "refused/base"):
+        page = f"{model} is gated: accept its terms on https://huggingface.co/{model}, .*hf auth login"
+        with pytest.raises(VelaturaError, match=page):
+            download_model(model)
 
 
 def test_disk_is_checked_first(hub, monkeypatch):
