@@ -9,7 +9,8 @@ TOGETHER = (
     r"(?:down|up|input|output|joint|double|single|single_transformer|transformer)_blocks|mid_block|middle_block"
     r"|(?:x|context)_block|(?:img|txt)_(?:attn|mlp|mod)|adaLN_modulation|(?:final|distilled_guidance)_layer"
     r"|(?:noise|context)_refiner|feed_forward|ff_context|norm1_context|norm_(?:added_)?[qk]|norm_out|ln_[qk]"
-    r"|(?:query|key)_norm|add_[qkv]_proj|to_add_out|time_text_embed|(?:timestep|text|guidance)_embedder"
+    r"|(?:img|txt|time|vector|guidance)_in|(?:query|key)_norm|add_[qkv]_proj|to_add_out|time_text_embed"
+    r"|(?:timestep|text|guidance)_embedder"
     r"|(?:x|y|t|context|cap|all_x)_embedder|pos_embed|to_[qkv]|to_out|(?:q|k|v|out)_proj|proj_(?:in|out|mlp)"
     r"|time_emb_proj|time_emb(?:ed|edding)|add_embedding|label_emb|linear_\d|conv_(?:in|out|norm_out|shortcut)"
     r"|(?:in|out|emb)_layers|skip_connection|text_model|self_attn|text_projection|(?:final_)?layer_norm\d?"
@@ -21,6 +22,7 @@ BLOCK = re.compile(
 )
 TRANSFORMER = re.compile(
     r"(?:joint|double|single|single_transformer)_blocks|^transformer_blocks|^(?:layers|\w+_refiner)[._]\d"
+    r"|^(?:final_layer|distilled_guidance_layer|(?:x|t|y|context|cap)_embedder|(?:img|txt|time|vector|guidance)_in)(?:[._]|$)"
 )
 """What only layers of transformers have in their names, which some files begin as those of a UNet."""
 PARTS = {

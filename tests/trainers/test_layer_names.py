@@ -47,6 +47,9 @@ def test_layers_are_named_by_their_block(layer, name):
             "transformer.single_transformer_blocks.3.attn.to_q",
         ),
         ("lora_transformer_transformer_blocks_0_ff_context_net_2", "transformer.transformer_blocks.0.ff_context.net.2"),
+        ("lora_unet_final_layer_adaLN_modulation_1", "transformer.final_layer.adaLN_modulation.1"),
+        ("diffusion_model.img_in", "transformer.img_in"),
+        ("lora_unet_conv_in", "unet.conv_in"),
         ("something_else", "something_else"),
     ],
 )

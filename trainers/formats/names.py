@@ -56,8 +56,12 @@ TRANSFORMER_PATHS = (
     "noise_refiner.",
     "context_refiner.",
 )
-TRANSFORMER_ORIGINALS = ("joint_blocks.", "double_blocks.", "single_blocks.")
-"""Starts of paths of a transformer's blocks, in diffusers and in the original layout."""
+TRANSFORMER_ORIGINALS = (
+    *("joint_blocks.", "double_blocks.", "single_blocks.", "final_layer.", "distilled_guidance_layer."),
+    *("x_embedder.", "t_embedder.", "y_embedder.", "context_embedder.", "cap_embedder."),
+    *("img_in.", "txt_in.", "time_in.", "vector_in.", "guidance_in."),
+)
+"""Starts of paths of a transformer's layers, in diffusers and in the original layout."""
 TRANSFORMER_STARTS = (*TRANSFORMER_PATHS, *TRANSFORMER_ORIGINALS)
 UNET_PATHS = ("down_blocks.", "mid_block.", "up_blocks.", "conv_in.", "conv_out.", "conv_norm_out.", "time_embedding.")
 """Starts of paths in diffusers' UNet; whole paths end with a dot too."""
