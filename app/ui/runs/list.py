@@ -38,6 +38,7 @@ from app.ui.runs.actions import ASKED, REPAIR, find_controls, perform
 from app.ui.runs.compare_view import FEWEST, MOST
 from app.ui.runs.events import ACTIONS, FILTER, RunAction
 from trainers.errors import VelaturaError
+from trainers.messages import joined
 
 A_PAGE = 25
 EVERY = 3
@@ -187,12 +188,18 @@ def _row(queue: StudioQueue, view: View, actor: Actor, starts: StartTimes) -> Ro
         view.job.name,
         samples.put_sample(sample, queue.public(view), True) if sample is not None else None,
         run_view.kind(view, actor),
-        words.line(view, starts.seconds_until(view)),
+        _line(view, starts),
         share(view),
         view.state,
         "move" in actor.permitted(view.job.owner, view.actions),
         tuple(find_controls(view, actor)),
     )
+
+
+def _line(view: View, starts: StartTimes) -> str:
+    """What there is to say about a run; of one that has finished well, its steps and time: the chip says the rest."""
+    done = run_view.progress_facts(view) if view.state == State.FINISHED and not view.trouble else ()
+    return joined(" · ", done) if done else words.line(view, starts.seconds_until(view))
 
 
 def small_job(view: View, actor: Actor) -> SmallJob:

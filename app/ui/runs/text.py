@@ -23,6 +23,8 @@ NOTHING_YET = _("Nothing yet.")
 NO_STYLE = _("there is no style file yet")
 NO_SUCH_RUN = (_("There is no such run"), _("It was deleted, or the address is incomplete."))
 TO_THE_RUNS = _("Go to Runs")
+SOON = 5
+"""Seconds in which a run that waits starts soon."""
 QUEUE_DAMAGED = _(
     "The queue is damaged, so no run can start. Your runs and styles are safe, and runs that are training go on. "
     "Repairing rebuilds the queue from its backup and the run folders, and keeps the damaged file."
@@ -46,7 +48,7 @@ NONE_SHOWN = _("No run matches. Shorten the search, or show all.")
 
 # Sweeps
 SWEEP_KIND = _("Sweep · {axes}")
-METHOD_AXIS, SEED_AXIS = _("method"), _("seed")
+METHOD_AXIS, SEED_AXIS = _("Method"), _("Seed")
 PART_OF = _("Part of the sweep {name}")
 
 STATES = {
@@ -240,6 +242,8 @@ def line(view: View, wait: float | None = None) -> str:
     """
     place = _place(view.line)
     if wait is not None and place:
+        if wait < SOON:
+            return IN_LINE[1].format(place=place)
         return IN_LINE[-1].format(place=place, time=readable_time(wait))
     if view.state != State.FAILED:
         return view.line

@@ -33,7 +33,6 @@ def main(folder: Path, parts: list[str], marked: bool = False) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright, ExitStack() as ending:
         files = write_files(Path(place) / "in")
-
         whole = Process(Path(place) / "outputs", fresh=True, before=before)
         studios = whole, Process(Path(place) / "locked", "--auth", "ann:pear", before=before)
         for studio in studios:

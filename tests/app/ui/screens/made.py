@@ -18,7 +18,7 @@ def screens(stage: Stage) -> Iterator[str]:
     stage.press("Draw")
     page.wait_for_selector("#pg-steps-said")
     yield "playground-wrong"
-    page.get_by_label("Steps", exact=True).fill("40")  # with fewer, a base that is loaded already has drawn at once
+    page.get_by_label("Steps", exact=True).fill("40")  # enough to be looked at
     page.locator(".more-fields > summary").click()
     stage.press("Draw")
     page.wait_for_selector("#pg-going .runs [role=progressbar]")

@@ -37,12 +37,12 @@ def test_pictures_results_and_losses_are_shown(queue, page) -> None:
     write_ended_sweep(queue.store.runs, "dusk", METHODS, RANKS)
     shown = page.tick("dusk", "", REQUEST)
     head, pictures, results = (str(shown[part]) for part in (page.head, page.pictures, page.results))
-    assert "4 of 4 done" in head and "Sweep · method × Rank" in head and "data-do" not in head
+    assert "4 of 4 done" in head and "Sweep · Method × Rank" in head and "data-do" not in head
     tables = rows(pictures)
     assert [row[0] for row in tables] == ["", "LoRA", "LoHA"] * len(PROMPTS) and tables[0][1:] == ["Rank 4", "Rank 8"]
     assert pictures.count("data-whole=") == 8 and PROMPTS[1] in pictures
     table = rows(results)
-    assert table[0][:4] == ["Run", "method", "Rank", "State"] and len(table) == 5
+    assert table[0][:4] == ["Run", "Method", "Rank", "State"] and len(table) == 5
     assert sorted(row[0] for row in table[1:]) == ["dusk-loha-r4", "dusk-loha-r8", "dusk-lora-r4", "dusk-lora-r8"]
     assert [row[4] for row in table[1:]] == sorted(row[4] for row in table[1:]) and "polyline" in results
     assert page.tick("dusk", shown[page.poller.seen], REQUEST) == {page.poller.seen: gr.skip()}
