@@ -42,6 +42,7 @@ DISTILLED: Mapping[str, re.Pattern[str]] = {
     "LCM": re.compile(r"(?<![a-z])lcm(?![a-z])", re.IGNORECASE),
     "DMD2": re.compile(r"(?<![a-z])dmd2?(?![a-z])", re.IGNORECASE),
     "Schnell": re.compile(r"schnell", re.IGNORECASE),
+    "Flash": re.compile(r"(?<![a-z])flash(?![a-z])", re.IGNORECASE),
 }
 """Ways of distillation, by what files are called."""
 VELOCITY = re.compile(r"v[-_ ]?pred", re.IGNORECASE)
@@ -68,7 +69,7 @@ class Recognised:
     is_called_velocity: bool = False
     """Whether its names say that it predicts v, whatever its files say."""
     variant: Variant | None = None
-    """The variant of its family, with its licence and settings; None without a family."""
+    """The variant of its family; None without a family."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def settings_of_base(base: str) -> Mapping[str, Any]:
     known = _recognised(base, _stamp(base))
     family = find_family(known.family)
     own = [] if family is None else [family.settings]
-    own += [] if known.variant is None else [known.variant.settings]
+    own += [known.variant.few_steps] if known.variant is not None and known.distilled else []
     return lay_over(*own, *([known.named.settings] if known.named is not None else []))
 
 

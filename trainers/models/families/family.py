@@ -56,8 +56,8 @@ class Variant:
     """ModelSpec architecture, before the slash."""
     configs: str
     """Name of the bundled config tree."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that lie over those of the family."""
+    few_steps: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that lie over those of the family where a base was distilled for few steps."""
     licence: Licence | None = None
     title: str = ""
     """What people call it, where that says more than the family's title."""

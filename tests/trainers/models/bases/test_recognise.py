@@ -179,3 +179,4 @@ def test_a_base_for_few_steps_is_drawn_in_few() -> None:
     dev, schnell = (settings_of_base(f"black-forest-labs/FLUX.1-{kind}")["sample"] for kind in ("dev", "schnell"))
     assert (dev["steps"], dev["guidance"], dev["sampler"]) == (28, 3.5, "euler")
     assert (schnell["steps"], schnell["guidance"], schnell["sampler"]) == (4, 1.0, "euler")
+    assert recognise_base("lodestones/Chroma1-Flash").distilled == "Flash"

@@ -126,17 +126,31 @@ def outputs(model: Model) -> tuple[Tensor, ...]:
     return (*text.tensors().values(), found)
 
 
-@pytest.mark.parametrize("names", ["native", "prefixed", "diffusers"])
+def inside(pipeline: Any) -> dict[str, Tensor]:
+    """The other parts as ComfyUI's complete checkpoints hold them."""
+    parts = {"vae.": pipeline.vae}
+    if hasattr(pipeline, "text_encoder_2"):
+        parts["text_encoders.clip_l.transformer.text_model."] = pipeline.text_encoder
+        parts["text_encoders.t5xxl.transformer."] = pipeline.text_encoder_2
+    else:
+        parts["text_encoders.t5xxl.transformer."] = pipeline.text_encoder
+    found = {f"{prefix}{name}": t.clone() for prefix, part in parts.items() for name, t in part.state_dict().items()}
+    return {name: tensor for name, tensor in found.items() if "embed_tokens" not in name}
+
+
+@pytest.mark.parametrize("names", ["native", "complete", "diffusers"])
 @pytest.mark.parametrize("family", TREES)
 def test_a_file_is_the_same_base_as_the_folder(
     pipelines: dict[str, Any], folders: dict[str, Path], trees: Path, tmp_path: Path, family: str, names: str
 ) -> None:
     transformer = pipelines[family].transformer
     tensors = transformer.state_dict() if names == "diffusers" else native(transformer)
-    if names == "prefixed":
-        tensors = {f"model.diffusion_model.{name}": tensor for name, tensor in tensors.items()}
     comfyui = tmp_path / "home" / "ComfyUI"
     put_parts(comfyui, pipelines[family], trees)
+    if names == "complete":
+        tensors = {f"model.diffusion_model.{name}": tensor for name, tensor in tensors.items()}
+        tensors |= inside(pipelines[family])
+        shutil.rmtree(comfyui / "models")
     path = write(comfyui / "models" / "unet" / "my base.safetensors", tensors)
     model = load(path)
     assert (model.family.name, model.title, model.stride) == (family, "my base", 16)
