@@ -101,10 +101,6 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
     sha256 = sha256 or hash_files(loaded.weights)
     prediction, note = _prediction(loaded, settings, sha256)
     model = _model(loaded, prediction, settings, sha256)
-    if settings.guidance != 1 and not model.family.guides_itself(model):
-        raise VelaturaError(
-            "base.guidance has no effect: {title} does not read a guidance scale; leave it at 1", title=model.title
-        )
     absent = [note for name, note in loaded.family.optional.items() if name not in loaded.parts]
     return replace(
         model, notes=tuple(filter(None, (note, *absent, warning_of(loaded.known), licence_of(loaded.known))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,7 +24,9 @@ def quietly(*names: str) -> Iterator[None]:
         for library in libraries:
             library.set_verbosity_error()
             library.disable_progress_bar()
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of what diffusers will rename within itself
+            yield
     finally:
         kernels.setLevel(level)
         for library, (verbosity, bars) in zip(libraries, before, strict=True):

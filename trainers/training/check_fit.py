@@ -43,6 +43,10 @@ def check_fit(config: Config, model: Model, network: Network) -> None:
             stride=stride,
             title=model.title,
         )
+    if config.base.guidance != 1 and not model.family.guides_itself(model):
+        raise VelaturaError(
+            "base.guidance has no effect: {title} does not read a guidance scale; leave it at 1", title=model.title
+        )
     _check_weighting(config, model)
     _check_stops(config, network)
     for method in network.methods:

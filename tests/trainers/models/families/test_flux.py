@@ -17,6 +17,9 @@ from torch import Tensor
 from tests.tiny_flow import tiny_flow
 from tests.trainers.models.families.conftest import PACKED
 from tests.trainers.tiny_runs import quick_settings, stopping_at, style_tensors
+from trainers.adapters.methods import LoRA
+from trainers.adapters.network import attach
+from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
 from trainers.config.build import build_config
 from trainers.config.sections import Base
@@ -36,6 +39,7 @@ from trainers.models.samplers import make_scheduler, spacing
 from trainers.randomness import generator
 from trainers.runs.run import Run
 from trainers.sampling.denoise import denoise
+from trainers.training.check_fit import check_fit
 from trainers.training.loss import timestep_weights
 from trainers.training.train import resume, train
 
@@ -313,7 +317,13 @@ def test_guidance_is_refused_where_nothing_reads_it(packed_folders: dict[str, Pa
     for model in (packed_folders["chroma"], tiny_bases["sd1"]):
         with pytest.raises(VelaturaError, match=r"base\.guidance does not apply"):
             check_base(config(model))
-    assert load_model(config(packed_folders["flux"]).base, torch.float32, "cpu").guidance == 3.5
+    reads = load_model(config(packed_folders["flux"]).base, torch.float32, "cpu")
+    assert reads.guidance == 3.5
+    unread = diffusers.FluxTransformer2DModel.from_config({**reads.denoiser.config, "guidance_embeds": False})
+    schnell = replace(reads, denoiser=unread)
+    network = attach(schnell.parts, LoRA(rank=1, alpha=1.0), Targets(), seed=1)
+    with pytest.raises(VelaturaError, match=r"base.guidance has no effect: flux does not read a guidance scale"):
+        check_fit(config(packed_folders["flux"]), schnell, network)
 
 
 def test_missing_and_damaged_folders(packed_folders: dict[str, Path], tmp_path: Path) -> None:
