@@ -146,6 +146,10 @@ const work = async () => {
   box.classList.remove('at-work');
   working = false;
 };
+// What a closed tab still had to send would be missing without a word.
+window.addEventListener('beforeunload', event => {
+  if (working) event.preventDefault();
+});
 const left = recall();
 if (left.length) tell(fill(words.left, {n: left.length, names: some(left)}));
 remember([]);
