@@ -44,7 +44,7 @@ def computed(tree: str, batch: int) -> tuple[Needs, list[Choice | None]]:
 def row(name: str, needs: Needs, found: list[Choice | None]) -> str:
     weights = " / ".join(f"{needs.denoiser[storage] / GB:.1f}" for storage in ("full", "int8", "nf4"))
     activations = f"{needs.activations.kept / GB:.1f} / {needs.activations.recomputed / GB:.1f}"
-    encoders = f"{(needs.encoders['full'] + needs.vae) / GB:.1f}"
+    encoders = f"{(sum(needs.encoders['full']) + needs.vae) / GB:.1f}"
     cells = ["–" if choice is None else f"{in_words(choice)} ({needs.bytes_of(choice) / GB:.1f})" for choice in found]
     return " | ".join(["", name, weights, encoders, activations, *cells, ""]).strip()
 

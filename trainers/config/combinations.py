@@ -65,6 +65,8 @@ def _check_ranks(config: Config) -> None:
 
 
 def _check_base(config: Config) -> None:
+    if config.base.offload_encoders:
+        _check_encoders(config)
     if config.base.storage != "full" and config.method.trains_base:
         raise ValueError(
             _(
@@ -74,6 +76,16 @@ def _check_base(config: Config) -> None:
                 storage=config.base.storage,
             )
         )
+
+
+def _check_encoders(config: Config) -> None:
+    """Refuse to keep encoders in main memory that work in every step."""
+    works = {
+        "targets.text_encoder": config.targets.text_encoder != "none",
+        "tokens.word": bool(config.tokens.word),
+    }
+    for key in (key for key, at_work in works.items() if at_work):
+        raise ValueError(_("base.offload_encoders = True does not go with {key}, which trains them", key=key))
 
 
 def _check_training(config: Config) -> None:

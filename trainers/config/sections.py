@@ -62,6 +62,8 @@ class Base(Section):
 
     swap_blocks: int = Field(0, ge=0, le=200)
     """Blocks of a transformer that wait in main memory and are copied in for each pass, recomputed; 0 = none."""
+    offload_encoders: bool = False
+    """Keep text encoders and VAE in main memory while they have no work: with the cache, through most of a run."""
 
     @property
     def scale_format(self) -> ScaleFormat:

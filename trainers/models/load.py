@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from trainers.adapters.roles import is_denoiser
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
@@ -28,7 +27,7 @@ from trainers.models.prediction import Prediction, prediction_of_output
 from trainers.models.quiet import quietly
 from trainers.models.storage.packed import pack, packer_of
 from trainers.models.storage.streaming import part_loader, read_unread
-from trainers.models.storage.swap import Swap, waiting_layers
+from trainers.models.storage.swap import keep_in_main_memory, waiting_layers
 from trainers.randomness import generator
 
 __all__ = ["Model", "load_model", "token_counter", "training_size"]
@@ -90,12 +89,11 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
     for name, network in loaded.parts.items():
         if isinstance(network, torch.nn.Module):
             network.requires_grad_(False).eval()
-            swapped = settings.swap_blocks if is_denoiser(name) else 0
-            read_unread(network, device, None if name == "vae" else packer, swapped)
+            waiting = waiting_layers(network, name, settings)
+            read_unread(network, device, None if name == "vae" else packer, waiting)
             if packer is not None and name != "vae":
-                pack(network, device, packer, waiting_layers(network, swapped))
-            if swapped:
-                Swap(network, swapped, device)
+                pack(network, device, packer, waiting)
+            keep_in_main_memory(network, name, settings, device)
             network.to(device)
     _take_any_dtype(loaded.parts["vae"])
     sha256 = sha256 or hash_files(loaded.weights)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from trainers.adapters.op import at_hand
 from trainers.errors import VelaturaError
 from trainers.models.words import CHUNK, Group, token_groups
 
@@ -78,7 +79,9 @@ def clip_states(
             )
         hidden = out.hidden_states[-back]
         if last:
-            hidden = _inner(encoder).final_layer_norm(hidden)
+            norm = _inner(encoder).final_layer_norm
+            with at_hand(norm):
+                hidden = norm(hidden)
         embeds = getattr(out, "text_embeds", None)  # only with a projection
         pooled = None if embeds is None else embeds.unflatten(0, (len(captions), chunks))[:, 0]
         # (n·chunks, 77, d) → (n, 77·chunks, d)

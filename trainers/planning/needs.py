@@ -30,6 +30,8 @@ from trainers.planning.activations import Activations, activations_of
 STORAGES = ("full", "int8", "nf4")
 COPIES = 3
 """Blocks from main memory that are on the device at once: in use, on the way, and not yet freed."""
+MAPS = 8
+"""Feature maps of the VAE's first level, in fp32, that decoding takes at its peak (7.6 by torch's profiler)."""
 STATE = {"adamw": 8.0, "adamw8bit": 2.1, "adafactor": 0.2, "prodigy": 16.0, "lion": 4.0}
 """Bytes of optimizer state per trained parameter."""
 RESERVE = 0.6 * 2**30
@@ -43,6 +45,7 @@ class Choice:
     storage: str = "full"
     swap_blocks: int = 0
     checkpointing: bool = False
+    offload_encoders: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,11 @@ class Needs:
     denoiser: Mapping[str, int]
     blocks: Mapping[str, tuple[int, ...]]
     """Of each block that can wait in main memory, in order; none for a UNet."""
-    encoders: Mapping[str, int]
+    encoders: Mapping[str, tuple[int, ...]]
+    """Of each text encoder."""
     vae: int
+    decoding: int
+    """What the VAE takes while it works, beside its weights."""
     trained: int
     """Parameters, their gradients and the optimizer's state."""
     activations: Activations
@@ -61,12 +67,12 @@ class Needs:
     """The largest weight in 16 bits: packed ones are dequantised for each product."""
 
     def bytes_of(self, choice: Choice) -> int:
-        """Bytes at the peak of training."""
-        return self.held(choice) + self.working(choice)
-
-    def held(self, choice: Choice) -> int:
-        """Bytes of what stays through the training: weights, and what is trained."""
-        return self.base(choice) + self.encoders[choice.storage] + self.vae + self.trained
+        """Bytes at the peak: of a training step, or while a text encoder or the VAE works."""
+        encoders = self.encoders[choice.storage]
+        held = self.base(choice) + self.trained
+        if choice.offload_encoders:
+            return held + max(self.working(choice), max(encoders, default=0), self.vae + self.decoding)
+        return held + sum(encoders) + self.vae + max(self.working(choice), self.decoding)
 
     def base(self, choice: Choice) -> int:
         """Bytes of the denoiser that are on the device at once."""
@@ -107,10 +113,11 @@ def needs_of(config: Config, dtype: torch.dtype) -> Needs:
             for name, packer in packers.items()
         },
         encoders={
-            name: sum(stored_bytes(encoder, dtype, packer) for encoder in encoders.values())
+            name: tuple(stored_bytes(encoder, dtype, packer) for encoder in encoders.values())
             for name, packer in packers.items()
         },
         vae=stored_bytes(model.vae, torch.float32, None),
+        decoding=int(MAPS * model.vae.config.block_out_channels[0] * side**2 * torch.float32.itemsize),
         trained=int(numbers * (8 + _state_of(config))),
         activations=activations,
         largest_weight=dtype.itemsize * max(parameter.numel() for parameter in model.denoiser.parameters()),

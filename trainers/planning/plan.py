@@ -12,6 +12,7 @@ import torch
 
 from trainers.config.build import as_table, build_config
 from trainers.config.config import Config
+from trainers.data.captions import varies
 from trainers.device import choose_device, choose_format
 from trainers.errors import REFUSED, VelaturaError
 from trainers.memory import free_memory
@@ -25,6 +26,11 @@ CARDS = (6, 8, 12, 16, 24)
 """Memory of graphics cards in GB."""
 GB = 2**30
 STORED = {"full": _("in 16 bits"), "int8": _("as int8"), "nf4": _("as NF4")}
+BLOCKS = _("{how} with {count} blocks in main memory")
+BLOCKS_AND_ENCODERS = _("{how} with {count} blocks and the encoders in main memory")
+RECOMPUTED = _("{how} with gradient checkpointing")
+RECOMPUTED_AND_ENCODERS = _("{how} with gradient checkpointing and the encoders in main memory")
+ENCODERS = _("{how} with the encoders in main memory")
 COMPUTED = _("computed, not measured on a card")
 FITS = _("fits in {size} GB {how} ({computed})")
 TOO_LARGE = _("does not fit in {size} GB ({computed})")
@@ -101,26 +107,38 @@ def choices(needs: Needs, config: Config, swaps: bool = True) -> Iterator[Choice
     keeps = base.storage != "full" or config.method.trains_base
     storages = (base.storage,) if keeps else STORAGES
     most = needs.block_count if swaps and not base.swap_blocks else 0
+    offloads = (False, True) if swaps and has_idle_encoders(config) else (False,)
+    offloads = (True,) if base.offload_encoders else offloads
     for storage in storages:
         if not (config.train.gradient_checkpointing or base.swap_blocks):
-            yield Choice(storage)
-        yield Choice(storage, base.swap_blocks, True)
+            yield from (Choice(storage, 0, False, away) for away in offloads)
+        yield from (Choice(storage, base.swap_blocks, True, away) for away in offloads)
         if storage != "full" or keeps:
-            yield from (Choice(storage, count, True) for count in range(1, most // 2 + 1))
+            yield from (Choice(storage, count, True, offloads[-1]) for count in range(1, most // 2 + 1))
     for storage in reversed(storages):
-        yield from (Choice(storage, count, True) for count in range(most // 2 + 1, most + 1))
+        yield from (Choice(storage, count, True, offloads[-1]) for count in range(most // 2 + 1, most + 1))
+
+
+def has_idle_encoders(config: Config) -> bool:
+    """Whether text encoders and VAE have no work in most steps: all that they give is cached."""
+    trains = config.targets.text_encoder != "none" or bool(config.tokens.word)
+    return config.data.cache and config.data.crop == "centre" and not trains and not varies(config.data)
 
 
 def settings_of(choice: Choice, config: Config) -> Config:
     """The settings with a choice in them, and nothing left to choose."""
     base = {"storage": choice.storage, "swap_blocks": choice.swap_blocks}
+    base["offload_encoders"] = choice.offload_encoders
     train = {"gradient_checkpointing": choice.checkpointing, "memory": 0}
     return build_config(as_table(config), {"base": base, "train": train})
 
 
 def in_words(choice: Choice) -> Message:
     """What was chosen, such as `as int8 with 10 blocks in main memory`."""
-    how = STORED[choice.storage]
-    if choice.swap_blocks:
-        return _("{how} with {count} blocks in main memory", how=how, count=choice.swap_blocks)
-    return _("{how} with gradient checkpointing", how=how) if choice.checkpointing else how
+    how, count, away = STORED[choice.storage], choice.swap_blocks, choice.offload_encoders
+    if count:
+        template = BLOCKS_AND_ENCODERS if away else BLOCKS
+        return template.format(how=how, count=count)
+    if choice.checkpointing:
+        return (RECOMPUTED_AND_ENCODERS if away else RECOMPUTED).format(how=how)
+    return ENCODERS.format(how=how) if away else how

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adapters.network import Network
+from trainers.adapters.op import at_hand
 from trainers.models.model import Model
 from trainers.models.text import Conditioning
 
@@ -74,8 +75,11 @@ def fingerprint(*modules: nn.Module) -> str:
     import hashlib
 
     digest = hashlib.sha256()
-    for module in modules:
-        for name, tensor in module.state_dict().items():
+    for path, layer in (found for module in modules for found in module.named_modules(remove_duplicate=False)):
+        own: dict[str, Tensor] = {}
+        with at_hand(layer):
+            layer._save_to_state_dict(own, f"{path}." if path else "", False)
+        for name, tensor in own.items():
             flat = tensor.flatten()
             picked = flat[:: max(1, len(flat) // 64)].float().cpu()
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())

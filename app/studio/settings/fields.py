@@ -35,8 +35,8 @@ ELSEWHERE_IN_FOLDS = {
     "data.shuffle_tags": CAPTIONS, "data.keep_tags": CAPTIONS, "data.chunks": CAPTIONS, "data.cache": MEMORY,
     "base.storage": MEMORY, "base.double_quantisation": MEMORY, "base.scale_code": MEMORY,
     "train.offload_optimizer": MEMORY, "train.gradient_checkpointing": MEMORY, "train.precision": MEMORY,
-    "base.swap_blocks": MEMORY, "train.memory": MEMORY, "train.device": MEMORY, "train.devices": MEMORY,
-    "train.tracker": MEMORY,
+    "base.swap_blocks": MEMORY, "base.offload_encoders": MEMORY, "train.memory": MEMORY, "train.device": MEMORY,
+    "train.devices": MEMORY, "train.tracker": MEMORY,
 }  # fmt: skip
 SET_ELSEWHERE = {
     "schema_version": _("Set by Velatura."),
@@ -125,6 +125,7 @@ TITLES = {
     "base.zero_terminal_snr": "Zero terminal SNR",
     "base.clip_skip": "CLIP skip",
     "base.swap_blocks": "Blocks in main memory",
+    "base.offload_encoders": "Encoders in main memory",
     "base.storage": "Storage of the base",
     "targets.unet": "Layers of the UNet",
     "targets.transformer": "Layers of the transformer",

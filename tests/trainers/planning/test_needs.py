@@ -18,7 +18,7 @@ from trainers.config.config import Config
 from trainers.config.sections import Base
 from trainers.models.load import load_model
 from trainers.models.storage.packed import pack, packer_of
-from trainers.models.storage.swap import Swap, swappable_blocks
+from trainers.models.storage.swap import Swap, choose_blocks, swappable_blocks
 from trainers.planning.needs import STORAGES, Choice, needs_of
 
 pytestmark = pytest.mark.long
@@ -44,7 +44,7 @@ def test_bytes_of_a_base_are_those_of_the_loaded_one(folder):
         model = load_model(Base(model=str(folder), storage=storage), torch.bfloat16, "cpu")
         assert needs.denoiser[storage] == resident(model.denoiser)
         # Token places and the like are whole numbers, which transformers keeps beside the weights.
-        assert needs.encoders[storage] == sum(resident(encoder) for encoder in model.text_encoders)
+        assert needs.encoders[storage] == tuple(resident(encoder) for encoder in model.text_encoders)
         assert needs.vae == resident(model.vae)
         assert needs.blocks[storage] == tuple(resident(block) for block in swappable_blocks(model.denoiser))
 
@@ -76,7 +76,7 @@ def test_every_kind_of_method_is_computed(family, method, tmp_path):
 def test_blocks_in_main_memory_are_not_on_the_device(folder):
     needs = needs_of(settings(folder), torch.float32)
     network = tiny_flow("sd3").transformer
-    Swap(network, 1, "cpu")
+    Swap(choose_blocks(network, 1), "cpu")
     block = needs.blocks["full"][1]
     out = {id(tensor) for tensor in (*network.transformer_blocks[1].parameters(),)}
     rest = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()) if id(tensor) not in out)

@@ -24,8 +24,9 @@ pytestmark = pytest.mark.long
 NEEDS = Needs(
     denoiser={"full": 20 * GB, "int8": 10 * GB, "nf4": 5 * GB},
     blocks={"full": (2 * GB,) * 10, "int8": (GB,) * 10, "nf4": (GB // 2,) * 10},
-    encoders={"full": 2 * GB, "int8": GB, "nf4": GB // 2},
+    encoders={"full": (2 * GB,), "int8": (GB,), "nf4": (GB // 2,)},
     vae=0,
+    decoding=GB // 8,
     trained=GB // 2,
     activations=Activations(kept=20 * GB, recomputed=2 * GB, largest=GB // 4),
     largest_weight=GB // 4,
@@ -40,13 +41,15 @@ def config(**table: Any) -> Any:
     ("room", "expected"),
     [
         (43, Choice()),
-        (40, Choice(checkpointing=True)),
+        (41.5, Choice(offload_encoders=True)),
+        (40, Choice("full", 0, True)),
+        (23, Choice("full", 0, True, True)),
         (14.5, Choice("int8", 0, True)),
-        (13.5, Choice("int8", 4, True)),
-        (12.5, Choice("int8", 5, True)),
-        (11.5, Choice("nf4", 0, True)),
-        (8, Choice("nf4", 4, True)),
-        (5.5, Choice("nf4", 9, True)),
+        (13.5, Choice("int8", 0, True, True)),
+        (11.5, Choice("int8", 5, True, True)),
+        (8.5, Choice("nf4", 0, True)),
+        (8, Choice("nf4", 0, True, True)),
+        (7, Choice("nf4", 5, True, True)),
         (4, None),
     ],
 )
@@ -59,6 +62,8 @@ def test_settings_are_not_overruled():
     assert {each.storage for each in choices(NEEDS, config(base={"storage": "nf4"}))} == {"nf4"}
     assert {each.swap_blocks for each in choices(NEEDS, config(base={"swap_blocks": 3}))} == {3}
     assert all(each.checkpointing for each in choices(NEEDS, config(train={"gradient_checkpointing": True})))
+    varied = config(data={"shuffle_tags": True})
+    assert not any(each.offload_encoders for each in choices(NEEDS, varied)), "they have work in every step"
     whole = list(choices(NEEDS, config(method={"name": "full"})))
     assert {each.storage for each in whole} == {"full"} and max(each.swap_blocks for each in whole) == 10
     assert not any(each.swap_blocks for each in choices(NEEDS, config(), swaps=False))
@@ -66,10 +71,11 @@ def test_settings_are_not_overruled():
 
 def test_it_is_said_in_one_line_for_each_size_of_card():
     lines = fits(NEEDS, config())
-    assert lines[0] == "fits in 6 GB as NF4 with 10 blocks in main memory (computed, not measured on a card)"
-    assert lines[1].startswith("fits in 8 GB as NF4 with 6 blocks") and lines[2].startswith(
-        "fits in 12 GB as NF4 with gr"
-    )
+    assert [line.removesuffix(" (computed, not measured on a card)") for line in lines[:3]] == [
+        "fits in 6 GB as NF4 with 9 blocks and the encoders in main memory",
+        "fits in 8 GB as NF4 with 5 blocks and the encoders in main memory",
+        "fits in 12 GB as int8 with 5 blocks and the encoders in main memory",
+    ]
     tight = replace(NEEDS, trained=9 * GB)
     assert fits(tight, config())[0] == "does not fit in 6 GB (computed, not measured on a card)"
     assert in_words(Choice("int8", 10, True)) == "as int8 with 10 blocks in main memory"

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainers.adapters.roles import is_denoiser
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.files.folder import load_part, read_json, weight_files
@@ -33,17 +32,16 @@ def part_loader(settings: Base, device: torch.device | str) -> Callable[[Any, Pa
         assert packer is not None
         if name == "vae":
             return load_part(kind, folder, name, dtype)
-        swapped = settings.swap_blocks if is_denoiser(name) else 0
-        streamed = stream_part(kind, folder / name, dtype, device, packer, swapped)
+        streamed = stream_part(kind, folder / name, dtype, device, packer, settings)
         return load_part(kind, folder, name, dtype) if streamed is None else streamed
 
     return load_part if packer is None else load_packed
 
 
 def stream_part(
-    kind: Any, part: Path, dtype: torch.dtype, device: torch.device | str, packer: Packer, swapped: int = 0
+    kind: Any, part: Path, dtype: torch.dtype, device: torch.device | str, packer: Packer, settings: Base
 ) -> Any:
-    """The network of class `kind` in a folder, frozen and packed on `device`, but for `swapped` blocks in main memory.
+    """The network of class `kind` in a folder, frozen and packed on `device`, or in main memory where it waits there.
 
     None if its files are damaged or have other names: whoever loads it whole then says so, or knows them.
     """
@@ -54,15 +52,17 @@ def stream_part(
     except VelaturaError:
         return None
     if matched is not None:
-        fill(network, matched, dtype, device, packer, waiting_layers(network, swapped))
+        fill(network, matched, dtype, device, packer, waiting_layers(network, part.name, settings))
     return network if matched else None
 
 
-def read_unread(network: nn.Module, device: torch.device | str, packer: Packer | None, swapped: int) -> None:
+def read_unread(
+    network: nn.Module, device: torch.device | str, packer: Packer | None, waiting: Collection[nn.Module]
+) -> None:
     """Read what a single file holds of a network, if that is still to be done, as `stream_part` does."""
     unread = network.__dict__.pop("unread", None)
     if unread is not None:
-        fill(network, unread.tensors, unread.dtype, device, packer, waiting_layers(network, swapped))
+        fill(network, unread.tensors, unread.dtype, device, packer, waiting)
 
 
 def match(network: nn.Module, stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor] | None:
@@ -100,10 +100,11 @@ def fill(
 ) -> None:
     """Read all tensors of an empty network, one after the other, onto `device`; layers are packed there.
 
-    Those `waiting` are moved back into main memory.
+    Those `waiting` stay in main memory.
     """
     fp32 = set(getattr(network, "_keep_in_fp32_modules", None) or ()) if dtype == torch.float16 else set()
     for path, layer in list(network.named_modules()):
+        home = "cpu" if layer in waiting else device
         for name in [*layer._parameters, *layer._buffers]:
             full = f"{path}.{name}" if path else name
             if full not in stored:  # tied to another, or no weight
@@ -111,16 +112,15 @@ def fill(
             value = stored[full].read()
             wanted = torch.float32 if fp32 & set(full.split(".")) else dtype
             packs = packer is not None and name == "weight" and is_packable(path, layer)
-            value = value.to(device, wanted if value.is_floating_point() else None, copy=not packs)
+            value = value.to(device if packs else home, wanted if value.is_floating_point() else None, copy=not packs)
             if packs:
                 assert packer is not None
                 pack_layer(layer, value, packer)
+                layer._buffers.update({key: held.to(home) for key, held in layer._buffers.items() if held is not None})
             elif name in layer._buffers:
                 layer._buffers[name] = value
             else:
                 layer._parameters[name] = nn.Parameter(value, requires_grad=False)
-        if layer in waiting and not list(layer.children()):
-            layer.cpu()
     for name, other in _tied(network).items():
         path, _, own = name.rpartition(".")
         network.get_submodule(path)._parameters[own] = network.get_parameter(other)

@@ -12,7 +12,7 @@ no memory, so a weight that were used then would show.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainers.adapters.roles import is_denoiser
+from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 
 IN_FLIGHT = 2
@@ -47,16 +49,38 @@ def choose_blocks(network: nn.Module, count: int) -> list[nn.Module]:
     return [blocks[(2 * k + 1) * len(blocks) // (2 * count)] for k in range(count)]
 
 
-def waiting_layers(network: nn.Module, count: int) -> Collection[nn.Module]:
-    """All modules in those blocks."""
-    return {module for block in choose_blocks(network, count) for module in block.modules()} if count else ()
+def waiting_blocks(network: nn.Module, part: str, settings: Base) -> list[nn.Module]:
+    """The modules of a part of a base that wait in main memory while they do not run."""
+    if is_denoiser(part):
+        return choose_blocks(network, settings.swap_blocks) if settings.swap_blocks else []
+    if not settings.offload_encoders:
+        return []
+    return list(network.children()) if part == "vae" else [network]  # an autoencoder's halves run apart
+
+
+def waiting_layers(network: nn.Module, part: str, settings: Base) -> Collection[nn.Module]:
+    """All modules in those."""
+    return {module for block in waiting_blocks(network, part, settings) for module in block.modules()}
+
+
+def keep_in_main_memory(network: nn.Module, part: str, settings: Base, device: torch.device | str) -> None:
+    """Let a part of a base wait in main memory as its settings say, from now on."""
+    blocks = waiting_blocks(network, part, settings)
+    if is_denoiser(part) and blocks:
+        Swap(blocks, device)
+        return
+    for block in blocks:  # none of them runs after another
+        Swap([block], device, pinned=False)
 
 
 class Swap:
-    """Keeps some blocks of a frozen transformer in main memory, from now on."""
+    """Keeps frozen blocks, which run one after the other, in main memory from now on.
 
-    def __init__(self, network: nn.Module, count: int, device: torch.device | str) -> None:
-        self._blocks = [_Block(block, torch.device(device)) for block in choose_blocks(network, count)]
+    `pinned` masters are in pages that a graphics card reads by itself, which are fast and scarce.
+    """
+
+    def __init__(self, blocks: Sequence[nn.Module], device: torch.device | str, pinned: bool = True) -> None:
+        self._blocks = [_Block(block, torch.device(device), pinned) for block in blocks]
         self._copier = _Copier(torch.device(device))
         self._copies: dict[int, _Copy] = {}
         for index, one in enumerate(self._blocks):
@@ -119,10 +143,11 @@ class Swap:
 class _Slot:
     """The place of a layer's tensor, its master in main memory, and what stands there meanwhile."""
 
-    def __init__(self, store: dict[str, Any], name: str, device: torch.device) -> None:
+    def __init__(self, store: dict[str, Any], name: str, device: torch.device, pinned: bool) -> None:
         self._store, self._name, tensor = store, name, store[name]
         self._is_parameter = isinstance(tensor, nn.Parameter)
-        self.master = _in_main_memory(tensor.detach(), device)
+        held = tensor.detach().cpu()
+        self.master = held.pin_memory() if pinned and device.type == "cuda" else held
         fill = float("nan") if tensor.is_floating_point() else 0
         self._absent = self._as_stored(torch.full((), fill, dtype=tensor.dtype, device=device).expand(tensor.shape))
 
@@ -139,8 +164,8 @@ class _Slot:
 class _Block:
     """A block whose weights are in main memory when it does not run."""
 
-    def __init__(self, block: nn.Module, device: torch.device) -> None:
-        self.block, self.is_in, self._device = block, False, device
+    def __init__(self, block: nn.Module, device: torch.device, pinned: bool) -> None:
+        self.block, self.is_in, self._device, self._pinned = block, False, device, pinned
         self.fetched: set[nn.Module] = set()
         """Layers that are there outside of a pass."""
         self._slots: dict[nn.Module, list[_Slot]] = {}
@@ -151,7 +176,12 @@ class _Block:
     def hold(self, layer: nn.Module) -> list[_Slot]:
         """Take what a layer holds now as its masters."""
         stores: tuple[dict[str, Any], ...] = (layer._parameters, layer._buffers)
-        found = [_Slot(store, name, self._device) for store in stores for name in store if store[name] is not None]
+        found = [
+            _Slot(store, name, self._device, self._pinned)
+            for store in stores
+            for name in store
+            if store[name] is not None
+        ]
         self._slots[layer] = found
         return found
 
@@ -210,9 +240,3 @@ class _Copier:
             for tensor in copy.tensors:
                 tensor.record_stream(stream)  # its memory is not the copying stream's until this one is done with it
         return copy.tensors
-
-
-def _in_main_memory(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor in main memory, in pages that a graphics card reads by itself."""
-    held = tensor.cpu()
-    return held.pin_memory() if device.type == "cuda" else held

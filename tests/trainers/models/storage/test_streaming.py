@@ -50,7 +50,10 @@ def test_the_numbers_are_those_of_packing_after_loading(family, tmp_path, tiny_b
     packer = packer_of(Base(storage="int8" if family in ("sd3", "z-image") else "nf4"))
     assert packer is not None
     for name, kind in networks_of(folder):
-        streamed, whole = stream_part(kind, folder / name, dtype, "cpu", packer), load_part(kind, folder, name, dtype)
+        streamed, whole = (
+            stream_part(kind, folder / name, dtype, "cpu", packer, Base()),
+            load_part(kind, folder, name, dtype),
+        )
         pack(whole, "cpu", packer)
         assert any(isinstance(layer, PackedLayer) for layer in streamed.modules()), name
         found, wanted = ({**n.state_dict(), **dict(n.named_buffers())} for n in (streamed, whole))
@@ -118,7 +121,7 @@ def memory_of_loading(part: Path, storage: str, answer: Any) -> None:
     pack(nothing, "cpu", packer)  # what the first call imports and keeps is not the weights'
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is now what there is
     before = kilobytes(status, "VmRSS")
-    network = stream_part(SD3Transformer2DModel, part, torch.bfloat16, "cpu", packer)
+    network = stream_part(SD3Transformer2DModel, part, torch.bfloat16, "cpu", packer, Base())
     held = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     answer.send(((kilobytes(status, "VmHWM") - before) * 1024, held))
 

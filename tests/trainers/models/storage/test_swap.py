@@ -17,10 +17,13 @@ from trainers.config.build import build_config
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.full_size import build_from_config
+from trainers.models.images import decode_latents, encode_images
+from trainers.models.load import load_model
 from trainers.models.storage import swap
 from trainers.models.storage.packed import pack, packer_of
 from trainers.models.storage.swap import Swap, choose_blocks, swappable_blocks
 from trainers.training.train import train
+from trainers.training.trainee import fingerprint
 
 pytestmark = pytest.mark.long
 LORA, DORA = {"name": "lora", "rank": 2}, {"name": "lora", "rank": 2, "dora": True}
@@ -62,7 +65,7 @@ def transformer(family: str, storage: str, swapped: int) -> Any:
     if packer is not None:
         pack(network, "cpu", packer)
     if swapped:
-        Swap(network, swapped, "cpu")
+        Swap(choose_blocks(network, swapped), "cpu")
     return network
 
 
@@ -163,13 +166,34 @@ def test_flux_has_its_blocks_in_the_order_in_which_they_run():
     assert kinds == ["FluxTransformerBlock"] * 2 + ["FluxSingleTransformerBlock"] * 4
 
 
+@pytest.mark.parametrize("family", ["sd1", "sd3"])
+def test_encoders_in_main_memory_encode_and_decode_the_same(family, tiny_bases, tmp_path):
+    folder = tiny_bases["sd1"] if family == "sd1" else tiny_flow_folder("sd3", tmp_path)
+    models = [
+        load_model(Base(model=str(folder), storage="int8", offload_encoders=away), torch.float32, "cpu", "0" * 64)
+        for away in (False, True)
+    ]
+    held = [tensor for net in (*models[1].text_encoders, models[1].vae) for tensor in weights(net)]
+    assert all(tensor.isnan().all() for tensor in held) and len(held) > 50
+    pixels = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    found = []
+    for model in models:
+        text, latents = model.encode(["a fox", ""]), encode_images(model, pixels)
+        shown = decode_latents(model, latents[0])
+        keys = fingerprint(*model.text_encoders), fingerprint(model.vae)
+        found.append((*text.tensors().values(), *latents, shown, keys))
+    assert found[0][-1] == found[1][-1], "the keys of their caches"
+    assert all(torch.equal(one, other) for one, other in zip(found[0][:-1], found[1][:-1], strict=True))
+    assert all(tensor.isnan().all() for net in (*models[1].text_encoders, models[1].vae) for tensor in weights(net))
+
+
 @pytest.mark.thorough
 @pytest.mark.usefixtures("quick_runs")
 def test_a_run_with_blocks_in_main_memory_gives_the_same_style(quick, tmp_path):
     folder = tiny_flow_folder("sd3", tmp_path / "base")
     found = []
     for count in (0, 2):
-        base = {"model": str(folder), "storage": "int8", "swap_blocks": count}
+        base = {"model": str(folder), "storage": "int8", "swap_blocks": count, "offload_encoders": count > 0}
         flow = {
             "loss": {"weighting": "none"},
             "targets": {"unet": "attn", "text_encoder": "none"},

@@ -67,6 +67,9 @@ CASES: dict[str, Case] = {
     "base.double_quantisation": Case(one("base.double_quantisation", False), within=NF4),
     "base.scale_code": Case(one("base.scale_code", "linear"), within=NF4),
     "base.swap_blocks": Case(one("base.swap_blocks", 1), refused("base.swap_blocks is for transformers")),
+    "base.offload_encoders": Case(
+        one("base.offload_encoders", True), refused("does not go with targets.text_encoder"), within=TEXT
+    ),
     "data.images": Case(one("data.images", "{bare}")),
     "data.resolution": Case(one("data.resolution", 48)),
     "data.max_aspect": Case(one("data.max_aspect", 1.0), within=LARGER),
