@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trainers.models.families.family import OriginalLayer, Pair, Variant, down_factor
+from trainers.messages import Message as _
+from trainers.models.families.family import Licence, OriginalLayer, Pair, Variant, down_factor
 from trainers.models.families.flow import FlowFamily
+from trainers.models.files.parts import Place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +33,9 @@ ENDS: Mapping[str, str] = {
     "final_layer.adaLN_modulation.1": "all_final_layer.2-1.adaLN_modulation.1",
 }
 """Layers that have another name in the original layout, by that name."""
+NORMS: Mapping[str, str] = {"norm_q": "q_norm", "norm_k": "k_norm"}
 JOINT = ("to_q", "to_k", "to_v")
+LICENCE = Licence("Apache-2.0", _("any use is allowed"), "https://huggingface.co/Tongyi-MAI/Z-Image-Turbo")
 
 
 class ZImage(FlowFamily):
@@ -45,7 +49,12 @@ class ZImage(FlowFamily):
     }
     tokenizers: ClassVar[Mapping[str, str]] = {"tokenizer": "transformers.Qwen2Tokenizer"}
     trained_encoders: ClassVar[tuple[str, ...]] = ()
-    variants = (Variant("flow", 1024, "z_image", "z-image", "z-image"),)
+    places: ClassVar[Mapping[str, Place]] = {
+        "vae": Place("vae.", ("ae", "flux*vae*", "*vae*flux*", "*z*image*vae*", "ae*"), "vae"),
+        "text_encoder": Place("text_encoders.qwen3_4b.transformer.", ("qwen_3_4b*", "qwen3*4b*"), "text_encoders"),
+    }
+    loose_tensors: ClassVar[Mapping[str, str]] = {name: name for name in ("x_pad_token", "cap_pad_token")}
+    variants = (Variant("flow", 1024, "z_image", "z-image", "z-image", licence=LICENCE),)
     hub_names = ("z-image",)
     joint_blocks = ("feed_forward", "self_attention")
     style_form = "diffusers"
@@ -127,6 +136,8 @@ class ZImage(FlowFamily):
                     yield OriginalLayer(f"{start}.qkv", tuple(f"{start}.{each}" for each in JOINT), (width, kv, kv))
             elif path.endswith(".attention.to_out.0"):
                 yield OriginalLayer(f"{path.removesuffix('to_out.0')}out", (path,))
+            elif start.endswith(".attention"):
+                yield OriginalLayer(f"{start}.{NORMS[last]}", (path,))
             else:
                 yield OriginalLayer(ends.get(path, path), (path,))
 

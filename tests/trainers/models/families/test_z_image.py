@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import partial
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from tests.tiny_flow import tiny_flow, tiny_flow_folder
 from trainers.adapters.methods import LoRA, TLoRA
@@ -11,6 +16,7 @@ from trainers.adapters.network import attach
 from trainers.adapters.roles import timesteps_of_call
 from trainers.adapters.targets import Targets
 from trainers.config.sections import Base
+from trainers.errors import VelaturaError
 from trainers.models.families import get_family
 from trainers.models.full_size import build_on_meta
 from trainers.models.load import load_model, training_size
@@ -91,3 +97,37 @@ def test_names_of_the_original_layout() -> None:
     found = list(Z_IMAGE.original_layers(config, paths))
     assert [layer.name for layer in found] == ["layers.0.attention.qkv", "layers.0.attention.out", "final_layer.linear"]
     assert found[0].paths == tuple(f"layers.0.attention.to_{each}" for each in "qkv") and found[0].rows == (32, 16, 16)
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
+def test_a_file_is_the_same_base_as_the_folder(
+    prefix: str, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transformer by its authors' names, with VAE, text encoder and tokenizer beside it."""
+    folder, state = Path(model.source), model.denoiser.state_dict()
+    paths = list(dict.fromkeys(name.rpartition(".")[0] for name in state if "." in name))
+    tensors = {name: state[name] for name in Z_IMAGE.loose_tensors}
+    for layer in Z_IMAGE.original_layers(model.config, paths):
+        for kind in ("weight", "bias"):
+            if f"{layer.paths[0]}.{kind}" in state:
+                tensors[f"{layer.name}.{kind}"] = torch.cat([state[f"{path}.{kind}"] for path in layer.paths])
+    assert "layers.0.attention.qkv.weight" in tensors and "layers.0.attention.q_norm.weight" in tensors
+    save_file({f"{prefix}{name}": tensor for name, tensor in tensors.items()}, tmp_path / "z.safetensors")
+    shutil.copytree(
+        folder, tmp_path / "trees" / "z-image", ignore=shutil.ignore_patterns("*.safetensors", "tokenizer*")
+    )
+    monkeypatch.setattr("trainers.models.files.configs.CONFIGS", tmp_path / "trees")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    load = partial(load_model, Base(model=str(tmp_path / "z.safetensors")), torch.float32, "cpu")
+    with pytest.raises(VelaturaError, match=r"none that fits was found beside it.*ae.safetensors"):
+        load()
+    shutil.copy(folder / "vae" / "diffusion_pytorch_model.safetensors", tmp_path / "ae.safetensors")
+    shutil.copy(folder / "text_encoder" / "model.safetensors", tmp_path / "qwen_3_4b.safetensors")
+    with pytest.raises(VelaturaError, match="needs the tokenizer of qwen2"):
+        load()
+    shutil.copytree(folder / "tokenizer", tmp_path / "tokenizer")
+    found = load()
+    noisy, t = torch.randn(2, 16, 8, 8), torch.tensor([20.0, 900.0])
+    with torch.no_grad():
+        one, other = (each.predict(noisy, t, each.encode(["a cat", "two dogs"])) for each in (model, found))
+    assert found.family is Z_IMAGE and torch.equal(one, other)
