@@ -13,14 +13,13 @@ from trainers.models.bases.recognise import Recognised, recognise
 from trainers.models.families import get_family
 from trainers.models.families.family import Family
 from trainers.models.files.hub import DENOISERS, HUB_ID, cached_snapshot
-from trainers.models.files.parts import own_model_folders, usual_folders
+from trainers.models.files.parts import FILES, own_model_folders, usual_folders
 from trainers.models.files.source import starter_folder
 
 DEPTH = 3
 """Depth to which model folders are searched."""
 
 Kind = Literal["starter", "hub", "a1111", "comfyui", "folder"]
-FILES = (".safetensors", ".gguf")
 CLIENTS: Mapping[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "a1111": (
         ("stable-diffusion-webui", "stable-diffusion-webui-forge", "stable-diffusion-webui-reForge"),

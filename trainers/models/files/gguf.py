@@ -28,6 +28,23 @@ MOST = 2**20
 SHAPE = "comfy.gguf.orig_shape."
 """Metadata with the shape of a tensor that ComfyUI's converter has folded into fewer dimensions."""
 ALIGNMENT = "general.alignment"
+ARCHITECTURE = "general.architecture"
+T5_NAMES: Mapping[str, str] = {
+    "enc.output_norm": "encoder.final_layer_norm",
+    "enc.blk.": "encoder.block.",
+    "token_embd": "shared",
+    "attn_q": "layer.0.SelfAttention.q",
+    "attn_k": "layer.0.SelfAttention.k",
+    "attn_v": "layer.0.SelfAttention.v",
+    "attn_o": "layer.0.SelfAttention.o",
+    "attn_rel_b": "layer.0.SelfAttention.relative_attention_bias",
+    "attn_norm": "layer.0.layer_norm",
+    "ffn_gate": "layer.1.DenseReluDense.wi_0",
+    "ffn_up": "layer.1.DenseReluDense.wi_1",
+    "ffn_down": "layer.1.DenseReluDense.wo",
+    "ffn_norm": "layer.1.layer_norm",
+}
+"""Parts of names of T5's tensors as llama.cpp writes them, and as transformers calls them."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +110,18 @@ def is_gguf(path: Path) -> bool:
 
 
 def read_gguf(path: Path) -> tuple[dict[str, Packed], dict[str, str]]:
-    """The tensors and text metadata of a file by name; VelaturaError if it is damaged or its tensors are not known."""
+    """The tensors and text metadata of a file by name, those of T5 by transformers' names.
+
+    VelaturaError if it is damaged or holds tensors of unknown kinds.
+    """
     size = path.stat().st_size
     try:
         with path.open("rb") as file:
             tensors, metadata = _read(file, path)
     except (struct.error, ValueError, OverflowError, MemoryError) as error:
         raise VelaturaError("{name} is not a GGUF file: its header is invalid", name=path.name) from error
+    if metadata.get(ARCHITECTURE) in ("t5", "t5encoder"):
+        tensors = {_t5_name(name): tensor for name, tensor in tensors.items()}
     for tensor in tensors.values():
         kind = KINDS[tensor.kind]
         end = tensor.offset + prod(tensor.shape) // kind.numbers * kind.bytes
@@ -127,6 +149,12 @@ def _read(file: BinaryIO, path: Path) -> tuple[dict[str, Packed], dict[str, str]
         folded = metadata.get(SHAPE + name)
         tensors[name] = Packed(path, tuple(folded) if folded else shape, kind, data + offset)
     return tensors, {key: value for key, value in metadata.items() if isinstance(value, str)}
+
+
+def _t5_name(name: str) -> str:
+    for theirs, ours in T5_NAMES.items():
+        name = name.replace(theirs, ours)
+    return name
 
 
 def _tensor(file: BinaryIO, path: Path) -> tuple[str, tuple[int, ...], int, int]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+FILES = (".safetensors", ".gguf")
+"""Ends of names of files with weights."""
 FOLDERS = ("text_encoders", "text_encoder", "clip", "vae", "VAE")
 """Folders for parts in `models` of ComfyUI, A1111 and Forge."""
 TOKENIZERS = ("tokenizer_3", "tokenizer_2", "tokenizer")
@@ -62,12 +64,12 @@ def part_roots(base: Path) -> list[Path]:
     return [*above[:1], *(folder for folder in (*inside, *own_model_folders()) if folder.is_dir())]
 
 
-def find_parts(names: Sequence[str], roots: Sequence[Path], suffix: str = ".safetensors") -> Iterator[Path]:
+def find_parts(names: Sequence[str], roots: Sequence[Path]) -> Iterator[Path]:
     """Files with one of these names, shell patterns in lower case; an earlier name comes before a nearer root.
 
     Looks into `roots` and the folders in them.
     """
-    files = [file for root in roots for file in _files(root, suffix)]
+    files = [file for root in roots for file in _files(root)]
     found = (file for name in names for file in files if fnmatchcase(file.stem.lower(), name))
     yield from dict.fromkeys(found)
 
@@ -88,12 +90,12 @@ def find_tokenizer(kind: str, roots: Sequence[Path]) -> Path | None:
     return next((folder for folder in candidates if is_tokenizer(folder, kind)), None)
 
 
-def _files(root: Path, suffix: str) -> Iterator[Path]:
+def _files(root: Path) -> Iterator[Path]:
     with suppress(OSError):
         entries = sorted(root.iterdir(), key=lambda each: each.name.lower())
-        yield from (entry for entry in entries if entry.suffix.lower() == suffix and entry.is_file())
+        yield from (entry for entry in entries if entry.suffix.lower() in FILES and entry.is_file())
         for folder in (entry for entry in entries if entry.is_dir()):
-            yield from sorted(each for each in folder.glob(f"*{suffix}") if each.is_file())
+            yield from sorted(each for each in folder.iterdir() if each.suffix.lower() in FILES and each.is_file())
 
 
 def _cached_tokenizers() -> Iterator[Path]:

@@ -19,6 +19,7 @@ from tests.trainers.models.families.conftest import PACKED
 from tests.trainers.tiny_runs import quick_settings, stopping_at, style_tensors
 from trainers.adapters.methods import LoRA
 from trainers.adapters.network import attach
+from trainers.adapters.roles import timesteps_of_call
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
 from trainers.config.build import build_config
@@ -171,6 +172,18 @@ def test_guidance_is_an_input(packed_models: dict[str, Model]) -> None:
     drawing = model.predict(latents, t, text, guidance=3.5)
     assert (drawing - in_training).abs().max() > 1e-4
     assert torch.equal(drawing, replace(model, guidance=3.5).predict(latents, t, text))
+
+
+def test_methods_see_timesteps_of_a_thousand(packed_models: dict[str, Model]) -> None:
+    seen = []
+    for model in packed_models.values():
+        hook = model.denoiser.register_forward_pre_hook(
+            lambda denoiser, args, kwargs: seen.append(timesteps_of_call(denoiser, args, kwargs)), with_kwargs=True
+        )
+        latents, t, text = noisy_input(model)
+        model.predict(latents, t, text)
+        hook.remove()
+        assert torch.allclose(seen[-1], t)
 
 
 def test_captions(packed_models: dict[str, Model], packed_folders: dict[str, Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 from collections.abc import Mapping
@@ -93,7 +94,7 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> Path:
     return path
 
 
-def gguf_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+def gguf_bytes(tensors: Mapping[str, Tensor], architecture: str = "flux") -> bytes:
     """A GGUF file: Q8_0 where rows are whole blocks of 32, else F16; by the format's description, not by our reader."""
     infos, data = b"", b""
     for name, tensor in tensors.items():
@@ -109,7 +110,7 @@ def gguf_bytes(tensors: Mapping[str, Tensor]) -> bytes:
         infos += struct.pack("<Q", len(name)) + name.encode() + struct.pack(f"<I{len(sides)}Q", len(sides), *sides)
         infos += struct.pack("<IQ", 8 if packs else 1, len(data))
         data += content + b"\0" * (-len(content) % 32)
-    key, value = b"general.architecture", b"flux"
+    key, value = b"general.architecture", architecture.encode()
     metadata = struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(value)) + value
     head = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), 1) + metadata + infos
     return head + b"\0" * (-len(head) % 32) + data
@@ -204,6 +205,32 @@ def test_parts_that_somebody_names(
     other = write(mine / "c.safetensors", {"x": torch.ones(1)})
     with pytest.raises(VelaturaError, match=r"base.parts names .*c.safetensors, which fits no part that Flux.1"):
         load(path, parts=(*parts, str(other)))
+
+
+def test_t5_in_gguf(pipelines: dict[str, Any], trees: Path, tmp_path: Path) -> None:
+    """As llama.cpp names it, which is how T5 is found beside a transformer in GGUF."""
+    names = {
+        "shared": "token_embd", "encoder.final_layer_norm": "enc.output_norm", "SelfAttention.q": "attn_q",
+        "SelfAttention.k": "attn_k", "SelfAttention.v": "attn_v", "SelfAttention.o": "attn_o",
+        "SelfAttention.relative_attention_bias": "attn_rel_b", "0.layer_norm": "attn_norm",
+        "DenseReluDense.wi_0": "ffn_gate", "DenseReluDense.wi_1": "ffn_up", "DenseReluDense.wo": "ffn_down",
+        "1.layer_norm": "ffn_norm",
+    }  # fmt: skip
+    comfyui, pipeline = tmp_path / "home" / "ComfyUI", pipelines["flux"]
+    put_parts(comfyui, pipeline, trees)
+    t5, tensors = pipeline.text_encoder_2.state_dict(), {}
+    for name, tensor in t5.items():
+        path = re.sub(r"layer\.([01])\.(layer_norm)?", lambda m: f"{m[1]}.{m[2]}" if m[2] else "", name)
+        for ours, theirs in names.items():
+            path = path.replace(ours, theirs)
+        tensors[path.replace("encoder.block.", "enc.blk.")] = tensor
+    tensors = {name: tensor for name, tensor in tensors.items() if "embed_tokens" not in name}
+    assert {"enc.blk.1.ffn_gate.weight", "enc.blk.0.attn_norm.weight", "token_embd.weight"} <= tensors.keys()
+    (comfyui / "models" / "clip" / "t5xxl_fp16.safetensors").unlink()
+    (comfyui / "models" / "clip" / "t5-v1_1-xxl-encoder-Q8_0.gguf").write_bytes(gguf_bytes(tensors, "t5encoder"))
+    model = load(write(comfyui / "models" / "unet" / "flux.safetensors", native(pipeline.transformer)))
+    for name, tensor in model.text_encoders[1].state_dict().items():
+        assert (tensor - t5[name]).abs().max() <= 0.005 * t5[name].abs().max(), name
 
 
 def test_parts_in_the_hubs_cache(
