@@ -22,8 +22,10 @@ from trainers.data.decode import UnreadableError, flatten, open_image
 from trainers.data.subjects import suggest_prompts
 from trainers.formats.embedding import embedding_of
 from trainers.formats.read import read_style
+from trainers.memory import free_memory
 from trainers.models.load import load_model
 from trainers.models.model import Model
+from trainers.models.storage.packed import whole_bytes
 from trainers.runs.forecast import Forecast
 from trainers.runs.signals import asking_to_stop
 from trainers.sampling.grid import make_grid
@@ -217,6 +219,7 @@ class Previews:
         session = self.session
         trained_on, model = session.config.base, session.model
         facts = (model.dtype, model.device, model.sha256)
+        whole = sum(map(whole_bytes, (model.denoiser, *model.text_encoders)))
         del model
         session.release()
 
@@ -230,6 +233,8 @@ class Previews:
             return self._drawn(fresh, params, step, session.run.samples / "final")
 
         try:
+            if trained_on.storage != "full" and whole > free_memory(torch.device("cpu")):
+                raise torch.OutOfMemoryError  # the system would end the run instead
             return draw_on(trained_on.whole()), trained_on.storage == "full"
         except torch.OutOfMemoryError:
             if trained_on.storage == "full":

@@ -6,6 +6,7 @@ on access. Forward and backward dequantise it for their products, so at most one
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -133,6 +134,13 @@ def stored_bytes(network: nn.Module, dtype: torch.dtype, packer: Packer | None, 
             else:
                 found += tensor.numel() * (dtype.itemsize if tensor.is_floating_point() else tensor.element_size())
     return found
+
+
+def whole_bytes(network: nn.Module) -> int:
+    """Bytes that a network would take if none of its weights were packed."""
+    found = sum(tensor.numel() * tensor.element_size() for tensor in network.parameters())
+    packed = (layer for layer in network.modules() if isinstance(layer, PackedLayer))
+    return found + sum(math.prod(layer.op.shape) * layer.dtype.itemsize for layer in packed)
 
 
 @torch.no_grad()

@@ -22,7 +22,16 @@ from trainers.config.sections import Base
 from trainers.models.full_size import build_on_meta
 from trainers.models.load import load_model
 from trainers.models.storage import int8, nf4
-from trainers.models.storage.packed import KEPT, PackedConv2d, PackedLayer, PackedLinear, Packer, pack, packer_of
+from trainers.models.storage.packed import (
+    KEPT,
+    PackedConv2d,
+    PackedLayer,
+    PackedLinear,
+    Packer,
+    pack,
+    packer_of,
+    whole_bytes,
+)
 
 pytestmark = pytest.mark.long
 
@@ -287,3 +296,11 @@ def test_a_weight_taken_in_pieces_has_the_same_codes(form, monkeypatch):
     whole = form.quantise(W)
     monkeypatch.setattr(form, "PIECE", 256)
     assert all(torch.equal(tensor, whole[name]) for name, tensor in form.quantise(W).items())
+
+
+def test_a_packed_network_says_what_it_would_take_whole(tiny_bases):
+    packed, whole = (
+        load_model(Base(model=str(tiny_bases["sd1"]), storage=storage), torch.bfloat16, "cpu").denoiser
+        for storage in ("int8", "full")
+    )
+    assert whole_bytes(packed) == whole_bytes(whole) == sum(tensor.nbytes for tensor in whole.parameters())
