@@ -59,7 +59,7 @@ class DownloadRequest:
 
 def fetch_files(request: DownloadRequest, progress: Progress | None = None) -> Path:
     """Download files of a repository into the local cache and return their folder; raises as `download_model` does."""
-    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     model, revision = request.model, request.revision
@@ -68,7 +68,8 @@ def fetch_files(request: DownloadRequest, progress: Progress | None = None) -> P
         sizes = {file.rfilename: file.size or 0 for file in siblings}
         names = request.choose(sizes)
         total = sum(sizes[name] for name in names)
-        _check_room(model, total, Path(constants.HF_HUB_CACHE))
+        here = [name for name in names if isinstance(try_to_load_from_cache(model, name, revision=revision), str)]
+        _check_room(model, total - sum(sizes[name] for name in here), Path(constants.HF_HUB_CACHE))
         bar = None if progress is None else _bar(progress, total)
         return Path(snapshot_download(model, revision=revision, allow_patterns=names, tqdm_class=bar))
     except HfHubHTTPError as error:
@@ -123,8 +124,7 @@ def _check_room(model: str, total: int, cache: Path) -> None:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    present = 0 if cached_snapshot(model) is None else total
-    if total - present + SPARE > free:
+    if total + SPARE > free:
         raise VelaturaError(
             "{model} needs {total:.1f} GB in {cache}, where {free:.1f} GB are free; free some space, or set "
             "the environment variable HF_HOME to a folder on another disk",

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.tiny_flow import tiny_flow_folder
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.files.download import download_model, needed_files
@@ -151,6 +152,20 @@ def test_no_network(monkeypatch, tmp_path):
             get("owner/name")
         assert "\n" not in str(caught.value)
     assert not any(tmp_path.iterdir())
+
+
+def test_stable_diffusion_3_comes_without_t5_unless_it_is_asked_for(hub, tmp_path):
+    folder = tiny_flow_folder("sd3", tmp_path / "sd3")
+    hub.files = {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+    t5 = {name for name in hub.files if name.startswith(("text_encoder_3/", "tokenizer_3/"))}
+    without = load_model(Base(model="tiny/base"), torch.float32, "cpu")
+    assert t5 and hub.fetched == set(hub.files) - t5 and any("without T5" in note for note in without.notes)
+    hub.fetched.clear()
+    found = download_model("tiny/base", complete=True)
+    assert hub.fetched == t5 and found == cached_snapshot("tiny/base")
+    assert not any("T5" in note for note in load_model(Base(model="tiny/base"), torch.float32, "cpu").notes)
+    (found / "transformer" / "diffusion_pytorch_model.safetensors").unlink()
+    assert cached_snapshot("tiny/base") is None
 
 
 def test_no_id():
