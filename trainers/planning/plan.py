@@ -6,7 +6,7 @@ to half of the blocks wait in main memory before weights are packed further.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
@@ -84,6 +84,11 @@ def card_lines(config: Config) -> tuple[Message, ...]:
     if not is_planned(config.model_copy(update={"train": config.train.model_copy(update={"memory": "auto"})})):
         return ()
     return fits(needs_of(config, torch.bfloat16), config)
+
+
+def smallest_card(lines: Iterable[str]) -> str:
+    """The line of the smallest size that a run fits, "" if it fits none."""
+    return next((line for line in lines if isinstance(line, Message) and line.template == FITS.template), "")
 
 
 def fits(needs: Needs, config: Config) -> tuple[Message, ...]:

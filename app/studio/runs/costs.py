@@ -14,6 +14,7 @@ from app.studio.runs.pace import Pace, ground_of, load_now, read_pace
 from trainers.config.build import as_table
 from trainers.config.config import Config
 from trainers.data.subjects import COUNT
+from trainers.messages import from_record
 
 MOST_KEPT = 500
 A_PICTURE = 4 * 2**20
@@ -35,6 +36,16 @@ class Cost:
     """Whether the file may be smaller (methods that adapt their rank)."""
     pace: Pace | None = None
     """None in measurements of earlier versions."""
+    card: Any = ""
+    """Record of the line that says which graphics card a run on a transformer fits, as computed; "" without."""
+
+    @property
+    def fits(self) -> str:
+        """That line."""
+        try:
+            return from_record(self.card)
+        except ValueError:
+            return ""
 
     def disk(self, config: Config, pictures: int) -> int:
         """Approximate disk space of a run: checkpoints with optimizer state, file, snapshots, and pictures."""

@@ -190,7 +190,14 @@ def _estimate(view: View) -> Estimate:
         whole = {key: int(facts.get(key, 0)) for key in ("memory", "file", "free")}
         most = bool(facts.get("at_most"))
         pace = pace_in(facts)
-        cost = Cost(float(facts["seconds"]), trained=int(facts["parameters"]), at_most=most, pace=pace, **whole)
+        cost = Cost(
+            float(facts["seconds"]),
+            trained=int(facts["parameters"]),
+            at_most=most,
+            pace=pace,
+            card=facts.get("card", ""),
+            **whole,
+        )
         return Estimate("measured", cost, of=int(facts.get("measured", 0)), fresh=True)
     if view.state == State.QUEUED:
         return Estimate("waiting", sentence=view.line)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from app.studio.progress import OnProgress, quiet
 from trainers.messages import Message as _
+from trainers.messages import to_record
 
 if TYPE_CHECKING:
     from trainers.config.config import Config
@@ -20,6 +21,7 @@ def measure_config(config: Config, on_progress: OnProgress = quiet) -> Estimate:
     """Measure a run with progress; the result is an event `estimate`."""
     from app.studio.runs.pace import circumstances, load_now
     from trainers.models.files.source import base_name
+    from trainers.planning.plan import smallest_card
     from trainers.training.estimate import STEPS, measure
 
     done, load = 0, load_now()
@@ -33,5 +35,7 @@ def measure_config(config: Config, on_progress: OnProgress = quiet) -> Estimate:
             on_progress("working", message=MEASURING, done=done, of=min(STEPS, config.train.steps))
 
     found = measure(config, listen)
-    on_progress("estimate", **asdict(found), **circumstances(config, found.device, load))
+    numbers = asdict(replace(found, cards=())) | {"cards": list(found.cards)}
+    card = to_record(smallest_card(found.cards))
+    on_progress("estimate", **numbers, card=card, **circumstances(config, found.device, load))
     return found

@@ -162,6 +162,7 @@ def _facts(estimate: Estimate | None, seconds: float | None) -> tuple[tuple[str,
         (words.TIME, readable_time(cost.seconds) if cost else about),
         (words.MEMORY, readable_size(cost.memory) if cost else ""),
         (words.FILE, words.file_size(cost) if cost else ""),
+        *(((words.CARD, cost.fits),) if cost and cost.fits else ()),
     )
 
 

@@ -259,7 +259,7 @@ PROMPTS_HINT = _(
 )
 NEW_SUBJECTS = _("Suggest new subjects")
 FROM_CAPTIONS = _("From my captions")
-TIME, MEMORY, FILE, AT_MOST = _("Time"), _("Memory"), _("File"), _("at most {}")
+TIME, MEMORY, FILE, AT_MOST, CARD = _("Time"), _("Memory"), _("File"), _("at most {}"), _("Graphics card")
 MEASURED = _("Measured on this computer. Once it has started, you can close the page.")
 MEASURED_BEFORE = _("Measured before, with the same settings. Once it has started, you can close the page.")
 MEASURING = _("Trying a few steps, to measure the time …")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app.cli.train import in_words
+from app.studio.runs.measure import measure_config
+from tests.tiny_flow import tiny_flow_folder
 from tests.trainers.tiny_runs import events_of
 from trainers.errors import VelaturaError
+from trainers.messages import from_record
 from trainers.runs.run import Run
 from trainers.training.estimate import LOOKS, measure
 from trainers.training.train import train
@@ -61,3 +67,14 @@ def test_what_could_not_be_trained_is_said_and_nothing_is_left(quick, scratch):
     with pytest.raises(VelaturaError, match="matches no layer"):
         measure(quick({"targets": {"unet": ["no.such.*"]}}))
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.thorough
+def test_an_estimate_on_a_transformer_says_which_card_it_fits(quick, tmp_path):
+    flow = {"loss": {"weighting": "none"}, "targets": {"unet": "attn"}, "sample": {"sampler": "euler"}}
+    base = {"base": {"model": str(tiny_flow_folder("chroma", tmp_path))}, "train": {"steps": 1}}
+    told: dict[str, dict[str, Any]] = {}
+    found = measure_config(quick(base, flow), lambda kind, **facts: told.update({kind: facts}))
+    assert found.cards[0] == "fits in 6 GB in 16 bits (computed, not measured on a card)" and len(found.cards) == 5
+    assert from_record(told["estimate"]["card"]) == found.cards[0] and json.dumps(told["estimate"])
+    assert in_words(found)[-1].startswith("card    fits in 24 GB in 16 bits")

@@ -11,13 +11,15 @@ from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
-from app.studio.runs.costs import Measured
+from app.studio.runs.costs import Cost, Measured
 from app.studio.runs.estimate_jobs import EstimateJobs
 from app.studio.settings.plan import choose, plan
 from app.studio.studio_queue import StudioQueue
 from app.ui.runs.list import small_job
 from tests.trainers.tiny_runs import write_images
 from trainers.errors import VelaturaError
+from trainers.messages import Message, to_record
+from trainers.planning.plan import COMPUTED, FITS, TOO_LARGE, smallest_card
 
 WHO = "user:ann"
 
@@ -73,3 +75,12 @@ def test_a_measurement_is_one_line_with_the_drafts_name_and_a_way_out(drafts, qu
     estimate_jobs(drafts, queue).begin(draft, plan(draft, name="style"), "ann")
     (shown,) = (small_job(view, MACHINE_OWNER) for view in queue.small_jobs())
     assert shown.title == "Measuring “Inky line”" and [each.label for each in shown.controls] == ["Cancel"]
+
+
+def test_a_cost_says_which_card_a_run_fits_in_words_that_can_be_translated(drafts, draft):
+    line = smallest_card((TOO_LARGE.format(size=6, computed=COMPUTED), FITS.format(size=8, how="", computed=COMPUTED)))
+    kept, config = Measured(drafts.paths), plan(draft, name="style")
+    kept.keep(config, 1, Cost(1.0, 2, 3, 4, card=to_record(line)))
+    cost = Measured(drafts.paths).cost(config, 1)
+    assert cost is not None and isinstance(cost.fits, Message) and cost.fits == line and cost.fits.template == FITS
+    assert Cost(1.0, 2, 3, 4).fits == "" == Cost(1.0, 2, 3, 4, card={"template": "{a.b}", "named": {"a": 1}}).fits
