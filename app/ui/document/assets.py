@@ -36,6 +36,8 @@ PAGE_SHEETS = (
     "components/menus.css",
     "components/dialogs.css",
     "components/notices.css",
+    "components/heads.css",
+    "components/tables.css",
     "train/images.css",
     "train/wall.css",
     "train/bench.css",

@@ -27,9 +27,31 @@ from app.ui.document.assets import (
 OTHER = run_scripts("components/ticker.js")
 LINE = run_scripts("components/fetch.js", "components/asks.js")
 
+PAGE_FOLDERS = {sheet.split("/")[0] for sheet in PAGE_SHEETS} - {"components"}
+CLASS = re.compile(r"\.([a-zA-Z][\w-]*)")
+OF_GRADIO = {"gradio-container", "html-container", "main", "fillable", "block"}
+WRITTEN = re.compile(r"class=\"([^\"]*)\"|(?:className\s*[:=]|classList\.\w+\()\s*'([\w -]+)'")
+"""Classes in templates and scripts."""
+
 
 def names(suffix: str) -> list[str]:
     return sorted(path.relative_to(UI).as_posix() for path in UI.rglob(f"*{suffix}"))
+
+
+def classes_in(folder: str) -> set[str]:
+    """The classes that elements of a page have, as far as they are written down."""
+    files = [path for path in (UI / folder).rglob("*") if path.suffix in (".html", ".js")]
+    text = re.sub(r"{[%{#].*?[%}#]}", " ", "\n".join(path.read_text("utf-8") for path in files), flags=re.DOTALL)
+    return {one for found in WRITTEN.findall(text) for one in " ".join(found).split()}
+
+
+def selectors_of(sheet: str) -> list[str]:
+    """The selectors of a sheet that name classes alone, without what stands in brackets."""
+    text = re.sub(r"/\*.*?\*/", "", read_scripts(sheet), flags=re.DOTALL)
+    while (inner := re.sub(r"\([^()]*\)", "", text)) != text:
+        text = inner
+    rules = [rule for rule in re.findall(r"([^{};]+){", text) if not rule.strip().startswith("@")]
+    return [one.strip() for rule in rules for one in rule.split(",") if "#" not in one]
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +117,18 @@ def test_sheets_of_pages_say_nothing_that_does_nothing_when_nested(name):
 @pytest.mark.parametrize("name", [name for name in (*names(".js"), *names(".css")) if name != "document/fonts.css"])
 def test_lines_are_short_enough_to_be_read(name):
     assert [line for line in (UI / name).read_text(encoding="utf-8").splitlines() if len(line) > 120] == []
+
+
+def test_no_rule_of_a_pages_sheet_reaches_the_elements_of_another_page():
+    """All pages have one sheet: what several of them share stands in `components`."""
+    classes = {folder: classes_in(folder) for folder in PAGE_FOLDERS}
+    assert len(classes["train"]) > 100
+    found = [
+        f"{sheet}: {selector} in {folder}"
+        for sheet in PAGE_SHEETS
+        if not sheet.startswith("components/")
+        for selector in selectors_of(sheet)
+        for folder in PAGE_FOLDERS - {sheet.split("/")[0]}
+        if (named := set(CLASS.findall(selector)) - OF_GRADIO) and named <= classes[folder]
+    ]
+    assert found == []
