@@ -59,9 +59,9 @@ class Variant:
     few_steps: Mapping[str, Any] = field(default_factory=dict)
     """Settings that lie over those of the family where a base was distilled for few steps."""
     licence: Licence | None = None
+    """None where bases of this kind have many."""
     title: str = ""
     """What people call it, where that says more than the family's title."""
-    """None where bases of this kind have many."""
 
     @property
     def tree(self) -> Path:

@@ -103,6 +103,8 @@ def test_its_settings_lie_over_the_presets(folders):
         unseen = recognise_base(f"stabilityai/stable-diffusion-{name}")
         assert unseen.family == "sd3" and describe(unseen).startswith(f"Stable Diffusion {title}, by its file's name")
     assert unseen.distilled == "" and samplers_of(model) == FLOW_SAMPLERS
+    turbo = settings_of_base("stabilityai/stable-diffusion-3.5-large-turbo")["sample"]
+    assert (turbo["steps"], turbo["guidance"], turbo["sampler"]) == (4, 1.0, "euler")
     assert settings_of_base(model)["loss"]["timesteps"] == "logit-normal 0 1 shifted auto"
     assert training_size(model) == (64, 16)
     config = build_config(_named(model), settings_of_base(model))
