@@ -494,4 +494,45 @@ FILES = (
         "a run begun with an older version goes on with another loss",
         ("tests/trainers/config/test_migrations.py::test_version_1_keeps_its_rules",),
     ),
+    Break(
+        "swapped-in-place",
+        "trainers/models/storage/swap.py",
+        "        self._store[self._name] = self._as_stored(tensor)\n",
+        "        self._store[self._name].data = tensor\n",
+        "blocks in main memory give wrong gradients, because backward reads what was taken out",
+        (
+            "tests/trainers/models/storage/test_swap.py::"
+            "test_a_block_that_is_out_holds_nothing_but_nan_and_two_are_in_at_most",
+        ),
+    ),
+    Break(
+        "swapped-weights-stay",
+        "trainers/models/storage/swap.py",
+        "register_forward_hook(self._after(index), always_call=True)",
+        "register_forward_hook(self._after(index))",
+        "after backward, all blocks of a base are on the graphics card",
+        (
+            "tests/trainers/models/storage/test_swap.py::"
+            "test_a_block_that_is_out_holds_nothing_but_nan_and_two_are_in_at_most",
+        ),
+    ),
+    Break(
+        "planned-activations",
+        "trainers/planning/needs.py",
+        "return kept + self.activations.largest + unpacked",
+        "return self.activations.largest + unpacked",
+        "a training is planned without its activations and does not fit",
+        ("tests/trainers/planning/test_plan.py::test_what_costs_least_and_fits_is_chosen",),
+    ),
+    Break(
+        "int8-rounding",
+        "trainers/models/storage/int8.py",
+        "[:, None]).round_()",
+        "[:, None])",
+        "weights in int8 are cut off instead of rounded",
+        (
+            "tests/trainers/models/storage/test_packed.py::"
+            "test_int8_of_a_layer_is_within_half_a_step_and_takes_8_bits_a_number",
+        ),
+    ),
 )
