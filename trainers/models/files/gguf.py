@@ -210,7 +210,7 @@ def _unpacked(content: bytearray, kind: int, path: Path) -> Tensor:
     if name == "Q8_0":
         blocks = raw.view(-1, 34)
         scale = blocks[:, :2].contiguous().view(torch.float16).float()
-        return (scale * blocks[:, 2:].contiguous().view(torch.int8)).flatten()
+        return (scale * blocks[:, 2:].view(torch.int8)).flatten()
     return raw.view({"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[name])
 
 
