@@ -16,7 +16,9 @@ QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
 ASSIGNED = re.compile(r"""^\s*(?:export\s+|set\s+"?|\$(?:env:)?)?(\w+)\s*=\s*(.*?)\s*$""", re.IGNORECASE)
 VARIABLE = re.compile(r"\$\{(\w+)\}|\$(?:env:)?(\w+)|%(\w+)%")
 SCRIPT = re.compile(r"(?:^|[/\\])(\w+)\.py$")
-TRAINS_NETWORKS = re.compile(r"(sdxl_)?train_network")
+TRAINS_NETWORKS = re.compile(r"(sdxl_|sd3_|flux_)?train_network")
+FAMILIES = {"sdxl_": "sdxl", "sd3_": "sd3_checkbox", "flux_": "flux1_checkbox"}
+"""What the interface calls the families of the scripts."""
 LISTS = ("network_args", "optimizer_args", "lr_scheduler_args", "text_encoder_lr")
 """Options with several values; another one's value may hold spaces that somebody has forgotten to quote."""
 
@@ -56,11 +58,11 @@ def _call(line: str, known: dict[str, str]) -> dict[str, Any] | None:
     trains = TRAINS_NETWORKS.fullmatch(name)
     if trains is None:
         raise VelaturaError(
-            "it calls {script}.py; only calls of train_network.py and sdxl_train_network.py are read here, which train "
-            "styles for SD 1.x, SD 2.x and SDXL",
+            "it calls {script}.py; only calls of train_network.py, sdxl_train_network.py, sd3_train_network.py and "
+            "flux_train_network.py are read here",
             script=name,
         )
-    return {**options, "sdxl": True} if trains[1] else options
+    return {**options, FAMILIES[trains[1]]: True} if trains[1] else options
 
 
 def split_line(line: str) -> list[str]:

@@ -14,7 +14,7 @@ from app.studio.settings.fields import find_field
 from app.studio.settings.imports.command_line import read_options, split_line
 from app.studio.settings.imports.epochs import SPREAD, Epoch, Pictures
 from app.studio.settings.imports.kohya_datasets import SECTIONS, is_dataset_config, read_datasets
-from app.studio.settings.imports.kohya_loss import read_loss
+from app.studio.settings.imports.kohya_loss import IDLE, flow_family, read_loss
 from app.studio.settings.imports.kohya_names import (
     ALGORITHMS,
     BY_METHOD,
@@ -69,7 +69,8 @@ def read_kohya(file: Mapping[str, Any], pictures: Pictures, here: Sequence[str] 
     only_pictures = is_dataset_config(file) and not (flat.keys() & TRAINING)
     if not only_pictures:
         _method(reading)
-    reading.apply({name: rule for name, rule in RULES.items() if name not in differing})
+    idle = IDLE if flow_family(reading.found) else ()
+    reading.apply({name: rule for name, rule in RULES.items() if name not in (*differing, *idle)})
     if not (only_pictures or flat.keys() & INTERFACE):
         _unsaid(reading)
     if not reading.settings.get("data.shuffle_tags"):

@@ -1,16 +1,34 @@
-"""Noise and loss of kohya_ss: the times that are trained, their weights, and the error."""
+"""Noise and loss of kohya_ss: the times that are trained, their weights, and the error.
+
+On Stable Diffusion 3 and Flux, the scripts look times up in a table that descends, so a draw of theirs is a mirrored
+draw of σ: only a logit-normal one around 0 is the same. Stable Diffusion 3 always, and Flux unless told otherwise,
+compare pictures instead of flows, which weights the error by σ².
+"""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 from app.studio.settings.imports.reading import Reading, Rule
-from app.studio.settings.imports.values import UNREADABLE, above, is_set
+from app.studio.settings.imports.values import UNREADABLE, NotHereError, above, is_set, number, switch, whole
+from trainers.messages import Message as _
+
+NOT_SAID = _("Not in the file: it is {value} there.")
+SHIFTED = {"sd3": ("training_shift", 1.0), "flux": ("discrete_flow_shift", 3.0)}
+"""By which option a family's times are shifted, and how far where nothing is said."""
+IDLE = ("min_snr_gamma", "noise_offset", "sample_sampler", "v_parameterization", "zero_terminal_snr", "clip_skip")
+"""What those scripts have and do not use, or what has no meaning for a flow."""
+TOGETHER = (
+    *("timestep_sampling", "weighting_scheme", "sigmoid_scale", "discrete_flow_shift", "training_shift"),
+    *("logit_mean", "logit_std", "model_prediction_type"),
+)
+"""What becomes one setting here with others."""
 
 
 def read_loss(reading: Reading) -> None:
     """Take what says how much an error at a time counts."""
-    for step in (_weighting, _times, _huber):
+    for step in (_weighting, _times, _huber) if not flow_family(reading.found) else (_flow, _huber):
         step(reading)
 
 
@@ -46,3 +64,86 @@ def _huber(reading: Reading) -> None:
     else:
         reading.leave("huber_schedule", "idle")
         reading.leave("huber_c", "idle")
+
+
+def flow_family(found: Any) -> str:
+    """`sd3` or `flux` if the file says that it trains one of them; empty otherwise."""
+    for family, name in (("sd3", "sd3_checkbox"), ("flux", "flux1_checkbox")):
+        with suppress(*UNREADABLE):
+            if is_set(found.get(name)) and switch(found[name]):
+                return family
+    return ""
+
+
+def _flow(reading: Reading) -> None:
+    """Take what only training on a flow has, if the file is one of it."""
+    family = flow_family(reading.found)
+    if not family:
+        return
+    for name in IDLE:
+        reading.leave(name, "idle")
+    reading.apply({"blocks_to_swap": Rule("base.swap_blocks", whole)})
+    if family == "flux" and "guidance_scale" in reading.found:
+        reading.apply({"guidance_scale": Rule("base.guidance", above)})
+    elif family == "flux":
+        reading.take("guidance_scale", "base.guidance", 3.5, was=3.5, how=NOT_SAID.format(value=3.5))
+    name = "timestep_sampling" if family == "flux" and reading.found.get("timestep_sampling") else "weighting_scheme"
+    said = reading.found.get(name) or "none"
+    try:
+        reading.take(name, "loss.timesteps", _flow_times(reading.found, family), was=said)
+    except UNREADABLE:
+        reading.leave(name, "value")
+    try:
+        kind = reading.found.get("model_prediction_type") or "sigma_scaled"
+        reading.take("model_prediction_type", "loss.weighting", _flow_weighting(reading.found, family), was=kind)
+    except UNREADABLE:
+        reading.leave("weighting_scheme", "value")
+    for name in TOGETHER:
+        reading.leave(name, "instead")
+
+
+def _flow_times(found: Any, family: str) -> str:
+    """`loss.timesteps` for a family's options; NotHereError for draws that are another distribution of σ here."""
+    option, usual = SHIFTED[family]
+    shift = above(found.get(option) or usual)
+    spread = above(found.get("sigmoid_scale") or 1.0)
+    shifted = "" if shift == 1 else f" shifted {shift:g}"
+    match found.get("timestep_sampling") or "sigma" if family == "flux" else "sigma":
+        case "uniform":
+            return "uniform 0 1000"
+        case "sigmoid":
+            return f"logit-normal 0 {spread:g}"
+        case "shift":
+            return f"logit-normal 0 {spread:g}{shifted}"
+        case "flux_shift":
+            return f"logit-normal 0 {spread:g} shifted auto"
+        case "sigma":
+            pass
+        case _:
+            raise NotHereError
+    match found.get("weighting_scheme") or "none":
+        case "logit_normal":
+            if number(found.get("logit_mean") or 0.0):
+                raise NotHereError
+            return f"logit-normal 0 {above(found.get('logit_std') or 1.0):g}{shifted}"
+        case "none" | "uniform" | "sigma_sqrt" | "cosmap":
+            return f"uniform 0 1000{shifted}"
+    raise NotHereError
+
+
+def _flow_weighting(found: Any, family: str) -> str:
+    """`loss.weighting` for a family's options; NotHereError for weights that are not offered here."""
+    kind = found.get("model_prediction_type") or "sigma_scaled"
+    pictures = family == "sd3" or kind == "sigma_scaled"
+    if kind not in ("sigma_scaled", "raw") and family == "flux":
+        raise NotHereError
+    match found.get("weighting_scheme") or "none", pictures:
+        case ("none" | "uniform" | "logit_normal" | "mode", True):
+            return "sigma-squared"
+        case ("none" | "uniform" | "logit_normal" | "mode", False):
+            return "none"
+        case ("sigma_sqrt", True):  # σ² · σ⁻²
+            return "none"
+        case ("cosmap", False):
+            return "cosmap"
+    raise NotHereError

@@ -15,7 +15,7 @@ ALGORITHMS = {
     "kohya dylora": "dylora", "networks.dylora": "dylora", "lycoris/locon": "lora", "lycoris/loha": "loha",
     "lycoris/lokr": "lokr", "lycoris/dylora": "dylora", "lycoris/ia3": "ia3", "lycoris/native fine-tuning": "full",
     "lora": "lora", "locon": "lora", "loha": "loha", "lokr": "lokr", "dylora": "dylora", "ia3": "ia3", "full": "full",
-    "lycoris.kohya": "lora",
+    "lycoris.kohya": "lora", "flux1": "lora", "networks.lora_flux": "lora", "networks.lora_sd3": "lora",
 }  # fmt: skip
 OPTIMIZERS = {
     "adamw": "adamw", "adamw8bit": "adamw8bit", "pagedadamw": "paged-adamw", "pagedadamw8bit": "paged-adamw8bit",
@@ -147,7 +147,7 @@ TRAINING = frozenset(("network_module", "network_dim", "network_alpha", "max_tra
     "learning_rate", "optimizer_type", "LoRA_type"))  # fmt: skip
 """Names that say more than what becomes of pictures."""
 KNOWN: Mapping[str, Reason] = because(
-    path="vae train_data_dir output_dir in_json model_list metadata_file",
+    path="vae clip_l clip_g t5xxl ae train_data_dir output_dir in_json model_list metadata_file",
     dataset="dataset_config",
     start="network_weights lora_network_weights dim_from_weights base_weights resume",
     elsewhere="sample_prompts",

@@ -139,7 +139,7 @@ def test_the_options_of_preview_prompts_are_taken_where_all_lines_agree() -> Non
 def test_what_is_no_single_call_says_so() -> None:
     for content, said in (
         ("python train_network.py --a 1\npython train_network.py --a 2", "2 command lines"),
-        ("accelerate launch flux_train_network.py --network_dim 4", "flux_train_network.py"),
+        ("accelerate launch lumina_train_network.py --network_dim 4", "lumina_train_network.py"),
         ("python train_textual_inversion.py --seed 4", "train_textual_inversion.py"),
     ):
         with pytest.raises(VelaturaError, match=said):
@@ -151,3 +151,44 @@ def test_what_is_no_single_call_says_so() -> None:
 @pytest.mark.parametrize("broken", ['--network_dim "4', "--network_dim=4 'x", "--a=$b --network_dim", "%x --y %"])
 def test_no_quoting_breaks_the_reading(broken: str) -> None:
     read_command_line(f"train_network.py {broken}")
+
+
+@pytest.mark.parametrize(
+    ("options", "times", "weighting"),
+    [
+        ("sd3 --training_shift 3", "uniform 0 1000 shifted 3", "sigma-squared"),
+        ("sd3 --weighting_scheme logit_normal", "logit-normal 0 1", "sigma-squared"),
+        ("sd3 --weighting_scheme sigma_sqrt", "uniform 0 1000", "none"),
+        ("sd3 --weighting_scheme cosmap", "uniform 0 1000", None),
+        ("flux", "uniform 0 1000 shifted 3", "sigma-squared"),
+        ("flux --timestep_sampling flux_shift --model_prediction_type raw", "logit-normal 0 1 shifted auto", "none"),
+        (
+            "flux --timestep_sampling shift --discrete_flow_shift 3.1582",
+            "logit-normal 0 1 shifted 3.1582",
+            "sigma-squared",
+        ),
+        ("flux --timestep_sampling sigmoid --sigmoid_scale 1.5", "logit-normal 0 1.5", "sigma-squared"),
+        ("flux --weighting_scheme mode --model_prediction_type raw", None, "none"),
+    ],
+)
+def test_calls_for_flow_matching_bases(options: str, times: str | None, weighting: str | None) -> None:
+    script, _, rest = options.partition(" ")
+    module = f"--network_module networks.lora_{script} --network_dim 8 --min_snr_gamma 5 --sample_sampler ddim"
+    options = f"{module} --clip_skip 2 --blocks_to_swap 18 {rest}"
+    table = read_command_line(f"accelerate launch {script}_train_network.py {options}")
+    assert table is not None
+    found = read_foreign(table)
+    assert found is not None
+    loss, base = found.table["loss"], found.table["base"]
+    assert (loss.get("timesteps"), loss.get("weighting")) == (times, weighting) and "min_snr_gamma" not in loss
+    assert base == {"swap_blocks": 18, **({"guidance": 3.5} if script == "flux" else {})}
+    assert found.table["method"]["name"] == "lora" and "sampler" not in found.table.get("sample", {})
+
+
+def test_a_preset_of_the_interface_names_flow_options_on_every_base() -> None:
+    table = {"LoRA_type": "Standard", "network_dim": 8, "min_snr_gamma": 5, "timestep_sampling": "flux_shift"}
+    for flux in (False, True):
+        found = read_foreign({**table, "flux1_checkbox": flux})
+        assert found is not None
+        assert found.table["loss"].get("timesteps") == ("logit-normal 0 1 shifted auto" if flux else None)
+        assert found.table["loss"]["weighting"] == ("sigma-squared" if flux else "min-snr")
