@@ -7,12 +7,15 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.tiny_flow import tiny_flow, tiny_flow_folder
+from trainers.composition.apply import apply_styles
 from trainers.config.build import build_config
 from trainers.config.limits import FLOW_SAMPLERS
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
+from trainers.formats.read import read_style
 from trainers.formats.write.compatibility import check_programs
 from trainers.models.bases.recognise import describe, recognise_base, samplers_of, settings_of_base
 from trainers.models.bases.suits import base_problems
@@ -147,3 +150,36 @@ def test_a1111_reads_styles_of_the_first_version_alone(tree):
         shapes |= {f"{stem}.lora_down.weight": (4, width), f"{stem}.lora_up.weight": (out * len(layer.paths), 4)}
     programs = [found.program.name for found in check_programs(shapes, "sd3") if found.whole]
     assert programs == (["A1111", "Forge", "ComfyUI"] if tree == "sd3-medium" else ["Forge", "ComfyUI"])
+
+
+def test_wrong_bases_and_styles(folders, models, tiny_bases, tmp_path):
+    def load(folder, **settings):
+        return load_model(Base(model=str(folder), **settings), torch.float32, "cpu")
+
+    with pytest.raises(VelaturaError, match=r"base.family = sd3, but sd1 holds Stable Diffusion 1 \(sd1\)"):
+        load(tiny_bases["sd1"], family="sd3")
+    with pytest.raises(VelaturaError, match=r"base.family = flux, but without holds Stable Diffusion 3 / 3.5 \(sd3\)"):
+        load(folders[False], family="flux")
+    folder = shutil.copytree(folders[False], tmp_path / "own")
+    weights = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(weights)
+    save_file({name: tensor for name, tensor in tensors.items() if ".2.ff.net.0" not in name}, weights)
+    with pytest.raises(
+        VelaturaError, match=r"transformer of own lacks 2 tensors such as transformer_blocks.2.ff.net.0"
+    ):
+        load(folder)
+    weights.write_bytes(weights.read_bytes()[:-10])
+    with pytest.raises(VelaturaError, match=r"transformer of own: .* is truncated or damaged"):
+        load(folder)
+    shutil.rmtree(folder / "text_encoder_2")
+    save_file(tensors, weights)
+    with pytest.raises(VelaturaError, match="own has no text_encoder_2"):
+        load(folder)
+    style = {"lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight": torch.ones(2, 768)}
+    style["lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k.lora_up.weight"] = torch.ones(1280, 2)
+    save_file(style, tmp_path / "dusk.safetensors")
+    model = models[False]
+    with pytest.raises(
+        VelaturaError, match=r"dusk.safetensors was made for Stable Diffusion 1, and this base is Stable"
+    ):
+        apply_styles(model.parts, "sd3", [(read_style(tmp_path / "dusk.safetensors"), 1.0)])
