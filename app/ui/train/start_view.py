@@ -11,7 +11,7 @@ from markupsafe import Markup
 from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
 from app.studio.runs.estimate_jobs import Estimate
-from app.studio.settings.fields import find_field
+from app.studio.settings.fields import find_field, list_fields
 from app.studio.settings.imports.report import shown
 from app.studio.settings.plan import changed_settings, method_of
 from app.studio.settings.prompts import suggested_prompts
@@ -126,12 +126,14 @@ def leaving_sweep(name: str) -> Markup:
 
 
 def read_changed(draft: Draft) -> list[tuple[str, str]]:
-    """The settings that were changed by hand, and the style to start from, each with its value."""
-    method = method_of(draft.choices)
-    fields = [(find_field(key, method), value) for key, value in changed_settings(draft.choices).items()]
-    fields.sort(key=lambda each: each[0] is not None and each[0].kind == "table")  # the long ones last
+    """The settings that were changed by hand, and the style to start from, each with its value.
+
+    They are in the order of the config, whichever was changed first, and the long ones last.
+    """
+    method, values = method_of(draft.choices), changed_settings(draft.choices)
+    fields = sorted((one for one in list_fields(method) if one.key in values), key=lambda one: one.kind == "table")
     changed = [
-        (field.title, shown(value) if field.kind == "switch" else field.show(value)) for field, value in fields if field
+        (one.title, shown(values[one.key]) if one.kind == "switch" else one.show(values[one.key])) for one in fields
     ]
     start = find_field("train.start_from", method)
     return [*changed, *([(start.title, Path(draft.choices.start).stem)] if start and draft.choices.start else [])]
