@@ -101,6 +101,34 @@ def test_a_file_says_its_family_by_its_layers(model: Model, tmp_path: Path) -> N
         assert origin_of(read_style(tmp_path / "bare.safetensors")).family is model.family
 
 
+def test_other_structures_under_native_names_mean_the_same_change(model: Model, tmp_path: Path) -> None:
+    """LoKr of each native layer: of several layers side by side, and of one whose halves change places."""
+    linears = [(path, layer) for path, layer in model.denoiser.named_modules() if isinstance(layer, torch.nn.Linear)]
+    weights = {path: layer.weight.clone() for path, layer in linears}
+    layers = list(model.family.original_layers(model.config, list(weights)))
+    tensors, expected, draw = dict[str, Tensor](), dict[str, Tensor](), torch.Generator().manual_seed(3)
+    for layer in layers:
+        total = sum(len(weights[path]) for path in layer.paths)
+        small = torch.randn(2, 1, generator=draw)
+        large = 0.1 * torch.randn(total // 2, weights[layer.paths[0]].shape[1], generator=draw)
+        stem = f"lora_unet_{layer.name.replace('.', '_')}"
+        tensors |= {f"{stem}.lokr_w1": small, f"{stem}.lokr_w2": large}
+        change = torch.kron(small, large)
+        change = change.roll(total // 2, 0) if layer.swapped else change
+        expected |= dict(zip(layer.paths, change.split([len(weights[path]) for path in layer.paths]), strict=True))
+    save_file(tensors, tmp_path / "lokr.safetensors")
+    network = apply_styles(model.parts, model.family.name, [(read_style(tmp_path / "lokr.safetensors"), 1.0)])
+    live = output(model)
+    network.remove()
+    with torch.no_grad():
+        for path, change in expected.items():
+            model.denoiser.get_submodule(path).weight.add_(change)
+        merged = output(model)
+        for path in expected:
+            model.denoiser.get_submodule(path).weight.copy_(weights[path])
+    assert network.warnings == [] and (live - merged).abs().max() <= 1e-4 * max(1, live.abs().max().item())
+
+
 def test_diffusers_draws_the_same(model: Model, tmp_path: Path) -> None:
     network = trained(model, LoHA(rank=2, alpha=3.0), "attn-mlp")
     live, family = output(model), model.family.name

@@ -63,9 +63,9 @@ def _joint(net: nn.Module, family: str) -> Iterator[tuple[str, OriginalLayer]]:
 def _split(style: Style, stem: str, layer: OriginalLayer) -> dict[str, dict[str, Tensor]]:
     """The tensors of each of diffusers' layers by suffix; those that do not change are left out."""
     tensors = dict(style.layers[stem])
-    total = sum(layer.rows) or _outputs(tensors)
     if method_of(tensors) not in OF_ROWS:
         tensors = _multiplied_out(style, stem, tensors)
+    total = sum(layer.rows) or _outputs(tensors)
     named = OF_ROWS[method_of(tensors) or "full"]
     if any(tensors[name].shape[0] != total for name in named if name in tensors):
         raise VelaturaError(
