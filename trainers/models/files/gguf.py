@@ -142,13 +142,23 @@ def _read(file: BinaryIO, path: Path) -> tuple[dict[str, Packed], dict[str, str]
         raise ValueError(version)
     metadata = dict(_entry(file) for _ in range(entries))
     found = [_tensor(file, path) for _ in range(count)]
-    alignment = metadata.get(ALIGNMENT, 32)
+    (alignment,) = _whole_numbers([metadata.get(ALIGNMENT, 32)])
     data = -(-file.tell() // alignment) * alignment
     tensors = {}
     for name, shape, kind, offset in found:
         folded = metadata.get(SHAPE + name)
-        tensors[name] = Packed(path, tuple(folded) if folded else shape, kind, data + offset)
+        whole = _whole_numbers(folded) if folded else shape
+        if prod(whole) != prod(shape) or prod(shape) % KINDS[kind].numbers:
+            raise ValueError(shape)
+        tensors[name] = Packed(path, whole, kind, data + offset)
     return tensors, {key: value for key, value in metadata.items() if isinstance(value, str)}
+
+
+def _whole_numbers(found: Any) -> tuple[int, ...]:
+    """Alignment or sides from the metadata; ValueError if they are none."""
+    if not isinstance(found, list) or not all(type(each) is int and 0 < each <= MOST for each in found):
+        raise ValueError("not a list of whole numbers above 0")
+    return tuple(found)
 
 
 def _t5_name(name: str) -> str:

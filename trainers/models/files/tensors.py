@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message
+from trainers.models.files.folder import first_line
 from trainers.models.files.gguf import Packed, is_gguf, read_gguf
 from trainers.models.files.header import Header, read_header
 from trainers.models.quiet import quietly
@@ -56,10 +57,17 @@ class StoredTensor:
     """Where it is in a GGUF file; None in others."""
 
     def read(self) -> Tensor:
-        """The tensor, in the file's number format; fp32 if it is multiplied or unpacked."""
-        import torch
+        """The tensor, in the file's number format; fp32 if it is multiplied or unpacked.
 
-        tensor = self._rows()
+        VelaturaError if the file is damaged, or was changed since its header was read.
+        """
+        import torch
+        from safetensors import SafetensorError
+
+        try:
+            tensor = self._rows()
+        except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+            raise VelaturaError("cannot load {name}: {error}", name=self.path.name, error=first_line(error)) from error
         if not self.swapped:
             return tensor
         half = len(tensor) // 2
@@ -78,6 +86,8 @@ class StoredTensor:
             return tensor
         if factor.numel() > 1 and self.rows is not None:  # one for each row
             factor = factor[slice(*self.rows)]
+        if factor.numel() not in (1, len(tensor)):
+            raise ValueError(f"{self.factor} has {factor.numel()} numbers for {len(tensor)} rows")
         return tensor.float() * factor.view(-1, *(1,) * (tensor.dim() - 1))
 
     def part(self, start: int, count: int) -> StoredTensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import struct
@@ -302,3 +303,54 @@ def test_other_kinds_of_gguf_need_a_package(pipelines: dict[str, Any], tmp_path:
     file.write_bytes(bytes(content))
     with pytest.raises(VelaturaError, match="kind that Velatura does not read"):
         read_gguf(file)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"), [("overlap", "cannot load flux"), ("int8", "stores img_in.weight in whole")]
+)
+def test_what_shows_only_while_a_file_is_read(
+    pipelines: dict[str, Any], trees: Path, tmp_path: Path, damage: str, said: str
+) -> None:
+    comfyui, whole = tmp_path / "home" / "ComfyUI", native(pipelines["flux"].transformer)
+    put_parts(comfyui, pipelines["flux"], trees)
+    if damage == "int8":
+        whole["img_in.weight"] = whole["img_in.weight"].to(torch.int8)
+    path = write(comfyui / "models" / "unet" / "flux.safetensors", whole)
+    if damage == "overlap":  # two tensors in one place: the header's sizes are right
+        content = path.read_bytes()
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + length])
+        header["double_blocks.0.img_attn.qkv.bias"]["data_offsets"] = header["double_blocks.0.txt_attn.qkv.bias"][
+            "data_offsets"
+        ]
+        changed = json.dumps(header).encode()
+        path.write_bytes(struct.pack("<Q", len(changed)) + changed + content[8 + length :])
+    with pytest.raises(VelaturaError, match=said):
+        load(path)
+
+
+def entry(key: str, kind: int, value: bytes) -> bytes:
+    return struct.pack("<Q", len(key)) + key.encode() + struct.pack("<I", kind) + value
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        entry("general.alignment", 4, struct.pack("<I", 0)),
+        entry("general.alignment", 5, struct.pack("<i", -32)),
+        entry("general.alignment", 6, struct.pack("<f", float("nan"))),
+        entry("general.alignment", 8, struct.pack("<Q", 1) + b"x"),
+        entry("comfy.gguf.orig_shape.w", 4, struct.pack("<I", 4)),
+        entry("comfy.gguf.orig_shape.w", 9, struct.pack("<IQ2i", 5, 2, -2, -32)),
+        entry("comfy.gguf.orig_shape.w", 9, struct.pack("<IQ2i", 5, 2, 3, 32)),
+        entry("a", 9, struct.pack("<IQ", 9, 1) * 2000),
+        entry("a", 8, struct.pack("<Q", 2**40)),
+        entry("a", 99, b""),
+    ],
+)
+def test_a_damaged_header_of_gguf_is_refused(damage: bytes, tmp_path: Path) -> None:
+    whole = gguf_bytes({"w": torch.ones(2, 32)})
+    head = struct.pack("<4sIQQ", b"GGUF", 3, 1, 2)  # one more entry of metadata
+    (tmp_path / "base.gguf").write_bytes(head + damage + whole[len(head) :])
+    with pytest.raises(VelaturaError, match=r"base\.gguf is not a GGUF file: its header is invalid"):
+        read_gguf(tmp_path / "base.gguf")
