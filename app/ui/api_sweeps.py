@@ -8,7 +8,7 @@ import gradio as gr
 
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED
-from app.studio.runs.start import with_orders
+from app.studio.runs.start import OF_FILES, with_orders
 from app.studio.services import Services
 from app.studio.sweeps.axes import METHOD, SEED, Axis, check_axes
 from app.studio.sweeps.draft_sweep import start_draft_sweep
@@ -19,7 +19,7 @@ from app.ui.api import NAME_LETTERS, Api
 from app.ui.api_schemas import Answer, RefusalError, kindly, must, table_of, text_of, texts_of
 from app.ui.components.events import actor_of
 
-BASES = ("base.model",)
+OF_THE_COMPUTER = ("base.model", *OF_FILES)
 """Settings that could lead to files of this computer: the base of all runs is chosen in `settings`."""
 
 
@@ -91,7 +91,7 @@ def _axes(methods: list[str], grid: dict[str, Any]) -> list[Axis]:
         if not isinstance(values, list):
             raise RefusalError("bad_value", "grid must have a list of values for {key!r:.80}.", key=key)
         keys = tuple(str(key).split("+"))
-        if any(one in BASES or (one != SEED and "." not in one) for one in keys):
+        if any(one in OF_THE_COMPUTER or (one != SEED and "." not in one) for one in keys):
             raise RefusalError("bad_value", "{key!r:.80} cannot differ in a sweep.", key=key)
         axes.append(Axis(keys, tuple(values)))
     return axes

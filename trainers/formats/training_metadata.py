@@ -66,11 +66,12 @@ class BaseSettings:
 
 
 def base_settings_of(style: Style) -> BaseSettings:
-    """Read the base's settings from a style's untrusted metadata; invalid values are ignored."""
+    """Read the base's settings from a style's untrusted metadata; invalid values and named files are ignored."""
     try:
         table = settings_of(style)
         data = Data.model_validate({"chunks": table["data"]["chunks"]})
-        return BaseSettings(Base.model_validate(table["base"]).whole(), data.chunks)
+        base = Base.model_validate(table["base"]).whole().model_copy(update={"parts": ()})
+        return BaseSettings(base, data.chunks)
     except (ValueError, KeyError, TypeError, RecursionError):
         written = style.metadata.get("ss_clip_skip", "")
     try:

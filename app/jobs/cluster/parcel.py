@@ -18,7 +18,7 @@ from trainers.runs.run import STOP
 CONFIG = "config.toml"
 SETTINGS = (CONFIG, REQUEST)
 """Files of a job's folder that name other files by their paths; a node has its own version of them."""
-PATHS = frozenset({"base.model", "data.images", "base", "styles.*.path"})
+PATHS = frozenset({"base.model", "base.parts.*", "data.images", "base", "styles.*.path"})
 """Settings of a run, and of a request for pictures, that are paths."""
 APPENDED = ("events.jsonl", "log.txt", "process.log")
 """Files of a job's folder that only grow."""

@@ -125,6 +125,8 @@ class Choices(_Part):
     """The path of a style from which the training starts; only the studio itself sets it."""
     classes: str = ""
     """The folder of class images of the run that was cloned; they count while there is a class prompt."""
+    parts: dict[str, tuple[str, ...]] = {}
+    """The named parts of the base of the run that was cloned, by that base; only the studio itself sets them."""
 
 
 class SettingsBefore(_Part):

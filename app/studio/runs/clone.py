@@ -26,6 +26,7 @@ from app.studio.settings.plan import (
 )
 from trainers.config.build import as_table
 from trainers.config.config import Config
+from trainers.config.sections import Base
 from trainers.data.captions import base_caption
 from trainers.data.decode import UnreadableError
 from trainers.data.repeats import read_repeats, repeats_of
@@ -70,7 +71,7 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
             pictures=tuple(taken),
             left_out=tuple(wrong),
             trigger=settled.trigger,
-            choices=settled.choices.model_copy(update=_files(run)),
+            choices=settled.choices.model_copy(update=_files(run, config.base)),
             name=settled.name,
             prompts=settled.prompts,
             clone_of=view.job.name,
@@ -80,9 +81,10 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
     return drafts.change(key, change, tab)
 
 
-def _files(run: Run) -> dict[str, str]:
-    """What a run was given besides its pictures, as it lies in its folder."""
+def _files(run: Run, base: Base) -> dict[str, Any]:
+    """What a run was given besides its pictures, as it lies in its folder, and the files of its base."""
     return {
+        "parts": {base.model: base.parts} if base.parts else {},
         "start": str(run.start) if run.start.is_file() else "",
         "classes": str(run.classes) if run.classes.is_dir() else "",
     }

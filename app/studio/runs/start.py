@@ -24,6 +24,9 @@ from trainers.config.tables import overlay
 from trainers.device import choose_device
 from trainers.errors import VelaturaError
 
+OF_FILES = ("base.parts", "prior.folder", "train.start_from")
+"""Settings that may name any file of the studio's computer: its owner sets them on the command line."""
+
 
 def start_run(
     queue: StudioQueue,
@@ -91,7 +94,7 @@ def _check_orders(table: Mapping[str, Any]) -> None:
             )
     if "images" in table.get("data", {}):
         raise VelaturaError("the images come from the draft; data.images cannot be set here")
-    for section, key in (("train", "start_from"), ("prior", "folder")):
+    for section, key in (name.split(".") for name in OF_FILES):
         if key in (table.get(section) or {}):
             raise VelaturaError(
                 "{section}.{key} cannot be set here; it may name any file of the studio's computer",

@@ -42,6 +42,7 @@ SET_ELSEWHERE = {
     "schema_version": _("Set by Velatura."),
     "name": _("Set in step 3."),
     "base.model": _("Chosen above."),
+    "base.parts": _("Set on the command line: --set base.parts=[FILE,…]."),
     "method.name": _("Chosen above."),
     "data.images": _("The pictures of step 1."),
     "data.trigger": _("Set in step 1."),

@@ -60,6 +60,8 @@ def all_layers(draft: Draft, *more: Mapping[str, Any]) -> list[Mapping[str, Any]
     what was changed by hand, and `more`, later ones over earlier ones.
     """
     gathered: dict[str, Any] = {"name": safe_name(draft.name) or UNNAMED, "base": {"model": draft.choices.base}}
+    if parts := draft.choices.parts.get(draft.choices.base):
+        gathered["base"]["parts"] = list(parts)
     gathered["data"] = {"trigger": draft.trigger}
     if draft.choices.classes and changed_settings(draft.choices).get("prior.prompt"):
         gathered["prior"] = {"folder": draft.choices.classes}

@@ -205,6 +205,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(client: Any, packed: Path, tmp_
     for settings, words in (
         ({"data": "x"}, "must be a table of settings"),
         ({"name": "y"}, "cannot be set here"),
+        ({"base.parts": ["/etc/passwd"]}, "base.parts cannot be set here"),
         ({"train.steps": True}, "steps must be a number, not true"),
         ({"train.device": "$(touch x)"}, "is not a device"),
         ({"nothing": {"x": 1}}, "nothing"),

@@ -48,6 +48,8 @@ def test_a_sweep_of_methods_and_values_is_queued_and_followed(api) -> None:
         ({"methods": ["lora", "x"]}, "no method 'x'.*bad_setting"),
         ({"grid": {"method.rank": 4}}, "a list of values for 'method.rank'.*bad_value"),
         ({"grid": {"base.model": ["/etc/a", "/etc/b"]}}, "'base.model' cannot differ.*bad_value"),
+        ({"grid": {"base.parts": [["/etc/a"], ["/etc/b"]]}}, "'base.parts' cannot differ.*bad_value"),
+        ({"grid": {"prior.folder": ["/etc", "/home"]}}, "'prior.folder' cannot differ.*bad_value"),
         ({"grid": {"data": [{"images": "/etc"}, {"images": "/home"}]}}, "'data' cannot differ.*bad_value"),
         ({"grid": {"data.images": ["/etc", "/home"]}}, "the same for all runs.*bad_setting"),
         ({"grid": {"method.name": [["lora"], {"a": 1}]}}, "no method.*bad_setting"),

@@ -22,6 +22,12 @@ def test_the_whole_config_counts_before_the_one_number():
     assert found == BaseSettings(Base(model="owner/m", clip_skip=3, prediction="v_prediction"), 2)
 
 
+def test_a_style_names_no_files_of_this_computer():
+    table = {"base": {"model": "flux.gguf", "parts": ["/etc/passwd"], "guidance": 3.5}, "data": {"chunks": 1}}
+    found = base_settings_of(style(velatura__config=json.dumps(table)))
+    assert found == BaseSettings(Base(model="flux.gguf", guidance=3.5))
+
+
 @pytest.mark.parametrize(
     ("metadata", "clip_skip"),
     [

@@ -86,16 +86,18 @@ def test_a_job_is_laid_out_on_a_node_with_what_its_settings_name(job, tmp_path):
     assert (contents._folder / digest_of(job / "events.jsonl").digest).read_bytes() == b"{}\n"
 
 
-def test_a_run_keeps_its_settings_but_for_the_base(tmp_path):
-    base = write(tmp_path, {"base.safetensors": b"base"}) / "base.safetensors"
-    config = f'name = "dusk"\n[base]\nmodel = "{base}"\n[data]\nimages = "dataset"\ntrigger = "{tmp_path}"\n'
+def test_a_run_keeps_its_settings_but_for_the_base_and_its_parts(tmp_path):
+    base = write(tmp_path, {"base.safetensors": b"base", "t5.gguf": b"t5"}) / "base.safetensors"
+    t5 = tmp_path / "t5.gguf"
+    named = f'model = "{base}"\nparts = [\n    "{t5}",\n]\n'
+    config = f'name = "dusk"\n[base]\n{named}[data]\nimages = "dataset"\ntrigger = "{tmp_path}"\n'
     run = write(tmp_path / "dusk", {"config.toml": config.encode()})
     parcel, _ = pack(run)
-    assert set(parcel.inputs) == {str(base)}
-    rewrite_settings(run, {str(base): Path("/node/base.safetensors"), str(tmp_path): Path("/wrong")})
-    assert (run / "config.toml").read_text() == config.replace(str(base), "/node/base.safetensors").replace(
-        "\n[", "\n\n["
-    )
+    assert set(parcel.inputs) == {str(base), str(t5)}
+    places = {str(base): Path("/node/base.safetensors"), str(t5): Path("/node/t5.gguf"), str(tmp_path): Path("/wrong")}
+    rewrite_settings(run, places)
+    moved = config.replace(str(base), "/node/base.safetensors").replace(str(t5), "/node/t5.gguf")
+    assert (run / "config.toml").read_text() == moved.replace("\n[", "\n\n[")
 
 
 def test_a_content_that_arrives_damaged_is_refused(job, tmp_path):

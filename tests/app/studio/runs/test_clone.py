@@ -81,6 +81,15 @@ def test_a_clone_has_the_style_and_the_class_images_that_its_run_was_given(draft
     assert plan(with_setting(clone, "prior.prompt", "a drawing")).prior.folder == str(run.classes)
 
 
+def test_a_clone_keeps_the_named_parts_of_its_base_while_it_has_it(drafts, view):
+    file = view.job.folder / "config.toml"
+    file.write_text(file.read_text().replace("parts = []", 'parts = ["/models/t5.gguf"]'))
+    clone = clone_into(drafts, ANNA, view, "tab")
+    assert plan(clone).base.parts == ("/models/t5.gguf",)
+    assert plan(with_choices(clone, base="owner/another")).base.parts == ()
+    assert plan(with_setting(clone, "base.parts", "/etc/passwd")).base.parts == ("/models/t5.gguf",)
+
+
 @pytest.mark.parametrize("aim", ["style", "subject"])
 @pytest.mark.parametrize("preset", CARE)
 def test_a_preset_is_found_that_makes_the_same(preset, aim):
