@@ -20,6 +20,7 @@ from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update
 from trainers.errors import VelaturaError
 from trainers.formats.names import layer_names
+from trainers.formats.original.split import split_joint
 from trainers.formats.read import Style, read_style
 
 
@@ -33,6 +34,7 @@ def start_from(path: Path, name: str, network: Network, parts: Mapping[str, nn.M
     style = replace(read_style(path), path=Path(name))
     if style.is_own or style.rows:
         raise VelaturaError("train.start_from: {name} is no LoRA that training can go on from", name=style.name)
+    style = split_joint(style, parts, family)
     names = layer_names(parts, family)
     foreign = next((stem for stem in style.layers if stem not in names), None)
     if foreign is not None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -93,15 +94,24 @@ class Style:
             if stem not in names:
                 continue
             first = found.setdefault(names[stem], stem)
-            if first != stem and not _equal(self.layers[first], self.layers[stem]):
-                raise VelaturaError(
-                    "{name} changes one layer twice, as {first} and as {stem}; programs disagree about which one "
-                    "counts, so remove one",
-                    name=self.name,
-                    first=first,
-                    stem=stem,
-                )
+            if first != stem:
+                self.check_same(first, stem)
         return found
+
+    def check_same(self, first: str, second: str) -> None:
+        """Raise VelaturaError if two names of one layer stand for different changes."""
+        if not _equal(self.layers[first], self.layers[second]):
+            self.refuse_twice(first, second)
+
+    def refuse_twice(self, first: str, second: str) -> NoReturn:
+        """Raise VelaturaError for two names of one layer."""
+        raise VelaturaError(
+            "{name} changes one layer twice, as {first} and as {stem}; programs disagree about which one "
+            "counts, so remove one",
+            name=self.name,
+            first=first,
+            stem=second,
+        )
 
     @property
     def unknown_keys(self) -> tuple[str, ...]:

@@ -16,7 +16,9 @@ from trainers.adapters.methods import IA3, OFT, BitFit, Full, LoHA, LoKr, LoRA, 
 from trainers.adapters.network import Network, attach
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
+from trainers.composition.start import start_from
 from trainers.config.sections import Base
+from trainers.errors import VelaturaError
 from trainers.formats.read import read_style
 from trainers.formats.write.core import write_style
 from trainers.formats.write.diffusers import write_for_diffusers
@@ -99,6 +101,62 @@ def test_a_file_says_its_family_by_its_layers(model: Model, tmp_path: Path) -> N
     save_file(tensors, tmp_path / "bare.safetensors")
     if any(key.startswith("lora_unet") for key in tensors):
         assert origin_of(read_style(tmp_path / "bare.safetensors")).family is model.family
+
+
+def test_training_goes_on_from_a_file(model: Model, tmp_path: Path) -> None:
+    """Its layers are put together from several of ours where programs know only the native ones."""
+    network = trained(model, LoRA(rank=3, alpha=2.0), "attn")
+    live, family, file = output(model), model.family.name, tmp_path / "a.safetensors"
+    write_style(file, network, family, model.config, {"velatura.family": family}, "fp32")
+    network.remove()
+    second = trained(model, LoRA(rank=3, alpha=2.0), "attn")
+    assert start_from(file, file.name, second, model.parts, family) > 0
+    found = output(model)
+    second.remove()
+    assert (found - live).abs().max() <= 1e-5 * max(1, live.abs().max().item())
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("no rank", "has rank 0"),
+        ("one number", "do not fit together"),
+        ("half", "lacks lora_down"),
+        ("twice", "layer twice"),
+    ],
+)
+def test_a_damaged_layer_that_is_several_layers(model: Model, tmp_path: Path, damage: str, said: str) -> None:
+    if model.family.name != "flux":
+        pytest.skip("one family is enough")
+    stem, start = "lora_unet_double_blocks_0_img_attn_qkv", "transformer.transformer_blocks.0.attn.to_q"
+    up, down = torch.ones(96, 2), torch.ones(2, 32)
+    tensors = {
+        "no rank": {f"{stem}.lora_up.weight": up[:, :0], f"{stem}.lora_down.weight": down[:0]},
+        "one number": {f"{stem}.lora_up.weight": torch.tensor(1.0), f"{stem}.lora_down.weight": down},
+        "half": {f"{stem}.lora_up.weight": up},
+        "twice": {
+            **{f"{stem}.lora_up.weight": up, f"{stem}.lora_down.weight": down},
+            **{f"{start}.lora_B.weight": up[:32].clone(), f"{start}.lora_A.weight": down.clone()},
+        },
+    }[damage]
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, tmp_path / "s.safetensors")
+    with pytest.raises(VelaturaError, match=said):
+        apply_styles(model.parts, "flux", [(read_style(tmp_path / "s.safetensors"), 1.0)])
+
+
+def test_a_layer_that_changes_nothing_is_read(model: Model, tmp_path: Path) -> None:
+    """As a LoRA is before its first step."""
+    network = attach(model.parts, LoRA(rank=2, alpha=2.0), Targets(transformer="attn"), seed=1)
+    write_style(
+        tmp_path / "a.safetensors",
+        network,
+        model.family.name,
+        model.config,
+        {"velatura.family": model.family.name},
+        "fp32",
+    )
+    network.remove()
+    apply_styles(model.parts, model.family.name, [(read_style(tmp_path / "a.safetensors"), 1.0)]).remove()
 
 
 def test_other_structures_under_native_names_mean_the_same_change(model: Model, tmp_path: Path) -> None:

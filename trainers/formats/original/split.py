@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from trainers.adapters.roles import is_denoiser
 from trainers.errors import VelaturaError
-from trainers.formats.layout import LayoutError, build_update, method_of
+from trainers.formats.layout import LayoutError, build_update, method_of, sizes_of
 from trainers.formats.names import ORIGINAL_STARTS, diffusers_name, network_config
 from trainers.formats.original.rows import rows_of
 from trainers.formats.read import Style
@@ -41,9 +41,15 @@ def split_joint(style: Style, parts: Mapping[str, nn.Module], family: str) -> St
         return style
     part = get_family(family).denoiser
     tensors = {key: tensor for key, tensor in style.tensors.items() if not _is_of(key, found)}
+    first = dict[str, str]()
     for stem in found:
+        if (other := first.setdefault(joint[stem].name, stem)) != stem:
+            style.check_same(other, stem)
+            continue
         for path, own in _split(style, stem, joint[stem]).items():
-            tensors |= {f"{diffusers_name(part, path)}.{suffix}": tensor for suffix, tensor in own.items()}
+            if (name := diffusers_name(part, path)) in style.layers:
+                style.refuse_twice(stem, name)
+            tensors |= {f"{name}.{suffix}": tensor for suffix, tensor in own.items()}
     return replace(style, tensors=tensors)
 
 
@@ -62,7 +68,7 @@ def _joint(net: nn.Module, family: str) -> Iterator[tuple[str, OriginalLayer]]:
 
 def _split(style: Style, stem: str, layer: OriginalLayer) -> dict[str, dict[str, Tensor]]:
     """The tensors of each of diffusers' layers by suffix; those that do not change are left out."""
-    tensors = dict(style.layers[stem])
+    tensors = _whole(style, stem)
     if method_of(tensors) not in OF_ROWS:
         tensors = _multiplied_out(style, stem, tensors)
     total = sum(layer.rows) or _outputs(tensors)
@@ -77,10 +83,27 @@ def _split(style: Style, stem: str, layer: OriginalLayer) -> dict[str, dict[str,
     found = {}
     for path, rows in zip(layer.paths, rows_of(layer, total), strict=True):
         own = {name: tensor[rows] if name in named else tensor for name, tensor in tensors.items()}
-        own = _without_idle_rank(own)
-        if any(own[name].any() for name in named if name in own):
-            found[path] = own
-    return found
+        found[path] = _without_idle_rank(own)
+    changed = {path: own for path, own in found.items() if any(own[name].any() for name in named if name in own)}
+    return changed or found
+
+
+def _whole(style: Style, stem: str) -> dict[str, Tensor]:
+    """The tensors of a layer; VelaturaError if one is missing or has no rows."""
+    tensors = dict(style.layers[stem])
+    named = OF_ROWS.get(method_of(tensors) or "", ())
+    try:
+        if named:
+            build_update(tensors)
+        if any(tensors[name].dim() == 0 for name in named if name in tensors):
+            raise LayoutError(
+                "has tensors that do not fit together or do not fit the layer: {sizes}", sizes=sizes_of(tensors)
+            )
+    except LayoutError as error:
+        raise VelaturaError(
+            "{name} does not fit: its layer {stem} {error}", name=style.name, stem=stem, error=error.message
+        ) from error
+    return tensors
 
 
 def _outputs(tensors: Mapping[str, Tensor]) -> int:
