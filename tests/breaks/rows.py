@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.breaks.app import QUEUE, STUDIO, WEB
+from tests.breaks.families import FLOWS
 from tests.breaks.trainers import DATA, FILES, METHODS, TRAINING
 
 GROUPS = {
@@ -10,6 +11,7 @@ GROUPS = {
     "Training": TRAINING,
     "Data": DATA,
     "Files": FILES,
+    "Flow-matching bases": FLOWS,
     "Queue": QUEUE,
     "Studio": STUDIO,
     "Web": WEB,
