@@ -29,6 +29,8 @@ class Origin:
     starter: bool
     version: str
     """Its `ss_base_model_version`."""
+    told: bool
+    """Whether the metadata names the family; otherwise its layers' names were taken for it."""
 
     @property
     def variant(self) -> Variant:
@@ -47,14 +49,15 @@ class Origin:
 
 def origin_of(style: Style) -> Origin:
     """The base of a style, from its metadata or else from the names and shapes of its layers."""
-    width = _context_width(style)
+    width, told = _context_width(style), _by_metadata(style)
     return Origin(
-        family=_by_metadata(style) or _by_layers(style, width),
+        family=told or _by_layers(style, width),
         context_width=width,
         name=style.metadata.get("ss_sd_model_name", ""),
         sha256=style.metadata.get("velatura.base_sha256") or style.metadata.get("ss_new_sd_model_hash", ""),
         starter=style.metadata.get("velatura.fits_only") == STARTER,
         version=style.metadata.get("ss_base_model_version", ""),
+        told=told is not None,
     )
 
 

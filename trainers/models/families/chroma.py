@@ -38,6 +38,7 @@ class Chroma(FluxFamily):
     marks = (("distilled_guidance_layer.in_proj.weight",),)
     places: ClassVar[Mapping[str, Place]] = {"vae": VAE, "text_encoder": T5}
     layer_marks = ("distilled_guidance_layer",)
+    named_as = "flux"
     hub_names = ("chroma",)
     readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {"ComfyUI": COMFYUI}
     variants = (Variant("flow", 1024, "chroma", "chroma", "chroma", licence=apache("lodestones/Chroma1-HD")),)

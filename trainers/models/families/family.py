@@ -124,6 +124,8 @@ class Family(ABC):
     """Starts of the denoiser's tensor names in such files."""
     loose_tensors: ClassVar[Mapping[str, str]] = {}
     """Tensors of the denoiser that belong to no layer, by their names in the original layout."""
+    named_as: ClassVar[str] = ""
+    """A family with the same names of layers: a style that only has those, without metadata, may be of either."""
     style_form: ClassVar[Literal["kohya", "native", "diffusers"]] = "kohya"
     """What its style files are: kohya's names for diffusers' layers; kohya's names for those of the original layout, in
     which several of diffusers' layers are one; or diffusers' own names."""
