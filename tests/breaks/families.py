@@ -93,7 +93,7 @@ FLOWS = (
         "torch.arange(total).roll(total // 2)",
         "torch.arange(total)",
         "styles exchange scale and shift of the last layer in programs that read the authors' names",
-        ("tests/trainers/formats/test_transformers.py",),
+        ("tests/trainers/formats/test_transformers.py::test_other_structures_under_native_names_mean_the_same_change",),
     ),
     Break(
         "flow-joint-ranks",
@@ -101,6 +101,6 @@ FLOWS = (
         "start += low.rank",
         "start += 0",
         "queries, keys and values of a style share the rank of the first in programs that read the authors' names",
-        ("tests/trainers/formats/test_transformers.py",),
+        ("tests/trainers/formats/test_transformers.py::test_a_file_means_the_live_network",),
     ),
 )
