@@ -91,11 +91,16 @@ def find_tokenizer(kind: str, roots: Sequence[Path]) -> Path | None:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    with suppress(OSError):
-        entries = sorted(root.iterdir(), key=lambda each: each.name.lower())
-        yield from (entry for entry in entries if entry.suffix.lower() in FILES and entry.is_file())
-        for folder in (entry for entry in entries if entry.is_dir()):
-            yield from sorted(each for each in folder.iterdir() if each.suffix.lower() in FILES and each.is_file())
+    for folder in (root, *(entry for entry in _entries(root) if entry.is_dir())):
+        yield from (entry for entry in _entries(folder) if entry.suffix.lower() in FILES and entry.is_file())
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What a folder holds; nothing if it cannot be read."""
+    try:
+        return sorted(folder.iterdir(), key=lambda each: each.name.lower())
+    except OSError:
+        return []
 
 
 def _cached_tokenizers() -> Iterator[Path]:

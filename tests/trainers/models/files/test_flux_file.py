@@ -21,6 +21,7 @@ from trainers.errors import VelaturaError
 from trainers.models.bases.find import find_models
 from trainers.models.families.flux_names import original_layers
 from trainers.models.files.gguf import read_gguf
+from trainers.models.files.parts import find_parts
 from trainers.models.load import load_model, token_counter, training_size
 from trainers.models.model import Model
 
@@ -354,3 +355,18 @@ def test_a_damaged_header_of_gguf_is_refused(damage: bytes, tmp_path: Path) -> N
     (tmp_path / "base.gguf").write_bytes(head + damage + whole[len(head) :])
     with pytest.raises(VelaturaError, match=r"base\.gguf is not a GGUF file: its header is invalid"):
         read_gguf(tmp_path / "base.gguf")
+
+
+def test_a_folder_that_cannot_be_read_ends_no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = write(tmp_path / "vae" / "ae.safetensors", {"x": torch.ones(1)})
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "vae" / "again").symlink_to(tmp_path)
+    iterdir = Path.iterdir
+
+    def refuse(folder: Path) -> Any:
+        if folder.name == "locked":
+            raise PermissionError
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert list(find_parts(("ae",), [tmp_path])) == [wanted]
