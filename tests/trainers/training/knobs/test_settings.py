@@ -136,7 +136,7 @@ CASES: dict[str, Case] = {
     "train.text_encoder_stop": Case(one("train.text_encoder_stop", 0.3), within=TEXT),
     "train.optimizer": Case(one("train.optimizer", "lion")),
     "train.d_coef": Case(
-        one("train.d_coef", 4.0), within=both(STEPS, one("train.optimizer", "prodigy"), one("train.learning_rate", 1.0))
+        one("train.d_coef", 100.0), within=one("train", {"optimizer": "prodigy", "learning_rate": 1.0, "steps": 12})
     ),
     "train.offload_optimizer": Case(one("train.offload_optimizer", True), refused("without a CUDA device")),
     "train.weight_decay": Case(one("train.weight_decay", 0.5)),
