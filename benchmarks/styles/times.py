@@ -50,7 +50,7 @@ LIMITS = """
 What it does not show:
 
 * The starter ends in pure noise (zero terminal SNR), whose log-SNR is −∞. Times beyond its last finite step count as
-  that step: with `style-friendly -6 2` these are {share:.0%} of all.
+  that step: with `style-friendly -6 2` these are {share} of all.
 * The starter draws 128 pixels. The same noise hides less of a larger image, so a useful μ moves by 2 ln of the ratio of
   the sides: between 128 and 1024 pixels by about 4. A μ for a large base is not to be read off this table.
 * The loss is measured at evenly spread times, which favours a network that was trained on them.
@@ -142,7 +142,7 @@ def page(known: dict[Row, dict[str, float]]) -> str:
     schedule = load_model(Base(), torch.float32, "cpu").schedule
     _, share = schedule.clamped_share(parse_times(KINDS[-1]))
     text = ABOUT.format(steps=STEPS, style=STYLE, seeds=len(SEEDS)) + "\n" + "\n".join(lines) + "\n"
-    return text + LIMITS.format(share=share)
+    return text + LIMITS.format(share=f"{share:.1%}" if share >= 0.001 else "fewer than 0.1%")
 
 
 def _ratio(known: dict[Row, dict[str, float]], times: str, images: int, key: str) -> str:
