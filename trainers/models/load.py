@@ -16,7 +16,7 @@ from trainers.messages import Message as _
 from trainers.models.bases.detect import family_of_file, family_of_folder
 from trainers.models.bases.recognise import Recognised, licence_of, recognise, warning_of
 from trainers.models.families import get_family
-from trainers.models.families.family import Family
+from trainers.models.families.family import Family, down_factor
 from trainers.models.files.folder import has_weights, library_class, load_tokenizer, read_json, weight_files
 from trainers.models.files.header import read_header
 from trainers.models.files.single_file import load_single_file, shipped_tokenizer
@@ -246,7 +246,7 @@ def _model(loaded: LoadedParts, prediction: Prediction, settings: Base, sha256: 
     if loaded.source.kind == "file":
         # A single file does not contain it, and it differs between the family's variants.
         resolution = family.variant(prediction, denoiser.config).resolution
-        family.note_size(denoiser, resolution, 2 ** (len(vae.config.block_out_channels) - 1))
+        family.note_size(denoiser, resolution, down_factor(vae.config))
     resolution, stride = family.sizes(denoiser.config, vae.config)
     return Model(
         family=family,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainers.models.families.family import Family, Pair
+from trainers.models.families.family import Family, Pair, down_factor
 from trainers.models.prediction import Prediction
 from trainers.models.schedule import Schedule
 from trainers.models.text import Conditioning
@@ -82,7 +82,7 @@ class Model:
     @property
     def vae_factor(self) -> int:
         """Pixels per latent along a side."""
-        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return down_factor(self.vae.config)
 
     @property
     def latent_channels(self) -> int:

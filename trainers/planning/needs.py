@@ -24,7 +24,7 @@ from trainers.models.load import find_configs
 from trainers.models.model import Model
 from trainers.models.quiet import quietly
 from trainers.models.storage.packed import packer_of, stored_bytes
-from trainers.models.storage.swap import swappable_blocks
+from trainers.models.storage.swap import evenly_spaced, swappable_blocks
 from trainers.planning.activations import Activations, activations_of
 
 STORAGES = ("full", "int8", "nf4")
@@ -79,7 +79,7 @@ class Needs:
         blocks, whole, count = self.blocks[choice.storage], self.denoiser[choice.storage], choice.swap_blocks
         if not count:
             return whole
-        out = [blocks[(2 * k + 1) * len(blocks) // (2 * count)] for k in range(count)]
+        out = evenly_spaced(blocks, count)
         return whole - sum(out) + min(COPIES, count) * max(out)
 
     def working(self, choice: Choice) -> int:
@@ -162,7 +162,7 @@ def _empty_model(
         name: read_json(tree / name / "config.json") for name in family.networks if _is_there(family, tree, name)
     }
     empty: dict[str, Any] = {
-        name: build_empty(library_class(family.networks[name]), config).requires_grad_(False).eval()
+        name: build_empty(library_class(family.networks[name]), config)
         for name, config in configs.items()
         if in_folder is False or name not in family.optional or has_weights(tree / name)
     }

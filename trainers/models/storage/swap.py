@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from trainers.adapters.roles import is_denoiser
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
+
+T = TypeVar("T")
 
 IN_FLIGHT = 2
 """Copies that may be on the way or in use when another begins."""
@@ -46,6 +48,11 @@ def choose_blocks(network: nn.Module, count: int) -> list[nn.Module]:
             count=count,
             blocks=len(blocks),
         )
+    return evenly_spaced(blocks, count)
+
+
+def evenly_spaced(blocks: Sequence[T], count: int) -> list[T]:
+    """`count` of the blocks, or of what is known of each, as far from each other as can be."""
     return [blocks[(2 * k + 1) * len(blocks) // (2 * count)] for k in range(count)]
 
 

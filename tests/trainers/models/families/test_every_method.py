@@ -12,21 +12,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.shared import make_once
-from tests.tiny_flow import FLOWS, tiny_flow_folder
+from tests.tiny_flow import FLOWS
 from tests.trainers.adapters.layers import shake
 from tests.trainers.tiny_runs import METHODS, equal, quick_settings, state_of, stopping_at, style_tensors
 from trainers.adapters.network import Network, attach
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
 from trainers.config.build import build_config
-from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.formats.read import read_style
 from trainers.formats.write.core import write_style
 from trainers.formats.write.diffusers import write_for_diffusers
 from trainers.models.bases.recognise import settings_of_base
-from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.runs.run import Run
 from trainers.training.train import resume, train
@@ -34,24 +31,6 @@ from trainers.training.train import resume, train
 JOINT = {"sd3": ("vpt",), "flux": ("vpt",), "chroma": ("vpt",), "z-image": ("vpt",)}
 """Methods that a family's attention refuses; the settings say so before a base is loaded."""
 TEXTS = ["a fox", "the moon over a row of houses"]
-
-
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """Folders of tiny bases in diffusers layout by family; not to be written to."""
-
-    def make(root: Path) -> None:
-        for family in FLOWS:
-            tiny_flow_folder(family, root / family)
-
-    root = make_once(tmp_path_factory, "flows", make)
-    return {family: root / family for family in FLOWS}
-
-
-@pytest.fixture(scope="session")
-def models(folders: Mapping[str, Path]) -> Mapping[str, Model]:
-    """The same in fp32; not to be changed."""
-    return {name: load_model(Base(model=str(path)), torch.float32, "cpu") for name, path in folders.items()}
 
 
 @torch.no_grad()
@@ -78,9 +57,9 @@ CASES = [(family, name) for family in FLOWS for name in METHODS if name not in J
 
 
 @pytest.mark.parametrize(("family", "name"), CASES)
-def test_every_method(family: str, name: str, models: Mapping[str, Model], tmp_path: Path) -> None:
+def test_every_method(family: str, name: str, flow_models: Mapping[str, Model], tmp_path: Path) -> None:
     """No effect at the start, live = merged, written = reloaded, as the file and as the one for diffusers."""
-    model = own(models[family])
+    model = own(flow_models[family])
     bare = output(model)
     scale = bare.abs().max().item()
     network = trained(model, name)
@@ -107,24 +86,26 @@ def test_every_method(family: str, name: str, models: Mapping[str, Model], tmp_p
 
 
 @pytest.mark.parametrize(("family", "name"), [(family, name) for family in FLOWS for name in JOINT[family]])
-def test_what_joint_attention_refuses(family: str, name: str, folders: Mapping[str, Path]) -> None:
+def test_what_joint_attention_refuses(family: str, name: str, flow_folders: Mapping[str, Path]) -> None:
     from trainers.models.bases.suits import check_base
 
-    model = str(folders[family])
+    model = str(flow_folders[family])
     tables: dict[str, Any] = {"name": "x", "base": {"model": model}, "method": {"name": name}}
     with pytest.raises(VelaturaError, match=r"vpt does not apply to .* its attention is joint"):
         check_base(build_config(tables, settings_of_base(model)))
 
 
 @pytest.mark.parametrize("family", FLOWS)
-def test_a_cut_run_goes_on_to_the_bit(family: str, folders: Mapping[str, Path], images: Path, tmp_path: Path) -> None:
+def test_a_cut_run_goes_on_to_the_bit(
+    family: str, flow_folders: Mapping[str, Path], images: Path, tmp_path: Path
+) -> None:
     layers = {
         "method": {"name": "lora", "rank": 2, "alpha": 1.0, "dropout": 0.2},
         "targets": {"unet": "attn"},
         "train": {"steps": 3, "ema": 0.9, "gradient_checkpointing": True},
         "sample": {"steps": 1},
     }
-    config = quick_settings(folders[family], images, settings_of_base(str(folders[family])), layers)
+    config = quick_settings(flow_folders[family], images, settings_of_base(str(flow_folders[family])), layers)
     whole = train(config, tmp_path / "whole")
     train(config, tmp_path / "cut", listener=stopping_at(Run(tmp_path / "cut" / "dusk"), 1))
     again = resume(Run(tmp_path / "cut" / "dusk"))
