@@ -1,5 +1,6 @@
 // Makes what stands in the page like what the server has drawn, node by node: pictures stay loaded, what is open stays
-// open. Children with a `data-key` are found again wherever they have moved.
+// open. Children with a `data-key` are found again wherever they have moved. What is drawn with `data-later` comes with
+// a later answer: while its fold is open, what stands there stays.
 const keyed = node => node.nodeType === 1 && node.dataset.key;
 const same = (old, fresh) => old.nodeName === fresh.nodeName && keyed(old) === keyed(fresh);
 const merge = (old, fresh) => {
@@ -11,7 +12,8 @@ const merge = (old, fresh) => {
   const kept = name => name === 'open' && 'keep' in old.dataset;
   for (const {name} of [...old.attributes]) if (!fresh.hasAttribute(name) && !kept(name)) old.removeAttribute(name);
   for (const {name, value} of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
-  if (!('island' in old.dataset)) mergeChildren(old, fresh);
+  const waits = 'later' in fresh.dataset && old.closest('details')?.open;
+  if (!('island' in old.dataset) && !waits) mergeChildren(old, fresh);
 };
 const mergeChildren = (old, fresh) => {
   const known = new Map([...old.children].filter(keyed).map(node => [node.dataset.key, node]));

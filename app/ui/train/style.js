@@ -119,7 +119,7 @@ element.addEventListener(
   'toggle',
   event => {
     // fields come when they are looked at for the first time
-    if (event.target === fold() && event.target.open && !element.querySelector('.setting')) ask('open');
+    if (event.target === fold() && event.target.open && element.querySelector('[data-later]')) ask('open');
     if (event.target.id === 'advanced' && event.target.open !== Boolean(event.target.querySelector('.methods')))
       ask('advanced', '', {text: event.target.open ? 'on' : 'off'});
   },
@@ -158,7 +158,7 @@ let wanted = 0;
 // The server tells fields only to a page that says the fold is open; after other steps the answer may come without.
 const fillFold = () => {
   const open = fold()?.open && element.contains(fold());
-  if (!open || element.querySelector('.setting') || Date.now() - wanted < 2000) return;
+  if (!open || !element.querySelector('[data-later]') || Date.now() - wanted < 2000) return;
   wanted = Date.now();
   ask('open');
 };

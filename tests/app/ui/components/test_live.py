@@ -77,3 +77,27 @@ def test_a_row_stays_where_it_is_when_one_above_it_goes(browser):
     page.evaluate(focus, [f"document.body.append(element);{PATCH}", values])
     assert page.evaluate("[document.activeElement.id, document.title]") == ["c", ""]
     page.close()
+
+
+def test_what_comes_later_leaves_an_open_fold_as_it_is(browser):
+    """An answer that began before the fold was opened comes without its fields; what is typed in them stays."""
+    page = browser.new_page()
+    fold = "<details data-keep><summary>{}</summary><div{}>{}</div></details>"
+    full, bare = fold.format("1", "", "<input>"), fold.format("2", " data-later", "")
+    values = [full, bare, full, bare]
+    script = f"document.body.append(element);{PATCH}"
+    typed = PART.replace(
+        "return element.textContent;",
+        """const field = element.querySelector('input'), fold = element.querySelector('details');
+        const said = [element.textContent, field?.value ?? null, Boolean(element.querySelector('[data-later]'))];
+        if (said[1] === '') { fold.open = true; field.value = 'seed'; }
+        if (said[0] === '1' && said[1] === 'seed') fold.open = false;
+        return said;""",
+    )
+    assert page.evaluate(typed, [script, values]) == [
+        ["1", "", False],
+        ["2", "seed", True],
+        ["1", "seed", False],
+        ["2", None, True],
+    ]
+    page.close()
