@@ -17,6 +17,8 @@ from trainers.formats.read import Style
 
 MADE_OF_A_METHOD = {*LAYERS, "block"}
 """Places of techniques that turn a method into another one by its settings."""
+OF_PICTURES = ("model", "family", "prediction", "zero_terminal_snr", "clip_skip", "guidance")
+"""Settings of the base that pictures depend on; how its weights are held, the machine that draws decides."""
 
 
 def settings_of(style: Style) -> Mapping[str, Any]:
@@ -66,12 +68,12 @@ class BaseSettings:
 
 
 def base_settings_of(style: Style) -> BaseSettings:
-    """Read the base's settings from a style's untrusted metadata; invalid values and named files are ignored."""
+    """Read the settings that pictures depend on from a style's untrusted metadata; invalid ones are ignored."""
     try:
         table = settings_of(style)
         data = Data.model_validate({"chunks": table["data"]["chunks"]})
-        base = Base.model_validate(table["base"]).whole().model_copy(update={"parts": ()})
-        return BaseSettings(base, data.chunks)
+        base = {name: table["base"][name] for name in OF_PICTURES if name in table["base"]}
+        return BaseSettings(Base.model_validate(base), data.chunks)
     except (ValueError, KeyError, TypeError, RecursionError):
         written = style.metadata.get("ss_clip_skip", "")
     try:

@@ -28,6 +28,14 @@ def test_a_style_names_no_files_of_this_computer():
     assert found == BaseSettings(Base(model="flux.gguf", guidance=3.5))
 
 
+def test_a_style_does_not_decide_how_the_base_is_held():
+    held = {"storage": "nf4", "swap_blocks": 200, "offload_encoders": True, "double_quantisation": False}
+    table = {"base": {"model": "owner/m", "clip_skip": 2, **held}, "data": {"chunks": 1}}
+    found = base_settings_of(style(velatura__config=json.dumps(table)))
+    assert found == BaseSettings(Base(model="owner/m", clip_skip=2))
+    assert Base.model_validate(held).whole() == Base(swap_blocks=200, offload_encoders=True), "as a run's previews do"
+
+
 @pytest.mark.parametrize(
     ("metadata", "clip_skip"),
     [
@@ -37,6 +45,7 @@ def test_a_style_names_no_files_of_this_computer():
         ({}, 1),
         ({"velatura__config": "[1, 2]", "ss_clip_skip": "2"}, 2),
         ({"velatura__config": '{"base": {"clip_skip": 99}, "data": {"chunks": 1}}'}, 1),
+        ({"velatura__config": '{"base": 3, "data": {"chunks": 1}}'}, 1),
         ({"velatura__config": "{not json"}, 1),
         ({"velatura__config": "[" * 60000}, 1),
         ({"velatura__config": "9" * 5000}, 1),
