@@ -25,6 +25,7 @@ from tools.starter.networks.autoencoder import (
     score_pixels,
 )
 from tools.starter.networks.discriminator import PatchDiscriminator, adversarial_loss, balance, discriminator_loss
+from tools.starter.networks.growth import grow_autoencoder
 from tools.starter.networks.perceptual import PerceptualDistance
 from tools.starter.networks.stage import Between, Schedule, Stage
 from tools.starter.unseen import measure_unseen
@@ -41,7 +42,7 @@ SHARPEN = Schedule(steps=1_500, batch=32, rate=0.004, plain_rate=5e-4, warmup=10
 
 @dataclass(frozen=True)
 class Try:
-    """One autoencoder to train, from random values or, if `grown`, from the shipped one with blocks added."""
+    """An autoencoder to train: from random values or, if `grown`, from the shipped one with more blocks and latents."""
 
     name: str
     design: Design
@@ -63,41 +64,20 @@ class Try:
 
 TRIES = (
     Try(
-        "f8c4-deeper",
-        Design(layers=2),
+        "f8c8-deeper",
+        Design(layers=2, channels=8),
         Schedule(steps=5_000, batch=32, rate=0.02, plain_rate=1e-3, measure_every=500),
         grown=True,
     ),
     Try(
-        "f16c16",
-        Design(widths=(32, 64, 96, 128, 192), channels=16),
+        "f16c32",
+        Design(widths=(32, 64, 96, 128, 192), channels=32),
         Schedule(steps=5_000, batch=14, rate=0.04, plain_rate=2e-3, measure_every=500),
         Schedule(steps=1_500, batch=14, rate=0.004, plain_rate=5e-4, warmup=100, cooldown=0.5, measure_every=500),
         crop=96,
     ),
-    Try("f8c4-wider", Design(widths=(40, 80, 128, 160))),
 )
 """In the order in which they are made; each sees about as many pixels in a step as the others."""
-
-
-def grow(design: Design, shipped: nn.Module) -> Any:
-    """An autoencoder that begins as exactly what `shipped` does, with more residual blocks that do nothing yet.
-
-    Raises VelaturaError if the design has other widths or latents.
-    """
-    model = make_autoencoder(design)
-    held = {name: value.float() for name, value in shipped.state_dict().items()}
-    own = model.state_dict()
-    added = {name.rsplit(".", 2)[0] for name in own.keys() - held.keys()}
-    fits = all(name in own and own[name].shape == value.shape for name, value in held.items())
-    if not fits or not all(".resnets." in name for name in added):
-        raise VelaturaError(f"An autoencoder of {design} cannot grow from the shipped one; train it anew.")
-    model.load_state_dict(held, strict=False)
-    for name in sorted(added):
-        block = model.get_submodule(name)
-        nn.init.zeros_(block.conv2.weight)
-        nn.init.zeros_(block.conv2.bias)
-    return model
 
 
 class Rivals(nn.Module):
@@ -194,7 +174,7 @@ def check_settings(folder: Path, wanted: Try) -> None:
 def learn(folder: Path, wanted: Try, workshop: Workshop) -> Any:
     """All of the autoencoder, by pixels, features, and latents that turn with their pictures."""
     torch.manual_seed(wanted.learn.seed)
-    model = grow(wanted.design, workshop.shipped) if wanted.grown else make_autoencoder(wanted.design)
+    model = grow_autoencoder(wanted.design, workshop.shipped) if wanted.grown else make_autoencoder(wanted.design)
     model = model.to(workshop.device).train()
     show = shown_by(wanted, wanted.learn, workshop)
 
