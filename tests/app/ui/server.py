@@ -16,6 +16,7 @@ import pytest
 from app.jobs.processes.fork_server import JOB_MODULES, LATER_MODULES, ForkServer
 from app.jobs.processes.process import Child, start_detached
 from app.jobs.store import Store
+from tests.app.ui.slow_answers import SEED
 
 IMPORTED_WITH = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 """Variables that libraries read while they are imported."""
@@ -91,7 +92,7 @@ class Process:
 
     def _begin(self, words: list[str]) -> Child:
         variables = IMPORTED_WITH | self.variables
-        if self.fresh and not self.before:
+        if self.fresh and not self.before and SEED not in os.environ:
             return start_detached("app.cli", words, self.log, variables)
         start = start_detached if self.fresh else fork_server().start
         with pytest.MonkeyPatch.context() as patch:

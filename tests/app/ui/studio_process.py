@@ -16,6 +16,7 @@ from app.cli.main import main
 from app.jobs.processes import fork_server_process
 from app.jobs.processes.fork_server import IDLE, ForkServer, Server
 from app.studio import studio_queue
+from tests.app.ui.slow_answers import answer_slowly_if_asked
 
 
 def fork_a_server() -> ForkServer:
@@ -48,6 +49,7 @@ class _Process(psutil.Process):
 if __name__ == "__main__":
     before, *words = sys.argv[1:]
     exec(before)
+    answer_slowly_if_asked()
     if "trainers.training.train" in sys.modules:
         server = fork_a_server()
         vars(studio_queue)["ForkServer"] = lambda: server
