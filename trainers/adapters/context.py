@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from trainers.adapters.roles import Stream, layer_role
 from trainers.randomness import WHOLE, Share, generator, seed_for
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class ForwardContext:
     """Style index of each image, `(n,)`, −1 for none; repeated m times for a batch of m·n images."""
     strengths: Tensor | None = None
     """Strength factor of each image's style, `(n,)`; None is 1."""
+    rows: Mapping[Stream, tuple[int, ...]] = field(default_factory=dict)
+    """Tokens of each image, by stream, in layers that have those of all images in one row; noted by `track_rows`."""
 
     share: Share = WHOLE
     """The part of the batch in this pass, where several processes share one."""
@@ -44,6 +48,11 @@ class ForwardContext:
         shape = (self.share.size_of_all(len(like)), *like.shape[1:])
         drawn = torch.rand(shape, generator=self.generator(site, purpose, like.device), device=like.device)
         return self.share.of_rows(drawn, self.groups)
+
+    def rows_at(self, path: str) -> tuple[int, ...] | None:
+        """Tokens of each image in the input of a layer of the denoiser that has all of them in one row; else None."""
+        role = layer_role(path)
+        return None if role is None or role.batched else self.rows[role.stream]
 
     def generator(self, site: HookPoint[Any], purpose: str, device: torch.device) -> torch.Generator:
         """A generator seeded by the run, the draw, the site and the purpose alone."""

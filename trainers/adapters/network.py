@@ -13,7 +13,7 @@ from torch import nn
 from trainers.adapters.block import BlockMethod, BlockSite
 from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.method import LayerUpdate, Method, learns
-from trainers.adapters.roles import is_denoiser, timesteps_of_call
+from trainers.adapters.roles import is_batched, is_denoiser, rows_of_call, timesteps_of_call
 from trainers.adapters.site import MethodTensors, Placement, Site, TensorView
 from trainers.adapters.targets import Target, Targets, select
 from trainers.adapters.tokens import Vocabulary, Word
@@ -198,6 +198,15 @@ class Network(nn.Module):
         if any(one.uses_timestep for one in self.placed):
             denoisers = [net for part, net in parts.items() if is_denoiser(part)]
             self.handles += [net.register_forward_pre_hook(note, with_kwargs=True) for net in denoisers]
+
+    def track_rows(self, parts: Mapping[str, nn.Module]) -> None:
+        """Put the tokens of each image into the context at each pass of the denoiser, if a layer is not batched."""
+
+        def note(denoiser: nn.Module, args: tuple[Any, ...]) -> None:
+            self.holder.context = replace(self.holder.context, rows=rows_of_call(denoiser, args))
+
+        apart = {site.part for site in self.sites if is_denoiser(site.part) and not is_batched(site.path)}
+        self.handles += [parts[part].register_forward_pre_hook(note) for part in apart]
 
     def remove(self) -> None:
         """Remove all hooks and added words, which restores the base."""

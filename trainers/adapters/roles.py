@@ -40,6 +40,8 @@ TIMES: Mapping[str, tuple[float, float]] = {
     "ZImageTransformer2DModel": (1000, -1000),
 }
 """Denoisers that are told another time τ than the timestep t from 0 to 1000, by class: a and b of t = a + b τ."""
+PADDED = 32
+"""Tokens of each image are padded to a multiple of it in denoisers that have those of all images in one row."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,22 @@ def timesteps_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: Mappin
     start, factor = TIMES.get(type(denoiser).__name__, (0, 1))
     t = time if factor == 1 else start + factor * time
     return t.to(images[0].device).expand(len(images))
+
+
+def rows_of_call(denoiser: Any, args: tuple[Any, ...]) -> Mapping[Stream, tuple[int, ...]]:
+    """Tokens of each image, by stream, in a call of a denoiser with these arguments, for layers that are not batched.
+
+    Empty for denoisers without such layers.
+    """
+    if type(denoiser).__name__ != "ZImageTransformer2DModel":
+        return {}
+    images, _time, captions = args
+    patch = denoiser.config.all_patch_size[0]
+    counts: Mapping[Stream, list[int]] = {
+        "image": [image[0].numel() // patch**2 for image in images],
+        "text": [len(caption) for caption in captions],
+    }
+    return {stream: tuple(n + -n % PADDED for n in own) for stream, own in counts.items()}
 
 
 @cache

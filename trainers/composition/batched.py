@@ -37,7 +37,8 @@ class StyleBatch(LayerUpdate):
         if context.styles is None:
             raise ValueError("several styles are attached, and the batch does not say which image has which")
         changes = self.updates[site.name].with_tensors(theta)
-        return replace(changes, index=context.styles, strengths=context.strengths)
+        rows = context.rows_at(site.path)
+        return replace(changes, index=context.styles, strengths=context.strengths, rows=rows)
 
 
 @torch.no_grad()
@@ -60,6 +61,7 @@ def batch_styles(
             put_sequential(network, parts, family, [[one] for one in layered])
         else:
             put_batch(network, parts, read_changes(network, parts, family, layered))
+            network.track_rows(parts)
     except VelaturaError:
         network.remove()
         raise

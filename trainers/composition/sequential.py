@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from trainers.composition.apply import StyleNetwork, apply_styles
 from trainers.formats.read import Style
 
+SHARED = ("img_ids", "txt_ids")
+"""Arguments that all images have in common, however long they are."""
+
 
 class SequentialStyles:
     """Several sets of styles on a base's parts, of which the network's `context.styles` selects one for each row.
@@ -51,17 +54,18 @@ class SequentialStyles:
                 raise ValueError("several styles are attached, and the batch does not say which image has which")
             if styles.unique().numel() == 1:
                 return self._run(name, int(styles[0]), None, args, kwargs)
-            count = len(args[0] if args else kwargs["sample"])
+            count = len(args[0] if args else kwargs["sample" if "sample" in kwargs else "hidden_states"])
             of_rows = styles.repeat(count // len(styles)).tolist()
-            out: Tensor | None = None
+            outs: dict[int, Tensor] = {}
             for style in dict.fromkeys(of_rows):
                 rows = [row for row, own in enumerate(of_rows) if own == style]
                 own_args, own_kwargs = _only(args, rows, count), _only(kwargs, rows, count)
                 found = self._run(name, style, rows, own_args, own_kwargs)
-                out = found[0].new_empty(count, *found[0].shape[1:]) if out is None else out
-                out[rows] = found[0]
-            assert out is not None
-            return (out,) if isinstance(found, tuple) else type(found)(out)
+                for row, own in zip(rows, found[0], strict=True):
+                    outs[row] = own
+            out = [outs[row] for row in range(count)]
+            whole = torch.stack(out) if isinstance(found[0], Tensor) else out
+            return (whole,) if isinstance(found, tuple) else type(found)(whole)
 
         return forward
 
@@ -101,9 +105,11 @@ def put_sequential(
 
 
 def _only(given: Any, rows: list[int], count: int) -> Any:
-    """Nested arguments with tensors reduced to these rows, if they have one row per image."""
+    """Nested arguments with tensors and lists reduced to these rows, if they have one row per image."""
     if isinstance(given, Tensor):
         return given[rows] if given.dim() and len(given) == count else given
+    if isinstance(given, list):
+        return [given[row] for row in rows] if len(given) == count else given
     if isinstance(given, dict):
-        return {name: _only(each, rows, count) for name, each in given.items()}
+        return {name: each if name in SHARED else _only(each, rows, count) for name, each in given.items()}
     return tuple(_only(each, rows, count) for each in given) if isinstance(given, tuple) else given

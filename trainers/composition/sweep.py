@@ -37,7 +37,8 @@ class StyleSweep(LayerUpdate):
                 "a style is attached at several strengths, and the batch does not say which image has which"
             )
         changes = self.updates[site.name].with_tensors(theta)
-        return replace(changes, index=torch.zeros_like(context.styles), strengths=self.strengths[context.styles])
+        index, strengths = torch.zeros_like(context.styles), self.strengths[context.styles]
+        return replace(changes, index=index, strengths=strengths, rows=context.rows_at(site.path))
 
 
 @torch.no_grad()
@@ -68,6 +69,7 @@ def sweep_styles(
                 for (part, path), update in own.items()
             }
             put_method(network, parts, own, StyleSweep(updates, torch.tensor([one[place] for one in variants])))
+        network.track_rows(parts)
     except VelaturaError:
         network.remove()
         raise

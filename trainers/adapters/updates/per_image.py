@@ -34,7 +34,8 @@ class PerImage(Change):
 
     `stacked` holds U and D, None if no change is stacked; `others` holds the rest by number. `index (n,)`, on the CPU,
     is k, and `strengths (n,)` is s. For a batch of m·n images both repeat m times, as under classifier-free guidance:
-    [unconditional, conditional].
+    [unconditional, conditional]. `rows` holds the tokens of each of the m·n images if the layer's input is `(Σ rows,
+    in)` and not `(m·n, …)`.
     """
 
     stacked: LowRank | None
@@ -42,6 +43,7 @@ class PerImage(Change):
     shape: tuple[int, ...]
     index: Tensor = field(metadata=RUNTIME)
     strengths: Tensor | None = field(default=None, metadata=RUNTIME)
+    rows: tuple[int, ...] | None = field(default=None, metadata=RUNTIME)
 
     shift = None
     diffusers_form: ClassVar[DiffusersForm] = "none"
@@ -51,6 +53,8 @@ class PerImage(Change):
         return any(update.uses_base_output for update in self.others.values())
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
+        if self.rows is not None:
+            return self._apply_apart(op, x, y0, onto)
         times, rest = divmod(len(x), len(self.index))
         if rest:
             raise ValueError(f"a batch of {len(x)} is not a multiple of the {len(self.index)} images with styles")
@@ -69,6 +73,20 @@ class PerImage(Change):
                 part = part * strengths[rows].to(part.dtype).view(-1, *[1] * (part.dim() - 1))
             out = out.index_add(0, rows, part.to(out.dtype))
         return out
+
+    def _apply_apart(self, op: Op, x: Tensor, y0: Tensor | None, onto: Tensor | None) -> Tensor:
+        """The output where the tokens of all images are in one row: one image after the other."""
+        assert self.rows is not None
+        count, at = len(self.index), 0
+        found = []
+        for image, tokens in enumerate(self.rows):
+            own, part = [image % count], slice(at, at + tokens)
+            strengths = None if self.strengths is None else self.strengths[own]
+            change = replace(self, index=self.index[own], strengths=strengths, rows=None)
+            base, sums = (None if each is None else each[None, part] for each in (y0, onto))
+            found.append(change.apply(op, x[None, part], base, sums)[0])
+            at += tokens
+        return torch.cat(found)
 
     def _chosen(self, stacked: LowRank, index: list[int], strengths: Tensor | None) -> LowRank:
         """Each image's factors, or one pair if all are the same."""

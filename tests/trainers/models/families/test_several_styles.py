@@ -1,0 +1,86 @@
+"""Styles side by side on a transformer: an image of a batch is as with its style alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.trainers.adapters.layers import shake
+from trainers.adapters.method import Method
+from trainers.adapters.methods import LoRA, TLoRA
+from trainers.adapters.network import attach
+from trainers.adapters.targets import Targets
+from trainers.composition.apply import StyleNetwork, apply_styles
+from trainers.composition.batched import batch_styles
+from trainers.composition.sweep import sweep_styles
+from trainers.formats.read import Style, read_style
+from trainers.formats.write.core import write_style
+from trainers.models.model import Model
+from trainers.models.text import Conditioning
+
+TEXTS = ["a fox", "", "the moon over a row of houses, and nothing else", "rain"]
+"""Of several lengths, so that images have numbers of tokens of their own in Z-Image's first layers."""
+ORDER = (1, -1, 0, 1)
+
+
+@torch.no_grad()
+def predicted(model: Model, text: Conditioning, images: slice = slice(None)) -> Tensor:
+    draw = torch.Generator().manual_seed(1)
+    latents, t = torch.randn(4, model.latent_channels, 8, 8, generator=draw), torch.tensor([150.0, 400.0, 650.0, 900.0])
+    own = Conditioning.cat([text.row(row) for row in range(4)[images]])
+    return model.predict(latents[images], t[images], own, None, 3.0)
+
+
+def style(model: Model, method: Method, file: Path, seed: int) -> Style:
+    network = attach(model.parts, method, Targets(unet="full", text_encoder="none"), seed=seed)
+    shake(network, 0.05)
+    write_style(file, network, model.family.name, model.config, {"velatura.family": model.family.name}, "fp32")
+    network.remove()
+    return read_style(file)
+
+
+CASES = [("flux", "t-lora"), ("sd3", "t-lora"), ("z-image", "lora"), ("z-image", "t-lora")]
+
+
+@pytest.fixture(params=CASES, ids="-".join)
+def case(request: pytest.FixtureRequest, flow_models: Mapping[str, Model], tmp_path: Path) -> tuple[Model, list[Style]]:
+    family, name = request.param
+    model = flow_models[family]
+    kinds: list[Method] = [LoRA(rank=2), LoRA(rank=30)] if name == "lora" else [TLoRA(rank=4), TLoRA(rank=3)]
+    return model, [style(model, kind, tmp_path / f"{at}.safetensors", at) for at, kind in enumerate(kinds)]
+
+
+@torch.no_grad()
+def check(model: Model, put: Callable[[], StyleNetwork], alone: Mapping[int, list[tuple[Style, float]]]) -> None:
+    """Each image of a batch of four, `ORDER`, is as with these styles alone."""
+    text = model.encode(TEXTS)
+    bare, network, found = predicted(model, text), put(), []
+    orders = [[number if number in alone else 0 for number in ORDER[:count]] for count in (4, 2)]  # 2: under guidance
+    try:
+        for order in orders:
+            network.holder.context = replace(network.holder.context, styles=torch.tensor(order))
+            found.append(predicted(model, text))
+    finally:
+        network.remove()
+    assert torch.equal(predicted(model, text), bare)
+    for together, numbers in zip(found, (orders[0], orders[1] * 2), strict=True):
+        for image, number in enumerate(numbers):
+            network = apply_styles(model.parts, model.family.name, alone[number])
+            expected = predicted(model, text, slice(image, image + 1))[0]
+            network.remove()
+            assert (together[image] - expected).abs().max() < 2e-5 * bare.abs().max(), image
+            assert bool(alone[number]) == bool((expected - bare[image]).abs().max() > 1e-3)
+
+
+def test_an_image_has_its_style_at_its_strengths(case: tuple[Model, list[Style]]) -> None:
+    model, styles = case
+    both = [(styles[0], 1.0), (styles[1], -0.7)]
+    check(model, lambda: batch_styles(model.parts, model.family.name, both), {-1: [], 0: both[:1], 1: both[1:]})
+    variants = ((0.3, 1.2), (1.0, -0.5))
+    alone = {at: list(zip(styles, own, strict=True)) for at, own in enumerate(variants)}
+    check(model, lambda: sweep_styles(model.parts, model.family.name, styles, variants), alone)
