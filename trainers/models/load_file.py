@@ -19,7 +19,15 @@ from torch import Tensor
 from trainers.errors import VelaturaError
 from trainers.models.families.family import Family
 from trainers.models.files.folder import library_class, load_tokenizer, read_json, weight_files
-from trainers.models.files.parts import Place, cached_parts, find_parts, find_tokenizer, is_tokenizer, part_roots
+from trainers.models.files.parts import (
+    Place,
+    cached_parts,
+    comfyui_name,
+    find_parts,
+    find_tokenizer,
+    is_tokenizer,
+    part_roots,
+)
 from trainers.models.files.single_file import shipped_tokenizer
 from trainers.models.files.tensors import StoredTensor, build_empty, by_layers, fill, named_as, stored_tensors
 
@@ -71,7 +79,9 @@ def load_file(family: Family, file: FileOfBase) -> dict[str, Any]:
     for path in file.named:
         if path not in used and not (path / "tokenizer_config.json").is_file():
             raise VelaturaError(
-                "base.parts names {path}, which fits no part that {title} still needs", path=path, title=family.title
+                "base.parts names {path}, which fits no part that {title} still needs",
+                path=path,
+                title=family.title,
             )
     return parts
 
@@ -139,7 +149,8 @@ def _must_find(found: Located | None, place: Place, part: str, file: FileOfBase)
     if found is None:
         raise VelaturaError(
             "{name} has no {part} inside, and none that fits was found beside it, in the model folders of ComfyUI, "
-            "A1111 and Forge, or in the hub's cache: put {file}.safetensors beside it, or name it in base.parts",
+            "A1111 and Forge, or in the hub's cache: put {file}.safetensors beside it, or name it in base.parts "
+            "(--part)",
             name=file.path.name,
             part=part,
             file=place.files[0].replace("*", ""),
@@ -150,9 +161,10 @@ def _must_find(found: Located | None, place: Place, part: str, file: FileOfBase)
 def _no_tokenizer(file: FileOfBase, kind: str) -> Any:
     raise VelaturaError(
         "{name} needs the tokenizer of {kind}, and none was found beside it, in ComfyUI "
-        "(comfy/text_encoders/{kind}_tokenizer) or in the hub's cache: name its folder in base.parts",
+        "(comfy/text_encoders/{folder}) or in the hub's cache: name its folder in base.parts (--part)",
         name=file.path.name,
         kind=kind,
+        folder=comfyui_name(kind),
     )
 
 

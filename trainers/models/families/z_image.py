@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LENGTH = 512
 """Most tokens of a caption, with those of the chat around it."""
+MESSAGE = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+"""The caption in a chat, as Qwen 3's template puts it; other Qwen tokenizers, as ComfyUI's, have another template."""
 PATCH = 2
 """Latents along the side of a token; the network has layers of their own for each size of patch, and one size."""
 ENDS: Mapping[str, str] = {
@@ -90,7 +92,7 @@ class ZImage(FlowFamily):
         from trainers.models.text import Conditioning
 
         (tokenizer,), (encoder,) = model.tokenizers, model.text_encoders
-        texts = [_as_message(tokenizer, caption) for caption in captions]
+        texts = [MESSAGE.format(caption) for caption in captions]
         settings = {"padding": "max_length", "max_length": LENGTH, "truncation": True, "return_tensors": "pt"}
         tokens = tokenizer(texts, **settings)
         ids, mask = tokens.input_ids.to(encoder.device), tokens.attention_mask.to(encoder.device)
@@ -99,7 +101,7 @@ class ZImage(FlowFamily):
         return Conditioning(out.hidden_states[-2], mask=mask)
 
     def count_tokens(self, tokenizer: Any, caption: str, sizes: Mapping[str, int]) -> int:
-        return len(tokenizer(_as_message(tokenizer, caption), verbose=False).input_ids)
+        return len(tokenizer(MESSAGE.format(caption), verbose=False).input_ids)
 
     def token_limit(self, chunks: int) -> int:
         return LENGTH
@@ -140,9 +142,3 @@ class ZImage(FlowFamily):
                 yield OriginalLayer(f"{start}.{NORMS[last]}", (path,))
             else:
                 yield OriginalLayer(ends.get(path, path), (path,))
-
-
-def _as_message(tokenizer: Any, caption: str) -> str:
-    message = [{"role": "user", "content": caption}]
-    text: str = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True, enable_thinking=True)
-    return text

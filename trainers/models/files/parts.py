@@ -18,6 +18,10 @@ FILES = (".safetensors", ".gguf")
 """Ends of names of files with weights."""
 FOLDERS = ("text_encoders", "text_encoder", "clip", "vae", "VAE")
 """Folders for parts in `models` of ComfyUI, A1111 and Forge."""
+TOKENIZER_FOLDERS = {"qwen2": "qwen25_tokenizer"}
+"""What ComfyUI calls the folder of a kind of tokenizer, where it is not called `KIND_tokenizer`."""
+VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+"""Files that hold the vocabulary of a tokenizer."""
 TOKENIZERS = ("tokenizer_3", "tokenizer_2", "tokenizer")
 """Folders of tokenizers in diffusers layout."""
 PROGRAMS = (
@@ -83,11 +87,17 @@ def cached_parts(part: str) -> Iterator[Path]:
 
 def find_tokenizer(kind: str, roots: Sequence[Path]) -> Path | None:
     """A folder with a tokenizer of a kind, such as `t5`: beside a base, in ComfyUI, or in the hub's cache."""
-    comfyui = (folder / "comfy" / "text_encoders" / f"{kind}_tokenizer" for folder in usual_folders(PROGRAMS))
-    above = (root.parent.parent / "comfy" / "text_encoders" / f"{kind}_tokenizer" for root in roots)
-    beside = (root / name for root in roots for name in (f"{kind}_tokenizer", *TOKENIZERS))
+    comfyui = (folder / "comfy" / "text_encoders" / comfyui_name(kind) for folder in usual_folders(PROGRAMS))
+    above = (root.parent.parent / "comfy" / "text_encoders" / comfyui_name(kind) for root in roots)
+    names = dict.fromkeys((f"{kind}_tokenizer", comfyui_name(kind), *TOKENIZERS))
+    beside = (root / name for root in roots for name in names)
     candidates = [*beside, *above, *comfyui, *_cached_tokenizers()]
     return next((folder for folder in candidates if is_tokenizer(folder, kind)), None)
+
+
+def comfyui_name(kind: str) -> str:
+    """What ComfyUI calls the folder of a kind of tokenizer."""
+    return TOKENIZER_FOLDERS.get(kind, f"{kind}_tokenizer")
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -120,5 +130,5 @@ def is_tokenizer(folder: Path, kind: str = "t5") -> bool:
     with suppress(OSError, ValueError, AttributeError):
         settings = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
         named = str(settings.get("tokenizer_class", "")).lower()
-        return named.startswith(kind) and (folder / "tokenizer.json").is_file()
+        return named.startswith(kind) and any(all((folder / one).is_file() for one in each) for each in VOCABULARIES)
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -99,6 +100,20 @@ def test_names_of_the_original_layout() -> None:
     assert found[0].paths == tuple(f"layers.0.attention.to_{each}" for each in "qkv") and found[0].rows == (32, 16, 16)
 
 
+def put_tokenizer_of_comfyui(tokenizer: Path, target: Path) -> None:
+    """The same vocabulary as ComfyUI keeps it: in two files, with Qwen 2.5's template, which has a system prompt."""
+    target.mkdir()
+    model = json.loads((tokenizer / "tokenizer.json").read_text("utf-8"))["model"]
+    (target / "vocab.json").write_text(json.dumps(model["vocab"]), "utf-8")
+    (target / "merges.txt").write_text("#version: 0.2\n", "utf-8")
+    template = "{{ '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}"
+    settings = {"tokenizer_class": "Qwen2Tokenizer", "pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
+    specials = ("<|endoftext|>", "<|im_end|>")  # those of the tiny base
+    added = {str(model["vocab"][one]): {"content": one, "special": True, "normalized": False} for one in specials}
+    config = {**settings, "chat_template": template, "added_tokens_decoder": added}
+    (target / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")
+
+
 @pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
 def test_a_file_is_the_same_base_as_the_folder(
     prefix: str, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -123,9 +138,12 @@ def test_a_file_is_the_same_base_as_the_folder(
         load()
     shutil.copy(folder / "vae" / "diffusion_pytorch_model.safetensors", tmp_path / "ae.safetensors")
     shutil.copy(folder / "text_encoder" / "model.safetensors", tmp_path / "qwen_3_4b.safetensors")
-    with pytest.raises(VelaturaError, match="needs the tokenizer of qwen2"):
+    with pytest.raises(VelaturaError, match=r"needs the tokenizer of qwen2.*comfy/text_encoders/qwen25_tokenizer"):
         load()
-    shutil.copytree(folder / "tokenizer", tmp_path / "tokenizer")
+    if prefix:
+        shutil.copytree(folder / "tokenizer", tmp_path / "tokenizer")
+    else:
+        put_tokenizer_of_comfyui(folder / "tokenizer", tmp_path / "qwen25_tokenizer")
     found = load()
     noisy, t = torch.randn(2, 16, 8, 8), torch.tensor([20.0, 900.0])
     with torch.no_grad():
