@@ -46,6 +46,14 @@ Axis = Annotated[
 Sheet = Annotated[
     Path | None, typer.Option(metavar="IMG", help="Also write several pictures on one labelled sheet to this file.")
 ]
+Parts = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--part",
+        metavar="FILE",
+        help="File of a part that the base's file lacks (base.parts), or folder of a tokenizer; repeatable.",
+    ),
+]
 Batch = Annotated[
     int | None,
     typer.Option(
@@ -71,6 +79,7 @@ def generate(
         str | None, typer.Option(metavar="NAME", help=f"Sampler: {', '.join(SAMPLERS)}; default the base's.")
     ] = None,
     base: BaseModel = None,
+    part: Parts = None,
     compose: Compose = "sum",
     each: Annotated[bool, typer.Option("--each", help="One numbered picture per style, all in one batch.")] = False,
     strengths: Strengths = "",
@@ -88,7 +97,7 @@ def generate(
     from app.studio.generation.generate import generate as draw
     from app.studio.generation.request import StyleRef, make_request
 
-    request = make_request(
+    asked = make_request(
         prompts=prompt,
         styles=[StyleRef.parse(one) for one in style or ()],
         negative=negative,
@@ -106,7 +115,7 @@ def generate(
         compare=plain is not None,
         batch=batch,
     )
-    pictures = draw(resolve_files(request), out, plain, overwrite, _say_notes, overview=sheet).pictures
+    pictures = draw(resolve_files(asked), out, plain, overwrite, _say_notes, overview=sheet, parts=part or ()).pictures
     files = {"sheet": sheet} if sheet is not None and len(pictures) > 1 else {}
     if json:
         found = {"images": pictures} if each or len(pictures) > 1 else {"image": pictures[0]}

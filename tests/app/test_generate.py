@@ -13,11 +13,15 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from app.errors import FieldErrors
+from app.studio.generation.request import make_request
+from app.ui.api_schemas import request_of
 from tests.app.command import call
 from tests.app.conftest import Trained
 from tests.app.user_files import write_pictures
 from trainers.adapters.tokens import Word
 from trainers.config.sections import Base
+from trainers.errors import VelaturaError
 from trainers.formats.embedding import WORD, write_embedding
 from trainers.formats.origin import STARTER
 from trainers.models.load import load_model
@@ -216,6 +220,16 @@ def test_every_style_draws_a_picture_of_its_own(trained: Trained, tmp_path: Path
         assert np.abs(drawn - picture(tmp_path, "--style", f"{trained.style}:{strength}")).max() <= 1
     again = call(*words)
     assert again.code == 1 and "f-1.png already exists" in again.err
+
+
+def test_parts_of_the_base_are_named_on_the_command_line_alone(tmp_path: Path) -> None:
+    outcome = call("generate", "--prompt", "fox", "--part", tmp_path / "ae.safetensors", "--out", tmp_path / "f.png")
+    assert outcome.code == 1 and "base.parts has no effect on a folder" in outcome.err
+    for name in ("part", "parts", "base.parts"):
+        with pytest.raises(VelaturaError, match=f"there is no option '{name}'"):
+            request_of("fox", {}, {name: ["/etc/passwd"]})
+        with pytest.raises(FieldErrors):
+            make_request(prompts=("fox",), **{name: ["/etc/passwd"]})
 
 
 def test_a_word_beside_that_is_called_in_two_ways_takes_no_style_away(trained: Trained, tmp_path: Path) -> None:

@@ -210,6 +210,10 @@ def _from_file(source: Source, settings: Base, dtype: torch.dtype) -> LoadedPart
         named = [Path(part).expanduser() for part in settings.parts]
         parts = load_file(family, FileOfBase(source.path, tree, named, dtype))
     elif family.denoiser == "unet":
+        if settings.parts:
+            raise VelaturaError(
+                "base.parts has no effect on {title}, whose files hold all parts; remove it", title=family.title
+            )
         parts = load_single_file(source.path, tree, dtype)
     else:
         raise VelaturaError(

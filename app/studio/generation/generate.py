@@ -50,12 +50,14 @@ def generate(
     on_rough: OnRough | None = None,
     held: HeldBase | None = None,
     overview: Path | None = None,
+    parts: Sequence[Path] = (),
 ) -> GenerateResult:
     """Generate and write one picture (several prompts as a grid), or several, with their parameters as metadata.
 
     The request must be resolved. Of several pictures the files are `out` with a number from 1, row by row; each is
     written as soon as it is drawn. `plain` is the file for the picture without styles, `overview` the one for several
-    pictures on one labelled sheet. `on_progress` receives progress, and each note before the pictures that it is about;
+    pictures on one labelled sheet. `parts` are files of the base's parts, which may be any of the computer, so that no
+    request has them. `on_progress` receives progress, and each note before the pictures that it is about;
     `on_rough` small pictures of what is drawn. A `held` base is used if it is the request's. Raises VelaturaError,
     before anything is loaded or written, if the request cannot be met.
     """
@@ -76,7 +78,7 @@ def generate(
             notes.append(sentence)
             on_progress("note", message=sentence)
 
-    model, params = _load(request, styles.all, held)
+    model, params = _load(request, styles.all, held, parts)
     contact = None if several is None else ContactSheet(request)
 
     def write(sheet: Sheet, pictures: list[Image]) -> None:
@@ -136,13 +138,13 @@ def _numbered(out: Path, number: int) -> Path:
 
 
 def _load(
-    request: GenerateRequest, styles: Sequence[tuple[Style, float]], held: HeldBase | None
+    request: GenerateRequest, styles: Sequence[tuple[Style, float]], held: HeldBase | None, parts: Sequence[Path]
 ) -> tuple[Model, SamplingParams]:
     """The base, and what to draw with."""
     from trainers.sampling.sample import SamplingParams
 
     assert request.size and request.guidance and request.steps and request.sampler, "the request has not been resolved"
-    needed = base_request(request, [style for style, _ in styles])
+    needed = base_request(request, [style for style, _ in styles], parts)
     model = (held and held.model_for(needed)) or needed.load()
     params = SamplingParams(
         prompts=request.prompts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.studio.generation.request import GenerateRequest
@@ -49,8 +50,8 @@ class HeldBase:
         return self.model if same == (own.settings, own.dtype, own.device, own.stamp) else None
 
 
-def base_request(request: GenerateRequest, styles: Sequence[Style]) -> BaseRequest:
-    """What a resolved request with these styles needs of its base.
+def base_request(request: GenerateRequest, styles: Sequence[Style], parts: Sequence[Path] = ()) -> BaseRequest:
+    """What a resolved request with these styles needs of its base, with these files of its parts.
 
     Clip skip and prediction are as the first style was trained; otherwise its pictures would differ.
     """
@@ -60,7 +61,8 @@ def base_request(request: GenerateRequest, styles: Sequence[Style]) -> BaseReque
 
     device = choose_device("auto")
     trained = base_settings_of(styles[0]) if styles else BaseSettings()
-    settings = trained.base.model_copy(update={"model": request.base, "family": "auto"})
+    named = {"model": request.base, "family": "auto", "parts": tuple(map(str, parts))}
+    settings = trained.base.model_copy(update=named)
     dtype = choose_format("auto", device, small=request.base == STARTER)
     return BaseRequest(settings, dtype, device, trained.chunks, _stamp(request.base))
 

@@ -97,6 +97,8 @@ def test_family_override_is_checked(tiny_trees, tmp_path):
     with pytest.raises(VelaturaError, match=r"base.family = sd2, but b.safetensors holds Stable Diffusion 1"):
         load(path, family="sd2")
     assert load(path, family="sd1").family.name == "sd1"
+    with pytest.raises(VelaturaError, match=r"base.parts has no effect on Stable Diffusion 1, whose files hold all"):
+        load(path, parts=("ae.safetensors",))
 
 
 def test_marker_keys_and_override(tiny_trees, tmp_path):
