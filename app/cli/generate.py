@@ -10,7 +10,7 @@ import typer
 from app.cli.common.console import print_json, say
 from app.cli.common.options import BaseModel, Compose, Json, Overwrite
 from app.units import readable_size
-from trainers.config.limits import AXES, BATCH, COUNT, GUIDANCE, SAMPLERS, SEED, STEPS
+from trainers.config.limits import AXES, BASE_STORAGES, BATCH, COUNT, GUIDANCE, SAMPLERS, SEED, STEPS
 
 commands = typer.Typer()
 Guidance = Annotated[
@@ -60,6 +60,15 @@ Batch = Annotated[
         metavar="N", min=BATCH[0], max=BATCH[1], help="Maximum pictures per batch; default 5 if there are several."
     ),
 ]
+Sampler = Annotated[
+    str | None, typer.Option(metavar="NAME", help=f"Sampler: {', '.join(SAMPLERS)}; default the base's.")
+]
+Storage = Annotated[
+    str,
+    typer.Option(
+        metavar="HOW", help=f"Weights of the base in memory: {', '.join(BASE_STORAGES)}; auto packs what does not fit."
+    ),
+]
 
 
 @commands.command(epilog='Example: velatura generate --style dusk.safetensors:0.8 --prompt "a fox" --out fox.png')
@@ -75,9 +84,7 @@ def generate(
     steps: Steps = None,
     size: Annotated[str, typer.Option(metavar="WxH", help="Size in pixels; default the base's.")] = "",
     guidance: Guidance = None,
-    sampler: Annotated[
-        str | None, typer.Option(metavar="NAME", help=f"Sampler: {', '.join(SAMPLERS)}; default the base's.")
-    ] = None,
+    sampler: Sampler = None,
     base: BaseModel = None,
     part: Parts = None,
     compose: Compose = "sum",
@@ -86,6 +93,7 @@ def generate(
     axis: Axis = None,
     sheet: Sheet = None,
     batch: Batch = None,
+    storage: Storage = "auto",
     plain: Annotated[
         Path | None, typer.Option(metavar="IMG", help="Also write the picture without styles to this file.")
     ] = None,
@@ -114,6 +122,7 @@ def generate(
         axes=[_read_axis(one) for one in axis or ()],
         compare=plain is not None,
         batch=batch,
+        storage=storage,
     )
     pictures = draw(resolve_files(asked), out, plain, overwrite, _say_notes, overview=sheet, parts=part or ()).pictures
     files = {"sheet": sheet} if sheet is not None and len(pictures) > 1 else {}

@@ -29,8 +29,7 @@ def main(descriptor: str, idle: str, place: str) -> None:
     usual = torch.get_num_threads()
     torch.set_num_threads(1)
     request = GenerateRequest.model_validate_json(Path(place).read_bytes())
-    needed = base_request(request, [style for style, _ in Styles(request).all])
-    held = HeldBase(needed, needed.load())
+    held = base_request(request, [style for style, _ in Styles(request).all]).load()
     if asked := serve_forks(connection, float(idle)):
         torch.set_num_threads(usual)
         _draw(asked, held)

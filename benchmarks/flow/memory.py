@@ -1,4 +1,4 @@
-"""python -m benchmarks.flow.memory: what trainings on large bases need in memory, as a table for docs/bases.md.
+"""python -m benchmarks.flow.memory: what large bases need in memory, in training and drawing, as tables for the docs.
 
 Everything is computed from bundled configs on the meta device; nothing is loaded and no card is needed.
 """
@@ -6,6 +6,8 @@ Everything is computed from bundled configs on the meta device; nothing is loade
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import copytree
 from typing import Annotated
@@ -14,8 +16,10 @@ import torch
 import typer
 
 from trainers.config.build import build_config
+from trainers.config.sections import Base
 from trainers.models.files.configs import config_tree
-from trainers.planning.needs import RESERVE, Choice, Needs, needs_of
+from trainers.planning.drawing import Drawn, drawing_choices, drawing_needs
+from trainers.planning.needs import RESERVE, STORAGES, Choice, Needs, needs_of
 from trainers.planning.plan import CARDS, GB, choose, in_words
 
 BASES = {
@@ -28,34 +32,53 @@ BASES = {
 METHOD = {"name": "lora", "rank": 16}
 
 
-def computed(tree: str, batch: int) -> tuple[Needs, list[Choice | None]]:
-    """What a LoRA of rank 16 on one of the bases needs, and what makes it fit each size of card."""
+@contextmanager
+def base_of(tree: str) -> Iterator[str]:
+    """A folder with the configs of a base, which loads nothing."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / tree
         copytree(config_tree(tree), place)
         if (place / "text_encoder_3").is_dir():
             (place / "text_encoder_3" / "model.safetensors").touch()  # only its presence counts
-        table = {"name": "x", "base": {"model": str(place)}, "method": METHOD, "train": {"batch_size": batch}}
+        yield str(place)
+
+
+def computed(tree: str, batch: int) -> tuple[Needs, list[Choice | None]]:
+    """What a LoRA of rank 16 on one of the bases needs, and what makes it fit each size of card."""
+    with base_of(tree) as place:
+        table = {"name": "x", "base": {"model": place}, "method": METHOD, "train": {"batch_size": batch}}
         config = build_config(table, {"targets": {"unet": "attn-mlp"}})
         needs = needs_of(config, torch.bfloat16)
         return needs, [choose(needs, config, size * GB - RESERVE) for size in CARDS]
 
 
-def row(name: str, needs: Needs, found: list[Choice | None]) -> str:
-    weights = " / ".join(f"{needs.denoiser[storage] / GB:.1f}" for storage in ("full", "int8", "nf4"))
-    activations = f"{needs.activations.kept / GB:.1f} / {needs.activations.recomputed / GB:.1f}"
+def computed_for_drawing(tree: str, batch: int) -> tuple[Needs, list[Choice | None]]:
+    """What drawing 1024 pixels with guidance needs, and how the base is held on each size of card."""
+    with base_of(tree) as place:
+        needs = drawing_needs(Base(model=place), Drawn((1024, 1024), 4.0, batch), torch.bfloat16)
+        choices = list(drawing_choices(needs, STORAGES, on_card=True))
+        rooms = [size * GB - RESERVE for size in CARDS]
+        return needs, [next((one for one in choices if needs.bytes_of(one) <= room), None) for room in rooms]
+
+
+def row(name: str, needs: Needs, found: list[Choice | None], drawing: bool) -> str:
+    weights = " / ".join(f"{needs.denoiser[storage] / GB:.1f}" for storage in STORAGES)
+    kept, recomputed = (f"{size / GB:.1f}" for size in (needs.activations.kept, needs.activations.recomputed))
     encoders = f"{(sum(needs.encoders['full']) + needs.vae) / GB:.1f}"
     cells = ["–" if choice is None else f"{in_words(choice)} ({needs.bytes_of(choice) / GB:.1f})" for choice in found]
-    return " | ".join(["", name, weights, encoders, activations, *cells, ""]).strip()
+    start = [name, kept] if drawing else [name, weights, encoders, f"{kept} / {recomputed}"]
+    return " | ".join(["", *start, *cells, ""]).strip()
 
 
 def main(batch: Annotated[int, typer.Option(help="Images in a batch.")] = 1) -> None:
-    """Print the table."""
-    heads = ["base", "weights in 16 bits / int8 / NF4", "encoders, VAE", "activations / recomputed"]
-    print(" | ".join(["", *heads, *(f"{size} GB" for size in CARDS), ""]).strip())
-    print("|" + "---|" * (len(heads) + len(CARDS)))
-    for name, tree in BASES.items():
-        print(row(name, *computed(tree, batch)))
+    """Print the tables."""
+    training = ["base", "weights in 16 bits / int8 / NF4", "encoders, VAE", "activations / recomputed"]
+    for heads, compute in ((training, computed), (["base", "activations"], computed_for_drawing)):
+        print(" | ".join(["", *heads, *(f"{size} GB" for size in CARDS), ""]).strip())
+        print("|" + "---|" * (len(heads) + len(CARDS)))
+        for name, tree in BASES.items():
+            print(row(name, *compute(tree, batch), compute is computed_for_drawing))
+        print()
 
 
 if __name__ == "__main__":

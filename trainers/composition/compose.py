@@ -26,7 +26,7 @@ from trainers.composition.styling import Styling
 from trainers.composition.svd import TruncatedSum, merge_svd, relative_error
 from trainers.composition.switch import Switch
 from trainers.composition.ties import merge_ties
-from trainers.composition.ways import SUM, UNMERGED, Composition, check_count
+from trainers.composition.ways import COMPOSITE, SUM, UNMERGED, Composition, check_count
 from trainers.errors import VelaturaError
 from trainers.formats.read import Style
 from trainers.messages import Message
@@ -55,7 +55,7 @@ def compose(
         return network, Styling(network)
     if composition.way in UNMERGED:
         network = batch_styles(parts, family, styles, model.words)
-        if composition.way == "composite":
+        if composition.way == COMPOSITE:
             return network, Composite(network, layered)
         return network, Switch(network, layered, int(composition.number))
     network = StyleNetwork()

@@ -23,7 +23,8 @@ class Way:
 
 
 SUM = "sum"
-UNMERGED = (SUM, "switch", "composite")
+COMPOSITE = "composite"
+UNMERGED = (SUM, "switch", COMPOSITE)
 """Ways that apply each style unchanged; the others merge them into one change of weights."""
 
 WAYS: Mapping[str, Way] = {
@@ -38,7 +39,7 @@ WAYS: Mapping[str, Way] = {
     ),
     "dare": Way("drops this share of each at random and rescales the rest", "share", 0.5, 0, 0.99),
     "switch": Way("alternates: each style gets this many steps, then the next", "steps", 5, 1, 1000, whole=True),
-    "composite": Way("averages their predictions at every step; time grows with the number of styles"),
+    COMPOSITE: Way("averages their predictions at every step; time grows with the number of styles"),
     "k-lora": Way(
         "chooses layer by layer between the first, the content, and the second, the style",
         "speed",

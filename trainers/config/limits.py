@@ -33,6 +33,10 @@ AxisKind = Literal["strength", "second_strength", "style", "step", "guidance", "
 """
 AXES: tuple[AxisKind, ...] = get_args(AxisKind)
 
+BaseStorage = Literal["auto", "full", "int8", "nf4"]
+"""How a base's weights are held for drawing; `auto` chooses what fits into memory."""
+BASE_STORAGES: tuple[BaseStorage, ...] = get_args(BaseStorage)
+
 SEED = (0, 2**63 - 1)
 STEPS = (1, 1000)
 """Denoising steps."""

@@ -1,12 +1,13 @@
-"""Memory of a training step's activations, computed on the meta device: shapes alone, no numbers.
+"""Memory of activations in training and in drawing, computed on the meta device: shapes alone, no numbers.
 
-The denoiser runs once with the trained adapters on it. What autograd saves for backward is what a step keeps; with
-gradient checkpointing, the inputs of all blocks and what the largest block saves. Attention counts as on a graphics
-card: no matrix of all pairs of tokens is kept.
+The denoiser runs once, in training with the adapters on it. What autograd saves for backward is what a step keeps; with
+gradient checkpointing, the inputs of all blocks and what the largest block saves. A drawing keeps nothing: its peak is
+the most that is there at once. Attention counts as on a graphics card: no matrix of all pairs of tokens is kept.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from trainers.models.model import Model
 from trainers.models.text import Conditioning
@@ -54,6 +57,34 @@ class _Saved:
         return [storage.nbytes() for storage in self.held.values()]
 
 
+class _Live(TorchDispatchMode):
+    """Adds up the storages that are there at once."""
+
+    def __init__(self, known: set[int]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._known, self._now, self.peak = known, 0, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(output):
+            if isinstance(tensor, Tensor):
+                self._count(tensor.untyped_storage())
+        return output
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        place, size = storage._cdata, storage.nbytes()
+        if place in self._known:
+            return
+        self._known.add(place)
+        self._now += size
+        self.peak = max(self.peak, self._now)
+        weakref.finalize(storage, self._forget, place, size)
+
+    def _forget(self, place: int, size: int) -> None:
+        self._known.discard(place)
+        self._now -= size
+
+
 class _Flash(TorchFunctionMode):
     """Attention that saves what its kernels save; on the meta device torch would take it apart."""
 
@@ -75,8 +106,7 @@ class _Text(Conditioning):
 
 def activations_of(model: Model, batch: int, size: tuple[int, int]) -> Activations:
     """What a step with `batch` images of `size` (height, width) in pixels keeps, on a model on the meta device."""
-    network = model.denoiser
-    weights = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
+    network, weights = model.denoiser, _weights(model)
     outside, inside, inputs, blocks = _Saved(weights), _Saved(weights), _Saved(weights), list[int]()
 
     def checkpoint(block: nn.Module, *given: Any) -> Any:
@@ -104,6 +134,20 @@ def activations_of(model: Model, batch: int, size: tuple[int, int]) -> Activatio
         recomputed=sum(storage.nbytes() for storage in few.values()) + max(blocks, default=0),
         largest=max((storage.nbytes() for storage in every.values()), default=0),
     )
+
+
+@torch.no_grad()
+def most_at_once(model: Model, rows: int, size: tuple[int, int]) -> int:
+    """Bytes that a pass without gradients takes at its peak with so many `rows`, each of `size` as above."""
+    with _Flash(), _Live(_weights(model)) as live:
+        _predict(model, rows, size)
+    return live.peak
+
+
+def _weights(model: Model) -> set[int]:
+    """Storages of the denoiser that are there anyway."""
+    network = model.denoiser
+    return {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
 
 
 def _predict(model: Model, batch: int, size: tuple[int, int]) -> Tensor:

@@ -96,15 +96,26 @@ class Needs:
 
 def needs_of(config: Config, dtype: torch.dtype) -> Needs:
     """What a run with these settings needs, with its base in `dtype`. VelaturaError as `load_model` raises it."""
-    path = find_source(config.base.model).path
-    family, tree = find_configs(path)
-    model, encoders = _empty_model(family, tree, config.base, dtype, path.is_dir())
+    model, encoders = empty_model(config.base, dtype)
     resolution = config.data.resolution or model.resolution
     side = resolution - resolution % model.stride
     images = config.train.batch_size // config.train.devices * (2 if config.prior.image_count else 1)
     numbers, activations = _trained(model, encoders, config, images, (side, side))
-    blocks = swappable_blocks(model.denoiser) if family.denoiser == "transformer" else []
-    packers = {name: packer_of(config.base.model_copy(update={"storage": name})) for name in STORAGES}
+    return needs_with(model, encoders, config.base, activations, int(numbers * (8 + _state_of(config))), side**2)
+
+
+def needs_with(
+    model: Model,
+    encoders: Mapping[str, nn.Module],
+    settings: Base,
+    activations: Activations,
+    trained: int,
+    pixels: int,
+) -> Needs:
+    """What a base without numbers needs, beside these activations and trained bytes; pictures have so many pixels."""
+    dtype = model.dtype
+    blocks = swappable_blocks(model.denoiser) if model.family.denoiser == "transformer" else []
+    packers = {name: packer_of(settings.model_copy(update={"storage": name})) for name in STORAGES}
     paths = {module: path for path, module in model.denoiser.named_modules()}
     return Needs(
         denoiser={name: stored_bytes(model.denoiser, dtype, packer) for name, packer in packers.items()},
@@ -117,8 +128,8 @@ def needs_of(config: Config, dtype: torch.dtype) -> Needs:
             for name, packer in packers.items()
         },
         vae=stored_bytes(model.vae, torch.float32, None),
-        decoding=int(MAPS * model.vae.config.block_out_channels[0] * side**2 * torch.float32.itemsize),
-        trained=int(numbers * (8 + _state_of(config))),
+        decoding=int(MAPS * model.vae.config.block_out_channels[0] * pixels * torch.float32.itemsize),
+        trained=trained,
         activations=activations,
         largest_weight=dtype.itemsize * max(parameter.numel() for parameter in model.denoiser.parameters()),
     )
@@ -154,17 +165,17 @@ def _state_of(config: Config) -> float:
     return (0.0 if paged else STATE[name]) + (4.0 if config.train.ema else 0.0)
 
 
-def _empty_model(
-    family: Family, tree: Path, settings: Base, dtype: torch.dtype, in_folder: bool
-) -> tuple[Model, dict[str, nn.Module]]:
+def empty_model(settings: Base, dtype: torch.dtype) -> tuple[Model, dict[str, nn.Module]]:
     """A base without numbers, and its text encoders by name."""
+    path = find_source(settings.model).path
+    family, tree = find_configs(path)
     configs = {
         name: read_json(tree / name / "config.json") for name in family.networks if _is_there(family, tree, name)
     }
     empty: dict[str, Any] = {
         name: build_empty(library_class(family.networks[name]), config)
         for name, config in configs.items()
-        if in_folder is False or name not in family.optional or has_weights(tree / name)
+        if path.is_file() or name not in family.optional or has_weights(tree / name)
     }
     with quietly("diffusers"):
         denoiser = empty.pop(family.denoiser).to(dtype)

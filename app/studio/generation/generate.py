@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.studio.generation.cells import Cell, cells_of
 from app.studio.generation.contact_sheet import ContactSheet
-from app.studio.generation.drawing import AT_ONCE, Drawing, Sheet, Styles, check_strengths, group_sheets
+from app.studio.generation.drawing import AT_ONCE, Drawing, Note, Sheet, Styles, check_strengths, group_sheets
 from app.studio.generation.held_base import HeldBase, base_request
 from app.studio.generation.image_file import check_place, write_picture
 from app.studio.generation.request import GenerateRequest
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from trainers.formats.read import Style
-    from trainers.models.model import Model
     from trainers.sampling.sample import SamplingParams
 
 OnRough = Callable[[int, "Image"], None]
@@ -78,12 +77,12 @@ def generate(
             notes.append(sentence)
             on_progress("note", message=sentence)
 
-    model, params = _load(request, styles.all, held, parts)
+    base, params = _load(request, styles.all, held, parts, note)
     contact = None if several is None else ContactSheet(request)
 
     def write(sheet: Sheet, pictures: list[Image]) -> None:
         picture = _joined(pictures, sheet)
-        write_picture(picture, sheet.place, _parameters(request, sheet, styles))
+        write_picture(picture, sheet.place, _parameters(request, sheet, styles) | base.parameters)
         if contact is not None and sheet not in bare:
             contact.add(sheet.number, picture)
 
@@ -93,11 +92,11 @@ def generate(
 
     on_step = _count_steps(on_progress, [*sheets, *bare])
     texts = (*dict.fromkeys(prompt for sheet in sheets for prompt in sheet.cell.prompts), request.negative)
-    drawing = Drawing(request, model, params, composition, styles, on_step, show, write, note, texts)
+    drawing = Drawing(request, base.model, params, composition, styles, on_step, show, write, note, texts)
     for group in group_sheets([*sheets, *bare], styles, composition, params.batch):
         drawing.draw(group)
     if contact is not None and several is not None:
-        write_picture(contact.image(), several, contact.parameters() | _shared(request))
+        write_picture(contact.image(), several, contact.parameters() | _shared(request) | base.parameters)
     return GenerateResult(tuple(sheet.place for sheet in sheets), tuple(notes))
 
 
@@ -138,14 +137,20 @@ def _numbered(out: Path, number: int) -> Path:
 
 
 def _load(
-    request: GenerateRequest, styles: Sequence[tuple[Style, float]], held: HeldBase | None, parts: Sequence[Path]
-) -> tuple[Model, SamplingParams]:
+    request: GenerateRequest,
+    styles: Sequence[tuple[Style, float]],
+    held: HeldBase | None,
+    parts: Sequence[Path],
+    note: Note,
+) -> tuple[HeldBase, SamplingParams]:
     """The base, and what to draw with."""
     from trainers.sampling.sample import SamplingParams
 
     assert request.size and request.guidance and request.steps and request.sampler, "the request has not been resolved"
     needed = base_request(request, [style for style, _ in styles], parts)
-    model = (held and held.model_for(needed)) or needed.load()
+    base = held if held is not None and held.request == needed else needed.load()
+    if base.holding.said:
+        note(base.holding.said)
     params = SamplingParams(
         prompts=request.prompts,
         seeds=(request.seed,),
@@ -156,9 +161,9 @@ def _load(
         sampler=request.sampler,
         clip_skip=needed.settings.clip_skip,
         chunks=needed.chunks,
-        batch=request.batch or (AT_ONCE if request.all_axes else 1),
+        batch=request.batch or min(AT_ONCE if request.all_axes else 1, base.holding.most_rows or AT_ONCE),
     )
-    return model, params
+    return base, params
 
 
 def _parameters(request: GenerateRequest, sheet: Sheet, read: Styles) -> dict[str, Any]:

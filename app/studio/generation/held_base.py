@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.studio.generation.request import GenerateRequest
+from trainers.composition.ways import COMPOSITE, read_composition
 
 if TYPE_CHECKING:
     import torch
@@ -15,25 +17,37 @@ if TYPE_CHECKING:
     from trainers.config.sections import Base
     from trainers.formats.read import Style
     from trainers.models.model import Model
+    from trainers.planning.drawing import Drawn, Holding
 
 
 @dataclass(frozen=True)
 class BaseRequest:
-    """What a request needs of its base: two that are equal are met by the same networks."""
+    """What a request needs of its base: two that are equal are met by the same networks.
+
+    They say how the base is asked to be held, not what was chosen: a base that is held takes memory, and what is free
+    beside it would choose another way for the next drawing.
+    """
 
     settings: Base
     dtype: torch.dtype
     device: torch.device
-    chunks: int
-    """Chunks of 75 tokens that the first style was trained with."""
     stamp: tuple[int, int]
     """Changes with the base's files."""
+    storage: str
+    """How it is asked to be held."""
+    chunks: int = field(default=1, compare=False)
+    """Chunks of 75 tokens that the first style was trained with."""
+    drawn: Drawn | None = field(default=None, compare=False)
+    """What is drawn on it."""
 
-    def load(self) -> Model:
-        """Load the base; raises as `load_model` does."""
+    def load(self) -> HeldBase:
+        """Load the base as it fits into memory; raises as `load_model` does."""
         from trainers.models.load import load_model
+        from trainers.planning.drawing import plan_drawing
 
-        return load_model(self.settings, self.dtype, self.device)
+        assert self.drawn is not None
+        holding = plan_drawing(self.settings, self.storage, self.drawn, self.dtype, self.device)
+        return HeldBase(self, holding, load_model(holding.settings, self.dtype, self.device))
 
 
 @dataclass(frozen=True)
@@ -41,13 +55,14 @@ class HeldBase:
     """A loaded base, and what it was loaded for."""
 
     request: BaseRequest
+    holding: Holding
     model: Model
 
-    def model_for(self, request: BaseRequest) -> Model | None:
-        """The base, if it is what a request needs."""
-        same = (request.settings, request.dtype, request.device, request.stamp)
-        own = self.request
-        return self.model if same == (own.settings, own.dtype, own.device, own.stamp) else None
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What pictures on it say of it in their metadata: its storage, if it is packed."""
+        storage = self.holding.settings.storage
+        return {} if storage == "full" else {"storage": storage}
 
 
 def base_request(request: GenerateRequest, styles: Sequence[Style], parts: Sequence[Path] = ()) -> BaseRequest:
@@ -64,7 +79,22 @@ def base_request(request: GenerateRequest, styles: Sequence[Style], parts: Seque
     named = {"model": request.base, "family": "auto", "parts": tuple(map(str, parts))}
     settings = trained.base.model_copy(update=named)
     dtype = choose_format("auto", device, small=request.base == STARTER)
-    return BaseRequest(settings, dtype, device, trained.chunks, _stamp(request.base))
+    stamp, drawn = _stamp(request.base), _drawn(request, styles)
+    return BaseRequest(settings, dtype, device, stamp, request.storage, trained.chunks, drawn)
+
+
+def _drawn(request: GenerateRequest, styles: Sequence[Style]) -> Drawn:
+    from trainers.planning.drawing import Drawn
+
+    assert request.size and request.guidance, "the request has not been resolved"
+    pictures = math.prod(len(axis.values) for axis in request.all_axes)
+    copies = len(request.styles) if read_composition(request.compose).way == COMPOSITE else 1
+    return Drawn(
+        request.size,
+        request.guidance,
+        max(copies, min(request.batch or 1, pictures * copies)),
+        sum(style.path.stat().st_size for style in styles if style.path.is_file()),
+    )
 
 
 def _stamp(base: str) -> tuple[int, int]:

@@ -33,7 +33,7 @@ from app.studio.generation.values import NO_SAMPLER, WHOLE, no_number, no_whole,
 from app.studio.styles.strengths import split_strength
 from trainers.composition.ways import SUM, WAYS, check_count, read_composition
 from trainers.config import limits
-from trainers.config.limits import SAMPLERS, SEED, SIDE, AxisKind
+from trainers.config.limits import BASE_STORAGES, SAMPLERS, SEED, SIDE, AxisKind
 from trainers.data.captions import one_line
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
@@ -46,6 +46,7 @@ NO_PROMPT = _("Enter a prompt.")
 TOO_LONG = _("{} can have at most {:,} characters; this one has {:,}.")
 NO_SIZE = _("Write a size like 512 × 512; you wrote “{}”.")
 WRONG_SIDES = _("Width and height must be {} to {:,} pixels; you wrote {}.")
+NO_STORAGE = _("The base cannot be held as “{}”; available are {}.")
 NO_SWITCH = _("{} must be true or false, not {!r:.80}.")
 NO_VALUE = _("{} cannot be {!r:.80}.")
 MANY_STRENGTHS = _("At most {most} strengths can be compared; this has {found}.")
@@ -134,7 +135,9 @@ class GenerateRequest(Section):
     axes: Annotated[tuple[Axis, ...], Field(max_length=2), BeforeValidator(read_axes)] = ()
     """What to compare along a row, and from row to row; a picture for each value, or for each pair."""
     batch: Batch | None = None
-    """Batch size; None for as many as there are pictures, at most five."""
+    """Batch size; None for as many as there are pictures and fit into memory, at most five."""
+    storage: limits.BaseStorage = "auto"
+    """How the base's weights are held; `auto` for what fits into memory."""
 
     @property
     def prompt(self) -> str:
@@ -283,6 +286,8 @@ def _sentence(place: str, wrong: Any, values: Mapping[str, Any]) -> str:
         return NO_SIZE.format(short(written)) if size is None else WRONG_SIDES.format(*SIDE, written)
     if place == "sampler":
         return NO_SAMPLER.format(short(given), ", ".join(SAMPLERS))
+    if place == "storage":
+        return NO_STORAGE.format(short(given), ", ".join(BASE_STORAGES))
     if place in WHOLE:
         return no_whole(place, given)
     if kind == "too_long" and place == "axes":

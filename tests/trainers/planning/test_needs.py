@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,8 @@ WIDTHS = (4, 8, 12)
 """Attention heads of 32 numbers."""
 
 
-def measured(heads: int, storage: str, checkpointing: bool, tmp_path: Path) -> tuple[int, int]:
-    """Bytes that a step of a transformer takes at its peak, by torch's profiler, and those that are computed."""
+def folder_of_width(heads: int, tmp_path: Path) -> Path:
+    """A base with a transformer of so many attention heads."""
     folder = tmp_path / f"{heads}"
     config = {"attention_head_dim": 32, "num_attention_heads": heads, "caption_projection_dim": 32 * heads}
     if not folder.exists():
@@ -100,6 +101,24 @@ def measured(heads: int, storage: str, checkpointing: bool, tmp_path: Path) -> t
         pipeline.save_pretrained(str(folder))
         file = folder / "vae" / "config.json"
         assert len(json.loads(file.read_text("utf-8"))["block_out_channels"]) == 4
+    return folder
+
+
+def profiled(work: Callable[[], object]) -> int:
+    """Bytes that some work takes at its peak beside what is there before, by torch's profiler."""
+    with torch.profiler.profile(profile_memory=True) as profile:
+        work()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    now = peak = 0
+    for event in sorted(events, key=lambda each: each.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    return peak
+
+
+def measured(heads: int, storage: str, checkpointing: bool, tmp_path: Path) -> tuple[int, int]:
+    """Bytes that a step of a transformer takes at its peak, and those that are computed."""
+    folder = folder_of_width(heads, tmp_path)
     table = settings(folder, data={"resolution": 256}, method={"name": "lora", "rank": 4})
     needs = needs_of(table, torch.float32)
     model = load_model(Base(model=str(folder)), torch.float32, "cpu")
@@ -112,13 +131,7 @@ def measured(heads: int, storage: str, checkpointing: bool, tmp_path: Path) -> t
         network.train()
     given = inputs("sd3") | {"hidden_states": torch.randn(2, 16, 32, 32)}
     given["encoder_hidden_states"] = torch.randn(2, 77 + 256, 80)
-    with torch.profiler.profile(profile_memory=True) as profile:
-        network(**given).sample.square().mean().backward()
-    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
-    now = peak = 0
-    for event in sorted(events, key=lambda each: each.start_ns()):
-        now += event.nbytes()
-        peak = max(peak, now)
+    peak = profiled(lambda: network(**given).sample.square().mean().backward())
     theta = sum(parameter.nbytes for parameter in adapters.parameters())
     choice = Choice(storage, 0, checkpointing)
     computed = needs.base(choice) + needs.trained - 2 * theta + needs.working(choice)  # without AdamW's state
