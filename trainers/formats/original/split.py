@@ -35,7 +35,7 @@ def split_joint(style: Style, parts: Mapping[str, nn.Module], family: str) -> St
 
     Raises VelaturaError if a change cannot be split.
     """
-    joint = {stem: layer for part, net in parts.items() if is_denoiser(part) for stem, layer in _joint(net, family)}
+    joint = joint_layers(parts, family)
     found = [stem for stem in style.layers if stem in joint]
     if not found:
         return style
@@ -51,6 +51,11 @@ def split_joint(style: Style, parts: Mapping[str, nn.Module], family: str) -> St
                 style.refuse_twice(stem, name)
             tensors |= {f"{name}.{suffix}": tensor for suffix, tensor in own.items()}
     return replace(style, tensors=tensors)
+
+
+def joint_layers(parts: Mapping[str, nn.Module], family: str) -> dict[str, OriginalLayer]:
+    """The layers of the original layout that are not diffusers' own, by their names in files."""
+    return {stem: layer for part, net in parts.items() if is_denoiser(part) for stem, layer in _joint(net, family)}
 
 
 def _is_of(key: str, stems: list[str]) -> bool:

@@ -5,7 +5,6 @@ LoHA and LoKr of convolutions are stored flat, so the layers' shapes come from t
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from trainers.errors import VelaturaError
 from trainers.formats.layout import GLORA
 from trainers.formats.names import layer_names, network_config
 from trainers.formats.on_base import DECOMPOSED
-from trainers.formats.origin import Origin, origin_of
+from trainers.formats.origin import origin_of
 from trainers.formats.original.split import split_joint
 from trainers.formats.own_form import read_form
 from trainers.formats.pack import Precision
@@ -27,11 +26,10 @@ from trainers.formats.read import Style
 from trainers.formats.safetensors_file import save
 from trainers.formats.write.core import kohya_tensors
 from trainers.formats.write.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
+from trainers.formats.write.outline import build_outline
 from trainers.formats.write.transformer import named_tensors
 from trainers.messages import Message as _
 from trainers.messages import listed
-from trainers.models.files.source import starter_folder
-from trainers.models.full_size import build_from_config
 
 PLAIN = {"lora_up.weight", "lora_down.weight", "alpha", "lora_magnitude_vector"}
 """Suffixes that diffusers reads, the last only with its own layer names."""
@@ -71,7 +69,7 @@ def write_plain(path: Path, style: Style) -> None:
     origin, reason = origin_of(style), why_not_plain(style)
     if reason or origin.family is None:
         raise VelaturaError("{name} cannot be converted to plain LoRA: {reason}", name=style.name, reason=reason)
-    parts = build_outline(origin)
+    parts = build_outline(origin, [style])
     updates = _low_ranks(style, parts, origin.family.name)
     rank = Counter(update.rank for update in updates.values()).most_common(1)[0][0]
     if origin.family.style_form == "kohya":
@@ -115,14 +113,6 @@ def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[S
             raise VelaturaError("{name} would be larger than 1 GB as plain LoRA", name=style.name)
         found[site] = exact_low_rank(update)
     return found
-
-
-def build_outline(origin: Origin) -> dict[str, nn.Module]:
-    """Build the networks of a base of this origin on the meta device, without weights."""
-    assert origin.family is not None
-    folder = starter_folder() if origin.starter else origin.variant.tree
-    configs = {part: (folder / part / "config.json").read_text("utf-8") for part in origin.family.parts}
-    return {part: build_from_config(json.loads(config)) for part, config in configs.items()}
 
 
 def precision_of(style: Style) -> Precision:

@@ -64,12 +64,17 @@ LOHA = {f"hada_w{side}_{half}": torch.ones(3, 3) for side in "12" for half in "a
         (
             {f"lora_unet_conv_in.{key}": t for key, t in LOHA.items()},
             "sd1",
+            "another size than Stable Diffusion 1: its layer lora_unet_conv_in has 3 outputs instead of 32",
+        ),
+        (
+            {f"lora_unet_conv_in.{key}": torch.ones(32, 3) for key in LOHA},
+            "sd1",
             "does not fit: its layer lora_unet_conv_in",
         ),
         ({**LORA, "lora_unet_a.dora_scale": torch.ones(4, 1)}, "sd1", "it is a DoRA"),
         ({**LORA, "lora_unet_a.diff_b": torch.ones(4)}, "sd1", "such as lora_unet_a.diff_b"),
         ({"lora_unet_a.oft_blocks": torch.ones(2, 3, 3)}, "sd1", "such as lora_unet_a.oft_blocks"),
-        ({"lora_unet_conv_norm_out.diff": torch.ones(320)}, "sd1", "it changes a norm, lora_unet_conv_norm_out"),
+        ({"lora_unet_conv_norm_out.diff": torch.ones(32)}, "sd1", "it changes a norm, lora_unet_conv_norm_out"),
     ],
 )
 def test_what_cannot_be_plain_is_said(tiny_trees, tmp_path, tensors, family, reason):

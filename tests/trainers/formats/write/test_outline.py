@@ -1,0 +1,51 @@
+"""The networks of a style's base, of the variant whose sizes it has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainers.errors import VelaturaError
+from trainers.formats.origin import origin_of
+from trainers.formats.read import Style
+from trainers.formats.write.outline import build_outline
+
+
+def style(tensors: dict[str, Tensor]) -> Style:
+    return Style(Path("dusk.safetensors"), tensors, {"velatura.family": "sd3"})
+
+
+def lora(name: str, rows: int) -> dict[str, Tensor]:
+    return {f"{name}.lora_down.weight": torch.ones(2, 8), f"{name}.lora_up.weight": torch.ones(rows, 2)}
+
+
+QUERY, JOINT = "transformer.transformer_blocks.0.attn.to_q", "lora_unet_joint_blocks_0_x_block_attn_qkv"
+LOKR = "lora_unet_joint_blocks_0_x_block_attn_proj"
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        lora(QUERY, 2432),
+        lora(JOINT, 3 * 2432),
+        {f"{LOKR}.lokr_w1": torch.ones(4, 2), f"{LOKR}.lokr_w2_a": torch.ones(608, 2)},
+        {f"{LOKR}.diff_b": torch.ones(2432)},
+    ],
+)
+def test_sizes_say_which_variant_it_is(tensors: dict[str, Tensor]) -> None:
+    """Other programs do not write whether a style is for SD 3.5 medium or large."""
+    found: Any = build_outline(origin_of(style(tensors)), [style(tensors)])["transformer"]
+    assert found.config.num_layers == 38
+
+
+@pytest.mark.parametrize(("name", "rows", "expected"), [(QUERY, 32, 1536), (JOINT, 96, 4608)])
+def test_another_size_is_said(name: str, rows: int, expected: int) -> None:
+    sentence = (
+        rf"of another size than Stable.*: its layer {name} has {rows} outputs instead of {expected}; use it on its"
+    )
+    with pytest.raises(VelaturaError, match=sentence):
+        build_outline(origin_of(style(lora(name, rows))), [style(lora(name, rows))])
