@@ -20,7 +20,8 @@ from tools.starter.drawings.sets import read_icon_sets
 from tools.starter.drawings.tokens import make_tokenizer
 from tools.starter.export import write_pipeline
 from tools.starter.networks import autoencoder, denoiser, text
-from tools.starter.networks.denoiser import prepare_lessons, train_denoiser
+from tools.starter.networks.denoiser import Pair, train_denoiser
+from tools.starter.networks.lessons import prepare_lessons
 from tools.starter.networks.stage import Schedule
 from tools.starter.networks.text import train_text_encoder
 from tools.starter.report import draw_sheet, write_report
@@ -52,7 +53,10 @@ def build(work: Path, device: torch.device, plan: Plan | None = None) -> Path:
     vae = autoencoder.train_autoencoder(work / "autoencoder", drawings, device, references, plan.autoencoder)
     encoder = train_text_encoder(work / "text", drawings, tokenizer, device, plan.text)
     lessons = prepare_lessons(work / "denoiser", drawings, vae, device)
-    unet = train_denoiser(work / "denoiser", lessons, encoder, tokenizer, device, plan.denoiser)
+    torch.manual_seed(plan.denoiser.seed)
+    pair = Pair(encoder, denoiser.make_denoiser(lessons.latents.shape[1])).to(device)
+    train_denoiser(work / "denoiser", lessons, pair, tokenizer, plan.denoiser)
+    unet = pair.unet
     write_pipeline(result, vae, encoder, tokenizer, unet, lessons.scale)
     copy_logs(work, result)
     described = describe_build(device, plan, {"vae": vae, "text_encoder": encoder, "unet": unet})

@@ -1,4 +1,4 @@
-"""Captions in the words people use: a concept or another word for it, a style, a background; now and then less."""
+"""Captions in the words people use: things or other words for them, where they lie, a style, a background."""
 
 from __future__ import annotations
 
@@ -6,28 +6,21 @@ from collections.abc import Sequence
 
 import torch
 
+from tools.starter.drawings.scenes import Scene
 from tools.starter.drawings.sets import Concepts
-
-BACKGROUNDS = {
-    "black": (16, 16, 20),
-    "dark blue": (24, 36, 92),
-    "blue": (72, 148, 232),
-    "green": (88, 176, 96),
-    "yellow": (250, 220, 96),
-    "orange": (245, 160, 72),
-    "red": (220, 72, 68),
-    "pink": (248, 184, 208),
-    "purple": (140, 98, 190),
-    "brown": (140, 104, 78),
-    "grey": (160, 164, 170),
-}
-"""Backgrounds by name, sRGB bytes; white is not named."""
 
 SYNONYM = 0.25
 ARTICLE = 0.25
+BOTH_ARTICLES = 0.5  # of two things
 STYLE = 0.85
+FIRST = 0.3  # of the styles that are named, before the things
 NOTHING = 0.1  # no caption at all, for classifier-free guidance
-OPENINGS = ("a ", "a ", "one ", "a picture of a ")
+OPENINGS = ("{a}", "{a}", "one ", "a picture of {a}")
+PAIRS = {
+    "beside": ("{0} and {1}", "{0} beside {1}", "{0} next to {1}", "{0} left of {1}", "{1} right of {0}"),
+    "above": ("{0} above {1}", "{0} over {1}", "{1} below {0}", "{1} under {0}"),
+}
+"""Ways to say how the first of two things lies to the second."""
 
 
 def one_of(choices: Sequence[str], generator: torch.Generator) -> str:
@@ -40,20 +33,52 @@ def happens(probability: float, generator: torch.Generator) -> bool:
     return float(torch.rand((), generator=generator)) < probability
 
 
+def article(name: str) -> str:
+    """The article before a name and a space after it; nothing before plurals."""
+    if name.endswith("s") and not name.endswith(("ss", "us")):
+        return ""
+    return "an " if name.startswith(("a", "e", "i", "o", "um")) else "a "
+
+
+def open_with(opening: str, name: str) -> str:
+    """The name after one of OPENINGS."""
+    return opening.format(a=article(name)) + name
+
+
 def describe(concept: str, style: str = "", background: str = "") -> str:
     """The plain caption: concept, style, background, in this order."""
     parts = [concept, style, f"{background} background" if background else ""]
     return ", ".join(part for part in parts if part)
 
 
-def write_caption(concepts: Concepts, concept: str, style: str, background: str, generator: torch.Generator) -> str:
-    """One way to say what an image shows."""
+def write_caption(
+    concepts: Concepts, scene: Scene, style: str, generator: torch.Generator, names_style: bool = False
+) -> str:
+    """One way to say what a picture shows; with `names_style`, never without its style."""
     if happens(NOTHING, generator):
         return ""
-    words = concept
-    if concept in concepts.synonyms and happens(SYNONYM, generator):
-        words = one_of(concepts.synonyms[concept], generator)
+    words = _say_things(concepts, scene, generator)
+    if not (names_style or happens(STYLE, generator)):
+        return describe(words, "", scene.background)
+    if happens(FIRST, generator):
+        return describe(one_of((f"{style}, {words}", f"{style} {words}"), generator), "", scene.background)
+    said = one_of((", {style}", ", {style}", ", {style} style", " in {style} style"), generator)
+    return describe(words + said.format(style=style), "", scene.background)
+
+
+def _say_things(concepts: Concepts, scene: Scene, generator: torch.Generator) -> str:
+    names = [_name(concepts, thing, generator) for thing in scene.things]
+    if len(names) == 2:
+        if happens(BOTH_ARTICLES, generator):
+            names = [open_with(OPENINGS[0], name) for name in names]
+        return one_of(PAIRS[scene.where], generator).format(*names)
+    words = f"small {names[0]}" if scene.small and (not scene.where or happens(0.5, generator)) else names[0]
     if happens(ARTICLE, generator):
-        words = one_of(OPENINGS, generator) + words
-    said = one_of((style, style, f"{style} style"), generator) if happens(STYLE, generator) else ""
-    return describe(words, said, background)
+        words = open_with(one_of(OPENINGS, generator), words)
+    return f"{words} {scene.where}" if scene.where else words
+
+
+def _name(concepts: Concepts, thing: str, generator: torch.Generator) -> str:
+    if thing in concepts.synonyms and happens(SYNONYM, generator):
+        return one_of(concepts.synonyms[thing], generator)
+    return thing

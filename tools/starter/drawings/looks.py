@@ -21,7 +21,7 @@ Drawing = np.ndarray
 
 THRESHOLD = 140  # of 255: what is darker prints black
 CONTOUR = 5  # pixels, odd: how wide the edge of an ink drawing is
-BLOCK = 4  # pixels a side of a square of pixel art
+BLOCK = 8  # pixels a side of a square of pixel art: those of the latents' grid, since others do not survive it
 
 
 def as_it_is(drawing: Drawing) -> Drawing:
@@ -60,6 +60,16 @@ class Look:
     drawings: str
     make: Callable[[Drawing], Drawing]
     style: str
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the drawings are as their set has them."""
+        return self.make is as_it_is and not self.drawings.endswith("-outline")
+
+    @property
+    def scales(self) -> bool:
+        """Whether it is the same style when it is drawn smaller or elsewhere."""
+        return self.make is not draw_in_blocks
 
 
 def read_looks() -> tuple[Look, ...]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tools.icons import icon_name
-from tools.starter.drawings.captions import OPENINGS, describe
+from tools.starter.drawings.captions import OPENINGS, article, describe, open_with
 from tools.starter.drawings.render import open_drawings
 from tools.starter.drawings.sets import read_concepts, read_icon_sets
 from tools.starter.drawings.tokens import END, POSITIONS, START, whole_words
@@ -60,9 +60,9 @@ def list_phrases(drawings: Path, tokenizer: Any) -> list[str]:
     words = whole_words(tokenizer)
     pairs = zip(words[::2], words[1::2], strict=False)
     phrases = {describe(name, style) for name in named for style in styles}
-    phrases |= {opening + name for name in named for opening in OPENINGS}
+    phrases |= {open_with(opening, name) for name in named for opening in OPENINGS}
     phrases |= {name.replace("-", " ") for name in names - {icon_name(concept) for concept in named}}
-    phrases |= set(words) | {f"a {word}" for word in words} | {f"{first} {second}" for first, second in pairs}
+    phrases |= set(words) | {article(word) + word for word in words} | {f"{first} {second}" for first, second in pairs}
     return sorted(phrases)
 
 

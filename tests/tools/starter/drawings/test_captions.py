@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 import torch
 
-from tools.starter.drawings.captions import BACKGROUNDS, describe, happens, one_of, write_caption
+from tools.starter.drawings.captions import article, describe, happens, one_of, write_caption
+from tools.starter.drawings.scenes import BACKGROUNDS, Scene
 from tools.starter.drawings.sets import Concepts
 from trainers.randomness import generator
 
@@ -16,9 +17,13 @@ DRAWS = 6_000
 NEAR = {"abs": 0.02}  # more than three standard deviations of any share below
 
 
-def write(concept: str, background: str = "") -> list[str]:
-    draw = generator("captions", concept)
-    return [write_caption(CONCEPTS, concept, "glossy", background, draw) for _ in range(DRAWS)]
+def write(concept: str, background: str = "", **more: object) -> list[str]:
+    return write_all(Scene((concept,), background=background), **more)
+
+
+def write_all(scene: Scene, style: str = "glossy", **more: object) -> list[str]:
+    draw = generator("captions", *scene.things)
+    return [write_caption(CONCEPTS, scene, style, draw, **more) for _ in range(DRAWS)]
 
 
 def share(captions: list[str], part: str) -> float:
@@ -43,13 +48,22 @@ def test_now_and_then_nothing_is_said_or_no_style():
     said = [caption for caption in captions if caption]
     assert 1 - len(said) / DRAWS == pytest.approx(0.1, **NEAR)
     assert share(said, "glossy") == pytest.approx(0.85, **NEAR)
-    assert share(said, "glossy style") == pytest.approx(0.85 / 3, **NEAR)
-    endings = {caption.partition(",")[2] for caption in said}
-    assert endings == {"", " glossy", " glossy style"}
+    assert not [caption for caption in write("ant", names_style=True) if caption and "glossy" not in caption]
+
+
+def test_a_style_is_named_before_or_after():
+    captions = [caption for caption in write("ant", names_style=True) if caption]
+    found = {caption for caption in captions if not {"an", "one"} & {*caption.split()}}
+    assert found == {
+        "ant, glossy", "ant, glossy style", "ant in glossy style", "glossy ant", "glossy, ant",
+    }  # fmt: skip
+    first = sum(caption.startswith("glossy") for caption in captions)
+    assert first / len(captions) == pytest.approx(0.3, **NEAR)
 
 
 def test_a_quarter_of_the_captions_use_another_word_and_a_quarter_an_opening():
-    said = [caption.partition(",")[0] for caption in write("fox") if caption]
+    captions = [caption for caption in write("fox") if caption and not caption.startswith("glossy")]
+    said = [caption.partition(",")[0].removesuffix(" in glossy style") for caption in captions]
     words = Counter(caption.split()[-1] for caption in said)
     assert {word: count / len(said) for word, count in words.items()} == {
         "fox": pytest.approx(0.75, **NEAR),
@@ -66,7 +80,31 @@ def test_a_quarter_of_the_captions_use_another_word_and_a_quarter_an_opening():
 
 
 def test_a_concept_without_synonyms_keeps_its_name():
-    assert {caption.partition(",")[0].split()[-1] for caption in write("ant") if caption} == {"ant"}
+    assert all("ant" in caption.replace(",", "").split() for caption in write("ant") if caption)
+
+
+@pytest.mark.parametrize(
+    ("name", "before"),
+    [("fox", "a "), ("avocado", "an "), ("unicorn", "a "), ("umbrella", "an "), ("french fries", ""), ("cactus", "a ")],
+)
+def test_the_article(name, before):
+    assert article(name) == before
+
+
+def test_where_a_small_thing_lies_is_always_said_and_that_it_is_small_mostly():
+    captions = [caption for caption in write_all(Scene(("ant",), "at the top left", small=True)) if caption]
+    assert share(captions, "ant at the top left") == 1
+    assert share(captions, "small ant") == pytest.approx(0.5, **NEAR)
+    assert share([caption for caption in write_all(Scene(("ant",), small=True)) if caption], "small ant") == 1
+
+
+def test_two_things_are_named_with_how_they_lie():
+    beside, above = (write_all(Scene(("ant", "owl"), where), "") for where in ("beside", "above"))
+    said = {caption.strip(", ") for caption in beside if "style" not in caption and "an" not in caption.split()}
+    assert said - {""} == {
+        "ant and owl", "ant beside owl", "ant next to owl", "ant left of owl", "owl right of ant",
+    }  # fmt: skip
+    assert "an ant above an owl" in above and "owl under ant" in above and not any(" and " in each for each in above)
 
 
 def test_a_background_is_always_named():

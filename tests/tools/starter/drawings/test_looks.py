@@ -35,12 +35,12 @@ def test_sepia_runs_from_dark_brown_to_cream():
 
 def test_blocks_have_one_colour_and_hard_edges():
     drawing = square((10, 200, 30))
-    drawing[8:24, 8:10, :3] = (210, 0, 30)  # half of the first block's columns
+    drawing[8:24, 8:12, :3] = (210, 0, 30)  # half of the first block's columns
     found = draw_in_blocks(drawing)
     assert found.shape == drawing.shape and set(np.unique(found[..., 3])) == {0, 255}
     blocks = found.reshape(SIDE // BLOCK, BLOCK, SIDE // BLOCK, BLOCK, 4)
     assert (blocks == blocks[:, :1, :, :1]).all()
-    assert found[8, 8].tolist() == [110, 100, 30, 255] and found[8, 12].tolist() == [10, 200, 30, 255]
+    assert found[8, 8].tolist() == [110, 100, 30, 255] and found[8, 16].tolist() == [10, 200, 30, 255]
 
 
 def test_every_trained_set_is_taught_as_it_is_and_none_that_is_held_out_in_any_look():

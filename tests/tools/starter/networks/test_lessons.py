@@ -1,0 +1,107 @@
+"""Lessons: every concept in every look and kind of picture, encoded once, and what is beside the concepts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tools.starter.small import ODD, TAUGHT, make_small_autoencoder
+from tools.starter.drawings.looks import read_looks
+from tools.starter.drawings.render import SIZE
+from tools.starter.drawings.scenes import BACKGROUNDS, PLACES, RELATIONS
+from tools.starter.networks.lessons import (
+    SHARES,
+    VIEWS,
+    Lessons,
+    choose_scene,
+    draw_lessons,
+    other_names,
+    prepare_lessons,
+)
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("lessons")
+
+
+@pytest.fixture(scope="module")
+def lessons(folder, drawings) -> Lessons:
+    torch.manual_seed(0)
+    return prepare_lessons(folder, drawings, make_small_autoencoder().eval(), CPU)
+
+
+def test_each_concept_is_taught_in_each_look_and_kind(lessons):
+    found = Counter((entry.style, entry.scene.things[0], entry.kind) for entry in lessons.entries)
+    looks = Counter(look.style for look in read_looks())
+    for style, count in looks.items():
+        scales = style != "pixel art"  # whose squares lie on the grid of the latents
+        for kind, views in VIEWS.items():
+            expected = count * views if scales or kind == "whole" else 0
+            assert {found[style, concept, kind] for concept in TAUGHT} == {expected}, (style, kind)
+    others = {entry.style for entry in lessons.entries if entry.kind == "other"}
+    assert others == {look.style for look in read_looks() if look.is_plain} and len(others) == 5
+    assert {*SHARES} == {*lessons.places} == {*VIEWS, "other"} and sum(SHARES.values()) == pytest.approx(1)
+    assert sorted(place for places in lessons.places.values() for place in places) == [*range(len(lessons.entries))]
+
+
+def test_latents_are_those_of_the_pictures_at_unit_variance(lessons, drawings):
+    count = len(lessons.entries)
+    assert lessons.latents.shape == (count, 4, 16, 16) and lessons.latents.dtype == torch.float16
+    assert float(lessons.latents.float().std() * lessons.scale) == pytest.approx(1, rel=1e-4)
+    torch.manual_seed(0)
+    autoencoder = make_small_autoencoder().eval()
+    number = 40  # in the second batch that was encoded
+    lesson, picture = next(islice(draw_lessons(drawings), number, None))
+    assert lesson == lessons.entries[number]
+    pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        latents = autoencoder.encode(pixels).latent_dist.mode().float()
+    assert torch.allclose(lessons.latents[number].float(), latents[0], atol=0.02)
+
+
+def test_lessons_are_encoded_once(lessons, folder, drawings):
+    torch.manual_seed(1)
+    again = prepare_lessons(folder, drawings, make_small_autoencoder().eval(), CPU)  # of other random values
+    assert torch.equal(lessons.latents, again.latents) and lessons.entries == again.entries
+
+
+def test_the_machine_is_looked_at_between_the_pictures(tmp_path, drawings):
+    class StoppedError(Exception):
+        pass
+
+    def stop() -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        prepare_lessons(tmp_path, drawings, make_small_autoencoder().eval(), CPU, stop)
+    assert not (tmp_path / "lessons.json").exists()
+
+
+def test_others_are_what_all_sets_share_beside_concepts_and_signs(drawings):
+    assert other_names(drawings) == [ODD]
+
+
+def test_scenes_are_of_their_kind():
+    rng = np.random.default_rng(0)
+    scenes = {kind: [choose_scene(kind, "fox", ("owl", "ant"), rng) for _ in range(200)] for kind in VIEWS}
+    for kind, found in scenes.items():
+        assert all(scene.things[0] == "fox" and len(scene.things) == 1 + (kind == "pair") for scene in found)
+        assert {scene.small for scene in found} == {kind == "placed"}
+        assert {scene.background for scene in found} == ({*BACKGROUNDS} if kind == "coloured" else {""})
+    assert {scene.where for scene in scenes["placed"]} == {*PLACES}
+    assert {scene.where for scene in scenes["pair"]} == {*RELATIONS}
+    assert {scene.things[1] for scene in scenes["pair"]} == {"owl", "ant"}
+
+
+def test_pictures_are_the_same_every_time(drawings):
+    first, again = ([*islice(draw_lessons(drawings), 30)] for _ in range(2))
+    for (lesson, picture), (same, copy) in zip(first, again, strict=True):
+        assert lesson == same and picture.shape == (SIZE, SIZE, 3) and (picture == copy).all()

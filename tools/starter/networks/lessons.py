@@ -1,0 +1,136 @@
+"""What the denoiser is taught: latents of scenes of every concept in every look, encoded once, with what they show."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tools.icons import icon_name
+from tools.starter.drawings.looks import Look, read_looks
+from tools.starter.drawings.render import Drawings, open_drawings
+from tools.starter.drawings.scenes import BACKGROUNDS, PLACES, RELATIONS, Scene, draw_scene
+from tools.starter.drawings.sets import read_concepts, read_icon_sets
+from trainers.atomic_files import whole_file
+
+SHARES = {"whole": 0.4, "loose": 0.1, "coloured": 0.1, "placed": 0.14, "pair": 0.18, "other": 0.08}
+"""How often each kind of picture is shown; *other* ones show what is not among the concepts, but in every set."""
+VIEWS = {"whole": 1, "loose": 2, "coloured": 2, "placed": 3, "pair": 5}
+"""Pictures of each kind for every drawing, which is the first thing of its pairs."""
+SIGNS = re.compile(r"button|arrow|symbol|sign|square|circle|diamond|mark|input-|japanese-|medal|face|hand|person|heart")
+"""Names of icons that are left to the concepts, or that nobody would ask for."""
+ENCODED = 32  # pictures at once
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One picture: its kind, what it shows, the style's words."""
+
+    kind: str
+    scene: Scene
+    style: str
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Everything to learn: latents `(lessons, c, 16, 16)` in fp16, which `scale` brings to unit variance."""
+
+    entries: tuple[Lesson, ...]
+    latents: Tensor
+    scale: float
+
+    @cached_property
+    def places(self) -> dict[str, list[int]]:
+        """Which lessons are of each kind."""
+        found: dict[str, list[int]] = {}
+        for place, lesson in enumerate(self.entries):
+            found.setdefault(lesson.kind, []).append(place)
+        return found
+
+
+@torch.no_grad()
+def prepare_lessons(
+    folder: Path, drawings: Path, autoencoder: Any, device: torch.device, between: Callable[[], None] = lambda: None
+) -> Lessons:
+    """Draw and encode all lessons, once; `between` is called after every few pictures."""
+    path, names = folder / "latents.pt", folder / "lessons.json"
+    if not names.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        shown: list[Lesson] = []
+        waiting: list[np.ndarray] = []
+        latents: list[Tensor] = []
+
+        def encode() -> None:
+            pixels = torch.from_numpy(np.stack(waiting)).permute(0, 3, 1, 2).float() / 127.5 - 1
+            with torch.autocast(device.type, torch.bfloat16):
+                latents.append(autoencoder.encode(pixels.to(device)).latent_dist.mode().half().cpu())
+            waiting.clear()
+            between()
+
+        for lesson, picture in draw_lessons(drawings):
+            shown.append(lesson)
+            waiting.append(picture)
+            if len(waiting) == ENCODED:
+                encode()
+        if waiting:
+            encode()
+        with whole_file(path) as building:
+            torch.save(torch.cat(latents), building)
+        with whole_file(names) as building:  # last: it says that all is there
+            building.write_text(json.dumps([astuple(lesson) for lesson in shown]), encoding="utf-8")
+    found = torch.load(path, weights_only=True)
+    rows = json.loads(names.read_text(encoding="utf-8"))
+    entries = tuple(Lesson(kind, Scene(tuple(things), *scene), style) for kind, (things, *scene), style in rows)
+    return Lessons(entries, found, 1 / float(found.float().std()))
+
+
+def draw_lessons(drawings: Path) -> Iterator[tuple[Lesson, np.ndarray]]:
+    """Every picture, `(SIZE, SIZE, 3)` bytes, with what it shows; the same ones every time."""
+    for number, look in enumerate(read_looks()):
+        rng = np.random.default_rng(number)
+        stored = open_drawings(drawings, look.drawings)
+        yield from _draw_look(look, stored, stored.find(read_concepts().taught), rng)
+        if look.is_plain:
+            others = stored.find(other_names(drawings))
+            for name, place in others.items():
+                scene = Scene((name,))
+                yield Lesson("other", scene, look.style), draw_scene([stored.pixels[place]], scene, True, rng)
+
+
+def _draw_look(
+    look: Look, stored: Drawings, places: dict[str, int], rng: np.random.Generator
+) -> Iterator[tuple[Lesson, np.ndarray]]:
+    names = tuple(places)
+    for concept in names:
+        for kind, count in VIEWS.items():
+            for _ in range(count if kind == "whole" or look.scales else 0):
+                scene = choose_scene(kind, concept, names, rng)
+                pixels = [look.make(stored.pixels[places[thing]]) for thing in scene.things]
+                yield Lesson(kind, scene, look.style), draw_scene(pixels, scene, kind == "whole", rng)
+
+
+def other_names(drawings: Path) -> list[str]:
+    """What every trained set shows and no concept names, as words."""
+    concepts, sets = read_concepts(), [icon_set.name for icon_set in read_icon_sets() if icon_set.trained]
+    shared = set.intersection(*({*open_drawings(drawings, name).names} for name in sets))
+    known = {icon_name(name) for name in (*concepts.taught, *concepts.held_out)}
+    return [name.replace("-", " ") for name in sorted(shared - known) if not SIGNS.search(name)]
+
+
+def choose_scene(kind: str, concept: str, others: tuple[str, ...], rng: np.random.Generator) -> Scene:
+    """A scene of that kind with the concept in it, first of two."""
+    if kind == "coloured":
+        return Scene((concept,), background=str(rng.choice(list(BACKGROUNDS))))
+    if kind == "placed":
+        return Scene((concept,), str(rng.choice(list(PLACES))), small=True)
+    if kind == "pair":
+        return Scene((concept, str(rng.choice(others))), str(rng.choice(RELATIONS)))
+    return Scene((concept,))
