@@ -18,6 +18,7 @@ from types import FrameType
 import torch
 
 from tools.starter.build import require_extra
+from tools.starter.continuing import Continuation, continue_denoiser
 from tools.starter.drawings.render import render_sets
 from tools.starter.drawings.sets import read_icon_sets
 from tools.starter.drawings.shapes import draw_shapes
@@ -30,6 +31,8 @@ from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
 
 SHIPPED = "shipped"
+CONTINUATIONS = (Continuation("f8c8-denoiser", "f8c8-deeper"),)
+"""Each is made after the autoencoder whose latents it learns."""
 
 
 def default_state() -> Path:
@@ -52,6 +55,11 @@ def improve(state: Path, gate: IdleGate, progress: Progress) -> None:
         progress.begin(wanted.name)
         figures = make_try(state / "tries" / wanted.name, wanted, workshop)
         progress.tell(f"{wanted.name} is made: {json.dumps(figures)}")
+        for further in (each for each in CONTINUATIONS if each.autoencoder == wanted.name):
+            progress.begin(further.name)
+            vae = state / "tries" / wanted.name / wanted.result
+            drawn = continue_denoiser(state / "tries" / further.name, further, vae, workshop)
+            progress.tell(f"{further.name} is made: {json.dumps(drawn)}")
     progress.begin("nothing left to train")
 
 
@@ -80,6 +88,9 @@ def status(state: Path) -> str:
     for wanted in TRIES:
         planned |= {f"tries/{wanted.name}/{name}": schedule.steps for name, schedule in wanted.stages.items()}
         results[wanted.name] = state / "tries" / wanted.name / wanted.result
+    for further in CONTINUATIONS:
+        planned[f"tries/{further.name}"] = further.schedule.steps
+        results[further.name] = state / "tries" / further.name / further.result
     for name, folder in results.items():
         if (folder / "figures.json").exists():
             figures[name] = json.loads((folder / "figures.json").read_text(encoding="utf-8"))

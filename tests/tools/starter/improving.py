@@ -60,6 +60,7 @@ def make_small(state: Path, recipe: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(improve, "lower_priority", lambda: None)  # it cannot be taken back, and a test has no time to wait
     patch.setattr(improve, "Machine", ToldMachine)
     patch.setattr(improve, "TRIES", SMALL)
+    patch.setattr(improve, "CONTINUATIONS", ())
     patch.setattr(tries.Workshop, "measure", lambda _, model: {"noise": measure_noise(model)})
 
 

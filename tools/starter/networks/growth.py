@@ -57,3 +57,24 @@ def _place_latents(own: dict[str, Tensor], held: dict[str, Tensor], few: int, ma
     own["post_quant_conv.bias"].zero_()[:few] = held["post_quant_conv.bias"]
     own["decoder.conv_in.weight"].zero_()[:, :few] = held["decoder.conv_in.weight"]
     own["decoder.conv_in.bias"].copy_(held["decoder.conv_in.bias"])
+
+
+@torch.no_grad()
+def grow_denoiser(unet: Any, channels: int) -> Any:
+    """The denoiser for so many latents: it neither hears nor predicts the new ones yet.
+
+    Raises VelaturaError if there are fewer latents than before.
+    """
+    from diffusers import UNet2DConditionModel
+
+    few = unet.config.in_channels
+    if channels < few:
+        raise VelaturaError(f"A denoiser of {few} latents cannot grow to {channels}; train one anew.")
+    grown: Any = UNet2DConditionModel.from_config({**unet.config, "in_channels": channels, "out_channels": channels})
+    held = {name: value.float() for name, value in unet.state_dict().items()}
+    ends = {name: held.pop(name) for name in ("conv_in.weight", "conv_out.weight", "conv_out.bias")}
+    grown.load_state_dict(held, strict=False)
+    grown.conv_in.weight.zero_()[:, :few] = ends["conv_in.weight"]
+    grown.conv_out.weight.zero_()[:few] = ends["conv_out.weight"]
+    grown.conv_out.bias.zero_()[:few] = ends["conv_out.bias"]
+    return grown

@@ -21,8 +21,8 @@ from trainers.randomness import generator as seeded
 Loss = Callable[[int, torch.Generator], dict[str, Tensor]]
 """From a step and its random numbers to what is logged; the entry `loss` is minimised."""
 Measure = Callable[[], dict[str, float]]
-Between = Callable[["Stage"], None]
-"""Called before each step; it may wait, or raise to end the training there."""
+Between = Callable[["Stage | None"], None]
+"""Called before each step, and in longer work without a stage; it may wait, or raise to end the training there."""
 
 SAVE_EVERY = 240.0  # seconds
 LOG_EVERY = 50  # steps
@@ -54,7 +54,7 @@ class Schedule:
         return self.steps - round(self.cooldown * self.steps)
 
 
-def go_on(stage: Stage) -> None:
+def go_on(stage: Stage | None) -> None:
     """Do nothing between two steps."""
 
 

@@ -71,7 +71,7 @@ class UNetFamily(Family):
         return unusual and config.get("addition_embed_type") != "text_time"
 
     def check_config(self, config: Mapping[str, Any], name: str) -> None:
-        check_latents(config.get("in_channels", 4), name)
+        check_latents(config.get("in_channels", 4), name, config.get("out_channels", 4))
 
     def owns_layers(self, layers: Mapping[str, str | None], width: int | None) -> bool:
         return width == self.context_width
@@ -196,14 +196,15 @@ class UNetFamily(Family):
         return (OriginalLayer(original_path(path, shape), (path,)) for path in paths)
 
 
-def check_latents(channels: int, name: str) -> None:
-    """Raise VelaturaError if a UNet with this number of input channels is none for text to image."""
-    if channels != 4:
+def check_latents(channels: int, name: str, predicted: int = 4) -> None:
+    """Raise VelaturaError if a UNet reads other channels than the latents it predicts: it is none for text to image."""
+    if channels != predicted:
         raise VelaturaError(
             "{name} is an inpainting or editing model (its UNet has {channels} input channels instead of "
-            "4); use a text-to-image base",
+            "{predicted}); use a text-to-image base",
             name=name,
             channels=channels,
+            predicted=predicted,
         )
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.tools.starter.small import make_small_denoiser
 from tools.starter.networks.autoencoder import Design, make_autoencoder
-from tools.starter.networks.growth import QUIET, grow_autoencoder
+from tools.starter.networks.growth import QUIET, grow_autoencoder, grow_denoiser
 from trainers.errors import VelaturaError
 from trainers.randomness import generator
 
@@ -42,3 +43,23 @@ def test_an_autoencoder_that_is_grown_decodes_as_before(design):
 def test_other_levels_and_fewer_latents_cannot_be_grown(design):
     with pytest.raises(VelaturaError, match="cannot grow from the trained one; train it anew"):
         grow_autoencoder(design, make_autoencoder(THIN))
+
+
+def test_a_denoiser_that_is_grown_predicts_the_latents_it_knew_as_before():
+    torch.manual_seed(0)
+    old = make_small_denoiser(4).eval()
+    new = grow_denoiser(old, 7).eval()
+    latents = torch.randn(2, 7, 16, 16, generator=generator("latents"))
+    context = torch.randn(2, 5, 192, generator=generator("context"))
+    t = torch.tensor([3, 900])
+    with torch.no_grad():
+        before, after = old(latents[:, :4], t, context).sample, new(latents, t, context).sample
+    assert torch.allclose(before, after[:, :4], atol=1e-6) and not after[:, 4:].any()
+    assert new.config.in_channels == new.config.out_channels == 7
+    new(latents, t, context).sample.square().sum().backward()
+    assert new.conv_in.weight.grad[:, 4:].flatten(2).any(-1).all()
+
+
+def test_a_denoiser_cannot_forget_latents():
+    with pytest.raises(VelaturaError, match="of 4 latents cannot grow to 3"):
+        grow_denoiser(make_small_denoiser(4), 3)

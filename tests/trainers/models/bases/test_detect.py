@@ -124,6 +124,13 @@ def test_inpainting_folder(tmp_path):
         detect_family(tmp_path)
 
 
+def test_a_unet_may_have_other_latents(tmp_path):
+    (tmp_path / "unet").mkdir()
+    config = {"in_channels": 8, "out_channels": 8, "cross_attention_dim": 192}
+    (tmp_path / "unet" / "config.json").write_text(json.dumps(config))
+    assert detect_family(tmp_path).name == "sd1"
+
+
 def test_broken_config(tmp_path):
     (tmp_path / "unet").mkdir()
     with pytest.raises(VelaturaError, match=r"has no unet/config.json"):
