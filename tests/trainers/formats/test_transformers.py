@@ -103,6 +103,29 @@ def test_a_file_says_its_family_by_its_layers(model: Model, tmp_path: Path) -> N
         assert origin_of(read_style(tmp_path / "bare.safetensors")).family is model.family
 
 
+def test_layers_that_were_one_stay_of_its_rank(model: Model, tmp_path: Path) -> None:
+    """Queries, keys and values that were read from a native file have one down matrix."""
+    if model.family.style_form != "native":
+        pytest.skip("files of this family have diffusers' layers")
+    network, family, file = (
+        trained(model, LoRA(rank=3, alpha=3.0), "attn"),
+        model.family.name,
+        tmp_path / "a.safetensors",
+    )
+    for site in network.sites:
+        theta = site.placed[0].theta
+        theta["A"].data = torch.randn(3, site.op.fan_in, generator=torch.Generator().manual_seed(site.op.fan_in))
+    write_style(file, network, family, model.config, {"velatura.family": family}, "fp32")
+    live = output(model)
+    network.remove()
+    own = [tensors for stem, tensors in read_style(file).layers.items() if stem.endswith("qkv")]
+    assert own and {len(tensors["lora_down.weight"]) for tensors in own} == {3}
+    again = apply_styles(model.parts, family, [(read_style(file), 1.0)])
+    found = output(model)
+    again.remove()
+    assert (found - live).abs().max() <= 1e-5 * max(1, live.abs().max().item())
+
+
 def test_training_goes_on_from_a_file(model: Model, tmp_path: Path) -> None:
     """Its layers are put together from several of ours where programs know only the native ones."""
     network = trained(model, LoRA(rank=3, alpha=2.0), "attn")

@@ -1,13 +1,15 @@
 """Joins changes of diffusers' layers into those of the original layout, for programs that know only its names.
 
 Layers whose outputs lie side by side in one matrix get one change: the low-rank factors A₁ … Aₙ one below the other,
-and B₁ … Bₙ along the diagonal, of rank Σr. It is exact. A layer that is not trained has rows of zeros. Changes without
+and B₁ … Bₙ along the diagonal, of rank Σr. It is exact. Layers with the same A, as those that a native file has trained
+as one, share it, so that their rank stays r. A layer that is not trained has rows of zeros. Changes without
 a low-rank form are joined in full.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -46,12 +48,19 @@ def _joined(layer: OriginalLayer, by_path: Mapping[str, tuple[Site, Update]]) ->
 
 def _diagonal(lows: Mapping[str, LowRank], rows: Mapping[str, Tensor], shape: tuple[int, ...]) -> LowRank:
     portable = {path: low.portable() for path, low in lows.items()}
-    up = torch.zeros(shape[0], sum(low.rank for low in portable.values()))
-    start = 0
+    downs: list[Tensor] = []  # each once
+    places = dict[str, int]()
     for path, low in portable.items():
+        equal = (place for place, down in enumerate(downs) if torch.equal(down, low.down))
+        places[path] = next(equal, len(downs))
+        if places[path] == len(downs):
+            downs.append(low.down)
+    starts = [0, *accumulate(map(len, downs))]
+    up = torch.zeros(shape[0], starts[-1])
+    for path, low in portable.items():
+        start = starts[places[path]]
         up[rows[path], start : start + low.rank] = low.up
-        start += low.rank
-    return LowRank(up, torch.cat([low.down for low in portable.values()]), shape)
+    return LowRank(up, torch.cat(downs), shape)
 
 
 def _in_full(present: Mapping[str, tuple[Site, Update]], rows: Mapping[str, Tensor], shape: tuple[int, ...]) -> Dense:
