@@ -18,16 +18,26 @@ const showKept = said => {
   keptLine.textContent = said;
 };
 const settleRegions = ack => {
-  for (const [key, one] of unsaved) if (!rows.has(one.id) || one.count === ack) unsaved.delete(key);
+  for (const [key, one] of unsaved) {
+    if (rows.has(one.id) && one.count !== ack) continue;
+    unsaved.delete(key);
+    if (one.next && rows.has(one.id)) begin(key, one.id, one.next);
+  }
   const busy = saving || making || [...unsaved.values()].some(one => one.id === at);
   if (!busy && keptLine.textContent === words.saving) showKept(words.saved);
 };
-// Sends until the server has answered.
+// Sends until the server has answered. What comes meanwhile waits, and only the newest of it is sent: none overtakes
+// another, however fast a key repeats.
 const keepSending = (id, kind, send) => {
   const key = `${kind}:${id}`,
-    mine = {id, count: ++count};
-  unsaved.set(key, mine);
+    going = unsaved.get(key);
   showKept(words.saving);
+  if (going) going.next = send;
+  else begin(key, id, send);
+};
+const begin = (key, id, send) => {
+  const mine = {id, count: ++count, next: null};
+  unsaved.set(key, mine);
   const attempt = async () => {
     if (unsaved.get(key) !== mine) return;
     setTimeout(() => {
