@@ -25,6 +25,7 @@ from app.jobs.views import View
 from app.language import translated
 from app.studio.studio_queue import StudioQueue
 from app.ui.components import text
+from app.ui.components.live import moment
 from app.ui.components.undo_strip import describe
 from app.ui.login.sender import USER
 from app.ui.runs.text import activity, brief
@@ -82,6 +83,8 @@ class Now:
     """Whether a picture is being drawn, or is about to be."""
     undoable: tuple[Undoable, ...] = ()
     """What went into the trash lately, newest first."""
+    since: int = 0
+    """The `moment` at which the revision was new: what a page was shown before may be older."""
 
     def body(self, user: str | None) -> dict[str, object]:
         """It as pages read it, in the language of this request.
@@ -92,6 +95,7 @@ class Now:
         undo = next((asdict(each) for each in self.undoable if each.owner == (user or "")), None)
         body: dict[str, object] = {
             "revision": self.revision,
+            "since": self.since,
             "line": self.line,
             "busy": self.busy,
             "brief": self.brief,
@@ -132,6 +136,7 @@ class NowRoutes:
         self._lock = threading.Lock()
         self._start, self._count = secrets.token_hex(4), 0
         self._views: object = None
+        self._since = 0
         self._looked = -EVERY
         self._now = Now("", "", False)
         self._going: frozenset[str] = frozenset()
@@ -176,6 +181,7 @@ class NowRoutes:
         if seen.views is not self._views:  # they are the same object while nothing has changed
             self._views = seen.views
             self._count += 1
+            self._since = moment()
             self._note_ended(seen.runs)
         now = seen.activity
         revision, line = f"{self._start}-{self._count}", activity(now) or text.FREE
@@ -184,7 +190,7 @@ class NowRoutes:
         undoable = tuple(
             Undoable(item.id, item.owner, said) for item in self._trash.items(UNDO_FOR) if (said := describe(item))
         )
-        return Now(revision, line, now.view is not None, brief(now), self._ended, draws, undoable)
+        return Now(revision, line, now.view is not None, brief(now), self._ended, draws, undoable, self._since)
 
     def _note_ended(self, runs: list[View]) -> None:
         for view in runs:

@@ -9,7 +9,7 @@ import functools
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import gradio as gr
@@ -60,7 +60,7 @@ def wire(
     part: gr.HTML,
     events: Mapping[str, type[PageEvent]],
     page: object,
-    inputs: list[gr.Textbox] | None,
+    inputs: Sequence[gr.Textbox | gr.HTML] | None,
     outputs: list[Any],
     wrap: Callable[[Handler], Handler] = lambda answer: answer,
     **how: Any,

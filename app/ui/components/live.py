@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 from markupsafe import Markup
@@ -13,6 +14,7 @@ from app.language import translate
 from app.ui.document.assets import run_scripts
 from trainers.messages import Message
 
+AnyText = TypeVar("AnyText", bound=str)
 FRAME = Markup("<div></div>")
 """What the value of a part is drawn into."""
 
@@ -47,12 +49,28 @@ def block(value: str | AtRequest, **properties: Any) -> gr.HTML:
     return html(value, apply_default_css=False, js_on_load=None, **properties)
 
 
+def moment() -> int:
+    """Microseconds by the clock; to be asked before anything is read of what a part is made of."""
+    return time.time_ns() // 1000
+
+
+def stamped(value: AnyText, *told: int) -> AnyText:
+    """A part's value with the moment that it tells of, at which nothing it is made of was older than `told`.
+
+    A page passes over what tells of an earlier moment than what it shows: answers overtake each other on their way.
+    Of several numbers, such as a revision and a time, the first that differs decides.
+    """
+    return type(value)(f"<!--{' '.join(map(str, told))}-->{value}")
+
+
 def patched(*scripts: str, below: str | AtRequest = "", **properties: Any) -> gr.HTML:
     """A part whose value is patched in, node by node; `scripts` stand beside the pages and listen to it.
 
-    They find the part as `element` and may call `patch`; keyed nodes (`data-key`) are moved, not redrawn. What stands
-    `below`, made by a template, is drawn once and left alone.
+    They find the part as `element` and may call `patch`; keyed nodes (`data-key`) are moved, not redrawn. A value that
+    is `stamped` is passed over where a newer one is shown. What stands `below`, made by a template, is drawn once and
+    left alone.
     """
-    ours = run_scripts("components/merge.js", "components/patch.js", *scripts, "components/patched.js")
+    first = ("components/merge.js", "components/newest.js", "components/patch.js")
+    ours = run_scripts(*first, *scripts, "components/patched.js")
     frame = AtRequest(lambda: FRAME + Markup(below))
     return html("", html_template=frame, js_on_load=ours, apply_default_css=False, **at_request(properties))

@@ -81,7 +81,7 @@ document.addEventListener(
 );
 element.addEventListener('click', event => {
   const page = event.target.closest('[data-page]');
-  if (page) trigger('chosen', {page: +page.dataset.page});
+  if (page) document.dispatchEvent(new CustomEvent('velatura:page', {detail: +page.dataset.page}));
 });
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-fetch]'),

@@ -3,12 +3,21 @@
 // itself.
 const followNow = show => {
   const channel = new BroadcastChannel('velatura-now');
-  channel.onmessage = ({data}) => show(data);
+  let heard = 0; // messages of the stream
+  const hear = now => {
+    heard++;
+    show(now);
+  };
+  channel.onmessage = ({data}) => hear(data);
   const readOnce = async () => {
+    const before = heard;
     try {
       const answer = await fetch('now');
       if (answer.status === 401) location.reload();
-      else if (answer.ok) show(await answer.json());
+      else if (answer.ok) {
+        const now = await answer.json();
+        if (heard === before) show(now); // else the stream has overtaken it
+      }
     } catch {
       /* the server is away: asked again soon */
     }
@@ -25,7 +34,7 @@ const followNow = show => {
       };
       const tellAll = now => {
         channel.postMessage(now);
-        show(now);
+        hear(now);
       };
       let missing = 0;
       const unheard = is => document.documentElement.toggleAttribute('data-unheard', is);

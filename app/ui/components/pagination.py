@@ -11,7 +11,7 @@ from app.ui.components.events import MOST_WHOLE, PageEvent
 
 
 class ListChoice(PageEvent):
-    """What of a list is to be shown. An event says what is to change of it."""
+    """What of a list is to be shown, as the script of its filter says it with every look."""
 
     search: str = Field("", max_length=80)
     show: Literal["all", "running", "waiting", "ended", "mine"] = "all"
@@ -19,15 +19,11 @@ class ListChoice(PageEvent):
 
     @classmethod
     def read(cls, kept: str) -> ListChoice:
-        """What a page was told to keep and gives back; everything where that is nothing of the kind."""
+        """What a page says; everything where that is nothing of the kind."""
         try:
             return cls.model_validate_json(kept)
         except ValueError:
             return cls()
-
-    def changed(self, event: ListChoice) -> ListChoice:
-        """The same with what an event says."""
-        return self.model_copy(update=event.model_dump(exclude_unset=True))
 
     def finds(self, text: str) -> bool:
         """Whether what is searched for stands in a text."""

@@ -1,15 +1,13 @@
-// Brings what stands in a part up to the value that the server sent. While somebody holds something of it
-// (`data-held`), nothing moves under the hand. A later answer may overtake one: what has a lower `data-revision` than
-// what is shown was drawn before it and is passed over.
-const holder = element.querySelector('div');
-let newest = 0;
+// Brings what stands in a part up to the newest value that the server sent. While somebody holds something of it
+// (`data-held`), nothing moves under the hand.
+const holder = element.querySelector('div'),
+  newestOf = makeNewest();
+let value = '';
 const patch = () => {
+  value = newestOf(props.value) ?? value;
   if ('held' in element.dataset) return;
   const sheet = document.createElement('template');
-  sheet.innerHTML = props.value || '';
-  const revision = Number(sheet.content.querySelector('[data-revision]')?.dataset.revision ?? newest);
-  if (revision < newest) return;
-  newest = revision;
+  sheet.innerHTML = value;
   const focused = document.activeElement,
     within = element.contains(focused);
   mergeChildren(holder, sheet.content);

@@ -65,7 +65,7 @@ class FormSubmitted(Fields):
 class GenerationAction(PageEvent):
     """A button at a generation was pressed."""
 
-    what: Literal["show", "use", "keep", "again", "dismiss", "cancel", "cancel-all", "hurry"]
+    what: Literal["use", "keep", "again", "dismiss", "cancel", "cancel-all", "hurry"]
     about: Id = ""
     """Which generation; of a picture that is to be kept also its place, behind a colon."""
 

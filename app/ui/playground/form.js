@@ -12,6 +12,7 @@ let flying = 0,
   timer = 0,
   then = null,
   begun = false,
+  sending = '',
   sent = '';
 const TEXTS = ['prompt', 'negative', 'seed', 'steps', 'guidance', 'size', 'across_values', 'down_values'];
 const texts = () => JSON.stringify(Object.fromEntries(TEXTS.map(name => [name, text(name)])));
@@ -33,6 +34,7 @@ const next = () => {
   const [what, about, after] = line.shift(),
     mine = (flying = ++count);
   then = after || null;
+  sending = what;
   sent = texts();
   const said = {count: mine, ...typed()};
   if (what === 'draw') trigger('form_submitted', said);
@@ -112,6 +114,11 @@ element.addEventListener('click', event => {
     element.querySelector('[data-draw]').disabled ? send('keep') : form().requestSubmit();
   }
 });
+// Until what was pressed has been answered: the answer to something typed before it comes without.
+const holdDraw = () => {
+  const waits = line.some(([what]) => what === 'draw') || (flying && sending === 'draw');
+  if (waits) element.querySelector('[data-draw]').disabled = true;
+};
 let restored = false;
 const restore = () => {
   // what an earlier page could not send
@@ -136,7 +143,7 @@ const settle = () => {
   if (fresh && location.search) history.replaceState(history.state, '', location.pathname);
   begun ||= fresh;
   if (fresh && !restored) restore();
-  if (!flying || +form().dataset.count !== flying) return;
+  if (!flying || +form().dataset.count !== flying) return holdDraw();
   flying = 0;
   unsent.landed('fields', sent);
   if (!line.length) element.querySelectorAll('select').forEach(settleField);
@@ -144,5 +151,6 @@ const settle = () => {
   then = null;
   if (after) after();
   next();
+  holdDraw();
 };
 watch('value', () => setTimeout(() => form() && settle()));

@@ -35,9 +35,9 @@ from app.ui.components.controls import banner
 from app.ui.components.errors import reason
 from app.ui.components.events import LONGEST_ID, actor_of, key_of, wire
 from app.ui.components.lightbox import light_words
-from app.ui.components.live import AtRequest, block, patched
-from app.ui.components.poller import Lazy, Poller
-from app.ui.components.shell import AT_ONCE, EACH, build_shell
+from app.ui.components.live import AtRequest, block, moment, patched
+from app.ui.components.poller import NOTHING_SEEN, Lazy, Poller
+from app.ui.components.shell import AT_ONCE, EACH, build_shell, island
 from app.ui.document.templates import macro, render
 from app.ui.playground import results_view
 from app.ui.playground import text as words
@@ -57,14 +57,13 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell(words.TITLE, services.queue)
     page = Playground(services)
-    state = [page.chosen, page.poller.seen]
     opening = demo.load(page.open, None, page.form, **AT_ONCE)
-    page.poller.listen(opening.then, page.tick, state, page.drawn)
+    page.poller.listen(opening.then, page.tick, [page.chosen, page.poller.seen], page.drawn)
     everything = [page.form, page.chosen, *page.drawn]
     wire(page.form, EDITING, page, None, [page.form], **EACH)
-    wire(page.form, DRAWING, page, state, everything, **EACH)
-    for part in (page.going, page.picture, page.strip):
-        wire(part, GENERATIONS, page, state, everything, **EACH)
+    wire(page.form, DRAWING, page, None, everything, **EACH)
+    for part in (page.going, page.picture):
+        wire(part, GENERATIONS, page, [page.chosen], everything, **EACH)
 
 
 @dataclass(frozen=True)
@@ -101,8 +100,9 @@ class Playground:
                     elem_id="pg-picture",
                     words=light_words(words.EARLIER, words.LATER) | {"keep": words.KEEP},
                 )
-                self.strip = patched("components/asks.js", elem_id="pg-strip")
-        self.chosen = gr.Textbox("", visible=False)
+                self.strip = patched(elem_id="pg-strip")
+        self.chosen = island("", "playground/choice.js")
+        """Which generation is looked at; the newest where that is empty."""
         self.poller = Poller({"going": self.going, "picture": self.picture, "strip": self.strip})
         self.drawn = [self.notice, *self.poller.outputs]
 
@@ -145,7 +145,7 @@ class Playground:
             self._expect(form)
         return {self.form: self._fields(form, Show(event.count, fresh, problems=False))}
 
-    def on_form_submitted(self, event: FormSubmitted, request: gr.Request, chosen: str, seen: str) -> Shown:
+    def on_form_submitted(self, event: FormSubmitted, request: gr.Request) -> Shown:
         """Put what stands in the fields in line; where it cannot be drawn, say so under the field."""
         key, form, count = key_of(request), event.form(), event.count
         asked, problems = form.parse()
@@ -158,11 +158,12 @@ class Playground:
             return {self.form: self._fields(form, Show(count, refused=error.problems))}
         except (OSError, VelaturaError) as error:
             return {self.form: self._fields(form, Show(count, said=reason(error)))}
-        return {self.form: self._fields(form, Show(count)), self.chosen: ""} | self.tick("", seen, request)
+        return {self.form: self._fields(form, Show(count)), self.chosen: ""} | self.tick("", NOTHING_SEEN, request)
 
     # ---------------------------------------------------------------- the generations
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What has changed since the page's last look."""
+        began = moment()
         service, found = self.services.generations, self.services.generations.history(key_of(request))
         one = results_view.chosen_one(found, chosen)
         failure = results_view.newest_failure(found)
@@ -177,16 +178,14 @@ class Playground:
             "picture": Lazy(looked_at, lambda: _picture(one, service, kept)),
             "strip": Lazy((drawn, one and one.id), lambda: _strip(found, one, service)),
         }
-        return self.poller.answer(seen, values, _pace(found))
+        return self.poller.answer(seen, values, _pace(found), began)
 
-    def on_asked(self, event: GenerationAction, request: gr.Request, chosen: str, seen: str) -> Shown:
+    def on_asked(self, event: GenerationAction, request: gr.Request, chosen: str) -> Shown:
         """Do what a button at a generation wants."""
         what, about = event.what, event.about
         key, shown = key_of(request), {self.notice: ""}
         try:
-            if what == "show":
-                chosen = about
-            elif what == "cancel-all":
+            if what == "cancel-all":
                 self._cancel_all(key)
             elif what == "hurry":
                 self.services.generations.make_way(about, key, actor_of(request))
@@ -195,11 +194,12 @@ class Playground:
             elif what == "keep":
                 shown |= self._keep(key, about, actor_of(request))
             elif what in ("again", "use"):
-                chosen = "" if what == "again" else chosen
                 shown |= self._once_more(key, about, what == "again", request)
         except (OSError, VelaturaError) as error:
             shown = {self.notice: banner(reason(error), kind="problem")}
-        return shown | {self.chosen: chosen} | self.tick(chosen, seen, request)
+        if what == "again":
+            shown[self.chosen] = chosen = ""
+        return shown | self.tick(chosen, NOTHING_SEEN, request)
 
     # ---------------------------------------------------------------- within
     def _expect(self, form: GenerateForm) -> None:

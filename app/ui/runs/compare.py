@@ -18,7 +18,7 @@ from app.ui.components.controls import banner
 from app.ui.components.download_menu import StyleFileWanted, make_download
 from app.ui.components.events import wire
 from app.ui.components.lightbox import light_words
-from app.ui.components.live import block, patched
+from app.ui.components.live import block, moment, patched
 from app.ui.components.poller import Poller
 from app.ui.components.shell import AT_ONCE, EACH, build_shell, island
 from app.ui.document.templates import macro, render
@@ -68,10 +68,12 @@ class ComparisonPage:
 
     def tick(self, ids: str, seen: str) -> Shown:
         """The page as it is now, where that is something else than it has seen."""
+        began = moment()
         names = list(dict.fromkeys(name.strip() for name in ids.split(",") if name.strip()))
         views = {name: view for name in names if (view := self.queue.run(name)) is not None}
         goes_on = any(view.state not in ENDED for view in views.values())
-        return self.poller.answer(seen, {"sheet": self._sheet(names, list(views.values()))}, SOON if goes_on else LATER)
+        sheet = self._sheet(names, list(views.values()))
+        return self.poller.answer(seen, {"sheet": sheet}, SOON if goes_on else LATER, began)
 
     def on_fetched(self, event: StyleFileWanted, request: gr.Request) -> Shown:
         """Make the file that a menu offers, and let the browser save it."""

@@ -6,7 +6,6 @@ from typing import Literal
 
 from app.ui.components.download_menu import StyleFileWanted
 from app.ui.components.events import PageEvent, Whole
-from app.ui.components.pagination import ListChoice
 
 
 class RunAction(PageEvent):
@@ -63,7 +62,6 @@ class CurveWanted(PageEvent):
     whole: bool = False
 
 
-FILTER = {"chosen": ListChoice}
 ACTIONS = {"asked": RunAction}
 FILES = {"fetched": FileWanted}
 FOLDS = {"fold_opened": FoldOpened}

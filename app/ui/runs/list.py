@@ -25,9 +25,9 @@ from app.studio.sweeps.fold import Folded, fold
 from app.studio.sweeps.sweeps import progress
 from app.ui.components.controls import Button, Control
 from app.ui.components.events import actor_of, wire
-from app.ui.components.live import AtRequest, block, patched
+from app.ui.components.live import AtRequest, block, moment, patched
 from app.ui.components.pagination import ListChoice, pages
-from app.ui.components.poller import Poller
+from app.ui.components.poller import NOTHING_SEEN, Poller
 from app.ui.components.shell import EACH, build_shell, island
 from app.ui.components.trash_link import trash_link
 from app.ui.document.templates import macro, render
@@ -36,7 +36,7 @@ from app.ui.runs import run_view
 from app.ui.runs import text as words
 from app.ui.runs.actions import ASKED, REPAIR, find_controls, perform
 from app.ui.runs.compare_view import FEWEST, MOST
-from app.ui.runs.events import ACTIONS, FILTER, RunAction
+from app.ui.runs.events import ACTIONS, RunAction
 from trainers.errors import VelaturaError
 from trainers.messages import joined
 
@@ -50,12 +50,9 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Runs", services.queue)
     page = RunsPage(services.queue)
-    state = [page.chosen_state, page.poller.seen]
-    page.poller.listen(demo.load, page.tick, state, page.everything)
-    for part in (page.filter, page.list):
-        wire(part, FILTER, page, state, [page.chosen_state, *page.everything], **EACH)
+    page.poller.listen(demo.load, page.tick, [page.filter, page.poller.seen], page.everything)
     for part in (page.notice, page.list):
-        wire(part, ACTIONS, page, state, page.everything, **EACH)
+        wire(part, ACTIONS, page, [page.filter], page.everything, **EACH)
 
 
 class RunsPage:
@@ -65,7 +62,7 @@ class RunsPage:
         self.queue = queue
         block(AtRequest(macro, "heading", words.TITLE))
         self.notice = patched("components/asks.js", elem_id="runs-notice")
-        self.filter = island(None, "components/filter.js", AtRequest(render, "runs/filter.html"), elem_id="runs-filter")
+        self.filter = island("{}", "components/filter.js", AtRequest(render, "runs/filter.html"), elem_id="runs-filter")
         self.list = patched(
             *("components/menus.js", "runs/reorder.js", "runs/select.js"),
             below=AtRequest(render, "runs/select.html", select=comparing),
@@ -75,25 +72,20 @@ class RunsPage:
             most=MOST,
         )
         island(None, "components/dialogs.js", AtRequest(render, "runs/dialogs.html", **ASKED))
-        self.chosen_state = gr.Textbox("{}", visible=False)
         self.poller = Poller({"list": self.list})
         self.everything = [self.notice, *self.poller.outputs]
 
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
+        began = moment()
         found, actor = self.queue.look(), actor_of(request)
         value = listing(self.queue, found, ListChoice.read(chosen), actor)
-        return self.poller.answer(seen, {"list": value}, EVERY)
+        return self.poller.answer(seen, {"list": value}, EVERY, began)
 
-    def on_chosen(self, event: ListChoice, request: gr.Request, chosen: str, seen: str) -> Shown:
-        """Show what is searched for, or another page of the list."""
-        now = ListChoice.read(chosen).changed(event).model_dump_json()
-        return {self.chosen_state: now} | self.tick(now, seen, request)
-
-    def on_asked(self, event: RunAction, request: gr.Request, chosen: str, seen: str) -> Shown:
+    def on_asked(self, event: RunAction, request: gr.Request, chosen: str) -> Shown:
         """Do what a button wants, and show what has become of it."""
         answer = perform(self.queue, event, actor_of(request))
-        return {self.notice: answer.notice} | self.tick(chosen, seen, request)
+        return {self.notice: answer.notice} | self.tick(chosen, NOTHING_SEEN, request)
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from app.ui.components import text as shared
 from app.ui.components.controls import banner
 from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, wire
-from app.ui.components.live import AtRequest, patched
-from app.ui.components.poller import Lazy, Poller
+from app.ui.components.live import AtRequest, moment, patched
+from app.ui.components.poller import NOTHING_SEEN, Lazy, Poller
 from app.ui.components.shell import AT_ONCE, EACH, build_shell, island
 from app.ui.document.icons import ICONS
 from app.ui.document.templates import macro, render
@@ -60,14 +60,13 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Runs", services.queue)
     page = RunPage(services.queue, services.library)
-    state = [page.name, page.poller.seen, page.drawn]
     opening = demo.load(page.open, None, [page.name], **AT_ONCE)
-    page.poller.listen(opening.then, page.tick, state, page.everything)
+    page.poller.listen(opening.then, page.tick, [page.name, page.drawn, page.poller.seen], page.everything)
     for part in (page.acts, page.notice):
-        wire(part, ACTIONS, page, state, page.everything, **EACH)
+        wire(part, ACTIONS, page, [page.name, page.drawn], page.everything, **EACH)
     wire(page.folds, FOLDS, page, [page.name], [page.folds], **EACH)
     wire(page.sheet, SHEET, page, [page.name], [page.sheet], **EACH)
-    wire(page.sheet, STARS, page, state, page.everything, **EACH)
+    wire(page.sheet, STARS, page, [page.name, page.drawn], page.everything, **EACH)
     wire(page.graph, CURVES, page, [page.name], [page.graph], **EACH)
     for part in (page.acts, page.graph):
         wire(part, FILES, page, [page.name], [page.files, page.notice], **EACH)
@@ -88,7 +87,7 @@ class RunPage:
             self.acts = patched("components/menus.js", "runs/settle.js", elem_id="run-acts")
         self.sheet = island(
             "",
-            ("components/lightbox.js", "runs/axis.js", "runs/sheet.js", "runs/strip.js"),
+            ("components/newest.js", "components/lightbox.js", "runs/axis.js", "runs/sheet.js", "runs/strip.js"),
             AtRequest(render, "runs/sheet.html"),
             elem_id="run-sheet",
             words=sheet_view.sheet_words(),
@@ -96,7 +95,7 @@ class RunPage:
         )
         self.graph = island(
             "",
-            ("components/fetch.js", "runs/axis.js", "runs/scale.js", "runs/graph.js"),
+            ("components/newest.js", "components/fetch.js", "runs/axis.js", "runs/scale.js", "runs/graph.js"),
             AtRequest(render, "runs/graph.html"),
             elem_id="run-graph",
             words=graph_view.graph_words(),
@@ -116,21 +115,22 @@ class RunPage:
         """Which run the address names."""
         return str(request.query_params.get("id", ""))[:200]
 
-    def tick(self, name: str, seen: str, drawn: str, request: gr.Request) -> Shown:
+    def tick(self, name: str, drawn: str, seen: str, request: gr.Request) -> Shown:
         """What has changed since the page's last look."""
+        began = moment()
         view = self.queue.run(name)
         if view is None:
-            return self.poller.answer(seen, _nothing(), LATER)
+            return self.poller.answer(seen, _nothing(), LATER, began)
         values, now = self._values(view, drawn, actor_of(request))
-        shown = self.poller.answer(seen, values, _pace(view.state))
+        shown = self.poller.answer(seen, values, _pace(view.state), began)
         return shown | {self.drawn: now} if self.graph in shown else shown
 
-    def on_asked(self, event: RunAction, request: gr.Request, name: str, seen: str, drawn: str) -> Shown:
+    def on_asked(self, event: RunAction, request: gr.Request, name: str, drawn: str) -> Shown:
         """Do what a button wants, and show what has become of it."""
         answer = perform(self.queue, event, actor_of(request))
-        return {self.notice: answer.notice} | self.tick(name, seen, drawn, request)
+        return {self.notice: answer.notice} | self.tick(name, drawn, NOTHING_SEEN, request)
 
-    def on_starred(self, event: StepStarred, request: gr.Request, name: str, seen: str, drawn: str) -> Shown:
+    def on_starred(self, event: StepStarred, request: gr.Request, name: str, drawn: str) -> Shown:
         """Let a step be what the run gives, or leave it to the run again."""
         notice: str = ""
         try:
@@ -139,7 +139,7 @@ class RunPage:
             chosen.star(view.job.folder, None if event.step == chosen.final_step(view) else event.step)
         except (OSError, VelaturaError) as error:
             notice = in_a_banner(error)
-        return {self.notice: notice} | self.tick(name, seen, drawn, request)
+        return {self.notice: notice} | self.tick(name, drawn, NOTHING_SEEN, request)
 
     def on_fold_opened(self, event: FoldOpened, request: gr.Request, name: str) -> Any:
         """What stands in the fold that was opened: the log's end, the settings, or what the process said."""

@@ -17,6 +17,7 @@ let data = null,
   following = true,
   other = null, // another run's picture, and whose was asked for
   asked = '';
+const newestOf = makeNewest();
 const titleOf = cell => (cell.step === BEFORE ? words.before : put(words.step, cell));
 const drawn = (of = row) => data.cells.filter(cell => cell.whole[of]);
 const newest = () => drawn().at(-1);
@@ -249,7 +250,9 @@ const begin = () => {
   following = cell === newest();
 };
 const hear = () => {
-  const heard = props.value ? JSON.parse(props.value) : null;
+  const value = newestOf(props.value);
+  if (value === null) return;
+  const heard = value ? JSON.parse(value) : null;
   if (heard && !heard.cells) return hearOther(heard);
   const opening = !data;
   data = heard;

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from app.ui.components.download_menu import StyleFileWanted
 from app.ui.components.events import PageEvent, UploadedFile, Whole
-from app.ui.components.pagination import ListChoice
 
 
 class StyleAction(PageEvent):
@@ -34,7 +33,6 @@ class FilesUploaded(PageEvent):
     batch: Whole
 
 
-FILTER = {"chosen": ListChoice}
 ACTIONS = {"asked": StyleAction}
 FILES = {"fetched": StyleFileWanted}
 UPLOADS = {"files_uploaded": FilesUploaded}

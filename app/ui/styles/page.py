@@ -22,15 +22,15 @@ from app.ui.components import text as shared
 from app.ui.components.controls import Link, banner
 from app.ui.components.download_menu import INTO, StyleFileWanted, make_download, put_into
 from app.ui.components.events import UploadedFile, actor_of, at_most, wire
-from app.ui.components.live import AtRequest, block, patched
+from app.ui.components.live import AtRequest, block, moment, patched
 from app.ui.components.pagination import ListChoice, pages
-from app.ui.components.poller import Poller
+from app.ui.components.poller import NOTHING_SEEN, Poller
 from app.ui.components.shell import EACH, build_shell, island
 from app.ui.components.trash_link import trash_link
 from app.ui.document.templates import macro, render
 from app.ui.login.sender import sender_of
 from app.ui.styles import text as words
-from app.ui.styles.events import ACTIONS, FILES, FILTER, UPLOADS, FilesUploaded, StyleAction
+from app.ui.styles.events import ACTIONS, FILES, UPLOADS, FilesUploaded, StyleAction
 from app.ui.styles.view import read_card
 from trainers.errors import VelaturaError
 from trainers.messages import joined
@@ -45,14 +45,11 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Styles", services.queue)
     page = StylesPage(services)
-    state = [page.chosen_state, page.poller.seen]
-    page.poller.listen(demo.load, page.tick, state, page.everything)
-    for part in (page.filter, page.list):
-        wire(part, FILTER, page, state, [page.chosen_state, *page.everything], **EACH)
+    page.poller.listen(demo.load, page.tick, [page.filter, page.poller.seen], page.everything)
     for part in (page.notice, page.list):
-        wire(part, ACTIONS, page, state, page.everything, **EACH)
+        wire(part, ACTIONS, page, [page.filter], page.everything, **EACH)
     wire(page.list, FILES, page, None, [page.files, page.notice], **EACH)
-    wire(page.intake, UPLOADS, page, state, [page.intake, *page.everything], wrap=at_most(2), **EACH)
+    wire(page.intake, UPLOADS, page, [page.filter], [page.intake, *page.everything], wrap=at_most(2), **EACH)
 
 
 class StylesPage:
@@ -71,35 +68,30 @@ class StylesPage:
             )
         self.notice = patched("components/asks.js", elem_id="styles-notice")
         self.filter = island(
-            None, "components/filter.js", AtRequest(macro, "search_field", "styles-search"), elem_id="styles-filter"
+            "{}", "components/filter.js", AtRequest(macro, "search_field", "styles-search"), elem_id="styles-filter"
         )
         self.list = patched("components/menus.js", elem_id="styles")
         self.files = island({}, "components/save.js", "<div></div>")
         island(None, "components/dialogs.js", AtRequest(render, "styles/dialogs.html", programs=PROGRAMS))
-        self.chosen_state = gr.Textbox("{}", visible=False)
         self.poller = Poller({"list": self.list})
         self.everything = [self.notice, *self.poller.outputs]
 
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
+        began = moment()
         views = {view.job.name: view for view in self.services.queue.runs()}
         busy = [view for view in views.values() if view.state not in ENDED]
         actor = actor_of(request)
         value = self._listing(self.library.entries(), views, busy, ListChoice.read(chosen), actor)
-        return self.poller.answer(seen, {"list": value}, EVERY)
+        return self.poller.answer(seen, {"list": value}, EVERY, began)
 
-    def on_chosen(self, event: ListChoice, request: gr.Request, chosen: str, seen: str) -> Shown:
-        """Show what is searched for, or another page of the list."""
-        now = ListChoice.read(chosen).changed(event).model_dump_json()
-        return {self.chosen_state: now} | self.tick(now, seen, request)
-
-    def on_asked(self, event: StyleAction, request: gr.Request, chosen: str, seen: str) -> Shown:
+    def on_asked(self, event: StyleAction, request: gr.Request, chosen: str) -> Shown:
         """Rename or delete a style, or take it back, and show what has become of it."""
         try:
             notice = self._do(event, actor_of(request))
         except (OSError, VelaturaError) as error:
             notice = _problem(error)
-        return {self.notice: notice} | self.tick(chosen, seen, request)
+        return {self.notice: notice} | self.tick(chosen, NOTHING_SEEN, request)
 
     def on_fetched(self, event: StyleFileWanted, request: gr.Request) -> Shown:
         """Make the file that a button offers, and let the browser save it; or put it into a program here."""
@@ -112,7 +104,7 @@ class StylesPage:
         except (OSError, VelaturaError) as error:
             return {self.notice: _problem(error)}
 
-    def on_files_uploaded(self, event: FilesUploaded, request: gr.Request, chosen: str, seen: str) -> Shown:
+    def on_files_uploaded(self, event: FilesUploaded, request: gr.Request, chosen: str) -> Shown:
         """Take in files that have been uploaded; each is taken or refused for itself."""
         folder = sender_folder(self.services.uploads, sender_of(request.username, request.cookies))
         taken, refused = [], []
@@ -122,7 +114,7 @@ class StylesPage:
             except (OSError, VelaturaError) as error:
                 refused.append(_problem(error))
         notice = Markup().join([*refused, *([_welcome(taken)] if taken else [])])
-        return {self.intake: {"batch": event.batch}, self.notice: notice} | self.tick(chosen, seen, request)
+        return {self.intake: {"batch": event.batch}, self.notice: notice} | self.tick(chosen, NOTHING_SEEN, request)
 
     # ---------------------------------------------------------------- within
     def _item(self, identifier: str) -> StyleEntry:

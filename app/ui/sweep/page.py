@@ -20,8 +20,8 @@ from app.ui.components import text as shared
 from app.ui.components.controls import banner
 from app.ui.components.events import actor_of, wire
 from app.ui.components.lightbox import light_words
-from app.ui.components.live import block, patched
-from app.ui.components.poller import Lazy, Poller
+from app.ui.components.live import block, moment, patched
+from app.ui.components.poller import NOTHING_SEEN, Lazy, Poller
 from app.ui.components.shell import AT_ONCE, EACH, build_shell, island
 from app.ui.document.templates import macro, render
 from app.ui.gradio_internals import file_address
@@ -43,11 +43,10 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Sweep", services.queue, under="Runs")
     page = SweepPage(services)
-    state = [page.name, page.poller.seen]
     opening = demo.load(page.open, None, [page.name], **AT_ONCE)
-    page.poller.listen(opening.then, page.tick, state, page.poller.outputs)
+    page.poller.listen(opening.then, page.tick, [page.name, page.poller.seen], page.poller.outputs)
     for part in (page.head, page.results):
-        wire(part, ACTIONS, page, state, [page.notice, *page.poller.outputs], **EACH)
+        wire(part, ACTIONS, page, [page.name], [page.notice, *page.poller.outputs], **EACH)
     for part in (page.pictures, page.results):
         wire(part, FILES, page, [page.name], [page.files, page.notice], **EACH)
 
@@ -73,11 +72,12 @@ class SweepPage:
 
     def tick(self, name: str, seen: str, request: gr.Request) -> Shown:
         """The page as it is now, where that is something else than it has seen."""
+        began = moment()
         try:
             sweep, there = self._find(name)
         except VelaturaError as error:
             lost = macro("empty_page", words.NO_SUCH_SWEEP, as_sentence(error), run_words.TO_THE_RUNS, "runs")
-            return self.poller.answer(seen, {"head": lost, "pictures": "", "results": ""}, LATER)
+            return self.poller.answer(seen, {"head": lost, "pictures": "", "results": ""}, LATER, began)
         actor = actor_of(request)
         state = [(member.name, member.view and (member.view.state, member.view.summary)) for member in there]
         values: dict[str, str | Lazy] = {
@@ -91,15 +91,15 @@ class SweepPage:
             ),
         }
         goes_on = any(member.view is not None and member.view.state not in ENDED for member in there)
-        return self.poller.answer(seen, values, SOON if goes_on else LATER)
+        return self.poller.answer(seen, values, SOON if goes_on else LATER, began)
 
-    def on_asked(self, event: SweepAction, request: gr.Request, name: str, seen: str) -> Shown:
+    def on_asked(self, event: SweepAction, request: gr.Request, name: str) -> Shown:
         """Do what a button wants, and show what has become of it."""
         try:
             notice = self._act(event, actor_of(request), name)
         except (OSError, VelaturaError) as error:
             notice = banner(as_sentence(error), kind="problem")
-        return {self.notice: notice} | self.tick(name, seen, request)
+        return {self.notice: notice} | self.tick(name, NOTHING_SEEN, request)
 
     def on_fetched(self, event: SweepFileWanted, request: gr.Request, name: str) -> Shown:
         """Make the file that a button offers, and let the browser save it."""

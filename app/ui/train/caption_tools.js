@@ -105,18 +105,20 @@ element.addEventListener('keydown', event => {
 
 const find = element.querySelector('#find'),
   replace = element.querySelector('#replace-with');
-let asking = 0;
+let asking = 0,
+  previews = 0; // how many were asked for: only the answer to the last one is shown
 const preview = () => {
   clearTimeout(asking);
-  asking = setTimeout(
-    () => trigger('find_edited', {find: find.value, replace: replace.value, ids: picked, seen: seen()}),
-    250,
-  );
+  asking = setTimeout(() => {
+    const said = {find: find.value, replace: replace.value, ids: picked, seen: seen()};
+    trigger('find_edited', {...said, count: ++previews});
+  }, 250);
 };
 [find, replace].forEach(field => field.addEventListener('input', preview));
 element.querySelector('#find-panel').addEventListener('submit', event => {
   event.preventDefault();
   clearTimeout(asking);
+  previews++;
   const data = {find: find.value, replace: replace.value, ids: picked};
   document.dispatchEvent(new CustomEvent('velatura:edit', {detail: {event: 'captions_replaced', data}}));
 });
@@ -126,6 +128,7 @@ element.querySelector('#write-panel').addEventListener('submit', event => {
   trigger('captions_wanted', {model: chosen.get('model'), which: chosen.get('which'), ids: picked, seen: seen()});
 });
 
+let shownRevision = 0; // of the draft whose trigger word is shown
 const draw = () => {
   const state = props.value || {};
   if (flying && state.kept === flying.count) {
@@ -134,11 +137,14 @@ const draw = () => {
     flying = null;
     sendWord();
   }
-  if (word !== document.activeElement && state.trigger !== undefined && !unsent.has('trigger')) {
+  const isNewest = state.trigger !== undefined && state.revision >= shownRevision;
+  if (isNewest) shownRevision = state.revision;
+  if (isNewest && word !== document.activeElement && !unsent.has('trigger')) {
     word.value = state.trigger;
     word.dataset.known = state.trigger;
   }
-  if (state.preview !== undefined) element.querySelector('.preview').innerHTML = state.preview;
+  if (state.preview !== undefined && (state.of ?? previews) === previews)
+    element.querySelector('.preview').innerHTML = state.preview;
   if (state.writing !== undefined) element.querySelector('.writing').innerHTML = state.writing;
   if (state.close) {
     show('', false);

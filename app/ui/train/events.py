@@ -26,6 +26,10 @@ class StepShown(Seen):
     step: Literal["pictures", "style", "start"]
 
 
+class Tick(PageEvent):
+    """A part shows what goes on, and looks again."""
+
+
 class Chosen(Seen):
     """Something said of some of the pictures."""
 
@@ -80,6 +84,8 @@ class FindEdited(Chosen):
 
     find: Typed
     replace: Typed
+    count: Whole = 0
+    """By which the page knows the answer."""
 
 
 class Edit(Chosen):
@@ -216,6 +222,7 @@ class SweepPressed(StartPressed):
 
 
 STEPS = {"step_shown": StepShown}
+TICKS = {"ticked": Tick}
 FILES = {"files_uploaded": FilesUploaded}
 SAMPLES = {"sample_chosen": SampleChosen}
 BUTTONS = {"asked": PicturesAction}

@@ -87,7 +87,7 @@ class PicturesStep:
             elem_id="zone",
             words=words.ZONE,
         )
-        self.notice = island("", "components/asks.js", "${value}", elem_id="notice")
+        self.notice = patched("components/asks.js", elem_id="notice")
         self.tools = island(
             {},
             ("components/unsent.js", "train/caption_tools.js"),
@@ -104,7 +104,7 @@ class PicturesStep:
         )  # fmt: skip
         self.files = island({}, "components/save.js", elem_id="draft-files")
         self.error_line = error_line()
-        self.foot = island("", "components/asks.js", "${value}", elem_id="foot")
+        self.foot = patched("components/asks.js", elem_id="foot")
         self.timer = gr.Timer(1, active=False)
         self.everything = [
             self.zone, self.notice, self.tools, self.overview, self.editor, self.error_line, self.foot, self.timer,
@@ -113,7 +113,7 @@ class PicturesStep:
     def load(self, request: gr.Request) -> Shown:
         """What a page shows when it is opened."""
         key, said = key_of(request), self._asked(request)
-        shown = self._whole(draft := self.services.drafts.look(key)) | {self.tools: {"trigger": draft.trigger}}
+        shown = self._whole(draft := self.services.drafts.look(key)) | {self.tools: images_view.trigger(draft)}
         if said or draft.aside or draft.restored:
             shown[self.notice] = said or images_view.notice(draft) or images_view.aside(draft)
         else:
@@ -158,8 +158,8 @@ class PicturesStep:
             return landed | {self.error_line: in_a_banner(error)}
         shown = self._since(event, before, draft) if not error_text else self._whole(draft)
         if not error_text and draft.trigger != before.trigger:  # which a folder's name suggests
-            shown[self.tools] = {"trigger": draft.trigger}
-        return shown | landed | {self.notice: images_view.notice(draft), self.error_line: error_text}
+            shown[self.tools] = images_view.trigger(draft)
+        return shown | landed | {self.notice: images_view.newest_notice(draft), self.error_line: error_text}
 
     def on_sample_chosen(self, event: events.SampleChosen, request: gr.Request) -> Shown:
         """Take a bundled set."""
@@ -175,8 +175,8 @@ class PicturesStep:
     def on_trigger_edited(self, event: events.TriggerEdited, request: gr.Request) -> Shown:
         """Keep the trigger word; `kept` answers, since its attempts are not counted with those of the pictures."""
         shown = self._do(request, event, partial(edits.with_trigger, text=event.text))
-        trigger = self.services.drafts.read(key_of(request)).trigger
-        return shown | {self.tools: {"trigger": trigger, "kept": event.count, "nonce": time.time()}}
+        draft = self.services.drafts.read(key_of(request))
+        return shown | {self.tools: images_view.trigger(draft) | {"kept": event.count, "nonce": time.time()}}
 
     def on_find_edited(self, event: events.FindEdited, request: gr.Request) -> Shown:
         """Show what replacing would change."""
@@ -184,6 +184,7 @@ class PicturesStep:
         return {
             self.tools: {
                 "preview": images_view.preview(draft, event.find, event.replace, event.ids),
+                "of": event.count,
                 "nonce": time.time(),
             }
         }
@@ -313,15 +314,14 @@ class PicturesStep:
             draft = self.services.drafts.read(key_of(request))
             if what == "whole":
                 return self._whole(draft)
-            return self._whole(draft) | {self.notice: images_view.notice(draft), self.tools: {"trigger": draft.trigger}}
+            said = {self.notice: images_view.newest_notice(draft), self.tools: images_view.trigger(draft)}
+            return self._whole(draft) | said
         if what == "dismiss-notice":
             return {self.notice: ""}
         shown = self._do(request, event, changes[what])
         if what in ("fresh", "undo", "bring-back"):
-            shown[self.tools] = {
-                "trigger": self.services.drafts.read(key_of(request)).trigger,
-                "close": what == "fresh",
-            }
+            draft = self.services.drafts.read(key_of(request))
+            shown[self.tools] = images_view.trigger(draft) | {"close": what == "fresh"}
         if what in ("fresh", "bring-back"):  # what is said below the tools was about the draft before
             shown[self.tools] |= {"writing": "", "preview": "", "nonce": time.time()}
         return shown
@@ -355,12 +355,12 @@ class PicturesStep:
 
         after = drafts.change(key, noted, tab)
         before = befores[-1]
-        shown = self._since(event, before, after, count) | {self.notice: images_view.notice(after)}
+        shown = self._since(event, before, after, count) | {self.notice: images_view.newest_notice(after)}
         if event.seen == before.revision:
             return shown
         if before.tab not in (tab, "writer"):
-            shown |= {self.notice: banner(wall_text.BOTH_KEPT), self.tools: {"trigger": after.trigger}}
-        return shown | {self.notice: images_view.notice(after)} if after.restored else shown
+            shown |= {self.notice: banner(wall_text.BOTH_KEPT), self.tools: images_view.trigger(after)}
+        return shown | {self.notice: images_view.newest_notice(after)} if after.restored else shown
 
     def _folder(self, request: gr.Request) -> Path:
         return sender_folder(self.services.uploads, sender_of(request.username, request.cookies))
@@ -390,8 +390,8 @@ class PicturesStep:
         return self._around(after) | {self.editor: value}
 
     def _around(self, draft: Draft) -> Shown:
-        report = self.services.checker.report(draft)
-        return {self.overview: images_view.overview(draft, report), self.foot: images_view.foot(draft, report)}
+        parts = images_view.around(draft, self.services.checker.report(draft))
+        return dict(zip((self.overview, self.foot), parts, strict=True))
 
     def _writing(self, state: Progress) -> Shown:
         return {

@@ -16,6 +16,7 @@ from app.studio.dataset.drafts import Draft, Drafts, Picture
 from app.studio.dataset.edits import replacements
 from app.ui.components import text as shared
 from app.ui.components.controls import Button, Link, banner
+from app.ui.components.live import stamped
 from app.ui.document.templates import render
 from app.ui.gradio_internals import file_address
 from app.ui.train import text as words
@@ -103,6 +104,11 @@ def foot(draft: Draft, report: Report) -> str:
     return render("train/pictures_foot.html", count=len(draft.pictures), hints=words.hints_line(hinted), done=done)
 
 
+def around(draft: Draft, report: Report) -> tuple[str, str]:
+    """The lines over the wall and at the bottom; a page that shows newer ones passes them over."""
+    return stamped(overview(draft, report), draft.revision), stamped(foot(draft, report), draft.revision)
+
+
 def preview(draft: Draft, find: str, replace: str, identifiers: Collection[str] = ()) -> Markup:
     """What replacing would change, as a short list of before and after."""
     after = replacements(draft, find, replace, identifiers)
@@ -136,6 +142,16 @@ def notice(draft: Draft) -> str:
         if draft.restored is not None
         else ""
     )
+
+
+def newest_notice(draft: Draft) -> str:
+    """The same, passed over by a page that shows a newer one."""
+    return stamped(notice(draft), draft.revision)
+
+
+def trigger(draft: Draft) -> dict[str, Any]:
+    """The trigger word, and the revision by which a page knows which of two is newer."""
+    return {"trigger": draft.trigger, "revision": draft.revision}
 
 
 def aside(draft: Draft, clone_of: str = "") -> str:

@@ -3,21 +3,13 @@ const {words: say} = props,
   PATIENCE = 5000;
 const FIELDS = {'style-name': 'name', prompts: 'prompts'};
 const timers = {};
-let count = 0,
-  restored = false;
-const flying = {}; // by field, what is on its way
+let restored = false,
+  starting = false; // what becomes of a start is not known yet
+const typing = inTurn((what, text, count) => trigger('asked', {what, text, count}), PATIENCE, unsent.landed);
 const keep = field => {
   const what = FIELDS[field.id];
   clearTimeout(timers[what]);
-  if (flying[what]?.text === field.value) return;
-  const mine = (flying[what] = {text: field.value, count: ++count});
-  trigger('asked', {what, text: mine.text, count: mine.count});
-  setTimeout(() => {
-    if (flying[what] === mine) {
-      delete flying[what];
-      if (field.isConnected) keep(field);
-    }
-  }, PATIENCE);
+  if (typing.latest(what) !== field.value) typing.put(what, field.value);
 };
 const mine = field => field.id in FIELDS;
 element.addEventListener('input', event => {
@@ -51,7 +43,14 @@ const mark = value => {
     /* then it cannot be asked for */
   }
 };
+// Until its answer comes, whatever else is answered meanwhile.
+const hold = start => {
+  start.disabled = true;
+  start.dataset.label ||= start.textContent;
+  start.textContent = start.dataset.busy;
+};
 const refuse = words => {
+  starting = false;
   const start = element.querySelector('[data-start]');
   if (!start) return;
   start.disabled = false;
@@ -62,9 +61,9 @@ const refuse = words => {
   start.parentElement.prepend(said);
 };
 const begin = async start => {
-  start.disabled = true;
-  start.dataset.label ||= start.textContent;
-  start.textContent = start.dataset.busy;
+  starting = true;
+  element.querySelector('.problem')?.remove(); // of the start before
+  hold(start);
   if (!(await reachable())) return refuse(say.away);
   const mine = `${document.body.dataset.draft}:${Math.random().toString(36).slice(2)}`;
   mark(mine);
@@ -81,7 +80,7 @@ const begin = async start => {
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-do]'),
     start = event.target.closest('[data-start]');
-  if (button) trigger('asked', {what: button.dataset.do});
+  if (button) typing.afterwards(() => trigger('asked', {what: button.dataset.do}));
   if (start && !start.disabled) begin(start);
 });
 const restore = () => {
@@ -110,20 +109,18 @@ const settle = () => {
     location.href = `sweep?id=${encodeURIComponent(several.dataset.sweep)}`;
     return;
   }
-  const kept = element.querySelector('[data-kept]')?.dataset.kept;
-  for (const [what, one] of Object.entries(flying))
-    if (+kept >= one.count) {
-      unsent.landed(what, one.text);
-      delete flying[what];
-    }
   restore();
   settleFields(element, field => field === document.activeElement || unsent.has(FIELDS[field.id]));
   const start = element.querySelector('[data-start]');
   if (start && element.querySelector('.problem')) {
+    starting = false;
     start.disabled = false;
     mark(null);
-  }
+  } else if (start && starting) hold(start);
 };
-watch('value', () => setTimeout(settle));
+watch('value', () => {
+  typing.land(answeredIn(props.value));
+  setTimeout(settle);
+});
 document.addEventListener('velatura:pictures', () => setTimeout(settle));
 setTimeout(settle);

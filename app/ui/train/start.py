@@ -23,7 +23,7 @@ from app.studio.settings.prompts import suggested_prompts
 from app.studio.sweeps.draft_sweep import method_seconds, start_method_sweep
 from app.ui.components.errors import error_line, reason, with_error_line
 from app.ui.components.events import actor_of, key_of, tab_of, wire
-from app.ui.components.live import AtRequest, block, patched
+from app.ui.components.live import AtRequest, block, moment, patched, stamped
 from app.ui.components.shell import AT_ONCE, EACH
 from app.ui.document.templates import macro
 from app.ui.runs.text import activity
@@ -34,10 +34,12 @@ from app.ui.train.events import (
     STARTING,
     STEPS,
     SWEEPING,
+    TICKS,
     StartAction,
     StartPressed,
     StepShown,
     SweepPressed,
+    Tick,
 )
 from trainers.config.config import Config
 from trainers.config.sections import Subjects
@@ -59,7 +61,7 @@ def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
     wire(step.sheet, START, step, None, step.everything, wrap=handle, **EACH)
     wire(step.foot, STARTING, step, None, step.everything, wrap=handle, **AT_ONCE)
     wire(step.several, SWEEPING, step, None, step.everything, wrap=handle, **AT_ONCE)
-    step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)
+    wire(step.sheet, TICKS, step, None, step.everything, wrap=handle, **AT_ONCE)
 
 
 class StartStep:
@@ -69,25 +71,27 @@ class StartStep:
         self.services = services
         self._turns = [threading.Lock() for _ in range(TURNS)]
         block(AtRequest(macro, "heading", words.START_TITLE))
-        scripts = ("components/unsent.js", "components/fields.js", "components/reachable.js", "train/start.js")
-        self.sheet = patched(*scripts, elem_id="start-sheet", words=words.START_SAID)
+        scripts = (
+            *("components/unsent.js", "components/fields.js", "components/in_turn.js", "components/reachable.js"),
+            "train/start.js",
+        )
+        self.sheet = patched(*scripts, "components/again.js", elem_id="start-sheet", words=words.START_SAID)
         self.several = patched(
             *("components/reachable.js", "train/sweep.js"), elem_id="start-several", words=words.START_SAID
         )
-        self.timer = gr.Timer(1, active=False)
         self.error_line = error_line()
         self.foot = patched(*scripts, elem_id="start-foot", words=words.START_SAID)
-        self.everything = [self.sheet, self.several, self.error_line, self.foot, self.timer]
+        self.everything = [self.sheet, self.several, self.error_line, self.foot]
 
     def on_step_shown(self, event: StepShown, request: gr.Request) -> Shown:
         """What the step shows when it comes into view; measuring begins then."""
         if event.step != "start":
-            return {self.timer: gr.Timer(active=False)}
+            return {}
         draft = self.services.drafts.read(key_of(request))
         self._measure(draft, request)
         return self._show(draft)
 
-    def ticked(self, request: gr.Request) -> Shown:
+    def on_ticked(self, _event: Tick, request: gr.Request) -> Shown:
         """Show how far the measuring is; why it did not start stays at the bottom."""
         shown = self._show(self.services.drafts.read(key_of(request)), ticking=True)
         return {part: value for part, value in shown.items() if part is not self.foot}
@@ -133,7 +137,7 @@ class StartStep:
         drafts, key, mark = self.services.drafts, key_of(request), event.mark
         draft = drafts.read(key)
         if mark and draft.started and draft.started[0] == mark:
-            return {self.foot: parts.leaving(draft.started[1]), self.timer: gr.Timer(active=False)}
+            return {self.foot: parts.leaving(draft.started[1])}
         if event.again:
             return self._show(draft, words.START_SAID["lost"])
         try:
@@ -147,13 +151,13 @@ class StartStep:
         with suppress(OSError, VelaturaError):  # it has started; the mark only serves a page that lost the answer
             drafts.change(key, partial(Draft.with_, started=(mark, job.name)), tab_of(request))
         self.services.estimate_jobs.forget(draft)
-        return {self.foot: parts.leaving(job.name), self.timer: gr.Timer(active=False)}
+        return {self.foot: parts.leaving(job.name)}
 
     def _start_sweep(self, event: SweepPressed, request: gr.Request) -> Shown:
         drafts, key, marked = self.services.drafts, key_of(request), f"{SWEEP}{event.mark}"
         draft = drafts.read(key)
         if event.mark and draft.started and draft.started[0] == marked:
-            return {self.foot: parts.leaving_sweep(draft.started[1]), self.timer: gr.Timer(active=False)}
+            return {self.foot: parts.leaving_sweep(draft.started[1])}
         try:
             draft = drafts.change(key, partial(_typed, event=event), tab_of(request))
             wrong = self._wrong(draft)
@@ -164,7 +168,7 @@ class StartStep:
             return self._show(draft, words.NOT_STARTED.format(reason(error)), answered=event.mark)
         with suppress(OSError, VelaturaError):  # as for a single run
             drafts.change(key, partial(Draft.with_, started=(marked, sweep.name)), tab_of(request))
-        return {self.foot: parts.leaving_sweep(sweep.name), self.timer: gr.Timer(active=False)}
+        return {self.foot: parts.leaving_sweep(sweep.name)}
 
     def _config(self, draft: Draft) -> Config | None:
         """The config that would be trained; None where something is wrong with it, or the base is not here."""
@@ -198,6 +202,7 @@ class StartStep:
         return found.sentence if found and found.code == REFUSED else ""
 
     def _show(self, draft: Draft, refused: str = "", kept: int = 0, ticking: bool = False, answered: str = "") -> Shown:
+        told = (draft.revision, moment())
         config = self._config(draft)
         found = self.services.estimate_jobs.look(draft, config) if config else None
         need = found.cost.disk(config, len(draft.pictures)) if config and found and found.cost else 0
@@ -216,11 +221,13 @@ class StartStep:
             nonce=time.time(),
             kept=kept,
         )
-        timer = gr.Timer(active=bool(found and found.busy))
-        shown: Shown = {self.sheet: parts.start_sheet(sheet), self.foot: parts.start_foot(sheet), self.timer: timer}
+        shown: Shown = {
+            self.sheet: stamped(parts.start_sheet(sheet), *told),
+            self.foot: stamped(parts.start_foot(sheet), *told),
+        }
         if not ticking:
             seconds = method_seconds(self.services.measured, draft) if config else {}
-            shown[self.several] = parts.several(draft, seconds, answered)
+            shown[self.several] = stamped(parts.several(draft, seconds, answered), *told)
         return shown
 
     def _busy(self) -> str:

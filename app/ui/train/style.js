@@ -1,8 +1,7 @@
 // The second step: cards, fields and buttons ask the server; what is open or being typed in stays as it is.
 const fold = () => document.querySelector('#style-settings details.settings');
 const PATIENCE = 5000;
-let count = 0,
-  restored = false;
+let restored = false;
 const part = () => element.closest('#style-choices, #style-own, #style-more, #style-settings')?.id || '';
 const MOST_BYTES = 300000;
 let chosen = null; // the settings file of which the report is shown
@@ -10,47 +9,35 @@ const read = (file, apply = false) => {
   chosen = file;
   trigger('settings_read', {...file, apply, open: Boolean(fold()?.open), of: part()});
 };
-const flying = new Map(); // settings on their way, by what they are kept under
 const ask = (what, about = '', more = {}) =>
   trigger('asked', {what, about, open: Boolean(fold()?.open), of: part(), ...more});
-// A setting that was typed is asked for until the server has it.
-const put = (what, about, text) => {
-  const name = `setting:${what}:${about}`,
-    mine = {text, count: ++count};
-  flying.set(name, mine);
+// A setting that was typed, and a card that was chosen, are asked for until the server has them.
+const SETTING = 'setting',
+  CARD = 'card';
+const turns = inTurn(
+  (name, text, count) => {
+    const [kind, what, ...about] = name.split(':');
+    if (kind === CARD) ask(what, text, {count});
+    else ask(what, about.join(':'), {text, count});
+  },
+  PATIENCE,
+  unsent.landed,
+);
+// Under which name what stands in a field is sent; nothing for fields of which a button says what they are for.
+const nameOf = ({dataset: {setting, ask: what, about = ''}}) =>
+  setting ? `${SETTING}:set:${setting}` : what ? `${SETTING}:${what}:${about}` : '';
+const put = (name, text) => {
   unsent.note(name, text);
-  ask(what, about, {text, count: mine.count});
-  setTimeout(() => {
-    if (flying.get(name) === mine && element.isConnected) put(what, about, text);
-  }, PATIENCE);
+  turns.put(name, text);
 };
-// A card that was chosen stays chosen until the server has it, whatever arrives meanwhile.
-const picked = new Map();
-const pick = (name, value) => {
-  const mine = {value, count: ++count};
-  picked.set(name, mine);
-  ask(name, value, {count: mine.count});
-  setTimeout(() => {
-    if (picked.get(name) === mine) picked.delete(name);
-  }, PATIENCE);
-};
-const landed = kept => {
-  for (const [name, mine] of picked) if (mine.count <= kept) picked.delete(name);
-  for (const [name, mine] of flying)
-    if (mine.count <= kept) {
-      flying.delete(name);
-      unsent.landed(name, mine.text);
-    }
-};
-document.addEventListener('velatura:kept', event => {
-  if (event.detail.of === part()) landed(event.detail.count);
-});
+const pick = (name, value) => turns.put(`${CARD}:${name}`, value);
+// What a part has asked for is answered by several parts.
+document.addEventListener('velatura:kept', ({detail}) => detail.of === part() && turns.land(detail.count));
 const restore = () => {
   // One of the parts sends for all.
   if (restored || !document.body.dataset.draft || part() !== 'style-choices') return;
   restored = true;
-  for (const [name, {text}] of Object.entries(unsent.left('setting:')))
-    put(name.split(':')[1], name.split(':').slice(2).join(':'), text);
+  for (const [name, {text}] of Object.entries(unsent.left(`${SETTING}:`))) put(name, text);
 };
 document.addEventListener('velatura:pictures', restore);
 setTimeout(restore); // the draft may be here already
@@ -58,8 +45,7 @@ element.addEventListener('change', event => {
   const field = event.target;
   if (field.type === 'radio') pick(field.name, field.value);
   const typed = field.type === 'checkbox' ? (field.checked ? 'on' : 'off') : field.value;
-  if (field.dataset.setting) put('set', field.dataset.setting, typed);
-  if (field.dataset.ask) put(field.dataset.ask, field.dataset.about, typed);
+  if (nameOf(field)) put(nameOf(field), typed);
   if (field.type === 'file' && field.files.length) {
     const [file] = field.files;
     file
@@ -88,9 +74,9 @@ element.addEventListener('click', event => {
     setTimeout(() => {
       button.disabled = false;
     }, 1500);
-    ask(button.dataset.do, button.dataset.about);
+    turns.afterwards(() => ask(button.dataset.do, button.dataset.about));
   }
-  if (event.target.closest('[data-export]')) ask('export');
+  if (event.target.closest('[data-export]')) turns.afterwards(() => ask('export'));
   if (event.target.closest('[data-apply]') && chosen) read(chosen, true);
   if (!opener) return;
   const opened = document.getElementById(opener.dataset.opens);
@@ -105,6 +91,7 @@ element.addEventListener('submit', event => {
     field = form.querySelector('input');
   if (form.matches('.by-name')) ask('base', field.value);
   if (form.matches('.save-preset')) ask('save-preset', '', {text: field.value});
+  renaming.delete(field);
   if (form.matches('.rename')) ask('rename-preset', form.dataset.about, {text: field.value});
   if (form.matches('.token')) {
     ask('download', form.dataset.model, {token: field.value});
@@ -125,6 +112,7 @@ element.addEventListener(
   },
   true,
 );
+const renaming = new WeakSet(); // fields in which something stands that was not sent
 const search = () => {
   const field = element.querySelector('#settings-search');
   if (!field) return;
@@ -151,8 +139,9 @@ const search = () => {
 };
 element.addEventListener('input', event => {
   if (event.target.id === 'settings-search') search();
-  if (event.target.matches('input[type=text][data-setting], textarea[data-setting]'))
-    unsent.note(`setting:set:${event.target.dataset.setting}`, event.target.value);
+  if (event.target.closest('form')) renaming.add(event.target);
+  if (event.target.matches('input[type=text], textarea') && nameOf(event.target))
+    unsent.note(nameOf(event.target), event.target.value);
 });
 let wanted = 0;
 // The server tells fields only to a page that says the fold is open; after other steps the answer may come without.
@@ -165,17 +154,17 @@ const fillFold = () => {
 let saved = '';
 const settle = () => {
   // after a patch: properties follow what the server says
-  const kept = element.querySelector('[data-kept]');
-  if (kept)
-    document.dispatchEvent(
-      new CustomEvent('velatura:kept', {detail: {of: kept.dataset.of, count: +kept.dataset.kept}}),
-    );
   settleFields(
     element,
-    field => field === document.activeElement || unsent.has(`setting:set:${field.dataset.setting}`),
+    field => field === document.activeElement || (nameOf(field) ? unsent.has(nameOf(field)) : renaming.has(field)),
   );
-  for (const [name, {value}] of picked)
-    for (const field of element.querySelectorAll(`input[name="${name}"]`)) field.checked = field.value === value;
+  // What was chosen stays chosen until the server has it, whatever arrives meanwhile.
+  for (const field of element.querySelectorAll('[type=radio], [type=checkbox], select')) {
+    const latest = turns.latest(field.type === 'radio' ? `${CARD}:${field.name}` : nameOf(field));
+    if (latest === undefined) continue;
+    if (field.matches('select')) field.value = latest;
+    else field.checked = latest === (field.type === 'radio' ? field.value : 'on');
+  }
   search();
   fillFold();
   const file = element.querySelector('template[data-save]');
@@ -187,5 +176,10 @@ const settle = () => {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 };
-watch('value', () => setTimeout(settle));
+const KEPT_OF = / data-of="([\w-]+)"/;
+watch('value', () => {
+  const of = KEPT_OF.exec(props.value)?.[1];
+  if (of) document.dispatchEvent(new CustomEvent('velatura:kept', {detail: {of, count: answeredIn(props.value)}}));
+  setTimeout(settle);
+});
 setTimeout(settle);

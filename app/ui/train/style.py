@@ -30,12 +30,12 @@ from app.studio.settings.plan import (
 from app.studio.settings.techniques import BY_NAME
 from app.ui.components.errors import error_line, with_error_line
 from app.ui.components.events import key_of, tab_of, wire
-from app.ui.components.live import AtRequest, block, patched
+from app.ui.components.live import AtRequest, block, moment, patched, stamped
 from app.ui.components.shell import AT_ONCE, EACH
 from app.ui.document.templates import macro, render
 from app.ui.train import base_view, style_view
 from app.ui.train import text as words
-from app.ui.train.events import STEPS, STYLE, Part, SettingsRead, StepShown, StyleAction
+from app.ui.train.events import STEPS, STYLE, TICKS, Part, SettingsRead, StepShown, StyleAction, Tick
 from app.ui.train.presets.actions import NOTHING_SAID, Answer, Presets
 from app.ui.train.settings_view import settings_fold
 from trainers.config.config import Config
@@ -56,7 +56,7 @@ def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
     wire(steps, STEPS, step, None, step.everything, wrap=handle, **EACH)
     for part in step.parts:
         wire(part, STYLE, step, None, step.everything, wrap=handle, **EACH)
-    step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)
+    wire(step.choices, TICKS, step, None, step.everything, wrap=handle, **AT_ONCE)
 
 
 class StyleStep:
@@ -65,25 +65,25 @@ class StyleStep:
     def __init__(self, services: Services) -> None:
         self.services, self.presets = services, Presets(services)
         block(AtRequest(macro, "heading", words.TITLE))
+        scripts = ("components/unsent.js", "components/fields.js", "components/in_turn.js", "train/style.js")
         self.choices, self.own, self.more, self.settings = (
-            patched("components/unsent.js", "components/fields.js", "train/style.js", elem_id=name) for name in PARTS
+            patched(*scripts, *(["components/again.js"] if name == CHOICES else []), elem_id=name) for name in PARTS
         )
         self.error_line = error_line()
         block(AtRequest(render, "train/style_foot.html"))
-        self.timer = gr.Timer(OFTEN, active=False)
         self.parts = (self.choices, self.own, self.more, self.settings)
-        self.everything = [*self.parts, self.error_line, self.timer]
+        self.everything = [*self.parts, self.error_line]
 
     def on_step_shown(self, event: StepShown, request: gr.Request) -> Shown:
         """What the step shows when it comes into view."""
         if event.step != "style":
-            return {self.timer: gr.Timer(active=False)}
+            return {}
         key = key_of(request)
         draft = self.services.drafts.read(key)
         self._measure(draft, request)
         return self._choices(request) | self._below(request)
 
-    def ticked(self, request: gr.Request) -> Shown:
+    def on_ticked(self, _event: Tick, request: gr.Request) -> Shown:
         """Show how far downloads and the measurement are; measure again once a computer that was busy is quieter.
 
         A base that somebody waited for is taken if they still have the starter.
@@ -183,12 +183,14 @@ class StyleStep:
         return self._choices(request, kept) | self._below(request, answer, is_open, named, kept)
 
     def _choices(self, request: gr.Request, kept: StyleAction | None = None) -> Shown:
-        began = _now()
+        began = moment()
         services, draft = self.services, self.services.drafts.read(key_of(request))
         config, estimate = self._config(draft), services.estimate_jobs.now(draft)
         last = services.measured.last(config) if config else None
         pace = words.pace_line(last.pace if last else None, time.time())
         times = run_times(services.measured, by_preset(draft))
+        was_busy = bool(last and last.pace and last.pace.was_busy)
+        again = OFTEN if estimate.busy or self._fetching() else SELDOM if was_busy else 0
         sheet = render(
             "train/choices.html",
             aims=style_view.read_aims(draft),
@@ -196,10 +198,9 @@ class StyleStep:
             stops=style_view.read_stops(draft, times, estimate, pace, config is not None),
             short=style_view.memory_line(draft, last, estimate),
             kept=kept,
-            began=began,
+            again=again,
         )
-        working, was_busy = estimate.busy or self._fetching(), bool(last and last.pace and last.pace.was_busy)
-        return {self.choices: sheet, self.timer: gr.Timer(OFTEN if working else SELDOM, active=working or was_busy)}
+        return {self.choices: stamped(sheet, began)}
 
     def _below(
         self,
@@ -209,15 +210,17 @@ class StyleStep:
         named: Base | None = None,
         kept: StyleAction | None = None,
     ) -> Shown:
+        began = moment()
         draft = self.services.drafts.read(key_of(request))
         rows = self.presets.rows(request.username or "", draft)
         in_settings = answer.of == SETTINGS
         own = render("train/presets/list.html", rows=rows, said=_said(draft, NOTHING_SAID if in_settings else answer))
         settings = settings_fold(draft, is_open, _said(draft, answer if in_settings else NOTHING_SAID))
-        return {self.own: own, self.settings: settings} | self._base_and_more(request, named, kept)
+        shown: Shown = {self.own: stamped(own, began), self.settings: stamped(settings, began)}
+        return shown | self._base_and_more(request, named, kept)
 
     def _base_and_more(self, request: gr.Request, named: Base | None = None, kept: StyleAction | None = None) -> Shown:
-        began = _now()
+        began = moment()
         key, services = key_of(request), self.services
         draft = services.drafts.read(key)
         base = services.bases.look(draft.choices.base)
@@ -235,9 +238,8 @@ class StyleStep:
             wrong=style_view.wrong_line(draft),
             answer=named,
             kept=kept,
-            began=began,
         )
-        return {self.more: sheet}
+        return {self.more: stamped(sheet, began)}
 
     def _fetching(self) -> bool:
         downloads = self.services.downloads
@@ -247,11 +249,6 @@ class StyleStep:
 def _said(draft: Draft, answer: Answer) -> Markup:
     """What has become of what was asked, and the line that opens the report of another program's settings again."""
     return render("train/presets/said.html", answer=answer, imported=draft.choices.imported)
-
-
-def _now() -> int:
-    """When a part was begun: one that was begun before another and arrives after it is passed over."""
-    return round(time.time() * 1000)
 
 
 def _turn(draft: Draft, name: str, text: str) -> Draft:

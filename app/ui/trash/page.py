@@ -20,8 +20,8 @@ from app.ui.components import text as shared
 from app.ui.components.controls import banner
 from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, wire
-from app.ui.components.live import AtRequest, patched
-from app.ui.components.poller import Poller
+from app.ui.components.live import AtRequest, moment, patched
+from app.ui.components.poller import NOTHING_SEEN, Poller
 from app.ui.components.shell import EACH, build_shell, island
 from app.ui.document.templates import render
 from app.ui.runs import text as run_words
@@ -40,7 +40,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     build_shell("Trash", services.queue, "Runs")
     page = TrashPage(services.queue)
     page.poller.listen(demo.load, page.tick, [page.poller.seen], page.everything)
-    wire(page.list, ACTIONS, page, [page.poller.seen], page.everything, **EACH)
+    wire(page.list, ACTIONS, page, None, page.everything, **EACH)
 
 
 class TrashPage:
@@ -56,17 +56,18 @@ class TrashPage:
 
     def tick(self, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
+        began = moment()
         value = _listing(Trash(self.queue.store).items(actor_of(request)), actor_of(request))
-        return self.poller.answer(seen, {"list": value}, EVERY)
+        return self.poller.answer(seen, {"list": value}, EVERY, began)
 
-    def on_asked(self, event: TrashAction, request: gr.Request, seen: str) -> Shown:
+    def on_asked(self, event: TrashAction, request: gr.Request) -> Shown:
         """Bring an item back, or delete all of them for good."""
         actor = actor_of(request)
         if event.what == "empty":
             notice = self._emptied(actor)
         else:
             notice = self._restored(event.about, actor)
-        return {self.notice: notice} | self.tick(seen, request)
+        return {self.notice: notice} | self.tick(NOTHING_SEEN, request)
 
     def _restored(self, item: str, actor: Actor) -> str:
         try:  # a restarted run goes on, and the old one comes back beside it

@@ -78,7 +78,7 @@ class Pages:
         assert isinstance(run_words.activity(queue.activity()), str)
         for view in [*views, *queue.small_jobs()]:
             assert escape(view.job.name) in listed or view.job.kind != "train"
-            page = self.run.tick(view.job.name, "{}", "", SOMEBODY)
+            page = self.run.tick(view.job.name, "", "{}", SOMEBODY)
             assert escape(view.job.name) in words_of(page) or view.job.kind != "train" or "folder" in view.job.damaged
             assert str(_facts(view)) and run_view.kind(view, MACHINE_OWNER) is not None
             assert estimate_jobs._estimate(view) is not None and form.first_prompt(None, queue) is None
@@ -213,7 +213,7 @@ def test_a_damaged_queue_leaves_every_page_standing_and_is_repaired_with_a_butto
     listed = pages.list.tick("{}", "", SOMEBODY)[pages.list.list]
     assert run_words.QUEUE_DAMAGED in listed and f"{run_words.REPAIR}</button>" in listed
     assert run_words.activity(services.queue.activity()) == shared.QUEUE_PROBLEM
-    shown = pages.list.on_asked(RunAction(what=REPAIR), SOMEBODY, "{}", "")
+    shown = pages.list.on_asked(RunAction(what=REPAIR), SOMEBODY, "{}")
     assert "queue.damaged-1.db" in shown[pages.list.notice] and run_words.REPAIR not in shown[pages.list.list]
     assert [job.name for job in store.line()] == ["waiting"] and services.queue.activity() == Activity(waiting=1)
     services.close()

@@ -58,7 +58,7 @@ RUN_ACTIONS = (
 )
 STYLE_ACTIONS = ("rename", "delete", "discard")
 TRASH_ACTIONS = ("restore",)
-DRAWING_ACTIONS = ("cancel", "dismiss", "hurry", "use", "again", "show")
+DRAWING_ACTIONS = ("cancel", "dismiss", "hurry", "use", "again")
 TRAIN_ACTIONS = (
     "remove", "take", "mask", "undo", "fresh", "preset", "set", "name", "measure", "use-preset", "rename-preset",
     "delete-preset", "put-back-preset", "save-preset",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from app.ui.components.live import patched
+from app.ui.components.live import patched, stamped
 from app.ui.document.assets import read_scripts
 from app.ui.document.templates import macro
 
@@ -17,7 +17,7 @@ PART = """([script, values]) => {
 }"""
 """A part with the page's own script, and the text in it after each of some values."""
 
-PATCH = read_scripts("components/merge.js", "components/patch.js") + "watch('value', patch);"
+PATCH = read_scripts("components/merge.js", "components/newest.js", "components/patch.js") + "watch('value', patch);"
 
 
 def test_the_frame_of_a_part_is_html():
@@ -29,8 +29,9 @@ def test_the_frame_of_a_part_is_html():
 
 def test_an_answer_that_was_overtaken_is_passed_over(browser):
     page = browser.new_page()
-    values = [f'<p data-revision="{number}">{words}</p>' for number, words in ((2, "b"), (1, "a"), (2, "c"), (3, "d"))]
-    assert page.evaluate(PART, [PATCH, [*values, "<p>bare</p>"]]) == ["b", "b", "c", "d", "bare"]
+    values = [stamped(words, number, 5) for number, words in ((2, "b"), (1, "a"), (2, "c"), (10, "d"))]
+    values += [stamped("late", 10, 4), stamped("e", 10, 6)]
+    assert page.evaluate(PART, [PATCH, [*values, "<p>bare</p>"]]) == ["b", "b", "c", "d", "d", "e", "bare"]
     page.close()
 
 

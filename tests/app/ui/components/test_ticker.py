@@ -39,3 +39,22 @@ def test_a_faster_pace_brings_the_next_look_forward(browser) -> None:
     page.clock.run_for(600)
     assert len(page.evaluate("looks")) == 3
     page.close()
+
+
+def test_what_changes_while_a_page_opens_is_looked_at(browser) -> None:
+    """The page's first look may have come before it, and what the page hears first after it."""
+    heard = "document.dispatchEvent(new CustomEvent('velatura:now', {detail: {since: %d}}))"
+    page = browser.new_page()
+    page.clock.install(time=1_000_000)
+    page.goto("about:blank")
+    for since, looks in ((6, 0), (8, 1)):
+        for answered_first in (True, False):
+            page.evaluate(RUN.replace("'10'", "'0'"), read_scripts("components/ticker.js"))
+            steps = ["props.value = '2 7'; changed()", heard % since]
+            for step in steps if answered_first else reversed(steps):
+                page.evaluate(step)
+            page.evaluate(heard % 9)  # of later changes `velatura:changed` tells
+            page.clock.run_for(3_000)
+            assert page.evaluate("looks.length") == looks
+            page.reload()
+    page.close()

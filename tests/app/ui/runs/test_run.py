@@ -114,7 +114,7 @@ def test_a_step_is_starred_by_its_owner_only_and_the_finished_style_needs_no_sta
         write_snapshot(run, step)
 
     def star(step: int | None, who: str = "") -> str:
-        shown = page.on_starred(StepStarred(step=step), SimpleNamespace(username=who), "a", "{}", "")
+        shown = page.on_starred(StepStarred(step=step), SimpleNamespace(username=who), "a", "")
         return str(shown[page.notice])
 
     assert star(150) == "" and chosen.starred_step(run) == 150
@@ -127,9 +127,9 @@ def test_a_step_is_starred_by_its_owner_only_and_the_finished_style_needs_no_sta
 def test_what_a_page_has_is_not_sent_again(queue):
     in_state(queue, State.FINISHED)
     page = page_of(queue)
-    first = page.tick("a", "{}", "", SOMEBODY)
-    assert json.loads(first[page.graph])["x"][-1] == 300 and first[page.drawn].endswith(":300")
-    again = page.tick("a", first[page.poller.seen], first[page.drawn], SOMEBODY)
+    first = page.tick("a", "", "{}", SOMEBODY)
+    assert json.loads(first[page.graph].partition("-->")[2])["x"][-1] == 300 and first[page.drawn].endswith(":300")
+    again = page.tick("a", first[page.drawn], first[page.poller.seen], SOMEBODY)
     assert list(again) == [page.poller.seen]
 
 
@@ -137,7 +137,7 @@ def test_a_page_asks_at_most_fifteen_times_a_minute_while_a_run_trains(queue):
     view = in_state(queue, State.TRAINING)
     page = page_of(queue)
     queue.run = lambda _: view
-    assert page.tick("a", "{}", "", SOMEBODY)[page.poller.ticker] == "4"
+    assert page.tick("a", "", "{}", SOMEBODY)[page.poller.ticker].startswith("4 ")
 
 
 def test_nothing_is_looked_at_before_it_is_known_which_run_is_meant(queue: StudioQueue) -> None:

@@ -33,7 +33,7 @@ def test_of_several_files_each_is_taken_in_or_refused_in_a_line_of_its_own(queue
     files = [{"name": "<i>.bin", "problem": "other"}, {"name": place.name, "path": str(place)}]
     request: Any = SimpleNamespace(username=None, cookies={}, session_hash="x")
     event = FilesUploaded(files=tuple(UploadedFile(**file) for file in files), batch=3)
-    shown = page.on_files_uploaded(event, request, "{}", "")
+    shown = page.on_files_uploaded(event, request, "{}")
     services.close()
     uploads.close()
     notice = shown[page.notice]
@@ -54,7 +54,7 @@ def test_styles_are_put_into_programs_of_the_owner_s_machine_alone(queue: Studio
             page = StylesPage(services)
         (item,) = services.library.entries()
         put = StyleAction(what="put", about=item.id, program="comfyui", folder=str(comfy))
-        notice = page.on_asked(put, request, "{}", "")[page.notice]
+        notice = page.on_asked(put, request, "{}")[page.notice]
         listed = page.tick("{}", "", request)[page.list]
         if shared:
             assert "only whoever runs this studio" in notice.lower() and "Put into" not in listed

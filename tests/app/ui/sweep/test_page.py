@@ -50,12 +50,12 @@ def test_pictures_results_and_losses_are_shown(queue, page) -> None:
 
 def test_one_run_is_kept_and_its_mark_is_undone(queue, page) -> None:
     write_ended_sweep(queue.store.runs, "dusk", RANKS)
-    shown = page.on_asked(SweepAction(what="keep", about="dusk-r4"), REQUEST, "dusk", "")
+    shown = page.on_asked(SweepAction(what="keep", about="dusk-r4"), REQUEST, "dusk")
     assert read_sweep(queue.store.runs, "dusk").kept == "dusk-r4" and str(shown[page.results]).count("Your choice") == 1
-    page.on_asked(SweepAction(what="unkeep", about="dusk-r4"), REQUEST, "dusk", "")
+    page.on_asked(SweepAction(what="unkeep", about="dusk-r4"), REQUEST, "dusk")
     assert read_sweep(queue.store.runs, "dusk").kept == ""
     other = SimpleNamespace(**vars(REQUEST) | {"username": "ann"})
-    refused = page.on_asked(SweepAction(what="keep", about="dusk-r4"), other, "dusk", "")
+    refused = page.on_asked(SweepAction(what="keep", about="dusk-r4"), other, "dusk")
     assert "only they can change it" in str(refused[page.notice]) and read_sweep(queue.store.runs, "dusk").kept == ""
     assert "data-do" not in str(refused[page.results])
 
@@ -85,7 +85,7 @@ def test_a_member_changes_nothing_of_anothers_sweep_and_an_admin_does(queue, pag
     write_ended_sweep(runs, "dusk", RANKS, owner="ann")
     bob = SimpleNamespace(username="bob", cookies={}, session_hash="a page")
     for what in ("stop-all", "continue", "first", "last", "keep", "unkeep"):
-        shown = page.on_asked(SweepAction(what=what, about="dusk-r4"), bob, "dusk", "")
+        shown = page.on_asked(SweepAction(what=what, about="dusk-r4"), bob, "dusk")
         assert "“dusk” belongs to ann, and only they can change it" in str(shown[page.notice]), what
     assert read_sweep(runs, "dusk").kept == ""
     page._act(SweepAction(what="keep", about="dusk-r4"), Actor("eve", is_admin=True), "dusk")

@@ -22,7 +22,7 @@ from app.studio.services import Services
 from app.studio.settings.plan import choose, plan
 from app.ui.components.events import key_of
 from app.ui.train import start
-from app.ui.train.events import StartAction, StartPressed, SweepPressed
+from app.ui.train.events import StartAction, StartPressed, SweepPressed, Tick
 from app.ui.train.start import StartStep
 from app.ui.train.style import StyleStep
 from tests.trainers.tiny_runs import write_images
@@ -87,7 +87,7 @@ def test_only_the_answer_to_a_start_of_several_lets_it_be_pressed_again(step, tm
 def test_why_it_did_not_start_stays_while_the_measuring_is_looked_at(step) -> None:
     shown = step.on_start_pressed(StartPressed(mark="a start"), REQUEST)
     assert 'role="alert"' in shown[step.foot] and "Add at least one picture first." in shown[step.foot]
-    later = step.ticked(REQUEST)
+    later = step.on_ticked(Tick(), REQUEST)
     assert step.sheet in later and step.foot not in later
 
 
@@ -101,7 +101,7 @@ def known_pace(step: StartStep, tmp_path: Path, load: float) -> None:
 
 def test_the_time_that_the_second_step_knows_stands_there_until_it_is_measured(step, tmp_path) -> None:
     known_pace(step, tmp_path, load=0.0)
-    assert re.search(r"<dt>Time</dt><dd>about [\d.]+ min", step.ticked(REQUEST)[step.sheet])
+    assert re.search(r"<dt>Time</dt><dd>about [\d.]+ min", step.on_ticked(Tick(), REQUEST)[step.sheet])
 
 
 def test_the_second_step_measures_again_once_a_busy_computer_is_quieter(step, tmp_path, monkeypatch) -> None:
@@ -110,6 +110,6 @@ def test_the_second_step_measures_again_once_a_busy_computer_is_quieter(step, tm
         style = StyleStep(step.services)
     for load, measuring in ((3.0, 0), (0.2, 1), (0.2, 1)):
         monkeypatch.setattr(estimate_jobs, "load_now", lambda load=load: load)
-        timer = style.ticked(REQUEST)[style.timer]
+        shown = style.on_ticked(Tick(), REQUEST)[style.choices]
         assert len(step.services.queue.small_jobs()) == measuring
-        assert (timer.active, timer.value) == (True, 1 if measuring else 30)
+        assert f'data-again="{1 if measuring else 30}"' in shown
