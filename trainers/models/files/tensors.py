@@ -1,6 +1,7 @@
 """Tensors of safetensors and GGUF files that are read one after the other, as a whole or the rows that a layer needs.
 
-ComfyUI's 8-bit files hold a factor beside each weight; it is multiplied in.
+ComfyUI's 8-bit files hold a factor beside each weight; it is multiplied in. A weight without one is read as it is, as
+there: plain 8-bit files have none at all.
 """
 
 from __future__ import annotations
@@ -88,7 +89,10 @@ class StoredTensor:
             factor = factor[slice(*self.rows)]
         if factor.numel() not in (1, len(tensor)):
             raise ValueError(f"{self.factor} has {factor.numel()} numbers for {len(tensor)} rows")
-        return tensor.float() * factor.view(-1, *(1,) * (tensor.dim() - 1))
+        factor = factor.view(-1, *(1,) * (tensor.dim() - 1))
+        if not factor.all() and ((factor == 0) & (tensor.float() != 0)).any():
+            raise ValueError(f"{self.factor} is 0, which would erase {self.name}")
+        return tensor.float() * factor
 
     def part(self, start: int, count: int) -> StoredTensor:
         """`count` rows of it from `start`."""
@@ -202,7 +206,31 @@ def fill(network: Any, tensors: Mapping[str, StoredTensor | Tensor], dtype: torc
     given = {key: tensors[key] for key in wanted if key in tensors}
     stored = {key: tensor for key, tensor in given.items() if isinstance(tensor, StoredTensor)}
     if stored:
+        _check_factors(stored.values())
         network.unread = Unread(stored, dtype)
     made = {key: tensor.to(dtype) for key, tensor in given.items() if not isinstance(tensor, StoredTensor)}
     network.load_state_dict(made, False, assign=True)
     return network
+
+
+def _check_factors(stored: Iterable[StoredTensor]) -> None:
+    """Raise VelaturaError if a factor of these tensors is not finite."""
+    from safetensors import SafetensorError, safe_open
+
+    factors: dict[Path, list[str]] = {}
+    for tensor in stored:
+        if tensor.factor:
+            factors.setdefault(tensor.path, []).append(tensor.factor)
+    for path, names in factors.items():
+        try:
+            with safe_open(path, "pt") as file:
+                wrong = next((name for name in names if not file.get_tensor(name).float().isfinite().all()), None)
+        except (SafetensorError, OSError, RuntimeError) as error:
+            raise VelaturaError("cannot load {name}: {error}", name=path.name, error=first_line(error)) from error
+        if wrong is not None:
+            raise VelaturaError(
+                "{name} is damaged: {factor}, by which a weight is multiplied, is not a finite number; copy or "
+                "download it again",
+                name=path.name,
+                factor=wrong,
+            )

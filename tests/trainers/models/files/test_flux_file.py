@@ -192,6 +192,30 @@ def test_smaller_forms(pipelines: dict[str, Any], trees: Path, tmp_path: Path, f
     assert any((tensor != kept[name]).any() for name, tensor in model.denoiser.state_dict().items())
 
 
+@pytest.mark.parametrize("factor", [float("nan"), float("inf"), 0.0, None])
+def test_a_factor_of_8_bits(pipelines: dict[str, Any], trees: Path, tmp_path: Path, factor: float | None) -> None:
+    """One that is missing counts as 1, as in ComfyUI; one that is 0 is right for a weight of zeros alone."""
+    comfyui, whole = tmp_path / "home" / "ComfyUI", native(pipelines["flux"].transformer)
+    put_parts(comfyui, pipelines["flux"], trees)
+    name, idle, eighth = "double_blocks.0.img_mlp.0", "double_blocks.1.img_mlp.0", torch.float8_e4m3fn
+    tensors = whole | {f"{name}.weight": whole[f"{name}.weight"].to(eighth)}
+    tensors |= {f"{idle}.weight": torch.zeros_like(whole[f"{idle}.weight"]), f"{idle}.scale_weight": torch.tensor(0.0)}
+    if factor is not None:
+        tensors[f"{name}.scale_weight"] = torch.tensor(factor)
+    path = write(comfyui / "models" / "unet" / "flux.safetensors", tensors)
+    if factor is None:
+        state = load(path).denoiser.state_dict()
+        found = state["transformer_blocks.0.ff.net.0.proj.weight"]
+        assert torch.equal(found, tensors[f"{name}.weight"].float())
+        assert not state["transformer_blocks.1.ff.net.0.proj.weight"].any()
+        return
+    said = (
+        "is 0, which would erase double_blocks.0" if factor == 0 else "by which a weight is multiplied, is not a finite"
+    )
+    with pytest.raises(VelaturaError, match=rf"flux.safetensors.*{name}.scale_weight,? {said}"):
+        load(path)
+
+
 def test_parts_that_somebody_names(
     pipelines: dict[str, Any], folders: dict[str, Path], trees: Path, tmp_path: Path
 ) -> None:
