@@ -143,6 +143,11 @@ const settle = () => {
   if (fresh && location.search) history.replaceState(history.state, '', location.pathname);
   begun ||= fresh;
   if (fresh && !restored) restore();
+  else if (fresh && !+form().dataset.count && (flying || unsent.has('fields'))) {
+    // Settings were put back while something typed before was on its way, which the server may have taken for newer.
+    unsent.note('fields', texts());
+    send('keep');
+  }
   if (!flying || +form().dataset.count !== flying) return holdDraw();
   flying = 0;
   unsent.landed('fields', sent);

@@ -90,7 +90,8 @@ element.addEventListener('change', event => {
 });
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) send();
-  else if (element.isConnected) trigger('page_returned', {seen: seen()});
+  // Where something of ours is on its way, the draft is newer than the page for that alone.
+  else if (element.isConnected && !flying && !editing) trigger('page_returned', {seen: seen()});
 });
 const squeezed = text => text.replace(/\s+/g, ' ').trim();
 // A field's `value` attribute is what the server knows; its property is what stands in it.
