@@ -79,13 +79,12 @@ def page(tab: Tab) -> Iterator[Any]:
         yield opened
 
 
-COUNTING = re.compile(r"Step (\d+) of")
+COUNTED = "() => /^Step ([0-9]+) of/.exec(document.querySelector('.facts')?.textContent.trim())?.[1]"
 
 
 def step_shown(page: Any) -> int:
     """The step of its first fact, as soon as there is one: while it draws, there is none."""
-    counting = facts(page).filter(has_text=COUNTING).first
-    return int(COUNTING.match(counting.inner_text())[1])
+    return int(page.wait_for_function(COUNTED).json_value())
 
 
 def facts(page: Any) -> Any:
