@@ -17,8 +17,6 @@ LARGEST_CHANGE = 2**26
 """Numbers in the change of one layer (256 MiB in fp32); the largest weight of SDXL has 29,491,200."""
 LARGEST_UNFOLDED = 2**28
 """Numbers in all products computed and kept when reading a file (1 GiB in fp32)."""
-MOST_COUNTED = 2**60
-"""Numbers in a tensor, with a side of 0 counted as 1: torch computes its size in 63 bits even if it is empty."""
 READ_FORMATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
 """Number formats of weights; integers would need a scale that no style file stores."""
 COUNTS = ("alpha", "on_input")
@@ -26,19 +24,6 @@ COUNTS = ("alpha", "on_input")
 PICKLE_ENDINGS = {".pt", ".pth", ".ckpt", ".bin", ".pkl"}
 
 Shape = tuple[int, ...]
-
-
-def check_shapes(name: str, shapes: Mapping[str, Shape], size: int) -> None:
-    """Raise VelaturaError if a tensor has more numbers than the file `name` has bytes, or than torch can count.
-
-    `shapes` are the header's shapes by key, `size` is the file's size in bytes.
-    """
-    for key, shape in shapes.items():
-        counted = math.prod(max(1, side) for side in shape)
-        if min(shape, default=0) < 0 or math.prod(shape) > size or counted > MOST_COUNTED:
-            raise VelaturaError(
-                "{name} is damaged: {key} would be larger than the file; download it again", name=name, key=key
-            )
 
 
 def check_sizes(name: str, layers: Mapping[str, Mapping[str, Shape]]) -> None:

@@ -16,7 +16,7 @@ from trainers.adapters.updates import Update
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import parts_in, rows_in, words_of
 from trainers.formats.layout import LayoutError, build_update, by_layer, method_of, split_key
-from trainers.formats.limits import check_formats, check_shapes, check_sizes, read_style_header
+from trainers.formats.limits import check_formats, check_sizes, read_style_header
 from trainers.formats.on_base import DECOMPOSED, needs_base, update_on
 from trainers.formats.peft_settings import CONFIG, PREFIX, PeftSettings, parse_adapter_metadata, read_adapter_config
 from trainers.messages import Message
@@ -230,7 +230,6 @@ def read_outline(path: Path) -> Style:
 def _checked_header(path: Path) -> Header:
     """The header of a style file; VelaturaError if it is not a style or exceeds the limits on unfolded size."""
     header = read_style_header(path)
-    check_shapes(path.name, header.shapes, path.stat().st_size)
     layers, _ = by_layer({key: torch.empty(shape, device="meta") for key, shape in header.shapes.items()})
     _refuse_other_kinds(path, header, layers)
     if OWN_FORM not in header.metadata:

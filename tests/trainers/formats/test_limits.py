@@ -21,9 +21,10 @@ from trainers.composition.svd import merge_svd
 from trainers.errors import VelaturaError
 from trainers.formats.inspect import summarise_header
 from trainers.formats.layout import build_update, by_layer
-from trainers.formats.limits import LARGEST_CHANGE, LARGEST_UNFOLDED, MOST_COUNTED, check_shapes, check_sizes
+from trainers.formats.limits import LARGEST_CHANGE, LARGEST_UNFOLDED, check_sizes
 from trainers.formats.read import Style, read_outline
 from trainers.formats.write.diffusers import exact_low_rank, plain_size
+from trainers.models.files.header import MOST_COUNTED, check_shapes
 
 Shape = tuple[int, ...]
 Layer = Mapping[str, Shape]
@@ -115,7 +116,7 @@ def storage_of(tensor: Tensor) -> int:
 def outline(shapes: Layer, times: int = 1) -> Style:
     """A style of so many layers of these shapes, without its numbers; VelaturaError where its sizes are refused."""
     header = {f"lora_unet_{n}.{suffix}": shape for n in range(times) for suffix, shape in shapes.items()}
-    check_shapes("a", header, size=MOST_COUNTED)
+    check_shapes("a", header, MOST_COUNTED)
     tensors = {key: torch.empty(shape) for key, shape in header.items()}
     found, _ = by_layer(tensors)
     check_sizes("a", {stem: {end: tuple(t.shape) for end, t in layer.items()} for stem, layer in found.items()})

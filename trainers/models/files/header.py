@@ -6,6 +6,7 @@ Layout: 8 bytes little-endian length n, then n bytes of JSON, then the tensors' 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,17 @@ from trainers.models.files.gguf import is_gguf, read_gguf
 
 LARGEST_HEADER = 16 * 2**20
 """Bytes; a full checkpoint's header is a few hundred kB."""
+MOST_COUNTED = 2**60
+"""Numbers in a tensor, with a side of 0 counted as 1: torch computes its size in 63 bits even if it is empty."""
+BITS: Mapping[str, int] = {
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I8", "U8", "BOOL"), 8),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    "F4": 4,
+}
+"""Bits of a number, by safetensors' names of formats."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +60,10 @@ def read_header(path: Path) -> Header:
                 _refuse_header(path, length, file.read(1))
             entries = json.loads(file.read(length))
             metadata = _text_metadata(entries.pop("__metadata__", None))
-            shapes = {name: tuple(map(int, entry["shape"])) for name, entry in entries.items()}
+            shapes = {name: _whole_numbers(entry["shape"]) for name, entry in entries.items()}
             formats = {name: str(entry.get("dtype", "")) for name, entry in entries.items()}
-            last = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
+            places = {name: _place(entry["data_offsets"]) for name, entry in entries.items()}
+            last = max((end for _, end in places.values()), default=0)
     except OSError as error:
         raise VelaturaError("cannot read {path}: {strerror}", path=path, strerror=error.strerror) from error
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OverflowError) as error:
@@ -62,7 +75,10 @@ def read_header(path: Path) -> Header:
             size=size,
             length=8 + length + last,
         )
-    return Header(shapes, metadata, formats)
+    header = Header(shapes, metadata, formats)
+    check_shapes(path.name, shapes, 8 * size // min(BITS.values()))
+    _check_places(path.name, header, places)
+    return header
 
 
 def pickle_error(name: str) -> VelaturaError:
@@ -86,6 +102,46 @@ def _refuse_header(path: Path, length: int, start: bytes) -> NoReturn:
         length=length / 2**20,
         largest_header=LARGEST_HEADER // 2**20,
     )
+
+
+def _whole_numbers(written: Any) -> tuple[int, ...]:
+    if not isinstance(written, list) or not all(type(each) is int for each in written):
+        raise TypeError("not a list of whole numbers")
+    return tuple(written)
+
+
+def _place(written: Any) -> tuple[int, int]:
+    """The first byte of a tensor and the first after it."""
+    start, end = _whole_numbers(written)
+    return start, end
+
+
+def check_shapes(name: str, shapes: Mapping[str, tuple[int, ...]], most: int) -> None:
+    """Raise VelaturaError if a tensor of the file `name` has more numbers than this, or than torch can count."""
+    for key, shape in shapes.items():
+        counted = math.prod(max(1, side) for side in shape)
+        if min(shape, default=0) < 0 or math.prod(shape) > most or counted > MOST_COUNTED:
+            raise VelaturaError(
+                "{name} is damaged: {key} would be larger than the file; download it again", name=name, key=key
+            )
+
+
+def _check_places(name: str, header: Header, places: Mapping[str, tuple[int, int]]) -> None:
+    """Raise VelaturaError if a tensor has not as many bytes as its shape needs, or they do not follow one another.
+
+    The safetensors library refuses the same when it reads weights; here it is before anything is made of a shape.
+    """
+    last = 0
+    for key, (start, end) in sorted(places.items(), key=lambda each: each[1]):
+        numbers, bits = math.prod(header.shapes[key]), BITS.get(header.formats[key])
+        if start != last or end < start or (bits is not None and numbers * bits != 8 * (end - start)):
+            raise VelaturaError(
+                "{name} is damaged: its header gives {key} bytes that do not fit its shape or the other tensors; copy "
+                "or download it again",
+                name=name,
+                key=key,
+            )
+        last = end
 
 
 def _text_metadata(written: Any) -> dict[str, str]:

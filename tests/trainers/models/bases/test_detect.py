@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -192,6 +193,12 @@ def safetensors_bytes(header: bytes, data: bytes = b"") -> bytes:
     return len(header).to_bytes(8, "little") + header + data
 
 
+def one_tensor(also: dict[str, Any] | None = None, **changed: Any) -> bytes:
+    """A file of one number, with something changed in its header, or a second tensor there."""
+    header = {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **changed}}
+    return safetensors_bytes(json.dumps(header | ({"b": also} if also else {})).encode(), b"1234")
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -206,6 +213,17 @@ def safetensors_bytes(header: bytes, data: bytes = b"") -> bytes:
         (safetensors_bytes(b"\xff\xfe{}"), "header is invalid"),
         (safetensors_bytes(b"[" * 200_000), "header is invalid"),
         (safetensors_bytes(b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}', b"1234"), "is truncated"),
+        (one_tensor(shape=[-1]), "a would be larger than the file"),
+        (one_tensor(shape=[2**62, 2**62, 0]), "a would be larger than the file"),
+        (one_tensor(shape=[10**15]), "a would be larger than the file"),
+        (one_tensor(shape=[0.5, 2]), "header is invalid"),
+        (one_tensor(shape=[True]), "header is invalid"),
+        (one_tensor(data_offsets=[0, "4"]), "header is invalid"),
+        (one_tensor(data_offsets=[-4, 0]), "is truncated"),
+        (one_tensor(data_offsets=[-4, 4]), "bytes that do not fit its shape"),
+        (one_tensor(data_offsets=[2, 4]), "bytes that do not fit its shape"),
+        (one_tensor(dtype="F16"), "bytes that do not fit its shape"),
+        (one_tensor(also={"dtype": "U8", "shape": [2], "data_offsets": [2, 4]}), "gives b bytes that do not fit"),
         ((2**60).to_bytes(8, "little") + b"{}" * 50, "is not a .safetensors file"),
     ],
 )
