@@ -162,7 +162,8 @@ def find_configs(path: Path) -> tuple[Family, Path]:
 def probe_prediction(model: Model) -> Prediction:
     """Detect the network's prediction type from its output for noise at the last timestep without a caption."""
     side = PROBE // model.vae_factor
-    noise = torch.randn((4, model.latent_channels, side, side), generator=generator("probe what a base predicts")).to(model.device)
+    shape = (4, model.latent_channels, side, side)
+    noise = torch.randn(shape, generator=generator("probe what a base predicts")).to(model.device)
     t = torch.full((4,), model.schedule.steps - 1, device=model.device)
     with torch.no_grad():
         sizes = [(PROBE, PROBE)] * 4
