@@ -25,7 +25,7 @@ from trainers.messages import Message as _
 from trainers.models.load import import_libraries, load_model
 from trainers.models.model import Model
 from trainers.models.words import known_tokens
-from trainers.runs.events import Recorder
+from trainers.runs.events import Recorder, latest_events
 from trainers.runs.run import Run
 from trainers.sampling.plan import PreviewPlan, plan_previews
 from trainers.training.check_fit import check_fit, note_idle_ranks, note_optimizer
@@ -45,6 +45,15 @@ CLAMPED = _(
 FEW = 0.01
 """A share that is not worth a note."""
 
+LOST = _(
+    "{name} was trained with {encoder}, a text encoder that {base} lacks now, so its captions would be read in another "
+    "way from here on; put it back, or train the run again"
+)
+GAINED = _(
+    "{name} was trained without {encoder}, a text encoder that {base} has now, so its captions would be read in "
+    "another way from here on; use the base without it, or train the run again"
+)
+
 ONLY_HERE_NOTE = (
     "{} does not change weights, and other tools have no format for it: this style will load in Velatura only."
 )
@@ -55,7 +64,9 @@ def open_first(run: Run, config: Config, record: Recorder, join: Join) -> Sessio
     devices = join(run, record)
     with devices.explained(run, record):
         devices.value_of_first(Orders(as_table(config), torch.get_num_threads()))
-        return open_session(run, config, record, devices=devices)
+        session = open_session(run, config, record, devices=devices)
+        check_encoders(run, session.model)
+        return session
 
 
 def open_session(
@@ -106,6 +117,20 @@ def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset,
     images = folder or session.run.dataset
     dataset = load_dataset(images, config.data, config.seed, resolution, model.stride, config.tokens.word)
     return dataset, plan_previews(config, preview_params(config, dataset, side, model.starter), resolution)
+
+
+def check_encoders(run: Run, model: Model) -> None:
+    """Refuse to go on with captions that are read by other text encoders than before, as the run would change.
+
+    Only an encoder that a base may lack can come or go. Runs of earlier versions do not say what they had.
+    """
+    starts = [event for event in latest_events(run.folder) if event["type"] == "start" and "without" in event]
+    if not starts or not run.checkpoint_steps() or starts[-1]["without"] == model.lacks:
+        return
+    changed = model.lacks or str(starts[-1]["without"])
+    encoder = model.family.networks.get(changed, changed).rpartition(".")[2].removesuffix("EncoderModel")
+    sentence = LOST if model.lacks else GAINED
+    raise VelaturaError(sentence, name=run.folder.name, base=model.title, encoder=encoder, code=REFUSED)
 
 
 @contextmanager

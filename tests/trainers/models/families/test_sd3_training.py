@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -20,15 +23,19 @@ from trainers.composition.compose import compose
 from trainers.composition.ways import read_composition
 from trainers.config.build import build_config
 from trainers.config.sections import Base
+from trainers.errors import VelaturaError
 from trainers.formats.read import read_style
 from trainers.formats.write.core import write_style
 from trainers.models.bases.recognise import settings_of_base
 from trainers.models.load import load_model
 from trainers.models.samplers import make_scheduler, spacing
+from trainers.runs.events import Recorder
+from trainers.runs.run import Run
 from trainers.sampling.denoise import denoise
 from trainers.sampling.sample import SamplingParams, draw
 from trainers.training.loss import timestep_weights
-from trainers.training.train import train
+from trainers.training.opening import check_encoders
+from trainers.training.train import resume, train
 
 TEXTS = ["a fox", "the moon over a row of houses"]
 
@@ -108,6 +115,36 @@ def test_text_encoders_train_beside_t5(folder, images, tmp_path):
     written = style_metadata(runs[0].style)
     assert written["ss_base_model_version"] == "5-medium" and "modelspec.prediction_type" not in written
     assert written["modelspec.architecture"] == "stable-diffusion-3-5-medium/lora"
+    # T5 comes and goes with a download, and the captions of a run must not change on its way
+    t5, aside = folder / "text_encoder_3", tmp_path / "aside"
+    t5.rename(aside)
+    try:
+        with pytest.raises(VelaturaError, match="dusk was trained with T5, a text encoder that base lacks now"):
+            resume(Run(runs[0].run), steps=3)
+    finally:
+        aside.rename(t5)
+
+
+@pytest.mark.parametrize(
+    ("before", "checkpoints", "said"),
+    [
+        ("", 1, "with T5, a text encoder that base lacks now.*put it back"),
+        ("text_encoder_3", 1, None),
+        ("", 0, None),
+        (None, 1, None),
+    ],
+)
+def test_a_run_goes_on_only_with_the_text_encoders_it_had(before, checkpoints, said, model, tmp_path):
+    run, without = Run(tmp_path / "dusk"), replace(model, text_encoders=model.text_encoders[:2])
+    run.folder.mkdir()
+    Recorder(run.folder)("start", **({} if before is None else {"without": before}))
+    for step in range(checkpoints):
+        run.checkpoint(step + 1).mkdir(parents=True)
+    with pytest.raises(VelaturaError, match=f"dusk was trained {said}") if said else nullcontext():
+        check_encoders(run, without)
+    if before == "text_encoder_3":
+        with pytest.raises(VelaturaError, match="dusk was trained without T5, a text encoder that base has now"):
+            check_encoders(run, model)
 
 
 def test_styles_are_combined_in_every_way(model, tmp_path):
