@@ -15,6 +15,7 @@ const settle = () => {
   intake.classList.toggle('some', !none);
   if (!none && unusable) tell('');
   unusable &&= none;
+  if (!none) forgetChoice();
   // What was pressed has gone with the empty page.
   if (!none && document.activeElement?.closest('.samples')) element.querySelector('.go').focus({preventScroll: true});
 };
@@ -163,10 +164,19 @@ inputs.forEach(input =>
 element
   .querySelectorAll('[data-opens]')
   .forEach(button => button.addEventListener('click', () => element.querySelector(`#${button.dataset.opens}`).click()));
+// A set is taken once, however often it is pressed before its pictures are here.
+const TAKES = 10000;
+let choosing = 0;
 element.addEventListener('click', event => {
   const sample = event.target.closest('[data-sample]');
-  if (sample) trigger('sample_chosen', {sample: sample.dataset.sample, seen: 0});
+  if (!sample || choosing) return;
+  choosing = setTimeout(forgetChoice, TAKES);
+  trigger('sample_chosen', {sample: sample.dataset.sample, seen: 0});
 });
+const forgetChoice = () => {
+  clearTimeout(choosing);
+  choosing = 0;
+};
 const shown = () => box.offsetParent !== null;
 whenDropped(
   shown,

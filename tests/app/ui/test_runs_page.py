@@ -316,7 +316,7 @@ def test_a_run_is_cloned_with_one_thing_changed_and_deleted_after_a_question(pag
     if place.state("sampled") == "gone":  # else the test before has trained it
         place.add("sampled", steps=6, every=2)
     page.goto(place.url)
-    page.locator("[data-sample=photograph]").click()
+    page.locator("[data-sample=photograph]").dblclick()  # which takes it once
     page.wait_for_selector("body[data-pictures='12']")
     page.goto(f"{place.url}run?id=sampled")
     chip(page, "Finished").wait_for()
