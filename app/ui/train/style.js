@@ -25,7 +25,7 @@ const turns = inTurn(
 );
 // Under which name what stands in a field is sent; nothing for fields of which a button says what they are for.
 const nameOf = ({dataset: {setting, ask: what, about = ''}}) =>
-  setting ? `${SETTING}:set:${setting}` : what ? `${SETTING}:${what}:${about}` : '';
+  setting ? [SETTING, 'set', setting].join(':') : what ? [SETTING, what, about].join(':') : '';
 const put = (name, text) => {
   unsent.note(name, text);
   turns.put(name, text);
