@@ -11,12 +11,14 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from mmap import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 MAGIC = b"GGUF"
@@ -74,8 +76,12 @@ KINDS: Mapping[int, Kind] = {
     23: Kind("IQ4_XS", 256, 136),
 }
 """Kinds of tensors by number."""
-OWN = ("F32", "F16", "BF16", "Q8_0")
+STORED: Mapping[str, str] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""torch's number formats of the kinds that are not packed."""
+OWN = (*STORED, "Q8_0")
 """Kinds that need no package."""
+PIECE = 2**20
+"""Numbers that are unpacked at once: whole blocks of every kind."""
 
 
 @dataclass(frozen=True)
@@ -88,19 +94,26 @@ class Packed:
     offset: int
     """Its first byte in the file."""
 
-    def read(self, rows: tuple[int, int] | None = None) -> Tensor:
-        """The tensor, or its rows from one up to another; fp32, or as stored if it is not packed.
+    def read(self, rows: tuple[int, int] | None = None, dtype: torch.dtype | None = None) -> Tensor:
+        """The tensor, or its rows from one up to another, in `dtype`; else as stored, or fp32 if it is packed.
 
-        VelaturaError if its kind needs a package that is not installed.
+        ValueError if it cannot be read so; VelaturaError if its kind needs a package that is not installed.
         """
+        import torch
+
         kind, start, count = KINDS[self.kind], 0, self.shape[0] if self.shape else 1
         if rows is not None:
             start, count = rows[0], rows[1] - rows[0]
         inner = prod(self.shape[1:])
+        if start * inner % kind.numbers or count * inner % kind.numbers:
+            raise ValueError(f"its rows are not whole blocks of {kind.numbers} numbers")
+        found = _mapped(count * inner, dtype or getattr(torch, STORED.get(kind.name, "float32")))
         with self.path.open("rb") as file:
             file.seek(self.offset + start * inner // kind.numbers * kind.bytes)
-            content = bytearray(file.read(count * inner // kind.numbers * kind.bytes))
-        return _unpacked(content, self.kind, self.path).view(count if self.shape else 1, *self.shape[1:])
+            for piece in found.split(PIECE):  # no whole copy of it is made in fp32
+                content = bytearray(file.read(len(piece) // kind.numbers * kind.bytes))
+                piece.copy_(_unpacked(content, self.kind, self.path))
+        return found.view(count if self.shape else 1, *self.shape[1:])
 
 
 def is_gguf(path: Path) -> bool:
@@ -210,6 +223,16 @@ def _text(file: BinaryIO) -> str:
     return content.decode("utf-8")
 
 
+def _mapped(numbers: int, dtype: torch.dtype) -> Tensor:
+    """An empty tensor in a mapping of its own.
+
+    It goes back to the system as soon as it is freed; what is packed meanwhile would hold the end of a common heap.
+    """
+    import torch
+
+    return torch.frombuffer(mmap(-1, max(1, numbers) * dtype.itemsize), dtype=dtype)[:numbers]
+
+
 def _unpacked(content: bytearray, kind: int, path: Path) -> Tensor:
     """The numbers of whole blocks, in a row."""
     import torch
@@ -221,7 +244,7 @@ def _unpacked(content: bytearray, kind: int, path: Path) -> Tensor:
         blocks = raw.view(-1, 34)
         scale = blocks[:, :2].contiguous().view(torch.float16).float()
         return (scale * blocks[:, 2:].view(torch.int8)).flatten()
-    return raw.view({"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[name])
+    return raw.view(getattr(torch, STORED[name]))
 
 
 def _by_package(content: bytearray, kind: int, path: Path) -> Tensor:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 from trainers.models.files.folder import first_line
-from trainers.models.files.gguf import Packed, is_gguf, read_gguf
+from trainers.models.files.gguf import PIECE, Packed, is_gguf, read_gguf
 from trainers.models.files.header import Header, read_header
 from trainers.models.quiet import quietly
 
@@ -52,13 +52,15 @@ class StoredTensor:
     """From and up to which; None for all."""
     swapped: bool = False
     """Whether its two halves change places."""
+    transposed: bool = False
+    """Whether rows and columns change places; `shape` is that after it."""
     factor: str = ""
     """The name of the tensor that it is multiplied with; empty without."""
     packed: Packed | None = None
     """Where it is in a GGUF file; None in others."""
 
-    def read(self) -> Tensor:
-        """The tensor, in the file's number format; fp32 if it is multiplied or unpacked.
+    def read(self, dtype: torch.dtype | None = None) -> Tensor:
+        """The tensor, in the file's number format; in `dtype`, else fp32, if it is multiplied or unpacked.
 
         VelaturaError if the file is damaged, or was changed since its header was read.
         """
@@ -66,17 +68,19 @@ class StoredTensor:
         from safetensors import SafetensorError
 
         try:
-            tensor = self._rows()
+            tensor = self._rows(dtype)
         except (SafetensorError, OSError, RuntimeError, ValueError) as error:
             raise VelaturaError("cannot load {name}: {error}", name=self.path.name, error=first_line(error)) from error
+        if self.transposed:
+            return tensor.T.contiguous()
         if not self.swapped:
             return tensor
         half = len(tensor) // 2
         return torch.cat([tensor[half:], tensor[:half]])
 
-    def _rows(self) -> Tensor:
+    def _rows(self, dtype: torch.dtype | None) -> Tensor:
         if self.packed is not None:
-            return self.packed.read(self.rows)
+            return self.packed.read(self.rows, dtype)
         from safetensors import safe_open
 
         with safe_open(self.path, "pt") as file:
@@ -89,10 +93,22 @@ class StoredTensor:
             factor = factor[slice(*self.rows)]
         if factor.numel() not in (1, len(tensor)):
             raise ValueError(f"{self.factor} has {factor.numel()} numbers for {len(tensor)} rows")
-        factor = factor.view(-1, *(1,) * (tensor.dim() - 1))
-        if not factor.all() and ((factor == 0) & (tensor.float() != 0)).any():
-            raise ValueError(f"{self.factor} is 0, which would erase {self.name}")
-        return tensor.float() * factor
+        return self._multiplied(tensor, factor.flatten(), dtype)
+
+    def _multiplied(self, tensor: Tensor, factor: Tensor, dtype: torch.dtype | None) -> Tensor:
+        """A weight times its factor or its rows' factors, in fp32 or rounded from it; no whole copy is in fp32."""
+        import torch
+
+        found = torch.empty(tensor.shape, dtype=dtype or torch.float32)
+        rows = max(1, PIECE * len(tensor) // max(1, tensor.numel()))
+        for first in range(0, len(tensor), rows):
+            some = slice(first, first + rows)
+            own = factor if factor.numel() == 1 else factor[some]
+            numbers, own = tensor[some].float(), own.view(-1, *(1,) * (tensor.dim() - 1))
+            if not own.all() and ((own == 0) & (numbers != 0)).any():
+                raise ValueError(f"{self.factor} is 0, which would erase {self.name}")
+            found[some] = numbers * own
+        return found
 
     def part(self, start: int, count: int) -> StoredTensor:
         """`count` rows of it from `start`."""

@@ -109,7 +109,8 @@ def fill(
             full = f"{path}.{name}" if path else name
             if full not in stored:  # tied to another, or no weight
                 continue
-            value = stored[full].read()
+            wanted = torch.float32 if fp32 & set(full.split(".")) else dtype
+            value = stored[full].read(wanted)
             if name in layer._parameters and not value.is_floating_point():
                 raise VelaturaError(
                     "{name} stores {tensor} in whole numbers, which Velatura does not read; use the base in bf16, fp8 "
@@ -117,7 +118,6 @@ def fill(
                     name=stored[full].path.name,
                     tensor=stored[full].name,
                 )
-            wanted = torch.float32 if fp32 & set(full.split(".")) else dtype
             packs = packer is not None and name == "weight" and is_packable(path, layer)
             value = value.to(device if packs else home, wanted if value.is_floating_point() else None, copy=not packs)
             if packs:

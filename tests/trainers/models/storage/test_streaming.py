@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import re
+import struct
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,12 @@ from safetensors.torch import save_file
 from tests.tiny_flow import FLOWS, tiny_flow_folder
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
-from trainers.models.files.folder import load_part
+from trainers.models.files.folder import load_part, read_json
+from trainers.models.files.tensors import build_empty, stored_tensors
 from trainers.models.full_size import build_from_config
 from trainers.models.load import load_model
-from trainers.models.storage.packed import PackedLayer, pack, packer_of
-from trainers.models.storage.streaming import part_loader, stream_part
+from trainers.models.storage.packed import PackedLayer, Packer, pack, packer_of
+from trainers.models.storage.streaming import fill, match, part_loader, stream_part
 
 pytestmark = pytest.mark.long
 SD3: dict[str, Any] = {
@@ -88,40 +91,90 @@ def test_a_base_in_int8_is_loaded_so(tiny_bases, monkeypatch):
 
 
 # ------------------------------------------------------------ memory
-def write_transformer(part: Path, heads: int, layers: int) -> int:
-    """Write an SD 3 transformer of random numbers in bf16; returns the bytes of its largest tensor."""
+def shapes_of_transformer(part: Path, heads: int, layers: int) -> dict[str, torch.Size]:
+    """Write an SD 3 transformer's config; returns the shapes of its tensors."""
     config = SD3 | {"num_attention_heads": heads, "num_layers": layers, "caption_projection_dim": 64 * heads}
     part.mkdir()
     (part / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    shapes = {name: tuple(tensor.shape) for name, tensor in build_from_config(config).state_dict().items()}
+    return {name: tensor.shape for name, tensor in build_from_config(config).state_dict().items()}
+
+
+def write_safetensors(file: Path, shapes: Mapping[str, torch.Size]) -> None:
+    """Write tensors of random numbers in bf16."""
     header: dict[str, Any] = {}
     end = 0
     for name, shape in shapes.items():
-        begin, end = end, end + 2 * torch.Size(shape).numel()
+        begin, end = end, end + 2 * shape.numel()
         header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header).encode()
     piece = (torch.randn(2**23, generator=torch.Generator().manual_seed(0)) / 32).bfloat16()
     some = memoryview(piece.view(torch.uint8).numpy())
-    with (part / "diffusion_pytorch_model.safetensors").open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
+    with file.open("wb") as content:
+        content.write(len(text).to_bytes(8, "little") + text)
         for begin in range(0, end, len(some)):
-            file.write(some[: end - begin])
-    return max(2 * torch.Size(shape).numel() for shape in shapes.values())
+            content.write(some[: end - begin])
 
 
-def memory_of_loading(part: Path, storage: str, answer: Any) -> None:
+def write_gguf(file: Path, shapes: Mapping[str, torch.Size]) -> None:
+    """Write tensors of random numbers: weights of linear layers in Q8_0, others in F32."""
+    entries, places, end = [], [], 0
+    for name, shape in shapes.items():
+        kind = 8 if len(shape) == 2 and shape[1] % 32 == 0 else 0
+        sides = struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
+        entries.append(struct.pack("<Q", len(name)) + name.encode() + sides + struct.pack("<IQ", kind, end))
+        places.append((kind, shape.numel() // 32 * 34 if kind else 4 * shape.numel()))
+        end += -(-places[-1][1] // 32) * 32
+    draws = torch.Generator().manual_seed(0)
+    codes = torch.randint(-127, 128, (2**16, 32), dtype=torch.int8, generator=draws).numpy().tobytes()
+    scale = struct.pack("<e", 1 / 127)
+    blocks = b"".join(scale + codes[at : at + 32] for at in range(0, len(codes), 32))
+    floats = torch.randn(2**19, generator=draws).numpy().tobytes()
+    head = struct.pack("<4sIQQ", b"GGUF", 3, len(entries), 0) + b"".join(entries)
+    with file.open("wb") as content:
+        content.write(head + bytes(-len(head) % 32))
+        for kind, size in places:
+            some = blocks if kind else floats
+            for begin in range(0, size, len(some)):
+                content.write(some[: size - begin])
+            content.write(bytes(-size % 32))
+
+
+def load_safetensors(part: Path, packer: Packer) -> Any:
+    from diffusers import SD3Transformer2DModel
+
+    return stream_part(SD3Transformer2DModel, part, torch.bfloat16, "cpu", packer, Base())
+
+
+def load_gguf(part: Path, packer: Packer) -> Any:
+    from diffusers import SD3Transformer2DModel
+
+    network = build_empty(SD3Transformer2DModel, read_json(part / "config.json"))
+    matched = match(network, stored_tensors(part / "transformer.gguf"))
+    assert matched is not None
+    fill(network, matched, torch.bfloat16, "cpu", packer)
+    return network
+
+
+FORMS: Mapping[str, tuple[str, Any, Any]] = {
+    "safetensors": ("diffusion_pytorch_model.safetensors", write_safetensors, load_safetensors),
+    "gguf": ("transformer.gguf", write_gguf, load_gguf),
+}
+"""The file of a transformer in each form, what writes it, and what loads it."""
+
+
+def memory_of_loading(part: Path, form: str, storage: str, answer: Any) -> None:
     """In a process of its own: bytes that loading took at its peak, and those of the packed network."""
     import accelerate
     from diffusers import SD3Transformer2DModel
 
-    assert accelerate
+    assert accelerate and SD3Transformer2DModel
     status, packer = Path("/proc/self/status"), packer_of(Base(storage=storage))
     assert packer is not None
     nothing = torch.nn.Sequential(torch.nn.Linear(64, 64).bfloat16())
     pack(nothing, "cpu", packer)  # what the first call imports and keeps is not the weights'
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is now what there is
     before = kilobytes(status, "VmRSS")
-    network = stream_part(SD3Transformer2DModel, part, torch.bfloat16, "cpu", packer, Base())
+    network = FORMS[form][2](part, packer)
     held = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     answer.send(((kilobytes(status, "VmHWM") - before) * 1024, held))
 
@@ -134,24 +187,31 @@ def kilobytes(status: Path, name: str) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of a process can be set back on Linux")
 @pytest.mark.parametrize(
-    ("heads", "layers", "storage", "start"),
+    ("heads", "layers", "form", "storage", "start"),
     [
-        (16, 2, "nf4", "fork"),
-        pytest.param(38, 7, "int8", "spawn", marks=pytest.mark.thorough),
-        pytest.param(38, 7, "nf4", "spawn", marks=pytest.mark.thorough),
+        (16, 2, "safetensors", "nf4", "fork"),
+        *(
+            pytest.param(38, 7, form, storage, "spawn", marks=pytest.mark.thorough)
+            for form in FORMS
+            for storage in ("int8", "nf4")
+        ),
     ],
 )
-def test_loading_takes_the_packed_size_and_three_of_its_largest_tensor_at_most(heads, layers, storage, start, tmp_path):
+def test_loading_takes_the_packed_size_and_three_of_its_largest_tensor_at_most(
+    heads, layers, form, storage, start, tmp_path
+):
     part = tmp_path / "transformer"
-    largest = write_transformer(part, heads, layers)
+    shapes = shapes_of_transformer(part, heads, layers)
+    name, write, _load = FORMS[form]
+    write(part / name, shapes)
     context = multiprocessing.get_context(start)
     ours, theirs = context.Pipe()
-    process = context.Process(target=memory_of_loading, args=(part, storage, theirs))
+    process = context.Process(target=memory_of_loading, args=(part, form, storage, theirs))
     process.start()
     theirs.close()
     peak, packed = ours.recv()
     process.join()
-    whole = (part / "diffusion_pytorch_model.safetensors").stat().st_size
-    (part / "diffusion_pytorch_model.safetensors").unlink()
+    (part / name).unlink()
+    whole, largest = (2 * count(shape.numel() for shape in shapes.values()) for count in (sum, max))
     print(f"{whole / 1e6:.0f} MB: packed {packed / 1e6:.0f}, peak {peak / 1e6:.0f}, largest {largest / 1e6:.0f}")
     assert packed < 0.6 * whole and peak <= packed + 3 * largest
