@@ -25,6 +25,7 @@ from trainers.models.load_file import FileOfBase, find_own_tokenizer, load_file
 from trainers.models.model import Model
 from trainers.models.prediction import Prediction, prediction_of_output
 from trainers.models.quiet import quietly
+from trainers.models.storage.checkpoint import unread_checkpoint
 from trainers.models.storage.packed import pack, packer_of
 from trainers.models.storage.streaming import part_loader, read_unread
 from trainers.models.storage.swap import keep_in_main_memory, waiting_layers
@@ -215,7 +216,8 @@ def _from_file(source: Source, settings: Base, dtype: torch.dtype) -> LoadedPart
             raise VelaturaError(
                 "base.parts has no effect on {title}, whose files hold all parts; remove it", title=family.title
             )
-        parts = load_single_file(source.path, tree, dtype)
+        unread = None if settings.storage == "full" else unread_checkpoint(source.path, family, tree, dtype)
+        parts = load_single_file(source.path, tree, dtype, unread)
     else:
         raise VelaturaError(
             "{name} holds a transformer alone; give a folder in diffusers layout", name=source.path.name

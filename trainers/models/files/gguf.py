@@ -11,11 +11,11 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from mmap import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from trainers.errors import VelaturaError
+from trainers.models.files.mapping import mapped
 
 if TYPE_CHECKING:
     import torch
@@ -107,7 +107,7 @@ class Packed:
         inner = prod(self.shape[1:])
         if start * inner % kind.numbers or count * inner % kind.numbers:
             raise ValueError(f"its rows are not whole blocks of {kind.numbers} numbers")
-        found = _mapped(count * inner, dtype or getattr(torch, STORED.get(kind.name, "float32")))
+        found = mapped([count * inner], dtype or getattr(torch, STORED.get(kind.name, "float32")))
         with self.path.open("rb") as file:
             file.seek(self.offset + start * inner // kind.numbers * kind.bytes)
             for piece in found.split(PIECE):  # no whole copy of it is made in fp32
@@ -221,16 +221,6 @@ def _text(file: BinaryIO) -> str:
     if len(content) != length:
         raise ValueError(length)
     return content.decode("utf-8")
-
-
-def _mapped(numbers: int, dtype: torch.dtype) -> Tensor:
-    """An empty tensor in a mapping of its own.
-
-    It goes back to the system as soon as it is freed; what is packed meanwhile would hold the end of a common heap.
-    """
-    import torch
-
-    return torch.frombuffer(mmap(-1, max(1, numbers) * dtype.itemsize), dtype=dtype)[:numbers]
 
 
 def _unpacked(content: bytearray, kind: int, path: Path) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ OLD_TEXT = "cond_stage_model.transformer."
 """Early SD 1 checkpoints lack the `text_model.` after this."""
 
 
-def load_single_file(path: Path, tree: Path, dtype: torch.dtype) -> dict[str, Any]:
+def load_single_file(
+    path: Path, tree: Path, dtype: torch.dtype, unread: Mapping[str, nn.Module] | None = None
+) -> dict[str, Any]:
     """Load the parts `unet`, `vae` (fp32), `text_encoder`, `tokenizer` (SDXL also `_2`) of a checkpoint, by name.
 
-    `tree` is a complete config folder in diffusers layout; nothing is downloaded. VelaturaError if tensors are missing
-    or do not fit that tree.
+    `tree` is a complete config folder in diffusers layout; nothing is downloaded. `unread` has UNet and text encoders
+    if they are read later. VelaturaError if tensors are missing or do not fit that tree.
     """
     import diffusers
     from safetensors import SafetensorError
@@ -39,13 +42,17 @@ def load_single_file(path: Path, tree: Path, dtype: torch.dtype) -> dict[str, An
             given["vae"] = diffusers.AutoencoderKL.from_single_file(
                 str(path), subfolder="vae", dtype=torch.float32, **local
             )
-            given |= _early_text_encoder(path, tree, dtype)
-            loaded = pipeline.from_single_file(str(path), dtype=dtype, **local, **given)
+            if unread is None:
+                given |= _early_text_encoder(path, tree, dtype)
+                loaded = pipeline.from_single_file(str(path), dtype=dtype, **local, **given)
     except NotImplementedError as error:  # raised by torch for tensors that were never loaded
         part = "unet" if "vae" in given else "vae"
         raise VelaturaError("{name} lacks tensors of the {part}: {cut}", name=path.name, part=part, cut=CUT) from error
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise VelaturaError("cannot load {name}: {error}", name=path.name, error=first_line(error)) from error
+    if unread is not None:
+        _check_complete(given["vae"], "vae", path)
+        return given | dict(unread)
     parts = {name: getattr(loaded, name) for name in [*names, *given]}
     for name in names:
         _check_complete(parts[name], name, path)

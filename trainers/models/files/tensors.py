@@ -16,6 +16,7 @@ from trainers.messages import Message
 from trainers.models.files.folder import first_line
 from trainers.models.files.gguf import PIECE, Packed, is_gguf, read_gguf
 from trainers.models.files.header import Header, read_header
+from trainers.models.files.mapping import mapped
 from trainers.models.quiet import quietly
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class StoredTensor:
         """A weight times its factor or its rows' factors, in fp32 or rounded from it; no whole copy is in fp32."""
         import torch
 
-        found = torch.empty(tensor.shape, dtype=dtype or torch.float32)
+        found = mapped(tensor.shape, dtype or torch.float32)
         rows = max(1, PIECE * len(tensor) // max(1, tensor.numel()))
         for first in range(0, len(tensor), rows):
             some = slice(first, first + rows)

@@ -16,6 +16,7 @@ from torch import nn
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.files.folder import load_part, read_json, weight_files
+from trainers.models.files.mapping import rounded
 from trainers.models.files.tensors import StoredTensor, build_empty, stored_tensors
 from trainers.models.storage.packed import Packer, is_packable, pack_layer, packer_of
 from trainers.models.storage.swap import waiting_layers
@@ -119,6 +120,8 @@ def fill(
                     tensor=stored[full].name,
                 )
             packs = packer is not None and name == "weight" and is_packable(path, layer)
+            if packs and torch.device(device).type == "cpu":
+                value = rounded(value, wanted)
             value = value.to(device if packs else home, wanted if value.is_floating_point() else None, copy=not packs)
             if packs:
                 assert packer is not None

@@ -46,6 +46,27 @@ def test_same_network_as_the_folder(family, tiny_trees, tiny_models, tmp_path):
         assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
+@pytest.mark.parametrize(("family", "storage"), [("sd1", "nf4"), ("sd2", "int8"), ("sdxl", "int8"), ("sdxl", "nf4")])
+def test_a_packed_base_is_read_tensor_by_tensor_with_the_same_numbers(
+    family, storage, tiny_trees, tmp_path, monkeypatch
+):
+    path, settings = tiny_single_file(family, tmp_path / "b.safetensors"), {"storage": storage}
+    base = Base(model=str(path), **settings)
+    with monkeypatch.context() as patch:
+        patch.setattr("trainers.models.load.unread_checkpoint", lambda *_given: None)
+        whole = load_model(base, torch.bfloat16, "cpu")
+    monkeypatch.setattr("diffusers.loaders.FromSingleFileMixin.from_single_file", None)
+    model = load_model(base, torch.bfloat16, "cpu")
+    networks = zip(*((each.denoiser, each.vae, *each.text_encoders) for each in (model, whole)), strict=True)
+    for found, wanted in networks:
+        ours, theirs = ({**each.state_dict(), **dict(each.named_buffers())} for each in (found, wanted))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+        assert all(tensor.dtype == theirs[name].dtype for name, tensor in ours.items())
+        assert not found.training and not any(parameter.requires_grad for parameter in found.parameters())
+    assert (model.resolution, model.prediction, model.sha256) == (whole.resolution, whole.prediction, whole.sha256)
+
+
 @pytest.mark.parametrize("family", ["sd2", "sdxl"])
 def test_bf16(family, tiny_trees, tmp_path):
     model = load_model(Base(model=str(tiny_single_file(family, tmp_path / "b.safetensors"))), torch.bfloat16, "cpu")
@@ -82,8 +103,9 @@ def test_missing_tensor(drop, part, tiny_trees, tmp_path):
     tensors = load_file(tiny_single_file("sdxl", tmp_path / "b.safetensors"))
     del tensors[drop]
     save_file(tensors, tmp_path / "b.safetensors")
-    with pytest.raises(VelaturaError, match=rf"b.safetensors lacks (1 )?tensors of the {part}\b[^_]"):
-        load(tmp_path / "b.safetensors")
+    for storage in ("full", "int8"):
+        with pytest.raises(VelaturaError, match=rf"b.safetensors lacks (1 )?tensors of the {part}\b[^_]"):
+            load(tmp_path / "b.safetensors", storage=storage)
 
 
 def test_weights_of_another_size(tmp_path):
