@@ -21,7 +21,8 @@ def bare_page(template: str, base: str = "./") -> Markup:
 class Opening:
     """ASGI middleware that inserts our lines into every Gradio page: into its head, after `<base>`, and its body.
 
-    The sheet is in the body, so that it stands behind Gradio's own, which its script adds to the head.
+    The sheet is in the body, so that it stands behind Gradio's own, which its script adds to the head. Bare documents
+    pass as they are.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -33,7 +34,8 @@ class Opening:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything on, inserting the lines into pages."""
-        if scope["type"] != "http" or scope["method"] != "GET":
+        path = scope["path"].strip("/") if scope["type"] == "http" else ""
+        if scope["type"] != "http" or scope["method"] != "GET" or path not in self.heads:
             await self.app(scope, receive, send)
             return
         start: Message = {}
@@ -45,16 +47,16 @@ class Opening:
             elif start and message["type"] == "http.response.body":
                 body.extend(message.get("body", b""))
                 if not message.get("more_body"):
-                    await self._send_page(scope["path"].strip("/"), start, bytes(body), send)
+                    await self._send_page(self.heads[path], start, bytes(body), send)
             else:
                 await send(message)
 
         await self.app(scope, receive, sending)
 
-    async def _send_page(self, path: str, start: Message, body: bytes, send: Send) -> None:
+    async def _send_page(self, lines: bytes, start: Message, body: bytes, send: Send) -> None:
         body = with_language(body, language_attributes())
         head, inside = place_in_head(body), place_in_body(body)
-        page = body[:head] + self.heads.get(path, b"") + body[head:inside] + self.body + body[inside:]
+        page = body[:head] + lines + body[head:inside] + self.body + body[inside:]
         MutableHeaders(scope=start)["content-length"] = str(len(page))
         await send(start)
         await send({"type": "http.response.body", "body": page})

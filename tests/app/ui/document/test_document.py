@@ -14,6 +14,7 @@ def test_every_page_begins_with_our_lines():
         await send({"type": "http.response.body", "body": b'<html><head><base href="./" />', "more_body": True})
         await send({"type": "http.response.body", "body": b'<title>x</title></head><body class="y">z</body>'})
 
+    assert "velatura-theme" not in ask(Opening(page), "/account").text, "a bare document has a head of its own"
     answer = ask(Opening(page))
     head, body = answer.text.split("</head>")
     assert head.startswith('<html><head><base href="./" /><script>') and head.endswith("<title>x</title>")
