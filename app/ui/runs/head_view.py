@@ -177,6 +177,8 @@ def _reason(view: View, key: str) -> str:
     match key:
         case "download" | "try":
             return words.STYLE_DELETED if state == State.FINISHED else words.NO_STYLE_YET
+        case "steps":
+            return words.NO_STEPS_YET
         case "samples":
             return words.NO_SAMPLES_YET
         case "clone":

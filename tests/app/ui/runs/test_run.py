@@ -86,6 +86,7 @@ def test_the_menu_has_the_same_items_in_every_state_and_says_why_one_is_not_to_b
     bare = read_acts(replace(view, state=State.FINISHED), True, False, "", MACHINE_OWNER)
     ended = {item.key: item for group in bare.menu for item in group}
     assert ended["download"].reason.startswith("Its style was deleted.")
+    assert ended["steps"].reason == "Fewer than two of its steps are kept."
 
 
 def test_no_number_is_said_twice(queue):
