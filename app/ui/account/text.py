@@ -14,7 +14,7 @@ TOKENS_LEAD = _(
     "when it is no longer needed."
 )
 NO_TOKENS = _("You have no tokens.")
-NAME, DAYS = _("What is it for?"), _("Ends after days (empty: never)")
+NAME, DAYS, NEVER = _("What is it for?"), _("Days until it ends"), _("never")
 MAKE, REVOKE, REVOKE_IT = _("Make a token"), _("Revoke"), _("Revoke the token {name}")
 SHOWN_ONCE = _("This is the token “{name}”. Copy it now: it is not shown again.")
 REVOKED = _("The token “{name}” no longer works.")

@@ -31,7 +31,7 @@ NO_CAPTION = _("No caption yet")
 # The editor
 EARLIER, LATER, CLOSE = _("Previous picture"), _("Next picture"), _("Close")
 CAPTION_OF = _("Caption")
-TOOLS, LOOK, CROP, MASK = _("Tools"), _("Look"), _("Crop"), _("Mask")
+TOOLS, LOOK, CROP, MASK = _("Tools"), _("View"), _("Crop"), _("Mask")
 CROP_HINT = _("Only the part inside the frame is trained. Drag over the picture to draw the frame.")
 CROP_KEYS = _("Arrow keys move it; with Shift, further.")
 FRAME = _("Crop frame")
