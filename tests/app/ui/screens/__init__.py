@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from tests.app.ui.screens import made, runs, shared, train, trash, trouble
+from tests.app.ui.screens import german, made, runs, shared, train, trash, trouble
 
-PARTS = {"shared": shared, "train": train, "made": made, "runs": runs, "trash": trash, "trouble": trouble}
+PARTS = {
+    "shared": shared,
+    "train": train,
+    "made": made,
+    "runs": runs,
+    "trash": trash,
+    "german": german,
+    "trouble": trouble,
+}

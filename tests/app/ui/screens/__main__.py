@@ -43,7 +43,7 @@ def main(folder: Path, parts: list[str], marked: bool = False) -> None:
             for width, height in sizes:
                 size = {"width": width, "height": height}
                 language = {"locale": LANGUAGE} if marked else {}
-                with blank_page(browser, viewport=size, color_scheme=theme, **language) as page:
+                with blank_page(browser, viewport=size, has_touch=width < 721, color_scheme=theme, **language) as page:
                     stage = Stage(page, *studios, files)
                     for part in parts:
                         for name in PARTS[part].screens(stage):

@@ -24,8 +24,8 @@ from trainers.runs.run import HEARTBEAT, Run
 
 def screens(stage: Stage) -> Iterator[str]:
     """All of it."""
-    yield from listed(stage)
-    yield from states(stage)
+    for part in (listed, many, states):
+        yield from part(stage)
 
 
 def listed(stage: Stage) -> Iterator[str]:
@@ -37,14 +37,13 @@ def listed(stage: Stage) -> Iterator[str]:
         yield "runs-one-ticked"
         page.locator("[data-tick]").nth(2).check()
         yield "runs-ticked"
-        stage.go(f"run?id={names[0]}", ".sheet:not([hidden])")
-        yield "run-finished"
-        page.evaluate("document.querySelector('#run-graph').scrollIntoView()")
-        yield "run-graph"
-        page.evaluate("scrollTo(0, 0)")
-        page.get_by_label("More actions").click()
-        yield "run-menu"
-        page.keyboard.press("Escape")
+        stage.press("Clear")
+        page.get_by_label("Search").fill("zebra")
+        page.get_by_text("No run matches").wait_for()
+        yield "runs-none-found"
+        yield from finished(stage, names[0])
+        stage.go(f"run?id={names[-1]}", ".sheet:not([hidden])")
+        yield "run-waiting"
         axes = Axis(("method.name",), ("lora", "loha", "lokr")), Axis(("method.rank",), (4, 8))
         write_ended_sweep(stage.out, "Dusk sweep", *axes)
         stage.go("sweep?id=Dusk%20sweep", "#sweep-head h1")
@@ -55,6 +54,44 @@ def listed(stage: Stage) -> Iterator[str]:
         for name, chosen in (("compare", names[:2]), ("compare-four", names), ("compare-none", ["none"])):
             stage.go(f"compare?ids={','.join(chosen)}", "#comparison h1")
             yield name
+
+
+def finished(stage: Stage, name: str) -> Iterator[str]:
+    """A run that has ended: its pictures, its numbers, its menu and its link."""
+    page = stage.page
+    stage.go(f"run?id={name}", ".sheet:not([hidden])")
+    yield "run-finished"
+    page.locator(".enlarge").click()
+    page.locator("dialog[open] img").wait_for()
+    yield "run-enlarged"
+    page.keyboard.press("Escape")
+    page.evaluate("document.querySelector('#run-graph').scrollIntoView()")
+    page.locator(".lines > summary").click()
+    yield "run-graph"
+    page.locator(".lines > summary").click()
+    page.locator("[data-fold=settings] > summary").click()
+    page.locator("[data-fold=settings] pre:not(:empty)").scroll_into_view_if_needed()
+    yield "run-settings"
+    page.evaluate("scrollTo(0, 0)")
+    page.get_by_label("More actions").click()
+    yield "run-menu"
+    page.get_by_role("button", name="Share a read-only link").click()
+    link = page.get_by_label("Read-only link")
+    link.wait_for()
+    yield "run-link"
+    page.goto(link.input_value())
+    yield "link"
+    stage.go(f"run?id={name}", ".sheet:not([hidden])")
+
+
+def many(stage: Stage) -> Iterator[str]:
+    """More runs than there are on a page."""
+    runs = [write_run(stage.out, f"Study {number:02}", {"train": {"steps": 4}}, first=number) for number in range(27)]
+    stage.go("runs", ".pages")
+    stage.page.locator(".pages").scroll_into_view_if_needed()
+    yield "runs-many"
+    for run in runs:
+        shutil.rmtree(run)
 
 
 def states(stage: Stage) -> Iterator[str]:
@@ -85,6 +122,12 @@ def states(stage: Stage) -> Iterator[str]:
         store.add(NewJob(TRAIN, runs["Failed"]), phase="ended")
         stage.go("run?id=Failed", "#run-head h1")
         yield "run-failed"
+        for kind, name in (("paused", "Paused"), ("stopped", "Stopped")):
+            record_training(runs[name], saved=200, step=260)
+            Recorder(runs[name])(kind, step=260)
+            store.add(NewJob(TRAIN, runs[name]), phase="ended")
+            stage.go(f"run?id={name}", "#run-head h1")
+            yield f"run-{kind}"
         stage.go("runs", ".runs li")
         yield "runs-states"
 
@@ -136,7 +179,7 @@ def record_training(run: Path, saved: int, step: int) -> None:
 @contextmanager
 def made(out: Path) -> Iterator[dict[str, Path]]:
     """Runs that end with the block, whatever has become of them."""
-    names = ("Training", "Hanging", "Fallen back", "Interrupted", "Failed")
+    names = ("Training", "Hanging", "Fallen back", "Interrupted", "Failed", "Paused", "Stopped")
     store = Store(out)
     runs = {name: write_run(out, name, {"train": {"steps": 600}}, first=number) for number, name in enumerate(names)}
     for run in runs.values():

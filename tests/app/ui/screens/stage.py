@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from app.jobs.store import Store
+from app.ui.document.language import COOKIE
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import READY
 from tests.trainers.data.pictures import scene
@@ -63,6 +64,15 @@ class Stage:
     def press(self, label: str, within: Any = None) -> None:
         """Press the button with this label."""
         (within or self.page).get_by_role("button", name=label, exact=True).click()
+
+    @contextmanager
+    def speaking(self, language: str) -> Iterator[None]:
+        """Let the pages speak a language for a while."""
+        self.page.context.add_cookies([{"name": COOKIE, "value": language, "url": self.studio.url}])
+        try:
+            yield
+        finally:
+            self.page.context.clear_cookies(name=COOKIE)
 
     def to_cards(self) -> None:
         """Scroll to the pictures' cards."""

@@ -27,6 +27,12 @@ def pictures(stage: Stage) -> Iterator[str]:
     page.keyboard.press("Control+a")
     yield "train-selection"
     page.keyboard.press("Escape")
+    page.get_by_role("button", name="Words", exact=True).click()
+    page.get_by_label("Filter by words or file name").fill("zebra")
+    page.locator("#wall-words").wait_for()
+    yield "train-none-found"
+    page.get_by_label("Filter by words or file name").fill("")
+    page.get_by_role("button", name="Words", exact=True).click()
     yield from editor(stage)
     page.evaluate("scrollTo(0, 0)")
     page.get_by_role("button", name="Find and replace").click()
@@ -65,6 +71,14 @@ def style_and_start(stage: Stage) -> Iterator[str]:
     page.get_by_role("link", name="Next: style").click()
     page.wait_for_selector("#step-style .stops")
     yield "train-style"
+    page.locator("#own-presets > summary").click()
+    page.get_by_label("Name of the preset").fill("Evening light")
+    page.locator(".save-preset button").click()
+    page.get_by_label("More for Evening light").click()
+    yield "train-presets"
+    page.locator("#own-presets").get_by_role("button", name="Delete").click()
+    page.get_by_label("More for Evening light").wait_for(state="detached")
+    page.locator("#own-presets > summary").click()
     page.locator("#advanced > summary").click()
     page.wait_for_selector("#advanced .methods")
     yield "train-advanced"
@@ -91,12 +105,18 @@ def style_and_start(stage: Stage) -> Iterator[str]:
     page.wait_for_selector(".setting .problem", state="detached")
     page.set_input_files("#settings-file", {"name": "k.json", "mimeType": "application/json", "buffer": OF_KOHYA})
     page.wait_for_selector(".report")
+    page.locator(".report").scroll_into_view_if_needed()
     yield "train-import"
     stage.press("Discard")
     page.wait_for_selector(".report", state="detached")
     page.get_by_role("link", name="Next: start").click()
     page.wait_for_selector("#step-start .summary")
     yield "train-start"
+    page.get_by_label("Name of the style").fill("a/b")
+    page.locator("#name-said").wait_for()
+    page.get_by_text("Try several methods").click()
+    page.locator(".several").scroll_into_view_if_needed()
+    yield "train-several"
 
 
 def findings(stage: Stage) -> Iterator[str]:
