@@ -42,7 +42,7 @@ def pictures(stage: Stage) -> Iterator[str]:
     page.get_by_role("button", name="Write captions for me").click()
     page.locator("#write-panel").get_by_text("All of them").click()
     stage.press("Write captions")
-    page.wait_for_selector(".problem", timeout=60_000)
+    page.wait_for_selector(".problem")
     yield "train-write"
 
 
