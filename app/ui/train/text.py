@@ -236,10 +236,7 @@ PRESET_HAS = _("Preset: {}.")
 NOTHING = _("nothing")
 IS_ON, IS_OFF, ON_OFF = _("On"), _("Off"), (_("off"), _("on"))
 IMPORT, EXPORT, PASTED = _("Import settings"), _("Export settings"), _("what was pasted")
-IMPORT_HINT = _(
-    "Settings can be imported from Velatura, kohya_ss and OneTrainer. Ctrl+V also pastes such a file, or kohya’s "
-    "command line, here."
-)
+IMPORT_HINT = _("Import reads Velatura, kohya_ss and OneTrainer. Ctrl+V also pastes a file, or kohya’s command line.")
 STARTS_FROM = _("The training starts from “{name}”, as plain LoRA with at least its rank and all of its layers.")
 START_FROM_NOTHING = _("Start from nothing")
 MENDING = _("{} to fix before it can start")
