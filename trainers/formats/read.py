@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
@@ -12,7 +12,8 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from trainers.adapters.updates import Update
+from trainers.adapters.updates import Kronecker, Rows, Update
+from trainers.adapters.updates.rows import Ranges
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import parts_in, rows_in, words_of
 from trainers.formats.layout import LayoutError, build_update, by_layer, method_of, split_key
@@ -42,6 +43,8 @@ class Style:
     metadata: Mapping[str, str]
     adapter_config: PeftSettings | None = None
     """PEFT's settings from the file next to this one, if any."""
+    shares: Mapping[str, Ranges] = field(default_factory=dict)
+    """Rows of the layers, by name, whose tensors are the change of several at once."""
 
     @property
     def name(self) -> str:
@@ -146,7 +149,9 @@ class Style:
         """
         tensors = self.layers[stem]
         try:
-            if W is not None and needs_base(tensors):
+            if stem in self.shares:
+                update: Update = _share(build_update(tensors), self.shares[stem], W)
+            elif W is not None and needs_base(tensors):
                 update = update_on(tensors, W, bias)
             elif set(DECOMPOSED) & set(tensors):
                 raise LayoutError("is a DoRA, which depends on the base model")
@@ -180,6 +185,17 @@ class Style:
     @cached_property
     def _peft_settings(self) -> dict[str, PeftSettings]:
         return parse_adapter_metadata(self.metadata.get("lora_adapter_metadata", ""), self.name)
+
+
+def _share(whole: Update, ranges: Ranges, W: Tensor | None) -> Update:
+    """One layer's rows of a change; LayoutError if they do not fit its weight."""
+    assert isinstance(whole, Kronecker)
+    share = Rows(whole, ranges)
+    if W is not None and share.shape != tuple(W.shape):
+        raise LayoutError(
+            "has {inputs} inputs, and the layer has the shape {shape}", inputs=whole.shape[1], shape=tuple(W.shape)
+        )
+    return share
 
 
 def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:

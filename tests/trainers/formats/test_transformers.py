@@ -19,6 +19,7 @@ from trainers.composition.apply import apply_styles
 from trainers.composition.start import start_from
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
+from trainers.formats.original.split import split_joint
 from trainers.formats.read import read_style
 from trainers.formats.write.core import write_style
 from trainers.formats.write.diffusers import write_for_diffusers
@@ -142,6 +143,8 @@ def test_training_goes_on_from_a_file(model: Model, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
+        ("other inputs", "has 40 inputs, and the layer has the shape"),
+        ("dora", "is several layers here, and its change is not"),
         ("no rank", "has rank 0"),
         ("one number", "do not fit together"),
         ("half", "lacks lora_down"),
@@ -153,7 +156,10 @@ def test_a_damaged_layer_that_is_several_layers(model: Model, tmp_path: Path, da
         pytest.skip("one family is enough")
     stem, start = "lora_unet_double_blocks_0_img_attn_qkv", "transformer.transformer_blocks.0.attn.to_q"
     up, down = torch.ones(96, 2), torch.ones(2, 32)
+    kron = {f"{stem}.lokr_w1": torch.ones(2, 1), f"{stem}.lokr_w2": torch.ones(48, 32)}
     tensors = {
+        "other inputs": {**kron, f"{stem}.lokr_w2": torch.ones(48, 40)},
+        "dora": {**kron, f"{stem}.dora_scale": torch.ones(96, 1)},
         "no rank": {f"{stem}.lora_up.weight": up[:, :0], f"{stem}.lora_down.weight": down[:0]},
         "one number": {f"{stem}.lora_up.weight": torch.tensor(1.0), f"{stem}.lora_down.weight": down},
         "half": {f"{stem}.lora_up.weight": up},
@@ -191,7 +197,10 @@ def test_other_structures_under_native_names_mean_the_same_change(model: Model, 
         change = change.roll(total // 2, 0) if layer.swapped else change
         expected |= dict(zip(layer.paths, change.split([len(weights[path]) for path in layer.paths]), strict=True))
     save_file(tensors, tmp_path / "lokr.safetensors")
-    network = apply_styles(model.parts, model.family.name, [(read_style(tmp_path / "lokr.safetensors"), 1.0)])
+    style = read_style(tmp_path / "lokr.safetensors")
+    split = split_joint(style, model.parts, model.family.name)
+    assert not any(key.endswith(".diff") for key in split.tensors), "multiplied out, it would be as large as the base"
+    network = apply_styles(model.parts, model.family.name, [(style, 1.0)])
     live = output(model)
     network.remove()
     with torch.no_grad():

@@ -10,6 +10,7 @@ from trainers.adapters.updates.low_rank import LowRank
 from trainers.adapters.updates.normalised import Normalised, normalise
 from trainers.adapters.updates.per_image import PerImage
 from trainers.adapters.updates.rotation import Rotation
+from trainers.adapters.updates.rows import Rows
 
 __all__ = [
     "Affine",
@@ -22,6 +23,7 @@ __all__ = [
     "Normalised",
     "PerImage",
     "Rotation",
+    "Rows",
     "Update",
     "normalise",
 ]

@@ -2,7 +2,8 @@
 
 Queries, keys and values are one matrix there, and in Flux's single blocks so is the first layer of the feed-forward.
 The output rows of ΔW are those of each layer in turn, so LoRA, LoHA, full changes and shifts split exactly, and so do
-DoRA's norms of rows. Other structures are multiplied out.
+DoRA's norms of rows. Each layer of a LoKr has all of its tensors and its own rows: multiplied out, those of a whole
+Flux would take 14 GB. Other structures cannot be split.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from trainers.adapters.roles import is_denoiser
+from trainers.adapters.updates import Kronecker
+from trainers.adapters.updates.rows import Ranges
 from trainers.errors import VelaturaError
 from trainers.formats.layout import LayoutError, build_update, method_of, sizes_of
 from trainers.formats.names import ORIGINAL_STARTS, diffusers_name, network_config
-from trainers.formats.original.rows import rows_of
+from trainers.formats.on_base import DECOMPOSED
+from trainers.formats.original.rows import ranges_of, rows_of
 from trainers.formats.read import Style
 from trainers.models.families import get_family
 from trainers.models.families.family import OriginalLayer
@@ -26,8 +29,11 @@ OF_ROWS: Mapping[str, tuple[str, ...]] = {
     "lora": ("lora_up.weight", "dora_scale", "lora_magnitude_vector"),
     "loha": ("hada_w1_a", "hada_w2_a", "dora_scale"),
     "full": ("diff", "diff_b"),
+    "lokr": (),
 }
 """Tensors with one row per output, by method; the others are the same for all rows."""
+OUTPUTS = ("lora_up.weight", "hada_w1_a", "diff", "diff_b")
+"""Those that tell the number of outputs."""
 
 
 def split_joint(style: Style, parts: Mapping[str, nn.Module], family: str) -> Style:
@@ -41,16 +47,19 @@ def split_joint(style: Style, parts: Mapping[str, nn.Module], family: str) -> St
         return style
     part = get_family(family).denoiser
     tensors = {key: tensor for key, tensor in style.tensors.items() if not _is_of(key, found)}
+    shares = dict[str, Ranges]()
     first = dict[str, str]()
     for stem in found:
         if (other := first.setdefault(joint[stem].name, stem)) != stem:
             style.check_same(other, stem)
             continue
-        for path, own in _split(style, stem, joint[stem]).items():
+        for path, own, rows in _split(style, stem, joint[stem]):
             if (name := diffusers_name(part, path)) in style.layers:
                 style.refuse_twice(stem, name)
             tensors |= {f"{name}.{suffix}": tensor for suffix, tensor in own.items()}
-    return replace(style, tensors=tensors)
+            if method_of(own) == "lokr":
+                shares[name] = ranges_of(rows)
+    return replace(style, tensors=tensors, shares=shares)
 
 
 def joint_layers(parts: Mapping[str, nn.Module], family: str) -> dict[str, OriginalLayer]:
@@ -71,36 +80,39 @@ def _joint(net: nn.Module, family: str) -> Iterator[tuple[str, OriginalLayer]]:
                 yield name, layer
 
 
-def _split(style: Style, stem: str, layer: OriginalLayer) -> dict[str, dict[str, Tensor]]:
-    """The tensors of each of diffusers' layers by suffix; those that do not change are left out."""
-    tensors = _whole(style, stem)
-    if method_of(tensors) not in OF_ROWS:
-        tensors = _multiplied_out(style, stem, tensors)
-    total = sum(layer.rows) or _outputs(tensors)
-    named = OF_ROWS[method_of(tensors) or "full"]
-    if any(tensors[name].shape[0] != total for name in named if name in tensors):
+def _split(style: Style, stem: str, layer: OriginalLayer) -> list[tuple[str, dict[str, Tensor], Tensor]]:
+    """Path, tensors by suffix and rows of each of diffusers' layers; those that do not change are left out."""
+    tensors, outputs = _whole(style, stem)
+    total, named = sum(layer.rows) or outputs, OF_ROWS[method_of(tensors) or "full"]
+    if outputs != total or any(tensors[name].shape[0] != total for name in named if name in tensors):
         raise VelaturaError(
             "{name} does not fit: its layer {stem} has {rows} outputs in this base",
             name=style.name,
             stem=stem,
             rows=total,
         )
-    found = {}
+    found = []
     for path, rows in zip(layer.paths, rows_of(layer, total), strict=True):
         own = {name: tensor[rows] if name in named else tensor for name, tensor in tensors.items()}
-        found[path] = _without_idle_rank(own)
-    changed = {path: own for path, own in found.items() if any(own[name].any() for name in named if name in own)}
+        found.append((path, _without_idle_rank(own), rows))
+    changed = [one for one in found if any(one[1][name].any() for name in named if name in one[1])]
     return changed or found
 
 
-def _whole(style: Style, stem: str) -> dict[str, Tensor]:
-    """The tensors of a layer; VelaturaError if one is missing or has no rows."""
+def _whole(style: Style, stem: str) -> tuple[dict[str, Tensor], int]:
+    """The tensors of a layer, and its outputs; VelaturaError if one is missing, has no rows, or cannot be split."""
     tensors = dict(style.layers[stem])
-    named = OF_ROWS.get(method_of(tensors) or "", ())
+    method = method_of(tensors) or ""
+    if method not in OF_ROWS or (method == "lokr" and set(DECOMPOSED) & set(tensors)):
+        raise VelaturaError(
+            "{name} cannot be read for this base: its layer {stem} is several layers here, and its change is not "
+            "one that can be split",
+            name=style.name,
+            stem=stem,
+        )
     try:
-        if named:
-            build_update(tensors)
-        if any(tensors[name].dim() == 0 for name in named if name in tensors):
+        update = build_update(tensors)
+        if any(tensors[name].dim() == 0 for name in OF_ROWS[method] if name in tensors):
             raise LayoutError(
                 "has tensors that do not fit together or do not fit the layer: {sizes}", sizes=sizes_of(tensors)
             )
@@ -108,24 +120,9 @@ def _whole(style: Style, stem: str) -> dict[str, Tensor]:
         raise VelaturaError(
             "{name} does not fit: its layer {stem} {error}", name=style.name, stem=stem, error=error.message
         ) from error
-    return tensors
-
-
-def _outputs(tensors: Mapping[str, Tensor]) -> int:
-    names = ("lora_up.weight", "hada_w1_a", "diff", "diff_b")
-    return next((tensors[name].shape[0] for name in names if name in tensors), 0)
-
-
-def _multiplied_out(style: Style, stem: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    try:
-        return {"diff": build_update(tensors).dense(torch.empty(0))}
-    except (LayoutError, RuntimeError, IndexError) as error:
-        raise VelaturaError(
-            "{name} cannot be read for this base: its layer {stem} is several layers here, and its change is not "
-            "one that can be split",
-            name=style.name,
-            stem=stem,
-        ) from error
+    if isinstance(update, Kronecker):
+        return update.file_tensors(1.0), update.shape[0]  # with what PEFT's settings say of its scale
+    return tensors, next((tensors[name].shape[0] for name in OUTPUTS if name in tensors), 0)
 
 
 def _without_idle_rank(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,73 @@
+"""Output rows of another change: one layer's share of what changes several layers as one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from trainers.adapters.op import Op
+from trainers.adapters.updates.base import DiffusersForm, add_onto
+from trainers.adapters.updates.change import Change, full_rank
+from trainers.adapters.updates.kronecker import Kronecker
+from trainers.adapters.updates.low_rank import LowRank
+
+Ranges = tuple[tuple[int, int], ...]
+"""Rows from one up to another, in order."""
+
+
+@dataclass(frozen=True)
+class Rows(Change):
+    """Rows of a Kronecker product, which has no smaller form for some of its rows; of linear layers alone.
+
+    The whole ΔW is built only where it is asked for, and then its rows alone are kept.
+    """
+
+    whole: Kronecker
+    ranges: Ranges
+
+    uses_base_output = False
+    shift = None
+    diffusers_form: ClassVar[DiffusersForm] = "lora"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the layer's weight."""
+        return (sum(end - start for start, end in self.ranges), *self.whole.shape[1:])
+
+    @property
+    def rank_bound(self) -> int:
+        return min(self.whole.rank_bound, full_rank(self.shape))
+
+    @property
+    def is_written_dense(self) -> bool:
+        return True
+
+    def dense(self, W: Tensor | None = None) -> Tensor:
+        return torch.cat(self._of(self.whole.dense(), 0))
+
+    def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
+        found = self.whole.apply(replace(op, shape=self.whole.shape), x)
+        return add_onto(torch.cat(self._of(found, -1), -1), onto)
+
+    def scaled(self, strength: float) -> Rows:
+        return replace(self, whole=self.whole.scaled(strength))
+
+    def low_rank(self) -> LowRank | None:
+        low = self.whole.low_rank()
+        return None if low is None else LowRank(torch.cat(self._of(low.up, 0)), low.down, self.shape)
+
+    def with_dense_factors(self) -> Rows:
+        return replace(self, whole=self.whole.with_dense_factors())
+
+    def largest(self) -> float:
+        return self.whole.largest()
+
+    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
+        """The full ΔW: no format has a share of a Kronecker product."""
+        return {"diff": self.dense()}
+
+    def _of(self, tensor: Tensor, axis: int) -> list[Tensor]:
+        return [tensor.narrow(axis, start, end - start) for start, end in self.ranges]
