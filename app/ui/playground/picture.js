@@ -26,10 +26,11 @@ element.addEventListener('click', event => {
   if (asked) trigger('asked', {what: asked.dataset.do, about: asked.dataset.about});
 });
 
-// Pictures of a series are as large as there is room for: as many in a row as make each the largest.
+// Pictures of a series are as large as there is room for: as many in a row as make each about the largest.
 const CAPTION = 56,
   GAP = 18,
-  LEAST = 140;
+  LEAST = 140,
+  ABOUT = 0.88;
 const fit = () => {
   const series = element.querySelector('.pair.series');
   if (!series) return;
@@ -37,18 +38,18 @@ const fit = () => {
     count = series.children.length,
     wide = series.clientWidth,
     high = Math.max(innerHeight - 220, 320);
-  let best = 1,
-    most = 0,
-    room = 0;
-  for (let columns = 1; columns <= count; columns++) {
-    const rows = Math.ceil(count / columns),
-      own = (wide - GAP * (columns - 1)) / columns,
-      side = Math.min(own, ((high - rows * (CAPTION + GAP)) / rows) * (width / height));
-    if (side > most) [best, most, room] = [columns, side, own];
-  }
-  if (most < LEAST) best = Math.max(1, Math.floor((wide + GAP) / (LEAST + GAP))); // more than the window holds
-  series.style.setProperty('--columns', best);
-  series.style.setProperty('--side', most < LEAST ? '1fr' : `${Math.floor(Math.min(room, most * 1.2))}px`);
+  const ways = Array.from({length: count}, (_, index) => {
+    const columns = index + 1,
+      rows = Math.ceil(count / columns),
+      room = (wide - GAP * index) / columns;
+    return {columns, room, side: Math.min(room, ((high - rows * (CAPTION + GAP)) / rows) * (width / height))};
+  });
+  const largest = Math.max(...ways.map(way => way.side)),
+    {columns, room, side} = ways.findLast(way => way.side >= ABOUT * largest);
+  const fits = side >= LEAST, // else there are more than the window holds
+    most = Math.max(1, Math.floor((wide + GAP) / (LEAST + GAP)));
+  series.style.setProperty('--columns', fits ? columns : most);
+  series.style.setProperty('--side', fits ? `${Math.floor(Math.min(room, side * 1.2))}px` : '1fr');
 };
 new ResizeObserver(fit).observe(element);
 watch('value', () => setTimeout(fit));
