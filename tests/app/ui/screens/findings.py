@@ -28,7 +28,8 @@ SMALL = """() => {
         return x > reach && y > reach && x < innerWidth - reach && y < innerHeight - reach && hits(one, x, y);
     };
     const small = one => {
-        const box = one.getBoundingClientRect(), [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+        const label = one.closest('label'), whole = label?.control === one ? label : one; // which is hit, too
+        const box = whole.getBoundingClientRect(), [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
         return [[-reach, 0], [reach, 0], [0, -reach], [0, reach]].some(([dx, dy]) => !reached(one, x + dx, y + dy));
     };
     return [...document.querySelectorAll('a[href], button, summary, input, select, textarea')]
