@@ -98,8 +98,8 @@ FLOWS = (
     Break(
         "flow-joint-ranks",
         "trainers/formats/original/join.py",
-        "start += low.rank",
-        "start += 0",
+        "start = starts[places[path]]",
+        "start = 0",
         "queries, keys and values of a style share the rank of the first in programs that read the authors' names",
         ("tests/trainers/formats/test_transformers.py::test_a_file_means_the_live_network",),
     ),
