@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from trainers.container import container_memory
+
 STATUS = Path("/proc/self/status")
 
 
@@ -21,12 +23,14 @@ def peak_memory(device: torch.device) -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes available to a new process, on this graphics card or in main memory."""
+    """Bytes available to a new process, on this graphics card or in main memory, within a container's limit."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     import psutil
 
-    return int(psutil.virtual_memory().available)
+    free = int(psutil.virtual_memory().available)
+    contained = container_memory()
+    return free if contained is None else max(0, min(free, contained[0] - contained[1]))
 
 
 def _peak_of_process() -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.processes.fork_server_process import be_asked, serve_forks
+from app.jobs.processes.free_memory import is_too_large
 from app.jobs.processes.priority import lower_priority
 from app.startup import prepare_process
 from app.studio import run_job
@@ -29,7 +30,11 @@ def main(descriptor: str, idle: str, place: str) -> None:
     usual = torch.get_num_threads()
     torch.set_num_threads(1)
     request = GenerateRequest.model_validate_json(Path(place).read_bytes())
-    held = base_request(request, [style for style, _ in Styles(request).all]).load()
+    needed = base_request(request, [style for style, _ in Styles(request).all])
+    holding = needed.plan()
+    if is_too_large(holding.held_bytes):
+        return  # before it is loaded in vain: it would be given up at once
+    held = needed.load(holding)
     if asked := serve_forks(connection, float(idle)):
         torch.set_num_threads(usual)
         _draw(asked, held)

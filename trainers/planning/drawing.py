@@ -54,6 +54,8 @@ class Holding:
     """What is to be said of it; None where it is held as asked for."""
     most_rows: int | None = None
     """The largest batch that fits; None where nobody has computed it."""
+    held_bytes: int = 0
+    """What it takes between pictures, likewise; 0 where nobody has computed it."""
 
 
 def plan_drawing(settings: Base, storage: str, drawn: Drawn, dtype: torch.dtype, device: torch.device) -> Holding:
@@ -75,6 +77,7 @@ def plan_drawing(settings: Base, storage: str, drawn: Drawn, dtype: torch.dtype,
         settings.model_copy(update=held),
         _about(needs, chosen, possible[0], room),
         max(drawn.rows, _rows_in(needs, chosen, room, drawn.rows)),
+        needs.denoiser[chosen.storage] + sum(needs.encoders[chosen.storage]) + needs.vae,
     )
 
 

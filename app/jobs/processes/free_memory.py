@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import suppress
-from pathlib import Path
+from trainers.container import container_memory
 
-CGROUP = Path("/sys/fs/cgroup")
-"""Of a container, which sees its own cgroup as the root."""
+LEAST_FREE = 0.2
+"""Share of the memory that must be free to hold a base for later."""
 
 
-def free_share() -> float:
-    """Share of main memory that is available to new processes, within a container's limit; 0 to 1."""
+def free_share(without: int = 0) -> float:
+    """Share of main memory that is available to new processes, within a container's limit, `without` bytes; 0 to 1."""
     import psutil
 
     memory = psutil.virtual_memory()
-    shares = [memory.available / memory.total]
-    with suppress(OSError, ValueError):  # no limit, or another version of cgroups
-        limit, used = (int((CGROUP / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
-        found = re.search(r"^inactive_file (\d+)$", (CGROUP / "memory.stat").read_text(encoding="ascii"), re.MULTILINE)
-        shares.append(1 - (used - (int(found[1]) if found else 0)) / limit)
+    shares = [(memory.available - without) / memory.total]
+    if (contained := container_memory()) is not None:
+        limit, used = contained
+        shares.append(1 - (used + without) / limit)
     return max(0.0, min(shares))
+
+
+def is_too_large(size: int) -> bool:
+    """Whether a base of this size in bytes would leave too little memory to be held for later."""
+    return size > 0 and free_share(size) < LEAST_FREE

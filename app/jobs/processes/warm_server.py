@@ -7,12 +7,10 @@ import sys
 from pathlib import Path
 
 from app.jobs.processes.fork_server import IDLE, ForkServer, Server, Start
-from app.jobs.processes.free_memory import free_share
+from app.jobs.processes.free_memory import LEAST_FREE, free_share
 
 HOLDER = "app.studio.base_holder"
 """The module that is such a process."""
-LEAST_FREE = 0.2
-"""Share of the memory that must be free to hold a base for later."""
 
 
 class WarmServer(ForkServer):
@@ -20,7 +18,8 @@ class WarmServer(ForkServer):
 
     The process has computed nothing, so each drawing is a process like every other and shares the base's memory with
     it. It is given up with another base, after some time without drawings, and when memory is short. Where it cannot
-    hold a base, or is killed, drawings start from the other server and load the base themselves.
+    hold a base, as one that would leave too little memory, or is killed, drawings start from the other server and load
+    the base themselves.
     """
 
     def __init__(self, parent: ForkServer, idle: float = IDLE) -> None:

@@ -40,13 +40,18 @@ class BaseRequest:
     drawn: Drawn | None = field(default=None, compare=False)
     """What is drawn on it."""
 
-    def load(self) -> HeldBase:
-        """Load the base as it fits into memory; raises as `load_model` does."""
-        from trainers.models.load import load_model
+    def plan(self) -> Holding:
+        """How the base is held, as it fits into memory; raises as `load_model` does."""
         from trainers.planning.drawing import plan_drawing
 
         assert self.drawn is not None
-        holding = plan_drawing(self.settings, self.storage, self.drawn, self.dtype, self.device)
+        return plan_drawing(self.settings, self.storage, self.drawn, self.dtype, self.device)
+
+    def load(self, holding: Holding | None = None) -> HeldBase:
+        """Load the base, as planned; raises as `load_model` does."""
+        from trainers.models.load import load_model
+
+        holding = holding or self.plan()
         return HeldBase(self, holding, load_model(holding.settings, self.dtype, self.device))
 
 

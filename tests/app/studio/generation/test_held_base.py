@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image, ImageChops
 
 from app.errors import FieldErrors
+from app.jobs.processes.free_memory import is_too_large
+from app.studio import base_holder
 from app.studio.generation.generate import generate
-from app.studio.generation.held_base import base_request
+from app.studio.generation.held_base import BaseRequest, base_request
 from app.studio.generation.request import GenerateRequest, make_request
 from tests.tiny_flow import tiny_flow_folder
 from trainers.planning import drawing
@@ -78,3 +82,17 @@ def test_a_held_base_is_taken_although_it_fills_the_memory(
     assert len(found.notes) == 1 and found.notes == alone.notes
     assert found.notes[0].startswith("Drawn with the base as int8: whole it needs about 0.0 GB")
     assert is_same(alone.pictures[0], found.pictures[0]) and parameters(found.pictures[0])["storage"] == "int8"
+
+
+def test_a_base_that_would_fill_the_memory_is_not_held(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, (ours, theirs) = tmp_path / "request.json", socket.socketpair()
+    asked.write_text(request(folder).model_dump_json(), encoding="utf-8")
+    needed, threads = base_request(request(folder), []), torch.get_num_threads()
+    assert not is_too_large(0) and is_too_large(2**50) and not is_too_large(needed.plan().held_bytes)
+    monkeypatch.setattr("app.jobs.processes.free_memory.LEAST_FREE", 1.0)
+    monkeypatch.setattr(BaseRequest, "load", lambda *_given: pytest.fail("it is loaded"))
+    with ours:
+        base_holder.main(str(theirs.detach()), "1", str(asked))
+    torch.set_num_threads(threads)

@@ -46,7 +46,14 @@ def test_same_network_as_the_folder(family, tiny_trees, tiny_models, tmp_path):
         assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
-@pytest.mark.parametrize(("family", "storage"), [("sd1", "nf4"), ("sd2", "int8"), ("sdxl", "int8"), ("sdxl", "nf4")])
+@pytest.mark.parametrize(
+    ("family", "storage"),
+    [
+        ("sd2", "int8"),
+        ("sdxl", "nf4"),
+        *(pytest.param(*each, marks=pytest.mark.thorough) for each in (("sd1", "nf4"), ("sdxl", "int8"))),
+    ],
+)
 def test_a_packed_base_is_read_tensor_by_tensor_with_the_same_numbers(
     family, storage, tiny_trees, tmp_path, monkeypatch
 ):
