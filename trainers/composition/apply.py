@@ -24,6 +24,7 @@ from trainers.formats.origin import Origin, origin_of
 from trainers.formats.original.split import split_joint
 from trainers.formats.own_form import place_own, read_form
 from trainers.formats.read import Style
+from trainers.formats.write.outline import misfits
 from trainers.messages import Message
 from trainers.models.families import get_family
 from trainers.models.words import Words
@@ -158,6 +159,7 @@ def _changes(
 ) -> Changes:
     origin = origin_of(style)
     _check_base(style, origin, parts, family)
+    _check_sizes(style, parts, family)
     style = split_joint(style, parts, family)
     found = style.layers_on(names)
     if not found:
@@ -245,6 +247,19 @@ def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], fa
         context_width=origin.context_width,
         width=width,
     )
+
+
+def _check_sizes(style: Style, parts: Mapping[str, nn.Module], family: str) -> None:
+    """Raise VelaturaError for a style of a smaller or larger base of the family, such as Stable Diffusion 3.5 large."""
+    for layer, found, expected in misfits(style, parts, family):
+        raise VelaturaError(
+            "{name} was made for a base of another size: its layer {layer} has {found} outputs, and in this base "
+            "{expected}; use it with the base it was trained on",
+            name=style.name,
+            layer=layer,
+            found=found,
+            expected=expected,
+        )
 
 
 def _warnings(style: Style, missing: list[str]) -> list[str]:

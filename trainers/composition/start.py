@@ -20,8 +20,10 @@ from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update
 from trainers.errors import VelaturaError
 from trainers.formats.names import layer_names
+from trainers.formats.origin import origin_of
 from trainers.formats.original.split import split_joint
 from trainers.formats.read import Style, read_style
+from trainers.models.families import get_family
 
 
 @torch.no_grad()
@@ -34,6 +36,14 @@ def start_from(path: Path, name: str, network: Network, parts: Mapping[str, nn.M
     style = replace(read_style(path), path=Path(name))
     if style.is_own or style.rows:
         raise VelaturaError("train.start_from: {name} is no LoRA that training can go on from", name=style.name)
+    origin, base = origin_of(style), get_family(family)
+    if origin.told and origin.family is not base:
+        raise VelaturaError(
+            "train.start_from: {name} was made for {title}, and this base is {base}; choose a style for this base",
+            name=style.name,
+            title=origin.title,
+            base=base.title,
+        )
     style = split_joint(style, parts, family)
     names = layer_names(parts, family)
     foreign = next((stem for stem in style.layers if stem not in names), None)

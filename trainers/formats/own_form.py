@@ -178,13 +178,12 @@ def _place_group(
     style, index, strength = source
     sites: list[Any] = [network.site_of(Target(part, path, module, method, 1.0)) for part, path, module in places]
     draw = torch.Generator().manual_seed(0)  # gives names and shapes; the numbers are replaced
-    shared = MethodTensors(_filled(method.share(sites, draw), style, f"{SHARED}{index}")).to(sites[0].device)
+    begun = method.share(sites, draw)
+    own = [_filled(method.init(site, begun, draw), style, stem) for stem, site in zip(stems, sites, strict=True)]
+    shared = MethodTensors(_filled(begun, style, f"{SHARED}{index}")).to(sites[0].device)
     network.share(method, sites[0].part, shared)
-    for stem, site in zip(stems, sites, strict=True):
-        start = method.init(site, TensorView(shared), draw)
-        site.attach(
-            method, MethodTensors(_filled(start, style, stem)).to(site.device), TensorView(shared), strength=strength
-        )
+    for site, theta in zip(sites, own, strict=True):
+        site.attach(method, MethodTensors(theta).to(site.device), TensorView(shared), strength=strength)
 
 
 def _filled(start: Theta, style: Style, stem: str) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.trainers.formats.other_clients import MIXED, output, parts_of, write_trained
 from tests.trainers.hurry import without_pictures
@@ -81,6 +82,9 @@ def test_what_would_be_lost_is_refused(model: Model, dusk: Path, tmp_path: Path)
     ink = write_trained(tmp_path / "ink.safetensors", model, LoHA(rank=2, alpha=2.0), Targets(unet="attn"))
     with pytest.raises(VelaturaError, match="not plain LoRA"):
         started(model, ink, LoRA(rank=5, alpha=4.0))
+    save_file(load_file(dusk), tmp_path / "other.safetensors", {"velatura.family": "sd2"})
+    with pytest.raises(VelaturaError, match=r"other\.safetensors was made for Stable Diffusion 2, and this base is"):
+        started(model, tmp_path / "other.safetensors", LoRA(rank=5, alpha=4.0))
     for table in (
         one("method.name", "loha"),
         one("method.dora", True),

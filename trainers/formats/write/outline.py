@@ -16,7 +16,7 @@ from trainers.formats.read import Style
 from trainers.models.files.source import starter_folder
 from trainers.models.full_size import build_from_config
 
-ROWS = ("lora_up.weight", "hada_w1_a", "diff", "diff_b")
+ROWS = ("lora_up.weight", "hada_w1_a", "diff_b", "diff")
 """Tensors with one row per output of the layer."""
 FACTORS = (("lokr_w1", "lokr_w1_a"), ("lokr_w2", "lokr_w2_a"))
 """Tensors whose numbers of rows multiply to the layer's outputs: one of each pair."""
@@ -25,30 +25,50 @@ FACTORS = (("lokr_w1", "lokr_w1_a"), ("lokr_w2", "lokr_w2_a"))
 def build_outline(origin: Origin, styles: Sequence[Style]) -> dict[str, nn.Module]:
     """Build the networks of a base of this origin on the meta device, without weights.
 
-    It is the variant that the styles name, or else another of its family whose layers have their sizes. VelaturaError
-    if no variant's layers have.
+    It is the variant that the origin names, or else another of its family whose layers have the styles' sizes.
+    VelaturaError if no variant's layers have, or if the styles are for several variants.
     """
-    assert origin.family is not None
-    trees = [starter_folder()] if origin.starter else [each.tree for each in (origin.variant, *origin.family.variants)]
+    family = origin.family
+    assert family is not None
+    variants = (origin.variant, *family.variants)
+    trees = dict.fromkeys([starter_folder()] if origin.starter else [variant.tree for variant in variants])
+    fitting: dict[int, list[Path]] = {}
     refusal: VelaturaError | None = None
-    for tree in dict.fromkeys(trees):
-        parts = _build(tree, origin)
-        misfits = (misfit for style in styles for misfit in _misfits(style, parts, origin.family.name))
-        first = next(misfits, None)
-        if first is None:
+    for tree in trees:
+        parts, fits = _build(tree, origin), True
+        for number, style in enumerate(styles):
+            misfit = next(misfits(style, parts, family.name), None)
+            if misfit is None:
+                fitting.setdefault(number, []).append(tree)
+            else:
+                fits, refusal = False, refusal or _another_size(style, origin, *misfit)
+        if fits:
             return parts
-        style, layer, found, expected = first
-        refusal = refusal or VelaturaError(
-            "{name} was made for a base of another size than {title}: its layer {layer} has {found} outputs instead of "
-            "{expected}; use it on its own base, on which several styles can be drawn together",
-            name=style.name,
-            title=origin.title,
-            layer=layer,
-            found=found,
-            expected=expected,
-        )
     assert refusal is not None
+    if len(fitting) == len(styles):
+        titles = {variant.tree: variant.title or family.title for variant in reversed(variants)}
+        other = next(number for number, own in fitting.items() if fitting[0][0] not in own)
+        raise VelaturaError(
+            "{name} was made for {title} and {other} for {other_title}; only styles for the same kind of base can be "
+            "merged",
+            name=styles[0].name,
+            title=titles[fitting[0][0]],
+            other=styles[other].name,
+            other_title=titles[fitting[other][0]],
+        )
     raise refusal
+
+
+def _another_size(style: Style, origin: Origin, layer: str, found: int, expected: int) -> VelaturaError:
+    return VelaturaError(
+        "{name} was made for a base of another size than {title}: its layer {layer} has {found} outputs instead of "
+        "{expected}; use it on its own base, on which several styles can be drawn together",
+        name=style.name,
+        title=origin.title,
+        layer=layer,
+        found=found,
+        expected=expected,
+    )
 
 
 def _build(tree: Path, origin: Origin) -> dict[str, nn.Module]:
@@ -57,8 +77,8 @@ def _build(tree: Path, origin: Origin) -> dict[str, nn.Module]:
     return {part: build_from_config(json.loads(config)) for part, config in configs.items()}
 
 
-def _misfits(style: Style, parts: Mapping[str, nn.Module], family: str) -> Iterator[tuple[Style, str, int, int]]:
-    """Layers of a style with another number of outputs than in these networks; both numbers."""
+def misfits(style: Style, parts: Mapping[str, nn.Module], family: str) -> Iterator[tuple[str, int, int]]:
+    """Layers of a style with another number of outputs than in these networks: its name in the file, both numbers."""
     names, joint = layer_names(parts, family), joint_layers(parts, family)
     for stem, tensors in style.layers.items():
         expected = sum(joint[stem].rows) if stem in joint else 0
@@ -68,14 +88,14 @@ def _misfits(style: Style, parts: Mapping[str, nn.Module], family: str) -> Itera
             expected = len(weight) if isinstance(weight, Tensor) else 0
         found = _outputs(tensors)
         if found and expected and found != expected:
-            yield style, stem, found, expected
+            yield stem, found, expected
 
 
 def _outputs(tensors: Mapping[str, Tensor]) -> int:
     """Outputs of the layer that these tensors change; 0 if they do not tell."""
     for name in ROWS:
-        if name in tensors:
-            return len(tensors[name]) if tensors[name].dim() else 0
+        if name in tensors and tensors[name].dim():
+            return len(tensors[name]) if tensors[name].numel() > 1 else 0  # one zero beside a bias is no matrix
     factors = [next((tensors[name] for name in names if name in tensors), None) for names in FACTORS]
     rows = [len(factor) for factor in factors if factor is not None and factor.dim()]
     return rows[0] * rows[1] if len(rows) == len(FACTORS) else 0

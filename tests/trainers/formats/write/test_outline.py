@@ -42,6 +42,13 @@ def test_sizes_say_which_variant_it_is(tensors: dict[str, Tensor]) -> None:
     assert found.config.num_layers == 38
 
 
+def test_styles_for_two_sizes_are_not_for_one_base() -> None:
+    both = [style(lora(QUERY, 2432)), style(lora(QUERY, 1536))]
+    said = "for Stable Diffusion 3.5 large and dusk.* for Stable Diffusion 3.5 medium; only styles for the same kind"
+    with pytest.raises(VelaturaError, match=said):
+        build_outline(origin_of(both[0]), both)
+
+
 @pytest.mark.parametrize(("name", "rows", "expected"), [(QUERY, 32, 1536), (JOINT, 96, 4608)])
 def test_another_size_is_said(name: str, rows: int, expected: int) -> None:
     sentence = (

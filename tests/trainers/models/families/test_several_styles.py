@@ -18,6 +18,7 @@ from trainers.adapters.targets import Targets
 from trainers.composition.apply import StyleNetwork, apply_styles
 from trainers.composition.batched import batch_styles
 from trainers.composition.sweep import sweep_styles
+from trainers.errors import VelaturaError
 from trainers.formats.read import Style, read_style
 from trainers.formats.write.core import write_style
 from trainers.models.model import Model
@@ -75,6 +76,24 @@ def check(model: Model, put: Callable[[], StyleNetwork], alone: Mapping[int, lis
             network.remove()
             assert (together[image] - expected).abs().max() < 2e-5 * bare.abs().max(), image
             assert bool(alone[number]) == bool((expected - bare[image]).abs().max() > 1e-3)
+
+
+@pytest.mark.parametrize("name", ["lora", "t-lora"])
+def test_a_style_of_another_size_is_said(name: str, flow_models: Mapping[str, Model], tmp_path: Path) -> None:
+    """As of Stable Diffusion 3.5 medium on large."""
+    model, kind = flow_models["sd3"], LoRA(rank=2) if name == "lora" else TLoRA(rank=2)
+    made = style(model, kind, tmp_path / "s.safetensors", 1)
+    wider = {
+        key.replace("S-32x32", "S-48x48"): tensor
+        if ".S" in key
+        else torch.nn.functional.pad(tensor, [side for size in reversed(tensor.shape) for side in (0, size // 2)])
+        for key, tensor in made.tensors.items()
+    }
+    said = (
+        "was made for a base of another size: its layer" if name == "lora" else "does not fit this base: .* has shape"
+    )
+    with pytest.raises(VelaturaError, match=rf"s.safetensors {said}"):
+        apply_styles(model.parts, "sd3", [(replace(made, tensors=wider), 1.0)])
 
 
 def test_an_image_has_its_style_at_its_strengths(case: tuple[Model, list[Style]]) -> None:
