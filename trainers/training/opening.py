@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from trainers.distributed.devices import Devices
 from trainers.distributed.launch import Join, Orders
 from trainers.errors import REFUSED, VelaturaError
 from trainers.messages import Message as _
+from trainers.models.families import find_family
 from trainers.models.load import import_libraries, load_model
 from trainers.models.model import Model
 from trainers.models.words import known_tokens
@@ -45,6 +46,10 @@ CLAMPED = _(
 FEW = 0.01
 """A share that is not worth a note."""
 
+OTHER_FAMILY = _(
+    "{name} was trained on a base of {title}, and {base} is one of {other} now; put the base back, or train the run "
+    "again"
+)
 LOST = _(
     "{name} was trained with {encoder}, a text encoder that {base} lacks now, so its captions would be read in another "
     "way from here on; put it back, or train the run again"
@@ -65,7 +70,7 @@ def open_first(run: Run, config: Config, record: Recorder, join: Join) -> Sessio
     with devices.explained(run, record):
         devices.value_of_first(Orders(as_table(config), torch.get_num_threads()))
         session = open_session(run, config, record, devices=devices)
-        check_encoders(run, session.model)
+        check_base_of_before(run, session.model)
         return session
 
 
@@ -119,15 +124,21 @@ def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset,
     return dataset, plan_previews(config, preview_params(config, dataset, side, model.starter), resolution)
 
 
-def check_encoders(run: Run, model: Model) -> None:
-    """Refuse to go on with captions that are read by other text encoders than before, as the run would change.
+def check_base_of_before(run: Run, model: Model) -> None:
+    """Refuse to go on with a base of another family, or with captions that are read by other text encoders than before.
 
     Only an encoder that a base may lack can come or go. Runs of earlier versions do not say what they had.
     """
-    starts = [event for event in latest_events(run.folder) if event["type"] == "start" and "without" in event]
-    if not starts or not run.checkpoint_steps() or starts[-1]["without"] == model.lacks:
+    starts = [event for event in latest_events(run.folder) if event["type"] == "start"]
+    before: Mapping[str, object] = starts[-1] if starts and run.checkpoint_steps() else {}
+    family = find_family(str(before.get("family", "")))
+    if family not in (None, model.family):
+        raise VelaturaError(
+            OTHER_FAMILY, name=run.folder.name, title=family.title, base=model.title, other=model.family.title
+        )
+    if before.get("without", model.lacks) == model.lacks:
         return
-    changed = model.lacks or str(starts[-1]["without"])
+    changed = model.lacks or str(before["without"])
     encoder = model.family.networks.get(changed, changed).rpartition(".")[2].removesuffix("EncoderModel")
     sentence = LOST if model.lacks else GAINED
     raise VelaturaError(sentence, name=run.folder.name, base=model.title, encoder=encoder, code=REFUSED)

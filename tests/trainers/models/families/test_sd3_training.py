@@ -34,7 +34,7 @@ from trainers.runs.run import Run
 from trainers.sampling.denoise import denoise
 from trainers.sampling.sample import SamplingParams, draw
 from trainers.training.loss import timestep_weights
-from trainers.training.opening import check_encoders
+from trainers.training.opening import check_base_of_before
 from trainers.training.train import resume, train
 
 TEXTS = ["a fox", "the moon over a row of houses"]
@@ -141,10 +141,14 @@ def test_a_run_goes_on_only_with_the_text_encoders_it_had(before, checkpoints, s
     for step in range(checkpoints):
         run.checkpoint(step + 1).mkdir(parents=True)
     with pytest.raises(VelaturaError, match=f"dusk was trained {said}") if said else nullcontext():
-        check_encoders(run, without)
+        check_base_of_before(run, without)
+    Recorder(run.folder)("start", family="flux")
+    with pytest.raises(VelaturaError, match=r"of Flux\.1, and base is one of Stable") if checkpoints else nullcontext():
+        check_base_of_before(run, model)
+    Recorder(run.folder)("start", **({} if before is None else {"without": before}))
     if before == "text_encoder_3":
         with pytest.raises(VelaturaError, match="dusk was trained without T5, a text encoder that base has now"):
-            check_encoders(run, model)
+            check_base_of_before(run, model)
 
 
 def test_styles_are_combined_in_every_way(model, tmp_path):
