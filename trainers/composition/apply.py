@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import LayerUpdate, Theta
 from trainers.adapters.network import Network
+from trainers.adapters.op import at_hand
 from trainers.adapters.roles import is_denoiser
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Target
@@ -173,10 +174,11 @@ def _changes(
     changes = {}
     for (part, path), stem in found.items():
         layer = parts[part].get_submodule(path)
-        weight, bias = layer.weight, layer.bias
-        assert isinstance(weight, Tensor)
-        own = bias.detach().cpu() if isinstance(bias, Tensor) else None
-        changes[part, path] = style.update(stem, weight.detach().cpu(), own).scaled(strength)
+        with at_hand(layer):
+            weight, bias = layer.weight, layer.bias
+            assert isinstance(weight, Tensor)
+            own = bias.detach().cpu() if isinstance(bias, Tensor) else None
+            changes[part, path] = style.update(stem, weight.detach().cpu(), own).scaled(strength)
         _check_numbers(style, strength, changes[part, path], weight.dtype)
     warnings += _warnings(style, [stem for stem in style.layers if stem not in names])
     return changes

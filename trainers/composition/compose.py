@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from trainers.adapters.op import at_hand
 from trainers.adapters.roles import is_denoiser
 from trainers.adapters.updates import Affine, Dense, Update
 from trainers.composition.apply import (
@@ -101,13 +102,13 @@ def _merged(
     merged: dict[tuple[str, str], Update] = {}
     cuts: list[TruncatedSum] = []
     for layer in dict.fromkeys(layer for each in changes for layer in each):
-        W, like = _weight(parts, layer), next(parts[layer[0]].get_submodule(layer[1]).parameters())
+        W, device = _weight(parts, layer)
         own = {style: each[layer] for style, each in enumerate(changes) if layer in each}
         if composition.way == "svd" and W.dim() > 1:
             cuts.append(merge_svd(list(own.values()), W, int(composition.number)))
             merged[layer] = cuts[-1].change
             continue
-        dense = [update.dense(W).to(like.device) for update in own.values()]
+        dense = [update.dense(W).to(device) for update in own.values()]
         if W.dim() == 1:
             whole = torch.stack(dense).sum(0)
         elif composition.way == "ties":
@@ -115,7 +116,7 @@ def _merged(
         else:
             draws = [generator(seed, "dare", style, *layer) for style in own]
             whole = merge_dare(dense, composition.number, draws)
-        merged[layer] = Dense(whole.to(like.dtype))
+        merged[layer] = Dense(whole.to(W.dtype))
     if cuts:
         warnings.append(LOST.format(rank=f"{composition.number:g}", share=f"{relative_error(cuts):.1%}"))
     return merged
@@ -138,7 +139,7 @@ def _put_k_lora(
 ) -> None:
     content, style = changes
     shared = [layer for layer in content if layer in style and is_denoiser(layer[0])]
-    dense = {layer: [each[layer].dense(_weight(parts, layer)) for each in (content, style)] for layer in shared}
+    dense = {layer: [each[layer].dense(_weight(parts, layer)[0]) for each in (content, style)] for layer in shared}
     both = [layer for layer in shared if any(change.any() for change in dense[layer])]  # else no choice
     pairs = {".".join(layer): (content[layer], style[layer]) for layer in both}
     if pairs:
@@ -154,8 +155,10 @@ def _put_k_lora(
             put_changes(network, parts, rest)
 
 
-def _weight(parts: Mapping[str, nn.Module], layer: tuple[str, str]) -> Tensor:
-    """A layer's weight on the CPU, where the changes are."""
-    weight = parts[layer[0]].get_submodule(layer[1]).weight
-    assert isinstance(weight, Tensor)
-    return weight.detach().cpu()
+def _weight(parts: Mapping[str, nn.Module], layer: tuple[str, str]) -> tuple[Tensor, torch.device]:
+    """A layer's weight on the CPU, where the changes are, and the device that it works on."""
+    module = parts[layer[0]].get_submodule(layer[1])
+    with at_hand(module):
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        return weight.detach().cpu(), weight.device
