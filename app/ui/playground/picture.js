@@ -28,7 +28,6 @@ element.addEventListener('click', event => {
 
 // Pictures of a series are as large as there is room for: as many in a row as make each about the largest.
 const CAPTION = 56,
-  GAP = 18,
   LEAST = 140,
   ABOUT = 0.88;
 const fit = () => {
@@ -36,18 +35,19 @@ const fit = () => {
   if (!series) return;
   const [width, height] = series.dataset.shape.split('/').map(Number),
     count = series.children.length,
+    gap = parseFloat(getComputedStyle(series).columnGap),
     wide = series.clientWidth,
     high = Math.max(innerHeight - 220, 320);
   const ways = Array.from({length: count}, (_, index) => {
     const columns = index + 1,
       rows = Math.ceil(count / columns),
-      room = (wide - GAP * index) / columns;
-    return {columns, room, side: Math.min(room, ((high - rows * (CAPTION + GAP)) / rows) * (width / height))};
+      room = (wide - gap * index) / columns;
+    return {columns, room, side: Math.min(room, ((high - rows * (CAPTION + gap)) / rows) * (width / height))};
   });
   const largest = Math.max(...ways.map(way => way.side)),
     {columns, room, side} = ways.findLast(way => way.side >= ABOUT * largest);
   const fits = side >= LEAST, // else there are more than the window holds
-    most = Math.max(1, Math.floor((wide + GAP) / (LEAST + GAP)));
+    most = Math.max(1, Math.floor((wide + gap) / (LEAST + gap)));
   series.style.setProperty('--columns', fits ? columns : most);
   series.style.setProperty('--side', fits ? `${Math.floor(Math.min(room, side * 1.2))}px` : '1fr');
 };
