@@ -16,7 +16,7 @@ from typing import Any
 import gradio as gr
 
 from app.ui.components.live import stamped
-from app.ui.components.shell import AT_ONCE, NEWEST, island
+from app.ui.components.shell import AT_ONCE, island
 from app.ui.gradio_internals import listener_of
 
 PACE = "pace"
@@ -52,8 +52,9 @@ class Poller:
     def listen(self, opening: Listen, look: Listen, inputs: Sequence[gr.Textbox | gr.HTML], outputs: list[Any]) -> None:
         """Let `look` answer when `opening` has happened, and whenever the script says."""
         opening(look, inputs, outputs, **AT_ONCE)
-        # The newest is never passed over: nothing else may happen for a long time.
-        listener_of(self.ticker, TICKED)(look, inputs, outputs, **NEWEST)
+        # The newest is never passed over: nothing else may happen for a long time. What a script says with an event
+        # would be lost: Gradio sends that of the first once more.
+        listener_of(self.ticker, TICKED)(look, inputs, outputs, **AT_ONCE | {"trigger_mode": "always_last"})
 
     def answer(self, seen: str, values: Mapping[str, str | Lazy], seconds: float, began: int) -> Shown:
         """The parts that differ from those of `seen`, and the pace where it is another.

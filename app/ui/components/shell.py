@@ -25,8 +25,6 @@ AT_ONCE: dict[str, Any] = PRIVATE | {"queue": False}
 Nothing of ours waits in Gradio's queue, whose answers come on a stream of their own: it ends with the last event, and
 an event that is sent at that moment may wait for its answer for ever.
 """
-NEWEST: dict[str, Any] = AT_ONCE | {"trigger_mode": "always_last"}
-"""For what only the last of counts: of what comes while an answer is on its way, the newest is sent after it."""
 EACH: dict[str, Any] = AT_ONCE | {"trigger_mode": "multiple"}
 """For what people do, of which nothing may be lost, however fast it comes and however slow the line is."""
 

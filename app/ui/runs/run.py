@@ -24,7 +24,7 @@ from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, wire
 from app.ui.components.live import AtRequest, moment, patched
 from app.ui.components.poller import NOTHING_SEEN, Lazy, Poller
-from app.ui.components.shell import AT_ONCE, EACH, NEWEST, build_shell, island
+from app.ui.components.shell import AT_ONCE, EACH, build_shell, island
 from app.ui.document.icons import ICONS
 from app.ui.document.templates import macro, render
 from app.ui.gradio_internals import file_address
@@ -66,7 +66,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
         wire(part, ACTIONS, page, [page.name, page.drawn], page.everything, **EACH)
     wire(page.folds, FOLDS, page, [page.name], [page.folds], **EACH)
     wire(page.sheet, SHEET, page, [page.name], [page.sheet], **EACH)
-    wire(page.sheet, STARS, page, [page.name, page.drawn], page.everything, **NEWEST)
+    wire(page.sheet, STARS, page, [page.name, page.drawn], page.everything, **EACH)
     wire(page.graph, CURVES, page, [page.name], [page.graph], **EACH)
     for part in (page.acts, page.graph):
         wire(part, FILES, page, [page.name], [page.files, page.notice], **EACH)

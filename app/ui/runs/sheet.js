@@ -125,11 +125,32 @@ const drawChoice = cell => {
   const [chosen, last] = data.going ? ['willGive', 'willGiveLast'] : ['gives', data.final ? 'final' : 'newest'];
   $('.gives').textContent = data.gives === null ? '' : put(words[data.starred ? chosen : last], {step: data.gives});
 };
+// One star is on its way at a time, so that none overtakes another; of those that follow only the last is sent.
+const ANSWERED = 5000;
+let starSent = null,
+  starNext = null;
+const sendStar = step => {
+  if (starSent) return (starNext = {step});
+  const mine = (starSent = {step});
+  trigger('starred', {step});
+  setTimeout(() => starSent === mine && landStar(), ANSWERED);
+};
+const landStar = () => {
+  const next = starNext;
+  starSent = starNext = null;
+  if (next) sendStar(next.step);
+};
+// What the server says of it now; what was chosen since stays chosen.
+const settleStar = () => {
+  if (starSent && (starSent.step === null ? !data.starred : data.gives === starSent.step)) landStar();
+  const step = (starNext ?? starSent)?.step ?? null;
+  if (step !== null) Object.assign(data, {gives: step, starred: true});
+};
 const star = cell => {
   if (!data.may || !cell || !(cell.kept || isGiven(cell))) return;
   const taken = data.starred && cell.step === data.gives;
   if (!taken && data.final && isGiven(cell)) return;
-  trigger('starred', {step: taken ? null : cell.step});
+  sendStar(taken ? null : cell.step);
   if (!taken) Object.assign(data, {gives: cell.step, starred: true}); // at once; the answer says what it is
   draw();
 };
@@ -256,6 +277,7 @@ const hear = () => {
   if (heard && !heard.cells) return hearOther(heard);
   const opening = !data;
   data = heard;
+  if (data) settleStar();
   if (data) row = Math.min(row, Math.max(0, data.prompts.length - 1));
   if (data && opening && data.starred && !data.going) begin();
   draw();
