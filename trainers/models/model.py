@@ -75,11 +75,6 @@ class Model:
         return self.family.encoders[: len(self.text_encoders)]
 
     @property
-    def lacks(self) -> str:
-        """The text encoder that its family can do without and that it has not; empty if it has all."""
-        return ", ".join(self.family.encoders[len(self.text_encoders) :])
-
-    @property
     def config(self) -> dict[str, Any]:
         """The denoiser's config."""
         return dict(self.denoiser.config)

@@ -83,12 +83,12 @@ def _fields(check: Callable[[Any], bool], names: str) -> dict[str, Callable[[Any
 
 _TYPES: Mapping[str, Callable[[Any], bool]] = {
     **_fields(_count, "step steps picture pictures number images count skipped done of memory free file bytes"),
-    **_fields(_count, "parameters threads devices devices_before measured saved job snapshots"),
+    **_fields(_count, "parameters threads devices devices_before measured saved job snapshots text_encoders"),
     **_fields(_amount, "speed seconds seconds_a_step seconds_a_picture kept share"),
     **_fields(_real, "lr"),
     **_fields(_measured, "loss grad_norm penalty"),
     **_fields(_text, "message cause name base family method device precision path style image caption"),
-    **_fields(_text, "owner task wants cwd phase sampler without"),
+    **_fields(_text, "owner task wants cwd phase sampler"),
     **_fields(_flag, "resumed prior at_most low_memory"),
     "time": _time,
     **_fields(_texts, "prompts command"),

@@ -136,12 +136,13 @@ def check_base_of_before(run: Run, model: Model) -> None:
         raise VelaturaError(
             OTHER_FAMILY, name=run.folder.name, title=family.title, base=model.title, other=model.family.title
         )
-    if before.get("without", model.lacks) == model.lacks:
-        return
-    changed = model.lacks or str(before["without"])
-    encoder = model.family.networks.get(changed, changed).rpartition(".")[2].removesuffix("EncoderModel")
-    sentence = LOST if model.lacks else GAINED
-    raise VelaturaError(sentence, name=run.folder.name, base=model.title, encoder=encoder, code=REFUSED)
+    now = len(model.text_encoders)
+    had = before.get("text_encoders", now)
+    assert isinstance(had, int)  # as event lines are checked
+    if changed := model.family.encoders[min(had, now) : max(had, now)]:
+        encoder = model.family.networks[changed[0]].rpartition(".")[2].removesuffix("EncoderModel")
+        sentence = LOST if now < had else GAINED
+        raise VelaturaError(sentence, name=run.folder.name, base=model.title, encoder=encoder, code=REFUSED)
 
 
 @contextmanager

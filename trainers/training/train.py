@@ -283,7 +283,7 @@ def _note_start(session: Session, dataset: Dataset, plan: PreviewPlan, resume: b
         precision=str(session.model.dtype).removeprefix("torch."),
         **_devices(session),
         threads=torch.get_num_threads(),
-        without=session.model.lacks,
+        text_encoders=len(session.model.text_encoders),
         resumed=resume,
     )
     if config.train.tracker != "none":

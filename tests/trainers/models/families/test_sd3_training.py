@@ -128,16 +128,17 @@ def test_text_encoders_train_beside_t5(folder, images, tmp_path):
 @pytest.mark.parametrize(
     ("before", "checkpoints", "said"),
     [
-        ("", 1, "with T5, a text encoder that base lacks now.*put it back"),
-        ("text_encoder_3", 1, None),
-        ("", 0, None),
+        (3, 1, "with T5, a text encoder that base lacks now.*put it back"),
+        (2, 1, None),
+        (3, 0, None),
+        (9, 1, "with T5"),
         (None, 1, None),
     ],
 )
 def test_a_run_goes_on_only_with_the_text_encoders_it_had(before, checkpoints, said, model, tmp_path):
     run, without = Run(tmp_path / "dusk"), replace(model, text_encoders=model.text_encoders[:2])
     run.folder.mkdir()
-    Recorder(run.folder)("start", **({} if before is None else {"without": before}))
+    Recorder(run.folder)("start", **({} if before is None else {"text_encoders": before}))
     for step in range(checkpoints):
         run.checkpoint(step + 1).mkdir(parents=True)
     with pytest.raises(VelaturaError, match=f"dusk was trained {said}") if said else nullcontext():
@@ -145,8 +146,8 @@ def test_a_run_goes_on_only_with_the_text_encoders_it_had(before, checkpoints, s
     Recorder(run.folder)("start", family="flux")
     with pytest.raises(VelaturaError, match=r"of Flux\.1, and base is one of Stable") if checkpoints else nullcontext():
         check_base_of_before(run, model)
-    Recorder(run.folder)("start", **({} if before is None else {"without": before}))
-    if before == "text_encoder_3":
+    Recorder(run.folder)("start", **({} if before is None else {"text_encoders": before}))
+    if before == 2:
         with pytest.raises(VelaturaError, match="dusk was trained without T5, a text encoder that base has now"):
             check_base_of_before(run, model)
 
