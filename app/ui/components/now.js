@@ -1,19 +1,26 @@
 // What the server says of the computer, whenever that changes. Of all visible tabs one listens and tells the others,
 // since a browser opens six connections to a server and no more; without locks, as on plain HTTP, each listens for
 // itself.
+// The page is asked for anew, once: messages that arrive while it goes would ask again and again.
+let leaving = false;
+const leave = () => {
+  if (leaving) return;
+  leaving = true;
+  location.reload();
+};
 const followNow = show => {
   const channel = new BroadcastChannel('velatura-now');
   let heard = 0; // messages of the stream
   const hear = now => {
     heard++;
-    show(now);
+    if (!leaving) show(now);
   };
   channel.onmessage = ({data}) => hear(data);
   const readOnce = async () => {
     const before = heard;
     try {
       const answer = await fetch('now');
-      if (answer.status === 401) location.reload();
+      if (answer.status === 401) leave();
       else if (answer.ok) {
         const now = await answer.json();
         if (heard === before) show(now); // else the stream has overtaken it

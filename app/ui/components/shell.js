@@ -36,7 +36,7 @@ followNow(now => {
   if (now.away) return showAway(true);
   // Who had opened this page has logged out, perhaps in another tab, or somebody else has logged in: the server answers
   // nothing here any more but a page that is asked for anew.
-  if (user && now.user !== user) return location.reload();
+  if (user && now.user !== user) return leave();
   showAway(false);
   if (busy.lastChild.textContent !== now.line) busy.lastChild.textContent = now.line;
   busy.toggleAttribute('data-on', now.busy);

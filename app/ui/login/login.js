@@ -22,7 +22,11 @@ form.username.focus();
 // to theirs when somebody has logged in there.
 const tabs = new BroadcastChannel('velatura-now');
 tabs.postMessage({user: null});
-tabs.onmessage = ({data}) => data.user && location.reload();
+tabs.onmessage = ({data}) => {
+  if (!data.user) return;
+  tabs.close(); // what else is told while this page goes would load it again and again
+  location.reload();
+};
 document.addEventListener('visibilitychange', async () => {
   if (!document.hidden && (await fetch('now')).ok) location.reload();
 });
