@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ import pytest
 import torch
 
 from tests.trainers.models.ldm_names import single_file
-from tests.trainers.models.storage.test_streaming import kilobytes
+from tests.trainers.models.storage.loading_memory import can_be_measured, measure_apart, memory_of
 from trainers.config.sections import Base
 from trainers.models.files.configs import CONFIGS
 from trainers.models.full_size import build_from_config
-from trainers.models.storage.packed import pack, packer_of
+from trainers.models.storage.packed import Packer
 
 pytestmark = [pytest.mark.long, pytest.mark.thorough]
 REDUCED: dict[str, dict[str, Any]] = {
@@ -57,29 +56,20 @@ def memory_of_loading(file: Path, trees: Path, storage: str, answer: Any) -> Non
 
     import_libraries()
     configs.CONFIGS = trees
-    status, packer = Path("/proc/self/status"), packer_of(Base(storage=storage))
-    assert packer is not None
-    pack(torch.nn.Sequential(torch.nn.Linear(64, 64).bfloat16()), "cpu", packer)
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is now what there is
-    before = kilobytes(status, "VmRSS")
-    model = load_model(Base(model=str(file), storage=storage), torch.bfloat16, "cpu", "0" * 64)
-    networks = (model.denoiser, model.vae, *model.text_encoders)
-    held = sum(tensor.nbytes for each in networks for tensor in (*each.parameters(), *each.buffers()))
-    answer.send(((kilobytes(status, "VmHWM") - before) * 1024, held))
+
+    def load(_: Packer) -> tuple[torch.nn.Module, ...]:
+        model = load_model(Base(model=str(file), storage=storage), torch.bfloat16, "cpu", "0" * 64)
+        return (model.denoiser, model.vae, *model.text_encoders)
+
+    answer.send(memory_of(storage, load))
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of a process can be set back on Linux")
+@can_be_measured
 @pytest.mark.parametrize("storage", ["int8", "nf4"])
 def test_a_checkpoint_takes_the_packed_size_and_three_of_its_largest_tensor_at_most(storage, tmp_path):
     file, trees = tmp_path / "base.safetensors", tmp_path / "configs"
     largest = write_checkpoint(file, trees)
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=memory_of_loading, args=(file, trees, storage, theirs))
-    process.start()
-    theirs.close()
-    peak, packed = ours.recv()
-    process.join()
+    peak, packed = measure_apart("spawn", memory_of_loading, file, trees, storage)
     whole = file.stat().st_size
     print(f"{whole / 1e6:.0f} MB: packed {packed / 1e6:.0f}, peak {peak / 1e6:.0f}, largest {largest / 1e6:.0f}")
     assert packed < 0.7 * whole and peak <= packed + 3 * largest

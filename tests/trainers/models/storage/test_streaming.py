@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import re
 import struct
 from collections.abc import Mapping
 from importlib import import_module
@@ -16,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.tiny_flow import FLOWS, tiny_flow_folder
+from tests.trainers.models.storage.loading_memory import can_be_measured, measure_apart, memory_of
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.files.folder import load_part, read_json
@@ -168,24 +167,10 @@ def memory_of_loading(part: Path, form: str, storage: str, answer: Any) -> None:
     from diffusers import SD3Transformer2DModel
 
     assert accelerate and SD3Transformer2DModel
-    status, packer = Path("/proc/self/status"), packer_of(Base(storage=storage))
-    assert packer is not None
-    nothing = torch.nn.Sequential(torch.nn.Linear(64, 64).bfloat16())
-    pack(nothing, "cpu", packer)  # what the first call imports and keeps is not the weights'
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is now what there is
-    before = kilobytes(status, "VmRSS")
-    network = FORMS[form][2](part, packer)
-    held = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
-    answer.send(((kilobytes(status, "VmHWM") - before) * 1024, held))
+    answer.send(memory_of(storage, lambda packer: [FORMS[form][2](part, packer)]))
 
 
-def kilobytes(status: Path, name: str) -> int:
-    found = re.search(rf"^{name}:\s+(\d+) kB$", status.read_text("ascii"), re.MULTILINE)
-    assert found is not None
-    return int(found[1])
-
-
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of a process can be set back on Linux")
+@can_be_measured
 @pytest.mark.parametrize(
     ("heads", "layers", "form", "storage", "start"),
     [
@@ -204,13 +189,7 @@ def test_loading_takes_the_packed_size_and_three_of_its_largest_tensor_at_most(
     shapes = shapes_of_transformer(part, heads, layers)
     name, write, _load = FORMS[form]
     write(part / name, shapes)
-    context = multiprocessing.get_context(start)
-    ours, theirs = context.Pipe()
-    process = context.Process(target=memory_of_loading, args=(part, form, storage, theirs))
-    process.start()
-    theirs.close()
-    peak, packed = ours.recv()
-    process.join()
+    peak, packed = measure_apart(start, memory_of_loading, part, form, storage)
     (part / name).unlink()
     whole, largest = (2 * count(shape.numel() for shape in shapes.values()) for count in (sum, max))
     print(f"{whole / 1e6:.0f} MB: packed {packed / 1e6:.0f}, peak {peak / 1e6:.0f}, largest {largest / 1e6:.0f}")
