@@ -160,7 +160,7 @@ def _changes(
 ) -> Changes:
     origin = origin_of(style)
     _check_base(style, origin, parts, family)
-    _check_sizes(style, parts, family)
+    _check_sizes(style, parts, family, names)
     style = split_joint(style, parts, family)
     found = style.layers_on(names)
     if not found:
@@ -251,9 +251,11 @@ def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], fa
     )
 
 
-def _check_sizes(style: Style, parts: Mapping[str, nn.Module], family: str) -> None:
+def _check_sizes(
+    style: Style, parts: Mapping[str, nn.Module], family: str, names: Mapping[str, tuple[str, str]]
+) -> None:
     """Raise VelaturaError for a style of a smaller or larger base of the family, such as Stable Diffusion 3.5 large."""
-    for layer, found, expected in misfits(style, parts, family):
+    for layer, found, expected in misfits(style, parts, family, names):
         raise VelaturaError(
             "{name} was made for a base of another size: its layer {layer} has {found} outputs, and in this base "
             "{expected}; use it with the base it was trained on",

@@ -36,8 +36,9 @@ def build_outline(origin: Origin, styles: Sequence[Style]) -> dict[str, nn.Modul
     refusal: VelaturaError | None = None
     for tree in trees:
         parts, fits = _build(tree, origin), True
+        names = layer_names(parts, family.name)
         for number, style in enumerate(styles):
-            misfit = next(misfits(style, parts, family.name), None)
+            misfit = next(misfits(style, parts, family.name, names), None)
             if misfit is None:
                 fitting.setdefault(number, []).append(tree)
             else:
@@ -77,9 +78,14 @@ def _build(tree: Path, origin: Origin) -> dict[str, nn.Module]:
     return {part: build_from_config(json.loads(config)) for part, config in configs.items()}
 
 
-def misfits(style: Style, parts: Mapping[str, nn.Module], family: str) -> Iterator[tuple[str, int, int]]:
-    """Layers of a style with another number of outputs than in these networks: its name in the file, both numbers."""
-    names, joint = layer_names(parts, family), joint_layers(parts, family)
+def misfits(
+    style: Style, parts: Mapping[str, nn.Module], family: str, names: Mapping[str, tuple[str, str]]
+) -> Iterator[tuple[str, int, int]]:
+    """Layers of a style with another number of outputs than in these networks: its name in the file, both numbers.
+
+    `names` are the networks' `layer_names`.
+    """
+    joint = joint_layers(parts, family)
     for stem, tensors in style.layers.items():
         expected = sum(joint[stem].rows) if stem in joint else 0
         if not expected and stem in names:
