@@ -54,7 +54,7 @@ def build(work: Path, device: torch.device, plan: Plan | None = None) -> Path:
     encoder = train_text_encoder(work / "text", drawings, tokenizer, device, plan.text)
     lessons = prepare_lessons(work / "denoiser", drawings, vae, device)
     torch.manual_seed(plan.denoiser.seed)
-    pair = Pair(encoder, denoiser.make_denoiser(lessons.latents.shape[1])).to(device)
+    pair = Pair(encoder, denoiser.make_denoiser()).to(device)
     train_denoiser(work / "denoiser", lessons, pair, tokenizer, plan.denoiser)
     unet = pair.unet
     write_pipeline(result, vae, encoder, tokenizer, unet, lessons.scale)
@@ -77,10 +77,15 @@ def describe_build(device: torch.device, plan: Plan, parts: Mapping[str, torch.n
     """The kind of device, the packages' versions, how many numbers each part has, the schedules with their seeds."""
     return {
         "device": device.type,
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": describe_packages(),
         "numbers": {name: sum(parameter.numel() for parameter in part.parameters()) for name, part in parts.items()},
         "stages": asdict(plan),
     }
+
+
+def describe_packages() -> dict[str, str]:
+    """The versions of what it was made with."""
+    return {name: version(name) for name in PACKAGES}
 
 
 def copy_logs(work: Path, result: Path) -> None:

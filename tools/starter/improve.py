@@ -14,25 +14,28 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 
+from tools.starter import continuing, decoder
 from tools.starter.build import require_extra
-from tools.starter.continuing import Continuation, continue_denoiser
+from tools.starter.continuing import continue_denoiser, result_of
+from tools.starter.decoder import FIGURES, Workshop, sharpen_decoder, write_figures
 from tools.starter.drawings.render import render_sets
 from tools.starter.drawings.sets import read_icon_sets
 from tools.starter.drawings.shapes import draw_shapes
 from tools.starter.idle import IdleGate, Machine, StopRequestedError, lower_priority
+from tools.starter.networks.lessons import prepare_lessons
 from tools.starter.networks.perceptual import load_perceptual_distance
+from tools.starter.networks.redrawn import prepare_redrawn
 from tools.starter.progress import Progress, describe_status, hold
-from tools.starter.tries import TRIES, Workshop, make_try, measure_once
 from tools.starter.unseen import read_unseen
 from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
 
-SHIPPED = "shipped"
-CONTINUATIONS = (Continuation("f8c8-denoiser", "f8c8-deeper"),)
-"""Each is made after the autoencoder whose latents it learns."""
+SHIPPED, LESSONS, REDRAWN, DECODER, DENOISER = "shipped", "lessons", "redrawn", "decoder", "denoiser"
+"""The parts by the names of their folders."""
 
 
 def default_state() -> Path:
@@ -42,37 +45,53 @@ def default_state() -> Path:
 
 
 def improve(state: Path, gate: IdleGate, progress: Progress) -> None:
-    """Make every try that is not made yet, one after another.
+    """Make every part that is not made yet, one after another.
 
-    Raises VelaturaError if a download fails or a try's settings have changed, StopRequestedError if asked to stop.
+    Raises VelaturaError if a download fails, StopRequestedError if asked to stop.
     """
     gate()
     progress.begin("drawings")
     workshop = prepare(state, gate)
     progress.begin(SHIPPED)
-    measure_once(state / SHIPPED, workshop.shipped, workshop)
-    for wanted in TRIES:
-        progress.begin(wanted.name)
-        figures = make_try(state / "tries" / wanted.name, wanted, workshop)
-        progress.tell(f"{wanted.name} is made: {json.dumps(figures)}")
-        for further in (each for each in CONTINUATIONS if each.autoencoder == wanted.name):
-            progress.begin(further.name)
-            vae = state / "tries" / wanted.name / wanted.result
-            drawn = continue_denoiser(state / "tries" / further.name, further, vae, workshop)
-            progress.tell(f"{further.name} is made: {json.dumps(drawn)}")
+    write_figures(state / SHIPPED, lambda: workshop.measure(workshop.shipped))
+    progress.begin(LESSONS)
+    lessons = prepare_lessons(state / LESSONS, workshop.drawings, workshop.shipped, workshop.device, gate)
+    progress.begin(DENOISER)
+    figures = continue_denoiser(state / DENOISER, lessons, workshop, continuing.CONTINUED)
+    progress.tell(f"{DENOISER} is made: {json.dumps(figures)}")
+    progress.begin(REDRAWN)
+    pipeline = open_pipeline(state / DENOISER / result_of(continuing.CONTINUED))
+    redrawn = prepare_redrawn(state / REDRAWN, lessons, workshop.drawings, pipeline, gate)
+    progress.begin(DECODER)
+    figures = sharpen_decoder(state / DECODER, workshop, redrawn, decoder.SCHEDULE)
+    progress.tell(f"{DECODER} is made: {json.dumps(figures)}")
     progress.begin("nothing left to train")
+
+
+def open_autoencoder() -> Any:
+    """The shipped autoencoder in fp32."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL.from_pretrained(starter_folder() / "vae", torch_dtype=torch.float32).eval()
+
+
+def open_pipeline(base: Path) -> Any:
+    """A base that draws pictures again from noise."""
+    from diffusers import StableDiffusionImg2ImgPipeline
+
+    pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(base, torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 def prepare(state: Path, gate: IdleGate) -> Workshop:
     """Fetch and draw what is not there yet."""
-    from diffusers import AutoencoderKL
-
     drawings = state / "drawings"
     render_sets(drawings, read_icon_sets())
     draw_shapes(drawings)
     return Workshop(
         drawings,
-        AutoencoderKL.from_pretrained(starter_folder() / "vae", torch_dtype=torch.float32).eval(),
+        open_autoencoder(),
         load_perceptual_distance(state / "packages", torch.device("cpu")),
         read_unseen(drawings),
         gate,
@@ -82,18 +101,10 @@ def prepare(state: Path, gate: IdleGate) -> Workshop:
 
 def status(state: Path) -> str:
     """How far the training in the folder is, as text."""
-    planned: dict[str, int] = {}
-    figures: dict[str, dict[str, float]] = {}
-    results = {SHIPPED: state / SHIPPED}
-    for wanted in TRIES:
-        planned |= {f"tries/{wanted.name}/{name}": schedule.steps for name, schedule in wanted.stages.items()}
-        results[wanted.name] = state / "tries" / wanted.name / wanted.result
-    for further in CONTINUATIONS:
-        planned[f"tries/{further.name}"] = further.schedule.steps
-        results[further.name] = state / "tries" / further.name / further.result
-    for name, folder in results.items():
-        if (folder / "figures.json").exists():
-            figures[name] = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
+    planned = {DECODER: decoder.SCHEDULE.steps, DENOISER: continuing.CONTINUED.steps}
+    results = {SHIPPED: SHIPPED, DECODER: f"{DECODER}/vae", DENOISER: f"{DENOISER}/{result_of(continuing.CONTINUED)}"}
+    paths = {name: state / folder / FIGURES for name, folder in results.items()}
+    figures = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
     return describe_status(state, planned, figures)
 
 

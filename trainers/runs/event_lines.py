@@ -88,7 +88,7 @@ _TYPES: Mapping[str, Callable[[Any], bool]] = {
     **_fields(_real, "lr"),
     **_fields(_measured, "loss grad_norm penalty"),
     **_fields(_text, "message cause name base family method device precision path style image caption"),
-    **_fields(_text, "owner task wants cwd phase sampler"),
+    **_fields(_text, "owner task wants cwd phase sampler base_sha256"),
     **_fields(_flag, "resumed prior at_most low_memory"),
     "time": _time,
     **_fields(_texts, "prompts command"),

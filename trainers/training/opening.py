@@ -59,6 +59,12 @@ GAINED = _(
     "another way from here on; use the base without it, or train the run again"
 )
 
+OTHER_STARTER = _(
+    "The starter has changed since this run began, and the run goes on with the new version; docs/starter.md says how "
+    "to use the earlier one."
+)
+OTHER_WEIGHTS = _("The weights of {base} have changed since this run began, and the run goes on with the new ones.")
+
 ONLY_HERE_NOTE = (
     "{} does not change weights, and other tools have no format for it: this style will load in Velatura only."
 )
@@ -71,6 +77,7 @@ def open_first(run: Run, config: Config, record: Recorder, join: Join) -> Sessio
         devices.value_of_first(Orders(as_table(config), torch.get_num_threads()))
         session = open_session(run, config, record, devices=devices)
         check_base_of_before(run, session.model)
+        note_changed_base(run, session.model, record)
         return session
 
 
@@ -129,8 +136,7 @@ def check_base_of_before(run: Run, model: Model) -> None:
 
     Only an encoder that a base may lack can come or go. Runs of earlier versions do not say what they had.
     """
-    starts = [event for event in latest_events(run.folder) if event["type"] == "start"]
-    before: Mapping[str, object] = starts[-1] if starts and run.checkpoint_steps() else {}
+    before = _start_of_before(run)
     family = find_family(str(before.get("family", "")))
     if family not in (None, model.family):
         raise VelaturaError(
@@ -143,6 +149,22 @@ def check_base_of_before(run: Run, model: Model) -> None:
         encoder = model.family.networks[changed[0]].rpartition(".")[2].removesuffix("EncoderModel")
         sentence = LOST if now < had else GAINED
         raise VelaturaError(sentence, name=run.folder.name, base=model.title, encoder=encoder, code=REFUSED)
+
+
+def note_changed_base(run: Run, model: Model, record: Recorder) -> None:
+    """Note that a run goes on with other weights of its base than before.
+
+    Runs of earlier versions do not say which they had; those on the starter had earlier ones.
+    """
+    before = _start_of_before(run)
+    if before and before.get("base_sha256", "" if model.starter else model.sha256) != model.sha256:
+        record("note", message=OTHER_STARTER if model.starter else OTHER_WEIGHTS.format(base=model.title))
+
+
+def _start_of_before(run: Run) -> Mapping[str, object]:
+    """The event of the last start, if the run goes on from a checkpoint."""
+    starts = [event for event in latest_events(run.folder) if event["type"] == "start"]
+    return starts[-1] if starts and run.checkpoint_steps() else {}
 
 
 @contextmanager

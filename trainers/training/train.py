@@ -276,6 +276,7 @@ def _note_start(session: Session, dataset: Dataset, plan: PreviewPlan, resume: b
         method=techniques_in(config.model_dump()),
         base=session.model.title,
         family=session.model.family.name,
+        base_sha256=session.model.sha256,
         steps=config.train.steps,
         parameters=parameters,
         images=len(dataset.items),

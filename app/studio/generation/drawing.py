@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from app.studio.generation.cells import Cell
 from app.studio.generation.request import GenerateRequest
-from app.studio.styles.strengths import about_strengths, about_words, add_words
+from app.studio.styles.strengths import about_starter, about_strengths, about_words, add_words
 from trainers.composition.ways import SUM, Composition
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
@@ -76,7 +77,8 @@ class Drawing:
         chosen = [self.styles.read(variant) for variant in group.variants]
         with self._applied(group, chosen) as styling:  # which says first what does not fit this base
             for styles in chosen:
-                for sentence in (*about_strengths(styles), *about_words(styles, self.texts)):
+                said = (about_strengths(styles), about_starter(styles, self.model), about_words(styles, self.texts))
+                for sentence in chain.from_iterable(said):
                     self.note(sentence)
             params = replace(self.params, chunks=self._chunks())
             for sheets in _alike(group.sheets, len(self.request.prompts) > 1).values():

@@ -12,6 +12,7 @@ from trainers.messages import Message, either
 
 if TYPE_CHECKING:
     from trainers.formats.read import Style
+    from trainers.models.model import Model
 
 _STRENGTH = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 NOISE = Message(
@@ -20,6 +21,10 @@ NOISE = Message(
 MISSING = Message("no prompt contains {words}, without which {style} has no effect")
 MISSING_OF = Message(
     "no prompt contains {words}, which {owner} was trained with and without which {style} has no effect"
+)
+EARLIER = Message(
+    "{name} was trained on an earlier version of the starter, so its pictures differ here; docs/starter.md says how to "
+    "use the earlier version"
 )
 FAR = 10.0
 """Strength above which a style usually draws noise."""
@@ -63,6 +68,18 @@ def add_words(chosen: Sequence[tuple[Style, float]]) -> list[tuple[Style, float]
 def about_strengths(styles: Sequence[tuple[Style, float]]) -> list[str]:
     """One sentence per style whose strength will probably give noise."""
     return [NOISE.format(name=style.name, strength=strength) for style, strength in styles if abs(strength) > FAR]
+
+
+def about_starter(styles: Sequence[tuple[Style, float]], model: Model) -> list[str]:
+    """One sentence per style that was trained on other weights of the starter, if `model` is the starter."""
+    from trainers.formats.origin import origin_of
+
+    origins = [(style.name, origin_of(style)) for style, _ in styles] if model.starter else []
+    return [
+        EARLIER.format(name=name)
+        for name, origin in origins
+        if origin.starter and origin.sha256 not in ("", model.sha256)
+    ]
 
 
 def about_words(styles: Sequence[tuple[Style, float]], texts: Sequence[str]) -> list[str]:

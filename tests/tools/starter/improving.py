@@ -1,4 +1,4 @@
-"""A process that trains two small tries as `tools.starter.improve` does; the machine is busy at the looks it is told.
+"""A process that trains a small decoder as `tools.starter.improve` does; the machine is busy at the looks it is told.
 
 `python -m tests.tools.starter.improving STATE RECIPE BUSY_FROM`: from that look on the machine is busy for ever; −1
 for never.
@@ -10,24 +10,22 @@ import sys
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from tests.tools.packages import integrity, make_table, pack_icons
-from tests.tools.starter.small import TAUGHT, pack_perceptual_weights, shorten
-from tools.starter import idle, improve, tries, unseen
+from tests.tools.starter.small import TAUGHT, make_small_autoencoder, pack_perceptual_weights, shorten
+from tools.starter import decoder, idle, improve, unseen
 from tools.starter.drawings import sets
 from tools.starter.idle import Finding
 from tools.starter.networks import stage
-from tools.starter.networks.autoencoder import Design
-from tools.starter.tries import Try
+from tools.starter.networks.redrawn import Redrawn
 from trainers.randomness import generator
 
-SMALL = (
-    Try("deep", Design(widths=(8, 8), layers=2), shorten(8, 4), shorten(4, 4), crop=32),
-    Try("wide", Design(widths=(8, 16)), shorten(4, 4), shorten(4, 4), crop=32),
-)
+SMALL = replace(shorten(12, 4), batch=4)
 
 
 class ToldMachine:
@@ -44,7 +42,7 @@ class ToldMachine:
 
 
 def make_small(state: Path, recipe: Path, patch: pytest.MonkeyPatch) -> None:
-    """Let `improve` train the small tries from packages that lie in `state`, looking before every step."""
+    """Let `improve` train a small decoder with packages that lie in `state`, looking before every step."""
     packages = state / "drawings" / "packages"
     packages.mkdir(parents=True, exist_ok=True)
     icons = packages / f"iconify-json-openmoji-{unseen.OPENMOJI.version}.tgz"
@@ -59,9 +57,27 @@ def make_small(state: Path, recipe: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(stage, "SAVE_EVERY", 1e9)  # nothing is saved but what the gate saves
     patch.setattr(improve, "lower_priority", lambda: None)  # it cannot be taken back, and a test has no time to wait
     patch.setattr(improve, "Machine", ToldMachine)
-    patch.setattr(improve, "TRIES", SMALL)
-    patch.setattr(improve, "CONTINUATIONS", ())
-    patch.setattr(tries.Workshop, "measure", lambda _, model: {"noise": measure_noise(model)})
+    patch.setattr(improve, "open_autoencoder", make_seeded_autoencoder)
+    patch.setattr(improve, "open_pipeline", lambda _: None)
+    patch.setattr(improve, "prepare_lessons", lambda *_: None)
+    patch.setattr(improve, "prepare_redrawn", lambda *_: make_redrawn())
+    patch.setattr(improve, "continue_denoiser", lambda *_: {})
+    patch.setattr(decoder, "SCHEDULE", SMALL)
+    patch.setattr(decoder, "measure_redrawn", lambda *_: {})
+    patch.setattr(decoder.Workshop, "measure", lambda _, model: {"noise": measure_noise(model)})
+
+
+def make_seeded_autoencoder() -> Any:
+    """What stands for the shipped one, the same each time."""
+    torch.manual_seed(0)
+    return make_small_autoencoder().eval()
+
+
+def make_redrawn() -> Redrawn:
+    """Grey pictures and noise."""
+    count = decoder.HELD + 4
+    latents = torch.randn(count, 4, 16, 16, generator=generator("redrawn")).half()
+    return Redrawn(latents, np.full((count, 128, 128, 3), 128, np.uint8))
 
 
 def measure_noise(model: torch.nn.Module) -> float:

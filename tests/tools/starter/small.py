@@ -75,12 +75,10 @@ def make_small_autoencoder() -> Any:
     )
 
 
-def make_small_denoiser(channels: int = 4) -> Any:
+def make_small_denoiser() -> Any:
     """A denoiser for the starter's latents and text, but thin and of two levels."""
     return UNet2DConditionModel(
         sample_size=16,
-        in_channels=channels,
-        out_channels=channels,
         block_out_channels=(32, 64),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),

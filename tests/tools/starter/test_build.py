@@ -103,7 +103,7 @@ def test_a_build_that_was_cut_ends_with_the_same_weights_and_says_what_it_made(m
     uncut = shutil.copytree(miniature, tmp_path / "uncut")
     # Once through all stages up to the figures; elsewhere cut in the middle of two stages.
     cuts = ((uncut, 1, module, "draw_sheet"), (miniature, 3, autoencoder, "reconstruction_loss"))
-    for work, call, where, name in (*cuts, (miniature, 5, denoiser, "pick_batch")):
+    for work, call, where, name in (*cuts, (miniature, 5, denoiser, "pick_rows")):
         with monkeypatch.context() as patch, pytest.raises(PowerCutError):
             cut_at(call, where, name, patch)
             build(work, CPU, PLAN)

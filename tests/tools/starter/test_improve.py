@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tools.starter.improving import SMALL, ToldMachine, make_small
+from tests.tools.starter.improving import ToldMachine, make_small
 from tests.tools.starter.small import write_recipe
 from tools.starter.drawings.shapes import draw_shapes
 from tools.starter.idle import QUIET_LOOKS
@@ -81,9 +81,8 @@ def steps_of(folder: Path) -> int:
     return torch.load(folder / "state.pt", weights_only=True)["step"]
 
 
-def figures(state: Path) -> dict[str, dict[str, float]]:
-    paths = {wanted.name: state / "tries" / wanted.name / wanted.result / "figures.json" for wanted in SMALL}
-    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
+def figures(state: Path) -> dict[str, float]:
+    return json.loads((state / "decoder" / "vae" / "figures.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.thorough
@@ -94,23 +93,21 @@ def test_a_training_that_was_killed_and_stopped_makes_the_same_bits(state, tmp_p
     assert main(["--state", str(uncut), "--threads", "1"]) == 0
 
     with suspended_process(state, steps=3) as process:
-        assert steps_of(state / "tries" / "deep" / "learn") == 3  # what is suspended is saved
+        assert steps_of(state / "decoder") == 3  # what is suspended is saved
         check_that_it_runs(state, process.pid, capfd)
         process.kill()
     with terminated_when_suspended(state, steps=7):
         assert main(["--state", str(state)]) == 0
-    assert steps_of(state / "tries" / "deep" / "sharpen-8") == 2
+    assert steps_of(state / "decoder") == 3 + 7
     assert read_status(state)["state"] == "stopped, with everything saved"
     capfd.readouterr()
     assert main(["--state", str(state), "--status"]) == 0
     assert "Not running" in capfd.readouterr().out
     assert main(["--state", str(state), "--threads", "1"]) == 0
 
-    assert figures(state) == figures(uncut) and set(figures(state)) == {"deep", "wide"}
-    for wanted in SMALL:
-        weights = [folder / "tries" / wanted.name / wanted.result for folder in (state, uncut)]
-        first, second = ((path / "diffusion_pytorch_model.safetensors").read_bytes() for path in weights)
-        assert first == second
+    assert figures(state) == figures(uncut) and set(figures(state)) == {"noise"}
+    weights = [folder / "decoder" / "vae" / "diffusion_pytorch_model.safetensors" for folder in (state, uncut)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
     check_log(state)
     check_that_nothing_is_made_again(state, capfd)
 
@@ -123,27 +120,26 @@ def check_that_it_runs(state: Path, number: int, capfd: pytest.CaptureFixture[st
     assert main(["--state", str(state), "--status"]) == 0
     said = capfd.readouterr().out
     assert said.startswith(f"Running (process {number})") and SUSPENDED in said
-    assert "tries/deep/learn: step 3 of 8, loss " in said
+    assert "decoder: step 3 of 12, loss " in said
 
 
 def check_log(state: Path) -> None:
     events = [line[20:] for line in (state / "progress.log").read_text(encoding="utf-8").splitlines()]
     assert events.count(SUSPENDED) == 2 and events.count("training on 1 thread") == 3
-    assert [event for event in events if event.startswith(("deep is made", "wide is made"))] == [
-        f"{name} is made: {json.dumps(found)}" for name, found in figures(state).items()
-    ]
+    made = [event for event in events if event.startswith("decoder is made")]
+    assert made == [f"decoder is made: {json.dumps(figures(state))}"]
     assert events[-1] == "nothing left to train begins"
 
 
 def check_that_nothing_is_made_again(state: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    made = {path: path.stat().st_mtime_ns for path in (state / "tries").rglob("*") if path.is_file()}
+    made = {path: path.stat().st_mtime_ns for path in (state / "decoder").rglob("*") if path.is_file()}
     assert main(["--state", str(state), "--threads", "1"]) == 0
     assert {path: path.stat().st_mtime_ns for path in made} == made
     capfd.readouterr()
     assert main(["--state", str(state), "--status"]) == 0
     said = capfd.readouterr().out
-    assert [line for line in said.splitlines() if line in ("shipped", "deep", "wide")] == ["shipped", "deep", "wide"]
-    assert said.count("  noise ") == 3 and ToldMachine.busy_from == -1
+    assert [line for line in said.splitlines() if line in ("shipped", "decoder")] == ["shipped", "decoder"]
+    assert said.count("  noise ") == 2 and ToldMachine.busy_from == -1
 
 
 def test_the_state_lies_outside_the_work_tree(monkeypatch, tmp_path):

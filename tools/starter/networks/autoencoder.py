@@ -35,36 +35,18 @@ class Mix:
 EARLY, LATE = Mix(0.25, 0.0), Mix(0.8, 0.12)
 
 
-@dataclass(frozen=True)
-class Design:
-    """The shape of an autoencoder: channels of each level from the picture's, residual blocks a level, latents."""
-
-    widths: tuple[int, ...] = (32, 64, 128, 128)
-    layers: int = 1  # of the encoder; the decoder has one more
-    channels: int = 4  # of the latents
-
-    @property
-    def factor(self) -> int:
-        """How many times smaller than the picture the latents are."""
-        return 2 ** (len(self.widths) - 1)
-
-
-SHIPPED = Design()
-
-
-def make_autoencoder(design: Design = SHIPPED) -> Any:
+def make_autoencoder() -> Any:
     """An `AutoencoderKL` with random values; without attention, it treats a crop as it treats the whole image."""
     from diffusers import AutoencoderKL
 
-    levels = len(design.widths)
     return AutoencoderKL(
-        block_out_channels=design.widths,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=(32, 64, 128, 128),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
         norm_num_groups=8,
         sample_size=128,
-        latent_channels=design.channels,
-        layers_per_block=design.layers,
+        latent_channels=4,
+        layers_per_block=1,
         mid_block_add_attention=False,
     )
 
@@ -119,51 +101,43 @@ def shrink(images: Tensor) -> Tensor:
     return torch.nn.functional.avg_pool2d(images, 2)
 
 
-@dataclass(frozen=True)
-class Reconstruction:
-    """Pictures decoded from latents that may be turned or shrunk, what they should be, and the posterior."""
-
-    drawn: Tensor
-    images: Tensor
-    posterior: Any
-
-
-def reconstruct_turned(
-    model: Any, images: Tensor, generator: torch.Generator, autocast: Callable[[], torch.autocast]
-) -> Reconstruction:
-    """Encode, turn or shrink half of the batches' latents and pictures alike, and decode.
+def turn_alike(latents: Tensor, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Turn, mirror or shrink half of the batches, latents and pictures alike.
 
     Latents that turn and shrink with their image are easier to denoise (EQ-VAE, Kouzelis et al. 2025).
     """
     way = int(torch.randint(16, (), generator=generator))  # half of the steps leave the image as it lies
-    smaller = way >= 8 and float(torch.rand((), generator=generator)) < 0.4
-    with autocast():
-        posterior = model.encode(images).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=generator).to(images.device)
-        latents = posterior.mean + posterior.std * noise
-        if way < 8:
-            latents, images = turn(latents, way), turn(images, way)
-        if smaller:
-            latents, images = shrink(latents), shrink(images)
-        drawn = model.decode(latents).sample
-    return Reconstruction(drawn.float(), images, posterior)
+    if way < 8:
+        latents, images = turn(latents, way), turn(images, way)
+    elif float(torch.rand((), generator=generator)) < 0.4:
+        latents, images = shrink(latents), shrink(images)
+    return latents, images
+
+
+def sample_latents(posterior: Any, generator: torch.Generator) -> Tensor:
+    """Latents of pictures by their posterior, with noise as in training."""
+    noise = torch.randn(posterior.mean.shape, generator=generator).to(posterior.mean.device)
+    return posterior.mean + posterior.std * noise
 
 
 def reconstruction_loss(
     model: Any, images: Tensor, generator: torch.Generator, autocast: Callable[[], torch.autocast]
 ) -> dict[str, Tensor]:
-    """L1, L1 of the gradients, squares and a little KL, of images that may be turned or shrunk as their latents are."""
-    return score_pixels(reconstruct_turned(model, images, generator, autocast))
+    """The losses of pixels and a little KL, of images that may be turned or shrunk as their latents are."""
+    with autocast():
+        posterior = model.encode(images).latent_dist
+        latents, images = turn_alike(sample_latents(posterior, generator), images, generator)
+        drawn = model.decode(latents).sample
+    values = score_pixels(drawn.float(), images)
+    kl = posterior.kl().mean() / posterior.mean[0].numel()
+    return values | {"loss": values["loss"] + KL_WEIGHT * kl, "kl": kl}
 
 
-def score_pixels(found: Reconstruction) -> dict[str, Tensor]:
-    """L1, L1 of the gradients, squares and a little KL."""
-    drawn, images, posterior = found.drawn, found.images, found.posterior
+def score_pixels(drawn: Tensor, images: Tensor) -> dict[str, Tensor]:
+    """L1, L1 of the gradients, and squares."""
     l1 = (drawn - images).abs().mean()
     edges = sum((drawn.diff(dim=axis) - images.diff(dim=axis)).abs().mean() for axis in (2, 3))
-    squares = (drawn - images).square().mean()
-    kl = posterior.kl().mean() / posterior.mean[0].numel()
-    return {"loss": l1 + edges + squares + KL_WEIGHT * kl, "l1": l1, "kl": kl}
+    return {"loss": l1 + edges + (drawn - images).square().mean(), "l1": l1}
 
 
 def psnr(found: Tensor, true: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,12 @@ SCHEDULER: dict[str, Any] = {
 """Pure noise at the last step: drawing starts from what training saw, and dark pictures are as near as white ones."""
 
 
-def make_denoiser(channels: int = 4) -> Any:
+def make_denoiser() -> Any:
     """A `UNet2DConditionModel` with random values: 16×16 latents, attention to the text at 8×8 and 4×4."""
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
         sample_size=SIZE // 8,
-        in_channels=channels,
-        out_channels=channels,
         block_out_channels=(128, 192, 256),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
@@ -60,21 +58,26 @@ class Pair(nn.Module):
         self.text_encoder, self.unet = text_encoder, unet
 
 
-def pick_batch(
-    lessons: Lessons, concepts: Concepts, unsaid: frozenset[str], count: int, generator: torch.Generator
-) -> tuple[Tensor, list[str]]:
-    """Latents `(count, c, 16, 16)` and captions; the styles in `unsaid` need not be named."""
+def unnamed_styles() -> frozenset[str]:
+    """The styles that a caption need not name: those of the sets, not the looks that are made from them."""
+    return frozenset(icon_set.style for icon_set in read_icon_sets() if icon_set.trained)
+
+
+def pick_rows(lessons: Lessons, count: int, generator: torch.Generator) -> list[int]:
+    """Numbers of lessons, each kind as often as SHARES say."""
     kinds = list(lessons.places)
     shares = torch.tensor([SHARES[kind] for kind in kinds])
     chosen = torch.multinomial(shares, count, replacement=True, generator=generator).tolist()
-    rows, captions = [], []
-    for kind in chosen:
-        places = lessons.places[kinds[kind]]
-        row = places[int(torch.randint(len(places), (), generator=generator))]
-        lesson = lessons.entries[row]
-        rows.append(row)
-        captions.append(write_caption(concepts, lesson.scene, lesson.style, generator, lesson.style not in unsaid))
-    return lessons.latents[rows].float() * lessons.scale, captions
+    places = [lessons.places[kinds[kind]] for kind in chosen]
+    return [each[int(torch.randint(len(each), (), generator=generator))] for each in places]
+
+
+def write_captions(
+    lessons: Lessons, rows: Sequence[int], concepts: Concepts, unnamed: frozenset[str], generator: torch.Generator
+) -> list[str]:
+    """A caption for each of these lessons; the styles in `unnamed` need not be in it."""
+    chosen = [lessons.entries[row] for row in rows]
+    return [write_caption(concepts, each.scene, each.style, generator, each.style not in unnamed) for each in chosen]
 
 
 def train_denoiser(
@@ -91,10 +94,12 @@ def train_denoiser(
     device = next(pair.parameters()).device
     noise_schedule = schedule_from_config(SCHEDULER, "v_prediction")
     concepts = read_concepts()
-    unsaid = frozenset(icon_set.style for icon_set in read_icon_sets() if icon_set.trained)
+    unnamed = unnamed_styles()
 
     def score(count: int, generator: torch.Generator) -> Tensor:
-        latents, captions = pick_batch(lessons, concepts, unsaid, count, generator)
+        rows = pick_rows(lessons, count, generator)
+        latents = lessons.latents[rows].float() * lessons.scale
+        captions = write_captions(lessons, rows, concepts, unnamed, generator)
         noise = torch.randn(latents.shape, generator=generator)
         t = (noise_schedule.steps * torch.rand(count, generator=generator) ** NOISE).long()
         noisy, target = noise_schedule.add_noise(latents, noise, t), noise_schedule.target(latents, noise, t)

@@ -21,7 +21,7 @@ from tools.starter.drawings.scenes import BACKGROUNDS, PLACES, RELATIONS, Scene,
 from tools.starter.drawings.sets import read_concepts, read_icon_sets
 from trainers.atomic_files import whole_file
 
-SHARES = {"whole": 0.4, "loose": 0.1, "coloured": 0.1, "placed": 0.14, "pair": 0.18, "other": 0.08}
+SHARES = {"whole": 0.56, "loose": 0.1, "coloured": 0.08, "placed": 0.1, "pair": 0.12, "other": 0.04}
 """How often each kind of picture is shown; *other* ones show what is not among the concepts, but in every set."""
 VIEWS = {"whole": 1, "loose": 2, "coloured": 2, "placed": 3, "pair": 5}
 """Pictures of each kind for every drawing, which is the first thing of its pairs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -59,10 +60,21 @@ def base_name(model: str) -> str:
 
 
 def starter_folder() -> Path:
-    """The folder of the bundled small base."""
+    """The folder of the starter: the bundled one, or another version of it that `VELATURA_STARTER` names.
+
+    Raises VelaturaError if that is not a base.
+    """
     import presets
 
-    return Path(presets.__path__[0]) / "starter"
+    named = os.environ.get("VELATURA_STARTER")
+    folder = Path(named).expanduser() if named else Path(presets.__path__[0]) / "starter"
+    if named and not (folder / "model_index.json").is_file():
+        raise VelaturaError(
+            "VELATURA_STARTER is {named}, where there is no model_index.json; name the folder of a starter, or "
+            "unset it",
+            named=named,
+        )
+    return folder
 
 
 def _hub_folder(model: str) -> Path:

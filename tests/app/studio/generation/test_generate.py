@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.studio.generation.image_file import check_place
-from app.studio.styles.strengths import about_strengths, about_words, split_strength
+from app.studio.styles.strengths import about_starter, about_strengths, about_words, split_strength
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import WORD
 from trainers.formats.read import Style
@@ -71,6 +73,25 @@ def test_a_strength_that_draws_noise_is_said(strength: float, said: bool) -> Non
     found = about_strengths([(style, strength)])
     assert [line.partition(" will probably")[0] for line in found] == [
         f"dusk.safetensors at strength {strength:g}"
+    ] * said
+
+
+@pytest.mark.parametrize(
+    ("starter", "made_for", "sha256", "said"),
+    [
+        (True, "Velatura starter", "old", True),
+        (True, "Velatura starter", "new", False),
+        (True, "Velatura starter", "", False),
+        (True, "", "old", False),
+        (False, "Velatura starter", "old", False),
+    ],
+)
+def test_a_style_of_an_earlier_starter_is_said(starter: bool, made_for: str, sha256: str, said: bool) -> None:
+    metadata = {"velatura.fits_only": made_for, "velatura.base_sha256": sha256}
+    model: Any = SimpleNamespace(starter=starter, sha256="new")
+    found = about_starter([(Style(Path("dusk.safetensors"), {}, metadata), 1.0)], model)
+    assert [line.partition(", so")[0] for line in found] == [
+        "dusk.safetensors was trained on an earlier version of the starter"
     ] * said
 
 

@@ -13,7 +13,15 @@ from tests.tools.starter.small import SCHEDULE, make_small_autoencoder, make_sma
 from tools.starter.drawings.scenes import Scene
 from tools.starter.drawings.sets import Concepts
 from tools.starter.networks import text
-from tools.starter.networks.denoiser import SCHEDULER, Pair, make_denoiser, pick_batch, plain, train_denoiser
+from tools.starter.networks.denoiser import (
+    SCHEDULER,
+    Pair,
+    make_denoiser,
+    pick_rows,
+    plain,
+    train_denoiser,
+    write_captions,
+)
 from tools.starter.networks.lessons import SHARES, Lesson, Lessons, prepare_lessons
 from tools.starter.networks.text import make_text_encoder
 from trainers.models.schedule import schedule_from_config
@@ -29,10 +37,10 @@ def lessons(tmp_path_factory, drawings) -> Lessons:
 
 
 def test_it_predicts_noise_of_the_latents_size_and_attends_below_16_px():
-    model = make_denoiser(8)
+    model = make_denoiser()
     with torch.no_grad():
-        found = model(torch.zeros(1, 8, 16, 16), torch.tensor([3]), torch.zeros(1, 77, 192)).sample
-    assert found.shape == (1, 8, 16, 16)
+        found = model(torch.zeros(1, 4, 16, 16), torch.tensor([3]), torch.zeros(1, 77, 192)).sample
+    assert found.shape == (1, 4, 16, 16)
     attending = [hasattr(block, "attentions") for block in (*model.down_blocks, model.mid_block, *model.up_blocks)]
     assert attending == [False, True, True, True, True, True, False]
     heads = {module.heads for name, module in model.named_modules() if name.endswith("attn2")}
@@ -48,7 +56,7 @@ def test_adamw_trains_embeddings_and_the_ends(tokenizer):
     }  # fmt: skip
 
 
-def test_a_batch_pairs_latents_with_their_words():
+def test_lessons_are_picked_by_kind_and_get_their_words():
     concepts = Concepts({"animals": ("fox", "ant", "owl")}, (), {})
     styles = ("glossy", "sticker", "ink")
     entries = tuple(
@@ -56,13 +64,13 @@ def test_a_batch_pairs_latents_with_their_words():
         for concept, style in zip(concepts.taught, styles, strict=True)
         for kind in ("whole", "coloured")
     )
-    codes = torch.arange(6, dtype=torch.float16)[:, None, None, None].expand(-1, 4, 16, 16)
-    known = Lessons(entries, codes, 2.0)
-    latents, captions = pick_batch(known, concepts, frozenset(styles[:2]), 4_000, generator("batch"))
-    assert latents.shape == (4_000, 4, 16, 16) and latents.dtype == torch.float32 and len(captions) == 4_000
+    known = Lessons(entries, torch.zeros(6, 4, 16, 16, dtype=torch.float16), 1.0)
+    rows = pick_rows(known, 4_000, generator("rows"))
+    captions = write_captions(known, rows, concepts, frozenset(styles[:2]), generator("captions"))
+    assert len(rows) == len(captions) == 4_000
     drawn, unsaid = Counter(), Counter()
-    for code, caption in zip((latents[:, 0, 0, 0] / 2).int().tolist(), captions, strict=True):
-        lesson = entries[code]
+    for row, caption in zip(rows, captions, strict=True):
+        lesson = entries[row]
         drawn[lesson.kind] += 1
         if caption:
             assert lesson.scene.things[0] in caption

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import presets
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.files.hub import cached_snapshot
@@ -18,6 +19,17 @@ def test_starter():
     source = find_source("starter")
     assert (source.kind, source.title, source.path) == ("starter", "Velatura starter", starter_folder())
     assert (source.path / "unet" / "config.json").is_file()
+
+
+def test_another_version_of_the_starter(tiny_bases, tmp_path, monkeypatch):
+    monkeypatch.setenv("VELATURA_STARTER", str(tiny_bases["sd1"]))
+    source = find_source("starter")
+    assert (source.kind, source.path) == ("starter", tiny_bases["sd1"])
+    monkeypatch.setenv("VELATURA_STARTER", str(tmp_path))
+    with pytest.raises(VelaturaError, match=r"VELATURA_STARTER is .* where there is no model_index\.json"):
+        find_source("starter")
+    monkeypatch.setenv("VELATURA_STARTER", "")
+    assert find_source("starter").path == Path(presets.__path__[0]) / "starter"
 
 
 def test_folder_and_file(tiny_bases, tmp_path):

@@ -1,0 +1,82 @@
+"""Latents as the denoiser draws them: lessons under noise that it takes away again, with the pictures they should be.
+
+A decoder that has only seen encoded pictures passes every mistake of the denoiser on; one that has seen these as well
+learns what was meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tools.starter.drawings.sets import read_concepts
+from tools.starter.networks.denoiser import pick_rows, unnamed_styles, write_captions
+from tools.starter.networks.lessons import Lessons, draw_lessons
+from trainers.atomic_files import whole_file
+from trainers.randomness import generator as seeded
+
+COUNT = 4_096
+BATCH = 64
+STEPS = 25  # of a whole drawing, as people draw
+STRENGTHS = (0.05, 0.4)  # shares of the steps that are taken again; above them, other shapes are drawn
+GUIDANCES = (1.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """Latents `(n, c, 16, 16)` in fp16, as the decoder takes them, and the true pictures `(n, SIZE, SIZE, 3)` bytes."""
+
+    latents: Tensor
+    pictures: np.ndarray
+
+
+@torch.no_grad()
+def prepare_redrawn(
+    folder: Path,
+    lessons: Lessons,
+    drawings: Path,
+    pipeline: Any,
+    between: Callable[[], None] = lambda: None,
+    count: int = COUNT,
+) -> Redrawn:
+    """Draw at most `count` of the lessons again, once; `between` is called after every few of them.
+
+    `pipeline` is a StableDiffusionImg2ImgPipeline.
+    """
+    path, shown = folder / "latents.pt", folder / "pictures.npy"
+    if not shown.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = sorted(set(pick_rows(lessons, count, seeded(0, "redrawn"))))
+        parts: list[Tensor] = []
+        for start in range(0, len(rows), BATCH):
+            parts.append(redraw(pipeline, lessons, rows[start : start + BATCH], seeded(start, "redrawn")))
+            between()
+        wanted = set(rows)
+        pictures = [picture for row, (_, picture) in enumerate(draw_lessons(drawings)) if row in wanted]
+        with whole_file(path) as building:
+            torch.save(torch.cat(parts), building)
+        with whole_file(shown) as building, building.open("wb") as file:  # last: it says that all is there
+            np.save(file, np.stack(pictures))
+    return Redrawn(torch.load(path, weights_only=True), np.load(shown, mmap_mode="r"))
+
+
+def redraw(pipeline: Any, lessons: Lessons, rows: list[int], generator: torch.Generator) -> Tensor:
+    """Latents `(rows, c, 16, 16)` in fp16 after some noise and the denoiser's work, all with one strength."""
+    strength = STRENGTHS[0] + (STRENGTHS[1] - STRENGTHS[0]) * float(torch.rand((), generator=generator))
+    with torch.autocast(pipeline.device.type, torch.bfloat16):
+        found = pipeline(
+            write_captions(lessons, rows, read_concepts(), unnamed_styles(), generator),
+            image=lessons.latents[rows].float() * lessons.scale,
+            strength=strength,
+            num_inference_steps=STEPS,
+            guidance_scale=GUIDANCES[int(torch.randint(len(GUIDANCES), (), generator=generator))],
+            generator=generator,
+            output_type="latent",
+        ).images
+    return (found.float() / lessons.scale).half()

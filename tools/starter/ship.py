@@ -1,0 +1,77 @@
+"""Put what `make starter-continue` has finished over the bundled base: `python -m tools.starter.ship`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from tools.starter import continuing, decoder
+from tools.starter.build import describe_packages, require_extra
+from tools.starter.improve import DECODER, DENOISER, default_state
+from tools.starter.networks.stage import Schedule
+from tools.starter.report import draw_sheet, write_report
+from trainers.errors import VelaturaError
+from trainers.models.files.source import starter_folder
+
+
+def ship(state: Path, target: Path) -> list[str]:
+    """Replace the parts that are finished in `state`, with their logs, figures and the sheet; returns the stages.
+
+    Raises VelaturaError if none is finished.
+    """
+    require_extra()
+    from diffusers import AutoencoderKL
+
+    shipped: dict[str, Schedule] = {}
+    base = state / DENOISER / continuing.result_of(continuing.CONTINUED)
+    if (state / DECODER / "vae" / decoder.FIGURES).exists():
+        vae = AutoencoderKL.from_pretrained(state / DECODER / "vae", torch_dtype=torch.float16)
+        vae.save_pretrained(target / "vae")
+        shipped[DECODER] = decoder.SCHEDULE
+    if (base / decoder.FIGURES).exists():
+        for part in ("unet", "text_encoder"):
+            shutil.copytree(base / part, target / part, dirs_exist_ok=True)
+        shipped["continued"] = continuing.CONTINUED
+    if not shipped:
+        raise VelaturaError(f"Nothing is finished in {state}: train with `make starter-continue`.")
+    describe(state, target, shipped)
+    draw_sheet(target, target / "samples.png")
+    write_report(target, state / "drawings", state / "perception")
+    return list(shipped)
+
+
+def describe(state: Path, target: Path, shipped: Mapping[str, Schedule]) -> None:
+    """Add the stages and their logs to what is said about the weights."""
+    folders = {DECODER: DECODER, "continued": DENOISER}
+    for stage in shipped:
+        shutil.copyfile(state / folders[stage] / "log.jsonl", target / "logs" / f"{stage}.jsonl")
+    path = target / "build.json"
+    said = json.loads(path.read_text(encoding="utf-8"))
+    said["stages"] |= {stage: asdict(schedule) for stage, schedule in shipped.items()}
+    said["packages"] = describe_packages()
+    path.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> int:
+    """Ship with the options of the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tools.starter.ship", description=__doc__)
+    parser.add_argument("--state", type=Path, default=default_state(), help="folder of the state (%(default)s)")
+    options = parser.parse_args()
+    try:
+        stages = ship(options.state, starter_folder())
+    except VelaturaError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"shipped: {', '.join(stages)}; see `git diff --stat`")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
