@@ -24,7 +24,7 @@ from trainers.models.files.source import starter_folder
 MEASURE_EVERY = 1_000  # steps
 CONCEPTS = 100  # drawn for a figure on the way
 CONTINUED = Schedule(
-    steps=2_000,
+    steps=1_800,
     batch=64,
     rate=0.006,
     plain_rate=3e-4,
@@ -40,8 +40,15 @@ def result_of(schedule: Schedule) -> str:
     return f"base-{schedule.steps}"
 
 
-def continue_denoiser(folder: Path, lessons: Lessons, workshop: Workshop, schedule: Schedule) -> dict[str, Any]:
-    """Train both, or what is left of it, and write a base with them; returns the figures that are kept beside."""
+def continue_denoiser(
+    folder: Path, lessons: Lessons, autoencoder: Path, workshop: Workshop, schedule: Schedule
+) -> dict[str, Any]:
+    """Train both, or what is left of it, and write a base with them; returns the figures that are kept beside.
+
+    `autoencoder` is the folder of the one that the base gets.
+    """
+    from diffusers import AutoencoderKL
+
     result = folder / result_of(schedule)
     if not (result / FIGURES).exists():
         tokenizer = make_tokenizer()
@@ -49,7 +56,8 @@ def continue_denoiser(folder: Path, lessons: Lessons, workshop: Workshop, schedu
 
         def write(target: Path) -> None:
             # What is written is halved to fp16.
-            vae, encoder, unet = (copy.deepcopy(part) for part in (workshop.shipped, pair.text_encoder, pair.unet))
+            encoder, unet = (copy.deepcopy(part) for part in (pair.text_encoder, pair.unet))
+            vae = AutoencoderKL.from_pretrained(autoencoder, torch_dtype=torch.float32)
             write_pipeline(target, vae, encoder, tokenizer, unet, lessons.scale)
 
         def measure_pair(step: int) -> dict[str, float]:

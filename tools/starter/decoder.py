@@ -27,7 +27,13 @@ from tools.starter.networks.autoencoder import (
     to_channels,
     turn_alike,
 )
-from tools.starter.networks.discriminator import PatchDiscriminator, adversarial_loss, balance, discriminator_loss
+from tools.starter.networks.discriminator import (
+    SHARE,
+    PatchDiscriminator,
+    adversarial_loss,
+    balance,
+    discriminator_loss,
+)
 from tools.starter.networks.perceptual import PerceptualDistance
 from tools.starter.networks.redrawn import Redrawn
 from tools.starter.networks.stage import Between, Schedule, Stage
@@ -35,10 +41,11 @@ from tools.starter.unseen import measure_unseen, sharpness
 from trainers.atomic_files import whole_file
 
 FIGURES = "figures.json"
-SCHEDULE = Schedule(steps=2_200, batch=32, rate=0.01, plain_rate=5e-4, warmup=100, cooldown=0.5, measure_every=200)
+SCHEDULE = Schedule(steps=1_200, batch=32, rate=0.002, plain_rate=1e-4, warmup=100, cooldown=0.5, measure_every=200)
 PERCEPTUAL_WEIGHT = 0.3
 PERCEPTUAL_SHARE = 4  # one picture in so many is compared by its features too, which cost as much as the autoencoder
-DISCRIMINATOR_RATE = 0.4  # of the rate of the other plain parameters
+DISCRIMINATOR_RATE = 2.0  # times that of the other plain parameters
+DISCRIMINATING = 200  # steps until the discriminator, which knows nothing at first, has its full share
 HELD = 64  # redrawn pictures that are measured, not learned
 
 
@@ -85,7 +92,8 @@ def sharpen_decoder(folder: Path, workshop: Workshop, redrawn: Redrawn, schedule
             latents, images = turn_alike(*show(step, generator), generator)
             with autocast_on(workshop.device):
                 drawn = model.decode(latents).sample
-            return score(drawn.float(), images, workshop.perceptual, rivals.discriminator)
+            share = SHARE * min(1.0, step / DISCRIMINATING)
+            return score(drawn.float(), images, workshop.perceptual, rivals.discriminator, share)
 
         def measure() -> dict[str, float]:
             return workshop.measure(model) | measure_redrawn(model, redrawn, workshop.device)
@@ -123,8 +131,13 @@ def as_images(redrawn: Redrawn, rows: list[int]) -> Tensor:
     return to_channels(redrawn.pictures[rows]) * 2 - 1
 
 
-def score(drawn: Tensor, images: Tensor, perceptual: PerceptualDistance, discriminator: nn.Module) -> dict[str, Tensor]:
-    """The losses of pixels, the perceptual distance of one picture in `PERCEPTUAL_SHARE`, and the two of the rivals."""
+def score(
+    drawn: Tensor, images: Tensor, perceptual: PerceptualDistance, discriminator: nn.Module, share: float
+) -> dict[str, Tensor]:
+    """The losses of pixels, the perceptual distance of one picture in `PERCEPTUAL_SHARE`, and the two of the rivals.
+
+    The adversarial one pulls at the pictures by `share` of what the others do.
+    """
     values = score_pixels(drawn, images)
     count = max(1, len(drawn) // PERCEPTUAL_SHARE)
     with autocast_on(drawn.device):
@@ -132,7 +145,7 @@ def score(drawn: Tensor, images: Tensor, perceptual: PerceptualDistance, discrim
         adversarial = adversarial_loss(discriminator, drawn)
         own = discriminator_loss(discriminator, drawn, images)
     loss = values["loss"] + PERCEPTUAL_WEIGHT * distance
-    loss = loss + balance(loss, adversarial, drawn) * adversarial + own
+    loss = loss + balance(loss, adversarial, drawn, share) * adversarial + own
     return values | {"loss": loss, "perceptual": distance, "adversarial": adversarial, "discriminator": own}
 
 

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,6 +30,7 @@ from tools.starter.idle import IdleGate, Machine, StopRequestedError, lower_prio
 from tools.starter.networks.lessons import prepare_lessons
 from tools.starter.networks.perceptual import load_perceptual_distance
 from tools.starter.networks.redrawn import prepare_redrawn
+from tools.starter.networks.stage import Schedule
 from tools.starter.progress import Progress, describe_status, hold
 from tools.starter.unseen import read_unseen
 from trainers.errors import VelaturaError
@@ -56,16 +58,24 @@ def improve(state: Path, gate: IdleGate, progress: Progress) -> None:
     write_figures(state / SHIPPED, lambda: workshop.measure(workshop.shipped))
     progress.begin(LESSONS)
     lessons = prepare_lessons(state / LESSONS, workshop.drawings, workshop.shipped, workshop.device, gate)
+    vae = starter_folder() / "vae"
+    if not is_shipped(DECODER, decoder.SCHEDULE):
+        vae = state / DECODER / "vae"
+        progress.begin(REDRAWN)
+        redrawn = prepare_redrawn(state / REDRAWN, lessons, workshop.drawings, open_pipeline(), gate)
+        progress.begin(DECODER)
+        figures = sharpen_decoder(state / DECODER, workshop, redrawn, decoder.SCHEDULE)
+        progress.tell(f"{DECODER} is made: {json.dumps(figures)}")
     progress.begin(DENOISER)
-    figures = continue_denoiser(state / DENOISER, lessons, workshop, continuing.CONTINUED)
+    figures = continue_denoiser(state / DENOISER, lessons, vae, workshop, continuing.CONTINUED)
     progress.tell(f"{DENOISER} is made: {json.dumps(figures)}")
-    progress.begin(REDRAWN)
-    pipeline = open_pipeline(state / DENOISER / result_of(continuing.CONTINUED))
-    redrawn = prepare_redrawn(state / REDRAWN, lessons, workshop.drawings, pipeline, gate)
-    progress.begin(DECODER)
-    figures = sharpen_decoder(state / DECODER, workshop, redrawn, decoder.SCHEDULE)
-    progress.tell(f"{DECODER} is made: {json.dumps(figures)}")
     progress.begin("nothing left to train")
+
+
+def is_shipped(stage: str, schedule: Schedule) -> bool:
+    """Whether the shipped weights were trained by this schedule already."""
+    built = json.loads((starter_folder() / "build.json").read_text(encoding="utf-8"))
+    return built["stages"].get(stage) == asdict(schedule)
 
 
 def open_autoencoder() -> Any:
@@ -75,11 +85,11 @@ def open_autoencoder() -> Any:
     return AutoencoderKL.from_pretrained(starter_folder() / "vae", torch_dtype=torch.float32).eval()
 
 
-def open_pipeline(base: Path) -> Any:
-    """A base that draws pictures again from noise."""
+def open_pipeline() -> Any:
+    """The shipped base, to draw pictures again from noise."""
     from diffusers import StableDiffusionImg2ImgPipeline
 
-    pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(base, torch_dtype=torch.float32)
+    pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(starter_folder(), torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

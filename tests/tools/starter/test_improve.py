@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,12 @@ from tests.tools.starter.improving import ToldMachine, make_small
 from tests.tools.starter.small import write_recipe
 from tools.starter.drawings.shapes import draw_shapes
 from tools.starter.idle import QUIET_LOOKS
-from tools.starter.improve import default_state, main
+from tools.starter.improve import default_state, is_shipped, main
+from tools.starter.networks.stage import Schedule
 from tools.starter.progress import read_status
 
 ROOT = Path(__file__).parents[3]
+BUILD = json.loads((ROOT / "presets" / "starter" / "build.json").read_text(encoding="utf-8"))
 SUSPENDED = "suspended: pytest runs (process 7)"
 
 
@@ -154,6 +157,12 @@ def test_the_state_lies_outside_the_work_tree(monkeypatch, tmp_path):
             monkeypatch.setenv("USERPROFILE", str(tmp_path / value))
         monkeypatch.setenv(name, str(tmp_path / value))
         assert default_state() == expected
+
+
+def test_a_stage_is_not_trained_again_when_it_has_shipped():
+    shipped = Schedule(**BUILD["stages"]["denoiser"])
+    assert is_shipped("denoiser", shipped)
+    assert not is_shipped("denoiser", replace(shipped, steps=1)) and not is_shipped("another", shipped)
 
 
 def test_no_threads_are_refused(capsys):

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 WIDTHS = (32, 64, 128)
-SHARE = 0.2
+SHARE = 0.3
 """The gradient that it sends into a picture, against that of the other losses."""
 
 
@@ -51,7 +51,7 @@ def adversarial_loss(discriminator: nn.Module, drawn: Tensor) -> Tensor:
     return -functional_call(discriminator, dict(frozen), (drawn,)).float().mean()
 
 
-def balance(loss: Tensor, adversarial: Tensor, drawn: Tensor, share: float = SHARE) -> Tensor:
+def balance(loss: Tensor, adversarial: Tensor, drawn: Tensor, share: float) -> Tensor:
     """The weight at which the adversarial loss moves `drawn` by `share` of what the other losses do (VQGAN, 2021)."""
     ours, theirs = (torch.autograd.grad(value, drawn, retain_graph=True)[0].norm() for value in (loss, adversarial))
     return (share * ours / (theirs + 1e-8)).clamp(max=1e4).detach()

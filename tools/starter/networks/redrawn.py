@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 
 from tools.starter.drawings.sets import read_concepts
-from tools.starter.networks.denoiser import pick_rows, unnamed_styles, write_captions
+from tools.starter.networks.denoiser import unnamed_styles, write_captions
 from tools.starter.networks.lessons import Lessons, draw_lessons
 from trainers.atomic_files import whole_file
 from trainers.randomness import generator as seeded
 
-COUNT = 4_096
+COUNT = 3_072
 BATCH = 64
 STEPS = 25  # of a whole drawing, as people draw
-STRENGTHS = (0.05, 0.4)  # shares of the steps that are taken again; above them, other shapes are drawn
+STRENGTHS = (0.05, 0.3)  # shares of the steps that are taken again; above them, other shapes are drawn
+KINDS = ("whole", "loose")  # of lessons: what the denoiser draws best, so that shapes stay where they were
 GUIDANCES = (1.0, 3.0)
 
 
@@ -52,17 +53,19 @@ def prepare_redrawn(
     path, shown = folder / "latents.pt", folder / "pictures.npy"
     if not shown.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        rows = sorted(set(pick_rows(lessons, count, seeded(0, "redrawn"))))
+        known = torch.tensor([row for row, lesson in enumerate(lessons.entries) if lesson.kind in KINDS])
+        order = torch.randperm(len(known), generator=seeded(0, "which lessons are redrawn"))
+        rows: list[int] = known[order[:count]].tolist()
         parts: list[Tensor] = []
         for start in range(0, len(rows), BATCH):
             parts.append(redraw(pipeline, lessons, rows[start : start + BATCH], seeded(start, "redrawn")))
             between()
         wanted = set(rows)
-        pictures = [picture for row, (_, picture) in enumerate(draw_lessons(drawings)) if row in wanted]
+        pictures = {row: picture for row, (_, picture) in enumerate(draw_lessons(drawings)) if row in wanted}
         with whole_file(path) as building:
             torch.save(torch.cat(parts), building)
         with whole_file(shown) as building, building.open("wb") as file:  # last: it says that all is there
-            np.save(file, np.stack(pictures))
+            np.save(file, np.stack([pictures[row] for row in rows]))
     return Redrawn(torch.load(path, weights_only=True), np.load(shown, mmap_mode="r"))
 
 

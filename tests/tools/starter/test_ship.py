@@ -1,0 +1,66 @@
+"""Shipping: finished parts replace the bundled ones in fp16, with their logs, and nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+
+from tests.tools.starter.small import make_small_autoencoder
+from tools.starter import continuing, decoder, ship
+from tools.starter.build import describe_packages
+from trainers.errors import VelaturaError
+
+
+@pytest.fixture
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "starter"
+    (folder / "logs").mkdir(parents=True)
+    (folder / "unet").mkdir()
+    (folder / "unet" / "weights").write_text("old")
+    said = {"packages": {"torch": "1"}, "numbers": {"vae": 1}, "stages": {"autoencoder": {"steps": 3}}, "notes": ["a"]}
+    (folder / "build.json").write_text(json.dumps(said))
+    monkeypatch.setattr(ship, "draw_sheet", lambda base, path: path.write_text(base.name))
+    monkeypatch.setattr(ship, "write_report", lambda base, *_: (base / "metrics.json").write_text("{}"))
+    return folder
+
+
+def test_a_finished_decoder_is_shipped_alone(target, tmp_path):
+    torch.manual_seed(0)
+    model, state = make_small_autoencoder(), tmp_path / "state"
+    model.save_pretrained(state / "decoder" / "vae")
+    (state / "decoder" / "log.jsonl").write_text('{"step": 2}\n')
+    with pytest.raises(VelaturaError, match=r"Nothing is finished in .*: train with `make"):
+        ship.ship(state, target)
+    (state / "decoder" / "vae" / "figures.json").write_text("{}")
+    assert ship.ship(state, target) == ["decoder"]
+
+    found = AutoencoderKL.from_pretrained(target / "vae").state_dict()
+    expected = model.state_dict()
+    assert {tensor.dtype for tensor in found.values()} == {torch.float16} and found.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name].half()) for name, tensor in found.items())
+    assert (target / "unet" / "weights").read_text() == "old"
+    assert (target / "logs" / "decoder.jsonl").read_text() == '{"step": 2}\n'
+    assert (target / "samples.png").read_text() == "starter" and (target / "metrics.json").exists()
+    said = json.loads((target / "build.json").read_text())
+    assert said["stages"] == {"autoencoder": {"steps": 3}, "decoder": asdict(decoder.SCHEDULE)}
+    assert said["packages"] == describe_packages() and said["notes"] == ["a"]
+
+
+def test_a_finished_base_brings_its_denoiser_and_text_encoder(target, tmp_path):
+    state = tmp_path / "state"
+    base = state / "denoiser" / continuing.result_of(continuing.CONTINUED)
+    for part in ("unet", "text_encoder", "vae"):
+        (base / part).mkdir(parents=True)
+        (base / part / "weights").write_text("new")
+    (base / "figures.json").write_text("{}")
+    (state / "denoiser" / "log.jsonl").write_text('{"step": 5}\n')
+    assert ship.ship(state, target) == ["continued"]
+    assert [(target / part / "weights").read_text() for part in ("unet", "text_encoder")] == ["new", "new"]
+    assert not (target / "vae").exists()
+    assert (target / "logs" / "continued.jsonl").read_text() == '{"step": 5}\n'
+    assert json.loads((target / "build.json").read_text())["stages"]["continued"] == asdict(continuing.CONTINUED)
