@@ -21,10 +21,10 @@ from tools.starter.networks.stage import Schedule
 from tools.starter.report import draw_sheet
 from trainers.models.files.source import starter_folder
 
-MEASURE_EVERY = 1_000  # steps
+MEASURE_EVERY = 2_000  # steps
 CONCEPTS = 100  # drawn for a figure on the way
 CONTINUED = Schedule(
-    steps=1_800,
+    steps=4_600,
     batch=64,
     rate=0.006,
     plain_rate=3e-4,

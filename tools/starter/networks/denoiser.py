@@ -11,16 +11,14 @@ from torch import Tensor, nn
 
 from tools.starter.drawings.captions import write_caption
 from tools.starter.drawings.render import SIZE
-from tools.starter.drawings.sets import Concepts, read_concepts, read_icon_sets
-from tools.starter.networks.lessons import SHARES, Lessons
+from tools.starter.drawings.sets import Concepts, read_concepts
+from tools.starter.networks.lessons import Lessons, plain_styles
 from tools.starter.networks.stage import Between, Schedule, Stage, go_on
 from tools.starter.networks.text import WIDTH, tokenize
 from trainers.models.schedule import schedule_from_config
 
 SCHEDULE = Schedule(steps=9_600, batch=64, rate=0.01, plain_rate=5e-4, ema_decay=0.998, measure_every=500)
 TEXT_RATE = 0.3  # of the denoiser's rates
-NOISE = 2 / 3
-"""Power that evenly drawn times are raised to: below 1, strong noise is seen more often, where shapes are made."""
 SCHEDULER: dict[str, Any] = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
@@ -58,18 +56,10 @@ class Pair(nn.Module):
         self.text_encoder, self.unet = text_encoder, unet
 
 
-def unnamed_styles() -> frozenset[str]:
-    """The styles that a caption need not name: those of the sets, not the looks that are made from them."""
-    return frozenset(icon_set.style for icon_set in read_icon_sets() if icon_set.trained)
-
-
 def pick_rows(lessons: Lessons, count: int, generator: torch.Generator) -> list[int]:
-    """Numbers of lessons, each kind as often as SHARES say."""
-    kinds = list(lessons.places)
-    shares = torch.tensor([SHARES[kind] for kind in kinds])
-    chosen = torch.multinomial(shares, count, replacement=True, generator=generator).tolist()
-    places = [lessons.places[kinds[kind]] for kind in chosen]
-    return [each[int(torch.randint(len(each), (), generator=generator))] for each in places]
+    """Numbers of lessons, each as often as its weight says."""
+    rows: list[int] = torch.multinomial(lessons.weights, count, replacement=True, generator=generator).tolist()
+    return rows
 
 
 def write_captions(
@@ -94,14 +84,14 @@ def train_denoiser(
     device = next(pair.parameters()).device
     noise_schedule = schedule_from_config(SCHEDULER, "v_prediction")
     concepts = read_concepts()
-    unnamed = unnamed_styles()
+    unnamed = plain_styles()
 
     def score(count: int, generator: torch.Generator) -> Tensor:
         rows = pick_rows(lessons, count, generator)
         latents = lessons.latents[rows].float() * lessons.scale
         captions = write_captions(lessons, rows, concepts, unnamed, generator)
         noise = torch.randn(latents.shape, generator=generator)
-        t = (noise_schedule.steps * torch.rand(count, generator=generator) ** NOISE).long()
+        t = torch.randint(noise_schedule.steps, (count,), generator=generator)
         noisy, target = noise_schedule.add_noise(latents, noise, t), noise_schedule.target(latents, noise, t)
         with torch.autocast(device.type, torch.bfloat16):
             context = pair.text_encoder(tokenize(tokenizer, captions).to(device)).last_hidden_state

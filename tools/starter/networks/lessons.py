@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
 from functools import cached_property
@@ -23,6 +24,8 @@ from trainers.atomic_files import whole_file
 
 SHARES = {"whole": 0.56, "loose": 0.1, "coloured": 0.08, "placed": 0.1, "pair": 0.12, "other": 0.04}
 """How often each kind of picture is shown; *other* ones show what is not among the concepts, but in every set."""
+PLAIN = 0.6
+"""Share of each kind that shows the sets as they are; looks that are made from them are more numerous."""
 VIEWS = {"whole": 1, "loose": 2, "coloured": 2, "placed": 3, "pair": 5}
 """Pictures of each kind for every drawing, which is the first thing of its pairs."""
 SIGNS = re.compile(r"button|arrow|symbol|sign|square|circle|diamond|mark|input-|japanese-|medal|face|hand|person|heart")
@@ -48,12 +51,19 @@ class Lessons:
     scale: float
 
     @cached_property
-    def places(self) -> dict[str, list[int]]:
-        """Which lessons are of each kind."""
-        found: dict[str, list[int]] = {}
-        for place, lesson in enumerate(self.entries):
-            found.setdefault(lesson.kind, []).append(place)
-        return found
+    def weights(self) -> Tensor:
+        """How often each lesson is picked, `(lessons,)`, by SHARES and PLAIN; the sum is 1 if every kind is there."""
+        plain = plain_styles()
+        groups = [(lesson.kind, lesson.style in plain) for lesson in self.entries]
+        counts = Counter(groups)
+
+        def weigh(kind: str, is_plain: bool) -> float:
+            alone = (kind, not is_plain) not in counts
+            share = 1.0 if alone else PLAIN if is_plain else 1 - PLAIN
+            return SHARES[kind] * share / counts[kind, is_plain]
+
+        each = {group: weigh(*group) for group in counts}
+        return torch.tensor([each[group] for group in groups])
 
 
 @torch.no_grad()
@@ -115,6 +125,11 @@ def _draw_look(
                 scene = choose_scene(kind, concept, names, rng)
                 pixels = [look.make(stored.pixels[places[thing]]) for thing in scene.things]
                 yield Lesson(kind, scene, look.style), draw_scene(pixels, scene, kind == "whole", rng)
+
+
+def plain_styles() -> frozenset[str]:
+    """The styles of the sets that are taught, not those of the looks that are made from them."""
+    return frozenset(icon_set.style for icon_set in read_icon_sets() if icon_set.trained)
 
 
 def other_names(drawings: Path) -> list[str]:

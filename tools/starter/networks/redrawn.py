@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from tools.starter.drawings.sets import read_concepts
-from tools.starter.networks.denoiser import unnamed_styles, write_captions
-from tools.starter.networks.lessons import Lessons, draw_lessons
+from tools.starter.networks.denoiser import write_captions
+from tools.starter.networks.lessons import Lessons, draw_lessons, plain_styles
 from trainers.atomic_files import whole_file
 from trainers.randomness import generator as seeded
 
@@ -74,7 +74,7 @@ def redraw(pipeline: Any, lessons: Lessons, rows: list[int], generator: torch.Ge
     strength = STRENGTHS[0] + (STRENGTHS[1] - STRENGTHS[0]) * float(torch.rand((), generator=generator))
     with torch.autocast(pipeline.device.type, torch.bfloat16):
         found = pipeline(
-            write_captions(lessons, rows, read_concepts(), unnamed_styles(), generator),
+            write_captions(lessons, rows, read_concepts(), plain_styles(), generator),
             image=lessons.latents[rows].float() * lessons.scale,
             strength=strength,
             num_inference_steps=STEPS,

@@ -15,6 +15,7 @@ from tools.starter.drawings.looks import read_looks
 from tools.starter.drawings.render import SIZE
 from tools.starter.drawings.scenes import BACKGROUNDS, PLACES, RELATIONS
 from tools.starter.networks.lessons import (
+    PLAIN,
     SHARES,
     VIEWS,
     Lessons,
@@ -48,8 +49,25 @@ def test_each_concept_is_taught_in_each_look_and_kind(lessons):
             assert {found[style, concept, kind] for concept in TAUGHT} == {expected}, (style, kind)
     others = {entry.style for entry in lessons.entries if entry.kind == "other"}
     assert others == {look.style for look in read_looks() if look.is_plain} and len(others) == 5
-    assert {*SHARES} == {*lessons.places} == {*VIEWS, "other"} and sum(SHARES.values()) == pytest.approx(1)
-    assert sorted(place for places in lessons.places.values() for place in places) == [*range(len(lessons.entries))]
+    assert {*SHARES} == {entry.kind for entry in lessons.entries} == {*VIEWS, "other"}
+
+
+def test_kinds_and_the_sets_as_they_are_are_shown_as_often_as_planned(lessons):
+    assert len(lessons.weights) == len(lessons.entries) and sum(SHARES.values()) == pytest.approx(1)
+    plain = {look.style for look in read_looks() if look.is_plain}
+    shown, of_sets = Counter[str](), Counter[str]()
+    for entry, weight in zip(lessons.entries, lessons.weights.tolist(), strict=True):
+        shown[entry.kind] += weight
+        of_sets[entry.kind] += weight * (entry.style in plain)
+    for kind, share in SHARES.items():
+        assert shown[kind] == pytest.approx(share, rel=1e-3)
+        assert of_sets[kind] == pytest.approx(share if kind == "other" else share * PLAIN, rel=1e-3)
+    whole = [
+        weight
+        for entry, weight in zip(lessons.entries, lessons.weights.tolist(), strict=True)
+        if entry.kind == "whole" and entry.style in plain
+    ]
+    assert min(whole) == max(whole) > 0  # drawings of one group are equally likely
 
 
 def test_latents_are_those_of_the_pictures_at_unit_variance(lessons, drawings):
