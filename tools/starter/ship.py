@@ -41,10 +41,19 @@ def ship(state: Path, target: Path) -> list[str]:
         shipped["continued"] = continuing.CONTINUED
     if not shipped:
         raise VelaturaError(f"Nothing is finished in {state}: train with `make starter-continue`.")
+    forget_origins(target)
     describe(state, target, shipped)
     draw_sheet(target, target / "samples.png")
     write_report(target, state / "drawings", state / "perception")
     return list(shipped)
+
+
+def forget_origins(target: Path) -> None:
+    """Take out of the configs from which folder of this machine their weights were read."""
+    for path in target.glob("*/config.json"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if config.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def describe(state: Path, target: Path, shipped: Mapping[str, Schedule]) -> None:

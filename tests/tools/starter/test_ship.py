@@ -43,6 +43,7 @@ def test_a_finished_decoder_is_shipped_alone(target, tmp_path):
     expected = model.state_dict()
     assert {tensor.dtype for tensor in found.values()} == {torch.float16} and found.keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name].half()) for name, tensor in found.items())
+    assert "_name_or_path" not in json.loads((target / "vae" / "config.json").read_text())
     assert (target / "unet" / "weights").read_text() == "old"
     assert (target / "logs" / "decoder.jsonl").read_text() == '{"step": 2}\n'
     assert (target / "samples.png").read_text() == "starter" and (target / "metrics.json").exists()
