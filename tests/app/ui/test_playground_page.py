@@ -137,7 +137,7 @@ def test_two_pictures_side_by_side_while_the_page_goes_on_being_used(page, place
     wait_until_drawn(page)
     expect(page.locator(".about .words")).to_have_text(NASTY)
     expect(page.locator("figcaption span")).to_have_text(["With Harbour 0.8", "Without"])
-    assert page.title() == "Playground · Velatura"
+    expect(page).to_have_title("Playground · Velatura")
     (first, said), (second, plain) = (save(page, name, tmp_path) for name in ("With Harbour 0.8", "Without"))
     assert np.abs(first - second).max() > 0 and first.shape == (32, 32, 3)
     assert said["prompts"] == [NASTY] and said["styles"] == [["Dusk.safetensors", 0.8]] and plain["styles"] == []
