@@ -129,7 +129,7 @@ def _draw_look(
 
 def plain_styles() -> frozenset[str]:
     """The styles of the sets that are taught, not those of the looks that are made from them."""
-    return frozenset(icon_set.style for icon_set in read_icon_sets() if icon_set.trained)
+    return frozenset(look.style for look in read_looks() if look.is_plain)
 
 
 def other_names(drawings: Path) -> list[str]:
