@@ -13,13 +13,23 @@ from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.job import Job, NewJob
 from app.jobs.permissions import COPYING, Actor, NotOwnerError
 from app.jobs.processes.devices import check_device, wanted_again, wanted_by
-from app.jobs.run_trash import ALIAS, CHOSEN, began, bring_back, check_done, held, put_aside, start_over, throw_away
-from app.jobs.states import IN_WORDS, State
+from app.jobs.run_trash import (
+    ALIAS,
+    CHOSEN,
+    ChangedError,
+    began,
+    bring_back,
+    check_done,
+    held,
+    put_aside,
+    start_over,
+    throw_away,
+)
+from app.jobs.states import IN_WORDS, REFUSED, State
 from app.jobs.store import SMALL, TRAIN, YIELD, Store
 from app.jobs.trash.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Trash, TrashItem, new_id, new_item
 from app.jobs.views import View, Watcher
 from trainers.errors import VelaturaError
-from trainers.messages import Message
 from trainers.messages import Message as _
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run, Stop, free_name, is_run, open_run, write_config
@@ -31,19 +41,6 @@ PASSED = _("“{name}” belongs to {owner}; you can only move a run past your o
 PASSED_STUDIOS = _("“{name}” belongs to the owner of this studio; you can only move a run past your own")
 UNFINISHED = (State.PAUSED, State.INTERRUPTED)
 """Ended states that can continue; clearing the queue keeps them."""
-REFUSED: Mapping[str, Message] = {
-    "stop": _("{name} cannot be stopped: {reason}"),
-    "pause": _("{name} cannot be paused: {reason}"),
-    "cancel": _("{name} cannot be cancelled: {reason}"),
-    "resume": _("{name} cannot be resumed: {reason}"),
-    "longer": _("{name} cannot be trained longer: {reason}"),
-    "retry": _("{name} cannot be tried again: {reason}"),
-    "clone": _("{name} cannot be cloned: {reason}"),
-    "change": _("{name} cannot be changed: {reason}"),
-    "move": _("{name} cannot be moved: {reason}"),
-    "delete": _("{name} cannot be deleted: {reason}"),
-}
-"""Why something cannot be done with a job as it is, by what was asked for."""
 
 
 # ---------------------------------------------------------------- new jobs
@@ -143,10 +140,20 @@ def pictures_of(run: Path) -> list[Path]:
 # ---------------------------------------------------------------- ending
 @audited("stop")
 def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> State:
-    """Ask a job to end: saving and exporting, saving only, or at once; a waiting job leaves the queue. Returns its
-    state."""
-    action = {"save": "stop"}.get(how, how)
-    view = _allowed(store, number, action, actor=actor)
+    """Ask a job to end, at once if it waits: saving and exporting, saving only, or at once. Returns its state."""
+    for is_last in (False, False, True):
+        try:
+            _ask_to_end(store, _allowed(store, number, {"save": "stop"}.get(how, how), actor=actor), how, actor)
+            break
+        except ChangedError:  # a dispatcher has just claimed or begun it
+            if is_last:
+                raise
+    settle(store)
+    return Watcher(store).view_alone(number).state
+
+
+def _ask_to_end(store: Store, view: View, how: Stop, actor: Actor) -> None:
+    """End a job in the way that its state allows; ChangedError if it is no longer in that state."""
     job = view.job
     if view.state == State.PAUSED:  # its file is made from its checkpoint, which takes a device
         store.check_waiting(job.owner, job.kind)
@@ -166,8 +173,6 @@ def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> Stat
                 Run(job.folder).ask_to_stop(how)
         else:
             Run(job.folder).ask_to_stop(how)
-    settle(store)
-    return Watcher(store).view_alone(number).state
 
 
 @audited("pause")

@@ -41,6 +41,10 @@ ENDING = 20.0
 """Seconds in which a process that was killed is gone."""
 
 
+class ChangedError(VelaturaError):
+    """A job's row is no longer what was looked at: a dispatcher or another person was faster."""
+
+
 def began(folder: Path, job: Job | None) -> float:
     """When a run was created, in Unix seconds; 0 if unknown."""
     first = next(read_events(folder), {}).get("time", job.added if job is not None else 0.0)
@@ -48,9 +52,9 @@ def began(folder: Path, job: Job | None) -> float:
 
 
 def check_done(done: bool, job: Job) -> None:
-    """Raise VelaturaError if a change of a job's row was not done, since the row is no longer what was looked at."""
+    """Raise ChangedError if a change of a job's row was not done, since the row is no longer what was looked at."""
     if not done:
-        raise VelaturaError("{name} has just changed; look again", name=job.name)
+        raise ChangedError("{name} has just changed; look again", name=job.name)
 
 
 @contextmanager

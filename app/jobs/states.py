@@ -90,6 +90,20 @@ IN_WORDS: Mapping[State, str] = {
     State.CANCELLED: _("it was cancelled"),
 }
 
+REFUSED: Mapping[str, Message] = {
+    "stop": _("{name} cannot be stopped: {reason}"),
+    "pause": _("{name} cannot be paused: {reason}"),
+    "cancel": _("{name} cannot be cancelled: {reason}"),
+    "resume": _("{name} cannot be resumed: {reason}"),
+    "longer": _("{name} cannot be trained longer: {reason}"),
+    "retry": _("{name} cannot be tried again: {reason}"),
+    "clone": _("{name} cannot be cloned: {reason}"),
+    "change": _("{name} cannot be changed: {reason}"),
+    "move": _("{name} cannot be moved: {reason}"),
+    "delete": _("{name} cannot be deleted: {reason}"),
+}
+"""Why something cannot be done with a job as it is, by what was asked for."""
+
 IN_LINE = (
     _("{place} in line."),
     _("{place} in line, starts soon."),

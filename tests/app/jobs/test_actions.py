@@ -160,6 +160,28 @@ def test_a_job_that_is_cancelled_while_it_is_started_never_starts(store, quick):
     assert not store.give_back(claimed) and store.line() == []
 
 
+@pytest.mark.parametrize(
+    ("fast", "state", "asked"), [(1, "cancelled", ("", None)), (2, "stopping", ("cancel", "cancel"))]
+)
+def test_a_job_that_a_dispatcher_claims_or_begins_at_that_moment_is_cancelled_all_the_same(
+    store, quick, monkeypatch, fast, state, asked
+):
+    job = actions.add(store, quick("dusk"), actor=MACHINE_OWNER)
+    end, taken = store.end, []
+
+    def end_too_late(looked_at):
+        if not taken:
+            taken.append(store.claim(CPU.choose, own_identity()))
+        elif len(taken) < fast:
+            taken.append(store.begin(job.id, taken[0].token, own_identity()))
+        return end(looked_at)
+
+    monkeypatch.setattr(store, "end", end_too_late)
+    monkeypatch.setattr(actions, "kill", lambda _began: False)  # it is on another computer
+    assert actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER) == state
+    assert (store.job(job.id).requested, Run(job.folder).asked_to_stop()) == asked and store.line() == []
+
+
 def test_order_is_changed_by_moving_and_by_going_first(store, quick):
     for name in "abc":
         (store.runs / name).mkdir(parents=True)
