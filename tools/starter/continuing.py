@@ -20,19 +20,26 @@ from tools.starter.networks.perception import load_perception
 from tools.starter.networks.stage import Schedule
 from tools.starter.report import draw_sheet
 from trainers.models.files.source import starter_folder
+from trainers.models.load import hash_files
 
-MEASURE_EVERY = 2_000  # steps
+MEASURE_EVERY = 2_500  # steps
+UNET = Path("unet", "diffusion_pytorch_model.safetensors")
 CONCEPTS = 100  # drawn for a figure on the way
 CONTINUED = Schedule(
-    steps=4_600,
+    steps=5_000,
     batch=64,
     rate=0.006,
     plain_rate=3e-4,
     warmup=100,
-    cooldown=0.5,
+    cooldown=0.8,
     ema_decay=0.998,
     measure_every=500,
 )
+
+
+def denoiser_folder(state: Path) -> Path:
+    """The folder in `state` of what continues from the denoiser that ships now, named by its hash."""
+    return state / f"denoiser-{hash_files([starter_folder() / UNET])[:8]}"
 
 
 def result_of(schedule: Schedule) -> str:

@@ -21,7 +21,7 @@ import torch
 
 from tools.starter import continuing, decoder
 from tools.starter.build import require_extra
-from tools.starter.continuing import continue_denoiser, result_of
+from tools.starter.continuing import continue_denoiser, denoiser_folder, result_of
 from tools.starter.decoder import FIGURES, Workshop, sharpen_decoder, write_figures
 from tools.starter.drawings.render import render_sets
 from tools.starter.drawings.sets import read_icon_sets
@@ -37,7 +37,7 @@ from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
 
 SHIPPED, LESSONS, REDRAWN, DECODER, DENOISER = "shipped", "lessons", "redrawn", "decoder", "denoiser"
-"""The parts by the names of their folders."""
+"""The parts by the names of their folders; the denoiser's has the hash of what it continues from too."""
 
 
 def default_state() -> Path:
@@ -67,7 +67,7 @@ def improve(state: Path, gate: IdleGate, progress: Progress) -> None:
         figures = sharpen_decoder(state / DECODER, workshop, redrawn, decoder.SCHEDULE)
         progress.tell(f"{DECODER} is made: {json.dumps(figures)}")
     progress.begin(DENOISER)
-    figures = continue_denoiser(state / DENOISER, lessons, vae, workshop, continuing.CONTINUED)
+    figures = continue_denoiser(denoiser_folder(state), lessons, vae, workshop, continuing.CONTINUED)
     progress.tell(f"{DENOISER} is made: {json.dumps(figures)}")
     progress.begin("nothing left to train")
 
@@ -111,9 +111,14 @@ def prepare(state: Path, gate: IdleGate) -> Workshop:
 
 def status(state: Path) -> str:
     """How far the training in the folder is, as text."""
-    planned = {DECODER: decoder.SCHEDULE.steps, DENOISER: continuing.CONTINUED.steps}
-    results = {SHIPPED: SHIPPED, DECODER: f"{DECODER}/vae", DENOISER: f"{DENOISER}/{result_of(continuing.CONTINUED)}"}
-    paths = {name: state / folder / FIGURES for name, folder in results.items()}
+    denoiser = denoiser_folder(state)
+    planned = {DECODER: decoder.SCHEDULE.steps, denoiser.name: continuing.CONTINUED.steps}
+    results = {
+        SHIPPED: state / SHIPPED,
+        DECODER: state / DECODER / "vae",
+        DENOISER: denoiser / result_of(continuing.CONTINUED),
+    }
+    paths = {name: folder / FIGURES for name, folder in results.items()}
     figures = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
     return describe_status(state, planned, figures)
 

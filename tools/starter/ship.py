@@ -9,16 +9,19 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from tools.starter import continuing, decoder
 from tools.starter.build import describe_packages, require_extra
-from tools.starter.improve import DECODER, DENOISER, default_state
+from tools.starter.improve import DECODER, default_state
 from tools.starter.networks.stage import Schedule
 from tools.starter.report import draw_sheet, write_report
 from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
+
+BUILD = "build.json"
 
 
 def ship(state: Path, target: Path) -> list[str]:
@@ -30,7 +33,9 @@ def ship(state: Path, target: Path) -> list[str]:
     from diffusers import AutoencoderKL
 
     shipped: dict[str, Schedule] = {}
-    base = state / DENOISER / continuing.result_of(continuing.CONTINUED)
+    continued = name_continued(target)
+    folders = {DECODER: state / DECODER, continued: continuing.denoiser_folder(state)}
+    base = folders[continued] / continuing.result_of(continuing.CONTINUED)
     if (state / DECODER / "vae" / decoder.FIGURES).exists():
         vae = AutoencoderKL.from_pretrained(state / DECODER / "vae", torch_dtype=torch.float16)
         vae.save_pretrained(target / "vae")
@@ -38,11 +43,11 @@ def ship(state: Path, target: Path) -> list[str]:
     if (base / decoder.FIGURES).exists():
         for part in ("unet", "text_encoder"):
             shutil.copytree(base / part, target / part, dirs_exist_ok=True)
-        shipped["continued"] = continuing.CONTINUED
+        shipped[continued] = continuing.CONTINUED
     if not shipped:
         raise VelaturaError(f"Nothing is finished in {state}: train with `make starter-continue`.")
     forget_origins(target)
-    describe(state, target, shipped)
+    describe(target, shipped, folders)
     draw_sheet(target, target / "samples.png")
     write_report(target, state / "drawings", state / "perception")
     return list(shipped)
@@ -56,16 +61,27 @@ def forget_origins(target: Path) -> None:
             path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def describe(state: Path, target: Path, shipped: Mapping[str, Schedule]) -> None:
-    """Add the stages and their logs to what is said about the weights."""
-    folders = {DECODER: DECODER, "continued": DENOISER}
+def name_continued(target: Path) -> str:
+    """The first name of a continued denoiser's stage that the shipped weights do not have yet."""
+    known = read_build(target)["stages"]
+    names = ("continued", *(f"continued-{number}" for number in range(2, len(known) + 2)))
+    return next(name for name in names if name not in known)
+
+
+def describe(target: Path, shipped: Mapping[str, Schedule], folders: Mapping[str, Path]) -> None:
+    """Add the stages, and their logs from these folders, to what is said about the weights."""
     for stage in shipped:
-        shutil.copyfile(state / folders[stage] / "log.jsonl", target / "logs" / f"{stage}.jsonl")
-    path = target / "build.json"
-    said = json.loads(path.read_text(encoding="utf-8"))
+        shutil.copyfile(folders[stage] / "log.jsonl", target / "logs" / f"{stage}.jsonl")
+    said = read_build(target)
     said["stages"] |= {stage: asdict(schedule) for stage, schedule in shipped.items()}
     said["packages"] = describe_packages()
-    path.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    (target / BUILD).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+
+
+def read_build(target: Path) -> dict[str, Any]:
+    """What is said about how the weights were made."""
+    said: dict[str, Any] = json.loads((target / BUILD).read_text(encoding="utf-8"))
+    return said
 
 
 def main() -> int:

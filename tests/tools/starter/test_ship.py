@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -54,14 +55,31 @@ def test_a_finished_decoder_is_shipped_alone(target, tmp_path):
 
 def test_a_finished_base_brings_its_denoiser_and_text_encoder(target, tmp_path):
     state = tmp_path / "state"
-    base = state / "denoiser" / continuing.result_of(continuing.CONTINUED)
+    folder = continuing.denoiser_folder(state)
+    base = folder / continuing.result_of(continuing.CONTINUED)
     for part in ("unet", "text_encoder", "vae"):
         (base / part).mkdir(parents=True)
         (base / part / "weights").write_text("new")
     (base / "figures.json").write_text("{}")
-    (state / "denoiser" / "log.jsonl").write_text('{"step": 5}\n')
+    (folder / "log.jsonl").write_text('{"step": 5}\n')
     assert ship.ship(state, target) == ["continued"]
     assert [(target / part / "weights").read_text() for part in ("unet", "text_encoder")] == ["new", "new"]
     assert not (target / "vae").exists()
     assert (target / "logs" / "continued.jsonl").read_text() == '{"step": 5}\n'
     assert json.loads((target / "build.json").read_text())["stages"]["continued"] == asdict(continuing.CONTINUED)
+
+    (folder / "log.jsonl").write_text('{"step": 6}\n')
+    assert ship.ship(state, target) == ["continued-2"], "an earlier version's log and schedule stay"
+    assert (target / "logs" / "continued.jsonl").read_text() == '{"step": 5}\n'
+    assert (target / "logs" / "continued-2.jsonl").read_text() == '{"step": 6}\n'
+    assert [*json.loads((target / "build.json").read_text())["stages"]] == ["autoencoder", "continued", "continued-2"]
+    assert ship.name_continued(target) == "continued-3"
+
+
+def test_what_continues_has_its_folder_by_the_weights_that_it_continues_from(tmp_path, monkeypatch):
+    for name, content in (("one", b"old"), ("two", b"new")):
+        (tmp_path / name / "unet").mkdir(parents=True)
+        (tmp_path / name / continuing.UNET).write_bytes(content)
+        monkeypatch.setattr(continuing, "starter_folder", lambda name=name: tmp_path / name)
+        expected = f"denoiser-{hashlib.sha256(content).hexdigest()[:8]}"
+        assert continuing.denoiser_folder(Path("state")) == Path("state", expected)

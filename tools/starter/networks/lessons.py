@@ -22,9 +22,9 @@ from tools.starter.drawings.scenes import BACKGROUNDS, PLACES, RELATIONS, Scene,
 from tools.starter.drawings.sets import read_concepts, read_icon_sets
 from trainers.atomic_files import whole_file
 
-SHARES = {"whole": 0.56, "loose": 0.1, "coloured": 0.08, "placed": 0.1, "pair": 0.12, "other": 0.04}
+SHARES = {"whole": 0.62, "loose": 0.08, "coloured": 0.07, "placed": 0.08, "pair": 0.11, "other": 0.04}
 """How often each kind of picture is shown; *other* ones show what is not among the concepts, but in every set."""
-PLAIN = 0.6
+PLAIN = 0.7
 """Share of each kind that shows the sets as they are; looks that are made from them are more numerous."""
 VIEWS = {"whole": 1, "loose": 2, "coloured": 2, "placed": 3, "pair": 5}
 """Pictures of each kind for every drawing, which is the first thing of its pairs."""
