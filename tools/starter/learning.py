@@ -1,9 +1,11 @@
-"""How near a style that the starter never saw comes to its truth, by a LoRA on the twelve images of a sample set."""
+"""How near a style that the starter never saw comes to its truth, trained on the twelve images of a sample set."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -17,14 +19,27 @@ from trainers.config.presets import STARTER, find_preset
 from trainers.data.sample_sets import SampleSet, read_sets
 
 PRESET = "balanced"
+METHODS = ("lora", "loha", "lokr", "oft")
+SEEDS = (0, 1, 2)
 CONCEPTS = 12  # drawn, none of them in the sample set
 GUIDANCE = 3.0
 
 
-def measure_learning(base: Path, perception: Perception, drawings: Path) -> dict[str, dict[str, float]]:
+Learned = dict[str, dict[str, list[dict[str, float]]]]
+"""By style and method, the figures of each seed."""
+
+
+def measure_learning(
+    base: Path,
+    perception: Perception,
+    drawings: Path,
+    methods: Sequence[str] = METHODS,
+    seeds: Sequence[int] = SEEDS,
+) -> Learned:
     """For each held-out set: style and content distance to its truth before and after, and what is left of it."""
     held_out = {icon_set.package: icon_set for icon_set in read_icon_sets() if not icon_set.trained}
-    result, vae = {}, open_base(base).vae
+    result: Learned = {}
+    vae = open_base(base).vae
     for name, sample_set in read_sets().items():
         source = find_source(sample_set)
         if not isinstance(source, Drawings):
@@ -32,19 +47,34 @@ def measure_learning(base: Path, perception: Perception, drawings: Path) -> dict
         icon_set = held_out[source.package]
         concepts = [concept for concept in pick_concepts(drawings) if concept not in sample_set.concepts][:CONCEPTS]
         truth = read_truth(drawings, icon_set, concepts).images
-        before, after = draw_before_and_after(base, sample_set, tuple(concepts))
-        result[name] = compare(perception, before, after, truth, reconstruct(vae, truth))
+        decoded = reconstruct(vae, truth)
+        result[name] = {}
+        for method in methods:
+            drawn = [draw_before_and_after(base, sample_set, tuple(concepts), method, seed) for seed in seeds]
+            result[name][method] = [compare(perception, *pair, truth, decoded) for pair in drawn]
     return result
 
 
-def draw_before_and_after(base: Path, sample_set: SampleSet, concepts: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-    """Train the preset as it is for the starter, on `base`, and draw the concepts without and with the style."""
+def settings_of(method: str) -> dict[str, Any]:
+    """The preset as it is for the starter, with another method in it: its own settings and learning rate."""
+    table, own = (find_preset(name).settings_for(STARTER) for name in (PRESET, method))
+    if method == find_preset(PRESET).method:
+        return table
+    rate = {"learning_rate": own["train"]["learning_rate"]}
+    return {**table, "method": own["method"], "train": {**table["train"], **rate}}
+
+
+def draw_before_and_after(
+    base: Path, sample_set: SampleSet, concepts: tuple[str, ...], method: str, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Train a method by the preset on `base`, and draw the concepts without and with the style."""
     from PIL import Image
 
     from trainers.training.train import train
 
     options = {
         "name": "learning",
+        "seed": seed,
         "base": {"model": str(base)},
         "data": {"images": str(sample_set.folder)},
         "sample": {
@@ -58,9 +88,8 @@ def draw_before_and_after(base: Path, sample_set: SampleSet, concepts: tuple[str
         "train": {"precision": "fp32"},  # as the bundled starter is trained on a CPU
         "save": {"every": 10_000},
     }
-    config = build_config(find_preset(PRESET).settings_for(STARTER), options)
     with tempfile.TemporaryDirectory() as folder:
-        run = train(config, Path(folder)).run
+        run = train(build_config(settings_of(method), options), Path(folder)).run
         places = [sorted((run / "samples" / step).glob("*.png")) for step in ("step-00000000", "final")]
         before, after = (as_tensor([Image.open(path) for path in paths]) for paths in places)
     return before, after

@@ -28,6 +28,7 @@ CONCEPTS = 200  # that a drawn one is to be found among
 GUIDANCE = 3.0
 STEPS = 25
 SEED = 1
+TOGETHER = 16  # pictures at once
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,12 @@ def as_tensor(pictures: Sequence[Image]) -> Tensor:
 
 def draw_all(model: Model, prompts: Sequence[str], guidance: float = GUIDANCE) -> Tensor:
     """One picture a prompt, `(n, 3, SIZE, SIZE)` from −1 to 1."""
-    params = SamplingParams(tuple(prompts), (SEED,), steps=STEPS, guidance=guidance, size=(SIZE, SIZE))
-    return as_tensor(list(draw(model, params)))
+    return as_tensor(list(draw(model, sampling_of(prompts, guidance))))
+
+
+def sampling_of(prompts: Sequence[str], guidance: float = GUIDANCE) -> SamplingParams:
+    """How one picture a prompt is drawn."""
+    return SamplingParams(tuple(prompts), (SEED,), steps=STEPS, guidance=guidance, size=(SIZE, SIZE), batch=TOGETHER)
 
 
 @torch.no_grad()
@@ -104,14 +109,20 @@ def measure_drawing(
     known = torch.stack([perception.embed(truth.images) for truth in truths])  # (sets, concepts, d)
     asked = [index % len(truths) for index in range(len(concepts))]  # the styles take turns
     prompts = [describe(concept, truths[style].icon_set.style) for concept, style in zip(concepts, asked, strict=True)]
-    result = {}
-    for name, guidance in (("guided", GUIDANCE), ("unguided", 1.0)):
-        found = perception.embed(draw_all(model, prompts, guidance))
-        ranks = torch.cat([rank_of_truth(found[i : i + 1], known[style], [i]) for i, style in enumerate(asked)])
-        nearness = torch.einsum("nd,snd->ns", found, known)  # to the concept's own drawing in each set
-        followed = (nearness.argmax(1) == torch.tensor(asked)).float().mean()
-        result[name] = shares(ranks) | {"style followed": round(float(followed), 3)}
-    return result
+    ways = {"guided": GUIDANCE, "unguided": 1.0}
+    return {way: match(perception.embed(draw_all(model, prompts, ways[way])), known, asked) for way in ways}
+
+
+def match(found: Tensor, known: Tensor, asked: Sequence[int]) -> dict[str, float]:
+    """How often drawn concepts are found among the true ones, and their style among the sets.
+
+    `found` has a vector for each concept, `(concepts, d)`, `known` one for each true drawing, `(sets, concepts, d)`;
+    `asked` is the set in whose style each concept was asked for.
+    """
+    ranks = torch.cat([rank_of_truth(found[i : i + 1], known[style], [i]) for i, style in enumerate(asked)])
+    nearness = torch.einsum("nd,snd->ns", found, known)  # to the concept's own drawing in each set
+    followed = (nearness.argmax(1) == torch.tensor(asked)).float().mean()
+    return shares(ranks) | {"style followed": round(float(followed), 3)}
 
 
 def measure_speed(model: Model, repeats: int = 5) -> float:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,40 +14,45 @@ import torch
 
 from tools.starter.drawings.captions import describe
 from tools.starter.drawings.looks import read_looks
-from tools.starter.drawings.render import SIZE
 from tools.starter.learning import measure_learning
-from tools.starter.measure import (
-    GUIDANCE,
-    STEPS,
-    as_tensor,
-    measure_drawing,
-    measure_reconstruction,
-    measure_speed,
-    open_base,
-)
+from tools.starter.measure import measure_drawing, measure_reconstruction, measure_speed, open_base, sampling_of
 from tools.starter.networks.perception import load_perception
+from tools.starter.prompts import measure_prompts
+from tools.starter.unseen import read_photographs
+from trainers.errors import VelaturaError
+from trainers.models.files.source import starter_folder
 from trainers.sampling.grid import make_grid
-from trainers.sampling.sample import SamplingParams, draw
+from trainers.sampling.sample import draw
 
+METRICS = "metrics.json"
 PROMPTS = (
     "fox", "dog face", "penguin", "butterfly", "hamburger", "strawberry", "sunflower", "rocket", "house", "guitar",
     "grinning face", "robot",
 )  # fmt: skip
-SEED = 1
 
 
-def write_report(base: Path, drawings: Path, perception_folder: Path) -> dict[str, Any]:
-    """Measure the base in `base`, on the CPU, and write `metrics.json` beside its weights."""
+def write_report(base: Path, drawings: Path, perception_folder: Path, only: Sequence[str] = ()) -> dict[str, Any]:
+    """Measure the base in `base`, on the CPU, and write `metrics.json` beside its weights, part by part.
+
+    With `only`, the other parts stay, unless they belong to other weights. Raises VelaturaError if a part is unknown.
+    """
     perception = load_perception(perception_folder, torch.device("cpu"))
-    model = open_base(base)
-    figures = {
-        "weights": hash_weights(base),
-        "reconstruction": measure_reconstruction(model, drawings, read_photographs()),
-        "drawing": measure_drawing(model, perception, drawings),
-        "learning": measure_learning(base, perception, drawings),
-        "seconds a step": measure_speed(model),
+    model, path = open_base(base), base / METRICS
+    measures: dict[str, Callable[[], Any]] = {
+        "reconstruction": lambda: measure_reconstruction(model, drawings, read_photographs()),
+        "drawing": lambda: measure_drawing(model, perception, drawings),
+        "prompts": lambda: measure_prompts(model, perception, drawings),
+        "learning": lambda: measure_learning(base, perception, drawings),
+        "seconds a step": lambda: measure_speed(model),
     }
-    (base / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    if unknown := set(only) - set(measures):
+        raise VelaturaError(f"The parts are {', '.join(measures)}: found {', '.join(sorted(unknown))}.")
+    weights = hash_weights(base)
+    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if only and path.exists() else {}
+    figures = kept if kept.get("weights") == weights else {"weights": weights}
+    for name in only or measures:
+        figures[name] = measures[name]()
+        path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return figures
 
 
@@ -54,22 +62,31 @@ def hash_weights(base: Path) -> dict[str, str]:
     return {path.relative_to(base).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def read_photographs() -> torch.Tensor:
-    """The bundled photographs at the starter's size, `(12, 3, SIZE, SIZE)` from −1 to 1."""
-    from PIL import Image
-
-    from trainers.data.sample_sets import read_sets
-
-    paths = sorted(read_sets()["photograph"].folder.glob("*.jpg"))
-    return as_tensor([Image.open(path).convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS) for path in paths])
-
-
 def draw_sheet(base: Path, path: Path) -> None:
     """Draw `PROMPTS` without a style word and in every style that was taught, one row a style."""
     model = open_base(base)
     rows = []
     for style in ("", *dict.fromkeys(look.style for look in read_looks())):
-        prompts = tuple(describe(prompt, style) for prompt in PROMPTS)
-        params = SamplingParams(prompts, (SEED,), steps=STEPS, guidance=GUIDANCE, size=(SIZE, SIZE))
+        params = sampling_of([describe(prompt, style) for prompt in PROMPTS])
         rows.append((style or "no style word", list(draw(model, params))))
     make_grid(rows, PROMPTS).save(path, optimize=True)
+
+
+def main() -> int:
+    """Measure what ships, with the options of the command line; returns the exit code."""
+    from tools.starter.improve import default_state
+
+    parser = argparse.ArgumentParser(prog="python -m tools.starter.report", description=__doc__)
+    parser.add_argument("--state", type=Path, default=default_state(), help="folder of the drawings (%(default)s)")
+    parser.add_argument("--only", action="append", default=[], metavar="PART", help="measure this part; repeatable")
+    options = parser.parse_args()
+    try:
+        write_report(starter_folder(), options.state / "drawings", options.state / "perception", options.only)
+    except VelaturaError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

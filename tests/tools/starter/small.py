@@ -51,7 +51,7 @@ def write_recipe(folder: Path, drawings: Path) -> Path:
     sets = {icon_set.name: vars(icon_set) for icon_set in pack_few(drawings)}
     entries = {name: {key: value for key, value in entry.items() if key != "name"} for name, entry in sets.items()}
     synonyms = {concept: words for concept, words in read_concepts().synonyms.items() if concept in TAUGHT}
-    concepts = {"concepts": {"things": TAUGHT}, "held_out": HELD_OUT, "synonyms": synonyms}
+    concepts = {"concepts": {"things": TAUGHT}, "held_out": {"things": HELD_OUT}, "synonyms": synonyms}
     (folder / "sets.json").write_text(json.dumps(entries), encoding="utf-8")
     (folder / "concepts.json").write_text(json.dumps(concepts), encoding="utf-8")
     return folder

@@ -7,9 +7,11 @@ import torch
 
 from tests.tools.starter.small import TAUGHT
 from tools.starter.drawings.sets import read_icon_sets
-from tools.starter.learning import CONCEPTS, compare
+from tools.starter.learning import CONCEPTS, METHODS, compare, settings_of
 from tools.starter.measure import read_truth
 from tools.starter.networks.perception import Perception, make_network
+from trainers.config.build import build_config
+from trainers.config.presets import STARTER, find_preset
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +54,15 @@ def test_the_figures_are_the_measures_of_the_pictures(looking, images):
         "content left": pytest.approx(content[1] / content[0], abs=1e-4),
     }
     assert found["style left"] != found["content left"] and CONCEPTS >= 12
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_takes_the_place_of_the_presets_own_with_its_rate(method):
+    balanced, own = (find_preset(name).settings_for(STARTER) for name in ("balanced", method))
+    config, found = build_config(settings_of(method), {"name": "row"}), settings_of(method)
+    assert (config.method.name, config.train.steps, config.train.batch_size) == (method, 300, 4)
+    assert {key: value for key, value in found.items() if key not in ("method", "train")} == {
+        key: value for key, value in balanced.items() if key not in ("method", "train")
+    }
+    assert found["method"] == own["method"] and config.targets.unet == "full"
+    assert config.train.learning_rate == (balanced if method == "lora" else own)["train"]["learning_rate"]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import numpy as np
+import pytest
 import torch
 
-from tools.starter.report import hash_weights, read_photographs
+from tools.starter import report
+from tools.starter.report import hash_weights
+from tools.starter.unseen import read_photographs
 from trainers.data.sample_sets import read_sets
+from trainers.errors import VelaturaError
 
 
 def test_the_bundled_photographs_are_read_at_the_starter_s_size():
@@ -27,3 +32,35 @@ def test_every_weight_file_is_hashed_by_its_path(tmp_path):
     assert hash_weights(tmp_path) == {
         f"{part}/weights.safetensors": hashlib.sha256(part.encode()).hexdigest() for part in ("unet", "vae")
     }
+
+
+def test_parts_are_measured_again_and_those_of_other_weights_are_dropped(tmp_path, monkeypatch):
+    (tmp_path / "unet").mkdir()
+    weights = tmp_path / "unet" / "weights.safetensors"
+    weights.write_bytes(b"one")
+    rounds = {"measure_reconstruction": 0, "measure_drawing": 0, "measure_prompts": 0, "measure_learning": 0}
+    monkeypatch.setattr(report, "open_base", lambda _: None)
+    monkeypatch.setattr(report, "load_perception", lambda *_: None)
+    monkeypatch.setattr(report, "measure_speed", lambda _: 0.5)
+    for name in rounds:
+
+        def measure(*_, name=name):
+            rounds[name] += 1
+            return {"round": rounds[name]}
+
+        monkeypatch.setattr(report, name, measure)
+
+    def found(*only: str) -> dict[str, object]:
+        report.write_report(tmp_path, tmp_path, tmp_path, only)
+        said = json.loads((tmp_path / "metrics.json").read_text())
+        assert said.pop("weights") == hash_weights(tmp_path)
+        return said
+
+    first, second = {"round": 1}, {"round": 2}
+    parts = ("reconstruction", "drawing", "prompts", "learning")
+    assert found() == dict.fromkeys(parts, first) | {"seconds a step": 0.5}
+    assert found("learning") == dict.fromkeys(parts, first) | {"seconds a step": 0.5, "learning": second}
+    with pytest.raises(VelaturaError, match=r"The parts are reconstruction, drawing, .*: found lerning"):
+        found("lerning")
+    weights.write_bytes(b"two")
+    assert found("drawing") == {"drawing": second}

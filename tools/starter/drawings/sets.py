@@ -24,16 +24,21 @@ class IconSet:
 
 @dataclass(frozen=True)
 class Concepts:
-    """What the starter is taught to draw, by group, and what is kept out of every set."""
+    """What the starter is taught to draw and what is kept out of every set, by group."""
 
     groups: dict[str, tuple[str, ...]]
-    held_out: tuple[str, ...]
+    left_out: dict[str, tuple[str, ...]]
     synonyms: dict[str, tuple[str, ...]]  # other words for a concept
 
     @property
     def taught(self) -> tuple[str, ...]:
         """All concepts that are trained, in the order of the file."""
         return tuple(concept for group in self.groups.values() for concept in group)
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """All concepts that are kept out, in the order of the file."""
+        return tuple(concept for group in self.left_out.values() for concept in group)
 
 
 def read_icon_sets() -> tuple[IconSet, ...]:
@@ -45,5 +50,5 @@ def read_icon_sets() -> tuple[IconSet, ...]:
 def read_concepts() -> Concepts:
     """Read `concepts.json`."""
     table = json.loads((FOLDER / "concepts.json").read_text(encoding="utf-8"))
-    groups, synonyms = ({name: tuple(words) for name, words in table[key].items()} for key in ("concepts", "synonyms"))
-    return Concepts(groups, tuple(table["held_out"]), synonyms)
+    keys = ("concepts", "held_out", "synonyms")
+    return Concepts(*({name: tuple(words) for name, words in table[key].items()} for key in keys))

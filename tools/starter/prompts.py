@@ -1,0 +1,201 @@
+"""Whether the rest of a prompt is followed: place, size, background, two things, a style that comes first, none.
+
+And what is drawn for concepts that were left out of the training. Each figure is a share of the prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tools.starter.drawings.captions import describe
+from tools.starter.drawings.render import SIZE, Drawings, open_drawings
+from tools.starter.drawings.scenes import BACKGROUNDS, PLACES, RELATIONS, SMALL, Scene, draw_scene
+from tools.starter.drawings.sets import read_concepts, read_icon_sets
+from tools.starter.measure import draw_all, match, pick_concepts, read_truth
+from tools.starter.networks.perception import Perception
+from tools.starter.unseen import LEFT_OUT, read_unseen
+from trainers.models.model import Model
+
+EACH = 40  # prompts a figure
+MANY = 100  # prompts of a figure that varies more
+DIFFERS = 0.25  # of 2: from there on, a pixel is not background
+VIEWS = 4  # of a true scene, whose things lie and are as large as it happens
+BORDER = 3  # pixels
+STRAY = 0.02  # of what is covered: so much may lie beside the thing
+COLOURFUL = 0.2  # of 2: the least colour of a concept that can be told from ink
+NEAREST = 12  # of the 48 concepts that are left out
+
+
+def measure_prompts(model: Model, perception: Perception, drawings: Path) -> dict[str, float]:
+    """The share of prompts that are followed, by what they ask for beside a concept."""
+    concepts = pick_concepts(drawings)[:MANY]
+    styles = [icon_set.style for icon_set in read_icon_sets() if icon_set.trained]
+    asked = [index % len(styles) for index in range(len(concepts))]  # the styles take turns
+    few = list(zip(concepts[:EACH], (styles[number] for number in asked), strict=False))
+    return {
+        **_measure_places(model, few),
+        **_measure_backgrounds(model, few),
+        **_measure_pairs(model, perception, drawings, concepts[:EACH]),
+        **_measure_first(model, perception, drawings, concepts, asked),
+        "no ink without a style word": _measure_plain(model, drawings, concepts),
+        **_measure_unknown(model, perception, drawings),
+    }
+
+
+def _measure_places(model: Model, few: Sequence[tuple[str, str]]) -> dict[str, float]:
+    """Small things, by the place where they are and by their size beside the same ones without the word."""
+    names = [name for name in PLACES if name]
+    where = [names[index % len(names)] for index in range(len(few))]
+    whole = draw_all(model, [describe(concept, style) for concept, style in few])
+    small = draw_all(model, [describe(f"small {concept}", style) for concept, style in few])
+    placed = draw_all(
+        model, [describe(f"small {concept} {place}", style) for (concept, style), place in zip(few, where, strict=True)]
+    )
+    lies = [find_place(cover) == place for cover, place in zip(find_cover(placed), where, strict=True)]
+    areas = [find_cover(images).float().mean((1, 2)) for images in (small, whole)]
+    return {"placed": mean(lies), "small": mean(areas[0] < areas[1] / 2)}
+
+
+def _measure_backgrounds(model: Model, few: Sequence[tuple[str, str]]) -> dict[str, float]:
+    """Named backgrounds, by the colour of the border."""
+    names = list(BACKGROUNDS)
+    asked = [names[index % len(names)] for index in range(len(few))]
+    prompts = [describe(concept, style, name) for (concept, style), name in zip(few, asked, strict=True)]
+    found = [name_background(colour) for colour in find_background(draw_all(model, prompts))]
+    return {"background": mean([one == name for one, name in zip(found, asked, strict=True)])}
+
+
+def _measure_pairs(model: Model, perception: Perception, drawings: Path, concepts: Sequence[str]) -> dict[str, float]:
+    """Two things, by the nearest of six true scenes: as asked, swapped, with another thing for either, each alone."""
+    sets = [icon_set for icon_set in read_icon_sets() if icon_set.trained]
+    stored = [open_drawings(drawings, icon_set.name) for icon_set in sets]
+    prompts, scenes = [], []
+    for index, first in enumerate(concepts):
+        second, other = (concepts[(index + step) % len(concepts)] for step in (1, 2))
+        style, where = index % len(sets), RELATIONS[index // len(sets) % len(RELATIONS)]
+        prompts.append(describe(f"{first} {where} {second}", sets[style].style))
+        for things in ((first, second), (second, first), (first, other), (other, second), (first,), (second,)):
+            scene = Scene(things, where if len(things) == 2 else "")
+            scenes += [_draw(stored[style], scene, view) for view in range(VIEWS)]
+    truth = perception.embed(torch.stack(scenes)).unflatten(0, (len(concepts), -1, VIEWS))
+    nearness = torch.einsum("nd,nsvd->nsv", perception.embed(draw_all(model, prompts)), truth).amax(2)
+    return {"pair": mean(nearness.argmax(1) == 0)}
+
+
+def _draw(stored: Drawings, scene: Scene, seed: int) -> Tensor:
+    places = stored.find(scene.things)
+    pixels = [stored.pixels[places[thing]] for thing in scene.things]
+    picture = draw_scene(pixels, scene, len(pixels) == 1, np.random.default_rng(seed))
+    return torch.from_numpy(picture.copy()).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def _measure_first(
+    model: Model, perception: Perception, drawings: Path, concepts: Sequence[str], asked: Sequence[int]
+) -> dict[str, float]:
+    """Style words before the concept."""
+    truths = [read_truth(drawings, icon_set, concepts) for icon_set in read_icon_sets() if icon_set.trained]
+    known = torch.stack([perception.embed(truth.images) for truth in truths])
+    prompts = [f"{truths[style].icon_set.style} {concept}" for concept, style in zip(concepts, asked, strict=True)]
+    found = match(perception.embed(draw_all(model, prompts)), known, asked)
+    return {f"{name}, style first": found[name] for name in ("top-1", "style followed")}
+
+
+def _measure_plain(model: Model, drawings: Path, concepts: Sequence[str]) -> float:
+    """Prompts without a style word, of concepts that every set draws in colour, by whether there is colour."""
+    truths = [read_truth(drawings, icon_set, concepts).images for icon_set in read_icon_sets() if icon_set.trained]
+    least = torch.stack([find_colourfulness(images) for images in truths]).amin(0)
+    coloured = least > COLOURFUL
+    names = [concept for concept, is_coloured in zip(concepts, coloured.tolist(), strict=True) if is_coloured]
+    return mean(find_colourfulness(draw_all(model, names)) > least[coloured] / 2)
+
+
+def _measure_unknown(model: Model, perception: Perception, drawings: Path) -> dict[str, float]:
+    """Concepts that were left out, in the styles in turn, by the kind and the colour of what is drawn.
+
+    *Kind*: the nearest true drawing of a taught concept is of the same group. *Colour*: of the true drawings of all
+    that were left out, the own one is among the `NEAREST` by mean colour.
+    """
+    concepts, sets = read_concepts(), [icon_set for icon_set in read_icon_sets() if icon_set.trained]
+    truth = read_unseen(drawings)[LEFT_OUT]  # in the sets by turns too
+    prompts = [describe(name, sets[index % len(sets)].style) for index, name in enumerate(concepts.held_out)]
+    drawn = draw_all(model, prompts)
+    taught = [read_truth(drawings, icon_set, concepts.taught) for icon_set in sets]
+    group_of = {name: group for group, names in concepts.groups.items() for name in names}
+    labels = [group_of[name] for each in taught for name in each.concepts]
+    known = torch.cat([perception.embed(each.images) for each in taught])
+    own = [group for group, names in concepts.left_out.items() for _ in names]
+
+    def find_kinds(images: Tensor) -> float:
+        nearest = (perception.embed(images) @ known.T).argmax(1).tolist()
+        return mean([labels[place] == group for place, group in zip(nearest, own, strict=True)])
+
+    return {
+        "unknown, kind": find_kinds(drawn),
+        "unknown, kind of the truth": find_kinds(truth),
+        "unknown, colour": mean(rank_by_colour(drawn, truth) < NEAREST),
+    }
+
+
+# ---------------------------------------------------------------- what a picture shows
+def mean(hits: Sequence[bool] | Tensor) -> float:
+    """The share of hits."""
+    return round(float(torch.as_tensor(hits).float().mean()), 3)
+
+
+def find_background(images: Tensor) -> Tensor:
+    """The median colour of the border, `(B, 3, H, W)` to `(B, 3)`."""
+    edges = (images[..., :BORDER, :], images[..., -BORDER:, :], images[..., :BORDER], images[..., -BORDER:])
+    return torch.cat([edge.flatten(2) for edge in edges], 2).median(2).values
+
+
+def find_cover(images: Tensor) -> Tensor:
+    """Which pixels are not background, `(B, 3, H, W)` to `(B, H, W)`."""
+    return (images - find_background(images)[..., None, None]).abs().amax(1) > DIFFERS
+
+
+def find_place(cover: Tensor) -> str:
+    """The name of the place, one of PLACES, that is nearest to the middle of what is covered, `(H, W)`."""
+    columns, rows = (cover.float().sum(axis) for axis in (0, 1))
+    middle = (find_middle(columns), find_middle(rows))
+    size = (SMALL[0] + SMALL[1]) / 2 / SIZE
+
+    def distance(name: str) -> float:
+        return sum((share * (1 - size) + size / 2 - at) ** 2 for share, at in zip(PLACES[name], middle, strict=True))
+
+    return min(PLACES, key=distance)
+
+
+def find_middle(line: Tensor) -> float:
+    """The middle between the ends of what a line `(n,)` holds, but for `STRAY` at each end, from 0 to 1."""
+    share = line.cumsum(0) / line.sum().clamp(min=1)
+    first, last = (int((share < end).sum()) for end in (STRAY, 1 - STRAY))
+    return (first + last + 1) / 2 / len(line)
+
+
+def name_background(colour: Tensor) -> str:
+    """The nearest of BACKGROUNDS to a colour `(3,)`, or "" if white is nearer."""
+    named = {name: torch.tensor(rgb) / 127.5 - 1 for name, rgb in BACKGROUNDS.items()} | {"": torch.ones(3)}
+    return min(named, key=lambda name: float((named[name] - colour).square().sum()))
+
+
+def find_colour(images: Tensor) -> Tensor:
+    """The mean colour of what is not background, `(B, 3, H, W)` to `(B, 3)`."""
+    cover = find_cover(images)[:, None].float()
+    return (images * cover).sum((2, 3)) / cover.sum((2, 3)).clamp(min=1)
+
+
+def find_colourfulness(images: Tensor) -> Tensor:
+    """The mean difference of the largest and the least channel of what is not background, `(B,)`, from 0 to 2."""
+    cover = find_cover(images).float()
+    return ((images.amax(1) - images.amin(1)) * cover).sum((1, 2)) / cover.sum((1, 2)).clamp(min=1)
+
+
+def rank_by_colour(drawn: Tensor, truth: Tensor) -> Tensor:
+    """For each drawn picture, how many true ones are nearer by mean colour than its own, `(B,)`."""
+    distance = torch.cdist(find_colour(drawn), find_colour(truth))
+    return (distance < distance.diagonal()[:, None]).sum(1)
