@@ -33,7 +33,7 @@ PACKAGES = ("torch", "diffusers", "transformers", "numpy", "pillow", *EXTRA)
 
 @dataclass(frozen=True)
 class Plan:
-    """How each part is trained; the parts are called as their folders."""
+    """How each part is trained; the parts are named after their folders."""
 
     autoencoder: Schedule = autoencoder.SCHEDULE
     text: Schedule = text.SCHEDULE

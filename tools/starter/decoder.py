@@ -156,7 +156,7 @@ def plain_of_rivals(name: str) -> bool:
 
 @torch.no_grad()
 def measure_redrawn(model: Any, redrawn: Redrawn, device: torch.device) -> dict[str, float]:
-    """Mean PSNR in dB and sharpness of redrawn pictures that nothing was trained on."""
+    """Mean PSNR in dB and sharpness of redrawn pictures that are not shown; other views of their drawings are."""
     true = as_images(redrawn, list(range(min(HELD, len(redrawn.latents)))))
     with autocast_on(device):
         parts = [

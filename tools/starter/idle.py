@@ -41,7 +41,13 @@ def name_work(command: Sequence[str]) -> str:
     if program == "velatura" or module == "app.cli":
         known = next((word for word in arguments if word not in (module, program) and not PurePath(word).parts[1:]), "")
         return "" if known in (*WAITING, "") else "a Velatura job"
-    if module in ("app.studio.run_job", "tools.starter.build", "tools.samples.build"):
+    if module in (
+        "app.studio.run_job",
+        "tools.starter.build",
+        "tools.starter.report",
+        "tools.starter.ship",
+        "tools.samples.build",
+    ):
         return "a Velatura job"
     return ""
 
@@ -178,7 +184,7 @@ class IdleGate:
         told, quiet = "", 0
         while True:
             kind = finding.reason.partition(" (")[0]
-            if kind and kind != told:  # another process of the same kind is not a news
+            if kind and kind != told:  # another process of the same kind is no news
                 told = kind
                 self.tell(finding.reason, 0)
             quiet = 0 if finding.reason else quiet + 1

@@ -3,55 +3,70 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from tools.samples.sources import Drawings, find_source
-from tools.starter.drawings.sets import read_icon_sets
-from tools.starter.measure import as_tensor, open_base, pick_concepts, read_truth
+from tools.starter.drawings.captions import describe
+from tools.starter.drawings.sets import held_out_sets, trained_sets
+from tools.starter.measure import GUIDANCE, STEPS, as_tensor, draw_all, open_base, pick_concepts, read_truth
 from tools.starter.networks.autoencoder import reconstruct
 from tools.starter.networks.perception import Perception
 from trainers.config.build import build_config
 from trainers.config.presets import STARTER, find_preset
 from trainers.data.sample_sets import SampleSet, read_sets
+from trainers.models.model import Model
 
 PRESET = "balanced"
 METHODS = ("lora", "loha", "lokr", "oft")
 SEEDS = (0, 1, 2)
 CONCEPTS = 12  # drawn, none of them in the sample set
-GUIDANCE = 3.0
 
 
 Learned = dict[str, dict[str, list[dict[str, float]]]]
 """By style and method, the figures of each seed."""
 
 
-def measure_learning(
-    base: Path,
-    perception: Perception,
-    drawings: Path,
-    methods: Sequence[str] = METHODS,
-    seeds: Sequence[int] = SEEDS,
-) -> Learned:
-    """For each held-out set: style and content distance to its truth before and after, and what is left of it."""
-    held_out = {icon_set.package: icon_set for icon_set in read_icon_sets() if not icon_set.trained}
-    result: Learned = {}
+def measure_learning(base: Path, perception: Perception, drawings: Path, known: Learned) -> Iterator[Learned]:
+    """For each held-out set and method: style and content distance to its truth before and after, and what is left.
+
+    `known` is what was measured already; all that is known is handed out after each method.
+    """
+    found = {style: {**by_method} for style, by_method in known.items()}
+    held_out = {icon_set.package: icon_set for icon_set in held_out_sets()}
     vae = open_base(base).vae
     for name, sample_set in read_sets().items():
         source = find_source(sample_set)
         if not isinstance(source, Drawings):
             continue  # photographs have no truth to compare with
-        icon_set = held_out[source.package]
         concepts = [concept for concept in pick_concepts(drawings) if concept not in sample_set.concepts][:CONCEPTS]
-        truth = read_truth(drawings, icon_set, concepts).images
+        truth = read_truth(drawings, held_out[source.package], concepts).images
         decoded = reconstruct(vae, truth)
-        result[name] = {}
-        for method in methods:
-            drawn = [draw_before_and_after(base, sample_set, tuple(concepts), method, seed) for seed in seeds]
-            result[name][method] = [compare(perception, *pair, truth, decoded) for pair in drawn]
+        by_method = found.setdefault(name, {})
+        for method in METHODS:
+            if method not in by_method:
+                drawn = [draw_before_and_after(base, sample_set, tuple(concepts), method, seed) for seed in SEEDS]
+                by_method[method] = [compare(perception, *pair, truth, decoded) for pair in drawn]
+                yield found
+
+
+def measure_taught(model: Model, perception: Perception, drawings: Path) -> dict[str, dict[str, float]]:
+    """The style distance to each taught set of what is drawn in its style, and of its own drawings, decoded.
+
+    What thousands of steps have not brought nearer, a style that is learned later hardly brings nearer.
+    """
+    concepts = pick_concepts(drawings)[:CONCEPTS]
+    result = {}
+    for icon_set in trained_sets():
+        truth = read_truth(drawings, icon_set, concepts).images
+        drawn = draw_all(model, [describe(concept, icon_set.style) for concept in concepts])
+        images = {"drawn": drawn, "decoded": reconstruct(model.vae, truth)}
+        result[icon_set.style] = {
+            name: round(perception.style_distance(found, truth), 4) for name, found in images.items()
+        }
     return result
 
 
@@ -81,7 +96,7 @@ def draw_before_and_after(
             "prompts": concepts,
             "seeds": (1,),
             "guidance": GUIDANCE,
-            "steps": 25,
+            "steps": STEPS,
             "sampler": "ddim",
             "every": 0,
         },
@@ -98,8 +113,8 @@ def draw_before_and_after(
 def compare(perception: Perception, before: Tensor, after: Tensor, truth: Tensor, decoded: Tensor) -> dict[str, float]:
     """Distances to the truth before and after, and what share of them is left.
 
-    `decoded` is the truth through the autoencoder: as near as any picture of the base can come. "style left to learn"
-    is the share of the distance beyond that.
+    `decoded` is the truth through the autoencoder: about as near as a picture of the base can come. "style left to
+    learn" is the share of the distance beyond that.
     """
     style = [perception.style_distance(images, truth) for images in (before, after, decoded)]
     content = [float(perception.content_distance(images, truth).mean()) for images in (before, after)]

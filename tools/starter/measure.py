@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from tools.starter.drawings.captions import describe
 from tools.starter.drawings.render import SIZE, open_drawings
-from tools.starter.drawings.sets import IconSet, read_concepts, read_icon_sets
+from tools.starter.drawings.sets import IconSet, read_concepts, read_icon_sets, trained_sets
 from tools.starter.networks.autoencoder import on_white, psnr, reconstruct
-from tools.starter.networks.perception import Perception
+from tools.starter.networks.perception import Perception, compare
 from trainers.config.sections import Base
 from trainers.models.load import load_model
 from trainers.models.model import Model
@@ -68,12 +68,12 @@ def as_tensor(pictures: Sequence[Image]) -> Tensor:
 
 
 def draw_all(model: Model, prompts: Sequence[str], guidance: float = GUIDANCE) -> Tensor:
-    """One picture a prompt, `(n, 3, SIZE, SIZE)` from −1 to 1."""
+    """One picture per prompt, `(n, 3, SIZE, SIZE)` from −1 to 1."""
     return as_tensor(list(draw(model, sampling_of(prompts, guidance))))
 
 
 def sampling_of(prompts: Sequence[str], guidance: float = GUIDANCE) -> SamplingParams:
-    """How one picture a prompt is drawn."""
+    """How one picture per prompt is drawn."""
     return SamplingParams(tuple(prompts), (SEED,), steps=STEPS, guidance=guidance, size=(SIZE, SIZE), batch=TOGETHER)
 
 
@@ -104,17 +104,40 @@ def measure_drawing(
     model: Model, perception: Perception, drawings: Path, count: int = CONCEPTS
 ) -> dict[str, dict[str, float]]:
     """Whether a picture shows the concept that was asked for, in the style that was asked for, with and without CFG."""
-    concepts = pick_concepts(drawings, count)
-    truths = [read_truth(drawings, icon_set, concepts) for icon_set in read_icon_sets() if icon_set.trained]
-    known = torch.stack([perception.embed(truth.images) for truth in truths])  # (sets, concepts, d)
-    asked = [index % len(truths) for index in range(len(concepts))]  # the styles take turns
-    prompts = [describe(concept, truths[style].icon_set.style) for concept, style in zip(concepts, asked, strict=True)]
+    truth = Truths(perception, drawings, count)
     ways = {"guided": GUIDANCE, "unguided": 1.0}
-    return {way: match(perception.embed(draw_all(model, prompts, ways[way])), known, asked) for way in ways}
+    return {way: truth.match(draw_all(model, truth.write_prompts(), ways[way])) for way in ways}
+
+
+class Truths:
+    """The true drawings of measured concepts in every trained style; each is asked for in one, the styles in turn."""
+
+    def __init__(self, perception: Perception, drawings: Path, count: int = CONCEPTS) -> None:
+        self.perception, self.concepts = perception, pick_concepts(drawings, count)
+        self.sets = [read_truth(drawings, icon_set, self.concepts) for icon_set in trained_sets()]
+        self.asked = [index % len(self.sets) for index in range(len(self.concepts))]
+
+    def write_prompts(self, write: Callable[[str, str], str] = describe) -> list[str]:
+        """A prompt for each concept, by default the plain caption."""
+        styles = [self.sets[style].icon_set.style for style in self.asked]
+        return [write(concept, style) for concept, style in zip(self.concepts, styles, strict=True)]
+
+    def match(self, images: Tensor) -> dict[str, float]:
+        """How often pictures `(concepts, 3, H, W)` show what the prompts asked for, in the style that they asked for.
+
+        *Style followed*: of the concept's drawings in all sets, that of the asked one is the nearest. *Style nearest*:
+        it is so by the Gram matrices, which know nothing of the layout.
+        """
+        known = torch.stack([self.perception.embed(truth.images) for truth in self.sets])
+        grams = [[self.perception.style(image[None]) for image in truth.images] for truth in self.sets]
+        drawn = [self.perception.style(image[None]) for image in images]
+        distances = torch.tensor([[compare(own, other[place]) for other in grams] for place, own in enumerate(drawn)])
+        by_style = (distances.argmin(1) == torch.tensor(self.asked)).float().mean()
+        return match(self.perception.embed(images), known, self.asked) | {"style nearest": round(float(by_style), 3)}
 
 
 def match(found: Tensor, known: Tensor, asked: Sequence[int]) -> dict[str, float]:
-    """How often drawn concepts are found among the true ones, and their style among the sets.
+    """How often drawn concepts are found among the true ones of their style, and their style among the sets.
 
     `found` has a vector for each concept, `(concepts, d)`, `known` one for each true drawing, `(sets, concepts, d)`;
     `asked` is the set in whose style each concept was asked for.

@@ -1,6 +1,6 @@
-"""Whether the rest of a prompt is followed: place, size, background, two things, a style that comes first, none.
+"""Whether the rest of a prompt is followed: place, size, background, two things, a style that comes first, no style.
 
-And what is drawn for concepts that were left out of the training. Each figure is a share of the prompts.
+Also what is drawn for concepts that were left out of the training. Each figure is a share of the prompts.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from torch import Tensor
 from tools.starter.drawings.captions import describe
 from tools.starter.drawings.render import SIZE, Drawings, open_drawings
 from tools.starter.drawings.scenes import BACKGROUNDS, PLACES, RELATIONS, SMALL, Scene, draw_scene
-from tools.starter.drawings.sets import read_concepts, read_icon_sets
-from tools.starter.measure import draw_all, match, pick_concepts, read_truth
+from tools.starter.drawings.sets import read_concepts, trained_sets
+from tools.starter.measure import Truths, draw_all, read_truth
+from tools.starter.networks.autoencoder import to_channels
 from tools.starter.networks.perception import Perception
 from tools.starter.unseen import LEFT_OUT, read_unseen
 from trainers.models.model import Model
 
-EACH = 40  # prompts a figure
-MANY = 100  # prompts of a figure that varies more
+EACH = 40  # prompts per figure
+MANY = 100  # prompts of a figure about styles
+LEAST = 0.003  # of the picture: a thing that covers less is not there
 DIFFERS = 0.25  # of 2: from there on, a pixel is not background
-VIEWS = 4  # of a true scene, whose things lie and are as large as it happens
+VIEWS = 4  # of a true scene, whose positions and sizes are random
 BORDER = 3  # pixels
 STRAY = 0.02  # of what is covered: so much may lie beside the thing
 COLOURFUL = 0.2  # of 2: the least colour of a concept that can be told from ink
@@ -32,23 +34,23 @@ NEAREST = 12  # of the 48 concepts that are left out
 
 
 def measure_prompts(model: Model, perception: Perception, drawings: Path) -> dict[str, float]:
-    """The share of prompts that are followed, by what they ask for beside a concept."""
-    concepts = pick_concepts(drawings)[:MANY]
-    styles = [icon_set.style for icon_set in read_icon_sets() if icon_set.trained]
-    asked = [index % len(styles) for index in range(len(concepts))]  # the styles take turns
-    few = list(zip(concepts[:EACH], (styles[number] for number in asked), strict=False))
+    """The share of prompts that are followed, by what they ask for besides a concept."""
+    truth = Truths(perception, drawings, MANY)
+    styles = [truth.sets[style].icon_set.style for style in truth.asked]
+    few = list(zip(truth.concepts, styles, strict=True))[:EACH]
+    first = truth.match(draw_all(model, truth.write_prompts(lambda concept, style: f"{style} {concept}")))
     return {
         **_measure_places(model, few),
         **_measure_backgrounds(model, few),
-        **_measure_pairs(model, perception, drawings, concepts[:EACH]),
-        **_measure_first(model, perception, drawings, concepts, asked),
-        "no ink without a style word": _measure_plain(model, drawings, concepts),
+        **_measure_pairs(model, perception, drawings, truth.concepts[:EACH]),
+        **{f"{name}, style first": share for name, share in first.items()},
+        "no ink without a style word": _measure_plain(model, truth),
         **_measure_unknown(model, perception, drawings),
     }
 
 
 def _measure_places(model: Model, few: Sequence[tuple[str, str]]) -> dict[str, float]:
-    """Small things, by the place where they are and by their size beside the same ones without the word."""
+    """Small things, by the place where they are, and by their size against the same ones without the word."""
     names = [name for name in PLACES if name]
     where = [names[index % len(names)] for index in range(len(few))]
     whole = draw_all(model, [describe(concept, style) for concept, style in few])
@@ -57,8 +59,8 @@ def _measure_places(model: Model, few: Sequence[tuple[str, str]]) -> dict[str, f
         model, [describe(f"small {concept} {place}", style) for (concept, style), place in zip(few, where, strict=True)]
     )
     lies = [find_place(cover) == place for cover, place in zip(find_cover(placed), where, strict=True)]
-    areas = [find_cover(images).float().mean((1, 2)) for images in (small, whole)]
-    return {"placed": mean(lies), "small": mean(areas[0] < areas[1] / 2)}
+    smaller, larger = (find_cover(images).float().mean((1, 2)) for images in (small, whole))
+    return {"placed": mean(lies), "small": mean((smaller > LEAST) & (smaller < larger / 2))}
 
 
 def _measure_backgrounds(model: Model, few: Sequence[tuple[str, str]]) -> dict[str, float]:
@@ -72,7 +74,7 @@ def _measure_backgrounds(model: Model, few: Sequence[tuple[str, str]]) -> dict[s
 
 def _measure_pairs(model: Model, perception: Perception, drawings: Path, concepts: Sequence[str]) -> dict[str, float]:
     """Two things, by the nearest of six true scenes: as asked, swapped, with another thing for either, each alone."""
-    sets = [icon_set for icon_set in read_icon_sets() if icon_set.trained]
+    sets = trained_sets()
     stored = [open_drawings(drawings, icon_set.name) for icon_set in sets]
     prompts, scenes = [], []
     for index, first in enumerate(concepts):
@@ -91,26 +93,14 @@ def _draw(stored: Drawings, scene: Scene, seed: int) -> Tensor:
     places = stored.find(scene.things)
     pixels = [stored.pixels[places[thing]] for thing in scene.things]
     picture = draw_scene(pixels, scene, len(pixels) == 1, np.random.default_rng(seed))
-    return torch.from_numpy(picture.copy()).permute(2, 0, 1).float() / 127.5 - 1
+    return to_channels(picture[None])[0] * 2 - 1
 
 
-def _measure_first(
-    model: Model, perception: Perception, drawings: Path, concepts: Sequence[str], asked: Sequence[int]
-) -> dict[str, float]:
-    """Style words before the concept."""
-    truths = [read_truth(drawings, icon_set, concepts) for icon_set in read_icon_sets() if icon_set.trained]
-    known = torch.stack([perception.embed(truth.images) for truth in truths])
-    prompts = [f"{truths[style].icon_set.style} {concept}" for concept, style in zip(concepts, asked, strict=True)]
-    found = match(perception.embed(draw_all(model, prompts)), known, asked)
-    return {f"{name}, style first": found[name] for name in ("top-1", "style followed")}
-
-
-def _measure_plain(model: Model, drawings: Path, concepts: Sequence[str]) -> float:
+def _measure_plain(model: Model, truth: Truths) -> float:
     """Prompts without a style word, of concepts that every set draws in colour, by whether there is colour."""
-    truths = [read_truth(drawings, icon_set, concepts).images for icon_set in read_icon_sets() if icon_set.trained]
-    least = torch.stack([find_colourfulness(images) for images in truths]).amin(0)
+    least = torch.stack([find_colourfulness(each.images) for each in truth.sets]).amin(0)
     coloured = least > COLOURFUL
-    names = [concept for concept, is_coloured in zip(concepts, coloured.tolist(), strict=True) if is_coloured]
+    names = [concept for concept, is_coloured in zip(truth.concepts, coloured.tolist(), strict=True) if is_coloured]
     return mean(find_colourfulness(draw_all(model, names)) > least[coloured] / 2)
 
 
@@ -120,7 +110,7 @@ def _measure_unknown(model: Model, perception: Perception, drawings: Path) -> di
     *Kind*: the nearest true drawing of a taught concept is of the same group. *Colour*: of the true drawings of all
     that were left out, the own one is among the `NEAREST` by mean colour.
     """
-    concepts, sets = read_concepts(), [icon_set for icon_set in read_icon_sets() if icon_set.trained]
+    concepts, sets = read_concepts(), trained_sets()
     truth = read_unseen(drawings)[LEFT_OUT]  # in the sets by turns too
     prompts = [describe(name, sets[index % len(sets)].style) for index, name in enumerate(concepts.held_out)]
     drawn = draw_all(model, prompts)
@@ -159,7 +149,12 @@ def find_cover(images: Tensor) -> Tensor:
 
 
 def find_place(cover: Tensor) -> str:
-    """The name of the place, one of PLACES, that is nearest to the middle of what is covered, `(H, W)`."""
+    """The name of the place, one of PLACES, that is nearest to the middle of what is covered, `(H, W)`.
+
+    "nowhere" if hardly anything is.
+    """
+    if cover.float().mean() < LEAST:
+        return "nowhere"
     columns, rows = (cover.float().sum(axis) for axis in (0, 1))
     middle = (find_middle(columns), find_middle(rows))
     size = (SMALL[0] + SMALL[1]) / 2 / SIZE

@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ import torch
 
 from tools.starter.drawings.captions import describe
 from tools.starter.drawings.looks import read_looks
-from tools.starter.learning import measure_learning
+from tools.starter.learning import measure_learning, measure_taught
 from tools.starter.measure import measure_drawing, measure_reconstruction, measure_speed, open_base, sampling_of
 from tools.starter.networks.perception import load_perception
 from tools.starter.prompts import measure_prompts
 from tools.starter.unseen import read_photographs
+from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
 from trainers.sampling.grid import make_grid
@@ -31,28 +32,36 @@ PROMPTS = (
 )  # fmt: skip
 
 
-def write_report(base: Path, drawings: Path, perception_folder: Path, only: Sequence[str] = ()) -> dict[str, Any]:
+def write_report(base: Path, drawings: Path, perception_folder: Path, again: Sequence[str] = ()) -> dict[str, Any]:
     """Measure the base in `base`, on the CPU, and write `metrics.json` beside its weights, part by part.
 
-    With `only`, the other parts stay, unless they belong to other weights. Raises VelaturaError if a part is unknown.
+    What was measured with these weights already stays, but for the parts in `again`. VelaturaError if one is unknown.
     """
+    path, weights = base / METRICS, hash_weights(base)
+    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if figures.get("weights") != weights:
+        figures = {"weights": weights}
     perception = load_perception(perception_folder, torch.device("cpu"))
-    model, path = open_base(base), base / METRICS
-    measures: dict[str, Callable[[], Any]] = {
-        "reconstruction": lambda: measure_reconstruction(model, drawings, read_photographs()),
-        "drawing": lambda: measure_drawing(model, perception, drawings),
-        "prompts": lambda: measure_prompts(model, perception, drawings),
-        "learning": lambda: measure_learning(base, perception, drawings),
-        "seconds a step": lambda: measure_speed(model),
+    model = open_base(base)
+    measures: dict[str, Callable[[], Iterable[Any]]] = {
+        "reconstruction": lambda: [measure_reconstruction(model, drawings, read_photographs())],
+        "drawing": lambda: [measure_drawing(model, perception, drawings)],
+        "prompts": lambda: [measure_prompts(model, perception, drawings)],
+        "taught styles": lambda: [measure_taught(model, perception, drawings)],
+        "learning": lambda: measure_learning(base, perception, drawings, figures.get("learning", {})),
+        "seconds a step": lambda: [measure_speed(model)],
     }
-    if unknown := set(only) - set(measures):
+    if unknown := set(again) - set(measures):
         raise VelaturaError(f"The parts are {', '.join(measures)}: found {', '.join(sorted(unknown))}.")
-    weights = hash_weights(base)
-    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if only and path.exists() else {}
-    figures = kept if kept.get("weights") == weights else {"weights": weights}
-    for name in only or measures:
-        figures[name] = measures[name]()
-        path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    for name, measure in measures.items():
+        if name in again:
+            figures.pop(name, None)
+        if name in figures and name != "learning":  # which knows what of it is there
+            continue
+        for found in measure():
+            figures[name] = found
+            with whole_file(path) as building:
+                building.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return figures
 
 
@@ -73,15 +82,15 @@ def draw_sheet(base: Path, path: Path) -> None:
 
 
 def main() -> int:
-    """Measure what ships, with the options of the command line; returns the exit code."""
+    """Measure of what ships what is not measured yet; returns the exit code."""
     from tools.starter.improve import default_state
 
     parser = argparse.ArgumentParser(prog="python -m tools.starter.report", description=__doc__)
     parser.add_argument("--state", type=Path, default=default_state(), help="folder of the drawings (%(default)s)")
-    parser.add_argument("--only", action="append", default=[], metavar="PART", help="measure this part; repeatable")
+    parser.add_argument("--again", action="append", default=[], metavar="PART", help="also what is there; repeatable")
     options = parser.parse_args()
     try:
-        write_report(starter_folder(), options.state / "drawings", options.state / "perception", options.only)
+        write_report(starter_folder(), options.state / "drawings", options.state / "perception", options.again)
     except VelaturaError as error:
         print(error, file=sys.stderr)
         return 1

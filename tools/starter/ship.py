@@ -17,17 +17,19 @@ from tools.starter import continuing, decoder
 from tools.starter.build import describe_packages, require_extra
 from tools.starter.improve import DECODER, default_state
 from tools.starter.networks.stage import Schedule
-from tools.starter.report import draw_sheet, write_report
+from tools.starter.report import METRICS, draw_sheet, write_report
 from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
 
 BUILD = "build.json"
+VAE = Path("vae", "config.json")
 
 
 def ship(state: Path, target: Path) -> list[str]:
     """Replace the parts that are finished in `state`, with their logs, figures and the sheet; returns the stages.
 
-    Raises VelaturaError if none is finished.
+    All is made ready in a folder of its own first, which a second call goes on with. VelaturaError if no part is
+    finished.
     """
     require_extra()
     from diffusers import AutoencoderKL
@@ -36,21 +38,38 @@ def ship(state: Path, target: Path) -> list[str]:
     continued = name_continued(target)
     folders = {DECODER: state / DECODER, continued: continuing.denoiser_folder(state)}
     base = folders[continued] / continuing.result_of(continuing.CONTINUED)
+    ready = state / "ready"
+    shutil.copytree(target, ready, dirs_exist_ok=True, ignore=shutil.ignore_patterns(METRICS))
     if (state / DECODER / "vae" / decoder.FIGURES).exists():
         vae = AutoencoderKL.from_pretrained(state / DECODER / "vae", torch_dtype=torch.float16)
-        vae.save_pretrained(target / "vae")
+        vae.register_to_config(scaling_factor=read_scale(target))
+        vae.save_pretrained(ready / "vae")
         shipped[DECODER] = decoder.SCHEDULE
     if (base / decoder.FIGURES).exists():
         for part in ("unet", "text_encoder"):
-            shutil.copytree(base / part, target / part, dirs_exist_ok=True)
+            shutil.copytree(base / part, ready / part, dirs_exist_ok=True)
+        write_config(ready / VAE, {"scaling_factor": read_scale(base)})  # what the denoiser was trained with
         shipped[continued] = continuing.CONTINUED
     if not shipped:
         raise VelaturaError(f"Nothing is finished in {state}: train with `make starter-continue`.")
-    forget_origins(target)
-    describe(target, shipped, folders)
-    draw_sheet(target, target / "samples.png")
-    write_report(target, state / "drawings", state / "perception")
+    forget_origins(ready)
+    describe(ready, shipped, folders)
+    draw_sheet(ready, ready / "samples.png")
+    write_report(ready, state / "drawings", state / "perception")
+    shutil.copytree(ready, target, dirs_exist_ok=True)
+    shutil.rmtree(ready)
     return list(shipped)
+
+
+def read_scale(base: Path) -> float:
+    """What a base's latents are multiplied by for the denoiser."""
+    return float(json.loads((base / VAE).read_text(encoding="utf-8"))["scaling_factor"])
+
+
+def write_config(path: Path, changes: Mapping[str, Any]) -> None:
+    """Change values of a part's config."""
+    config = json.loads(path.read_text(encoding="utf-8")) | changes
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def forget_origins(target: Path) -> None:

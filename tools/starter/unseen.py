@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tools.icons import IconTable, compose_svg, draw_svg, fetch_package, find_icon, icon_name, read_table
 from tools.starter.drawings.render import SIZE
-from tools.starter.drawings.sets import IconSet, read_concepts, read_icon_sets
+from tools.starter.drawings.sets import IconSet, held_out_sets, read_concepts, trained_sets
 from tools.starter.measure import as_tensor
 from tools.starter.networks.autoencoder import on_white, psnr, reconstruct, turn
 
@@ -38,11 +38,10 @@ def read_unseen(drawings: Path) -> dict[str, Tensor]:
 
     Each is `(n, 3, SIZE, SIZE)` from −1 to 1. The packages are downloaded into `drawings` if they are not there.
     """
-    sets, concepts = read_icon_sets(), read_concepts()
-    held_out = [icon_set for icon_set in sets if not icon_set.trained]
-    found = {icon_set.name: draw_even(fetch_table(drawings, icon_set), concepts.taught) for icon_set in held_out}
+    concepts = read_concepts()
+    found = {one.name: draw_even(fetch_table(drawings, one), concepts.taught) for one in held_out_sets()}
     found[OPENMOJI.name] = draw_even(fetch_table(drawings, OPENMOJI), concepts.taught)
-    trained = [fetch_table(drawings, icon_set) for icon_set in sets if icon_set.trained]
+    trained = [fetch_table(drawings, icon_set) for icon_set in trained_sets()]
     found[LEFT_OUT] = draw_by_turns(trained, concepts.held_out)
     return {name: on_white(np.stack(drawn)) for name, drawn in found.items()} | {PHOTOGRAPHS: read_photographs()}
 

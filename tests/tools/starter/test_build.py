@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from types import ModuleType
@@ -16,8 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.tools.packages import pack_wheel
+from tests.tools.packages import make_table, pack_icons, pack_wheel
 from tests.tools.starter.small import (
+    TAUGHT,
     PowerCutError,
     make_small_autoencoder,
     make_small_denoiser,
@@ -26,7 +27,7 @@ from tests.tools.starter.small import (
     write_recipe,
 )
 from tools.starter import build as module
-from tools.starter import learning, measure, report
+from tools.starter import learning, measure, report, unseen
 from tools.starter.build import Plan, build, main
 from tools.starter.drawings import sets
 from tools.starter.drawings.shapes import draw_shapes
@@ -58,9 +59,19 @@ def miniature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(learning, "find_preset", make_preset_short)
     monkeypatch.setattr(learning, "CONCEPTS", 2)
     monkeypatch.setattr(report, "PROMPTS", ("fox", "ant"))
-    for part in (measure, report):
+    for part in (measure, learning):
         monkeypatch.setattr(part, "STEPS", 2)
+    monkeypatch.setattr(learning, "METHODS", ("lora", "loha"))
+    monkeypatch.setattr(learning, "SEEDS", (0,))
+    put_openmoji(work / "drawings" / "packages", monkeypatch)
     return work
+
+
+def put_openmoji(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package in place of the set that is only measured."""
+    archive = packages / f"iconify-json-openmoji-{unseen.OPENMOJI.version}.tgz"
+    recorded = pack_icons(archive, make_table(TAUGHT[:3], "hsl(20,80%,50%)"))
+    monkeypatch.setattr(unseen, "OPENMOJI", replace(unseen.OPENMOJI, integrity=recorded))
 
 
 def put_targets(folder: Path) -> None:
@@ -151,7 +162,9 @@ def check_metrics(metrics: dict[str, Any], result: Path) -> None:
         assert 0 <= figures["top-1"] <= figures["top-5"] <= 1 and 0 <= figures["style followed"] <= 1
     assert list(metrics["drawing"]) == ["guided", "unguided"]
     assert list(metrics["learning"]) == ["black-line", "blob"]
-    for figures in metrics["learning"].values():
+    learned = [seeds for by_method in metrics["learning"].values() for seeds in by_method.values()]
+    assert [len(seeds) for seeds in learned] == [1, 1, 1, 1]
+    for (figures,) in learned:
         assert figures["style left"] == pytest.approx(figures["style after"] / figures["style before"], rel=0.01)
         assert figures["content left"] == pytest.approx(figures["content after"] / figures["content before"], rel=0.01)
     assert metrics["seconds a step"] > 0

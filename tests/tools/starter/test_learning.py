@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from tests.tools.starter.small import TAUGHT
-from tools.starter.drawings.sets import read_icon_sets
-from tools.starter.learning import CONCEPTS, METHODS, compare, settings_of
+from tools.starter import learning
+from tools.starter.drawings.sets import read_icon_sets, trained_sets
+from tools.starter.learning import CONCEPTS, METHODS, compare, measure_taught, settings_of
 from tools.starter.measure import read_truth
 from tools.starter.networks.perception import Perception, make_network
 from trainers.config.build import build_config
@@ -66,3 +69,17 @@ def test_each_method_takes_the_place_of_the_presets_own_with_its_rate(method):
     }
     assert found["method"] == own["method"] and config.targets.unet == "full"
     assert config.train.learning_rate == (balanced if method == "lora" else own)["train"]["learning_rate"]
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_a_taught_style_is_as_far_as_what_is_drawn_in_it_from_its_truth(looking, images, drawings, monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr(learning, "pick_concepts", lambda _: TAUGHT[:4])
+    monkeypatch.setattr(learning, "draw_all", lambda _, prompts: asked.extend(prompts) or images["noto"])
+    monkeypatch.setattr(learning, "reconstruct", lambda _, truth: truth)
+    found = measure_taught(SimpleNamespace(vae=None), looking, drawings)
+    distances = {one.style: looking.style_distance(images["noto"], images[one.name]) for one in trained_sets()}
+    assert {style: one["drawn"] for style, one in found.items()} == pytest.approx(distances, abs=1e-4)
+    assert all(one["decoded"] == 0 for one in found.values()) and max(distances.values()) > 0.05
+    assert asked == [f"{concept}, {one.style}" for one in trained_sets() for concept in TAUGHT[:4]]

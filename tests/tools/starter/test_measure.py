@@ -8,9 +8,10 @@ from PIL import Image
 
 from tests.tools.starter.small import HELD_OUT, TAUGHT
 from tools.starter.drawings.render import open_drawings
-from tools.starter.drawings.sets import read_icon_sets
-from tools.starter.measure import as_tensor, pick_concepts, rank_of_truth, read_truth, shares
+from tools.starter.drawings.sets import read_icon_sets, trained_sets
+from tools.starter.measure import Truths, as_tensor, match, pick_concepts, rank_of_truth, read_truth, shares
 from tools.starter.networks.autoencoder import on_white
+from tools.starter.networks.perception import Perception, make_network
 
 SETS = read_icon_sets()
 
@@ -25,6 +26,34 @@ def test_the_rank_counts_the_true_ones_that_are_nearer_than_the_own():
 def test_shares_are_of_first_ranks_and_of_the_first_five():
     assert shares(torch.tensor([0, 0, 1, 4, 5, 9, 100, 0])) == {"top-1": 0.375, "top-5": 0.625}
     assert shares(torch.tensor([0, 0, 1])) == {"top-1": 0.667, "top-5": 1.0}
+
+
+def test_styles_are_followed_where_the_asked_set_is_nearest():
+    known = torch.eye(6).unflatten(0, (3, 2))  # three sets of two concepts
+    own = torch.stack([known[2, 0], known[1, 1]])
+    assert match(own, known, [2, 1]) == {"top-1": 1, "top-5": 1, "style followed": 1}
+    swapped = torch.stack([known[0, 0], known[2, 1]])
+    assert match(swapped, known, [2, 1])["style followed"] == 0
+    other = torch.stack([known[2, 1], known[1, 1]])
+    assert match(other, known, [2, 1])["top-1"] == 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_true_drawings_are_found_in_their_styles_and_those_of_the_next_set_are_not(drawings):
+    torch.manual_seed(0)
+    truth = Truths(Perception(make_network(), torch.device("cpu")), drawings)
+    names = [icon_set.style for icon_set in trained_sets()]
+    assert truth.write_prompts() == [
+        f"{concept}, {names[index % 5]}" for index, concept in enumerate(pick_concepts(drawings))
+    ]
+    assert truth.write_prompts("{1} {0}".format)[1].startswith(names[1])
+    own, others = (
+        torch.stack([truth.sets[(style + step) % 5].images[place] for place, style in enumerate(truth.asked)])
+        for step in (0, 1)
+    )
+    assert truth.match(own) == {"top-1": 1, "top-5": 1, "style followed": 1, "style nearest": 1}
+    assert truth.match(others)["style nearest"] == truth.match(others)["style followed"] == 0
 
 
 def test_pictures_become_numbers_from_minus_one_to_one():

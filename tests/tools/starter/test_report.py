@@ -34,11 +34,12 @@ def test_every_weight_file_is_hashed_by_its_path(tmp_path):
     }
 
 
-def test_parts_are_measured_again_and_those_of_other_weights_are_dropped(tmp_path, monkeypatch):
+def test_a_part_is_measured_once_or_again_and_those_of_other_weights_are_dropped(tmp_path, monkeypatch):
     (tmp_path / "unet").mkdir()
     weights = tmp_path / "unet" / "weights.safetensors"
     weights.write_bytes(b"one")
-    rounds = {"measure_reconstruction": 0, "measure_drawing": 0, "measure_prompts": 0, "measure_learning": 0}
+    names = ("reconstruction", "drawing", "prompts", "taught", "learning")
+    rounds = {f"measure_{name}": 0 for name in names}
     monkeypatch.setattr(report, "open_base", lambda _: None)
     monkeypatch.setattr(report, "load_perception", lambda *_: None)
     monkeypatch.setattr(report, "measure_speed", lambda _: 0.5)
@@ -46,21 +47,27 @@ def test_parts_are_measured_again_and_those_of_other_weights_are_dropped(tmp_pat
 
         def measure(*_, name=name):
             rounds[name] += 1
-            return {"round": rounds[name]}
+            found = {"round": rounds[name]}
+            return [found] if name == "measure_learning" else found
 
         monkeypatch.setattr(report, name, measure)
 
-    def found(*only: str) -> dict[str, object]:
-        report.write_report(tmp_path, tmp_path, tmp_path, only)
+    def found(*again: str) -> dict[str, object]:
+        report.write_report(tmp_path, tmp_path, tmp_path, again)
         said = json.loads((tmp_path / "metrics.json").read_text())
         assert said.pop("weights") == hash_weights(tmp_path)
         return said
 
     first, second = {"round": 1}, {"round": 2}
-    parts = ("reconstruction", "drawing", "prompts", "learning")
+    parts = ("reconstruction", "drawing", "prompts", "taught styles", "learning")
     assert found() == dict.fromkeys(parts, first) | {"seconds a step": 0.5}
-    assert found("learning") == dict.fromkeys(parts, first) | {"seconds a step": 0.5, "learning": second}
+    whole = dict.fromkeys(parts, first) | {"seconds a step": 0.5, "learning": second}
+    assert found("learning") == whole and rounds["measure_drawing"] == 1
+    assert found("drawing")["drawing"] == second
     with pytest.raises(VelaturaError, match=r"The parts are reconstruction, drawing, .*: found lerning"):
         found("lerning")
     weights.write_bytes(b"two")
-    assert found("drawing") == {"drawing": second}
+    monkeypatch.setattr(report, "measure_taught", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        found()
+    assert [*json.loads((tmp_path / "metrics.json").read_text())] == ["weights", "reconstruction", "drawing", "prompts"]

@@ -22,6 +22,8 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "starter"
     (folder / "logs").mkdir(parents=True)
     (folder / "unet").mkdir()
+    (folder / "vae").mkdir()
+    (folder / "vae" / "config.json").write_text('{"scaling_factor": 0.25}')
     (folder / "unet" / "weights").write_text("old")
     said = {"packages": {"torch": "1"}, "numbers": {"vae": 1}, "stages": {"autoencoder": {"steps": 3}}, "notes": ["a"]}
     (folder / "build.json").write_text(json.dumps(said))
@@ -44,10 +46,11 @@ def test_a_finished_decoder_is_shipped_alone(target, tmp_path):
     expected = model.state_dict()
     assert {tensor.dtype for tensor in found.values()} == {torch.float16} and found.keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name].half()) for name, tensor in found.items())
-    assert "_name_or_path" not in json.loads((target / "vae" / "config.json").read_text())
+    config = json.loads((target / "vae" / "config.json").read_text())
+    assert "_name_or_path" not in config and config["scaling_factor"] == 0.25, "the denoiser stays"
     assert (target / "unet" / "weights").read_text() == "old"
     assert (target / "logs" / "decoder.jsonl").read_text() == '{"step": 2}\n'
-    assert (target / "samples.png").read_text() == "starter" and (target / "metrics.json").exists()
+    assert (target / "samples.png").read_text() == "ready" and (target / "metrics.json").exists()
     said = json.loads((target / "build.json").read_text())
     assert said["stages"] == {"autoencoder": {"steps": 3}, "decoder": asdict(decoder.SCHEDULE)}
     assert said["packages"] == describe_packages() and said["notes"] == ["a"]
@@ -60,11 +63,14 @@ def test_a_finished_base_brings_its_denoiser_and_text_encoder(target, tmp_path):
     for part in ("unet", "text_encoder", "vae"):
         (base / part).mkdir(parents=True)
         (base / part / "weights").write_text("new")
+    (base / "vae" / "config.json").write_text('{"scaling_factor": 0.5}')
     (base / "figures.json").write_text("{}")
     (folder / "log.jsonl").write_text('{"step": 5}\n')
     assert ship.ship(state, target) == ["continued"]
     assert [(target / part / "weights").read_text() for part in ("unet", "text_encoder")] == ["new", "new"]
-    assert not (target / "vae").exists()
+    assert not (target / "vae" / "weights").exists()
+    assert ship.read_scale(target) == 0.5, "the denoiser's latents are of the size that it was trained with"
+    assert not (state / "ready").exists()
     assert (target / "logs" / "continued.jsonl").read_text() == '{"step": 5}\n'
     assert json.loads((target / "build.json").read_text())["stages"]["continued"] == asdict(continuing.CONTINUED)
 

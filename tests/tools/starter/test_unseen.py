@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from tests.tools.packages import make_table, pack_icons
 from tests.tools.starter.small import HELD_OUT, TAUGHT, pack_few
 from tools.starter import unseen
+from tools.starter.drawings import sets
 from tools.starter.drawings.sets import read_concepts
 from tools.starter.networks.autoencoder import psnr, turn
 from tools.starter.unseen import (
@@ -40,7 +41,7 @@ def test_nothing_that_is_measured_was_trained_on(tmp_path, monkeypatch):
     archive = tmp_path / "packages" / f"iconify-json-openmoji-{OPENMOJI.version}.tgz"
     table = make_table(TAUGHT[:3], "hsl(20,80%,50%)")
     monkeypatch.setattr(unseen, "OPENMOJI", replace(OPENMOJI, integrity=pack_icons(archive, table)))
-    monkeypatch.setattr(unseen, "read_icon_sets", lambda: packed)
+    monkeypatch.setattr(sets, "read_icon_sets", lambda: packed)
     found = read_unseen(tmp_path)
     held_out = [icon_set.name for icon_set in packed if not icon_set.trained]
     assert list(found) == [*held_out, "openmoji", LEFT_OUT, PHOTOGRAPHS]

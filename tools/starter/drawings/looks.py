@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 
 from tools.starter.drawings.paint import LUMINANCE
 from tools.starter.drawings.render import OUTLINED
-from tools.starter.drawings.sets import read_icon_sets
+from tools.starter.drawings.sets import trained_sets
 
 Drawing = np.ndarray
 """One drawing, `RGBA`, `(SIZE, SIZE, 4)` uint8."""
@@ -74,7 +74,7 @@ class Look:
 
 def read_looks() -> tuple[Look, ...]:
     """The trained sets as they are, then their other looks."""
-    sets = tuple(Look(icon_set.name, as_it_is, icon_set.style) for icon_set in read_icon_sets() if icon_set.trained)
+    sets = tuple(Look(icon_set.name, as_it_is, icon_set.style) for icon_set in trained_sets())
     made = (("ink", print_in_ink, ("noto", "twemoji")), ("pixel art", draw_in_blocks, ("twemoji", "emojione")))
     looks = tuple(Look(name, make, style) for style, make, names in made for name in names)
     outlines = tuple(Look(f"{name}-outline", as_it_is, "outline") for name in OUTLINED)

@@ -32,7 +32,7 @@ PLACES = {
 }  # fmt: skip
 """Where a small drawing lies, and which shares of the free width and height lie before it."""
 RELATIONS = ("beside", "above")
-"""How the first of two drawings lies to the second; beside it is left of it."""
+"""How the first of two drawings lies relative to the second; beside it is left of it."""
 LOOSE = (SIZE * 4 // 5, SIZE)  # pixels a side, of a drawing whose size is not told
 SMALL = (SIZE * 3 // 8, SIZE * 9 // 16)
 PAIRED = (SIZE * 3 // 8, SIZE // 2)

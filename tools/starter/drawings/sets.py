@@ -47,6 +47,16 @@ def read_icon_sets() -> tuple[IconSet, ...]:
     return tuple(IconSet(name, **entry) for name, entry in entries.items())
 
 
+def trained_sets() -> tuple[IconSet, ...]:
+    """The sets that are taught."""
+    return tuple(icon_set for icon_set in read_icon_sets() if icon_set.trained)
+
+
+def held_out_sets() -> tuple[IconSet, ...]:
+    """The sets that are kept out."""
+    return tuple(icon_set for icon_set in read_icon_sets() if not icon_set.trained)
+
+
 def read_concepts() -> Concepts:
     """Read `concepts.json`."""
     table = json.loads((FOLDER / "concepts.json").read_text(encoding="utf-8"))

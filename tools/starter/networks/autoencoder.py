@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tools.starter.drawings.paint import paint
 from tools.starter.drawings.render import OUTLINED, Drawings, open_drawings
-from tools.starter.drawings.sets import read_icon_sets
+from tools.starter.drawings.sets import read_icon_sets, trained_sets
 from tools.starter.drawings.shapes import draw_shapes
 from tools.starter.networks.stage import Schedule, Stage
 
@@ -55,7 +55,7 @@ class Canvas:
     """Hands out batches of painted crops of the training drawings."""
 
     def __init__(self, drawings: Path) -> None:
-        trained = [icon_set.name for icon_set in read_icon_sets() if icon_set.trained]
+        trained = [icon_set.name for icon_set in trained_sets()]
         outlines = [f"{name}-outline" for name in OUTLINED]
         self.sets = [open_drawings(drawings, name) for name in trained + outlines]
         self.trained = len(trained)

@@ -19,7 +19,7 @@ from tools.icons import icon_name
 from tools.starter.drawings.looks import Look, read_looks
 from tools.starter.drawings.render import Drawings, open_drawings
 from tools.starter.drawings.scenes import BACKGROUNDS, PLACES, RELATIONS, Scene, draw_scene
-from tools.starter.drawings.sets import read_concepts, read_icon_sets
+from tools.starter.drawings.sets import read_concepts, trained_sets
 from trainers.atomic_files import whole_file
 
 SHARES = {"whole": 0.62, "loose": 0.08, "coloured": 0.07, "placed": 0.08, "pair": 0.11, "other": 0.04}
@@ -133,11 +133,13 @@ def plain_styles() -> frozenset[str]:
 
 
 def other_names(drawings: Path) -> list[str]:
-    """What every trained set shows and no concept names, as words."""
-    concepts, sets = read_concepts(), [icon_set.name for icon_set in read_icon_sets() if icon_set.trained]
-    shared = set.intersection(*({*open_drawings(drawings, name).names} for name in sets))
+    """What every trained set shows and no concept names, as words; nothing with a word of one that is kept out."""
+    concepts = read_concepts()
+    shared = set.intersection(*({*open_drawings(drawings, icon_set.name).names} for icon_set in trained_sets()))
     known = {icon_name(name) for name in (*concepts.taught, *concepts.held_out)}
-    return [name.replace("-", " ") for name in sorted(shared - known) if not SIGNS.search(name)]
+    unseen = {word for concept in concepts.held_out for word in icon_name(concept).split("-")}
+    names = [name for name in sorted(shared - known) if not SIGNS.search(name) and not unseen & {*name.split("-")}]
+    return [name.replace("-", " ") for name in names]
 
 
 def choose_scene(kind: str, concept: str, others: tuple[str, ...], rng: np.random.Generator) -> Scene:

@@ -71,15 +71,16 @@ def prepare_redrawn(
 
 def redraw(pipeline: Any, lessons: Lessons, rows: list[int], generator: torch.Generator) -> Tensor:
     """Latents `(rows, c, 16, 16)` in fp16 after some noise and the denoiser's work, all with one strength."""
+    scale = pipeline.vae.config.scaling_factor
     strength = STRENGTHS[0] + (STRENGTHS[1] - STRENGTHS[0]) * float(torch.rand((), generator=generator))
     with torch.autocast(pipeline.device.type, torch.bfloat16):
         found = pipeline(
             write_captions(lessons, rows, read_concepts(), plain_styles(), generator),
-            image=lessons.latents[rows].float() * lessons.scale,
+            image=lessons.latents[rows].float() * scale,
             strength=strength,
             num_inference_steps=STEPS,
             guidance_scale=GUIDANCES[int(torch.randint(len(GUIDANCES), (), generator=generator))],
             generator=generator,
             output_type="latent",
         ).images
-    return (found.float() / lessons.scale).half()
+    return (found.float() / scale).half()

@@ -181,7 +181,9 @@ class Stage:
         level = self._read("level.pt", device)
         if level is None or level["step"] >= state["step"]:
             return state
-        shutil.copyfile(self.folder / "log.jsonl", self.folder / f"log-{planned}.jsonl")
+        kept = self.folder / f"log-{planned}.jsonl"
+        if not kept.exists():  # else it was killed since, and its log is trimmed already
+            shutil.copyfile(self.folder / "log.jsonl", kept)
         return level
 
     def _trim_log(self) -> None:

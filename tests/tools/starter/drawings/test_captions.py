@@ -12,7 +12,7 @@ from tools.starter.drawings.scenes import BACKGROUNDS, Scene
 from tools.starter.drawings.sets import Concepts
 from trainers.randomness import generator
 
-CONCEPTS = Concepts({"animals": ("fox", "ant")}, ("bat",), {"fox": ("vixen", "reynard")})
+CONCEPTS = Concepts({"animals": ("fox", "ant")}, {"animals": ("bat",)}, {"fox": ("vixen", "reynard")})
 DRAWS = 6_000
 NEAR = {"abs": 0.02}  # more than three standard deviations of any share below
 

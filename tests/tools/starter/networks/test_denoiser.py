@@ -57,7 +57,7 @@ def test_adamw_trains_embeddings_and_the_ends(tokenizer):
 
 
 def test_lessons_are_picked_by_kind_and_get_their_words():
-    concepts = Concepts({"animals": ("fox", "ant", "owl")}, (), {})
+    concepts = Concepts({"animals": ("fox", "ant", "owl")}, {}, {})
     styles = ("glossy", "sticker", "ink")
     entries = tuple(
         Lesson(kind, Scene((concept,), background="red" if kind == "coloured" else ""), style)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,14 @@ from tools.starter.networks.redrawn import prepare_redrawn, redraw
 from trainers.randomness import generator
 
 CPU = torch.device("cpu")
+SCALE = 0.25
 
 
 class Echo:
     """A pipeline that gives back what it is told, and notes the rest."""
 
     device = CPU
+    vae = SimpleNamespace(config=SimpleNamespace(scaling_factor=SCALE))
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -60,7 +63,7 @@ def test_strength_and_guidance_are_of_their_ranges_and_latents_of_unit_variance(
     strengths = [call["strength"] for call in pipeline.calls]
     assert 0.05 <= min(strengths) < 0.1 and 0.25 < max(strengths) <= 0.3
     assert {call["guidance_scale"] for call in pipeline.calls} == {1.0, 3.0}
-    assert torch.equal(pipeline.calls[0]["image"], lessons.latents[rows].float() * lessons.scale)
+    assert torch.equal(pipeline.calls[0]["image"], lessons.latents[rows].float() * SCALE)
     assert {call["output_type"] for call in pipeline.calls} == {"latent"}
 
 
@@ -75,8 +78,9 @@ def test_the_shipped_base_draws_them_again(tmp_path):
 
     pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(starter_folder(), torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
-    latents = torch.randn(2, 4, 16, 16, generator=generator("latents")).half() * 0.1
-    shown = Lessons((Lesson("whole", Scene(("fox",)), "sticker"),) * 2, latents, 10.0)
+    scale = pipeline.vae.config.scaling_factor
+    latents = (torch.randn(2, 4, 16, 16, generator=generator("latents")) / scale).half()
+    shown = Lessons((Lesson("whole", Scene(("fox",)), "sticker"),) * 2, latents, scale)
     apart = []
     for strength in (0.05, 0.3):
         with pytest.MonkeyPatch.context() as patch:
