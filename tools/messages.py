@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("app", "trainers")
 ERRORS = (
     "BusyError",
+    "ChangedError",
     "DamagedCheckpointError",
     "DamagedQueueError",
     "FencedError",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -31,19 +30,13 @@ from tools.starter.networks.lessons import prepare_lessons
 from tools.starter.networks.perceptual import load_perceptual_distance
 from tools.starter.networks.redrawn import prepare_redrawn
 from tools.starter.networks.stage import Schedule
-from tools.starter.progress import Progress, describe_status, hold
+from tools.starter.progress import Progress, default_state, describe_status, hold
 from tools.starter.unseen import read_unseen
 from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
 
 SHIPPED, LESSONS, REDRAWN, DECODER, DENOISER = "shipped", "lessons", "redrawn", "decoder", "denoiser"
 """The parts by the names of their folders; the denoiser's has the hash of what it continues from too."""
-
-
-def default_state() -> Path:
-    """The folder of the training's state: `STARTER_STATE`, or `velatura-starter` in the user's folder of caches."""
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("STARTER_STATE") or Path(caches) / "velatura-starter")
 
 
 def improve(state: Path, gate: IdleGate, progress: Progress) -> None:

@@ -16,6 +16,12 @@ from trainers.errors import BusyError
 LOCK, STATUS, LOG = ".lock", "status.json", "progress.log"
 
 
+def default_state() -> Path:
+    """The folder of the training's state: `STARTER_STATE`, or `velatura-starter` in the user's folder of caches."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("STARTER_STATE") or Path(caches) / "velatura-starter")
+
+
 class Progress:
     """Writes `progress.log`, one line an event, and `status.json` in the folder of the training's state."""
 

@@ -17,6 +17,7 @@ from tools.starter.drawings.looks import read_looks
 from tools.starter.learning import measure_learning, measure_taught
 from tools.starter.measure import measure_drawing, measure_reconstruction, measure_speed, open_base, sampling_of
 from tools.starter.networks.perception import load_perception
+from tools.starter.progress import default_state
 from tools.starter.prompts import measure_prompts
 from tools.starter.unseen import read_photographs
 from trainers.atomic_files import whole_file
@@ -83,8 +84,6 @@ def draw_sheet(base: Path, path: Path) -> None:
 
 def main() -> int:
     """Measure of what ships what is not measured yet; returns the exit code."""
-    from tools.starter.improve import default_state
-
     parser = argparse.ArgumentParser(prog="python -m tools.starter.report", description=__doc__)
     parser.add_argument("--state", type=Path, default=default_state(), help="folder of the drawings (%(default)s)")
     parser.add_argument("--again", action="append", default=[], metavar="PART", help="also what is there; repeatable")

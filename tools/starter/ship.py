@@ -15,8 +15,9 @@ import torch
 
 from tools.starter import continuing, decoder
 from tools.starter.build import describe_packages, require_extra
-from tools.starter.improve import DECODER, default_state
+from tools.starter.improve import DECODER
 from tools.starter.networks.stage import Schedule
+from tools.starter.progress import default_state
 from tools.starter.report import METRICS, draw_sheet, write_report
 from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder

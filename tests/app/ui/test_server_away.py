@@ -164,7 +164,7 @@ def test_a_start_that_got_no_answer_is_told_apart_from_one_that_did(page: Any, o
     kept = own.out / ".studio" / "drafts" / page.evaluate("document.body.dataset.draft") / "draft.json"
     mark, _ = json.loads(kept.read_text(encoding="utf-8"))["started"]
     page.evaluate("mark => sessionStorage.setItem('velatura-starting', mark)", mark)
-    page.reload()
+    page.reload(wait_until="commit")  # the page that it leads to comes before this one is loaded
     page.wait_for_url("**/run?id=Quay")
     assert [one.id for one in runs_called(own, "Quay")] == [job.id]
     actions.stop(Store(own.out), job.id, "cancel", actor=MACHINE_OWNER)

@@ -58,7 +58,7 @@ def make_small(state: Path, recipe: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(improve, "lower_priority", lambda: None)  # it cannot be taken back, and a test has no time to wait
     patch.setattr(improve, "Machine", ToldMachine)
     patch.setattr(improve, "open_autoencoder", make_seeded_autoencoder)
-    patch.setattr(improve, "open_pipeline", lambda _: None)
+    patch.setattr(improve, "open_pipeline", lambda: None)
     patch.setattr(improve, "prepare_lessons", lambda *_: None)
     patch.setattr(improve, "prepare_redrawn", lambda *_: make_redrawn())
     patch.setattr(improve, "continue_denoiser", lambda *_: {})

@@ -22,9 +22,9 @@ from tests.tools.starter.improving import ToldMachine, make_small
 from tests.tools.starter.small import write_recipe
 from tools.starter.drawings.shapes import draw_shapes
 from tools.starter.idle import QUIET_LOOKS
-from tools.starter.improve import default_state, is_shipped, main
+from tools.starter.improve import is_shipped, main
 from tools.starter.networks.stage import Schedule
-from tools.starter.progress import read_status
+from tools.starter.progress import default_state, read_status
 
 ROOT = Path(__file__).parents[3]
 BUILD = json.loads((ROOT / "presets" / "starter" / "build.json").read_text(encoding="utf-8"))
