@@ -10,12 +10,12 @@ from typing import Any
 
 from PIL import Image
 
+from tools.command import tells_errors
 from tools.icons import icon_name
 from tools.samples.draw_icons import draw_icons
 from tools.samples.photographs import cut_photographs
 from tools.samples.sources import Drawings, find_source
 from trainers.data.sample_sets import SampleSet, read_sets
-from trainers.errors import VelaturaError
 
 SIZE = 256  # pixels: twice the starter's size, so that other bases have something to look at too
 SAVING: Mapping[str, Mapping[str, Any]] = {
@@ -47,17 +47,14 @@ def write_set(sample_set: SampleSet, images: Mapping[str, Image.Image]) -> None:
         stem.with_suffix(".txt").write_text(concept + "\n", encoding="utf-8", newline="\n")
 
 
+@tells_errors
 def main() -> int:
     """Fetch, verify and make every set; returns the exit code."""
-    try:
-        for sample_set in read_sets().values():
-            with tempfile.TemporaryDirectory() as folder:
-                write_set(sample_set, make_images(sample_set, Path(folder)))
-            size = sum(path.stat().st_size for path in sample_set.folder.iterdir())
-            print(f"{sample_set.name}: {len(sample_set.concepts)} images, {size / 1000:.0f} kB")
-    except VelaturaError as error:
-        print(error, file=sys.stderr)
-        return 1
+    for sample_set in read_sets().values():
+        with tempfile.TemporaryDirectory() as folder:
+            write_set(sample_set, make_images(sample_set, Path(folder)))
+        size = sum(path.stat().st_size for path in sample_set.folder.iterdir())
+        print(f"{sample_set.name}: {len(sample_set.concepts)} images, {size / 1000:.0f} kB")
     return 0
 
 

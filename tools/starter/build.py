@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from tools.command import tells_errors
 from tools.starter.drawings.render import render_sets
 from tools.starter.drawings.sets import read_icon_sets
 from tools.starter.drawings.tokens import make_tokenizer
@@ -95,6 +96,7 @@ def copy_logs(work: Path, result: Path) -> None:
         shutil.copyfile(work / name / "log.jsonl", result / "logs" / f"{name}.jsonl")
 
 
+@tells_errors
 def main() -> int:
     """Build with the options of the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.starter.build", description=__doc__)
@@ -102,11 +104,7 @@ def main() -> int:
     devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     parser.add_argument("--device", choices=devices, default=devices[-1])
     options = parser.parse_args()
-    try:
-        result = build(options.work, torch.device(options.device))
-    except VelaturaError as error:
-        print(error, file=sys.stderr)
-        return 1
+    result = build(options.work, torch.device(options.device))
     print(f"{result} is a base model: draw with --base {result}, and copy it over presets/starter to ship it.")
     return 0
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from tools.command import tells_errors
 from tools.starter import continuing, decoder
 from tools.starter.build import require_extra
 from tools.starter.continuing import continue_denoiser, denoiser_folder, result_of
@@ -32,7 +33,6 @@ from tools.starter.networks.redrawn import prepare_redrawn
 from tools.starter.networks.stage import Schedule
 from tools.starter.progress import Progress, default_state, describe_status, hold
 from tools.starter.unseen import read_unseen
-from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
 
 SHIPPED, LESSONS, REDRAWN, DECODER, DENOISER = "shipped", "lessons", "redrawn", "decoder", "denoiser"
@@ -135,6 +135,7 @@ def run(state: Path, threads: int | None) -> None:
             progress.tell("stopped, with everything saved")
 
 
+@tells_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train with the options of the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -146,14 +147,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.threads is not None and options.threads < 1:
         parser.error(f"--threads takes 1 or more: found {options.threads}")
-    try:
-        if options.status:
-            print(status(options.state))
-        else:
-            run(options.state, options.threads)
-    except VelaturaError as error:
-        print(error, file=sys.stderr)
-        return 1
+    if options.status:
+        print(status(options.state))
+    else:
+        run(options.state, options.threads)
     return 0
 
 

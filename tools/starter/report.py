@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from tools.command import tells_errors
 from tools.starter.drawings.captions import describe
 from tools.starter.drawings.looks import read_looks
 from tools.starter.learning import measure_learning, measure_taught
@@ -82,17 +83,14 @@ def draw_sheet(base: Path, path: Path) -> None:
     make_grid(rows, PROMPTS).save(path, optimize=True)
 
 
+@tells_errors
 def main() -> int:
     """Measure of what ships what is not measured yet; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.starter.report", description=__doc__)
     parser.add_argument("--state", type=Path, default=default_state(), help="folder of the drawings (%(default)s)")
     parser.add_argument("--again", action="append", default=[], metavar="PART", help="also what is there; repeatable")
     options = parser.parse_args()
-    try:
-        write_report(starter_folder(), options.state / "drawings", options.state / "perception", options.again)
-    except VelaturaError as error:
-        print(error, file=sys.stderr)
-        return 1
+    write_report(starter_folder(), options.state / "drawings", options.state / "perception", options.again)
     return 0
 
 

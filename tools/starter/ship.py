@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from tools.command import tells_errors
 from tools.starter import continuing, decoder
 from tools.starter.build import describe_packages, require_extra
 from tools.starter.improve import DECODER
@@ -104,16 +105,13 @@ def read_build(target: Path) -> dict[str, Any]:
     return said
 
 
+@tells_errors
 def main() -> int:
     """Ship with the options of the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.starter.ship", description=__doc__)
     parser.add_argument("--state", type=Path, default=default_state(), help="folder of the state (%(default)s)")
     options = parser.parse_args()
-    try:
-        stages = ship(options.state, starter_folder())
-    except VelaturaError as error:
-        print(error, file=sys.stderr)
-        return 1
+    stages = ship(options.state, starter_folder())
     print(f"shipped: {', '.join(stages)}; see `git diff --stat`")
     return 0
 
