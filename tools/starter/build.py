@@ -30,6 +30,7 @@ from trainers.errors import VelaturaError
 
 EXTRA = ("pytorch-optimizer", "resvg-py", "efficientnet-lite-pytorch")
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "pillow", *EXTRA)
+BUILD = "build.json"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def build(work: Path, device: torch.device, plan: Plan | None = None) -> Path:
     write_pipeline(result, vae, encoder, tokenizer, unet, lessons.scale)
     copy_logs(work, result)
     described = describe_build(device, plan, {"vae": vae, "text_encoder": encoder, "unet": unet})
-    (result / "build.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    (result / BUILD).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     draw_sheet(result, result / "samples.png")
     write_report(result, drawings, work / "perception")
     return result
@@ -87,6 +88,12 @@ def describe_build(device: torch.device, plan: Plan, parts: Mapping[str, torch.n
 def describe_packages() -> dict[str, str]:
     """The versions of what it was made with."""
     return {name: version(name) for name in PACKAGES}
+
+
+def read_build(target: Path) -> dict[str, Any]:
+    """What is said about how the weights were made."""
+    said: dict[str, Any] = json.loads((target / BUILD).read_text(encoding="utf-8"))
+    return said
 
 
 def copy_logs(work: Path, result: Path) -> None:

@@ -20,7 +20,7 @@ import torch
 
 from tools.command import tells_errors
 from tools.starter import continuing, decoder
-from tools.starter.build import require_extra
+from tools.starter.build import read_build, require_extra
 from tools.starter.continuing import continue_denoiser, denoiser_folder, result_of
 from tools.starter.decoder import FIGURES, Workshop, sharpen_decoder, write_figures
 from tools.starter.drawings.render import render_sets
@@ -67,8 +67,7 @@ def improve(state: Path, gate: IdleGate, progress: Progress) -> None:
 
 def is_shipped(stage: str, schedule: Schedule) -> bool:
     """Whether the shipped weights were trained by this schedule already."""
-    built = json.loads((starter_folder() / "build.json").read_text(encoding="utf-8"))
-    return built["stages"].get(stage) == asdict(schedule)
+    return read_build(starter_folder())["stages"].get(stage) == asdict(schedule)
 
 
 def open_autoencoder() -> Any:

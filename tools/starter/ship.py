@@ -15,7 +15,7 @@ import torch
 
 from tools.command import tells_errors
 from tools.starter import continuing, decoder
-from tools.starter.build import describe_packages, require_extra
+from tools.starter.build import BUILD, describe_packages, read_build, require_extra
 from tools.starter.improve import DECODER
 from tools.starter.networks.stage import Schedule
 from tools.starter.progress import default_state
@@ -23,7 +23,6 @@ from tools.starter.report import METRICS, draw_sheet, write_report
 from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
 
-BUILD = "build.json"
 VAE = Path("vae", "config.json")
 
 
@@ -70,8 +69,12 @@ def read_scale(base: Path) -> float:
 
 def write_config(path: Path, changes: Mapping[str, Any]) -> None:
     """Change values of a part's config."""
-    config = json.loads(path.read_text(encoding="utf-8")) | changes
-    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_json(path, json.loads(path.read_text(encoding="utf-8")) | changes)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a config or a description, indented as diffusers does."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def forget_origins(target: Path) -> None:
@@ -79,7 +82,7 @@ def forget_origins(target: Path) -> None:
     for path in target.glob("*/config.json"):
         config = json.loads(path.read_text(encoding="utf-8"))
         if config.pop("_name_or_path", None) is not None:
-            path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            write_json(path, config)
 
 
 def name_continued(target: Path) -> str:
@@ -96,13 +99,7 @@ def describe(target: Path, shipped: Mapping[str, Schedule], folders: Mapping[str
     said = read_build(target)
     said["stages"] |= {stage: asdict(schedule) for stage, schedule in shipped.items()}
     said["packages"] = describe_packages()
-    (target / BUILD).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
-
-
-def read_build(target: Path) -> dict[str, Any]:
-    """What is said about how the weights were made."""
-    said: dict[str, Any] = json.loads((target / BUILD).read_text(encoding="utf-8"))
-    return said
+    write_json(target / BUILD, said)
 
 
 @tells_errors
