@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.pages import table
 from benchmarks.styles.picture import draw_picture
 from benchmarks.styles.plot import Point, draw_plot
-from benchmarks.styles.rows import BASE, FIRST_SEED, STOPS, STYLES, Results, Row, own_rate, steps_of
+from benchmarks.styles.rows import BASE, FIRST_SEED, STOPS, STYLES, Results, Row, base_hash, own_rate, steps_of
 from benchmarks.styles.sweep import NOTABLE, SWEPT, better_rate, every_preset, tried, untried
 
 NONE = "–"
@@ -143,8 +143,8 @@ def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: st
         f"Each method trains with its preset on the starter: {steps} steps of 4 images at 128 px, on two of the "
         "bundled sets. Eight images of a set are used for training, four are held out; the base can draw their "
         "subjects, but not in this style. The model is small and the training short: compare the methods with each "
-        "other, and do not expect these figures on Stable Diffusion. `quick` at 0.001 and more was trained on version "
-        "2 of the starter, all others on version 1.",
+        "other, and do not expect these figures on Stable Diffusion. All rows were trained on the starter whose "
+        f"denoiser has the SHA-256 `{base_hash()[:8]}…`.",
         "",
         "*Loss* is the mean squared error of the prediction on the held-out images, each at the same 32 timesteps with "
         "the same noise; lower is better. *Style distance* compares images generated from their captions with the "

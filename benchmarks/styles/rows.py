@@ -14,6 +14,8 @@ from typing import Any
 from trainers.config.presets import STARTER, find_preset, list_presets
 from trainers.config.sections import Train
 from trainers.config.tables import overlay
+from trainers.models.files.source import starter_folder
+from trainers.models.load import hash_files
 
 RESULTS = Path(__file__).parents[1] / "styles.jsonl"
 BASE = "base"
@@ -117,12 +119,18 @@ PREVIEWS = ("steps", "sampler")
 
 
 @cache
+def base_hash() -> str:
+    """SHA-256 of the starter's denoiser, which a style trained on it holds as `velatura.base_sha256`."""
+    return hash_files([starter_folder() / "unet" / "diffusion_pytorch_model.safetensors"])
+
+
+@cache
 def digest(row: Row) -> str:
-    """Short hash of a row's settings: rows of older ones do not count any more."""
+    """Short hash of a row's settings and of the base: rows of older ones do not count any more."""
     table = settings(row)
     if "sample" in table:
         table["sample"] = {key: value for key, value in table["sample"].items() if key not in PREVIEWS}
-    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:10]
+    return hashlib.sha256(json.dumps([table, base_hash()], sort_keys=True).encode()).hexdigest()[:10]
 
 
 # ---------------------------------------------------------------- those there are
@@ -133,7 +141,7 @@ class Results:
         self.path = path
 
     def read(self, steps: int = STEPS) -> dict[Row, dict[str, Any]]:
-        """The last line of each row whose settings are those of today; half a line is passed over."""
+        """The last line of each row with today's settings on today's base; half a line is passed over."""
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         known = {BASE, *(preset.name for preset in list_presets())}
         found = {}
@@ -152,7 +160,8 @@ class Results:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         cut = self.path.exists() and self.path.stat().st_size and not self.path.read_bytes().endswith(b"\n")
         with self.path.open("a", encoding="utf-8") as file:
-            file.write("\n" * bool(cut) + json.dumps({"row": asdict(row), "digest": digest(row), **facts}) + "\n")
+            entry = {"row": asdict(row), "digest": digest(row), "base": base_hash()[:8], **facts}
+            file.write("\n" * bool(cut) + json.dumps(entry) + "\n")
 
     def has(self, row: Row, commit: str) -> bool:
         """Whether a row need not be trained; one that ended with an error is tried again at another commit."""
