@@ -21,7 +21,7 @@ Found = Mapping[Row, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Line:
-    """A preset at its own learning rate: its figures of each style, one a seed, and the loss at each rate tried."""
+    """A preset at its own learning rate: its figures of each style, one a seed, and the score at each rate tried."""
 
     preset: str
     rate: float
@@ -210,28 +210,31 @@ def cells(line: Line) -> list[str]:
 
 
 def sweep_lines(lines: Sequence[Line]) -> list[str]:
-    """The second table: the loss at each rate that was tried."""
+    """The second table: the score at each rate that was tried."""
     return [
         "## The presets' learning rates",
         "",
-        f"Held-out loss on *{SWEPT}* with one seed for each learning rate, the lowest in bold. The sweep tried the "
-        "preset's rate, a third and three times of it, and further rates while the lowest loss was at an edge. Presets "
-        f"use the best rate, rounded, or one near it with a loss at most {NOTABLE:.0%} higher, about the effect of "
-        "another seed. Only this choice used the held-out images.",
+        f"Geometric mean of loss and style distance on *{SWEPT}* with one seed for each learning rate, the lowest in "
+        "bold: the loss alone favours rates that hardly learn the images, the style distance rates that memorise them. "
+        "The sweep tried the preset's rate, a third and three times of it, and further rates while the lowest score "
+        f"was at an edge. Presets use the best rate, rounded, or one near it with a score at most {NOTABLE:.0%} "
+        "higher, about the effect of another seed. Only this choice used the held-out images.",
         "",
         *table(
-            ("preset", "its rate", "loss by rate"),
+            ("preset", "its rate", "score by rate"),
             [(f"`{line.preset}`", f"{line.rate:.2g}", sweep_cell(line.sweep)) for line in lines if line.sweep],
         ),
         "",
     ]
 
 
-def sweep_cell(losses: Mapping[float, float]) -> str:
-    """Rates and losses from the least rate, the best in bold."""
-    least = min(losses.values())
-    words = {rate: f"{rate:.2g}: {loss:.4f}" if loss < inf else f"{rate:.2g}: error" for rate, loss in losses.items()}
-    return ", ".join(f"**{words[rate]}**" if loss == least < inf else words[rate] for rate, loss in losses.items())
+def sweep_cell(scores: Mapping[float, float]) -> str:
+    """Rates and scores from the least rate, the best in bold."""
+    least = min(scores.values())
+    words = {
+        rate: f"{rate:.2g}: {score:.3f}" if score < inf else f"{rate:.2g}: error" for rate, score in scores.items()
+    }
+    return ", ".join(f"**{words[rate]}**" if score == least < inf else words[rate] for rate, score in scores.items())
 
 
 def middle(values: Sequence[float], write: Callable[[float], str]) -> str:

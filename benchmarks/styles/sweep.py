@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import inf
+from math import inf, sqrt
 from typing import Any
 
 from benchmarks.styles.rows import BASE, FIRST_SEED, STEPS, STOPS, STYLES, Results, Row, own_rate, rounded, steps_of
@@ -16,7 +16,7 @@ APART = 3.0
 AT_MOST = 5
 """Rates of one preset: three, and further ones while the best of them is the least or the largest."""
 NOTABLE = 0.03
-"""A loss is notably less if it is so by this share: with another seed the same training differs by about as much."""
+"""A score is notably less if it is so by this share: with another seed the same training differs by about as much."""
 
 
 def every_preset() -> tuple[str, ...]:
@@ -42,21 +42,30 @@ def wanted(presets: Sequence[str], seeds: int, sweep_only: bool, results: Result
 
 
 def tried(found: Mapping[Row, Mapping[str, Any]], preset: str) -> dict[float, float]:
-    """Held-out loss by the learning rate, from the least; without end where the training ended with an error."""
+    """Score by the learning rate, from the least rate."""
     rows = [row for row in found if (row.preset, row.style, row.seed) == (preset, SWEPT, FIRST_SEED)]
-    return {row.rate: found[row].get("figures", {}).get("loss", inf) for row in sorted(rows, key=lambda row: row.rate)}
+    return {row.rate: score(found[row].get("figures")) for row in sorted(rows, key=lambda row: row.rate)}
 
 
-def untried(losses: Mapping[float, float]) -> list[float]:
+def score(figures: Mapping[str, float] | None) -> float:
+    """Geometric mean of held-out loss and style distance, less is better; infinite if the training ended with an error.
+
+    The loss alone favours rates at which the images are hardly learned, the style distance those at which they are
+    memorised.
+    """
+    return sqrt(figures["loss"] * figures["style"]) if figures else inf
+
+
+def untried(scores: Mapping[float, float]) -> list[float]:
     """Rates beside the best one that are to be tried: none once there is one on each side of it, or enough of them."""
-    if not losses or len(losses) >= AT_MOST:
+    if not scores or len(scores) >= AT_MOST:
         return []
-    best = min(losses, key=lambda rate: losses[rate])
+    best = min(scores, key=lambda rate: scores[rate])
     sides = [rounded(best / APART), rounded(best * APART)]
-    return [side for side in sides if not any(side / 1.7 < rate < side * 1.7 for rate in losses)]
+    return [side for side in sides if not any(side / 1.7 < rate < side * 1.7 for rate in scores)]
 
 
-def better_rate(losses: Mapping[float, float], own: float) -> float | None:
+def better_rate(scores: Mapping[float, float], own: float) -> float | None:
     """The best rate that was tried, None if the preset's own is as good or was not tried."""
-    best = min(losses, key=lambda rate: losses[rate], default=own)
-    return best if own in losses and losses[best] < (1 - NOTABLE) * losses[own] else None
+    best = min(scores, key=lambda rate: scores[rate], default=own)
+    return best if own in scores and scores[best] < (1 - NOTABLE) * scores[own] else None
