@@ -231,10 +231,8 @@ def sweep_lines(lines: Sequence[Line]) -> list[str]:
 def sweep_cell(scores: Mapping[float, float]) -> str:
     """Rates and scores from the least rate, the best in bold."""
     least = min(scores.values())
-    words = {
-        rate: f"{rate:.2g}: {score:.3f}" if score < inf else f"{rate:.2g}: error" for rate, score in scores.items()
-    }
-    return ", ".join(f"**{words[rate]}**" if score == least < inf else words[rate] for rate, score in scores.items())
+    words = {rate: f"{rate:.2g}: " + (f"{found:.3f}" if found < inf else "error") for rate, found in scores.items()}
+    return ", ".join(f"**{words[rate]}**" if found == least < inf else words[rate] for rate, found in scores.items())
 
 
 def middle(values: Sequence[float], write: Callable[[float], str]) -> str:
