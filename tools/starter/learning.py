@@ -71,11 +71,16 @@ def measure_taught(model: Model, perception: Perception, drawings: Path) -> dict
 
 
 def settings_of(method: str) -> dict[str, Any]:
-    """The preset as it is for the starter, with another method in it: its own settings and learning rate."""
-    table, own = (find_preset(name).settings_for(STARTER) for name in (PRESET, method))
-    if method == find_preset(PRESET).method:
+    """The preset as it is for the starter, with another method in it: its own settings, and its rate in proportion.
+
+    The preset's rate is to the method's as it is with the preset's own method: it falls, in another number of steps.
+    """
+    usual = find_preset(PRESET).method
+    table, own, plain = (find_preset(name).settings_for(STARTER) for name in (PRESET, method, usual))
+    if method == usual:
         return table
-    rate = {"learning_rate": own["train"]["learning_rate"]}
+    factor = table["train"]["learning_rate"] / plain["train"]["learning_rate"]
+    rate = {"learning_rate": own["train"]["learning_rate"] * factor}
     return {**table, "method": own["method"], "train": {**table["train"], **rate}}
 
 
