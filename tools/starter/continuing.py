@@ -13,7 +13,7 @@ import torch
 from tools.starter.decoder import FIGURES, Workshop, write_figures
 from tools.starter.drawings.tokens import make_tokenizer
 from tools.starter.export import write_pipeline
-from tools.starter.measure import measure_drawing, open_base
+from tools.starter.measure import Truths, draw_all, open_base
 from tools.starter.networks.denoiser import Pair, train_denoiser
 from tools.starter.networks.lessons import Lessons
 from tools.starter.networks.perception import load_perception
@@ -95,4 +95,5 @@ def measure_base(base: Path, folder: Path, workshop: Workshop) -> dict[str, floa
     """How often a base draws what was asked for and follows a style word, with guidance."""
     perception = load_perception(folder.parent / "perception", workshop.device)
     workshop.between(None)
-    return measure_drawing(open_base(base), perception, workshop.drawings, CONCEPTS)["guided"]
+    truth = Truths(perception, workshop.drawings, CONCEPTS)
+    return truth.match(draw_all(open_base(base), truth.write_prompts()))

@@ -30,8 +30,7 @@ def lessons(tmp_path: Path, drawings: Path) -> Lessons:
 
 @pytest.fixture
 def workshop(drawings: Path, every_step_is_logged: None, monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    monkeypatch.setattr(continuing, "measure_drawing", lambda *_: {"guided": FOUND})
-    monkeypatch.setattr(continuing, "load_perception", lambda *_: None)
+    monkeypatch.setattr(continuing, "measure_base", lambda *_: FOUND)
     monkeypatch.setattr(continuing, "draw_sheet", lambda _, path: path.write_bytes(b"drawn"))
     monkeypatch.setattr(continuing, "MEASURE_EVERY", 2)
     return Workshop(drawings, torch.nn.Identity(), PerceptualDistance(), {}, go_on, CPU)
