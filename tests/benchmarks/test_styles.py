@@ -6,15 +6,30 @@ import json
 import statistics
 import subprocess
 from dataclasses import asdict
+from math import inf, sqrt
 
 import pytest
 from PIL import Image
 
 from benchmarks.styles import __main__ as command
+from benchmarks.styles import rows
 from benchmarks.styles.plot import Frame, Point, draw_plot
 from benchmarks.styles.report import gather, left_of, write_report
-from benchmarks.styles.rows import BASE, RESULTS, STOPS, STYLES, Figures, Results, Row, at_rate, own_rate, settings
-from benchmarks.styles.sweep import APART, AT_MOST, NOTABLE, better_rate, every_preset, tried, untried, wanted
+from benchmarks.styles.rows import (
+    BASE,
+    RESULTS,
+    STOPS,
+    STYLES,
+    Figures,
+    Results,
+    Row,
+    at_rate,
+    base_hash,
+    digest,
+    own_rate,
+    settings,
+)
+from benchmarks.styles.sweep import APART, AT_MOST, NOTABLE, better_rate, every_preset, score, tried, untried, wanted
 from trainers.config.build import build_config
 from trainers.config.techniques import list_techniques
 
@@ -78,7 +93,12 @@ def test_rates_are_tried_until_the_best_has_one_on_each_side():
     assert untried({0.003: 0.4, 0.00333: 0.41, 0.01: 0.6, 0.001: 0.5}) == []  # a rate that was rounded since
 
 
-def test_a_rate_is_better_if_its_loss_is_notably_less():
+def test_the_score_weighs_what_is_drawn_like_the_loss():
+    assert score({"loss": 0.32, "style": 0.5}) == pytest.approx(0.4) and score(None) == inf
+    assert score({"loss": 0.3, "style": 0.5}) == score({"loss": 0.5, "style": 0.3})
+
+
+def test_a_rate_is_better_if_its_score_is_notably_less():
     assert better_rate({0.001: 0.38, 0.003: 0.4}, 0.003) == 0.001
     assert better_rate({0.001: 0.39, 0.003: 0.4}, 0.003) is None
     assert better_rate({0.001: 0.38}, 0.003) is None is better_rate({}, 0.003)
@@ -87,23 +107,24 @@ def test_a_rate_is_better_if_its_loss_is_notably_less():
 def test_every_preset_has_the_best_rate_that_was_tried():
     """A preset that changed is tried anew (`python -m benchmarks.styles --sweep --only NAME`)."""
     found = Results(RESULTS).read()
-    losses = {preset: tried(found, preset) for preset in every_preset()}
-    assert [preset for preset in losses if own_rate(preset) not in losses[preset]] == []
-    assert [preset for preset in losses if len(losses[preset]) < 3] == []
-    assert [preset for preset in losses if better_rate(losses[preset], own_rate(preset))] == []
+    scores = {preset: tried(found, preset) for preset in every_preset()}
+    assert [preset for preset in scores if own_rate(preset) not in scores[preset]] == []
+    assert [preset for preset in scores if len(scores[preset]) < 3] == []
+    assert [preset for preset in scores if better_rate(scores[preset], own_rate(preset))] == []
 
 
 def test_the_most_faithful_of_the_studios_three_is_really_that():
-    """The third learns notably more than the others of a style that the base does not draw, and takes longest."""
+    """The third draws notably nearer to a style that the base does not draw than the others, and takes longest."""
     found = Results(RESULTS).read()
     lines = [line for stop in STOPS if (line := gather(found, stop))]
-    *losses, least = (statistics.median(line.of(STYLES[0], "loss")) for line in lines)
+    *distances, least = (statistics.median(line.of(STYLES[0], "style")) for line in lines)
     times = [statistics.median(line.all("cpu_seconds")) for line in lines]
-    assert len(losses) == 2 and least < (1 - NOTABLE) * min(losses) and times == sorted(times)
+    assert len(distances) == 2 and least < (1 - NOTABLE) * min(distances) and times == sorted(times)
 
 
 def test_the_sweep_comes_before_every_style_and_seed(results):
-    assert tried(results.read(), "lora") == {LORA / 3: 0.4, LORA: 0.35, LORA * 3: 0.9}
+    scores = {LORA / 3: 0.4 * sqrt(2), LORA: 0.35 * sqrt(2), LORA * 3: 0.9 * sqrt(2)}
+    assert tried(results.read(), "lora") == pytest.approx(scores)
     rates = {"lora": LORA, "loha": own_rate("loha")}
     rows = list(wanted(rates, 2, False, results))
     assert rows[:2] == [Row(BASE, style) for style in STYLES]
@@ -131,6 +152,13 @@ def test_what_is_there_is_skipped_whatever_ended_the_file(results, monkeypatch, 
     assert not results.has(Row("lora", STYLES[0], LORA, steps=7), "abc")
     outdated = json.loads(whole.splitlines()[2]) | {"digest": "of other settings"}
     results.path.write_text(json.dumps(outdated) + "\n", encoding="utf-8")
+    assert results.read() == {}
+
+
+def test_rows_of_another_base_do_not_count(results, monkeypatch):
+    assert len(results.read()) == 10 and '"base": "' + base_hash()[:8] in results.path.read_text(encoding="utf-8")
+    monkeypatch.setattr(rows, "base_hash", lambda: "another")
+    monkeypatch.setattr(rows, "digest", digest.__wrapped__)  # past its cache
     assert results.read() == {}
 
 
@@ -170,7 +198,7 @@ def test_the_report_of_some_rows(results, tmp_path):
     assert "| 0.5100 | – |" in lines["`vera`"] and "**does not learn** black-line" in lines["`vera`"]
     assert lines["preset"].endswith("| commit | remarks |")
     assert "it overflowed" in lines["`loha`"] and "`lokr`" not in lines
-    assert f"{LORA / 3:.2g}: 0.4000, **{LORA:.2g}: 0.3500**, {LORA * 3:.2g}: 0.9000 |" in sweep
+    assert f"{LORA / 3:.2g}: 0.566, **{LORA:.2g}: 0.495**, {LORA * 3:.2g}: 1.273 |" in sweep
     assert f"| {own_rate('loha'):.2g}: error |" in sweep
     assert "0.5000 | 0.5000 | 0.700 | 0.700" in lines["*bare base*"] and "0.200" in lines["*truth, decoded*"]
     assert not out.with_suffix(".png").exists() and "methods.png" not in out.read_text(encoding="utf-8")

@@ -60,15 +60,16 @@ def test_the_figures_are_the_measures_of_the_pictures(looking, images):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_method_takes_the_place_of_the_presets_own_with_its_rate(method):
-    balanced, own = (find_preset(name).settings_for(STARTER) for name in ("balanced", method))
+def test_each_method_takes_the_place_of_the_presets_own_at_a_rate_in_proportion(method):
+    balanced, own, lora = (find_preset(name).settings_for(STARTER) for name in ("balanced", method, "lora"))
     config, found = build_config(settings_of(method), {"name": "row"}), settings_of(method)
-    assert (config.method.name, config.train.steps, config.train.batch_size) == (method, 300, 4)
+    assert (config.method.name, config.train.steps, config.train.batch_size) == (method, balanced["train"]["steps"], 4)
     assert {key: value for key, value in found.items() if key not in ("method", "train")} == {
         key: value for key, value in balanced.items() if key not in ("method", "train")
     }
     assert found["method"] == own["method"] and config.targets.unet == "full"
-    assert config.train.learning_rate == (balanced if method == "lora" else own)["train"]["learning_rate"]
+    rate, *others = (each["train"]["learning_rate"] for each in (balanced, own, lora))
+    assert config.train.learning_rate == pytest.approx(rate * others[0] / others[1])
 
 
 @pytest.mark.slow
