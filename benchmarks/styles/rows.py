@@ -14,8 +14,6 @@ from typing import Any
 from trainers.config.presets import STARTER, find_preset, list_presets
 from trainers.config.sections import Train
 from trainers.config.tables import overlay
-from trainers.models.files.source import starter_folder
-from trainers.models.load import hash_files
 
 RESULTS = Path(__file__).parents[1] / "styles.jsonl"
 BASE = "base"
@@ -120,8 +118,10 @@ PREVIEWS = ("steps", "sampler")
 
 @cache
 def base_hash() -> str:
-    """SHA-256 of the starter's denoiser, which a style trained on it holds as `velatura.base_sha256`."""
-    return hash_files([starter_folder() / "unet" / "diffusion_pytorch_model.safetensors"])
+    """SHA-256 of the starter's denoiser, read once."""
+    from tools.starter.continuing import hash_denoiser
+
+    return hash_denoiser()
 
 
 @cache

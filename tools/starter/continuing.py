@@ -39,7 +39,12 @@ CONTINUED = Schedule(
 
 def denoiser_folder(state: Path) -> Path:
     """The folder in `state` of what continues from the denoiser that ships now, named by its hash."""
-    return state / f"denoiser-{hash_files([starter_folder() / UNET])[:8]}"
+    return state / f"denoiser-{hash_denoiser()[:8]}"
+
+
+def hash_denoiser() -> str:
+    """SHA-256 of the denoiser that ships now, which a style trained on it holds as `velatura.base_sha256`."""
+    return hash_files([starter_folder() / UNET])
 
 
 def result_of(schedule: Schedule) -> str:

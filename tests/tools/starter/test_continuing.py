@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -30,7 +31,10 @@ def lessons(tmp_path: Path, drawings: Path) -> Lessons:
 
 @pytest.fixture
 def workshop(drawings: Path, every_step_is_logged: None, monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    monkeypatch.setattr(continuing, "measure_base", lambda *_: FOUND)
+    truth = SimpleNamespace(write_prompts=lambda: [], match=lambda _: FOUND)
+    monkeypatch.setattr(continuing, "Truths", lambda *_: truth)
+    monkeypatch.setattr(continuing, "draw_all", lambda *_: None)
+    monkeypatch.setattr(continuing, "load_perception", lambda *_: None)
     monkeypatch.setattr(continuing, "draw_sheet", lambda _, path: path.write_bytes(b"drawn"))
     monkeypatch.setattr(continuing, "MEASURE_EVERY", 2)
     return Workshop(drawings, torch.nn.Identity(), PerceptualDistance(), {}, go_on, CPU)
