@@ -37,7 +37,7 @@ def measured(tmp_path: Path) -> Measured:
 def test_one_measurement_says_how_long_every_preset_takes(measured: Measured) -> None:
     measured.keep(plan(DRAFT), 0, cost())
     times = run_times(measured, by_preset(DRAFT))
-    assert times["balanced"] == 20 + 150 * 0.5
+    assert times["balanced"] == 20 + 180 * 0.5
     assert times["quick"] == pytest.approx(20 + 40 * 0.5)
     extra = plan(choose(DRAFT, "preset", "faithful"))
     ratio = work_of(extra) / work_of(plan(DRAFT))
