@@ -42,7 +42,7 @@ def test_one_measurement_says_how_long_every_preset_takes(measured: Measured) ->
     extra = plan(choose(DRAFT, "preset", "faithful"))
     ratio = work_of(extra) / work_of(plan(DRAFT))
     assert ratio > 1 and times["faithful"] == pytest.approx(20 + extra.train.steps * 0.5 * ratio)
-    assert words.run_time(times["balanced"]) == "about 1.5 min" and words.run_time(times["quick"]) == "about 40 s"
+    assert words.run_time(times["balanced"]) == "about 2 min" and words.run_time(times["quick"]) == "about 40 s"
     elsewhere = with_choices(DRAFT, base="owner/name")
     assert run_times(measured, by_preset(elsewhere)) == {}, "another base has another pace"
 
@@ -69,7 +69,7 @@ def test_an_event_says_what_others_are_scaled_from(tmp_path: Path) -> None:
     Recorder(tmp_path)("estimate", **measured, **circumstances(config, "cpu", 2.5))
     (event,) = read_events(tmp_path)
     pace = pace_in(event)
-    assert pace and (pace.step, pace.once, pace.load, pace.seconds(config)) == (0.5, 20.0, 2.5, 95.0)
+    assert pace and (pace.step, pace.once, pace.load, pace.seconds(config)) == (0.5, 20.0, 2.5, 110.0)
     assert circumstances(config, "cuda:0", 2.5)["load"] == 0.0
     assert pace_in(measured) is None and pace_in(measured | {"on": "x", "work": "much"}) is None
 
