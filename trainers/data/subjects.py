@@ -24,12 +24,12 @@ NEW: tuple[tuple[str, ...], ...] = (
 )
 """Subjects that every large base knows: an animal, a place, a person, a thing."""
 NEW_ON_STARTER: tuple[tuple[str, ...], ...] = (
-    ("fox", "owl", "penguin", "butterfly", "turtle", "fish", "lion"),
-    ("sunflower", "house", "castle", "palm tree", "volcano", "mountain"),
-    ("strawberry", "cupcake", "mushroom", "pineapple", "banana", "green apple"),
-    ("rocket", "guitar", "airplane", "umbrella", "locomotive", "bicycle"),
+    ("penguin", "lion", "butterfly", "fox", "owl", "turtle", "fish"),
+    ("house", "palm tree", "mountain", "sunflower", "castle", "volcano"),
+    ("hamburger", "green apple", "mushroom", "pineapple", "strawberry", "cupcake", "banana"),
+    ("guitar", "bicycle", "umbrella", "rocket", "airplane", "locomotive"),
 )
-"""Subjects among the drawings that the bundled base was trained on."""
+"""Subjects among the drawings that the bundled base was trained on, first those that it draws well in a new style."""
 SCENES = ("on a beach", "in the snow", "in a city street at night", "in a meadow of flowers")
 SCENES_ON_STARTER = (", blue background", ", yellow background", ", dark blue background", ", green background")
 """The bundled base knows no places, only coloured backgrounds."""
