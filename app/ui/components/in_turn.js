@@ -34,10 +34,10 @@ const inTurn = (send, patience, landed = () => {}) => {
       if (flying.size) return;
       const acts = waiting;
       waiting = [];
-      for (const {act, until} of acts) if (Date.now() < until) act();
+      for (const {act, until} of acts) if (performance.now() < until) act();
     },
     // Does it once the server has all of these: what is pressed after typing must not come before it.
-    afterwards: act => (flying.size ? waiting.push({act, until: Date.now() + patience}) : act()),
+    afterwards: act => (flying.size ? waiting.push({act, until: performance.now() + patience}) : act()),
   };
 };
 // Which one an answer is to, even where the part passes the answer over.

@@ -1,10 +1,10 @@
 // Asks what has become of a page's parts whenever the queue has changed: no more often than every so many seconds, the
 // value, and only while somebody looks; at once where somebody has chosen what is shown (`velatura:look`).
-let asked = 0,
+let asked = -Infinity,
   waiting = 0;
 const pace = () => 1000 * Number(props.value.split(' ')[0]);
 const askNow = () => {
-  asked = Date.now();
+  asked = performance.now();
   trigger('ticked', {});
 };
 const ask = () => {
@@ -12,7 +12,7 @@ const ask = () => {
   if (!document.hidden && element.isConnected && pace()) askNow();
 };
 const askSoon = () => {
-  waiting ||= setTimeout(ask, Math.max(0, asked + pace() - Date.now()));
+  waiting ||= setTimeout(ask, Math.max(0, asked + pace() - performance.now()));
 };
 document.addEventListener('velatura:changed', askSoon);
 document.addEventListener('visibilitychange', askSoon);

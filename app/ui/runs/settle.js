@@ -6,13 +6,13 @@ const meaning = () =>
     .map(one => one.dataset.do || one.dataset.fetch || one.getAttribute('href'))
     .join();
 let meant = meaning(),
-  settled = 0;
+  timer;
 new MutationObserver(() => {
   if (meant === meaning()) return;
   if (meant) {
-    settled = Date.now() + SETTLE;
     element.dataset.settling = '';
-    setTimeout(() => Date.now() >= settled && delete element.dataset.settling, SETTLE);
+    clearTimeout(timer);
+    timer = setTimeout(() => delete element.dataset.settling, SETTLE);
   }
   meant = meaning();
 }).observe(element, {
@@ -24,7 +24,7 @@ new MutationObserver(() => {
 element.addEventListener(
   'click',
   event => {
-    if (Date.now() >= settled || !event.target.closest('.slot')) return;
+    if (!('settling' in element.dataset) || !event.target.closest('.slot')) return;
     event.preventDefault();
     event.stopImmediatePropagation();
   },

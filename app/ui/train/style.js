@@ -143,12 +143,12 @@ element.addEventListener('input', event => {
   if (event.target.matches('input[type=text], textarea') && nameOf(event.target))
     unsent.note(nameOf(event.target), event.target.value);
 });
-let wanted = 0;
+let wanted = -Infinity;
 // The server tells fields only to a page that says the fold is open; after other steps the answer may come without.
 const fillFold = () => {
   const open = fold()?.open && element.contains(fold());
-  if (!open || !element.querySelector('[data-later]') || Date.now() - wanted < 2000) return;
-  wanted = Date.now();
+  if (!open || !element.querySelector('[data-later]') || performance.now() - wanted < 2000) return;
+  wanted = performance.now();
   ask('open');
 };
 let saved = '';
