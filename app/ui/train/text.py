@@ -106,7 +106,7 @@ STOP_PICTURES = _(
 )
 STOP_SHOWS: Mapping[str, str] = {
     "quick": _("A green apple in black lines, with much of its green left."),
-    "balanced": _("The same apple in thicker lines, with less green."),
+    "balanced": _("The same apple, with little green left."),
     "faithful": _("The same apple, almost only in black lines."),
 }
 """What each picture shows, for those who do not see it."""
