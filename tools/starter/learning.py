@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from torch import Tensor
 from tools.samples.sources import Drawings, find_source
 from tools.starter.drawings.captions import describe
 from tools.starter.drawings.sets import held_out_sets, trained_sets
-from tools.starter.measure import GUIDANCE, STEPS, as_tensor, draw_all, open_base, pick_concepts, read_truth
+from tools.starter.measure import GUIDANCE, STEPS, Truth, as_tensor, draw_all, open_base, pick_concepts, read_truth
 from tools.starter.networks.autoencoder import reconstruct
 from tools.starter.networks.perception import Perception
 from trainers.config.build import build_config
 from trainers.config.presets import STARTER, find_preset
 from trainers.data.sample_sets import SampleSet, read_sets
 from trainers.models.model import Model
+from trainers.sampling.sample import to_image
 
 PRESET = "balanced"
 METHODS = ("lora", "loha", "lokr", "oft")
@@ -26,8 +28,18 @@ SEEDS = (0, 1, 2)
 CONCEPTS = 12  # drawn, none of them in the sample set
 
 
-Learned = dict[str, dict[str, list[dict[str, float]]]]
+Figures = dict[str, float]
+Learned = dict[str, dict[str, list[Figures]]]
 """By style and method, the figures of each seed."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A sample set of a style that was held out, and the true drawings of other concepts, with and without decoding."""
+
+    sample_set: SampleSet
+    truth: Truth
+    decoded: Tensor
 
 
 def measure_learning(base: Path, perception: Perception, drawings: Path, known: Learned) -> Iterator[Learned]:
@@ -36,21 +48,49 @@ def measure_learning(base: Path, perception: Perception, drawings: Path, known: 
     `known` is what was measured already; all that is known is handed out after each method.
     """
     found = {style: {**by_method} for style, by_method in known.items()}
-    held_out = {icon_set.package: icon_set for icon_set in held_out_sets()}
-    vae = open_base(base).vae
-    for name, sample_set in read_sets().items():
-        source = find_source(sample_set)
-        if not isinstance(source, Drawings):
-            continue  # photographs have no truth to compare with
-        concepts = [concept for concept in pick_concepts(drawings) if concept not in sample_set.concepts][:CONCEPTS]
-        truth = read_truth(drawings, held_out[source.package], concepts).images
-        decoded = reconstruct(vae, truth)
-        by_method = found.setdefault(name, {})
+    for held_out in read_held_out(base, drawings):
+        by_method = found.setdefault(held_out.sample_set.name, {})
+        images, truth = held_out.sample_set.folder, held_out.truth
         for method in METHODS:
             if method not in by_method:
-                drawn = [draw_before_and_after(base, sample_set, tuple(concepts), method, seed) for seed in SEEDS]
-                by_method[method] = [compare(perception, *pair, truth, decoded) for pair in drawn]
+                drawn = [draw_before_and_after(base, images, truth.concepts, method, seed) for seed in SEEDS]
+                by_method[method] = [compare(perception, *pair, truth.images, held_out.decoded) for pair in drawn]
                 yield found
+
+
+def measure_limit(base: Path, perception: Perception, drawings: Path) -> dict[str, Figures]:
+    """By style, the same figures of the preset trained on the very drawings that it is then compared with.
+
+    What is left of the distance then is the base's share of it: no twelve other images bring it nearer.
+    """
+    usual, found = find_preset(PRESET).method, {}
+    for held_out in read_held_out(base, drawings):
+        truth = held_out.truth
+        with tempfile.TemporaryDirectory() as folder:
+            write_drawings(truth, Path(folder))
+            pair = draw_before_and_after(base, Path(folder), truth.concepts, usual, SEEDS[0])
+        found[held_out.sample_set.name] = compare(perception, *pair, truth.images, held_out.decoded)
+    return found
+
+
+def read_held_out(base: Path, drawings: Path) -> Iterator[HeldOut]:
+    """The sample sets that have a truth to compare with: those of drawings."""
+    held_out = {icon_set.package: icon_set for icon_set in held_out_sets()}
+    vae = open_base(base).vae
+    for sample_set in read_sets().values():
+        source = find_source(sample_set)
+        if isinstance(source, Drawings):
+            concepts = [concept for concept in pick_concepts(drawings) if concept not in sample_set.concepts][:CONCEPTS]
+            truth = read_truth(drawings, held_out[source.package], concepts)
+            yield HeldOut(sample_set, truth, reconstruct(vae, truth.images))
+
+
+def write_drawings(truth: Truth, folder: Path) -> None:
+    """Write true drawings as images to train on, each with its concept as the caption."""
+    for concept, image in zip(truth.concepts, truth.images, strict=True):
+        path = folder / f"{concept}.png"
+        to_image(image).save(path)
+        path.with_suffix(".txt").write_text(concept, encoding="utf-8")
 
 
 def measure_taught(model: Model, perception: Perception, drawings: Path) -> dict[str, dict[str, float]]:
@@ -85,9 +125,9 @@ def settings_of(method: str) -> dict[str, Any]:
 
 
 def draw_before_and_after(
-    base: Path, sample_set: SampleSet, concepts: tuple[str, ...], method: str, seed: int
+    base: Path, images: Path, concepts: tuple[str, ...], method: str, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Train a method by the preset on `base`, and draw the concepts without and with the style."""
+    """Train a method by the preset on `base` with these images, and draw the concepts without and with the style."""
     from PIL import Image
 
     from trainers.training.train import train
@@ -96,7 +136,7 @@ def draw_before_and_after(
         "name": "learning",
         "seed": seed,
         "base": {"model": str(base)},
-        "data": {"images": str(sample_set.folder)},
+        "data": {"images": str(images)},
         "sample": {
             "prompts": concepts,
             "seeds": (1,),
@@ -115,7 +155,7 @@ def draw_before_and_after(
     return before, after
 
 
-def compare(perception: Perception, before: Tensor, after: Tensor, truth: Tensor, decoded: Tensor) -> dict[str, float]:
+def compare(perception: Perception, before: Tensor, after: Tensor, truth: Tensor, decoded: Tensor) -> Figures:
     """Distances to the truth before and after, and what share of them is left.
 
     `decoded` is the truth through the autoencoder: about as near as a picture of the base can come. "style left to

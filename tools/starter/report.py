@@ -15,7 +15,7 @@ import torch
 from tools.command import tells_errors
 from tools.starter.drawings.captions import describe
 from tools.starter.drawings.looks import read_looks
-from tools.starter.learning import measure_learning, measure_taught
+from tools.starter.learning import measure_learning, measure_limit, measure_taught
 from tools.starter.measure import measure_drawing, measure_reconstruction, measure_speed, open_base, sampling_of
 from tools.starter.networks.perception import load_perception
 from tools.starter.progress import default_state
@@ -51,6 +51,7 @@ def write_report(base: Path, drawings: Path, perception_folder: Path, again: Seq
         "prompts": lambda: [measure_prompts(model, perception, drawings)],
         "taught styles": lambda: [measure_taught(model, perception, drawings)],
         "learning": lambda: measure_learning(base, perception, drawings, figures.get("learning", {})),
+        "learning from the truth": lambda: [measure_limit(base, perception, drawings)],
         "seconds a step": lambda: [measure_speed(model)],
     }
     if unknown := set(again) - set(measures):

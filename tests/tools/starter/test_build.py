@@ -164,7 +164,9 @@ def check_metrics(metrics: dict[str, Any], result: Path) -> None:
     assert list(metrics["learning"]) == ["black-line", "blob"]
     learned = [seeds for by_method in metrics["learning"].values() for seeds in by_method.values()]
     assert [len(seeds) for seeds in learned] == [1, 1, 1, 1]
-    for (figures,) in learned:
+    from_truth = metrics["learning from the truth"]
+    assert list(from_truth) == list(metrics["learning"])
+    for figures in (*(only for (only,) in learned), *from_truth.values()):
         assert figures["style left"] == pytest.approx(figures["style after"] / figures["style before"], rel=0.01)
         assert figures["content left"] == pytest.approx(figures["content after"] / figures["content before"], rel=0.01)
     assert metrics["seconds a step"] > 0

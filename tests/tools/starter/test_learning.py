@@ -10,11 +10,12 @@ import torch
 from tests.tools.starter.small import TAUGHT
 from tools.starter import learning
 from tools.starter.drawings.sets import read_icon_sets, trained_sets
-from tools.starter.learning import CONCEPTS, METHODS, compare, measure_taught, settings_of
+from tools.starter.learning import CONCEPTS, METHODS, compare, measure_limit, measure_taught, settings_of
 from tools.starter.measure import read_truth
 from tools.starter.networks.perception import Perception, make_network
 from trainers.config.build import build_config
 from trainers.config.presets import STARTER, find_preset
+from trainers.data.dataset import CENTRE, Draw, load_dataset, pixels
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +85,23 @@ def test_a_taught_style_is_as_far_as_what_is_drawn_in_it_from_its_truth(looking,
     assert {style: one["drawn"] for style, one in found.items()} == pytest.approx(distances, abs=1e-4)
     assert all(one["decoded"] == 0 for one in found.values()) and max(distances.values()) > 0.05
     assert asked == [f"{concept}, {one.style}" for one in trained_sets() for concept in TAUGHT[:4]]
+
+
+def test_the_limit_is_learned_from_the_very_drawings_that_it_is_compared_with(drawings, looking, monkeypatch, tmp_path):
+    seen = {}
+
+    def draw(base, images, concepts, method, seed):
+        dataset = load_dataset(images, build_config({}, {"name": "x"}).data, 0, 128, 8)
+        style = "blob" if seen else "black-line"
+        seen[style] = {item.caption: pixels(item, Draw(0, False, CENTRE, "")) for item in dataset.items}
+        assert (base, method, seed) == (tmp_path, "lora", 0) and set(seen[style]) == set(concepts)
+        truth = torch.stack([seen[style][concept] for concept in concepts])
+        return torch.zeros_like(truth), truth
+
+    monkeypatch.setattr(learning, "draw_before_and_after", draw)
+    monkeypatch.setattr(learning, "pick_concepts", lambda _: TAUGHT[:4])
+    monkeypatch.setattr(learning, "open_base", lambda _: SimpleNamespace(vae=None))
+    monkeypatch.setattr(learning, "reconstruct", lambda _, truth: truth)
+    found = measure_limit(tmp_path, looking, drawings)
+    assert list(found) == ["black-line", "blob"] == list(seen)
+    assert all(0 <= figures["style left"] < 0.05 for figures in found.values())

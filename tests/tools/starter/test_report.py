@@ -38,7 +38,7 @@ def test_a_part_is_measured_once_or_again_and_those_of_other_weights_are_dropped
     (tmp_path / "unet").mkdir()
     weights = tmp_path / "unet" / "weights.safetensors"
     weights.write_bytes(b"one")
-    names = ("reconstruction", "drawing", "prompts", "taught", "learning")
+    names = ("reconstruction", "drawing", "prompts", "taught", "learning", "limit")
     rounds = {f"measure_{name}": 0 for name in names}
     monkeypatch.setattr(report, "open_base", lambda _: None)
     monkeypatch.setattr(report, "load_perception", lambda *_: None)
@@ -59,7 +59,7 @@ def test_a_part_is_measured_once_or_again_and_those_of_other_weights_are_dropped
         return said
 
     first, second = {"round": 1}, {"round": 2}
-    parts = ("reconstruction", "drawing", "prompts", "taught styles", "learning")
+    parts = ("reconstruction", "drawing", "prompts", "taught styles", "learning", "learning from the truth")
     assert found() == dict.fromkeys(parts, first) | {"seconds a step": 0.5}
     whole = dict.fromkeys(parts, first) | {"seconds a step": 0.5, "learning": second}
     assert found("learning") == whole and rounds["measure_drawing"] == 1
