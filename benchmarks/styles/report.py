@@ -153,15 +153,15 @@ def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: st
         "*Parameters* counts all trainable parameters; for SeLoRA, the maximum it may grow to. *File* is the size of "
         "the files a run writes, including B-LoRA's two extra files for style and content.",
         "",
-        "Black-line says more than blob, which is close to what the base draws anyway: on blob, losses fall by a tenth "
-        "at most, and most style distances do not fall. `b-lora` trains two blocks identified in SDXL; on the starter, "
-        "the corresponding blocks. `dreambooth` also learns to reproduce the base's images of the class, which slows "
-        "it down. The plot shows each preset's mean loss over both styles.",
+        "Black-line says more than blob, which the base draws as well as it can: on blob, losses fall by a tenth at "
+        "most, and what is drawn comes no nearer in style. `b-lora` trains two blocks identified in SDXL; on the "
+        "starter, the corresponding blocks. `dreambooth` also learns to reproduce the base's images of the class, "
+        "which slows it down. The plot shows each preset's mean loss over both styles.",
         "",
         "The last three rows are the presets among which the studio asks to choose first. They train as many steps as "
         f"they have on the starter: {', '.join(f'{steps_of(stop)} with `{stop}`' for stop in STOPS)}. On black-line, "
-        "`faithful` has notably less loss than the others; `quick` and `balanced` hardly differ in it, but what "
-        "`balanced` draws is nearer in style. On blob, `quick` has the least loss: more steps bring nothing there.",
+        "what `faithful` draws is notably nearer in style than the others'; `quick` and `balanced` hardly differ in "
+        "these figures, but `quick` leaves more of the colours. On blob, the fewer steps, the farther from the style.",
         "",
         *([f"![Four held-out concepts in each style, as each method draws them]({picture})", ""] if picture else []),
         *([f"![Remaining loss by number of parameters]({plot})", ""] if plot else []),

@@ -26,6 +26,8 @@ PRESET = "balanced"
 METHODS = ("lora", "loha", "lokr", "oft")
 SEEDS = (0, 1, 2)
 CONCEPTS = 12  # drawn, none of them in the sample set
+LONGER = (1, 6)
+"""How many times the preset's steps the base is trained on the truth itself."""
 
 
 Figures = dict[str, float]
@@ -58,18 +60,21 @@ def measure_learning(base: Path, perception: Perception, drawings: Path, known: 
                 yield found
 
 
-def measure_limit(base: Path, perception: Perception, drawings: Path) -> dict[str, Figures]:
-    """By style, the same figures of the preset trained on the very drawings that it is then compared with.
+def measure_limit(base: Path, perception: Perception, drawings: Path) -> dict[str, dict[str, Figures]]:
+    """By style and steps, the same figures of the preset trained on the very drawings that it is then compared with.
 
     What is left of the distance then is the base's share of it: no twelve other images bring it nearer.
     """
-    usual, found = find_preset(PRESET).method, {}
+    usual = find_preset(PRESET).method
+    steps = settings_of(usual)["train"]["steps"]
+    found: dict[str, dict[str, Figures]] = {}
     for held_out in read_held_out(base, drawings):
-        truth = held_out.truth
+        truth, by_steps = held_out.truth, found.setdefault(held_out.sample_set.name, {})
         with tempfile.TemporaryDirectory() as folder:
             write_drawings(truth, Path(folder))
-            pair = draw_before_and_after(base, Path(folder), truth.concepts, usual, SEEDS[0])
-        found[held_out.sample_set.name] = compare(perception, *pair, truth.images, held_out.decoded)
+            for count in (steps * times for times in LONGER):
+                pair = draw_before_and_after(base, Path(folder), truth.concepts, usual, SEEDS[0], count)
+                by_steps[str(count)] = compare(perception, *pair, truth.images, held_out.decoded)
     return found
 
 
@@ -125,9 +130,12 @@ def settings_of(method: str) -> dict[str, Any]:
 
 
 def draw_before_and_after(
-    base: Path, images: Path, concepts: tuple[str, ...], method: str, seed: int
+    base: Path, images: Path, concepts: tuple[str, ...], method: str, seed: int, steps: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Train a method by the preset on `base` with these images, and draw the concepts without and with the style."""
+    """Train a method by the preset on `base` with these images, and draw the concepts without and with the style.
+
+    `steps` are the preset's, or as many as this says.
+    """
     from PIL import Image
 
     from trainers.training.train import train
@@ -145,7 +153,7 @@ def draw_before_and_after(
             "sampler": "ddim",
             "every": 0,
         },
-        "train": {"precision": "fp32"},  # as the bundled starter is trained on a CPU
+        "train": {"precision": "fp32"} | ({"steps": steps} if steps else {}),  # as the bundled starter on a CPU
         "save": {"every": 10_000},
     }
     with tempfile.TemporaryDirectory() as folder:

@@ -166,7 +166,9 @@ def check_metrics(metrics: dict[str, Any], result: Path) -> None:
     assert [len(seeds) for seeds in learned] == [1, 1, 1, 1]
     from_truth = metrics["learning from the truth"]
     assert list(from_truth) == list(metrics["learning"])
-    for figures in (*(only for (only,) in learned), *from_truth.values()):
+    shown = [figures for by_steps in from_truth.values() for figures in by_steps.values()]
+    assert len(shown) == len(from_truth) * len(learning.LONGER)
+    for figures in (*(only for (only,) in learned), *shown):
         assert figures["style left"] == pytest.approx(figures["style after"] / figures["style before"], rel=0.01)
         assert figures["content left"] == pytest.approx(figures["content after"] / figures["content before"], rel=0.01)
     assert metrics["seconds a step"] > 0

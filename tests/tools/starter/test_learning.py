@@ -88,14 +88,14 @@ def test_a_taught_style_is_as_far_as_what_is_drawn_in_it_from_its_truth(looking,
 
 
 def test_the_limit_is_learned_from_the_very_drawings_that_it_is_compared_with(drawings, looking, monkeypatch, tmp_path):
-    seen = {}
+    trained = []
 
-    def draw(base, images, concepts, method, seed):
+    def draw(base, images, concepts, method, seed, steps):
         dataset = load_dataset(images, build_config({}, {"name": "x"}).data, 0, 128, 8)
-        style = "blob" if seen else "black-line"
-        seen[style] = {item.caption: pixels(item, Draw(0, False, CENTRE, "")) for item in dataset.items}
-        assert (base, method, seed) == (tmp_path, "lora", 0) and set(seen[style]) == set(concepts)
-        truth = torch.stack([seen[style][concept] for concept in concepts])
+        seen = {item.caption: pixels(item, Draw(0, False, CENTRE, "")) for item in dataset.items}
+        assert (base, method, seed) == (tmp_path, "lora", 0) and set(seen) == set(concepts)
+        trained.append(steps)
+        truth = torch.stack([seen[concept] for concept in concepts])
         return torch.zeros_like(truth), truth
 
     monkeypatch.setattr(learning, "draw_before_and_after", draw)
@@ -103,5 +103,8 @@ def test_the_limit_is_learned_from_the_very_drawings_that_it_is_compared_with(dr
     monkeypatch.setattr(learning, "open_base", lambda _: SimpleNamespace(vae=None))
     monkeypatch.setattr(learning, "reconstruct", lambda _, truth: truth)
     found = measure_limit(tmp_path, looking, drawings)
-    assert list(found) == ["black-line", "blob"] == list(seen)
-    assert all(0 <= figures["style left"] < 0.05 for figures in found.values())
+    usual = find_preset("balanced").settings_for(STARTER)["train"]["steps"]
+    assert list(found) == ["black-line", "blob"] and trained == [usual, 6 * usual] * 2
+    for by_steps in found.values():
+        assert list(by_steps) == [str(usual), str(6 * usual)]
+        assert all(0 <= figures["style left"] < 0.05 for figures in by_steps.values())
