@@ -159,7 +159,7 @@ def test_from_an_empty_list_to_a_downloaded_style(page, place, tmp_path):
     assert widest(page) == []
 
     place.cancel("second")  # while it waits: it would begin where the first ends
-    page.evaluate("at => (Date.now = () => at)", 0)  # the buttons settle by time that passes, not by a clock that is set
+    page.evaluate("at => (Date.now = () => at)", 0)  # buttons settle by time that passes, not by a clock that is set
     press(page, "Stop here and keep this")
     chip(page, "Stopped").wait_for()
     expect(page.locator(".go:visible")).to_have_text(["Continue"], use_inner_text=True)
