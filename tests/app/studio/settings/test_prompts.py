@@ -16,14 +16,14 @@ def draft(*captions: str, **choices: str) -> Draft:
 
 
 def test_new_subjects_are_offered_for_a_style_and_new_scenes_for_a_subject():
-    style = draft("a fox", "a house")
-    assert suggested_prompts(style)[0] == "dusk style, an owl"
-    assert suggested_prompts(style, "captions") == ("dusk style, a fox", "dusk style, a house")
-    assert suggested_prompts(draft("a fox", "a house", aim="subject"))[0] == "dusk style, blue background"
-    elsewhere = draft("a fox", "a house", base="owner/name", aim="subject")
+    style = draft("a penguin", "a house")
+    assert suggested_prompts(style)[0] == "dusk style, a lion"
+    assert suggested_prompts(style, "captions") == ("dusk style, a penguin", "dusk style, a house")
+    assert suggested_prompts(draft("a penguin", "a house", aim="subject"))[0] == "dusk style, blue background"
+    elsewhere = draft("a penguin", "a house", base="owner/name", aim="subject")
     assert suggested_prompts(elsewhere)[0] == "dusk style on a beach"
 
 
 def test_a_setting_to_fix_hides_no_prompts():
-    wrong = with_setting(draft("a fox", "a house"), "method.rank", "0")
-    assert suggested_prompts(wrong)[0] == "dusk style, an owl"
+    wrong = with_setting(draft("a penguin", "a house"), "method.rank", "0")
+    assert suggested_prompts(wrong)[0] == "dusk style, a lion"

@@ -115,7 +115,7 @@ def test_a_style_from_pictures_to_a_run(page, training):
     page.get_by_label("Name of the style").fill("../Häuser?")
     page.wait_for_selector("#name-said >> text=It will be called Häuser")
     page.get_by_role("button", name="Suggest new subjects").click()
-    page.wait_for_function("document.querySelector('#prompts').value.startsWith('dusk style, a fox')")
+    page.wait_for_function("document.querySelector('#prompts').value.startsWith('dusk style, a penguin')")
     page.get_by_role("button", name="From my captions").click()
     page.wait_for_function("document.querySelector('#prompts').value.includes('dusk style, a house')")
     page.get_by_role("button", name="Start training").click()

@@ -134,7 +134,7 @@ def test_a_file_of_kohyas_scripts_says_what_does_not_fit() -> None:
     assert (reasons["resolution"], reasons["max_train_epochs"]) == ("value", "epochs")
     assert reasons["betas"] == "unknown"
     unsaid = {one.key: one.value for one in find_unsaid(Draft(id="x", public="y"), found)}
-    assert unsaid == {"train.steps": "150", "data.resolution": "0"}
+    assert unsaid == {"train.steps": "180", "data.resolution": "0"}
 
 
 def test_a_file_of_onetrainer_becomes_a_config() -> None:
