@@ -79,6 +79,13 @@ def test_what_is_learned_of_a_new_style_is_said_as_it_is() -> None:
                 *(spread(each, "{:.2f}".format) for each in (left, learnable)),
             )
             assert f"| {' | '.join(row)} |" in said
+    for style, by_steps in FIGURES["learning from the truth"].items():
+        name = style.replace("-", " ")
+        for steps, one in by_steps.items():
+            shares = (one["style left"], one["style left to learn"])
+            assert f"| *{name}*, the originals, {steps} steps | {shares[0]:.2f} | {shares[1]:.2f} |" in said
+        decoded = one["style of the truth, decoded"] / one["style before"]
+        assert f"| *{name}*, the originals, decoded | {decoded:.2f} | 0 |" in said
     assert statistics.median(one["style left to learn"] for one in FIGURES["learning"]["black-line"]["lora"]) < 0.6
 
 
