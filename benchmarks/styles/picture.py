@@ -34,7 +34,7 @@ def draw_picture(rows: Sequence[tuple[str, Mapping[str, Row]]], scratch: Path, o
     share = ceil(len(rest) / columns)
     blocks = [[*heads, *rest[number * share : (number + 1) * share]] for number in range(columns)]
     with whole_file(out) as building:
-        draw_blocks(blocks).save(building, "PNG", optimize=True)
+        draw_blocks(blocks).save(building, "WEBP", quality=90, method=6)
     return True
 
 

@@ -44,7 +44,7 @@ def write_report(results: Results, steps: int, scratch: Path, out: Path) -> None
     found = results.read(steps)
     presets = [*dict.fromkeys((*every_preset(), *(row.preset for row in found if row.preset != BASE)))]
     lines = [line for preset in presets if (line := gather(found, preset))]
-    picture = out.with_suffix(".png")
+    picture = out.with_suffix(".webp")
     drawn = draw_picture(shown(found, lines, steps), scratch, picture)
     plot = out.with_name(f"{out.stem}-plot.png")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -231,7 +231,7 @@ def sweep_lines(lines: Sequence[Line]) -> list[str]:
 def sweep_cell(scores: Mapping[float, float]) -> str:
     """Rates and scores from the least rate, the best in bold."""
     least = min(scores.values())
-    words = {rate: f"{rate:.2g}: " + (f"{found:.3f}" if found < inf else "error") for rate, found in scores.items()}
+    words = {rate: f"{rate:.3g}: " + (f"{found:.3f}" if found < inf else "error") for rate, found in scores.items()}
     return ", ".join(f"**{words[rate]}**" if found == least < inf else words[rate] for rate, found in scores.items())
 
 
