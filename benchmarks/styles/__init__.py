@@ -4,5 +4,5 @@ python -m benchmarks.styles             what is still missing, row by row; safe 
 python -m benchmarks.styles --report    docs/methods.md and docs/methods.webp from the rows there are
 
 A row is one training in a process of its own: a preset on one style, at one learning rate, with one seed. Each preset
-is tried at three rates on one style; the one with the least held-out loss then serves both styles and every seed.
+is tried at three rates on one style; the one with the best score then serves both styles and every seed.
 """

@@ -161,7 +161,7 @@ def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: st
         "The last three rows are the presets among which the studio asks to choose first. They train as many steps as "
         f"they have on the starter: {', '.join(f'{steps_of(stop)} with `{stop}`' for stop in STOPS)}. On black-line, "
         "what `faithful` draws is notably nearer in style than the others'; `quick` and `balanced` hardly differ in "
-        "these figures, but `quick` leaves more of the colours. On blob, the fewer steps, the farther from the style.",
+        "these figures, but `quick` leaves more of the colours.",
         "",
         *([f"![Four held-out concepts in each style, as each method draws them]({picture})", ""] if picture else []),
         *([f"![Remaining loss by number of parameters]({plot})", ""] if plot else []),
