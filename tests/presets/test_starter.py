@@ -83,7 +83,7 @@ def test_what_is_learned_of_a_new_style_is_said_as_it_is() -> None:
         name = style.replace("-", " ")
         for steps, one in by_steps.items():
             shares = (one["style left"], one["style left to learn"])
-            assert f"| *{name}*, the originals, {steps} steps | {shares[0]:.2f} | {shares[1]:.2f} |" in said
+            assert f"| *{name}*, the originals, {int(steps):,} steps | {shares[0]:.2f} | {shares[1]:.2f} |" in said
         decoded = one["style of the truth, decoded"] / one["style before"]
         assert f"| *{name}*, the originals, decoded | {decoded:.2f} | 0 |" in said
     assert statistics.median(one["style left to learn"] for one in FIGURES["learning"]["black-line"]["lora"]) < 0.6
