@@ -20,13 +20,10 @@ Strips = Mapping[str, Path]
 
 
 def draw_picture(rows: Sequence[tuple[str, Mapping[str, Row]]], scratch: Path, out: Path) -> bool:
-    """Draw what the scratch folder has of these rows, the first of which heads each column; False if it has none."""
-    named = [
-        (name, {s: p for s, row in found.items() if (p := scratch / row.name / "drawn.png").exists()})
-        for name, found in rows
-    ]
+    """Draw these rows, the first of which heads each column; False if the scratch folder lacks the picture of one."""
+    named = [(name, {s: scratch / row.name / "drawn.png" for s, row in found.items()}) for name, found in rows]
     truth = {s: path.with_name("truth.png") for _, strips in named for s, path in strips.items()}
-    if not truth:
+    if not truth or not all(path.exists() for _, strips in (("", truth), *named) for path in strips.values()):
         return False
     heads = [("truth", truth), *(pair for pair in named[:1] if pair[1])]
     rest = [pair for pair in named[1:] if pair[1]]

@@ -1,4 +1,4 @@
-"""The plot of all methods: what is left of the bare base's loss against the numbers that are trained."""
+"""The plot of all methods: what is left of the bare base's loss against the number of trainable parameters."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Point:
-    """A preset: numbers trained, and the share of the bare base's loss that is left, with the least and the largest."""
+    """A preset: how many parameters it trains, and the share of the bare base's loss left, with least and largest."""
 
     name: str
-    numbers: float
+    parameters: float
     share: float
     least: float
     most: float
 
 
 def draw_plot(points: Sequence[Point], out: Path) -> bool:
-    """Draw the plot, numbers on a scale of tens; False if there is no point."""
+    """Draw the plot, parameters on a logarithmic scale; False if there is no point."""
     if not points:
         return False
     page = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
@@ -38,12 +38,12 @@ def draw_plot(points: Sequence[Point], out: Path) -> bool:
     _draw_scales(pen, frame)
     taken: list[Box] = []
     for point in points:
-        x, y = frame.place(point.numbers, point.share)
+        x, y = frame.place(point.parameters, point.share)
         pen.line((x, frame.place(1, point.least)[1], x, frame.place(1, point.most)[1]), fill=QUIET, width=1)
         pen.ellipse((x - DOT, y - DOT, x + DOT, y + DOT), fill=ACCENT)
         taken.append((x - DOT, y - DOT, x + DOT, y + DOT))
     for point in sorted(points, key=lambda one: one.share):
-        _draw_label(pen, point.name, frame.place(point.numbers, point.share), taken)
+        _draw_label(pen, point.name, frame.place(point.parameters, point.share), taken)
     with whole_file(out) as building:
         page.save(building, "PNG", optimize=True)
     return True
@@ -60,15 +60,15 @@ class Frame:
 
     @classmethod
     def around(cls, points: Sequence[Point]) -> Frame:
-        numbers = [point.numbers for point in points]
+        parameters = [point.parameters for point in points]
         low = floor(20 * min(point.least for point in points)) / 20
         high = ceil(20 * max(point.most for point in points)) / 20
-        first = floor(log10(min(numbers)))
-        return cls(first, max(first + 1, ceil(log10(max(numbers)))), low, max(high, low + 0.05))
+        first = floor(log10(min(parameters)))
+        return cls(first, max(first + 1, ceil(log10(max(parameters)))), low, max(high, low + 0.05))
 
-    def place(self, numbers: float, share: float) -> tuple[float, float]:
+    def place(self, parameters: float, share: float) -> tuple[float, float]:
         """Where it lies, in pixels."""
-        across = (log10(numbers) - self.first) / (self.last - self.first)
+        across = (log10(parameters) - self.first) / (self.last - self.first)
         up = (share - self.low) / (self.high - self.low)
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
@@ -76,7 +76,7 @@ class Frame:
 def _draw_scales(pen: ImageDraw.ImageDraw, frame: Frame) -> None:
     font = load_font(14)
     pen.text(
-        (LEFT, 12), "held-out loss as a share of the bare base's, by trained numbers", fill=INK, font=load_font(17)
+        (LEFT, 12), "held-out loss as a share of the bare base's, by number of parameters", fill=INK, font=load_font(17)
     )
     for power in range(frame.first, frame.last + 1):
         x, y = frame.place(10**power, frame.low)

@@ -110,9 +110,11 @@ def shown(found: Found, lines: Sequence[Line], steps: int) -> list[tuple[str, Ma
         (line.preset, {s: Row(line.preset, s, line.rate, FIRST_SEED, steps_of(line.preset, steps)) for s in STYLES})
         for line in lines
     ]
-    known = [(name, {s: row for s, row in by_style.items() if row in found}) for name, by_style in rows]
-    base = {style: Row(BASE, style, steps=steps) for style in STYLES}
-    return [("bare base", {s: row for s, row in base.items() if row in found}), *known]
+    base = ("bare base", {style: Row(BASE, style, steps=steps) for style in STYLES})
+    return [
+        (name, {s: row for s, row in by_style.items() if "figures" in found.get(row, {})})
+        for name, by_style in (base, *rows)
+    ]
 
 
 # ---------------------------------------------------------------- the page
@@ -149,14 +151,14 @@ def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: st
         "*Loss* is the mean squared error of the prediction on the held-out images, each at the same 32 timesteps with "
         "the same noise; lower is better. *Style distance* compares images generated from their captions with the "
         "held-out images (mean relative difference of Gram matrices of EfficientNet-Lite0). Both are the median over "
-        f"at most {seeds} seeds, with the minimum and maximum in brackets. *CPU s* is the CPU time of all steps. "
-        "*Parameters* counts all trainable parameters; for SeLoRA, the maximum it may grow to. *File* is the size of "
-        "the files a run writes, including B-LoRA's two extra files for style and content.",
+        f"at most {seeds} seeds, with the minimum and maximum in brackets{chance(lines)}. *CPU s* is the CPU time of "
+        "all steps. *Parameters* counts all trainable parameters; for SeLoRA, the maximum it may grow to. *File* is "
+        "the size of the files a run writes, including B-LoRA's two extra files for style and content.",
         "",
         "Black-line says more than blob, which the base draws as well as it can: on blob, losses fall by a tenth at "
         "most, and what is drawn comes no nearer in style. `b-lora` trains two blocks identified in SDXL; on the "
         "starter, the corresponding blocks. `dreambooth` also learns to reproduce the base's images of the class, "
-        "which slows it down. The plot shows each preset's mean loss over both styles.",
+        "which slows it down. The plot shows the loss as a share of the bare base's, the mean of both styles.",
         "",
         "The last three rows are the presets among which the studio asks to choose first. They train as many steps as "
         f"they have on the starter: {', '.join(f'{steps_of(stop)} with `{stop}`' for stop in STOPS)}. On black-line, "
@@ -173,6 +175,22 @@ def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: st
         "",
     ]
     return "\n".join(text)
+
+
+def chance(lines: Sequence[Line]) -> str:
+    """How far two trainings that differ in the seed alone are apart, in words; "" if no preset has several seeds."""
+    spreads: dict[str, list[float]] = {}
+    for figure in ("loss", "style"):
+        for values in (line.of(style, figure) for line in lines for style in STYLES):
+            if len(values) > 1:
+                spreads.setdefault(figure, []).append(max(values) / min(values) - 1)
+    if not spreads:
+        return ""
+    loss, style = (f"{statistics.median(each):.0%} (at most {max(each):.0%})" for each in spreads.values())
+    return (
+        f"; the largest is above the smallest by a median of {loss} for the loss and {style} for the style distance, "
+        "so smaller differences between presets may be chance"
+    )
 
 
 def first_table(found: Found, lines: Sequence[Line]) -> list[str]:
@@ -216,9 +234,9 @@ def sweep_lines(lines: Sequence[Line]) -> list[str]:
         "",
         f"Geometric mean of loss and style distance on *{SWEPT}* with one seed for each learning rate, the lowest in "
         "bold: the loss alone favours rates that hardly learn the images, the style distance rates that memorise them. "
-        "The sweep tried the preset's rate, a third and three times of it, and further rates while the lowest score "
-        f"was at an edge. Presets use the best rate, rounded, or one near it with a score at most {NOTABLE:.0%} "
-        "higher, about the effect of another seed. Only this choice used the held-out images.",
+        "The sweep tried rates about three times apart until there was one on each side of the best. Presets use the "
+        f"best rate, rounded, or another one whose score is at most {NOTABLE:.0%} higher. Only this choice used the "
+        "held-out images.",
         "",
         *table(
             ("preset", "its rate", "score by rate"),

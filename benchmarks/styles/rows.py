@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -134,6 +134,25 @@ def digest(row: Row) -> str:
 
 
 # ---------------------------------------------------------------- those there are
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The entries of a file of JSON lines, if it is there; what a kill left of a line is passed over."""
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict):
+            yield entry
+
+
+def append_line(path: Path, entry: Mapping[str, Any]) -> None:
+    """Add an entry to a file of JSON lines; a line that a kill cut short is ended first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cut = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n" * bool(cut) + json.dumps(entry) + "\n")
+
+
 class Results:
     """Lines of a file, each a row with its figures, or with the error that it ended with."""
 
@@ -142,26 +161,20 @@ class Results:
 
     def read(self, steps: int = STEPS) -> dict[Row, dict[str, Any]]:
         """The last line of each row with today's settings on today's base; half a line is passed over."""
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         known = {BASE, *(preset.name for preset in list_presets())}
         found = {}
-        for line in lines:
+        for entry in read_lines(self.path):
             try:
-                entry = json.loads(line)
                 row = Row(**entry["row"])
-            except (ValueError, KeyError, TypeError):
+            except (KeyError, TypeError):
                 continue
             if row.preset in known and row.steps == steps_of(row.preset, steps) and entry.get("digest") == digest(row):
                 found[row] = entry
         return found
 
     def append(self, row: Row, **facts: Any) -> None:
-        """Add a line; one that a kill cut short is ended first."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        cut = self.path.exists() and self.path.stat().st_size and not self.path.read_bytes().endswith(b"\n")
-        with self.path.open("a", encoding="utf-8") as file:
-            entry = {"row": asdict(row), "digest": digest(row), "base": base_hash()[:8], **facts}
-            file.write("\n" * bool(cut) + json.dumps(entry) + "\n")
+        """Add a line."""
+        append_line(self.path, {"row": asdict(row), "digest": digest(row), "base": base_hash()[:8], **facts})
 
     def has(self, row: Row, commit: str) -> bool:
         """Whether a row need not be trained; one that ended with an error is tried again at another commit."""

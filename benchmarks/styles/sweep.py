@@ -15,8 +15,10 @@ APART = 3.0
 """Each rate is so many times the next."""
 AT_MOST = 5
 """Rates of one preset: three, and further ones while the best of them is the least or the largest."""
+BESIDE = 1.5
+"""A rate is beside another one if it is at least so many times larger or smaller."""
 NOTABLE = 0.03
-"""A score is notably less if it is so by this share: with another seed the same training differs by about as much."""
+"""A score is notably less if it is so by this share; another seed alone may change it by more."""
 
 
 def every_preset() -> tuple[str, ...]:
@@ -61,8 +63,8 @@ def untried(scores: Mapping[float, float]) -> list[float]:
     if not scores or len(scores) >= AT_MOST:
         return []
     best = min(scores, key=lambda rate: scores[rate])
-    sides = [rounded(best / APART), rounded(best * APART)]
-    return [side for side in sides if not any(side / 1.7 < rate < side * 1.7 for rate in scores)]
+    below, above = min(scores) <= best / BESIDE, max(scores) >= best * BESIDE
+    return [*([] if below else [rounded(best / APART)]), *([] if above else [rounded(best * APART)])]
 
 
 def better_rate(scores: Mapping[float, float], own: float) -> float | None:

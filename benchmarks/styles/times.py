@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.styles.measure import HELD_OUT, look_at, put_images
-from benchmarks.styles.rows import SCHEDULE
+from benchmarks.styles.rows import SCHEDULE, append_line, base_hash, read_lines
 from trainers.config.build import build_config
 from trainers.config.presets import STARTER, find_preset
 from trainers.config.tables import overlay
@@ -41,7 +41,8 @@ NICE = 10
 ABOUT = """# How times are drawn
 
 The table compares distributions of training times (`loss.timesteps`) with uniform ones on the bundled starter: LoRA,
-{steps} steps of 4 images, the style `{style}`, trained on 1, 4 or 12 images. *Loss* is the mean denoising error on
+{steps} steps of 4 images, the style `{style}`, trained on 1, 4 or 12 images. All rows were trained on the starter whose
+denoiser has the SHA-256 `{base}…` ([versions](starter.md#earlier-versions)). *Loss* is the mean denoising error on
 held-out images at fixed, evenly spread times; *style* is the distance of what is drawn for their captions to these.
 Each is a ratio to uniform times with the same seed: the median of {seeds} seeds, with the smallest and largest in
 parentheses. Below 1 is better.
@@ -106,27 +107,31 @@ def main(
     if row:
         print(json.dumps(measure(Row(**json.loads(row)), SCRATCH / "row")))
         return
-    known = read(results)
+    base = newest_base(results) if report else base_hash()[:8]
+    known = read(results, base)
     for each in () if report else rows():
         if each not in known:
             known[each] = _in_a_process(each)
-            with results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**asdict(each), **known[each]}) + "\n")
+            append_line(results, {"base": base, **asdict(each), **known[each]})
             print(each, known[each], flush=True)
-    out.write_text(page(known), encoding="utf-8")
+    out.write_text(page(known, base), encoding="utf-8")
 
 
-def read(results: Path) -> dict[Row, dict[str, float]]:
-    """The rows of a file, with what they gave."""
-    found = {}
-    for line in results.read_text("utf-8").splitlines() if results.is_file() else ():
-        entry = json.loads(line)
-        row = Row(entry["times"], entry["images"], entry["seed"])
-        found[row] = {"loss": entry["loss"], "style": entry["style"]}
-    return found
+def newest_base(results: Path) -> str:
+    """The base of the last row in a file; the present starter if there is none."""
+    return next((str(entry["base"]) for entry in reversed([*read_lines(results)])), base_hash()[:8])
 
 
-def page(known: dict[Row, dict[str, float]]) -> str:
+def read(results: Path, base: str) -> dict[Row, dict[str, float]]:
+    """The rows of a file that were trained on a base, with what they gave."""
+    return {
+        Row(entry["times"], entry["images"], entry["seed"]): {"loss": entry["loss"], "style": entry["style"]}
+        for entry in read_lines(results)
+        if entry["base"] == base
+    }
+
+
+def page(known: dict[Row, dict[str, float]], base: str) -> str:
     """The page with the table of ratios to uniform times."""
     import torch
 
@@ -141,7 +146,7 @@ def page(known: dict[Row, dict[str, float]]) -> str:
         lines.append(f"| `{times}` | " + " | ".join(cells) + " |")
     schedule = load_model(Base(), torch.float32, "cpu").schedule
     _, share = schedule.clamped_share(parse_times(KINDS[-1]))
-    text = ABOUT.format(steps=STEPS, style=STYLE, seeds=len(SEEDS)) + "\n" + "\n".join(lines) + "\n"
+    text = ABOUT.format(steps=STEPS, style=STYLE, seeds=len(SEEDS), base=base) + "\n" + "\n".join(lines) + "\n"
     return text + LIMITS.format(share=f"{share:.1%}" if share >= 0.001 else "fewer than 0.1%")
 
 

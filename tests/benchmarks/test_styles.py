@@ -91,6 +91,8 @@ def test_rates_are_tried_until_the_best_has_one_on_each_side():
     assert untried({0.00333: 0.5, 0.01: 0.4, 0.03: 0.6}) == [] == untried({})
     assert untried({0.01: 0.4, 0.03: 0.6}) == [0.00333] and untried({0.00333: 0.5, 0.01: 0.4}) == [0.03]
     assert untried({0.003: 0.4, 0.00333: 0.41, 0.01: 0.6, 0.001: 0.5}) == []  # a rate that was rounded since
+    assert untried({0.0033: 0.4, 0.00333: 0.41, 0.001: 0.5}) == [0.0099]
+    assert untried({0.0004: 0.34, 0.0007: 0.33, 0.0012: 0.35}) == []  # nearer to each other than a sweep's
 
 
 def test_the_score_weighs_what_is_drawn_like_the_loss():
@@ -207,16 +209,27 @@ def test_the_report_of_some_rows(results, tmp_path):
     assert point == Point("lora", 12345, (0.36 / 0.5 + 0.6 / 0.5) / 2, (0.35 / 0.5 + 1.2) / 2, (0.37 / 0.5 + 1.2) / 2)
     assert left_of(results.read(), gather(results.read(), "vera")) is None
 
-    for row, colour in ((Row(BASE, STYLES[0]), "red"), (Row("lora", STYLES[0], LORA), "blue")):
-        (scratch / row.name).mkdir(parents=True)
-        for name, shade in (("drawn", colour), ("truth", "black")):
-            Image.new("RGB", (256, 64), shade).save(scratch / row.name / f"{name}.png")
+    drawn = [(preset, style) for preset in (BASE, "lora") for style in STYLES] + [("vera", STYLES[0])]
+    for preset, style in drawn:
+        write_report(results, 200, scratch, out)
+        assert not out.with_suffix(".webp").exists()  # while the picture of one row is not there
+        folder = scratch / Row(preset, style, {BASE: 0.0, "lora": LORA, "vera": VERA}[preset]).name
+        folder.mkdir(parents=True)
+        for name, shade in (("drawn", {BASE: "red", "lora": "blue", "vera": "lime"}[preset]), ("truth", "black")):
+            Image.new("RGB", (256, 64), shade).save(folder / f"{name}.png")
     write_report(results, 200, scratch, out)
     assert "(methods.webp)" in out.read_text(encoding="utf-8")
     with Image.open(out.with_suffix(".webp")) as picture:
-        colours = [picture.getpixel((150, 60 + 86 * row)) for row in range(3)]
-    expected = [(0, 0, 0), (255, 0, 0), (0, 0, 255)]
+        colours = [picture.getpixel((150, 60 + 86 * row)) for row in range(4)]
+    expected = [(0, 0, 0), (255, 0, 0), (0, 0, 255), (0, 255, 0)]
     assert colours == [pytest.approx(colour, abs=4) for colour in expected]
+
+
+def test_the_page_of_the_methods_is_what_the_rows_say(tmp_path):
+    page = tmp_path / "methods.md"
+    page.with_suffix(".webp").touch()  # it is there and stays, since no row's picture is
+    write_report(Results(RESULTS), 200, tmp_path / "none", page)
+    assert (RESULTS.parents[1] / "docs" / "methods.md").read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
 
 
 def test_the_plot_has_a_dot_where_each_preset_lies(tmp_path):

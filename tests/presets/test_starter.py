@@ -14,6 +14,7 @@ from PIL import Image
 from benchmarks.styles.report import spread
 from tools.starter.drawings.captions import describe
 from tools.starter.drawings.sets import held_out_sets, trained_sets
+from tools.starter.learning import LONGER, METHODS, SEEDS
 from tools.starter.measure import as_tensor, open_base, sampling_of
 from tools.starter.networks.autoencoder import psnr, reconstruct
 from tools.starter.report import PROMPTS, hash_weights
@@ -25,6 +26,7 @@ from trainers.sampling.sample import draw
 STARTER = Path(str(files("presets"))) / "starter"
 FIGURES = json.loads((STARTER / "metrics.json").read_text(encoding="utf-8"))
 BUILD = json.loads((STARTER / "build.json").read_text(encoding="utf-8"))
+PAGE = (STARTER.parents[1] / "docs" / "starter.md").read_text(encoding="utf-8")
 HELD_OUT = [icon_set.name for icon_set in held_out_sets()]
 STYLES = [icon_set.style for icon_set in trained_sets()]
 LARGEST = 60_000_000  # bytes of all weights together
@@ -43,7 +45,7 @@ def test_the_figures_belong_to_these_weights() -> None:
 
 def test_the_build_says_with_what_it_was_made(model: Model) -> None:
     counted = {name: sum(each.numel() for each in part.parameters()) for name, part in model_parts(model).items()}
-    assert BUILD["numbers"] == counted
+    assert BUILD["parameters"] == counted
     assert {"torch", "diffusers", "transformers"} <= set(BUILD["packages"])
     assert all(isinstance(stage["seed"], int) and stage["steps"] > 0 for stage in BUILD["stages"].values())
     for stage, schedule in BUILD["stages"].items():
@@ -64,28 +66,66 @@ def test_what_was_reached_is_kept() -> None:
     assert FIGURES["seconds a step"] <= 0.1
 
 
+def test_the_page_on_the_starter_has_the_figures() -> None:
+    drawing = [FIGURES["drawing"][name] for name in ("guided", "unguided")]
+    shown = {
+        "the concept's original drawing is the nearest of 200": "top-1",
+        "it is among the nearest five": "top-5",
+        "of the concept's drawings in five styles, the requested style is the nearest": "style followed",
+        "the same, by the style alone (Gram matrices)": "style nearest",
+    }
+    for row, name in shown.items():
+        assert f"| {row} | {' | '.join(percent(each[name]) for each in drawing)} |" in PAGE
+    prompts = {name: percent(share) for name, share in FIGURES["prompts"].items()}
+    first = [prompts[f"{name}, style first"] for name in ("top-1", "style followed", "style nearest")]
+    for row, share in {
+        "the place, of nine": prompts["placed"],
+        "less than half as large as without the word": prompts["small"],
+        "the background, of twelve": prompts["background"],
+        "nearer to the true scene than to five others (swapped, another thing, one alone)": prompts["pair"],
+        "concept nearest of 100; style, by embeddings; by style": f"{first[0]} · {first[1]} · {first[2]}",
+        "in colour, not in ink": prompts["no ink without a style word"],
+        f"of the same kind, of seven (of the true drawings: {prompts['unknown, kind of the truth']})": prompts[
+            "unknown, kind"
+        ],
+        "the colour is among the nearest 12 of 48": prompts["unknown, colour"],
+    }.items():
+        assert f"{row} | {share} |" in PAGE
+    taught = [FIGURES["taught styles"][icon_set.style] for icon_set in trained_sets()]
+    assert ", ".join(f"{one['drawn']:.2f} ({one['decoded']:.2f})" for one in taught) in PAGE.replace("\n", " ")
+    reconstruction = FIGURES["reconstruction"]
+    for sets in (trained_sets(), held_out_sets()):
+        assert f"| {' · '.join(f'{reconstruction[one.name]:.1f}' for one in sets)} |" in PAGE
+
+
+def percent(share: float) -> str:
+    """As the page has it: rounded up from a half on, and with a decimal near the whole."""
+    return f"{100 * share:.1f} %" if 0.99 < share < 1 else f"{int(100 * share + 0.5 + 1e-9)} %"
+
+
 def test_what_is_learned_of_a_new_style_is_said_as_it_is() -> None:
     """Half of the distance is aimed at and not reached: the page on the starter says so for as long as that holds."""
-    said = (STARTER.parents[1] / "docs" / "starter.md").read_text(encoding="utf-8")
-    assert set(FIGURES["learning"]) == {"black-line", "blob"}
+    assert set(FIGURES["learning"]) == set(FIGURES["learning longer"]) == {"black-line", "blob"}
     for style, by_method in FIGURES["learning"].items():
+        name = f"*{style.replace('-', ' ')}*"
+        assert set(by_method) == set(METHODS)
         for method, seeds in by_method.items():
-            left, learnable = ([one[name] for one in seeds] for name in ("style left", "style left to learn"))
+            assert len(seeds) == len(SEEDS)
+            left, learnable = ([one[figure] for one in seeds] for figure in ("style left", "style left to learn"))
             for one in seeds:
                 assert one["style left"] == pytest.approx(one["style after"] / one["style before"], abs=1e-3)
-                assert f"{one['style of the truth, decoded']:.2f}" in said
-            row = (
-                f"*{style.replace('-', ' ')}*, `{method}`",
-                *(spread(each, "{:.2f}".format) for each in (left, learnable)),
+            assert (
+                f"| {name}, `{method}` | {' | '.join(spread(each, '{:.2f}'.format) for each in (left, learnable))} |"
+                in PAGE
             )
-            assert f"| {' | '.join(row)} |" in said
-    for style, by_steps in FIGURES["learning from the truth"].items():
-        name = style.replace("-", " ")
-        for steps, one in by_steps.items():
-            shares = (one["style left"], one["style left to learn"])
-            assert f"| *{name}*, the originals, {int(steps):,} steps | {shares[0]:.2f} | {shares[1]:.2f} |" in said
+        longer = FIGURES["learning longer"][style]
+        assert len(longer) == len(LONGER)
+        for training, one in longer.items():
+            images, steps = training.removesuffix(" steps").split(", ")
+            shares = f"{one['style left']:.2f} | {one['style left to learn']:.2f}"
+            assert f"| {name}, {images}, {int(steps):,} steps | {shares} |" in PAGE
         decoded = one["style of the truth, decoded"] / one["style before"]
-        assert f"| *{name}*, the originals, decoded | {decoded:.2f} | 0 |" in said
+        assert f"| {name}, the originals, decoded | {decoded:.2f} | 0 |" in PAGE
     assert statistics.median(one["style left to learn"] for one in FIGURES["learning"]["black-line"]["lora"]) < 0.6
 
 

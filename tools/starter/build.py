@@ -80,7 +80,7 @@ def describe_build(device: torch.device, plan: Plan, parts: Mapping[str, torch.n
     return {
         "device": device.type,
         "packages": describe_packages(),
-        "numbers": {name: sum(parameter.numel() for parameter in part.parameters()) for name, part in parts.items()},
+        "parameters": {name: sum(parameter.numel() for parameter in part.parameters()) for name, part in parts.items()},
         "stages": asdict(plan),
     }
 

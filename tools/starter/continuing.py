@@ -23,7 +23,7 @@ from trainers.models.files.source import starter_folder
 from trainers.models.load import hash_files
 
 MEASURE_EVERY = 2_500  # steps
-UNET = Path("unet", "diffusion_pytorch_model.safetensors")
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 CONCEPTS = 100  # drawn for a figure on the way
 CONTINUED = Schedule(
     steps=5_000,
@@ -44,7 +44,12 @@ def denoiser_folder(state: Path) -> Path:
 
 def hash_denoiser() -> str:
     """SHA-256 of the denoiser that ships now, which a style trained on it holds as `velatura.base_sha256`."""
-    return hash_files([starter_folder() / UNET])
+    return hash_files([starter_folder() / "unet" / WEIGHTS])
+
+
+def autoencoder_folder(state: Path, part: str) -> Path:
+    """The folder in `state` of a part that was made with the autoencoder that ships now, named by its hash."""
+    return state / f"{part}-{hash_files([starter_folder() / 'vae' / WEIGHTS])[:8]}"
 
 
 def result_of(schedule: Schedule) -> str:
@@ -87,7 +92,7 @@ def continue_denoiser(
 
 
 def start_pair(seed: int) -> Pair:
-    """The networks that ship."""
+    """The bundled text encoder and denoiser, in fp32."""
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextModel
 

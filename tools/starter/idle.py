@@ -13,8 +13,8 @@ import torch
 from tools.starter.networks.stage import Stage
 
 PYTHON = "python"
-WAITING = ("ui", "stop", "inspect", "models", "methods", "presets")
-"""Commands of `velatura` that wait for somebody or end at once; all others compute."""
+WAITING = ("ui", "worker", "stop", "inspect", "models", "methods", "presets")
+"""Commands of `velatura` that wait for work or end at once; all others compute."""
 LOOK_EVERY = 3.0  # seconds between two looks at the machine; shorter spans measure the load badly
 QUIET_LOOKS = 3  # looks in a row that must find the machine free before a suspended training goes on
 TOLERANCE = 0.3  # of a core that others may use without its counting as taken
@@ -37,7 +37,7 @@ def name_work(command: Sequence[str]) -> str:
     if module in ("tests.soak", "tests.soak.cluster"):
         return "a soak test"
     if program in ("make", "gmake"):
-        return "make"
+        return "" if arguments == ["ui"] else "make"
     if program == "velatura" or module == "app.cli":
         known = next((word for word in arguments if word not in (module, program) and not PurePath(word).parts[1:]), "")
         return "" if known in (*WAITING, "") else "a Velatura job"

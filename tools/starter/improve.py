@@ -21,7 +21,7 @@ import torch
 from tools.command import tells_errors
 from tools.starter import continuing, decoder
 from tools.starter.build import read_build, require_extra
-from tools.starter.continuing import continue_denoiser, denoiser_folder, result_of
+from tools.starter.continuing import autoencoder_folder, continue_denoiser, denoiser_folder, result_of
 from tools.starter.decoder import FIGURES, Workshop, sharpen_decoder, write_figures
 from tools.starter.drawings.render import render_sets
 from tools.starter.drawings.sets import read_icon_sets
@@ -36,7 +36,7 @@ from tools.starter.unseen import read_unseen
 from trainers.models.files.source import starter_folder
 
 SHIPPED, LESSONS, REDRAWN, DECODER, DENOISER = "shipped", "lessons", "redrawn", "decoder", "denoiser"
-"""The parts by the names of their folders; the denoiser's has the hash of what it continues from too."""
+"""The parts by the names of their folders, which have the hash of the weights that they were made from too."""
 
 
 def improve(state: Path, gate: IdleGate, progress: Progress) -> None:
@@ -48,16 +48,19 @@ def improve(state: Path, gate: IdleGate, progress: Progress) -> None:
     progress.begin("drawings")
     workshop = prepare(state, gate)
     progress.begin(SHIPPED)
-    write_figures(state / SHIPPED, lambda: workshop.measure(workshop.shipped))
+    write_figures(autoencoder_folder(state, SHIPPED), lambda: workshop.measure(workshop.shipped))
     progress.begin(LESSONS)
-    lessons = prepare_lessons(state / LESSONS, workshop.drawings, workshop.shipped, workshop.device, gate)
+    prepared = autoencoder_folder(state, LESSONS)
+    lessons = prepare_lessons(prepared, workshop.drawings, workshop.shipped, workshop.device, gate)
     vae = starter_folder() / "vae"
     if not is_shipped(DECODER, decoder.SCHEDULE):
-        vae = state / DECODER / "vae"
+        folder = autoencoder_folder(state, DECODER)
+        vae = folder / "vae"
         progress.begin(REDRAWN)
-        redrawn = prepare_redrawn(state / REDRAWN, lessons, workshop.drawings, open_pipeline(), gate)
+        prepared = autoencoder_folder(state, REDRAWN)
+        redrawn = prepare_redrawn(prepared, lessons, workshop.drawings, open_pipeline(), gate)
         progress.begin(DECODER)
-        figures = sharpen_decoder(state / DECODER, workshop, redrawn, decoder.SCHEDULE)
+        figures = sharpen_decoder(folder, workshop, redrawn, decoder.SCHEDULE)
         progress.tell(f"{DECODER} is made: {json.dumps(figures)}")
     progress.begin(DENOISER)
     figures = continue_denoiser(denoiser_folder(state), lessons, vae, workshop, continuing.CONTINUED)
@@ -103,11 +106,11 @@ def prepare(state: Path, gate: IdleGate) -> Workshop:
 
 def status(state: Path) -> str:
     """How far the training in the folder is, as text."""
-    denoiser = denoiser_folder(state)
-    planned = {DECODER: decoder.SCHEDULE.steps, denoiser.name: continuing.CONTINUED.steps}
+    sharpened, denoiser = autoencoder_folder(state, DECODER), denoiser_folder(state)
+    planned = {sharpened.name: decoder.SCHEDULE.steps, denoiser.name: continuing.CONTINUED.steps}
     results = {
-        SHIPPED: state / SHIPPED,
-        DECODER: state / DECODER / "vae",
+        SHIPPED: autoencoder_folder(state, SHIPPED),
+        DECODER: sharpened / "vae",
         DENOISER: denoiser / result_of(continuing.CONTINUED),
     }
     paths = {name: folder / FIGURES for name, folder in results.items()}
@@ -131,7 +134,7 @@ def run(state: Path, threads: int | None) -> None:
         try:
             improve(state, gate, progress)
         except StopRequestedError:
-            progress.tell("stopped, with everything saved")
+            progress.tell("stopped; what was saved goes on with the next start")
 
 
 @tells_errors

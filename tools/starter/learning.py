@@ -26,13 +26,16 @@ PRESET = "balanced"
 METHODS = ("lora", "loha", "lokr", "oft")
 SEEDS = (0, 1, 2)
 CONCEPTS = 12  # drawn, none of them in the sample set
-LONGER = (1, 6)
-"""How many times the preset's steps the base is trained on the truth itself."""
+IMAGES, ORIGINALS = "the images", "the originals"
+LONGER = ((IMAGES, 6), (ORIGINALS, 1), (ORIGINALS, 6))
+"""On what the base is trained further, and for how many times the preset's steps."""
 
 
 Figures = dict[str, float]
 Learned = dict[str, dict[str, list[Figures]]]
 """By style and method, the figures of each seed."""
+Longer = dict[str, dict[str, Figures]]
+"""By style, and by what it was trained on for how many steps: `the images, 1080 steps`."""
 
 
 @dataclass(frozen=True)
@@ -60,22 +63,25 @@ def measure_learning(base: Path, perception: Perception, drawings: Path, known: 
                 yield found
 
 
-def measure_limit(base: Path, perception: Perception, drawings: Path) -> dict[str, dict[str, Figures]]:
-    """By style and steps, the same figures of the preset trained on the very drawings that it is then compared with.
+def measure_longer(base: Path, perception: Perception, drawings: Path, known: Longer) -> Iterator[Longer]:
+    """The same figures after more steps, and of training on the very drawings that are compared with (one seed).
 
-    What is left of the distance then is the base's share of it: no twelve other images bring it nearer.
+    `known` is what was measured already; all that is known is handed out after each training.
     """
     usual = find_preset(PRESET).method
     steps = settings_of(usual)["train"]["steps"]
-    found: dict[str, dict[str, Figures]] = {}
+    found = {style: {**figures} for style, figures in known.items()}
     for held_out in read_held_out(base, drawings):
-        truth, by_steps = held_out.truth, found.setdefault(held_out.sample_set.name, {})
+        truth, figures = held_out.truth, found.setdefault(held_out.sample_set.name, {})
         with tempfile.TemporaryDirectory() as folder:
             write_drawings(truth, Path(folder))
-            for count in (steps * times for times in LONGER):
-                pair = draw_before_and_after(base, Path(folder), truth.concepts, usual, SEEDS[0], count)
-                by_steps[str(count)] = compare(perception, *pair, truth.images, held_out.decoded)
-    return found
+            places = {IMAGES: held_out.sample_set.folder, ORIGINALS: Path(folder)}
+            for images, times in LONGER:
+                name = f"{images}, {steps * times} steps"
+                if name not in figures:
+                    pair = draw_before_and_after(base, places[images], truth.concepts, usual, SEEDS[0], steps * times)
+                    figures[name] = compare(perception, *pair, truth.images, held_out.decoded)
+                    yield found
 
 
 def read_held_out(base: Path, drawings: Path) -> Iterator[HeldOut]:

@@ -15,7 +15,7 @@ import torch
 from tools.command import tells_errors
 from tools.starter.drawings.captions import describe
 from tools.starter.drawings.looks import read_looks
-from tools.starter.learning import measure_learning, measure_limit, measure_taught
+from tools.starter.learning import measure_learning, measure_longer, measure_taught
 from tools.starter.measure import measure_drawing, measure_reconstruction, measure_speed, open_base, sampling_of
 from tools.starter.networks.perception import load_perception
 from tools.starter.progress import default_state
@@ -28,6 +28,8 @@ from trainers.sampling.grid import make_grid
 from trainers.sampling.sample import draw
 
 METRICS = "metrics.json"
+GO_ON = ("learning", "learning longer")
+"""The parts that know what of them is there already, and measure the rest."""
 PROMPTS = (
     "fox", "dog face", "penguin", "butterfly", "hamburger", "strawberry", "sunflower", "rocket", "house", "guitar",
     "grinning face", "robot",
@@ -51,7 +53,7 @@ def write_report(base: Path, drawings: Path, perception_folder: Path, again: Seq
         "prompts": lambda: [measure_prompts(model, perception, drawings)],
         "taught styles": lambda: [measure_taught(model, perception, drawings)],
         "learning": lambda: measure_learning(base, perception, drawings, figures.get("learning", {})),
-        "learning from the truth": lambda: [measure_limit(base, perception, drawings)],
+        "learning longer": lambda: measure_longer(base, perception, drawings, figures.get("learning longer", {})),
         "seconds a step": lambda: [measure_speed(model)],
     }
     if unknown := set(again) - set(measures):
@@ -59,7 +61,7 @@ def write_report(base: Path, drawings: Path, perception_folder: Path, again: Seq
     for name, measure in measures.items():
         if name in again:
             figures.pop(name, None)
-        if name in figures and name != "learning":  # which knows what of it is there
+        if name in figures and name not in GO_ON:
             continue
         for found in measure():
             figures[name] = found
@@ -86,10 +88,12 @@ def draw_sheet(base: Path, path: Path) -> None:
 
 @tells_errors
 def main() -> int:
-    """Measure of what ships what is not measured yet; returns the exit code."""
+    """Measure the parts of the bundled base that have no figures yet; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.starter.report", description=__doc__)
     parser.add_argument("--state", type=Path, default=default_state(), help="folder of the drawings (%(default)s)")
-    parser.add_argument("--again", action="append", default=[], metavar="PART", help="also what is there; repeatable")
+    parser.add_argument(
+        "--again", action="append", default=[], metavar="PART", help="measure this part again; repeatable"
+    )
     options = parser.parse_args()
     write_report(starter_folder(), options.state / "drawings", options.state / "perception", options.again)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from tools.starter.networks.stage import Schedule
 from tools.starter.progress import default_state
 from tools.starter.report import METRICS, draw_sheet, write_report
 from trainers.errors import VelaturaError
-from trainers.models.files.source import starter_folder
+from trainers.models.files.source import STARTER_VARIABLE, starter_folder
 
 VAE = Path("vae", "config.json")
 
@@ -37,12 +38,13 @@ def ship(state: Path, target: Path) -> list[str]:
 
     shipped: dict[str, Schedule] = {}
     continued = name_continued(target)
-    folders = {DECODER: state / DECODER, continued: continuing.denoiser_folder(state)}
+    folders = {DECODER: continuing.autoencoder_folder(state, DECODER), continued: continuing.denoiser_folder(state)}
     base = folders[continued] / continuing.result_of(continuing.CONTINUED)
     ready = state / "ready"
     shutil.copytree(target, ready, dirs_exist_ok=True, ignore=shutil.ignore_patterns(METRICS))
-    if (state / DECODER / "vae" / decoder.FIGURES).exists():
-        vae = AutoencoderKL.from_pretrained(state / DECODER / "vae", torch_dtype=torch.float16)
+    sharpened = folders[DECODER] / "vae"
+    if (sharpened / decoder.FIGURES).exists():
+        vae = AutoencoderKL.from_pretrained(sharpened, torch_dtype=torch.float16)
         vae.register_to_config(scaling_factor=read_scale(target))
         vae.save_pretrained(ready / "vae")
         shipped[DECODER] = decoder.SCHEDULE
@@ -108,6 +110,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.starter.ship", description=__doc__)
     parser.add_argument("--state", type=Path, default=default_state(), help="folder of the state (%(default)s)")
     options = parser.parse_args()
+    if STARTER_VARIABLE in os.environ:
+        raise VelaturaError(
+            f"{STARTER_VARIABLE} names another starter than the bundled one, to which this ships: unset it."
+        )
     stages = ship(options.state, starter_folder())
     print(f"shipped: {', '.join(stages)}; see `git diff --stat`")
     return 0

@@ -60,8 +60,8 @@ GAINED = _(
 )
 
 OTHER_STARTER = _(
-    "The starter has changed since this run began, and the run goes on with the new version; docs/starter.md says how "
-    "to use the earlier one."
+    "This run began on another version of the starter, and goes on with the present one; docs/starter.md says how to "
+    "use an earlier version."
 )
 OTHER_WEIGHTS = _("The weights of {base} have changed since this run began, and the run goes on with the new ones.")
 

@@ -22,9 +22,9 @@ MISSING = Message("no prompt contains {words}, without which {style} has no effe
 MISSING_OF = Message(
     "no prompt contains {words}, which {owner} was trained with and without which {style} has no effect"
 )
-EARLIER = Message(
-    "{name} was trained on an earlier version of the starter, so its pictures differ here; docs/starter.md says how to "
-    "use the earlier version"
+OTHER_STARTER = Message(
+    "{name} was trained on another version of the starter, so its pictures differ here; docs/starter.md says how to "
+    "use an earlier version"
 )
 FAR = 10.0
 """Strength above which a style usually draws noise."""
@@ -76,7 +76,7 @@ def about_starter(styles: Sequence[tuple[Style, float]], model: Model) -> list[s
 
     origins = [(style.name, origin_of(style)) for style, _ in styles] if model.starter else []
     return [
-        EARLIER.format(name=name)
+        OTHER_STARTER.format(name=name)
         for name, origin in origins
         if origin.starter and origin.sha256 not in ("", model.sha256)
     ]

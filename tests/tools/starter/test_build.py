@@ -149,8 +149,8 @@ def check_build(described: dict[str, Any]) -> None:
     assert set(module.EXTRA) < set(described["packages"])
     numbers = {"vae": make_small_autoencoder(), "unet": make_small_denoiser()}
     expected = {name: sum(parameter.numel() for parameter in part.parameters()) for name, part in numbers.items()}
-    assert {name: described["numbers"][name] for name in expected} == expected
-    assert described["numbers"]["text_encoder"] > 8_192 * text.WIDTH
+    assert {name: described["parameters"][name] for name in expected} == expected
+    assert described["parameters"]["text_encoder"] > 8_192 * text.WIDTH
 
 
 def check_metrics(metrics: dict[str, Any], result: Path) -> None:

@@ -20,6 +20,7 @@ import torch
 
 from tests.tools.starter.improving import ToldMachine, make_small
 from tests.tools.starter.small import write_recipe
+from tools.starter.continuing import autoencoder_folder
 from tools.starter.drawings.shapes import draw_shapes
 from tools.starter.idle import QUIET_LOOKS
 from tools.starter.improve import is_shipped, main
@@ -84,8 +85,12 @@ def steps_of(folder: Path) -> int:
     return torch.load(folder / "state.pt", weights_only=True)["step"]
 
 
+def decoder(state: Path) -> Path:
+    return autoencoder_folder(state, "decoder")
+
+
 def figures(state: Path) -> dict[str, float]:
-    return json.loads((state / "decoder" / "vae" / "figures.json").read_text(encoding="utf-8"))
+    return json.loads((decoder(state) / "vae" / "figures.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.thorough
@@ -96,20 +101,20 @@ def test_a_training_that_was_killed_and_stopped_makes_the_same_bits(state, tmp_p
     assert main(["--state", str(uncut), "--threads", "1"]) == 0
 
     with suspended_process(state, steps=3) as process:
-        assert steps_of(state / "decoder") == 3  # what is suspended is saved
+        assert steps_of(decoder(state)) == 3  # what is suspended is saved
         check_that_it_runs(state, process.pid, capfd)
         process.kill()
     with terminated_when_suspended(state, steps=7):
         assert main(["--state", str(state)]) == 0
-    assert steps_of(state / "decoder") == 3 + 7
-    assert read_status(state)["state"] == "stopped, with everything saved"
+    assert steps_of(decoder(state)) == 3 + 7
+    assert read_status(state)["state"] == "stopped; what was saved goes on with the next start"
     capfd.readouterr()
     assert main(["--state", str(state), "--status"]) == 0
     assert "Not running" in capfd.readouterr().out
     assert main(["--state", str(state), "--threads", "1"]) == 0
 
     assert figures(state) == figures(uncut) and set(figures(state)) == {"noise"}
-    weights = [folder / "decoder" / "vae" / "diffusion_pytorch_model.safetensors" for folder in (state, uncut)]
+    weights = [decoder(folder) / "vae" / "diffusion_pytorch_model.safetensors" for folder in (state, uncut)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
     check_log(state)
     check_that_nothing_is_made_again(state, capfd)
@@ -123,7 +128,7 @@ def check_that_it_runs(state: Path, number: int, capfd: pytest.CaptureFixture[st
     assert main(["--state", str(state), "--status"]) == 0
     said = capfd.readouterr().out
     assert said.startswith(f"Running (process {number})") and SUSPENDED in said
-    assert "decoder: step 3 of 12, loss " in said
+    assert f"{decoder(state).name}: step 3 of 12, loss " in said
 
 
 def check_log(state: Path) -> None:
@@ -135,7 +140,7 @@ def check_log(state: Path) -> None:
 
 
 def check_that_nothing_is_made_again(state: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    made = {path: path.stat().st_mtime_ns for path in (state / "decoder").rglob("*") if path.is_file()}
+    made = {path: path.stat().st_mtime_ns for path in decoder(state).rglob("*") if path.is_file()}
     assert main(["--state", str(state), "--threads", "1"]) == 0
     assert {path: path.stat().st_mtime_ns for path in made} == made
     capfd.readouterr()

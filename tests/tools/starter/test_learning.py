@@ -10,7 +10,7 @@ import torch
 from tests.tools.starter.small import TAUGHT
 from tools.starter import learning
 from tools.starter.drawings.sets import read_icon_sets, trained_sets
-from tools.starter.learning import CONCEPTS, METHODS, compare, measure_limit, measure_taught, settings_of
+from tools.starter.learning import CONCEPTS, METHODS, compare, measure_longer, measure_taught, settings_of
 from tools.starter.measure import read_truth
 from tools.starter.networks.perception import Perception, make_network
 from trainers.config.build import build_config
@@ -87,14 +87,18 @@ def test_a_taught_style_is_as_far_as_what_is_drawn_in_it_from_its_truth(looking,
     assert asked == [f"{concept}, {one.style}" for one in trained_sets() for concept in TAUGHT[:4]]
 
 
-def test_the_limit_is_learned_from_the_very_drawings_that_it_is_compared_with(drawings, looking, monkeypatch, tmp_path):
+def test_the_originals_are_learned_too_and_what_is_known_is_not_learned_again(drawings, looking, monkeypatch, tmp_path):
+    usual = find_preset("balanced").settings_for(STARTER)["train"]["steps"]
     trained = []
 
     def draw(base, images, concepts, method, seed, steps):
         dataset = load_dataset(images, build_config({}, {"name": "x"}).data, 0, 128, 8)
         seen = {item.caption: pixels(item, Draw(0, False, CENTRE, "")) for item in dataset.items}
-        assert (base, method, seed) == (tmp_path, "lora", 0) and set(seen) == set(concepts)
-        trained.append(steps)
+        assert (base, method, seed) == (tmp_path, "lora", 0)
+        trained.append((images.name, steps))
+        if not set(seen) & set(concepts):  # the images of the set, after which what is drawn is as before
+            return (torch.zeros(len(concepts), 3, 128, 128),) * 2
+        assert set(seen) == set(concepts)
         truth = torch.stack([seen[concept] for concept in concepts])
         return torch.zeros_like(truth), truth
 
@@ -102,9 +106,16 @@ def test_the_limit_is_learned_from_the_very_drawings_that_it_is_compared_with(dr
     monkeypatch.setattr(learning, "pick_concepts", lambda _: TAUGHT[:4])
     monkeypatch.setattr(learning, "open_base", lambda _: SimpleNamespace(vae=None))
     monkeypatch.setattr(learning, "reconstruct", lambda _, truth: truth)
-    found = measure_limit(tmp_path, looking, drawings)
-    usual = find_preset("balanced").settings_for(STARTER)["train"]["steps"]
-    assert list(found) == ["black-line", "blob"] and trained == [usual, 6 * usual] * 2
-    for by_steps in found.values():
-        assert list(by_steps) == [str(usual), str(6 * usual)]
-        assert all(0 <= figures["style left"] < 0.05 for figures in by_steps.values())
+    known = {"black-line": {f"the images, {6 * usual} steps": {"style left": 0.5}}}
+    *_, found = measure_longer(tmp_path, looking, drawings, known)
+    assert list(found) == ["black-line", "blob"] and [steps for _, steps in trained] == [
+        *(usual, 6 * usual),
+        *(6 * usual, usual, 6 * usual),
+    ]
+    assert [name for name, _ in trained if name in found] == ["blob"] and len({*trained}) == 5
+    for style, figures in found.items():
+        images, *originals = figures
+        assert images == f"the images, {6 * usual} steps"
+        assert originals == [f"the originals, {steps} steps" for steps in (usual, 6 * usual)]
+        assert figures[images]["style left"] == {"black-line": 0.5, "blob": 1}[style]
+        assert all(0 <= figures[name]["style left"] < 0.05 for name in originals)

@@ -38,7 +38,7 @@ def test_a_part_is_measured_once_or_again_and_those_of_other_weights_are_dropped
     (tmp_path / "unet").mkdir()
     weights = tmp_path / "unet" / "weights.safetensors"
     weights.write_bytes(b"one")
-    names = ("reconstruction", "drawing", "prompts", "taught", "learning", "limit")
+    names = ("reconstruction", "drawing", "prompts", "taught", "learning", "longer")
     rounds = {f"measure_{name}": 0 for name in names}
     monkeypatch.setattr(report, "open_base", lambda _: None)
     monkeypatch.setattr(report, "load_perception", lambda *_: None)
@@ -48,7 +48,7 @@ def test_a_part_is_measured_once_or_again_and_those_of_other_weights_are_dropped
         def measure(*_, name=name):
             rounds[name] += 1
             found = {"round": rounds[name]}
-            return [found] if name == "measure_learning" else found
+            return [found] if name in ("measure_learning", "measure_longer") else found
 
         monkeypatch.setattr(report, name, measure)
 
@@ -59,9 +59,9 @@ def test_a_part_is_measured_once_or_again_and_those_of_other_weights_are_dropped
         return said
 
     first, second = {"round": 1}, {"round": 2}
-    parts = ("reconstruction", "drawing", "prompts", "taught styles", "learning", "learning from the truth")
+    parts = ("reconstruction", "drawing", "prompts", "taught styles", "learning", "learning longer")
     assert found() == dict.fromkeys(parts, first) | {"seconds a step": 0.5}
-    whole = dict.fromkeys(parts, first) | {"seconds a step": 0.5, "learning": second}
+    whole = dict.fromkeys(parts, first) | {"seconds a step": 0.5, "learning": second, "learning longer": second}
     assert found("learning") == whole and rounds["measure_drawing"] == 1
     assert found("drawing")["drawing"] == second
     with pytest.raises(VelaturaError, match=r"The parts are reconstruction, drawing, .*: found lerning"):

@@ -25,7 +25,12 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "vae").mkdir()
     (folder / "vae" / "config.json").write_text('{"scaling_factor": 0.25}')
     (folder / "unet" / "weights").write_text("old")
-    said = {"packages": {"torch": "1"}, "numbers": {"vae": 1}, "stages": {"autoencoder": {"steps": 3}}, "notes": ["a"]}
+    said = {
+        "packages": {"torch": "1"},
+        "parameters": {"vae": 1},
+        "stages": {"autoencoder": {"steps": 3}},
+        "notes": ["a"],
+    }
     (folder / "build.json").write_text(json.dumps(said))
     monkeypatch.setattr(ship, "draw_sheet", lambda base, path: path.write_text(base.name))
     monkeypatch.setattr(ship, "write_report", lambda base, *_: (base / "metrics.json").write_text("{}"))
@@ -35,11 +40,12 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_finished_decoder_is_shipped_alone(target, tmp_path):
     torch.manual_seed(0)
     model, state = make_small_autoencoder(), tmp_path / "state"
-    model.save_pretrained(state / "decoder" / "vae")
-    (state / "decoder" / "log.jsonl").write_text('{"step": 2}\n')
+    folder = continuing.autoencoder_folder(state, "decoder")
+    model.save_pretrained(folder / "vae")
+    (folder / "log.jsonl").write_text('{"step": 2}\n')
     with pytest.raises(VelaturaError, match=r"Nothing is finished in .*: train with `make"):
         ship.ship(state, target)
-    (state / "decoder" / "vae" / "figures.json").write_text("{}")
+    (folder / "vae" / "figures.json").write_text("{}")
     assert ship.ship(state, target) == ["decoder"]
 
     found = load_file(target / "vae" / "diffusion_pytorch_model.safetensors")
@@ -83,9 +89,19 @@ def test_a_finished_base_brings_its_denoiser_and_text_encoder(target, tmp_path):
 
 
 def test_what_continues_has_its_folder_by_the_weights_that_it_continues_from(tmp_path, monkeypatch):
-    for name, content in (("one", b"old"), ("two", b"new")):
-        (tmp_path / name / "unet").mkdir(parents=True)
-        (tmp_path / name / continuing.UNET).write_bytes(content)
+    for name in ("one", "two"):
+        for part in ("unet", "vae"):
+            (tmp_path / name / part).mkdir(parents=True)
+            (tmp_path / name / part / continuing.WEIGHTS).write_bytes(f"{part} {name}".encode())
         monkeypatch.setattr(continuing, "starter_folder", lambda name=name: tmp_path / name)
-        expected = f"denoiser-{hashlib.sha256(content).hexdigest()[:8]}"
-        assert continuing.denoiser_folder(Path("state")) == Path("state", expected)
+        unet, vae = (hashlib.sha256(f"{part} {name}".encode()).hexdigest()[:8] for part in ("unet", "vae"))
+        assert continuing.denoiser_folder(Path("state")) == Path("state", f"denoiser-{unet}")
+        assert continuing.autoencoder_folder(Path("state"), "lessons") == Path("state", f"lessons-{vae}")
+
+
+def test_nothing_is_shipped_to_another_starter(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VELATURA_STARTER", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["ship", "--state", str(tmp_path / "state")])
+    assert ship.main() == 1
+    assert capsys.readouterr().err.startswith("VELATURA_STARTER names another starter than the bundled one")
+    assert not [*tmp_path.iterdir()]

@@ -17,8 +17,8 @@ from trainers.training.opening import note_changed_base
     ("starter", "before", "checkpoints", "said"),
     [
         (True, "new", 1, ""),
-        (True, "old", 1, "The starter has changed since this run began, and the run goes on with the new version"),
-        (True, None, 1, "The starter has changed since this run began, and the run goes on with the new version"),
+        (True, "old", 1, "This run began on another version of the starter, and goes on with the present one"),
+        (True, None, 1, "This run began on another version of the starter, and goes on with the present one"),
         (True, "old", 0, ""),
         (False, "new", 1, ""),
         (False, "old", 1, "The weights of dusk base have changed since this run began"),

@@ -25,7 +25,7 @@ BLOCK = 8  # pixels a side of a square of pixel art: those of the latents' grid,
 
 
 def as_it_is(drawing: Drawing) -> Drawing:
-    """The drawing."""
+    """Return the drawing unchanged."""
     return drawing
 
 

@@ -96,6 +96,7 @@ class Stage:
                 figures = {key: round(float(value), 5) for key, value in values.items()}
                 self._log(figures | {"images_s": round(rate, 1), "hours": round(self.seconds / 3600, 4)})
             if self.step % self.schedule.measure_every == 0:
+                self.save()  # measuring may be long, and may be ended
                 self._log(self.measured(measure))
             if self.step == self.schedule.level_end:
                 self._write("level.pt")

@@ -15,6 +15,7 @@ from trainers.models.files.header import pickle_error
 from trainers.models.files.hub import HUB_ID, cached_snapshot
 
 STARTER_TITLE = _("Velatura starter")
+STARTER_VARIABLE = "VELATURA_STARTER"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 
@@ -66,7 +67,7 @@ def starter_folder() -> Path:
     """
     import presets
 
-    named = os.environ.get("VELATURA_STARTER")
+    named = os.environ.get(STARTER_VARIABLE)
     folder = Path(named).expanduser() if named else Path(presets.__path__[0]) / "starter"
     if named and not (folder / "model_index.json").is_file():
         raise VelaturaError(

@@ -91,7 +91,7 @@ def test_a_style_of_an_earlier_starter_is_said(starter: bool, made_for: str, sha
     model: Any = SimpleNamespace(starter=starter, sha256="new")
     found = about_starter([(Style(Path("dusk.safetensors"), {}, metadata), 1.0)], model)
     assert [line.partition(", so")[0] for line in found] == [
-        "dusk.safetensors was trained on an earlier version of the starter"
+        "dusk.safetensors was trained on another version of the starter"
     ] * said
 
 
