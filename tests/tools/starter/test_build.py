@@ -164,7 +164,7 @@ def check_metrics(metrics: dict[str, Any], result: Path) -> None:
     assert list(metrics["learning"]) == ["black-line", "blob"]
     learned = [seeds for by_method in metrics["learning"].values() for seeds in by_method.values()]
     assert [len(seeds) for seeds in learned] == [1, 1, 1, 1]
-    from_truth = metrics["learning from the truth"]
+    from_truth = metrics["learning longer"]
     assert list(from_truth) == list(metrics["learning"])
     shown = [figures for by_steps in from_truth.values() for figures in by_steps.values()]
     assert len(shown) == len(from_truth) * len(learning.LONGER)

@@ -84,6 +84,8 @@ class Stage:
     def train(self, loss: Loss, measure: Measure, between: Between = go_on) -> None:
         """Train to the last step, from the last checkpoint; `measure` sees the averaged weights."""
         self._load()
+        if self._is_due() and not self._was_measured():
+            self._log(self.measured(measure))
         saved, first, before = time.monotonic(), self.step, self.seconds
         while self.step < self.schedule.steps:
             between(self)
@@ -95,7 +97,7 @@ class Stage:
                 rate = (self.step - first) * self.schedule.batch / (self.seconds - before)
                 figures = {key: round(float(value), 5) for key, value in values.items()}
                 self._log(figures | {"images_s": round(rate, 1), "hours": round(self.seconds / 3600, 4)})
-            if self.step % self.schedule.measure_every == 0:
+            if self._is_due():
                 self.save()  # measuring may be long, and may be ended
                 self._log(self.measured(measure))
             if self.step == self.schedule.level_end:
@@ -105,6 +107,15 @@ class Stage:
                 saved = time.monotonic()
         self.ema.copy_to(self.model.parameters())
         self.model.zero_grad(set_to_none=True)  # a next stage of the same model would clip with what is left
+
+    def _is_due(self) -> bool:
+        return self.step > 0 and self.step % self.schedule.measure_every == 0
+
+    def _was_measured(self) -> bool:
+        """Whether the log has a line of this step that is not of its losses."""
+        path = self.folder / "log.jsonl"
+        lines = map(json.loads, path.read_text(encoding="utf-8").splitlines() if path.exists() else ())
+        return any(line["step"] == self.step and "images_s" not in line for line in lines)
 
     def measured(self, measure: Measure) -> dict[str, float]:
         """What `measure` finds with the averaged weights in place."""

@@ -132,9 +132,23 @@ def test_a_training_that_was_cut_ends_with_the_same_bits(cut, save_every, tmp_pa
         Training(tmp_path / "cut", cut).run()
     resumed = Training(tmp_path / "cut")
     found = resumed.run()
-    assert len(resumed.before) == SCHEDULE.steps - (cut if save_every == 0 else 0)
+    every = 1 if save_every == 0 else SCHEDULE.measure_every  # what is measured is saved first
+    assert len(resumed.before) == SCHEDULE.steps - cut // every * every
     assert all(torch.equal(found[name], tensor) for name, tensor in whole.items())
     assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == ["level.pt", "log.jsonl", "state.pt"]
+
+
+def test_a_training_that_was_cut_while_it_was_measured_is_measured_again(tmp_path):
+    cut = Training(tmp_path / "cut")
+    cut.measure = lambda: {}[1]
+    with pytest.raises(KeyError):
+        cut.run()
+    assert len(cut.before) == 4
+    resumed, whole = Training(tmp_path / "cut"), Training(tmp_path / "whole")
+    resumed.run()
+    whole.run()
+    assert len(resumed.before) == 10 - 4 and len(resumed.measured) == len(whole.measured) == 2
+    assert read_log(tmp_path / "cut") == read_log(tmp_path / "whole")
 
 
 def test_a_finished_training_is_only_read(tmp_path):
