@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from app.cli.common.console import notes, print_json, print_table, say
+from app.cli.common.console import notes, print_json, print_table, say, warn_of_starter
 from app.cli.common.options import Json
 from app.units import readable_size
 
@@ -39,6 +39,7 @@ def show_models(as_json: bool) -> None:
     from trainers.models.bases.recognise import describe
 
     models = find_models()
+    warn_of_starter()
     rows = [
         {
             "name": found.name,

@@ -122,7 +122,10 @@ def stop(run: RunFolder) -> None:
 @commands.command(epilog="Example: velatura demo")
 def demo(
     sample: Annotated[
-        str, typer.Option(metavar="NAME", help="Bundled image set: black-line, blob or photograph.")
+        str,
+        typer.Option(
+            metavar="NAME", help="Bundled image set: black-line; the starter learns little from blob and photograph."
+        ),
     ] = "black-line",
     preset: Annotated[str, typer.Option(metavar="PRESET", help="Preset; `velatura presets` lists them.")] = "balanced",
     out: Out = None,

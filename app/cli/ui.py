@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.common.console import say
+from app.cli.common.console import say, warn_of_starter
 from app.cli.common.options import ClusterAddress, ClusterStorage, Out, WebhookAddress, runs_folder
 from trainers.errors import VelaturaError
 
@@ -139,6 +139,7 @@ def serve(options: Serving, out: Path | None) -> None:
             "the studio cannot listen on {where}: {error}; choose another port with --port", where=where, error=error
         ) from error
     say(("studio", "bold green"), f"  {server.url}")
+    warn_of_starter()
     if not people and not is_loopback(options.host):
         say(("warning:", "bold yellow"), f" {text.INSECURE}")
     if options.people_file:

@@ -78,7 +78,7 @@ class Bases:
                 return one
         if HUB_ID.fullmatch(model) and not Path(model).expanduser().exists():
             return _at_hub(model)
-        if not (self.anywhere or trusted):
+        if not (self.anywhere or trusted or model == STARTER):
             return Base(model, model, problem=ONLY_FOUND)
         try:
             source = find_source(model)

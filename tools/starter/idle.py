@@ -37,7 +37,7 @@ def name_work(command: Sequence[str]) -> str:
     if module in ("tests.soak", "tests.soak.cluster"):
         return "a soak test"
     if program in ("make", "gmake"):
-        return "" if arguments == ["ui"] else "make"
+        return "" if arguments in (["ui"], ["starter-continue"]) else "make"
     if program == "velatura" or module == "app.cli":
         known = next((word for word in arguments if word not in (module, program) and not PurePath(word).parts[1:]), "")
         return "" if known in (*WAITING, "") else "a Velatura job"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.atomic_files import whole_file
-from trainers.errors import BusyError
+from trainers.errors import BusyError, VelaturaError
 
 LOCK, STATUS, LOG = ".lock", "status.json", "progress.log"
 
@@ -23,7 +23,7 @@ def default_state() -> Path:
 
 
 class Progress:
-    """Writes `progress.log`, one line an event, and `status.json` in the folder of the training's state."""
+    """Tells on the terminal and in `progress.log`, one line an event, and keeps `status.json` beside it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,6 +41,7 @@ class Progress:
     def tell(self, what: str) -> None:
         """Add a line and make it the state now."""
         now = time.strftime("%Y-%m-%d %H:%M:%S")
+        print(f"{now} {what}", flush=True)
         with (self.folder / LOG).open("a", encoding="utf-8") as log:
             log.write(f"{now} {what}\n")
         status = {"process": os.getpid(), "stage": self.stage, "state": what, "since": now}
@@ -48,12 +49,22 @@ class Progress:
             building.write_text(json.dumps(status) + "\n", encoding="utf-8")
 
 
+def make_state(folder: Path) -> None:
+    """Make the folder of the state if it is not there; raises VelaturaError if it cannot be one."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VelaturaError(
+            f"The state cannot be kept in {folder} ({error.strerror}); name a folder with --state or STARTER_STATE."
+        ) from error
+
+
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
     """Keep the folder for this process; raises BusyError if another one trains in it."""
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_state(folder)
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -95,8 +106,8 @@ def describe_status(folder: Path, planned: Mapping[str, int], figures: Mapping[s
         return f"Nothing has been trained in {folder} yet."
     running = is_held(folder)
     lines = [
-        f"{'Running' if running else 'Not running'} (process {status['process']}) in {folder}",
-        f"{status['since']} {status['stage']}: {status['state']}",
+        f"Running (process {status['process']}) in {folder}" if running else f"Not running in {folder}",
+        f"{status['since']} {': '.join(filter(None, (status['stage'], status['state'])))}",
     ]
     for stage, steps in planned.items():
         latest = read_latest(folder / stage / "log.jsonl")

@@ -30,6 +30,7 @@ from trainers.sampling.sample import draw
 METRICS = "metrics.json"
 GO_ON = ("learning", "learning longer")
 """The parts that know what of them is there already, and measure the rest."""
+PARTS = ("reconstruction", "drawing", "prompts", "taught styles", *GO_ON, "seconds a step")
 PROMPTS = (
     "fox", "dog face", "penguin", "butterfly", "hamburger", "strawberry", "sunflower", "rocket", "house", "guitar",
     "grinning face", "robot",
@@ -41,24 +42,24 @@ def write_report(base: Path, drawings: Path, perception_folder: Path, again: Seq
 
     What was measured with these weights already stays, but for the parts in `again`. VelaturaError if one is unknown.
     """
+    if unknown := set(again) - set(PARTS):
+        raise VelaturaError(f"The parts are {', '.join(PARTS)}: found {', '.join(sorted(unknown))}.")
     path, weights = base / METRICS, hash_weights(base)
     figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if figures.get("weights") != weights:
         figures = {"weights": weights}
     perception = load_perception(perception_folder, torch.device("cpu"))
     model = open_base(base)
-    measures: dict[str, Callable[[], Iterable[Any]]] = {
-        "reconstruction": lambda: [measure_reconstruction(model, drawings, read_photographs())],
-        "drawing": lambda: [measure_drawing(model, perception, drawings)],
-        "prompts": lambda: [measure_prompts(model, perception, drawings)],
-        "taught styles": lambda: [measure_taught(model, perception, drawings)],
-        "learning": lambda: measure_learning(base, perception, drawings, figures.get("learning", {})),
-        "learning longer": lambda: measure_longer(base, perception, drawings, figures.get("learning longer", {})),
-        "seconds a step": lambda: [measure_speed(model)],
-    }
-    if unknown := set(again) - set(measures):
-        raise VelaturaError(f"The parts are {', '.join(measures)}: found {', '.join(sorted(unknown))}.")
-    for name, measure in measures.items():
+    measures: tuple[Callable[[], Iterable[Any]], ...] = (
+        lambda: [measure_reconstruction(model, drawings, read_photographs())],
+        lambda: [measure_drawing(model, perception, drawings)],
+        lambda: [measure_prompts(model, perception, drawings)],
+        lambda: [measure_taught(model, perception, drawings)],
+        lambda: measure_learning(base, perception, drawings, figures.get("learning", {})),
+        lambda: measure_longer(base, perception, drawings, figures.get("learning longer", {})),
+        lambda: [measure_speed(model)],
+    )
+    for name, measure in zip(PARTS, measures, strict=True):
         if name in again:
             figures.pop(name, None)
         if name in figures and name not in GO_ON:
@@ -92,7 +93,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.starter.report", description=__doc__)
     parser.add_argument("--state", type=Path, default=default_state(), help="folder of the drawings (%(default)s)")
     parser.add_argument(
-        "--again", action="append", default=[], metavar="PART", help="measure this part again; repeatable"
+        "--again",
+        action="append",
+        default=[],
+        metavar="PART",
+        help=f"measure this part again ({', '.join(PARTS)}); repeatable",
     )
     options = parser.parse_args()
     write_report(starter_folder(), options.state / "drawings", options.state / "perception", options.again)

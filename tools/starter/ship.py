@@ -40,9 +40,10 @@ def ship(state: Path, target: Path) -> list[str]:
     continued = name_continued(target)
     folders = {DECODER: continuing.autoencoder_folder(state, DECODER), continued: continuing.denoiser_folder(state)}
     base = folders[continued] / continuing.result_of(continuing.CONTINUED)
-    ready = state / "ready"
+    ready, sharpened = state / "ready", folders[DECODER] / "vae"
+    if not any((finished / decoder.FIGURES).exists() for finished in (sharpened, base)):
+        raise VelaturaError(f"Nothing is finished in {state}: train with `make starter-continue`.")
     shutil.copytree(target, ready, dirs_exist_ok=True, ignore=shutil.ignore_patterns(METRICS))
-    sharpened = folders[DECODER] / "vae"
     if (sharpened / decoder.FIGURES).exists():
         vae = AutoencoderKL.from_pretrained(sharpened, torch_dtype=torch.float16)
         vae.register_to_config(scaling_factor=read_scale(target))
@@ -53,8 +54,6 @@ def ship(state: Path, target: Path) -> list[str]:
             shutil.copytree(base / part, ready / part, dirs_exist_ok=True)
         write_config(ready / VAE, {"scaling_factor": read_scale(base)})  # what the denoiser was trained with
         shipped[continued] = continuing.CONTINUED
-    if not shipped:
-        raise VelaturaError(f"Nothing is finished in {state}: train with `make starter-continue`.")
     forget_origins(ready)
     describe(ready, shipped, folders)
     draw_sheet(ready, ready / "samples.png")

@@ -78,6 +78,8 @@ class Session:
     """Seconds that the base took to load."""
     devices: Devices = field(default_factory=Devices)
     """The processes that train the run."""
+    base_changed: bool = False
+    """Whether the run goes on with other weights of its base than before."""
 
     def begin(self, phase: Phase) -> None:
         """Record the phase of the run if it is another one than before."""

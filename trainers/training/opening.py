@@ -21,6 +21,8 @@ from trainers.device import choose_device, choose_format, make_accelerator
 from trainers.distributed.devices import Devices
 from trainers.distributed.launch import Join, Orders
 from trainers.errors import REFUSED, VelaturaError
+from trainers.formats.origin import origin_of
+from trainers.formats.read import read_style
 from trainers.messages import Message as _
 from trainers.models.families import find_family
 from trainers.models.load import import_libraries, load_model
@@ -63,6 +65,10 @@ OTHER_STARTER = _(
     "This run began on another version of the starter, and goes on with the present one; docs/starter.md says how to "
     "use an earlier version."
 )
+OTHER_START = _(
+    "{name} was trained on another version of the starter, and draws differently on this one; docs/starter.md says how "
+    "to use an earlier version."
+)
 OTHER_WEIGHTS = _("The weights of {base} have changed since this run began, and the run goes on with the new ones.")
 
 ONLY_HERE_NOTE = (
@@ -77,7 +83,7 @@ def open_first(run: Run, config: Config, record: Recorder, join: Join) -> Sessio
         devices.value_of_first(Orders(as_table(config), torch.get_num_threads()))
         session = open_session(run, config, record, devices=devices)
         check_base_of_before(run, session.model)
-        note_changed_base(run, session.model, record)
+        session.base_changed = note_changed_base(run, session.model, record)
         return session
 
 
@@ -151,14 +157,16 @@ def check_base_of_before(run: Run, model: Model) -> None:
         raise VelaturaError(sentence, name=run.folder.name, base=model.title, encoder=encoder, code=REFUSED)
 
 
-def note_changed_base(run: Run, model: Model, record: Recorder) -> None:
-    """Note that a run goes on with other weights of its base than before.
+def note_changed_base(run: Run, model: Model, record: Recorder) -> bool:
+    """Note that a run goes on with other weights of its base than before; returns whether it does.
 
     Runs of earlier versions do not say which they had; those on the starter had earlier ones.
     """
     before = _start_of_before(run)
-    if before and before.get("base_sha256", "" if model.starter else model.sha256) != model.sha256:
+    changed = bool(before) and before.get("base_sha256", "" if model.starter else model.sha256) != model.sha256
+    if changed:
         record("note", message=OTHER_STARTER if model.starter else OTHER_WEIGHTS.format(base=model.title))
+    return changed
 
 
 def _start_of_before(run: Run) -> Mapping[str, object]:
@@ -183,6 +191,9 @@ def begin_from(run: Run, config: Config, model: Model, network: Network, record:
     path = run.start if run.start.is_file() else named
     layers = start_from(path, named.name, network, model.parts, model.family.name)
     record("note", message=_("The training starts from {name}, on {count} layers.", name=named.name, count=layers))
+    origin = origin_of(read_style(path))
+    if model.starter and origin.starter and origin.sha256 not in ("", model.sha256):
+        record("note", message=OTHER_START.format(name=named.name))
 
 
 def learn_word(model: Model, network: Network, settings: Tokens) -> Word:

@@ -136,6 +136,12 @@ class Previews:
                 with self.session.as_exported():
                     self._sample_and_keep(step)
 
+    def draw_before_again(self) -> None:
+        """Draw the pictures from before training again, where the base has changed since: they are compared with."""
+        self.session.begin("before")
+        with suppress(SkippedError), self.session.network.at_strength(0):
+            self._sample(self.plan.params, 0)
+
     def _sample_and_keep(self, step: int) -> None:
         """Pictures first: a snapshot says that a step was sampled, also after a kill."""
         self.measure(step)

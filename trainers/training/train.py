@@ -236,6 +236,8 @@ def _train(session: Session, resume: bool) -> Result:
             session.forecast = _forecast(session, plan)
             writing = partial(write_snapshot, session, dataset, started)
             previews = Previews(session, session.forecast, writing, _held_out_loss(session, dataset))
+            if session.base_changed:
+                previews.draw_before_again()
             classes = open_prior(session, dataset)
             progress = take_steps(session, dataset, resume, previews.before_step, classes)
             devices.leave()

@@ -39,6 +39,17 @@ def say(*pieces: str | tuple[str, str]) -> None:
     notes().print(line(*pieces))
 
 
+def warn_of_starter() -> None:
+    """Say it if there is no starter where VELATURA_STARTER points: what needs none goes on."""
+    from trainers.errors import VelaturaError
+    from trainers.models.files.source import starter_folder
+
+    try:
+        starter_folder()
+    except VelaturaError as error:
+        say(("warning:", "bold yellow"), f" {error.message}")
+
+
 def line(*pieces: str | tuple[str, str]) -> Text:
     """Pieces of text, each plain or with a style, as one `Text`."""
     safe = ((printable(piece), "") if isinstance(piece, str) else (printable(piece[0]), piece[1]) for piece in pieces)

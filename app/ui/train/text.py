@@ -29,7 +29,10 @@ DROP = _("Drop pictures, a folder or a ZIP")
 CHOOSE_FILES, CHOOSE_FOLDER = _("Choose files"), _("Choose a folder")
 FORMATS = _("JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF, BMP. Captions, masks and crops in files beside them are read too.")
 SAMPLES = _("Or try the sample pictures")
-SAMPLE_HINTS: Mapping[str, str] = {"photograph": _("Mixed subjects and light: for trying things out, not one style.")}
+SAMPLE_HINTS: Mapping[str, str] = {
+    "blob": _("The starter learns nothing from these: try them on a real base model."),
+    "photograph": _("Mixed subjects and light: for trying things out, not one style."),
+}
 ZONE = {
     "uploading": _("Uploading {k} of {n} …"),
     "looking": _("Checking {k} of {n} …"),

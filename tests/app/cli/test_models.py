@@ -28,6 +28,17 @@ def test_models(tiny_bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) ->
     }
 
 
+def test_a_starter_that_is_none_is_told_and_the_other_bases_are_listed(
+    tiny_bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VELATURA_MODELS", str(tiny_bases["sdxl"].parent))
+    monkeypatch.setenv("VELATURA_STARTER", str(tmp_path))
+    told = call("models", "--json")
+    names = [row["name"] for row in json.loads(told.out)]
+    assert str(tiny_bases["sdxl"]) in names and "starter" not in names
+    assert told.err.startswith(f"warning: VELATURA_STARTER is {tmp_path}, where there is no model_index.json")
+
+
 def test_a_base_is_told_from_a_style(tiny_bases: dict[str, Path], tmp_path: Path) -> None:
     base = tiny_single_file("sdxl", tmp_path / "noobaiXL vPred turbo.safetensors")
     assert json.loads(call("inspect", str(base), "--json").out) == {

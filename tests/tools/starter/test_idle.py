@@ -42,6 +42,7 @@ FREE, BUSY = Finding("", 2), Finding("pytest runs (process 7)", 1)
         ("make test", "make"),
         ("make", "make"),
         ("make ui", ""),
+        ("make starter-continue", ""),  # which ends at once if one runs
         ("make -C /src ui test", "make"),
         ("python /venv/bin/velatura worker --out outputs", ""),
         ("python -m app.studio.run_job /runs/dusk", "a Velatura job"),

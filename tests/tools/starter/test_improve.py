@@ -170,6 +170,13 @@ def test_a_stage_is_not_trained_again_when_it_has_shipped():
     assert not is_shipped("denoiser", replace(shipped, steps=1)) and not is_shipped("another", shipped)
 
 
+def test_a_state_that_is_no_folder_is_refused_in_one_sentence(tmp_path, capsys):
+    (tmp_path / "state").touch()
+    assert main(["--state", str(tmp_path / "state")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"The state cannot be kept in {tmp_path / 'state'} (File exists)") and said.count("\n") == 1
+
+
 def test_no_threads_are_refused(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--threads", "0"])

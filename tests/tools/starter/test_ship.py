@@ -45,6 +45,7 @@ def test_a_finished_decoder_is_shipped_alone(target, tmp_path):
     (folder / "log.jsonl").write_text('{"step": 2}\n')
     with pytest.raises(VelaturaError, match=r"Nothing is finished in .*: train with `make"):
         ship.ship(state, target)
+    assert not (state / "ready").exists()
     (folder / "vae" / "figures.json").write_text("{}")
     assert ship.ship(state, target) == ["decoder"]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests.app.user_files import write_bomb
 from tests.trainers.data.pictures import scene
@@ -66,6 +68,25 @@ def test_a_damaged_picture_of_before_does_not_cost_the_style(tiny_bases, images,
         "the pictures from before training are not shown next to the final ones: 00.png is too large"
     )
     assert done.style.is_file() and done.grid.is_file()
+
+
+def test_where_the_base_has_changed_the_pictures_of_before_are_drawn_again(tiny_bases, images, tmp_path):
+    base = shutil.copytree(tiny_bases["sd1"], tmp_path / "base")
+    fast = {"train": {"steps": 3, "learning_rate": 0.5}, "save": {"every": 1}}
+    run = Run(tmp_path / "dusk")
+    train(quick_settings(base, images, fast), tmp_path, listener=stopping_at(run, 2))
+    resume(run, stopping_at(run, 3))
+    assert [event["step"] for event in events_of(run, "sample")].count(0) == 1  # nothing has changed yet
+    weights = base / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({name: -tensor if "conv_in" in name else tensor for name, tensor in load_file(weights).items()}, weights)
+    old = (run.samples / "step-00000000" / "00.png").read_bytes()
+    resume(run, steps=4)
+    train(
+        quick_settings(base, images, fast, {"name": "anew"}), tmp_path, listener=stopping_at(Run(tmp_path / "anew"), 1)
+    )
+    new = (run.samples / "step-00000000" / "00.png").read_bytes()
+    assert new != old and new == (tmp_path / "anew" / "samples" / "step-00000000" / "00.png").read_bytes()
+    assert any("have changed since this run began" in event["message"] for event in events_of(run, "note"))
 
 
 SAMPLED = {"train": {"steps": 4}, "sample": {"every": 2, "prompts": ["a fox", "an owl"]}}

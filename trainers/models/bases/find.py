@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -47,12 +48,14 @@ class LocalModel:
 
 
 def find_models() -> list[LocalModel]:
-    """All bases available without a download, the starter first.
+    """All bases available without a download, the starter first, unless VELATURA_STARTER names none.
 
     Searches the hub's cache, A1111's and ComfyUI's model folders in the home folder and next to the working folder, and
     the folders in the environment variable VELATURA_MODELS (separated as in PATH).
     """
-    found = [LocalModel("starter", starter_folder(), detect_family(starter_folder()), "starter")]
+    found = []
+    with suppress(VelaturaError):
+        found.append(LocalModel("starter", starter_folder(), detect_family(starter_folder()), "starter"))
     candidates: list[tuple[str, Path, Kind]] = [(name, path, "hub") for name, path in _hub_snapshots()]
     candidates += [(str(path), path, kind) for root, kind in _roots() for path in _bases_in(root, DEPTH)]
     seen: set[Path] = set()

@@ -34,6 +34,12 @@ def test_only_the_starter(machine):
     assert len(find_models()) == 1
 
 
+def test_a_starter_that_is_none_hides_no_other_base(machine, tiny_bases, monkeypatch):
+    monkeypatch.setenv("VELATURA_STARTER", str(machine))
+    monkeypatch.setenv("VELATURA_MODELS", str(tiny_bases["sd1"].parent))
+    assert find_models() and all(each.kind != "starter" for each in find_models())
+
+
 def test_everything_is_found_once(machine, tiny_bases, monkeypatch):
     a1111 = machine / "home" / "stable-diffusion-webui" / "models" / "Stable-diffusion"
     comfy = machine / "work" / "ComfyUI" / "models" / "checkpoints"
