@@ -44,10 +44,8 @@ ZONE = {
     "lost": _("The server is not answering. What is here is kept; {n} not added ({names}). Add them again soon."),
     "left": _("The page was reloaded meanwhile; {n} not added ({names}). Add them again."),
 }
-TRIGGER, TRIGGER_HINT = (
-    _("Trigger word"),
-    _("A word of your own that calls up the style in a prompt. It is put before every caption."),
-)
+TRIGGER = _("Trigger word")
+TRIGGER_HINT = _("A word of your own that calls up the style in a prompt. It is put before every caption.")
 TRIGGER_EXAMPLE = _("harbour style")
 CAPTION_HINT = _(
     "Say what is in the picture, not how it is painted: the style learns what the words leave out. "
@@ -60,8 +58,7 @@ NOTHING_TO_REPLACE = _("Nothing to change: no caption contains “{words}”. Th
 NOTHING_FOUND = _("No caption contains this. The search is case-sensitive.")
 MODEL, WHICH = _("Captioning model"), _("For which pictures")
 ONLY_EMPTY, ALL = _("Only those without a caption"), _("All of them")
-BEGIN = _("Write captions")
-BEGINS_WHEN_FREE = _("It begins when the computer is free. {line}")
+BEGIN, BEGINS_WHEN_FREE = _("Write captions"), _("It begins when the computer is free. {line}")
 KEEP_WRITING = _("You can keep editing meanwhile, and undo all of them.")
 NONE_EMPTY = _("Every picture has a caption already. Choose “All of them” to write new ones.")
 CAPTION, AND_MORE = _("Caption {}"), _("and {} more")

@@ -52,7 +52,7 @@ def test_the_status_has_the_latest_figure_of_each_kind(tmp_path):
     (stage / "log.jsonl").write_text(text + '{"step": 9, "lo', encoding="utf-8")
     assert read_latest(stage / "log.jsonl") == {"step": 6, "loss": 1.5, "images_s": 9.0, "psnr": 25.5}
     found = describe_status(tmp_path, {"small/learn": 10, "small/none": 4}, {"shipped": {"psnr": 24.0}})
-    assert found.splitlines()[0] == f"Not running (process {os.getpid()}) in {tmp_path}"
+    assert found.splitlines()[0] == f"Not running in {tmp_path}"
     assert found.splitlines()[1].endswith(" small: small begins")
     assert found.splitlines()[2:] == [
         *("small/learn: step 6 of 10, loss 1.5, images_s 9.0, psnr 25.5", "", "shipped", "  psnr 24.0"),
