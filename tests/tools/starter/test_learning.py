@@ -103,7 +103,7 @@ def test_the_originals_are_learned_too_and_what_is_known_is_not_learned_again(dr
         return torch.zeros_like(truth), truth
 
     monkeypatch.setattr(learning, "draw_before_and_after", draw)
-    monkeypatch.setattr(learning, "pick_concepts", lambda _: TAUGHT[:4])
+    monkeypatch.setattr(learning, "pick_concepts", lambda _: TAUGHT[:2])
     monkeypatch.setattr(learning, "open_base", lambda _: SimpleNamespace(vae=None))
     monkeypatch.setattr(learning, "reconstruct", lambda _, truth: truth)
     known = {"black-line": {f"the images, {6 * usual} steps": {"style left": 0.5}}}
