@@ -73,8 +73,10 @@ def draw(preset: str, drawn: Sequence[int], seed: int) -> tuple[list[Image.Image
     }
     config = build_config(find_preset(preset).settings_for(STARTER), options)
     with tempfile.TemporaryDirectory() as folder:
-        run = train(config, Path(folder)).run
-        before, after = (sorted((run / "samples" / step).glob("*.png")) for step in ("step-00000000", "final"))
+        result = train(config, Path(folder))
+        if result.stopped_by:
+            sys.exit(f"{preset} was stopped by {result.stopped_by}: its pictures stay as they were")
+        before, after = (sorted((result.run / "samples" / step).glob("*.png")) for step in ("step-00000000", "final"))
         return [Image.open(path).convert("RGB") for path in before], [Image.open(path).convert("RGB") for path in after]
 
 
