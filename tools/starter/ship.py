@@ -36,24 +36,23 @@ def ship(state: Path, target: Path) -> list[str]:
     require_extra()
     from diffusers import AutoencoderKL
 
-    shipped: dict[str, Schedule] = {}
     continued = name_continued(target)
     folders = {DECODER: continuing.autoencoder_folder(state, DECODER), continued: continuing.denoiser_folder(state)}
     base = folders[continued] / continuing.result_of(continuing.CONTINUED)
     ready, sharpened = state / "ready", folders[DECODER] / "vae"
-    if not any((finished / decoder.FIGURES).exists() for finished in (sharpened, base)):
+    made = ((DECODER, sharpened, decoder.SCHEDULE), (continued, base, continuing.CONTINUED))
+    shipped = {stage: schedule for stage, result, schedule in made if (result / decoder.FIGURES).exists()}
+    if not shipped:
         raise VelaturaError(f"Nothing is finished in {state}: train with `make starter-continue`.")
     shutil.copytree(target, ready, dirs_exist_ok=True, ignore=shutil.ignore_patterns(METRICS))
-    if (sharpened / decoder.FIGURES).exists():
+    if DECODER in shipped:
         vae = AutoencoderKL.from_pretrained(sharpened, torch_dtype=torch.float16)
         vae.register_to_config(scaling_factor=read_scale(target))
         vae.save_pretrained(ready / "vae")
-        shipped[DECODER] = decoder.SCHEDULE
-    if (base / decoder.FIGURES).exists():
+    if continued in shipped:
         for part in ("unet", "text_encoder"):
             shutil.copytree(base / part, ready / part, dirs_exist_ok=True)
         write_config(ready / VAE, {"scaling_factor": read_scale(base)})  # what the denoiser was trained with
-        shipped[continued] = continuing.CONTINUED
     forget_origins(ready)
     describe(ready, shipped, folders)
     draw_sheet(ready, ready / "samples.png")

@@ -8,8 +8,6 @@ A file of a smaller rank fills the first components; the others start as ever, A
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -22,18 +20,17 @@ from trainers.errors import VelaturaError
 from trainers.formats.names import layer_names
 from trainers.formats.origin import origin_of
 from trainers.formats.original.split import split_joint
-from trainers.formats.read import Style, read_style
+from trainers.formats.read import Style
 from trainers.models.families import get_family
 
 
 @torch.no_grad()
-def start_from(path: Path, name: str, network: Network, parts: Mapping[str, nn.Module], family: str) -> int:
-    """Give a network of plain LoRA the factors of a style file, which messages call `name`; returns its layers' number.
+def start_from(style: Style, network: Network, parts: Mapping[str, nn.Module], family: str) -> int:
+    """Give a network of plain LoRA the factors of a style; returns the number of its layers.
 
-    Raises VelaturaError if the file has another form, a larger rank or layers that the network has not, so that nothing
-    of it would be lost silently.
+    Raises VelaturaError if the style has another form, a larger rank or layers that the network has not, so that
+    nothing of it would be lost silently.
     """
-    style = replace(read_style(path), path=Path(name))
     if style.is_own or style.rows:
         raise VelaturaError("train.start_from: {name} is no LoRA that training can go on from", name=style.name)
     origin, base = origin_of(style), get_family(family)

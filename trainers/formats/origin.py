@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -12,6 +13,9 @@ from trainers.formats.read import Style
 from trainers.messages import Message
 from trainers.models.families import FAMILIES
 from trainers.models.families.family import Family, Variant
+
+if TYPE_CHECKING:
+    from trainers.models.model import Model
 
 STARTER = "Velatura starter"
 """Value of `velatura.fits_only`."""
@@ -59,6 +63,14 @@ def origin_of(style: Style) -> Origin:
         version=style.metadata.get("ss_base_model_version", ""),
         told=told is not None,
     )
+
+
+def is_of_other_starter(style: Style, model: Model) -> bool:
+    """Whether `model` is the starter and the style was trained on another version of it, as far as the file tells."""
+    if not model.starter:
+        return False
+    origin = origin_of(style)
+    return origin.starter and origin.sha256 not in ("", model.sha256)
 
 
 def _by_metadata(style: Style) -> Family | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ from trainers.device import choose_device, choose_format, make_accelerator
 from trainers.distributed.devices import Devices
 from trainers.distributed.launch import Join, Orders
 from trainers.errors import REFUSED, VelaturaError
-from trainers.formats.origin import origin_of
+from trainers.formats.origin import is_of_other_starter
 from trainers.formats.read import read_style
 from trainers.messages import Message as _
 from trainers.models.families import find_family
@@ -189,10 +190,10 @@ def begin_from(run: Run, config: Config, model: Model, network: Network, record:
     """Start from the style in the run's folder, or from the file that the config names."""
     named = Path(config.train.start_from)
     path = run.start if run.start.is_file() else named
-    layers = start_from(path, named.name, network, model.parts, model.family.name)
+    style = replace(read_style(path), path=Path(named.name))  # messages call it by the file that was named
+    layers = start_from(style, network, model.parts, model.family.name)
     record("note", message=_("The training starts from {name}, on {count} layers.", name=named.name, count=layers))
-    origin = origin_of(read_style(path))
-    if model.starter and origin.starter and origin.sha256 not in ("", model.sha256):
+    if is_of_other_starter(style, model):
         record("note", message=OTHER_START.format(name=named.name))
 
 

@@ -42,10 +42,10 @@ def say(*pieces: str | tuple[str, str]) -> None:
 def warn_of_starter() -> None:
     """Say it if there is no starter where VELATURA_STARTER points: what needs none goes on."""
     from trainers.errors import VelaturaError
-    from trainers.models.files.source import starter_folder
+    from trainers.models.bases.find import find_starter
 
     try:
-        starter_folder()
+        find_starter()
     except VelaturaError as error:
         say(("warning:", "bold yellow"), f" {error.message}")
 

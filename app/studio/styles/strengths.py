@@ -72,14 +72,9 @@ def about_strengths(styles: Sequence[tuple[Style, float]]) -> list[str]:
 
 def about_starter(styles: Sequence[tuple[Style, float]], model: Model) -> list[str]:
     """One sentence per style that was trained on other weights of the starter, if `model` is the starter."""
-    from trainers.formats.origin import origin_of
+    from trainers.formats.origin import is_of_other_starter
 
-    origins = [(style.name, origin_of(style)) for style, _ in styles] if model.starter else []
-    return [
-        OTHER_STARTER.format(name=name)
-        for name, origin in origins
-        if origin.starter and origin.sha256 not in ("", model.sha256)
-    ]
+    return [OTHER_STARTER.format(name=style.name) for style, _ in styles if is_of_other_starter(style, model)]
 
 
 def about_words(styles: Sequence[tuple[Style, float]], texts: Sequence[str]) -> list[str]:

@@ -44,7 +44,7 @@ def dusk(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def started(model: Model, file: Path, method: LoRA, targets: Targets = WIDE) -> Network:
     network = attach(parts_of(model), method, targets, seed=1)
     try:
-        start_from(file, file.name, network, parts_of(model), "sd1")
+        start_from(read_style(file), network, parts_of(model), "sd1")
     except VelaturaError:
         network.remove()
         raise

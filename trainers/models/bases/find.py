@@ -47,6 +47,12 @@ class LocalModel:
     """Its name among people, and whether it was distilled, as far as can be seen."""
 
 
+def find_starter() -> LocalModel:
+    """The starter; VelaturaError if VELATURA_STARTER names a folder that is none."""
+    folder = starter_folder()
+    return LocalModel("starter", folder, detect_family(folder), "starter")
+
+
 def find_models() -> list[LocalModel]:
     """All bases available without a download, the starter first, unless VELATURA_STARTER names none.
 
@@ -55,7 +61,7 @@ def find_models() -> list[LocalModel]:
     """
     found = []
     with suppress(VelaturaError):
-        found.append(LocalModel("starter", starter_folder(), detect_family(starter_folder()), "starter"))
+        found.append(find_starter())
     candidates: list[tuple[str, Path, Kind]] = [(name, path, "hub") for name, path in _hub_snapshots()]
     candidates += [(str(path), path, kind) for root, kind in _roots() for path in _bases_in(root, DEPTH)]
     seen: set[Path] = set()
