@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 
 from trainers.lazy_module import load_rarely_used
 from trainers.runs.threads import limit_spinning
@@ -19,8 +20,10 @@ found nothing: the imports of a training took 4.6 s of processor time and take 3
 def prepare_process() -> None:
     """Set how long idle threads spin, how often garbage is collected, and which modules are loaded only when used.
 
-    Thresholds that are set higher already stay.
+    Thresholds that are set higher already stay. Pillow's warning about large images is hidden, since
+    `trainers.data.decode` accepts or refuses them itself.
     """
+    warnings.filterwarnings("ignore", "Image size .* exceeds limit")
     limit_spinning()
     load_rarely_used()
     if 0 < gc.get_threshold()[0] < COLLECTION_THRESHOLDS[0]:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from PIL import Image
+
 ROOT = Path(__file__).parents[2]
 
 COUNTED = """
@@ -36,3 +38,13 @@ def test_a_prepared_process_collects_garbage_a_tenth_as_often():
     prepared, thresholds, spins = count("prepared")
     assert thresholds == [20_000, 20, 20] and spins == "10000"
     assert prepared * 10 <= bare
+
+
+def test_a_prepared_process_leaves_large_images_to_our_own_sentence(tmp_path: Path):
+    Image.new("1", (9_900, 9_900)).save(tmp_path / "large.png")  # Pillow warns from 89 million pixels on, 100 are ours
+    code = "import sys; {}from PIL import Image; Image.open(sys.argv[1])"
+    said = []
+    for prepare in ("", "from app.startup import prepare_process; prepare_process(); "):
+        command = [sys.executable, "-c", code.format(prepare), str(tmp_path / "large.png")]
+        said.append(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stderr)
+    assert "DecompressionBombWarning" in said[0] and said[1] == ""

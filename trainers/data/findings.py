@@ -130,21 +130,25 @@ def sort_by_severity(findings: Sequence[Finding]) -> list[Finding]:
 
 def unreadable(name: str, error: UnreadableError) -> Finding:
     """The finding about a file that cannot be used."""
-    fix = _("Open it in an image editor and save it as PNG, or remove it; training ignores it.")
+    fix = _("Replace or remove it; until then, training ignores it.")
     sentence, note = (_("{said}.", said=error.about(subject)) for subject in (name, _("This file")))
     return Finding("warning", sentence, fix, (name,), "unreadable", (note,))
 
 
 def _number(readable: Sequence[Measured]) -> Finding:
-    count = len(readable)
+    count, shown = len(readable), sum(one.contrast >= UNIFORM for one in readable)
     if not count:
         fix = _("Add pictures to the folder ({formats}).", formats=FORMATS_IN_WORDS)
         return Finding("error", _("No picture can be read."), fix)
-    if count < FEW:
-        fix = _("Add more if you can: with 10 or more, the model learns the style instead of the pictures.")
-        return Finding(
-            "warning", plural("There is only {count} picture.", "There are only {count} pictures.", count), fix
+    if shown < FEW:
+        few = plural("There is only {count} picture.", "There are only {count} pictures.", count)
+        rest = plural(
+            "Apart from pictures of one colour, there is only {count}.",
+            "Apart from pictures of one colour, there are only {count}.",
+            shown,
         )
+        fix = _("Add more if you can: with 10 or more, the model learns the style instead of the pictures.")
+        return Finding("warning", few if count < FEW else rest, fix)
     return Finding("ok", _("{number} readable pictures, enough for a style.", number=count))
 
 

@@ -58,7 +58,8 @@ def test_files_that_cannot_be_used(good: Path) -> None:
     (good / "more").mkdir()
     pictures.scene(1).save(good / "more/x.png")
     findings = check(good)
-    assert only(findings, "bad.png holds text, not an image.").files == ("bad.png",)
+    bad_file = only(findings, "bad.png holds text, not an image.")
+    assert bad_file.files == ("bad.png",) and bad_file.fix == "Replace or remove it; until then, training ignores it."
     assert only(findings, "logo.svg is in an unsupported format.").level == "warning"
     assert only(findings, "There are images in subfolders (more)").level == "warning"
 
@@ -74,6 +75,14 @@ def test_too_few_or_none(tmp_path: Path) -> None:
     assert only(check(tmp_path), "There are only 4 pictures.").level == "warning"
     pictures.scene(5, (160, 140)).save(tmp_path / "fox 5.png")
     assert only(check(tmp_path), "5 readable pictures").level == "ok"
+
+
+def test_pictures_of_one_colour_are_not_enough(tmp_path: Path) -> None:
+    for number in range(6):
+        Image.new("RGB", (160, 140), (40 * number, 10, 10)).save(tmp_path / f"plain {number}.png")
+    assert only(check(tmp_path), "Apart from pictures of one colour, there are only 0.").level == "warning"
+    pictures.scene(1, (160, 140)).save(tmp_path / "fox.png")
+    assert only(check(tmp_path), "Apart from pictures of one colour, there is only 1.").level == "warning"
 
 
 def test_duplicates(good: Path) -> None:
