@@ -48,7 +48,7 @@ def merge(
     json: Json = False,
 ) -> None:
     """Write the sum of several styles as one plain LoRA, exact or truncated to a rank with a report of the loss."""
-    from app.studio.styles.strengths import about_strengths, read_chosen
+    from app.studio.styles.strengths import about_merging, about_strengths, read_chosen
     from trainers.atomic_files import check_free, plain_disk_errors
     from trainers.composition.merge import merge_files
     from trainers.formats.embedding import embedding_of
@@ -59,7 +59,7 @@ def merge(
     with plain_disk_errors(out):
         read = read_chosen(styles)
         notes = [note for style, _ in read for note in style.notes]
-        for said in dict.fromkeys((*about_strengths(read), *notes)):
+        for said in dict.fromkeys((*about_strengths(read), *about_merging(read), *notes)):
             say((said, "yellow"))
         merged = merge_files(out, read, rank)
     if json:

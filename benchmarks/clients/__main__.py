@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.clients.check import ROOT, compare, copy_base, draw, loads, train_shortly
-from benchmarks.clients.report import RESULTS, append, complaint, failures, page, read
+from benchmarks.clients.report import RESULTS, complaint, failures, page, read
+from benchmarks.styles.rows import append_line
 from trainers.config.techniques import list_techniques
 
 SCRATCH = Path("outputs/clients-check")
@@ -36,7 +37,7 @@ def main(
     for method in [] if report else only or methods:
         if not any(row["method"] == method and row["commit"] == made_by for row in read(results)):
             for row in check(method):
-                append(results, {**row, "commit": made_by, "date": str(datetime.date.today())})
+                append_line(results, {**row, "commit": made_by, "date": str(datetime.date.today())})
                 print(f"{method} in {row['client']}: {complaint(row) or 'the same'}; {row}", flush=True)
     rows = [row for row in read(results) if row["method"] in methods]
     out.write_text(page(rows, methods), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from benchmarks.clients.check import AS_FAST, DRAWN, FASTER, FURTHEST, LEAST_CHANGE, LOOKS, SET, STEPS, Found
 from benchmarks.pages import table
+from benchmarks.styles.rows import read_lines
 
 RESULTS = Path(__file__).parents[1] / "clients.jsonl"
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "lycoris-lora")
@@ -19,24 +19,12 @@ Row = Mapping[str, Any]
 
 def read(results: Path) -> list[dict[str, Any]]:
     """The rows of each method's last commit, in the file's order; half a line is passed over."""
-    rows = []
-    for line in results.read_text(encoding="utf-8").splitlines() if results.exists() else []:
-        try:
-            rows.append(dict(json.loads(line)))
-        except ValueError:
-            continue
+    rows = list(read_lines(results))
     last = {row["method"]: row["commit"] for row in rows}
     newest = {
         (row["method"], row["client"], *row["files"]): row for row in rows if row["commit"] == last[row["method"]]
     }
     return list(newest.values())
-
-
-def append(results: Path, row: Row) -> None:
-    """Add a line; one that a kill cut short is ended first."""
-    cut = results.exists() and results.stat().st_size and not results.read_bytes().endswith(b"\n")
-    with results.open("a", encoding="utf-8") as file:
-        file.write("\n" * bool(cut) + json.dumps(row) + "\n")
 
 
 def complaint(row: Row) -> str:

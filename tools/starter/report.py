@@ -28,9 +28,11 @@ from trainers.sampling.grid import make_grid
 from trainers.sampling.sample import draw
 
 METRICS = "metrics.json"
+PARTS = (
+    "reconstruction", "drawing", "prompts", "taught styles", "learning", "learning longer", "seconds a step",
+)  # fmt: skip
 GO_ON = ("learning", "learning longer")
 """The parts that know what of them is there already, and measure the rest."""
-PARTS = ("reconstruction", "drawing", "prompts", "taught styles", *GO_ON, "seconds a step")
 PROMPTS = (
     "fox", "dog face", "penguin", "butterfly", "hamburger", "strawberry", "sunflower", "rocket", "house", "guitar",
     "grinning face", "robot",
@@ -50,21 +52,21 @@ def write_report(base: Path, drawings: Path, perception_folder: Path, again: Seq
         figures = {"weights": weights}
     perception = load_perception(perception_folder, torch.device("cpu"))
     model = open_base(base)
-    measures: tuple[Callable[[], Iterable[Any]], ...] = (
-        lambda: [measure_reconstruction(model, drawings, read_photographs())],
-        lambda: [measure_drawing(model, perception, drawings)],
-        lambda: [measure_prompts(model, perception, drawings)],
-        lambda: [measure_taught(model, perception, drawings)],
-        lambda: measure_learning(base, perception, drawings, figures.get("learning", {})),
-        lambda: measure_longer(base, perception, drawings, figures.get("learning longer", {})),
-        lambda: [measure_speed(model)],
-    )
-    for name, measure in zip(PARTS, measures, strict=True):
+    measures: dict[str, Callable[[], Iterable[Any]]] = {
+        "reconstruction": lambda: [measure_reconstruction(model, drawings, read_photographs())],
+        "drawing": lambda: [measure_drawing(model, perception, drawings)],
+        "prompts": lambda: [measure_prompts(model, perception, drawings)],
+        "taught styles": lambda: [measure_taught(model, perception, drawings)],
+        "learning": lambda: measure_learning(base, perception, drawings, figures.get("learning", {})),
+        "learning longer": lambda: measure_longer(base, perception, drawings, figures.get("learning longer", {})),
+        "seconds a step": lambda: [measure_speed(model)],
+    }
+    for name in PARTS:
         if name in again:
             figures.pop(name, None)
         if name in figures and name not in GO_ON:
             continue
-        for found in measure():
+        for found in measures[name]():
             figures[name] = found
             with whole_file(path) as building:
                 building.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

@@ -26,6 +26,9 @@ OTHER_STARTER = Message(
     "{name} was trained on another version of the starter, so its pictures differ here; docs/starter.md says how to "
     "use an earlier version"
 )
+VERSIONS = Message(
+    "{name} and {other} were trained on different versions of the starter; the merged style fits neither exactly"
+)
 FAR = 10.0
 """Strength above which a style usually draws noise."""
 
@@ -75,6 +78,16 @@ def about_starter(styles: Sequence[tuple[Style, float]], model: Model) -> list[s
     from trainers.formats.origin import is_of_other_starter
 
     return [OTHER_STARTER.format(name=style.name) for style, _ in styles if is_of_other_starter(style, model)]
+
+
+def about_merging(styles: Sequence[tuple[Style, float]]) -> list[str]:
+    """One sentence if the styles were trained on different weights of the starter."""
+    from trainers.formats.origin import origin_of
+
+    origins = [(style.name, origin_of(style)) for style, _ in styles]
+    known = [(name, origin.sha256) for name, origin in origins if origin.starter and origin.sha256]
+    others = [name for name, base in known if base != known[0][1]]
+    return [VERSIONS.format(name=known[0][0], other=others[0])] if others else []
 
 
 def about_words(styles: Sequence[tuple[Style, float]], texts: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from tests.app.command import call, process
 from tests.app.conftest import Trained
@@ -147,6 +147,16 @@ def test_what_is_no_strength_or_far_too_much_of_it_is_said(trained: Trained, tmp
     assert wrong.code == 1 and "found 'nan'" in wrong.err and not out.exists()
     strong = call("merge", f"{trained.style}:999", trained.style, "--out", out)
     assert strong.code == 0 and "dusk.safetensors at strength 999 will probably draw noise" in strong.err
+
+
+def test_merging_styles_of_different_starters_is_said(trained: Trained, tmp_path: Path) -> None:
+    earlier, style = tmp_path / "earlier.safetensors", read_style(trained.style)
+    save_file(load_file(trained.style), earlier, {**style.metadata, "velatura.base_sha256": "0" * 64})
+    done = call("merge", earlier, trained.style, earlier, "--out", tmp_path / "both.safetensors")
+    said = "earlier.safetensors and dusk.safetensors were trained on different versions of the starter"
+    assert done.code == 0 and " ".join(done.err.split()).count(said) == 1
+    done = call("merge", trained.style, trained.style, "--out", tmp_path / "twice.safetensors")
+    assert done.code == 0 and "different versions" not in done.err
 
 
 def test_an_alpha_that_is_not_known_is_said_before_it_is_in_the_file_for_good(tmp_path: Path) -> None:

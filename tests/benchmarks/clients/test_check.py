@@ -11,7 +11,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from benchmarks.clients.check import STRANGER, Found, Load, compare, loads
-from benchmarks.clients.report import append, failures, page, read
+from benchmarks.clients.report import failures, page, read
+from benchmarks.styles.rows import append_line
 
 LORA = {"lora_unet_x.lora_down.weight": torch.ones(2, 3), "lora_unet_x.lora_up.weight": torch.ones(4, 2)}
 SCALE = {"lora_unet_x.oft_blocks": torch.zeros(1, 2, 2, 2), "lora_unet_x.rescale": torch.ones(4, 1)}
@@ -90,15 +91,15 @@ def test_the_worst_channel_and_the_least_change_count(tmp_path):
 def test_the_newest_rows_of_a_method_are_shown_and_a_wrong_one_fails(tmp_path):
     results = tmp_path / "rows.jsonl"
     row = {"method": "a", "client": "diffusers", "files": ["a.safetensors"], "commit": "1"}
-    append(results, {**row, "error": "RuntimeError: | 6"})
-    append(results, {**row, "method": "b", "mean": 0.5, "largest": 3, "change": 30.0})
+    append_line(results, {**row, "error": "RuntimeError: | 6"})
+    append_line(results, {**row, "method": "b", "mean": 0.5, "largest": 3, "change": 30.0})
     assert failures(read(results), ["a", "b", "c"]) == ["a", "c"]
     shown = page(read(results), ["a", "b", "c"])
     assert "| `a` | `a.safetensors` | diffusers | – | – | – | RuntimeError: \\| 6 | 1 |" in shown
     assert "| `b` | `a.safetensors` | diffusers | 0.5000 | 3 | 30.0 | the same | 1 |" in shown
     assert "1 of 2 pass. Not checked yet: `c`." in shown
-    append(results, {**row, "commit": "2", "mean": 0.5, "largest": 3, "change": 30.0})
+    append_line(results, {**row, "commit": "2", "mean": 0.5, "largest": 3, "change": 30.0})
     with results.open("a", encoding="utf-8") as file:
         file.write('{"method": "b", "cli')
-    append(results, {**row, "commit": "2", "mean": 0.25, "largest": 3, "change": 30.0})
+    append_line(results, {**row, "commit": "2", "mean": 0.25, "largest": 3, "change": 30.0})
     assert {row["method"]: row["mean"] for row in read(results)} == {"a": 0.25, "b": 0.5}
