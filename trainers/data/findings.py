@@ -74,6 +74,11 @@ class Measured:
     hash: str
     fingerprint: np.ndarray
 
+    @property
+    def uniform(self) -> bool:
+        """Whether it is almost entirely one colour."""
+        return self.contrast < UNIFORM
+
     def captioned(self, caption: str) -> Measured:
         """The same measurements with another caption."""
         return replace(self, caption=caption)
@@ -136,7 +141,7 @@ def unreadable(name: str, error: UnreadableError) -> Finding:
 
 
 def _number(readable: Sequence[Measured]) -> Finding:
-    count, shown = len(readable), sum(one.contrast >= UNIFORM for one in readable)
+    count, shown = len(readable), sum(not one.uniform for one in readable)
     if not count:
         fix = _("Add pictures to the folder ({formats}).", formats=FORMATS_IN_WORDS)
         return Finding("error", _("No picture can be read."), fix)
@@ -243,7 +248,7 @@ def _shapes(readable: Sequence[Measured]) -> list[Finding]:
 
 def _content(readable: Sequence[Measured], settings: Data) -> list[Finding]:
     findings = []
-    uniform = tuple(one.name for one in readable if one.contrast < UNIFORM)
+    uniform = tuple(one.name for one in readable if one.uniform)
     if uniform:
         sentence = about_files(
             uniform, "{names} is almost entirely one colour.", "{names} are almost entirely one colour."
@@ -251,7 +256,7 @@ def _content(readable: Sequence[Measured], settings: Data) -> list[Finding]:
         fix = _("Remove pictures that show nothing.")
         notes = (_("Almost entirely one colour: there is little to learn from it."),) * len(uniform)
         findings.append(Finding("warning", sentence, fix, uniform, "uniform", notes))
-    blurred = tuple(one.name for one in readable if one.contrast >= UNIFORM and one.sharpness < BLURRED)
+    blurred = tuple(one.name for one in readable if not one.uniform and one.sharpness < BLURRED)
     if blurred:
         sentence = about_files(
             blurred,
