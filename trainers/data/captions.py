@@ -28,8 +28,8 @@ EMPTY_WORD = re.compile(
 def own_caption(image_path: Path) -> str | None:
     """The text of an image's `.txt` file on one line; None if there is no such file.
 
-    Reads UTF-8 with or without a byte order mark, UTF-16 with one, and anything else as Latin-1. Raises UnreadableError
-    if the file is too large for a caption or a link out of the folder.
+    Reads UTF-8 with or without a byte order mark, UTF-16 with one, and any other text as Latin-1. Raises
+    UnreadableError if the file is too large for a caption, not text or a link out of the folder.
     """
     path = next((found for suffix in (".txt", ".TXT") if (found := image_path.with_suffix(suffix)).is_file()), None)
     if path is None:
@@ -48,6 +48,10 @@ def own_caption(image_path: Path) -> str | None:
             "{name} has a caption {caption} longer than {limit} KiB",
             caption=path.name,
             limit=MAX_CAPTION_BYTES // 1024,
+        )
+    if b"\0" in raw and not raw.startswith(UTF16_MARKS):
+        raise UnreadableError(
+            image_path.name, "{name} has a caption {caption} that is not text: save it as UTF-8", caption=path.name
         )
     return one_line(_decoded(raw))
 

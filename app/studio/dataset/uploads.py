@@ -53,7 +53,7 @@ BESIDE = frozenset({".txt", MASK_ENDING, CROP_ENDING})
 """Kinds of files that belong to a picture of the same name."""
 TOO_MANY = _("A style takes at most {most:,} pictures, so this one was left out.")
 NOT_ARRIVED = _("This file did not arrive completely. Add it again.")
-TOO_LONG = _("This text is too long for a caption.")
+NO_CAPTION = _("This file is not a caption: a caption is text of at most 64 KiB.")
 THIS_FILE, THIS_MASK = _("This file"), _("This mask")
 
 
@@ -188,9 +188,9 @@ def _take_captions(drafts: Drafts, key: str, uploads: Sequence[Upload], step: st
     for upload in uploads:
         try:
             text = own_caption(upload.path) if upload.path.suffix.lower() == ".txt" else None
-            reason = TOO_LONG if text is None else ""
+            reason = NO_CAPTION if text is None else ""
         except UnreadableError:
-            reason = TOO_LONG
+            reason = NO_CAPTION
         except OSError as error:
             reason = why_not_kept(error)
         found = _named(draft, _stem(upload.name))

@@ -28,7 +28,7 @@ from trainers.data.decode import UnreadableError
         ("Füchse, größer".encode(), "Füchse, größer"),
         ("Füchse".encode("latin-1"), "Füchse"),
         ("ein Fuchs".encode("utf-16"), "ein Fuchs"),
-        (b"a\x00fox\x1f", "a fox"),
+        (b"a\x01fox\x1f", "a fox"),
         (b" \n", ""),
     ],
 )
@@ -53,6 +53,13 @@ def test_own_caption_refuses_links_out_and_novels(tmp_path: Path) -> None:
     (folder / "owl.txt").write_bytes(b"x" * (MAX_CAPTION_BYTES + 1))
     with pytest.raises(UnreadableError, match=r"owl.png has a caption owl.txt longer than 64 KiB"):
         own_caption(folder / "owl.png")
+
+
+@pytest.mark.parametrize("raw", [b"PK\x03\x04\x14\x00\x08", "ein Fuchs".encode("utf-16-le")])
+def test_own_caption_refuses_what_is_not_text(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "fox.txt").write_bytes(raw)
+    with pytest.raises(UnreadableError, match=r"fox.png has a caption fox.txt that is not text: save it as UTF-8"):
+        own_caption(tmp_path / "fox.png")
 
 
 @pytest.mark.parametrize(

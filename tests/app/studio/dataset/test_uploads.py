@@ -193,11 +193,17 @@ def test_captions_in_text_files(drafts, folder):
     draft = take_in(drafts, KEY, [put(folder, "art/fox.txt", "ein Füchslein\n".encode("utf-16"))], folder)
     assert [one.caption for one in draft.pictures] == ["ein Füchslein", "fox"]
     assert undo_line(draft.undo[-1]) == "1 caption read from files."
-    draft = take_in(drafts, KEY, [put(folder, "owl.txt", b"an owl"), put(folder, "art/fox.txt", b"x" * 70_000)], folder)
-    assert "owl.txt: No picture here has the same name as this text file" in reasons(draft) and "too long" in reasons(
-        draft
-    )
+    draft = take_in(drafts, KEY, [put(folder, "owl.txt", b"an owl")], folder)
+    assert "owl.txt: No picture here has the same name as this text file" in reasons(draft)
     assert [one.caption for one in draft.pictures] == ["ein Füchslein", "fox"]
+
+
+@pytest.mark.parametrize("content", [b"x" * 70_000, png(2)], ids=["too long", "not text"])
+def test_what_is_no_caption_is_left_out(drafts, folder, content):
+    take_in(drafts, KEY, [put(folder, "fox.png", png())], folder)
+    draft = take_in(drafts, KEY, [put(folder, "fox.txt", content)], folder)
+    assert "fox.txt: This file is not a caption: a caption is text of at most 64 KiB" in reasons(draft)
+    assert [one.caption for one in draft.pictures] == ["fox"]
 
 
 def test_a_folder_of_ours_stays_as_it_is(drafts, tmp_path):
