@@ -362,11 +362,13 @@ def _last_word(job: Job) -> str:
 
 
 def note_cancelled(job: Job) -> None:
-    """Record in a job's folder that it was cancelled, if its process recorded no end.
-
-    A job with a checkpoint from an earlier attempt keeps it if the next attempt is cancelled before it starts.
-    """
+    """Record in a job's folder that it was cancelled, if its latest attempt recorded no end; checkpoints stay."""
     summary = read_summary(job.folder)
-    if not summary.saved and (not summary.ended or is_silent(job, summary)):
-        with suppress(OSError):  # a folder that is gone says so by itself
-            Recorder(job.folder)("cancelled", step=summary.saved)
+    silent = is_silent(job, summary)
+    if summary.ended and not silent:
+        return
+    with suppress(OSError):  # a folder that is gone says so by itself
+        record = Recorder(job.folder)
+        if silent and summary.attempt:  # or the end would count as an earlier attempt's
+            record("attempt", number=job.attempts)
+        record("cancelled", step=summary.saved)

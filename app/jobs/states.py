@@ -187,7 +187,7 @@ def find_state(job: Job, alive: bool, summary: Summary, hangs: bool = False) -> 
     if summary.ended and not silent:
         paused_for_others = job.requested == YIELD and summary.ended == State.PAUSED  # and is about to wait again
         return State.STOPPING if paused_for_others else State(summary.ended)
-    return State.CANCELLED if job.requested == "cancel" and not summary.saved else State.INTERRUPTED
+    return State.CANCELLED if job.requested == "cancel" else State.INTERRUPTED
 
 
 def actions_for(job: Job, state: State, saved: int = 0, phase: str = "") -> tuple[str, ...]:

@@ -292,13 +292,18 @@ def test_a_process_that_ends_before_it_begins_is_said_and_its_log_shows_why(stor
 
 def begun(store: Store, folder: Path) -> tuple[Job, subprocess.Popen[bytes]]:
     """A job whose process says and does nothing, as one that hangs."""
+    store.add(NewJob("train", actions.new_folder(store, "slow")))
+    return begin_next(store, folder)
+
+
+def begin_next(store: Store, folder: Path) -> tuple[Job, subprocess.Popen[bytes]]:
+    """The next job in line, with a process that says and does nothing."""
     slow = folder / "slow.py"
     slow.write_text("import time; time.sleep(300)")
-    job = store.add(NewJob("train", actions.new_folder(store, "slow")))
     claimed = store.claim(CPU.choose, own_identity())
     assert claimed is not None
     child = subprocess.Popen([sys.executable, str(slow), "app.studio.run_job", claimed.token])
-    running = store.begin(job.id, claimed.token, identity_of(child.pid))
+    running = store.begin(claimed.id, claimed.token, identity_of(child.pid))
     assert running is not None
     return running, child
 
@@ -315,8 +320,27 @@ def test_a_job_that_hangs_while_it_stops_is_cancelled_at_once_and_what_it_had_sa
     assert child.wait(60) != 0
     dispatcher.look()
     view = Watcher(store).view(job.id)
-    assert (view.state, view.actions[0], view.job.device) == ("interrupted", "resume", "")
-    assert view.line == "The computer or the program stopped at step 3. Saved up to step 3."
+    assert (view.state, view.actions[0], view.job.device) == ("cancelled", "resume", "")
+    assert view.line == "Saved up to step 3."
+
+
+def test_a_run_that_is_cancelled_before_its_second_attempt_says_a_word_keeps_what_it_had(store, dispatcher, tmp_path):
+    job, child = begun(store, tmp_path)
+    record = Recorder(job.folder)
+    record("attempt", number=1)
+    record("checkpoint", step=3)
+    record("paused", step=3)
+    child.kill()
+    child.wait()
+    dispatcher.look()
+    actions.resume(store, job.id, actor=MACHINE_OWNER)
+    job, child = begin_next(store, tmp_path)
+    assert job.attempts == 2 and Watcher(store).view(job.id).state == "preparing"
+    actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER)
+    assert child.wait(60) != 0
+    dispatcher.look()
+    view = Watcher(store).view(job.id)
+    assert (view.state, view.line, view.actions[0]) == ("cancelled", "Saved up to step 3.", "resume")
 
 
 def test_what_a_killed_deletion_left_is_removed(store, dispatcher):

@@ -110,8 +110,8 @@ def killed_other(store: Store) -> Job:
     return killed(store, store.add(NewJob("train", actions.new_folder(store, "other"))).id)
 
 
-@pytest.mark.parametrize("how", ["save", "pause", "cancel"])
-def test_what_a_person_asked_for_wins(how, store):
+@pytest.mark.parametrize(("how", "state"), [("save", "interrupted"), ("pause", "interrupted"), ("cancel", "cancelled")])
+def test_what_a_person_asked_for_wins(how, state, store):
     job, child = begin(store)
     record = Recorder(job.folder)
     record("attempt", number=1)
@@ -121,7 +121,7 @@ def test_what_a_person_asked_for_wins(how, store):
     child.kill()
     child.wait()
     settle(store)
-    assert state_of(store, job.id) == "interrupted" and store.job(job.id).restarts == 0
+    assert state_of(store, job.id) == state and store.job(job.id).restarts == 0
 
 
 def test_a_stop_file_in_the_folder_is_a_person_s_too(store):
@@ -318,7 +318,7 @@ def test_a_hanging_run_that_a_person_cancels_is_ended_at_once_and_stays_so(store
     actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER)
     assert child.wait(60) == -9
     settle(store)
-    assert state_of(store, job.id) == "interrupted"
+    assert state_of(store, job.id) == "cancelled"
 
 
 def test_what_an_earlier_attempt_left_hangs_nothing(store, monkeypatch):

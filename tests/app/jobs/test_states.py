@@ -122,7 +122,7 @@ def test_a_request_is_seen_until_it_is_followed():
     assert find_state(aside, False, told(*BEGUN, LAST, "done")) == "finished"
     cancelled = replace(JOB, requested="cancel")
     assert find_state(cancelled, False, told(*BEGUN)) == "cancelled"
-    assert find_state(cancelled, False, told(*BEGUN, "step", "checkpoint")) == "interrupted"  # something is saved
+    assert find_state(cancelled, False, told(*BEGUN, "step", "checkpoint")) == "cancelled"
 
 
 def test_a_run_that_goes_on_outside_of_the_queue_is_seen():

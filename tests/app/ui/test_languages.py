@@ -32,7 +32,8 @@ LOOK = {"locale": LANGUAGE, "reduced_motion": "reduce"}
 ON_STAGE = (
     r"Harbour blue( \d)?( · Velatura)?$|Linocut$|The kitchen of a grandmother in the morning$",
     r"^(Training|Hanging|Fallen back|Interrupted|Failed|Paused|Stopped)( · Velatura)?$",
-    r"^(a lighthouse( on a rock.*)?|two cats on a sofa|harbour style|pixel (art|night)|night city|<b>neon</b>)$",
+    r"^(: )?(a lighthouse( on a rock.*)?( ·)?|two cats on a sofa)$",
+    r"^(harbour style|pixel (art|night)|night city|<b>neon</b>)$",
     r"^(ann|eve|Render farm|Bartholomew of the harbour|zebra|none)$",
     r"^(Evening light|Study \d\d)( |$)",
     r"^(, )?Dusk sweep(-[a-z]+-r\d)?( · Velatura)?$",

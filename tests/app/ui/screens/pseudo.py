@@ -29,7 +29,8 @@ UNMARKED = r"""([begin, end, known]) => {
         const rest = outside(text || '');
         if (/\p{L}{2}/u.test(rest) && !data.test(rest)) found.add(`${where}: ${rest.slice(0, 100)}`);
     };
-    const others = 'script, style, code, pre, textarea, .preview, [lang]:not(html)'; // captions stand in the preview
+    // Captions stand in the preview.
+    const others = 'script, style, code, pre, textarea, .preview, [translate=no], [lang]:not(html)';
     const ours = one => one?.checkVisibility() && !one.closest(others);
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     for (let node = walker.nextNode(); node; node = walker.nextNode())
