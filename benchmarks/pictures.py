@@ -25,13 +25,13 @@ STATIC = Path(__file__).parents[1] / "app" / "ui" / "static"
 STRIPS, THUMBS, STOPS = STATIC / "methods", STATIC / "methods" / "small", STATIC / "stops"
 SUFFIX = ".webp"
 SET = "black-line"
-DRAWN, SEED = (4, 5, 6, 0), 4
-"""Which of the set's demo prompts a strip shows, the first being 0, and with which seed."""
+DRAWN, SEED = ("grinning face", "green apple", "hamburger", "dog face"), 4
+"""What a strip shows, none of which is in the set, and with which seed."""
 THUMB_OF = 1
 """Which picture of a strip's lower row is a method's small picture."""
 PRESETS = ("quick", "balanced", "faithful")
-SUBJECT, SUBJECT_SEED = 5, 1
-"""Which demo prompt the presets of the three stops draw, and with which seed."""
+SUBJECT, SUBJECT_SEED = "green apple", 1
+"""What the presets of the three stops draw, and with which seed."""
 GAP, SMALL, LARGE = 4, 72, 320
 """Pixels between pictures, and of the small and large ones: twice as many as they are shown with."""
 EDGES = ImageFilter.UnsharpMask(radius=3, percent=150, threshold=0)
@@ -63,13 +63,12 @@ def draw_stop(preset: str) -> Image.Image:
     return picture.resize((LARGE, LARGE), Image.Resampling.LANCZOS).filter(EDGES)
 
 
-def draw(preset: str, drawn: Sequence[int], seed: int) -> tuple[list[Image.Image], list[Image.Image]]:
+def draw(preset: str, prompts: Sequence[str], seed: int) -> tuple[list[Image.Image], list[Image.Image]]:
     """What a preset draws of these prompts before and after it was trained on the set."""
-    chosen = read_sets()[SET]
     options = {
         "name": preset,
-        "data": {"images": str(chosen.folder)},
-        "sample": {"prompts": [chosen.demo_prompts[place] for place in drawn], "seeds": (seed,), "every": 0},
+        "data": {"images": str(read_sets()[SET].folder)},
+        "sample": {"prompts": list(prompts), "seeds": (seed,), "every": 0},
     }
     config = build_config(find_preset(preset).settings_for(STARTER), options)
     with tempfile.TemporaryDirectory() as folder:
