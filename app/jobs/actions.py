@@ -27,6 +27,7 @@ from app.jobs.run_trash import (
 )
 from app.jobs.states import IN_WORDS, REFUSED, State
 from app.jobs.store import SMALL, TRAIN, YIELD, Store
+from app.jobs.summary import read_summary
 from app.jobs.trash.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Trash, TrashItem, new_id, new_item
 from app.jobs.views import View, Watcher
 from trainers.errors import VelaturaError
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 PASSED = _("“{name}” belongs to {owner}; you can only move a run past your own")
 PASSED_STUDIOS = _("“{name}” belongs to the owner of this studio; you can only move a run past your own")
 UNFINISHED = (State.PAUSED, State.INTERRUPTED)
-"""Ended states that can continue; clearing the queue keeps them."""
+"""Ended states of runs that are to go on some time; clearing the queue keeps them."""
 
 
 # ---------------------------------------------------------------- new jobs
@@ -104,7 +105,8 @@ def adopt(store: Store, folder: Path, *, actor: Actor) -> Job:
         return there
     run = open_run(folder)
     actor.check(run.folder.name, "")
-    return store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), "", wanted_by(run.config().train)), phase="ended")
+    wants, attempts = wanted_by(run.config().train), read_summary(run.folder).attempt
+    return store.add(NewJob(TRAIN, run.folder, (), Path.cwd(), "", wants, attempts=attempts), phase="ended")
 
 
 def clone(
@@ -162,8 +164,7 @@ def _ask_to_end(store: Store, view: View, how: Stop, actor: Actor) -> None:
         _put_first(store, job, actor)
     elif view.state == State.QUEUED or job.phase == "claimed":
         check_done(store.end(job), job)
-        if not view.summary.doing:  # else it is again what it was before it was put in the queue
-            note_cancelled(job)
+        note_cancelled(job)
     elif job.phase != "running":  # somebody trains it without the queue
         Run(job.folder).ask_to_stop(how)
     else:

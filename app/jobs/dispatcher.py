@@ -362,7 +362,10 @@ def _last_word(job: Job) -> str:
 
 
 def note_cancelled(job: Job) -> None:
-    """Record in a job's folder that it was cancelled, if its latest attempt recorded no end; checkpoints stay."""
+    """Record in a job's folder that it was cancelled, if its latest attempt recorded no end; checkpoints stay.
+
+    So a paused or finished run that is cancelled while it waits is again what it was.
+    """
     summary = read_summary(job.folder)
     silent = is_silent(job, summary)
     if summary.ended and not silent:
@@ -371,4 +374,4 @@ def note_cancelled(job: Job) -> None:
         record = Recorder(job.folder)
         if silent and summary.attempt:  # or the end would count as an earlier attempt's
             record("attempt", number=job.attempts)
-        record("cancelled", step=summary.saved)
+        record("cancelled", step=summary.saved if silent else summary.step)

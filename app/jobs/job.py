@@ -72,6 +72,8 @@ class NewJob:
     owner: str = ""
     wants: str = "auto"
     priority: int = 0
+    attempts: int = 0
+    """How often it has begun already, as its folder tells."""
 
 
 def read_job(row: sqlite3.Row, runs: Path) -> Job:

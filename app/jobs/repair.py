@@ -154,6 +154,7 @@ def _add(store: Store, folder: Path, process: tuple[str, Identity] | None) -> No
         asked.get("owner", ""),
         asked.get("wants", "auto"),
         asked.get("priority", 0),
+        summary.attempt,
     )
     job = store.add(new, "waiting" if process is None and _waits(summary) else "ended", is_limited=False)
     if process is not None:

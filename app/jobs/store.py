@@ -157,6 +157,7 @@ class Store:
             "owner": new.owner,
             "wants": new.wants,
             "priority": new.priority,
+            "attempts": new.attempts,
             "phase": phase,
             "added": time.time(),
         }

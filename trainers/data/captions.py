@@ -28,8 +28,8 @@ EMPTY_WORD = re.compile(
 def own_caption(image_path: Path) -> str | None:
     """The text of an image's `.txt` file on one line; None if there is no such file.
 
-    Reads UTF-8 with or without a byte order mark, UTF-16 with one, and any other text as Latin-1. Raises
-    UnreadableError if the file is too large for a caption, not text or a link out of the folder.
+    Reads UTF-8 with or without a byte order mark, UTF-16 with one, and anything else as Latin-1. Raises UnreadableError
+    if the file is too large for a caption, has NUL bytes or is a link out of the folder.
     """
     path = next((found for suffix in (".txt", ".TXT") if (found := image_path.with_suffix(suffix)).is_file()), None)
     if path is None:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from functools import partial
 from hashlib import sha256
@@ -53,7 +54,7 @@ BESIDE = frozenset({".txt", MASK_ENDING, CROP_ENDING})
 """Kinds of files that belong to a picture of the same name."""
 TOO_MANY = _("A style takes at most {most:,} pictures, so this one was left out.")
 NOT_ARRIVED = _("This file did not arrive completely. Add it again.")
-NO_CAPTION = _("This file is not a caption: a caption is text of at most 64 KiB.")
+NO_CAPTION = _("This file is not a caption: a caption is text of at most 64 KiB, saved as UTF-8.")
 THIS_FILE, THIS_MASK = _("This file"), _("This mask")
 
 
@@ -242,11 +243,9 @@ def _take_pictures(drafts: Drafts, key: str, files: Sequence[tuple[str, Path]], 
         while waiting and len(taken) < room:
             some = waiting[: min(AT_ONCE, room - len(taken))]
             del waiting[: len(some)]
-            for found in pool.map(partial(_try_to_take, drafts, draft), some):
-                if isinstance(found, Picture):
-                    taken.append(found)
-                else:
-                    left_out.append(found)
+            for picture, refused in pool.map(partial(_try_to_take, drafts, draft), some):
+                taken += [picture] if picture is not None else []
+                left_out += refused
     left_out += [as_left_out(name, TOO_MANY.format(most=MOST_PICTURES)) for name, path in waiting]
     after = drafts.change(key, lambda now: _limited(now, taken, left_out))
     for one in taken:
@@ -256,13 +255,23 @@ def _take_pictures(drafts: Drafts, key: str, files: Sequence[tuple[str, Path]], 
     return after
 
 
-def _try_to_take(drafts: Drafts, draft: Draft, file: tuple[str, Path]) -> Picture | LeftOut:
+def _try_to_take(drafts: Drafts, draft: Draft, file: tuple[str, Path]) -> tuple[Picture | None, list[LeftOut]]:
+    """A file's picture, and what of the file and its caption is left out."""
+    name, path = file
     try:
-        return take(drafts, draft, *file)
+        return take(drafts, draft, name, path), _wrong_caption(name, path)
     except UnreadableError as error:
-        return as_left_out(file[0], what_is_wrong(error))
+        return None, [as_left_out(name, what_is_wrong(error))]
     except OSError as error:
-        return as_left_out(file[0], why_not_kept(error))
+        return None, [as_left_out(name, why_not_kept(error))]
+
+
+def _wrong_caption(name: str, path: Path) -> list[LeftOut]:
+    try:
+        own_caption(path)
+    except UnreadableError:
+        return [as_left_out(str(PurePosixPath(name).with_suffix(".txt")), NO_CAPTION)]
+    return []
 
 
 def why_not_kept(error: OSError) -> str:
@@ -286,7 +295,10 @@ def _limited(draft: Draft, taken: Sequence[Picture], left_out: Sequence[LeftOut]
 
 
 def take(drafts: Drafts, draft: Draft, name: str, path: Path) -> Picture:
-    """Decode a file and save it as plain PNG with a preview. Raises UnreadableError."""
+    """Decode a file and save it as plain PNG with a preview; its name is the caption if its text file is not one.
+
+    Raises UnreadableError.
+    """
     if path.stat().st_size > MOST_BYTES_EACH:
         raise UnreadableError(
             name, "{name} is larger than {most} MB: save it smaller and add it again", most=MOST_BYTES_EACH // 2**20
@@ -295,7 +307,9 @@ def take(drafts: Drafts, draft: Draft, name: str, path: Path) -> Picture:
     mask = alpha_mask(image)
     if mask is not None and mask.getextrema()[1] == 0:
         raise UnreadableError(name, "{name} is completely transparent, so nothing of it would be learned")
-    caption = own_caption(path)
+    caption = None
+    with suppress(UnreadableError):
+        caption = own_caption(path)
     if caption is None:
         caption = caption_from_name(PurePosixPath(name.replace("\\", "/")).stem)
     identifier = secrets.token_hex(8)

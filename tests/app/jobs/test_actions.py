@@ -337,6 +337,7 @@ def test_ended_jobs_are_cleared_and_their_folders_stay(store, quick):
     assert [job.id for job in actions.clear(store, actor=MACHINE_OWNER)] == [done.id]
     assert [job.id for job in store.jobs()] == [waiting.id, paused.id] and (done.folder / "style").is_dir()
     adopted = actions.adopt(store, done.folder, actor=MACHINE_OWNER)
+    assert adopted.attempts == 1, "or what it has said would count as the next attempt's"
     assert (
         adopted.id == actions.adopt(store, done.folder, actor=MACHINE_OWNER).id
         and state_of(store, adopted.id) == "finished"

@@ -59,6 +59,7 @@ def test_a_damaged_queue_is_made_anew_from_the_run_folders(store):
     owners = {"first": "anna", "second": "ben", "done": "anna", "cut": "cora"}
     for name, owner in owners.items():
         store.add(NewJob("train", run_of(store, name), cwd=Path("/somewhere"), owner=owner, wants="cpu", priority=2))
+    Recorder(store.runs / "cut")("attempt", number=3)
     for name in ("done", "cut"):
         Recorder(store.runs / name)("loading", base="starter")
         Recorder(store.runs / name)("checkpoint", step=4)
@@ -76,6 +77,8 @@ def test_a_damaged_queue_is_made_anew_from_the_run_folders(store):
     row = store.job_in(store.runs / "second")
     assert row is not None and (row.owner, row.wants, row.priority, row.cwd) == ("ben", "cpu", 2, Path("/somewhere"))
     assert row.id > 1000, "numbers of before may be known to somebody"
+    cut = store.job_in(store.runs / "cut")
+    assert cut is not None and cut.attempts == 3, "or its next attempt would be taken for an earlier one"
     store.check()
 
 

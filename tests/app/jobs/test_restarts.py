@@ -80,6 +80,16 @@ def test_an_interrupted_run_goes_on_until_it_has_made_no_progress_twice(store):
     ]
 
 
+@pytest.mark.parametrize("saved", [0, 10])
+def test_a_run_that_is_cancelled_while_it_waits_to_go_on_is_cancelled(store, saved):
+    job = killed(store, saved=saved)
+    settle(store)
+    assert state_of(store, job.id) == "queued"
+    assert actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER) == "cancelled"
+    view = Watcher(store).view(job.id)
+    assert (view.state, view.line) == ("cancelled", "Saved up to step 10." if saved else "")
+
+
 def test_it_goes_before_every_other_run_and_behind_small_jobs(store):
     job = killed(store, saved=10)
     other = store.add(NewJob("train", actions.new_folder(store, "other"), priority=5))

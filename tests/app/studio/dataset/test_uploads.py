@@ -202,7 +202,7 @@ def test_captions_in_text_files(drafts, folder):
 def test_what_is_no_caption_is_left_out(drafts, folder, content):
     take_in(drafts, KEY, [put(folder, "fox.png", png())], folder)
     draft = take_in(drafts, KEY, [put(folder, "fox.txt", content)], folder)
-    assert "fox.txt: This file is not a caption: a caption is text of at most 64 KiB" in reasons(draft)
+    assert "fox.txt: This file is not a caption: a caption is text of at most 64 KiB, saved as UTF-8" in reasons(draft)
     assert [one.caption for one in draft.pictures] == ["fox"]
 
 
@@ -225,6 +225,13 @@ def test_a_zip_with_folders_and_captions(drafts, folder):
     expected = [scene(seed, (80, 60)).tobytes() for seed in range(3)]
     assert [kept(drafts, draft, place).tobytes() for place in range(3)] == expected
     assert not draft.left_out and list(folder.rglob("*")) == []
+
+
+def test_a_picture_in_a_zip_stays_if_its_caption_is_not_text(drafts, folder):
+    content = packed(("art/fox.png", png()), ("art/fox.txt", "ein Fuchs".encode("utf-16-le")), ("owl.png", png(1)))
+    draft = take_in(drafts, KEY, [put(folder, "set.zip", content)], folder)
+    assert [(one.name, one.caption) for one in draft.pictures] == [("art/fox.png", "fox"), ("owl.png", "owl")]
+    assert len(draft.left_out) == 1 and "art/fox.txt: This file is not a caption" in reasons(draft)
 
 
 def test_hostile_names_in_a_zip(drafts, folder, tmp_path):
