@@ -135,7 +135,8 @@ REMARKS = "remarks"
 
 def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: str) -> str:
     """The page `docs/methods.md`."""
-    seeds = max((len(line.of(style, "loss")) for line in lines for style in STYLES), default=0)
+    counts = {len(line.of(style, "loss")) for line in lines for style in STYLES} or {0}
+    seeds = f"{'' if len(counts) == 1 else 'at most '}{max(counts)} seeds"
     machines = dict.fromkeys(str(entry["machine"]).rpartition(", load")[0] for entry in found.values())
     dates = sorted({str(entry["date"]) for entry in found.values()})
     when = f", {' to '.join(dict.fromkeys((dates[0], dates[-1])))}" if dates else ""
@@ -151,7 +152,7 @@ def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: st
         "*Loss* is the mean squared error of the prediction on the held-out images, each at the same 32 timesteps with "
         "the same noise; lower is better. *Style distance* compares images generated from their captions with the "
         "held-out images (mean relative difference of Gram matrices of EfficientNet-Lite0). Both are the median over "
-        f"at most {seeds} seeds, with the minimum and maximum in brackets{chance(lines)}. *CPU s* is the CPU time of "
+        f"{seeds}, with the minimum and maximum in brackets{chance(lines)}. *CPU s* is the CPU time of "
         "all steps. *Parameters* counts all trainable parameters; for SeLoRA, the maximum it may grow to. *File* is "
         "the size of the files a run writes, including B-LoRA's two extra files for style and content.",
         "",
