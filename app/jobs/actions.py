@@ -169,10 +169,9 @@ def _ask_to_end(store: Store, view: View, how: Stop, actor: Actor) -> None:
         Run(job.folder).ask_to_stop(how)
     else:
         check_done(store.request(job, how), job)
-        if how == "cancel" and view.state in (State.PREPARING, State.WORKING, State.STOPPING, State.HANGING):
-            if not kill(job):  # whatever is half written is rebuilt, and what it had saved is kept
-                Run(job.folder).ask_to_stop(how)
-        else:
+        at_once = view.state in (State.PREPARING, State.WORKING, State.STOPPING, State.HANGING)
+        # What is half written when it is killed is rebuilt, and what it had saved is kept.
+        if not (how == "cancel" and at_once and kill(job)):
             Run(job.folder).ask_to_stop(how)
 
 

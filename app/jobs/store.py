@@ -181,10 +181,8 @@ class Store:
 
     def assign(self, job: Job, token: str, process: Identity, attempts: int, device: str) -> None:
         """Record a process that already has a job, if its row was lost."""
-        running = (
-            f"UPDATE jobs SET phase = 'running', token = ?, {HAS}, attempts = ?, device = ?, begun = ? WHERE id = ?"
-        )
-        self._change(running, token, *_process(process), attempts, device, time.time(), job.id)
+        begun = f"UPDATE jobs SET phase = 'running', token = ?, {HAS}, attempts = ?, device = ?, begun = ? WHERE id = ?"
+        self._change(begun, token, *_process(process), attempts, device, time.time(), job.id)
 
     def remove(self, job: Job) -> bool:
         """Remove an ended job from the queue; its folder stays."""
