@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 from tests.app.ui.visitor import ALL_SENT, READY, add, captions, nameless, new_page, widest
 from tests.app.user_files import write_bomb
 from tests.trainers.data.pictures import scene
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long
 
@@ -278,7 +279,8 @@ def test_nothing_reaches_beyond_the_right_edge(browser, studio, files):
     def check() -> None:
         for width in (1920, 390):
             page.set_viewport_size({"width": width, "height": 844})
-            assert widest(page) == [] and nameless(page) == []
+            wait_until(lambda: not widest(page), lambda: widest(page))
+            assert nameless(page) == []
 
     check()
     add(page, *five(files), files / "notes.png", files / "<img src=x onerror=document.title=1> ${1}.png", count=6)
