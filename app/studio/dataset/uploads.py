@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import astuple, dataclass
 from functools import partial
 from hashlib import sha256
@@ -244,7 +243,8 @@ def _take_pictures(drafts: Drafts, key: str, files: Sequence[tuple[str, Path]], 
             some = waiting[: min(AT_ONCE, room - len(taken))]
             del waiting[: len(some)]
             for picture, refused in pool.map(partial(_try_to_take, drafts, draft), some):
-                taken += [picture] if picture is not None else []
+                if picture is not None:
+                    taken.append(picture)
                 left_out += refused
     left_out += [as_left_out(name, TOO_MANY.format(most=MOST_PICTURES)) for name, path in waiting]
     after = drafts.change(key, lambda now: _limited(now, taken, left_out))
@@ -259,19 +259,22 @@ def _try_to_take(drafts: Drafts, draft: Draft, file: tuple[str, Path]) -> tuple[
     """A file's picture, and what of the file and its caption is left out."""
     name, path = file
     try:
-        return take(drafts, draft, name, path), _wrong_caption(name, path)
+        caption, refused = _caption_beside(name, path)
+        return take(drafts, draft, name, path, caption), refused
     except UnreadableError as error:
         return None, [as_left_out(name, what_is_wrong(error))]
     except OSError as error:
         return None, [as_left_out(name, why_not_kept(error))]
 
 
-def _wrong_caption(name: str, path: Path) -> list[LeftOut]:
+def _caption_beside(name: str, path: Path) -> tuple[str, list[LeftOut]]:
+    """A file's caption, and its text file where that is none: the words of its name then, as if there were no file."""
+    own, refused = None, list[LeftOut]()
     try:
-        own_caption(path)
+        own = own_caption(path)
     except UnreadableError:
-        return [as_left_out(str(PurePosixPath(name).with_suffix(".txt")), NO_CAPTION)]
-    return []
+        refused = [as_left_out(str(PurePosixPath(name).with_suffix(".txt")), NO_CAPTION)]
+    return caption_from_name(PurePosixPath(name.replace("\\", "/")).stem) if own is None else own, refused
 
 
 def why_not_kept(error: OSError) -> str:
@@ -294,11 +297,8 @@ def _limited(draft: Draft, taken: Sequence[Picture], left_out: Sequence[LeftOut]
     return draft.with_(left_out=draft.left_out[-LISTED_LEFT_OUT:])
 
 
-def take(drafts: Drafts, draft: Draft, name: str, path: Path) -> Picture:
-    """Decode a file and save it as plain PNG with a preview; its name is the caption if its text file is not one.
-
-    Raises UnreadableError.
-    """
+def take(drafts: Drafts, draft: Draft, name: str, path: Path, caption: str) -> Picture:
+    """Decode a file and save it as plain PNG with a preview. Raises UnreadableError."""
     if path.stat().st_size > MOST_BYTES_EACH:
         raise UnreadableError(
             name, "{name} is larger than {most} MB: save it smaller and add it again", most=MOST_BYTES_EACH // 2**20
@@ -307,11 +307,6 @@ def take(drafts: Drafts, draft: Draft, name: str, path: Path) -> Picture:
     mask = alpha_mask(image)
     if mask is not None and mask.getextrema()[1] == 0:
         raise UnreadableError(name, "{name} is completely transparent, so nothing of it would be learned")
-    caption = None
-    with suppress(UnreadableError):
-        caption = own_caption(path)
-    if caption is None:
-        caption = caption_from_name(PurePosixPath(name.replace("\\", "/")).stem)
     identifier = secrets.token_hex(8)
     with whole_file(drafts.pictures(draft) / f"{identifier}.png") as building:
         image.save(building, compress_level=1)

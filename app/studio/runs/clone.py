@@ -57,8 +57,9 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
             name = origin.name_of(path)
             if repeats_of(name)[0] != repeats.get(path.name, 1):  # it was started without the studio
                 name = f"{repeats.get(path.name, 1)}_{config.data.trigger}/{name}"
-            picture = take(drafts, draft, name, path)
-            taken.append(picture.model_copy(update={"caption": base_caption(path, config.data)}))
+            caption = base_caption(path, config.data)
+            picture = take(drafts, draft, name, path, caption)
+            taken.append(picture.model_copy(update={"caption": caption}))  # as the run has it
         except UnreadableError as error:
             wrong.append(as_left_out(origin.name_of(path), what_is_wrong(error)))
     settled = with_settings_of(draft, config, origin).with_(name=next_name(drafts.paths.runs, config.name))

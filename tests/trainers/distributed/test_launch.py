@@ -20,7 +20,7 @@ from tests.trainers.tiny_runs import equal, events_of, state_of
 from trainers.config.sections import Train
 from trainers.device import check_devices
 from trainers.distributed.devices import Place, read_place
-from trainers.distributed.launch import as_launched, is_launched_after_first
+from trainers.distributed.launch import GRACE, as_launched, is_launched_after_first
 from trainers.errors import LOST_PROCESS, VelaturaError
 from trainers.randomness import Share
 from trainers.runs.events import Event
@@ -51,7 +51,7 @@ def test_a_process_that_dies_ends_the_run_with_a_sentence(quick, tmp_path):
         (other,) = psutil.Process(process.pid).children()
         other.kill()
         died = time.monotonic()
-        assert process.wait(120) == 1 and time.monotonic() - died < 60
+        assert process.wait(120) == 1 and time.monotonic() - died < GRACE + 15
     (error,) = events_of(run, "error")
     kept = rf"step {max(run.checkpoint_steps())} is kept"
     said = rf"process 2 of 2 of this run has ended: it was killed \(SIGKILL\).* {kept}.*: velatura resume .*dusk$"

@@ -48,7 +48,7 @@ def test_a_fault_at_any_change_leaves_the_draft_with_its_pictures_or_without_the
 
     def add(place: Path) -> None:
         drafts = Drafts(Paths(place))
-        picture = take(drafts, drafts.read(KEY), "owl.png", owl)
+        picture = take(drafts, drafts.read(KEY), "owl.png", owl, "owl")
         drafts.change(KEY, lambda now: edits.with_pictures(now, [picture], []))
 
     seen = []
