@@ -22,19 +22,31 @@ BLOCK = re.compile(
 )
 TRANSFORMER = re.compile(
     r"(?:joint|double|single|single_transformer)_blocks|^transformer_blocks|^(?:layers|\w+_refiner)[._]\d"
-    r"|^(?:final_layer|distilled_guidance_layer|(?:x|t|y|context|cap)_embedder|(?:img|txt|time|vector|guidance)_in)(?:[._]|$)"
+    r"|^(?:all_)?(?:final_layer|(?:x|t|y|context|cap)_embedder|distilled_guidance_layer|(?:img|txt|time|vector|guidance)_in"
+    r"|pos_embed|time_text_embed|norm_out|proj_out)(?:[._]|$)"
 )
 """What only layers of transformers have in their names, which some files begin as those of a UNet."""
-PARTS = {
-    **dict.fromkeys(("lora_transformer_", "transformer."), "transformer"),
-    **dict.fromkeys(("lora_unet_", "lycoris_", "oft_unet_", "unet.", "base_model.model."), "unet"),
-    **dict.fromkeys(("model.diffusion_model.", "diffusion_model."), "unet"),
-    **dict.fromkeys(("lora_te_", "lora_te1_", "text_encoder."), "text_encoder"),
-    **dict.fromkeys(("text_encoders.clip_l.transformer.", "text_encoders.clip_h.transformer."), "text_encoder"),
-    "text_encoders.clip_g.transformer.": "text_encoder_2",
-    **dict.fromkeys(("lora_te2_", "text_encoder_2."), "text_encoder_2"),
+UNET = re.compile(
+    r"^(?:(?:down|up|input|output)_blocks|mid_block|middle_block|conv_(?:in|out|norm_out)|time_embed(?:ding)?"
+    r"|add_embedding|label_emb|out)(?:[._]|$)"
+)
+"""The same of a UNet."""
+FLAT_STARTS = ("lora_unet_", "lora_transformer_", "lycoris_", "oft_unet_")
+"""What programs put before the denoiser's paths with underscores for the dots."""
+DOTTED_STARTS = (
+    *("", "diffusion_model.", "model.diffusion_model.", "unet.", "transformer.", "transformer.diffusion_model."),
+    *(f"base_model.model.{start}" for start in ("", "diffusion_model.", "unet.", "transformer.")),
+)
+"""What programs put before the denoiser's dotted paths, in diffusers' and in the original layout alike."""
+ENCODER_STARTS = {
+    "text_encoder_2": re.compile(r"(?:lora_te2_|text_encoder_2\.|(?:text_encoders\.)?clip_g[._](?:transformer\.)?)"),
+    "text_encoder_3": re.compile(r"(?:lora_te3_|text_encoder_3\.|(?:text_encoders\.)?t5xxl\.(?:transformer\.)?)"),
+    "text_encoder": re.compile(
+        r"(?:lora_te1?_|text_encoder\.|(?:text_encoders\.)?clip_[lh]\.(?:transformer\.)?|text_encoders\."
+        r"|cond_stage_model\.transformer\.|base_model\.model\.(?=text_model\.|encoder\.))"
+    ),
 }
-"""Start of a layer's name in a file, and its part of the model."""
+"""What programs put before a text encoder's paths; the first that matches counts."""
 WAYS = {"down": 1, "input": 1, "mid": 2, "middle": 2, "up": 3, "output": 3}
 """Order of the UNet's blocks in the forward pass."""
 STAGES = {"refiner": 1, "joint": 2, "double": 2, "transformer": 2, "layers": 2, "single": 3, "single_transformer": 3}
@@ -45,17 +57,25 @@ ATTENTION = ("to_q", "to_k", "to_v", "to_out", "q_proj", "k_proj", "v_proj", "ou
 ONLY_ONE = "transformer_blocks.0."
 
 
+def split_start(stem: str) -> tuple[str, str]:
+    """The part of the model that a layer's name in a file refers to, empty if unknown, and the rest of the name."""
+    for part, starts in ENCODER_STARTS.items():
+        if found := starts.match(stem):
+            return part, stem[found.end() :]
+    start = max((start for start in (*FLAT_STARTS, *DOTTED_STARTS) if stem.startswith(start)), key=len)
+    rest = stem.removeprefix(start)
+    if TRANSFORMER.search(rest) or ("transformer" in start and not UNET.match(rest)):
+        return "transformer", rest
+    return "unet" if start or UNET.match(rest) else "", rest
+
+
 def dotted(stem: str) -> str:
     """A layer's dotted name from its name in a file: `unet.down_blocks.1.attentions.0.proj_in`."""
-    start = next((start for start in PARTS if stem.startswith(start)), None)
-    if start is None:
+    part, rest = split_start(stem)
+    if not part:
         return stem
-    rest = stem.removeprefix(start)
     if "." not in rest:
         rest = ".".join(re.findall(rf"(?:{TOGETHER})(?=_|$)|[^_]+", rest))
-    part = PARTS[start]
-    if part == "unet" and TRANSFORMER.search(rest):
-        part = "transformer"
     return f"{part}.{rest.removeprefix('text_model.')}"
 
 

@@ -185,7 +185,7 @@ def test_what_a_style_has_too_much_is_said(trained: Trained, tmp_path: Path) -> 
     style = tmp_path / "more.safetensors"
     outcome = call("generate", "--prompt", "fox", "--steps", "1", "--style", style, "--out", tmp_path / "fox.png")
     assert outcome.code == 0
-    assert f"this base lacks 1 of its 130 layers, such as {stem}" in outcome.err
+    assert f"this base lacks 1 of its 130 layers: {stem}" in outcome.err
 
 
 def _factors(tensors: dict[str, Any]) -> dict[str, str]:

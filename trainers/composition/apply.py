@@ -20,7 +20,7 @@ from trainers.adapters.tokens import Word
 from trainers.adapters.updates import Update
 from trainers.adapters.updates.change import max_abs
 from trainers.errors import VelaturaError
-from trainers.formats.names import layer_names
+from trainers.formats.names import check_names, layer_names, some
 from trainers.formats.origin import Origin, origin_of
 from trainers.formats.original.split import split_joint
 from trainers.formats.own_form import place_own, read_form
@@ -31,7 +31,7 @@ from trainers.models.families import get_family
 from trainers.models.words import Words
 
 WORD_TAKEN = Message("{name}: its word {word} is already taken; write {instead} in prompts")
-LACKS = Message("{name}: this base lacks {missing} of its {total} layers, such as {example}")
+LACKS = Message("{name}: this base lacks {missing} of its {total} layers: {layers}")
 IGNORED = Message("{name}: ignored tensors of unknown kinds ({found} in all), such as {example}")
 
 
@@ -160,6 +160,7 @@ def _changes(
 ) -> Changes:
     origin = origin_of(style)
     _check_base(style, origin, parts, family)
+    check_names(style.name, [stem for stem in style.layers if stem not in names], parts, family)
     _check_sizes(style, parts, family, names)
     style = split_joint(style, parts, family)
     found = style.layers_on(names)
@@ -270,7 +271,7 @@ def _warnings(style: Style, missing: list[str]) -> list[str]:
     warnings = list(style.notes)
     if missing:
         total = sum(len(group.sites) for group in read_form(style).groups) if style.is_own else len(style.layers)
-        warnings.append(LACKS.format(name=style.name, missing=len(missing), total=total, example=missing[0]))
+        warnings.append(LACKS.format(name=style.name, missing=len(missing), total=total, layers=some(missing)))
     if style.unknown_keys:
         found, example = len(style.unknown_keys), style.unknown_keys[0]
         warnings.append(IGNORED.format(name=style.name, found=found, example=example))

@@ -5,14 +5,21 @@ How kohya's names call the denoiser's layers is the family's: by diffusers' path
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from torch import nn
 
 from trainers.adapters.roles import is_denoiser
+from trainers.errors import VelaturaError
+from trainers.layer_names import DOTTED_STARTS, FLAT_STARTS, split_start
+from trainers.messages import Message
 from trainers.models.families import get_family
 from trainers.models.families.family import Family
+from trainers.models.full_size import build_from_config
 
 PREFIXES = {
     "unet": "lora_unet",
@@ -23,6 +30,9 @@ PREFIXES = {
 
 FLATTENED = ("embeddings", "encoder", "final_layer_norm")
 """Children of a CLIP text encoder's `text_model`, a level that transformers 5 omits from the plain encoder's paths."""
+NUMBER = re.compile(r"\d+")
+MOST_SHOWN = 8
+"""Names of layers in a sentence."""
 
 
 def full_path(part: str, path: str) -> str:
@@ -47,48 +57,9 @@ def diffusers_name(part: str, path: str) -> str:
     return f"{part}.{full_path(part, path)}"
 
 
-ORIGINAL_STARTS = ("diffusion_model.", "model.diffusion_model.", "unet.", "")
-"""What programs put before paths in the original layout."""
-TRANSFORMER_PATHS = (
-    "transformer_blocks.",
-    "single_transformer_blocks.",
-    "layers.",
-    "noise_refiner.",
-    "context_refiner.",
-)
-TRANSFORMER_ORIGINALS = (
-    *("joint_blocks.", "double_blocks.", "single_blocks.", "final_layer.", "distilled_guidance_layer."),
-    *("x_embedder.", "t_embedder.", "y_embedder.", "context_embedder.", "cap_embedder."),
-    *("img_in.", "txt_in.", "time_in.", "vector_in.", "guidance_in."),
-)
-"""Starts of paths of a transformer's layers, in diffusers and in the original layout."""
-TRANSFORMER_STARTS = (*TRANSFORMER_PATHS, *TRANSFORMER_ORIGINALS)
-UNET_PATHS = ("down_blocks.", "mid_block.", "up_blocks.", "conv_in.", "conv_out.", "conv_norm_out.", "time_embedding.")
-"""Starts of paths in diffusers' UNet; whole paths end with a dot too."""
-ORIGINAL_PATHS = ("input_blocks.", "middle_block.", "output_blocks.", "time_embed.", "label_emb.", "out.")
-"""Starts of paths in the original (LDM, SGM) layout."""
-STARTS: Mapping[str, tuple[str, ...]] = {
-    "text_encoder_2": ("lora_te2_", "text_encoder_2.", "text_encoders.clip_g.", "clip_g.", "clip_g_"),
-    "text_encoder": (
-        *("lora_te_", "lora_te1_", "text_encoder.", "text_encoders.clip_l.", "clip_l.", "text_encoders.clip_h."),
-        *("clip_h.", "cond_stage_model.transformer.", "base_model.model.text_model.", "base_model.model.encoder."),
-    ),
-    "transformer": (
-        *("transformer.", "lora_transformer_", "base_model.model.transformer_blocks."),
-        *(f"{start}_{path[:-1]}_" for start in ("lycoris", "lora_unet") for path in TRANSFORMER_STARTS),
-        *(f"{start}{path}" for start in ORIGINAL_STARTS for path in TRANSFORMER_STARTS),
-    ),
-    "unet": (
-        *("lora_unet_", "lycoris_", "oft_unet_", "unet.", "base_model.model."),
-        *("diffusion_model.", "model.diffusion_model.", *UNET_PATHS, *ORIGINAL_PATHS),
-    ),
-}
-"""Starts of layer names in files, by part of the model; the first part that matches counts."""
-
-
 def part_of(stem: str) -> str | None:
     """The part of the model that a layer's name in a file refers to; None for unknown conventions."""
-    return next((part for part, starts in STARTS.items() if f"{stem}.".startswith(starts)), None)
+    return split_start(stem)[0] or None
 
 
 def network_config(network: nn.Module) -> dict[str, Any]:
@@ -103,33 +74,71 @@ def layer_names(parts: Mapping[str, nn.Module], family: str) -> dict[str, tuple[
     for part, net in parts.items():
         kinds = nn.Linear | nn.Conv2d | nn.GroupNorm | nn.LayerNorm
         paths = [path for path, layer in net.named_modules() if isinstance(layer, kinds)]
-        if is_denoiser(part):
-            found = _denoiser_names(part, paths, base, network_config(net))
-        else:
-            found = ((name, path) for path in paths for name in _encoder_names(part, path, base))
-        for name, path in found:
-            names.setdefault(name, (part, path))
+        names |= {name: (part, path) for name, path in _names(part, net, paths, base)}
     return names
 
 
-def _denoiser_names(
-    part: str, paths: Sequence[str], base: Family, config: Mapping[str, Any]
+def denoiser_names(path: str) -> Iterator[str]:
+    """All names that files may use for the denoiser's layer at a path in diffusers' or the original layout."""
+    flat = path.replace(".", "_")
+    yield from (f"{start}{flat}" for start in FLAT_STARTS)
+    yield from (f"{start}{path}" for start in DOTTED_STARTS)
+
+
+def check_names(style: str, stems: Iterable[str], parts: Mapping[str, nn.Module], family: str) -> None:
+    """Raise VelaturaError if a style has layers with names that no base of the family has, however many blocks it has.
+
+    `stems` are the names that these `parts` lack. Names of text encoders that are never trained here are all known.
+    """
+    unknown = [stem for stem in stems if is_denoiser(part := part_of(stem) or "") or part in ("", *parts)]
+    networks = chain((parts,), _outlines(family))
+    while unknown and (each := next(networks, None)) is not None:
+        known = _patterns(each, get_family(family))
+        unknown = [stem for stem in unknown if NUMBER.sub("#", stem) not in known]
+    if unknown:
+        raise VelaturaError(
+            "{name} has layers with names that are not known for {title}: {layers}; it may be for another kind of "
+            "base, or of a program whose names Velatura does not read",
+            name=style,
+            title=get_family(family).title,
+            layers=some(unknown),
+        )
+
+
+def some(stems: Sequence[str]) -> str:
+    """The first names of a list, and the number of the others."""
+    shown, others = ", ".join(stems[:MOST_SHOWN]), len(stems) - MOST_SHOWN
+    return Message("{names} and {others} more", names=shown, others=others) if others > 0 else shown
+
+
+def _outlines(family: str) -> Iterator[dict[str, nn.Module]]:
+    """The networks of each variant of a family, without weights."""
+    base = get_family(family)
+    for tree in dict.fromkeys(variant.tree for variant in base.variants):
+        configs = {part: json.loads((tree / part / "config.json").read_text("utf-8")) for part in base.parts}
+        yield {part: build_from_config(config) for part, config in configs.items()}
+
+
+def _patterns(parts: Mapping[str, nn.Module], base: Family) -> set[str]:
+    """All names that files may use for anything with weights in these parts, with # for numbers."""
+    names = dict[str, str]()
+    for part, net in parts.items():
+        owners = (path for path, layer in net.named_modules() if path and layer._parameters)
+        names |= dict(_names(part, net, list(owners), base, joint=True))
+    return {NUMBER.sub("#", name) for name in names}
+
+
+def _names(
+    part: str, net: nn.Module, paths: Sequence[str], base: Family, joint: bool = False
 ) -> Iterator[tuple[str, str]]:
-    """Names of the denoiser's layers with their paths; those that other layers have, too, come last."""
-    originals = {each.paths[0]: each.name for each in base.original_layers(config, paths) if len(each.paths) == 1}
-    for path in paths:
-        flat, original = path.replace(".", "_"), originals.get(path)
-        yield kohya_name(part, path, base.name, config), path
-        yield diffusers_name(part, path), path
-        yield from ((name, path) for name in (f"lora_unet_{flat}", f"lycoris_{flat}", f"base_model.model.{path}", path))
-        if original is not None:
-            underscored = original.replace(".", "_")
-            yield f"lora_unet_{underscored}", path
-            # ComfyUI saves its own paths, and OneTrainer the original ones with or without a prefix.
-            for start in ORIGINAL_STARTS:
-                yield f"{start}{original}", path
-            yield f"oft_unet_{underscored}", path
-        yield f"oft_unet_{flat}", path
+    """Names of a part's layers with their paths; with `joint` also of layers that are several of diffusers'."""
+    if not is_denoiser(part):
+        yield from ((name, path) for path in paths for name in _encoder_names(part, path, base))
+        return
+    for layer in base.original_layers(network_config(net), paths):
+        if joint or layer.is_same:
+            yield from ((name, layer.paths[0]) for name in denoiser_names(layer.name))
+    yield from ((name, path) for path in paths for name in denoiser_names(path))
 
 
 def _encoder_names(part: str, path: str, base: Family) -> Iterator[str]:
@@ -137,8 +146,8 @@ def _encoder_names(part: str, path: str, base: Family) -> Iterator[str]:
     yield kohya_name(part, path, base.name)
     yield diffusers_name(part, path)
     yield f"{part}.{short}"
-    is_open = base.encoder_layouts.get(part) == "open_clip"
-    called = "clip_l" if not is_open else "clip_g" if base.numbers_encoders else "clip_h"
+    first = "clip_h" if base.encoder_layouts.get(part) == "open_clip" else "clip_l"
+    called = "clip_g" if part == "text_encoder_2" else first
     for start in ("text_encoders.", ""):
         yield from (f"{start}{called}.transformer.{whole}", f"{start}{called}.{whole}", f"{start}{called}.{short}")
     if not base.numbers_encoders:  # ambiguous with two encoders

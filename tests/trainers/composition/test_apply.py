@@ -142,19 +142,33 @@ def test_a_layer_of_another_shape_is_named(bases, styles):
         apply_styles(parts_of(bases["sd1"]), "sd1", [(style, 1.0)])
 
 
+LACKING = "lora_unet_down_blocks_9_attentions_0_proj_in"
+"""A layer that other bases of the family could have."""
+
+
 def test_nothing_in_common(bases):
-    tensors = {"lora_unet_x.lora_up.weight": torch.zeros(2, 1), "lora_unet_x.lora_down.weight": torch.zeros(1, 2)}
-    with pytest.raises(VelaturaError, match="has no layer in common with this base; one of its layers is lora_unet_x"):
+    tensors = {f"{LACKING}.lora_up.weight": torch.zeros(2, 1), f"{LACKING}.lora_down.weight": torch.zeros(1, 2)}
+    with pytest.raises(VelaturaError, match=f"has no layer in common with this base; one of its layers is {LACKING}"):
         apply_styles(parts_of(bases["sd1"]), "sd1", [(Style(Path("a"), tensors, {}), 1.0)])
 
 
+def test_names_that_are_not_understood_are_refused_with_the_names(bases, styles):
+    more = {f"lora_unet_blocks_{number}_attn.diff": torch.zeros(2, 2) for number in range(10)}
+    style = Style(Path("a"), load_file(styles["sd1-lora"]) | more, {})
+    shown = ", ".join(f"lora_unet_blocks_{number}_attn" for number in range(8))
+    with pytest.raises(
+        VelaturaError, match=f"names that are not known for Stable Diffusion 1: {shown} and 2 more; it may be"
+    ):
+        apply_styles(parts_of(bases["sd1"]), "sd1", [(style, 1.0)])
+
+
 def test_what_is_left_out_is_said(bases, styles, tmp_path):
-    more = {"lora_unet_x.diff": torch.zeros(2, 2), "lora_unet_y.a1.weight": torch.zeros(2)}
+    more = {f"{LACKING}.diff": torch.zeros(2, 2), "lora_unet_y.a1.weight": torch.zeros(2)}
     save_file(load_file(styles["sd1-lora"]) | more, tmp_path / "a.safetensors")
     network = apply_styles(parts_of(bases["sd1"]), "sd1", [(read_style(tmp_path / "a.safetensors"), 1.0)])
     network.remove()
     missing, unknown = network.warnings
-    assert missing == f"a.safetensors: this base lacks 1 of its {len(network.sites) + 1} layers, such as lora_unet_x"
+    assert missing == f"a.safetensors: this base lacks 1 of its {len(network.sites) + 1} layers: {LACKING}"
     assert "ignored tensors of unknown kinds (1 in all), such as lora_unet_y.a1.weight" in unknown
 
 

@@ -10,13 +10,17 @@ from torch import nn
 
 from tests.trainers.models.ldm_names import unet_name
 from trainers.adapters.targets import PRESETS
+from trainers.errors import VelaturaError
 from trainers.formats.names import (
     attention_siblings,
+    check_names,
     diffusers_name,
     kohya_name,
     layer_names,
     part_of,
 )
+from trainers.formats.original.split import joint_layers
+from trainers.models.families import FAMILIES, get_family
 from trainers.models.families.unet_names import UNetShape, original_path
 from trainers.models.full_size import build_on_meta
 
@@ -198,16 +202,62 @@ def test_every_convention_finds_its_layer(networks, stem, found):
     assert layer_names(parts, "sdxl").get(stem) == found
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
-def test_no_name_means_two_layers(networks, family):
-    parts = {part: net for (name, part), net in networks.items() if name == family}
-    names = layer_names(parts, family)
-    config = parts["unet"].config
+STARTS = (
+    *("lora_unet_", "lora_transformer_", "lycoris_", "oft_unet_"),
+    *("", "unet.", "transformer.", "diffusion_model.", "model.diffusion_model.", "transformer.diffusion_model."),
+    *("base_model.model.", "base_model.model.transformer.", "base_model.model.diffusion_model."),
+)
+"""What programs write before a layer's path, with underscores for its dots where it ends in one."""
+
+
+@pytest.mark.parametrize("base", FAMILIES, ids=lambda base: base.name)
+def test_every_start_is_read_before_both_paths_of_every_layer(base):
+    tree = base.variants[0].configs
+    net = build_on_meta(tree, base.denoiser)
+    names, joint = layer_names({base.denoiser: net}, base.name), joint_layers({base.denoiser: net}, base.name)
+    paths = [path for path, layer in net.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    whole = {layer.name: layer for layer in base.original_layers(net.config, paths)}
+    for start in STARTS:
+        spelled = {path: start + (path.replace(".", "_") if start.endswith("_") else path) for path in (*paths, *whole)}
+        assert all(names[spelled[path]] == (base.denoiser, path) for path in paths), start
+        for original, layer in whole.items():
+            if layer.is_same:
+                assert names[spelled[original]] == (base.denoiser, layer.paths[0]), start
+            else:
+                assert joint[spelled[original]] == layer, start
+        assert {part_of(name) for name in spelled.values()} == {base.denoiser}, start
+        assert len({*spelled.values()}) == len(spelled)
+
+
+@pytest.mark.parametrize("base", FAMILIES, ids=lambda base: base.name)
+def test_no_name_means_two_layers(base):
+    parts = {part: build_on_meta(base.variants[0].configs, part) for part in base.parts}
+    names = layer_names(parts, base.name)
+    config = parts[base.denoiser].config
     for part, net in parts.items():
         for path, layer in net.named_modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):
-                assert names[kohya_name(part, path, family, config)] == (part, path)
+                assert names[kohya_name(part, path, base.name, config)] == (part, path)
                 assert names[diffusers_name(part, path)] == (part, path)
+
+
+@pytest.mark.parametrize(
+    ("family", "stem"),
+    [
+        ("sd3", "lora_unet_joint_blocks_2_x_block_attn2_qkv"),  # of 3.5 medium, in 3 medium
+        ("sd3", "lora_te3_encoder_block_0_layer_0_SelfAttention_q"),
+        ("flux", "lora_te1_text_model_encoder_layers_0_mlp_fc1"),  # an encoder that is frozen here
+        ("flux", "transformer.single_transformer_blocks.99.attn.norm_q"),  # of a kind that is never changed
+        ("z-image", "diffusion_model.layers.99.attention.qkv"),
+    ],
+)
+def test_a_layer_that_other_bases_of_the_family_have_is_understood(family, stem):
+    tree = "sd3-medium" if family == "sd3" else get_family(family).variants[0].configs
+    parts = {part: build_on_meta(tree, part) for part in get_family(family).parts}
+    assert stem not in layer_names(parts, family)
+    check_names("a", [stem], parts, family)
+    with pytest.raises(VelaturaError, match=r"names that are not known for .*: diffusion_model.layers.0.mixer"):
+        check_names("a", [stem, "diffusion_model.layers.0.mixer"], parts, family)
 
 
 def test_part_of():

@@ -237,7 +237,7 @@ def test_numbers_that_do_not_fit_are_a_sentence(bases, style):
     before = output(bases["sd1"])
     network = apply_styles(parts, "sd1", [(changed(style, sites=[first.removesuffix(".D"), "lora_unet_x"]), 1.0)])
     assert network.warnings == [
-        "a.safetensors: this base lacks 1 of its 2 layers, such as lora_unet_x"
+        "a.safetensors: this base lacks 1 of its 2 layers: lora_unet_x"
     ] and len(network.blocks) == 1  # fmt: skip
     network.remove()
     assert torch.equal(output(bases["sd1"]), before)

@@ -18,7 +18,7 @@ from trainers.adapters.updates import Kronecker
 from trainers.adapters.updates.rows import Ranges
 from trainers.errors import VelaturaError
 from trainers.formats.layout import LayoutError, build_update, method_of, sizes_of
-from trainers.formats.names import ORIGINAL_STARTS, diffusers_name, network_config
+from trainers.formats.names import denoiser_names, diffusers_name, network_config
 from trainers.formats.on_base import DECOMPOSED
 from trainers.formats.original.rows import ranges_of, rows_of
 from trainers.formats.read import Style
@@ -76,8 +76,7 @@ def _joint(net: nn.Module, family: str) -> Iterator[tuple[str, OriginalLayer]]:
     paths = [path for path, layer in net.named_modules() if isinstance(layer, nn.Linear)]
     for layer in get_family(family).original_layers(network_config(net), paths):
         if not layer.is_same:
-            for name in (f"lora_unet_{layer.name.replace('.', '_')}", *(f"{s}{layer.name}" for s in ORIGINAL_STARTS)):
-                yield name, layer
+            yield from ((name, layer) for name in denoiser_names(layer.name))
 
 
 def _split(style: Style, stem: str, layer: OriginalLayer) -> list[tuple[str, dict[str, Tensor], Tensor]]:
