@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
+import uvicorn
 from gradio.events import EventListener
 from gradio.route_utils import FnIndexInferError, upload_fn
 from gradio.routes import App
@@ -205,12 +206,15 @@ def look_seldom(demo: gr.Blocks) -> None:
     demo._queue.progress_update_sleep_when_free = 1.0
 
 
-def wait_no_longer_than(demo: gr.Blocks, seconds: int) -> None:
-    """End what is still open so many seconds after the server is told to stop: pages hold connections forever.
-
-    Gradio makes uvicorn's configuration itself and takes no such option.
-    """
-    demo.server.config.timeout_graceful_shutdown = seconds
+@contextmanager
+def uvicorn_with(**options: Any) -> Iterator[None]:
+    """Launch with these options of uvicorn: Gradio makes its configuration itself and takes none."""
+    config = uvicorn.Config
+    setattr(uvicorn, "Config", partial(config, **options))  # noqa: B010 (a class, for mypy)
+    try:
+        yield
+    finally:
+        setattr(uvicorn, "Config", config)  # noqa: B010
 
 
 # ---------------------------------------------------------------- in scripts and sheets

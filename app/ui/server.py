@@ -34,6 +34,7 @@ from app.studio.services import Services, open_services
 from app.ui import api, api_sweeps
 from app.ui.account.routes import AccountRoute
 from app.ui.components import text
+from app.ui.connections import server_options
 from app.ui.document.assets import asset_routes, bundles
 from app.ui.document.language import speaking_to
 from app.ui.document.theme import Velatura
@@ -42,7 +43,7 @@ from app.ui.gradio_internals import (
     is_waiting,
     keep_files_in,
     look_seldom,
-    wait_no_longer_than,
+    uvicorn_with,
     without_apps,
 )
 from app.ui.links.routes import link_routes
@@ -62,6 +63,10 @@ from trainers.errors import VelaturaError
 FORGET_UPLOADS = (60, 900)
 """Uploads older than this many seconds that nothing uses are deleted, at this interval."""
 
+NO_DOCS = {"docs_url": None, "redoc_url": None, "openapi_url": None}
+"""FastAPI's own pages are not served."""
+LONGEST_STOP = 1
+"""Seconds after which a stopping server ends open connections; pages keep theirs forever."""
 LAUNCH: dict[str, Any] = {
     "footer_links": [],
     "run_history": False,
@@ -94,7 +99,6 @@ class Server:
         """Stop serving, end background work, and delete uploads; runs continue."""
         self.now.close()
         self.dispatching.close()
-        wait_no_longer_than(self.demo, 1)
         self.demo.close(verbose=False)
         self.services.close()
         self.uploads.close()
@@ -164,22 +168,21 @@ def start(
         *AccountRoute(People(people), services.queue.store).routes(),
     ]
     shares = _shares(services, uploads.path, most_kept, Received(people) if shared else None)
-    _, url, _ = demo.launch(
-        server_name=address.host,
-        server_port=address.port,
-        theme=Velatura(),
-        app_kwargs={
-            "middleware": _checks(demo, address, authenticator, services, uploads.path, shares, requests),
-            "routes": [*_routes(demo, services, uploads.path), *now.routes(), *ours],
-            "docs_url": None,
-            "redoc_url": None,
-            "openapi_url": None,
-        },
-        auth_dependency=None if authenticator.open else lambda request: request.scope.get(USER),
-        allowed_paths=[str(paths.public.resolve())],
-        max_file_size=MOST_BYTES_A_FILE,
-        **LAUNCH,
-    )
+    with uvicorn_with(timeout_graceful_shutdown=LONGEST_STOP, **server_options(address.proxies)):
+        _, url, _ = demo.launch(
+            server_name=address.host,
+            server_port=address.port,
+            theme=Velatura(),
+            app_kwargs={
+                "middleware": _checks(demo, address, authenticator, services, uploads.path, shares, requests),
+                "routes": [*_routes(demo, services, uploads.path), *now.routes(), *ours],
+                **NO_DOCS,
+            },
+            auth_dependency=None if authenticator.open else lambda request: request.scope.get(USER),
+            allowed_paths=[str(paths.public.resolve())],
+            max_file_size=MOST_BYTES_A_FILE,
+            **LAUNCH,
+        )
     dispatching = ExitStack()
     dispatching.enter_context(dispatcher.in_background())
     services.library.read_ahead()

@@ -19,6 +19,7 @@ NOTHING_HERE_LEAD = _("The address is wrong or incomplete, or what was here was 
 TO_TRAIN = _("Go to Train")
 NO_JSON = _("The request is not valid JSON, or is nested too deeply.")
 TOO_LARGE = _("An upload may hold at most 200 MB. Send it in parts.")
+TOO_MANY_STREAMS = _("Too many of your pages are open. Close some of them.")
 TOO_MANY_CALLS = _("Too many of your calls are waiting. Send more once some have been answered.")
 SHARE_USED = _("You have reached the daily upload limit. Continue tomorrow, or ask whoever runs this studio.")
 QUOTA_USED = _(

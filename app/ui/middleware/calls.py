@@ -1,4 +1,4 @@
-"""Limits the pending calls of one caller, so that nobody fills Gradio's global queue."""
+"""Limits the pending calls and the open streams of one caller, so that nobody fills the queue or the server."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.studio.accounts.attempts import network_of
 from app.ui.components import text
-from app.ui.gradio_internals import DIRECT, QUEUED, event_number
+from app.ui.gradio_internals import API, DIRECT, QUEUED, event_number
 from app.ui.login.sender import USER, VISITOR, address_of, cookies_of
 from app.ui.middleware.refusals import refusal
 
 MOST_OF_A_CALLER, MOST_OF_AN_ADDRESS = 50, 120
 """Limits of waiting calls per person, browser or program, and per address; the queue holds 200."""
+MOST_STREAMS, MOST_STREAMS_OF_AN_ADDRESS = 24, 80
+"""Likewise of streams; a browser opens six connections to a server, and more through a proxy with HTTP/2."""
+STREAMS = ("/now/stream", f"{API}/heartbeat/", f"{API}/queue/data", f"{API}/upload_progress", f"{API}/call/")
+"""What the addresses begin with whose answers go on."""
 
 
 class CallsMiddleware:
@@ -33,7 +37,7 @@ class CallsMiddleware:
         if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith(QUEUED + DIRECT):
             await self.app(scope, receive, send)
             return
-        callers = callers_of(scope)
+        callers = callers_of(scope, MOST_OF_A_CALLER, MOST_OF_AN_ADDRESS)
         if any(self._count(caller) >= most for caller, most in callers.items()):
             await refusal(scope, 429, text.TOO_MANY_CALLS, {"retry-after": "5"})(scope, receive, send)
             return
@@ -57,6 +61,29 @@ class CallsMiddleware:
             self._events.setdefault(caller, set()).add(event)
 
 
+class StreamsMiddleware:
+    """Answers 429 to callers with too many open streams."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._open: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] == "POST" or not scope["path"].startswith(STREAMS):
+            await self.app(scope, receive, send)
+            return
+        callers = callers_of(scope, MOST_STREAMS, MOST_STREAMS_OF_AN_ADDRESS)
+        if any(self._open[caller] >= most for caller, most in callers.items()):
+            await refusal(scope, 429, text.TOO_MANY_STREAMS, {"retry-after": "5"})(scope, receive, send)
+            return
+        self._open.update(callers.keys())
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._open.subtract(callers.keys())
+            self._open += Counter()
+
+
 def noting_event(scope: Scope, send: Send, note: Callable[[str], None]) -> Send:
     """A `send` that passes the id of a queued event to `note`, before the caller receives it."""
     if scope["method"] != "POST" or not scope["path"].startswith(QUEUED):
@@ -73,10 +100,10 @@ def noting_event(scope: Scope, send: Send, note: Callable[[str], None]) -> Send:
     return sending
 
 
-def callers_of(scope: Scope) -> dict[str, int]:
-    """The keys against which a call counts, with limits: a person, otherwise a browser and its address."""
+def callers_of(scope: Scope, most: int, most_of_an_address: int) -> dict[str, int]:
+    """The keys against which a request counts, with limits: a person, otherwise a browser and its address."""
     if user := scope.get(USER):
-        return {f"user:{user}": MOST_OF_A_CALLER}
+        return {f"user:{user}": most}
     address = network_of(address_of(scope))
     visitor = cookies_of(scope).get(VISITOR, "")  # anybody can make one up, hence the address beside it
-    return {f"visitor:{address}:{visitor}": MOST_OF_A_CALLER, f"address:{address}": MOST_OF_AN_ADDRESS}
+    return {f"visitor:{address}:{visitor}": most, f"address:{address}": most_of_an_address}

@@ -52,6 +52,15 @@ def with_host(scope: Scope) -> Scope:
     return scope
 
 
+def trusted(proxies: Sequence[str], address: str) -> bool:
+    """Whether an address is one of these proxies."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(found in ipaddress.ip_network(proxy) for proxy in proxies)
+
+
 def check_proxies(proxies: Sequence[str]) -> None:
     """Raise VelaturaError if a given proxy is neither an address nor a network."""
 

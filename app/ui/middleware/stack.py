@@ -13,7 +13,7 @@ from app.ui.document.document import Opening
 from app.ui.document.language import LanguageMiddleware
 from app.ui.login.authenticator import Authenticator
 from app.ui.middleware.bad_calls import BadCallsMiddleware
-from app.ui.middleware.calls import CallsMiddleware
+from app.ui.middleware.calls import CallsMiddleware, StreamsMiddleware
 from app.ui.middleware.file_access import FileAccessMiddleware
 from app.ui.middleware.foreign import ForeignAddressMiddleware
 from app.ui.middleware.headers import HeadersMiddleware, PolicyMiddleware
@@ -64,6 +64,7 @@ def checks(
         Middleware(SizeMiddleware),
         Middleware(LoginMiddleware, authenticator=authenticator, audit=audit),
         Middleware(CallsMiddleware, is_waiting=is_waiting),
+        Middleware(StreamsMiddleware),
         Middleware(UploadsMiddleware, shares=shares),
         Middleware(FileAccessMiddleware, public=public, uploads=uploads),
         Middleware(ForeignAddressMiddleware, uploads=uploads),

@@ -17,6 +17,7 @@ import gradio as gr
 import gradio.data_classes
 import httpx
 import pytest
+import uvicorn
 from gradio.route_utils import API_PREFIX
 from pydantic import BaseModel
 from starlette.middleware import Middleware
@@ -283,11 +284,17 @@ def test_an_idle_server_looks_into_its_queue_as_seldom_as_it_is_told(monkeypatch
     assert slept == [internals.LOOKS_AGAIN, 1.0], "Gradio's queue rests otherwise"
 
 
-def test_the_server_ends_connections_when_it_is_told_to(app: App) -> None:
-    assert hasattr(app.demo.server.config, "timeout_graceful_shutdown"), "uvicorn's configuration is elsewhere"
-    internals.wait_no_longer_than(app.demo, 1)
-    assert app.demo.server.config.timeout_graceful_shutdown == 1
-    assert not asyncio.iscoroutinefunction(app.demo.close)
+def test_the_server_is_launched_with_options_of_uvicorn() -> None:
+    with gr.Blocks() as demo:
+        gr.HTML("first")
+    with internals.uvicorn_with(timeout_graceful_shutdown=7, backlog=9):
+        demo.launch(server_port=None, prevent_thread_lock=True, quiet=True, ssr_mode=False)
+    try:
+        config = demo.server.config
+        assert (config.timeout_graceful_shutdown, config.backlog) == (7, 9), "uvicorn's configuration is elsewhere"
+        assert inspect.isclass(uvicorn.Config)
+    finally:
+        demo.close(verbose=False)
 
 
 # ---------------------------------------------------------------- in scripts and sheets

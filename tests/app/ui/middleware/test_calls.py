@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
-from app.ui.login.sender import VISITOR
-from app.ui.middleware.calls import MOST_OF_A_CALLER, MOST_OF_AN_ADDRESS, CallsMiddleware
+from app.ui.login.sender import USER, VISITOR
+from app.ui.middleware.calls import (
+    MOST_OF_A_CALLER,
+    MOST_OF_AN_ADDRESS,
+    MOST_STREAMS,
+    MOST_STREAMS_OF_AN_ADDRESS,
+    CallsMiddleware,
+    StreamsMiddleware,
+)
 from tests.app.ui.asking import ask
 
 JOIN = "/gradio_api/queue/join"
@@ -65,3 +73,45 @@ def test_a_refusal_of_the_queue_is_not_counted():
 
     stack = CallsMiddleware(full, bool)
     assert {ask(stack, JOIN, "POST").status for _ in range(MOST_OF_A_CALLER + 5)} == {503}
+
+
+def opened(asked: list[dict[str, Any]]) -> list[int]:
+    """The answers to requests for streams that all go on, and after that to one more."""
+
+    async def ask_all() -> list[int]:
+        end, statuses = asyncio.Event(), list[int]()
+
+        async def stream(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await end.wait()
+
+        async def send(message: Any) -> None:
+            statuses.extend([message["status"]] if message["type"] == "http.response.start" else [])
+
+        stack, given = StreamsMiddleware(stream), {"type": "http", "method": "GET", "headers": []}
+        requests = [asyncio.ensure_future(stack(given | one, None, send)) for one in asked]  # type: ignore[arg-type]
+        while len(statuses) < len(asked):
+            await asyncio.sleep(0)
+        end.set()
+        await asyncio.gather(*requests)
+        await stack(given | asked[-1], None, send)  # type: ignore[arg-type]
+        return statuses
+
+    return asyncio.run(ask_all())
+
+
+def test_one_person_keeps_no_more_streams_open_than_pages_need() -> None:
+    ann = {"path": "/now/stream", USER: "ann", "client": ("10.0.0.1", 1)}
+    beats = [ann | {"path": f"/gradio_api/heartbeat/{number}"} for number in range(MOST_STREAMS - 1)]
+    bob = ann | {USER: "bob"}
+    assert opened([ann, *beats, bob, ann | {"path": "/now"}, ann]) == [200] * (MOST_STREAMS + 2) + [429, 200]
+
+
+def test_streams_of_visitors_are_counted_by_browser_and_by_address() -> None:
+    def visitor(number: int) -> dict[str, Any]:
+        cookie = [(b"cookie", f"{VISITOR}={number}".encode())]
+        return {"path": "/now/stream", "client": ("10.0.0.1", number), "headers": cookie}
+
+    assert opened([visitor(1)] * (MOST_STREAMS + 1)) == [200] * MOST_STREAMS + [429, 200]
+    many = [visitor(number) for number in range(MOST_STREAMS_OF_AN_ADDRESS + 1)]
+    assert opened(many) == [200] * MOST_STREAMS_OF_AN_ADDRESS + [429, 200]
