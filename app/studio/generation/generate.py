@@ -117,7 +117,7 @@ def _sheets(request: GenerateRequest, styles: Styles, out: Path) -> list[Sheet]:
             if styles.chosen[cell.alone][0].rows:
                 continue
             variant = variant[cell.alone : cell.alone + 1]
-        place = out if len(cells) == 1 and not request.each else _numbered(out, number)
+        place = _numbered(out, number) if request.is_series else out
         found.append(Sheet(place, cell, variant, number - 1))
     if not found:
         raise VelaturaError(

@@ -94,6 +94,6 @@ def read_older_record(content: bytes) -> Record:
 
 def picture_names(request: GenerateRequest) -> tuple[str, ...]:
     """Names of a generation's picture files: with styles, then without."""
-    series = math.prod(len(axis.values) for axis in request.all_axes) if request.all_axes else 0
-    drawn = tuple(EACH.format(number) for number in range(1, series + 1)) if series else (PICTURE,)
+    series = math.prod(len(axis.values) for axis in request.all_axes)
+    drawn = tuple(EACH.format(number) for number in range(1, series + 1)) if request.is_series else (PICTURE,)
     return (*drawn, *((PLAIN,) if request.compared else ()))

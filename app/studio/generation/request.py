@@ -164,6 +164,11 @@ class GenerateRequest(Section):
             return (Axis.model_construct(kind="seed", values=tuple(self.seed + one for one in range(self.count))),)
         return ()
 
+    @property
+    def is_series(self) -> bool:
+        """Whether the files of its pictures are numbered."""
+        return self.each or math.prod(len(axis.values) for axis in self.all_axes) > 1
+
     @field_validator("compose")
     @classmethod
     def _is_a_way(cls, compose: str) -> str:

@@ -337,6 +337,18 @@ def test_a_program_waits_for_its_pictures(generations, dusk):
     assert wanted not in [one.request for one in generations.history(ANNA)], "her strip is hers"
 
 
+@pytest.mark.parametrize(
+    "compared",
+    [{"strengths": (0.5,)}, {"strengths": (1, 1)}, {"axes": {"strength": [0, 0]}}, {"axes": {"seed": [4], "steps": [1]}}],
+)
+def test_a_comparison_of_one_value_is_one_picture(generations, dusk, compared):
+    number = generations.add(fox((dusk, 0.5), seed=4, steps=1, **compared), "anna", ANNA)
+    assert do_next(generations.queue.store).state == "finished"
+    drawn = generations.find(number)
+    assert not drawn.error and [picture.name for picture in drawn.pictures.values()] == ["picture.png"]
+    assert len(generations.downloads(drawn)) == 1 and generations.overview(drawn) is None
+
+
 @pytest.fixture
 def ink(generations: Generations, dusk: StyleEntry) -> Iterator[StyleEntry]:
     """Another style for the same base."""
