@@ -21,6 +21,7 @@ import uvicorn
 from gradio.events import EventListener
 from gradio.route_utils import FnIndexInferError, upload_fn
 from gradio.routes import App
+from gradio.utils import get_function_params
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
@@ -113,6 +114,23 @@ def event_number(answer: bytes) -> str:
 def is_waiting(demo: gr.Blocks, event: str) -> bool:
     """Whether an event waits or runs in Gradio's queue, which has it in `event_ids_to_events` until it has ended."""
     return event in demo._queue.event_ids_to_events
+
+
+def parameters_missing(demo: gr.Blocks, path: str, content: Any) -> tuple[str, list[str]] | None:
+    """The endpoint of a call with too few values, and its parameters, which Gradio checks only in the queue; else None.
+
+    A page's own listeners have no names.
+    """
+    values, number = content.get("data"), content.get("fn_index")
+    name = path.rstrip("/").rpartition("/")[2]
+    named = (known for known in demo.fns.values() if known.api_name == name)
+    function = demo.fns.get(number) if isinstance(number, int) else next(named, None)
+    if function is None or function.cancels or not isinstance(values, list) or content.get("batched"):
+        return None
+    if len(values) >= sum(not block.skip_api for block in function.inputs):
+        return None
+    is_api = function.api_visibility == "public" and function.fn is not None
+    return name, [parameter for parameter, *_ in get_function_params(function.fn)] if is_api else []
 
 
 class Studio(gr.Blocks):

@@ -43,6 +43,7 @@ from app.ui.gradio_internals import (
     is_waiting,
     keep_files_in,
     look_seldom,
+    parameters_missing,
     uvicorn_with,
     without_apps,
 )
@@ -238,6 +239,7 @@ def _checks(
         uploads=uploads,
         shares=shares,
         is_waiting=partial(is_waiting, demo),
+        parameters_missing=partial(parameters_missing, demo),
         opened={"/playground": partial(expect_page, services)},
         note=requests.note,
         proxies=address.proxies,

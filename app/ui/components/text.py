@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from app.jobs.states import State
 from app.studio.webhook import SAID
@@ -122,6 +123,17 @@ NO_ANSWER = _("The server is not answering. Try again in a moment.")
 def ended(state: State, name: str) -> Message:
     """What a notification says of a run that has ended."""
     return SAID[state].format(name=QUOTED.format(name))
+
+
+def too_few_values(name: str, parameters: Sequence[str], found: int) -> Message:
+    """Why a call is refused that leaves values out."""
+    wanted = ", ".join(parameters)
+    return _(
+        "/{name} takes these values, in a list: {wanted}. The call has {found}. [bad_call]",
+        name=name,
+        wanted=wanted,
+        found=found,
+    )
 
 
 def foreign(address: str) -> Message:

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.ui.components import text
 from app.ui.gradio_internals import BAD_CALL, DIRECT, QUEUED
+from app.ui.middleware.foreign import CONTENT
 from app.ui.middleware.refusals import refusal
+
+Missing = Callable[[str, dict[str, Any]], tuple[str, list[str]] | None]
 
 
 class BadCallsMiddleware:
-    """Innermost: answers 400 to a call that fails before its endpoint is called."""
+    """Innermost: answers 400 to a call that fails before its endpoint is called.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    `missing` returns the name and parameters of the endpoint if this content has too few values for it.
+    """
+
+    def __init__(self, app: ASGIApp, missing: Missing) -> None:
+        self.app, self.missing = app, missing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(QUEUED + DIRECT):
             await self.app(scope, receive, send)
+            return
+        content = scope.get(CONTENT)
+        if isinstance(content, dict) and (missing := self.missing(scope["path"], content)):
+            name, parameters = missing
+            said = text.too_few_values(name, parameters, len(content["data"])) if parameters else text.BAD_CALL
+            await refusal(scope, 400, said)(scope, receive, send)
             return
         begun = False
 

@@ -12,7 +12,7 @@ from app.jobs.accounts.audit import AuditLog
 from app.ui.document.document import Opening
 from app.ui.document.language import LanguageMiddleware
 from app.ui.login.authenticator import Authenticator
-from app.ui.middleware.bad_calls import BadCallsMiddleware
+from app.ui.middleware.bad_calls import BadCallsMiddleware, Missing
 from app.ui.middleware.calls import CallsMiddleware, StreamsMiddleware
 from app.ui.middleware.file_access import FileAccessMiddleware
 from app.ui.middleware.foreign import ForeignAddressMiddleware
@@ -43,6 +43,7 @@ def checks(
     uploads: Path,
     shares: Shares,
     is_waiting: Callable[[str], bool],
+    parameters_missing: Missing,
     opened: Mapping[str, Callable[[str], None]],
     note: Note,
     proxies: Sequence[str] = (),
@@ -73,5 +74,5 @@ def checks(
         *(Middleware(VisitsMiddleware, path=path, visited=visited) for path, visited in opened.items()),
         Middleware(PolicyMiddleware),
         Middleware(Opening),
-        Middleware(BadCallsMiddleware),
+        Middleware(BadCallsMiddleware, missing=parameters_missing),
     ]

@@ -257,6 +257,21 @@ def test_every_value_of_a_wrong_type_gets_a_sentence_and_a_code(client: Any, pac
     assert "[bad_value]" in refused(client, draft, "x", settings=long, api_name="/start")
 
 
+def test_too_few_values_are_refused_in_words_before_the_queue(place: Process) -> None:
+    for way, values in (("call", ["x", "n"]), ("run", []), ("api", ["x"] * 4)):
+        answer = httpx.post(f"{place.url}gradio_api/{way}/start", json={"data": values}, timeout=60)
+        assert answer.status_code == 400 and answer.json()["detail"] == (
+            "/start takes these values, in a list: draft, name, preset, base, settings. "
+            f"The call has {len(values)}. [bad_call]"
+        )
+    for endpoint in httpx.get(f"{place.url}gradio_api/info", timeout=60).json()["named_endpoints"].items():
+        name, parameters = endpoint[0], endpoint[1]["parameters"]
+        if parameters:
+            answer = httpx.post(f"{place.url}gradio_api/call{name}", json={"data": []}, timeout=60)
+            assert answer.status_code == 400 and parameters[0]["parameter_name"] in answer.json()["detail"], name
+    assert "Traceback" not in place.said()
+
+
 def test_only_the_named_endpoints_are_shown_and_documented(client: Any) -> None:
     shown = client.view_api(return_format="dict")
     documented = re.findall(r"`(/\w+)`", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"))

@@ -67,7 +67,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
             auth_dependency=lambda _request: "ann",
             app_kwargs={
                 "routes": [Route(f"{internals.API}/upload", _upload_to(folder / "sent"), methods=["POST"])],
-                "middleware": [Middleware(BadCallsMiddleware)],
+                "middleware": [Middleware(BadCallsMiddleware, missing=lambda *_: None)],
             },
             prevent_thread_lock=True,
             quiet=True,
@@ -89,10 +89,14 @@ def _fill(made: App) -> None:
         made.go_on.wait(PATIENCE)
         return "done"
 
+    def added(first: int, second: int, request: gr.Request) -> int:
+        return first + second
+
     with made.demo:
         part = gr.HTML("", js_on_load="theirs()")
         internals.listener_of(part, "asked")(heard, None, part, queue=False, api_name="heard")
         gr.api(slow)
+        gr.api(added)
 
 
 def _upload_to(folder: Path) -> Any:
@@ -166,6 +170,20 @@ def test_an_event_brings_what_a_script_has_sent_and_the_session_of_its_page(app:
     assert internals.event_data(app.events[-1]) == sent, "Gradio keeps what an event brings elsewhere"
     assert internals.page_session(app.requests[-1]) == "a page", "Gradio names the session of a page otherwise"
     assert internals.event_data(gr.EventData(None, None)) == {}
+
+
+def test_a_call_with_too_few_values_is_known_before_it_waits(app: App) -> None:
+    def missing(path: str, **content: Any) -> tuple[str, list[str]] | None:
+        return internals.parameters_missing(app.demo, f"{internals.API}/{path}", content)
+
+    assert missing("call/added", data=[1]) == missing("run/added/", data=[1]) == ("added", ["first", "second"])
+    assert missing("call/added", data=[1, 2]) is missing("call/slow", data=[]) is missing("call/none", data=[]) is None
+    assert missing("call/added", data="ab") is missing("call/added", data=[[1]], batched=True) is None
+    numbers = {one["api_name"]: one["id"] for one in app.get("config").json()["dependencies"]}
+    assert missing("queue/join", data=[], fn_index=numbers["heard"]) is None, "a part without a value of its own"
+    assert missing("queue/join", data=[1], fn_index=numbers["added"]) == ("join", ["first", "second"])
+    answer = app.post(f"{internals.API}/run/added", {"data": [1, 2]})
+    assert answer.json()["data"] == [3], "Gradio counts the values of an endpoint otherwise"
 
 
 def test_a_call_waits_in_the_queue_under_its_number_until_it_has_ended(app: App) -> None:

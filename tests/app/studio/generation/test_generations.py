@@ -339,7 +339,12 @@ def test_a_program_waits_for_its_pictures(generations, dusk):
 
 @pytest.mark.parametrize(
     "compared",
-    [{"strengths": (0.5,)}, {"strengths": (1, 1)}, {"axes": {"strength": [0, 0]}}, {"axes": {"seed": [4], "steps": [1]}}],
+    [
+        {"strengths": (0.5,)},
+        {"strengths": (1, 1)},
+        {"axes": {"strength": [0, 0]}},
+        {"axes": {"seed": [4], "steps": [1]}},
+    ],
 )
 def test_a_comparison_of_one_value_is_one_picture(generations, dusk, compared):
     number = generations.add(fox((dusk, 0.5), seed=4, steps=1, **compared), "anna", ANNA)

@@ -23,11 +23,11 @@ async def breaking(scope, receive, send):
 
 @pytest.mark.parametrize("path", ["call/nothing", "call/v2/nothing", "run/nothing", "api/nothing", "queue/join"])
 def test_a_call_of_what_there_is_not_is_refused_in_words(path):
-    answer = ask(BadCallsMiddleware(missing), f"/gradio_api/{path}", "POST")
+    answer = ask(BadCallsMiddleware(missing, lambda *_: None), f"/gradio_api/{path}", "POST")
     assert answer.status == 400 and json.loads(answer.text)["detail"].endswith("[bad_call]")
 
 
 def test_what_has_another_reason_stays_an_error():
     for app, path in ((missing, "/config"), (failing, "/gradio_api/queue/join"), (breaking, "/gradio_api/queue/join")):
         with pytest.raises((KeyError, RuntimeError)):
-            ask(BadCallsMiddleware(app), path, "POST")
+            ask(BadCallsMiddleware(app, lambda *_: None), path, "POST")
