@@ -129,8 +129,9 @@ def parameters_missing(demo: gr.Blocks, path: str, content: Any) -> tuple[str, l
         return None
     if len(values) >= sum(not block.skip_api for block in function.inputs):
         return None
-    is_api = function.api_visibility == "public" and function.fn is not None
-    return name, [parameter for parameter, *_ in get_function_params(function.fn)] if is_api else []
+    if function.fn is None or function.api_visibility != "public":
+        return name, []
+    return name, [parameter for parameter, *_ in get_function_params(function.fn)]
 
 
 class Studio(gr.Blocks):
