@@ -26,7 +26,7 @@ from app.jobs.run_trash import (
     throw_away,
 )
 from app.jobs.states import IN_WORDS, REFUSED, State
-from app.jobs.store import SMALL, TRAIN, YIELD, Store
+from app.jobs.store import ESTIMATE, SMALL, TRAIN, YIELD, Store
 from app.jobs.summary import read_summary
 from app.jobs.trash.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Trash, TrashItem, new_id, new_item
 from app.jobs.views import View, Watcher
@@ -176,9 +176,11 @@ def _ask_to_end(store: Store, view: View, how: Stop, actor: Actor) -> None:
 
 
 @audited("pause")
-def make_way(store: Store, number: int, *, actor: Actor) -> None:
-    """Pause a run for waiting small jobs; it then continues by itself, ahead of every other run."""
+def make_way(store: Store, number: int, first: int, *, actor: Actor) -> None:
+    """Pause a run for a waiting job, which goes `first`; the run then continues by itself, ahead of every other run."""
     job = _allowed(store, number, "pause", actor=actor).job
+    waiting = store.job(first)
+    store.move(waiting, _first_place(store, waiting, actor))
     check_done(store.request(job, YIELD), job)
     Run(job.folder).ask_to_stop("pause")
 
@@ -386,15 +388,13 @@ def _allowed(store: Store, number: int, *actions: str, actor: Actor) -> View:
 
 def _put_first(store: Store, job: Job, actor: Actor) -> None:
     """Put an ended job before all waiting ones; on a shared studio only before its owner's others."""
-    if actor.owns_machine:
-        check_done(store.put_in_line(job, first=True), job)
-        return
-    check_done(store.put_in_line(job), job)
-    store.move(job, _first_place(store, job, actor))
+    check_done(store.put_in_line(job, first=actor.owns_machine), job)
+    if not actor.owns_machine:
+        store.move(job, _first_place(store, job, actor))
 
 
 def _first_place(store: Store, job: Job, actor: Actor) -> int:
     """The first position that a job may be given: for people, behind the last job of somebody else than its owner."""
-    line = [other.owner for other in store.line() if other.id != job.id]
+    line = [other.owner for other in store.line() if other.id != job.id and other.kind != ESTIMATE]
     passed = (place for place, owner in enumerate(line, 1) if not actor.owns_machine and owner != job.owner)
     return 1 + max(passed, default=0)

@@ -18,13 +18,13 @@ from contextlib import contextmanager, suppress
 
 from app.jobs.cluster.cluster import REMOTE, Cluster
 from app.jobs.job import EXPECTED, REQUEST, Job, read_table
-from app.jobs.processes.devices import AUTO, CPU, Offer, environment_for, find_devices, is_remote
+from app.jobs.processes.devices import AND, AUTO, CPU, Offer, environment_for, find_devices, is_remote
 from app.jobs.processes.fork_server import ForkServer, Start
 from app.jobs.processes.process import Child, find_process, own_identity, start_detached
 from app.jobs.processes.warm_server import WarmServer
 from app.jobs.restarts import find_restart, restart
-from app.jobs.states import hangs_for_good, is_alive, is_silent
-from app.jobs.store import CAPTION, GENERATE, HERE, YIELD, Store
+from app.jobs.states import hangs_for_good, is_alive, is_silent, lets_others_go
+from app.jobs.store import CAPTION, ESTIMATE, GENERATE, HERE, YIELD, Store
 from app.jobs.summary import read_summary
 from app.jobs.trash.trash import Trash
 from app.jobs.views import View, Watcher
@@ -142,6 +142,7 @@ class Dispatcher:
             self._show_devices()
         while (claimed := self.store.claim(self.offer.choose, self._identity)) is not None:
             self._start(claimed)
+        self._end_measurements()
         self.store.keep_backup()
 
     @property
@@ -294,6 +295,20 @@ class Dispatcher:
             if kill(job):
                 self._notify(f"{job.name}: it was hanging and has been stopped")
 
+    def _end_measurements(self) -> None:
+        """Let measurements wait again where another job could have their device."""
+        active = self.store.active()
+        measuring = [job for job in active if job.kind == ESTIMATE and job.phase == "running" and job.process.is_here]
+        if not measuring:
+            return
+        kept = frozenset(each for job in active if job not in measuring for each in job.device.split(AND))
+        waiting = [job for job in self.store.line() if job.kind != ESTIMATE]
+        wanted = [self.offer.choose(job.wants, kept, job.kind in HERE) or "" for job in waiting]
+        devices = {each for several in wanted for each in several.split(AND)}
+        for job in measuring:
+            if devices.intersection(job.device.split(AND)) and self.store.request(job, YIELD):
+                kill(job)
+
     def _never_began(self, job: Job, message: str) -> None:
         # Ending needs the claim's phase and token, so a job that has started is left alone.
         if self.store.end(job):
@@ -323,7 +338,7 @@ def settle(store: Store, notify: Notify = _tell_nobody, children: frozenset[str]
         elif job.phase == "held":
             if not trash.recover():  # or what its holder had decided would find a row that somebody else has
                 store.release(job, job.process)
-        elif job.requested == YIELD and _last_word(job) == "paused":
+        elif lets_others_go(job, _last_word(job)):
             store.step_aside(job)
         elif job.requested in ("", YIELD) and collectors & job.process.collectors():
             continue  # it may have crashed

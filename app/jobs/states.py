@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from app.jobs.job import Job
-from app.jobs.store import TRAIN, YIELD
+from app.jobs.store import ESTIMATE, TRAIN, YIELD
 from app.jobs.summary import Summary
 from app.units import ordinal, readable_time
 from trainers.messages import Message, joined
@@ -176,18 +176,30 @@ def find_state(job: Job, alive: bool, summary: Summary, hangs: bool = False) -> 
     if job.phase == "claimed":
         return State.PREPARING
     silent = is_silent(job, summary)
-    if alive and summary.ended and not silent:  # it has said its last word and lets go of its device
-        return State.SAVING if job.phase == "running" else State(summary.ended)
+    ended = "" if silent else summary.ended
+    if alive and ended and job.phase == "running":  # it has said its last word and lets go of its device
+        return State.STOPPING if ended == State.FAILED else State.SAVING
+    if alive and ended:
+        return State(ended)
     if alive:
         if job.requested and (silent or summary.doing != "saving"):
             return State.STOPPING
         if hangs:
             return State.HANGING
         return State.PREPARING if silent else State(summary.doing or State.PREPARING)
-    if summary.ended and not silent:
-        paused_for_others = job.requested == YIELD and summary.ended == State.PAUSED  # and is about to wait again
-        return State.STOPPING if paused_for_others else State(summary.ended)
+    if lets_others_go(job, ended):
+        return State.STOPPING
+    if ended:
+        return State(ended)
     return State.CANCELLED if job.requested == "cancel" else State.INTERRUPTED
+
+
+def lets_others_go(job: Job, ended: str) -> bool:
+    """Whether a job without a process is about to wait again: a paused run, or a measurement that was cut off.
+
+    `ended` is the end that its latest attempt recorded.
+    """
+    return job.requested == YIELD and ended == ("" if job.kind == ESTIMATE else State.PAUSED)
 
 
 def actions_for(job: Job, state: State, saved: int = 0, phase: str = "") -> tuple[str, ...]:
@@ -197,6 +209,8 @@ def actions_for(job: Job, state: State, saved: int = 0, phase: str = "") -> tupl
     if state == State.PREPARING and saved:  # to go on: what it has can be exported, or kept for later
         return ("stop", "pause", "cancel")
     actions = (_TRAIN_ACTIONS if job.kind == TRAIN else _SMALL_ACTIONS).get(state, ())
+    if job.kind == ESTIMATE:  # always last
+        actions = tuple(what for what in actions if what != "move")
     has_nothing = not saved and state in (State.FAILED, State.CANCELLED)
     return tuple(what for what in actions if not (has_nothing and what == "resume"))
 
@@ -290,7 +304,9 @@ def _interrupted(summary: Summary, restarts: int) -> Message:
     return joined(" ", (said, kept, again))
 
 
-def _stopping(summary: Summary) -> Message:
+def _stopping(summary: Summary) -> str:
+    if summary.ended == State.FAILED:
+        return summary.message
     if summary.phase == "after":
         number, count = summary.pictures
         if not count:

@@ -37,7 +37,7 @@ HERE = frozenset({CAPTION})
 Choose = Callable[[str, frozenset[str], bool], str | None]
 """Finds a device for what a job wants, beside the taken ones; on this machine only, if the last is true."""
 YIELD = "yield"
-"""Request to a running job: pause for waiting small jobs, and continue by itself after them."""
+"""Request to a running job: let others go first, and continue by itself after them."""
 RETRIES = 2
 """Default number of automatic restarts without progress."""
 FREED = "phase = ?, requested = '', device = '', token = '', pid = 0, started = 0, boot = '', ended = ?"
@@ -99,7 +99,8 @@ class Store:
     def jobs(self) -> list[Job]:
         """Every job: those that have a device, then those in the queue, then the others, newest first."""
         jobs = self._select("SELECT * FROM jobs ORDER BY max(begun, added) DESC, id DESC")  # at one moment
-        line = sorted((job for job in jobs if job.phase == "waiting"), key=lambda j: (-j.priority, j.position, j.id))
+        waiting = (job for job in jobs if job.phase == "waiting")
+        line = sorted(waiting, key=lambda job: (job.kind == ESTIMATE, -job.priority, job.position, job.id))
         there = [job for job in jobs if job.phase not in ("waiting", "ended")]
         return [*there, *line, *(job for job in jobs if job.phase == "ended")]
 
@@ -272,12 +273,12 @@ class Store:
         return job.phase != "held" and self._leave(job, "ended", job.phase)
 
     def step_aside(self, job: Job) -> bool:
-        """Queue a job that paused for others again: behind small jobs, before every run."""
+        """Queue a job that lets others go first again: a run behind drawings and captions, before every other run."""
         with self._database.writing() as db:
             aside = f"UPDATE jobs SET {FREED} WHERE id = ? AND token = ? AND phase = 'running'"
             if not db.execute(aside, ("waiting", time.time(), job.id, job.token)).rowcount:
                 return False
-            return place_behind_small(db, job.id, TRAIN)
+            return job.kind != TRAIN or place_behind_small(db, job.id, TRAIN)
 
     def restart(self, job: Job, restarts: int, step: int, low_memory: bool) -> bool:
         """Queue a dead run again before every other run, and count the automatic restart."""

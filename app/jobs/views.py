@@ -17,7 +17,7 @@ from app.jobs.job import Job
 from app.jobs.processes.devices import AND, AUTO, Offer, Wish, fits, is_remote
 from app.jobs.processes.process import Identity
 from app.jobs.states import ENDED, State, actions_for, describe, find_state, is_alive, silence
-from app.jobs.store import HERE, TRAIN, Store
+from app.jobs.store import ESTIMATE, HERE, TRAIN, Store
 from app.jobs.summary import Summary
 from trainers.messages import Message as _
 from trainers.messages import joined
@@ -272,7 +272,9 @@ def _waits(looks: Sequence[_Look]) -> dict[int, float]:
     """Seconds until each waiting job can start, by number, as far as is known: when everything before it is done on a
     device that it may have."""
     free: list[tuple[str, float | None]] = [
-        (look.job.device, look.summary.seconds_left) for look in looks if look.job.phase == "running" and look.alive
+        (look.job.device, 0.0 if look.job.kind == ESTIMATE else look.summary.seconds_left)  # it lets others go first
+        for look in looks
+        if look.job.phase == "running" and look.alive
     ]
     waits: dict[int, float] = {}
     for look in looks if free else ():

@@ -1,4 +1,4 @@
-"""The order of the queue: higher priorities first, then lower positions, cast to integers."""
+"""The order of the queue: measurements last; else higher priorities first, then lower positions, cast to integers."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import sqlite3
 
 _WHOLE = "max(-2147483648, min(2147483647, CAST({} AS INTEGER)))"
 PRIORITY, POSITION = _WHOLE.format("priority"), _WHOLE.format("position")
-IN_LINE = f"phase = 'waiting' ORDER BY {PRIORITY} DESC, {POSITION}, id"
+IN_LINE = f"phase = 'waiting' ORDER BY kind = 'estimate', {PRIORITY} DESC, {POSITION}, id"
+MOVABLE = f"kind != 'estimate' AND {IN_LINE}"
 LAST = f"(SELECT coalesce(max({POSITION}), 0) + 1 FROM jobs)"
 FIRST = f"(SELECT min({POSITION}) - 1 FROM jobs)"
 HIGHEST = f"max({PRIORITY}, coalesce((SELECT max({PRIORITY}) FROM jobs WHERE phase = 'waiting'), {PRIORITY}))"
 
 
 def place_behind_small(db: sqlite3.Connection, number: int, train: str) -> bool:
-    """Put a waiting run behind the small jobs and before every other run; returns whether it waits."""
-    others = [row["kind"] for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}") if row["id"] != number]
+    """Put a waiting run behind drawings and captions and before every other run; returns whether it waits."""
+    others = [row["kind"] for row in db.execute(f"SELECT * FROM jobs WHERE {MOVABLE}") if row["id"] != number]
     return place(db, number, 1 + max((k for k, kind in enumerate(others, 1) if kind != train), default=0))
 
 
 def place(db: sqlite3.Connection, number: int, place: int) -> bool:
-    """Put a waiting job at a position from 1; returns whether it waits."""
-    line = [tuple(row) for row in db.execute(f"SELECT id, {PRIORITY} FROM jobs WHERE {IN_LINE}")]
+    """Put a waiting job, no measurement, at a position from 1; returns whether it waits."""
+    line = [tuple(row) for row in db.execute(f"SELECT id, {PRIORITY} FROM jobs WHERE {MOVABLE}")]
     own = dict(line).get(number)
     if own is None:
         return False

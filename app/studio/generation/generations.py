@@ -145,7 +145,7 @@ class Generations:
             raise VelaturaError(GONE)
         if waiting.could_yield is None:  # it has begun, or is about to
             return
-        actions.make_way(self.queue.store, waiting.could_yield.id, actor=actor)
+        actions.make_way(self.queue.store, waiting.could_yield.id, waiting.record.number, actor=actor)
 
     def remove(self, id: str, whose: str) -> None:
         """Cancel a generation, or dismiss its error; VelaturaError if it belongs to somebody else or is gone."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.jobs.processes.devices import Wish
 from app.jobs.states import ENDED, State
-from app.jobs.store import TRAIN
+from app.jobs.store import ESTIMATE, TRAIN
 from app.jobs.views import View
 from app.studio.paths import Paths
 from app.studio.runs.costs import Measured
@@ -39,7 +39,7 @@ class StartTimes:
     def _look_ahead(self) -> Iterator[tuple[int, float | None]]:
         """Waiting jobs in the queue's order, and the seconds until each starts; ends where that is not known."""
         views, measured = self._jobs(), Measured(self._paths)
-        running = [each for each in views if each.state not in ENDED and each.state != State.QUEUED]
+        running = [each for each in views if each.state not in (*ENDED, State.QUEUED) and each.job.kind != ESTIMATE]
         waiting = sorted((each for each in views if each.state == State.QUEUED), key=lambda each: each.place)
         if len(running) > 1:
             return

@@ -175,7 +175,7 @@ def test_a_run_outlives_its_dispatcher_makes_way_for_a_drawing_pauses_and_ends_u
 
     behind = actions.add(store, quick("behind"), priority=5, actor=MACHINE_OWNER)
     drawing = add_quick(store, actions.new_folder(store, "drawing"))
-    saved = makes_way(store, job)  # without any dispatcher
+    saved = makes_way(store, job, drawing)  # without any dispatcher
     assert saved >= step and [each.name for each in store.line()] == ["drawing", "dusk", "behind"]
     again = view_when(store, job.id, lambda view: view.summary.step >= saved + 2, dispatcher)
     assert store.job(drawing.id).ended <= again.job.begun and store.job(behind.id).phase == "waiting"
@@ -200,13 +200,13 @@ def test_a_run_outlives_its_dispatcher_makes_way_for_a_drawing_pauses_and_ends_u
     assert [event["resumed"] for event in events_of(Run(job.folder), "start")] == [False, True, True, True]
 
 
-def makes_way(store: Store, job: Job) -> int:
-    """Let a running run make way for what waits, and settle; the step that it has saved."""
+def makes_way(store: Store, job: Job, first: Job) -> int:
+    """Let a running run make way for another job, and settle; the step that it has saved."""
     training = psutil.Process(store.job(job.id).process.pid)
-    actions.make_way(store, job.id, actor=MACHINE_OWNER)
+    actions.make_way(store, job.id, first.id, actor=MACHINE_OWNER)
     assert Watcher(store).view(job.id).state in ("stopping", "saving")
     with pytest.raises(VelaturaError, match=r"dusk cannot be paused: it is (already stopping|being saved)"):
-        actions.make_way(store, job.id, actor=MACHINE_OWNER)
+        actions.make_way(store, job.id, first.id, actor=MACHINE_OWNER)
     training.wait(120)
     assert Watcher(store).view(job.id).state == "stopping", "never paused, which would be for good"
     assert settle(store) == []
@@ -306,6 +306,21 @@ def begin_next(store: Store, folder: Path) -> tuple[Job, subprocess.Popen[bytes]
     running = store.begin(claimed.id, claimed.token, identity_of(child.pid))
     assert running is not None
     return running, child
+
+
+def test_a_measurement_waits_again_when_something_else_wants_its_device(store, dispatcher, tmp_path):
+    store.add(NewJob("estimate", actions.new_folder(store, "measurement")))
+    job, child = begin_next(store, tmp_path)
+    dispatcher.look()
+    assert child.poll() is None and "move" not in Watcher(store).view(job.id).actions
+    waiting = add_quick(store, actions.new_folder(store, "small"))
+    dispatcher.look()
+    assert child.wait(60) != 0 and Watcher(store).view(job.id).state == "stopping", "it has not come to nothing"
+    dispatcher.look()
+    assert [each.name for each in store.line()] == ["measurement"] and store.job(waiting.id).phase != "waiting"
+    view_when(store, waiting.id, has_ended("finished"), dispatcher)
+    wait_until(lambda: dispatcher.look() or store.job(job.id).phase == "claimed", "it does not begin again")
+    view_when(store, job.id, lambda view: view.job.phase == "ended" or view.job.attempts == 2, dispatcher)
 
 
 def test_a_job_that_hangs_while_it_stops_is_cancelled_at_once_and_what_it_had_saved_is_kept(

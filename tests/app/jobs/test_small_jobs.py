@@ -27,11 +27,12 @@ def told(job, kind):
     return [event for event in read_events(job.folder) if event["type"] == kind]
 
 
-def test_an_estimate_goes_before_the_runs_and_leaves_its_numbers(store, quick):
+def test_an_estimate_goes_behind_the_runs_and_leaves_its_numbers(store, quick):
     config = quick("dusk", {"train": {"steps": 3}})
-    actions.add(store, config, actor=MACHINE_OWNER)
     job = add_small_job(store, ESTIMATE, config, "anna", config.train.device)
-    assert line(store) == ["estimate", "dusk"] and (job.owner, job.wants) == ("anna", "cpu")
+    run = actions.add(store, config, priority=-9, actor=MACHINE_OWNER)
+    assert line(store) == ["dusk", "estimate"] and (job.owner, job.wants) == ("anna", "cpu")
+    actions.stop(store, run.id, "cancel", actor=MACHINE_OWNER)
     view = do_next(store)
     facts = dict(view.summary.facts)
     assert (view.state, facts["steps"], facts["measured"]) == ("finished", 3, 3)

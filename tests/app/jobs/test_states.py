@@ -67,6 +67,7 @@ BEGUN = ("images", "loading", "start")
         ((*BEGUN, LAST, SAVED, "export", "drawing", "sample"), "saving"),
         ((*BEGUN, LAST, SAVED, "export", "drawing", "sample", "final"), "saving"),
         ((*BEGUN, LAST, "done"), "saving"),  # until its process is gone, with its device
+        (("anew", "error"), "stopping"),
         (("working",), "working"),
     ],
 )
@@ -109,6 +110,10 @@ def test_what_was_said_before_this_attempt_does_not_count():
     failed = told(*BEGUN, "step", "error")
     assert find_state(later, True, failed) == "preparing" and find_state(later, False, failed) == "interrupted"
     assert describe(State.PREPARING, failed) == "Starting …"
+
+
+def test_a_run_that_has_failed_says_why_while_its_process_ends():
+    assert describe(State.STOPPING, told("anew", "error")) == "it broke"
 
 
 def test_a_request_is_seen_until_it_is_followed():
