@@ -93,8 +93,7 @@ def make_accelerator(
     from accelerate import Accelerator, DistributedDataParallelKwargs
 
     tracker = None if settings.tracker == "none" else settings.tracker
-    if tracker is not None:
-        _require_tracker(tracker)
+    check_tracker(settings.tracker)
     # The base is already in its format and θ casts itself, so only fp16 needs accelerate's help (loss scaling).
     mixed = "fp16" if dtype == torch.float16 else "no"
     # Not every pass reaches every parameter, and buffers that stay on the CPU cannot travel between graphics cards.
@@ -131,8 +130,14 @@ def _pinned_to(device: torch.device | None) -> Iterator[None]:
             os.environ[PIN] = before
 
 
-def _require_tracker(name: str) -> None:
+def check_tracker(name: str) -> None:
+    """Raise VelaturaError if a tracker's package is not installed."""
+    if name != "none" and not is_installed(name):
+        raise VelaturaError("train.tracker = {name} needs its package: pip install 'velatura[{name}]'", name=name)
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported; nothing is imported for it."""
     from importlib.util import find_spec
 
-    if find_spec(name) is None:
-        raise VelaturaError("train.tracker = {name} needs its package: pip install 'velatura[{name}]'", name=name)
+    return find_spec(package) is not None

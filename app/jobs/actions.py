@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.jobs.accounts.audit import audited, note_job
-from app.jobs.changes import changed, laid_over
 from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
 from app.jobs.job import Job, NewJob
 from app.jobs.permissions import COPYING, Actor, NotOwnerError
-from app.jobs.processes.devices import check_device, wanted_again, wanted_by
+from app.jobs.processes.devices import wanted_again, wanted_by
 from app.jobs.run_trash import (
     ALIAS,
     CHOSEN,
@@ -25,6 +24,7 @@ from app.jobs.run_trash import (
     start_over,
     throw_away,
 )
+from app.jobs.settings import changed, check_run, laid_over
 from app.jobs.states import IN_WORDS, REFUSED, State
 from app.jobs.store import ESTIMATE, SMALL, TRAIN, YIELD, Store
 from app.jobs.summary import read_summary
@@ -65,11 +65,9 @@ def add(
     replaced run; `expected` is how many seconds it will take. On a cluster it gets a node with these `labels` and a
     device with so many GB of `memory`.
     """
-    from trainers.models.bases.suits import check_base
     from trainers.runs.prepare import prepare
 
-    check_device(config.train.device)
-    check_base(config)
+    check_run(config, actor)
     store.check_waiting(actor.name or owner, TRAIN)
     there = store.job_in(store.runs / config.name)
     if overwrite and (store.runs / config.name).exists():

@@ -28,21 +28,8 @@ BESIDE_PRODIGY_NOTE = (
 def check_fit(config: Config, model: Model, network: Network) -> None:
     """Refuse settings that this base does not support, before anything is written."""
     check_family(config, model.family)
-    stride, resolution = model.stride, config.data.resolution or model.resolution
-    if resolution < stride:
-        raise VelaturaError(
-            "data.resolution = {resolution} is too small for {title}; use at least {stride}",
-            resolution=resolution,
-            title=model.title,
-            stride=stride,
-        )
-    if config.sample.size % stride:
-        raise VelaturaError(
-            "sample.size = {size} must be a multiple of {stride} for {title}, or 0",
-            size=config.sample.size,
-            stride=stride,
-            title=model.title,
-        )
+    check_resolution(config, model.title, model.resolution, model.stride)
+    check_sample_size(config, model.title, model.stride)
     if config.base.guidance != 1 and not model.family.guides_itself(model):
         raise VelaturaError(
             "base.guidance has no effect: {title} does not read a guidance scale; leave it at 1", title=model.title
@@ -56,6 +43,29 @@ def check_fit(config: Config, model: Model, network: Network) -> None:
             raise VelaturaError(wrong)
     with torch.no_grad():
         model.encode([""], config.base.clip_skip, config.data.chunks)  # raises if clip_skip is too large
+
+
+def check_resolution(config: Config, title: str, native: int, stride: int) -> None:
+    """Raise VelaturaError if the base cannot be trained at this resolution; all sizes are in pixels."""
+    resolution = config.data.resolution or native
+    if resolution < stride:
+        raise VelaturaError(
+            "data.resolution = {resolution} is too small for {title}; use at least {stride}",
+            resolution=resolution,
+            title=title,
+            stride=stride,
+        )
+
+
+def check_sample_size(config: Config, title: str, stride: int) -> None:
+    """Raise VelaturaError if the base cannot draw samples of this size, in pixels."""
+    if config.sample.size % stride:
+        raise VelaturaError(
+            "sample.size = {size} must be a multiple of {stride} for {title}, or 0",
+            size=config.sample.size,
+            stride=stride,
+            title=title,
+        )
 
 
 def note_optimizer(config: Config, record: Recorder) -> None:

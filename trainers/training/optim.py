@@ -16,7 +16,10 @@ from trainers.adapters.network import Network
 from trainers.adapters.roles import is_denoiser
 from trainers.adapters.tokens import Word
 from trainers.config.sections import Train
+from trainers.device import is_installed
 from trainers.errors import VelaturaError
+
+OF_BITSANDBYTES = ("adamw8bit", "paged-adamw", "paged-adamw8bit")
 
 
 def word_learning_rate(word: Word, settings: Train, alone: bool) -> float:
@@ -52,11 +55,38 @@ def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
 
 def make_optimizer(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optimizer:
     """The optimizer by name. VelaturaError says which package or device it needs."""
+    device: torch.device = groups[0]["params"][0].device
+    check_optimizer(settings, device)
+    check_offload(settings, device)
     optimizer = _by_name(groups, settings)
     if settings.offload_optimizer:
-        _require_cuda(groups, "train.offload_optimizer has no effect without a CUDA device: all memory is main memory")
         offload_between_steps(optimizer)
     return optimizer
+
+
+def check_optimizer(settings: Train, device: torch.device) -> None:
+    """Raise VelaturaError if the optimizer needs a package that is not installed, or a CUDA device."""
+    if settings.optimizer.startswith("paged-") and device.type != "cuda":
+        raise VelaturaError(
+            "train.optimizer = {optimizer} moves its state between a CUDA device and main memory, and this run has no "
+            "CUDA device; use adamw",
+            optimizer=settings.optimizer,
+        )
+    if settings.optimizer in OF_BITSANDBYTES and not is_installed("bitsandbytes"):
+        raise _needs_bitsandbytes(settings)
+
+
+def check_offload(settings: Train, device: torch.device) -> None:
+    """Raise VelaturaError if the optimizer's state is to be kept in main memory, and nothing is kept elsewhere."""
+    if settings.offload_optimizer and device.type != "cuda":
+        raise VelaturaError("train.offload_optimizer has no effect without a CUDA device: all memory is main memory")
+
+
+def _needs_bitsandbytes(settings: Train) -> VelaturaError:
+    return VelaturaError(
+        "train.optimizer = {optimizer} needs bitsandbytes: pip install 'velatura[8bit]', or use adamw",
+        optimizer=settings.optimizer,
+    )
 
 
 def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optimizer:
@@ -80,19 +110,10 @@ def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optim
             return Prodigy(
                 groups, weight_decay=decay, d_coef=settings.d_coef, safeguard_warmup=True, use_bias_correction=True
             )
-    if settings.optimizer.startswith("paged-"):
-        _require_cuda(
-            groups,
-            f"train.optimizer = {settings.optimizer} moves its state between a CUDA device and main memory, and this "
-            "run has no CUDA device; use adamw",
-        )
     try:
         from bitsandbytes.optim import AdamW8bit, PagedAdamW, PagedAdamW8bit
     except ImportError:
-        raise VelaturaError(
-            "train.optimizer = {optimizer} needs bitsandbytes: pip install 'velatura[8bit]', or use adamw",
-            optimizer=settings.optimizer,
-        ) from None
+        raise _needs_bitsandbytes(settings) from None
     kinds = {"adamw8bit": AdamW8bit, "paged-adamw": PagedAdamW, "paged-adamw8bit": PagedAdamW8bit}
     optimizer: torch.optim.Optimizer = kinds[settings.optimizer](groups, weight_decay=decay)
     return optimizer
@@ -143,11 +164,6 @@ def _move(state: dict[str, Any], device: torch.device) -> None:
     for name, value in state.items():
         if isinstance(value, Tensor) and value.dim():  # counts may stay where they are
             state[name] = value.to(device)
-
-
-def _require_cuda(groups: list[dict[str, Any]], otherwise: str) -> None:
-    if groups[0]["params"][0].device.type != "cuda":
-        raise VelaturaError(otherwise)
 
 
 def _require_one_rate(groups: list[dict[str, Any]]) -> None:

@@ -94,12 +94,12 @@ def read_tables(files: Sequence[str]) -> dict[str, Any]:
 
     VelaturaError if one cannot be read.
     """
-    from app.studio.settings.imports.read import read_file
+    from app.studio.settings.imports.read import check_size, read_file
 
     table: dict[str, Any] = {}
     for name in files:
         try:
-            table |= read_file(name, sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig"))
+            table |= read_file(name, _read(name))
         except VelaturaError as error:
             raise VelaturaError("{file}: {reason}", file=name, reason=error.message) from error
         except (OSError, ValueError) as error:
@@ -109,11 +109,22 @@ def read_tables(files: Sequence[str]) -> dict[str, Any]:
             named = Path(str(section.get(name) or ""))
             if not named.is_file():
                 continue
-            if name == "dataset_config" and "datasets" not in table:
+            if name == "dataset_config" and "datasets" not in table and str(named) not in files:
                 return read_tables([*files, str(named)])
             if name == "sample_prompts" and named.suffix == ".txt":
-                section[name] = named.read_text(encoding="utf-8-sig", errors="replace")
+                section[name] = _read(str(named), "replace")
+    check_size(table)
     return table
+
+
+def _read(file: str, errors: str = "strict") -> str:
+    """The text of a file or of standard input, as far as settings may reach."""
+    from app.studio.settings.imports.read import MOST_LETTERS
+
+    if file == "-":
+        return sys.stdin.read(MOST_LETTERS + 1)
+    with Path(file).open(encoding="utf-8-sig", errors=errors) as opened:
+        return opened.read(MOST_LETTERS + 1)
 
 
 def find_images(table: Mapping[str, Any]) -> str:

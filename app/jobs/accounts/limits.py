@@ -10,17 +10,24 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.units import counted
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 
 if TYPE_CHECKING:
     from app.jobs.store import Store
+    from trainers.config.config import Config
 
 WAITING, STORAGE = "waiting", "storage"
 """Waiting trainings, and bytes of storage."""
 USUAL_WAITING = 20
 SMALL_WAITING = 20
 """Of small jobs (pictures, captions, estimates), whatever somebody's limit of trainings is."""
+MOST_WORK = 150 * 2048**2
+"""Denoising steps times pixels of what a person has drawn at once."""
+TOO_MUCH_TOGETHER = _(
+    "In this studio, {pictures} of {size} can have at most {most:,} steps each; draw fewer, or smaller ones."
+)
 MOST = {WAITING: 10_000, STORAGE: 2**50}
 TRAINING = "train"
 FULL = _(
@@ -91,6 +98,21 @@ def check_waiting(db: sqlite3.Connection, owner: str, kind: str, count: int = 1)
         if count > 1:
             raise LimitError(FULL_FOR_SEVERAL.format(count=count, waiting=waiting, most=most))
         raise LimitError((FULL if kind == TRAINING else FULL_SMALL).format(waiting=waiting, most=most))
+
+
+def check_previews(config: Config) -> None:
+    """Raise LimitError if the samples of a step take more work than a person may ask for."""
+    from trainers.data.subjects import COUNT
+    from trainers.planning.findings import native_size
+
+    sample = config.sample
+    native, _stride = native_size(config.base.model) or (0, 0)
+    side = sample.size or config.data.resolution or native
+    count = (len(sample.prompts) or COUNT) * len(sample.seeds)
+    most = MOST_WORK // max(1, side**2 * count)
+    if sample.steps > most:
+        size = f"{side} × {side}"
+        raise LimitError(TOO_MUCH_TOGETHER.format(pictures=counted(count, "picture"), size=size, most=most))
 
 
 def _waiting_in(db: sqlite3.Connection, owner: str) -> int:

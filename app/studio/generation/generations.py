@@ -15,6 +15,7 @@ from pathlib import Path
 
 from app.errors import FieldErrors
 from app.jobs import actions
+from app.jobs.accounts.limits import MOST_WORK, TOO_MUCH_TOGETHER
 from app.jobs.job import EXPECTED
 from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.small_jobs import OVERVIEW, ROUGH, add_small_job
@@ -54,8 +55,6 @@ KEPT, KEPT_IN_ALL = 50, 500
 """Maximum number of stored generations per person, and in total."""
 MOST_WAITING = 60
 """Maximum number of queued generations per person."""
-MOST_WORK = 150 * 2048**2
-"""Limit on steps times pixels for visitors of a shared studio."""
 NAME = "drawing-"
 LONGEST_TITLE = 80
 FILE, OLDER_FILE = "generation.json", "drawing.json"
@@ -65,9 +64,6 @@ LOOK_EVERY = 0.3
 UNTITLED = "Picture"
 TOO_MANY_STYLES = _("At most {} styles can be combined in one picture.")
 TOO_MUCH_WORK = _("In this studio, a picture of {} can have at most {:,} steps; you wrote {:,}.")
-TOO_MUCH_TOGETHER = _(
-    "In this studio, {pictures} of {size} can have at most {most:,} steps each; draw fewer, or smaller ones."
-)
 TOO_MANY_WAIT = _("You already have {} pictures waiting. Wait for some of them first.")
 GONE = _("This picture no longer exists.")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from app.jobs import actions
+from app.jobs.accounts.limits import check_previews
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.processes.devices import wanted_by
 from app.jobs.small_jobs import add_small_job
@@ -75,7 +76,12 @@ class EstimateJobs:
                 self._end(view.job.id)
 
     def begin(self, draft: Draft, config: Config, owner: str, again: bool = False) -> None:
-        """Measure a draft, unless it is measured or in progress; `again` measures in any case."""
+        """Measure a draft, unless it is measured or in progress; `again` measures in any case.
+
+        VelaturaError if it is more than this owner may start.
+        """
+        if owner:
+            check_previews(config)
         with self._lock:
             key = cost_key(config, len(draft.pictures))
             before = _read(self._file(draft.id))

@@ -10,6 +10,7 @@ from typing import Any
 from app.jobs import actions
 from app.jobs.job import Job
 from app.jobs.permissions import Actor
+from app.jobs.settings import is_trained_here
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import name_of, suggest, unlike
 from app.studio.runs.costs import Measured
@@ -23,6 +24,7 @@ from trainers.config.presets import find_preset, list_presets
 from trainers.config.tables import overlay
 from trainers.device import choose_device
 from trainers.errors import VelaturaError
+from trainers.planning.findings import check_ahead
 
 OF_FILES = ("base.parts", "prior.folder", "train.start_from")
 """Settings that may name any file of the studio's computer: its owner sets them on the command line."""
@@ -44,6 +46,7 @@ def start_run(
         fixed = {"name": name, "data": {"images": str(pictures)}}
         config = build_config(*all_layers(draft, settings or {}, fixed))
         _check_switches(settings or {}, as_table(config))
+        check_ahead(config, is_trained_here(queue.store.runs))
         measured = Measured(drafts.paths)
         expected, cost = measured.seconds(config, len(draft.pictures)), measured.cost(config, len(draft.pictures))
         memory = cost.memory / 1e9 if cost is not None else 0.0

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from app.jobs.accounts.audit import note_job
 from app.jobs.job import Job, NewJob
 from app.jobs.permissions import Actor
-from app.jobs.processes.devices import check_device, wanted_by
+from app.jobs.processes.devices import wanted_by
+from app.jobs.settings import check_run
 from app.jobs.store import TRAIN, Store
 from trainers.runs.events import Recorder
 
@@ -28,14 +29,6 @@ class Wanted:
     """Seconds that it will take; None if unknown."""
     memory: float = 0.0
     """GB that a device of a cluster's node must have."""
-
-
-def check(config: Config) -> None:
-    """Raise VelaturaError if a run could not be trained, as far as that is known before its base is loaded."""
-    from trainers.models.bases.suits import check_base
-
-    check_device(config.train.device)
-    check_base(config)
 
 
 def add_batch(
@@ -56,7 +49,7 @@ def add_batch(
 
     store.check_waiting(actor.name or owner, TRAIN, len(wanted))
     for each in wanted:
-        check(each.config)
+        check_run(each.config, actor)
     runs = prepare_alike((each.config for each in wanted), store.runs)
     try:
         for run, each in zip(runs, wanted, strict=True):

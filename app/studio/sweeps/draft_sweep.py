@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.permissions import Actor
+from app.jobs.settings import is_trained_here
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import alike, name_of, suggest
 from app.studio.runs.costs import Measured
@@ -24,6 +25,7 @@ from trainers.config.build import build_config
 from trainers.config.config import Config
 from trainers.config.tables import overlay
 from trainers.errors import VelaturaError
+from trainers.planning.findings import check_ahead
 
 SUGGESTED = ("lora", "loha", "lokr")
 """Methods that differ much in what they learn and that other programs read."""
@@ -79,6 +81,8 @@ def start_draft_sweep(
             return build_config(*all_layers(own, settings or {}, overlay(more, {"data": {"images": str(pictures)}})))
 
         plan = plan_sweep(name, axes, make, runs, Measured(drafts.paths), len(draft.pictures))
+        for run in plan.runs:
+            check_ahead(run.wanted.config, is_trained_here(runs))
         sweep, _ = start_sweep(queue.store, plan, actor=actor, prepared=lambda folder: write_origin(folder, draft))
     return sweep
 

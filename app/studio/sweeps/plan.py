@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.jobs.permissions import Actor
+from app.jobs.settings import check_run
 from app.studio.names import alike
 from app.studio.runs.costs import Measured
 from app.studio.settings.plan import nested
 from app.studio.sweeps.axes import METHOD, Axis, check_axes, name_part
-from app.studio.sweeps.batch import Wanted, check
+from app.studio.sweeps.batch import Wanted
 from trainers.config.config import Config
 from trainers.errors import VelaturaError
 from trainers.messages import joined
@@ -78,7 +80,9 @@ def plan_sweep(
         try:
             if alike(own) in taken:
                 raise VelaturaError("a run of this name exists; choose another --name")
-            found.append(PlannedRun(own, values, _wanted(own, axes, values, make, measured, pictures)))
+            wanted = _wanted(own, axes, values, make, measured, pictures)
+            check_run(wanted.config, Actor())
+            found.append(PlannedRun(own, values, wanted))
         except VelaturaError as error:
             problems.append(VelaturaError("{run}: {problem}", run=own, problem=error.message))
     if problems:
@@ -93,7 +97,6 @@ def _wanted(
     pairs = [(key, value) for axis, value in zip(axes, values, strict=True) for key in axis.keys]
     method = next((str(value) for key, value in pairs if key == METHOD), None)
     config = make(method, nested({key: value for key, value in pairs if key != METHOD}) | {"name": name})
-    check(config)
     if measured is None:
         return Wanted(config)
     cost = measured.cost(config, pictures)

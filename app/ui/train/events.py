@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from app.studio.dataset.uploads import MOST_PICTURES
+from app.studio.settings.imports.read import MOST_LETTERS
 from app.ui.components.events import Id, PageEvent, Typed, UploadedFile, Whole, cut
 
 MOST_METHODS = 100
-MOST_SETTINGS = 200_000
+MOST_SETTINGS = MOST_LETTERS + 1
 """Letters of a settings file; a longer one is cut, and refused."""
 
 

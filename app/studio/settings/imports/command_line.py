@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trainers.errors import VelaturaError
@@ -13,12 +13,14 @@ CONTINUED = re.compile(r"(?:(?<=[\s\"'])\\|[\^`])[ \t]*\r?\n")
 """The end of a line that goes on, in a shell, a batch file and PowerShell; a backslash also ends folders of Windows."""
 PIECE = re.compile(r"""(?:[^\s"']+|"[^"]*"|'[^']*')+|["']""")
 QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
-ASSIGNED = re.compile(r"""^\s*(?:export\s+|set\s+"?|\$(?:env:)?)?(\w+)\s*=\s*(.*?)\s*$""", re.IGNORECASE)
+ASSIGNED = re.compile(r"""^\s*(?:export\s+|set\s+"?|\$(?:env:)?)?(\w+)\s*=(.*)$""", re.IGNORECASE)
 VARIABLE = re.compile(r"\$\{(\w+)\}|\$(?:env:)?(\w+)|%(\w+)%")
 SCRIPT = re.compile(r"(?:^|[/\\])(\w+)\.py$")
 TRAINS_NETWORKS = re.compile(r"(sdxl_|sd3_|flux_)?train_network")
 FAMILIES = {"sdxl_": "sdxl", "sd3_": "sd3_checkbox", "flux_": "flux1_checkbox"}
 """What the interface calls the families of the scripts."""
+MOST_FILLED = 100_000
+"""Letters that the variables of a script may put in, all together."""
 LISTS = ("network_args", "optimizer_args", "lr_scheduler_args", "text_encoder_lr")
 """Options with several values; another one's value may hold spaces that somebody has forgotten to quote."""
 
@@ -26,11 +28,12 @@ LISTS = ("network_args", "optimizer_args", "lr_scheduler_args", "text_encoder_lr
 def read_command_line(content: str) -> dict[str, Any] | None:
     """The options of a call of `train_network.py` by name, such as {"network_dim": "16"}; None if there is no call.
 
-    Variables that the script sets are put in. VelaturaError if it calls another script, or several times.
+    Variables that the script sets are put in. VelaturaError if it calls another script, or several times, or if its
+    variables become too long.
     """
     lines = [line for line in content.replace("\r\n", "\n").split("\n") if not COMMENT.match(line)]
-    known: dict[str, str] = {}
-    calls = [call for line in CONTINUED.sub(" ", "\n".join(lines)).split("\n") if (call := _call(line, known))]
+    variables = Variables()
+    calls = [call for line in CONTINUED.sub(" ", "\n".join(lines)).split("\n") if (call := _call(line, variables))]
     if not calls:
         return None
     if len(calls) > 1:
@@ -38,14 +41,40 @@ def read_command_line(content: str) -> dict[str, Any] | None:
     return calls[0]
 
 
-def _call(line: str, known: dict[str, str]) -> dict[str, Any] | None:
-    """The options of a line that calls a training; a line that sets a variable is added to what is `known`."""
+class Variables:
+    """The variables that a script has set so far. Each may hold earlier ones, so their length is limited."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, str] = {}
+        self._left = MOST_FILLED
+
+    def set(self, name: str, value: str) -> None:
+        """Set a variable; names ignore case."""
+        self._values[name.lower()] = self.fill(value)
+
+    def fill(self, word: str) -> str:
+        """A word with the values of its variables; unknown ones stay. VelaturaError if they become too long."""
+        return VARIABLE.sub(self._value, word)
+
+    def _value(self, reference: re.Match[str]) -> str:
+        value = self._values.get((reference[1] or reference[2] or reference[3]).lower(), reference[0])
+        self._left -= len(value)
+        if self._left < 0:
+            raise VelaturaError(
+                "its variables put in more than {most:,} letters; write out the options instead", most=MOST_FILLED
+            )
+        return value
+
+
+def _call(line: str, variables: Variables) -> dict[str, Any] | None:
+    """The options of a line that calls a training; a line that sets a variable sets it in `variables`."""
     assigned = ASSIGNED.match(line)
     if assigned and not line.lstrip().startswith("--"):
-        value = next(iter(split_line(assigned[2].rstrip('"') if line.lower().startswith("set ") else assigned[2])), "")
-        known[assigned[1].lower()] = _filled(value, known)
+        written = assigned[2].strip()
+        words = split_line(written.rstrip('"') if line.lower().startswith("set ") else written)
+        variables.set(assigned[1], next(iter(words), ""))
         return None
-    pieces = [_filled(piece, known) for piece in split_line(line)]
+    pieces = [variables.fill(piece) for piece in split_line(line)]
     scripts = [at for at, piece in enumerate(pieces) if SCRIPT.search(piece)]
     begins = scripts[0] + 1 if scripts else 0
     options = read_options(pieces[begins:])
@@ -94,8 +123,3 @@ def _value(name: str, values: list[str]) -> Any:
     if name in LISTS and values:
         return values
     return " ".join(values) if values else True
-
-
-def _filled(piece: str, known: Mapping[str, str]) -> str:
-    """A word with the variables that are known; others stay as they are, and are then no value of anything."""
-    return VARIABLE.sub(lambda found: known.get((found[1] or found[2] or found[3]).lower(), found[0]), piece)

@@ -17,8 +17,19 @@ from app.studio.settings.imports.kohya_datasets import is_dataset_config
 from app.studio.settings.imports.report import Imported, Unsaid, shown
 from app.studio.settings.plan import all_layers, from_table, method_of, values
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 
 OPTION = re.compile(r"(?:^|\s)--\w")
+MOST_LETTERS = 200_000
+"""Length of a settings file."""
+MOST_VALUES, MOST_DEPTH, LONGEST = 10_000, 10, 20_000
+"""Limits of the settings in it: their number, how deep tables and lists are nested, and the letters of each."""
+PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
+DEEP_KEY = re.compile(rf"(?<![\w-])(?:{PART}[ \t]*\.[ \t]*){{{MOST_DEPTH}}}")
+"""A dotted key that is too deep; reading one in TOML takes a time that grows with the square of its parts."""
+WHOLE = 2**64
+"""Whole numbers that no setting has."""
+TOO_DEEP = _("its settings are nested more than {most} deep", most=MOST_DEPTH)
 ENOUGH = 2
 """Signs that tell a program's file."""
 DECISIVE = (
@@ -29,22 +40,49 @@ DECISIVE = (
 
 
 def read_file(name: str, content: str) -> dict[str, Any]:
-    """The table in a TOML or JSON file, or of a command line. VelaturaError, with the reason, if there is none."""
+    """The table in a TOML or JSON file, or of a command line.
+
+    VelaturaError, with the reason, if there is none, or if it is larger than the settings of any program.
+    """
+    if len(content) > MOST_LETTERS:
+        raise VelaturaError("it is too long for a settings file; at most {most:,} letters are read", most=MOST_LETTERS)
     try:
         if name.lower().endswith(".json") or content.lstrip().startswith("{"):
             table = json.loads(content, parse_constant=_refuse)
+        elif DEEP_KEY.search(content):
+            raise ValueError(TOO_DEEP)
         else:
             table = tomllib.loads(content)
     except (ValueError, RecursionError) as error:
-        options = read_command_line(content) if OPTION.search(content) else None
-        if options is None:
+        table = read_command_line(content) if OPTION.search(content) else None
+        if table is None:
             raise VelaturaError(
                 "it is neither TOML, nor JSON, nor a command line of kohya's train_network.py: {error}", error=error
             ) from None
-        return options
     if not isinstance(table, dict):
         raise VelaturaError("it holds no settings")
+    check_size(table)
     return table
+
+
+def check_size(table: Mapping[str, Any]) -> None:
+    """Raise VelaturaError if a table has too many values, or values that are too long or too deep."""
+    level: list[Any] = [table]
+    count = 0
+    for _depth in range(MOST_DEPTH):
+        inner: list[Any] = []
+        for each in level:
+            inner += each.values() if isinstance(each, Mapping) else each
+        count += len(inner)
+        if count > MOST_VALUES:
+            raise VelaturaError("it holds more than {most:,} values, too many for settings", most=MOST_VALUES)
+        if any(isinstance(value, str) and len(value) > LONGEST for value in inner):
+            raise VelaturaError("one of its values has more than {most:,} letters", most=LONGEST)
+        if any(isinstance(value, int) and abs(value) >= WHOLE for value in inner):
+            raise VelaturaError("one of its numbers has more digits than any setting")
+        level = [value for value in inner if isinstance(value, Mapping | list)]
+    if level:
+        raise VelaturaError(TOO_DEEP)
 
 
 def read_foreign(

@@ -55,10 +55,8 @@ class Reading:
 
     def leave(self, name: str, reason: Reason, said: str = "") -> None:
         """Leave a setting out, unless it is not set there either, is so here anyhow, or was taken or left before."""
-        value = self.found.get(name)
-        is_known = name in {one.name for one in self.taken} | {one.name for one in self.left}
-        if is_set(value) and not is_known and str(value).lower() not in self.same.get(name, ()):
-            self.left.append(Left(name, "…" if SECRET.search(name) else shown(value), reason, said))
+        if name not in self._names():
+            self._leave(name, reason, said)
 
     def apply(self, rules: Mapping[str, Rule]) -> None:
         """Take what the rules know; what is empty counts as not set."""
@@ -107,8 +105,10 @@ class Reading:
 
     def leave_rest(self, known: Mapping[str, Reason]) -> None:
         """Leave out all that no rule has taken, for a known reason or for none."""
+        done = self._names()
         for name in self.found:
-            self.leave(name, known.get(name, "unknown"))
+            if name not in done:
+                self._leave(name, known.get(name, "unknown"))
 
     def finish(self) -> Imported:
         """The report; what the config refuses is left out."""
@@ -119,6 +119,15 @@ class Reading:
             for key, said in wrong.items():
                 self._drop(key, "refused", said)
         return Imported(self.program, nested(self.settings), tuple(self.taken), tuple(self.left))
+
+    def _names(self) -> set[str]:
+        """The settings that were taken or left out so far."""
+        return {one.name for one in self.taken} | {one.name for one in self.left}
+
+    def _leave(self, name: str, reason: Reason, said: str = "") -> None:
+        value = self.found.get(name)
+        if is_set(value) and str(value).lower() not in self.same.get(name, ()):
+            self.left.append(Left(name, "…" if SECRET.search(name) else shown(value), reason, said))
 
     def _refused(self) -> dict[str, str]:
         """What the config refuses, by setting: the one that is named, or the last one without which it is not said."""

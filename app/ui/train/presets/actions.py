@@ -30,7 +30,7 @@ from app.studio.settings.plan import (
 from app.studio.settings.undo import take_back, with_undo
 from app.ui.components.controls import Button, Control
 from app.ui.train import text
-from app.ui.train.events import MOST_SETTINGS, SettingsRead, StyleAction
+from app.ui.train.events import SettingsRead, StyleAction
 from app.ui.train.presets import text as words
 from trainers.adapters.methods import METHODS
 from trainers.config.build import dump_config
@@ -126,8 +126,6 @@ class Presets:
 
     # ---------------------------------------------------------------- within
     def _read(self, event: SettingsRead, key: str, owner: str, tab: str) -> Answer:
-        if len(event.text) >= MOST_SETTINGS:
-            raise VelaturaError(words.TOO_LONG)
         table = read_file(event.name, event.text)
         if is_preset(table):
             return self._add(event.name, table, owner)

@@ -64,3 +64,18 @@ def test_programs_get_the_report_as_data(script: Path, capsys) -> None:
     assert found["config"]["method"] == {"name": "lora", "rank": 8, "alpha": 4.0}
     left = {one["name"]: one["matters"] for one in found["left"]}
     assert left["multires_noise_iterations"] is True and left["train_data_dir"] is False
+
+
+def test_a_script_that_blows_up_and_a_config_that_names_itself_end_in_a_sentence(tmp_path: Path, capsys) -> None:
+    script, itself = tmp_path / "train.sh", tmp_path / "a.toml"
+    laughs = "".join(f"V{k + 1}={f'$V{k}' * 5}\n" for k in range(40))
+    script.write_text(f"V0=aaaaaaaa\n{laughs}python train_network.py --network_dim $V40\n")
+    assert run("import", str(script)) == 1
+    assert "its variables put in more than 100,000 letters" in capsys.readouterr().err
+    itself.write_text(f'dataset_config = "{itself}"\nnetwork_dim = 4\nnetwork_alpha = 2\n')
+    assert run("import", str(itself)) == 0
+    assert "dataset_config" in capsys.readouterr().err
+    (tmp_path / "prompts.txt").write_text("a fox\n" * 100_000)
+    itself.write_text(f'sample_prompts = "{tmp_path}/prompts.txt"\nnetwork_dim = 4\nnetwork_alpha = 2\n')
+    assert run("import", str(itself)) == 1
+    assert "more than 20,000 letters" in capsys.readouterr().err

@@ -5,9 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.accounts.limits import SMALL_WAITING, STORAGE, USUAL_WAITING, WAITING, LimitError, Limits
+from app.jobs import actions
+from app.jobs.accounts.limits import (
+    SMALL_WAITING,
+    STORAGE,
+    USUAL_WAITING,
+    WAITING,
+    LimitError,
+    Limits,
+    check_previews,
+)
 from app.jobs.job import NewJob
+from app.jobs.permissions import Actor
 from app.jobs.store import CAPTION, TRAIN, Store
+from trainers.config.build import build_config
+from trainers.config.config import Config
 from trainers.errors import VelaturaError
 
 
@@ -79,3 +91,21 @@ def test_limits_of_all_and_of_one_person(store: Store):
     for value in (-1, 10_001):
         with pytest.raises(VelaturaError, match="0 to 10000"):
             limits.set(WAITING, value)
+
+
+def test_samples_of_a_member_are_limited_like_drawings(tmp_path: Path):
+    def sampled(**sample: object) -> Config:
+        return build_config({"name": "x", "sample": sample})
+
+    check_previews(sampled(size=1024))
+    check_previews(sampled(prompts=["a fox"] * 16, steps=50))
+    with pytest.raises(LimitError, match=r"4 pictures of 4096 × 4096 can have at most 9 steps each"):
+        check_previews(sampled(size=4096))
+    with pytest.raises(LimitError, match=r"40000 pictures of 128 × 128"):
+        check_previews(sampled(seeds=list(range(10_000))))
+    (tmp_path / "pictures").mkdir()
+    config = build_config({"name": "x", "data": {"images": str(tmp_path / "pictures")}, "sample": {"size": 4096}})
+    with pytest.raises(LimitError):
+        actions.add(Store(tmp_path), config, actor=Actor("ann"))
+    with pytest.raises(VelaturaError, match="no images"):  # the machine's owner comes as far as the pictures
+        actions.add(Store(tmp_path), config, actor=Actor())

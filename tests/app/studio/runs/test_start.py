@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from app.jobs import actions
-from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.runs.start import start_run, with_orders
@@ -74,3 +75,12 @@ def test_every_way_to_start_a_run_gives_the_same_config(
 def _ordered(draft: Draft, preset: str, asked: dict[str, object]):
     chosen, table = with_orders(draft, preset, "starter", asked)
     return chosen, MACHINE_OWNER, table
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 works on a card")
+def test_what_this_computer_cannot_train_is_refused_before_a_run_waits(services: Services, draft: Draft) -> None:
+    with pytest.raises(VelaturaError, match=r"fp16 does not work on a CPU.*--set train\.precision=auto"):
+        start_run(services.queue, services.drafts, with_setting(draft, "train.precision", "fp16"), MACHINE_OWNER)
+    with pytest.raises(VelaturaError, match=r"4 pictures of 4096 × 4096"):
+        start_run(services.queue, services.drafts, draft, Actor("ann"), {"sample": {"size": 4096, "steps": 25}})
+    assert services.queue.store.jobs() == [] if services.queue.store.exists() else True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from app.studio.settings.fields import list_fields
 from app.studio.settings.imports.epochs import Pictures, count_pictures
 from app.studio.settings.imports.kept import keep_import, read_import
 from app.studio.settings.imports.kohya_names import RULES
-from app.studio.settings.imports.read import find_unsaid, read_file, read_foreign
+from app.studio.settings.imports.read import MOST_LETTERS, find_unsaid, read_file, read_foreign
 from app.studio.settings.imports.report import Imported
 from app.studio.settings.plan import from_table, plan
 from trainers.adapters.methods import METHODS
@@ -288,3 +289,38 @@ def test_the_page_for_people_from_kohya_names_our_settings() -> None:
     assert {name for name, ours in named if RULES[name].key not in ours} == set()
     keys = set(re.findall(r"\b(?:base|data|loss|method|prior|sample|targets|train)\.[a-z_]+", page))
     assert keys <= {field.key for method in METHODS for field in list_fields(method)} | {"method.name", "train.bat"}
+
+
+LAUGHS = "".join(f"V{k + 1}={f'$V{k}' * 5}\n" for k in range(40))
+CALL = "python train_network.py --network_dim"
+HOSTILE = {
+    "doubled variables": (f"V0=aaaaaaaa\n{LAUGHS}{CALL} $V40\n", "its variables put in more than 100,000 letters"),
+    "one variable often": (f"V={'a' * 5000}\n{CALL} {'$V' * 50_000}\n", "its variables put in more than 100,000"),
+    "many words": (f"V={'a' * 5000}\n{CALL} {'$V ' * 50_000}\n", "its variables put in more than 100,000 letters"),
+    "a dotted key": (f"a{'.a' * 90_000} = 1", "nested more than 10 deep"),
+    "a dotted table": (f"[{'a . ' * 45_000}a]\nx = 1", "nested more than 10 deep"),
+    "tables in tables": ('{"a":' * 900 + "1" + "}" * 900, "nested more than 10 deep"),
+    "lists in lists": (f'{{"a": {"[" * 500}{"]" * 500}}}', "nested more than 10 deep"),
+    "many values": (json.dumps({"x": list(range(30_000))}), "more than 10,000 values"),
+    "a long value": (json.dumps({"x": "a" * 30_000}), "more than 20,000 letters"),
+    "a long number": (f"a = 0x{'f' * 150_000}", "more digits than any setting"),
+    "a long file": ("a" * 200_001, "it is too long for a settings file"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_file_is_bounded_in_what_it_becomes(kind: str) -> None:
+    content, sentence = HOSTILE[kind]
+    tracemalloc.start()
+    try:
+        with pytest.raises(VelaturaError, match=sentence):
+            read_file("train.sh", content)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 150 * MOST_LETTERS, "it grows with the file alone"
+
+
+def test_blanks_in_a_script_are_read_once() -> None:
+    blanks = " " * 190_000
+    assert read_file("train.sh", f"a=b{blanks}c\n{CALL} 4") == {"network_dim": "4"}

@@ -1,10 +1,14 @@
-"""Changes to the settings of a prepared run."""
+"""The settings of runs in the queue: what is checked before a run waits, and changes to those of a prepared one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.jobs.accounts.limits import check_previews
+from app.jobs.cluster.nodes import read_seen
+from app.jobs.permissions import Actor
 from app.jobs.processes.devices import check_device
 from trainers.errors import VelaturaError
 
@@ -13,6 +17,23 @@ if TYPE_CHECKING:
 
 FIXED = ("name", "data.images", "data.transparency")
 """Settings that are fixed once a run is prepared."""
+
+
+def check_run(config: Config, actor: Actor) -> None:
+    """Raise VelaturaError if a run would fail on any computer, or if it is more than a person may queue."""
+    from trainers.models.bases.suits import check_base
+    from trainers.planning.findings import check_ahead
+
+    check_device(config.train.device)
+    check_base(config)
+    check_ahead(config, is_here=False)
+    if not actor.owns_machine:
+        check_previews(config)
+
+
+def is_trained_here(runs: Path) -> bool:
+    """Whether this computer trains the runs of a folder; otherwise a cluster's nodes do."""
+    return read_seen(runs) is None
 
 
 def changed(config: Config, changes: Mapping[str, Any]) -> Config:

@@ -1,0 +1,152 @@
+"""What is known of a run before it starts: settings that do not suit this computer or the base, each with its repair.
+
+Nothing is loaded. Where a run would fail, the sentence is the one with which it would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trainers.config.config import Config
+from trainers.config.presets import STARTER
+from trainers.device import check_devices, check_tracker, choose_device, choose_format
+from trainers.errors import REFUSED, VelaturaError
+from trainers.messages import Message
+from trainers.messages import Message as _
+from trainers.models.files.hub import HUB_ID, cached_snapshot
+from trainers.models.files.source import base_name
+from trainers.models.load import training_size
+from trainers.training.check_fit import check_resolution, check_sample_size
+from trainers.training.optim import check_offload, check_optimizer
+
+FAR = 2
+"""How many times a size may differ from the base's own."""
+ON_COMPUTER = _("{before} → {after} on this computer")
+ON_STARTER, ON_BASE = _("{before} → {after} on the starter"), _("{before} → {after} on {base}")
+ON, OFF = _("on"), _("off")
+TOO_LARGE = _(
+    "{key} = {size} is far above the {native} pixels of {base}; a picture takes about {times} times as long and looks "
+    "worse"
+)
+TOO_SMALL = _("{key} = {size} is far below the {native} pixels of {base}; its pictures get coarse")
+REPAIR_WITH = _("{problem}; repair it with {options}")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A setting that does not suit this computer or the base."""
+
+    key: str
+    problem: str
+    """What is wrong, as errors say it: without a capital and a full stop."""
+    changes: Mapping[str, Any]
+    """The settings that repair it, by dotted key."""
+    repair: str
+    """The repair in a few words: `fp16 → auto on this computer`."""
+    stops: bool = True
+    """Whether the run would fail; otherwise it only takes longer or draws worse."""
+
+
+def find_ahead(config: Config, is_here: bool = True) -> tuple[Finding, ...]:
+    """The settings of a run that do not suit its base, or this computer if `is_here`: if this computer trains it."""
+    return (*(_of_computer(config) if is_here else ()), *_of_base(config))
+
+
+def check_ahead(config: Config, is_here: bool = True) -> None:
+    """Raise VelaturaError if a run would fail; the sentence says which options repair it."""
+    for finding in find_ahead(config, is_here):
+        if finding.stops:
+            options = in_options(finding.changes)
+            raise VelaturaError(REPAIR_WITH.format(problem=finding.problem, options=options), code=REFUSED)
+
+
+def in_options(changes: Mapping[str, Any]) -> str:
+    """Changes as options of the command line."""
+    return " ".join(f"--set {key}={str(value).lower()}" for key, value in changes.items())
+
+
+def changes_of(findings: Iterable[Finding]) -> dict[str, Any]:
+    """The settings that repair all of these, by dotted key."""
+    return {key: value for finding in findings for key, value in finding.changes.items()}
+
+
+def native_size(model: str) -> tuple[int, int] | None:
+    """Native resolution and stride in pixels of a base; None if it is not on this computer."""
+    if HUB_ID.fullmatch(model) and not Path(model).expanduser().exists() and cached_snapshot(model) is None:
+        return None
+    try:
+        return training_size(model)
+    except (VelaturaError, OSError, ValueError, KeyError):
+        return None
+
+
+def _of_computer(config: Config) -> Iterator[Finding]:
+    train = config.train
+    try:
+        device = choose_device(train.device)
+    except VelaturaError as error:
+        yield _repaired("train.device", error, train.device, "auto")
+        return
+    is_small = config.base.model == STARTER
+    checks: tuple[tuple[str, Any, Any, Callable[[], object]], ...] = (
+        ("train.optimizer", train.optimizer, "adamw", partial(check_optimizer, train, device)),
+        ("train.offload_optimizer", train.offload_optimizer, False, partial(check_offload, train, device)),
+        ("train.tracker", train.tracker, "none", partial(check_tracker, train.tracker)),
+    )
+    if train.precision != "auto":
+        format_check = partial(choose_format, train.precision, device, is_small)
+        checks = (("train.precision", train.precision, "auto", format_check), *checks)
+    if train.devices > 1:
+        checks = (*checks, ("train.devices", train.devices, 1, partial(check_devices, train, train.devices)))
+    for key, before, after, check in checks:
+        try:
+            check()
+        except VelaturaError as error:
+            yield _repaired(key, error, before, after)
+
+
+def _repaired(key: str, error: VelaturaError, before: Any, after: Any) -> Finding:
+    named = {"before": _in_words(before), "after": _in_words(after)}
+    return Finding(key, error.message, {key: after}, ON_COMPUTER.format(**named))
+
+
+def _in_words(value: Any) -> Any:
+    return (ON if value else OFF) if isinstance(value, bool) else value
+
+
+def _of_base(config: Config) -> Iterator[Finding]:
+    """Sizes that the base cannot have, or was not made for."""
+    size = native_size(config.base.model)
+    if size is None:
+        return
+    native, stride = size
+    base, repair = base_name(config.base.model), ON_STARTER if config.base.model == STARTER else ON_BASE
+    resolution, side = config.data.resolution, config.sample.size
+    trained = resolution if resolution and not _is_far(resolution, native) else native
+    checks = (
+        ("data.resolution", resolution, native, partial(check_resolution, config, base, native, stride)),
+        ("sample.size", side, trained, partial(check_sample_size, config, base, stride)),
+    )
+    for key, before, after, check in checks:
+        changes, in_words = {key: 0}, repair.format(before=before, after=after, base=base)
+        try:
+            check()
+        except VelaturaError as error:
+            yield Finding(key, error.message, changes, in_words)
+            continue
+        if before and _is_far(before, native):
+            yield Finding(key, _far(key, before, native, base), changes, in_words, stops=False)
+
+
+def _is_far(size: int, native: int) -> bool:
+    return size >= FAR * native or FAR * size < native
+
+
+def _far(key: str, size: int, native: int, base: str) -> Message:
+    if size < native:
+        return TOO_SMALL.format(key=key, size=size, native=native, base=base)
+    return TOO_LARGE.format(key=key, size=size, native=native, base=base, times=round((size / native) ** 2))
