@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PIN = "ACCELERATE_TORCH_DEVICE"
 """Environment variable from which accelerate takes a process's device."""
+OF_BITSANDBYTES = ("adamw8bit", "paged-adamw", "paged-adamw8bit")
 FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -134,6 +135,32 @@ def check_tracker(name: str) -> None:
     """Raise VelaturaError if a tracker's package is not installed."""
     if name != "none" and not is_installed(name):
         raise VelaturaError("train.tracker = {name} needs its package: pip install 'velatura[{name}]'", name=name)
+
+
+def check_optimizer(settings: Train, device: torch.device) -> None:
+    """Raise VelaturaError if the optimizer needs a package that is not installed, or a CUDA device."""
+    if settings.optimizer.startswith("paged-") and device.type != "cuda":
+        raise VelaturaError(
+            "train.optimizer = {optimizer} moves its state between a CUDA device and main memory, and this run has no "
+            "CUDA device; use adamw",
+            optimizer=settings.optimizer,
+        )
+    if settings.optimizer in OF_BITSANDBYTES and not is_installed("bitsandbytes"):
+        raise needs_bitsandbytes(settings)
+
+
+def check_offload(settings: Train, device: torch.device) -> None:
+    """Raise VelaturaError if the optimizer's state is to be kept in main memory, and nothing is kept elsewhere."""
+    if settings.offload_optimizer and device.type != "cuda":
+        raise VelaturaError("train.offload_optimizer has no effect without a CUDA device: all memory is main memory")
+
+
+def needs_bitsandbytes(settings: Train) -> VelaturaError:
+    """The error of an optimizer whose package is not installed."""
+    return VelaturaError(
+        "train.optimizer = {optimizer} needs bitsandbytes: pip install 'velatura[8bit]', or use adamw",
+        optimizer=settings.optimizer,
+    )
 
 
 def is_installed(package: str) -> bool:

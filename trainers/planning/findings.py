@@ -13,15 +13,20 @@ from typing import Any
 
 from trainers.config.config import Config
 from trainers.config.presets import STARTER
-from trainers.device import check_devices, check_tracker, choose_device, choose_format
+from trainers.device import (
+    check_devices,
+    check_offload,
+    check_optimizer,
+    check_tracker,
+    choose_device,
+    choose_format,
+)
 from trainers.errors import REFUSED, VelaturaError
 from trainers.messages import Message
 from trainers.messages import Message as _
 from trainers.models.files.hub import HUB_ID, cached_snapshot
 from trainers.models.files.source import base_name
 from trainers.models.load import training_size
-from trainers.training.check_fit import check_resolution, check_sample_size
-from trainers.training.optim import check_offload, check_optimizer
 
 FAR = 2
 """How many times a size may differ from the base's own."""
@@ -82,6 +87,29 @@ def native_size(model: str) -> tuple[int, int] | None:
         return training_size(model)
     except (VelaturaError, OSError, ValueError, KeyError):
         return None
+
+
+def check_resolution(config: Config, title: str, native: int, stride: int) -> None:
+    """Raise VelaturaError if the base cannot be trained at this resolution; all sizes are in pixels."""
+    resolution = config.data.resolution or native
+    if resolution < stride:
+        raise VelaturaError(
+            "data.resolution = {resolution} is too small for {title}; use at least {stride}",
+            resolution=resolution,
+            title=title,
+            stride=stride,
+        )
+
+
+def check_sample_size(config: Config, title: str, stride: int) -> None:
+    """Raise VelaturaError if the base cannot draw samples of this size, in pixels."""
+    if config.sample.size % stride:
+        raise VelaturaError(
+            "sample.size = {size} must be a multiple of {stride} for {title}, or 0",
+            size=config.sample.size,
+            stride=stride,
+            title=title,
+        )
 
 
 def _of_computer(config: Config) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from trainers.config.sections import Loss
 from trainers.errors import VelaturaError
 from trainers.models.bases.suits import check_family
 from trainers.models.model import Model
+from trainers.planning.findings import check_resolution, check_sample_size
 from trainers.runs.events import Recorder
 from trainers.training.loss import weighting_gamma
 
@@ -43,29 +44,6 @@ def check_fit(config: Config, model: Model, network: Network) -> None:
             raise VelaturaError(wrong)
     with torch.no_grad():
         model.encode([""], config.base.clip_skip, config.data.chunks)  # raises if clip_skip is too large
-
-
-def check_resolution(config: Config, title: str, native: int, stride: int) -> None:
-    """Raise VelaturaError if the base cannot be trained at this resolution; all sizes are in pixels."""
-    resolution = config.data.resolution or native
-    if resolution < stride:
-        raise VelaturaError(
-            "data.resolution = {resolution} is too small for {title}; use at least {stride}",
-            resolution=resolution,
-            title=title,
-            stride=stride,
-        )
-
-
-def check_sample_size(config: Config, title: str, stride: int) -> None:
-    """Raise VelaturaError if the base cannot draw samples of this size, in pixels."""
-    if config.sample.size % stride:
-        raise VelaturaError(
-            "sample.size = {size} must be a multiple of {stride} for {title}, or 0",
-            size=config.sample.size,
-            stride=stride,
-            title=title,
-        )
 
 
 def note_optimizer(config: Config, record: Recorder) -> None:

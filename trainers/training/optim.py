@@ -16,10 +16,8 @@ from trainers.adapters.network import Network
 from trainers.adapters.roles import is_denoiser
 from trainers.adapters.tokens import Word
 from trainers.config.sections import Train
-from trainers.device import is_installed
+from trainers.device import check_offload, check_optimizer, needs_bitsandbytes
 from trainers.errors import VelaturaError
-
-OF_BITSANDBYTES = ("adamw8bit", "paged-adamw", "paged-adamw8bit")
 
 
 def word_learning_rate(word: Word, settings: Train, alone: bool) -> float:
@@ -64,31 +62,6 @@ def make_optimizer(groups: list[dict[str, Any]], settings: Train) -> torch.optim
     return optimizer
 
 
-def check_optimizer(settings: Train, device: torch.device) -> None:
-    """Raise VelaturaError if the optimizer needs a package that is not installed, or a CUDA device."""
-    if settings.optimizer.startswith("paged-") and device.type != "cuda":
-        raise VelaturaError(
-            "train.optimizer = {optimizer} moves its state between a CUDA device and main memory, and this run has no "
-            "CUDA device; use adamw",
-            optimizer=settings.optimizer,
-        )
-    if settings.optimizer in OF_BITSANDBYTES and not is_installed("bitsandbytes"):
-        raise _needs_bitsandbytes(settings)
-
-
-def check_offload(settings: Train, device: torch.device) -> None:
-    """Raise VelaturaError if the optimizer's state is to be kept in main memory, and nothing is kept elsewhere."""
-    if settings.offload_optimizer and device.type != "cuda":
-        raise VelaturaError("train.offload_optimizer has no effect without a CUDA device: all memory is main memory")
-
-
-def _needs_bitsandbytes(settings: Train) -> VelaturaError:
-    return VelaturaError(
-        "train.optimizer = {optimizer} needs bitsandbytes: pip install 'velatura[8bit]', or use adamw",
-        optimizer=settings.optimizer,
-    )
-
-
 def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optimizer:
     decay = settings.weight_decay
     if settings.optimizer == "adamw":
@@ -113,7 +86,7 @@ def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optim
     try:
         from bitsandbytes.optim import AdamW8bit, PagedAdamW, PagedAdamW8bit
     except ImportError:
-        raise _needs_bitsandbytes(settings) from None
+        raise needs_bitsandbytes(settings) from None
     kinds = {"adamw8bit": AdamW8bit, "paged-adamw": PagedAdamW, "paged-adamw8bit": PagedAdamW8bit}
     optimizer: torch.optim.Optimizer = kinds[settings.optimizer](groups, weight_decay=decay)
     return optimizer
