@@ -81,7 +81,8 @@ def choose_format(precision: str, device: torch.device, small: bool) -> torch.dt
     if precision != "auto":
         return FORMATS[precision]
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        in_hardware = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if in_hardware else torch.float16
     if device.type == "cpu" and not small and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return torch.bfloat16
     return torch.float32

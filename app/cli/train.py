@@ -203,7 +203,7 @@ def report_result(result: Result, json: bool) -> None:
     """Print a run's result; a run stopped by a signal exits with that signal's code."""
     if json:
         facts = {"run": result.run, "style": result.style, "steps": result.steps, "seconds": result.seconds}
-        print_json(facts | {"parameters": result.parameters})
+        print_json(facts | {"parameters": result.parameters, "skipped": result.skipped})
     else:
         _tell(result)
     code = {"SIGINT": 130, "SIGTERM": 143}.get(result.stopped_by, 0)
@@ -222,5 +222,8 @@ def _tell(result: Result) -> None:
         say(("before/after", "bold green"), f"  {result.grid}")
     if result.difference is not None:
         say(f"samples from the reloaded file differ from the live adapter's by at most {result.difference}/255")
+    if result.skipped:
+        words = f"{counted(result.skipped, 'step')} of {result.steps} changed nothing: the loss was not finite"
+        say((words, "yellow"))
     if result.stopped_by:
         say(f"continue with: velatura resume {result.run}")

@@ -65,6 +65,10 @@ class Summary:
     """Step of a checkpoint that was damaged, and of the one from which the run went on."""
     unread: str = ""
     """Why its events could not be read at the last look."""
+    rollback: tuple[int, int] = (0, 0)
+    """Step at which too many steps had no finite loss, and the one to which the run went back."""
+    skipped: int = 0
+    """How many steps changed nothing, since their loss or gradients were not finite; known at the end."""
     final: int = 0
     """Step of the style file that has drawn the newest final samples; 0 if none has."""
     expected: float | None = None
@@ -206,6 +210,11 @@ def _damaged(summary: Summary, event: Event) -> Summary:
     return replace(summary, step=saved, saved=saved, fallback=(max(summary.fallback[0], event["step"]), saved))
 
 
+def _rollback(summary: Summary, event: Event) -> Summary:
+    saved = event["saved"]
+    return replace(summary, step=saved, saved=saved, rollback=(event["step"], saved))
+
+
 def _saving(summary: Summary, event: Event) -> Summary:
     return replace(summary, doing="saving")
 
@@ -221,6 +230,7 @@ def _end(summary: Summary, event: Event) -> Summary:
         message=_message(event),
         code=OUT_OF_MEMORY if event.get("cause") == "memory" else str(event.get("code", "")),
         step=event.get("step", summary.step),
+        skipped=event.get("skipped", 0),
     )
 
 
@@ -241,6 +251,7 @@ _CHANGES = {
     "sample": _back_to_work,
     "checkpoint": _checkpoint,
     "damaged": _damaged,
+    "rollback": _rollback,
     "export": _saving,
     "final": _final,
     **dict.fromkeys(ENDS, _end),

@@ -19,12 +19,20 @@ from app.jobs.processes.process import Identity
 from app.jobs.states import ENDED, State, actions_for, describe, find_state, is_alive, silence
 from app.jobs.store import ESTIMATE, HERE, TRAIN, Store
 from app.jobs.summary import Summary
+from trainers.messages import Message, joined, plural
 from trainers.messages import Message as _
-from trainers.messages import joined
 from trainers.runs.event_lines import is_text
 from trainers.runs.run import is_run
 
 FELL_BACK = _("The checkpoint at step {} was damaged, so it continued from step {}.")
+WENT_BACK = _(
+    "Up to step {step} too many losses were not finite, so it continued from step {saved} with half the learning rate."
+)
+SKIPPED = plural(
+    "{count} step changed nothing, because its loss was not finite.",
+    "{count} steps changed nothing, because their loss was not finite.",
+    count=0,
+)
 
 SMALL_JOB = 20.0
 """Seconds that a picture, an estimate or captions are taken to need; runs are what one waits for."""
@@ -262,10 +270,23 @@ def _view(look: _Look, place: int, wait: float | None, turn: int = 0) -> View:
         line = trouble = UNREAD.format(summary.unread)
     elif unserved:
         line = trouble = UNSERVED.format(wants=job.wants)
-    elif summary.fallback[0] and state not in (State.QUEUED, State.FAILED):
-        trouble = FELL_BACK.format(*summary.fallback)
-        line = joined(" ", (line, trouble))
+    elif state not in (State.QUEUED, State.FAILED):
+        trouble = _setbacks(summary)
+        line = joined(" ", (line, trouble)) if trouble else line
     return View(job, state, summary, place, line, actions_for(job, state, summary.saved, summary.phase), trouble)
+
+
+def _setbacks(summary: Summary) -> Message:
+    """What has gone wrong in a run that went on nevertheless; empty if nothing has."""
+    fell_back, (failed, saved) = summary.fallback, summary.rollback
+    return joined(
+        " ",
+        (
+            FELL_BACK.format(*fell_back) if fell_back[0] else "",
+            WENT_BACK.format(step=failed, saved=saved) if failed else "",
+            SKIPPED.format(count=summary.skipped) if summary.skipped else "",
+        ),
+    )
 
 
 def _waits(looks: Sequence[_Look]) -> dict[int, float]:

@@ -234,7 +234,7 @@ def open_run(folder: Path) -> Run:
     """An existing run.
 
     Args:
-        folder: Its folder, with a `config.toml` and an `events.jsonl`.
+        folder: Its folder, with a `config.toml` and events or checkpoints.
 
     Returns:
         The run, for `resume`.
@@ -243,7 +243,9 @@ def open_run(folder: Path) -> Run:
         VelaturaError: The folder is not a run.
     """
     if not is_run(folder):
-        raise VelaturaError("{folder} is not a run folder: a run has a config.toml and an events.jsonl", folder=folder)
+        raise VelaturaError(
+            "{folder} is not a run folder: a run has a config.toml, and an events.jsonl or checkpoints", folder=folder
+        )
     return Run(folder)
 
 
@@ -322,8 +324,9 @@ def _may_be_replaced(target: Path) -> bool:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run; a config.toml alone is not enough."""
-    return (folder / "config.toml").is_file() and (folder / "events.jsonl").is_file()
+    """Whether a folder is a run; a config.toml alone is not enough, and a run that has lost its events is one."""
+    has_records = (folder / "events.jsonl").is_file() or bool(Run(folder).checkpoint_steps())
+    return (folder / "config.toml").is_file() and has_records
 
 
 def write_config(run: Run, config: Config) -> None:

@@ -12,7 +12,7 @@ from trainers.config.config import Config
 from trainers.data.buckets import Pair
 from trainers.data.cache import LatentCache, MaskCache, TextCache
 from trainers.data.captions import varies
-from trainers.data.dataset import Dataset, Draw, placement
+from trainers.data.dataset import CENTRE, Dataset, Draw, pixels, placement
 from trainers.models.images import encode_images
 from trainers.models.model import Model
 from trainers.models.schedule import draw_timesteps
@@ -20,7 +20,7 @@ from trainers.models.text import Conditioning
 from trainers.randomness import WHOLE, Share, generator, seed_for
 from trainers.runs.run import Run
 from trainers.training.loss import draw_noise
-from trainers.training.trainee import Trainee, fingerprint
+from trainers.training.trainee import Trainee, fingerprint, finite
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,13 @@ class Batches:
             return own
         classes = self._classes[self._dataset.items[draws[0].item_index].bucket.shape]
         return joined(own, self._make(classes, classes.draws(index, size), index, seed_for(seed, "prior")))
+
+    @torch.no_grad()
+    def broken_images(self) -> dict[str, bool]:
+        """Whether the latents of each image, by name, are not finite."""
+        draw, items = Draw(0, flip=False, crop=CENTRE, caption=""), self._dataset.items
+        latents = ((item, encode_images(self._model, pixels(item, draw)[None])) for item in items)
+        return {item.path.name: not finite([*found]) for item, found in latents}
 
     def _make(self, dataset: Dataset, draws: tuple[Draw, ...], index: int, seed: int) -> Batch:
         config, model, share = self._config, self._model, self._share

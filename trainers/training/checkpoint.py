@@ -6,6 +6,7 @@ never used. Checkpoints of older versions have none; they are valid if they can 
 
 from __future__ import annotations
 
+import copy
 import errno
 import hashlib
 import io
@@ -21,15 +22,19 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from trainers.adapters.network import Network
 from trainers.atomic_files import sync_folder
 from trainers.errors import VelaturaError
+from trainers.runs.progress import Progress
 from trainers.runs.run import Run
 from trainers.training.optim import MovingAverage
 
 SUMS, UNFINISHED = "SHA256SUMS", ".unfinished"
+LARGEST_START = 2 * 2**30
+"""Bytes of parameters up to which a run can go back to its start before it has a checkpoint."""
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ENODATA)
 """OS errors of missing or unreadable files, as opposed to missing resources."""
 NO_SUCH_DATA = (
@@ -43,17 +48,14 @@ class DamagedCheckpointError(VelaturaError):
     """A checkpoint that differs from what was saved."""
 
 
-@dataclass
-class Progress:
-    """Progress of a run: optimizer steps done, steps skipped for NaN, seconds spent on steps."""
-
-    step: int = 0
-    skipped: int = 0
-    seconds: float = 0.0
-
-
 def save_checkpoint(
-    run: Run, progress: Progress, network: Network, optimizer: Optimizer, average: MovingAverage | None, keep: int
+    run: Run,
+    progress: Progress,
+    network: Network,
+    optimizer: Optimizer,
+    average: MovingAverage | None,
+    keep: int,
+    scaler: GradScaler | None = None,
 ) -> None:
     """Write a checkpoint and delete all but the newest `keep`; on OSError nothing of it remains."""
     from safetensors.torch import save
@@ -74,20 +76,73 @@ def save_checkpoint(
         torch.save(optimizer.state_dict(), state)
         _write(building / "optimizer.pt", state.getvalue())
         facts = asdict(progress) | {"average_updates": average.updates if average else 0}
+        facts |= {"scaler": scaler.state_dict()} if scaler is not None else {}
         _write(building / "progress.json", json.dumps(facts).encode())
         _write(building / SUMS, _sums(building).encode())
         sync_folder(building)
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():
+            _delete(target)
         building.rename(target)
         sync_folder(run.checkpoints)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     for step in run.checkpoint_steps()[:-keep]:
-        shutil.rmtree(run.checkpoint(step))
+        _delete(run.checkpoint(step))
 
 
-def load_checkpoint(run: Run, network: Network, optimizer: Optimizer | None, average: MovingAverage | None) -> Progress:
-    """Load the newest checkpoint into network, optimizer and average; without an optimizer, its state is not read.
+class Start:
+    """The state before the first step, kept in memory until a checkpoint is written, for a run that goes back to it."""
+
+    @classmethod
+    def of(cls, network: Network, optimizer: Optimizer, scaler: GradScaler | None) -> Start | None:
+        """The state now; None if it is too large to be kept twice."""
+        size = sum(parameter.nbytes for parameter in network.parameters())
+        return cls(network, optimizer, scaler) if size <= LARGEST_START else None
+
+    def __init__(self, network: Network, optimizer: Optimizer, scaler: GradScaler | None) -> None:
+        self._network = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+        self._optimizer = copy.deepcopy(optimizer.state_dict())
+        self._scaler = scaler.state_dict() if scaler is not None else {}
+
+    def put_back(
+        self, network: Network, optimizer: Optimizer, average: MovingAverage | None, scaler: GradScaler | None
+    ) -> None:
+        """Bring network, optimizer, average and scaler back to the start."""
+        network.load_state_dict(self._network)
+        optimizer.load_state_dict(copy.deepcopy(self._optimizer))
+        if average is not None:
+            average.begin_anew()
+        if scaler is not None:
+            scaler.load_state_dict(self._scaler)
+
+
+def discard_later(run: Run, step: int) -> None:
+    """Delete the checkpoints and snapshots after a step, newest first, since the run takes these steps again."""
+    for saved in reversed(run.checkpoint_steps()):
+        if saved > step:
+            _delete(run.checkpoint(saved))
+    for sampled, path in run.list_snapshots().items():
+        if sampled > step:
+            path.unlink()
+
+
+def _delete(folder: Path) -> None:
+    """Delete a checkpoint; of one that was moved to another disk, only the link to it."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder)
+
+
+def load_checkpoint(
+    run: Run,
+    network: Network,
+    optimizer: Optimizer | None,
+    average: MovingAverage | None,
+    scaler: GradScaler | None = None,
+) -> Progress:
+    """Load the newest checkpoint into network, optimizer, average and scaler; without an optimizer, its state is not
+    read. Checkpoints of older versions have no scaler's state, and leave the scaler as it is.
 
     Raises VelaturaError if there is none, it is damaged, or it was written with other settings.
     """
@@ -110,6 +165,8 @@ def load_checkpoint(run: Run, network: Network, optimizer: Optimizer | None, ave
             average.updates = found.average_updates
             for name, value in average.values.items():
                 value.copy_(found.average[name])
+        if scaler is not None and found.scaler:
+            scaler.load_state_dict(found.scaler)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise VelaturaError(
             "the checkpoint {folder} cannot be used: config.toml has changed since ({name}); undo the "
@@ -132,7 +189,8 @@ def set_damaged_aside(run: Run) -> list[int]:
             _read(folder, optimizer=True)
             return damaged
         except DamagedCheckpointError:
-            shutil.rmtree(aside, ignore_errors=True)
+            if aside.exists():
+                _delete(aside)
             folder.rename(aside)
             damaged.append(step)
     if damaged:
@@ -153,6 +211,7 @@ class _Found:
     optimizer: dict[str, Any]
     average: dict[str, Tensor]
     average_updates: int
+    scaler: dict[str, Any]
     progress: Progress
 
 
@@ -176,12 +235,13 @@ def _parsed(data: Mapping[str, bytes]) -> _Found:
 
     optimizer = "optimizer.pt" in data
     facts: dict[str, Any] = json.loads(data["progress.json"])
-    updates = facts.pop("average_updates")
+    updates, scaler = facts.pop("average_updates"), facts.pop("scaler", {})
     return _Found(
         load(data["network.safetensors"]),
         torch.load(io.BytesIO(data["optimizer.pt"]), weights_only=True) if optimizer else {},
         load(data["average.safetensors"]) if "average.safetensors" in data else {},
         updates,
+        scaler,
         Progress(**facts),
     )
 

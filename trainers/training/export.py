@@ -19,8 +19,8 @@ from trainers.formats.metadata import Shown, TrainingFacts, embedding_metadata, 
 from trainers.formats.write import peft
 from trainers.formats.write.core import write_style
 from trainers.formats.write.diffusers import describe_loading, write_for_diffusers
+from trainers.runs.progress import Progress
 from trainers.runs.run import Run
-from trainers.training.checkpoint import Progress
 from trainers.training.loop import Session
 from trainers.training.loss import weighting_gamma
 

@@ -23,7 +23,7 @@ from trainers.config.config import Config
 from trainers.data.buckets import Pair
 from trainers.data.dataset import Dataset
 from trainers.distributed.devices import Devices
-from trainers.errors import DIVERGED, VelaturaError
+from trainers.errors import DIVERGED, REFUSED, VelaturaError
 from trainers.memory import peak_memory
 from trainers.messages import Message
 from trainers.messages import Message as _
@@ -31,14 +31,18 @@ from trainers.models.model import Model
 from trainers.ranks.history import note_ranks
 from trainers.runs.events import Recorder
 from trainers.runs.forecast import Forecast
+from trainers.runs.progress import Progress
 from trainers.runs.run import Run
 from trainers.runs.signals import asking_to_stop
 from trainers.training.batches import Batch, Batches
-from trainers.training.checkpoint import Progress, load_checkpoint, save_checkpoint, set_damaged_aside
+from trainers.training.check_fit import find_fault
+from trainers.training.checkpoint import Start, discard_later, load_checkpoint, save_checkpoint, set_damaged_aside
 from trainers.training.loss import prior_preserving_error, timestep_weights
 from trainers.training.optim import (
     MovingAverage,
+    freeze_stopped,
     learning_rate_factor,
+    lower_learning_rate,
     make_optimizer,
     parameter_groups,
     pull_towards_start,
@@ -53,10 +57,11 @@ if TYPE_CHECKING:
 Phase = Literal["load", "images", "encode", "class-images", "before", "train", "previews", "export", "after"]
 """What a run is doing, in the order in which it begins: `previews` and `train` take turns."""
 
-MOST_SKIPS = 5
-"""Consecutive steps with non-finite loss or gradients before the run gives up."""
-MOST_SKIPS_SCALED = 20
-"""The same in fp16, where loss scaling starts too high and is halved at each such step."""
+LESS = 0.5
+"""Share of the learning rate with which a run goes on that went back."""
+
+OVERFLOWED = _("the trained parameters overflowed")
+WENT_BACK = _("{trouble}: training goes back from step {step} to step {saved}, with half the learning rate ({rate:g})")
 
 
 @dataclass
@@ -155,14 +160,13 @@ def take_steps(
 ) -> Progress:
     """Train until the last step or a stop request, writing checkpoints.
 
-    `before(step)` is called before each step, for samples; `classes` are class images by size. Raises VelaturaError if
-    the loss stays NaN.
+    `before(step)` is called before each step, for samples; `classes` are class images by size. If too many steps have
+    no finite loss, the run goes back to its last good checkpoint, once; then it raises VelaturaError.
     """
-    config, network = session.config, session.network
+    config, network, share = session.config, session.network, session.devices.share
     trainee = Trainee(session.model, network, config.base.clip_skip, config.data.chunks)
     if config.train.gradient_checkpointing or config.base.swap_blocks:
         trainee.checkpoint_gradients(session.text_trains)
-    share = session.devices.share
     batches = Batches(session.run, config, session.model, dataset, trainee, session.text_trains, classes, share)
     optimizer = make_optimizer(parameter_groups(network, config.train), config.train)
     pull_towards_start(optimizer, network)
@@ -174,44 +178,39 @@ def take_steps(
     if session.forecast is not None:
         session.forecast.trained = progress.seconds
     objective = Objective(trainee, shared=session.devices.count > 1)
-    wrapped, optimizer = _prepared(session, objective, optimizer)
+    with catch_warnings():
+        simplefilter("ignore", FutureWarning)  # torch's, about the name of an option
+        wrapped, optimizer = session.accelerator.prepare(objective, optimizer)
     every = config.save.every or max(1, config.train.steps // 10)
-    skips, most = 0, MOST_SKIPS if session.accelerator.scaler is None else MOST_SKIPS_SCALED
+    start = None if resume else Start.of(network, _inner(optimizer), session.accelerator.scaler)
     with session.heeding_signals():
         while progress.step < config.train.steps and not session.all_must_stop():
-            before(progress.step)
+            if progress.step or progress.rate == 1:  # after going back to the start, its pictures are there
+                before(progress.step)
             if session.all_must_stop():  # asked for while samples were drawn
                 break
             session.begin("train")
             started = time.monotonic()
-            _stop_what_stops(session, progress.step)
+            freeze_stopped(network, config, progress.step)
             facts = _step(session, batches, objective, wrapped, optimizer, progress.step)
-            skips = 0 if facts["good"] else skips + 1
-            progress.step += 1
-            progress.skipped += not facts["good"]
-            progress.seconds += time.monotonic() - started
+            facts["lr"] *= progress.rate
+            progress.count_step(time.monotonic() - started, facts["good"], facts["overflow"])
             if session.forecast is not None:
                 session.forecast.note_step(time.monotonic() - started)
             _report(session, progress, facts)
             note_ranks(session.record, network, progress.step, config.train.steps)
-            if skips >= most:
-                reason = _("the loss or its gradients were not finite for {most} steps in a row", most=most)
-                raise VelaturaError(_advice(session, progress, reason), code=DIVERGED)
-            if not skips and (progress.step % every == 0 or progress.step == config.train.steps):
+            is_saved = (progress.is_settled and progress.step % every == 0) or progress.step == config.train.steps
+            if trouble := progress.trouble or (OVERFLOWED if is_saved and not _is_finite(session) else None):
+                _check_fault(session, progress, trainee, batches, trouble)
+                progress = _go_back(session, progress, _inner(optimizer), start, every, trouble)
+                saved = progress.step or None
+            elif is_saved:
                 _save(session, progress, optimizer)
-                saved = progress.step
-    saves = session.stopped_by not in ("", "cancel")
-    if saves and not skips and progress.step != saved:
+                saved, start = progress.step, None
+    if session.stopped_by not in ("", "cancel") and progress.step != saved and _is_finite(session):
         _save(session, progress, optimizer)
-    _conclude(session)
+    network.holder.context = ForwardContext()
     return progress
-
-
-def _prepared(session: Session, objective: Objective, optimizer: Optimizer) -> tuple[Any, Any]:
-    with catch_warnings():
-        simplefilter("ignore", FutureWarning)  # torch's, about the name of an option
-        wrapped, prepared = session.accelerator.prepare(objective, optimizer)
-        return wrapped, prepared
 
 
 def reopen(session: Session) -> Progress:
@@ -221,9 +220,8 @@ def reopen(session: Session) -> Progress:
     package that was available in training.
     """
     session.average = _average(session)
-    progress = _put_back(session, None)
-    _conclude(session)
-    return progress
+    session.network.holder.context = ForwardContext()
+    return _put_back(session, None)
 
 
 def _average(session: Session) -> MovingAverage | None:
@@ -241,14 +239,16 @@ def _fall_back(session: Session) -> None:
 
 
 def _put_back(session: Session, optimizer: Optimizer | None) -> Progress:
-    progress = load_checkpoint(session.run, session.network, optimizer, session.average)
+    scaler = session.accelerator.scaler
+    progress = load_checkpoint(session.run, session.network, optimizer, session.average, scaler)
     for method in session.network.methods:
         method.hooks.after_restore(session.network)
     return progress
 
 
-def _conclude(session: Session) -> None:
-    session.network.holder.context = ForwardContext()
+def _inner(optimizer: Any) -> Any:
+    """The optimizer itself, without what accelerate puts around it."""
+    return getattr(optimizer, "optimizer", optimizer)
 
 
 def _step(
@@ -274,13 +274,14 @@ def _step(
         denoising += error.detach().float().cpu() / settings.accumulation
         penalised = penalised or loss is not error
     total, denoising = session.devices.mean_of(total, denoising)
-    if accelerator.scaler is not None:
-        accelerator.unscale_gradients()  # methods measure unscaled gradients
-    found = torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    if gradients and accelerator.scaler is not None:
+        accelerator.scaler.unscale_(_inner(optimizer))  # methods measure unscaled gradients
+    found = torch.nn.utils.get_total_norm(gradients)
     if torch.isfinite(total) and torch.isfinite(found):  # one check for all tensors, since each waits for the device
         for method in network.methods:
             method.hooks.after_backward(network, now)
-    trained = [p for p in network.parameters() if p.grad is not None]
+    trained = [p for p in network.parameters() if p.grad is not None]  # a hook may have left some out
     norm = float(torch.nn.utils.clip_grad_norm_(trained, settings.max_grad_norm or float("inf")))
     good = bool(torch.isfinite(total)) and math.isfinite(norm)
     # With loss scaling, the scaler skips such a step itself and must see it to adapt.
@@ -294,7 +295,15 @@ def _step(
         if session.average is not None:
             session.average.update()
     optimizer.zero_grad(set_to_none=True)
-    facts = {"good": good, "loss": float(denoising), "grad_norm": norm, "lr": settings.learning_rate * factor}
+    # With a finite loss, only the scale of the gradients was too large, and the scaler lowers it.
+    overflow = not good and accelerator.scaler is not None and bool(torch.isfinite(total))
+    facts = {
+        "good": good,
+        "overflow": overflow,
+        "loss": float(denoising),
+        "grad_norm": norm,
+        "lr": settings.learning_rate * factor,
+    }
     return facts | ({"penalty": float(total - denoising)} if penalised else {})
 
 
@@ -321,24 +330,10 @@ def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -
     return loss, error
 
 
-def _stop_what_stops(session: Session, step: int) -> None:
-    """Parameters that stop training get no gradient at all: AdamW would still move them with a zero one."""
-    train, tokens = session.config.train, session.config.tokens
-    if step >= tokens.stop * train.steps:
-        for word in session.network.words:
-            word.requires_grad_(False)
-    if step >= train.text_encoder_stop * train.steps:
-        for site in session.network.hook_points:
-            if not is_denoiser(site.part):
-                site.requires_grad_(False)
-        for shared in session.network.shared_tensors:
-            if not is_denoiser(shared.part):
-                shared.values.requires_grad_(False)
-
-
 def _report(session: Session, progress: Progress, facts: dict[str, Any]) -> None:
     speed = progress.step / progress.seconds if progress.seconds else 0.0
     kind = "step" if facts.pop("good") else "skipped"
+    facts = {name: value for name, value in facts.items() if name != "overflow" or value}
     memory = peak_memory(session.accelerator.device)
     session.record(
         kind,
@@ -353,29 +348,48 @@ def _report(session: Session, progress: Progress, facts: dict[str, Any]) -> None
 
 
 def _save(session: Session, progress: Progress, optimizer: Any) -> None:
-    if not finite(list(session.network.parameters())):
-        reason = _("the trained parameters overflowed")
-        raise VelaturaError(_advice(session, progress, reason), code=DIVERGED)
     session.devices.check_equal(session.network.parameters(), progress.step)
-    inner, began = getattr(optimizer, "optimizer", optimizer), time.monotonic()
+    inner, began = _inner(optimizer), time.monotonic()
     if session.devices.is_first:
         with plain_disk_errors(session.run.checkpoints):
-            save_checkpoint(session.run, progress, session.network, inner, session.average, session.config.save.keep)
+            keep, scaler = session.config.save.keep, session.accelerator.scaler
+            save_checkpoint(session.run, progress, session.network, inner, session.average, keep, scaler)
         session.record("checkpoint", step=progress.step, path=session.run.checkpoint(progress.step).name)
     if session.forecast is not None:
         session.forecast.note_saving(time.monotonic() - began)
 
 
-def _advice(session: Session, progress: Progress, reason: str) -> Message:
-    saved = session.run.checkpoint_steps()
-    kept = _("the checkpoint of step {step} is kept", step=saved[-1]) if saved else _("no checkpoint was written yet")
-    rate = session.config.train.learning_rate
-    return _(
-        "{reason}, up to step {step}; {kept}. "
-        "Lower train.learning_rate (now {rate:g}, try {lower:g}), or set train.precision = fp32",
-        reason=reason,
-        step=progress.step,
-        kept=kept,
-        rate=rate,
-        lower=rate / 4,
-    )
+# ---------------------------------------------------------------- steps without a finite loss
+def _is_finite(session: Session) -> bool:
+    return finite(list(session.network.parameters()))
+
+
+def _check_fault(session: Session, progress: Progress, trainee: Trainee, batches: Batches, trouble: Message) -> None:
+    """Raise VelaturaError if training differently would not help: the base, the VAE or an image is at fault."""
+    draws = progress.latest_draws(session.config.train.accumulation)
+    if fault := find_fault(trainee, batches, draws, session.model, session.devices):
+        raise VelaturaError("{trouble}: {fault}", trouble=trouble, fault=fault, code=REFUSED)
+
+
+def _go_back(
+    session: Session, progress: Progress, optimizer: Optimizer, start: Start | None, every: int, trouble: Message
+) -> Progress:
+    """Go back to the last good checkpoint or to the start, with half the learning rate; VelaturaError the second time.
+
+    The disk has no trace of it until the next checkpoint: a run killed before takes the same steps and goes back again.
+    """
+    saved, rate = session.run.checkpoint_steps(), session.config.train.learning_rate
+    if progress.rate < 1 or not (saved or start):
+        raise VelaturaError(progress.advice(trouble, saved, rate), code=DIVERGED)
+    step = session.devices.value_of_first(progress.last_good(saved, every))
+    if session.devices.is_first:
+        discard_later(session.run, step)
+    session.devices.wait()
+    if start is not None and not step:
+        start.put_back(session.network, optimizer, session.average, session.accelerator.scaler)
+    skipped = _put_back(session, optimizer).skipped if step else 0
+    session.network.requires_grad_()
+    lower_learning_rate(optimizer, LESS)
+    message = WENT_BACK.format(trouble=trouble, step=progress.step, saved=step, rate=rate * LESS)
+    session.record("rollback", step=progress.step, saved=step, lr=rate * LESS, message=message)
+    return Progress(step, skipped, progress.seconds, rate=LESS)

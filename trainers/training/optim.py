@@ -15,6 +15,7 @@ from trainers.adapters.method import Method
 from trainers.adapters.network import Network
 from trainers.adapters.roles import is_denoiser
 from trainers.adapters.tokens import Word
+from trainers.config.config import Config
 from trainers.config.sections import Train
 from trainers.device import check_offload, check_optimizer, needs_bitsandbytes
 from trainers.errors import VelaturaError
@@ -173,6 +174,27 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, settings: Tra
     return factor
 
 
+def freeze_stopped(network: Network, config: Config, step: int) -> None:
+    """Give parameters that stop training at this step no gradient at all: AdamW would still move them with zeros."""
+    train, tokens = config.train, config.tokens
+    if step >= tokens.stop * train.steps:
+        for word in network.words:
+            word.requires_grad_(False)
+    if step >= train.text_encoder_stop * train.steps:
+        for site in network.hook_points:
+            if not is_denoiser(site.part):
+                site.requires_grad_(False)
+        for shared in network.shared_tensors:
+            if not is_denoiser(shared.part):
+                shared.values.requires_grad_(False)
+
+
+def lower_learning_rate(optimizer: torch.optim.Optimizer, share: float) -> None:
+    """Lower the peak rate of every group, which checkpoints hold, to a share of what it is."""
+    for group in optimizer.param_groups:
+        group["peak_lr"] *= share
+
+
 class MovingAverage:
     """An exponential moving average of θ: e ← d·e + (1 − d)·θ, with d warmed up as (1 + n) / (10 + n)."""
 
@@ -181,6 +203,13 @@ class MovingAverage:
         self.updates = 0
         self._live = dict(network.named_parameters())
         self.values = {name: p.detach().clone() for name, p in self._live.items()}
+
+    @torch.no_grad()
+    def begin_anew(self) -> None:
+        """Forget all updates: the average is θ as it is now."""
+        self.updates = 0
+        for name, parameter in self._live.items():
+            self.values[name].copy_(parameter)
 
     @torch.no_grad()
     def update(self) -> None:

@@ -16,8 +16,8 @@ from trainers.config.config import Config
 from trainers.data.dataset import Dataset
 from trainers.errors import BusyError, VelaturaError
 from trainers.runs.events import Recorder, latest_events
+from trainers.runs.progress import Progress
 from trainers.runs.run import Run
-from trainers.training.checkpoint import Progress
 from trainers.training.export import export_style
 from trainers.training.loop import Session, reopen
 from trainers.training.opening import open_dataset, open_session

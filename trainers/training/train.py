@@ -29,11 +29,11 @@ from trainers.runs.event_lines import Event
 from trainers.runs.events import Listener, NoRecord, Recorder, latest_events
 from trainers.runs.forecast import Forecast
 from trainers.runs.prepare import fill_folder
+from trainers.runs.progress import Progress
 from trainers.runs.run import PutAway, Run, new_run, write_config
 from trainers.runs.signals import interrupted_by_sigterm
 from trainers.runs.threads import computing_with, run_threads
 from trainers.sampling.plan import PreviewPlan
-from trainers.training.checkpoint import Progress
 from trainers.training.denoising import denoising_errors, make_probes
 from trainers.training.export import export_style, link_snapshot, write_snapshot
 from trainers.training.loop import Session, take_steps
@@ -74,6 +74,8 @@ class Result:
 
     None without pictures, or if the run used a quantised base: the file's use the unquantised one.
     """
+    skipped: int = 0
+    """Steps that changed nothing, since their loss or gradients were not finite."""
 
 
 def train(
@@ -344,9 +346,11 @@ def _finish(
     draw_rank_map(run.folder)
     run.clear_stop()
     kind = "stopped" if stopped_by else "done"
-    session.record(kind, step=progress.step, style=style.name, seconds=seconds, difference=finals.difference)
+    facts = {"seconds": seconds, "difference": finals.difference, "skipped": progress.skipped}
+    session.record(kind, step=progress.step, style=style.name, **facts)
     run.tidy(started)
     if stopped_by:
         steps = session.config.train.steps
         session.record("note", message=f"stopped at step {progress.step} of {steps}; saved and exported")
-    return Result(run.folder, style, progress.step, seconds, parameters, stopped_by, finals.grid, finals.difference)
+    ending = (stopped_by, finals.grid, finals.difference, progress.skipped)
+    return Result(run.folder, style, progress.step, seconds, parameters, *ending)

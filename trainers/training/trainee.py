@@ -28,6 +28,12 @@ class Trainee(nn.Module):
         conditioning = self.encode(text) if isinstance(text, list) else text
         return self._model[0].predict(noisy, t, conditioning, time_ids)
 
+    @torch.no_grad()
+    def base_is_finite(self, noisy: Tensor, t: Tensor, text: Conditioning | list[str], time_ids: Tensor | None) -> bool:
+        """Whether the base's own prediction, without the change that is trained, is finite."""
+        with self.network.at_strength(0):
+            return finite([self(noisy, t, text, time_ids)])
+
     def checkpoint_gradients(self, with_text: bool) -> None:
         """Turn on gradient checkpointing: keep each block's input and recompute the rest in backward."""
         self.denoiser.enable_gradient_checkpointing()

@@ -77,7 +77,8 @@ class TrainingView:
         self._saved = event["step"]
 
     def _show_skipped(self, event: Event) -> None:
-        self._say((f"step {event['step']} was skipped: its loss or gradients were not finite", "yellow"))
+        if not event.get("overflow"):  # with which loss scaling finds its scale
+            self._say((f"step {event['step']} was skipped: its loss or gradients were not finite", "yellow"))
 
     def _show_note(self, event: Event) -> None:
         self._say((str(event["message"]), "cyan"))
@@ -85,7 +86,7 @@ class TrainingView:
     def _show_warning(self, event: Event) -> None:
         self._say((str(event["message"]), "yellow"))
 
-    _show_damaged = _show_warning
+    _show_damaged = _show_rollback = _show_warning
 
     def _show_drawing(self, event: Event) -> None:
         """Show a picture on the bar; in lines only class images: there are many, and the first step waits for them."""

@@ -68,6 +68,23 @@ def test_a_run_that_fell_back_says_so_until_it_begins_anew(tmp_path):
     assert "damaged" not in watcher.view(job.id).line
 
 
+def test_a_run_that_went_back_and_skipped_steps_says_so(tmp_path):
+    store = Store(tmp_path)
+    folder = tmp_path / "dusk"
+    folder.mkdir()
+    job = store.add(NewJob("train", folder), phase="ended")
+    record, watcher = Recorder(folder), Watcher(store)
+    record("step", step=28, steps=30)
+    record("rollback", step=28, saved=20, lr=0.1, message="words")
+    summary = watcher.view(job.id).summary
+    assert (summary.saved, summary.step) == (20, 20)
+    record("done", step=30, skipped=1)
+    back = "Up to step 28 too many losses were not finite, so it continued from step 20 with half the learning rate."
+    view = watcher.view(job.id)
+    assert view.line == f"Done. {back} 1 step changed nothing, because its loss was not finite."
+    assert view.trouble == view.line.removeprefix("Done. ")
+
+
 def test_runs_in_line_are_counted_without_the_small_jobs_before_them(store):
     first, second = add(store, "dusk"), add(store, "dawn")
     store.add(NewJob("generate", store.runs / ".jobs" / "one", ("true",), priority=1))

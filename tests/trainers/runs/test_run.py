@@ -34,6 +34,15 @@ def test_a_run_appears_at_the_end(tmp_path, config):
     assert [p.name for p in (tmp_path / "a" / "b").iterdir()] == ["dusk"]
 
 
+def test_a_run_that_has_lost_its_events_is_opened_and_a_config_alone_is_not(tmp_path, config):
+    with new_run(config, tmp_path, overwrite=False) as run:
+        write_config(run, config)
+    with pytest.raises(VelaturaError, match=r"a config\.toml, and an events\.jsonl or checkpoints"):
+        open_run(tmp_path / "dusk")
+    Run(tmp_path / "dusk").checkpoint(3).mkdir(parents=True)
+    assert open_run(tmp_path / "dusk").checkpoint_steps() == [3]
+
+
 def test_an_error_leaves_nothing_behind(tmp_path, config):
     with pytest.raises(RuntimeError), new_run(config, tmp_path / "a" / "b", overwrite=False) as run:
         (run.folder / "half").write_text("written")

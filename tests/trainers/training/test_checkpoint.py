@@ -18,9 +18,10 @@ from tests.trainers.tiny_runs import equal, files_in, state_of
 from trainers.adapters.methods import LoRA
 from trainers.config.sections import Train
 from trainers.errors import VelaturaError
+from trainers.runs.progress import Progress
 from trainers.runs.run import Run
 from trainers.training import checkpoint
-from trainers.training.checkpoint import Progress, load_checkpoint, save_checkpoint, set_damaged_aside
+from trainers.training.checkpoint import load_checkpoint, save_checkpoint, set_damaged_aside
 from trainers.training.optim import MovingAverage, make_optimizer, parameter_groups
 
 SETTINGS = Train(learning_rate=1e-2)
@@ -51,6 +52,31 @@ def test_everything_comes_back_with_the_same_bits(tmp_path):
     for index, saved in optimizer.state_dict()["state"].items():
         assert equal(saved, state.state_dict()["state"][index])
     assert state.param_groups[0]["peak_lr"] == 1e-2
+
+
+def test_the_scaler_comes_back_and_an_older_checkpoint_leaves_it(tmp_path):
+    scaler, run = torch.amp.GradScaler("cpu", init_scale=2.0**9, growth_interval=7), Run(tmp_path)
+    save_checkpoint(run, Progress(1), *trained(1), keep=2)  # as older versions wrote it
+    fresh = torch.amp.GradScaler("cpu", init_scale=4.0)
+    load_checkpoint(run, *trained(0), fresh)
+    assert fresh.state_dict()["scale"] == 4.0
+    save_checkpoint(run, Progress(2), *trained(1), keep=2, scaler=scaler)
+    load_checkpoint(run, *trained(0), fresh)
+    assert fresh.state_dict() == scaler.state_dict()
+
+
+def test_a_checkpoint_on_another_disk_is_replaced_by_its_link_alone(tmp_path):
+    run, elsewhere = Run(tmp_path / "run"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for step in (1, 2):
+        save_checkpoint(run, Progress(step), *trained(step), keep=2)
+        run.checkpoint(step).rename(elsewhere / str(step))
+        run.checkpoint(step).symlink_to(elsewhere / str(step))
+    save_checkpoint(run, Progress(2), *trained(2), keep=2)  # over the link
+    save_checkpoint(run, Progress(3), *trained(3), keep=2)  # the first is no longer kept
+    assert run.checkpoint_steps() == [2, 3] and not run.checkpoint(2).is_symlink()
+    assert files_in(elsewhere) == {f"{step}/{file.name}" for step in "12" for file in run.checkpoint(3).iterdir()}
+    assert load_checkpoint(run, *trained(0)).step == 3
 
 
 def test_only_the_newest_are_kept(tmp_path):

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from pydantic.dataclasses import dataclass
+from torch import Tensor
 
 from tests.trainers.tiny_runs import equal, events_of, files_in, state_of, style_metadata, style_tensors
 from trainers.adapters.hooks import TrainingHooks
 from trainers.adapters.method import SETTINGS
 from trainers.adapters.methods import LoRA
 from trainers.config.config import Config
+from trainers.data import cache
 from trainers.errors import VelaturaError
+from trainers.runs.events import Event, read_events
 from trainers.runs.run import Run
+from trainers.training import batches, loop, opening
 from trainers.training.train import resume, train
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -131,6 +137,34 @@ class OverflowingHooks(TrainingHooks):
                 network.sites[0].thetas[0].B[0] = float("inf")
 
 
+@dataclasses.dataclass(frozen=True)
+class StumblingHooks(TrainingHooks):
+    """Hooks after which the gradients are not finite in some steps (0-based), until the learning rate is halved."""
+
+    at: tuple[int, ...]
+    halved: list[bool]
+
+    def after_backward(self, network, step):
+        if step.number in self.at and not self.halved:
+            next(p for p in network.parameters() if p.grad is not None).grad[0] = float("nan")
+
+
+@pytest.fixture
+def stumbling(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let LoRA stumble in steps, until the learning rate is halved."""
+    set_rate, halved = loop.set_learning_rate, []
+
+    def note(optimizer, step, settings):
+        halved[:] = [True] if optimizer.param_groups[0]["peak_lr"] == settings.learning_rate / 2 else []
+        return set_rate(optimizer, step, settings)
+
+    def stumble(*at: int) -> None:
+        monkeypatch.setattr(LoRA, "hooks", property(lambda _: StumblingHooks(at, halved)))
+
+    monkeypatch.setattr(loop, "set_learning_rate", note)
+    return stumble
+
+
 def overflowing(config: Config, **at: int) -> Config:
     return config.model_copy(update={"method": Overflowing(rank=3, alpha=2.0, **at)})
 
@@ -139,6 +173,7 @@ def test_one_bad_step_is_left_out_and_the_run_goes_on(quick, tmp_path):
     config = overflowing(quick({"train": {"steps": 4, "ema": 0.9}, "save": {"keep": 9}}), gradient_at=1)
     result = train(config, tmp_path)
     run = Run(result.run)
+    assert result.skipped == 1 and [event["skipped"] for event in events_of(run, "done")] == [1]
     assert [event["step"] for event in events_of(run, "skipped")] == [2]
     assert events_of(run, "skipped")[0]["grad_norm"] == "nan"
     assert [event["step"] for event in events_of(run, "step")] == [1, 3, 4] and result.steps == 4
@@ -149,12 +184,13 @@ def test_one_bad_step_is_left_out_and_the_run_goes_on(quick, tmp_path):
 
 def test_several_bad_steps_in_a_row_end_the_run_and_keep_the_last_good_checkpoint(quick, tmp_path):
     config = overflowing(quick({"train": {"steps": 12}, "save": {"every": 2}}), theta_at=2)
-    words = r"not finite for 5 steps in a row, up to step 8; the checkpoint of step 2 is kept. Lower train"
+    words = "for 5 steps in a row, up to step 8, also with half the learning rate; the checkpoint of step 2 is kept"
     with pytest.raises(VelaturaError, match=words):
         train(config, tmp_path)
     run = Run(tmp_path / "dusk")
     assert run.checkpoint_steps() == [2]
-    assert [event["step"] for event in events_of(run, "skipped")] == [4, 5, 6, 7, 8]
+    assert [event["step"] for event in events_of(run, "skipped")] == 2 * [4, 5, 6, 7, 8]
+    assert [(event["step"], event["saved"]) for event in events_of(run, "rollback")] == [(8, 2)]
     assert [event.get("code") for event in events_of(run, "error")] == ["diverged"]
     assert not files_in(run.style) if run.style.exists() else True
     # The folder's config names an ordinary LoRA, which goes on from the good checkpoint.
@@ -164,7 +200,8 @@ def test_several_bad_steps_in_a_row_end_the_run_and_keep_the_last_good_checkpoin
 def test_what_overflowed_is_never_saved_or_exported(quick, tmp_path):
     config = overflowing(quick({"train": {"steps": 6}}), theta_at=1)
     with pytest.raises(
-        VelaturaError, match=r"the trained parameters overflowed, up to step 2; the checkpoint of step 1 is"
+        VelaturaError,
+        match=r"the trained parameters overflowed, up to step 2, also with half.*the checkpoint of step 1 is",
     ):
         train(config, tmp_path)
     run = Run(tmp_path / "dusk")
@@ -201,3 +238,109 @@ def test_prodigy_trains_the_text_encoder_at_its_one_rate(quick, tmp_path):
     assert any(bool(tensor.any()) for name, tensor in tensors.items() if "lora_te" in name and "lora_up" in name)
     written = style_metadata(result.style)
     assert (written["ss_text_encoder_lr"], written["ss_min_snr_gamma"]) == ("1.0", "5.0")
+
+
+MORE_STATE = {"targets": {"text_encoder": "attn"}, "train": {"steps": 12, "ema": 0.9, "text_encoder_stop": 0.2}}
+
+
+@pytest.mark.parametrize(
+    ("at", "failed", "back"),
+    [
+        ((3, 4, 5, 6, 7), 8, 2),  # in a row
+        ((0, 1, 2, 3, 5, 6), 7, 5),  # more than a tenth of the last steps
+        ((0, 1, 2, 3, 4), 5, 0),
+    ],
+)
+def test_a_run_goes_back_once_and_ends_with_the_same_bits_wherever_it_is_killed(
+    at, failed, back, quick, stumbling, tmp_path
+):
+    config = quick(MORE_STATE, {"save": {"every": back or 5}})
+    stumbling(*at)
+    whole = train(config, tmp_path / "whole")
+    events = list(read_events(whole.run))
+    (event,) = events_of(Run(whole.run), "rollback")
+    assert (event["step"], event["saved"], event["lr"]) == (failed, back, 0.005)
+    assert event["message"].endswith(f"back from step {failed} to step {back}, with half the learning rate (0.005)")
+    after = [e for e in events[events.index(event) :] if e["type"] == "step"]
+    assert [e["step"] for e in after] == list(range(back + 1, 13)) and {e["lr"] for e in after} == {0.005}
+
+    for kind, step in (("skipped", failed), ("step", back + 1)):  # just before it goes back, and just after
+        run = Run(tmp_path / kind / "dusk")
+
+        def kill(event: Event, run: Run = run, kind: str = kind, step: int = step) -> None:
+            went_back = bool(events_of(run, "rollback"))
+            if event["type"] == kind and event["step"] == step and went_back == (kind == "step"):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(config, run.folder.parent, listener=kill)
+        again = resume(run)
+        assert len(events_of(run, "rollback")) == (2 if kind == "step" else 1)
+        assert equal(state_of(run, 12), state_of(Run(whole.run), 12)), kind
+        assert equal(style_tensors(again.style), style_tensors(whole.style)), kind
+
+
+def test_a_run_that_went_back_goes_on_at_half_the_rate_after_a_pause(quick, stumbling, tmp_path):
+    config = quick(MORE_STATE, {"save": {"every": 2}})
+    stumbling(3, 4, 5, 6, 7)
+    whole = Run(train(config, tmp_path / "whole").run)
+    run = Run(tmp_path / "cut" / "dusk")
+
+    def stop(event: Event) -> None:
+        if events_of(run, "rollback") and event["type"] == "step" and event["step"] == 7:
+            run.ask_to_stop("pause")
+
+    train(config, tmp_path / "cut", listener=stop)
+    assert run.checkpoint_steps() == [6, 7]
+    resume(run)
+    assert equal(state_of(run, 12), state_of(whole, 12)) and len(events_of(run, "rollback")) == 1
+
+
+def broken(values: Tensor) -> Tensor:
+    with torch.no_grad():
+        values[..., 0] = float("nan")
+    return values
+
+
+def break_base(monkeypatch, _name: str) -> None:
+    load = opening.load_model
+
+    def load_broken(*args: Any) -> Any:
+        model = load(*args)
+        broken(model.denoiser.conv_out.weight)
+        return model
+
+    monkeypatch.setattr(opening, "load_model", load_broken)
+
+
+def break_images(monkeypatch, name: str) -> None:
+    """Let the VAE return no number for an image, or for all of them."""
+    read = batches.pixels, cache.pixels
+    for module, original in zip((batches, cache), read, strict=True):
+
+        def pixels(item: Any, draw: Any, original: Any = original) -> Tensor:
+            found = original(item, draw)
+            return broken(found) if name in item.path.name else found
+
+        monkeypatch.setattr(module, "pixels", pixels)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "name", "words"),
+    [
+        (break_base, "", r"5 steps in a row: .* itself returns numbers that are not finite, without anything trained"),
+        (break_images, "", "5 steps in a row: the VAE of .* returns no finite numbers for any image"),
+        (
+            break_images,
+            "fox",
+            r"in 6 of the last \d+ steps: the VAE returns no finite numbers for 0001-fox.png;",
+        ),
+    ],
+    ids=["base", "vae", "image"],
+)
+def test_what_is_not_the_learning_rate_s_fault_is_named_at_once(break_it, name, words, quick, tmp_path, monkeypatch):
+    break_it(monkeypatch, name)
+    with pytest.raises(VelaturaError, match=words) as raised:
+        train(quick({"train": {"steps": 30}}), tmp_path)
+    assert raised.value.code == "refused" and "learning_rate" not in str(raised.value)
+    assert events_of(Run(tmp_path / "dusk"), "rollback") == []

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.faults import Cut, Ended, Fault, faulty
 from tests.trainers.tiny_runs import (
@@ -25,7 +26,8 @@ from tests.trainers.tiny_runs import (
 from trainers.config.config import Config
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder
-from trainers.runs.run import Run
+from trainers.runs.run import Run, open_run
+from trainers.training import opening
 from trainers.training.reopen import export_again
 from trainers.training.train import Result, resume, train
 
@@ -147,6 +149,29 @@ def test_a_checkpoint_of_other_random_matrices_is_refused(quick, tmp_path):
     written.write_text(text.replace("seed = 0", "seed = 1", 1), encoding="utf-8")
     with pytest.raises(VelaturaError, match=r"VeRA's random matrices.*store_projections = true"):
         resume(run)
+
+
+def test_the_gradient_scaler_goes_on_at_its_scale(quick, tmp_path, monkeypatch):
+    config = quick({"train": {"steps": 9, "learning_rate": 1e-6}, "method": {"alpha": 4096.0}})
+    make = opening.make_accelerator
+
+    def with_scaler(*args: Any) -> Any:
+        accelerator = make(*args)
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=3)
+        return accelerator
+
+    monkeypatch.setattr(opening, "make_accelerator", with_scaler)
+    whole = Run(train(config, tmp_path / "whole").run)
+    cut = Run(cut_and_resume(config, tmp_path / "cut", 5).run)
+    skipped = [[event["step"] for event in events_of(run, "skipped")] for run in (whole, cut)]
+    assert skipped[0] == skipped[1] and len(skipped[0]) > 1, "a fresh scaler would skip again"
+    assert equal(state_of(whole, 9), state_of(cut, 9))
+
+
+def test_a_run_that_has_lost_its_events_goes_on_with_the_same_bits(cut, tmp_path):
+    folder = shutil.copytree(cut[0], tmp_path / "dusk")
+    (folder / "events.jsonl").unlink()
+    assert equal(style_tensors(resume(open_run(folder)).style), cut[1])
 
 
 def test_a_complete_run_goes_on_only_with_more_steps(quick, tmp_path):

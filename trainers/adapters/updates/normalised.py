@@ -68,4 +68,5 @@ def normalise(inner: LowRank, magnitude: Tensor, W: Tensor) -> Normalised:
     """DoRA over `inner`, with the current norms of the changed rows, detached (paper §4.3)."""
     with torch.no_grad():
         norm = inner.row_norms(W)
+        norm[norm == 0] = 1  # a row of zeros keeps its magnitude of zero: 0 / 0 would be NaN
     return Normalised(inner, magnitude, norm)

@@ -141,6 +141,8 @@ def test_what_happens_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> No
         {"type": "start", **start, "parameters": 12345, "precision": "bfloat16", "device": "cpu", "resumed": True},
         {"type": "warning", "message": "a [b].png was left out: damaged"},
         {"type": "skipped", "step": 3, "steps": 9, "loss": "nan", "speed": 1.0},
+        {"type": "skipped", "step": 4, "steps": 9, "loss": 0.5, "speed": 1.0, "overflow": True},  # usual in fp16
+        {"type": "rollback", "step": 9, "saved": 4, "message": "training goes back from step 9 to step 4"},
         {"type": "sample", "step": 4, "pictures": 1},
         {"type": "checkpoint", "step": 4, "path": "step-00000004"},
         {"type": "of a kind not known here"},
@@ -149,6 +151,7 @@ def test_what_happens_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> No
         "dusk: lora on my [v2] base (sd1), 1 image, 12,345 parameters, bfloat16 on cpu, resumed",
         "a [b].png was left out: damaged",
         "step 3 was skipped: its loss or gradients were not finite",
+        "training goes back from step 9 to step 4",
         "drew 1 picture at step 4",
     ]
 

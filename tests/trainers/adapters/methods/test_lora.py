@@ -212,3 +212,18 @@ def test_a_principal_part_has_no_tucker_core():
 def test_nothing_learns_faster_than_what_does_not_learn():
     with pytest.raises(ValidationError, match="plus_ratio = 4 has no effect with freeze_a"):
         LoRA(freeze_a=True, plus_ratio=4.0)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_dora_is_finite_where_a_row_of_the_weight_is_zero(kind):
+    layer, x = make_site(kind, LoRA(rank=1)).layer, input_for(kind)
+    with torch.no_grad():
+        layer.weight[0] = 0
+    site = put_on(layer, LoRA(rank=3, alpha=2.0, dora=True))
+    for _ in range(3):
+        gradients = torch.autograd.grad(site.layer(x).square().sum(), list(site.parameters()))
+        assert all(bool(each.isfinite().all()) for each in gradients)
+        with torch.no_grad():
+            for parameter, gradient in zip(site.parameters(), gradients, strict=True):
+                parameter -= 1e-3 * gradient
+    assert bool(site.dense().isfinite().all()) and site.dense().any()
