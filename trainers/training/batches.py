@@ -13,6 +13,9 @@ from trainers.data.buckets import Pair
 from trainers.data.cache import LatentCache, MaskCache, TextCache
 from trainers.data.captions import varies
 from trainers.data.dataset import CENTRE, Dataset, Draw, pixels, placement
+from trainers.distributed.devices import Devices
+from trainers.messages import Message, plural
+from trainers.messages import Message as _
 from trainers.models.images import encode_images
 from trainers.models.model import Model
 from trainers.models.schedule import draw_timesteps
@@ -21,6 +24,12 @@ from trainers.randomness import WHOLE, Share, generator, seed_for
 from trainers.runs.run import Run
 from trainers.training.loss import draw_noise
 from trainers.training.trainee import Trainee, fingerprint, finite
+
+BROKEN_BASE = _(
+    "{base} itself returns numbers that are not finite, without anything trained: its files are damaged, or "
+    "{precision} is too coarse for it; use another copy of it, or set train.precision = fp32"
+)
+BROKEN_VAE = _("the VAE of {base} returns no finite numbers for any image; use another copy of the base")
 
 
 @dataclass(frozen=True)
@@ -74,8 +83,31 @@ class Batches:
         classes = self._classes[self._dataset.items[draws[0].item_index].bucket.shape]
         return joined(own, self._make(classes, classes.draws(index, size), index, seed_for(seed, "prior")))
 
+    def find_fault(self, draws: range, devices: Devices) -> Message | None:
+        """What makes the loss of these draws not finite, other than training: the VAE, an image or the base; else
+        None."""
+        trainee, model = self._trainee, self._model
+        for index in draws:
+            batch = self.make(index)
+            if devices.any_of(not finite([batch.noisy, batch.target])):
+                broken = self._broken_images()
+                if all(broken.values()):
+                    return BROKEN_VAE.format(base=model.title)
+                if names := [name for name, is_broken in broken.items() if is_broken]:
+                    return plural(
+                        "the VAE returns no finite numbers for {names}; remove this image or replace it",
+                        "the VAE returns no finite numbers for {names}; remove these images or replace them",
+                        len(names),
+                        names=", ".join(names),
+                    )
+            # A word that is trained may be broken itself.
+            text = [""] * len(batch.timesteps) if trainee.network.words else batch.text
+            if devices.any_of(not trainee.base_is_finite(batch.noisy, batch.timesteps, text, batch.time_ids)):
+                return BROKEN_BASE.format(base=model.title, precision=str(model.dtype).removeprefix("torch."))
+        return None
+
     @torch.no_grad()
-    def broken_images(self) -> dict[str, bool]:
+    def _broken_images(self) -> dict[str, bool]:
         """Whether the latents of each image, by name, are not finite."""
         draw, items = Draw(0, flip=False, crop=CENTRE, caption=""), self._dataset.items
         latents = ((item, encode_images(self._model, pixels(item, draw)[None])) for item in items)

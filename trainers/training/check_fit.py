@@ -1,4 +1,4 @@
-"""Checks that need the loaded base and the attached method, before training and when it fails."""
+"""Checks that need the loaded base and the attached method."""
 
 from __future__ import annotations
 
@@ -9,17 +9,12 @@ from trainers.adapters.network import Network
 from trainers.adapters.roles import is_denoiser
 from trainers.config.config import Config
 from trainers.config.sections import Loss
-from trainers.distributed.devices import Devices
 from trainers.errors import VelaturaError
-from trainers.messages import Message, plural
-from trainers.messages import Message as _
 from trainers.models.bases.suits import check_family
 from trainers.models.model import Model
 from trainers.planning.findings import check_resolution, check_sample_size
 from trainers.runs.events import Recorder
-from trainers.training.batches import Batches
 from trainers.training.loss import weighting_gamma
-from trainers.training.trainee import Trainee, finite
 
 WIDE_NOTE = (
     "method.rank is higher than {} of the {} trained layers can use; half of them have at most {} rows or columns"
@@ -29,12 +24,6 @@ BESIDE_PRODIGY_NOTE = (
     "method.name = {} changes parameters outside the optimizer; train.optimizer = prodigy mistakes this for steps in "
     "the wrong direction and chooses a step size many times too small, so a short run hardly learns anything; use adamw"
 )
-
-BROKEN_BASE = _(
-    "{base} itself returns numbers that are not finite, without anything trained: its files are damaged, or "
-    "{precision} is too coarse for it; use another copy of it, or set train.precision = fp32"
-)
-BROKEN_VAE = _("the VAE of {base} returns no finite numbers for any image; use another copy of the base")
 
 
 def check_fit(config: Config, model: Model, network: Network) -> None:
@@ -70,28 +59,6 @@ def note_idle_ranks(network: Network, record: Recorder) -> None:
     idle = sum(rank > full for rank, full in pairs)
     if 2 * idle > len(pairs):  # a few narrow layers, such as the first and last, are normal
         record("note", message=WIDE_NOTE.format(idle, len(pairs), sorted(full for _, full in pairs)[len(pairs) // 2]))
-
-
-def find_fault(trainee: Trainee, batches: Batches, draws: range, model: Model, devices: Devices) -> Message | None:
-    """What makes the loss of these draws not finite besides the training: the VAE, an image or the base; else None."""
-    for index in draws:
-        batch = batches.make(index)
-        if devices.any_of(not finite([batch.noisy, batch.target])):
-            broken = batches.broken_images()
-            if all(broken.values()):
-                return BROKEN_VAE.format(base=model.title)
-            if names := [name for name, is_broken in broken.items() if is_broken]:
-                return plural(
-                    "the VAE returns no finite numbers for {names}; remove this image or replace it",
-                    "the VAE returns no finite numbers for {names}; remove these images or replace them",
-                    len(names),
-                    names=", ".join(names),
-                )
-        # A word that is trained may be broken itself.
-        text = [""] * len(batch.timesteps) if trainee.network.words else batch.text
-        if devices.any_of(not trainee.base_is_finite(batch.noisy, batch.timesteps, text, batch.time_ids)):
-            return BROKEN_BASE.format(base=model.title, precision=str(model.dtype).removeprefix("torch."))
-    return None
 
 
 def _check_weighting(config: Config, model: Model) -> None:

@@ -35,7 +35,6 @@ from trainers.runs.progress import Progress
 from trainers.runs.run import Run
 from trainers.runs.signals import asking_to_stop
 from trainers.training.batches import Batch, Batches
-from trainers.training.check_fit import find_fault
 from trainers.training.checkpoint import Start, discard_later, load_checkpoint, save_checkpoint, set_damaged_aside
 from trainers.training.loss import prior_preserving_error, timestep_weights
 from trainers.training.optim import (
@@ -201,7 +200,7 @@ def take_steps(
             note_ranks(session.record, network, progress.step, config.train.steps)
             is_saved = (progress.is_settled and progress.step % every == 0) or progress.step == config.train.steps
             if trouble := progress.trouble or (OVERFLOWED if is_saved and not _is_finite(session) else None):
-                _check_fault(session, progress, trainee, batches, trouble)
+                _check_fault(session, progress, batches, trouble)
                 progress = _go_back(session, progress, _inner(optimizer), start, every, trouble)
                 saved = progress.step or None
             elif is_saved:
@@ -364,10 +363,10 @@ def _is_finite(session: Session) -> bool:
     return finite(list(session.network.parameters()))
 
 
-def _check_fault(session: Session, progress: Progress, trainee: Trainee, batches: Batches, trouble: Message) -> None:
+def _check_fault(session: Session, progress: Progress, batches: Batches, trouble: Message) -> None:
     """Raise VelaturaError if training differently would not help: the base, the VAE or an image is at fault."""
     draws = progress.latest_draws(session.config.train.accumulation)
-    if fault := find_fault(trainee, batches, draws, session.model, session.devices):
+    if fault := batches.find_fault(draws, session.devices):
         raise VelaturaError("{trouble}: {fault}", trouble=trouble, fault=fault, code=REFUSED)
 
 
