@@ -59,7 +59,8 @@ Ended = Callable[[View], None]
 class Dispatcher:
     """Serves a queue with this machine's devices.
 
-    `notify` receives a sentence for each start and end, `ended` each job that has ended.
+    `notify` receives a sentence for each start and end, `ended` each job that has ended. `before` is called before each
+    pass over the queue.
 
     With a `cluster`, whose nodes serve the queue too, jobs go to them first; captions stay here, where the images are.
     With a `fork_server`, which ends when serving does, jobs on the CPU start seconds sooner. Those on other devices
@@ -76,6 +77,7 @@ class Dispatcher:
         fork_server: ForkServer | None = None,
         ended: Ended | None = None,
         cluster: Cluster | None = None,
+        before: Callable[[], object] | None = None,
     ):
         self.store = store
         self._offer = offer
@@ -83,6 +85,7 @@ class Dispatcher:
         self._notify = notify or _tell_nobody
         self._ended = ended or _tell_nobody
         self._cluster = cluster
+        self._before = before
         self._entered_with: tuple[str, ...] = ()
         self._fork_server = fork_server
         self._warm_server = WarmServer(fork_server) if fork_server is not None else None
@@ -129,6 +132,8 @@ class Dispatcher:
 
     def look(self) -> None:
         """One pass over the queue: mark ended jobs, then give free devices to waiting ones."""
+        if self._before is not None:
+            self._before()
         self._collect_children()
         self._end_hanging()
         if self._warm_server is not None:

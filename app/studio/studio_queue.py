@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,9 +93,14 @@ class StudioQueue:
         self._losses: dict[Path, Losses] = {}
         self._secret = hashlib.sha256(paths.secret()).digest()
 
-    def dispatcher(self, ended: Ended | None = None, cluster: Cluster | None = None) -> Dispatcher:
+    def dispatcher(
+        self,
+        ended: Ended | None = None,
+        cluster: Cluster | None = None,
+        before: Callable[[], object] | None = None,
+    ) -> Dispatcher:
         """The dispatcher of this queue."""
-        return Dispatcher(self.store, fork_server=ForkServer(), ended=ended, cluster=cluster)
+        return Dispatcher(self.store, fork_server=ForkServer(), ended=ended, cluster=cluster, before=before)
 
     def look(self) -> Seen:
         """All jobs and runs, current."""

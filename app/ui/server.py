@@ -156,13 +156,12 @@ def start(
     if not authenticator.open:
         AuditLog(paths.runs).keep()
     sweep_public(services.queue, services.drafts, services.generations.root)
-    services.estimate_jobs.sweep()
     services.checker.warm_up()
     with without_apps():
         demo = build(services).queue(default_concurrency_limit=8, max_size=200)
     look_seldom(demo)
     now, requests = NowRoutes(services.queue), Requests()
-    dispatcher = services.queue.dispatcher(ended, cluster)
+    dispatcher = services.queue.dispatcher(ended, cluster, services.estimate_jobs.sweep)
     ours = [
         *HealthRoute(services.queue, lambda: dispatcher.last_pass).routes(),
         *MetricsRoute(services.queue, requests).routes(),

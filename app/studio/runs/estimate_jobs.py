@@ -1,10 +1,12 @@
-"""Estimate jobs for drafts: a small job in the queue, started when a person reaches the third step."""
+"""Estimate jobs for drafts: a small job in the queue for as long as a page waits for it."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,7 +31,9 @@ from trainers.errors import VelaturaError
 
 ATTEMPTS = 3
 FILE = "measuring.json"
-"""File in a draft's folder: the measuring job and its settings."""
+"""File in a draft's folder: the measuring job and its settings. Its time is that of a page's last look."""
+UNSEEN = 25.0
+"""Seconds after a page's last look in which a measurement goes on; pages look more often."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,11 @@ class Estimate:
         """Whether it is still in progress."""
         return self.phase in ("waiting", "measuring")
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has a result."""
+        return self.phase in ("measured", "failed")
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -69,11 +78,20 @@ class EstimateJobs:
         self._lock = threading.Lock()
 
     def sweep(self) -> None:
-        """End measurements without a draft."""
-        remembered = {asked.number for path in self._drafts.paths.drafts.glob(f"*/{FILE}") if (asked := _read(path))}
-        for view in self._queue.small_jobs():
-            if view.job.kind == ESTIMATE and view.job.id not in remembered:
-                self._end(view.job.id)
+        """End measurements whose page has gone, and those without a draft."""
+        store = self._queue.store
+        pending = [job.id for job in (*store.line(), *store.active()) if job.kind == ESTIMATE] if store.exists() else []
+        if not pending:
+            return
+        with self._lock:
+            asked = {
+                path: found.number for path in self._drafts.paths.drafts.glob(f"*/{FILE}") if (found := _read(path))
+            }
+            for number in set(pending).difference(asked.values()):
+                self._end(number)
+            for path, number in asked.items():
+                if number in pending and abs(time.time() - path.stat().st_mtime) > UNSEEN:
+                    self._forget(path.parent.name)
 
     def begin(self, draft: Draft, config: Config, owner: str, again: bool = False) -> None:
         """Measure a draft, unless it is measured or in progress; `again` measures in any case.
@@ -109,7 +127,7 @@ class EstimateJobs:
     def now(self, draft: Draft) -> Estimate:
         """A draft's last measurement, whatever its settings have become since."""
         with self._lock:
-            asked = _read(self._file(draft.id))
+            asked = self._asked(draft)
             try:
                 found = _estimate(self._queue.watcher.view(asked.number)) if asked else Estimate()
             except VelaturaError:
@@ -122,7 +140,7 @@ class EstimateJobs:
         """A draft's current estimate."""
         known = self._measured.cost(config, len(draft.pictures))
         with self._lock:
-            asked = _read(self._file(draft.id))
+            asked = self._asked(draft)
             if asked is None or asked.key != cost_key(config, len(draft.pictures)):
                 return Estimate("measured", known) if known else Estimate()
             try:
@@ -140,6 +158,14 @@ class EstimateJobs:
         """Cancel a measurement that nobody needs any longer."""
         with self._lock:
             self._forget(draft.id)
+
+    def _asked(self, draft: Draft) -> Asked | None:
+        """A draft's measurement, at which a page looks now."""
+        file, now = self._file(draft.id), time.time()
+        asked = _read(file)
+        if asked:
+            os.utime(file, (now, now))
+        return asked
 
     def _forget(self, draft: str) -> None:
         asked = _read(self._file(draft))

@@ -1,9 +1,12 @@
-// Looks again every so many seconds, while something in the part says so (`data-again`) and somebody looks at it.
+// Looks again every so many seconds, while something in the part says so: `data-again` while somebody looks at it, and
+// `data-unseen` while nobody does, so that the server knows that the page is still there.
 let lookedAt = performance.now();
 setInterval(() => {
-  const now = performance.now();
-  const wait = element.querySelector('[data-again]')?.dataset.again;
-  if (!wait || document.hidden || !element.getClientRects().length || now - lookedAt < 1000 * wait) return;
+  const now = performance.now(),
+    unseen = document.hidden || !element.getClientRects().length,
+    said = element.querySelector('[data-again]')?.dataset,
+    wait = unseen ? said?.unseen : said?.again;
+  if (!wait || now - lookedAt < 1000 * wait) return;
   lookedAt = now;
-  trigger('ticked', {});
+  trigger('ticked', {unseen});
 }, 500);

@@ -30,6 +30,9 @@ class StepShown(Seen):
 class Tick(PageEvent):
     """A part shows what goes on, and looks again."""
 
+    unseen: bool = False
+    """Whether nobody looks at it at the moment."""
+
 
 class Chosen(Seen):
     """Something said of some of the pictures."""

@@ -91,9 +91,14 @@ class StartStep:
         self._measure(draft, request)
         return self._show(draft)
 
-    def on_ticked(self, _event: Tick, request: gr.Request) -> Shown:
-        """Show how far the measuring is; why it did not start stays at the bottom."""
-        shown = self._show(self.services.drafts.read(key_of(request)), ticking=True)
+    def on_ticked(self, event: Tick, request: gr.Request) -> Shown:
+        """Show how far the measuring is, which begins again if it has ended while nobody looked; why it did not start
+        stays at the bottom."""
+        draft = self.services.drafts.read(key_of(request))
+        if event.unseen and not self.services.estimate_jobs.now(draft).ended:
+            return {}
+        self._measure(draft, request)
+        shown = self._show(draft, ticking=True)
         return {part: value for part, value in shown.items() if part is not self.foot}
 
     def on_asked(self, event: StartAction, request: gr.Request) -> Shown:

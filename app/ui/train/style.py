@@ -44,7 +44,7 @@ from trainers.models.files.hub import HUB_ID
 
 MOST_TOKEN = 200
 OFTEN, SELDOM = 1, 30
-"""Seconds between two looks: at what goes on, and at whether the computer is quieter than it was when it measured."""
+"""Seconds between two looks: at a download, and at whether the computer is quieter than it was when it measured."""
 CHOICES, OWN, MORE, SETTINGS = PARTS = get_args(Part)
 Shown = dict[Any, Any]
 
@@ -83,13 +83,15 @@ class StyleStep:
         self._measure(draft, request)
         return self._choices(request) | self._below(request)
 
-    def on_ticked(self, _event: Tick, request: gr.Request) -> Shown:
+    def on_ticked(self, event: Tick, request: gr.Request) -> Shown:
         """Show how far downloads and the measurement are; measure again once a computer that was busy is quieter.
 
         A base that somebody waited for is taken if they still have the starter.
         """
         key, drafts = key_of(request), self.services.drafts
         draft = drafts.read(key)
+        if event.unseen and not self.services.estimate_jobs.now(draft).ended:
+            return {}
         if arrived := self.services.downloads.arrived_for(key):
             self.services.bases.found(again=True)
             if self.services.bases.look(draft.choices.base).is_starter:
@@ -190,7 +192,7 @@ class StyleStep:
         pace = words.pace_line(last.pace if last else None, time.time())
         times = run_times(services.measured, by_preset(draft))
         was_busy = bool(last and last.pace and last.pace.was_busy)
-        again = OFTEN if estimate.busy or self._fetching() else SELDOM if was_busy else 0
+        again = OFTEN if self._fetching() else SELDOM if was_busy and not estimate.busy else 0
         sheet = render(
             "train/choices.html",
             aims=style_view.read_aims(draft),

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.jobs import actions
+from app.jobs.dispatcher import Dispatcher
 from app.jobs.permissions import MACHINE_OWNER
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.runs.costs import Cost, Measured
-from app.studio.runs.estimate_jobs import EstimateJobs
+from app.studio.runs.estimate_jobs import UNSEEN, EstimateJobs
 from app.studio.settings.plan import choose, plan
 from app.studio.studio_queue import StudioQueue
 from app.ui.runs.list import small_job
+from tests.app.jobs.working import CPU
 from tests.trainers.tiny_runs import write_images
 from trainers.errors import VelaturaError
 from trainers.messages import Message, to_record
@@ -56,6 +60,24 @@ def test_a_measurement_that_no_draft_remembers_is_ended(drafts, queue, draft):
     (drafts.paths.drafts / draft.id / "measuring.json").write_text("{")
     estimate_jobs(drafts, queue).sweep()
     assert queue.small_jobs() == []
+
+
+def test_a_measurement_ends_when_its_page_has_gone_and_never_begins_then(drafts, queue, draft):
+    config, record = plan(draft, name="style"), drafts.paths.drafts / draft.id / "measuring.json"
+    jobs, begun = estimate_jobs(drafts, queue), []
+    dispatcher = Dispatcher(queue.store, CPU, before=jobs.sweep, notify=begun.append)
+    jobs.begin(draft, config, "ann")
+    (view,) = queue.small_jobs()
+    long_ago = time.time() - 2 * UNSEEN
+    for look in (jobs.now, lambda draft: jobs.look(draft, config)):  # of either step
+        os.utime(record, (long_ago, long_ago))
+        look(draft)
+        jobs.sweep()
+        assert [each.job.id for each in queue.small_jobs()] == [view.job.id]
+    os.utime(record, (long_ago, long_ago))
+    dispatcher.look()
+    assert queue.store.jobs() == [] and not view.job.folder.exists() and begun == []
+    assert jobs.now(draft).phase == "none"
 
 
 def test_a_measurement_that_begins_while_it_is_given_up_does_not_go_on(drafts, queue, draft, monkeypatch):

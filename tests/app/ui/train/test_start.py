@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -112,4 +113,25 @@ def test_the_second_step_measures_again_once_a_busy_computer_is_quieter(step, tm
         monkeypatch.setattr(estimate_jobs, "load_now", lambda load=load: load)
         shown = style.on_ticked(Tick(), REQUEST)[style.choices]
         assert len(step.services.queue.small_jobs()) == measuring
-        assert f'data-again="{1 if measuring else 30}"' in shown
+        assert ('data-again="3" data-unseen="10"' if measuring else 'data-again="30">') in shown
+
+
+@pytest.mark.parametrize("kind", [StyleStep, StartStep])
+def test_a_page_that_nobody_looks_at_keeps_its_measurement_and_asks_for_it_again_when_it_is_seen(
+    services: Services, tmp_path: Path, kind: Any
+) -> None:
+    with gr.Blocks():
+        step = kind(services)
+    draft = take_folder(services.drafts, key_of(REQUEST), write_images(tmp_path / "images"))
+    step.on_ticked(Tick(), REQUEST)
+    (before,) = services.queue.small_jobs()
+    record = services.paths.drafts / draft.id / "measuring.json"
+    os.utime(record, (0, 0))
+    assert step.on_ticked(Tick(unseen=True), REQUEST) == {}
+    services.estimate_jobs.sweep()
+    assert services.queue.small_jobs() == [before], "the page is still there"
+    os.utime(record, (0, 0))
+    services.estimate_jobs.sweep()
+    assert step.on_ticked(Tick(unseen=True), REQUEST) == {} and services.queue.small_jobs() == []
+    step.on_ticked(Tick(), REQUEST)
+    assert [view.state for view in services.queue.small_jobs()] == ["queued"]
