@@ -123,7 +123,7 @@ class BlockSite(HookPoint[BlockMethod]):
             return result[0] if isinstance(result, tuple) else result
 
         call = Call(x, y, named.get("encoder_hidden_states"), rerun)
-        active = [p for p in self._placed if not self.is_dropped(p.method.module_dropout, holder.context)]
+        active = list(self.active(holder.context))
         out = y
         for p in active:
             after = p.method.after(call, p.theta, self, p.shared, holder.context)

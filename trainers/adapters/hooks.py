@@ -32,6 +32,12 @@ class TrainingHooks:
     network.
     """
 
+    @property
+    def act_in_steps(self) -> bool:
+        """Whether any of them acts in a training step."""
+        names = ("begin_step", "penalty", "after_backward", "after_step")
+        return any(getattr(type(self), name) is not getattr(TrainingHooks, name) for name in names)
+
     def begin_step(self, network: Network, step: Step) -> None:
         """Called before the forward passes of an optimizer step."""
 

@@ -35,6 +35,8 @@ class LayerUpdate:
     """Whether it trains the base's weights: they are stored unquantised, and a layer runs W + ΔW as one product."""
     module_dropout: float = 0.0
     """Share of layers that skip their update in each step (module dropout)."""
+    needs_training_step: bool = False
+    """Whether it can be trained only within `Network.training_step`."""
 
     @property
     def merges(self) -> bool:
@@ -129,6 +131,12 @@ class Method:
     def hooks(self) -> TrainingHooks:
         """Its hooks in the training loop."""
         return TrainingHooks()
+
+    @property
+    def needs_training_step(self) -> bool:
+        """Whether it can be trained only within `Network.training_step`: it has dropouts, or hooks in each step."""
+        drops = any(getattr(self, name, 0.0) for name in ("dropout", "rank_dropout", "module_dropout"))
+        return drops or self.hooks.act_in_steps
 
 
 @runtime_checkable

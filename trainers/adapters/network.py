@@ -17,6 +17,7 @@ from trainers.adapters.roles import is_batched, is_denoiser, rows_of_call, times
 from trainers.adapters.site import MethodTensors, Placement, Site, TensorView
 from trainers.adapters.targets import Target, Targets, select
 from trainers.adapters.tokens import Vocabulary, Word
+from trainers.adapters.training_step import TrainingStep, numbered
 from trainers.errors import VelaturaError
 from trainers.randomness import generator
 
@@ -49,6 +50,10 @@ class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.holder = ContextHolder(ForwardContext())
+        self.seed = 0
+        """Seed of what training steps draw."""
+        self.step: TrainingStep | None = None
+        """The training step in progress."""
         self._sites: dict[str, Site] = {}
         self.sites_by_key = nn.ModuleDict()
         self._blocks: dict[str, BlockSite] = {}
@@ -177,6 +182,26 @@ class Network(nn.Module):
         finally:
             self.holder.strength = before
 
+    @contextmanager
+    def training_step(self, step: int, of: int, rates: Sequence[float] = ()) -> Iterator[TrainingStep]:
+        """Give one optimizer step of a training loop its dropouts, schedules, penalties and hooks.
+
+        The forward passes, `loss.backward()` and `optimizer.step()` belong inside. The object that it yields has three
+        methods for loops that do more: `begin_batch` before each of several accumulated batches, `after_backward`
+        before gradients are clipped, and `penalty` to have it in the loss; otherwise its gradient is added by itself.
+
+        Args:
+            step: The optimizer step, from 0.
+            of: The number of optimizer steps.
+            rates: Each step's share of the peak learning rate, if it varies; some methods follow it.
+
+        Raises:
+            VelaturaError: There is no such step, or no optimizer has used its gradients.
+        """
+        now = TrainingStep(self, numbered(step, of, self.seed, rates))
+        with now.running():
+            yield now
+
     @torch.no_grad()
     def merge(self, strength: float = 1.0) -> None:
         """Add the change to the base's weights and biases, and remove the hooks from its layers.
@@ -240,6 +265,7 @@ def attach(
     for net in parts.values():
         net.requires_grad_(False)
     network = Network()
+    network.seed = seed
     network.place(select(parts, method, targets, unread), seed)
     network.track_timesteps(parts)
     return network

@@ -11,14 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adapters.context import ContextHolder, ForwardContext
+from trainers.adapters.method import learns
 from trainers.adapters.op import Op, Packed, at_hand
 from trainers.adapters.updates.base import at_least_fp32
 from trainers.adapters.updates.dense import Dense
+from trainers.errors import VelaturaError
+from trainers.messages import Message
 
 if TYPE_CHECKING:
     from trainers.adapters.block import BlockMethod
     from trainers.adapters.method import LayerUpdate, Theta
     from trainers.adapters.updates import Update
+
+OUTSIDE = Message(
+    "the method on {path} has hooks or dropouts, so train it within `with network.training_step(step, of=steps):`; "
+    "passes that do not train belong under torch.no_grad() or after network.eval()"
+)
 
 M = TypeVar("M", bound="LayerUpdate | BlockMethod")
 
@@ -101,9 +109,18 @@ class HookPoint(nn.Module, Generic[M]):
         self.thetas.append(theta)
         self._placed.append(Placement(method, theta, shared, learning_rate, strength))
 
-    def is_dropped(self, share: float, context: ForwardContext) -> bool:
-        """Whether module dropout with this probability drops a method in this draw."""
-        return context.training and share > 0 and context.chance(self, "module") < share
+    def active(self, context: ForwardContext) -> Iterator[Placement[M]]:
+        """The methods that act in a pass: all that module dropout does not drop.
+
+        Raises VelaturaError if a method that trains only within training steps would be trained outside of one.
+        """
+        outside = not context.training and self.training and torch.is_grad_enabled()
+        for placed in self._placed:
+            if outside and placed.method.needs_training_step and learns(placed.theta):
+                raise VelaturaError(OUTSIDE, path=self.path)
+            share = placed.method.module_dropout
+            if not (context.training and share > 0 and context.chance(self, "module") < share):
+                yield placed
 
 
 class Site(HookPoint["LayerUpdate"]):
@@ -202,7 +219,8 @@ class Site(HookPoint["LayerUpdate"]):
             return None  # packed: the unpacked weight would be kept for backward
         if holder.context.training and self._placed[0].method.input_dropout:
             return None  # the update reads other inputs than the weight
-        for _, update in self._active(holder.context):
+        for placed in self.active(holder.context):
+            update = self._update(placed, holder.context)
             if isinstance(update, Dense) and update.replaces(weight, x):
                 return update if holder.strength == 1 else update.scaled(holder.strength)
         return None
@@ -214,17 +232,13 @@ class Site(HookPoint["LayerUpdate"]):
         x, bias = args[0], self.bias()
         base: Tensor | None = None
         out = y
-        for method, update in self._active(holder.context):
+        for placed in self.active(holder.context):
+            update = self._update(placed, holder.context)
             if update.uses_base_output and base is None:
                 base = y if bias is None else y - self.op.over_channels(bias)
             part = update if holder.strength == 1 else update.scaled(holder.strength)
-            out = part.apply(self.op, self._drop_inputs(x, method, holder.context), base, onto=out)
+            out = part.apply(self.op, self._drop_inputs(x, placed.method, holder.context), base, onto=out)
         return out
-
-    def _active(self, context: ForwardContext) -> Iterator[tuple[LayerUpdate, Update]]:
-        for p in self._placed:
-            if not self.is_dropped(p.method.module_dropout, context):
-                yield p.method, self._update(p, context)
 
     def _update(self, placed: Placement[LayerUpdate], context: ForwardContext) -> Update:
         update = placed.method.update(placed.theta, self, placed.shared, context)

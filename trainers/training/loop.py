@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.context import ForwardContext
-from trainers.adapters.hooks import Step
 from trainers.adapters.network import Network
 from trainers.adapters.roles import is_denoiser
+from trainers.adapters.training_step import TrainingStep
 from trainers.atomic_files import plain_disk_errors
 from trainers.config.config import Config
 from trainers.data.buckets import Pair
@@ -191,7 +191,8 @@ def take_steps(
             session.begin("train")
             started = time.monotonic()
             freeze_stopped(network, config, progress.step)
-            facts = _step(session, batches, objective, wrapped, optimizer, progress.step)
+            with network.training_step(progress.step, config.train.steps, session.rates) as now:
+                facts = _step(session, batches, objective, wrapped, optimizer, now)
             facts["lr"] *= progress.rate
             progress.count_step(time.monotonic() - started, facts["good"], facts["overflow"])
             if session.forecast is not None:
@@ -251,21 +252,18 @@ def _inner(optimizer: Any) -> Any:
 
 
 def _step(
-    session: Session, batches: Batches, objective: Objective, wrapped: Any, optimizer: Any, step: int
+    session: Session, batches: Batches, objective: Objective, wrapped: Any, optimizer: Any, now: TrainingStep
 ) -> dict[str, Any]:
     """One optimizer step over all accumulated batches, skipped if loss or gradients are not finite."""
     settings, network, accelerator = session.config.train, session.network, session.accelerator
-    factor = set_learning_rate(optimizer, step, settings)
-    now = Step(step, settings.steps, session.config.seed, session.rates)
-    for method in network.methods:
-        method.hooks.begin_step(network, now)
+    factor = set_learning_rate(optimizer, now.number, settings)
     total, denoising, penalised = torch.zeros(()), torch.zeros(()), False
     put_off = network.is_always_reached  # gradients are shared once a step, unless the last pass may have none
     for micro in range(settings.accumulation):
-        index = step * settings.accumulation + micro
+        batch = batches.make(now.number * settings.accumulation + micro)
         last = micro == settings.accumulation - 1
         with nullcontext() if last or not put_off else accelerator.no_sync(wrapped):
-            loss, error = _loss(session, batches.make(index), wrapped, index, step)
+            loss, error = _loss(session, batch, wrapped, now, micro)
             if session.devices.any_of(objective.reaches):  # not if module dropout skips every layer
                 accelerator.backward(loss / settings.accumulation)
         session.record.show_life()
@@ -278,8 +276,7 @@ def _step(
         accelerator.scaler.unscale_(_inner(optimizer))  # methods measure unscaled gradients
     found = torch.nn.utils.get_total_norm(gradients)
     if torch.isfinite(total) and torch.isfinite(found):  # one check for all tensors, since each waits for the device
-        for method in network.methods:
-            method.hooks.after_backward(network, now)
+        now.after_backward()
     trained = [p for p in network.parameters() if p.grad is not None]  # a hook may have left some out
     norm = float(torch.nn.utils.clip_grad_norm_(trained, settings.max_grad_norm or float("inf")))
     good = bool(torch.isfinite(total)) and math.isfinite(norm)
@@ -287,10 +284,7 @@ def _step(
     if trained and (good or accelerator.scaler is not None):
         optimizer.step()
     if good:
-        for method in network.methods:
-            method.hooks.after_step(network, now)
-        for word in network.words:
-            word.after_step()
+        now.after_step()
         if session.average is not None:
             session.average.update()
     optimizer.zero_grad(set_to_none=True)
@@ -306,16 +300,14 @@ def _step(
     return facts | ({"penalty": float(total - denoising)} if penalised else {})
 
 
-def _loss(session: Session, batch: Batch, wrapped: Any, index: int, step: int) -> tuple[Tensor, Tensor]:
+def _loss(session: Session, batch: Batch, wrapped: Any, now: TrainingStep, index: int) -> tuple[Tensor, Tensor]:
     """The total loss, and the denoising error in it, which is comparable between methods."""
-    config, network = session.config, session.network
-    horizon = session.model.schedule.steps
-    network.holder.context = ForwardContext(
-        *(config.seed, index),
-        training=True,
-        step=step,
+    config = session.config
+    now.begin_batch(
+        index,
+        config.train.accumulation,
         uncaptioned=batch.uncaptioned,
-        horizon=horizon,
+        horizon=session.model.schedule.steps,
         share=session.devices.share,
         groups=2 if batch.classes else 1,
     )

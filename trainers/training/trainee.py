@@ -45,7 +45,7 @@ class Trainee(nn.Module):
 
 
 class Objective(nn.Module):
-    """A trainee whose output has the methods' penalties beside the prediction, so that all gradients come from it.
+    """A trainee whose output has the methods' penalty beside the prediction, so that all gradients come from it.
 
     With `shared`, other processes take the same step. They wait for each other's gradients, so a pass that reaches no
     trained parameter here gives zeros if it reaches one elsewhere; `reaches` says whether it does.
@@ -64,11 +64,11 @@ class Objective(nn.Module):
     def forward(
         self, noisy: Tensor, t: Tensor, text: Conditioning | list[str], time_ids: Tensor | None
     ) -> tuple[Tensor, ...]:
-        """The prediction `(n, c, h, w)` and the methods' penalties, scalars in fp32."""
+        """The prediction `(n, c, h, w)` and the methods' penalty, a scalar in fp32, if there is one."""
         prediction, network = self.trainee(noisy, t, text, time_ids), self.trainee.network
-        with torch.autocast(prediction.device.type, enabled=False):
-            found = (method.hooks.penalty(network) for method in network.methods)
-            penalties = [penalty for penalty in found if penalty is not None]
+        assert network.step is not None
+        penalty = network.step.penalty()
+        penalties = [] if penalty is None else [penalty]
         self.reaches = any(each.requires_grad for each in (prediction, *penalties))
         if self._shared and not self.reaches:
             some = next((p for p in network.parameters() if p.requires_grad), None)

@@ -46,7 +46,7 @@ def merged(net: nn.Module, network: Network, x: Tensor, strength: float) -> Tens
 def test_no_effect_at_the_start(variant):
     net, x = make_layers(), make_input()
     bare = net(x)
-    attach_to(net, VARIANTS[variant])
+    attach_to(net, VARIANTS[variant]).eval()
     assert (net(x) - bare).abs().max() < 1e-5
 
 
@@ -83,7 +83,7 @@ def test_on_a_packed_base_it_is_as_on_the_weights_that_this_makes(variant):
     for name, layer in whole.named_children():
         layer.weight.data.copy_(packed.get_submodule(name).weight)
     bare = packed(x)
-    networks = [attach_to(net, VARIANTS[variant]) for net in (packed, whole)]
+    networks = [attach_to(net, VARIANTS[variant]).eval() for net in (packed, whole)]
     assert (packed(x) - bare).abs().max() < 1e-5
     for network in networks:
         shake(network)
@@ -155,7 +155,7 @@ def test_every_trained_tensor_learns_by_the_second_step_and_what_is_frozen_stays
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_fp32_factors_work_on_a_bf16_base_without_autocast(variant):
     net, x = make_layers(torch.bfloat16), make_input().bfloat16()
-    network = attach_to(net, VARIANTS[variant])
+    network = attach_to(net, VARIANTS[variant]).eval()
     shake(network)
     y = net(x)
     y.float().pow(2).mean().backward()
@@ -163,7 +163,7 @@ def test_fp32_factors_work_on_a_bf16_base_without_autocast(variant):
     assert all(p.dtype == torch.float32 for p in network.parameters())
     assert {p.grad.dtype for p in network.parameters() if p.grad is not None} == {torch.float32}
     exact, exact_network = make_layers(), None
-    exact_network = attach_to(exact, VARIANTS[variant])
+    exact_network = attach_to(exact, VARIANTS[variant]).eval()
     exact_network.load_state_dict(network.state_dict())
     if variant != "lora-dora":  # its magnitudes start from the rounded weights of the bf16 base
         assert (y.float() - exact(make_input())).abs().max() < 0.1 * y.float().abs().max()
@@ -187,7 +187,7 @@ def test_dropout_depends_on_the_draw_alone_and_is_off_outside_training(method, k
     low_rank = {"full_matrix": False, "factor": 2} if method is LoKr else {}
     kind = method(rank=2, alpha=3.0, **low_rank, **{knob: 0.5})
     net, x = make_layers(), make_input()
-    network = attach_to(net, kind)
+    network = attach_to(net, kind).eval()
     shake(network)
     still = net(x)
 
@@ -206,7 +206,7 @@ def test_dropout_depends_on_the_draw_alone_and_is_off_outside_training(method, k
 def test_dropout_keeps_the_expected_update(knob):
     net = make_layers()
     layer = net.wide
-    network = attach_to(net, LoRA(rank=8, alpha=4.0, **{knob: 0.25}))
+    network = attach_to(net, LoRA(rank=8, alpha=4.0, **{knob: 0.25})).eval()
     shake(network)
     site = next(s for s in network.sites if s.path == "wide")
     tokens = torch.randn(4, 20)

@@ -51,7 +51,8 @@ def step(session: Session, monkeypatch: pytest.MonkeyPatch) -> Step:
         batches, reached = SimpleNamespace(make=lambda index: index), SimpleNamespace(reaches=True)
         optimizer = torch.optim.SGD(parameter_groups(session.network, session.config.train))
         before = row(session)
-        facts = loop._step(session, batches, reached, session.network, optimizer, 0)
+        with session.network.training_step(0, of=1) as now:
+            facts = loop._step(session, batches, reached, session.network, optimizer, now)
         return facts, before, row(session)
 
     return take

@@ -99,6 +99,10 @@ class DyLoRA(RankedMethod):
     def hooks(self) -> DyLoRAHooks:
         return DyLoRAHooks(self)
 
+    @property
+    def needs_training_step(self) -> bool:
+        return True  # each step samples a rank
+
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         A = kaiming(draw, self.rank, site.op.fan_in)
         theta: dict[str, Tensor] = {f"A{n}": nn.Parameter(band.clone()) for n, band in enumerate(A.split(self.unit))}

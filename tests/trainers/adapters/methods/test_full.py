@@ -87,7 +87,7 @@ def test_beside_another_method_and_under_dropout_it_is_added():
     with torch.no_grad():
         torch.testing.assert_close(net.wide(x), x @ (net.wide.weight + site.dense()).T)
     assert site._instead_of_weight(x) is None
-    dropped = make_site("linear", Full(dropout=0.5))
+    dropped = make_site("linear", Full(dropout=0.5)).eval()
     dropped._holder.context = ForwardContext(training=True)
     assert dropped._instead_of_weight(input_for("linear")) is None
     dropped._holder.context = ForwardContext()

@@ -1,0 +1,128 @@
+"""An optimizer step of a training loop: the context of its passes, and the methods' penalties and hooks around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.hooks import Step
+from trainers.errors import VelaturaError
+
+if TYPE_CHECKING:
+    from trainers.adapters.network import Network
+
+
+class TrainingStep:
+    """An optimizer step of a network, from `Network.training_step`.
+
+    What a loop does not call itself runs when an optimizer moves the network's parameters, or after that.
+    """
+
+    def __init__(self, network: Network, step: Step) -> None:
+        self._network, self._step = network, step
+        self._is_penalised = self._is_measured = self._has_stepped = self._is_over = False
+
+    @property
+    def number(self) -> int:
+        """Its number, from 0."""
+        return self._step.number
+
+    def begin_batch(self, index: int = 0, of: int = 1, **facts: Any) -> None:
+        """Begin the passes of one of the step's accumulated batches, in which dropouts are drawn anew.
+
+        `facts` are further fields of the passes' `ForwardContext`, such as `uncaptioned`.
+        """
+        seed, number = self._step.seed, self._step.number
+        self._network.holder.context = ForwardContext(seed, number * of + index, training=True, step=number, **facts)
+
+    def penalty(self) -> Tensor | None:
+        """The sum of the methods' penalties, a scalar to add to the mean loss of each batch; None without penalties.
+
+        If it is never called, the penalty's gradient is added to the loss's.
+        """
+        self._is_penalised = True
+        device = next(self._network.parameters()).device
+        with torch.enable_grad(), torch.autocast(device.type, enabled=False):
+            each = [method.hooks.penalty(self._network) for method in self._network.methods]
+            penalties = [penalty for penalty in each if penalty is not None]
+            return torch.stack(penalties).sum() if penalties else None
+
+    def after_backward(self) -> None:
+        """Run the hooks on complete gradients; a loop that clips or changes gradients calls this before it does."""
+        if self._is_measured:
+            return
+        self._is_measured = True
+        penalty = None if self._is_penalised else self.penalty()
+        if penalty is not None and penalty.requires_grad:
+            penalty.backward()  # type: ignore[no-untyped-call]
+        for method in self._network.methods:
+            method.hooks.after_backward(self._network, self._step)
+
+    def after_step(self) -> None:
+        """Run the hooks on parameters that an optimizer has moved; once."""
+        if self._is_over:
+            return
+        self._is_over = True
+        for method in self._network.methods:
+            method.hooks.after_step(self._network, self._step)
+        for word in self._network.words:
+            word.after_step()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Begin the step, follow its optimizers, and end it."""
+        network, before = self._network, self._network.holder.context
+        for method in network.methods:
+            method.hooks.begin_step(network, self._step)
+        self.begin_batch()
+        network.step = self
+        hook = register_optimizer_step_pre_hook(self._before_optimizer)
+        try:
+            yield
+            self._end()
+        finally:
+            hook.remove()
+            network.step, network.holder.context = None, before
+
+    def _before_optimizer(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        own = {id(parameter) for parameter in self._network.parameters()}
+        if any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"]):
+            self.after_backward()
+            self._has_stepped = True
+
+    def _end(self) -> None:
+        if self._has_stepped:
+            self.after_step()
+        elif not self._is_over and self._has_gradients():
+            raise VelaturaError(
+                "no optimizer has used the gradients of training step {number}: call optimizer.step() once, for all "
+                "accumulated batches, inside `with network.training_step(…)`",
+                number=self.number,
+            )
+
+    def _has_gradients(self) -> bool:
+        """Whether there are gradients that an optimizer could use: finite ones that are not all zero."""
+        gradients = [p.grad for p in self._network.parameters() if p.grad is not None]
+        return 0 < float(torch.nn.utils.get_total_norm(gradients)) < float("inf")
+
+
+def numbered(number: int, of: int, seed: int, rates: Sequence[float]) -> Step:
+    """Step `number` of `of`; VelaturaError if there is no such step or not one rate for each."""
+    if not 0 <= number < of:
+        raise VelaturaError(
+            "training step {number} is not one of {of}: steps are numbered from 0 to {last}",
+            number=number,
+            of=of,
+            last=of - 1,
+        )
+    if rates and len(rates) != of:
+        raise VelaturaError(
+            "rates has {count} numbers for {of} training steps: give one for each step", count=len(rates), of=of
+        )
+    return Step(number, of, seed, tuple(rates) or (1.0,) * of)
