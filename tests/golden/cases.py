@@ -14,7 +14,6 @@ WITHOUT_TEXT = ("t-lora", "vpt")
 """Methods that sit on the UNet alone."""
 
 QUICK: dict[str, Any] = {
-    "schema_version": 1,
     "name": "golden",
     "data": {"resolution": 32, "flip": True, "caption_dropout": 0.3, "repeats": 1},
     "targets": {"unet": "full", "text_encoder": "attn-mlp"},

@@ -23,34 +23,32 @@ FILE = Path(__file__).with_name("numbers.json")
 
 def main(*wanted: str) -> None:
     """Record the cases that are asked for, or those that have no numbers yet."""
-    kept: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {"cases": {}}
-    cases = {
-        name: as_table(build_config(QUICK, {"base": {"model": "base"}, "data": {"images": "images"}}, table))
-        for name, table in tables().items()
-        if name in wanted or (not wanted and name not in kept["cases"])
-    }
+    kept: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+    names = wanted or tuple(name for name in tables() if name not in kept["cases"])
+    cases = {name: settings_of(kept, name) if name in kept["cases"] else settings_now(name) for name in names}
     outcomes = measure(cases) if cases else {}
-    kept["common"] = kept.get("common") or next(iter(cases.values()))
     for name, outcome in outcomes.items():
-        kept["cases"][name] = {"settings": _apart(kept["common"], cases[name]), "torch": version("torch"), **outcome}
+        before = kept["cases"].get(name, {"settings": settings_now(name)})
+        kept["cases"][name] = {"settings": before["settings"], "torch": version("torch"), **outcome}
     rows = [f"{json.dumps(name)}: {json.dumps(case)}" for name, case in sorted(kept["cases"].items())]
     text = f'{{"common": {json.dumps(kept["common"])},\n"cases": {{\n' + ",\n".join(rows) + "\n}}\n"
     FILE.write_text(text, encoding="utf-8")
 
 
-def _apart(common: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
-    """The least table that gives `table` when laid over `common`."""
-    found = {}
-    for key, value in table.items():
-        old = common.get(key)
-        if key == "method" or not isinstance(value, dict) or not isinstance(old, dict):
-            if value != old:
-                found[key] = value
-        elif inner := _apart(old, value):
-            found[key] = inner
-    whole = {key: value for key, value in found.items() if key == "method"}
-    assert overlay(common, found) | whole == table
-    return found
+def settings_of(kept: dict[str, Any], name: str) -> dict[str, Any]:
+    """The complete settings of a recorded case, in the version in which it was recorded.
+
+    Those of the first version are laid over the common ones; those of later versions are complete.
+    """
+    common, settings = kept["common"], kept["cases"][name]["settings"]
+    if "schema_version" in settings:
+        return dict(settings)
+    return overlay(common, settings) | {"method": settings.get("method", common["method"])}
+
+
+def settings_now(name: str) -> dict[str, Any]:
+    """The complete settings of a case in the present version."""
+    return as_table(build_config(QUICK, {"base": {"model": "base"}, "data": {"images": "images"}}, tables()[name]))
 
 
 if __name__ == "__main__":

@@ -10,17 +10,11 @@ import pytest
 
 from tests.golden.cases import FAMILIES, FORMS, tables
 from tests.golden.measure import is_recorded_make, measure
-from trainers.config.tables import overlay
+from tests.golden.record import settings_of
 
 KEPT: dict[str, Any] = json.loads(Path(__file__).with_name("numbers.json").read_text(encoding="utf-8"))
 CASES: dict[str, Any] = KEPT["cases"]
 pytestmark = [pytest.mark.long, pytest.mark.slow]
-
-
-def settings(case: dict[str, Any]) -> dict[str, Any]:
-    """The complete settings of a case, as they were written when it was recorded."""
-    method = {"method": case["settings"].get("method", KEPT["common"]["method"])}
-    return overlay(KEPT["common"], case["settings"]) | method
 
 
 def test_every_case_has_its_numbers():
@@ -43,7 +37,7 @@ def is_form(name: str) -> bool:
 
 def check(wanted: dict[str, Any]) -> None:
     """In one process: to import and load everything takes as long as ten cases."""
-    found = measure({name: settings(case) for name, case in wanted.items()})
+    found = measure({name: settings_of(KEPT, name) for name in wanted})
     assert {name: found[name] for name, case in wanted.items() if not same(case, found[name])} == {}
 
 

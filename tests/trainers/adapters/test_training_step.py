@@ -141,9 +141,9 @@ def test_the_context_ends_with_the_step_even_if_it_fails(net: nn.Module) -> None
 
 def test_gradients_that_no_optimizer_uses_are_an_error(net: nn.Module) -> None:
     network = attach_to(net, LoRA(rank=2))
-    with pytest.raises(VelaturaError, match=r"no optimizer has used the gradients of training step 4: call .*once"):
-        with network.training_step(4, of=9):
-            net(make_input()).square().mean().backward()
+    sentence = r"no optimizer has used the gradients of training step 4: call .*once"
+    with pytest.raises(VelaturaError, match=sentence), network.training_step(4, of=9):
+        net(make_input()).square().mean().backward()
     with network.training_step(4, of=9):
         network.zero_grad()  # nothing to use
 
