@@ -194,10 +194,9 @@ def take_steps(
             with network.training_step(progress.step, config.train.steps, session.rates) as now:
                 facts = _step(session, batches, objective, wrapped, optimizer, now)
             facts["lr"] *= progress.rate
-            progress.count_step(time.monotonic() - started, facts["good"], facts["overflow"])
-            if session.forecast is not None:
-                session.forecast.note_step(time.monotonic() - started)
-            _report(session, progress, facts)
+            seconds = time.monotonic() - started
+            progress.count_step(seconds, facts["good"], facts["overflow"])
+            _report(session, progress, facts, seconds)
             note_ranks(session.record, network, progress.step, config.train.steps)
             is_saved = (progress.is_settled and progress.step % every == 0) or progress.step == config.train.steps
             if trouble := progress.trouble or (OVERFLOWED if is_saved and not _is_finite(session) else None):
@@ -321,7 +320,9 @@ def _loss(session: Session, batch: Batch, wrapped: Any, now: TrainingStep, index
     return loss, error
 
 
-def _report(session: Session, progress: Progress, facts: dict[str, Any]) -> None:
+def _report(session: Session, progress: Progress, facts: dict[str, Any], seconds: float) -> None:
+    if session.forecast is not None:
+        session.forecast.note_step(seconds)
     speed = progress.step / progress.seconds if progress.seconds else 0.0
     kind = "step" if facts.pop("good") else "skipped"
     facts = {name: value for name, value in facts.items() if name != "overflow" or value}
