@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
 
 OFTEN = 0.5
 """Seconds between reports of a picture's denoising steps."""
-PATIENCE = 15.0
-"""Seconds that the pictures of a stopped run may take."""
 
 ON_WHOLE_BASE = (
     "the final pictures use the file on the unquantised base, as users of the style will; pictures on the base in {} "
@@ -169,12 +166,12 @@ class Previews:
             message = FEWER.format(self.plan.count, self.plan.wanted, params.steps, params.sampler, SHARE)
             self.session.record("previews", step=0, pictures=self.plan.count, message=message, **facts)
 
-    def _sample(self, params: SamplingParams, step: int, end: float = math.inf) -> list[Image]:
-        """Generate samples with the live adapter into the run folder, until `end` by the monotonic clock."""
+    def _sample(self, params: SamplingParams, step: int) -> list[Image]:
+        """Generate samples with the live adapter into the run folder."""
         session, began = self.session, time.monotonic()
         session.network.holder.context = drawing_context(session.model, params)
         with evaluating(session.model):
-            pictures = self._drawn(session.model, params, step, session.run.samples / f"step-{step:08d}", end)
+            pictures = self._drawn(session.model, params, step, session.run.samples / f"step-{step:08d}")
         session.record("sample", step=step, pictures=len(pictures), seconds=round(time.monotonic() - began, 2))
         return pictures
 
@@ -195,8 +192,8 @@ class Previews:
         return Finals(None, None)
 
     def _finish_stopped(self, step: int) -> Finals:
-        """Generate with the live adapter, as many as fit into a few seconds."""
-        pictures = self._sample(self.plan.params, step, time.monotonic() + PATIENCE)
+        """Generate every prompt with the live adapter."""
+        pictures = self._sample(self.plan.params, step)
         return Finals(self._make_grid(self.plan.params, pictures, step), None)
 
     def _finish_whole(self, style: Path, step: int) -> Finals:
@@ -295,10 +292,8 @@ class Previews:
             return []
 
     # ---------------------------------------------------------------- one picture after the other
-    def _drawn(
-        self, model: Model, params: SamplingParams, step: int, folder: Path | None, end: float = math.inf
-    ) -> list[Image]:
-        """The pictures, each in the folder as soon as it is drawn; at least one, and none that would not end in time.
+    def _drawn(self, model: Model, params: SamplingParams, step: int, folder: Path | None) -> list[Image]:
+        """The pictures, each in the folder as soon as it is drawn.
 
         Raises SkippedError if they are no longer wanted.
         """
@@ -317,8 +312,6 @@ class Previews:
                 with self._tolerating_disk(step):
                     _keep(pictures[-1], folder / _name(number - 1))
             self.forecast.note_picture(time.monotonic() - began)
-            if time.monotonic() + self.forecast.picture > end:
-                break
         self.forecast.drawing = left
         return pictures
 

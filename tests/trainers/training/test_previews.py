@@ -25,6 +25,7 @@ from trainers.data.dataset import load_dataset
 from trainers.data.decode import UnreadableError
 from trainers.errors import VelaturaError
 from trainers.runs.events import Event, read_events
+from trainers.runs.forecast import Forecast
 from trainers.runs.run import Run
 from trainers.sampling.sample import SamplingParams
 from trainers.training.previews import preview_params, read_pictures, with_prefix
@@ -125,7 +126,8 @@ def test_by_itself_a_run_draws_before_during_and_after_and_says_how(quick, tmp_p
 
 
 @pytest.mark.usefixtures("quick_runs")
-def test_a_stopped_run_shows_what_it_has_learned(quick, tmp_path):
+def test_a_stopped_run_draws_every_prompt_however_long_it_takes(quick, tmp_path, monkeypatch):
+    monkeypatch.setattr(Forecast, "picture", 60.0)  # seconds, as on a slow computer
     run = Run(tmp_path / "dusk")
     result = train(quick(SAMPLED), tmp_path, listener=stopping_at(run, 3))
     assert (result.stopped_by, result.steps, result.difference) == ("request", 3, None)
