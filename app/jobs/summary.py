@@ -43,8 +43,6 @@ class Summary:
     """What a run is doing, as `trainers.training.loop.Phase` has it; "" for runs of older versions."""
     left: float | None = None
     """Seconds until the run is done as it last said, sampling and export included; None before it has measured."""
-    limited: bool = False
-    """Whether previews are left out, so that they take no more than their share of the run's time."""
     pictures: tuple[int, int] = (0, 0)
     """Which one is being drawn, and of how many."""
     denoising: tuple[int, int] = (0, 0)
@@ -124,10 +122,6 @@ def _at_speed(steps: int, speed: float) -> float | None:
 
 def _anew(summary: Summary, event: Event) -> Summary:
     return Summary(expected=summary.expected)
-
-
-def _previews(summary: Summary, event: Event) -> Summary:
-    return replace(summary, limited=True)
 
 
 def _expected(summary: Summary, event: Event) -> Summary:
@@ -245,7 +239,6 @@ _CHANGES = {
     "skipped": _step,
     "expected": _expected,
     "phase": _phase,
-    "previews": _previews,
     "drawing": _drawing,
     "denoising": _denoising,
     "sample": _back_to_work,

@@ -261,6 +261,8 @@ def _view(look: _Look, place: int, wait: float | None, turn: int = 0) -> View:
     """A job at a place in line, whose `turn` among its like is said."""
     job, alive, summary, silent, gone, unserved = look
     state = find_state(job, alive, summary, silent > 0)
+    if state == State.STOPPING and summary.phase != "after":  # it will not do the steps that its time left counts
+        summary = replace(summary, left=None, speed=0.0)
     line, trouble = describe(state, summary, turn or place, wait, job.restarts + job.low_memory, silent), ""
     if job.damaged:
         line = trouble = DAMAGED.format(", ".join(job.damaged))

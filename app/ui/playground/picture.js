@@ -26,7 +26,8 @@ element.addEventListener('click', event => {
   if (asked) trigger('asked', {what: asked.dataset.do, about: asked.dataset.about});
 });
 
-// Pictures of a series are as large as there is room for: as many in a row as make each about the largest.
+// A series is read along one row, as long as each picture has room there; of more, as many stand in a row as make each
+// about the largest.
 const CAPTION = 56,
   LEAST = 140,
   ABOUT = 0.88;
@@ -45,7 +46,8 @@ const fit = () => {
     return {columns, room, side: Math.min(room, ((high - rows * (CAPTION + gap)) / rows) * (width / height))};
   });
   const largest = Math.max(...ways.map(way => way.side)),
-    {columns, room, side} = ways.findLast(way => way.side >= ABOUT * largest);
+    row = ways.at(-1),
+    {columns, room, side} = row.room >= LEAST ? row : ways.findLast(way => way.side >= ABOUT * largest);
   const fits = side >= LEAST, // else there are more than the window holds
     most = Math.max(1, Math.floor((wide + gap) / (LEAST + gap)));
   series.style.setProperty('--columns', fits ? columns : most);

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,7 +18,6 @@ from app.studio.runs import failures
 from app.studio.runs.failures import CHANGE, HALF, LOW
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import SMALL_JOB, StudioQueue
-from app.studio.styles.library import renamed_style
 from app.ui.components import text as shared
 from app.ui.components.controls import Button, Control, Link, banner
 from app.ui.components.errors import in_a_banner
@@ -67,11 +65,12 @@ class Answer:
 
 def find_controls(view: View, actor: Actor) -> list[Control]:
     """The controls that fit a run's state and whoever looks at it."""
-    return [make_control(view, what, _label(view, what)) for what in _wanted(view, actor)]
+    return [make_control(view, what) for what in _wanted(view, actor)]
 
 
-def make_control(view: View, what: str, label: str, kind: str = "quiet") -> Control:
+def make_control(view: View, what: str, kind: str = "quiet") -> Control:
     """The control that does something with a run or a small job."""
+    label = _label(view, what)
     name = view.job.name if view.job.kind == TRAIN else f"{SMALL_JOB}{view.job.id}"
     if what == "clone":  # which begins where settings are chosen
         return Link(label, f"./?{urlencode({'clone': name})}", kind)
@@ -140,13 +139,10 @@ def _repair(queue: StudioQueue, actor: Actor) -> Answer:
 
 
 def _note(view: View, what: str) -> str:
-    """What is lost, or goes to the trash, by pressing a button; empty where nothing is, so that nobody is asked."""
+    """What is lost by pressing a button, or begins anew; empty where nobody need be asked."""
     said = view.summary
     if view.job.kind != TRAIN:
         return ""
-    if what == "delete":
-        style = renamed_style(Path(view.job.folder))
-        return words.DELETE_NOTE_STYLE.format(style=style) if style else words.DELETE_NOTE
     if what in RESTARTS:
         return words.RESTART_NOTE if has_learned(Run(view.job.folder)) else ""
     if what != "cancel" or not said.step or view.state not in LOSING:
@@ -174,6 +170,8 @@ def _wanted(view: View, actor: Actor) -> list[str]:
 
 def _label(view: View, what: str) -> str:
     match what:
+        case "stop" if view.summary.phase == "after":
+            return words.SKIP_PICTURES
         case "cancel" if view.state in (State.TRAINING, State.SAMPLING):
             return words.WITHOUT_SAVING
         case "cancel" if view.state in (State.STOPPING, State.HANGING):

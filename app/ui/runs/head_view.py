@@ -14,9 +14,10 @@ from app.studio.sweeps.sweep_file import reference_of
 from app.ui.components import text as shared
 from app.ui.components.controls import Control, Fetch, Link
 from app.ui.runs import text as words
-from app.ui.runs.actions import LABELS, RESTARTS, make_control
+from app.ui.runs.actions import RESTARTS, make_control
 from app.ui.runs.run_view import facts, kind
 from app.units import percent, readable_time
+from trainers.messages import Message, joined
 
 PROBLEMS = (State.FAILED, State.INTERRUPTED, State.HANGING)
 TOLD_BY_FACTS = (State.TRAINING, State.SAMPLING, State.SAVING, State.PAUSED, State.STOPPED, State.FINISHED)
@@ -26,15 +27,9 @@ MENU = (
     ("pause", "resume", "longer"),
     ("stop", "cancel", "retry", "delete"),
 )
-"""The items of a run's menu, in groups: always the same ones at the same places."""
-NAMES = {
-    **LABELS,
-    "download": words.DOWNLOAD,
-    "try": words.TRY,
-    "steps": shared.COMPARE_STEPS,
-    "samples": words.DOWNLOAD_SAMPLES,
-    "cancel": words.WITHOUT_SAVING,
-}
+"""The items of a run's menu, in groups and in order."""
+ENDINGS = ("stop", "cancel")
+"""What is never the filled button."""
 
 
 @dataclass(frozen=True)
@@ -62,28 +57,19 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Item:
-    """An entry of the menu; without a control it is not to be had, for a reason."""
-
-    key: str
-    label: str
-    control: Control | None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class Acts:
     """What can be done with a run."""
 
     name: str
     first: Control | None
-    """What is most wanted now: the one filled button."""
+    """What is most wanted now; filled, unless it ends the run."""
     second: Control | None
     third: Control | None
     """What there is no room for on a phone."""
-    menu: tuple[tuple[Item, ...], ...]
-    hint: str
-    """Whose it is, for whoever may look at it and not change it."""
+    menu: tuple[tuple[tuple[str, Control], ...], ...]
+    """What else can be done now, in groups, by key."""
+    rest: str
+    """Why no more can be done; empty where nothing is missing."""
 
 
 def read_head(view: View, actor: Actor, wait: float | None = None) -> Head:
@@ -110,90 +96,74 @@ def read_head(view: View, actor: Actor, wait: float | None = None) -> Head:
 def read_acts(view: View, sampled: bool, has_style: bool, style: str, actor: Actor) -> Acts:
     """What `actor` can do with a run; `style` is the id of its style in the library, once there is one."""
     owned = actor.may_change(view.job.owner)
-    owner = view.job.owner
     several = bool(style) and len(snapshots(view.job.folder)) > 1
     there = {"download": has_style, "try": bool(style), "steps": several, "samples": sampled, "share": owned}
     allowed = {*actor.permitted(view.job.owner, view.actions), *(key for key, is_there in there.items() if is_there)}
-    first = _first(view, allowed)
-    only = words.ONLY_OWNER.format(owner=owner) if owner else words.ONLY_STUDIO_OWNER
-    hint = words.NOT_YOURS.format(owner) if owner else words.NOT_YOURS_BUT_STUDIOS
-    second = "" if first is None or view.state not in ENDED else "try" if first == "download" else "download"
-    third = "try" if second == "download" and view.state == State.STOPPED else ""
+    first, second, third = (*_most_wanted(view, allowed), "", "", "")[:3]
+    groups = ([key for key in group if key in allowed and key not in (first, second)] for group in MENU)
     return Acts(
         view.job.name,
-        _control(view, first, style, "go") if first is not None else None,
-        _control(view, second, style, "quiet") if second in allowed else None,
-        _control(view, third, style, "quiet") if third in allowed else None,
-        tuple(tuple(_item(view, key, key in allowed, style, "" if owned else only) for key in group) for group in MENU),
-        "" if owned else hint,
+        _control(view, first, style, "quiet" if first in ENDINGS else "go") if first else None,
+        _control(view, second, style, "quiet") if second else None,
+        _control(view, third, style, "quiet") if third else None,
+        tuple(tuple((key, _control(view, key, style, "quiet")) for key in group) for group in groups if group),
+        _rest(view, has_style) if owned else _whose(view.job.owner),
     )
 
 
-def _first(view: View, allowed: set[str]) -> str | None:
-    """What is most wanted in a state."""
-    offered = failures.offer(view) if "retry" in allowed or "resume" in allowed else ""
-    wanted = {
+def _most_wanted(view: View, allowed: set[str]) -> list[str]:
+    """What stands beside the menu, the main thing first: the style once there is one, else what leads to it."""
+    offered = failures.offer(view) if allowed & {"retry", "resume"} else ""
+    if offered in RESTARTS:  # which `retry` permits
+        allowed = {*allowed, offered}
+    ways = {
         State.HANGING: ("cancel",),
-        State.FINISHED: ("download", "longer"),
+        State.FINISHED: ("longer",),
         State.FAILED: (offered, "resume", "retry"),
         **dict.fromkeys((State.PAUSED, State.STOPPED, State.INTERRUPTED, State.CANCELLED), ("resume", "retry")),
     }.get(view.state, ("stop",))
-    if offered in RESTARTS:  # which `retry` permits
-        allowed = {*allowed, offered}
-    return next(
-        (key for key in (*wanted, "download") if key in allowed and (key != "download" or view.state in ENDED)), None
-    )
+    way = [key for key in ways if key in allowed][:1]
+    gains = [key for key in ("download", "try") if key in allowed]
+    if view.state in PROBLEMS:
+        return [*way, *gains]
+    if view.state == State.FINISHED:
+        return gains or way
+    return [*gains[:1], *way, *(gains[1:] if view.state in ENDED else ())]
 
 
-def _item(view: View, key: str, allowed: bool, style: str, only: str) -> Item:
-    label = NAMES[key]
-    if allowed:
-        return Item(key, label, _control(view, key, style, "quiet", label))
-    if only and key not in ("download", "try", "steps", "samples", "clone"):
-        return Item(key, label, None, only)
-    return Item(key, label, None, _reason(view, key))
-
-
-def _control(view: View, key: str, style: str, kind: str, label: str = "") -> Control:
+def _control(view: View, key: str, style: str, kind: str) -> Control:
     match key:
         case "download":
-            return Fetch(label or words.DOWNLOAD, "style", kind)
+            return Fetch(words.DOWNLOAD, "style", kind)
         case "samples":
-            return Fetch(label or words.DOWNLOAD_SAMPLES, "samples", kind)
+            return Fetch(words.DOWNLOAD_SAMPLES, "samples", kind)
         case "try":
-            return Link(label or words.TRY, f"playground?style={style}", kind)
+            return Link(words.TRY, f"playground?style={style}", kind)
         case "steps":
-            return Link(label, f"playground?style={style}&compare=step", kind)
-    if not label:
-        failed = {"retry": words.AGAIN, failures.CHANGE: words.CHANGE} if view.state == State.FAILED else {}
-        label = failed.get(key) or (words.AT_ONCE if key == "cancel" else NAMES[key])
-    return make_control(view, key, label, kind)
+            return Link(shared.COMPARE_STEPS, f"playground?style={style}&compare=step", kind)
+    return make_control(view, key, kind)
 
 
-def _reason(view: View, key: str) -> str:
-    """Why something cannot be done with a run as it is."""
-    state, ended = view.state, view.state in ENDED
-    waits = words.STILL_WAITS if state == State.QUEUED else words.NOT_BEGUN
-    match key:
-        case "download" | "try":
-            return words.STYLE_DELETED if state == State.FINISHED else words.NO_STYLE_YET
-        case "steps":
-            return words.NO_STEPS_YET
-        case "samples":
-            return words.NO_SAMPLES_YET
-        case "clone":
-            return waits
-        case "pause" | "stop":
-            return words.NOT_TRAINING
-        case "resume" if ended:
-            return words.HAS_FINISHED if state == State.FINISHED else words.NOT_SAVED
-        case "resume" | "longer":
-            return words.NOT_FINISHED
-        case "cancel":
-            return words.HAS_ENDED if ended else words.NOT_TRAINING
-        case "retry" if state == State.FINISHED:
-            return words.HAS_FINISHED
-    return words.STILL_AT_WORK
+def _whose(owner: str) -> Message:
+    return words.ONLY_OWNER.format(owner=owner) if owner else words.ONLY_STUDIO_OWNER
+
+
+def _rest(view: View, has_style: bool) -> str:
+    """Why nothing else can be done with a run as it is."""
+    match view.state:
+        case State.QUEUED | State.PREPARING:
+            return words.STILL_WAITS
+        case State.SAVING | State.STOPPING:
+            return words.STILL_ENDS
+        case State.SAMPLING if view.summary.phase == "after":
+            return words.STILL_ENDS
+        case State.TRAINING | State.SAMPLING | State.HANGING:
+            return joined(" ", ("" if has_style else words.NO_STYLE_YET, words.STILL_AT_WORK))
+        case State.FINISHED if not has_style:
+            return words.STYLE_DELETED
+        case State.FAILED | State.INTERRUPTED | State.CANCELLED if not view.summary.saved:
+            return words.NOTHING_SAVED
+    return ""
 
 
 def _line(view: View, wait: float | None) -> str:

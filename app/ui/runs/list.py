@@ -102,6 +102,7 @@ class Row:
     done: float
     """0 to 1."""
     state: State
+    ended: bool
     movable: bool
     """Whether it can be moved in the line by who looks at it."""
     controls: tuple[Control, ...]
@@ -183,6 +184,7 @@ def _row(queue: StudioQueue, view: View, actor: Actor, starts: StartTimes) -> Ro
         _line(view, starts),
         share(view),
         view.state,
+        view.state in ENDED,
         "move" in actor.permitted(view.job.owner, view.actions),
         tuple(find_controls(view, actor)),
     )

@@ -47,6 +47,7 @@ from app.ui.runs.events import (
 )
 from app.ui.runs.head_view import read_acts, read_head
 from app.ui.runs.ranks_view import read_rank_map
+from app.ui.runs.run_view import axis_end
 from trainers.errors import VelaturaError
 
 SOON, STEADY, LATER = 2, 4, 10
@@ -147,7 +148,8 @@ class RunPage:
         if view is None:
             return gr.skip()
         files = {"log": "log.txt", "settings": "config.toml", "details": "process.log"}
-        return {"fold": event.fold, "text": tail(view.job.folder / files[event.fold]) or words.NOTHING_YET}
+        nothing = words.NOTHING_PRINTED if view.state in ENDED else words.NOTHING_YET
+        return {"fold": event.fold, "text": tail(view.job.folder / files[event.fold]) or nothing}
 
     def on_picture_wanted(self, event: PictureWanted, request: gr.Request, name: str) -> Any:
         """What other runs have drawn of the words of the picture."""
@@ -163,7 +165,7 @@ class RunPage:
         if view is None:
             return gr.skip()
         if event.whole:
-            lazy, _ = graph_view.read_graph(self.queue.losses(view.job.folder).numbers(), view.summary.steps, "")
+            lazy, _ = graph_view.read_graph(self.queue.losses(view.job.folder).numbers(), axis_end(view), "")
             return lazy.make()
         return json.dumps(graph_view.answer(self.queue, name, event.run))
 
@@ -194,23 +196,20 @@ class RunPage:
         """The parts of the page, and up to where it has the run's numbers with them."""
         public, folder = self.queue.public(view), view.job.folder
         style = chosen.chosen_style(folder) is not None
-        acts = read_acts(view, bool(samples.find_samples(folder)), style, self._style(view, style), actor)
+        identifier = self.library.of_run(folder.name) if style else ""
+        acts = read_acts(view, bool(samples.find_samples(folder)), style, identifier, actor)
         numbers = self.queue.losses(folder).numbers()
-        graph, now = graph_view.read_graph(numbers, view.summary.steps, drawn)
+        graph, now = graph_view.read_graph(numbers, axis_end(view), drawn)
         ranks = read_rank_map(view, public)
         starts = StartTimes(self.queue.paths, self.queue.jobs)
         values: dict[str, str | Lazy] = {
             "head": render("runs/head.html", head=read_head(view, actor, starts.seconds_until(view))),
             "acts": render("runs/acts.html", acts=acts),
-            "sheet": sheet_view.read_sheet(view, public, actor),
+            "sheet": sheet_view.read_sheet(view, public, actor, identifier),
             "graph": graph,
             "ranks": render("runs/ranks.html", ranks=ranks) if ranks else "",
         }
         return values, now
-
-    def _style(self, view: View, there: bool) -> str:
-        """The id of a run's style in the library, empty where there is none."""
-        return self.library.of_run(view.job.folder.name) if there else ""
 
 
 def _pace(state: State) -> int:

@@ -74,6 +74,11 @@ def progress_facts(view: View) -> tuple[str, ...]:
     return tuple(found)
 
 
+def axis_end(view: View) -> int:
+    """The last step of a run's time axis: the one it reached where it has ended, else the one that is planned."""
+    return (view.summary.step if view.state in ENDED else 0) or view.summary.steps
+
+
 def style_file(view: View) -> Path | None:
     """The style file that a run at rest gives."""
     return chosen_style(view.job.folder) if view.state in ENDED else None

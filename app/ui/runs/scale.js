@@ -27,15 +27,18 @@ const number = value => {
       : String(+value.toPrecision(4));
   return said.replace('.', decimal);
 };
-// From where to where is drawn: all but the few wildest values, which would press the rest flat.
+// From where to where is drawn: all values but the wildest, which lie so far beyond the others that these would be flat.
 const reach = (values, log) => {
-  const rank = values.filter(each => each !== null && (!log || each > 0)).sort((a, b) => a - b);
+  const there = values.filter(each => each !== null && (!log || each > 0)),
+    rank = (log ? there.map(Math.log10) : there).sort((a, b) => a - b);
   if (!rank.length) return null;
-  const cut = Math.floor(rank.length / 50);
-  let [low, high] = [rank[cut], rank[rank.length - 1 - cut]];
-  if (log) return [low / 1.1, high * 1.1];
-  const room = (high - low || Math.abs(high) || 1) * 0.08;
-  return [low - room, high + room];
+  const cut = Math.floor(rank.length / 50),
+    [bottom, top] = [rank[cut], rank[rank.length - 1 - cut]],
+    far = top - bottom || Math.abs(top),
+    low = rank.find(each => each >= bottom - far),
+    high = rank.findLast(each => each <= top + far),
+    room = log ? 0.04 : (high - low || Math.abs(high) || 1) * 0.08;
+  return [low - room, high + room].map(each => (log ? 10 ** each : each));
 };
 // A mean that forgets: `keep` is how much of it stays after a step, however many steps lie between two values.
 const smoothed = (x, y, keep) => {

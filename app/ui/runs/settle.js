@@ -1,15 +1,15 @@
-// A button beside the menu that has just come to mean something else does nothing for a moment: whoever was about to
-// press it meant what it did before.
+// A button that has just come to mean something else, or another entry of the open menu that has moved to its place,
+// does nothing for a moment: whoever was about to press it meant what it did before.
 const SETTLE = 1000;
 const meaning = () =>
-  [...element.querySelectorAll('.slot > *')]
+  [...element.querySelectorAll('.slot > *, .more[open] [data-key] > *')]
     .map(one => one.dataset.do || one.dataset.fetch || one.getAttribute('href'))
     .join();
 let meant = meaning(),
   timer;
-new MutationObserver(() => {
+new MutationObserver(changes => {
   if (meant === meaning()) return;
-  if (meant) {
+  if (meant && !changes.every(({attributeName}) => attributeName === 'open')) {
     element.dataset.settling = '';
     clearTimeout(timer);
     timer = setTimeout(() => delete element.dataset.settling, SETTLE);
@@ -19,12 +19,12 @@ new MutationObserver(() => {
   subtree: true,
   childList: true,
   attributes: true,
-  attributeFilter: ['data-do', 'data-fetch', 'href'],
+  attributeFilter: ['data-do', 'data-fetch', 'href', 'open'],
 });
 element.addEventListener(
   'click',
   event => {
-    if (!('settling' in element.dataset) || !event.target.closest('.slot')) return;
+    if (!('settling' in element.dataset) || !event.target.closest('.slot, [data-key]')) return;
     event.preventDefault();
     event.stopImmediatePropagation();
   },

@@ -122,8 +122,22 @@ const drawChoice = cell => {
   starring.title = starring.disabled ? words.unkept : '';
   starring.querySelector('span').textContent = given ? words.isStarred : words.star;
   follow.hidden = following || !data.going;
-  const [chosen, last] = data.going ? ['willGive', 'willGiveLast'] : ['gives', data.final ? 'final' : 'newest'];
-  $('.gives').textContent = data.gives === null ? '' : put(words[data.starred ? chosen : last], {step: data.gives});
+  const sentence = words[data.starred ? 'gives' : data.going ? 'givesNow' : 'givesUnless'];
+  $('.gives').textContent = data.gives === null ? '' : put(sentence, {step: data.gives});
+};
+// Which prompts have no picture: at this step, once it is drawn, and at none.
+const drawMissing = cell => {
+  const count = cell ? cell.whole.filter(Boolean).length : 0,
+    comes = data.going && cell === data.cells.at(-1),
+    some = cell && !comes && count < data.prompts.length,
+    missing = $('.missing');
+  missing.hidden = !some && !data.left.length;
+  missing.querySelector('span').textContent = [
+    some ? put(words.some, {drawn: count, all: data.prompts.length}) : '',
+    data.left.length ? put(words.left, {prompts: data.left.join(', ')}) : '',
+  ].join(' ');
+  missing.querySelector('a').hidden = !data.draw;
+  if (data.draw) missing.querySelector('a').href = data.draw;
 };
 // One star is on its way at a time, so that none overtakes another; of those that follow only the last is sent.
 const ANSWERED = 5000;
@@ -163,12 +177,11 @@ const draw = () => {
   section.classList.toggle('waiting', !data.cells.length);
   section.style.setProperty('--ratio', data.ratio);
   $('.none').hidden = Boolean(data.cells.length);
-  $('.limited').hidden = !data.limited;
-  $('.starter').hidden = !data.starter;
   $('.told').textContent = '';
   drawPicture(cell);
   drawPrompts(cell);
   drawChoice(cell);
+  drawMissing(cell);
   drawStrip();
   document.dispatchEvent(new CustomEvent('velatura:step', {detail: {step: at}}));
 };

@@ -29,7 +29,7 @@ from app.ui.components.lightbox import light_words
 from app.ui.gradio_internals import file_address
 from app.ui.runs import text as words
 from app.ui.runs.graph_view import planned_steps, planned_total
-from trainers.models.files.source import STARTER_TITLE
+from app.ui.runs.run_view import axis_end
 from trainers.runs.run import Run
 
 MOST_RUNS = 50
@@ -50,20 +50,23 @@ def sheet_words() -> dict[str, str]:
         "choose": words.CHOOSE_RUN,
         "none": words.NO_OTHER,
         "gives": words.GIVES_STEP,
-        "newest": words.GIVES_NEWEST,
-        "willGive": words.WILL_GIVE_STEP,
-        "willGiveLast": words.WILL_GIVE_LAST,
+        "givesUnless": words.GIVES_UNLESS,
+        "givesNow": words.GIVES_NOW,
+        "some": words.SOME_DRAWN,
+        "left": words.LEFT_OUT,
         "star": words.STAR,
         "isStarred": words.STARRED,
-        "final": words.GIVES_FINAL,
         "unkept": words.NOT_KEPT_STEP,
         "file": words.PICTURE_FILE,
         **light_words(words.EARLIER, words.LATER),
     }
 
 
-def read_sheet(view: View, public: Path, actor: Actor) -> str:
-    """The contact sheet of a run as `actor` sees it; empty if the run has no picture and will have none."""
+def read_sheet(view: View, public: Path, actor: Actor, identifier: str = "") -> str:
+    """The contact sheet of a run as `actor` sees it; empty if the run has no picture and will have none.
+
+    `identifier` is the id of its style in the library, once there is one.
+    """
     steps = find_steps(view)
     going = view.state not in ENDED
     if not steps and not going:
@@ -79,7 +82,7 @@ def read_sheet(view: View, public: Path, actor: Actor) -> str:
     return json.dumps(
         {
             "name": view.job.name,
-            "steps": max(total, steps[-1].step if steps else 0),
+            "steps": max(axis_end(view) or total, steps[-1].step if steps else 0),
             "going": going,
             "ratio": _ratio(steps),
             "prompts": translated(prompts_of(view, rows)) if rows else _planned_prompts(run),
@@ -89,8 +92,8 @@ def read_sheet(view: View, public: Path, actor: Actor) -> str:
             "gives": gives if style is not None else None,
             "starred": starred is not None,
             "final": final,
-            "limited": view.summary.limited,
-            "starter": dict(view.summary.facts).get("base") == STARTER_TITLE,
+            "left": _never_drawn(view, run),
+            "draw": identifier and f"playground?style={identifier}{'&compare=step' if len(kept) > 1 else ''}",
             "may": actor.may_change(view.job.owner),
         }
     )
@@ -156,6 +159,12 @@ def _planned_prompts(run: Run) -> list[str]:
     if not isinstance(prompts, list | tuple):
         return []
     return [prompt[:LONG_TITLE] for prompt in prompts[:MOST_PROMPTS] if isinstance(prompt, str)]
+
+
+def _never_drawn(view: View, run: Run) -> list[str]:
+    """The prompts that a run leaves out, so that its samples take little of its time: the last ones."""
+    drawn = dict(view.summary.facts).get("prompts")
+    return _planned_prompts(run)[len(set(drawn)) :] if isinstance(drawn, list) and drawn else []
 
 
 def _names(queue: StudioQueue, view: View, prompt: str) -> list[str]:

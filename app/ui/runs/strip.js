@@ -1,8 +1,6 @@
 // The strip: a frame for every step at its place on the time axis, on a phone one after the other. Frames that would
-// stand too close are not seen unless they are selected: only their ticks are.
-const CLOSEST = 40,
-  GAP = 6,
-  WIDEST = 116;
+// cover another are not seen unless they are selected: only their ticks are.
+const GAP = 6;
 const strip = $('.strip'),
   cells = $('.cells'),
   ticks = $('.ticks'),
@@ -18,28 +16,25 @@ const frameOf = step => {
   }
   return frames.get(step);
 };
+const sizeOf = () => cells.clientHeight * data.ratio;
 const withRoom = (steps, first, width) => {
   // the newest and what the run gives stand in any case, then the others from the right
-  const places = [];
+  const places = [],
+    apart = sizeOf() + GAP;
   return new Set(
     [...first, ...steps.toReversed()].filter(step => {
       const x = place(step, data.steps, width);
-      const fits = places.every(taken => Math.abs(taken - x) >= CLOSEST);
+      const fits = places.every(taken => Math.abs(taken - x) >= apart);
       if (fits) places.push(x);
       return fits;
     }),
   );
 };
-const lay = (steps, kept, width) => {
-  const x = step => place(step, data.steps, width),
-    seen = steps.filter(step => kept.has(step));
+const lay = (steps, width) => {
+  const size = sizeOf();
   for (const step of steps) {
-    const k = seen.indexOf(step),
-      near = k < 0 ? [] : [seen[k - 1], seen[k + 1]].filter(each => each !== undefined),
-      room = Math.min(Infinity, ...near.map(each => Math.abs(x(each) - x(step)))) - GAP,
-      size = Math.min(WIDEST, cells.clientHeight * data.ratio, room),
-      {style} = frameOf(step);
-    style.insetInlineStart = `${Math.max(0, Math.min(width - size, x(step) - size / 2))}px`;
+    const {style} = frameOf(step);
+    style.insetInlineStart = `${Math.max(0, Math.min(width - size, place(step, data.steps, width) - size / 2))}px`;
     style.inlineSize = `${size}px`;
   }
 };
@@ -83,7 +78,7 @@ const drawStrip = () => {
     drawFrame(frame, known.get(step), kept.has(step));
     if (narrow.matches) frame.removeAttribute('style');
   });
-  if (!narrow.matches) lay(steps, kept, width);
+  if (!narrow.matches) lay(steps, width);
   drawTicks(narrow.matches ? [] : steps, width);
   const head = $('.head-line');
   head.hidden = narrow.matches || at === null;

@@ -19,7 +19,7 @@ from trainers.messages import Message as _
 
 TITLE = _("Runs")
 NO_RUNS = (_("No runs yet"), _("A run is one training, from your pictures to a style file."))
-NOTHING_YET = _("Nothing yet.")
+NOTHING_YET, NOTHING_PRINTED = _("Nothing yet."), _("Nothing was printed.")
 NO_STYLE = _("there is no style file yet")
 NO_SUCH_RUN = (_("There is no such run"), _("It was deleted, or the address is incomplete."))
 TO_THE_RUNS = _("Go to Runs")
@@ -70,6 +70,7 @@ STATES = {
 UP, DOWN = _("Move up"), _("Move down")
 HANDLE = _("Move {}: drag, or press the up and down arrows")
 STOP, PAUSE, WITHOUT_SAVING = _("Stop here and keep this"), _("Pause"), _("Stop without saving")
+SKIP_PICTURES = _("Skip the last pictures")
 GO_ON, GO_ON_FROM = _("Continue"), _("Continue from {step}")
 LONGER, AGAIN, ANEW = _("Train longer"), _("Try again"), _("Restart from zero")
 CLONE = _("Train again with changes")
@@ -102,13 +103,14 @@ SHARED_HERE = _(
 )
 LINK, COPY, COPIED, UNSHARE = _("Read-only link"), _("Copy"), _("Copied"), _("Stop sharing")
 UNSHARED = _("The link no longer shows this run.")
-ONLY_OWNER, ONLY_STUDIO_OWNER = _("Only {owner} can do this."), _("Only the owner of this studio can do this.")
-NO_STEPS_YET = _("Fewer than two of its steps are kept.")
-NO_STYLE_YET, NO_SAMPLES_YET = _("There is no style yet."), _("There are no samples yet.")
+ONLY_OWNER = _("Only {owner} can change this run.")
+ONLY_STUDIO_OWNER = _("Only the owner of this studio can change this run.")
 STYLE_DELETED = _("Its style was deleted. It can be restored from the trash for 30 days.")
-NOT_TRAINING, NOT_SAVED = _("It is not training."), _("Nothing has been saved to continue from.")
-NOT_BEGUN, STILL_AT_WORK, STILL_WAITS = _("It has not begun yet."), _("Stop it first."), _("It is still waiting.")
-HAS_ENDED, HAS_FINISHED, NOT_FINISHED = _("It has ended."), _("It has finished."), _("It has not finished yet.")
+STILL_WAITS = _("More can be done once it has begun.")
+NO_STYLE_YET = _("There is no style to download yet.")
+STILL_AT_WORK = _("Stop it first to delete it, start it over or train it longer.")
+STILL_ENDS = _("More can be done once it has ended.")
+NOTHING_SAVED = _("Nothing was saved to continue from.")
 
 # The line of facts
 OF_STEPS = _("Step {step} of {steps}")
@@ -132,25 +134,16 @@ BEFORE, START, AT_THE_STEP, STARRED_STEP = _("Before training"), _("Before"), _(
 PICTURE_OF = _("{prompt}, {step}")
 PICTURE_FILE = _("{name}, {step}, {prompt}")
 COMPARE_SLIDER = _("Position of the divider")
-COMPARE_WITH, ANOTHER_RUN, WHICH_RUN, CHOOSE_RUN = (
-    _("Compare with"),
-    _("Another run …"),
-    _("Which run"),
-    _("Choose a run"),
-)
+LEFT_SIDE, ANOTHER_RUN, WHICH_RUN, CHOOSE_RUN = _("Left side"), _("Another run …"), _("Which run"), _("Choose a run")
 NO_OTHER = _("There is no other picture of this prompt.")
 ENLARGE, STAR, STARRED, FOLLOW = _("Enlarge"), _("Star this step"), _("Starred"), _("Follow newest")
-GIVES_STEP = _("Download and Try it give step {step}.")
-GIVES_FINAL = _("Download and Try it give the style of step {step}, until you star another step.")
-GIVES_NEWEST = _("Download and Try it give the newest kept step, {step}, until you star another one.")
-WILL_GIVE_STEP = _("You have starred step {step}: this run gives its style.")
-WILL_GIVE_LAST = _("At its end this run gives the style of its last step, unless you star another one.")
+GIVES_STEP = _("Step {step} is what you download.")
+GIVES_UNLESS = _("Step {step} is what you download, unless you star another one.")
+GIVES_NOW = _("Step {step} is what you download now. At the end it is the last step, unless you star another one.")
 NOT_KEPT_STEP = _("The style of this step was not kept, so it cannot be starred.")
-LIMITED = _("To keep the run short, some samples are left out. Draw more in the Playground.")
-STARTER_DRAWS = _(
-    "The starter draws these: a tiny model for trying things out. A real base model draws far better with the same "
-    "pictures."
-)
+SOME_DRAWN = _("{drawn} of {all} prompts were drawn at this step. Faded pictures are from earlier steps.")
+LEFT_OUT = _("Left out to keep the run short: {prompts}.")
+DRAW_OTHERS = _("Draw the others")
 NO_SAMPLES = _("The first samples are drawn before training, to show the change.")
 EARLIER, LATER = _("Earlier"), _("Later")
 
@@ -171,11 +164,6 @@ RANKS_PICTURE = _("The rank of each layer over the steps, from light (none) to d
 RANKS_HELD = _("Rank that the change needs")
 RANKS_HELD_HINT = _("Rows are layers, columns are training steps; darker means more {}.")
 RANKS_HELD_PICTURE = _("In each layer over the steps, from light (none) to dark (the most): {}")
-DELETE_NOTE = _("Its pictures, samples and style file are deleted too. You can restore it from the trash for 30 days.")
-DELETE_NOTE_STYLE = _(
-    "Its pictures, its samples and its style, “{style}”, are deleted too. You can restore it from the trash for 30 "
-    "days."
-)
 STEPS = _("Steps")
 LONGER_TITLE = _("Train {} longer")
 LONGER_TEXT = _("Training continues up to this many steps in all. Twice as many take about as long again.")
@@ -191,14 +179,6 @@ LOSES = _("The last {} of {} steps will be lost. It was saved at step {} and can
 LOSES_NOTHING = _("It was saved at step {} and can be continued from there. No style file is written.")
 KEEP_TRAINING = _("Keep training")
 
-NOT_YOURS = _(
-    "This run belongs to {}. You can look at it, train it again with changes and download what it made; only they can "
-    "change it."
-)
-NOT_YOURS_BUT_STUDIOS = _(
-    "This run belongs to the owner of this studio. You can look at it, train it again with changes and download "
-    "what it made; only they can change it."
-)
 ON_BASE = _("on {base}")
 BY, BY_STUDIO_OWNER = _("by {owner}"), _("by the owner of this studio")
 

@@ -13,13 +13,11 @@ from app.ui.components.events import PageEvent, UploadedFile, Whole
 class StyleAction(PageEvent):
     """Something is to be done with a style, or to be taken back."""
 
-    what: Literal["rename", "delete", "discard", "put"]
+    what: Literal["rename", "delete", "delete-with-run", "put"]
     about: str
     """The style's id."""
     name: str = ""
     """Its new one."""
-    with_run: Literal["", "on"] = ""
-    """Whether its run is deleted, too."""
     program: str = ""
     """The program into which it is put."""
     folder: str = Field("", max_length=4096)

@@ -146,8 +146,7 @@ class StylesPage:
         if event.what == "put":
             kind = next((kind for kind in KINDS if kind == event.program), KINDS[0])
             return banner(put_into(item, self.services.programs.remember(kind, Path(event.folder.strip()))))
-        with_run = bool(item.run and event.with_run)
-        self.library.remove(item, with_run, actor=actor)
+        self.library.remove(item, bool(item.run) and event.what == "delete-with-run", actor=actor)
         return ""
 
     def _listing(

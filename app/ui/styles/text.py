@@ -32,7 +32,6 @@ RENAMED = _("Renamed to {}.")
 
 ON, ON_STARTER, ON_UNKNOWN = _("on {}"), _("on the starter"), _("for an unknown base")
 WHOLE_CHANGE = _("whole change")
-NO_WORDS = _("Needs no trigger word.")
 FOREIGN, FOREIGN_SILENT = (
     _("Made elsewhere: these words come from the file."),
     _("Made elsewhere: the file names no words."),
@@ -52,12 +51,7 @@ TRAIN_ON = _("Train on from it")
 COPY, OPEN_RUN, RENAME = _("Copy the prompt words"), _("Open its run"), _("Rename")
 PROMPT = "<lora:{}:0.8> {}"
 
-DELETE_TEXT = _(
-    "All forms of the style file and the styles kept at other steps go to the trash and can be restored for 30 days. "
-    "Its run stays, with its pictures, samples and settings."
-)
-DELETE_RUN = _("Delete the run too, with everything in it")
-DISCARD_TEXT = _("It was made elsewhere, so only this copy is deleted. You can restore it for 30 days.")
+DELETE_WITH_RUN = _("Delete with its run")
 PUT_TITLE, PUT = _("Put {} into a program"), _("Put it there")
 PUT_TEXT = _("Say once where the program lies on this computer. Its entry is in the menu from then on.")
 PROGRAM, PROGRAM_FOLDER = _("Program"), _("Its folder")

@@ -100,10 +100,6 @@ PRESETS: Mapping[str, tuple[str, str]] = {
     "low-memory": (PRESET_NAMES["low-memory"], _("For small graphics cards. Slower, with the same result.")),
 }
 """Name and sentence."""
-STOP_PICTURES = _(
-    "The pictures: a green apple on the Velatura starter, after each of the three had learned twelve drawings in black "
-    "lines."
-)
 STOP_SHOWS: Mapping[str, str] = {
     "quick": _("A green apple in black lines, with much of its green left."),
     "balanced": _("The same apple, with little green left."),

@@ -7,13 +7,17 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from app.cli.train import demo_config
 from tests.app.command import Outcome, call, process
 from tests.app.conftest import Trained
 from tests.app.user_files import write_pictures
 from trainers.runs.events import read_events
+from trainers.sampling.plan import plan_previews
+from trainers.training.previews import preview_params
 
 
 def test_train_gives_one_line_of_json(trained: Trained) -> None:
@@ -23,6 +27,14 @@ def test_train_gives_one_line_of_json(trained: Trained) -> None:
     assert (facts["run"], facts["style"]) == ("runs/dusk", "runs/dusk/style/dusk.safetensors")
     assert (facts["steps"], facts["parameters"]) == (2, 2_042_880)
     assert facts["seconds"] > 0
+
+
+def test_the_demo_draws_every_concept_on_the_way(tmp_path: Path) -> None:
+    config = demo_config("black-line", "balanced", tmp_path)
+    params = preview_params(config, SimpleNamespace(items=()), 128, starter=True)
+    plan = plan_previews(config, params, 128)
+    assert [step for step in range(181) if plan.is_sampled(step)] == [60, 120] and config.train.steps == 180
+    assert not plan.limited and plan.count == len(config.sample.prompts) == 8
 
 
 def test_progress_goes_to_standard_error(trained: Trained) -> None:

@@ -93,6 +93,23 @@ def test_runs_in_line_are_counted_without_the_small_jobs_before_them(store):
     assert [views[job.id].place for job in (first, second)] == [2, 3], "where they can be moved to"
 
 
+def test_a_run_that_stops_does_not_count_the_steps_that_it_will_not_do(store):
+    add(store, "dusk")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        running = begin(store, identity_of(child.pid))
+        record, watcher = Recorder(running.folder), Watcher(store)
+        record("attempt", number=running.attempts)
+        record("step", step=3, steps=900, speed=0.01, seconds_left=89_700.0)
+        assert watcher.view(running.id).summary.seconds_left == 89_700
+        store.request(running, "save")
+        view = watcher.view(running.id)
+        assert (view.state, view.line) == ("stopping", "Finishing this step …")
+        assert view.summary.seconds_left is None and view.summary.speed == 0
+        record("phase", phase="after")
+        record("drawing", step=3, picture=1, pictures=4, seconds_left=40.0)
+        assert watcher.view(running.id).summary.seconds_left == 40, "of the last pictures"
+
+
 def test_each_look_sees_what_has_changed_and_keeps_what_has_not(store):
     """The same watcher looks before and after every change, as a server's does."""
     jobs = {name: add(store, name) for name in ("dusk", "dawn", "noon")}

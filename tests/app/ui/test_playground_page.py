@@ -233,6 +233,15 @@ def test_two_styles_are_drawn_and_earlier_settings_come_back(page, place, tmp_pa
     assert widest(page) == []
 
 
+ROW = """(() => {
+  const boxes = [...document.querySelectorAll('.series figure')].map(each => each.getBoundingClientRect()),
+    once = values => [...new Set(values.map(Math.round))];
+  return {tops: once(boxes.map(box => box.top)), widths: once(boxes.map(box => box.width)),
+    bottom: Math.max(...boxes.map(box => box.bottom))};
+})()"""
+"""How the pictures of a series stand."""
+
+
 def test_strengths_and_steps_are_compared_and_one_is_kept(page, place, tmp_path):
     fill(page, Prompt="a star", Seed="6")
     page.get_by_label("Along a row", exact=True).select_option(label="Strength")
@@ -240,14 +249,18 @@ def test_strengths_and_steps_are_compared_and_one_is_kept(page, place, tmp_path)
     values = page.get_by_label("Values along a row")
     values.fill("0; 0,8; 7000")
     expect(page.locator("#pg-across_values-said")).to_contain_text("Strength must be a number from -100 to 100")
-    values.fill("0; 0,8; 1,2")
-    page.get_by_role("button", name="Draw 3 pictures").click()
-    page.wait_for_selector(".pair.series figure:nth-child(3) img:not(.rough)")
+    values.fill("0; 0,4; 0,8; 1,2; 1,6")
+    page.get_by_role("button", name="Draw 5 pictures").click()
+    page.wait_for_selector(".pair.series figure:nth-child(5) img:not(.rough)")
     wait_until_drawn(page)
-    expect(page.locator("figcaption span")).to_have_text(["0", "0.8", "1.2"])
+    expect(page.locator("figcaption span")).to_have_text(["0", "0.4", "0.8", "1.2", "1.6"])
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.wait_for_function(f"({ROW}).tops.length === 1")
+    row = page.evaluate(ROW)
+    assert len(row["widths"]) == 1 and 170 <= row["widths"][0] <= 190 and row["bottom"] < 900, "with all its buttons"
     page.get_by_role("button", name="Enlarge: 0", exact=True).click()
     page.keyboard.press("ArrowRight")
-    expect(page.locator("dialog.light p")).to_have_text("a star · 0.8")
+    expect(page.locator("dialog.light p")).to_have_text("a star · 0.4")
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Use this: 1.2").click()
     page.wait_for_selector("[aria-label='Use this: 1.2'][aria-pressed=true]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from tests.app.ui.server import MEASURED, SLOW_STEPS, Process
 from tests.app.ui.visitor import Tab, open_tab, put_far_away, widest
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.data.captions import own_caption
+from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 
 pytestmark = pytest.mark.long
@@ -162,7 +164,9 @@ def test_from_an_empty_list_to_a_downloaded_style(page, place, tmp_path):
     page.evaluate("at => (Date.now = () => at)", 0)  # buttons settle by time that passes, not by a clock that is set
     press(page, "Stop here and keep this")
     chip(page, "Stopped").wait_for()
-    expect(page.locator(".go:visible")).to_have_text(["Continue"], use_inner_text=True)
+    expect(page.locator(".go:visible")).to_have_text(["Download"], use_inner_text=True)
+    expect(prompts.locator(".earlier, .skeleton"), "each prompt is drawn").to_have_count(0)
+    expect(page.get_by_role("link", name="Draw the others")).to_be_hidden()
     page.wait_for_selector("[data-settling]", state="detached")  # what has just come under the pointer does nothing
     with page.expect_download() as saved:
         press(page, "Download")
@@ -199,7 +203,7 @@ def test_a_run_is_travelled_through_and_a_step_of_it_is_chosen(page, place, tmp_
     star, starred = (page.get_by_role("button", name=name) for name in ("Star this step", "Starred"))
     expect(star).to_have_attribute("aria-pressed", "false")
     star.click()
-    page.get_by_text("Download and Try it give step 150.").wait_for()
+    page.get_by_text("Step 150 is what you download.").wait_for()
     expect(starred).to_have_attribute("aria-pressed", "true")
     page.reload()  # it opens on what was starred
     expect(page.locator(".cells [aria-selected=true]")).to_have_attribute("aria-label", "Step 150, starred")
@@ -216,7 +220,7 @@ def test_a_run_is_travelled_through_and_a_step_of_it_is_chosen(page, place, tmp_
     saved.value.save_as(tmp_path / "style.safetensors")
     assert {float(tensor.max()) for tensor in load_file(tmp_path / "style.safetensors").values()} == {150.0}
     starred.click()
-    page.get_by_text("give the style of step 300, until you star another step").wait_for()
+    page.get_by_text("Step 300 is what you download, unless you star another one.").wait_for()
 
     strip.focus()
     page.keyboard.press("Enter")
@@ -255,12 +259,32 @@ def test_a_run_is_travelled_through_and_a_step_of_it_is_chosen(page, place, tmp_
     expect(page.locator(".legend")).to_have_text(re.compile("^(?=.*Learning rate)(?!.*its like.*its like).*its like"))
 
 
+def test_what_an_early_stop_has_drawn_fills_the_strip_and_its_loss_the_graph(page, place):
+    run = write_run(place.store.runs, "early", {"train": {"steps": 100}}, ("a fox", "a boat", "a pear"))
+    for folder in ("step-00000050", "step-00000100", "final"):
+        shutil.rmtree(run / "samples" / folder)
+    shutil.copytree(run / "samples" / "step-00000000", run / "samples" / "step-00000100")
+    (run / "samples" / "step-00000100").rename(run / "samples" / "step-00000007")
+    (run / "samples" / "step-00000007" / "02.png").unlink()
+    Recorder(run)("stopped", step=7)
+    write_snapshot(run, 7)
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(f"{place.url}run?id=early")
+    frame(page, "Step 7").wait_for()
+    first, last = (each.bounding_box() for each in page.locator(".cells [role=option]").all())
+    assert first["width"] == last["width"] == first["height"] and last["x"] + last["width"] - first["x"] > 1300
+    page.get_by_text("2 of 3 prompts were drawn at this step.").wait_for()
+    expect(page.get_by_role("link", name="Draw the others")).to_have_attribute("href", re.compile("^playground.style="))
+    highest = page.locator(".plots .raw").evaluate("path => Math.min(...path.getAttribute('d').match(/ [0-9.]+/g))")
+    assert highest >= 8, "nothing is cut off above"
+
+
 def test_a_picture_is_compared_and_a_run_is_trained_longer(page, place):
     write_run(place.store.runs, "like it", prompts=(NASTY,))
     place.add("sampled", steps=4, every=2)
     page.goto(f"{place.url}run?id=sampled")
     chip(page, "Finished").wait_for()
-    expect(page.get_by_label("Compare with")).to_have_value("0")  # as soon as there is a picture of before
+    expect(page.get_by_label("Left side")).to_have_value("0")  # as soon as there is a picture of before
     page.reload()  # nothing is drawn any more, so that what has the focus stays
     frame(page, "Step 4").wait_for()
     expect_steps(page, "Before training", re.compile("^Step 2"), re.compile("^Step 4"))
@@ -276,11 +300,11 @@ def test_a_picture_is_compared_and_a_run_is_trained_longer(page, place):
         page.get_by_role("button", name="Numbers as CSV").click()
     assert table.value.suggested_filename == "sampled-numbers.csv"
     assert Path(table.value.path()).read_text().splitlines()[0].startswith("step,loss,smoothed,learning_rate")
-    page.get_by_label("Compare with").select_option("Step 2")
+    page.get_by_label("Left side").select_option("Step 2")
     left = page.locator(".slider img.before")
     expect(left).to_have_attribute("src", re.compile("000002"))
     expect(page.locator(".at-start")).to_have_text("Step 2")
-    page.get_by_label("Compare with").select_option("Another run …")
+    page.get_by_label("Left side").select_option("Another run …")
     page.get_by_label("Which run").select_option("like it")
     page.wait_for_function("document.querySelector('.at-start').textContent === 'like it'")
     expect(left).to_have_attribute("src", re.compile("000300f"))
@@ -313,7 +337,7 @@ def test_a_picture_is_compared_and_a_run_is_trained_longer(page, place):
     frame(page, "Step 6").wait_for()
 
 
-def test_a_run_is_cloned_with_one_thing_changed_and_deleted_after_a_question(page, place):
+def test_a_run_is_cloned_with_one_thing_changed_and_deleted(page, place):
     if place.state("sampled") == "gone":  # else the test before has trained it
         place.add("sampled", steps=6, every=2)
     page.goto(place.url)
@@ -350,17 +374,9 @@ def test_a_run_is_cloned_with_one_thing_changed_and_deleted_after_a_question(pag
 
     page.goto(f"{place.url}run?id=sampled%202")
     page.wait_for_selector("#run-head .chip.finished")
-    asked = page.locator("dialog.ask[open]")
     public = StudioQueue(Paths(place.store.runs)).public_of(place.store.runs / "sampled 2")
     assert list(public.glob("*.webp"))
     from_menu(page, "Delete")
-    expect(asked.locator("h2")).to_have_text("Delete sampled 2?")
-    expect(asked.get_by_role("button", name="Keep")).to_be_focused()
-    page.keyboard.press("Enter")
-    page.wait_for_selector("dialog.ask[open]", state="detached")
-    assert (place.store.runs / "sampled 2").is_dir()
-    from_menu(page, "Delete")
-    asked.get_by_role("button", name="Delete").click()
     page.wait_for_selector("text=There is no such run")
     assert not (place.store.runs / "sampled 2").exists() and place.state("sampled 2") == "gone"
     assert not public.exists(), "nor its copies for pages"

@@ -104,7 +104,7 @@ def save_as(page: Any, name: str, label: str, folder: Path) -> Path:
 
 def more(page: Any, name: str, label: str) -> None:
     card(page, name).locator(".more").last.locator("summary").click()
-    card(page, name).get_by_role("button", name=label).click()
+    card(page, name).get_by_role("button", name=label, exact=True).click()
 
 
 def bring(page: Any, *files: Path) -> None:
@@ -240,24 +240,24 @@ def test_nothing_reaches_beyond_the_edge(page, place):
             page.keyboard.press("Escape")
 
 
-def test_what_the_dialog_says_is_deleted(page, place):
+def test_a_style_is_deleted_alone_or_with_its_run_and_comes_back(page, place):
     folder = place.store.runs / "harbour blue"
     page.goto(f"{place.url}styles")
+    card(page, "b blot b").locator(".more").last.locator("summary").click()
+    expect(card(page, "b blot b").get_by_role("button", name="Delete with its run")).to_have_count(0)
+    page.keyboard.press("Escape")
     more(page, "b blot b", "Delete")
-    asked = page.locator("dialog.ask[open]")
-    expect(asked).to_contain_text("only this copy is deleted")
-    expect(asked.locator(".switch")).to_have_count(0)
-    asked.get_by_role("button", name="Delete").click()
     page.get_by_text("The style “b blot b” was deleted.").wait_for()
     assert list((place.store.runs / ".studio/styles").iterdir()) == []
 
     more(page, "Dusk soft", "Delete")
-    expect(asked.locator("h2")).to_have_text("Delete Dusk soft?")
-    expect(asked.get_by_role("button", name="Keep")).to_be_focused()
-    page.keyboard.press("Enter")
-    page.wait_for_selector("dialog.ask[open]", state="detached")
-    assert (folder / "style").is_dir()
-    more(page, "Dusk soft", "Delete")
-    asked.get_by_role("button", name="Delete").click()
-    page.wait_for_selector(".empty")
+    page.get_by_text("The style “Dusk soft” was deleted.").wait_for()
     assert not (folder / "style").exists() and (folder / "samples").is_dir() and (folder / "config.toml").is_file()
+    page.get_by_role("button", name="Undo").click()
+    more(page, "Dusk soft", "Delete with its run")
+    page.get_by_text("“harbour blue” was deleted.").wait_for()
+    page.wait_for_selector(".empty")
+    assert not folder.exists()
+    page.get_by_role("button", name="Undo").click()
+    expect(card(page, "Dusk soft")).to_be_visible()
+    assert (folder / "style").is_dir()

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
+from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER, Actor
-from app.jobs.run_trash import ALIAS
 from app.jobs.states import State, actions_for
 from app.jobs.store import TRAIN, NewJob
+from app.jobs.trash.trash import Trash
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.controls import Button, Link
-from app.ui.runs.actions import find_controls, make_control, perform
+from app.ui.runs.actions import find_controls, perform
 from app.ui.runs.events import RunAction
 from tests.app.ui.ended_runs import write_run
 
@@ -40,14 +41,14 @@ def test_a_run_takes_the_place_of_the_one_it_is_dropped_on(queue, run, over, the
     assert ask(queue, what="place", about=run, over=over) == "" and line(queue) == then
 
 
-def test_deleting_a_run_names_its_style_if_that_was_renamed(queue):
-    def note(name: str) -> str:
-        view = queue.run(name)
-        assert view is not None
-        return str(make_control(view, "delete", "Delete").note)
-
-    (queue.store.runs / "b" / ALIAS).write_text("Evening lino", encoding="utf-8")
-    assert "its style, “Evening lino”, are deleted too" in note("b") and "style file are deleted too" in note("a")
+def test_deleting_a_run_asks_nothing_since_it_can_be_undone(queue):
+    queue.store.end(queue.store.job_in(queue.store.runs / "a"))
+    (delete,) = (each for each in find_controls(queue.find("a"), MACHINE_OWNER) if each.label == "Delete")
+    assert isinstance(delete, Button) and delete.note == ""
+    assert ask(queue, what="delete", about="a") == "" and queue.run("a") is None
+    (item,) = Trash(queue.store).recent(60)
+    actions.restore(queue.store, item.id, actor=MACHINE_OWNER)
+    assert queue.find("a").job.folder.is_dir()
 
 
 def test_dropped_on_what_has_left_the_line_it_comes_first(queue):

@@ -57,6 +57,16 @@ def test_pictures_stand_in_rows_of_words_and_columns_of_runs(queue, page):
     assert html.count('class="more offers-of"') == 2 and "300 steps" in html and "kB" in html
 
 
+def test_without_a_common_prompt_every_picture_is_seen_at_once(queue, page):
+    write_run(queue.store.runs, "one", {"targets": {"text_encoder": "attn"}}, ("a fox",))
+    write_run(queue.store.runs, "two", {"train": {"warmup": 3}}, ("a boat",))
+    html = shown(page, "one,two")
+    assert words.NONE_SHARED in html and "fold-in" not in html
+    drawn = [["a fox", "", words.NOT_DRAWN], ["a boat", words.NOT_DRAWN, ""]]
+    assert table(html, "pictures")[1:] == drawn
+    assert "targets.<wbr>text_<wbr>encoder</code>" in html, "a name breaks between its words"
+
+
 def test_nothing_is_looked_at_before_it_is_known_which_runs_are_meant(page):
     assert page.open(SimpleNamespace(query_params={"ids": "one,two"})) == "one,two"
     assert page.poller.ticker.value == "0"

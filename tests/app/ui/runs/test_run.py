@@ -10,14 +10,14 @@ import gradio as gr
 import pytest
 
 from app.jobs.permissions import MACHINE_OWNER, Actor
-from app.jobs.states import State, actions_for
+from app.jobs.states import ENDED, State, actions_for
 from app.jobs.store import TRAIN, NewJob
 from app.jobs.views import View
 from app.studio.runs import chosen
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 from app.ui.runs.actions import find_controls
-from app.ui.runs.events import StepStarred
+from app.ui.runs.events import FoldOpened, StepStarred
 from app.ui.runs.head_view import Acts, read_acts, read_head
 from app.ui.runs.run import RunPage
 from tests.app.ui.ended_runs import write_run, write_snapshot
@@ -33,32 +33,54 @@ def in_state(queue: StudioQueue, state: State, saved: int = 200) -> View:
     return replace(view, state=state, actions=actions_for(view.job, state, saved))
 
 
-def acts_of(view: View, actor: Actor = MACHINE_OWNER) -> Acts:
-    return read_acts(view, True, True, "id", actor)
+def acts_of(view: View, actor: Actor = MACHINE_OWNER, style: bool = True) -> Acts:
+    return read_acts(view, True, style, "id" if style else "", actor)
+
+
+def buttons(acts: Acts) -> list[tuple[str, str]]:
+    return [(each.label, each.kind) for each in (acts.first, acts.second, acts.third) if each is not None]
+
+
+FILLED, STOP = ("Download", "go"), ("Stop here and keep this", "quiet")
 
 
 @pytest.mark.parametrize(
-    ("state", "first", "second"),
+    ("state", "phase", "with_style", "without"),
     [
-        (State.QUEUED, "", ""),
-        (State.TRAINING, "Stop here and keep this", ""),
-        (State.SAMPLING, "Stop here and keep this", ""),
-        (State.STOPPING, "", ""),
-        (State.HANGING, "Stop now", ""),
-        (State.PAUSED, "Continue", "Download"),
-        (State.STOPPED, "Continue", "Download"),
-        (State.INTERRUPTED, "Continue", "Download"),
-        (State.CANCELLED, "Continue", "Download"),
-        (State.FAILED, "Continue", "Download"),
-        (State.FINISHED, "Download", "Try it"),
+        (State.QUEUED, "", [FILLED], []),
+        (State.TRAINING, "train", [FILLED, STOP], [STOP]),
+        (State.SAMPLING, "previews", [FILLED, STOP], [STOP]),
+        (State.SAMPLING, "after", [FILLED, ("Skip the last pictures", "quiet")], [("Skip the last pictures", "quiet")]),
+        (State.STOPPING, "after", [FILLED, ("Skip the last pictures", "quiet")], [("Skip the last pictures", "quiet")]),
+        (State.STOPPING, "train", [FILLED], []),
+        (
+            State.HANGING,
+            "",
+            [("Stop now", "quiet"), ("Download", "quiet"), ("Try it", "quiet")],
+            [("Stop now", "quiet")],
+        ),
+        (State.PAUSED, "", [FILLED, ("Continue", "quiet"), ("Try it", "quiet")], [("Continue", "go")]),
+        (State.STOPPED, "", [FILLED, ("Continue", "quiet"), ("Try it", "quiet")], [("Continue", "go")]),
+        (
+            State.CANCELLED,
+            "",
+            [FILLED, ("Continue from 200", "quiet"), ("Try it", "quiet")],
+            [("Continue from 200", "go")],
+        ),
+        (
+            State.INTERRUPTED,
+            "",
+            [("Continue from 200", "go"), ("Download", "quiet"), ("Try it", "quiet")],
+            [("Continue from 200", "go")],
+        ),
+        (State.FINISHED, "", [FILLED, ("Try it", "quiet")], [("Train longer", "go")]),
     ],
 )
-def test_what_is_most_wanted_is_the_one_filled_button(queue, state, first, second):
-    acts = acts_of(in_state(queue, state))
-    assert (acts.first.label if acts.first else "") == first and (acts.second.label if acts.second else "") == second
-    assert acts.first is None or acts.first.kind == "go"
-    assert (acts.third is not None) == (state == State.STOPPED), "a style that was stopped for can be tried at once"
-    assert all(item.control is None or item.control.kind == "quiet" for group in acts.menu for item in group)
+def test_a_style_is_the_one_filled_button_and_ending_a_run_is_quiet(queue, state, phase, with_style, without):
+    view = in_state(queue, State.TRAINING)
+    view = replace(view, state=state, actions=actions_for(view.job, state, 200, phase))
+    view = replace(view, summary=replace(view.summary, saved=200, phase=phase))
+    assert buttons(acts_of(view)) == with_style and buttons(acts_of(view, style=False)) == without
 
 
 def test_a_run_whose_settings_were_refused_offers_to_change_them(queue):
@@ -72,21 +94,32 @@ def test_a_run_whose_settings_were_refused_offers_to_change_them(queue):
     assert again is not None and again.label == "Try again"
 
 
-def test_the_menu_has_the_same_items_in_every_state_and_says_why_one_is_not_to_be_had(queue):
+def menu_of(acts: Acts) -> list[str]:
+    return [control.label for group in acts.menu for _, control in group]
+
+
+def test_the_menu_lists_what_can_be_done_and_one_line_says_why_no_more_can(queue):
     view = in_state(queue, State.TRAINING)
-    menus = {}
+    shown = {}
     for state in State:
-        acts = acts_of(replace(view, state=state, actions=actions_for(view.job, state, 200)))
-        menus[state] = [(item.key, item.label) for group in acts.menu for item in group]
-        missing = [item for group in acts.menu for item in group if item.control is None]
-        assert all(item.reason.endswith(".") for item in missing), state
-    assert len({tuple(menu) for menu in menus.values()}) == 1
-    others = {item.key: item for group in acts_of(view, Actor("ben")).menu for item in group}
-    assert others["pause"].reason == "Only ann can do this." and others["clone"].control is not None
-    bare = read_acts(replace(view, state=State.FINISHED), True, False, "", MACHINE_OWNER)
-    ended = {item.key: item for group in bare.menu for item in group}
-    assert ended["download"].reason.startswith("Its style was deleted.")
-    assert ended["steps"].reason == "Fewer than two of its steps are kept."
+        actions = actions_for(view.job, state, 200)
+        acts = acts_of(replace(view, state=state, actions=actions, summary=replace(view.summary, saved=200)))
+        shown[state] = menu_of(acts), acts.rest
+    always = ["Try it", "Compare its steps", "Download samples", "Share a read-only link"]
+    without = [each for each in always if each != "Compare its steps"]
+    assert shown[State.TRAINING] == (
+        [*without, "Train again with changes", "Pause", "Stop without saving"],
+        "Stop it first to delete it, start it over or train it longer.",
+    )
+    assert shown[State.SAVING] == (without, "More can be done once it has ended.")
+    assert shown[State.FINISHED][0] == [*without[1:], "Train again with changes", "Train longer", "Delete"]
+    assert shown[State.QUEUED] == ([*without, "Cancel"], "More can be done once it has begun.")
+    assert {state: rest for state, (_, rest) in shown.items() if state in ENDED} == dict.fromkeys(ENDED, "")
+    assert acts_of(view, style=False).rest.startswith("There is no style to download yet. Stop it first")
+    assert acts_of(replace(view, state=State.FINISHED), style=False).rest.startswith("Its style was deleted.")
+    guest = acts_of(view, Actor("ben"))
+    assert menu_of(guest) == ["Try it", "Download samples", "Train again with changes"]
+    assert guest.rest == "Only ann can change this run." and buttons(guest) == [FILLED]
 
 
 def test_no_number_is_said_twice(queue):
@@ -123,6 +156,14 @@ def test_a_step_is_starred_by_its_owner_only_and_the_finished_style_needs_no_sta
     assert "was not kept" in star(100) and chosen.starred_step(run) == 150
     assert star(300) == "" and chosen.starred_step(run) is None, "it is what the run gives anyway"
     assert star(150, "ann") == star(None, "ann") == "" and chosen.starred_step(run) is None
+
+
+def test_details_of_a_run_that_has_ended_promise_nothing_more(queue):
+    write_run(queue.store.runs, "a")
+    page = page_of(queue)
+    assert page.on_fold_opened(FoldOpened(fold="details"), SOMEBODY, "a")["text"] == "Nothing was printed."
+    (queue.store.runs / "a" / "process.log").write_text("a warning\n", encoding="utf-8")
+    assert page.on_fold_opened(FoldOpened(fold="details"), SOMEBODY, "a")["text"] == "a warning"
 
 
 def test_what_a_page_has_is_not_sent_again(queue):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.states import State
 from app.jobs.store import NewJob, Store
 from app.jobs.views import Watcher
 from app.studio.dataset.drafts import Choices, Draft
 from app.studio.runs.origin import write_origin
 from app.ui.runs import run_view
+from tests.app.ui.ended_runs import write_run
 from trainers.config.build import build_config
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run, write_config
@@ -35,6 +39,14 @@ def test_what_a_waiting_run_is_to_be_is_read_again_only_once_its_config_has_chan
     Recorder(run.folder)("start", method="oft", base="starter", images=3)
     (view,) = Watcher(store).views()
     assert run_view.kind(view, MACHINE_OWNER) == "OFT · on starter · 3 pictures"
+
+
+def test_the_time_axis_of_a_run_that_has_ended_ends_where_the_run_did(queue):
+    write_run(queue.store.runs, "dusk", {"train": {"steps": 180}})
+    view = queue.find("dusk")
+    early = replace(view, summary=replace(view.summary, step=7))
+    assert run_view.axis_end(early) == 7 and run_view.axis_end(replace(early, state=State.TRAINING)) == 180
+    assert run_view.axis_end(replace(view, summary=replace(view.summary, step=0))) == 180, "it never began"
 
 
 def test_a_run_on_several_devices_says_so_and_that_their_number_has_changed(tmp_path):

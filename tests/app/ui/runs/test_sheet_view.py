@@ -121,12 +121,24 @@ def test_the_starred_step_or_the_newest_kept_one_is_what_the_run_gives(queue, vi
     write_style(run)
     Recorder(run)("final", step=20)
     Recorder(run)("done", step=20)
-    assert not shown(again(queue), public)["limited"]
-    Recorder(run)("previews", step=10, pictures=1, share=0.15, message="1 of 2 previews")
     sheet = shown(again(queue), public)
-    assert sheet["limited"], "it is said that previews were left out"
     assert (sheet["gives"], sheet["starred"], sheet["final"]) == (20, False, True)
     assert not json.loads(sheet_view.read_sheet(again(queue), public, Actor("ben")))["may"]
+
+
+def test_prompts_that_are_never_drawn_are_named_with_where_they_can_be_drawn(queue, view):
+    public, run = queue.public(view), view.job.folder
+    assert (shown(view, public)["left"], shown(view, public)["draw"]) == ([], "")
+    table = f'schema_version = {VERSION}\n[sample]\nprompts = ["a fox", "a boat", "a pear", "a zebra"]\n'
+    (run / "config.toml").write_text(table)
+
+    def sheet() -> dict[str, Any]:
+        return json.loads(sheet_view.read_sheet(again(queue), public, MACHINE_OWNER, "run:dusk"))
+
+    assert sheet()["left"] == ["a pear", "a zebra"] and sheet()["draw"] == "playground?style=run:dusk"
+    for step in (10, 20):
+        write_snapshot(run, step)
+    assert sheet()["draw"] == "playground?style=run:dusk&compare=step"
 
 
 def test_a_run_of_the_same_name_has_another_public_folder(queue, view):

@@ -80,10 +80,6 @@ def styles(stage: Stage) -> Iterator[str]:
     page.get_by_role("dialog").wait_for()
     yield "styles-rename"
     page.keyboard.press("Escape")
-    page.get_by_label("Actions for").last.click()
-    page.get_by_role("button", name="Delete").last.click()
-    yield "styles-delete"
-    page.keyboard.press("Escape")
     page.get_by_label("Search").fill("zebra")
     page.get_by_text("No style").wait_for()
     yield "styles-none-found"

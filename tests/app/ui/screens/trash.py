@@ -37,8 +37,6 @@ def screens(stage: Stage) -> Iterator[str]:
         page.get_by_text("is back as it was").wait_for()
         page.get_by_label("More actions").click()
         stage.press("Delete")
-        yield "run-delete"
-        stage.press("Delete", page.get_by_role("dialog"))
         page.get_by_role("button", name="Undo").wait_for()
         yield "run-deleted"
         fill_trash(stage)
