@@ -18,7 +18,7 @@ from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.method import SETTINGS, Method, Theta
 from trainers.adapters.op import Op
 from trainers.adapters.roles import BlockRole, Stream, block_kind
-from trainers.adapters.site import HookPoint, MethodTensors
+from trainers.adapters.site import ROUNDING, HookPoint, MethodTensors
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,15 @@ class BlockSite(HookPoint[BlockMethod]):
     def put(self, method: BlockMethod, shared: Theta, draw: torch.Generator, learning_rate: float = 1.0) -> None:
         """Attach a method to the block, initially without effect."""
         self.attach(method, MethodTensors(method.init(self, shared, draw)).to(self.device), shared, learning_rate)
+
+    def is_idle(self, rounding: float = ROUNDING) -> bool:
+        """Whether the methods change nothing: what is zero at their start, where they have no effect, is zero."""
+        for placed in self._placed:
+            start = placed.method.init(self, placed.shared, torch.Generator().manual_seed(0))
+            silent = [name for name, tensor in start.items() if not tensor.any()]
+            if not silent or any(bool(placed.theta[name].any()) for name in silent):
+                return False
+        return True
 
     def remove(self) -> None:
         """Remove the hook, which restores the block."""

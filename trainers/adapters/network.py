@@ -14,7 +14,7 @@ from trainers.adapters.block import BlockMethod, BlockSite
 from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.method import LayerUpdate, Method, learns
 from trainers.adapters.roles import is_batched, is_denoiser, rows_of_call, timesteps_of_call
-from trainers.adapters.site import MethodTensors, Placement, Site, TensorView
+from trainers.adapters.site import ROUNDING, MethodTensors, Placement, Site, TensorView
 from trainers.adapters.targets import Target, Targets, select
 from trainers.adapters.tokens import Vocabulary, Word
 from trainers.adapters.training_step import TrainingStep, numbered
@@ -111,6 +111,10 @@ class Network(nn.Module):
             for site in self.sites
             for placed in site.placed
         )
+
+    def is_idle(self, rounding: float = ROUNDING) -> bool:
+        """Whether it changes no block or word, and no weight or bias by more than a share of their largest number."""
+        return all(word.is_idle for word in self.words) and all(site.is_idle(rounding) for site in self.hook_points)
 
     def check_merges(self, purpose: str) -> None:
         """Raise VelaturaError if a method changes more than weights; `purpose` ends the sentence."""

@@ -29,6 +29,8 @@ OUTSIDE = Message(
 )
 
 M = TypeVar("M", bound="LayerUpdate | BlockMethod")
+ROUNDING = 2.0**-19
+"""Share of a weight's largest number up to which a change is taken for an error of fp32."""
 
 
 class MethodTensors(nn.Module):
@@ -176,6 +178,17 @@ class Site(HookPoint["LayerUpdate"]):
         """The sum of all updates' shifts of the bias, `(out,)`, or None."""
         shifts = [u.shift for u in self.updates() if u.shift is not None]
         return torch.stack(shifts).sum(0) if shifts else None
+
+    @torch.no_grad()
+    def is_idle(self, rounding: float = ROUNDING) -> bool:
+        """Whether every change of weight and bias is within this share of their largest number."""
+        for tensor, change in ((self.weight(), self.dense()), (self.bias(), self.shift())):
+            if change is None:
+                continue
+            largest = 0.0 if tensor is None else tensor.abs().max().item()
+            if not change.abs().max().item() <= rounding * largest:  # also if it is NaN
+                return False
+        return True
 
     @torch.no_grad()
     def merge(self, strength: float) -> None:

@@ -42,6 +42,7 @@ class Word(nn.Module):
         super().__init__()
         self.text, self.learning_rate = text, learning_rate
         self._pull, self._usual = pull, dict(usual or {})
+        self._initial = {part: each.detach().cpu().clone() for part, each in rows.items()}
         for part, each in rows.items():
             self.register_parameter(part, nn.Parameter(each))
 
@@ -49,6 +50,11 @@ class Word(nn.Module):
     def rows(self) -> dict[str, nn.Parameter]:
         """The current rows by text encoder."""
         return dict(self.named_parameters())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the rows are those that the word began with."""
+        return all(torch.equal(rows.detach().cpu(), self._initial[part]) for part, rows in self.rows.items())
 
     @torch.no_grad()
     def after_step(self) -> None:

@@ -22,6 +22,7 @@ from trainers.distributed.devices import Group
 from trainers.distributed.follow import follow_launched
 from trainers.distributed.launch import Orders, Work, as_launched, is_launched_after_first, together
 from trainers.errors import VelaturaError, failure_code
+from trainers.formats.write.core import describe_idle
 from trainers.messages import Message as _
 from trainers.planning.plan import plan_memory
 from trainers.ranks.map import draw_rank_map
@@ -52,6 +53,11 @@ HELD_OUT_TIMES = 8
 WORDLESS_NOTE = (
     "data.trigger is empty: without it, class images (prior.prompt) hold the style back; set a trigger word that marks "
     "your images"
+)
+
+NO_EFFECT = _(
+    "{idle} after {step} steps. Raise train.learning_rate (now {rate:g}) or train longer, and check that masks do not "
+    "hide the images"
 )
 
 
@@ -327,6 +333,18 @@ def _note_dataset(session: Session, dataset: Dataset) -> None:
         record("warning", message=WORDLESS_NOTE)
 
 
+def _check_effect(session: Session, progress: Progress) -> None:
+    """Refuse to export what changes nothing, unless the run was stopped; warn if a file's format would lose it."""
+    train, precision = session.config.train, session.config.save.precision
+    idle = describe_idle(session.network, precision) if progress.step else None
+    if idle is None:
+        return
+    message = NO_EFFECT.format(idle=idle, step=progress.step, rate=train.learning_rate)
+    if session.network.is_idle() and not session.stopped_by:
+        raise VelaturaError(message)
+    session.record("warning", message=message)
+
+
 def _finish(
     session: Session, dataset: Dataset, previews: Previews, progress: Progress, parameters: int, started: float
 ) -> Result:
@@ -339,6 +357,7 @@ def _finish(
     session.begin("export")
     with session.as_exported():
         previews.measure(progress.step)
+        _check_effect(session, progress)
         style = export_style(session, dataset, progress, started)
         if progress.step:
             link_snapshot(session, style, progress.step)

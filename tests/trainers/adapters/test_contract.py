@@ -46,8 +46,10 @@ def merged(net: nn.Module, network: Network, x: Tensor, strength: float) -> Tens
 def test_no_effect_at_the_start(variant):
     net, x = make_layers(), make_input()
     bare = net(x)
-    attach_to(net, VARIANTS[variant]).eval()
-    assert (net(x) - bare).abs().max() < 1e-5
+    network = attach_to(net, VARIANTS[variant]).eval()
+    assert (net(x) - bare).abs().max() < 1e-5 and network.is_idle()
+    shake(network)
+    assert not network.is_idle()
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0, -1.0])

@@ -54,6 +54,10 @@ def test_a_network_speaks_its_words_until_it_is_removed():
     network, known = Network(), Known()
     word = Word("<dusk>", {"text_encoder": torch.ones(2, 3), "text_encoder_2": torch.ones(2, 5)})
     network.add_word(word, known)
+    assert network.is_idle()
+    with torch.no_grad():
+        word.rows["text_encoder_2"][0] += 1e-6
+    assert not network.is_idle()
     assert [tuple(rows.shape) for rows in known.words["<dusk>"]] == [(2, 3), (2, 5)]
     assert all(row is own for row, own in zip(known.words["<dusk>"], network.parameters(), strict=True))
     assert set(network.state_dict()) == {"spoken.0.text_encoder", "spoken.0.text_encoder_2"}

@@ -12,7 +12,15 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from tests.trainers.tiny_runs import equal, events_of, files_in, state_of, style_metadata, style_tensors
+from tests.trainers.tiny_runs import (
+    equal,
+    events_of,
+    files_in,
+    state_of,
+    stopping_at,
+    style_metadata,
+    style_tensors,
+)
 from trainers.adapters.hooks import TrainingHooks
 from trainers.adapters.method import SETTINGS
 from trainers.adapters.methods import LoRA
@@ -344,3 +352,23 @@ def test_what_is_not_the_learning_rate_s_fault_is_named_at_once(break_it, name, 
         train(quick({"train": {"steps": 30}}), tmp_path)
     assert raised.value.code == "refused" and "learning_rate" not in str(raised.value)
     assert events_of(Run(tmp_path / "dusk"), "rollback") == []
+
+
+@pytest.mark.parametrize("rate", [1e-44, 1e-12])
+def test_a_style_that_changes_nothing_is_refused_at_the_end_and_kept_when_stopped(rate, quick, tmp_path):
+    config, run = quick({"train": {"learning_rate": rate, "steps": 3}}), Run(tmp_path / "dusk")
+    words = "the style changes nothing: no .W is larger than the rounding of its weight after 3 steps. Raise"
+    assert train(config, tmp_path, listener=stopping_at(run, 2)).style is not None
+    assert [event["message"][:29] for event in events_of(run, "warning")] == ["the style changes nothing: no"]
+    with pytest.raises(VelaturaError, match=words):
+        resume(run)
+    assert run.checkpoint_steps()[-1] == 3
+
+
+def test_a_style_that_the_file_s_format_rounds_away_is_said(quick, tmp_path):
+    config = quick({"train": {"learning_rate": 1e-4}, "save": {"precision": "bf16"}})
+    run = Run(train(config, tmp_path).run)
+    (event,) = events_of(run, "warning")
+    assert event["message"].startswith(
+        "the style's changes are so small that weights in bf16 round most of them away after 2 "
+    )

@@ -25,11 +25,28 @@ from trainers.errors import VelaturaError
 from trainers.formats.extract import extract, kept_share
 from trainers.formats.names import attention_siblings, kohya_name
 from trainers.formats.own_form import own_form
-from trainers.formats.pack import Precision, pack
+from trainers.formats.pack import DTYPES, Precision, pack
 from trainers.formats.safetensors_file import save
 from trainers.formats.write.compatibility import by_name, identifies_base, reads_text
 from trainers.formats.write.transformer import transformer_tensors
+from trainers.messages import Message
+from trainers.messages import Message as _
 from trainers.models.families import get_family
+
+IDLE = _("the style changes nothing: no ΔW is larger than the rounding of its weight")
+LOST = _("the style's changes are so small that weights in {precision} round most of them away")
+
+
+def describe_idle(network: Network, precision: Precision) -> Message | None:
+    """What a file of the network lacks if it changes nothing, or nothing of weights in the file's format; else None.
+
+    Nothing is said of layers that are all of rank 0, which cannot be written.
+    """
+    if network.sites and not any(update.rank_bound for site in network.sites for update in site.updates()):
+        return None
+    if network.is_idle():
+        return IDLE
+    return LOST.format(precision=precision) if network.is_idle(torch.finfo(DTYPES[precision]).eps / 2) else None
 
 
 @torch.no_grad()
