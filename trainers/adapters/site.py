@@ -29,7 +29,7 @@ OUTSIDE = Message(
 )
 
 M = TypeVar("M", bound="LayerUpdate | BlockMethod")
-ROUNDING = 2.0**-19
+ROUNDING = 2.0**-22
 """Share of a weight's largest number up to which a change is taken for an error of fp32."""
 
 
