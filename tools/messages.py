@@ -35,6 +35,7 @@ ERRORS = (
     "LostClusterError",
     "LostNodeError",
     "NeedsTokenError",
+    "OtherBaseError",
     "NewerJournalError",
     "NotOwnerError",
     "VelaturaError",

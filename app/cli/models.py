@@ -35,7 +35,7 @@ def get_model(
 
 def show_models(as_json: bool) -> None:
     """Print the base models found on this machine."""
-    from trainers.models.bases.find import find_models
+    from trainers.models.bases.find import find_models, find_other_models
     from trainers.models.bases.recognise import describe
 
     models = find_models()
@@ -63,23 +63,28 @@ def show_models(as_json: bool) -> None:
     ]
     print_table(("model", "family", "known as", "kind", "path"), shown)
     say("use one with --base MODEL; download one with: velatura models get OWNER/NAME")
+    for reason in find_other_models().values():
+        say(reason)
 
 
 def is_base(path: Path) -> bool:
     """Whether a file or folder looks like a base model, which is looked at without torch."""
     from trainers.errors import VelaturaError
+    from trainers.models.bases.detect import is_style
     from trainers.models.families import FAMILIES
     from trainers.models.files.header import read_header
     from trainers.models.files.hub import DENOISERS
+    from trainers.models.files.other_bases import INDEXES, other_in_file
 
     if path.is_dir():
-        configs = (path / denoiser / "config.json" for denoiser in DENOISERS)
-        return (path / "model_index.json").is_file() or any(config.is_file() for config in configs)
+        return any((path / name).is_file() for name in INDEXES) or any((path / name).is_dir() for name in DENOISERS)
     try:
         shapes = read_header(path).shapes if path.is_file() else {}
     except VelaturaError:
         return False
-    return any(family.owns_file(shapes) for family in FAMILIES)
+    if any(family.owns_file(shapes) for family in FAMILIES):
+        return True
+    return not is_style(shapes) and other_in_file(shapes) is not None
 
 
 def show_base(path: Path, as_json: bool) -> None:

@@ -148,7 +148,7 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         ranks = f"{rank.most_common}" if rank.smallest == rank.largest else f"{rank.smallest} to {rank.largest}"
     facts = {
         "method": _method(summary),
-        "base": ", ".join(filter(None, (base.name, base.family))) or "not in the file",
+        "base": ", ".join(filter(None, (base.name, base.title if base.twins else base.family))) or "not in the file",
         "known as": describe(recognise_name(base.name, base.family)) if base.name else "",
         "fits only": base.fits_only,
         "loads in": "Velatura only" if summary.only_here else "",

@@ -228,8 +228,8 @@ def _add_embedding(
 
 def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], family: str) -> None:
     base = get_family(family)
-    of_either = origin.family is not None and not origin.told and origin.family.name == base.named_as
-    if origin.family is not None and origin.family != base and not of_either:
+    origin.check(style.name)
+    if origin.family is not None and base not in (origin.family, *origin.twins):
         raise VelaturaError(
             "{name} was made for {title}, and this base is {base}; use it with a {suitable} base",
             name=style.name,

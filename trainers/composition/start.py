@@ -34,6 +34,7 @@ def start_from(style: Style, network: Network, parts: Mapping[str, nn.Module], f
     if style.is_own or style.rows:
         raise VelaturaError("train.start_from: {name} is no LoRA that training can go on from", name=style.name)
     origin, base = origin_of(style), get_family(family)
+    origin.check(style.name)
     if origin.told and origin.family is not base:
         raise VelaturaError(
             "train.start_from: {name} was made for {title}, and this base is {base}; choose a style for this base",

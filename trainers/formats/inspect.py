@@ -34,6 +34,11 @@ class BaseSummary(Frozen):
 
     name: str
     family: str
+    """The name of its family, or of a kind of base that Velatura does not train."""
+    twins: tuple[str, ...]
+    """Other families that it may be of, which the file does not tell apart."""
+    title: str
+    """What people call its family, or the families that it may be of."""
     sha256: str
     fits_only: str
     """The only base it fits, if it fits no other base of the family."""
@@ -161,7 +166,7 @@ def describe_style(path: Path) -> StyleSummary:
             for key, tensor in sorted(style.tensors.items())
         ),
         unknown_keys=style.unknown_keys,
-        notes=style.notes,
+        notes=tuple(filter(None, (*style.notes, origin_of(style).problem(style.name)))),
         metadata=dict(style.metadata),
     )
 
@@ -175,7 +180,9 @@ def _base(style: Style) -> BaseSummary:
     origin = origin_of(style)
     return BaseSummary(
         name=origin.name,
-        family=origin.family.name if origin.family is not None else "",
+        family=origin.other.name if origin.other else origin.family.name if origin.family else "",
+        twins=tuple(family.name for family in origin.twins),
+        title=origin.title if origin.family or origin.other else "",
         sha256=origin.sha256,
         fits_only=STARTER if origin.starter else "",
     )

@@ -61,6 +61,13 @@ METHOD_OF_SUFFIX = {
 }
 """The method of a layer's change by a characteristic tensor; the first match counts."""
 
+ROWS = ("lora_up.weight", "hada_w1_a", "diff_b", "diff")
+"""Tensors with one row per output of the layer."""
+COLUMNS = ("lora_down.weight", "hada_w1_b", "diff")
+"""Tensors with one column per input of the layer."""
+FACTORS = (("lokr_w1", "lokr_w1_a", "lokr_w1_b"), ("lokr_w2", "lokr_w2_a", "lokr_w2_b"))
+"""Tensors whose numbers of rows multiply to the layer's outputs, and of columns to its inputs: one or two of each."""
+
 
 class LayoutError(ValueError):
     """A layer's tensors do not form a change of it; the sentence goes on after the layer's name."""
@@ -73,6 +80,31 @@ class LayoutError(ValueError):
 def sizes_of(tensors: Mapping[str, Tensor]) -> str:
     """Names and shapes of tensors, for sentences."""
     return ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in sorted(tensors.items()))
+
+
+def outputs_of(tensors: Mapping[str, Tensor]) -> int:
+    """Outputs of the layer that these tensors change; 0 if they do not tell."""
+    for name in ROWS:
+        if name in tensors and tensors[name].dim():
+            return len(tensors[name]) if tensors[name].numel() > 1 else 0  # one zero beside a bias is no matrix
+    factors = [next((tensors[name] for name in names[:2] if name in tensors), None) for names in FACTORS]
+    rows = [len(factor) for factor in factors if factor is not None and factor.dim()]
+    return rows[0] * rows[1] if len(rows) == len(FACTORS) else 0
+
+
+def inputs_of(tensors: Mapping[str, Tensor]) -> int:
+    """Inputs of the layer that these tensors change; 0 if they do not tell."""
+    if set(GLORA) <= set(tensors):  # A (in, in) is the product of the first two, in either order
+        return max(map(_columns, (tensors["a1.weight"], tensors["a2.weight"])))
+    whole = next((tensors[name] for name in COLUMNS if name in tensors), None)
+    if whole is not None:
+        return _columns(whole)
+    return math.prod(next((_columns(tensors[name]) for name in names[::2] if name in tensors), 0) for names in FACTORS)
+
+
+def _columns(tensor: Tensor) -> int:
+    """Columns of a matrix; 0 for other tensors, which an untrusted file may hold."""
+    return int(tensor.shape[1]) if tensor.dim() > 1 else 0
 
 
 def split_key(key: str) -> tuple[str, str] | None:

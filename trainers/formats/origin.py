@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from trainers.formats.layout import GLORA
+from trainers.errors import VelaturaError
+from trainers.formats.layout import inputs_of, outputs_of
 from trainers.formats.names import part_of
 from trainers.formats.read import Style
-from trainers.messages import Message
+from trainers.messages import Message, either
 from trainers.models.families import FAMILIES
 from trainers.models.families.family import Family, Variant
+from trainers.models.files.other_bases import OtherBase, other_of_style
 
 if TYPE_CHECKING:
     from trainers.models.model import Model
@@ -35,6 +36,10 @@ class Origin:
     """Its `ss_base_model_version`."""
     told: bool
     """Whether the metadata names the family; otherwise its layers' names were taken for it."""
+    other: OtherBase | None = None
+    """The kind of base, without a family, if it is one that Velatura does not train."""
+    twins: tuple[Family, ...] = ()
+    """Other families that it may be of: their layers have the same names, and the metadata does not tell."""
 
     @property
     def variant(self) -> Variant:
@@ -48,20 +53,41 @@ class Origin:
         """Name of the base, for sentences."""
         if self.starter:
             return Message("the Velatura starter")
-        return self.family.title if self.family is not None else Message("another kind of model")
+        if self.other is not None:
+            return self.other.name
+        if self.family is None:
+            return Message("another kind of model")
+        return either([family.title for family in (self.family, *self.twins)])
+
+    def problem(self, file: str) -> str:
+        """That the style in a file was made for a base that Velatura does not train; empty if it was not."""
+        if self.other is None:
+            return ""
+        return Message(
+            "{file} is a style for {name}, {reason}", file=file, name=self.other.name, reason=self.other.reason
+        )
+
+    def check(self, file: str) -> None:
+        """Raise VelaturaError if the style in a file was made for a base that Velatura does not train."""
+        if problem := self.problem(file):
+            raise VelaturaError(problem)
 
 
 def origin_of(style: Style) -> Origin:
     """The base of a style, from its metadata or else from the names and shapes of its layers."""
     width, told = _context_width(style), _by_metadata(style)
+    other = None if told or style.is_own else _other(style)
+    family = told or (None if other is not None else _by_layers(style, width))
     return Origin(
-        family=told or _by_layers(style, width),
+        family=family,
         context_width=width,
         name=style.metadata.get("ss_sd_model_name", ""),
         sha256=style.metadata.get("velatura.base_sha256") or style.metadata.get("ss_new_sd_model_hash", ""),
         starter=style.metadata.get("velatura.fits_only") == STARTER,
         version=style.metadata.get("ss_base_model_version", ""),
         told=told is not None,
+        other=other,
+        twins=() if told or family is None else tuple(_twins(family, style)),
     )
 
 
@@ -83,6 +109,17 @@ def _by_metadata(style: Style) -> Family | None:
     return next((f for f in FAMILIES if architecture in {variant.architecture for variant in f.variants}), None)
 
 
+def _other(style: Style) -> OtherBase | None:
+    return other_of_style({stem: (outputs_of(layer), inputs_of(layer)) for stem, layer in style.layers.items()})
+
+
+def _twins(family: Family, style: Style) -> Iterator[Family]:
+    """Families that have all of a style's layers, too."""
+    for twin in (each for each in FAMILIES if each.named_as == family.name):
+        if not any(mark in stem.replace("_", ".") for stem in style.layers for mark in twin.lacks):
+            yield twin
+
+
 def _by_layers(style: Style, width: int | None) -> Family | None:
     layers = {stem: part_of(stem) for stem in style.layers}
     return next((family for family in reversed(FAMILIES) if family.owns_layers(layers, width)), None)
@@ -91,23 +128,6 @@ def _by_layers(style: Style, width: int | None) -> Family | None:
 def _context_width(style: Style) -> int | None:
     if style.rows:
         return sum(rows.shape[-1] for rows in style.rows.values())
-    for stem, tensors in style.layers.items():
-        if part_of(stem) != "unet" or not stem.endswith(("attn2_to_k", "attn2_to_v", "attn2.to_k", "attn2.to_v")):
-            continue
-        if set(GLORA) <= set(tensors):  # A (in, in) is the product of the first two, in either order
-            return max(map(_columns, (tensors["a1.weight"], tensors["a2.weight"])))
-        whole = [tensors[name] for name in ("lora_down.weight", "hada_w1_b", "diff") if name in tensors]
-        if whole and whole[0].dim() == 1:  # only the bias changes
-            continue
-        if whole:
-            return _columns(whole[0])
-        left = tensors.get("lokr_w1", tensors.get("lokr_w1_b"))
-        right = tensors.get("lokr_w2", tensors.get("lokr_w2_b"))
-        if left is not None and right is not None:
-            return _columns(left) * _columns(right)
-    return None
-
-
-def _columns(tensor: Tensor) -> int:
-    """Columns of a matrix; 0 for other tensors, which an untrusted file may hold."""
-    return int(tensor.shape[1]) if tensor.dim() > 1 else 0
+    readers = ("attn2_to_k", "attn2_to_v", "attn2.to_k", "attn2.to_v")
+    read = (layer for stem, layer in style.layers.items() if stem.endswith(readers) and part_of(stem) == "unet")
+    return next(filter(None, map(inputs_of, read)), None)

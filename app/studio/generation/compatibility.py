@@ -162,16 +162,17 @@ def own_base(style: StyleEntry | None, bases: Bases) -> Base:
 def misfit(style: StyleEntry, base: Base) -> str:
     """Why a style cannot be used with a base; empty if it can, or if this is unknown."""
     theirs, its = _short_title(style.family), _short_title(base.family)
-    if style.starter == base.is_starter and (not theirs or not its or theirs == its):
+    either_of = {theirs, *map(_short_title, style.twins)}
+    if style.starter == base.is_starter and (not theirs or not its or its in either_of):
         return ""
     made_for = THE_STARTER if style.starter else theirs or UNKNOWN_BASE
     return DOES_NOT_FIT.format(made_for, THE_STARTER if base.is_starter else its or base.title)
 
 
 def _short_title(family: str) -> str:
-    """A family's display name, from its name or title; empty if unknown."""
+    """A family's display name, from its name or title, or that of a kind of base that is not trained."""
     known = find_family(family)
-    return "" if known is None else known.short_title
+    return family if known is None else known.short_title
 
 
 def _about_style(request: GenerateRequest, place: int, style: StyleEntry | None, base: Base) -> str:

@@ -20,7 +20,6 @@ from trainers.formats.read import Style, read_outline, read_style
 from trainers.formats.write.compatibility import check_programs
 from trainers.formats.write.convert import is_plain, why_not_plain
 from trainers.messages import Message
-from trainers.models.families import find_family
 from trainers.runs.run import Run
 
 SAMPLED = 2**16
@@ -59,7 +58,7 @@ class StyleEntry:
     base_model: str
     """Value for `velatura generate --base`; empty if unknown."""
     family: str
-    """Name of its family, such as `sdxl`; empty if unknown."""
+    """Name of its family, such as `sdxl`, or of a kind of base that is not trained; empty if unknown."""
     starter: bool
     """Whether it fits only the starter."""
     size: int
@@ -67,6 +66,8 @@ class StyleEntry:
     """Creation or import time, in Unix seconds."""
     run: str
     """Name of its run; empty for imported styles."""
+    twins: tuple[str, ...] = ()
+    """Other families that it may be of."""
     owner: str = ""
     """Login of its owner; empty for the machine's owner."""
     notes: tuple[tuple[str, str], ...] = ()
@@ -111,7 +112,6 @@ def read_found(path: Path) -> StyleEntry:
     outline = read_outline(path)
     header = summarise_header(outline)
     starter = bool(header.base.fits_only)
-    family = find_family(header.base.family)
     # Many a stranger's style is called by a tag of its captions and says so nowhere else.
     called = header.trained_words or (() if "velatura.config" in header.metadata else header.captions[:MOST_TAGS])
     notes = [(key, plain(header.metadata.get(key, ""), LONGEST_NOTE)) for key in NOTE_KEYS]
@@ -123,7 +123,7 @@ def read_found(path: Path) -> StyleEntry:
         id=_fingerprint(path),
         name=safe_name(path.stem) or NO_NAME,
         words=tuple(filter(None, (plain(word, LONGEST_WORDS) for word in called))),
-        base=STARTER if starter else "" if family is None else family.title,
+        base=STARTER if starter else header.base.title,
         base_model=STARTER if starter else "",
         run="",
         notes=tuple((key, value) for key, value in notes if value),
@@ -171,6 +171,7 @@ def _item(path: Path, header: HeaderSummary, outline: Style, **facts: Any) -> St
     seen = path.stat()
     facts |= _readers(outline, header.base.family)
     facts |= {"method": header.trained_as or header.method, "family": header.base.family}
+    facts |= {"twins": header.base.twins}
     facts |= {"starter": bool(header.base.fits_only), "only_here": header.only_here}
     return StyleEntry(path=path, size=seen.st_size, made=seen.st_mtime, **facts)
 

@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
+import presets
 from tests.app.command import call
 from tests.tiny import tiny_single_file
 
@@ -26,6 +29,29 @@ def test_models(tiny_bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) ->
         "kind": "folder",
         "path": str(tiny_bases["sdxl"]),
     }
+
+
+def test_a_base_that_is_not_trained_is_named_wherever_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, style = tmp_path / "qwen.safetensors", tmp_path / "s.safetensors"
+    save_file({"txt_norm.weight": torch.ones(8), "transformer_blocks.0.img_mod.1.weight": torch.ones(8)}, base)
+    layer = "transformer.transformer_blocks.0.img_mod.1"
+    save_file({f"{layer}.lora_A.weight": torch.ones(2, 8), f"{layer}.lora_B.weight": torch.ones(8, 2)}, style)
+    monkeypatch.setenv("VELATURA_MODELS", str(tmp_path))
+    reason = "Qwen-Image, which Velatura does not train yet; the nearest base that it trains is Z-Image"
+    listed = " ".join(call("models").err.split())
+    assert f"qwen.safetensors is {reason}" in listed and "s.safetensors is" not in listed
+    assert call("inspect", str(base)).err == f"error: qwen.safetensors is {reason}\n"
+    config, samples = tmp_path / "c.toml", next((Path(presets.__path__[0]) / "samples").iterdir())
+    config.write_text(
+        f'name = "x"\n[base]\nmodel = "{base}"\n[data]\nimages = "{samples}"\n[method]\nname = "lora"\n', "utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert f"qwen.safetensors is {reason}" in call("train", str(config)).err
+    assert f"s.safetensors is a style for {reason}" in " ".join(call("inspect", str(style)).err.split())
+    drawn = call("generate", "--style", str(style), "--base", "starter", "--prompt", "a", "--out", "a.png")
+    assert f"s.safetensors is a style for {reason}" in drawn.err
 
 
 def test_a_starter_that_is_none_is_told_and_the_other_bases_are_listed(

@@ -83,6 +83,8 @@ def test_a_base_that_somebody_names(paths: Paths, models: Path, tiny_bases: dict
     assert "there is no base model" in bases.look("/nowhere/at all").problem.lower()
     (tmp_path / "old.ckpt").write_bytes(b"x")
     assert "pickle" in bases.look(str(tmp_path / "old.ckpt")).problem
+    (tmp_path / "modular_model_index.json").write_text('{"_class_name": "AnimaModularPipeline"}')
+    assert "is Anima, which Velatura does not train yet; the nearest" in bases.look(str(tmp_path)).problem
     shared = Bases(anywhere=False)
     assert shared.look(str(tiny_bases["sdxl"])).problem == ONLY_FOUND
     assert shared.look(str(models / "dreamy")).problem == "" and shared.look("starter").is_starter

@@ -195,3 +195,26 @@ def test_every_layer_of_a_base_has_its_own_name_again(bases, family):
     assert len(named) > 20
     assert {dotted(kohya_name(part, path, family)): (part, path) for part, path in named.values()} == named
     assert {dotted(diffusers_name(part, path)): (part, path) for part, path in named.values()} == named
+
+
+@pytest.mark.parametrize(
+    ("layers", "metadata", "families"),
+    [
+        (["single_transformer_blocks.3.attn.to_q", "transformer_blocks.0.ff.net.0.proj"], {}, ("flux", "chroma")),
+        (["single_transformer_blocks.3.attn.to_q", "transformer_blocks.0.norm1.linear"], {}, ("flux",)),
+        (["single_transformer_blocks.3.norm.linear"], {}, ("flux",)),
+        (["single_transformer_blocks.3.attn.to_q", "time_text_embed.guidance_embedder.linear_1"], {}, ("flux",)),
+        (["single_transformer_blocks.3.attn.to_q", "distilled_guidance_layer.in_proj"], {}, ("chroma",)),
+        (["single_transformer_blocks.3.attn.to_q"], {"modelspec.architecture": "chroma/lora"}, ("chroma",)),
+        (["single_transformer_blocks.3.attn.to_q"], {"ss_base_model_version": "flux1"}, ("flux",)),
+    ],
+)
+def test_flux_and_chroma_are_told_apart_where_the_file_tells(layers, metadata, families, tmp_path):
+    stems = [f"transformer.{layer}" for layer in layers], [f"lora_unet_{layer.replace('.', '_')}" for layer in layers]
+    for number, named in enumerate(stems):
+        file = tmp_path / f"{number}.safetensors"
+        factors = {"lora_down.weight": torch.ones(2, 8), "lora_up.weight": torch.ones(8, 2)}
+        save_file({f"{stem}.{end}": factor for stem in named for end, factor in factors.items()}, file, metadata)
+        base = summarise_header(read_outline(file)).base
+        assert (base.family, *base.twins) == families
+        assert base.title == {1: base.family.title().replace("Flux", "Flux.1"), 2: "Flux.1 or Chroma"}[len(families)]

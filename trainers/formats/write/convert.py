@@ -60,7 +60,10 @@ def why_not_plain(style: Style) -> str:
         return _("it changes more than plain LoRA can, such as {example}", example=example)
     if any(set(DECOMPOSED) & set(tensors) for tensors in style.layers.values()):
         return _("it is a DoRA, which depends on the base's weights")
-    return "" if origin_of(style).family is not None else _("the file does not say which kind of base it is for")
+    origin = origin_of(style)
+    if origin.other is not None:
+        return _("it is for {base}, {reason}", base=origin.other.name, reason=origin.other.reason)
+    return "" if origin.family is not None else _("the file does not say which kind of base it is for")
 
 
 @torch.no_grad()

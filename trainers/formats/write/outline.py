@@ -9,17 +9,13 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from trainers.errors import VelaturaError
+from trainers.formats.layout import outputs_of
 from trainers.formats.names import layer_names
 from trainers.formats.origin import Origin
 from trainers.formats.original.split import joint_layers
 from trainers.formats.read import Style
 from trainers.models.files.source import starter_folder
 from trainers.models.full_size import build_from_config
-
-ROWS = ("lora_up.weight", "hada_w1_a", "diff_b", "diff")
-"""Tensors with one row per output of the layer."""
-FACTORS = (("lokr_w1", "lokr_w1_a"), ("lokr_w2", "lokr_w2_a"))
-"""Tensors whose numbers of rows multiply to the layer's outputs: one of each pair."""
 
 
 def build_outline(origin: Origin, styles: Sequence[Style]) -> dict[str, nn.Module]:
@@ -92,16 +88,6 @@ def misfits(
             part, path = names[stem]
             weight = parts[part].get_submodule(path).weight
             expected = len(weight) if isinstance(weight, Tensor) else 0
-        found = _outputs(tensors)
+        found = outputs_of(tensors)
         if found and expected and found != expected:
             yield stem, found, expected
-
-
-def _outputs(tensors: Mapping[str, Tensor]) -> int:
-    """Outputs of the layer that these tensors change; 0 if they do not tell."""
-    for name in ROWS:
-        if name in tensors and tensors[name].dim():
-            return len(tensors[name]) if tensors[name].numel() > 1 else 0  # one zero beside a bias is no matrix
-    factors = [next((tensors[name] for name in names if name in tensors), None) for names in FACTORS]
-    rows = [len(factor) for factor in factors if factor is not None and factor.dim()]
-    return rows[0] * rows[1] if len(rows) == len(FACTORS) else 0

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 from trainers.models.families import FAMILIES
 from trainers.models.families.family import Family
-from trainers.models.families.unet import FIRST, ORIGINAL, check_latents
+from trainers.models.families.unet import FIRST, check_latents
 from trainers.models.files.folder import read_json
 from trainers.models.files.header import Header, read_header
 from trainers.models.files.hub import DENOISERS
+from trainers.models.files.other_bases import other_by_index, other_by_part, other_in_file, pipeline_of
 
 SUPPORTED = Message("supported bases are {families}", families=", ".join(family.title for family in FAMILIES))
 STYLE_MARKS = ("lora_up", "lora_down", "lora_A", "lora_B", "hada_w1", "lokr_w", "oft_blocks", "emb_params", "lora.up")
-OTHER_MODELS = {
-    "double_stream_modulation_img.": Message("a Flux.2 model"),
-    "double_stream_blocks.": Message("a HiDream model"),
-    "conditioner.embedders.0.model.": Message("the SDXL refiner, which is not a base"),
-    "control_model.": Message("a ControlNet"),
-    "edm_mean": Message("a base trained on another noise schedule (EDM), which is not supported"),
-    "edm_vpred.": Message("a base trained on another noise schedule (EDM), which is not supported"),
-}
-OTHER_PIPELINES = {
-    "Flux2": Message("a Flux.2 model"),
-    "FluxControl": Message("a model that follows depth or edges (Flux.1 Control)"),
-    "FluxFill": Message("a model that fills parts of images (Flux.1 Fill)"),
-    "FluxKontext": Message("a model that edits images (Flux.1 Kontext)"),
-    "StableDiffusionXLRefiner": Message("the SDXL refiner, which is not a base"),
-    "PixArt": Message("a PixArt model"),
-    "Sana": Message("a Sana model"),
-    "StableCascade": Message("a Stable Cascade model"),
-}
 
 
 def detect_family(path: Path) -> Family:
@@ -46,20 +30,24 @@ def detect_family(path: Path) -> Family:
 def family_of_file(header: Header, name: str) -> Family:
     """The family of a checkpoint in the original single-file layout, from its tensor names; VelaturaError as above."""
     shapes = header.shapes
-    if any(mark in key for key in shapes for mark in STYLE_MARKS):
+    if is_style(shapes):
         raise VelaturaError(
             "{name} is a style (such as a LoRA), not a base model: {supported}; use it as `velatura generate --style`",
             name=name,
             supported=SUPPORTED,
         )
-    for mark, what in OTHER_MODELS.items():
-        if any(key.startswith((mark, ORIGINAL + mark)) for key in shapes):
-            raise VelaturaError("{name} holds {what}; {supported}", name=name, what=what, supported=SUPPORTED)
+    if other := other_in_file(shapes):
+        raise other.refuse_base(name)
     for family in reversed(FAMILIES):
         if family.owns_file(shapes):
             family.check_file(shapes, name)
             return family
     raise _why_no_base(header, name)
+
+
+def is_style(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether tensors of these names change a base instead of being one."""
+    return any(mark in key for key in shapes for mark in STYLE_MARKS)
 
 
 def _why_no_base(header: Header, name: str) -> VelaturaError:
@@ -77,12 +65,12 @@ def _why_no_base(header: Header, name: str) -> VelaturaError:
 
 def family_of_folder(folder: Path) -> Family:
     """The family of a folder in diffusers layout, from its configs; VelaturaError as above."""
-    index = folder / "model_index.json"
-    pipeline = str(read_json(index).get("_class_name", "")) if index.is_file() else ""
-    for start, what in OTHER_PIPELINES.items():
-        if pipeline.startswith(start):
-            raise VelaturaError("{name} holds {what}; {supported}", name=folder.name, what=what, supported=SUPPORTED)
+    pipeline = pipeline_of(folder)
+    if other := other_by_index(folder):
+        raise other.refuse_base(folder.name)
     for denoiser in (each for each in DENOISERS if (folder / each).is_dir()):
+        if other := other_by_part(folder / denoiser):
+            raise other.refuse_base(folder.name)
         config = read_json(folder / denoiser / "config.json")
         for family in (each for each in reversed(FAMILIES) if each.denoiser == denoiser):
             if family.owns_folder(pipeline, config):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from trainers.models.bases.recognise import Recognised, recognise
 from trainers.models.families import get_family
 from trainers.models.families.family import Family
 from trainers.models.files.hub import DENOISERS, HUB_ID, cached_snapshot
+from trainers.models.files.other_bases import INDEXES, OtherBaseError
 from trainers.models.files.parts import FILES, own_model_folders, usual_folders
 from trainers.models.files.source import starter_folder
 
@@ -62,20 +64,38 @@ def find_models() -> list[LocalModel]:
     found = []
     with suppress(VelaturaError):
         found.append(find_starter())
-    candidates: list[tuple[str, Path, Kind]] = [(name, path, "hub") for name, path in _hub_snapshots()]
-    candidates += [(str(path), path, kind) for root, kind in _roots() for path in _bases_in(root, DEPTH)]
-    seen: set[Path] = set()
-    for name, path, kind in candidates:
-        real = path.resolve()
-        if real in seen:
-            continue
-        seen.add(real)
-        try:
+    for name, path, kind in _candidates():
+        with suppress(VelaturaError):  # a style, a VAE or another kind of model
             known = recognise(path, name if kind == "hub" else "")
             found.append(LocalModel(name, path, get_family(known.family), kind, known))
-        except VelaturaError:
-            continue  # a style, a VAE or another kind of model
     return found
+
+
+def find_other_models() -> dict[str, str]:
+    """Bases of kinds that Velatura does not train, in the places of `find_models`: the reason by name."""
+    found: dict[str, str] = {}
+    for name, path, _ in _candidates():
+        try:
+            detect_family(path)
+        except OtherBaseError as error:
+            found[name] = error.message
+        except VelaturaError:
+            continue
+    return found
+
+
+def _candidates() -> Iterator[tuple[str, Path, Kind]]:
+    """Names and places of what may be a base on this machine, each file or folder once."""
+    seen: set[Path] = set()
+    hub: Iterator[tuple[str, Path, Kind]] = ((name, path, "hub") for name, path in _hub_snapshots())
+    own: Iterator[tuple[str, Path, Kind]] = (
+        (str(path), path, kind) for root, kind in _roots() for path in _bases_in(root, DEPTH)
+    )
+    for name, path, kind in chain(hub, own):
+        real = path.resolve()
+        if real not in seen:
+            seen.add(real)
+            yield name, path, kind
 
 
 def _hub_snapshots() -> Iterator[tuple[str, Path]]:
@@ -99,7 +119,7 @@ def _bases_in(folder: Path, depth: int) -> Iterator[Path]:
     """Files and diffusers folders in `folder` that may be bases, to a limited depth."""
     if not folder.is_dir():
         return
-    configs = ("model_index.json", *(f"{denoiser}/config.json" for denoiser in DENOISERS))
+    configs = (*INDEXES, *(f"{denoiser}/config.json" for denoiser in DENOISERS))
     if any((folder / config).is_file() for config in configs):
         yield folder
         return

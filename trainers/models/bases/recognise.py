@@ -157,7 +157,7 @@ def warning_of(found: Recognised) -> str:
         return ""
     return _(
         "This base looks distilled for few steps ({way}, {by}), and training undoes that: its pictures turn blurred or "
-        "washed out. Train on the base that it was made from, and use the style on this one.",
+        "washed out. Train on the base that it was made from, and try the style on this one.",
         way=found.distilled,
         by=BY[found.distilled_by],
     )

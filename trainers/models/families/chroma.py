@@ -39,6 +39,10 @@ class Chroma(FluxFamily):
     places: ClassVar[Mapping[str, Place]] = {"vae": VAE, "text_encoder": T5}
     layer_marks = ("distilled_guidance_layer",)
     named_as = "flux"
+    lacks = (
+        *("time.text.embed", "norm1.linear", "norm1.context", ".norm.linear", "norm.out"),
+        *("time.in", "vector.in", "guidance.in", "img.mod", "txt.mod", "modulation"),
+    )
     hub_names = ("chroma",)
     readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {"ComfyUI": COMFYUI}
     variants = (Variant("flow", 1024, "chroma", "chroma", "chroma", licence=apache("lodestones/Chroma1-HD")),)

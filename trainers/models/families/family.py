@@ -126,6 +126,8 @@ class Family(ABC):
     """Tensors of the denoiser that belong to no layer, by their names in the original layout."""
     named_as: ClassVar[str] = ""
     """A family with the same names of layers: a style that only has those, without metadata, may be of either."""
+    lacks: ClassVar[tuple[str, ...]] = ()
+    """Parts of the names of layers, with dots, that the family in `named_as` has and this one has not."""
     style_form: ClassVar[Literal["kohya", "native", "diffusers"]] = "kohya"
     """What its style files are: kohya's names for diffusers' layers; kohya's names for those of the original layout, in
     which several of diffusers' layers are one; or diffusers' own names."""

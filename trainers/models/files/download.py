@@ -6,12 +6,14 @@ import io
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 from trainers.models.files.hub import DENOISERS, HUB_ID, OPTIONAL, cached_snapshot
+from trainers.models.files.other_bases import INDEXES, other_by_index
 
 Progress = Callable[[int, int], None]
 """Called with the bytes downloaded and the total."""
@@ -35,7 +37,10 @@ def download_model(model: str, progress: Progress | None = None, complete: bool 
         "copy its diffusers folder or .safetensors checkpoint here and use that path as the base",
         model=model,
     )
-    folder = fetch_files(DownloadRequest(model, lambda sizes: needed_files(model, sizes, complete), offline), progress)
+    request = DownloadRequest(
+        model, lambda sizes: needed_files(model, sizes, complete), offline, check=partial(_check_index, model)
+    )
+    folder = fetch_files(request, progress)
     if cached_snapshot(model) is None:
         raise VelaturaError(
             "the download of {model} is incomplete; run `velatura models get {model}` again", model=model
@@ -49,17 +54,21 @@ class NeedsTokenError(VelaturaError):
 
 @dataclass(frozen=True)
 class DownloadRequest:
-    """Files of a hub repository: `choose` selects them by name and size; `offline` is the error without a network."""
+    """Files of a hub repository: `choose` selects them by name and size; `offline` is the error without a network.
+
+    `check` looks at the folder when it holds nothing but the first of them, before the rest is fetched.
+    """
 
     model: str
     choose: Callable[[dict[str, int]], list[str]]
     offline: str
     revision: str | None = None
+    check: Callable[[Path], None] | None = None
 
 
 def fetch_files(request: DownloadRequest, progress: Progress | None = None) -> Path:
     """Download files of a repository into the local cache and return their folder; raises as `download_model` does."""
-    from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
+    from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     model, revision = request.model, request.revision
@@ -68,9 +77,17 @@ def fetch_files(request: DownloadRequest, progress: Progress | None = None) -> P
         sizes = {file.rfilename: file.size or 0 for file in siblings}
         names = request.choose(sizes)
         total = sum(sizes[name] for name in names)
-        here = [name for name in names if isinstance(try_to_load_from_cache(model, name, revision=revision), str)]
+        cached = {name: try_to_load_from_cache(model, name, revision=revision) for name in names}
+        here = {name: Path(place) for name, place in cached.items() if isinstance(place, str)}
         _check_room(model, total - sum(sizes[name] for name in here), Path(constants.HF_HUB_CACHE))
-        bar = None if progress is None else _bar(progress, total)
+        before = 0
+        if request.check is not None:
+            if names[0] not in here:
+                bar = None if progress is None else _bar(progress, total)
+                here[names[0]] = Path(hf_hub_download(model, names[0], revision=revision, tqdm_class=bar))
+                before = sizes[names[0]]
+            request.check(here[names[0]].parent)
+        bar = None if progress is None else _bar(progress, total, before)
         return Path(snapshot_download(model, revision=revision, allow_patterns=names, tqdm_class=bar))
     except HfHubHTTPError as error:
         raise _refusal(model, error) from error
@@ -92,9 +109,9 @@ def needed_files(model: str, names: Iterable[str], complete: bool = False) -> li
     VelaturaError if it is not such a base or has only pickles.
     """
     names = sorted(names)
-    if "model_index.json" not in names:
-        raise VelaturaError("{model} is not a base in diffusers layout: it has no model_index.json", model=model)
-    needed = ["model_index.json"]
+    needed = [name for name in INDEXES if name in names][:1]
+    if not needed:
+        raise _no_index(model)
     for part in (each for each in PARTS if complete or each not in OPTIONAL):
         inside = [name for name in names if name.startswith(f"{part}/") and name.count("/") == 1]
         needed += [name for name in inside if name.endswith((".json", ".txt", ".model")) and ".index." not in name]
@@ -111,6 +128,18 @@ def needed_files(model: str, names: Iterable[str], complete: bool = False) -> li
     if not any(name.startswith(tuple(f"{denoiser}/" for denoiser in DENOISERS)) for name in needed):
         raise VelaturaError("{model} has neither a UNet nor a transformer, so it is not a base", model=model)
     return needed
+
+
+def _no_index(model: str) -> VelaturaError:
+    return VelaturaError("{model} is not a base in diffusers layout: it has no model_index.json", model=model)
+
+
+def _check_index(model: str, folder: Path) -> None:
+    """Raise VelaturaError if a folder's indexes show a kind of base that Velatura does not train."""
+    if other := other_by_index(folder):
+        raise other.refuse_base(model)
+    if not (folder / INDEXES[0]).is_file():
+        raise _no_index(model)
 
 
 def _variant(name: str) -> str | None:
@@ -158,8 +187,8 @@ def _refusal(model: str, error: Any) -> VelaturaError:
     )
 
 
-def _bar(progress: Progress, total: int) -> Any:
-    """A progress-bar class without display that reports bytes to `progress`."""
+def _bar(progress: Progress, total: int, before: int = 0) -> Any:
+    """A progress-bar class without display that reports bytes to `progress`, those downloaded `before` included."""
     from tqdm.auto import tqdm
 
     class Bar(tqdm):
@@ -169,7 +198,7 @@ def _bar(progress: Progress, total: int) -> Any:
         def update(self, n: float | None = 1) -> bool | None:
             shown = super().update(n)
             if self.unit == "B":
-                progress(min(int(self.n), total), total)
+                progress(min(before + int(self.n), total), total)
             return shown
 
     return Bar

@@ -138,7 +138,10 @@ def test_variants_and_files(tree: str) -> None:
 
 def test_a_model_for_filling_is_refused(tmp_path: Path) -> None:
     shapes = {"single_blocks.0.modulation.lin.weight": (9216, 3072), "img_in.weight": (3072, 384)}
-    with pytest.raises(VelaturaError, match=r"fill.safetensors is not a text-to-image model.*384 numbers"):
+    with pytest.raises(VelaturaError, match=r"fill.safetensors is FLUX.1 Fill, which Velatura does not train"):
+        family_of_file(Header(shapes, {}), "fill.safetensors")
+    shapes["img_in.weight"] = (3072, 196)
+    with pytest.raises(VelaturaError, match=r"fill.safetensors is not a text-to-image model.*196 numbers"):
         family_of_file(Header(shapes, {}), "fill.safetensors")
     packed = shapes | {"img_in.weight": (3072, 1), "img_in.weight.quant_state.bitsandbytes__nf4": (100,)}
     with pytest.raises(VelaturaError, match="packed by bitsandbytes"):
@@ -147,7 +150,7 @@ def test_a_model_for_filling_is_refused(tmp_path: Path) -> None:
     (tmp_path / "transformer" / "config.json").write_text('{"_class_name": "FluxTransformer2DModel"}')
     assert detect_family(tmp_path).name == "flux"
     (tmp_path / "model_index.json").write_text('{"_class_name": "FluxKontextPipeline"}')
-    with pytest.raises(VelaturaError, match="edits images"):
+    with pytest.raises(VelaturaError, match=r"is FLUX\.1 Kontext"):
         detect_family(tmp_path)
 
 

@@ -113,6 +113,16 @@ def test_a_hub_id_as_base_is_downloaded_once(hub, tiny_models):
     assert not hub.fetched
 
 
+@pytest.mark.parametrize("index", ["model_index.json", "modular_model_index.json"])
+def test_a_base_of_another_kind_is_refused_before_its_weights_are_fetched(hub, index):
+    del hub.files["model_index.json"]
+    hub.files[index] = b'{"_class_name": "AnimaModularPipeline"}'
+    for _ in range(2):  # the second time, the index is in the cache
+        with pytest.raises(VelaturaError, match=r"^tiny/base is Anima, which Velatura does not train yet"):
+            download_model("tiny/base")
+        assert hub.fetched == {index}
+
+
 def test_unknown_and_gated(hub):
     with pytest.raises(VelaturaError, match="the hub has no model tiny/other"):
         download_model("tiny/other")
