@@ -193,10 +193,10 @@ class StudioQueue:
         public.mkdir(mode=0o700, exist_ok=True)
         return public
 
-    def public_name(self, folder: Path) -> str:
-        """The name of another folder's public folder."""
+    def public_name(self, folder: Path, name: str = "") -> str:
+        """The name of another folder's public folder; `name` is the folder's own name where it lies in the trash."""
         inode = folder.stat().st_ino if folder.is_dir() else 0  # a run whose folder is gone has a page, too
-        key = f"{folder.name}|{inode}".encode()
+        key = f"{name or folder.name}|{inode}".encode()
         return hashlib.blake2b(key, key=self._secret, digest_size=16).hexdigest()
 
     def withdraw(self, folder: Path) -> None:

@@ -11,6 +11,7 @@ import secrets
 
 from filelock import FileLock
 
+from app.jobs.trash.trash import CONTENT, RUN, Trash, TrashItem
 from app.jobs.views import View
 from app.studio.studio_queue import StudioQueue
 from trainers.atomic_files import whole_file
@@ -48,6 +49,13 @@ class RunLinks:
     def token_of(self, view: View) -> str:
         """The token of a run's link, "" if there is none."""
         return _token_in(self._read(), self._key(view))
+
+    def is_kept(self, item: TrashItem) -> bool:
+        """Whether a run in the trash has a link, which works again once the run is restored under its name."""
+        if item.kind != RUN:
+            return False
+        folder = Trash(self.queue.store).path(item)
+        return bool(_token_in(self._read(), self.queue.public_name(folder, item.parts[CONTENT])))
 
     def find(self, token: str) -> View | None:
         """The run of an untrusted token; None if there is no such link or its run is gone."""

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
 from app.studio.runs import samples
@@ -85,7 +84,7 @@ def read_shared(links: RunLinks, view: View, token: str) -> SharedRun:
     return SharedRun(
         token,
         view.job.name,
-        run_view.kind(view, MACHINE_OWNER),
+        run_view.kind(view, None),
         words.STATES[view.state],
         line,
         share(view),

@@ -27,8 +27,8 @@ COUNTING = (*MOVING, State.PAUSED, State.STOPPED, State.CANCELLED)
 """States whose sentence does not say how far a run is, or is not shown beside its facts."""
 
 
-def kind(view: View, actor: Actor) -> str:
-    """Preset, method with rank and alpha, base, number of pictures and owner in one line."""
+def kind(view: View, actor: Actor | None) -> str:
+    """Preset, method with rank and alpha, base, number of pictures and owner in one line; no owner for strangers."""
     said, planned = dict(view.summary.facts), _planned(view.job.folder)
     if "base" in said:  # of a run that has begun, what it said
         method, base, images = str(said.get("method", "")), str(said["base"]), said.get("images")
@@ -38,7 +38,7 @@ def kind(view: View, actor: Actor) -> str:
     parts.append(words.method(method, planned.size))
     parts.append(words.ON_BASE.format(base=base) if base else "")
     parts.append(counted(images, "picture") if images else "")
-    parts.append(words.by(view.job.owner, actor))
+    parts.append(words.by(view.job.owner, actor) if actor is not None else "")
     return joined(" · ", parts)
 
 

@@ -12,8 +12,9 @@ from markupsafe import Markup
 from app.jobs import actions
 from app.jobs.accounts.audit import AuditLog
 from app.jobs.permissions import Actor
-from app.jobs.trash.trash import Trash, TrashItem
+from app.jobs.trash.trash import RUN, Trash, TrashItem
 from app.studio.dataset.draft_trash import shown_name
+from app.studio.runs.links import RunLinks
 from app.studio.services import Services
 from app.studio.studio_queue import StudioQueue
 from app.ui.components import text as shared
@@ -29,6 +30,7 @@ from app.ui.trash import text as words
 from app.ui.trash.events import ACTIONS, TrashAction
 from app.units import counted, day, readable_size
 from trainers.errors import VelaturaError
+from trainers.messages import joined
 
 EVERY = 5
 """Seconds between two looks at least."""
@@ -57,7 +59,7 @@ class TrashPage:
     def tick(self, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
         began = moment()
-        value = _listing(Trash(self.queue.store).items(actor_of(request)), actor_of(request))
+        value = self._listing(Trash(self.queue.store).items(actor_of(request)), actor_of(request))
         return self.poller.answer(seen, {"list": value}, EVERY, began)
 
     def on_asked(self, event: TrashAction, request: gr.Request) -> Shown:
@@ -75,7 +77,10 @@ class TrashPage:
             name = actions.restore(self.queue.store, item, instead=False, actor=actor)
         except (OSError, VelaturaError) as error:
             return in_a_banner(error)
-        return banner(shared.BACK.format(shown_name(replace(found, name=name))))
+        back = shared.BACK.format(shown_name(replace(found, name=name)))
+        links = RunLinks(self.queue)
+        linked = found.kind == RUN and links.token_of(self.queue.find(name))
+        return banner(joined(" ", (back, words.LINK_WORKS)) if linked else back)
 
     def _emptied(self, actor: Actor) -> str:
         try:
@@ -84,6 +89,12 @@ class TrashPage:
         except (OSError, VelaturaError) as error:
             return in_a_banner(error)
         return banner(words.EMPTIED.format(readable_size(freed)))
+
+    def _listing(self, items: list[TrashItem], actor: Actor) -> Markup:
+        links = RunLinks(self.queue)
+        rows = [_row(item, actor, links.is_kept(item)) for item in items]
+        own = [item.size for item in items if actor.owns(item.owner)]
+        return render("trash/list.html", rows=rows, own=len(own), size=sum(own), runs=run_words)
 
 
 @dataclass(frozen=True)
@@ -95,12 +106,7 @@ class Row:
     facts: tuple[str, ...]
 
 
-def _listing(items: list[TrashItem], actor: Actor) -> Markup:
-    rows, own = [_row(item, actor) for item in items], [item.size for item in items if actor.owns(item.owner)]
-    return render("trash/list.html", rows=rows, own=len(own), size=sum(own), runs=run_words)
-
-
-def _row(item: TrashItem, actor: Actor) -> Row:
+def _row(item: TrashItem, actor: Actor, linked: bool) -> Row:
     days = max(1, round((item.expires - time.time()) / 86_400))
     when = words.WHEN.get(item.kind, words.DELETED)
     facts = (
@@ -109,5 +115,6 @@ def _row(item: TrashItem, actor: Actor) -> Row:
         when.format(day(item.deleted, time.time())),
         words.LEFT.format(counted(days, "day")),
         readable_size(item.size),
+        words.LINKED if linked else "",
     )
     return Row(item.id, shown_name(item), tuple(filter(None, facts)))

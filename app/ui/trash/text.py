@@ -24,6 +24,8 @@ KINDS = {
 }
 WHEN = {"restarted": _("restarted {}"), "replaced": _("replaced {}")}
 DELETED, LEFT = _("deleted {}"), _("{} left")
+LINKED = _("its read-only link works again once it is restored")
+LINK_WORKS = _("Its read-only link works again.")
 RESTORE, RESTORE_IT, EMPTY_NOW = _("Restore"), _("Restore {}"), _("Empty now ({size})")
 EMPTY_TITLE = _("Empty the trash?")
 DELETE = _("Delete for good")

@@ -13,6 +13,9 @@ from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import TRAIN, NewJob, Store
 from app.jobs.trash.trash import Trash
+from app.studio.paths import Paths
+from app.studio.runs.links import RunLinks
+from app.studio.studio_queue import StudioQueue
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import SLOW_STEPS, Process
 from tests.app.ui.visitor import Tab, open_tab, widest
@@ -108,13 +111,16 @@ def test_what_is_deleted_comes_back_by_undo_and_from_the_trash(page: Any, place:
         if way == "undo":
             press(page, "Undo")
             page.get_by_role("heading", name="inky").wait_for()
+            queue = StudioQueue(Paths(process.out))
+            RunLinks(queue).make(queue.find("inky"))
     page.goto(f"{process.url}runs")
     page.get_by_role("link", name="Trash ·").click()
     row = page.get_by_role("listitem").filter(has_text="inky")
     row.get_by_text("Run · deleted today").wait_for()
+    row.get_by_text("its read-only link works again once it is restored").wait_for()
     assert widest(page) == []
     row.get_by_role("button", name="Restore inky").click()
-    page.get_by_text("“inky” is back as it was.").wait_for()
+    page.get_by_text("“inky” is back as it was. Its read-only link works again.").wait_for()
     row.wait_for(state="hidden")
     assert (store.runs / "inky" / "style" / "inky.safetensors").is_file()
 

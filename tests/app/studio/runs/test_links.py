@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shutil
 
+from app.jobs.actions import restore
+from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.trash.trash import TrashItem
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import StudioQueue
 from tests.app.ui.ended_runs import write_run
@@ -34,6 +37,25 @@ def test_a_link_does_not_show_a_later_run_of_the_same_name(queue: StudioQueue) -
     assert links.find(token) is None
     write_run(queue.store.runs, "harbour")
     assert links.find(token) is None
+
+
+def _delete(queue: StudioQueue, name: str) -> TrashItem:
+    item = queue.delete(queue.number(name, actor=MACHINE_OWNER), actor=MACHINE_OWNER)
+    assert item is not None
+    return item
+
+
+def test_a_link_of_a_run_in_the_trash_is_known_and_works_again_only_under_its_name(queue: StudioQueue) -> None:
+    links = RunLinks(queue)
+    for name in ("harbour", "kitchen"):
+        write_run(queue.store.runs, name)
+    token = links.make(queue.find("harbour"))
+    items = [_delete(queue, name) for name in ("harbour", "kitchen")]
+    assert [links.is_kept(item) for item in items] == [True, False] and links.find(token) is None
+    write_run(queue.store.runs, "harbour")
+    assert restore(queue.store, items[0].id, actor=MACHINE_OWNER) == "harbour-2"
+    assert links.find(token) is None, "another name, another run"
+    assert not links.is_kept(_delete(queue, "harbour")), "of the same name, but not the one that was shared"
 
 
 def test_a_damaged_file_holds_no_links(queue: StudioQueue) -> None:

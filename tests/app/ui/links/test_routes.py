@@ -8,12 +8,15 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from app.jobs.permissions import Actor
+from app.jobs.store import TRAIN, NewJob
 from app.studio.runs.chosen import star
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import StudioQueue
 from app.ui.links.routes import link_routes
 from app.ui.middleware.login import FOR_EVERYBODY
 from app.ui.middleware.routes import SHARED
+from app.ui.runs import run_view
 from tests.app.ui.ended_runs import write_run, write_snapshot
 
 
@@ -33,6 +36,16 @@ def test_a_link_shows_the_run_and_its_pictures(queue: StudioQueue, client: TestC
     for address, _ in pictures:
         assert client.get(f"/{address}").headers["content-type"] == "image/webp"
     assert str(queue.store.runs) not in answer.text
+
+
+def test_a_link_tells_nothing_of_the_owner(queue: StudioQueue, client: TestClient) -> None:
+    folder = write_run(queue.store.runs, "harbour")
+    queue.store.add(NewJob(TRAIN, folder, owner="wilhelmina"), phase="ended")
+    view = queue.find("harbour")
+    assert "by wilhelmina" in run_view.kind(view, Actor("bob")), "people with a login see it"
+    answer = client.get(f"/shared/{RunLinks(queue).make(view)}")
+    assert answer.status_code == 200 and "300 steps" in answer.text
+    assert "wilhelmina" not in answer.text + str(answer.headers) and "owner" not in answer.text
 
 
 def test_a_link_shows_the_pictures_of_the_step_that_was_kept(queue: StudioQueue, client: TestClient) -> None:
