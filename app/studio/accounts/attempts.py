@@ -19,8 +19,9 @@ LOCKED_FOR = 15 * 60.0
 LONGEST_DELAY = 60.0
 WINDOW = 15 * 60.0
 """Seconds after which a wrong password no longer counts against an address or a name."""
-FROM_AN_ADDRESS, FOR_A_NAME = 20, 100
-"""Limits of wrong passwords per address for all names, and per name for all unknown clients."""
+FROM_AN_ADDRESS, FOR_A_NAME, FROM_A_PROXY = 20, 100, 100
+"""Limits of wrong passwords per address for all names, per name for all unknown clients, and through a proxy that the
+studio was not told to trust."""
 MOST_KEPT = 10_000
 
 
@@ -49,10 +50,11 @@ class Attempts:
         self._streaks: OrderedDict[tuple[str, str], Streak] = OrderedDict()
         self._windows: OrderedDict[tuple[str, str], Window] = OrderedDict()
 
-    def wait(self, name: str, address: str, device: str = "") -> float:
+    def wait(self, name: str, address: str, device: str = "", proxy: str = "") -> float:
         """Seconds until a password for this name from this client is checked again; 0 for now.
 
-        `device` is the id of a browser in which this person has logged in before, otherwise "".
+        `device` is the id of a browser in which this person has logged in before, otherwise "". `proxy` is the address
+        of an untrusted proxy that has named the client's.
         """
         now = self._clock()
         place = network_of(address)
@@ -60,11 +62,10 @@ class Attempts:
             streak = self._streaks.get((name, device or place))
             waits = [streak.until - now if streak else 0.0]
             if not device:
-                waits.append(self._until_room(("address", place), FROM_AN_ADDRESS, now))
-                waits.append(self._until_room(("name", name), FOR_A_NAME, now))
+                waits += [self._until_room(key, most, now) for key, most in _windows(name, place, proxy)]
         return max(0.0, *waits)
 
-    def note_wrong(self, name: str, address: str, device: str = "") -> None:
+    def note_wrong(self, name: str, address: str, device: str = "", proxy: str = "") -> None:
         """Each wrong password doubles the wait; ten in a row lock this name from this client for 15 minutes."""
         now = self._clock()
         place = network_of(address)
@@ -77,7 +78,7 @@ class Attempts:
             streak.until = now + delay
             _keep_newest(self._streaks, (name, device or place))
             if not device:
-                for key, most in ((("address", place), FROM_AN_ADDRESS), (("name", name), FOR_A_NAME)):
+                for key, most in _windows(name, place, proxy):
                     window = self._windows.setdefault(key, Window())
                     window.times.append(now)
                     while len(window.times) > most:
@@ -94,6 +95,12 @@ class Attempts:
         if window is None or len(window.times) < most:
             return 0.0
         return window.times[0] + WINDOW - now
+
+
+def _windows(name: str, place: str, proxy: str) -> list[tuple[tuple[str, str], int]]:
+    """What a wrong password of an unknown client counts against, and how many may be wrong."""
+    found = [(("address", place), FROM_AN_ADDRESS), (("name", name), FOR_A_NAME)]
+    return [*found, (("proxy", proxy), FROM_A_PROXY)] if proxy else found
 
 
 def network_of(address: str) -> str:

@@ -55,23 +55,23 @@ class Authenticator:
         """Whether nobody needs a password. Determined once, so that a running studio never locks its visitors out
         suddenly."""
 
-    def wait(self, name: str, address: str, device: str = "") -> float:
+    def wait(self, name: str, address: str, device: str = "", proxy: str = "") -> float:
         """Seconds until a password for this name from this client is checked; 0 for now."""
-        return self._attempts.wait(name[:MOST_NAME], address, self._known(name, device))
+        return self._attempts.wait(name[:MOST_NAME], address, self._known(name, device), proxy)
 
-    def log_in(self, name: str, password: str, address: str, device: str = "") -> Login | None:
+    def log_in(self, name: str, password: str, address: str, device: str = "", proxy: str = "") -> Login | None:
         """Log a person in; None if the password is wrong or comes during the wait."""
         name = name[: MOST_NAME + 1]
         known = self._known(name, device)
         # In turn, so that what comes at the same time is counted too; one guess takes a tenth of a second.
         with self._one_at_a_time:
-            if self._attempts.wait(name, address, known):
+            if self._attempts.wait(name, address, known, proxy):
                 return None
             person = self._person(name)
             # Of an unknown name as much is computed as of a known one.
             right = (person.password if person else self._nobody).matches(password[: MOST_PASSWORD + 1])
             if person is None or not right:
-                self._attempts.note_wrong(name, address, known)
+                self._attempts.note_wrong(name, address, known, proxy)
                 return None
             self._attempts.note_right(name, address, known)
         return Login(self._sessions.open(person), self._sign(person, secrets.token_urlsafe(16)))

@@ -14,6 +14,8 @@ USER = "velatura.user"
 """The key of a request's scope under which stands the name of who has logged in."""
 ROLE, TOKEN = "velatura.role", "velatura.token"
 """Likewise the role of that person, and the id of the token by which a program has logged in for them."""
+FORWARDED_FOR = "velatura.forwarded-for"
+"""Likewise the client's address as an untrusted proxy on this machine has named it; passwords are counted by it."""
 VISITOR = "velatura-visitor"
 """The cookie by which a browser is known again."""
 

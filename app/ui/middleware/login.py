@@ -19,17 +19,21 @@ from app.studio.accounts.sessions import LOGIN_LASTS
 from app.studio.accounts.tokens import METRICS
 from app.ui.components import text as words
 from app.ui.document.document import bare_page
+from app.ui.document.manifest import MANIFEST
 from app.ui.gradio_internals import API
 from app.ui.login.authenticator import Authenticator
-from app.ui.login.sender import ROLE, TOKEN, USER, address_of, cookies_of
+from app.ui.login.sender import FORWARDED_FOR, ROLE, TOKEN, USER, address_of, cookies_of
 from app.ui.middleware.headers import PageResponse
 from app.ui.middleware.not_found import is_visit
 from app.ui.middleware.refusals import NO_STORE, refusal
 from app.ui.middleware.routes import LOOK, SHARED
 from app.ui.middleware.visitor import YEAR, cookie
 
+LONGEST_PAUSE = 2.0
+"""Seconds that a login waits in the server after the first wrong passwords; later ones are refused meanwhile."""
 LOGIN, DEVICE = "velatura-login", "velatura-device"
-FOR_EVERYBODY = (f"{LOOK}/", SHARED, "/health", "/favicon.ico", "/robots.txt", f"{API}/startup-events")
+FOR_EVERYBODY = (f"{LOOK}/", SHARED, "/health", MANIFEST, "/favicon.ico", "/robots.txt", f"{API}/startup-events")
+"""Beginnings of addresses that need no login; browsers ask for the manifest without cookies."""
 
 
 class LoginMiddleware:
@@ -84,17 +88,22 @@ class LoginMiddleware:
         success = JSONResponse({"success": True}, headers=NO_STORE)
         if self.authenticator.open:
             return success  # a client that names itself where nobody needs to
-        who = plain_name(name), address_of(request.scope), request.cookies.get(DEVICE, "")
-        if wait := self.authenticator.wait(*who):
+        peer = address_of(request.scope)
+        forwarded = request.scope.get(FORWARDED_FOR, "")
+        who = plain_name(name), forwarded or peer, request.cookies.get(DEVICE, ""), peer if forwarded else ""
+        if (wait := self.authenticator.wait(*who)) and wait <= LONGEST_PAUSE:  # the next try after a typo is no attack
+            await anyio.sleep(wait)
+            wait = self.authenticator.wait(*who)
+        if wait:
             return refusal(request.scope, 429, words.too_many_wrong(wait))
         # One thread is enough for scrypt, and keeps those of the pages free whoever guesses.
         self._turns = self._turns or anyio.CapacityLimiter(1)
         log_in = partial(self.authenticator.log_in, who[0], password, *who[1:])
         login = await anyio.to_thread.run_sync(log_in, limiter=self._turns)
         # What was typed for a name that nobody has may be a password.
-        known = Actor(who[0], address=who[1]) if self.authenticator.knows(who[0]) else None
+        known = Actor(who[0], address=peer) if self.authenticator.knows(who[0]) else None
         if login is None:
-            self.audit.note("login_failed", known, address=who[1])
+            self.audit.note("login_failed", known, address=peer)
             return refusal(request.scope, 400, words.WRONG_PASSWORD)
         self.audit.note("login", known)
         success.headers.append("set-cookie", cookie(request.scope, LOGIN, login.token, LOGIN_LASTS))

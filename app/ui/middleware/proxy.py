@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from app.ui.login.sender import FORWARDED_FOR
+from app.ui.middleware.hosts import is_loopback
 from trainers.errors import VelaturaError
 
+log = logging.getLogger(__name__)
+UNTRUSTED = (
+    "requests come through a proxy at {address} that this studio was not told to trust, so all visitors look like one: "
+    "if the proxy is yours, start with --trusted-proxy {address}"
+)
+LONGEST_ADDRESS = 64
 HOST = "x-forwarded-host"
 FORWARDED = (
     *("x-forwarded-for", "x-forwarded-proto", HOST, "x-forwarded-port", "x-forwarded-prefix"),
@@ -26,6 +35,7 @@ class ForwardedMiddleware:
 
     def __init__(self, app: ASGIApp, proxies: Sequence[str] = ()) -> None:
         self.app = app
+        self._warned = False
         # Uvicorn's own class reads the chain of addresses from the right, up to the first that is not a proxy of ours.
         self._reader = ProxyHeadersMiddleware(self._without, trusted_hosts=list(proxies))  # type: ignore[arg-type]
 
@@ -36,7 +46,17 @@ class ForwardedMiddleware:
         client = scope.get("client")
         if client and client[0] in self._reader.trusted_hosts:
             scope = with_host(scope)
+        elif client and (named := Headers(scope=scope).get("x-forwarded-for", "").rpartition(",")[2].strip()):
+            self._warn(client[0])
+            if is_loopback(client[0]):  # nobody else can come from there, and all would count as one
+                scope = {**scope, FORWARDED_FOR: named[:LONGEST_ADDRESS]}
         await self._reader(scope, receive, send)  # type: ignore[arg-type]
+
+    def _warn(self, address: str) -> None:
+        """Log once that there seems to be a proxy, which has an address of this network."""
+        if not self._warned and ipaddress.ip_address(address).is_private:
+            self._warned = True
+            log.warning(UNTRUSTED.format(address=address))
 
     async def _without(self, scope: Scope, receive: Receive, send: Send) -> None:
         kept = [(name, value) for name, value in scope["headers"] if name.decode("latin-1").lower() not in FORWARDED]

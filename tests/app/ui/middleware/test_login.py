@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from app.jobs.accounts.audit import AuditLog
-from app.studio.accounts.attempts import Attempts
+from app.studio.accounts.attempts import FROM_A_PROXY, FROM_AN_ADDRESS, Attempts
 from app.studio.accounts.database import PeopleDatabase
 from app.studio.accounts.people import People, read_people
 from app.studio.accounts.sessions import LOGIN_LASTS, Sessions
 from app.ui.login.authenticator import Authenticator
 from app.ui.login.sender import ROLE, TOKEN, USER
 from app.ui.middleware.login import DEVICE, LOGIN, LoginMiddleware
+from app.ui.middleware.proxy import ForwardedMiddleware
 from tests.app.ui.asking import ask, inner, posted
 
 SECRET = bytes(range(32))
@@ -85,6 +86,33 @@ def test_the_page_says_when_to_try_again(middleware):
     assert elsewhere.status == 200
     known = f"{DEVICE}={elsewhere.cookie(DEVICE)}"
     assert ask(middleware, "/login", cookie=known, **posted(username="ann", password="pear:tree")).status == 200
+
+
+def test_the_right_password_at_once_after_a_wrong_one_lets_in(tmp_path):
+    database = PeopleDatabase(tmp_path / "people.db")
+    attempts = Attempts()
+    middleware = LoginMiddleware(
+        inner, Authenticator(People(database), Sessions(database), SECRET, {"ann": "x"}, attempts), AuditLog(tmp_path)
+    )
+    for wrong in range(2):
+        answer = ask(middleware, "/login", **posted(username="ann", password="no"))
+        assert answer.status == 400 and "Wrong name or password" in answer.text, wrong
+    assert attempts.wait("ann", "127.0.0.1") > 0.5, "it is not looked at sooner, only waited for"
+    assert ask(middleware, "/login", **posted(username="ann", password="x")).status == 200
+
+
+def test_wrong_passwords_through_an_unnamed_proxy_shut_out_nobody_else(middleware):
+    stack = ForwardedMiddleware(middleware)
+
+    def log_in(name: str, password: str, client: str) -> int:
+        return ask(stack, "/login", x_forwarded_for=client, **posted(username=name, password=password)).status
+
+    guessed = [log_in(f"name {number}", "no", "203.0.113.9") for number in range(FROM_AN_ADDRESS + 5)]
+    assert guessed == [400] * FROM_AN_ADDRESS + [429] * 5
+    assert log_in("ann", "pear:tree", "203.0.113.9") == 429
+    assert log_in("ann", "pear:tree", "198.51.100.7") == log_in("bob", "x", "198.51.100.8") == 200
+    made_up = [log_in(f"name {number}", "no", f"10.0.0.{number}") for number in range(FROM_A_PROXY)]
+    assert made_up[-1] == 429, "addresses that are made up help only so far"
 
 
 def test_a_form_that_is_none_is_a_wrong_password(middleware):
