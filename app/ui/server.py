@@ -37,6 +37,7 @@ from app.ui.components import text
 from app.ui.connections import server_options
 from app.ui.document.assets import asset_routes, bundles
 from app.ui.document.language import speaking_to
+from app.ui.document.manifest import manifest_route
 from app.ui.document.theme import Velatura
 from app.ui.gradio_internals import (
     Studio,
@@ -202,6 +203,7 @@ def _routes(demo: gr.Blocks, services: Services, uploads: Path) -> list[BaseRout
     """What the studio answers beside Gradio's pages and calls."""
     return [
         *asset_routes(bundles(_scripts_run(demo))),
+        manifest_route(),
         *link_routes(RunLinks(services.queue)),
         upload_route(uploads),
     ]

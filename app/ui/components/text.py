@@ -12,6 +12,7 @@ from trainers.messages import Message
 from trainers.messages import Message as _
 
 PRODUCT = "Velatura"
+WHAT_IT_DOES = _("Train your style on Stable Diffusion from a few images.")
 
 # The guard
 REFUSED = _("This request came from another site, or under a name that this studio does not know, and was refused.")

@@ -14,6 +14,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.ui.document import assets
+from app.ui.document.manifest import MANIFEST
 from app.ui.gradio_internals import API, FILE
 from app.ui.monitoring.measure import ROUTE
 from app.ui.pages import PAGES
@@ -45,6 +46,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
     "/static/{path:path}": READ,
     "/svelte/{path:path}": READ,
     "/theme.css": READ,
+    MANIFEST: READ,
     "/favicon.ico": READ,
     "/robots.txt": READ,
     # What pages and clients ask

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from app.ui.components import text
@@ -38,6 +40,26 @@ def test_refusals_of_the_command(tmp_path):
     refused = call("ui", "--host", "0.0.0.0", "--out", tmp_path / "none")
     assert refused.code == 1 and "--auth user:password" in refused.err and not (tmp_path / "none").exists()
     assert "is not user:password" in call("ui", "--auth", "ann").err
+
+
+def test_the_studio_can_be_installed_as_an_app(studio, locked, browser):
+    context, page, complaints = new_page(browser, studio.url)
+    line = context.new_cdp_session(page)
+    found = line.send("Page.getAppManifest")
+    assert found["url"] == f"{studio.url}manifest.json" and found["errors"] == []
+    reasons = {each["errorId"] for each in line.send("Page.getInstallabilityErrors")["installabilityErrors"]}
+    assert reasons <= {"in-incognito"}, "every context of a test is a private window"
+    context.close()
+    assert not complaints
+    answer = httpx.get(f"{locked.url}manifest.json")  # browsers ask without cookies
+    assert answer.status_code == 200 and answer.headers["content-type"] == "application/manifest+json"
+    manifest = answer.json()
+    assert (manifest["name"], manifest["start_url"], manifest["display"]) == ("Velatura", "./", "standalone")
+    tokens = (Path(text.__file__).parents[1] / "document" / "tokens.css").read_text()
+    assert f"--wall: {manifest['theme_color']};" in tokens and manifest["background_color"] == manifest["theme_color"]
+    for icon in manifest["icons"][:2]:
+        with Image.open(io.BytesIO(httpx.get(locked.url + icon["src"]).content)) as drawn:
+            assert icon["sizes"] == f"{drawn.width}x{drawn.height}" and drawn.width in (192, 512)
 
 
 def test_what_is_served_and_what_is_not(studio, browser, tmp_path):
