@@ -207,7 +207,7 @@ def report_result(result: Result, json: bool) -> None:
         print_json(facts | {"parameters": result.parameters, "skipped": result.skipped})
     else:
         _tell(result)
-    code = {"SIGINT": 130, "SIGTERM": 143}.get(result.stopped_by, 0)
+    code = {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143}.get(result.stopped_by, 0)
     if code:
         raise typer.Exit(code)
 

@@ -161,4 +161,5 @@ def serve(options: Serving, out: Path | None) -> None:
             with suppress(Empty):  # a signal just before the wait is handled only after it
                 signal = stopped.get(timeout=LOOK_EVERY)
         server.close()
-    say("stopped")
+    with suppress(OSError):  # the terminal may be closed
+        say("stopped")

@@ -94,10 +94,11 @@ class _WatchOfFirst:
 
 
 def _leave_signals_to_first() -> None:
-    """Ignore Ctrl-C and SIGTERM, which may be sent to all processes: the first one ends the run."""
+    """Ignore Ctrl-C, SIGTERM and SIGHUP, which may be sent to all processes: the first one ends the run."""
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if number := getattr(signal, name, None):  # Windows has no SIGHUP
+                signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

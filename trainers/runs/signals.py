@@ -1,8 +1,9 @@
-"""Ctrl-C and SIGTERM: an orderly end inside the training loop, an undo of unfinished work outside it."""
+"""Ctrl-C, SIGTERM and SIGHUP: an orderly end inside the training loop, an undo of unfinished work outside it."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,13 +14,19 @@ Handler = Callable[[int, Any], None]
 
 @contextmanager
 def asking_to_stop(ask: Callable[[str], bool]) -> Iterator[None]:
-    """Call `ask` with the signal's name at Ctrl-C and SIGTERM; if it returns False, interrupt at once."""
+    """Call `ask` with the signal's name at Ctrl-C, SIGTERM and SIGHUP; if it returns False, interrupt at once.
+
+    SIGHUP stays ignored where it is, as under `nohup`.
+    """
 
     def handle(number: int, frame: Any) -> None:
         if not ask(signal.Signals(number).name):
             raise KeyboardInterrupt
 
-    with _handling({signal.SIGINT: handle, signal.SIGTERM: handle}):
+    handlers: dict[signal.Signals, Handler] = {signal.SIGINT: handle, signal.SIGTERM: handle}
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        handlers[signal.SIGHUP] = handle
+    with _handling(handlers):
         yield
 
 

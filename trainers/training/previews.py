@@ -184,7 +184,7 @@ class Previews:
         session = self.session
         session.run.clear_stop()
         self.forecast.ending = True
-        if stopped_by == "SIGTERM" or not step:
+        if stopped_by in ("SIGTERM", "SIGHUP") or not step:
             return Finals(None, None)
         session.begin("after")
         with self._skippable():

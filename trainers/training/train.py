@@ -72,7 +72,7 @@ class Result:
     seconds: float
     parameters: int
     stopped_by: str
-    """What stopped the run early: `request`, `pause`, `cancel`, `SIGINT`, `SIGTERM`; otherwise empty."""
+    """What stopped the run early: `request`, `pause`, `cancel`, `SIGINT`, `SIGTERM`, `SIGHUP`; otherwise empty."""
     grid: Path | None
     """The before/after grid, if the run was not cut short."""
     difference: int | None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 from tests.app.ui.server import Process
@@ -18,6 +20,15 @@ def handle(number, handler, at_once=signal.signal):
     return before
 threading.Thread.start, signal.signal = begin, handle
 """
+
+
+def test_a_studio_whose_terminal_is_closed_stops_in_order(tmp_path: Path) -> None:
+    hung_up = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # the tests may run under nohup
+    studio = Process(tmp_path / "outputs", before=hung_up + SAY_WHAT_BEGINS)
+    wait_until(lambda: "handled: 1\n" in studio.said(), studio.said)
+    os.kill(studio.pid, signal.SIGHUP)
+    wait_until(lambda: not studio.is_running(), studio.said)
+    assert "\nstopped\n" in studio.said() and "Traceback" not in studio.said()
 
 
 def test_a_studio_has_one_dispatcher(tmp_path: Path) -> None:

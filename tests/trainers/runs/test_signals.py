@@ -12,6 +12,7 @@ from tests.trainers.processes import training_process, wait_for
 from tests.trainers.tiny_runs import equal, events_of, style_metadata, style_tensors
 from trainers.runs.events import Event, Listener
 from trainers.runs.run import Run
+from trainers.runs.signals import asking_to_stop
 from trainers.training.train import resume, train
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
@@ -37,10 +38,13 @@ def test_sigterm_ends_a_run_after_its_step_with_everything_saved(quick, tmp_path
 
 
 @pytest.mark.usefixtures("no_pictures")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_after_its_step_with_everything_saved_and_a_second_one_at_once(quick, tmp_path, number):
     config = quick({"train": {"steps": 4}, "save": {"every": 4}})
     before = signal.getsignal(number)
+    if before == signal.SIG_IGN:  # SIGHUP where the tests run under nohup
+        before = signal.SIG_DFL
+        signal.signal(number, before)
 
     def interrupting(times: int) -> Listener:
         def listen(event: Event) -> None:
@@ -71,3 +75,14 @@ def test_sigterm_during_the_preparation_leaves_nothing(quick, tmp_path):
         train(quick(), tmp_path / "runs", listener=fail)
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_closed_terminal_is_still_ignored_under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        asked: list[str] = []
+        with asking_to_stop(lambda name: bool(asked.append(name))):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert asked == [] and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
