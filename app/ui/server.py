@@ -37,7 +37,6 @@ from app.ui.components import text
 from app.ui.connections import server_options
 from app.ui.document.assets import asset_routes, bundles
 from app.ui.document.language import speaking_to
-from app.ui.document.manifest import manifest_route
 from app.ui.document.theme import Velatura
 from app.ui.gradio_internals import (
     Studio,
@@ -51,6 +50,7 @@ from app.ui.gradio_internals import (
 from app.ui.links.routes import link_routes
 from app.ui.login.authenticator import Authenticator, check_given
 from app.ui.login.sender import USER
+from app.ui.manifest import manifest_route
 from app.ui.middleware.hosts import is_loopback, names_of_machine
 from app.ui.middleware.limits import Shares
 from app.ui.middleware.stack import checks

@@ -19,10 +19,10 @@ from app.studio.accounts.sessions import LOGIN_LASTS
 from app.studio.accounts.tokens import METRICS
 from app.ui.components import text as words
 from app.ui.document.document import bare_page
-from app.ui.document.manifest import MANIFEST
 from app.ui.gradio_internals import API
 from app.ui.login.authenticator import Authenticator
 from app.ui.login.sender import FORWARDED_FOR, ROLE, TOKEN, USER, address_of, cookies_of
+from app.ui.manifest import MANIFEST
 from app.ui.middleware.headers import PageResponse
 from app.ui.middleware.not_found import is_visit
 from app.ui.middleware.refusals import NO_STORE, refusal

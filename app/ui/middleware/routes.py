@@ -14,8 +14,8 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.ui.document import assets
-from app.ui.document.manifest import MANIFEST
 from app.ui.gradio_internals import API, FILE
+from app.ui.manifest import MANIFEST
 from app.ui.monitoring.measure import ROUTE
 from app.ui.pages import PAGES
 
