@@ -74,8 +74,10 @@ soak: $(DEVELOPER_STAMP) ## kill real runs, servers and nodes at random for abou
 breaks: $(DEVELOPER_STAMP) ## break a copy of the code on purpose, and check that the quick tests find each break
 	$(PYTHON_IN_VENV) -m tests.breaks
 
-clients: $(DEVELOPER_STAMP) ## train every method shortly and draw with its files in other programs
+clients: $(DEVELOPER_STAMP) ## train every method shortly and draw with its files in other programs; COMFYUI=/path: its own loader, too
 	$(PYTHON_IN_VENV) -m benchmarks.clients
+	@if [ -n "$(COMFYUI)" ]; then COMFYUI="$(abspath $(COMFYUI))" $(PYTHON_IN_VENV) -m pytest -k comfyui_itself \
+	tests/trainers/formats/programs/test_flows.py; fi
 
 quality: $(DEVELOPER_STAMP) ## train every method on two styles and measure what was learned (hours; goes on where it was)
 	$(PYTHON_IN_VENV) -m benchmarks.styles

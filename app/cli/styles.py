@@ -30,7 +30,7 @@ def inspect(
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
     json: Json = False,
 ) -> None:
-    """Show a style file's method, base, rank, alpha, trained words, tensors and metadata."""
+    """Show a style file's method, base, rank, alpha, words, tensors, metadata, and which programs load it."""
     show_style(file, tensors, json)
 
 
@@ -162,6 +162,8 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         "size": readable_size(summary.size),
     }
     print_table(("", summary.name), [(key, value) for key, value in facts.items() if value])
+    if summary.programs:
+        print_table(("program", "this file"), [(one.program, one.sentence) for one in summary.programs])
     for note in summary.notes:
         say((note, "yellow"))
     show_ranks(summary.ranks, file.absolute().parent.parent)

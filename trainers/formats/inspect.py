@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
@@ -15,6 +16,8 @@ from trainers.formats.names import part_of
 from trainers.formats.origin import STARTER, origin_of
 from trainers.formats.own_form import read_form
 from trainers.formats.peft_settings import FACTS
+from trainers.formats.programs.check import check_programs
+from trainers.formats.programs.table import DIFFUSERS, PROGRAMS
 from trainers.formats.read import Style, read_style
 from trainers.formats.training_metadata import captions_of, settings_of, trained_as
 from trainers.layer_names import dotted, sort_layers
@@ -60,6 +63,15 @@ class TensorSummary(Frozen):
     shape: tuple[int, ...]
 
 
+class ProgramSummary(Frozen):
+    """What one program does with a style file."""
+
+    program: str
+    loads: Literal["all", "part", "nothing", "unknown"]
+    """`unknown` if files with such names of layers were never tried in it."""
+    sentence: str
+
+
 class StyleSummary(Frozen):
     """A summary of a style file; `model_dump_json()` serialises it."""
 
@@ -82,6 +94,8 @@ class StyleSummary(Frozen):
     """Rank by dotted layer name, for layers that have one; files may omit layers without a change."""
     alphas: tuple[float, ...]
     """The distinct stored alphas."""
+    programs: tuple[ProgramSummary, ...]
+    """What programs do with it; empty for embeddings, and for styles of the starter or of an unknown base."""
     trained_words: tuple[str, ...]
     """The trigger, or the words of an embedding."""
     captions: tuple[str, ...]
@@ -155,6 +169,7 @@ def describe_style(path: Path) -> StyleSummary:
         rank=_rank_summary(ranks),
         ranks=_ranks(style),
         alphas=tuple(sorted({t["alpha"].item() for t in layers if "alpha" in t and t["alpha"].numel() == 1})),
+        programs=_programs(style),
         trained_words=_trained_words(style),
         captions=captions_of(style),
         vectors=max((len(rows) for rows in style.rows.values()), default=0),
@@ -186,6 +201,15 @@ def _base(style: Style) -> BaseSummary:
         sha256=origin.sha256,
         fits_only=STARTER if origin.starter else "",
     )
+
+
+def _programs(style: Style) -> tuple[ProgramSummary, ...]:
+    origin = origin_of(style)
+    if style.is_own or style.rows or origin.starter or origin.family is None:
+        return ()
+    shapes = {key: tuple(tensor.shape) for key, tensor in style.tensors.items()}
+    found = check_programs(shapes, origin.family.name, (*PROGRAMS, DIFFUSERS))
+    return tuple(ProgramSummary(program=one.program.name, loads=one.loads, sentence=one.summary) for one in found)
 
 
 def _rank_summary(ranks: Counter[int]) -> RankSummary | None:

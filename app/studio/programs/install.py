@@ -13,11 +13,10 @@ from trainers.atomic_files import plain_disk_errors, whole_file
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import embedding_of, embedding_path
 from trainers.formats.inspect import summarise_header
+from trainers.formats.programs.check import Compatibility, check_programs
 from trainers.formats.read import Style, read_outline, read_style
-from trainers.formats.write.compatibility import Compatibility, check_programs
 from trainers.formats.write.convert import why_not_plain, write_plain
 from trainers.messages import Message as _
-from trainers.messages import listed
 
 TAKEN = _("{place} is another file of this name; rename the style, or move that file away")
 
@@ -100,15 +99,15 @@ def choose_form(outline: Style, name: str, place: Place, family: str) -> Form:
             name=name,
             reason=why_not_plain(outline),
         )
-    return Form(outline.path, left_out=listed([f"{count} {what}" for what, count in own.left_out.items()]))
+    return Form(outline.path, left_out=own.lost)
 
 
 def _check(outline: Style, place: Place, family: str) -> Compatibility | None:
     """How a program reads a file; None for layer names that were not tried."""
     shapes = {key: tuple(tensor.shape) for key, tensor in outline.tensors.items()}
-    if not all(key.startswith("lora_") for key in shapes):
-        return None
-    return next(one for one in check_programs(shapes, family) if one.program.name == place.program.title)
+    return next(
+        (one for one in check_programs(shapes, family) if one.program.name == place.program.title and one.tried), None
+    )
 
 
 def _put(source: Path, target: Path, overwrite: bool, convert: bool = False) -> bool:

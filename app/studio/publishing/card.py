@@ -12,9 +12,9 @@ from typing import Any
 
 from trainers.errors import VelaturaError
 from trainers.formats.inspect import StyleSummary, describe_style
+from trainers.formats.programs.check import describe_programs
 from trainers.formats.read import read_outline
 from trainers.formats.training_metadata import settings_of
-from trainers.formats.write.compatibility import describe_programs
 from trainers.formats.write.convert import is_plain
 from trainers.models.families import find_family
 from trainers.models.files.hub import HUB_ID

@@ -16,8 +16,8 @@ from trainers.config.presets import STARTER
 from trainers.formats.inspect import HeaderSummary, summarise_header
 from trainers.formats.on_base import needs_base
 from trainers.formats.own_form import read_form
+from trainers.formats.programs.check import check_programs
 from trainers.formats.read import Style, read_outline, read_style
-from trainers.formats.write.compatibility import check_programs
 from trainers.formats.write.convert import is_plain, why_not_plain
 from trainers.messages import Message
 from trainers.runs.run import Run
@@ -155,16 +155,13 @@ def _plain_names(message: str) -> str:
 
 
 def _readers(outline: Style, family: str) -> dict[str, Any]:
-    """Which programs read a file, by the rules of `how-to-load.txt`."""
+    """Which programs read a file, by the rules of `how-to-load.txt`; nothing for names that were not tried."""
     shapes = {key: tuple(tensor.shape) for key, tensor in outline.tensors.items()}
-    if outline.is_own or not shapes or not all(key.startswith("lora_") for key in shapes):
+    found = () if outline.is_own or outline.rows else check_programs(shapes, family)
+    if not any(one.tried for one in found):
         return {}
-    found = check_programs(shapes, family)
     whole = sorted((one.program.name for one in found if one.whole), key=lambda name: name != "ComfyUI")
-    return {
-        "programs": tuple(whole),
-        "partly": tuple(one.program.name for one in found if one.left_out and not one.refused),
-    }
+    return {"programs": tuple(whole), "partly": tuple(one.program.name for one in found if one.partly)}
 
 
 def _item(path: Path, header: HeaderSummary, outline: Style, **facts: Any) -> StyleEntry:

@@ -18,7 +18,8 @@ from trainers.adapters.about import About
 from trainers.adapters.methods import METHODS
 from trainers.config.presets import find_preset
 from trainers.errors import OUT_OF_MEMORY
-from trainers.formats.write.compatibility import programs_for
+from trainers.formats.programs.check import programs_for
+from trainers.formats.programs.table import DIFFUSERS
 from trainers.messages import Message as _
 from trainers.messages import joined
 from trainers.models.families import FAMILIES, find_family
@@ -184,7 +185,9 @@ def opens_in(about: About, family: str, text_encoders: bool) -> str:
     if about.opens_in == "only-here":
         return words.ONLY_HERE
     programs = sorted(programs_for(about.stored, family, text_encoders), key=lambda one: one != "ComfyUI")
-    return words.OPENS[about.opens_in].format(programs=", ".join(programs)) if programs else words.PARTLY
+    direct = about.opens_in == "second-file" and programs_for(about.stored, family, text_encoders, (DIFFUSERS,))
+    opens = words.OPENS["diffusers" if direct else about.opens_in]
+    return opens.format(programs=", ".join(programs)) if programs else words.PARTLY
 
 
 def _group(name: str) -> str:

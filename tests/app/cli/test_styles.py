@@ -53,6 +53,25 @@ def test_inspect_says_what_a_file_was_trained_as_and_no_alpha_of_what_has_none(t
     assert re.search(r"│ tag 0, tag 1, tag 2, tag 3, tag 4, … +│", out)
 
 
+def test_inspect_says_which_programs_load_a_file(trained: Trained, tmp_path: Path) -> None:
+    block, shape = "transformer.single_transformer_blocks.0", {"lora_A": (2, 8), "lora_B": (8, 2)}
+    layers = (f"{block}.attn.to_q", "transformer.transformer_blocks.0.attn.add_q_proj", "transformer.norm_out.linear")
+    tensors = {f"{layer}.{side}.weight": torch.ones(size) for layer in layers for side, size in shape.items()}
+    save_file(tensors, tmp_path / "a.safetensors", {"velatura.family": "flux"})
+    shown = call("inspect", tmp_path / "a.safetensors").out
+    for program, words in {
+        "A1111": "was not tried with such a file",
+        "Forge": "loads all of it",
+        "ComfyUI": "loads all of it",
+        "InvokeAI": "refuses it: it cannot convert the change of norm_out.linear",
+        "diffusers": "loads all of it",
+    }.items():
+        assert re.search(rf"{program} +│ {words}", shown), program
+    summary = json.loads(call("inspect", tmp_path / "a.safetensors", "--json").out)
+    assert [one["loads"] for one in summary["programs"]] == ["unknown", "all", "all", "nothing", "all"]
+    assert json.loads(call("inspect", trained.style, "--json").out)["programs"] == [], "no program has the starter"
+
+
 def test_inspect_of_a_run_says_where_its_rank_went(trained: Trained, tmp_path: Path) -> None:
     run = tmp_path / "dusk"
     (run / "style").mkdir(parents=True)

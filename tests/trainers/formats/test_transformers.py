@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.tiny_flow import FLOWS, tiny_flow, tiny_flow_folder
 from trainers.adapters.method import LayerMethod
-from trainers.adapters.methods import IA3, OFT, BitFit, Full, LoHA, LoKr, LoRA, VeRA
+from trainers.adapters.methods import IA3, OFT, BitFit, Full, KronA, LoHA, LoKr, LoRA, VeRA
 from trainers.adapters.network import Network, attach
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
@@ -21,9 +21,10 @@ from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.formats.original.split import split_joint
 from trainers.formats.peft_settings import PeftSettings
-from trainers.formats.read import Style, read_style
+from trainers.formats.read import Style, read_outline, read_style
+from trainers.formats.write.convert import is_plain
 from trainers.formats.write.core import write_style
-from trainers.formats.write.diffusers import write_for_diffusers
+from trainers.formats.write.diffusers import describe_loading, write_for_diffusers
 from trainers.models.families import FAMILIES
 from trainers.models.load import load_model
 from trainers.models.model import Model
@@ -235,14 +236,26 @@ def test_other_structures_under_native_names_mean_the_same_change(model: Model, 
     assert network.warnings == [] and (live - merged).abs().max() <= 1e-4 * max(1, live.abs().max().item())
 
 
-def test_diffusers_draws_the_same(model: Model, tmp_path: Path) -> None:
-    network = trained(model, LoHA(rank=2, alpha=3.0), "attn-mlp")
+@pytest.mark.parametrize("method", ["lora", "loha", *(name for name in METHODS if "lokr" in name), "krona"])
+def test_diffusers_draws_the_same(model: Model, tmp_path: Path, method: str) -> None:
+    """With every layer; LoKr of Z-Image with the file for ComfyUI."""
+    network = trained(model, METHODS.get(method, KronA()), "full")
     live, family = output(model), model.family.name
-    file = write_for_diffusers(tmp_path / "second.safetensors", network, family, model.config, {}, "fp32")
+    core = tmp_path / "core.safetensors"
+    write_style(core, network, family, model.config, {"velatura.family": family}, "fp32")
+    second = write_for_diffusers(tmp_path / "second.safetensors", network, family, model.config, {}, "fp32")
+    said = describe_loading(network, core, second, family)
     network.remove()
-    assert file is not None
+    file = second or core
+    one = (family == "z-image" and method != "loha") or (family == "flux" and method == "lora")
+    assert (second is None) == one and f'pipe.load_lora_weights("{file.name}")' in said
+    assert is_plain(read_outline(file)) and is_plain(read_outline(core)) == one
     pipeline = tiny_flow(family)
     pipeline.load_lora_weights(str(file))
+    adapted = [
+        module for module in pipeline.transformer.modules() if hasattr(module, "lora_A") or hasattr(module, "lokr_w1")
+    ]
+    assert len(adapted) == sum(site.part == "transformer" for site in network.sites)
     encoders = tuple(getattr(pipeline, name) for name in model.encoder_names)
     loaded = Model(**{**vars(model), "denoiser": pipeline.transformer, "text_encoders": encoders})
     assert (output(loaded) - live).abs().max() <= 1e-5 * max(1, live.abs().max().item())

@@ -25,13 +25,14 @@ from trainers.formats.pack import Precision
 from trainers.formats.read import Style
 from trainers.formats.safetensors_file import save
 from trainers.formats.write.core import kohya_tensors
-from trainers.formats.write.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
+from trainers.formats.write.diffusers import LARGEST_PLAIN, exact_low_rank, infers_lokr, plain_size
 from trainers.formats.write.outline import build_outline
 from trainers.formats.write.transformer import named_tensors
 from trainers.messages import Message as _
 from trainers.messages import listed
 
 PLAIN = {"lora_up.weight", "lora_down.weight", "alpha", "lora_magnitude_vector"}
+LOKR = {"lokr_w1", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "alpha"}
 """Suffixes that diffusers reads, the last only with its own layer names."""
 BEYOND = {"diff_b", "b_norm", "w_norm", "oft_blocks", "on_input", "oft_R.weight", "ia3_l", *GLORA}
 """Suffixes that are not a change of a weight alone: biases, norms, and factors of the base's weight."""
@@ -39,14 +40,32 @@ BEYOND = {"diff_b", "b_norm", "w_norm", "oft_blocks", "on_input", "oft_R.weight"
 
 def is_plain(style: Style) -> bool:
     """Whether diffusers loads the file as it is; an outline is enough."""
+    if style.is_own or style.unknown_keys:
+        return False
     family = origin_of(style).family
+    if family is not None and family.loads_lokr and _is_lokr_of_diffusers(style):
+        return True
     if family is not None and family.style_form != "kohya" and not all(map(_is_diffusers_own, style.layers)):
         return False
-    return not (style.is_own or style.unknown_keys) and all(set(tensors) <= PLAIN for tensors in style.layers.values())
+    return all(set(tensors) <= PLAIN for tensors in style.layers.values())
 
 
 def _is_diffusers_own(stem: str) -> bool:
     return stem.startswith(("transformer.", "text_encoder"))
+
+
+def _is_lokr_of_diffusers(style: Style) -> bool:
+    splits = []
+    for stem, own in style.layers.items():
+        up, down = (own.get("lokr_w2", own.get(f"lokr_w2_{side}")) for side in ("a", "b"))
+        known = set(own) <= LOKR and stem.startswith("diffusion_model.")
+        if not known or "lokr_w1" not in own or up is None or down is None:
+            return False
+        if any(tensor.dim() != 2 for tensor in (own["lokr_w1"], up, down)):
+            return False
+        left = tuple(own["lokr_w1"].shape)
+        splits.append(((left[0] * up.shape[0], left[1] * down.shape[1]), left))
+    return infers_lokr(splits)
 
 
 def why_not_plain(style: Style) -> str:

@@ -26,8 +26,8 @@ from trainers.formats.extract import extract, kept_share
 from trainers.formats.names import attention_siblings, kohya_name
 from trainers.formats.own_form import own_form
 from trainers.formats.pack import DTYPES, Precision, pack
+from trainers.formats.programs.check import by_name, identifies_base, reads_text
 from trainers.formats.safetensors_file import save
-from trainers.formats.write.compatibility import by_name, identifies_base, reads_text
 from trainers.formats.write.transformer import transformer_tensors
 from trainers.messages import Message
 from trainers.messages import Message as _

@@ -2,7 +2,7 @@
 
 Its `load_lora_weights` reads only plain LoRA. LoHA of rank r becomes a LoRA of rank r²; a LoKr whose second factor has
 rank r a LoRA of rank(C)·r; a LoKr with a full second factor loads into the UNet as PEFT's LoKr; DoRA as PEFT's
-magnitude vectors.
+magnitude vectors. Into Z-Image it loads LoKr as it is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,14 +19,14 @@ from torch import Tensor
 
 from trainers.adapters.network import Network
 from trainers.adapters.roles import is_denoiser
-from trainers.adapters.updates import Dense, LowRank, Update
+from trainers.adapters.updates import Dense, Kronecker, LowRank, Update
 from trainers.adapters.updates.change import full_rank
 from trainers.formats.names import diffusers_name
 from trainers.formats.pack import Precision, pack
+from trainers.formats.programs.check import describe_programs
 from trainers.formats.safetensors_file import save
-from trainers.formats.write.compatibility import describe_programs
 from trainers.formats.write.core import file_update, file_updates, kohya_tensors
-from trainers.formats.write.transformer import named_tensors, peft_lora
+from trainers.formats.write.transformer import has_authors_name, named_tensors, peft_lora
 from trainers.models.families import get_family
 from trainers.models.files.header import read_header
 
@@ -85,8 +85,11 @@ def diffusers_kind(network: Network, family: str) -> Kind:
     forms = {update.diffusers_form for update in updates}
     if "none" in forms:
         return "none"
-    if (form := get_family(family).style_form) != "kohya":
-        if form == "diffusers" and forms <= {"core"}:
+    if (base := get_family(family)).style_form != "kohya":
+        renamed = any(has_authors_name(site.path, base) for site in network.sites)
+        if base.style_form == "diffusers" and forms <= {"core"} and not renamed:
+            return "core"
+        if base.loads_lokr and len(uncut) == len(network.sites) and _is_lokr_of_diffusers(updates):
             return "core"
         return "lora" if sum(map(plain_size, updates)) <= LARGEST_PLAIN else "huge"
     if "dora" in forms and not several:
@@ -99,10 +102,16 @@ def diffusers_kind(network: Network, family: str) -> Kind:
     return "lora" if sum(map(plain_size, updates)) <= LARGEST_PLAIN else "huge"
 
 
+def _is_lokr_of_diffusers(updates: Sequence[Update]) -> bool:
+    """Whether all changes are LoKr, of factors that diffusers infers from a file's tensors."""
+    products = [update for update in updates if isinstance(update, Kronecker)]
+    return len(products) == len(updates) and infers_lokr([(one.shape, tuple(one.left.shape)) for one in products])
+
+
 def describe_loading(network: Network, core: Path, for_diffusers: Path | None, family: str) -> str:
     """A sentence for users: the programs that load the core file, which must exist, and the call for diffusers.
 
-    `trainers.formats.write.compatibility` knows what the programs read.
+    `trainers.formats.programs` knows what the programs read.
     """
     if not network.merges:
         return describe_own_format(network, core)
@@ -160,14 +169,26 @@ def plain_size(update: Update) -> int:
 # ---------------------------------------------------------------------------------------------- LoKr through PEFT
 def _factor(network: Network) -> int | None:
     """A factor with which PEFT splits all widths of the layers as this network does; None if there is none."""
-    splits = set()
-    for site in network.sites:
-        for update in site.updates() if is_denoiser(site.part) else ():
-            left = update.file_tensors(1.0)["lokr_w1"]
-            for size, small in zip(site.op.shape[:2], left.shape, strict=True):
-                splits.add((size, small))
-    largest = max((small for _, small in splits), default=1)
-    return next((f for f in (-1, *range(2, largest + 1)) if all(_peft_split(n, f) == u for n, u in splits)), None)
+    splits = [
+        (site.op.shape[:2], tuple(update.file_tensors(1.0)["lokr_w1"].shape))
+        for site in network.sites
+        for update in (site.updates() if is_denoiser(site.part) else ())
+    ]
+    largest = max((small for _, left in splits for small in left), default=1)
+    return _common_factor(splits, (-1, *range(2, largest + 1)))
+
+
+def infers_lokr(splits: Collection[tuple[tuple[int, ...], tuple[int, ...]]]) -> bool:
+    """Whether diffusers infers PEFT's factor from LoKr's tensors: `(out, in)` of each layer and of its first factor.
+
+    It tries the rows of the first factors, and near-square factors.
+    """
+    return _common_factor(splits, (*sorted({left[0] for _, left in splits}), -1)) is not None
+
+
+def _common_factor(splits: Collection[tuple[tuple[int, ...], tuple[int, ...]]], factors: Sequence[int]) -> int | None:
+    halves = {pair for widths, left in splits for pair in zip(widths, left, strict=True)}
+    return next((f for f in factors if all(_peft_split(size, f) == small for size, small in halves)), None)
 
 
 def _peft_split(size: int, factor: int) -> int:

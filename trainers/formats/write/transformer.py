@@ -2,44 +2,73 @@
 
 * `native`: kohya's names for the original layout's layers (Stable Diffusion 3). ComfyUI, Forge and A1111 read them.
 * `diffusers`: plain LoRA under diffusers' names, with alpha multiplied in (Flux, Chroma, Z-Image), which ComfyUI,
-  Forge, InvokeAI and diffusers all read; other structures under LyCORIS' names of diffusers' layers, for ComfyUI.
+  Forge, InvokeAI and diffusers all read; other structures under LyCORIS' names of diffusers' layers, for ComfyUI and
+  Forge. LoKr of Z-Image has the names that diffusers reads, too, and Chroma's guidance network those of its authors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
 
 from trainers.adapters.roles import is_denoiser
 from trainers.adapters.site import Site
-from trainers.adapters.updates import LowRank, Update
+from trainers.adapters.updates import Dense, Kronecker, LowRank, Update
 from trainers.formats.names import diffusers_name
 from trainers.formats.original.join import join_updates
 from trainers.formats.pack import Precision, pack
 from trainers.models.families import get_family
+from trainers.models.families.family import Family, OriginalLayer
 
 
 def transformer_tensors(
     updates: Mapping[Site, Update], alpha: float, family: str, config: Mapping[str, Any], precision: Precision
 ) -> dict[str, Tensor]:
     """Tensors of a transformer's style file for changes of its layers; `alpha` is the constant alpha of plain LoRA."""
-    if get_family(family).style_form == "native":
+    base = get_family(family)
+    if base.style_form == "native":
         joined = join_updates(updates, family, config)
         return _packed({f"lora_unet_{_flat(path)}": update for path, update in joined}, alpha, precision)
+    layers = {site: next(iter(base.original_layers(config, (site.path,)))) for site in updates}
     if all(update.diffusers_form == "core" for update in updates.values()):
-        lows = {site: update.low_rank() for site, update in updates.items()}
-        return named_tensors({site: low for site, low in lows.items() if low is not None}, precision)
-    return _packed({f"lycoris_{_flat(site.path)}": update for site, update in updates.items()}, alpha, precision)
+        lows = {site: low for site, update in updates.items() if (low := update.low_rank()) is not None}
+        names = {site: _name(site, layers[site], base, "transformer.") for site in lows}
+        return _merged(peft_lora(names[site], site, low.portable(), precision) for site, low in lows.items())
+    whole = base.loads_lokr and all(isinstance(update, Kronecker) for update in updates.values())
+    start = "diffusion_model." if whole else "lycoris_"
+    changes = {
+        _name(site, layers[site], base, start): _turned(update, site, layers[site]) for site, update in updates.items()
+    }
+    return _packed(changes, alpha, precision)
+
+
+def _name(site: Site, layer: OriginalLayer, base: Family, start: str) -> str:
+    """A layer's name in files, by diffusers' path unless ComfyUI knows it by the authors' alone."""
+    if has_authors_name(site.path, base):
+        return f"diffusion_model.{layer.name}"
+    return f"{start}{_flat(site.path) if start.endswith('_') else site.path}"
+
+
+def has_authors_name(path: str, base: Family) -> bool:
+    """Whether style files call a transformer's layer by its path in the authors' layout."""
+    return bool(base.known_by_authors_path) and path.startswith(base.known_by_authors_path)
+
+
+def _turned(update: Update, site: Site, layer: OriginalLayer) -> Update:
+    """The change, in full where it depends on a weight whose halves the programs have in the other order."""
+    if not (layer.swapped and update.uses_base_output):
+        return update
+    return Dense(update.dense(site.weight()), update.shift)
 
 
 def named_tensors(updates: Mapping[Site, LowRank], precision: Precision) -> dict[str, Tensor]:
     """Plain LoRA under diffusers' names, without alpha, so that its scale is 1."""
-    tensors: dict[str, Tensor] = {}
-    for site, low in updates.items():
-        tensors |= peft_lora(diffusers_name(site.part, site.path), site, low.portable(), precision)
-    return tensors
+    return _merged(
+        peft_lora(diffusers_name(site.part, site.path), site, low.portable(), precision)
+        for site, low in updates.items()
+    )
 
 
 def peft_lora(name: str, site: Site, low: LowRank, precision: Precision) -> dict[str, Tensor]:
@@ -56,6 +85,10 @@ def peft_lora(name: str, site: Site, low: LowRank, precision: Precision) -> dict
 def _packed(updates: Mapping[str, Update], alpha: float, precision: Precision) -> dict[str, Tensor]:
     found = {stem: pack(update, alpha, precision, stem) for stem, update in updates.items()}
     return {f"{stem}.{suffix}": tensor for stem, own in found.items() for suffix, tensor in own.items()}
+
+
+def _merged(layers: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {key: tensor for tensors in layers for key, tensor in tensors.items()}
 
 
 def _flat(path: str) -> str:

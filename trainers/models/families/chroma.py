@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.models.families.family import Variant
-from trainers.models.families.flux import COMFYUI, T5, T5_TOKENS, VAE, FluxFamily, apache, predict_packed
+from trainers.models.families.flux import T5, T5_TOKENS, VAE, FluxFamily, apache, predict_packed
 from trainers.models.families.t5 import encode_t5
 from trainers.models.files.parts import Place
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainers.adapters.about import Form
     from trainers.models.model import Model
     from trainers.models.text import Conditioning
 
@@ -44,7 +43,7 @@ class Chroma(FluxFamily):
         *("time.in", "vector.in", "guidance.in", "img.mod", "txt.mod", "modulation"),
     )
     hub_names = ("chroma",)
-    readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {"ComfyUI": COMFYUI}
+    known_by_authors_path = "distilled_guidance_layer."
     variants = (Variant("flow", 1024, "chroma", "chroma", "chroma", licence=apache("lodestones/Chroma1-HD")),)
     settings: ClassVar[Mapping[str, Any]] = {
         "loss": {"timesteps": "logit-normal 0 1"},

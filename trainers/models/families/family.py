@@ -21,7 +21,6 @@ from trainers.models.prediction import Prediction
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainers.adapters.about import Form
     from trainers.config.config import Config
     from trainers.config.sections import Base
     from trainers.models.files.header import Header
@@ -131,8 +130,10 @@ class Family(ABC):
     style_form: ClassVar[Literal["kohya", "native", "diffusers"]] = "kohya"
     """What its style files are: kohya's names for diffusers' layers; kohya's names for those of the original layout, in
     which several of diffusers' layers are one; or diffusers' own names."""
-    readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {}
-    """Forms of changes that each program reads from style files of a transformer, by the program's name."""
+    known_by_authors_path: ClassVar[str] = ""
+    """Start of the paths of layers that ComfyUI knows by the authors' paths alone; it knows the others by both."""
+    loads_lokr: ClassVar[bool] = False
+    """Whether diffusers loads LoKr into its transformer, under `diffusion_model.` and its own path as ComfyUI does."""
     samplers: ClassVar[tuple[Sampler, ...]] = SAMPLERS
     """Samplers that suit its schedule."""
     original_names: ClassVar[bool] = False
@@ -273,10 +274,6 @@ class Family(ABC):
         return False
 
     # ------------------------------------------------------------ names in style files
-    def forms_read_by(self, program: str, shapes: Mapping[str, tuple[int, ...]] | None = None) -> tuple[Form, ...]:
-        """The forms of changes that a program reads of its styles: of a file with these tensors, or of all."""
-        return self.readers.get(program, ())
-
     @property
     def numbers_encoders(self) -> bool:
         """Whether kohya's names number the first text encoder."""

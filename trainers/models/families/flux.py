@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from trainers.adapters.about import Form
     from trainers.config.config import Config
     from trainers.models.files.header import Header
     from trainers.models.model import Model
@@ -40,8 +39,6 @@ GUIDANCE = ("guidance_in.in_layer.weight", "time_text_embed.guidance_embedder.li
 """The tensor that a transformer with guidance has as an input, in the authors' names and in diffusers'."""
 FIRST = ("img_in", "x_embedder")
 """The layer that reads the tokens, in the authors' names and in diffusers'."""
-COMFYUI: tuple[Form, ...] = ("lora", "loha", "lokr", "full", "turned")
-"""What ComfyUI reads under LyCORIS' names of diffusers' layers."""
 FROZEN = _("its text encoders are frozen")
 ONE_STATE = _("it reads the last states of its text encoders")
 LONG_CAPTIONS = _("T5 reads 512 tokens of a caption")
@@ -162,7 +159,6 @@ class Flux1(FluxFamily):
         "sample": {"sampler": "euler", "steps": 28, "guidance": 3.5},
     }
     reads_guidance = True
-    readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {"ComfyUI": COMFYUI, "Forge": ("lora",), "InvokeAI": ("lora",)}
 
     def variant(self, prediction: Prediction, config: Mapping[str, Any]) -> Variant:
         return self.variants[0 if config.get("guidance_embeds") else 1]

@@ -21,7 +21,6 @@ from trainers.models.prediction import Prediction
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainers.adapters.about import Form
     from trainers.models.files.header import Header
     from trainers.models.model import Model
     from trainers.models.text import Conditioning
@@ -37,8 +36,6 @@ PLACES: Mapping[str, Place] = {
     "text_encoder_3": Place("text_encoders.t5xxl.transformer.", ("t5xxl_fp16", "t5xxl*"), "text_encoders"),
 }
 BLOCK = re.compile(r"^(?:model\.diffusion_model\.)?joint_blocks\.\d+\.")
-LARGE = {2432, 3 * 2432, 4 * 2432, 6 * 2432}
-"""Widths in the transformer of 3.5 large."""
 LATE_BLOCK = re.compile(r"(?<!single)[._]transformer_blocks[._](?:19|[2-9]\d)[._]")
 """A block that is in no other family: UNets have fewer of them, and Flux has 19."""
 
@@ -90,11 +87,6 @@ class StableDiffusion3(FlowFamily):
     places: ClassVar[Mapping[str, Place]] = PLACES
     loose_tensors: ClassVar[Mapping[str, str]] = POSITIONS
     style_form = "native"
-    readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {
-        "A1111": ("lora",),
-        "Forge": ("lora", "loha", "lokr", "full"),
-        "ComfyUI": ("lora", "loha", "lokr", "full"),
-    }
     joint_blocks = ("feed_forward", "self_attention")
     hub_names = ("stable-diffusion-3", "sd3")
     settings: ClassVar[Mapping[str, Any]] = {
@@ -184,11 +176,5 @@ class StableDiffusion3(FlowFamily):
         return prediction
 
     # ------------------------------------------------------------ names in style files
-    def forms_read_by(self, program: str, shapes: Mapping[str, tuple[int, ...]] | None = None) -> tuple[Form, ...]:
-        forms = super().forms_read_by(program, shapes)
-        # A1111 has SD 3 medium alone: its transformer has no second attention, and is not as wide as 3.5 large
-        later = not shapes or any("attn2" in key or LARGE & {*shape} for key, shape in shapes.items())
-        return () if program == "A1111" and later else forms
-
     def original_layers(self, config: Mapping[str, Any], paths: Sequence[str]) -> Iterator[OriginalLayer]:
         return original_layers(config, paths)

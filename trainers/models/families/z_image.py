@@ -19,7 +19,6 @@ from trainers.models.files.parts import Place
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainers.adapters.about import Form
     from trainers.models.model import Model
     from trainers.models.text import Conditioning
 
@@ -60,10 +59,7 @@ class ZImage(FlowFamily):
     hub_names = ("z-image",)
     joint_blocks = ("feed_forward", "self_attention")
     style_form = "diffusers"
-    readers: ClassVar[Mapping[str, tuple[Form, ...]]] = {
-        "ComfyUI": ("lora", "loha", "lokr", "full"),
-        "InvokeAI": ("lora",),
-    }
+    loads_lokr = True
     settings: ClassVar[Mapping[str, Any]] = {
         "loss": {"timesteps": "logit-normal 0 1 shifted auto"},
         "sample": {"sampler": "euler", "steps": 28, "guidance": 5.0},

@@ -15,8 +15,8 @@ from trainers.config.build import build_config
 from trainers.config.limits import FLOW_SAMPLERS
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
+from trainers.formats.programs.check import check_programs
 from trainers.formats.read import read_style
-from trainers.formats.write.compatibility import check_programs
 from trainers.models.bases.recognise import describe, recognise_base, samplers_of, settings_of_base
 from trainers.models.bases.suits import base_problems
 from trainers.models.families import get_family

@@ -16,15 +16,15 @@ from trainers.adapters.methods import IA3, OFT, SSF, BitFit, Full, LoHA, LoKr, L
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
 from trainers.formats.names import kohya_name
-from trainers.formats.read import read_style
-from trainers.formats.safetensors_file import save
-from trainers.formats.write.compatibility import (
+from trainers.formats.programs.check import (
     check_programs,
     describe_programs,
     identifies_base,
     place_of,
     programs_for,
 )
+from trainers.formats.read import read_style
+from trainers.formats.safetensors_file import save
 from trainers.formats.write.core import write_style
 from trainers.models.files.header import read_header
 
