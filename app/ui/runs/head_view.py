@@ -123,7 +123,7 @@ def _most_wanted(view: View, allowed: set[str]) -> list[str]:
         **dict.fromkeys((State.PAUSED, State.STOPPED, State.INTERRUPTED, State.CANCELLED), ("resume", "retry")),
     }.get(view.state, ("stop",))
     way = [key for key in ways if key in allowed][:1]
-    gains = [key for key in ("download", "try") if key in allowed]
+    gains: list[str] = [key for key in ("download", "try") if key in allowed]
     if view.state in PROBLEMS:
         return [*way, *gains]
     if view.state == State.FINISHED:

@@ -27,7 +27,7 @@ const number = value => {
       : String(+value.toPrecision(4));
   return said.replace('.', decimal);
 };
-// From where to where is drawn: all values but the wildest, which lie so far beyond the others that these would be flat.
+// From where to where is drawn: all but the wildest values, which lie so far beyond the others as to press them flat.
 const reach = (values, log) => {
   const there = values.filter(each => each !== null && (!log || each > 0)),
     rank = (log ? there.map(Math.log10) : there).sort((a, b) => a - b);
