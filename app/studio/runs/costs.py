@@ -55,6 +55,15 @@ class Cost:
         )
 
 
+@dataclass(frozen=True)
+class RunTime:
+    """How long a run takes."""
+
+    seconds: float
+    is_estimate: bool
+    """Whether it is scaled from a measurement of other settings."""
+
+
 class Measured:
     """This computer's measurements, stored in one file."""
 
@@ -81,12 +90,17 @@ class Measured:
         found = (self._file.read() or {}).get(cost_key(config, pictures))
         return None if found and found.pace and not found.pace.holds(load_now()) else found
 
-    def seconds(self, config: Config, pictures: int) -> float | None:
+    def time(self, config: Config, pictures: int) -> RunTime | None:
         """The time of a run as measured, or scaled from the newest measurement on its base; None without one."""
         if cost := self.cost(config, pictures):
-            return cost.seconds
+            return RunTime(cost.seconds, is_estimate=False)
         last = self.last(config)
-        return last.pace.seconds(config) if last and last.pace else None
+        return RunTime(last.pace.seconds(config), is_estimate=True) if last and last.pace else None
+
+    def seconds(self, config: Config, pictures: int) -> float | None:
+        """The seconds of that time."""
+        time = self.time(config, pictures)
+        return time.seconds if time else None
 
     def last(self, config: Config) -> Cost | None:
         """The newest measurement on the same base, which other settings can be scaled from; None without one."""

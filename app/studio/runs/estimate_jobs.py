@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,15 +24,18 @@ from app.language import Sentence
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import safe_name, suggest
 from app.studio.runs.costs import Cost, Measured, cost_key
-from app.studio.runs.pace import load_now, pace_in
+from app.studio.runs.pace import ground_of, load_now, pace_in, pace_of_run
 from app.studio.studio_queue import StudioQueue
 from trainers.atomic_files import whole_file
 from trainers.config.config import Config
 from trainers.errors import VelaturaError
+from trainers.runs.run import Run
 
 ATTEMPTS = 3
 FILE = "measuring.json"
 """File in a draft's folder: the measuring job and its settings. Its time is that of a page's last look."""
+LATEST = 10
+"""Trainings whose pace is asked for where nothing was measured."""
 UNSEEN = 25.0
 """Seconds after a page's last look in which a measurement goes on; pages look more often."""
 
@@ -120,9 +124,20 @@ class EstimateJobs:
 
     def begin_pace(self, draft: Draft, config: Config, owner: str) -> None:
         """Measure a draft, unless a measurement of its base that still holds is there, or one is in progress."""
-        last = self._measured.last(config)
+        last = self._measured.last(config) or self._learn(config)
         if not (last and last.pace and last.pace.holds(load_now())) and not self.now(draft).busy:
             self.begin(draft, config, owner)
+
+    def _learn(self, config: Config) -> Cost | None:
+        """What one of the latest trainings on the same base says of the time; kept as a measurement."""
+        for view in self._queue.runs()[:LATEST]:
+            with suppress(OSError, VelaturaError):
+                pace = pace_of_run(Run(view.job.folder).config(), view.summary)
+                if pace and pace.on == ground_of(config):
+                    cost = Cost(0.0, memory=0, file=0, trained=0, pace=pace)
+                    self._measured.keep_as(f"run {view.job.name}", cost)
+                    return cost
+        return None
 
     def now(self, draft: Draft) -> Estimate:
         """A draft's last measurement, whatever its settings have become since."""

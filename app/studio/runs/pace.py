@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from app.jobs.summary import Summary
 from trainers.config.config import Config
 
 EXTRA_OF_LAYERS: Mapping[str, float] = {"none": 0.0, "attn": 0.03, "attn-mlp": 0.07}
@@ -69,6 +70,15 @@ def pace_in(facts: Mapping[str, Any]) -> Pace | None:
         return read_pace({**facts, "step": step, "once": once})
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def pace_of_run(config: Config, summary: Summary) -> Pace | None:
+    """How fast a training was so far; None if it has not timed a step."""
+    if not summary.speed or summary.left is None:
+        return None
+    step, whole = 1 / summary.speed, summary.seconds + summary.left
+    once = max(0.0, whole - summary.steps * step)
+    return Pace(ground_of(config), work_of(config), step, once, summary.time, load=0.0)
 
 
 def read_pace(table: Any) -> Pace | None:

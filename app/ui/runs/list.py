@@ -200,7 +200,8 @@ def small_job(view: View, actor: Actor) -> SmallJob:
     """What a small job is; a measurement with the name of the draft, for whoever is preparing it."""
     title = words.SMALL.get(view.job.kind, view.job.kind)
     if view.job.kind == ESTIMATE and actor.may_change(view.job.owner):
-        title = words.MEASURING.format(read_table(view.job.folder / REQUEST).get("name", ""))
+        title = words.WAITS_TO_MEASURE if view.state == State.QUEUED else words.MEASURING
+        title = title.format(read_table(view.job.folder / REQUEST).get("name", ""))
     return SmallJob(view.job.id, title, view.line, view.state, tuple(find_controls(view, actor)))
 
 

@@ -219,7 +219,7 @@ class StartStep:
             called=_called(self.services.paths.runs, draft),
             wrong=len(problems(draft)),
             estimate=found,
-            seconds=self.services.measured.seconds(config, len(draft.pictures)) if config else None,
+            time=self.services.measured.time(config, len(draft.pictures)) if config else None,
             busy=self._busy(),
             no_disk=(need, room) if need > room else None,
             refused=refused,

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
+from app.studio.runs.costs import RunTime
 from app.studio.runs.estimate_jobs import Estimate
 from app.studio.settings.fields import find_field, list_fields
 from app.studio.settings.imports.report import shown
@@ -40,8 +41,8 @@ class Sheet:
     """Settings to mend."""
     estimate: Estimate | None
     """None where nothing can be measured."""
-    seconds: float | None
-    """How long it takes as far as the second step knows; None where nothing was measured on this base."""
+    time: RunTime | None
+    """How long it takes; None where nothing was measured on this base."""
     busy: str
     """What the computer does."""
     no_disk: tuple[int, int] | None
@@ -70,7 +71,7 @@ def start_sheet(sheet: Sheet) -> Markup:
         changed=read_changed(sheet.draft),
         prompts="\n".join(sheet.draft.prompts),
         suggested="\n".join(suggested_prompts(sheet.draft)),
-        facts=_facts(sheet.estimate, sheet.seconds),
+        facts=_facts(sheet.estimate, sheet.time),
         notes=_notes(sheet),
     )
 
@@ -111,11 +112,11 @@ def several(draft: Draft, seconds: Mapping[str, float | None], answered: str) ->
         MethodChoice(
             name,
             METHODS[name].about.title,
-            words.run_time(seconds[name]),
-            round(seconds[name] or 0),
+            words.ABOUT.format(time=readable_time(known)) if known else "",
+            round(known or 0),
             name in suggested,
         )
-        for name in names
+        for name, known in ((name, seconds[name]) for name in names)
     ]
     return render("train/sweep.html", methods=methods, answered=answered)
 
@@ -156,12 +157,11 @@ def summary(draft: Draft, base: Base) -> str:
     return joined(" · ", (pictures, aim, preset, title, base.title, trigger))
 
 
-def _facts(estimate: Estimate | None, seconds: float | None) -> tuple[tuple[str, str], ...]:
+def _facts(estimate: Estimate | None, time: RunTime | None) -> tuple[tuple[str, str], ...]:
     """Time, memory and file, "" where they are not known."""
     cost = estimate.cost if estimate else None
-    about = words.run_time(seconds) if seconds is not None else ""
     return (
-        (words.TIME, readable_time(cost.seconds) if cost else about),
+        (words.TIME, readable_time(cost.seconds) if cost else words.run_time(time)),
         (words.MEMORY, readable_size(cost.memory) if cost else ""),
         (words.FILE, words.file_size(cost) if cost else ""),
         *(((words.CARD, cost.fits),) if cost and cost.fits else ()),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
-from app.studio.runs.costs import Cost
+from app.studio.runs.costs import Cost, RunTime
 from app.studio.runs.estimate_jobs import Estimate
 from app.studio.settings.plan import SPECIAL, STOPS, changed_settings, method_of, problems
 from app.ui.train import text as words
@@ -94,7 +94,7 @@ def read_aims(draft: Draft) -> Pick:
     return Pick("aim", words.AIM, [Card(name, title, said, name == chosen) for name, title, said in words.AIMS])
 
 
-def read_presets(draft: Draft, times: Mapping[str, float], names: tuple[str, ...], legend: str) -> Pick:
+def read_presets(draft: Draft, times: Mapping[str, RunTime], names: tuple[str, ...], legend: str) -> Pick:
     """Presets to choose from; `times` says by preset how long it takes."""
     cards = [
         Card(
@@ -109,7 +109,7 @@ def read_presets(draft: Draft, times: Mapping[str, float], names: tuple[str, ...
     return Pick("preset", legend, cards)
 
 
-def read_stops(draft: Draft, times: Mapping[str, float], estimate: Estimate, measured: str, ready: bool) -> Stops:
+def read_stops(draft: Draft, times: Mapping[str, RunTime], estimate: Estimate, measured: str, ready: bool) -> Stops:
     """The three stops; `measured` says where the times come from, `ready` whether they can be measured."""
     preset, busy = draft.choices.preset, estimate.busy
     instead = words.INSTEAD.format(words.PRESETS[preset][0]) if preset in SPECIAL else ""
@@ -120,7 +120,7 @@ def read_stops(draft: Draft, times: Mapping[str, float], estimate: Estimate, mea
     return Stops(pick, instead, said, estimate if busy else None, ready and not busy)
 
 
-def read_advanced(draft: Draft, base: Base, times: Mapping[str, float]) -> Advanced:
+def read_advanced(draft: Draft, base: Base, times: Mapping[str, RunTime]) -> Advanced:
     """Everything that need not be decided."""
     special = read_presets(draft, times, SPECIAL, words.SPECIAL)
     return Advanced(special, read_methods(draft), read_method(draft, base), read_techniques(draft, base))

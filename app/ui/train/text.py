@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from app.studio.dataset.caption_jobs import Progress
 from app.studio.dataset.drafts import Undo
-from app.studio.runs.costs import Cost
+from app.studio.runs.costs import Cost, RunTime
 from app.studio.runs.estimate_jobs import Estimate
 from app.studio.runs.pace import Pace
 from app.ui.components.text import PRESET_NAMES
@@ -82,8 +82,8 @@ HINTS_ON = _("Hints on {}, nothing you must fix")
 TITLE = _("What should it learn?")
 AIM, METHOD, BASE = _("What are your pictures?"), _("Method"), _("Base model")
 BASE_HINT = _("The model that draws. Your style is made for it, and works with it and its relatives.")
-CARE = _("How long may it take, how faithful should it be?")
-SOONER, MORE_FAITHFUL = _("Sooner"), _("More faithful")
+CARE = _("How close to your pictures?")
+FASTER, CLOSER = _("Faster"), _("Closer")
 AIMS = (
     ("style", _("A style"), _("How things are drawn or painted: colour, line, texture.")),
     ("subject", _("A subject"), _("One thing, animal or person, to be drawn in new places.")),
@@ -109,7 +109,7 @@ STOP_SHOWS: Mapping[str, str] = {
 INSTEAD = _("{} is chosen under Advanced. Choose one of the three to use that instead.")
 SPECIAL = _("File and memory")
 SPECIAL_HINT = _("Choose one of these instead of the three above if the file or the memory must be small.")
-NOT_MEASURED, ABOUT = _("not measured yet"), _("about {time}")
+ABOUT, ESTIMATED = _("about {time}"), _("about {time} (estimate)")
 MEASURE = _("Measure")
 PACE = _("Times on this computer, measured {when}.")
 PACE_BUSY = _(
@@ -258,9 +258,9 @@ FROM_CAPTIONS = _("From my captions")
 TIME, MEMORY, FILE, AT_MOST, CARD = _("Time"), _("Memory"), _("File"), _("at most {}"), _("Graphics card")
 MEASURED = _("Measured on this computer. Once it has started, you can close the page.")
 MEASURED_BEFORE = _("Measured before, with the same settings. Once it has started, you can close the page.")
-MEASURING = _("Trying a few steps, to measure the time …")
-MEASURING_STEPS = _("Trying a few steps, to measure the time … {done} of {of}.")
-MEASURING_WAITS = _("Measuring begins when the computer is free. {line}")
+MEASURING, MEASURING_STEPS = _("Measuring …"), _("Measuring … {done} of {of} steps.")
+WAITS_TO_MEASURE = _("Waiting to measure. Times appear when the computer is free.")
+WAITS_WITH_ESTIMATES = _("Waiting to measure. Until the computer is free, times are estimates.")
 NOT_MEASURED_HERE = _("It is measured once the base model is here and nothing is left to fix.")
 MEASURE_AGAIN = _("Measure again")
 START_ANYWAY = _("You need not wait for it.")
@@ -281,6 +281,7 @@ TRY_SEVERAL, WHICH_METHODS = _("Try several methods"), _("Methods to compare")
 SEVERAL_HINT = _(
     "Each method trains on the same pictures with its own preset; then a page shows what they draw side by side."
 )
+ALL_ESTIMATED = _("Times are estimates.")
 START_SEVERAL = _("Start these runs")
 NOT_STARTED = _("It could not start. {}")
 START_SAID = {
@@ -305,9 +306,9 @@ def file_size(cost: Cost) -> str:
     return AT_MOST.format(size) if cost.at_most else size
 
 
-def run_time(seconds: float | None) -> str:
-    """How long a preset takes, on its card."""
-    return NOT_MEASURED if seconds is None else ABOUT.format(time=readable_time(seconds))
+def run_time(time: RunTime | None) -> str:
+    """How long a run takes; "" where nothing was measured."""
+    return (ESTIMATED if time.is_estimate else ABOUT).format(time=readable_time(time.seconds)) if time else ""
 
 
 def pace_line(pace: Pace | None, now: float) -> str:
@@ -389,8 +390,8 @@ def changed_line(settings: int) -> str:
     return SETTINGS_CHANGED.format(count=settings) if settings else NOTHING_CHANGED
 
 
-def measuring_line(now: Estimate) -> str:
-    """How far the measuring is."""
+def measuring_line(now: Estimate, is_known: bool) -> str:
+    """How far the measuring is; `is_known` says whether there are estimates meanwhile."""
     if now.phase == "waiting":
-        return MEASURING_WAITS.format(line=now.sentence)
+        return WAITS_WITH_ESTIMATES if is_known else WAITS_TO_MEASURE
     return MEASURING_STEPS.format(done=now.done, of=now.of) if now.of else MEASURING

@@ -75,9 +75,8 @@ class Group:
 
 def summary_line(method: str, settings: int, time: str) -> str:
     """What a preset holds, in its row."""
-    if not settings:
-        return joined(", ", (method, time))
-    return _("{method}, {settings} changed, {time}", method=method, settings=counted(settings, "setting"), time=time)
+    changed = _("{settings} changed", settings=counted(settings, "setting")) if settings else ""
+    return joined(", ", filter(None, (method, changed, time)))
 
 
 def reason(left: Left) -> str:

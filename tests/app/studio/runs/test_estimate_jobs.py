@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import pytest
 from app.jobs import actions
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.processes.process import own_identity
+from app.jobs.states import State
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.runs.costs import Cost, Measured
 from app.studio.runs.estimate_jobs import UNSEEN, EstimateJobs
+from app.studio.runs.start import start_run
 from app.studio.settings.plan import choose, plan
 from app.studio.studio_queue import StudioQueue
 from app.ui.runs.list import small_job
@@ -24,6 +28,7 @@ from tests.trainers.tiny_runs import write_images
 from trainers.errors import VelaturaError
 from trainers.messages import Message, to_record
 from trainers.planning.plan import COMPUTED, FITS, TOO_LARGE, smallest_card
+from trainers.runs.events import Recorder
 
 WHO = "user:ann"
 
@@ -95,8 +100,25 @@ def test_a_measurement_that_begins_while_it_is_given_up_does_not_go_on(drafts, q
 
 def test_a_measurement_is_one_line_with_the_drafts_name_and_a_way_out(drafts, queue, draft):
     estimate_jobs(drafts, queue).begin(draft, plan(draft, name="style"), "ann")
-    (shown,) = (small_job(view, MACHINE_OWNER) for view in queue.small_jobs())
-    assert shown.title == "Measuring “Inky line”" and [each.label for each in shown.controls] == ["Cancel"]
+    (view,) = queue.small_jobs()
+    shown = small_job(view, MACHINE_OWNER)
+    assert shown.title == "Waiting to measure “Inky line”" and [each.label for each in shown.controls] == ["Cancel"]
+    assert small_job(replace(view, state=State.WORKING), MACHINE_OWNER).title == "Measuring “Inky line”"
+
+
+def test_a_training_in_front_gives_the_times_before_anything_was_measured(drafts, queue, draft):
+    config, measured, store = plan(draft, name="style"), Measured(drafts.paths), queue.store
+    job = start_run(queue, drafts, choose(draft, "preset", "quick"), MACHINE_OWNER)
+    claimed = store.claim(CPU.choose, own_identity())
+    store.begin(claimed.id, claimed.token, own_identity())
+    assert measured.time(config, 3) is None
+    record = Recorder(job.folder)
+    record("attempt", number=1)
+    record("step", step=10, steps=60, speed=2.0, loss=0.5, seconds_left=45.0)
+    estimate_jobs(drafts, queue).begin_pace(draft, config, "")
+    time = measured.time(config, 3)
+    assert time and time.is_estimate and time.seconds > 180 * 0.5
+    assert queue.small_jobs() == [], "the time is known"
 
 
 def test_a_cost_says_which_card_a_run_fits_in_words_that_can_be_translated(drafts, draft):

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from app.jobs.summary import Summary
 from app.studio.dataset.drafts import Draft
 from app.studio.paths import Paths
 from app.studio.runs import costs
-from app.studio.runs.costs import Cost, Measured
-from app.studio.runs.pace import Pace, circumstances, ground_of, pace_in, work_of
+from app.studio.runs.costs import Cost, Measured, RunTime
+from app.studio.runs.estimate_jobs import Estimate
+from app.studio.runs.pace import Pace, circumstances, ground_of, pace_in, pace_of_run, work_of
 from app.studio.runs.times import run_times
 from app.studio.settings.plan import by_preset, choose, plan, with_choices
 from app.ui.train import text as words
@@ -37,12 +39,13 @@ def measured(tmp_path: Path) -> Measured:
 def test_one_measurement_says_how_long_every_preset_takes(measured: Measured) -> None:
     measured.keep(plan(DRAFT), 0, cost())
     times = run_times(measured, by_preset(DRAFT))
-    assert times["balanced"] == 20 + 180 * 0.5
-    assert times["quick"] == pytest.approx(20 + 40 * 0.5)
+    assert times["balanced"] == RunTime(20 + 180 * 0.5, is_estimate=False)
+    assert times["quick"] == RunTime(pytest.approx(20 + 40 * 0.5), is_estimate=True)
     extra = plan(choose(DRAFT, "preset", "faithful"))
     ratio = work_of(extra) / work_of(plan(DRAFT))
-    assert ratio > 1 and times["faithful"] == pytest.approx(20 + extra.train.steps * 0.5 * ratio)
-    assert words.run_time(times["balanced"]) == "about 2 min" and words.run_time(times["quick"]) == "about 40 s"
+    assert ratio > 1 and times["faithful"].seconds == pytest.approx(20 + extra.train.steps * 0.5 * ratio)
+    assert words.run_time(times["balanced"]) == "about 2 min" and words.run_time(None) == ""
+    assert words.run_time(times["quick"]) == "about 40 s (estimate)"
     elsewhere = with_choices(DRAFT, base="owner/name")
     assert run_times(measured, by_preset(elsewhere)) == {}, "another base has another pace"
 
@@ -72,6 +75,22 @@ def test_an_event_says_what_others_are_scaled_from(tmp_path: Path) -> None:
     assert pace and (pace.step, pace.once, pace.load, pace.seconds(config)) == (0.5, 20.0, 2.5, 110.0)
     assert circumstances(config, "cuda:0", 2.5)["load"] == 0.0
     assert pace_in(measured) is None and pace_in(measured | {"on": "x", "work": "much"}) is None
+
+
+def test_waiting_to_measure_and_measuring_are_told_apart() -> None:
+    waiting = Estimate("waiting", sentence="3rd in line.")
+    assert words.measuring_line(waiting, False) == "Waiting to measure. Times appear when the computer is free."
+    assert "times are estimates" in words.measuring_line(waiting, True)
+    assert words.measuring_line(Estimate("measuring"), True) == "Measuring …"
+    assert words.measuring_line(Estimate("measuring", done=2, of=5), False) == "Measuring … 2 of 5 steps."
+
+
+def test_a_training_says_how_fast_it_is_once_it_has_timed_a_step() -> None:
+    config = plan(DRAFT)
+    going = Summary(step=30, steps=180, speed=2.0, left=85.0, seconds=25.0, time=7.0)
+    pace = pace_of_run(config, going)
+    assert pace and (pace.step, pace.once, pace.at, pace.seconds(config)) == (0.5, 20.0, 7.0, 110.0)
+    assert pace_of_run(config, Summary(step=0, steps=180, left=85.0)) is None
 
 
 def test_work_counts_pictures_layers_and_what_is_computed_twice() -> None:
