@@ -35,8 +35,11 @@ class LayerUpdate:
     """Whether it trains the base's weights: they are stored unquantised, and a layer runs W + ΔW as one product."""
     module_dropout: float = 0.0
     """Share of layers that skip their update in each step (module dropout)."""
-    needs_training_step: bool = False
-    """Whether it can be trained only within `Network.training_step`."""
+
+    @property
+    def needs_training_step(self) -> bool:
+        """Whether it can be trained only within `Network.training_step`."""
+        return False
 
     @property
     def merges(self) -> bool:

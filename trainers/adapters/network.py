@@ -186,6 +186,34 @@ class Network(nn.Module):
         finally:
             self.holder.strength = before
 
+    def parameter_groups(
+        self, learning_rate: float, text_learning_rate: float = 0.0, word_learning_rates: Sequence[float] = ()
+    ) -> list[dict[str, Any]]:
+        """Parameter groups for an optimizer, with the learning rates and weight decay of methods and layers.
+
+        Args:
+            learning_rate: The learning rate of the denoiser's layers.
+            text_learning_rate: That of text encoders' layers; 0 = the same.
+            word_learning_rates: Those of added words, in order, which have no weight decay, since the norm of a row
+                carries meaning.
+        """
+        placed = [(site.part, one.method, one.learning_rate, one.module) for site in self.hook_points
+                  for one in site.placed]  # fmt: skip
+        shared = [(one.part, one.method, one.learning_rate, one.values) for one in self.shared_tensors]
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for part, method, ratio, values in (*placed, *shared):
+            assert isinstance(method, Method)
+            base = learning_rate if is_denoiser(part) else text_learning_rate or learning_rate
+            for name, parameter in values.named_parameters():
+                rate = base * ratio * method.learning_rate_ratio(name)
+                groups.setdefault((rate, method.decays(name)), []).append(parameter)
+        for word, rate in zip(self.words, word_learning_rates, strict=True):
+            groups.setdefault((rate, False), []).extend(word.parameters())
+        return [
+            {"params": members, "lr": rate} | ({} if decays else {"weight_decay": 0.0})
+            for (rate, decays), members in groups.items()
+        ]
+
     @contextmanager
     def training_step(self, step: int, of: int, rates: Sequence[float] = ()) -> Iterator[TrainingStep]:
         """Give one optimizer step of a training loop its dropouts, schedules, penalties and hooks.

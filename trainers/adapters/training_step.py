@@ -60,7 +60,7 @@ class TrainingStep:
         self._is_measured = True
         penalty = None if self._is_penalised else self.penalty()
         if penalty is not None and penalty.requires_grad:
-            penalty.backward()  # type: ignore[no-untyped-call]
+            penalty.backward()
         for method in self._network.methods:
             method.hooks.after_backward(self._network, self._step)
 

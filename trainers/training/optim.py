@@ -28,28 +28,11 @@ def word_learning_rate(word: Word, settings: Train, alone: bool) -> float:
 
 
 def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
-    """Parameters grouped by learning rate: UNet or text encoder, block overrides, method ratios, words.
-
-    Words have no weight decay, since the norm of a row carries meaning.
-    """
-    placed = [
-        (site.part, one.method, one.learning_rate, one.module) for site in network.hook_points for one in site.placed
-    ]
-    shared = [(one.part, one.method, one.learning_rate, one.values) for one in network.shared_tensors]
-    groups: dict[tuple[float, bool], list[Tensor]] = {}
-    for part, method, ratio, values in (*placed, *shared):
-        assert isinstance(method, Method)
-        base = settings.learning_rate if is_denoiser(part) else settings.text_rate
-        for name, parameter in values.named_parameters():
-            rate = base * ratio * method.learning_rate_ratio(name)
-            groups.setdefault((rate, method.decays(name)), []).append(parameter)
-    for word in network.words:
-        rate = word_learning_rate(word, settings, alone=not network.hook_points)
-        groups.setdefault((rate, False), []).extend(word.parameters())
-    return [
-        {"params": members, "lr": rate, "peak_lr": rate} | ({} if decays else {"weight_decay": 0.0})
-        for (rate, decays), members in groups.items()
-    ]
+    """Parameters grouped by learning rate: UNet or text encoder, block overrides, method ratios, words."""
+    alone = not network.hook_points
+    words = [word_learning_rate(word, settings, alone) for word in network.words]
+    groups = network.parameter_groups(settings.learning_rate, settings.text_rate, words)
+    return [{**group, "peak_lr": group["lr"]} for group in groups]
 
 
 def make_optimizer(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optimizer:

@@ -24,7 +24,6 @@ from trainers.models.model import Model
 from trainers.runs.run import Run
 from trainers.training.batches import Batch, Batches
 from trainers.training.loss import timestep_weights
-from trainers.training.optim import parameter_groups
 from trainers.training.train import train
 from trainers.training.trainee import Trainee
 
@@ -207,7 +206,7 @@ def loss_of(config: Config, model: Model, batch: Batch) -> Tensor:
 def test_one_s_own_loop_trains_what_the_trainer_trains(trained: tuple[Any, ...]) -> None:
     config, model, run, expected = trained
     network = attach(model.parts, config.method, config.targets, seed=config.seed)
-    optimizer = torch.optim.AdamW(parameter_groups(network, config.train), weight_decay=config.train.weight_decay)
+    optimizer = torch.optim.AdamW(network.parameter_groups(1e-2), weight_decay=0.01)
     batches = batches_of(config, model, run, network)
     for step in range(STEPS):
         with network.training_step(step, of=STEPS):
