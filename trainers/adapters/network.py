@@ -13,8 +13,8 @@ from torch import nn
 from trainers.adapters.block import BlockMethod, BlockSite
 from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.method import LayerUpdate, Method, learns
-from trainers.adapters.roles import is_batched, is_denoiser, rows_of_call, timesteps_of_call
-from trainers.adapters.site import ROUNDING, MethodTensors, Placement, Site, TensorView
+from trainers.adapters.roles import is_batched, is_denoiser, rows_of_call, takes_timesteps, timesteps_of_call
+from trainers.adapters.site import ROUNDING, HookPoint, MethodTensors, Placement, Site, TensorView
 from trainers.adapters.targets import Target, Targets, select
 from trainers.adapters.tokens import Vocabulary, Word
 from trainers.adapters.training_step import TrainingStep, numbered
@@ -207,7 +207,7 @@ class Network(nn.Module):
             for name, parameter in values.named_parameters():
                 rate = base * ratio * method.learning_rate_ratio(name)
                 groups.setdefault((rate, method.decays(name)), []).append(parameter)
-        for word, rate in zip(self.words, word_learning_rates, strict=True):
+        for word, rate in zip(self.words, word_learning_rates or [learning_rate] * len(self.words), strict=True):
             groups.setdefault((rate, False), []).extend(word.parameters())
         return [
             {"params": members, "lr": rate} | ({} if decays else {"weight_decay": 0.0})
@@ -254,6 +254,13 @@ class Network(nn.Module):
 
         if any(one.uses_timestep for one in self.placed):
             denoisers = [net for part, net in parts.items() if is_denoiser(part)]
+            for net in denoisers:
+                if not takes_timesteps(net):
+                    raise VelaturaError(
+                        "{name} depends on the timestep, and {network}.forward has no parameter `timestep`",
+                        name=next(one.display_name for one in self.methods if one.uses_timestep),
+                        network=type(net).__name__,
+                    )
             self.handles += [net.register_forward_pre_hook(note, with_kwargs=True) for net in denoisers]
 
     def track_rows(self, parts: Mapping[str, nn.Module]) -> None:
@@ -264,6 +271,19 @@ class Network(nn.Module):
 
         apart = {site.part for site in self.sites if is_denoiser(site.part) and not is_batched(site.path)}
         self.handles += [parts[part].register_forward_pre_hook(note) for part in apart]
+
+    def check_alone(self) -> None:
+        """Raise VelaturaError if a method here would take the change of another network for its base's output."""
+        for site in self.hook_points:
+            module = site.layer if isinstance(site, Site) else site.block
+            hooks = (getattr(hook, "__self__", None) for hook in module._forward_hooks.values())
+            points = [each for each in hooks if isinstance(each, HookPoint)]
+            if len(points) > 1 and not all(isinstance(each, Site) and each.adds_to(points[0]) for each in points):
+                raise VelaturaError(
+                    "{name} already has a method of another network, and the two do not add up; remove that network "
+                    "first, or choose other layers",
+                    name=site.name,
+                )
 
     def remove(self) -> None:
         """Remove all hooks and added words, which restores the base."""
@@ -294,10 +314,16 @@ def attach(
     Raises:
         VelaturaError: The targets select no layers, or layers that the method cannot change.
     """
-    for net in parts.values():
-        net.requires_grad_(False)
+    chosen = select(parts, method, targets, unread)
     network = Network()
     network.seed = seed
-    network.place(select(parts, method, targets, unread), seed)
-    network.track_timesteps(parts)
+    try:
+        network.place(chosen, seed)
+        network.check_alone()
+        network.track_timesteps(parts)
+    except BaseException:
+        network.remove()
+        raise
+    for net in parts.values():
+        net.requires_grad_(False)
     return network

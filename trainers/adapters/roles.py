@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
+from inspect import signature
 from typing import Any, Literal
 
 import torch
@@ -26,12 +27,12 @@ Stream = Literal["image", "text", "joint"]
 
 
 DENOISERS = ("unet", "transformer")
-"""Names of the denoising network among the parts of a base; the others are text encoders."""
+"""Names of the denoising network among the parts of a base."""
 
 
 def is_denoiser(part: str) -> bool:
-    """Whether a part of a base is its denoising network."""
-    return part in DENOISERS
+    """Whether a part of a base is its denoising network: any (`unet`, `transformer`) but a text encoder."""
+    return not part.startswith("text_encoder")
 
 
 TIMES: Mapping[str, tuple[float, float]] = {
@@ -181,6 +182,13 @@ def timesteps_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: Mappin
     start, factor = TIMES.get(type(denoiser).__name__, (0, 1))
     t = time if factor == 1 else start + factor * time
     return t.to(images[0].device).expand(len(images))
+
+
+def takes_timesteps(denoiser: nn.Module) -> bool:
+    """Whether calls of a denoiser give its timesteps, as far as its signature tells."""
+    parameters = list(signature(denoiser.forward).parameters.values())
+    named = "timestep" in {each.name for each in parameters} or [each.name for each in parameters[1:2]] == ["t"]
+    return named or any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters)
 
 
 def rows_of_call(denoiser: Any, args: tuple[Any, ...]) -> Mapping[Stream, tuple[int, ...]]:

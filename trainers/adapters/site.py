@@ -169,6 +169,12 @@ class Site(HookPoint["LayerUpdate"]):
         moment = context if context is not None else ForwardContext()
         return tuple(self._update(p, moment) for p in self._placed)
 
+    def adds_to(self, first: object) -> bool:
+        """Whether its change and that of the layer's first site, of another network, add up to the sum of both."""
+        if any(placed.method.trains_base for placed in self._placed):
+            return False  # it computes the layer's output anew
+        return self is first or not any(update.uses_base_output for update in self.updates())
+
     def dense(self) -> Tensor:
         """The sum of all updates as ΔW, the shape of the weight, in fp32 (fp64 in an fp64 network)."""
         W = at_least_fp32(self.weight())

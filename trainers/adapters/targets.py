@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -9,12 +10,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from trainers.adapters.block import BlockMethod
 from trainers.adapters.method import LayerMethod, LayerUpdate
+from trainers.adapters.op import Op
 from trainers.adapters.roles import BlockRole, Selection, block_kind, is_denoiser
 from trainers.errors import VelaturaError
 from trainers.messages import Message
+from trainers.messages import Message as _
 from trainers.section import Section
 
 if TYPE_CHECKING:
@@ -160,7 +164,27 @@ def select(
         )
     if not found and targets.any:
         raise VelaturaError("no layer to train: targets.unet and targets.text_encoder select none")
+    _check_weights(parts, found)
     return tuple(found)
+
+
+def _check_weights(parts: Mapping[str, nn.Module], targets: Sequence[Target]) -> None:
+    """Raise VelaturaError if a layer shares its weight with another module, whose output its change would not reach."""
+    owners: dict[int, set[str]] = {}
+    for part, net in parts.items():
+        for path, module in net.named_modules():
+            if (weight := module._parameters.get("weight")) is not None:
+                owners.setdefault(id(weight), set()).add(f"{part}.{path}")
+    for target in targets:
+        weight = target.layer._parameters.get("weight")
+        others = owners.get(id(weight), set()) - {target.name} if weight is not None else set()
+        if others and not isinstance(target.method, BlockMethod):
+            raise VelaturaError(
+                "{name} and {other} share one weight, so a change of one would change both; leave {name} out of the "
+                "targets, or give it a weight of its own",
+                name=target.name,
+                other=min(others),
+            )
 
 
 def _read(
@@ -202,6 +226,7 @@ def _matching(
     part: str, net: nn.Module, patterns: str | tuple[str, ...], method: LayerMethod
 ) -> Iterator[tuple[str, nn.Module]]:
     missed, idle = (set() if isinstance(patterns, str) else set(patterns)), ""
+    left_out: list[str] = []
     kinds = tuple(kind for place in method.places for kind in PLACES[place])
     layers = [(p, m) for p, m in net.named_modules() if isinstance(m, kinds) and not _is_bare(m)]
     found = False
@@ -210,7 +235,10 @@ def _matching(
             hits = {patterns} if PRESETS[patterns].has_layer(path) else set()
         else:
             hits = {pattern for pattern in patterns if matches(part, path, pattern)}
-        if hits and not method.sits_on(part, path, layer):
+        if hits and not _is_changeable(layer):
+            idle = path
+            left_out.append(path)
+        elif hits and not method.sits_on(part, path, layer):
             idle = path
         elif hits:
             missed -= hits
@@ -229,6 +257,21 @@ def _matching(
             part=part,
             why=why,
         )
+    if left_out:
+        warnings.warn(
+            _(
+                "left out {names}: a grouped convolution, one with other padding than zeros, or a layer that "
+                "nn.MultiheadAttention does not call",
+                names=", ".join(left_out[:5]),
+            ),
+            stacklevel=2,
+        )
+    if missed and not layers:
+        raise VelaturaError(
+            "{part} has no layer that this method can change: it changes {kinds}",
+            part=part,
+            kinds=", ".join(kind.__name__ for kind in kinds),
+        )
     if missed:
         example = layers[len(layers) // 2][0]
         raise VelaturaError(
@@ -237,6 +280,17 @@ def _matching(
             part=part,
             example=example,
         )
+
+
+def _is_changeable(layer: nn.Module) -> bool:
+    """Whether an update can be added to a layer's output."""
+    if isinstance(layer, NonDynamicallyQuantizableLinear):
+        return False  # nn.MultiheadAttention reads its weight without calling it
+    try:
+        Op.of(layer)
+    except TypeError:
+        return False
+    return True
 
 
 def _is_bare(layer: nn.Module) -> bool:

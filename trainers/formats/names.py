@@ -68,8 +68,15 @@ def network_config(network: nn.Module) -> dict[str, Any]:
     return dict(untyped.config)
 
 
+def file_name(part: str, path: str, family: str, config: Mapping[str, Any] | None = None) -> str:
+    """A layer's kohya name, or its part and path in files of networks of no family."""
+    return kohya_name(part, path, family, config) if family else f"{part}.{path}"
+
+
 def layer_names(parts: Mapping[str, nn.Module], family: str) -> dict[str, tuple[str, str]]:
     """All names that files may use for layers of these parts, with the `(part, path)` of each layer."""
+    if not family:
+        return {f"{part}.{path}": (part, path) for part, net in parts.items() for path, _ in net.named_modules()}
     base, names = get_family(family), dict[str, tuple[str, str]]()
     for part, net in parts.items():
         kinds = nn.Linear | nn.Conv2d | nn.GroupNorm | nn.LayerNorm

@@ -25,7 +25,7 @@ from trainers.adapters.roles import block_kind, is_denoiser
 from trainers.adapters.site import MethodTensors, Placement, Site, TensorView
 from trainers.adapters.targets import PLACES, Target, sits_on_block
 from trainers.errors import VelaturaError
-from trainers.formats.names import kohya_name, layer_names, network_config
+from trainers.formats.names import file_name, layer_names, network_config
 from trainers.formats.origin import origin_of
 from trainers.formats.pack import DTYPES, LARGEST_ERROR, Precision, relative_error
 from trainers.formats.read import OWN_FORM, Style
@@ -37,7 +37,7 @@ class Group(BaseModel):
     """Sites of one part with one method and its shared tensors; sites by their names in the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    part: Literal["unet", "transformer", "text_encoder", "text_encoder_2"]
+    part: str = Field(min_length=1, max_length=100)
     method: AnyMethod = Field(discriminator="name")
     sites: tuple[str, ...] = Field(min_length=1)
 
@@ -82,7 +82,7 @@ def own_form(
             if (placed.method, site.part, placed.learning_rate) == (
                 method, shared.part, shared.learning_rate
             ):  # fmt: skip
-                stems.append(kohya_name(site.part, site.path, family, denoiser))
+                stems.append(file_name(site.part, site.path, family, denoiser))
                 tensors |= _of_site(stems[-1], site, placed, written)
         if stems:
             tensors |= _rounded(f"{SHARED}{len(groups)}", TensorView(shared.values), written)
@@ -229,7 +229,7 @@ def _names(parts: Mapping[str, nn.Module], family: str) -> Iterator[tuple[str, t
     for stem, (part, path) in layer_names(parts, family).items():
         yield stem, (part, path, parts[part].get_submodule(path))
     for part, net in parts.items():
-        config = network_config(net) if is_denoiser(part) else {}
+        config = network_config(net) if family and is_denoiser(part) else {}
         for path, module in net.named_modules():
             if block_kind(path) is not None:
-                yield kohya_name(part, path, family, config), (part, path, module)
+                yield file_name(part, path, family, config), (part, path, module)

@@ -122,6 +122,9 @@ def style_tensors(
     updates: Mapping[Site, Update], alpha: float, family: str, denoiser: Mapping[str, Any], precision: Precision
 ) -> dict[str, Tensor]:
     """Tensors of a style file for one change per site, under the names that programs read of this family."""
+    if not family:
+        packed = {site.name: pack(update, alpha, precision, site.name) for site, update in updates.items()}
+        return {f"{name}.{suffix}": tensor for name, each in packed.items() for suffix, tensor in each.items()}
     if get_family(family).style_form == "kohya":
         return kohya_tensors(updates, alpha, family, denoiser, precision)
     own = {site: update for site, update in updates.items() if is_denoiser(site.part)}
@@ -154,7 +157,7 @@ def with_text_width(
     It takes the text width from a layer of cross-attention or of a text encoder's attention, which for LoKr it can only
     read from dense factors. The change is the same.
     """
-    if get_family(family).style_form != "kohya":
+    if not family or get_family(family).style_form != "kohya":
         return tensors
     if identifies_base(by_name({key: tuple(tensor.shape) for key, tensor in tensors.items()}), family):
         return tensors
