@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trainers.errors import VelaturaError
     from trainers.formats.inspect import describe_style
     from trainers.formats.read import read_style
+    from trainers.formats.write.style_file import write_style
     from trainers.models.load import load_model
     from trainers.runs.run import open_run
     from trainers.sampling.sample import SamplingParams, draw
@@ -52,6 +53,7 @@ __all__ = [
     "read_style",
     "resume",
     "train",
+    "write_style",
 ]
 
 MODULES: Mapping[str, str] = MappingProxyType(
@@ -76,6 +78,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "read_style": "trainers.formats.read",
         "resume": "trainers.training.train",
         "train": "trainers.training.train",
+        "write_style": "trainers.formats.write.style_file",
     }
 )
 """Where each public name is."""

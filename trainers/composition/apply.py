@@ -72,7 +72,7 @@ def apply_styles(
 
     Args:
         parts: The base's networks by name (`unet`, `text_encoder`, `text_encoder_2`): `model.parts`.
-        family: The name of the base's family: `model.family.name`.
+        family: The name of the base's family: `model.family.name`; "" for networks of your own.
         styles: Styles from `read_style`, each with its strength; 1 is as it was trained.
         words: The base's added words, `model.words`, to which embeddings add theirs; needed only for embeddings.
 
@@ -89,7 +89,8 @@ def apply_styles(
         add_embeddings(network, parts, family, styles, words)
         for style, strength in styles:
             if style.is_own:
-                _check_base(style, origin_of(style), parts, family)
+                if family:
+                    _check_base(style, origin_of(style), parts, family)
                 network.warnings += _warnings(style, list(place_own(network, parts, family, style, strength)))
             elif not style.rows:
                 put_changes(network, parts, _changes(parts, family, names, style, strength, network.warnings))
@@ -158,11 +159,11 @@ def _changes(
     strength: float,
     warnings: list[str],
 ) -> Changes:
-    origin = origin_of(style)
-    _check_base(style, origin, parts, family)
-    check_names(style.name, [stem for stem in style.layers if stem not in names], parts, family)
-    _check_sizes(style, parts, family, names)
-    style = split_joint(style, parts, family)
+    if family:
+        _check_base(style, origin_of(style), parts, family)
+        check_names(style.name, [stem for stem in style.layers if stem not in names], parts, family)
+        _check_sizes(style, parts, family, names)
+        style = split_joint(style, parts, family)
     found = style.layers_on(names)
     if not found:
         example = next(iter(style.layers))

@@ -75,13 +75,12 @@ def file_name(part: str, path: str, family: str, config: Mapping[str, Any] | Non
 
 def layer_names(parts: Mapping[str, nn.Module], family: str) -> dict[str, tuple[str, str]]:
     """All names that files may use for layers of these parts, with the `(part, path)` of each layer."""
-    if not family:
-        return {f"{part}.{path}": (part, path) for part, net in parts.items() for path, _ in net.named_modules()}
-    base, names = get_family(family), dict[str, tuple[str, str]]()
+    names = dict[str, tuple[str, str]]()
     for part, net in parts.items():
         kinds = nn.Linear | nn.Conv2d | nn.GroupNorm | nn.LayerNorm
         paths = [path for path, layer in net.named_modules() if isinstance(layer, kinds)]
-        names |= {name: (part, path) for name, path in _names(part, net, paths, base)}
+        found = _names(part, net, paths, get_family(family)) if family else ((f"{part}.{path}", path) for path in paths)
+        names |= {name: (part, path) for name, path in found}
     return names
 
 
