@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import trainers
 from tests.app.user_files import write_pictures
+from trainers.adapters.network import Network
 
 pytestmark = pytest.mark.slow
 
@@ -54,8 +56,13 @@ def test_the_examples_run_one_after_the_other(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     write_pictures(tmp_path / "my-paintings", "fox in snow.png", "a boat.png")
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    short = {'"steps": 200': '"steps": 1}, "sample": {"steps": 1', "seeds=(3,)": "seeds=(3,), steps=1"}
-    assert len(blocks) == 3 and all("".join(blocks).count(words) == 1 for words in short)
+    short = {
+        '"steps": 200': '"steps": 1',
+        '"steps": 20}': '"steps": 1}',
+        "steps=20": "steps=1",
+        "steps = 300": "steps = 3",
+    }
+    assert len(blocks) == 4 and all("".join(blocks).count(words) == 1 for words in short)
     names: dict[str, object] = {}
     for block in blocks:
         for words, fewer in short.items():
@@ -63,5 +70,12 @@ def test_the_examples_run_one_after_the_other(tmp_path: Path, monkeypatch: pytes
         exec(block, names)
     assert (tmp_path / "outputs" / "dusk" / "style" / "dusk.safetensors").is_file()
     assert (tmp_path / "lighthouse.png").is_file()
+    assert len(trainers.read_style(tmp_path / "mine.safetensors").layers) > 10
+    changed, net = names["network"], names["net"]
+    assert isinstance(changed, Network) and isinstance(net, torch.nn.Module) and len(changed.sites) == 2
+    x = torch.randn(5, 8)
+    with torch.no_grad(), changed.at_strength(0):
+        bare = net(x)
+    assert 1e-6 < float((net(x) - bare).abs().max()) < 1e-1
     used = {word for block in blocks for word in re.findall(r"from trainers import (.+)", block)}
-    assert {"apply_styles", "attach", "draw", "train"} <= set(re.findall(r"\w+", " ".join(used)))
+    assert {"apply_styles", "attach", "draw", "train", "write_style"} <= set(re.findall(r"\w+", " ".join(used)))

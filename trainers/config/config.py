@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
-from trainers.adapters.methods import METHODS, AnyMethod
+from trainers.adapters.methods import METHODS, MethodSettings
 from trainers.adapters.targets import Targets
 from trainers.config.limits import Seed
 from trainers.config.migrations import VERSION
@@ -27,7 +27,7 @@ class Config(Section):
     """Same seed, same settings, same machine: same file."""
     base: Base = Base()
     data: Data = Data()
-    method: AnyMethod = Field(default=METHODS["lora"](), discriminator="name")
+    method: MethodSettings = METHODS["lora"]()
     targets: Targets = Targets()
     tokens: Tokens = Tokens()
     loss: Loss = Loss()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from trainers.adapters.block import BlockMethod, BlockSite
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import LayerMethod, Method, Theta
-from trainers.adapters.methods import AnyMethod
+from trainers.adapters.methods import MethodSettings, table_of
 from trainers.adapters.network import Network
 from trainers.adapters.roles import block_kind, is_denoiser
 from trainers.adapters.site import MethodTensors, Placement, Site, TensorView
@@ -38,7 +37,7 @@ class Group(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     part: str = Field(min_length=1, max_length=100)
-    method: AnyMethod = Field(discriminator="name")
+    method: MethodSettings
     sites: tuple[str, ...] = Field(min_length=1)
 
 
@@ -86,7 +85,7 @@ def own_form(
                 tensors |= _of_site(stems[-1], site, placed, written)
         if stems:
             tensors |= _rounded(f"{SHARED}{len(groups)}", TensorView(shared.values), written)
-            groups.append({"part": shared.part, "method": asdict(method), "sites": stems})
+            groups.append({"part": shared.part, "method": table_of(method), "sites": stems})
     return tensors, {OWN_FORM: json.dumps({"version": 1, "groups": groups})}
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError, WrapSerializer, WrapValidator
 
 from trainers.adapters.method import Method
 from trainers.adapters.methods.adalora import AdaLoRA
@@ -24,8 +28,9 @@ from trainers.adapters.methods.ssf import SSF
 from trainers.adapters.methods.tied import TiedLoRA
 from trainers.adapters.methods.tlora import TLoRA
 from trainers.adapters.methods.vera import VeRA
+from trainers.messages import Message
 
-# The type of the config's `method` section; `name` selects one.
+# The methods of this package.
 AnyMethod: Any = (
     LoRA
     | LoHA
@@ -49,3 +54,48 @@ AnyMethod: Any = (
 )
 
 METHODS: dict[str, type[Method]] = {cls.name: cls for cls in AnyMethod.__args__}
+
+CLASS = "class"
+"""Key in settings that names the class of a method which is not in this package."""
+
+
+def table_of(method: Method) -> dict[str, Any]:
+    """The settings of a method as plain data; of one that is not in this package with its class."""
+    kind = type(method)
+    named = {} if METHODS.get(method.display_name) is kind else {CLASS: f"{kind.__module__}.{kind.__qualname__}"}
+    return {**named, **asdict(method)}
+
+
+def _read(value: Any, of_package: Any) -> Any:
+    """A method from its settings; also one whose class this process has defined, or an instance of it."""
+    if isinstance(value, Method):
+        return value
+    if not isinstance(value, Mapping) or value.get("name") in METHODS:
+        return of_package({k: v for k, v in value.items() if k != CLASS} if isinstance(value, Mapping) else value)
+    name, where = value.get("name"), value.get(CLASS)
+    kind = next((each for each in reversed([*_subclasses(Method)]) if getattr(each, "name", None) == name), None)
+    if kind is None and where is None:
+        return of_package(value)
+    if kind is None:
+        sentence = "method.name = {name} is the class {where}, which this process lacks; import or define it first"
+        raise ValueError(Message(sentence, name=name, where=where))
+    try:
+        return TypeAdapter(kind).validate_python({k: v for k, v in value.items() if k != CLASS})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(("method", *map(str, first["loc"])))
+        raise ValueError(Message("{key}: {reason}", key=key, reason=first["msg"])) from None
+
+
+def _subclasses(kind: type[Method]) -> Iterator[type[Method]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _subclasses(each)
+
+
+def _written(method: Method, of_package: Any) -> Any:
+    return of_package(method) if type(method) in METHODS.values() else table_of(method)
+
+
+MethodSettings = Annotated[AnyMethod, Field(discriminator="name"), WrapValidator(_read), WrapSerializer(_written)]
+"""The type of a config's `method` section; `name` selects one."""

@@ -1,0 +1,65 @@
+"""The README's method, defined in this process alone: it attaches, trains and resumes; others name its class."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from tests.trainers.tiny_runs import equal, state_of, style_tensors
+from trainers import Targets, VelaturaError, attach, build_config, open_run, resume, train
+from trainers.config.build import as_table
+from trainers.config.config import Config
+from trainers.runs.run import Run
+
+ROOT = Path(__file__).parents[4]
+RESUME = "import sys, pathlib, trainers; trainers.resume(trainers.open_run(pathlib.Path(sys.argv[1])))"
+
+
+@pytest.fixture(scope="module")
+def method() -> Any:
+    """The class in the README, as a notebook's cell defines it."""
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    (cell,) = re.findall(r"^```python\n(\"\"\"LoRA-XS.*?)^```", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {"__name__": "notebook"}
+    exec(cell, names)
+    return names["LoRAXS"]
+
+
+def test_it_attaches(method: Any) -> None:
+    network = attach({"model": nn.Sequential(nn.Linear(8, 6))}, method(rank=2), Targets(unet=("*",)), seed=0)
+    assert {name.rpartition(".")[2]: p.shape for name, p in network.named_parameters()} == {"R": (2, 2)}
+
+
+def test_it_is_read_from_settings_and_its_errors_are_sentences(method: Any) -> None:
+    config = build_config({"name": "dusk", "method": method(rank=2, alpha=3.0)})
+    table = as_table(config)
+    assert table["method"]["class"] == "notebook.LoRAXS" and build_config(table) == config
+    with pytest.raises(VelaturaError, match=r"^method\.rank: Input should be greater than or equal to 1"):
+        build_config({"name": "dusk", "method": {"name": "lora-xs", "rank": 0}})
+    with pytest.raises(VelaturaError, match=r"^there is no method 'lora-xy'; available are lora, "):
+        build_config({"name": "dusk", "method": {"name": "lora-xy"}})
+
+
+@pytest.mark.slow
+def test_it_trains_and_resumes_and_another_process_says_which_class_it_lacks(
+    method: Any, quick: Callable[..., Config], no_pictures: None, tmp_path: Path
+) -> None:
+    config = quick({"train": {"steps": 3}, "save": {"every": 1}, "method": method(rank=2, alpha=3.0)})
+    whole = train(config, tmp_path / "whole")
+    run = Run(tmp_path / "cut" / "dusk")
+    train(config, run.folder.parent, listener=lambda e: e.get("step") == 2 and run.ask_to_stop("pause"))
+    done = subprocess.run([sys.executable, "-c", RESUME, str(run.folder)], cwd=ROOT, capture_output=True, text=True)
+    sentence = "method.name = lora-xs is the class notebook.LoRAXS, which this process lacks; import or define it first"
+    assert done.stderr.strip().splitlines()[-1] == f"trainers.errors.VelaturaError: {sentence}"
+    again = resume(open_run(run.folder))
+    assert equal(state_of(Run(whole.run), 3), state_of(run, 3))
+    assert whole.style is not None and again.style is not None
+    tensors = style_tensors(again.style)
+    assert equal(style_tensors(whole.style), tensors) and any(bool(t.any()) for t in tensors.values())
