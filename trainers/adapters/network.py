@@ -252,15 +252,15 @@ class Network(nn.Module):
         def note(denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self.holder.context = replace(self.holder.context, timesteps=timesteps_of_call(denoiser, args, kwargs))
 
-        if any(one.uses_timestep for one in self.placed):
+        dependent = next((one for one in self.placed if one.uses_timestep), None)
+        if dependent is not None:
             denoisers = [net for part, net in parts.items() if is_denoiser(part)]
-            for net in denoisers:
-                if not takes_timesteps(net):
-                    raise VelaturaError(
-                        "{name} depends on the timestep, and {network}.forward has no parameter `timestep`",
-                        name=next(one.display_name for one in self.methods if one.uses_timestep),
-                        network=type(net).__name__,
-                    )
+            if (without := next((net for net in denoisers if not takes_timesteps(net)), None)) is not None:
+                raise VelaturaError(
+                    "{name} depends on the timestep, and {network}.forward has no parameter `timestep`",
+                    name=getattr(dependent, "display_name", type(dependent).__name__),
+                    network=type(without).__name__,
+                )
             self.handles += [net.register_forward_pre_hook(note, with_kwargs=True) for net in denoisers]
 
     def track_rows(self, parts: Mapping[str, nn.Module]) -> None:

@@ -218,7 +218,10 @@ class Site(HookPoint["LayerUpdate"]):
         """Remove the hook, which restores the layer."""
         self._handle.remove()
         if self.layer.__dict__.get("forward") == self._run:
-            del self.layer.forward
+            if getattr(self._layer_forward, "__self__", None) is self.layer:
+                del self.layer.forward
+            else:  # another network's
+                self.layer.forward = self._layer_forward
 
     def _run(self, x: Tensor) -> Tensor:
         """The layer's output, computed with W + ΔW in one product if the only update allows that."""

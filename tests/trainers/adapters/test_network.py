@@ -72,7 +72,12 @@ def tied() -> nn.Module:
         (nn.Sequential(nn.Conv2d(4, 4, 1, groups=2)), "lora", ("*",), r"layers such as 0, which this method cannot"),
         (Odd(), "lora", ("attention.*",), r"layers such as attention\.out_proj, which this method cannot change"),
         (nn.Sequential(nn.Linear(2, 2)), "t-lora", ("*",), r"^t-lora depends on the timestep, and Sequential\.forward"),
-        (nn.Sequential(nn.Linear(2, 2)), "lora", "attn", r"^no layer to train"),
+        (
+            nn.Sequential(nn.Linear(2, 2)),
+            "lora",
+            "attn",
+            r"^the preset .attn. selects no layer of unet; use .* or patterns",
+        ),
     ],
 )
 def test_other_networks_are_refused_and_stay_as_they_were(

@@ -201,7 +201,7 @@ def changed(style: Style, **group) -> Style:
         ("[]", "velatura.methods"),
         ('{"version": 2, "groups": []}', "version"),
         ('{"version": 1, "groups": []}', "groups"),
-        ('{"version": 1, "groups": [{"part": "vae", "method": {"name": "adapter"}, "sites": ["a"]}]}', "part"),
+        ('{"version": 1, "groups": [{"part": "", "method": {"name": "adapter"}, "sites": ["a"]}]}', "part"),
         ('{"version": 1, "groups": [{"part": "unet", "method": {"name": "magic"}, "sites": ["a"]}]}', "method"),
         ('{"version": 1, "groups": [{"part": "unet", "method": {"name": "adapter", "x": 1}, "sites": ["a"]}]}', "x"),
         ('{"version": 1, "groups": [{"part": "unet", "method": {"name": "vpt", "tokens": 0}, "sites": []}]}', "tokens"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,13 +24,15 @@ RESUME = "import sys, pathlib, trainers; trainers.resume(trainers.open_run(pathl
 
 
 @pytest.fixture(scope="module")
-def method() -> Any:
+def method() -> Iterator[Any]:
     """The class in the README, as a notebook's cell defines it."""
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     (cell,) = re.findall(r"^```python\n(\"\"\"LoRA-XS.*?)^```", page, re.MULTILINE | re.DOTALL)
-    names: dict[str, Any] = {"__name__": "notebook"}
-    exec(cell, names)
-    return names["LoRAXS"]
+    notebook = ModuleType("notebook")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "notebook", notebook)
+        exec(cell, vars(notebook))
+        yield vars(notebook)["LoRAXS"]
 
 
 def test_it_attaches(method: Any) -> None:
