@@ -97,8 +97,8 @@ def extract(
     from trainers.adapters.targets import Targets
     from trainers.atomic_files import check_free, plain_disk_errors
     from trainers.config.sections import Base
-    from trainers.formats.metadata import base_metadata
     from trainers.formats.write.difference import write_difference
+    from trainers.formats.write.metadata import base_metadata
     from trainers.models.load import load_model
 
     if out.suffix != ".safetensors":

@@ -448,7 +448,7 @@ FILES = (
     ),
     Break(
         "file-private-path",
-        "trainers/formats/metadata.py",
+        "trainers/formats/write/metadata.py",
         'tree["data"]["images"] = _last_name(tree["data"]["images"])',
         "pass",
         "a published style names folders, and maybe the person, of the machine that made it",

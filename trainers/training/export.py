@@ -15,10 +15,10 @@ from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import describe_embedding_loading, embedding_of, embedding_path, write_embedding
-from trainers.formats.metadata import Shown, TrainingFacts, embedding_metadata, style_metadata
 from trainers.formats.write import peft
 from trainers.formats.write.core import write_style
 from trainers.formats.write.diffusers import describe_loading, write_for_diffusers
+from trainers.formats.write.metadata import Shown, TrainingFacts, embedding_metadata, style_metadata
 from trainers.runs.progress import Progress
 from trainers.runs.run import Run
 from trainers.training.loop import Session

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from trainers.config.names import check_name
 from trainers.errors import VelaturaError
-from trainers.formats.metadata import base_metadata
 from trainers.formats.pack import Precision
 from trainers.formats.write import core
+from trainers.formats.write.metadata import base_metadata
 from trainers.messages import Message
 
 if TYPE_CHECKING:

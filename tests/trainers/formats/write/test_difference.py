@@ -14,9 +14,9 @@ from trainers.composition.apply import apply_styles
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.formats.inspect import describe_style
-from trainers.formats.metadata import base_metadata
 from trainers.formats.read import read_style
 from trainers.formats.write.difference import write_difference
+from trainers.formats.write.metadata import base_metadata
 from trainers.models.load import load_model
 from trainers.models.model import Model
 

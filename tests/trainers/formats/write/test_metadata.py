@@ -11,7 +11,14 @@ from tests.trainers.formats.other_clients import trained
 from trainers.adapters.methods import LoHA, LoKr, LoRA
 from trainers.adapters.targets import Targets
 from trainers.config.config import Config
-from trainers.formats.metadata import LARGEST_TAGS, Shown, TrainingFacts, public_config, style_metadata, tag_frequency
+from trainers.formats.write.metadata import (
+    LARGEST_TAGS,
+    Shown,
+    TrainingFacts,
+    public_config,
+    style_metadata,
+    tag_frequency,
+)
 from trainers.models.families import get_family
 
 FACTS = TrainingFacts(
