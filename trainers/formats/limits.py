@@ -17,6 +17,8 @@ LARGEST_CHANGE = 2**26
 """Numbers in the change of one layer (256 MiB in fp32); the largest weight of SDXL has 29,491,200."""
 LARGEST_UNFOLDED = 2**28
 """Numbers in all products computed and kept when reading a file (1 GiB in fp32)."""
+MOST_TENSORS = 20_000
+"""Tensors in a style file; seven for each of the 1,052 layers of SDXL, as LoHA with a core has, are 7,364."""
 READ_FORMATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
 """Number formats of weights; integers would need a scale that no style file stores."""
 COUNTS = ("alpha", "on_input")
@@ -129,7 +131,15 @@ def _kernel(core: Shape) -> int:
 def read_style_header(path: Path) -> Header:
     """The header of what may be a style file; VelaturaError if it is missing, a pickle, or no safetensors file."""
     _refuse_pickle(path)
-    return read_header(path)
+    header = read_header(path)
+    if len(header.shapes) > MOST_TENSORS:
+        raise VelaturaError(
+            "{name} holds {tensors:,} tensors, more than any style has; the limit is {most:,}",
+            name=path.name,
+            tensors=len(header.shapes),
+            most=MOST_TENSORS,
+        )
+    return header
 
 
 def _refuse_pickle(path: Path) -> None:

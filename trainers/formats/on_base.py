@@ -20,7 +20,7 @@ from torch import Tensor
 from trainers.adapters.methods.oft import skew
 from trainers.adapters.updates import Affine, Dense, LowRank, Update
 from trainers.formats.layout import GLORA, LayoutError, build_update, scale_of, sizes_of
-from trainers.formats.peft_settings import CAYLEY_TERMS, INPUTS
+from trainers.formats.peft_settings import CAYLEY_TERMS, INPUTS, LIMIT
 
 DECOMPOSED = ("dora_scale", "lora_magnitude_vector")
 
@@ -154,11 +154,20 @@ def read_peft_oft(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
         raise LayoutError("rotates a convolution's inputs (OFT), where PEFT trains another change than it merges")
     if CAYLEY_TERMS not in tensors:
         raise LayoutError("rotates its inputs (OFT) as PEFT's adapter_config.json says: put it into the same folder")
-    flat = W.float().flatten(1)
-    R = rotation_of(tensors["oft_R.weight"].float(), flat.shape[1], int(tensors[CAYLEY_TERMS]))
+    flat, theta = W.float().flatten(1), tensors["oft_R.weight"].float()
+    if LIMIT in tensors:
+        theta = projected(theta, tensors[LIMIT].item())
+    R = rotation_of(theta, flat.shape[1], int(tensors[CAYLEY_TERMS]))
     blocks = flat.unflatten(1, R.shape[:2])  # (out, in/b, b)
     turned = torch.einsum("okb,kbc->okc", blocks, R - torch.eye(R.shape[-1]))
     return Dense(turned.reshape(W.shape))
+
+
+def projected(theta: Tensor, limit: float) -> Tensor:
+    """COFT's θ: each block's Q no longer than ε / √blocks, to which PEFT shortens it in each forward pass."""
+    norms = math.sqrt(2) * torch.linalg.vector_norm(theta, dim=-1, keepdim=True)  # of Q, which holds θ twice
+    most = limit / math.sqrt(max(1, len(theta)))
+    return torch.where(norms <= most, theta, theta * (most / norms))
 
 
 def rotation_of(theta: Tensor, width: int, terms: int) -> Tensor:

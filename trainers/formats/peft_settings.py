@@ -26,11 +26,13 @@ PREFIX = "base_model.model."
 """Start of every key in PEFT's own files."""
 LARGEST_CONFIG = 2**20
 """Bytes."""
-SCALE, CAYLEY_TERMS, INPUTS = "scale", "cayley_terms", "scales_inputs"
-FACTS = (SCALE, CAYLEY_TERMS, INPUTS)
+SCALE, CAYLEY_TERMS, INPUTS, LIMIT = "scale", "cayley_terms", "scales_inputs", "norm_limit"
+FACTS = (SCALE, CAYLEY_TERMS, INPUTS, LIMIT)
 """Names of a layer's settings, stored as numbers with its tensors."""
 MOST_TERMS = 100
 """Limit on the terms of a rotation's series, each a matrix product; PEFT's default is 5."""
+COFT_EPS = 6e-5
+"""PEFT's default."""
 CHANGED_BASES = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Starts of `init_lora_weights` values that change the base's weights, which PEFT's file does not contain."""
 
@@ -53,11 +55,20 @@ class PeftSettings:
             terms = int(self.table.get("num_cayley_neumann_terms", 5)) if self.table.get("use_cayley_neumann") else 0
             if terms > MOST_TERMS:
                 raise ValueError(f"{terms} terms of a series; the limit is {MOST_TERMS}")
-            return {CAYLEY_TERMS: torch.tensor(terms)}
+            return {CAYLEY_TERMS: torch.tensor(terms), **self._limit()}
         modules = self.table.get("feedforward_modules")
         if "ia3_l" in tensors and isinstance(modules, list):
             return {INPUTS: torch.tensor(any(path.endswith(str(name)) for name in modules))}
         return {}
+
+    def _limit(self) -> dict[str, Tensor]:
+        """COFT's ε; ValueError if it is not a limit."""
+        if not self.table.get("coft"):
+            return {}
+        limit = float(self.table.get("eps", COFT_EPS))
+        if not 0 <= limit < math.inf:
+            raise ValueError(f"eps = {limit}")
+        return {LIMIT: torch.tensor(limit, dtype=torch.float64)}
 
     def _lora(self, path: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         rank = len(tensors["lora_down.weight"]) if "lora_down.weight" in tensors else 0

@@ -214,7 +214,9 @@ def test_flux_and_chroma_are_told_apart_where_the_file_tells(layers, metadata, f
     for number, named in enumerate(stems):
         file = tmp_path / f"{number}.safetensors"
         factors = {"lora_down.weight": torch.ones(2, 8), "lora_up.weight": torch.ones(8, 2)}
-        save_file({f"{stem}.{end}": factor for stem in named for end, factor in factors.items()}, file, metadata)
+        save_file(
+            {f"{stem}.{end}": factor.clone() for stem in named for end, factor in factors.items()}, file, metadata
+        )
         base = summarise_header(read_outline(file)).base
         assert (base.family, *base.twins) == families
         assert base.title == {1: base.family.title().replace("Flux", "Flux.1"), 2: "Flux.1 or Chroma"}[len(families)]

@@ -19,10 +19,10 @@ from torch.utils._pytree import tree_leaves
 from trainers.adapters.updates.per_image import stack
 from trainers.composition.svd import merge_svd
 from trainers.errors import VelaturaError
-from trainers.formats.inspect import summarise_header
+from trainers.formats.inspect import describe_style, summarise_header
 from trainers.formats.layout import build_update, by_layer
-from trainers.formats.limits import LARGEST_CHANGE, LARGEST_UNFOLDED, check_sizes
-from trainers.formats.read import Style, read_outline
+from trainers.formats.limits import LARGEST_CHANGE, LARGEST_UNFOLDED, MOST_TENSORS, check_sizes
+from trainers.formats.read import Style, read_outline, read_style
 from trainers.formats.write.diffusers import exact_low_rank, plain_size
 from trainers.models.files.header import MOST_COUNTED, check_shapes
 
@@ -216,3 +216,16 @@ def test_any_shapes_in_a_header_are_read_or_refused_in_words(tmp_path, shapes):
         summarise_header(read_outline(path))
     except VelaturaError as error:
         assert "\n" not in str(error)
+
+
+def test_a_file_of_very_many_tensors_is_refused_before_any_work(tmp_path):
+    def write(count):
+        entries = {f"a{n}.diff": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for n in range(count)}
+        text = json.dumps(entries).encode()
+        (tmp_path / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+        return tmp_path / "a.safetensors"
+
+    assert len(read_outline(write(MOST_TENSORS)).tensors) == MOST_TENSORS
+    for read in (read_outline, read_style, describe_style):
+        with pytest.raises(VelaturaError, match=r"^a.safetensors holds 20,001 tensors, .*the limit is 20,000$"):
+            read(write(MOST_TENSORS + 1))

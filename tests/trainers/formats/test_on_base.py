@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from trainers.adapters.updates import Dense
 from trainers.formats.layout import LayoutError
 from trainers.formats.on_base import needs_base, read_dora, read_glora, read_ia3
-from trainers.formats.read import Style
+from trainers.formats.peft_settings import PeftSettings
+from trainers.formats.read import Style, read_style
 
 OUT, IN, K, R = 12, 10, 3, 2
 
@@ -98,3 +99,33 @@ def test_glora_of_another_layer_is_refused(shape):
     sizes = {"a1.weight": (IN, R), "a2.weight": (R, IN), "b1.weight": (OUT, R), "b2.weight": (R, IN)}
     with pytest.raises(LayoutError, match="GLoRA"):
         read_glora({name: torch.ones(size) for name, size in sizes.items()}, torch.ones(shape))
+
+
+@pytest.mark.parametrize("settings", [{}, {"use_cayley_neumann": False}, {"block_share": True}, {"eps": 0.3}])
+def test_coft_is_projected_as_peft_does(settings, tmp_path):
+    """PEFT shortens each block in every forward pass, so a file may hold longer ones than it ever applied."""
+    from peft import OFTConfig, get_peft_model
+
+    net = nn.Sequential(nn.Linear(24, OUT))
+    W, config = (
+        net[0].weight.detach().clone(),
+        OFTConfig(target_modules=["0"], oft_block_size=8, r=0, coft=True, **settings),
+    )
+    model = get_peft_model(net, config)
+    with torch.no_grad():
+        model.base_model.model[0].oft_R["default"].weight.normal_(generator=torch.Generator().manual_seed(1))
+    model.save_pretrained(tmp_path)
+    x = draw(5, 24)
+    expected = model(x) - net[0].base_layer.bias
+    style = read_style(tmp_path / "adapter_model.safetensors")
+    found = x @ (W + style.update("base_model.model.0", W).dense()).T
+    assert (found - expected).abs().max() <= 1e-6 * expected.abs().max()
+    far = Style(style.path, style.tensors, style.metadata, PeftSettings({**style.adapter_config.table, "coft": False}))
+    assert (x @ (W + far.update("base_model.model.0", W).dense()).T - expected).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("eps", [-1, "nan", "inf", None, "x"])
+def test_a_limit_that_is_none_is_refused(eps):
+    tensors = {"oft_R.weight": draw(3, 28)}
+    with pytest.raises((ValueError, TypeError)):
+        PeftSettings({"coft": True, "eps": eps}).facts("a", tensors)
