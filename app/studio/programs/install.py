@@ -15,7 +15,7 @@ from trainers.formats.embedding import embedding_of, embedding_path
 from trainers.formats.inspect import summarise_header
 from trainers.formats.programs.check import Compatibility, check_programs
 from trainers.formats.read import Style, read_outline, read_style
-from trainers.formats.write.convert import why_not_plain, write_plain
+from trainers.formats.write.convert import is_plain, why_not_plain, write_plain
 from trainers.messages import Message as _
 
 TAKEN = _("{place} is another file of this name; rename the style, or move that file away")
@@ -90,14 +90,15 @@ def choose_form(outline: Style, name: str, place: Place, family: str) -> Form:
         other = _check(read_outline(twin), place, family)
         if other is not None and other.whole:
             return Form(twin)
-    if not why_not_plain(outline):
+    reason = why_not_plain(outline)
+    if not reason and not is_plain(outline):
         return Form(outline.path, converted=True)
     if own.refused:
         raise VelaturaError(
             "{program} does not read “{name}”: {reason}",
             program=place.program.title,
             name=name,
-            reason=why_not_plain(outline),
+            reason=reason or (f"it {own.refusal.why}" if own.refusal else own.lost),
         )
     return Form(outline.path, left_out=own.lost)
 

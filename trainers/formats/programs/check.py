@@ -139,9 +139,10 @@ def _check_program(program: Program, layers: Mapping[str, Shapes], base: Family)
         left_out[_title(form, place, stem)] += 1
         unknown += len(shapes)
     refusal = _find_refusal(program, layers, family)
-    nameless = program.name == "InvokeAI" and base.style_form == "kohya" and not identifies_base(layers, family)
+    if program.name == "InvokeAI" and base.style_form == "kohya" and not identifies_base(layers, family):
+        refusal = Refusal(program.name, family, "cannot tell the base from its layers")
     nothing = base.style_form != "kohya" and left_out.total() == len(layers)
-    refused = refusal is not None or nameless or nothing or unknown > program.tolerates
+    refused = refusal is not None or nothing or unknown > program.tolerates
     return Compatibility(program, dict(left_out), refused, refusal, tried)
 
 

@@ -100,3 +100,38 @@ def test_styles_for_nothing_else_are_refused(tmp_path: Path) -> None:
     save_file(PLAIN, style, {"velatura.fits_only": "Velatura starter", "velatura.base_sha256": "0"})
     with pytest.raises(VelaturaError, match="fits only the starter, which Forge does not have"):
         install(style, "dusk", program(tmp_path, "forge"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "family", "layer", "outcome"),
+    [
+        (
+            "invoke",
+            "flux",
+            "norm_out.linear",
+            "InvokeAI does not read “dusk”: it cannot convert the change of norm_out.linear",
+        ),
+        ("invoke", "sd1", K, "InvokeAI does not read “dusk”: it cannot tell the base from its layers"),
+        ("comfyui", "chroma", "distilled_guidance_layer.in_proj", "1 changes of distilled_guidance_layer"),
+        ("comfyui", "flux", "norm_out.linear", ""),
+    ],
+)
+def test_a_layer_that_a_program_cannot_read_is_said_and_nothing_is_converted_in_vain(
+    tmp_path: Path, kind: Kind, family: str, layer: str, outcome: str
+) -> None:
+    attention = (
+        "transformer.single_transformer_blocks.0.attn.to_q",
+        "transformer.transformer_blocks.0.attn.add_q_proj",
+    )
+    names = (*attention, f"transformer.{layer}")
+    tensors = {f"{name}.lora_{side}.weight": torch.ones(2, 2) for name in names for side in ("A", "B")}
+    if family == "sd1":
+        tensors = {key.replace("attn2", "attn1"): tensor for key, tensor in PLAIN.items()}
+    style = tmp_path / "dusk.safetensors"
+    save_file(tensors, style, {"velatura.family": family})
+    if kind == "invoke":
+        with pytest.raises(VelaturaError, match=outcome):
+            install(style, "dusk", program(tmp_path, kind))
+        return
+    done = install(style, "dusk", program(tmp_path, kind))
+    assert (done.left_out, done.converted) == (outcome, False)

@@ -203,6 +203,23 @@ def test_a_file_is_offered_for_the_programs_that_read_it(library):
         )
 
 
+def test_files_of_transformers_are_offered_for_the_programs_that_read_them(library):
+    stem, flux = "diffusion_model.layers.0.attention.to_q", "transformer.single_transformer_blocks.0"
+    lokr = {"lokr_w1": torch.ones(4, 4), "lokr_w2": torch.ones(12, 12), "alpha": torch.tensor(1.0)}
+    sides = {"lora_A.weight": torch.ones(2, 8), "lora_B.weight": torch.ones(8, 2)}
+    single = send(
+        library,
+        {f"{stem}.{name}": tensor for name, tensor in lokr.items()},
+        "a.safetensors",
+        **{"velatura.family": "z-image"},
+    )
+    plain = send(library, {f"{flux}.proj_out.{name}": tensor for name, tensor in sides.items()}, "b.safetensors")
+    one, other = find_offers(library, single)[:2]
+    assert (one.label, other.told) == ("For ComfyUI", shared.SAME_FILE), "diffusers loads the same file"
+    assert find_offers(library, plain)[0].label == "For ComfyUI, Forge", "InvokeAI looks for attention"
+    assert library.download(single, "diffusers") == library.download(single, "safetensors")
+
+
 def test_words_go_out_beside_their_style_or_alone(tmp_path, tiny_bases):
     paths, images = Paths(tmp_path / "outputs"), write_images(tmp_path / "images")
     paths.make()
