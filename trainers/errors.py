@@ -8,7 +8,7 @@ import re
 from trainers.messages import Message
 
 DIVERGED, OUT_OF_MEMORY, DISK_FULL, UNEXPECTED = "diverged", "out_of_memory", "disk_full", "unexpected"
-REFUSED, LOST_PROCESS = "refused", "lost_process"
+REFUSED, LOST_PROCESS, CHANGED_IMAGES = "refused", "lost_process", "changed_images"
 """Codes of failures with a known remedy, in `code` of an event `error`; `refused` are settings that the base does not
 take, or that do not fit together, with which every attempt fails."""
 FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from app.cli.common.console import print_json, say
 from app.cli.common.options import (
     BaseModel,
+    ChangedImages,
     ConfigFile,
     Devices,
     Images,
@@ -30,7 +32,7 @@ from app.cli.common.options import (
     with_devices,
 )
 from app.units import counted, readable_size, readable_time
-from trainers.errors import VelaturaError
+from trainers.errors import CHANGED_IMAGES, VelaturaError
 
 if TYPE_CHECKING:
     from trainers.config.config import Config
@@ -84,6 +86,7 @@ def resume(
     run: RunFolder,
     steps: LongerSteps = None,
     devices: OtherDevices = None,
+    changed_images: ChangedImages = False,
     json: Json = False,
 ) -> None:
     """Resume a stopped or interrupted run exactly from its newest checkpoint."""
@@ -91,8 +94,21 @@ def resume(
     from trainers.runs.run import open_run
     from trainers.training.train import resume as resume_run
 
-    with TrainingView() as view:
-        result = resume_run(open_run(run), view, steps, devices=devices)
+    def go_on(changed: bool) -> Result:
+        with TrainingView() as view:
+            return resume_run(open_run(run), view, steps, devices=devices, changed_images=changed)
+
+    try:
+        result = go_on(changed_images)
+    except VelaturaError as error:
+        if error.code != CHANGED_IMAGES:
+            raise
+        if not sys.stdin.isatty():
+            raise VelaturaError("{error}, with --changed-images", error=error, code=CHANGED_IMAGES) from error
+        say(str(error))
+        if not typer.confirm("Continue with the images as they are?"):
+            raise typer.Exit(1) from None
+        result = go_on(changed=True)
     report_result(result, json)
 
 

@@ -33,6 +33,7 @@ from app.jobs.views import View, Watcher
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.runs.events import Recorder
+from trainers.runs.manifest import accept_images
 from trainers.runs.run import Run, Stop, free_name, is_run, open_run, write_config
 
 if TYPE_CHECKING:
@@ -185,18 +186,19 @@ def make_way(store: Store, number: int, first: int, *, actor: Actor) -> None:
 
 # ---------------------------------------------------------------- going on
 @audited("resume")
-def resume(store: Store, number: int, steps: int | None = None, *, actor: Actor) -> Job:
+def resume(store: Store, number: int, steps: int | None = None, accept: bool = False, *, actor: Actor) -> Job:
     """Queue a job again to continue from its newest checkpoint.
 
     A paused or interrupted job goes first; on a shared studio, before its owner's other jobs.
-
-    `steps` trains it longer, even if it has finished.
+    `steps` trains it longer, even if it has finished; `accept` takes changed images as they are.
     """
     view = _allowed(store, number, "resume" if steps is None else "longer", "resume", actor=actor)
     store.check_waiting(view.job.owner, view.job.kind)
     run = Run(view.job.folder)
     with held(store, view.job):
         run.clear_stop()
+        if accept:
+            accept_images(run)
         if steps is not None:
             if steps <= view.summary.step:
                 raise VelaturaError(

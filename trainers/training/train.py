@@ -29,6 +29,7 @@ from trainers.ranks.map import draw_rank_map
 from trainers.runs.event_lines import Event
 from trainers.runs.events import Listener, NoRecord, Recorder, latest_events
 from trainers.runs.forecast import Forecast
+from trainers.runs.manifest import check_images, keep_images
 from trainers.runs.prepare import fill_folder
 from trainers.runs.progress import Progress
 from trainers.runs.run import PutAway, Run, new_run, write_config
@@ -118,6 +119,7 @@ def train(
             session = open_first(run, config, record, join)
         session.run = Run(out / config.name)
         record.move_to(session.run.folder)
+        keep_images(session.run)
         with session.run.training(), _errors_noted(session.run, record):
             return _train(session, resume=False)
 
@@ -129,6 +131,7 @@ def resume(
     heed_stop: bool = False,
     attempt: int = 0,
     devices: int | None = None,
+    changed_images: bool = False,
 ) -> Result:
     """Resume a run from its newest checkpoint, exactly as if it had not been interrupted.
 
@@ -142,6 +145,7 @@ def resume(
         attempt: The queue's attempt number, recorded in the run's events.
         devices: The number of devices from now on; None for the run's config. Another number than before gives other
             results in the last digits, which is recorded.
+        changed_images: Whether to go on although images are gone or changed, with which it ends otherwise.
 
     Returns:
         The run folder, the style file, the total steps and the seconds of this attempt.
@@ -171,6 +175,8 @@ def resume(
         if attempt:
             record("attempt", number=attempt)
         others = _note_other_devices(config, events, record)
+        with _errors_noted(run, record):
+            check_images(run, record, accept=changed_images or not done)
         with (
             _errors_noted(run, record),
             together(config) as join,

@@ -75,6 +75,9 @@ Devices = Annotated[
 OtherDevices = Annotated[
     int | None, typer.Option("--devices", metavar="N", help="Continue on another number of devices.")
 ]
+ChangedImages = Annotated[
+    bool, typer.Option("--changed-images", help="Continue although images of the run are gone or changed.")
+]
 LongerSteps = Annotated[
     int | None, typer.Option("--steps", metavar="N", help="Train longer: the new total number of steps.")
 ]

@@ -11,7 +11,7 @@ from app.jobs.views import View
 from trainers.errors import DISK_FULL, DIVERGED, OUT_OF_MEMORY, UNEXPECTED
 from trainers.runs.run import Run
 
-HALF, LOW, GO_ON, CHANGE = "retry-half", "retry-low", "resume", "clone"
+HALF, LOW, GO_ON, CHANGE, ACCEPT = "retry-half", "retry-low", "resume", "clone", "resume-changed"
 WORDS: Mapping[str, str] = {
     DIVERGED: "train.learning_rate",
     OUT_OF_MEMORY: "not enough memory",
@@ -37,6 +37,8 @@ def offer(view: View) -> str:
             return GO_ON
         case "out_of_memory" if not _is_low(view):
             return LOW
+        case "changed_images":
+            return ACCEPT
         case "refused":
             return CHANGE
     return ""

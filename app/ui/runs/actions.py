@@ -15,7 +15,7 @@ from app.jobs.states import State
 from app.jobs.store import TRAIN
 from app.jobs.views import View
 from app.studio.runs import failures
-from app.studio.runs.failures import CHANGE, HALF, LOW
+from app.studio.runs.failures import ACCEPT, CHANGE, HALF, LOW
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import SMALL_JOB, StudioQueue
 from app.ui.components import text as shared
@@ -46,6 +46,7 @@ LABELS: Mapping[str, str] = {
     "retry": words.ANEW,
     HALF: words.AGAIN_HALF,
     LOW: words.AGAIN_LOW,
+    ACCEPT: words.GO_ON_CHANGED,
     "clone": words.CLONE,
     "share": words.SHARE,
     "delete": shared.DELETE,
@@ -100,8 +101,8 @@ def _perform(queue: StudioQueue, event: RunAction, actor: Actor) -> Answer:
     elif what == "place":  # that of another run, which may have begun in this moment
         over = queue.run(event.over)
         actions.move(store, number, max(1, over.place if over is not None else 1), actor=actor)
-    elif what == "resume":
-        actions.resume(store, number, actor=actor)
+    elif what in ("resume", ACCEPT):
+        actions.resume(store, number, accept=what == ACCEPT, actor=actor)
     elif what == "longer":
         steps, done = _whole(words.STEPS, event.steps), queue.watcher.view(number).summary.step
         if steps <= done:

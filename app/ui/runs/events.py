@@ -13,7 +13,7 @@ class RunAction(PageEvent):
 
     what: Literal[
         "up", "down", "place", "stop", "pause", "cancel", "resume", "longer",
-        "retry", "retry-half", "retry-low", "delete", "share", "unshare", "repair-queue",
+        "retry", "retry-half", "retry-low", "resume-changed", "delete", "share", "unshare", "repair-queue",
     ]  # fmt: skip
     about: str = ""
     """The run."""

@@ -114,7 +114,7 @@ def read_acts(view: View, sampled: bool, has_style: bool, style: str, actor: Act
 def _most_wanted(view: View, allowed: set[str]) -> list[str]:
     """What stands beside the menu, the main thing first: the style once there is one, else what leads to it."""
     offered = failures.offer(view) if allowed & {"retry", "resume"} else ""
-    if offered in RESTARTS:  # which `retry` permits
+    if offered in (*RESTARTS, failures.ACCEPT):  # which `retry` and `resume` permit
         allowed = {*allowed, offered}
     ways = {
         State.HANGING: ("cancel",),

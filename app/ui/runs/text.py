@@ -76,6 +76,7 @@ LONGER, AGAIN, ANEW = _("Train longer"), _("Try again"), _("Restart from zero")
 CLONE = _("Train again with changes")
 CHANGE = _("Change the settings")
 AGAIN_HALF, AGAIN_LOW = _("Try again with half the learning rate"), _("Try again with low memory")
+GO_ON_CHANGED = _("Continue with these images")
 AT_ONCE = _("Stop now")
 
 RAN_AWAY, RAN_AWAY_AT = _("The loss diverged; {kept}."), _("The loss diverged at step {step}; {kept}.")

@@ -17,7 +17,7 @@ from app.jobs.accounts.limits import WAITING, LimitError, Limits
 from app.jobs.dispatcher import settle
 from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.processes.process import own_identity
-from app.jobs.restarts import low_memory_changes
+from app.jobs.restarts import find_restart, low_memory_changes
 from app.jobs.small_jobs import add_small_job
 from app.jobs.store import CAPTION, TRAIN, NewJob, Store
 from app.jobs.trash.trash import Trash
@@ -252,6 +252,20 @@ def test_a_paused_run_goes_on_before_all_others(store, quick, tmp_path):
     actions.resume(store, job.id, actor=MACHINE_OWNER)
     assert do_next(store).state == "finished"
     assert equal(style_of(job), style_tensors(train(quick("dusk", {"train": {"steps": 4}}), tmp_path).style))
+
+
+def test_a_run_whose_images_changed_stops_with_a_sentence_until_they_are_accepted(store, quick):
+    job = actions.add(store, quick("dusk", {"train": {"steps": 4}}), actor=MACHINE_OWNER)
+    paused_at(store, job, 2)
+    gone = min((job.folder / "dataset").glob("*.png"))
+    gone.unlink()
+    actions.resume(store, job.id, actor=MACHINE_OWNER)
+    view = do_next(store)
+    assert (view.state, view.summary.code, view.summary.saved) == ("failed", "changed_images", 2)
+    assert view.line.startswith(f"the images of dusk are not those that it has trained on (gone: {gone.name}")
+    assert find_restart(store, store.job(job.id)) is None and "resume" in view.actions
+    actions.resume(store, job.id, accept=True, actor=MACHINE_OWNER)
+    assert do_next(store).state == "finished"
 
 
 def test_a_paused_run_can_be_saved_where_it_is(store, quick):

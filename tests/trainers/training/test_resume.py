@@ -168,6 +168,30 @@ def test_the_gradient_scaler_goes_on_at_its_scale(quick, tmp_path, monkeypatch):
     assert equal(state_of(whole, 9), state_of(cut, 9))
 
 
+def test_images_that_are_gone_or_changed_are_said_before_the_first_step(cut, tmp_path):
+    folder = Path(shutil.copytree(cut[0], tmp_path / "dusk"))
+    run, (first, second, *_) = Run(folder), sorted((folder / "dataset").glob("*.png"))
+    first.unlink()
+    second.with_suffix(".txt").write_text("another caption")
+    before = files_in(folder)
+    words = f"the images of dusk are .*gone: {first.name}; changed: {second.stem}.txt.*put them back, or continue"
+    with pytest.raises(VelaturaError, match=words) as raised:
+        resume(run)
+    assert raised.value.code == "changed_images" and files_in(folder) - before == set()
+    assert events_of(run, "error")[-1]["code"] == "changed_images" and len(events_of(run, "start")) == 1
+    result = resume(run, changed_images=True)
+    assert result.steps == 4
+    assert [event["message"] for event in events_of(run, "note") if "other images" in event["message"]]
+    assert resume(run, steps=5).steps == 5, "it is asked once"
+
+
+def test_a_run_of_an_older_version_goes_on_whatever_its_images_are(cut, tmp_path):
+    folder = Path(shutil.copytree(cut[0], tmp_path / "dusk"))
+    (folder / "dataset.json").unlink()
+    min((folder / "dataset").glob("*.png")).unlink()
+    assert resume(Run(folder)).steps == 4 and (folder / "dataset.json").is_file()
+
+
 def test_a_run_that_has_lost_its_events_goes_on_with_the_same_bits(cut, tmp_path):
     folder = shutil.copytree(cut[0], tmp_path / "dusk")
     (folder / "events.jsonl").unlink()

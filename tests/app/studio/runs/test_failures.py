@@ -14,7 +14,7 @@ from app.jobs.states import State
 from app.jobs.store import Store
 from app.jobs.summary import Summary
 from app.jobs.views import View, Watcher
-from app.studio.runs.failures import CHANGE, GO_ON, HALF, LOW, changes, failure_of, offer
+from app.studio.runs.failures import ACCEPT, CHANGE, GO_ON, HALF, LOW, changes, failure_of, offer
 from app.ui.runs.text import line
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.runs.run import Run, write_config
@@ -91,3 +91,8 @@ def test_the_code_of_an_event_says_more_than_its_words(view):
 )
 def test_events_of_older_versions_say_when_memory_was_short(fields, code):
     assert Summary().after([{"type": "error", "message": "it broke", "time": 1.0, **fields}]).code == code
+
+
+def test_images_that_changed_can_be_accepted(view):
+    lost = failed(view, "the images of dusk are not those that it has trained on (gone: a.png)", 4, 2, "changed_images")
+    assert offer(lost) == ACCEPT
