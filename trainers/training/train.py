@@ -165,11 +165,7 @@ def resume(
         raise VelaturaError("{name} has no checkpoint left to resume from; restart it from zero", name=run.folder.name)
     if steps is not None:
         config = build_config(as_table(config), {"train": {"steps": steps}})
-    finished = any(event["type"] == "done" and event.get("step", 0) >= config.train.steps for event in events)
-    if done and (finished or done[-1] > config.train.steps):
-        raise VelaturaError(
-            "{folder} is complete at step {done}; to train longer, set more --steps", folder=run.folder, done=done[-1]
-        )
+    _check_incomplete(run, config.train.steps, done, events)
     with interrupted_by_sigterm(), run.training():
         record = Recorder(run.folder, listener)
         if attempt:
@@ -188,6 +184,15 @@ def resume(
             if config != run.config():
                 write_config(run, config)
             return _train(session, resume=bool(done))
+
+
+def _check_incomplete(run: Run, steps: int, done: Sequence[int], events: Sequence[Event]) -> None:
+    """Raise VelaturaError if the run has taken all of its steps and exported its style."""
+    finished = any(event["type"] == "done" and event.get("step", 0) >= steps for event in events)
+    if done and (finished or done[-1] > steps):
+        raise VelaturaError(
+            "{folder} is complete at step {done}; to train longer, set more --steps", folder=run.folder, done=done[-1]
+        )
 
 
 def _planned(run: Run, config: Config, record: Recorder) -> Config:
