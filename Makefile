@@ -65,6 +65,7 @@ bench: $(DEVELOPER_STAMP) ## time and memory of each method against PEFT and LyC
 
 soak: $(DEVELOPER_STAMP) ## kill real runs, servers and nodes at random for about an hour, and check what is promised
 	$(PYTHON_IN_VENV) -m tests.soak
+	$(PYTHON_IN_VENV) -m tests.soak.connections
 	$(PYTHON_IN_VENV) -m tests.soak.cluster
 	$(PYTHON_IN_VENV) -m pip install -q -e '.[soak]'
 	$(PYTHON_IN_VENV) -m tests.soak.cluster --storage

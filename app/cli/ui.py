@@ -42,6 +42,9 @@ def ui(
         list[str] | None,
         typer.Option(metavar="ADDRESS", help="Proxy whose X-Forwarded-… headers to trust (address or network)."),
     ] = None,
+    root_path: Annotated[
+        str, typer.Option(metavar="PATH", help="Path below which a proxy shows the studio, such as /studio.")
+    ] = "",
     quota: Annotated[int, typer.Option(metavar="GB", min=1, help="Storage per account, including its trash.")] = 50,
     webhook: WebhookAddress = None,
     cluster: ClusterAddress = None,
@@ -68,7 +71,7 @@ def ui(
     else:
         proxies = trusted_proxy or ()
         who = (host, port, name or (), auth or (), auth_file, proxies, quota, insecure)
-        serve(Serving(*who, open_browser, webhook, cluster, storage), out)
+        serve(Serving(*who, open_browser, webhook, cluster, storage, root_path), out)
 
 
 def change_people(runs: Path, add: str | None, remove: str | None, listed: bool, imported: Path | None) -> None:
@@ -105,6 +108,8 @@ class Serving:
     """Address of a Ray cluster whose nodes serve the queue, too."""
     storage: str | None = None
     """Address of the object storage by which files travel between its machines."""
+    root_path: str = ""
+    """Path below which a proxy shows the studio."""
 
 
 def serve(options: Serving, out: Path | None) -> None:
@@ -115,18 +120,19 @@ def serve(options: Serving, out: Path | None) -> None:
     from app.studio.webhook import Webhook
     from app.ui.components import text
     from app.ui.middleware.hosts import check_address, is_loopback
-    from app.ui.middleware.proxy import check_proxies
+    from app.ui.middleware.proxy import check_proxies, check_root_path
 
     webhook = Webhook(options.webhook) if options.webhook else None
     given, runs = read_people(options.people, options.people_file), runs_folder(out)
     people = bool(given) or has_people(runs)
     check_address(options.host, people, options.insecure)
     check_proxies(options.proxies)
+    root_path = check_root_path(options.root_path)
     from app.studio.accounts.quota import GB
     from app.ui.server import Address, start
     from trainers.runs.signals import asking_to_stop
 
-    address = Address(options.host, options.port, tuple(options.names), tuple(options.proxies))
+    address = Address(options.host, options.port, tuple(options.names), tuple(options.proxies), root_path)
     cluster = open_cluster(options.cluster, runs, options.storage)
     try:
         server = start(runs, address, given, options.quota * GB, webhook.tell if webhook else None, cluster)

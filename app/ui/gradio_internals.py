@@ -61,6 +61,15 @@ def place_in_body(page: bytes) -> int:
     return page.find(b">", place) + 1 if place >= 0 else len(page)
 
 
+ROOT_MANIFEST, MANIFEST_BESIDE = b'href="/manifest.json"', b'href="./manifest.json"'
+"""How Gradio's pages name the web app manifest, and how it is found below a root path, too."""
+
+
+def with_manifest_beside(page: bytes) -> bytes:
+    """One of Gradio's pages whose manifest is beside it."""
+    return page.replace(ROOT_MANIFEST, MANIFEST_BESIDE, 1)
+
+
 LANGUAGE_OF_PAGE = b'lang="en"'
 """What every one of Gradio's pages says of its language, before anything else."""
 

@@ -77,7 +77,6 @@ LAUNCH: dict[str, Any] = {
     "share": False,
     "ssr_mode": False,
     "pwa": False,
-    "root_path": "",
     "show_error": False,
     "quiet": True,
     "prevent_thread_lock": True,
@@ -109,12 +108,16 @@ class Server:
 
 @dataclass(frozen=True)
 class Address:
-    """A studio's address, other host names, and trusted proxies; port None for the first free one."""
+    """A studio's address, other host names, and trusted proxies; port None for the first free one.
+
+    `root_path` is the path below which a proxy shows the studio, such as `/studio`; "" for a host of its own.
+    """
 
     host: str = "127.0.0.1"
     port: int | None = None
     names: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
+    root_path: str = ""
 
 
 def build(services: Services) -> gr.Blocks:
@@ -182,7 +185,7 @@ def start(
             auth_dependency=None if authenticator.open else lambda request: request.scope.get(USER),
             allowed_paths=[str(paths.public.resolve())],
             max_file_size=MOST_BYTES_A_FILE,
-            **LAUNCH,
+            **LAUNCH | {"root_path": address.root_path},
         )
     dispatching = ExitStack()
     dispatching.enter_context(dispatcher.in_background())

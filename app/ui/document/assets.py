@@ -15,7 +15,7 @@ from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -125,7 +125,7 @@ def asset_routes(joined: Mapping[str, str]) -> list[BaseRoute]:
     """Routes below `/look/VERSION`: what was joined, and the files of `static/`."""
     return [
         *(_route(name, text) for name, text in joined.items()),
-        Mount(f"/{LOOK}/{{version}}", _Files(directory=STATIC)),
+        _files_route(),
     ]
 
 
@@ -136,6 +136,16 @@ def _route(name: str, text: str) -> Route:
         return Response(text, media_type=kind, headers=_caching(request.path_params["version"]))
 
     return Route(f"/{LOOK}/{{version}}/{name}", answer)
+
+
+def _files_route() -> Route:
+    """The files of `static/`; a mount would not find them below a root path, which the proxy takes off the path."""
+    files = _Files(directory=STATIC)
+
+    async def answer(request: Request) -> Response:
+        return await files.get_response(request.path_params["path"], request.scope)
+
+    return Route(f"/{LOOK}/{{version}}/{{path:path}}", answer)
 
 
 class _Files(StaticFiles):

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.ui.document.assets import script_of
 from app.ui.document.language import language_attributes
 from app.ui.document.templates import render
-from app.ui.gradio_internals import place_in_body, place_in_head, with_language
+from app.ui.gradio_internals import place_in_body, place_in_head, with_language, with_manifest_beside
 from app.ui.pages import PAGES
 
 
@@ -54,7 +54,7 @@ class Opening:
         await self.app(scope, receive, sending)
 
     async def _send_page(self, lines: bytes, start: Message, body: bytes, send: Send) -> None:
-        body = with_language(body, language_attributes())
+        body = with_manifest_beside(with_language(body, language_attributes()))
         head, inside = place_in_head(body), place_in_body(body)
         page = body[:head] + lines + body[head:inside] + self.body + body[inside:]
         MutableHeaders(scope=start)["content-length"] = str(len(page))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -20,6 +21,7 @@ UNTRUSTED = (
     "if the proxy is yours, start with --trusted-proxy {address}"
 )
 LONGEST_ADDRESS = 64
+ROOT_PATH = re.compile(r"(/[\w.~-]+)*/?", re.ASCII)
 HOST = "x-forwarded-host"
 FORWARDED = (
     *("x-forwarded-for", "x-forwarded-proto", HOST, "x-forwarded-port", "x-forwarded-prefix"),
@@ -79,6 +81,13 @@ def trusted(proxies: Sequence[str], address: str) -> bool:
     except ValueError:
         return False
     return any(found in ipaddress.ip_network(proxy) for proxy in proxies)
+
+
+def check_root_path(path: str) -> str:
+    """A path without its last slash. Raises VelaturaError if it is not a path such as /studio."""
+    if path and not ROOT_PATH.fullmatch(path):
+        raise VelaturaError("--root-path takes a path such as /studio, not {path}", path=path)
+    return path.rstrip("/")
 
 
 def check_proxies(proxies: Sequence[str]) -> None:
