@@ -96,12 +96,6 @@ def at_runs(visitor: Looking, things: Things) -> None:
     visitor.at("run", "going", "loading", id=runs["going"])
     visitor.at("run", "waiting", "planned", id=runs["waiting"])
     visitor.at("run", "mine", id=runs["mine"])
-    visitor.page.locator("#run-acts summary").click()
-    visitor.presses("Delete")
-    visitor.page.get_by_role("button", name="Undo").wait_for()
-    visitor.sees("mine")
-    visitor.presses("Undo")
-    visitor.page.locator("#run-acts summary").wait_for()
     visitor.at("sweep", "sweep", "swept", "value", "prompt", "gone", "owner", id=things.sweep)
     visitor.at("compare", "told", "mine", "prompt", ids=f"{runs['told']},{runs['mine']}")
 

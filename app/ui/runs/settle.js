@@ -10,7 +10,7 @@ let meant = meaning(),
 new MutationObserver(changes => {
   if (meant === meaning()) return;
   if (meant && !changes.every(({attributeName}) => attributeName === 'open')) {
-    element.dataset.settling = '';
+    element.dataset.settling = element.querySelector('.more[open]') ? 'menu' : '';
     clearTimeout(timer);
     timer = setTimeout(() => delete element.dataset.settling, SETTLE);
   }
@@ -24,7 +24,8 @@ new MutationObserver(changes => {
 element.addEventListener(
   'click',
   event => {
-    if (!('settling' in element.dataset) || !event.target.closest('.slot, [data-key]')) return;
+    const {settling} = element.dataset;
+    if (settling === undefined || !event.target.closest(settling ? '.slot, .menu' : '.slot')) return;
     event.preventDefault();
     event.stopImmediatePropagation();
   },
