@@ -230,9 +230,9 @@ TRAINING = (
     ),
     Break(
         "text-encoder-rate",
-        "trainers/training/optim.py",
-        "base = settings.learning_rate if is_denoiser(part) else settings.text_rate",
-        "base = settings.learning_rate",
+        "trainers/adapters/network.py",
+        "base = learning_rate if is_denoiser(part) else text_learning_rate or learning_rate",
+        "base = learning_rate",
         "the text encoder trains at the UNet's rate and forgets words",
         ("tests/trainers/training/test_optim.py::test_text_encoders_have_a_rate_of_their_own",),
     ),
@@ -452,7 +452,7 @@ FILES = (
         'tree["data"]["images"] = _last_name(tree["data"]["images"])',
         "pass",
         "a published style names folders, and maybe the person, of the machine that made it",
-        ("tests/trainers/formats/test_metadata.py::test_the_whole_config_is_there_without_paths",),
+        ("tests/trainers/formats/write/test_metadata.py::test_the_whole_config_is_there_without_paths",),
     ),
     Break(
         "file-sync",

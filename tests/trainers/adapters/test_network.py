@@ -88,6 +88,24 @@ def test_other_networks_are_refused_and_stay_as_they_were(
     assert hooks_on(net) == 0 and all(p.requires_grad for p in net.parameters())
 
 
+class Open(nn.Sequential):
+    """A network whose signature does not say whether it takes a timestep."""
+
+    def forward(self, x: Tensor, **_: Tensor) -> Tensor:
+        """`(n, 2)` to the same."""
+        return super().forward(x)
+
+
+def test_a_call_without_the_timestep_that_the_method_needs_is_one_sentence() -> None:
+    net = Open(nn.Linear(2, 2))
+    network = attach({"unet": net}, METHODS["t-lora"](rank=2, orthogonal=False), EVERY, seed=0)
+    with pytest.raises(VelaturaError, match=r"depends on the timestep: call the network with `timestep=`"):
+        net(torch.randn(3, 2))
+    assert net(torch.randn(3, 2), timestep=torch.tensor(10)).shape == (3, 2)
+    network.remove()
+    assert hooks_on(net) == 0
+
+
 def test_one_of_two_layers_with_one_weight_can_be_left_out() -> None:
     net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
     network = attach({"unet": net}, METHODS["lora"](), Targets(unet=("0",)), seed=0)
