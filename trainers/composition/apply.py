@@ -95,7 +95,7 @@ def apply_styles(
             elif not style.rows:
                 put_changes(network, parts, _changes(parts, family, names, style, strength, network.warnings))
         network.track_timesteps(parts)
-    except VelaturaError:
+    except BaseException:
         network.remove()
         raise
     return network
