@@ -150,7 +150,7 @@ def _trained(
 def _with_method(
     model: Model, parts: dict[str, nn.Module], method: Method, config: Config, images: int, size: tuple[int, int]
 ) -> tuple[int, Activations]:
-    network = attach(parts, method, config.targets, config.seed)
+    network = attach(parts, method, config.targets, config.seed).eval()  # it is measured, not trained
     try:
         numbers = sum(parameter.numel() for parameter in network.parameters())
         return numbers, activations_of(model, images, size)

@@ -61,8 +61,7 @@ CLASS = "class"
 
 def table_of(method: Method) -> dict[str, Any]:
     """The settings of a method as plain data; of one that is not in this package with its class."""
-    kind = type(method)
-    named = {} if METHODS.get(method.display_name) is kind else {CLASS: f"{kind.__module__}.{kind.__qualname__}"}
+    named = {} if type(method) in METHODS.values() else {CLASS: _path(type(method))}
     return {**named, **asdict(method)}
 
 
@@ -70,10 +69,11 @@ def _read(value: Any, of_package: Any) -> Any:
     """A method from its settings; also one whose class this process has defined, or an instance of it."""
     if isinstance(value, Method):
         return value
-    if not isinstance(value, Mapping) or value.get("name") in METHODS:
-        return of_package({k: v for k, v in value.items() if k != CLASS} if isinstance(value, Mapping) else value)
+    if not isinstance(value, Mapping) or (value.get("name") in METHODS and CLASS not in value):
+        return of_package(value)
     name, where = value.get("name"), value.get(CLASS)
-    kind = next((each for each in reversed([*_subclasses(Method)]) if getattr(each, "name", None) == name), None)
+    kinds = (each for each in reversed([*_subclasses(Method)]) if where in (None, _path(each)))
+    kind = next((each for each in kinds if getattr(each, "name", None) == name), None)
     if kind is None and where is None:
         return of_package(value)
     if kind is None:
@@ -85,6 +85,10 @@ def _read(value: Any, of_package: Any) -> Any:
         first = error.errors()[0]
         key = ".".join(("method", *map(str, first["loc"])))
         raise ValueError(Message("{key}: {reason}", key=key, reason=first["msg"])) from None
+
+
+def _path(kind: type[Method]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _subclasses(kind: type[Method]) -> Iterator[type[Method]]:
