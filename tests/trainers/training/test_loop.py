@@ -28,7 +28,7 @@ from trainers.config.config import Config
 from trainers.data import cache
 from trainers.errors import VelaturaError
 from trainers.runs.events import Event, read_events
-from trainers.runs.run import Run
+from trainers.runs.run import Run, write_config
 from trainers.training import batches, loop, opening
 from trainers.training.train import resume, train
 
@@ -191,7 +191,8 @@ def test_one_bad_step_is_left_out_and_the_run_goes_on(quick, tmp_path):
 
 
 def test_several_bad_steps_in_a_row_end_the_run_and_keep_the_last_good_checkpoint(quick, tmp_path):
-    config = overflowing(quick({"train": {"steps": 12}, "save": {"every": 2}}), theta_at=2)
+    plain = quick({"train": {"steps": 12}, "save": {"every": 2}})
+    config = overflowing(plain, theta_at=2)
     words = "for 5 steps in a row, up to step 8, also with half the learning rate; the checkpoint of step 2 is kept"
     with pytest.raises(VelaturaError, match=words):
         train(config, tmp_path)
@@ -201,7 +202,7 @@ def test_several_bad_steps_in_a_row_end_the_run_and_keep_the_last_good_checkpoin
     assert [(event["step"], event["saved"]) for event in events_of(run, "rollback")] == [(8, 2)]
     assert [event.get("code") for event in events_of(run, "error")] == ["diverged"]
     assert not files_in(run.style) if run.style.exists() else True
-    # The folder's config names an ordinary LoRA, which goes on from the good checkpoint.
+    write_config(run, plain)  # an ordinary LoRA goes on from the good checkpoint
     assert resume(run).steps == 12
 
 
