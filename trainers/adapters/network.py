@@ -250,7 +250,12 @@ class Network(nn.Module):
         """Put the timesteps of each pass of the denoiser into the context, if a method depends on them."""
 
         def note(denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            self.holder.context = replace(self.holder.context, timesteps=timesteps_of_call(denoiser, args, kwargs))
+            try:
+                timesteps = timesteps_of_call(denoiser, args, kwargs)
+            except KeyError:
+                sentence = "the method depends on the timestep: call the network with `timestep=`, from 0 to 1000"
+                raise VelaturaError(sentence) from None
+            self.holder.context = replace(self.holder.context, timesteps=timesteps)
 
         dependent = next((one for one in self.placed if one.uses_timestep), None)
         if dependent is not None:

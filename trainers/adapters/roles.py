@@ -15,8 +15,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from trainers.errors import VelaturaError
-
 Role = Literal[
     "q", "k", "v", "out", "ff_in", "ff_out", "proj_in", "proj_out", "conv1", "conv2", "shortcut", "resample", "time",
     "norm", "modulation",
@@ -177,11 +175,9 @@ BLOCKS: Mapping[str, BlockKind] = {
 
 
 def timesteps_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
-    """The timestep of each image, `(n,)` from 0 to 1000, in a call of a denoiser with these arguments."""
+    """The timestep of each image, `(n,)` from 0 to 1000, in a call of a denoiser; KeyError if it has none."""
     names = ("hidden_states", "timestep") if "hidden_states" in kwargs else ("sample", "timestep")
     given = {**dict(zip(names, args, strict=False)), **kwargs}
-    if "timestep" not in given:
-        raise VelaturaError("the method depends on the timestep: call the network with `timestep=`, from 0 to 1000")
     images, time = given[names[0]], torch.as_tensor(given["timestep"])
     start, factor = TIMES.get(type(denoiser).__name__, (0, 1))
     t = time if factor == 1 else start + factor * time
