@@ -108,7 +108,7 @@ def _forms(program: str, family: str, place: Place) -> str:
 def _refusals() -> Iterator[str]:
     yield from ("", "## Files that a program refuses whole", "")
     for refusal in REFUSALS:
-        yield f"* {refusal.program}, {get_family(refusal.family).title}: it {refusal.why}."
+        yield f"* {refusal.program}, {get_family(refusal.family).title}: {refusal.why}."
     yield "* InvokeAI, Stable Diffusion: it cannot tell the base without a layer that reads the text, in full factors."
 
 

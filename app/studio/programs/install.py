@@ -98,7 +98,7 @@ def choose_form(outline: Style, name: str, place: Place, family: str) -> Form:
             "{program} does not read “{name}”: {reason}",
             program=place.program.title,
             name=name,
-            reason=reason or (f"it {own.refusal.why}" if own.refusal else own.lost),
+            reason=reason or (own.refusal.why if own.refusal else own.lost),
         )
     return Form(outline.path, left_out=own.lost)
 

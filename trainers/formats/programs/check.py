@@ -28,6 +28,7 @@ from trainers.formats.programs.table import (
     reads,
 )
 from trainers.layer_names import split_start
+from trainers.messages import Message as _
 from trainers.messages import listed
 from trainers.models.families import FAMILIES, find_family
 from trainers.models.families.family import Family
@@ -72,7 +73,7 @@ class Compatibility:
     @property
     def summary(self) -> str:
         """What it does with the file, in a few words."""
-        refuses = "refuses it" if self.refusal is None else f"refuses it: it {self.refusal.why}"
+        refuses = "refuses it" if self.refusal is None else f"refuses it: {self.refusal.why}"
         texts = {"all": "loads all of it", "part": f"loads it without {self.lost}", "nothing": refuses}
         return texts.get(self.loads, "was not tried with such a file")
 
@@ -140,7 +141,7 @@ def _check_program(program: Program, layers: Mapping[str, Shapes], base: Family)
         unknown += len(shapes)
     refusal = _find_refusal(program, layers, family)
     if program.name == "InvokeAI" and base.style_form == "kohya" and not identifies_base(layers, family):
-        refusal = Refusal(program.name, family, "cannot tell the base from its layers")
+        refusal = Refusal(program.name, family, _("it cannot tell the base from its layers"))
     nothing = base.style_form != "kohya" and left_out.total() == len(layers)
     refused = refusal is not None or nothing or unknown > program.tolerates
     return Compatibility(program, dict(left_out), refused, refusal, tried)

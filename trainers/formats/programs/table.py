@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainers.adapters.about import Form
+from trainers.messages import Message as _
 from trainers.models.families.family import Layout
 
 Place = Literal[
@@ -70,7 +71,7 @@ class Refusal:
     program: str
     family: str
     why: str
-    """End of a sentence on the program."""
+    """A clause on the program."""
     layers: str = ""
     """A pattern in the name of a layer that it does not know."""
     widths: frozenset[int] = frozenset()
@@ -125,10 +126,10 @@ RULES = (
 LARGE = frozenset({2432, 3 * 2432, 4 * 2432, 6 * 2432})
 """Widths in the transformer of Stable Diffusion 3.5 large."""
 REFUSALS = (
-    Refusal("A1111", "sd3", "has Stable Diffusion 3 medium alone", "attn2", LARGE, of_base=True),
-    Refusal("InvokeAI", "flux", "cannot convert the change of norm_out.linear", r"norm_out[._]linear"),
+    Refusal("A1111", "sd3", _("it has Stable Diffusion 3 medium alone"), "attn2", LARGE, of_base=True),
+    Refusal("InvokeAI", "flux", _("it cannot convert the change of norm_out.linear"), r"norm_out[._]linear"),
     Refusal(
-        "InvokeAI", "flux", "recognises a file only by its joint and single attention", lacks=(
+        "InvokeAI", "flux", _("it recognises a file only by its joint and single attention"), lacks=(
             "transformer.single_transformer_blocks.0.attn.to_q", "transformer.transformer_blocks.0.attn.add_q_proj",
         ),
     ),
