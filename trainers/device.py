@@ -11,7 +11,7 @@ from warnings import catch_warnings, simplefilter
 import torch
 
 from trainers.config.sections import Train
-from trainers.errors import VelaturaError
+from trainers.errors import REFUSED, VelaturaError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -38,7 +38,9 @@ def choose_device(name: str) -> torch.device:
     if not there.get(device.type, False) or (
         device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
     ):
-        raise VelaturaError("train.device = {name!r} is not available on this machine; use auto", name=name)
+        raise VelaturaError(
+            "train.device = {name!r} is not available on this machine; use auto", name=name, code=REFUSED
+        )
     return device
 
 
@@ -77,7 +79,7 @@ def choose_format(precision: str, device: torch.device, small: bool) -> torch.dt
     Raises VelaturaError for fp16 on a CPU, where it is emulated and overflows.
     """
     if precision == "fp16" and device.type == "cpu":
-        raise VelaturaError("train.precision = fp16 does not work on a CPU; use bf16 or fp32")
+        raise VelaturaError("train.precision = fp16 does not work on a CPU; use bf16 or fp32", code=REFUSED)
     if precision != "auto":
         return FORMATS[precision]
     if device.type == "cuda":
@@ -135,7 +137,9 @@ def _pinned_to(device: torch.device | None) -> Iterator[None]:
 def check_tracker(name: str) -> None:
     """Raise VelaturaError if a tracker's package is not installed."""
     if name != "none" and not is_installed(name):
-        raise VelaturaError("train.tracker = {name} needs its package: pip install 'velatura[{name}]'", name=name)
+        raise VelaturaError(
+            "train.tracker = {name} needs its package: pip install 'velatura[{name}]'", name=name, code=REFUSED
+        )
 
 
 def check_optimizer(settings: Train, device: torch.device) -> None:

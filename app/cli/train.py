@@ -74,11 +74,21 @@ def train(
     options["start_from"] = start_from
     runs = runs_folder(out)
     settings = gather_settings(runs, config, preset, options, with_devices(assignments, devices))
+    check_settings(settings)
     with TrainingView() as view:
         result = train_style(
             settings, runs, overwrite, view, lambda old: tell_replaced(put_aside(Store(runs), old), out)
         )
     report_result(result, json)
+
+
+def check_settings(config: Config) -> None:
+    """Raise VelaturaError if this computer or the base cannot train a config; say what suits them badly."""
+    from trainers.planning.findings import check_ahead, find_ahead, in_options
+
+    check_ahead(config)
+    for finding in find_ahead(config):
+        say(("note: ", "yellow"), f"{finding.problem}; {finding.repair}: {in_options(finding.changes)}")
 
 
 @commands.command(epilog="Example: velatura resume outputs/dusk")

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from app.language import Sentence
 from app.studio.paths import Paths
 from app.studio.worker import Worker
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.messages import recorded
-from trainers.models.files.download import NeedsTokenError
+from trainers.models.files.download import NeedsTokenError, OfflineError
 
 DOWNLOADER = "app.studio.download_process"
 TOKEN = "HF_TOKEN"
@@ -76,6 +77,8 @@ class Download:
     details: str = ""
     needs_token: bool = False
     """Gated: the hub requires accepted terms and a token."""
+    is_offline: bool = False
+    """Whether the hub could not be reached."""
 
     @property
     def busy(self) -> bool:
@@ -137,15 +140,17 @@ class Downloads:
             return Download()
         lives, events = worker.look()
         last: dict[str, Any] = events[-1] if events else {"type": "start"}
+        counts = next((event for event in reversed(events) if event["type"] == "download"), {"done": 0, "of": 0})
+        done, of = int(counts["done"]), int(counts["of"])
         match last["type"]:
             case "done":
                 return Download("done")
             case "error":
-                needs_token = last["kind"] == NeedsTokenError.__name__
-                said = recorded(last.get("message"), last["sentence"])
-                return Download("failed", 0, 0, said, last["details"], needs_token)
+                needs_token, is_offline = (last["kind"] == kind.__name__ for kind in (NeedsTokenError, OfflineError))
+                said = Sentence.of(recorded(last.get("message"), last["sentence"]))
+                return Download("failed", done, of, said, last["details"], needs_token, is_offline)
             case "download":
-                state = Download("download", last["done"], last["of"])
+                state = Download("download", done, of)
             case _:
                 state = Download("starting")
         if lives:

@@ -5,6 +5,7 @@ Nothing is loaded. Where a run would fail, the sentence is the one with which it
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -129,7 +130,8 @@ def _of_computer(config: Config) -> Iterator[Finding]:
         format_check = partial(choose_format, train.precision, device, is_small)
         checks = (("train.precision", train.precision, "auto", format_check), *checks)
     if train.devices > 1:
-        checks = (*checks, ("train.devices", train.devices, 1, partial(check_devices, train, train.devices)))
+        on_machine = int(os.environ.get("LOCAL_WORLD_SIZE", train.devices))
+        checks = (*checks, ("train.devices", train.devices, 1, partial(check_devices, train, on_machine)))
     for key, before, after, check in checks:
         try:
             check()

@@ -18,6 +18,7 @@ from trainers.errors import VelaturaError
 if TYPE_CHECKING:
     from app.studio.settings.imports.epochs import Pictures
     from app.studio.settings.imports.report import Imported, Left
+    from trainers.planning.findings import Finding
 
 commands = typer.Typer()
 
@@ -55,12 +56,16 @@ def import_settings(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Config to write (.toml); default standard output.")
     ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Change what this computer or the base cannot train, and epochs to steps.")
+    ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Turn settings of kohya_ss, sd-scripts or OneTrainer into a config, and say what is taken and what is not."""
     import tomli_w
 
+    from app.studio.settings.imports.epochs import each_once
     from app.studio.settings.imports.read import read_foreign
     from trainers.atomic_files import check_free, plain_disk_errors, whole_file
     from trainers.models.bases.find import find_models
@@ -69,16 +74,20 @@ def import_settings(
         check_free(out, overwrite)
     table = read_tables(files)
     folder = images or find_images(table)
-    found = read_foreign(table, count_folder(folder), [*find_here(table), *(one.name for one in find_models())])
+    bases = [*find_here(table), *(one.name for one in find_models())]
+    pictures = count_folder(folder)
+    found = read_foreign(table, pictures, bases)
+    if found is not None and found.findings and repair:
+        found = read_foreign(table, each_once(pictures), bases)
     if found is None:
         raise VelaturaError("{files}: these are no settings of kohya_ss or OneTrainer", files=", ".join(files))
-    config = dict(found.table)
+    config, findings = repaired(found, repair)
     if folder:
         config["data"] = {**config.get("data", {}), "images": str(Path(folder).resolve())}
     if json:
-        print_json({"program": found.program, "config": config, **_listed(found)})
+        print_json({"program": found.program, "config": config, **_listed(found, findings)})
     else:
-        for line in report_lines(found):
+        for line in (*report_lines(found), *finding_lines(findings, repair)):
             say(*line)
     written = tomli_w.dumps(config)
     if out is not None:
@@ -154,6 +163,28 @@ def count_folder(folder: str) -> Pictures:
     return count_names(str(path.relative_to(folder)) for path in list_folder(Path(folder)).images)
 
 
+def repaired(found: Imported, repair: bool) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    """The settings, repaired if that is wanted, and what does not suit this computer or the base."""
+    from app.studio.settings.plan import UNNAMED, nested
+    from trainers.config.build import build_config
+    from trainers.config.tables import lay_over
+    from trainers.planning.findings import changes_of, find_ahead
+
+    findings = (*found.findings, *find_ahead(build_config({"name": UNNAMED}, found.table)))
+    return dict(lay_over(found.table, nested(changes_of(findings)) if repair else {})), findings
+
+
+def finding_lines(findings: Sequence[Finding], are_repaired: bool) -> Iterator[tuple[str | tuple[str, str], ...]]:
+    """What does not suit this computer or the base, a line each, with what repairs it."""
+    from trainers.planning.findings import in_options
+
+    for one in findings:
+        if are_repaired:
+            yield (f"changed {one.key}: {one.repair}",)
+        else:
+            yield ("! ", "yellow"), f"{one.problem}  {one.repair}: --repair, or {in_options(one.changes)} in training"
+
+
 def report_lines(found: Imported) -> Iterator[tuple[str | tuple[str, str], ...]]:
     """What was taken and what was not, a line each, what may change the result last."""
     for one in found.taken:
@@ -177,8 +208,9 @@ def why(one: Left) -> str:
     return HERE.get(one.reason) or one.said or REASONS[one.reason]
 
 
-def _listed(found: Imported) -> dict[str, Any]:
+def _listed(found: Imported, findings: Sequence[Finding]) -> dict[str, Any]:
     return {
         "taken": [asdict(one) for one in found.taken],
         "left": [{**asdict(one), "why": why(one), "matters": one.matters} for one in found.left],
+        "findings": [asdict(one) for one in findings],
     }

@@ -119,6 +119,10 @@ class Choices(_Part):
     base: str = "starter"
     settings: dict[str, Any] = {}
     """Other changed settings, by dotted key: `train.steps`."""
+    own_preset: str = ""
+    """The person's own preset that was chosen; "" for none."""
+    own_settings: dict[str, Any] = {}
+    """The changed settings that it brought."""
     imported: str = ""
     """Another program's file from which they were read, whose report is kept."""
     start: str = ""

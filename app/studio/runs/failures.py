@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.jobs.processes.devices import is_remote
 from app.jobs.restarts import low_memory_changes
 from app.jobs.states import State
+from app.jobs.store import TRAIN
 from app.jobs.views import View
-from trainers.errors import DISK_FULL, DIVERGED, OUT_OF_MEMORY, UNEXPECTED
+from app.studio.settings.plan import nested
+from trainers.errors import DISK_FULL, DIVERGED, OUT_OF_MEMORY, UNEXPECTED, VelaturaError
+from trainers.planning.findings import Finding, changes_of, find_ahead
 from trainers.runs.run import Run
 
-HALF, LOW, GO_ON, CHANGE, ACCEPT = "retry-half", "retry-low", "resume", "clone", "resume-changed"
+HALF, LOW, REPAIRED = "retry-half", "retry-low", "retry-repaired"
+GO_ON, CHANGE, ACCEPT = "resume", "clone", "resume-changed"
 WORDS: Mapping[str, str] = {
     DIVERGED: "train.learning_rate",
     OUT_OF_MEMORY: "not enough memory",
@@ -29,7 +34,9 @@ def failure_of(view: View) -> str:
 
 
 def offer(view: View) -> str:
-    """The action that may help a failed run; empty if unknown."""
+    """The action that may help a failed run: a known change, else changing the settings; "" for other jobs."""
+    if view.state != State.FAILED or view.job.kind != TRAIN:
+        return ""
     match failure_of(view):
         case "diverged":
             return HALF
@@ -39,15 +46,28 @@ def offer(view: View) -> str:
             return LOW
         case "changed_images":
             return ACCEPT
-        case "refused":
-            return CHANGE
-    return ""
+        case "disk_full":
+            return ""  # it is the disk that needs a change
+    return REPAIRED if repairs(view) else CHANGE
+
+
+def repairs(view: View) -> tuple[Finding, ...]:
+    """What is known to have stopped a run before its first step, with the changes that repair it."""
+    if view.summary.step or failure_of(view) not in ("", "refused"):
+        return ()
+    try:
+        config = Run(view.job.folder).config()
+    except (OSError, VelaturaError):
+        return ()
+    return tuple(each for each in find_ahead(config, not is_remote(view.job.device)) if each.stops)
 
 
 def changes(what: str, view: View) -> Mapping[str, Any] | None:
     """The settings changes of an action; None to retry unchanged."""
     if what == HALF:
         return {"train": {"learning_rate": Run(view.job.folder).config().train.learning_rate / 2}}
+    if what == REPAIRED:
+        return nested(changes_of(repairs(view)))
     return low_memory_changes(Run(view.job.folder).table()) if what == LOW else None
 
 

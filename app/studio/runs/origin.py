@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.studio.dataset.drafts import Draft
+from app.studio.settings.plan import changed_by_hand
 from trainers.atomic_files import whole_file
 
 FILE = "origin.json"
@@ -21,6 +22,10 @@ class Origin(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     preset: str = ""
+    own_preset: str = ""
+    """The name of the person's own preset; "" for none."""
+    changed: int = 0
+    """Settings that were changed by hand."""
     aim: str = ""
     names: tuple[str, ...] = ()
     """File names of its pictures, with folders, in the order of the run's images."""
@@ -35,7 +40,11 @@ class Origin(BaseModel):
 def write_origin(run: Path, draft: Draft) -> None:
     """Keep what a run's draft knows; a run without it is as good otherwise."""
     kept = Origin(
-        preset=draft.choices.preset, aim=draft.choices.aim, names=tuple(picture.name for picture in draft.pictures)
+        preset=draft.choices.preset,
+        own_preset=draft.choices.own_preset,
+        changed=len(changed_by_hand(draft.choices)),
+        aim=draft.choices.aim,
+        names=tuple(picture.name for picture in draft.pictures),
     )
     with suppress(OSError), whole_file(run / FILE) as building:
         building.write_text(kept.model_dump_json(), encoding="utf-8")

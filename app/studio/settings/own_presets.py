@@ -47,7 +47,8 @@ class OwnPreset:
         """The draft with the settings of this preset; its base stays. VelaturaError if the file cannot be used."""
         if self.problem:
             raise VelaturaError(self.problem)
-        return _use(draft, self.table)
+        used = _use(draft, self.table)
+        return with_choices(used, own_preset=self.name, own_settings=used.choices.settings)
 
     def is_chosen(self, choices: Choices) -> bool:
         """Whether a draft's choices are those of this preset."""

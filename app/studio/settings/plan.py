@@ -99,6 +99,14 @@ def changed_settings(choices: Choices) -> dict[str, Any]:
     return changed
 
 
+def changed_by_hand(choices: Choices) -> dict[str, Any]:
+    """Manual changes by config key, without those that the person's own preset has brought."""
+    brought = changed_settings(choices.model_copy(update={"settings": choices.own_settings}))
+    return {
+        key: value for key, value in changed_settings(choices).items() if key not in brought or brought[key] != value
+    }
+
+
 def plan(draft: Draft, **more: Any) -> Config:
     """The draft's config, with `more` over it. Raises VelaturaError if it is invalid."""
     return build_config(*all_layers(draft, more))
@@ -139,13 +147,25 @@ def with_setting(draft: Draft, key: str, text: str) -> Draft:
     return with_choices(draft, settings=settings)
 
 
+def with_settings(draft: Draft, changes: Mapping[str, Any]) -> Draft:
+    """Change several settings, by config key."""
+    for key, value in changes.items():
+        field = find_field(key, method_of(draft.choices))
+        draft = with_setting(draft, key, field.show(value)) if field else draft
+    return draft
+
+
 def without_settings(draft: Draft, *keys: str) -> Draft:
     """Reset some or all manual changes."""
     method = method_of(draft.choices)
     kept = {
         each: value for each, value in draft.choices.settings.items() if keys and _key_for(each, method) not in keys
     }
-    return with_choices(draft, settings=kept) if keys else with_choices(draft, settings=kept, imported="")
+    return (
+        with_choices(draft, settings=kept)
+        if keys
+        else with_choices(draft, settings=kept, imported="", own_preset="", own_settings={})
+    )
 
 
 def with_choices(draft: Draft, **changes: Any) -> Draft:
@@ -159,7 +179,7 @@ def choose(draft: Draft, what: str, value: str) -> Draft:
     if value not in allowed.get(what, ()):
         return draft
     if what == "preset":
-        return with_choices(draft, preset=value, method="")
+        return with_choices(draft, preset=value, method="", own_preset="", own_settings={})
     if what == "method" and learns_word_alone(draft.choices):
         draft = without_settings(draft, *NO_LAYERS)
     own = _preset(draft.choices).method
@@ -220,7 +240,7 @@ def from_table(draft: Draft, table: Mapping[str, Any]) -> Draft:
     build_config(checked)
     method = str(lay_over(checked).get("method", {}).get("name", "lora")) if "method" in table else ""
     base = str(_at(checked, "base.model", draft.choices.base))
-    draft = with_choices(draft, method=method, base=base, settings={}, imported="")
+    draft = with_choices(draft, method=method, base=base, settings={}, imported="", own_preset="", own_settings={})
     if method:
         draft = choose(draft, "method", method)
     draft = draft.with_(

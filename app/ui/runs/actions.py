@@ -15,7 +15,7 @@ from app.jobs.states import State
 from app.jobs.store import TRAIN
 from app.jobs.views import View
 from app.studio.runs import failures
-from app.studio.runs.failures import ACCEPT, CHANGE, HALF, LOW
+from app.studio.runs.failures import ACCEPT, CHANGE, HALF, LOW, REPAIRED
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import SMALL_JOB, StudioQueue
 from app.ui.components import text as shared
@@ -25,11 +25,12 @@ from app.ui.document.templates import render
 from app.ui.runs import text as words
 from app.ui.runs.events import RunAction
 from trainers.errors import VelaturaError
+from trainers.messages import joined
 from trainers.runs.run import Run
 
 LOSING = (State.TRAINING, State.SAMPLING, State.STOPPING, State.HANGING)
 """States in which cancelling loses what was not saved."""
-RESTARTS = ("retry", HALF, LOW)
+RESTARTS = ("retry", HALF, LOW, REPAIRED)
 """What begins a run anew."""
 REPAIR = "repair-queue"
 ASKED: Mapping[str, Any] = {"restarts": RESTARTS, "most_steps": 1_000_000}
@@ -163,7 +164,8 @@ def _wanted(view: View, actor: Actor) -> list[str]:
             wanted += ["up", "down"] if view.job.kind == TRAIN else []
         elif what == "retry":
             offered = failures.offer(view)
-            wanted += [offered] if offered == CHANGE else [each for each in (offered, what) if each]
+            refused = failures.failure_of(view) == "refused"
+            wanted += [offered] if offered == CHANGE and refused else [each for each in (offered, what) if each]
         elif what != "change":  # settings are changed where they are chosen
             wanted.append(what)
     return list(dict.fromkeys(wanted))
@@ -179,11 +181,18 @@ def _label(view: View, what: str) -> str:
             return words.AT_ONCE
         case "retry" if view.state == State.FAILED:
             return words.AGAIN
-        case "clone" if failures.offer(view) == CHANGE:
+        case failures.REPAIRED:
+            return again_with(view)
+        case "clone" if view.state == State.FAILED:
             return words.CHANGE
         case "resume" if view.state in (State.INTERRUPTED, State.CANCELLED) and view.summary.saved:
             return words.GO_ON_FROM.format(step=view.summary.saved)
     return LABELS[what]
+
+
+def again_with(view: View) -> str:
+    """The button that starts a failed run again with what repairs it."""
+    return words.AGAIN_WITH.format(repair=joined(", ", (each.repair for each in failures.repairs(view))))
 
 
 def _whole(field: str, typed: str) -> int:

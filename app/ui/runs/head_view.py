@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
@@ -17,6 +18,7 @@ from app.ui.runs import text as words
 from app.ui.runs.actions import RESTARTS, make_control
 from app.ui.runs.run_view import facts, kind
 from app.units import percent, readable_time
+from trainers.errors import REFUSED
 from trainers.messages import Message, joined
 
 PROBLEMS = (State.FAILED, State.INTERRUPTED, State.HANGING)
@@ -116,14 +118,18 @@ def _most_wanted(view: View, allowed: set[str]) -> list[str]:
     offered = failures.offer(view) if allowed & {"retry", "resume"} else ""
     if offered in (*RESTARTS, failures.ACCEPT):  # which `retry` and `resume` permit
         allowed = {*allowed, offered}
+    is_guess = offered == failures.CHANGE and failures.failure_of(view) != REFUSED
     ways = {
         State.HANGING: ("cancel",),
         State.FINISHED: ("longer",),
-        State.FAILED: (offered, "resume", "retry"),
+        State.FAILED: ("resume", offered, "retry") if is_guess else (offered, "resume", "retry"),
         **dict.fromkeys((State.PAUSED, State.STOPPED, State.INTERRUPTED, State.CANCELLED), ("resume", "retry")),
     }.get(view.state, ("stop",))
     way = [key for key in ways if key in allowed][:1]
     gains: list[str] = [key for key in ("download", "try") if key in allowed]
+    if view.state == State.FAILED and way and not gains:
+        others = [failures.CHANGE] if way != [failures.CHANGE] else ["retry"] if is_guess and "retry" in allowed else []
+        return [*way, *others, "log"]
     if view.state in PROBLEMS:
         return [*way, *gains]
     if view.state == State.FINISHED:
@@ -141,6 +147,8 @@ def _control(view: View, key: str, style: str, kind: str) -> Control:
             return Link(words.TRY, f"playground?style={style}", kind)
         case "steps":
             return Link(shared.COMPARE_STEPS, f"playground?style={style}&compare=step", kind)
+        case "log":
+            return Link(words.SHOW_LOG, f"run?{urlencode({'id': view.job.name})}#run-log", kind)
     return make_control(view, key, kind)
 
 

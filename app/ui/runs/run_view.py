@@ -34,7 +34,9 @@ def kind(view: View, actor: Actor | None) -> str:
         method, base, images = str(said.get("method", "")), str(said["base"]), said.get("images")
     else:
         method, base, images = planned.method, planned.base, None
-    parts = [PRESET_NAMES.get(planned.preset, "")]
+    parts: list[str] = [planned.own_preset or PRESET_NAMES.get(planned.preset, "")]
+    if planned.own_preset and planned.changed:
+        parts.append(words.CHANGED_BY_HAND.format(settings=counted(planned.changed, "setting")))
     parts.append(words.method(method, planned.size))
     parts.append(words.ON_BASE.format(base=base) if base else "")
     parts.append(counted(images, "picture") if images else "")
@@ -90,6 +92,9 @@ class Planned:
 
     preset: str = ""
     """The preset that was chosen for it in the studio."""
+    own_preset: str = ""
+    changed: int = 0
+    """Settings that were changed by hand over that preset of a person's own."""
     method: str = ""
     size: str = ""
     """Rank and alpha of its method, such as `16/8`."""
@@ -118,7 +123,8 @@ def _read_planned(run: Path, *stamps: tuple[int, ...]) -> Planned:
         size = _size_of(table["method"]) if method != TEXTUAL_INVERSION else ""
     except (ValueError, KeyError, TypeError, AttributeError):
         return Planned()
-    return Planned(read_origin(run).preset, method, size, base_name(base))
+    origin = read_origin(run)
+    return Planned(origin.preset, origin.own_preset, origin.changed, method, size, base_name(base))
 
 
 def _size_of(method: Mapping[str, Any]) -> str:

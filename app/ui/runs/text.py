@@ -7,7 +7,7 @@ from app.jobs.permissions import Actor
 from app.jobs.states import IN_LINE, State
 from app.jobs.store import TRAIN
 from app.jobs.views import View
-from app.studio.runs.failures import failure_of, offer
+from app.studio.runs.failures import LOW, failure_of, offer
 from app.studio.settings.fields import title_of
 from app.studio.studio_queue import Activity, share
 from app.studio.sweeps.axes import METHOD, SEED, Axis
@@ -75,6 +75,8 @@ GO_ON, GO_ON_FROM = _("Continue"), _("Continue from {step}")
 LONGER, AGAIN, ANEW = _("Train longer"), _("Try again"), _("Restart from zero")
 CLONE = _("Train again with changes")
 CHANGE = _("Change the settings")
+CHANGED_BY_HAND = _("{settings} changed")
+AGAIN_WITH, SHOW_LOG = _("Try again: {repair}"), _("Show the log")
 AGAIN_HALF, AGAIN_LOW = _("Try again with half the learning rate"), _("Try again with low memory")
 GO_ON_CHANGED = _("Continue with these images")
 AT_ONCE = _("Stop now")
@@ -234,7 +236,7 @@ def line(view: View, wait: float | None = None) -> str:
             kept = KEPT.format(step=saved) if saved else NOTHING_KEPT
             return joined(" ", ((RAN_AWAY_AT if step else RAN_AWAY).format(step=step, kept=kept), HALF_HELPS))
         case "out_of_memory":
-            helps = LOW_NEEDS_LESS if offer(view) else SMALLER_NEEDS_LESS
+            helps = LOW_NEEDS_LESS if offer(view) == LOW else SMALLER_NEEDS_LESS
             return joined(" ", (_at(step, NO_MEMORY, NO_MEMORY_AT), helps))
         case "disk_full":
             goes_on = GOES_ON_FROM.format(step=saved) if saved else ""

@@ -72,13 +72,12 @@ def read_panel(chosen: str, bases: Bases, downloads: Downloads) -> BasePanel:
 def _offer(offer: Offer, is_here: bool, room: int, state: Download) -> OfferedBase:
     size, free = readable_size(offer.size), readable_size(room)
     too_large = not (is_here or state.busy) and offer.size + SPARE_ROOM > room
-    label = words.RESUME_DOWNLOAD if state.phase in ("stopped", "failed") else shared.DOWNLOAD
     return OfferedBase(
         offer.model,
         offer.title,
         state,
         _line(offer.title, state),
-        label="" if state.busy else label,
+        label=_label(state),
         facts=joined(" ", (offer.words, words.SIZE_AND_ROOM.format(size, free))),
         page=offer.page,
         licence=words.LICENCE.format(offer.licence),
@@ -89,8 +88,12 @@ def _offer(offer: Offer, is_here: bool, room: int, state: Download) -> OfferedBa
 
 def _named(model: str, state: Download) -> OfferedBase:
     """A model that somebody has asked for by its id."""
-    label = "" if state.busy else words.RESUME_DOWNLOAD
-    return OfferedBase(model, model, state, _line(model, state), label=label)
+    return OfferedBase(model, model, state, _line(model, state), label=_label(state))
+
+
+def _label(state: Download) -> str:
+    """What begins a download, or goes on with the part that is kept; "" while it goes on."""
+    return "" if state.busy else words.RESUME_DOWNLOAD if state.done else shared.DOWNLOAD
 
 
 def _line(title: str, state: Download) -> str:
@@ -99,4 +102,7 @@ def _line(title: str, state: Download) -> str:
         return words.DOWNLOADING.format(title, done, of) if state.of else words.STARTING
     if state.phase in ("none", "done"):
         return ""
-    return state.sentence or (words.DOWNLOAD_STOPPED if state.phase == "stopped" else words.DOWNLOAD_BROKE)
+    if state.is_offline:
+        return words.OFFLINE
+    kept = words.DOWNLOAD_STOPPED if state.phase == "stopped" else words.DOWNLOAD_BROKE
+    return state.sentence or (kept if state.done else words.NOTHING_DOWNLOADED)

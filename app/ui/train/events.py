@@ -10,7 +10,7 @@ from app.studio.dataset.uploads import MOST_PICTURES
 from app.studio.settings.imports.read import MOST_LETTERS
 from app.ui.components.events import Id, PageEvent, Typed, UploadedFile, Whole, cut
 
-MOST_METHODS = 100
+MOST_METHODS, MOST_REPAIRS = 100, 20
 MOST_SETTINGS = MOST_LETTERS + 1
 """Letters of a settings file; a longer one is cut, and refused."""
 
@@ -171,7 +171,7 @@ class StyleAction(PageEvent):
         "aim", "preset", "method", "beside", "beside-words", "word-alone", "set", "back", "open", "export",
         "base", "download", "cancel-download", "again", "advanced", "measure", "use-preset", "save-preset",
         "rename-preset", "delete-preset", "put-back-preset", "export-preset", "reset", "take-back", "report",
-        "no-start",
+        "no-start", "repair",
     ]  # fmt: skip
     about: Typed = ""
     """What is chosen, set or downloaded."""
@@ -196,6 +196,8 @@ class SettingsRead(PageEvent):
     """Its content."""
     apply: bool
     """Whether another program's file is used now."""
+    repairs: tuple[Typed, ...] = Field((), max_length=MOST_REPAIRS)
+    """The settings that are repaired in it."""
     open: bool
     """Whether all settings are shown."""
     of: Part
@@ -205,8 +207,10 @@ class SettingsRead(PageEvent):
 class StartAction(PageEvent):
     """A field or a button of the third step is used."""
 
-    what: Literal["name", "prompts", "subjects", "captions", "low-memory", "measure"]
+    what: Literal["name", "prompts", "subjects", "captions", "low-memory", "measure", "repair"]
     text: Typed = ""
+    about: Typed = ""
+    """The setting that is repaired."""
     count: Whole = 0
 
 

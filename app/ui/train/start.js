@@ -80,7 +80,7 @@ const begin = async start => {
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-do]'),
     start = event.target.closest('[data-start]');
-  if (button) typing.afterwards(() => trigger('asked', {what: button.dataset.do}));
+  if (button) typing.afterwards(() => trigger('asked', {what: button.dataset.do, about: button.dataset.about || ''}));
   if (start && !start.disabled) begin(start);
 });
 const restore = () => {

@@ -13,12 +13,14 @@ from typing import Any
 
 import gradio as gr
 
+from app.jobs.settings import is_trained_here
+from app.language import Sentence
 from app.studio.dataset.drafts import Draft
 from app.studio.dataset.edits import clean
 from app.studio.names import LONGEST, safe_name, suggest, unlike
 from app.studio.runs.start import start_run
 from app.studio.services import Services
-from app.studio.settings.plan import choose, problems, trainable
+from app.studio.settings.plan import choose, problems, trainable, with_settings
 from app.studio.settings.prompts import suggested_prompts
 from app.studio.sweeps.draft_sweep import method_seconds, start_method_sweep
 from app.ui.components.errors import error_line, reason, with_error_line
@@ -44,6 +46,7 @@ from app.ui.train.events import (
 from trainers.config.config import Config
 from trainers.config.sections import Subjects
 from trainers.errors import REFUSED, VelaturaError
+from trainers.planning.findings import Finding, changes_of, find_ahead
 
 MOST_PROMPTS = 16
 SWEEP = "sweep:"
@@ -110,12 +113,13 @@ class StartStep:
             "subjects": lambda draft: draft.with_(prompts=suggested_prompts(draft, _subjects(draft))),
             "captions": lambda draft: draft.with_(prompts=suggested_prompts(draft, "captions")),
             "low-memory": partial(choose, what="preset", value="low-memory"),
+            "repair": partial(self._repaired, key=event.about),
         }
         key = key_of(request)
         if what in changes:
             self.services.drafts.change(key, changes[what], tab_of(request))
         draft = self.services.drafts.read(key)
-        if what in ("prompts", "subjects", "captions", "low-memory", "measure"):
+        if what in ("prompts", "subjects", "captions", "low-memory", "measure", "repair"):
             self._measure(draft, request, again=what == "measure")
         return self._show(draft, kept=event.count)
 
@@ -183,7 +187,7 @@ class StartStep:
 
     def _measure(self, draft: Draft, request: gr.Request, again: bool = False) -> None:
         config = self._config(draft)
-        if config is None:
+        if config is None or any(finding.stops for finding in self._findings(config)):
             return
         with suppress(OSError, VelaturaError):  # what cannot be measured can be started nevertheless
             self.services.estimate_jobs.begin(draft, config, request.username or "", again)
@@ -197,8 +201,16 @@ class StartStep:
             return words.NAME_FIRST
         if base.problem:
             return words.NO_BASE.format(base.title, base.problem)
-        wrong = problems(draft)
-        return next(iter(wrong.values()), "") or self._refusal(draft)
+        stopping = (Sentence.of(finding.problem) for finding in self._findings(self._config(draft)) if finding.stops)
+        return next(iter(problems(draft).values()), "") or next(stopping, "") or self._refusal(draft)
+
+    def _findings(self, config: Config | None) -> tuple[Finding, ...]:
+        """What is known to be wrong with a run before it starts."""
+        return find_ahead(config, is_trained_here(self.services.paths.runs)) if config else ()
+
+    def _repaired(self, draft: Draft, key: str) -> Draft:
+        findings = self._findings(self._config(draft))
+        return with_settings(draft, changes_of(finding for finding in findings if finding.key == key))
 
     def _refusal(self, draft: Draft) -> str:
         """Why the base does not take these settings, if the measurement has found that."""
@@ -222,6 +234,7 @@ class StartStep:
             time=self.services.measured.time(config, len(draft.pictures)) if config else None,
             busy=self._busy(),
             no_disk=(need, room) if need > room else None,
+            findings=self._findings(config),
             refused=refused,
             nonce=time.time(),
             kept=kept,

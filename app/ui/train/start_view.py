@@ -8,13 +8,14 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from app.language import Sentence
 from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
 from app.studio.runs.costs import RunTime
 from app.studio.runs.estimate_jobs import Estimate
 from app.studio.settings.fields import find_field, list_fields
 from app.studio.settings.imports.report import shown
-from app.studio.settings.plan import changed_settings, method_of
+from app.studio.settings.plan import changed_by_hand, method_of
 from app.studio.settings.prompts import suggested_prompts
 from app.studio.sweeps.draft_sweep import suggested_methods
 from app.ui.components import text as shared
@@ -26,6 +27,7 @@ from app.units import counted, readable_size, readable_time
 from trainers.adapters.methods import METHODS
 from trainers.errors import OUT_OF_MEMORY, REFUSED
 from trainers.messages import joined
+from trainers.planning.findings import Finding
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Sheet:
     """What the computer does."""
     no_disk: tuple[int, int] | None
     """Bytes that it needs and that are free, where that is too little."""
+    findings: tuple[Finding, ...]
+    """What does not suit this computer or the base."""
     refused: str
     """Why it did not start."""
     nonce: float
@@ -131,7 +135,7 @@ def read_changed(draft: Draft) -> list[tuple[str, str]]:
 
     They are in the order of the config, whichever was changed first, and the long ones last.
     """
-    method, values = method_of(draft.choices), changed_settings(draft.choices)
+    method, values = method_of(draft.choices), changed_by_hand(draft.choices)
     fields = sorted((one for one in list_fields(method) if one.key in values), key=lambda one: one.kind == "table")
     changed = [
         (one.title, shown(values[one.key]) if one.kind == "switch" else one.show(values[one.key])) for one in fields
@@ -142,7 +146,7 @@ def read_changed(draft: Draft) -> list[tuple[str, str]]:
 
 def summary(draft: Draft, base: Base) -> str:
     """What will be trained, in one line."""
-    preset = words.PRESETS.get(draft.choices.preset, (draft.choices.preset,))[0]
+    preset = draft.choices.own_preset or words.PRESETS.get(draft.choices.preset, (draft.choices.preset,))[0]
     method = method_of(draft.choices)
     known = METHODS[method].about.title if method else words.WITHOUT_METHOD
     extras = titles_on(draft)
@@ -169,7 +173,12 @@ def _facts(estimate: Estimate | None, time: RunTime | None) -> tuple[tuple[str, 
 
 
 def _notes(sheet: Sheet) -> list[Note]:
-    notes, cost = [], sheet.estimate.cost if sheet.estimate else None
+    """What stands in the way of a start, or is worth a change."""
+    notes = [
+        Note(Sentence.of(finding.problem), (Button(finding.repair, "repair", finding.key, kind="small"),))
+        for finding in sheet.findings
+    ]
+    cost = sheet.estimate.cost if sheet.estimate else None
     low = sheet.draft.choices.preset == "low-memory"
     code = sheet.estimate.code if sheet.estimate else ""
     use_low_memory = Button(words.USE_LOW_MEMORY, "low-memory", kind="small")

@@ -4,9 +4,11 @@ const PATIENCE = 5000;
 let restored = false;
 const part = () => element.closest('#style-choices, #style-own, #style-more, #style-settings')?.id || '';
 const MOST_BYTES = 300000;
-let chosen = null; // the settings file of which the report is shown
+let chosen = null, // the settings file of which the report is shown
+  awaited = false; // whether a report was asked for and is to be shown in view
 const read = (file, apply = false) => {
   chosen = file;
+  awaited = !apply;
   trigger('settings_read', {...file, apply, open: Boolean(fold()?.open), of: part()});
 };
 const ask = (what, about = '', more = {}) =>
@@ -70,6 +72,7 @@ element.addEventListener('click', event => {
   const button = event.target.closest('[data-do]'),
     opener = event.target.closest('[data-opens]');
   if (button) {
+    if (button.dataset.do === 'report') awaited = true;
     button.disabled = true;
     setTimeout(() => {
       button.disabled = false;
@@ -78,6 +81,8 @@ element.addEventListener('click', event => {
   }
   if (event.target.closest('[data-export]')) turns.afterwards(() => ask('export'));
   if (event.target.closest('[data-apply]') && chosen) read(chosen, true);
+  const repair = event.target.closest('[data-repair]');
+  if (repair && chosen) read({...chosen, repairs: [...(chosen.repairs || []), repair.dataset.repair]});
   if (!opener) return;
   const opened = document.getElementById(opener.dataset.opens);
   if (opened.type === 'file') return opened.click();
@@ -167,6 +172,12 @@ const settle = () => {
   }
   search();
   fillFold();
+  const report = element.querySelector('.report h4');
+  if (awaited && report) {
+    awaited = false;
+    report.focus({preventScroll: true});
+    report.scrollIntoView({block: 'start'});
+  }
   const file = element.querySelector('template[data-save]');
   if (!file || file.dataset.key === saved) return;
   saved = file.dataset.key;

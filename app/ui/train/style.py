@@ -196,6 +196,7 @@ class StyleStep:
         sheet = render(
             "train/choices.html",
             aims=style_view.read_aims(draft),
+            base=services.bases.look(draft.choices.base),
             is_subject=draft.choices.aim == "subject",
             stops=style_view.read_stops(draft, times, estimate, pace, config is not None),
             short=style_view.memory_line(draft, last, estimate),

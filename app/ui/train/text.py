@@ -193,12 +193,11 @@ STARTER_ONLY = _(
     "A style made on the starter works only with the starter. It is good for trying things out; choose a real "
     "base model for real work."
 )
+ON_STARTER = _("Base model: {title}, opens only in Velatura")
 USE_REAL = _("Choose a real base model")
 ON_THIS_COMPUTER, BY_NAME = _("On this computer"), _("A file, a folder or a name on Hugging Face")
 LOOK_AGAIN = _("Look again")
-ONLY_STARTER = _(
-    "Only the starter so far. Download one below, or put a .safetensors file into A1111's or ComfyUI's folder."
-)
+ONLY_STARTER = _("No other model found yet. Download one, or put a file into the folder of A1111 or ComfyUI.")
 RESUME_DOWNLOAD = _("Resume download")
 LICENCE = _("Licence: {} (opens its page on Hugging Face)")
 SIZE_AND_ROOM = _("About {} of {} free.")
@@ -215,8 +214,9 @@ TOKEN_HINT = _(
     "From your page on huggingface.co, under Access Tokens, once you have accepted the model's terms. It is not kept."
 )
 USE_TOKEN = _("Try again with this token")
-STARTING = _("Contacting Hugging Face …")
-DOWNLOADING = _("Downloading {}: {} of {}")
+STARTING, DOWNLOADING = _("Contacting Hugging Face …"), _("Downloading {}: {} of {}")
+OFFLINE = _("There is no connection to Hugging Face. Connect this computer to the internet, then try again.")
+NOTHING_DOWNLOADED = _("It ended before anything was downloaded.")
 DOWNLOAD_STOPPED = _("Stopped. The downloaded part is kept; the download resumes from there.")
 DOWNLOAD_BROKE = _("The download ended early. The downloaded part is kept; the download resumes from there.")
 GATED = _("This model is only for those who accepted its terms. Accept them on Hugging Face, then enter your token.")

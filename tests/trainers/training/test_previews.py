@@ -176,6 +176,23 @@ def test_a_run_that_is_to_pause_draws_nothing_more(how, said, quick, tmp_path):
 
 
 @pytest.mark.usefixtures("quick_runs")
+def test_a_run_that_is_cancelled_while_it_draws_at_first_takes_no_further_step(quick, tmp_path, monkeypatch):
+    monkeypatch.setattr("trainers.training.previews.OFTEN", 0.0)
+    run, after = Run(tmp_path / "dusk"), []
+
+    def listen(event: Event) -> None:
+        if run.asked_to_stop() is not None:
+            after.append(event["type"])
+        elif event["type"] == "denoising" and event["step"] == 0:
+            run.ask_to_stop("cancel")
+
+    result = train(quick(SAMPLED), tmp_path, listener=listen)
+    assert (result.stopped_by, result.steps, result.style) == ("cancel", 0, None)
+    assert not {"denoising", "drawing", "step"} & set(after)
+    assert list(read_events(run.folder))[-1]["type"] == "cancelled"
+
+
+@pytest.mark.usefixtures("quick_runs")
 def test_the_time_left_counts_down_to_the_end(quick, tmp_path):
     layers = {"train": {"steps": 6}, "sample": {"every": 2, "steps": 4, "prompts": ["a fox", "an owl"]}}
     run = Run(train(quick(layers), tmp_path).run)

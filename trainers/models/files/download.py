@@ -48,6 +48,10 @@ def download_model(model: str, progress: Progress | None = None, complete: bool 
     return folder
 
 
+class OfflineError(VelaturaError):
+    """The hub cannot be reached."""
+
+
 class NeedsTokenError(VelaturaError):
     """The hub requires a login for a model."""
 
@@ -92,7 +96,7 @@ def fetch_files(request: DownloadRequest, progress: Progress | None = None) -> P
     except HfHubHTTPError as error:
         raise _refusal(model, error) from error
     except (HTTPError, OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
-        raise VelaturaError(request.offline) from error
+        raise OfflineError(request.offline) from error
     except OSError as error:
         raise VelaturaError(
             "could not write {model} to {hf_hub_cache}: {reason}",

@@ -11,19 +11,16 @@ from app.studio.dataset.drafts import Draft
 from app.units import counted
 from trainers.data.repeats import FOLDER
 from trainers.messages import Message as _
+from trainers.planning.findings import Finding
 
 REPEATED = _("{epochs:g} × {steps} steps: an epoch is {images} images ({pictures} with repeats), at {batch} a step.")
 EACH_ONCE = _("{epochs:g} × {steps} steps: an epoch is {pictures}, each once, at {batch} a step.")
-NO_PICTURES = _("It counts epochs. Add the pictures in step 1 and choose the file again.")
-NO_REPEATS = _(
-    "It counts epochs, whose length depends on the repeats in the name of the folder there, such as 10_dusk. Add that "
-    "folder in step 1 and choose the file again, or set the steps: {steps} without repeats."
-)
-SPREAD = _(
-    "It counts epochs, whose length is not known. Here it is previews at six steps and ten checkpoints in a run."
-)
+NO_PICTURES = _("Epochs need pictures. Add them in step 1 and choose the file again.")
+NO_REPEATS = _("Epochs need repeats.")
+IN_STEPS = _("{epochs:g} epochs → {steps} steps")
+SPREAD = _("Epochs need repeats. Here a run has previews at six steps and ten checkpoints.")
 """What is said of when previews and checkpoints are made."""
-DIFFERENT_REPEATS = _("It counts epochs, in which the concepts have different repeats. Set the steps instead.")
+DIFFERENT_REPEATS = _("Epochs need repeats, and the concepts have different ones.")
 
 
 @dataclass(frozen=True)
@@ -58,11 +55,22 @@ class Epoch:
             return EACH_ONCE.format(epochs=epochs, steps=self.steps, pictures=pictures, batch=batch)
         return REPEATED.format(epochs=epochs, steps=self.steps, images=self.images, pictures=pictures, batch=batch)
 
-    def why_not(self, epochs: float) -> str:
-        """Why some epochs cannot be computed."""
+    def why_not(self) -> str:
+        """Why epochs cannot be computed."""
         if not self.pictures:
             return NO_PICTURES
-        return self.unknown or NO_REPEATS.format(steps=round(epochs * _steps(self.pictures, self.batch)))
+        return self.unknown or NO_REPEATS
+
+    def repair(self, epochs: float) -> Finding:
+        """Some epochs as the steps in which each picture is shown once."""
+        steps = max(1, round(epochs * _steps(self.pictures, self.batch)))
+        in_words = IN_STEPS.format(epochs=epochs, steps=steps)
+        return Finding("train.steps", self.why_not(), {"train.steps": steps}, in_words, stops=False)
+
+
+def each_once(pictures: Pictures) -> Pictures:
+    """The same pictures without repeats."""
+    return Pictures(pictures.count, pictures.count)
 
 
 def count_pictures(draft: Draft) -> Pictures:

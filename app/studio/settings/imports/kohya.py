@@ -45,7 +45,7 @@ SIGNS = {
 """Names by which a file of it is known; it has several."""
 KERNELS = ("*.conv1", "*.conv2", "*.conv")
 """The layers with kernels of 3×3, which have a rank of their own there."""
-NOT_SAID = _("Not in the file: it is {value} there.")
+NOT_SAID = _("kohya's default: {value}")
 NAMED_CLASS = _("The words in the names of its folders.")
 ALL_OF_THEM = _("All images of the folder.")
 SAME_AREA = _("The side of a square of that area, which is all that buckets keep of it.")

@@ -16,6 +16,7 @@ from app.studio.settings.plan import UNNAMED, nested
 from trainers.config.build import find_problems
 from trainers.messages import Message
 from trainers.models.files.hub import HUB_ID
+from trainers.planning.findings import Finding
 
 SECRET = re.compile(r"(api_key|secrets?|password|(^|_)token)$")
 """Names of settings whose values are shown and kept nowhere."""
@@ -41,6 +42,8 @@ class Reading:
     settings: dict[str, Any] = field(default_factory=dict)
     taken: list[Taken] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    """What stays open, with its repair."""
 
     def take(self, name: str, key: str, value: Any, was: Any = None, how: str = "") -> None:
         """Take a setting; `was` is its value there if it is not the file's, `how` says how it was computed."""
@@ -79,7 +82,9 @@ class Reading:
         if steps:
             self.take(name, key, steps, how=epoch.how(epochs))
         elif epochs:
-            self.leave(name, "epochs", epoch.why_not(epochs))
+            self.leave(name, "epochs", epoch.why_not())
+            if key == "train.steps" and epoch.pictures:
+                self.findings = [epoch.repair(epochs)]
 
     def take_share(self, name: str, key: str, share: float) -> None:
         """Take a share of the steps, if their number is known."""
@@ -118,7 +123,8 @@ class Reading:
         while wrong := self._refused():
             for key, said in wrong.items():
                 self._drop(key, "refused", said)
-        return Imported(self.program, nested(self.settings), tuple(self.taken), tuple(self.left))
+        findings = () if "train.steps" in self.settings else tuple(self.findings)
+        return Imported(self.program, nested(self.settings), tuple(self.taken), tuple(self.left), findings)
 
     def _names(self) -> set[str]:
         """The settings that were taken or left out so far."""

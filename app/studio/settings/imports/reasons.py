@@ -10,7 +10,7 @@ from trainers.messages import Message as _
 REASONS: Mapping[Reason, str] = {
     "base": _("The base model is chosen here. Choose the same one for the same result."),
     "hub": _("A model of the hub. Choose it here under Base model, or download it there."),
-    "epochs": _("It counts epochs, whose length is not known. Set the number of steps instead."),
+    "epochs": _("Epochs need repeats."),
     "value": _("There is no such value here."),
     "algorithm": _("There is no such method here. LoRA is taken instead."),
     "method": _("This method has no such setting."),

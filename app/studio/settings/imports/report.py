@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from trainers.messages import Message
+from trainers.planning.findings import Finding
 
 Changing = Literal[
     "base", "hub", "epochs", "value", "algorithm", "method", "refused", "prior", "masks", "captions", "concepts",
@@ -74,6 +75,8 @@ class Imported:
     table: Mapping[str, Any]
     taken: tuple[Taken, ...]
     left: tuple[Left, ...]
+    findings: tuple[Finding, ...] = ()
+    """What stays open, with its repair."""
 
 
 def shown(value: Any) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import as_sentence
+from app.jobs.settings import is_trained_here
 from app.studio.dataset.drafts import Draft
 from app.studio.runs.times import run_times
 from app.studio.services import Services
-from app.studio.settings.imports.epochs import count_pictures
+from app.studio.settings.imports.epochs import count_pictures, each_once
 from app.studio.settings.imports.kept import keep_import, read_import, read_table
 from app.studio.settings.imports.kohya_datasets import is_dataset_config
 from app.studio.settings.imports.read import find_unsaid, read_file, read_foreign
@@ -24,7 +25,9 @@ from app.studio.settings.plan import (
     from_table,
     method_of,
     plan,
+    trainable,
     with_choices,
+    with_settings,
     without_settings,
 )
 from app.studio.settings.undo import take_back, with_undo
@@ -35,6 +38,8 @@ from app.ui.train.presets import text as words
 from trainers.adapters.methods import METHODS
 from trainers.config.build import dump_config
 from trainers.errors import VelaturaError
+from trainers.messages import joined
+from trainers.planning.findings import Finding, changes_of, find_ahead
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,10 @@ class Report:
     unsaid: tuple[Unsaid, ...]
     used: bool
     """Whether they are in use."""
+    findings: tuple[Finding, ...] = ()
+    """What does not suit this computer or the base, or stays open."""
+    repaired: tuple[str, ...] = ()
+    """What was repaired already, in a few words each."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,7 @@ class Answer:
 
 
 NOTHING_SAID = Answer()
+STEPS = "train.steps"
 
 
 @dataclass(frozen=True)
@@ -109,6 +119,7 @@ class Presets:
             "reset": partial(self._reset, key, tab),
             "take-back": partial(self._take_back, key, tab),
             "report": partial(self._report, key),
+            "repair": partial(self._repair, event.about, key, tab),
         }
         if event.what not in acts:
             return Answer()
@@ -133,14 +144,28 @@ class Presets:
         pictures = count_pictures(draft)
         if is_dataset_config(table) and draft.choices.imported:  # it completes what was imported before
             table = {**read_table(self._folder(draft)), **table}
-        foreign = read_foreign(table, pictures, [base.model for base in self.services.bases.found()])
+        bases = [base.model for base in self.services.bases.found()]
+        foreign = read_foreign(table, pictures, bases)
         if foreign is None:
             self._change(key, lambda draft: from_table(draft, table), tab)
             return Answer(done=words.READ.format(file=event.name), controls=(_undo(),))
+        findings = (*foreign.findings, *self._findings(from_table(draft, foreign.table)))
+        if foreign.findings and STEPS in event.repairs:
+            pictures = each_once(pictures)
+            foreign = read_foreign(table, pictures, bases) or foreign
+        repairs = [one for one in findings if one.key in event.repairs]
         if not event.apply:
-            return Answer(report=Report(foreign, tuple(find_unsaid(draft, foreign)), used=False))
+            left = tuple(one for one in findings if one not in repairs)
+            done = tuple(one.repair for one in repairs)
+            return Answer(report=Report(foreign, tuple(find_unsaid(draft, foreign)), False, left, done))
         keep_import(self._folder(draft), table, pictures, foreign)
-        self._change(key, lambda draft: with_choices(from_table(draft, foreign.table), imported=event.name), tab)
+        settings = foreign.table
+
+        def use(draft: Draft) -> Draft:
+            taken = with_choices(from_table(draft, settings), imported=event.name)
+            return with_settings(taken, changes_of(repairs))
+
+        self._change(key, use, tab)
         show = Button(words.SHOW_REPORT, "report", kind="small")
         return Answer(done=words.READ.format(file=event.name), controls=(_undo(), show))
 
@@ -150,7 +175,26 @@ class Presets:
         found = read_import(self._folder(draft)) if draft.choices.imported else None
         if found is None:
             raise VelaturaError(words.NO_REPORT)
-        return Answer(report=Report(found, tuple(find_unsaid(draft, found)), used=True))
+        return Answer(report=Report(found, tuple(find_unsaid(draft, found)), True, self._open(draft, found)))
+
+    def _repair(self, setting: str, key: str, tab: str) -> Answer:
+        """Repair a setting of what was imported."""
+        draft = self.services.drafts.read(key)
+        found = read_import(self._folder(draft)) if draft.choices.imported else None
+        repairs = [one for one in self._open(draft, found) if one.key == setting]
+        self._change(key, partial(with_settings, changes=changes_of(repairs)), tab)
+        repair = joined(", ", (one.repair for one in repairs))
+        return Answer(done=words.REPAIRED.format(repair=repair), controls=(_undo(),)) if repairs else NOTHING_SAID
+
+    def _open(self, draft: Draft, found: Imported | None) -> tuple[Finding, ...]:
+        """What is still open of what was imported, and what does not suit this computer or the base."""
+        changed = changed_settings(draft.choices)
+        still = [one for one in (found.findings if found else ()) if not (one.changes.keys() & changed.keys())]
+        return (*still, *self._findings(draft))
+
+    def _findings(self, draft: Draft) -> tuple[Finding, ...]:
+        config = trainable(draft) if not self.services.bases.look(draft.choices.base).problem else None
+        return find_ahead(config, is_trained_here(self.services.paths.runs)) if config else ()
 
     def _folder(self, draft: Draft) -> Path:
         return self.services.drafts.paths.drafts / draft.id

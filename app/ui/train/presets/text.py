@@ -11,6 +11,7 @@ from app.studio.settings.imports.report import Imported, Left, Unsaid
 from app.units import counted
 from trainers.messages import Message, joined, plural
 from trainers.messages import Message as _
+from trainers.planning.findings import Finding
 
 OWN = _("Your presets")
 NONE_YET = _("None yet. Choose what you like above and under Advanced, then save it here under a name.")
@@ -42,7 +43,9 @@ RESET = _("All settings are those of the preset.")
 TAKEN_BACK = _("The settings are as before.")
 REFUSED = _("{file} cannot be used: {reason}")
 REPORT = _("Settings of {program}")
-UNSAID = _("{count} not in the file, from the preset")
+UNSAID = _("{count} from the Velatura preset")
+FINDINGS = _("Before it starts")
+REPAIRED = _("Changed: {repair}.")
 COMPUTED = _("{count} computed")
 TAKEN, LEFT_OUT = _("{count} taken"), _("{count} left out without effect on the result")
 REST = _("All that is not named here stays as it is chosen above.")
@@ -98,6 +101,11 @@ def read_groups(found: Imported, unsaid: Sequence[Unsaid]) -> list[Group]:
         _group("idle", LEFT_OUT, idle, False),
     ]
     return [group for group in groups if group.lines]
+
+
+def problem_line(finding: Finding) -> str:
+    """What is wrong with a setting."""
+    return Sentence.of(finding.problem)
 
 
 def matters_line(settings: int) -> Message:

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from app.cli.main import main
@@ -79,3 +80,23 @@ def test_a_script_that_blows_up_and_a_config_that_names_itself_end_in_a_sentence
     itself.write_text(f'sample_prompts = "{tmp_path}/prompts.txt"\nnetwork_dim = 4\nnetwork_alpha = 2\n')
     assert run("import", str(itself)) == 1
     assert "more than 20,000 letters" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 works on a card")
+def test_what_cannot_be_trained_here_is_said_and_repaired(script: Path, tmp_path: Path, capsys) -> None:
+    images, out = tmp_path / "plain", tmp_path / "dusk.toml"
+    (tmp_path / "img" / "5_dusk").rename(images)
+    options = "--mixed_precision fp16 --resolution 512"
+    line = script.read_text().replace("--train_data_dir", "--x").replace("--seed 3", f"--seed 3 {options}")
+    script.write_text(line)
+    assert run("import", str(script), "--images", str(images), "--out", str(out)) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    for repair in ("fp16 → auto on this computer", "512 → 128 on the starter", "4 epochs → 4 steps"):
+        assert repair in said
+    assert "--set train.precision=auto" in said
+    assert run("train", str(out)) == 1
+    assert "repair it with --set train.precision=auto" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "outputs").exists()
+    assert run("import", str(script), "--images", str(images), "--repair", "--json") == 0
+    config = json.loads(capsys.readouterr().out)["config"]
+    assert (config["train"]["precision"], config["train"]["steps"], config["data"]["resolution"]) == ("auto", 4, 0)

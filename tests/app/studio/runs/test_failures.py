@@ -61,7 +61,7 @@ def test_low_memory_is_offered_where_it_is_less(view):
     low = changes(LOW, full)
     assert low is not None
     write_config(run, run.config().model_copy(update={"train": run.config().train.model_copy(update=low["train"])}))
-    assert offer(full) == "" and "a lower resolution" in line(full)
+    assert offer(full) == CHANGE and "a lower resolution" in line(full)
 
 
 def test_a_full_disk_and_what_nobody_has_foreseen(view):
@@ -73,7 +73,7 @@ def test_a_full_disk_and_what_nobody_has_foreseen(view):
     assert offer(full) == GO_ON and offer(failed(view, full.line)) == ""
     odd = failed(view, sentence(KeyError("x")))
     assert line(odd) == "Something unexpected went wrong. Details shows what."
-    assert line(failed(view, "the base is gone")) == "The base is gone." and offer(odd) == ""
+    assert line(failed(view, "the base is gone")) == "The base is gone." and offer(odd) == CHANGE
 
 
 def test_the_code_of_an_event_says_more_than_its_words(view):

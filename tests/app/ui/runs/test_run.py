@@ -8,12 +8,13 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+import torch
 
 from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.states import ENDED, State, actions_for
 from app.jobs.store import TRAIN, NewJob
 from app.jobs.views import View
-from app.studio.runs import chosen
+from app.studio.runs import chosen, failures
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 from app.ui.runs.actions import find_controls
@@ -21,6 +22,8 @@ from app.ui.runs.events import FoldOpened, StepStarred
 from app.ui.runs.head_view import Acts, read_acts, read_head
 from app.ui.runs.run import RunPage
 from tests.app.ui.ended_runs import write_run, write_snapshot
+from trainers.config.build import build_config
+from trainers.runs.run import Run, write_config
 
 SOMEBODY = SimpleNamespace(username="")
 
@@ -90,8 +93,24 @@ def test_a_run_whose_settings_were_refused_offers_to_change_them(queue):
     assert first is not None and (first.label, first.kind) == ("Change the settings", "go")
     labels = [control.label for control in find_controls(refused, MACHINE_OWNER)]
     assert "Change the settings" in labels and "Try again" not in labels
-    again = acts_of(view).first
-    assert again is not None and again.label == "Try again"
+    others = [("Try again", "quiet"), ("Show the log", "quiet")]
+    assert buttons(acts_of(view, style=False)) == [("Change the settings", "go"), *others]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 works on a card")
+def test_a_run_that_this_computer_cannot_train_offers_the_change_that_repairs_it(queue):
+    view = in_state(queue, State.FAILED, saved=0)
+    config = build_config({"name": "a", "train": {"precision": "fp16"}})
+    write_config(Run(view.job.folder), config)
+    view = replace(view, summary=replace(view.summary, step=0, saved=0))
+    assert buttons(acts_of(view, style=False)) == [
+        ("Try again: fp16 → auto on this computer", "go"),
+        ("Change the settings", "quiet"),
+        ("Show the log", "quiet"),
+    ]
+    assert failures.changes(failures.REPAIRED, view) == {"train": {"precision": "auto"}}
+    labels = [control.label for control in find_controls(view, MACHINE_OWNER)]
+    assert "Try again: fp16 → auto on this computer" in labels
 
 
 def menu_of(acts: Acts) -> list[str]:

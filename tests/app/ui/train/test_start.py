@@ -13,17 +13,23 @@ from typing import Any
 
 import gradio as gr
 import pytest
+import torch
 
+from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.store import TRAIN
 from app.studio.dataset.uploads import take_folder
 from app.studio.runs import estimate_jobs
 from app.studio.runs.costs import Cost
 from app.studio.runs.estimate_jobs import Estimate
 from app.studio.runs.pace import Pace, ground_of, work_of
+from app.studio.runs.start import start_run
 from app.studio.services import Services
-from app.studio.settings.plan import choose, plan
+from app.studio.settings.own_presets import as_preset
+from app.studio.settings.plan import choose, plan, with_settings
 from app.ui.components.events import key_of
+from app.ui.runs.run_view import kind
 from app.ui.train import start
-from app.ui.train.events import StartAction, StartPressed, SweepPressed, Tick
+from app.ui.train.events import StartAction, StartPressed, StepShown, SweepPressed, Tick
 from app.ui.train.start import StartStep
 from app.ui.train.style import StyleStep
 from tests.trainers.tiny_runs import write_images
@@ -135,3 +141,44 @@ def test_a_page_that_nobody_looks_at_keeps_its_measurement_and_asks_for_it_again
     assert step.on_ticked(Tick(unseen=True), REQUEST) == {} and services.queue.small_jobs() == []
     step.on_ticked(Tick(), REQUEST)
     assert [view.state for view in services.queue.small_jobs()] == ["queued"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 works on a card")
+def test_what_cannot_be_trained_is_said_before_the_start_and_repaired_by_one_button(step, tmp_path) -> None:
+    key = key_of(REQUEST)
+    take_folder(step.services.drafts, key, write_images(tmp_path / "images"))
+    kohya = {"train.precision": "fp16", "data.resolution": 512, "train.optimizer": "paged-adamw"}
+    step.services.drafts.change(key, lambda draft: with_settings(draft, kohya))
+    shown = step.on_step_shown(StepShown(step="start"), REQUEST)
+    for repair in ("fp16 → auto on this computer", "512 → 128 on the starter", "paged-adamw → adamw on this computer"):
+        assert repair in shown[step.sheet]
+    assert step.services.queue.small_jobs() == [], "what cannot be trained is not measured"
+    refused = step.on_start_pressed(StartPressed(mark="a start"), REQUEST)
+    assert "train.precision = fp16 does not work on a CPU; use bf16 or fp32." in refused[step.foot]
+    assert not step.services.queue.store.exists() or step.services.queue.store.jobs() == []
+    for setting in kohya:
+        shown = step.on_asked(StartAction(what="repair", about=setting), REQUEST)
+    assert "→" not in shown[step.sheet]
+    config = plan(step.services.drafts.read(key))
+    assert (config.train.precision, config.train.optimizer, config.data.resolution) == ("auto", "adamw", 0)
+    step.on_start_pressed(StartPressed(mark="another"), REQUEST)
+    assert len([job for job in step.services.queue.store.jobs() if job.kind == TRAIN]) == 1
+
+
+def test_a_chosen_preset_of_ones_own_keeps_its_name(step, tmp_path) -> None:
+    key, services = key_of(REQUEST), step.services
+    drafts = services.drafts
+    take_folder(drafts, key, write_images(tmp_path / "images"))
+    changes = {"method.rank": 12, "train.steps": 60}
+    services.presets.save("", "My kohya 12", as_preset(with_settings(drafts.read(key), changes)))
+    drafts.change(key, services.presets.find("", "My kohya 12").use)
+    shown = step.on_step_shown(StepShown(step="start"), REQUEST)[step.sheet]
+    assert "a style · My kohya 12 · Velatura starter" in shown and "changed" not in shown
+    drafts.change(key, lambda draft: with_settings(draft, {"train.steps": 70}))
+    shown = step.on_step_shown(StepShown(step="start"), REQUEST)[step.sheet]
+    assert "My kohya 12" in shown and "1 setting changed" in shown
+    run = start_run(services.queue, drafts, drafts.read(key), MACHINE_OWNER)
+    assert kind(services.queue.find(run.name), MACHINE_OWNER).startswith("My kohya 12 · 1 setting changed · LoRA 12")
+    drafts.change(key, lambda draft: choose(draft, "preset", "quick"))
+    shown = step.on_step_shown(StepShown(step="start"), REQUEST)[step.sheet]
+    assert "My kohya 12" not in shown

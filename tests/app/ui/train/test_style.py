@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+import torch
 
+from app.studio.dataset.uploads import take_folder
+from app.studio.downloads import OFFERS
 from app.studio.services import Services
-from app.ui.train.events import SettingsRead
+from app.studio.settings.plan import plan, with_choices
+from app.ui.components.events import key_of
+from app.ui.train.events import SettingsRead, StepShown, StyleAction
 from app.ui.train.style import StyleStep
+from tests.trainers.tiny_runs import write_images
+from tests.waiting import wait_until
 
 REQUEST = SimpleNamespace(username="", cookies={}, session_hash="a page")
 
@@ -30,3 +40,59 @@ def test_a_script_that_blows_up_is_refused_in_a_sentence(step: StyleStep) -> Non
     assert "train.sh cannot be used: its variables put in more than 100,000 letters" in shown[step.own]
     long = step.on_settings_read(read("a = 1\n" * 50_000), REQUEST)
     assert "train.sh cannot be used: it is too long for a settings file" in long[step.own]
+
+
+KOHYA = {"network_dim": 4, "network_alpha": 2, "mixed_precision": "fp16", "max_resolution": "512,512", "epoch": 10,
+         "train_batch_size": 2, "LoRA_type": "Standard"}  # fmt: skip
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 works on a card")
+def test_the_report_of_a_file_repairs_what_cannot_be_trained(step: StyleStep, tmp_path: Path) -> None:
+    key = key_of(REQUEST)
+    take_folder(step.services.drafts, key, write_images(tmp_path / "images"))
+    steps = 10 * math.ceil(len(step.services.drafts.read(key).pictures) / 2)
+    repairs = {
+        "train.steps": f"10 epochs → {steps} steps",
+        "train.precision": "fp16 → auto on this computer",
+        "data.resolution": "512 → 128 on the starter",
+    }
+    file = read(json.dumps(KOHYA))
+    shown = step.on_settings_read(file, REQUEST)[step.own]
+    for setting, repair in repairs.items():
+        assert f'data-repair="{setting}">{repair}</button>' in shown
+    assert step.services.drafts.read(key).choices.settings == {}, "nothing is changed yet"
+    some = file.model_copy(update={"repairs": ("train.steps", "train.precision")})
+    shown = step.on_settings_read(some, REQUEST)[step.own]
+    assert f'<li class="done">{repairs["train.steps"]}</li>' in shown and "512 → 128 on the starter</button>" in shown
+    step.on_settings_read(some.model_copy(update={"apply": True}), REQUEST)
+    config = plan(step.services.drafts.read(key))
+    assert (config.train.steps, config.train.precision) == (steps, "auto")
+    assert config.data.resolution == 512
+    again = step.on_asked(StyleAction(what="report", of="style-own"), REQUEST)[step.own]
+    assert "512 → 128 on the starter" in again and "fp16 → auto" not in again
+    done = step.on_asked(StyleAction(what="repair", about="data.resolution", of="style-own"), REQUEST)[step.own]
+    assert "Changed: 512 → 128 on the starter." in done and "Undo" in done
+    assert plan(step.services.drafts.read(key)).data.resolution == 0
+
+
+def test_the_starter_says_at_the_top_that_its_styles_open_only_here(
+    step: StyleStep, tiny_bases: dict[str, Path]
+) -> None:
+    key = key_of(REQUEST)
+    line = "Base model: Velatura starter, opens only in Velatura"
+    assert line in step.on_step_shown(StepShown(seen=0, step="style"), REQUEST)[step.choices]
+    step.services.drafts.change(key, lambda draft: with_choices(draft, base=str(tiny_bases["sd1"])))
+    assert line not in step.on_step_shown(StepShown(seen=0, step="style"), REQUEST)[step.choices]
+
+
+def test_a_download_without_a_network_says_what_to_do(step: StyleStep, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = OFFERS[0].model
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    step.on_asked(StyleAction(what="download", about=model), REQUEST)
+    wait_until(lambda: not step.services.downloads.look(model).busy, "the download does not end")
+    shown = step.on_asked(StyleAction(what="open"), REQUEST)[step.more]
+    offer = shown.partition(f'<li data-key="{model}">')[2].partition("</li>")[0]
+    assert (
+        "There is no connection to Hugging Face." in offer and "velatura models get" not in offer.partition("<pre>")[0]
+    )
+    assert ">Download</button>" in offer and "Resume download" not in offer

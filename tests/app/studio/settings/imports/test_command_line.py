@@ -93,7 +93,7 @@ def test_what_a_command_line_leaves_out_is_as_there() -> None:
     assert (config.data.max_aspect, config.data.flip, config.loss.weighting) == (1, False, "none")
     table = {one.name: (one.value, one.how) for one in found.taken}
     assert table["network_dim"] == ("24", "") and table["network_alpha"][0] == "1"
-    assert "Not in the file" in table["network_alpha"][1]
+    assert "kohya's default" in table["network_alpha"][1]
 
 
 def test_a_shell_script_and_its_dataset_config() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from app.studio.dataset.drafts import Draft, Picture
 from app.studio.settings.fields import list_fields
-from app.studio.settings.imports.epochs import Pictures, count_pictures
+from app.studio.settings.imports.epochs import Pictures, count_pictures, each_once
 from app.studio.settings.imports.kept import keep_import, read_import
 from app.studio.settings.imports.kohya_names import RULES
 from app.studio.settings.imports.read import MOST_LETTERS, find_unsaid, read_file, read_foreign
@@ -162,11 +162,16 @@ def test_epochs_become_steps_with_the_repeats_of_the_folders() -> None:
     assert (steps["save.every"], steps["sample.every"]) == ("120", "60")
     assert how(found, "train.steps").startswith("10 × 60 steps: an epoch is 120 images (12 pictures")
     without = kohya(Pictures(12, 0), max_train_steps="")
-    assert "60 without repeats" in next(one.said for one in without.left if one.name == "epoch")
-    assert "Add the pictures" in next(one.said for one in kohya(max_train_steps="").left if one.name == "epoch")
+    assert next(one.said for one in without.left if one.name == "epoch") == "Epochs need repeats."
+    (finding,) = without.findings
+    assert (finding.repair, finding.changes) == ("10 epochs → 60 steps", {"train.steps": 60})
+    repaired = became(kohya(each_once(Pictures(12, 0)), max_train_steps=""))
+    assert (repaired["train.steps"], repaired["train.warmup"]) == ("60", "6")
+    assert found.findings == () and kohya(Pictures(12, 0)).findings == (), "the steps are known"
+    assert "Epochs need pictures." in next(one.said for one in kohya(max_train_steps="").left if one.name == "epoch")
     assert left(without)["lr_warmup"] == "epochs", "a share of unknown steps"
     every = next(one for one in kohya(save_every_n_epochs=1).left if one.name == "save_every_n_epochs")
-    assert not every.matters and "whose length is not known" in every.said
+    assert not every.matters and "previews at six steps" in every.said
 
 
 def test_what_kohya_does_without_saying_so_is_done_here_too() -> None:
@@ -236,7 +241,7 @@ def test_every_setting_of_onetrainer_is_taken_or_named() -> None:
     assert reasons["optimizer.beta2"] == "unknown" and "optimizer.beta1" not in reasons
     assert (reasons["tensorboard"], reasons["concepts.image.random_rotate_max_angle"]) == ("logging", "idle")
     mixed = onetrainer(TWELVE, concepts=[concept, concept | {"balancing": 1.0}])
-    assert "different repeats" in next(one.said for one in mixed.left if one.name == "epochs")
+    assert "have different ones" in next(one.said for one in mixed.left if one.name == "epochs")
     assert left(onetrainer(concepts=None, concept_file_name="c.json"))["concept_file_name"] == "concepts"
     once = became(onetrainer(Pictures(12, 0), concepts=None, learning_rate_warmup_steps=0.1))
     assert (once["train.steps"], once["train.warmup"]) == ("300", "30"), "each once an epoch unless it is said"
