@@ -35,6 +35,7 @@ ERRORS = (
     "LostClusterError",
     "LostNodeError",
     "NeedsTokenError",
+    "OfflineError",
     "OtherBaseError",
     "NewerJournalError",
     "NotOwnerError",

@@ -49,13 +49,13 @@ class Sheet:
     """What the computer does."""
     no_disk: tuple[int, int] | None
     """Bytes that it needs and that are free, where that is too little."""
-    findings: tuple[Finding, ...]
-    """What does not suit this computer or the base."""
     refused: str
     """Why it did not start."""
     nonce: float
     kept: int = 0
     """The number of the typing that this answers."""
+    findings: tuple[Finding, ...] = ()
+    """What does not suit this computer or the base."""
 
 
 @dataclass(frozen=True)
