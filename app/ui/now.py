@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import anyio
@@ -24,6 +25,7 @@ from app.jobs.trash.trash import Trash, TrashItem
 from app.jobs.views import View
 from app.language import translated
 from app.studio.studio_queue import StudioQueue
+from app.studio.styles.library import imported_files
 from app.ui.components import text
 from app.ui.components.live import moment
 from app.ui.components.undo_strip import describe
@@ -45,6 +47,10 @@ LATEST = 20
 """Ended runs that pages are told of."""
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 """The second asks nginx not to collect a stream."""
+
+
+StyleFiles = tuple[tuple[str, int, int], ...]
+"""The name, time of change in nanoseconds and bytes of each file."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Now:
     """The state of the computer at one moment."""
 
     revision: str
-    """Another whenever any job has changed, and after each start of the server."""
+    """Another whenever a job or the folder of styles has changed, and after each start of the server."""
     line: str
     busy: bool
     brief: str = ""
@@ -136,6 +142,7 @@ class NowRoutes:
         self._lock = threading.Lock()
         self._start, self._count = secrets.token_hex(4), 0
         self._views: object = None
+        self._styles: StyleFiles = ()
         self._since = 0
         self._looked = -EVERY
         self._now = Now("", "", False)
@@ -177,9 +184,9 @@ class NowRoutes:
             await anyio.sleep(min(EVERY, OFTEN))
 
     def _read(self) -> Now:
-        seen = self.queue.look()
-        if seen.views is not self._views:  # they are the same object while nothing has changed
-            self._views = seen.views
+        seen, styles = self.queue.look(), self._look_at_styles()
+        if seen.views is not self._views or styles != self._styles:  # views are the same object while no job changes
+            self._views, self._styles = seen.views, styles
             self._count += 1
             self._since = moment()
             self._note_ended(seen.runs)
@@ -191,6 +198,15 @@ class NowRoutes:
             Undoable(item.id, item.owner, said) for item in self._trash.items(UNDO_FOR) if (said := describe(item))
         )
         return Now(revision, line, now.view is not None, brief(now), self._ended, draws, undoable, self._since)
+
+    def _look_at_styles(self) -> StyleFiles:
+        """The imported styles, which people also put there by hand; no file is read."""
+        files = []
+        for path in imported_files(self.queue.paths.styles):
+            with suppress(FileNotFoundError):
+                stat = path.stat()
+                files.append((path.name, stat.st_mtime_ns, stat.st_size))
+        return tuple(sorted(files))
 
     def _note_ended(self, runs: list[View]) -> None:
         for view in runs:

@@ -77,12 +77,12 @@ class StyleLibrary:
             with suppress(OSError, VelaturaError):  # which the first page says
                 self.entries()
 
-        if self._others():
+        if imported_files(self.paths.styles):
             threading.Thread(target=read, name="styles", daemon=True).start()
 
     def _look(self) -> list[StyleEntry]:
         runs = {path: view for view in self.queue.runs() if (path := chosen_style(view.job.folder)) is not None}
-        others = self._others()
+        others = imported_files(self.paths.styles)
         found = [self._trained(path, view) for path, view in runs.items()]
         owners = self._owners() if others else {}
         found += [self._found(path, owners) for path in others]
@@ -101,7 +101,7 @@ class StyleLibrary:
         """Bytes of a person's imported styles."""
         with self._lock:
             owners = self._owners()
-            found = [self._found(path, owners) for path in self._others()] if owners else []
+            found = [self._found(path, owners) for path in imported_files(self.paths.styles)] if owners else []
         return sum(item.size for item in found if item is not None and item.owner == owner)
 
     def of_run(self, name: str) -> str:
@@ -247,10 +247,6 @@ class StyleLibrary:
             if folder.name not in names:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _others(self) -> list[Path]:
-        """Imported files, including those copied there by hand."""
-        return [path for path in self.paths.styles.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
-
     def _trained(self, path: Path, view: View) -> StyleEntry | None:
         item = self._known(path, view)
         alias = renamed_style(view.job.folder)
@@ -347,6 +343,11 @@ class StyleLibrary:
         if not item.run:
             raise VelaturaError("“{name}” was imported, so its settings are unknown", name=item.name)
         return self._run(item).job.folder / "config.toml"
+
+
+def imported_files(styles: Path) -> list[Path]:
+    """The files in the folder of imported styles, including those copied there by hand."""
+    return [path for path in styles.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
 
 
 def renamed_style(run: Path) -> str:

@@ -55,6 +55,22 @@ def test_the_revision_changes_with_the_queue_and_with_the_server(queue: StudioQu
     assert NowRoutes(queue).look().revision not in (first.revision, second.revision)
 
 
+def test_the_revision_changes_with_the_folder_of_styles(queue: StudioQueue) -> None:
+    folder = queue.paths.styles
+    folder.mkdir(parents=True, exist_ok=True)
+    routes = NowRoutes(queue)
+    seen = [routes.look(newer=True).revision]
+    (folder / "harbour.safetensors").write_bytes(b"half")
+    seen.append(routes.look(newer=True).revision)
+    (folder / "harbour.safetensors").write_bytes(b"copied")
+    seen.append(routes.look(newer=True).revision)
+    (folder / "harbour.safetensors").unlink()
+    seen.append(routes.look(newer=True).revision)
+    assert len(set(seen)) == 4
+    (folder / ".owners.json").write_text("{}", encoding="utf-8")
+    assert routes.look(newer=True).revision == seen[-1]
+
+
 def test_each_page_hears_of_it_in_its_language(
     queue: StudioQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,24 @@ def bring(page: Any, *files: Path) -> None:
     page.set_input_files("#styles-file", [str(file) for file in files])
 
 
+def test_a_file_put_into_the_folder_appears_by_itself(page, place, tmp_path):
+    """While it is being copied it is no style yet."""
+    save_file(LORA, tmp_path / "whole.safetensors")
+    whole, copy = (tmp_path / "whole.safetensors").read_bytes(), place.store.runs / ".studio/styles/put here.safetensors"
+    copy.parent.mkdir(exist_ok=True)
+    page.goto(f"{place.url}styles")
+    page.wait_for_selector(".empty")
+    with copy.open("wb") as file:
+        file.write(whole[:50])
+        file.flush()
+        with page.expect_request(lambda request: "run/predict" in request.url):  # the page asks and shows none
+            pass
+        file.write(whole[50:])
+    expect(card(page, "put here")).to_have_count(1)
+    copy.unlink()
+    page.wait_for_selector(".empty")
+
+
 def test_a_trained_style_comes_and_goes_out_in_every_form(page, place, tmp_path):
     page.goto(f"{place.url}styles")
     page.wait_for_selector(".empty")
