@@ -82,6 +82,24 @@ def open_settings(page) -> None:
     page.wait_for_selector(".setting", state="attached")
 
 
+def test_the_way_on_stays_where_it_is_while_a_step_fills(page):
+    """Otherwise a press that begins on *Next* may end on what has pushed it away."""
+    page.get_by_role("link", name="Back", exact=True).locator("visible=true").click()
+    expect(page.get_by_role("link", name="Next: style")).to_be_visible()
+    page.reload()
+    page.wait_for_selector(READY)
+    held = []
+    page.route("**/gradio_api/run/**", lambda route: held.append(route))
+    page.get_by_role("link", name="Next: style").click()
+    way_on = page.get_by_role("link", name="Next: start")
+    expect(way_on).to_be_visible()
+    empty = way_on.bounding_box()
+    assert not page.locator("#style-choices .stops").count()
+    page.unroute("**/gradio_api/run/**")  # which lets the held ones go
+    page.wait_for_selector("#style-choices .stops")
+    assert way_on.bounding_box() == empty
+
+
 def test_a_style_from_pictures_to_a_run(page, training):
     choose(page, "preset", "quick")
     page.get_by_role("radio", name="Quick").press("ArrowRight")
