@@ -57,13 +57,17 @@ def caption(
     """Write a caption for each image without one, as a .txt file."""
     from app.studio.dataset.captions import write_captions
 
-    written = write_captions(folder, model, every)
+    captions = write_captions(folder, model, every)
+    for reason in captions.left_out.values():
+        say((f"{reason}; it was left out", "yellow"))
     if json:
-        print_json(written)
-        return
-    for name, words in written.items():
-        say(f"{name}: {words}")
-    say(f"wrote {counted(len(written), 'caption')}")
+        print_json(captions.written)
+    else:
+        for name, words in captions.written.items():
+            say(f"{name}: {words}")
+        say(f"wrote {counted(len(captions.written), 'caption')}")
+    if captions.left_out:
+        raise typer.Exit(1)
 
 
 def show_findings(folder: Path, base: str | None, assignments: Sequence[str], as_json: bool) -> bool:

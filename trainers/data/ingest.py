@@ -150,14 +150,14 @@ def _list_files(entries: list[Path], repeats: Mapping[str, int], otherwise: int)
     )
 
 
-def ingest(source: Path, target: Path, keep_transparency: bool) -> IngestReport:
+def ingest(source: Path, target: Path, keep_transparency: bool, captions: bool = True) -> IngestReport:
     """Read every image of a folder and write it to `target` as a lossless PNG without metadata, with its caption, crop,
     mask and repeats.
 
     Files are named `0001-fox-in-snow.png` by their order and original name. Transparent images are put on white unless
-    `keep_transparency`. Unreadable files are skipped and reported. Ingesting the result again gives the same pixels,
-    captions, crops and masks. Raises VelaturaError, with nothing left in `target`, if the source is missing or has no
-    readable image, or if `target` is in use or cannot be written.
+    `keep_transparency`. Without `captions`, caption files are not read. Unreadable files are skipped and reported.
+    Ingesting the result again gives the same pixels, captions, crops and masks. Raises VelaturaError, with nothing left
+    in `target`, if the source is missing or has no readable image, or if `target` is in use or cannot be written.
     """
     listing = list_folder(source)
     _check_target(target)
@@ -175,7 +175,8 @@ def ingest(source: Path, target: Path, keep_transparency: bool) -> IngestReport:
     try:
         for path in listing.images:
             try:
-                read, caption = _read(path, keep_transparency)
+                read = _read(path, keep_transparency)
+                caption = own_caption(path) if captions else None
             except UnreadableError as error:
                 skipped.append(error)
                 continue
@@ -214,9 +215,9 @@ def duplicates(
     return (*exact, *(Duplicates(tuple(names[first[i]] for i in group), False) for group in groups))
 
 
-def _read(path: Path, keep_transparency: bool) -> tuple[Source, str | None]:
+def _read(path: Path, keep_transparency: bool) -> Source:
     source = read_source(path, keep_transparency)
-    return source if keep_transparency else replace(source, whole=flatten(source.whole)), own_caption(path)
+    return source if keep_transparency else replace(source, whole=flatten(source.whole))
 
 
 def _safe_name(number: int, stem: str) -> str:

@@ -9,7 +9,7 @@ does not fit) are then reported by the run itself, as an `error` event in its fo
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from trainers.atomic_files import link_tree
@@ -73,7 +73,7 @@ def fill_folder(
     if config.train.start_from:
         _keep_start(run, Path(config.train.start_from))
     if config.prior.folder:
-        ingest(Path(config.prior.folder), run.classes, keep_transparency=False)
+        ingest_classes(run, Path(config.prior.folder), record)
     images = Path(config.data.images)
     if alike is None:
         report = ingest(images, run.dataset, config.data.transparency == "mask")
@@ -95,9 +95,19 @@ def _keep_start(run: Run, style: Path) -> None:
     shutil.copyfile(style, run.start)
 
 
-def _note_images(record: Recorder, report: IngestReport) -> None:
+def ingest_classes(run: Run, folder: Path, record: Callable[..., None]) -> None:
+    """Copy the class images of a folder into the run, with a note on each that is rejected; their captions are not
+    used."""
+    _note_skipped(record, ingest(folder, run.classes, keep_transparency=False, captions=False))
+
+
+def _note_skipped(record: Callable[..., None], report: IngestReport) -> None:
     for name, reason in report.skipped:
         record("warning", message=_("{name} was left out: {reason}", name=name, reason=reason))
+
+
+def _note_images(record: Recorder, report: IngestReport) -> None:
+    _note_skipped(record, report)
     for group in report.duplicates:
         alike = (
             _("these images are the same: {names}") if group.exact else _("these images are nearly the same: {names}")

@@ -22,9 +22,9 @@ from trainers.config.sections import Data
 from trainers.data.buckets import Bucket, Pair
 from trainers.data.dataset import Dataset, Item
 from trainers.data.decode import open_image
-from trainers.data.ingest import ingest
 from trainers.data.likeness import pixel_hash
 from trainers.randomness import seed_for
+from trainers.runs.prepare import ingest_classes
 from trainers.sampling.sample import SamplingParams, draw, evaluating
 from trainers.training.loop import Session
 
@@ -110,7 +110,7 @@ def _paths(session: Session, shape: Pair) -> list[Path]:
 def _cut_missing(session: Session, wanted: Mapping[Pair, int]) -> None:
     """Cut images of the folder to each size, the next ones for the next size; none serves a size twice."""
     if not session.run.classes.is_dir() and wanted:
-        ingest(Path(session.config.prior.folder), session.run.classes, keep_transparency=False)
+        ingest_classes(session.run, Path(session.config.prior.folder), session.record)
     sources, first = sorted(session.run.classes.glob("*.png")), 0
     for shape, count in wanted.items():
         folder, size = _folder(session, shape), (shape[1], shape[0])

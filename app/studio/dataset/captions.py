@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from app.studio.progress import OnProgress, in_steps, quiet
 from trainers.errors import VelaturaError
+from trainers.messages import Message
 from trainers.messages import Message as _
 
 DOWNLOADING = _("Downloading the model …")
@@ -22,33 +24,61 @@ class CaptionRequest(BaseModel):
     """Whether also where there is a caption already."""
 
 
-def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgress = quiet) -> dict[str, str]:
-    """Write captions with a model, telling of each as an event `caption`; the captions by the images' names."""
+@dataclass
+class Captions:
+    """The captions that were written, and why some were not, by the images' names."""
+
+    written: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, Message] = field(default_factory=dict)
+
+
+def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgress = quiet) -> Captions:
+    """Write captions with a model beside the images, reporting each as an event `caption`.
+
+    Images that cannot be read, or whose caption file cannot, are left out: such a file may be somebody's work.
+    """
     from trainers.atomic_files import whole_file
     from trainers.data.captioning import fetch_captioner, load_captioner
-    from trainers.data.captions import own_caption
-    from trainers.data.decode import flatten
+    from trainers.data.decode import UnreadableError, flatten
     from trainers.data.ingest import list_folder
     from trainers.data.source import read_source
     from trainers.models.quiet import quietly
 
     if not folder.is_dir():
         raise VelaturaError("there is no folder {folder}", folder=folder)
-    images = [image for image in list_folder(folder).images if every or not own_caption(image)]
+    captions = Captions()
+    images = [image for image in list_folder(folder).images if every or _lacks_caption(image, captions)]
     if not images:
-        return {}
-    found = fetch_captioner(
+        return captions
+    weights = fetch_captioner(
         model, in_steps(lambda done, of: on_progress("working", message=DOWNLOADING, done=done, of=of))
     )
     on_progress("working", message=_("Reading the model …"))
-    written = {}
     with quietly("transformers"):
-        write = load_captioner(model, found)
+        write = load_captioner(model, weights)
         for number, image in enumerate(images, 1):
-            said = _("Writing caption {number} of {count} …", number=number, count=len(images))
-            on_progress("working", message=said, done=number - 1, of=len(images))
-            words = written[image.name] = write(flatten(read_source(image).picture()))
+            message = _("Writing caption {number} of {count} …", number=number, count=len(images))
+            on_progress("working", message=message, done=number - 1, of=len(images))
+            try:
+                picture = flatten(read_source(image).picture())
+            except UnreadableError as error:
+                captions.left_out[image.name] = error.message
+                continue
+            words = captions.written[image.name] = write(picture)
             with whole_file(image.with_suffix(".txt")) as building:
                 building.write_text(words + "\n", encoding="utf-8")
             on_progress("caption", image=image.name, caption=words)
-    return written
+    for reason in captions.left_out.values():
+        on_progress("warning", message=reason)
+    return captions
+
+
+def _lacks_caption(image: Path, captions: Captions) -> bool:
+    from trainers.data.captions import own_caption
+    from trainers.data.decode import UnreadableError
+
+    try:
+        return not own_caption(image)
+    except UnreadableError as error:
+        captions.left_out[image.name] = error.message
+        return False

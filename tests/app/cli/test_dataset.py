@@ -13,6 +13,7 @@ from app.cli.dataset import show_findings
 from app.cli.styles import show_style
 from tests.app.command import call
 from tests.app.user_files import write_pictures
+from tests.trainers.data.captioners import write_tagger
 from trainers.errors import VelaturaError
 
 
@@ -23,6 +24,19 @@ def test_what_is_not_there_is_said_before_torch_is_loaded(tmp_path: Path, monkey
         show_findings(tmp_path / "none", None, [], False)
     with pytest.raises(VelaturaError, match="there is no style file"):
         show_style(tmp_path / "none.safetensors", False, False)
+
+
+def test_captions_are_written_past_files_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tagger(tmp_path / "models" / "wd-vit-tagger-v3")
+    monkeypatch.setenv("VELATURA_MODELS", str(tmp_path / "models"))
+    folder = write_pictures(tmp_path / "images", "a.png", "b.png", "c.png")
+    (folder / "a.txt").write_bytes(b"\0 what somebody keeps here")
+    (folder / "b.png").write_text("no image", encoding="utf-8")
+    outcome = call("caption", folder, "--model", "wd14", "--json")
+    assert outcome.code == 1 and list(json.loads(outcome.out)) == ["c.png"]
+    assert "a.png has a caption a.txt that is not text: save it as UTF-8; it was left out" in outcome.err
+    assert "b.png holds text, not an image; it was left out" in outcome.err
+    assert (folder / "a.txt").read_bytes() == b"\0 what somebody keeps here" and (folder / "c.txt").is_file()
 
 
 def test_check_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:

@@ -171,11 +171,15 @@ def test_class_images_of_a_folder_are_cut_to_the_sizes_of_training(quick, tmp_pa
     folder.mkdir(parents=True)
     for number, colour in enumerate(("red", "green", "blue")):
         Image.new("RGB", (90, 60 + number), colour).save(folder / f"{colour}.png")
+    (folder / "red.txt").write_bytes(b"\0\1\2")  # refused as a caption, but a class image needs none
+    (folder / "notes.png").write_bytes(b"no image")
     config = quick(
         PRIOR, {"prior": {"folder": str(folder.parent)}}, {"data": {"resolution": 64}, "train": {"steps": 1}}
     )
     run = Run(train(config, tmp_path / "runs").run)
     assert run.config().prior.folder == str(run.classes) and len(list(run.classes.glob("*.png"))) == 3
+    left_out = [event["message"] for event in events_of(run, "warning") if "left out" in event["message"]]
+    assert left_out == ["notes.png was left out: it holds text, not an image"]
     sizes = {path.parent.name: Image.open(path).size for path in run.prior.glob("*/*.png")}
     assert len(sizes) == 3 and all(name == f"{wide}x{high}" for name, (wide, high) in sizes.items())
     colours = {Image.open(path).convert("RGB").getpixel((3, 3)) for path in run.prior.glob("*/*.png")}
