@@ -54,12 +54,15 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIGNATURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n": "PNG", b"GIF8": "GIF"}
+"""How files begin that Pillow does not identify if the rest is damaged."""
 PHOTOMETRIC_TAG, SAMPLE_FORMAT_TAG = 262, 339
 WHITE_IS_ZERO, UNSIGNED = 0, 1
 
 
 # NOTE: a file or a mask, at the start of a clause
 IT = _("it")
+DAMAGED = _("{name} is damaged and cannot be opened ({detail}); copy or export it again")
 
 
 class UnreadableError(VelaturaError):
@@ -125,9 +128,7 @@ def open_image(
         raise _what_it_is(path) from error
     except DECODING_ERRORS as error:
         detail = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UnreadableError(
-            path.name, "{name} is damaged and cannot be opened ({detail}); copy or export it again", detail=detail
-        ) from error
+        raise UnreadableError(path.name, DAMAGED, detail=detail) from error
 
 
 def _check_file(path: Path) -> None:
@@ -163,6 +164,10 @@ def _what_it_is(path: Path) -> UnreadableError:
         start = file.read(512)
     if not start:
         return UnreadableError(path.name, "{name} is empty; copy it again")
+    if start.startswith(b"%PDF-"):
+        return UnreadableError(path.name, "{name} is a PDF, which is not supported: export its pages as PNG")
+    if kind := next((kind for sign, kind in SIGNATURES.items() if start.startswith(sign)), None):
+        return UnreadableError(path.name, DAMAGED, detail=kind)
     if b"<svg" in start:
         return UnreadableError(path.name, "{name} is an SVG drawing, which is not supported: export it as PNG")
     # A multi-byte letter may be cut at the end of what was read, hence "ignore" after the check for control bytes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +13,7 @@ from markupsafe import Markup
 
 from app.studio.dataset.caption_jobs import Progress
 from app.studio.dataset.checks import Note, Report
-from app.studio.dataset.drafts import Draft, Drafts, Picture
+from app.studio.dataset.drafts import Draft, Drafts, Picture, Undo
 from app.studio.dataset.edits import replacements
 from app.ui.components import text as shared
 from app.ui.components.controls import Button, Link, banner
@@ -99,9 +100,15 @@ def foot(draft: Draft, report: Report) -> str:
     """The line at the bottom; empty where there is nothing to say."""
     if not (draft.pictures or draft.undo):
         return ""
-    done = draft.undo[-1] if draft.undo else None
+    done = words.undo_line(draft.undo[-1], _count_files(draft, draft.undo[-1])) if draft.undo else ""
     hinted = sum(1 for notes in report.notes.values() if notes)
     return render("train/pictures_foot.html", count=len(draft.pictures), hints=words.hints_line(hinted), done=done)
+
+
+def _count_files(draft: Draft, step: Undo) -> int:
+    """Number of caption files for the pictures of a step: those that differ only in their ending share one."""
+    pictures = [picture for identifier in step.captions if (picture := draft.picture(identifier))]
+    return len({PurePosixPath(picture.name).with_suffix("") for picture in pictures if picture.name})
 
 
 def around(draft: Draft, report: Report) -> tuple[str, str]:

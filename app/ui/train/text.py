@@ -298,6 +298,7 @@ START_SAID = {
     "minutes": _("{count} runs, together about {number} min."),
 }
 """What the page says of a start that the server has not answered."""
+SHARED_CAPTIONS = _("{captions} captions read from {files} files: pictures with the same name share a file.")
 
 
 def file_size(cost: Cost) -> str:
@@ -325,12 +326,14 @@ def mending_line(settings: int) -> str:
     return MENDING.format(counted(settings, "setting")) if settings else ""
 
 
-def undo_line(step: Undo) -> str:
-    """What a step has done that can be taken back."""
+def undo_line(step: Undo, files: int = 0) -> str:
+    """The step that can be undone; `files` is the number of caption files it was read from, if known."""
     captions, removed = len(step.captions), len(step.removed)
     match step.kind:
         case "written":
             return plural("{count} caption written.", "{count} captions written.", captions)
+        case "read" if 0 < files < captions:
+            return SHARED_CAPTIONS.format(captions=captions, files=files)
         case "read":
             return plural("{count} caption read from files.", "{count} captions read from files.", captions)
         case "cleared":

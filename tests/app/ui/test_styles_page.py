@@ -114,7 +114,10 @@ def bring(page: Any, *files: Path) -> None:
 def test_a_file_put_into_the_folder_appears_by_itself(page, place, tmp_path):
     """While it is being copied it is no style yet."""
     save_file(LORA, tmp_path / "whole.safetensors")
-    whole, copy = (tmp_path / "whole.safetensors").read_bytes(), place.store.runs / ".studio/styles/put here.safetensors"
+    whole, copy = (
+        (tmp_path / "whole.safetensors").read_bytes(),
+        place.store.runs / ".studio/styles/put here.safetensors",
+    )
     copy.parent.mkdir(exist_ok=True)
     page.goto(f"{place.url}styles")
     page.wait_for_selector(".empty")

@@ -218,6 +218,8 @@ def test_pillows_own_bomb_warning_as_error(tmp_path: Path) -> None:
     ("data", "sentence"),
     [
         (b"a fox in the snow\n", "fox.png holds text, not an image"),
+        (b"\xff\xd8\xff and this is no picture", "fox.png is damaged and cannot be opened (JPEG); copy or export"),
+        (b"%PDF-1.7\n%...", "fox.png is a PDF, which is not supported: export its pages as PNG"),
         ("Fuchs im Schnee, größer".encode(), "fox.png holds text, not an image"),
         (b"", "fox.png is empty"),
         (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "fox.png is an SVG drawing"),

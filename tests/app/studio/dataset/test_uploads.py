@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 
 from app.studio.dataset import archive, uploads
+from app.studio.dataset.checks import Report
 from app.studio.dataset.drafts import Draft, Drafts, LeftOut
 from app.studio.dataset.edits import with_trigger
 from app.studio.dataset.uploads import Upload, take_folder, take_in
 from app.studio.settings.gather import gather_settings
+from app.ui.train.images_view import foot
 from app.ui.train.text import undo_line
 from tests.app.user_files import write_bomb, write_pictures
 from tests.trainers.data.pictures import scene
@@ -186,6 +188,14 @@ def test_what_another_upload_left_no_room_for_leaves_no_file(drafts, folder, tmp
     kept = {one.id for one in draft.pictures}
     assert {path.stem for path in drafts.pictures(draft).iterdir()} == kept
     assert {path.stem for path in drafts.previews(draft).iterdir()} == kept
+
+
+def test_pictures_that_share_a_caption_file_are_named(drafts, folder):
+    pictures = [put(folder, name, png(k)) for k, name in enumerate(("boat.png", "boat.jpg", "fox.png"))]
+    take_in(drafts, KEY, pictures, folder)
+    draft = take_in(drafts, KEY, [put(folder, "boat.txt", b"a boat"), put(folder, "fox.txt", b"a fox")], folder)
+    assert [one.caption for one in draft.pictures] == ["a boat", "a boat", "a fox"]
+    assert "3 captions read from 2 files: pictures with the same name share a file." in foot(draft, Report({}, (), {}))
 
 
 def test_captions_in_text_files(drafts, folder):
