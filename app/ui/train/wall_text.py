@@ -19,7 +19,7 @@ SHOWN: Mapping[str, str] = {
     "region": _("With a crop or mask"),
     "picked": _("Selected"),
 }
-SIZE = _("Size of the pictures")
+SIZE = _("Size")
 TAGS, EXPORT = _("Words"), _("Download captions")
 WALL, SELECTION = _("Pictures"), _("Selected pictures")
 WORDS, ADD_BEFORE, ADD_AFTER, REMOVE_WORDS = _("Words"), _("Add before"), _("Add after"), _("Remove")
