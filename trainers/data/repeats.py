@@ -75,8 +75,8 @@ def say_repeats(repeats: Iterable[int]) -> _ | None:
         return None
     each = some(
         [
-            plural("{count} picture {times}×", "{count} pictures {times}×", number, times=count)
+            plural("{count} picture × {times}", "{count} pictures × {times}", number, times=count)
             for count, number in counts
         ]
     )
-    return _("Folder names set how often an epoch shows pictures: {repeats}.", repeats=each)
+    return _("Repeats from folder names: {repeats}.", repeats=each)

@@ -68,7 +68,7 @@ def role(
 @people_app.command(epilog="Example: velatura people limit ann --waiting 5 --storage 20")
 def limit(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Name of an account; none for everybody.")] = None,
-    waiting: Annotated[int | None, typer.Option(metavar="N", min=0, help="Trainings that may wait.")] = None,
+    waiting: Annotated[int | None, typer.Option(metavar="N", min=0, help="Max. queued runs.")] = None,
     storage: Annotated[int | None, typer.Option(metavar="GB", min=0, help="Storage, trash included.")] = None,
     usual: Annotated[bool, typer.Option("--usual", help="First forget the limits that were set.")] = False,
     out: Out = None,

@@ -14,7 +14,7 @@ TOKENS_LEAD = _(
     "when it is no longer needed."
 )
 NO_TOKENS = _("You have no tokens.")
-NAME, DAYS, NEVER = _("What is it for?"), _("Days until it ends"), _("never")
+NAME, DAYS, NEVER = _("What is it for?"), _("Expires after (days)"), _("never")
 MAKE, REVOKE, REVOKE_IT = _("Make a token"), _("Revoke"), _("Revoke the token {name}")
 SHOWN_ONCE = _("This is the token “{name}”. Copy it now: it is not shown again.")
 REVOKED = _("The token “{name}” no longer works.")
@@ -23,12 +23,12 @@ USED, NEVER_USED = _("used {day}"), _("never used")
 ENDS = _("ends {day}")
 PEOPLE = _("People")
 PEOPLE_LEAD = _(
-    "An admin may change everybody's runs and styles. An empty limit is that of everybody; an empty storage of "
-    "everybody is what the studio was started with."
+    "An admin may change everybody's runs and styles. Empty: the default for everybody, which for storage is what the "
+    "studio was started with."
 )
 EVERYBODY = _("Everybody")
-ROLE, WAITING, STORAGE = _("Role"), _("Trainings that may wait"), _("Storage in GB")
-ROLE_OF, WAITING_OF = _("Role of {name}"), _("Trainings of {name} that may wait")
+ROLE, WAITING, STORAGE = _("Role"), _("Max. queued runs"), _("Storage in GB")
+ROLE_OF, WAITING_OF = _("Role of {name}"), _("Max. queued runs of {name}")
 STORAGE_OF = _("Storage of {name} in GB")
 SAVE, SAVE_IT, SAVED = _("Save"), _("Save {name}"), _("Saved.")
 OTHERS = _("Tokens of others")

@@ -11,6 +11,7 @@ from typing import Any
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.views import View
+from app.studio.base_models import shown_title
 from app.studio.runs.chosen import chosen_style
 from app.studio.runs.origin import FILE, read_origin
 from app.ui.components.text import PRESET_NAMES
@@ -38,7 +39,7 @@ def kind(view: View, actor: Actor | None) -> str:
     if planned.own_preset and planned.changed:
         parts.append(words.CHANGED_BY_HAND.format(settings=counted(planned.changed, "setting")))
     parts.append(words.method(method, planned.size))
-    parts.append(words.ON_BASE.format(base=base) if base else "")
+    parts.append(words.ON_BASE.format(base=shown_title(base)) if base else "")
     parts.append(counted(images, "picture") if images else "")
     parts.append(words.by(view.job.owner, actor) if actor is not None else "")
     return joined(" · ", parts)

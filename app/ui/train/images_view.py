@@ -88,12 +88,18 @@ def overview(draft: Draft, report: Report) -> str:
     counts = Counter(kind for notes in report.notes.values() for kind in {note.kind for note in notes})
     lines = [(kind, wall_text.found_line(kind, counts[kind])) for kind in wall_text.FOUND if counts[kind]]
     general: list[tuple[Kind, str]] = [("", joined(" ", (finding.sentence, finding.fix))) for finding in report.general]
-    if said := say_repeats(repeats_of(picture.name)[0] for picture in draft.pictures):
-        lines.insert(0, ("", said))
-    if not (lines or general or draft.left_out):
+    repeats = say_repeats(repeats_of(picture.name)[0] for picture in draft.pictures)
+    if not (repeats or lines or general or draft.left_out):
         return ""
     alone = not draft.pictures  # then the files are all that there is to say, and stand open
-    return render("train/wall_overview.html", lines=lines + general, files=draft.left_out, most=MOST_LINES, alone=alone)
+    return render(
+        "train/wall_overview.html",
+        repeats=repeats,
+        lines=lines + general,
+        files=draft.left_out,
+        most=MOST_LINES,
+        alone=alone,
+    )
 
 
 def foot(draft: Draft, report: Report) -> str:
@@ -172,14 +178,13 @@ def welcome_back(draft: Draft, now: float, trained_as: str) -> str:
     """What is said to somebody who comes back to pictures that were trained, or left for a while."""
     if not draft.pictures:
         return ""
-    fresh = Button(words.START_FRESH, "fresh")
     if trained_as:
         link = Link(wall_text.OPEN_RUN, f"run?id={quote(trained_as)}")
-        return banner(wall_text.TRAINED.format(trained_as), link, fresh, Button(shared.DISMISS, "dismiss-notice"))
+        return banner(wall_text.TRAINED.format(trained_as), link, Button(shared.DISMISS, "dismiss-notice"))
     if now - draft.changed <= LONG_AGO:
         return ""
     said = wall_text.still_here(len(draft.pictures), draft.changed, now)
-    return banner(said, Button(wall_text.KEEP_GOING, "dismiss-notice"), fresh)
+    return banner(said, Button(wall_text.KEEP_GOING, "dismiss-notice"))
 
 
 class _Says:

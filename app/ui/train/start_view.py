@@ -73,8 +73,7 @@ def start_sheet(sheet: Sheet) -> Markup:
         sheet=sheet,
         summary=summary(sheet.draft, sheet.base),
         changed=read_changed(sheet.draft),
-        prompts="\n".join(sheet.draft.prompts),
-        suggested="\n".join(suggested_prompts(sheet.draft)),
+        prompts="\n".join(sheet.draft.prompts or suggested_prompts(sheet.draft)),
         facts=_facts(sheet.estimate, sheet.time),
         notes=_notes(sheet),
     )

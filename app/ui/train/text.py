@@ -79,8 +79,8 @@ READY, NO_HINTS = _("{} ready"), _("No problems")
 HINTS_ON = _("Hints on {}, nothing you must fix")
 
 # Step 2
-TITLE = _("What should it learn?")
-AIM, METHOD, BASE = _("What are your pictures?"), _("Method"), _("Base model")
+TITLE = _("What are you teaching?")
+METHOD, BASE = _("Method"), _("Base model")
 BASE_HINT = _("The model that draws. Your style is made for it, and works with it and its relatives.")
 CARE = _("How close to your pictures?")
 FASTER, CLOSER = _("Faster"), _("Closer")

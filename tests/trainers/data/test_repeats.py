@@ -46,7 +46,7 @@ def test_an_epoch_shows_pictures_as_often_as_their_folder_says(tmp_path: Path) -
     source, target = write_folders(tmp_path / "in"), tmp_path / "run"
     report = ingest(source, target, keep_transparency=False)
     assert [one.source for one in report.kept] == ["toad.png", "fox.png", "owl.png"]
-    assert report.notes == ("Folder names set how often an epoch shows pictures: 2 pictures 3× and 1 picture 1×.",)
+    assert report.notes == ("Repeats from folder names: 2 pictures × 3 and 1 picture × 1.",)
     assert json.loads((target / "repeats.json").read_text()) == {"0002-fox.png": 3, "0003-owl.png": 3}
     again = tmp_path / "again"
     ingest(target, again, keep_transparency=False)
@@ -56,7 +56,7 @@ def test_an_epoch_shows_pictures_as_often_as_their_folder_says(tmp_path: Path) -
     assert (data.batches_per_epoch(1), data.batches_per_epoch(4)) == (14, 4)
     shown = Counter(data.items[draw.item_index].caption for k in range(14) for draw in data.draws(k, 1))
     assert shown == {"toad": 2, "a fox": 6, "owl": 6}
-    assert "2 pictures 3×" in " ".join(each.sentence for each in check_images(source, Data(), 64, 8))
+    assert "2 pictures × 3" in " ".join(each.sentence for each in check_images(source, Data(), 64, 8))
 
 
 def test_folders_of_one_name_suggest_the_trigger_word(tmp_path: Path) -> None:
