@@ -44,11 +44,27 @@ const draw = () => {
   settleRegions(value.ack);
   countTags();
   document.dispatchEvent(new Event('velatura:pictures'));
+  if (+had < value.revision) tabs.postMessage({draft: value.draft, revision: value.revision});
   for (const [id, text] of writing) if (!rows.has(id) && !removed.has(id)) told.textContent = fill(words.gone, {text});
   if (had === undefined) {
     restoreEdits();
     restore();
   } else if (answered || waiting.size) send();
 };
+// Other tabs of this browser show the same draft: each asks for what one of them has changed, but not while somebody
+// types in it: the picture may be gone.
+const tabs = new BroadcastChannel('velatura-draft');
+let newest = 0;
+const catchUp = () => {
+  const types = document.hasFocus() && document.activeElement?.matches('textarea, input[type=text]');
+  if (newest > seen() && !types) trigger('asked', {what: 'show', seen: seen()});
+};
+tabs.onmessage = ({data: {draft, revision}}) => {
+  if (draft !== document.body.dataset.draft) return;
+  newest = revision;
+  catchUp();
+};
+addEventListener('blur', catchUp);
+document.addEventListener('focusout', () => setTimeout(catchUp));
 watch('value', draw);
 draw();

@@ -50,6 +50,42 @@ def drag(page: Any, part: Locator, *to: tuple[float, float]) -> None:
     page.mouse.up()
 
 
+def test_another_tab_shows_what_was_changed(page: Any, studio: Process, files: list[Path]) -> None:
+    add(page, *files[:2], count=2)
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect_captions(other, "a boat", "a house")
+    typing = other.locator(".cards textarea").nth(1)
+    typing.fill("typed here")
+    page.locator(".cards textarea").first.fill("a boat at dusk")
+    page.get_by_label("Trigger word").fill("dusk style")
+    page.wait_for_function(ALL_SENT)
+    for field in (typing, page.get_by_label("Trigger word")):
+        field.blur()
+    expect_captions(other, "a boat at dusk", "typed here")
+    expect(other.get_by_label("Trigger word")).to_have_value("dusk style")
+    expect_captions(page, "a boat at dusk", "typed here")
+    other.close()
+
+
+def test_a_step_shares_its_edges(page: Any, files: list[Path]) -> None:
+    """The bar, the heading, the table and the foot; on a phone a picture is in the first window."""
+    add(page, *files, count=5)
+
+    def edge(selector: str) -> int:
+        return round(page.locator(selector).first.bounding_box()["x"])
+
+    for size in ((1440, 900), (1920, 1080), (768, 1024)):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        parts = (".brand", "#step-pictures h1", "#trigger-word", ".pick-all", ".cards li", "#foot .count")
+        assert len({edge(part) for part in parts}) == 1, size
+    page.set_viewport_size({"width": 390, "height": 844})
+    picture, foot = (page.locator(part).first.bounding_box() for part in (".cards li", "#foot .foot"))
+    assert foot["y"] - picture["y"] > 80
+    expect(page.get_by_text("Select all")).to_be_visible()
+    expect(page.get_by_text("Size", exact=True)).to_be_visible()
+
+
 def test_a_picture_is_edited_large(page: Any, studio: Process, files: list[Path]) -> None:
     add(page, *files, count=5)
     page.get_by_role("button", name="Open picture 2").click()
