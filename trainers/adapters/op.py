@@ -118,10 +118,14 @@ class Op:
             return onto + self.pointwise(hidden, weight)
         if self.is_linear:
             if weight.dim() > 2:
-                by_image = hidden.reshape(len(weight), -1, hidden.shape[-1])  # (n, tokens, r)
+                by_image = hidden.reshape(
+                    len(weight), math.prod(hidden.shape[:-1]) // max(1, len(weight)), hidden.shape[-1]
+                )  # (n, tokens, r)
                 if onto is None:
-                    return torch.bmm(by_image, weight.mT).view(*hidden.shape[:-1], -1)
-                return torch.baddbmm(onto.reshape(*by_image.shape[:2], -1), by_image, weight.mT).view(onto.shape)
+                    return torch.bmm(by_image, weight.mT).view(*hidden.shape[:-1], weight.shape[1])
+                return torch.baddbmm(onto.reshape(*by_image.shape[:2], weight.shape[1]), by_image, weight.mT).view(
+                    onto.shape
+                )
             if onto is None:
                 return F.linear(hidden, weight)
             rows = onto.reshape(-1, onto.shape[-1])  # (tokens, p)
@@ -129,7 +133,7 @@ class Op:
         n, _, height, width = hidden.shape  # a batched product is much faster than a 1×1 convolution here
         weights, columns = weight.expand(n, -1, -1), hidden.flatten(2)  # (n, p, r), (n, r, h·w)
         product = torch.bmm(weights, columns) if onto is None else torch.baddbmm(onto.flatten(2), weights, columns)
-        return product.view(n, -1, height, width)
+        return product.view(n, product.shape[1], height, width)
 
     def over_channels(self, v: Tensor, dims: int = 3) -> Tensor:
         """`v (out,)` or, per image, `(n, out)`, reshaped to broadcast over this op's output of `dims` dimensions."""

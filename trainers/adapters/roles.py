@@ -181,7 +181,8 @@ def timesteps_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: Mappin
     images, time = given[names[0]], torch.as_tensor(given["timestep"])
     start, factor = TIMES.get(type(denoiser).__name__, (0, 1))
     t = time if factor == 1 else start + factor * time
-    return t.to(images[0].device).expand(len(images))
+    device = images.device if isinstance(images, torch.Tensor) else images[0].device  # of Z-Image's, a list
+    return t.to(device).expand(len(images))
 
 
 def takes_timesteps(denoiser: nn.Module) -> bool:

@@ -52,6 +52,18 @@ def test_no_effect_at_the_start(variant):
     assert not network.is_idle()
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_an_empty_batch_stays_empty(variant):
+    net, x = make_layers(), make_input()[:0]
+    bare = net(x)
+    network = attach_to(net, VARIANTS[variant])
+    shake(network)
+    for training in (False, True):
+        network.train(training)
+        network.holder.context = replace(network.holder.context, training=training, timesteps=timesteps(0))
+        assert net(x).shape == bare.shape
+
+
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0, -1.0])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_live_equals_merged(variant, strength):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -63,24 +64,24 @@ class Kronecker(Change):
         p, q = self.left.shape
         inner = replace(op, shape=(self.shape[0] // p, self.shape[1] // q, *self.shape[2:]))
         if op.is_linear:
-            groups = x.reshape(-1, q, inner.shape[1])  # (tokens, q, in/q)
+            groups = x.reshape(math.prod(x.shape[:-1]), q, inner.shape[1])  # (tokens, q, in/q); no −1: it may be empty
             if self._mixes_first(op):
                 return self._apply_right(inner, self._mix(groups)).reshape(*x.shape[:-1], op.out)
             return self._mix(self._apply_right(inner, groups)).reshape(*x.shape[:-1], op.out)
         n, _, *size = x.shape
         if self._mixes_first(op):
             mixed = op.pointwise(x.reshape(n, q, inner.shape[1] * size[0], size[1]), self.left)
-            hidden = self._apply_right(inner, mixed.view(n * p, -1, *size))  # (n·p, out/p, h, w)
+            hidden = self._apply_right(inner, mixed.view(n * p, inner.shape[1], *size))  # (n·p, out/p, h, w)
             return hidden.reshape(n, op.out, *hidden.shape[2:])
-        hidden = self._apply_right(inner, x.reshape(n * q, -1, *size))  # (n·q, out/p, h, w)
-        height, width = hidden.shape[2:]
-        return op.pointwise(hidden.reshape(n, q, -1, width), self.left).view(n, op.out, height, width)
+        hidden = self._apply_right(inner, x.reshape(n * q, inner.shape[1], *size))  # (n·q, out/p, h, w)
+        rows, height, width = hidden.shape[1:]
+        return op.pointwise(hidden.reshape(n, q, rows * height, width), self.left).view(n, op.out, height, width)
 
     def _mix(self, groups: Tensor) -> Tensor:
         """The left factor applied to the groups of each token: `(tokens, q, v)` to `(tokens, p, v)`."""
         tokens, q, v = groups.shape
         mixed = self.left.to(groups.dtype) @ groups.transpose(0, 1).reshape(q, tokens * v)
-        return mixed.view(-1, tokens, v).transpose(0, 1)
+        return mixed.view(len(self.left), tokens, v).transpose(0, 1)
 
     def _apply_right(self, inner: Op, x: Tensor) -> Tensor:
         return self.right.apply(inner, x) if isinstance(self.right, LowRank) else inner(x, self.right)
