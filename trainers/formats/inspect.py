@@ -21,9 +21,19 @@ from trainers.formats.programs.table import DIFFUSERS, PROGRAMS
 from trainers.formats.read import Style, read_style
 from trainers.formats.training_metadata import captions_of, settings_of, trained_as
 from trainers.layer_names import dotted, sort_layers
+from trainers.messages import Message
+from trainers.messages import Message as _
 
 DIAGONAL = ("scale", "bias")
 """Formulas without a format of their own: stored as an identity rotation or a zero change."""
+
+FACTORS = ("lora_up", "lora_down", "lora_mid", "hada_", "lokr_")
+"""Beginnings of the names of a product's factors, each of which makes the change zero if it is zero."""
+LARGEST = 1e4
+"""Far above every number of a trained style."""
+RANK_ZERO = _("Layers of rank 0: {count}, such as {first}.")
+DEAD = _("Layers that change nothing, since one of their factors is all zeros: {count}, such as {first}.")
+ABSURD = _("Layers with absurd numbers, which ruin every picture: {count}, such as {first}.")
 
 
 class Frozen(BaseModel):
@@ -181,9 +191,38 @@ def describe_style(path: Path) -> StyleSummary:
             for key, tensor in sorted(style.tensors.items())
         ),
         unknown_keys=style.unknown_keys,
-        notes=tuple(filter(None, (*style.notes, origin_of(style).problem(style.name)))),
+        notes=tuple(filter(None, (*style.notes, origin_of(style).problem(style.name), *_remarks(style)))),
         metadata=dict(style.metadata),
     )
+
+
+def _remarks(style: Style) -> list[Message]:
+    """What is wrong with layers: rank 0, no change, or numbers that no training gives."""
+    empty, dead, absurd = [], [], []
+    for stem, layer in style.layers.items():
+        tensors = {name: tensor for name, tensor in layer.items() if name not in ("alpha", *FACTS)}
+        if not all(tensor.numel() for tensor in tensors.values()):
+            empty.append(stem)
+        elif _is_dead(tensors) and not _completes(stem):
+            dead.append(stem)
+        if any(map(_is_absurd, tensors.values())):
+            absurd.append(stem)
+    sentences = ((RANK_ZERO, empty), (DEAD, dead), (ABSURD, absurd))
+    return [sentence.format(count=len(stems), first=dotted(stems[0])) for sentence, stems in sentences if stems]
+
+
+def _is_dead(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a layer is nothing but a product in which a factor is zero."""
+    return all(name.startswith(FACTORS) for name in tensors) and not all(t.any() for t in tensors.values())
+
+
+def _completes(stem: str) -> bool:
+    """Whether a layer is an attention projection of a text encoder, which is written although it is not trained."""
+    return (part_of(stem) or "").startswith("text_encoder") and "self_attn" in stem
+
+
+def _is_absurd(tensor: Tensor) -> bool:
+    return bool(tensor.numel()) and not tensor.float().abs().max() <= LARGEST
 
 
 def _counts(name: str, tensor: Tensor) -> bool:

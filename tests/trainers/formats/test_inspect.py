@@ -55,7 +55,7 @@ def test_summary(bases, tmp_path, method, name, alphas, rank):
     assert {(t.key, t.shape) for t in summary.tensors} == {(key, tuple(t.shape)) for key, t in tensors.items()}
     assert {t.dtype for t in summary.tensors} == {"float16", "float32"}
     assert summary.metadata.items() >= METADATA.items()
-    assert json.loads(summary.model_dump_json())["base"]["fits_only"] == ""
+    assert json.loads(summary.model_dump_json())["base"]["fits_only"] == "" and summary.notes == ()
     header = summarise_header(read_outline(file))
     assert header.model_dump() == summary.model_dump(
         include={"method", "trained_as", "only_here", "base", "trained_words", "captions", "metadata"}
@@ -106,7 +106,7 @@ def test_damaged_ranks_and_alphas_are_passed_over(tmp_path, alpha):
     tensors = {"a.lora_up.weight": torch.ones(4, 2), "a.lora_down.weight": torch.ones(()), "a.alpha": alpha}
     save_file(tensors, tmp_path / "a.safetensors")
     summary = describe_style(tmp_path / "a.safetensors")
-    assert (summary.rank, summary.alphas) == (None, ())
+    assert (summary.rank, summary.alphas, summary.notes) == (None, (), ())
 
 
 def test_a_header_summary_reads_no_number_and_takes_nothing_for_granted(tmp_path):
@@ -220,3 +220,22 @@ def test_flux_and_chroma_are_told_apart_where_the_file_tells(layers, metadata, f
         base = summarise_header(read_outline(file)).base
         assert (base.family, *base.twins) == families
         assert base.title == {1: base.family.title().replace("Flux", "Flux.1"), 2: "Flux.1 or Chroma"}[len(families)]
+
+
+def test_layers_that_are_empty_dead_or_absurd_are_noted(tmp_path):
+    stem, factors = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_{}", torch.ones(2, 4)
+    ups = {"q": torch.ones(4, 2), "k": torch.zeros(4, 2), "v": torch.full((4, 2), 1e30), "out_0": torch.ones(4, 0)}
+    tensors = {f"{stem.format(name)}.lora_up.weight": up for name, up in ups.items()}
+    tensors |= {f"{stem.format(name)}.lora_down.weight": torch.ones(up.shape[1], 4) for name, up in ups.items()}
+    hada = {"w1_a": factors.T, "w1_b": 0 * factors, "w2_a": factors.T, "w2_b": factors}
+    tensors |= {f"lora_unet_y.hada_{name}": tensor.clone().contiguous() for name, tensor in hada.items()}
+    # What is nothing but for its length or bias is no dead layer.
+    rest = {"lora_up.weight": torch.zeros(4, 2), "lora_down.weight": factors, "dora_scale": torch.ones(4, 1)}
+    tensors |= {f"lora_unet_z.{name}": tensor.clone() for name, tensor in rest.items()}
+    save_file(tensors, tmp_path / "a.safetensors")
+    notes = [note.partition(", such as ") for note in describe_style(tmp_path / "a.safetensors").notes]
+    assert [(sentence, first) for sentence, _, first in notes] == [
+        ("Layers of rank 0: 1", f"{dotted(stem.format('out_0'))}."),
+        ("Layers that change nothing, since one of their factors is all zeros: 2", f"{dotted(stem.format('k'))}."),
+        ("Layers with absurd numbers, which ruin every picture: 1", f"{dotted(stem.format('v'))}."),
+    ]
