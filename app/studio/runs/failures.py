@@ -65,10 +65,15 @@ def repairs(view: View) -> tuple[Finding, ...]:
 def changes(what: str, view: View) -> Mapping[str, Any] | None:
     """The settings changes of an action; None to retry unchanged."""
     if what == HALF:
-        return {"train": {"learning_rate": Run(view.job.folder).config().train.learning_rate / 2}}
+        return {"train": {"learning_rate": Run(view.job.folder).config().train.learning_rate / lower_by(view)}}
     if what == REPAIRED:
         return nested(changes_of(repairs(view)))
     return low_memory_changes(Run(view.job.folder).table()) if what == LOW else None
+
+
+def lower_by(view: View) -> int:
+    """By what a diverged run's learning rate is divided: the half has been tried if the run went back with it."""
+    return 4 if any(view.summary.rollback) else 2
 
 
 def _is_low(view: View) -> bool:

@@ -181,6 +181,8 @@ def _label(view: View, what: str) -> str:
             return words.AT_ONCE
         case "retry" if view.state == State.FAILED:
             return words.AGAIN
+        case failures.HALF if failures.lower_by(view) == 4:
+            return words.AGAIN_QUARTER
         case failures.REPAIRED:
             return again_with(view)
         case "clone" if view.state == State.FAILED:

@@ -7,7 +7,7 @@ from app.jobs.permissions import Actor
 from app.jobs.states import IN_LINE, State
 from app.jobs.store import TRAIN
 from app.jobs.views import View
-from app.studio.runs.failures import LOW, failure_of, offer
+from app.studio.runs.failures import LOW, failure_of, lower_by, offer
 from app.studio.settings.fields import title_of
 from app.studio.studio_queue import Activity, share
 from app.studio.sweeps.axes import METHOD, SEED, Axis
@@ -77,13 +77,18 @@ CLONE = _("Train again with changes")
 CHANGE = _("Change the settings")
 CHANGED_BY_HAND = _("{settings} changed")
 AGAIN_WITH, SHOW_LOG = _("Try again: {repair}"), _("Show the log")
-AGAIN_HALF, AGAIN_LOW = _("Try again with half the learning rate"), _("Try again with low memory")
+AGAIN_LOW = _("Try again with low memory")
+AGAIN_HALF, AGAIN_QUARTER = (
+    _("Try again with half the learning rate"),
+    _("Try again with a quarter of the learning rate"),
+)
 GO_ON_CHANGED = _("Continue with these images")
 AT_ONCE = _("Stop now")
 
 RAN_AWAY, RAN_AWAY_AT = _("The loss diverged; {kept}."), _("The loss diverged at step {step}; {kept}.")
 KEPT, NOTHING_KEPT = _("what it had learned up to step {step} is kept"), _("nothing had been saved yet")
 HALF_HELPS = _("Halving the learning rate usually helps.")
+QUARTER_HELPS = _("It diverged with half the learning rate, too; a quarter usually helps.")
 NO_MEMORY, NO_MEMORY_AT = _("There was not enough memory."), _("There was not enough memory at step {step}.")
 LOW_NEEDS_LESS = _("Low memory needs less; it is slower, with the same result.")
 SMALLER_NEEDS_LESS = _("Its settings already need little memory; a lower resolution needs less.")
@@ -234,7 +239,8 @@ def line(view: View, wait: float | None = None) -> str:
     match failure_of(view):
         case "diverged":
             kept = KEPT.format(step=saved) if saved else NOTHING_KEPT
-            return joined(" ", ((RAN_AWAY_AT if step else RAN_AWAY).format(step=step, kept=kept), HALF_HELPS))
+            helps = HALF_HELPS if lower_by(view) == 2 else QUARTER_HELPS
+            return joined(" ", ((RAN_AWAY_AT if step else RAN_AWAY).format(step=step, kept=kept), helps))
         case "out_of_memory":
             helps = LOW_NEEDS_LESS if offer(view) == LOW else SMALLER_NEEDS_LESS
             return joined(" ", (_at(step, NO_MEMORY, NO_MEMORY_AT), helps))

@@ -15,6 +15,7 @@ from app.jobs.store import Store
 from app.jobs.summary import Summary
 from app.jobs.views import View, Watcher
 from app.studio.runs.failures import ACCEPT, CHANGE, GO_ON, HALF, LOW, changes, failure_of, offer
+from app.ui.runs.actions import make_control
 from app.ui.runs.text import line
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.runs.run import Run, write_config
@@ -47,6 +48,20 @@ def test_numbers_that_ran_away(view):
     )
     assert offer(lost) == HALF and changes(HALF, lost) == {"train": {"learning_rate": 0.005}}
     assert "nothing had been saved yet" in line(failed(view, RAN_AWAY, 8))
+
+
+def test_numbers_that_ran_away_with_half_the_rate_too_get_a_quarter(view):
+    lost = failed(view, RAN_AWAY, 8)
+    again = replace(lost, summary=replace(lost.summary, rollback=(5, 0)))
+    assert offer(again) == HALF and changes(HALF, again) == {"train": {"learning_rate": 0.0025}}
+    assert line(again) == (
+        "The loss diverged at step 8; nothing had been saved yet. "
+        "It diverged with half the learning rate, too; a quarter usually helps."
+    )
+    assert [make_control(each, HALF).label for each in (lost, again)] == [
+        "Try again with half the learning rate",
+        "Try again with a quarter of the learning rate",
+    ]
 
 
 def test_settings_that_the_base_refuses_are_to_be_changed(view):
