@@ -96,6 +96,13 @@ def at_runs(visitor: Looking, things: Things) -> None:
     visitor.at("run", "going", "loading", id=runs["going"])
     visitor.at("run", "waiting", "planned", id=runs["waiting"])
     visitor.at("run", "mine", id=runs["mine"])
+    visitor.page.locator("#run-acts summary").last.wait_for()
+    visitor.sees()  # with all menus open
+    visitor.page.get_by_role("button", name="Delete", exact=True).press("Enter")
+    visitor.page.get_by_role("heading", name="There is no such run").wait_for()
+    visitor.sees("mine")  # with a menu open that is hidden, as the graph is
+    visitor.presses("Undo")
+    visitor.page.locator("#run-acts summary").last.wait_for()
     visitor.at("sweep", "sweep", "swept", "value", "prompt", "gone", "owner", id=things.sweep)
     visitor.at("compare", "told", "mine", "prompt", ids=f"{runs['told']},{runs['mine']}")
 

@@ -43,12 +43,11 @@ const putTo = (dialog, button) => {
   dialog.querySelector('[data-named]')?.select();
   putSteps(dialog, +button.dataset.steps);
 };
-const closeMenus = except => {
-  for (const menu of element.querySelectorAll('.more[open]')) if (menu !== except) menu.open = false;
+const closeMenus = () => {
+  for (const menu of element.querySelectorAll('.more[open]')) menu.open = false;
 };
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-do]');
-  closeMenus(event.target.closest('.more'));
   if (!button) return;
   const dialog = question(button);
   closeMenus();
@@ -66,19 +65,6 @@ element.addEventListener('keydown', event => {
     menu.querySelector('summary').focus();
   }
 });
-// A click beside an open menu closes it and does nothing else.
-document.addEventListener(
-  'click',
-  event => {
-    const open = element.isConnected && element.querySelector('.more[open]');
-    // Another menu opens instead; and a script's click saves a file.
-    if (!open || !event.isTrusted || event.target.closest('.more')) return;
-    closeMenus();
-    event.preventDefault();
-    event.stopPropagation();
-  },
-  true,
-);
 element.addEventListener('click', event => {
   const page = event.target.closest('[data-page]');
   if (page) document.dispatchEvent(new CustomEvent('velatura:page', {detail: +page.dataset.page}));

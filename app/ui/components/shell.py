@@ -53,7 +53,10 @@ def build_shell(here: str, queue: StudioQueue, under: str = "") -> None:
     gr.Navbar(visible=False)
     island(
         "",
-        ("components/now.js", "components/away.js", "components/announce.js", "components/shell.js"),
+        (
+            *("components/now.js", "components/away.js", "components/announce.js"),
+            *("components/light_dismiss.js", "components/shell.js"),
+        ),
         AtRequest(render, "components/shell.html", here=under or here, pages=PAGES),
         elem_id="shell",
         page=AtRequest(lambda: f"{translate(title)} · {words.PRODUCT}"),

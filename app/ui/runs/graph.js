@@ -227,17 +227,6 @@ element.addEventListener('keydown', event => {
   lines.open = false;
   lines.querySelector('summary').focus();
 });
-// A click beside it closes it and does nothing else; that of a script saves the file that was asked for here.
-document.addEventListener(
-  'click',
-  event => {
-    if (!event.isTrusted || !element.isConnected || !lines.open || lines.contains(event.target)) return;
-    lines.open = false;
-    event.preventDefault();
-    event.stopPropagation();
-  },
-  true,
-);
 new ResizeObserver(() => points && draw()).observe(plots);
 watch('value', hear);
 hear();

@@ -1,6 +1,8 @@
 // A button that has just come to mean something else, or another entry of the open menu that has moved to its place,
-// does nothing for a moment: whoever was about to press it meant what it did before.
-const SETTLE = 1000;
+// does nothing for a moment: whoever was about to press it meant what it did before. What loses nothing acts at once,
+// and so does a key, whose focus stays where it was.
+const SETTLE = 1000,
+  HARMLESS = 'summary, [data-fetch], [data-do="stop"]';
 const meaning = () =>
   [...element.querySelectorAll('.slot > *, .more[open] [data-key] > *')]
     .map(one => one.dataset.do || one.dataset.fetch || one.getAttribute('href'))
@@ -25,7 +27,8 @@ element.addEventListener(
   'click',
   event => {
     const {settling} = element.dataset;
-    if (settling === undefined || !event.target.closest(settling ? '.slot, .menu' : '.slot')) return;
+    if (settling === undefined || !event.detail || event.target.closest(HARMLESS)) return;
+    if (!event.target.closest(settling ? '.slot, .menu' : '.slot')) return;
     event.preventDefault();
     event.stopImmediatePropagation();
   },

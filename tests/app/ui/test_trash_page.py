@@ -22,6 +22,22 @@ from tests.app.ui.visitor import Tab, open_tab, widest
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.runs.run import Run
 
+SETTLING = """async slot => {
+  const controls = {link: '<a href="#here"></a>', stop: '<button data-do="stop"></button>',
+    download: '<button data-fetch="numbers"></button>'};
+  slot.innerHTML = Object.values(controls).join('');
+  await new Promise(done => setTimeout(done));
+  const acts = (node, detail) => {
+    const click = new MouseEvent('click', {detail, bubbles: true, cancelable: true});
+    let reached = false;
+    node.addEventListener('click', event => { reached = true; event.stopPropagation(); event.preventDefault(); });
+    node.dispatchEvent(click);
+    return reached;
+  };
+  const [link, stop, download] = slot.children;
+  return {link: acts(link, 1), key: acts(link, 0), stop: acts(stop, 1), download: acts(download, 1)};
+}"""
+"""Which clicks reach a button of a run right after its buttons have changed."""
 LONG = {"name": "dusk", "train": {"steps": 50_000}, "save": {"every": 7}, "sample": {"every": 0}}
 
 
@@ -98,6 +114,13 @@ def test_a_restart_asks_first_and_is_undone(page: Any, place: tuple[Process, Sto
     chip(page, "Cancelled").wait_for()
     assert (run.checkpoint_steps(), (run.folder / "events.jsonl").read_bytes()) == before
     page.get_by_text(f"Saved up to step {before[0][-1]}.").wait_for()
+
+
+def test_what_loses_nothing_acts_while_the_buttons_settle(page: Any, place: tuple[Process, Store]) -> None:
+    page.goto(f"{place[0].url}run?id=inky")
+    page.locator("#run-acts .slot").first.wait_for()
+    acts = page.locator("#run-acts .slot").first.evaluate(SETTLING)
+    assert acts == {"link": False, "key": True, "stop": True, "download": True}
 
 
 def test_what_is_deleted_comes_back_by_undo_and_from_the_trash(page: Any, place: tuple[Process, Store]) -> None:
