@@ -8,6 +8,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from trainers.models.quiet import only_errors
+
 RARELY_USED = ("bitsandbytes",)
 """Modules that libraries import wherever they are installed, and that few processes use.
 
@@ -41,4 +43,5 @@ class _Unloaded(ModuleType):
     def __getattr__(self, attribute: str) -> Any:
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
-        return getattr(importlib.import_module(self.__name__), attribute)
+        with only_errors(self.__name__):
+            return getattr(importlib.import_module(self.__name__), attribute)

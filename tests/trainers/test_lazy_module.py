@@ -76,3 +76,4 @@ def test_what_is_not_installed_stays_so():
 def test_a_training_begins_without_bitsandbytes():
     done = subprocess.run([sys.executable, "-c", TRAINING], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["False False", "bitsandbytes.nn.modules"]
+    assert "kernels" not in done.stderr

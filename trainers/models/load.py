@@ -57,8 +57,9 @@ class LoadedParts:
 
 def import_libraries() -> None:
     """Import what loading a base needs, which takes seconds at the first time."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    with quietly():
+        from diffusers import AutoencoderKL, UNet2DConditionModel
+        from transformers import CLIPTextModel, CLIPTokenizer
 
     assert AutoencoderKL and UNet2DConditionModel and CLIPTextModel and CLIPTokenizer
 

@@ -15,21 +15,29 @@ def quietly(*names: str) -> Iterator[None]:
 
     The default is diffusers and transformers. Both take seconds to import, so name only those that are used.
     """
-    kernels = logging.getLogger("bitsandbytes")  # logs on import about optional packages
-    level = kernels.level
     libraries = [importlib.import_module(f"{name}.utils.logging") for name in names or ("diffusers", "transformers")]
     before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
     try:
-        kernels.setLevel(logging.ERROR)
         for library in libraries:
             library.set_verbosity_error()
             library.disable_progress_bar()
-        with warnings.catch_warnings():
+        with only_errors("bitsandbytes"), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of what diffusers will rename within itself
             yield
     finally:
-        kernels.setLevel(level)
         for library, (verbosity, bars) in zip(libraries, before, strict=True):
             library.set_verbosity(verbosity)
             if bars:
                 library.enable_progress_bar()
+
+
+@contextmanager
+def only_errors(name: str) -> Iterator[None]:
+    """Log nothing but errors of a library within the context; bitsandbytes reports missing packages on import."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,8 @@ from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
 from trainers.models.load import hash_files, load_model, training_size
+
+ROOT = Path(__file__).parents[3]
 
 
 def load(path: Path | str, **settings: object):
@@ -274,3 +279,10 @@ def test_a_distilled_base_says_so(tmp_path, tiny_bases):
     shutil.copytree(tiny_bases["sd1"], folder)
     (note,) = load(folder).notes
     assert "distilled for few steps (Turbo, by its file's name)" in note
+
+
+def test_the_libraries_are_imported_without_a_word_about_missing_packages():
+    """As in a script, which has not made bitsandbytes load later."""
+    script = "import sys, trainers.models.load as l; l.import_libraries(); print('bitsandbytes' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{importlib.util.find_spec('bitsandbytes') is not None}\n" and "kernels" not in done.stderr
