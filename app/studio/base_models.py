@@ -15,7 +15,7 @@ from trainers.messages import Message as _
 from trainers.models.bases.find import LocalModel, find_models
 from trainers.models.bases.recognise import Recognised, describe, licence_of, recognise, warning_of
 from trainers.models.families import get_family
-from trainers.models.files.hub import HUB_ID, cached_snapshot
+from trainers.models.files.hub import HUB_ID, cached_snapshot, local_path
 from trainers.models.files.source import STARTER_TITLE, find_source
 
 FRESH_FOR = 30.0
@@ -76,7 +76,7 @@ class Bases:
         for one in self.found():
             if model == one.model:
                 return one
-        if HUB_ID.fullmatch(model) and not Path(model).expanduser().exists():
+        if HUB_ID.fullmatch(model) and local_path(model) is None:
             return _at_hub(model)
         if not (self.anywhere or trusted or model == STARTER):
             return Base(model, model, problem=ONLY_FOUND)

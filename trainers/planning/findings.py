@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from trainers.config.config import Config
@@ -25,7 +24,7 @@ from trainers.device import (
 from trainers.errors import REFUSED, VelaturaError
 from trainers.messages import Message
 from trainers.messages import Message as _
-from trainers.models.files.hub import HUB_ID, cached_snapshot
+from trainers.models.files.hub import HUB_ID, cached_snapshot, local_path
 from trainers.models.files.source import base_name
 from trainers.models.load import training_size
 
@@ -82,7 +81,7 @@ def changes_of(findings: Iterable[Finding]) -> dict[str, Any]:
 
 def native_size(model: str) -> tuple[int, int] | None:
     """Native resolution and stride in pixels of a base; None if it is not on this computer."""
-    if HUB_ID.fullmatch(model) and not Path(model).expanduser().exists() and cached_snapshot(model) is None:
+    if HUB_ID.fullmatch(model) and local_path(model) is None and cached_snapshot(model) is None:
         return None
     try:
         return training_size(model)

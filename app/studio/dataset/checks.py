@@ -199,9 +199,9 @@ def training_size_of(base: str) -> tuple[int, int]:
 
 def is_here(base: str) -> bool:
     """Whether a base can be looked at without a download."""
-    from trainers.models.files.hub import HUB_ID, cached_snapshot
+    from trainers.models.files.hub import HUB_ID, cached_snapshot, local_path
 
-    there = base == "starter" or Path(base).expanduser().exists()
+    there = base == "starter" or local_path(base) is not None
     return there or (bool(HUB_ID.fullmatch(base)) and cached_snapshot(base) is not None)
 
 

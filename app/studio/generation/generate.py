@@ -19,6 +19,7 @@ from trainers.composition.ways import check_count, read_composition
 from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
 from trainers.messages import Message
+from trainers.models.files.hub import local_path
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -212,5 +213,5 @@ def _count_steps(on_progress: OnProgress, sheets: Sequence[Sheet]) -> Callable[[
 
 def _without_folders(base: str) -> str:
     """A base's name for metadata, without its path on this disk."""
-    is_path = base != STARTER and Path(base).expanduser().exists()
+    is_path = base != STARTER and local_path(base) is not None
     return Path(base).name if is_path else base

@@ -7,6 +7,7 @@ from pathlib import Path
 from app.studio.generation.request import GenerateRequest
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
+from trainers.models.files.hub import local_path
 
 LOST_STYLE = _("the style “{name}” has been deleted since; choose another one")
 LOST_STEP = _("step {step} of “{name}” has been deleted since; choose another one")
@@ -22,6 +23,6 @@ def check_there(request: GenerateRequest) -> None:
         for step, path in zip(axis.values, axis.paths, strict=False):
             if not path.is_file():
                 raise VelaturaError(LOST_STEP.format(step=step, name=request.styles[0].name))
-    place = Path(request.base).expanduser()
-    if place.is_absolute() and not place.exists():
+    place = Path(request.base)
+    if (place.is_absolute() or request.base.startswith("~")) and local_path(request.base) is None:
         raise VelaturaError(LOST_BASE.format(name=place.name))

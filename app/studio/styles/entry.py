@@ -20,6 +20,7 @@ from trainers.formats.programs.check import check_programs
 from trainers.formats.read import Style, read_outline, read_style
 from trainers.formats.write.convert import is_plain, why_not_plain
 from trainers.messages import Message
+from trainers.models.files.hub import local_path
 from trainers.runs.run import Run
 
 SAMPLED = 2**16
@@ -181,8 +182,8 @@ def _title(base: str, told: object) -> str:
 
 def _whole_path(base: str) -> str:
     """A base's name independent of the current folder: existing paths become absolute."""
-    path = Path(base).expanduser()
-    return str(path.absolute()) if base and path.exists() else base
+    path = local_path(base) if base else None
+    return base if path is None else str(path.absolute())
 
 
 def _fingerprint(path: Path) -> str:

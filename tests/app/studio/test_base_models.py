@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from app.studio.base_models import ONLY_FOUND, STARTER_TITLE, Base, Bases
+from app.studio.dataset.checks import is_here
 from app.studio.dataset.drafts import Draft
 from app.studio.downloads import Download, Downloads
+from app.studio.generation.compatibility import check_compatibility
+from app.studio.generation.request import make_request
 from app.studio.paths import Paths
 from app.studio.runs.costs import Cost, Measured, cost_key
 from app.studio.runs.times import run_times
@@ -88,6 +91,17 @@ def test_a_base_that_somebody_names(paths: Paths, models: Path, tiny_bases: dict
     shared = Bases(anywhere=False)
     assert shared.look(str(tiny_bases["sdxl"])).problem == ONLY_FOUND
     assert shared.look(str(models / "dreamy")).problem == "" and shared.look("starter").is_starter
+
+
+@pytest.mark.parametrize(
+    "name", ["a/my--model", "aa/b..c", "a/.b", "a/b-", "a/b.git", f"a/{'b' * 95}", "~nobody/a", "a" * 5000]
+)
+def test_what_neither_the_hub_nor_a_disk_can_have_is_a_sentence(paths: Paths, models: Path, name: str) -> None:
+    assert Bases(anywhere=False).look(name).problem == ONLY_FOUND and not is_here(name)
+    base = Bases(anywhere=False).look(name, trusted=True)
+    assert "there is no base model" in base.problem.lower() and len(base.problem) < 400
+    problems = check_compatibility(make_request(prompts=("fox",), base=name), {}, Bases(anywhere=False)).problems
+    assert str(ONLY_FOUND) in problems["base"]
 
 
 def test_a_base_is_called_what_people_call_it(paths: Paths, models: Path, tiny_bases: dict[str, Path]) -> None:

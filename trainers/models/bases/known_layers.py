@@ -15,7 +15,7 @@ from trainers.config.config import Config
 from trainers.errors import VelaturaError
 from trainers.models.files.folder import weight_files
 from trainers.models.files.header import read_header
-from trainers.models.files.hub import HUB_ID, cached_snapshot
+from trainers.models.files.hub import HUB_ID, cached_snapshot, local_path
 from trainers.models.files.source import starter_folder
 
 PARTS = (*DENOISERS, "text_encoder", "text_encoder_2")
@@ -62,10 +62,10 @@ def _folder(model: str, anywhere: bool) -> Path | None:
     """A base's folder in diffusers layout, if it has one on this computer."""
     if model == "starter":
         return starter_folder()
-    path = Path(model).expanduser()
-    if anywhere and path.is_dir():
+    path = local_path(model)
+    if anywhere and path is not None and path.is_dir():
         return path
-    return cached_snapshot(model) if HUB_ID.fullmatch(model) and not path.is_file() else None
+    return cached_snapshot(model) if HUB_ID.fullmatch(model) and (path is None or path.is_dir()) else None
 
 
 def _parts(folder: Path) -> dict[str, nn.Module]:

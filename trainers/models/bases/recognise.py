@@ -26,7 +26,7 @@ from trainers.models.families import FAMILIES, find_family
 from trainers.models.families.family import Variant
 from trainers.models.files.folder import read_json
 from trainers.models.files.header import Header, read_header
-from trainers.models.files.hub import HUB_ID, cached_snapshot
+from trainers.models.files.hub import HUB_ID, cached_snapshot, local_path
 from trainers.models.prediction import Prediction
 
 FoundBy = Literal["metadata", "keys", "name"]
@@ -92,9 +92,8 @@ def recognise_base(model: str) -> Recognised:
     """
     if model == STARTER:
         return Recognised()
-    path = Path(model).expanduser()
     try:
-        if path.is_file() or path.is_dir():
+        if (path := local_path(model)) is not None:
             return recognise(path)
         if not HUB_ID.fullmatch(model):
             return Recognised()
@@ -141,7 +140,7 @@ def _stamp(base: str) -> int:
     """When the base's file or folder was changed; 0 if it is not on this machine."""
     try:
         return Path(base).expanduser().stat().st_mtime_ns
-    except (OSError, ValueError):
+    except (OSError, RuntimeError, ValueError):
         return 0
 
 

@@ -1,4 +1,4 @@
-"""Hub models: ids, and the local cache."""
+"""Names of base models: hub ids with the local cache, and paths on this disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ DENOISERS = ("unet", "transformer")
 """Folders of the denoising networks."""
 OPTIONAL = ("text_encoder_3", "tokenizer_3")
 """Folders that a base can do without: SD 3 reads captions without T5, too."""
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_ID = re.compile(
+    r"(?!.*(?:--|\.\.|\.git$))(?=.{3,96}$)[A-Za-z0-9](?:[\w.-]*\w)?/[A-Za-z0-9](?:[\w.-]*\w)?", re.ASCII
+)
+"""Ids that the hub's client takes, which raises errors for others."""
+
+
+def local_path(model: str) -> Path | None:
+    """The file or folder of this name; None if there is none, or no path can be called so."""
+    try:
+        path = Path(model).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # a name that is too long, or in the home of nobody
+        return None
 
 
 def cached_snapshot(model: str) -> Path | None:

@@ -12,7 +12,7 @@ from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.models.files.download import download_model
 from trainers.models.files.header import pickle_error
-from trainers.models.files.hub import HUB_ID, cached_snapshot
+from trainers.models.files.hub import HUB_ID, cached_snapshot, local_path
 
 STARTER_TITLE = _("Velatura starter")
 STARTER_VARIABLE = "VELATURA_STARTER"
@@ -36,17 +36,17 @@ def find_source(model: str) -> Source:
     """
     if model == STARTER:
         return Source(starter_folder(), "starter", STARTER_TITLE)
-    path = Path(model).expanduser()
-    if model.strip() and path.is_dir():
-        return Source(path, "folder", path.resolve().name)
-    if path.suffix.lower() in PICKLES and (path.exists() or not HUB_ID.fullmatch(model)):
+    path, there = Path(model), local_path(model)
+    if model.strip() and there is not None and there.is_dir():
+        return Source(there, "folder", there.resolve().name)
+    if path.suffix.lower() in PICKLES and (there is not None or not HUB_ID.fullmatch(model)):
         raise pickle_error(path.name)
-    if path.is_file():
-        return Source(path, "file", path.stem)
+    if there is not None and there.is_file():
+        return Source(there, "file", there.stem)
     if path.suffix.lower() != ".safetensors" and HUB_ID.fullmatch(model):
         return Source(_hub_folder(model), "hub", model)
     raise VelaturaError(
-        "there is no base model {model!r}; use `starter`, a folder in diffusers layout, a .safetensors "
+        "there is no base model {model!r:.120}; use `starter`, a folder in diffusers layout, a .safetensors "
         "checkpoint, or a hub id such as `owner/name` (`velatura models` lists what is on this machine)",
         model=model,
     )
