@@ -13,6 +13,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.ui.login.sender import FORWARDED_FOR
 from app.ui.middleware.hosts import is_loopback
+from app.ui.middleware.routes import ROUTES
 from trainers.errors import VelaturaError
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ FORWARDED = (
 class ForwardedMiddleware:
     """Outermost: sets client, scheme and Host from a trusted proxy's headers, and removes these headers.
 
-    Gradio would build page URLs from them, whoever sends them.
+    Gradio would build page URLs from them, whoever sends them. The root path is removed, too.
     """
 
     def __init__(self, app: ASGIApp, proxies: Sequence[str] = ()) -> None:
@@ -62,7 +63,15 @@ class ForwardedMiddleware:
 
     async def _without(self, scope: Scope, receive: Receive, send: Send) -> None:
         kept = [(name, value) for name, value in scope["headers"] if name.decode("latin-1").lower() not in FORWARDED]
-        await self.app({**scope, "headers": kept}, receive, send)
+        await self.app({**without_root(scope), "headers": kept}, receive, send)
+
+
+def without_root(scope: Scope) -> Scope:
+    """The request below the root path: its `path` is the one that is routed, so checks and routes judge the same."""
+    path, root = scope["path"], scope.get("root_path", "")
+    if root and path.startswith(f"{root}/"):
+        path = path.removeprefix(root)
+    return {**scope, "path": path, "root_path": ""}
 
 
 def with_host(scope: Scope) -> Scope:
@@ -84,10 +93,16 @@ def trusted(proxies: Sequence[str], address: str) -> bool:
 
 
 def check_root_path(path: str) -> str:
-    """A path without its last slash. Raises VelaturaError if it is not a path such as /studio."""
+    """A path without its last slash. Raises VelaturaError if it is not a path such as /studio, or begins like ours."""
     if path and not ROOT_PATH.fullmatch(path):
         raise VelaturaError("--root-path takes a path such as /studio, not {path}", path=path)
-    return path.rstrip("/")
+    path = path.rstrip("/")
+    if path and path.split("/")[1] in {route.split("/")[1] for route in ROUTES}:
+        raise VelaturaError(
+            "--root-path cannot be {path}, since the studio has addresses of its own there; choose another such as /studio",
+            path=path,
+        )
+    return path
 
 
 def check_proxies(proxies: Sequence[str]) -> None:

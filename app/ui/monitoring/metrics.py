@@ -92,8 +92,8 @@ class MetricsRoute:
         return [Route("/metrics", self.answer)]
 
     def answer(self, request: Request) -> Response:
-        """All families; on a shared studio for admins only."""
-        if request.scope.get(USER) and request.scope.get(ROLE) != ADMIN:
+        """All families; in a studio with accounts, which has a user or None in each request, for admins only."""
+        if USER in request.scope and request.scope.get(ROLE) != ADMIN:
             return PlainTextResponse(translate(words.ADMINS_ONLY), 403, NO_STORE)
         return PlainTextResponse(self.text(), headers=NO_STORE, media_type=TYPE)
 

@@ -10,10 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import expect
+from starlette._utils import get_route_path
 
-from app.ui.middleware.proxy import check_root_path
+from app.ui.middleware.proxy import ForwardedMiddleware, check_root_path
+from tests.app.ui.asking import ask, inner
 from tests.app.ui.server import Process, free_port
 from tests.app.ui.visitor import add, blank_page, listen
 from tests.trainers.data.pictures import scene
@@ -102,6 +105,35 @@ def test_programs_work_below_the_path(proxy: Proxy) -> None:
     client = Client(f"http://127.0.0.1:{proxy.port}{PREFIX}/", auth=("ann", "pear-tree"), verbose=False)
     assert client.predict(api_name="/bases")[0]["model"] == "starter"
     assert proxy.strays == []
+
+
+def test_the_path_opens_nothing_without_a_login(proxy: Proxy) -> None:
+    direct = f"http://127.0.0.1:{proxy.target}"
+    assert httpx.get(f"{direct}{PREFIX}/health").status_code == 200, "a proxy may leave the path"
+    for path in ("metrics", "now", "config", "theme.css", "gradio_api/app_id"):
+        for root in ("", PREFIX, f"{PREFIX}{PREFIX}", f"{PREFIX}/shared", "/shared"):
+            assert httpx.get(f"{direct}{root}/{path}").status_code in (401, 404), (root, path)
+
+
+@pytest.mark.parametrize("path", ["/shared/metrics", "/shared/now", "/shared/shared/metrics", "/shared/health"])
+def test_checks_and_routes_judge_one_path(path: str) -> None:
+    seen: list[str] = []
+
+    async def noting(scope: Any, receive: Any, send: Any) -> None:
+        seen.extend((scope["path"], get_route_path(scope)))
+        await inner(scope, receive, send)
+
+    async def below(scope: Any, receive: Any, send: Any) -> None:
+        await ForwardedMiddleware(noting)({**scope, "root_path": "/shared"}, receive, send)
+
+    assert ask(below, path).status == 200
+    assert seen == [path.removeprefix("/shared")] * 2
+
+
+def test_a_root_path_is_none_of_the_studios_own() -> None:
+    for path in ("/shared", "/runs/", "/gradio_api", "/look/0", "/theme.css"):
+        with pytest.raises(VelaturaError, match="the studio has addresses of its own there"):
+            check_root_path(path)
 
 
 def test_a_root_path_is_a_path() -> None:

@@ -94,3 +94,4 @@ def test_on_a_shared_studio_figures_are_for_admins(queue: StudioQueue):
 
     member = {USER: "bob", ROLE: "member"}
     assert (status(), status(**member), status(**{USER: "ann", ROLE: "admin"})) == (200, 403, 200)
+    assert status(**{USER: None, ROLE: ""}) == status(**{USER: "", ROLE: ""}) == 403, "nor who has not logged in"
