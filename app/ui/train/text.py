@@ -22,7 +22,7 @@ NEXT_STYLE, NEXT_START, BACK = _("Next: style"), _("Next: start"), _("Back")
 # Step 1
 PICTURES_TITLE = _("Add pictures in your style")
 PICTURES_LEAD = _(
-    "Five to twenty pictures in one style. Show different things in it: then the style is learned and not a copy of "
+    "Ten to thirty pictures in one style. Show different things in it: then the style is learned and not a copy of "
     "one picture."
 )
 DROP = _("Drop pictures, a folder or a ZIP")
@@ -193,7 +193,7 @@ STARTER_ONLY = _(
     "A style made on the starter works only with the starter. It is good for trying things out; choose a real "
     "base model for real work."
 )
-ON_STARTER = _("Base model: {title}, opens only in Velatura")
+ON_STARTER = _("{title}: a style that is trained on it opens only in Velatura")
 USE_REAL = _("Choose a real base model")
 ON_THIS_COMPUTER, BY_NAME = _("On this computer"), _("A file, a folder or a name on Hugging Face")
 LOOK_AGAIN = _("Look again")

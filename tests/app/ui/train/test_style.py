@@ -79,7 +79,7 @@ def test_the_starter_says_at_the_top_that_its_styles_open_only_here(
     step: StyleStep, tiny_bases: dict[str, Path]
 ) -> None:
     key = key_of(REQUEST)
-    line = "Base model: Velatura starter, opens only in Velatura"
+    line = "Velatura starter: a style that is trained on it opens only in Velatura"
     assert line in step.on_step_shown(StepShown(seen=0, step="style"), REQUEST)[step.choices]
     step.services.drafts.change(key, lambda draft: with_choices(draft, base=str(tiny_bases["sd1"])))
     assert line not in step.on_step_shown(StepShown(seen=0, step="style"), REQUEST)[step.choices]
