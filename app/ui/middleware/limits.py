@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.studio.accounts.attempts import network_of
@@ -17,10 +19,13 @@ from app.ui.components import text
 from app.ui.gradio_internals import API
 from app.ui.login.sender import USER, address_of
 from app.ui.middleware.refusals import refusal
+from app.ui.middleware.routes import FORMS
 from app.units import readable_size
 
 LARGEST_UPLOAD = 220 * 2**20
 LARGEST_OTHER = 4 * 2**20
+LARGEST_FORM = 8 * 2**10
+"""Bytes of a form, which is parsed in the event loop, for `/login` before anybody has logged in."""
 LOOK_EVERY = 4 * 2**20
 """Bytes of an upload between checks of the disk, which other programs fill meanwhile."""
 
@@ -47,7 +52,7 @@ class Incoming:
 
 
 class SizeMiddleware:
-    """Refuses requests that are too large, by declared or received size."""
+    """Refuses requests that are too large, by declared or received size; ends those whose client has gone."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -56,13 +61,15 @@ class SizeMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = LARGEST_UPLOAD if is_upload(scope) else LARGEST_OTHER
+        is_form = scope["path"] in FORMS
+        limit = LARGEST_FORM if is_form else LARGEST_UPLOAD if is_upload(scope) else LARGEST_OTHER
 
         async def check(expected: int) -> None:
             if expected > limit:
-                raise TooMuchError(413, text.TOO_LARGE)
+                raise TooMuchError(413, text.FORM_TOO_LARGE if is_form else text.TOO_LARGE)
 
-        await checked(self.app, check, Incoming(length_of(scope)), scope, receive, send)
+        with suppress(ClientDisconnect):  # nobody reads an answer
+            await checked(self.app, check, Incoming(length_of(scope)), scope, receive, send)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,8 @@ def check_root_path(path: str) -> str:
     path = path.rstrip("/")
     if path and path.split("/")[1] in {route.split("/")[1] for route in ROUTES}:
         raise VelaturaError(
-            "--root-path cannot be {path}, since the studio has addresses of its own there; choose another such as /studio",
+            "--root-path cannot be {path}, since the studio has addresses of its own there; "
+            "choose another such as /studio",
             path=path,
         )
     return path

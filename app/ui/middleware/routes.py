@@ -21,6 +21,8 @@ from app.ui.pages import PAGES
 
 LOOK = f"/{assets.LOOK}"
 ACCOUNT = "/account"
+FORMS = ("/login", "/logout", ACCOUNT)
+"""Where forms of our own pages go."""
 SHARED = "/shared/"
 """What the addresses of read-only links begin with."""
 ADDRESSES = tuple(f"/{page.path}" for page in PAGES)

@@ -12,6 +12,7 @@ from app.studio.accounts.quota import Quota, Sent
 from app.studio.accounts.received import Received
 from app.ui.login.sender import USER
 from app.ui.middleware.limits import (
+    LARGEST_FORM,
     LARGEST_OTHER,
     LARGEST_UPLOAD,
     LOOK_EVERY,
@@ -37,6 +38,21 @@ def test_sizes():
     for head in ({"content_length": "5"}, {}):
         lying = ask(SIZES, "/gradio_api/queue/join", "POST", [bytes(LARGEST_OTHER), b"x"], **head)
         assert lying.status == 413 and "An upload may hold at most" in lying.text
+
+
+@pytest.mark.parametrize("path", ["/login", "/logout", "/account"])
+def test_a_form_is_refused_by_its_length_before_it_is_parsed(path):
+    parsed: list[bytes] = []
+
+    async def noting(scope: Any, receive: Any, send: Any) -> None:
+        while (message := await receive())["body"]:
+            parsed.append(message["body"])
+
+    for head in ({"content_length": str(LARGEST_FORM + 1)}, {"content_length": "5"}, {}):
+        refused = ask(SizeMiddleware(noting), path, "POST", [b"&" * (LARGEST_FORM + 1), b"x"], **head)
+        assert refused.status == 413 and refused.text == "This form may hold at most 8 KB of text. Shorten it."
+        assert refused.header("connection") == "close" and parsed == []
+    assert ask(SIZES, path, "POST", [b"&" * LARGEST_FORM]).status == 200
 
 
 def test_an_upload_for_which_the_disk_has_no_room_is_refused_in_words():
