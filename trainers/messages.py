@@ -11,10 +11,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self, SupportsIndex, cast
 
-PLAIN = re.compile(r"(?:[^{}]|\{\{|\}\}|\{\w*(?:![rs])?(?::,?[.\d]{0,4}[a-z%]?)?\})*")
+PLAIN = re.compile(r"(?:[^{}]|\{\{|\}\}|\{\w*(?:![rs])?(?::,?\d{0,2}(?:\.\d{1,3})?[a-z%]?)?\})*")
 """Templates with names and numbers of few digits in their braces."""
 COUNT = "count"
 """The parameter that decides between singular and plural."""
+DEEPEST, MOST_PARAMETERS, LONGEST = 8, 100, 20_000
+"""Of a recorded message: messages within messages, parameters of each, and characters of its parts."""
 
 
 class Message(str):
@@ -126,18 +128,26 @@ def _parameter(value: object) -> object:
     return value if is_number else str(value)  # JSON has no NaN
 
 
-def from_record(record: object) -> str:
-    """The sentence of a record; ValueError where it is none.
+def from_record(record: object, deepest: int = DEEPEST) -> str:
+    """The sentence of a record; ValueError where it is none, or could be very long.
 
-    Records come from files that anybody may have written, and `str.format` reaches attributes of what it is given.
+    Records come from files that anybody may have written: `str.format` reaches attributes of what it is given, and a
+    parameter that is named twice, in each of thirty nested messages, fills gigabytes.
     """
     if isinstance(record, str):
         return record
     try:
         fields = cast("dict[str, Any]", record)
         template, other = str(fields["template"]), str(fields.get("plural", ""))
-        placed = tuple(_given(value) for value in fields.get("placed", ()))
-        named = {str(name): _given(value) for name, value in dict(fields.get("named", {})).items()}
+        by_place, by_name = list(fields.get("placed", ())), dict(fields.get("named", {}))
+        if not deepest or len(by_place) + len(by_name) > MOST_PARAMETERS:
+            raise ValueError("too many messages or parameters")
+        placed = tuple(_given(value, deepest - 1) for value in by_place)
+        named = {str(name): _given(value, deepest - 1) for name, value in by_name.items()}
+        lengths = [len(str(value)) for value in (*placed, *named.values())]
+        repeats = max(text.count("{") for text in (template, other))
+        if len(template) + len(other) + max(sum(lengths), repeats * max(lengths, default=0)) > LONGEST:
+            raise ValueError("too long")
         if (placed or named) and not (PLAIN.fullmatch(template) and PLAIN.fullmatch(other)):
             raise ValueError("not a plain template")
         return Message._made(template, other, placed, named)
@@ -164,5 +174,5 @@ def recorded(record: object, otherwise: str, kind: type[Message] = Message) -> M
     return found if found == otherwise else Message.of(otherwise)
 
 
-def _given(value: object) -> object:
-    return value if isinstance(value, (int, float)) else from_record(value)
+def _given(value: object, deepest: int) -> object:
+    return value if isinstance(value, (int, float)) else from_record(value, deepest)

@@ -73,11 +73,26 @@ def test_a_record_gives_the_same_message_back() -> None:
         {"template": "{a}", "named": {"a": [1]}},
         {"template": "{a}", "named": 7},
         {"template": "{a:>99999999999}", "named": {"a": "b"}},
+        {"template": "{a:9999}", "named": {"a": "b"}},
+        {"template": "", "placed": [1] * 101},
     ],
 )
 def test_what_is_no_record_is_refused(record) -> None:
     with pytest.raises(ValueError, match="message"):
         from_record(record)
+
+
+@pytest.mark.parametrize(
+    ("template", "parameter", "times"),
+    [("{a}{a}", "fox", 20), ("{a}", "fox", 9), ("{a:99}" * 300, "x" * 99, 1), ("{a}", "x" * 20_000, 1)],
+)
+def test_a_record_of_unbounded_length_is_no_message(template, parameter, times) -> None:
+    record = parameter
+    for _ in range(times):
+        record = {"template": template, "named": {"a": record}}
+    with pytest.raises(ValueError, match="message"):
+        from_record(record)
+    assert recorded(record, "as it was") == "as it was"
 
 
 def test_what_has_no_record_keeps_its_text() -> None:
