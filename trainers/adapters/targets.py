@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError, field_validator
@@ -54,6 +56,10 @@ UNET_PRESETS = ("none", "cross-kv", "b-lora", "attn", "attn-mlp", "full")
 TRANSFORMER_PRESETS = ("none", "attn", "attn-mlp", "full", "image-stream", "single-blocks")
 
 
+MOST_PATTERNS, LONGEST_PATTERN = 500, 200
+"""Of one part, and characters of each; a whole layer's name has about seventy."""
+
+
 class BlockOverride(Section):
     rank: int = Field(0, ge=0, le=1024)
     """Rank in these layers; 0 = the method's rank."""
@@ -83,6 +89,12 @@ class Targets(Section):
     def _known_in_transformers(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         return value and _check_preset(value, TRANSFORMER_PRESETS)
 
+    @field_validator("blocks")
+    @classmethod
+    def _few_overrides(cls, value: dict[str, BlockOverride]) -> dict[str, BlockOverride]:
+        _check_patterns(tuple(value))
+        return value
+
     @property
     def any(self) -> bool:
         """Whether the presets can select any layer."""
@@ -105,13 +117,31 @@ class Targets(Section):
 
 
 def _check_preset(value: str | tuple[str, ...], presets: Sequence[str]) -> str | tuple[str, ...]:
-    if isinstance(value, str) and value not in presets:
+    if not isinstance(value, str):
+        _check_patterns(value)
+    elif value not in presets:
         raise ValueError(
             Message(
-                "{value!r} is not one of {presets}; give patterns as a list", value=value, presets=", ".join(presets)
+                "{value!r:.120} is not one of {presets}; give patterns as a list",
+                value=value,
+                presets=", ".join(presets),
             )
         )
     return value
+
+
+def _check_patterns(patterns: Sequence[str]) -> None:
+    longest = max(map(len, patterns), default=0)
+    if len(patterns) > MOST_PATTERNS or longest > LONGEST_PATTERN:
+        raise ValueError(
+            Message(
+                "at most {most} patterns of {letters} characters are taken; found {count}, the longest with {longest}",
+                most=MOST_PATTERNS,
+                letters=LONGEST_PATTERN,
+                count=len(patterns),
+                longest=longest,
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -337,5 +367,11 @@ def sits_on_block(method: BlockMethod, path: str) -> bool:
 
 def matches(part: str, path: str, pattern: str) -> bool:
     """Whether a shell pattern matches a layer's path, with or without its part, or a module around the layer."""
-    names = (path, f"{part}.{path}", "." + path)
-    return any(fnmatchcase(name, pattern) or fnmatchcase(name, pattern + ".*") for name in names)
+    compiled = _compiled(pattern)
+    return any(compiled.match(name) for name in (path, f"{part}.{path}", "." + path))
+
+
+@lru_cache(4 * MOST_PATTERNS)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern and what is within it; `fnmatch` keeps few, and each is compared with hundreds of names."""
+    return re.compile(f"{translate(pattern)}|{translate(pattern + '.*')}")

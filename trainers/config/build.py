@@ -128,8 +128,8 @@ def _sentence(path: list[str], first: Mapping[str, Any], method: str) -> str:
         whole = not path or key == "name" or reason.startswith(path[0])
         return reason if whole else _("{key}: {reason}", key=key, reason=reason)
     if kind in ("model_type", "model_attributes_type", "dataclass_type"):
-        return _("{key} = {found!r}: this is a section; write {key}.KEY = VALUE", key=key, found=found)
-    return _("{key} = {found!r}: {allowed}", key=key, found=found, allowed=_allowed(kind, first["msg"], context))
+        return _("{key} = {found!r:.120}: this is a section; write {key}.KEY = VALUE", key=key, found=found)
+    return _("{key} = {found!r:.120}: {allowed}", key=key, found=found, allowed=_allowed(kind, first["msg"], context))
 
 
 def _allowed(kind: str, said: str, context: Mapping[str, Any]) -> str:
@@ -149,9 +149,9 @@ def _plain(value: Any) -> str:
 def no_method(name: str) -> Message:
     """The error for an unknown method; techniques that combine with methods are set by presets."""
     if name in {each.name for each in list_presets()}:
-        said = _("there is no method {name!r}; available are {methods}; use the preset: --preset {name}")
+        said = _("there is no method {name!r:.80}; available are {methods}; use the preset: --preset {name}")
     else:
-        said = _("there is no method {name!r}; available are {methods}")
+        said = _("there is no method {name!r:.80}; available are {methods}")
     return said.format(name=name, methods=", ".join(METHODS))
 
 

@@ -52,7 +52,9 @@ def _check_idle(config: Config) -> None:
         table = getattr(config, section)
         value, default = getattr(table, name), type(table).model_fields[name].default
         if off and value != default:
-            raise ValueError(_("{key} = {value!r} has no effect without {needed}", key=key, value=value, needed=needed))
+            raise ValueError(
+                _("{key} = {value!r:.120} has no effect without {needed}", key=key, value=value, needed=needed)
+            )
 
 
 def _check_ranks(config: Config) -> None:

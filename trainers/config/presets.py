@@ -59,7 +59,9 @@ def find_preset(name: str) -> Preset:
     """The preset with this name, cached; VelaturaError, which lists the names, if there is none."""
     known = sorted(path.stem for path in _folder().glob("*.toml"))
     if name not in known:
-        raise VelaturaError("there is no preset {name!r}; available are {known}", name=name, known=", ".join(known))
+        raise VelaturaError(
+            "there is no preset {name!r:.120}; available are {known}", name=name, known=", ".join(known)
+        )
     table = read_toml(_folder() / f"{name}.toml")
     summary, starter = str(table.pop("summary")), overlay(_starter_settings(), table.pop(STARTER, {}))
     return Preset(name, summary, table, starter)

@@ -34,7 +34,7 @@ def auto_or_whole(value: object) -> object:
     """The value; ValueError if it is neither `auto` nor a whole number."""
     number = str(value).strip().removesuffix(".0")
     if value != "auto" and (isinstance(value, bool) or not number.isdecimal()):
-        raise ValueError(_("{every!r} is neither `auto` nor a whole number from 0", every=value))
+        raise ValueError(_("{every!r:.120} is neither `auto` nor a whole number from 0", every=value))
     return value
 
 
@@ -129,7 +129,7 @@ class Tokens(Section):
     def _one_word(cls, word: str) -> str:
         if any(c.isspace() or not c.isprintable() or c == "," for c in word):
             raise ValueError(
-                _("{word!r} is not a single word; use one without spaces or commas, such as <dusk>", word=word)
+                _("{word!r:.120} is not a single word; use one without spaces or commas, such as <dusk>", word=word)
             )
         return word
 

@@ -65,7 +65,7 @@ def _parse(words: Sequence[str], text: str) -> tuple[Kind, tuple[float, ...]]:
     name, given = words[0], words[1:4]
     kind = next((each for each in KINDS if each == name), None)
     if kind is None:
-        raise ValueError(_("{text!r} is none of {kinds}", text=text, kinds=", ".join(KINDS)))
+        raise ValueError(_("{text!r:.120} is none of {kinds}", text=text, kinds=", ".join(KINDS)))
     usual = USUAL[kind]
     try:
         numbers = tuple(map(float, given))
@@ -75,8 +75,8 @@ def _parse(words: Sequence[str], text: str) -> tuple[Kind, tuple[float, ...]]:
     fits = [low <= number <= high for number, (low, high) in zip(numbers, ranges, strict=False)]
     if len(numbers) > len(usual) or not all(fits):
         allowed = " ".join(f"{low:.4g}…{high:.4g}" for low, high in ranges)
-        raise ValueError(_("{text!r}: the numbers of {kind} are {allowed}", text=text, kind=kind, allowed=allowed))
+        raise ValueError(_("{text!r:.120}: the numbers of {kind} are {allowed}", text=text, kind=kind, allowed=allowed))
     numbers += usual[len(numbers) :]
     if kind == "uniform" and not numbers[0] < numbers[1]:
-        raise ValueError(_("{text!r}: the first timestep must be below the last one", text=text))
+        raise ValueError(_("{text!r:.120}: the first timestep must be below the last one", text=text))
     return kind, numbers

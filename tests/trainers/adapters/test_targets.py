@@ -15,9 +15,11 @@ from trainers.adapters.targets import (
     UNET_PRESETS,
     BlockOverride,
     Targets,
+    _compiled,
     matches,
     select,
 )
+from trainers.config.build import build_config
 from trainers.errors import VelaturaError
 
 METHOD = LoRA(rank=4, alpha=6.0)
@@ -154,3 +156,32 @@ def test_attaching_freezes_every_part_and_starts_each_layer_with_its_own_values(
     other = attach({"unet": make_layers()}, LoRA(rank=3), Targets(unet=("*",)), seed=8)
     assert not torch.equal(other.sites[0].placed[0].theta["A"], starts[other.sites[0].path])
     assert net(make_input()).shape == (2, 16, 12)
+
+
+@pytest.mark.parametrize("part", ["unet", "transformer", "text_encoder", "blocks"])
+def test_patterns_are_few_and_short(part):
+    def patterns(count, letters):
+        listed = [f"{number:03}".ljust(letters, "*") for number in range(count)]
+        return {part: {key: {"rank": 2} for key in listed} if part == "blocks" else listed}
+
+    assert Targets.model_validate(patterns(500, 200))
+    for count, letters in ((501, 3), (1, 201)):
+        with pytest.raises(ValueError, match=f"found {count}, the longest with {letters}"):
+            Targets.model_validate(patterns(count, letters))
+
+
+def test_patterns_are_compiled_once():
+    patterns = [f"up_blocks.*.to_{number}" for number in range(300)]
+    _compiled.cache_clear()
+    for path in ("up_blocks.1.to_7", "up_blocks.1.to_7.inner", "mid_block.to_7"):
+        assert sum(matches("unet", path, pattern) for pattern in patterns) == path.startswith("up")
+    assert _compiled.cache_info().misses == 300
+
+
+def test_a_long_value_is_quoted_in_part():
+    with pytest.raises(VelaturaError) as refused:
+        build_config({"name": "dusk", "targets": {"unet": "a" * 9000}})
+    assert "'aaa" in str(refused.value) and len(str(refused.value)) < 400
+    with pytest.raises(VelaturaError) as refused:
+        build_config({"name": "dusk", "train": {"steps": ["a" * 9000]}})
+    assert "train.steps = ['aaa" in str(refused.value) and len(str(refused.value)) < 400
