@@ -21,6 +21,7 @@ from app.ui.components import text
 from app.ui.gradio_internals import file_address
 from trainers.errors import VelaturaError
 from trainers.messages import Message
+from trainers.runs.event_lines import is_text
 
 Answer = dict[str, Any]
 OPTIONS = (
@@ -116,6 +117,8 @@ def text_of(value: Any, name: str, most: int = MOST_TEXT) -> str:
             most=most,
             number=len(value),
         )
+    if not is_text(value):
+        raise RefusalError("bad_value", "{name} has half of a character, which cannot be stored.", name=name)
     return value
 
 

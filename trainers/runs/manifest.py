@@ -41,7 +41,7 @@ def check_images(run: Run, record: Recorder, accept: bool) -> None:
     """Raise VelaturaError if the run's images are not those it has trained on, unless the others are accepted."""
     try:
         before = json.loads((run.folder / FILE).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         before = None
     changes = _changes(before, _digests(run)) if isinstance(before, dict) else ""
     if changes and not accept:

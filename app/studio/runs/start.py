@@ -69,7 +69,7 @@ def with_orders(
     """
     table = _as_table(settings)
     method = table.get("method")
-    named = method if isinstance(method, str) else method.get("name", "") if isinstance(method, dict) else ""
+    named = str(method.get("name", "")) if isinstance(method, dict) else method if isinstance(method, str) else ""
     if named and named not in METHODS:
         raise VelaturaError(no_method(named))
     own_base = table.get("base")

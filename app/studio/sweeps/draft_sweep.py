@@ -67,9 +67,9 @@ def start_draft_sweep(
     The sweep has the draft's name, or the next free one. Raises VelaturaError.
     """
     for axis in axes:
-        unknown = next((value for value in axis.values if METHOD in axis.keys and str(value) not in METHODS), None)
-        if unknown is not None:
-            raise VelaturaError("there is no method {method!r:.80}", method=unknown)
+        unknown = [value for value in axis.values if METHOD in axis.keys and str(value) not in METHODS]
+        if unknown:
+            raise VelaturaError("there is no method {method!r:.80}", method=unknown[0])
     runs = queue.store.runs
     name = free_sweep_name(runs, name_of(draft.name or suggest(draft)))
     with tempfile.TemporaryDirectory(dir=drafts.paths.root, prefix="start-") as place:

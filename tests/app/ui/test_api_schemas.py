@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.studio.dataset.uploads import Upload
-from app.ui.api_schemas import RefusalError, uploads_of
+from app.ui.api_schemas import RefusalError, table_of, text_of, texts_of, uploads_of
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,18 @@ def test_what_is_no_upload_is_refused_with_a_code(files):
 def test_uploads_keep_the_name_that_they_had():
     given = [{"path": "/a/1.png", "orig_name": "fox.png"}, {"path": "/a/2.png"}]
     assert uploads_of(given) == [Upload(Path("/a/1.png"), "fox.png"), Upload(Path("/a/2.png"), "2.png")]
+
+
+@pytest.mark.parametrize(
+    ("read", "value"),
+    [
+        (lambda value: text_of(value, "prompt"), "\ud800"),
+        (lambda value: texts_of(value, "images", 9), ["a", "\udfff"]),
+        (lambda value: table_of(value, "settings"), {"sample": {"prompts": ["\ud800"]}}),
+        (lambda value: table_of(value, "captions"), {"\ud800": "a fox"}),
+    ],
+)
+def test_text_that_cannot_be_stored_is_refused_with_a_code(read, value):
+    with pytest.raises(RefusalError, match="has half of a character") as refused:
+        read(value)
+    assert refused.value.code == "bad_value"

@@ -136,3 +136,10 @@ def test_what_trains_the_weights_themselves_needs_them_in_full():
     build_config({"name": "x", "base": {"storage": "nf4"}})
     with pytest.raises(VelaturaError, match="only approximates them"):
         build_config({**full, "base": {"storage": "nf4"}})
+
+
+@pytest.mark.parametrize("name", ['["lora"]', "{a = 1}", "5"])
+def test_a_method_whose_name_is_no_text_is_refused(tmp_path, name):
+    (tmp_path / "config.toml").write_text(f'name = "fox"\nmethod = {{name = {name}}}\n')
+    with pytest.raises(VelaturaError, match="there is no method"):
+        read_config(tmp_path / "config.toml")

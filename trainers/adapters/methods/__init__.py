@@ -69,7 +69,7 @@ def _read(value: Any, of_package: Any) -> Any:
     """A method from its settings; also one whose class this process has defined, or an instance of it."""
     if isinstance(value, Method):
         return value
-    if not isinstance(value, Mapping) or (value.get("name") in METHODS and CLASS not in value):
+    if not isinstance(value, Mapping) or (str(value.get("name")) in METHODS and CLASS not in value):
         return of_package(value)
     name, where = value.get("name"), value.get(CLASS)
     kinds = (each for each in reversed([*_subclasses(Method)]) if where in (None, _path(each)))

@@ -35,6 +35,7 @@ def test_each_method_is_a_run_of_the_same_pictures(queue, drafts, draft) -> None
 def test_one_wrong_method_starts_none(queue, drafts, draft) -> None:
     for methods, said in (
         (["lora", "lorra"], "there is no method 'lorra'"),
+        ([None, 5], "there is no method None"),
         (["lora"], "at least two runs"),
         ([], "method.name has no values"),
     ):
