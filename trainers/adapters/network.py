@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -28,6 +29,22 @@ class Removable(Protocol):
     """A change of the base that can be undone, such as a hook."""
 
     def remove(self) -> None: ...
+
+
+class Freeze:
+    """Freezes parameters until it is removed."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        self._frozen = [parameter for parameter in parameters if parameter.requires_grad]
+        self._set(False)
+
+    def remove(self) -> None:
+        """Let those learn again that learned before."""
+        self._set(True)
+
+    def _set(self, learns: bool) -> None:
+        for parameter in self._frozen:
+            parameter.requires_grad = learns  # the method of this name refuses lazy parameters
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,7 @@ class Network(nn.Module):
         """Seed of what training steps draw."""
         self.step: TrainingStep | None = None
         """The training step in progress."""
+        self._is_merged = False
         self._sites: dict[str, Site] = {}
         self.sites_by_key = nn.ModuleDict()
         self._blocks: dict[str, BlockSite] = {}
@@ -240,9 +258,12 @@ class Network(nn.Module):
 
         ΔW is computed in fp32 and rounded once; to undo the merge, load the base again (subtraction is not exact). An
         NF4 layer then holds its dequantised weight plus the change, unquantised: exactly what was trained. Raises
-        VelaturaError if a method changes more than weights.
+        VelaturaError if a method changes more than weights, or it is merged already.
         """
         self.check_merges("merged into them")
+        if self._is_merged:
+            raise VelaturaError("this network is merged already, and a second time would add its change twice")
+        self._is_merged = True
         for site in self.sites:
             site.merge(strength)
 
@@ -291,7 +312,7 @@ class Network(nn.Module):
                 )
 
     def remove(self) -> None:
-        """Remove all hooks and added words, which restores the base."""
+        """Remove all hooks and added words, which restores the base; what `attach` froze learns again."""
         while self.handles:
             self.handles.pop().remove()
         for site in self.hook_points:
@@ -329,6 +350,5 @@ def attach(
     except BaseException:
         network.remove()
         raise
-    for net in parts.values():
-        net.requires_grad_(False)
+    network.handles.append(Freeze(chain.from_iterable(net.parameters() for net in parts.values())))
     return network

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, ValidationError, field_validator
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+from torch.nn.parameter import is_lazy
 
 from trainers.adapters.block import BlockMethod
 from trainers.adapters.method import LayerMethod, LayerUpdate
-from trainers.adapters.op import Op
+from trainers.adapters.op import Op, Packed
 from trainers.adapters.roles import BlockRole, Selection, block_kind, is_denoiser
 from trainers.errors import VelaturaError
 from trainers.messages import Message
@@ -31,6 +32,13 @@ PLACES: Mapping[str, tuple[type[nn.Module], ...]] = {
     "convolution": (nn.Conv2d,),
     "norm": (nn.GroupNorm, nn.LayerNorm),
 }
+
+OUT_OF_REACH = _(
+    "a grouped convolution, one with other padding than zeros, or a layer that nn.MultiheadAttention does not call"
+)
+COMPUTED = _("its weight is computed, so a merge into it would be lost; fold the parametrization or pruning in first")
+LAZY = _("its size is not known before its first input; call the network once first")
+UNSUITED = _("{name} has nothing to train there with these settings")
 
 B_LORA: Mapping[str, str] = {"content": "up_blocks.0.attentions.0", "style": "up_blocks.0.attentions.1"}
 """The blocks of SDXL that hold an image's content and its style (B-LoRA, Frenkel et al. 2024, arXiv 2403.14572)."""
@@ -256,7 +264,8 @@ def _matching(
     part: str, net: nn.Module, patterns: str | tuple[str, ...], method: LayerMethod
 ) -> Iterator[tuple[str, nn.Module]]:
     missed, idle = (set() if isinstance(patterns, str) else set(patterns)), ""
-    left_out: list[str] = []
+    left_out: dict[str, list[str]] = {}
+    unsuited = UNSUITED.format(name=method.display_name)
     kinds = tuple(kind for place in method.places for kind in PLACES[place])
     layers = [(p, m) for p, m in net.named_modules() if isinstance(m, kinds) and not _is_bare(m)]
     found = False
@@ -265,19 +274,23 @@ def _matching(
             hits = {patterns} if PRESETS[patterns].has_layer(path) else set()
         else:
             hits = {pattern for pattern in patterns if matches(part, path, pattern)}
-        if hits and not _is_changeable(layer):
+        reason = _obstacle(layer) or ("" if method.sits_on(part, path, layer) else unsuited)
+        if hits and reason:
             idle = path
-            left_out.append(path)
-        elif hits and not method.sits_on(part, path, layer):
-            idle = path
+            if not isinstance(patterns, str) or reason is not unsuited:
+                left_out.setdefault(reason, []).append(path)
         elif hits:
             missed -= hits
             found = True
             yield path, layer
     if idle and (missed or not found):
         chosen = min(missed, default=patterns)
+        reason = next((each for each, paths in left_out.items() if idle in paths), unsuited)
         raise VelaturaError(
-            "{chosen!r} selects layers such as {idle}, which this method cannot change", chosen=chosen, idle=idle
+            "{chosen!r} selects layers such as {idle}, which this method cannot change: {reason}",
+            chosen=chosen,
+            idle=idle,
+            reason=reason,
         )
     if isinstance(patterns, str) and PRESETS[patterns].blocks and not found:
         why = "; its two blocks have attention only in SDXL" if patterns == "b-lora" else ""
@@ -287,15 +300,8 @@ def _matching(
             part=part,
             why=why,
         )
-    if left_out:
-        warnings.warn(
-            _(
-                "left out {names}: a grouped convolution, one with other padding than zeros, or a layer that "
-                "nn.MultiheadAttention does not call",
-                names=", ".join(left_out[:5]),
-            ),
-            stacklevel=2,
-        )
+    for reason, paths in left_out.items():
+        warnings.warn(_("left out {names}: {reason}", names=", ".join(paths[:5]), reason=reason), stacklevel=2)
     if missed and not layers:
         raise VelaturaError(
             "{part} has no layer that this method can change: it changes {kinds}",
@@ -312,15 +318,20 @@ def _matching(
         )
 
 
-def _is_changeable(layer: nn.Module) -> bool:
-    """Whether an update can be added to a layer's output."""
+def _obstacle(layer: nn.Module) -> str:
+    """Why an update cannot be added to a layer's output and merged into its weight; empty if it can."""
+    names = ("weight", "bias")
+    if not isinstance(layer, Packed) and not all(name in layer._parameters for name in names):
+        return COMPUTED
+    if any(tensor is not None and is_lazy(tensor) for tensor in layer._parameters.values()):
+        return LAZY
     if isinstance(layer, NonDynamicallyQuantizableLinear):
-        return False  # nn.MultiheadAttention reads its weight without calling it
+        return OUT_OF_REACH  # nn.MultiheadAttention reads its weight without calling it
     try:
         Op.of(layer)
     except TypeError:
-        return False
-    return True
+        return OUT_OF_REACH
+    return ""
 
 
 def _is_bare(layer: nn.Module) -> bool:

@@ -17,16 +17,15 @@ from trainers.adapters.methods.initial import tucker
 from trainers.adapters.updates import Affine, Dense, Hadamard, Kronecker, LowRank, Rotation, Update
 from trainers.messages import Message
 
-# Each pattern matches the end of a key; the rest is the layer's name.
+# Each pattern matches the end of a key; the rest is the layer's name, which may look like a suffix (`net.lora_A`). The
+# last two end in any word, such as `diff`, so the others are tried first.
 _SPELLINGS: tuple[tuple[str, str], ...] = (
-    (r"\.lora_(?:up|B)(?:\.\w+)?\.weight", "lora_up.weight"),
-    (r"\.lora_(?:down|A)(?:\.\w+)?\.weight", "lora_down.weight"),
+    (r"\.lora_(?:up|B)(?:\.(?!lora_)\w+)?\.weight", "lora_up.weight"),
+    (r"\.lora_(?:down|A)(?:\.(?!lora_)\w+)?\.weight", "lora_down.weight"),
     (r"\.lora(?:_linear_layer)?\.up\.weight", "lora_up.weight"),
     (r"\.lora(?:_linear_layer)?\.down\.weight", "lora_down.weight"),
     (r"\.lora_mid\.weight", "lora_mid.weight"),
-    (r"\.lora_magnitude_vector(?:\.\w+)?(?:\.weight)?", "lora_magnitude_vector"),
     (r"\.oft_R(?:\.\w+)?\.weight", "oft_R.weight"),
-    (r"\.ia3_l(?:\.\w+)?", "ia3_l"),
     *((rf"\.{name}\.weight", f"{name}.weight") for name in ("a1", "a2", "b1", "b2")),
     *(
         (rf"\.{suffix}", suffix)
@@ -37,6 +36,8 @@ _SPELLINGS: tuple[tuple[str, str], ...] = (
             *("oft_blocks", "rescale", "on_input"),
         )
     ),
+    (r"\.lora_magnitude_vector(?:\.\w+)?(?:\.weight)?", "lora_magnitude_vector"),
+    (r"\.ia3_l(?:\.\w+)?", "ia3_l"),
 )
 _ENDINGS = tuple((re.compile(pattern + "$"), suffix) for pattern, suffix in _SPELLINGS)
 _OLD_ATTENTION = re.compile(r"\.(?:processor\.)?to_(q|k|v|out)_lora\.(up|down)\.weight$")
@@ -126,16 +127,13 @@ def by_layer(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]
     layers: dict[str, dict[str, Tensor]] = {}
     unknown = []
     for key, tensor in tensors.items():
-        split = split_key(key)
+        stem = key.removesuffix(".weight")
+        is_ia3 = stem != key and f"{stem}.on_input" in tensors  # which names its tensor just `weight`
+        split = (stem, "weight") if is_ia3 else split_key(key)
         if split is None:
             unknown.append(key)
         else:
             layers.setdefault(split[0], {})[split[1]] = tensor
-    for key in tuple(unknown):
-        stem = key.removesuffix(".weight")
-        if stem != key and "on_input" in layers.get(stem, {}):  # IA³ names its tensor just `weight`
-            layers[stem]["weight"] = tensors[key]
-            unknown.remove(key)
     for stem, found in tuple(layers.items()):
         if set(GLORA) & set(found) and not set(GLORA) <= set(found):
             unknown += [f"{stem}.{suffix}" for suffix in GLORA if found.pop(suffix, None) is not None]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
 
 from trainers.adapters.methods import METHODS
 from trainers.adapters.network import attach
@@ -56,6 +61,81 @@ def test_layers_that_no_update_can_reach_are_left_out_with_a_warning() -> None:
         live = net(x)
         network.merge()
         torch.testing.assert_close(net(x), live)
+
+
+def lazy() -> nn.Module:
+    return nn.Sequential(nn.LazyLinear(4), nn.Linear(4, 4))
+
+
+def pruned() -> nn.Module:
+    net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4))
+    prune.random_unstructured(net[0], "weight", 0.5)
+    return net
+
+
+def computed(computation: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    return nn.Sequential(computation(nn.Linear(8, 8)), nn.Linear(8, 4))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        pruned,
+        *(
+            partial(computed, computation)
+            for computation in (
+                parametrizations.weight_norm,
+                parametrizations.spectral_norm,
+                parametrizations.orthogonal,
+                nn.utils.weight_norm,
+                nn.utils.spectral_norm,
+            )
+        ),
+    ],
+)
+def test_a_layer_whose_weight_is_computed_is_left_out_or_refused(build: Callable[[], nn.Module]) -> None:
+    net = build()
+    with pytest.warns(UserWarning, match="left out 0: its weight is computed"):
+        network = attach({"unet": net}, METHODS["lora"](rank=2), EVERY, seed=0)
+    assert [site.path for site in network.sites] == ["1"]
+    with pytest.raises(VelaturaError, match="such as 0, which this method cannot change: its weight is computed"):
+        attach({"unet": build()}, METHODS["lora"](rank=2), Targets(unet=("0",)), seed=0)
+
+
+def test_a_layer_without_a_size_is_left_out() -> None:
+    with pytest.warns(UserWarning, match="left out 0: its size is not known"):
+        network = attach({"unet": lazy()}, METHODS["lora"](rank=2), EVERY, seed=0)
+    assert [site.path for site in network.sites] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "width"), [({}, 3), ({}, 1), ({"side": "input"}, 1), ({"butterfly": True}, 5)], ids=str
+)
+def test_oft_leaves_out_layers_whose_channels_cannot_rotate_together(settings: dict[str, Any], width: int) -> None:
+    net = nn.Sequential(nn.Linear(width, width), nn.Linear(width, 8), nn.Linear(8, 8))
+    with pytest.warns(UserWarning, match="left out 0.*: oft has nothing to train there"):
+        network = attach({"unet": net}, METHODS["oft"](**settings), EVERY, seed=0)
+    assert all(placed.theta["q"].numel() for site in network.sites for placed in site.placed)
+
+
+def test_a_second_merge_is_refused() -> None:
+    net = nn.Sequential(nn.Linear(8, 8))
+    network = attach({"unet": net}, METHODS["lora"](rank=2), EVERY, seed=0)
+    shaken(network)
+    network.merge()
+    merged = net[0].weight.clone()
+    with pytest.raises(VelaturaError, match="merged already"):
+        network.merge()
+    assert torch.equal(net[0].weight, merged)
+
+
+def test_remove_lets_the_base_learn_as_before() -> None:
+    net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    net[1].bias.requires_grad_(False)
+    network = attach({"unet": net}, METHODS["lora"](rank=2), Targets(unet=("0",)), seed=0)
+    assert not any(p.requires_grad for p in net.parameters())
+    network.remove()
+    assert [p.requires_grad for p in net.parameters()] == [True, True, True, False]
 
 
 def tied() -> nn.Module:

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from trainers.adapters.about import About, FileForm, Stored
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, LayerMethod, Theta
+from trainers.adapters.op import Op
 from trainers.adapters.site import Site
 from trainers.adapters.updates import InputRotation, Rotation
 from trainers.adapters.updates.rotation import butterfly_block, divisors
@@ -72,15 +73,20 @@ class OFT(LayerMethod):
     def decays(self, name: str) -> bool:
         return False
 
+    def sits_on(self, part: str, path: str, layer: nn.Module) -> bool:
+        """Whether some channels can rotate together."""
+        width = self.width(Op.of(layer))
+        return width % 2 == 0 if self.butterfly else self.block(width) > 1
+
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        width = self.width(site)
+        width = self.width(site.op)
         b = self.block(width)
         factors = (width // b).bit_length() if self.butterfly else 1  # log₂ + 1 of a power of two
         return {"q": nn.Parameter(torch.zeros(factors, width // b, b * (b - 1) // 2))}
 
-    def width(self, site: Site) -> int:
+    def width(self, op: Op) -> int:
         """Number of channels of a layer that rotate."""
-        return site.op.out if self.side == "output" else site.op.shape[1]
+        return op.out if self.side == "output" else op.shape[1]
 
     def block(self, width: int) -> int:
         """Block size b for a width: its largest divisor up to `block_size`.
@@ -93,7 +99,7 @@ class OFT(LayerMethod):
         return divisors(width, most)[-1]
 
     def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Rotation | InputRotation:
-        Q = skew(theta["q"], self.block(self.width(site)))
+        Q = skew(theta["q"], self.block(self.width(site.op)))
         if self.constraint:
             norm = torch.linalg.matrix_norm(Q, keepdim=True)
             Q = Q * (self.constraint / norm.clamp(min=self.constraint))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,24 @@ def test_what_is_loaded_elsewhere_is_what_was_attached(variant: str, tmp_path: P
         assert (other(x) - expected).abs().max() <= 1e-5 * expected.abs().max()
         assert (other(x) - make_layers()(x)).abs().max() > 1e-3
     assert loaded.warnings == []
+
+
+@pytest.mark.parametrize("method", ["lora", "loha", "lokr", "oft", "ia3", "full", "bitfit"])
+def test_layers_named_as_a_format_s_tensors_are_read_again(method: str, tmp_path: Path) -> None:
+    names = ("lora_A", "lora_B", "lora_up", "lora_down", "lora_mid", "a1", "diff", "oft_R", "ia3_l", "weight")
+
+    def build() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(OrderedDict((name, nn.Linear(8, 8)) for name in names))
+
+    net, x = build(), torch.randn(3, 8)
+    settings = {"everywhere": True} if method == "ia3" else {}
+    network = attach({"net": net}, METHODS[method](**settings), EVERY_LAYER, seed=0).eval()
+    shake(network)
+    write_style(network, tmp_path / "a.safetensors", precision="fp32")
+    other = build()
+    apply_styles({"net": other}, "", [(read_style(tmp_path / "a.safetensors"), 1.0)])
+    torch.testing.assert_close(other(x), net(x), rtol=1e-4, atol=1e-4)
 
 
 def test_a_style_that_changes_nothing_is_written_with_a_warning(tmp_path: Path) -> None:
