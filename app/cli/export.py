@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,7 +80,7 @@ def ranks(
         say(f"rank {found.enough} is enough: it has at least {1 - tolerance:.0%} of the gain; export it with:")
     else:
         say(f"no rank denoises better than the bare base; the best is {found.enough}; export it with:")
-    say(f"velatura export {run} --rank {found.enough}")
+    say(f"velatura export {shlex.quote(str(run))} --rank {found.enough}")
 
 
 def _rows(found: RankCurve) -> list[tuple[str, str, str]]:

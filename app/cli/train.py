@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -137,13 +138,13 @@ def stop(run: RunFolder) -> None:
         raise VelaturaError("{run} has not started; `velatura queue cancel {run}` removes it from the queue", run=run)
     if not opened.is_training():
         way = (
-            f"velatura resume {run}"
+            f"velatura resume {shlex.quote(str(run))}"
             if opened.checkpoint_steps()
-            else f"velatura train {run / 'config.toml'} --overwrite"
+            else f"velatura train {shlex.quote(str(run / 'config.toml'))} --overwrite"
         )
         raise VelaturaError("{run} is not training: its process died; continue with: {way}", run=run, way=way)
     opened.ask_to_stop()
-    say(f"asked {run} to stop after this step; resume with: velatura resume {run}")
+    say(f"asked {run} to stop after this step; resume with: velatura resume {shlex.quote(str(run))}")
 
 
 @commands.command(epilog="Example: velatura demo")
@@ -253,4 +254,4 @@ def _tell(result: Result) -> None:
         words = f"{counted(result.skipped, 'step')} of {result.steps} changed nothing: the loss was not finite"
         say((words, "yellow"))
     if result.stopped_by:
-        say(f"continue with: velatura resume {result.run}")
+        say(f"continue with: velatura resume {shlex.quote(str(result.run))}")

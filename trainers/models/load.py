@@ -19,6 +19,8 @@ from trainers.models.families import get_family
 from trainers.models.families.family import Family, down_factor
 from trainers.models.files.folder import has_weights, library_class, load_tokenizer, read_json, weight_files
 from trainers.models.files.header import read_header
+from trainers.models.files.hub import local_path
+from trainers.models.files.other_bases import OtherBaseError
 from trainers.models.files.single_file import load_single_file, shipped_tokenizer
 from trainers.models.files.source import Source, find_source
 from trainers.models.load_file import FileOfBase, find_own_tokenizer, load_file
@@ -31,7 +33,7 @@ from trainers.models.storage.streaming import part_loader, read_unread
 from trainers.models.storage.swap import keep_in_main_memory, waiting_layers
 from trainers.randomness import generator
 
-__all__ = ["Model", "load_model", "token_counter", "training_size"]
+__all__ = ["Model", "load_model", "text_depth", "token_counter", "training_size", "why_not_trained"]
 
 KINDS = {"epsilon": _("the noise (epsilon)"), "v_prediction": _("the velocity (v)")}
 TESTED = _("The base does not say what its network predicts; a test of it has found {found}. base.prediction sets it.")
@@ -132,6 +134,26 @@ def training_size(model: str) -> tuple[int, int]:
     """
     family, tree = find_configs(find_source(model).path)
     return family.sizes(*(read_json(tree / part / "config.json") for part in (family.denoiser, "vae")))
+
+
+def why_not_trained(model: str) -> str:
+    """Why the base `model` on this computer is of no kind that is trained; empty for others and for all elsewhere."""
+    path = local_path(model)
+    try:
+        if path is not None:
+            find_configs(path)
+    except OtherBaseError as error:
+        return error.message
+    except (VelaturaError, OSError, ValueError, KeyError):
+        pass  # not readable: loading it says why
+    return ""
+
+
+def text_depth(model: str) -> int:
+    """Number of layers of the shallowest trained text encoder of the base `model`, from its configs; 0 if unknown."""
+    family, tree = find_configs(find_source(model).path)
+    configs = (tree / name / "config.json" for name in family.trained_encoders)
+    return min((read_json(path).get("num_hidden_layers", 0) for path in configs if path.is_file()), default=0)
 
 
 def token_counter(model: str, sizes: Mapping[str, int] | None = None) -> Callable[[str], int]:

@@ -26,8 +26,10 @@ from trainers.messages import Message
 from trainers.messages import Message as _
 from trainers.models.files.hub import HUB_ID, cached_snapshot, local_path
 from trainers.models.files.source import base_name
-from trainers.models.load import training_size
+from trainers.models.load import text_depth, training_size
 
+SHALLOW = 6
+"""Layers of a text encoder up to which it has none to skip; the smallest of CLIP's has 12."""
 FAR = 2
 """How many times a size may differ from the base's own."""
 ON_COMPUTER = _("{before} → {after} on this computer")
@@ -38,6 +40,10 @@ TOO_LARGE = _(
     "worse"
 )
 TOO_SMALL = _("{key} = {size} is far below the {native} pixels of {base}; its pictures get coarse")
+TOO_SHALLOW = _(
+    "base.clip_skip = {skip} skips a layer of the {layers} that the text encoder of {base} has; its pictures "
+    "turn to noise"
+)
 REPAIR_WITH = _("{problem}; repair it with {options}")
 
 
@@ -148,7 +154,7 @@ def _in_words(value: Any) -> Any:
 
 
 def _of_base(config: Config) -> Iterator[Finding]:
-    """Sizes that the base cannot have, or was not made for."""
+    """Sizes and a skip of layers that the base cannot have, or was not made for."""
     size = native_size(config.base.model)
     if size is None:
         return
@@ -169,6 +175,11 @@ def _of_base(config: Config) -> Iterator[Finding]:
             continue
         if before and _is_far(before, native):
             yield Finding(key, _far(key, before, native, base), changes, in_words, stops=False)
+    skip = config.base.clip_skip
+    if skip > 1 and 0 < (layers := text_depth(config.base.model)) <= SHALLOW:
+        problem = TOO_SHALLOW.format(skip=skip, layers=layers, base=base)
+        in_words = repair.format(before=skip, after=1, base=base)
+        yield Finding("base.clip_skip", problem, {"base.clip_skip": 1}, in_words, stops=False)
 
 
 def _is_far(size: int, native: int) -> bool:

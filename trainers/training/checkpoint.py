@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -149,7 +150,9 @@ def load_checkpoint(
     steps = run.checkpoint_steps()
     if not steps:
         raise VelaturaError(
-            "{folder} has no checkpoint; restart the training with: velatura resume {folder}", folder=run.folder
+            "{folder} has no checkpoint; restart the training with: velatura resume {quoted}",
+            folder=run.folder,
+            quoted=shlex.quote(str(run.folder)),
         )
     folder = run.checkpoint(steps[-1])
     try:

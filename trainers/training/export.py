@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import shutil
 import time
 from collections import Counter
@@ -55,7 +56,8 @@ def export_style(
         sentences += [describe_embedding_loading(_word_path(session, core), word) for word in network.words]
         if model.starter:
             only = [] if network.merges else [ONLY_HERE]
-            sentences = [*only, FOR_STARTER.format(core.name, full_caption("a fox", config.data, config.tokens.word))]
+            prompt = full_caption("a fox", config.data, config.tokens.word)
+            sentences = [*only, FOR_STARTER.format(shlex.quote(core.name), prompt)]
         if place is None:
             with whole_file(run.style / "how-to-load.txt") as building:
                 building.write_text("\n".join(sentences) + "\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -93,7 +94,7 @@ def import_settings(
     if out is not None:
         with plain_disk_errors(out), whole_file(out) as building:
             building.write_text(written, encoding="utf-8")
-        say(f"wrote {out}; train it with: velatura train {out}{'' if folder else ' --images DIR'}")
+        say(f"wrote {out}; train it with: velatura train {shlex.quote(str(out))}{'' if folder else ' --images DIR'}")
     elif not json:
         sys.stdout.write(written)
 

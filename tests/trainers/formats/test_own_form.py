@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -159,6 +160,7 @@ def test_no_client_gets_it(bases, tmp_path):
     assert describe_loading(network, file, None, "sd2").startswith(
         "a.safetensors loads in Velatura only: krona-b does not change"
     )
+    assert "--style 'a b.safetensors' --base" in describe_loading(network, Path("a b.safetensors"), None, "sd2")
     style = read_outline(file)
     assert not is_plain(style) and "only Velatura loads it" in why_not_plain(style)
     with pytest.raises(VelaturaError, match="cannot be converted to plain LoRA: krona-b does not change weights"):

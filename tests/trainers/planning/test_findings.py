@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -82,3 +84,17 @@ def test_sizes_that_the_base_cannot_have_stop_the_run() -> None:
         check_ahead(config("data.resolution=4"))
     assert error.value.code == REFUSED
     check_ahead(config("data.resolution=512"))
+
+
+def test_a_skip_of_a_shallow_encoders_layers_is_found_and_repaired() -> None:
+    (skip,) = find_ahead(config("base.clip_skip=2"))
+    assert "skips a layer of the 3 that the text encoder of Velatura starter has" in skip.problem
+    assert (skip.repair, skip.stops) == ("2 → 1 on the starter", False)
+    assert find_ahead(with_changes(config("base.clip_skip=2"), changes_of([skip]))) == ()
+
+
+def test_a_skip_of_a_deep_encoders_layers_is_no_finding(tmp_path: Path, tiny_bases: dict[str, Path]) -> None:
+    base = shutil.copytree(tiny_bases["sd1"], tmp_path / "deep")
+    of_encoder = base / "text_encoder" / "config.json"
+    of_encoder.write_text(json.dumps({**json.loads(of_encoder.read_text()), "num_hidden_layers": 12}))
+    assert find_ahead(config("base.clip_skip=2", base={"model": str(base)})) == ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -144,9 +145,10 @@ def describe_loading(network: Network, core: Path, for_diffusers: Path | None, f
 def describe_own_format(network: Network, core: Path) -> str:
     """A sentence for users: why a file in Velatura's own format loads only here, and how."""
     names = " and ".join(dict.fromkeys(method.display_name for method in network.methods))
+    file = shlex.quote(core.name)
     return (
         f"{core.name} loads in Velatura only: {names} does not change weights, so no other tool has a format for it. "
-        f'Use it in the studio, or with: velatura generate --style {core.name} --base BASE --prompt "a fox" '
+        f'Use it in the studio, or with: velatura generate --style {file} --base BASE --prompt "a fox" '
         "--out picture.png"
     )
 

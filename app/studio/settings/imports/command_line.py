@@ -13,12 +13,15 @@ CONTINUED = re.compile(r"(?:(?<=[\s\"'])\\|[\^`])[ \t]*\r?\n")
 """The end of a line that goes on, in a shell, a batch file and PowerShell; a backslash also ends folders of Windows."""
 PIECE = re.compile(r"""(?:[^\s"']+|"[^"]*"|'[^']*')+|["']""")
 QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
-ASSIGNED = re.compile(r"""^\s*(?:export\s+|set\s+"?|\$(?:env:)?)?(\w+)\s*=(.*)$""", re.IGNORECASE)
-VARIABLE = re.compile(r"\$\{(\w+)\}|\$(?:env:)?(\w+)|%(\w+)%")
+ASSIGNED = re.compile(r"""^\s*(?:export\s+|set\s+"?|\$(?:env:)?)?(\w+)\s*(\+?)=(.*)$""", re.IGNORECASE)
+ARRAY = re.compile(r"^\s*\$?(\w+)\s*(\+?)=\s*@?\((.*)$")
+"""The beginning of an array in a shell or PowerShell."""
+VARIABLE = re.compile(r"\$\{(\w+)(?::?[-=]([^}]*))?\}|\$(?:env:)?(\w+)|%(\w+)%")
+"""A variable, in a shell perhaps with a default: `${LR:-1e-4}`."""
+WHOLE = re.compile(r"\$\{(\w+)(?:\[[@*]\])?\}|[$@](\w+)|%(\w+)%")
+"""A word that is nothing but a variable, which may stand for several words."""
 SCRIPT = re.compile(r"(?:^|[/\\])(\w+)\.py$")
 TRAINS_NETWORKS = re.compile(r"(sdxl_|sd3_|flux_)?train_network")
-FAMILIES = {"sdxl_": "sdxl", "sd3_": "sd3_checkbox", "flux_": "flux1_checkbox"}
-"""What the interface calls the families of the scripts."""
 MOST_FILLED = 100_000
 """Letters that the variables of a script may put in, all together."""
 LISTS = ("network_args", "optimizer_args", "lr_scheduler_args", "text_encoder_lr")
@@ -28,12 +31,14 @@ LISTS = ("network_args", "optimizer_args", "lr_scheduler_args", "text_encoder_lr
 def read_command_line(content: str) -> dict[str, Any] | None:
     """The options of a call of `train_network.py` by name, such as {"network_dim": "16"}; None if there is no call.
 
+    That of a family's own script is among them as `script`.
     Variables that the script sets are put in. VelaturaError if it calls another script, or several times, or if its
     variables become too long.
     """
     lines = [line for line in content.replace("\r\n", "\n").split("\n") if not COMMENT.match(line)]
     variables = Variables()
-    calls = [call for line in CONTINUED.sub(" ", "\n".join(lines)).split("\n") if (call := _call(line, variables))]
+    whole = iter(CONTINUED.sub(" ", "\n".join(lines)).split("\n"))
+    calls = [call for line in whole if not _set_array(line, whole, variables) and (call := _call(line, variables))]
     if not calls:
         return None
     if len(calls) > 1:
@@ -46,35 +51,78 @@ class Variables:
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
+        self._arrays: dict[str, list[str]] = {}
         self._left = MOST_FILLED
 
-    def set(self, name: str, value: str) -> None:
-        """Set a variable; names ignore case."""
-        self._values[name.lower()] = self.fill(value)
+    def set(self, name: str, value: str, adds: bool = False) -> None:
+        """Set a variable, or add to it; names ignore case."""
+        before = self._values.get(name.lower(), "") if adds else ""
+        self._values[name.lower()] = before + self.fill(value)
+
+    def set_array(self, name: str, words: Sequence[str], adds: bool = False) -> None:
+        """Set an array, or add to it."""
+        before = self._arrays.get(name.lower(), []) if adds else []
+        self._arrays[name.lower()] = [*before, *self.expand(words)]
+
+    def expand(self, words: Sequence[str]) -> list[str]:
+        """Words with the values of their variables; an array, or a variable that holds options, is several words."""
+        return [each for word in words for each in self._words(word)]
+
+    def _words(self, word: str) -> list[str]:
+        reference = WHOLE.fullmatch(word)
+        name = (reference[1] or reference[2] or reference[3]).lower() if reference else ""
+        if name in self._arrays:
+            for each in self._arrays[name]:
+                self._count(len(each) + 1)
+            return self._arrays[name]
+        filled = self.fill(word)
+        return split_line(filled) if reference and filled.lstrip().startswith("--") else [filled]
 
     def fill(self, word: str) -> str:
         """A word with the values of its variables; unknown ones stay. VelaturaError if they become too long."""
         return VARIABLE.sub(self._value, word)
 
     def _value(self, reference: re.Match[str]) -> str:
-        value = self._values.get((reference[1] or reference[2] or reference[3]).lower(), reference[0])
-        self._left -= len(value)
+        name, default = reference[1] or reference[3] or reference[4], reference[2]
+        value = self._values.get(name.lower(), reference[0] if default is None else default)
+        self._count(len(value))
+        return value
+
+    def _count(self, letters: int) -> None:
+        self._left -= letters
         if self._left < 0:
             raise VelaturaError(
                 "its variables put in more than {most:,} letters; write out the options instead", most=MOST_FILLED
             )
-        return value
+
+
+def _set_array(line: str, following: Iterator[str], variables: Variables) -> bool:
+    """Whether an array begins in this line; it is set, and its other lines are taken from the following."""
+    begun = ARRAY.match(line)
+    if begun is None:
+        return False
+    words: list[str] = []
+    rest: str | None = begun[3]
+    while rest is not None:
+        is_last = rest.rstrip().endswith(")")
+        words += split_line(rest.rstrip().removesuffix(")") if is_last else rest)
+        rest = None if is_last else next(following, None)
+    variables.set_array(begun[1], [word.rstrip(",") for word in words] if "@(" in line else words, bool(begun[2]))
+    return True
 
 
 def _call(line: str, variables: Variables) -> dict[str, Any] | None:
     """The options of a line that calls a training; a line that sets a variable sets it in `variables`."""
     assigned = ASSIGNED.match(line)
     if assigned and not line.lstrip().startswith("--"):
-        written = assigned[2].strip()
-        words = split_line(written.rstrip('"') if line.lower().startswith("set ") else written)
-        variables.set(assigned[1], next(iter(words), ""))
+        written = assigned[3].strip()
+        if line.lower().startswith("set "):
+            written = written.rstrip('"') if 'set "' in line.lower() else written
+        takes_all = line.lower().startswith("set ") and written.startswith(("--", "%"))
+        words = [written] if takes_all else split_line(written)
+        variables.set(assigned[1], next(iter(words), ""), bool(assigned[2]))
         return None
-    pieces = [variables.fill(piece) for piece in split_line(line)]
+    pieces = variables.expand(split_line(line))
     scripts = [at for at, piece in enumerate(pieces) if SCRIPT.search(piece)]
     begins = scripts[0] + 1 if scripts else 0
     options = read_options(pieces[begins:])
@@ -91,7 +139,7 @@ def _call(line: str, variables: Variables) -> dict[str, Any] | None:
             "flux_train_network.py are read here",
             script=name,
         )
-    return {**options, FAMILIES[trains[1]]: True} if trains[1] else options
+    return {**options, "script": name} if trains[1] else options
 
 
 def split_line(line: str) -> list[str]:

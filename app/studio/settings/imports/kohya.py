@@ -133,7 +133,8 @@ def _repeats(reading: Reading, pictures: Pictures) -> None:
 def _clip_skip(reading: Reading) -> None:
     """SDXL is always trained on the last layer but one there, whatever is asked for."""
     found = reading.found
-    named = SDXL.search(str(found.get("pretrained_model_name_or_path", "")))
+    named = found.get("script") == "sdxl_train_network"
+    named = named or SDXL.search(str(found.get("pretrained_model_name_or_path", "")))
     if switch(found["sdxl"]) if found.get("sdxl") in (True, False) else named:
         _forget(reading, "clip_skip", "base.clip_skip", ON_SDXL)
 

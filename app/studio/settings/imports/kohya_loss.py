@@ -69,6 +69,10 @@ def _huber(reading: Reading) -> None:
 def flow_family(found: Any) -> str:
     """`sd3` or `flux` if the file says that it trains one of them; empty otherwise."""
     for family, name in (("sd3", "sd3_checkbox"), ("flux", "flux1_checkbox")):
+        if found.get("network_module") == f"networks.lora_{family}":
+            return family
+        if found.get("script") == f"{family}_train_network":
+            return family
         with suppress(*UNREADABLE):
             if is_set(found.get(name)) and switch(found[name]):
                 return family

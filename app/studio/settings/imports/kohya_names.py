@@ -177,6 +177,7 @@ SAME: Mapping[str, tuple[str, ...]] = {
     "eps": ("1e-8", "1e-08"), "d_coef": ("1", "1.0"), "decouple": ("true",), "use_bias_correction": ("true",),
     "safeguard_warmup": ("true",), "d0": ("1e-6", "1e-06"), "unit": ("1",), "factor": ("-1",),
     "dynamo_backend": ("no",), "dynamo_mode": ("default",), "train_on_input": ("true",), "constrain": ("0.0",),
+    "script": ("sdxl_train_network", "sd3_train_network", "flux_train_network"),
     "model_list": ("custom",), "save_model_as": ("safetensors",), "huggingface_repo_visibility": ("private",),
 }  # fmt: skip
 """Values that say what is so here anyhow."""

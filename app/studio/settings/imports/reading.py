@@ -16,6 +16,7 @@ from app.studio.settings.plan import UNNAMED, nested
 from trainers.config.build import find_problems
 from trainers.messages import Message
 from trainers.models.files.hub import HUB_ID
+from trainers.models.load import why_not_trained
 from trainers.planning.findings import Finding
 
 SECRET = re.compile(r"(api_key|secrets?|password|(^|_)token)$")
@@ -102,6 +103,9 @@ class Reading:
         same = [base for base in bases if base == model] or [
             base for base in bases if last.endswith(".safetensors") and PurePath(base).name.lower() == last
         ]
+        if same and (problem := why_not_trained(same[0])):
+            self.leave(name, "refused", problem)
+            return
         if same:
             self.take(name, "base.model", same[0])
             return

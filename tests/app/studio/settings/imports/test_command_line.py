@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from app.studio.dataset.drafts import Draft
@@ -12,6 +14,7 @@ from app.studio.settings.imports.report import Imported
 from app.studio.settings.plan import from_table, plan
 from trainers.config.config import Config
 from trainers.errors import VelaturaError
+from trainers.models.load import training_size
 
 BATCH = r"""@echo off
 cd C:\AI\sd-scripts
@@ -185,6 +188,21 @@ def test_calls_for_flow_matching_bases(options: str, times: str | None, weightin
     assert found.table["method"]["name"] == "lora" and "sampler" not in found.table.get("sample", {})
 
 
+def test_a_flux_module_says_what_the_flux_script_says() -> None:
+    table = {"network_module": "networks.lora_flux", "network_dim": 4, "timestep_sampling": "flux_shift"}
+    found = read_foreign({**table, "guidance_scale": 1.0, "blocks_to_swap": 18, "max_train_steps": 9})
+    assert found is not None
+    assert found.table["base"] == {"swap_blocks": 18, "guidance": 1.0}
+    assert found.table["loss"]["timesteps"] == "logit-normal 0 1 shifted auto"
+
+
+@pytest.mark.parametrize("script", ["flux", "sd3", "sdxl"])
+def test_a_report_names_nothing_that_a_command_line_does_not_hold(script: str) -> None:
+    line = f"{script}_train_network.py --network_module lycoris.kohya --network_dim 8 --max_train_steps 9"
+    found, _config = read(line)
+    assert set(reasons(found)) <= {"timestep_sampling", "weighting_scheme", "model_prediction_type"}
+
+
 def test_a_preset_of_the_interface_names_flow_options_on_every_base() -> None:
     table = {"LoRA_type": "Standard", "network_dim": 8, "min_snr_gamma": 5, "timestep_sampling": "flux_shift"}
     for flux in (False, True):
@@ -192,3 +210,39 @@ def test_a_preset_of_the_interface_names_flow_options_on_every_base() -> None:
         assert found is not None
         assert found.table["loss"].get("timesteps") == ("logit-normal 0 1 shifted auto" if flux else None)
         assert found.table["loss"]["weighting"] == ("sigma-squared" if flux else "min-snr")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'ARGS=(\n  --network_dim 8 # rank\n  --output_name "a b"\n)\ntrain_network.py "${ARGS[@]}"',
+        'ARGS=(--network_dim 8)\nARGS+=(--output_name "a b")\ntrain_network.py "${ARGS[@]}"',
+        'ARGS="--network_dim 8"\nARGS="$ARGS --output_name \'a b\'"\ntrain_network.py $ARGS',
+        "ARGS='--network_dim 8'\nARGS+=\" --output_name 'a b'\"\ntrain_network.py $ARGS",
+        'set ARGS=--network_dim 8\nset ARGS=%ARGS% --output_name "a b"\ntrain_network.py %ARGS%',
+        '$a = @("--network_dim", "8",\n  "--output_name", "a b")\ntrain_network.py @a',
+        'N="a b"\nDIM=${DIM:-8}\ntrain_network.py --network_dim "$DIM" --output_name "${N:-c}"',
+    ],
+)
+def test_arguments_in_arrays_and_variables(script: str) -> None:
+    assert read_command_line(script) == {"network_dim": "8", "output_name": "a b"}
+
+
+def test_arrays_that_double_end_in_a_sentence() -> None:
+    doubling = "A=(--a 1)\n" + 'A=("${A[@]}" "${A[@]}")\n' * 40
+    with pytest.raises(VelaturaError, match="more than 100,000 letters"):
+        read_command_line(f'{doubling}train_network.py "${{A[@]}}"')
+    assert read_command_line("A=(\n" * 20_000 + "train_network.py --a 1") is None, "it never ends"
+
+
+def test_a_base_that_cannot_be_trained_is_left_with_the_sentence_of_training(tmp_path: Path) -> None:
+    base = tmp_path / "FLUX.2-dev"
+    (base / "transformer").mkdir(parents=True)
+    (base / "model_index.json").write_text('{"_class_name": "Flux2Pipeline"}')
+    (base / "transformer" / "config.json").write_text('{"_class_name": "Flux2Transformer2DModel"}')
+    line = f"train_network.py --network_dim 8 --max_train_steps 9 --pretrained_model_name_or_path {base}"
+    found, config = read(line, bases=(str(base),))
+    left = next(one for one in found.left if one.name == "pretrained_model_name_or_path")
+    with pytest.raises(VelaturaError) as refused:
+        training_size(str(base))
+    assert left.said == refused.value.message and "does not train" in left.said and config.base.model == "starter"
