@@ -1,4 +1,4 @@
-"""Rate limits for wrong passwords: guessing is slow, and nobody can lock out somebody else.
+"""Rate limits for wrong passwords: guessing is slow, and nobody can lock somebody out of a browser known to us.
 
 A browser in which the person has logged in before has its own count. Any other client is limited by wrong passwords for
 this name from its address, for any name from its address, and for this name from everywhere.
