@@ -7,6 +7,7 @@ then nobody is served.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,8 +27,10 @@ MOST_HANDLES, RESERVED = 65_536, 96
 """File handles asked of the system, and those kept for files, databases and jobs."""
 HEADERS_WITHIN, BODY_WITHIN, READ_WITHIN = 10.0, 60.0, 60.0
 """Seconds for a request's headers, for the next part of its body, and for the client to take more of an answer."""
-ACCEPT_ERRORS_EVERY = 60.0
-"""Seconds between two log entries about connections that could not be accepted."""
+SLOWEST_BODY = 1000.0
+"""Bytes a second at which a body must come after its first `BODY_WITHIN` seconds, on average."""
+LOGGED_EVERY = 60.0
+"""Seconds between two log entries about what strangers can cause."""
 BUSY = "Too many connections. Behind a proxy, start the studio with --trusted-proxy and its address."
 REFUSED = (
     f"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 5\r\nconnection: close\r\n"
@@ -41,6 +44,11 @@ class LimitedProtocol(H11Protocol):
     def __init__(self, connections: Connections, **options: Any) -> None:
         super().__init__(**options)
         self._limits = connections
+        self.logger = connections.logger
+        self._body: tuple[Any, float] = None, 0.0
+        """The request whose body is awaited, and since when."""
+        self.body_size = 0
+        """Bytes that have come of it."""
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
 
@@ -48,6 +56,11 @@ class LimitedProtocol(H11Protocol):
     def is_idle(self) -> bool:
         """Whether no request has come yet, or all have been answered."""
         return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def awaits_body(self) -> bool:
+        """Whether the body of the request has not come whole."""
+        return not self.is_idle and self.cycle.more_body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or answer 503 and close it."""
@@ -74,14 +87,14 @@ class LimitedProtocol(H11Protocol):
             if self._reading is None:  # the time for headers does not start again with each byte of them
                 self._wait_for_headers()
             return
-        self._stop_reading()
-        if self.cycle.more_body:
-            self._reading = self.loop.call_later(BODY_WITHIN, self.transport.abort)
+        self._wait_for_body(len(data))
 
     def on_response_complete(self) -> None:
         """The body of an answered request is no longer awaited; uvicorn closes a connection without another."""
         self._stop_reading()
         super().on_response_complete()
+        if not self.is_idle:  # a request that came with the one before
+            self._wait_for_body(0)
 
     def pause_writing(self) -> None:
         """The client does not read."""
@@ -98,6 +111,19 @@ class LimitedProtocol(H11Protocol):
     def _wait_for_headers(self) -> None:
         self._reading = self.loop.call_later(HEADERS_WITHIN, self.transport.abort)
 
+    def _wait_for_body(self, size: int) -> None:
+        """Wait for the next part of the body, after a part of this size: each gains little time."""
+        self._stop_reading()
+        if not self.awaits_body:
+            return
+        now, (request, began) = self.loop.time(), self._body
+        if request is not self.cycle:
+            began, self.body_size = now, 0
+            self._body = self.cycle, began
+        self.body_size += size
+        end = began + BODY_WITHIN + self.body_size / SLOWEST_BODY
+        self._reading = self.loop.call_at(min(now + BODY_WITHIN, end), self.transport.abort)
+
     def _stop_reading(self) -> None:
         if self._reading is not None:
             self._reading.cancel()
@@ -105,10 +131,11 @@ class LimitedProtocol(H11Protocol):
 
 
 class Connections:
-    """The open connections, oldest first. At a limit, the oldest idle one makes room for the next."""
+    """The open connections, oldest first. At a limit, one that waits for its client makes room for the next."""
 
     def __init__(self, most: int, is_proxy: Callable[[str], bool]) -> None:
         self._most, self._is_proxy = most, is_proxy
+        self.logger = sparing_logger()
         self._open: dict[LimitedProtocol, str] = {}
 
     def take(self, connection: LimitedProtocol) -> bool:
@@ -116,9 +143,9 @@ class Connections:
         host = connection.client[0] if connection.client else ""
         address = "" if self._is_proxy(host) else network_of(host)
         same = [other for other, known in self._open.items() if known == address]
-        if address and len(same) >= MOST_OF_AN_ADDRESS and not self._close_idle(same):
+        if address and len(same) >= MOST_OF_AN_ADDRESS and not self._close_waiting(same):
             return False
-        if len(self._open) >= self._most and not self._close_idle(list(self._open)):
+        if len(self._open) >= self._most and not self._close_waiting(list(self._open)):
             return False
         self._open[connection] = address
         return True
@@ -127,13 +154,14 @@ class Connections:
         """A connection has ended."""
         self._open.pop(connection, None)
 
-    def _close_idle(self, connections: list[LimitedProtocol]) -> bool:
-        idle = [connection for connection in connections if connection.is_idle]
-        if not idle:
+    def _close_waiting(self, connections: list[LimitedProtocol]) -> bool:
+        """Close the oldest never used, else the oldest idle one, else that of whose body the least has come."""
+        waiting = [connection for connection in connections if connection.is_idle or connection.awaits_body]
+        if not waiting:
             return False
-        oldest = min(idle, key=lambda connection: connection.cycle is not None)  # one that was never used goes first
-        self.forget(oldest)
-        oldest.transport.abort()
+        first = min(waiting, key=lambda each: (each.awaits_body and each.body_size + 1, each.cycle is not None))
+        self.forget(first)
+        first.transport.abort()
         return True
 
 
@@ -170,17 +198,37 @@ def raise_handle_limit() -> int:
     return MOST_HANDLES if soft == resource.RLIM_INFINITY else soft
 
 
+class Sparing:
+    """Lets each kind of log entry pass once a minute."""
+
+    def __init__(self) -> None:
+        self._logged: dict[str, float] = {}
+
+    def is_due(self, kind: str) -> bool:
+        """Whether the last one is long enough ago, if there was any."""
+        now = time.monotonic()
+        if now < self._logged.get(kind, -LOGGED_EVERY) + LOGGED_EVERY:
+            return False
+        self._logged[kind] = now
+        return True
+
+
+def sparing_logger() -> logging.Logger:
+    """Uvicorn's log for connections, with each warning, such as that of a malformed request, once a minute."""
+    sparing, parent = Sparing(), logging.getLogger("uvicorn.error")
+    logger = logging.Logger(parent.name)
+    logger.parent = parent
+    logger.addFilter(lambda record: record.levelno != logging.WARNING or sparing.is_due(record.msg))
+    return logger
+
+
 def new_loop() -> asyncio.AbstractEventLoop:
     """An event loop that reports connections it cannot accept once a minute, not each time it tries."""
-    loop, reported = asyncio.new_event_loop(), -ACCEPT_ERRORS_EVERY
+    loop, sparing = asyncio.new_event_loop(), Sparing()
 
     def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        nonlocal reported
-        if "accept()" in context["message"]:
-            if time.monotonic() < reported + ACCEPT_ERRORS_EVERY:
-                return
-            reported = time.monotonic()
-        loop.default_exception_handler(context)
+        if "accept()" not in context["message"] or sparing.is_due("accept"):
+            loop.default_exception_handler(context)
 
     loop.set_exception_handler(report)
     return loop

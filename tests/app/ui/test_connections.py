@@ -7,6 +7,7 @@ import logging
 import resource
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -24,6 +25,7 @@ from tests.app.ui.server import Process
 from tests.waiting import wait_until
 
 HALF = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+POST = HALF.replace(b"GET", b"POST") + b"content-length: %d\r\n\r\n"
 PATIENCE = 60
 
 
@@ -132,7 +134,7 @@ def test_time_for_headers_does_not_start_again_with_each_byte(monkeypatch):
 
 def test_a_body_that_does_not_come_is_not_awaited_and_one_that_does_is(monkeypatch):
     monkeypatch.setattr(connections, "BODY_WITHIN", 0.5)
-    post = HALF.replace(b"GET", b"POST") + b"content-length: 5\r\n\r\n"
+    post = POST % 5
     with serve() as served:
         assert is_closed(served.connect(post + b"1234"))
         assert is_answered(served.connect(post + b"12345"))
@@ -140,6 +142,57 @@ def test_a_body_that_does_not_come_is_not_awaited_and_one_that_does_is(monkeypat
         slow = served.connect(post)
         slow.sendall(b"12345")
         assert is_answered(slow)
+
+
+def trickle(opened: socket.socket, pause: float, size: int = 1) -> None:
+    """Send parts of a body until the server ends the connection."""
+    opened.settimeout(pause)
+    for _ in range(int(PATIENCE / pause)):
+        try:
+            opened.sendall(bytes(size))
+            if opened.recv(1) == b"":
+                return
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return
+    pytest.fail("the connection stays open")
+
+
+def test_a_body_that_comes_byte_by_byte_has_an_end_and_a_slow_upload_has_none(monkeypatch):
+    monkeypatch.setattr(connections, "BODY_WITHIN", 0.5)
+    with serve() as served:
+        trickle(served.connect(POST % 4000), pause=0.05)
+        behind = HALF + b"\r\n" + POST % 4000  # in one packet with the request before
+        assert is_answered(first := served.connect(behind)) and is_closed(first)
+        monkeypatch.setattr(connections, "BODY_WITHIN", 1.5)
+        upload = served.connect(POST % 16_000)
+        for _ in range(8):  # longer than that together
+            upload.sendall(bytes(2000))
+            time.sleep(0.25)
+        assert is_answered(upload)
+
+
+def test_at_the_limit_awaited_bodies_make_room_before_work(monkeypatch):
+    with serve(most=4) as served:
+        at_work = served.connect(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        upload = served.connect(POST % 5000 + bytes(4999))
+        slow = [served.connect(POST % 5000 + bytes(size)) for size in (20, 10)]
+        wait_until(lambda: len(served.server.server_state.tasks) == 4, "they are not served")
+        assert served.get() == 200 and is_closed(slow[1]), "that of whose body the least has come"
+        served.connect(POST % 5000)  # goes before the upload, of which more has come
+        assert served.get() == served.get() == 200
+        upload.sendall(b"x")
+        served.go_on.set()
+        assert is_answered(upload) and is_answered(at_work)
+
+
+def test_malformed_requests_are_logged_once(monkeypatch, caplog):
+    with serve() as served, caplog.at_level(logging.WARNING, "uvicorn.error"):
+        monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)
+        for _ in range(20):
+            assert served.connect(b"nonsense\r\n\r\n").recv(100).startswith(b"HTTP/1.1 400")
+    assert [record.message for record in caplog.records] == ["Invalid HTTP request received."]
 
 
 def test_a_client_that_does_not_read_is_cut_and_one_that_does_is_not(monkeypatch):

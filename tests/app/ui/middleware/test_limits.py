@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
 from app.jobs.permissions import Actor
 from app.jobs.store import Store
@@ -53,6 +54,19 @@ def test_a_form_is_refused_by_its_length_before_it_is_parsed(path):
         assert refused.status == 413 and refused.text == "This form may hold at most 8 KB of text. Shorten it."
         assert refused.header("connection") == "close" and parsed == []
     assert ask(SIZES, path, "POST", [b"&" * LARGEST_FORM]).status == 200
+
+
+def test_a_client_that_goes_gets_no_answer_and_leaves_no_error():
+    async def reading(scope: Any, receive: Any, send: Any) -> None:
+        async def gone() -> Any:
+            await receive()
+            return {"type": "http.disconnect"}
+
+        await Request(scope, gone).form()
+
+    form = {"content_type": "application/x-www-form-urlencoded"}
+    for path in ("/login", "/account"):
+        assert ask(SizeMiddleware(reading), path, "POST", **form).status == 0
 
 
 def test_an_upload_for_which_the_disk_has_no_room_is_refused_in_words():
