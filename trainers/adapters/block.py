@@ -18,7 +18,7 @@ from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.method import SETTINGS, Method, Theta
 from trainers.adapters.op import Op
 from trainers.adapters.roles import BlockRole, Stream, block_kind
-from trainers.adapters.site import ROUNDING, HookPoint, MethodTensors
+from trainers.adapters.site import ROUNDING, HookPoint, MethodTensors, with_graph
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,8 @@ class BlockSite(HookPoint[BlockMethod]):
 
         call = Call(x, y, named.get("encoder_hidden_states"), rerun)
         active = list(self.active(holder.context))
+        if not active:
+            return with_graph(y, holder.context)
         out = y
         for p in active:
             after = p.method.after(call, p.theta, self, p.shared, holder.context)

@@ -38,6 +38,8 @@ class ForwardContext:
     rows: Mapping[Stream, tuple[int, ...]] = field(default_factory=dict)
     """Tokens of each image, by stream, in layers that have those of all images in one row; noted by `track_rows`."""
 
+    keeps_graph: bool = False
+    """Whether the loop calls backward() even if all modules are dropped."""
     share: Share = WHOLE
     """The part of the batch in this pass, where several processes share one."""
     groups: int = 1

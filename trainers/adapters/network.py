@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from trainers.adapters.targets import Target, Targets, select
 from trainers.adapters.tokens import Vocabulary, Word
 from trainers.adapters.training_step import TrainingStep, numbered
 from trainers.errors import VelaturaError
+from trainers.messages import Message as _
 from trainers.randomness import generator
 
 M = TypeVar("M", bound=Method)
@@ -31,20 +33,20 @@ class Removable(Protocol):
     def remove(self) -> None: ...
 
 
-class Freeze:
-    """Freezes parameters until it is removed."""
+class SwitchedOff:
+    """An attribute of parameters or modules that is False until this is removed, where it was True."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
-        self._frozen = [parameter for parameter in parameters if parameter.requires_grad]
+    def __init__(self, name: str, objects: Iterable[Any]) -> None:
+        self._name, self._objects = name, [each for each in objects if getattr(each, name, False)]
         self._set(False)
 
     def remove(self) -> None:
-        """Let those learn again that learned before."""
+        """Switch it on again."""
         self._set(True)
 
-    def _set(self, learns: bool) -> None:
-        for parameter in self._frozen:
-            parameter.requires_grad = learns  # the method of this name refuses lazy parameters
+    def _set(self, value: bool) -> None:
+        for each in self._objects:
+            setattr(each, self._name, value)
 
 
 @dataclass(frozen=True)
@@ -267,6 +269,14 @@ class Network(nn.Module):
         for site in self.sites:
             site.merge(strength)
 
+    def prepare(self, parts: Mapping[str, nn.Module]) -> None:
+        """Let passes of these parts call every layer with what its methods read."""
+        modules = chain.from_iterable(net.modules() for net in parts.values())
+        # It would pass nested tensors to its layers, which only torch's fast path of a whole layer takes.
+        encoders = (module for module in modules if isinstance(module, nn.TransformerEncoder))
+        self.handles.append(SwitchedOff("use_nested_tensor", encoders))
+        self.track_timesteps(parts)
+
     def track_timesteps(self, parts: Mapping[str, nn.Module]) -> None:
         """Put the timesteps of each pass of the denoiser into the context, if a method depends on them."""
 
@@ -299,17 +309,30 @@ class Network(nn.Module):
         self.handles += [parts[part].register_forward_pre_hook(note) for part in apart]
 
     def check_alone(self) -> None:
-        """Raise VelaturaError if a method here would take the change of another network for its base's output."""
+        """Raise VelaturaError if a method here would take another network's change for its base's output.
+
+        Warn if both add up.
+        """
+        shared = []
         for site in self.hook_points:
             module = site.layer if isinstance(site, Site) else site.block
             hooks = (getattr(hook, "__self__", None) for hook in module._forward_hooks.values())
             points = [each for each in hooks if isinstance(each, HookPoint)]
+            if any(isinstance(placed.method, Method) for each in points[:-1] for placed in each.placed):
+                shared.append(site.name)
             if len(points) > 1 and not all(isinstance(each, Site) and each.adds_to(points[0]) for each in points):
                 raise VelaturaError(
                     "{name} already has a method of another network, and the two do not add up; remove that network "
                     "first, or choose other layers",
                     name=site.name,
                 )
+        if shared:
+            sentence = _(
+                "{name} already has a method of another network, and both changes add up; if this is a second attempt, "
+                "call the other network's remove() first",
+                name=shared[0],
+            )
+            warnings.warn(sentence, stacklevel=3)
 
     def remove(self) -> None:
         """Remove all hooks and added words, which restores the base; what `attach` froze learns again."""
@@ -346,9 +369,10 @@ def attach(
     try:
         network.place(chosen, seed)
         network.check_alone()
-        network.track_timesteps(parts)
+        network.prepare(parts)
     except BaseException:
         network.remove()
         raise
-    network.handles.append(Freeze(chain.from_iterable(net.parameters() for net in parts.values())))
+    everything = chain.from_iterable(net.parameters() for net in parts.values())
+    network.handles.append(SwitchedOff("requires_grad", everything))
     return network

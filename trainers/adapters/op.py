@@ -141,6 +141,17 @@ class Op:
             return v[..., None, None]
         return v if v.dim() == 1 else v.view(v.shape[0], *[1] * (dims - 2), v.shape[1])
 
+    def batched(self, t: Tensor) -> Tensor:
+        """An input or output of the layer with the dimensions that updates expect: torch also takes other ones.
+
+        That is `(n, …, c)`, or `(n, c, h, w)` for a convolution or a group norm.
+        """
+        if self.channels_last:
+            return t if t.dim() > 1 else t[None]
+        if t.dim() == 4:
+            return t
+        return t.reshape(*t.shape[:2], math.prod(t.shape[2:]), 1) if self.is_norm else t[None]
+
     @property
     def reduction(self) -> int:
         """Input positions per output position: the area of the stride."""

@@ -125,6 +125,16 @@ class HookPoint(nn.Module, Generic[M]):
                 yield placed
 
 
+def with_graph(y: Tensor, context: ForwardContext) -> Tensor:
+    """The output of a layer or block whose methods are all dropped, with a graph for backward() if the pass needs one.
+
+    No parameter has a gradient from it.
+    """
+    if y.requires_grad or not (context.keeps_graph and torch.is_grad_enabled()):
+        return y
+    return y.detach().requires_grad_().clone()  # not the leaf itself, which cannot be changed in place
+
+
 class Site(HookPoint["LayerUpdate"]):
     """A layer with methods on it: adds their updates to the layer's output through one hook."""
 
@@ -132,7 +142,7 @@ class Site(HookPoint["LayerUpdate"]):
         super().__init__(part, path, holder)
         self.op = Op.of(layer)
         self._layer = (layer,)  # in a tuple, so that state_dict() is θ alone
-        self._handle = layer.register_forward_hook(self._add)
+        self._handle = layer.register_forward_hook(self._add, with_kwargs=True)
         self._layer_forward = layer.forward
         self._fused = False  # whether the current pass ran W + ΔW as one product
 
@@ -201,7 +211,7 @@ class Site(HookPoint["LayerUpdate"]):
         """Add the change to the layer, rounded once, and remove the hook; a packed layer is unpacked."""
         with at_hand(self.layer, keep=True):
             W, shift = self.weight(), self.shift()
-            changed = W.float() + strength * self.dense()
+            changed = at_least_fp32(W) + strength * self.dense()
             if isinstance(self.layer, Packed):
                 self.layer.unpack(changed.to(W.dtype))
             else:
@@ -211,7 +221,7 @@ class Site(HookPoint["LayerUpdate"]):
                 if bias is None:
                     self.layer.bias = nn.Parameter(W.new_zeros(self.op.out), requires_grad=False)
                     bias = self.layer.bias.detach()
-                bias.copy_(bias.float() + strength * shift)
+                bias.copy_(at_least_fp32(bias) + strength * shift)
         self.remove()
 
     def remove(self) -> None:
@@ -223,14 +233,19 @@ class Site(HookPoint["LayerUpdate"]):
             else:  # another network's
                 self.layer.forward = self._layer_forward
 
-    def _run(self, x: Tensor) -> Tensor:
+    def _run(self, *args: Tensor, **kwargs: Tensor) -> Tensor:
         """The layer's output, computed with W + ΔW in one product if the only update allows that."""
+        (given,) = (*args, *kwargs.values())
+        x = self.op.batched(given)
         update = self._instead_of_weight(x)
         self._fused = update is not None
         if update is None:
-            return self._layer_forward(x)
+            return self._layer_forward(given)
         y, bias = update.apply_with(self.op, x, self.weight()), self.bias()
-        return y if bias is None else y + self.op.over_channels(bias)
+        y = y if bias is None else y + self.op.over_channels(bias)
+        if x is given:
+            return y
+        return y.reshape(given.shape) if self.op.is_norm else y[0]
 
     def _instead_of_weight(self, x: Tensor) -> Dense | None:
         """The layer's only update at its strength, if it can run with the weight in one product now."""
@@ -247,11 +262,12 @@ class Site(HookPoint["LayerUpdate"]):
                 return update if holder.strength == 1 else update.scaled(holder.strength)
         return None
 
-    def _add(self, layer: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> Tensor:
+    def _add(self, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], given: Tensor) -> Tensor:
         holder = self._holder
         if self._fused or not holder.strength:
-            return y
-        x, bias = args[0], self.bias()
+            return given
+        (x,), bias = (*args, *kwargs.values()), self.bias()
+        x, y = self.op.batched(x), self.op.batched(given)
         base: Tensor | None = None
         out = y
         for placed in self.active(holder.context):
@@ -260,7 +276,9 @@ class Site(HookPoint["LayerUpdate"]):
                 base = y if bias is None else y - self.op.over_channels(bias)
             part = update if holder.strength == 1 else update.scaled(holder.strength)
             out = part.apply(self.op, self._drop_inputs(x, placed.method, holder.context), base, onto=out)
-        return out
+        if out is y:
+            return with_graph(given, holder.context)
+        return out if y is given else out.reshape(given.shape)
 
     def _update(self, placed: Placement[LayerUpdate], context: ForwardContext) -> Update:
         update = placed.method.update(placed.theta, self, placed.shared, context)

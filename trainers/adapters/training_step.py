@@ -39,6 +39,7 @@ class TrainingStep:
         `facts` are further fields of the passes' `ForwardContext`, such as `uncaptioned`.
         """
         seed, number = self._step.seed, self._step.number
+        facts = {"keeps_graph": True, **facts}
         self._network.holder.context = ForwardContext(seed, number * of + index, training=True, step=number, **facts)
 
     def penalty(self) -> Tensor | None:

@@ -94,7 +94,7 @@ def apply_styles(
                 network.warnings += _warnings(style, list(place_own(network, parts, family, style, strength)))
             elif not style.rows:
                 put_changes(network, parts, _changes(parts, family, names, style, strength, network.warnings))
-        network.track_timesteps(parts)
+        network.prepare(parts)
     except BaseException:
         network.remove()
         raise

@@ -305,6 +305,7 @@ def _loss(session: Session, batch: Batch, wrapped: Any, now: TrainingStep, index
     now.begin_batch(
         index,
         config.train.accumulation,
+        keeps_graph=False,  # the objective notes what it reaches
         uncaptioned=batch.uncaptioned,
         horizon=session.model.schedule.steps,
         share=session.devices.share,

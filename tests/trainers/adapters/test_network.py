@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
 from trainers.adapters.methods import METHODS
-from trainers.adapters.network import attach
+from trainers.adapters.network import Network, attach
 from trainers.adapters.targets import Targets
 from trainers.errors import VelaturaError
 
@@ -136,6 +136,101 @@ def test_remove_lets_the_base_learn_as_before() -> None:
     assert not any(p.requires_grad for p in net.parameters())
     network.remove()
     assert [p.requires_grad for p in net.parameters()] == [True, True, True, False]
+
+
+def reference(net: nn.Module, network: Network, x: Tensor) -> Tensor:
+    """What the layer gives once the change is in its weights."""
+    network.merge()
+    return net(x)
+
+
+@pytest.mark.parametrize("method", ["lora", "loha", "lokr", "oft", "ia3", "ssf", "full", "krona", "vera", "dylora"])
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (partial(nn.Conv2d, 4, 4, 3, padding=1), (4, 4, 6)),
+        (partial(nn.Conv2d, 4, 8, 1), (4, 5, 6)),
+        (partial(nn.Linear, 4, 8), (4,)),
+        (partial(nn.Linear, 8, 4), (8, 8)),
+    ],
+    ids=["conv", "pointwise", "vector", "matrix"],
+)
+@torch.no_grad()
+def test_inputs_without_a_batch_are_taken(method: str, layer: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    net, x = nn.Sequential(layer()), torch.randn(shape)
+    settings = {"everywhere": True} if method == "ia3" else {"block_size": 4} if method == "oft" else {}
+    network = attach({"unet": net}, METHODS[method](**settings), EVERY, seed=0).eval()
+    shaken(network)
+    live = net(x)
+    assert torch.equal(net[0](input=x), live)
+    torch.testing.assert_close(live, reference(net, network, x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["ssf", "bitfit"])
+@pytest.mark.parametrize("shape", [(2, 4), (2, 4, 5), (2, 4, 5, 6), (2, 4, 3, 2, 5)], ids=len)
+@torch.no_grad()
+def test_group_norms_of_any_number_of_dimensions_are_changed(method: str, shape: tuple[int, ...]) -> None:
+    net, x = nn.Sequential(nn.GroupNorm(2, 4)), torch.randn(shape)
+    network = attach({"unet": net}, METHODS[method](), EVERY, seed=0).eval()
+    shaken(network)
+    live = net(x)
+    torch.testing.assert_close(live, reference(net, network, x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@torch.no_grad()
+def test_torch_s_encoder_calls_its_layers_while_they_are_changed(masked: bool) -> None:
+    torch.manual_seed(0)
+    net = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2).eval()
+    x, mask = torch.randn(2, 5, 8), torch.arange(5).expand(2, 5) >= torch.tensor([[5], [3]]) if masked else None
+    base = net(x, src_key_padding_mask=mask)
+    with pytest.warns(UserWarning, match="left out"):
+        network = attach({"unet": net}, METHODS["lora"](rank=2), EVERY, seed=0).eval()
+    shaken(network)
+    live = net(x, src_key_padding_mask=mask)
+    network.merge()
+    network.remove()
+    assert net.use_nested_tensor
+    real = slice(3) if masked else slice(5)  # torch's fast path leaves padded places at zero
+    merged = net(x, src_key_padding_mask=mask)
+    torch.testing.assert_close(live[:, real], merged[:, real], rtol=1e-4, atol=1e-4)
+    assert (live - base).abs().max() > 0.1
+
+
+def test_a_second_network_on_the_same_layers_names_remove() -> None:
+    net = nn.Sequential(nn.Linear(8, 8))
+    attach({"unet": net}, METHODS["lora"](rank=2), EVERY, seed=0)
+    with pytest.warns(UserWarning, match=r"unet\.0 already has a method of another network, and .* remove\(\) first"):
+        attach({"unet": net}, METHODS["lora"](rank=2), EVERY, seed=0)
+
+
+def test_a_step_that_drops_every_module_trains_nothing() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 4))
+    network = attach({"unet": net}, METHODS["lora"](rank=2, module_dropout=0.95), EVERY, seed=0)
+    optimizer, without = torch.optim.AdamW(network.parameter_groups(1e-2)), 0
+    for step in range(12):
+        with network.training_step(step, of=12):
+            net(torch.randn(3, 4)).square().mean().backward()
+            without += all(parameter.grad is None for parameter in network.parameters())
+            optimizer.step()
+            optimizer.zero_grad()
+    assert 6 < without <= 12
+
+
+@pytest.mark.parametrize("start", ["zero", "pissa"])
+def test_dora_takes_a_base_in_fp64(start: str) -> None:
+    net, x = nn.Sequential(nn.Linear(8, 8)).double(), torch.randn(3, 8).double()
+    with torch.no_grad():
+        base = net(x)
+    network = attach({"unet": net}, METHODS["lora"](rank=2, dora=True, start=start), EVERY, seed=0)
+    torch.testing.assert_close(net(x), base, rtol=1e-5, atol=1e-5)
+    net(x).square().mean().backward()
+    shaken(network)
+    with torch.no_grad():
+        live = net(x)
+        network.merge()
+        torch.testing.assert_close(net(x), live, rtol=1e-5, atol=1e-5)
 
 
 def tied() -> nn.Module:
