@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from trainers.regular_files import open_inside
 
 Event = dict[str, Any]
 
@@ -149,11 +150,8 @@ def is_text(words: str) -> bool:
 
 def open_events(folder: Path) -> BinaryIO | None:
     """Open a folder's events for reading; None if there are none. Raises OSError if they cannot be read."""
-    path = folder / FILE
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
-            raise OSError(f"{path} is not a file")
-        return path.open("rb")
+        return open_inside(folder, FILE)
     except (FileNotFoundError, NotADirectoryError):
         return None
 

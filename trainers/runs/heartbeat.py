@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from trainers.regular_files import read_inside
 from trainers.runs.oom import count_kills
 
 BEAT = 5.0
@@ -85,7 +86,7 @@ def beat_once(file: Path, events: Path) -> None:
 def read_beat(file: Path) -> Beat | None:
     """The latest beat; None if there is none or an older version wrote it."""
     try:
-        stored = json.loads(file.read_bytes())
+        stored = json.loads(read_inside(file.parent, file.name))
         kills = {str(path): int(count) for path, count in stored["kills"].items()}
         return Beat(float(stored["at"]), float(stored["spoke"]), float(stored["usual"]), kills, int(stored["pid"]))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

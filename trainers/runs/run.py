@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from trainers.atomic_files import plain_disk_errors, sync_folder, sync_tree, whole_file
 from trainers.config.migrations import VERSION, migrate, version_of
 from trainers.errors import BusyError, VelaturaError
+from trainers.regular_files import read_inside
 from trainers.runs.heartbeat import Beat, beat_once, beating, read_beat
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Run:
 
     def _written(self) -> dict[str, Any]:
         """The run's settings as stored."""
-        return tomllib.loads((self.folder / "config.toml").read_text(encoding="utf-8"))
+        return tomllib.loads(read_inside(self.folder, "config.toml").decode("utf-8"))
 
     def keep_old_config(self) -> None:
         """Before config.toml is rewritten, keep a copy of an older version as `config.v1.toml`."""

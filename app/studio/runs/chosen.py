@@ -12,13 +12,14 @@ from app.studio.runs.samples import Sample, find_steps
 from trainers.atomic_files import check_free, plain_disk_errors, whole_file
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import embedding_of, embedding_path, style_of_run
+from trainers.regular_files import is_inside, read_inside
 from trainers.runs.run import Run
 
 
 def starred_step(run: Path) -> int | None:
     """The starred step, if its snapshot is there; None if nothing is starred."""
     try:
-        kept = json.loads((run / CHOSEN).read_text(encoding="utf-8"))
+        kept = json.loads(read_inside(run, CHOSEN))
     except (OSError, ValueError, RecursionError):
         return None
     step = kept.get("step") if isinstance(kept, dict) else None
@@ -47,7 +48,8 @@ def chosen_style(run: Path) -> Path | None:
     starred = starred_step(run)
     if starred is not None:
         return kept[starred]
-    return style_of_run(run) or next(reversed(kept.values()), None)
+    style = style_of_run(run)
+    return style if style is not None and is_inside(run, style) else next(reversed(kept.values()), None)
 
 
 def copy_starred(run: Path, out: Path, overwrite: bool) -> Path | None:
@@ -93,6 +95,6 @@ def is_snapshot(run: Path, style: Path) -> bool:
 def snapshots(run: Path) -> dict[int, Path]:
     """A run's snapshots by step, in order; none if they cannot be read."""
     try:
-        return Run(run).list_snapshots()
+        return {step: path for step, path in Run(run).list_snapshots().items() if is_inside(run, path)}
     except OSError:
         return {}

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from app.studio.dataset.drafts import Draft
 from app.studio.settings.plan import changed_by_hand
 from trainers.atomic_files import whole_file
+from trainers.regular_files import read_inside
 
 FILE = "origin.json"
 """File in a run's folder; runs from elsewhere have none."""
@@ -53,6 +54,6 @@ def write_origin(run: Path, draft: Draft) -> None:
 def read_origin(run: Path) -> Origin:
     """What is kept of a run's draft; empty if nothing is."""
     try:
-        return Origin.model_validate(json.loads((run / FILE).read_text(encoding="utf-8")))
+        return Origin.model_validate(json.loads(read_inside(run, FILE)))
     except (OSError, ValueError, RecursionError, ValidationError):
         return Origin()

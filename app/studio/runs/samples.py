@@ -12,6 +12,7 @@ from app.jobs.views import View
 from app.studio.public_files import name_for_download, put_web_copy
 from trainers.atomic_files import whole_file
 from trainers.messages import Message as _
+from trainers.regular_files import is_inside
 
 BEFORE, FILE = "before", "file"
 """Headings of the columns before the first step and of the exported file."""
@@ -45,9 +46,9 @@ class SampledStep:
 def find_samples(run: Path) -> list[list[Sample]]:
     """A run's samples by column: before, each step, and the exported file last."""
     folders = [(int(match[1]), path) for path in _inside(run / "samples") if (match := _FOLDER.fullmatch(path.name))]
-    columns = [_column(path, step, False) for step, path in sorted(folders)]
+    columns = [_column(run, path, step, False) for step, path in sorted(folders)]
     last = max((step for step, _ in folders), default=0)
-    return [column for column in (*columns, _column(run / "samples" / "final", last, True)) if column]
+    return [column for column in (*columns, _column(run, run / "samples" / "final", last, True)) if column]
 
 
 def find_steps(view: View) -> list[SampledStep]:
@@ -96,7 +97,7 @@ def archive(view: View, public: Path) -> Path:
             for sample in column:
                 packed.write(sample.path, f"{view.job.name}/{sample.title}/{sample.row + 1:02d}.png")
         before_after = view.job.folder / "samples" / "before-after.png"
-        if before_after.is_file():
+        if is_inside(view.job.folder, before_after):
             packed.write(before_after, f"{view.job.name}/before-after.png")
     return place
 
@@ -105,6 +106,7 @@ def _inside(folder: Path) -> list[Path]:
     return list(folder.iterdir()) if folder.is_dir() else []
 
 
-def _column(folder: Path, step: int, file: bool) -> list[Sample]:
-    found = sorted(path for path in _inside(folder) if re.fullmatch(r"[0-9]{1,4}\.png", path.name))
+def _column(run: Path, folder: Path, step: int, file: bool) -> list[Sample]:
+    named = (path for path in _inside(folder) if re.fullmatch(r"[0-9]{1,4}\.png", path.name))
+    found = sorted(path for path in named if is_inside(run, path))
     return [Sample(int(path.stem), step, file, path) for path in found]

@@ -34,6 +34,7 @@ from trainers.errors import VelaturaError
 from trainers.formats.embedding import EMBEDDING_SUFFIX, embedding_of
 from trainers.formats.write import peft
 from trainers.messages import Message as _
+from trainers.regular_files import read_inside
 from trainers.runs.run import Run
 
 FORMATS = ("safetensors", "diffusers", "peft", "embedding", "toml")
@@ -353,8 +354,8 @@ def imported_files(styles: Path) -> list[Path]:
 def renamed_style(run: Path) -> str:
     """The name that somebody gave a run's style; empty if it has that of its run."""
     try:
-        return safe_name((run / ALIAS).read_text(encoding="utf-8"))
-    except (FileNotFoundError, UnicodeDecodeError):
+        return safe_name(read_inside(run, ALIAS).decode("utf-8"))
+    except (OSError, UnicodeDecodeError):
         return ""
 
 

@@ -21,6 +21,7 @@ from app.studio.sweeps.axes import Axis
 from app.studio.sweeps.plan import SweepPlan
 from trainers.atomic_files import plain_disk_errors, whole_file
 from trainers.errors import VelaturaError
+from trainers.regular_files import read_inside
 
 FOLDER = ".sweeps"
 """Folder among the runs; hidden, so that it is not taken for a run."""
@@ -172,7 +173,7 @@ def list_sweeps(runs: Path) -> tuple[list[Sweep], list[VelaturaError]]:
 def reference_of(run: Path) -> Reference | None:
     """The sweep that a run refers to; None if it belongs to none."""
     try:
-        return Reference.model_validate_json((run / REFERENCE).read_bytes())
+        return Reference.model_validate_json(read_inside(run, REFERENCE))
     except (OSError, ValidationError, RecursionError):
         return None
 

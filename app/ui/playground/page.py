@@ -167,7 +167,7 @@ class Playground:
         service, found = self.services.generations, self.services.generations.history(key_of(request))
         one = results_view.chosen_one(found, chosen)
         failure = results_view.newest_failure(found)
-        log = tail(failure.folder / LOG) if failure is not None else ""
+        log = tail(failure.folder, LOG) if failure is not None else ""
         going = render("playground/going.html", going=results_view.read_going(found, log, request.username or ""))
         drawn = [(each.id, len(each.pictures)) for each in found if each.pictures]
         kept = self._kept(key_of(request), one) if one is not None and one.request.all_axes else frozenset()

@@ -10,6 +10,7 @@ from app.studio.public_files import link_or_copy
 from app.ui.runs import text as words
 from trainers.messages import Message, joined
 from trainers.ranks.history import names_of, rank_info_of
+from trainers.regular_files import is_inside
 from trainers.runs.run import RANK_MAP
 
 
@@ -26,7 +27,7 @@ class RankMap:
 def read_rank_map(view: View, public: Path) -> RankMap | None:
     """The map of a run whose method moves the rank, or serves several; None of others, and until it is drawn."""
     drawn = view.job.folder / RANK_MAP
-    if not drawn.is_file():
+    if not is_inside(view.job.folder, drawn):
         return None
     copy = public / f"ranks-{drawn.stat().st_mtime_ns}.png"  # one that is trained on has another address
     if not copy.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ from app.ui.runs.head_view import read_acts, read_head
 from app.ui.runs.ranks_view import read_rank_map
 from app.ui.runs.run_view import axis_end
 from trainers.errors import VelaturaError
+from trainers.regular_files import open_inside
 
 SOON, STEADY, LATER = 2, 4, 10
 """Seconds between two looks at least: while a state passes quickly, while it trains or waits, and when it has ended."""
@@ -149,7 +151,7 @@ class RunPage:
             return gr.skip()
         files = {"log": "log.txt", "settings": "config.toml", "details": "process.log"}
         nothing = words.NOTHING_PRINTED if view.state in ENDED else words.NOTHING_YET
-        return {"fold": event.fold, "text": tail(view.job.folder / files[event.fold]) or nothing}
+        return {"fold": event.fold, "text": tail(view.job.folder, files[event.fold]) or nothing}
 
     def on_picture_wanted(self, event: PictureWanted, request: gr.Request, name: str) -> Any:
         """What other runs have drawn of the words of the picture."""
@@ -217,11 +219,11 @@ def _pace(state: State) -> int:
     return LATER if state in ENDED else SOON if state in PASSING else STEADY
 
 
-def tail(path: Path) -> str:
-    """The last lines of a file; empty where there is none."""
+def tail(folder: Path, name: str) -> str:
+    """The last lines of a folder's file; empty where there is none."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - LOG_BYTES))
+        with open_inside(folder, name) as file:
+            file.seek(max(0, file.seek(0, SEEK_END) - LOG_BYTES))
             data = file.read()
     except OSError:
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,20 @@ from safetensors.torch import load_file
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.run_trash import CHOSEN
+from app.jobs.run_trash import ALIAS, CHOSEN
 from app.jobs.store import TRAIN, NewJob
 from app.studio.runs import chosen
+from app.studio.runs.origin import FILE as ORIGIN
+from app.studio.runs.origin import Origin, read_origin
+from app.studio.runs.samples import find_samples
 from app.studio.studio_queue import StudioQueue
-from app.studio.styles.library import StyleLibrary
+from app.studio.styles.library import StyleLibrary, renamed_style
+from app.studio.sweeps.sweep_file import REFERENCE, reference_of
+from app.ui.runs.run import tail
 from tests.app.command import call
 from tests.app.ui.ended_runs import LAYER, write_run, write_snapshot
 from trainers.errors import VelaturaError
-from trainers.runs.run import Run
+from trainers.runs.run import HEARTBEAT, Run
 
 
 def number(style: Path | None) -> float:
@@ -90,3 +96,25 @@ def test_a_deleted_style_takes_its_kept_steps_along_and_a_restart_begins_without
     assert library.entries() == [] and thrown is not None
     actions.restore(queue.store, thrown.id, actor=MACHINE_OWNER)
     assert number(chosen.chosen_style(run)) == 10
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_pipes_in_a_run_folder_are_not_waited_for(run):
+    for name in (CHOSEN, ALIAS, ORIGIN, REFERENCE, HEARTBEAT):
+        os.mkfifo(run / name)
+    assert chosen.starred_step(run) is None and renamed_style(run) == "" and read_origin(run) == Origin()
+    assert reference_of(run) is None and Run(run).beat() is None
+
+
+def test_files_that_are_elsewhere_are_not_shown(queue: StudioQueue, run, tmp_path):
+    style, elsewhere = chosen.chosen_style(run), tmp_path / "elsewhere"
+    assert style is not None and list(chosen.snapshots(run)) == [10, 20]
+    elsewhere.write_bytes(style.read_bytes())
+    shown = [sample.path for column in find_samples(run) for sample in column]
+    for path in (style, chosen.snapshots(run)[20], shown[0], run / "log.txt"):
+        path.unlink()
+        path.symlink_to(elsewhere)
+    assert list(chosen.snapshots(run)) == [10] and chosen.chosen_style(run) == chosen.snapshots(run)[10]
+    assert [sample.path for column in find_samples(run) for sample in column] == shown[1:]
+    (run / "process.log").write_text("a warning")
+    assert tail(run, "log.txt") == "" and tail(run, "process.log") == "a warning"
