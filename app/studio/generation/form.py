@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -193,6 +193,15 @@ def begin_with(
         prompt = before.prompt
     styles = ((style.id, FIRST_STRENGTH),) if style is not None else ()
     return before.with_(prompt=prompt, styles=styles, base="", size="")
+
+
+def draw_prompts(form: GenerateForm, prompts: Sequence[str]) -> GenerateForm:
+    """The form for drawing these prompts, if any: several are compared, along a row unless something else is."""
+    if len(prompts) < 2:
+        return form.with_(prompt=prompts[0]) if prompts else form
+    first, *others = (prompt.replace(";", ",") for prompt in prompts)
+    place = "down" if form.across else "across"
+    return form.with_(prompt=first, **{place: "words", f"{place}_values": "; ".join((first, *others))})
 
 
 def first_prompt(style: StyleEntry | None, queue: StudioQueue) -> str | None:

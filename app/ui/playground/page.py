@@ -14,6 +14,7 @@ from app.errors import FieldErrors
 from app.jobs.dispatcher import LOG
 from app.jobs.permissions import Actor
 from app.jobs.states import State
+from app.studio.generation.axes import MOST_VALUES
 from app.studio.generation.cells import cells_of
 from app.studio.generation.compatibility import GONE_STYLE, check_compatibility, misfit, own_base
 from app.studio.generation.form import (
@@ -22,6 +23,7 @@ from app.studio.generation.form import (
     FormStore,
     GenerateForm,
     begin_with,
+    draw_prompts,
     first_prompt,
     is_kept,
     keep_cell,
@@ -44,12 +46,14 @@ from app.ui.playground import text as words
 from app.ui.playground.events import DRAWING, EDITING, GENERATIONS, FormEdited, FormSubmitted, GenerationAction
 from app.ui.playground.form_view import Sheet, read_form
 from app.ui.runs.run import tail
+from trainers.data.captions import one_line
 from trainers.errors import VelaturaError
 
 AT_FIRST, DRAWING_NOW, SOON, LATER = 0.4, 1, 2, 10
 """Seconds between two looks at least: while something is drawn that was just asked for, is drawn, waits, and else."""
 JUST = 6.0
 """Seconds for which something was just asked for; on a small base it is there by then."""
+LONGEST_PROMPTS = 10_000
 Shown = dict[Any, Any]
 
 
@@ -108,14 +112,15 @@ class Playground:
 
     # ---------------------------------------------------------------- the fields
     def open(self, request: gr.Request) -> str:
-        """The fields as they were left; where the address names a style, or nothing was left, ready to try one."""
+        """The fields as they were left, with the style and prompts that the address names; else ready to try a style."""
         key, library = key_of(request), self.services.library.entries()
         wanted = str(request.query_params.get("style", ""))[:LONGEST_ID]
         form = self.forms.read(key)
         style = next((one for one in library if one.id == wanted), None)
         compared = str(request.query_params.get("compare", ""))
         compared = compared if compared in words.AXIS_NAMES and style is not None else ""
-        there = [one for one, _ in form.styles[: 1 if compared else None]] if form is not None else []
+        prompts = _named_prompts(request)
+        there = [one for one, _ in form.styles[: 1 if compared or prompts else None]] if form is not None else []
         if style is not None and style.id not in there:
             drawn = {one.request.prompt for one in self.services.generations.history(key)}
             form = begin_with(style, self._first_prompt(style), form, drawn | self._first_prompts(library))
@@ -123,8 +128,8 @@ class Playground:
         elif form is None:
             newest = library[0] if library else None
             form = begin_with(newest, self._first_prompt(newest))
-        if compared:
-            form = form.with_(across=compared, across_values="", down="", down_values="")
+        if compared or prompts:
+            form = draw_prompts(form.with_(across=compared, across_values="", down="", down_values=""), prompts)
             self.forms.keep(key, form)
         notice = words.NOTICES.get(form.notice, form.notice)
         self._expect(form)
@@ -326,6 +331,12 @@ def expect_page(services: Services, sender: str) -> None:
 
 def _expect(services: Services, form: GenerateForm) -> None:
     services.generations.expect(form.with_(prompt=form.prompt or words.PROMPT_EXAMPLE).parse()[0])
+
+
+def _named_prompts(request: gr.Request) -> list[str]:
+    """The prompts that the address names, one per line; as many as can be compared."""
+    lines = map(one_line, str(request.query_params.get("prompts", ""))[:LONGEST_PROMPTS].splitlines())
+    return list(dict.fromkeys(filter(None, lines)))[:MOST_VALUES]
 
 
 def _pace(found: Sequence[Generation]) -> float:

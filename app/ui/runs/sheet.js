@@ -136,8 +136,9 @@ const drawMissing = cell => {
     some ? put(words.some, {drawn: count, all: data.prompts.length}) : '',
     data.left.length ? put(words.left, {prompts: data.left.join(', ')}) : '',
   ].join(' ');
+  const others = [...(some ? data.prompts.filter((_, k) => !cell.whole[k]) : []), ...data.left];
   missing.querySelector('a').hidden = !data.draw;
-  if (data.draw) missing.querySelector('a').href = data.draw;
+  if (data.draw) missing.querySelector('a').href = `${data.draw}&prompts=${encodeURIComponent(others.join('\n'))}`;
 };
 // One star is on its way at a time, so that none overtakes another; of those that follow only the last is sent.
 const ANSWERED = 5000;

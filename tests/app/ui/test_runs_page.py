@@ -274,7 +274,9 @@ def test_what_an_early_stop_has_drawn_fills_the_strip_and_its_loss_the_graph(pag
     first, last = (each.bounding_box() for each in page.locator(".cells [role=option]").all())
     assert first["width"] == last["width"] == first["height"] and last["x"] + last["width"] - first["x"] > 1300
     page.get_by_text("2 of 3 prompts were drawn at this step.").wait_for()
-    expect(page.get_by_role("link", name="Draw the others")).to_have_attribute("href", re.compile("^playground.style="))
+    expect(page.get_by_role("link", name="Draw the others")).to_have_attribute(
+        "href", re.compile("^playground.style=.*&prompts=a%20pear$")
+    )
     highest = page.locator(".plots .raw").evaluate("path => Math.min(...path.getAttribute('d').match(/ [0-9.]+/g))")
     assert highest >= 8, "nothing is cut off above"
 
