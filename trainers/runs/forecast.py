@@ -91,13 +91,6 @@ class Forecast:
             return 0
         return 1 if (left - 1) % -(-left // int(pictures)) == 0 else 0  # one at some of them, evenly spread
 
-    def count_at_the_end(self) -> int:
-        """How many pictures to draw from the style file; at least one."""
-        if not self.plan.limited or not self.picture or not self.step:
-            return self.plan.count
-        pictures = int((self.room(self.plan.steps) - self.loading) / self.picture)
-        return max(1, min(self.plan.count, pictures - 1))  # with the live adapter
-
     def seconds_left(self, step: int) -> float | None:
         """Seconds until the run is done, from this step on; None before the first step was measured."""
         if not self.step:
@@ -123,12 +116,10 @@ class Forecast:
             drawn = self.count_at(step)
             count += drawn
             self.spent += drawn * self.picture
-        self.trained = plan.steps * self.step
-        count += self.count_at_the_end() + 1  # with the live adapter
         self.spent, self.trained = before
-        return count
+        return count + len(plan.final.pictures) + 1  # with the live adapter
 
     def _at_the_end(self) -> float:
         """Seconds of the pictures after the last step: with the live adapter, and from the file on a fresh base."""
         live = 1 if self.plan.limited else self.plan.count
-        return (self.plan.count + live) * self.picture + self.loading
+        return (len(self.plan.final.pictures) + live) * self.picture + self.loading

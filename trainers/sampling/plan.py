@@ -33,19 +33,19 @@ class PreviewPlan:
     """The previews of a run."""
 
     params: SamplingParams
-    """Prompts and settings of the pictures before and after."""
+    """Prompts and settings of the pictures before and during training."""
     every: int
     """Steps between samples; 0 = only before the first step and after the last."""
     steps: int
     """Steps of the run."""
     limited: bool
     """Whether previews are limited to a share of the run's time."""
-    wanted: int
-    """Pictures before and after, if all were drawn."""
+    final: SamplingParams
+    """The same of the last pictures, which are of every prompt."""
 
     @property
     def count(self) -> int:
-        """Pictures before and after."""
+        """Pictures before training."""
         return len(self.params.pictures)
 
     def is_sampled(self, step: int) -> bool:
@@ -65,7 +65,7 @@ def plan_previews(config: Config, params: SamplingParams, resolution: int) -> Pr
         config.sample.every == "auto",
     )
     affordable = _affordable(config, params, resolution) if limited else params
-    return PreviewPlan(affordable, every, steps, limited, len(params.pictures))
+    return PreviewPlan(affordable, every, steps, limited, replace(affordable, prompts=params.prompts))
 
 
 def fewer_pictures(params: SamplingParams, count: int) -> SamplingParams:
@@ -97,5 +97,5 @@ def _affordable(config: Config, params: SamplingParams, resolution: int) -> Samp
     between = SAMPLED - 2  # a picture at all but one of the steps between
     if (left := room(steps)) < 2 * count + 1 + between:
         least = 2 if left >= 5 else 1
-        params = fewer_pictures(params, max(least, int((left - 1 - between) / 2)))
+        params = fewer_pictures(params, max(least, int(left - 1 - between - count)))
     return params

@@ -55,7 +55,10 @@ NO_ROOM = (
     "{}; elsewhere they will differ slightly"
 )
 LIMITED = "{} of {} previews at step {}, so that all previews take at most {:.0%} of the run"
-FEWER = "previews: {} of {} pictures, in {} denoising steps with {}, so that they take at most {:.0%} of the run"
+FEWER = (
+    "previews: {} of {} pictures before the last ones, in {} denoising steps with {}, so that they take at most {:.0%} "
+    "of the run"
+)
 NOT_KEPT = "the pictures of step {} could not be kept: {}"
 
 
@@ -163,7 +166,7 @@ class Previews:
         params = self.plan.params
         if self.plan.limited:
             facts = {"denoising": params.steps, "sampler": params.sampler, "every": self.plan.every, "share": SHARE}
-            message = FEWER.format(self.plan.count, self.plan.wanted, params.steps, params.sampler, SHARE)
+            message = FEWER.format(self.plan.count, len(self.plan.final.pictures), params.steps, params.sampler, SHARE)
             self.session.record("previews", step=0, pictures=self.plan.count, message=message, **facts)
 
     def _sample(self, params: SamplingParams, step: int) -> list[Image]:
@@ -193,16 +196,16 @@ class Previews:
 
     def _finish_stopped(self, step: int) -> Finals:
         """Generate every prompt with the live adapter."""
-        pictures = self._sample(self.plan.params, step)
-        return Finals(self._make_grid(self.plan.params, pictures, step), None)
+        pictures = self._sample(self.plan.final, step)
+        return Finals(self._make_grid(self.plan.final, pictures, step), None)
 
     def _finish_whole(self, style: Path, step: int) -> Finals:
-        """Generate with the live adapter, then with the exported file on a freshly loaded, unquantised base.
+        """Generate with the live adapter, then every prompt with the exported file on a fresh, unquantised base.
 
         The training base is freed in between, so that only one is in memory.
         """
         began = time.monotonic()
-        params = fewer_pictures(self.plan.params, self.forecast.count_at_the_end())
+        params = self.plan.final
         live = params if not self.plan.limited else fewer_pictures(params, 1)
         self.forecast.drawing = len(params.pictures) + len(live.pictures)
         first = self._draw_live(live, step)

@@ -112,7 +112,7 @@ class Playground:
 
     # ---------------------------------------------------------------- the fields
     def open(self, request: gr.Request) -> str:
-        """The fields as they were left, with the style and prompts that the address names; else ready to try a style."""
+        """The fields as they were left, with the style and prompts that the address names, or ready to try one."""
         key, library = key_of(request), self.services.library.entries()
         wanted = str(request.query_params.get("style", ""))[:LONGEST_ID]
         form = self.forms.read(key)

@@ -92,7 +92,7 @@ def read_sheet(view: View, public: Path, actor: Actor, identifier: str = "") -> 
             "gives": gives if style is not None else None,
             "starred": starred is not None,
             "final": final,
-            "left": _never_drawn(view, run),
+            "left": [] if going else _never_drawn(view, run, rows),
             "draw": identifier and f"playground?style={identifier}{'&compare=step' if len(kept) > 1 else ''}",
             "may": actor.may_change(view.job.owner),
         }
@@ -161,10 +161,13 @@ def _planned_prompts(run: Run) -> list[str]:
     return [prompt[:LONG_TITLE] for prompt in prompts[:MOST_PROMPTS] if isinstance(prompt, str)]
 
 
-def _never_drawn(view: View, run: Run) -> list[str]:
-    """The prompts that a run leaves out, so that its samples take little of its time: the last ones."""
-    drawn = dict(view.summary.facts).get("prompts")
-    return _planned_prompts(run)[len(set(drawn)) :] if isinstance(drawn, list) and drawn else []
+def _never_drawn(view: View, run: Run, rows: int) -> list[str]:
+    """The prompts without a picture in a run that has drawn so many rows: the last ones."""
+    recorded = dict(view.summary.facts).get("prompts")
+    if not isinstance(recorded, list):
+        return []
+    drawn = len(set(recorded[:rows]))
+    return max(list(dict.fromkeys(recorded)), _planned_prompts(run), key=len)[drawn:]
 
 
 def _names(queue: StudioQueue, view: View, prompt: str) -> list[str]:

@@ -56,6 +56,8 @@ def test_short_runs_draw_fewer_steps_and_then_fewer_pictures():
     assert FEWEST_STEPS < medium.steps < FOUR.steps and len(medium.prompts) == 4
     assert (short.steps, short.sampler, short.prompts) == (FEWEST_STEPS, QUICK_SAMPLER, ("a", "b"))
     assert (tiny.steps, tiny.prompts) == (FEWEST_STEPS, ("a",))
+    last = plan_previews(config(train={"steps": 4}), SamplingParams(FOUR.prompts, (7, 8), size=(128, 128)), 128).final
+    assert (last.prompts, last.seeds, last.steps) == (FOUR.prompts, (7,), FEWEST_STEPS), "every prompt once"
     assert plan(4, SamplingParams(("a",), steps=3, sampler="euler", size=(128, 128))).steps == 3
     assert plan(120, SamplingParams(FOUR.prompts, sampler="euler", size=(128, 128))).sampler == "euler"
 

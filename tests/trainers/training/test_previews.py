@@ -109,14 +109,14 @@ def test_samples_change_nothing_of_what_is_trained(quick, tmp_path):
 
 @pytest.mark.usefixtures("quick_runs")
 def test_by_itself_a_run_draws_before_during_and_after_and_says_how(quick, tmp_path):
-    result = train(
-        quick({"train": {"steps": 12}, "sample": {"every": "auto", "prompts": ["a fox", "an owl"]}}), tmp_path
-    )
+    prompts = ["a fox", "an owl", "a ship"]
+    result = train(quick({"train": {"steps": 12}, "sample": {"every": "auto", "prompts": prompts}}), tmp_path)
     run = Run(result.run)
     (plan, *_) = events_of(run, "previews")
     assert (plan["step"], plan["every"], plan["denoising"]) == (0, 2, 1)
     drawn = {path.name: len(list(path.glob("*.png"))) for path in run.samples.iterdir() if path.is_dir()}
-    assert drawn["step-00000000"] >= drawn["final"] >= 1 and drawn["step-00000012"] == drawn["final"]
+    assert drawn["step-00000000"] < drawn["final"] == drawn["step-00000012"] == len(prompts)
+    assert events_of(run, "start")[0]["prompts"] == prompts
     assert (run.samples / "final" / "00.png").samefile(run.samples / "step-00000012" / "00.png")
     assert result.difference is not None and result.difference <= 2
     assert list(run.list_snapshots()) == [2, 4, 6, 8, 10, 12]
@@ -139,6 +139,15 @@ def test_a_stopped_run_draws_every_prompt_however_long_it_takes(quick, tmp_path,
     assert kinds[-1] == "note" and kinds.index("stopped") > kinds.index("export")
     whole = resume(run)
     assert whole.grid is not None and whole.difference is not None and list(run.list_snapshots()) == [2, 3, 4]
+
+
+@pytest.mark.usefixtures("quick_runs")
+def test_a_stopped_run_draws_the_prompts_that_were_left_out_before(quick, tmp_path):
+    run, prompts = Run(tmp_path / "dusk"), ["a fox", "an owl", "a ship"]
+    layers = {"train": {"steps": 12}, "sample": {"every": "auto", "prompts": prompts}}
+    train(quick(layers), tmp_path, listener=stopping_at(run, 3))
+    drawn = [len(list((run.samples / f"step-{step:08d}").glob("*.png"))) for step in (0, 3)]
+    assert drawn[0] < drawn[1] == 3
 
 
 @pytest.mark.usefixtures("quick_runs")

@@ -136,6 +136,10 @@ def test_prompts_that_are_never_drawn_are_named_with_where_they_can_be_drawn(que
         return json.loads(sheet_view.read_sheet(again(queue), public, MACHINE_OWNER, "run:dusk"))
 
     assert sheet()["left"] == ["a pear", "a zebra"] and sheet()["draw"] == "playground?style=run:dusk"
+    Recorder(run)("start", prompts=["a fox", "a boat", "a pear", "a zebra"], steps=20)
+    assert sheet()["left"] == ["a pear", "a zebra"], "skipped at the end"
+    going = replace(again(queue), state=State.TRAINING)
+    assert shown(going, public)["left"] == [], "they are drawn at the end"
     for step in (10, 20):
         write_snapshot(run, step)
     assert sheet()["draw"] == "playground?style=run:dusk&compare=step"
