@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import nn
 
+from trainers.adapters.arguments import check_arguments, unwrapped
 from trainers.adapters.block import BlockMethod, BlockSite
 from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.method import LayerUpdate, Method, learns
@@ -361,8 +362,11 @@ def attach(
         A module with the trained parameters. Before their first step the base's output is unchanged.
 
     Raises:
-        VelaturaError: The targets select no layers, or layers that the method cannot change.
+        VelaturaError: The targets select no layers, or layers that the method cannot change; an argument is of another
+            type.
     """
+    check_arguments(parts, method, targets)
+    parts = {part: unwrapped(net) for part, net in parts.items()}
     chosen = select(parts, method, targets, unread)
     network = Network()
     network.seed = seed

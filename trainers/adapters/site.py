@@ -282,6 +282,12 @@ class Site(HookPoint["LayerUpdate"]):
 
     def _update(self, placed: Placement[LayerUpdate], context: ForwardContext) -> Update:
         update = placed.method.update(placed.theta, self, placed.shared, context)
+        if isinstance(update, Tensor):
+            raise VelaturaError(
+                "{name}.update returned a tensor on {path}; return an update, such as Dense(ΔW)",
+                name=type(placed.method).__name__,
+                path=self.path,
+            )
         return update if placed.strength == 1 else update.scaled(placed.strength)
 
     def _drop_inputs(self, x: Tensor, method: LayerUpdate, context: ForwardContext) -> Tensor:

@@ -343,7 +343,8 @@ def _blocks(
     part: str, net: nn.Module, patterns: str | tuple[str, ...], method: BlockMethod
 ) -> Iterator[tuple[str, nn.Module]]:
     """Paths and modules of the blocks that a preset or patterns select, of the kinds that the method changes."""
-    blocks = [(path, module) for path, module in net.named_modules() if sits_on_block(method, path)]
+    modules = net.named_modules()
+    blocks = [(path, module) for path, module in modules if sits_on_block(method, path) and _has_ends(module, path)]
     where = f"{method.display_name} with these settings acts on {', '.join(method.kinds).replace('_', '-')} blocks"
     where += "" if "text" in method.streams else " of the UNet"
     if isinstance(patterns, str):
@@ -368,6 +369,15 @@ def _blocks(
     for path, module in blocks:
         if any(matches(part, path, pattern) for pattern in patterns):
             yield path, module
+
+
+def _has_ends(block: nn.Module, path: str) -> bool:
+    """Whether a block has the layers that give its widths: other networks use such names, too."""
+    kind = block_kind(path)
+    try:
+        return kind is not None and all(Op.of(block.get_submodule(end)) for end in (kind.first, kind.last))
+    except (AttributeError, TypeError):
+        return False
 
 
 def sits_on_block(method: BlockMethod, path: str) -> bool:

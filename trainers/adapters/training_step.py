@@ -122,8 +122,12 @@ def numbered(number: int, of: int, seed: int, rates: Sequence[float]) -> Step:
             of=of,
             last=of - 1,
         )
+    try:
+        rates = tuple(float(rate) for rate in rates)
+    except (TypeError, ValueError):
+        raise VelaturaError("rates is {rates!r}, and must be a number for each step", rates=rates) from None
     if rates and len(rates) != of:
         raise VelaturaError(
             "rates has {count} numbers for {of} training steps: give one for each step", count=len(rates), of=of
         )
-    return Step(number, of, seed, tuple(rates) or (1.0,) * of)
+    return Step(number, of, seed, rates or (1.0,) * of)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainers.adapters.arguments import unwrapped
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import LayerUpdate, Theta
 from trainers.adapters.network import Network
@@ -83,7 +84,7 @@ def apply_styles(
     Raises:
         VelaturaError: A style was made for another base; the base is unchanged.
     """
-    network = StyleNetwork()
+    network, parts = StyleNetwork(), {part: unwrapped(net) for part, net in parts.items()}
     names = layer_names(parts, family)
     try:
         add_embeddings(network, parts, family, styles, words)

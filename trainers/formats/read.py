@@ -202,7 +202,7 @@ def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def read_style(path: Path) -> Style:
+def read_style(path: Path | str) -> Style:
     """Read a style file of any known program: LoRA, LoHA, LoKr, OFT, full changes, embeddings …
 
     Args:
@@ -217,6 +217,7 @@ def read_style(path: Path) -> Style:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    path = Path(path)
     header = _checked_header(path)
     try:
         tensors = load_file(path)

@@ -11,8 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
-from trainers.adapters.methods import METHODS
+from trainers.adapters.context import ForwardContext
+from trainers.adapters.method import Theta
+from trainers.adapters.methods import METHODS, Adapter, LoRA
 from trainers.adapters.network import Network, attach
+from trainers.adapters.site import Site
 from trainers.adapters.targets import Targets
 from trainers.errors import VelaturaError
 
@@ -231,6 +234,66 @@ def test_dora_takes_a_base_in_fp64(start: str) -> None:
         live = net(x)
         network.merge()
         torch.testing.assert_close(net(x), live, rtol=1e-5, atol=1e-5)
+
+
+class Untyped(LoRA):
+    """A method whose update is no update."""
+
+    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Any:
+        """A tensor."""
+        return theta["B"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "method", "targets", "sentence"),
+    [
+        (
+            {"unet": nn.Sequential(nn.Linear(2, 2))},
+            LoRA,
+            EVERY,
+            r'^method must be like METHODS\["lora"\]\(rank=4\), and is ',
+        ),
+        ({"unet": nn.Sequential(nn.Linear(2, 2))}, "lora", EVERY, r"^method must be like .*, and is str$"),
+        (nn.Sequential(nn.Linear(2, 2)), LoRA(), EVERY, r'^parts must be like \{"net": net\}, and is Sequential$'),
+        ({"unet": 3}, LoRA(), EVERY, r"^parts must be like .*, and is dict$"),
+        ({"unet": nn.Sequential(nn.Linear(2, 2))}, LoRA(), "*", r"^targets must be like Targets\(unet=.*, and is str$"),
+        (
+            {"unet": nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2), 1)},
+            Adapter(),
+            EVERY,
+            r"matches no block of u",
+        ),
+    ],
+)
+def test_arguments_of_other_types_are_refused_in_one_sentence(
+    parts: Any, method: Any, targets: Any, sentence: str
+) -> None:
+    with pytest.raises(VelaturaError, match=sentence):
+        attach(parts, method, targets, seed=0)
+
+
+def test_an_update_that_is_a_tensor_and_rates_of_other_types_are_refused() -> None:
+    net = nn.Sequential(nn.Linear(2, 2))
+    network = attach({"unet": net}, Untyped(rank=2), EVERY, seed=0)
+    with pytest.raises(VelaturaError, match=r"^Untyped\.update returned a tensor on 0; return an update"):
+        net(torch.randn(3, 2))
+    rates: Any
+    for rates in (0.5, ("a", "b")):
+        with pytest.raises(VelaturaError, match="must be a number for each step"), network.training_step(0, 2, rates):
+            pass
+
+
+@pytest.mark.parametrize("wrap", [partial(torch.compile, backend="eager"), nn.DataParallel])
+@torch.no_grad()
+def test_a_wrapped_network_has_the_names_of_the_network_in_it(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    net, x = nn.Sequential(nn.Linear(4, 4)), torch.randn(2, 4)
+    wrapped = wrap(net)
+    base = wrapped(x)
+    network = attach({"unet": wrapped}, METHODS["lora"](rank=2), EVERY, seed=0)
+    assert [site.name for site in network.sites] == ["unet.0"]
+    shaken(network)
+    torch.testing.assert_close(wrapped(x), net(x))
+    assert (wrapped(x) - base).abs().max() > 1e-3
 
 
 def tied() -> nn.Module:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trainers.config.names import check_name
 from trainers.errors import VelaturaError
-from trainers.formats.pack import Precision
+from trainers.formats.pack import DTYPES, Precision
 from trainers.formats.write import core
 from trainers.formats.write.metadata import base_metadata
 from trainers.messages import Message
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trainers.models.model import Model
 
 
-def write_style(network: Network, path: Path, model: Model | None = None, precision: Precision = "fp16") -> None:
+def write_style(network: Network, path: Path | str, model: Model | None = None, precision: Precision = "fp16") -> None:
     """Write what a network changes as a style file, for `read_style` and `apply_styles`; warn if it changes nothing.
 
     Args:
@@ -33,8 +33,13 @@ def write_style(network: Network, path: Path, model: Model | None = None, precis
         Nothing; the file needs neither the method nor its settings to be loaded.
 
     Raises:
-        VelaturaError: A number is not finite, the methods on one layer have no format, or the file cannot be written.
+        VelaturaError: The precision is unknown, a number is not finite, the methods on one layer have no format, or the
+            file cannot be written.
     """
+    path = Path(path)
+    if precision not in DTYPES:
+        names = ", ".join(DTYPES)
+        raise VelaturaError("{precision!r} is not one of {names}", precision=precision, names=names)
     if path.suffix != ".safetensors":
         raise VelaturaError("{path} is not a name for a style file; end it with .safetensors", path=path)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -56,6 +57,16 @@ def test_a_style_that_changes_nothing_is_written_with_a_warning(tmp_path: Path) 
     with pytest.warns(UserWarning, match="changes nothing"):
         write_style(network, tmp_path / "a.safetensors")
     assert read_style(tmp_path / "a.safetensors").layers
+
+
+def test_a_path_may_be_text_and_a_precision_must_be_known(tmp_path: Path) -> None:
+    network = attach({"net": make_layers()}, METHODS["lora"](), EVERY_LAYER, seed=7)
+    shake(network)
+    other: Any = "fp8"
+    with pytest.raises(VelaturaError, match="'fp8' is not one of fp16, bf16, fp32"):
+        write_style(network, str(tmp_path / "a.safetensors"), precision=other)
+    write_style(network, str(tmp_path / "a.safetensors"))
+    assert read_style(str(tmp_path / "a.safetensors")).layers
 
 
 def test_a_network_of_other_layers_or_sizes_is_refused(tmp_path: Path) -> None:
