@@ -86,7 +86,7 @@ SPELLINGS = (
     lambda letter: letter.swapcase(),
     lambda letter: chr(ord(letter) + 0xFEE0),  # the wide form, which some make the plain one
 )
-FOR_EVERYBODY = ("/look/", "/health", "/favicon.ico", "/robots.txt", "/gradio_api/startup-events")
+FOR_EVERYBODY = ("/look/", "/health", "/manifest.json", "/favicon.ico", "/robots.txt", "/gradio_api/startup-events")
 """What is there for who has not logged in, besides the page on which one does."""
 OURS = (login_page(), logout_page())
 
