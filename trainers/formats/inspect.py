@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainers.adapters.methods import METHODS
 from trainers.formats.layout import method_of
-from trainers.formats.names import part_of
+from trainers.formats.names import part_of, unknown_names
 from trainers.formats.origin import STARTER, origin_of
 from trainers.formats.own_form import read_form
 from trainers.formats.peft_settings import FACTS
@@ -33,6 +33,7 @@ LARGEST = 1e4
 """Far above every number of a trained style."""
 RANK_ZERO = _("Layers of rank 0: {count}, such as {first}.")
 DEAD = _("Layers that change nothing, since one of their factors is all zeros: {count}, such as {first}.")
+MISNAMED = _("Layers with names that no base of {title} has, so programs leave them out: {count}, such as {first}.")
 ABSURD = _("Layers with absurd numbers, which ruin every picture: {count}, such as {first}.")
 
 
@@ -105,7 +106,8 @@ class StyleSummary(Frozen):
     alphas: tuple[float, ...]
     """The distinct stored alphas."""
     programs: tuple[ProgramSummary, ...]
-    """What programs do with it; empty for embeddings, and for styles of the starter or of an unknown base."""
+    """What programs do with it; empty for embeddings, for styles of the starter or of an unknown base, and for names of
+    layers that no base has."""
     trained_words: tuple[str, ...]
     """The trigger, or the words of an embedding."""
     captions: tuple[str, ...]
@@ -162,6 +164,7 @@ def describe_style(path: Path) -> StyleSummary:
         VelaturaError: The file is not a style; the message says what it is.
     """
     style = read_style(path)
+    misnamed = misnamed_layers(style)
     layers: Collection[Mapping[str, Tensor]] = style.layers.values()
     modules = Counter(part_of(stem) or "other" for stem in style.layers)
     if style.is_own:
@@ -179,7 +182,7 @@ def describe_style(path: Path) -> StyleSummary:
         rank=_rank_summary(ranks),
         ranks=_ranks(style),
         alphas=tuple(sorted({t["alpha"].item() for t in layers if "alpha" in t and t["alpha"].numel() == 1})),
-        programs=_programs(style),
+        programs=() if misnamed else _programs(style),
         trained_words=_trained_words(style),
         captions=captions_of(style),
         vectors=max((len(rows) for rows in style.rows.values()), default=0),
@@ -191,13 +194,22 @@ def describe_style(path: Path) -> StyleSummary:
             for key, tensor in sorted(style.tensors.items())
         ),
         unknown_keys=style.unknown_keys,
-        notes=tuple(filter(None, (*style.notes, origin_of(style).problem(style.name), *_remarks(style)))),
+        notes=tuple(filter(None, (*style.notes, origin_of(style).problem(style.name), *_remarks(style, misnamed)))),
         metadata=dict(style.metadata),
     )
 
 
-def _remarks(style: Style) -> list[Message]:
-    """What is wrong with layers: rank 0, no change, or numbers that no training gives."""
+def misnamed_layers(style: Style) -> list[str]:
+    """The layers of the denoiser with names that no base has for which the style may be; an outline is enough."""
+    origin = origin_of(style)
+    unknown = [] if style.is_own or style.rows or origin.starter or not origin.family else list(style.layers)
+    for family in filter(None, (origin.family, *origin.twins)):
+        unknown = unknown and unknown_names(unknown, {}, family.name)
+    return unknown
+
+
+def _remarks(style: Style, misnamed: Sequence[str]) -> list[Message]:
+    """What is wrong with layers: unknown names, rank 0, no change, or numbers that no training gives."""
     empty, dead, absurd = [], [], []
     for stem, layer in style.layers.items():
         tensors = {name: tensor for name, tensor in layer.items() if name not in ("alpha", *FACTS)}
@@ -207,8 +219,14 @@ def _remarks(style: Style) -> list[Message]:
             dead.append(stem)
         if any(map(_is_absurd, tensors.values())):
             absurd.append(stem)
+    title = origin_of(style).title
     sentences = ((RANK_ZERO, empty), (DEAD, dead), (ABSURD, absurd))
-    return [sentence.format(count=len(stems), first=dotted(stems[0])) for sentence, stems in sentences if stems]
+    remarks = [sentence.format(count=len(stems), first=dotted(stems[0])) for sentence, stems in sentences if stems]
+    return (
+        [MISNAMED.format(title=title, count=len(misnamed), first=dotted(misnamed[0])), *remarks]
+        if misnamed
+        else remarks
+    )
 
 
 def _is_dead(tensors: Mapping[str, Tensor]) -> bool:

@@ -92,16 +92,8 @@ def denoiser_names(path: str) -> Iterator[str]:
 
 
 def check_names(style: str, stems: Iterable[str], parts: Mapping[str, nn.Module], family: str) -> None:
-    """Raise VelaturaError if a style has layers with names that no base of the family has, however many blocks it has.
-
-    `stems` are the names that these `parts` lack. Names of text encoders that are never trained here are all known.
-    """
-    unknown = [stem for stem in stems if is_denoiser(part := part_of(stem) or "") or part in ("", *parts)]
-    networks = chain((parts,), _outlines(family))
-    while unknown and (each := next(networks, None)) is not None:
-        known = _patterns(each, get_family(family))
-        unknown = [stem for stem in unknown if NUMBER.sub("#", stem) not in known]
-    if unknown:
+    """Raise VelaturaError if a style has layers with names that no base of the family has; see `unknown_names`."""
+    if unknown := unknown_names(stems, parts, family):
         raise VelaturaError(
             "{name} has layers with names that are not known for {title}: {layers}; it may be for another kind of "
             "base, or of a program whose names Velatura does not read",
@@ -109,6 +101,19 @@ def check_names(style: str, stems: Iterable[str], parts: Mapping[str, nn.Module]
             title=get_family(family).title,
             layers=some(unknown),
         )
+
+
+def unknown_names(stems: Iterable[str], parts: Mapping[str, nn.Module], family: str) -> list[str]:
+    """The names that no base of the family has, however many blocks it has.
+
+    `stems` are the names that these `parts` lack. Names of text encoders that are not among the parts are all known.
+    """
+    unknown = [stem for stem in stems if is_denoiser(part := part_of(stem) or "") or part in ("", *parts)]
+    networks = chain((parts,), _outlines(family))
+    while unknown and (each := next(networks, None)) is not None:
+        known = _patterns(each, get_family(family))
+        unknown = [stem for stem in unknown if NUMBER.sub("#", stem) not in known]
+    return unknown
 
 
 def some(stems: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from app.studio.programs.find import Place
 from trainers.atomic_files import plain_disk_errors, whole_file
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import embedding_of, embedding_path
-from trainers.formats.inspect import summarise_header
+from trainers.formats.inspect import misnamed_layers, summarise_header
 from trainers.formats.programs.check import Compatibility, check_programs
 from trainers.formats.read import Style, read_outline, read_style
 from trainers.formats.write.convert import is_plain, why_not_plain, write_plain
+from trainers.messages import Message, joined, plural
 from trainers.messages import Message as _
 
 TAKEN = _("{place} is another file of this name; rename the style, or move that file away")
@@ -66,6 +68,9 @@ def install(style: Path, name: str, place: Place, overwrite: bool = False) -> In
         )
     is_word = bool(outline.rows)
     form = Form(style) if is_word else choose_form(outline, name, place, summary.base.family)
+    misnamed = misnamed_layers(outline)
+    unnamed = _misnamed(misnamed) if misnamed else ""
+    left_out = joined("; ", filter(None, (form.left_out, unnamed)))
     target = (place.embeddings if is_word else place.styles) / f"{name}{style.suffix}"
     beside = embedding_of(style)
     word = place.embeddings / embedding_path(target).name if beside is not None else None
@@ -75,7 +80,7 @@ def install(style: Path, name: str, place: Place, overwrite: bool = False) -> In
             new.append(_put(beside, word, overwrite))
     other = form.converted or form.path != style
     prompt = _prompt(place, name, tuple(summary.trained_words), is_word)
-    return Installed(target, prompt, word, other, form.left_out, not any(new))
+    return Installed(target, prompt, word, other, left_out, not any(new))
 
 
 def choose_form(outline: Style, name: str, place: Place, family: str) -> Form:
@@ -108,6 +113,15 @@ def _check(outline: Style, place: Place, family: str) -> Compatibility | None:
     shapes = {key: tuple(tensor.shape) for key, tensor in outline.tensors.items()}
     return next(
         (one for one in check_programs(shapes, family) if one.program.name == place.program.title and one.tried), None
+    )
+
+
+def _misnamed(layers: Sequence[str]) -> Message:
+    return plural(
+        "{count} layer with a name that no base has: {first}",
+        "{count} layers with names that no base has, such as {first}",
+        len(layers),
+        first=layers[0],
     )
 
 

@@ -90,6 +90,15 @@ element.addEventListener('click', event => {
   opened.querySelector('summary').focus();
   opened.scrollIntoView({block: 'nearest'});
 });
+// The way to the start leads to a report whose settings are neither used nor discarded.
+document.addEventListener('click', event => {
+  const first = element.querySelector('.report [data-first]');
+  if (!first || !event.target.closest?.('a[href="#start"]')) return;
+  event.preventDefault();
+  first.hidden = false;
+  first.closest('.report').scrollIntoView({block: 'start'});
+  element.querySelector('.report [data-apply]').focus({preventScroll: true});
+});
 element.addEventListener('submit', event => {
   event.preventDefault();
   const form = event.target,

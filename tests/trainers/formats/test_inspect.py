@@ -78,7 +78,9 @@ def test_a_file_of_another_tool(tmp_path):
     assert (summary.rank.smallest, summary.rank.largest) == (2, 3)
     assert (summary.trained_words, summary.captions, summary.trained_as) == ((), ("a", "b"), "")
     assert summary.ranks == {"unet.x.attn2.to_k": 2, "unet.y": 3}
-    assert summary.notes == ()
+    (misnamed,) = summary.notes
+    assert misnamed.startswith("Layers with names that no base of Stable Diffusion 2 has, so programs leave them out: ")
+    assert misnamed.endswith(", such as unet.x.attn2.to_k.") and summary.programs == ()
     assert summary.unknown_keys == ("lora_unet_z.a1.weight",)
     assert summary.alphas == ()
 

@@ -135,3 +135,11 @@ def test_a_layer_that_a_program_cannot_read_is_said_and_nothing_is_converted_in_
         return
     done = install(style, "dusk", program(tmp_path, kind))
     assert (done.left_out, done.converted) == (outcome, False)
+
+
+def test_layers_with_names_that_no_base_has_are_reported(tmp_path: Path) -> None:
+    style = tmp_path / "ink.safetensors"
+    wrong = {key.replace("attentions", "attentionz"): tensor.clone() for key, tensor in PLAIN.items()}
+    save_file({**PLAIN, **wrong}, style, TRIGGER)
+    done = install(style, "dusk", program(tmp_path, "forge"))
+    assert done.left_out == f"1 layer with a name that no base has: {K.replace('attentions', 'attentionz')}"
