@@ -21,6 +21,11 @@ from trainers.models.files.source import STARTER_TITLE, find_source
 FRESH_FOR = 30.0
 """Seconds for which a search of the disk is believed."""
 NOT_HERE_YET = _("It is not on this computer yet.")
+LONGEST_SHOWN = 200
+NOTHING_THERE = _(
+    "There is no such file or model. Type the path of a .safetensors file on this computer, or an id such as "
+    "owner/name from huggingface.co."
+)
 ONLY_FOUND = _("A shared studio takes only listed models and hub ids. Ask its owner to add this one.")
 Where = Literal["", "starter", "hub", "a1111", "comfyui", "folder", "path"]
 """Where a base was found: `path` where somebody has typed it, "" where it was not found."""
@@ -84,7 +89,16 @@ class Bases:
             source = find_source(model)
             return _of_path(Base(model, source.title, where="path"), source.path)
         except VelaturaError as error:
+            if model != STARTER and not _is_there(model):
+                return Base(model, model[:LONGEST_SHOWN], problem=NOTHING_THERE)
             return Base(model, Path(model).name or model, problem=as_sentence(error))
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # too long, of an unknown user, or with a zero byte
+        return False
 
 
 def _at_hub(model: str) -> Base:

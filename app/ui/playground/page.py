@@ -13,7 +13,7 @@ import gradio as gr
 from app.errors import FieldErrors
 from app.jobs.dispatcher import LOG
 from app.jobs.permissions import Actor
-from app.jobs.states import State
+from app.jobs.states import ENDED, State
 from app.studio.generation.axes import MOST_VALUES
 from app.studio.generation.cells import cells_of
 from app.studio.generation.compatibility import GONE_STYLE, check_compatibility, misfit, own_base
@@ -46,6 +46,7 @@ from app.ui.playground import text as words
 from app.ui.playground.events import DRAWING, EDITING, GENERATIONS, FormEdited, FormSubmitted, GenerationAction
 from app.ui.playground.form_view import Sheet, read_form
 from app.ui.runs.run import tail
+from app.ui.styles import text as styles_words
 from trainers.data.captions import one_line
 from trainers.errors import VelaturaError
 
@@ -232,7 +233,12 @@ class Playground:
             stamp=secrets.token_hex(4),
             said=show.said,
         )
-        return render("playground/form.html", it=read_form(sheet))
+        going = (
+            ""
+            if library
+            else next((view.job.name for view in self.services.queue.runs() if view.state not in ENDED), "")
+        )
+        return render("playground/form.html", it=read_form(sheet), going=going, styles=styles_words)
 
     def _with_one_more(self, form: GenerateForm) -> GenerateForm:
         """The fields with another style, the newest that goes with the base and is not among them."""

@@ -21,6 +21,7 @@ from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import SUFFIX, StyleLibrary
 from app.ui.components import text as shared
 from app.ui.components.controls import banner
+from app.ui.components.download_menu import who_reads
 from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, wire
 from app.ui.components.live import AtRequest, moment, patched
@@ -194,6 +195,11 @@ class RunPage:
             raise VelaturaError(words.NO_STYLE)
         return offer_file(style, public, f"{view.job.name}{SUFFIX}")
 
+    def _readers(self, identifier: str) -> str:
+        """For which programs the run's style is; empty where others than Velatura read it."""
+        entry = self.library.entry(identifier) if identifier else None
+        return who_reads(entry) if entry is not None and (entry.starter or entry.only_here) else ""
+
     def _values(self, view: View, drawn: str, actor: Actor) -> tuple[dict[str, str | Lazy], str]:
         """The parts of the page, and up to where it has the run's numbers with them."""
         public, folder = self.queue.public(view), view.job.folder
@@ -206,7 +212,7 @@ class RunPage:
         starts = StartTimes(self.queue.paths, self.queue.jobs)
         values: dict[str, str | Lazy] = {
             "head": render("runs/head.html", head=read_head(view, actor, starts.seconds_until(view))),
-            "acts": render("runs/acts.html", acts=acts),
+            "acts": render("runs/acts.html", acts=acts, readers=self._readers(identifier)),
             "sheet": sheet_view.read_sheet(view, public, actor, identifier),
             "graph": graph,
             "ranks": render("runs/ranks.html", ranks=ranks) if ranks else "",

@@ -34,7 +34,7 @@ ON, ON_STARTER, ON_UNKNOWN = _("on {}"), _("on the starter"), _("for an unknown 
 WHOLE_CHANGE = _("whole change")
 FOREIGN, FOREIGN_SILENT = (
     _("Made elsewhere: these words come from the file."),
-    _("Made elsewhere: the file names no words."),
+    _("Made elsewhere: the file names no trigger words."),
 )
 FILE_SAYS = _("What the file says")
 NOTES = {

@@ -90,4 +90,4 @@ def _prompt(item: StyleEntry) -> str:
     if item.method == TEXTUAL_INVERSION:  # in prompts it is called by the name of its file
         return item.name
     called = ", ".join(item.words)
-    return called if item.only_here else words.PROMPT.format(item.name, called).strip()
+    return called if item.only_here or not called else words.PROMPT.format(item.name, called)

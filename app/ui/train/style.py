@@ -189,8 +189,8 @@ class StyleStep:
         services, draft = self.services, self.services.drafts.read(key_of(request))
         config, estimate = self._config(draft), services.estimate_jobs.now(draft)
         last = services.measured.last(config) if config else None
-        pace = words.pace_line(last.pace if last else None, time.time())
         times = run_times(services.measured, by_preset(draft))
+        pace = style_view.pace_line(last.pace if last else None, times, time.time())
         was_busy = bool(last and last.pace and last.pace.was_busy)
         again = OFTEN if self._fetching() else SELDOM if was_busy and not estimate.busy else 0
         sheet = render(

@@ -9,6 +9,7 @@ from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
 from app.studio.runs.costs import Cost, RunTime
 from app.studio.runs.estimate_jobs import Estimate
+from app.studio.runs.pace import Pace
 from app.studio.settings.plan import SPECIAL, STOPS, changed_settings, method_of, problems
 from app.ui.train import text as words
 from app.ui.train.method_pictures import Shapes, draw_formula, find_picture
@@ -107,6 +108,14 @@ def read_presets(draft: Draft, times: Mapping[str, RunTime], names: tuple[str, .
         for name in names
     ]
     return Pick("preset", legend, cards)
+
+
+def pace_line(pace: Pace | None, times: Mapping[str, RunTime], now: float) -> str:
+    """Where the times of the three stops come from; "" where nothing was measured."""
+    stops = [times[name] for name in STOPS if name in times]
+    if pace and not pace.was_busy and stops and all(each.is_estimate for each in stops):
+        return words.ALL_ESTIMATED
+    return words.pace_line(pace, now)
 
 
 def read_stops(draft: Draft, times: Mapping[str, RunTime], estimate: Estimate, measured: str, ready: bool) -> Stops:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.studio.base_models import ONLY_FOUND, STARTER_TITLE, Base, Bases
+from app.studio.base_models import NOTHING_THERE, ONLY_FOUND, STARTER_TITLE, Base, Bases
 from app.studio.dataset.checks import is_here
 from app.studio.dataset.drafts import Draft
 from app.studio.downloads import Download, Downloads
@@ -83,7 +83,9 @@ def test_a_base_that_somebody_names(paths: Paths, models: Path, tiny_bases: dict
     named = bases.look(f" {tiny_bases['sdxl']} ")
     assert named.family == "Stable Diffusion XL" and not named.problem
     assert bases.look("owner/name").to_download
-    assert "there is no base model" in bases.look("/nowhere/at all").problem.lower()
+    for typed in ("/nowhere/at all", "sd15", r"C:\ComfyUI\models\dreamy.safetensors"):
+        missing = bases.look(typed)
+        assert missing.title == typed and missing.problem == NOTHING_THERE and "`" not in missing.problem
     (tmp_path / "old.ckpt").write_bytes(b"x")
     assert "pickle" in bases.look(str(tmp_path / "old.ckpt")).problem
     (tmp_path / "modular_model_index.json").write_text('{"_class_name": "AnimaModularPipeline"}')
@@ -99,7 +101,7 @@ def test_a_base_that_somebody_names(paths: Paths, models: Path, tiny_bases: dict
 def test_what_neither_the_hub_nor_a_disk_can_have_is_a_sentence(paths: Paths, models: Path, name: str) -> None:
     assert Bases(anywhere=False).look(name).problem == ONLY_FOUND and not is_here(name)
     base = Bases(anywhere=False).look(name, trusted=True)
-    assert "there is no base model" in base.problem.lower() and len(base.problem) < 400
+    assert base.problem == NOTHING_THERE and len(base.title) <= 200
     problems = check_compatibility(make_request(prompts=("fox",), base=name), {}, Bases(anywhere=False)).problems
     assert str(ONLY_FOUND) in problems["base"]
 

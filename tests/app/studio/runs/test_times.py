@@ -16,6 +16,7 @@ from app.studio.runs.estimate_jobs import Estimate
 from app.studio.runs.pace import Pace, circumstances, ground_of, pace_in, pace_of_run, work_of
 from app.studio.runs.times import run_times
 from app.studio.settings.plan import by_preset, choose, plan, with_choices
+from app.ui.train import style_view
 from app.ui.train import text as words
 from trainers.runs.events import Recorder, read_events
 
@@ -46,6 +47,9 @@ def test_one_measurement_says_how_long_every_preset_takes(measured: Measured) ->
     assert ratio > 1 and times["faithful"].seconds == pytest.approx(20 + extra.train.steps * 0.5 * ratio)
     assert words.run_time(times["balanced"]) == "about 2 min" and words.run_time(None) == ""
     assert words.run_time(times["quick"]) == "about 40 s (estimate)"
+    assert "measured just now" in style_view.pace_line(cost().pace, times, time.time())
+    estimates = {name: times[name] for name in ("quick", "faithful")}
+    assert style_view.pace_line(cost().pace, estimates, time.time()) == "Times are estimates."
     elsewhere = with_choices(DRAFT, base="owner/name")
     assert run_times(measured, by_preset(elsewhere)) == {}, "another base has another pace"
 

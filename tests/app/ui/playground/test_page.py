@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from app.jobs.store import TRAIN, NewJob
 from app.studio.services import Services, open_services
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.events import key_of
@@ -53,3 +55,12 @@ def test_prompts_that_an_address_names_are_drawn_instead_of_the_first_one(page, 
     page.open(visitor(style=style.id, prompts="a ship"))
     kept = page.forms.read(key_of(visitor()))
     assert kept is not None and (kept.prompt, kept.axes()) == ("a ship", [])
+
+
+def test_while_the_first_style_is_trained_the_fields_lead_to_its_run(page, services):
+    assert "No styles here yet" in page.open(visitor())
+    services.queue.store.add(NewJob(TRAIN, write_run(services.paths.runs, "dusk"), owner=""))
+    shutil.rmtree(services.paths.runs / "dusk" / "style")
+    (services.paths.runs / "dusk" / "events.jsonl").unlink()
+    fields = page.open(visitor())
+    assert "Your first style is on its way" in fields and "run?id=dusk" in fields and "No styles here" not in fields

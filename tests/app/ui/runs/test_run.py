@@ -206,3 +206,14 @@ def test_nothing_is_looked_at_before_it_is_known_which_run_is_meant(queue: Studi
     page = page_of(queue)
     assert page.open(SimpleNamespace(query_params={"id": "a"})) == "a"
     assert page.poller.ticker.value == "0"
+
+
+def test_beside_download_a_style_on_the_starter_is_for_velatura_alone(queue):
+    write_run(queue.store.runs, "a")
+    with gr.Blocks():
+        page = RunPage(queue, StyleLibrary(queue))
+    item = page.library.entries()[0]
+    page.library.entries = lambda: [replace(item, starter=False)]
+    assert "For Velatura" not in page.tick("a", "", "{}", SOMEBODY)[page.acts]
+    page.library.entries = lambda: [replace(item, starter=True)]
+    assert "For Velatura and its starter" in page.tick("a", "", "{}", SOMEBODY)[page.acts]

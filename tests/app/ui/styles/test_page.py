@@ -38,6 +38,8 @@ def test_of_several_files_each_is_taken_in_or_refused_in_a_line_of_its_own(queue
     uploads.close()
     notice = shown[page.notice]
     assert notice.count('<div class="banner') == 2 and "“&lt;i&gt;.bin” does not end in .safetensors" in notice
+    assert "Made elsewhere: the file names no trigger words." in shown[page.list]
+    assert "data-copy" not in shown[page.list], "there are no words to copy"
     assert "ink was imported." in notice and "<h2>ink</h2>" in shown[page.list] and shown[page.intake] == {"batch": 3}
 
 
