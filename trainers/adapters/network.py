@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from typing import Any, Protocol, TypeVar
 
@@ -234,6 +235,17 @@ class Network(nn.Module):
             {"params": members, "lr": rate} | ({} if decays else {"weight_decay": 0.0})
             for (rate, decays), members in groups.items()
         ]
+
+    @cached_property
+    def decay_targets(self) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
+        """Parameters that weight decay pulls towards a value of the base, each with that value; others go to zero."""
+        return tuple(
+            (placed.theta[name], start.detach())
+            for site in self.hook_points
+            for placed in site.placed
+            if isinstance(placed.method, Method)
+            for name, start in placed.method.decay_targets(site, placed.theta).items()
+        )
 
     @contextmanager
     def training_step(self, step: int, of: int, rates: Sequence[float] = ()) -> Iterator[TrainingStep]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
@@ -26,6 +26,7 @@ class TrainingStep:
 
     def __init__(self, network: Network, step: Step) -> None:
         self._network, self._step = network, step
+        self._shifted: list[tuple[Tensor, Tensor]] = []
         self._is_penalised = self._is_measured = self._has_stepped = self._is_over = False
 
     @property
@@ -83,19 +84,41 @@ class TrainingStep:
             method.hooks.begin_step(network, self._step)
         self.begin_batch()
         network.step = self
-        hook = register_optimizer_step_pre_hook(self._before_optimizer)
+        before_each = register_optimizer_step_pre_hook(self._before_optimizer)
+        after_each = register_optimizer_step_post_hook(self._shift_back)
         try:
             yield
             self._end()
         finally:
-            hook.remove()
+            before_each.remove()
+            after_each.remove()
             network.step, network.holder.context = None, before
 
-    def _before_optimizer(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        own = {id(parameter) for parameter in self._network.parameters()}
-        if any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"]):
-            self.after_backward()
-            self._has_stepped = True
+    def _before_optimizer(self, optimizer: torch.optim.Optimizer, args: Any, options: Any) -> None:
+        parameters = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        if parameters.isdisjoint(id(parameter) for parameter in self._network.parameters()):
+            return
+        self.after_backward()
+        self._has_stepped = True
+        has_closure = any(map(callable, (*args[1:], *options.values())))  # which computes the loss, on p itself
+        if not has_closure and any(group.get("weight_decay") for group in optimizer.param_groups):
+            self._shift([pair for pair in self._network.decay_targets if id(pair[0]) in parameters])
+
+    @torch.no_grad()
+    def _shift(self, targets: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Make weight decay pull parameters to their targets: p ← s + (1 − ηλ)(p − s), minus the optimizer's step.
+
+        The optimizer sees p − s while it steps, so this works for every optimizer and kind of decay.
+        """
+        self._shifted = [(parameter, start) for parameter, start in targets if parameter.grad is not None]
+        for parameter, start in self._shifted:
+            parameter.sub_(start.to(parameter))
+
+    @torch.no_grad()
+    def _shift_back(self, *_: Any) -> None:
+        for parameter, start in self._shifted:
+            parameter.add_(start.to(parameter))
+        self._shifted = []
 
     def _end(self) -> None:
         if self._has_stepped:

@@ -44,7 +44,6 @@ from trainers.training.optim import (
     lower_learning_rate,
     make_optimizer,
     parameter_groups,
-    pull_towards_start,
     set_learning_rate,
 )
 from trainers.training.trainee import Objective, Trainee, finite
@@ -168,7 +167,6 @@ def take_steps(
         trainee.checkpoint_gradients(session.text_trains)
     batches = Batches(session.run, config, session.model, dataset, trainee, session.text_trains, classes, share)
     optimizer = make_optimizer(parameter_groups(network, config.train), config.train)
-    pull_towards_start(optimizer, network)
     session.average = _average(session)
     if resume:
         _fall_back(session)

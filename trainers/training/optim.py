@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainers.adapters.method import Method
 from trainers.adapters.network import Network
 from trainers.adapters.roles import is_denoiser
 from trainers.adapters.tokens import Word
@@ -74,32 +73,6 @@ def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optim
     kinds = {"adamw8bit": AdamW8bit, "paged-adamw": PagedAdamW, "paged-adamw8bit": PagedAdamW8bit}
     optimizer: torch.optim.Optimizer = kinds[settings.optimizer](groups, weight_decay=decay)
     return optimizer
-
-
-def pull_towards_start(optimizer: torch.optim.Optimizer, network: Network) -> None:
-    """Make weight decay pull tensors to their `decay_targets`: p ← s + (1 − ηλ)(p − s), minus the optimizer's step.
-
-    The optimizer sees p − s while it steps, so this works for every optimizer and kind of decay.
-    """
-    starts = [
-        (parameter, start.detach())
-        for site in network.hook_points
-        for placed in site.placed
-        if isinstance(placed.method, Method)
-        for name, start in placed.method.decay_targets(site, placed.theta).items()
-        if (parameter := placed.theta[name]).requires_grad
-    ]
-    if not starts or not any(group["weight_decay"] for group in optimizer.param_groups):
-        return
-
-    @torch.no_grad()
-    def shift(sign: int) -> None:
-        for parameter, start in starts:
-            if parameter.grad is not None:
-                parameter.add_(start.to(parameter), alpha=sign)
-
-    optimizer.register_step_pre_hook(lambda *_: shift(-1))
-    optimizer.register_step_post_hook(lambda *_: shift(1))
 
 
 def offload_between_steps(optimizer: torch.optim.Optimizer) -> None:

@@ -14,7 +14,7 @@ from tests.trainers.adapters.layers import attach_to, make_input, make_layers
 from tests.trainers.tiny_runs import METHODS, state_of
 from trainers.adapters.hooks import Step, TrainingHooks
 from trainers.adapters.method import LayerMethod
-from trainers.adapters.methods import AdaLoRA, DyLoRA, LoRA, SeLoRA, SoRA, VeRA
+from trainers.adapters.methods import AdaLoRA, DyLoRA, LoRA, SeLoRA, SoRA, TLoRA, VeRA
 from trainers.adapters.network import Network, attach
 from trainers.config.config import Config
 from trainers.data.dataset import load_dataset
@@ -127,6 +127,29 @@ def test_a_step_that_loss_scaling_skips_calls_nothing_more(net: nn.Module, calls
         scaler.step(optimizer)
         scaler.update()
     assert calls == ["begin 0 of 1"]
+
+
+@pytest.mark.parametrize("method", [LoRA(rank=2, start="pissa"), LoRA(rank=2, dora=True), TLoRA(rank=2)])
+def test_weight_decay_pulls_towards_the_start_but_not_while_a_closure_computes_the_loss(
+    method: LayerMethod, net: nn.Module
+) -> None:
+    network = attach_to(net, method)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.1, weight_decay=0.5)
+    before = [site.dense() for site in network.sites]
+    for step in range(5):
+        for parameter in network.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        with network.training_step(step, of=6):
+            optimizer.step()
+    assert all(torch.equal(site.dense(), change) for site, change in zip(network.sites, before, strict=True))
+    at_start = [p.detach().clone() for p in network.parameters()]
+
+    def closure() -> Tensor:
+        assert all(torch.equal(p, start) for p, start in zip(network.parameters(), at_start, strict=True))
+        return small(net)
+
+    with network.training_step(5, of=6):
+        optimizer.step(closure)
 
 
 def test_the_context_ends_with_the_step_even_if_it_fails(net: nn.Module) -> None:

@@ -24,7 +24,6 @@ from trainers.training.optim import (
     make_optimizer,
     offload_between_steps,
     parameter_groups,
-    pull_towards_start,
     set_learning_rate,
 )
 
@@ -131,12 +130,12 @@ FROM_THE_BASE = {
 def step_without_gradient(network: Network, steps: int, settings: Train) -> None:
     """Nothing but weight decay."""
     optimizer = make_optimizer(parameter_groups(network, settings), settings)
-    pull_towards_start(optimizer, network)
     for step in range(steps):
         set_learning_rate(optimizer, step, settings)
         for parameter in network.parameters():
             parameter.grad = torch.zeros_like(parameter)
-        optimizer.step()
+        with network.training_step(step, of=steps):
+            optimizer.step()
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "lion", "adafactor", "adamw8bit"])
@@ -187,10 +186,10 @@ def test_what_has_no_gradient_is_not_decayed():
     before = [p.clone() for p in network.parameters()]
     settings = Train(learning_rate=0.1, weight_decay=0.5)
     optimizer = make_optimizer(parameter_groups(network, settings), settings)
-    pull_towards_start(optimizer, network)
     first = next(network.parameters())
     first.grad = torch.zeros_like(first)
-    optimizer.step()
+    with network.training_step(0, of=1):
+        optimizer.step()
     assert [torch.equal(p, b) for p, b in zip(network.parameters(), before, strict=True)].count(False) == 1
 
 
@@ -199,14 +198,14 @@ def test_prodigy_finds_its_step_on_tensors_that_start_at_the_base(capsys):
     network = attach_to(net, FROM_THE_BASE["pissa"])
     settings = Train(optimizer="prodigy", learning_rate=1.0, steps=60, weight_decay=0.1)
     optimizer = make_optimizer(parameter_groups(network, settings), settings)
-    pull_towards_start(optimizer, network)
     losses = []
     for step in range(60):
         set_learning_rate(optimizer, step, settings)
         loss = net(x).pow(2).mean()
         optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        with network.training_step(step, of=60):
+            optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.9 * losses[0] and optimizer.param_groups[0]["d"] > 1e-6
 
