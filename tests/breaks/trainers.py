@@ -88,15 +88,15 @@ METHODS = (
     Break(
         "merged-bias",
         f"{ADAPTERS}/site.py",
-        "bias.copy_(bias.float() + strength * shift)",
-        "bias.copy_(bias.float() + shift)",
+        "bias.copy_(at_least_fp32(bias) + strength * shift)",
+        "bias.copy_(at_least_fp32(bias) + shift)",
         "a style merged at half strength changes the biases in full",
         ("tests/trainers/adapters/test_affine_methods.py::test_bitfit_adds_to_the_bias_alone",),
     ),
     Break(
         "merged-rounding",
         f"{ADAPTERS}/site.py",
-        "changed = W.float() + strength * self.dense()",
+        "changed = at_least_fp32(W) + strength * self.dense()",
         "changed = W + (strength * self.dense()).to(W.dtype)",
         "a merged base in 16 bits differs from the style applied live by more than one rounding",
         ("tests/trainers/adapters/test_contract.py::test_a_merged_weight_is_rounded_once",),

@@ -7,6 +7,7 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from shlex import quote
 from types import SimpleNamespace
 
 import pytest
@@ -23,9 +24,9 @@ from trainers.training.previews import preview_params
 def test_train_gives_one_line_of_json(trained: Trained) -> None:
     out, facts = trained.outcome.out, trained.facts
     assert out.count("\n") == 1 and out.endswith("\n")
-    assert list(facts) == ["run", "style", "steps", "seconds", "parameters"]
+    assert list(facts) == ["run", "style", "steps", "seconds", "parameters", "skipped"]
     assert (facts["run"], facts["style"]) == ("runs/dusk", "runs/dusk/style/dusk.safetensors")
-    assert (facts["steps"], facts["parameters"]) == (2, 2_042_880)
+    assert (facts["steps"], facts["parameters"], facts["skipped"]) == (2, 2_042_880, 0)
     assert facts["seconds"] > 0
 
 
@@ -64,7 +65,7 @@ def test_stop_and_resume(tmp_path: Path) -> None:
         trained = call(*words, "--json")
     asked = asking.result()
     assert trained.code == 0, trained.err
-    assert asked.code == 0 and f"velatura resume {run}" in asked.err
+    assert asked.code == 0 and f"velatura resume {quote(str(run))}" in asked.err
     steps = json.loads(trained.out)["steps"]
     assert 1 <= steps < 5000
     assert call("stop", run).code == 1  # it has ended

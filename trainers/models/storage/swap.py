@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from trainers.adapters.roles import is_denoiser
+from trainers.adapters.roles import DENOISERS
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 
@@ -58,7 +58,7 @@ def evenly_spaced(blocks: Sequence[T], count: int) -> list[T]:
 
 def waiting_blocks(network: nn.Module, part: str, settings: Base) -> list[nn.Module]:
     """The modules of a part of a base that wait in main memory while they do not run."""
-    if is_denoiser(part):
+    if part in DENOISERS:
         return choose_blocks(network, settings.swap_blocks) if settings.swap_blocks else []
     if not settings.offload_encoders:
         return []
@@ -73,7 +73,7 @@ def waiting_layers(network: nn.Module, part: str, settings: Base) -> Collection[
 def keep_in_main_memory(network: nn.Module, part: str, settings: Base, device: torch.device | str) -> None:
     """Let a part of a base wait in main memory as its settings say, from now on."""
     blocks = waiting_blocks(network, part, settings)
-    if is_denoiser(part) and blocks:
+    if part in DENOISERS and blocks:
         Swap(blocks, device)
         return
     for block in blocks:  # none of them runs after another
