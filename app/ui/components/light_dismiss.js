@@ -1,5 +1,5 @@
-// A click beside an open menu closes it and does nothing else, except where it opens another menu or takes back what was
-// deleted. A menu that is open and not visible, as its part of the page is hidden by now, swallows no click.
+// A click beside an open menu closes it and does nothing else, except where it opens another menu or takes back what
+// was deleted. A menu that is open and not visible, as its part of the page is hidden by now, swallows no click.
 document.addEventListener(
   'click',
   event => {
