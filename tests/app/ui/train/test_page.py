@@ -317,7 +317,7 @@ def test_another_base(page, tiny_bases):
     page.wait_for_selector(".offers .problem >> text=There is no connection to Hugging Face", timeout=120_000)
     field.fill("/nowhere/at all.safetensors")
     field.press("Enter")
-    page.wait_for_selector(".answer .problem >> text=no base model")
+    page.wait_for_selector(".answer .problem >> text=There is no such file or model")
     field.fill(str(tiny_bases["sdxl"]))
     field.press("Enter")
     page.wait_for_selector(".chosen-base >> text=Stable Diffusion XL")
