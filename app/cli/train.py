@@ -85,10 +85,9 @@ def train(
 
 def check_settings(config: Config) -> None:
     """Raise VelaturaError if this computer or the base cannot train a config; say what suits them badly."""
-    from trainers.planning.findings import check_ahead, find_ahead, in_options
+    from trainers.planning.findings import check_ahead, in_options
 
-    check_ahead(config)
-    for finding in find_ahead(config):
+    for finding in check_ahead(config):
         say(("note: ", "yellow"), f"{finding.problem}; {finding.repair}: {in_options(finding.changes)}")
 
 

@@ -279,7 +279,7 @@ def _view(look: _Look, place: int, wait: float | None, turn: int = 0) -> View:
 
 
 def _setbacks(summary: Summary) -> Message:
-    """What has gone wrong in a run that went on nevertheless; empty if nothing has."""
+    """The troubles that a run survived, in words; empty if there were none."""
     fell_back, (failed, saved) = summary.fallback, summary.rollback
     return joined(
         " ",

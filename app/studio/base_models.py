@@ -89,16 +89,9 @@ class Bases:
             source = find_source(model)
             return _of_path(Base(model, source.title, where="path"), source.path)
         except VelaturaError as error:
-            if model != STARTER and not _is_there(model):
+            if model != STARTER and local_path(model) is None:
                 return Base(model, model[:LONGEST_SHOWN], problem=NOTHING_THERE)
             return Base(model, Path(model).name or model, problem=as_sentence(error))
-
-
-def _is_there(path: str) -> bool:
-    try:
-        return Path(path).expanduser().exists()
-    except (OSError, RuntimeError, ValueError):  # too long, of an unknown user, or with a zero byte
-        return False
 
 
 def _at_hub(model: str) -> Base:

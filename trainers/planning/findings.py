@@ -67,12 +67,14 @@ def find_ahead(config: Config, is_here: bool = True) -> tuple[Finding, ...]:
     return (*(_of_computer(config) if is_here else ()), *_of_base(config))
 
 
-def check_ahead(config: Config, is_here: bool = True) -> None:
-    """Raise VelaturaError if a run would fail; the sentence says which options repair it."""
-    for finding in find_ahead(config, is_here):
+def check_ahead(config: Config, is_here: bool = True) -> tuple[Finding, ...]:
+    """Raise VelaturaError if a run would fail, with the options that repair it; returns the other findings."""
+    findings = find_ahead(config, is_here)
+    for finding in findings:
         if finding.stops:
             options = in_options(finding.changes)
             raise VelaturaError(REPAIR_WITH.format(problem=finding.problem, options=options), code=REFUSED)
+    return findings
 
 
 def in_options(changes: Mapping[str, Any]) -> str:

@@ -176,7 +176,7 @@ def repaired(found: Imported, repair: bool) -> tuple[dict[str, Any], tuple[Findi
 
 
 def finding_lines(findings: Sequence[Finding], are_repaired: bool) -> Iterator[tuple[str | tuple[str, str], ...]]:
-    """What does not suit this computer or the base, a line each, with what repairs it."""
+    """A line for each setting that does not suit this computer or the base, with its repair."""
     from trainers.planning.findings import in_options
 
     for one in findings:

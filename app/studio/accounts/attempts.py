@@ -98,7 +98,7 @@ class Attempts:
 
 
 def _windows(name: str, place: str, proxy: str) -> list[tuple[tuple[str, str], int]]:
-    """What a wrong password of an unknown client counts against, and how many may be wrong."""
+    """The keys against which a wrong password of an unknown client counts, with their limits."""
     found = [(("address", place), FROM_AN_ADDRESS), (("name", name), FOR_A_NAME)]
     return [*found, (("proxy", proxy), FROM_A_PROXY)] if proxy else found
 

@@ -129,7 +129,7 @@ class EstimateJobs:
             self.begin(draft, config, owner)
 
     def _learn(self, config: Config) -> Cost | None:
-        """What one of the latest trainings on the same base says of the time; kept as a measurement."""
+        """The pace of one of the latest trainings on the same base, kept as a measurement."""
         for view in self._queue.runs()[:LATEST]:
             with suppress(OSError, VelaturaError):
                 pace = pace_of_run(Run(view.job.folder).config(), view.summary)

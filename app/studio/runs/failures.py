@@ -52,7 +52,7 @@ def offer(view: View) -> str:
 
 
 def repairs(view: View) -> tuple[Finding, ...]:
-    """What is known to have stopped a run before its first step, with the changes that repair it."""
+    """The settings known to have stopped a run before its first step, with the changes that repair them."""
     if view.summary.step or failure_of(view) not in ("", "refused"):
         return ()
     try:

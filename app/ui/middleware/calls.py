@@ -19,7 +19,7 @@ MOST_OF_A_CALLER, MOST_OF_AN_ADDRESS = 50, 120
 MOST_STREAMS, MOST_STREAMS_OF_AN_ADDRESS = 24, 80
 """Likewise of streams; a browser opens six connections to a server, and more through a proxy with HTTP/2."""
 STREAMS = ("/now/stream", f"{API}/heartbeat/", f"{API}/queue/data", f"{API}/upload_progress", f"{API}/call/")
-"""What the addresses begin with whose answers go on."""
+"""Beginnings of the addresses that answer with a stream."""
 
 
 class CallsMiddleware:

@@ -141,7 +141,7 @@ def _repair(queue: StudioQueue, actor: Actor) -> Answer:
 
 
 def _note(view: View, what: str) -> str:
-    """What is lost by pressing a button, or begins anew; empty where nobody need be asked."""
+    """The warning that a button asks to confirm: what it loses or starts over; empty if it asks nothing."""
     said = view.summary
     if view.job.kind != TRAIN:
         return ""

@@ -31,7 +31,7 @@ MENU = (
 )
 """The items of a run's menu, in groups and in order."""
 ENDINGS = ("stop", "cancel")
-"""What is never the filled button."""
+"""Actions whose button is never filled."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class Acts:
 
     name: str
     first: Control | None
-    """What is most wanted now; filled, unless it ends the run."""
+    """The main action; its button is filled unless it ends the run."""
     second: Control | None
     third: Control | None
     """What there is no room for on a phone."""
     menu: tuple[tuple[tuple[str, Control], ...], ...]
-    """What else can be done now, in groups, by key."""
+    """The other actions of the menu, in groups, by key."""
     rest: str
     """Why no more can be done; empty where nothing is missing."""
 
@@ -114,7 +114,7 @@ def read_acts(view: View, sampled: bool, has_style: bool, style: str, actor: Act
 
 
 def _most_wanted(view: View, allowed: set[str]) -> list[str]:
-    """What stands beside the menu, the main thing first: the style once there is one, else what leads to it."""
+    """The buttons beside the menu, the main one first: the download once there is a style, else what leads to one."""
     offered = failures.offer(view) if allowed & {"retry", "resume"} else ""
     if offered in (*RESTARTS, failures.ACCEPT):  # which `retry` and `resume` permit
         allowed = {*allowed, offered}

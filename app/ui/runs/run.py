@@ -226,7 +226,7 @@ def _pace(state: State) -> int:
 
 
 def tail(folder: Path, name: str) -> str:
-    """The last lines of a folder's file; empty where there is none."""
+    """The last lines of a file of a folder; empty if it does not exist."""
     try:
         with open_inside(folder, name) as file:
             file.seek(max(0, file.seek(0, SEEK_END) - LOG_BYTES))

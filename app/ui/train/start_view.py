@@ -55,7 +55,7 @@ class Sheet:
     kept: int = 0
     """The number of the typing that this answers."""
     findings: tuple[Finding, ...] = ()
-    """What does not suit this computer or the base."""
+    """Settings that do not suit this computer or the base."""
 
 
 @dataclass(frozen=True)

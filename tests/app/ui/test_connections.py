@@ -115,21 +115,25 @@ def test_headers_that_do_not_come_are_not_awaited(monkeypatch):
         assert is_closed(silent) and is_closed(half) and is_closed(again)
 
 
+def trickle(opened: socket.socket, pause: float, part: bytes) -> None:
+    """Send parts of a request until the server ends the connection."""
+    opened.settimeout(pause)
+    for _ in range(int(PATIENCE / pause)):
+        try:
+            opened.sendall(part)
+            if opened.recv(1) == b"":
+                return
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return
+    pytest.fail("the connection stays open")
+
+
 def test_time_for_headers_does_not_start_again_with_each_byte(monkeypatch):
     monkeypatch.setattr(connections, "HEADERS_WITHIN", 0.5)
     with serve() as served:
-        slow = served.connect()
-        slow.settimeout(0.02)
-        for number in range(PATIENCE * 50):
-            try:
-                slow.sendall(b"a: %d\r\n" % number)
-                if slow.recv(1) == b"":
-                    return
-            except TimeoutError:
-                continue
-            except ConnectionError:
-                return
-        pytest.fail("the connection stays open")
+        trickle(served.connect(), pause=0.02, part=b"a: 1\r\n")
 
 
 def test_a_body_that_does_not_come_is_not_awaited_and_one_that_does_is(monkeypatch):
@@ -144,25 +148,10 @@ def test_a_body_that_does_not_come_is_not_awaited_and_one_that_does_is(monkeypat
         assert is_answered(slow)
 
 
-def trickle(opened: socket.socket, pause: float, size: int = 1) -> None:
-    """Send parts of a body until the server ends the connection."""
-    opened.settimeout(pause)
-    for _ in range(int(PATIENCE / pause)):
-        try:
-            opened.sendall(bytes(size))
-            if opened.recv(1) == b"":
-                return
-        except TimeoutError:
-            continue
-        except ConnectionError:
-            return
-    pytest.fail("the connection stays open")
-
-
 def test_a_body_that_comes_byte_by_byte_has_an_end_and_a_slow_upload_has_none(monkeypatch):
     monkeypatch.setattr(connections, "BODY_WITHIN", 0.5)
     with serve() as served:
-        trickle(served.connect(POST % 4000), pause=0.05)
+        trickle(served.connect(POST % 4000), pause=0.05, part=bytes(1))
         behind = HALF + b"\r\n" + POST % 4000  # in one packet with the request before
         assert is_answered(first := served.connect(behind)) and is_closed(first)
         monkeypatch.setattr(connections, "BODY_WITHIN", 1.5)

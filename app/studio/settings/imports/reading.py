@@ -44,7 +44,7 @@ class Reading:
     taken: list[Taken] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    """What stays open, with its repair."""
+    """Settings that are still open, with their repairs."""
 
     def take(self, name: str, key: str, value: Any, was: Any = None, how: str = "") -> None:
         """Take a setting; `was` is its value there if it is not the file's, `how` says how it was computed."""

@@ -76,7 +76,7 @@ class Imported:
     taken: tuple[Taken, ...]
     left: tuple[Left, ...]
     findings: tuple[Finding, ...] = ()
-    """What stays open, with its repair."""
+    """Settings that are still open, with their repairs."""
 
 
 def shown(value: Any) -> str:

@@ -60,7 +60,7 @@ class Report:
     used: bool
     """Whether they are in use."""
     findings: tuple[Finding, ...] = ()
-    """What does not suit this computer or the base, or stays open."""
+    """Settings that do not suit this computer or the base, or are still open."""
     repaired: tuple[str, ...] = ()
     """What was repaired already, in a few words each."""
 
