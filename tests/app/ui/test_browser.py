@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.app.ui.visitor import ALL_SENT, READY, add, captions, nameless, new_page, widest
+from tests.app.ui.visitor import ALL_SENT, PATIENCE, READY, add, captions, nameless, new_page, widest
 from tests.app.user_files import write_bomb
 from tests.trainers.data.pictures import scene
 from tests.waiting import wait_until
@@ -158,9 +158,12 @@ def test_typing_goes_on_while_cards_change(page, files):
     assert captions(page)[1] == told
 
 
-def test_two_tabs(page, files, browser):
+def test_two_browsers_of_one_person(page, files, browser):
+    """Tabs of one browser tell each other; these cannot."""
     add(page, *five(files)[:3], count=3)
-    other = page.context.new_page()
+    elsewhere = browser.new_context(storage_state=page.context.storage_state(), viewport=page.viewport_size)
+    elsewhere.set_default_timeout(PATIENCE)
+    other = elsewhere.new_page()
     other.goto(page.url)
     other.wait_for_selector(READY)
     page.locator(".cards textarea").nth(0).fill("a boat, said the first tab")
@@ -175,6 +178,7 @@ def test_two_tabs(page, files, browser):
     other.get_by_role("button", name="Use that").click()
     other.wait_for_function("document.querySelector('.cards textarea').value === 'a boat, said the first tab'")
     expect(other.get_by_role("button", name="Use that")).to_have_count(0)
+    elsewhere.close()
 
 
 def test_a_drop_and_hostile_names(page, files):
