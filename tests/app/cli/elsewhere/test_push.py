@@ -29,7 +29,8 @@ def test_push_publishes_what_a_dry_run_writes(trained: Trained, hub: Hub, tmp_pa
     place = tmp_path / "hub"
     written = call("push", trained.run, "--to", "hub:ann/dusk", "--dry-run", "--out", place, "--json")
     names = json.loads(written.out)["files"]
-    assert names == ["README.md", "before-after.png", "dusk.safetensors", "pictures/01.png"] and not hub.repositories
+    pictures = [f"pictures/{number:02}.png" for number in range(1, 5)]  # of every prompt, however short the run
+    assert names == ["README.md", "before-after.png", "dusk.safetensors", *pictures] and not hub.repositories
     again = call("push", trained.run, "--to", "hub:ann/dusk", "--dry-run", "--out", place)
     assert again.code == 1 and "already exists" in again.err
 
