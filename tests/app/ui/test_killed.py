@@ -67,7 +67,7 @@ def test_a_run_and_its_page_outlive_the_server_and_a_killed_run_goes_on(browser:
         saved = int(re.search(r"Saved up to step (\d+)", page.locator(".line").inner_text())[1])
         assert saved >= 20 and saved % 20 == 0
         page.wait_for_selector("[data-settling]", state="detached")
-        page.get_by_role("button", name="Continue", exact=True).first.click()
+        page.get_by_role("button", name=f"Continue from {saved}", exact=True).click()
         assert wait_for_step(page, saved + 1) > saved
         assert store.job(job.id).process != trainer
         expect(page.locator(".plots path.smooth")).to_have_count(1)

@@ -99,13 +99,14 @@ class _Leaves:
         self._names: dict[int, str] = {}
 
     def watch(self, patch: pytest.MonkeyPatch) -> None:
-        from trainers.training import loop, opening, train
+        from trainers.training import opening, train
 
-        conclude, clip, open_session = loop._conclude, torch.nn.utils.clip_grad_norm_, opening.open_session
+        take_steps, clip, open_session = train.take_steps, torch.nn.utils.clip_grad_norm_, opening.open_session
 
-        def concluded(session: Any) -> None:
+        def taken(session: Any, *arguments: Any) -> Any:
+            progress = take_steps(session, *arguments)
             self._keep("end", session.network.state_dict())
-            conclude(session)
+            return progress
 
         def clipped(parameters: list[Tensor], norm: float) -> Tensor:
             if not self._path("gradients").exists():
@@ -119,7 +120,7 @@ class _Leaves:
             self._keep("start", network.state_dict())
             return session
 
-        patch.setattr(loop, "_conclude", concluded)
+        patch.setattr(train, "take_steps", taken)
         patch.setattr(torch.nn.utils, "clip_grad_norm_", clipped)
         for module in (opening, train):
             patch.setattr(module, "open_session", opened)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from app.ui.login.sender import USER, VISITOR
@@ -97,7 +98,8 @@ def opened(asked: list[dict[str, Any]]) -> list[int]:
         await stack(given | asked[-1], None, send)  # type: ignore[arg-type]
         return statuses
 
-    return asyncio.run(ask_all())
+    with ThreadPoolExecutor(1) as thread:  # Playwright keeps a loop running in the main one
+        return thread.submit(asyncio.run, ask_all()).result()
 
 
 def test_one_person_keeps_no_more_streams_open_than_pages_need() -> None:
