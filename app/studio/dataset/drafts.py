@@ -86,12 +86,11 @@ Change = Literal["changed", "written", "read", "removed", "cleared", "cropped", 
 
 
 class Undo(_Part):
-    """How to undo an edit."""
+    """How to undo an edit; the last fields are what was cleared with the pictures, as in `Draft`."""
 
     id: str = ""
     """Id of an edit that is still growing."""
     kind: Change
-    """The kind of edit."""
     captions: dict[str, tuple[str, str]] = {}
     """Captions by picture: (before, after)."""
     regions: dict[str, tuple[Region, Region]] = {}
@@ -99,7 +98,11 @@ class Undo(_Part):
     removed: tuple[tuple[int, Picture], ...] = ()
     """Removed pictures with their positions, in ascending order."""
     trigger: str = ""
-    """The trigger word cleared with them."""
+    left_out: tuple[LeftOut, ...] = ()
+    name: str = ""
+    prompts: tuple[str, ...] = ()
+    clone_of: str = ""
+    started: tuple[str, str] | None = None
 
 
 class Restored(_Part):

@@ -10,6 +10,8 @@ from trainers.data.captions import one_line
 
 MOST_LETTERS = 2000
 MOST_TRIGGER = 80
+CLEARED = ("trigger", "left_out", "name", "prompts", "clone_of", "started")
+"""What a fresh start clears beside the pictures, kept in its undo step."""
 
 
 def with_caption(draft: Draft, identifier: str, text: str, was: str) -> Draft:
@@ -170,11 +172,12 @@ def settled(draft: Draft) -> Draft:
 
 def emptied(draft: Draft) -> Draft:
     """Start fresh, undoably."""
-    bare = without(draft, [one.id for one in draft.pictures], "cleared")
-    if draft.pictures:  # else the last step is another change's
-        last = bare.undo[-1].model_copy(update={"trigger": draft.trigger})
-        bare = bare.with_(undo=(*bare.undo[:-1], last))
-    return bare.with_(left_out=(), trigger="", name="", prompts=(), clone_of="", started=None)
+    cleared = {name: getattr(draft, name) for name in CLEARED}
+    if not (draft.pictures or any(cleared.values())):
+        return draft
+    step = Undo(kind="cleared", removed=tuple(enumerate(draft.pictures)), **cleared)
+    empty = {name: Undo.model_fields[name].default for name in CLEARED}
+    return draft.with_(pictures=(), undo=(*draft.undo, step), **empty)
 
 
 def undone(draft: Draft) -> Draft:
@@ -193,7 +196,9 @@ def undone(draft: Draft) -> Draft:
             was, now = step.regions[picture.id]
             if (picture.crop, picture.mask) == (now.crop, now.mask):
                 pictures[place] = _with_region(pictures[place], was)
-    return draft.with_(pictures=tuple(pictures), undo=tuple(steps), trigger=draft.trigger or step.trigger)
+    back = {name: getattr(draft, name) or getattr(step, name) for name in CLEARED}
+    back["left_out"] = (*step.left_out, *draft.left_out)
+    return draft.with_(pictures=tuple(pictures), undo=tuple(steps), **back)
 
 
 def with_pictures(draft: Draft, pictures: Sequence[Picture], left_out: Sequence[LeftOut]) -> Draft:

@@ -119,6 +119,9 @@ const holdDraw = () => {
   const waits = line.some(([what]) => what === 'draw') || (flying && sending === 'draw');
   if (waits) element.querySelector('[data-draw]').disabled = true;
 };
+document.addEventListener('velatura:changed', () => {
+  if (element.querySelector('.style-row.off')) send('keep'); // a deleted style may be back
+});
 let restored = false;
 const restore = () => {
   // what an earlier page could not send

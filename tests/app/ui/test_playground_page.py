@@ -321,6 +321,24 @@ def test_the_address_names_the_style_and_a_foreign_one_asks_for_its_base(page, p
     expect(page.get_by_label("Base model").locator("option:checked")).to_have_text("Velatura starter")
 
 
+def test_a_deleted_style_that_comes_back_is_in_its_field_again(page, place):
+    field = page.get_by_label("Style 1")
+    dusk = field.locator("option", has_text="Dusk").get_attribute("value")
+    visit(page, place, f"?style={dusk}")
+    page.wait_for_function(ALL_SENT)
+    page.goto(f"{place.url}styles")
+    card = page.locator(".shelf > li", has=page.locator("h2", has_text="Dusk"))
+    card.locator(".more").last.locator("summary").click()
+    card.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_text("The style “Dusk” was deleted.").wait_for()
+    visit(page, place)
+    expect(field.locator("option:checked")).to_have_text("No longer here")
+    page.get_by_role("button", name="Undo").click()
+    expect(field.locator("option:checked")).to_have_text("Dusk")
+    expect(field).to_have_value(dusk)
+    expect(page.locator(".style-row .wrong")).to_have_count(0)
+
+
 def test_without_any_style_the_starter_draws(browser, studio):
     with blank_page(browser, viewport={"width": 390, "height": 844}) as page:
         visit(page, studio)

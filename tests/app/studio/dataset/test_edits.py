@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.studio.dataset import edits
-from app.studio.dataset.drafts import Draft, Picture, Region
+from app.studio.dataset.drafts import Draft, LeftOut, Picture, Region
 
 
 def draft_of(*captions: str) -> Draft:
@@ -87,3 +87,18 @@ def test_a_crop_that_is_taken_back_leaves_nothing_to_undo() -> None:
     back = edits.with_region(cropped, "0", half)
     assert back.pictures[0].crop == half.crop and [step.kind for step in back.undo] == ["cropped"]
     assert edits.with_region(back, "0", Region()).undo == ()
+
+
+def test_what_a_fresh_start_clears_comes_back_with_the_pictures() -> None:
+    notes, other = (LeftOut(id=name, name=name, reason="it is no picture") for name in ("notes.pdf", "other.pdf"))
+    made = draft_of("a boat").with_(left_out=(notes,), name="Harbour", prompts=("a fox",), started=("m", "Harbour"))
+    fresh = edits.emptied(edits.with_trigger(made, "hrbr"))
+    assert (fresh.pictures, fresh.left_out, fresh.name, fresh.prompts, fresh.trigger) == ((), (), "", (), "")
+    back = edits.undone(fresh)
+    assert (back.left_out, back.name, back.prompts, back.trigger) == ((notes,), "Harbour", ("a fox",), "hrbr")
+    assert (captions(back), back.started, back.undo) == (["a boat"], ("m", "Harbour"), ())
+    since = edits.undone(edits.with_pictures(fresh, [], [other]).with_(name="Dunes"))
+    assert (since.left_out, since.name) == ((notes, other), "Dunes"), "what was done since stays"
+    only = edits.emptied(draft_of().with_(left_out=(notes,)))
+    assert (only.left_out, edits.undone(only).left_out) == ((), (notes,))
+    assert edits.emptied(draft_of()) == draft_of()
