@@ -1,4 +1,4 @@
-"""The arguments of `attach`: their types, and the network in a wrapper."""
+"""The arguments of `attach`: their types."""
 
 from __future__ import annotations
 
@@ -26,14 +26,3 @@ def check_arguments(parts: object, method: object, targets: object) -> None:
                 example=example,
                 found=f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__,
             )
-
-
-def unwrapped(net: nn.Module) -> nn.Module:
-    """The network itself, whose layers have the names of its own, in torch.compile's or a parallel wrapper."""
-    while True:
-        if isinstance(net, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            net = net.module
-        elif (compiled := net._modules.get("_orig_mod")) is not None:
-            net = compiled
-        else:
-            return net

@@ -52,7 +52,7 @@ class TrainingHooks:
         """Called after the optimizer's step."""
 
     def after_restore(self, network: Network) -> None:
-        """Called after a checkpoint is loaded; raises VelaturaError if it does not match these settings."""
+        """Called after a state is loaded; raises VelaturaError if it does not match these settings."""
 
     def grow_to_max(self, network: Network) -> None:
         """Grow all layers to their maximum ranks, for estimates."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,18 +13,21 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import nn
 
-from trainers.adapters.arguments import check_arguments, unwrapped
+from trainers.adapters.arguments import check_arguments
 from trainers.adapters.block import BlockMethod, BlockSite
 from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.method import LayerUpdate, Method, learns
+from trainers.adapters.op import is_computed
 from trainers.adapters.roles import is_batched, is_denoiser, rows_of_call, takes_timesteps, timesteps_of_call
 from trainers.adapters.site import ROUNDING, HookPoint, MethodTensors, Placement, Site, TensorView
-from trainers.adapters.targets import Target, Targets, select
+from trainers.adapters.switched_off import SwitchedOff
+from trainers.adapters.targets import COMPUTED, Target, Targets, select
 from trainers.adapters.tokens import Vocabulary, Word
 from trainers.adapters.training_step import TrainingStep, numbered
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.randomness import generator
+from trainers.wrappers import is_compiled, unwrapped
 
 M = TypeVar("M", bound=Method)
 
@@ -33,22 +36,6 @@ class Removable(Protocol):
     """A change of the base that can be undone, such as a hook."""
 
     def remove(self) -> None: ...
-
-
-class SwitchedOff:
-    """An attribute of parameters or modules that is False until this is removed, where it was True."""
-
-    def __init__(self, name: str, objects: Iterable[Any]) -> None:
-        self._name, self._objects = name, [each for each in objects if getattr(each, name, False)]
-        self._set(False)
-
-    def remove(self) -> None:
-        """Switch it on again."""
-        self._set(True)
-
-    def _set(self, value: bool) -> None:
-        for each in self._objects:
-            setattr(each, self._name, value)
 
 
 @dataclass(frozen=True)
@@ -75,7 +62,7 @@ class Network(nn.Module):
         """Seed of what training steps draw."""
         self.step: TrainingStep | None = None
         """The training step in progress."""
-        self._is_merged = False
+        self._is_merged = self._is_compiled = False
         self._sites: dict[str, Site] = {}
         self.sites_by_key = nn.ModuleDict()
         self._blocks: dict[str, BlockSite] = {}
@@ -193,6 +180,13 @@ class Network(nn.Module):
             by_key[target.name.replace(".", "/")] = found[target.name]
         return found[target.name]
 
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As of any module; VelaturaError if the state does not match tensors that it omits."""
+        result = super().load_state_dict(*args, **kwargs)
+        for method in self.methods:
+            method.hooks.after_restore(self)
+        return result
+
     def add_word(self, word: Word, vocabulary: Vocabulary) -> None:
         """Add a word to a base's vocabulary; its rows become parameters of this network."""
         vocabulary.put(word.text, tuple(word.rows.values()))
@@ -273,22 +267,28 @@ class Network(nn.Module):
 
         ΔW is computed in fp32 and rounded once; to undo the merge, load the base again (subtraction is not exact). An
         NF4 layer then holds its dequantised weight plus the change, unquantised: exactly what was trained. Raises
-        VelaturaError if a method changes more than weights, or it is merged already.
+        VelaturaError if a method changes more than weights, a layer's weight is computed, or it is merged already.
         """
         self.check_merges("merged into them")
         if self._is_merged:
             raise VelaturaError("this network is merged already, and a second time would add its change twice")
+        computed = next((site.name for site in self.sites if is_computed(site.layer)), None)
+        if computed is not None:
+            raise VelaturaError("cannot merge into {name}: {reason}", name=computed, reason=COMPUTED)
         self._is_merged = True
         for site in self.sites:
             site.merge(strength)
+        self._forget_graphs()
 
     def prepare(self, parts: Mapping[str, nn.Module]) -> None:
         """Let passes of these parts call every layer with what its methods read."""
+        self._is_compiled = any(map(is_compiled, parts.values()))
+        self._forget_graphs()
         modules = chain.from_iterable(net.modules() for net in parts.values())
         # It would pass nested tensors to its layers, which only torch's fast path of a whole layer takes.
         encoders = (module for module in modules if isinstance(module, nn.TransformerEncoder))
         self.handles.append(SwitchedOff("use_nested_tensor", encoders))
-        self.track_timesteps(parts)
+        self.track_timesteps({part: unwrapped(net) for part, net in parts.items()})
 
     def track_timesteps(self, parts: Mapping[str, nn.Module]) -> None:
         """Put the timesteps of each pass of the denoiser into the context, if a method depends on them."""
@@ -356,6 +356,12 @@ class Network(nn.Module):
         for vocabulary, word in self._added_words:
             vocabulary.remove(word)
         self._added_words.clear()
+        self._forget_graphs()
+
+    def _forget_graphs(self) -> None:
+        """Let torch compile the base again, since its graphs do not notice hooks that come and go."""
+        if self._is_compiled:
+            torch.compiler.reset()
 
 
 def attach(
@@ -378,8 +384,8 @@ def attach(
             type.
     """
     check_arguments(parts, method, targets)
-    parts = {part: unwrapped(net) for part, net in parts.items()}
-    chosen = select(parts, method, targets, unread)
+    networks = {part: unwrapped(net) for part, net in parts.items()}
+    chosen = select(networks, method, targets, unread)
     network = Network()
     network.seed = seed
     try:
@@ -389,6 +395,6 @@ def attach(
     except BaseException:
         network.remove()
         raise
-    everything = chain.from_iterable(net.parameters() for net in parts.values())
+    everything = chain.from_iterable(net.parameters() for net in networks.values())
     network.handles.append(SwitchedOff("requires_grad", everything))
     return network

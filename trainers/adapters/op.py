@@ -19,6 +19,11 @@ class Packed(Protocol):
     def unpack(self, W: Tensor) -> None: ...
 
 
+def is_computed(layer: nn.Module) -> bool:
+    """Whether a layer's weight or bias is computed from other tensors, so that a change written into it is lost."""
+    return not isinstance(layer, Packed) and not {"weight", "bias"} <= layer._parameters.keys()
+
+
 def at_hand(layer: nn.Module, keep: bool = False) -> AbstractContextManager[None]:
     """The layer with its tensors on the device, within the context: some bases keep them in main memory (`fetch`).
 

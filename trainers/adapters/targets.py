@@ -17,12 +17,13 @@ from torch.nn.parameter import is_lazy
 
 from trainers.adapters.block import BlockMethod
 from trainers.adapters.method import LayerMethod, LayerUpdate
-from trainers.adapters.op import Op, Packed
+from trainers.adapters.op import Op, is_computed
 from trainers.adapters.roles import BlockRole, Selection, block_kind, is_denoiser
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 from trainers.messages import Message as _
 from trainers.section import Section
+from trainers.wrappers import named_modules
 
 if TYPE_CHECKING:
     from trainers.adapters.method import Method
@@ -210,7 +211,7 @@ def _check_weights(parts: Mapping[str, nn.Module], targets: Sequence[Target]) ->
     """Raise VelaturaError if a layer shares its weight with another module, whose output its change would not reach."""
     owners: dict[int, set[str]] = {}
     for part, net in parts.items():
-        for path, module in net.named_modules():
+        for path, module in named_modules(net):
             if (weight := module._parameters.get("weight")) is not None:
                 owners.setdefault(id(weight), set()).add(f"{part}.{path}")
     for target in targets:
@@ -267,7 +268,7 @@ def _matching(
     left_out: dict[str, list[str]] = {}
     unsuited = UNSUITED.format(name=method.display_name)
     kinds = tuple(kind for place in method.places for kind in PLACES[place])
-    layers = [(p, m) for p, m in net.named_modules() if isinstance(m, kinds) and not _is_bare(m)]
+    layers = [(p, m) for p, m in named_modules(net) if isinstance(m, kinds) and not _is_bare(m)]
     found = False
     for path, layer in layers:
         if isinstance(patterns, str):
@@ -320,8 +321,7 @@ def _matching(
 
 def _obstacle(layer: nn.Module) -> str:
     """Why an update cannot be added to a layer's output and merged into its weight; empty if it can."""
-    names = ("weight", "bias")
-    if not isinstance(layer, Packed) and not all(name in layer._parameters for name in names):
+    if is_computed(layer):
         return COMPUTED
     if any(tensor is not None and is_lazy(tensor) for tensor in layer._parameters.values()):
         return LAZY
@@ -343,7 +343,7 @@ def _blocks(
     part: str, net: nn.Module, patterns: str | tuple[str, ...], method: BlockMethod
 ) -> Iterator[tuple[str, nn.Module]]:
     """Paths and modules of the blocks that a preset or patterns select, of the kinds that the method changes."""
-    modules = net.named_modules()
+    modules = named_modules(net)
     blocks = [(path, module) for path, module in modules if sits_on_block(method, path) and _has_ends(module, path)]
     where = f"{method.display_name} with these settings acts on {', '.join(method.kinds).replace('_', '-')} blocks"
     where += "" if "text" in method.streams else " of the UNet"

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainers.adapters.arguments import unwrapped
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import LayerUpdate, Theta
 from trainers.adapters.network import Network
@@ -30,6 +29,7 @@ from trainers.formats.write.outline import misfits
 from trainers.messages import Message
 from trainers.models.families import get_family
 from trainers.models.words import Words
+from trainers.wrappers import module_at, unwrapped
 
 WORD_TAKEN = Message("{name}: its word {word} is already taken; write {instead} in prompts")
 LACKS = Message("{name}: this base lacks {missing} of its {total} layers: {layers}")
@@ -84,7 +84,8 @@ def apply_styles(
     Raises:
         VelaturaError: A style was made for another base; the base is unchanged.
     """
-    network, parts = StyleNetwork(), {part: unwrapped(net) for part, net in parts.items()}
+    network, given = StyleNetwork(), parts
+    parts = {part: unwrapped(net) for part, net in given.items()}
     names = layer_names(parts, family)
     try:
         add_embeddings(network, parts, family, styles, words)
@@ -95,7 +96,7 @@ def apply_styles(
                 network.warnings += _warnings(style, list(place_own(network, parts, family, style, strength)))
             elif not style.rows:
                 put_changes(network, parts, _changes(parts, family, names, style, strength, network.warnings))
-        network.prepare(parts)
+        network.prepare(given)
     except BaseException:
         network.remove()
         raise
@@ -148,7 +149,7 @@ def put_method(
     network: Network, parts: Mapping[str, nn.Module], layers: Iterable[tuple[str, str]], method: LayerUpdate
 ) -> None:
     """Put a method on layers, named by part and path."""
-    found = ((part, path, parts[part].get_submodule(path)) for part, path in layers)
+    found = ((part, path, module_at(parts[part], path)) for part, path in layers)
     network.place(tuple(Target(part, path, layer, method, 1.0) for part, path, layer in found), seed=0)
 
 
@@ -176,7 +177,7 @@ def _changes(
         )
     changes = {}
     for (part, path), stem in found.items():
-        layer = parts[part].get_submodule(path)
+        layer = module_at(parts[part], path)
         with at_hand(layer):
             weight, bias = layer.weight, layer.bias
             assert isinstance(weight, Tensor)

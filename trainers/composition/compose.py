@@ -33,6 +33,7 @@ from trainers.formats.read import Style
 from trainers.messages import Message
 from trainers.models.model import Model
 from trainers.randomness import generator
+from trainers.wrappers import module_at
 
 LOST = Message("at rank {rank}, {share} of the styles' change is lost")
 NOTHING_SHARED = Message("the styles change no UNet weight in common, so they are only added up")
@@ -157,7 +158,7 @@ def _put_k_lora(
 
 def _weight(parts: Mapping[str, nn.Module], layer: tuple[str, str]) -> tuple[Tensor, torch.device]:
     """A layer's weight on the CPU, where the changes are, and the device that it works on."""
-    module = parts[layer[0]].get_submodule(layer[1])
+    module = module_at(parts[layer[0]], layer[1])
     with at_hand(module):
         weight = module.weight
         assert isinstance(weight, Tensor)

@@ -20,6 +20,7 @@ from trainers.messages import Message
 from trainers.models.families import get_family
 from trainers.models.families.family import Family
 from trainers.models.full_size import build_from_config
+from trainers.wrappers import named_modules
 
 PREFIXES = {
     "unet": "lora_unet",
@@ -78,7 +79,7 @@ def layer_names(parts: Mapping[str, nn.Module], family: str) -> dict[str, tuple[
     names = dict[str, tuple[str, str]]()
     for part, net in parts.items():
         kinds = nn.Linear | nn.Conv2d | nn.GroupNorm | nn.LayerNorm
-        paths = [path for path, layer in net.named_modules() if isinstance(layer, kinds)]
+        paths = [path for path, layer in named_modules(net) if isinstance(layer, kinds)]
         found = _names(part, net, paths, get_family(family)) if family else ((f"{part}.{path}", path) for path in paths)
         names |= {name: (part, path) for name, path in found}
     return names
@@ -134,7 +135,7 @@ def _patterns(parts: Mapping[str, nn.Module], base: Family) -> set[str]:
     """All names that files may use for anything with weights in these parts, with # for numbers."""
     names = dict[str, str]()
     for part, net in parts.items():
-        owners = (path for path, layer in net.named_modules() if path and layer._parameters)
+        owners = (path for path, layer in named_modules(net) if path and layer._parameters)
         names |= dict(_names(part, net, list(owners), base, joint=True))
     return {NUMBER.sub("#", name) for name in names}
 

@@ -28,6 +28,7 @@ from trainers.formats.names import file_name, layer_names, network_config
 from trainers.formats.origin import origin_of
 from trainers.formats.pack import DTYPES, LARGEST_ERROR, Precision, relative_error
 from trainers.formats.read import OWN_FORM, Style
+from trainers.wrappers import module_at, named_modules
 
 SHARED = "velatura_shared_"
 
@@ -226,9 +227,9 @@ def _has_place(place: tuple[str, str, nn.Module] | None, group: Group) -> bool:
 def _names(parts: Mapping[str, nn.Module], family: str) -> Iterator[tuple[str, tuple[str, str, nn.Module]]]:
     """All names that files in this format may use for layers and blocks, with part, path and module."""
     for stem, (part, path) in layer_names(parts, family).items():
-        yield stem, (part, path, parts[part].get_submodule(path))
+        yield stem, (part, path, module_at(parts[part], path))
     for part, net in parts.items():
         config = network_config(net) if family and is_denoiser(part) else {}
-        for path, module in net.named_modules():
+        for path, module in named_modules(net):
             if block_kind(path) is not None:
                 yield file_name(part, path, family, config), (part, path, module)

@@ -237,10 +237,7 @@ def _fall_back(session: Session) -> None:
 
 def _put_back(session: Session, optimizer: Optimizer | None) -> Progress:
     scaler = session.accelerator.scaler
-    progress = load_checkpoint(session.run, session.network, optimizer, session.average, scaler)
-    for method in session.network.methods:
-        method.hooks.after_restore(session.network)
-    return progress
+    return load_checkpoint(session.run, session.network, optimizer, session.average, scaler)
 
 
 def _inner(optimizer: Any) -> Any:

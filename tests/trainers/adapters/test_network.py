@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,11 @@ from trainers.adapters.methods import METHODS, Adapter, LoRA
 from trainers.adapters.network import Network, attach
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Targets
+from trainers.composition.apply import apply_styles
 from trainers.errors import VelaturaError
+from trainers.formats.read import read_style
+from trainers.formats.write.style_file import write_style
+from trainers.wrappers import module_at
 
 EVERY = Targets(unet=("*",))
 ADDING = ("lora", "loha", "lokr")
@@ -80,22 +85,17 @@ def computed(computation: Callable[[nn.Module], nn.Module]) -> nn.Module:
     return nn.Sequential(computation(nn.Linear(8, 8)), nn.Linear(8, 4))
 
 
-@pytest.mark.parametrize(
-    "build",
-    [
-        pruned,
-        *(
-            partial(computed, computation)
-            for computation in (
-                parametrizations.weight_norm,
-                parametrizations.spectral_norm,
-                parametrizations.orthogonal,
-                nn.utils.weight_norm,
-                nn.utils.spectral_norm,
-            )
-        ),
-    ],
+COMPUTATIONS = (
+    parametrizations.weight_norm,
+    parametrizations.spectral_norm,
+    parametrizations.orthogonal,
+    nn.utils.weight_norm,
+    nn.utils.spectral_norm,
 )
+with_computed_weights = pytest.mark.parametrize("build", [pruned, *(partial(computed, each) for each in COMPUTATIONS)])
+
+
+@with_computed_weights
 def test_a_layer_whose_weight_is_computed_is_left_out_or_refused(build: Callable[[], nn.Module]) -> None:
     net = build()
     with pytest.warns(UserWarning, match="left out 0: its weight is computed"):
@@ -103,6 +103,23 @@ def test_a_layer_whose_weight_is_computed_is_left_out_or_refused(build: Callable
     assert [site.path for site in network.sites] == ["1"]
     with pytest.raises(VelaturaError, match="such as 0, which this method cannot change: its weight is computed"):
         attach({"unet": build()}, METHODS["lora"](rank=2), Targets(unet=("0",)), seed=0)
+
+
+@with_computed_weights
+@torch.no_grad()
+def test_a_style_on_computed_weights_acts_and_is_not_merged(build: Callable[[], nn.Module], tmp_path: Path) -> None:
+    plain, x = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4)), torch.randn(3, 8)
+    network = attach({"net": plain}, METHODS["lora"](rank=2), EVERY, seed=0)
+    shaken(network)
+    write_style(network, tmp_path / "net.safetensors", precision="fp32")
+    net = build().eval()
+    base, weight = net(x), net[1].weight.clone()
+    style = apply_styles({"net": net}, "", [(read_style(tmp_path / "net.safetensors"), 1.0)])
+    live = net(x)
+    assert (live - base).abs().max() > 1e-2
+    with pytest.raises(VelaturaError, match=r"^cannot merge into net\.0: its weight is computed"):
+        style.merge()
+    assert torch.equal(net[1].weight, weight) and torch.equal(net(x), live)
 
 
 def test_a_layer_without_a_size_is_left_out() -> None:
@@ -139,6 +156,17 @@ def test_remove_lets_the_base_learn_as_before() -> None:
     assert not any(p.requires_grad for p in net.parameters())
     network.remove()
     assert [p.requires_grad for p in net.parameters()] == [True, True, True, False]
+
+
+def test_the_base_stays_frozen_until_the_last_network_is_removed() -> None:
+    net = nn.Sequential(nn.Linear(8, 8))
+    net[0].bias.requires_grad_(False)
+    with pytest.warns(UserWarning, match="already has a method"):
+        networks = [attach({"unet": net}, METHODS["lora"](rank=2), EVERY, seed=seed) for seed in (0, 1)]
+    for network, learns in zip(networks, (False, True), strict=True):
+        network.remove()
+        network.remove()  # a second time changes nothing
+        assert (net[0].weight.requires_grad, net[0].bias.requires_grad) == (learns, False)
 
 
 def reference(net: nn.Module, network: Network, x: Tensor) -> Tensor:
@@ -281,6 +309,62 @@ def test_an_update_that_is_a_tensor_and_rates_of_other_types_are_refused() -> No
     for rates in (0.5, ("a", "b")):
         with pytest.raises(VelaturaError, match="must be a number for each step"), network.training_step(0, 2, rates):
             pass
+
+
+def partly_compiled() -> nn.Module:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 4))
+    for index in (1, 2):
+        net[index] = torch.compile(net[index], backend="eager")
+    return net
+
+
+def test_compiled_blocks_of_a_network_keep_their_names_in_states_and_files(tmp_path: Path) -> None:
+    net, file, x = partly_compiled(), tmp_path / "net.safetensors", torch.randn(2, 4)
+    base = net(x)
+    network = attach({"net": net}, METHODS["lora"](rank=2), EVERY, seed=0)
+    assert [site.name for site in network.sites] == ["net.0", "net.1.0", "net.2"]
+    shaken(network)
+    write_style(network, file, precision="fp32")
+    changed = net(x).detach()
+    assert (changed - base).abs().max() > 1e-2
+    network.remove()
+    for other in (partly_compiled(), uncompiled(partly_compiled())):
+        again = attach({"net": other}, METHODS["lora"](rank=2), EVERY, seed=1)
+        again.load_state_dict(network.state_dict())
+        torch.testing.assert_close(other(x), changed)
+        again.remove()
+        assert apply_styles({"net": other}, "", [(read_style(file), 1.0)]).warnings == []
+        torch.testing.assert_close(other(x), changed)
+
+
+def uncompiled(net: nn.Module) -> nn.Module:
+    return nn.Sequential(*(module_at(net, path) for path in "012"))
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_graphs_compiled_before_see_networks_come_and_go(in_place: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net, file, x = (
+        nn.Sequential(nn.Linear(4, 4), nn.ReLU()).requires_grad_(False),
+        tmp_path / "net.safetensors",
+        torch.randn(2, 4),
+    )
+    if in_place:
+        net.compile(backend="eager")
+    compiled = net if in_place else torch.compile(net, backend="eager")
+    base = compiled(x)
+    network = attach({"net": compiled}, METHODS["lora"](rank=2), EVERY, seed=0)
+    shaken(network)
+    changed = compiled(x).detach()
+    assert (changed - base).abs().max() > 1e-2
+    write_style(network, file, precision="fp32")
+    network.remove()
+    assert torch.equal(compiled(x), base)
+    style = apply_styles({"net": compiled}, "", [(read_style(file), 1.0)])
+    torch.testing.assert_close(compiled(x), changed)
+    style.merge()
+    torch.testing.assert_close(compiled(x), changed)
 
 
 @pytest.mark.parametrize("wrap", [partial(torch.compile, backend="eager"), nn.DataParallel])

@@ -102,8 +102,8 @@ class VeRAHooks(TrainingHooks):
         for buffers in (dict(values.named_buffers()) for values in own):
             if not torch.equal(digest(buffers["A"], buffers["B"]), buffers["digest"].cpu()):
                 raise VelaturaError(
-                    "VeRA's random matrices differ on this machine or with this seed from those at the start of the "
-                    "run; resume on the original machine, or train again with method.store_projections = true"
+                    "VeRA's random matrices with this seed on this machine differ from those that were trained with; "
+                    "use the seed and the machine of that training, or train again with method.store_projections = true"
                 )
 
 

@@ -24,6 +24,7 @@ from trainers.formats.original.rows import ranges_of, rows_of
 from trainers.formats.read import Style
 from trainers.models.families import get_family
 from trainers.models.families.family import OriginalLayer
+from trainers.wrappers import named_modules
 
 OF_ROWS: Mapping[str, tuple[str, ...]] = {
     "lora": ("lora_up.weight", "dora_scale", "lora_magnitude_vector"),
@@ -73,7 +74,7 @@ def _is_of(key: str, stems: list[str]) -> bool:
 
 def _joint(net: nn.Module, family: str) -> Iterator[tuple[str, OriginalLayer]]:
     """Names in files of the layers that are not diffusers' own."""
-    paths = [path for path, layer in net.named_modules() if isinstance(layer, nn.Linear)]
+    paths = [path for path, layer in named_modules(net) if isinstance(layer, nn.Linear)]
     for layer in get_family(family).original_layers(network_config(net), paths):
         if not layer.is_same:
             yield from ((name, layer) for name in denoiser_names(layer.name))

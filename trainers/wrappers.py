@@ -1,0 +1,38 @@
+"""Networks and layers without the wrappers of torch.compile and of parallel training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+COMPILED = "_orig_mod"
+"""The name of the module in torch.compile's wrapper."""
+
+
+def unwrapped(net: nn.Module) -> nn.Module:
+    """The network itself, whose layers have the names of its own, in torch.compile's or a parallel wrapper."""
+    while True:
+        if isinstance(net, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            net = net.module
+        elif (compiled := net._modules.get(COMPILED)) is not None:
+            net = compiled
+        else:
+            return net
+
+
+def named_modules(net: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """A network's modules by path, without torch.compile's wrappers and their names."""
+    for path, module in net.named_modules():
+        if COMPILED not in module._modules:
+            yield ".".join(name for name in path.split(".") if name != COMPILED), module
+
+
+def is_compiled(net: nn.Module) -> bool:
+    """Whether torch.compile acts on a network or a module in it."""
+    return any(COMPILED in each._modules or each._compiled_call_impl is not None for each in net.modules())
+
+
+def module_at(net: nn.Module, path: str) -> nn.Module:
+    """The module at a path of `named_modules`."""
+    return unwrapped(net.get_submodule(path))  # torch.compile's wrappers have the attributes of what is in them
