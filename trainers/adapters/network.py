@@ -19,9 +19,9 @@ from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.method import LayerUpdate, Method, learns
 from trainers.adapters.op import is_computed
 from trainers.adapters.roles import is_batched, is_denoiser, rows_of_call, takes_timesteps, timesteps_of_call
-from trainers.adapters.site import ROUNDING, HookPoint, MethodTensors, Placement, Site, TensorView
+from trainers.adapters.site import COMPUTED, ROUNDING, HookPoint, MethodTensors, Placement, Site, TensorView
 from trainers.adapters.switched_off import SwitchedOff
-from trainers.adapters.targets import COMPUTED, Target, Targets, select
+from trainers.adapters.targets import Target, Targets, select
 from trainers.adapters.tokens import Vocabulary, Word
 from trainers.adapters.training_step import TrainingStep, numbered
 from trainers.errors import VelaturaError

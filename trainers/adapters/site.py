@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+from torch.nn.parameter import is_lazy
 
 from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.method import learns
-from trainers.adapters.op import Op, Packed, at_hand
+from trainers.adapters.op import Op, Packed, at_hand, is_computed
 from trainers.adapters.updates.base import at_least_fp32
 from trainers.adapters.updates.dense import Dense
 from trainers.errors import VelaturaError
@@ -27,6 +29,14 @@ OUTSIDE = Message(
     "the method on {path} has hooks or dropouts, so train it within `with network.training_step(step, of=steps):`; "
     "passes that do not train belong under torch.no_grad() or after network.eval()"
 )
+
+OUT_OF_REACH = Message(
+    "a grouped convolution, one with other padding than zeros, or a layer that nn.MultiheadAttention does not call"
+)
+COMPUTED = Message(
+    "its weight is computed, so a merge into it would be lost; fold the parametrization or pruning in first"
+)
+LAZY = Message("its size is not known before its first input; call the network once first")
 
 M = TypeVar("M", bound="LayerUpdate | BlockMethod")
 ROUNDING = 2.0**-22
@@ -296,3 +306,18 @@ class Site(HookPoint["LayerUpdate"]):
             return x
         kept = context.uniform(self, "input", x) >= share
         return x * kept.to(x.dtype) / (1 - share)
+
+
+def obstacle(layer: nn.Module) -> str:
+    """Why an update cannot be added to a layer's output and merged into its weight; empty if it can."""
+    if is_computed(layer):
+        return COMPUTED
+    if any(tensor is not None and is_lazy(tensor) for tensor in layer._parameters.values()):
+        return LAZY
+    if isinstance(layer, NonDynamicallyQuantizableLinear):
+        return OUT_OF_REACH  # nn.MultiheadAttention reads its weight without calling it
+    try:
+        Op.of(layer)
+    except TypeError:
+        return OUT_OF_REACH
+    return ""

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from torch import nn
-from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
-from torch.nn.parameter import is_lazy
 
 from trainers.adapters.block import BlockMethod
 from trainers.adapters.method import LayerMethod, LayerUpdate
-from trainers.adapters.op import Op, is_computed
+from trainers.adapters.op import Op
 from trainers.adapters.roles import BlockRole, Selection, block_kind, is_denoiser
+from trainers.adapters.site import obstacle
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 from trainers.messages import Message as _
@@ -34,11 +33,6 @@ PLACES: Mapping[str, tuple[type[nn.Module], ...]] = {
     "norm": (nn.GroupNorm, nn.LayerNorm),
 }
 
-OUT_OF_REACH = _(
-    "a grouped convolution, one with other padding than zeros, or a layer that nn.MultiheadAttention does not call"
-)
-COMPUTED = _("its weight is computed, so a merge into it would be lost; fold the parametrization or pruning in first")
-LAZY = _("its size is not known before its first input; call the network once first")
 UNSUITED = _("{name} has nothing to train there with these settings")
 
 B_LORA: Mapping[str, str] = {"content": "up_blocks.0.attentions.0", "style": "up_blocks.0.attentions.1"}
@@ -180,7 +174,7 @@ def select(
     found = []
     used: set[str] = set()
     for part, net in parts.items():
-        patterns = targets.of(part)
+        patterns = _patterns_of(part, parts, targets)
         if isinstance(method, BlockMethod):
             candidates = _blocks(part, net, patterns, method)
         else:
@@ -205,6 +199,19 @@ def select(
         raise VelaturaError("no layer to train: targets.unet and targets.text_encoder select none")
     _check_weights(parts, found)
     return tuple(found)
+
+
+def _patterns_of(part: str, parts: Mapping[str, nn.Module], targets: Targets) -> str | tuple[str, ...]:
+    """The preset or patterns for a part, without those that match only in other parts."""
+    patterns = targets.of(part)
+    if isinstance(patterns, str):
+        return patterns
+    others = [each for each in parts if each != part and targets.key_of(each) == targets.key_of(part)]
+
+    def is_in(part: str, pattern: str) -> bool:
+        return any(matches(part, path, pattern) for path, _ in named_modules(parts[part]))
+
+    return tuple(one for one in patterns if is_in(part, one) or not any(is_in(each, one) for each in others))
 
 
 def _check_weights(parts: Mapping[str, nn.Module], targets: Sequence[Target]) -> None:
@@ -275,7 +282,7 @@ def _matching(
             hits = {patterns} if PRESETS[patterns].has_layer(path) else set()
         else:
             hits = {pattern for pattern in patterns if matches(part, path, pattern)}
-        reason = _obstacle(layer) or ("" if method.sits_on(part, path, layer) else unsuited)
+        reason = obstacle(layer) or ("" if method.sits_on(part, path, layer) else unsuited)
         if hits and reason:
             idle = path
             if not isinstance(patterns, str) or reason is not unsuited:
@@ -317,21 +324,6 @@ def _matching(
             part=part,
             example=example,
         )
-
-
-def _obstacle(layer: nn.Module) -> str:
-    """Why an update cannot be added to a layer's output and merged into its weight; empty if it can."""
-    if is_computed(layer):
-        return COMPUTED
-    if any(tensor is not None and is_lazy(tensor) for tensor in layer._parameters.values()):
-        return LAZY
-    if isinstance(layer, NonDynamicallyQuantizableLinear):
-        return OUT_OF_REACH  # nn.MultiheadAttention reads its weight without calling it
-    try:
-        Op.of(layer)
-    except TypeError:
-        return OUT_OF_REACH
-    return ""
 
 
 def _is_bare(layer: nn.Module) -> bool:

@@ -98,6 +98,20 @@ def test_the_text_encoder_has_its_own_choice():
     assert [t.part for t in both] == ["unet"] * 3 + ["text_encoder"] * 2
 
 
+def test_parts_of_a_network_have_patterns_of_their_own():
+    parts = {name: nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4))) for name in ("encoder", "decoder")}
+    parts["decoder"].append(nn.Linear(4, 4))
+
+    def of(*patterns: str) -> list[str]:
+        return [target.name for target in select(parts, METHOD, Targets(unet=patterns))]
+
+    assert of("encoder.0", "decoder.1.*") == ["encoder.0", "decoder.1.0"]
+    assert of("0", "2") == ["encoder.0", "decoder.0", "decoder.2"]
+    assert of("decoder.*") == ["decoder.0", "decoder.1.0", "decoder.2"]
+    with pytest.raises(VelaturaError, match=r"'decoder\.3' matches no layer of encoder"):
+        of("encoder.0", "decoder.3")
+
+
 def test_overrides_by_block_and_the_first_match_wins():
     blocks = {
         "mid_block.attn1.*": BlockOverride(rank=8, learning_rate=0.5),
