@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
-NAMED_FILES = ("dataset_config", "sample_prompts")
-"""Settings that name another file, which is read too if it lies here."""
+NAMED_FILES = {"dataset_config": "datasets", "concept_file_name": "concepts", "sample_prompts": ""}
+"""Settings that name another file, which is read too if it lies here and the table that it holds is not."""
 HERE = {
     "base": "it is not on this machine, nor a file of its name; choose it with --base (see `velatura models`)",
     "hub": "a model of the hub; choose it with --base after `velatura models get`",
     "epochs": "epochs have a length with --images, a folder with repeats in its subfolders' names; or set --steps",
     "prior": "without a folder of this machine the base draws the class images: --set prior.prompt, prior.folder",
     "dataset": "that file is not here; give it as well",
+    "concepts": "that file is not here; give it as well",
     "start": "that file is not here, or has no counterpart; `velatura train --start-from` trains a style on",
 }
 """Why a setting was left out, where a command line has another answer than a page."""
@@ -69,14 +70,14 @@ def import_settings(
     from app.studio.settings.imports.epochs import each_once
     from app.studio.settings.imports.read import read_foreign
     from trainers.atomic_files import check_free, plain_disk_errors, whole_file
-    from trainers.models.bases.find import find_models
 
     if out is not None:
         check_free(out, overwrite)
     table = read_tables(files)
-    folder = images or find_images(table)
-    bases = [*find_here(table), *(one.name for one in find_models())]
-    pictures = count_folder(folder)
+    folders = [images] if images else find_folders(table)
+    folder = joined_folder(folders)
+    bases = find_here(table)
+    pictures = count_folders(folders)
     found = read_foreign(table, pictures, bases)
     if found is not None and found.findings and repair:
         found = read_foreign(table, each_once(pictures), bases)
@@ -104,22 +105,23 @@ def read_tables(files: Sequence[str]) -> dict[str, Any]:
 
     VelaturaError if one cannot be read.
     """
-    from app.studio.settings.imports.read import check_size, read_file
+    from app.studio.settings.imports.read import check_size, join_tables, read_file
 
-    table: dict[str, Any] = {}
+    tables = []
     for name in files:
         try:
-            table |= read_file(name, _read(name))
+            tables.append(read_file(name, _read(name)))
         except VelaturaError as error:
             raise VelaturaError("{file}: {reason}", file=name, reason=error.message) from error
         except (OSError, ValueError) as error:
             raise VelaturaError("{file} cannot be read: {reason}", file=name, reason=error) from error
+    table = join_tables(tables)
     for section in (table, *(each for each in table.values() if isinstance(each, dict))):
-        for name in NAMED_FILES:
+        for name, part in NAMED_FILES.items():
             named = Path(str(section.get(name) or ""))
             if not named.is_file():
                 continue
-            if name == "dataset_config" and "datasets" not in table and str(named) not in files:
+            if part and not table.get(part) and str(named) not in files:
                 return read_tables([*files, str(named)])
             if name == "sample_prompts" and named.suffix == ".txt":
                 section[name] = _read(str(named), "replace")
@@ -137,15 +139,34 @@ def _read(file: str, errors: str = "strict") -> str:
         return opened.read(MOST_LETTERS + 1)
 
 
-def find_images(table: Mapping[str, Any]) -> str:
-    """The folder of images that the settings name, if it is here; "" otherwise."""
-    return next((name for name in _named(table, "train_data_dir") if Path(name).is_dir()), "")
+def find_folders(table: Mapping[str, Any]) -> list[str]:
+    """The folders of images that the settings name, if all are here; none otherwise."""
+    from app.studio.settings.imports import kohya_datasets, onetrainer
+
+    shares = kohya_datasets.read_shares(table) if kohya_datasets.is_dataset_config(table) else []
+    folders = [share.folder for share in shares or onetrainer.read_shares(table)]
+    folders = folders or list(_named(table, "train_data_dir"))[:1]
+    return folders if all(Path(folder).is_dir() for folder in folders) else []
+
+
+def joined_folder(folders: Sequence[str]) -> str:
+    """The folder from which the images of several can be trained: the one that holds them and nothing else; else ""."""
+    from trainers.data.ingest import list_folder
+
+    if len(folders) < 2:
+        return "".join(folders)
+    parent = Path(folders[0]).parent
+    wanted = {image for folder in folders for image in list_folder(Path(folder)).images}
+    return str(parent) if parent.is_dir() and set(list_folder(parent).images) == wanted else ""
 
 
 def find_here(table: Mapping[str, Any]) -> list[str]:
-    """The base model, the style to start from and the class images that the settings name, if they are here."""
+    """What the settings may name and is here: their base, style to start from and class images, and all known bases."""
+    from trainers.models.bases.find import find_models
+
     names = ("pretrained_model_name_or_path", "network_weights", "lora_network_weights", "reg_data_dir")
-    return [path for name in names for path in _named(table, name) if Path(path).exists()]
+    named = [path for name in names for path in _named(table, name) if Path(path).exists()]
+    return [*named, *(one.name for one in find_models())]
 
 
 def _named(table: Mapping[str, Any], name: str) -> Iterator[str]:
@@ -154,14 +175,16 @@ def _named(table: Mapping[str, Any], name: str) -> Iterator[str]:
             yield path
 
 
-def count_folder(folder: str) -> Pictures:
-    """The pictures of a folder with their repeats; none without a folder. VelaturaError if it is none."""
-    from app.studio.settings.imports.epochs import Pictures, count_names
+def count_folders(folders: Sequence[str]) -> Pictures:
+    """The images of folders with their repeats. VelaturaError if one is not a folder."""
+    from app.studio.settings.imports.epochs import count_names
     from trainers.data.ingest import list_folder
 
-    if not folder:
-        return Pictures()
-    return count_names(str(path.relative_to(folder)) for path in list_folder(Path(folder)).images)
+    names: list[str] = []
+    for folder in folders:
+        root = folder if len(folders) == 1 else Path(folder).parent
+        names += [str(image.relative_to(root)) for image in list_folder(Path(folder)).images]
+    return count_names(names)
 
 
 def repaired(found: Imported, repair: bool) -> tuple[dict[str, Any], tuple[Finding, ...]]:

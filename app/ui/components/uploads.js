@@ -69,22 +69,3 @@ stop.addEventListener('click', () => {
   stopped = true;
   sending?.abort();
 });
-const carries = event => [...(event.dataTransfer?.types || [])].includes('Files');
-const whenDropped = (shown, over, take) => {
-  // anywhere on the page: a drop beside the place must not leave it
-  document.addEventListener('dragover', event => {
-    if (shown() && carries(event)) {
-      event.preventDefault();
-      over(true);
-    }
-  });
-  document.addEventListener('dragleave', event => {
-    if (!event.relatedTarget) over(false);
-  });
-  document.addEventListener('drop', event => {
-    if (!shown() || !carries(event)) return;
-    event.preventDefault();
-    over(false);
-    take(event.dataTransfer);
-  });
-};

@@ -61,7 +61,13 @@ class StylesPage:
             block(AtRequest(macro, "heading", words.TITLE))
             self.intake = island(
                 {},
-                ("components/reachable.js", "components/uploads.js", "components/copy.js", "styles/import.js"),
+                (
+                    "components/reachable.js",
+                    "components/uploads.js",
+                    "components/dropped.js",
+                    "components/copy.js",
+                    "styles/import.js",
+                ),
                 AtRequest(render, "styles/import.html"),
                 elem_id="styles-intake",
                 words=words.ZONE | {"most": MOST_BYTES_A_FILE // 2**20},

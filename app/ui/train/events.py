@@ -10,7 +10,7 @@ from app.studio.dataset.uploads import MOST_PICTURES
 from app.studio.settings.imports.read import MOST_LETTERS
 from app.ui.components.events import Id, PageEvent, Typed, UploadedFile, Whole, cut
 
-MOST_METHODS, MOST_REPAIRS = 100, 20
+MOST_METHODS, MOST_REPAIRS, MOST_SETTINGS_FILES = 100, 20, 10
 MOST_SETTINGS = MOST_LETTERS + 1
 """Letters of a settings file; a longer one is cut, and refused."""
 
@@ -186,16 +186,22 @@ class StyleAction(PageEvent):
     """The part that has sent it."""
 
 
-class SettingsRead(PageEvent):
-    """A settings file was chosen, or is to be used after its report."""
+class SettingsText(PageEvent):
+    """A settings file."""
 
     model_config = ConfigDict(str_max_length=MOST_SETTINGS)
 
     name: Typed
     text: Annotated[str, cut(MOST_SETTINGS)]
     """Its content."""
+
+
+class SettingsRead(PageEvent):
+    """Settings files were chosen together, or are to be used after their report."""
+
+    files: tuple[SettingsText, ...] = Field(min_length=1, max_length=MOST_SETTINGS_FILES)
     apply: bool
-    """Whether another program's file is used now."""
+    """Whether another program's files are used now."""
     repairs: tuple[Typed, ...] = Field((), max_length=MOST_REPAIRS)
     """The settings that are repaired in it."""
     open: bool

@@ -82,7 +82,7 @@ class PicturesStep:
         block(AtRequest(macro, "heading", words.PICTURES_TITLE, words.PICTURES_LEAD))
         self.zone = island(
             {},
-            ("components/reachable.js", "components/uploads.js", "train/dropzone.js"),
+            ("components/reachable.js", "components/uploads.js", "components/dropped.js", "train/dropzone.js"),
             AtRequest(render, "train/zone.html", strips=read_strips(services.paths)),
             elem_id="zone",
             words=words.ZONE,

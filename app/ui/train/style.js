@@ -3,13 +3,22 @@ const fold = () => document.querySelector('#style-settings details.settings');
 const PATIENCE = 5000;
 let restored = false;
 const part = () => element.closest('#style-choices, #style-own, #style-more, #style-settings')?.id || '';
-const MOST_BYTES = 300000;
-let chosen = null, // the settings file of which the report is shown
+const MOST_BYTES = 300000,
+  MOST_FILES = 10;
+let chosen = null, // the settings files of which the report is shown
   awaited = false; // whether a report was asked for and is to be shown in view
-const read = (file, apply = false) => {
-  chosen = file;
+const read = (settings, apply = false) => {
+  chosen = settings;
   awaited = !apply;
-  trigger('settings_read', {...file, apply, open: Boolean(fold()?.open), of: part()});
+  trigger('settings_read', {...settings, apply, open: Boolean(fold()?.open), of: part()});
+};
+// Files that belong together, such as a script and its dataset config, are read as one.
+const readFiles = async list => {
+  const files = [...list].slice(0, MOST_FILES).map(async file => ({
+    name: file.name,
+    text: await file.slice(0, MOST_BYTES).text(),
+  }));
+  if (files.length) read({files: await Promise.all(files)});
 };
 const ask = (what, about = '', more = {}) =>
   trigger('asked', {what, about, open: Boolean(fold()?.open), of: part(), ...more});
@@ -48,15 +57,16 @@ element.addEventListener('change', event => {
   if (field.type === 'radio') pick(field.name, field.value);
   const typed = field.type === 'checkbox' ? (field.checked ? 'on' : 'off') : field.value;
   if (nameOf(field)) put(nameOf(field), typed);
-  if (field.type === 'file' && field.files.length) {
-    const [file] = field.files;
-    file
-      .slice(0, MOST_BYTES)
-      .text()
-      .then(text => read({name: file.name, text}));
+  if (field.type === 'file') {
+    readFiles(field.files);
     field.value = '';
   }
 });
+whenDropped(
+  () => part() === 'style-own' && element.getClientRects().length > 0,
+  () => {},
+  ({files}) => readFiles(files),
+);
 // A command line or a settings file that is pasted anywhere but into a setting is read like a file.
 const SETTINGS = /(^|\s)--\w+|^\s*[{[]|^\s*\w+ *= */;
 document.addEventListener('paste', event => {
@@ -66,7 +76,7 @@ document.addEventListener('paste', event => {
   const text = event.clipboardData.getData('text/plain');
   if (!SETTINGS.test(text)) return;
   event.preventDefault();
-  read({name: fold().dataset.pasted, text: text.slice(0, MOST_BYTES)});
+  read({files: [{name: fold().dataset.pasted, text: text.slice(0, MOST_BYTES)}]});
 });
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-do]'),

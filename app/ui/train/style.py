@@ -65,7 +65,13 @@ class StyleStep:
     def __init__(self, services: Services) -> None:
         self.services, self.presets = services, Presets(services)
         block(AtRequest(macro, "heading", words.TITLE))
-        scripts = ("components/unsent.js", "components/fields.js", "components/in_turn.js", "train/style.js")
+        scripts = (
+            "components/unsent.js",
+            "components/fields.js",
+            "components/in_turn.js",
+            "components/dropped.js",
+            "train/style.js",
+        )
         self.choices, self.own, self.more, self.settings = (
             patched(*scripts, *(["components/again.js"] if name == CHOICES else []), elem_id=name) for name in PARTS
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath, PureWindowsPath
 
 from app.studio.dataset.drafts import Draft
 from app.units import counted
@@ -20,7 +21,26 @@ NO_REPEATS = _("Epochs need repeats.")
 IN_STEPS = _("{epochs:g} epochs → {steps} steps")
 SPREAD = _("Epochs need repeats. Here a run has previews at six steps and ten checkpoints.")
 """What is said of when previews and checkpoints are made."""
-DIFFERENT_REPEATS = _("Epochs need repeats, and the concepts have different ones.")
+DIFFERENT_REPEATS = _("Epochs need repeats, which differ between folders: the pictures need folders of those names.")
+
+
+@dataclass(frozen=True)
+class Share:
+    """How often an epoch shows the pictures of a folder."""
+
+    folder: str
+    """Its path on some computer."""
+    repeats: float = 0
+    samples: int = 0
+    """Images in place of repeats."""
+
+    def images(self, count: int) -> int:
+        """Images of an epoch of so many pictures."""
+        return self.samples or max(1, int(count * self.repeats))
+
+    @property
+    def name(self) -> str:
+        return PureWindowsPath(self.folder).name
 
 
 @dataclass(frozen=True)
@@ -30,6 +50,18 @@ class Pictures:
     count: int = 0
     repeated: int = 0
     """Images of an epoch by the numbers of the pictures' folders; 0 if a picture has no such folder."""
+    folders: Mapping[str, int] = field(default_factory=dict)
+    """Number of pictures by the name of their folder."""
+
+    def in_epoch(self, shares: Sequence[Share]) -> int:
+        """Images of an epoch with the repeats that a file gives to folders; 0 if that is not known."""
+        same = {(share.repeats, share.samples) for share in shares}
+        if len(same) == 1 and self.count and (len(shares) == 1 or not shares[0].samples):
+            return shares[0].images(self.count)
+        named = {share.name: share for share in shares}
+        if len(named) < len(shares) or not self.folders.keys() <= named.keys():
+            return 0
+        return sum(named[name].images(count) for name, count in self.folders.items())
 
 
 @dataclass(frozen=True)
@@ -70,7 +102,7 @@ class Epoch:
 
 def each_once(pictures: Pictures) -> Pictures:
     """The same pictures without repeats."""
-    return Pictures(pictures.count, pictures.count)
+    return Pictures(pictures.count, pictures.count, pictures.folders)
 
 
 def count_pictures(draft: Draft) -> Pictures:
@@ -80,12 +112,14 @@ def count_pictures(draft: Draft) -> Pictures:
 
 def count_names(names: Iterable[str]) -> Pictures:
     """Pictures by their names with folders, `10_dusk/fox.png`."""
+    names = [name.replace("\\", "/") for name in names]
     repeats = [_repeats(name) for name in names]
-    return Pictures(len(repeats), sum(repeats) if all(repeats) else 0)
+    folders = Counter(PurePosixPath(name).parent.name for name in names)
+    return Pictures(len(names), sum(repeats) if all(repeats) else 0, dict(folders))
 
 
 def _repeats(name: str) -> int:
-    folders = reversed(PurePosixPath(name.replace("\\", "/")).parts[:-1])
+    folders = reversed(PurePosixPath(name).parts[:-1])
     return next((int(found[1]) for folder in folders if (found := FOLDER.fullmatch(folder))), 0)
 
 

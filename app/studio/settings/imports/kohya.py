@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -12,8 +11,15 @@ from typing import Any
 from app.studio.names import safe_name
 from app.studio.settings.fields import find_field
 from app.studio.settings.imports.command_line import read_options, split_line
-from app.studio.settings.imports.epochs import SPREAD, Epoch, Pictures
-from app.studio.settings.imports.kohya_datasets import SECTIONS, is_dataset_config, read_datasets
+from app.studio.settings.imports.epochs import DIFFERENT_REPEATS, SPREAD, Epoch, Pictures, Share
+from app.studio.settings.imports.kohya_datasets import (
+    SECTIONS,
+    is_dataset_config,
+    read_buckets,
+    read_datasets,
+    read_shares,
+    say_in_names,
+)
 from app.studio.settings.imports.kohya_loss import IDLE, flow_family, read_loss
 from app.studio.settings.imports.kohya_names import (
     ALGORITHMS,
@@ -48,12 +54,9 @@ KERNELS = ("*.conv1", "*.conv2", "*.conv")
 NOT_SAID = _("kohya's default: {value}")
 NAMED_CLASS = _("The words in the names of its folders.")
 ALL_OF_THEM = _("All images of the folder.")
-SAME_AREA = _("The side of a square of that area, which is all that buckets keep of it.")
 ON_SDXL = _("It has no effect on SDXL there. Here it counts from the last layer but one, which 1 stands for.")
 SDXL = re.compile(r"xl(?![a-z])|pony|illustrious|noob|animagine", re.IGNORECASE)
 """Names of bases that belong to SDXL."""
-WIDEST = 4.0
-"""Sides of the most oblong bucket there, at usual sizes."""
 
 
 def read_kohya(file: Mapping[str, Any], pictures: Pictures, here: Sequence[str] = ()) -> Imported:
@@ -64,8 +67,9 @@ def read_kohya(file: Mapping[str, Any], pictures: Pictures, here: Sequence[str] 
     """
     flat, differing = _flat(file)
     reading = Reading(PROGRAM, {**differing, **flat}, SAME)
+    shares = read_shares(file) if is_dataset_config(file) else []
     for name in differing:
-        reading.leave(name, "subsets")
+        reading.leave(name, "subsets", say_in_names(shares) if name == "num_repeats" else "")
     only_pictures = is_dataset_config(file) and not (flat.keys() & TRAINING)
     if not only_pictures:
         _method(reading)
@@ -75,10 +79,10 @@ def read_kohya(file: Mapping[str, Any], pictures: Pictures, here: Sequence[str] 
         _unsaid(reading)
     if not reading.settings.get("data.shuffle_tags"):
         _forget(reading, "keep_tokens", "data.keep_tags")
-    for step in (_buckets,) if only_pictures else (_rates, read_loss, _buckets, _schedule, read_previews):
+    for step in (read_buckets,) if only_pictures else (_rates, read_loss, read_buckets, _schedule, read_previews):
         step(reading)
     _repeats(reading, pictures)
-    _epochs(reading, pictures)
+    _epochs(reading, pictures, shares)
     if not only_pictures:
         _warmup(reading)
     if name := safe_name(str(reading.found.get("output_name") or "")):
@@ -263,35 +267,6 @@ def _rate(value: Any) -> float | None:
         return None
 
 
-def _buckets(reading: Reading) -> None:
-    """Shapes of pictures: squares only, or oblong ones as far as the sides of buckets allow."""
-    if is_set(reading.found.get("enable_bucket")) and "data.resolution" not in reading.settings:
-        _area(reading)
-    reading.apply({"enable_bucket": Rule("data.max_aspect", lambda on: _widest(reading) if switch(on) else 1.0)})
-    if reading.settings.get("data.max_aspect", 1.0) > 1:
-        reading.apply({"bucket_no_upscale": Rule("data.max_upscale", lambda value: 1.0 if switch(value) else 16.0)})
-    for name in ("min_bucket_reso", "max_bucket_reso", "bucket_no_upscale"):
-        reading.leave(name, "idle")
-
-
-def _area(reading: Reading) -> None:
-    """An oblong resolution, of which buckets keep only the area: the side of a square as large."""
-    for name in ("resolution", "max_resolution"):
-        with suppress(*UNREADABLE):
-            width, height = (whole(side) for side in str(reading.found.get(name)).split(","))
-            reading.take(name, "data.resolution", 8 * round(math.sqrt(width * height) / 8), how=SAME_AREA)
-
-
-def _widest(reading: Reading) -> float:
-    """The largest aspect of a bucket between the least and the most pixels of a side, with about the same area."""
-    try:
-        area = float(reading.settings["data.resolution"]) ** 2
-        least, most = (whole(reading.found.get(name)) for name in ("min_bucket_reso", "max_bucket_reso"))
-        return min(WIDEST, max(1.0, min(area / least**2, most**2 / area)))
-    except (KeyError, *UNREADABLE):
-        return WIDEST
-
-
 def _schedule(reading: Reading) -> None:
     """What a schedule's power and number of cycles make of it."""
     found, name = reading.found, str(reading.found.get("lr_scheduler", "")).lower()
@@ -308,12 +283,12 @@ def _schedule(reading: Reading) -> None:
         reading.leave(each, "idle")
 
 
-def _epochs(reading: Reading, pictures: Pictures) -> None:
+def _epochs(reading: Reading, pictures: Pictures, shares: Sequence[Share]) -> None:
     """Epochs as steps. Those of the scripts decide over a number of steps, that of the interface does not."""
     counted = any(is_set(reading.found.get(name)) for name in ("max_train_epochs", "epoch"))
     if counted and "train.batch_size" not in reading.settings:
         reading.take("train_batch_size", "train.batch_size", 1, was=1, how=NOT_SAID.format(value=1))
-    epoch = _epoch(reading, pictures)
+    epoch = _epoch(reading, pictures, shares)
     reading.take_epochs("max_train_epochs", "train.steps", epoch)
     if "train.steps" not in reading.settings:
         reading.take_epochs("epoch", "train.steps", epoch)
@@ -330,13 +305,12 @@ def _epochs(reading: Reading, pictures: Pictures) -> None:
             reading.leave(name, "instead")
 
 
-def _epoch(reading: Reading, pictures: Pictures) -> Epoch:
+def _epoch(reading: Reading, pictures: Pictures, shares: Sequence[Share]) -> Epoch:
     batch = int(reading.settings.get("train.batch_size", 1)) * int(reading.settings.get("train.accumulation", 1))
-    try:
-        repeated = pictures.count * whole(reading.found.get("num_repeats", reading.found.get("dataset_repeats")))
-    except UNREADABLE:
-        repeated = 0
-    return Epoch(pictures.count, pictures.repeated or repeated, batch)
+    with suppress(*UNREADABLE):
+        shares = shares or [Share("", whole(reading.found.get("num_repeats", reading.found.get("dataset_repeats"))))]
+    images = pictures.repeated or pictures.in_epoch(shares)
+    return Epoch(pictures.count, images, batch, DIFFERENT_REPEATS if shares else "")
 
 
 def _classes(reading: Reading, here: Sequence[str]) -> None:

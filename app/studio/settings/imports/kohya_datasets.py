@@ -1,12 +1,27 @@
-"""Dataset configs of kohya's sd-scripts: `[general]`, `[[datasets]]` and their subsets, read as a flat table."""
+"""Pictures in kohya's sd-scripts: buckets, and dataset configs with `[general]`, `[[datasets]]` and their subsets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+
+from app.studio.settings.imports.epochs import Share
+from app.studio.settings.imports.reading import Reading, Rule
+from app.studio.settings.imports.values import UNREADABLE, switch, whole
+from trainers.data.repeats import read_folder_name
+from trainers.messages import Message as _
+from trainers.messages import some
 
 OTHER_NAMES = {"batch_size": "train_batch_size", "image_dir": "train_data_dir"}
 """What the options of a command line are called for the same."""
+IN_NAMES = _("The subsets differ in it. Here repeats stand in the names of folders, within one folder: {folders}.")
+SAME_AREA = _("The side of a square of that area.")
+CROPPED = _("Without buckets every image is cropped to a square.")
+ONE_SHAPE = _("Without buckets every image is cropped to that shape there; here up to its aspect, upright or lying.")
+WIDEST = 4.0
+"""Sides of the most oblong bucket there, at usual sizes."""
 SECTIONS = ("general", "datasets", "subsets")
 
 
@@ -34,8 +49,66 @@ def read_datasets(table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, s
     return same, differing
 
 
+def read_shares(table: Mapping[str, Any]) -> list[Share]:
+    """The folders of the subsets with their repeats, without class images; empty if one cannot be read."""
+    with suppress(*UNREADABLE):
+        ours = [subset for subset in _subsets(table) if not subset.get("is_reg")]
+        return [Share(str(subset.get("image_dir") or ""), whole(subset["num_repeats"])) for subset in ours]
+    return []
+
+
+def say_in_names(shares: Sequence[Share]) -> str:
+    """How the different repeats of subsets are written here."""
+    plain = ((share, read_folder_name(share.name)[1] or share.name) for share in shares)
+    return IN_NAMES.format(folders=some([f"{share.repeats}_{name}" for share, name in plain])) if shares else ""
+
+
+def read_buckets(reading: Reading) -> None:
+    """Shapes of pictures: one for all, or oblong ones as far as the sides of buckets allow."""
+    found, settings = reading.found, reading.settings
+    aspect = 1.0 if "data.resolution" in settings else _area(reading)
+    reading.apply({"enable_bucket": Rule("data.max_aspect", lambda on: _widest(reading) if switch(on) else aspect)})
+    if "data.max_aspect" in settings and not _is_on(found.get("enable_bucket")):
+        reading.take("enable_bucket", "data.max_aspect", aspect, was=False, how=CROPPED if aspect == 1 else ONE_SHAPE)
+    elif settings.get("data.max_aspect", 1.0) > 1:
+        reading.apply({"bucket_no_upscale": Rule("data.max_upscale", lambda value: 1.0 if switch(value) else 16.0)})
+    for name in ("min_bucket_reso", "max_bucket_reso", "bucket_no_upscale"):
+        reading.leave(name, "idle")
+
+
+def _area(reading: Reading) -> float:
+    """Take an oblong resolution as the side of a square of its area; returns its aspect from 1."""
+    for name in ("resolution", "max_resolution"):
+        with suppress(*UNREADABLE):
+            width, height = (whole(side) for side in str(reading.found.get(name)).split(","))
+            reading.take(name, "data.resolution", 8 * round(math.sqrt(width * height) / 8), how=SAME_AREA)
+            return min(WIDEST, round(max(width / height, height / width), 4))
+    return 1.0
+
+
+def _widest(reading: Reading) -> float:
+    """The largest aspect of a bucket of at most the area, between the least and the most pixels of a side.
+
+    Without upscaling, the images decide and these limits are ignored there.
+    """
+    try:
+        if _is_on(reading.found.get("bucket_no_upscale")):
+            return WIDEST
+        area = float(reading.settings["data.resolution"]) ** 2
+        least, most = (whole(reading.found.get(name)) for name in ("min_bucket_reso", "max_bucket_reso"))
+        return min(WIDEST, max(1.0, min(area / least**2, most / least)))
+    except (KeyError, *UNREADABLE):
+        return WIDEST
+
+
+def _is_on(value: Any) -> bool:
+    with suppress(*UNREADABLE):
+        return switch(value)
+    return False
+
+
 def _subsets(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Each subset with what its dataset and the general section say."""
+    """Each subset with the values of its dataset and of the general section; each has repeats."""
     general = table.get("general")
     for dataset in table.get("datasets", []):
         if not isinstance(dataset, Mapping):
@@ -43,7 +116,7 @@ def _subsets(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         subsets = dataset.get("subsets")
         for subset in subsets if isinstance(subsets, list) else [{}]:
             layers = (one for one in (general, dataset, subset) if isinstance(one, Mapping))
-            whole = {name: value for layer in layers for name, value in layer.items() if name not in SECTIONS}
-            if isinstance(resolution := whole.get("resolution"), list):
-                whole["resolution"] = ",".join(map(str, resolution))
-            yield whole
+            merged = {name: value for layer in layers for name, value in layer.items() if name not in SECTIONS}
+            if isinstance(resolution := merged.get("resolution"), list):
+                merged["resolution"] = ",".join(map(str, resolution))
+            yield {"num_repeats": 1, **merged}

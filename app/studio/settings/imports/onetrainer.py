@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from app.studio.settings.imports.epochs import DIFFERENT_REPEATS, SPREAD, Epoch, Pictures
+from app.studio.settings.imports.epochs import DIFFERENT_REPEATS, SPREAD, Epoch, Pictures, Share
 from app.studio.settings.imports.onetrainer_names import CONCEPT, KNOWN, RULES, SAME
 from app.studio.settings.imports.reading import Reading, Rule
 from app.studio.settings.imports.report import Imported, Reason
@@ -41,7 +42,8 @@ def read_onetrainer(file: Mapping[str, Any], pictures: Pictures, bases: Sequence
             found[name] = value
     found |= _in_all(_enabled(file.get(CONCEPTS)))
     reading = Reading(PROGRAM, found, SAME)
-    _method(reading)
+    if file.keys() - {CONCEPTS, "samples"}:
+        _method(reading)
     reading.apply(RULES)
     packed = {"NFLOAT_4": "nf4", "INT_8": "int8"}.get(str(found.get("unet.weight_dtype")).upper())
     if packed:
@@ -53,7 +55,7 @@ def read_onetrainer(file: Mapping[str, Any], pictures: Pictures, bases: Sequence
     _weighting(reading)
     _average(reading)
     _schedule(reading)
-    _lengths(reading, _epoch(reading, pictures, _enabled(file.get(CONCEPTS))))
+    _lengths(reading, _epoch(reading, pictures, file))
     _previews(reading)
     for name in ("base_model_name", "unet.model_name"):
         reading.take_base(name, bases)
@@ -225,16 +227,26 @@ def _lengths(reading: Reading, epoch: Epoch) -> None:
         reading.take_share("learning_rate_warmup_steps", "train.warmup", wanted)
 
 
-def _epoch(reading: Reading, pictures: Pictures, concepts: list[Mapping[str, Any]]) -> Epoch:
-    """An epoch of the draft's pictures. A concept repeats each 1 time by default; one may take a number of samples."""
+def _epoch(reading: Reading, pictures: Pictures, file: Mapping[str, Any]) -> Epoch:
+    """An epoch of the pictures, each once if there are no concepts."""
     batch = int(reading.settings.get("train.batch_size", 1)) * int(reading.settings.get("train.accumulation", 1))
-    rules = {(str(one.get("balancing_strategy", "REPEATS")), str(one.get("balancing", 1.0))) for one in concepts}
-    try:
-        kind, value = rules.pop() if len(rules) == 1 else ("REPEATS", "" if rules else "1")
-        images = max(1, int(pictures.count * above(value))) if kind == "REPEATS" else whole(value)
-    except UNREADABLE:
-        return Epoch(pictures.count, 0, batch, DIFFERENT_REPEATS)
-    return Epoch(pictures.count, images if pictures.count else 0, batch)
+    shares = read_shares(file) if _enabled(file.get(CONCEPTS)) else [Share("", 1)]
+    return Epoch(pictures.count, pictures.in_epoch(shares), batch, DIFFERENT_REPEATS)
+
+
+def read_shares(table: Mapping[str, Any]) -> list[Share]:
+    """The folders of the concepts, each with its repeats, 1 by default, or a number of samples.
+
+    Empty if one cannot be read.
+    """
+    shares = []
+    with suppress(*UNREADABLE):
+        for concept in _enabled(table.get(CONCEPTS)):
+            path, times = str(concept.get("path") or ""), above(concept.get("balancing", 1.0))
+            is_factor = str(concept.get("balancing_strategy", "REPEATS")).upper() == "REPEATS"
+            shares.append(Share(path, times) if is_factor else Share(path, samples=whole(times)))
+        return shares
+    return []
 
 
 def _unused(reading: Reading) -> dict[str, Reason]:

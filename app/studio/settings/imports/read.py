@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from app.studio.dataset.drafts import Draft
@@ -14,6 +14,7 @@ from app.studio.settings.imports import kohya, onetrainer
 from app.studio.settings.imports.command_line import read_command_line
 from app.studio.settings.imports.epochs import Pictures
 from app.studio.settings.imports.kohya_datasets import is_dataset_config
+from app.studio.settings.imports.kohya_names import TRAINING
 from app.studio.settings.imports.report import Imported, Unsaid, shown
 from app.studio.settings.plan import all_layers, from_table, method_of, values
 from trainers.errors import VelaturaError
@@ -59,10 +60,24 @@ def read_file(name: str, content: str) -> dict[str, Any]:
             raise VelaturaError(
                 "it is neither TOML, nor JSON, nor a command line of kohya's train_network.py: {error}", error=error
             ) from None
+    if isinstance(table, list) and all(isinstance(each, dict) for each in table):  # files beside OneTrainer's config
+        table = {"samples" if any("prompt" in each for each in table) else onetrainer.CONCEPTS: table}
     if not isinstance(table, dict):
         raise VelaturaError("it holds no settings")
     check_size(table)
     return table
+
+
+def join_tables(tables: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Files that belong together as one table; VelaturaError if they are too large together.
+
+    A later file wins, but for what it leaves empty, as OneTrainer's config leaves concepts in a file of their own.
+    """
+    joined: dict[str, Any] = {}
+    for table in tables:
+        joined |= {name: value for name, value in table.items() if value is not None or name not in joined}
+    check_size(joined)
+    return joined
 
 
 def check_size(table: Mapping[str, Any]) -> None:
@@ -93,12 +108,24 @@ def read_foreign(
     Epochs become steps with the `pictures` of a draft. A base model is taken if it is one of `bases`.
     """
     pictures = pictures or Pictures()
-    names = set(table) | {inner for value in table.values() if isinstance(value, dict) for inner in value}
+    names = _names(table)
     if len(names & onetrainer.SIGNS) >= ENOUGH:
         return onetrainer.read_onetrainer(table, pictures, bases)
     if len(names & kohya.SIGNS) >= ENOUGH or is_dataset_config(table):
         return kohya.read_kohya(table, pictures, bases)
-    return None
+    return (
+        onetrainer.read_onetrainer(table, pictures, bases) if isinstance(table.get(onetrainer.CONCEPTS), list) else None
+    )
+
+
+def completes(table: Mapping[str, Any]) -> bool:
+    """Whether a table only describes the pictures of another one: a dataset config, or concepts."""
+    describes = is_dataset_config(table) or isinstance(table.get(onetrainer.CONCEPTS), list)
+    return describes and not _names(table) & (TRAINING | onetrainer.SIGNS)
+
+
+def _names(table: Mapping[str, Any]) -> set[str]:
+    return set(table) | {inner for value in table.values() if isinstance(value, dict) for inner in value}
 
 
 def find_unsaid(draft: Draft, found: Imported) -> list[Unsaid]:

@@ -20,11 +20,9 @@ REASONS: Mapping[Reason, str] = {
         "A mask is a file beside its picture here, such as fox-mask.png, and what is black in it is not learned."
     ),
     "captions": _("Captions are read from .txt files here."),
-    "concepts": _("The concepts are in another file there. Set what they set here: mirroring, tags, repeats."),
-    "subsets": _(
-        "The subsets differ in it. Here repeats stand in the names of folders, 10_dusk; the rest is one value."
-    ),
-    "dataset": _("The pictures are described in that file. Import it too, after this one."),
+    "concepts": _("The concepts are in that file. Choose both files together."),
+    "subsets": _("The subsets differ in it. Here it is one value for all images."),
+    "dataset": _("The pictures are described in that file. Choose both files together."),
     "start": _("It starts from a file. Nothing is read from that file here."),
     "unknown": _("There is nothing like it here."),
     "path": _("A path of that computer."),

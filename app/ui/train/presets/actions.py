@@ -16,8 +16,7 @@ from app.studio.runs.times import run_times
 from app.studio.services import Services
 from app.studio.settings.imports.epochs import count_pictures, each_once
 from app.studio.settings.imports.kept import keep_import, read_import, read_table
-from app.studio.settings.imports.kohya_datasets import is_dataset_config
-from app.studio.settings.imports.read import find_unsaid, read_file, read_foreign
+from app.studio.settings.imports.read import completes, find_unsaid, join_tables, read_file, read_foreign
 from app.studio.settings.imports.report import Imported, Unsaid
 from app.studio.settings.own_presets import OwnPreset, as_preset, check_preset, is_preset, write_preset
 from app.studio.settings.plan import (
@@ -129,26 +128,36 @@ class Presets:
             return Answer(refused=as_sentence(error), of=event.of or "")
 
     def read(self, event: SettingsRead, key: str, owner: str, tab: str) -> Answer:
-        """Use a settings file, or add a preset's; another program's is reported first."""
+        """Use settings files, or add a preset's; another program's are reported first."""
+        name = joined(", ", (file.name for file in event.files))
+        tables = []
         try:
-            return _of(self._read(event, key, owner, tab), event.of)
+            for file in event.files:
+                tables.append(read_file(file.name, file.text))
+            return _of(self._read(event, name, tables, key, owner, tab), event.of)
         except VelaturaError as error:
-            return Answer(refused=words.REFUSED.format(file=event.name, reason=error.message), of=event.of)
+            refused = file.name if len(tables) < len(event.files) else name
+            return Answer(refused=words.REFUSED.format(file=refused, reason=error.message), of=event.of)
 
     # ---------------------------------------------------------------- within
-    def _read(self, event: SettingsRead, key: str, owner: str, tab: str) -> Answer:
-        table = read_file(event.name, event.text)
-        if is_preset(table):
-            return self._add(event.name, table, owner)
+    def _read(
+        self, event: SettingsRead, name: str, tables: list[dict[str, Any]], key: str, owner: str, tab: str
+    ) -> Answer:
+        """Read tables, which belong together if they are several; `name` is that of their files."""
+        table, alone = join_tables(tables), len(tables) == 1
+        if alone and is_preset(table):
+            return self._add(name, table, owner)
         draft = self.services.drafts.open(key)
         pictures = count_pictures(draft)
-        if is_dataset_config(table) and draft.choices.imported:  # it completes what was imported before
-            table = {**read_table(self._folder(draft)), **table}
+        if draft.choices.imported and completes(table):
+            table = join_tables((read_table(self._folder(draft)), table))
         bases = [base.model for base in self.services.bases.found()]
         foreign = read_foreign(table, pictures, bases)
+        if not alone and (foreign is None or any(map(is_preset, tables))):
+            raise VelaturaError(words.TOGETHER)
         if foreign is None:
             self._change(key, lambda draft: from_table(draft, table), tab)
-            return Answer(done=words.READ.format(file=event.name), controls=(_undo(),))
+            return Answer(done=words.READ.format(file=name), controls=(_undo(),))
         findings = (*foreign.findings, *self._findings(from_table(draft, foreign.table)))
         if foreign.findings and STEPS in event.repairs:
             pictures = each_once(pictures)
@@ -162,12 +171,12 @@ class Presets:
         settings = foreign.table
 
         def use(draft: Draft) -> Draft:
-            taken = with_choices(from_table(draft, settings), imported=event.name)
+            taken = with_choices(from_table(draft, settings), imported=name)
             return with_settings(taken, changes_of(repairs))
 
         self._change(key, use, tab)
         show = Button(words.SHOW_REPORT, "report", kind="small")
-        return Answer(done=words.READ.format(file=event.name), controls=(_undo(), show))
+        return Answer(done=words.READ.format(file=name), controls=(_undo(), show))
 
     def _report(self, key: str) -> Answer:
         """What was taken of another program's settings, once they are used."""

@@ -100,3 +100,40 @@ def test_what_cannot_be_trained_here_is_said_and_repaired(script: Path, tmp_path
     assert run("import", str(script), "--images", str(images), "--repair", "--json") == 0
     config = json.loads(capsys.readouterr().out)["config"]
     assert (config["train"]["precision"], config["train"]["steps"], config["data"]["resolution"]) == ("auto", 4, 0)
+
+
+def test_the_folders_of_a_dataset_config_are_counted(tmp_path: Path, capsys) -> None:
+    for name, count in (("10_fox", 2), ("2_owl", 3), ("sky", 1)):
+        (tmp_path / "img" / name).mkdir(parents=True)
+        for k in range(count):
+            Image.new("RGB", (64, 64), "white").save(tmp_path / "img" / name / f"{k}.png")
+
+    def steps(**repeats: int) -> tuple[int, str]:
+        subsets = "".join(
+            f"[[datasets.subsets]]\nimage_dir = '{tmp_path}/img/{name}'\nnum_repeats = {count}\n"
+            for name, count in repeats.items()
+        )
+        (tmp_path / "dataset.toml").write_text(f"[[datasets]]\nresolution = 512\n{subsets}")
+        line = f"train_network.py --network_dim 8 --max_train_epochs 10 --dataset_config {tmp_path}/dataset.toml"
+        (tmp_path / "train.bat").write_text(line)
+        assert run("import", str(tmp_path / "train.bat"), "--json") == 0
+        config = json.loads(capsys.readouterr().out)["config"]
+        return config["train"]["steps"], config["data"].get("images", "")
+
+    assert steps(**{"sky": 7}) == (70, str(tmp_path / "img" / "sky"))
+    assert steps(**{"10_fox": 10, "2_owl": 2}) == (260, str(tmp_path / "img")), "it holds no other images of training"
+    assert steps(**{"10_fox": 10, "sky": 3}) == (230, ""), "no folder holds just these"
+
+
+def test_the_concepts_of_onetrainer_are_read_beside_its_config(tmp_path: Path, capsys) -> None:
+    (tmp_path / "fox").mkdir()
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "fox" / "a.png")
+    concepts, file = tmp_path / "concepts.json", tmp_path / "config.json"
+    concepts.write_text(json.dumps([{"path": str(tmp_path / "fox"), "balancing": 6}]))
+    config = {"training_method": "LORA", "peft_type": "LORA", "epochs": 5, "batch_size": 1, "concepts": None}
+    file.write_text(json.dumps(config))
+    for files in ([str(concepts), str(file)], [str(file)]):
+        assert run("import", *files, "--json") == 0
+        found = json.loads(capsys.readouterr().out)["config"]
+        assert (found["train"]["steps"], found["data"]["images"]) == (30, str(tmp_path / "fox"))
+        file.write_text(json.dumps(config | {"concept_file_name": str(concepts)}))

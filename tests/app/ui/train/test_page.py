@@ -62,6 +62,13 @@ PASTE = """text => {
 }"""
 
 
+DROP = """files => {
+  const dataTransfer = new DataTransfer();
+  for (const [name, text] of Object.entries(files)) dataTransfer.items.add(new File([text], name));
+  document.dispatchEvent(new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true}));
+}"""
+
+
 def put(page, key: str, text: str) -> None:
     """Write into one of all settings."""
     field = page.locator(f"[data-setting='{key}']")
@@ -255,6 +262,21 @@ def test_presets_of_ones_own_and_another_programs_settings(page, tmp_path):
     page.get_by_label("Search settings").focus()
     page.evaluate(PASTE, "accelerate launch train_network.py --network_dim 12 --max_train_steps 60")
     page.locator(".report").get_by_text("network_alpha").wait_for()
+    page.locator(".report").get_by_role("button", name="Discard").click()
+    page.locator(".report").wait_for(state="detached")
+
+    page.evaluate(
+        DROP,
+        {
+            "train.bat": "train_network.py --network_dim 8 --max_train_steps 40 --dataset_config d.toml",
+            "d.toml": "[[datasets]]\nresolution = 96\n[[datasets.subsets]]\nimage_dir = 'C:\\fox'\n",
+        },
+    )
+    expect(page.locator(".report").get_by_role("heading", name="Settings of kohya_ss")).to_be_focused()
+    taken = page.locator(".report [data-key='taken']")
+    taken.locator("summary").click()
+    expect(taken.get_by_text("data.resolution = 96")).to_be_visible()
+    expect(taken.get_by_text("method.rank = 8")).to_be_visible()
     page.locator(".report").get_by_role("button", name="Discard").click()
     page.locator(".report").wait_for(state="detached")
 

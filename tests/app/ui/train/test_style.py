@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ from app.studio.downloads import OFFERS
 from app.studio.services import Services
 from app.studio.settings.plan import plan, with_choices
 from app.ui.components.events import key_of
-from app.ui.train.events import SettingsRead, StepShown, StyleAction
+from app.ui.train.events import SettingsRead, SettingsText, StepShown, StyleAction
 from app.ui.train.style import StyleStep
 from tests.trainers.tiny_runs import write_images
 from tests.waiting import wait_until
@@ -31,7 +32,12 @@ def step(services: Services) -> StyleStep:
 
 
 def read(content: str, apply: bool = False) -> SettingsRead:
-    return SettingsRead(name="train.sh", text=content, apply=apply, open=True, of="style-own")
+    return read_together({"train.sh": content}, apply)
+
+
+def read_together(files: Mapping[str, str], apply: bool = False) -> SettingsRead:
+    chosen = tuple(SettingsText(name=name, text=text) for name, text in files.items())
+    return SettingsRead(files=chosen, apply=apply, open=True, of="style-own")
 
 
 def test_a_script_that_blows_up_is_refused_in_a_sentence(step: StyleStep) -> None:
@@ -73,6 +79,28 @@ def test_the_report_of_a_file_repairs_what_cannot_be_trained(step: StyleStep, tm
     done = step.on_asked(StyleAction(what="repair", about="data.resolution", of="style-own"), REQUEST)[step.own]
     assert "Changed: 512 → 128 on the starter." in done and "Undo" in done
     assert plan(step.services.drafts.read(key)).data.resolution == 0
+
+
+def test_files_that_belong_together_are_read_as_one(step: StyleStep, tmp_path: Path) -> None:
+    key = key_of(REQUEST)
+    take_folder(step.services.drafts, key, write_images(tmp_path / "images"))
+    count = len(step.services.drafts.read(key).pictures)
+    files = {
+        "dataset.toml": '[[datasets]]\nresolution = 128\n[[datasets.subsets]]\nimage_dir = "/x/fox"\nnum_repeats = 4\n',
+        "train.bat": "python train_network.py --network_dim 4 --max_train_epochs 10 --dataset_config d.toml",
+    }
+    shown = step.on_settings_read(read_together(files), REQUEST)[step.own]
+    assert "10 epochs" not in shown and "<code>dataset_config</code>" not in shown
+    done = step.on_settings_read(read_together(files, apply=True), REQUEST)[step.own]
+    assert "Settings read from dataset.toml, train.bat." in done
+    config = plan(step.services.drafts.read(key))
+    assert (config.method.rank, config.train.steps, config.data.repeats) == (4, 40 * count, 4)
+    shown = step.on_settings_read(read_together(files | {"notes.txt": "no settings"}), REQUEST)[step.own]
+    assert "notes.txt cannot be used: it is neither TOML" in shown
+    ours = {"a.toml": "[train]\nsteps = 3\n", "b.toml": "[train]\nsteps = 4\n"}
+    shown = step.on_settings_read(read_together(ours), REQUEST)[step.own]
+    assert "a.toml, b.toml cannot be used: only files of kohya_ss or of OneTrainer" in shown
+    assert plan(step.services.drafts.read(key)).train.steps == 40 * count
 
 
 def test_the_starter_says_at_the_top_that_its_styles_open_only_here(

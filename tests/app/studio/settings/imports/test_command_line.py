@@ -116,6 +116,26 @@ def test_a_shell_script_and_its_dataset_config() -> None:
     assert (left["class_tokens"].reason, left["reg_data_dir"].reason) == ("subsets", "prior")
 
 
+def test_epochs_become_steps_with_the_repeats_of_subsets() -> None:
+    line = "python train_network.py --network_dim 8 --network_alpha 4 --max_train_epochs 10 --dataset_config d.toml"
+    table = read_file("a.sh", line) | read_file("d.toml", DATASETS.replace("num_repeats = 10", "num_repeats = 4", 1))
+
+    def imported(pictures: Pictures) -> Imported:
+        found = read_foreign(table, pictures)
+        assert found is not None
+        return found
+
+    by_folder = imported(Pictures(5, 0, {"dusk": 2, "extra": 3}))
+    assert by_folder.table["train"]["steps"] == 190, "2 × 4 + 3 × 10 images, 2 a step, 10 times"
+    repeats = next(one for one in by_folder.left if one.name == "num_repeats")
+    assert repeats.matters and repeats.said.endswith("within one folder: 4_dusk and 10_extra.")
+    unknown = imported(Pictures(5, 0, {"": 5}))
+    assert unknown.findings[0].repair == "10 epochs → 30 steps"
+    assert "differ between folders" in unknown.findings[0].problem
+    once = read_foreign(table | {"datasets": [{"subsets": [{"image_dir": "x"}]}]}, Pictures(5, 0))
+    assert once is not None and once.table["train"]["steps"] == 50, "subsets are shown once unless they say more"
+
+
 def test_a_dataset_config_alone_says_nothing_of_the_training() -> None:
     found, _config = read(DATASETS)
     assert {one.key.partition(".")[0] for one in found.taken} == {"data", "train"}

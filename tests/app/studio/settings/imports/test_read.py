@@ -14,7 +14,7 @@ from app.studio.settings.fields import list_fields
 from app.studio.settings.imports.epochs import Pictures, count_pictures, each_once
 from app.studio.settings.imports.kept import keep_import, read_import
 from app.studio.settings.imports.kohya_names import RULES
-from app.studio.settings.imports.read import MOST_LETTERS, find_unsaid, read_file, read_foreign
+from app.studio.settings.imports.read import MOST_LETTERS, completes, find_unsaid, join_tables, read_file, read_foreign
 from app.studio.settings.imports.report import Imported
 from app.studio.settings.plan import from_table, plan
 from trainers.adapters.methods import METHODS
@@ -132,10 +132,12 @@ def test_a_file_of_kohyas_scripts_says_what_does_not_fit() -> None:
     )
     reasons = left(found)
     assert (config.train.schedule, config.train.cycles) == ("cosine", 1), "restarts that restart once"
-    assert (reasons["resolution"], reasons["max_train_epochs"]) == ("value", "epochs")
+    assert reasons["max_train_epochs"] == "epochs"
+    assert (config.data.resolution, config.data.max_aspect) == (624, 1.5)
+    assert "upright or lying" in how(found, "data.max_aspect")
     assert reasons["betas"] == "unknown"
     unsaid = {one.key: one.value for one in find_unsaid(Draft(id="x", public="y"), found)}
-    assert unsaid == {"train.steps": "180", "data.resolution": "0"}
+    assert unsaid == {"train.steps": "180"}
 
 
 def test_a_file_of_onetrainer_becomes_a_config() -> None:
@@ -152,10 +154,10 @@ def test_epochs_become_steps_with_the_repeats_of_the_folders() -> None:
     names = ("10_dusk/a.png", "set/5_dusk/b.png")
     pictures = tuple(Picture(id=name, name=name, caption="", size=(8, 8)) for name in names)
     draft = Draft(id="x", public="y", pictures=pictures)
-    assert count_pictures(draft) == Pictures(2, 15)
+    assert count_pictures(draft) == Pictures(2, 15, {"10_dusk": 1, "5_dusk": 1})
     assert count_pictures(
         draft.with_(pictures=(pictures[0], Picture(id="c", name="c.png", caption="", size=(8, 8))))
-    ) == (Pictures(2, 0))
+    ) == (Pictures(2, 0, {"10_dusk": 1, "": 1}))
     found = kohya(TWELVE, max_train_steps="", save_every_n_epochs=2, sample_every_n_epochs=1)
     steps = became(found)
     assert (steps["train.steps"], steps["train.warmup"]) == ("600", "60"), "ten times 120 pictures, two a step"
@@ -184,9 +186,15 @@ def test_what_kohya_does_without_saying_so_is_done_here_too() -> None:
     assert became(kohya(text_encoder_lr=0))["targets.text_encoder"] == "none"
     common = became(kohya(text_encoder_lr=0, unet_lr=0))
     assert (common["targets.text_encoder"], common["train.text_encoder_learning_rate"]) == ("attn-mlp", "0.0001")
-    assert became(kohya(enable_bucket=False))["data.max_aspect"] == "1"
-    oblong = became(kohya(enable_bucket=True, bucket_no_upscale=True, min_bucket_reso=384, max_bucket_reso=2048))
-    assert (oblong["data.max_aspect"], oblong["data.max_upscale"]) == ("1.77778", "1")
+    squares = kohya(enable_bucket=False)
+    assert became(squares)["data.max_aspect"] == "1"
+    assert how(squares, "data.max_aspect") == "Without buckets every image is cropped to a square."
+    oblong = became(kohya(enable_bucket=True, min_bucket_reso=384, max_bucket_reso=2048))
+    assert oblong["data.max_aspect"] == "1.77778"
+    usual = {"enable_bucket": True, "min_bucket_reso": 256, "max_bucket_reso": 1024, "max_resolution": "1024,1024"}
+    assert became(kohya(**usual))["data.max_aspect"] == "4", "256×1024 is one of its buckets"
+    free = became(kohya(**usual | {"bucket_no_upscale": True, "max_bucket_reso": 512}))
+    assert (free["data.max_aspect"], free["data.max_upscale"]) == ("4", "1"), "it ignores the sides of buckets then"
     typed = kohya(additional_parameters="--flip_aug --min_snr_gamma 1 --network_args='x' --noise_offset=0.1")
     assert (became(typed)["data.flip"], became(typed)["loss.min_snr_gamma"]) == ("on", "1")
     assert became(typed)["loss.noise_offset"] == "0.1" and left(kohya(additional_parameters="'"))
@@ -241,10 +249,33 @@ def test_every_setting_of_onetrainer_is_taken_or_named() -> None:
     assert reasons["optimizer.beta2"] == "unknown" and "optimizer.beta1" not in reasons
     assert (reasons["tensorboard"], reasons["concepts.image.random_rotate_max_angle"]) == ("logging", "idle")
     mixed = onetrainer(TWELVE, concepts=[concept, concept | {"balancing": 1.0}])
-    assert "have different ones" in next(one.said for one in mixed.left if one.name == "epochs")
+    assert "differ between folders" in next(one.said for one in mixed.left if one.name == "epochs")
+    two = [concept | {"path": "C:\\a\\fox"}, concept | {"path": "/a/owl", "balancing": 2.5}]
+    counted = became(onetrainer(Pictures(5, 0, {"fox": 3, "owl": 2}), concepts=two))
+    assert counted["train.steps"] == "900", "35 images, 4 a step, 100 times"
+    samples = [each | {"balancing_strategy": "SAMPLES", "balancing": 10} for each in two]
+    assert became(onetrainer(Pictures(5, 0, {"fox": 3, "owl": 2}), concepts=samples))["train.steps"] == "500"
     assert left(onetrainer(concepts=None, concept_file_name="c.json"))["concept_file_name"] == "concepts"
     once = became(onetrainer(Pictures(12, 0), concepts=None, learning_rate_warmup_steps=0.1))
     assert (once["train.steps"], once["train.warmup"]) == ("300", "30"), "each once an epoch unless it is said"
+
+
+def test_the_files_of_onetrainer_are_read_together() -> None:
+    concepts = [{"path": "/x/fox", "balancing": 10.0, "image": {"enable_random_flip": True}}]
+    files = {
+        "concepts.json": concepts,
+        "config.json": ONETRAINER | {"concepts": None, "concept_file_name": "training_concepts/concepts.json"},
+        "samples.json": [{"prompt": "a fox", "enabled": True}],
+    }
+    tables = [read_file(name, json.dumps(content)) for name, content in files.items()]
+    assert [completes(table) for table in tables] == [True, False, False]
+    found = read_foreign(join_tables(tables), Pictures(12, 0))
+    assert found is not None
+    config = plan(from_table(Draft(id="x", public="y"), found.table))
+    assert (config.train.steps, config.data.flip, config.sample.prompts) == (3000, True, ("a fox",))
+    assert left(found).get("concept_file_name", "idle") == "idle"
+    alone = read(json.dumps(concepts))
+    assert became(alone) == {"data.flip": "on"} and alone.table == {"data": {"flip": True}}
 
 
 def test_a_report_is_kept_without_secrets(tmp_path) -> None:

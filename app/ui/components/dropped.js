@@ -1,0 +1,19 @@
+// Files that are dropped anywhere on the page: a drop beside the place must not leave it.
+const carries = event => [...(event.dataTransfer?.types || [])].includes('Files');
+const whenDropped = (shown, over, take) => {
+  document.addEventListener('dragover', event => {
+    if (shown() && carries(event)) {
+      event.preventDefault();
+      over(true);
+    }
+  });
+  document.addEventListener('dragleave', event => {
+    if (!event.relatedTarget) over(false);
+  });
+  document.addEventListener('drop', event => {
+    if (!shown() || !carries(event)) return;
+    event.preventDefault();
+    over(false);
+    take(event.dataTransfer);
+  });
+};
