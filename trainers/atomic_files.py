@@ -115,6 +115,10 @@ def plain_disk_errors(path: Path) -> Iterator[None]:
             raise VelaturaError(
                 "the disk is full: no room to write under {parent}", parent=path.parent, code=DISK_FULL
             ) from error
+        if error.errno == errno.EROFS:
+            raise VelaturaError(
+                "the disk is read-only: nothing can be written under {parent}", parent=path.parent
+            ) from error
         if error.errno in FORBIDDEN:
             raise VelaturaError("no permission to write under {parent}", parent=path.parent) from error
         raise

@@ -42,7 +42,6 @@ from app.ui.api_schemas import (
     uploads_of,
     whole_of,
 )
-from app.ui.components.errors import reason
 from app.ui.components.events import actor_of
 from app.ui.login.sender import sender_of
 from app.ui.runs import samples_view
@@ -85,10 +84,7 @@ class Api:
         before = len(self.services.drafts.read(key).pictures)
         sender = sender_of(request.username, request.cookies) if request is not None else ""
         folder = sender_folder(self.services.uploads, sender)
-        try:
-            kept = take_in(self.services.drafts, key, uploads_of(files), folder)
-        except OSError as error:
-            raise RefusalError("not_kept", reason(error)) from error
+        kept = take_in(self.services.drafts, key, uploads_of(files), folder)
         if len(kept.pictures) == before and not before:
             reasons = joined(" ", (joined(": ", (one.name, one.reason)) for one in kept.left_out))
             reasons = reasons or Message("No file arrived.")

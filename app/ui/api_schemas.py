@@ -18,6 +18,7 @@ from app.studio.generation.form import OPTIONAL
 from app.studio.generation.request import NO_SWITCH, GenerateRequest, make_request
 from app.studio.styles.entry import StyleEntry
 from app.ui.components import text
+from app.ui.components.errors import is_of_the_disk, reason
 from app.ui.gradio_internals import file_address
 from trainers.errors import VelaturaError
 from trainers.messages import Message
@@ -61,6 +62,8 @@ def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         except VelaturaError as error:
             raise gr.Error(_coded(as_sentence(error), "refused"), print_exception=False) from error
         except Exception as error:
+            if is_of_the_disk(error):
+                raise gr.Error(_coded(reason(error), "not_kept"), print_exception=False) from error
             raise gr.Error(_coded(text.UNEXPECTED, "unexpected")) from error  # its traceback is in the studio's output
 
     return answering

@@ -15,7 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from app.language import translate
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, sender_folder
+from app.ui.components.errors import is_of_the_disk, reason
 from app.ui.gradio_internals import API, delete_unless_taken, is_too_large, receive_upload
 from app.ui.login.sender import USER, sender_of
 
@@ -35,8 +37,10 @@ def upload_route(root: Path) -> Route:
         except ClientDisconnect:  # a page that was left or reloaded: nothing of it stays, and nobody reads the answer
             shutil.rmtree(folder, ignore_errors=True)
             return Response(status_code=400)
-        except BaseException:  # the disk is full, or the studio ends: nothing of it stays
+        except BaseException as error:  # of the disk, or the studio ends: nothing of it stays
             shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, Exception) and is_of_the_disk(error):
+                return PlainTextResponse(translate(reason(error)), 507)
             raise
         delete_unless_taken(request, paths)
         return JSONResponse([str(path) for path in paths])

@@ -16,7 +16,10 @@ from trainers.atomic_files import plain_disk_errors, sync_folder, sync_tree, who
 from trainers.errors import VelaturaError
 
 
-@pytest.mark.parametrize(("code", "words"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "no permission")])
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(errno.ENOSPC, "disk is full"), (errno.EROFS, "disk is read-only"), (errno.EACCES, "no permission")],
+)
 def test_disk_errors_in_words(tmp_path, code, words):
     with pytest.raises(VelaturaError, match=words), plain_disk_errors(tmp_path / "x"):
         raise OSError(code, "simulated")

@@ -14,9 +14,10 @@ from app.errors import as_sentence
 from app.ui.components import text as words
 from app.ui.components.controls import Link, banner
 from app.ui.components.live import block
-from trainers.errors import VelaturaError
+from trainers.errors import FULL, VelaturaError
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+UNWRITABLE = (errno.EROFS, errno.EIO)
+"""Errors of a disk that is read-only, as after a fault, or damaged."""
 Handler = Callable[..., dict[Any, Any]]
 
 
@@ -48,7 +49,14 @@ def reason(error: Exception) -> str:
     """The same in one sentence or two."""
     if _is_full(error):
         return words.DISK_FULL
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        return words.DISK_READ_ONLY
     return as_sentence(error) if isinstance(error, VelaturaError) else words.NOT_KEPT.format(error)
+
+
+def is_of_the_disk(error: Exception) -> bool:
+    """Whether the reason is a full, read-only or damaged disk and not a fault of the program."""
+    return isinstance(error, OSError) and error.errno in (*FULL, *UNWRITABLE)
 
 
 def _is_full(error: Exception) -> bool:

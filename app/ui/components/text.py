@@ -67,6 +67,9 @@ SHELL = {
 
 # Where something could not be kept
 DISK_FULL = _("The disk is full, so this was not saved. Free some space and try again.")
+DISK_READ_ONLY = _(
+    "The studio's disk cannot be written at the moment, so this was not saved. Whoever runs the studio can check it."
+)
 NOT_KEPT = _("This could not be saved ({}).")
 DELETE_OLD = _("Delete old runs")
 

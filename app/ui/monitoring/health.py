@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -23,7 +24,7 @@ LATE = 60.0
 
 
 class HealthRoute:
-    """Answers 200 where the queue can be read, is served and has room, else 503."""
+    """Answers 200 where the queue can be read, is served and the disk can be written, else 503."""
 
     def __init__(self, queue: StudioQueue, last_pass: Callable[[], float]) -> None:
         """`last_pass` is when the dispatcher has looked at the queue last, by `time.monotonic`."""
@@ -49,7 +50,7 @@ class HealthRoute:
                 self._found = {
                     "queue": self.queue.look().problem is None,
                     "dispatcher": time.monotonic() < self._last_pass() + LATE,
-                    "disk": _has_room(self.queue.store.runs),
+                    "disk": _is_writable(self.queue.store.runs),
                 }
                 self._looked = time.monotonic()
             return self._found
@@ -64,8 +65,9 @@ def disk_of(folder: Path) -> tuple[int, int]:
     return used.free, used.total
 
 
-def _has_room(folder: Path) -> bool:
+def _is_writable(folder: Path) -> bool:
+    """Whether a folder's disk has room and is not read-only, as after a fault."""
     try:
-        return missing(folder) == 0
+        return os.access(folder, os.W_OK) and missing(folder) == 0
     except OSError:
         return False

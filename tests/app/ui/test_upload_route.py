@@ -5,12 +5,17 @@ from __future__ import annotations
 import http.client
 import io
 import os
+import shutil
+import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import READY, blank_page
@@ -121,5 +126,42 @@ def test_a_page_says_why_an_upload_was_refused(tmp_path: Path, browser: Any) -> 
             page.get_by_role("button", name="Import a style").wait_for()
             page.set_input_files("#styles-file", [str(tmp_path / "ink.safetensors")])
             page.get_by_text("“ink.safetensors” was not imported. The disk is full").wait_for()
+    finally:
+        process.stop()
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Makes a folder's disk read-only for what opens a file meanwhile."""
+    over = ["mount", "--bind", str(folder), str(folder)]
+    if shutil.which("mount") is None or subprocess.run(over, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a disk")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_becomes_read_only_is_said_until_it_can_be_written(tmp_path: Path, browser: Any) -> None:
+    process = Process(tmp_path / "outputs")
+    cannot = "The studio's disk cannot be written at the moment, so this was not saved."
+    try:
+        client = visitor(process.url)
+        (path,) = send(client, ("owl.png", png(2)))
+        with blank_page(browser) as page, read_only(process.out):
+            assert client.get("health").json() == {
+                "status": "failing",
+                "queue": True,
+                "dispatcher": True,
+                "disk": False,
+            }
+            refused = client.post("gradio_api/upload", files=[("files", ("fox.png", png(1)))])
+            assert (refused.status_code, refused.text.startswith(cannot)) == (507, True)
+            answer = take(client, [file(path, "owl.png")])
+            assert cannot in answer and "[not_kept]" in answer
+            page.goto(process.url)
+            page.get_by_text(cannot).wait_for()
+        assert take(client, [file(path, "owl.png")]).count('"caption"') == 1
     finally:
         process.stop()
