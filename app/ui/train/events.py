@@ -10,7 +10,7 @@ from app.studio.dataset.uploads import MOST_PICTURES
 from app.studio.settings.imports.read import MOST_LETTERS
 from app.ui.components.events import Id, PageEvent, Typed, UploadedFile, Whole, cut
 
-MOST_METHODS, MOST_REPAIRS, MOST_SETTINGS_FILES = 100, 20, 10
+MOST_METHODS, MOST_SETTINGS_FILES = 100, 10
 MOST_SETTINGS = MOST_LETTERS + 1
 """Letters of a settings file; a longer one is cut, and refused."""
 
@@ -171,7 +171,7 @@ class StyleAction(PageEvent):
         "aim", "preset", "method", "beside", "beside-words", "word-alone", "set", "back", "open", "export",
         "base", "download", "cancel-download", "again", "advanced", "measure", "use-preset", "save-preset",
         "rename-preset", "delete-preset", "put-back-preset", "export-preset", "reset", "take-back", "report",
-        "no-start", "repair",
+        "no-start", "repair", "use-import", "repair-import", "discard-import",
     ]  # fmt: skip
     about: Typed = ""
     """What is chosen, set or downloaded."""
@@ -197,13 +197,9 @@ class SettingsText(PageEvent):
 
 
 class SettingsRead(PageEvent):
-    """Settings files were chosen together, or are to be used after their report."""
+    """Settings files were chosen together."""
 
     files: tuple[SettingsText, ...] = Field(min_length=1, max_length=MOST_SETTINGS_FILES)
-    apply: bool
-    """Whether another program's files are used now."""
-    repairs: tuple[Typed, ...] = Field((), max_length=MOST_REPAIRS)
-    """The settings that are repaired in it."""
     open: bool
     """Whether all settings are shown."""
     of: Part

@@ -5,12 +5,10 @@ let restored = false;
 const part = () => element.closest('#style-choices, #style-own, #style-more, #style-settings')?.id || '';
 const MOST_BYTES = 300000,
   MOST_FILES = 10;
-let chosen = null, // the settings files of which the report is shown
-  awaited = false; // whether a report was asked for and is to be shown in view
-const read = (settings, apply = false) => {
-  chosen = settings;
-  awaited = !apply;
-  trigger('settings_read', {...settings, apply, open: Boolean(fold()?.open), of: part()});
+let awaited = false; // whether a report was asked for and is to be shown in view
+const read = settings => {
+  awaited = true;
+  trigger('settings_read', {...settings, open: Boolean(fold()?.open), of: part()});
 };
 // Files that belong together, such as a script and its dataset config, are read as one.
 const readFiles = async list => {
@@ -82,7 +80,7 @@ element.addEventListener('click', event => {
   const button = event.target.closest('[data-do]'),
     opener = event.target.closest('[data-opens]');
   if (button) {
-    if (button.dataset.do === 'report') awaited = true;
+    if (['report', 'repair-import'].includes(button.dataset.do)) awaited = true;
     button.disabled = true;
     setTimeout(() => {
       button.disabled = false;
@@ -90,9 +88,6 @@ element.addEventListener('click', event => {
     turns.afterwards(() => ask(button.dataset.do, button.dataset.about));
   }
   if (event.target.closest('[data-export]')) turns.afterwards(() => ask('export'));
-  if (event.target.closest('[data-apply]') && chosen) read(chosen, true);
-  const repair = event.target.closest('[data-repair]');
-  if (repair && chosen) read({...chosen, repairs: [...(chosen.repairs || []), repair.dataset.repair]});
   if (!opener) return;
   const opened = document.getElementById(opener.dataset.opens);
   if (opened.type === 'file') return opened.click();
@@ -107,7 +102,7 @@ document.addEventListener('click', event => {
   event.preventDefault();
   first.hidden = false;
   first.closest('.report').scrollIntoView({block: 'start'});
-  element.querySelector('.report [data-apply]').focus({preventScroll: true});
+  element.querySelector('.report [data-do=use-import]').focus({preventScroll: true});
 });
 element.addEventListener('submit', event => {
   event.preventDefault();

@@ -222,7 +222,10 @@ class StyleStep:
         began = moment()
         draft = self.services.drafts.read(key_of(request))
         rows = self.presets.rows(request.username or "", draft)
-        in_settings = answer.of == SETTINGS
+        if answer == NOTHING_SAID:
+            with suppress(VelaturaError):  # which was said when the file was read
+                answer = self.presets.unused(draft)
+        in_settings = answer.of == SETTINGS and is_open
         own = render("train/presets/list.html", rows=rows, said=_said(draft, NOTHING_SAID if in_settings else answer))
         settings = settings_fold(draft, is_open, _said(draft, answer if in_settings else NOTHING_SAID))
         shown: Shown = {self.own: stamped(own, began), self.settings: stamped(settings, began)}

@@ -1,11 +1,11 @@
-"""The file of another program that a draft's settings come from, so that its report can be read again."""
+"""The files of other programs that a draft's settings come from, or could, so that their reports can be read again."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,20 @@ from trainers.atomic_files import whole_file
 
 FILE = "imported.json"
 """File in a draft's folder: the other program's table, the pictures with which it was read, and the base it has set."""
+UNUSED = "unused.json"
+"""File in a draft's folder: an `Unused`."""
+
+
+@dataclass(frozen=True)
+class Unused:
+    """Another program's file that was read, and is neither used nor discarded yet."""
+
+    file: str
+    table: dict[str, Any]
+    of: str
+    """The part of the page that has read it."""
+    repairs: tuple[str, ...] = ()
+    """The settings that are repaired in it."""
 
 
 def keep_import(folder: Path, table: Mapping[str, Any], pictures: Pictures, found: Imported) -> None:
@@ -40,3 +54,18 @@ def read_table(folder: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError, KeyError, TypeError):
         return dict(json.loads((folder / FILE).read_text(encoding="utf-8"))["table"])
     return {}
+
+
+def keep_unused(folder: Path, unused: Unused) -> None:
+    """Keep a file until it is used or discarded, without its secrets. OSError if it cannot be written."""
+    with whole_file(folder / UNUSED) as building:
+        kept = asdict(unused) | {"table": without_secrets(unused.table)}
+        building.write_text(json.dumps(kept, default=str), encoding="utf-8")
+
+
+def read_unused(folder: Path) -> Unused | None:
+    """The file that is neither used nor discarded; None if there is none."""
+    with suppress(OSError, ValueError, TypeError):
+        kept = Unused(**json.loads((folder / UNUSED).read_text(encoding="utf-8")))
+        return kept if isinstance(kept.table, dict) else None
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,16 @@ from app.jobs.settings import is_trained_here
 from app.studio.dataset.drafts import Draft
 from app.studio.runs.times import run_times
 from app.studio.services import Services
-from app.studio.settings.imports.epochs import count_pictures, each_once
-from app.studio.settings.imports.kept import keep_import, read_import, read_table
+from app.studio.settings.imports.epochs import Pictures, count_pictures, each_once
+from app.studio.settings.imports.kept import (
+    UNUSED,
+    Unused,
+    keep_import,
+    keep_unused,
+    read_import,
+    read_table,
+    read_unused,
+)
 from app.studio.settings.imports.read import completes, find_unsaid, join_tables, read_file, read_foreign
 from app.studio.settings.imports.report import Imported, Unsaid
 from app.studio.settings.own_presets import OwnPreset, as_preset, check_preset, is_preset, write_preset
@@ -119,6 +127,9 @@ class Presets:
             "take-back": partial(self._take_back, key, tab),
             "report": partial(self._report, key),
             "repair": partial(self._repair, event.about, key, tab),
+            "use-import": partial(self._use_import, key, tab),
+            "repair-import": partial(self._repair_import, event.about, key),
+            "discard-import": partial(self._discard_import, key),
         }
         if event.what not in acts:
             return Answer()
@@ -128,7 +139,7 @@ class Presets:
             return Answer(refused=as_sentence(error), of=event.of or "")
 
     def read(self, event: SettingsRead, key: str, owner: str, tab: str) -> Answer:
-        """Use settings files, or add a preset's; another program's are reported first."""
+        """Use settings files, or add a preset's; another program's are reported and kept until they are used."""
         name = joined(", ", (file.name for file in event.files))
         tables = []
         try:
@@ -148,35 +159,70 @@ class Presets:
         if alone and is_preset(table):
             return self._add(name, table, owner)
         draft = self.services.drafts.open(key)
-        pictures = count_pictures(draft)
         if draft.choices.imported and completes(table):
             table = join_tables((read_table(self._folder(draft)), table))
-        bases = [base.model for base in self.services.bases.found()]
-        foreign = read_foreign(table, pictures, bases)
+        foreign = read_foreign(table)
         if not alone and (foreign is None or any(map(is_preset, tables))):
             raise VelaturaError(words.TOGETHER)
         if foreign is None:
             self._change(key, lambda draft: from_table(draft, table), tab)
             return Answer(done=words.READ.format(file=name), controls=(_undo(),))
-        findings = (*foreign.findings, *self._findings(from_table(draft, foreign.table)))
-        if foreign.findings and STEPS in event.repairs:
+        keep_unused(self._folder(draft), Unused(name, table, event.of))
+        return self.unused(draft)
+
+    def unused(self, draft: Draft) -> Answer:
+        """The report of files that are neither used nor discarded yet, if there are any."""
+        kept = read_unused(self._folder(draft))
+        if kept is None:
+            return NOTHING_SAID
+        found, _, findings = self._again(draft, kept)
+        left = tuple(one for one in findings if one.key not in kept.repairs)
+        done = tuple(one.repair for one in findings if one.key in kept.repairs)
+        return Answer(report=Report(found, tuple(find_unsaid(draft, found)), False, left, done), of=kept.of)
+
+    def _again(self, draft: Draft, kept: Unused) -> tuple[Imported, Pictures, tuple[Finding, ...]]:
+        """What is taken of such files, the pictures with which they are read, and what is or was wrong with them."""
+        pictures, bases = count_pictures(draft), [base.model for base in self.services.bases.found()]
+        found = read_foreign(kept.table, pictures, bases)
+        if found is None:
+            raise VelaturaError(words.NO_REPORT)
+        findings = (*found.findings, *self._findings(from_table(draft, found.table)))
+        if found.findings and STEPS in kept.repairs:
             pictures = each_once(pictures)
-            foreign = read_foreign(table, pictures, bases) or foreign
-        repairs = [one for one in findings if one.key in event.repairs]
-        if not event.apply:
-            left = tuple(one for one in findings if one not in repairs)
-            done = tuple(one.repair for one in repairs)
-            return Answer(report=Report(foreign, tuple(find_unsaid(draft, foreign)), False, left, done))
-        keep_import(self._folder(draft), table, pictures, foreign)
-        settings = foreign.table
+            found = read_foreign(kept.table, pictures, bases) or found
+        return found, pictures, findings
+
+    def _use_import(self, key: str, tab: str) -> Answer:
+        draft, kept = self._kept(key)
+        found, pictures, findings = self._again(draft, kept)
+        keep_import(self._folder(draft), kept.table, pictures, found)
+        changes = changes_of(one for one in findings if one.key in kept.repairs)
 
         def use(draft: Draft) -> Draft:
-            taken = with_choices(from_table(draft, settings), imported=name)
-            return with_settings(taken, changes_of(repairs))
+            return with_settings(with_choices(from_table(draft, found.table), imported=kept.file), changes)
 
         self._change(key, use, tab)
+        self._discard_import(key)
         show = Button(words.SHOW_REPORT, "report", kind="small")
-        return Answer(done=words.READ.format(file=name), controls=(_undo(), show))
+        return Answer(done=words.READ.format(file=kept.file), controls=(_undo(), show))
+
+    def _repair_import(self, setting: str, key: str) -> Answer:
+        draft, kept = self._kept(key)
+        wanted = {*kept.repairs, setting}
+        repairs = tuple(one.key for one in self._again(draft, kept)[2] if one.key in wanted)
+        keep_unused(self._folder(draft), replace(kept, repairs=repairs))
+        return self.unused(draft)
+
+    def _discard_import(self, key: str) -> Answer:
+        (self._folder(self.services.drafts.read(key)) / UNUSED).unlink(missing_ok=True)
+        return NOTHING_SAID
+
+    def _kept(self, key: str) -> tuple[Draft, Unused]:
+        draft = self.services.drafts.read(key)
+        kept = read_unused(self._folder(draft))
+        if kept is None:
+            raise VelaturaError(words.NO_REPORT)
+        return draft, kept
 
     def _report(self, key: str) -> Answer:
         """What was taken of another program's settings, once they are used."""

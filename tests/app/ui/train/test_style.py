@@ -31,13 +31,18 @@ def step(services: Services) -> StyleStep:
         return StyleStep(services)
 
 
-def read(content: str, apply: bool = False) -> SettingsRead:
-    return read_together({"train.sh": content}, apply)
+def read(content: str) -> SettingsRead:
+    return read_together({"train.sh": content})
 
 
-def read_together(files: Mapping[str, str], apply: bool = False) -> SettingsRead:
+def read_together(files: Mapping[str, str]) -> SettingsRead:
     chosen = tuple(SettingsText(name=name, text=text) for name, text in files.items())
-    return SettingsRead(files=chosen, apply=apply, open=True, of="style-own")
+    return SettingsRead(files=chosen, open=True, of="style-own")
+
+
+def ask(step: StyleStep, what: str, about: str = "") -> str:
+    """What the part says that reads files once one of its buttons is pressed."""
+    return step.on_asked(StyleAction(what=what, about=about, of="style-own"), REQUEST)[step.own]
 
 
 def test_a_script_that_blows_up_is_refused_in_a_sentence(step: StyleStep) -> None:
@@ -65,18 +70,18 @@ def test_the_report_of_a_file_repairs_what_cannot_be_trained(step: StyleStep, tm
     file = read(json.dumps(KOHYA))
     shown = step.on_settings_read(file, REQUEST)[step.own]
     for setting, repair in repairs.items():
-        assert f'data-repair="{setting}">{repair}</button>' in shown
+        assert f'data-do="repair-import" data-about="{setting}">{repair}</button>' in shown
     assert step.services.drafts.read(key).choices.settings == {}, "nothing is changed yet"
-    some = file.model_copy(update={"repairs": ("train.steps", "train.precision")})
-    shown = step.on_settings_read(some, REQUEST)[step.own]
+    ask(step, "repair-import", "train.precision")
+    shown = ask(step, "repair-import", "train.steps")
     assert f'<li class="done">{repairs["train.steps"]}</li>' in shown and "512 → 128 on the starter</button>" in shown
-    step.on_settings_read(some.model_copy(update={"apply": True}), REQUEST)
+    assert "Settings read from train.sh." in ask(step, "use-import")
     config = plan(step.services.drafts.read(key))
     assert (config.train.steps, config.train.precision) == (steps, "auto")
     assert config.data.resolution == 512
-    again = step.on_asked(StyleAction(what="report", of="style-own"), REQUEST)[step.own]
+    again = ask(step, "report")
     assert "512 → 128 on the starter" in again and "fp16 → auto" not in again
-    done = step.on_asked(StyleAction(what="repair", about="data.resolution", of="style-own"), REQUEST)[step.own]
+    done = ask(step, "repair", "data.resolution")
     assert "Changed: 512 → 128 on the starter." in done and "Undo" in done
     assert plan(step.services.drafts.read(key)).data.resolution == 0
 
@@ -91,7 +96,7 @@ def test_files_that_belong_together_are_read_as_one(step: StyleStep, tmp_path: P
     }
     shown = step.on_settings_read(read_together(files), REQUEST)[step.own]
     assert "10 epochs" not in shown and "<code>dataset_config</code>" not in shown
-    done = step.on_settings_read(read_together(files, apply=True), REQUEST)[step.own]
+    done = ask(step, "use-import")
     assert "Settings read from dataset.toml, train.bat." in done
     config = plan(step.services.drafts.read(key))
     assert (config.method.rank, config.train.steps, config.data.repeats) == (4, 40 * count, 4)
@@ -101,6 +106,26 @@ def test_files_that_belong_together_are_read_as_one(step: StyleStep, tmp_path: P
     shown = step.on_settings_read(read_together(ours), REQUEST)[step.own]
     assert "a.toml, b.toml cannot be used: only files of kohya_ss or of OneTrainer" in shown
     assert plan(step.services.drafts.read(key)).train.steps == 40 * count
+
+
+def test_a_report_stays_until_its_settings_are_used_or_discarded(step: StyleStep, tmp_path: Path) -> None:
+    key, discard = key_of(REQUEST), 'data-do="discard-import"'
+    shown = StepShown(seen=0, step="style")
+    step.on_settings_read(read(json.dumps(KOHYA | {"wandb_api_key": "abc123"})), REQUEST)
+    assert discard in step.on_step_shown(shown, REQUEST)[step.own], "after a reload"
+    assert discard in ask(step, "preset", "faithful"), "after something else was chosen"
+    kept = step.services.drafts.paths.drafts / step.services.drafts.read(key).id / "unused.json"
+    assert "abc123" not in kept.read_text(encoding="utf-8")
+    assert discard not in ask(step, "discard-import") + step.on_step_shown(shown, REQUEST)[step.own]
+    assert "its report is not here any more" in ask(step, "use-import").lower()
+    step.on_settings_read(read(json.dumps(KOHYA)).model_copy(update={"of": "style-settings"}), REQUEST)
+    assert discard in step.on_step_shown(shown, REQUEST)[step.own], "the fold of all settings is closed"
+    assert discard in step.on_asked(StyleAction(what="open", open=True), REQUEST)[step.settings]
+    kept.write_text('{"file": "x", "of": "style-own", "table": {"a": 1}}', encoding="utf-8")
+    assert discard not in step.on_step_shown(shown, REQUEST)[step.own], "it is not understood any more"
+    step.on_settings_read(read(json.dumps(KOHYA)), REQUEST)
+    ask(step, "use-import")
+    assert step.services.drafts.read(key).choices.imported == "train.sh" and not kept.exists()
 
 
 def test_the_starter_says_at_the_top_that_its_styles_open_only_here(
