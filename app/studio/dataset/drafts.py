@@ -166,19 +166,19 @@ class Draft(_Part):
     """Undoable edits, newest last."""
     choices: Choices = Choices()
     name: str = ""
-    """Name of the style, from the third step."""
+    """Name of the style; like the preview prompts, from the third step."""
     prompts: tuple[str, ...] = ()
-    """Preview prompts, from the third step."""
     clone_of: str = ""
-    """The cloned run."""
     aside: Draft | None = None
-    """The draft set aside when that run was cloned."""
+    """The draft set aside when the run `clone_of` was cloned."""
     restored: Restored | None = None
     """Result of a recovery, until a person has seen it."""
     before: SettingsBefore | None = None
     """What `settings.undo` returns to."""
     started: tuple[str, str] | None = None
     """The last start: the page's id for it, and its run."""
+    started_at: int = 0
+    """Its revision, which the draft has until it is changed."""
 
     def picture(self, identifier: str) -> Picture | None:
         """The picture with this id."""

@@ -179,7 +179,7 @@ def welcome_back(draft: Draft, now: float, trained_as: str) -> str:
     if not draft.pictures:
         return ""
     if trained_as:
-        link = Link(wall_text.OPEN_RUN, f"run?id={quote(trained_as)}")
+        link = Link(words.OPEN_RUN, f"run?id={quote(trained_as)}")
         return banner(wall_text.TRAINED.format(trained_as), link, Button(shared.DISMISS, "dismiss-notice"))
     if now - draft.changed <= LONG_AGO:
         return ""

@@ -158,7 +158,7 @@ class StartStep:
         except (OSError, VelaturaError) as error:
             return self._show(draft, words.NOT_STARTED.format(reason(error)))
         with suppress(OSError, VelaturaError):  # it has started; the mark only serves a page that lost the answer
-            drafts.change(key, partial(Draft.with_, started=(mark, job.name)), tab_of(request))
+            drafts.change(key, partial(_started, mark=mark, name=job.name), tab_of(request))
         self.services.estimate_jobs.forget(draft)
         return {self.foot: parts.leaving(job.name)}
 
@@ -176,7 +176,7 @@ class StartStep:
         except (OSError, VelaturaError) as error:
             return self._show(draft, words.NOT_STARTED.format(reason(error)), answered=event.mark)
         with suppress(OSError, VelaturaError):  # as for a single run
-            drafts.change(key, partial(Draft.with_, started=(marked, sweep.name)), tab_of(request))
+            drafts.change(key, partial(_started, mark=marked, name=sweep.name), tab_of(request))
         return {self.foot: parts.leaving_sweep(sweep.name)}
 
     def _config(self, draft: Draft) -> Config | None:
@@ -235,6 +235,7 @@ class StartStep:
             busy=self._busy(),
             no_disk=(need, room) if need > room else None,
             findings=self._findings(config),
+            started=self._started(draft),
             refused=refused,
             nonce=time.time(),
             kept=kept,
@@ -248,9 +249,20 @@ class StartStep:
             shown[self.several] = stamped(parts.several(draft, seconds, answered), *told)
         return shown
 
+    def _started(self, draft: Draft) -> str:
+        """The run that was started with all that the draft says; "" if there is none any more."""
+        mark, name = draft.started or ("", "")
+        same = draft.started_at == draft.revision and not mark.startswith(SWEEP)
+        return name if same and self.services.queue.run(name) else ""
+
     def _busy(self) -> str:
         now = self.services.queue.activity()
         return activity(now) if now.view is not None else ""
+
+
+def _started(draft: Draft, mark: str, name: str) -> Draft:
+    """The draft with its start, which is its next revision."""
+    return draft.with_(started=(mark, name), started_at=draft.revision + 1)
 
 
 def _called(runs: Path, draft: Draft) -> str:

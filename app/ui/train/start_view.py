@@ -56,6 +56,8 @@ class Sheet:
     """The number of the typing that this answers."""
     findings: tuple[Finding, ...] = ()
     """Settings that do not suit this computer or the base."""
+    started: str = ""
+    """The run that was started with the same."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def start_sheet(sheet: Sheet) -> Markup:
 
 def start_foot(sheet: Sheet) -> Markup:
     """The line at the bottom."""
-    return render("train/start_foot.html", refused=sheet.refused, key=f"{sheet.nonce:.3f}")
+    return render("train/start_foot.html", refused=sheet.refused, key=f"{sheet.nonce:.3f}", started=sheet.started)
 
 
 def leaving(name: str) -> Markup:

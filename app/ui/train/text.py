@@ -282,8 +282,8 @@ SEVERAL_HINT = _(
     "Each method trains on the same pictures with its own preset; then a page shows what they draw side by side."
 )
 ALL_ESTIMATED = _("Times are estimates.")
-START_SEVERAL = _("Start these runs")
-NOT_STARTED = _("It could not start. {}")
+START_SEVERAL, NOT_STARTED = _("Start these runs"), _("It could not start. {}")
+STARTED, START_AGAIN, OPEN_RUN = _("Started as “{}”."), _("Start the same again"), _("Open the run")
 START_SAID = {
     "away": _(
         "The server is not answering, so nothing was started. What you typed is kept; start again once it is back."

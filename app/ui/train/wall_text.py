@@ -86,7 +86,7 @@ CHANGED_ELSEWHERE, SHOW_NEWER = _("This was changed in another tab."), _("Show t
 BOTH_KEPT = _("This was also changed in another tab. Both changes are shown.")
 KEEP_GOING = _("Keep going")
 CLONE_OF = _("Everything is set as it was for {}. Change what you like in any step, then start.")
-TRAINED, OPEN_RUN = _("These pictures are in the run “{}”."), _("Open the run")
+TRAINED = _("These pictures are in the run “{}”.")
 BRING_BACK, LET_GO = _("Go back to them"), _("Discard them")
 
 ADD_CAPTION = _("Write them for me")

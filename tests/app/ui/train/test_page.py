@@ -163,7 +163,11 @@ def test_a_style_from_pictures_to_a_run(page, training):
 
     # The same again is measured already, and gets another name.
     page.goto(training.url + "#start")
+    expect(page.locator("#start-foot").get_by_role("link", name="Open the run")).to_be_visible()
+    expect(page.locator("#start-foot .go")).to_have_count(1)
+    expect(page.get_by_role("button", name="Start the same again")).to_be_enabled()
     page.get_by_role("button", name="Suggest new subjects").click()  # as many as it measured at first
+    expect(page.get_by_role("button", name="Start training")).to_be_enabled()
     page.wait_for_selector("#notice >> text=These pictures are in the run “Häuser”.", state="attached")
     page.wait_for_selector("#start-sheet >> text=Measured before, with the same settings.")
     page.wait_for_selector("#name-said >> text=“Häuser” already exists; this one becomes “Häuser 2”.")

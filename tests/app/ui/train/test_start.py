@@ -15,6 +15,7 @@ import gradio as gr
 import pytest
 import torch
 
+from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import TRAIN
 from app.studio.dataset.uploads import take_folder
@@ -81,6 +82,26 @@ def test_a_start_that_is_pressed_again_while_it_goes_on_is_done_once(step, tmp_p
         first, second = threads.submit(press, event, REQUEST), threads.submit(press_again)
     assert first.result()[step.foot] == second.result()[step.foot] and len(starts) == 1
     assert len(step.services.queue.store.jobs()) == len(event.methods if several else "1")
+
+
+def test_what_was_started_is_not_begun_again_by_accident(step, tmp_path) -> None:
+    take_folder(step.services.drafts, key_of(REQUEST), write_images(tmp_path / "images"))
+    begin, again = 'class="go" data-start', 'class="quiet" data-start'
+    seen = StepShown(step="start")
+    assert begin in step.on_step_shown(seen, REQUEST)[step.foot]
+    step.on_start_pressed(StartPressed(mark="a start", name="dusk"), REQUEST)
+    foot = step.on_step_shown(seen, REQUEST)[step.foot]
+    assert again in foot and "Started as “dusk”." in foot and 'class="go" href="run?id=dusk"' in foot
+    changed = step.on_asked(StartAction(what="prompts", text="a fox"), REQUEST)[step.foot]
+    assert begin in changed and "Started as" not in changed
+    step.on_start_pressed(StartPressed(mark="another", name="dusk", prompts="a fox"), REQUEST)
+    foot = step.on_step_shown(seen, REQUEST)[step.foot]
+    assert again in foot and 'href="run?id=dusk%202"' in foot
+    queue = step.services.queue
+    number = queue.number("dusk 2", actor=MACHINE_OWNER)
+    actions.stop(queue.store, number, "cancel", actor=MACHINE_OWNER)
+    queue.delete(number, actor=MACHINE_OWNER)
+    assert begin in step.on_step_shown(seen, REQUEST)[step.foot]
 
 
 def test_only_the_answer_to_a_start_of_several_lets_it_be_pressed_again(step, tmp_path) -> None:
