@@ -7,7 +7,7 @@ through which all files are read, check these limits.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from trainers.errors import VelaturaError
@@ -28,24 +28,26 @@ PICKLE_ENDINGS = {".pt", ".pth", ".ckpt", ".bin", ".pkl"}
 Shape = tuple[int, ...]
 
 
-def check_sizes(name: str, layers: Mapping[str, Mapping[str, Shape]]) -> None:
-    """Raise VelaturaError if a layer, or all together, would unfold into more numbers than a base model has.
+def check_layer(name: str, stem: str, shapes: Mapping[str, Shape]) -> None:
+    """Raise VelaturaError if a layer would unfold into more numbers than a layer of any base that is trained.
 
-    `layers` holds tensor shapes by layer name and suffix; `name` is the file's.
+    `shapes` holds its tensor shapes by suffix; `name` is the file's.
     """
-    total = 0
-    for stem, shapes in layers.items():
-        for numbers in products(shapes):
-            if numbers > LARGEST_CHANGE:
-                raise VelaturaError(
-                    "{name} is not a style for any base: its layer {stem} would unfold into {numbers:,} numbers; "
-                    "the limit for a layer is {largest_change:,}",
-                    name=name,
-                    stem=stem,
-                    numbers=numbers,
-                    largest_change=LARGEST_CHANGE,
-                )
-        total += sum(kept_products(shapes))
+    numbers = max(products(shapes), default=0)
+    if numbers > LARGEST_CHANGE:
+        raise VelaturaError(
+            "{name} is not a style for a base that Velatura trains: its layer {stem} would unfold into {numbers:,} "
+            "numbers; the limit for a layer is {largest_change:,}",
+            name=name,
+            stem=stem,
+            numbers=numbers,
+            largest_change=LARGEST_CHANGE,
+        )
+
+
+def check_total(name: str, layers: Iterable[Mapping[str, Shape]]) -> None:
+    """Raise VelaturaError if layers with these shapes by suffix would unfold into too many numbers together."""
+    total = sum(sum(kept_products(shapes)) for shapes in layers)
     if total > LARGEST_UNFOLDED:
         raise VelaturaError(
             "{name} would unfold into {total:,} numbers in memory; the limit is {largest_unfolded:,}",

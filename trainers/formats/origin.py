@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainers.errors import VelaturaError
-from trainers.formats.layout import inputs_of, outputs_of
+from trainers.formats.layout import inputs_of
 from trainers.formats.names import part_of
-from trainers.formats.read import Style
+from trainers.formats.read import Style, other_of_layers
 from trainers.messages import Message, either
 from trainers.models.families import FAMILIES
 from trainers.models.families.family import Family, Variant
-from trainers.models.files.other_bases import OtherBase, other_of_style
+from trainers.models.files.other_bases import OtherBase, other_by_name
 
 if TYPE_CHECKING:
     from trainers.models.model import Model
@@ -76,7 +76,7 @@ class Origin:
 def origin_of(style: Style) -> Origin:
     """The base of a style, from its metadata or else from the names and shapes of its layers."""
     width, told = _context_width(style), _by_metadata(style)
-    other = None if told or style.is_own else _other(style)
+    other = None if told or style.is_own else other_of_layers(style.layers) or other_by_name(_names(style))
     family = told or (None if other is not None else _by_layers(style, width))
     return Origin(
         family=family,
@@ -109,8 +109,9 @@ def _by_metadata(style: Style) -> Family | None:
     return next((f for f in FAMILIES if architecture in {variant.architecture for variant in f.variants}), None)
 
 
-def _other(style: Style) -> OtherBase | None:
-    return other_of_style({stem: (outputs_of(layer), inputs_of(layer)) for stem, layer in style.layers.items()})
+def _names(style: Style) -> list[str]:
+    """What a style's metadata calls its kind of base."""
+    return [style.metadata.get(name, "") for name in ("ss_base_model_version", "modelspec.architecture")]
 
 
 def _twins(family: Family, style: Style) -> Iterator[Family]:

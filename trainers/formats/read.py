@@ -16,12 +16,13 @@ from trainers.adapters.updates import Kronecker, Rows, Update
 from trainers.adapters.updates.rows import Ranges
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import parts_in, rows_in, words_of
-from trainers.formats.layout import LayoutError, build_update, by_layer, method_of, split_key
-from trainers.formats.limits import check_formats, check_sizes, read_style_header
+from trainers.formats.layout import LayoutError, build_update, by_layer, inputs_of, method_of, outputs_of, split_key
+from trainers.formats.limits import check_formats, check_layer, check_total, read_style_header
 from trainers.formats.on_base import DECOMPOSED, needs_base, update_on
 from trainers.formats.peft_settings import CONFIG, PREFIX, PeftSettings, parse_adapter_metadata, read_adapter_config
 from trainers.messages import Message
 from trainers.models.files.header import Header
+from trainers.models.files.other_bases import OtherBase, other_of_style
 
 BASE_MODEL_KEYS = re.compile(
     r"^(model\.diffusion_model|first_stage_model|cond_stage_model|conditioner\.embedders)\."
@@ -148,6 +149,7 @@ class Style:
         Raises VelaturaError if the tensors are not a change, or do not fit the layer.
         """
         tensors = self.layers[stem]
+        check_layer(self.name, stem, _shapes(tensors))
         try:
             if stem in self.shares:
                 update: Update = _share(build_update(tensors), self.shares[stem], W)
@@ -196,6 +198,15 @@ def _share(whole: Update, ranges: Ranges, W: Tensor | None) -> Update:
             "has {inputs} inputs, and the layer has the shape {shape}", inputs=whole.shape[1], shape=tuple(W.shape)
         )
     return share
+
+
+def other_of_layers(layers: Mapping[str, Mapping[str, Tensor]]) -> OtherBase | None:
+    """The kind of base of a style with these layers, by suffix, if it is one that Velatura does not train."""
+    return other_of_style({stem: (outputs_of(layer), inputs_of(layer)) for stem, layer in layers.items()})
+
+
+def _shapes(layer: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {suffix: tuple(tensor.shape) for suffix, tensor in layer.items()}
 
 
 def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
@@ -250,8 +261,13 @@ def _checked_header(path: Path) -> Header:
     layers, _ = by_layer({key: torch.empty(shape, device="meta") for key, shape in header.shapes.items()})
     _refuse_other_kinds(path, header, layers)
     if OWN_FORM not in header.metadata:
-        shapes = {stem: {end: tuple(t.shape) for end, t in layer.items()} for stem, layer in layers.items()}
-        check_sizes(path.name, shapes)
+        check_total(path.name, map(_shapes, layers.values()))
+        try:
+            for stem, layer in layers.items():
+                check_layer(path.name, stem, _shapes(layer))
+        except VelaturaError:
+            if other_of_layers(layers) is None:  # others have larger layers, and are only looked at
+                raise
     check_formats(path.name, header.formats, {key: split[1] for key in header.shapes if (split := split_key(key))})
     return header
 

@@ -47,7 +47,8 @@ def install(
     name = style.resolve().name if style.is_dir() and is_snapshot(style, file) else file.stem
     done = copy(file, name, place, overwrite)
     if json:
-        print_json({"file": done.file, "prompt": done.prompt, "word": done.word, "left_out": done.left_out})
+        report = {"file": done.file, "prompt": done.prompt, "word": done.word, "left_out": done.left_out}
+        print_json({**report, "note": done.note})
         return
     say(("was there" if done.was_there else "installed", "bold green"), f"  {done.file}")
     if done.word is not None:
@@ -56,6 +57,8 @@ def install(
         say(f"as plain LoRA, because {place.program.title} does not read all of the style's own form")
     if done.left_out:
         say((f"{place.program.title} leaves out {done.left_out}", "yellow"))
+    if done.note:
+        say((done.note, "yellow"))
     say(f"in {place.program.title}: {how_to_use(place.kind, done.file, done.prompt)}")
 
 

@@ -14,6 +14,7 @@ from trainers.atomic_files import plain_disk_errors, whole_file
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import embedding_of, embedding_path
 from trainers.formats.inspect import misnamed_layers, summarise_header
+from trainers.formats.origin import origin_of
 from trainers.formats.programs.check import Compatibility, check_programs
 from trainers.formats.read import Style, read_outline, read_style
 from trainers.formats.write.convert import is_plain, why_not_plain, write_plain
@@ -38,6 +39,8 @@ class Installed:
     """What of it the program leaves out; empty if nothing."""
     was_there: bool = False
     """Whether the same file was there already."""
+    note: str = ""
+    """That it is a style for a base that Velatura does not train; empty for others."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def install(style: Path, name: str, place: Place, overwrite: bool = False) -> In
             new.append(_put(beside, word, overwrite))
     other = form.converted or form.path != style
     prompt = _prompt(place, name, tuple(summary.trained_words), is_word)
-    return Installed(target, prompt, word, other, left_out, not any(new))
+    return Installed(target, prompt, word, other, left_out, not any(new), origin_of(outline).problem(target.name))
 
 
 def choose_form(outline: Style, name: str, place: Place, family: str) -> Form:

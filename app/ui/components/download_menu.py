@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.language import Sentence
 from app.studio.programs.find import Place
 from app.studio.programs.install import install
 from app.studio.styles.entry import StyleEntry
@@ -111,8 +112,9 @@ def put_into(item: StyleEntry, place: Place) -> Message:
         program=program, name=item.name, file=short(done.file)
     )
     use = words.USE_IN[place.kind].format(file=done.file.name, folder=short(done.file.parent), prompt=done.prompt)
-    left = words.LEAVES_OUT.format(program=program, what=done.left_out)
-    return joined(" ", [said, use, *([left] if done.left_out else [])])
+    left = words.LEAVES_OUT.format(program=program, what=done.left_out) if done.left_out else ""
+    note = Sentence.of(done.note) if done.note else ""
+    return joined(" ", [said, use, left, note])
 
 
 def short(path: Path) -> str:

@@ -21,7 +21,7 @@ from trainers.composition.svd import merge_svd
 from trainers.errors import VelaturaError
 from trainers.formats.inspect import describe_style, summarise_header
 from trainers.formats.layout import build_update, by_layer
-from trainers.formats.limits import LARGEST_CHANGE, LARGEST_UNFOLDED, MOST_TENSORS, check_sizes
+from trainers.formats.limits import LARGEST_CHANGE, LARGEST_UNFOLDED, MOST_TENSORS, check_layer, check_total
 from trainers.formats.read import Style, read_outline, read_style
 from trainers.formats.write.diffusers import exact_low_rank, plain_size
 from trainers.models.files.header import MOST_COUNTED, check_shapes
@@ -119,7 +119,10 @@ def outline(shapes: Layer, times: int = 1) -> Style:
     check_shapes("a", header, MOST_COUNTED)
     tensors = {key: torch.empty(shape) for key, shape in header.items()}
     found, _ = by_layer(tensors)
-    check_sizes("a", {stem: {end: tuple(t.shape) for end, t in layer.items()} for stem, layer in found.items()})
+    sizes = {stem: {end: tuple(t.shape) for end, t in layer.items()} for stem, layer in found.items()}
+    check_total("a", sizes.values())
+    for stem, layer in sizes.items():
+        check_layer("a", stem, layer)
     return Style(Path("a"), tensors, {})
 
 

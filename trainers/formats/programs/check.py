@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -20,16 +20,15 @@ from trainers.formats.programs.table import (
     PROGRAMS,
     REFUSALS,
     SPECIAL,
-    SPECIAL_TITLES,
     TEXT_PLACES,
     Place,
     Program,
     Refusal,
     reads,
 )
-from trainers.layer_names import split_start
+from trainers.layer_names import dotted, split_start
 from trainers.messages import Message as _
-from trainers.messages import listed
+from trainers.messages import listed, some
 from trainers.models.families import FAMILIES, find_family
 from trainers.models.families.family import Family
 
@@ -42,8 +41,8 @@ class Compatibility:
     """How well one program loads a file."""
 
     program: Program
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    """Number of skipped changes by their title."""
+    left_out: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+    """Layers of skipped changes by the title of one change and of several."""
     refused: bool = False
     refusal: Refusal | None = None
     """The rule by which it refuses the file, if there is one."""
@@ -67,12 +66,13 @@ class Compatibility:
 
     @property
     def lost(self) -> str:
-        """What it leaves out, for sentences."""
-        return listed([f"{count:,} {what}" for what, count in self.left_out.items()])
+        """Number and kind of the changes that it leaves out, with the first layers, for sentences."""
+        counted = ((len(layers), titles, some([*map(dotted, layers)])) for titles, layers in self.left_out.items())
+        return listed([f"{count:,} {titles[count != 1]} ({layers})" for count, titles, layers in counted])
 
     @property
     def summary(self) -> str:
-        """What it does with the file, in a few words."""
+        """Whether it loads the file and how much of it, in a few words."""
         refuses = "refuses it" if self.refusal is None else f"refuses it: {self.refusal.why}"
         texts = {"all": "loads all of it", "part": f"loads it without {self.lost}", "nothing": refuses}
         return texts.get(self.loads, "was not tried with such a file")
@@ -130,28 +130,29 @@ def _written_at(form: Form, base: Family) -> Place:
 
 
 def _check_program(program: Program, layers: Mapping[str, Shapes], base: Family) -> Compatibility:
-    left_out: Counter[str] = Counter()
+    left_out: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     family, unknown, tried = base.name, 0, True
     for stem, shapes in layers.items():
         form, place = form_of(shapes), place_of(stem, family)
         if reads(program.name, family, form, place):
             continue
         tried = tried and not (place == "unknown" or (place in NAMES and not reads(program.name, family, None, place)))
-        left_out[_title(form, place, stem)] += 1
+        left_out[_titles(form, place, stem)].append(stem)
         unknown += len(shapes)
     refusal = _find_refusal(program, layers, family)
     if program.name == "InvokeAI" and base.style_form == "kohya" and not identifies_base(layers, family):
         refusal = Refusal(program.name, family, _("it cannot tell the base from its layers"))
-    nothing = base.style_form != "kohya" and left_out.total() == len(layers)
+    nothing = base.style_form != "kohya" and sum(map(len, left_out.values())) == len(layers)
     refused = refusal is not None or nothing or unknown > program.tolerates
     return Compatibility(program, dict(left_out), refused, refusal, tried)
 
 
-def _title(form: Form, place: Place, stem: str) -> str:
-    where = "text encoders' " if stem.startswith("lora_te") else ""
+def _titles(form: Form, place: Place, stem: str) -> tuple[str, str]:
+    """The title of one such change and of several."""
     lone = " where the base has none" if form == "bias" and place == "unet without bias" else ""
-    special = f" {SPECIAL_TITLES[place]}" if place in SPECIAL_TITLES else ""
-    return f"{where}{FORM_TITLES.get(form, 'changes')}{lone}{special}"
+    where = " of text encoders" if stem.startswith("lora_te") else ""
+    one, several = FORM_TITLES.get(form, ("change", "changes"))
+    return f"{one}{lone}{where}", f"{several}{lone}{where}"
 
 
 def _find_refusal(program: Program, layers: Mapping[str, Shapes], family: str) -> Refusal | None:

@@ -149,16 +149,13 @@ SPECIAL: Mapping[Place, re.Pattern[str]] = {
     "guidance network": re.compile(r"^distilled_guidance_layer"),
 }
 """Layers that programs treat in another way under diffusers' paths."""
-SPECIAL_TITLES: Mapping[Place, str] = {
-    "scale and shift": "of norm_out.linear",
-    "guidance network": "of distilled_guidance_layer",
+FORM_TITLES: Mapping[Form, tuple[str, str]] = {
+    "bias": ("bias", "biases"),
+    "norm": ("norm", "norms"),
+    "turned and shifted": ("shift of a scaled layer", "shifts of scaled layers"),
+    "turned": ("turn and scale", "turns and scales"),
 }
-FORM_TITLES: Mapping[Form, str] = {
-    "bias": "biases",
-    "norm": "norms",
-    "turned and shifted": "shifts of scaled layers",
-    "turned": "turns and scales",
-}
+"""Titles of one change and of several."""
 TEXT_PLACES: Mapping[Layout, tuple[tuple[Place, ...], tuple[Place, ...]]] = {
     "clip": (("clip",), ("clip norm",)),
     "open_clip": (("open_clip", "open_clip attention"), ("open_clip norm",)),

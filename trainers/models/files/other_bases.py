@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -113,6 +113,16 @@ def other_of_style(shapes: Mapping[str, tuple[int, ...]]) -> OtherBase | None:
     return next((base for base, own in marks if any("!" not in mark and _holds(mark, layers) for mark in own)), None)
 
 
+def other_by_name(names: Iterable[str]) -> OtherBase | None:
+    """The kind of base that programs call one of these names, such as `flux-2-klein-9b` or `qwen_image`.
+
+    Kinds that share their name with a base that is trained, such as FLUX.1 Fill, are not told by it.
+    """
+    written = [*map(_letters, names)]
+    own = (base for base in list_other_bases() if not _letters(base.name).startswith(_letters(base.nearest) or "-"))
+    return next((base for base in own if any(name.startswith(_letters(base.name)) for name in written)), None)
+
+
 def as_markdown() -> str:
     """The table of `docs/bases.md`: the bases by the nearest one that is trained."""
     names = {base.name for base in list_other_bases()}
@@ -126,6 +136,10 @@ def as_markdown() -> str:
 
 
 # ---------------------------------------------------------------- within
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
 def _plain(name: str) -> str:
     """A layer's name without what files put before it, with underscores as kohya's names have."""
     while prefix := next(filter(name.startswith, PREFIXES), ""):

@@ -80,7 +80,7 @@ def test_a_program_gets_the_form_that_it_reads(tmp_path: Path) -> None:
     save_file(TURNED, style, TRIGGER)
     assert load_file(install(style, "dusk", program(tmp_path, "comfyui")).file).keys() == TURNED.keys()
     left = install(style, "dusk", program(tmp_path, "forge")).left_out
-    assert left == "1 turns and scales"
+    assert left.startswith("1 turn and scale (")
     with pytest.raises(VelaturaError, match="InvokeAI does not read “dusk”: it changes more than plain LoRA can"):
         install(style, "dusk", program(tmp_path, "invoke"))
     save_file(PLAIN, tmp_path / "dusk-diffusers.safetensors", TRIGGER)
@@ -112,7 +112,12 @@ def test_styles_for_nothing_else_are_refused(tmp_path: Path) -> None:
             "InvokeAI does not read “dusk”: it cannot convert the change of norm_out.linear",
         ),
         ("invoke", "sd1", K, "InvokeAI does not read “dusk”: it cannot tell the base from its layers"),
-        ("comfyui", "chroma", "distilled_guidance_layer.in_proj", "1 changes of distilled_guidance_layer"),
+        (
+            "comfyui",
+            "chroma",
+            "distilled_guidance_layer.in_proj",
+            "1 change (transformer.distilled_guidance_layer.in_proj)",
+        ),
         ("comfyui", "flux", "norm_out.linear", ""),
     ],
 )
@@ -135,6 +140,14 @@ def test_a_layer_that_a_program_cannot_read_is_said_and_nothing_is_converted_in_
         return
     done = install(style, "dusk", program(tmp_path, kind))
     assert (done.left_out, done.converted) == (outcome, False)
+
+
+def test_a_style_for_a_base_that_is_not_trained_is_put_there_with_a_note(tmp_path: Path) -> None:
+    style, layer = tmp_path / "dusk.safetensors", "diffusion_model.single_blocks.3.linear1"
+    save_file({f"{layer}.lora_A.weight": torch.ones(2, 6144), f"{layer}.lora_B.weight": torch.ones(55296, 2)}, style)
+    done = install(style, "dusk", program(tmp_path, "comfyui"))
+    assert done.file.read_bytes() == style.read_bytes()
+    assert done.note.startswith("dusk.safetensors is a style for FLUX.2 dev, which Velatura does not train")
 
 
 def test_layers_with_names_that_no_base_has_are_reported(tmp_path: Path) -> None:

@@ -189,6 +189,10 @@ STYLES = [
     ("lora_unet_blocks_0_mlp_layer1", 8192, "Anima or Cosmos"),
     ("diffusion_model.content_mode_blocks.0.img.mlp_in", 18432, "FLUX.3 klein"),
     ("lora_unet_blocks_0_ffn_0", 13824, "Wan"),
+    ("diffusion_model.blocks.0.self_attn.q", 1536, "Wan"),
+    ("diffusion_model.double_blocks.0.img_attn.proj", 6144, "FLUX.2 dev"),
+    ("transformer.transformer_blocks.0.attn.add_q_proj", 4096, "FLUX.2 klein"),
+    ("transformer.transformer_blocks.20.attn.to_q", 3072, "Qwen-Image"),
 ]
 
 
@@ -200,6 +204,38 @@ def test_styles_by_their_layers(layer, rows, name, tmp_path):
     assert (summary.base.family, summary.base.title, summary.notes) == (name, name, (sentence,))
     with pytest.raises(VelaturaError, match=f"^{sentence}$"):
         origin_of(read_style(path)).check("s.safetensors")
+
+
+def test_styles_with_larger_layers_are_described_but_not_unfolded(tmp_path):
+    path, layer = tmp_path / "s.safetensors", "diffusion_model.single_blocks.3.linear1"
+    save_file({f"{layer}.lora_A.weight": torch.ones(2, 6144), f"{layer}.lora_B.weight": torch.ones(55296, 2)}, path)
+    summary = describe_style(path)
+    assert (summary.base.title, summary.rank.most_common, len(summary.tensors)) == ("FLUX.2 dev", 2, 2)
+    with pytest.raises(VelaturaError, match=r"its layer .*linear1 would unfold into 339,738,624 numbers"):
+        read_style(path).modules()
+    save_file({"unknown.lora_A.weight": torch.ones(2, 6144), "unknown.lora_B.weight": torch.ones(55296, 2)}, path)
+    with pytest.raises(VelaturaError, match="is not a style for a base that Velatura trains: its layer unknown would"):
+        describe_style(path)
+
+
+@pytest.mark.parametrize(
+    ("called", "name"),
+    [
+        ("flux-2-klein-9b/lora", "FLUX.2 klein"),
+        ("Flux.2-dev", "FLUX.2 dev"),
+        ("qwen_image", "Qwen-Image"),
+        ("Qwen-Image-Edit", "Qwen-Image-Edit"),
+        ("wan2.1", "Wan"),
+        ("Flux.1-fill-dev", None),
+        ("", None),
+    ],
+)
+def test_styles_by_the_names_of_their_base(called, name, tmp_path):
+    path = tmp_path / "s.safetensors"
+    tensors = {f"transformer.transformer_blocks.0.attn.to_q.lora_{side}.weight": torch.ones(2, 2) for side in "AB"}
+    save_file(tensors, path, {"modelspec.architecture": called})
+    other = origin_of(read_style(path)).other
+    assert (other and other.name) == name
 
 
 @pytest.mark.parametrize(
