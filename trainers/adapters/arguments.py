@@ -1,28 +1,33 @@
-"""The arguments of `attach`: their types."""
+"""The arguments of `attach` and of the networks that it returns."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from numbers import Real
 
 from torch import nn
 
 from trainers.adapters.method import Method
 from trainers.adapters.targets import Targets
-from trainers.errors import VelaturaError
+from trainers.errors import check_argument
 
 
 def check_arguments(parts: object, method: object, targets: object) -> None:
     """Raise VelaturaError if one of `attach`'s arguments is of another type."""
-    modules = parts.values() if isinstance(parts, Mapping) else [None]
-    for argument, value, fits, example in (
-        ("parts", parts, all(isinstance(each, nn.Module) for each in modules), '{"net": net}'),
-        ("method", method, isinstance(method, Method), 'METHODS["lora"](rank=4)'),
-        ("targets", targets, isinstance(targets, Targets), 'Targets(unet=("*",))'),
-    ):
-        if not fits:
-            raise VelaturaError(
-                "{argument} must be like {example}, and is {found}",
-                argument=argument,
-                example=example,
-                found=f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__,
-            )
+    check_parts(parts)
+    check_argument("method", method, isinstance(method, Method), 'METHODS["lora"](rank=4)')
+    check_argument("targets", targets, isinstance(targets, Targets), 'Targets(unet=("*",))')
+
+
+def check_parts(parts: object) -> None:
+    """Raise VelaturaError if these are not networks by name."""
+    items = parts.items() if isinstance(parts, Mapping) else [(None, None)]
+    fits = all(isinstance(name, str) and isinstance(net, nn.Module) for name, net in items)
+    check_argument("parts", parts, fits, '{"net": net}')
+
+
+def check_numbers(**numbers: object) -> None:
+    """Raise VelaturaError if one of these is not a finite number."""
+    for name, value in numbers.items():
+        check_argument(name, value, isinstance(value, Real) and math.isfinite(value), "0.001")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trainers.adapters.about import About, FileForm
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import TrainingHooks
+from trainers.section import Settings
 
 if TYPE_CHECKING:
     from trainers.adapters.site import Site
@@ -75,7 +76,7 @@ class LayerUpdate:
 
 
 @checked_dataclass(frozen=True, config=SETTINGS)
-class Method:
+class Method(metaclass=Settings):
     """The base class of methods: facts, settings, and properties of the tensors of θ."""
 
     about: ClassVar[About]
@@ -218,11 +219,6 @@ class RankedMethod(InputMethod):
             return None
         keep = torch.rand(rank, generator=context.generator(site, "rank", torch.device("cpu"))) >= self.rank_dropout
         return (keep.float() / (1 - self.rank_dropout)).to(device)
-
-
-def learns(theta: Theta) -> bool:
-    """Whether any tensor of θ still trains."""
-    return any(tensor.requires_grad for tensor in theta.values())
 
 
 def idle(setting: str) -> str:

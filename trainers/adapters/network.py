@@ -8,19 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from trainers.adapters.arguments import check_arguments
+from trainers.adapters.arguments import check_arguments, check_numbers
 from trainers.adapters.block import BlockMethod, BlockSite
 from trainers.adapters.context import ContextHolder, ForwardContext
-from trainers.adapters.method import LayerUpdate, Method, learns
+from trainers.adapters.method import LayerUpdate, Method
 from trainers.adapters.op import is_computed
 from trainers.adapters.roles import is_batched, is_denoiser, rows_of_call, takes_timesteps, timesteps_of_call
-from trainers.adapters.site import COMPUTED, ROUNDING, HookPoint, MethodTensors, Placement, Site, TensorView
-from trainers.adapters.switched_off import SwitchedOff
+from trainers.adapters.site import COMPUTED, ROUNDING, HookPoint, MethodTensors, Placement, Site, TensorView, learns
+from trainers.adapters.switched_off import Removable, SwitchedOff
 from trainers.adapters.targets import Target, Targets, select
 from trainers.adapters.tokens import Vocabulary, Word
 from trainers.adapters.training_step import TrainingStep, numbered
@@ -30,12 +30,6 @@ from trainers.randomness import generator
 from trainers.wrappers import is_compiled, unwrapped
 
 M = TypeVar("M", bound=Method)
-
-
-class Removable(Protocol):
-    """A change of the base that can be undone, such as a hook."""
-
-    def remove(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -196,6 +190,7 @@ class Network(nn.Module):
     @contextmanager
     def at_strength(self, strength: float) -> Iterator[None]:
         """Run the network at another strength within the context; 0 is the bare base."""
+        check_numbers(strength=strength)
         before, self.holder.strength = self.holder.strength, strength
         try:
             yield
@@ -213,6 +208,7 @@ class Network(nn.Module):
             word_learning_rates: Those of added words, in order, which have no weight decay, since the norm of a row
                 carries meaning.
         """
+        check_numbers(learning_rate=learning_rate, text_learning_rate=text_learning_rate)
         placed = [(site.part, one.method, one.learning_rate, one.module) for site in self.hook_points
                   for one in site.placed]  # fmt: skip
         shared = [(one.part, one.method, one.learning_rate, one.values) for one in self.shared_tensors]
@@ -269,6 +265,7 @@ class Network(nn.Module):
         NF4 layer then holds its dequantised weight plus the change, unquantised: exactly what was trained. Raises
         VelaturaError if a method changes more than weights, a layer's weight is computed, or it is merged already.
         """
+        check_numbers(strength=strength)
         self.check_merges("merged into them")
         if self._is_merged:
             raise VelaturaError("this network is merged already, and a second time would add its change twice")

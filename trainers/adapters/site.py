@@ -13,7 +13,6 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.parameter import is_lazy
 
 from trainers.adapters.context import ContextHolder, ForwardContext
-from trainers.adapters.method import learns
 from trainers.adapters.op import Op, Packed, at_hand, is_computed
 from trainers.adapters.updates.base import at_least_fp32
 from trainers.adapters.updates.dense import Dense
@@ -41,6 +40,11 @@ LAZY = Message("its size is not known before its first input; call the network o
 M = TypeVar("M", bound="LayerUpdate | BlockMethod")
 ROUNDING = 2.0**-22
 """Share of a weight's largest number up to which a change is taken for an error of fp32."""
+
+
+def learns(theta: Theta) -> bool:
+    """Whether any tensor of θ still trains."""
+    return any(tensor.requires_grad for tensor in theta.values())
 
 
 class MethodTensors(nn.Module):

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
+
+
+class Removable(Protocol):
+    """A change of the base that can be undone, such as a hook."""
+
+    def remove(self) -> None: ...
 
 
 class SwitchedOff:

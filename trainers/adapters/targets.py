@@ -10,7 +10,7 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 from torch import nn
 
 from trainers.adapters.block import BlockMethod
@@ -258,13 +258,12 @@ def _within(name: str, parent: str) -> bool:
 def _with_rank(method: LayerMethod | BlockMethod, rank: int, key: str) -> LayerMethod | BlockMethod:
     try:
         return method.with_rank(rank)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].replace("Input", "it")
+    except VelaturaError as error:
         raise VelaturaError(
             "{key}: rank {rank} does not fit the method with alpha / rank unchanged: {reason}",
             key=key,
             rank=rank,
-            reason=reason,
+            reason=error.message,
         ) from None
 
 

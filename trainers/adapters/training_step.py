@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +13,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
-from trainers.errors import VelaturaError
+from trainers.errors import VelaturaError, check_argument
 
 if TYPE_CHECKING:
     from trainers.adapters.network import Network
@@ -138,6 +139,8 @@ class TrainingStep:
 
 def numbered(number: int, of: int, seed: int, rates: Sequence[float]) -> Step:
     """Step `number` of `of`; VelaturaError if there is no such step or not one rate for each."""
+    check_argument("of", of, isinstance(of, Integral), "300")
+    check_argument("step", number, isinstance(number, Integral), "0")
     if not 0 <= number < of:
         raise VelaturaError(
             "training step {number} is not one of {of}: steps are numbered from 0 to {last}",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainers.adapters.arguments import check_parts
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import LayerUpdate, Theta
 from trainers.adapters.network import Network
@@ -19,7 +21,7 @@ from trainers.adapters.targets import Target
 from trainers.adapters.tokens import Word
 from trainers.adapters.updates import Update
 from trainers.adapters.updates.change import max_abs
-from trainers.errors import VelaturaError
+from trainers.errors import VelaturaError, check_argument
 from trainers.formats.names import check_names, layer_names, some
 from trainers.formats.origin import Origin, origin_of
 from trainers.formats.original.split import split_joint
@@ -84,6 +86,9 @@ def apply_styles(
     Raises:
         VelaturaError: A style was made for another base; the base is unchanged.
     """
+    check_parts(parts)
+    fits = isinstance(styles, Sequence) and all(map(_has_strength, styles))
+    check_argument("styles", styles, fits, '[(read_style("dusk.safetensors"), 1.0)]')
     network, given = StyleNetwork(), parts
     parts = {part: unwrapped(net) for part, net in given.items()}
     names = layer_names(parts, family)
@@ -101,6 +106,10 @@ def apply_styles(
         network.remove()
         raise
     return network
+
+
+def _has_strength(each: object) -> bool:
+    return isinstance(each, tuple) and len(each) == 2 and isinstance(each[0], Style) and isinstance(each[1], Real)
 
 
 def add_embeddings(

@@ -10,37 +10,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trainers.adapters.methods import METHODS
+from trainers.adapters.methods import METHODS, NO_METHOD
 from trainers.config.config import Config
 from trainers.config.migrations import migrate
 from trainers.config.presets import list_presets
 from trainers.config.tables import anchor_paths, lay_over, read_toml
-from trainers.errors import VelaturaError, said_by
-from trainers.messages import Message, either
+from trainers.errors import VelaturaError, check_argument, said_by
+from trainers.messages import Message
 from trainers.messages import Message as _
+from trainers.section import describe_problem, path_of
 
 KEY_FIRST = re.compile(r"[a-z_]+\.[a-z_0-9]+(?= =|:)")
 """The setting at the start of a sentence."""
-QUOTED = re.compile(r"'[^']*'|[\w.-]+(?=,|$)")
-ALLOWED: Mapping[str, Message] = {
-    "bool_parsing": _("it should be a valid boolean, unable to interpret input"),
-    "bool_type": _("it should be a valid boolean"),
-    "dict_type": _("it should be a valid dictionary"),
-    "finite_number": _("it should be a finite number"),
-    "float_parsing": _("it should be a valid number, unable to parse string as a number"),
-    "float_type": _("it should be a valid number"),
-    "greater_than": _("it should be greater than {gt}"),
-    "greater_than_equal": _("it should be greater than or equal to {ge}"),
-    "int_from_float": _("it should be a valid integer, got a number with a fractional part"),
-    "int_parsing": _("it should be a valid integer, unable to parse string as an integer"),
-    "int_type": _("it should be a valid integer"),
-    "less_than": _("it should be less than {lt}"),
-    "less_than_equal": _("it should be less than or equal to {le}"),
-    "string_too_long": _("string should have at most {max_length} characters"),
-    "string_type": _("it should be a valid string"),
-    "tuple_type": _("it should be a valid tuple"),
-}
-"""What may be given instead, in pydantic's words, by its kinds of errors."""
 
 
 def build_config(*layers: Mapping[str, Any]) -> Config:
@@ -56,6 +37,8 @@ def build_config(*layers: Mapping[str, Any]) -> Config:
     Raises:
         VelaturaError: A setting is unknown, missing, out of range or conflicts with another; the message has its key.
     """
+    for layer in layers:
+        check_argument("a layer", layer, isinstance(layer, Mapping), '{"train": {"steps": 200}}')
     try:
         return Config.model_validate(lay_over(*layers))
     except ValidationError as error:
@@ -74,7 +57,7 @@ def find_problems(*layers: Mapping[str, Any]) -> dict[str, str]:
     return {}
 
 
-def read_config(path: Path) -> Config:
+def read_config(path: Path | str) -> Config:
     """Read a config file, including one from an older version.
 
     Args:
@@ -86,6 +69,7 @@ def read_config(path: Path) -> Config:
     Raises:
         VelaturaError: The file cannot be read, or a setting is invalid.
     """
+    path = Path(path)
     return build_config(anchor_paths(migrate(read_toml(path), str(path)), path.parent))
 
 
@@ -103,7 +87,7 @@ def as_table(config: Config) -> dict[str, Any]:
 
 def _explain(first: Mapping[str, Any]) -> tuple[str, str]:
     """One problem: its key and one sentence with what was found and what is allowed."""
-    path = [str(part) for part in first["loc"]]
+    path = path_of(first)
     method = path[1] if len(path) > 1 and path[0] == "method" else ""
     if method:
         path = ["method", *path[2:]]  # without the method name that pydantic inserts
@@ -113,37 +97,13 @@ def _explain(first: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _sentence(path: list[str], first: Mapping[str, Any], method: str) -> str:
-    key = ".".join(path) or "the config"
-    kind, found, context = first["type"], first.get("input"), first.get("ctx", {})
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        return _(
-            "there is no setting {key}; allowed are {names}", key=key, names=", ".join(_allowed_keys(path, method))
-        )
-    if kind == "missing":
-        return _("{key} is not set; give it with --{key}, or in the config file", key=key)
-    if kind == "union_tag_invalid":
-        return no_method(context["tag"])
-    if kind == "value_error":
-        reason = said_by(context["error"])
-        whole = not path or key == "name" or reason.startswith(path[0])
-        return reason if whole else _("{key}: {reason}", key=key, reason=reason)
-    if kind in ("model_type", "model_attributes_type", "dataclass_type"):
-        return _("{key} = {found!r:.120}: this is a section; write {key}.KEY = VALUE", key=key, found=found)
-    return _("{key} = {found!r:.120}: {allowed}", key=key, found=found, allowed=_allowed(kind, first["msg"], context))
-
-
-def _allowed(kind: str, said: str, context: Mapping[str, Any]) -> str:
-    """What may be given instead, by pydantic's kind of error, its own sentence and the values in it."""
-    if kind == "literal_error":
-        return _("it should be {names}", names=either(QUOTED.findall(context["expected"])))
-    if kind in ALLOWED:
-        return ALLOWED[kind].format(**{name: _plain(value) for name, value in context.items()})
-    said = said.replace("Input should be", "it should be")
-    return said[0].lower() + said[1:]
-
-
-def _plain(value: Any) -> str:
-    return str(value).removesuffix(".0")
+    if first["type"] == "union_tag_invalid":
+        return no_method(first["ctx"]["tag"])
+    if first["type"] == "value_error" and path:
+        reason = said_by(first["ctx"]["error"])
+        if path == ["name"] or reason.startswith(path[0]):
+            return reason
+    return describe_problem(".".join(path), first, lambda: _allowed_keys(path, method))
 
 
 def no_method(name: str) -> Message:
@@ -151,7 +111,7 @@ def no_method(name: str) -> Message:
     if name in {each.name for each in list_presets()}:
         said = _("there is no method {name!r:.80}; available are {methods}; use the preset: --preset {name}")
     else:
-        said = _("there is no method {name!r:.80}; available are {methods}")
+        said = NO_METHOD
     return said.format(name=name, methods=", ".join(METHODS))
 
 

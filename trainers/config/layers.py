@@ -21,7 +21,7 @@ from trainers.config.presets import STARTER, find_preset
 from trainers.config.sections import Train
 from trainers.config.tables import anchor_paths, lay_over, parse_assignments, read_toml
 from trainers.config.techniques import Technique
-from trainers.errors import VelaturaError
+from trainers.errors import VelaturaError, check_argument
 
 Table = Mapping[str, Any]
 OfBase = Callable[[str], Table]
@@ -68,6 +68,8 @@ def layers(
     Raises:
         VelaturaError: There is no preset of this name.
     """
+    fits = isinstance(above, Sequence) and all(isinstance(table, Mapping) for table in above)
+    check_argument("above", above, fits, '[{"train": {"steps": 200}}]')
     base = base or _base_in(lay_over(file or {}, *above))
     below: list[Table] = [file] if file else []
     if preset:

@@ -151,7 +151,7 @@ def summarise_header(style: Style) -> HeaderSummary:
     )
 
 
-def describe_style(path: Path) -> StyleSummary:
+def describe_style(path: Path | str) -> StyleSummary:
     """Read a style file and summarise it: method, base, ranks, alphas, trained words, layers, size.
 
     Args:
@@ -163,6 +163,7 @@ def describe_style(path: Path) -> StyleSummary:
     Raises:
         VelaturaError: The file is not a style; the message says what it is.
     """
+    path = Path(path)
     style = read_style(path)
     misnamed = misnamed_layers(style)
     layers: Collection[Mapping[str, Tensor]] = style.layers.values()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from trainers.config.sections import Base
-from trainers.errors import VelaturaError
+from trainers.errors import VelaturaError, check_argument
 from trainers.messages import Message as _
 from trainers.models.bases.detect import family_of_file, family_of_folder
 from trainers.models.bases.recognise import Recognised, licence_of, recognise, warning_of
@@ -83,6 +83,9 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
     Raises:
         VelaturaError: The base does not exist, or its family is not supported.
     """
+    check_argument("settings", settings, isinstance(settings, Base), 'Base(model="starter")')
+    check_argument("dtype", dtype, isinstance(dtype, torch.dtype), "torch.float32")
+    _check_device(device)
     source = find_source(settings.model)
     packer = packer_of(settings)
     with quietly():
@@ -107,6 +110,17 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
     return replace(
         model, notes=tuple(filter(None, (note, *absent, warning_of(loaded.known), licence_of(loaded.known))))
     )
+
+
+def _check_device(device: torch.device | str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise VelaturaError(
+            'device = {device!r} cannot be used on this computer: {reason}; "cpu" always can',
+            device=str(device),
+            reason=str(error).splitlines()[0],
+        ) from None
 
 
 def _prediction(loaded: LoadedParts, settings: Base, sha256: str) -> tuple[Prediction, str]:

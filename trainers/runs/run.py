@@ -232,7 +232,7 @@ class Run:
                         left.unlink()
 
 
-def open_run(folder: Path) -> Run:
+def open_run(folder: Path | str) -> Run:
     """An existing run.
 
     Args:
@@ -244,6 +244,7 @@ def open_run(folder: Path) -> Run:
     Raises:
         VelaturaError: The folder is not a run.
     """
+    folder = Path(folder)
     if not is_run(folder):
         raise VelaturaError(
             "{folder} is not a run folder: a run has a config.toml, and an events.jsonl or checkpoints", folder=folder

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from trainers.adapters.context import ForwardContext
 from trainers.composition.styling import Styling
 from trainers.config.limits import Sampler
+from trainers.errors import check_argument
 from trainers.models.model import Model
 from trainers.models.samplers import keep_prediction, make_scheduler, spacing, step_of_call
 from trainers.models.text import Conditioning
@@ -44,10 +46,21 @@ class SamplingParams:
     batch: int = 1
     """Batch size; larger is faster and needs more memory."""
 
+    def __post_init__(self) -> None:
+        texts, numbers = _are(str, self.prompts), _are(Integral, self.seeds)
+        check_argument("prompts", self.prompts, texts, '("a lighthouse",)')
+        check_argument("seeds", self.seeds, numbers, "(3,)")
+        check_argument("size", self.size, _are(Integral, self.size) and len(self.size) == 2, "(512, 512)")
+        check_argument("steps", self.steps, isinstance(self.steps, Integral) and self.steps > 0, "25")
+
     @property
     def pictures(self) -> list[tuple[str, int]]:
         """Prompt and seed of each picture, in order."""
         return [(prompt, seed) for prompt in self.prompts for seed in self.seeds]
+
+
+def _are(kind: type, values: object) -> bool:
+    return isinstance(values, Sequence) and not isinstance(values, str) and all(isinstance(v, kind) for v in values)
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,8 @@ def draw(
     Yields:
         One RGB image per prompt, seed and variant.
     """
+    check_argument("model", model, isinstance(model, Model), "load_model(…)")
+    check_argument("params", params, isinstance(params, SamplingParams), 'SamplingParams(("a lighthouse",))')
     styling = styling or Styling()
     scheduler = make_scheduler(model.schedule, params.sampler, params.size[0] * params.size[1])
     wanted = [Picture(prompt, seed, style) for prompt, seed in params.pictures for style in styling.variants]

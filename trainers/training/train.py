@@ -21,7 +21,7 @@ from trainers.data.dataset import Dataset
 from trainers.distributed.devices import Group
 from trainers.distributed.follow import follow_launched
 from trainers.distributed.launch import Orders, Work, as_launched, is_launched_after_first, together
-from trainers.errors import VelaturaError, failure_code
+from trainers.errors import VelaturaError, check_argument, failure_code
 from trainers.formats.write.core import describe_idle
 from trainers.messages import Message as _
 from trainers.planning.plan import plan_memory
@@ -87,7 +87,7 @@ class Result:
 
 def train(
     config: Config,
-    out: Path,
+    out: Path | str,
     overwrite: bool = False,
     listener: Listener | None = None,
     put_away: PutAway | None = None,
@@ -107,7 +107,8 @@ def train(
     Raises:
         VelaturaError: The images, the base or the settings are invalid, or the name is taken.
     """
-    config = as_launched(config)
+    check_argument("config", config, isinstance(config, Config), "build_config(…)")
+    out, config = Path(out), as_launched(config)
     if is_launched_after_first():
         follow_launched(config, take_part)
     with interrupted_by_sigterm(), together(config) as join, ExitStack() as threads:
@@ -153,14 +154,14 @@ def resume(
     Raises:
         VelaturaError: The run is complete, has lost its checkpoints, or another process trains it.
     """
+    check_argument("run", run, isinstance(run, Run), 'open_run("outputs/dusk")')
     config = run.config()
     if devices is not None:
         config = build_config(as_table(config), {"train": {"devices": devices}})
     config = as_launched(config, anew=True)
     if is_launched_after_first():
         follow_launched(config, take_part)
-    done = run.checkpoint_steps()
-    events = latest_events(run.folder)
+    done, events = run.checkpoint_steps(), latest_events(run.folder)
     if not done and any(event["type"] == "checkpoint" for event in events):
         raise VelaturaError("{name} has no checkpoint left to resume from; restart it from zero", name=run.folder.name)
     if steps is not None:

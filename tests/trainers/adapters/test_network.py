@@ -281,10 +281,15 @@ class Untyped(LoRA):
             EVERY,
             r'^method must be like METHODS\["lora"\]\(rank=4\), and is ',
         ),
-        ({"unet": nn.Sequential(nn.Linear(2, 2))}, "lora", EVERY, r"^method must be like .*, and is str$"),
+        ({"unet": nn.Sequential(nn.Linear(2, 2))}, "lora", EVERY, r"^method must be like .*, and is 'lora'$"),
         (nn.Sequential(nn.Linear(2, 2)), LoRA(), EVERY, r'^parts must be like \{"net": net\}, and is Sequential$'),
         ({"unet": 3}, LoRA(), EVERY, r"^parts must be like .*, and is dict$"),
-        ({"unet": nn.Sequential(nn.Linear(2, 2))}, LoRA(), "*", r"^targets must be like Targets\(unet=.*, and is str$"),
+        (
+            {"unet": nn.Sequential(nn.Linear(2, 2))},
+            LoRA(),
+            "*",
+            r"^targets must be like Targets\(.*, and is '\*'$",
+        ),
         (
             {"unet": nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2), 1)},
             Adapter(),

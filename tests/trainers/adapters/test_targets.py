@@ -152,9 +152,11 @@ def test_what_matches_nothing_is_named(targets, sentence):
 
 
 def test_an_unknown_preset_is_refused_with_what_there_is():
-    with pytest.raises(ValueError, match=r"'atn' is not one of none, cross-kv, b-lora, attn, attn-mlp, full"):
+    with pytest.raises(VelaturaError, match=r"^unet: 'atn' is not one of none, cross-kv, b-lora, attn, attn-mlp, full"):
         Targets(unet="atn")
-    with pytest.raises(ValueError, match=r"'cross-kv' is not one of none, attn, attn-mlp, full, image-stream, single-"):
+    with pytest.raises(
+        VelaturaError, match=r"^transformer: 'cross-kv' is not one of none, attn, attn-mlp, full, image-stream"
+    ):
         Targets(transformer="cross-kv")
     assert {*UNET_PRESETS, *TRANSFORMER_PRESETS} == set(PRESETS)
 

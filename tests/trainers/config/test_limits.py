@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from tests.app.command import call
 from trainers.config.limits import BATCH, GUIDANCE, SAMPLERS, SEED, SIDE, STEPS
 from trainers.config.sections import Sample
+from trainers.errors import VelaturaError
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_a_config_takes_what_is_within_and_nothing_beyond(setting: str, least: f
 def test_seeds_and_samplers_of_a_config() -> None:
     assert Sample(seeds=SEED).seeds == SEED
     for seed in (SEED[0] - 1, SEED[1] + 1):
-        with pytest.raises(ValidationError, match="seed"):
+        with pytest.raises(VelaturaError, match="seed"):
             Sample(seeds=(seed,))
     for sampler in SAMPLERS:
         assert Sample.model_validate({"sampler": sampler}).sampler == sampler

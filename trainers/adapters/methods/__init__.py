@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from pydantic import Field, TypeAdapter, ValidationError, WrapSerializer, WrapValidator
 
@@ -28,6 +28,7 @@ from trainers.adapters.methods.ssf import SSF
 from trainers.adapters.methods.tied import TiedLoRA
 from trainers.adapters.methods.tlora import TLoRA
 from trainers.adapters.methods.vera import VeRA
+from trainers.errors import VelaturaError
 from trainers.messages import Message
 
 # The methods of this package.
@@ -53,7 +54,16 @@ AnyMethod: Any = (
     | Full
 )
 
-METHODS: dict[str, type[Method]] = {cls.name: cls for cls in AnyMethod.__args__}
+
+class Methods(dict[str, type[Method]]):
+    """Methods by name."""
+
+    def __missing__(self, name: object) -> NoReturn:
+        raise VelaturaError(NO_METHOD, name=name, methods=", ".join(self))
+
+
+NO_METHOD = Message("there is no method {name!r:.80}; available are {methods}")
+METHODS = Methods({cls.name: cls for cls in AnyMethod.__args__})
 
 CLASS = "class"
 """Key in settings that names the class of a method which is not in this package."""

@@ -33,9 +33,9 @@ from trainers.adapters.about import About, RankInfo
 from trainers.adapters.budget import BudgetedHooks, BudgetedMethod
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
-from trainers.adapters.method import SETTINGS, Theta, learns
+from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import normal
-from trainers.adapters.site import Site
+from trainers.adapters.site import Site, learns
 from trainers.adapters.updates import LowRank
 from trainers.messages import Message
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainers.config.names import check_name
-from trainers.errors import VelaturaError
+from trainers.errors import VelaturaError, check_argument
 from trainers.formats.pack import DTYPES, Precision
 from trainers.formats.write import core
 from trainers.formats.write.metadata import base_metadata
@@ -36,6 +36,8 @@ def write_style(network: Network, path: Path | str, model: Model | None = None, 
         VelaturaError: The precision is unknown, a number is not finite, the methods on one layer have no format, or the
             file cannot be written.
     """
+    check_argument("network", network, hasattr(network, "sites"), "attach(…)")
+    check_argument("model", model, model is None or hasattr(model, "family"), "load_model(…)")
     path = Path(path)
     if precision not in DTYPES:
         names = ", ".join(DTYPES)

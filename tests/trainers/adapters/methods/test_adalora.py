@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import (
@@ -26,6 +25,7 @@ from trainers.adapters.methods import AdaLoRA
 from trainers.adapters.methods.adalora import budget
 from trainers.adapters.targets import BlockOverride, Targets
 from trainers.config.sections import Train
+from trainers.errors import VelaturaError
 from trainers.ranks.history import current_ranks
 from trainers.training.optim import MovingAverage
 
@@ -283,5 +283,5 @@ def test_another_rank_keeps_the_share_that_stays():
     [{"target_rank": 13}, {"begin": 0.6}, {"importance": "magnitude", "beta1": 0.5}],
 )
 def test_settings_that_leave_nothing_to_do_are_refused(wrong):
-    with pytest.raises(ValidationError):
+    with pytest.raises(VelaturaError):
         AdaLoRA(**wrong)

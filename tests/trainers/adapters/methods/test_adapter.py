@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch.nn import functional as F
 
 from tests.trainers.adapters.blocks import IN, OUT, TEXT, VARIANTS, at, make_block, run
 from trainers.adapters.methods import Adapter
+from trainers.errors import VelaturaError
 
 
 @pytest.mark.parametrize("variant", ["houlsby", "houlsby-text", "pfeiffer", "parallel", "convolution"])
@@ -63,7 +63,7 @@ def test_the_norms_are_those_before_the_blocks(variant):
 
 
 def test_norms_of_residual_blocks_are_refused():
-    with pytest.raises(ValidationError, match="an activation follows the norm"):
+    with pytest.raises(VelaturaError, match="an activation follows the norm"):
         Adapter(form="convolution", norms=True)
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_input, make_layers, make_site, theta_of
@@ -18,6 +17,7 @@ from trainers.adapters.methods import DyLoRA, LoRA
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
 from trainers.config.sections import Train
+from trainers.errors import VelaturaError
 from trainers.formats.layout import build_update
 
 SMALL = DyLoRA(rank=6, alpha=3.0, unit=2)
@@ -176,5 +176,5 @@ def test_the_low_ranks_of_one_training_are_far_better_than_a_lora_cut_down(cut_d
 
 @pytest.mark.parametrize("wrong", [{"unit": 3}, {"kept_rank": 3, "unit": 2}, {"kept_rank": 32}, {"unit": 32}])
 def test_ranks_that_cannot_be_are_refused(wrong):
-    with pytest.raises(ValidationError):
+    with pytest.raises(VelaturaError):
         DyLoRA(**wrong)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from tests.trainers.adapters.layers import LAYERS, make_site, theta_of
 from trainers.adapters.methods import LoKr
 from trainers.adapters.methods.initial import factorise
+from trainers.errors import VelaturaError
 
 FULL = LoKr(rank=3, alpha=2.0, factor=4)
 LOW_RANK = LoKr(rank=2, alpha=3.0, factor=2, full_matrix=False)
@@ -118,7 +118,7 @@ def test_some_splits_in_numbers(size, factor, split):
 
 @pytest.mark.parametrize("wrong", [{"factor": 0}, {"factor": 1}, {"rank_dropout": 0.1}, {"tucker": True}])
 def test_settings_without_effect_are_refused(wrong):
-    with pytest.raises(ValidationError):
+    with pytest.raises(VelaturaError):
         LoKr(**wrong)
 
 

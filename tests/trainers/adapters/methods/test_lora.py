@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch.nn import functional as F
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, input_for, make_site, put_on, theta_of
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.methods import LoRA
+from trainers.errors import VelaturaError
 
 
 @pytest.mark.parametrize("kind", LAYERS)
@@ -205,12 +205,12 @@ def test_a_kernel_in_tuckers_form(kind, numbers, settings):
 
 
 def test_a_principal_part_has_no_tucker_core():
-    with pytest.raises(ValidationError, match='tucker needs start = "zero"'):
+    with pytest.raises(VelaturaError, match='tucker needs start = "zero"'):
         LoRA(tucker=True, start="pissa")
 
 
 def test_nothing_learns_faster_than_what_does_not_learn():
-    with pytest.raises(ValidationError, match="plus_ratio = 4 has no effect with freeze_a"):
+    with pytest.raises(VelaturaError, match="plus_ratio = 4 has no effect with freeze_a"):
         LoRA(freeze_a=True, plus_ratio=4.0)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pydantic import ValidationError
 
 from tests.trainers.adapters.blocks import IN, TEXT, VARIANTS, at, make_block, run
 from trainers.adapters.block import Call
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.methods import Prompts
 from trainers.adapters.methods.prompts import run_with_prompts
+from trainers.errors import VelaturaError
 
 
 def attention(block, x, text):
@@ -92,5 +92,5 @@ def test_images_without_a_caption_may_go_without():
     [({"variant": "image", "deep": False}, "needs variant = context"), ({"gate_ratio": 2.0}, "without gated = true")],
 )
 def test_settings_that_make_no_sense_are_refused(settings, words):
-    with pytest.raises(ValidationError, match=words):
+    with pytest.raises(VelaturaError, match=words):
         Prompts(**settings)

@@ -66,7 +66,7 @@ def test_the_thresholds_grow_by_levels():
     found = [method.hooks.threshold(Step(n, 40, rates=40 * (1.0,))) for n in range(40)]
     levels = [0.0] * 3 + [0.2] * 4 + [0.4] * 4 + [0.6] * 4 + [0.8] * 4 + [1.0] * 21
     assert found == pytest.approx([0.6 * level / sum(levels) for level in levels])
-    with pytest.raises(ValueError, match="levels = 5 has no effect with ramp = 0"):
+    with pytest.raises(VelaturaError, match="levels = 5 has no effect with ramp = 0"):
         SoRA(ramp=0.0, levels=5)
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_site, shake, shared_of, theta_of
@@ -16,6 +15,7 @@ from trainers.adapters.methods.tied import SWITCHES
 from trainers.adapters.network import Network, attach
 from trainers.adapters.targets import BlockOverride, Targets
 from trainers.config.sections import Train
+from trainers.errors import VelaturaError
 from trainers.training.optim import parameter_groups
 
 
@@ -145,7 +145,7 @@ def test_what_is_shared_learns_at_the_rate_of_its_part_and_block():
     "wrong", [{"train_b": False, "train_v": False}, {"group_by": "role", "tie_a": False, "tie_b": False}]
 )
 def test_settings_without_effect_are_refused(wrong):
-    with pytest.raises(ValidationError):
+    with pytest.raises(VelaturaError):
         TiedLoRA(**wrong)
 
 
@@ -171,5 +171,5 @@ def test_a_configuration_by_name_is_its_switches():
 )
 def test_a_switch_that_contradicts_the_configuration_is_refused(name, switch, value):
     found = f'configuration = "{name}" has {switch} = {str(not value).lower()}; remove {switch}'
-    with pytest.raises(ValidationError, match=found):
+    with pytest.raises(VelaturaError, match=found):
         TiedLoRA(configuration=name, **{switch: value})
