@@ -134,7 +134,11 @@ def stop(run: RunFolder) -> None:
     if summary.ended:
         raise VelaturaError("{run} is not training: {in_words}", run=run, in_words=IN_WORDS[State(summary.ended)])
     if not summary.doing and not opened.is_training():
-        raise VelaturaError("{run} has not started; `velatura queue cancel {run}` removes it from the queue", run=run)
+        raise VelaturaError(
+            "{run} has not started; `velatura queue cancel {quoted}` removes it from the queue",
+            run=run,
+            quoted=shlex.quote(str(run)),
+        )
     if not opened.is_training():
         way = (
             f"velatura resume {shlex.quote(str(run))}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -87,7 +88,11 @@ def put_aside(store: Store, folder: Path) -> TrashItem:
     if job is None:
         return Trash(store).put(new_item(REPLACED, folder.name, "", {CONTENT: folder}, store.runs))
     if job.phase != "ended":
-        raise VelaturaError("{name} is in the queue; `velatura queue cancel {name}` removes it", name=job.name)
+        raise VelaturaError(
+            "“{name}” is in the queue; `velatura queue cancel {quoted}` removes it",
+            name=job.name,
+            quoted=shlex.quote(job.name),
+        )
     with held(store, job):
         return throw_away(store, job, REPLACED)
 

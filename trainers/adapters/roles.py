@@ -26,10 +26,6 @@ Stream = Literal["image", "text", "joint"]
 """Source of the tokens in a block; both streams are one in the single blocks of some transformers."""
 
 
-DENOISERS = ("unet", "transformer")
-"""Names of the denoising network among the parts of a base."""
-
-
 def is_denoiser(part: str) -> bool:
     """Whether a part of a base is its denoising network: any (`unet`, `transformer`) but a text encoder."""
     return not part.startswith("text_encoder")

@@ -6,6 +6,7 @@ It takes the same steps on its share of every batch, and writes nothing but the 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -89,7 +90,7 @@ class _WatchOfFirst:
     def _wait(self) -> None:
         said_goodbye = bool(os.read(0, 1))
         if not said_goodbye and self._speaks and self._folder:
-            print(ORPHANED.format(self._folder), file=sys.stderr, flush=True)
+            print(ORPHANED.format(shlex.quote(str(self._folder))), file=sys.stderr, flush=True)
         os._exit(PARTED)
 
 

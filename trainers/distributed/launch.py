@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -233,7 +234,8 @@ class First(Group):
                 raise lost(run, loss, self.count) from error
             if is_parting(error):
                 step = max(run.checkpoint_steps(), default=0)
-                raise VelaturaError(SOMEWHERE, code=LOST_PROCESS, step=step, folder=run.folder) from error
+                folder = shlex.quote(str(run.folder))
+                raise VelaturaError(SOMEWHERE, code=LOST_PROCESS, step=step, folder=folder) from error
             raise
 
 
@@ -247,7 +249,7 @@ def _give_up(error: VelaturaError, record: Recorder) -> None:
 def lost(run: Run, loss: Loss, count: int) -> VelaturaError:
     """The error for a run that has lost a process: which, why, what is kept and how to go on."""
     reason = loss.reason if isinstance(loss.reason, Message) else loss.reason.rstrip(".")
-    facts = {"number": loss.index + 1, "count": count, "reason": reason, "folder": run.folder}
+    facts = {"number": loss.index + 1, "count": count, "reason": reason, "folder": shlex.quote(str(run.folder))}
     steps = run.checkpoint_steps()
     template: Message = GONE_AT_STEP if steps else GONE_EARLY
     if run.folder.name.startswith("."):  # it has no name yet, and will be removed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -82,16 +83,22 @@ def ready(run: Path) -> Path:
     from app.jobs.summary import read_summary
     from trainers.runs.run import open_run
 
-    opened = open_run(run)
+    opened, quoted = open_run(run), shlex.quote(str(run))
     if opened.is_training():
-        raise VelaturaError("{run} is training here; stop it first: velatura stop {run}", run=run)
+        raise VelaturaError("“{run}” is training here; stop it first: velatura stop {quoted}", run=run, quoted=quoted)
     if read_summary(opened.folder).ended == "finished":
-        raise VelaturaError("{run} has finished; train it longer here with velatura resume {run} --steps N", run=run)
+        raise VelaturaError(
+            "“{run}” has finished; train it longer here with: velatura resume {quoted} --steps N",
+            run=run,
+            quoted=quoted,
+        )
     folder = opened.folder.resolve()
     job = Store(folder.parent).job_in(folder)
     if job is not None and job.phase == "waiting":
         raise VelaturaError(
-            "{run} waits in the queue here; take it out first: velatura queue cancel {run}", run=run.name
+            "“{run}” waits in the queue here; take it out first: velatura queue cancel {quoted}",
+            run=run.name,
+            quoted=shlex.quote(run.name),
         )
     return folder
 
@@ -113,7 +120,7 @@ def submit(file: Path, command: Sequence[str] | None, as_json: bool) -> None:
         result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if result.returncode:
             refused = (result.stderr or result.stdout).strip()
-            raise VelaturaError("{tool} has refused {file}: {refused}", tool=tool, file=file, refused=refused)
+            raise VelaturaError("{tool} has refused “{file}”: {refused}", tool=tool, file=file, refused=refused)
         done = result.stdout.strip()
     if as_json:
         print_json({"file": file, "submitted": bool(done), "answer": done})

@@ -139,6 +139,9 @@ def _loading(style: Path, summary: StyleSummary, facts: CardFacts, base: str) ->
         command = ("velatura", "generate", "--style", name, "--prompt", prompt, "--out", "lighthouse.png")
         yield _code("sh", shlex.join(command))
         return
+    if not (summary.programs or summary.vectors):
+        yield " ".join(map(_plain, summary.notes)) or "It is not known which programs load it."
+        return
     outline = read_outline(style)
     shapes = {key: tuple(tensor.shape) for key, tensor in outline.tensors.items()}
     if summary.vectors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -55,9 +56,10 @@ def _refuse_foreign(file: Path | None, assignments: Sequence[str]) -> None:
             found = read_foreign(read_file(file.name, content))
         if found is not None:
             raise VelaturaError(
-                "{file} holds settings of {program}; turn them into a config first: velatura import {file} --out "
+                "“{file}” holds settings of {program}; turn them into a config first: velatura import {quoted} --out "
                 "NAME.toml",
                 file=file,
+                quoted=shlex.quote(str(file)),
                 program=found.program,
             )
     for line in assignments:

@@ -20,7 +20,7 @@ from tests.trainers.tiny_runs import equal, events_of, state_of
 from trainers.config.sections import Train
 from trainers.device import check_devices
 from trainers.distributed.devices import Place, read_place
-from trainers.distributed.launch import GRACE, as_launched, is_launched_after_first
+from trainers.distributed.launch import GRACE, Loss, as_launched, is_launched_after_first, lost
 from trainers.errors import LOST_PROCESS, VelaturaError
 from trainers.randomness import Share
 from trainers.runs.events import Event
@@ -57,6 +57,11 @@ def test_a_process_that_dies_ends_the_run_with_a_sentence(quick, tmp_path):
     said = rf"process 2 of 2 of this run has ended: it was killed \(SIGKILL\).* {kept}.*: velatura resume .*dusk$"
     assert re.fullmatch(said, error["message"]) and error["code"] == LOST_PROCESS
     assert not other.is_running() and not run.is_training()
+
+
+def test_the_command_that_goes_on_quotes_the_folder(tmp_path):
+    said = str(lost(Run(tmp_path / "red fox"), Loss(1, "it was killed"), 2))
+    assert said.endswith(f": velatura resume '{tmp_path}/red fox'")
 
 
 @pytest.mark.thorough

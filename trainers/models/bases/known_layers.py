@@ -9,13 +9,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from trainers.adapters.roles import DENOISERS
 from trainers.adapters.targets import Targets, select
 from trainers.config.config import Config
 from trainers.errors import VelaturaError
 from trainers.models.files.folder import weight_files
 from trainers.models.files.header import read_header
-from trainers.models.files.hub import HUB_ID, cached_snapshot, local_path
+from trainers.models.files.hub import DENOISERS, HUB_ID, cached_snapshot, local_path
 from trainers.models.files.source import starter_folder
 
 PARTS = (*DENOISERS, "text_encoder", "text_encoder_2")

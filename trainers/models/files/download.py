@@ -174,10 +174,9 @@ def _refusal(model: str, error: Any) -> VelaturaError:
     unknown = isinstance(error, RepositoryNotFoundError) and not isinstance(error, GatedRepoError)
     if error.response.status_code in (401, 403) and not unknown:
         return NeedsTokenError(
-            "{model} is gated: accept its terms on {page}, log in once with `hf auth login`, and run "
-            "`velatura models get {model}` again",
+            "{model} is gated: accept its terms on https://huggingface.co/{model}, log in once with `hf auth login`, "
+            "and run `velatura models get {model}` again",
             model=model,
-            page=f"https://huggingface.co/{model}",
         )
     if unknown:
         return NeedsTokenError(

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 DENOISERS = ("unet", "transformer")
-"""Folders of the denoising networks."""
+"""Names of the denoising network among the parts of a base, and of its folder."""
 OPTIONAL = ("text_encoder_3", "tokenizer_3")
 """Folders that a base can do without: SD 3 reads captions without T5, too."""
 HUB_ID = re.compile(

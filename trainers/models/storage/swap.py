@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from trainers.adapters.roles import DENOISERS
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
+from trainers.models.files.hub import DENOISERS
 
 T = TypeVar("T")
 

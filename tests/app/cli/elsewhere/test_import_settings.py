@@ -54,7 +54,10 @@ def test_a_command_line_becomes_a_config_that_trains(script: Path, tmp_path: Pat
     assert "! multires_noise_iterations = 6" in said and "velatura train" in said
     assert run("import", str(script), "--out", str(out)) == 1, "it is there already"
     assert run("train", str(script)) == 1
-    assert f"velatura import {script}" in capsys.readouterr().err
+    assert f"“{script}” holds settings of kohya_ss" in " ".join(capsys.readouterr().err.split())
+    spaced = script.rename(tmp_path / "my train.sh")
+    assert run("train", str(spaced)) == 1
+    assert f"velatura import '{spaced}'" in " ".join(capsys.readouterr().err.split())
     assert run("train", "--images", str(tmp_path / "img"), "--name", "x", "--set", "network_dim=8") == 1
     assert "method.rank" in capsys.readouterr().err
 

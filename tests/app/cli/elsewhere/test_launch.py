@@ -68,3 +68,10 @@ def test_runs_that_need_no_machine_are_refused(trained: Trained, tmp_path: Path)
     finished = call("launch", "slurm", trained.run)
     assert finished.code == 1 and "has finished" in finished.err and not (trained.run / "slurm.sh").exists()
     assert "is not a run folder" in call("launch", "skypilot", tmp_path).err
+
+
+def test_the_command_for_a_finished_run_quotes_its_name(trained: Trained, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "red fox"
+    shutil.copytree(trained.run, run)
+    said = " ".join(call("launch", "slurm", run).err.split())
+    assert f"“{run}” has finished" in said and f"velatura resume '{run}' --steps N" in said

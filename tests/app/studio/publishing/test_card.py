@@ -51,6 +51,17 @@ def test_a_card_without_licence_says_so(tmp_path: Path) -> None:
     assert "widget" not in card and "<Gallery" not in card
 
 
+def test_a_card_promises_nothing_of_layers_that_no_base_has(tmp_path: Path) -> None:
+    style = tmp_path / "a.safetensors"
+    wrong = {
+        f"{LAYER.replace('attentions', 'attentionz')}.lora_{side}.weight": torch.ones(4, 4) for side in ("up", "down")
+    }
+    save_file(wrong, style, {"velatura.family": "sd1"})
+    body = write_card(style, CardFacts("a", "ann/a"), [], "")
+    assert "Layers with names that no base of Stable Diffusion 1.x has" in body.replace("\\", "")
+    assert "ComfyUI" not in body and "load_lora_weights" not in body
+
+
 def test_what_a_style_says_of_itself_is_text(tmp_path: Path) -> None:
     evil = "<img src=x onerror=alert(1)>\n## [Log in](https://evil.example) | `x`"
     keys = ("velatura.trigger", "modelspec.license", "modelspec.description", "ss_optimizer", "velatura.fits_only")
