@@ -9,7 +9,8 @@ const merge = (old, fresh) => {
     return;
   }
   if (old.nodeType !== Node.ELEMENT_NODE) return;
-  const kept = name => name === 'open' && 'keep' in old.dataset;
+  const kept = name =>
+    name === 'open' ? 'keep' in old.dataset : name === 'tabindex' && old === document.activeElement;
   for (const {name} of [...old.attributes]) if (!fresh.hasAttribute(name) && !kept(name)) old.removeAttribute(name);
   for (const {name, value} of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   const waits = 'later' in fresh.dataset && old.closest('details')?.open;

@@ -2,13 +2,16 @@
 // (`data-held`), nothing moves under the hand.
 const holder = element.querySelector('div'),
   newestOf = makeNewest();
-let value = '';
+let value = '',
+  pressed = null; // a button that had the focus until it was disabled
+element.addEventListener('focusout', ({target}) => (pressed = target.disabled ? target : null));
+document.addEventListener('focusin', () => (pressed = null));
 const patch = () => {
   value = newestOf(props.value) ?? value;
   if ('held' in element.dataset) return;
   const sheet = document.createElement('template');
   sheet.innerHTML = value;
-  const focused = document.activeElement,
+  const focused = pressed || document.activeElement,
     within = element.contains(focused);
   mergeChildren(holder, sheet.content);
   if (!within || focused === document.activeElement) return;

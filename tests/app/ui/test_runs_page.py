@@ -162,8 +162,9 @@ def test_from_an_empty_list_to_a_downloaded_style(page, place, tmp_path):
 
     place.cancel("second")  # while it waits: it would begin where the first ends
     page.evaluate("at => (Date.now = () => at)", 0)  # buttons settle by time that passes, not by a clock that is set
-    press(page, "Stop here and keep this")
+    page.locator("#run-acts").get_by_role("button", name="Stop here and keep this").press("Enter")
     chip(page, "Stopped").wait_for()
+    expect(page.get_by_role("heading", name="harbour blue")).to_be_focused()
     expect(page.locator(".go:visible")).to_have_text(["Download"], use_inner_text=True)
     expect(prompts.locator(".earlier, .skeleton"), "each prompt is drawn").to_have_count(0)
     expect(page.get_by_role("link", name="Draw the others")).to_be_hidden()

@@ -49,6 +49,26 @@ def test_what_replaces_a_focused_button_does_not_get_the_focus(browser):
     page.close()
 
 
+def test_the_focus_of_a_button_that_waits_disabled_and_goes_is_on_the_heading_and_stays(browser):
+    page = browser.new_page()
+    script = f"document.body.append(element);{PATCH}"
+    values = [f"<h1>a run</h1>{macro('button', 'stop', 'stop')}", "<h1>a run</h1>", "<h1>a run</h1><p>ended</p>"]
+    waiting = PART.replace("return values.map(value => {", "return (async () => { for (const value of values) {")
+    waiting = waiting.replace(
+        "return element.textContent; });",
+        """
+      const button = element.querySelector('button');
+      if (button) { button.focus(); button.disabled = true; }
+      for (let k = 0; k < 100 && document.activeElement !== document.body && button; k++)
+        await new Promise(requestAnimationFrame);
+      if (!button) await new Promise(requestAnimationFrame).then(() => new Promise(requestAnimationFrame));
+      document.title += ` ${document.activeElement.tagName}`;
+    } return document.title; })();""",
+    )
+    assert page.evaluate(waiting, [script, values]) == "BODY H1 H1"
+    page.close()
+
+
 def test_a_row_that_is_moved_keeps_the_focus(browser):
     page = browser.new_page()
     rows = [f'<p data-key="{name}"><button id="{name}">{name}</button></p>' for name in "ab"]
