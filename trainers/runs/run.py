@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from trainers.atomic_files import plain_disk_errors, sync_folder, sync_tree, whole_file
 from trainers.config.migrations import VERSION, migrate, version_of
 from trainers.errors import BusyError, VelaturaError
-from trainers.regular_files import read_inside
+from trainers.regular_files import is_inside, read_inside
 from trainers.runs.heartbeat import Beat, beat_once, beating, read_beat
 
 if TYPE_CHECKING:
@@ -101,10 +101,13 @@ class Run:
         return self.folder / "style"
 
     def config(self) -> Config:
-        """The run's config, with the images' folder made absolute."""
+        """The run's config, with the images' folder made absolute. VelaturaError if it cannot be read."""
         from trainers.config.build import read_config  # with all methods, which is much to load for a look at a folder
 
-        return read_config(self.folder / "config.toml")
+        file = self.folder / "config.toml"
+        if file.exists() and not is_inside(self.folder, file):
+            raise VelaturaError("{file} is not a file of this run's folder, so it is not read", file=file)
+        return read_config(file)
 
     def table(self) -> dict[str, Any]:
         """The run's settings in the current version, unvalidated; empty if they cannot be read."""
@@ -185,9 +188,11 @@ class Run:
     def asked_to_stop(self) -> Stop | None:
         """The stop request, or None; an empty file, made by hand, means save."""
         try:
-            content = (self.folder / STOP).read_bytes()
+            content = read_inside(self.folder, STOP)
         except FileNotFoundError:
             return None
+        except OSError:  # a pipe, or a link to elsewhere
+            content = b""
         words = content.decode(errors="ignore").replace("\0", "").strip()  # PowerShell writes UTF-16
         return "pause" if words == "pause" else "cancel" if words == "cancel" else "save"
 

@@ -104,6 +104,12 @@ def test_pipes_in_a_run_folder_are_not_waited_for(run):
         os.mkfifo(run / name)
     assert chosen.starred_step(run) is None and renamed_style(run) == "" and read_origin(run) == Origin()
     assert reference_of(run) is None and Run(run).beat() is None
+    for name in ("config.toml", "stop"):
+        (run / name).unlink(missing_ok=True)
+        os.mkfifo(run / name)
+    assert Run(run).table() == {} and Run(run).asked_to_stop() == "save"
+    with pytest.raises(VelaturaError, match=r"config.toml is not a file of this run's folder"):
+        Run(run).config()
 
 
 def test_files_that_are_elsewhere_are_not_shown(queue: StudioQueue, run, tmp_path):
@@ -116,5 +122,9 @@ def test_files_that_are_elsewhere_are_not_shown(queue: StudioQueue, run, tmp_pat
         path.symlink_to(elsewhere)
     assert list(chosen.snapshots(run)) == [10] and chosen.chosen_style(run) == chosen.snapshots(run)[10]
     assert [sample.path for column in find_samples(run) for sample in column] == shown[1:]
+    for folder in ("samples", "snapshots"):
+        (run / folder).rename(tmp_path / folder)
+        (run / folder).symlink_to(tmp_path / folder)
+    assert chosen.snapshots(run) == {} and find_samples(run) == []
     (run / "process.log").write_text("a warning")
     assert tail(run, "log.txt") == "" and tail(run, "process.log") == "a warning"
