@@ -32,12 +32,12 @@ UNET = re.compile(
 )
 """The same of a UNet."""
 FLAT_STARTS = ("lora_unet_", "lora_transformer_", "lycoris_", "oft_unet_")
-"""What programs put before the denoiser's paths with underscores for the dots."""
+"""Prefixes of the denoiser's paths with underscores for the dots."""
 DOTTED_STARTS = (
     *("", "diffusion_model.", "model.diffusion_model.", "unet.", "transformer.", "transformer.diffusion_model."),
     *(f"base_model.model.{start}" for start in ("", "diffusion_model.", "unet.", "transformer.")),
 )
-"""What programs put before the denoiser's dotted paths, in diffusers' and in the original layout alike."""
+"""Prefixes of the denoiser's dotted paths, in diffusers' and in the original layout alike."""
 ENCODER_STARTS = {
     "text_encoder_2": re.compile(r"(?:lora_te2_|text_encoder_2\.|(?:text_encoders\.)?clip_g[._](?:transformer\.)?)"),
     "text_encoder_3": re.compile(r"(?:lora_te3_|text_encoder_3\.|(?:text_encoders\.)?t5xxl\.(?:transformer\.)?)"),
@@ -46,7 +46,7 @@ ENCODER_STARTS = {
         r"|cond_stage_model\.transformer\.|base_model\.model\.(?=text_model\.|encoder\.))"
     ),
 }
-"""What programs put before a text encoder's paths; the first that matches counts."""
+"""Prefixes of a text encoder's paths; the first that matches counts."""
 WAYS = {"down": 1, "input": 1, "mid": 2, "middle": 2, "up": 3, "output": 3}
 """Order of the UNet's blocks in the forward pass."""
 STAGES = {"refiner": 1, "joint": 2, "double": 2, "transformer": 2, "layers": 2, "single": 3, "single_transformer": 3}

@@ -33,7 +33,7 @@ ALLOWED: Mapping[str, Message] = {
     "string_type": _("it should be a valid string"),
     "tuple_type": _("it should be a valid tuple"),
 }
-"""What may be given instead, in pydantic's words, by its kinds of errors."""
+"""Sentences on allowed values, in pydantic's words, by its kinds of errors."""
 
 
 class Settings(type):
@@ -84,7 +84,7 @@ def describe_problem(key: str, problem: Mapping[str, Any], names: Callable[[], I
 
 
 def _allowed(kind: str, said: str, context: Mapping[str, Any]) -> str:
-    """What may be given instead, by pydantic's kind of error, its own sentence and the values in it."""
+    """A sentence on allowed values, from pydantic's kind of error, its own sentence and the values in it."""
     if kind == "literal_error":
         return _("it should be {names}", names=either(QUOTED.findall(context["expected"])))
     if kind in ALLOWED:

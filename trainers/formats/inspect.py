@@ -52,7 +52,7 @@ class BaseSummary(Frozen):
     twins: tuple[str, ...]
     """Other families that it may be of, which the file does not tell apart."""
     title: str
-    """What people call its family, or the families that it may be of."""
+    """The display name of its family, or of the families that it may be of."""
     sha256: str
     fits_only: str
     """The only base it fits, if it fits no other base of the family."""
@@ -75,7 +75,7 @@ class TensorSummary(Frozen):
 
 
 class ProgramSummary(Frozen):
-    """What one program does with a style file."""
+    """How far one program loads a style file."""
 
     program: str
     loads: Literal["all", "part", "nothing", "unknown"]
@@ -106,7 +106,7 @@ class StyleSummary(Frozen):
     alphas: tuple[float, ...]
     """The distinct stored alphas."""
     programs: tuple[ProgramSummary, ...]
-    """What programs do with it; empty for embeddings, for styles of the starter or of an unknown base, and for names of
+    """How far programs load it; empty for embeddings, for styles of the starter or of an unknown base, and for names of
     layers that no base has."""
     trained_words: tuple[str, ...]
     """The trigger, or the words of an embedding."""
@@ -210,7 +210,7 @@ def misnamed_layers(style: Style) -> list[str]:
 
 
 def _remarks(style: Style, misnamed: Sequence[str]) -> list[Message]:
-    """What is wrong with layers: unknown names, rank 0, no change, or numbers that no training gives."""
+    """Remarks on faulty layers: unknown names, rank 0, no change, or numbers that no training gives."""
     empty, dead, absurd = [], [], []
     for stem, layer in style.layers.items():
         tensors = {name: tensor for name, tensor in layer.items() if name not in ("alpha", *FACTS)}

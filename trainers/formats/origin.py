@@ -110,7 +110,7 @@ def _by_metadata(style: Style) -> Family | None:
 
 
 def _names(style: Style) -> list[str]:
-    """What a style's metadata calls its kind of base."""
+    """Names of a style's kind of base in its metadata."""
     return [style.metadata.get(name, "") for name in ("ss_base_model_version", "modelspec.architecture")]
 
 

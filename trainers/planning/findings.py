@@ -1,4 +1,4 @@
-"""What is known of a run before it starts: settings that do not suit this computer or the base, each with its repair.
+"""Findings on a run before it starts: settings that do not suit this computer or the base, each with its repair.
 
 Nothing is loaded. Where a run would fail, the sentence is the one with which it would.
 """
@@ -53,7 +53,7 @@ class Finding:
 
     key: str
     problem: str
-    """What is wrong, as errors say it: without a capital and a full stop."""
+    """The problem, as errors say it: without a capital and a full stop."""
     changes: Mapping[str, Any]
     """The settings that repair it, by dotted key."""
     repair: str

@@ -59,7 +59,7 @@ def _digests(run: Run) -> dict[str, str]:
 
 
 def _changes(before: dict[str, str], now: dict[str, str]) -> Message:
-    """What is gone, changed and new; empty if nothing is."""
+    """Names of files that are gone, changed or new; empty if there are none."""
     kinds = (
         (GONE, [name for name in before if name not in now]),
         (OTHER, [name for name in before if now.get(name, before[name]) != before[name]]),

@@ -81,7 +81,7 @@ class Progress:
         return range((step - 1) * accumulation, step * accumulation)
 
     def advice(self, trouble: Message, saved: Sequence[int], rate: float) -> Message:
-        """What to do about trouble of a run with checkpoints at the steps `saved`, at its configured learning rate."""
+        """Advise on trouble of a run with checkpoints at the steps `saved`, with its configured learning rate."""
         kept = _("the checkpoint of step {step} is kept", step=saved[-1]) if saved else _("no checkpoint was written")
         again = _("{trouble}, up to step {step}, also with half the learning rate", trouble=trouble, step=self.step)
         once = _("{trouble}, up to step {step}", trouble=trouble, step=self.step)

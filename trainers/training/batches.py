@@ -84,8 +84,7 @@ class Batches:
         return joined(own, self._make(classes, classes.draws(index, size), index, seed_for(seed, "prior")))
 
     def find_fault(self, draws: range, devices: Devices) -> Message | None:
-        """What makes the loss of these draws not finite, other than training: the VAE, an image or the base; else
-        None."""
+        """The cause, other than training, of a loss that is not finite: the VAE, an image or the base; else None."""
         trainee, model = self._trainee, self._model
         for index in draws:
             batch = self.make(index)

@@ -73,7 +73,7 @@ class Result:
     seconds: float
     parameters: int
     stopped_by: str
-    """What stopped the run early: `request`, `pause`, `cancel`, `SIGINT`, `SIGTERM`, `SIGHUP`; otherwise empty."""
+    """The reason for an early stop: `request`, `pause`, `cancel`, `SIGINT`, `SIGTERM`, `SIGHUP`; otherwise empty."""
     grid: Path | None
     """The before/after grid, if the run was not cut short."""
     difference: int | None

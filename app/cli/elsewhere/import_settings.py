@@ -161,7 +161,7 @@ def joined_folder(folders: Sequence[str]) -> str:
 
 
 def find_here(table: Mapping[str, Any]) -> list[str]:
-    """What the settings may name and is here: their base, style to start from and class images, and all known bases."""
+    """Paths here that the settings may name: their base, style to start from and class images, and all known bases."""
     from trainers.models.bases.find import find_models
 
     names = ("pretrained_model_name_or_path", "network_weights", "lora_network_weights", "reg_data_dir")

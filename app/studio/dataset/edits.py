@@ -11,7 +11,7 @@ from trainers.data.captions import one_line
 MOST_LETTERS = 2000
 MOST_TRIGGER = 80
 CLEARED = ("trigger", "left_out", "name", "prompts", "clone_of", "started")
-"""What a fresh start clears beside the pictures, kept in its undo step."""
+"""Fields of a draft that a fresh start clears beside the pictures, kept in its undo step."""
 
 
 def with_caption(draft: Draft, identifier: str, text: str, was: str) -> Draft:

@@ -92,7 +92,7 @@ def _named(model: str, state: Download) -> OfferedBase:
 
 
 def _label(state: Download) -> str:
-    """What begins a download, or goes on with the part that is kept; "" while it goes on."""
+    """The label of the button that begins a download or resumes it; "" while it is running."""
     return "" if state.busy else words.RESUME_DOWNLOAD if state.done else shared.DOWNLOAD
 
 

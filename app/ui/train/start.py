@@ -205,7 +205,7 @@ class StartStep:
         return next(iter(problems(draft).values()), "") or next(stopping, "") or self._refusal(draft)
 
     def _findings(self, config: Config | None) -> tuple[Finding, ...]:
-        """What is known to be wrong with a run before it starts."""
+        """Problems of a run that are known before it starts."""
         return find_ahead(config, is_trained_here(self.services.paths.runs)) if config else ()
 
     def _repaired(self, draft: Draft, key: str) -> Draft:

@@ -174,7 +174,7 @@ def _facts(estimate: Estimate | None, time: RunTime | None) -> tuple[tuple[str, 
 
 
 def _notes(sheet: Sheet) -> list[Note]:
-    """What stands in the way of a start, or is worth a change."""
+    """Findings that prevent a start or are worth a change."""
     notes = [
         Note(Sentence.of(finding.problem), (Button(finding.repair, "repair", finding.key, kind="small"),))
         for finding in sheet.findings

@@ -1,4 +1,4 @@
-"""What each program loads of a style file, by the rules in `trainers.formats.programs.table`."""
+"""The part of a style file that each program loads, by the rules in `trainers.formats.programs.table`."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Refusal:
-    """What makes a program refuse a whole file that its rules would let it read."""
+    """A property of a file for which a program refuses it, although its rules would let it read the layers."""
 
     program: str
     family: str
@@ -141,9 +141,9 @@ DIFFUSERS_PATH: Mapping[str, re.Pattern[str]] = {
     "chroma": re.compile(r"transformer_blocks|^(?:x|context)_embedder|^proj_out|linear_[12]$"),
     "z-image": re.compile(r"[._]to_(?:[qkv]|out)|^all_|[._]norm_[qk]$"),
 }
-"""What only diffusers' paths of a transformer's layers have."""
+"""Marks of diffusers' paths of a transformer's layers."""
 AUTHORS_PATH = re.compile(r"attention[._](?:qkv|out)$|[._][qk]_norm$|^(?:x_embedder|final_layer)")
-"""What only the authors' paths of Z-Image's layers have; many are the same."""
+"""Marks of the authors' paths of Z-Image's layers; many paths are the same as diffusers'."""
 SPECIAL: Mapping[Place, re.Pattern[str]] = {
     "scale and shift": re.compile(r"^norm_out[._]linear$"),
     "guidance network": re.compile(r"^distilled_guidance_layer"),

@@ -38,7 +38,7 @@ LOST = _("the style's changes are so small that weights in {precision} round mos
 
 
 def describe_idle(network: Network, precision: Precision) -> Message | None:
-    """What a file of the network lacks if it changes nothing, or nothing of weights in the file's format; else None.
+    """A sentence if a file of the network would change nothing, or no weights in the file's format; else None.
 
     Nothing is said of layers that are all of rank 0, which cannot be written.
     """

@@ -24,7 +24,7 @@ PREFIXES = (
     *("model.diffusion_model.", "diffusion_model.", "base_model.model.", "net.", "transformer."),
     *("lora_unet_", "lora_transformer_", "lycoris_"),
 )
-"""What files put before the names of a denoiser's layers."""
+"""Prefixes of the names of a denoiser's layers in files."""
 CONDITION = re.compile(r"(?P<absent>!?)(?P<name>[^\[=]+)(?:\[(?P<axis>\d)\]=(?P<sizes>[\d|]+))?")
 NOT_YET = _("which Velatura does not train yet; the nearest base that it trains is {nearest}")
 NOT = _("which Velatura does not train; the nearest base that it trains is {nearest}")

@@ -69,7 +69,7 @@ class Report:
     findings: tuple[Finding, ...] = ()
     """Settings that do not suit this computer or the base, or are still open."""
     repaired: tuple[str, ...] = ()
-    """What was repaired already, in a few words each."""
+    """Repairs already made, in a few words each."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class Presets:
         return Answer(report=Report(found, tuple(find_unsaid(draft, found)), False, left, done), of=kept.of)
 
     def _again(self, draft: Draft, kept: Unused) -> tuple[Imported, Pictures, tuple[Finding, ...]]:
-        """What is taken of such files, the pictures with which they are read, and what is or was wrong with them."""
+        """The report on such files, the pictures with which they are read, and all findings, repaired or not."""
         pictures, bases = count_pictures(draft), [base.model for base in self.services.bases.found()]
         found = read_foreign(kept.table, pictures, bases)
         if found is None:
@@ -242,7 +242,7 @@ class Presets:
         return Answer(done=words.REPAIRED.format(repair=repair), controls=(_undo(),)) if repairs else NOTHING_SAID
 
     def _open(self, draft: Draft, found: Imported | None) -> tuple[Finding, ...]:
-        """What is still open of what was imported, and what does not suit this computer or the base."""
+        """Open findings of an import, and settings that do not suit this computer or the base."""
         changed = changed_settings(draft.choices)
         still = [one for one in (found.findings if found else ()) if not (one.changes.keys() & changed.keys())]
         return (*still, *self._findings(draft))

@@ -106,7 +106,7 @@ def read_groups(found: Imported, unsaid: Sequence[Unsaid]) -> list[Group]:
 
 
 def problem_line(finding: Finding) -> str:
-    """What is wrong with a setting."""
+    """A problem with a setting, as a sentence."""
     return Sentence.of(finding.problem)
 
 
