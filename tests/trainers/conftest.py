@@ -48,12 +48,50 @@ def no_pictures(quick_runs: None) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def bases(tiny_bases: dict[str, Path]) -> dict[str, Model]:
-    """Tiny models in fp32 by `sd1`, `sd2`, `sdxl`; not to be changed."""
+def loaded_bases(tiny_bases: dict[str, Path]) -> tuple[dict[str, Model], dict[str, object]]:
+    """The models of `bases`, and their traits."""
     import torch
 
     from trainers.models.load import load_model
 
-    return {
-        name: load_model(Base(model=str(tiny_bases[name])), torch.float32, "cpu") for name in ("sd1", "sd2", "sdxl")
+    names = ("sd1", "sd2", "sdxl")
+    models = {name: load_model(Base(model=str(tiny_bases[name])), torch.float32, "cpu") for name in names}
+    return models, traits_of(models)
+
+
+@pytest.fixture(scope="module")
+def bases(loaded_bases: tuple[dict[str, Model], dict[str, object]]) -> Iterator[dict[str, Model]]:
+    """Tiny models in fp32 by `sd1`, `sd2`, `sdxl`, which no module may leave changed for the next."""
+    models, traits = loaded_bases
+    yield models
+    after = traits_of(models)
+    assert {name: after.get(name) for name in traits if after.get(name) != traits[name]} == {}
+
+
+def traits_of(models: Mapping[str, Model]) -> dict[str, object]:
+    """By layer, its numbers, hooks and mode; and torch's settings that all tests share."""
+    import torch
+
+    traits: dict[str, object] = {
+        "torch": (torch.get_default_dtype(), torch.is_grad_enabled(), torch.are_deterministic_algorithms_enabled())
     }
+    for name, model in models.items():
+        for part, network in {**model.parts, "vae": model.vae}.items():
+            for path, module in network.named_modules():
+                tensors = {**module._parameters, **module._buffers}
+                traits[f"{name} {part}.{path}"] = (
+                    {
+                        each: (t.dtype, t.requires_grad, t.double().sum())
+                        for each, t in tensors.items()
+                        if t is not None
+                    },
+                    # those with which transformers captures hidden states stay, and do nothing between
+                    [
+                        hook
+                        for hook in module._forward_hooks.values()
+                        if not hook.__module__.startswith("transformers.")
+                    ],
+                    [*module._forward_pre_hooks.values()],
+                    ("forward" in vars(module), module.training, type(module), getattr(module, "processor", None)),
+                )
+    return traits
