@@ -55,6 +55,8 @@ class Summary:
     """Bytes that the process has held at most."""
     seconds: float = 0.0
     """Spent in all attempts together, from the first word of each to its last."""
+    reached: float = 0.0
+    """How much of the run is done, 0 to 1, in time where that is known; it falls only if steps are lost or added."""
     facts: tuple[tuple[str, Any], ...] = ()
     """What the run said at its start: method, base, images, device …; of an estimate, its numbers."""
     time: float = 0.0
@@ -103,8 +105,9 @@ class Summary:
                 time = float(event.get("time", 0.0))
                 begins = summary.ended or not summary.doing or event["type"] in BEGINNINGS
                 spent = 0.0 if begins else max(0.0, time - summary.time)
-                summary = change(summary, event)
+                before, summary = summary, change(summary, event)
                 summary = replace(summary, time=time, seconds=summary.seconds + spent)
+                summary = replace(summary, reached=_reached(summary, before))
         return summary
 
 
@@ -114,6 +117,15 @@ def seconds_left(event: Event) -> float | None:
         left: float | None = event["seconds_left"]
         return left
     return _at_speed(event.get("steps", 0) - event.get("step", 0), float(event.get("speed", 0.0)))
+
+
+def _reached(now: Summary, before: Summary) -> float:
+    if now.left is not None:  # the steps are not all that it does
+        done = min(0.99, now.seconds / max(1e-9, now.seconds + now.left))
+    else:
+        done = min(1.0, now.step / now.steps) if now.steps else 0.0
+    kept = min(1.0, now.step / before.step) if before.step else 1.0
+    return max(done, before.reached * kept) if now.steps == before.steps else done
 
 
 def _at_speed(steps: int, speed: float) -> float | None:

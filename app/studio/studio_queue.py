@@ -224,10 +224,8 @@ def share(view: View) -> float:
     summary = view.summary
     if view.state == State.FINISHED:
         return 1.0
-    if view.job.kind == TRAIN and view.state in ENDED:  # how far it came; nothing else is still to be done
-        return min(1.0, summary.step / summary.steps) if summary.steps else 0.0
     if view.job.kind != TRAIN:
         return summary.share[0] / summary.share[1] if summary.share[1] else 0.0
-    if summary.left is not None:  # the steps are not all that it does
-        return min(0.99, summary.seconds / max(1e-9, summary.seconds + summary.left))
-    return min(1.0, summary.step / summary.steps) if summary.steps else 0.0
+    if view.state in ENDED and view.state != State.PAUSED:  # how far it came; nothing else is still to be done
+        return min(1.0, summary.step / summary.steps) if summary.steps else 0.0
+    return summary.reached

@@ -177,6 +177,31 @@ def test_what_it_takes_is_counted_over_all_attempts_and_not_in_between():
     assert said.seconds == 40.5
 
 
+def test_how_far_a_run_is_falls_only_if_steps_are_lost_or_added():
+    def step(number, left, time):
+        return {"type": "step", "step": number, "steps": 40, "time": time, **({"seconds_left": left} if left else {})}
+
+    shares, said = [], Summary()
+    for event in (
+        {"type": "loading", "time": 0.0},
+        {"type": "start", "steps": 40, "time": 10.0},
+        step(2, None, 11.0),  # 2 of 40 steps
+        step(4, 18.0, 12.0),  # 12 of 30 seconds
+        step(5, 37.0, 13.0),  # it takes longer than was thought
+        {"type": "checkpoint", "step": 5, "time": 13.0},
+        {"type": "paused", "step": 5, "time": 13.0},
+        {"type": "attempt", "number": 2, "time": 99.0},
+        {"type": "start", "steps": 40, "time": 99.0},
+        step(6, 14.0, 100.0),  # 14 of 28 seconds
+        {"type": "attempt", "number": 3, "time": 200.0},  # after a kill: from step 5 on
+        {"type": "start", "steps": 80, "time": 200.0},
+    ):
+        said = said.after([event])
+        shares.append(round(said.reached, 4))
+    assert shares == [0, 0, 0.05, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.5, 0.4167, 0.0625]
+    assert said.after([step(80, 0.01, 201.0)]).reached == 0.99
+
+
 def test_a_small_job_says_how_far_it_is_and_what_it_found():
     said = told({"type": "working", "message": "Drawing …", "done": 8, "of": 24})
     assert (said.doing, said.share, describe(State.WORKING, said)) == ("working", (8, 24), "Drawing …")
