@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -51,6 +54,27 @@ def link_or_copy(file: Path, place: Path) -> None:
     except OSError:  # another disk, or a file system without links; or it is there already
         with whole_file(place) as building:
             shutil.copyfile(file, building)
+
+
+def put_packed(folder: Path, place: Path) -> None:
+    """Write a folder's files to a ZIP, in a folder with the ZIP's name."""
+    with whole_file(place) as building, zipfile.ZipFile(building, "w", zipfile.ZIP_STORED) as packed:
+        for file in sorted(path for path in folder.iterdir() if path.is_file()):
+            packed.write(file, f"{place.stem}/{file.name}")
+
+
+def offer_version(source: Path, public: Path, name: str, put: Callable[[Path, Path], None]) -> Path:
+    """The result of `put` for a file, under a URL that changes with the file, because browsers cache."""
+    seen = source.stat()
+    stamp = hashlib.blake2b(f"{source.name}|{seen.st_mtime_ns}|{seen.st_size}".encode(), digest_size=8).hexdigest()
+    place = public / stamp / name
+    if not place.is_file():
+        for old in public.iterdir():
+            if (old / name).exists():
+                shutil.rmtree(old, ignore_errors=True)
+        place.parent.mkdir(mode=0o700, exist_ok=True)
+        put(source, place)
+    return place
 
 
 def offer_numbers(name: str, numbers: Numbers, public: Path) -> Path:

@@ -9,8 +9,7 @@ import shutil
 import tempfile
 import threading
 import time
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -25,7 +24,7 @@ from app.jobs.views import View
 from app.state_file import StateFile
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, forget
 from app.studio.names import safe_name
-from app.studio.public_files import link_or_copy
+from app.studio.public_files import link_or_copy, offer_version, put_packed
 from app.studio.runs.chosen import chosen_style, is_snapshot
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import LONGEST_WORDS, NO_NAME, StyleEntry, check_numbers, plain, read_found, read_trained
@@ -46,6 +45,9 @@ OWNERS = ".owners.json"
 """File with the owners of imported styles."""
 OFFERED = "styles"
 """Public folder with one folder per style."""
+COPYING = 10.0
+"""Seconds after its last change in which a file that cannot be read may still be being copied."""
+COPY = _("{file} holds the same style as “{name}”")
 Stamp = tuple[int, int]
 
 
@@ -55,8 +57,8 @@ class StyleLibrary:
     def __init__(self, queue: StudioQueue) -> None:
         self.queue, self.paths = queue, queue.paths
         self._lock, self._writing = threading.RLock(), threading.Lock()
-        self._read: dict[Path, tuple[Stamp, StyleEntry | None]] = {}
-        self._begun, self._entries = 0.0, list[StyleEntry]()
+        self._read: dict[Path, tuple[Stamp, StyleEntry | _]] = {}
+        self._begun, self._entries, self._unlisted = 0.0, list[StyleEntry](), list[_]()
         self._ids: frozenset[str] | None = None
         self._owned = StateFile(self.paths.styles / OWNERS, _parse_owners, json.dumps)
         self._secret = hashlib.sha256(b"shelf" + self.paths.secret()).digest()
@@ -70,6 +72,11 @@ class StyleLibrary:
                 self._begun = time.monotonic()
                 self._entries = self._look()
             return list(self._entries)
+
+    def unlisted(self) -> list[_]:
+        """Why the last look passed over files in the folder: they cannot be read, or are there twice."""
+        with self._lock:
+            return list(self._unlisted)
 
     def read_ahead(self) -> None:
         """Read the files in a thread of its own, so that the first page with many styles need not."""
@@ -88,7 +95,10 @@ class StyleLibrary:
         owners = self._owners() if others else {}
         found += [self._found(path, owners) for path in others]
         self._read = {path: self._read[path] for path in (*runs, *others) if path in self._read}
-        there = {item.id: item for item in found if item is not None}  # one file under two names is one style
+        there, self._unlisted = dict[str, StyleEntry](), self._unread(others)
+        for item in sorted(filter(None, found), key=lambda item: item.made):
+            if there.setdefault(item.id, item) is not item:  # one file under two names is one style
+                self._unlisted.append(COPY.format(file=plain(item.path.name, LONGEST_WORDS), name=there[item.id].name))
         if there.keys() != self._ids:
             self._ids = frozenset(there)
             self._sweep()
@@ -132,7 +142,7 @@ class StyleLibrary:
             put = self._put_plain if source == item.path else link_or_copy
         try:
             with plain_disk_errors(self.paths.public / name):
-                return _offered(source, self.public(item), name, put)
+                return offer_version(source, self.public(item), name, put)
         except FileNotFoundError as error:
             raise VelaturaError(GONE) from error
 
@@ -272,11 +282,14 @@ class StyleLibrary:
             stamp = (seen.st_mtime_ns, seen.st_size)
             known = self._read.get(path)
             if known is None or known[0] != stamp:
-                self._read[path] = stamp, None  # stays so where it is not a style, or half copied
-                known = self._read[path] = stamp, read_found(path) if view is None else read_trained(path, view)
-            return known[1]
-        except (FileNotFoundError, VelaturaError):
+                known = self._read[path] = stamp, _read(path, view)
+            return known[1] if isinstance(known[1], StyleEntry) else None
+        except FileNotFoundError:
             return None
+
+    def _unread(self, paths: Sequence[Path]) -> list[_]:
+        known = [self._read[path] for path in paths if path in self._read]
+        return [why for stamp, why in known if isinstance(why, _) and time.time() - stamp[0] / 1e9 > COPYING]
 
     def _put(self, checked: Path, shown: str, owner: str) -> StyleEntry:
         """Validate an uploaded file and move it to its place."""
@@ -346,6 +359,14 @@ class StyleLibrary:
         return self._run(item).job.folder / "config.toml"
 
 
+def _read(path: Path, view: View | None) -> StyleEntry | _:
+    """A style, or why its file cannot be read."""
+    try:
+        return read_found(path) if view is None else read_trained(path, view)
+    except VelaturaError as error:
+        return error.message.changed(lambda text: plain(text.replace(str(path), path.name), LONGEST_WORDS))
+
+
 def imported_files(styles: Path) -> list[Path]:
     """The files in the folder of imported styles, including those copied there by hand."""
     return [path for path in styles.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
@@ -370,27 +391,6 @@ def no_safetensors(name: str) -> _:
 def too_large(name: str) -> _:
     """Error for files that are too large; the page shows it before the upload."""
     return _("“{name}” is larger than {most} MB, the limit for an upload", name=name, most=MOST_BYTES_A_FILE // 2**20)
-
-
-def put_packed(folder: Path, place: Path) -> None:
-    """Write a folder's files to a ZIP, in a folder with the ZIP's name."""
-    with whole_file(place) as building, zipfile.ZipFile(building, "w", zipfile.ZIP_STORED) as packed:
-        for file in sorted(path for path in folder.iterdir() if path.is_file()):
-            packed.write(file, f"{place.stem}/{file.name}")
-
-
-def _offered(source: Path, public: Path, name: str, put: Callable[[Path, Path], None]) -> Path:
-    """The result of `put` for a file, under a URL that changes with the file, because browsers cache."""
-    seen = source.stat()
-    stamp = hashlib.blake2b(f"{source.name}|{seen.st_mtime_ns}|{seen.st_size}".encode(), digest_size=8).hexdigest()
-    place = public / stamp / name
-    if not place.is_file():
-        for old in public.iterdir():
-            if (old / name).exists():
-                shutil.rmtree(old, ignore_errors=True)
-        place.parent.mkdir(mode=0o700, exist_ok=True)
-        put(source, place)
-    return place
 
 
 def _parse_owners(content: bytes) -> dict[str, str]:

@@ -158,17 +158,19 @@ class StylesPage:
     def _listing(
         self, found: list[StyleEntry], views: dict[str, View], busy: list[View], choice: ListChoice, actor: Actor
     ) -> Markup:
-        trash = trash_link(self.services.queue, actor)
+        below = {
+            "unlisted": [Sentence.of(why) for why in self.library.unlisted()],
+            "trash_link": trash_link(self.services.queue, actor),
+        }
         if not found:
-            first = busy[0].job.name if busy else ""
-            return render("styles/empty.html", first=first, trash_link=trash)
+            return render("styles/empty.html", first=busy[0].job.name if busy else "", **below)
         fitting = [item for item in found if choice.finds(_said_of(item))]
         page = min(choice.page, max(1, -(-len(fitting) // A_PAGE)))
         shown = fitting[(page - 1) * A_PAGE : page * A_PAGE]
         programs = self.services.programs
         places = programs.found() if programs.allowed else None
         cards = [read_card(self.library, item, views.get(item.run), actor, places) for item in shown]
-        return render("styles/list.html", cards=cards, pages=pages(page, len(fitting), A_PAGE), trash_link=trash)
+        return render("styles/list.html", cards=cards, pages=pages(page, len(fitting), A_PAGE), **below)
 
 
 def _said_of(item: StyleEntry) -> str:

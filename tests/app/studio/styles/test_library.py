@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import time
 import tomllib
 import zipfile
 from collections.abc import Mapping
@@ -310,6 +311,28 @@ def test_a_second_style_of_a_name_gets_a_number_and_a_second_copy_is_refused(lib
     with pytest.raises(VelaturaError, match="this style already exists as “dusk”"):
         send(library, LORA, "other.safetensors")
     assert sorted(path.name for path in library.paths.styles.iterdir()) == ["Dusk 2.safetensors", "dusk.safetensors"]
+
+
+def test_files_that_cannot_be_read_or_are_there_twice_are_named(library):
+    def put(name, content, age=60.0):
+        (library.paths.styles / name).write_bytes(content)
+        os.utime(library.paths.styles / name, (time.time() - age,) * 2)
+
+    whole = send(library, LORA, "dusk.safetensors").path.read_bytes()
+    put("a dusk.safetensors", whole, age=0)
+    put("half.safetensors", whole[:-9])
+    put("text\x07.safetensors", b"no tensors at all")
+    put("coming.safetensors", whole[:50], age=0)
+    put("dusk.safetensors", whole, age=3600)
+    assert [item.name for item in library.entries()] == ["dusk"], "the older file is the style"
+    said = sorted(library.unlisted())
+    assert said[0] == "a dusk.safetensors holds the same style as “dusk”"
+    assert said[1].startswith("half.safetensors is truncated or damaged")
+    assert said[2] == "text .safetensors is not a .safetensors file; use one that is" and len(said) == 3
+    (library.paths.styles / "half.safetensors").unlink()
+    put("a dusk.safetensors", b"")
+    assert [item.name for item in library.entries()] == ["dusk"]
+    assert [why.split(" is ")[0] for why in sorted(library.unlisted())] == ["a dusk.safetensors", "text .safetensors"]
 
 
 def test_who_imported_what_outlasts_a_damaged_file(library):

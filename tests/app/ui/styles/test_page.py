@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +42,24 @@ def test_of_several_files_each_is_taken_in_or_refused_in_a_line_of_its_own(queue
     assert "Made elsewhere: the file names no trigger words." in shown[page.list]
     assert "data-copy" not in shown[page.list], "there are no words to copy"
     assert "ink was imported." in notice and "<h2>ink</h2>" in shown[page.list] and shown[page.intake] == {"batch": 3}
+
+
+def test_a_damaged_file_of_the_folder_is_named_below_the_styles(queue: StudioQueue, tmp_path: Path) -> None:
+    services = open_services(queue.paths, tmp_path)
+    with gr.Blocks():
+        page = StylesPage(services)
+    request: Any = SimpleNamespace(username=None, cookies={}, session_hash="x")
+    damaged = queue.paths.styles / "<i>.safetensors"
+    damaged.write_bytes(b"")
+    os.utime(damaged, (1, 1))
+    line = '<p class="hint">&lt;i&gt;.safetensors is empty; copy or download it again.</p>'
+    assert line in page.tick("{}", "", request)[page.list], "where there is no style"
+    up, down = torch.ones(320, 2), torch.ones(2, 768)
+    style = {f"{LAYER}.lora_up.weight": up, f"{LAYER}.lora_down.weight": down}
+    save_file(style, queue.paths.styles / "ink.safetensors")
+    shown = page.tick("{}", "", request)[page.list]
+    services.close()
+    assert line in shown and "<h2>ink</h2>" in shown
 
 
 def test_styles_are_put_into_programs_of_the_owner_s_machine_alone(queue: StudioQueue, tmp_path: Path) -> None:
