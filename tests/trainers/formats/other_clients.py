@@ -96,6 +96,8 @@ def in_diffusers(model: Model, file: Path) -> Tensor:
         pipeline.load_lora_weights({key: t for key, t in tensors.items() if key.startswith("text_encoder")})
     else:
         pipeline.load_lora_weights(str(file))
+    for network in (model.denoiser, *model.text_encoders):
+        network.eval()  # PEFT adds a training LoKr, which leaves out a layer once in 2²⁴ draws even if it drops none
     return output(model)
 
 

@@ -194,6 +194,16 @@ def test_text_encoder_alone_loads_in_diffusers(bases, tmp_path, dora, patterns):
     assert (in_diffusers(model, second or tmp_path / "a.safetensors") - live).abs().max() <= 1e-5
 
 
+def test_no_draw_leaves_out_a_layer_that_diffusers_has_loaded(bases, tmp_path, monkeypatch):
+    model = bases["sd1"]
+    network = trained(model, LoKr(rank=3, alpha=2.0, factor=4))
+    live = output(model)
+    file = write_for_diffusers(tmp_path / "a.safetensors", network, "sd1", model.denoiser.config, {}, "fp32")
+    network.remove()
+    monkeypatch.setattr(torch, "rand", torch.zeros)
+    assert file is not None and (in_diffusers(model, file) - live).abs().max() <= 1e-5 * live.abs().max()
+
+
 def test_lokr_whose_splits_peft_does_not_know_becomes_plain_lora(bases, tmp_path):
     model = bases["sd1"]
     network = trained(model, LoKr(rank=3, alpha=2.0, factor=16), Targets(unet=("*.to_q", "*.ff.*", "*.conv1")))
