@@ -98,11 +98,15 @@ def read_kohya(file: Mapping[str, Any], pictures: Pictures, here: Sequence[str] 
 
 
 def _flat(file: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """All settings by name, those of arguments and typed options too; and what differs between the subsets."""
+    """All settings by name, those of arguments and typed options too; and what differs between the subsets.
+
+    Where a dataset config says something else than other settings, it decides, as there.
+    """
     flat: dict[str, Any] = {}
+    of_dataset: dict[str, Any] = {}
     differing: dict[str, str] = {}
     if is_dataset_config(file):
-        flat, differing = read_datasets(file)
+        of_dataset, differing = read_datasets(file)
         file = {name: value for name, value in file.items() if name not in (*SECTIONS, "dataset_config")}
     for name, value in file.items():
         flat |= value if isinstance(value, dict) else {name: value}
@@ -111,7 +115,8 @@ def _flat(file: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     options = _options(flat.get("additional_parameters"))
     if options:
         del flat["additional_parameters"]
-    return {**arguments, **flat, **options}, {name: value for name, value in differing.items() if name not in flat}
+    others = {name: value for name, value in (arguments | flat | options).items() if name not in differing}
+    return {**others, **of_dataset}, differing
 
 
 def _unsaid(reading: Reading) -> None:

@@ -132,6 +132,10 @@ def test_epochs_become_steps_with_the_repeats_of_subsets() -> None:
     unknown = imported(Pictures(5, 0, {"": 5}))
     assert unknown.findings[0].repair == "10 epochs → 30 steps"
     assert "differ between folders" in unknown.findings[0].problem
+    line = f"{line} --train_batch_size 8 --resolution 512 --flip_aug"
+    both = read_foreign(read_file("a.sh", line) | read_file("d.toml", DATASETS))
+    assert both is not None and (both.table["train"]["batch_size"], both.table["data"]["resolution"]) == (2, 768)
+    assert next(one.value for one in both.left if one.name == "flip_aug") == "–, True", "the dataset config decides"
     once = read_foreign(table | {"datasets": [{"subsets": [{"image_dir": "x"}]}]}, Pictures(5, 0))
     assert once is not None and once.table["train"]["steps"] == 50, "subsets are shown once unless they say more"
 
