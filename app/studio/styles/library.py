@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -47,7 +47,7 @@ OFFERED = "styles"
 """Public folder with one folder per style."""
 COPYING = 10.0
 """Seconds after its last change in which a file that cannot be read may still be being copied."""
-COPY = _("{file} holds the same style as “{name}”")
+COPY = _("“{file}” holds the same style as “{name}”")
 Stamp = tuple[int, int]
 
 
@@ -95,7 +95,9 @@ class StyleLibrary:
         owners = self._owners() if others else {}
         found += [self._found(path, owners) for path in others]
         self._read = {path: self._read[path] for path in (*runs, *others) if path in self._read}
-        there, self._unlisted = dict[str, StyleEntry](), self._unread(others)
+        there, files = dict[str, StyleEntry](), [self._read[path] for path in others if path in self._read]
+        old = (time.time() - COPYING) * 1e9
+        self._unlisted = [why for (changed, _size), why in files if isinstance(why, _) and changed < old]
         for item in sorted(filter(None, found), key=lambda item: item.made):
             if there.setdefault(item.id, item) is not item:  # one file under two names is one style
                 self._unlisted.append(COPY.format(file=plain(item.path.name, LONGEST_WORDS), name=there[item.id].name))
@@ -287,10 +289,6 @@ class StyleLibrary:
         except FileNotFoundError:
             return None
 
-    def _unread(self, paths: Sequence[Path]) -> list[_]:
-        known = [self._read[path] for path in paths if path in self._read]
-        return [why for stamp, why in known if isinstance(why, _) and time.time() - stamp[0] / 1e9 > COPYING]
-
     def _put(self, checked: Path, shown: str, owner: str) -> StyleEntry:
         """Validate an uploaded file and move it to its place."""
         try:
@@ -364,7 +362,8 @@ def _read(path: Path, view: View | None) -> StyleEntry | _:
     try:
         return read_found(path) if view is None else read_trained(path, view)
     except VelaturaError as error:
-        return error.message.changed(lambda text: plain(text.replace(str(path), path.name), LONGEST_WORDS))
+        names, quoted = (str(path), path.name), f"“{plain(path.name, LONGEST_WORDS)}”"
+        return error.message.changed(lambda text: quoted if text in names else plain(text, LONGEST_WORDS))
 
 
 def imported_files(styles: Path) -> list[Path]:

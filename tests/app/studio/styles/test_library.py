@@ -326,13 +326,16 @@ def test_files_that_cannot_be_read_or_are_there_twice_are_named(library):
     put("dusk.safetensors", whole, age=3600)
     assert [item.name for item in library.entries()] == ["dusk"], "the older file is the style"
     said = sorted(library.unlisted())
-    assert said[0] == "a dusk.safetensors holds the same style as “dusk”"
-    assert said[1].startswith("half.safetensors is truncated or damaged")
-    assert said[2] == "text .safetensors is not a .safetensors file; use one that is" and len(said) == 3
+    assert said[0] == "“a dusk.safetensors” holds the same style as “dusk”"
+    assert said[1].startswith("“half.safetensors” is truncated or damaged")
+    assert said[2] == "“text .safetensors” is not a .safetensors file; use one that is" and len(said) == 3
     (library.paths.styles / "half.safetensors").unlink()
     put("a dusk.safetensors", b"")
     assert [item.name for item in library.entries()] == ["dusk"]
-    assert [why.split(" is ")[0] for why in sorted(library.unlisted())] == ["a dusk.safetensors", "text .safetensors"]
+    assert [why.split(" is ")[0] for why in sorted(library.unlisted())] == [
+        "“a dusk.safetensors”",
+        "“text .safetensors”",
+    ]
 
 
 def test_who_imported_what_outlasts_a_damaged_file(library):

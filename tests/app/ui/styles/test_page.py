@@ -52,7 +52,7 @@ def test_a_damaged_file_of_the_folder_is_named_below_the_styles(queue: StudioQue
     damaged = queue.paths.styles / "<i>.safetensors"
     damaged.write_bytes(b"")
     os.utime(damaged, (1, 1))
-    line = '<p class="hint">&lt;i&gt;.safetensors is empty; copy or download it again.</p>'
+    line = '<p class="hint">“&lt;i&gt;.safetensors” is empty; copy or download it again.</p>'
     assert line in page.tick("{}", "", request)[page.list], "where there is no style"
     up, down = torch.ones(320, 2), torch.ones(2, 768)
     style = {f"{LAYER}.lora_up.weight": up, f"{LAYER}.lora_down.weight": down}
