@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -100,29 +101,29 @@ def import_settings(
         sys.stdout.write(written)
 
 
-def read_tables(files: Sequence[str]) -> dict[str, Any]:
+def read_tables(files: Sequence[str], before: Mapping[str, dict[str, Any]] | None = None) -> dict[str, Any]:
     """The settings in several files as one table, with those of files that they name and that are here.
 
-    VelaturaError if one cannot be read.
+    `before` holds the tables of files that were read already, by name. VelaturaError if one cannot be read.
     """
     from app.studio.settings.imports.read import check_size, join_tables, read_file
 
-    tables = []
+    tables = dict(before or {})
     for name in files:
         try:
-            tables.append(read_file(name, _read(name)))
+            tables[name] = read_file(name, _read(name))
         except VelaturaError as error:
             raise VelaturaError("{file}: {reason}", file=name, reason=error.message) from error
         except (OSError, ValueError) as error:
             raise VelaturaError("{file} cannot be read: {reason}", file=name, reason=error) from error
-    table = join_tables(tables)
+    table = join_tables(tables.values())
     for section in (table, *(each for each in table.values() if isinstance(each, dict))):
         for name, part in NAMED_FILES.items():
             named = Path(str(section.get(name) or ""))
-            if not named.is_file():
+            if not (_is_here(str(named)) and named.is_file()):
                 continue
-            if part and not table.get(part) and str(named) not in files:
-                return read_tables([*files, str(named)])
+            if part and not table.get(part) and str(named) not in tables:
+                return read_tables([str(named)], tables)
             if name == "sample_prompts" and named.suffix == ".txt":
                 section[name] = _read(str(named), "replace")
     check_size(table)
@@ -146,7 +147,7 @@ def find_folders(table: Mapping[str, Any]) -> list[str]:
     shares = kohya_datasets.read_shares(table) if kohya_datasets.is_dataset_config(table) else []
     folders = [share.folder for share in shares or onetrainer.read_shares(table)]
     folders = folders or list(_named(table, "train_data_dir"))[:1]
-    return folders if all(Path(folder).is_dir() for folder in folders) else []
+    return folders if all(_is_here(folder) and Path(folder).is_dir() for folder in folders) else []
 
 
 def joined_folder(folders: Sequence[str]) -> str:
@@ -165,8 +166,15 @@ def find_here(table: Mapping[str, Any]) -> list[str]:
     from trainers.models.bases.find import find_models
 
     names = ("pretrained_model_name_or_path", "network_weights", "lora_network_weights", "reg_data_dir")
-    named = [path for name in names for path in _named(table, name) if Path(path).exists()]
+    named = [path for name in names for path in _named(table, name) if _is_here(path)]
     return [*named, *(one.name for one in find_models())]
+
+
+def _is_here(path: str) -> bool:
+    """Whether a file or folder has this path; no path is as long as some values."""
+    with suppress(OSError, ValueError):
+        return bool(path) and Path(path).exists()
+    return False
 
 
 def _named(table: Mapping[str, Any], name: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,29 @@ def test_the_concepts_of_onetrainer_are_read_beside_its_config(tmp_path: Path, c
         found = json.loads(capsys.readouterr().out)["config"]
         assert (found["train"]["steps"], found["data"]["images"]) == (30, str(tmp_path / "fox"))
         file.write_text(json.dumps(config | {"concept_file_name": str(concepts)}))
+
+
+def test_standard_input_may_name_another_file(tmp_path: Path, monkeypatch, capsys) -> None:
+    prompts = "a fox " * 60
+    (tmp_path / "dataset.toml").write_text("[[datasets]]\nresolution = 512\n[[datasets.subsets]]\nnum_repeats = 3\n")
+    typed = f'network_dim = 4\nnetwork_alpha = 2\n[a]\nsample_prompts = "{tmp_path}/prompts.txt"\n'
+    (tmp_path / "prompts.txt").write_text(prompts)
+    monkeypatch.setattr("sys.stdin", StringIO(f'{typed}[b]\ndataset_config = "{tmp_path}/dataset.toml"\n'))
+    assert run("import", "-", "--json") == 0
+    config = json.loads(capsys.readouterr().out)["config"]
+    assert (config["method"]["rank"], config["data"]["repeats"]) == (4, 3)
+    assert config["sample"]["prompts"] == [prompts.strip()]
+
+
+def test_a_subset_or_concept_without_a_folder_does_not_count_the_current_one(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    subset = "network_dim = 4\nmax_train_epochs = 5\n[[datasets]]\n[[datasets.subsets]]\nmetadata_file = 'm.json'\n"
+    onetrainer = {"training_method": "LORA", "peft_type": "LORA", "epochs": 5, "concepts": [{"path": ""}]}
+    for name, content in {"config.toml": subset, "config.json": json.dumps(onetrainer)}.items():
+        Path(name).write_text(content)
+        assert run("import", name, "--json") == 0
+        config = json.loads(capsys.readouterr().out)["config"]
+        assert "steps" not in config.get("train", {}) and "images" not in config.get("data", {})
