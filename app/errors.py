@@ -28,12 +28,10 @@ def _about(error: Exception) -> _:
     if code == DISK_FULL:
         return _("the disk is full: free some space; `velatura resume` continues a run that has a checkpoint")
     if isinstance(error, OSError) and error.errno in FORBIDDEN:
-        if error.errno == errno.EROFS:
-            return _(
-                "the disk of {file} is read-only; check it, or choose another place", file=error.filename or "a file"
-            )
         if not error.filename:
             return _("no permission to use a file; choose another place or change its permissions")
+        if error.errno == errno.EROFS:
+            return _("the disk of {file} is read-only; check it, or choose another place", file=error.filename)
         return _("no permission to use {file}; choose another place or change its permissions", file=error.filename)
     if code == OUT_OF_MEMORY:
         return _(

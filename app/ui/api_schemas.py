@@ -60,7 +60,8 @@ def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         except LimitError as error:
             raise gr.Error(_coded(as_sentence(error), "limit"), print_exception=False) from error
         except VelaturaError as error:
-            raise gr.Error(_coded(as_sentence(error), "refused"), print_exception=False) from error
+            code = "not_kept" if is_of_the_disk(error) else "refused"
+            raise gr.Error(_coded(reason(error), code), print_exception=False) from error
         except Exception as error:
             if is_of_the_disk(error):
                 raise gr.Error(_coded(reason(error), "not_kept"), print_exception=False) from error
@@ -89,6 +90,8 @@ def must(code: str, do: Callable[..., Any], *given: Any) -> Any:
     except (RefusalError, NotOwnerError, LimitError):
         raise
     except VelaturaError as error:
+        if is_of_the_disk(error):
+            raise
         raise RefusalError(code, as_sentence(error)) from error
 
 

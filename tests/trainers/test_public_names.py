@@ -68,6 +68,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "section": (lambda: trainers.Config(name="a", train=3), "^train = 3: this is a section"),
     "name": (lambda: trainers.Config(), "^name is not set"),
     "rate": (lambda: a_network().parameter_groups("1e-4"), "^learning_rate must be like 0.001, and is '1e-4'$"),
+    "large strength": (lambda: a_network().merge(10**400), "^strength must be like 0.001, and is 1000"),
     "strength": (lambda: a_network().merge("1"), "^strength must be like 0.001, and is '1'$"),
     "step": (lambda: a_network().training_step("0", of=3).__enter__(), "^step must be like 0, and is '0'$"),
     "steps": (lambda: a_network().training_step(0, of="3").__enter__(), "^of must be like 300, and is '3'$"),

@@ -30,4 +30,11 @@ def check_parts(parts: object) -> None:
 def check_numbers(**numbers: object) -> None:
     """Raise VelaturaError if one of these is not a finite number."""
     for name, value in numbers.items():
-        check_argument(name, value, isinstance(value, Real) and math.isfinite(value), "0.001")
+        check_argument(name, value, _is_finite(value), "0.001")
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False

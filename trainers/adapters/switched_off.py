@@ -30,6 +30,7 @@ class SwitchedOff:
         for each in self._objects:
             setattr(each, self._holders, self._count(each) - 1)
             if not self._count(each):
+                delattr(each, self._holders)
                 setattr(each, self._name, True)
 
     def _count(self, each: object) -> int:

@@ -49,15 +49,21 @@ def reason(error: Exception) -> str:
     """The same in one sentence or two."""
     if _is_full(error):
         return words.DISK_FULL
-    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+    if _number(error) in UNWRITABLE:
         return words.DISK_READ_ONLY
     return as_sentence(error) if isinstance(error, VelaturaError) else words.NOT_KEPT.format(error)
 
 
 def is_of_the_disk(error: Exception) -> bool:
     """Whether the reason is a full, read-only or damaged disk and not a fault of the program."""
-    return isinstance(error, OSError) and error.errno in (*FULL, *UNWRITABLE)
+    return _is_full(error) or _number(error) in UNWRITABLE
 
 
 def _is_full(error: Exception) -> bool:
-    return (isinstance(error, OSError) and error.errno in FULL) or "disk is full" in str(error)
+    return _number(error) in FULL or "disk is full" in str(error)
+
+
+def _number(error: Exception) -> int | None:
+    """The system's number of an error, or of the one that a sentence was made of."""
+    cause = error.__cause__ if isinstance(error, VelaturaError) else error
+    return cause.errno if isinstance(cause, OSError) else None

@@ -1,11 +1,29 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from app.studio.dataset.uploads import Upload
-from app.ui.api_schemas import RefusalError, table_of, text_of, texts_of, uploads_of
+from app.ui.api_schemas import RefusalError, kindly, must, table_of, text_of, texts_of, uploads_of
+from trainers.atomic_files import plain_disk_errors
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOSPC, "The disk is full, so this"), (errno.EROFS, "The studio's disk cannot be")]
+)
+def test_errors_of_the_disk_have_a_code_and_name_no_path(number: int, words: str) -> None:
+    def write() -> None:
+        with plain_disk_errors(Path("/srv/velatura/x")):
+            raise OSError(number, "no")
+
+    for endpoint in (kindly(write), kindly(lambda: must("format", write))):
+        with pytest.raises(gr.Error) as refused:
+            endpoint()
+        message = refused.value.message
+        assert message.startswith(words) and message.endswith("[not_kept]") and "/srv" not in message
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,7 @@ def test_the_base_stays_frozen_until_the_last_network_is_removed() -> None:
         network.remove()
         network.remove()  # a second time changes nothing
         assert (net[0].weight.requires_grad, net[0].bias.requires_grad) == (learns, False)
+    assert not vars(net[0].weight), "nothing is left that would be saved with the network"
 
 
 def reference(net: nn.Module, network: Network, x: Tensor) -> Tensor:

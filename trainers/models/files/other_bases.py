@@ -118,9 +118,9 @@ def other_by_name(names: Iterable[str]) -> OtherBase | None:
 
     Kinds that share their name with a base that is trained, such as FLUX.1 Fill, are not told by it.
     """
-    written = [*map(_letters, names)]
+    written = [name.lower() for name in names]
     own = (base for base in list_other_bases() if not _letters(base.name).startswith(_letters(base.nearest) or "-"))
-    return next((base for base in own if any(name.startswith(_letters(base.name)) for name in written)), None)
+    return next((base for base in own if any(map(_beginning(base.name).match, written))), None)
 
 
 def as_markdown() -> str:
@@ -138,6 +138,12 @@ def as_markdown() -> str:
 # ---------------------------------------------------------------- within
 def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _beginning(name: str) -> re.Pattern[str]:
+    """Names that begin with this one, however its words are parted: `flux2-dev`, but not Animagine for Anima."""
+    letters = _letters(name)
+    return re.compile("[^a-z0-9]*".join(letters) + ("(?![0-9])" if letters[-1].isdigit() else "(?![a-z])"))
 
 
 def _plain(name: str) -> str:

@@ -226,6 +226,8 @@ def test_styles_with_larger_layers_are_described_but_not_unfolded(tmp_path):
         ("qwen_image", "Qwen-Image"),
         ("Qwen-Image-Edit", "Qwen-Image-Edit"),
         ("wan2.1", "Wan"),
+        ("animagine_xl_3.1", None),
+        ("Wanderlust XL", None),
         ("Flux.1-fill-dev", None),
         ("", None),
     ],
