@@ -16,6 +16,8 @@ from trainers.runs.event_lines import SAID, Event
 
 ENDS = {"done": "finished", "stopped": "stopped", "paused": "paused", "cancelled": "cancelled", "error": "failed"}
 """The event with which a job says that it has ended, and the state that it is then in."""
+MOST_AHEAD = 4.0
+"""How many times the share of its steps a run may have reached, as it may by long preparations."""
 BEGINNINGS = ("anew", "attempt", "loading")
 """What an attempt says first: the time before it was not spent on the job."""
 
@@ -55,6 +57,8 @@ class Summary:
     """Bytes that the process has held at most."""
     seconds: float = 0.0
     """Spent in all attempts together, from the first word of each to its last."""
+    kept_seconds: float = 0.0
+    """Of `seconds`, those that were not spent on lost steps."""
     reached: float = 0.0
     """How much of the run is done, 0 to 1, in time where that is known; it falls only if steps are lost or added."""
     facts: tuple[tuple[str, Any], ...] = ()
@@ -106,7 +110,8 @@ class Summary:
                 begins = summary.ended or not summary.doing or event["type"] in BEGINNINGS
                 spent = 0.0 if begins else max(0.0, time - summary.time)
                 before, summary = summary, change(summary, event)
-                summary = replace(summary, time=time, seconds=summary.seconds + spent)
+                kept_seconds = (summary.kept_seconds + spent) * _kept(summary, before)
+                summary = replace(summary, time=time, seconds=summary.seconds + spent, kept_seconds=kept_seconds)
                 summary = replace(summary, reached=_reached(summary, before))
         return summary
 
@@ -120,12 +125,15 @@ def seconds_left(event: Event) -> float | None:
 
 
 def _reached(now: Summary, before: Summary) -> float:
-    if now.left is not None:  # the steps are not all that it does
-        done = min(0.99, now.seconds / max(1e-9, now.seconds + now.left))
-    else:
-        done = min(1.0, now.step / now.steps) if now.steps else 0.0
-    kept = min(1.0, now.step / before.step) if before.step else 1.0
-    return max(done, before.reached * kept) if now.steps == before.steps else done
+    done = min(1.0, now.step / now.steps) if now.steps else 0.0
+    if now.left is not None:  # the steps are not all that it does, but early forecasts may be far too low
+        done = min(0.99, now.kept_seconds / max(1e-9, now.kept_seconds + now.left), MOST_AHEAD * done)
+    return max(done, before.reached * _kept(now, before)) if now.steps == before.steps else done
+
+
+def _kept(now: Summary, before: Summary) -> float:
+    """The share of its steps that a run has not lost."""
+    return min(1.0, now.step / before.step) if before.step else 1.0
 
 
 def _at_speed(steps: int, speed: float) -> float | None:
@@ -213,12 +221,14 @@ def _checkpoint(summary: Summary, event: Event) -> Summary:
 
 def _damaged(summary: Summary, event: Event) -> Summary:
     saved = event["saved"]
-    return replace(summary, step=saved, saved=saved, fallback=(max(summary.fallback[0], event["step"]), saved))
+    return replace(
+        summary, step=saved, saved=saved, left=None, fallback=(max(summary.fallback[0], event["step"]), saved)
+    )
 
 
 def _rollback(summary: Summary, event: Event) -> Summary:
     saved = event["saved"]
-    return replace(summary, step=saved, saved=saved, rollback=(event["step"], saved))
+    return replace(summary, step=saved, saved=saved, left=None, rollback=(event["step"], saved))
 
 
 def _saving(summary: Summary, event: Event) -> Summary:

@@ -200,6 +200,25 @@ def test_how_far_a_run_is_falls_only_if_steps_are_lost_or_added():
         shares.append(round(said.reached, 4))
     assert shares == [0, 0, 0.05, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.5, 0.4167, 0.0625]
     assert said.after([step(80, 0.01, 201.0)]).reached == 0.99
+    for lost in ("rollback", "damaged"):
+        steps = [step(number, 40 - number, float(number)) for number in range(1, 37)]
+        said = Summary().after([{"type": "start", "steps": 40, "time": 0.0}, *steps])
+        assert said.reached == 0.9
+        said = said.after([{"type": lost, "step": 36, "saved": 12, "time": 36.0}])
+        assert said.reached == pytest.approx(0.3) and said.seconds == 36.0
+        for number in (13, 24, 36):
+            said = said.after([step(number, 40 - number, 24.0 + number)])
+            assert said.reached == pytest.approx(number / 40)
+
+
+def test_an_early_forecast_that_is_too_low_moves_a_run_on_by_little():
+    def reached(number, left, said):
+        event = {"type": "step", "step": number, "steps": 1000, "time": 10.0 + number, "seconds_left": left}
+        return said.after([event])
+
+    said = reached(2, 0.6, Summary().after([{"type": "loading", "time": 0.0}]))
+    assert said.reached == pytest.approx(0.008), "12 of 12.6 seconds"
+    assert reached(40, 950.0, said).reached == pytest.approx(0.05)
 
 
 def test_a_small_job_says_how_far_it_is_and_what_it_found():
