@@ -223,8 +223,7 @@ class StyleStep:
         draft = self.services.drafts.read(key_of(request))
         rows = self.presets.rows(request.username or "", draft)
         if answer == NOTHING_SAID:
-            with suppress(VelaturaError):  # which was said when the file was read
-                answer = self.presets.unused(draft)
+            answer = self.presets.unused(draft)
         in_settings = answer.of == SETTINGS and is_open
         own = render("train/presets/list.html", rows=rows, said=_said(draft, NOTHING_SAID if in_settings else answer))
         settings = settings_fold(draft, is_open, _said(draft, answer if in_settings else NOTHING_SAID))

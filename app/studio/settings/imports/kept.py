@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from app.studio.settings.imports.epochs import Pictures
-from app.studio.settings.imports.read import read_foreign
+from app.studio.settings.imports.read import check_size, read_foreign
 from app.studio.settings.imports.reading import without_secrets
 from app.studio.settings.imports.report import Imported
 from trainers.atomic_files import whole_file
+from trainers.errors import VelaturaError
 
 FILE = "imported.json"
 """File in a draft's folder: the other program's table, the pictures with which it was read, and the base it has set."""
 UNUSED = "unused.json"
 """File in a draft's folder: an `Unused`."""
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, VelaturaError)
+"""What reading such a file may raise: earlier versions kept what is refused now."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +46,16 @@ def keep_import(folder: Path, table: Mapping[str, Any], pictures: Pictures, foun
 
 def read_import(folder: Path) -> Imported | None:
     """What was read, as it was then; None if it is not there any more."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(*UNREADABLE):
         kept = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        check_size(kept["table"])
         return read_foreign(kept["table"], Pictures(**kept["pictures"]), kept.get("bases", []))
     return None
 
 
 def read_table(folder: Path) -> dict[str, Any]:
     """The other program's table, without its secrets; empty if it is not there any more."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(*UNREADABLE):
         return dict(json.loads((folder / FILE).read_text(encoding="utf-8"))["table"])
     return {}
 
@@ -65,7 +69,8 @@ def keep_unused(folder: Path, unused: Unused) -> None:
 
 def read_unused(folder: Path) -> Unused | None:
     """The file that is neither used nor discarded; None if there is none."""
-    with suppress(OSError, ValueError, TypeError):
+    with suppress(*UNREADABLE):
         kept = Unused(**json.loads((folder / UNUSED).read_text(encoding="utf-8")))
+        check_size(kept.table)
         return kept if isinstance(kept.table, dict) else None
     return None

@@ -16,6 +16,7 @@ from app.studio.settings.imports.epochs import Pictures
 from app.studio.settings.imports.kohya_datasets import is_dataset_config
 from app.studio.settings.imports.kohya_names import TRAINING
 from app.studio.settings.imports.report import Imported, Unsaid, shown
+from app.studio.settings.imports.values import LIMIT
 from app.studio.settings.plan import all_layers, from_table, method_of, values
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
@@ -28,8 +29,9 @@ MOST_VALUES, MOST_DEPTH, LONGEST = 10_000, 10, 20_000
 PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
 DEEP_KEY = re.compile(rf"(?<![\w-])(?:{PART}[ \t]*\.[ \t]*){{{MOST_DEPTH}}}")
 """A dotted key that is too deep; reading one in TOML takes a time that grows with the square of its parts."""
-WHOLE = 2**64
-"""Whole numbers that no setting has."""
+LONGEST_NAME = 200
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a character, which JSON can escape and no file can store."""
 TOO_DEEP = _("its settings are nested more than {most} deep", most=MOST_DEPTH)
 ENOUGH = 2
 """Signs that tell a program's file."""
@@ -60,7 +62,9 @@ def read_file(name: str, content: str) -> dict[str, Any]:
             raise VelaturaError(
                 "it is neither TOML, nor JSON, nor a command line of kohya's train_network.py: {error}", error=error
             ) from None
-    if isinstance(table, list) and all(isinstance(each, dict) for each in table):  # files beside OneTrainer's config
+    if (
+        isinstance(table, list) and table and all(isinstance(each, dict) for each in table)
+    ):  # files beside OneTrainer's config
         table = {"samples" if any("prompt" in each for each in table) else onetrainer.CONCEPTS: table}
     if not isinstance(table, dict):
         raise VelaturaError("it holds no settings")
@@ -81,19 +85,26 @@ def join_tables(tables: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def check_size(table: Mapping[str, Any]) -> None:
-    """Raise VelaturaError if a table has too many values, or values that are too long or too deep."""
+    """Raise VelaturaError if a table has too many values, values that are too long, large or deep, or broken text."""
     level: list[Any] = [table]
     count = 0
     for _depth in range(MOST_DEPTH):
         inner: list[Any] = []
+        names: list[str] = []
         for each in level:
             inner += each.values() if isinstance(each, Mapping) else each
+            names += each if isinstance(each, Mapping) else []
         count += len(inner)
         if count > MOST_VALUES:
             raise VelaturaError("it holds more than {most:,} values, too many for settings", most=MOST_VALUES)
-        if any(isinstance(value, str) and len(value) > LONGEST for value in inner):
+        texts = [value for value in inner if isinstance(value, str)]
+        if any(len(text) > LONGEST for text in texts):
             raise VelaturaError("one of its values has more than {most:,} letters", most=LONGEST)
-        if any(isinstance(value, int) and abs(value) >= WHOLE for value in inner):
+        if any(len(name) > LONGEST_NAME for name in names):
+            raise VelaturaError("one of its names has more than {most:,} letters", most=LONGEST_NAME)
+        if any(map(SURROGATE.search, (*names, *texts))):
+            raise VelaturaError("one of its texts has half of a character (a lone surrogate)")
+        if any(isinstance(value, int | float) and not abs(value) < LIMIT for value in inner):
             raise VelaturaError("one of its numbers has more digits than any setting")
         level = [value for value in inner if isinstance(value, Mapping | list)]
     if level:

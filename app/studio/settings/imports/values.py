@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,18 +13,20 @@ class NotHereError(ValueError):
 UNREADABLE = (ValueError, TypeError, OverflowError)
 """What reading a value may raise: NotHereError is one of them."""
 
+LIMIT = 2**64
+"""Above the largest number that any setting has."""
+
 
 def whole(value: Any) -> int:
     """A whole number above 0; 0 is how both programs say that something is not set."""
-    number = int(float(value))
-    if isinstance(value, bool) or number <= 0:
+    if not (found := int(number(value))):
         raise NotHereError
-    return number
+    return found
 
 
 def number(value: Any) -> float:
     """A number from 0."""
-    if isinstance(value, bool) or not 0 <= float(value) < math.inf:
+    if isinstance(value, bool) or not 0 <= float(value) < LIMIT:
         raise NotHereError
     return float(value)
 

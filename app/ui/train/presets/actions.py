@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from app.studio.runs.times import run_times
 from app.studio.services import Services
 from app.studio.settings.imports.epochs import Pictures, count_pictures, each_once
 from app.studio.settings.imports.kept import (
+    UNREADABLE,
     UNUSED,
     Unused,
     keep_import,
@@ -167,14 +169,19 @@ class Presets:
         if foreign is None:
             self._change(key, lambda draft: from_table(draft, table), tab)
             return Answer(done=words.READ.format(file=name), controls=(_undo(),))
-        keep_unused(self._folder(draft), Unused(name, table, event.of))
-        return self.unused(draft)
+        unused = Unused(name, table, event.of)
+        answer = self._report_unused(draft, unused)  # only what can be reported is kept
+        keep_unused(self._folder(draft), unused)
+        return answer
 
     def unused(self, draft: Draft) -> Answer:
-        """The report of files that are neither used nor discarded yet, if there are any."""
-        kept = read_unused(self._folder(draft))
-        if kept is None:
-            return NOTHING_SAID
+        """The report of files that are neither used nor discarded yet, if there are any that can be read."""
+        with suppress(*UNREADABLE):
+            if kept := read_unused(self._folder(draft)):
+                return self._report_unused(draft, kept)
+        return NOTHING_SAID
+
+    def _report_unused(self, draft: Draft, kept: Unused) -> Answer:
         found, _, findings = self._again(draft, kept)
         left = tuple(one for one in findings if one.key not in kept.repairs)
         done = tuple(one.repair for one in findings if one.key in kept.repairs)
@@ -195,11 +202,12 @@ class Presets:
     def _use_import(self, key: str, tab: str) -> Answer:
         draft, kept = self._kept(key)
         found, pictures, findings = self._again(draft, kept)
-        keep_import(self._folder(draft), kept.table, pictures, found)
         changes = changes_of(one for one in findings if one.key in kept.repairs)
 
         def use(draft: Draft) -> Draft:
-            return with_settings(with_choices(from_table(draft, found.table), imported=kept.file), changes)
+            changed = with_settings(with_choices(from_table(draft, found.table), imported=kept.file), changes)
+            keep_import(self._folder(draft), kept.table, pictures, found)
+            return changed
 
         self._change(key, use, tab)
         self._discard_import(key)

@@ -21,6 +21,7 @@ from app.ui.train.events import SettingsRead, SettingsText, StepShown, StyleActi
 from app.ui.train.style import StyleStep
 from tests.trainers.tiny_runs import write_images
 from tests.waiting import wait_until
+from trainers.errors import VelaturaError
 
 REQUEST = SimpleNamespace(username="", cookies={}, session_hash="a page")
 
@@ -126,6 +127,32 @@ def test_a_report_stays_until_its_settings_are_used_or_discarded(step: StyleStep
     step.on_settings_read(read(json.dumps(KOHYA)), REQUEST)
     ask(step, "use-import")
     assert step.services.drafts.read(key).choices.imported == "train.sh" and not kept.exists()
+
+
+@pytest.mark.parametrize("setting", ['"epoch": 1e308', r'"sample_prompts": "\ud800 fox"', r'"\udfffk": 1'])
+def test_what_no_file_can_hold_is_refused_and_not_kept(step: StyleStep, tmp_path: Path, setting: str) -> None:
+    key, shown = key_of(REQUEST), StepShown(seen=0, step="style")
+    take_folder(step.services.drafts, key, write_images(tmp_path / "images"))
+    file = json.dumps(KOHYA)[:-1] + f", {setting}}}"
+    assert "train.sh cannot be used: one of its " in step.on_settings_read(read(file), REQUEST)[step.own]
+    kept = step.services.drafts.paths.drafts / step.services.drafts.read(key).id / "unused.json"
+    assert not kept.exists()
+    kept.write_text(f'{{"file": "x", "of": "style-own", "table": {file}}}', encoding="utf-8")
+    assert 'class="report"' not in step.on_step_shown(shown, REQUEST)[step.own], "an earlier version has kept it"
+
+
+def test_the_report_stays_that_of_the_settings_in_use(step: StyleStep, monkeypatch: pytest.MonkeyPatch) -> None:
+    step.on_settings_read(read(json.dumps(KOHYA)), REQUEST)
+    ask(step, "use-import")
+    step.on_settings_read(read(json.dumps(KOHYA | {"network_dim": 7})), REQUEST)
+    with monkeypatch.context() as broken:
+        broken.setattr("app.ui.train.presets.actions.with_choices", refuse)
+        assert "Refused" in ask(step, "use-import")
+    assert "method.rank = 4" in ask(step, "report")
+
+
+def refuse(*_parts: object, **_more: object) -> None:
+    raise VelaturaError("refused")
 
 
 def test_the_starter_says_at_the_top_that_its_styles_open_only_here(

@@ -298,7 +298,7 @@ def test_what_the_config_refuses_is_left_out_and_said() -> None:
     plan(from_table(Draft(id="x", public="y"), found.table))
 
 
-@pytest.mark.parametrize("content", ["[1]", "{", '{"a": NaN}', "a = ", "[" * 100_000, '{"a":' * 5000])
+@pytest.mark.parametrize("content", ["[]", "[1]", "{", '{"a": NaN}', "a = ", "[" * 100_000, '{"a":' * 5000])
 def test_what_is_no_settings_file_says_so(content: str) -> None:
     with pytest.raises(VelaturaError):
         read_file("x.json", content)
@@ -311,6 +311,16 @@ def test_no_value_breaks_the_reading(value: object) -> None:
             found = read_foreign({**names, name: value})
             if found is not None:
                 from_table(Draft(id="x", public="y"), found.table)
+
+
+def test_no_number_in_a_text_breaks_the_reading() -> None:
+    found = read_foreign(read_file("train.sh", f"{CALL} 4 --max_train_epochs 1e308"), TWELVE)
+    assert found is not None and "train.steps" not in became(found)
+    for number in (1e19, "1e308", "-1e308"):
+        for name in (*INTERFACE, "num_repeats"):
+            read_foreign({**INTERFACE, "max_train_steps": 0, name: number}, TWELVE)
+        for name in ONETRAINER:
+            read_foreign({**ONETRAINER, "concepts": [{"path": "/x", "balancing": number}], name: number}, TWELVE)
 
 
 def test_files_of_ours_are_not_taken_for_others() -> None:
@@ -340,6 +350,11 @@ HOSTILE = {
     "many values": (json.dumps({"x": list(range(30_000))}), "more than 10,000 values"),
     "a long value": (json.dumps({"x": "a" * 30_000}), "more than 20,000 letters"),
     "a long number": (f"a = 0x{'f' * 150_000}", "more digits than any setting"),
+    "a large number": (json.dumps(INTERFACE | {"epoch": 1e308}), "more digits than any setting"),
+    "no number": ("a = nan", "more digits than any setting"),
+    "half of a character": (r'{"sample_prompts": "\ud800 fox"}', "half of a character"),
+    "half of a character in a name": (r'{"a": [{"\udfffk": 1}]}', "half of a character"),
+    "a long name": (json.dumps({"n" * 300: 1}), "one of its names has more than 200 letters"),
     "a long file": ("a" * 200_001, "it is too long for a settings file"),
 }
 
