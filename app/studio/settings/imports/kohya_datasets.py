@@ -22,6 +22,8 @@ CROPPED = _("Without buckets every image is cropped to a square.")
 ONE_SHAPE = _("Without buckets every image is cropped to that shape there; here up to its aspect, upright or lying.")
 WIDEST = 4.0
 """Sides of the most oblong bucket there, at usual sizes."""
+SIDES = {"min_bucket_reso": 256, "max_bucket_reso": 1024, "bucket_reso_steps": 64}
+"""The least and the most pixels of a bucket's side and the step between them, where nothing is said there."""
 SECTIONS = ("general", "datasets", "subsets")
 
 
@@ -66,8 +68,10 @@ def say_in_names(shares: Sequence[Share]) -> str:
 def read_buckets(reading: Reading) -> None:
     """Shapes of pictures: one for all, or oblong ones as far as the sides of buckets allow."""
     found, settings = reading.found, reading.settings
-    aspect = 1.0 if "data.resolution" in settings else _area(reading)
-    reading.apply({"enable_bucket": Rule("data.max_aspect", lambda on: _widest(reading) if switch(on) else aspect)})
+    sides = _sides(reading)
+    aspect = min(WIDEST, round(max(sides) / min(sides), 4)) if sides else 1.0
+    widest = _widest(reading, sides[0] * sides[1]) if sides else WIDEST
+    reading.apply({"enable_bucket": Rule("data.max_aspect", lambda on: widest if switch(on) else aspect)})
     if "data.max_aspect" in settings and not _is_on(found.get("enable_bucket")):
         reading.take("enable_bucket", "data.max_aspect", aspect, was=False, how=CROPPED if aspect == 1 else ONE_SHAPE)
     elif settings.get("data.max_aspect", 1.0) > 1:
@@ -76,29 +80,32 @@ def read_buckets(reading: Reading) -> None:
         reading.leave(name, "idle")
 
 
-def _area(reading: Reading) -> float:
-    """Take an oblong resolution as the side of a square of its area; returns its aspect from 1."""
+def _sides(reading: Reading) -> tuple[int, int] | None:
+    """Width and height of the resolution; an oblong one is taken as the side of a square of its area."""
+    if side := reading.settings.get("data.resolution"):
+        return side, side
+    differing = {one.name for one in reading.left if one.reason == "subsets"}
     for name in ("resolution", "max_resolution"):
         with suppress(*UNREADABLE):
             width, height = (whole(side) for side in str(reading.found.get(name)).split(","))
-            reading.take(name, "data.resolution", 8 * round(math.sqrt(width * height) / 8), how=SAME_AREA)
-            return min(WIDEST, round(max(width / height, height / width), 4))
-    return 1.0
+            if name not in differing:
+                reading.take(name, "data.resolution", 8 * round(math.sqrt(width * height) / 8), how=SAME_AREA)
+                return width, height
+    return None
 
 
-def _widest(reading: Reading) -> float:
-    """The largest aspect of a bucket of at most the area, between the least and the most pixels of a side.
+def _widest(reading: Reading, area: int) -> float:
+    """The largest aspect of a bucket of at most `area` pixels, between the least and the most pixels of a side.
 
     Without upscaling, the images decide and these limits are ignored there.
     """
-    try:
-        if _is_on(reading.found.get("bucket_no_upscale")):
-            return WIDEST
-        area = float(reading.settings["data.resolution"]) ** 2
-        least, most = (whole(reading.found.get(name)) for name in ("min_bucket_reso", "max_bucket_reso"))
-        return min(WIDEST, max(1.0, min(area / least**2, most / least)))
-    except (KeyError, *UNREADABLE):
+    found = reading.found
+    if _is_on(found.get("bucket_no_upscale")):
         return WIDEST
+    with suppress(*UNREADABLE):
+        least, most, step = (whole(found.get(name) or usual) for name, usual in SIDES.items())
+        return min(WIDEST, max(1.0, min(most, area // least // step * step) / least))
+    return WIDEST
 
 
 def _is_on(value: Any) -> bool:

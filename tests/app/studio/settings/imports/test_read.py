@@ -190,7 +190,7 @@ def test_what_kohya_does_without_saying_so_is_done_here_too() -> None:
     assert became(squares)["data.max_aspect"] == "1"
     assert how(squares, "data.max_aspect") == "Without buckets every image is cropped to a square."
     oblong = became(kohya(enable_bucket=True, min_bucket_reso=384, max_bucket_reso=2048))
-    assert oblong["data.max_aspect"] == "1.77778"
+    assert oblong["data.max_aspect"] == "1.66667", "640×384"
     usual = {"enable_bucket": True, "min_bucket_reso": 256, "max_bucket_reso": 1024, "max_resolution": "1024,1024"}
     assert became(kohya(**usual))["data.max_aspect"] == "4", "256×1024 is one of its buckets"
     free = became(kohya(**usual | {"bucket_no_upscale": True, "max_bucket_reso": 512}))
@@ -200,6 +200,24 @@ def test_what_kohya_does_without_saying_so_is_done_here_too() -> None:
     assert became(typed)["loss.noise_offset"] == "0.1" and left(kohya(additional_parameters="'"))
     prompts = kohya(sample_prompts="a fox --n bad --w 512\n# no\na ship")
     assert prompts.table["sample"]["prompts"] == ["a fox", "a ship"]
+
+
+@pytest.mark.parametrize(
+    ("resolution", "limits", "aspect"),
+    [
+        ("512", {}, "4"),
+        ("512", {"min_bucket_reso": 512}, "1"),
+        ("512", {"max_bucket_reso": 768}, "3"),
+        ("384", {}, "2.25"),
+        ("448", {}, "3"),  # 784 pixels are no multiple of 64
+        ("448", {"bucket_reso_steps": 16}, "3.0625"),
+        ("256", {}, "1"),
+        ("768,512", {"min_bucket_reso": 384}, "2.66667"),
+    ],
+)
+def test_buckets_are_as_oblong_as_those_of_kohya(resolution: str, limits: dict[str, int], aspect: str) -> None:
+    found = kohya(max_resolution=resolution, enable_bucket=True, **limits)
+    assert became(found)["data.max_aspect"] == aspect
 
 
 def test_kernels_may_have_a_rank_of_their_own() -> None:
