@@ -52,6 +52,7 @@ SIGNS = {
 KERNELS = ("*.conv1", "*.conv2", "*.conv")
 """The layers with kernels of 3×3, which have a rank of their own there."""
 NOT_SAID = _("kohya's default: {value}")
+NO_BATCH = _("Epochs need one batch size, and the datasets differ in it.")
 NAMED_CLASS = _("The words in the names of its folders.")
 ALL_OF_THEM = _("All images of the folder.")
 ON_SDXL = _("It has no effect on SDXL there. Here it counts from the last layer but one, which 1 stands for.")
@@ -291,7 +292,7 @@ def _schedule(reading: Reading) -> None:
 def _epochs(reading: Reading, pictures: Pictures, shares: Sequence[Share]) -> None:
     """Epochs as steps. Those of the scripts decide over a number of steps, that of the interface does not."""
     counted = any(is_set(reading.found.get(name)) for name in ("max_train_epochs", "epoch"))
-    if counted and "train.batch_size" not in reading.settings:
+    if counted and not is_set(reading.found.get("train_batch_size")):
         reading.take("train_batch_size", "train.batch_size", 1, was=1, how=NOT_SAID.format(value=1))
     epoch = _epoch(reading, pictures, shares)
     reading.take_epochs("max_train_epochs", "train.steps", epoch)
@@ -312,9 +313,14 @@ def _epochs(reading: Reading, pictures: Pictures, shares: Sequence[Share]) -> No
 
 def _epoch(reading: Reading, pictures: Pictures, shares: Sequence[Share]) -> Epoch:
     batch = int(reading.settings.get("train.batch_size", 1)) * int(reading.settings.get("train.accumulation", 1))
-    with suppress(*UNREADABLE):
-        shares = shares or [Share("", whole(reading.found.get("num_repeats", reading.found.get("dataset_repeats"))))]
-    images = pictures.repeated or pictures.in_epoch(shares)
+    if shares:  # of a dataset config, with which the scripts ignore the numbers of folders
+        images = pictures.in_epoch(shares) or pictures.repeated
+    else:
+        with suppress(*UNREADABLE):
+            shares = [Share("", whole(reading.found.get("num_repeats", reading.found.get("dataset_repeats"))))]
+        images = pictures.repeated or pictures.in_epoch(shares)
+    if any(one.name == "train_batch_size" and one.reason == "subsets" for one in reading.left):
+        return Epoch(pictures.count, 0, batch, NO_BATCH)
     return Epoch(pictures.count, images, batch, DIFFERENT_REPEATS if shares else "")
 
 

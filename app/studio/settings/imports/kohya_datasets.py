@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -52,10 +53,17 @@ def read_datasets(table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, s
 
 
 def read_shares(table: Mapping[str, Any]) -> list[Share]:
-    """The folders of the subsets with their repeats, without class images; empty if one cannot be read."""
+    """The folders of the subsets with their repeats, without class images; empty if one cannot be read.
+
+    Images in several datasets, as for several resolutions, are shown in each.
+    """
+    repeats: Counter[tuple[str, str]] = Counter()
     with suppress(*UNREADABLE):
-        ours = [subset for subset in _subsets(table) if not subset.get("is_reg")]
-        return [Share(str(subset.get("image_dir") or ""), whole(subset["num_repeats"])) for subset in ours]
+        for subset in _subsets(table):
+            if not subset.get("is_reg"):
+                source = str(subset.get("image_dir") or ""), str(subset.get("metadata_file") or "")
+                repeats[source] += whole(subset["num_repeats"])
+        return [Share(folder, count) for (folder, _file), count in repeats.items()]
     return []
 
 

@@ -140,6 +140,37 @@ def test_epochs_become_steps_with_the_repeats_of_subsets() -> None:
     assert once is not None and once.table["train"]["steps"] == 50, "subsets are shown once unless they say more"
 
 
+def of_datasets(datasets: list[dict[str, object]], pictures: Pictures | None = None) -> Imported:
+    line = "python train_network.py --network_dim 8 --max_train_epochs 2 --train_batch_size 2 --dataset_config d.toml"
+    found = read_foreign(read_file("a.sh", line) | {"datasets": datasets}, pictures)
+    assert found is not None
+    return found
+
+
+def test_what_differs_between_datasets_is_named_and_left_out() -> None:
+    subsets = [{"image_dir": "/x/dusk"}]
+    sizes = ({"resolution": 512, "batch_size": 4}, {"resolution": 768, "batch_size": 8})
+    found = of_datasets([{**size, "subsets": subsets} for size in sizes], Pictures(10, 0))
+    left = {one.name: (one.value, one.reason) for one in found.left}
+    assert left["resolution"] == ("512, 768", "subsets") and "resolution" not in found.table["data"]
+    assert left["train_batch_size"] == ("4, 8", "subsets")
+    assert not {"batch_size", "steps"} & found.table["train"].keys(), "steps depend on the batch"
+    assert found.findings[0].problem == "Epochs need one batch size, and the datasets differ in it."
+    assert found.table["data"]["max_aspect"] == 1
+
+
+def test_a_dataset_config_counts_no_numbers_of_folders() -> None:
+    ten = Pictures(10, 100, {"10_dusk": 10})
+    for repeats, steps in (({}, 10), ({"num_repeats": 3}, 30)):
+        found = of_datasets([{"subsets": [{"image_dir": "/x/10_dusk", **repeats}]}], ten)
+        assert found.table["train"]["steps"] == steps, "2 epochs, 2 images a step"
+    subsets = [{"image_dir": "/x/fox", "num_repeats": 5}, {"image_dir": "/x/owl", "num_repeats": 2}]
+    renamed = of_datasets([{"subsets": subsets}], Pictures(4, 14, {"5_fox": 2, "2_owl": 2}))
+    assert renamed.table["train"]["steps"] == 14, "folders that are called as the report says"
+    twice = of_datasets([{"subsets": [{"image_dir": "/x/dusk"}]} for _size in range(2)], Pictures(10, 0))
+    assert twice.table["train"]["steps"] == 20, "both datasets show the images"
+
+
 def test_a_dataset_config_alone_says_nothing_of_the_training() -> None:
     found, _config = read(DATASETS)
     assert {one.key.partition(".")[0] for one in found.taken} == {"data", "train"}
