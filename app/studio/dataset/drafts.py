@@ -50,7 +50,7 @@ class Region(_Part):
 
 
 class Picture(_Part):
-    """A picture of a draft: upright, without metadata."""
+    """A picture of a draft: upright, without metadata; `crop` and `mask` are as in `Region`."""
 
     id: str
     name: str
@@ -61,9 +61,7 @@ class Picture(_Part):
     rival: str = ""
     """A conflicting caption from another tab, shown so that no text is lost."""
     crop: tuple[float, float, float, float] | None = None
-    """As in `Region`."""
     mask: str = ""
-    """As in `Region`."""
 
 
 class LeftOut(_Part):
@@ -175,6 +173,8 @@ class Draft(_Part):
     """Result of a recovery, until a person has seen it."""
     before: SettingsBefore | None = None
     """What `settings.undo` returns to."""
+    around_start: tuple[Choices, Choices] | None = None
+    """The choices before and after `choices.start` was chosen."""
     started: tuple[str, str] | None = None
     """The last start: the page's id for it, and its run."""
     started_at: int = 0

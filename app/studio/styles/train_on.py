@@ -10,6 +10,7 @@ from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
 from trainers.errors import VelaturaError
 from trainers.formats.inspect import describe_style
+from trainers.formats.origin import origin_of
 from trainers.formats.read import read_outline
 
 METHODS = ("lora",)
@@ -29,14 +30,15 @@ def find_style(library: StyleLibrary, identifier: str) -> StyleEntry:
 def train_on(draft: Draft, item: StyleEntry) -> Draft:
     """The draft with a style to start from, and with the method, rank, alpha and layers that its file has.
 
-    VelaturaError if training cannot go on from its form.
+    VelaturaError if training cannot go on from its form, or if Velatura does not train its base.
     """
-    found = describe_style(item.path)
+    outline, found = read_outline(item.path), describe_style(item.path)
+    origin_of(outline).check(item.name)
     if found.method not in METHODS or found.rank is None:
         raise VelaturaError(
             "only plain LoRA can be trained on, and {name} is {method}", name=item.name, method=found.method
         )
-    layers = tuple(read_outline(item.path).layers)
+    layers = tuple(outline.layers)
     alphas = found.alphas or (float(found.rank.largest),)
     settings = {
         "method.rank": str(found.rank.largest),
@@ -44,10 +46,30 @@ def train_on(draft: Draft, item: StyleEntry) -> Draft:
         "targets.unet": "full" if _any(layers, "unet", KERNELS) else "attn-mlp",
         "targets.text_encoder": _text_layers(layers),
     }
-    draft = with_choices(choose(draft, "method", "lora"), base=item.base_model or draft.choices.base)
+    before = start_from_nothing(draft)
+    draft = with_choices(choose(before, "method", "lora"), base=item.base_model or before.choices.base)
     for key, value in settings.items():
         draft = with_setting(draft, key, value)
-    return with_choices(draft, start=str(item.path))
+    draft = with_choices(draft, start=str(item.path))
+    return draft.with_(around_start=(before.choices, draft.choices))
+
+
+def start_from_nothing(draft: Draft) -> Draft:
+    """The draft without a style to start from, and with the choices from before it.
+
+    Settings and the base stay where they were changed since. After another choice, such as a preset, all of them stay.
+    """
+    now, (before, after) = draft.choices, draft.around_start or (draft.choices, draft.choices)
+    if now.model_copy(update={"settings": after.settings, "base": after.base}) != after:
+        return with_choices(draft, start="")
+    settings = dict(before.settings)
+    for key in now.settings.keys() | after.settings.keys():
+        if key not in now.settings:
+            settings.pop(key, None)
+        elif now.settings[key] != after.settings.get(key):
+            settings[key] = now.settings[key]
+    base = before.base if now.base == after.base else now.base
+    return draft.with_(choices=before.model_copy(update={"settings": settings, "base": base, "start": ""}))
 
 
 def _text_layers(layers: Iterable[str]) -> str:

@@ -120,7 +120,6 @@ class StyleStep:
             "beside-words": partial(_write, name=about, text=text),
             "word-alone": partial(learning_alone, alone=text == "on"),
             "set": partial(with_setting, key=about, text=text),
-            "no-start": lambda draft: with_choices(draft, start=""),
             "back": lambda draft: without_settings(draft, *filter(None, [about])),
         }
         key, named = key_of(request), None

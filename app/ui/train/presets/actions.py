@@ -40,6 +40,7 @@ from app.studio.settings.plan import (
     without_settings,
 )
 from app.studio.settings.undo import take_back, with_undo
+from app.studio.styles.train_on import start_from_nothing
 from app.ui.components.controls import Button, Control
 from app.ui.train import text
 from app.ui.train.events import SettingsRead, StyleAction
@@ -126,6 +127,7 @@ class Presets:
             "export-preset": partial(self._export_preset, event.about, owner),
             "export": partial(self._export, key),
             "reset": partial(self._reset, key, tab),
+            "no-start": partial(self._start_from_nothing, key, tab),
             "take-back": partial(self._take_back, key, tab),
             "report": partial(self._report, key),
             "repair": partial(self._repair, event.about, key, tab),
@@ -303,6 +305,10 @@ class Presets:
     def _reset(self, key: str, tab: str) -> Answer:
         self._change(key, without_settings, tab)
         return Answer(done=words.RESET, controls=(_undo(),))
+
+    def _start_from_nothing(self, key: str, tab: str) -> Answer:
+        self._change(key, start_from_nothing, tab)
+        return Answer(done=words.STARTS_FROM_NOTHING, controls=(_undo(),))
 
     def _take_back(self, key: str, tab: str) -> Answer:
         self.services.drafts.change(key, take_back, tab)

@@ -19,14 +19,14 @@ from torch import Tensor
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
-from app.studio.dataset.drafts import Draft
+from app.studio.dataset.drafts import Draft, parse
 from app.studio.paths import Paths, UploadFolder
 from app.studio.runs.start import with_orders
-from app.studio.settings.plan import plan, with_choices
+from app.studio.settings.plan import choose, plan, with_choices, with_setting
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import NOTE_KEYS, READ_AS, StyleEntry
 from app.studio.styles.library import StyleLibrary
-from app.studio.styles.train_on import train_on
+from app.studio.styles.train_on import start_from_nothing, train_on
 from app.ui.components import text as shared
 from app.ui.components.download_menu import find_offers
 from app.ui.document.templates import macro, render
@@ -139,6 +139,22 @@ def test_a_draft_starts_from_a_style_with_what_its_file_has(trained):
     with pytest.raises(VelaturaError, match="cannot be set here"):
         with_orders(draft, "balanced", "starter", {"train.start_from": "/etc/passwd"})
     assert "start=" in card(trained, items["plain one"]) and "start=" not in card(trained, items["soft"])
+
+
+def test_a_draft_without_its_style_has_the_choices_from_before(trained):
+    item = by_name(trained)["plain one"]
+    loha = choose(choose(Draft(id="x", public="y"), "preset", "faithful"), "method", "loha")
+    before = with_choices(with_setting(loha, "method.rank", "5"), imported="train.bat")
+    on_style = train_on(before, item)
+    assert on_style.choices.method != "loha" and start_from_nothing(on_style).choices == before.choices
+    assert start_from_nothing(train_on(on_style, item)).choices == before.choices, "chosen twice"
+    assert start_from_nothing(parse(on_style.model_dump_json().encode())).choices == before.choices, "kept in its file"
+    longer = start_from_nothing(with_setting(on_style, "train.steps", "77"))
+    assert longer.choices == with_setting(before, "train.steps", "77").choices, "what was changed since stays"
+    quick = choose(on_style, "preset", "quick")
+    assert start_from_nothing(quick).choices == with_choices(quick, start="").choices
+    of_earlier_version = on_style.with_(around_start=None)
+    assert start_from_nothing(of_earlier_version).choices == with_choices(on_style, start="").choices
 
 
 def test_what_has_been_read_is_not_read_again(trained, monkeypatch):

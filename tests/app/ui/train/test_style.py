@@ -54,6 +54,16 @@ def test_a_script_that_blows_up_is_refused_in_a_sentence(step: StyleStep) -> Non
     assert "train.sh cannot be used: it is too long for a settings file" in long[step.own]
 
 
+def test_starting_from_nothing_is_taken_back(step: StyleStep) -> None:
+    key = key_of(REQUEST)
+    step.services.drafts.change(key, lambda draft: with_choices(draft, start="/dusk.safetensors", imported="train.bat"))
+    shown = ask(step, "no-start")
+    assert "The training starts from nothing." in shown and 'data-do="take-back"' in shown
+    assert step.services.drafts.read(key).choices.start == ""
+    ask(step, "take-back")
+    assert step.services.drafts.read(key).choices.start == "/dusk.safetensors"
+
+
 KOHYA = {"network_dim": 4, "network_alpha": 2, "mixed_precision": "fp16", "max_resolution": "512,512", "epoch": 10,
          "train_batch_size": 2, "LoRA_type": "Standard"}  # fmt: skip
 
