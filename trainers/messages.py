@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, Self, SupportsIndex, cast
 
 PLAIN = re.compile(r"(?:[^{}]|\{\{|\}\}|\{\w*(?:![rs])?(?::,?\d{0,2}(?:\.\d{1,3})?[a-z%]?)?\})*")
@@ -65,12 +66,12 @@ class Message(str):
         return self._made(self.template, self.plural, placed, named)
 
     def changed(self, change: Callable[[str], str]) -> Self:
-        """The same message with the plain text in its parameters, such as names, changed."""
+        """The same message with the plain text in its parameters, such as names and paths, changed."""
 
         def new(value: object) -> object:
             if isinstance(value, Message):
                 return value.changed(change)
-            return change(value) if isinstance(value, str) else value
+            return change(str(value)) if isinstance(value, str | PurePath | Exception) else value
 
         named = {name: new(value) for name, value in self.named.items()}
         return self._made(self.template, self.plural, tuple(map(new, self.placed)), named)

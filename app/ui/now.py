@@ -204,7 +204,9 @@ class NowRoutes:
         files = []
         for path in imported_files(self.queue.paths.styles):
             with suppress(FileNotFoundError):
-                stat = path.stat()
+                stat = path.lstat()
+                with suppress(OSError):  # a broken link
+                    stat = path.stat()
                 files.append((path.name, stat.st_mtime_ns, stat.st_size))
         return tuple(sorted(files))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,8 @@ def test_what_is_put_in_can_be_changed_afterwards() -> None:
     said = Message("{name} lacks {what}", name="a.b", what=Message("{}: {count}", "a.b", count=2))
     assert said.changed(lambda text: text.replace("a.b", "mine")) == "mine lacks mine: 2"
     assert said.changed(str.upper).template == said.template
+    failed = Message("{path}: {error}, {count:,}", path=Path("/srv/ink"), error=OSError("no /srv/ink"), count=1000)
+    assert failed.changed(lambda text: text.replace("/srv/", "")) == "ink: no ink, 1,000"
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from app.studio.names import safe_name
 from app.studio.runs.chosen import is_snapshot
 from app.studio.settings.differences import setting
 from trainers.config.presets import STARTER
+from trainers.errors import VelaturaError
 from trainers.formats.inspect import HeaderSummary, summarise_header
 from trainers.formats.on_base import needs_base
 from trainers.formats.own_form import read_form
@@ -85,6 +88,30 @@ class StyleEntry:
     """Programs that read only part of it."""
 
 
+def read_entry(path: Path, view: View | None, mode: int) -> StyleEntry | Message:
+    """A style, or why its file of this `st_mode` cannot be read."""
+    if not stat.S_ISREG(mode):  # opening a pipe would wait for a writer
+        return Message("{name} is not a file", name=_quoted(path))
+    try:
+        return read_found(path) if view is None else read_trained(path, view)
+    except VelaturaError as error:
+
+        def clean(text: str) -> str:
+            text = text.replace(f"{path.parent}{os.sep}", "")
+            return _quoted(path) if text == path.name else plain(text)
+
+        return error.message.changed(clean)
+
+
+def unreadable(path: Path, error: OSError) -> Message:
+    """Why the system does not open a file."""
+    return Message("cannot read {path}: {strerror}", path=_quoted(path), strerror=error.strerror)
+
+
+def _quoted(path: Path) -> str:
+    return f"“{plain(path.name)}”"
+
+
 def read_trained(path: Path, view: View) -> StyleEntry:
     """The style of a run; VelaturaError if its file is not a style."""
     outline, table = read_outline(path), Run(view.job.folder).table()
@@ -98,7 +125,7 @@ def read_trained(path: Path, view: View) -> StyleEntry:
         outline,
         id=_hash(f"run|{view.job.name}".encode()),
         name=safe_name(view.job.name) or NO_NAME,
-        words=(plain(trigger, LONGEST_WORDS),) if trigger else (),
+        words=(plain(trigger),) if trigger else (),
         base=STARTER if starter else _title(base, dict(view.summary.facts).get("base")),
         base_model=STARTER if starter else _whole_path(base),
         run=view.job.name,
@@ -123,7 +150,7 @@ def read_found(path: Path) -> StyleEntry:
         outline,
         id=_fingerprint(path),
         name=safe_name(path.stem) or NO_NAME,
-        words=tuple(filter(None, (plain(word, LONGEST_WORDS) for word in called))),
+        words=tuple(filter(None, (plain(word) for word in called))),
         base=STARTER if starter else header.base.title,
         base_model=STARTER if starter else "",
         run="",
@@ -144,7 +171,7 @@ def check_numbers(path: Path) -> None:
             style.update(stem)
 
 
-def plain(words: str, longest: int) -> str:
+def plain(words: str, longest: int = LONGEST_WORDS) -> str:
     """Untrusted text on one line, without invisible characters, truncated."""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in words[: 4 * longest]).split())
     return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"
@@ -152,7 +179,7 @@ def plain(words: str, longest: int) -> str:
 
 def _plain_names(message: str) -> str:
     """A message in which untrusted names are as `plain` has them."""
-    return Message.of(message).changed(lambda text: plain(text, LONGEST_WORDS))
+    return Message.of(message).changed(lambda text: plain(text))
 
 
 def _readers(outline: Style, family: str) -> dict[str, Any]:
@@ -177,7 +204,7 @@ def _item(path: Path, header: HeaderSummary, outline: Style, **facts: Any) -> St
 def _title(base: str, told: object) -> str:
     """A base's display name: from the download list, otherwise from the run, without the publisher."""
     offered = next((offer.title for offer in OFFERS if offer.model == base), "")
-    return offered or plain(Path(str(told or base)).name.removesuffix(".safetensors"), LONGEST_WORDS)
+    return offered or plain(Path(str(told or base)).name.removesuffix(".safetensors"))
 
 
 def _whole_path(base: str) -> str:

@@ -27,7 +27,7 @@ from app.studio.names import safe_name
 from app.studio.public_files import link_or_copy, offer_version, put_packed
 from app.studio.runs.chosen import chosen_style, is_snapshot
 from app.studio.studio_queue import StudioQueue
-from app.studio.styles.entry import LONGEST_WORDS, NO_NAME, StyleEntry, check_numbers, plain, read_found, read_trained
+from app.studio.styles.entry import NO_NAME, StyleEntry, check_numbers, plain, read_entry, read_found, unreadable
 from trainers.atomic_files import plain_disk_errors, whole_file
 from trainers.errors import VelaturaError
 from trainers.formats.embedding import EMBEDDING_SUFFIX, embedding_of
@@ -96,11 +96,13 @@ class StyleLibrary:
         found += [self._found(path, owners) for path in others]
         self._read = {path: self._read[path] for path in (*runs, *others) if path in self._read}
         there, files = dict[str, StyleEntry](), [self._read[path] for path in others if path in self._read]
-        old = (time.time() - COPYING) * 1e9
-        self._unlisted = [why for (changed, _size), why in files if isinstance(why, _) and changed < old]
+        now = time.time_ns()
+        self._unlisted = [
+            why for (changed, _size), why in files if isinstance(why, _) and abs(now - changed) > COPYING * 1e9
+        ]
         for item in sorted(filter(None, found), key=lambda item: item.made):
             if there.setdefault(item.id, item) is not item:  # one file under two names is one style
-                self._unlisted.append(COPY.format(file=plain(item.path.name, LONGEST_WORDS), name=there[item.id].name))
+                self._unlisted.append(COPY.format(file=plain(item.path.name), name=there[item.id].name))
         if there.keys() != self._ids:
             self._ids = frozenset(there)
             self._sweep()
@@ -193,7 +195,7 @@ class StyleLibrary:
         coming = Path(tempfile.mkdtemp(dir=upload.parent))
         try:
             called = PurePosixPath(name.replace("\\", "/"))
-            shown = plain(called.name, LONGEST_WORDS) or _("this file")
+            shown = plain(called.name) or _("this file")
             if called.suffix.lower() != SUFFIX:
                 raise VelaturaError(no_safetensors(shown))
             if upload.stat().st_size > MOST_BYTES_A_FILE:
@@ -284,10 +286,12 @@ class StyleLibrary:
             stamp = (seen.st_mtime_ns, seen.st_size)
             known = self._read.get(path)
             if known is None or known[0] != stamp:
-                known = self._read[path] = stamp, _read(path, view)
-            return known[1] if isinstance(known[1], StyleEntry) else None
-        except FileNotFoundError:
-            return None
+                known = self._read[path] = stamp, read_entry(path, view, seen.st_mode)
+        except OSError as error:
+            if not os.path.lexists(path):  # it has gone meanwhile
+                return None
+            known = self._read[path] = (0, 0), unreadable(path, error)
+        return known[1] if isinstance(known[1], StyleEntry) else None
 
     def _put(self, checked: Path, shown: str, owner: str) -> StyleEntry:
         """Validate an uploaded file and move it to its place."""
@@ -357,18 +361,9 @@ class StyleLibrary:
         return self._run(item).job.folder / "config.toml"
 
 
-def _read(path: Path, view: View | None) -> StyleEntry | _:
-    """A style, or why its file cannot be read."""
-    try:
-        return read_found(path) if view is None else read_trained(path, view)
-    except VelaturaError as error:
-        names, quoted = (str(path), path.name), f"“{plain(path.name, LONGEST_WORDS)}”"
-        return error.message.changed(lambda text: quoted if text in names else plain(text, LONGEST_WORDS))
-
-
 def imported_files(styles: Path) -> list[Path]:
     """The files in the folder of imported styles, including those copied there by hand."""
-    return [path for path in styles.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
+    return sorted(path for path in styles.glob(f"*{SUFFIX}") if not path.name.startswith("."))
 
 
 def renamed_style(run: Path) -> str:

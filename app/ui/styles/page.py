@@ -32,10 +32,11 @@ from app.ui.login.sender import sender_of
 from app.ui.styles import text as words
 from app.ui.styles.events import ACTIONS, FILES, UPLOADS, FilesUploaded, StyleAction
 from app.ui.styles.view import read_card
+from app.ui.train.text import AND_MORE
 from trainers.errors import VelaturaError
 from trainers.messages import joined
 
-A_PAGE = 24
+A_PAGE, MOST_UNLISTED = 24, 10
 EVERY = 5
 """Seconds between two looks at least."""
 Shown = dict[Any, Any]
@@ -158,8 +159,10 @@ class StylesPage:
     def _listing(
         self, found: list[StyleEntry], views: dict[str, View], busy: list[View], choice: ListChoice, actor: Actor
     ) -> Markup:
+        unlisted = self.library.unlisted()
+        more = [AND_MORE.format(len(unlisted) - MOST_UNLISTED)] if len(unlisted) > MOST_UNLISTED else []
         below = {
-            "unlisted": [Sentence.of(why) for why in self.library.unlisted()],
+            "unlisted": [Sentence.of(why) for why in (*unlisted[:MOST_UNLISTED], *more)],
             "trash_link": trash_link(self.services.queue, actor),
         }
         if not found:

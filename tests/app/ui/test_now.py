@@ -66,7 +66,9 @@ def test_the_revision_changes_with_the_folder_of_styles(queue: StudioQueue) -> N
     seen.append(routes.look(newer=True).revision)
     (folder / "harbour.safetensors").unlink()
     seen.append(routes.look(newer=True).revision)
-    assert len(set(seen)) == 4
+    (folder / "loop.safetensors").symlink_to("loop.safetensors")
+    seen.append(routes.look(newer=True).revision)
+    assert len(set(seen)) == 5
     (folder / ".owners.json").write_text("{}", encoding="utf-8")
     assert routes.look(newer=True).revision == seen[-1]
 

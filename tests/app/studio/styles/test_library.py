@@ -354,6 +354,37 @@ def test_files_that_cannot_be_read_or_are_there_twice_are_named(library):
     ]
 
 
+def test_what_is_no_regular_file_is_named_and_not_opened(library):
+    folder = library.paths.styles
+    send(library, LORA, "dusk.safetensors")
+    os.mkfifo(folder / "pipe.safetensors")
+    (folder / "loop.safetensors").symlink_to("loop.safetensors")
+    (folder / "under.safetensors").symlink_to("dusk.safetensors/under")
+    (folder / "long.safetensors").symlink_to("x" * 999)
+    (folder / "a\u202e\n\x1bb.safetensors").mkdir()
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.safetensors")).mkdir()
+    for path in folder.iterdir():
+        if not path.is_symlink():
+            os.utime(path, (1, 1))
+    assert list(by_name(library)) == ["dusk"] and library.unlisted() == [
+        "“a b.safetensors” is not a file",
+        "cannot read “long.safetensors”: File name too long",
+        "cannot read “loop.safetensors”: Too many levels of symbolic links",
+        "“pipe.safetensors” is not a file",
+        "cannot read “under.safetensors”: Not a directory",
+        "“.safetensors” is not a file",
+    ]
+    (folder / "pipe.safetensors").unlink()
+    assert list(by_name(library)) == ["dusk"] and len(library.unlisted()) == 5
+
+
+def test_a_damaged_file_with_a_time_in_the_future_is_named(library):
+    (library.paths.styles / "half.safetensors").write_bytes(b"")
+    os.utime(library.paths.styles / "half.safetensors", (time.time() + 1e6,) * 2)
+    assert library.entries() == []
+    assert library.unlisted() == ["“half.safetensors” is empty; copy or download it again"]
+
+
 def test_who_imported_what_outlasts_a_damaged_file(library):
     first = send(library, LORA, "dusk.safetensors", owner="ann")
     send(library, {key: 2 * tensor for key, tensor in LORA.items()}, "Dusk.safetensors", owner="ben")

@@ -52,6 +52,9 @@ def test_a_damaged_file_of_the_folder_is_named_below_the_styles(queue: StudioQue
     damaged = queue.paths.styles / "<i>.safetensors"
     damaged.write_bytes(b"")
     os.utime(damaged, (1, 1))
+    for number in range(10):
+        (queue.paths.styles / f"z{number}.safetensors").mkdir()
+        os.utime(queue.paths.styles / f"z{number}.safetensors", (1, 1))
     line = '<p class="hint">“&lt;i&gt;.safetensors” is empty; copy or download it again.</p>'
     assert line in page.tick("{}", "", request)[page.list], "where there is no style"
     up, down = torch.ones(320, 2), torch.ones(2, 768)
@@ -60,6 +63,7 @@ def test_a_damaged_file_of_the_folder_is_named_below_the_styles(queue: StudioQue
     shown = page.tick("{}", "", request)[page.list]
     services.close()
     assert line in shown and "<h2>ink</h2>" in shown
+    assert shown.count('<p class="hint">“') == 10 and '<p class="hint">And 1 more.</p>' in shown
 
 
 def test_styles_are_put_into_programs_of_the_owner_s_machine_alone(queue: StudioQueue, tmp_path: Path) -> None:
