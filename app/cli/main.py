@@ -11,6 +11,7 @@ import typer
 from app.cli import dataset, export, generate, methods, models, queue, styles, train, ui, worker
 from app.cli.accounts import audit, tokens
 from app.cli.accounts import commands as people
+from app.cli.common.command import use_command_class
 from app.cli.common.console import say, write_what_fits
 from app.cli.elsewhere import import_settings, install, launch, push
 from app.cli.sweeps import sweep
@@ -33,6 +34,7 @@ for group in (
     *(queue, sweep, worker, ui, people, tokens, audit),
 ):
     app.add_typer(group.commands)
+use_command_class(app)
 
 
 def show_version(wanted: bool) -> None:

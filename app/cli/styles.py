@@ -166,7 +166,7 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
         print_table(("program", "this file"), [(one.program, one.sentence) for one in summary.programs])
     for note in summary.notes:
         say((note, "yellow"))
-    show_ranks(summary.ranks, file.absolute().parent.parent)
+    show_ranks(summary, file.absolute().parent.parent)
     if summary.metadata:
         print_table(("metadata", ""), [(key, _cut(value)) for key, value in sorted(summary.metadata.items())])
     if tensors:
@@ -198,18 +198,20 @@ def _alphas(summary: StyleSummary) -> str:
     return ", ".join(f"{alpha:g}" for alpha in summary.alphas if alpha or ranked) or "–"
 
 
-def show_ranks(ranks: Mapping[str, int], run: Path) -> None:
+def show_ranks(summary: StyleSummary, run: Path) -> None:
     """Print the rank of each layer if they differ, and the rank history if the method changes them."""
+    from trainers.adapters.methods import METHODS
     from trainers.layer_names import by_block
     from trainers.ranks.history import read_ranks
     from trainers.runs.run import is_run
 
     history = read_ranks(run) if is_run(run) else None
     known = history is not None and history.rank_info.moves
-    every = _with_closed(ranks, history) if history is not None and known else ranks
+    every = _with_closed(summary.ranks, history) if history is not None and known else summary.ranks
     if len(set(every.values())) > 1:
         print_table(("block", "rank of each layer"), by_block(every))
-        if not known:
+        infos = [METHODS[name].about.ranks for name in summary.trained_as.split("+") if name in METHODS]
+        if not known and any(info is not None and info.moves for info in infos):
             say("the file omits layers whose rank fell to zero, so they are not listed")
     if history is not None:
         _show_history(history)

@@ -117,3 +117,12 @@ def test_debug_is_taken_anywhere() -> None:
         with pytest.raises(VelaturaError, match="there is no style file nothing"):
             call(*words)
     assert sys.argv[0]  # they were not the process's own
+
+
+def test_an_option_for_one_value_is_refused_where_it_is_given_twice(tmp_path: Path) -> None:
+    for command in (["train"], ["import", "train.bat"], ["queue", "add"]):
+        outcome = call(*command, "--images", tmp_path / "fox", "--images", tmp_path / "owl")
+        assert outcome.code == 1 and "put the pictures into one folder" in " ".join(outcome.err.split()), outcome.err
+    assert "--steps is given twice" in call("train", "--steps", "2", "--steps=3").err
+    lists = call("train", "--images", tmp_path / "none", "--name", "x", "--set", "seed=1", "--set", "seed=2", "--json")
+    assert "twice" not in lists.err and "none" in lists.err

@@ -13,7 +13,7 @@ from typing import Any
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 from trainers.models.files.hub import DENOISERS, HUB_ID, OPTIONAL, cached_snapshot
-from trainers.models.files.other_bases import INDEXES, other_by_index
+from trainers.models.files.other_bases import INDEXES, other_by_index, other_by_name
 
 Progress = Callable[[int, int], None]
 """Called with the bytes downloaded and the total."""
@@ -32,6 +32,8 @@ def download_model(model: str, progress: Progress | None = None, complete: bool 
     """
     if not HUB_ID.fullmatch(model):
         raise VelaturaError("{model!r} is not a hub id; ids look like `owner/name`", model=model)
+    if other := other_by_name([model.rpartition("/")[2]]):
+        raise other.refuse_base(model)
     offline = Message(
         "{model} is not on this machine and there is no network: run `velatura models get {model}` on a network, or "
         "copy its diffusers folder or .safetensors checkpoint here and use that path as the base",

@@ -123,6 +123,12 @@ def test_a_base_of_another_kind_is_refused_before_its_weights_are_fetched(hub, i
         assert hub.fetched == {index}
 
 
+def test_a_base_of_another_kind_is_refused_by_its_name_before_anything_is_fetched(hub):
+    with pytest.raises(VelaturaError, match=r"^black-forest-labs/FLUX\.2-dev is FLUX\.2 dev, which Velatura does not"):
+        download_model("black-forest-labs/FLUX.2-dev")
+    assert not hub.fetched
+
+
 def test_unknown_and_gated(hub):
     with pytest.raises(VelaturaError, match="the hub has no model tiny/other"):
         download_model("tiny/other")
