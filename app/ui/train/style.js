@@ -186,11 +186,11 @@ const settle = () => {
   }
   search();
   fillFold();
-  const report = element.querySelector('.report h4');
-  if (awaited && report) {
+  const answer = element.querySelector('.said > :first-child');
+  if (awaited && answer?.matches('.report, .problem')) {
     awaited = false;
-    report.focus({preventScroll: true});
-    report.scrollIntoView({block: 'start'});
+    answer.querySelector('h4')?.focus({preventScroll: true});
+    answer.scrollIntoView({block: answer.matches('.report') ? 'start' : 'nearest'});
   }
   const file = element.querySelector('template[data-save]');
   if (!file || file.dataset.key === saved) return;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -221,11 +221,13 @@ class StyleStep:
         began = moment()
         draft = self.services.drafts.read(key_of(request))
         rows = self.presets.rows(request.username or "", draft)
-        if answer == NOTHING_SAID:
-            answer = self.presets.unused(draft)
-        in_settings = answer.of == SETTINGS and is_open
-        own = render("train/presets/list.html", rows=rows, said=_said(draft, NOTHING_SAID if in_settings else answer))
-        settings = settings_fold(draft, is_open, _said(draft, answer if in_settings else NOTHING_SAID))
+        answers = [answer]
+        if answer.report is None or answer.report.used:  # a report stays until its settings are used or discarded
+            answers.append(self.presets.unused(draft))
+        in_settings = [each for each in answers if each.of == SETTINGS and is_open]
+        in_own = [each for each in answers if each not in in_settings]
+        own = render("train/presets/list.html", rows=rows, said=_said(draft, in_own))
+        settings = settings_fold(draft, is_open, _said(draft, in_settings))
         shown: Shown = {self.own: stamped(own, began), self.settings: stamped(settings, began)}
         return shown | self._base_and_more(request, named, kept)
 
@@ -256,9 +258,9 @@ class StyleStep:
         return any(downloads.look(model).busy for model in downloads.models())
 
 
-def _said(draft: Draft, answer: Answer) -> Markup:
+def _said(draft: Draft, answers: Sequence[Answer]) -> Markup:
     """What has become of what was asked, and the line that opens the report of another program's settings again."""
-    return render("train/presets/said.html", answer=answer, imported=draft.choices.imported)
+    return render("train/presets/said.html", answers=answers, imported=draft.choices.imported)
 
 
 def _turn(draft: Draft, name: str, text: str) -> Draft:

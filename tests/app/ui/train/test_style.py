@@ -125,6 +125,10 @@ def test_a_report_stays_until_its_settings_are_used_or_discarded(step: StyleStep
     step.on_settings_read(read(json.dumps(KOHYA | {"wandb_api_key": "abc123"})), REQUEST)
     assert discard in step.on_step_shown(shown, REQUEST)[step.own], "after a reload"
     assert discard in ask(step, "preset", "faithful"), "after something else was chosen"
+    saved = step.on_asked(StyleAction(what="save-preset", text="Ink", of="style-own"), REQUEST)[step.own]
+    assert "“Ink” is saved." in saved and discard in saved and "Use these settings first" in saved
+    refused = step.on_settings_read(read("no settings"), REQUEST)[step.own]
+    assert "train.sh cannot be used" in refused and discard in refused
     kept = step.services.drafts.paths.drafts / step.services.drafts.read(key).id / "unused.json"
     assert "abc123" not in kept.read_text(encoding="utf-8")
     assert discard not in ask(step, "discard-import") + step.on_step_shown(shown, REQUEST)[step.own]
