@@ -12,6 +12,7 @@ from app.studio.settings.imports.epochs import Share
 from app.studio.settings.imports.reading import Reading, Rule
 from app.studio.settings.imports.values import UNREADABLE, switch, whole
 from trainers.data.repeats import read_folder_name
+from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.messages import some
 
@@ -25,6 +26,7 @@ WIDEST = 4.0
 """Sides of the most oblong bucket there, at usual sizes."""
 SIDES = {"min_bucket_reso": 256, "max_bucket_reso": 1024, "bucket_reso_steps": 64}
 """The least and the most pixels of a bucket's side and the step between them, where nothing is said there."""
+MOST_SUBSETS, MOST_IN_SUBSETS = 200, 20_000
 SECTIONS = ("general", "datasets", "subsets")
 
 
@@ -123,8 +125,11 @@ def _is_on(value: Any) -> bool:
 
 
 def _subsets(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Each subset with the values of its dataset and of the general section; each has repeats."""
-    general = table.get("general")
+    """Each subset with the values of its dataset and of the general section; each has repeats.
+
+    VelaturaError if there are too many, or too many values in all of them together.
+    """
+    general, count, values = table.get("general"), 0, 0
     for dataset in table.get("datasets", []):
         if not isinstance(dataset, Mapping):
             continue
@@ -134,4 +139,10 @@ def _subsets(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             merged = {name: value for layer in layers for name, value in layer.items() if name not in SECTIONS}
             if isinstance(resolution := merged.get("resolution"), list):
                 merged["resolution"] = ",".join(map(str, resolution))
+            count, values = count + 1, values + len(merged)
+            if count > MOST_SUBSETS or values > MOST_IN_SUBSETS:
+                raise VelaturaError(
+                    "its dataset config has more than {most} subsets, or {values:,} settings in all of them",
+                    most=MOST_SUBSETS, values=MOST_IN_SUBSETS,
+                )  # fmt: skip
             yield {"num_repeats": 1, **merged}

@@ -14,6 +14,7 @@ from app.studio.settings.imports.report import Imported, Left, Reason, Taken, sh
 from app.studio.settings.imports.values import UNREADABLE, is_set, number
 from app.studio.settings.plan import UNNAMED, nested
 from trainers.config.build import find_problems
+from trainers.errors import VelaturaError
 from trainers.messages import Message
 from trainers.models.files.hub import HUB_ID
 from trainers.models.load import why_not_trained
@@ -21,6 +22,7 @@ from trainers.planning.findings import Finding
 
 SECRET = re.compile(r"(api_key|secrets?|password|(^|_)token)$")
 """Names of settings whose values are shown and kept nowhere."""
+MOST_SETTINGS = 2000
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,10 @@ class Rule:
 
 @dataclass
 class Reading:
-    """A file while it is read: rules are applied one after the other, later ones win."""
+    """A file while it is read: rules are applied one after the other, later ones win.
+
+    VelaturaError if it has more settings than any program.
+    """
 
     program: str
     found: Mapping[str, Any]
@@ -45,6 +50,10 @@ class Reading:
     left: list[Left] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     """Settings that are still open, with their repairs."""
+
+    def __post_init__(self) -> None:
+        if len(self.found) > MOST_SETTINGS:
+            raise VelaturaError("it has more than {most:,} settings", most=MOST_SETTINGS)
 
     def take(self, name: str, key: str, value: Any, was: Any = None, how: str = "") -> None:
         """Take a setting; `was` is its value there if it is not the file's, `how` says how it was computed."""

@@ -390,6 +390,30 @@ def test_a_file_is_bounded_in_what_it_becomes(kind: str) -> None:
     assert peak < 150 * MOST_LETTERS, "it grows with the file alone"
 
 
+MANY = {f"setting_{k}": 1 for k in range(4900)}
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ({"general": MANY, "datasets": [{}] * 4900}, "more than 200 subsets, or 20,000 settings in all of them"),
+        ({"datasets": [{"subsets": [{}] * 201}]}, "more than 200 subsets"),
+        ({"datasets": [{"subsets": [MANY, {}]}]}, "more than 2,000 settings"),
+        (INTERFACE | MANY, "more than 2,000 settings"),
+        (ONETRAINER | MANY, "more than 2,000 settings"),
+    ],
+)
+def test_a_report_is_bounded(table: dict[str, object], sentence: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(VelaturaError, match=sentence):
+            read_foreign(table)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 150 * MOST_LETTERS, "datasets and settings are not multiplied"
+
+
 def test_blanks_in_a_script_are_read_once() -> None:
     blanks = " " * 190_000
     assert read_file("train.sh", f"a=b{blanks}c\n{CALL} 4") == {"network_dim": "4"}
