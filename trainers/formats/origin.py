@@ -61,11 +61,7 @@ class Origin:
 
     def problem(self, file: str) -> str:
         """That the style in a file was made for a base that Velatura does not train; empty if it was not."""
-        if self.other is None:
-            return ""
-        return Message(
-            "{file} is a style for {name}, {reason}", file=file, name=self.other.name, reason=self.other.reason
-        )
+        return "" if self.other is None else self.other.refuse_style(file).message
 
     def check(self, file: str) -> None:
         """Raise VelaturaError if the style in a file was made for a base that Velatura does not train."""

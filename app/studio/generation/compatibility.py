@@ -28,6 +28,7 @@ from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.models.bases.recognise import samplers_of, settings_of_base
 from trainers.models.families import find_family
+from trainers.models.files.other_bases import list_other_bases
 
 GONE_STYLE = _("This style no longer exists. Remove it, or choose another.")
 TWICE = _("This style is selected twice. Remove one of them.")
@@ -150,6 +151,8 @@ def own_base(style: StyleEntry | None, bases: Bases) -> Base:
     """
     if style is None or style.starter:
         return bases.look(STARTER)
+    if other := next((other for other in list_other_bases() if other.name == style.family), None):
+        return Base("", other.name, other.name, problem=as_sentence(other.refuse_style(style.path.name)))
     if style.base_model:
         base = bases.look(style.base_model, trusted=bool(style.run))
         if not base.problem:
@@ -228,13 +231,15 @@ def _filled(
 
 
 def _starter_for(styles: tuple[StyleRef, ...]) -> str:
-    """The starter, if every style was trained on it; otherwise FieldErrors."""
+    """The starter, if every style was trained on it; otherwise FieldErrors, or VelaturaError if no base can be used."""
     from trainers.formats.origin import origin_of
     from trainers.formats.read import read_outline
 
     for one in styles:
         assert one.path is not None
-        if not origin_of(read_outline(one.path)).starter:
+        origin = origin_of(read_outline(one.path))
+        origin.check(one.path.name)
+        if not origin.starter:
             raise FieldErrors({"base": WHICH_BASE.format(one.path.name)})
     return STARTER
 

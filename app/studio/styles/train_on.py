@@ -33,7 +33,7 @@ def train_on(draft: Draft, item: StyleEntry) -> Draft:
     VelaturaError if training cannot go on from its form, or if Velatura does not train its base.
     """
     outline, found = read_outline(item.path), describe_style(item.path)
-    origin_of(outline).check(item.name)
+    origin_of(outline).check(item.path.name)
     if found.method not in METHODS or found.rank is None:
         raise VelaturaError(
             "only plain LoRA can be trained on, and {name} is {method}", name=item.name, method=found.method

@@ -163,14 +163,14 @@ def read_methods(draft: Draft) -> list[Pick]:
 
 
 def read_method(draft: Draft, base: Base) -> Method | None:
-    """The chosen method, if any; what opens its files depends on the `base`."""
+    """The chosen method, if any; what opens its files depends on the `base`, and is left out for the starter."""
     name = method_of(draft.choices)
     if not name:
         return None
     about, preset = METHODS[name].about, draft.choices.preset
     trained = draft.choices.settings.get("targets.text_encoder", "attn" if draft.choices.aim == "subject" else "none")
     family = find_family(base.family) or FAMILIES[0]
-    opens = words.OPENS_IN.format(opens_in(about, family.name, trained != "none"))
+    opens = "" if base.is_starter else words.OPENS_IN.format(opens_in(about, family.name, trained != "none"))
     own = find_preset(preset).method == name and preset in words.PRESETS
     lines = _(about.good_at or about.summary), words.THE_PRESETS_OWN.format(words.PRESETS[preset][0]) if own else ""
     drawing, strip = draw_formula(about.formula), find_picture(f"methods/{name}")

@@ -59,6 +59,10 @@ class OtherBase:
         """The error for a base of this kind in a file or folder of this name."""
         return OtherBaseError("{file} is {name}, {reason}", file=file, name=self.name, reason=self.reason)
 
+    def refuse_style(self, file: str) -> OtherBaseError:
+        """The error for a style that was made for a base of this kind."""
+        return OtherBaseError("{file} is a style for {name}, {reason}", file=file, name=self.name, reason=self.reason)
+
 
 @cache
 def list_other_bases() -> tuple[OtherBase, ...]:

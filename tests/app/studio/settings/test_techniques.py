@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -217,8 +218,9 @@ def test_every_technique_has_words_and_every_method_a_group(draft: Draft) -> Non
         cards = method_cards(choose(draft, "method", name))
         assert {card.value for card in cards} == METHODS.keys() and len(cards) == len(METHODS)
         assert [card.value for card in cards if card.chosen] == [name]
-        shown = read_method(choose(draft, "method", name), STARTER)
+        shown = read_method(choose(draft, "method", name), Base("x", "x", "Stable Diffusion 1"))
         assert shown and shown.title == METHODS[name].about.title and shown.strip and shown.opens
+        assert read_method(choose(draft, "method", name), STARTER) == replace(shown, opens=""), "only Velatura opens it"
     alone = learning_alone(turned(draft, WORD, True), True)
     assert not any(card.chosen for card in method_cards(alone)) and read_method(alone, STARTER) is None
 

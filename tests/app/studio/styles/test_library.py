@@ -19,7 +19,10 @@ from torch import Tensor
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
+from app.studio.base_models import Bases
 from app.studio.dataset.drafts import Draft, parse
+from app.studio.generation.compatibility import check_compatibility, resolve_files
+from app.studio.generation.request import StyleRef, make_request
 from app.studio.paths import Paths, UploadFolder
 from app.studio.runs.start import with_orders
 from app.studio.settings.plan import choose, plan, with_choices, with_setting
@@ -155,6 +158,21 @@ def test_a_draft_without_its_style_has_the_choices_from_before(trained):
     assert start_from_nothing(quick).choices == with_choices(quick, start="").choices
     of_earlier_version = on_style.with_(around_start=None)
     assert start_from_nothing(of_earlier_version).choices == with_choices(on_style, start="").choices
+
+
+def test_a_style_for_a_base_that_is_not_trained_is_refused_with_the_nearest(library, tmp_path):
+    layer = "diffusion_model.double_blocks.0.img_attn.proj"
+    file = tmp_path / "klein.safetensors"
+    save_file({f"{layer}.lora_A.weight": torch.ones(2, 6144), f"{layer}.lora_B.weight": torch.ones(6144, 2)}, file)
+    item = send(library, file.read_bytes(), file.name)
+    sentence = " is a style for FLUX.2 dev, which Velatura does not train; the nearest base that it trains is Flux.1"
+    with pytest.raises(VelaturaError, match=f"^klein.safetensors{sentence}"):
+        train_on(Draft(id="x", public="y"), item)
+    request = make_request(prompts=("a fox",), styles=[StyleRef(style=item.id)])
+    problems = check_compatibility(request, {item.id: item}, Bases(anywhere=False)).problems
+    assert problems["base"].startswith(f"klein.safetensors{sentence}") and list(problems) == ["base"]
+    with pytest.raises(VelaturaError, match=f"^klein.safetensors{sentence}"):
+        resolve_files(make_request(prompts=("a fox",), styles=[StyleRef.parse(str(file))]))
 
 
 def test_what_has_been_read_is_not_read_again(trained, monkeypatch):
