@@ -199,7 +199,8 @@ class SettingsText(PageEvent):
 class SettingsRead(PageEvent):
     """Settings files were chosen together."""
 
-    files: tuple[SettingsText, ...] = Field(min_length=1, max_length=MOST_SETTINGS_FILES)
+    files: tuple[SettingsText, ...] = Field(min_length=1, max_length=MOST_SETTINGS_FILES + 1)
+    """One more than are read, so that more are refused."""
     open: bool
     """Whether all settings are shown."""
     of: Part

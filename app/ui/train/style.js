@@ -4,7 +4,7 @@ const PATIENCE = 5000;
 let restored = false;
 const part = () => element.closest('#style-choices, #style-own, #style-more, #style-settings')?.id || '';
 const MOST_BYTES = 300000,
-  MOST_FILES = 10;
+  MOST_FILES = 11; // one more than the server reads, which refuses them
 let awaited = false; // whether a report was asked for and is to be shown in view
 const read = settings => {
   awaited = true;

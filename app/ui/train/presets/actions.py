@@ -43,7 +43,7 @@ from app.studio.settings.undo import take_back, with_undo
 from app.studio.styles.train_on import start_from_nothing
 from app.ui.components.controls import Button, Control
 from app.ui.train import text
-from app.ui.train.events import SettingsRead, StyleAction
+from app.ui.train.events import MOST_SETTINGS_FILES, SettingsRead, StyleAction
 from app.ui.train.presets import text as words
 from trainers.adapters.methods import METHODS
 from trainers.config.build import dump_config
@@ -145,7 +145,9 @@ class Presets:
     def read(self, event: SettingsRead, key: str, owner: str, tab: str) -> Answer:
         """Use settings files, or add a preset's; another program's are reported and kept until they are used."""
         name = joined(", ", (file.name for file in event.files))
-        tables = []
+        tables: list[dict[str, Any]] = []
+        if len(event.files) > MOST_SETTINGS_FILES:
+            return Answer(refused=words.TOO_MANY.format(most=MOST_SETTINGS_FILES), of=event.of)
         try:
             for file in event.files:
                 tables.append(read_file(file.name, file.text))

@@ -32,6 +32,7 @@ IMPORT_HINT = _(
     "Choose or drop together: a script and its dataset config, or a config and its concepts."
 )
 TOGETHER = _("only files of kohya_ss or of OneTrainer that belong together are read at once; choose one file")
+TOO_MANY = _("At most {most} settings files are read at once. Choose fewer.")
 UNDO = _("Undo")
 SAVED, REPLACED = _("“{name}” is saved."), _("“{name}” is replaced.")
 RENAMED = _("“{name}” is now called “{new}”.")

@@ -116,6 +116,9 @@ def test_files_that_belong_together_are_read_as_one(step: StyleStep, tmp_path: P
     ours = {"a.toml": "[train]\nsteps = 3\n", "b.toml": "[train]\nsteps = 4\n"}
     shown = step.on_settings_read(read_together(ours), REQUEST)[step.own]
     assert "a.toml, b.toml cannot be used: only files of kohya_ss or of OneTrainer" in shown
+    many = {f"{k}.toml": "[train]\nsteps = 3\n" for k in range(11)}
+    shown = step.on_settings_read(read_together(many), REQUEST)[step.own]
+    assert "At most 10 settings files are read at once. Choose fewer." in shown
     assert plan(step.services.drafts.read(key)).train.steps == 40 * count
 
 
