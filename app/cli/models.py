@@ -116,8 +116,9 @@ def show_base(path: Path, as_json: bool) -> None:
 
 def download(identifier: str, complete: bool = False) -> None:
     """Download a base model from the hub, with a progress bar; if `complete`, with what it can do without."""
-    from trainers.models.files.download import download_model
+    from trainers.models.files.download import check_id, download_model
 
+    check_id(identifier)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     console = notes()
     if not console.is_terminal:

@@ -62,9 +62,12 @@ class Finding:
     """Whether the run would fail; otherwise it only takes longer or draws worse."""
 
 
-def find_ahead(config: Config, is_here: bool = True) -> tuple[Finding, ...]:
-    """The settings of a run that do not suit its base, or this computer if `is_here`: if this computer trains it."""
-    return (*(_of_computer(config) if is_here else ()), *_of_base(config))
+def find_ahead(config: Config, is_here: bool = True, has_base: bool = True) -> tuple[Finding, ...]:
+    """The settings of a run that do not suit its base, or this computer if `is_here`: if this computer trains it.
+
+    Without `has_base`, the base is still to be chosen.
+    """
+    return (*(_of_computer(config) if is_here else ()), *(_of_base(config) if has_base else ()))
 
 
 def check_ahead(config: Config, is_here: bool = True) -> tuple[Finding, ...]:

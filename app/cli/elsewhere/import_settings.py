@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,13 +19,15 @@ from trainers.errors import VelaturaError
 
 if TYPE_CHECKING:
     from app.studio.settings.imports.epochs import Pictures
-    from app.studio.settings.imports.report import Imported, Left
+    from app.studio.settings.imports.report import Imported, Left, Unsaid
     from trainers.planning.findings import Finding
 
 commands = typer.Typer()
 
 NAMED_FILES = {"dataset_config": "datasets", "concept_file_name": "concepts", "sample_prompts": ""}
 """Settings that name another file, which is read too if it lies here and the table that it holds is not."""
+BASES = ("pretrained_model_name_or_path", "base_model_name", "unet.model_name")
+"""Settings that name the base."""
 HERE = {
     "base": "it is not on this machine, nor a file of its name; choose it with --base (see `velatura models`)",
     "hub": "a model of the hub; choose it with --base after `velatura models get`",
@@ -77,20 +79,20 @@ def import_settings(
     table = read_tables(files)
     folders = [images] if images else find_folders(table)
     folder = joined_folder(folders)
-    bases = find_here(table)
-    pictures = count_folders(folders)
+    pictures, bases = count_folders(folders), find_here(table)
     found = read_foreign(table, pictures, bases)
     if found is not None and found.findings and repair:
         found = read_foreign(table, each_once(pictures), bases)
     if found is None:
         raise VelaturaError("{files}: these are no settings of kohya_ss or OneTrainer", files=", ".join(files))
     config, findings = repaired(found, repair)
+    unsaid = left_to_preset(found, config)
     if folder:
         config["data"] = {**config.get("data", {}), "images": str(Path(folder).resolve())}
     if json:
-        print_json({"program": found.program, "config": config, **_listed(found, findings)})
+        print_json({"program": found.program, "config": config, **_listed(found, findings, unsaid)})
     else:
-        for line in (*report_lines(found), *finding_lines(findings, repair)):
+        for line in (*report_lines(found), *unsaid_lines(unsaid), *finding_lines(findings, repair)):
             say(*line)
     written = tomli_w.dumps(config)
     if out is not None:
@@ -202,7 +204,8 @@ def repaired(found: Imported, repair: bool) -> tuple[dict[str, Any], tuple[Findi
     from trainers.config.tables import lay_over
     from trainers.planning.findings import changes_of, find_ahead
 
-    findings = (*found.findings, *find_ahead(build_config({"name": UNNAMED}, found.table)))
+    has_base = "model" in found.table.get("base", {}) or not any(one.name in BASES for one in found.left)
+    findings = (*found.findings, *find_ahead(build_config({"name": UNNAMED}, found.table), has_base=has_base))
     return dict(lay_over(found.table, nested(changes_of(findings)) if repair else {})), findings
 
 
@@ -233,6 +236,20 @@ def report_lines(found: Imported) -> Iterator[tuple[str | tuple[str, str], ...]]
     yield (f"took {counted(len(found.taken), 'setting')}; {matter} left out that may change the result",)
 
 
+def left_to_preset(found: Imported, config: Mapping[str, Any]) -> list[Unsaid]:
+    """What decides much and is not in the config, with the values of the preset that is the default."""
+    from app.studio.dataset.drafts import Draft
+    from app.studio.settings.imports.read import find_unsaid
+
+    return find_unsaid(Draft(id="", public=""), replace(found, table=config))
+
+
+def unsaid_lines(unsaid: Sequence[Unsaid]) -> Iterator[tuple[str]]:
+    """A line of what decides much and is not in the file."""
+    if unsaid:
+        yield (f"not in the file, so the preset decides: {', '.join(f'{one.key} = {one.value}' for one in unsaid)}",)
+
+
 def why(one: Left) -> str:
     """Why a setting was left out, as a sentence."""
     from app.studio.settings.imports.reasons import REASONS
@@ -240,9 +257,10 @@ def why(one: Left) -> str:
     return HERE.get(one.reason) or one.said or REASONS[one.reason]
 
 
-def _listed(found: Imported, findings: Sequence[Finding]) -> dict[str, Any]:
+def _listed(found: Imported, findings: Sequence[Finding], unsaid: Sequence[Unsaid]) -> dict[str, Any]:
     return {
         "taken": [asdict(one) for one in found.taken],
         "left": [{**asdict(one), "why": why(one), "matters": one.matters} for one in found.left],
         "findings": [asdict(one) for one in findings],
+        "unsaid": [asdict(one) for one in unsaid],
     }

@@ -54,6 +54,14 @@ def test_a_base_that_is_not_trained_is_named_wherever_it_is_opened(
     assert f"s.safetensors is a style for {reason}" in drawn.err
 
 
+def test_a_hub_id_of_an_untrained_base_is_refused_at_once(tmp_path: Path) -> None:
+    model, images = "black-forest-labs/FLUX.2-dev", next((Path(presets.__path__[0]) / "samples").iterdir())
+    reason = "FLUX.2 dev, which Velatura does not train; the nearest base that it trains is Flux.1"
+    assert call("models", "get", model).err == f"error: {model} is {reason}\n"
+    trained = call("train", "--images", images, "--name", "x", "--base", model, "--out", tmp_path)
+    assert f"{model} is {reason}" in trained.err and "models get" not in trained.err
+
+
 def test_a_starter_that_is_none_is_told_and_the_other_bases_are_listed(
     tiny_bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,10 +30,7 @@ def download_model(model: str, progress: Progress | None = None, complete: bool 
     Unless `complete`, without text encoders that it can do without: T5 of SD 3 takes more room than all the rest.
     VelaturaError, with advice, without a network, for unknown or gated ids, for pickles and for a full disk.
     """
-    if not HUB_ID.fullmatch(model):
-        raise VelaturaError("{model!r} is not a hub id; ids look like `owner/name`", model=model)
-    if other := other_by_name([model.rpartition("/")[2]]):
-        raise other.refuse_base(model)
+    check_id(model)
     offline = Message(
         "{model} is not on this machine and there is no network: run `velatura models get {model}` on a network, or "
         "copy its diffusers folder or .safetensors checkpoint here and use that path as the base",
@@ -48,6 +45,14 @@ def download_model(model: str, progress: Progress | None = None, complete: bool 
             "the download of {model} is incomplete; run `velatura models get {model}` again", model=model
         )
     return folder
+
+
+def check_id(model: str) -> None:
+    """Raise VelaturaError if `model` is no hub id, or that of a base that Velatura does not train."""
+    if not HUB_ID.fullmatch(model):
+        raise VelaturaError("{model!r} is not a hub id; ids look like `owner/name`", model=model)
+    if other := other_by_name([model.rpartition("/")[2]]):
+        raise other.refuse_base(model)
 
 
 class OfflineError(VelaturaError):

@@ -215,6 +215,8 @@ def _layers(reading: Reading, method: str, kind: str) -> None:
     else:
         reading.take("network_module", "targets.unet", "attn-mlp", was=_("attention and feed-forward"))
     if reading.settings.get("targets.unet") == "full":
+        if not lycoris:  # the default of the scripts, not of LyCORIS
+            reading.found = {**reading.found, "conv_alpha": found.get("conv_alpha") or 1}
         _kernels(reading)
     if not lycoris:
         reading.leave(preset, "idle")
@@ -231,7 +233,7 @@ def _kernels(reading: Reading) -> None:
     if rank != dim:
         overrides = {pattern: {"rank": rank} for pattern in KERNELS}
         reading.take("conv_dim", "targets.blocks", overrides, was=rank, how=_("Only layers with kernels of 3×3."))
-    with_scale = _ratio(reading.found.get("conv_alpha"), rank), _ratio(reading.found.get("network_alpha"), dim)
+    with_scale = _ratio(reading.found.get("conv_alpha"), rank), _ratio(reading.found.get("network_alpha") or 1, dim)
     same = with_scale[0] == with_scale[1]
     said = "" if same else _("These layers have the same ratio of alpha and rank as the others here.")
     reading.leave("conv_alpha", "instead" if same else "value", said)

@@ -7,11 +7,13 @@ from contextlib import suppress
 from typing import Any
 
 from app.studio.settings.imports.epochs import DIFFERENT_REPEATS, SPREAD, Epoch, Pictures, Share
-from app.studio.settings.imports.onetrainer_names import CONCEPT, KNOWN, RULES, SAME
+from app.studio.settings.imports.onetrainer_names import CONCEPT, KINDS, KNOWN, RULES, SAME
 from app.studio.settings.imports.reading import Reading, Rule
 from app.studio.settings.imports.report import Imported, Reason
 from app.studio.settings.imports.values import UNREADABLE, above, is_set, number, one_of, whole
+from trainers.errors import VelaturaError
 from trainers.messages import Message as _
+from trainers.models.files.other_bases import list_other_bases, other_by_name
 
 PROGRAM = "OneTrainer"
 SIGNS = {
@@ -38,9 +40,10 @@ def read_onetrainer(file: Mapping[str, Any], pictures: Pictures, bases: Sequence
             found |= {f"{name}.{inner}": each for inner, each in value.items()}
         elif name == "optimizer" and isinstance(value, str):
             found["optimizer.optimizer"] = value
-        elif not isinstance(value, dict) and name not in ("__version", CONCEPTS):
+        elif not isinstance(value, dict) and name != CONCEPTS:
             found[name] = value
     found |= _in_all(_enabled(file.get(CONCEPTS)))
+    found = {name: value for name, value in found.items() if not name.endswith("__version")}
     reading = Reading(PROGRAM, found, SAME)
     if file.keys() - {CONCEPTS, "samples"}:
         _method(reading)
@@ -59,8 +62,23 @@ def read_onetrainer(file: Mapping[str, Any], pictures: Pictures, bases: Sequence
     _previews(reading)
     for name in ("base_model_name", "unet.model_name"):
         reading.take_base(name, bases)
+    if file.get(CONCEPTS) and not _enabled(file[CONCEPTS]):
+        reading.leave("concept_file_name", "value", _("All concepts in it are switched off."))
     reading.leave_rest({**KNOWN, **_unused(reading)})
     return reading.finish()
+
+
+def check_kind(file: Mapping[str, Any]) -> None:
+    """Raise VelaturaError if a config is for a kind of base that Velatura does not train."""
+    named = str(file.get("model_type") or "")
+    title = KINDS.get(named.upper())
+    kind = next((base for base in list_other_bases() if base.name == title), None) or other_by_name([named])
+    if kind is not None:
+        model = str(file.get("base_model_name") or "").replace("\\", "/").rpartition("/")[2]
+        kind = other_by_name([model]) or kind
+        raise VelaturaError(
+            "it is for {name} (model_type {kind}), {reason}", kind=named, name=kind.name, reason=kind.reason
+        )
 
 
 def _enabled(concepts: Any) -> list[Mapping[str, Any]]:

@@ -17,6 +17,11 @@ SCHEDULES = {
 NUMBER_FORMATS = {"float_16": "fp16", "bfloat_16": "bf16", "float_32": "fp32"}
 LAYERS = {"full": "full", "attn-mlp": "attn-mlp", "attn-only": "attn", "": "full"}
 CHECKPOINTING = {"true": True, "false": False, "on": True, "off": False, "cpu_offloaded": True}
+KINDS = {
+    "FLUX_2": "FLUX.2 dev", "FLUX_FILL_DEV_1": "FLUX.1 Fill", "HI_DREAM_FULL": "HiDream I1", "QWEN": "Qwen-Image",
+    "ERNIE": "ERNIE-Image", "WUERSTCHEN_2": "Stable Cascade",
+}  # fmt: skip
+"""Kinds of bases that Velatura does not train, where `model_type` does not begin with their name in the table."""
 
 RULES: Mapping[str, Rule] = {
     "lora_rank": Rule("method.rank", whole),

@@ -69,6 +69,8 @@ def read_file(name: str, content: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise VelaturaError("it holds no settings")
     check_size(table)
+    if len(_names(table) & onetrainer.SIGNS) >= ENOUGH:
+        onetrainer.check_kind(table)
     return table
 
 

@@ -106,6 +106,27 @@ def test_what_cannot_be_trained_here_is_said_and_repaired(script: Path, tmp_path
     assert (config["train"]["precision"], config["train"]["steps"], config["data"]["resolution"]) == ("auto", 4, 0)
 
 
+def test_a_base_that_is_still_to_be_chosen_has_no_findings(tmp_path: Path, capsys) -> None:
+    line = "train_network.py --network_dim 8 --max_train_steps 9 --resolution 512 --clip_skip 2"
+    for base, findings in (("", ["data.resolution", "base.clip_skip"]), (" --pretrained_model_name_or_path a/b", [])):
+        (tmp_path / "train.sh").write_text(line + base)
+        assert run("import", str(tmp_path / "train.sh"), "--repair", "--json") == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert [one["key"] for one in answer["findings"]] == findings
+        assert answer["config"]["data"]["resolution"] == (0 if findings else 512)
+
+
+def test_what_the_preset_decides_is_said(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"training_method": "LORA", "peft_type": "LORA", "lora_rank": 4}))
+    assert run("import", str(file), "--json") == 0
+    unsaid = {one["key"]: one["value"] for one in json.loads(capsys.readouterr().out)["unsaid"]}
+    assert unsaid["data.caption_dropout"] == "0.05" and "method.rank" not in unsaid
+    assert run("import", str(file)) == 0
+    assert "so the preset decides: train.steps = " in (said := capsys.readouterr().err)
+    assert "data.caption_dropout = 0.05" in said
+
+
 def test_the_folders_of_a_dataset_config_are_counted(tmp_path: Path, capsys) -> None:
     for name, count in (("10_fox", 2), ("2_owl", 3), ("sky", 1)):
         (tmp_path / "img" / name).mkdir(parents=True)

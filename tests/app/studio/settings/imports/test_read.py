@@ -228,6 +228,13 @@ def test_kernels_may_have_a_rank_of_their_own() -> None:
     assert {name: one.rank for name, one in config.targets.blocks.items()} == {"*.conv1": 8, "*.conv2": 8, "*.conv": 8}
     assert left(found)["conv_alpha"] == "instead", "the same scale"
     assert left(kohya(**locon, conv_alpha=1))["conv_alpha"] == "value"
+    line = (
+        "train_network.py --network_module networks.lora --network_dim 16 --network_alpha 16 --network_args conv_dim=8"
+    )
+    unsaid, said = (read(f"{line}{end}", "train.sh").left for end in ("", " conv_alpha=1"))
+    assert (
+        [one for one in unsaid if one.name == "conv_alpha"] == [one for one in said if one.name == "conv_alpha"] != []
+    )
     assert "conv_dim" not in {one.name for one in kohya(LoRA_type="Standard", conv_dim=1).taken}, "it has no kernels"
     for kind in ("LyCORIS/LoKr", "LyCORIS/iA3"):  # which have no rank, or not here
         found = kohya(**locon | {"LoRA_type": kind}, full_matrix=True)
@@ -274,8 +281,32 @@ def test_every_setting_of_onetrainer_is_taken_or_named() -> None:
     samples = [each | {"balancing_strategy": "SAMPLES", "balancing": 10} for each in two]
     assert became(onetrainer(Pictures(5, 0, {"fox": 3, "owl": 2}), concepts=samples))["train.steps"] == "500"
     assert left(onetrainer(concepts=None, concept_file_name="c.json"))["concept_file_name"] == "concepts"
+    formats = {"__version": 2, "image": {"__version": 1}}
+    off = onetrainer(concepts=[concept | formats | {"enabled": False}], concept_file_name="c.json", optimizer=formats)
+    assert ("c.json", "All concepts in it are switched off.") in {(one.value, one.said) for one in off.left}
+    versions = {**left(off), **left(onetrainer(concepts=[concept | formats]))}
+    assert not [name for name in versions if "__version" in name], "the formats of files"
     once = became(onetrainer(Pictures(12, 0), concepts=None, learning_rate_warmup_steps=0.1))
     assert (once["train.steps"], once["train.warmup"]) == ("300", "30"), "each once an epoch unless it is said"
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "name"),
+    [
+        ("FLUX_2", "", "FLUX.2 dev"), ("FLUX_2", "black-forest-labs/FLUX.2-klein-4B", "FLUX.2 klein"),
+        ("FLUX_FILL_DEV_1", "", "FLUX.1 Fill"), ("QWEN", "", "Qwen-Image"), ("HUNYUAN_VIDEO", "", "HunyuanVideo"),
+    ],
+)  # fmt: skip
+def test_a_config_of_onetrainer_for_an_untrained_base_is_refused(kind: str, base: str, name: str) -> None:
+    with pytest.raises(VelaturaError, match=rf"it is for {name} \(model_type {kind}\), which Velatura does not train"):
+        onetrainer(model_type=kind, base_model_name=base)
+
+
+@pytest.mark.parametrize(
+    "kind", ["STABLE_DIFFUSION_15", "STABLE_DIFFUSION_XL_10_BASE", "FLUX_DEV_1", "CHROMA_1", "Z_IMAGE"]
+)
+def test_a_config_of_onetrainer_for_a_trained_base_is_read(kind: str) -> None:
+    assert onetrainer(model_type=kind).program == "OneTrainer"
 
 
 def test_the_files_of_onetrainer_are_read_together() -> None:
