@@ -47,11 +47,16 @@ def download_model(model: str, progress: Progress | None = None, complete: bool 
     return folder
 
 
+COMMON = 7
+"""Letters of names, such as Lens and Mochi, that people give to bases of other kinds, too."""
+
+
 def check_id(model: str) -> None:
     """Raise VelaturaError if `model` is no hub id, or that of a base that Velatura does not train."""
     if not HUB_ID.fullmatch(model):
         raise VelaturaError("{model!r} is not a hub id; ids look like `owner/name`", model=model)
-    if other := other_by_name([model.rpartition("/")[2]]):
+    other = other_by_name([model.rpartition("/")[2]])
+    if other and len(other.name) > COMMON:  # others are known by the pipeline in their index
         raise other.refuse_base(model)
 
 

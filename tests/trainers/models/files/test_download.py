@@ -15,7 +15,7 @@ import torch
 from tests.tiny_flow import tiny_flow_folder
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
-from trainers.models.files.download import download_model, needed_files
+from trainers.models.files.download import check_id, download_model, needed_files
 from trainers.models.files.hub import cached_snapshot
 from trainers.models.load import load_model
 
@@ -127,6 +127,7 @@ def test_a_base_of_another_kind_is_refused_by_its_name_before_anything_is_fetche
     with pytest.raises(VelaturaError, match=r"^black-forest-labs/FLUX\.2-dev is FLUX\.2 dev, which Velatura does not"):
         download_model("black-forest-labs/FLUX.2-dev")
     assert not hub.fetched
+    check_id("someone/Mochi-mix-SDXL")  # may be of a kind that is trained
 
 
 def test_unknown_and_gated(hub):
