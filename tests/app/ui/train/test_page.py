@@ -139,10 +139,13 @@ def test_a_style_from_pictures_to_a_run(page, training):
 
     page.get_by_label("Name of the style").fill("../Häuser?")
     page.wait_for_selector("#name-said >> text=It will be called Häuser")
-    page.get_by_role("button", name="Suggest new subjects").click()
-    page.wait_for_function("document.querySelector('#prompts').value.startsWith('dusk style, a penguin')")
-    page.get_by_role("button", name="From my captions").click()
-    page.wait_for_function("document.querySelector('#prompts').value.startsWith('dusk style, a boat')")
+    for source, prompt in (
+        ("From my captions", "boat"),
+        ("Suggest new subjects", "penguin"),
+        ("From my captions", "boat"),
+    ):
+        page.get_by_role("button", name=source).click()  # the first ones shown are those of new subjects
+        page.wait_for_function(f"document.querySelector('#prompts').value.startsWith('dusk style, a {prompt}')")
     page.get_by_role("button", name="Start training").click()
     page.wait_for_url("**/run?id=H%C3%A4user")
     page.wait_for_selector("h1 >> text=Häuser")
