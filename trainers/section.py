@@ -1,4 +1,4 @@
-"""The base class of the settings' sections, and what is said of values that they do not take."""
+"""The base class of the sections of settings, and the sentences that refuse wrong values."""
 
 from __future__ import annotations
 

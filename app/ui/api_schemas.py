@@ -59,12 +59,11 @@ def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
             raise gr.Error(_coded(as_sentence(error), "not_yours"), print_exception=False) from error
         except LimitError as error:
             raise gr.Error(_coded(as_sentence(error), "limit"), print_exception=False) from error
-        except VelaturaError as error:
-            code = "not_kept" if is_of_the_disk(error) else "refused"
-            raise gr.Error(_coded(reason(error), code), print_exception=False) from error
         except Exception as error:
             if is_of_the_disk(error):
                 raise gr.Error(_coded(reason(error), "not_kept"), print_exception=False) from error
+            if isinstance(error, VelaturaError):
+                raise gr.Error(_coded(as_sentence(error), "refused"), print_exception=False) from error
             raise gr.Error(_coded(text.UNEXPECTED, "unexpected")) from error  # its traceback is in the studio's output
 
     return answering

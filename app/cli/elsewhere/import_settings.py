@@ -237,7 +237,7 @@ def report_lines(found: Imported) -> Iterator[tuple[str | tuple[str, str], ...]]
 
 
 def left_to_preset(found: Imported, config: Mapping[str, Any]) -> list[Unsaid]:
-    """What decides much and is not in the config, with the values of the preset that is the default."""
+    """The decisive settings that the config lacks, with their values in the default preset."""
     from app.studio.dataset.drafts import Draft
     from app.studio.settings.imports.read import find_unsaid
 
@@ -245,7 +245,7 @@ def left_to_preset(found: Imported, config: Mapping[str, Any]) -> list[Unsaid]:
 
 
 def unsaid_lines(unsaid: Sequence[Unsaid]) -> Iterator[tuple[str]]:
-    """A line of what decides much and is not in the file."""
+    """One line that lists the decisive settings that the file lacks."""
     if unsaid:
         yield (f"not in the file, so the preset decides: {', '.join(f'{one.key} = {one.value}' for one in unsaid)}",)
 

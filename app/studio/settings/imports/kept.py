@@ -21,7 +21,7 @@ FILE = "imported.json"
 UNUSED = "unused.json"
 """File in a draft's folder: an `Unused`."""
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, VelaturaError)
-"""What reading such a file may raise: earlier versions kept what is refused now."""
+"""Errors of reading a kept file; earlier versions kept files that are refused now."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def keep_unused(folder: Path, unused: Unused) -> None:
 
 
 def read_unused(folder: Path) -> Unused | None:
-    """The file that is neither used nor discarded; None if there is none."""
+    """The imported file that a person has not yet used or discarded; None without one."""
     with suppress(*UNREADABLE):
         kept = Unused(**json.loads((folder / UNUSED).read_text(encoding="utf-8")))
         check_size(kept.table)

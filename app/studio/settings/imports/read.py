@@ -142,7 +142,7 @@ def _names(table: Mapping[str, Any]) -> set[str]:
 
 
 def find_unsaid(draft: Draft, found: Imported) -> list[Unsaid]:
-    """What decides much and is not in the file, with the values that a draft's preset has for it."""
+    """The decisive settings that the file lacks, with their values in the draft's preset."""
     draft = from_table(draft, found.table)
     method = method_of(draft.choices)
     now = values(all_layers(draft), method)

@@ -61,7 +61,7 @@ class Left:
 
 @dataclass(frozen=True)
 class Unsaid:
-    """A setting that decides much, of which the file says nothing: it stays the preset's."""
+    """A decisive setting that the file lacks; the preset's value stays."""
 
     key: str
     value: str

@@ -28,7 +28,8 @@ MORE, USE_NAMED = _("More for {name}"), _("Use: {name}")
 NEW_NAME = _("New name")
 IMPORT = _("Import settings or a preset")
 IMPORT_HINT = _(
-    "TOML of Velatura, or files of kohya_ss and OneTrainer, of which you see first what is taken and what is not. "
+    "TOML of Velatura, or files of kohya_ss and OneTrainer; a report first lists the settings that are taken and "
+    "those that are left out. "
     "Choose or drop together: a script and its dataset config, or a config and its concepts."
 )
 TOGETHER = _("only files of kohya_ss or of OneTrainer that belong together are read at once; choose one file")
