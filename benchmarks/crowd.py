@@ -34,7 +34,8 @@ import typer
 
 from benchmarks.full_unet import machine
 from benchmarks.open_pages import PATIENCE, ROOT, SAMPLES, Line, command, fill, studio
-from benchmarks.pages import table, write_section
+from benchmarks.pages import write_section
+from tools.markdown import table
 
 PAGE = ROOT / "docs" / "reliability.md"
 PEOPLE, WAITING, ENDED, STYLES = 20, 500, 50, 2000

@@ -18,8 +18,9 @@ import torch
 import typer
 
 from benchmarks.full_unet import machine
-from benchmarks.pages import table, write_section
+from benchmarks.pages import write_section
 from benchmarks.two_runs import rate, training
+from tools.markdown import table
 
 PAGE = Path(__file__).parents[1] / "docs" / "devices.md"
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}

@@ -22,7 +22,7 @@ import typer
 
 from benchmarks.full_unet import machine
 from benchmarks.open_pages import ROOT, studio, training
-from benchmarks.pages import table
+from tools.markdown import table
 
 PATIENCE = 240_000
 """Milliseconds to wait for a picture."""

@@ -19,8 +19,9 @@ import typer
 from torch import Tensor, nn
 
 from benchmarks.full_unet import Step, machine
-from benchmarks.pages import table, write_section
+from benchmarks.pages import write_section
 from benchmarks.speed import HEADINGS, MIB, Bare, Row, cells, measure
+from tools.markdown import table
 from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.targets import Targets, select
 from trainers.models.families import get_family

@@ -31,7 +31,8 @@ import psutil
 import typer
 
 from benchmarks.full_unet import machine
-from benchmarks.pages import table, write_section
+from benchmarks.pages import write_section
+from tools.markdown import table
 from trainers.runs.events import Recorder
 
 ROOT = Path(__file__).parents[1]

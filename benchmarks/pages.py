@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -15,9 +14,3 @@ def write_section(page: Path, text: str) -> None:
     if text not in kept:
         kept.append(text)
     page.write_text("\n\n".join(section.strip() for section in kept) + "\n", encoding="utf-8")
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table in Markdown."""
-    lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows]

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from benchmarks.full_unet import machine
-from benchmarks.pages import table, write_section
+from benchmarks.pages import write_section
+from tools.markdown import table
 from trainers.config.limits import SAMPLERS
 from trainers.config.presets import STARTER, sample_for
 from trainers.config.sections import Base

@@ -22,8 +22,9 @@ from rich.table import Table
 from torch import nn
 
 from benchmarks.full_unet import Step, build_unet, kept_for_backward, machine, peak_allocated, seconds
-from benchmarks.pages import table, write_section
+from benchmarks.pages import write_section
 from benchmarks.peers import BLOCK, Restore, place_lycoris, place_peft, place_peft_fp32
+from tools.markdown import table
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods.loha import LoHA
 from trainers.adapters.methods.lokr import LoKr

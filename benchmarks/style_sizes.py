@@ -23,7 +23,8 @@ import typer
 from torch import nn
 
 from benchmarks.full_unet import machine
-from benchmarks.pages import table, write_section
+from benchmarks.pages import write_section
+from tools.markdown import table
 from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.network import Network, attach
 from trainers.adapters.tokens import Word

@@ -22,7 +22,8 @@ import typer
 from torch import Tensor
 
 from benchmarks.full_unet import machine
-from benchmarks.pages import table, write_section
+from benchmarks.pages import write_section
+from tools.markdown import table
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods.loha import LoHA
 from trainers.adapters.methods.lokr import LoKr

@@ -28,7 +28,8 @@ import torch
 import typer
 
 from benchmarks.full_unet import machine
-from benchmarks.pages import table, write_section
+from benchmarks.pages import write_section
+from tools.markdown import table
 from trainers.runs.threads import SPINS
 
 ROOT = Path(__file__).parents[1]

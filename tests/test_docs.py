@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tools import tables
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
@@ -31,6 +33,16 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_every_page_is_on_the_map() -> None:
     named = set(LINK.findall(read("docs/README.md")))
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"} <= named
+
+
+def test_the_tables_are_current() -> None:
+    outdated = [page.name for page in tables.stale_pages()]
+    assert outdated == [], f"run: {tables.COMMAND}"
+
+
+def test_every_table_has_a_place() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert sorted(match["name"] for match in tables.MARKED.finditer(pages)) == sorted(tables.TABLES)
 
 
 def test_every_page_about_another_place_is_on_its_map() -> None:

@@ -137,9 +137,7 @@ def _pinned_to(device: torch.device | None) -> Iterator[None]:
 def check_tracker(name: str) -> None:
     """Raise VelaturaError if a tracker's package is not installed."""
     if name != "none" and not is_installed(name):
-        raise VelaturaError(
-            "train.tracker = {name} needs its package: pip install 'velatura[{name}]'", name=name, code=REFUSED
-        )
+        raise VelaturaError("train.tracker = {name} needs its package: pip install {name}", name=name, code=REFUSED)
 
 
 def check_optimizer(settings: Train, device: torch.device) -> None:
@@ -163,7 +161,7 @@ def check_offload(settings: Train, device: torch.device) -> None:
 def needs_bitsandbytes(settings: Train) -> VelaturaError:
     """The error of an optimizer whose package is not installed."""
     return VelaturaError(
-        "train.optimizer = {optimizer} needs bitsandbytes: pip install 'velatura[8bit]', or use adamw",
+        "train.optimizer = {optimizer} needs bitsandbytes: pip install bitsandbytes, or use adamw",
         optimizer=settings.optimizer,
     )
 

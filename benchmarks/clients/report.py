@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.clients.check import AS_FAST, DRAWN, FASTER, FURTHEST, LEAST_CHANGE, LOOKS, SET, STEPS, Found
-from benchmarks.pages import table
 from benchmarks.styles.rows import read_lines
+from tools.markdown import table
 
 RESULTS = Path(__file__).parents[1] / "clients.jsonl"
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "lycoris-lora")
@@ -70,5 +70,5 @@ def page(rows: Sequence[Row], methods: Sequence[str]) -> str:
 def _cells(row: Row) -> list[str]:
     files = ", ".join(f"`{name}`" for name in row["files"])
     figures = ["–"] * 3 if "error" in row else [f"{row['mean']:.4f}", str(row["largest"]), f"{row['change']:.1f}"]
-    said = complaint(row).replace("|", "\\|").replace("\n", " ")
+    said = complaint(row).replace("\n", " ")
     return [f"`{row['method']}`", files, row["client"], *figures, said or "the same", row["commit"]]

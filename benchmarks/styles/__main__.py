@@ -34,7 +34,7 @@ def main(
     report: Annotated[bool, typer.Option("--report", help="Only write the report, from existing rows.")] = False,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of each training.")] = STEPS,
     results: Annotated[Path, typer.Option(help="File with all rows.")] = RESULTS,
-    out: Annotated[Path, typer.Option(help="Page to write; its picture goes next to it.")] = Path("docs/methods.md"),
+    out: Annotated[Path, typer.Option(help="Page to write; its picture goes next to it.")] = Path("docs/comparison.md"),
 ) -> None:
     """Train each row that the file lacks and append it there; what it has is skipped."""
     store = Results(results)

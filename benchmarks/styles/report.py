@@ -9,11 +9,11 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pages import table
 from benchmarks.styles.picture import draw_picture
 from benchmarks.styles.plot import Point, draw_plot
 from benchmarks.styles.rows import BASE, FIRST_SEED, STOPS, STYLES, Results, Row, base_hash, own_rate, steps_of
 from benchmarks.styles.sweep import NOTABLE, SWEPT, better_rate, every_preset, tried, untried
+from tools.markdown import table
 
 NONE = "–"
 Found = Mapping[Row, Mapping[str, Any]]
@@ -134,7 +134,7 @@ REMARKS = "remarks"
 
 
 def page(found: Found, lines: Sequence[Line], steps: int, picture: str, plot: str) -> str:
-    """The page `docs/methods.md`."""
+    """The page `docs/comparison.md`."""
     counts = {len(line.of(style, "loss")) for line in lines for style in STYLES} or {0}
     seeds = f"{'' if len(counts) == 1 else 'at most '}{max(counts)} seeds"
     machines = dict.fromkeys(str(entry["machine"]).rpartition(", load")[0] for entry in found.values())

@@ -1,4 +1,4 @@
-"""The README's commands, tables and names are those of the program."""
+"""The commands and names in the README and in docs/ are those of the program."""
 
 from __future__ import annotations
 
@@ -15,46 +15,60 @@ from app.jobs.store import Store
 from tests.app.command import FEW_STEPS, call, parse, process
 from tests.app.jobs.working import do_next
 from tests.app.user_files import write_pictures
-from trainers.config.presets import find_preset, list_presets
-from trainers.config.techniques import list_techniques
+from trainers.config.presets import find_preset
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(?:sh|bash|powershell)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-LINES = [
-    words
-    for block in BLOCKS
-    for line in block.splitlines()
-    if (words := shlex.split(line.replace("\\", "/"), comments=True))
-]
-VELATURA = [words[1:] for words in LINES if words[0].split("/")[-1] == "velatura"]
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))}
+PAGES["README.md"] = (ROOT / "README.md").read_text(encoding="utf-8")
+RUN = ("README.md", "docs/commands.md", "docs/composing.md", "docs/queue.md")
+"""Pages whose commands run one after the other, as somebody who reads them would."""
+
+
+def lines_of(page: str) -> list[list[str]]:
+    """The words of each command line on a page."""
+    blocks = re.findall(r"^```(?:sh|bash|powershell)\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").replace("\\", "/").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def velatura_lines(*pages: str) -> list[list[str]]:
+    """The words after `velatura` of each line with it, once each."""
+    lines = [tuple(words) for page in pages for words in lines_of(page)]
+    return [list(words[1:]) for words in dict.fromkeys(lines) if words[0].split("/")[-1] == "velatura"]
+
+
+README = lines_of("README.md")
+VELATURA = velatura_lines(*RUN)
+
+
+def test_the_readme_has_at_most_a_thousand_words() -> None:
+    assert 300 < len(PAGES["README.md"].split()) <= 1000
 
 
 def test_there_are_commands_in_it() -> None:
     assert {words[0] for words in VELATURA} >= {"demo", "check", "train", "generate", "inspect", "models", "resume"}
-    assert ["make", "demo"] in LINES and ["make", "test"] in LINES
+    assert ["make", "demo"] in README and ["make", "ui"] in README
 
 
-@pytest.mark.parametrize("words", VELATURA, ids=" ".join)
-def test_every_velatura_line_is_understood(words: list[str]) -> None:
-    assert words[: len(parse(words).split())] == parse(words).split()
+@pytest.mark.parametrize("page", [page for page in PAGES if velatura_lines(page)])
+def test_every_velatura_line_is_understood(page: str) -> None:
+    for words in velatura_lines(page):
+        assert words[: len(parse(words).split())] == parse(words).split()
 
 
 def test_every_make_target_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    used = {word for words in LINES if words[0] == "make" for word in words[1:]}
+    used = {word for page in PAGES for words in lines_of(page) if words[0] == "make" for word in words[1:]}
     assert used and used <= targets
 
 
 def test_every_pip_line_installs_an_extra_that_exists() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    lines = [words for words in LINES if "pip" in words]
-    assert lines
-    for words in lines:
-        extra = re.fullmatch(r"\.(?:\[([\w,]+)\])?", words[-1])
-        assert words[-3:-1] == ["install", "-e"] and extra
-        for name in filter(None, (extra[1] or "").split(",")):
-            assert re.search(rf"^{name} = \[", project, re.MULTILINE)
+    extras = re.findall(r"pip install -e '?\.\[([\w,]+)\]", "".join(PAGES.values()))
+    assert extras and all(words[-3:] == ["install", "-e", "."] for words in README if "pip" in words)
+    for name in ",".join(extras).split(","):
+        assert re.search(rf"^{name} = \[", project, re.MULTILINE)
+    assert not re.search(r"pip install [\"'`]?velatura", "".join(PAGES.values())), "no index has the package"
 
 
 def test_no_two_lines_train_the_same_run() -> None:
@@ -86,21 +100,11 @@ def test_the_lines_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "outputs" / "dusk-second" / "style" / "dusk-second.safetensors").is_file()
 
 
-def test_the_table_of_methods_is_the_registry() -> None:
-    table = README.partition("\n## Methods\n")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `([\w-]+)` \|.*?\|.*?\| (.*?) \|", table, re.MULTILINE)
-    papers = {one.name: one.paper for one in list_techniques()}
-    assert [name for name, _ in rows] == list(papers)
-    for name, row in re.findall(r"^\| `([\w-]+)` \|(.*)$", table, re.MULTILINE):
-        for paper in re.findall(r"arxiv\.org/abs/([\d.]+)", row):
-            assert paper in papers[name]
-
-
 def test_the_example_of_a_method_of_ones_own_trains(tmp_path: Path, tiny_bases: dict[str, Path]) -> None:
-    """In a copy of the library, with the file and the two words that the README gives."""
-    section = README.partition("### A method of your own")[2]
-    (code,) = re.findall(r"^```python\n(.*?)^```", section.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
-    imported, name = re.findall(r"`(from \S+ import \w+)`\s+and `(\w+)` among", section)[0]
+    """In a copy of the library, with the file and the two words that the page gives."""
+    page = PAGES["docs/own-method.md"]
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    imported, name = re.findall(r"`(from \S+ import \w+)`\s+and `(\w+)` among", page)[0]
     shutil.copytree(ROOT / "trainers", tmp_path / "trainers", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "trainers" / "adapters" / "methods" / "lora_xs.py").write_text(code, encoding="utf-8")
     registry = tmp_path / "trainers" / "adapters" / "methods" / "__init__.py"
@@ -120,8 +124,5 @@ def test_the_example_of_a_method_of_ones_own_trains(tmp_path: Path, tiny_bases: 
 
 
 def test_every_preset_that_is_named_exists() -> None:
-    named = re.findall(r"--preset[ =]([\w-]+)", README)
-    listed = README.partition("`velatura presets` lists them")[2].partition("A preset is")[0]
-    for name in (*named, *re.findall(r"`([\w-]+)`", listed)):
+    for name in {name for text in PAGES.values() for name in re.findall(r"--preset[ =]([\w-]+)", text)}:
         assert find_preset(name).name == name
-    assert {preset.name for preset in list_presets()} == set(re.findall(r"`([\w-]+)`", listed))

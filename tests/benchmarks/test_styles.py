@@ -190,7 +190,7 @@ def test_a_row_is_one_process_and_one_line(results, monkeypatch, tmp_path):
 
 
 def test_the_report_of_some_rows(results, tmp_path):
-    scratch, out = tmp_path / "scratch", tmp_path / "docs" / "methods.md"
+    scratch, out = tmp_path / "scratch", tmp_path / "docs" / "comparison.md"
     results.append(Row("loha", STYLES[0], own_rate("loha")), error="it overflowed", **MADE)
     write_report(results, 200, scratch, out)
     table, _, sweep = out.read_text(encoding="utf-8").partition("## The presets' learning rates")
@@ -203,8 +203,8 @@ def test_the_report_of_some_rows(results, tmp_path):
     assert f"{LORA / 3:.2g}: 0.566, **{LORA:.2g}: 0.495**, {LORA * 3:.2g}: 1.273 |" in sweep
     assert f"| {own_rate('loha'):.2g}: error |" in sweep
     assert "0.5000 | 0.5000 | 0.700 | 0.700" in lines["*bare base*"] and "0.200" in lines["*truth, decoded*"]
-    assert not out.with_suffix(".webp").exists() and "methods.webp" not in out.read_text(encoding="utf-8")
-    assert out.with_name("methods-plot.png").exists() and "(methods-plot.png)" in out.read_text(encoding="utf-8")
+    assert not out.with_suffix(".webp").exists() and "comparison.webp" not in out.read_text(encoding="utf-8")
+    assert out.with_name("comparison-plot.png").exists() and "(comparison-plot.png)" in out.read_text(encoding="utf-8")
     point = left_of(results.read(), gather(results.read(), "lora"))
     assert point == Point("lora", 12345, (0.36 / 0.5 + 0.6 / 0.5) / 2, (0.35 / 0.5 + 1.2) / 2, (0.37 / 0.5 + 1.2) / 2)
     assert left_of(results.read(), gather(results.read(), "vera")) is None
@@ -218,7 +218,7 @@ def test_the_report_of_some_rows(results, tmp_path):
         for name, shade in (("drawn", {BASE: "red", "lora": "blue", "vera": "lime"}[preset]), ("truth", "black")):
             Image.new("RGB", (256, 64), shade).save(folder / f"{name}.png")
     write_report(results, 200, scratch, out)
-    assert "(methods.webp)" in out.read_text(encoding="utf-8")
+    assert "(comparison.webp)" in out.read_text(encoding="utf-8")
     with Image.open(out.with_suffix(".webp")) as picture:
         colours = [picture.getpixel((150, 60 + 86 * row)) for row in range(4)]
     expected = [(0, 0, 0), (255, 0, 0), (0, 0, 255), (0, 255, 0)]
@@ -226,10 +226,12 @@ def test_the_report_of_some_rows(results, tmp_path):
 
 
 def test_the_page_of_the_methods_is_what_the_rows_say(tmp_path):
-    page = tmp_path / "methods.md"
+    page = tmp_path / "comparison.md"
     page.with_suffix(".webp").touch()  # it is there and stays, since no row's picture is
     write_report(Results(RESULTS), 200, tmp_path / "none", page)
-    assert (RESULTS.parents[1] / "docs" / "methods.md").read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+    assert (RESULTS.parents[1] / "docs" / "comparison.md").read_text(encoding="utf-8") == page.read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_plot_has_a_dot_where_each_preset_lies(tmp_path):
@@ -246,5 +248,5 @@ def test_the_plot_has_a_dot_where_each_preset_lies(tmp_path):
 
 
 def test_a_report_of_nothing(tmp_path):
-    write_report(Results(tmp_path / "none.jsonl"), 200, tmp_path, tmp_path / "methods.md")
-    assert "no rows yet" in (tmp_path / "methods.md").read_text(encoding="utf-8")
+    write_report(Results(tmp_path / "none.jsonl"), 200, tmp_path, tmp_path / "comparison.md")
+    assert "no rows yet" in (tmp_path / "comparison.md").read_text(encoding="utf-8")

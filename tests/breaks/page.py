@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.pages import table
 from tests.breaks.rows import BREAKS, GROUPS
+from tools.markdown import table
 
 PAGE = Path("docs") / "breaks.md"
 NOTHING = "nothing"

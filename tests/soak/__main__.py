@@ -13,9 +13,10 @@ from typing import Annotated
 import typer
 
 from benchmarks.full_unet import machine
-from benchmarks.pages import table, write_section
+from benchmarks.pages import write_section
 from tests.soak.small_jobs import SmallJobSoak
 from tests.soak.trainings import TrainingSoak
+from tools.markdown import table
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 SMALL_SHARE = 0.2

@@ -18,11 +18,12 @@ from typing import Annotated
 import typer
 
 from benchmarks.full_unet import machine
-from benchmarks.pages import table, write_section
+from benchmarks.pages import write_section
 from tests.app.jobs.cluster.local_cluster import LocalCluster
 from tests.soak.machine import ENVIRONMENT
 from tests.soak.nodes import NodeSoak
 from tests.soak.object_storage import serve_objects
+from tools.markdown import table
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 HOSTS = ("127.0.0.3", "127.0.0.4", "127.0.0.5")

@@ -16,7 +16,8 @@ from app.jobs.processes.devices import Offer
 from app.jobs.processes.process import own_identity
 from app.jobs.store import TRAIN, Store
 from benchmarks.full_unet import machine
-from benchmarks.pages import table, write_section
+from benchmarks.pages import write_section
+from tools.markdown import table
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 ROWS = (100, 10_000, 100_000)

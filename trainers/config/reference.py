@@ -1,4 +1,4 @@
-"""Every setting with its type, default and meaning: `python -m trainers.config.reference > docs/settings.md`."""
+"""Every setting with its type, default and meaning."""
 
 from __future__ import annotations
 
@@ -52,26 +52,6 @@ def list_settings() -> Iterator[Setting]:
             yield Setting(f"method.{inner}", leaf, _meaning(kind, inner), method)
 
 
-def write_reference() -> str:
-    """The settings as a Markdown page."""
-    lines = [
-        "# Settings",
-        "",
-        "Every setting with its type, default and meaning. Set them in a config file as `[section]` and `key = value`,",
-        "or on the command line as `--set section.key=value`. Presets change some",
-        "defaults; `velatura presets` lists the presets.",
-    ]
-    for setting in list_settings():
-        section = f"method: {setting.method}" if setting.method else setting.key.rpartition(".")[0]
-        heading = f"## {section}" if section else "## (top level)"
-        if heading not in lines:
-            lines += ["", heading, "", "| key | type | default | meaning |", "|---|---|---|---|"]
-        name = setting.key.rpartition(".")[2]
-        kind = setting.kind.replace("|", "\\|")
-        lines.append(f"| `{name}` | {kind} | {setting.default} | {setting.meaning} |")
-    return "\n".join(lines) + "\n"
-
-
 def _fields(method: type[Any]) -> Mapping[str, FieldInfo]:
     assert is_pydantic_dataclass(method)
     return method.__pydantic_fields__
@@ -120,9 +100,3 @@ def _kind(field: FieldInfo) -> str:
 def _limit(entry: Any) -> str:
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     return next((f"{sign} {getattr(entry, name):g}" for name, sign in signs.items() if hasattr(entry, name)), "")
-
-
-if __name__ == "__main__":
-    import sys
-
-    sys.stdout.write(write_reference())

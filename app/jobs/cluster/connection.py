@@ -16,7 +16,7 @@ from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 
-EXTRA = _("clusters need Ray; install it with: pip install 'velatura[cluster]'")
+EXTRA = _("clusters need Ray; install it with: pip install ray")
 TOKEN = ".cluster-token"
 """File with a cluster's token, among the runs."""
 TOKEN_VARIABLE = "RAY_AUTH_TOKEN"

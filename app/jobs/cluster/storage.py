@@ -37,7 +37,7 @@ CHECKED = 10.0
 PAUSES = (0.5, 30.0)
 """Seconds before the first of these tries, and at most; each waits twice as long as the one before."""
 CONTENTS, MANIFESTS = "contents", "manifests"
-EXTRA = _("storage on S3 needs s3fs; install it with: pip install 'velatura[s3]'")
+EXTRA = _("storage on S3 needs s3fs; install it with: pip install s3fs")
 UNKNOWN = _("{url!r} is not the address of a storage; write s3://BUCKET/FOLDER")
 WITH_KEYS = _("the address of a storage must not hold access keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 LOST = _("the storage {url} cannot be used: {reason}")

@@ -106,8 +106,8 @@ TRY, DOWNLOAD = _("Try it"), _("Download")
 MENU = _("More actions for {name}")
 SHARE, SHARED = _("Share a read-only link"), _("Whoever has this link can watch this run without a login.")
 SHARED_HERE = _(
-    "This link opens on this computer only, because the studio is not open to your network. README, “The studio”, says "
-    "how to open it."
+    "This link opens on this computer only, because the studio is not open to your network. docs/people.md says how "
+    "to open it."
 )
 LINK, COPY, COPIED, UNSHARE = _("Read-only link"), _("Copy"), _("Copied"), _("Stop sharing")
 UNSHARED = _("The link no longer shows this run.")

@@ -31,7 +31,8 @@ from tests.trainers.data.pictures import scene
 
 ROOT = Path(__file__).parents[3]
 FEW = {"train.steps": 2, "train.batch_size": 1, "sample.steps": 1, "sample.prompts": ["a boat"], "save.every": 2}
-EXAMPLE = re.search(r"^```python\n(import time.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+EXAMPLE = re.search(r"^```python\n(import time.*?)^```", PAGE, re.M | re.S)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def uploaded(client: Any, *files: Path) -> dict[str, Any]:
     return client.predict([handle_file(str(file)) for file in files], api_name="/upload")
 
 
-def test_the_readmes_ten_lines_train_and_download_a_style(
+def test_the_ten_lines_of_the_page_train_and_download_a_style(
     place: Process, packed: Path, tmp_path: Path, tiny_bases: dict[str, Path]
 ) -> None:
     assert EXAMPLE is not None
@@ -274,7 +275,7 @@ def test_too_few_values_are_refused_in_words_before_the_queue(place: Process) ->
 
 def test_only_the_named_endpoints_are_shown_and_documented(client: Any) -> None:
     shown = client.view_api(return_format="dict")
-    documented = re.findall(r"`(/\w+)`", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"))
+    documented = re.findall(r"`(/\w+)`", PAGE)
     assert set(shown["named_endpoints"]) == set(documented) and shown["unnamed_endpoints"] == {}
     assert all(len(each["parameters"]) <= 6 for each in shown["named_endpoints"].values())
 

@@ -42,7 +42,7 @@ def place(tmp_path: Path) -> Path:
 def example(language: str, studio: Process, base: Path) -> str:
     """The example in a language, for this studio, with few steps on a tiny base."""
     found = re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, re.M | re.S)
-    (program,) = (each for each in found if "my-paintings.zip" in each)
+    (program,) = (each for each in found if "/captions" in each)
     seconds = {"python": ("sleep(1)", "sleep(0.3)"), "js": ("soon, 1000", "soon, 300")}[language]
     for old, new in (
         ("http://127.0.0.1:7860/", studio.url),

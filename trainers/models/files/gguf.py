@@ -242,7 +242,7 @@ def _by_package(content: bytearray, kind: int, path: Path) -> Tensor:
         import gguf
     except ImportError as error:
         raise VelaturaError(
-            "{name} is packed as {kind}, which needs a package: install it with `pip install velatura[gguf]`, or use "
+            "{name} is packed as {kind}, which needs a package: install it with `pip install gguf`, or use "
             "the base in Q8_0, bf16 or fp8",
             name=path.name,
             kind=KINDS[kind].name,

@@ -127,18 +127,6 @@ def other_by_name(names: Iterable[str]) -> OtherBase | None:
     return next((base for base in own if any(map(_beginning(base.name).match, written))), None)
 
 
-def as_markdown() -> str:
-    """The table of `docs/bases.md`: the bases by the nearest one that is trained."""
-    names = {base.name for base in list_other_bases()}
-    rows: dict[str, list[str]] = {}
-    for base in list_other_bases():
-        kinds = set(base.name.split(" or "))
-        if len(kinds) == 1 or not kinds <= names:  # two of other rows, which some layers do not tell apart
-            rows.setdefault(base.nearest, []).append(f"**{base.name}**" if base.yet else base.name)
-    lines = [f"| {', '.join(row)} | {nearest or '–'} |" for nearest, row in rows.items()]
-    return "\n".join(["| base | nearest that Velatura trains |", "|---|---|", *lines, ""])
-
-
 # ---------------------------------------------------------------- within
 def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
@@ -185,7 +173,3 @@ def _is_met(condition: str, layers: Layers) -> bool:
         return bool(shapes) != bool(parts["absent"])
     axis, sizes = int(parts["axis"]), set(map(int, parts["sizes"].split("|")))
     return any(axis < len(shape) and shape[axis] in sizes for shape in shapes)
-
-
-if __name__ == "__main__":
-    print(as_markdown(), end="")

@@ -1,4 +1,4 @@
-"""The README's method, defined in this process alone: it attaches, trains and resumes; others name its class."""
+"""The documentation's method, defined in this process alone: it attaches, trains and resumes; others name its class."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ RESUME = "import sys, pathlib, trainers; trainers.resume(trainers.open_run(pathl
 
 @pytest.fixture(scope="module")
 def method() -> Iterator[Any]:
-    """The class in the README, as a notebook's cell defines it."""
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    """The class in docs/own-method.md, as a notebook's cell defines it."""
+    page = (ROOT / "docs" / "own-method.md").read_text(encoding="utf-8")
     (cell,) = re.findall(r"^```python\n(\"\"\"LoRA-XS.*?)^```", page, re.MULTILINE | re.DOTALL)
     notebook = ModuleType("notebook")
     with pytest.MonkeyPatch.context() as patch:

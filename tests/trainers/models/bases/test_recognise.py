@@ -144,14 +144,6 @@ def test_a_complete_file_is_recognised_too(tmp_path: Path) -> None:
     assert describe(recognise(path)) == "Animagine XL, by its file's name"
 
 
-def test_the_page_has_a_row_for_each() -> None:
-    page = (Path(__file__).parents[4] / "docs" / "bases.md").read_text(encoding="utf-8")
-    for named in list_named_bases():
-        sample = named.settings["sample"]
-        drawn = f"{sample['sampler']}, {sample['steps']}, {sample['guidance']:g}"
-        assert f"| {named.title} | {sample['prefix']} | {drawn} |" in page
-
-
 def test_settings_of_named_bases_are_those_of_the_base_alone() -> None:
     assert [each.name for each in list_named_bases()][:2] == ["noobai-v", "noobai"]
     for named in list_named_bases():

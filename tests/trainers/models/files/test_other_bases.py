@@ -6,7 +6,6 @@ The networks are diffusers' own classes; files with their authors' names have th
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,9 +21,8 @@ from trainers.models.bases.detect import detect_family, family_of_file
 from trainers.models.bases.recognise import recognise
 from trainers.models.families import FAMILIES
 from trainers.models.files.header import Header
-from trainers.models.files.other_bases import as_markdown, list_other_bases, other_in_file, other_of_style
+from trainers.models.files.other_bases import list_other_bases, other_in_file, other_of_style
 
-DOCS = Path(__file__).parents[4] / "docs" / "bases.md"
 NETWORKS = {
     "FLUX.2 klein": (
         "Flux2Transformer2DModel",
@@ -166,12 +164,6 @@ def test_none_of_ours_is_taken_for_another(family, tmp_path):
 def test_the_nearest_are_families():
     assert {base.nearest for base in list_other_bases()} <= {"", *(family.title for family in FAMILIES)}
     assert len({base.name for base in list_other_bases()}) == len(list_other_bases())
-
-
-def test_the_documentation_lists_them():
-    assert as_markdown() in DOCS.read_text("utf-8"), (
-        "put `python -m trainers.models.files.other_bases` into docs/bases.md"
-    )
 
 
 # ------------------------------------------------------------ style files

@@ -1,10 +1,10 @@
-"""The page on what each program loads of a style: `python -m benchmarks.clients.programs > docs/programs.md`."""
+"""What each program loads of a style, from `trainers.formats.programs.table`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from benchmarks.pages import table
+from tools.markdown import table
 from trainers.adapters.about import Form
 from trainers.adapters.methods import METHODS
 from trainers.formats.programs.table import (
@@ -48,30 +48,21 @@ PLACES: Mapping[Place, str] = {
 }
 
 
-def page() -> str:
-    """The page in Markdown."""
+def programs() -> list[str]:
+    """The programs, what they do with unknown tensors, the forms by place of a layer, and the files they refuse."""
     parts = [*_head(), *_legend(), *_section("Stable Diffusion 1, 2 and XL", UNETS[0])]
     for family in FLOWS:
         parts += _section(get_family(family).title, family)
-    return "\n".join([*parts, *_refusals()]) + "\n"
+    return [*parts, *_refusals()]
 
 
 def _head() -> Iterator[str]:
-    yield "# What each program loads"
+    yield from table(("program", "version", "commit"), [(each.name, each.version, each.commit) for each in ALL])
     yield ""
-    yield (
-        "The rules by which `how-to-load.txt`, `velatura inspect`, *Download* and `velatura install` say which program "
-        "loads a style, by the form of a change and the place of its layer. They were read from the programs' own "
-        "loaders and checked there, weight by weight; what is not listed was not tried or does not load. "
-        "[clients.md](clients.md) has the pictures that were drawn in other programs."
-    )
-    yield ""
-    yield from table(("program", "version", "commit"), [(one.name, one.version, one.commit) for one in ALL])
-    yield ""
-    tolerant = next(one for one in PROGRAMS if 0 < one.tolerates < 100)
+    tolerant = next(each for each in PROGRAMS if 0 < each.tolerates < 100)
     yield (
         f"{tolerant.name} refuses a file with more than {tolerant.tolerates:g} tensors that it does not know; "
-        f"{listed([one.name for one in ALL if one.tolerates == 0])} refuse one with any. The others leave them out."
+        f"{listed([each.name for each in ALL if each.tolerates == 0])} refuse one with any. The others ignore them."
     )
 
 
@@ -89,13 +80,13 @@ def _section(title: str, family: str) -> Iterator[str]:
     places = [place for place in PLACES if any(family in rule.families and place in rule.places for rule in RULES)]
     if family in UNETS:
         places = [place for place in places if place not in NAMES]
-    rows = [(PLACES[place], *(_forms(one.name, family, place) for one in ALL)) for place in places]
-    yield from table(("layers", *(one.name for one in ALL)), rows)
+    rows = [(PLACES[place], *(_forms(each.name, family, place) for each in ALL)) for place in places]
+    yield from table(("layers", *(each.name for each in ALL)), rows)
 
 
 def _methods(form: Form) -> str:
     """The methods whose files hold this form."""
-    return listed([one.about.title for one in METHODS.values() if one.about.stored.with_bias == form])
+    return listed([method.about.title for method in METHODS.values() if method.about.stored.with_bias == form])
 
 
 def _forms(program: str, family: str, place: Place) -> str:
@@ -110,7 +101,3 @@ def _refusals() -> Iterator[str]:
     for refusal in REFUSALS:
         yield f"* {refusal.program}, {get_family(refusal.family).title}: {refusal.why}."
     yield "* InvokeAI, Stable Diffusion: it cannot tell the base without a layer that reads the text, in full factors."
-
-
-if __name__ == "__main__":
-    print(page(), end="")
