@@ -22,7 +22,7 @@ $(PYTEST) $(1); tests=$$?; \
 wait $$types || tests=1; cat $$said; rm $$said; exit $$tests
 endef
 
-.PHONY: help demo ui check test test-all lint style explore messages image bench soak breaks clients quality samples starter starter-continue clean
+.PHONY: help demo ui check test test-all lint style explore messages image bench soak breaks clients quality samples starter clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -88,9 +88,6 @@ samples: $(DEVELOPER_STAMP) ## redraw the bundled image sets from their sources 
 
 starter: $(DEVELOPER_STAMP) ## train the bundled base from nothing (needs npm; takes hours on two cores)
 	$(PYTHON_IN_VENV) -m tools.starter.build
-
-starter-continue: $(DEVELOPER_STAMP) ## go on training the bundled base while nothing else runs (needs npm; takes days)
-	nice -n 19 $(PYTHON_IN_VENV) -m tools.starter.improve
 
 clean: ## remove .venv, caches and build products; outputs/ stays
 	rm -rf .venv build dist velatura.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

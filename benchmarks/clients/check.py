@@ -81,7 +81,7 @@ def copy_base(scratch: Path) -> Path:
     """The starter as a base like any other, so that its styles say how they load elsewhere."""
     target = scratch / "base"
     shutil.rmtree(target, ignore_errors=True)
-    left_out = shutil.ignore_patterns("logs", "samples.png")
+    left_out = shutil.ignore_patterns("samples.png")
     return Path(shutil.copytree(starter_folder(), target, ignore=left_out))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from trainers.config.presets import STARTER, find_preset, list_presets
 from trainers.config.sections import Train
 from trainers.config.tables import overlay
+from trainers.models.files.source import starter_folder
 
 RESULTS = Path(__file__).parents[1] / "styles.jsonl"
 BASE = "base"
@@ -119,9 +120,9 @@ PREVIEWS = ("steps", "sampler")
 @cache
 def base_hash() -> str:
     """SHA-256 of the starter's denoiser, read once."""
-    from tools.starter.continuing import hash_denoiser
+    from trainers.models.load import hash_files
 
-    return hash_denoiser()
+    return hash_files([starter_folder() / "unet" / "diffusion_pytorch_model.safetensors"])
 
 
 @cache

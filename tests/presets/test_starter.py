@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from benchmarks.styles.report import spread
 from tools.starter.drawings.captions import describe
 from tools.starter.drawings.sets import held_out_sets, trained_sets
-from tools.starter.learning import LONGER, METHODS, SEEDS
-from tools.starter.measure import as_tensor, open_base, sampling_of
+from tools.starter.measure import as_tensor, open_base, read_photographs, sampling_of
 from tools.starter.networks.autoencoder import psnr, reconstruct
 from tools.starter.report import PROMPTS, hash_weights
-from tools.starter.unseen import read_photographs
 from trainers.models.model import Model
 from trainers.sampling.grid import make_grid
 from trainers.sampling.sample import draw
@@ -48,9 +44,6 @@ def test_the_build_says_with_what_it_was_made(model: Model) -> None:
     assert BUILD["parameters"] == counted
     assert {"torch", "diffusers", "transformers"} <= set(BUILD["packages"])
     assert all(isinstance(stage["seed"], int) and stage["steps"] > 0 for stage in BUILD["stages"].values())
-    for stage, schedule in BUILD["stages"].items():
-        last = (STARTER / "logs" / f"{stage}.jsonl").read_text(encoding="utf-8").splitlines()[-1]
-        assert json.loads(last)["step"] == schedule["steps"]
 
 
 def model_parts(model: Model) -> dict[str, Any]:
@@ -63,7 +56,6 @@ def test_what_was_reached_is_kept() -> None:
     assert FIGURES["drawing"]["guided"]["top-1"] >= 0.92
     assert FIGURES["drawing"]["guided"]["top-1"] > FIGURES["drawing"]["unguided"]["top-1"]
     assert FIGURES["drawing"]["guided"]["style followed"] > 3 / len(STYLES)
-    assert FIGURES["seconds a step"] <= 0.1
 
 
 def test_the_page_on_the_starter_has_the_figures() -> None:
@@ -84,15 +76,8 @@ def test_the_page_on_the_starter_has_the_figures() -> None:
         "the background, of twelve": prompts["background"],
         "nearer to the true scene than to five others (swapped, another thing, one alone)": prompts["pair"],
         "concept nearest of 100; style, by embeddings; by style": f"{first[0]} · {first[1]} · {first[2]}",
-        "in colour, not in ink": prompts["no ink without a style word"],
-        f"of the same kind, of seven (of the true drawings: {prompts['unknown, kind of the truth']})": prompts[
-            "unknown, kind"
-        ],
-        "the colour is among the nearest 12 of 48": prompts["unknown, colour"],
     }.items():
         assert f"{row} | {share} |" in PAGE
-    taught = [FIGURES["taught styles"][icon_set.style] for icon_set in trained_sets()]
-    assert ", ".join(f"{one['drawn']:.2f} ({one['decoded']:.2f})" for one in taught) in PAGE.replace("\n", " ")
     reconstruction = FIGURES["reconstruction"]
     for sets in (trained_sets(), held_out_sets()):
         assert f"| {' · '.join(f'{reconstruction[one.name]:.1f}' for one in sets)} |" in PAGE
@@ -101,32 +86,6 @@ def test_the_page_on_the_starter_has_the_figures() -> None:
 def percent(share: float) -> str:
     """As the page has it: rounded up from a half on, and with a decimal near the whole."""
     return f"{100 * share:.1f} %" if 0.99 < share < 1 else f"{int(100 * share + 0.5 + 1e-9)} %"
-
-
-def test_what_is_learned_of_a_new_style_is_said_as_it_is() -> None:
-    """Half of the distance is aimed at and not reached: the page on the starter says so for as long as that holds."""
-    assert set(FIGURES["learning"]) == set(FIGURES["learning longer"]) == {"black-line", "blob"}
-    for style, by_method in FIGURES["learning"].items():
-        name = f"*{style.replace('-', ' ')}*"
-        assert set(by_method) == set(METHODS)
-        for method, seeds in by_method.items():
-            assert len(seeds) == len(SEEDS)
-            left, learnable = ([one[figure] for one in seeds] for figure in ("style left", "style left to learn"))
-            for one in seeds:
-                assert one["style left"] == pytest.approx(one["style after"] / one["style before"], abs=1e-3)
-            assert (
-                f"| {name}, `{method}` | {' | '.join(spread(each, '{:.2f}'.format) for each in (left, learnable))} |"
-                in PAGE
-            )
-        longer = FIGURES["learning longer"][style]
-        assert len(longer) == len(LONGER)
-        for training, one in longer.items():
-            images, steps = training.removesuffix(" steps").split(", ")
-            shares = f"{one['style left']:.2f} | {one['style left to learn']:.2f}"
-            assert f"| {name}, {images}, {int(steps):,} steps | {shares} |" in PAGE
-        decoded = one["style of the truth, decoded"] / one["style before"]
-        assert f"| {name}, the originals, decoded | {decoded:.2f} | 0 |" in PAGE
-    assert statistics.median(one["style left to learn"] for one in FIGURES["learning"]["black-line"]["lora"]) < 0.6
 
 
 def test_photographs_are_reconstructed_as_it_says(model: Model) -> None:

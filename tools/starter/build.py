@@ -1,13 +1,12 @@
-"""Build the starter from nothing: `python -m tools.starter.build`. Cut off at any point, it goes on from there."""
+"""Build the starter from nothing: `python -m tools.starter.build`. An interrupted build resumes where it stopped."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +24,7 @@ from tools.starter.networks.denoiser import Pair, train_denoiser
 from tools.starter.networks.lessons import prepare_lessons
 from tools.starter.networks.stage import Schedule
 from tools.starter.networks.text import train_text_encoder
-from tools.starter.report import draw_sheet, write_report
+from tools.starter.report import WORK, draw_sheet, write_report
 from trainers.errors import VelaturaError
 
 EXTRA = ("pytorch-optimizer", "resvg-py", "efficientnet-lite-pytorch")
@@ -60,7 +59,6 @@ def build(work: Path, device: torch.device, plan: Plan | None = None) -> Path:
     train_denoiser(work / "denoiser", lessons, pair, tokenizer, plan.denoiser)
     unet = pair.unet
     write_pipeline(result, vae, encoder, tokenizer, unet, lessons.scale)
-    copy_logs(work, result)
     described = describe_build(device, plan, {"vae": vae, "text_encoder": encoder, "unet": unet})
     (result / BUILD).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     draw_sheet(result, result / "samples.png")
@@ -79,35 +77,17 @@ def describe_build(device: torch.device, plan: Plan, parts: Mapping[str, torch.n
     """The kind of device, the packages' versions, how many numbers each part has, the schedules with their seeds."""
     return {
         "device": device.type,
-        "packages": describe_packages(),
+        "packages": {name: version(name) for name in PACKAGES},
         "parameters": {name: sum(parameter.numel() for parameter in part.parameters()) for name, part in parts.items()},
         "stages": asdict(plan),
     }
-
-
-def describe_packages() -> dict[str, str]:
-    """The versions of what it was made with."""
-    return {name: version(name) for name in PACKAGES}
-
-
-def read_build(target: Path) -> dict[str, Any]:
-    """What is said about how the weights were made."""
-    said: dict[str, Any] = json.loads((target / BUILD).read_text(encoding="utf-8"))
-    return said
-
-
-def copy_logs(work: Path, result: Path) -> None:
-    """The stages' logs beside the weights, as `logs/autoencoder.jsonl` and so on."""
-    (result / "logs").mkdir(exist_ok=True)
-    for name in (field.name for field in fields(Plan)):
-        shutil.copyfile(work / name / "log.jsonl", result / "logs" / f"{name}.jsonl")
 
 
 @tells_errors
 def main() -> int:
     """Build with the options of the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.starter.build", description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("outputs/starter-build"), help="folder that can be resumed")
+    parser.add_argument("--work", type=Path, default=WORK, help="folder that can be resumed")
     devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     parser.add_argument("--device", choices=devices, default=devices[-1])
     options = parser.parse_args()

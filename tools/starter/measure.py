@@ -1,16 +1,15 @@
-"""What the starter can do, in figures: decode, draw what is asked, follow a style word, learn a new style."""
+"""How well the starter decodes, draws the object asked for, and follows a style word, in figures."""
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL.Image import Image
+from PIL import Image
+from PIL.Image import Resampling
 from torch import Tensor
 
 from tools.starter.drawings.captions import describe
@@ -19,6 +18,7 @@ from tools.starter.drawings.sets import IconSet, read_concepts, read_icon_sets, 
 from tools.starter.networks.autoencoder import on_white, psnr, reconstruct
 from tools.starter.networks.perception import Perception, compare
 from trainers.config.sections import Base
+from trainers.data.sample_sets import read_sets
 from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.randomness import generator
@@ -61,7 +61,7 @@ def pick_concepts(drawings: Path, count: int = CONCEPTS) -> tuple[str, ...]:
     return tuple(shared[index] for index in order[:count].tolist())
 
 
-def as_tensor(pictures: Sequence[Image]) -> Tensor:
+def as_tensor(pictures: Sequence[Image.Image]) -> Tensor:
     """Pictures as `(n, 3, h, w)` from −1 to 1."""
     array = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
     return torch.from_numpy(array).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -78,15 +78,21 @@ def sampling_of(prompts: Sequence[str], guidance: float = GUIDANCE) -> SamplingP
 
 
 @torch.no_grad()
-def measure_reconstruction(model: Model, drawings: Path, photographs: Tensor) -> dict[str, float]:
-    """Mean PSNR in dB through the autoencoder, for each set and for photographs."""
+def measure_reconstruction(model: Model, drawings: Path) -> dict[str, float]:
+    """Mean PSNR in dB through the autoencoder, for each set and for the bundled photographs."""
     concepts = read_concepts()
     sets = {
         icon_set.name: read_truth(drawings, icon_set, concepts.taught[::4] if icon_set.trained else concepts.taught)
         for icon_set in read_icon_sets()
     }
-    images = {name: truth.images for name, truth in sets.items()} | {"photographs": photographs}
+    images = {name: truth.images for name, truth in sets.items()} | {"photographs": read_photographs()}
     return {name: round(float(psnr(reconstruct(model.vae, batch), batch).mean()), 2) for name, batch in images.items()}
+
+
+def read_photographs() -> Tensor:
+    """The bundled photographs at the starter's size, `(12, 3, SIZE, SIZE)` from −1 to 1."""
+    paths = sorted(read_sets()["photograph"].folder.glob("*.jpg"))
+    return as_tensor([Image.open(path).convert("RGB").resize((SIZE, SIZE), Resampling.LANCZOS) for path in paths])
 
 
 def rank_of_truth(found: Tensor, truth: Tensor, own: Sequence[int]) -> Tensor:
@@ -146,14 +152,3 @@ def match(found: Tensor, known: Tensor, asked: Sequence[int]) -> dict[str, float
     nearness = torch.einsum("nd,snd->ns", found, known)  # to the concept's own drawing in each set
     followed = (nearness.argmax(1) == torch.tensor(asked)).float().mean()
     return shares(ranks) | {"style followed": round(float(followed), 3)}
-
-
-def measure_speed(model: Model, repeats: int = 5) -> float:
-    """Median seconds of a denoising step with classifier-free guidance at `SIZE` px, its share of decoding included."""
-    prompt = ("fox",)
-    spans = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        list(draw(model, SamplingParams(prompt, (SEED,), steps=STEPS, guidance=GUIDANCE, size=(SIZE, SIZE))))
-        spans.append((time.perf_counter() - started) / STEPS)
-    return round(statistics.median(spans), 4)

@@ -1,6 +1,6 @@
-"""Whether the rest of a prompt is followed: place, size, background, two things, a style that comes first, no style.
+"""Whether the rest of a prompt is followed: place, size, background, two things, a style that comes first.
 
-Also what is drawn for concepts that were left out of the training. Each figure is a share of the prompts.
+Each figure is a share of the prompts.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from torch import Tensor
 from tools.starter.drawings.captions import describe
 from tools.starter.drawings.render import SIZE, Drawings, open_drawings
 from tools.starter.drawings.scenes import BACKGROUNDS, PLACES, RELATIONS, SMALL, Scene, draw_scene
-from tools.starter.drawings.sets import read_concepts, trained_sets
-from tools.starter.measure import Truths, draw_all, read_truth
+from tools.starter.drawings.sets import trained_sets
+from tools.starter.measure import Truths, draw_all
 from tools.starter.networks.autoencoder import to_channels
 from tools.starter.networks.perception import Perception
-from tools.starter.unseen import LEFT_OUT, read_unseen
 from trainers.models.model import Model
 
 EACH = 40  # prompts per figure
@@ -29,8 +28,6 @@ DIFFERS = 0.25  # of 2: from there on, a pixel is not background
 VIEWS = 4  # of a true scene, whose positions and sizes are random
 BORDER = 3  # pixels
 STRAY = 0.02  # of what is covered: so much may lie beside the thing
-COLOURFUL = 0.2  # of 2: the least colour of a concept that can be told from ink
-NEAREST = 12  # of the 48 concepts that are left out
 
 
 def measure_prompts(model: Model, perception: Perception, drawings: Path) -> dict[str, float]:
@@ -44,8 +41,6 @@ def measure_prompts(model: Model, perception: Perception, drawings: Path) -> dic
         **_measure_backgrounds(model, few),
         **_measure_pairs(model, perception, drawings, truth.concepts[:EACH]),
         **{f"{name}, style first": share for name, share in first.items()},
-        "no ink without a style word": _measure_plain(model, truth),
-        **_measure_unknown(model, perception, drawings),
     }
 
 
@@ -96,41 +91,6 @@ def _draw(stored: Drawings, scene: Scene, seed: int) -> Tensor:
     return to_channels(picture[None])[0] * 2 - 1
 
 
-def _measure_plain(model: Model, truth: Truths) -> float:
-    """Prompts without a style word, of concepts that every set draws in colour, by whether there is colour."""
-    least = torch.stack([find_colourfulness(each.images) for each in truth.sets]).amin(0)
-    coloured = least > COLOURFUL
-    names = [concept for concept, is_coloured in zip(truth.concepts, coloured.tolist(), strict=True) if is_coloured]
-    return mean(find_colourfulness(draw_all(model, names)) > least[coloured] / 2)
-
-
-def _measure_unknown(model: Model, perception: Perception, drawings: Path) -> dict[str, float]:
-    """Concepts that were left out, in the styles in turn, by the kind and the colour of what is drawn.
-
-    *Kind*: the nearest true drawing of a taught concept is of the same group. *Colour*: of the true drawings of all
-    that were left out, the own one is among the `NEAREST` by mean colour.
-    """
-    concepts, sets = read_concepts(), trained_sets()
-    truth = read_unseen(drawings)[LEFT_OUT]  # in the sets by turns too
-    prompts = [describe(name, sets[index % len(sets)].style) for index, name in enumerate(concepts.held_out)]
-    drawn = draw_all(model, prompts)
-    taught = [read_truth(drawings, icon_set, concepts.taught) for icon_set in sets]
-    group_of = {name: group for group, names in concepts.groups.items() for name in names}
-    labels = [group_of[name] for each in taught for name in each.concepts]
-    known = torch.cat([perception.embed(each.images) for each in taught])
-    own = [group for group, names in concepts.left_out.items() for _ in names]
-
-    def find_kinds(images: Tensor) -> float:
-        nearest = (perception.embed(images) @ known.T).argmax(1).tolist()
-        return mean([labels[place] == group for place, group in zip(nearest, own, strict=True)])
-
-    return {
-        "unknown, kind": find_kinds(drawn),
-        "unknown, kind of the truth": find_kinds(truth),
-        "unknown, colour": mean(rank_by_colour(drawn, truth) < NEAREST),
-    }
-
-
 # ---------------------------------------------------------------- what a picture shows
 def mean(hits: Sequence[bool] | Tensor) -> float:
     """The share of hits."""
@@ -176,21 +136,3 @@ def name_background(colour: Tensor) -> str:
     """The nearest of BACKGROUNDS to a colour `(3,)`, or "" if white is nearer."""
     named = {name: torch.tensor(rgb) / 127.5 - 1 for name, rgb in BACKGROUNDS.items()} | {"": torch.ones(3)}
     return min(named, key=lambda name: float((named[name] - colour).square().sum()))
-
-
-def find_colour(images: Tensor) -> Tensor:
-    """The mean colour of what is not background, `(B, 3, H, W)` to `(B, 3)`."""
-    cover = find_cover(images)[:, None].float()
-    return (images * cover).sum((2, 3)) / cover.sum((2, 3)).clamp(min=1)
-
-
-def find_colourfulness(images: Tensor) -> Tensor:
-    """The mean difference of the largest and the least channel of what is not background, `(B,)`, from 0 to 2."""
-    cover = find_cover(images).float()
-    return ((images.amax(1) - images.amin(1)) * cover).sum((1, 2)) / cover.sum((1, 2)).clamp(min=1)
-
-
-def rank_by_colour(drawn: Tensor, truth: Tensor) -> Tensor:
-    """For each drawn picture, how many true ones are nearer by mean colour than its own, `(B,)`."""
-    distance = torch.cdist(find_colour(drawn), find_colour(truth))
-    return (distance < distance.diagonal()[:, None]).sum(1)

@@ -1,4 +1,4 @@
-"""The figures and the picture that are kept beside the weights."""
+"""Measure the bundled base and write its figures: `python -m tools.starter.report`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,66 +14,41 @@ import torch
 from tools.command import tells_errors
 from tools.starter.drawings.captions import describe
 from tools.starter.drawings.looks import read_looks
-from tools.starter.learning import measure_learning, measure_longer, measure_taught
-from tools.starter.measure import measure_drawing, measure_reconstruction, measure_speed, open_base, sampling_of
+from tools.starter.drawings.render import render_sets
+from tools.starter.drawings.sets import read_icon_sets
+from tools.starter.measure import measure_drawing, measure_reconstruction, open_base, sampling_of
 from tools.starter.networks.perception import load_perception
-from tools.starter.progress import default_state
 from tools.starter.prompts import measure_prompts
-from tools.starter.unseen import read_photographs
 from trainers.atomic_files import whole_file
-from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
 from trainers.sampling.grid import make_grid
 from trainers.sampling.sample import draw
 
 METRICS = "metrics.json"
-PARTS = (
-    "reconstruction", "drawing", "prompts", "taught styles", "learning", "learning longer", "seconds a step",
-)  # fmt: skip
-GO_ON = ("learning", "learning longer")
-"""The parts that know what of them is there already, and measure the rest."""
+WORK = Path("outputs/starter-build")
 PROMPTS = (
     "fox", "dog face", "penguin", "butterfly", "hamburger", "strawberry", "sunflower", "rocket", "house", "guitar",
     "grinning face", "robot",
 )  # fmt: skip
 
 
-def write_report(base: Path, drawings: Path, perception_folder: Path, again: Sequence[str] = ()) -> dict[str, Any]:
-    """Measure the base in `base`, on the CPU, and write `metrics.json` beside its weights, part by part.
-
-    What was measured with these weights already stays, but for the parts in `again`. VelaturaError if one is unknown.
-    """
-    if unknown := set(again) - set(PARTS):
-        raise VelaturaError(f"The parts are {', '.join(PARTS)}: found {', '.join(sorted(unknown))}.")
-    path, weights = base / METRICS, hash_weights(base)
-    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if figures.get("weights") != weights:
-        figures = {"weights": weights}
+def write_report(base: Path, drawings: Path, perception_folder: Path) -> dict[str, Any]:
+    """Measure the base in `base`, on the CPU, and write `metrics.json` beside its weights."""
     perception = load_perception(perception_folder, torch.device("cpu"))
     model = open_base(base)
-    measures: dict[str, Callable[[], Iterable[Any]]] = {
-        "reconstruction": lambda: [measure_reconstruction(model, drawings, read_photographs())],
-        "drawing": lambda: [measure_drawing(model, perception, drawings)],
-        "prompts": lambda: [measure_prompts(model, perception, drawings)],
-        "taught styles": lambda: [measure_taught(model, perception, drawings)],
-        "learning": lambda: measure_learning(base, perception, drawings, figures.get("learning", {})),
-        "learning longer": lambda: measure_longer(base, perception, drawings, figures.get("learning longer", {})),
-        "seconds a step": lambda: [measure_speed(model)],
+    figures = {
+        "weights": hash_weights(base),
+        "reconstruction": measure_reconstruction(model, drawings),
+        "drawing": measure_drawing(model, perception, drawings),
+        "prompts": measure_prompts(model, perception, drawings),
     }
-    for name in PARTS:
-        if name in again:
-            figures.pop(name, None)
-        if name in figures and name not in GO_ON:
-            continue
-        for found in measures[name]():
-            figures[name] = found
-            with whole_file(path) as building:
-                building.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    with whole_file(base / METRICS) as building:
+        building.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return figures
 
 
 def hash_weights(base: Path) -> dict[str, str]:
-    """SHA-256 of each weight file, by its path in the folder: it says which weights the figures belong to."""
+    """SHA-256 of each weight file by its path in the folder, so that figures name the weights they belong to."""
     files = sorted(base.glob("*/*.safetensors"))
     return {path.relative_to(base).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -91,18 +65,13 @@ def draw_sheet(base: Path, path: Path) -> None:
 
 @tells_errors
 def main() -> int:
-    """Measure the parts of the bundled base that have no figures yet; returns the exit code."""
+    """Measure the bundled base; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.starter.report", description=__doc__)
-    parser.add_argument("--state", type=Path, default=default_state(), help="folder of the drawings (%(default)s)")
-    parser.add_argument(
-        "--again",
-        action="append",
-        default=[],
-        metavar="PART",
-        help=f"measure this part again ({', '.join(PARTS)}); repeatable",
-    )
+    parser.add_argument("--work", type=Path, default=WORK, help="folder of the drawings (%(default)s)")
     options = parser.parse_args()
-    write_report(starter_folder(), options.state / "drawings", options.state / "perception", options.again)
+    drawings = options.work / "drawings"
+    render_sets(drawings, read_icon_sets())
+    write_report(starter_folder(), drawings, options.work / "perception")
     return 0
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from tools.icons import IconTable, compose_svg, draw_svg, fetch_package, find_icon, icon_name, read_table
 from tools.starter.drawings.render import SIZE
 from tools.starter.drawings.sets import IconSet, held_out_sets, read_concepts, trained_sets
-from tools.starter.measure import as_tensor
+from tools.starter.measure import read_photographs
 from tools.starter.networks.autoencoder import on_white, psnr, reconstruct, turn
 
 OPENMOJI = IconSet(
@@ -72,16 +72,6 @@ def draw_by_turns(tables: Sequence[IconTable], concepts: Sequence[str]) -> list[
 def draw_icon(table: IconTable, concept: str) -> np.ndarray:
     """The set's drawing of a concept, `(SIZE, SIZE, 4)` uint8."""
     return np.asarray(draw_svg(compose_svg(table, icon_name(concept)), SIZE))
-
-
-def read_photographs() -> torch.Tensor:
-    """The bundled photographs at the starter's size, `(12, 3, SIZE, SIZE)` from −1 to 1."""
-    from PIL import Image
-
-    from trainers.data.sample_sets import read_sets
-
-    paths = sorted(read_sets()["photograph"].folder.glob("*.jpg"))
-    return as_tensor([Image.open(path).convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS) for path in paths])
 
 
 def gradient_energy(images: Tensor) -> Tensor:

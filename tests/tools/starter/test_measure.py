@@ -9,7 +9,16 @@ from PIL import Image
 from tests.tools.starter.small import HELD_OUT, TAUGHT
 from tools.starter.drawings.render import open_drawings
 from tools.starter.drawings.sets import read_icon_sets, trained_sets
-from tools.starter.measure import Truths, as_tensor, match, pick_concepts, rank_of_truth, read_truth, shares
+from tools.starter.measure import (
+    Truths,
+    as_tensor,
+    match,
+    pick_concepts,
+    rank_of_truth,
+    read_photographs,
+    read_truth,
+    shares,
+)
 from tools.starter.networks.autoencoder import on_white
 from tools.starter.networks.perception import Perception, make_network
 
@@ -54,6 +63,13 @@ def test_true_drawings_are_found_in_their_styles_and_those_of_the_next_set_are_n
     )
     assert truth.match(own) == {"top-1": 1, "top-5": 1, "style followed": 1, "style nearest": 1}
     assert truth.match(others)["style nearest"] == truth.match(others)["style followed"] == 0
+
+
+def test_the_bundled_photographs_are_read_at_the_starter_s_size():
+    found = read_photographs()
+    assert found.shape == (12, 3, 128, 128) and found.dtype == torch.float32
+    assert found.min() >= -1 and found.max() <= 1 and found.flatten(1).std(1).min() > 0.1
+    assert len(found.flatten(1).mean(1).unique()) == 12
 
 
 def test_pictures_become_numbers_from_minus_one_to_one():

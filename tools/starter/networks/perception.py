@@ -55,7 +55,7 @@ def make_network() -> EfficientNet:
 
 
 class Perception:
-    """Distances between pictures `(B, 3, H, W)` from −1 to 1, by a network that never saw a drawing of ours."""
+    """Styles and embeddings of pictures `(B, 3, H, W)` from −1 to 1, by a network that never saw a drawing of ours."""
 
     def __init__(self, network: EfficientNet, device: torch.device) -> None:
         self.device = device
@@ -71,21 +71,6 @@ class Perception:
         Images smaller than `SIZE` are enlarged. Raises VelaturaError if they are no batch of RGB images.
         """
         return [torch.cat(parts) for parts in zip(*self._batches(images), strict=True)]
-
-    def content_distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """How differently each pair of images is drawn at the same places, `(B,)`, 0 for the same image.
-
-        LPIPS (Zhang et al. 2018) without its learned weights: the mean over depths and places of `|â − b̂|²`, where â
-        and b̂ are the features at a place, scaled to length 1. Raises VelaturaError if the shapes differ.
-        """
-        if a.shape != b.shape:
-            raise VelaturaError(f"Images are compared one by one: found {tuple(a.shape)} and {tuple(b.shape)}.")
-        return torch.cat(
-            [
-                torch.stack([_mean_square(first, second) for first, second in zip(*pair, strict=True)]).mean(0)
-                for pair in zip(self._batches(a), self._batches(b), strict=True)
-            ]
-        )
 
     def style(self, images: Tensor) -> list[Tensor]:
         """The mean Gram matrix of a set of images, `(C, C)` at each of the strides 2, 4, 8 and 16."""
@@ -127,11 +112,6 @@ class Perception:
                 images = stage(images)
                 found.append(images)
         return found
-
-
-def _mean_square(a: Tensor, b: Tensor) -> Tensor:
-    """`(B, C, H, W)` twice to the mean over places of the squared distance of unit vectors `(B,)`."""
-    return (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean((1, 2))
 
 
 def gram(features: Tensor) -> Tensor:

