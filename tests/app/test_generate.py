@@ -59,7 +59,7 @@ def test_styles_add_up_at_their_strengths(trained: Trained, tmp_path: Path) -> N
 def test_a_style_of_blocks_draws(trained: Trained, tmp_path: Path) -> None:
     import torch
 
-    from trainers.adapters.methods import Adapter
+    from trainers.adapters.methods.adapter import Adapter
     from trainers.adapters.network import attach
     from trainers.adapters.targets import Targets
     from trainers.config.sections import Base

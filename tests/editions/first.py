@@ -40,6 +40,11 @@ class Edition:
         return self.folder / "outputs"
 
     @property
+    def methods(self) -> list[str]:
+        """The methods of the first edition, each of which trained the run `method-NAME`."""
+        return [path.name.removeprefix("method-") for path in sorted(self.outputs.glob("method-*"))]
+
+    @property
     def environment(self) -> dict[str, str]:
         """What a process needs to find this code from the folder, and to compute the bits of the first edition."""
         return os.environ | PORTABLE | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}

@@ -21,7 +21,7 @@ from tests.app.command import call
 from tests.app.ui.server import Process
 from tests.editions.first import MAKE_BASE, PASSWORDS, Edition, unpack
 from tests.golden.measure import is_recorded_make
-from tests.trainers.tiny_runs import METHODS, equal
+from tests.trainers.tiny_runs import equal
 
 pytestmark = pytest.mark.long
 GO_ON = """
@@ -138,11 +138,11 @@ def assert_near(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor])
 
 def test_every_method_is_exported_as_it_was_and_trained_longer(gone_on, pristine):
     edition, said = gone_on
-    for name in METHODS:
+    for name in pristine.methods:
         exported = load_file(edition.folder / "exported" / f"method-{name}.safetensors")
         assert equal(exported, style_of(pristine, f"method-{name}")), name
     assert {name: steps for name, steps in said.items() if name.startswith("method-")} == {
-        f"method-{name}": "3" for name in METHODS
+        f"method-{name}": "3" for name in pristine.methods
     }
 
 
@@ -164,7 +164,7 @@ def test_the_studio_shows_what_there_was_to_whoever_was_logged_in(studio):
 
     client = Client(process.url, auth=("ann", "ink-and-paper"), verbose=False)
     styles = {style["name"] for style in client.predict("", 1, api_name="/styles")["styles"]}
-    assert styles >= {"elsewhere", "Harbour"} | {f"method-{name}" for name in METHODS}
+    assert styles >= {"elsewhere", "Harbour"} | {f"method-{name}" for name in edition.methods}
     assert client.predict("Harbour", api_name="/status")["state"] == "finished"
     going_on = ("queued", "preparing", "training", "sampling", "saving", "finished")
     assert client.predict("interrupted", api_name="/status")["state"] in going_on

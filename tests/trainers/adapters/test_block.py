@@ -8,7 +8,9 @@ import torch
 from tests.trainers.adapters.blocks import IN, VARIANTS, at, make_block, run
 from tests.trainers.adapters.layers import attach_to
 from trainers.adapters.context import ForwardContext
-from trainers.adapters.methods import Adapter, KronABlock, Prompts
+from trainers.adapters.methods.adapter import Adapter
+from trainers.adapters.methods.krona_block import KronABlock
+from trainers.adapters.methods.prompts import Prompts
 from trainers.adapters.targets import BlockOverride, Targets
 from trainers.errors import VelaturaError
 from trainers.models.full_size import build_on_meta

@@ -13,7 +13,9 @@ from tests.trainers.adapters.layers import VARIANTS, WAITING, attach_to, make_in
 from tests.trainers.adapters.training import take_steps
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
-from trainers.adapters.methods import LoHA, LoKr, LoRA
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.network import Network
 from trainers.adapters.op import Packed
 from trainers.adapters.updates import LowRank

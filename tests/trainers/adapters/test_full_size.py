@@ -10,24 +10,22 @@ from torch import nn
 
 from tests.trainers.adapters.layers import attach_to
 from trainers.adapters.method import LayerMethod
-from trainers.adapters.methods import (
-    IA3,
-    OFT,
-    SSF,
-    AdaLoRA,
-    BitFit,
-    DyLoRA,
-    Full,
-    KronA,
-    LoHA,
-    LoKr,
-    LoRA,
-    SeLoRA,
-    SoRA,
-    TiedLoRA,
-    TLoRA,
-    VeRA,
-)
+from trainers.adapters.methods.adalora import AdaLoRA
+from trainers.adapters.methods.bitfit import BitFit
+from trainers.adapters.methods.dylora import DyLoRA
+from trainers.adapters.methods.full import Full
+from trainers.adapters.methods.ia3 import IA3
+from trainers.adapters.methods.krona import KronA
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.oft import OFT
+from trainers.adapters.methods.selora import SeLoRA
+from trainers.adapters.methods.sora import SoRA
+from trainers.adapters.methods.ssf import SSF
+from trainers.adapters.methods.tied import TiedLoRA
+from trainers.adapters.methods.tlora import TLoRA
+from trainers.adapters.methods.vera import VeRA
 from trainers.adapters.network import attach
 from trainers.adapters.targets import Targets
 from trainers.config.presets import find_preset

@@ -11,8 +11,10 @@ from tests.trainers.adapters.blocks import IN, OUT, TEXT, make_block
 from tests.trainers.adapters.layers import make_site
 from trainers.adapters.block import BlockMethod
 from trainers.adapters.method import LayerMethod, RankedMethod
-from trainers.adapters.methods import METHODS, OFT, LoKr
+from trainers.adapters.methods import METHODS
 from trainers.adapters.methods.initial import factorise
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.oft import OFT
 from trainers.config.techniques import TECHNIQUES
 
 KINDS = {"linear": 1, "strided": 3, "pointwise": 1}

@@ -14,7 +14,9 @@ from torch.nn.utils import parametrizations, prune
 
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import Theta
-from trainers.adapters.methods import METHODS, Adapter, LoRA
+from trainers.adapters.methods import METHODS
+from trainers.adapters.methods.adapter import Adapter
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.network import Network, attach
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Targets

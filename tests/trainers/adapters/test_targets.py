@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.trainers.adapters.layers import attach_to, make_input, make_layers
-from trainers.adapters.methods import LoRA
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.network import attach
 from trainers.adapters.targets import (
     PRESETS,

@@ -14,7 +14,13 @@ from tests.trainers.adapters.layers import attach_to, make_input, make_layers
 from tests.trainers.tiny_runs import METHODS, state_of
 from trainers.adapters.hooks import Step, TrainingHooks
 from trainers.adapters.method import LayerMethod
-from trainers.adapters.methods import AdaLoRA, DyLoRA, LoRA, SeLoRA, SoRA, TLoRA, VeRA
+from trainers.adapters.methods.adalora import AdaLoRA
+from trainers.adapters.methods.dylora import DyLoRA
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.selora import SeLoRA
+from trainers.adapters.methods.sora import SoRA
+from trainers.adapters.methods.tlora import TLoRA
+from trainers.adapters.methods.vera import VeRA
 from trainers.adapters.network import Network, attach
 from trainers.config.config import Config
 from trainers.data.dataset import load_dataset

@@ -10,7 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.trainers.formats.other_clients import output, parts_of, trained, write_trained
-from trainers.adapters.methods import OFT, LoHA, LoKr, LoRA
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.oft import OFT
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
 from trainers.errors import VelaturaError

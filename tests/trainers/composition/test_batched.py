@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from tests.trainers.formats.other_clients import MIXED, MIXED_WITHOUT_RANKS, output, parts_of, write_trained
-from trainers.adapters.methods import IA3, OFT, SSF, BitFit, Full, KronA, LoHA, LoKr, LoRA, VeRA
+from trainers.adapters.methods.bitfit import BitFit
+from trainers.adapters.methods.full import Full
+from trainers.adapters.methods.ia3 import IA3
+from trainers.adapters.methods.krona import KronA
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.oft import OFT
+from trainers.adapters.methods.ssf import SSF
+from trainers.adapters.methods.vera import VeRA
 from trainers.composition.apply import apply_styles
 from trainers.composition.batched import batch_styles
 from trainers.formats.read import Style, read_style

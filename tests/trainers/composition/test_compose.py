@@ -13,7 +13,14 @@ from torch import Tensor, nn
 
 from tests.trainers.formats.other_clients import MIXED, output, parts_of, write_trained
 from trainers.adapters.context import ForwardContext
-from trainers.adapters.methods import OFT, SSF, Adapter, BitFit, LoKr, LoRA, Prompts, TLoRA
+from trainers.adapters.methods.adapter import Adapter
+from trainers.adapters.methods.bitfit import BitFit
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.oft import OFT
+from trainers.adapters.methods.prompts import Prompts
+from trainers.adapters.methods.ssf import SSF
+from trainers.adapters.methods.tlora import TLoRA
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Targets
 from trainers.adapters.updates import Update

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from tests.trainers.formats.other_clients import MIXED, output, parts_of, write_trained
-from trainers.adapters.methods import LoHA, LoRA
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
 from trainers.composition.merge import merge_files

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from tests.trainers.formats.other_clients import MIXED, output, parts_of, write_trained
 from tests.trainers.hurry import without_pictures
 from tests.trainers.tiny_runs import one, quick_settings, write_images
-from trainers.adapters.methods import LoHA, LoRA
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.network import Network, attach
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles

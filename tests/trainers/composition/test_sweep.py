@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.trainers.formats.other_clients import MIXED, MIXED_WITHOUT_RANKS, output, parts_of, write_trained
-from trainers.adapters.methods import SSF, LoRA
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.ssf import SSF
 from trainers.composition.apply import apply_styles
 from trainers.composition.sweep import sweep_styles
 from trainers.formats.read import Style, read_style

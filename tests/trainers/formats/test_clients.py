@@ -21,24 +21,23 @@ from tests.trainers.formats.other_clients import (
     parts_of,
     trained,
 )
+from tests.trainers.tiny_runs import methods_without_form
 from trainers.adapters.method import LayerMethod
-from trainers.adapters.methods import (
-    IA3,
-    OFT,
-    SSF,
-    AdaLoRA,
-    BitFit,
-    DyLoRA,
-    Full,
-    KronA,
-    LoHA,
-    LoKr,
-    LoRA,
-    SeLoRA,
-    SoRA,
-    TiedLoRA,
-    VeRA,
-)
+from trainers.adapters.methods.adalora import AdaLoRA
+from trainers.adapters.methods.bitfit import BitFit
+from trainers.adapters.methods.dylora import DyLoRA
+from trainers.adapters.methods.full import Full
+from trainers.adapters.methods.ia3 import IA3
+from trainers.adapters.methods.krona import KronA
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.oft import OFT
+from trainers.adapters.methods.selora import SeLoRA
+from trainers.adapters.methods.sora import SoRA
+from trainers.adapters.methods.ssf import SSF
+from trainers.adapters.methods.tied import TiedLoRA
+from trainers.adapters.methods.vera import VeRA
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
 from trainers.formats.read import read_style
@@ -76,7 +75,12 @@ OWN: dict[str, tuple[LayerMethod, str]] = {
     "full": (Full(), "lora"),
     "full-extracted": (Full(extract_rank=1024), "core"),  # more than any layer has, so that nothing is left out
 }
-UNRANKED = ("krona", "oft", "boft", "ia3", "ssf", "bitfit", "full", "full-extracted")
+KINDS = {"diffusers": "core", "second-file": "lora", "programs": "none"}
+"""The kind of file of a method without a row, by the programs that open its files."""
+ROWS = [method for method, _ in (*VARIANTS.values(), *OWN.values())]
+OWN |= {
+    name: (method, KINDS[method.about.opens_in]) for name, method in methods_without_form(ROWS).items() if method.merges
+}
 VARIANTS |= OWN
 # SDXL has other names and two text encoders: each structure on both families, the methods that share one on either, and
 # on both what changes norms and biases, which have names of their own. SD 2 differs from SD 1 in linear projections.
@@ -126,7 +130,7 @@ def exported(request: pytest.FixtureRequest, bases: dict[str, Model], tmp_path_f
     folder = tmp_path_factory.mktemp("styles")
     core, other = folder / "style.safetensors", folder / "style.diffusers.safetensors"
     bare = output(model)
-    network = trained(model, method, MIXED_WITHOUT_RANKS if variant in UNRANKED else MIXED)
+    network = trained(model, method, MIXED if hasattr(method, "rank") else MIXED_WITHOUT_RANKS)
     cut(network)
     live = output(model)
     config = model.denoiser.config

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_layers, make_site, shake
-from trainers.adapters.methods import Full
+from trainers.adapters.methods.full import Full
 from trainers.adapters.targets import BlockOverride, Targets
 from trainers.formats.extract import extract, kept_share
 from trainers.formats.write.core import file_update, file_updates

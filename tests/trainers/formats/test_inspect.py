@@ -9,7 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.trainers.formats.other_clients import MIXED, trained
-from trainers.adapters.methods import LoHA, LoKr, LoRA
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
 from trainers.errors import VelaturaError
 from trainers.formats.inspect import describe_style, summarise_header
 from trainers.formats.names import diffusers_name, kohya_name

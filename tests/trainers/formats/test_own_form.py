@@ -11,7 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainers.formats.other_clients import MIXED, output, own, parts_of, trained, write_trained
-from trainers.adapters.methods import Adapter, KronABlock, LoKr, Prompts, SeLoRA, TiedLoRA, TLoRA, VeRA
+from trainers.adapters.methods.adapter import Adapter
+from trainers.adapters.methods.krona_block import KronABlock
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.prompts import Prompts
+from trainers.adapters.methods.selora import SeLoRA
+from trainers.adapters.methods.tied import TiedLoRA
+from trainers.adapters.methods.tlora import TLoRA
+from trainers.adapters.methods.vera import VeRA
 from trainers.adapters.targets import BlockOverride, Targets
 from trainers.composition.apply import apply_styles
 from trainers.config.build import build_config
@@ -77,7 +84,7 @@ def test_what_is_written_is_what_is_read(bases, tmp_path, row):
 
 def test_a_style_of_blocks_beside_others(bases, tmp_path):
     """Each at its own strength, on blocks and on the layers within them."""
-    from trainers.adapters.methods import LoRA
+    from trainers.adapters.methods.lora import LoRA
 
     model = own(bases["sd1"])
     files = []

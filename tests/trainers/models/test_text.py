@@ -8,7 +8,7 @@ import transformers
 
 from tests.pipelines import make_pipeline
 from tests.tiny import FAMILIES
-from trainers.adapters.methods import SSF
+from trainers.adapters.methods.ssf import SSF
 from trainers.adapters.network import Network, attach
 from trainers.adapters.targets import Targets
 from trainers.errors import VelaturaError

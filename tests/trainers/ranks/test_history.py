@@ -8,7 +8,11 @@ import pytest
 import torch
 
 from tests.trainers.adapters.layers import attach_to, make_layers
-from trainers.adapters.methods import AdaLoRA, DyLoRA, LoRA, SeLoRA, SoRA
+from trainers.adapters.methods.adalora import AdaLoRA
+from trainers.adapters.methods.dylora import DyLoRA
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.selora import SeLoRA
+from trainers.adapters.methods.sora import SoRA
 from trainers.ranks.history import RankHistory, current_ranks, note_ranks, rank_info_of, read_ranks, summarise
 from trainers.runs.events import Recorder
 

@@ -94,7 +94,8 @@ def test_the_largest_difference_is_of_any_channel():
 def styles(model, tmp_path_factory):
     """Two styles of different methods and ranks that change the text encoders, too."""
     from tests.trainers.formats.other_clients import MIXED, trained
-    from trainers.adapters.methods import LoKr, LoRA
+    from trainers.adapters.methods.lokr import LoKr
+    from trainers.adapters.methods.lora import LoRA
     from trainers.formats.read import read_style
     from trainers.formats.write.core import write_style
 

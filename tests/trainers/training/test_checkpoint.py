@@ -15,7 +15,7 @@ import torch
 from tests.faults import Fault, each_cut
 from tests.trainers.adapters.layers import attach_to, make_input, make_layers
 from tests.trainers.tiny_runs import equal, files_in, state_of
-from trainers.adapters.methods import LoRA
+from trainers.adapters.methods.lora import LoRA
 from trainers.config.sections import Train
 from trainers.errors import VelaturaError
 from trainers.runs.progress import Progress

@@ -23,7 +23,7 @@ from tests.trainers.tiny_runs import (
 )
 from trainers.adapters.hooks import TrainingHooks
 from trainers.adapters.method import SETTINGS
-from trainers.adapters.methods import LoRA
+from trainers.adapters.methods.lora import LoRA
 from trainers.config.config import Config
 from trainers.data import cache
 from trainers.errors import VelaturaError

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from tests.trainers.adapters.layers import attach_to, make_input, make_layers, shake
-from trainers.adapters.methods import LoRA, TLoRA
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.tlora import TLoRA
 from trainers.adapters.network import Network, attach
 from trainers.adapters.targets import BlockOverride, Targets
 from trainers.config.sections import Train

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.trainers.adapters.layers import attach_to, make_input, make_layers, shake
 from tests.trainers.tiny_runs import quick_settings
-from trainers.adapters.methods import LoRA
+from trainers.adapters.methods.lora import LoRA
 from trainers.device import make_accelerator
 from trainers.training import loop
 from trainers.training.loop import Session

@@ -1,58 +1,20 @@
-"""The methods: one file and one line here each."""
+"""The methods: each module of this folder that defines one adds it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Annotated, Any, NoReturn
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Annotated, Any, NoReturn, Union, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError, WrapSerializer, WrapValidator
 
+from trainers.adapters.about import Group
 from trainers.adapters.method import Method
-from trainers.adapters.methods.adalora import AdaLoRA
-from trainers.adapters.methods.adapter import Adapter
-from trainers.adapters.methods.bitfit import BitFit
-from trainers.adapters.methods.dylora import DyLoRA
-from trainers.adapters.methods.full import Full
-from trainers.adapters.methods.ia3 import IA3
-from trainers.adapters.methods.krona import KronA
-from trainers.adapters.methods.krona_block import KronABlock
-from trainers.adapters.methods.loha import LoHA
-from trainers.adapters.methods.lokr import LoKr
-from trainers.adapters.methods.lora import LoRA
-from trainers.adapters.methods.oft import OFT
-from trainers.adapters.methods.prompts import Prompts
-from trainers.adapters.methods.selora import SeLoRA
-from trainers.adapters.methods.sora import SoRA
-from trainers.adapters.methods.ssf import SSF
-from trainers.adapters.methods.tied import TiedLoRA
-from trainers.adapters.methods.tlora import TLoRA
-from trainers.adapters.methods.vera import VeRA
 from trainers.errors import VelaturaError
 from trainers.messages import Message
-
-# The methods of this package.
-AnyMethod: Any = (
-    LoRA
-    | LoHA
-    | LoKr
-    | KronA
-    | VeRA
-    | TiedLoRA
-    | DyLoRA
-    | AdaLoRA
-    | SoRA
-    | SeLoRA
-    | OFT
-    | IA3
-    | SSF
-    | BitFit
-    | TLoRA
-    | Adapter
-    | KronABlock
-    | Prompts
-    | Full
-)
 
 
 class Methods(dict[str, type[Method]]):
@@ -63,7 +25,23 @@ class Methods(dict[str, type[Method]]):
 
 
 NO_METHOD = Message("there is no method {name!r:.80}; available are {methods}")
-METHODS = Methods({cls.name: cls for cls in AnyMethod.__args__})
+
+
+def _find_methods() -> list[type[Method]]:
+    """The methods that the modules of this folder define: by group, and within one by the time of the paper."""
+    modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
+    classes = [kind for module in modules for kind in vars(module).values() if _is_method_of(kind, module)]
+    return sorted(classes, key=lambda kind: (GROUPS.index(kind.about.group), kind.about.paper))
+
+
+def _is_method_of(kind: Any, module: ModuleType) -> bool:
+    is_method = isinstance(kind, type) and issubclass(kind, Method) and kind.__module__ == module.__name__
+    return is_method and hasattr(kind, "name")
+
+
+GROUPS = get_args(Group)
+METHODS = Methods({str(vars(kind)["name"]): kind for kind in _find_methods()})
+AnyMethod: Any = Union[tuple(METHODS.values())]  # noqa: UP007 - computed
 
 CLASS = "class"
 """Key in settings that names the class of a method which is not in this package."""

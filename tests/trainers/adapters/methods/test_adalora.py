@@ -21,8 +21,7 @@ from tests.trainers.adapters.layers import (
 from tests.trainers.adapters.training import take_steps
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
-from trainers.adapters.methods import AdaLoRA
-from trainers.adapters.methods.adalora import budget
+from trainers.adapters.methods.adalora import AdaLoRA, budget
 from trainers.adapters.targets import BlockOverride, Targets
 from trainers.config.sections import Train
 from trainers.errors import VelaturaError

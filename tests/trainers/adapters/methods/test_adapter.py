@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from tests.trainers.adapters.blocks import IN, OUT, TEXT, VARIANTS, at, make_block, run
-from trainers.adapters.methods import Adapter
+from trainers.adapters.methods.adapter import Adapter
 from trainers.errors import VelaturaError
 
 

@@ -13,7 +13,8 @@ from tests.trainers.adapters.layers import LAYERS, attach_to, make_input, make_l
 from tests.trainers.adapters.training import take_steps
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import LayerMethod
-from trainers.adapters.methods import DyLoRA, LoRA
+from trainers.adapters.methods.dylora import DyLoRA
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.network import Network
 from trainers.adapters.site import Site
 from trainers.config.sections import Train

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, input_for, make_layers, make_site, put_on, shake, theta_of
 from trainers.adapters.context import ContextHolder, ForwardContext
-from trainers.adapters.methods import Full, LoRA
+from trainers.adapters.methods.full import Full
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Targets
 from trainers.config.sections import Base

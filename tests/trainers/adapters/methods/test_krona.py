@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from tests.trainers.adapters.layers import LAYERS, fit, make_site, put_on, theta_of
-from trainers.adapters.methods import KronA, LoRA
+from trainers.adapters.methods.krona import KronA
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.updates import Kronecker
 from trainers.formats.layout import build_update
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.trainers.adapters.blocks import IN, OUT, at, make_block, run
-from trainers.adapters.methods import KronABlock
+from trainers.adapters.methods.krona_block import KronABlock
 
 
 def test_the_output_is_the_formula():

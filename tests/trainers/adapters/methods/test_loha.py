@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_site, theta_of
-from trainers.adapters.methods import LoHA
+from trainers.adapters.methods.loha import LoHA
 
 
 @pytest.mark.parametrize("kind", LAYERS)

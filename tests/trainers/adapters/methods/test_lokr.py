@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainers.adapters.layers import LAYERS, make_site, theta_of
-from trainers.adapters.methods import LoKr
 from trainers.adapters.methods.initial import factorise
+from trainers.adapters.methods.lokr import LoKr
 from trainers.errors import VelaturaError
 
 FULL = LoKr(rank=3, alpha=2.0, factor=4)

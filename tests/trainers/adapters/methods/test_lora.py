@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, input_for, make_site, put_on, theta_of
 from trainers.adapters.context import ForwardContext
-from trainers.adapters.methods import LoRA
+from trainers.adapters.methods.lora import LoRA
 from trainers.errors import VelaturaError
 
 

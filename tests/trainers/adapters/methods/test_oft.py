@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.trainers.adapters.layers import LAYERS, input_for, make_site, put_on, theta_of
-from trainers.adapters.methods import OFT
-from trainers.adapters.methods.oft import skew
+from trainers.adapters.methods.oft import OFT, skew
 from trainers.adapters.updates import Rotation
 
 

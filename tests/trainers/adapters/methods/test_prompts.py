@@ -8,8 +8,7 @@ import torch
 from tests.trainers.adapters.blocks import IN, TEXT, VARIANTS, at, make_block, run
 from trainers.adapters.block import Call
 from trainers.adapters.context import ForwardContext
-from trainers.adapters.methods import Prompts
-from trainers.adapters.methods.prompts import run_with_prompts
+from trainers.adapters.methods.prompts import Prompts, run_with_prompts
 from trainers.errors import VelaturaError
 
 

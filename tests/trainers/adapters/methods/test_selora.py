@@ -13,8 +13,15 @@ from tests.trainers.adapters.layers import LAYERS, attach_to, make_input, make_l
 from tests.trainers.adapters.training import take_steps
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
-from trainers.adapters.methods import SeLoRA
-from trainers.adapters.methods.selora import GROWN, TRIED, UNUSED, SeLoRAHooks, fisher_information, fisher_ratios
+from trainers.adapters.methods.selora import (
+    GROWN,
+    TRIED,
+    UNUSED,
+    SeLoRA,
+    SeLoRAHooks,
+    fisher_information,
+    fisher_ratios,
+)
 from trainers.adapters.network import Network
 from trainers.adapters.targets import BlockOverride, Targets
 from trainers.config.sections import Train

@@ -12,8 +12,7 @@ from tests.trainers.adapters.layers import LAYERS, attach_to, make_layers, make_
 from tests.trainers.adapters.training import take_steps
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
-from trainers.adapters.methods import SoRA
-from trainers.adapters.methods.sora import soft_threshold
+from trainers.adapters.methods.sora import SoRA, soft_threshold
 from trainers.adapters.network import Network
 from trainers.config.sections import Train
 from trainers.errors import VelaturaError

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, make_site, shake, shared_of, theta_of
-from trainers.adapters.methods import LoRA, TiedLoRA, VeRA
-from trainers.adapters.methods.tied import SWITCHES
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.tied import SWITCHES, TiedLoRA
+from trainers.adapters.methods.vera import VeRA
 from trainers.adapters.network import Network, attach
 from trainers.adapters.targets import BlockOverride, Targets
 from trainers.config.sections import Train

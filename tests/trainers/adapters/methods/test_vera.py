@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from tests.trainers.adapters.layers import LAYERS, attach_to, fit, make_layers, make_site, put_on, shared_of, theta_of
-from trainers.adapters.methods import VeRA
-from trainers.adapters.methods.vera import digest
+from trainers.adapters.methods.vera import VeRA, digest
 from trainers.adapters.network import Network, attach
 from trainers.adapters.targets import Targets
 from trainers.errors import VelaturaError
@@ -66,7 +65,7 @@ def test_unet_and_text_encoder_have_a_pair_each():
 def digest_in_another_process(seed: int) -> str:
     code = (
         "from tests.trainers.adapters.layers import make_layers, EVERY_LAYER\n"
-        "from trainers.adapters.methods import VeRA\n"
+        "from trainers.adapters.methods.vera import VeRA\n"
         "from trainers.adapters.network import attach\n"
         f"network = attach({{'unet': make_layers()}}, VeRA(rank=5), EVERY_LAYER, seed={seed})\n"
         "print(bytes(network.shared[0].digest.tolist()).hex())"

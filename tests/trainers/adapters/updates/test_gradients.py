@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tests.trainers.adapters.layers import LAYERS, VARIANTS, input_for, make_site, put_on
 from trainers.adapters.context import ForwardContext
-from trainers.adapters.methods import LoRA
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.op import Op
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Affine, Hadamard, Kronecker, LowRank, Normalised, Update

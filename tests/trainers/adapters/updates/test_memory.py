@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from tests.trainers.adapters.updates.test_gradients import built, factored
 from trainers.adapters.context import ContextHolder, ForwardContext
-from trainers.adapters.methods import LoHA, LoKr, LoRA
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.site import Site
 
 # (layer, input): weights much larger than inputs and outputs, so that what is weight-sized stands out.

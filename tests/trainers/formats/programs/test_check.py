@@ -12,7 +12,14 @@ from torch import nn
 
 from tests.trainers.formats.other_clients import output, parts_of, trained
 from trainers.adapters.method import LayerMethod
-from trainers.adapters.methods import IA3, OFT, SSF, BitFit, Full, LoHA, LoKr, LoRA
+from trainers.adapters.methods.bitfit import BitFit
+from trainers.adapters.methods.full import Full
+from trainers.adapters.methods.ia3 import IA3
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.oft import OFT
+from trainers.adapters.methods.ssf import SSF
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
 from trainers.formats.names import kohya_name

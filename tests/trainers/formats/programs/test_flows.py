@@ -14,7 +14,16 @@ from torch import Tensor
 
 from tests.tiny_flow import FLOWS, tiny_flow_folder
 from trainers.adapters.method import LayerMethod
-from trainers.adapters.methods import IA3, OFT, SSF, BitFit, Full, KronA, LoHA, LoKr, LoRA, VeRA
+from trainers.adapters.methods.bitfit import BitFit
+from trainers.adapters.methods.full import Full
+from trainers.adapters.methods.ia3 import IA3
+from trainers.adapters.methods.krona import KronA
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.oft import OFT
+from trainers.adapters.methods.ssf import SSF
+from trainers.adapters.methods.vera import VeRA
 from trainers.adapters.network import attach
 from trainers.adapters.targets import TRANSFORMER_PRESETS, Targets
 from trainers.config.sections import Base

@@ -7,7 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.trainers.formats.other_clients import MIXED, in_diffusers, output, own, parts_of, trained
-from trainers.adapters.methods import LoHA, LoKr, LoRA
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
 from trainers.composition.apply import apply_styles
 from trainers.errors import VelaturaError
 from trainers.formats.read import read_outline, read_style

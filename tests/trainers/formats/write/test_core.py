@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from tests.trainers.formats.other_clients import MIXED, output, parts_of, trained
-from trainers.adapters.methods import LoHA, LoKr, LoRA
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.targets import Targets, select
 from trainers.adapters.updates import Dense, Hadamard, Kronecker, LowRank
 from trainers.composition.apply import apply_styles

@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 
 from tests.trainers.formats.other_clients import trained
-from trainers.adapters.methods import LoHA, LoKr, LoRA
+from trainers.adapters.methods.loha import LoHA
+from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.targets import Targets
 from trainers.config.config import Config
 from trainers.formats.write.metadata import (

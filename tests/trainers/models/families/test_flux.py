@@ -17,7 +17,7 @@ from torch import Tensor
 from tests.tiny_flow import tiny_flow
 from tests.trainers.models.families.conftest import PACKED
 from tests.trainers.tiny_runs import quick_settings
-from trainers.adapters.methods import LoRA
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.network import attach
 from trainers.adapters.roles import timesteps_of_call
 from trainers.adapters.targets import Targets

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tests.trainers.adapters.layers import shake
 from trainers.adapters.method import Method
-from trainers.adapters.methods import LoRA, TLoRA
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.tlora import TLoRA
 from trainers.adapters.network import attach
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import StyleNetwork, apply_styles

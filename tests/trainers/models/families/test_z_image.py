@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from tests.tiny_flow import tiny_flow, tiny_flow_folder
-from trainers.adapters.methods import LoRA, TLoRA
+from trainers.adapters.methods.lora import LoRA
+from trainers.adapters.methods.tlora import TLoRA
 from trainers.adapters.network import attach
 from trainers.adapters.roles import timesteps_of_call
 from trainers.adapters.targets import Targets

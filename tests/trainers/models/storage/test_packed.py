@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tests.trainers.adapters.layers import LAYERS, input_for, make_input, make_layers
 from tests.trainers.tiny_runs import METHODS
 from trainers.adapters.context import ContextHolder, ForwardContext
-from trainers.adapters.methods import LoRA
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.network import attach
 from trainers.adapters.op import Op, Packed
 from trainers.adapters.site import Site

@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import torch
 from PIL import Image
+from pydantic.fields import FieldInfo
 from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.tiny import tiny_weights
 from tests.trainers.hurry import without_pictures
+from tests.trainers.tiny_runs import METHODS as SMALL
 from tests.trainers.tiny_runs import (
     both,
     equal,
@@ -53,7 +55,7 @@ LORA_DROPOUTS = {**DROPOUTS, "rank_dropout": 0.5}
 
 LOW_RANK = ("lora", "loha", "lokr", "krona", "vera", "tied")
 RANK_CHOOSING = ("dylora", "adalora", "sora", "selora", "t-lora")
-OTHER_METHODS = ("oft", "ia3", "ssf", "bitfit", "adapter", "krona-b", "vpt", "full")
+OTHER_METHODS = tuple(name for name in METHODS if name not in LOW_RANK + RANK_CHOOSING)
 
 
 @dataclass
@@ -83,6 +85,32 @@ def cases(within: Table, changes: Table) -> dict[str, Case]:
     """Settings of one method, each changed by itself, that show in the weights."""
     method = within["method"]["name"]
     return {f"{method}.{key}": Case(one(f"method.{key}", value), within=within) for key, value in changes.items()}
+
+
+def derived(setting: str) -> Case:
+    """The case of a method's setting without a row: with small settings, another value shows in the weights."""
+    method, _, key = setting.partition(".")
+    small = SMALL[method]
+    field = METHODS[method].__pydantic_fields__[key]
+    within = both(one("method", small), one("targets.unet", "attn-mlp"))
+    return Case(one(f"method.{key}", other_value(field, small.get(key, field.default))), within=within)
+
+
+def other_value(field: FieldInfo, value: Any) -> Any:
+    """A value that a setting may have, other than this one."""
+    if isinstance(value, bool):
+        return not value
+    if get_origin(field.annotation) is Literal:
+        return next(choice for choice in get_args(field.annotation) if choice != value)
+    if isinstance(value, int):
+        return value + 1
+    below_one = any(getattr(limit, "lt", getattr(limit, "le", 2)) <= 1 for limit in field.metadata)
+    return 0.5 if below_one and value != 0.5 else 2.0 * value or 0.25
+
+
+def complete(rows: Mapping[str, Case], *methods: str) -> dict[str, Case]:
+    """The cases of all settings of these methods: the rows, and derived ones where there is no row."""
+    return dict(rows) | {setting: derived(setting) for setting in settings_of(*methods) if setting not in rows}
 
 
 def named(cases: Mapping[str, Case]) -> list[Any]:
