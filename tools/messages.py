@@ -64,12 +64,12 @@ def collect() -> Catalog:
             ROOT / folder, [("**.py", "python")], keywords=KEYWORDS, comment_tags=("NOTE:",), strip_comment_tags=True
         ):
             found.add(message, None, [(f"{folder}/{name}", line)], auto_comments=comments, context=context)
-    for text, place in _described():
+    for text, place in described():
         found.add(text, None, [(place, 1)])
     return found
 
 
-def _described() -> Iterator[tuple[str, str]]:
+def described() -> Iterator[tuple[str, str]]:
     """What settings, methods and sample sets say of themselves, with the files in which it is read."""
     for setting in list_settings():
         yield title_of(setting.key), "app/studio/settings/fields.py"

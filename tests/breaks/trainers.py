@@ -91,7 +91,7 @@ METHODS = (
         "bias.copy_(at_least_fp32(bias) + strength * shift)",
         "bias.copy_(at_least_fp32(bias) + shift)",
         "a style merged at half strength changes the biases in full",
-        ("tests/trainers/adapters/test_affine_methods.py::test_bitfit_adds_to_the_bias_alone",),
+        ("tests/trainers/adapters/methods/test_affine.py::test_bitfit_adds_to_the_bias_alone",),
     ),
     Break(
         "merged-rounding",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -32,6 +32,7 @@ from tests.trainers.tiny_runs import (
 )
 from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
+from trainers.config.reference import list_settings
 from trainers.config.sections import Base
 from trainers.data.ingest import ingest
 from trainers.errors import VelaturaError
@@ -55,6 +56,7 @@ LORA_DROPOUTS = {**DROPOUTS, "rank_dropout": 0.5}
 
 LOW_RANK = ("lora", "loha", "lokr", "krona", "vera", "tied")
 RANK_CHOOSING = ("dylora", "adalora", "sora", "selora", "t-lora")
+FIELDS = {setting.key: setting.field for setting in list_settings() if not setting.method}
 OTHER_METHODS = tuple(name for name in METHODS if name not in LOW_RANK + RANK_CHOOSING)
 
 
@@ -87,30 +89,39 @@ def cases(within: Table, changes: Table) -> dict[str, Case]:
     return {f"{method}.{key}": Case(one(f"method.{key}", value), within=within) for key, value in changes.items()}
 
 
-def derived(setting: str) -> Case:
-    """The case of a method's setting without a row: with small settings, another value shows in the weights."""
-    method, _, key = setting.partition(".")
-    small = SMALL[method]
-    field = METHODS[method].__pydantic_fields__[key]
-    within = both(one("method", small), one("targets.unet", "attn-mlp"))
-    return Case(one(f"method.{key}", other_value(field, small.get(key, field.default))), within=within)
+def complete(rows: Mapping[str, Case], settings: Iterable[str]) -> dict[str, Case]:
+    """The cases of these settings: the rows, and derived ones where there is no row but a value to change to."""
+    return dict(rows) | {name: case for name in settings if name not in rows and (case := derive(name))}
+
+
+def derive(name: str) -> Case | None:
+    """The case of a setting without a row, `section.key` or `method.key`: another value shows in the weights.
+
+    Methods have their small settings. None where the type does not say what another value is.
+    """
+    method, _, key = name.partition(".")
+    if method in METHODS:
+        small, name = SMALL[method], f"method.{key}"
+        field, value = METHODS[method].__pydantic_fields__[key], small.get(key)
+        within = both(one("method", small), one("targets.unet", "attn-mlp"))
+    else:
+        field, value, within = FIELDS[name], None, {}
+    other = other_value(field, field.default if value is None else value)
+    return None if other is None else Case(one(name, other), within=within)
 
 
 def other_value(field: FieldInfo, value: Any) -> Any:
-    """A value that a setting may have, other than this one."""
+    """A value that a setting may have, other than this one; None where its type does not say."""
     if isinstance(value, bool):
         return not value
     if get_origin(field.annotation) is Literal:
         return next(choice for choice in get_args(field.annotation) if choice != value)
     if isinstance(value, int):
         return value + 1
+    if not isinstance(value, float):
+        return None
     below_one = any(getattr(limit, "lt", getattr(limit, "le", 2)) <= 1 for limit in field.metadata)
     return 0.5 if below_one and value != 0.5 else 2.0 * value or 0.25
-
-
-def complete(rows: Mapping[str, Case], *methods: str) -> dict[str, Case]:
-    """The cases of all settings of these methods: the rows, and derived ones where there is no row."""
-    return dict(rows) | {setting: derived(setting) for setting in settings_of(*methods) if setting not in rows}
 
 
 def named(cases: Mapping[str, Case]) -> list[Any]:
@@ -142,7 +153,6 @@ class Bench:
         self._models: dict[str, Model] = {}
         self._states: dict[str, Any] = {}
         self._places = {
-            "{other base}": _other_base(base, root / "other"),
             "{bare}": write_images(root / "bare", captions=False),
             "{small}": write_images(root / "small", {"fox": (32, 32), "house": (40, 36)}),
             "{transparent}": _transparent(write_images(root / "transparent")),
@@ -155,8 +165,13 @@ class Bench:
         named = {section: dict(value) if isinstance(value, Mapping) else value for section, value in table.items()}
         for section, key in (("base", "model"), ("data", "images"), ("prior", "folder")):
             if section in named and key in named[section]:
-                named[section][key] = str(self._places[named[section][key]])
+                named[section][key] = str(self._place(named[section][key]))
         return quick_settings(self._base, self._places["{three}"], named)
+
+    def _place(self, name: str) -> Path:
+        if name == "{other base}" and name not in self._places:
+            self._places[name] = _other_base(self._base, self.root / "other")
+        return self._places[name]
 
     def style(self, *tables: Table) -> dict[str, Tensor]:
         """The exported tensors of a run's steps alone: nothing is prepared, drawn or saved on the way."""

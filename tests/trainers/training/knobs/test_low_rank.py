@@ -47,7 +47,7 @@ ROWS: dict[str, Case] = {
     **cases(TIED, {"rank": 3, "alpha": 1.0, "configuration": "tl5", "tie_a": False, "tie_b": False, "train_a": False}),
     **cases(TIED, {"train_b": False, "train_u": False, "train_v": False, "group_by": "role", **LORA_DROPOUTS}),
 }
-CASES = complete(ROWS, *LOW_RANK)
+CASES = complete(ROWS, settings_of(*LOW_RANK))
 
 
 def test_every_row_is_a_setting():

@@ -36,7 +36,7 @@ ROWS: dict[str, Case] = {
     **cases(both(PROMPTS, one("data.caption_dropout", 0.5), STEPS), {"unconditional": False}),
     **cases(FULL, {"extract_rank": 2, **DROPOUTS}),
 }
-CASES = complete(ROWS, *OTHER_METHODS)
+CASES = complete(ROWS, settings_of(*OTHER_METHODS))
 
 
 def test_every_row_is_a_setting():

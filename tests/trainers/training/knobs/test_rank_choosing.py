@@ -43,7 +43,7 @@ ROWS: dict[str, Case] = {
     **cases(TLORA, {"start_std": "1/sqrt(rank)", **LORA_DROPOUTS}),
     **cases(both(TLORA, STEPS, DECAY), {"decay_towards": "zero"}),
 }
-CASES = complete(ROWS, *RANK_CHOOSING)
+CASES = complete(ROWS, settings_of(*RANK_CHOOSING))
 
 
 def test_every_row_is_a_setting():

@@ -1,0 +1,91 @@
+"""Every method and every setting is in every list that names them; a gap names the command that closes it.
+
+`make method-check NAME=…` runs this first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from inspect import getsourcefile
+from pathlib import Path
+
+import pytest
+from babel.messages.catalog import Catalog
+
+from app.language import ENGLISH, LANGUAGES
+from app.studio.settings.fields import FOLDS, list_fields
+from benchmarks.pictures import STRIPS, SUFFIX, THUMBS
+from tests.golden.cases import tables
+from tests.golden.record import FILE as GOLDEN
+from tests.trainers.training.knobs import test_low_rank, test_other_methods, test_rank_choosing, test_settings
+from tests.trainers.training.knobs.bench import settings_of
+from tests.trainers.training.knobs.test_settings import settings
+from tools.messages import described, read
+from trainers.adapters.methods import METHODS
+from trainers.config.presets import list_presets
+from trainers.config.reference import write_reference
+
+ROOT = Path(__file__).parents[1]
+TESTS = ROOT / "tests" / "trainers" / "adapters" / "methods"
+PRESETS = {preset.name: preset for preset in list_presets()}
+METHOD_CASES = test_low_rank.CASES | test_rank_choosing.CASES | test_other_methods.CASES
+
+
+@pytest.fixture(scope="module")
+def catalogues() -> dict[str, Catalog]:
+    return {language: read(language) for language in LANGUAGES if language != ENGLISH}
+
+
+def gaps_of_method(name: str) -> Iterator[str]:
+    """What a method lacks, each with what to do."""
+    about, source = METHODS[name].about, Path(getsourcefile(METHODS[name]) or "")
+    if name not in PRESETS or PRESETS[name].settings["method"]["name"] != name:
+        yield f"presets/methods/{name}.toml: write it, or begin with python -m tools.new_method NAME"
+    elif "TODO" in PRESETS[name].summary:
+        yield f"presets/methods/{name}.toml: write what is marked TODO"
+    if "TODO" in source.read_text(encoding="utf-8"):
+        yield f"{source.relative_to(ROOT)}: write what is marked TODO"
+    if not any(f"methods.{source.stem} import" in test.read_text(encoding="utf-8") for test in TESTS.glob("test_*.py")):
+        yield f"tests/trainers/adapters/methods/test_{source.stem}.py: test its formula"
+    if (
+        missing := {case for case in tables() if case.endswith(f"/{name}")}
+        - json.loads(GOLDEN.read_text())["cases"].keys()
+    ):
+        yield f"tests/golden/numbers.json has no {', '.join(sorted(missing))}: python -m tests.golden.record"
+    if not all((folder / f"{name}{SUFFIX}").exists() for folder in (STRIPS, THUMBS)):
+        yield f"app/ui/static/methods has no pictures: python -m benchmarks.pictures {name} (two minutes)"
+    if about.title != about.title.strip() or not about.parameters:
+        yield f"{source.relative_to(ROOT)}: its About lacks title or parameters"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_is_in_every_list(name: str) -> None:
+    gaps = list(gaps_of_method(name))
+    assert not gaps, "\n".join(gaps)
+
+
+def test_the_page_of_settings_is_current() -> None:
+    page = ROOT / "docs" / "settings.md"
+    assert page.read_text(encoding="utf-8") == write_reference(), (
+        "run: python -m trainers.config.reference > docs/settings.md"
+    )
+
+
+def test_every_setting_is_changed_in_a_case() -> None:
+    lacking = {*settings()} - test_settings.CASES.keys() | {*settings_of(*METHODS)} - METHOD_CASES.keys()
+    rows = "tests/trainers/training/knobs has no row that says in what these show: "
+    assert not lacking, rows + ", ".join(sorted(lacking))
+
+
+def test_every_setting_has_a_place_in_the_studio() -> None:
+    for name in METHODS:
+        assert all(field.fold in FOLDS and str(field.title) for field in list_fields(name))
+
+
+def test_everything_described_is_translated(catalogues: dict[str, Catalog]) -> None:
+    texts = {text for text, _ in described()}
+    for language, entries in catalogues.items():
+        lacking = [text for text in sorted(texts) if not ((entry := entries.get(text)) and entry.string)]
+        where = f"app/locale/{language}/LC_MESSAGES/messages.po: make messages, then translate\n"
+        assert not lacking, where + "\n".join(lacking)
