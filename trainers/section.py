@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic._internal._model_construction import ModelMetaclass
@@ -12,6 +13,24 @@ from pydantic._internal._model_construction import ModelMetaclass
 from trainers.errors import VelaturaError, said_by
 from trainers.messages import Message, either
 from trainers.messages import Message as _
+
+Group = Literal["", "noise", "captions", "previews", "memory"]
+"""The group of a setting in a form where it differs from that of its section."""
+Place = Literal["", "velatura", "above", "pictures", "step 1", "step 3", "styles", "command line"]
+"""Where the studio sets what its list of settings only shows."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How a form shows a setting: metadata of its field, `Annotated[int, Shown(title="CLIP skip")]`."""
+
+    title: str = ""
+    """The title where the field's name does not give it."""
+    group: Group = ""
+    place: Place = ""
+    words: str = ""
+    """More words by which a search finds it, such as names in other programs that the import does not read."""
+
 
 OF_TYPE = re.compile(r"str|int|float|bool|tuple\[.*\]|literal\[.*\]")
 QUOTED = re.compile(r"'[^']*'|[\w.-]+(?=,|$)")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 from torch import nn
@@ -21,7 +21,7 @@ from trainers.adapters.site import obstacle
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 from trainers.messages import Message as _
-from trainers.section import Section
+from trainers.section import Section, Shown
 from trainers.wrappers import named_modules
 
 if TYPE_CHECKING:
@@ -71,15 +71,19 @@ class BlockOverride(Section):
 
 
 class Targets(Section):
-    unet: str | tuple[str, ...] = "attn-mlp"
+    unet: Annotated[str | tuple[str, ...], Shown(title="Layers of the UNet")] = "attn-mlp"
     """Layers of the UNet: `attn`, `attn-mlp`, `full`, `cross-kv`, `b-lora`, `none`, or patterns: `up_blocks.*.to_k`."""
-    transformer: str | tuple[str, ...] = ""
+    transformer: Annotated[str | tuple[str, ...], Shown(title="Layers of the transformer")] = ""
     """Layers of a transformer: also `image-stream` and `single-blocks`, or patterns; empty = those named by `unet`."""
-    text_encoder: str | tuple[str, ...] = "none"
+    text_encoder: Annotated[
+        str | tuple[str, ...], Shown(title="Layers of the text encoder", words="clip train_text_encoder")
+    ] = "none"
     """Layers of the text encoder(s): `none`, `attn`, `attn-mlp`, or patterns."""
     unread_layers: bool = False
     """Also include text encoder layers after the hidden state that the UNet reads; they get no gradient."""
-    blocks: dict[str, BlockOverride] = Field(default_factory=dict)
+    blocks: Annotated[
+        dict[str, BlockOverride], Shown(title="Overrides by block", words="block weights lbw block_dims conv_dim")
+    ] = Field(default_factory=dict)
     """Overrides by pattern, e.g. `[targets.blocks."mid_block.*"]` with `rank` or `learning_rate`; first match wins."""
 
     @field_validator("unet", "text_encoder")

@@ -5,7 +5,7 @@ TOML has no null: an unset value is a missing key, and every field has a default
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import field_validator, model_validator
 
@@ -15,13 +15,13 @@ from trainers.config.limits import Seed
 from trainers.config.migrations import VERSION
 from trainers.config.names import check_name
 from trainers.config.sections import Base, Data, Loss, Prior, Sample, Save, Tokens, Train
-from trainers.section import Section
+from trainers.section import Section, Shown
 
 
 class Config(Section):
-    schema_version: Literal[3] = VERSION
+    schema_version: Annotated[Literal[3], Shown(group="previews", place="velatura")] = VERSION
     """Version of the config format; older files keep their meaning."""
-    name: str
+    name: Annotated[str, Shown(group="previews", place="step 3", words="output_name")]
     """Name of the run and of the style file."""
     seed: Seed = 0
     """Same seed, same settings, same machine: same file."""

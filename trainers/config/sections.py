@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from trainers.config.limits import SEED, SIDE, DenoisingSteps, Guidance, Sampler
 from trainers.config.times import Times, parse_times
 from trainers.messages import Message as _
-from trainers.section import Section
+from trainers.section import Section, Shown
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 SAMPLED = 6
@@ -39,30 +39,39 @@ def auto_or_whole(value: object) -> object:
 
 
 class Base(Section):
-    model: str = "starter"
+    model: Annotated[
+        str, Shown(title="Base model", place="above", words="pretrained_model_name_or_path checkpoint ckpt")
+    ] = "starter"
     """Base model: `starter`, a hub id, a diffusers folder, or a single `.safetensors` checkpoint."""
-    parts: tuple[str, ...] = ()
+    parts: Annotated[tuple[str, ...], Shown(place="command line")] = ()
     """Files and folders of parts that a transformer's file lacks: VAE, text encoders, tokenizer; others are found."""
     family: Literal["auto", "sd1", "sd2", "sdxl", "sd3", "flux", "chroma", "z-image"] = "auto"
     """Model family; `auto` detects it from the weights."""
-    prediction: Literal["auto", "epsilon", "v_prediction"] = "auto"
+    prediction: Annotated[Literal["auto", "epsilon", "v_prediction"], Shown(group="noise", words="v-pred")] = "auto"
     """Prediction type of the network; `auto` reads metadata and marker keys, then probes the network."""
-    zero_terminal_snr: Literal["auto", "on", "off"] = "auto"
+    zero_terminal_snr: Annotated[Literal["auto", "on", "off"], Shown(title="Zero terminal SNR", group="noise")] = "auto"
     """Rescale the noise schedule so that the last timestep is pure noise; `auto` follows the base model."""
-    clip_skip: int = Field(1, ge=1, le=4)
+    clip_skip: Annotated[int, Shown(title="CLIP skip", group="captions")] = Field(1, ge=1, le=4)
     """Hidden state of the text encoder to use, from the last; 1 = the family's default (SDXL: second to last)."""
     guidance: float = Field(1.0, ge=1, le=50)
     """Guidance scale that the network is told while training; only one distilled to read it, as Flux.1 dev, has it."""
-    storage: Literal["full", "int8", "nf4"] = "full"
+    storage: Annotated[
+        Literal["full", "int8", "nf4"],
+        Shown(
+            title="Storage of the base", group="memory", words="qlora nf4 4-bit int8 8-bit quantization bitsandbytes"
+        ),
+    ] = "full"
     """Storage of the frozen weights in training: `int8` 8 bits each, `nf4` 4 (QLoRA); both are slightly slower."""
-    double_quantisation: bool = True
+    double_quantisation: Annotated[bool, Shown(group="memory")] = True
     """Store the scales of `nf4` in 8 bits too: 4.13 bits per weight instead of 4.5."""
-    scale_code: Literal["dynamic", "linear"] = "dynamic"
+    scale_code: Annotated[Literal["dynamic", "linear"], Shown(group="memory")] = "dynamic"
     """Spacing of 8-bit scales: `dynamic` as in bitsandbytes, or `linear`, which loses more precision near outliers."""
 
-    swap_blocks: int = Field(0, ge=0, le=200)
+    swap_blocks: Annotated[
+        int, Shown(title="Blocks in main memory", group="memory", words="blocks_to_swap block swap offload")
+    ] = Field(0, ge=0, le=200)
     """Blocks of a transformer that wait in main memory and are copied in for each pass, recomputed; 0 = none."""
-    offload_encoders: bool = False
+    offload_encoders: Annotated[bool, Shown(title="Encoders in main memory", group="memory")] = False
     """Keep text encoders and VAE in main memory while they have no work: with the cache, through most of a run."""
 
     @property
@@ -76,52 +85,60 @@ class Base(Section):
 
 
 class Data(Section):
-    images: str = ""
+    images: Annotated[str, Shown(place="pictures")] = ""
     """Folder of images, relative to the config file, with `NAME.txt` captions, `NAME-mask.png` and `NAME.crop.json`."""
-    resolution: int = Field(0, ge=0, le=2048)
+    resolution: Annotated[int, Shown(words="size")] = Field(0, ge=0, le=2048)
     """Training resolution in pixels (side of a square; buckets keep its area); 0 = the base model's."""
-    max_aspect: float = Field(2.0, ge=1, le=4)
+    max_aspect: Annotated[float, Shown(words="aspect ratio bucket enable_bucket min_bucket_reso max_bucket_reso")] = (
+        Field(2.0, ge=1, le=4)
+    )
     """Largest aspect ratio of a bucket; 1 = squares only."""
-    max_upscale: float = Field(1.5, ge=1, le=16)
+    max_upscale: Annotated[float, Shown(words="bucket_no_upscale")] = Field(1.5, ge=1, le=16)
     """Upscaling limit; images that need more are trained at a lower resolution if possible, with a warning."""
     crop: Literal["centre", "random"] = "centre"
     """Position of the crop to the bucket's shape; `random` changes every time and cannot use the latent cache."""
-    flip: bool = False
+    flip: Annotated[bool, Shown(words="mirror")] = False
     """Flip half of the samples horizontally."""
-    repeats: int = Field(1, ge=1, le=1000)
+    repeats: Annotated[int, Shown(words="num_repeats folder")] = Field(1, ge=1, le=1000)
     """Repeats of each image per epoch."""
-    transparency: Literal["white", "mask"] = "white"
+    transparency: Annotated[Literal["white", "mask"], Shown(words="alpha_mask masked_loss")] = "white"
     """Put transparent images on white; `mask` also excludes transparent areas from the loss."""
-    trigger: str = ""
+    trigger: Annotated[str, Shown(group="captions", place="step 1", words="activation")] = ""
     """Trigger word or phrase in front of every caption; use it in prompts to get the style."""
-    caption: str = ""
+    caption: Annotated[str, Shown(group="captions")] = ""
     """Caption for images without one; `{name}` is the file name as words. Empty = the file name."""
-    caption_dropout: Fraction = 0.05
+    caption_dropout: Annotated[Fraction, Shown(group="captions")] = 0.05
     """Share of samples trained without caption and trigger word; classifier-free guidance needs some."""
-    shuffle_tags: bool = False
+    shuffle_tags: Annotated[bool, Shown(group="captions")] = False
     """Shuffle comma-separated tags for each sample."""
-    keep_tags: int = Field(0, ge=0, le=75)
+    keep_tags: Annotated[int, Shown(group="captions")] = Field(0, ge=0, le=75)
     """Tags at the start of the caption that shuffling keeps in place (the trigger word always stays first)."""
-    chunks: int = Field(1, ge=1, le=3)
+    chunks: Annotated[int, Shown(group="captions")] = Field(1, ge=1, le=3)
     """Maximum caption length in chunks of 75 tokens; longer captions are truncated, with a warning."""
-    held_out: float = Field(0.0, ge=0, le=0.5)
+    held_out: Annotated[float, Shown(title="Held-out images", words="validation split overfitting")] = Field(
+        0.0, ge=0, le=0.5
+    )
     """Share of the images kept out of training, whose loss is measured at each sampled step; 0 = none."""
-    cache: bool = True
+    cache: Annotated[bool, Shown(group="memory")] = True
     """Cache latents, and text embeddings that do not vary by step, on disk."""
 
 
 class Tokens(Section):
-    word: str = Field("", max_length=64)
+    word: Annotated[
+        str, Shown(title="Word to learn", words="textual inversion embedding placeholder_token pivotal tuning")
+    ] = Field("", max_length=64)
     """Word to learn by textual inversion, such as `<dusk>`; captions without it get it in front. Empty = off."""
-    vectors: int = Field(1, ge=1, le=75)
+    vectors: Annotated[int, Shown(title="Tokens of the word", words="num_vectors_per_token")] = Field(1, ge=1, le=75)
     """Number of tokens for the word: more can express more, but leave less room in prompts."""
-    initial: str = Field("style", max_length=1000)
+    initial: Annotated[str, Shown(title="Meaning it starts from", words="initializer_token")] = Field(
+        "style", max_length=1000
+    )
     """Words that initialise the new word."""
-    learning_rate: float = Field(0.0, ge=0, le=10)
+    learning_rate: Annotated[float, Shown(title="Learning rate of the word")] = Field(0.0, ge=0, le=10)
     """Learning rate of the word; 0 = five times the UNet's (the same with Prodigy, or if no layer is trained)."""
-    stop: Fraction = 1.0
+    stop: Annotated[Fraction, Shown(title="Stop of the word")] = 1.0
     """Share of the run after which the word stops training."""
-    norm_prior: Fraction = 0.0
+    norm_prior: Annotated[Fraction, Shown(title="Norm prior")] = 0.0
     """Pull of the word's vectors towards the vocabulary's mean norm after each step; 0 = off, 1 = all the way."""
 
     @field_validator("word")
@@ -135,19 +152,22 @@ class Tokens(Section):
 
 
 class Loss(Section):
-    kind: Literal["mse", "huber"] = "mse"
+    kind: Annotated[Literal["mse", "huber"], Shown(title="Loss", words="l2")] = "mse"
     """Squared error, or pseudo-Huber, which is less sensitive to outlier images."""
-    huber_delta: float = Field(0.1, gt=0, le=10)
+    huber_delta: Annotated[float, Shown(words="huber_c")] = Field(0.1, gt=0, le=10)
     """Error above which pseudo-Huber grows linearly; used with `kind = "huber"`."""
     weighting: Literal["auto", "min-snr", "sigma-squared", "cosmap", "none"] = "auto"
     """Weighting by time: `auto` is min-SNR; `none` for flows and for v ending in noise; σ² and `cosmap` for flows."""
-    min_snr_gamma: float = Field(5.0, ge=0, le=100)
+    min_snr_gamma: Annotated[float, Shown(title="Min-SNR gamma", words="snr")] = Field(5.0, ge=0, le=100)
     """Timestep weight min(SNR, gamma) / SNR, or / (SNR + 1) for v-prediction (Hang et al. 2023); 0 = equal weights."""
     noise_offset: float = Field(0.0, ge=0, le=1)
     """Constant offset added to each noise channel, to learn very dark or bright images; 0 = off."""
     input_perturbation: float = Field(0.0, ge=0, le=1)
     """Further noise on the input alone, which need not be predicted, as a share of the noise; 0 = off."""
-    timesteps: str = Field("uniform", max_length=100)
+    timesteps: Annotated[
+        str,
+        Shown(words="timestep_bias min_timestep max_timestep timestep_sampling logit_normal sigmoid flow shift snr"),
+    ] = Field("uniform", max_length=100)
     """Drawn `uniform 0 1000`, `power 1`, `logit-normal 0 1`, `mode 1.29`, `shifted 3`, `style-friendly -6 2`."""
 
     @property
@@ -172,13 +192,22 @@ class Loss(Section):
 
 
 class Prior(Section):
-    prompt: str = ""
+    prompt: Annotated[
+        str, Shown(title="Class prompt", words="dreambooth class_prompt prior preservation regularization reg_data_dir")
+    ] = ""
     """DreamBooth: class prompt to preserve, such as `a drawing`; your own images need `data.trigger`. Empty = off."""
-    images: int = Field(100, ge=1, le=10_000)
+    images: Annotated[int, Shown(title="Class images", words="num_class_images regularization")] = Field(
+        100, ge=1, le=10_000
+    )
     """Number of class images, which the base generates from that prompt before the first step."""
-    weight: float = Field(1.0, ge=0, le=100)
+    weight: Annotated[float, Shown(title="Weight of the class images", words="prior_loss_weight")] = Field(
+        1.0, ge=0, le=100
+    )
     """Weight of class images in the loss, relative to your own images; 0 = off."""
-    folder: str = ""
+    folder: Annotated[
+        str,
+        Shown(title="Folder of class images", place="command line", words="reg_data_dir regularization class images"),
+    ] = ""
     """Folder of class images of your own in place of generated ones; `prior.prompt` is their caption."""
 
     @field_validator("prompt")
@@ -193,49 +222,59 @@ class Prior(Section):
 
 
 class Train(Section):
-    steps: int = Field(300, ge=1, le=1_000_000)
+    steps: Annotated[int, Shown(words="iterations epochs")] = Field(300, ge=1, le=1_000_000)
     """Optimizer steps."""
     batch_size: int = Field(4, ge=1, le=256)
     """Images per batch, over all devices."""
     accumulation: int = Field(1, ge=1, le=256)
     """Batches per optimizer step (gradient accumulation)."""
-    learning_rate: float = Field(1e-4, gt=0, le=10)
+    learning_rate: Annotated[float, Shown(words="lr")] = Field(1e-4, gt=0, le=10)
     """Learning rate of the UNet layers (Prodigy: 1)."""
-    text_encoder_learning_rate: float = Field(0.0, ge=0, le=10)
+    text_encoder_learning_rate: Annotated[float, Shown(words="lr te_lr text_encoder_lr clip")] = Field(0.0, ge=0, le=10)
     """Learning rate of the text encoder layers; 0 = half of the UNet's (Prodigy: the same)."""
     text_encoder_stop: Fraction = 1.0
     """Share of the run after which the text encoder layers stop training."""
     optimizer: Literal["adamw", "adamw8bit", "paged-adamw", "paged-adamw8bit", "adafactor", "prodigy", "lion"] = "adamw"
     """AdamW suits most cases; Prodigy finds its own step size; Adafactor and Lion save memory; paged needs CUDA."""
-    d_coef: float = Field(1.0, gt=0, le=100)
+    d_coef: Annotated[float, Shown(title="Step size of Prodigy", words="prodigy")] = Field(1.0, gt=0, le=100)
     """Prodigy: factor of the step size that it finds."""
-    offload_optimizer: bool = False
+    offload_optimizer: Annotated[bool, Shown(group="memory")] = False
     """Keep the optimizer state in main memory between steps: saves graphics memory, slightly slower."""
     weight_decay: float = Field(0.01, ge=0, le=10)
     """Decoupled weight decay."""
     schedule: Literal["constant", "cosine", "linear", "polynomial"] = "constant"
     """Learning rate schedule after the warm-up."""
-    cycles: int = Field(1, ge=1, le=1000)
+    cycles: Annotated[int, Shown(words="lr_scheduler_num_cycles cosine_with_restarts")] = Field(1, ge=1, le=1000)
     """Cycles of a cosine schedule: each one falls from the peak again; 1 = it falls once."""
-    warmup: int = Field(0, ge=0)
+    warmup: Annotated[int, Shown(words="lr_warmup_steps")] = Field(0, ge=0)
     """Steps of linear learning rate warm-up."""
-    max_grad_norm: float = Field(1.0, ge=0)
+    max_grad_norm: Annotated[float, Shown(title="Gradient clipping", words="gradient clipping")] = Field(1.0, ge=0)
     """Maximum gradient norm (clipping); 0 = off."""
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: Annotated[bool, Shown(group="memory")] = False
     """Recompute activations in the backward pass: less memory, about a third slower, same result."""
-    memory: AutoOrWhole = "auto"
+    memory: Annotated[
+        AutoOrWhole, Shown(title="Memory to fit into", group="memory", words="vram gpu memory low lowvram planner")
+    ] = "auto"
     """GB to fit into by packing, recomputing and swapping blocks; `auto` = what is free, for transformers; 0 = off."""
-    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    precision: Annotated[
+        Literal["auto", "bf16", "fp16", "fp32"], Shown(title="Precision of the base", group="memory")
+    ] = "auto"
     """Number format of the frozen base model; trained parameters are always fp32."""
-    device: str = "auto"
+    device: Annotated[str, Shown(group="memory")] = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps` …"""
-    devices: int = Field(1, ge=1, le=64)
+    devices: Annotated[int, Shown(group="memory", words="num_processes multi gpu ddp distributed")] = Field(
+        1, ge=1, le=64
+    )
     """Devices that train the run together, such as graphics cards; each computes its share of every batch."""
-    ema: float = Field(0.0, ge=0, lt=1)
+    ema: Annotated[float, Shown(title="EMA")] = Field(0.0, ge=0, lt=1)
     """Decay of the exponential moving average that is exported instead of the last step; 0 = off."""
-    tracker: Literal["none", "tensorboard", "wandb"] = "none"
+    tracker: Annotated[Literal["none", "tensorboard", "wandb"], Shown(group="memory", words="log_with logging")] = (
+        "none"
+    )
     """Also log to TensorBoard (in the run folder) or Weights & Biases."""
-    start_from: str = ""
+    start_from: Annotated[
+        str, Shown(title="Style to train on", place="styles", words="network_weights continue lora_network_weights")
+    ] = ""
     """Style file to train on: plain LoRA of this base, of at most `method.rank`. Empty = start from nothing."""
 
     @field_validator("memory", mode="before")
@@ -251,23 +290,23 @@ class Train(Section):
 
 
 class Sample(Section):
-    prompts: tuple[str, ...] = ()
+    prompts: Annotated[tuple[str, ...], Shown(place="step 3", words="sample_prompts")] = ()
     """Prompts of the samples, drawn before, during and after training; empty = four that `subjects` decides."""
-    subjects: Subjects = "new"
+    subjects: Annotated[Subjects, Shown(title="Preview subjects")] = "new"
     """Without prompts: `new` subjects that no caption names, the trigger word in new `scenes`, or `captions`."""
     prefix: str = Field("", max_length=500)
     """Words in front of every sample prompt, such as the quality tags that a base was trained with."""
-    negative: str = ""
+    negative: Annotated[str, Shown(title="Negative prompt")] = ""
     """Negative prompt of the samples."""
     seeds: tuple[int, ...] = (1,)
     """Seeds of the samples; each prompt is drawn once per seed."""
-    every: AutoOrWhole = "auto"
+    every: Annotated[AutoOrWhole, Shown(title="Preview every", words="preview sample_every_n_epochs")] = "auto"
     """Steps between samples; `auto` = six times, at most 15 % of the run's time; 0 = only before and after."""
-    steps: DenoisingSteps = 25
+    steps: Annotated[DenoisingSteps, Shown(title="Denoising steps")] = 25
     """Denoising steps."""
-    guidance: Guidance = 7.0
+    guidance: Annotated[Guidance, Shown(words="cfg scale")] = 7.0
     """Classifier-free guidance scale; 1 = off."""
-    size: int = Field(0, ge=0, le=SIDE[1])
+    size: Annotated[int, Shown(title="Preview size")] = Field(0, ge=0, le=SIDE[1])
     """Side of a sample in pixels; 0 = the training resolution."""
     sampler: Sampler = "ddim"
     """Sampler (noise scheduler)."""
@@ -296,11 +335,11 @@ class Sample(Section):
 
 
 class Save(Section):
-    precision: Literal["fp16", "bf16", "fp32"] = "fp16"
+    precision: Annotated[Literal["fp16", "bf16", "fp32"], Shown(title="Precision of the file", words="fp16")] = "fp16"
     """Number format of the style file; tensors that would lose too much, such as T-LoRA's factors, stay in fp32."""
-    every: int = Field(0, ge=0)
+    every: Annotated[int, Shown(title="Save every", words="checkpoint save_every_n_epochs")] = Field(0, ge=0)
     """Steps between checkpoints; 0 = ten over the run."""
-    keep: int = Field(2, ge=1, le=1000)
+    keep: Annotated[int, Shown(title="Checkpoints kept")] = Field(2, ge=1, le=1000)
     """Number of checkpoints to keep."""
     title: str = ""
     """Title in the file's metadata; empty = the run's name."""
@@ -310,5 +349,5 @@ class Save(Section):
     """Description in the file's metadata."""
     licence: str = ""
     """Licence in the file's metadata."""
-    tags: bool = True
+    tags: Annotated[bool, Shown(title="Store tags")] = True
     """Store tag frequencies of the captions in the file, where anybody can read them."""

@@ -13,7 +13,7 @@ from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture
 from app.studio.dataset.uploads import MOST_PICTURES, as_left_out, take, what_is_wrong
 from app.studio.names import unlike
 from app.studio.runs.origin import Origin, read_origin
-from app.studio.settings.fields import SET_ELSEWHERE
+from app.studio.settings.fields import keys_set_elsewhere
 from app.studio.settings.plan import (
     CARE,
     SPECIAL,
@@ -101,7 +101,7 @@ def with_settings_of(draft: Draft, config: Config, origin: Origin | None = None)
 
     def differing(candidate: Draft) -> int:
         ours = values(chosen_layers(candidate), config.method.name)
-        keys = {key for key in theirs if key not in SET_ELSEWHERE and _plain(theirs[key]) != _plain(ours[key])}
+        keys = {key for key in theirs if key not in keys_set_elsewhere() and _plain(theirs[key]) != _plain(ours[key])}
         return len(theirs) if keys - {"train.steps"} and candidate.choices.preset in SPECIAL else len(keys)
 
     bare = with_choices(draft, base=config.base.model, settings={})

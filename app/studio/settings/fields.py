@@ -18,6 +18,7 @@ from trainers.config.reference import Setting, list_settings
 from trainers.config.sections import AutoOrWhole
 from trainers.messages import Message
 from trainers.messages import Message as _
+from trainers.section import Group, Place, Shown
 
 Kind = Literal["switch", "choice", "whole", "auto", "number", "text", "list", "numbers", "layers", "table"]
 
@@ -28,144 +29,19 @@ SECTIONS = {
     "method": METHOD, "base": LAYERS, "targets": LAYERS, "train": LEARNING, "loss": NOISE, "data": PICTURES,
     "tokens": CAPTIONS, "prior": PICTURES, "sample": PREVIEWS, "save": PREVIEWS, "": LEARNING,
 }  # fmt: skip
-"""The fold of a section's settings, but for these:"""
-ELSEWHERE_IN_FOLDS = {
-    "name": PREVIEWS, "schema_version": PREVIEWS, "base.prediction": NOISE, "base.zero_terminal_snr": NOISE,
-    "base.clip_skip": CAPTIONS, "data.trigger": CAPTIONS, "data.caption": CAPTIONS, "data.caption_dropout": CAPTIONS,
-    "data.shuffle_tags": CAPTIONS, "data.keep_tags": CAPTIONS, "data.chunks": CAPTIONS, "data.cache": MEMORY,
-    "base.storage": MEMORY, "base.double_quantisation": MEMORY, "base.scale_code": MEMORY,
-    "train.offload_optimizer": MEMORY, "train.gradient_checkpointing": MEMORY, "train.precision": MEMORY,
-    "base.swap_blocks": MEMORY, "base.offload_encoders": MEMORY, "train.memory": MEMORY, "train.device": MEMORY,
-    "train.devices": MEMORY, "train.tracker": MEMORY,
-}  # fmt: skip
-SET_ELSEWHERE = {
-    "schema_version": _("Set by Velatura."),
-    "name": _("Set in step 3."),
-    "base.model": _("Chosen above."),
-    "base.parts": _("Set on the command line: --set base.parts=[FILE,…]."),
-    "method.name": _("Chosen above."),
-    "data.images": _("The pictures of step 1."),
-    "data.trigger": _("Set in step 1."),
-    "sample.prompts": _("Set in step 3."),
-    "prior.folder": _("Set on the command line: --set prior.folder=DIR."),
-    "train.start_from": _("Chosen in Styles, in the menu of a style."),
+"""The fold of a section's settings, where these do not name a group."""
+GROUPS: Mapping[Group, Message] = {"noise": NOISE, "captions": CAPTIONS, "previews": PREVIEWS, "memory": MEMORY}
+PLACES: Mapping[Place, Message] = {
+    "velatura": _("Set by Velatura."),
+    "above": _("Chosen above."),
+    "pictures": _("The pictures of step 1."),
+    "step 1": _("Set in step 1."),
+    "step 3": _("Set in step 3."),
+    "styles": _("Chosen in Styles, in the menu of a style."),
+    "command line": _("Set on the command line, with --set."),
 }
-"""Settings with their own place elsewhere."""
-OTHER_NAMES = {
-    "method.rank": "dim network_dim",
-    "method.alpha": "network_alpha",
-    "method.dropout": "network_dropout dropout",
-    "method.dora": "weight decomposition dora_wd",
-    "train.steps": "iterations max_train_steps epochs",
-    "train.learning_rate": "lr unet_lr",
-    "train.text_encoder_learning_rate": "lr te_lr text_encoder_lr clip",
-    "train.batch_size": "train_batch_size",
-    "train.accumulation": "gradient_accumulation_steps",
-    "train.schedule": "lr_scheduler",
-    "train.cycles": "lr_scheduler_num_cycles cosine_with_restarts",
-    "train.warmup": "lr_warmup_steps",
-    "train.optimizer": "optimizer_type use_8bit_adam use_lion_optimizer",
-    "train.d_coef": "d_coef prodigy",
-    "loss.input_perturbation": "ip_noise_gamma",
-    "train.tracker": "log_with logging",
-    "train.start_from": "network_weights continue lora_network_weights",
-    "train.max_grad_norm": "gradient clipping",
-    "train.precision": "mixed_precision",
-    "train.memory": "vram gpu memory low lowvram planner",
-    "train.devices": "num_processes multi gpu ddp distributed",
-    "targets.text_encoder": "clip train_text_encoder",
-    "targets.blocks": "block weights lbw block_dims conv_dim",
-    "base.swap_blocks": "blocks_to_swap block swap offload",
-    "base.storage": "qlora nf4 4-bit int8 8-bit quantization bitsandbytes",
-    "data.resolution": "size max_resolution",
-    "data.max_aspect": "aspect ratio bucket enable_bucket min_bucket_reso max_bucket_reso",
-    "data.max_upscale": "bucket_no_upscale",
-    "data.repeats": "num_repeats folder",
-    "data.flip": "flip_aug mirror",
-    "data.caption_dropout": "caption_dropout_rate",
-    "data.shuffle_tags": "shuffle_caption",
-    "data.keep_tags": "keep_tokens",
-    "data.chunks": "max_token_length",
-    "data.cache": "cache_latents",
-    "data.held_out": "validation split overfitting validation_split",
-    "tokens.word": "textual inversion embedding placeholder_token pivotal tuning",
-    "tokens.vectors": "num_vectors_per_token",
-    "tokens.initial": "initializer_token",
-    "loss.min_snr_gamma": "snr",
-    "loss.huber_delta": "huber_c",
-    "loss.timesteps": "timestep_bias min_timestep max_timestep timestep_sampling logit_normal sigmoid flow shift snr",
-    "prior.prompt": "dreambooth class_prompt prior preservation regularization reg_data_dir",
-    "prior.folder": "reg_data_dir regularization class images",
-    "prior.images": "num_class_images regularization",
-    "prior.weight": "prior_loss_weight",
-    "sample.guidance": "cfg scale",
-    "sample.every": "sample_every_n_steps preview sample_every_n_epochs",
-    "save.every": "save_every_n_steps checkpoint save_every_n_epochs",
-    "save.precision": "save_precision fp16",
-    "method.rslora": "rs_lora",
-    "method.plus_ratio": "loraplus_lr_ratio loraplus_unet_lr_ratio",
-    "method.full_matrix": "full_matrix",
-    "data.crop": "random_crop",
-    "data.transparency": "alpha_mask masked_loss",
-    "data.caption": "class_tokens",
-    "data.trigger": "caption_prefix activation",
-    "loss.kind": "loss_type l2",
-    "base.prediction": "v_parameterization v-pred",
-    "base.model": "pretrained_model_name_or_path checkpoint ckpt",
-    "sample.sampler": "sample_sampler",
-    "save.description": "training_comment metadata_description",
-    "save.title": "metadata_title",
-    "save.author": "metadata_author",
-    "save.licence": "metadata_license",
-    "name": "output_name",
-    "sample.prompts": "sample_prompts",
-}
-"""Names of settings in other programs, for the search."""
-TITLES = {
-    "base.model": "Base model",
-    "base.zero_terminal_snr": "Zero terminal SNR",
-    "base.clip_skip": "CLIP skip",
-    "base.swap_blocks": "Blocks in main memory",
-    "base.offload_encoders": "Encoders in main memory",
-    "base.storage": "Storage of the base",
-    "targets.unet": "Layers of the UNet",
-    "targets.transformer": "Layers of the transformer",
-    "targets.text_encoder": "Layers of the text encoder",
-    "targets.blocks": "Overrides by block",
-    "tokens.word": "Word to learn",
-    "tokens.vectors": "Tokens of the word",
-    "tokens.initial": "Meaning it starts from",
-    "tokens.learning_rate": "Learning rate of the word",
-    "tokens.stop": "Stop of the word",
-    "tokens.norm_prior": "Norm prior",
-    "loss.kind": "Loss",
-    "loss.min_snr_gamma": "Min-SNR gamma",
-    "prior.prompt": "Class prompt",
-    "prior.images": "Class images",
-    "prior.folder": "Folder of class images",
-    "prior.weight": "Weight of the class images",
-    "train.max_grad_norm": "Gradient clipping",
-    "train.precision": "Precision of the base",
-    "train.memory": "Memory to fit into",
-    "train.ema": "EMA",
-    "train.d_coef": "Step size of Prodigy",
-    "train.start_from": "Style to train on",
-    "sample.negative": "Negative prompt",
-    "sample.every": "Preview every",
-    "data.held_out": "Held-out images",
-    "sample.subjects": "Preview subjects",
-    "sample.steps": "Denoising steps",
-    "sample.size": "Preview size",
-    "save.precision": "Precision of the file",
-    "save.every": "Save every",
-    "save.keep": "Checkpoints kept",
-    "save.tags": "Store tags",
-    "method.name": "Method",
-    "method.rslora": "rsLoRA",
-    "method.dora": "DoRA",
-    "method.plus_ratio": "LoRA+ ratio",
-}
-"""Titles that cannot be derived from the key."""
+"""Where settings with their own place are set."""
+METHOD_NAME = Shown(title="Method", place="above")
 RANGES: Mapping[tuple[str, str], Message] = {
     ("ge", ""): _("{number} from {low} up"),
     ("gt", ""): _("{number} above {low}"),
@@ -197,6 +73,7 @@ class Field:
     help: str
     default: Any
     method: str = ""
+    shown: Shown = field(default_factory=Shown)
     choices: tuple[str, ...] = ()
     bounds: Mapping[str, float] = field(default_factory=dict)
     """Bounds `ge`, `gt`, `le`, `lt`, if any."""
@@ -209,7 +86,13 @@ class Field:
     @property
     def fold(self) -> Message:
         """Its group."""
-        return ELSEWHERE_IN_FOLDS.get(self.key) or SECTIONS.get(self.key.rpartition(".")[0], LEARNING)
+        group = self.shown.group
+        return GROUPS[group] if group else SECTIONS[self.key.rpartition(".")[0]]
+
+    @property
+    def set_elsewhere(self) -> Message | None:
+        """Where it is set, if not among the settings."""
+        return PLACES.get(self.shown.place)
 
     @property
     def allowed(self) -> str:
@@ -291,8 +174,21 @@ class Field:
 
 
 def title_of(key: str) -> str:
-    """What a setting is called."""
-    return TITLES.get(key) or key.rpartition(".")[2].replace("_", " ").capitalize()
+    """The title of a setting."""
+    titles = {one.key: title for one in list_settings() if (title := _shown(one).title)}
+    return titles.get(key) or key.rpartition(".")[2].replace("_", " ").capitalize()
+
+
+@cache
+def keys_set_elsewhere() -> frozenset[str]:
+    """The settings with their own place outside of the list of settings."""
+    return frozenset(one.key for one in list_settings() if _shown(one).place)
+
+
+def _shown(setting: Setting) -> Shown:
+    if setting.key == "method.name":
+        return METHOD_NAME
+    return next((entry for entry in setting.field.metadata if isinstance(entry, Shown)), Shown())
 
 
 @cache
@@ -323,6 +219,7 @@ def _field(setting: Setting) -> Field:
         Meaning(setting.meaning),
         default,
         setting.method,
+        _shown(setting),
         tuple(map(str, choices)),
         bounds,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from app.language import Sentence
 from app.studio.dataset.drafts import Choices, Draft
 from app.studio.names import safe_name
-from app.studio.settings.fields import SET_ELSEWHERE, Field, find_field, list_fields
+from app.studio.settings.fields import Field, find_field, keys_set_elsewhere, list_fields
 from app.studio.settings.techniques import WORD, first_value
 from trainers.adapters.methods import METHODS
 from trainers.config.build import build_config, find_problems
@@ -94,7 +94,7 @@ def changed_settings(choices: Choices) -> dict[str, Any]:
         if kept == f"loss.{BIAS}":  # of earlier versions
             kept, value = "loss.timesteps", power_of(value)
         key = _key_for(kept, method)
-        if key and find_field(key, method) and key not in SET_ELSEWHERE:
+        if key and find_field(key, method) and key not in keys_set_elsewhere():
             changed[key] = value
     return changed
 
@@ -137,7 +137,7 @@ def with_setting(draft: Draft, key: str, text: str) -> Draft:
     """Change a setting manually; a value equal to the default removes the change."""
     method = method_of(draft.choices)
     one = find_field(key, method)
-    if one is None or key in SET_ELSEWHERE:
+    if one is None or key in keys_set_elsewhere():
         return draft
     value = one.read(text)
     settings = {kept: each for kept, each in draft.choices.settings.items() if _key_for(kept, method) != key}
@@ -252,7 +252,7 @@ def from_table(draft: Draft, table: Mapping[str, Any]) -> Draft:
     first = [one.key for one in TECHNIQUES] + list(NO_LAYERS)  # what others are depends on these
     for one in sorted(list_fields(method), key=lambda one: first.index(one.key) if one.key in first else len(first)):
         value = _at(checked, one.key, None)
-        if value is not None and one.key not in SET_ELSEWHERE:
+        if value is not None and one.key not in keys_set_elsewhere():
             draft = with_setting(draft, one.key, one.show(value))
     return draft
 

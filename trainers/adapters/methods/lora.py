@@ -29,7 +29,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -44,6 +44,7 @@ from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update, normalise
 from trainers.adapters.updates.low_rank import minus_init
 from trainers.messages import Message
+from trainers.section import Shown
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -62,11 +63,11 @@ class LoRA(RankedMethod):
 
     name: Literal["lora"] = "lora"
     """The method."""
-    rslora: bool = False
+    rslora: Annotated[bool, Shown(title="rsLoRA")] = False
     """Scale by alpha / √rank (rsLoRA), so that high ranks learn as fast as low ones."""
-    dora: bool = False
+    dora: Annotated[bool, Shown(title="DoRA", words="weight decomposition")] = False
     """Also learn the norm of each output row (DoRA): closer to full fine-tuning, slower, a much larger file."""
-    plus_ratio: float = Field(default=1.0, ge=1, le=64)
+    plus_ratio: Annotated[float, Shown(title="LoRA+ ratio")] = Field(default=1.0, ge=1, le=64)
     """LoRA+: ratio of B's learning rate to A's; 1 = off."""
     freeze_a: bool = False
     """LoRA-FA: train only B, which saves memory and learns less."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from app.studio.settings.imports.reading import Rule
@@ -105,6 +107,13 @@ LOKR_ONLY: Mapping[str, Rule] = {
 }
 BY_METHOD = {"lora": LORA_ONLY, "lokr": LOKR_ONLY, "dylora": {"unit": Rule("method.unit", whole)}}
 """What only some methods have."""
+
+
+@cache
+def names_of(key: str) -> tuple[str, ...]:
+    """The names that the scripts have for a setting."""
+    rules = ChainMap(*map(dict, (RULES, TUCKER, *BY_METHOD.values())))
+    return tuple(name for name, rule in rules.items() if rule.key == key)
 
 
 @dataclass(frozen=True)

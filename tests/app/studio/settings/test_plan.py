@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 
 from app.studio.dataset.drafts import Draft
-from app.studio.settings.fields import FOLDS, OTHER_NAMES, SET_ELSEWHERE, TITLES, find_field, list_fields
-from app.studio.settings.imports.kohya_names import BY_METHOD, RULES
+from app.studio.settings.fields import FOLDS, find_field, list_fields
 from app.studio.settings.plan import (
     CARE,
     all_layers,
@@ -21,10 +21,10 @@ from app.studio.settings.plan import (
     with_setting,
     without_settings,
 )
+from app.ui.train.settings_view import settings_fold
 from trainers.adapters.methods import METHODS
 from trainers.config.build import as_table
 from trainers.config.presets import find_preset
-from trainers.config.reference import list_settings
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 
@@ -61,11 +61,6 @@ def test_layers_that_the_base_does_not_have_are_said_before_it_is_loaded(draft: 
     text = with_setting(with_setting(draft, "targets.text_encoder", "*.q_proj, *.zork"), "targets.unet", "none")
     assert "of text_encoder" in problems(text)["targets.text_encoder"]
     assert problems(with_choices(text, base="owner/not-here")) == {}, "its layers are not known"
-
-
-def test_what_is_said_about_fields_is_about_fields_there_are() -> None:
-    known = {one.key for one in list_settings()}
-    assert {*SET_ELSEWHERE, *OTHER_NAMES, *TITLES} <= known
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -199,12 +194,18 @@ def test_settings_that_are_none_are_refused(draft: Draft) -> None:
     assert plan(partial).train.steps == 77 and partial.choices.preset == "balanced"
 
 
-def test_settings_are_found_by_the_names_that_they_have_in_kohyas_scripts() -> None:
-    fields = {one.key: one for method in METHODS for one in list_fields(method)}
-    searched = {
-        key: f"{key} {one.title} {one.help} {OTHER_NAMES.get(key, '')}".lower().replace("_", " ")
-        for key, one in fields.items()
-    }
-    rules = {**RULES, **{name: rule for each in BY_METHOD.values() for name, rule in each.items()}}
-    lost = {name: rule.key for name, rule in rules.items() if name.replace("_", " ").lower() not in searched[rule.key]}
-    assert lost == {}
+def test_settings_are_found_by_the_names_that_they_have_elsewhere(draft: Draft) -> None:
+    sheet = str(settings_fold(choose(draft, "method", "lora"), is_open=True))
+    found_by = dict(re.findall(r'data-key="([\w.]+)" data-search="([^"]*)"', sheet))
+    for name, key in {
+        "network dim": "method.rank", "max train steps": "train.steps", "lr warmup steps": "train.warmup",
+        "vram": "train.memory", "dora wd": "method.dora", "output name": "name", "keep tokens": "data.keep_tags",
+    }.items():  # fmt: skip
+        assert name in found_by[key]
+
+
+def test_settings_with_a_place_of_their_own_say_where_it_is() -> None:
+    places = {one.key: str(one.set_elsewhere) for one in list_fields("lora") if one.set_elsewhere}
+    assert places["method.name"] == places["base.model"] == "Chosen above."
+    assert places["name"] == "Set in step 3." and places["prior.folder"] == "Set on the command line, with --set."
+    assert len(places) == 10 and not find_field("method.rank", "lora").set_elsewhere
