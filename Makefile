@@ -22,7 +22,7 @@ $(PYTEST) $(1); tests=$$?; \
 wait $$types || tests=1; cat $$said; rm $$said; exit $$tests
 endef
 
-.PHONY: help demo ui check test test-all method-check lint style explore messages image bench soak breaks clients quality samples starter clean
+.PHONY: help demo ui check test test-all method-check setting-check lint style explore messages image bench soak breaks clients quality samples starter clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -50,6 +50,12 @@ method-check: $(DEVELOPER_STAMP) ## the tests of one method, NAME=…, and what 
 	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/trainers/adapters tests/trainers/formats/write \
 	tests/trainers/formats/test_clients.py tests/trainers/training/test_train.py tests/trainers/training/knobs \
 	-k "complete or $(NAME) or $(subst -,_,$(NAME))" -m "not thorough"
+
+setting-check: $(DEVELOPER_STAMP) ## the tests of one setting, NAME=loss.kind, and what it lacks in the lists, in a minute
+	@test -n "$(NAME)" || { echo "name the setting: make setting-check NAME=loss.kind"; exit 2; }
+	$(PYTHON_IN_VENV) -m ruff check
+	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/trainers/config tests/trainers/training/knobs \
+	-k "complete or config or $(NAME)" -m "not thorough"
 
 lint: style ## style, formatting and types
 	$(PYTHON_IN_VENV) -m mypy

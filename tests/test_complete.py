@@ -16,15 +16,16 @@ from babel.messages.catalog import Catalog
 from app.language import ENGLISH, LANGUAGES
 from app.studio.settings.fields import FOLDS, list_fields
 from benchmarks.pictures import STRIPS, SUFFIX, THUMBS
-from tests.golden.cases import tables
+from tests.golden.cases import tables as golden_cases
 from tests.golden.record import FILE as GOLDEN
 from tests.trainers.training.knobs import test_low_rank, test_other_methods, test_rank_choosing, test_settings
 from tests.trainers.training.knobs.bench import settings_of
 from tests.trainers.training.knobs.test_settings import settings
+from tools import tables
 from tools.messages import described, read
 from trainers.adapters.methods import METHODS
 from trainers.config.presets import list_presets
-from trainers.config.reference import write_reference
+from trainers.config.reference import list_settings
 
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests" / "trainers" / "adapters" / "methods"
@@ -49,7 +50,7 @@ def gaps_of_method(name: str) -> Iterator[str]:
     if not any(f"methods.{source.stem} import" in test.read_text(encoding="utf-8") for test in TESTS.glob("test_*.py")):
         yield f"tests/trainers/adapters/methods/test_{source.stem}.py: test its formula"
     if (
-        missing := {case for case in tables() if case.endswith(f"/{name}")}
+        missing := {case for case in golden_cases() if case.endswith(f"/{name}")}
         - json.loads(GOLDEN.read_text())["cases"].keys()
     ):
         yield f"tests/golden/numbers.json has no {', '.join(sorted(missing))}: python -m tests.golden.record"
@@ -65,11 +66,13 @@ def test_every_method_is_in_every_list(name: str) -> None:
     assert not gaps, "\n".join(gaps)
 
 
-def test_the_page_of_settings_is_current() -> None:
-    page = ROOT / "docs" / "settings.md"
-    assert page.read_text(encoding="utf-8") == write_reference(), (
-        "run: python -m trainers.config.reference > docs/settings.md"
-    )
+def test_the_tables_of_the_documentation_are_current() -> None:
+    assert not (pages := [page.name for page in tables.stale_pages()]), f"{', '.join(pages)}: {tables.COMMAND}"
+
+
+def test_every_setting_says_what_it_does() -> None:
+    short = [setting.key for setting in list_settings() if len(setting.meaning) < 10 or "TODO" in setting.meaning]
+    assert not short, f"without a docstring below the field: {', '.join(short)}"
 
 
 def test_every_setting_is_changed_in_a_case() -> None:

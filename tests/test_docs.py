@@ -35,11 +35,6 @@ def test_every_page_is_on_the_map() -> None:
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"} <= named
 
 
-def test_the_tables_are_current() -> None:
-    outdated = [page.name for page in tables.stale_pages()]
-    assert outdated == [], f"run: {tables.COMMAND}"
-
-
 def test_every_table_has_a_place() -> None:
     pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert sorted(match["name"] for match in tables.MARKED.finditer(pages)) == sorted(tables.TABLES)

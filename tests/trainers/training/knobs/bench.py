@@ -243,7 +243,8 @@ class Bench:
     def check(self, case: Case) -> None:
         """Fail where a case's change does not show in what it should."""
         if case.changes == "weights":
-            assert not equal(self.style(case.within), self.style(case.within, case.change))
+            same = equal(self.style(case.within), self.style(case.within, case.change))
+            assert not same, f"{case.change} shows in no weights: write a row in which it matters, or refuse it there"
         elif isinstance(case.changes, str) and case.changes.startswith("refused"):
             with pytest.raises(VelaturaError, match=case.changes.removeprefix("refused: ")):
                 self.outcome(case.within, case.change)
