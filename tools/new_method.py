@@ -104,8 +104,11 @@ def test_the_change_is_that_of_the_formula(layer):
 NEXT = """
 Yours to write, where it says TODO:
   {files}
-A method without rank, or with another file format: docs/library.md names the base classes and the updates.
-Then run: make method-check NAME={name}
+docs/own-method.md explains the contract, the updates and what About says. In the background, since it takes minutes:
+  python -m benchmarks.pictures {name}
+Translate what is new in app/locale/*/LC_MESSAGES/messages.po, then run
+  python -m tests.golden.record
+  make method-check NAME={name}
 """
 
 
@@ -150,11 +153,8 @@ def main(*names: str) -> int:
 
 def generate() -> None:
     """Write what is generated from methods and settings: pages of the documentation and catalogues."""
-    page = subprocess.run(
-        [sys.executable, "-m", "trainers.config.reference"], cwd=ROOT, check=True, capture_output=True
-    )
-    (ROOT / "docs" / "settings.md").write_bytes(page.stdout)
-    subprocess.run([sys.executable, "-m", "tools.messages"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    for module in ("tools.tables", "tools.messages"):  # in processes of their own: this one has loaded what was there
+        subprocess.run([sys.executable, "-m", module], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
