@@ -16,6 +16,10 @@ CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!`)\[[^\]\n]*\]\((?!https?:)([^)#\s]+)[^)]*\)")
 
 
+WORDS = {"README.md": 1000, "docs/design.md": 4500}
+"""Pages that people read whole, and the most words that they may have."""
+
+
 def words_of(page: Path) -> str:
     return CODE.sub("", page.read_text(encoding="utf-8"))
 
@@ -33,6 +37,11 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_every_page_is_on_the_map() -> None:
     named = set(LINK.findall(read("docs/README.md")))
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"} <= named
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_a_page_that_people_read_whole_is_short(name: str) -> None:
+    assert 300 < len(read(name).split()) <= WORDS[name]
 
 
 def test_every_table_has_a_place() -> None:
