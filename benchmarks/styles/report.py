@@ -27,7 +27,6 @@ class Line:
     rate: float
     sweep: Mapping[float, float]
     by_style: Mapping[str, Sequence[Mapping[str, Any]]]
-    commits: tuple[str, ...]
     remarks: tuple[str, ...]
 
     def of(self, style: str, figure: str) -> list[float]:
@@ -63,8 +62,7 @@ def gather(found: Found, preset: str) -> Line | None:
     if not entries and not errors and not sweep:
         return None
     by_style = {s: [e["figures"] for row, e in sorted_by_seed(entries) if row.style == s] for s in STYLES}
-    commits = tuple(dict.fromkeys(str(entry["commit"]) for entry in entries.values()))
-    line = Line(preset, rate, sweep, by_style, commits, ())
+    line = Line(preset, rate, sweep, by_style, ())
     idle = [style for style in STYLES if not learns(line, found, style)]
     remarks = [*errors[:1], *([f"**does not learn** {', '.join(idle)}"] if idle else [])]
     if untried(sweep):
@@ -127,7 +125,6 @@ HEADINGS = (
     "CPU s",
     "peak, MB",
     "learning rate",
-    "commit",
 )
 REMARKS = "remarks"
 """A last column, where there are any."""
@@ -224,7 +221,6 @@ def cells(line: Line) -> list[str]:
         spread(line.all("cpu_seconds"), "{:.0f}".format),
         middle(line.all("memory"), lambda value: f"{value / 1e6:,.0f}"),
         f"{line.rate:.2g}",
-        ", ".join(line.commits),
     ]
 
 

@@ -196,9 +196,9 @@ def test_the_report_of_some_rows(results, tmp_path):
     table, _, sweep = out.read_text(encoding="utf-8").partition("## The presets' learning rates")
     lines = {line.split(" | ")[0].strip("| "): line for line in table.splitlines()}
     assert "| 0.3600 (0.3500 to 0.3700) | 0.6000 | 0.720 (0.700 to 0.740) | 1.200 | 12,345 |" in lines["`lora`"]
-    assert f"| {LORA:.2g} | abc | **does not learn** blob |" in lines["`lora`"]
+    assert f"| {LORA:.2g} | **does not learn** blob |" in lines["`lora`"]
     assert "| 0.5100 | – |" in lines["`vera`"] and "**does not learn** black-line" in lines["`vera`"]
-    assert lines["preset"].endswith("| commit | remarks |")
+    assert lines["preset"].endswith("| learning rate | remarks |")
     assert "it overflowed" in lines["`loha`"] and "`lokr`" not in lines
     assert f"{LORA / 3:.2g}: 0.566, **{LORA:.2g}: 0.495**, {LORA * 3:.2g}: 1.273 |" in sweep
     assert f"| {own_rate('loha'):.2g}: error |" in sweep
