@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from tools.tables.bases import known_bases, other_bases
+from tools.tables.bases import families, known_bases, other_bases
 from tools.tables.commands import commands, queue_commands
 from tools.tables.kohya import kohya_names
 from tools.tables.methods import methods, presets, techniques
@@ -31,6 +31,7 @@ TABLES: Mapping[str, Callable[[], list[str]]] = {
     "queue-commands": queue_commands,
     "ways": ways,
     "kohya": kohya_names,
+    "families": families,
     "known-bases": known_bases,
     "other-bases": other_bases,
     "programs": programs,

@@ -1,10 +1,35 @@
-"""Bases that people know by name, and those that Velatura does not train, from `presets/`."""
+"""The families of base models, from their classes, and bases that are known by name or not trained, from `presets/`."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 from tools.markdown import table
 from trainers.models.bases.named import list_named_bases
+from trainers.models.families import FAMILIES
+from trainers.models.families.family import Denoiser, Family
 from trainers.models.files.other_bases import list_other_bases
+from trainers.models.prediction import Prediction
+
+DENOISERS: Mapping[Denoiser, str] = {"unet": "U-Net", "transformer": "transformer"}
+PREDICTIONS: Mapping[Prediction, str] = {"epsilon": "ε", "v_prediction": "v", "flow": "the flow"}
+
+
+def families() -> list[str]:
+    """Each family: network, text encoders with the trained ones in italics, prediction, pixels and licences."""
+    rows = [
+        (
+            family.title,
+            DENOISERS[family.denoiser],
+            ", ".join(_encoder(family, name) for name in family.encoders),
+            " or ".join(dict.fromkeys(PREDICTIONS[each.prediction] for each in family.variants)),
+            " or ".join(dict.fromkeys(str(each.resolution) for each in family.variants)),
+            ", ".join(dict.fromkeys(each.licence.name for each in family.variants if each.licence)),
+        )
+        for family in FAMILIES
+    ]
+    return table(("family", "network", "text encoders, *trained*", "predicts", "pixels", "licence"), rows)
 
 
 def known_bases() -> list[str]:
@@ -30,3 +55,10 @@ def other_bases() -> list[str]:
     return table(
         ("base", "nearest that Velatura trains"), [(", ".join(row), nearest or "–") for nearest, row in rows.items()]
     )
+
+
+def _encoder(family: Family, name: str) -> str:
+    """The kind of a text encoder: in italics if styles may change it, in brackets if a base may lack it."""
+    kind = re.sub(r"(Text|Encoder)?Model\w*$", "", family.networks[name].rpartition(".")[2])
+    kind = f"*{kind}*" if name in family.trained_encoders else kind
+    return f"({kind})" if name in family.optional else kind
