@@ -99,7 +99,7 @@ quality: $(DEVELOPER_STAMP) ## train every method on two styles and measure what
 samples: $(DEVELOPER_STAMP) ## redraw the bundled image sets from their sources (needs npm)
 	$(PYTHON_IN_VENV) -m tools.samples.build
 
-starter: $(DEVELOPER_STAMP) ## train the bundled base from nothing (needs npm; takes hours on two cores)
+starter: $(DEVELOPER_STAMP) ## train a base like the bundled one from nothing (needs npm; takes most of a day on two cores)
 	$(PYTHON_IN_VENV) -m tools.starter.build
 
 clean: ## remove .venv, caches and build products; outputs/ stays

@@ -18,10 +18,12 @@ from tools.command import tells_errors
 from tools.starter.drawings.render import render_sets
 from tools.starter.drawings.sets import read_icon_sets
 from tools.starter.drawings.tokens import make_tokenizer
-from tools.starter.export import write_pipeline
-from tools.starter.networks import autoencoder, denoiser, text
+from tools.starter.export import make_pipeline, write_pipeline
+from tools.starter.networks import autoencoder, decoder, denoiser, text
 from tools.starter.networks.denoiser import Pair, train_denoiser
 from tools.starter.networks.lessons import prepare_lessons
+from tools.starter.networks.perceptual import load_perceptual_distance
+from tools.starter.networks.redrawn import prepare_redrawn
 from tools.starter.networks.stage import Schedule
 from tools.starter.networks.text import train_text_encoder
 from tools.starter.report import WORK, draw_sheet, write_report
@@ -39,6 +41,7 @@ class Plan:
     autoencoder: Schedule = autoencoder.SCHEDULE
     text: Schedule = text.SCHEDULE
     denoiser: Schedule = denoiser.SCHEDULE
+    decoder: Schedule = decoder.SCHEDULE
 
 
 def build(work: Path, device: torch.device, plan: Plan | None = None) -> Path:
@@ -49,6 +52,19 @@ def build(work: Path, device: torch.device, plan: Plan | None = None) -> Path:
     require_extra()
     plan, drawings, result = plan or Plan(), work / "drawings", work / "starter"
     print("drawings:", render_sets(drawings, read_icon_sets()), flush=True)
+    pipeline = train_parts(work, drawings, device, plan)
+    parts = {"vae": pipeline.vae, "text_encoder": pipeline.text_encoder, "unet": pipeline.unet}
+    write_pipeline(result, pipeline)
+    (result / BUILD).write_text(json.dumps(describe_build(device, plan, parts), indent=2) + "\n", encoding="utf-8")
+    draw_sheet(result, result / "samples.png")
+    write_report(result, drawings, work / "perception")
+    return result
+
+
+def train_parts(work: Path, drawings: Path, device: torch.device, plan: Plan) -> Any:
+    """Train the autoencoder, the text encoder, the denoiser, and the decoder again; returns the pipeline of them."""
+    from diffusers import StableDiffusionImg2ImgPipeline
+
     tokenizer = make_tokenizer()
     references = autoencoder.reference_images(drawings, per_set=25)
     vae = autoencoder.train_autoencoder(work / "autoencoder", drawings, device, references, plan.autoencoder)
@@ -57,13 +73,14 @@ def build(work: Path, device: torch.device, plan: Plan | None = None) -> Path:
     torch.manual_seed(plan.denoiser.seed)
     pair = Pair(encoder, denoiser.make_denoiser()).to(device)
     train_denoiser(work / "denoiser", lessons, pair, tokenizer, plan.denoiser)
-    unet = pair.unet
-    write_pipeline(result, vae, encoder, tokenizer, unet, lessons.scale)
-    described = describe_build(device, plan, {"vae": vae, "text_encoder": encoder, "unet": unet})
-    (result / BUILD).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    draw_sheet(result, result / "samples.png")
-    write_report(result, drawings, work / "perception")
-    return result
+    pipeline = make_pipeline(vae, encoder, tokenizer, pair.unet, lessons.scale)
+    redrawing = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
+    redrawing.set_progress_bar_config(disable=True)
+    redrawn = prepare_redrawn(work / "redrawn", lessons, drawings, redrawing)
+    perceptual = load_perceptual_distance(work / "perceptual", device)
+    canvas = autoencoder.Canvas(drawings)
+    decoder.sharpen_decoder(work / "decoder", vae, canvas, redrawn, perceptual, references, plan.decoder)
+    return pipeline
 
 
 def require_extra() -> None:

@@ -1,4 +1,4 @@
-"""Write the trained parts as a Stable Diffusion folder in fp16."""
+"""The trained parts as a Stable Diffusion pipeline, and its folder in fp16."""
 
 from __future__ import annotations
 
@@ -10,19 +10,12 @@ import torch
 from tools.starter.networks.denoiser import SCHEDULER
 
 
-def write_pipeline(
-    folder: Path,
-    autoencoder: Any,
-    text_encoder: Any,
-    tokenizer: Any,
-    unet: Any,
-    scale: float,
-) -> None:
-    """Save a `StableDiffusionPipeline` in `folder`; `scale` makes its latents' variance one."""
+def make_pipeline(autoencoder: Any, text_encoder: Any, tokenizer: Any, unet: Any, scale: float) -> Any:
+    """Return a `StableDiffusionPipeline` of these parts; `scale` makes its latents' variance one."""
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     autoencoder.register_to_config(scaling_factor=scale)
-    pipeline: Any = StableDiffusionPipeline(
+    return StableDiffusionPipeline(
         vae=autoencoder,
         text_encoder=text_encoder,
         tokenizer=tokenizer,
@@ -32,4 +25,8 @@ def write_pipeline(
         feature_extractor=None,
         requires_safety_checker=False,
     )
+
+
+def write_pipeline(folder: Path, pipeline: Any) -> None:
+    """Save the pipeline, whose parts this halves to fp16, in `folder`."""
     pipeline.to(dtype=torch.float16).save_pretrained(folder)

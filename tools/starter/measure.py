@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,16 @@ class Truths:
         self.sets = [read_truth(drawings, icon_set, self.concepts) for icon_set in trained_sets()]
         self.asked = [index % len(self.sets) for index in range(len(self.concepts))]
 
+    @cached_property
+    def embeddings(self) -> Tensor:
+        """A vector for each true drawing, `(sets, concepts, d)`."""
+        return torch.stack([self.perception.embed(truth.images) for truth in self.sets])
+
+    @cached_property
+    def grams(self) -> list[list[list[Tensor]]]:
+        """The style of each true drawing, by set and concept."""
+        return [[self.perception.style(image[None]) for image in truth.images] for truth in self.sets]
+
     def write_prompts(self, write: Callable[[str, str], str] = describe) -> list[str]:
         """A prompt for each concept, by default the plain caption."""
         styles = [self.sets[style].icon_set.style for style in self.asked]
@@ -134,12 +145,13 @@ class Truths:
         *Style followed*: of the concept's drawings in all sets, that of the asked one is the nearest. *Style nearest*:
         it is so by the Gram matrices, which know nothing of the layout.
         """
-        known = torch.stack([self.perception.embed(truth.images) for truth in self.sets])
-        grams = [[self.perception.style(image[None]) for image in truth.images] for truth in self.sets]
         drawn = [self.perception.style(image[None]) for image in images]
-        distances = torch.tensor([[compare(own, other[place]) for other in grams] for place, own in enumerate(drawn)])
-        by_style = (distances.argmin(1) == torch.tensor(self.asked)).float().mean()
-        return match(self.perception.embed(images), known, self.asked) | {"style nearest": round(float(by_style), 3)}
+        distances = torch.tensor(
+            [[compare(style, grams[place]) for grams in self.grams] for place, style in enumerate(drawn)]
+        )
+        nearest = (distances.argmin(1) == torch.tensor(self.asked)).float().mean()
+        figures = match(self.perception.embed(images), self.embeddings, self.asked)
+        return figures | {"style nearest": round(float(nearest), 3)}
 
 
 def match(found: Tensor, known: Tensor, asked: Sequence[int]) -> dict[str, float]:

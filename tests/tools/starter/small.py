@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from tests.tools.packages import pack_sdist, pack_sets
@@ -21,6 +22,7 @@ from tools.starter.drawings.shapes import draw_shapes
 from tools.starter.networks import perceptual
 from tools.starter.networks.stage import Schedule
 from tools.starter.networks.text import WIDTH
+from trainers.randomness import generator
 
 TAUGHT = read_concepts().taught[::20][:6]
 HELD_OUT = read_concepts().held_out[:2]
@@ -86,6 +88,11 @@ def make_small_denoiser() -> Any:
         cross_attention_dim=WIDTH,
         attention_head_dim=4,
     )
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Values from −1 to 1, the same ones for a shape and seed."""
+    return torch.rand(shape, generator=generator("noise", seed, *shape)) * 2 - 1
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The whole build in miniature, cut off and taken up again; what it says where something is missing."""
+"""The whole build in miniature, interrupted and resumed; what it says where something is missing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from dataclasses import asdict
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from tests.tools.starter.small import (
     PowerCutError,
     make_small_autoencoder,
     make_small_denoiser,
+    pack_perceptual_weights,
     read_log,
     shorten,
     write_recipe,
@@ -30,12 +32,12 @@ from tools.starter import measure, report
 from tools.starter.build import Plan, build, main
 from tools.starter.drawings import sets
 from tools.starter.drawings.shapes import draw_shapes
-from tools.starter.networks import autoencoder, denoiser, perception, text
+from tools.starter.networks import autoencoder, decoder, denoiser, perception, text
 from tools.starter.networks.autoencoder import reference_images
 from tools.starter.report import hash_weights
 from trainers.randomness import generator
 
-PLAN = Plan(autoencoder=shorten(4, 4), text=shorten(4, 4), denoiser=shorten(6, 3))
+PLAN = Plan(autoencoder=shorten(4, 4), text=shorten(4, 4), denoiser=shorten(6, 3), decoder=shorten(4, 4))
 CPU = torch.device("cpu")
 
 
@@ -47,6 +49,7 @@ def miniature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     draw_shapes(work / "drawings", 4)
     put_targets(work / "text")
     put_perception(work / "perception", monkeypatch)
+    pack_perceptual_weights(work / "perceptual", monkeypatch)
     monkeypatch.setattr("tools.starter.networks.stage.SAVE_EVERY", 0.0)
     monkeypatch.setattr("tools.starter.networks.stage.LOG_EVERY", 2)
     monkeypatch.setattr(autoencoder, "make_autoencoder", make_small_autoencoder)
@@ -54,7 +57,9 @@ def miniature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(denoiser, "make_denoiser", make_small_denoiser)
     monkeypatch.setattr(text, "whole_words", lambda _: ["door", "tree", "wind"])
     monkeypatch.setattr(text, "LAYERS", 1)
+    monkeypatch.setattr(module, "prepare_redrawn", partial(module.prepare_redrawn, count=8))
     monkeypatch.setattr(report, "PROMPTS", ("fox", "ant"))
+    monkeypatch.setattr(report, "measure_prompts", lambda *_: {})
     monkeypatch.setattr(measure, "STEPS", 2)
     return work
 
@@ -88,27 +93,20 @@ def cut_at(call: int, where: ModuleType, name: str, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.thorough
 @pytest.mark.slow
-def test_a_build_that_was_cut_ends_with_the_same_weights_and_says_what_it_made(miniature, tmp_path, monkeypatch):
+def test_an_interrupted_build_ends_with_the_same_weights_and_describes_them(miniature, tmp_path, monkeypatch):
     uncut = shutil.copytree(miniature, tmp_path / "uncut")
-    # Once through all stages up to the figures; elsewhere cut in the middle of two stages.
+    # Once through all parts up to the figures; elsewhere cut in the middle of three parts.
     cuts = ((uncut, 1, module, "draw_sheet"), (miniature, 3, autoencoder, "reconstruction_loss"))
-    for work, call, where, name in (*cuts, (miniature, 5, denoiser, "pick_rows")):
+    for work, call, where, name in (*cuts, (miniature, 5, denoiser, "pick_rows"), (miniature, 3, decoder, "score")):
         with monkeypatch.context() as patch, pytest.raises(PowerCutError):
             cut_at(call, where, name, patch)
             build(work, CPU, PLAN)
     steps = {part: torch.load(miniature / part / "state.pt", weights_only=True)["step"] for part in vars(PLAN)}
-    assert steps == {"autoencoder": 4, "text": 4, "denoiser": 3}
+    assert steps == {"autoencoder": 4, "text": 4, "denoiser": 6, "decoder": 2}
     assert not (miniature / "starter").exists()
     result = build(miniature, CPU, PLAN)
     assert result == miniature / "starter"
     assert hash_weights(result) == hash_weights(uncut / "starter") and len(hash_weights(result)) == 3
-    check_files(result)
-    check_build(json.loads((result / "build.json").read_text(encoding="utf-8")))
-    check_metrics(json.loads((result / "metrics.json").read_text(encoding="utf-8")), result)
-    assert [line["step"] for line in read_log(miniature / "denoiser")] == [2, 3, 4, 6, 6]
-
-
-def check_files(result: Path) -> None:
     assert {path.name for path in result.iterdir()} == {
         *("model_index.json", "scheduler", "tokenizer", "text_encoder", "unet", "vae"),
         *("build.json", "metrics.json", "samples.png"),
@@ -117,6 +115,9 @@ def check_files(result: Path) -> None:
         # Two prompts; a row without a style word, then one for each of nine styles.
         assert 2 * 128 < sheet.width < 3 * 128 and 10 * 128 < sheet.height < 11 * 128
         assert len(sheet.getcolors(2**20)) > 1_000
+    check_build(json.loads((result / "build.json").read_text(encoding="utf-8")))
+    check_metrics(json.loads((result / "metrics.json").read_text(encoding="utf-8")), result)
+    assert [line["step"] for line in read_log(miniature / "denoiser")] == [2, 3, 4, 6, 6]
 
 
 def check_build(described: dict[str, Any]) -> None:
@@ -134,9 +135,9 @@ def check_metrics(metrics: dict[str, Any], result: Path) -> None:
     names = [icon_set.name for icon_set in sets.read_icon_sets()]
     assert list(metrics["reconstruction"]) == [*names, "photographs"]
     assert all(0 < value < 40 for value in metrics["reconstruction"].values())
+    assert list(metrics["drawing"]) == ["guided", "unguided"]
     for figures in metrics["drawing"].values():
         assert 0 <= figures["top-1"] <= figures["top-5"] <= 1 and 0 <= figures["style followed"] <= 1
-    assert list(metrics["drawing"]) == ["guided", "unguided"]
 
 
 def run_main(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
@@ -152,27 +153,10 @@ def test_without_npm_one_sentence_says_so(tmp_path, monkeypatch, capsys):
     assert printed.out == "" and list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("missing", "named"),
-    [
-        (("pytorch_optimizer",), "pytorch-optimizer"),
-        (("resvg_py", "efficientnet_lite_pytorch"), "resvg-py and efficientnet-lite-pytorch"),
-    ],
-)
-def test_without_the_extra_one_sentence_says_what_to_install(missing, named, tmp_path, monkeypatch, capsys):
-    for name in missing:
+def test_without_the_extra_one_sentence_says_what_to_install(tmp_path, monkeypatch, capsys):
+    for name in ("resvg_py", "efficientnet_lite_pytorch"):
         monkeypatch.setitem(sys.modules, name, None)
     assert run_main(monkeypatch, "--work", str(tmp_path)) == 1
+    named = "resvg-py and efficientnet-lite-pytorch"
     assert capsys.readouterr().err == f"The starter's build needs {named}: pip install -e '.[starter]'.\n"
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_device_that_is_not_there_is_refused(monkeypatch, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        run_main(monkeypatch, "--device", "abacus")
-    assert stopped.value.code == 2 and "invalid choice: 'abacus'" in capsys.readouterr().err
-
-
-def test_the_plan_is_the_parts_own_schedules():
-    assert Plan() == Plan(autoencoder.SCHEDULE, text.SCHEDULE, denoiser.SCHEDULE)
-    assert all(schedule.steps > 1_000 and schedule.batch >= 16 for schedule in vars(Plan()).values())

@@ -160,25 +160,30 @@ def train_autoencoder(
     model = make_autoencoder().to(device)
     canvas = Canvas(drawings)
 
-    def autocast() -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16)
-
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         whole = step % WHOLE == WHOLE - 1
         count, size = (schedule.batch // 4, 2 * CROP) if whole else (schedule.batch, CROP)
         images = canvas.batch(count, size, EARLY if step < LINES_FROM else LATE, generator)
-        return reconstruction_loss(model, images.to(device), generator, autocast)
+        return reconstruction_loss(model, images.to(device), generator, lambda: autocast_on(device))
 
-    def measure() -> dict[str, float]:
-        with autocast():
-            found = {name: reconstruct(model, images.to(device)) for name, images in references.items()}
-        return {
-            f"psnr {name}": round(float(psnr(found[name], images.to(device)).mean()), 2)
-            for name, images in references.items()
-        }
-
-    Stage(folder, model, schedule, plain).train(loss, measure)
+    Stage(folder, model, schedule, plain).train(loss, lambda: measure_psnr(model, references))
     return model.eval()
+
+
+def measure_psnr(model: Any, references: Mapping[str, Tensor]) -> dict[str, float]:
+    """The mean PSNR of each of the `references` through the autoencoder, in dB."""
+    figures = {}
+    for name, images in references.items():
+        true = images.to(model.device)
+        with autocast_on(model.device):
+            found = reconstruct(model, true)
+        figures[f"psnr {name}"] = round(float(psnr(found, true).mean()), 2)
+    return figures
+
+
+def autocast_on(device: torch.device) -> torch.autocast:
+    """Autocast to bf16 on that device."""
+    return torch.autocast(device.type, torch.bfloat16)
 
 
 def plain(name: str) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -67,31 +68,20 @@ class Lessons:
 
 
 @torch.no_grad()
-def prepare_lessons(
-    folder: Path, drawings: Path, autoencoder: Any, device: torch.device, between: Callable[[], None] = lambda: None
-) -> Lessons:
-    """Draw and encode all lessons, once; `between` is called after every few pictures."""
+def prepare_lessons(folder: Path, drawings: Path, autoencoder: Any, device: torch.device) -> Lessons:
+    """Draw and encode all lessons, once."""
     path, names = folder / "latents.pt", folder / "lessons.json"
     if not names.exists():
         folder.mkdir(parents=True, exist_ok=True)
         shown: list[Lesson] = []
-        waiting: list[np.ndarray] = []
         latents: list[Tensor] = []
-
-        def encode() -> None:
-            pixels = torch.from_numpy(np.stack(waiting)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        drawn = draw_lessons(drawings)
+        while batch := list(islice(drawn, ENCODED)):
+            pixels = torch.from_numpy(np.stack([picture for _, picture in batch])).permute(0, 3, 1, 2).float()
             with torch.autocast(device.type, torch.bfloat16):
-                latents.append(autoencoder.encode(pixels.to(device)).latent_dist.mode().half().cpu())
-            waiting.clear()
-            between()
-
-        for lesson, picture in draw_lessons(drawings):
-            shown.append(lesson)
-            waiting.append(picture)
-            if len(waiting) == ENCODED:
-                encode()
-        if waiting:
-            encode()
+                posterior = autoencoder.encode((pixels / 127.5 - 1).to(device)).latent_dist
+            latents.append(posterior.mode().half().cpu())
+            shown += [lesson for lesson, _ in batch]
         with whole_file(path) as building:
             torch.save(torch.cat(latents), building)
         with whole_file(names) as building:  # last: it says that all is there

@@ -65,13 +65,6 @@ class Perception:
         blocks = [network._blocks[start:end] for start, end in zip(starts, ENDS, strict=False)]
         self.stages = [nn.Sequential(*(stem if index == 0 else ()), *part) for index, part in enumerate(blocks)]
 
-    def features(self, images: Tensor) -> list[Tensor]:
-        """What the network makes of the images at strides 2, 4, 8, 16 and 32, each `(B, C, H / stride, W / stride)`.
-
-        Images smaller than `SIZE` are enlarged. Raises VelaturaError if they are no batch of RGB images.
-        """
-        return [torch.cat(parts) for parts in zip(*self._batches(images), strict=True)]
-
     def style(self, images: Tensor) -> list[Tensor]:
         """The mean Gram matrix of a set of images, `(C, C)` at each of the strides 2, 4, 8 and 16."""
         count = len(images)

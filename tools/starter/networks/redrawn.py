@@ -6,7 +6,6 @@ learns what was meant.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,18 +37,8 @@ class Redrawn:
 
 
 @torch.no_grad()
-def prepare_redrawn(
-    folder: Path,
-    lessons: Lessons,
-    drawings: Path,
-    pipeline: Any,
-    between: Callable[[], None] = lambda: None,
-    count: int = COUNT,
-) -> Redrawn:
-    """Draw at most `count` of the lessons again, once; `between` is called after every few of them.
-
-    `pipeline` is a StableDiffusionImg2ImgPipeline.
-    """
+def prepare_redrawn(folder: Path, lessons: Lessons, drawings: Path, pipeline: Any, count: int = COUNT) -> Redrawn:
+    """Draw at most `count` of the lessons again, once, with a StableDiffusionImg2ImgPipeline."""
     path, shown = folder / "latents.pt", folder / "pictures.npy"
     if not shown.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +48,6 @@ def prepare_redrawn(
         parts: list[Tensor] = []
         for start in range(0, len(rows), BATCH):
             parts.append(redraw(pipeline, lessons, rows[start : start + BATCH], seeded(start, "redrawn")))
-            between()
         wanted = set(rows)
         pictures = {row: picture for row, (_, picture) in enumerate(draw_lessons(drawings)) if row in wanted}
         with whole_file(path) as building:

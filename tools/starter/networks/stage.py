@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ from trainers.randomness import generator as seeded
 Loss = Callable[[int, torch.Generator], dict[str, Tensor]]
 """From a step and its random numbers to what is logged; the entry `loss` is minimised."""
 Measure = Callable[[], dict[str, float]]
-Between = Callable[["Stage | None"], None]
-"""Called before each step, and in longer work without a stage; it may wait, or raise to end the training there."""
 
 SAVE_EVERY = 240.0  # seconds
 LOG_EVERY = 50  # steps
@@ -48,21 +45,9 @@ class Schedule:
         left = (self.steps - step) / max(1.0, self.cooldown * self.steps)
         return min(1.0, (step + 1) / self.warmup, left)
 
-    @property
-    def level_end(self) -> int:
-        """The last step before the rates fall, from which a longer schedule can go on."""
-        return self.steps - round(self.cooldown * self.steps)
-
-
-def go_on(stage: Stage | None) -> None:
-    """Do nothing between two steps."""
-
 
 class Stage:
-    """Trains `model` in `folder`, goes on where it was cut off, and leaves the averaged weights in the model.
-
-    With a schedule longer than the one that was trained, it goes on from the step before the rates fell.
-    """
+    """Trains `model` in `folder`, resumes from its last checkpoint, and leaves the averaged weights in the model."""
 
     def __init__(
         self,
@@ -77,45 +62,27 @@ class Stage:
         self.folder, self.model, self.schedule = folder, model, schedule
         self.optimizer = make_optimizer(model, schedule, plain, shares)
         self.ema = EMAModel(model.parameters(), decay=schedule.ema_decay)
-        self.step = self.saved_step = 0
-        self.seconds = 0.0  # spent in steps, over all sessions, without measuring and waiting
+        self.step = 0
         folder.mkdir(parents=True, exist_ok=True)
 
-    def train(self, loss: Loss, measure: Measure, between: Between = go_on) -> None:
+    def train(self, loss: Loss, measure: Measure) -> None:
         """Train to the last step, from the last checkpoint; `measure` sees the averaged weights."""
         self._load()
-        if self._is_due() and not self._was_measured():
-            self._log(self.measured(measure))
-        saved, first, before = time.monotonic(), self.step, self.seconds
+        started = saved = time.monotonic()
+        first = self.step
         while self.step < self.schedule.steps:
-            between(self)
-            started = time.monotonic()
             values = self._take_step(loss)
-            self.seconds += time.monotonic() - started
             self.step += 1
             if self.step % LOG_EVERY == 0:
-                rate = (self.step - first) * self.schedule.batch / (self.seconds - before)
-                figures = {key: round(float(value), 5) for key, value in values.items()}
-                self._log(figures | {"images_s": round(rate, 1), "hours": round(self.seconds / 3600, 4)})
-            if self._is_due():
-                self.save()  # measuring may be long, and may be ended
+                rate = (self.step - first) * self.schedule.batch / (time.monotonic() - started)
+                self._log({key: round(float(value), 5) for key, value in values.items()} | {"images_s": round(rate, 1)})
+            if self.step % self.schedule.measure_every == 0:
                 self._log(self.measured(measure))
-            if self.step == self.schedule.level_end:
-                self._write("level.pt")
             if time.monotonic() - saved > SAVE_EVERY or self.step == self.schedule.steps:
-                self.save()
+                self._save()
                 saved = time.monotonic()
         self.ema.copy_to(self.model.parameters())
         self.model.zero_grad(set_to_none=True)  # a next stage of the same model would clip with what is left
-
-    def _is_due(self) -> bool:
-        return self.step > 0 and self.step % self.schedule.measure_every == 0
-
-    def _was_measured(self) -> bool:
-        """Whether the log has a line of this step that is not of its losses."""
-        path = self.folder / "log.jsonl"
-        lines = map(json.loads, path.read_text(encoding="utf-8").splitlines() if path.exists() else ())
-        return any(line["step"] == self.step and "images_s" not in line for line in lines)
 
     def measured(self, measure: Measure) -> dict[str, float]:
         """What `measure` finds with the averaged weights in place."""
@@ -146,57 +113,26 @@ class Stage:
             log.write(json.dumps(line) + "\n")
         print(f"{self.folder.name}: " + ", ".join(f"{key} {value}" for key, value in line.items()), flush=True)
 
-    def save(self) -> None:
-        """Write a checkpoint, unless the last one is of this step."""
-        if self.saved_step != self.step:
-            self._write("state.pt")
-            self.saved_step = self.step
-
-    def _write(self, name: str) -> None:
+    def _save(self) -> None:
         state = {
             "step": self.step,
-            "steps": self.schedule.steps,
-            "seconds": self.seconds,
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        with whole_file(self.folder / name) as building:
+        with whole_file(self.folder / "state.pt") as building:
             torch.save(state, building)
 
     def _load(self) -> None:
-        device = next(self.model.parameters()).device
-        state = self._read("state.pt", device)
-        if state is None:
-            self._trim_log()
-            return
-        planned = state.get("steps", self.schedule.steps)
-        if planned < self.schedule.steps:
-            state = self._read_level(state, planned, device)
-        self.step = self.saved_step = state["step"]
-        self.seconds = state.get("seconds", 0.0)
-        self.model.load_state_dict(state["model"])
-        self.ema.load_state_dict(state["ema"])
-        self.ema.to(device)
-        rates = [group["highest"] for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(state["optimizer"])
-        for group, highest in zip(self.optimizer.param_groups, rates, strict=True):
-            group["highest"] = highest  # by the schedule as it is now
+        path, device = self.folder / "state.pt", next(self.model.parameters()).device
+        if path.exists():
+            state = torch.load(path, map_location=device, weights_only=True)
+            self.step = state["step"]
+            self.model.load_state_dict(state["model"])
+            self.ema.load_state_dict(state["ema"])
+            self.ema.to(device)
+            self.optimizer.load_state_dict(state["optimizer"])
         self._trim_log()
-
-    def _read(self, name: str, device: torch.device) -> dict[str, Any] | None:
-        path = self.folder / name
-        return torch.load(path, map_location=device, weights_only=True) if path.exists() else None
-
-    def _read_level(self, state: dict[str, Any], planned: int, device: torch.device) -> dict[str, Any]:
-        """The state from before the rates fell, if they had begun to; the log of the shorter training is kept."""
-        level = self._read("level.pt", device)
-        if level is None or level["step"] >= state["step"]:
-            return state
-        kept = self.folder / f"log-{planned}.jsonl"
-        if not kept.exists():  # else it was killed since, and its log is trimmed already
-            shutil.copyfile(self.folder / "log.jsonl", kept)
-        return level
 
     def _trim_log(self) -> None:
         """Drop the lines of steps after the checkpoint, which will be taken again, and a line that was cut off."""

