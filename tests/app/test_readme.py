@@ -97,15 +97,12 @@ def test_the_lines_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_example_of_a_method_of_ones_own_trains(tmp_path: Path, tiny_bases: dict[str, Path]) -> None:
-    """In a copy of the library, with the file and the two words that the page gives."""
+    """In a copy of the library, with the file that the page gives."""
     page = PAGES["docs/own-method.md"]
     (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    imported, name = re.findall(r"`(from \S+ import \w+)`\s+and `(\w+)` among", page)[0]
+    (path,) = re.findall(r"`(trainers/adapters/methods/\w+\.py)`", page)
     shutil.copytree(ROOT / "trainers", tmp_path / "trainers", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "trainers" / "adapters" / "methods" / "lora_xs.py").write_text(code, encoding="utf-8")
-    registry = tmp_path / "trainers" / "adapters" / "methods" / "__init__.py"
-    words = registry.read_text("utf-8").replace("import annotations\n", f"import annotations\n{imported}\n", 1)
-    registry.write_text(words.replace("    LoRA\n", f"    {name}\n    | LoRA\n"), encoding="utf-8")
+    (tmp_path / path).write_text(code, encoding="utf-8")
     write_pictures(tmp_path / "images", "fox.png")
     options = ("--base", tiny_bases["sd1"], *FEW_STEPS, "--set", "targets.unet=attn", "--set", "method.rank=3")
     ended = process(
@@ -120,5 +117,6 @@ def test_the_example_of_a_method_of_ones_own_trains(tmp_path: Path, tiny_bases: 
 
 
 def test_every_preset_that_is_named_exists() -> None:
-    for name in {name for text in PAGES.values() for name in re.findall(r"--preset[ =]([\w-]+)", text)}:
+    pages = [text for page, text in PAGES.items() if page != "docs/own-method.md"]  # whose preset the reader writes
+    for name in {name for text in pages for name in re.findall(r"--preset[ =]([\w-]+)", text)}:
         assert find_preset(name).name == name
