@@ -1,15 +1,18 @@
-"""An `outputs/` that the first edition made: unpacked, as if it had been left there.
+"""An `outputs/` that an earlier edition made: unpacked, as if it had been left there.
 
-The first edition's own programs made it. `train` made nineteen runs, one for each method. In a studio with two people,
-ann and ben, ann prepared a draft, imported a style, trained `Harbour` on the starter and drew with it. The queue
-trained `interrupted`, which was killed at step 14 of 40 together with the studio; `waiting` was added after that.
-`facts.json` holds the digest of the style that `interrupted` gives when nothing cuts it.
+The editions' own programs made them. In a studio with two people, ann and ben, ann prepared a draft, trained `Harbour`
+on the starter and drew with it; `train` made a run `method-NAME` for each of several methods. The queue trained
+`interrupted`, which was killed at step 14 of 40 together with the studio; `waiting` was added after that. In the first
+edition (6abdd52, 26 November 2026) ann also imported a style. In the second one (51d5dab3, 30 November 2026) she
+compared two ranks, deleted a run, kept a preset and learned a word. `facts.json` holds the digest of the style that
+`interrupted` gives when nothing cuts it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -18,19 +21,21 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from app.jobs.processes.process import own_identity
 from tests.golden.measure import PORTABLE
 
-ARCHIVE = Path(__file__).with_name("first.tar.xz")
+EDITIONS = ("first", "second")
 ROOT = Path(__file__).parents[2]
 MAKE_BASE = "from pathlib import Path; from tests.tiny import tiny_folder; tiny_folder('sd1', Path('bases/sd1'))\n"
 """For `Edition.python`: random numbers, too, depend on the vector instructions."""
-PASSWORDS = ("--auth", "ann:ink-and-paper", "--auth", "ben:plum")
+PASSWORDS = ("--auth", "ann:ink-and-paper")
 
 
 @dataclass(frozen=True)
 class Edition:
     """The folder in which people worked: `outputs/`, `images/` and `bases/sd1` lie in it."""
 
+    name: str
     folder: Path
     facts: dict[str, Any]
 
@@ -41,12 +46,12 @@ class Edition:
 
     @property
     def methods(self) -> list[str]:
-        """The methods of the first edition, each of which trained the run `method-NAME`."""
+        """The methods that trained a run `method-NAME`."""
         return [path.name.removeprefix("method-") for path in sorted(self.outputs.glob("method-*"))]
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process needs to find this code from the folder, and to compute the bits of the first edition."""
+        """What a process needs to find this code from the folder, and to compute the bits of its edition."""
         return os.environ | PORTABLE | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
 
     def python(self, code: str) -> str:
@@ -65,8 +70,13 @@ class Edition:
         assert found.hexdigest() == self.facts["base"], "tests.tiny makes another base than the runs were trained on"
 
 
-def unpack(folder: Path) -> Edition:
-    """Unpack the first edition's outputs into an empty folder, without the base that its runs name."""
-    with tarfile.open(ARCHIVE) as archive:
+def unpack(name: str, folder: Path) -> Edition:
+    """Unpack an edition's outputs into an empty folder, without the base that its runs name."""
+    with tarfile.open(Path(__file__).with_name(f"{name}.tar.xz")) as archive:
         archive.extractall(folder, filter="data")
-    return Edition(folder, json.loads((folder / "facts.json").read_text(encoding="utf-8")))
+    with sqlite3.connect(folder / "outputs" / "queue.db") as queue:
+        columns = {row[1] for row in queue.execute("PRAGMA table_info(jobs)")}
+        if "host" in columns:  # it was left on this computer
+            queue.execute("UPDATE jobs SET host = ? WHERE host != ''", (own_identity().host,))
+    queue.close()
+    return Edition(name, folder, json.loads((folder / "facts.json").read_text(encoding="utf-8")))
