@@ -17,6 +17,7 @@ from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
+from tools.figures import lines
 from tools.messages import ERRORS
 from trainers.adapters.methods import METHODS
 
@@ -111,6 +112,14 @@ def test_there_is_something_to_look_at():
     found = imports(ROOT / "trainers" / "training" / "train.py")
     assert {"torch", "trainers.training.loop", "trainers.training.loop.take_steps"} <= found
     assert "trainers.sampling.sample" not in found
+
+
+def test_the_source_stays_within_its_budget():
+    budget = (ROOT / "tests" / "lines.txt").read_text(encoding="utf-8").splitlines()
+    most, used = int(budget[-1].split()[0]), lines(ROOT, "py", "app", "trainers")
+    assert used <= most, f"{used} lines of Python: remove some, or raise the budget in tests/lines.txt and say why"
+    if most - used > 300:
+        warnings.warn(f"lower the budget in tests/lines.txt to {used}", stacklevel=2)
 
 
 def test_imports_go_one_way():
