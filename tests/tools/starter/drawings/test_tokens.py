@@ -24,30 +24,19 @@ def clip() -> Any:
     return CLIPTokenizer(str(source / "vocab.json"), str(source / "merges.txt"))
 
 
-def test_it_has_8192_tokens_of_which_the_last_two_are_special(tokenizer):
-    vocabulary = tokenizer.get_vocab()
-    assert len(tokenizer) == len(vocabulary) == 8_192
-    assert sorted(vocabulary.values()) == list(range(8_192))
-    assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (START, END, END)
-    assert tokenizer.convert_ids_to_tokens([START, END]) == ["<|startoftext|>", "<|endoftext|>"]
-    assert tokenizer.model_max_length == 77
-
-
 def test_whole_words_are_one_token_here_and_in_clip(tokenizer, clip):
     words = whole_words(tokenizer)
-    assert len(words) == len(set(words)) > 4_000 and words == sorted(words)
+    assert len(words) == len(set(words)) > 4_000 and words == sorted(words) and min(map(len, words)) == 3
     assert {"fox", "house", "picture"} <= set(words) and "xylophone" not in words
-    assert min(map(len, words)) == 3
     found, expected = (each(words, add_special_tokens=False).input_ids for each in (tokenizer, clip))
     assert found == expected and {len(numbers) for numbers in found} == {1}
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(text=st.text("aeiourstnlmcdpghbk ,-", min_size=1, max_size=30))
 def test_a_text_is_split_as_clip_splits_it_where_its_tokens_are_kept(text, tokenizer, clip):
     found, expected = tokenizer.tokenize(text), clip.tokenize(text)
     assert "".join(found) == "".join(expected)
-    assert len(found) >= len(expected)
     if max(clip.convert_tokens_to_ids(expected), default=0) < START:
         assert found == expected
 
@@ -58,14 +47,12 @@ def test_every_caption_fits_without_an_unknown_token(tokenizer):
     styles = [f"{icon_set.style} style" for icon_set in read_icon_sets()]
     captions = [describe(word, styles[index % len(styles)], "dark blue") for index, word in enumerate(words)]
     numbers = tokenizer(captions).input_ids
-    assert max(map(len, numbers)) <= 30
+    assert {(caption[0], caption[-1]) for caption in numbers} == {(START, END)} and max(map(len, numbers)) <= 30
     assert max(number for caption in numbers for number in caption[1:-1]) < START
 
 
 def test_it_is_the_tokenizer_that_the_starter_ships(tokenizer):
     shipped = CLIPTokenizer.from_pretrained(str(starter_folder() / "tokenizer"))
-    assert shipped.get_vocab() == tokenizer.get_vocab()
-    captions = ["", "a fox, glossy", "face with tears of joy, black line, dark blue background", "Été: 3 ünïcödé 🦊"]
-    assert shipped(captions).input_ids == tokenizer(captions).input_ids
+    assert shipped.get_vocab() == tokenizer.get_vocab() and len(tokenizer) == 8_192
     assert shipped.special_tokens_map == tokenizer.special_tokens_map
-    assert shipped.model_max_length == tokenizer.model_max_length
+    assert shipped.model_max_length == tokenizer.model_max_length == 77

@@ -65,9 +65,9 @@ def test_the_discriminator_is_trained_by_adamw():
 def test_steps_show_encoded_crops_whole_pictures_and_redrawn_ones_by_turns(autoencoder: Any, drawings, redrawn):
     show = shown_by(autoencoder, Canvas(drawings), redrawn, 32)
     for step, count, size in ((0, 32, 64), (10, 8, 128), (12, 32, 64)):
-        latents, images = show(step, generator("show"))
-        assert images.shape == (count, 3, size, size) and latents.shape == (count, 4, size // 8, size // 8)
         with torch.no_grad():
+            latents, images = show(step, generator("show"))
+            assert images.shape == (count, 3, size, size) and latents.shape == (count, 4, size // 8, size // 8)
             posterior = autoencoder.encode(images).latent_dist
         away = (latents - posterior.mean) / posterior.std
         assert float(away.mean()) == pytest.approx(0, abs=0.1) and float(away.std()) == pytest.approx(1, abs=0.1)

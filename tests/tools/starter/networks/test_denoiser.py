@@ -16,7 +16,6 @@ from tools.starter.networks import text
 from tools.starter.networks.denoiser import (
     SCHEDULER,
     Pair,
-    make_denoiser,
     pick_rows,
     plain,
     train_denoiser,
@@ -28,17 +27,6 @@ from trainers.models.schedule import schedule_from_config
 from trainers.randomness import generator
 
 CPU = torch.device("cpu")
-
-
-def test_it_predicts_noise_of_the_latents_size_and_attends_below_16_px():
-    model = make_denoiser()
-    with torch.no_grad():
-        found = model(torch.zeros(1, 4, 16, 16), torch.tensor([3]), torch.zeros(1, 77, 192)).sample
-    assert found.shape == (1, 4, 16, 16)
-    attending = [hasattr(block, "attentions") for block in (*model.down_blocks, model.mid_block, *model.up_blocks)]
-    assert attending == [False, True, True, True, True, True, False]
-    heads = {module.heads for name, module in model.named_modules() if name.endswith("attn2")}
-    assert heads == {4}
 
 
 def test_adamw_trains_embeddings_and_the_ends(tokenizer):
@@ -99,7 +87,7 @@ def test_training_lowers_the_loss_on_fixed_noise(lessons, tokenizer, tmp_path, m
     monkeypatch.setattr(text, "LAYERS", 1)
     torch.manual_seed(1)
     encoder = make_text_encoder(tokenizer)
-    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    before = encoder.final_layer_norm.weight.detach().clone()
     schedule = replace(SCHEDULE, steps=20, measure_every=5)
     pair = Pair(encoder, make_small_denoiser())
     train_denoiser(tmp_path, lessons, pair, tokenizer, schedule)
@@ -107,7 +95,7 @@ def test_training_lowers_the_loss_on_fixed_noise(lessons, tokenizer, tmp_path, m
     measured = [line["fixed noise"] for line in lines if "fixed noise" in line]
     assert len(measured) == 4 and len(lines) == 24
     assert lines[0]["loss"] > 0.8 and measured[-1] < 0.9 * measured[0] and not pair.unet.training
-    assert not torch.equal(encoder.state_dict()["final_layer_norm.weight"], before["final_layer_norm.weight"])
+    assert not torch.equal(encoder.final_layer_norm.weight, before)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     rates = {(group["use_muon"], round(group["highest"], 6)) for group in state["optimizer"]["param_groups"]}
     assert rates == {(True, 0.02), (True, 0.006), (False, 0.002), (False, 0.0006)}

@@ -7,7 +7,6 @@ import io
 import pickle
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -71,15 +70,6 @@ def test_what_is_no_array_is_refused(thing):
     content = pickle.dumps({"VGG16_0": thing})
     with pytest.raises(VelaturaError, match=r"^The perceptual weights hold (datetime\.date|builtins\.print), which is"):
         ArraysUnpickler(io.BytesIO(content)).load()
-
-
-def test_arrays_of_old_and_new_numpy_are_read():
-    array = np.arange(6, dtype=np.float32).reshape(2, 3)
-    content = pickle.dumps({"a": array}, protocol=3)
-    for module in (b"numpy.core.multiarray", b"numpy._core.multiarray"):
-        held = content.replace(b"numpy._core.multiarray", module).replace(b"numpy.core.multiarray", module)
-        found = ArraysUnpickler(io.BytesIO(held)).load()
-        assert np.array_equal(found["a"], array)
 
 
 def test_another_package_is_refused(tmp_path):

@@ -162,18 +162,6 @@ def test_averaged_weights_are_measured_and_left_while_the_raw_ones_are_trained(t
     assert (final - last).abs().max() > 1e-4
 
 
-def test_the_log_has_a_line_for_what_was_trained_and_for_what_was_measured(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("tools.starter.networks.stage.LOG_EVERY", 3)
-    training = Training(tmp_path)
-    training.run()
-    lines = read_log(tmp_path)
-    assert [line["step"] for line in lines] == [3, 4, 6, 8, 9]
-    assert [set(line) for line in lines if line["step"] % 3 == 0] == [{"step", "loss", "words", "images_s"}] * 3
-    assert [line["norm"] for line in lines if line["step"] % 4 == 0] == [float(w.norm()) for w in training.measured]
-    assert all(line["images_s"] > 0 for line in lines if "images_s" in line)
-    assert capsys.readouterr().out.splitlines()[1] == f"{tmp_path.name}: step 4, norm {lines[1]['norm']}"
-
-
 @pytest.mark.parametrize(("steepness", "length"), [(1e4, 1.0), (1e-4, 1e-4 * 186**0.5)])
 def test_a_large_gradient_is_shortened_to_length_1(steepness, length, tmp_path):
     net = Net()
