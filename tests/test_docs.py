@@ -94,6 +94,12 @@ def test_every_module_that_has_moved_is_where_the_changelog_says() -> None:
     assert {name for name in modules if find_spec(name) is None} == set()
 
 
+def test_every_make_target_is_explained() -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", read("Makefile"), re.MULTILINE)) - {"help"}
+    table = "".join(re.findall(r"^\| `make .*$", read("docs/development.md"), re.MULTILINE))
+    assert targets == set(re.findall(r"make ([a-z-]+)", table))
+
+
 def test_the_workflow_runs_what_there_is() -> None:
     used = set(re.findall(r"run: make ([a-z-]+)", read(".github/workflows/tests.yml")))
     assert "test" in used and used <= set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
