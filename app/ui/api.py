@@ -34,6 +34,7 @@ from app.ui.api_schemas import (
     file_of,
     in_plain,
     kindly,
+    listing_options,
     must,
     request_of,
     table_of,
@@ -285,6 +286,7 @@ class Api:
         return file_of(must("format", self.services.library.download, item, format))
 
     @kindly
+    @listing_options
     def generate(
         self,
         prompt: str,
@@ -294,9 +296,9 @@ class Api:
     ) -> list[gr.FileData]:
         """Generate a prompt with styles and their strengths, by id, and once more without them; waits in the queue.
 
-        `options` as in the Playground: negative, seed, count, steps, guidance, size, sampler, base, compose, each,
-        strengths (a picture for each, of the first style; with two styles, for each pair), axes (values by what is
-        compared: along a row, and from row to row), sheet (all of them on one labelled picture, last), compare.
+        `options` by name: {options}. Those of the Playground, and `strengths` (a picture for each, of the first style;
+        with two styles, for each pair), `axes` (values by what is compared: along a row, and from row to row) and
+        `sheet` (all of them on one labelled picture, last).
         """
         from app.studio.generation.generations import wait_for
 

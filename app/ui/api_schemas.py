@@ -14,8 +14,8 @@ from app.jobs.accounts.limits import LimitError
 from app.jobs.permissions import NotOwnerError
 from app.language import translate
 from app.studio.dataset.uploads import MOST_PICTURES, Upload
-from app.studio.generation.form import OPTIONAL
-from app.studio.generation.request import NO_SWITCH, GenerateRequest, make_request
+from app.studio.generation.options import NO_SWITCH, OPTIONS
+from app.studio.generation.request import GenerateRequest, make_request
 from app.studio.styles.entry import StyleEntry
 from app.ui.components import text
 from app.ui.components.errors import is_of_the_disk, reason
@@ -25,22 +25,7 @@ from trainers.messages import Message
 from trainers.runs.event_lines import is_text
 
 Answer = dict[str, Any]
-OPTIONS = (
-    "negative",
-    "seed",
-    "count",
-    "steps",
-    "guidance",
-    "size",
-    "sampler",
-    "base",
-    "compose",
-    "each",
-    "strengths",
-    "axes",
-    "sheet",
-    "compare",
-)
+TAKEN = (*(name for name, option in OPTIONS.items() if option.api), "axes", "sheet")
 """Options of a generation besides prompt and styles."""
 MOST_TEXT, MOST_ENTRIES, DEEPEST = 10_000, 1000, 6
 """Limits on strings, table entries and nesting depth of input."""
@@ -67,6 +52,12 @@ def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
             raise gr.Error(_coded(text.UNEXPECTED, "unexpected")) from error  # its traceback is in the studio's output
 
     return answering
+
+
+def listing_options(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """Put the names of all options in place of `{options}` in the docstring, which clients show."""
+    endpoint.__doc__ = (endpoint.__doc__ or "").format(options=", ".join(TAKEN))
+    return endpoint
 
 
 def _coded(sentence: str, code: str) -> str:
@@ -174,14 +165,17 @@ def whole_of(value: Any, name: str) -> int:
 
 def request_of(prompt: str, styles: Mapping[str, Any], options: Mapping[str, Any]) -> GenerateRequest:
     """The generation request of a call, with strengths by style id; FieldErrors for invalid values."""
-    unknown = sorted(str(name) for name in set(options) - set(OPTIONS))
+    unknown = sorted(str(name) for name in set(options) - set(TAKEN))
     if unknown:
         raise VelaturaError(
             "there is no option {unknown!r:.80}; available are {options}",
             unknown=unknown[0],
-            options=", ".join(OPTIONS),
+            options=", ".join(TAKEN),
         )
-    values = {name: value for name, value in options.items() if value != "" or name not in OPTIONAL}
+    left_out = {
+        name for name, value in options.items() if value == "" and name in OPTIONS and OPTIONS[name].may_be_empty
+    }
+    values = {name: value for name, value in options.items() if name not in left_out}
     sheet = values.pop("sheet", False)
     if not isinstance(sheet, bool):
         raise VelaturaError(NO_SWITCH.format("sheet", sheet))

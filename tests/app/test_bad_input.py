@@ -123,6 +123,11 @@ ROWS = {
     "truncated base": (f"{TRAIN} --base cut-base", "cannot load unet of cut-base: .* truncated"),
     "truncated checkpoint": (f"{TRAIN} --base cut.safetensors", "cut.safetensors is truncated"),
     # drawing
+    "seed out of range": (f"{DRAW} --seed {2**63}", "Seed must be a whole number from 0 to"),
+    "no denoising steps": (
+        "generate --prompt fox --steps 0 --out new.png",
+        "Steps must be a whole number from 1 to 1000",
+    ),
     "picture exists": ("generate --prompt fox --out taken.png", "taken.png already exists; .* --overwrite"),
     "picture is a folder": ("generate --prompt fox --out folder.png --overwrite", "folder.png is a folder"),
     "odd suffix": ("generate --prompt fox --out fox.gif", r"'fox.gif': .* must end in \.png, \.jpg, \.jpeg, \.webp"),
@@ -213,8 +218,6 @@ USAGE = {
     "missing argument": (["resume"], "Missing argument 'RUN'"),
     "missing option": (["generate", "--out", "x.png"], "Missing option '--prompt'"),
     "no number": (["train", "--steps", "many"], "--steps"),
-    "seed out of range": (["generate", "--prompt", "a", "--out", "x.png", "--seed", str(2**63)], "--seed"),
-    "no denoising steps": (["generate", "--prompt", "a", "--out", "x.png", "--steps", "0"], "--steps"),
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tools.tables.bases import families, known_bases, other_bases
 from tools.tables.commands import commands, queue_commands
+from tools.tables.generation import generation_options
 from tools.tables.kohya import kohya_names
 from tools.tables.methods import methods, presets, techniques
 from tools.tables.programs import programs
@@ -29,6 +30,7 @@ TABLES: Mapping[str, Callable[[], list[str]]] = {
     "settings": settings,
     "commands": commands,
     "queue-commands": queue_commands,
+    "generation-options": generation_options,
     "ways": ways,
     "kohya": kohya_names,
     "families": families,

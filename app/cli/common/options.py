@@ -52,15 +52,6 @@ Preset = Annotated[
     str | None,
     typer.Option("--preset", metavar="PRESET", help="Preset, default balanced; `velatura presets` lists them."),
 ]
-Compose = Annotated[
-    str,
-    typer.Option(
-        "--compose",
-        metavar="WAY[:N]",
-        help="How to combine several styles: sum, svd:16 (rank), ties:0.2 and dare:0.5 (share), switch:5 (steps), "
-        "composite, k-lora:1.5 (content first, then style).",
-    ),
-]
 StartFrom = Annotated[
     Path | None,
     typer.Option(

@@ -11,20 +11,11 @@ from typing import Any
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from app.studio.generation.values import (
-    NO_SAMPLER,
-    NO_WHOLE,
-    NUMBERS,
-    WHOLE,
-    edges,
-    no_number,
-    no_whole,
-    short,
-    typed_number,
-)
+from app.studio.generation.options import NO_SAMPLER, OPTIONS, STRENGTH
+from app.studio.generation.values import no_number, no_whole, read_line, read_list, short, typed_number
+from trainers.config import limits
 from trainers.config.limits import AXES, SAMPLERS, STEPS, AxisKind, Sampler
 from trainers.config.sections import Sample
-from trainers.data.captions import one_line
 from trainers.messages import Message as _
 from trainers.messages import listed
 from trainers.section import Section
@@ -50,6 +41,15 @@ NO_STYLE_NUMBER = _("There are {count} styles; “{written}” is none of them."
 NO_SUCH_STEPS = _("The style of step {step} was not kept. There are {steps}.")
 IMPORTED = _("“{name}” was not trained here, or no steps of its run were kept; there is nothing to compare.")
 STEP = _("Step")
+NUMBERS: Mapping[str, tuple[str, tuple[float, float]]] = {
+    **{name: (option.noun, option.allowed) for name, option in OPTIONS.items() if option.kind == "number"},
+    **dict.fromkeys(("strength", "second_strength"), (STRENGTH, limits.STRENGTH)),
+}
+"""Kinds whose values are numbers, with their noun and range; words and samplers apart, the others are whole."""
+WHOLE: Mapping[str, tuple[str, tuple[float, float]]] = {
+    **{name: (option.noun, option.allowed) for name, option in OPTIONS.items() if option.kind == "whole"},
+    **dict.fromkeys(("step", "style"), (STEP, LONGEST_STEP)),
+}
 Value = int | float | str
 _RANGE = re.compile(
     r"(?P<from>[-+−]?[\d.]+)\s*(?:-|–|\.\.)\s*(?P<to>[\d.]+)\s*(?:\(\+?(?P<by>[\d.]+)\)|\[(?P<of>\d+)\])?"
@@ -137,7 +137,7 @@ def _values(kind: str, given: Any) -> tuple[Value, ...]:
 def _split(kind: str, text: str) -> list[Value]:
     """Values between commas, or semicolons where commas are decimal; `1-5`, `1-9 (+2)` and `0-2 [5]` are several."""
     found: list[Value] = []
-    for part in filter(None, (one.strip() for one in re.split(";" if ";" in text else ",", text))):
+    for part in (part.strip() for part in read_list(text)):
         match = None if kind in ("words", "sampler") else _RANGE.fullmatch(part.replace(",", "."))
         found += [part] if match is None else _range(kind, match)
     return found
@@ -156,8 +156,7 @@ def _range(kind: str, match: re.Match[str]) -> list[Value]:
     if match["of"]:
         by = (last - first) / max(1, count - 1)
     numbers = [round(first + place * by, 6) for place in range(count)]
-    whole = kind in WHOLE or kind in ("step", "style")
-    return [round(one) for one in numbers] if whole else list(numbers)
+    return [round(one) for one in numbers] if kind in WHOLE else list(numbers)
 
 
 def _check_number(found: int) -> None:
@@ -168,25 +167,23 @@ def _check_number(found: int) -> None:
 def _value(kind: str, written: Any) -> Value:
     """A value of an axis; its sentence is raised where it is none."""
     if kind == "words":
-        words = one_line(written) if isinstance(written, str) else ""
+        words = read_line(written) if isinstance(written, str) else ""
         if not words:
             raise refusal(FEW_WORDS)
-        return words
+        return str(words)
     if kind == "sampler":
         if written not in SAMPLERS:
             raise refusal(NO_SAMPLER.format(short(written), ", ".join(SAMPLERS)))
         return str(written)
     read = _read(written)
-    if kind in ("strength", "second_strength", "guidance"):
-        field = "guidance" if kind == "guidance" else "strengths"
-        least, most = NUMBERS[field][1]
+    if kind in NUMBERS:
+        noun, (least, most) = NUMBERS[kind]
         if not least <= read <= most:
-            raise refusal(no_number(field, written))
+            raise refusal(no_number(noun, (least, most), written))
         return float(read)
-    least, most = WHOLE[kind][1] if kind in WHOLE else LONGEST_STEP
+    noun, (least, most) = WHOLE[kind]
     if not least <= read <= most or int(read) != read:
-        said = no_whole(kind, written) if kind in WHOLE else NO_WHOLE.format(STEP, *edges(LONGEST_STEP), short(written))
-        raise refusal(said)
+        raise refusal(no_whole(noun, (least, most), written))
     return int(read)
 
 

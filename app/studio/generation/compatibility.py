@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from app.errors import FieldErrors, as_sentence
 from app.studio.base_models import Base, Bases
@@ -14,10 +15,9 @@ from app.studio.generation.request import (
     NO_PROMPT,
     GenerateRequest,
     StyleRef,
-    pixels_in_words,
     style_field,
 )
-from app.studio.generation.values import UNSUITED_SAMPLER
+from app.studio.generation.values import UNSUITED_SAMPLER, pixels_in_words
 from app.studio.styles.entry import StyleEntry
 from trainers.composition.ways import SUM, UNMERGED, check_count, read_composition
 from trainers.config.limits import SIDE, Sampler
@@ -28,6 +28,7 @@ from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.models.bases.recognise import samplers_of, settings_of_base
 from trainers.models.families import find_family
+from trainers.models.files.hub import local_path
 from trainers.models.files.other_bases import list_other_bases
 
 GONE_STYLE = _("This style no longer exists. Remove it, or choose another.")
@@ -44,6 +45,9 @@ NO_BASE = _("There is no base model for this style on this computer. Download on
 BASE_PROBLEM = _("{} cannot be used. {}")
 WHICH_BASE = _("{} was not trained on the starter; choose a base with --base.")
 WRONG_SIZE = _("Width and height must be multiples of {} from {} to {:,} here; you wrote {}.")
+LOST_STYLE = _("the style “{name}” has been deleted since; choose another one")
+LOST_STEP = _("step {step} of “{name}” has been deleted since; choose another one")
+LOST_BASE = _("the base model {name} is no longer on this computer; choose another one, or put it back")
 THE_STARTER, UNKNOWN_BASE = _("the starter"), _("another kind of model")
 SWEPT = ("strength", "second_strength", "")
 """The axis of a style's strength, by its place."""
@@ -132,6 +136,20 @@ def resolve_files(request: GenerateRequest) -> GenerateRequest:
     if problems := {**_about_sampler(request, base), **problems}:
         raise FieldErrors(problems)
     return _filled(request, request.styles, base, size, axes)
+
+
+def check_inputs(request: GenerateRequest) -> None:
+    """Raise VelaturaError if a style or the base of a resolved request has been deleted since it was queued."""
+    for style in request.styles:
+        if style.path is not None and not style.path.is_file():
+            raise VelaturaError(LOST_STYLE.format(name=style.name))
+    for axis in request.axes:
+        for step, path in zip(axis.values, axis.paths, strict=False):
+            if not path.is_file():
+                raise VelaturaError(LOST_STEP.format(step=step, name=request.styles[0].name))
+    place = Path(request.base)
+    if (place.is_absolute() or request.base.startswith("~")) and local_path(request.base) is None:
+        raise VelaturaError(LOST_BASE.format(name=place.name))
 
 
 def chosen_base(model: str, styles: tuple[StyleEntry | None, ...], bases: Bases) -> Base:
@@ -227,7 +245,7 @@ def _filled(
 ) -> GenerateRequest:
     own = sample_for(base, settings_of_base(base))
     filled = {name: getattr(own, name) for name in LEFT_TO_BASE if getattr(request, name) is None}
-    return request.model_copy(update={"styles": styles, "base": base, "size": size, "axes": axes, **filled})
+    return request.model_copy(update={"styles": styles, "base": base, "axes": axes, **filled, "size": size})
 
 
 def _starter_for(styles: tuple[StyleRef, ...]) -> str:

@@ -64,8 +64,7 @@ class ContactSheet:
         request = self._request
         axes = {axis.kind: axis.values for axis in request.all_axes}
         styles = [(style.path.name if style.path else style.name, style.strength) for style in request.styles]
-        own = {"prompts": request.prompts, "styles": styles, "seed": request.seed, "steps": request.steps}
-        return own | {"guidance": request.guidance, "sampler": request.sampler, "axes": axes}
+        return {"prompts": request.prompts, "styles": styles, "axes": axes}
 
 
 def label(request: GenerateRequest, kind: AxisKind, value: Value) -> str:

@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.state_file import StateFile
 from app.studio.generation.axes import NEEDED_STYLES, Axis
 from app.studio.generation.cells import Cell
-from app.studio.generation.request import GenerateRequest, pixels_in_words, read_request
+from app.studio.generation.options import FOLDED, OPTIONS
+from app.studio.generation.request import GenerateRequest, read_request
 from app.studio.paths import Paths
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import StyleEntry
@@ -24,8 +25,6 @@ RESTORED, LOST = "restored", "lost"
 AXIS_FIELDS = ("across", "across_values", "down", "down_values")
 FIELD_OF = {"words": "prompt"}
 """Field of what is compared, where its name is another one."""
-OPTIONAL = ("steps", "guidance", "size", "sampler")
-"""Fields that may be empty for the base's default."""
 
 
 class GenerateForm(BaseModel):
@@ -36,15 +35,10 @@ class GenerateForm(BaseModel):
     prompt: str = ""
     styles: tuple[tuple[str, str], ...] = ()
     """Styles by id, with strengths."""
-    negative: str = ""
-    seed: str = "1"
     count: str = "1"
     """Number of pictures."""
-    steps: str = ""
-    guidance: str = ""
-    size: str = ""
-    sampler: str = ""
-    base: str = ""
+    options: Mapping[str, str] = Field(default_factory=lambda: {each.name: each.write(each.default) for each in FOLDED})
+    """The options that are folded, by name; empty for the base's default."""
     compose: str = SUM
     each: bool = False
     across: str = ""
@@ -60,8 +54,13 @@ class GenerateForm(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read_older(cls, values: Any) -> Any:
-        """Fields of a version in which strengths were all that could be compared."""
-        if not isinstance(values, Mapping) or not values.get("ribbon") or "across" in values:
+        """Fields of versions in which options stood among the others, or strengths were all that could be compared."""
+        if not isinstance(values, Mapping):
+            return values
+        given = {each.name: values[each.name] for each in FOLDED if each.name in values}
+        defaults = cls.model_fields["options"].get_default(call_default_factory=True)
+        values = {**values, "options": defaults | given | dict(values.get("options", {}))}
+        if not values.get("ribbon") or "across" in values:
             return values
         return {**values, "across": "strength", "down": "second_strength" if len(values.get("styles", ())) > 1 else ""}
 
@@ -77,13 +76,7 @@ class GenerateForm(BaseModel):
         return cls(
             prompt=request.prompt,
             styles=tuple((one.style, f"{one.strength:g}") for one in request.styles),
-            negative=request.negative,
-            seed=str(request.seed),
-            steps="" if request.steps is None else str(request.steps),
-            guidance="" if request.guidance is None else f"{request.guidance:g}",
-            size="" if request.size is None else pixels_in_words(request.size),
-            sampler=request.sampler or "",
-            base=request.base,
+            options={option.name: option.write(getattr(request, option.name)) for option in FOLDED},
             compose=request.compose,
             count=str(request.count),
             each=request.each,
@@ -92,23 +85,24 @@ class GenerateForm(BaseModel):
         )
 
     def with_(self, **changes: Any) -> GenerateForm:
-        """A copy with changed fields."""
-        return self.model_copy(update=changes)
+        """A copy with changed fields or options."""
+        given = {option.name: changes.pop(option.name) for option in FOLDED if option.name in changes}
+        return self.model_copy(update=changes | {"options": {**self.options, **given}})
 
     def parse(self) -> tuple[GenerateRequest, dict[str, str]]:
         """The request, and one sentence per invalid field, which gets its default."""
         several, axes = len(self.styles) > 1, self.axes()
         each = self.each and several and not axes
         alone = each or any(axis["kind"] == "style" for axis in axes)
-        values = self.model_dump(exclude={"prompt", "styles", "notice", *AXIS_FIELDS})
-        values = {name: value for name, value in values.items() if name not in OPTIONAL or value.strip()}
+        given = {name: text for name, text in self.options.items() if text.strip() or not OPTIONS[name].may_be_empty}
         return read_request(
-            values
+            given
             | {
                 "prompts": (self.prompt,),
                 "styles": [{"style": style, "strength": strength} for style, strength in self.styles],
                 "compose": self.compose if several and not alone else SUM,
                 "each": each,
+                "compare": self.compare,
                 "axes": axes,
                 "count": "1" if each or axes else self.count,
             }

@@ -13,6 +13,7 @@ from app.studio.generation.contact_sheet import ContactSheet
 from app.studio.generation.drawing import AT_ONCE, Drawing, Note, Sheet, Styles, check_strengths, group_sheets
 from app.studio.generation.held_base import HeldBase, base_request
 from app.studio.generation.image_file import check_place, write_picture
+from app.studio.generation.options import OPTIONS, parameters_of
 from app.studio.generation.request import GenerateRequest
 from app.studio.progress import OnProgress, quiet
 from trainers.composition.ways import check_count, read_composition
@@ -97,7 +98,7 @@ def generate(
     for group in group_sheets([*sheets, *bare], styles, composition, params.batch):
         drawing.draw(group)
     if contact is not None and several is not None:
-        write_picture(contact.image(), several, contact.parameters() | _shared(request) | base.parameters)
+        write_picture(contact.image(), several, _shared(request) | contact.parameters() | base.parameters)
     return GenerateResult(tuple(sheet.place for sheet in sheets), tuple(notes))
 
 
@@ -152,17 +153,14 @@ def _load(
     base = held if held is not None and held.request == needed else needed.load()
     if base.holding.said:
         note(base.holding.said)
+    options = {name: getattr(request, name) for name, option in OPTIONS.items() if option.sampled}
     params = SamplingParams(
         prompts=request.prompts,
         seeds=(request.seed,),
-        negative=request.negative,
-        steps=request.steps,
-        guidance=request.guidance,
-        size=request.size,
-        sampler=request.sampler,
         clip_skip=needed.settings.clip_skip,
         chunks=needed.chunks,
         batch=request.batch or min(AT_ONCE if request.all_axes else 1, base.holding.most_rows or AT_ONCE),
+        **options,
     )
     return base, params
 
@@ -183,12 +181,12 @@ def _parameters(request: GenerateRequest, sheet: Sheet, read: Styles) -> dict[st
         "guidance": cell.guidance,
         "sampler": cell.sampler,
     }
-    return own | _shared(request) | combined | step
+    return _shared(request) | own | combined | step
 
 
 def _shared(request: GenerateRequest) -> dict[str, Any]:
     """Parameters that all pictures have in common."""
-    return {"negative": request.negative, "size": request.size, "base": _without_folders(request.base)}
+    return parameters_of(request) | {"base": _without_folders(request.base)}
 
 
 def _joined(pictures: list[Image], sheet: Sheet) -> Image:

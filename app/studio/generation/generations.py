@@ -31,7 +31,7 @@ from app.studio.generation.compatibility import resolve
 from app.studio.generation.contact_sheet import file_ending
 from app.studio.generation.form import MOST_STYLES
 from app.studio.generation.record import Record, picture_names, read_older_record
-from app.studio.generation.request import GenerateRequest, pixels_in_words, style_field
+from app.studio.generation.request import GenerateRequest, style_field
 from app.studio.generation.state import (
     INTERRUPTED,
     Generation,
@@ -42,6 +42,7 @@ from app.studio.generation.state import (
     read_notes,
     reason_of_failure,
 )
+from app.studio.generation.values import pixels_in_words
 from app.studio.names import safe_name
 from app.studio.public_files import link_or_copy, put_web_copy
 from app.studio.studio_queue import StudioQueue

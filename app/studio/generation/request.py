@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +10,6 @@ from typing import Annotated, Any
 from pydantic import (
     BeforeValidator,
     Field,
-    StrictBool,
-    StringConstraints,
     ValidationError,
     field_validator,
     model_validator,
@@ -29,62 +26,25 @@ from app.studio.generation.axes import (
     read_axes,
     refusal,
 )
-from app.studio.generation.values import NO_SAMPLER, WHOLE, no_number, no_whole, short, typed_number
+from app.studio.generation.options import NO_VALUE, OPTIONS, STRENGTH, Options, Prompt, Strength
+from app.studio.generation.values import LONGEST, TOO_LONG, no_number, read_line
 from app.studio.styles.strengths import split_strength
 from trainers.composition.ways import SUM, WAYS, check_count, read_composition
 from trainers.config import limits
-from trainers.config.limits import BASE_STORAGES, SAMPLERS, SEED, SIDE, AxisKind
-from trainers.data.captions import one_line
+from trainers.config.limits import SEED, AxisKind
+from trainers.config.sections import Sample
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.section import Section
 
-MOST_STRENGTHS = 9
-LONGEST = 1000
-"""Maximum characters of a prompt."""
 NO_PROMPT = _("Enter a prompt.")
-TOO_LONG = _("{} can have at most {:,} characters; this one has {:,}.")
-NO_SIZE = _("Write a size like 512 × 512; you wrote “{}”.")
-WRONG_SIDES = _("Width and height must be {} to {:,} pixels; you wrote {}.")
-NO_STORAGE = _("The base cannot be held as “{}”; available are {}.")
-NO_SWITCH = _("{} must be true or false, not {!r:.80}.")
-NO_VALUE = _("{} cannot be {!r:.80}.")
-MANY_STRENGTHS = _("At most {most} strengths can be compared; this has {found}.")
+PROMPT = _("Prompt")
 MANY_AXES = _("Pictures are compared along a row and from row to row: at most two axes, and this has {found}.")
 MANY_CELLS = _("At most {most} pictures can be compared at once; these would be {found}.")
 FEW_STYLES = {1: _("This needs a style; select one."), 2: _("This needs two styles; select another one.")}
 FEW_SEEDS = _("There are no {number} seeds from here on; choose a smaller one.")
-LABELS = {"prompt": _("Prompt"), "negative": _("The negative prompt")}
-LEFT_TO_BASE = ("steps", "guidance", "sampler")
-"""Fields whose default depends on the base alone."""
-_SIZE = re.compile(r"(\d{1,6})(?:\s*[x×X*]\s*(\d{1,6}))?")
-
-
-def _line(value: Any) -> Any:
-    return one_line(value) if isinstance(value, str) else value
-
-
-def _pixels(value: Any) -> Any:
-    """`512 x 768`, or `512` for a square, as width and height."""
-    if isinstance(value, bool):
-        raise ValueError("a switch is not a size")
-    if not isinstance(value, int | str):
-        return value
-    match = _SIZE.fullmatch(str(value).strip())
-    if match is None:
-        raise ValueError("not a size")
-    return int(match[1]), int(match[2] or match[1])
-
-
-Prompt = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST), BeforeValidator(_line)]
-Text = Annotated[str, StringConstraints(max_length=LONGEST), BeforeValidator(_line)]
-Seed = Annotated[limits.Seed, BeforeValidator(typed_number)]
-DenoisingSteps = Annotated[limits.DenoisingSteps, BeforeValidator(typed_number)]
-Guidance = Annotated[limits.Guidance, BeforeValidator(typed_number)]
-Strength = Annotated[limits.Strength, BeforeValidator(typed_number)]
-Batch = Annotated[limits.Batch, BeforeValidator(typed_number)]
-Count = Annotated[limits.Count, BeforeValidator(typed_number)]
-Size = Annotated[tuple[limits.Side, limits.Side], BeforeValidator(_pixels)]
+LEFT_TO_BASE = tuple(name for name in Sample.model_fields if name in OPTIONS and OPTIONS[name].may_be_empty)
+"""Options whose default the base's samples have, too."""
 
 
 class StyleRef(Section):
@@ -105,39 +65,14 @@ class StyleRef(Section):
         return {"style": str(path), "path": path, "strength": strength}
 
 
-class GenerateRequest(Section):
+class GenerateRequest(Options):
     """A request for pictures, before and after `resolve` fills in defaults from base and styles."""
 
     prompts: tuple[Prompt, ...] = ("",)
     """One picture per prompt; several become a grid."""
     styles: tuple[StyleRef, ...] = ()
-    negative: Text = ""
-    seed: Seed = 1
-    steps: DenoisingSteps | None = None
-    """None for the base's default, as for the next two."""
-    guidance: Guidance | None = None
-    size: Size | None = None
-    """Width and height in pixels; None for the base's."""
-    sampler: limits.Sampler | None = None
-    """None for the base's."""
-    base: str = ""
-    """Empty for the first style's base, or the starter."""
-    compose: str = SUM
-    """How several styles are combined: `WAY` or `WAY:NUMBER`."""
-    each: StrictBool = False
-    """Whether to draw one picture per style."""
-    compare: StrictBool = True
-    """Whether to draw the picture without styles, too."""
-    count: Count = 1
-    """Number of pictures, with the seeds that follow `seed`."""
-    strengths: Annotated[tuple[Strength, ...], Field(max_length=MOST_STRENGTHS)] = ()
-    """Strengths to draw the first style at, a picture each; with several styles, each pair for the first two."""
     axes: Annotated[tuple[Axis, ...], Field(max_length=2), BeforeValidator(read_axes)] = ()
     """What to compare along a row, and from row to row; a picture for each value, or for each pair."""
-    batch: Batch | None = None
-    """Batch size; None for as many as there are pictures and fit into memory, at most five."""
-    storage: limits.BaseStorage = "auto"
-    """How the base's weights are held; `auto` for what fits into memory."""
 
     @property
     def prompt(self) -> str:
@@ -259,11 +194,6 @@ def style_field(place: int) -> str:
     return f"style-{place}"
 
 
-def pixels_in_words(size: tuple[int, int]) -> str:
-    """Width and height as text."""
-    return f"{size[0]} × {size[1]}"
-
-
 def _place(wrong: Any) -> str:
     """The field of an error."""
     if not wrong["loc"]:
@@ -283,34 +213,16 @@ def _sentence(place: str, wrong: Any, values: Mapping[str, Any]) -> str:
         return sentence
     if kind == "string_too_short":
         return NO_PROMPT
+    if place in OPTIONS:
+        option = OPTIONS[place]
+        return option.refusal(values[place] if option.kind == "size" else given, kind)
     if kind == "string_too_long":
-        return TOO_LONG.format(LABELS.get(place, place), LONGEST, len(one_line(given)))
-    if place == "size":
-        size = _sides(values["size"])
-        written = values["size"] if size is None else pixels_in_words(size)
-        return NO_SIZE.format(short(written)) if size is None else WRONG_SIDES.format(*SIDE, written)
-    if place == "sampler":
-        return NO_SAMPLER.format(short(given), ", ".join(SAMPLERS))
-    if place == "storage":
-        return NO_STORAGE.format(short(given), ", ".join(BASE_STORAGES))
-    if place in WHOLE:
-        return no_whole(place, given)
+        return TOO_LONG.format(PROMPT, LONGEST, len(read_line(given)))
     if kind == "too_long" and place == "axes":
         return MANY_AXES.format(found=len(given))
-    if kind == "too_long" and place == "strengths":
-        return MANY_STRENGTHS.format(most=MOST_STRENGTHS, found=len(given))
-    if place in ("guidance", "strengths") or "strength" in wrong["loc"]:
-        return no_number(place.partition("-")[0], given)
-    return (NO_SWITCH if place in ("each", "compare") else NO_VALUE).format(place, given)
-
-
-def _sides(value: Any) -> tuple[int, int] | None:
-    """Width and height, if given."""
-    try:
-        width, height = _pixels(value)
-        return (width, height) if type(width) is type(height) is int else None
-    except (ValueError, TypeError):
-        return None
+    if "strength" in wrong["loc"]:
+        return no_number(STRENGTH, limits.STRENGTH, given)
+    return NO_VALUE.format(place, given)
 
 
 def _drop(values: dict[str, Any], where: tuple[int | str, ...]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from app.studio.generation.form import MOST_STYLES, GenerateForm
+from app.studio.generation.options import FOLDED
 from app.ui.components.events import Id, PageEvent, Typed, Whole
 from trainers.composition.ways import SUM
 
@@ -18,20 +19,21 @@ class ChosenStyle(PageEvent):
     strength: Id
 
 
+def _with_all_names(options: dict[str, str]) -> dict[str, str]:
+    if options.keys() != {option.name for option in FOLDED}:
+        raise ValueError("other options than the form has")
+    return options
+
+
 class Fields(PageEvent):
     """What stands in the fields."""
 
     count: Whole
     """Of the page's request, by which it knows the answer."""
     prompt: Typed
-    negative: Typed
-    seed: Typed
+    options: Annotated[dict[str, Typed], AfterValidator(_with_all_names)]
+    """The folded options, by name."""
     count_of_pictures: Typed
-    steps: Typed
-    guidance: Typed
-    size: Typed
-    sampler: Typed
-    base: Typed
     compose: Typed
     """Empty where there are not several styles: then the page does not ask."""
     each: bool
@@ -45,9 +47,9 @@ class Fields(PageEvent):
 
     def form(self) -> GenerateForm:
         """The same as it is kept and parsed."""
-        texts = self.model_dump(exclude={"count", "count_of_pictures", "what", "place", "compose", "styles"})
+        others = self.model_dump(exclude={"count", "count_of_pictures", "what", "place", "compose", "styles"})
         styles = tuple((style.id, style.strength) for style in self.styles[:MOST_STYLES])
-        return GenerateForm(**texts, count=self.count_of_pictures, compose=self.compose or SUM, styles=styles)
+        return GenerateForm(**others, count=self.count_of_pictures, compose=self.compose or SUM, styles=styles)
 
 
 class FormEdited(Fields):

@@ -14,13 +14,17 @@ let flying = 0,
   begun = false,
   sending = '',
   sent = '';
-const TEXTS = ['prompt', 'negative', 'seed', 'steps', 'guidance', 'size', 'across_values', 'down_values'];
-const texts = () => JSON.stringify(Object.fromEntries(TEXTS.map(name => [name, text(name)])));
+const TYPED = 'textarea, input[type=text]';
+const byName = found => Object.fromEntries([...found].map(field => [field.name, field.value]));
+const texts = () => JSON.stringify(byName(element.querySelectorAll(TYPED)));
 const form = () => element.querySelector('form');
 const fields = name => [...element.querySelectorAll(`[name=${name}]`)];
 const text = name => fields(name)[0]?.value ?? '';
 const typed = () => ({
-  ...Object.fromEntries([...TEXTS, 'sampler', 'base', 'compose', 'across', 'down'].map(name => [name, text(name)])),
+  options: byName(element.querySelectorAll('.more-fields [name]')),
+  ...Object.fromEntries(
+    ['prompt', 'compose', 'across', 'across_values', 'down', 'down_values'].map(name => [name, text(name)]),
+  ),
   count_of_pictures: text('count_of_pictures') || '1',
   each: fields('each')[0]?.checked ?? false,
   compare: fields('compare')[0]?.checked ?? true,
@@ -66,7 +70,7 @@ const numbers = () => {
 element.addEventListener('input', event => {
   if (event.target.type === 'range') numbers();
   if (event.target.matches('select')) return;
-  if (TEXTS.includes(event.target.name)) unsent.note('fields', texts());
+  if (event.target.matches(TYPED)) unsent.note('fields', texts());
   clearTimeout(timer);
   timer = setTimeout(send, PAUSE, 'keep');
 });

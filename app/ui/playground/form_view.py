@@ -11,14 +11,17 @@ from app.studio.generation.axes import NEEDED_STYLES, steps_in_words, usual_valu
 from app.studio.generation.cells import steps_of
 from app.studio.generation.compatibility import Compatibility, misfit
 from app.studio.generation.form import MOST_STYLES, GenerateForm
-from app.studio.generation.request import GenerateRequest, axis_field, pixels_in_words, style_field
+from app.studio.generation.options import FOLDED, Option
+from app.studio.generation.request import GenerateRequest, axis_field, style_field
+from app.studio.generation.values import pixels_in_words
 from app.studio.styles.entry import StyleEntry
 from app.ui.playground import text as words
 from app.units import number
 from trainers.config.limits import AxisKind
 from trainers.messages import joined
 
-FOLDED = ("negative", "seed", "steps", "guidance", "size", "sampler", "base")
+KEYBOARDS: Mapping[str, str] = {"whole": "numeric", "number": "decimal"}
+"""Keyboards of the folded fields, by the kind of the option; of others `text`."""
 WORDS_SHOWN = 4
 
 
@@ -47,8 +50,8 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class Option:
-    """One of the things that may be chosen in a field."""
+class Choice:
+    """One of the values that may be chosen in a field."""
 
     key: str
     value: str
@@ -68,7 +71,7 @@ class Field:
     """What is wrong with the value."""
     hint: str = ""
     placeholder: str = ""
-    options: tuple[Option, ...] = ()
+    options: tuple[Choice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,10 @@ class FormView:
     """Of the page's request that this answers."""
     no_library: bool
     """Whether there is no style at all."""
-    fields: Mapping[str, Field]
-    """By name: those that stand once in the form."""
+    prompt: Field
+    compose: Field
+    folded: tuple[tuple[Option, Field], ...]
+    keyboards: Mapping[str, str]
     missing_words: tuple[str, ...]
     """What calls the styles up and is not in the prompt."""
     rows: tuple[StyleRow, ...]
@@ -150,7 +155,10 @@ def read_form(sheet: Sheet) -> FormView:
     return FormView(
         sheet.count,
         not sheet.library,
-        {field.name: field for field in _fields(sheet)},
+        _field(sheet, "prompt", placeholder=words.PROMPT_EXAMPLE),
+        _compose(sheet),
+        tuple((option, _folded(sheet, option)) for option in FOLDED),
+        KEYBOARDS,
         _missing_words(sheet),
         tuple(_row(sheet, place) for place in range(count)),
         count < min(MOST_STYLES, len(sheet.library)),
@@ -164,7 +172,7 @@ def read_form(sheet: Sheet) -> FormView:
         else _field(sheet, "count", choices=[(n, words.pictures(n), "") for n in words.COUNTS]),
         words.draw(number_of_pictures),
         _in_short(sheet),
-        any(name in FOLDED for name in sheet.problems),
+        any(option.name in sheet.problems for option in FOLDED),
         sheet.said,
     )
 
@@ -216,34 +224,41 @@ def _axis_hint(sheet: Sheet, kind: AxisKind) -> str:
     return words.KEPT_STEPS.format(steps=steps_in_words(tuple(kept))) if kept else words.NO_KEPT_STEPS
 
 
-def _fields(sheet: Sheet) -> tuple[Field, ...]:
-    form, found, guidance = sheet.form, sheet.found, number(f"{sheet.found.defaults.guidance:g}")
-    own_size = pixels_in_words(found.size) if found.size[0] and sheet.request.size is None else ""
+def _compose(sheet: Sheet) -> Field:
+    form = sheet.form
     ways = [(name, title, "") for name, (title, _) in words.WAYS.items()]
     if form.compose not in words.WAYS:  # as a program may say it
         ways.append((form.compose, words.way(form.compose), ""))
-    own = words.OWN_SAMPLER.format(words.SAMPLERS[found.defaults.sampler])
-    samplers = [("", own, ""), *((name, words.SAMPLERS[name], "") for name in found.samplers)]
-    return (
-        _field(sheet, "prompt", placeholder=words.PROMPT_EXAMPLE),
-        _field(sheet, "compose", words.WAYS.get(form.compose, ("", ""))[1], choices=ways),
-        _field(sheet, "negative"),
-        _field(sheet, "seed", words.SEED_HINT),
-        _field(sheet, "steps", words.STEPS_HINT.format(found.defaults.steps), str(found.defaults.steps)),
-        _field(sheet, "guidance", words.GUIDANCE_HINT.format(guidance), guidance),
-        _field(sheet, "size", words.SIZE_HINT.format(found.stride) if found.stride else "", own_size),
-        _field(sheet, "sampler", choices=samplers),
-        _field(sheet, "base", choices=_bases(sheet)),
-    )
+    return _field(sheet, "compose", words.WAYS.get(form.compose, ("", ""))[1], choices=ways)
+
+
+def _folded(sheet: Sheet, option: Option) -> Field:
+    """The field of a folded option; left empty, it has the base's own value."""
+    found, name, own = sheet.found, option.name, ""
+    match name:
+        case "sampler":
+            own = words.OWN_SAMPLER.format(words.SAMPLERS[found.defaults.sampler])
+            return _field(
+                sheet, name, choices=[("", own, ""), *((one, words.SAMPLERS[one], "") for one in found.samplers)]
+            )
+        case "base":
+            return _field(sheet, name, choices=_bases(sheet))
+        case "size":
+            own = pixels_in_words(found.size) if found.size[0] and sheet.request.size is None else ""
+            return _field(sheet, name, option.hint.format(found.stride) if found.stride else "", own)
+    if option.may_be_empty:
+        own = number(option.write(getattr(found.defaults, name)))
+    return _field(sheet, name, option.hint.format(own) if own else option.hint, own)
 
 
 def _field(
     sheet: Sheet, name: str, hint: str = "", placeholder: str = "", choices: Sequence[tuple[str, str, str]] = ()
 ) -> Field:
     """A field; its choices are values, each with what it is called and why it does not fit."""
-    value = str(getattr(sheet.form, name))
+    form = sheet.form
+    value = form.options[name] if name in form.options else str(getattr(form, name))
     options = (
-        Option(f"={one}", one, words.choice(label, why), bool(why) and one != value) for one, label, why in choices
+        Choice(f"={one}", one, words.choice(label, why), bool(why) and one != value) for one, label, why in choices
     )
     return Field(name, value, _stamp(sheet, name), sheet.problems.get(name, ""), hint, placeholder, tuple(options))
 
@@ -259,7 +274,7 @@ def _row(sheet: Sheet, place: int) -> StyleRow:
     item, name = sheet.found.styles[place], style_field(place)
     options = [_option(sheet, place, each, style) for each in sheet.library]
     if item is None:
-        options.append(Option("", style, words.GONE_NAME))
+        options.append(Choice("", style, words.GONE_NAME))
     return StyleRow(
         place + 1,
         item.name if item is not None else style,
@@ -269,14 +284,14 @@ def _row(sheet: Sheet, place: int) -> StyleRow:
     )
 
 
-def _option(sheet: Sheet, place: int, item: StyleEntry, chosen: str) -> Option:
+def _option(sheet: Sheet, place: int, item: StyleEntry, chosen: str) -> Choice:
     """A style to choose; greyed, with the reason, where it does not go with the base that others have settled."""
     if item.id == chosen:  # what is wrong with it stands below
-        return Option(item.id, item.id, item.name)
-    settled = place > 0 or bool(sheet.form.base)
+        return Choice(item.id, item.id, item.name)
+    settled = place > 0 or bool(sheet.form.options["base"])
     taken = any(style == item.id for style, _ in sheet.form.styles)
     why = misfit(item, sheet.found.base) if settled and not sheet.found.base.problem else ""
-    return Option(item.id, item.id, words.choice(item.name, why), bool(why) or taken)
+    return Choice(item.id, item.id, words.choice(item.name, why), bool(why) or taken)
 
 
 def _switch(sheet: Sheet, name: str, label: str, hint: str) -> Switch:
@@ -301,7 +316,7 @@ def _bases(sheet: Sheet) -> list[tuple[str, str, str]]:
         if first is not None or base.model != sheet.own.model:
             why = misfit(first, base) if first is not None else ""
             options.append((base.model, base.title, why))
-    chosen = sheet.form.base
+    chosen = sheet.form.options["base"]
     if chosen and chosen not in (model for model, _, _ in options):
         options.append((chosen, sheet.found.base.title or chosen, ""))
     return options

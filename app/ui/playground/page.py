@@ -246,7 +246,7 @@ class Playground:
         request, _ = form.parse()
         base = check_compatibility(request, {style.id: style for style in library}, self.services.bases).base
         free = [style for style in library if style.id not in dict(form.styles)]
-        fitting = [style for style in free if not (form.styles or form.base) or not misfit(style, base)]
+        fitting = [style for style in free if not (form.styles or form.options["base"]) or not misfit(style, base)]
         taken = (fitting or free)[:1] if len(form.styles) < MOST_STYLES else []
         return form.with_(styles=(*form.styles, *((style.id, FIRST_STRENGTH) for style in taken)))
 

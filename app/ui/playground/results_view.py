@@ -11,8 +11,8 @@ from app.jobs.states import State
 from app.studio.base_models import shown_title
 from app.studio.generation.cells import cells_of
 from app.studio.generation.generations import Generations
-from app.studio.generation.request import pixels_in_words
 from app.studio.generation.state import Generation, Stage
+from app.studio.generation.values import pixels_in_words
 from app.ui.playground import text as words
 from app.units import readable_time
 from trainers.composition.ways import SUM

@@ -77,14 +77,10 @@ WAYS: Mapping[str, tuple[str, str]] = {
     ),
 }
 MORE = _("Seed, steps, size and more")
-NEGATIVE, NEGATIVE_WAS = _("Not in the picture (negative prompt)"), _("Not in the picture (negative prompt): {}")
+NEGATIVE_WAS = _("Not in the picture (negative prompt): {}")
 SEED_OF, COUNT, COUNTS = _("Seed {}"), _("Number of pictures"), ("1", "2", "4", "6", "9")
-SEED, SEED_HINT, NEW_SEED = _("Seed"), _("The same seed gives the same picture."), _("Another version")
-STEPS, STEPS_HINT = _("Steps"), _("{} suit this base; more take longer.")
-GUIDANCE, GUIDANCE_IS = _("Follow the prompt (CFG)"), _("CFG {}")
-GUIDANCE_HINT = _("{} suits this base; 1 turns it off.")
-SIZE, SIZE_HINT = _("Size"), _("Width × height in multiples of {}.")
-SAMPLER, BASE, OWN_BASE = _("Sampler"), _("Base model"), _("The style's own: {}")
+NEW_SEED, GUIDANCE_IS = _("Another version"), _("CFG {}")
+OWN_BASE = _("The style's own: {}")
 OWN_SAMPLER = _("The base's own: {}")
 SAMPLERS: Mapping[str, str] = {
     "ddim": _("DDIM"),

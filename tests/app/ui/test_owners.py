@@ -25,6 +25,7 @@ from app.studio.accounts.people import People
 from app.studio.accounts.tokens import Tokens
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
+from app.studio.generation.options import FOLDED
 from app.studio.generation.record import Record
 from app.studio.generation.request import GenerateRequest
 from app.studio.paths import Paths
@@ -175,9 +176,7 @@ def events(ids: dict[str, str]) -> list[dict[str, Any]]:
     more = {"steps": "9", "over": "dawn", "name": "stolen", "text": "stolen", "id": ids["picture"]}
     more |= {"fold": "settings", "page": 1, "row": 0, "at": 1, "batch": 1, "step": "start", "model": "starter"}
     more |= {"file": "style", "files": [{"name": "ink.safetensors", "path": str(Path("ink.safetensors").resolve())}]}
-    more |= dict.fromkeys(
-        ("prompt", "negative", "seed", "steps", "guidance", "size", "sampler", "base", "compose"), "9"
-    )
+    more |= {"prompt": "9", "compose": "9", "options": {option.name: "9" for option in FOLDED}}
     more |= {
         "each": False,
         "compare": True,

@@ -45,4 +45,4 @@ def test_the_command_line_has_the_same_limits(option: str, least: int, most: int
         assert "there is no style file" in call(*words, option, value).err
     for value in (least - 1, most + 1):
         outcome = call(*words, option, value)
-        assert outcome.code == 2 and option in outcome.err
+        assert outcome.code == 1 and f"{least} to" in outcome.err and f"you wrote “{value}”" in outcome.err

@@ -17,9 +17,8 @@ WORDS_BY_STYLE = {"words": ("fox", "owl"), "style": (1, 2)}
 
 
 def test_what_was_typed_becomes_a_request_and_back() -> None:
-    form = GenerateForm(
-        prompt=" a\nfox ", styles=(("a", "0,85"),), seed="5", guidance="7,5", size="512x768", steps="30"
-    )
+    form = GenerateForm(prompt=" a\nfox ", styles=(("a", "0,85"),))
+    form = form.with_(seed="5", guidance="7,5", size="512x768", steps="30")
     request, problems = form.parse()
     assert problems == {} and request == GenerateRequest(
         prompts=("a fox",),
@@ -59,7 +58,7 @@ def test_what_a_compared_picture_was_drawn_with_is_kept() -> None:
     cells = cells_of(request)
     assert [(cell.strengths[0], cell.seed) for cell in cells[:3]] == [(0, 7), (0.5, 7), (0, 8)]
     kept = keep_cell(form, request, cells[3])
-    assert kept.styles == (("a", "0.5"), ("b", "1")) and kept.seed == "8" and kept.axes() == []
+    assert kept.styles == (("a", "0.5"), ("b", "1")) and kept.options["seed"] == "8" and kept.axes() == []
     assert [is_kept(kept, request, cell) for cell in cells] == [place == 3 for place in range(6)]
     assert not is_kept(form, request, cells[3]), "it is still compared"
     words, _ = form.with_(across="words", across_values="fox, owl", down="style").parse()
@@ -68,7 +67,8 @@ def test_what_a_compared_picture_was_drawn_with_is_kept() -> None:
 
 
 def test_each_wrong_field_is_said_while_the_others_hold() -> None:
-    form = GenerateForm(styles=(("a", "300"), ("b", "1")), steps="0", seed="9", guidance="x", compose="mean")
+    form = GenerateForm(styles=(("a", "300"), ("b", "1")), compose="mean")
+    form = form.with_(steps="0", seed="9", guidance="x")
     request, problems = form.parse()
     assert set(problems) == {"prompt", "style-0", "steps", "guidance", "compose"}
     assert (request.seed, request.steps, request.compose, len(request.styles)) == (9, None, "sum", 2)
@@ -91,7 +91,7 @@ def test_what_is_typed_of_several_styles() -> None:
 def test_the_fields_are_kept_for_whoever_typed_in_them(tmp_path: Path) -> None:
     paths = Paths(tmp_path)
     paths.make()
-    store, form = FormStore(paths), GenerateForm(prompt="my own words", seed="9")
+    store, form = FormStore(paths), GenerateForm(prompt="my own words").with_(seed="9")
     assert store.read("anna") is None
     store.keep("anna", form)
     assert FormStore(paths).read("anna") == form and store.read("ben") is None
@@ -106,7 +106,7 @@ def test_the_fields_are_kept_for_whoever_typed_in_them(tmp_path: Path) -> None:
 
 
 def test_a_prompt_that_was_typed_and_not_drawn_is_kept() -> None:
-    before = GenerateForm(prompt="my own words", seed="9", base="b", size="64")
+    before = GenerateForm(prompt="my own words").with_(seed="9", base="b", size="64")
     assert begin_with(None, "a lighthouse") == GenerateForm(prompt="a lighthouse")
     assert begin_with(None, "a lighthouse", before) == before.with_(base="", size="")
     assert begin_with(None, "a lighthouse", before, {"my own words"}).prompt == "a lighthouse"
@@ -125,4 +125,4 @@ def test_a_form_with_the_switch_of_an_older_version_compares_strengths() -> None
 def test_fields_of_an_older_version_are_read(notice: str) -> None:
     older = '{"prompt":"a","styles":[["01fa","0.8"]],"seed":"3","compose":"sum","each":false,"notice":"%s","x":1}'
     form = GenerateForm.model_validate_json(older % notice)
-    assert form == GenerateForm(prompt="a", styles=(("01fa", "0.8"),), seed="3", notice=notice)
+    assert form == GenerateForm(prompt="a", styles=(("01fa", "0.8"),), notice=notice).with_(seed="3")

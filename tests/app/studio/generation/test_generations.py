@@ -29,12 +29,19 @@ from app.jobs.trash.trash import Trash
 from app.studio.base_models import Bases
 from app.studio.generation import generations as module
 from app.studio.generation.axes import IMPORTED, Axis
-from app.studio.generation.compatibility import check_compatibility, misfit, own_base, resolve, resolve_files
+from app.studio.generation.compatibility import (
+    LOST_STYLE,
+    check_compatibility,
+    check_inputs,
+    misfit,
+    own_base,
+    resolve,
+    resolve_files,
+)
 from app.studio.generation.form import first_prompt
 from app.studio.generation.generations import Generations, wait_for
 from app.studio.generation.request import GenerateRequest, StyleRef, make_request
 from app.studio.generation.state import Stage, find_progress
-from app.studio.generation.still_there import LOST_STYLE, check_there
 from app.studio.paths import Paths
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import StyleEntry
@@ -565,14 +572,14 @@ def test_steps_of_a_run_are_compared_with_guidance(generations, dusk):
 
 def test_what_has_been_deleted_since_is_said(generations, dusk, tmp_path):
     resolved = resolve(fox((dusk, 1.0)), {dusk.id: dusk}, generations.bases)
-    check_there(resolved)
+    check_inputs(resolved)
     step = Axis(kind="step", values=(7,), paths=(tmp_path / "step.safetensors",))
     for change, said in (
         ({"base": str(tmp_path / "sd1")}, "the base model sd1 is no longer on this computer"),
         ({"axes": (step,)}, "step 7 of “dusk” has been deleted since"),
     ):
         with pytest.raises(VelaturaError, match=said):
-            check_there(resolved.model_copy(update=change))
+            check_inputs(resolved.model_copy(update=change))
 
 
 def test_pictures_of_a_comparison_count_against_a_visitors_limit(generations, dusk, monkeypatch):

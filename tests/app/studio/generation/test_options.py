@@ -1,0 +1,139 @@
+"""Every option of a generation passes through all that sets, stores and uses it; `Options` is the only list of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from app.studio.base_models import Bases
+from app.studio.generation import compatibility
+from app.studio.generation.compatibility import check_compatibility, resolve_files
+from app.studio.generation.form import GenerateForm
+from app.studio.generation.generate import generate
+from app.studio.generation.options import FOLDED, OPTIONS, Option, Options
+from app.studio.generation.record import Record
+from app.studio.generation.request import GenerateRequest, make_request
+from app.ui.api_schemas import request_of
+from app.ui.document.templates import render
+from app.ui.playground.events import FormSubmitted
+from app.ui.playground.form_view import Sheet, read_form
+from tests.app.command import call
+from trainers.sampling import sample
+
+SPECIAL: dict[str, Any] = {"size": (32, 64), "compose": "ties:0.3", "strengths": (0.5, 1.5), "steps": 2}
+STYLES = {"a": 1.0, "b": 0.5}
+API = [name for name, option in OPTIONS.items() if option.api]
+COMMAND_LINE = [name for name, option in OPTIONS.items() if option.command_line]
+
+
+def other_value(option: Option) -> Any:
+    """A value other than the default."""
+    if option.name in SPECIAL:
+        return SPECIAL[option.name]
+    match option.kind:
+        case "switch":
+            return not option.default
+        case "name":
+            return next(choice for choice in option.choices if choice != option.default)
+        case "whole" | "number":
+            least, most = option.allowed
+            return least + (most - least) * 0.25 if option.kind == "number" else int(least) + 3
+    return f"other {option.name}"
+
+
+def request_with(name: str) -> GenerateRequest:
+    styles = [{"style": style, "strength": strength} for style, strength in STYLES.items()]
+    request = make_request(prompts=("a fox",), styles=styles, **{name: other_value(OPTIONS[name])})
+    assert getattr(request, name) == other_value(OPTIONS[name]) != OPTIONS[name].default
+    return request
+
+
+@pytest.mark.parametrize("name", API)
+def test_it_returns_to_the_form_and_is_read_from_it(name: str) -> None:
+    request = request_with(name)
+    form = GenerateForm.of(request)
+    again, problems = form.parse()
+    read = again.all_axes == request.all_axes if name == "strengths" else getattr(again, name) == getattr(request, name)
+    assert read and problems == {}
+    assert GenerateForm.model_validate_json(form.model_dump_json()) == form
+    typed = form.model_dump(exclude={"styles", "notice", "count"})
+    styles = [{"id": style, "strength": strength} for style, strength in form.styles]
+    event = FormSubmitted.model_validate_json(
+        json.dumps(typed | {"count": 1, "count_of_pictures": form.count, "styles": styles})
+    )
+    assert event.form() == form
+
+
+def test_the_form_has_a_field_for_each_that_is_folded() -> None:
+    form = GenerateForm.of(request_with("negative"))
+    request, _ = form.parse()
+    bases = Bases(anywhere=True)
+    found = check_compatibility(request, {}, bases)
+    it = read_form(Sheet(form, request, (), (), found.base, found, {}, 1))
+    page = render("playground/more_fields.html", it=it, text={"MORE": ""})
+    assert [option.name for option in FOLDED if f'name="{option.name}"' not in page] == []
+    assert all(option.label in page for option in FOLDED)
+
+
+@pytest.mark.parametrize("name", API)
+def test_programs_set_it(name: str) -> None:
+    request = request_with(name)
+    assert request_of("a fox", STYLES, {name: getattr(request, name)}) == request
+
+
+@pytest.mark.parametrize("name", COMMAND_LINE)
+def test_the_command_line_sets_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[GenerateRequest] = []
+
+    def resolve(request: GenerateRequest, at_once: Any = resolve_files) -> GenerateRequest:
+        requests.append(request)
+        resolved: GenerateRequest = at_once(request)
+        return resolved
+
+    monkeypatch.setattr(compatibility, "resolve_files", resolve)
+    option, value = OPTIONS[name], other_value(OPTIONS[name])
+    words = [f"--{name}"] if option.kind == "switch" else [f"--{name}", option.write(value)]
+    styles = [word for style in STYLES for word in ("--style", tmp_path / style)]
+    call("generate", "--prompt", "a fox", *styles, *words, "--out", tmp_path / "fox.png")
+    assert [getattr(request, name) for request in requests] == [value]
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_record_keeps_it(name: str) -> None:
+    record = Record(request=request_with(name), whose="anna", made=0)
+    assert Record.model_validate_json(record.model_dump_json()).request == record.request
+
+
+def test_it_is_drawn_with_and_the_picture_says_so(
+    tiny_bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[sample.SamplingParams] = []
+
+    def draw(model: Any, params: sample.SamplingParams, *others: Any, at_once: Any = sample.draw) -> Any:
+        used.append(params)
+        return at_once(model, params, *others)
+
+    monkeypatch.setattr(sample, "draw", draw)
+    acting = [option for option in OPTIONS.values() if option.sampled or option.recorded]
+    values = {option.name: other_value(option) for option in acting} | {"base": str(tiny_bases["sd1"])}
+    request = resolve_files(make_request(prompts=("a fox",), **values))
+    (picture,) = generate(request, tmp_path / "fox.png").pictures
+    sampled = {option.name: values[option.name] for option in acting if option.sampled}
+    assert {name: getattr(used[0], name) for name in sampled} == sampled
+    assert used[0].seeds == (values["seed"],)
+    with Image.open(picture) as image:
+        metadata = json.loads(image.info["velatura"])
+    expected = values | {"size": [32, 64], "base": tiny_bases["sd1"].name}
+    recorded = {option.name: expected[option.name] for option in acting if option.recorded}
+    assert {name: metadata.get(name) for name in recorded} == recorded
+
+
+def test_every_option_is_described() -> None:
+    lacking = [name for name, option in OPTIONS.items() if not option.meaning.endswith(".")]
+    assert not lacking, f"without a docstring below the field in {Options.__name__}: {', '.join(lacking)}"
+    unlabelled = [option.name for option in FOLDED if not option.control]
+    assert not unlabelled, f"folded without a control: {', '.join(unlabelled)}"
