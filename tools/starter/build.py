@@ -36,7 +36,7 @@ BUILD = "build.json"
 
 @dataclass(frozen=True)
 class Plan:
-    """How each part is trained; the parts are named after their folders."""
+    """The schedule of each part, whose folder has its name."""
 
     autoencoder: Schedule = autoencoder.SCHEDULE
     text: Schedule = text.SCHEDULE
@@ -45,7 +45,7 @@ class Plan:
 
 
 def build(work: Path, device: torch.device, plan: Plan | None = None) -> Path:
-    """Run every stage that is not done yet in `work`; returns the finished base's folder, with its figures.
+    """Build in `work`, resuming an interrupted build; returns the folder of the base with its figures.
 
     Raises VelaturaError if the `starter` extra or npm is not installed, or if a download fails.
     """
@@ -84,14 +84,14 @@ def train_parts(work: Path, drawings: Path, device: torch.device, plan: Plan) ->
 
 
 def require_extra() -> None:
-    """Say at once what is not installed, since hours may pass before the last of it is needed."""
+    """Refuse missing packages at once: hours may pass before the last of them is needed."""
     missing = [package for package in EXTRA if find_spec(package.replace("-", "_")) is None]
     if missing:
         raise VelaturaError(f"The starter's build needs {' and '.join(missing)}: pip install -e '.[starter]'.")
 
 
 def describe_build(device: torch.device, plan: Plan, parts: Mapping[str, torch.nn.Module]) -> dict[str, Any]:
-    """The kind of device, the packages' versions, how many numbers each part has, the schedules with their seeds."""
+    """The kind of device, the packages' versions, the size of each part, the schedules with their seeds."""
     return {
         "device": device.type,
         "packages": {name: version(name) for name in PACKAGES},

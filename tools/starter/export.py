@@ -1,4 +1,4 @@
-"""The trained parts as a Stable Diffusion pipeline, and its folder in fp16."""
+"""The trained parts as a Stable Diffusion pipeline, written in fp16."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from trainers.models.model import Model
 from trainers.randomness import generator
 from trainers.sampling.sample import SamplingParams, draw
 
-CONCEPTS = 200  # that a drawn one is to be found among
+CONCEPTS = 200  # among which the nearest to a drawn one is looked up
 GUIDANCE = 3.0
 STEPS = 25
 SEED = 1
@@ -57,7 +57,7 @@ def pick_concepts(drawings: Path, count: int = CONCEPTS) -> tuple[str, ...]:
     """Taught concepts that every set has, held-out styles too, by a fixed seed."""
     taught = read_concepts().taught
     places = [open_drawings(drawings, icon_set.name).find(taught) for icon_set in read_icon_sets()]
-    shared = [concept for concept in taught if all(concept in found for found in places)]
+    shared = [concept for concept in taught if all(concept in drawn for drawn in places)]
     order = torch.randperm(len(shared), generator=generator(0, "which concepts are measured"))
     return tuple(shared[index] for index in order[:count].tolist())
 
@@ -96,28 +96,28 @@ def read_photographs() -> Tensor:
     return as_tensor([Image.open(path).convert("RGB").resize((SIZE, SIZE), Resampling.LANCZOS) for path in paths])
 
 
-def rank_of_truth(found: Tensor, truth: Tensor, own: Sequence[int]) -> Tensor:
-    """For each drawn picture's embedding, how many true ones are nearer than its own: 0 is a hit."""
-    nearness = found @ truth.T  # unit vectors
-    return (nearness > nearness.gather(1, torch.tensor(own)[:, None])).sum(1)
+def rank_of_truth(drawn: Tensor, truth: Tensor, rows: Sequence[int]) -> Tensor:
+    """For each drawn embedding, how many true ones are nearer than the true one in its row of `rows`: 0 is a hit."""
+    nearness = drawn @ truth.T  # unit vectors
+    return (nearness > nearness.gather(1, torch.tensor(rows)[:, None])).sum(1)
 
 
 def shares(ranks: Tensor) -> dict[str, float]:
-    """How often the own one comes first, and among the first five."""
+    """How often the true one is the nearest, and among the nearest five."""
     return {f"top-{count}": round(float((ranks < count).float().mean()), 3) for count in (1, 5)}
 
 
 def measure_drawing(
     model: Model, perception: Perception, drawings: Path, count: int = CONCEPTS
 ) -> dict[str, dict[str, float]]:
-    """Whether a picture shows the concept that was asked for, in the style that was asked for, with and without CFG."""
+    """How often a picture shows the requested concept in the requested style, with and without guidance."""
     truth = Truths(perception, drawings, count)
     ways = {"guided": GUIDANCE, "unguided": 1.0}
     return {way: truth.match(draw_all(model, truth.write_prompts(), ways[way])) for way in ways}
 
 
 class Truths:
-    """The true drawings of measured concepts in every trained style; each is asked for in one, the styles in turn."""
+    """The true drawings of measured concepts in every training style; each is requested in one, the styles in turn."""
 
     def __init__(self, perception: Perception, drawings: Path, count: int = CONCEPTS) -> None:
         self.perception, self.concepts = perception, pick_concepts(drawings, count)
@@ -140,10 +140,10 @@ class Truths:
         return [write(concept, style) for concept, style in zip(self.concepts, styles, strict=True)]
 
     def match(self, images: Tensor) -> dict[str, float]:
-        """How often pictures `(concepts, 3, H, W)` show what the prompts asked for, in the style that they asked for.
+        """How often pictures `(concepts, 3, H, W)` show the requested concept in the requested style.
 
-        *Style followed*: of the concept's drawings in all sets, that of the asked one is the nearest. *Style nearest*:
-        it is so by the Gram matrices, which know nothing of the layout.
+        *Style followed*: of the concept's drawings in all sets, that of the requested set is the nearest. *Style
+        nearest*: the same by Gram matrices, which do not depend on the layout.
         """
         drawn = [self.perception.style(image[None]) for image in images]
         distances = torch.tensor(
@@ -154,13 +154,13 @@ class Truths:
         return figures | {"style nearest": round(float(nearest), 3)}
 
 
-def match(found: Tensor, known: Tensor, asked: Sequence[int]) -> dict[str, float]:
+def match(drawn: Tensor, known: Tensor, asked: Sequence[int]) -> dict[str, float]:
     """How often drawn concepts are found among the true ones of their style, and their style among the sets.
 
-    `found` has a vector for each concept, `(concepts, d)`, `known` one for each true drawing, `(sets, concepts, d)`;
-    `asked` is the set in whose style each concept was asked for.
+    `drawn` has a vector for each concept, `(concepts, d)`, `known` one for each true drawing, `(sets, concepts, d)`;
+    `asked` is the set in whose style each concept was requested.
     """
-    ranks = torch.cat([rank_of_truth(found[i : i + 1], known[style], [i]) for i, style in enumerate(asked)])
-    nearness = torch.einsum("nd,snd->ns", found, known)  # to the concept's own drawing in each set
+    ranks = torch.cat([rank_of_truth(drawn[i : i + 1], known[style], [i]) for i, style in enumerate(asked)])
+    nearness = torch.einsum("nd,snd->ns", drawn, known)  # to the concept's own drawing in each set
     followed = (nearness.argmax(1) == torch.tensor(asked)).float().mean()
     return shares(ranks) | {"style followed": round(float(followed), 3)}

@@ -1,4 +1,4 @@
-"""Whether the rest of a prompt is followed: place, size, background, two things, a style that comes first.
+"""How often the rest of a prompt is followed: place, size, background, two things, a style that comes first.
 
 Each figure is a share of the prompts.
 """
@@ -63,8 +63,8 @@ def _measure_backgrounds(model: Model, few: Sequence[tuple[str, str]]) -> dict[s
     names = list(BACKGROUNDS)
     asked = [names[index % len(names)] for index in range(len(few))]
     prompts = [describe(concept, style, name) for (concept, style), name in zip(few, asked, strict=True)]
-    found = [name_background(colour) for colour in find_background(draw_all(model, prompts))]
-    return {"background": mean([one == name for one, name in zip(found, asked, strict=True)])}
+    drawn = [name_background(colour) for colour in find_background(draw_all(model, prompts))]
+    return {"background": mean([name == wanted for name, wanted in zip(drawn, asked, strict=True)])}
 
 
 def _measure_pairs(model: Model, perception: Perception, drawings: Path, concepts: Sequence[str]) -> dict[str, float]:
@@ -91,7 +91,6 @@ def _draw(stored: Drawings, scene: Scene, seed: int) -> Tensor:
     return to_channels(picture[None])[0] * 2 - 1
 
 
-# ---------------------------------------------------------------- what a picture shows
 def mean(hits: Sequence[bool] | Tensor) -> float:
     """The share of hits."""
     return round(float(torch.as_tensor(hits).float().mean()), 3)

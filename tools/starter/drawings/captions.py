@@ -20,7 +20,7 @@ PAIRS = {
     "beside": ("{0} and {1}", "{0} beside {1}", "{0} next to {1}", "{0} left of {1}", "{1} right of {0}"),
     "above": ("{0} above {1}", "{0} over {1}", "{1} below {0}", "{1} under {0}"),
 }
-"""Ways to say how the first of two things lies to the second."""
+"""Wordings of how the first of two things lies relative to the second."""
 
 
 def one_of(choices: Sequence[str], generator: torch.Generator) -> str:
@@ -54,7 +54,7 @@ def describe(concept: str, style: str = "", background: str = "") -> str:
 def write_caption(
     concepts: Concepts, scene: Scene, style: str, generator: torch.Generator, names_style: bool = False
 ) -> str:
-    """One way to say what a picture shows; with `names_style`, never without its style."""
+    """A caption of a picture in one of many wordings; `names_style` always names the style."""
     if happens(NOTHING, generator):
         return ""
     words = _say_things(concepts, scene, generator)
@@ -62,8 +62,8 @@ def write_caption(
         return describe(words, "", scene.background)
     if happens(FIRST, generator):
         return describe(one_of((f"{style}, {words}", f"{style} {words}"), generator), "", scene.background)
-    said = one_of((", {style}", ", {style}", ", {style} style", " in {style} style"), generator)
-    return describe(words + said.format(style=style), "", scene.background)
+    naming = one_of((", {style}", ", {style}", ", {style} style", " in {style} style"), generator)
+    return describe(words + naming.format(style=style), "", scene.background)
 
 
 def _say_things(concepts: Concepts, scene: Scene, generator: torch.Generator) -> str:

@@ -1,7 +1,6 @@
-"""Other looks of the drawings, made from the pixels alone: they widen what the starter can be led to.
+"""Other looks of the training drawings, computed from their pixels.
 
-A denoiser that only ever saw five sets of coloured icons is hard to move to ink; one that has printed in ink is not.
-None of them touches the sets that are held out.
+A denoiser that saw only coloured icons learns ink with difficulty. No look is made from a held-out set.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def draw_in_blocks(drawing: Drawing) -> Drawing:
 
 @dataclass(frozen=True)
 class Look:
-    """Drawings that are taught under one style: stored drawings by name, what is made of them, the style's words."""
+    """Training drawings of one style: stored drawings by name, a change of their pixels, the style's words."""
 
     drawings: str
     make: Callable[[Drawing], Drawing]
@@ -63,7 +62,7 @@ class Look:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the drawings are as their set has them."""
+        """Whether the drawings are those of their set, unchanged."""
         return self.make is as_it_is and not self.drawings.endswith("-outline")
 
     @property
@@ -73,7 +72,7 @@ class Look:
 
 
 def read_looks() -> tuple[Look, ...]:
-    """The trained sets as they are, then their other looks."""
+    """The training sets unchanged, then their other looks."""
     sets = tuple(Look(icon_set.name, as_it_is, icon_set.style) for icon_set in trained_sets())
     made = (("ink", print_in_ink, ("noto", "twemoji")), ("pixel art", draw_in_blocks, ("twemoji", "emojione")))
     looks = tuple(Look(name, make, style) for style, make, names in made for name in names)

@@ -1,4 +1,4 @@
-"""Augmentation of drawings: other colours, other backgrounds, so that the autoencoder carries styles nobody drew."""
+"""Augmentation of drawings with other colours and backgrounds, so that the autoencoder reconstructs other styles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pictures show: one drawing, whole, smaller, somewhere, on a colour, or two that lie beside each other."""
+"""Scenes: one drawing, whole or smaller, somewhere, on a background, or two that lie beside each other."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class IconSet:
-    """One set of drawings on the npm registry; those not `trained` are kept out, as styles with a known truth."""
+    """One set of drawings on the npm registry; those not `trained` are held out, as styles with a known truth."""
 
     name: str
     package: str
@@ -24,7 +24,7 @@ class IconSet:
 
 @dataclass(frozen=True)
 class Concepts:
-    """What the starter is taught to draw and what is kept out of every set, by group."""
+    """Concepts that are trained and concepts that are left out of every training set, by group."""
 
     groups: dict[str, tuple[str, ...]]
     left_out: dict[str, tuple[str, ...]]
@@ -37,7 +37,7 @@ class Concepts:
 
     @property
     def held_out(self) -> tuple[str, ...]:
-        """All concepts that are kept out, in the order of the file."""
+        """All concepts that are left out, in the order of the file."""
         return tuple(concept for group in self.left_out.values() for concept in group)
 
 
@@ -48,12 +48,12 @@ def read_icon_sets() -> tuple[IconSet, ...]:
 
 
 def trained_sets() -> tuple[IconSet, ...]:
-    """The sets that are taught."""
+    """The training sets."""
     return tuple(icon_set for icon_set in read_icon_sets() if icon_set.trained)
 
 
 def held_out_sets() -> tuple[IconSet, ...]:
-    """The sets that are kept out."""
+    """The held-out sets."""
     return tuple(icon_set for icon_set in read_icon_sets() if not icon_set.trained)
 
 

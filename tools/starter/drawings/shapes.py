@@ -1,4 +1,4 @@
-"""Photograph-like images out of nothing: overlapping shapes with natural textures, light and blur ("dead leaves")."""
+"""Images with the statistics of photographs: overlapping shapes with textures, light and blur ("dead leaves")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The autoencoder: what it is shown, its losses, and how the one that ships was trained."""
+"""The autoencoder: its training data, its losses, its schedule."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from tools.starter.drawings.paint import paint
-from tools.starter.drawings.render import OUTLINED, Drawings, open_drawings
+from tools.starter.drawings.render import OUTLINED, open_drawings
 from tools.starter.drawings.sets import read_icon_sets, trained_sets
 from tools.starter.drawings.shapes import draw_shapes
-from tools.starter.networks.stage import Schedule, Stage
+from tools.starter.networks.stage import Schedule, Stage, autocast_on
 
 SCHEDULE = Schedule(steps=4_500, batch=32, rate=0.04, plain_rate=2e-3, measure_every=500)
 CROP = 64  # pixels; every `WHOLE`th step sees a quarter as many whole images instead
@@ -52,7 +52,7 @@ def make_autoencoder() -> Any:
 
 
 class Canvas:
-    """Hands out batches of painted crops of the training drawings."""
+    """Makes batches of painted crops of the training drawings."""
 
     def __init__(self, drawings: Path) -> None:
         trained = [icon_set.name for icon_set in trained_sets()]
@@ -97,7 +97,7 @@ def turn(images: Tensor, way: int) -> Tensor:
 
 
 def shrink(images: Tensor) -> Tensor:
-    """Half the width and height."""
+    """Halve width and height."""
     return torch.nn.functional.avg_pool2d(images, 2)
 
 
@@ -115,7 +115,7 @@ def turn_alike(latents: Tensor, images: Tensor, generator: torch.Generator) -> t
 
 
 def sample_latents(posterior: Any, generator: torch.Generator) -> Tensor:
-    """Latents of pictures by their posterior, with noise as in training."""
+    """Sample latents from their posterior."""
     noise = torch.randn(posterior.mean.shape, generator=generator).to(posterior.mean.device)
     return posterior.mean + posterior.std * noise
 
@@ -123,7 +123,7 @@ def sample_latents(posterior: Any, generator: torch.Generator) -> Tensor:
 def reconstruction_loss(
     model: Any, images: Tensor, generator: torch.Generator, autocast: Callable[[], torch.autocast]
 ) -> dict[str, Tensor]:
-    """The losses of pixels and a little KL, of images that may be turned or shrunk as their latents are."""
+    """The pixel losses and a little KL of images that are turned or shrunk with their latents."""
     with autocast():
         posterior = model.encode(images).latent_dist
         latents, images = turn_alike(sample_latents(posterior, generator), images, generator)
@@ -140,9 +140,9 @@ def score_pixels(drawn: Tensor, images: Tensor) -> dict[str, Tensor]:
     return {"loss": l1 + edges + (drawn - images).square().mean(), "l1": l1}
 
 
-def psnr(found: Tensor, true: Tensor) -> Tensor:
+def psnr(drawn: Tensor, true: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of each image, `(B,)` dB, of values from −1 to 1."""
-    error = (found.float().clamp(-1, 1) - true.float()).square().mean((1, 2, 3))
+    error = (drawn.float().clamp(-1, 1) - true.float()).square().mean((1, 2, 3))
     return 10 * torch.log10(4 / error.clamp_min(1e-10))
 
 
@@ -155,7 +155,7 @@ def reconstruct(model: Any, images: Tensor, batch: int = 16) -> Tensor:
 def train_autoencoder(
     folder: Path, drawings: Path, device: torch.device, references: Mapping[str, Tensor], schedule: Schedule = SCHEDULE
 ) -> Any:
-    """Train it, or what is left of it, logging the mean PSNR of each of the `references`, and return it."""
+    """Train and return it, logging the mean PSNR of each of the `references`; resumes an interrupted training."""
     torch.manual_seed(schedule.seed)
     model = make_autoencoder().to(device)
     canvas = Canvas(drawings)
@@ -176,18 +176,13 @@ def measure_psnr(model: Any, references: Mapping[str, Tensor]) -> dict[str, floa
     for name, images in references.items():
         true = images.to(model.device)
         with autocast_on(model.device):
-            found = reconstruct(model, true)
-        figures[f"psnr {name}"] = round(float(psnr(found, true).mean()), 2)
+            drawn = reconstruct(model, true)
+        figures[f"psnr {name}"] = round(float(psnr(drawn, true).mean()), 2)
     return figures
 
 
-def autocast_on(device: torch.device) -> torch.autocast:
-    """Autocast to bf16 on that device."""
-    return torch.autocast(device.type, torch.bfloat16)
-
-
 def plain(name: str) -> bool:
-    """The layers at the image's and the latents' end, which Muon's even steps do not suit."""
+    """Whether AdamW trains a parameter: the first and last layers, which Muon's even steps do not suit."""
     return any(part in name for part in ("encoder.conv_in", "decoder.conv_out", "quant_conv", "encoder.conv_out"))
 
 
@@ -195,7 +190,7 @@ def reference_images(drawings: Path, per_set: int = 100) -> dict[str, Tensor]:
     """Evenly chosen drawings of each set on white, to measure by."""
     chosen: dict[str, Tensor] = {}
     for icon_set in read_icon_sets():
-        found: Drawings = open_drawings(drawings, icon_set.name)
-        places = np.linspace(0, len(found.names) - 1, per_set).astype(int)
-        chosen[icon_set.name] = on_white(found.pixels[places])
+        stored = open_drawings(drawings, icon_set.name)
+        places = np.linspace(0, len(stored.names) - 1, per_set).astype(int)
+        chosen[icon_set.name] = on_white(stored.pixels[places])
     return chosen

@@ -1,6 +1,6 @@
-"""The decoder, trained again on the same latents: on encoded pictures, and on what the denoiser makes of them.
+"""The second training of the decoder, on encoded pictures and on pictures that the denoiser has redrawn.
 
-The encoder stays as it is, so the latents do, and with them the denoiser.
+The encoder stays as it is, so the latents and the denoiser do not change.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from tools.starter.networks.autoencoder import (
     LATE,
     WHOLE,
     Canvas,
-    autocast_on,
     measure_psnr,
     plain,
     sample_latents,
@@ -34,7 +33,7 @@ from tools.starter.networks.discriminator import (
 )
 from tools.starter.networks.perceptual import PerceptualDistance
 from tools.starter.networks.redrawn import Redrawn
-from tools.starter.networks.stage import Schedule, Stage
+from tools.starter.networks.stage import Schedule, Stage, autocast_on
 
 SCHEDULE = Schedule(steps=1_200, batch=32, rate=0.002, plain_rate=1e-4, warmup=100, cooldown=0.5, measure_every=200)
 PERCEPTUAL_WEIGHT = 0.3
@@ -60,7 +59,7 @@ def sharpen_decoder(
     references: Mapping[str, Tensor],
     schedule: Schedule = SCHEDULE,
 ) -> None:
-    """Train the autoencoder's decoder, or what is left of it, logging the mean PSNR of each of the `references`."""
+    """Train the decoder in place, logging the mean PSNR of the `references`; resumes an interrupted training."""
     torch.manual_seed(schedule.seed)
     device = autoencoder.device
     rivals = Rivals(autoencoder, PatchDiscriminator()).to(device).train()
@@ -83,7 +82,7 @@ def sharpen_decoder(
 def shown_by(
     autoencoder: Any, canvas: Canvas, redrawn: Redrawn, batch: int
 ) -> Callable[[int, torch.Generator], tuple[Tensor, Tensor]]:
-    """Return what makes a step's latents and pictures: encoded crops, now and then whole pictures, and redrawn ones."""
+    """Return a function that makes the latents and pictures of a step: encoded ones and redrawn ones by turns."""
     whole = max(1, batch * CROP**2 // 128**2)
     device = autoencoder.device
 
@@ -104,21 +103,21 @@ def shown_by(
 def score(
     drawn: Tensor, images: Tensor, perceptual: PerceptualDistance, discriminator: nn.Module, share: float
 ) -> dict[str, Tensor]:
-    """The losses of pixels, the perceptual distance of one picture in `PERCEPTUAL_SHARE`, and the two of the rivals.
+    """The pixel losses, the perceptual distance of one picture in `PERCEPTUAL_SHARE`, and the two adversarial losses.
 
-    The adversarial one pulls at the pictures by `share` of what the others do.
+    The gradient of the adversarial loss on the pictures is `share` of that of the others.
     """
     values = score_pixels(drawn, images)
     count = max(1, len(drawn) // PERCEPTUAL_SHARE)
     with autocast_on(drawn.device):
         distance = perceptual(drawn[:count], images[:count]).mean()
         adversarial = adversarial_loss(discriminator, drawn)
-        own = discriminator_loss(discriminator, drawn, images)
+        discrimination = discriminator_loss(discriminator, drawn, images)
     loss = values["loss"] + PERCEPTUAL_WEIGHT * distance
-    loss = loss + balance(loss, adversarial, drawn, share) * adversarial + own
-    return values | {"loss": loss, "perceptual": distance, "adversarial": adversarial, "discriminator": own}
+    loss = loss + balance(loss, adversarial, drawn, share) * adversarial + discrimination
+    return values | {"loss": loss, "perceptual": distance, "adversarial": adversarial, "discriminator": discrimination}
 
 
 def plain_of_rivals(name: str) -> bool:
-    """The discriminator, whose weights are normalised, and the autoencoder's own plain layers."""
+    """Whether AdamW trains a parameter: the normalised discriminator, and the plain layers of the autoencoder."""
     return name.startswith("discriminator.") or plain(name)

@@ -1,4 +1,4 @@
-"""The denoiser, taught together with the text encoder to draw every concept in every style."""
+"""The denoiser, trained together with the text encoder to draw every concept in every style."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools.starter.drawings.captions import write_caption
 from tools.starter.drawings.render import SIZE
 from tools.starter.drawings.sets import Concepts, read_concepts
 from tools.starter.networks.lessons import Lessons, plain_styles
-from tools.starter.networks.stage import Schedule, Stage
+from tools.starter.networks.stage import Schedule, Stage, autocast_on
 from tools.starter.networks.text import WIDTH, tokenize
 from trainers.models.schedule import schedule_from_config
 
@@ -33,7 +33,7 @@ SCHEDULER: dict[str, Any] = {
     "set_alpha_to_one": False,
     "clip_sample": False,
 }
-"""Pure noise at the last step: drawing starts from what training saw, and dark pictures are as near as white ones."""
+"""The last step is pure noise, as in training, so that dark pictures are as easy to reach as white ones."""
 
 
 def make_denoiser() -> Any:
@@ -60,7 +60,7 @@ class Pair(nn.Module):
 
 
 def pick_rows(lessons: Lessons, count: int, generator: torch.Generator) -> list[int]:
-    """Numbers of lessons, each as often as its weight says."""
+    """Indices of lessons, drawn in proportion to their weights."""
     rows: list[int] = torch.multinomial(lessons.weights, count, replacement=True, generator=generator).tolist()
     return rows
 
@@ -80,7 +80,7 @@ def train_denoiser(
     tokenizer: Any,
     schedule: Schedule = SCHEDULE,
 ) -> None:
-    """Train both networks, or what is left of it."""
+    """Train both networks in place; resumes an interrupted training."""
     torch.manual_seed(schedule.seed)
     device = next(pair.parameters()).device
     noise_schedule = schedule_from_config(SCHEDULER, "v_prediction")
@@ -94,10 +94,10 @@ def train_denoiser(
         noise = torch.randn(latents.shape, generator=generator)
         t = torch.randint(noise_schedule.steps, (count,), generator=generator)
         noisy, target = noise_schedule.add_noise(latents, noise, t), noise_schedule.target(latents, noise, t)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast_on(device):
             context = pair.text_encoder(tokenize(tokenizer, captions).to(device)).last_hidden_state
-            found = pair.unet(noisy.to(device), t.to(device), context).sample
-        return (found.float() - target.to(device)).square().flatten(1).mean(1)
+            prediction = pair.unet(noisy.to(device), t.to(device), context).sample
+        return (prediction.float() - target.to(device)).square().flatten(1).mean(1)
 
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         return {"loss": score(schedule.batch, generator).mean()}
@@ -111,5 +111,5 @@ def train_denoiser(
 
 
 def plain(name: str) -> bool:
-    """Embeddings, and the denoiser's layers at the latents' end."""
+    """Whether AdamW trains a parameter: embeddings, and the denoiser's first and last layer."""
     return "embedding." in name or any(part in name for part in ("unet.conv_in", "unet.conv_out"))

@@ -1,4 +1,4 @@
-"""The discriminator of the autoencoder: it tells decoded patches from drawn ones, so that edges become sharp."""
+"""The discriminator between decoded and true patches, which sharpens the decoder's edges."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 WIDTHS = (32, 64, 128)
 SHARE = 0.3
-"""The gradient that it sends into a picture, against that of the other losses."""
+"""Its gradient on a picture relative to that of the other losses."""
 
 
 class PatchDiscriminator(nn.Module):
     """One score for each patch of 34 px, four px apart (Isola et al. 2017), of spectrally normalised convolutions.
 
-    Pictures `(B, 3, H, W)` from −1 to 1 give `(B, 1, H / 4 − 2, W / 4 − 2)`; high scores mean drawn, low ones decoded.
+    Pictures `(B, 3, H, W)` from −1 to 1 give `(B, 1, H / 4 − 2, W / 4 − 2)`; high scores mean true, low ones decoded.
     """
 
     def __init__(self) -> None:
@@ -46,12 +46,12 @@ def discriminator_loss(discriminator: nn.Module, drawn: Tensor, true: Tensor) ->
 
 
 def adversarial_loss(discriminator: nn.Module, drawn: Tensor) -> Tensor:
-    """How decoded the pictures look, with gradients to them alone."""
+    """The negative mean score of decoded pictures, with gradients to them alone."""
     frozen: Mapping[str, Tensor] = {name: value.detach() for name, value in discriminator.named_parameters()}
     return -functional_call(discriminator, dict(frozen), (drawn,)).float().mean()
 
 
 def balance(loss: Tensor, adversarial: Tensor, drawn: Tensor, share: float) -> Tensor:
-    """The weight at which the adversarial loss moves `drawn` by `share` of what the other losses do (VQGAN, 2021)."""
+    """The weight at which the adversarial gradient on `drawn` is `share` of that of the other losses (VQGAN, 2021)."""
     ours, theirs = (torch.autograd.grad(value, drawn, retain_graph=True)[0].norm() for value in (loss, adversarial))
     return (share * ours / (theirs + 1e-8)).clamp(max=1e4).detach()

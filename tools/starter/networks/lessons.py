@@ -1,4 +1,4 @@
-"""What the denoiser is taught: latents of scenes of every concept in every look, encoded once, with what they show."""
+"""The denoiser's training data: latents of scenes of every concept in every look, encoded once, and their content."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ from tools.starter.drawings.looks import Look, read_looks
 from tools.starter.drawings.render import Drawings, open_drawings
 from tools.starter.drawings.scenes import BACKGROUNDS, PLACES, RELATIONS, Scene, draw_scene
 from tools.starter.drawings.sets import read_concepts, trained_sets
+from tools.starter.networks.stage import autocast_on
 from trainers.atomic_files import whole_file
 
 SHARES = {"whole": 0.62, "loose": 0.08, "coloured": 0.07, "placed": 0.08, "pair": 0.11, "other": 0.04}
-"""How often each kind of picture is shown; *other* ones show what is not among the concepts, but in every set."""
+"""How often each kind of picture is shown; *other* ones show icons that every set has and no concept names."""
 PLAIN = 0.7
-"""Share of each kind that shows the sets as they are; looks that are made from them are more numerous."""
+"""Share of each kind that shows the sets unchanged; looks computed from them are more numerous."""
 VIEWS = {"whole": 1, "loose": 2, "coloured": 2, "placed": 3, "pair": 5}
 """Pictures of each kind for every drawing, which is the first thing of its pairs."""
 SIGNS = re.compile(r"button|arrow|symbol|sign|square|circle|diamond|mark|input-|japanese-|medal|face|hand|person|heart")
-"""Names of icons that are left to the concepts, or that nobody would ask for."""
+"""Names of icons that the concepts cover, or that nobody would ask for."""
 ENCODED = 32  # pictures at once
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One picture: its kind, what it shows, the style's words."""
+    """One picture: its kind, its content, the style's words."""
 
     kind: str
     scene: Scene
@@ -45,7 +46,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Lessons:
-    """Everything to learn: latents `(lessons, c, 16, 16)` in fp16, which `scale` brings to unit variance."""
+    """All lessons: latents `(lessons, c, 16, 16)` in fp16, which `scale` brings to unit variance."""
 
     entries: tuple[Lesson, ...]
     latents: Tensor
@@ -78,7 +79,7 @@ def prepare_lessons(folder: Path, drawings: Path, autoencoder: Any, device: torc
         drawn = draw_lessons(drawings)
         while batch := list(islice(drawn, ENCODED)):
             pixels = torch.from_numpy(np.stack([picture for _, picture in batch])).permute(0, 3, 1, 2).float()
-            with torch.autocast(device.type, torch.bfloat16):
+            with autocast_on(device):
                 posterior = autoencoder.encode((pixels / 127.5 - 1).to(device)).latent_dist
             latents.append(posterior.mode().half().cpu())
             shown += [lesson for lesson, _ in batch]
@@ -86,14 +87,14 @@ def prepare_lessons(folder: Path, drawings: Path, autoencoder: Any, device: torc
             torch.save(torch.cat(latents), building)
         with whole_file(names) as building:  # last: it says that all is there
             building.write_text(json.dumps([astuple(lesson) for lesson in shown]), encoding="utf-8")
-    found = torch.load(path, weights_only=True)
+    stored = torch.load(path, weights_only=True)
     rows = json.loads(names.read_text(encoding="utf-8"))
     entries = tuple(Lesson(kind, Scene(tuple(things), *scene), style) for kind, (things, *scene), style in rows)
-    return Lessons(entries, found, 1 / float(found.float().std()))
+    return Lessons(entries, stored, 1 / float(stored.float().std()))
 
 
 def draw_lessons(drawings: Path) -> Iterator[tuple[Lesson, np.ndarray]]:
-    """Every picture, `(SIZE, SIZE, 3)` bytes, with what it shows; the same ones every time."""
+    """Yield every picture, `(SIZE, SIZE, 3)` bytes, with its lesson, the same ones every time."""
     for number, look in enumerate(read_looks()):
         rng = np.random.default_rng(number)
         stored = open_drawings(drawings, look.drawings)
@@ -118,12 +119,12 @@ def _draw_look(
 
 
 def plain_styles() -> frozenset[str]:
-    """The styles of the sets that are taught, not those of the looks that are made from them."""
+    """The styles of the training sets, without those of looks computed from them."""
     return frozenset(look.style for look in read_looks() if look.is_plain)
 
 
 def other_names(drawings: Path) -> list[str]:
-    """What every trained set shows and no concept names, as words; nothing with a word of one that is kept out."""
+    """Icons that every training set has and no concept names, as words; none shares a word with a held-out concept."""
     concepts = read_concepts()
     shared = set.intersection(*({*open_drawings(drawings, icon_set.name).names} for icon_set in trained_sets()))
     known = {icon_name(name) for name in (*concepts.taught, *concepts.held_out)}
@@ -133,7 +134,7 @@ def other_names(drawings: Path) -> list[str]:
 
 
 def choose_scene(kind: str, concept: str, others: tuple[str, ...], rng: np.random.Generator) -> Scene:
-    """A scene of that kind with the concept in it, first of two."""
+    """A scene of that kind with the concept in it, as the first of two."""
     if kind == "coloured":
         return Scene((concept,), background=str(rng.choice(list(BACKGROUNDS))))
     if kind == "placed":

@@ -1,4 +1,4 @@
-"""A measure of pictures that owes nothing to the model: what EfficientNet-Lite0, taught on photographs, sees in them.
+"""Measures of pictures by EfficientNet-Lite0, which was trained on photographs and never saw a picture of the model.
 
 The network (Tan & Le 2019; Apache-2.0) takes pictures from −1 to 1 as they are, mean and standard deviation 0.5.
 """
@@ -55,7 +55,7 @@ def make_network() -> EfficientNet:
 
 
 class Perception:
-    """Styles and embeddings of pictures `(B, 3, H, W)` from −1 to 1, by a network that never saw a drawing of ours."""
+    """Styles and embeddings of pictures `(B, 3, H, W)` from −1 to 1, by their features in the network."""
 
     def __init__(self, network: EfficientNet, device: torch.device) -> None:
         self.device = device
@@ -75,11 +75,11 @@ class Perception:
         return sums
 
     def style_distance(self, a: Tensor, b: Tensor) -> float:
-        """How far the style of a set of images `(N, 3, H, W)` is from that of another `(M, 3, H, W)`: see `compare`."""
+        """The distance in style of images `(N, 3, H, W)` from others `(M, 3, H, W)`, as `compare` defines it."""
         return compare(self.style(a), self.style(b))
 
     def embed(self, images: Tensor) -> Tensor:
-        """A vector of length 1 for each image, `(B, 3072)`; that of the same concept in another style is near.
+        """A vector of length 1 for each image, `(B, 3072)`, near that of the same concept in another style.
 
         Half of it is the layout: features at stride 16, each channel standardised within the image, which takes away
         most of the style, averaged in 4×4 squares. The other half is what is seen, at stride 32, in 2×2 squares.
@@ -99,12 +99,12 @@ class Perception:
             scale = SIZE / min(height, width)
             size = (math.ceil(height * scale), math.ceil(width * scale))
             images = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
-        found = []
+        features = []
         with torch.autocast(self.device.type, enabled=False):  # a measure is as exact as it can be
             for stage in self.stages:
                 images = stage(images)
-                found.append(images)
-        return found
+                features.append(images)
+        return features
 
 
 def gram(features: Tensor) -> Tensor:

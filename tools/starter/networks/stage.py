@@ -1,4 +1,4 @@
-"""One resumable training: steps, learning rate, averaged weights, checkpoints, a log."""
+"""One resumable training: steps, learning rate, averaged weights, checkpoints, log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trainers.errors import VelaturaError
 from trainers.randomness import generator as seeded
 
 Loss = Callable[[int, torch.Generator], dict[str, Tensor]]
-"""From a step and its random numbers to what is logged; the entry `loss` is minimised."""
+"""Maps a step and its random generator to the values that are logged; `loss` is minimised."""
 Measure = Callable[[], dict[str, float]]
 
 SAVE_EVERY = 240.0  # seconds
@@ -41,9 +41,14 @@ class Schedule:
     measure_every: int = 1_000
 
     def factor(self, step: int) -> float:
-        """The share of the learning rates at a step: up, level, and along a line down to nothing."""
+        """The factor of the learning rates at a step: a linear warmup, level, then linear to zero."""
         left = (self.steps - step) / max(1.0, self.cooldown * self.steps)
         return min(1.0, (step + 1) / self.warmup, left)
+
+
+def autocast_on(device: torch.device) -> torch.autocast:
+    """Autocast to bf16 on that device."""
+    return torch.autocast(device.type, torch.bfloat16)
 
 
 class Stage:
@@ -82,10 +87,10 @@ class Stage:
                 self._save()
                 saved = time.monotonic()
         self.ema.copy_to(self.model.parameters())
-        self.model.zero_grad(set_to_none=True)  # a next stage of the same model would clip with what is left
+        self.model.zero_grad(set_to_none=True)  # else a later stage of the model would clip by them too
 
     def measured(self, measure: Measure) -> dict[str, float]:
-        """What `measure` finds with the averaged weights in place."""
+        """The figures of `measure` with the averaged weights in place."""
         self.ema.store(self.model.parameters())
         self.ema.copy_to(self.model.parameters())
         self.model.eval()
@@ -135,7 +140,7 @@ class Stage:
         self._trim_log()
 
     def _trim_log(self) -> None:
-        """Drop the lines of steps after the checkpoint, which will be taken again, and a line that was cut off."""
+        """Drop lines of steps after the checkpoint, which are taken again, and a truncated last line."""
         path = self.folder / "log.jsonl"
         if not path.exists():
             return
@@ -149,7 +154,7 @@ class Stage:
 def make_optimizer(
     model: nn.Module, schedule: Schedule, plain: Callable[[str], bool], shares: Mapping[str, float]
 ) -> torch.optim.Optimizer:
-    """Muon for the matrices and convolutions within the network, AdamW for what is `plain` by name and for vectors.
+    """Muon for matrices and convolutions, AdamW for vectors and for parameters that are `plain` by name.
 
     `shares` gives the parts whose names start so a share of both learning rates; parameters without gradients are left
     out. Raises VelaturaError if the `starter` extra is not installed.

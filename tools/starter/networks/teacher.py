@@ -1,4 +1,4 @@
-"""The teacher of word meanings: all-MiniLM-L6-v2 (Apache-2.0), taken from a package of the Python registry."""
+"""The teacher of the text encoder: all-MiniLM-L6-v2 (Apache-2.0), from a package of the Python registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text encoder, first taught what words mean: every phrase's summary becomes the teacher's embedding of it."""
+"""The text encoder and its first training: the end token of a phrase predicts the teacher's embedding of the phrase."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools.starter.drawings.captions import OPENINGS, article, describe, open_wi
 from tools.starter.drawings.render import open_drawings
 from tools.starter.drawings.sets import read_concepts, read_icon_sets
 from tools.starter.drawings.tokens import END, POSITIONS, START, whole_words
-from tools.starter.networks.stage import Schedule, Stage
+from tools.starter.networks.stage import Schedule, Stage, autocast_on
 from tools.starter.networks.teacher import embed, fetch_teacher, whiten
 from trainers.atomic_files import whole_file
 
@@ -52,7 +52,7 @@ def tokenize(tokenizer: Any, captions: list[str]) -> Tensor:
 
 
 def list_phrases(drawings: Path, tokenizer: Any) -> list[str]:
-    """What the encoder is taught: concepts with every style, names of icons, single words, pairs of words."""
+    """The training phrases: concepts with every style, names of icons, single words, pairs of words."""
     concepts, sets = read_concepts(), read_icon_sets()
     styles = ["", *(icon_set.style for icon_set in sets)]
     named = [*concepts.taught, *concepts.held_out, *(word for words in concepts.synonyms.values() for word in words)]
@@ -69,7 +69,7 @@ def list_phrases(drawings: Path, tokenizer: Any) -> list[str]:
 def train_text_encoder(
     folder: Path, drawings: Path, tokenizer: Any, device: torch.device, schedule: Schedule = SCHEDULE
 ) -> Any:
-    """Train it, or what is left of it, and return it."""
+    """Train and return it; resumes an interrupted training."""
     torch.manual_seed(schedule.seed)
     model = make_text_encoder(tokenizer).to(device)
     phrases = list_phrases(drawings, tokenizer)
@@ -79,9 +79,9 @@ def train_text_encoder(
 
     def agreement(places: Tensor) -> Tensor:
         ids = tokens[places].to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast_on(device):
             hidden = model(ids).last_hidden_state  # (n, 77, width)
-        after = (ids == tokenizer.eos_token_id)[..., None]  # the end token and the padding all sum the phrase up
+        after = (ids == tokenizer.eos_token_id)[..., None]  # the end token and the padding all predict
         target = targets[places].to(device)[:, None]
         cosine = torch.nn.functional.cosine_similarity(hidden.float(), target, dim=-1)[..., None]
         return (cosine * after).sum() / after.sum()
@@ -100,7 +100,7 @@ def train_text_encoder(
 
 
 def plain(name: str) -> bool:
-    """Embeddings are tables, not matrices that mix."""
+    """Whether AdamW trains a parameter: embeddings are tables, not matrices that mix."""
     return "embedding" in name
 
 
