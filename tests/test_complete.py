@@ -1,4 +1,4 @@
-"""Every method and every setting is in every list that names them; a gap names the command that closes it.
+"""Every method, setting and family of bases is in every list that names it; a gap names what closes it.
 
 `make method-check NAME=…` runs this first.
 """
@@ -9,8 +9,11 @@ import json
 from collections.abc import Iterator
 from inspect import getsourcefile
 from pathlib import Path
+from typing import get_args
 
+import diffusers
 import pytest
+import torch
 from babel.messages.catalog import Catalog
 
 from app.language import ENGLISH, LANGUAGES
@@ -18,14 +21,21 @@ from app.studio.settings.fields import FOLDS, list_fields
 from benchmarks.pictures import STRIPS, SUFFIX, THUMBS
 from tests.golden.cases import tables as golden_cases
 from tests.golden.record import FILE as GOLDEN
+from tests.tiny import FAMILIES as TINY
+from tests.tiny_flow import FLOWS
 from tests.trainers.training.knobs import test_low_rank, test_other_methods, test_rank_choosing, test_settings
 from tests.trainers.training.knobs.bench import settings_of
 from tests.trainers.training.knobs.test_settings import settings
 from tools import tables
 from tools.messages import described, read
 from trainers.adapters.methods import METHODS
+from trainers.adapters.roles import layer_role
 from trainers.config.presets import list_presets
 from trainers.config.reference import list_settings
+from trainers.config.sections import Base
+from trainers.formats.programs.table import RULES
+from trainers.models.families import FAMILIES
+from trainers.models.families.family import Family
 
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests" / "trainers" / "adapters" / "methods"
@@ -92,3 +102,33 @@ def test_everything_described_is_translated(catalogues: dict[str, Catalog]) -> N
         lacking = [text for text in sorted(texts) if not ((entry := entries.get(text)) and entry.string)]
         where = f"app/locale/{language}/LC_MESSAGES/messages.po: make messages, then translate\n"
         assert not lacking, where + "\n".join(lacking)
+
+
+def gaps_of_family(family: Family) -> Iterator[str]:
+    """What a family of base models lacks, each with what to do."""
+    if family.name not in get_args(Base.model_fields["family"].annotation):
+        yield f"trainers/config/sections.py: Base.family does not allow {family.name}"
+    if not any(family.name in rule.families for rule in RULES):
+        yield f"trainers/formats/programs/table.py: no rule says which programs read styles of {family.name}"
+    if family.name not in (*TINY, *FLOWS):
+        yield f"tests/tiny.py or tests/tiny_flow.py: no tiny base {family.name}, which all families' tests train"
+    for variant in family.variants:
+        if not (variant.tree / family.denoiser / "config.json").exists():
+            yield f"trainers/models/configs/{variant.configs}: no config of its {family.denoiser}"
+            return
+    if missing := {"q", "k", "v", "out"} - roles_in(family):
+        yield f"trainers/adapters/layouts: no layer of {family.name} is its {', '.join(sorted(missing))}"
+
+
+def roles_in(family: Family) -> set[str]:
+    """The roles of the layers of a family's denoiser, built without weights."""
+    kind = getattr(diffusers, family.networks[family.denoiser].partition(".")[2])
+    with torch.device("meta"):
+        network = kind.from_config(json.loads((family.variants[0].tree / family.denoiser / "config.json").read_text()))
+    return {role.role for path, _ in network.named_modules() if (role := layer_role(path))}
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_every_family_is_in_every_list(family: Family) -> None:
+    gaps = list(gaps_of_family(family))
+    assert not gaps, "\n".join(gaps)

@@ -13,57 +13,16 @@ from app.language import Sentence
 from app.studio.paths import Paths
 from app.studio.worker import Worker
 from trainers.errors import VelaturaError
-from trainers.messages import Message as _
 from trainers.messages import recorded
+from trainers.models.families import FAMILIES
 from trainers.models.files.download import NeedsTokenError, OfflineError
 
 DOWNLOADER = "app.studio.download_process"
 TOKEN = "HF_TOKEN"
 
 
-@dataclass(frozen=True)
-class Offer:
-    """A downloadable base model; `size` is the approximate number of bytes."""
-
-    model: str
-    title: str
-    family: str
-    size: int
-    words: str
-    licence: str
-
-    @property
-    def page(self) -> str:
-        """Its page on the hub."""
-        return f"https://huggingface.co/{self.model}"
-
-
-OFFERS = (
-    Offer(
-        "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "Stable Diffusion 1.5",
-        "sd1",
-        4_300_000_000,
-        _("The most widely used one; trains on small graphics cards."),
-        "CreativeML OpenRAIL-M",
-    ),
-    Offer(
-        "stabilityai/stable-diffusion-xl-base-1.0",
-        "Stable Diffusion XL",
-        "sdxl",
-        13_900_000_000,
-        _("Finer, larger pictures; needs a graphics card with 12 GB or more."),
-        "CreativeML OpenRAIL++-M",
-    ),
-    Offer(
-        "stabilityai/stable-diffusion-3.5-medium",
-        "Stable Diffusion 3.5 medium",
-        "sd3",
-        6_800_000_000,
-        _("Follows long prompts more closely; needs an account on Hugging Face, and its terms accepted there."),
-        "Stability AI Community License",
-    ),
-)
+OFFERS = tuple(family.offered for family in FAMILIES if family.offered)
+"""The bases that the studio offers to download."""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.context import ContextHolder, ForwardContext
+from trainers.adapters.layouts.layout import BlockRole, Stream
 from trainers.adapters.method import SETTINGS, Method, Theta
 from trainers.adapters.op import Op
-from trainers.adapters.roles import BlockRole, Stream, block_kind
+from trainers.adapters.roles import block_kind
 from trainers.adapters.site import ROUNDING, HookPoint, MethodTensors, with_graph
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from trainers.adapters.roles import Stream, layer_role
+from trainers.adapters.layouts.layout import Stream
+from trainers.adapters.roles import layer_role
 from trainers.randomness import WHOLE, Share, generator, seed_for
 
 if TYPE_CHECKING:

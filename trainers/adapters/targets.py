@@ -14,9 +14,10 @@ from pydantic import Field, field_validator
 from torch import nn
 
 from trainers.adapters.block import BlockMethod
+from trainers.adapters.layouts.layout import BlockRole
 from trainers.adapters.method import LayerMethod, LayerUpdate
 from trainers.adapters.op import Op
-from trainers.adapters.roles import BlockRole, Selection, block_kind, is_denoiser
+from trainers.adapters.roles import Selection, block_kind, is_denoiser
 from trainers.adapters.site import obstacle
 from trainers.errors import VelaturaError
 from trainers.messages import Message

@@ -22,9 +22,6 @@ from torch.utils._pytree import tree_leaves
 from trainers.models.model import Model
 from trainers.models.text import Conditioning
 
-TOKENS = {"sd3": 77 + 256, "flux": 512, "chroma": 512, "z-image": 512}
-"""Positions of text that a transformer reads, by family; 77 for others."""
-
 
 @dataclass(frozen=True)
 class Activations:
@@ -159,7 +156,7 @@ def _predict(model: Model, batch: int, size: tuple[int, int]) -> Tensor:
 
 
 def _text(model: Model, batch: int) -> Conditioning:
-    config, tokens = model.config, TOKENS.get(model.family.name, 77)
+    config, tokens = model.config, model.family.text_positions
     width = next(config[key] for key in ("joint_attention_dim", "cap_feat_dim", "cross_attention_dim") if key in config)
     pooled = _pooled_width(config)
     return _Text(

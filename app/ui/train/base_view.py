@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.studio.base_models import Base, Bases
-from app.studio.downloads import OFFERS, Download, Downloads, Offer, free_bytes
+from app.studio.downloads import OFFERS, Download, Downloads, free_bytes
 from app.ui.components import text as shared
 from app.ui.train import text as words
 from app.units import readable_size
 from trainers.messages import joined
+from trainers.models.families.family import HubBase
 
 SPARE_ROOM = 10**9
 
@@ -69,7 +70,7 @@ def read_panel(chosen: str, bases: Bases, downloads: Downloads) -> BasePanel:
     return BasePanel(rows, offers, words.BY_NAME_HINT if bases.anywhere else words.BY_NAME_SHARED)
 
 
-def _offer(offer: Offer, is_here: bool, room: int, state: Download) -> OfferedBase:
+def _offer(offer: HubBase, is_here: bool, room: int, state: Download) -> OfferedBase:
     size, free = readable_size(offer.size), readable_size(room)
     too_large = not (is_here or state.busy) and offer.size + SPARE_ROOM > room
     return OfferedBase(
@@ -78,7 +79,7 @@ def _offer(offer: Offer, is_here: bool, room: int, state: Download) -> OfferedBa
         state,
         _line(offer.title, state),
         label=_label(state),
-        facts=joined(" ", (offer.words, words.SIZE_AND_ROOM.format(size, free))),
+        facts=joined(" ", (offer.summary, words.SIZE_AND_ROOM.format(size, free))),
         page=offer.page,
         licence=words.LICENCE.format(offer.licence),
         is_here=is_here,

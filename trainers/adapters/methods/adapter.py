@@ -32,9 +32,9 @@ from torch.nn import functional as F
 from trainers.adapters.about import About
 from trainers.adapters.block import BlockMethod, BlockSite, Call
 from trainers.adapters.context import ForwardContext
+from trainers.adapters.layouts.layout import BlockRole
 from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import kaiming
-from trainers.adapters.roles import BlockRole
 from trainers.messages import Message
 
 

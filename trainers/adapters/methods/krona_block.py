@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from trainers.adapters.about import About
 from trainers.adapters.block import BlockMethod, BlockSite, Call
 from trainers.adapters.context import ForwardContext
+from trainers.adapters.layouts.layout import BlockRole
 from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import kronecker_pair
-from trainers.adapters.roles import BlockRole
 from trainers.adapters.updates import Kronecker
 
 

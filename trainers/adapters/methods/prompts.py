@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from trainers.adapters.about import About, FileForm
 from trainers.adapters.block import BlockMethod, BlockSite, Call
 from trainers.adapters.context import ForwardContext
+from trainers.adapters.layouts.layout import BlockRole, Stream
 from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import normal
-from trainers.adapters.roles import BlockRole, Stream
 from trainers.messages import Message
 
 

@@ -69,6 +69,22 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class HubBase:
+    """A base on the hub that the studio offers to download; `size` is the approximate number of bytes."""
+
+    model: str
+    title: str
+    size: int
+    summary: Message
+    licence: str
+
+    @property
+    def page(self) -> str:
+        """Its page on the hub."""
+        return f"https://huggingface.co/{self.model}"
+
+
+@dataclass(frozen=True)
 class OriginalLayer:
     """A layer of the original layout: the rows of its output are those of one or more layers of diffusers, in order."""
 
@@ -140,6 +156,10 @@ class Family(ABC):
     """Whether style files call the denoiser's layers by their paths in the original layout."""
     reads_guidance: ClassVar[bool] = False
     """Whether there are bases whose network was distilled to read the guidance scale, which training sets."""
+    offered: ClassVar[HubBase | None] = None
+    """The base of this family that most people would want first."""
+    text_positions: ClassVar[int] = 77
+    """Positions of text that the denoiser reads."""
     own_presets: ClassVar[tuple[str, ...]] = ()
     """Presets of layers that only this family has."""
 

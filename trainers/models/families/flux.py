@@ -67,6 +67,7 @@ class FluxFamily(FlowFamily):
     """Tensors that only this family has together, in the authors' names and in diffusers'."""
     layer_marks: ClassVar[tuple[str, ...]]
     """Parts of layers' names in styles that no other family has."""
+    text_positions = T5_TOKENS
     trained_encoders = ()
     joint_blocks = ("feed_forward",)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from trainers.models.families.family import Layout, Variant
+from trainers.messages import Message as _
+from trainers.models.families.family import HubBase, Layout, Variant
 from trainers.models.families.unet import ONE_ENCODER, UNetFamily
 
 FACTS = (512, "sd_v1", "stable-diffusion-v1", "sd1")
@@ -15,6 +16,13 @@ class StableDiffusion1(UNetFamily):
     name = "sd1"
     title = "Stable Diffusion 1"
     short_title = "SD 1.5"
+    offered = HubBase(
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "Stable Diffusion 1.5",
+        4_300_000_000,
+        _("The most widely used one; trains on small graphics cards."),
+        "CreativeML OpenRAIL-M",
+    )
     hub_tag = "stable-diffusion"
     context_width = 768
     networks = ONE_ENCODER

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.messages import Message as _
-from trainers.models.families.family import Layout, Licence, OriginalLayer, Pair, Variant, down_factor
+from trainers.models.families.family import HubBase, Layout, Licence, OriginalLayer, Pair, Variant, down_factor
 from trainers.models.families.flow import FlowFamily
 from trainers.models.families.sd3_names import original_layers
 from trainers.models.files.parts import Place
@@ -57,6 +57,14 @@ class StableDiffusion3(FlowFamily):
     name = "sd3"
     title = "Stable Diffusion 3 / 3.5"
     short_title = "SD 3.5"
+    offered = HubBase(
+        "stabilityai/stable-diffusion-3.5-medium",
+        "Stable Diffusion 3.5 medium",
+        6_800_000_000,
+        _("Follows long prompts more closely; needs an account on Hugging Face, and its terms accepted there."),
+        "Stability AI Community License",
+    )
+    text_positions = 77 + T5_LENGTH
     hub_tag = "sd3"
     networks: ClassVar[Mapping[str, str]] = {
         "transformer": "diffusers.SD3Transformer2DModel",

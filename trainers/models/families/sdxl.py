@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trainers.models.families.family import Layout, Pair, Variant
+from trainers.messages import Message as _
+from trainers.models.families.family import HubBase, Layout, Pair, Variant
 from trainers.models.families.unet import UNetFamily
 from trainers.models.families.unet_names import UNetShape, original_path
 
@@ -21,6 +22,13 @@ class StableDiffusionXL(UNetFamily):
     name = "sdxl"
     title = "Stable Diffusion XL"
     short_title = "SDXL"
+    offered = HubBase(
+        "stabilityai/stable-diffusion-xl-base-1.0",
+        "Stable Diffusion XL",
+        13_900_000_000,
+        _("Finer, larger pictures; needs a graphics card with 12 GB or more."),
+        "CreativeML OpenRAIL++-M",
+    )
     hub_tag = "stable-diffusion-xl"
     implementation = "https://github.com/Stability-AI/generative-models"
     context_width = 2048

@@ -43,6 +43,7 @@ class ZImage(FlowFamily):
     name = "z-image"
     title = "Z-Image"
     short_title = "Z-Image"
+    text_positions = LENGTH
     networks: ClassVar[Mapping[str, str]] = {
         "transformer": "diffusers.ZImageTransformer2DModel",
         "vae": "diffusers.AutoencoderKL",

@@ -1,0 +1,55 @@
+"""How a layout describes a network: the roles of its layers and blocks by path, and how its calls give the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Role = Literal[
+    "q", "k", "v", "out", "ff_in", "ff_out", "proj_in", "proj_out", "conv1", "conv2", "shortcut", "resample", "time",
+    "norm", "modulation",
+]  # fmt: skip
+BlockRole = Literal[
+    "self_attention", "cross_attention", "feed_forward", "transformer", "residual", "resample", "modulation", "ends",
+]  # fmt: skip
+Stream = Literal["image", "text", "joint"]
+"""Source of the tokens in a block; both streams are one in the single blocks of some transformers."""
+
+
+@dataclass(frozen=True)
+class LayerRole:
+    """A layer's role and its kind of block; a norm belongs to the block after it."""
+
+    role: Role
+    block: BlockRole
+    gated: bool = False
+    """Whether its feed-forward block is gated: the first layer then outputs activations and gate (GEGLU)."""
+    stream: Stream = "image"
+    batched: bool = True
+    """Whether its inputs are those of one image after the other, `(n, …)`, and not tokens of all images in one row."""
+
+
+@dataclass(frozen=True)
+class BlockKind:
+    """A kind of block that can be changed as a whole, with the layers that give its widths."""
+
+    role: BlockRole
+    first: str
+    """The layer that reads the block's input; empty if the block is one layer."""
+    last: str
+    """The layer that gives its output."""
+    stream: Stream = "image"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The names in networks of one kind, by shell pattern of the path with a dot before it; the first match counts."""
+
+    layers: Mapping[str, LayerRole]
+    blocks: Mapping[str, BlockKind] = field(default_factory=dict)
+    times: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Denoisers that are told another time τ than the timestep t from 0 to 1000, by class: a and b of t = a + b τ."""
+    rows: Mapping[str, Callable[[Any, tuple[Any, ...]], Mapping[Stream, tuple[int, ...]]]] = field(default_factory=dict)
+    """For layers that are not batched, by the denoiser's class: the tokens of each image, by stream, in a call of it
+    with these arguments."""
