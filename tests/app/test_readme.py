@@ -68,7 +68,7 @@ def test_every_pip_line_installs_an_extra_that_exists() -> None:
 
 def test_nothing_promises_that_an_index_has_the_package() -> None:
     code = [path for folder in ("app", "trainers") for path in (ROOT / folder).rglob("*.py")]
-    texts = {path.name: path.read_text(encoding="utf-8") for path in code} | PAGES
+    texts = {str(path): path.read_text(encoding="utf-8") for path in code} | PAGES
     assert len(texts) > 300
     assert [name for name, text in texts.items() if re.search(r"pip install [\"'`]?velatura", text)] == []
 
