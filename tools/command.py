@@ -1,4 +1,4 @@
-"""What the tools' commands share."""
+"""Shared by the commands of the tools."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from trainers.errors import VelaturaError
 P = ParamSpec("P")
 
 
-def tells_errors(main: Callable[P, int]) -> Callable[P, int]:
-    """Let a command that raises VelaturaError say it on standard error and return 1."""
+def reports_errors(main: Callable[P, int]) -> Callable[P, int]:
+    """Print a VelaturaError of a command on standard error and return 1."""
 
     @wraps(main)
-    def told(*args: P.args, **kwargs: P.kwargs) -> int:
+    def command(*args: P.args, **kwargs: P.kwargs) -> int:
         try:
             return main(*args, **kwargs)
         except VelaturaError as error:
             print(error, file=sys.stderr)
             return 1
 
-    return told
+    return command

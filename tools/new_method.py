@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.command import tells_errors
+from tools.command import reports_errors
 from trainers.errors import VelaturaError
 
 ROOT = Path(__file__).parents[1]
@@ -137,7 +137,7 @@ def check_name(name: str) -> None:
         raise VelaturaError("there is {file} already", file=existing[0])
 
 
-@tells_errors
+@reports_errors
 def main(*names: str) -> int:
     """Write the files of a new method, and what is generated from them."""
     if len(names) != 1:

@@ -11,7 +11,7 @@ import inspect
 import sys
 from pathlib import Path
 
-from tools.command import tells_errors
+from tools.command import reports_errors
 from tools.new_method import ROOT, generate
 from trainers.errors import VelaturaError
 
@@ -57,7 +57,7 @@ def insert(source: str, class_name: str, name: str, field: str) -> str:
     return "".join((*lines[:end], field, *lines[end:]))
 
 
-@tells_errors
+@reports_errors
 def main(*words: str) -> int:
     """Write a setting's field, and what is generated from it."""
     if len(words) != 3 or words[0].count(".") != 1:

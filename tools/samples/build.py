@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from tools.command import tells_errors
+from tools.command import reports_errors
 from tools.icons import icon_name
 from tools.samples.draw_icons import draw_icons
 from tools.samples.photographs import cut_photographs
@@ -47,7 +47,7 @@ def write_set(sample_set: SampleSet, images: Mapping[str, Image.Image]) -> None:
         stem.with_suffix(".txt").write_text(concept + "\n", encoding="utf-8", newline="\n")
 
 
-@tells_errors
+@reports_errors
 def main() -> int:
     """Fetch, verify and make every set; returns the exit code."""
     for sample_set in read_sets().values():

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from tools.command import tells_errors
+from tools.command import reports_errors
 from tools.starter.drawings.render import render_sets
 from tools.starter.drawings.sets import read_icon_sets
 from tools.starter.drawings.tokens import make_tokenizer
@@ -100,7 +100,7 @@ def describe_build(device: torch.device, plan: Plan, parts: Mapping[str, torch.n
     }
 
 
-@tells_errors
+@reports_errors
 def main() -> int:
     """Build with the options of the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.starter.build", description=__doc__)

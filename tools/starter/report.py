@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tools.command import tells_errors
+from tools.command import reports_errors
 from tools.starter.drawings.captions import describe
 from tools.starter.drawings.looks import read_looks
 from tools.starter.drawings.render import render_sets
@@ -63,7 +63,7 @@ def draw_sheet(base: Path, path: Path) -> None:
     make_grid(rows, PROMPTS).save(path, optimize=True)
 
 
-@tells_errors
+@reports_errors
 def main() -> int:
     """Measure the bundled base; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.starter.report", description=__doc__)
