@@ -16,8 +16,10 @@ from tools.markdown import table
 
 ROOT = Path(__file__).parents[1]
 CODE = ("app", "trainers")
-PAGE_REFRESH = ("patched(", "island(", "Poller(", "gr.Timer(", "again.js", "NowRoutes(")
-"""An example of each way in which a page was ever kept up to date."""
+PAGE_REFRESH = ("wire(", "now/stream", "gr.Timer(", "again.js", "}, EVERY);")
+"""An example of each way in which a page of the studio was ever made to show something newer: the answer to a click,
+the stream, a timer of Gradio's, one of a part's, and one of the log's. A public link, which cannot read the stream,
+asks for its page every ten seconds."""
 EMPTY_NOUNS = ("found", "one", "own", "said")
 Checkout = Path
 

@@ -92,6 +92,10 @@ class Downloads:
         for worker in self._workers.values():
             worker.stop()
 
+    def stamp(self) -> object:
+        """Another value whenever a download that pages show has changed."""
+        return tuple(worker.stamp() for worker in tuple(self._workers.values()))
+
     def look(self, model: str) -> Download:
         """The state of a model's download."""
         worker = self._worker(model)

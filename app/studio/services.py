@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.changes import Changes, file_stamps
+from app.jobs.trash.trash import Trash
 from app.studio.base_models import Bases
 from app.studio.dataset.caption_jobs import CaptionJobs
 from app.studio.dataset.checks import Checker
@@ -18,7 +20,7 @@ from app.studio.runs.costs import Measured
 from app.studio.runs.estimate_jobs import EstimateJobs
 from app.studio.settings.own_presets import OwnPresets
 from app.studio.studio_queue import StudioQueue
-from app.studio.styles.library import StyleLibrary
+from app.studio.styles.library import StyleLibrary, imported_files
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Services:
     library: StyleLibrary
     generations: Generations
     programs: Nearby
+    changes: Changes
+    """What pages follow beside the queue."""
 
     def close(self) -> None:
         """End this studio's downloads."""
@@ -51,6 +55,12 @@ def open_services(paths: Paths, uploads: Path, shared: bool = False) -> Services
     """The services of a studio in `paths`; a `shared` one takes no paths from people."""
     drafts, queue, measured = Drafts(paths), StudioQueue(paths), Measured(paths)
     bases, library = Bases(anywhere=not shared), StyleLibrary(queue)
+    downloads, estimate_jobs, changes = Downloads(paths), EstimateJobs(drafts, queue, measured), Changes()
+    trash = Trash(queue.store).folder
+    changes.follow(lambda: file_stamps(imported_files(paths.styles)))  # people also copy them there by hand
+    changes.follow(lambda: file_stamps([trash]))
+    changes.follow(downloads.stamp)
+    changes.follow(estimate_jobs.stamp)
     return Services(
         paths,
         PreferenceFiles(paths),
@@ -61,10 +71,11 @@ def open_services(paths: Paths, uploads: Path, shared: bool = False) -> Services
         CaptionJobs(drafts, queue),
         queue,
         bases,
-        Downloads(paths),
+        downloads,
         measured,
-        EstimateJobs(drafts, queue, measured),
+        estimate_jobs,
         library,
         Generations(queue, library, bases),
         Nearby(paths.runs, allowed=not shared),
+        changes,
     )

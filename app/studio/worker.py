@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from app.changes import file_stamps
 from app.errors import sentence
 from app.jobs.processes.process import python_command, python_environment
 from app.studio.progress import in_steps
@@ -71,6 +72,11 @@ class Worker:
         path = self.folder / EVENTS
         text = path.read_bytes() if path.is_file() else b""
         return lives, [event for line in text[: text.rfind(b"\n") + 1].splitlines() if (event := _event(line))]
+
+    def stamp(self) -> object:
+        """Another value whenever it has reported something, was asked for something else, or has ended."""
+        ended = self._process is not None and self._process.poll() is not None
+        return ended, file_stamps(self.folder / name for name in (JOB, EVENTS, STOPPED))
 
     def was_stopped(self) -> bool:
         """Whether a person ended it."""

@@ -6,11 +6,9 @@ Pages poll when it changes instead of by the clock, so an idle page asks for not
 from __future__ import annotations
 
 import json
-import secrets
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import anyio
@@ -19,21 +17,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from app.changes import Changes
 from app.jobs.states import ENDED, State
 from app.jobs.store import GENERATE
 from app.jobs.trash.trash import Trash, TrashItem
 from app.jobs.views import View
 from app.language import translated
 from app.studio.studio_queue import StudioQueue
-from app.studio.styles.library import imported_files
 from app.ui.components import text
 from app.ui.components.live import moment
 from app.ui.components.undo_strip import describe
 from app.ui.login.sender import USER
 from app.ui.runs.text import activity, brief
 
-EVERY, OFTEN = 1.0, 0.25
-"""Seconds between two looks at the queue, however many pages ask: as a rule, and while something is drawn, which takes
+INTERVAL, DRAWING_INTERVAL = 1.0, 0.25
+"""Seconds between two looks at the studio, however many pages ask: as a rule, and while something is drawn, which takes
 a second or two."""
 PING = 15.0
 """Seconds after which an unchanged state is sent again, so that proxies and pages know that the stream is alive."""
@@ -47,10 +45,6 @@ LATEST = 20
 """Ended runs that pages are told of."""
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 """The second asks nginx not to collect a stream."""
-
-
-StyleFiles = tuple[tuple[str, int, int], ...]
-"""The name, time of change in nanoseconds and bytes of each file."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +71,10 @@ class Undoable:
 class Now:
     """The state of the computer at one moment."""
 
-    revision: str
-    """Another whenever a job or the folder of styles has changed, and after each start of the server."""
+    version: int
+    """Microseconds since the epoch at which the last change was noticed: of a job, or of a stamp in `Changes`.
+
+    What was read before may be out of date."""
     line: str
     busy: bool
     brief: str = ""
@@ -89,8 +85,6 @@ class Now:
     """Whether a picture is being drawn, or is about to be."""
     undoable: tuple[Undoable, ...] = ()
     """What went into the trash lately, newest first."""
-    since: int = 0
-    """The `moment` at which the revision was new: what a page was shown before may be older."""
 
     def body(self, user: str | None) -> dict[str, object]:
         """It as pages read it, in the language of this request.
@@ -100,8 +94,7 @@ class Now:
         ended = [asdict(each) for each in self.ended if each.owner == (user or "")]
         undo = next((asdict(each) for each in self.undoable if each.owner == (user or "")), None)
         body: dict[str, object] = {
-            "revision": self.revision,
-            "since": self.since,
+            "version": self.version,
             "line": self.line,
             "busy": self.busy,
             "brief": self.brief,
@@ -133,19 +126,18 @@ class RecentTrash:
 
 
 class NowRoutes:
-    """Looks at the queue for all pages together."""
+    """Looks at the queue, and at what changes beside it, for all pages together."""
 
-    def __init__(self, queue: StudioQueue) -> None:
-        self.queue = queue
+    def __init__(self, queue: StudioQueue, changes: Changes) -> None:
+        self.queue, self.changes = queue, changes
         self._trash = RecentTrash(Trash(queue.store))
         self.closed = False
         self._lock = threading.Lock()
-        self._start, self._count = secrets.token_hex(4), 0
         self._views: object = None
-        self._styles: StyleFiles = ()
-        self._since = 0
-        self._looked = -EVERY
-        self._now = Now("", "", False)
+        self._stamps: tuple[object, ...] = ()
+        self._version = 0
+        self._looked = -INTERVAL
+        self._now = Now(0, "", False)
         self._going: frozenset[str] = frozenset()
         self._ended: tuple[Ended, ...] = ()
 
@@ -154,9 +146,9 @@ class NowRoutes:
         return [Route("/now", self.answer), Route("/now/stream", self.stream)]
 
     def look(self, newer: bool = False) -> Now:
-        """The state, at most `EVERY` seconds old; `newer` looks again in any case."""
+        """The state, at most `INTERVAL` seconds old; `newer` looks again in any case."""
         with self._lock:
-            if newer or time.monotonic() >= self._looked + (OFTEN if self._now.draws else EVERY):
+            if newer or time.monotonic() >= self._looked + (DRAWING_INTERVAL if self._now.draws else INTERVAL):
                 self._now = self._read()
                 self._looked = time.monotonic()
             return self._now
@@ -170,7 +162,7 @@ class NowRoutes:
         return StreamingResponse(self._events(request), media_type="text/event-stream", headers=HEADERS)
 
     def close(self) -> None:
-        """End all streams within `EVERY` seconds."""
+        """End all streams within `INTERVAL` seconds."""
         self.closed = True
 
     async def _events(self, request: Request) -> AsyncIterator[str]:
@@ -181,34 +173,22 @@ class NowRoutes:
             if now != last or time.monotonic() >= sent + PING:
                 yield f"data: {json.dumps(now.body(request.scope.get(USER)))}\n\n"
                 last, sent = now, time.monotonic()
-            await anyio.sleep(min(EVERY, OFTEN))
+            await anyio.sleep(min(INTERVAL, DRAWING_INTERVAL))
 
     def _read(self) -> Now:
-        seen, styles = self.queue.look(), self._look_at_styles()
-        if seen.views is not self._views or styles != self._styles:  # views are the same object while no job changes
-            self._views, self._styles = seen.views, styles
-            self._count += 1
-            self._since = moment()
+        seen, stamps = self.queue.look(), self.changes.look()
+        if seen.views is not self._views or stamps != self._stamps:  # views are the same object while no job changes
+            self._views, self._stamps = seen.views, stamps
+            self._version = max(moment(), self._version + 1)  # whatever becomes of the clock
             self._note_ended(seen.runs)
         now = seen.activity
-        revision, line = f"{self._start}-{self._count}", activity(now) or text.FREE
+        line = activity(now) or text.FREE
         waits = any(view.state not in (*ENDED, State.QUEUED) for view in (*seen.runs, *seen.small))
         draws = any(view.job.kind == GENERATE and not (waits and view.state == State.QUEUED) for view in seen.small)
         undoable = tuple(
             Undoable(item.id, item.owner, said) for item in self._trash.items(UNDO_FOR) if (said := describe(item))
         )
-        return Now(revision, line, now.view is not None, brief(now), self._ended, draws, undoable, self._since)
-
-    def _look_at_styles(self) -> StyleFiles:
-        """The imported styles, which people also put there by hand; no file is read."""
-        files = []
-        for path in imported_files(self.queue.paths.styles):
-            with suppress(FileNotFoundError):
-                stat = path.lstat()
-                with suppress(OSError):  # a broken link
-                    stat = path.stat()
-                files.append((path.name, stat.st_mtime_ns, stat.st_size))
-        return tuple(sorted(files))
+        return Now(self._version, line, now.view is not None, brief(now), self._ended, draws, undoable)
 
     def _note_ended(self, runs: list[View]) -> None:
         for view in runs:

@@ -164,7 +164,7 @@ def start(
     with without_apps():
         demo = build(services).queue(default_concurrency_limit=8, max_size=200)
     look_seldom(demo)
-    now, requests = NowRoutes(services.queue), Requests()
+    now, requests = NowRoutes(services.queue, services.changes), Requests()
     dispatcher = services.queue.dispatcher(ended, cluster, services.estimate_jobs.sweep)
     ours = [
         *HealthRoute(services.queue, lambda: dispatcher.last_pass).routes(),

@@ -232,7 +232,7 @@ class Drafts:
                 forget(back)  # what they hold is here already
                 return old
             mine = new.key or (key if login_of_key(key) else "")
-            new = new.with_(revision=old.revision + 1, changed=time.time(), tab=tab, key=mine)
+            new = new.with_(revision=old.revision + 1, changed=max(time.time(), old.changed + 1e-6), tab=tab, key=mine)
             _back_up(file.path)
             file.write(new)
             forget(back)

@@ -24,7 +24,7 @@ from app.language import Sentence
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import safe_name, suggest
 from app.studio.runs.costs import Cost, Measured, cost_key
-from app.studio.runs.pace import ground_of, load_now, pace_in, pace_of_run
+from app.studio.runs.pace import ground_of, is_as_busy, load_now, pace_in, pace_of_run
 from app.studio.studio_queue import StudioQueue
 from trainers.atomic_files import whole_file
 from trainers.config.config import Config
@@ -36,8 +36,8 @@ FILE = "measuring.json"
 """File in a draft's folder: the measuring job and its settings. Its time is that of a page's last look."""
 LATEST = 10
 """Trainings whose pace is asked for where nothing was measured."""
-UNSEEN = 25.0
-"""Seconds after a page's last look in which a measurement goes on; pages look more often."""
+UNSEEN = 300.0
+"""Seconds after a page's last look in which a measurement goes on: hidden pages do not look."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,6 @@ class Estimate:
         """Whether it is still in progress."""
         return self.phase in ("waiting", "measuring")
 
-    @property
-    def ended(self) -> bool:
-        """Whether it has a result."""
-        return self.phase in ("measured", "failed")
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -80,6 +75,7 @@ class EstimateJobs:
     def __init__(self, drafts: Drafts, queue: StudioQueue, measured: Measured) -> None:
         self._drafts, self._queue, self._measured = drafts, queue, measured
         self._lock = threading.Lock()
+        self._busy_loads: frozenset[float] = frozenset()  # of measurements in busy moments
 
     def sweep(self) -> None:
         """End measurements whose page has gone, and those without a draft."""
@@ -125,8 +121,15 @@ class EstimateJobs:
     def begin_pace(self, draft: Draft, config: Config, owner: str) -> None:
         """Measure a draft, unless a measurement of its base that still holds is there, or one is in progress."""
         last = self._measured.last(config) or self._learn(config)
+        if last and last.pace and last.pace.was_busy:
+            self._busy_loads |= {last.pace.load}
         if not (last and last.pace and last.pace.holds(load_now())) and not self.now(draft).busy:
             self.begin(draft, config, owner)
+
+    def stamp(self) -> object:
+        """Another value once the computer is quieter than in the busy moment of a measurement."""
+        now = load_now() if self._busy_loads else 0.0
+        return {load for load in self._busy_loads if is_as_busy(load, now)}
 
     def _learn(self, config: Config) -> Cost | None:
         """The pace of one of the latest trainings on the same base, kept as a measurement."""

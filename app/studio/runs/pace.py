@@ -49,11 +49,16 @@ class Pace:
 
     def holds(self, load: float) -> bool:
         """Whether it is still true at this load: a busy moment says nothing about a calm one."""
-        return not self.was_busy or load > self.load / 2
+        return not self.was_busy or is_as_busy(self.load, load)
 
     def seconds(self, config: Config) -> float:
         """Seconds of a run with other settings on the same base."""
         return self.once + config.train.steps * self.step * work_of(config) / self.work
+
+
+def is_as_busy(before: float, now: float) -> bool:
+    """Whether the computer's load is still about that of a measurement."""
+    return now > before / 2
 
 
 def circumstances(config: Config, device: str, load: float) -> dict[str, Any]:

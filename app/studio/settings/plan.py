@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from app.language import Sentence
+from app.studio.base_models import Bases
 from app.studio.dataset.drafts import Choices, Draft
 from app.studio.names import safe_name
 from app.studio.settings.fields import Field, find_field, keys_set_elsewhere, list_fields
@@ -120,9 +121,13 @@ def problems(draft: Draft) -> dict[str, str]:
     return {key: _in_words(find_field(key, method), changed.get(key), said) for key, said in found.items()}
 
 
-def trainable(draft: Draft) -> Config | None:
-    """The draft's config, under a placeholder name; None while a setting is to be mended."""
-    return None if problems(draft) else plan(draft, name=UNNAMED)
+def trainable(draft: Draft, bases: Bases) -> Config | None:
+    """The draft's config, under a placeholder name.
+
+    None without pictures, while a setting is to be mended, or while the base is not on this computer.
+    """
+    ready = draft.pictures and not bases.look(draft.choices.base).problem and not problems(draft)
+    return plan(draft, name=UNNAMED) if ready else None
 
 
 def values(tables: list[Mapping[str, Any]], method: str) -> dict[str, Any]:

@@ -54,13 +54,12 @@ def moment() -> int:
     return time.time_ns() // 1000
 
 
-def stamped(value: AnyText, *told: int) -> AnyText:
-    """A part's value with the moment that it tells of, at which nothing it is made of was older than `told`.
+def stamped(value: AnyText, began: int) -> AnyText:
+    """A part's value with its version: the `moment` before anything that it is made of was read.
 
-    A page passes over what tells of an earlier moment than what it shows: answers overtake each other on their way.
-    Of several numbers, such as a revision and a time, the first that differs decides.
+    A page passes over an older version than it shows: answers overtake each other on their way.
     """
-    return type(value)(f"<!--{' '.join(map(str, told))}-->{value}")
+    return type(value)(f"<!--{began}-->{value}")
 
 
 def patched(*scripts: str, below: str | AtRequest = "", **properties: Any) -> gr.HTML:

@@ -1,19 +1,14 @@
-// What the server sends begins with the moment that it tells of (`stamped`). A later answer may overtake one: what
-// tells of an earlier moment than what is shown is passed over.
-const STAMP = /^<!--([\d ]+)-->/;
-const isBefore = (one, other) => {
-  const place = one.findIndex((each, k) => each !== other[k]);
-  return place >= 0 && one[place] < other[place];
-};
+// What the server sends begins with its version (`stamped`), microseconds at which the server began to read it. A later
+// answer may overtake one: what is older than what is shown is passed over.
+const VERSION = /^<!--(\d+)-->/;
+const versionOf = value => Number(VERSION.exec(value || '')?.[1] ?? 0);
 const makeNewest = () => {
-  let newest = [];
-  // A value without its moment; null for one that was overtaken.
+  let newest = 0;
+  // A value without its version; null for one that was overtaken.
   return value => {
-    const found = STAMP.exec(value || '');
-    if (!found) return value || '';
-    const moment = found[1].split(' ').map(Number);
-    if (isBefore(moment, newest)) return null;
-    newest = moment;
-    return value.slice(found[0].length);
+    const version = versionOf(value);
+    if (version && version < newest) return null;
+    newest = version || newest;
+    return (value || '').replace(VERSION, '');
   };
 };

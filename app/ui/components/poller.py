@@ -1,4 +1,4 @@
-"""Parts of a page that are looked at whenever the queue has changed, and sent where they are not what the page has.
+"""Parts of a page that are looked at whenever the studio has changed, and sent where they are not what the page has.
 
 What it has the page says itself with each look, so the server keeps nothing, and a reload begins anew. What somebody
 does is answered with all parts (`NOTHING_SEEN`): while that answer is on its way the page may be shown another, and
@@ -19,10 +19,11 @@ from app.ui.components.live import stamped
 from app.ui.components.shell import AT_ONCE, island
 from app.ui.gradio_internals import listener_of
 
-PACE = "pace"
-"""Under this name a page says how often it may look, beside the names of its parts."""
+PAUSE = 5
+"""Seconds between two looks of a page at least, where it says nothing else."""
 TICKED = "ticked"
-"""What the script of a poller triggers when it is time to look."""
+"""What the script of a ticker triggers when it is time to look."""
+NEVER = "0"
 NOTHING_SEEN = "{}"
 """What a page says that has no part yet."""
 Shown = dict[Any, Any]
@@ -38,42 +39,53 @@ class Lazy:
     make: Callable[[], str]
 
 
+class Ticker:
+    """The script that has a page look again whenever the studio has changed since what it shows."""
+
+    def __init__(self, on_every_step: bool = False) -> None:
+        scripts = ("components/newest.js", "components/ticker.js")
+        self.part = island(NEVER, scripts, on_every_step=on_every_step)
+        """Of a page with steps only the one that is seen looks, unless it looks `on_every_step`."""
+
+    def listen(self, look: Listen, inputs: Sequence[gr.Textbox | gr.HTML] | None, outputs: list[Any]) -> None:
+        """Let `look` answer whenever the script says, with a `pause` among what it shows."""
+        # The newest is never passed over: nothing else may happen for a long time. What a script says with an event
+        # would be lost: Gradio sends that of the first once more.
+        listener_of(self.part, TICKED)(look, inputs, outputs, **AT_ONCE | {"trigger_mode": "always_last"})
+
+    def pause(self, seconds: float, began: int) -> Shown:
+        """At least so many seconds between two looks, 0 for no more looks, with the version of what is shown now."""
+        return {self.part: stamped(f"{seconds:g}", began)}
+
+
 class Poller:
-    """The parts of a page that it brings up to date, and the script that says when."""
+    """The parts of a page that it brings up to date."""
 
     def __init__(self, parts: Mapping[str, gr.HTML]) -> None:
         self.parts = parts
         self.seen = gr.Textbox(NOTHING_SEEN, visible=False)
         """Digests of the parts that the page has, as JSON."""
-        self.ticker = island("0", "components/ticker.js")
-        """Its value is the seconds between two looks at least, 0 for no more looks, and when the last one began."""
-        self.outputs = [*parts.values(), self.seen, self.ticker]
+        self.ticker = Ticker()
+        self.outputs = [*parts.values(), self.seen, self.ticker.part]
 
     def listen(self, opening: Listen, look: Listen, inputs: Sequence[gr.Textbox | gr.HTML], outputs: list[Any]) -> None:
-        """Let `look` answer when `opening` has happened, and whenever the script says."""
+        """Let `look` answer when `opening` has happened, and whenever something has changed."""
         opening(look, inputs, outputs, **AT_ONCE)
-        # The newest is never passed over: nothing else may happen for a long time. What a script says with an event
-        # would be lost: Gradio sends that of the first once more.
-        listener_of(self.ticker, TICKED)(look, inputs, outputs, **AT_ONCE | {"trigger_mode": "always_last"})
+        self.ticker.listen(look, inputs, outputs)
 
-    def answer(self, seen: str, values: Mapping[str, str | Lazy], seconds: float, began: int) -> Shown:
-        """The parts that differ from those of `seen`, and the pace where it is another.
+    def answer(self, seen: str, values: Mapping[str, str | Lazy], began: int, seconds: float = PAUSE) -> Shown:
+        """The parts that differ from those of `seen`; `values` holds every part.
 
         `seconds` are those between two looks at least, 0 for no more looks; `began` is the `moment` before
         anything of them was read.
         """
-        known = _read(seen)
-        now = {name: digest(value) for name, value in values.items()} | {PACE: f"{seconds:g}"}
-        if known == now:
-            return {self.seen: gr.skip()}
+        known, now = _read(seen), {name: digest(value) for name, value in values.items()}
         shown: Shown = {
-            self.parts[name]: stamped(value.make() if isinstance(value, Lazy) else value, began)
-            for name, value in values.items()
+            part: stamped(value.make() if isinstance(value := values[name], Lazy) else value, began)
+            for name, part in self.parts.items()
             if known.get(name) != now[name]
         }
-        if known.get(PACE) != now[PACE]:
-            shown[self.ticker] = f"{now[PACE]} {began}"
-        return shown | {self.seen: json.dumps(now)}
+        return shown | ({self.seen: json.dumps(now)} if shown else {}) | self.ticker.pause(seconds, began)
 
 
 def digest(value: str | Lazy) -> str:

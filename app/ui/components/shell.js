@@ -28,10 +28,10 @@ language.addEventListener('change', () => {
   document.cookie = `${language.dataset.cookie}=${language.value}; path=${home}; max-age=31536000; samesite=lax`;
   location.reload();
 });
-// What the computer does, in one line; parts of the page look again where the queue has changed.
+// What the computer does, in one line; parts of the page look again where something has changed.
 const busy = element.querySelector('.busy'),
   user = window.gradio_config?.username;
-let revision = null;
+let version = 0; // of the studio
 followNow(now => {
   if (now.away) return showAway(true);
   // Who had opened this page has logged out, perhaps in another tab, or somebody else has logged in: the server answers
@@ -43,8 +43,8 @@ followNow(now => {
   busy.title = now.line;
   announce(now);
   document.dispatchEvent(new CustomEvent('velatura:now', {detail: now}));
-  if (revision && revision !== now.revision) document.dispatchEvent(new Event('velatura:changed'));
-  revision = now.revision;
+  if (version && version < now.version) document.dispatchEvent(new Event('velatura:changed'));
+  version = now.version;
 });
 if (user) {
   const out = document.createElement('form'),

@@ -1,40 +1,37 @@
-// Asks what has become of a page's parts whenever the queue has changed: no more often than every so many seconds, the
-// value, and only while somebody looks; at once where somebody has chosen what is shown (`velatura:look`).
-let asked = -Infinity,
+// Has the page look again whenever the studio is of a newer version than what the page shows: no more often than every so
+// many seconds, the value (0 for never), and only while somebody sees its step; at once where somebody has chosen what is
+// shown (`velatura:look`).
+const newestOf = makeNewest();
+let pause = 0, // milliseconds between two looks at least
+  shown = 0, // the newest version that was answered
+  heard = 0, // that of the studio
+  asked = -Infinity,
   waiting = 0;
-const pace = () => 1000 * Number(props.value.split(' ')[0]);
 const askNow = () => {
   asked = performance.now();
   trigger('ticked', {});
 };
+const isSeen = () => !document.hidden && element.isConnected && (props.on_every_step || !element.closest('.step:not(.shown)'));
 const ask = () => {
   waiting = 0;
-  if (!document.hidden && element.isConnected && pace()) askNow();
+  if (heard > shown && pause && isSeen()) askNow();
 };
 const askSoon = () => {
-  waiting ||= setTimeout(ask, Math.max(0, asked + pace() - performance.now()));
-};
-document.addEventListener('velatura:changed', askSoon);
-document.addEventListener('visibilitychange', askSoon);
-document.addEventListener('velatura:look', () => element.isConnected && askNow());
-// What has changed between the page's first look and the first that it hears of the queue is told by nothing else.
-let since = 0, // when the queue was as the page has heard first
-  compared = false;
-const compare = () => {
-  const began = Number(props.value.split(' ')[1]);
-  if (compared || !began || !since) return;
-  compared = true;
-  if (since > began) askSoon();
+  clearTimeout(waiting);
+  waiting = heard > shown && pause ? setTimeout(ask, Math.max(0, asked + pause - performance.now())) : 0;
 };
 document.addEventListener('velatura:now', ({detail}) => {
-  since ||= detail.since;
-  compare();
-});
-// A look that was put off by a slower pace than the new one comes sooner.
-watch('value', () => {
-  compare();
-  if (!waiting) return;
-  clearTimeout(waiting);
-  waiting = 0;
+  heard = detail.version;
   askSoon();
 });
+document.addEventListener('visibilitychange', askSoon);
+document.addEventListener('velatura:look', () => element.isConnected && askNow());
+const answered = () => {
+  const seconds = newestOf(props.value);
+  if (seconds === null) return;
+  pause = 1000 * Number(seconds);
+  shown = Math.max(shown, versionOf(props.value));
+  askSoon();
+};
+watch('value', answered);
+answered();

@@ -49,6 +49,5 @@ watch('value', () => {
   if (!about) return;
   dismiss(about);
   show(problem || text, false);
-  document.dispatchEvent(new Event('velatura:changed')); // styles and pictures are not in the queue
   if (!problem) fading = setTimeout(show, 8000, '', false);
 });

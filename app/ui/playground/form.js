@@ -91,7 +91,7 @@ element.addEventListener('submit', event => {
     const wrong = element.querySelector('[aria-invalid], .wrong');
     if (!wrong) {
       // A drawing on a small base is nearly there by then, and the stream may not have heard of it yet.
-      setTimeout(() => document.dispatchEvent(new Event('velatura:changed')), GLANCE);
+      setTimeout(() => document.dispatchEvent(new Event('velatura:look')), GLANCE);
       return document.querySelector('#pg-going')?.scrollIntoView({block: innerWidth <= 720 ? 'start' : 'nearest'});
     }
     const field = wrong.matches('[aria-invalid]') ? wrong : wrong.closest('.style-row').querySelector('select');

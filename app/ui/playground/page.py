@@ -184,7 +184,7 @@ class Playground:
             "picture": Lazy(looked_at, lambda: _picture(one, service, kept)),
             "strip": Lazy((drawn, one and one.id), lambda: _strip(found, one, service)),
         }
-        return self.poller.answer(seen, values, _pace(found), began)
+        return self.poller.answer(seen, values, began, _pace(found))
 
     def on_asked(self, event: GenerationAction, request: gr.Request, chosen: str) -> Shown:
         """Do what a button at a generation wants."""

@@ -73,7 +73,7 @@ class ComparisonPage:
         views = {name: view for name in names if (view := self.queue.run(name)) is not None}
         goes_on = any(view.state not in ENDED for view in views.values())
         sheet = self._sheet(names, list(views.values()))
-        return self.poller.answer(seen, {"sheet": sheet}, SOON if goes_on else LATER, began)
+        return self.poller.answer(seen, {"sheet": sheet}, began, SOON if goes_on else LATER)
 
     def on_fetched(self, event: StyleFileWanted, request: gr.Request) -> Shown:
         """Make the file that a menu offers, and let the browser save it."""

@@ -41,7 +41,7 @@ from trainers.errors import VelaturaError
 from trainers.messages import joined
 
 A_PAGE = 25
-EVERY = 3
+PAUSE = 3
 """Seconds between two looks at least."""
 Shown = dict[Any, Any]
 
@@ -80,7 +80,7 @@ class RunsPage:
         began = moment()
         found, actor = self.queue.look(), actor_of(request)
         value = listing(self.queue, found, ListChoice.read(chosen), actor)
-        return self.poller.answer(seen, {"list": value}, EVERY, began)
+        return self.poller.answer(seen, {"list": value}, began, PAUSE)
 
     def on_asked(self, event: RunAction, request: gr.Request, chosen: str) -> Shown:
         """Do what a button wants, and show what has become of it."""

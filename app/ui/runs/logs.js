@@ -1,13 +1,18 @@
-// Log, settings and details: read when opened, and again while they are open. The log follows its end unless
-// somebody has scrolled up.
-const EVERY = 5000;
-const folds = [...element.querySelectorAll('details')];
+// Log, settings and details: read when opened, and again as the run goes on. The log follows its end unless somebody has
+// scrolled up.
+const PAUSE = 5000;
+const folds = [...element.querySelectorAll('details')],
+  log = folds[0];
+let waiting = 0;
 const read = fold => trigger('fold_opened', {fold: fold.dataset.fold});
 for (const fold of folds) fold.addEventListener('toggle', () => fold.open && read(fold));
-setInterval(() => {
-  const log = folds[0];
-  if (element.isConnected && log.open && !document.hidden && !('ended' in document.body.dataset)) read(log);
-}, EVERY);
+document.addEventListener('velatura:changed', () => {
+  if (!log.open || 'ended' in document.body.dataset) return;
+  waiting ||= setTimeout(() => {
+    waiting = 0;
+    if (element.isConnected && log.open) read(log);
+  }, PAUSE);
+});
 watch('value', () => {
   const {fold, text} = props.value || {};
   const place = folds.find(one => one.dataset.fold === fold)?.querySelector('pre');

@@ -124,9 +124,9 @@ class RunPage:
         began = moment()
         view = self.queue.run(name)
         if view is None:
-            return self.poller.answer(seen, _nothing(), LATER, began)
+            return self.poller.answer(seen, _nothing(), began, LATER)
         values, now = self._values(view, drawn, actor_of(request))
-        shown = self.poller.answer(seen, values, _pace(view.state), began)
+        shown = self.poller.answer(seen, values, began, _pace(view.state))
         return shown | {self.drawn: now} if self.graph in shown else shown
 
     def on_asked(self, event: RunAction, request: gr.Request, name: str, drawn: str) -> Shown:

@@ -37,8 +37,6 @@ from trainers.errors import VelaturaError
 from trainers.messages import joined
 
 A_PAGE, MOST_UNLISTED = 24, 10
-EVERY = 5
-"""Seconds between two looks at least."""
 Shown = dict[Any, Any]
 
 
@@ -90,7 +88,7 @@ class StylesPage:
         busy = [view for view in views.values() if view.state not in ENDED]
         actor = actor_of(request)
         value = self._listing(self.library.entries(), views, busy, ListChoice.read(chosen), actor)
-        return self.poller.answer(seen, {"list": value}, EVERY, began)
+        return self.poller.answer(seen, {"list": value}, began)
 
     def on_asked(self, event: StyleAction, request: gr.Request, chosen: str) -> Shown:
         """Rename or delete a style, or take it back, and show what has become of it."""

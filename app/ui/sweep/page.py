@@ -77,7 +77,7 @@ class SweepPage:
             sweep, there = self._find(name)
         except VelaturaError as error:
             lost = macro("empty_page", words.NO_SUCH_SWEEP, as_sentence(error), run_words.TO_THE_RUNS, "runs")
-            return self.poller.answer(seen, {"head": lost, "pictures": "", "results": ""}, LATER, began)
+            return self.poller.answer(seen, {"head": lost, "pictures": "", "results": ""}, began, LATER)
         actor = actor_of(request)
         state = [(member.name, member.view and (member.view.state, member.view.summary)) for member in there]
         values: dict[str, str | Lazy] = {
@@ -91,7 +91,7 @@ class SweepPage:
             ),
         }
         goes_on = any(member.view is not None and member.view.state not in ENDED for member in there)
-        return self.poller.answer(seen, values, SOON if goes_on else LATER, began)
+        return self.poller.answer(seen, values, began, SOON if goes_on else LATER)
 
     def on_asked(self, event: SweepAction, request: gr.Request, name: str) -> Shown:
         """Do what a button wants, and show what has become of it."""

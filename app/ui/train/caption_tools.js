@@ -128,7 +128,7 @@ element.querySelector('#write-panel').addEventListener('submit', event => {
   trigger('captions_wanted', {model: chosen.get('model'), which: chosen.get('which'), ids: picked, seen: seen()});
 });
 
-let shownRevision = 0; // of the draft whose trigger word is shown
+let shown = 0; // the version of the draft whose trigger word is shown
 const draw = () => {
   const state = props.value || {};
   if (flying && state.kept === flying.count) {
@@ -137,8 +137,8 @@ const draw = () => {
     flying = null;
     sendWord();
   }
-  const isNewest = state.trigger !== undefined && state.revision >= shownRevision;
-  if (isNewest) shownRevision = state.revision;
+  const isNewest = state.trigger !== undefined && state.version >= shown;
+  if (isNewest) shown = state.version;
   if (isNewest && word !== document.activeElement && !unsent.has('trigger')) {
     word.value = state.trigger;
     word.dataset.known = state.trigger;

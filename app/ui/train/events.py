@@ -27,13 +27,6 @@ class StepShown(Seen):
     step: Literal["pictures", "style", "start"]
 
 
-class Tick(PageEvent):
-    """A part shows what goes on, and looks again."""
-
-    unseen: bool = False
-    """Whether nobody looks at it at the moment."""
-
-
 class Chosen(Seen):
     """Something said of some of the pictures."""
 
@@ -233,7 +226,6 @@ class SweepPressed(StartPressed):
 
 
 STEPS = {"step_shown": StepShown}
-TICKS = {"ticked": Tick}
 FILES = {"files_uploaded": FilesUploaded}
 SAMPLES = {"sample_chosen": SampleChosen}
 BUTTONS = {"asked": PicturesAction}

@@ -13,7 +13,6 @@ import gradio as gr
 
 from app.errors import as_sentence
 from app.studio.dataset import edits
-from app.studio.dataset.caption_jobs import Progress
 from app.studio.dataset.done_edits import DoneEdits
 from app.studio.dataset.drafts import Draft, Region
 from app.studio.dataset.exports import export_captions
@@ -25,7 +24,8 @@ from app.studio.styles.train_on import find_style, train_on
 from app.ui.components.controls import Button, banner
 from app.ui.components.errors import error_line, in_a_banner, with_error_line
 from app.ui.components.events import at_most, key_of, tab_of, wire
-from app.ui.components.live import AtRequest, block, patched
+from app.ui.components.live import AtRequest, block, moment, patched
+from app.ui.components.poller import Ticker
 from app.ui.components.shell import AT_ONCE, EACH, island
 from app.ui.document.templates import macro, render
 from app.ui.gradio_internals import file_address
@@ -70,7 +70,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
         wire(part, events.BUTTONS, step, None, step.everything, wrap=handle, **EACH)
     wire(step.tools, events.TOOLS, step, None, step.everything, wrap=handle, **EACH)
     wire(step.tools, events.FINDING, step, None, [step.tools], **EACH)
-    step.timer.tick(handle(step.ticked), None, step.everything, **AT_ONCE)
+    step.ticker.listen(handle(step.tick), None, step.everything)
 
 
 class PicturesStep:
@@ -105,9 +105,10 @@ class PicturesStep:
         self.files = island({}, "components/save.js", elem_id="draft-files")
         self.error_line = error_line()
         self.foot = patched("components/asks.js", elem_id="foot")
-        self.timer = gr.Timer(1, active=False)
+        self.ticker = Ticker(on_every_step=True)
         self.everything = [
-            self.zone, self.notice, self.tools, self.overview, self.editor, self.error_line, self.foot, self.timer,
+            self.zone, self.notice, self.tools, self.overview, self.editor, self.error_line, self.foot,
+            self.ticker.part,
         ]  # fmt: skip
 
     def load(self, request: gr.Request) -> Shown:
@@ -118,8 +119,7 @@ class PicturesStep:
             shown[self.notice] = said or images_view.notice(draft) or images_view.aside(draft)
         else:
             shown[self.notice] = images_view.welcome_back(draft, time.time(), self._trained_as(draft))
-        state = self.services.caption_jobs.look(key)
-        return shown | self._writing(state) if state.busy else shown
+        return shown | self._writing(key) if self.services.caption_jobs.look(key).busy else shown
 
     def _trained_as(self, draft: Draft) -> str:
         """The run that was last started with these pictures; "" if there is none any more."""
@@ -270,16 +270,15 @@ class PicturesStep:
         key, jobs = key_of(request), self.services.caption_jobs
         if not jobs.start(key, event.model, event.which != "all", request.username or "", set(event.ids) or None):
             return {self.tools: {"writing": images_view.none_empty(), "nonce": time.time()}}
-        return self._writing(jobs.look(key))
+        return self._writing(key)
 
-    def ticked(self, request: gr.Request) -> Shown:
+    def tick(self, request: gr.Request) -> Shown:
         """Show what a model has written since."""
         key = key_of(request)
         before = self.services.drafts.read(key)
-        state = self.services.caption_jobs.look(key)
+        shown = self._writing(key)
         after = self.services.drafts.read(key)
-        shown = self._difference(before, after) if before.revision != after.revision else {}
-        return shown | self._writing(state)
+        return shown | (self._difference(before, after) if before.revision != after.revision else {})
 
     def on_page_returned(self, event: events.PageReturned, request: gr.Request) -> Shown:
         """Say so when the page that has come to the front is not the newest."""
@@ -309,7 +308,7 @@ class PicturesStep:
         if what in ("fresh", "stop-captions", "bring-back"):
             self.services.caption_jobs.stop(key_of(request))
         if what == "stop-captions":
-            return self.ticked(request)
+            return self.tick(request)
         if what in ("show", "whole"):
             draft = self.services.drafts.read(key_of(request))
             if what == "whole":
@@ -393,8 +392,9 @@ class PicturesStep:
         parts = images_view.around(draft, self.services.checker.report(draft))
         return dict(zip((self.overview, self.foot), parts, strict=True))
 
-    def _writing(self, state: Progress) -> Shown:
-        return {
-            self.tools: {"writing": images_view.writing(state), "busy": state.busy, "nonce": time.time()},
-            self.timer: gr.Timer(active=state.busy),
-        }
+    def _writing(self, key: str) -> Shown:
+        """Put what a model has written into the draft, and show how far it is."""
+        began = moment()
+        state = self.services.caption_jobs.look(key)
+        said = {"writing": images_view.writing(state), "busy": state.busy, "nonce": time.time()}
+        return {self.tools: said} | self.ticker.pause(int(state.busy), began)

@@ -119,7 +119,12 @@ def _count_files(draft: Draft, step: Undo) -> int:
 
 def around(draft: Draft, report: Report) -> tuple[str, str]:
     """The lines over the wall and at the bottom; a page that shows newer ones passes them over."""
-    return stamped(overview(draft, report), draft.revision), stamped(foot(draft, report), draft.revision)
+    return stamped(overview(draft, report), version_of(draft)), stamped(foot(draft, report), version_of(draft))
+
+
+def version_of(draft: Draft) -> int:
+    """Microseconds since the epoch at which a draft was changed last; larger with each revision."""
+    return round(draft.changed * 1e6)
 
 
 def preview(draft: Draft, find: str, replace: str, identifiers: Collection[str] = ()) -> Markup:
@@ -159,12 +164,12 @@ def notice(draft: Draft) -> str:
 
 def newest_notice(draft: Draft) -> str:
     """The same, passed over by a page that shows a newer one."""
-    return stamped(notice(draft), draft.revision)
+    return stamped(notice(draft), version_of(draft))
 
 
 def trigger(draft: Draft) -> dict[str, Any]:
-    """The trigger word, and the revision by which a page knows which of two is newer."""
-    return {"trigger": draft.trigger, "revision": draft.revision}
+    """The trigger word, and the version by which a page knows which of two is newer."""
+    return {"trigger": draft.trigger, "version": version_of(draft)}
 
 
 def aside(draft: Draft, clone_of: str = "") -> str:

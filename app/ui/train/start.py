@@ -26,6 +26,7 @@ from app.studio.sweeps.draft_sweep import method_seconds, start_method_sweep
 from app.ui.components.errors import error_line, reason, with_error_line
 from app.ui.components.events import actor_of, key_of, tab_of, wire
 from app.ui.components.live import AtRequest, block, moment, patched, stamped
+from app.ui.components.poller import Ticker
 from app.ui.components.shell import AT_ONCE, EACH
 from app.ui.document.templates import macro
 from app.ui.runs.text import activity
@@ -36,12 +37,10 @@ from app.ui.train.events import (
     STARTING,
     STEPS,
     SWEEPING,
-    TICKS,
     StartAction,
     StartPressed,
     StepShown,
     SweepPressed,
-    Tick,
 )
 from trainers.config.config import Config
 from trainers.config.sections import Subjects
@@ -64,7 +63,7 @@ def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
     wire(step.sheet, START, step, None, step.everything, wrap=handle, **EACH)
     wire(step.foot, STARTING, step, None, step.everything, wrap=handle, **AT_ONCE)
     wire(step.several, SWEEPING, step, None, step.everything, wrap=handle, **AT_ONCE)
-    wire(step.sheet, TICKS, step, None, step.everything, wrap=handle, **AT_ONCE)
+    step.ticker.listen(handle(step.tick), None, step.everything)
 
 
 class StartStep:
@@ -78,30 +77,27 @@ class StartStep:
             *("components/unsent.js", "components/fields.js", "components/in_turn.js", "components/reachable.js"),
             "train/start.js",
         )
-        self.sheet = patched(*scripts, "components/again.js", elem_id="start-sheet", words=words.START_SAID)
+        self.sheet = patched(*scripts, elem_id="start-sheet", words=words.START_SAID)
         self.several = patched(
             *("components/reachable.js", "train/sweep.js"), elem_id="start-several", words=words.START_SAID
         )
         self.error_line = error_line()
         self.foot = patched(*scripts, elem_id="start-foot", words=words.START_SAID)
-        self.everything = [self.sheet, self.several, self.error_line, self.foot]
+        self.ticker = Ticker()
+        self.everything = [self.sheet, self.several, self.error_line, self.foot, self.ticker.part]
 
     def on_step_shown(self, event: StepShown, request: gr.Request) -> Shown:
         """What the step shows when it comes into view; measuring begins then."""
         if event.step != "start":
             return {}
-        draft = self.services.drafts.read(key_of(request))
-        self._measure(draft, request)
-        return self._show(draft)
+        self._measure(self.services.drafts.read(key_of(request)), request)
+        return self._show(request)
 
-    def on_ticked(self, event: Tick, request: gr.Request) -> Shown:
+    def tick(self, request: gr.Request) -> Shown:
         """Show how far the measuring is, which begins again if it has ended while nobody looked; why it did not start
         stays at the bottom."""
-        draft = self.services.drafts.read(key_of(request))
-        if event.unseen and not self.services.estimate_jobs.now(draft).ended:
-            return {}
-        self._measure(draft, request)
-        shown = self._show(draft, ticking=True)
+        self._measure(self.services.drafts.read(key_of(request)), request)
+        shown = self._show(request, ticking=True)
         return {part: value for part, value in shown.items() if part is not self.foot}
 
     def on_asked(self, event: StartAction, request: gr.Request) -> Shown:
@@ -118,10 +114,9 @@ class StartStep:
         key = key_of(request)
         if what in changes:
             self.services.drafts.change(key, changes[what], tab_of(request))
-        draft = self.services.drafts.read(key)
         if what in ("prompts", "subjects", "captions", "low-memory", "measure", "repair"):
-            self._measure(draft, request, again=what == "measure")
-        return self._show(draft, kept=event.count)
+            self._measure(self.services.drafts.read(key), request, again=what == "measure")
+        return self._show(request, kept=event.count)
 
     def on_start_pressed(self, event: StartPressed, request: gr.Request) -> Shown:
         """Put the run in line, and lead to its page.
@@ -148,15 +143,15 @@ class StartStep:
         if mark and draft.started and draft.started[0] == mark:
             return {self.foot: parts.leaving(draft.started[1])}
         if event.again:
-            return self._show(draft, words.START_SAID["lost"])
+            return self._show(request, words.START_SAID["lost"])
         try:
             draft = drafts.change(key, partial(_typed, event=event), tab_of(request))
             wrong = self._wrong(draft)
             if wrong:
-                return self._show(draft, wrong)
+                return self._show(request, wrong)
             job = start_run(self.services.queue, self.services.drafts, draft, actor_of(request))
         except (OSError, VelaturaError) as error:
-            return self._show(draft, words.NOT_STARTED.format(reason(error)))
+            return self._show(request, words.NOT_STARTED.format(reason(error)))
         with suppress(OSError, VelaturaError):  # it has started; the mark only serves a page that lost the answer
             drafts.change(key, partial(_started, mark=mark, name=job.name), tab_of(request))
         self.services.estimate_jobs.forget(draft)
@@ -171,22 +166,16 @@ class StartStep:
             draft = drafts.change(key, partial(_typed, event=event), tab_of(request))
             wrong = self._wrong(draft)
             if wrong:
-                return self._show(draft, wrong, answered=event.mark)
+                return self._show(request, wrong, answered=event.mark)
             sweep = start_method_sweep(self.services.queue, drafts, draft, event.methods, actor_of(request))
         except (OSError, VelaturaError) as error:
-            return self._show(draft, words.NOT_STARTED.format(reason(error)), answered=event.mark)
+            return self._show(request, words.NOT_STARTED.format(reason(error)), answered=event.mark)
         with suppress(OSError, VelaturaError):  # as for a single run
             drafts.change(key, partial(_started, mark=marked, name=sweep.name), tab_of(request))
         return {self.foot: parts.leaving_sweep(sweep.name)}
 
-    def _config(self, draft: Draft) -> Config | None:
-        """The config that would be trained; None where something is wrong with it, or the base is not here."""
-        if not draft.pictures or self.services.bases.look(draft.choices.base).problem:
-            return None
-        return trainable(draft)
-
     def _measure(self, draft: Draft, request: gr.Request, again: bool = False) -> None:
-        config = self._config(draft)
+        config = trainable(draft, self.services.bases)
         if config is None or any(finding.stops for finding in self._findings(config)):
             return
         with suppress(OSError, VelaturaError):  # what cannot be measured can be started nevertheless
@@ -201,7 +190,8 @@ class StartStep:
             return words.NAME_FIRST
         if base.problem:
             return words.NO_BASE.format(base.title, base.problem)
-        stopping = (Sentence.of(finding.problem) for finding in self._findings(self._config(draft)) if finding.stops)
+        findings = self._findings(trainable(draft, self.services.bases))
+        stopping = (Sentence.of(finding.problem) for finding in findings if finding.stops)
         return next(iter(problems(draft).values()), "") or next(stopping, "") or self._refusal(draft)
 
     def _findings(self, config: Config | None) -> tuple[Finding, ...]:
@@ -209,18 +199,21 @@ class StartStep:
         return find_ahead(config, is_trained_here(self.services.paths.runs)) if config else ()
 
     def _repaired(self, draft: Draft, key: str) -> Draft:
-        findings = self._findings(self._config(draft))
+        findings = self._findings(trainable(draft, self.services.bases))
         return with_settings(draft, changes_of(finding for finding in findings if finding.key == key))
 
     def _refusal(self, draft: Draft) -> str:
         """Why the base does not take these settings, if the measurement has found that."""
-        config = self._config(draft)
+        config = trainable(draft, self.services.bases)
         found = self.services.estimate_jobs.look(draft, config) if config else None
         return found.sentence if found and found.code == REFUSED else ""
 
-    def _show(self, draft: Draft, refused: str = "", kept: int = 0, ticking: bool = False, answered: str = "") -> Shown:
-        told = (draft.revision, moment())
-        config = self._config(draft)
+    def _show(
+        self, request: gr.Request, refused: str = "", kept: int = 0, ticking: bool = False, answered: str = ""
+    ) -> Shown:
+        began = moment()
+        draft = self.services.drafts.read(key_of(request))
+        config = trainable(draft, self.services.bases)
         found = self.services.estimate_jobs.look(draft, config) if config else None
         need = found.cost.disk(config, len(draft.pictures)) if config and found and found.cost else 0
         room = shutil.disk_usage(self.services.paths.runs).free
@@ -241,12 +234,13 @@ class StartStep:
             kept=kept,
         )
         shown: Shown = {
-            self.sheet: stamped(parts.start_sheet(sheet), *told),
-            self.foot: stamped(parts.start_foot(sheet), *told),
+            self.sheet: stamped(parts.start_sheet(sheet), began),
+            self.foot: stamped(parts.start_foot(sheet), began),
+            **self.ticker.pause(1 if found and found.busy else 0, began),
         }
         if not ticking:
             seconds = method_seconds(self.services.measured, draft) if config else {}
-            shown[self.several] = stamped(parts.several(draft, seconds, answered), *told)
+            shown[self.several] = stamped(parts.several(draft, seconds, answered), began)
         return shown
 
     def _started(self, draft: Draft) -> str:

@@ -31,20 +31,21 @@ from app.studio.settings.techniques import BY_NAME
 from app.ui.components.errors import error_line, with_error_line
 from app.ui.components.events import key_of, tab_of, wire
 from app.ui.components.live import AtRequest, block, moment, patched, stamped
-from app.ui.components.shell import AT_ONCE, EACH
+from app.ui.components.poller import Ticker
+from app.ui.components.shell import EACH
 from app.ui.document.templates import macro, render
 from app.ui.train import base_view, style_view
 from app.ui.train import text as words
-from app.ui.train.events import STEPS, STYLE, TICKS, Part, SettingsRead, StepShown, StyleAction, Tick
+from app.ui.train.events import STEPS, STYLE, Part, SettingsRead, StepShown, StyleAction
 from app.ui.train.presets.actions import NOTHING_SAID, Answer, Presets
 from app.ui.train.settings_view import settings_fold
-from trainers.config.config import Config
 from trainers.errors import VelaturaError
 from trainers.models.files.hub import HUB_ID
 
 MOST_TOKEN = 200
 OFTEN, SELDOM = 1, 30
-"""Seconds between two looks: at a download, and at whether the computer is quieter than it was when it measured."""
+"""Seconds between two looks at least: at a download or a measurement, and at whether the computer is quieter than it
+was when it measured."""
 CHOICES, OWN, MORE, SETTINGS = PARTS = get_args(Part)
 Shown = dict[Any, Any]
 
@@ -56,7 +57,7 @@ def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
     wire(steps, STEPS, step, None, step.everything, wrap=handle, **EACH)
     for part in step.parts:
         wire(part, STYLE, step, None, step.everything, wrap=handle, **EACH)
-    wire(step.choices, TICKS, step, None, step.everything, wrap=handle, **AT_ONCE)
+    step.ticker.listen(handle(step.tick), None, step.everything)
 
 
 class StyleStep:
@@ -72,41 +73,25 @@ class StyleStep:
             "components/dropped.js",
             "train/style.js",
         )
-        self.choices, self.own, self.more, self.settings = (
-            patched(*scripts, *(["components/again.js"] if name == CHOICES else []), elem_id=name) for name in PARTS
-        )
+        self.choices, self.own, self.more, self.settings = (patched(*scripts, elem_id=name) for name in PARTS)
         self.error_line = error_line()
         block(AtRequest(render, "train/style_foot.html"))
         self.parts = (self.choices, self.own, self.more, self.settings)
-        self.everything = [*self.parts, self.error_line]
+        self.ticker = Ticker()
+        self.everything = [*self.parts, self.error_line, self.ticker.part]
 
     def on_step_shown(self, event: StepShown, request: gr.Request) -> Shown:
         """What the step shows when it comes into view."""
         if event.step != "style":
             return {}
-        key = key_of(request)
-        draft = self.services.drafts.read(key)
-        self._measure(draft, request)
+        self._take_arrived(request)
         return self._choices(request) | self._below(request)
 
-    def on_ticked(self, event: Tick, request: gr.Request) -> Shown:
-        """Show how far downloads and the measurement are; measure again once a computer that was busy is quieter.
-
-        A base that somebody waited for is taken if they still have the starter.
-        """
-        key, drafts = key_of(request), self.services.drafts
-        draft = drafts.read(key)
-        if event.unseen and not self.services.estimate_jobs.now(draft).ended:
-            return {}
-        if arrived := self.services.downloads.arrived_for(key):
-            self.services.bases.found(again=True)
-            if self.services.bases.look(draft.choices.base).is_starter:
-                draft = drafts.change(key, lambda now: with_choices(now, base=arrived), tab_of(request))
-                self._measure(draft, request)
-        elif not self._fetching():
-            self._measure(draft, request)
+    def tick(self, request: gr.Request) -> Shown:
+        """Show how far downloads and the measurement are; measure again once a computer that was busy is quieter."""
+        self._take_arrived(request)
         shown = self._choices(request)
-        measuring = self.services.estimate_jobs.now(drafts.read(key)).busy
+        measuring = self.services.estimate_jobs.now(self.services.drafts.read(key_of(request))).busy
         return shown if measuring and not self._fetching() else shown | self._base_and_more(request)
 
     def on_asked(self, event: StyleAction, request: gr.Request) -> Shown:
@@ -143,6 +128,17 @@ class StyleStep:
         return self._answered(request, answer, event.open)
 
     # ---------------------------------------------------------------- within
+    def _take_arrived(self, request: gr.Request) -> None:
+        """Take a downloaded base that somebody waited for if they still have the starter; measure what is chosen."""
+        key, drafts = key_of(request), self.services.drafts
+        draft = drafts.read(key)
+        if arrived := self.services.downloads.arrived_for(key):
+            self.services.bases.found(again=True)
+            if self.services.bases.look(draft.choices.base).is_starter:
+                draft = drafts.change(key, lambda now: with_choices(now, base=arrived), tab_of(request))
+        if not self._fetching():
+            self._measure(draft, request)
+
     def _take_base(self, key: str, model: str, tab: str) -> Base | None:
         """Take the base that somebody has named; it is returned where it cannot be taken as it is."""
         base = self.services.bases.look(model)
@@ -161,22 +157,16 @@ class StyleStep:
         elif HUB_ID.fullmatch(model):
             self.services.downloads.start(model, key, token[:MOST_TOKEN])
 
-    def _config(self, draft: Draft) -> Config | None:
-        """The config that would be trained; None where something is wrong with it, or the base is not here."""
-        if not draft.pictures or self.services.bases.look(draft.choices.base).problem:
-            return None
-        return trainable(draft)
-
     def _measure(self, draft: Draft, request: gr.Request, again: bool = False) -> None:
         """Measure how fast this computer is on the chosen base, where that is not known."""
-        config, jobs, owner = self._config(draft), self.services.estimate_jobs, request.username or ""
+        config, jobs = trainable(draft, self.services.bases), self.services.estimate_jobs
         if config is None:
             return
         with suppress(OSError, VelaturaError):  # what cannot be measured can be trained nevertheless
             if again:
-                jobs.begin(draft, config, owner, again)
+                jobs.begin(draft, config, request.username or "", again)
             else:
-                jobs.begin_pace(draft, config, owner)
+                jobs.begin_pace(draft, config, request.username or "")
 
     def _answered(
         self,
@@ -192,12 +182,12 @@ class StyleStep:
     def _choices(self, request: gr.Request, kept: StyleAction | None = None) -> Shown:
         began = moment()
         services, draft = self.services, self.services.drafts.read(key_of(request))
-        config, estimate = self._config(draft), services.estimate_jobs.now(draft)
+        config, estimate = trainable(draft, self.services.bases), services.estimate_jobs.now(draft)
         last = services.measured.last(config) if config else None
         times = run_times(services.measured, by_preset(draft))
         pace = style_view.pace_line(last.pace if last else None, times, time.time())
         was_busy = bool(last and last.pace and last.pace.was_busy)
-        again = OFTEN if self._fetching() else SELDOM if was_busy and not estimate.busy else 0
+        pause = OFTEN if self._fetching() or estimate.busy else SELDOM if was_busy else 0
         sheet = render(
             "train/choices.html",
             aims=style_view.read_aims(draft),
@@ -206,9 +196,8 @@ class StyleStep:
             stops=style_view.read_stops(draft, times, estimate, pace, config is not None),
             short=style_view.memory_line(draft, last, estimate),
             kept=kept,
-            again=again,
         )
-        return {self.choices: stamped(sheet, began)}
+        return {self.choices: stamped(sheet, began)} | self.ticker.pause(pause, began)
 
     def _below(
         self,

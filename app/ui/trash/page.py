@@ -32,8 +32,6 @@ from app.units import counted, day, readable_size
 from trainers.errors import VelaturaError
 from trainers.messages import joined
 
-EVERY = 5
-"""Seconds between two looks at least."""
 Shown = dict[Any, Any]
 
 
@@ -60,7 +58,7 @@ class TrashPage:
         """What the page shows now, where that is something else than it has seen."""
         began = moment()
         value = self._listing(Trash(self.queue.store).items(actor_of(request)), actor_of(request))
-        return self.poller.answer(seen, {"list": value}, EVERY, began)
+        return self.poller.answer(seen, {"list": value}, began)
 
     def on_asked(self, event: TrashAction, request: gr.Request) -> Shown:
         """Bring an item back, or delete all of them for good."""

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from app import language
+from app.changes import Changes
 from app.jobs import actions
 from app.jobs.job import NewJob
 from app.jobs.permissions import MACHINE_OWNER, Actor
@@ -44,40 +45,32 @@ def read_states(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
     return (json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: "))
 
 
-def test_the_revision_changes_with_the_queue_and_with_the_server(queue: StudioQueue, tmp_path: Path) -> None:
-    routes = NowRoutes(queue)
+def test_the_version_grows_with_each_change_and_with_the_server(queue: StudioQueue, tmp_path: Path) -> None:
+    routes = NowRoutes(queue, Changes())
     first = routes.look()
-    assert (first.line, first.busy) == (text.FREE, False) and routes.look(newer=True) == first
+    assert (first.line, first.busy) == (text.FREE, False)
     add_quick(queue.store, tmp_path / "job")
     assert routes.look() == first, "a second has not passed"
-    second = routes.look(newer=True)
-    assert second.line == "1 waiting" and second.revision != first.revision
-    assert NowRoutes(queue).look().revision not in (first.revision, second.revision)
+    second, third = routes.look(newer=True), routes.look(newer=True)
+    assert second.line == "1 waiting" and third == second
+    versions = [first.version, second.version, NowRoutes(queue, Changes()).look().version]
+    assert sorted(set(versions)) == versions
 
 
-def test_the_revision_changes_with_the_folder_of_styles(queue: StudioQueue) -> None:
-    folder = queue.paths.styles
-    folder.mkdir(parents=True, exist_ok=True)
-    routes = NowRoutes(queue)
-    seen = [routes.look(newer=True).revision]
-    (folder / "harbour.safetensors").write_bytes(b"half")
-    seen.append(routes.look(newer=True).revision)
-    (folder / "harbour.safetensors").write_bytes(b"copied")
-    seen.append(routes.look(newer=True).revision)
-    (folder / "harbour.safetensors").unlink()
-    seen.append(routes.look(newer=True).revision)
-    (folder / "loop.safetensors").symlink_to("loop.safetensors")
-    seen.append(routes.look(newer=True).revision)
-    assert len(set(seen)) == 5
-    (folder / ".owners.json").write_text("{}", encoding="utf-8")
-    assert routes.look(newer=True).revision == seen[-1]
+def test_the_version_grows_with_what_changes_beside_the_queue(queue: StudioQueue) -> None:
+    changes, stamps = Changes(), ["a", "b", "b", "a"]
+    changes.follow(lambda: "always")
+    changes.follow(lambda: stamps.pop(0))
+    routes = NowRoutes(queue, changes)
+    versions = [routes.look(newer=True).version for _ in range(4)]
+    assert versions[0] < versions[1] == versions[2] < versions[3]
 
 
 def test_each_page_hears_of_it_in_its_language(
     queue: StudioQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(language, "catalogue", lambda _: Marked())
-    routes = NowRoutes(queue)
+    routes = NowRoutes(queue, Changes())
     add_quick(queue.store, tmp_path / "job")
     page = TestClient(LanguageMiddleware(Starlette(routes=routes.routes())))
     lines = [page.get("/now", headers={"accept-language": name}).json()["line"] for name in ("de", "en")]
@@ -87,8 +80,8 @@ def test_each_page_hears_of_it_in_its_language(
 def test_a_stream_says_what_changes_and_ends_with_the_server(
     queue: StudioQueue, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(now, "EVERY", 0.01)
-    routes = NowRoutes(queue)
+    monkeypatch.setattr(now, "INTERVAL", 0.01)
+    routes = NowRoutes(queue, Changes())
     asked: list[None] = []
     look = routes.look
 
@@ -106,9 +99,9 @@ def test_a_stream_says_what_changes_and_ends_with_the_server(
 
 
 def test_a_quiet_stream_shows_that_it_lives_and_ends_in_time(queue: StudioQueue, monkeypatch: Any) -> None:
-    for name, seconds in (("EVERY", 0.01), ("PING", 0.1), ("LONGEST", 1.0)):
+    for name, seconds in (("INTERVAL", 0.01), ("PING", 0.1), ("LONGEST", 1.0)):
         monkeypatch.setattr(now, name, seconds)
-    answer = TestClient(Starlette(routes=NowRoutes(queue).routes())).get("/now/stream")
+    answer = TestClient(Starlette(routes=NowRoutes(queue, Changes()).routes())).get("/now/stream")
     states = list(read_states(iter(answer.text.splitlines())))
     assert 2 < len(states) < 12 and all(state == states[0] for state in states)
 
@@ -141,7 +134,7 @@ def test_visible_tabs_share_one_stream_and_an_idle_page_asks_for_nothing(studio:
 
 def test_what_has_ended_is_told_to_whoever_owns_it(queue: StudioQueue, monkeypatch: Any) -> None:
     job = queue.store.add(NewJob("train", actions.new_folder(queue.store, "harbour"), owner="ann"))
-    routes = NowRoutes(queue)
+    routes = NowRoutes(queue, Changes())
     assert routes.look(newer=True).ended == ()
     actions.stop(queue.store, job.id, "cancel", actor=Actor("ann"))
     ended = routes.look(newer=True)
@@ -152,7 +145,7 @@ def test_what_has_ended_is_told_to_whoever_owns_it(queue: StudioQueue, monkeypat
 
 def test_what_was_deleted_can_be_undone_for_ten_minutes_by_its_owner(queue: StudioQueue, monkeypatch: Any) -> None:
     write_run(queue.store.runs, "harbour")
-    routes = NowRoutes(queue)
+    routes = NowRoutes(queue, Changes())
     assert routes.look(newer=True).body(None)["undo"] is None
     thrown = queue.delete(queue.number("harbour", actor=MACHINE_OWNER), actor=MACHINE_OWNER)
     assert thrown is not None
@@ -183,7 +176,7 @@ def test_somebody_who_asks_for_it_is_told_when_a_run_ends(browser: Any, studio: 
 def is_told(page: Any) -> None:
     ended: list[dict[str, Any]] = []
     state = {
-        "revision": "1",
+        "version": 1,
         "line": "Harbour: 62%",
         "busy": True,
         "brief": "62% · 9 min",

@@ -260,7 +260,7 @@ class Presets:
         return (*still, *self._findings(draft))
 
     def _findings(self, draft: Draft) -> tuple[Finding, ...]:
-        config = trainable(draft) if not self.services.bases.look(draft.choices.base).problem else None
+        config = trainable(draft, self.services.bases)
         return find_ahead(config, is_trained_here(self.services.paths.runs)) if config else ()
 
     def _folder(self, draft: Draft) -> Path:

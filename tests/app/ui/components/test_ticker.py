@@ -1,60 +1,99 @@
-"""When a page looks: no more often than its pace says, and at once when that gets faster."""
+"""When a page looks: whenever the studio is newer than it, no more often than it may, and only while it is seen."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from app.ui.components.live import stamped
 from app.ui.document.assets import read_scripts
 
-pytestmark = pytest.mark.browser
-
-RUN = """script => {
-    window.props = {value: '10'};
+RUN = """([script, value, everywhere]) => {
+    window.props = {value, on_every_step: everywhere};
     window.looks = [];
     const trigger = () => looks.push(Date.now());
     const watch = (name, changed) => (window.changed = changed);
-    new Function('element', 'trigger', 'props', 'watch', script)(document.body, trigger, props, watch);
+    new Function('element', 'trigger', 'props', 'watch', script)(document.querySelector('i'), trigger, props, watch);
 }"""
-CHANGED = "document.dispatchEvent(new Event('velatura:changed'))"
+HEAR = "version => document.dispatchEvent(new CustomEvent('velatura:now', {detail: {version}}))"
+ANSWER = "value => { props.value = value; changed(); }"
+
+pytestmark = pytest.mark.browser
 
 
-def test_a_faster_pace_brings_the_next_look_forward(browser) -> None:
+@pytest.fixture
+def page(browser: Any) -> Any:
     page = browser.new_page()
     page.clock.install(time=1_000_000)
-    page.goto("about:blank")
-    page.evaluate(RUN, read_scripts("components/ticker.js"))
-    begun = page.evaluate("Date.now()")
-    page.evaluate(CHANGED)
-    page.clock.run_for(50)
-    page.evaluate(CHANGED)  # put off for ten seconds
-    page.clock.run_for(1_000)
-    assert [at - begun for at in page.evaluate("looks")] == pytest.approx([0], abs=300)
-    page.evaluate("props.value = '0.5'; changed()")
-    page.clock.run_for(5)
-    assert [at - begun for at in page.evaluate("looks")] == pytest.approx([0, 1_050], abs=300)
-    page.evaluate("changed()")
-    page.clock.run_for(20_000)
-    assert len(page.evaluate("looks")) == 2, "nothing has changed since"
-    page.evaluate(f"{CHANGED}; {CHANGED}")
-    page.clock.run_for(600)
-    assert len(page.evaluate("looks")) == 3
+    page.set_content("<section class='step shown'><i></i></section>")
+    yield page
     page.close()
 
 
-def test_what_changes_while_a_page_opens_is_looked_at(browser) -> None:
+def run(page: Any, value: str, everywhere: bool = False) -> None:
+    page.evaluate(RUN, [read_scripts("components/newest.js", "components/ticker.js"), value, everywhere])
+
+
+def test_a_page_looks_again_until_it_shows_what_the_studio_has_become(page: Any) -> None:
+    run(page, "0")
+    page.evaluate(HEAR, 8)
+    page.clock.run_for(3_000)
+    assert page.evaluate("looks.length") == 0, "nothing has been answered yet"
+    for version, looks in ((8, 0), (9, 0), (7, 0)):  # an answer that was overtaken is no reason
+        page.evaluate(ANSWER, stamped("2", version))
+        page.clock.run_for(3_000)
+        assert page.evaluate("looks.length") == looks
+    page.evaluate(HEAR, 10)
+    page.clock.run_for(10)
+    page.evaluate(HEAR, 10)
+    page.clock.run_for(2_500)
+    assert page.evaluate("looks.length") == 2, "the first answer was lost"
+    page.evaluate(ANSWER, stamped("2", 11))
+    page.evaluate(HEAR, 10)
+    page.clock.run_for(3_000)
+    assert page.evaluate("looks.length") == 2
+
+
+def test_what_changes_while_a_page_opens_is_looked_at(page: Any) -> None:
     """The page's first look may have come before it, and what the page hears first after it."""
-    heard = "document.dispatchEvent(new CustomEvent('velatura:now', {detail: {since: %d}}))"
-    page = browser.new_page()
-    page.clock.install(time=1_000_000)
-    page.goto("about:blank")
-    for since, looks in ((6, 0), (8, 1)):
+    for version, looks in ((6, 0), (8, 1)):
         for answered_first in (True, False):
-            page.evaluate(RUN.replace("'10'", "'0'"), read_scripts("components/ticker.js"))
-            steps = ["props.value = '2 7'; changed()", heard % since]
-            for step in steps if answered_first else reversed(steps):
-                page.evaluate(step)
-            page.evaluate(heard % 9)  # of later changes `velatura:changed` tells
-            page.clock.run_for(3_000)
+            run(page, "0")
+            steps = [(ANSWER, stamped("2", 7)), (HEAR, version)]
+            for script, value in steps if answered_first else reversed(steps):
+                page.evaluate(script, value)
+            page.clock.run_for(1_000)
             assert page.evaluate("looks.length") == looks
             page.reload()
-    page.close()
+            page.set_content("<i></i>")
+
+
+def test_a_faster_pause_brings_the_next_look_forward(page: Any) -> None:
+    run(page, stamped("10", 1))
+    begun = page.evaluate("Date.now()")
+    page.evaluate(HEAR, 2)
+    page.clock.run_for(50)
+    page.evaluate(ANSWER, stamped("10", 3))
+    page.evaluate(HEAR, 4)  # put off for ten seconds
+    page.clock.run_for(1_000)
+    assert [at - begun for at in page.evaluate("looks")] == pytest.approx([0], abs=300)
+    page.evaluate(ANSWER, stamped("0.5", 3))
+    page.clock.run_for(5)
+    assert [at - begun for at in page.evaluate("looks")] == pytest.approx([0, 1_050], abs=300)
+    page.evaluate(ANSWER, stamped("0", 3))
+    page.evaluate(HEAR, 9)
+    page.clock.run_for(20_000)
+    assert len(page.evaluate("looks")) == 2, "it awaits nothing any more"
+
+
+@pytest.mark.parametrize(("everywhere", "looks"), [(False, [0, 1]), (True, [1, 2])])
+def test_a_step_that_is_not_seen_looks_once_it_is(page: Any, everywhere: bool, looks: list[int]) -> None:
+    run(page, stamped("1", 1), everywhere)
+    seen = []
+    for is_shown in (False, True):
+        page.evaluate("is => document.querySelector('section').classList.toggle('shown', is)", is_shown)
+        page.evaluate(HEAR, 2 + is_shown)
+        page.clock.run_for(500)
+        seen.append(page.evaluate("looks.length"))
+    assert seen == looks

@@ -191,21 +191,21 @@ def test_what_a_page_has_is_not_sent_again(queue):
     first = page.tick("a", "", "{}", SOMEBODY)
     assert json.loads(first[page.graph].partition("-->")[2])["x"][-1] == 300 and first[page.drawn].endswith(":300")
     again = page.tick("a", first[page.drawn], first[page.poller.seen], SOMEBODY)
-    assert list(again) == [page.poller.seen]
+    assert list(again) == [page.poller.ticker.part]
 
 
 def test_a_page_asks_at_most_fifteen_times_a_minute_while_a_run_trains(queue):
     view = in_state(queue, State.TRAINING)
     page = page_of(queue)
     queue.run = lambda _: view
-    assert page.tick("a", "", "{}", SOMEBODY)[page.poller.ticker].startswith("4 ")
+    assert page.tick("a", "", "{}", SOMEBODY)[page.poller.ticker.part].endswith("-->4")
 
 
 def test_nothing_is_looked_at_before_it_is_known_which_run_is_meant(queue: StudioQueue) -> None:
     """Else a page that opens on a busy machine says that there is no such run."""
     page = page_of(queue)
     assert page.open(SimpleNamespace(query_params={"id": "a"})) == "a"
-    assert page.poller.ticker.value == "0"
+    assert page.poller.ticker.part.value == "0"
 
 
 def test_beside_download_a_style_on_the_starter_is_for_velatura_alone(queue):

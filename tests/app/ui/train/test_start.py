@@ -30,7 +30,7 @@ from app.studio.settings.plan import choose, plan, with_settings
 from app.ui.components.events import key_of
 from app.ui.runs.run_view import kind
 from app.ui.train import start
-from app.ui.train.events import StartAction, StartPressed, StepShown, SweepPressed, Tick
+from app.ui.train.events import StartAction, StartPressed, StepShown, SweepPressed
 from app.ui.train.start import StartStep
 from app.ui.train.style import StyleStep
 from tests.trainers.tiny_runs import write_images
@@ -115,7 +115,7 @@ def test_only_the_answer_to_a_start_of_several_lets_it_be_pressed_again(step, tm
 def test_why_it_did_not_start_stays_while_the_measuring_is_looked_at(step) -> None:
     shown = step.on_start_pressed(StartPressed(mark="a start"), REQUEST)
     assert 'role="alert"' in shown[step.foot] and "Add at least one picture first." in shown[step.foot]
-    later = step.on_ticked(Tick(), REQUEST)
+    later = step.tick(REQUEST)
     assert step.sheet in later and step.foot not in later
 
 
@@ -129,7 +129,7 @@ def known_pace(step: StartStep, tmp_path: Path, load: float) -> None:
 
 def test_the_time_that_the_second_step_knows_stands_there_until_it_is_measured(step, tmp_path) -> None:
     known_pace(step, tmp_path, load=0.0)
-    assert re.search(r"<dt>Time</dt><dd>about [\d.]+ min", step.on_ticked(Tick(), REQUEST)[step.sheet])
+    assert re.search(r"<dt>Time</dt><dd>about [\d.]+ min", step.tick(REQUEST)[step.sheet])
 
 
 def test_the_second_step_measures_again_once_a_busy_computer_is_quieter(step, tmp_path, monkeypatch) -> None:
@@ -138,29 +138,27 @@ def test_the_second_step_measures_again_once_a_busy_computer_is_quieter(step, tm
         style = StyleStep(step.services)
     for load, measuring in ((3.0, 0), (0.2, 1), (0.2, 1)):
         monkeypatch.setattr(estimate_jobs, "load_now", lambda load=load: load)
-        shown = style.on_ticked(Tick(), REQUEST)[style.choices]
+        shown = style.tick(REQUEST)
         assert len(step.services.queue.small_jobs()) == measuring
-        assert ('data-again="3" data-unseen="10"' if measuring else 'data-again="30">') in shown
+        assert shown[style.ticker.part].endswith("-->1" if measuring else "-->30")
 
 
 @pytest.mark.parametrize("kind", [StyleStep, StartStep])
-def test_a_page_that_nobody_looks_at_keeps_its_measurement_and_asks_for_it_again_when_it_is_seen(
+def test_a_measurement_that_nobody_looked_at_for_long_begins_again_when_its_page_is_seen(
     services: Services, tmp_path: Path, kind: Any
 ) -> None:
     with gr.Blocks():
         step = kind(services)
     draft = take_folder(services.drafts, key_of(REQUEST), write_images(tmp_path / "images"))
-    step.on_ticked(Tick(), REQUEST)
+    step.tick(REQUEST)
     (before,) = services.queue.small_jobs()
     record = services.paths.drafts / draft.id / "measuring.json"
-    os.utime(record, (0, 0))
-    assert step.on_ticked(Tick(unseen=True), REQUEST) == {}
     services.estimate_jobs.sweep()
-    assert services.queue.small_jobs() == [before], "the page is still there"
+    assert services.queue.small_jobs() == [before], "somebody has looked at it"
     os.utime(record, (0, 0))
     services.estimate_jobs.sweep()
-    assert step.on_ticked(Tick(unseen=True), REQUEST) == {} and services.queue.small_jobs() == []
-    step.on_ticked(Tick(), REQUEST)
+    assert services.queue.small_jobs() == []
+    step.tick(REQUEST)
     assert [view.state for view in services.queue.small_jobs()] == ["queued"]
 
 
