@@ -1,9 +1,8 @@
-"""The processes that train one run together, each on a device of its own; usually there is one.
+"""The processes that train one run, one per device; usually there is one.
 
-Process 0 is the one that was asked to train. It alone writes events, checkpoints and samples, decides when to stop, and
-tells the others. Each process computes its share of every batch, and the mean of their gradients is the whole batch's,
-as the shares are equal. From equal gradients every process makes the same step, so discrete choices of methods (ranks,
-gates, cuts) are the same, too; `check_equal` verifies this at each checkpoint.
+Process 0 writes events, checkpoints and samples, and decides when to stop. Each process computes an equal share of every
+batch, so the mean of their gradients is that of the batch. Equal gradients give equal steps, and thus equal discrete
+choices of methods (ranks, gates, cuts); `check_equal` verifies this at each checkpoint.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ if TYPE_CHECKING:
     from trainers.runs.events import Recorder
     from trainers.runs.run import Run
 
-PATIENT = timedelta(days=30)
-"""How long processes wait for each other, as while the first draws; a process that dies is noticed at once."""
+TIMEOUT = timedelta(days=30)
+"""Long enough for the first process to draw or cache; a dead process is noticed at once without it."""
 LONGEST_WORD = 16
 STORE = "store"
-"""File in a meeting place through which processes of one machine find each other."""
+"""Name of the `FileStore` by which the processes of one machine connect."""
 UNEQUAL = _(
     "the processes of this run have come to different parameters at step {step}, which equal devices do not; resume "
     "from the last checkpoint with train.devices = 1"
@@ -39,7 +38,7 @@ UNEQUAL = _(
 
 
 class Devices:
-    """The only process of a run: nothing is shared and nothing has to be agreed."""
+    """The only process of a run; collective operations return their input."""
 
     index, count = 0, 1
 
@@ -53,24 +52,24 @@ class Devices:
         """Whether this process writes, draws and decides."""
         return self.index == 0
 
-    def word_of_first(self, word: str) -> str:
-        """The word that the first process has here; waits for it."""
+    def broadcast(self, word: str) -> str:
+        """The first process's word, of at most `LONGEST_WORD` ASCII letters; waits for it."""
         return word
 
-    def value_of_first(self, value: Any = None) -> Any:
-        """The value that the first process has here; waits for it."""
+    def broadcast_object(self, value: Any = None) -> Any:
+        """The first process's value; waits for it."""
         return value
 
     def wait(self) -> None:
-        """Wait until every process is here."""
+        """Wait until every process has called this."""
 
     @contextmanager
-    def first_goes(self) -> Iterator[None]:
+    def main_process_first(self) -> Iterator[None]:
         """Run the block in the first process, then in the others."""
         yield
 
     def any_of(self, value: bool) -> bool:
-        """Whether it is true in any process."""
+        """Whether `value` is true in any process."""
         return value
 
     def mean_of(self, *values: Tensor) -> tuple[Tensor, ...]:
@@ -78,23 +77,23 @@ class Devices:
         return values
 
     def check_equal(self, parameters: Iterable[Tensor], step: int) -> None:
-        """Raise VelaturaError if the processes do not have the same bits."""
+        """Raise VelaturaError if the parameters differ in any bit between processes."""
 
     def check_alive(self, run: Run) -> None:
         """Raise VelaturaError if another process has died."""
 
     @contextmanager
     def explained(self, run: Run, record: Recorder) -> Iterator[None]:
-        """Turn errors in the block that follow from another process's death into one sentence."""
+        """Replace errors in the block by the loss of another process, where that caused them."""
         yield
 
     def leave(self) -> None:
-        """Part from the others, which is not waited for."""
+        """Disconnect without waiting for the others."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Which of how many processes this one is, also among those on its machine."""
+class Rank:
+    """The index of this process and the number of processes, in the run and on this machine."""
 
     index: int
     count: int
@@ -102,7 +101,7 @@ class Place:
     local_count: int
 
     def environment(self) -> dict[str, str]:
-        """The variables by which torch and accelerate know it."""
+        """The rank as environment variables of torch and accelerate."""
         return {
             "RANK": str(self.index),
             "WORLD_SIZE": str(self.count),
@@ -111,40 +110,40 @@ class Place:
         }
 
 
-def read_place(environment: Mapping[str, str] | None = None) -> Place | None:
-    """The place that torchrun, `accelerate launch` or a first process gave to this one; None if it is alone.
+def read_rank(environment: Mapping[str, str] | None = None) -> Rank | None:
+    """The rank set by torchrun, `accelerate launch` or a first process; None for a process on its own.
 
-    Raises VelaturaError if the variables make no sense.
+    Raises VelaturaError if the variables are not whole numbers.
     """
-    found = os.environ if environment is None else environment
-    if "RANK" not in found or found.get("WORLD_SIZE", "1") == "1":
+    variables = os.environ if environment is None else environment
+    if "RANK" not in variables or variables.get("WORLD_SIZE", "1") == "1":
         return None
     try:
-        index, count = int(found["RANK"]), int(found["WORLD_SIZE"])
-        local = int(found.get("LOCAL_RANK", index)), int(found.get("LOCAL_WORLD_SIZE", count))
+        index, count = int(variables["RANK"]), int(variables["WORLD_SIZE"])
+        local = int(variables.get("LOCAL_RANK", index)), int(variables.get("LOCAL_WORLD_SIZE", count))
     except ValueError:
         raise VelaturaError("RANK, WORLD_SIZE and LOCAL_RANK are not whole numbers; a launcher sets them") from None
-    return Place(index, count, *local)
+    return Rank(index, count, *local)
 
 
 class Group(Devices):
     """One of several processes of a run, connected by `join`."""
 
-    def __init__(self, place: Place, control: Any) -> None:
-        self.index, self.count = place.index, place.count
+    def __init__(self, rank: Rank, control: Any) -> None:
+        self.index, self.count = rank.index, rank.count
         self._control = control
 
-    def word_of_first(self, word: str) -> str:
+    def broadcast(self, word: str) -> str:
         from torch.distributed import broadcast
 
         letters = torch.zeros(LONGEST_WORD, dtype=torch.uint8)
         if self.is_first:
-            said = word.encode("ascii")
-            letters[: len(said)] = torch.tensor(list(said), dtype=torch.uint8)
+            encoded = word.encode("ascii")
+            letters[: len(encoded)] = torch.tensor(list(encoded), dtype=torch.uint8)
         broadcast(letters, 0, group=self._control)
         return bytes(letters.tolist()).rstrip(b"\0").decode("ascii")
 
-    def value_of_first(self, value: Any = None) -> Any:
+    def broadcast_object(self, value: Any = None) -> Any:
         from torch.distributed import broadcast_object_list
 
         box = [value]
@@ -157,7 +156,7 @@ class Group(Devices):
         all_reduce(torch.zeros(1), group=self._control)
 
     @contextmanager
-    def first_goes(self) -> Iterator[None]:
+    def main_process_first(self) -> Iterator[None]:
         if not self.is_first:
             self.wait()
         yield
@@ -171,7 +170,7 @@ class Group(Devices):
         return tuple((self._reduced(torch.stack(values).double(), "SUM") / self.count).unbind())
 
     def check_equal(self, parameters: Iterable[Tensor], step: int) -> None:
-        sums = torch.stack([_bits_of(each).sum(dtype=torch.int64).cpu() for each in parameters])
+        sums = torch.stack([_bits_of(parameter).sum(dtype=torch.int64).cpu() for parameter in parameters])
         if not torch.equal(self._reduced(sums.clone(), "MAX"), self._reduced(sums.clone(), "MIN")):
             raise VelaturaError(UNEQUAL, step=step)
 
@@ -181,10 +180,10 @@ class Group(Devices):
         if is_initialized():
             destroy_process_group()
 
-    def _reduced(self, values: Tensor, how: str) -> Tensor:
+    def _reduced(self, values: Tensor, operation: str) -> Tensor:
         from torch.distributed import ReduceOp, all_reduce
 
-        all_reduce(values, getattr(ReduceOp, how), group=self._control)
+        all_reduce(values, getattr(ReduceOp, operation), group=self._control)
         return values
 
 
@@ -193,36 +192,36 @@ def _bits_of(tensor: Tensor) -> Tensor:
     return tensor.detach().contiguous().view(integers[tensor.element_size()])
 
 
-def join(place: Place, on_cuda: bool, meeting: Path | None) -> Group:
-    """Meet the other processes: in a file of the folder `meeting`, or where a launcher's variables say.
+def join(rank: Rank, on_cuda: bool, meeting: Path | None) -> Group:
+    """Connect to the other processes by a file in the folder `meeting`, or by a launcher's environment variables.
 
-    Gradients travel by NCCL between graphics cards; everything else, and everything on CPUs, by Gloo.
+    NCCL carries gradients between graphics cards; Gloo carries everything else, and everything on CPUs.
     """
     import torch.distributed as dist
 
-    forget_devices()  # of an earlier run in this process
+    forget_devices()  # those of an earlier run in this process
     backend = "nccl" if on_cuda else "gloo"
     if on_cuda:
-        torch.cuda.set_device(place.local_index)
+        torch.cuda.set_device(rank.local_index)
     if meeting is None:
-        dist.init_process_group(backend, timeout=PATIENT)
+        dist.init_process_group(backend, timeout=TIMEOUT)
     else:
-        store = dist.FileStore(str(meeting / STORE), place.count)  # type: ignore[attr-defined]
-        store.set_timeout(PATIENT)
-        dist.init_process_group(backend, timeout=PATIENT, store=store, rank=place.index, world_size=place.count)
-    return Group(place, dist.new_group(backend="gloo", timeout=PATIENT) if on_cuda else dist.group.WORLD)
+        store = dist.FileStore(str(meeting / STORE), rank.count)  # type: ignore[attr-defined]
+        store.set_timeout(TIMEOUT)
+        dist.init_process_group(backend, timeout=TIMEOUT, store=store, rank=rank.index, world_size=rank.count)
+    return Group(rank, dist.new_group(backend="gloo", timeout=TIMEOUT) if on_cuda else dist.group.WORLD)
 
 
 def forget_devices() -> None:
-    """Let accelerate look anew for devices and processes, which it otherwise does once in a process."""
+    """Reset accelerate's state, so that it detects devices and processes again."""
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def is_parting(error: BaseException) -> bool:
-    """Whether an error says that a connection to another process ended."""
+def is_disconnect(error: BaseException) -> bool:
+    """Whether an error reports a lost connection to another process."""
     from torch.distributed import DistError
 
-    words = str(error)
-    return isinstance(error, DistError) or (isinstance(error, RuntimeError) and ("gloo" in words or "NCCL" in words))
+    text = str(error)
+    return isinstance(error, DistError) or (isinstance(error, RuntimeError) and ("gloo" in text or "NCCL" in text))

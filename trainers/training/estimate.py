@@ -103,7 +103,7 @@ def _measured(session: Session, ends: list[float], filling: float, reading: floa
     # One image of the largest size: its latents are there from the second step on, as they are in most of a run.
     alone = dataset.largest_alone()
     largest = alone.items[0]
-    session.devices.value_of_first(Work(str(session.run.folder.absolute()), resume=False, measured=True))
+    session.devices.broadcast_object(Work(str(session.run.folder.absolute()), resume=False, measured=True))
     began = time.monotonic()
     progress = take_steps(session, alone, False, _nothing, one_class_image(config, largest))
     session.devices.leave()

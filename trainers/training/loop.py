@@ -124,7 +124,7 @@ class Session:
         """Whether all processes of the run end here, which the first one decides."""
         if self.devices.is_first:
             self.must_stop()
-        self.stopped_by = self.devices.word_of_first(self.stopped_by)
+        self.stopped_by = self.devices.broadcast(self.stopped_by)
         return bool(self.stopped_by)
 
     @property
@@ -228,7 +228,7 @@ def _average(session: Session) -> MovingAverage | None:
 
 def _fall_back(session: Session) -> None:
     """Set damaged checkpoints aside, and report which one is used instead."""
-    with session.devices.first_goes():
+    with session.devices.main_process_first():
         for step in set_damaged_aside(session.run):
             saved = session.run.checkpoint_steps()[-1]
             message = f"the checkpoint of step {step} is damaged: training continues from step {saved}"
@@ -369,7 +369,7 @@ def _go_back(
     saved, rate = session.run.checkpoint_steps(), session.config.train.learning_rate
     if progress.rate < 1 or not (saved or start):
         raise VelaturaError(progress.advice(trouble, saved, rate), code=DIVERGED)
-    step = session.devices.value_of_first(progress.last_good(saved, every))
+    step = session.devices.broadcast_object(progress.last_good(saved, every))
     if session.devices.is_first:
         discard_later(session.run, step)
     session.devices.wait()

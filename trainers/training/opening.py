@@ -81,7 +81,7 @@ def open_first(run: Run, config: Config, record: Recorder, join: Join) -> Sessio
     """A session in the first process of a run, which tells the others what to open."""
     devices = join(run, record)
     with devices.explained(run, record):
-        devices.value_of_first(Orders(as_table(config), torch.get_num_threads()))
+        devices.broadcast_object(Orders(as_table(config), torch.get_num_threads()))
         session = open_session(run, config, record, devices=devices)
         check_base_of_before(run, session.model)
         session.base_changed = note_changed_base(run, session.model, record)
@@ -102,7 +102,7 @@ def open_session(
     dtype = choose_format(config.train.precision, device, small=config.base.model == STARTER)
     accelerator = make_accelerator(config.train, device, dtype, str(run.folder / "logs"), devices.count)
     import_libraries()  # apart: the base is loaded a second time for the last pictures
-    with devices.first_goes():  # it may have to be downloaded
+    with devices.main_process_first():  # it may have to be downloaded
         began = time.monotonic()
         model = load_model(config.base, dtype, accelerator.device)
         loading = time.monotonic() - began

@@ -38,7 +38,7 @@ def open_prior(session: Session, dataset: Dataset) -> dict[Pair, Dataset]:
     Returns None if the run is asked to stop meanwhile; finished images are kept.
     """
     wanted = class_counts(session.config, dataset)
-    with session.heeding_signals(), session.devices.first_goes():
+    with session.heeding_signals(), session.devices.main_process_first():
         if session.devices.is_first and session.config.prior.folder:
             _cut_missing(session, wanted)
         elif session.devices.is_first and not _draw_missing(session, wanted):

@@ -206,11 +206,11 @@ def _planned(run: Run, config: Config, record: Recorder) -> Config:
 
 def take_part(group: Group, note: Callable[[Work], None]) -> None:
     """Take the steps of a run as another of its processes than the first; `note` is told what the work is."""
-    orders: Orders = group.value_of_first()
+    orders: Orders = group.broadcast_object()
     config = build_config(orders.config)
     with computing_with(orders.threads):
         session = open_session(Run(Path(os.devnull)), config, NoRecord(), devices=group)
-        work: Work = group.value_of_first()
+        work: Work = group.broadcast_object()
         note(work)
         session.run = Run(Path(work.folder))
         dataset, _ = open_dataset(session)
@@ -250,7 +250,7 @@ def _train(session: Session, resume: bool) -> Result:
     started, devices = time.time(), session.devices
     try:
         with devices.explained(session.run, session.record):
-            devices.value_of_first(Work(str(session.run.folder.absolute()), resume))
+            devices.broadcast_object(Work(str(session.run.folder.absolute()), resume))
             dataset, plan = open_dataset(session)
             parameters = _note_start(session, dataset, plan, resume)
             session.forecast = _forecast(session, plan)

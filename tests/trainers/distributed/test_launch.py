@@ -19,7 +19,7 @@ from tests.trainers.processes import training_process, wait_for
 from tests.trainers.tiny_runs import equal, events_of, state_of
 from trainers.config.sections import Train
 from trainers.device import check_devices
-from trainers.distributed.devices import Place, read_place
+from trainers.distributed.devices import Rank, read_rank
 from trainers.distributed.launch import GRACE, Loss, as_launched, is_launched_after_first, lost
 from trainers.errors import LOST_PROCESS, VelaturaError
 from trainers.randomness import Share
@@ -79,7 +79,7 @@ def test_a_cut_run_of_two_processes_goes_on_to_the_bit(quick, tmp_path):
     notes, start = events_of(run, "note"), events_of(run, "start")[-1]
     assert "train.devices = 2 so far and continues with 1" in notes[-1]["message"]
     assert (start["devices"], start["devices_before"]) == (1, 2)
-    assert not others() and not any(name in os.environ for name in Place(0, 2, 0, 2).environment())
+    assert not others() and not any(name in os.environ for name in Rank(0, 2, 0, 2).environment())
 
 
 @pytest.mark.thorough
@@ -110,26 +110,26 @@ def test_torchrun_starts_the_processes_of_a_run(quick, tmp_path):
     assert [event["devices"] for event in events_of(run, "start")] == [2] == [run.config().train.devices]
 
 
-# ---------------------------------------------------------------- places and shares
-PLACES: list[tuple[Mapping[str, str], Place | None]] = [
+# ---------------------------------------------------------------- ranks and shares
+RANKS: list[tuple[Mapping[str, str], Rank | None]] = [
     ({}, None),
     ({"RANK": "0", "WORLD_SIZE": "1"}, None),
-    ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, Place(3, 4, 1, 2)),
-    ({"RANK": "1", "WORLD_SIZE": "2"}, Place(1, 2, 1, 2)),
+    ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, Rank(3, 4, 1, 2)),
+    ({"RANK": "1", "WORLD_SIZE": "2"}, Rank(1, 2, 1, 2)),
 ]
 
 
-@pytest.mark.parametrize(("environment", "place"), PLACES)
-def test_a_launcher_says_which_process_this_is(environment, place):
-    assert read_place(environment) == place
+@pytest.mark.parametrize(("environment", "rank"), RANKS)
+def test_a_launcher_says_which_process_this_is(environment, rank):
+    assert read_rank(environment) == rank
     with pytest.raises(VelaturaError, match="not whole numbers"):
-        read_place({"RANK": "one", "WORLD_SIZE": "2"})
+        read_rank({"RANK": "one", "WORLD_SIZE": "2"})
 
 
 def test_a_launched_run_has_as_many_devices_as_processes(quick, monkeypatch):
     config = quick({"train": {"batch_size": 4}})
     assert as_launched(config) is config and not is_launched_after_first()
-    for name, value in Place(1, 4, 1, 4).environment().items():
+    for name, value in Rank(1, 4, 1, 4).environment().items():
         monkeypatch.setenv(name, value)
     assert as_launched(config).train.devices == 4 and is_launched_after_first()
     two = quick({"train": {"batch_size": 4, "devices": 2}})
