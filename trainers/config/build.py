@@ -1,4 +1,4 @@
-"""From settings tables and files to a validated config and back, with readable errors."""
+"""Builds a validated config from settings tables and files, with readable errors, and writes it back."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from trainers.messages import Message as _
 from trainers.section import describe_problem, path_of
 
 KEY_FIRST = re.compile(r"[a-z_]+\.[a-z_0-9]+(?= =|:)")
-"""The setting at the start of a sentence."""
+"""The setting at the start of an error sentence."""
 
 
 def build_config(*layers: Mapping[str, Any]) -> Config:
     """Build a validated config from settings tables.
 
     Args:
-        layers: Tables as in a config file, `{"train": {"steps": 200}}`, later ones over earlier ones; `layers()` puts
-            presets and settings in their order.
+        layers: Tables as in a config file, `{"train": {"steps": 200}}`; later ones override earlier ones. `layers()`
+            orders presets and settings.
 
     Returns:
         The complete, immutable config.
@@ -46,14 +46,14 @@ def build_config(*layers: Mapping[str, Any]) -> Config:
 
 
 def find_problems(*layers: Mapping[str, Any]) -> dict[str, str]:
-    """Problems in overlaid settings tables: one sentence per key, empty if there are none.
+    """Problems in overlaid settings tables, one sentence per key.
 
     Combinations are checked once each setting is valid; the key is "" if no single setting is at fault.
     """
     try:
         Config.model_validate(lay_over(*layers))
     except ValidationError as error:
-        return dict(_explain(each) for each in reversed(error.errors()))
+        return dict(_explain(problem) for problem in reversed(error.errors()))
     return {}
 
 
@@ -61,7 +61,7 @@ def read_config(path: Path | str) -> Config:
     """Read a config file, including one from an older version.
 
     Args:
-        path: A TOML file; relative paths in it, such as `data.images`, begin at the file's folder.
+        path: A TOML file; its relative paths, such as `data.images`, are relative to its folder.
 
     Returns:
         The complete config.
@@ -81,38 +81,38 @@ def dump_config(config: Config) -> str:
 
 
 def as_table(config: Config) -> dict[str, Any]:
-    """The complete config as plain tables, fit for TOML and JSON."""
+    """The complete config as plain tables, for TOML and JSON."""
     return config.model_dump(mode="json")
 
 
-def _explain(first: Mapping[str, Any]) -> tuple[str, str]:
-    """One problem: its key and one sentence with what was found and what is allowed."""
-    path = path_of(first)
+def _explain(problem: Mapping[str, Any]) -> tuple[str, str]:
+    """The key of a problem and a sentence with the value and what is allowed."""
+    path = path_of(problem)
     method = path[1] if len(path) > 1 and path[0] == "method" else ""
     if method:
         path = ["method", *path[2:]]  # without the method name that pydantic inserts
-    sentence = _sentence(path, first, method)
-    blamed = KEY_FIRST.match(sentence) if first["type"] == "value_error" else None
-    return (blamed[0] if blamed else ".".join(path)), sentence
+    sentence = _sentence(path, problem, method)
+    key = KEY_FIRST.match(sentence) if problem["type"] == "value_error" else None
+    return (key[0] if key else ".".join(path)), sentence
 
 
-def _sentence(path: list[str], first: Mapping[str, Any], method: str) -> str:
-    if first["type"] == "union_tag_invalid":
-        return no_method(first["ctx"]["tag"])
-    if first["type"] == "value_error" and path:
-        reason = said_by(first["ctx"]["error"])
+def _sentence(path: list[str], problem: Mapping[str, Any], method: str) -> str:
+    if problem["type"] == "union_tag_invalid":
+        return no_method(problem["ctx"]["tag"])
+    if problem["type"] == "value_error" and path:
+        reason = said_by(problem["ctx"]["error"])
         if path == ["name"] or reason.startswith(path[0]):
             return reason
-    return describe_problem(".".join(path), first, lambda: _allowed_keys(path, method))
+    return describe_problem(".".join(path), problem, lambda: _allowed_keys(path, method))
 
 
 def no_method(name: str) -> Message:
-    """The error for an unknown method; techniques that combine with methods are set by presets."""
-    if name in {each.name for each in list_presets()}:
-        said = _("there is no method {name!r:.80}; available are {methods}; use the preset: --preset {name}")
+    """The error for an unknown method; points to the preset of this name, if there is one."""
+    if name in {preset.name for preset in list_presets()}:
+        template = _("there is no method {name!r:.80}; available are {methods}; use the preset: --preset {name}")
     else:
-        said = NO_METHOD
-    return said.format(name=name, methods=", ".join(METHODS))
+        template = NO_METHOD
+    return template.format(name=name, methods=", ".join(METHODS))
 
 
 def _allowed_keys(path: list[str], method: str) -> list[str]:

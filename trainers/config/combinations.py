@@ -1,4 +1,4 @@
-"""Checks of combinations of settings, with the reason for each refusal."""
+"""Rejects combinations of settings that conflict or have no effect."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_combination(config: Config) -> None:
 
 
 def _check_idle(config: Config) -> None:
-    """Refuse a setting that another one makes ineffective, instead of ignoring it."""
+    """Reject a setting that another one makes ineffective, instead of ignoring it."""
     needs_text = (config.targets.text_encoder == "none", "targets.text_encoder")
     no_nf4, plain_scales = (config.base.storage != "nf4"), (not config.base.double_quantisation)
     no_word, no_class = (not config.tokens.word, "tokens.word"), (not config.prior.prompt, "prior.prompt")
@@ -81,12 +81,12 @@ def _check_base(config: Config) -> None:
 
 
 def _check_encoders(config: Config) -> None:
-    """Refuse to keep encoders in main memory that work in every step."""
-    works = {
+    """Reject encoders in main memory that are trained."""
+    trained = {
         "targets.text_encoder": config.targets.text_encoder != "none",
         "tokens.word": bool(config.tokens.word),
     }
-    for key in (key for key, at_work in works.items() if at_work):
+    for key in (key for key, is_trained in trained.items() if is_trained):
         raise ValueError(_("base.offload_encoders = True does not go with {key}, which trains them", key=key))
 
 
@@ -131,7 +131,7 @@ def _is_plain_lora(config: Config) -> bool:
 
 
 def _check_prodigy(config: Config) -> None:
-    """Refuse what Prodigy cannot have: a small learning rate, or a second one."""
+    """Reject a small or a second learning rate, which Prodigy cannot use."""
     peak = config.train.learning_rate
     if peak < 0.1:
         raise ValueError(_("train.optimizer = prodigy finds its own step size and needs a train.learning_rate near 1"))
@@ -140,7 +140,7 @@ def _check_prodigy(config: Config) -> None:
         "train.text_encoder_learning_rate": (text, peak),
         "tokens.learning_rate": (config.tokens.learning_rate, peak),
         **{f"method.{name}": (getattr(config.method, name, 1.0), 1.0) for name in ("plus_ratio", "gate_ratio")},
-        **{f'targets.blocks."{name}"': (one.learning_rate, 1.0) for name, one in config.targets.blocks.items()},
+        **{f'targets.blocks."{name}"': (block.learning_rate, 1.0) for name, block in config.targets.blocks.items()},
     }
     for key, (rate, same) in rates.items():
         if rate not in (0, same):
@@ -155,7 +155,7 @@ def _check_prodigy(config: Config) -> None:
 
 
 def _check_word_alone(config: Config) -> None:
-    """If no layer is trained, refuse settings that concern layers."""
+    """Reject settings that concern layers, for a run that trains no layer."""
     none = _("targets.unet and targets.text_encoder are both `none`")
     if not config.tokens.word:
         raise ValueError(_("{none}, so nothing would be trained; set tokens.word to train only a word", none=none))

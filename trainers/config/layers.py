@@ -2,9 +2,8 @@
 
     file < preset < another method's preset < the base's own < techniques' presets < aim < options < `--set`
 
-A draft's changes stand in place of `--set`.
-
-If the options set fewer steps than the warm-up of lower layers takes, the warm-up is shortened.
+A draft's changes take the place of `--set`. If the options set no more steps than the warm-up of lower layers, the
+warm-up is shortened.
 """
 
 from __future__ import annotations
@@ -28,14 +27,13 @@ OfBase = Callable[[str], Table]
 
 DEFAULT_PRESET = "balanced"
 SUBJECT: Table = {"data": {"flip": False}, "sample": {"subjects": "scenes"}}
-"""Settings for subjects: a mirrored face is another face, and samples show the subject, not others; text encoders learn
-the word if the method can."""
+"""Settings for subjects: a mirrored face is another face, and samples show the subject, not others."""
 PACE = ("steps", "batch_size")
-"""Settings that only the preset determines, with any technique."""
+"""Settings that techniques never change."""
 RATES = ("learning_rate", "text_encoder_learning_rate")
-"""Settings that the method determines, unless the technique belongs to it."""
+"""Settings that only techniques of the method change."""
 IDLE = (("data", "shuffle_tags", False, "keep_tags"), ("sample", "guidance", 1, "negative"))
-"""Section, setting and value with which another setting of the section has no effect."""
+"""Section, setting, value, and the setting that has no effect with this value."""
 
 
 def layers(
@@ -55,12 +53,12 @@ def layers(
         file: The table of a config file, or the complete config of an earlier run.
         preset: A preset's name; its settings override the file's.
         base: The base model for presets that depend on it; by default the one in the tables.
-        method: A method to use instead of the preset's, or the file's without a preset, with the settings of its own
-            preset; "" for no layers, if only a word is learned; None for the preset's method.
+        method: A method to use instead of the preset's (without a preset, the file's), with the settings of its own
+            preset; "" trains no layers, only a word; None keeps the method.
         techniques: Techniques to turn on; each adds the settings of its own preset.
         aim: "subject" for a thing, an animal or a person; anything else is a style.
         above: The user's settings, lowest first; not changed.
-        of_base: The settings that belong to a base, such as those of Illustrious; they lie over a preset's.
+        of_base: The settings of a base, such as those of Illustrious; they override a preset's.
 
     Returns:
         Tables for `build_config`, lowest first.
@@ -79,7 +77,7 @@ def layers(
     if preset:
         below.append(_without_idle(of_base(base), lay_over(*above)))
     named = find_preset(preset).method if preset and method is None else method or ""
-    below += [technique_settings(one, named, base) for one in techniques]
+    below += [technique_settings(technique, named, base) for technique in techniques]
     if aim == "subject":
         below += [SUBJECT, *([{"targets": {"text_encoder": METHODS[named].text_preset}}] if named else [])]
     return (*below, *_shorter_warmup(below, above), *above)
@@ -97,13 +95,13 @@ def gather_config(
     """A validated config from a command's options; without a file and a preset, from the `balanced` preset.
 
     Args:
-        file: A config file, complete or partial; a relative images folder starts from its folder.
+        file: A config file, complete or partial; its paths are relative to its folder.
         preset: A preset's name.
-        options: name, seed, images, base and steps; None if not given.
+        options: See `options_table`.
         assignments: Lines of the form `section.key=value`.
         method: A method to use instead of the preset's or the file's.
-        more: Settings over all others.
-        of_base: The settings that belong to a base; see `layers`.
+        more: Settings that override all others.
+        of_base: The settings of a base; see `layers`.
 
     Raises:
         VelaturaError: The file, the preset or a setting is invalid; the message names it.
@@ -111,13 +109,13 @@ def gather_config(
     table = anchor_paths(read_toml(file), file.parent) if file is not None else None
     chosen = preset if preset is not None else "" if file is not None else DEFAULT_PRESET
     above = (options_table(options), parse_assignments(assignments), more or {})
-    found = layers(file=table, preset=chosen, method=method, above=above, of_base=of_base)
+    tables = layers(file=table, preset=chosen, method=method, above=above, of_base=of_base)
     # Migrate after overlaying: the layers above decide which of the file's old rules still apply.
-    return build_config(migrate(lay_over(*found), str(file or "the config")))
+    return build_config(migrate(lay_over(*tables), str(file or "the config")))
 
 
 def options_table(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A command's options as a settings table."""
+    """A command's options name, seed, images, base, steps and start_from as a settings table; None is unset."""
     table: dict[str, Any] = {key: options[key] for key in ("name", "seed") if options.get(key) is not None}
     if options.get("images") is not None:
         table["data"] = {"images": str(options["images"])}
@@ -131,10 +129,10 @@ def options_table(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def technique_settings(technique: Technique, method: str, base: str) -> dict[str, Any]:
-    """The settings of a technique's preset, as a table, for use with a method, or with none ("").
+    """The settings of a technique's preset, as a table, for use with a method; "" for a word without layers.
 
-    With the method it belongs to, a technique of layers also adds the settings in which its preset differs from the
-    method's own, such as another learning rate; a word without layers adds its whole preset.
+    With the method of its preset, a technique also adds the settings in which its preset differs from the method's,
+    such as another learning rate; a word without layers adds its complete preset.
     """
     settings = find_preset(technique.name).settings_for(base)
     section, name = technique.key.split(".")
@@ -144,26 +142,26 @@ def technique_settings(technique: Technique, method: str, base: str) -> dict[str
         below = find_preset(method).settings_for(base) if method else {}
     else:
         sections, left = {section, "train"}, {name, *RATES, *PACE}
-        below = {"train": Train().model_dump()}  # it does not turn off what others turn on
-    found = {
-        each: {
+        below = {"train": Train().model_dump()}  # defaults must not override other techniques
+    tables = {
+        section: {
             key: value
-            for key, value in settings.get(each, {}).items()
-            if key not in left and below.get(each, {}).get(key) != value
+            for key, value in settings.get(section, {}).items()
+            if key not in left and below.get(section, {}).get(key) != value
         }
-        for each in sections - {"targets"}
+        for section in sections - {"targets"}
     }
-    return {each: table for each, table in found.items() if table}
+    return {section: table for section, table in tables.items() if table}
 
 
 # ---------------------------------------------------------------- within
 def _preset_layers(preset: str, base: str, method: str | None) -> list[Table]:
     """A preset's settings, with another method's if one is chosen."""
-    found = find_preset(preset)
-    settings = found.settings_for(base)
+    source = find_preset(preset)
+    settings = source.settings_for(base)
     if method == "":
         return [{section: table for section, table in settings.items() if section != "method"}]
-    if method is None or method == found.method:
+    if method is None or method == source.method:
         return [settings]
     return [settings, _method_settings(method, base)]
 
@@ -175,24 +173,24 @@ def _method_settings(method: str, base: str) -> dict[str, Any]:
     except VelaturaError:
         return {"method": {"name": method}}
     rate = settings.get("train", {}).get("learning_rate")
-    found = {"method": settings["method"]} | ({"train": {"learning_rate": rate}} if rate else {})
+    result = {"method": settings["method"]} | ({"train": {"learning_rate": rate}} if rate else {})
     if "targets" in settings:  # methods support different layers
-        found["targets"] = settings["targets"]
-    return found
+        result["targets"] = settings["targets"]
+    return result
 
 
-def _without_idle(own: Table, above: Table) -> Table:
-    """A base's own settings without those that would have no effect with the user's, which would be refused."""
-    found = {section: dict(table) for section, table in own.items()}
+def _without_idle(settings: Table, above: Table) -> Table:
+    """A base's settings without those that have no effect with the user's, which `check_combination` rejects."""
+    result = {section: dict(table) for section, table in settings.items()}
     for section, name, value, idle in IDLE:
         table = above.get(section)
-        if isinstance(table, Mapping) and table.get(name) == value and section in found:
-            found[section].pop(idle, None)
-    return found
+        if isinstance(table, Mapping) and table.get(name) == value and section in result:
+            result[section].pop(idle, None)
+    return result
 
 
 def _shorter_warmup(below: Sequence[Table], above: Sequence[Table]) -> list[Table]:
-    """A shorter warm-up if the steps above are fewer than the warm-up below allows."""
+    """A shorter warm-up if that below would leave no step of those above."""
     steps, warmup = _train(above).get("steps"), _train(below).get("warmup", 0)
     if not isinstance(steps, int) or not isinstance(warmup, int) or warmup < steps:
         return []
@@ -200,8 +198,8 @@ def _shorter_warmup(below: Sequence[Table], above: Sequence[Table]) -> list[Tabl
 
 
 def _train(tables: Sequence[Table]) -> Table:
-    found = lay_over(*tables).get("train")
-    return found if isinstance(found, Mapping) else {}
+    section = lay_over(*tables).get("train")
+    return section if isinstance(section, Mapping) else {}
 
 
 def _method_in(tables: Sequence[Table]) -> str:

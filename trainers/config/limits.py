@@ -20,21 +20,18 @@ Sampler = Literal[
 ]
 """Samplers, by Automatic1111's names where it has them; `dpm++` is DPM++ 2M, `quick` is spaced for few steps.
 
-`lcm` needs a base or style that was distilled for it.
+`lcm` needs a base or style distilled for it.
 """
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 FLOW_SAMPLERS: tuple[Sampler, ...] = ("euler", "heun", "dpm++", "dpm++ 2m sde", "unipc")
-"""Those for bases that match flows."""
+"""Samplers for flow-matching bases."""
 
 AxisKind = Literal["strength", "second_strength", "style", "step", "guidance", "seed", "steps", "sampler", "words"]
-"""What pictures may differ in that are compared.
-
-`step` is a step of the first style's run; `words` take turns in the prompt.
-"""
+"""Axes of a comparison; `step` is a step of the first style's run, `words` replace each other in the prompt."""
 AXES: tuple[AxisKind, ...] = get_args(AxisKind)
 
 BaseStorage = Literal["auto", "full", "int8", "nf4"]
-"""How a base's weights are held for drawing; `auto` chooses what fits into memory."""
+"""Storage of a base's weights for drawing; `auto` chooses one that fits into memory."""
 BASE_STORAGES: tuple[BaseStorage, ...] = get_args(BaseStorage)
 
 SEED = (0, 2**63 - 1)

@@ -1,8 +1,8 @@
 """Migrations of config tables from older versions, as numbered steps.
 
-A table names its version in `schema_version`. If a default or a training rule has changed since, a step writes the
-setting that keeps the previous rule, so that a resumed run continues with the same bits. A table without a version was
-written by hand and means what it would mean today.
+Where a default or a training rule has changed since a table's `schema_version`, a step writes the setting that keeps
+the previous rule, so that a resumed run continues with the same bits. A table without a version was written by hand and
+has the current one.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def migrate(table: Mapping[str, Any], where: str = "the config") -> Table:
             version=version,
             newest=VERSION,
         )
-    found = dict(table)
+    migrated = dict(table)
     for number in range(version, VERSION):
-        found = {**MIGRATIONS[number](found), KEY: number + 1}
-    return found
+        migrated = {**MIGRATIONS[number](migrated), KEY: number + 1}
+    return migrated
 
 
 def version_of(table: Mapping[str, Any]) -> int:
@@ -69,7 +69,7 @@ def _from_1(table: Table) -> Table:
 
 
 def _from_2(table: Table) -> Table:
-    """Version 3 samples during training, and draws new subjects instead of captions, unless told otherwise."""
+    """Version 3 samples during training, and draws new subjects instead of captions, by default."""
     table = _with(table, "sample", every=0)
     return table if _section(table, "sample").get("prompts") else _with(table, "sample", subjects="captions")
 
@@ -88,9 +88,9 @@ def _overrides_ranks(table: Table) -> bool:
 
 
 def _section(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A section of a table; empty if it is missing or not a table, which validation refuses later."""
-    found = table.get(name)
-    return found if isinstance(found, Mapping) else {}
+    """A section of a table; empty if it is missing, or not a table, which validation rejects later."""
+    section = table.get(name)
+    return section if isinstance(section, Mapping) else {}
 
 
 def _with(table: Table, name: str, **settings: Any) -> Table:

@@ -8,14 +8,14 @@ import unicodedata
 from trainers.messages import Message as _
 
 MOST_LETTERS, MOST_BYTES = 100, 150
-"""Bytes of a name; file systems allow 255, of which suffixes and temporary files need some."""
+"""File systems allow 255 bytes; suffixes and temporary files need some of them."""
 PUNCTUATION = " ._-"
 # Device names on Windows, with any suffix; superscript digits count as digits.
 _RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[\d¹²³])( *\..*)?", re.IGNORECASE)
 
 
 def check_name(name: str) -> str:
-    """The name in composed form (NFC); ValueError, with the rules for names, if it is invalid."""
+    """The name in composed form (NFC); ValueError with the rules for names if it is invalid."""
     name = unicodedata.normalize("NFC", name)
     fits = 0 < len(name) <= MOST_LETTERS and len(name.encode("utf-8", "replace")) <= MOST_BYTES
     if not fits or not all(map(is_allowed, name)) or not is_letter_or_digit(name[0]) or name[-1] in ". ":

@@ -23,8 +23,7 @@ STARTER = "starter"
 class Preset:
     """A named partial config; `summary` is a sentence on its use.
 
-    `starter` holds the settings that differ on the bundled base, whose small network needs other steps and rates; those
-    of all presets are in `presets/starter.toml`.
+    `starter` holds the settings that differ on the bundled base, whose small network needs other steps and rates.
     """
 
     name: str
@@ -34,7 +33,7 @@ class Preset:
 
     @property
     def method(self) -> str:
-        """The method of the layers that it trains; empty if it trains none."""
+        """The method of its layers; empty if it trains no layers."""
         return str(self.settings.get("method", {}).get("name", "lora"))
 
     def settings_for(self, base: str) -> dict[str, Any]:
@@ -43,12 +42,12 @@ class Preset:
 
 
 def list_presets() -> tuple[Preset, ...]:
-    """All presets, named after a purpose or a method, sorted by name."""
+    """All presets, sorted by name; each is named after a purpose or a method."""
     return tuple(find_preset(name) for name in sorted(path.stem for path in _folder().glob("*.toml")))
 
 
 def sample_for(base: str, of_base: Mapping[str, Any] | None = None) -> Sample:
-    """How pictures are drawn on a base by default: steps, sampler and guidance; `of_base` are settings of its own."""
+    """The default sampling settings for a base; `of_base` are settings of its own."""
     from trainers.config.sections import Sample
 
     return Sample.model_validate(overlay(find_preset("balanced").settings_for(base), of_base or {}).get("sample", {}))
@@ -56,7 +55,7 @@ def sample_for(base: str, of_base: Mapping[str, Any] | None = None) -> Sample:
 
 @cache
 def find_preset(name: str) -> Preset:
-    """The preset with this name, cached; VelaturaError, which lists the names, if there is none."""
+    """The preset with this name, cached; VelaturaError with all names if there is none."""
     known = sorted(path.stem for path in _folder().glob("*.toml"))
     if name not in known:
         raise VelaturaError(

@@ -1,4 +1,4 @@
-"""Every setting with its type, default and meaning."""
+"""The reference of all settings: type, default and meaning."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Setting:
 
     @property
     def kind(self) -> str:
-        """Its type and limits in words."""
+        """Type and limits in words."""
         return _kind(self.field)
 
     @property
     def default(self) -> str:
-        """Its default, as shown on the page of settings."""
+        """The default as Markdown."""
         return _default(self.field)
 
 

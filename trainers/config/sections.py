@@ -14,7 +14,7 @@ from trainers.section import Section, Shown
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 SAMPLED = 6
-"""Times that a run is sampled with `sample.every = "auto"`, the last step included."""
+"""Samples of a run with `sample.every = "auto"`, including the last step."""
 AutoOrWhole = Literal["auto"] | int
 Subjects = Literal["new", "scenes", "captions"]
 ScaleFormat = Literal["fp32", "linear", "dynamic"]
@@ -80,7 +80,7 @@ class Base(Section):
         return self.scale_code if self.double_quantisation else "fp32"
 
     def whole(self) -> Base:
-        """The same base without quantisation, as users of a style have it."""
+        """The same base without quantisation, as users of a style load it."""
         return self.model_copy(update={"storage": "full", "double_quantisation": True, "scale_code": "dynamic"})
 
 
@@ -184,7 +184,7 @@ class Loss(Section):
     @model_validator(mode="before")
     @classmethod
     def _with_bias(cls, table: object) -> object:
-        """Read the setting's old name, `timestep_bias`, in files and changes of any version."""
+        """Accept the setting's old name, `timestep_bias`, in files and changes of any version."""
         if not isinstance(table, dict) or BIAS not in table:
             return table
         rest, bias = {key: value for key, value in table.items() if key != BIAS}, table[BIAS]

@@ -11,7 +11,7 @@ from trainers.errors import VelaturaError
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The table in a TOML file; VelaturaError if it cannot be read."""
+    """Read a TOML file; VelaturaError if it cannot be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -76,11 +76,11 @@ def lay_over(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def anchor_paths(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The settings table with relative paths of images, class images and a style to start from put behind `folder`."""
+    """The settings table with its relative paths resolved against `folder`."""
     anchored = dict(table)
-    for section, key in (("data", "images"), ("prior", "folder"), ("train", "start_from")):
-        named = table.get(section)
-        path = named.get(key) if isinstance(named, Mapping) else None
-        if isinstance(named, Mapping) and isinstance(path, str) and path:
-            anchored[section] = {**named, key: str(folder / path)}
+    for name, key in (("data", "images"), ("prior", "folder"), ("train", "start_from")):
+        section = table.get(name)
+        path = section.get(key) if isinstance(section, Mapping) else None
+        if isinstance(section, Mapping) and isinstance(path, str) and path:
+            anchored[name] = {**section, key: str(folder / path)}
     return anchored

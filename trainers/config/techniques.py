@@ -21,9 +21,9 @@ class Technique:
     parameters: str
     """Number of trained parameters (`About.parameters`)."""
     places: tuple[str, ...]
-    """What it changes: `linear` and `convolution` layers, `norm` layers, `block` outputs, `tokens`, `base`, `data`."""
+    """Parts it changes: `linear`, `convolution` or `norm` layers, `block` outputs, `tokens`, `base`, `data`."""
     summary: str
-    """Its use, in one sentence."""
+    """A sentence on its use."""
     setting: str
     """The setting that turns it on, in the form of `--set`."""
     method: str = ""
@@ -31,25 +31,25 @@ class Technique:
 
     @property
     def key(self) -> str:
-        """The key of that setting."""
+        """Key of the setting that turns it on."""
         return self.setting.partition("=")[0]
 
     @cached_property
     def value(self) -> Any:
-        """Value of that setting to turn it on; an example if it is a word or a prompt."""
+        """Value of the setting that turns it on; an example if it is a word or a prompt."""
         section, name = self.key.split(".")
         return parse_assignments([self.setting])[section][name]
 
     @property
     def takes_words(self) -> bool:
-        """Whether it is turned on by a word or prompt of the user."""
+        """Whether a word or prompt of the user turns it on."""
         return not {"tokens", "data"}.isdisjoint(self.places)
 
     def is_on(self, table: Mapping[str, Any]) -> bool:
         """Whether a settings table turns it on."""
         section, name = self.key.split(".")
-        found = table.get(section, {}).get(name)
-        return bool(found) if self.takes_words else bool(found == self.value)
+        value = table.get(section, {}).get(name)
+        return bool(value) if self.takes_words else bool(value == self.value)
 
 
 LAYERS = ("linear", "convolution")
@@ -141,6 +141,6 @@ def techniques_in(table: Mapping[str, Any]) -> str:
     """Names of the method and techniques in a settings table, joined by +, such as `lora+textual-inversion`."""
     targets, word = table.get("targets", {}), table.get("tokens", {}).get("word", "")
     chosen = (targets.get("unet"), targets.get("transformer") or "none", targets.get("text_encoder", "none"))
-    layers = any(each != "none" for each in chosen)
+    layers = any(target != "none" for target in chosen)
     method = str(table.get("method", {}).get("name", "lora"))
     return "+".join([method] * layers + [TEXTUAL_INVERSION] * bool(word))

@@ -1,6 +1,6 @@
-"""How the times of training are drawn, as one setting: a distribution's name and its numbers, `style-friendly -4 2`.
+"""The distribution of training times as one setting: its name and parameters, such as `style-friendly -4 2`.
 
-`shifted` may follow, `logit-normal 0 1 shifted 3`: with a factor, or `auto` for the base's own.
+A shift may follow: a factor, as in `logit-normal 0 1 shifted 3`, or `shifted auto` for the base's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ USUAL: Mapping[Kind, tuple[float, ...]] = {
     "shifted": (3.0,),
     "style-friendly": (-6.0, 2.0),
 }
-"""The numbers of each, where the setting leaves them out."""
+"""Default parameters."""
 RANGES: Mapping[Kind, tuple[tuple[float, float], ...]] = {
     "uniform": ((0, 999), (1, 1000)),
     "power": ((-4, 4),),
@@ -31,23 +31,23 @@ RANGES: Mapping[Kind, tuple[tuple[float, float], ...]] = {
     "shifted": ((0.01, 100),),
     "style-friendly": ((-20, 20), (0.01, 20)),
 }
-"""From and up to where they may lie."""
+"""Minimum and maximum of each parameter."""
 
 
 @dataclass(frozen=True)
 class Times:
-    """A distribution of times and its numbers, and how it is shifted towards noise."""
+    """A distribution of times, its parameters, and its shift towards noise."""
 
     kind: Kind = "uniform"
     numbers: tuple[float, ...] = USUAL["uniform"]
     shift: float | Literal["auto"] = 1.0
-    """The factor of σ / (1 − σ); `auto` is the base's own, which it draws with."""
+    """The factor of σ / (1 − σ); `auto` is the one that the base is sampled with."""
 
 
 def parse_times(text: str) -> Times:
-    """The distribution that a setting names, shifted if `shifted …` follows; ValueError if it names none."""
+    """Parse the setting; ValueError if the name or a parameter is invalid."""
     words = text.split() or [""]
-    end = next((place for place, word in enumerate(words) if word == "shifted"), len(words))
+    end = next((index for index, word in enumerate(words) if word == "shifted"), len(words))
     kind: Kind = "shifted"
     numbers: tuple[float, ...] = ()
     if end:
@@ -61,14 +61,13 @@ def parse_times(text: str) -> Times:
 
 
 def _parse(words: Sequence[str], text: str) -> tuple[Kind, tuple[float, ...]]:
-    """A distribution's name and all of its numbers; `text` is the setting, for errors."""
-    name, given = words[0], words[1:4]
-    kind = next((each for each in KINDS if each == name), None)
+    """A distribution's name and parameters, completed with defaults; errors quote the setting's `text`."""
+    kind = next((kind for kind in KINDS if kind == words[0]), None)
     if kind is None:
         raise ValueError(_("{text!r:.120} is none of {kinds}", text=text, kinds=", ".join(KINDS)))
     usual = USUAL[kind]
     try:
-        numbers = tuple(map(float, given))
+        numbers = tuple(map(float, words[1:4]))
     except ValueError:
         numbers = (math.nan,)
     ranges = RANGES[kind]

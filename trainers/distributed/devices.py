@@ -1,6 +1,6 @@
 """The processes that train one run, one per device; usually there is one.
 
-Process 0 writes events, checkpoints and samples, and decides when to stop. Each process computes an equal share of every
+Process 0 writes events, checkpoints and samples, and decides when to stop. All processes compute equal shares of every
 batch, so the mean of their gradients is that of the batch. Equal gradients give equal steps, and thus equal discrete
 choices of methods (ranks, gates, cuts); `check_equal` verifies this at each checkpoint.
 """

@@ -1,4 +1,4 @@
-"""The other processes of a run: `python -m trainers.distributed.follow TARGET DEVICE MEETING`, started by the first one.
+"""Every process of a run but the first, which starts `python -m trainers.distributed.follow TARGET DEVICE MEETING`.
 
 They take the same steps on their shares of every batch, and write nothing but caches.
 """

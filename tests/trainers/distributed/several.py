@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from trainers.distributed.devices import Place
+from trainers.distributed.devices import Rank
 
 CASES, DOUBLE = "cases.json", "double"
 """The file of the cases; those whose names begin with `double` compute in fp64."""
@@ -55,7 +55,7 @@ def result_of(folder: Path, case: str, count: int, index: int, what: str) -> dic
 
 
 def _environment(index: int, count: int) -> dict[str, str]:
-    return {**Place(index, count, index, count).environment(), "GLOO_SOCKET_IFNAME": "lo"} if count > 1 else {}
+    return {**Rank(index, count, index, count).environment(), "GLOO_SOCKET_IFNAME": "lo"} if count > 1 else {}
 
 
 def _output(folder: Path, count: int, index: int) -> Path:
