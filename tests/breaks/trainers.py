@@ -527,7 +527,7 @@ FILES = (
     Break(
         "planned-drawing",
         "trainers/planning/drawing.py",
-        "found or min(possible, key=needs.bytes_of)",
+        "next(fitting, None) or min(possible, key=needs.bytes_of)",
         "possible[0]",
         "a drawing loads a large base whole, whatever fits",
         (

@@ -32,7 +32,6 @@ AXES: tuple[AxisKind, ...] = get_args(AxisKind)
 
 BaseStorage = Literal["auto", "full", "int8", "nf4"]
 """Storage of a base's weights for drawing; `auto` chooses one that fits into memory."""
-BASE_STORAGES: tuple[BaseStorage, ...] = get_args(BaseStorage)
 
 SEED = (0, 2**63 - 1)
 STEPS = (1, 1000)

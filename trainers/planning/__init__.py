@@ -1,1 +1,1 @@
-"""What a run needs in memory, computed from configs alone, and what makes it fit."""
+"""Memory needed by runs and by drawing, computed from configs alone, and choices that make them fit."""

@@ -1,8 +1,8 @@
-"""Memory of activations in training and in drawing, computed on the meta device: shapes alone, no numbers.
+"""Memory of activations in training and drawing, computed on the meta device.
 
-The denoiser runs once, in training with the adapters on it. What autograd saves for backward is what a step keeps; with
-gradient checkpointing, the inputs of all blocks and what the largest block saves. A drawing keeps nothing: its peak is
-the most that is there at once. Attention counts as on a graphics card: no matrix of all pairs of tokens is kept.
+The denoiser runs once, in training with the adapters on it. A step keeps the tensors that autograd saves for backward;
+with gradient checkpointing, the inputs of all blocks and the tensors saved by the largest block. Drawing keeps nothing:
+its peak is the largest sum of live tensors. Attention counts as on a graphics card, without its matrix of all pairs.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ class Activations:
     """Bytes that a training step keeps for backward."""
 
     kept: int
-    """With everything kept."""
+    """Without gradient checkpointing."""
     recomputed: int
     """With gradient checkpointing."""
     largest: int
-    """The largest tensor among them."""
+    """Of the largest tensor."""
 
 
 @dataclass
 class _Saved:
-    """Storages that are kept for backward, each counted once."""
+    """Storages saved for backward, each counted once."""
 
-    known: set[int]
-    """Storages that are there anyway: weights."""
+    weights: set[int]
+    """Storages that are not counted."""
     held: dict[int, Any] = field(default_factory=dict)
 
     def add(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in self.known:
-            self.held[storage._cdata] = storage  # kept, so that no other gets its address
+        if storage._cdata not in self.weights:
+            self.held[storage._cdata] = storage  # the reference keeps its address from being reused
         return tensor
 
     @property
@@ -55,7 +55,7 @@ class _Saved:
 
 
 class _Live(TorchDispatchMode):
-    """Adds up the storages that are there at once."""
+    """Adds up the live storages."""
 
     def __init__(self, known: set[int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -69,55 +69,56 @@ class _Live(TorchDispatchMode):
         return output
 
     def _count(self, storage: torch.UntypedStorage) -> None:
-        place, size = storage._cdata, storage.nbytes()
-        if place in self._known:
+        address, size = storage._cdata, storage.nbytes()
+        if address in self._known:
             return
-        self._known.add(place)
+        self._known.add(address)
         self._now += size
         self.peak = max(self.peak, self._now)
-        weakref.finalize(storage, self._forget, place, size)
+        weakref.finalize(storage, self._forget, address, size)
 
-    def _forget(self, place: int, size: int) -> None:
-        self._known.discard(place)
+    def _forget(self, address: int, size: int) -> None:
+        self._known.discard(address)
         self._now -= size
 
 
 class _Flash(TorchFunctionMode):
-    """Attention that saves what its kernels save; on the meta device torch would take it apart."""
+    """Attention that saves the tensors of a fused kernel; on the meta device torch would decompose it."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.scaled_dot_product_attention:
             query, key, value = args[:3] if len(args) >= 3 else (kwargs[name] for name in ("query", "key", "value"))
             groups = query.shape[1] // key.shape[1]
-            key, value = (each.repeat_interleave(groups, 1) if groups > 1 else each for each in (key, value))
+            if groups > 1:
+                key, value = (heads.repeat_interleave(groups, 1) for heads in (key, value))
             return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value)[0]
         return func(*args, **(kwargs or {}))
 
 
 class _Text(Conditioning):
-    """Text of which the mask is a real one, since some families look at its numbers."""
+    """Text that keeps its mask on the CPU, since some families read the mask's values."""
 
     def to(self, device: Any, dtype: Any = None) -> Conditioning:
         return self
 
 
 def activations_of(model: Model, batch: int, size: tuple[int, int]) -> Activations:
-    """What a step with `batch` images of `size` (height, width) in pixels keeps, on a model on the meta device."""
+    """Activations of a step with `batch` images of `size` (height, width) in pixels, for a model on the meta device."""
     network, weights = model.denoiser, _weights(model)
     outside, inside, inputs, blocks = _Saved(weights), _Saved(weights), _Saved(weights), list[int]()
 
-    def checkpoint(block: nn.Module, *given: Any) -> Any:
-        for tensor in given:
+    def checkpoint(block: nn.Module, *args: Any) -> Any:
+        for tensor in args:
             if isinstance(tensor, Tensor):
                 inputs.add(tensor)
-        own = _Saved(weights)
+        saved = _Saved(weights)
 
         def add(tensor: Tensor) -> Tensor:
-            return own.add(inside.add(tensor))
+            return saved.add(inside.add(tensor))
 
         with torch.autograd.graph.saved_tensors_hooks(add, _same):
-            output = block(*given)
-        blocks.append(sum(own.sizes))
+            output = block(*args)
+        blocks.append(sum(saved.sizes))
         return output
 
     network.enable_gradient_checkpointing(gradient_checkpointing_func=checkpoint)
@@ -135,14 +136,14 @@ def activations_of(model: Model, batch: int, size: tuple[int, int]) -> Activatio
 
 @torch.no_grad()
 def most_at_once(model: Model, rows: int, size: tuple[int, int]) -> int:
-    """Bytes that a pass without gradients takes at its peak with so many `rows`, each of `size` as above."""
+    """Peak bytes of a pass without gradients over `rows` images of `size` (height, width) in pixels."""
     with _Flash(), _Live(_weights(model)) as live:
         _predict(model, rows, size)
     return live.peak
 
 
 def _weights(model: Model) -> set[int]:
-    """Storages of the denoiser that are there anyway."""
+    """Storages of the denoiser's parameters and buffers."""
     network = model.denoiser
     return {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
 

@@ -1,7 +1,7 @@
-"""Chooses how the machine that draws holds a transformer: whole, packed, or partly in main memory.
+"""Chooses how a transformer is held for drawing: whole, packed, or partly in main memory.
 
-What costs least comes first: encoders in main memory change no picture, int8 changes pictures less than NF4, and blocks
-in main memory take time at every step. Without a graphics card there is one memory, so a base can only be packed.
+The cheapest choice comes first: encoders in main memory change no picture, int8 changes pictures less than NF4, and
+blocks in main memory take time at every step. Without a graphics card there is one memory, so bases are only packed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ IN_FP32 = 2
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is drawn on a base, as far as its memory depends on it."""
+    """The properties of a drawing that determine its memory."""
 
     size: tuple[int, int]
     """Width and height in pixels."""
@@ -41,7 +41,7 @@ class Drawn:
     rows: int = 1
     """Pictures in a batch, or copies of one for several styles."""
     style_bytes: int = 0
-    """Of the styles' files."""
+    """Bytes of the styles' files."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +49,18 @@ class Holding:
     """How a base is held for drawing."""
 
     settings: Base
-    """The base's, with how it is held."""
     said: Message | None = None
-    """What is to be said of it; None where it is held as asked for."""
+    """A note for the user; None where the base is held as asked for."""
     most_rows: int | None = None
-    """The largest batch that fits; None where nobody has computed it."""
+    """The largest batch that fits; None if unknown."""
     held_bytes: int = 0
-    """What it takes between pictures, likewise; 0 where nobody has computed it."""
+    """Bytes held between pictures; 0 if unknown."""
 
 
 def plan_drawing(settings: Base, storage: str, drawn: Drawn, dtype: torch.dtype, device: torch.device) -> Holding:
-    """How a base in `dtype` is held on a device: in this `storage`, or with `auto` in what fits.
+    """How a base in `dtype` is held on a device: in this `storage`, or with `auto` in the first that fits.
 
-    A UNet is held as asked for, and whole with `auto`. VelaturaError as `load_model` raises it.
+    A UNet is held as asked for, and whole with `auto`. Raises VelaturaError as `load_model` does.
     """
     storages = STORAGES if storage == AUTO else (storage,)
     family, _tree = find_configs(find_source(settings.model).path)
@@ -70,8 +69,8 @@ def plan_drawing(settings: Base, storage: str, drawn: Drawn, dtype: torch.dtype,
     needs, on_card = drawing_needs(settings, drawn, dtype), device.type == "cuda"
     room = free_memory(device) - (RESERVE if on_card else 0)
     possible = list(drawing_choices(needs, storages, on_card))
-    found = next((each for each in possible if needs.bytes_of(each) <= room), None)
-    chosen = found or min(possible, key=needs.bytes_of)
+    fitting = (choice for choice in possible if needs.bytes_of(choice) <= room)
+    chosen = next(fitting, None) or min(possible, key=needs.bytes_of)
     held = {"storage": chosen.storage, "swap_blocks": chosen.swap_blocks, "offload_encoders": chosen.offload_encoders}
     return Holding(
         settings.model_copy(update=held),
@@ -82,7 +81,7 @@ def plan_drawing(settings: Base, storage: str, drawn: Drawn, dtype: torch.dtype,
 
 
 def drawing_needs(settings: Base, drawn: Drawn, dtype: torch.dtype) -> Needs:
-    """What drawing on a transformer in `dtype` needs. VelaturaError as `load_model` raises it."""
+    """Memory of drawing on a transformer in `dtype`; raises VelaturaError as `load_model` does."""
     model, encoders = empty_model(settings, dtype)
     width, height = drawn.size
     passes = 2 if has_two_passes(model, drawn.guidance) else 1
@@ -92,7 +91,7 @@ def drawing_needs(settings: Base, drawn: Drawn, dtype: torch.dtype) -> Needs:
 
 
 def drawing_choices(needs: Needs, storages: tuple[str, ...], on_card: bool) -> Iterator[Choice]:
-    """How a base can be held, best first; main memory beside a graphics card can hold a part of it."""
+    """The ways to hold a base, best first; only `on_card` can main memory hold parts of it."""
     for storage in storages:
         yield from (Choice(storage, 0, False, away) for away in ((False, True) if on_card else (False,)))
     if on_card:
@@ -109,7 +108,7 @@ def _about(needs: Needs, chosen: Choice, best: Choice, room: float) -> Message |
 
 
 def _rows_in(needs: Needs, choice: Choice, room: float, rows: int) -> int:
-    """The largest batch that fits: what `rows` of them take, each takes its share of."""
+    """The largest batch that fits, from the activations of a batch of `rows`."""
     beside = 0 if choice.offload_encoders else sum(needs.encoders[choice.storage]) + needs.vae
     unpacked = needs.working(choice) - needs.activations.kept
     left = room - needs.base(choice) - needs.trained - beside - unpacked

@@ -1,6 +1,6 @@
-"""Findings on a run before it starts: settings that do not suit this computer or the base, each with its repair.
+"""Finds settings that do not suit this computer or the base before a run starts, each with its repair.
 
-Nothing is loaded. Where a run would fail, the sentence is the one with which it would.
+Loads nothing. Where the run would fail, the problem is the sentence of its error.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from trainers.models.files.source import base_name
 from trainers.models.load import text_depth, training_size
 
 SHALLOW = 6
-"""Layers of a text encoder up to which it has none to skip; the smallest of CLIP's has 12."""
+"""Layers up to which a text encoder cannot skip one; the smallest of CLIP's has 12."""
 FAR = 2
-"""How many times a size may differ from the base's own."""
+"""Factor between a size and the base's own from which it is far off."""
 ON_COMPUTER = _("{before} → {after} on this computer")
 ON_STARTER, ON_BASE = _("{before} → {after} on the starter"), _("{before} → {after} on {base}")
 ON, OFF = _("on"), _("off")
@@ -53,25 +53,22 @@ class Finding:
 
     key: str
     problem: str
-    """The problem, as errors say it: without a capital and a full stop."""
+    """The problem, written like an error: without a capital and a full stop."""
     changes: Mapping[str, Any]
     """The settings that repair it, by dotted key."""
     repair: str
-    """The repair in a few words: `fp16 → auto on this computer`."""
+    """The repair in a few words, such as `fp16 → auto on this computer`."""
     stops: bool = True
-    """Whether the run would fail; otherwise it only takes longer or draws worse."""
+    """Whether the run would fail; otherwise it takes longer or draws worse."""
 
 
 def find_ahead(config: Config, is_here: bool = True, has_base: bool = True) -> tuple[Finding, ...]:
-    """The settings of a run that do not suit its base, or this computer if `is_here`: if this computer trains it.
-
-    Without `has_base`, the base is still to be chosen.
-    """
+    """Settings that do not suit the run's base, unless it is still to be chosen, or, if `is_here`, this computer."""
     return (*(_of_computer(config) if is_here else ()), *(_of_base(config) if has_base else ()))
 
 
 def check_ahead(config: Config, is_here: bool = True) -> tuple[Finding, ...]:
-    """Raise VelaturaError if a run would fail, with the options that repair it; returns the other findings."""
+    """Raise VelaturaError with the repairing options if a run would fail; return the other findings."""
     findings = find_ahead(config, is_here)
     for finding in findings:
         if finding.stops:
@@ -86,7 +83,7 @@ def in_options(changes: Mapping[str, Any]) -> str:
 
 
 def changes_of(findings: Iterable[Finding]) -> dict[str, Any]:
-    """The settings that repair all of these, by dotted key."""
+    """The changes of all findings, by dotted key."""
     return {key: value for finding in findings for key, value in finding.changes.items()}
 
 
@@ -150,8 +147,8 @@ def _of_computer(config: Config) -> Iterator[Finding]:
 
 
 def _repaired(key: str, error: VelaturaError, before: Any, after: Any) -> Finding:
-    named = {"before": _in_words(before), "after": _in_words(after)}
-    return Finding(key, error.message, {key: after}, ON_COMPUTER.format(**named))
+    repair = ON_COMPUTER.format(before=_in_words(before), after=_in_words(after))
+    return Finding(key, error.message, {key: after}, repair)
 
 
 def _in_words(value: Any) -> Any:
@@ -159,7 +156,7 @@ def _in_words(value: Any) -> Any:
 
 
 def _of_base(config: Config) -> Iterator[Finding]:
-    """Sizes and a skip of layers that the base cannot have, or was not made for."""
+    """Sizes and a `clip_skip` that the base cannot use, or was not trained for."""
     size = native_size(config.base.model)
     if size is None:
         return

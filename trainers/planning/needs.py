@@ -1,4 +1,4 @@
-"""What a run needs in memory, from the configs of its base alone: nothing is loaded."""
+"""Memory that a run needs, computed from the configs of its base; loads no weights."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from trainers.planning.activations import Activations, activations_of
 
 STORAGES = ("full", "int8", "nf4")
 COPIES = 3
-"""Blocks from main memory that are on the device at once: in use, on the way, and not yet freed."""
+"""Swapped blocks on the device at once: one in use, one being copied, one not yet freed."""
 MAPS = 8
-"""Feature maps of the VAE's first level, in fp32, that decoding takes at its peak (7.6 by torch's profiler)."""
+"""Peak of decoding in fp32 feature maps of the VAE's first level (7.6 by torch's profiler)."""
 STATE = {"adamw": 8.0, "adamw8bit": 2.1, "adafactor": 0.2, "prodigy": 16.0, "lion": 4.0}
 """Bytes of optimizer state per trained parameter."""
 RESERVE = 0.6 * 2**30
-"""Bytes that a graphics card's runtime takes, and what lies unused between tensors."""
+"""Bytes taken by a graphics card's runtime and by fragmentation."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What decides how much memory a run takes."""
+    """The settings that determine a run's memory."""
 
     storage: str = "full"
     swap_blocks: int = 0
@@ -50,24 +50,24 @@ class Choice:
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes on the device of the parts of a run, where they depend on a choice by storage."""
+    """Bytes on the device of the parts of a run, by storage where they depend on it."""
 
     denoiser: Mapping[str, int]
     blocks: Mapping[str, tuple[int, ...]]
-    """Of each block that can wait in main memory, in order; none for a UNet."""
+    """Of each swappable block, in order; empty for a UNet."""
     encoders: Mapping[str, tuple[int, ...]]
     """Of each text encoder."""
     vae: int
     decoding: int
-    """What the VAE takes while it works, beside its weights."""
+    """Of the VAE's activations."""
     trained: int
     """Parameters, their gradients and the optimizer's state."""
     activations: Activations
     largest_weight: int
-    """The largest weight in 16 bits: packed ones are dequantised for each product."""
+    """The largest weight in 16 bits, into which a packed one is dequantised for each product."""
 
     def bytes_of(self, choice: Choice) -> int:
-        """Bytes at the peak: of a training step, or while a text encoder or the VAE works."""
+        """Bytes at the peak: in a step, in a text encoder or in the VAE."""
         encoders = self.encoders[choice.storage]
         held = self.base(choice) + self.trained
         if choice.offload_encoders:
@@ -75,27 +75,27 @@ class Needs:
         return held + sum(encoders) + self.vae + max(self.working(choice), self.decoding)
 
     def base(self, choice: Choice) -> int:
-        """Bytes of the denoiser that are on the device at once."""
-        blocks, whole, count = self.blocks[choice.storage], self.denoiser[choice.storage], choice.swap_blocks
+        """Bytes of the denoiser on the device at once."""
+        blocks, denoiser, count = self.blocks[choice.storage], self.denoiser[choice.storage], choice.swap_blocks
         if not count:
-            return whole
-        out = evenly_spaced(blocks, count)
-        return whole - sum(out) + min(COPIES, count) * max(out)
+            return denoiser
+        swapped = evenly_spaced(blocks, count)
+        return denoiser - sum(swapped) + min(COPIES, count) * max(swapped)
 
     def working(self, choice: Choice) -> int:
-        """Bytes that come and go in a step."""
+        """Bytes allocated and freed within a step."""
         kept = self.activations.recomputed if choice.checkpointing else self.activations.kept
         unpacked = 0 if choice.storage == "full" else self.largest_weight
         return kept + self.activations.largest + unpacked
 
     @cached_property
     def block_count(self) -> int:
-        """Number of blocks that can wait in main memory."""
+        """Number of swappable blocks."""
         return len(self.blocks["full"])
 
 
 def needs_of(config: Config, dtype: torch.dtype) -> Needs:
-    """What a run with these settings needs, with its base in `dtype`. VelaturaError as `load_model` raises it."""
+    """Memory of a run with these settings and its base in `dtype`; raises VelaturaError as `load_model` does."""
     model, encoders = empty_model(config.base, dtype)
     resolution = config.data.resolution or model.resolution
     side = resolution - resolution % model.stride
@@ -112,7 +112,7 @@ def needs_with(
     trained: int,
     pixels: int,
 ) -> Needs:
-    """What a base without numbers needs, beside these activations and trained bytes; pictures have so many pixels."""
+    """Memory of an empty base with these activations and trained bytes, for pictures with this many `pixels`."""
     dtype = model.dtype
     blocks = swappable_blocks(model.denoiser) if model.family.denoiser == "transformer" else []
     packers = {name: packer_of(settings.model_copy(update={"storage": name})) for name in STORAGES}
@@ -138,19 +138,19 @@ def needs_with(
 def _trained(
     model: Model, encoders: Mapping[str, nn.Module], config: Config, images: int, size: tuple[int, int]
 ) -> tuple[int, Activations]:
-    """The number of trained parameters, and what a step keeps with them."""
+    """The number of trained parameters, and the activations of a step."""
     trained = {name: encoder for name, encoder in encoders.items() if name in model.family.trained_encoders}
     parts = {model.family.denoiser: model.denoiser, **trained}
     try:
         return _with_method(model, parts, config.method, config, images, size)
-    except NotImplementedError:  # it looks at numbers, and there are none: a LoRA of its rank takes about as much
+    except NotImplementedError:  # it reads weights of the meta device; a LoRA of its rank takes about as much
         return _with_method(model, parts, LoRA(rank=getattr(config.method, "rank", 4)), config, images, size)
 
 
 def _with_method(
     model: Model, parts: dict[str, nn.Module], method: Method, config: Config, images: int, size: tuple[int, int]
 ) -> tuple[int, Activations]:
-    network = attach(parts, method, config.targets, config.seed).eval()  # it is measured, not trained
+    network = attach(parts, method, config.targets, config.seed).eval()
     try:
         numbers = sum(parameter.numel() for parameter in network.parameters())
         return numbers, activations_of(model, images, size)
@@ -166,11 +166,11 @@ def _state_of(config: Config) -> float:
 
 
 def empty_model(settings: Base, dtype: torch.dtype) -> tuple[Model, dict[str, nn.Module]]:
-    """A base without numbers, and its text encoders by name."""
+    """A base on the meta device, and its text encoders by name."""
     path = find_source(settings.model).path
     family, tree = find_configs(path)
     configs = {
-        name: read_json(tree / name / "config.json") for name in family.networks if _is_there(family, tree, name)
+        name: read_json(tree / name / "config.json") for name in family.networks if _has_part(family, tree, name)
     }
     empty: dict[str, Any] = {
         name: build_empty(library_class(family.networks[name]), config)
@@ -202,5 +202,5 @@ def empty_model(settings: Base, dtype: torch.dtype) -> tuple[Model, dict[str, nn
     return model, empty
 
 
-def _is_there(family: Family, tree: Path, name: str) -> bool:
+def _has_part(family: Family, tree: Path, name: str) -> bool:
     return name not in family.optional or (tree / name / "config.json").is_file()

@@ -1,7 +1,7 @@
-"""Chooses what makes a run fit into memory: packed weights, gradient checkpointing, blocks in main memory.
+"""Makes a run fit into memory: packs weights, recomputes activations, keeps blocks in main memory.
 
-What costs least comes first: recomputing gives the same bits, so it comes before packing; int8 comes before NF4, and up
-to half of the blocks wait in main memory before weights are packed further.
+The cheapest choice comes first: recomputing gives the same bits, so it comes before packing; int8 comes before NF4, and
+up to half of the blocks wait in main memory before weights are packed further.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ NO_ROOM = _(
 
 
 def plan_memory(config: Config, note: Callable[[str], None]) -> Config:
-    """The settings of a run with what makes it fit into memory, as `train.memory` says; `note` is told what was chosen.
+    """The settings of a run, changed to fit into `train.memory`; calls `note` with a sentence on the choice.
 
-    With `auto`, nothing is chosen for UNets. Raises VelaturaError if it does not fit into a given size.
+    With `auto`, UNets stay unchanged. Raises VelaturaError if the run does not fit into a given size.
     """
     if not is_planned(config):
         return config
     device = choose_device(config.train.device)
     dtype = choose_format(config.train.precision, device, small=False)
     needs, room = needs_of(config, dtype), room_on(device, config)
-    found = choose(needs, config, room, swaps=device.type == "cuda")
+    fitting = choose(needs, config, room, swaps=device.type == "cuda")
     least = min(choices(needs, config, device.type == "cuda"), key=needs.bytes_of)
-    if found is None and config.train.memory != "auto":
+    if fitting is None and config.train.memory != "auto":
         sizes = {"least": needs.bytes_of(least) / GB, "room": room / GB}
         raise VelaturaError(NO_ROOM.format(how=in_words(least), computed=COMPUTED, **sizes), code=REFUSED)
-    chosen = found or least
+    chosen = fitting or least
     sizes = {"room": room / GB, "size": needs.bytes_of(chosen) / GB}
     note(CHOSEN.format(how=in_words(chosen), computed=COMPUTED, **sizes))
     return settings_of(chosen, config)
@@ -73,41 +73,41 @@ def is_planned(config: Config) -> bool:
 
 
 def room_on(device: torch.device, config: Config) -> float:
-    """Bytes for a training: what is free, or what the settings give it, without what a card's runtime takes."""
+    """Bytes for a training: free memory, or `train.memory`, less the reserve of a card's runtime."""
     memory = config.train.memory
-    given = free_memory(device) if isinstance(memory, str) else memory * GB
-    return given - (RESERVE if device.type == "cuda" or not isinstance(memory, str) else 0)
+    total = free_memory(device) if isinstance(memory, str) else memory * GB
+    return total - (RESERVE if device.type == "cuda" or not isinstance(memory, str) else 0)
 
 
 def card_lines(config: Config) -> tuple[Message, ...]:
-    """On which sizes of graphics cards a run on a transformer fits, and how; none for UNets."""
+    """A line for each size of graphics card, if the base is a transformer, as `fits` returns them."""
     if not is_planned(config.model_copy(update={"train": config.train.model_copy(update={"memory": "auto"})})):
         return ()
     return fits(needs_of(config, torch.bfloat16), config)
 
 
 def smallest_card(lines: Iterable[str]) -> str:
-    """The line of the smallest size that a run fits, "" if it fits none."""
+    """The line of the smallest card that a run fits; "" if it fits none."""
     return next((line for line in lines if isinstance(line, Message) and line.template == FITS.template), "")
 
 
 def fits(needs: Needs, config: Config) -> tuple[Message, ...]:
-    """For each size of graphics cards, whether and how a run fits: one line each."""
+    """A line for each size of graphics card: whether a run fits, and how."""
     lines = []
     for size in CARDS:
-        found = choose(needs, config, size * GB - RESERVE)
+        choice = choose(needs, config, size * GB - RESERVE)
         line = TOO_LARGE.format(size=size, computed=COMPUTED)
-        lines.append(line if found is None else FITS.format(size=size, how=in_words(found), computed=COMPUTED))
+        lines.append(line if choice is None else FITS.format(size=size, how=in_words(choice), computed=COMPUTED))
     return tuple(lines)
 
 
 def choose(needs: Needs, config: Config, room: float, swaps: bool = True) -> Choice | None:
-    """The first choice that fits into `room` bytes and changes nothing that the settings say."""
-    return next((each for each in choices(needs, config, swaps) if needs.bytes_of(each) <= room), None)
+    """The first choice that fits into `room` bytes and keeps to the settings; None if none does."""
+    return next((choice for choice in choices(needs, config, swaps) if needs.bytes_of(choice) <= room), None)
 
 
 def choices(needs: Needs, config: Config, swaps: bool = True) -> Iterator[Choice]:
-    """What the settings leave open, best first; without `swaps`, no block is moved to main memory."""
+    """The choices that the settings leave, best first; without `swaps`, no block waits in main memory."""
     base = config.base
     keeps = base.storage != "full" or config.method.trains_base
     storages = (base.storage,) if keeps else STORAGES
@@ -125,13 +125,13 @@ def choices(needs: Needs, config: Config, swaps: bool = True) -> Iterator[Choice
 
 
 def has_idle_encoders(config: Config) -> bool:
-    """Whether text encoders and VAE have no work in most steps: all that they give is cached."""
+    """Whether text encoders and VAE idle in most steps, since their outputs are cached."""
     trains = config.targets.text_encoder != "none" or bool(config.tokens.word)
     return config.data.cache and config.data.crop == "centre" and not trains and not varies(config.data)
 
 
 def settings_of(choice: Choice, config: Config) -> Config:
-    """The settings with a choice in them, and nothing left to choose."""
+    """The settings with this choice, and `train.memory` off."""
     base = {"storage": choice.storage, "swap_blocks": choice.swap_blocks}
     base["offload_encoders"] = choice.offload_encoders
     train = {"gradient_checkpointing": choice.checkpointing, "memory": 0}
@@ -139,7 +139,7 @@ def settings_of(choice: Choice, config: Config) -> Config:
 
 
 def in_words(choice: Choice) -> Message:
-    """What was chosen, such as `as int8 with 10 blocks in main memory`."""
+    """A choice in words, such as `as int8 with 10 blocks in main memory`."""
     how, count, away = STORED[choice.storage], choice.swap_blocks, choice.offload_encoders
     if count:
         template = BLOCKS_AND_ENCODERS if away else BLOCKS
