@@ -1,8 +1,8 @@
 """Flow matching: x_t = (1 − σ) x₀ + σ ε, and the network's target ε − x₀ (Lipman et al. 2022; Liu et al. 2022).
 
-Timesteps are t = 1000 σ, real numbers from 0 (image) to 1000 (noise). Where images are larger, as much noise hides less
-of it, so times are shifted: σ' = a σ / (1 + (a − 1) σ), which multiplies σ / (1 − σ) by a (Esser et al. 2024, §5.3.2).
-Some families have one a; for others it grows with the number of tokens n of the image, a = e^μ with μ linear in n.
+Timesteps are t = 1000 σ, real numbers from 0 (image) to 1000 (noise). The same noise hides less of a larger image, so
+times are shifted: σ' = a σ / (1 + (a − 1) σ), which multiplies σ / (1 − σ) by a (Esser et al. 2024, §5.3.2). In some
+families a is constant; in others it grows with the number of tokens n of the image, a = e^μ with μ linear in n.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class TokenShift:
     base_tokens: int = 256
     most_tokens: int = 4096
     pixels: int = 256
-    """Pixels of the image in a token."""
+    """Pixels per token."""
 
     def factor(self, pixels: int) -> float:
         """The shift a of an image with this many pixels."""
@@ -41,13 +41,13 @@ class TokenShift:
 
 @dataclass(frozen=True)
 class FlowSchedule:
-    """Noise and times of a flow-matching base, and its shift when drawing."""
+    """Noise and times of a flow-matching base, and its shift in sampling."""
 
     shift: float = 1.0
     by_tokens: TokenShift | None = None
-    """The shift by an image's size instead; None for the constant one."""
+    """Replaces `shift` by one that depends on the image's size."""
     evenly_spaced: bool = False
-    """Whether Euler's times are even down to 1 / steps, before the shift, and not down to the last of a thousand."""
+    """Whether Euler's times, before the shift, end at 1 / steps; otherwise at 1 / 1000."""
     prediction: Prediction = "flow"
     steps: int = STEPS
     zero_terminal_snr: bool = True
@@ -62,7 +62,7 @@ class FlowSchedule:
         return ((1 - sigma) * latents + sigma * noise).to(latents.dtype)
 
     def target(self, latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """The network's target (n, c, h, w): from the image to the noise."""
+        """The network's target (n, c, h, w): the velocity from the image to the noise."""
         return noise - latents
 
     def picture(self, prediction: Tensor, t: Tensor, noisy: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class FlowSchedule:
         return (self.steps * torch.sigmoid(-log_snr / 2)).float()
 
     def clamped_share(self, times: Times) -> tuple[float, float]:
-        """The shares of the times outside of the schedule: none."""
+        """Zeros: no time is outside of the schedule."""
         return 0.0, 0.0
 
     def _sigma(self, t: Tensor, like: Tensor) -> Tensor:
@@ -89,10 +89,10 @@ class FlowSchedule:
 
 
 def flow_from_config(config: Mapping[str, Any], pixels: int = 256, evenly_spaced: bool = False) -> FlowSchedule:
-    """The schedule of a diffusers `scheduler_config.json`; `pixels` of the image are in a token."""
+    """The schedule of a diffusers `scheduler_config.json`, for tokens of this many pixels."""
     if not config.get("use_dynamic_shifting"):
         return FlowSchedule(float(config.get("shift", 1.0)), evenly_spaced=evenly_spaced)
     names = {"base": "base_shift", "most": "max_shift", "base_tokens": "base_image_seq_len"}
     names["most_tokens"] = "max_image_seq_len"
-    given = {name: config[key] for name, key in names.items() if key in config}
-    return FlowSchedule(by_tokens=TokenShift(**given, pixels=pixels), evenly_spaced=evenly_spaced)
+    settings = {name: config[key] for name, key in names.items() if key in config}
+    return FlowSchedule(by_tokens=TokenShift(**settings, pixels=pixels), evenly_spaced=evenly_spaced)

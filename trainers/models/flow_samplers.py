@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def make_flow_scheduler(schedule: FlowSchedule, sampler: Sampler, pixels: int) -> Any:
-    """A diffusers scheduler with the shift of images of this many pixels; VelaturaError for unsuitable samplers."""
+    """A diffusers scheduler for images of this many pixels; VelaturaError if the sampler does not suit flows."""
     if sampler not in _MAKERS:
         raise VelaturaError(
             "the sampler {sampler!r} is not for flow-matching bases; use {samplers}",
@@ -27,7 +27,7 @@ def make_flow_scheduler(schedule: FlowSchedule, sampler: Sampler, pixels: int) -
 def flow_spacing(schedule: FlowSchedule, sampler: Sampler, steps: int) -> dict[str, Any]:
     """Arguments of a scheduler's `set_timesteps` for this number of steps."""
     if sampler == "euler" and schedule.evenly_spaced:
-        return {"sigmas": [1 - place / steps for place in range(steps)]}  # before the shift, down to 1 / steps
+        return {"sigmas": [1 - index / steps for index in range(steps)]}  # before the shift, down to 1 / steps
     return {"num_inference_steps": steps}
 
 

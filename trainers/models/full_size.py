@@ -1,4 +1,4 @@
-"""Full-size networks from bundled configs, without weights, on torch's meta device."""
+"""Builds full-size networks from bundled configs on torch's meta device."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ Part = Literal["unet", "transformer", "vae", "text_encoder", "text_encoder_2", "
 
 
 def build_on_meta(tree: str, part: Part) -> nn.Module:
-    """The network `part` of the bundled config tree `tree`, such as `sdxl`, without memory.
-
-    `to_empty` allocates it; all parameters must then be filled. VelaturaError if the tree has no such part.
-    """
+    """The network `part` of the bundled config tree `tree`, such as `sdxl`; VelaturaError if the tree has none."""
     file = config_tree(tree) / part / "config.json"
     if not file.is_file():
         raise VelaturaError("there is no {part!r} in a {tree!r} base", part=part, tree=tree)

@@ -45,7 +45,7 @@ PROBE = 128
 
 @dataclass(frozen=True, eq=False)
 class LoadedParts:
-    """A base as loaded from its files: parts by name, the prediction type, scheduler config and weight files."""
+    """A base as loaded from its files; `parts` holds networks and tokenizers by name."""
 
     source: Source
     family: Family
@@ -54,11 +54,10 @@ class LoadedParts:
     scheduler: Mapping[str, Any]
     weights: Sequence[Path]
     known: Recognised
-    """What it is called, and whether it was distilled."""
 
 
 def import_libraries() -> None:
-    """Import what loading a base needs, which takes seconds at the first time."""
+    """Import the libraries that load a base, which takes seconds the first time."""
     with quietly():
         from diffusers import AutoencoderKL, UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTokenizer
@@ -72,7 +71,7 @@ def load_model(settings: Base, dtype: torch.dtype, device: torch.device | str, s
     Args:
         settings: The `[base]` section of a config; its `model` is `starter`, a hub id, a diffusers folder or a
             `.safetensors` file.
-        dtype: The dtype of UNet and text encoders; the VAE is always fp32. A packed base is read tensor by
+        dtype: The dtype of denoiser and text encoders; the VAE is always fp32. A packed base is read tensor by
             tensor onto the device, or moved there layer by layer, and quantised there from `dtype`.
         device: The device for all networks.
         sha256: The hash of the weights, if known; otherwise it is computed, which reads gigabytes.
@@ -124,9 +123,9 @@ def _check_device(device: torch.device | str) -> None:
 
 
 def _prediction(loaded: LoadedParts, settings: Base, sha256: str) -> tuple[Prediction, str]:
-    """The prediction type, and what is to be said of it: that of the settings, else of the files, else of a test.
+    """The prediction type from the settings, the files, or else a test of the network, and a note for the user.
 
-    The network is tested, too, if its name says otherwise than its files: a base that is taken for the other type draws
+    A test also decides between files that state epsilon and a name that states v: with the wrong type, a base draws
     black or grey pictures.
     """
     if settings.prediction != "auto":
@@ -134,11 +133,11 @@ def _prediction(loaded: LoadedParts, settings: Base, sha256: str) -> tuple[Predi
     stated = loaded.prediction
     if stated is not None and not (stated == "epsilon" and loaded.known.is_called_velocity):
         return stated, ""
-    found = probe_prediction(_model(loaded, "epsilon", settings, sha256))
+    probed = probe_prediction(_model(loaded, "epsilon", settings, sha256))
     if stated is None:
-        return found, TESTED.format(found=KINDS[found])
-    said = CONFIRMED if found == stated else CORRECTED
-    return found, said.format(stated=KINDS[stated], found=KINDS[found])
+        return probed, TESTED.format(found=KINDS[probed])
+    template = CONFIRMED if probed == stated else CORRECTED
+    return probed, template.format(stated=KINDS[stated], found=KINDS[probed])
 
 
 def training_size(model: str) -> tuple[int, int]:
@@ -151,7 +150,7 @@ def training_size(model: str) -> tuple[int, int]:
 
 
 def why_not_trained(model: str) -> str:
-    """Why the base `model` on this computer is of no kind that is trained; empty for others and for all elsewhere."""
+    """Why Velatura does not train this kind of base; empty if it does, or if `model` is not on this computer."""
     path = local_path(model)
     try:
         if path is not None:
@@ -159,7 +158,7 @@ def why_not_trained(model: str) -> str:
     except OtherBaseError as error:
         return error.message
     except (VelaturaError, OSError, ValueError, KeyError):
-        pass  # not readable: loading it says why
+        pass  # loading it raises the error
     return ""
 
 
@@ -189,7 +188,7 @@ def token_counter(model: str, sizes: Mapping[str, int] | None = None) -> Callabl
 
 
 def find_configs(path: Path) -> tuple[Family, Path]:
-    """A base's family, and the folder of its configs in diffusers layout: its own, or its variant's for a file."""
+    """A base's family, and the folder of its configs in diffusers layout; for a file, the bundled one."""
     if path.is_file():
         header = read_header(path)
         family = family_of_file(header, path.name)
@@ -198,7 +197,7 @@ def find_configs(path: Path) -> tuple[Family, Path]:
 
 
 def probe_prediction(model: Model) -> Prediction:
-    """Detect the network's prediction type from its output for noise at the last timestep without a caption."""
+    """The network's prediction type, from its output for noise at the last timestep without a caption."""
     side = PROBE // model.vae_factor
     shape = (4, model.latent_channels, side, side)
     noise = torch.randn(shape, generator=generator("probe what a base predicts")).to(model.device)
@@ -245,7 +244,7 @@ def _from_file(source: Source, settings: Base, dtype: torch.dtype) -> LoadedPart
     header = read_header(source.path)
     family = _agreed_family(family_of_file(header, source.path.name), settings, source.path)
     prediction, tree = family.prediction_of_file(header), family.variant_of_file(header).tree
-    if family.places:
+    if family.part_sources:
         named = [Path(part).expanduser() for part in settings.parts]
         parts = load_file(family, FileOfBase(source.path, tree, named, dtype))
     elif family.denoiser == "unet":
@@ -266,21 +265,21 @@ def _from_file(source: Source, settings: Base, dtype: torch.dtype) -> LoadedPart
     return LoadedParts(source, family, parts, prediction, scheduler, [source.path], known)
 
 
-def _agreed_family(found: Family, settings: Base, path: Path) -> Family:
+def _agreed_family(detected: Family, settings: Base, path: Path) -> Family:
     """The family in the settings if the weights allow it: only networks of unusual width leave a choice."""
-    if settings.family in ("auto", found.name):
-        return found
+    if settings.family in ("auto", detected.name):
+        return detected
     chosen = get_family(settings.family)
-    if path.is_dir() and chosen.denoiser == found.denoiser:
+    if path.is_dir() and chosen.denoiser == detected.denoiser:
         config = read_json(path / chosen.denoiser / "config.json")
-        if chosen.may_own(config) and found.may_own(config):
+        if chosen.may_own(config) and detected.may_own(config):
             return chosen
     raise VelaturaError(
         "base.family = {name}, but {file} holds {title} ({found}); leave it at `auto`",
         name=chosen.name,
         file=path.name,
-        title=found.title,
-        found=found.name,
+        title=detected.title,
+        found=detected.name,
     )
 
 
@@ -288,7 +287,7 @@ def _model(loaded: LoadedParts, prediction: Prediction, settings: Base, sha256: 
     parts, family = loaded.parts, loaded.family
     denoiser, vae = parts[family.denoiser], parts["vae"]
     if loaded.source.kind == "file":
-        # A single file does not contain it, and it differs between the family's variants.
+        # A single file lacks the resolution, which differs between variants.
         resolution = family.variant(prediction, denoiser.config).resolution
         family.note_size(denoiser, resolution, down_factor(vae.config))
     resolution, stride = family.sizes(denoiser.config, vae.config)
@@ -311,7 +310,7 @@ def _model(loaded: LoadedParts, prediction: Prediction, settings: Base, sha256: 
 
 
 def _take_any_dtype(vae: Any) -> None:
-    """Make the fp32 VAE accept latents and pixels in the UNet's dtype, as diffusers' pipelines pass them."""
+    """Make the fp32 VAE accept latents and pixels in the denoiser's dtype, which diffusers' pipelines pass."""
 
     def cast(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[Any, ...]:
         return (args[0].to(vae.dtype), *args[1:])

@@ -30,7 +30,7 @@ class Model:
     title: str
     """Name for users (a file's stem, a hub id), never a full path."""
     sha256: str
-    """Of the single file, or of the denoiser's concatenated weight files."""
+    """Hash of the single file, or of the denoiser's concatenated weight files."""
     starter: bool
     resolution: int
     """Side in pixels of the square images that the network was trained on."""
@@ -41,14 +41,14 @@ class Model:
     vae: Any
     """`AutoencoderKL`."""
     text_encoders: tuple[Any, ...]
-    """In the order of `family.encoders`; the last may be missing if the family can do without."""
+    """In the order of `family.encoders`; optional ones at the end may be missing."""
     tokenizers: tuple[Any, ...]
     """One for each text encoder."""
     schedule: Schedule
     guidance: float = 1.0
-    """The guidance scale that a network which reads one is told while training."""
+    """The guidance scale in training, for networks that read one."""
     notes: tuple[str, ...] = ()
-    """What is to be said of it before a training: a prediction type that was tested, a distillation."""
+    """Notes to show before a training, such as on a tested prediction type or a distilled base."""
     words: Words = field(default_factory=Words)
     """Words added to the vocabulary."""
 
@@ -59,13 +59,13 @@ class Model:
 
     @property
     def dtype(self) -> torch.dtype:
-        """dtype of the frozen denoiser and text encoders."""
+        """The dtype of the frozen denoiser and text encoders."""
         dtype: torch.dtype = self.denoiser.dtype
         return dtype
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        """Networks that methods can change, by their names in settings and style files."""
+        """The networks that methods can change, by their names in settings and style files."""
         encoders = zip(self.family.trained_encoders, self.text_encoders, strict=False)
         return {self.family.denoiser: self.denoiser, **dict(encoders)}
 
@@ -89,7 +89,7 @@ class Model:
         """Channels of the VAE's latents."""
         return int(self.vae.config.latent_channels)
 
-    # What depends on the family; its methods say more.
+    # Delegated to the family, whose methods document them.
     def encode(self, captions: Sequence[str], clip_skip: int = 1, chunks: int = 1) -> Conditioning:
         """Encode captions, differentiably in the trained encoders' weights and the rows of added words."""
         return self.family.encode(self, captions, clip_skip, chunks)

@@ -1,4 +1,4 @@
-"""What a base's network predicts, and how a Stable Diffusion base shows it: the noise (epsilon) or the velocity (v)."""
+"""Prediction types, and their detection in Stable Diffusion bases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Prediction = Literal["epsilon", "v_prediction", "flow"]
 
 
 def detect_prediction(header: Header) -> Prediction | None:
-    """The prediction type of a single file, from its metadata or else from marker keys; None if it has neither."""
+    """The prediction type of a single file, from its metadata, else from marker keys; None if it has neither."""
     stated = header.metadata.get("modelspec.prediction_type", "").strip().lower()
     if stated in ("v", "v_prediction", "v-prediction"):
         return "v_prediction"
@@ -42,8 +42,8 @@ def prediction_of_config(scheduler: Mapping[str, object]) -> Prediction | None:
 def prediction_of_output(noisy: torch.Tensor, output: torch.Tensor) -> Prediction:
     """The prediction type of a network, from its `output` for `noisy` at the last timestep, both (n, c, h, w).
 
-    The input is nearly all noise there. Epsilon networks return nearly their input; v networks nearly minus the image
-    they guess, which hardly correlates with the input.
+    The input is nearly pure noise there. Epsilon networks return nearly their input; v networks nearly the negative of
+    the image they guess, which hardly correlates with the input.
     """
     import torch
 

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def quietly(*names: str) -> Iterator[None]:
-    """Turn off progress bars and warnings of the named libraries within the context.
+    """Turn off progress bars and warnings of the named libraries, by default diffusers and transformers.
 
-    The default is diffusers and transformers. Both take seconds to import, so name only those that are used.
+    Both take seconds to import, so name only those in use.
     """
     libraries = [importlib.import_module(f"{name}.utils.logging") for name in names or ("diffusers", "transformers")]
     before = [(library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
@@ -22,7 +22,7 @@ def quietly(*names: str) -> Iterator[None]:
             library.set_verbosity_error()
             library.disable_progress_bar()
         with only_errors("bitsandbytes"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of what diffusers will rename within itself
+            warnings.simplefilter("ignore", FutureWarning)  # diffusers warns of its own calls
             yield
     finally:
         for library, (verbosity, bars) in zip(libraries, before, strict=True):
@@ -33,7 +33,7 @@ def quietly(*names: str) -> Iterator[None]:
 
 @contextmanager
 def only_errors(name: str) -> Iterator[None]:
-    """Log nothing but errors of a library within the context; bitsandbytes reports missing packages on import."""
+    """Log only errors of a library; bitsandbytes reports missing packages on import."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)

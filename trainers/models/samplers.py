@@ -1,14 +1,13 @@
 """Diffusers' samplers by name, each correct for ε and v and for a schedule that ends in pure noise.
 
-Timesteps are spaced evenly backwards from the last one ("trailing" in Lin et al. 2023, table 2), unless the sampler's
-name says otherwise, so that the first step is at pure noise for any number of steps. Where ᾱ ends at 0, diffusers gives
-the last timestep a noise level of 4096 instead of infinity; two samplers need help with that.
+Timesteps are spaced evenly backwards from the last one ("trailing" in Lin et al. 2023, table 2), except by `SPACINGS`,
+so the first step is at pure noise for any number of steps. Where ᾱ ends at 0, diffusers gives the last timestep a noise
+level of 4096 instead of infinity, to which two samplers are adapted:
 
 * Karras' spacing (Karras et al. 2022, eq. 5) would spend half of its steps above any noise level that has an effect. It
-  begins after the first step here, at the level where Stable Diffusion's own schedule ends.
-* Heun's correction averages the slopes at both ends of a step. From 4096 down, the slopes' rounding is multiplied by
-  thousands, and there is nothing to correct: no picture is in pure noise yet, so its prediction is constant. The first
-  step is left uncorrected.
+  begins after the first step here, at the level where Stable Diffusion's schedule ends.
+* Heun's correction averages the slopes at both ends of a step. From 4096 down, it would multiply rounding errors by
+  thousands, and correct nothing: the prediction from pure noise is constant. The first step is left uncorrected.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ KARRAS_RHO = 7.0
 KARRAS_TOP = 14.6
 """Noise level σ = √((1 − ᾱ)/ᾱ) at the end of Stable Diffusion's schedule."""
 POWER = 1.4
-"""Found by `python -m benchmarks.samplers`: in eight steps on the starter, 1 is a third farther from DDIM's hundred."""
+"""Measured by `python -m benchmarks.samplers`: in eight steps on the starter, 1 is a third farther from DDIM in 100."""
 ALMOST_ZERO = 2.0**-24
-"""What diffusers takes for an ᾱ of 0."""
+"""The value that diffusers uses for an ᾱ of 0."""
 
 
 def make_scheduler(schedule: Schedule, sampler: Sampler, pixels: int = 0) -> Any:
-    """A diffusers scheduler with this schedule, for images of this many pixels; VelaturaError if it does not suit."""
+    """A diffusers scheduler for images of this many pixels; VelaturaError if the sampler does not suit the schedule."""
     if sampler not in _MAKERS:
         raise VelaturaError(
             "there is no sampler {sampler!r}; available are {samplers}", sampler=sampler, samplers=", ".join(SAMPLERS)
@@ -63,50 +62,50 @@ def spacing(schedule: Schedule, sampler: Sampler, steps: int) -> dict[str, Any]:
     if sampler not in SPACINGS:
         return {"num_inference_steps": steps}
     wanted, chosen = SPACINGS[sampler](schedule, steps), list[int]()
-    for place, t in enumerate(wanted):  # all different, with room for those that follow
+    for index, t in enumerate(wanted):  # strictly descending, with room for those that follow
         below = chosen[-1] - 1 if chosen else schedule.steps - 1
-        chosen.append(max(min(t, below), steps - 1 - place))
+        chosen.append(max(min(t, below), steps - 1 - index))
     return {"timesteps": chosen}
 
 
 def step_of_call(scheduler: Any, call: int) -> int:
-    """The denoising step, from 0, to which a call of the network belongs; Heun's steps take two calls each.
+    """The denoising step, from 0, of a call of the network.
 
-    The first step of Heun from pure noise takes one.
+    Heun's steps take two calls each, but the first one from pure noise takes one.
     """
     return call if scheduler.order == 1 else (call + 1 - len(scheduler.timesteps) % 2) // 2
 
 
 def keep_prediction(scheduler: Any, schedule: Schedule) -> Callable[[], Tensor]:
-    """A function that returns the picture that the scheduler's last step has predicted, `(n, c, h, w)`."""
-    advance, kept = scheduler.step, list[Tensor]()
+    """A function that returns the picture predicted by the scheduler's last step, `(n, c, h, w)`."""
+    advance, last = scheduler.step, list[Tensor]()
 
-    @wraps(advance)  # pipelines look at its parameters
+    @wraps(advance)  # pipelines inspect its parameters
     def step(*args: Any, **options: Any) -> Any:
         stepped = advance(*args, **options)
         if isinstance(schedule, FlowSchedule):
-            kept[:] = [schedule.picture(*args[:3])]
+            last[:] = [schedule.picture(*args[:3])]
         else:
-            kept[:] = [stepped[1] if len(stepped) > 1 else scheduler.model_outputs[-1]]
+            last[:] = [stepped[1] if len(stepped) > 1 else scheduler.model_outputs[-1]]
         return stepped
 
     scheduler.step = step
-    return lambda: kept[0]
+    return lambda: last[0]
 
 
 def _karras(schedule: NoiseSchedule, steps: int) -> list[int]:
-    """Timesteps from the last one down, whose noise levels are spaced as Karras' are."""
+    """Descending timesteps with Karras' spacing of noise levels."""
     abar = schedule.alphas_cumprod
     levels = ((1 - abar) / abar.clamp(min=ALMOST_ZERO)).sqrt()
-    jump = int(schedule.zero_terminal_snr)  # the first step, which comes from far above
+    jump = int(schedule.zero_terminal_snr)  # the first step, from pure noise
     top, bottom = (float(level) ** (1 / KARRAS_RHO) for level in (levels[-1].clamp(max=KARRAS_TOP), levels[0]))
     roots = torch.linspace(top, bottom, max(1, steps - jump), dtype=torch.float64)
     return [schedule.steps - 1] * jump + torch.searchsorted(levels, roots.pow(KARRAS_RHO)).tolist()[: steps - jump]
 
 
 def _towards_the_end(schedule: NoiseSchedule, steps: int) -> list[int]:
-    """Timesteps from the last one down, closer and closer to each other."""
-    return [round(schedule.steps * (1 - place / steps) ** POWER) - 1 for place in range(steps)]
+    """Descending timesteps, closer and closer to each other."""
+    return [round(schedule.steps * (1 - index / steps) ** POWER) - 1 for index in range(steps)]
 
 
 def _ddim(zero: bool, common: Mapping[str, Any]) -> Any:
@@ -142,7 +141,7 @@ def _unipc(zero: bool, common: Mapping[str, Any]) -> Any:
 def _lcm(zero: bool, common: Mapping[str, Any]) -> Any:
     from diffusers import LCMScheduler
 
-    # Any number of steps, where diffusers allows those that its networks were distilled with, 50.
+    # Allows any number of steps, instead of up to the 50 that networks were distilled with.
     steps = common["num_train_timesteps"]
     return LCMScheduler(**common, rescale_betas_zero_snr=zero, original_inference_steps=steps, clip_sample=False)
 
@@ -163,7 +162,7 @@ def _leave_first_step_uncorrected(scheduler: Any) -> None:
 
     def set_timesteps(*args: Any, **options: Any) -> None:
         space(*args, **options)
-        if len(scheduler.timesteps) > 1:  # the second one is that of the correction
+        if len(scheduler.timesteps) > 1:  # the second one belongs to the correction
             scheduler.timesteps = torch.cat([scheduler.timesteps[:1], scheduler.timesteps[2:]])
             scheduler.sigmas = torch.cat([scheduler.sigmas[:1], scheduler.sigmas[2:]])
 

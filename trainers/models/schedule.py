@@ -1,4 +1,4 @@
-"""The noise schedule x_t = √ᾱ_t · x_0 + √(1 − ᾱ_t) · ε, the network's target, and the timesteps that are drawn.
+"""The noise schedule x_t = √ᾱ_t · x_0 + √(1 − ᾱ_t) · ε, the network's target, and random timesteps.
 
 Zero terminal SNR: Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", algorithm 1.
 Velocity v = √ᾱ_t · ε − √(1 − ᾱ_t) · x_0: Salimans and Ho 2022.
@@ -20,15 +20,15 @@ from trainers.models.prediction import Prediction
 from trainers.models.times import log_snr_at, share_at
 
 SHARES = 100_000
-"""Numbers by which a share of the times is measured."""
+"""Sample size for `clamped_share`."""
 
 
 class Schedule(Protocol):
-    """How noise is added in T timesteps, what the network predicts, and how times are drawn."""
+    """A schedule of T timesteps: adds noise, computes the network's target, and maps random numbers to times."""
 
     @property
     def prediction(self) -> Prediction:
-        """What the network predicts."""
+        """The network's prediction type."""
 
     @property
     def steps(self) -> int:
@@ -104,8 +104,8 @@ class NoiseSchedule:
         if _is_of_timesteps(times):
             return 0.0, 0.0
         u = (torch.arange(SHARES, dtype=torch.float64) + 0.5) / SHARES
-        found, table = log_snr_at(u, times), _table(self)
-        return (found > table[0]).double().mean().item(), (found < table[-1]).double().mean().item()
+        log_snr, table = log_snr_at(u, times), _table(self)
+        return (log_snr > table[0]).double().mean().item(), (log_snr < table[-1]).double().mean().item()
 
     def rescaled(self) -> NoiseSchedule:
         """This schedule with zero terminal SNR: √ᾱ shifted to end at 0 and scaled to keep its start."""
@@ -135,17 +135,17 @@ def schedule_from_config(config: Mapping[str, Any], prediction: Prediction) -> N
 
 # ---------------------------------------------------------------- how times are drawn
 def draw_timesteps(count: int, schedule: Schedule, times: Times, draw: torch.Generator, pixels: int = 0) -> Tensor:
-    """Timesteps `(count,)` from 0 to T, for images of this many pixels, on which some distributions depend."""
+    """Random timesteps `(count,)` from 0 to T; some distributions depend on the images' number of pixels."""
     return schedule.timesteps_at(torch.rand(count, generator=draw, dtype=torch.float64), times, pixels)
 
 
 def _is_of_timesteps(times: Times) -> bool:
-    """Whether a distribution is one of timesteps instead of σ."""
+    """Whether the distribution is one of timesteps, not of σ."""
     return times.kind in ("uniform", "power") and times.shift in (1.0, "auto")
 
 
 def nearest_steps(log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
-    """The timesteps `(n,)` of a schedule whose log-SNR is nearest to those given."""
+    """The timesteps `(n,)` with the log-SNR nearest to `log_snr`."""
     table = -_table(schedule)  # ascending
     after = torch.searchsorted(table, -log_snr).clamp(1, len(table) - 1)
     before = after - 1
@@ -153,7 +153,7 @@ def nearest_steps(log_snr: Tensor, schedule: NoiseSchedule) -> Tensor:
 
 
 def _table(schedule: NoiseSchedule) -> Tensor:
-    """The log-SNR `(T,)` of each timestep, fp64; pure noise, at −∞, is put one step beyond the last finite one."""
+    """The log-SNR `(T,)` of each timestep, fp64; pure noise, at −∞, counts as one step below the last finite one."""
     table = torch.logit(schedule.alphas_cumprod)  # ln(ᾱ / (1 − ᾱ))
     if schedule.zero_terminal_snr:
         table[-1] = 2 * table[-2] - table[-3]

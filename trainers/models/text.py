@@ -1,7 +1,4 @@
-"""Encodes captions, in the same way for training and sampling.
-
-What a family reads of its encoders, and how it puts that together, is the family's own.
-"""
+"""Encodes captions with CLIP, in the same way for training and sampling."""
 
 from __future__ import annotations
 
@@ -22,33 +19,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Conditioning:
-    """Encoded text: context (n, tokens, d), and with some families a pooled embedding (n, d₂)."""
+    """Encoded text: context `(n, tokens, d)`, and in some families a pooled embedding `(n, d₂)`."""
 
     context: Tensor
     pooled: Tensor | None = None
     mask: Tensor | None = None
-    """Tokens that count, `(n, tokens)` of 0 and 1; None for all."""
+    """Attention mask, `(n, tokens)` of 0 and 1; None attends to all."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors by name, without those that there are none of."""
+        """The tensors by name, without those that are None."""
         named = {"context": self.context, "pooled": self.pooled, "mask": self.mask}
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Conditioning:
-        """With each tensor changed."""
+        """Apply a function to each tensor."""
         return Conditioning(**{name: change(tensor) for name, tensor in self.tensors().items()})
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Conditioning:
-        """On a device, and with another dtype if given; the mask keeps its own."""
+        """Move to a device, and convert to `dtype` all but the mask."""
         return self.map(lambda tensor: tensor.to(device, dtype if tensor.is_floating_point() else None))
 
     def row(self, index: int) -> Conditioning:
-        """That of one text of the batch."""
+        """Select one text of the batch."""
         return self.map(lambda tensor: tensor[index : index + 1])
 
     @classmethod
     def cat(cls, parts: Sequence[Conditioning]) -> Conditioning:
-        """One after the other, along the batch."""
+        """Concatenate along the batch."""
         names = parts[0].tensors()
         return cls(**{name: torch.cat([part.tensors()[name] for part in parts]) for name in names})
 
@@ -56,15 +53,15 @@ class Conditioning:
 def clip_states(
     model: Model, captions: Sequence[str], clip_skip: int, chunks: int, last: bool
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Each CLIP encoder's states `(n, 77·chunks, d)` and projection `(n, d₂)`, differentiably in weights and words.
+    """Each CLIP encoder's states `(n, 77·chunks, d)` and projection `(n, d₂)`, differentiable in weights and words.
 
-    `clip_skip` k selects the k-th hidden state from the end, with its final norm, or, unless `last`, from the second to
-    last without. Tokens fill up to `chunks` chunks of 75, each with its own start, end and padding; longer captions are
-    truncated. The projection is that of the first chunk; None for an encoder without. Raises VelaturaError if an
-    encoder has too few layers for `clip_skip`.
+    `clip_skip` k selects the k-th hidden state from the end, with the final norm; unless `last`, from the second to
+    last, without the norm. Tokens fill up to `chunks` chunks of 75, each with its own start, end and padding; longer
+    captions are truncated. The projection is that of the first chunk; None for an encoder that has none. Raises
+    VelaturaError if an encoder has too few layers for `clip_skip`.
     """
-    several = zip(model.family.trained_encoders, model.tokenizers, model.text_encoders, strict=False)
-    for index, (_, tokenizer, encoder) in enumerate(several):
+    clips = zip(model.family.trained_encoders, model.tokenizers, model.text_encoders, strict=False)
+    for index, (_, tokenizer, encoder) in enumerate(clips):
         ids = _chunked_ids(tokenizer, [token_groups(tokenizer, c, model.words.sizes) for c in captions], chunks)
         with model.words.spliced(encoder, index, ids) as known:  # (n·chunks, 77)
             out = encoder(known, output_hidden_states=True)
@@ -89,11 +86,11 @@ def clip_states(
 
 
 def unread_clip_layers(model: Model, clip_skip: int, last: bool) -> tuple[str, ...]:
-    """Layers of the text encoders after the state that `clip_states` reads, as `text_encoder.encoder.layers.11`.
+    """Layers of the text encoders after the state that `clip_states` reads, such as `text_encoder.encoder.layers.11`.
 
-    They get no gradient. An encoder with a projection, which the UNet reads, has none of them.
+    They get no gradient. Encoders with a projection, which the UNet reads, have no such layers.
     """
-    found: list[str] = []
+    unread: list[str] = []
     for name, encoder in zip(model.family.trained_encoders, model.text_encoders, strict=False):
         if hasattr(encoder, "text_projection"):
             continue
@@ -101,9 +98,9 @@ def unread_clip_layers(model: Model, clip_skip: int, last: bool) -> tuple[str, .
         stem = name if inner is encoder else f"{name}.text_model"
         count = len(inner.encoder.layers)
         after = clip_skip - 1 if last else clip_skip
-        found += [f"{stem}.encoder.layers.{n}" for n in range(max(0, count - after), count)]
-        found += [] if last else [f"{stem}.final_layer_norm"]
-    return tuple(found)
+        unread += [f"{stem}.encoder.layers.{n}" for n in range(max(0, count - after), count)]
+        unread += [] if last else [f"{stem}.final_layer_norm"]
+    return tuple(unread)
 
 
 def _inner(encoder: nn.Module) -> Any:
@@ -112,7 +109,7 @@ def _inner(encoder: nn.Module) -> Any:
 
 
 def count_positions(groups: Sequence[Group]) -> int:
-    """Number of positions that tokens take in chunks of 75, including free ones before a word in the next chunk."""
+    """Positions that tokens take in chunks of 75, including the free ones before a word in the next chunk."""
     filled = _filled(groups)
     return CHUNK * (len(filled) - 1) + len(filled[-1])
 

@@ -1,17 +1,16 @@
-"""How times are drawn: distributions of timesteps or of σ, at uniform numbers.
+"""Distributions of timesteps or of σ, each a function of one uniform number u in (0, 1).
 
-Every distribution of times is a function of one uniform number u in (0, 1). `uniform a b` is the timestep
-⌊T (a + (b − a) u) / 1000⌋: `uniform 200 800` leaves out the cleanest and the noisiest fifth. `power b` is
-⌊T u^(2^−b)⌋. The others are distributions of σ, the time of flow models from 0 (image) to 1 (noise), with log-SNR
-λ = 2 ln((1 − σ)/σ):
+`uniform a b` is the timestep ⌊T (a + (b − a) u) / 1000⌋: `uniform 200 800` leaves out the cleanest and the noisiest
+fifth. `power b` is ⌊T u^(2^−b)⌋. The others are distributions of σ, the time of flow models from 0 (image) to 1
+(noise), with log-SNR λ = 2 ln((1 − σ)/σ):
 
     logit-normal m s     σ = sigmoid(m + s Φ⁻¹(u))                     Esser et al. 2024, §3.1
     mode s               σ = 1 − u − s (cos²(πu/2) − 1 + u)            the same
     … shifted a          σ' = a σ / (1 + (a − 1) σ)                    the same, §5.3.2, for resolutions
     style-friendly m s   σ = sigmoid(−λ/2), λ = m + s Φ⁻¹(u)           Choi et al. 2024 (2411.14793)
 
-`shifted` follows another distribution, or stands alone for a uniform σ; it adds −2 ln a to λ. A base with timesteps has
-the one whose log-SNR is nearest; what lies beyond its first and last counts as these.
+`shifted` follows another distribution, or stands alone for a uniform σ; it adds −2 ln a to λ. A base with timesteps
+takes the one with the nearest log-SNR.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from trainers.config.times import Times
 
 
 def log_snr_at(u: Tensor, times: Times) -> Tensor:
-    """The log-SNR λ `(n,)` at uniform numbers u `(n,)`, of a distribution of σ."""
+    """The log-SNR λ `(n,)` of a distribution of σ at uniform numbers u `(n,)`."""
     return _unshifted(u, times) - 2 * math.log(1.0 if times.shift == "auto" else times.shift)
 
 
 def share_at(u: Tensor, times: Times) -> Tensor:
-    """The share of all timesteps, from the cleanest, at uniform numbers u `(n,)`, of a distribution of timesteps."""
+    """The fraction t / T `(n,)` of a distribution of timesteps at uniform numbers u `(n,)`."""
     if times.kind == "power":
         return u ** (2.0 ** -times.numbers[0])
     first, last = times.numbers

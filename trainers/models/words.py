@@ -1,7 +1,7 @@
-"""Added words: for each, the text encoders read learned rows in place of token embeddings.
+"""Added words, for which text encoders read learned rows in place of token embeddings.
 
-Text is split at these words, and only the rest goes to the tokenizer, which is unchanged. A word's token ids are
-negative, unlike all in vocabularies. The embedding table is unchanged: the rows are inserted into its output.
+Text is split at these words, and only the rest goes to the tokenizer. The token ids of words are negative, unlike those
+of vocabularies. The embedding table is unchanged: the rows are inserted into its output.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from trainers.errors import VelaturaError
 
 CHUNK = 75
-"""Caption tokens per pass of a CLIP text encoder: its 77 positions minus start and end."""
+"""Caption tokens in a pass of a CLIP text encoder: its 77 positions minus start and end."""
 Rows = Sequence[Tensor]
 """A word's rows `(n, d)` for each text encoder."""
 Group = tuple[int, ...]
-"""Tokens that are not separated: one of the vocabulary, or all of a word."""
+"""Tokens that stay together: one of the vocabulary, or all of a word."""
 
 
 class Words:
@@ -49,18 +49,17 @@ class Words:
     def spliced(self, encoder: Any, index: int, ids: Tensor) -> Iterator[Tensor]:
         """Insert the words' rows into the embeddings of the text encoder with this index, within the context.
 
-        Yields the ids for the encoder: `ids (n, 77)` with 0 for the words' tokens, which cannot be mistaken for the end
-        of the text. Without such tokens it does nothing.
+        Yields the ids for the encoder: `ids (n, 77)` with 0, which is not the end of the text, for the words' tokens.
         """
-        own = ids < 0
-        if not own.any():
+        added = ids < 0
+        if not added.any():
             yield ids.to(encoder.device)
             return
-        rows = torch.cat([each[index] for each in self._rows.values()])  # (all words' tokens, d)
-        index_of, own = (-1 - ids).clamp(min=0).to(rows.device), own[..., None].to(rows.device)
+        rows = torch.cat([word[index] for word in self._rows.values()])  # (all words' tokens, d)
+        index_of, added = (-1 - ids).clamp(min=0).to(rows.device), added[..., None].to(rows.device)
 
         def splice(table: nn.Module, args: tuple[Tensor, ...], embeddings: Tensor) -> Tensor:
-            return torch.where(own, rows[index_of].to(embeddings.dtype), embeddings)
+            return torch.where(added, rows[index_of].to(embeddings.dtype), embeddings)
 
         handle = encoder.get_input_embeddings().register_forward_hook(splice)
         try:
@@ -70,31 +69,31 @@ class Words:
 
 
 def contains_word(text: str, word: str) -> bool:
-    """Whether a text contains a word, ignoring case and not as part of a longer word."""
+    """Whether a text contains a word, in any case and not as part of a longer word."""
     return _pattern([word]).search(text) is not None
 
 
 def token_groups(tokenizer: Any, text: str, sizes: Mapping[str, int]) -> list[Group]:
-    """The tokens of a text of any length, without start and end; `sizes` is the number of tokens of each added word.
+    """The tokens of a text of any length, without start and end.
 
-    The tokens of added words are −1, −2 …, in the order of `sizes`.
+    `sizes` is the number of tokens of each added word; these are −1, −2 …, in its order.
     """
     if not sizes:
         return [(token,) for token in known_tokens(tokenizer, text)]
     firsts, groups, last = _first_tokens(sizes), list[Group](), 0
-    for found in _pattern(sizes).finditer(text):
-        groups += [(token,) for token in known_tokens(tokenizer, text[last : found.start()])]
-        word = list(sizes)[int(str(found.lastgroup).removeprefix("word"))]
+    for match in _pattern(sizes).finditer(text):
+        groups += [(token,) for token in known_tokens(tokenizer, text[last : match.start()])]
+        word = list(sizes)[int(str(match.lastgroup).removeprefix("word"))]
         groups.append(tuple(range(firsts[word], firsts[word] - sizes[word], -1)))
-        last = found.end()
+        last = match.end()
     return groups + [(token,) for token in known_tokens(tokenizer, text[last:])]
 
 
 def _first_tokens(sizes: Mapping[str, int]) -> dict[str, int]:
-    firsts, next_one = {}, -1
+    firsts, token = {}, -1
     for word, size in sizes.items():
-        firsts[word] = next_one
-        next_one -= size
+        firsts[word] = token
+        token -= size
     return firsts
 
 
@@ -104,7 +103,7 @@ def known_tokens(tokenizer: Any, text: str) -> list[int]:
 
 
 def _pattern(words: Iterable[str]) -> re.Pattern[str]:
-    """A pattern for words in a text, the longest first; words are not found within longer words."""
+    """A pattern for words in a text, the longest first, that does not match within longer words."""
     numbered = sorted(enumerate(words), key=lambda item: -len(item[1]))
     return re.compile("|".join(f"(?P<word{number}>{_alone(word)})" for number, word in numbered), re.IGNORECASE)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from trainers.models.families.family import Variant
 from trainers.models.families.flux import T5, T5_TOKENS, VAE, FluxFamily, apache, predict_packed
 from trainers.models.families.t5 import encode_t5
-from trainers.models.files.parts import Place
+from trainers.models.files.parts import PartSource
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +35,7 @@ class Chroma(FluxFamily):
     }
     tokenizers: ClassVar[Mapping[str, str]] = {"tokenizer": "transformers.T5Tokenizer"}
     marks = (("distilled_guidance_layer.in_proj.weight",),)
-    places: ClassVar[Mapping[str, Place]] = {"vae": VAE, "text_encoder": T5}
+    part_sources: ClassVar[Mapping[str, PartSource]] = {"vae": VAE, "text_encoder": T5}
     layer_marks = ("distilled_guidance_layer",)
     named_as = "flux"
     lacks = (

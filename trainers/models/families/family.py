@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from trainers.config.limits import SAMPLERS, Sampler
 from trainers.messages import Message
 from trainers.models.files.configs import config_tree
-from trainers.models.files.parts import Place
+from trainers.models.files.parts import PartSource
 from trainers.models.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Family(ABC):
     """Parts of hub ids, in lower case, by which a base that is not on this machine is taken for one of this family."""
     settings: ClassVar[Mapping[str, Any]] = {}
     """Settings that lie over a preset's on every base of this family, as in a preset."""
-    places: ClassVar[Mapping[str, Place]] = {}
+    part_sources: ClassVar[Mapping[str, PartSource]] = {}
     """Where the parts are of a base whose file may hold its denoiser alone; empty if its files hold all parts."""
     prefixes: ClassVar[tuple[str, ...]] = ("model.diffusion_model.", "")
     """Starts of the denoiser's tensor names in such files."""

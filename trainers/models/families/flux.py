@@ -15,7 +15,7 @@ from trainers.models.families.family import Licence, OriginalLayer, Pair, Varian
 from trainers.models.families.flow import FlowFamily
 from trainers.models.families.flux_names import original_layers
 from trainers.models.families.t5 import count_t5, encode_t5
-from trainers.models.files.parts import Place
+from trainers.models.files.parts import PartSource
 
 if TYPE_CHECKING:
     import torch
@@ -33,8 +33,8 @@ T5_TOKENS = 512
 """Positions that T5 reads."""
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "")
 """What tensor names of a transformer begin with in files."""
-VAE = Place("vae.", ("ae", "flux*vae*", "*flux*vae*", "*vae*flux*", "ae*"), "vae")
-T5 = Place("text_encoders.t5xxl.transformer.", ("t5xxl_fp16", "t5xxl*", "t5*"), "text_encoders")
+VAE = PartSource("vae.", ("ae", "flux*vae*", "*flux*vae*", "*vae*flux*", "ae*"))
+T5 = PartSource("text_encoders.t5xxl.transformer.", ("t5xxl_fp16", "t5xxl*", "t5*"))
 GUIDANCE = ("guidance_in.in_layer.weight", "time_text_embed.guidance_embedder.linear_1.weight")
 """The tensor that a transformer with guidance has as an input, in the authors' names and in diffusers'."""
 FIRST = ("img_in", "x_embedder")
@@ -142,9 +142,9 @@ class Flux1(FluxFamily):
         ("single_blocks.0.modulation.lin.weight",),
         ("single_transformer_blocks.0.norm.linear.weight", "x_embedder.weight"),
     )
-    places: ClassVar[Mapping[str, Place]] = {
+    part_sources: ClassVar[Mapping[str, PartSource]] = {
         "vae": VAE,
-        "text_encoder": Place("text_encoders.clip_l.transformer.", ("clip_l", "clip_l*"), "text_encoders"),
+        "text_encoder": PartSource("text_encoders.clip_l.transformer.", ("clip_l", "clip_l*")),
         "text_encoder_2": T5,
     }
     layer_marks = ("double_blocks", "single_blocks", "single_transformer_blocks")

@@ -15,7 +15,7 @@ from trainers.messages import Message as _
 from trainers.models.families.family import HubBase, Layout, Licence, OriginalLayer, Pair, Variant, down_factor
 from trainers.models.families.flow import FlowFamily
 from trainers.models.families.sd3_names import original_layers
-from trainers.models.files.parts import Place
+from trainers.models.files.parts import PartSource
 from trainers.models.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ T5_LENGTH = 256
 """Positions that T5 reads of a caption; diffusers' pipeline has as many."""
 POSITIONS = {"pos_embed": "pos_embed.pos_embed"}
 """The only tensor that is not a layer's, by its name in the original layout."""
-PLACES: Mapping[str, Place] = {
-    "vae": Place("first_stage_model.", ("sd3_vae", "sd3*vae*", "*sd3*vae*", "*vae*sd3*"), "vae"),
-    "text_encoder": Place("text_encoders.clip_l.transformer.", ("clip_l", "clip_l*"), "text_encoders"),
-    "text_encoder_2": Place("text_encoders.clip_g.transformer.", ("clip_g", "clip_g*"), "text_encoders"),
-    "text_encoder_3": Place("text_encoders.t5xxl.transformer.", ("t5xxl_fp16", "t5xxl*"), "text_encoders"),
+PART_SOURCES: Mapping[str, PartSource] = {
+    "vae": PartSource("first_stage_model.", ("sd3_vae", "sd3*vae*", "*sd3*vae*", "*vae*sd3*")),
+    "text_encoder": PartSource("text_encoders.clip_l.transformer.", ("clip_l", "clip_l*")),
+    "text_encoder_2": PartSource("text_encoders.clip_g.transformer.", ("clip_g", "clip_g*")),
+    "text_encoder_3": PartSource("text_encoders.t5xxl.transformer.", ("t5xxl_fp16", "t5xxl*")),
 }
 BLOCK = re.compile(r"^(?:model\.diffusion_model\.)?joint_blocks\.\d+\.")
 LATE_BLOCK = re.compile(r"(?<!single)[._]transformer_blocks[._](?:19|[2-9]\d)[._]")
@@ -92,7 +92,7 @@ class StableDiffusion3(FlowFamily):
         _variant("medium", "stable-diffusion-3-medium", "sd3-medium", "Stable Diffusion 3 medium"),
     )
     evenly_spaced = False
-    places: ClassVar[Mapping[str, Place]] = PLACES
+    part_sources: ClassVar[Mapping[str, PartSource]] = PART_SOURCES
     loose_tensors: ClassVar[Mapping[str, str]] = POSITIONS
     style_form = "native"
     joint_blocks = ("feed_forward", "self_attention")

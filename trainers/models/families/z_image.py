@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from trainers.messages import Message as _
 from trainers.models.families.family import Licence, OriginalLayer, Pair, Variant, down_factor
 from trainers.models.families.flow import FlowFamily
-from trainers.models.files.parts import Place
+from trainers.models.files.parts import PartSource
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,9 +51,9 @@ class ZImage(FlowFamily):
     }
     tokenizers: ClassVar[Mapping[str, str]] = {"tokenizer": "transformers.Qwen2Tokenizer"}
     trained_encoders: ClassVar[tuple[str, ...]] = ()
-    places: ClassVar[Mapping[str, Place]] = {
-        "vae": Place("vae.", ("ae", "flux*vae*", "*vae*flux*", "*z*image*vae*", "ae*"), "vae"),
-        "text_encoder": Place("text_encoders.qwen3_4b.transformer.", ("qwen_3_4b*", "qwen3*4b*"), "text_encoders"),
+    part_sources: ClassVar[Mapping[str, PartSource]] = {
+        "vae": PartSource("vae.", ("ae", "flux*vae*", "*vae*flux*", "*z*image*vae*", "ae*")),
+        "text_encoder": PartSource("text_encoders.qwen3_4b.transformer.", ("qwen_3_4b*", "qwen3*4b*")),
     }
     loose_tensors: ClassVar[Mapping[str, str]] = {name: name for name in ("x_pad_token", "cap_pad_token")}
     variants = (Variant("flow", 1024, "z_image", "z-image", "z-image", licence=LICENCE),)

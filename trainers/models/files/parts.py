@@ -1,7 +1,7 @@
-"""Finds parts that a base's file lacks: text encoders, autoencoders and tokenizers, as ComfyUI and Forge keep them.
+"""Finds parts that a base's file lacks: text encoders, autoencoders and tokenizers. Downloads nothing.
 
-Nothing is downloaded. Looked at are the base's own folder, the folder `models` that it lies in, the usual places of
-ComfyUI, A1111 and Forge, and the folders in the environment variable VELATURA_MODELS.
+Searches the base's own folder, the `models` folder above it, the usual folders of ComfyUI, A1111 and Forge, and the
+folders in the environment variable VELATURA_MODELS.
 """
 
 from __future__ import annotations
@@ -15,37 +15,34 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 FILES = (".safetensors", ".gguf")
-"""Ends of names of files with weights."""
+"""Suffixes of files with weights."""
 FOLDERS = ("text_encoders", "text_encoder", "clip", "vae", "VAE")
 """Folders for parts in `models` of ComfyUI, A1111 and Forge."""
 TOKENIZER_FOLDERS = {"qwen2": "qwen25_tokenizer"}
-"""What ComfyUI calls the folder of a kind of tokenizer, where it is not called `KIND_tokenizer`."""
+"""ComfyUI's names of tokenizer folders by kind, where they are not `KIND_tokenizer`."""
 VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
-"""Files that hold the vocabulary of a tokenizer."""
+"""Sets of files that make up a tokenizer's vocabulary."""
 TOKENIZERS = ("tokenizer_3", "tokenizer_2", "tokenizer")
-"""Folders of tokenizers in diffusers layout."""
+"""Tokenizer folders in diffusers layout."""
 PROGRAMS = (
     *("ComfyUI", "comfyui", "ComfyUI_windows_portable/ComfyUI"),
     *("stable-diffusion-webui", "stable-diffusion-webui-forge", "stable-diffusion-webui-reForge"),
 )
 DEPTH = 3
-"""Levels above a base at which `models` is looked for."""
+"""Levels above a base at which `models` is searched for."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the tensors of a part are: in a checkpoint under a prefix, or in a file of its own."""
+class PartSource:
+    """A prefix in a checkpoint and names of files that may hold the tensors of a part."""
 
     prefix: str
-    """Start of their names in a checkpoint."""
     files: tuple[str, ...]
-    """What such files are called, shell patterns in lower case, the likeliest first."""
-    folder: str
-    """ComfyUI's folder for them."""
+    """Shell patterns in lower case, without suffix, the likeliest first."""
 
 
 def usual_folders(names: Iterable[str]) -> Iterator[Path]:
-    """Where programs of these names usually lie: in the home folder, and next to the working folder."""
+    """The usual folders of programs with these names: in the home folder and next to the working folder."""
     here = Path.cwd()
     for parent in dict.fromkeys((Path.home(), here, here.parent)):
         for name in names:
@@ -60,7 +57,7 @@ def own_model_folders() -> Iterator[Path]:
 
 
 def part_roots(base: Path) -> list[Path]:
-    """Folders in which parts of the base at this path may lie, the nearest first."""
+    """The folders to search for parts of the base at this path, the nearest first."""
     above = list(base.resolve().parents)[:DEPTH]
     near = [folder for folder in above if folder.name == "models"]
     models = [*near, *(folder / "models" for folder in usual_folders(PROGRAMS))]
@@ -69,24 +66,24 @@ def part_roots(base: Path) -> list[Path]:
 
 
 def find_parts(names: Sequence[str], roots: Sequence[Path]) -> Iterator[Path]:
-    """Files with one of these names, shell patterns in lower case; an earlier name comes before a nearer root.
+    """Files in `roots` and their folders that match `names`, shell patterns in lower case.
 
-    Looks into `roots` and the folders in them.
+    An earlier name comes before a nearer root.
     """
     files = [file for root in roots for file in _files(root)]
-    found = (file for name in names for file in files if fnmatchcase(file.stem.lower(), name))
-    yield from dict.fromkeys(found)
+    matches = (file for name in names for file in files if fnmatchcase(file.stem.lower(), name))
+    yield from dict.fromkeys(matches)
 
 
 def cached_parts(part: str) -> Iterator[Path]:
-    """Folders with weights of a part, or of others of its kind, in bases in the hub's cache."""
+    """Folders in the hub's cache with weights of a part or of another of its kind."""
     names = ("vae",) if part == "vae" else ("text_encoder", "text_encoder_2", "text_encoder_3")
     for snapshot in _snapshots():
         yield from (snapshot / name for name in names if any((snapshot / name).glob("*.safetensors")))
 
 
 def find_tokenizer(kind: str, roots: Sequence[Path]) -> Path | None:
-    """A folder with a tokenizer of a kind, such as `t5`: beside a base, in ComfyUI, or in the hub's cache."""
+    """A folder with a tokenizer of this kind, such as `t5`: beside a base, in ComfyUI, or in the hub's cache."""
     comfyui = (folder / "comfy" / "text_encoders" / comfyui_name(kind) for folder in usual_folders(PROGRAMS))
     above = (root.parent.parent / "comfy" / "text_encoders" / comfyui_name(kind) for root in roots)
     names = dict.fromkeys((f"{kind}_tokenizer", comfyui_name(kind), *TOKENIZERS))
@@ -96,7 +93,7 @@ def find_tokenizer(kind: str, roots: Sequence[Path]) -> Path | None:
 
 
 def comfyui_name(kind: str) -> str:
-    """What ComfyUI calls the folder of a kind of tokenizer."""
+    """ComfyUI's name of the folder of a kind of tokenizer."""
     return TOKENIZER_FOLDERS.get(kind, f"{kind}_tokenizer")
 
 
@@ -106,9 +103,9 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What a folder holds; nothing if it cannot be read."""
+    """The entries of a folder by name; empty if it cannot be read."""
     try:
-        return sorted(folder.iterdir(), key=lambda each: each.name.lower())
+        return sorted(folder.iterdir(), key=lambda entry: entry.name.lower())
     except OSError:
         return []
 
@@ -129,6 +126,6 @@ def is_tokenizer(folder: Path, kind: str = "t5") -> bool:
     """Whether a folder holds a complete tokenizer whose class begins with `kind`."""
     with suppress(OSError, ValueError, AttributeError):
         settings = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
-        named = str(settings.get("tokenizer_class", "")).lower()
-        return named.startswith(kind) and any(all((folder / one).is_file() for one in each) for each in VOCABULARIES)
+        name = str(settings.get("tokenizer_class", "")).lower()
+        return name.startswith(kind) and any(all((folder / file).is_file() for file in files) for files in VOCABULARIES)
     return False
