@@ -1,4 +1,4 @@
-"""Detection of a base's family from its configs or tensor names."""
+"""Detects a base's family from its configs or tensor names."""
 
 from __future__ import annotations
 
@@ -20,15 +20,12 @@ STYLE_MARKS = ("lora_up", "lora_down", "lora_A", "lora_B", "hada_w1", "lokr_w", 
 
 
 def detect_family(path: Path) -> Family:
-    """The family of a diffusers folder or single `.safetensors` checkpoint.
-
-    VelaturaError, which names the kind of model, if it is not a base of a supported family.
-    """
+    """The family of a diffusers folder or single checkpoint; VelaturaError if Velatura does not support the model."""
     return family_of_folder(path) if path.is_dir() else family_of_file(read_header(path), path.name)
 
 
 def family_of_file(header: Header, name: str) -> Family:
-    """The family of a checkpoint in the original single-file layout, from its tensor names; VelaturaError as above."""
+    """The family of a checkpoint, from its tensor names; raises as `detect_family`."""
     shapes = header.shapes
     if is_style(shapes):
         raise VelaturaError(
@@ -46,12 +43,12 @@ def family_of_file(header: Header, name: str) -> Family:
 
 
 def is_style(shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether tensors of these names change a base instead of being one."""
+    """Whether tensors with these names belong to a style."""
     return any(mark in key for key in shapes for mark in STYLE_MARKS)
 
 
 def _why_no_base(header: Header, name: str) -> VelaturaError:
-    """What keeps a file that no family owns from being a base."""
+    """The error for a file that no family owns."""
     shapes = header.shapes
     if FIRST in shapes:
         check_latents(shapes[FIRST][1], name)
@@ -64,16 +61,16 @@ def _why_no_base(header: Header, name: str) -> VelaturaError:
 
 
 def family_of_folder(folder: Path) -> Family:
-    """The family of a folder in diffusers layout, from its configs; VelaturaError as above."""
+    """The family of a folder in diffusers layout, from its configs; raises as `detect_family`."""
     pipeline = pipeline_of(folder)
     if other := other_by_index(folder):
         raise other.refuse_base(folder.name)
-    for denoiser in (each for each in DENOISERS if (folder / each).is_dir()):
+    for denoiser in (name for name in DENOISERS if (folder / name).is_dir()):
         if other := other_by_part(folder / denoiser):
             raise other.refuse_base(folder.name)
         config = read_json(folder / denoiser / "config.json")
-        for family in (each for each in reversed(FAMILIES) if each.denoiser == denoiser):
-            if family.owns_folder(pipeline, config):
+        for family in reversed(FAMILIES):
+            if family.denoiser == denoiser and family.owns_folder(pipeline, config):
                 family.check_config(config, folder.name)
                 return family
         if denoiser != "unet":

@@ -1,4 +1,4 @@
-"""Bases on this machine: the starter, the hub's cache, the folders of A1111 and ComfyUI."""
+"""Finds the bases on this machine: the starter, the hub's cache, the folders of A1111 and ComfyUI."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CLIENTS: Mapping[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("models/checkpoints", "models/diffusion_models", "models/unet"),
     ),
 }
-"""Names of the folders of programs, and the folders in them that hold bases."""
+"""Folders of programs, and the folders in them that hold bases."""
 
 
 @dataclass(frozen=True)
@@ -46,52 +46,51 @@ class LocalModel:
     family: Family
     kind: Kind
     known: Recognised = field(default_factory=Recognised)
-    """Its name among people, and whether it was distilled, as far as can be seen."""
 
 
 def find_starter() -> LocalModel:
-    """The starter; VelaturaError if VELATURA_STARTER names a folder that is none."""
+    """The starter; VelaturaError if VELATURA_STARTER names a folder without one."""
     folder = starter_folder()
     return LocalModel("starter", folder, detect_family(folder), "starter")
 
 
 def find_models() -> list[LocalModel]:
-    """All bases available without a download, the starter first, unless VELATURA_STARTER names none.
+    """All bases available without a download, the starter first.
 
     Searches the hub's cache, A1111's and ComfyUI's model folders in the home folder and next to the working folder, and
     the folders in the environment variable VELATURA_MODELS (separated as in PATH).
     """
-    found = []
+    models = []
     with suppress(VelaturaError):
-        found.append(find_starter())
+        models.append(find_starter())
     for name, path, kind in _candidates():
         with suppress(VelaturaError):  # a style, a VAE or another kind of model
             known = recognise(path, name if kind == "hub" else "")
-            found.append(LocalModel(name, path, get_family(known.family), kind, known))
-    return found
+            models.append(LocalModel(name, path, get_family(known.family), kind, known))
+    return models
 
 
 def find_other_models() -> dict[str, str]:
-    """Bases of kinds that Velatura does not train, in the places of `find_models`: the reason by name."""
-    found: dict[str, str] = {}
+    """Bases that Velatura does not train, in the folders of `find_models`: the reason by name."""
+    reasons: dict[str, str] = {}
     for name, path, _ in _candidates():
         try:
             detect_family(path)
         except OtherBaseError as error:
-            found[name] = error.message
+            reasons[name] = error.message
         except VelaturaError:
             continue
-    return found
+    return reasons
 
 
 def _candidates() -> Iterator[tuple[str, Path, Kind]]:
-    """Names and places of what may be a base on this machine, each file or folder once."""
+    """Names and paths of possible bases, each file or folder once."""
     seen: set[Path] = set()
     hub: Iterator[tuple[str, Path, Kind]] = ((name, path, "hub") for name, path in _hub_snapshots())
-    own: Iterator[tuple[str, Path, Kind]] = (
+    local: Iterator[tuple[str, Path, Kind]] = (
         (str(path), path, kind) for root, kind in _roots() for path in _bases_in(root, DEPTH)
     )
-    for name, path, kind in chain(hub, own):
+    for name, path, kind in chain(hub, local):
         real = path.resolve()
         if real not in seen:
             seen.add(real)
@@ -102,7 +101,7 @@ def _hub_snapshots() -> Iterator[tuple[str, Path]]:
     """Ids and folders of the cached models; the hub client's own scan is slow, since it measures every file."""
     from huggingface_hub import constants
 
-    for folder in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*"), key=lambda each: each.name.lower()):
+    for folder in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*"), key=lambda folder: folder.name.lower()):
         model = folder.name.removeprefix("models--").replace("--", "/")
         if HUB_ID.fullmatch(model) and (snapshot := cached_snapshot(model)):
             yield model, snapshot
@@ -111,12 +110,12 @@ def _hub_snapshots() -> Iterator[tuple[str, Path]]:
 def _roots() -> Iterator[tuple[Path, Kind]]:
     for kind, (names, inside) in CLIENTS.items():
         for folder in usual_folders(names):
-            yield from ((folder / place, kind) for place in inside)
+            yield from ((folder / name, kind) for name in inside)
     yield from ((folder, "folder") for folder in own_model_folders())
 
 
 def _bases_in(folder: Path, depth: int) -> Iterator[Path]:
-    """Files and diffusers folders in `folder` that may be bases, to a limited depth."""
+    """Files and diffusers folders that may be bases, `depth` levels deep."""
     if not folder.is_dir():
         return
     configs = (*INDEXES, *(f"{denoiser}/config.json" for denoiser in DENOISERS))
@@ -124,9 +123,9 @@ def _bases_in(folder: Path, depth: int) -> Iterator[Path]:
         yield folder
         return
     try:
-        entries = sorted(folder.iterdir(), key=lambda each: each.name.lower())
+        entries = sorted(folder.iterdir(), key=lambda entry: entry.name.lower())
     except PermissionError:
-        return  # not readable by this user
+        return
     for entry in entries:
         if entry.is_dir() and depth > 0:
             yield from _bases_in(entry, depth - 1)

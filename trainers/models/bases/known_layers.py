@@ -1,4 +1,4 @@
-"""The layers of a base by the headers of its files, so that a pattern without a match is known before it is loaded."""
+"""Reads a base's layers from the headers of its files, to find patterns without a match before it is loaded."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from trainers.models.files.source import starter_folder
 
 PARTS = (*DENOISERS, "text_encoder", "text_encoder_2")
 PREFIX = "text_model."
-"""Start of a text encoder's tensor names in files that is no part of its layers' names."""
+"""Start of a text encoder's tensor names in files, which its layers' names lack."""
 KEPT = 4
-"""Bases whose layers are kept."""
+"""Bases whose layers are cached."""
 
 
 def layer_problems(config: Config, anywhere: bool = True) -> dict[str, str]:
-    """Settings that name layers which the base does not have: one sentence per key.
+    """Settings that name layers which the base lacks: one sentence per key.
 
-    Empty if all names match, or the base's are not known: a single checkpoint, or a base that is not on this computer.
-    Unless `anywhere`, folders are not looked at, so that nobody learns from it what there is on the computer.
+    Checks folders on this computer, not single checkpoints. Unless `anywhere`, checks only the starter and the hub's
+    cache, which reveals nothing about other folders.
     """
     targets = config.targets
     named = (targets.unet, targets.transformer, targets.text_encoder)
@@ -38,18 +38,18 @@ def layer_problems(config: Config, anywhere: bool = True) -> dict[str, str]:
     parts = _parts(folder) if folder is not None else {}
     if not parts:
         return {}
-    found = {}
-    plain = targets.model_copy(update={"blocks": {}})
+    problems = {}
+    without_blocks = targets.model_copy(update={"blocks": {}})
     for key in dict.fromkeys(map(targets.key_of, parts)):
         within = {name: part for name, part in parts.items() if targets.key_of(name) == key}
-        if getattr(targets, key) != "none" and (said := _refusal(within, config, plain)):
-            found[f"targets.{key}"] = said
-    if not found and targets.blocks and (said := _refusal(parts, config, targets)):
-        found["targets.blocks"] = said
-    return found
+        if getattr(targets, key) != "none" and (problem := _problem(within, config, without_blocks)):
+            problems[f"targets.{key}"] = problem
+    if not problems and targets.blocks and (problem := _problem(parts, config, targets)):
+        problems["targets.blocks"] = problem
+    return problems
 
 
-def _refusal(parts: dict[str, nn.Module], config: Config, targets: Targets) -> str:
+def _problem(parts: dict[str, nn.Module], config: Config, targets: Targets) -> str:
     try:
         select(parts, config.method, targets)
     except VelaturaError as error:
@@ -58,7 +58,7 @@ def _refusal(parts: dict[str, nn.Module], config: Config, targets: Targets) -> s
 
 
 def _folder(model: str, anywhere: bool) -> Path | None:
-    """A base's folder in diffusers layout, if it has one on this computer."""
+    """A base's folder in diffusers layout; None if it is not on this computer."""
     if model == "starter":
         return starter_folder()
     path = local_path(model)
@@ -68,13 +68,13 @@ def _folder(model: str, anywhere: bool) -> Path | None:
 
 
 def _parts(folder: Path) -> dict[str, nn.Module]:
-    with suppress(OSError, VelaturaError):  # what cannot be read is said when it is loaded
+    with suppress(OSError, VelaturaError):  # loading the base raises the error
         return _read_parts(folder, _changed(folder))
     return {}
 
 
 def _changed(folder: Path) -> int:
-    """When the denoiser's folder was changed; OSError without one."""
+    """Time of the last change of the denoiser's folder; OSError if there is none."""
     denoiser = next((name for name in DENOISERS if (folder / name).is_dir()), DENOISERS[0])
     return (folder / denoiser).stat().st_mtime_ns
 
@@ -85,7 +85,7 @@ def _read_parts(folder: Path, changed: int) -> dict[str, nn.Module]:
 
 
 def read_skeleton(part: Path) -> nn.Module:
-    """A network's linear layers, convolutions and norms without memory, under the names that they have when loaded.
+    """A network's linear layers, convolutions and norms on the meta device, by the names of the loaded network.
 
     VelaturaError if its files cannot be read.
     """

@@ -1,7 +1,6 @@
-"""Bases that people know by name, such as Illustrious and Pony, with settings of their own: `presets/bases/NAME.toml`.
+"""Well-known fine-tunes, such as Illustrious and Pony, with settings of their own: `presets/bases/NAME.toml`.
 
-Each is a fine-tune of a family. Its settings lie over a preset's, and hold only what belongs to the base: words that it
-was trained to read as quality, how its captions are written, how pictures are drawn.
+These override a preset's, and concern the base alone: its quality words, the form of its captions, sampling.
 """
 
 from __future__ import annotations
@@ -20,31 +19,31 @@ from trainers.models.prediction import Prediction
 
 @dataclass(frozen=True)
 class NamedBase:
-    """A fine-tune that people know by name."""
+    """A well-known fine-tune."""
 
     name: str
-    """Of its file in `presets/bases`."""
+    """Stem of its file in `presets/bases`."""
     title: str
     family: str
     prediction: Prediction | None
-    """What its network predicts; None if there are versions with either."""
+    """None if there are versions of both types."""
     zero_terminal_snr: bool
-    """Whether it was trained down to pure noise, which its files may not say."""
+    """Whether it was trained down to pure noise, whatever its files state."""
     patterns: tuple[re.Pattern[str], ...]
-    """What its files are called."""
+    """Patterns for titles and file names."""
     settings: Mapping[str, Any]
 
     def is_called(self, text: str) -> bool:
-        """Whether a title or a file's name is that of such a base."""
+        """Whether a title or file name matches."""
         return any(pattern.search(text) for pattern in self.patterns)
 
 
 @cache
 def list_named_bases() -> tuple[NamedBase, ...]:
-    """All of them; where a name fits several, the first counts: a NoobAI that names Illustrious, too, is a NoobAI."""
-    found = [_read(path) for path in sorted((Path(str(files("presets"))) / "bases").glob("*.toml"))]
+    """All named bases by precedence: a file that names both NoobAI and Illustrious is a NoobAI."""
+    bases = [_read(path) for path in sorted((Path(str(files("presets"))) / "bases").glob("*.toml"))]
     order = ("noobai-v", "noobai", "animagine", "pony", "illustrious")
-    return tuple(sorted(found, key=lambda each: order.index(each.name) if each.name in order else len(order)))
+    return tuple(sorted(bases, key=lambda base: order.index(base.name) if base.name in order else len(order)))
 
 
 def _read(path: Path) -> NamedBase:

@@ -1,8 +1,7 @@
-"""Recognises a base that people know by name, and one that was distilled for few steps, without loading it.
+"""Recognises well-known bases and bases distilled for few steps, without loading them.
 
-Looks at metadata, then at marker keys and configs, then at the file's name, and says which of them it was: names are
-guesses. Never decides how a base is trained: the family comes from its shapes, the prediction type from its files or
-from a test of its network.
+The evidence is metadata, then marker keys and configs, then the file's name, which is a guess. It never decides how a
+base is trained: the family comes from its shapes, the prediction type from its files or a test of its network.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ from trainers.models.prediction import Prediction
 
 FoundBy = Literal["metadata", "keys", "name"]
 TITLES = ("modelspec.title", "modelspec.merged_from", "ss_output_name", "ss_sd_model_name", "sd_merge_models")
-"""Metadata in which a checkpoint, or what it was merged from, is named."""
+"""Metadata keys that name a checkpoint or those merged into it."""
 SCHEDULER = "scheduler/scheduler_config.json"
 GUIDANCE_KEY = "model.diffusion_model.time_embed.cond_proj.weight"
-"""In a single file: the guidance scale is an input, so that no second pass is needed."""
+"""Tensor of networks that read the guidance scale as an input."""
 DISTILLED: Mapping[str, re.Pattern[str]] = {
     "Lightning": re.compile(r"lightning", re.IGNORECASE),
     "Turbo": re.compile(r"turbo", re.IGNORECASE),
@@ -44,7 +43,7 @@ DISTILLED: Mapping[str, re.Pattern[str]] = {
     "Schnell": re.compile(r"schnell", re.IGNORECASE),
     "Flash": re.compile(r"(?<![a-z])flash(?![a-z])", re.IGNORECASE),
 }
-"""Ways of distillation, by what files are called."""
+"""Patterns for names of distilled bases, by method of distillation."""
 VELOCITY = re.compile(r"v[-_ ]?pred", re.IGNORECASE)
 BY: Mapping[FoundBy, str] = {
     "metadata": _("by its metadata"),
@@ -55,26 +54,26 @@ BY: Mapping[FoundBy, str] = {
 
 @dataclass(frozen=True)
 class Recognised:
-    """What is known of a base without loading it."""
+    """Facts about a base that are known without loading it."""
 
     family: str = ""
-    """The name of its family; empty for one that is known by name alone."""
+    """Name of its family; empty if unknown."""
     prediction: Prediction | None = None
-    """The prediction type that its files say; None if they say none."""
+    """The prediction type that its files state, if any."""
     named: NamedBase | None = None
     named_by: FoundBy | None = None
     distilled: str = ""
-    """The way in which it was distilled; empty if it was not, as far as can be seen."""
+    """Method of its distillation; empty if none is known."""
     distilled_by: FoundBy | None = None
     is_called_velocity: bool = False
-    """Whether its names say that it predicts v, whatever its files say."""
+    """Whether its titles or name mention v-prediction, whatever its files state."""
     variant: Variant | None = None
-    """The variant of its family; None without a family."""
+    """None without a family."""
 
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What a base says of itself."""
+    """The titles, name and properties by which a base is recognised."""
 
     family: str
     titles: tuple[str, ...]
@@ -86,9 +85,9 @@ class _Evidence:
 
 
 def recognise_base(model: str) -> Recognised:
-    """What the base that `base.model` names is, if it is on this machine; else what its name says.
+    """Recognise the base `model`: by its files if it is on this machine, else by its name.
 
-    Nothing is downloaded or loaded. Empty for the starter, and for what is no base.
+    Downloads and loads nothing. Empty for the starter, and if it is not a base.
     """
     if model == STARTER:
         return Recognised()
@@ -104,40 +103,40 @@ def recognise_base(model: str) -> Recognised:
 
 
 def _family_by_name(model: str) -> str:
-    """The family of a hub model that is not on this machine, as far as its id tells; empty if it does not."""
+    """The family of a hub model by its id; empty if unknown."""
     owned = (family.name for family in FAMILIES if any(part in model.lower() for part in family.hub_names))
     return next(owned, "")
 
 
 def recognise(path: Path, name: str = "") -> Recognised:
-    """What a file or a folder in diffusers layout is; `name` in place of its own. VelaturaError if it is no base."""
+    """Recognise a file or a folder in diffusers layout, by `name` instead of its own; VelaturaError if not a base."""
     return _recognise(_of_folder(path, name) if path.is_dir() else _of_file(path, read_header(path), name))
 
 
 def recognise_name(name: str, family: str) -> Recognised:
-    """What a base of a family is that is known by its name alone, as a style's file says it."""
-    found = find_family(family)
-    variant = None if found is None else found.variant_called(name)
+    """Recognise a base of a family by its name alone, such as that in a style's file."""
+    known = find_family(family)
+    variant = None if known is None else known.variant_called(name)
     return _recognise(_Evidence(family, (), name, None, False, {}, variant))
 
 
 def settings_of_base(base: str) -> Mapping[str, Any]:
-    """The settings that belong to the base that `base.model` names: its family's, and over them its own."""
+    """The settings of the base `base`: its family's, overridden by its own."""
     known = _recognised(base, _stamp(base))
     family = find_family(known.family)
-    own = [] if family is None else [family.settings]
-    own += [known.variant.few_steps] if known.variant is not None and known.distilled else []
-    return lay_over(*own, *([known.named.settings] if known.named is not None else []))
+    tables = [] if family is None else [family.settings]
+    tables += [known.variant.few_steps] if known.variant is not None and known.distilled else []
+    return lay_over(*tables, *([known.named.settings] if known.named is not None else []))
 
 
 def samplers_of(base: str) -> tuple[Sampler, ...]:
-    """The samplers that suit the base that `base.model` names; all if it is not known."""
+    """The samplers that suit the base `base`; all if it is unknown."""
     family = find_family(_recognised(base, _stamp(base)).family)
     return SAMPLERS if family is None else family.samplers
 
 
 def _stamp(base: str) -> int:
-    """When the base's file or folder was changed; 0 if it is not on this machine."""
+    """Time of the last change of the base's file or folder; 0 if it is not on this machine."""
     try:
         return Path(base).expanduser().stat().st_mtime_ns
     except (OSError, RuntimeError, ValueError):
@@ -146,25 +145,25 @@ def _stamp(base: str) -> int:
 
 @lru_cache(256)
 def _recognised(base: str, stamp: int) -> Recognised:
-    """What a base is, looked up once for each `stamp` of its file."""
+    """`recognise_base`, cached until the file's `stamp` changes."""
     return recognise_base(base)
 
 
-def warning_of(found: Recognised) -> str:
-    """Why a base is not one to train on, and what to do instead; empty if nothing speaks against it."""
-    if not found.distilled or found.distilled_by is None:
+def warning_of(known: Recognised) -> str:
+    """A warning against training on a distilled base; empty for others."""
+    if not known.distilled or known.distilled_by is None:
         return ""
     return _(
         "This base looks distilled for few steps ({way}, {by}), and training undoes that: its pictures turn blurred or "
         "washed out. Train on the base that it was made from, and try the style on this one.",
-        way=found.distilled,
-        by=BY[found.distilled_by],
+        way=known.distilled,
+        by=BY[known.distilled_by],
     )
 
 
-def licence_of(found: Recognised) -> str:
-    """What the licence of a base allows, for it and for styles made on it; empty where bases have many."""
-    licence = None if found.variant is None else found.variant.licence
+def licence_of(known: Recognised) -> str:
+    """A sentence on the licence of a base and of styles made on it; empty if unknown."""
+    licence = None if known.variant is None else known.variant.licence
     if licence is None:
         return ""
     return _(
@@ -175,14 +174,14 @@ def licence_of(found: Recognised) -> str:
     )
 
 
-def describe(found: Recognised) -> str:
-    """What it is called and how it was distilled, each with how that was found; empty if neither is known."""
-    named, way = found.named, found.distilled
-    parts = [_("{name}, {by}", name=named.title, by=BY[found.named_by])] if named and found.named_by else []
-    if not parts and found.variant is not None and found.variant.title:
-        by: FoundBy = "name" if found.prediction is None else "keys"  # of a name alone, nothing else is known
-        parts = [_("{name}, {by}", name=found.variant.title, by=BY[by])]
-    parts += [_("distilled: {way}, {by}", way=way, by=BY[found.distilled_by])] if way and found.distilled_by else []
+def describe(known: Recognised) -> str:
+    """The base's name and distillation, each with its evidence; empty if neither is known."""
+    named, way = known.named, known.distilled
+    parts = [_("{name}, {by}", name=named.title, by=BY[known.named_by])] if named and known.named_by else []
+    if not parts and known.variant is not None and known.variant.title:
+        by: FoundBy = "name" if known.prediction is None else "keys"  # a name alone has no prediction type
+        parts = [_("{name}, {by}", name=known.variant.title, by=BY[by])]
+    parts += [_("distilled: {way}, {by}", way=way, by=BY[known.distilled_by])] if way and known.distilled_by else []
     return joined("; ", parts)
 
 
@@ -202,7 +201,7 @@ def _of_folder(folder: Path, name: str) -> _Evidence:
     titles = tuple(str(each["_name_or_path"]) for each in (index, config) if each.get("_name_or_path"))
     try:
         prediction = family.prediction_of_scheduler(scheduler)
-    except VelaturaError:  # said when it is loaded
+    except VelaturaError:  # loading the base raises it
         prediction = None
     by_guidance = config.get("time_cond_proj_dim") is not None
     variant = family.variant(prediction or family.variants[0].prediction, config)
@@ -221,7 +220,7 @@ def _recognise(seen: _Evidence) -> Recognised:
 
 
 def _names(seen: _Evidence) -> Iterator[tuple[NamedBase, FoundBy]]:
-    """Named bases that it may be, the likeliest first."""
+    """Named bases that match, the likeliest first."""
     for by, texts in _texts(seen):
         for named in list_named_bases():
             fits = seen.family in ("", named.family) and any(map(named.is_called, texts))
@@ -230,7 +229,7 @@ def _names(seen: _Evidence) -> Iterator[tuple[NamedBase, FoundBy]]:
 
 
 def _prediction(seen: _Evidence) -> Prediction:
-    """The prediction type that it says, or that its names say."""
+    """The prediction type that its files state, or else its titles and name."""
     if seen.prediction is not None:
         return seen.prediction
     return "v_prediction" if _is_called_velocity(seen) else "epsilon"
@@ -248,8 +247,8 @@ def _distillations(seen: _Evidence) -> Iterator[tuple[str, FoundBy]]:
     yield from _ways(name)
 
 
-def _ways(found: tuple[FoundBy, tuple[str, ...]]) -> Iterator[tuple[str, FoundBy]]:
-    by, texts = found
+def _ways(evidence: tuple[FoundBy, tuple[str, ...]]) -> Iterator[tuple[str, FoundBy]]:
+    by, texts = evidence
     yield from ((way, by) for way, pattern in DISTILLED.items() if any(map(pattern.search, texts)))
 
 

@@ -1,4 +1,4 @@
-"""Whether a run's settings suit its base, as far as that is known without loading it."""
+"""Checks that a run's settings suit its base, without loading it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from trainers.models.files.hub import HUB_ID
 
 
 def base_problems(config: Config, anywhere: bool = True) -> Mapping[str, str]:
-    """Settings that do not apply to the base, or name layers that it does not have: one sentence per key.
+    """Settings that do not apply to the base, or name layers that it lacks: one sentence per key.
 
-    Unless `anywhere`, folders are not looked at, so that nobody learns from it what there is on the computer.
+    Unless `anywhere`, checks only hub ids, the starter and the hub's cache, which reveals nothing about other folders.
     """
     known = anywhere or HUB_ID.fullmatch(config.base.model) is not None
     return (_family_problems(config) if known else {}) or layer_problems(config, anywhere)
 
 
 def check_base(config: Config) -> None:
-    """Raise VelaturaError if settings do not suit their base, as far as its files show it."""
+    """Raise VelaturaError if settings do not suit their base, according to its files."""
     _raise_first(base_problems(config))
 
 
 def check_family(config: Config, family: Family | None = None) -> None:
-    """Raise VelaturaError if settings do not apply to a base's family, by default the one that its files show."""
+    """Raise VelaturaError if settings do not apply to the base's family, by default the one of its files."""
     _raise_first(_family_problems(config) if family is None else family.config_problems(config))
 
 
@@ -38,5 +38,5 @@ def _family_problems(config: Config) -> Mapping[str, str]:
 
 
 def _raise_first(problems: Mapping[str, str]) -> None:
-    for said in problems.values():
-        raise VelaturaError(said, code=REFUSED)
+    for problem in problems.values():
+        raise VelaturaError(problem, code=REFUSED)

@@ -21,7 +21,7 @@ FAMILIES: tuple[Family, ...] = (
     Chroma(),
     ZImage(),
 )
-"""All families; where a base or a style could be of several, the last one counts."""
+"""All families; where a base or a style matches several, the last one counts."""
 
 
 def find_family(name: str) -> Family | None:
@@ -30,7 +30,7 @@ def find_family(name: str) -> Family | None:
 
 
 def get_family(name: str) -> Family:
-    """The family with this name; VelaturaError, which lists the names, if there is none."""
+    """The family with this name; VelaturaError with all names if there is none."""
     for family in FAMILIES:
         if family.name == name:
             return family

@@ -1,7 +1,7 @@
 """Chroma: Flux.1 schnell trained on without its distillation, with T5 alone, and classifier-free guidance as usual.
 
-One small network gives the modulation of all blocks. Padding is masked but for one token (lodestones 2025, the model's
-page), in T5 and in the transformer.
+A small network computes the modulation of all blocks. Padding is masked except for one token (lodestones 2025, the
+model's page), in T5 and in the transformer.
 """
 
 from __future__ import annotations
@@ -69,16 +69,16 @@ class Chroma(FluxFamily):
 
         text = text.to(latents.device, model.dtype)
         assert text.mask is not None
-        known = text.mask.bool()
-        known = known[:, : int(known.sum(1).max())]  # what is masked in all rows changes nothing but the time it takes
-        image = known.new_ones(len(latents), latents.shape[2] * latents.shape[3] // 4)
-        mask = None if known.all() else torch.cat([known, image], 1)
+        attended = text.mask.bool()
+        attended = attended[:, : int(attended.sum(1).max())]  # positions masked in all rows only cost time
+        image = attended.new_ones(len(latents), latents.shape[2] * latents.shape[3] // 4)
+        mask = None if attended.all() else torch.cat([attended, image], 1)
         _mask_checkpointed(model.denoiser, mask)
-        return predict_packed(model, latents, t, text.context[:, : known.shape[1]], attention_mask=mask)
+        return predict_packed(model, latents, t, text.context[:, : attended.shape[1]], attention_mask=mask)
 
 
 def with_one_padding(tokens: Tensor) -> Tensor:
-    """Positions that count, `(n, length)` of 0 and 1: the tokens and the first padding after them."""
+    """A mask `(n, length)` of 0 and 1 that adds the first padding after the tokens to theirs."""
     import torch
 
     places = torch.arange(tokens.shape[1], device=tokens.device)
@@ -87,7 +87,7 @@ def with_one_padding(tokens: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class CheckpointWithMask:
-    """Gradient checkpointing that gives the single blocks their mask, which diffusers 0.42 leaves out there."""
+    """Gradient checkpointing that passes the mask to single blocks, which diffusers 0.42 omits."""
 
     checkpoint: Callable[..., Any]
     mask: Tensor | None
@@ -99,6 +99,6 @@ class CheckpointWithMask:
 
 def _mask_checkpointed(transformer: Any, mask: Tensor | None) -> None:
     if transformer.is_gradient_checkpointing:
-        present = transformer._gradient_checkpointing_func
-        own = present.checkpoint if isinstance(present, CheckpointWithMask) else present
-        transformer._gradient_checkpointing_func = CheckpointWithMask(own, mask)
+        current = transformer._gradient_checkpointing_func
+        checkpoint = current.checkpoint if isinstance(current, CheckpointWithMask) else current
+        transformer._gradient_checkpointing_func = CheckpointWithMask(checkpoint, mask)

@@ -1,7 +1,6 @@
-"""A family of base models: a class with everything in which it differs from others, one file a family.
+"""A family of base models: one class in one file holds everything that sets it apart.
 
-Nothing outside of these files asks which family a base is of. Importing a family imports no torch; its methods do where
-they need it.
+No other code asks for the family of a base. Importing a family does not import torch; its methods do where needed.
 """
 
 from __future__ import annotations
@@ -35,17 +34,17 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Licence:
-    """The licence under which a base was published, and with it the styles that are made on it."""
+    """The licence of a base, and of styles made on it."""
 
     name: str
     terms: Message
-    """What it allows, as the end of a sentence."""
+    """The use it allows, as the end of a sentence."""
     page: str
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Bases of a family with equal networks: prediction type, native resolution in pixels, names in files, configs."""
+    """Bases of a family with equal networks; `resolution` is native, in pixels."""
 
     prediction: Prediction
     resolution: int
@@ -56,11 +55,11 @@ class Variant:
     configs: str
     """Name of the bundled config tree."""
     few_steps: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that lie over those of the family where a base was distilled for few steps."""
+    """Settings of bases distilled for few steps, which override the family's."""
     licence: Licence | None = None
-    """None where bases of this kind have many."""
+    """None where licences differ between bases."""
     title: str = ""
-    """What people call it, where that says more than the family's title."""
+    """Name for users, where it says more than the family's title."""
 
     @property
     def tree(self) -> Path:
@@ -70,7 +69,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class HubBase:
-    """A base on the hub that the studio offers to download; `size` is the approximate number of bytes."""
+    """A base on the hub that the studio offers to download; `size` is in bytes, approximately."""
 
     model: str
     title: str
@@ -86,20 +85,20 @@ class HubBase:
 
 @dataclass(frozen=True)
 class OriginalLayer:
-    """A layer of the original layout: the rows of its output are those of one or more layers of diffusers, in order."""
+    """A layer of the original layout, which concatenates the outputs of one or more layers of diffusers."""
 
     name: str
-    """Its dotted path in the original layout."""
+    """Dotted path in the original layout."""
     paths: tuple[str, ...]
     """Paths of diffusers' layers."""
     rows: tuple[int, ...] = ()
-    """Rows of each, where there are several."""
+    """Rows of each, if there are several."""
     swapped: bool = False
-    """Whether the two halves of its output are in the other order than diffusers'."""
+    """Whether the two halves of its output are in the opposite order to diffusers'."""
 
     @property
     def is_same(self) -> bool:
-        """Whether its weight is that of the one layer of diffusers."""
+        """Whether its weight equals that of a single layer of diffusers."""
         return len(self.paths) == 1 and not self.swapped
 
 
@@ -108,9 +107,9 @@ class Family(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
-    """Its name for users."""
+    """Name for users."""
     short_title: ClassVar[str]
-    """The same where there is little room."""
+    """Name for users where there is little room."""
     denoiser: ClassVar[Denoiser]
     """The denoising network: its folder in a base, and its name in settings and style files."""
     networks: ClassVar[Mapping[str, str]]
@@ -118,7 +117,7 @@ class Family(ABC):
     tokenizers: ClassVar[Mapping[str, str]]
     """Class of each tokenizer by its folder, one for each text encoder."""
     optional: ClassVar[Mapping[str, str]] = {}
-    """Text encoders that a base may lack, the last ones, and what is to be said of it then."""
+    """Text encoders at the end that a base may lack, and a note for users if it does."""
     trained_encoders: ClassVar[tuple[str, ...]]
     """Text encoders that a style can change."""
     encoder_layouts: ClassVar[Mapping[str, Layout]] = {}
@@ -130,22 +129,22 @@ class Family(ABC):
     implementation: ClassVar[str] = "diffusers"
     """`modelspec.implementation` of its styles."""
     hub_names: ClassVar[tuple[str, ...]] = ()
-    """Parts of hub ids, in lower case, by which a base that is not on this machine is taken for one of this family."""
+    """Parts of hub ids, in lower case, that identify a base of this family before it is downloaded."""
     settings: ClassVar[Mapping[str, Any]] = {}
-    """Settings that lie over a preset's on every base of this family, as in a preset."""
+    """Settings that override a preset's on every base of this family."""
     part_sources: ClassVar[Mapping[str, PartSource]] = {}
-    """Where the parts are of a base whose file may hold its denoiser alone; empty if its files hold all parts."""
+    """Sources of the parts of a base whose file may hold its denoiser alone; empty if files hold all parts."""
     prefixes: ClassVar[tuple[str, ...]] = ("model.diffusion_model.", "")
     """Starts of the denoiser's tensor names in such files."""
     loose_tensors: ClassVar[Mapping[str, str]] = {}
     """Tensors of the denoiser that belong to no layer, by their names in the original layout."""
     named_as: ClassVar[str] = ""
-    """A family with the same names of layers: a style that only has those, without metadata, may be of either."""
+    """A family with the same layer names: a style with only these, without metadata, may be of either."""
     lacks: ClassVar[tuple[str, ...]] = ()
-    """Parts of the names of layers, with dots, that the family in `named_as` has and this one has not."""
+    """Parts of layer names, with dots, that the family in `named_as` has and this one lacks."""
     style_form: ClassVar[Literal["kohya", "native", "diffusers"]] = "kohya"
-    """What its style files are: kohya's names for diffusers' layers; kohya's names for those of the original layout, in
-    which several of diffusers' layers are one; or diffusers' own names."""
+    """Layer names in style files: kohya's for diffusers' layers; kohya's for the original layout, which joins several
+    of diffusers' layers; or diffusers' own."""
     known_by_authors_path: ClassVar[str] = ""
     """Start of the paths of layers that ComfyUI knows by the authors' paths alone; it knows the others by both."""
     loads_lokr: ClassVar[bool] = False
@@ -153,15 +152,15 @@ class Family(ABC):
     samplers: ClassVar[tuple[Sampler, ...]] = SAMPLERS
     """Samplers that suit its schedule."""
     original_names: ClassVar[bool] = False
-    """Whether style files call the denoiser's layers by their paths in the original layout."""
+    """Whether style files use the original layout's paths of the denoiser's layers."""
     reads_guidance: ClassVar[bool] = False
-    """Whether there are bases whose network was distilled to read the guidance scale, which training sets."""
+    """Whether some bases of this family are distilled to read the guidance scale, which training sets."""
     offered: ClassVar[HubBase | None] = None
-    """The base of this family that most people would want first."""
+    """The base of this family to offer first."""
     text_positions: ClassVar[int] = 77
     """Positions of text that the denoiser reads."""
     own_presets: ClassVar[tuple[str, ...]] = ()
-    """Presets of layers that only this family has."""
+    """Presets whose layers only this family has."""
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -170,7 +169,7 @@ class Family(ABC):
 
     @property
     def counting_tokenizer(self) -> str:
-        """Name of the tokenizer whose tokens count for the length of a caption."""
+        """Name of the tokenizer that measures captions."""
         return next(iter(self.tokenizers))
 
     @property
@@ -185,7 +184,7 @@ class Family(ABC):
 
     @property
     def resolution(self) -> int:
-        """Side in pixels of the square images that the usual variant was trained on."""
+        """Native resolution of the usual variant, the side of a square in pixels."""
         return self.variants[0].resolution
 
     # ------------------------------------------------------------ which bases and styles are of this family
@@ -194,14 +193,14 @@ class Family(ABC):
         """Whether a checkpoint with tensors of these shapes is of this family."""
 
     def check_file(self, shapes: Mapping[str, tuple[int, ...]], name: str) -> None:  # noqa: B027
-        """Raise VelaturaError if a checkpoint of this family cannot be used; `name` is the file's."""
+        """Raise VelaturaError if this checkpoint of the family cannot be used; `name` is the file's."""
 
     @abstractmethod
     def owns_folder(self, pipeline: str, config: Mapping[str, Any]) -> bool:
-        """Whether a folder is of this family, with its pipeline's class, if it has one, and its denoiser's config."""
+        """Whether a folder is of this family, from its pipeline's class ("" if unknown) and its denoiser's config."""
 
     def check_config(self, config: Mapping[str, Any], name: str) -> None:  # noqa: B027
-        """Raise VelaturaError if a folder of this family cannot be used; `config` is its denoiser's, `name` its own."""
+        """Raise VelaturaError if this folder of the family cannot be used; `config` is its denoiser's."""
 
     def may_own(self, config: Mapping[str, Any]) -> bool:
         """Whether a denoiser with this config leaves the choice of family to the user."""
@@ -212,27 +211,27 @@ class Family(ABC):
         return version in {variant.base_model_version for variant in self.variants}
 
     def owns_layers(self, layers: Mapping[str, str | None], width: int | None) -> bool:
-        """Whether a style is of this family: its layers' names, each with its part, and the text context's width."""
+        """Whether a style is of this family, from its layers' names, each with its part, and the context's width."""
         return False
 
     @abstractmethod
     def prediction_of_file(self, header: Header) -> Prediction | None:
-        """The prediction type that a checkpoint states; None if it states none."""
+        """The prediction type that a checkpoint states, if any."""
 
     @abstractmethod
     def prediction_of_scheduler(self, config: Mapping[str, Any]) -> Prediction | None:
-        """The prediction type in a folder's scheduler config; None if it has none, VelaturaError if unsupported."""
+        """The prediction type in a folder's scheduler config, if any; VelaturaError if unsupported."""
 
     @abstractmethod
     def variant(self, prediction: Prediction, config: Mapping[str, Any]) -> Variant:
-        """The variant of a base that predicts `prediction`, with its denoiser's config."""
+        """The variant of a base, from its prediction type and its denoiser's config."""
 
     @abstractmethod
     def variant_of_file(self, header: Header) -> Variant:
-        """The variant of a checkpoint, as far as its header shows it."""
+        """The variant of a checkpoint, from its header."""
 
     def variant_called(self, name: str) -> Variant:
-        """The variant of a base of which nothing but the name is known."""
+        """The variant of a base, from its name alone."""
         return self.variants[0]
 
     # ------------------------------------------------------------ loading
@@ -248,7 +247,7 @@ class Family(ABC):
         """The noise schedule of a base with this scheduler config."""
 
     def config_problems(self, config: Config) -> Mapping[str, str]:
-        """Settings that do not apply to this family: one sentence by key. Nothing is loaded for it."""
+        """Settings that do not apply to this family, one sentence per key; loads nothing."""
         return {}
 
     # ------------------------------------------------------------ text, prediction, sampling
@@ -258,14 +257,14 @@ class Family(ABC):
 
     @abstractmethod
     def count_tokens(self, tokenizer: Any, caption: str, sizes: Mapping[str, int]) -> int:
-        """Positions that a caption takes, without start and end; `sizes` holds the tokens of each added word."""
+        """Positions that a caption takes, without start and end; `sizes` is the number of tokens of each added word."""
 
     @abstractmethod
     def token_limit(self, chunks: int) -> int:
-        """Most positions that a caption can take with `data.chunks = chunks`."""
+        """Maximum positions of a caption with `data.chunks = chunks`."""
 
     def unread_layers(self, model: Model, clip_skip: int) -> tuple[str, ...]:
-        """Layers of text encoders whose output is not read, as `text_encoder.encoder.layers.11`; they cannot learn."""
+        """Text encoder layers whose output is not read, such as `text_encoder.encoder.layers.11`; they cannot learn."""
         return ()
 
     def time_ids(
@@ -290,7 +289,7 @@ class Family(ABC):
         """
 
     def guides_itself(self, model: Model) -> bool:
-        """Whether the denoiser reads the guidance scale as an input, so that there is no pass without a caption."""
+        """Whether the denoiser reads the guidance scale as an input, which replaces the pass without a caption."""
         return False
 
     # ------------------------------------------------------------ names in style files
@@ -300,12 +299,12 @@ class Family(ABC):
         return len(self.trained_encoders) > 1
 
     def file_path(self, path: str, config: Mapping[str, Any]) -> str:
-        """The path by which style files call a layer or block of the denoiser with this config."""
+        """The path in style files of a layer or block of the denoiser with this config."""
         return path
 
     @abstractmethod
     def original_layers(self, config: Mapping[str, Any], paths: Sequence[str]) -> Iterator[OriginalLayer]:
-        """The layers of the original layout that hold the denoiser's layers at these paths, whole."""
+        """The layers of the original layout that contain the denoiser's layers at these paths."""
 
 
 def down_factor(config: Mapping[str, Any]) -> int:

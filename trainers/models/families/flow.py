@@ -1,4 +1,4 @@
-"""Transformers that match flows, which SD 3, Flux and later families share: no timesteps table, no epsilon or v."""
+"""Flow-matching transformers, the base of SD 3, Flux and later families: no table of timesteps, no epsilon or v."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from trainers.models.flow import FlowSchedule
 
 NOT_HERE = _("{key} does not apply to {title}: {why}; leave it at {default}")
-"""Why a setting is refused."""
 NO_TABLE = _("a flow-matching base has neither epsilon nor v, and no table of noise levels")
 NO_GUIDANCE = _("its network does not read a guidance scale")
 JOINT = _("its attention is joint, over image and text at once")
@@ -25,17 +24,16 @@ NO_WORDS = _("words can be added to CLIP alone, and it has another text encoder"
 
 
 class FlowFamily(Family):
-    """What families of transformers that match flows have in common."""
+    """Base class of families of flow-matching transformers."""
 
     denoiser: ClassVar[Denoiser] = "transformer"
     samplers = FLOW_SAMPLERS
     pixels_in_a_token: ClassVar[int] = 256
-    """Pixels of the image in one token of the transformer: 16 × 16."""
-
+    """Pixels of the image per token of the transformer, 16 × 16."""
     joint_blocks: ClassVar[tuple[str, ...]] = ()
-    """Kinds of block that can be changed as a whole, where attention is over image and text at once."""
+    """Kinds of block that block methods can change, if attention is joint over image and text."""
     evenly_spaced: ClassVar[bool] = True
-    """Whether Euler's steps are even in σ before they are shifted, as `FlowSchedule` says."""
+    """See `FlowSchedule.evenly_spaced`."""
 
     def prediction_of_file(self, header: Header) -> Prediction | None:
         return "flow"
@@ -66,29 +64,29 @@ class FlowFamily(Family):
             "base.guidance": (not self.reads_guidance and base.guidance != 1, NO_GUIDANCE, "1"),
             "targets.unet": (config.targets.unet == "b-lora", _("B-LoRA's two blocks are SDXL's"), "attn-mlp"),
         }
-        found = self.refusals(wrong)
+        problems = self.refusals(wrong)
         if self.joint_blocks and unet == "cross-kv":
-            found |= self.refusals({"targets.unet": (True, JOINT, "attn-mlp")})
+            problems |= self.refusals({"targets.unet": (True, JOINT, "attn-mlp")})
         if self.joint_blocks and kinds and not kinds.intersection(self.joint_blocks):
-            found["method.name"] = _(
+            problems["method.name"] = _(
                 "method.name = {method} does not apply to {title}: {why}; use a method that changes layers",
                 method=config.method.name,
                 title=self.title,
                 why=JOINT,
             )
         if config.tokens.word:
-            found["tokens.word"] = _("tokens.word does not apply to {title}: {why}", title=self.title, why=NO_WORDS)
+            problems["tokens.word"] = _("tokens.word does not apply to {title}: {why}", title=self.title, why=NO_WORDS)
         if config.sample.sampler not in FLOW_SAMPLERS:
-            found["sample.sampler"] = _(
+            problems["sample.sampler"] = _(
                 "sample.sampler = {sampler} is not for {title}, a flow-matching base; use {samplers}",
                 sampler=config.sample.sampler,
                 title=self.title,
                 samplers=", ".join(FLOW_SAMPLERS),
             )
-        return found
+        return problems
 
     def refusals(self, wrong: Mapping[str, tuple[bool, str, str]]) -> dict[str, str]:
-        """The sentence for each setting that is refused: whether it is, why, and its default."""
+        """A sentence for each refused setting, from whether it is refused, the reason, and its default."""
         return {
             key: NOT_HERE.format(key=key, title=self.title, why=why, default=default)
             for key, (refused, why, default) in wrong.items()

@@ -1,7 +1,7 @@
 """Flux.1: a transformer with joint and single blocks, T5's states as context and CLIP's pooled state, 1024 pixels.
 
 `dev` was distilled from a guided model and reads the guidance scale as an input; `schnell` was distilled for few steps.
-Latents are packed: each token holds 2 × 2 of them, and its place in the image.
+Latents are packed: each token holds 2 × 2 of them.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ CHANNELS = 64
 T5_TOKENS = 512
 """Positions that T5 reads."""
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "")
-"""What tensor names of a transformer begin with in files."""
+"""Prefixes of a transformer's tensor names in files."""
 VAE = PartSource("vae.", ("ae", "flux*vae*", "*flux*vae*", "*vae*flux*", "ae*"))
 T5 = PartSource("text_encoders.t5xxl.transformer.", ("t5xxl_fp16", "t5xxl*", "t5*"))
 GUIDANCE = ("guidance_in.in_layer.weight", "time_text_embed.guidance_embedder.linear_1.weight")
-"""The tensor that a transformer with guidance has as an input, in the authors' names and in diffusers'."""
+"""A tensor of transformers that read the guidance scale, in the authors' names and in diffusers'."""
 FIRST = ("img_in", "x_embedder")
-"""The layer that reads the tokens, in the authors' names and in diffusers'."""
+"""The input layer, in the authors' names and in diffusers'."""
 FROZEN = _("its text encoders are frozen")
 ONE_STATE = _("it reads the last states of its text encoders")
 LONG_CAPTIONS = _("T5 reads 512 tokens of a caption")
@@ -50,7 +50,7 @@ DEV_LICENCE = Licence(
     "https://huggingface.co/black-forest-labs/FLUX.1-dev/blob/main/LICENSE.md",
 )
 QUICK: Mapping[str, Any] = {"sample": {"steps": 4, "guidance": 1.0}}
-"""How a base draws that was distilled for few steps without guidance."""
+"""Settings of bases distilled for few steps without guidance."""
 
 
 def apache(model: str) -> Licence:
@@ -59,22 +59,22 @@ def apache(model: str) -> Licence:
 
 
 class FluxFamily(FlowFamily):
-    """What Flux and Chroma have in common: packed latents and the names of layers."""
+    """Base class of Flux and Chroma, which share packed latents and layer names."""
 
     style_form = "diffusers"
     prefixes = PREFIXES
     marks: ClassVar[tuple[tuple[str, ...], ...]]
-    """Tensors that only this family has together, in the authors' names and in diffusers'."""
+    """Sets of tensors that only this family has, in the authors' names and in diffusers'."""
     layer_marks: ClassVar[tuple[str, ...]]
-    """Parts of layers' names in styles that no other family has."""
+    """Parts of layer names in styles that no other family has."""
     text_positions = T5_TOKENS
     trained_encoders = ()
     joint_blocks = ("feed_forward",)
 
     # ------------------------------------------------------------ which bases are of this family
     def owns_file(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-        several = ((prefix, mark) for prefix in PREFIXES for mark in self.marks)
-        return any(all(f"{prefix}{key}" in shapes for key in mark) for prefix, mark in several)
+        marks = ([f"{prefix}{key}" for key in mark] for prefix in PREFIXES for mark in self.marks)
+        return any(all(key in shapes for key in mark) for mark in marks)
 
     def check_file(self, shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
         if any(".bitsandbytes__" in key for key in shapes):
@@ -191,15 +191,15 @@ class Flux1(FluxFamily):
 
         text = text.to(latents.device, model.dtype)
         scale = model.guidance if guidance is None else guidance
-        told = torch.full((len(latents),), scale, device=latents.device) if self.guides_itself(model) else None
-        return predict_packed(model, latents, t, text.context, pooled_projections=text.pooled, guidance=told)
+        scales = torch.full((len(latents),), scale, device=latents.device) if self.guides_itself(model) else None
+        return predict_packed(model, latents, t, text.context, pooled_projections=text.pooled, guidance=scales)
 
     def guides_itself(self, model: Model) -> bool:
         return bool(model.denoiser.config.guidance_embeds)
 
 
 def check_channels(channels: int, name: str) -> None:
-    """Raise VelaturaError if a transformer with this number of inputs in a token is none for text to image."""
+    """Raise VelaturaError if a transformer with this number of inputs per token is not a text-to-image model."""
     if channels != CHANNELS:
         raise VelaturaError(
             "{name} is not a text-to-image model: its transformer reads {channels} numbers in a token instead of "
@@ -211,7 +211,7 @@ def check_channels(channels: int, name: str) -> None:
 
 
 def predict_packed(model: Model, latents: Tensor, t: Tensor, context: Tensor, **inputs: Any) -> Tensor:
-    """The prediction `(n, c, h, w)` of a transformer that reads packed latents, their places, and σ as the time."""
+    """The prediction `(n, c, h, w)` of a transformer that reads packed latents, their positions, and σ as the time."""
     import torch
 
     transformer, device = model.denoiser, latents.device
@@ -242,14 +242,14 @@ def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
 
 
 def places(rows: int, columns: int, device: torch.device) -> Tensor:
-    """The places `(rows · columns, 3)` of an image's tokens: 0, row, column. Those of text are all 0."""
+    """The positions `(rows · columns, 3)` of an image's tokens: 0, row, column. Those of text are all 0."""
     import torch
 
     return torch.cartesian_prod(*(torch.arange(float(side), device=device) for side in (1, rows, columns)))
 
 
 def _pooled(tokenizer: Any, encoder: Any, captions: Sequence[str]) -> Tensor:
-    """CLIP's state `(n, d)` at the end of each caption, of which it reads 77 tokens."""
+    """CLIP's state `(n, d)` at the end of each caption, truncated to 77 tokens."""
     import torch
 
     settings = {"padding": "max_length", "max_length": tokenizer.model_max_length, "truncation": True}

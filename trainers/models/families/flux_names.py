@@ -1,7 +1,6 @@
 """Names of the layers of Flux and Chroma in their authors' layout, by diffusers' paths.
 
-There one layer holds what diffusers keeps apart: q, k and v, and in single blocks the first layer of the feed-forward,
-too, so that the rows of its output are theirs in order.
+It joins q, k and v in one layer, and in single blocks also the first layer of the feed-forward.
 """
 
 from __future__ import annotations
@@ -50,19 +49,19 @@ ENDS: Mapping[str, str] = {
     "proj_out": "final_layer.linear",
 }
 SWAPPED = "norm_out.linear"
-"""The authors' layer gives shift and scale, diffusers' scale and shift."""
+"""The authors' layer outputs shift and scale, diffusers' scale and shift."""
 BLOCK = re.compile(r"(single_)?transformer_blocks\.(\d+)\.(.+)")
 APPROXIMATOR = re.compile(r"(distilled_guidance_layer\.layers\.\d+)\.linear_([12])")
 
 
 def original_layers(config: Mapping[str, Any], paths: Sequence[str]) -> Iterator[OriginalLayer]:
-    """The layers of the authors' layout that hold diffusers' layers at these paths, each once and whole."""
+    """The layers of the authors' layout that contain diffusers' layers at these paths, each once."""
     width = config["num_attention_heads"] * config["attention_head_dim"]
-    return iter({found.name: found for found in (original_layer(path, width) for path in paths)}.values())
+    return iter({layer.name: layer for layer in (original_layer(path, width) for path in paths)}.values())
 
 
 def original_layer(path: str, width: int) -> OriginalLayer:
-    """The layer of the authors' layout that holds diffusers' layer at this path, in a transformer of this width."""
+    """The layer of the authors' layout that contains diffusers' layer at this path, in a transformer of this width."""
     if block := BLOCK.fullmatch(path):
         single, number, inside = block.groups()
         names, stem = (SINGLE, "single") if single else (DOUBLE, "double")
@@ -70,8 +69,8 @@ def original_layer(path: str, width: int) -> OriginalLayer:
             if inside in layers:
                 start = path.removesuffix(inside)
                 rows = tuple(4 * width if layer == "proj_mlp" else width for layer in layers)
-                whole = tuple(f"{start}{layer}" for layer in layers)
-                return OriginalLayer(f"{stem}_blocks.{number}.{name}", whole, rows if len(rows) > 1 else ())
+                joined = tuple(f"{start}{layer}" for layer in layers)
+                return OriginalLayer(f"{stem}_blocks.{number}.{name}", joined, rows if len(rows) > 1 else ())
     if layer := APPROXIMATOR.fullmatch(path):
         return OriginalLayer(f"{layer[1]}.{'in' if layer[2] == '1' else 'out'}_layer", (path,))
     return OriginalLayer(ENDS.get(path, path), (path,), swapped=path == SWAPPED)

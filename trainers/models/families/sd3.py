@@ -1,8 +1,8 @@
 """Stable Diffusion 3 and 3.5: a transformer that reads two CLIP encoders and T5, in joint attention with the image.
 
-The context is the penultimate states of both CLIP encoders side by side, padded with zeros to T5's width, and T5's
-states after it. Without T5 its rows are zeros: the networks were trained with any of the three left out (Esser et al.
-2024, arXiv 2403.03206, §5.3). `pooled` is both projections side by side.
+The context is the penultimate states of both CLIP encoders side by side, padded with zeros to T5's width, followed by
+T5's states. Without T5, these are zeros: the networks were trained with any of the three encoders left out (Esser et
+al. 2024, arXiv 2403.03206, §5.3). `pooled` is both projections side by side.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from trainers.models.text import Conditioning
 
 T5_LENGTH = 256
-"""Positions that T5 reads of a caption; diffusers' pipeline has as many."""
+"""Positions of a caption that T5 reads, as many as in diffusers' pipeline."""
 POSITIONS = {"pos_embed": "pos_embed.pos_embed"}
-"""The only tensor that is not a layer's, by its name in the original layout."""
+"""The only tensor that belongs to no layer, by its name in the original layout."""
 PART_SOURCES: Mapping[str, PartSource] = {
     "vae": PartSource("first_stage_model.", ("sd3_vae", "sd3*vae*", "*sd3*vae*", "*vae*sd3*")),
     "text_encoder": PartSource("text_encoders.clip_l.transformer.", ("clip_l", "clip_l*")),
@@ -37,7 +37,7 @@ PART_SOURCES: Mapping[str, PartSource] = {
 }
 BLOCK = re.compile(r"^(?:model\.diffusion_model\.)?joint_blocks\.\d+\.")
 LATE_BLOCK = re.compile(r"(?<!single)[._]transformer_blocks[._](?:19|[2-9]\d)[._]")
-"""A block that is in no other family: UNets have fewer of them, and Flux has 19."""
+"""A block that no other family has: UNets have fewer, and Flux has 19."""
 
 
 COMMUNITY = Licence(
@@ -48,7 +48,7 @@ COMMUNITY = Licence(
 
 
 def _variant(version: str, architecture: str, configs: str, title: str) -> Variant:
-    """A variant, distilled ones of which draw in four steps without guidance."""
+    """A variant, whose distilled bases draw in four steps without guidance."""
     turbo = {"sample": {"steps": 4, "guidance": 1.0}}
     return Variant("flow", 1024, version, architecture, configs, few_steps=turbo, licence=COMMUNITY, title=title)
 

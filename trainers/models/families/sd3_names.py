@@ -27,7 +27,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "context_block.mlp.fc2": ("ff_context.net.2",),
     "context_block.adaLN_modulation.1": ("norm1_context.linear",),
 }
-"""Layers of a block in the original layout, by their paths there, and in diffusers."""
+"""Layers of a block by path in the original layout, with their paths in diffusers."""
 ENDS: Mapping[str, str] = {
     "x_embedder.proj": "pos_embed.proj",
     "context_embedder": "context_embedder",
@@ -38,22 +38,22 @@ ENDS: Mapping[str, str] = {
     "final_layer.adaLN_modulation.1": "norm_out.linear",
     "final_layer.linear": "proj_out",
 }
-"""The layers outside of the blocks."""
+"""The layers outside the blocks."""
 SWAPPED = "final_layer.adaLN_modulation.1"
-"""Scale and shift are in the other order in diffusers; so they are for the text in the last block."""
+"""Scale and shift are in the opposite order to diffusers', here and for the text in the last block."""
 
 
 def original_layers(config: Mapping[str, Any], paths: Sequence[str]) -> Iterator[OriginalLayer]:
-    """The layers of the authors' layout that hold diffusers' layers at these paths, each once and whole."""
+    """The layers of the authors' layout that contain diffusers' layers at these paths, each once."""
     last, width = config["num_layers"] - 1, config["num_attention_heads"] * config["attention_head_dim"]
     for name, path in ENDS.items():
         if path in paths:
             yield OriginalLayer(name, (path,), swapped=name == SWAPPED)
-    given = set(paths)
+    selected = set(paths)
     for block in range(last + 1):
         for name, inner in LAYERS.items():
-            found = tuple(f"transformer_blocks.{block}.{layer}" for layer in inner)
-            if given.intersection(found):
-                rows = (width,) * len(found) if len(found) > 1 else ()
+            joined = tuple(f"transformer_blocks.{block}.{layer}" for layer in inner)
+            if selected.intersection(joined):
+                rows = (width,) * len(joined) if len(joined) > 1 else ()
                 swapped = block == last and name == "context_block.adaLN_modulation.1"
-                yield OriginalLayer(f"joint_blocks.{block}.{name}", found, rows, swapped)
+                yield OriginalLayer(f"joint_blocks.{block}.{name}", joined, rows, swapped)

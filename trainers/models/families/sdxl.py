@@ -56,7 +56,7 @@ class StableDiffusionXL(UNetFamily):
         return version.startswith("sdxl_")
 
     def owns_layers(self, layers: Mapping[str, str | None], width: int | None) -> bool:
-        """The second text encoder shows it, or the width; else a numbered first encoder beside layers of a UNet.
+        """Whether a style has a second text encoder or SDXL's width; else a numbered first encoder and UNet layers.
 
         Some tools also number the only encoder of Stable Diffusion 1, which has the same layers as SDXL's first.
         Without UNet layers the base is unknown, and the style fits both.

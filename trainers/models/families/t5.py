@@ -1,4 +1,4 @@
-"""Text encoded by T5's encoder (Raffel et al. 2019, arXiv 1910.10683), frozen, as SD 3, Flux and Chroma read it."""
+"""Encodes text with T5's frozen encoder (Raffel et al. 2019, arXiv 1910.10683) for SD 3, Flux and Chroma."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 def encode_t5(
     tokenizer: Any, encoder: Any, captions: Sequence[str], length: int, masked: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The last states `(n, length, d)` of captions, and which positions are tokens, `(n, length)` of 0 and 1.
+    """The last states `(n, length, d)` of captions, and a mask of their tokens, `(n, length)` of 0 and 1.
 
-    Captions are cut or padded to `length` positions. Padding is attended to unless `masked`. T5 has no words of its
-    own: an added word is ordinary text to it.
+    Captions are truncated or padded to `length` positions. Padding is attended to unless `masked`. T5 reads added words
+    as ordinary text.
     """
     import torch
 
@@ -28,5 +28,5 @@ def encode_t5(
 
 
 def count_t5(tokenizer: Any, caption: str, _sizes: Mapping[str, int]) -> int:
-    """Number of tokens of a caption, without the one that ends it."""
+    """Number of tokens of a caption, without the end."""
     return len(tokenizer(caption, add_special_tokens=False, verbose=False).input_ids)

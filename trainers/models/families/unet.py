@@ -43,13 +43,13 @@ ONE_ENCODER: Mapping[str, str] = {
 
 
 class UNetFamily(Family):
-    """What the three families of Stable Diffusion with a U-Net have in common."""
+    """Base class of the three families with a U-Net."""
 
     denoiser: ClassVar[Denoiser] = "unet"
     context_width: ClassVar[int]
-    """Width of the text context, the inputs of cross-attention."""
+    """Width of the text context, the input of cross-attention."""
     encoder_mark: ClassVar[str]
-    """Start of tensor names by which a checkpoint shows its text encoder."""
+    """Prefix of a checkpoint's tensor names that identifies the text encoder."""
     tokenizers: ClassVar[Mapping[str, str]] = {"tokenizer": "transformers.CLIPTokenizer"}
     trained_encoders: ClassVar[tuple[str, ...]] = ("text_encoder",)
 
@@ -111,33 +111,33 @@ class UNetFamily(Family):
         return schedule_from_config({**scheduler, "rescale_betas_zero_snr": rescale}, prediction)
 
     def config_problems(self, config: Config) -> Mapping[str, str]:
-        found = {}
+        problems = {}
         if config.loss.weighting in FLOW_WEIGHTINGS:
-            found["loss.weighting"] = _(
+            problems["loss.weighting"] = _(
                 "loss.weighting = {weighting} is for flow-matching bases; {title} has `auto`, `min-snr` or `none`",
                 weighting=config.loss.weighting,
                 title=self.title,
             )
         if config.base.parts:
-            found["base.parts"] = _(
+            problems["base.parts"] = _(
                 "base.parts has no effect on {title}, whose files hold all parts; remove it", title=self.title
             )
         if config.base.guidance != 1:
-            found["base.guidance"] = _(
+            problems["base.guidance"] = _(
                 "base.guidance does not apply to {title}: only Flux.1 dev reads a guidance scale while training; leave "
                 "it at 1",
                 title=self.title,
             )
         if config.base.swap_blocks:
-            found["base.swap_blocks"] = _(
+            problems["base.swap_blocks"] = _(
                 "base.swap_blocks is for transformers; {title} has a UNet, whose levels do not run one after the other",
                 title=self.title,
             )
         if config.targets.transformer:
-            found["targets.transformer"] = _(
+            problems["targets.transformer"] = _(
                 "targets.transformer has no effect on {title}, which has a UNet; set targets.unet", title=self.title
             )
-        return found
+        return problems
 
     # ------------------------------------------------------------ text, prediction, sampling
     def encode(self, model: Model, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
@@ -197,7 +197,7 @@ class UNetFamily(Family):
 
 
 def check_latents(channels: int, name: str, predicted: int = 4) -> None:
-    """Raise VelaturaError if a UNet reads other channels than the latents it predicts: it is none for text to image."""
+    """Raise VelaturaError if a UNet does not read as many channels as it predicts: it is not a text-to-image model."""
     if channels != predicted:
         raise VelaturaError(
             "{name} is an inpainting or editing model (its UNet has {channels} input channels instead of "

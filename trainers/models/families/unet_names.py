@@ -31,7 +31,7 @@ IN_RESNET = {
 
 @dataclass(frozen=True)
 class UNetShape:
-    """The properties of a UNet that determine the original layout's numbering, by block."""
+    """The properties of a UNet that determine the numbering of the original layout, by block."""
 
     layers: tuple[int, ...]
     """Residual layers of each down block; an up block has one more."""
@@ -52,7 +52,7 @@ class UNetShape:
 
 
 def original_path(path: str, shape: UNetShape) -> str:
-    """A diffusers UNet layer's path in the original layout, e.g. `input_blocks.4.1.proj_in`."""
+    """The path in the original layout of a diffusers UNet layer, such as `input_blocks.4.1.proj_in`."""
     if path in OUTSIDE_BLOCKS:
         return OUTSIDE_BLOCKS[path]
     way, *rest = path.split(".")

@@ -1,8 +1,7 @@
-"""Z-Image: a transformer of single blocks over text and image, whose text is read by Qwen 3.
+"""Z-Image: a transformer of single blocks over image and text, with Qwen 3 as text encoder.
 
-Its time runs the other way, τ = 1 − σ from noise to image, and its output is from noise to image, so both are turned
-here. Text is the last state but one of Qwen 3, for the caption as a message of a chat; padding is cut off, so a batch
-is a list.
+Its time τ = 1 − σ and its output go from noise to image, so `predict` reverses both. Text is the penultimate state of
+Qwen 3 for the caption as a chat message; padding is cut off, so a batch is a list.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ if TYPE_CHECKING:
     from trainers.models.text import Conditioning
 
 LENGTH = 512
-"""Most tokens of a caption, with those of the chat around it."""
+"""Maximum tokens of a caption, including those of the chat template."""
 MESSAGE = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
-"""The caption in a chat, as Qwen 3's template puts it; other Qwen tokenizers, as ComfyUI's, have another template."""
+"""Qwen 3's chat template; other Qwen tokenizers, such as ComfyUI's, have another one."""
 PATCH = 2
-"""Latents along the side of a token; the network has layers of their own for each size of patch, and one size."""
+"""Latents along the side of a token, the only patch size of the network."""
 ENDS: Mapping[str, str] = {
     "x_embedder": "all_x_embedder.2-1",
     "final_layer.linear": "all_final_layer.2-1.linear",
     "final_layer.adaLN_modulation.1": "all_final_layer.2-1.adaLN_modulation.1",
 }
-"""Layers that have another name in the original layout, by that name."""
+"""Layers with another name in the original layout, by that name."""
 NORMS: Mapping[str, str] = {"norm_q": "q_norm", "norm_k": "k_norm"}
 JOINT = ("to_q", "to_k", "to_v")
 LICENCE = Licence("Apache-2.0", _("any use is allowed"), "https://huggingface.co/Tongyi-MAI/Z-Image-Turbo")
@@ -75,8 +74,8 @@ class ZImage(FlowFamily):
         return config.get("_class_name") == "ZImageTransformer2DModel"
 
     def owns_layers(self, layers: Mapping[str, str | None], width: int | None) -> bool:
-        found = (stem.replace("_refiner", ".refiner").replace("_", ".") for stem in layers)
-        return any(re.search(r"(^|\.)(layers|refiner)\.\d+\.(attention|feed\.forward|adaLN)", stem) for stem in found)
+        names = (stem.replace("_refiner", ".refiner").replace("_", ".") for stem in layers)
+        return any(re.search(r"(^|\.)(layers|refiner)\.\d+\.(attention|feed\.forward|adaLN)", name) for name in names)
 
     # ------------------------------------------------------------ loading
     def sizes(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> Pair:
@@ -117,22 +116,22 @@ class ZImage(FlowFamily):
         transformer, device = model.denoiser, latents.device
         text = text.to(device, transformer.dtype)
         assert text.mask is not None, "text of this family has a mask"
-        captions = [own[kept.bool()] for own, kept in zip(text.context, text.mask, strict=True)]
+        captions = [states[mask.bool()] for states, mask in zip(text.context, text.mask, strict=True)]
         images = list(latents.to(transformer.dtype).unsqueeze(2).unbind(0))  # (c, 1, h, w) each
         steps = model.schedule.steps
-        found = transformer(images, (steps - t.to(device)) / steps, captions, return_dict=False)[0]
-        return -torch.stack(list(found)).squeeze(2)
+        velocities = transformer(images, (steps - t.to(device)) / steps, captions, return_dict=False)[0]
+        return -torch.stack(list(velocities)).squeeze(2)
 
     # ------------------------------------------------------------ names in style files
     def original_layers(self, config: Mapping[str, Any], paths: Sequence[str]) -> Iterator[OriginalLayer]:
-        width, given = config["dim"], set(paths)
+        width, selected = config["dim"], set(paths)
         kv = width // config["n_heads"] * config["n_kv_heads"]
         ends = {path: name for name, path in ENDS.items()}
         for path in paths:
             start, _, last = path.rpartition(".")
             if start.endswith(".attention") and last in JOINT:
-                if last == next(each for each in JOINT if f"{start}.{each}" in given):  # once for all three
-                    yield OriginalLayer(f"{start}.qkv", tuple(f"{start}.{each}" for each in JOINT), (width, kv, kv))
+                if last == next(name for name in JOINT if f"{start}.{name}" in selected):  # once for all three
+                    yield OriginalLayer(f"{start}.qkv", tuple(f"{start}.{name}" for name in JOINT), (width, kv, kv))
             elif path.endswith(".attention.to_out.0"):
                 yield OriginalLayer(f"{path.removesuffix('to_out.0')}out", (path,))
             elif start.endswith(".attention"):

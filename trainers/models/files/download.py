@@ -27,8 +27,8 @@ SPARE = 2**28
 def download_model(model: str, progress: Progress | None = None, complete: bool = False) -> Path:
     """Download the base with the hub id `model` into the local cache and return its folder.
 
-    Unless `complete`, without text encoders that it can do without: T5 of SD 3 takes more room than all the rest.
-    VelaturaError, with advice, without a network, for unknown or gated ids, for pickles and for a full disk.
+    Skips optional text encoders unless `complete`: T5 of SD 3 is larger than all other parts. VelaturaError, with
+    advice, without a network, for unknown or gated ids, for pickles and for a full disk.
     """
     check_id(model)
     offline = Message(
@@ -48,15 +48,15 @@ def download_model(model: str, progress: Progress | None = None, complete: bool 
 
 
 COMMON = 7
-"""Letters of names, such as Lens and Mochi, that people give to bases of other kinds, too."""
+"""Letters up to which a name, such as Lens and Mochi, is also that of other kinds of bases."""
 
 
 def check_id(model: str) -> None:
-    """Raise VelaturaError if `model` is no hub id, or that of a base that Velatura does not train."""
+    """Raise VelaturaError if `model` is not a hub id, or names a base that Velatura does not train."""
     if not HUB_ID.fullmatch(model):
         raise VelaturaError("{model!r} is not a hub id; ids look like `owner/name`", model=model)
     other = other_by_name([model.rpartition("/")[2]])
-    if other and len(other.name) > COMMON:  # others are known by the pipeline in their index
+    if other and len(other.name) > COMMON:  # the index decides on the others
         raise other.refuse_base(model)
 
 
@@ -72,7 +72,7 @@ class NeedsTokenError(VelaturaError):
 class DownloadRequest:
     """Files of a hub repository: `choose` selects them by name and size; `offline` is the error without a network.
 
-    `check` looks at the folder when it holds nothing but the first of them, before the rest is fetched.
+    `check` is called with the folder once the first file is there, before the others are downloaded.
     """
 
     model: str
@@ -121,14 +121,14 @@ def fetch_files(request: DownloadRequest, progress: Progress | None = None) -> P
 def needed_files(model: str, names: Iterable[str], complete: bool = False) -> list[str]:
     """The files of a repository that a base in diffusers layout needs: configs, tokenizers, safetensors.
 
-    fp16 variants are taken only if there are no others; text encoders that the base can do without, only if `complete`.
-    VelaturaError if it is not such a base or has only pickles.
+    Takes fp16 variants only if there are no others, and optional text encoders only if `complete`. VelaturaError if the
+    repository is not such a base or has only pickles.
     """
     names = sorted(names)
     needed = [name for name in INDEXES if name in names][:1]
     if not needed:
         raise _no_index(model)
-    for part in (each for each in PARTS if complete or each not in OPTIONAL):
+    for part in (name for name in PARTS if complete or name not in OPTIONAL):
         inside = [name for name in names if name.startswith(f"{part}/") and name.count("/") == 1]
         needed += [name for name in inside if name.endswith((".json", ".txt", ".model")) and ".index." not in name]
         weights = [name for name in inside if ".safetensors" in name]
@@ -151,7 +151,7 @@ def _no_index(model: str) -> VelaturaError:
 
 
 def _check_index(model: str, folder: Path) -> None:
-    """Raise VelaturaError if a folder's indexes show a kind of base that Velatura does not train."""
+    """Raise VelaturaError if Velatura does not train the kind of base in a folder's index."""
     if other := other_by_index(folder):
         raise other.refuse_base(model)
     if not (folder / INDEXES[0]).is_file():
@@ -165,10 +165,10 @@ def _variant(name: str) -> str | None:
 
 
 def _check_room(model: str, total: int, cache: Path) -> None:
-    place = cache.expanduser().absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    folder = cache.expanduser().absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
     if total + SPARE > free:
         raise VelaturaError(
             "{model} needs {total:.1f} GB in {cache}, where {free:.1f} GB are free; free some space, or set "
@@ -203,7 +203,7 @@ def _refusal(model: str, error: Any) -> VelaturaError:
 
 
 def _bar(progress: Progress, total: int, before: int = 0) -> Any:
-    """A progress-bar class without display that reports bytes to `progress`, those downloaded `before` included."""
+    """A progress-bar class without display that reports bytes to `progress`, including those downloaded `before`."""
     from tqdm.auto import tqdm
 
     class Bar(tqdm):

@@ -34,13 +34,13 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def weight_files(part: Path) -> tuple[list[Path], str | None]:
-    """The safetensors files of one part of a base, and their variant, such as `fp16`; None for plain ones.
+    """The safetensors files of a part of a base, and their variant, such as `fp16`; None for plain ones.
 
-    VelaturaError if there are none, with the reason if there are only pickles.
+    VelaturaError if there are none, or only pickles.
     """
-    found = sorted(part.glob("*.safetensors"))
+    weights = sorted(part.glob("*.safetensors"))
     for variant in (None, "fp16", "bf16", "ema", "non_ema"):
-        files = [file for file in found if _variant(file) == variant]
+        files = [file for file in weights if _variant(file) == variant]
         if files:
             return files, variant
     pickles = sorted(part.glob("*.bin")) + sorted(part.glob("*.ckpt"))
@@ -57,7 +57,7 @@ def weight_files(part: Path) -> tuple[list[Path], str | None]:
 
 
 def has_weights(part: Path) -> bool:
-    """Whether a part's folder holds any weights."""
+    """Whether a part's folder contains weights."""
     return any(part.glob("*.safetensors"))
 
 
@@ -124,7 +124,7 @@ def load_tokenizer(folder: Path, name: str, kind: str = "transformers.CLIPTokeni
     try:
         with quietly("transformers"):
             return library_class(kind).from_pretrained(str(folder / name), local_files_only=True)
-    except (OSError, ValueError, ImportError) as error:  # vocabularies of some forms need a package
+    except (OSError, ValueError, ImportError) as error:  # some formats of vocabularies need a package
         raise VelaturaError(
             "cannot load {name} of {part}: {error}", name=name, part=folder.name, error=first_line(error)
         ) from error

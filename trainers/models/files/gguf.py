@@ -1,8 +1,8 @@
-"""Reads GGUF files: names, shapes and places of tensors, and the tensors, of which most are packed in blocks.
+"""Reads GGUF files, whose tensors are mostly packed in blocks.
 
-Layout (little-endian): `GGUF`, version, the numbers of tensors and of metadata; the metadata; of each tensor its name,
-shape with the fastest dimension first, kind and offset; padding; the tensors. A block of Q8_0 is a scale in fp16 and 32
-whole numbers of 8 bits. Other packed kinds are left to the package `gguf`.
+Layout (little-endian): `GGUF`, version, number of tensors, number of metadata entries; the metadata; for each tensor
+its name, shape with the fastest dimension first, kind and offset; padding; the tensors. A block of Q8_0 is a scale in
+fp16 and 32 integers of 8 bits. Other packed kinds need the package `gguf`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ STRING, ARRAY = 8, 9
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 """Number formats of metadata by their kind, as `struct` names them."""
 MOST = 2**20
-"""Entries of metadata, items of a list, tensors and bytes of a text in a file that is not damaged."""
+"""Maximum number of metadata entries, items of a list, tensors, and bytes of a text."""
 SHAPE = "comfy.gguf.orig_shape."
-"""Metadata with the shape of a tensor that ComfyUI's converter has folded into fewer dimensions."""
+"""Metadata with the shape of a tensor that ComfyUI's converter reshaped to fewer dimensions."""
 ALIGNMENT = "general.alignment"
 ARCHITECTURE = "general.architecture"
 T5_NAMES: Mapping[str, str] = {
@@ -46,12 +46,12 @@ T5_NAMES: Mapping[str, str] = {
     "ffn_down": "layer.1.DenseReluDense.wo",
     "ffn_norm": "layer.1.layer_norm",
 }
-"""Parts of names of T5's tensors as llama.cpp writes them, and as transformers calls them."""
+"""Parts of T5's tensor names in llama.cpp, and in transformers."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How numbers are stored: so many of them in a block of so many bytes."""
+    """A storage format with `numbers` numbers in a block of `bytes` bytes."""
 
     name: str
     numbers: int
@@ -77,27 +77,27 @@ KINDS: Mapping[int, Kind] = {
 }
 """Kinds of tensors by number."""
 STORED: Mapping[str, str] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-"""torch's number formats of the kinds that are not packed."""
+"""Kinds that are not packed, with their torch dtypes."""
 OWN = (*STORED, "Q8_0")
-"""Kinds that need no package."""
+"""Kinds that do not need the package."""
 PIECE = 2**20
-"""Numbers that are unpacked at once: whole blocks of every kind."""
+"""Numbers to unpack at once, a multiple of every block."""
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A tensor in a GGUF file, its shape in torch's order."""
+    """A tensor in a GGUF file, with its shape in torch's order."""
 
     path: Path
     shape: tuple[int, ...]
     kind: int
     offset: int
-    """Its first byte in the file."""
+    """Position of its first byte in the file."""
 
     def read(self, rows: tuple[int, int] | None = None, dtype: torch.dtype | None = None) -> Tensor:
-        """The tensor, or its rows from one up to another, in `dtype`; else as stored, or fp32 if it is packed.
+        """Read the tensor or a range of its rows, in `dtype`; by default as stored, or in fp32 if packed.
 
-        ValueError if it cannot be read so; VelaturaError if its kind needs a package that is not installed.
+        ValueError if the rows split a block; VelaturaError if its kind needs a package that is not installed.
         """
         import torch
 
@@ -107,25 +107,25 @@ class Packed:
         inner = prod(self.shape[1:])
         if start * inner % kind.numbers or count * inner % kind.numbers:
             raise ValueError(f"its rows are not whole blocks of {kind.numbers} numbers")
-        found = mapped([count * inner], dtype or getattr(torch, STORED.get(kind.name, "float32")))
+        tensor = mapped([count * inner], dtype or getattr(torch, STORED.get(kind.name, "float32")))
         with self.path.open("rb") as file:
             file.seek(self.offset + start * inner // kind.numbers * kind.bytes)
-            for piece in found.split(PIECE):  # no whole copy of it is made in fp32
+            for piece in tensor.split(PIECE):  # avoids a complete copy in fp32
                 content = bytearray(file.read(len(piece) // kind.numbers * kind.bytes))
                 piece.copy_(_unpacked(content, self.kind, self.path))
-        return found.view(count if self.shape else 1, *self.shape[1:])
+        return tensor.view(count if self.shape else 1, *self.shape[1:])
 
 
 def is_gguf(path: Path) -> bool:
-    """Whether a file says of itself that it is one; OSError if it cannot be read."""
+    """Whether a file begins like a GGUF file; OSError if it cannot be read."""
     with path.open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC
 
 
 def read_gguf(path: Path) -> tuple[dict[str, Packed], dict[str, str]]:
-    """The tensors and text metadata of a file by name, those of T5 by transformers' names.
+    """The tensors and text metadata of a file by name, T5's tensors by transformers' names.
 
-    VelaturaError if it is damaged or holds tensors of unknown kinds.
+    VelaturaError if it is damaged or has tensors of unknown kinds.
     """
     size = path.stat().st_size
     try:
@@ -154,24 +154,23 @@ def _read(file: BinaryIO, path: Path) -> tuple[dict[str, Packed], dict[str, str]
     if magic != MAGIC or version not in (2, 3) or max(count, entries) > MOST:
         raise ValueError(version)
     metadata = dict(_entry(file) for _ in range(entries))
-    found = [_tensor(file, path) for _ in range(count)]
+    entries_of_tensors = [_tensor(file, path) for _ in range(count)]
     (alignment,) = _whole_numbers([metadata.get(ALIGNMENT, 32)])
     data = -(-file.tell() // alignment) * alignment
     tensors = {}
-    for name, shape, kind, offset in found:
-        folded = metadata.get(SHAPE + name)
-        whole = _whole_numbers(folded) if folded else shape
-        if prod(whole) != prod(shape) or prod(shape) % KINDS[kind].numbers:
+    for name, shape, kind, offset in entries_of_tensors:
+        stated = metadata.get(SHAPE + name)
+        original = _whole_numbers(stated) if stated else shape
+        if prod(original) != prod(shape) or prod(shape) % KINDS[kind].numbers:
             raise ValueError(shape)
-        tensors[name] = Packed(path, whole, kind, data + offset)
+        tensors[name] = Packed(path, original, kind, data + offset)
     return tensors, {key: value for key, value in metadata.items() if isinstance(value, str)}
 
 
-def _whole_numbers(found: Any) -> tuple[int, ...]:
-    """Alignment or sides from the metadata; ValueError if they are none."""
-    if not isinstance(found, list) or not all(type(each) is int and 0 < each <= MOST for each in found):
+def _whole_numbers(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(type(number) is int and 0 < number <= MOST for number in value):
         raise ValueError("not a list of whole numbers above 0")
-    return tuple(found)
+    return tuple(value)
 
 
 def _t5_name(name: str) -> str:
@@ -224,7 +223,7 @@ def _text(file: BinaryIO) -> str:
 
 
 def _unpacked(content: bytearray, kind: int, path: Path) -> Tensor:
-    """The numbers of whole blocks, in a row."""
+    """The numbers of complete blocks, in one dimension."""
     import torch
 
     if (name := KINDS[kind].name) not in OWN:

@@ -18,7 +18,7 @@ from trainers.models.files.gguf import is_gguf, read_gguf
 LARGEST_HEADER = 16 * 2**20
 """Bytes; a full checkpoint's header is a few hundred kB."""
 MOST_COUNTED = 2**60
-"""Numbers in a tensor, with a side of 0 counted as 1: torch computes its size in 63 bits even if it is empty."""
+"""Numbers in a tensor, where sides of 0 count as 1: torch computes strides in 63 bits even for an empty one."""
 BITS: Mapping[str, int] = {
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
     **dict.fromkeys(("F32", "I32", "U32"), 32),
@@ -27,7 +27,7 @@ BITS: Mapping[str, int] = {
     **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
     "F4": 4,
 }
-"""Bits of a number, by safetensors' names of formats."""
+"""Bits per number, by safetensors' names of number formats."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,11 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read the header of `path`; VelaturaError if the file is empty, unreadable or not a safetensors file.
-
-    That of a GGUF file is read as well.
-    """
+    """Read the header of a safetensors or GGUF file; VelaturaError if it is empty, unreadable or neither."""
     try:
         if is_gguf(path):
             tensors, metadata = read_gguf(path)
-            return Header({name: each.shape for name, each in tensors.items()}, metadata)
+            return Header({name: tensor.shape for name, tensor in tensors.items()}, metadata)
         size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -62,8 +59,8 @@ def read_header(path: Path) -> Header:
             metadata = _text_metadata(entries.pop("__metadata__", None))
             shapes = {name: _whole_numbers(entry["shape"]) for name, entry in entries.items()}
             formats = {name: str(entry.get("dtype", "")) for name, entry in entries.items()}
-            places = {name: _place(entry["data_offsets"]) for name, entry in entries.items()}
-            last = max((end for _, end in places.values()), default=0)
+            offsets = {name: _offsets(entry["data_offsets"]) for name, entry in entries.items()}
+            last = max((end for _, end in offsets.values()), default=0)
     except OSError as error:
         raise VelaturaError("cannot read {path}: {strerror}", path=path, strerror=error.strerror) from error
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OverflowError) as error:
@@ -77,7 +74,7 @@ def read_header(path: Path) -> Header:
         )
     header = Header(shapes, metadata, formats)
     check_shapes(path.name, shapes, 8 * size // min(BITS.values()))
-    _check_places(path.name, header, places)
+    _check_offsets(path.name, header, offsets)
     return header
 
 
@@ -92,7 +89,7 @@ def pickle_error(name: str) -> VelaturaError:
 
 
 def _refuse_header(path: Path, length: int, start: bytes) -> NoReturn:
-    """Raise VelaturaError for a header that is too long, or a file without header."""
+    """Raise VelaturaError for a header that is too long, or a file without one."""
     if start != b"{":
         raise VelaturaError("{name} is not a .safetensors file; use one that is", name=path.name)
     raise VelaturaError(
@@ -104,20 +101,20 @@ def _refuse_header(path: Path, length: int, start: bytes) -> NoReturn:
     )
 
 
-def _whole_numbers(written: Any) -> tuple[int, ...]:
-    if not isinstance(written, list) or not all(type(each) is int for each in written):
+def _whole_numbers(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(type(number) is int for number in value):
         raise TypeError("not a list of whole numbers")
-    return tuple(written)
+    return tuple(value)
 
 
-def _place(written: Any) -> tuple[int, int]:
+def _offsets(value: Any) -> tuple[int, int]:
     """The first byte of a tensor and the first after it."""
-    start, end = _whole_numbers(written)
+    start, end = _whole_numbers(value)
     return start, end
 
 
 def check_shapes(name: str, shapes: Mapping[str, tuple[int, ...]], most: int) -> None:
-    """Raise VelaturaError if a tensor of the file `name` has more numbers than this, or than torch can count."""
+    """Raise VelaturaError if a tensor of the file `name` has more than `most` numbers, or than torch can count."""
     for key, shape in shapes.items():
         counted = math.prod(max(1, side) for side in shape)
         if min(shape, default=0) < 0 or math.prod(shape) > most or counted > MOST_COUNTED:
@@ -126,13 +123,13 @@ def check_shapes(name: str, shapes: Mapping[str, tuple[int, ...]], most: int) ->
             )
 
 
-def _check_places(name: str, header: Header, places: Mapping[str, tuple[int, int]]) -> None:
-    """Raise VelaturaError if a tensor has not as many bytes as its shape needs, or they do not follow one another.
+def _check_offsets(name: str, header: Header, offsets: Mapping[str, tuple[int, int]]) -> None:
+    """Raise VelaturaError if a tensor's bytes do not match its shape, or do not follow those before.
 
-    The safetensors library refuses the same when it reads weights; here it is before anything is made of a shape.
+    The safetensors library checks this when it reads weights; here it precedes any use of a shape.
     """
     last = 0
-    for key, (start, end) in sorted(places.items(), key=lambda each: each[1]):
+    for key, (start, end) in sorted(offsets.items(), key=lambda item: item[1]):
         numbers, bits = math.prod(header.shapes[key]), BITS.get(header.formats[key])
         if start != last or end < start or (bits is not None and numbers * bits != 8 * (end - start)):
             raise VelaturaError(
@@ -144,8 +141,8 @@ def _check_places(name: str, header: Header, places: Mapping[str, tuple[int, int
         last = end
 
 
-def _text_metadata(written: Any) -> dict[str, str]:
+def _text_metadata(value: Any) -> dict[str, str]:
     """The `__metadata__` of a header as texts, empty if missing; TypeError if it is not an object."""
-    if not isinstance(written, dict | None):
+    if not isinstance(value, dict | None):
         raise TypeError("metadata that is not an object")
-    return {str(key): str(value) for key, value in (written or {}).items()}
+    return {str(key): str(entry) for key, entry in (value or {}).items()}

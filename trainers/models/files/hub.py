@@ -7,21 +7,21 @@ import re
 from pathlib import Path
 
 DENOISERS = ("unet", "transformer")
-"""Names of the denoising network among the parts of a base, and of its folder."""
+"""Names of the denoiser's part and folder."""
 OPTIONAL = ("text_encoder_3", "tokenizer_3")
-"""Folders that a base can do without: SD 3 reads captions without T5, too."""
+"""Folders that a base may lack: SD 3 also works without T5."""
 HUB_ID = re.compile(
     r"(?!.*(?:--|\.\.|\.git$))(?=.{3,96}$)[A-Za-z0-9](?:[\w.-]*\w)?/[A-Za-z0-9](?:[\w.-]*\w)?", re.ASCII
 )
-"""Ids that the hub's client takes, which raises errors for others."""
+"""The ids that the hub's client accepts."""
 
 
 def local_path(model: str) -> Path | None:
-    """The file or folder of this name; None if there is none, or no path can be called so."""
+    """The existing file or folder at this path; None if there is none."""
     try:
         path = Path(model).expanduser()
         return path if path.exists() else None
-    except (OSError, RuntimeError, ValueError):  # a name that is too long, or in the home of nobody
+    except (OSError, RuntimeError, ValueError):  # not a valid path: too long, or of an unknown user
         return None
 
 
@@ -40,10 +40,10 @@ def cached_snapshot(model: str) -> Path | None:
 
 
 def _parts(index: Path) -> list[str]:
-    """The denoiser and text encoders that a `model_index.json` names; none if it cannot be read."""
+    """The denoiser and text encoders in a `model_index.json`; empty if it cannot be parsed."""
     try:
-        named = json.loads(index.read_text("utf-8"))
+        entries = json.loads(index.read_text("utf-8"))
     except ValueError:
         return []
     kinds = (*DENOISERS, "text_encoder")
-    return [name for name, kind in named.items() if name.startswith(kinds) and isinstance(kind, list) and any(kind)]
+    return [name for name, kind in entries.items() if name.startswith(kinds) and isinstance(kind, list) and any(kind)]

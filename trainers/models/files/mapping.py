@@ -1,6 +1,6 @@
-"""Tensors that are there for a moment, in memory that goes back to the system at once.
+"""Short-lived tensors in memory mappings, whose memory returns to the system at once.
 
-On a common heap, what is packed meanwhile lies behind them, so that their place stays with the process.
+On the heap, tensors packed in the meantime lie behind them, and the process keeps their memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def mapped(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """A tensor of zeros in a mapping of its own."""
+    """A tensor of zeros in its own mapping."""
     import torch
 
     numbers = prod(shape)
@@ -24,5 +24,5 @@ def mapped(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
 
 
 def rounded(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """A tensor in another number format, in a mapping of its own; itself if it has that."""
+    """The tensor in `dtype`, in its own mapping if it is converted."""
     return tensor if tensor.dtype == dtype else mapped(tensor.shape, dtype).copy_(tensor)

@@ -1,4 +1,4 @@
-"""Bases that Velatura does not train, recognised by their classes and layers: the table `presets/other_bases.toml`."""
+"""Recognises bases that Velatura does not train by their classes and layers: the table `presets/other_bases.toml`."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from trainers.models.files.folder import read_json
 from trainers.models.files.header import read_header
 
 INDEXES = ("model_index.json", "modular_model_index.json")
-"""Files in a base's folder that name its pipeline, the first that exists."""
+"""Files in a base's folder that may name its pipeline; the first that exists counts."""
 PREFIXES = (
     *("model.diffusion_model.", "diffusion_model.", "base_model.model.", "net.", "transformer."),
     *("lora_unet_", "lora_transformer_", "lycoris_"),
 )
-"""Prefixes of the names of a denoiser's layers in files."""
+"""Prefixes of a denoiser's layer names in files."""
 CONDITION = re.compile(r"(?P<absent>!?)(?P<name>[^\[=]+)(?:\[(?P<axis>\d)\]=(?P<sizes>[\d|]+))?")
 NOT_YET = _("which Velatura does not train yet; the nearest base that it trains is {nearest}")
 NOT = _("which Velatura does not train; the nearest base that it trains is {nearest}")
 NO_IMAGES = _("which does not make images from text by itself, so Velatura does not train it")
 
 Layers = Mapping[str, tuple[int, ...]]
-"""Shapes of weights by their layers' names, as `_plain` has them."""
+"""Shapes of weights by layer name, as returned by `_plain`."""
 
 
 class OtherBaseError(VelaturaError):
@@ -40,7 +40,7 @@ class OtherBaseError(VelaturaError):
 
 @dataclass(frozen=True)
 class OtherBase:
-    """A kind of base that Velatura does not train: a row of the table, which explains the columns."""
+    """A kind of base that Velatura does not train: a row of the table, where the columns are documented."""
 
     name: str
     nearest: str = ""
@@ -52,15 +52,15 @@ class OtherBase:
 
     @property
     def reason(self) -> Message:
-        """That it is not trained, and the nearest base that is: the end of a sentence."""
+        """The end of an error sentence, which names the nearest base that Velatura trains."""
         return (NOT_YET if self.yet else NOT).format(nearest=self.nearest) if self.nearest else NO_IMAGES
 
     def refuse_base(self, file: str) -> OtherBaseError:
-        """The error for a base of this kind in a file or folder of this name."""
+        """The error for a base of this kind in a file or folder with this name."""
         return OtherBaseError("{file} is {name}, {reason}", file=file, name=self.name, reason=self.reason)
 
     def refuse_style(self, file: str) -> OtherBaseError:
-        """The error for a style that was made for a base of this kind."""
+        """The error for a style made for a base of this kind."""
         return OtherBaseError("{file} is a style for {name}, {reason}", file=file, name=self.name, reason=self.reason)
 
 
@@ -73,7 +73,7 @@ def list_other_bases() -> tuple[OtherBase, ...]:
 
 
 def other_by_part(part: Path) -> OtherBase | None:
-    """The kind of a denoiser in its folder: by its config, or by its layers if there is no config."""
+    """The kind of a denoiser's folder, by its config, or by its layers if there is no config."""
     if (part / "config.json").is_file():
         config = read_json(part / "config.json")
         networks = ((base, mark) for base in list_other_bases() for mark in base.networks)
@@ -85,14 +85,14 @@ def other_by_part(part: Path) -> OtherBase | None:
 
 
 def other_by_index(folder: Path) -> OtherBase | None:
-    """The kind of a folder by the class of its pipeline alone."""
+    """The kind of a base's folder, by the class of its pipeline alone."""
     pipeline = pipeline_of(folder)
     fitting = (base for base in list_other_bases() if any(fnmatchcase(pipeline, mark) for mark in base.pipelines))
     return next(fitting, None)
 
 
 def pipeline_of(folder: Path) -> str:
-    """The class of the pipeline in a folder; empty without an index."""
+    """The class of a folder's pipeline; empty without an index."""
     index = next((folder / name for name in INDEXES if (folder / name).is_file()), None)
     return "" if index is None else str(read_json(index).get("_class_name", ""))
 
@@ -111,20 +111,20 @@ def other_in_file(shapes: Mapping[str, tuple[int, ...]]) -> OtherBase | None:
 
 
 def other_of_style(shapes: Mapping[str, tuple[int, ...]]) -> OtherBase | None:
-    """The kind of base of a style that changes layers with these names in its file, and these outputs and inputs."""
+    """The kind of base of a style, from the names and (outputs, inputs) of the layers that it changes."""
     layers = {_plain(name): shape for name, shape in shapes.items()}
-    marks = ((base, base.styles or base.keys) for base in list_other_bases())
-    return next((base for base, own in marks if any("!" not in mark and _holds(mark, layers) for mark in own)), None)
+    rows = ((base, base.styles or base.keys) for base in list_other_bases())
+    return next((base for base, marks in rows if any("!" not in mark and _holds(mark, layers) for mark in marks)), None)
 
 
 def other_by_name(names: Iterable[str]) -> OtherBase | None:
-    """The kind of base that programs call one of these names, such as `flux-2-klein-9b` or `qwen_image`.
+    """The kind of base with one of these names, such as `flux-2-klein-9b` or `qwen_image`.
 
-    Kinds that share their name with a base that is trained, such as FLUX.1 Fill, are not told by it.
+    Skips kinds that share their name with a supported base, such as FLUX.1 Fill.
     """
-    written = [name.lower() for name in names]
-    own = (base for base in list_other_bases() if not _letters(base.name).startswith(_letters(base.nearest) or "-"))
-    return next((base for base in own if any(map(_beginning(base.name).match, written))), None)
+    lower = [name.lower() for name in names]
+    bases = (base for base in list_other_bases() if not _letters(base.name).startswith(_letters(base.nearest) or "-"))
+    return next((base for base in bases if any(map(_beginning(base.name).match, lower))), None)
 
 
 # ---------------------------------------------------------------- within
@@ -133,20 +133,20 @@ def _letters(name: str) -> str:
 
 
 def _beginning(name: str) -> re.Pattern[str]:
-    """Names that begin with this one, however its words are parted: `flux2-dev`, but not Animagine for Anima."""
+    """Matches names that begin with this one, with any separators: `flux2-dev`, but not Animagine for Anima."""
     letters = _letters(name)
     return re.compile("[^a-z0-9]*".join(letters) + ("(?![0-9])" if letters[-1].isdigit() else "(?![a-z])"))
 
 
 def _plain(name: str) -> str:
-    """A layer's name without what files put before it, with underscores as kohya's names have."""
+    """A layer's name without the files' prefixes, with underscores like kohya's names."""
     while prefix := next(filter(name.startswith, PREFIXES), ""):
         name = name.removeprefix(prefix)
     return name.replace(".", "_")
 
 
 def _is_network(mark: str, config: Mapping[str, Any], folder: Path) -> bool:
-    """Whether a network with this config, in this base's folder, has the class and meets the conditions of a mark."""
+    """Whether a network has the class and meets the conditions of a mark, from its config and its base's folder."""
     name, *conditions = mark.split()
     entries = (condition.partition("=") for condition in conditions if not condition.endswith("/"))
     return (

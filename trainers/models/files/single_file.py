@@ -16,7 +16,7 @@ from trainers.models.files.tensors import CUT
 from trainers.models.quiet import quietly
 
 OLD_TEXT = "cond_stage_model.transformer."
-"""Early SD 1 checkpoints lack the `text_model.` after this."""
+"""Prefix of the text encoder; early SD 1 checkpoints lack the `text_model.` after it."""
 
 
 def load_single_file(
@@ -24,8 +24,8 @@ def load_single_file(
 ) -> dict[str, Any]:
     """Load the parts `unet`, `vae` (fp32), `text_encoder`, `tokenizer` (SDXL also `_2`) of a checkpoint, by name.
 
-    `tree` is a complete config folder in diffusers layout; nothing is downloaded. `unread` has UNet and text encoders
-    if they are read later. VelaturaError if tensors are missing or do not fit that tree.
+    `tree` is a complete config folder in diffusers layout; nothing is downloaded. `unread` holds UNet and text encoders
+    that are read later. VelaturaError if tensors are missing or do not fit the tree.
     """
     import diffusers
     from safetensors import SafetensorError
@@ -33,27 +33,27 @@ def load_single_file(
     pipeline = getattr(diffusers, read_json(tree / "model_index.json")["_class_name"])
     second = (tree / "text_encoder_2").is_dir()
     names = ["unet", "vae", "text_encoder", *(["text_encoder_2"] if second else [])]
-    given: dict[str, Any] = {
+    ready: dict[str, Any] = {
         part: shipped_tokenizer(tree, part) for part in ("tokenizer", *(["tokenizer_2"] if second else []))
     }
     local = {"config": str(tree), "local_files_only": True}
     try:
         with quietly():
-            given["vae"] = diffusers.AutoencoderKL.from_single_file(
+            ready["vae"] = diffusers.AutoencoderKL.from_single_file(
                 str(path), subfolder="vae", dtype=torch.float32, **local
             )
             if unread is None:
-                given |= _early_text_encoder(path, tree, dtype)
-                loaded = pipeline.from_single_file(str(path), dtype=dtype, **local, **given)
+                ready |= _early_text_encoder(path, tree, dtype)
+                loaded = pipeline.from_single_file(str(path), dtype=dtype, **local, **ready)
     except NotImplementedError as error:  # raised by torch for tensors that were never loaded
-        part = "unet" if "vae" in given else "vae"
+        part = "unet" if "vae" in ready else "vae"
         raise VelaturaError("{name} lacks tensors of the {part}: {cut}", name=path.name, part=part, cut=CUT) from error
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise VelaturaError("cannot load {name}: {error}", name=path.name, error=first_line(error)) from error
     if unread is not None:
-        _check_complete(given["vae"], "vae", path)
-        return given | dict(unread)
-    parts = {name: getattr(loaded, name) for name in [*names, *given]}
+        _check_complete(ready["vae"], "vae", path)
+        return ready | dict(unread)
+    parts = {name: getattr(loaded, name) for name in [*names, *ready]}
     for name in names:
         _check_complete(parts[name], name, path)
     return parts
@@ -71,7 +71,7 @@ def shipped_tokenizer(tree: Path, part: str) -> Any:
 
 
 def _early_text_encoder(path: Path, tree: Path, dtype: torch.dtype) -> dict[str, nn.Module]:
-    """The text encoder of an early SD 1 checkpoint, whose names diffusers does not know; empty for other files."""
+    """The text encoder of an early SD 1 checkpoint, whose names diffusers does not support; empty for other files."""
     import transformers
     from safetensors import safe_open
 

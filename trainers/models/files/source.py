@@ -21,7 +21,7 @@ PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 @dataclass(frozen=True)
 class Source:
-    """Location of a base, a diffusers folder or a single `.safetensors` file, and its name for users."""
+    """The folder or file of a base, and its name for users."""
 
     path: Path
     kind: Literal["starter", "folder", "hub", "file"]
@@ -31,18 +31,18 @@ class Source:
 def find_source(model: str) -> Source:
     """Find `model`: `starter`, a diffusers folder, a `.safetensors` file or a hub id.
 
-    A hub id that is not in the local cache is downloaded. VelaturaError, with advice, for pickles, missing paths and
-    failed downloads.
+    Downloads a hub id that is not in the local cache. VelaturaError, with advice, for pickles, missing paths and failed
+    downloads.
     """
     if model == STARTER:
         return Source(starter_folder(), "starter", STARTER_TITLE)
-    path, there = Path(model), local_path(model)
-    if model.strip() and there is not None and there.is_dir():
-        return Source(there, "folder", there.resolve().name)
-    if path.suffix.lower() in PICKLES and (there is not None or not HUB_ID.fullmatch(model)):
+    path, existing = Path(model), local_path(model)
+    if model.strip() and existing is not None and existing.is_dir():
+        return Source(existing, "folder", existing.resolve().name)
+    if path.suffix.lower() in PICKLES and (existing is not None or not HUB_ID.fullmatch(model)):
         raise pickle_error(path.name)
-    if there is not None and there.is_file():
-        return Source(there, "file", there.stem)
+    if existing is not None and existing.is_file():
+        return Source(existing, "file", existing.stem)
     if path.suffix.lower() != ".safetensors" and HUB_ID.fullmatch(model):
         return Source(_hub_folder(model), "hub", model)
     raise VelaturaError(
@@ -53,7 +53,7 @@ def find_source(model: str) -> Source:
 
 
 def base_name(model: str) -> str:
-    """What a base model is called; of one that is a file, only the file."""
+    """The name of a base for users: a hub id, or the last part of a path."""
     if model == STARTER:
         return STARTER_TITLE
     is_path = model.endswith(".safetensors") or Path(model).is_absolute()  # else a hub id, or the starter
@@ -61,10 +61,7 @@ def base_name(model: str) -> str:
 
 
 def starter_folder() -> Path:
-    """The folder of the starter: the bundled one, or another version of it that `VELATURA_STARTER` names.
-
-    Raises VelaturaError if that is not a base.
-    """
+    """The folder of the starter: the bundled one, or `VELATURA_STARTER`; VelaturaError if that is not a base."""
     import presets
 
     named = os.environ.get(STARTER_VARIABLE)

@@ -1,7 +1,7 @@
-"""Tensors of safetensors and GGUF files that are read one after the other, as a whole or the rows that a layer needs.
+"""Reads tensors of safetensors and GGUF files one after the other, completely or the rows that a layer needs.
 
-ComfyUI's 8-bit files hold a factor beside each weight; it is multiplied in. A weight without one is read as it is, as
-there: plain 8-bit files have none at all.
+ComfyUI's 8-bit files have a factor for each weight, which is multiplied in. A weight without one is read as it is:
+plain 8-bit files have none.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 CUT = Message("it is damaged, or its architecture is a reduced version of its family's")
 FACTORS = (".scale_weight", ".weight_scale")
-"""What ends the name of a weight's factor in files of 8 bits."""
+"""Suffixes of the names of weights' factors."""
 PARAMETERS: Mapping[str, tuple[str, ...]] = {"weight": ("weight", "scale"), "bias": ("bias",)}
-"""What diffusers' parameters of a layer are called in the original layout."""
+"""Names in the original layout of a layer's parameters in diffusers."""
 BEFORE = ("text_model.", "transformer.", "model.")
-"""What may stand before the names of an encoder's tensors."""
+"""Prefixes that an encoder's tensor names may have."""
 
 
 @dataclass(frozen=True)
 class Unread:
-    """The tensors of an empty network that are still to be read, by name, and their number format in memory."""
+    """The tensors of an empty network that are still to be read, by name, and their dtype in memory."""
 
     tensors: Mapping[str, StoredTensor]
     dtype: torch.dtype
@@ -44,26 +44,26 @@ class Unread:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor in a file, or rows of it."""
+    """A tensor in a file, or a range of its rows."""
 
     path: Path
     name: str
     shape: tuple[int, ...]
     rows: tuple[int, int] | None = None
-    """From and up to which; None for all."""
+    """Start and end; None for all."""
     swapped: bool = False
-    """Whether its two halves change places."""
+    """Whether `read` swaps its two halves."""
     transposed: bool = False
-    """Whether rows and columns change places; `shape` is that after it."""
+    """Whether `read` transposes it; `shape` is the resulting one."""
     factor: str = ""
-    """The name of the tensor that it is multiplied with; empty without."""
+    """Name of the tensor by which it is multiplied, if any."""
     packed: Packed | None = None
-    """Where it is in a GGUF file; None in others."""
+    """The tensor in a GGUF file; None in other files."""
 
     def read(self, dtype: torch.dtype | None = None) -> Tensor:
-        """The tensor, in the file's number format; in `dtype`, else fp32, if it is multiplied or unpacked.
+        """Read the tensor in the file's dtype; in `dtype`, by default fp32, if it is multiplied or unpacked.
 
-        VelaturaError if the file is damaged, or was changed since its header was read.
+        VelaturaError if the file is damaged, or changed since its header was read.
         """
         import torch
         from safetensors import SafetensorError
@@ -85,8 +85,10 @@ class StoredTensor:
         from safetensors import safe_open
 
         with safe_open(self.path, "pt") as file:
-            whole = self.rows is None
-            tensor: Tensor = file.get_tensor(self.name) if whole else file.get_slice(self.name)[slice(*self.rows or ())]
+            if self.rows is None:
+                tensor: Tensor = file.get_tensor(self.name)
+            else:
+                tensor = file.get_slice(self.name)[slice(*self.rows)]
             factor = file.get_tensor(self.factor).float() if self.factor else None
         if factor is None:
             return tensor
@@ -97,27 +99,27 @@ class StoredTensor:
         return self._multiplied(tensor, factor.flatten(), dtype)
 
     def _multiplied(self, tensor: Tensor, factor: Tensor, dtype: torch.dtype | None) -> Tensor:
-        """A weight times its factor or its rows' factors, in fp32 or rounded from it; no whole copy is in fp32."""
+        """A weight times its factor or its rows' factors, computed in fp32 piece by piece and rounded to `dtype`."""
         import torch
 
-        found = mapped(tensor.shape, dtype or torch.float32)
-        rows = max(1, PIECE * len(tensor) // max(1, tensor.numel()))
-        for first in range(0, len(tensor), rows):
-            some = slice(first, first + rows)
-            own = factor if factor.numel() == 1 else factor[some]
-            numbers, own = tensor[some].float(), own.view(-1, *(1,) * (tensor.dim() - 1))
-            if not own.all() and ((own == 0) & (numbers != 0)).any():
+        product = mapped(tensor.shape, dtype or torch.float32)
+        count = max(1, PIECE * len(tensor) // max(1, tensor.numel()))
+        for first in range(0, len(tensor), count):
+            rows = slice(first, first + count)
+            factors = factor if factor.numel() == 1 else factor[rows]
+            numbers, factors = tensor[rows].float(), factors.view(-1, *(1,) * (tensor.dim() - 1))
+            if not factors.all() and ((factors == 0) & (numbers != 0)).any():
                 raise ValueError(f"{self.factor} is 0, which would erase {self.name}")
-            found[some] = numbers * own
-        return found
+            product[rows] = numbers * factors
+        return product
 
     def part(self, start: int, count: int) -> StoredTensor:
-        """`count` rows of it from `start`."""
+        """`count` rows from `start`."""
         return replace(self, shape=(count, *self.shape[1:]), rows=(start, start + count))
 
 
 def stored_tensors(path: Path, prefix: str = "", header: Header | None = None) -> dict[str, StoredTensor]:
-    """The tensors of a file whose names begin with `prefix`, by what follows it; VelaturaError if it is damaged."""
+    """The tensors of a file whose names begin with `prefix`, by the rest of it; VelaturaError if it is damaged."""
     if is_gguf(path):
         return {
             name.removeprefix(prefix): StoredTensor(path, name, packed.shape, packed=packed)
@@ -125,13 +127,13 @@ def stored_tensors(path: Path, prefix: str = "", header: Header | None = None) -
             if name.startswith(prefix)
         }
     shapes = (header or read_header(path)).shapes
-    found = {}
+    tensors = {}
     for name, shape in shapes.items():
         if name.startswith(prefix) and not name.endswith(FACTORS):
             stem = name.removesuffix(".weight")
             factor = next((stem + end for end in FACTORS if stem != name and stem + end in shapes), "")
-            found[name.removeprefix(prefix)] = StoredTensor(path, name, shape, factor=factor)
-    return found
+            tensors[name.removeprefix(prefix)] = StoredTensor(path, name, shape, factor=factor)
+    return tensors
 
 
 def by_layers(
@@ -139,15 +141,15 @@ def by_layers(
 ) -> dict[str, StoredTensor]:
     """The tensors of diffusers' layers by name, from those of the original layout.
 
-    `tensors` holds the names of parameters that are no layer's, by their names in the original layout.
+    `tensors` maps the original names of parameters outside of layers to diffusers' names.
     """
-    found = {ours: stored[theirs] for theirs, ours in (tensors or {}).items() if theirs in stored}
+    converted = {ours: stored[theirs] for theirs, ours in (tensors or {}).items() if theirs in stored}
     for layer in layers:
         for kind, names in PARAMETERS.items():
             tensor = next(filter(None, (stored.get(f"{layer.name}.{name}") for name in names)), None)
             if tensor is not None:
-                found |= {f"{path}.{kind}": part for path, part in _parts(tensor, layer)}
-    return found
+                converted |= {f"{path}.{kind}": part for path, part in _parts(tensor, layer)}
+    return converted
 
 
 def _parts(tensor: StoredTensor, layer: OriginalLayer) -> Iterator[tuple[str, StoredTensor]]:
@@ -172,7 +174,7 @@ def named_as(network: Any, stored: Mapping[str, StoredTensor]) -> dict[str, Stor
 
 
 def build_empty(kind: Any, config: Mapping[str, Any]) -> Any:
-    """A network of diffusers or transformers from its config, on the meta device but for buffers that no file holds."""
+    """A network of diffusers or transformers from its config, on the meta device except for computed buffers."""
     import torch
     from accelerate import init_empty_weights
 
@@ -183,8 +185,8 @@ def build_empty(kind: Any, config: Mapping[str, Any]) -> Any:
         with quietly(), init_empty_weights():
             buffers = dict(_build(kind, config).named_buffers())
         for name in computed:
-            path, _, own = name.rpartition(".")
-            network.get_submodule(path)._buffers[own] = buffers[name]
+            path, _, last = name.rpartition(".")
+            network.get_submodule(path)._buffers[last] = buffers[name]
     return network.requires_grad_(False).eval()
 
 
@@ -193,14 +195,13 @@ def _build(kind: Any, config: Mapping[str, Any]) -> Any:
 
 
 def fill(network: Any, tensors: Mapping[str, StoredTensor | Tensor], dtype: torch.dtype, part: str, name: str) -> Any:
-    """The empty network with these tensors in `dtype`.
+    """Give an empty network these tensors in `dtype`; stored ones become its `unread`, to be read one by one.
 
-    Stored ones are noted as its `unread`: whoever packs them reads them one after the other. Raises VelaturaError, with
-    the network's name `part` and the file's `name`, if tensors are missing or do not fit.
+    Raises VelaturaError, with the network's name `part` and the file's `name`, if tensors are missing or do not fit.
     """
-    wanted = network.state_dict()
+    expected = network.state_dict()
     tied = set(getattr(network, "_tied_weights_keys", None) or ())
-    missing = [key for key in wanted if key not in tensors and key not in tied]
+    missing = [key for key in expected if key not in tensors and key not in tied]
     if missing:
         raise VelaturaError(
             "{name} lacks {count} tensors of the {part} such as {empty}: {cut}",
@@ -210,7 +211,7 @@ def fill(network: Any, tensors: Mapping[str, StoredTensor | Tensor], dtype: torc
             empty=missing[0],
             cut=CUT,
         )
-    for key, tensor in wanted.items():
+    for key, tensor in expected.items():
         if key in tensors and tuple(tensors[key].shape) != tuple(tensor.shape):
             raise VelaturaError(
                 "cannot load {name}: {tensor} of the {part} has the shape {found} instead of {expected}",
@@ -220,13 +221,13 @@ def fill(network: Any, tensors: Mapping[str, StoredTensor | Tensor], dtype: torc
                 found=tuple(tensors[key].shape),
                 expected=tuple(tensor.shape),
             )
-    given = {key: tensors[key] for key in wanted if key in tensors}
-    stored = {key: tensor for key, tensor in given.items() if isinstance(tensor, StoredTensor)}
+    fitting = {key: tensors[key] for key in expected if key in tensors}
+    stored = {key: tensor for key, tensor in fitting.items() if isinstance(tensor, StoredTensor)}
     if stored:
         _check_factors(stored.values())
         network.unread = Unread(stored, dtype)
-    made = {key: tensor.to(dtype) for key, tensor in given.items() if not isinstance(tensor, StoredTensor)}
-    network.load_state_dict(made, False, assign=True)
+    loaded = {key: tensor.to(dtype) for key, tensor in fitting.items() if not isinstance(tensor, StoredTensor)}
+    network.load_state_dict(loaded, False, assign=True)
     return network
 
 

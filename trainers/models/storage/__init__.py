@@ -1,1 +1,1 @@
-"""Storage of a frozen base: packed weights, loading tensor by tensor, blocks in main memory."""
+"""Stores frozen bases with packed weights or with blocks in main memory, and loads them tensor by tensor."""

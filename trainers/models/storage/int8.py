@@ -22,7 +22,7 @@ LEVELS = 127
 SMALLEST = 1e-38
 """Minimum divisor, for channels of zeros."""
 PIECE = 2**19
-"""Numbers that are quantised at once, at least one channel."""
+"""Numbers to quantise at once, but at least one channel."""
 
 
 def quantise(W: Tensor) -> dict[str, Tensor]:
@@ -31,7 +31,7 @@ def quantise(W: Tensor) -> dict[str, Tensor]:
     codes = torch.empty(rows.shape, dtype=torch.int8, device=W.device)
     scales = torch.empty(len(rows), dtype=torch.float32, device=W.device)
     size = max(1, PIECE // rows.shape[1])
-    for first in range(0, len(rows), size):  # no whole copy of it is made in fp32
+    for first in range(0, len(rows), size):  # avoids a complete copy in fp32
         piece = rows[first : first + size].float()
         s = piece.abs().amax(1) / LEVELS
         scales[first : first + size] = s
@@ -46,5 +46,5 @@ def packed_bytes(shape: tuple[int, ...]) -> int:
 
 def dequantise(shape: tuple[int, ...], dtype: torch.dtype, codes: Tensor, scales: Tensor) -> Tensor:
     """Ŵ in its shape, computed in fp32 and rounded once to `dtype`."""
-    made = torch.empty(shape, dtype=dtype, device=codes.device)
-    return torch.mul(codes, scales.view(-1, *[1] * (len(shape) - 1)), out=made)
+    weight = torch.empty(shape, dtype=dtype, device=codes.device)
+    return torch.mul(codes, scales.view(-1, *[1] * (len(shape) - 1)), out=weight)

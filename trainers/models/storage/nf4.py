@@ -33,7 +33,7 @@ from trainers.config.sections import ScaleFormat
 BLOCK, SCALES = 64, 256
 """Numbers per scale, and scales per outer scale."""
 PIECE = 2**19
-"""Numbers that are quantised at once, whole blocks."""
+"""Numbers to quantise at once, a multiple of `BLOCK`."""
 
 CODE = (
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
@@ -53,13 +53,14 @@ def quantise(W: Tensor, scale_format: ScaleFormat = "dynamic") -> dict[str, Tens
     The scales are `scales` (blocks,), `outer` fp32 (⌈blocks/256⌉,) and `mean` fp32 (), where `scales` are int8 for
     `linear` and uint8 indices into the code for `dynamic`; or only `scales` fp32 (blocks,).
     """
-    packed, scales = (torch.cat(found) for found in zip(*map(_quantise_piece, W.reshape(-1).split(PIECE)), strict=True))
+    pieces = zip(*map(_quantise_piece, W.reshape(-1).split(PIECE)), strict=True)
+    packed, scales = map(torch.cat, pieces)
     codes = {"codes": packed}
     return codes | ({"scales": scales} if scale_format == "fp32" else _quantise_scales(scales, scale_format))
 
 
 def _quantise_piece(numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """Codes and scales of some blocks; a weight is taken in pieces, so that no whole copy of it is made in fp32."""
+    """Codes and scales of some blocks of a weight, which avoids a complete copy in fp32."""
     blocks = _padded(numbers.float(), BLOCK).view(-1, BLOCK)
     scales = blocks.abs().amax(1)
     # Multiplied by the reciprocal, as in bitsandbytes: at a midpoint a quotient might round to the other side.
@@ -83,9 +84,9 @@ def dequantise(shape: tuple[int, ...], dtype: torch.dtype, codes: Tensor, scales
     if kernel is not None:
         flat = kernel(codes, s, dtype)
     else:
-        # One look-up gives both numbers of a byte.
-        found = _pairs(codes.device).index_select(0, codes.int()).view(torch.float32).view(-1, BLOCK)
-        flat = found.mul_(s[:, None]).view(-1).to(dtype)
+        # One look-up returns both numbers of a byte.
+        numbers = _pairs(codes.device).index_select(0, codes.int()).view(torch.float32).view(-1, BLOCK)
+        flat = numbers.mul_(s[:, None]).view(-1).to(dtype)
     return flat[: math.prod(shape)].view(shape)
 
 
@@ -96,10 +97,10 @@ def scale_of(scales: Tensor, *outer: Tensor) -> Tensor:
     t, m = outer
     rows = _padded(scales, SCALES).view(-1, SCALES)
     if scales.dtype == torch.int8:
-        found = torch.addcmul(m, rows.float(), t[:, None] / 127)
+        s = torch.addcmul(m, rows.float(), t[:, None] / 127)
     else:
-        found = dynamic_code(scales.device)[rows.int()] * t[:, None] + m
-    return found.view(-1)[: len(scales)]
+        s = dynamic_code(scales.device)[rows.int()] * t[:, None] + m
+    return s.view(-1)[: len(scales)]
 
 
 def _quantise_scales(scales: Tensor, scale_format: ScaleFormat) -> dict[str, Tensor]:
@@ -119,7 +120,7 @@ def _quantise_scales(scales: Tensor, scale_format: ScaleFormat) -> dict[str, Ten
 def dynamic_code(device: torch.device) -> Tensor:
     """The 256 numbers of the dynamic 8-bit code, ascending, in fp32."""
     edges = [torch.linspace(0.1, 1, 2 ** (6 - e) + 1) for e in range(7)]
-    half = torch.cat([10.0**-e * ((found[1:] + found[:-1]) / 2) for e, found in enumerate(edges)])
+    half = torch.cat([10.0**-e * ((edge[1:] + edge[:-1]) / 2) for e, edge in enumerate(edges)])
     return torch.cat([-half, torch.tensor([0.0, 1.0]), half]).sort().values.to(device)
 
 
@@ -144,12 +145,12 @@ def _kernel() -> Any:
     """bitsandbytes' kernel from codes (32·blocks,) and scales to numbers, bit-identical; None if not installed."""
     try:
         from bitsandbytes.functional import QuantState, dequantize_4bit
-    except (ImportError, OSError, RuntimeError):  # installed, but cannot be loaded
+    except (ImportError, OSError, RuntimeError):  # not installed, or its library cannot be loaded
         return None
 
-    def made(codes: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+    def dequantised(codes: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
         numbers = torch.Size((1, 2 * len(codes)))
         state = QuantState(scales, numbers, _codebook(codes.device), BLOCK, "nf4", dtype)
         return dequantize_4bit(codes.view(-1, 1), state).view(-1)
 
-    return made
+    return dequantised

@@ -1,7 +1,7 @@
 """Packed weights of the frozen base, in 4 or 8 bits, dequantised for each product (QLoRA).
 
-A packed layer is the same object, still a linear layer or a convolution, with the same hooks; `weight` is dequantised
-on access. Forward and backward dequantise it for their products, so at most one full weight exists at a time.
+Packing keeps the layer object, still a linear layer or a convolution, and its hooks; `weight` is dequantised on access.
+Forward and backward dequantise it for their products, so at most one full weight exists at a time.
 """
 
 from __future__ import annotations
@@ -27,24 +27,23 @@ KEPT = (
     "pos_embed", "x_embedder", "context_embedder", "time_text_embed", "distilled_guidance_layer", "norm_out",
     "proj_out", "t_embedder", "cap_embedder", "all_x_embedder", "all_final_layer",
 )  # fmt: skip
-"""Modules of a network that are not quantised, since they are small and all data pass through them.
-
-Norms, biases and embeddings are not quantised either."""
+"""Modules that are not quantised, since they are small and all data pass through them; nor are norms, biases and
+embeddings."""
 
 
 @dataclass(frozen=True)
 class Packer:
-    """How a weight is packed: into tensors by name, and from them, in that order, into the weight again."""
+    """Functions that pack a weight into tensors by name, and unpack it."""
 
     quantise: Callable[[Tensor], Mapping[str, Tensor]]
     dequantise: Callable[..., Tensor]
-    """From shape, dtype and the tensors."""
+    """Called with shape, dtype, and the tensors in order."""
     packed_bytes: Callable[[tuple[int, ...]], int]
-    """Of a packed weight of some shape."""
+    """Called with the weight's shape."""
 
 
 def packer_of(settings: Base) -> Packer | None:
-    """The packer for `base.storage`; None if weights stay as they are."""
+    """The packer for `base.storage`; None for `full`."""
     if settings.storage == "full":
         return None
     if settings.storage == "int8":
@@ -106,13 +105,13 @@ KINDS: Mapping[type[nn.Module], Any] = {kind.ordinary: kind for kind in (PackedL
 
 
 def is_packable(path: str, layer: nn.Module) -> bool:
-    """Whether the layer at this path of a network is packed where weights are."""
+    """Whether packing a network packs the layer at this path."""
     return type(layer) in KINDS and path.split(".")[0] not in KEPT
 
 
 @torch.no_grad()
 def pack_layer(layer: nn.Module, W: Tensor, packer: Packer) -> None:
-    """Make a linear layer or convolution one with this weight, packed on W's device; its bias stays."""
+    """Replace the weight of a linear layer or convolution by W, packed on W's device; keep the bias."""
     del layer.weight
     layer.__class__ = KINDS[type(layer)]
     assert isinstance(layer, PackedLayer)
@@ -122,32 +121,32 @@ def pack_layer(layer: nn.Module, W: Tensor, packer: Packer) -> None:
 
 
 def stored_bytes(network: nn.Module, dtype: torch.dtype, packer: Packer | None, outside: str = "") -> int:
-    """Bytes of a network's tensors as a packer stores them, from their shapes; `outside` is the path to it, if any."""
-    found, tied = 0, getattr(network, "_tied_weights_keys", None) or ()
+    """Bytes of a network's tensors as a packer stores them, from their shapes; `outside` is the network's own path."""
+    total, tied = 0, getattr(network, "_tied_weights_keys", None) or ()
     for path, layer in network.named_modules():
         full = ".".join(filter(None, (outside, path)))
         for name, tensor in (*layer._parameters.items(), *layer._buffers.items()):
             if tensor is None or f"{path}.{name}" in tied:
                 continue
             if packer is not None and name == "weight" and is_packable(full, layer):
-                found += packer.packed_bytes(tuple(tensor.shape))
+                total += packer.packed_bytes(tuple(tensor.shape))
             else:
-                found += tensor.numel() * (dtype.itemsize if tensor.is_floating_point() else tensor.element_size())
-    return found
+                total += tensor.numel() * (dtype.itemsize if tensor.is_floating_point() else tensor.element_size())
+    return total
 
 
 def whole_bytes(network: nn.Module) -> int:
-    """Bytes that a network would take if none of its weights were packed."""
-    found = sum(tensor.numel() * tensor.element_size() for tensor in network.parameters())
+    """Bytes of a network's weights without packing."""
+    unpacked = sum(tensor.numel() * tensor.element_size() for tensor in network.parameters())
     packed = (layer for layer in network.modules() if isinstance(layer, PackedLayer))
-    return found + sum(math.prod(layer.op.shape) * layer.dtype.itemsize for layer in packed)
+    return unpacked + sum(math.prod(layer.op.shape) * layer.dtype.itemsize for layer in packed)
 
 
 @torch.no_grad()
 def pack(network: nn.Module, device: torch.device | str, packer: Packer, waiting: Collection[nn.Module] = ()) -> None:
     """Pack a frozen network's linear layers and convolutions, one after the other, on `device`.
 
-    Other modules are not moved, and those `waiting` are moved back into main memory.
+    Other modules are not moved; packed layers in `waiting` return to main memory.
     """
     for path, layer in network.named_modules():
         if is_packable(path, layer):

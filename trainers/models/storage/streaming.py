@@ -1,7 +1,7 @@
-"""Loads a network tensor by tensor and packs each as it is read, so that no whole network is held in 16 bits.
+"""Loads a network tensor by tensor and packs each as it is read, so no complete network is held in 16 bits.
 
-The network is built on the meta device from its config. Each tensor is read from a mapping of its own, because the
-pages of a mapping count as memory until it is closed. The numbers are those of packing after loading.
+The network is built on the meta device from its config. Each tensor is read through its own mapping, because the pages
+of a mapping count as memory until it is closed. The result equals packing after loading.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from trainers.models.storage.packed import Packer, is_packable, pack_layer, pack
 from trainers.models.storage.swap import waiting_layers
 
 PREFIXES = ("", "text_model.", "model.")
-"""What transformers may write before the names of an encoder's tensors."""
+"""Prefixes of an encoder's tensor names in transformers."""
 
 
 def part_loader(settings: Base, device: torch.device | str) -> Callable[[Any, Path, str, torch.dtype], Any]:
-    """What loads a part of a folder, as `load_part` does: tensor by tensor onto the device if it is packed."""
+    """A function like `load_part`, which loads packed parts tensor by tensor onto the device."""
     packer = packer_of(settings)
 
     def load_packed(kind: Any, folder: Path, name: str, dtype: torch.dtype) -> Any:
@@ -42,14 +42,14 @@ def part_loader(settings: Base, device: torch.device | str) -> Callable[[Any, Pa
 def stream_part(
     kind: Any, part: Path, dtype: torch.dtype, device: torch.device | str, packer: Packer, settings: Base
 ) -> Any:
-    """The network of class `kind` in a folder, frozen and packed on `device`, or in main memory where it waits there.
+    """The network of class `kind` in a folder, frozen and packed on `device`; waiting layers are in main memory.
 
-    None if its files are damaged or have other names: whoever loads it whole then says so, or knows them.
+    None if its files are damaged or have other names; `load_part` then reads them or raises the error.
     """
     try:
         network = build_empty(kind, read_json(part / "config.json"))
         files, _ = weight_files(part)
-        matched = match(network, {name: each for file in files for name, each in stored_tensors(file).items()})
+        matched = match(network, {name: tensor for file in files for name, tensor in stored_tensors(file).items()})
     except VelaturaError:
         return None
     if matched is not None:
@@ -60,32 +60,32 @@ def stream_part(
 def read_unread(
     network: nn.Module, device: torch.device | str, packer: Packer | None, waiting: Collection[nn.Module]
 ) -> None:
-    """Read what a single file holds of a network, if that is still to be done, as `stream_part` does."""
+    """Read the network's `unread` tensors, if any, like `stream_part`."""
     unread = network.__dict__.pop("unread", None)
     if unread is not None:
         fill(network, unread.tensors, unread.dtype, device, packer, waiting)
 
 
 def match(network: nn.Module, stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor] | None:
-    """What is stored of each of the network's tensors by its name; None if one is missing or has another shape."""
-    found, tied = {}, _tied(network)
+    """The stored tensor for each of the network's names; None if one is missing or has another shape."""
+    matched, tied = {}, _tied(network)
     for name, tensor in network.state_dict().items():
         source = _named(stored, name)
         if source is None and name in tied:
             continue
         if source is None or source.shape != tuple(tensor.shape):
             return None
-        found[name] = source
-    return found
+        matched[name] = source
+    return matched
 
 
 def _named(stored: Mapping[str, StoredTensor], name: str) -> StoredTensor | None:
     names = (*(prefix + name for prefix in PREFIXES), *(name.removeprefix(prefix) for prefix in PREFIXES))
-    return next((stored[each] for each in names if each in stored), None)
+    return next((stored[variant] for variant in names if variant in stored), None)
 
 
 def _tied(network: nn.Module) -> dict[str, str]:
-    """Tensors that are the same as another, such as T5's two embeddings, by name."""
+    """The names of tied tensors, such as T5's two embeddings, with those of their originals."""
     tied = getattr(network, "_tied_weights_keys", None)
     return dict(tied) if isinstance(tied, Mapping) else {}
 
@@ -99,19 +99,19 @@ def fill(
     packer: Packer | None,
     waiting: Collection[nn.Module] = (),
 ) -> None:
-    """Read all tensors of an empty network, one after the other, onto `device`; layers are packed there.
+    """Read all tensors of an empty network, one after the other, onto `device`, where layers are packed.
 
-    Those `waiting` stay in main memory.
+    Layers in `waiting` stay in main memory.
     """
     fp32 = set(getattr(network, "_keep_in_fp32_modules", None) or ()) if dtype == torch.float16 else set()
     for path, layer in list(network.named_modules()):
         home = "cpu" if layer in waiting else device
         for name in [*layer._parameters, *layer._buffers]:
             full = f"{path}.{name}" if path else name
-            if full not in stored:  # tied to another, or no weight
+            if full not in stored:  # tied, or computed
                 continue
-            wanted = torch.float32 if fp32 & set(full.split(".")) else dtype
-            value = stored[full].read(wanted)
+            target = torch.float32 if fp32 & set(full.split(".")) else dtype
+            value = stored[full].read(target)
             if name in layer._parameters and not value.is_floating_point():
                 raise VelaturaError(
                     "{name} stores {tensor} in whole numbers, which Velatura does not read; use the base in bf16, fp8 "
@@ -121,8 +121,8 @@ def fill(
                 )
             packs = packer is not None and name == "weight" and is_packable(path, layer)
             if packs and torch.device(device).type == "cpu":
-                value = rounded(value, wanted)
-            value = value.to(device if packs else home, wanted if value.is_floating_point() else None, copy=not packs)
+                value = rounded(value, target)
+            value = value.to(device if packs else home, target if value.is_floating_point() else None, copy=not packs)
             if packs:
                 assert packer is not None
                 pack_layer(layer, value, packer)
@@ -132,5 +132,5 @@ def fill(
             else:
                 layer._parameters[name] = nn.Parameter(value, requires_grad=False)
     for name, other in _tied(network).items():
-        path, _, own = name.rpartition(".")
-        network.get_submodule(path)._parameters[own] = network.get_parameter(other)
+        path, _, last = name.rpartition(".")
+        network.get_submodule(path)._parameters[last] = network.get_parameter(other)

@@ -1,12 +1,11 @@
-"""Blocks of a transformer whose weights wait in main memory and are copied to the device for each pass (block swap).
+"""Block swap: keeps weights of a transformer's blocks in main memory and copies them to the device for each pass.
 
-The weights are frozen, so they are copied in and never back. A block's forward pass begins with its weights on the
-device and ends without them; gradient checkpointing runs it again in backward, which brings them in again. Meanwhile
-the block that runs next is copied on a stream of its own.
+The weights are frozen, so they are never copied back. A block's forward pass copies them in before and drops them
+after; gradient checkpointing runs it again in backward, which copies them in again. Meanwhile a separate stream copies
+the next block.
 
-Bringing in replaces tensors instead of writing into them: what autograd has saved of a block stays right, whatever is
-brought in and taken out until its backward is done. While a block is out, its layers hold NaN of their shape that takes
-no memory, so a weight that were used then would show.
+Copies replace tensors instead of writing into them, so the tensors that autograd saved of a block stay valid until its
+backward is done. While a block is out, its layers hold NaN of their shape without memory, which reveals any use.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ from trainers.models.files.hub import DENOISERS
 T = TypeVar("T")
 
 IN_FLIGHT = 2
-"""Copies that may be on the way or in use when another begins."""
+"""Copies in flight or in use when another begins."""
 
 
 def swappable_blocks(network: nn.Module) -> list[nn.Module]:
-    """The blocks of a transformer, in the order in which they run."""
+    """The blocks of a transformer, in the order of execution."""
     lists = (child for child in network.children() if isinstance(child, nn.ModuleList))
     return [block for blocks in lists for block in blocks]
 
 
 def choose_blocks(network: nn.Module, count: int) -> list[nn.Module]:
-    """`count` of a transformer's blocks, evenly spaced, so that others run while one is copied.
+    """`count` of a transformer's blocks, evenly spaced, so others run while one is copied.
 
     Raises VelaturaError if it has fewer.
     """
@@ -52,12 +51,12 @@ def choose_blocks(network: nn.Module, count: int) -> list[nn.Module]:
 
 
 def evenly_spaced(blocks: Sequence[T], count: int) -> list[T]:
-    """`count` of the blocks, or of what is known of each, as far from each other as can be."""
+    """`count` of the blocks, or of their properties, as far apart as possible."""
     return [blocks[(2 * k + 1) * len(blocks) // (2 * count)] for k in range(count)]
 
 
 def waiting_blocks(network: nn.Module, part: str, settings: Base) -> list[nn.Module]:
-    """The modules of a part of a base that wait in main memory while they do not run."""
+    """The modules of a part of a base that wait in main memory until they run."""
     if part in DENOISERS:
         return choose_blocks(network, settings.swap_blocks) if settings.swap_blocks else []
     if not settings.offload_encoders:
@@ -66,35 +65,35 @@ def waiting_blocks(network: nn.Module, part: str, settings: Base) -> list[nn.Mod
 
 
 def waiting_layers(network: nn.Module, part: str, settings: Base) -> Collection[nn.Module]:
-    """All modules in those."""
+    """`waiting_blocks` with all modules inside."""
     return {module for block in waiting_blocks(network, part, settings) for module in block.modules()}
 
 
 def keep_in_main_memory(network: nn.Module, part: str, settings: Base, device: torch.device | str) -> None:
-    """Let a part of a base wait in main memory as its settings say, from now on."""
+    """Keep the `waiting_blocks` of a part of a base in main memory from now on."""
     blocks = waiting_blocks(network, part, settings)
     if part in DENOISERS and blocks:
         Swap(blocks, device)
         return
-    for block in blocks:  # none of them runs after another
+    for block in blocks:  # these do not run in sequence
         Swap([block], device, pinned=False)
 
 
 class Swap:
-    """Keeps frozen blocks, which run one after the other, in main memory from now on.
+    """Keeps frozen blocks, which run in sequence, in main memory from now on.
 
-    `pinned` masters are in pages that a graphics card reads by itself, which are fast and scarce.
+    `pinned` masters are in page-locked memory, which a graphics card reads directly; it is fast and scarce.
     """
 
     def __init__(self, blocks: Sequence[nn.Module], device: torch.device | str, pinned: bool = True) -> None:
         self._blocks = [_Block(block, torch.device(device), pinned) for block in blocks]
         self._copier = _Copier(torch.device(device))
         self._copies: dict[int, _Copy] = {}
-        for index, one in enumerate(self._blocks):
-            one.block.register_forward_pre_hook(self._before(index), prepend=True)
-            one.block.register_forward_hook(self._after(index), always_call=True)
-            for layer in one.block.modules():
-                layer.fetch = self._fetcher(one, layer)
+        for index, held in enumerate(self._blocks):
+            held.block.register_forward_pre_hook(self._before(index), prepend=True)
+            held.block.register_forward_hook(self._after(index), always_call=True)
+            for layer in held.block.modules():
+                layer.fetch = self._fetcher(held, layer)
 
     def _before(self, index: int) -> Any:
         def bring_in(_block: nn.Module, _args: Any) -> None:
@@ -108,14 +107,14 @@ class Swap:
         return bring_in
 
     def _after(self, index: int) -> Any:
-        # Called also if the pass was cut short: recomputing a block ends with what backward needs.
+        # Also called after an incomplete pass: recomputing a block stops at the last tensor that backward needs.
         def take_out(_block: nn.Module, _args: Any, _output: Any) -> None:
             self._blocks[index].take_out()
 
         return take_out
 
     def _following(self, index: int) -> int | None:
-        """The block that runs next: the one before in backward, the first of the next pass where nothing is learned."""
+        """The block that runs next: in backward the previous one, without gradients the first of the next pass."""
         if torch._C._current_graph_task_id() != -1:
             return index - 1 if index else None
         if index + 1 < len(self._blocks):
@@ -124,16 +123,17 @@ class Swap:
 
     def _fetcher(self, block: _Block, layer: nn.Module) -> Any:
         def fetch(keep: bool = False) -> AbstractContextManager[None]:
-            there = block.is_in or layer in block.fetched
-            return nullcontext() if there else self._fetched(block, layer, keep)
+            is_on_device = block.is_in or layer in block.fetched
+            return nullcontext() if is_on_device else self._fetched(block, layer, keep)
 
         return fetch
 
     @contextmanager
     def _fetched(self, block: _Block, layer: nn.Module, keep: bool) -> Iterator[None]:
-        """One layer on the device, temporarily; with `keep`, what it is then stays in main memory."""
-        own = block.of(layer)
-        for slot, tensor in zip(own, self._copier.arrived(self._copier.begin([s.master for s in own])), strict=True):
+        """Copy a layer to the device within the context; with `keep`, its tensors at the end become the masters."""
+        slots = block.of(layer)
+        copy = self._copier.begin([slot.master for slot in slots])
+        for slot, tensor in zip(slots, self._copier.arrived(copy), strict=True):
             slot.put(tensor)
         block.fetched.add(layer)
         try:
@@ -142,55 +142,55 @@ class Swap:
             block.fetched.remove(layer)
             if keep:
                 self._copies.clear()
-                own = block.hold(layer)
-            for slot in own:
+                slots = block.hold(layer)
+            for slot in slots:
                 slot.take_out()
 
 
 class _Slot:
-    """The place of a layer's tensor, its master in main memory, and what stands there meanwhile."""
+    """A layer's tensor: its master in main memory, and a placeholder while it is out."""
 
     def __init__(self, store: dict[str, Any], name: str, device: torch.device, pinned: bool) -> None:
         self._store, self._name, tensor = store, name, store[name]
         self._is_parameter = isinstance(tensor, nn.Parameter)
-        held = tensor.detach().cpu()
-        self.master = held.pin_memory() if pinned and device.type == "cuda" else held
+        master = tensor.detach().cpu()
+        self.master = master.pin_memory() if pinned and device.type == "cuda" else master
         fill = float("nan") if tensor.is_floating_point() else 0
-        self._absent = self._as_stored(torch.full((), fill, dtype=tensor.dtype, device=device).expand(tensor.shape))
+        placeholder = torch.full((), fill, dtype=tensor.dtype, device=device).expand(tensor.shape)
+        self._placeholder = self._as_stored(placeholder)
 
     def put(self, tensor: Tensor) -> None:
         self._store[self._name] = self._as_stored(tensor)
 
     def take_out(self) -> None:
-        self._store[self._name] = self._absent
+        self._store[self._name] = self._placeholder
 
     def _as_stored(self, tensor: Tensor) -> Tensor:
         return nn.Parameter(tensor, requires_grad=False) if self._is_parameter else tensor
 
 
 class _Block:
-    """A block whose weights are in main memory when it does not run."""
+    """A block whose weights are in main memory until it runs."""
 
     def __init__(self, block: nn.Module, device: torch.device, pinned: bool) -> None:
         self.block, self.is_in, self._device, self._pinned = block, False, device, pinned
         self.fetched: set[nn.Module] = set()
-        """Layers that are there outside of a pass."""
+        """Layers on the device outside a pass."""
         self._slots: dict[nn.Module, list[_Slot]] = {}
         for layer in block.modules():
             self.hold(layer)
         self.take_out()
 
     def hold(self, layer: nn.Module) -> list[_Slot]:
-        """Take what a layer holds now as its masters."""
+        """Make a layer's current tensors its masters."""
         stores: tuple[dict[str, Any], ...] = (layer._parameters, layer._buffers)
-        found = [
+        self._slots[layer] = [
             _Slot(store, name, self._device, self._pinned)
             for store in stores
             for name in store
             if store[name] is not None
         ]
-        self._slots[layer] = found
-        return found
+        return self._slots[layer]
 
     def of(self, layer: nn.Module) -> list[_Slot]:
         return self._slots[layer]
@@ -214,14 +214,14 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Copy:
-    """Tensors on their way to the device, and the event after which they are there."""
+    """Tensors in flight to the device, and the event that completes them."""
 
     tensors: list[Tensor]
     done: Any = None
 
 
 class _Copier:
-    """Copies masters to a device: on CUDA beside the computation, elsewhere at once."""
+    """Copies masters to a device: on CUDA in parallel to the computation, elsewhere at once."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -231,8 +231,8 @@ class _Copier:
     def begin(self, masters: list[Tensor]) -> _Copy:
         if self._stream is None:
             return _Copy([master.to(self._device, copy=True) for master in masters])
-        # The host runs ahead of the card. It waits for what was computed before the last copies, or their memory would
-        # still be in use and every block would get memory of its own.
+        # The host runs ahead of the card. Without waiting for the work before the last copies, their memory would still
+        # be in use, and every block would get new memory.
         self._begun.append(torch.cuda.current_stream(self._device).record_event())
         if len(self._begun) > IN_FLIGHT:
             self._begun.popleft().synchronize()
@@ -245,5 +245,5 @@ class _Copier:
             stream = torch.cuda.current_stream(self._device)
             stream.wait_event(copy.done)
             for tensor in copy.tensors:
-                tensor.record_stream(stream)  # its memory is not the copying stream's until this one is done with it
+                tensor.record_stream(stream)  # the copying stream must not reuse its memory before this one is done
         return copy.tensors
