@@ -54,7 +54,7 @@ class Base(Section):
     clip_skip: Annotated[int, Shown(title="CLIP skip", group="captions")] = Field(1, ge=1, le=4)
     """Hidden state of the text encoder to use, from the last; 1 = the family's default (SDXL: second to last)."""
     guidance: float = Field(1.0, ge=1, le=50)
-    """Guidance scale that the network is told while training; only one distilled to read it, as Flux.1 dev, has it."""
+    """Guidance scale in training, for networks that are distilled to read it, such as Flux.1 dev."""
     storage: Annotated[
         Literal["full", "int8", "nf4"],
         Shown(
@@ -72,7 +72,7 @@ class Base(Section):
     ] = Field(0, ge=0, le=200)
     """Blocks of a transformer that wait in main memory and are copied in for each pass, recomputed; 0 = none."""
     offload_encoders: Annotated[bool, Shown(title="Encoders in main memory", group="memory")] = False
-    """Keep text encoders and VAE in main memory while they have no work: with the cache, through most of a run."""
+    """Keep text encoders and VAE in main memory while they are idle: with the cache, for most of a run."""
 
     @property
     def scale_format(self) -> ScaleFormat:
@@ -255,7 +255,7 @@ class Train(Section):
     memory: Annotated[
         AutoOrWhole, Shown(title="Memory to fit into", group="memory", words="vram gpu memory low lowvram planner")
     ] = "auto"
-    """GB to fit into by packing, recomputing and swapping blocks; `auto` = what is free, for transformers; 0 = off."""
+    """GB to fit into by packing, recomputing and swapping blocks; `auto` = free memory, for transformers; 0 = off."""
     precision: Annotated[
         Literal["auto", "bf16", "fp16", "fp32"], Shown(title="Precision of the base", group="memory")
     ] = "auto"

@@ -54,7 +54,7 @@ BY: Mapping[FoundBy, str] = {
 
 @dataclass(frozen=True)
 class Recognised:
-    """Facts about a base that are known without loading it."""
+    """The family, names and properties of a base, known without loading it."""
 
     family: str = ""
     """Name of its family; empty if unknown."""
@@ -198,7 +198,7 @@ def _of_folder(folder: Path, name: str) -> _Evidence:
     family = family_of_folder(folder)
     config, scheduler = (_read(folder / part) for part in (f"{family.denoiser}/config.json", SCHEDULER))
     index = _read(folder / "model_index.json")
-    titles = tuple(str(each["_name_or_path"]) for each in (index, config) if each.get("_name_or_path"))
+    titles = tuple(str(table["_name_or_path"]) for table in (index, config) if table.get("_name_or_path"))
     try:
         prediction = family.prediction_of_scheduler(scheduler)
     except VelaturaError:  # loading the base raises it

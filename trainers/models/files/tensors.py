@@ -163,14 +163,14 @@ def _parts(tensor: StoredTensor, layer: OriginalLayer) -> Iterator[tuple[str, St
 
 
 def named_as(network: Any, stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """Tensors by the names that a network of transformers or diffusers has for them, as far as it knows them."""
-    found = dict(stored)
+    """Tensors by their names in a network of transformers or diffusers; unknown ones keep theirs."""
+    tensors = dict(stored)
     for name in network.state_dict():
         others = (*(f"{prefix}{name}" for prefix in BEFORE), *(name.removeprefix(prefix) for prefix in BEFORE))
-        other = next((each for each in (name, *others) if each in stored), None)
+        other = next((variant for variant in (name, *others) if variant in stored), None)
         if other is not None:
-            found[name] = stored[other]
-    return found
+            tensors[name] = stored[other]
+    return tensors
 
 
 def build_empty(kind: Any, config: Mapping[str, Any]) -> Any:
