@@ -19,7 +19,7 @@ from app.startup import prepare_process
 from app.studio import run_job
 from app.studio.generation.drawing import Styles
 from app.studio.generation.held_base import HeldBase, base_request
-from app.studio.generation.request import GenerateRequest
+from app.studio.generation.request import Resolved
 
 
 def main(descriptor: str, idle: str, place: str) -> None:
@@ -29,7 +29,7 @@ def main(descriptor: str, idle: str, place: str) -> None:
     connection = socket.socket(fileno=int(descriptor))
     usual = torch.get_num_threads()
     torch.set_num_threads(1)
-    request = GenerateRequest.model_validate_json(Path(place).read_bytes())
+    request = Resolved.model_validate_json(Path(place).read_bytes())
     needed = base_request(request, [style for style, _ in Styles(request).all])
     holding = needed.plan()
     if is_too_large(holding.held_bytes):

@@ -130,9 +130,9 @@ def _generate(folder: Path, record: Recorder, held: HeldBase | None = None) -> N
     from app.studio.generation.compatibility import check_inputs
     from app.studio.generation.generate import generate
     from app.studio.generation.image_file import write_rough
-    from app.studio.generation.request import GenerateRequest
+    from app.studio.generation.request import Resolved
 
-    request = GenerateRequest.model_validate_json((folder / REQUEST).read_bytes())
+    request = Resolved.model_validate_json((folder / REQUEST).read_bytes())
     check_inputs(request)
     plain = folder / PLAIN if request.compared else None
     draw = partial(generate, on_progress=record, on_rough=partial(write_rough, folder), held=held)

@@ -182,7 +182,8 @@ def request_of(prompt: str, styles: Mapping[str, Any], options: Mapping[str, Any
     if values.get("each") is True and len(styles) == 1:  # its picture is the one with every style
         values["each"] = False
     given = [{"style": style, "strength": strength} for style, strength in styles.items()]
-    return make_request(prompts=(prompt,), styles=given, **values)
+    compared = {"compare": False} if values.get("axes") else {}
+    return make_request(prompts=(prompt,), styles=given, **values | compared)
 
 
 def in_plain(item: StyleEntry) -> Answer:

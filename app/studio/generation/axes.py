@@ -8,14 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.studio.generation.options import NO_SAMPLER, OPTIONS, STRENGTH
+from app.studio.generation.options import NO_SAMPLER, OPTIONS, STRENGTH, Options, Series
 from app.studio.generation.values import no_number, no_whole, read_line, read_list, short, typed_number
+from trainers.composition.ways import SUM, read_composition
 from trainers.config import limits
 from trainers.config.limits import AXES, SAMPLERS, STEPS, AxisKind, Sampler
 from trainers.config.sections import Sample
+from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.messages import listed
 from trainers.section import Section
@@ -40,6 +42,7 @@ NO_WORDS = _("The prompt does not contain “{words}”, in whose place the othe
 NO_STYLE_NUMBER = _("There are {count} styles; “{written}” is none of them.")
 NO_SUCH_STEPS = _("The style of step {step} was not kept. There are {steps}.")
 IMPORTED = _("“{name}” was not trained here, or no steps of its run were kept; there is nothing to compare.")
+FEW_SEEDS = _("There are no {number} seeds from here on; choose a smaller one.")
 STEP = _("Step")
 NUMBERS: Mapping[str, tuple[str, tuple[float, float]]] = {
     **{name: (option.noun, option.allowed) for name, option in OPTIONS.items() if option.kind == "number"},
@@ -50,6 +53,8 @@ WHOLE: Mapping[str, tuple[str, tuple[float, float]]] = {
     **{name: (option.noun, option.allowed) for name, option in OPTIONS.items() if option.kind == "whole"},
     **dict.fromkeys(("step", "style"), (STEP, LONGEST_STEP)),
 }
+SWEPT: tuple[AxisKind, ...] = ("strength", "second_strength")
+"""Kinds of axes of strengths, by the place of the style."""
 Value = int | float | str
 _RANGE = re.compile(
     r"(?P<from>[-+−]?[\d.]+)\s*(?:-|–|\.\.)\s*(?P<to>[\d.]+)\s*(?:\(\+?(?P<by>[\d.]+)\)|\[(?P<of>\d+)\])?"
@@ -74,6 +79,10 @@ class Axis(Section):
             raise refusal(NO_AXIS.format(short(kind), ", ".join(AXES)))
         return {**given, "values": _values(given["kind"], given.get("values", ()))}
 
+    def is_like(self, other: Axis) -> bool:
+        """Whether it compares the same values of the same kind."""
+        return (self.kind, self.values) == (other.kind, other.values)
+
     def without_paths(self) -> Axis:
         """As people may see it."""
         return self.model_copy(update={"paths": ()})
@@ -89,6 +98,74 @@ def read_axes(given: Any) -> Any:
 def refusal(sentence: str, field: str = "") -> PydanticCustomError:
     """The error of a validator, with a sentence, and the field if that is not where it is raised."""
     return PydanticCustomError(REFUSED, "{sentence}", {"field": field, "sentence": sentence})
+
+
+def series_as_axes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a request with axes in place of `count`, `strengths` and `each`.
+
+    Raises `refusal` for wrong values, and for those that do not go together.
+    """
+    rest = {name: value for name, value in values.items() if name not in Series.model_fields}
+    try:
+        series = Series.model_validate({name: values[name] for name in Series.model_fields if name in values})
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = str(wrong["loc"][0])
+        raise refusal(OPTIONS[name].refusal(wrong["input"], wrong["type"]), name) from None
+    given = values.get("styles", ())
+    styles = len(given) if isinstance(given, list | tuple) else 0
+    _check(series, styles, _adds_up(values.get("compose", SUM)), bool(values.get("axes")))
+    if series.count > 1:
+        return rest | {"axes": (seed_axis(_first_seed(values.get("seed", 1), series.count), series.count),)}
+    if series.strengths:
+        return rest | {"axes": tuple(Axis(kind=kind, values=series.strengths) for kind in SWEPT[:styles])}
+    if series.each:
+        return rest | {"axes": (style_axis(styles),)}
+    return rest | {"compare": False} if values.get("axes") else rest
+
+
+def seed_axis(seed: int, count: int) -> Axis:
+    """The axis of a seed and those that follow it."""
+    return Axis.model_construct(kind="seed", values=tuple(range(seed, seed + count)))
+
+
+def style_axis(count: int) -> Axis:
+    """The axis of all styles, each alone."""
+    return Axis.model_construct(kind="style", values=tuple(range(1, count + 1)))
+
+
+def _check(series: Series, styles: int, adds_up: bool, has_axes: bool) -> None:
+    if series.strengths and not styles:
+        raise refusal(_("Several strengths need a style; select one."), "strengths")
+    if series.strengths and (series.each or not adds_up):
+        raise refusal(_("Several strengths are drawn with styles that are added up."), "strengths")
+    if series.count > 1 and (series.strengths or series.each):
+        raise refusal(_("Several pictures differ in one thing: seed, strength or style. Choose one."), "count")
+    if has_axes and (series.count > 1 or series.strengths or series.each):
+        raise refusal(_("Axes say what the pictures differ in; leave count, strengths and each out."), "axes")
+    if series.each and not styles:
+        raise refusal(_("Each draws one picture per style; select at least one style."), "each")
+    if series.each and not adds_up:
+        raise refusal(_("Each draws one style at a time; compose has no effect."), "compose")
+
+
+def _adds_up(compose: Any) -> bool:
+    """Whether styles are added up; an unknown way is refused with its field."""
+    try:
+        return read_composition(str(compose)).way == SUM
+    except VelaturaError:
+        return True
+
+
+def _first_seed(seed: Any, count: int) -> int:
+    """The first seed; a wrong one is refused with its field."""
+    try:
+        first = Options.model_validate({"seed": seed}).seed
+    except ValidationError:
+        return 1
+    if first + count - 1 > limits.SEED[1]:
+        raise refusal(FEW_SEEDS.format(number=count), "seed")
+    return first
 
 
 def usual_values(
@@ -125,13 +202,16 @@ def _spread(steps: Sequence[int], most: int) -> tuple[int, ...]:
 
 def _values(kind: str, given: Any) -> tuple[Value, ...]:
     """The values of an axis, typed as text or given as a list; each once."""
+    most = MOST_VALUES
     if isinstance(given, str):
         given = _split(kind, given)
+    elif kind == "seed":  # as many as `count` has
+        most = limits.COUNT[1]
     if not isinstance(given, list | tuple):
         raise refusal(NO_VALUES.format(axis=kind, given=given))
-    found = tuple(dict.fromkeys(_value(kind, one) for one in given))
-    _check_number(len(found))
-    return found
+    values = tuple(dict.fromkeys(_value(kind, one) for one in given))
+    _check_number(len(values), most)
+    return values
 
 
 def _split(kind: str, text: str) -> list[Value]:
@@ -159,9 +239,9 @@ def _range(kind: str, match: re.Match[str]) -> list[Value]:
     return [round(one) for one in numbers] if kind in WHOLE else list(numbers)
 
 
-def _check_number(found: int) -> None:
-    if found > MOST_VALUES:
-        raise refusal(MANY_VALUES.format(most=MOST_VALUES, found=found))
+def _check_number(found: int, most: int = MOST_VALUES) -> None:
+    if found > most:
+        raise refusal(MANY_VALUES.format(most=most, found=found))
 
 
 def _value(kind: str, written: Any) -> Value:

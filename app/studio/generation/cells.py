@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from app.studio.generation.axes import (
     FEW_WORDS,
@@ -20,85 +21,75 @@ from app.studio.generation.axes import (
 from app.studio.generation.request import GenerateRequest, axis_field
 from app.studio.generation.values import UNSUITED_SAMPLER
 from app.studio.runs.chosen import snapshots
-from trainers.config.limits import SEED, AxisKind
+from trainers.config.limits import SEED, AxisKind, Sampler
 from trainers.config.sections import Sample
-from trainers.models.bases.recognise import samplers_of
 from trainers.runs.run import Run
+
+AnyRequest = TypeVar("AnyRequest", bound=GenerateRequest)
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One picture of a request: what it is drawn with, where that may differ from the others."""
+class Cell(Generic[AnyRequest]):
+    """One picture of a request."""
 
     values: tuple[tuple[AxisKind, Value], ...]
     """What it differs in from the others, by axis."""
-    prompts: tuple[str, ...]
-    seed: int
-    steps: int | None
-    guidance: float | None
-    sampler: str | None
-    strengths: tuple[float, ...]
-    """Of each style of the request."""
+    request: AnyRequest
+    """The request for it alone, with all styles."""
     alone: int | None = None
     """Index of the only style that acts; None for all of them."""
     step: Path | None = None
     """The file that takes the place of the first style's."""
 
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """Strength of each style of the request."""
+        return tuple(style.strength for style in self.request.styles)
 
-def cells_of(request: GenerateRequest) -> tuple[Cell, ...]:
+
+def cells_of(request: AnyRequest) -> tuple[Cell[AnyRequest], ...]:
     """The pictures of a request with styles, row by row, whose axes have their values."""
-    axes = request.all_axes
-    plain = Cell(
-        (),
-        request.prompts,
-        request.seed,
-        request.steps,
-        request.guidance,
-        request.sampler,
-        tuple(style.strength for style in request.styles),
-    )
+    axes = request.axes
+    plain = Cell((), request.model_copy(update={"axes": ()}))
     rows = product(*(tuple(enumerate(axis.values)) for axis in reversed(axes)))
     return tuple(_cell(plain, axes, tuple(reversed(places))) for places in rows)
 
 
-def _cell(cell: Cell, axes: Sequence[Axis], places: Sequence[tuple[int, Value]]) -> Cell:
+def _cell(cell: Cell[AnyRequest], axes: Sequence[Axis], places: Sequence[tuple[int, Value]]) -> Cell[AnyRequest]:
     for axis, (number, value) in sorted(zip(axes, places, strict=True), key=lambda pair: pair[0].kind != "style"):
         cell = _changed(cell, axis, number, value)
     values = tuple((axis.kind, value) for axis, (_, value) in zip(axes, places, strict=True))
     return replace(cell, values=values)
 
 
-def _changed(cell: Cell, axis: Axis, number: int, value: Value) -> Cell:
+def _changed(cell: Cell[AnyRequest], axis: Axis, number: int, value: Value) -> Cell[AnyRequest]:
+    request = cell.request
     match axis.kind:
-        case "words":
-            first = str(axis.values[0])
-            return replace(cell, prompts=tuple(prompt.replace(first, str(value)) for prompt in cell.prompts))
-        case "seed":
-            return replace(cell, seed=int(value))
-        case "steps":
-            return replace(cell, steps=int(value))
-        case "guidance":
-            return replace(cell, guidance=float(value))
-        case "sampler":
-            return replace(cell, sampler=str(value))
         case "style":
             return replace(cell, alone=int(value) - 1)
         case "step":
             return replace(cell, step=axis.paths[number] if axis.paths else None)
-    place = 1 if axis.kind == "second_strength" else cell.alone or 0  # the strength of the style that acts alone
-    strengths = (*cell.strengths[:place], float(value), *cell.strengths[place + 1 :])
-    return replace(cell, strengths=strengths)
+        case "words":
+            first = str(axis.values[0])
+            changes: dict[str, Any] = {"prompts": tuple(each.replace(first, str(value)) for each in request.prompts)}
+        case "strength" | "second_strength":
+            place = 1 if axis.kind == "second_strength" else cell.alone or 0  # of the style that acts alone
+            style = request.styles[place].model_copy(update={"strength": value})
+            changes = {"styles": (*request.styles[:place], style, *request.styles[place + 1 :])}
+        case option:
+            changes = {option: value}
+    return replace(cell, request=request.model_copy(update=changes))
 
 
 def fill_axes(
-    request: GenerateRequest, base: str, own: Sample, style: tuple[str, Path] | None
+    request: GenerateRequest, own: Sample, samplers: Sequence[Sampler], style: tuple[str, Path] | None
 ) -> tuple[tuple[Axis, ...], Mapping[str, str]]:
     """The axes with the values that were left out, and a sentence for each that has none.
 
-    `own` are the settings of the base that `base` names; `style` is the name and file of the first style, None if it is
+    `own` and `samplers` are those of the base; `style` is the name and file of the first style, None if it is
     unknown.
     """
-    filled, problems, samplers = [], dict[str, str](), samplers_of(base)
+    filled, problems = [], dict[str, str]()
     for place, axis in enumerate(request.axes):
         kept = steps_of(style[1]) if style is not None and axis.kind == "step" else {}
         values = axis.values or usual_values(axis.kind, request.seed, len(request.styles), own, tuple(kept), samplers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.errors import FieldErrors, as_sentence
@@ -14,6 +14,7 @@ from app.studio.generation.request import (
     LEFT_TO_BASE,
     NO_PROMPT,
     GenerateRequest,
+    Resolved,
     StyleRef,
     style_field,
 )
@@ -49,36 +50,75 @@ LOST_STYLE = _("the style “{name}” has been deleted since; choose another on
 LOST_STEP = _("step {step} of “{name}” has been deleted since; choose another one")
 LOST_BASE = _("the base model {name} is no longer on this computer; choose another one, or put it back")
 THE_STARTER, UNKNOWN_BASE = _("the starter"), _("another kind of model")
+NO_PROBLEMS: Mapping[str, str] = {}
 SWEPT = ("strength", "second_strength", "")
 """The axis of a style's strength, by its place."""
+
+
+@dataclass(frozen=True)
+class OnBase:
+    """How pictures on a base are drawn by default, and what they may have."""
+
+    defaults: Sample
+    samplers: tuple[Sampler, ...]
+    side: int = 0
+    """Native width and height; 0 if unknown."""
+    stride: int = 0
+    """Width and height must be multiples of this."""
+
+    def size(self, request: GenerateRequest) -> tuple[int, int]:
+        """The size of a request's pictures; zeros if unknown."""
+        return request.size or (self.side, self.side)
+
+    def problems(self, request: GenerateRequest) -> dict[str, str]:
+        """What of a request does not suit the base: one sentence per field."""
+        problems, size = dict[str, str](), self.size(request)
+        if self.side and any(side % self.stride or not self.stride <= side <= SIDE[1] for side in size):
+            problems["size"] = WRONG_SIZE.format(self.stride, self.stride, SIDE[1], pixels_in_words(size))
+        if request.sampler is not None and request.sampler not in self.samplers:
+            problems["sampler"] = UNSUITED_SAMPLER.format(request.sampler, ", ".join(self.samplers))
+        return problems
 
 
 @dataclass(frozen=True)
 class Compatibility:
     """A request matched with existing styles and base models."""
 
+    request: GenerateRequest
     styles: tuple[StyleEntry | None, ...]
     """Its styles; None for a missing one."""
     base: Base
-    size: tuple[int, int]
-    """Picture size: requested, otherwise the base's; zeros if unknown."""
-    stride: int
-    """Width and height must be multiples of this."""
-    defaults: Sample
-    """Steps, sampler and guidance where the request leaves them to the base."""
-    samplers: tuple[Sampler, ...]
-    """Those that suit the base."""
+    on_base: OnBase
     axes: tuple[Axis, ...]
     """What is compared, with the values that the request leaves out."""
     problems: Mapping[str, str]
     """One sentence per invalid field."""
 
+    def resolve(self) -> Resolved:
+        """The request with files and names of its styles and all that it leaves to the base.
 
-def check_compatibility(request: GenerateRequest, library: Mapping[str, StyleEntry], bases: Bases) -> Compatibility:
-    """Match a request with the styles, by id, and the base models."""
+        Raises FieldErrors, with one sentence per invalid field.
+        """
+        if self.problems:
+            raise FieldErrors(self.problems)
+        styles = tuple(
+            style.model_copy(update={"path": entry.path.absolute(), "name": entry.name})
+            for style, entry in zip(self.request.styles, self.styles, strict=True)
+            if entry is not None
+        )
+        return _resolved(self.request.model_copy(update={"styles": styles}), self.base.model, self.on_base, self.axes)
+
+
+def check_compatibility(
+    request: GenerateRequest,
+    library: Mapping[str, StyleEntry],
+    bases: Bases,
+    typed: Mapping[str, str] = NO_PROBLEMS,
+) -> Compatibility:
+    """Match a request with the styles, by id, and the base models; `typed` are the problems of what was typed."""
     styles = tuple(library.get(one.style) for one in request.styles)
     base = chosen_base(request.base, styles, bases)
-    problems: dict[str, str] = {}
+    problems = dict(typed)
     if not all(request.prompts):
         problems["prompt"] = NO_PROMPT
     for place, style in enumerate(styles):
@@ -88,54 +128,32 @@ def check_compatibility(request: GenerateRequest, library: Mapping[str, StyleEnt
         problems["compose"] = sentence
     if base.problem:
         problems["base"] = base.problem if not base.model else BASE_PROBLEM.format(base.title, base.problem)
-    native, stride = 0, 0
+    on_base = OnBase(sample_for(base.model, settings_of_base(base.model)), samplers_of(base.model))
     try:
-        native, stride = (0, 0) if base.problem else _native(base.model)
+        on_base = on_base if base.problem else _with_size(on_base, base.model)
     except VelaturaError as error:  # a folder that looks like a base and cannot be read as one
         problems["base"] = BASE_PROBLEM.format(base.title, as_sentence(error))
-    size = request.size or (native, native)
-    if native and (sentence := _about_size(size, stride)):
-        problems["size"] = sentence
-    own, first = sample_for(base.model, settings_of_base(base.model)), styles[0] if styles else None
-    axes, wrong = fill_axes(request, base.model, own, (first.name, first.path) if first is not None else None)
-    wrong = {**_about_sampler(request, base.model), **wrong}
-    return Compatibility(styles, base, size, stride, own, samplers_of(base.model), axes, {**problems, **wrong})
+    first = styles[0] if styles else None
+    named = (first.name, first.path) if first is not None else None
+    axes, wrong = fill_axes(request, on_base.defaults, on_base.samplers, named)
+    return Compatibility(request, styles, base, on_base, axes, {**problems, **on_base.problems(request), **wrong})
 
 
-def resolve(request: GenerateRequest, library: Mapping[str, StyleEntry], bases: Bases) -> GenerateRequest:
-    """The request with files and names of its styles and all that it leaves to the base filled in.
-
-    Raises FieldErrors, with one sentence per invalid field.
-    """
-    found = check_compatibility(request, library, bases)
-    if found.problems:
-        raise FieldErrors(found.problems)
-    styles = (
-        one.model_copy(update={"path": style.path.absolute(), "name": style.name})
-        for one, style in zip(request.styles, found.styles, strict=True)
-        if style is not None
-    )
-    return _filled(request, tuple(styles), found.base.model, found.size, found.axes)
-
-
-def resolve_files(request: GenerateRequest) -> GenerateRequest:
-    """The same for style files; without a base, on the starter if all fit it.
+def resolve_files(request: GenerateRequest) -> Resolved:
+    """A request with style files, resolved; without a base, on the starter if all fit it.
 
     Raises FieldErrors, and VelaturaError if a file is not a style.
     """
     if not all(request.prompts):
         raise FieldErrors({"prompt": NO_PROMPT})
     base = request.base or _starter_for(request.styles)
-    native, stride = _native(base)
-    size = request.size or (native, native)
-    if sentence := _about_size(size, stride):
-        raise FieldErrors({"size": sentence})
+    on_base = _with_size(OnBase(sample_for(base, settings_of_base(base)), samplers_of(base)), base)
     first = request.styles[0].path if request.styles else None
-    own = sample_for(base, settings_of_base(base))
-    axes, problems = fill_axes(request, base, own, (first.name, first) if first is not None else None)
-    if problems := {**_about_sampler(request, base), **problems}:
+    named = (first.name, first) if first is not None else None
+    axes, wrong = fill_axes(request, on_base.defaults, on_base.samplers, named)
+    if problems := {**on_base.problems(request), **wrong}:
         raise FieldErrors(problems)
-    return _filled(request, request.styles, base, size, axes)
+    return _resolved(request, base, on_base, axes)
 
 
 def check_inputs(request: GenerateRequest) -> None:
@@ -201,7 +219,7 @@ def _about_style(request: GenerateRequest, place: int, style: StyleEntry | None,
         return GONE_STYLE
     if any(one.style == style.id for one in request.styles[:place]):
         return TWICE
-    kinds = [axis.kind for axis in request.all_axes]
+    kinds = [axis.kind for axis in request.axes]
     if "style" in kinds and style.method == TEXTUAL_INVERSION:
         return WORD_ALONE
     if SWEPT[min(place, 2)] in kinds and style.method == TEXTUAL_INVERSION:
@@ -227,25 +245,9 @@ def _about_way(request: GenerateRequest, styles: tuple[StyleEntry | None, ...]) 
     return ""
 
 
-def _about_sampler(request: GenerateRequest, base: str) -> Mapping[str, str]:
-    samplers = samplers_of(base)
-    if request.sampler is None or request.sampler in samplers:
-        return {}
-    return {"sampler": UNSUITED_SAMPLER.format(request.sampler, ", ".join(samplers))}
-
-
-def _about_size(size: tuple[int, int], stride: int) -> str:
-    if any(side % stride or not stride <= side <= SIDE[1] for side in size):
-        return WRONG_SIZE.format(stride, stride, SIDE[1], pixels_in_words(size))
-    return ""
-
-
-def _filled(
-    request: GenerateRequest, styles: tuple[StyleRef, ...], base: str, size: tuple[int, int], axes: tuple[Axis, ...]
-) -> GenerateRequest:
-    own = sample_for(base, settings_of_base(base))
-    filled = {name: getattr(own, name) for name in LEFT_TO_BASE if getattr(request, name) is None}
-    return request.model_copy(update={"styles": styles, "base": base, "axes": axes, **filled, "size": size})
+def _resolved(request: GenerateRequest, base: str, on_base: OnBase, axes: tuple[Axis, ...]) -> Resolved:
+    filled = {name: getattr(on_base.defaults, name) for name in LEFT_TO_BASE if getattr(request, name) is None}
+    return Resolved.of(request, **filled | {"base": base, "size": on_base.size(request), "axes": axes})
 
 
 def _starter_for(styles: tuple[StyleRef, ...]) -> str:
@@ -262,8 +264,9 @@ def _starter_for(styles: tuple[StyleRef, ...]) -> str:
     return STARTER
 
 
-def _native(base: str) -> tuple[int, int]:
-    """A base's native side, and the stride of sides."""
+def _with_size(on_base: OnBase, base: str) -> OnBase:
+    """With a base's native side, and the stride of sides."""
     from trainers.models.load import training_size
 
-    return training_size(base)
+    side, stride = training_size(base)
+    return replace(on_base, side=side, stride=stride)

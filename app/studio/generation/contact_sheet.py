@@ -32,7 +32,7 @@ class ContactSheet:
 
     def __init__(self, request: GenerateRequest) -> None:
         self._request = request
-        axes = request.all_axes
+        axes = request.axes
         self.columns = [label(request, axes[0].kind, value) for value in axes[0].values]
         self.rows = [label(request, axes[1].kind, value) for value in axes[1].values] if len(axes) > 1 else [""]
         self._cell = max(LEAST, min(MOST_CELL, LARGEST // max(len(self.columns), len(self.rows))))
@@ -62,7 +62,7 @@ class ContactSheet:
     def parameters(self) -> dict[str, Any]:
         """What the sheet shows, as metadata."""
         request = self._request
-        axes = {axis.kind: axis.values for axis in request.all_axes}
+        axes = {axis.kind: axis.values for axis in request.axes}
         styles = [(style.path.name if style.path else style.name, style.strength) for style in request.styles]
         return {"prompts": request.prompts, "styles": styles, "axes": axes}
 

@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from app.studio.generation.cells import Cell
-from app.studio.generation.request import GenerateRequest
+from app.studio.generation.options import sampled_of
+from app.studio.generation.request import Resolved
 from app.studio.styles.strengths import about_starter, about_strengths, about_words, add_words
 from trainers.composition.ways import SUM, Composition
 from trainers.errors import VelaturaError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from trainers.composition.apply import StyleNetwork
     from trainers.composition.styling import Styling
-    from trainers.config.limits import Sampler
     from trainers.formats.read import Style
     from trainers.models.model import Model
     from trainers.sampling.sample import SamplingParams
@@ -41,7 +41,7 @@ class Sheet:
     """A file to write: one picture, or a grid of several prompts."""
 
     place: Path
-    cell: Cell
+    cell: Cell[Resolved]
     variant: Variant = ()
     """Its styles, without the words trained with them."""
     number: int = 0
@@ -60,7 +60,7 @@ class Group:
 class Drawing:
     """Draws sheets of a request; passes on each when its last picture is drawn."""
 
-    request: GenerateRequest
+    request: Resolved
     model: Model
     params: SamplingParams
     composition: Composition
@@ -91,20 +91,18 @@ class Drawing:
         from trainers.composition.styling import Each
         from trainers.sampling.sample import draw
 
-        cell, several = sheets[0].cell, len(self.request.prompts) > 1
-        assert cell.steps and cell.guidance and cell.sampler, "the request has not been resolved"
-        prompts = cell.prompts if several else tuple(dict.fromkeys(sheet.cell.prompts[0] for sheet in sheets))
-        seeds = tuple(dict.fromkeys(sheet.cell.seed for sheet in sheets))
-        params = replace(params, prompts=prompts, seeds=seeds, steps=cell.steps, guidance=cell.guidance)
-        params = replace(params, sampler=cast("Sampler", cell.sampler))
+        request, several = sheets[0].cell.request, len(self.request.prompts) > 1
+        prompts = request.prompts if several else tuple(dict.fromkeys(sheet.cell.request.prompt for sheet in sheets))
+        seeds = tuple(dict.fromkeys(sheet.cell.request.seed for sheet in sheets))
+        params = replace(params, prompts=prompts, seeds=seeds, **sampled_of(request))
         numbers = {variant: number for number, variant in enumerate(variants)}
         if isinstance(styling, Each):
             own = dict.fromkeys(styling.numbers[numbers[sheet.variant]] for sheet in sheets)
             styling = replace(styling, numbers=tuple(own))
         drawn = list(dict.fromkeys(sheet.variant for sheet in sheets))
         keys = [(prompt, seed, variant) for prompt in prompts for seed in seeds for variant in drawn]
-        by_key = {(sheet.cell.prompts[0], sheet.cell.seed, sheet.variant): sheet for sheet in sheets}
-        at = [by_key[(cell.prompts[0] if several else prompt, seed, variant)] for prompt, seed, variant in keys]
+        by_key = {(sheet.cell.request.prompt, sheet.cell.request.seed, sheet.variant): sheet for sheet in sheets}
+        at = [by_key[(request.prompt if several else prompt, seed, variant)] for prompt, seed, variant in keys]
         pictures: dict[Path, list[Image]] = {}
 
         def on_rough(number: int, image: Image) -> None:
@@ -114,7 +112,7 @@ class Drawing:
         for sheet, picture in zip(at, draw(self.model, params, self.on_step, styling, on_rough), strict=True):
             own_pictures = pictures.setdefault(sheet.place, [])
             own_pictures.append(picture)
-            if len(own_pictures) == len(sheet.cell.prompts):
+            if len(own_pictures) == len(sheet.cell.request.prompts):
                 self.on_sheet(sheet, own_pictures)
 
     def _applied(self, group: Group, chosen: Sequence[list[tuple[Style, float]]]) -> AbstractContextManager[Styling]:
@@ -127,9 +125,8 @@ class Drawing:
 
             if not chosen[0]:
                 return nullcontext(Styling())
-            cell = group.sheets[0].cell
-            assert cell.steps, "the request has not been resolved"
-            return _on(*compose(model, chosen[0], self.composition, cell.steps, cell.seed), self.note)
+            request = group.sheets[0].cell.request
+            return _on(*compose(model, chosen[0], self.composition, request.steps, request.seed), self.note)
         if _share_files(variants):
             from trainers.composition.sweep import sweep_styles
 
@@ -156,16 +153,16 @@ class Drawing:
 class Styles:
     """The styles of a request, read once; steps of a run are read when they are drawn with."""
 
-    def __init__(self, request: GenerateRequest) -> None:
+    def __init__(self, request: Resolved) -> None:
         from trainers.formats.read import read_style
 
         self.chosen: list[tuple[Style, float]] = []
         for one in request.styles:
-            assert one.path is not None, "the request has not been resolved"
+            assert one.path is not None
             self.chosen.append((read_style(one.path), one.strength))
         self.all = add_words(self.chosen)
         """The styles, and the words trained with them at full strength."""
-        alone = any(axis.kind == "style" for axis in request.all_axes)
+        alone = any(axis.kind == "style" for axis in request.axes)
         self.shared = [one for one in self.all if one[0].rows] if alone else []
         """Words that act in every picture with a style, where each has one style."""
         self._known: Mapping[Path, Style] = {style.path: style for style, _ in self.chosen}
@@ -199,7 +196,7 @@ def group_sheets(sheets: Sequence[Sheet], styles: Styles, composition: Compositi
     """Group sheets by the styles that can be on the base at once, of single files at most so many."""
     by_variant: dict[tuple[Variant, int | None], list[Sheet]] = {}
     for sheet in sheets:
-        steps = None if composition.way == SUM else sheet.cell.steps  # some ways depend on it
+        steps = None if composition.way == SUM else sheet.cell.request.steps  # some ways depend on it
         by_variant.setdefault((sheet.variant, steps), []).append(sheet)
     styled = list(dict.fromkeys(variant for variant, _ in by_variant if variant))
     if composition.way == SUM and len(styled) > 1 and _share_files(styled):
@@ -239,8 +236,8 @@ def _alike(sheets: Sequence[Sheet], several: bool) -> dict[object, list[Sheet]]:
     """Sheets by what a batch must have in common."""
     found: dict[object, list[Sheet]] = {}
     for sheet in sheets:
-        cell = sheet.cell
-        key = (cell.steps, cell.guidance, cell.sampler, cell.prompts if several else None)
+        request = sheet.cell.request
+        key = (*sampled_of(request).values(), request.prompts if several else None)
         found.setdefault(key, []).append(sheet)
     return found
 
@@ -255,9 +252,9 @@ def _on(network: StyleNetwork, styling: Styling, note: Note) -> Iterator[Styling
         network.remove()
 
 
-def check_strengths(request: GenerateRequest, styles: Styles) -> None:
+def check_strengths(request: Resolved, styles: Styles) -> None:
     """Raise VelaturaError if strengths of a word are to be compared."""
-    kinds = [axis.kind for axis in request.all_axes]
+    kinds = [axis.kind for axis in request.axes]
     places = [place for place, kind in enumerate(("strength", "second_strength")) if kind in kinds]
     if any(styles.chosen[place][0].rows for place in places):
         raise VelaturaError("a word has no strengths to compare; choose a style that changes the base")

@@ -23,8 +23,6 @@ MOST_STYLES = 4
 """Maximum number of styles in the form."""
 RESTORED, LOST = "restored", "lost"
 AXIS_FIELDS = ("across", "across_values", "down", "down_values")
-FIELD_OF = {"words": "prompt"}
-"""Field of what is compared, where its name is another one."""
 
 
 class GenerateForm(BaseModel):
@@ -67,7 +65,7 @@ class GenerateForm(BaseModel):
     @classmethod
     def of(cls, request: GenerateRequest) -> GenerateForm:
         """The form of a request."""
-        axes = () if request.each or request.count > 1 else request.all_axes
+        axes = () if request.each or request.count > 1 else request.axes
         compared = {
             name: value
             for axis, place in zip(axes, ("across", "down"), strict=False)
@@ -80,7 +78,7 @@ class GenerateForm(BaseModel):
             compose=request.compose,
             count=str(request.count),
             each=request.each,
-            compare=request.compare,
+            compare=request.compare or bool(axes),
             **compared,
         )
 
@@ -102,7 +100,7 @@ class GenerateForm(BaseModel):
                 "styles": [{"style": style, "strength": strength} for style, strength in self.styles],
                 "compose": self.compose if several and not alone else SUM,
                 "each": each,
-                "compare": self.compare,
+                "compare": self.compare and not axes,
                 "axes": axes,
                 "count": "1" if each or axes else self.count,
             }
@@ -142,18 +140,12 @@ def _restored(damaged: bytes, before: GenerateForm | None) -> GenerateForm:
     return (before or GenerateForm()).with_(notice=RESTORED if before else LOST)
 
 
-def keep_cell(form: GenerateForm, request: GenerateRequest, cell: Cell) -> GenerateForm:
+def keep_cell(form: GenerateForm, request: GenerateRequest, cell: Cell[Any]) -> GenerateForm:
     """The form with what one of the compared pictures of a request was drawn with, instead of a comparison."""
     kinds = {kind for kind, _ in cell.values}
     changes: dict[str, Any] = dict.fromkeys(AXIS_FIELDS, "")
-    own = {
-        "seed": str(cell.seed),
-        "steps": str(cell.steps),
-        "guidance": f"{cell.guidance or 0:g}",
-        "sampler": cell.sampler or "",
-        "words": cell.prompts[0],
-    }
-    changes |= {FIELD_OF.get(kind, kind): own[kind] for kind in kinds if kind in own}
+    changes |= {kind: OPTIONS[kind].write(getattr(cell.request, kind)) for kind in kinds if kind in OPTIONS}
+    changes |= {"prompt": cell.request.prompt} if "words" in kinds else {}
     strengths = dict(zip((style.style for style in request.styles), cell.strengths, strict=True))
     styles = tuple((style, f"{strengths[style]:g}" if style in strengths else own) for style, own in form.styles)
     if cell.alone is not None:
@@ -164,7 +156,7 @@ def keep_cell(form: GenerateForm, request: GenerateRequest, cell: Cell) -> Gener
     return form.with_(styles=styles, **changes)
 
 
-def is_kept(form: GenerateForm, request: GenerateRequest, cell: Cell) -> bool:
+def is_kept(form: GenerateForm, request: GenerateRequest, cell: Cell[Any]) -> bool:
     """Whether the form has what one of the compared pictures was drawn with, as far as they differ in fields."""
     return not form.axes() and keep_cell(form, request, cell) == form.with_(**dict.fromkeys(AXIS_FIELDS, ""))
 

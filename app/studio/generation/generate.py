@@ -13,8 +13,8 @@ from app.studio.generation.contact_sheet import ContactSheet
 from app.studio.generation.drawing import AT_ONCE, Drawing, Note, Sheet, Styles, check_strengths, group_sheets
 from app.studio.generation.held_base import HeldBase, base_request
 from app.studio.generation.image_file import check_place, write_picture
-from app.studio.generation.options import OPTIONS, parameters_of
-from app.studio.generation.request import GenerateRequest
+from app.studio.generation.options import parameters_of, sampled_of
+from app.studio.generation.request import Resolved
 from app.studio.progress import OnProgress, quiet
 from trainers.composition.ways import check_count, read_composition
 from trainers.config.presets import STARTER
@@ -43,7 +43,7 @@ class GenerateResult:
 
 
 def generate(
-    request: GenerateRequest,
+    request: Resolved,
     out: Path,
     plain: Path | None = None,
     overwrite: bool = False,
@@ -55,7 +55,7 @@ def generate(
 ) -> GenerateResult:
     """Generate and write one picture (several prompts as a grid), or several, with their parameters as metadata.
 
-    The request must be resolved. Of several pictures the files are `out` with a number from 1, row by row; each is
+    Of several pictures the files are `out` with a number from 1, row by row; each is
     written as soon as it is drawn. `plain` is the file for the picture without styles, `overview` the one for several
     pictures on one labelled sheet. `parts` are files of the base's parts, which may be any of the computer, so that no
     request has them. `on_progress` receives progress, and each note before the pictures that it is about;
@@ -93,7 +93,7 @@ def generate(
             on_rough(sheet.number, image)
 
     on_step = _count_steps(on_progress, [*sheets, *bare])
-    texts = (*dict.fromkeys(prompt for sheet in sheets for prompt in sheet.cell.prompts), request.negative)
+    texts = (*dict.fromkeys(prompt for sheet in sheets for prompt in sheet.cell.request.prompts), request.negative)
     drawing = Drawing(request, base.model, params, composition, styles, on_step, show, write, note, texts)
     for group in group_sheets([*sheets, *bare], styles, composition, params.batch):
         drawing.draw(group)
@@ -102,7 +102,7 @@ def generate(
     return GenerateResult(tuple(sheet.place for sheet in sheets), tuple(notes))
 
 
-def _sheets(request: GenerateRequest, styles: Styles, out: Path) -> list[Sheet]:
+def _sheets(request: Resolved, styles: Styles, out: Path) -> list[Sheet]:
     """The files with styles; of several pictures numbered, without those that would show a word alone."""
     from trainers.formats.read import read_outline
 
@@ -128,10 +128,9 @@ def _sheets(request: GenerateRequest, styles: Styles, out: Path) -> list[Sheet]:
     return found
 
 
-def _without_styles(request: GenerateRequest) -> Cell:
+def _without_styles(request: Resolved) -> Cell[Resolved]:
     """The picture that no style acts in."""
-    alone = {"styles": (), "axes": (), "strengths": (), "each": False, "count": 1}
-    return cells_of(request.model_copy(update=alone))[0]
+    return cells_of(request.model_copy(update={"styles": (), "axes": ()}))[0]
 
 
 def _numbered(out: Path, number: int) -> Path:
@@ -139,7 +138,7 @@ def _numbered(out: Path, number: int) -> Path:
 
 
 def _load(
-    request: GenerateRequest,
+    request: Resolved,
     styles: Sequence[tuple[Style, float]],
     held: HeldBase | None,
     parts: Sequence[Path],
@@ -148,24 +147,22 @@ def _load(
     """The base, and what to draw with."""
     from trainers.sampling.sample import SamplingParams
 
-    assert request.size and request.guidance and request.steps and request.sampler, "the request has not been resolved"
     needed = base_request(request, [style for style, _ in styles], parts)
     base = held if held is not None and held.request == needed else needed.load()
     if base.holding.said:
         note(base.holding.said)
-    options = {name: getattr(request, name) for name, option in OPTIONS.items() if option.sampled}
     params = SamplingParams(
         prompts=request.prompts,
         seeds=(request.seed,),
         clip_skip=needed.settings.clip_skip,
         chunks=needed.chunks,
-        batch=request.batch or min(AT_ONCE if request.all_axes else 1, base.holding.most_rows or AT_ONCE),
-        **options,
+        batch=request.batch or min(AT_ONCE if request.axes else 1, base.holding.most_rows or AT_ONCE),
+        **sampled_of(request),
     )
     return base, params
 
 
-def _parameters(request: GenerateRequest, sheet: Sheet, read: Styles) -> dict[str, Any]:
+def _parameters(request: Resolved, sheet: Sheet, read: Styles) -> dict[str, Any]:
     """A picture's generation parameters."""
     cell = sheet.cell
     styles = read.names(sheet.variant)
@@ -173,18 +170,10 @@ def _parameters(request: GenerateRequest, sheet: Sheet, read: Styles) -> dict[st
         styles[0] = (request.styles[0].path.name, styles[0][1])
     combined = {"compose": request.compose} if len(styles) > 1 and cell.alone is None else {}
     step = {kind: value for kind, value in cell.values if kind == "step"}
-    own = {
-        "prompts": cell.prompts,
-        "styles": styles,
-        "seed": cell.seed,
-        "steps": cell.steps,
-        "guidance": cell.guidance,
-        "sampler": cell.sampler,
-    }
-    return _shared(request) | own | combined | step
+    return _shared(cell.request) | {"prompts": cell.request.prompts, "styles": styles} | combined | step
 
 
-def _shared(request: GenerateRequest) -> dict[str, Any]:
+def _shared(request: Resolved) -> dict[str, Any]:
     """Parameters that all pictures have in common."""
     return parameters_of(request) | {"base": _without_folders(request.base)}
 
@@ -196,12 +185,12 @@ def _joined(pictures: list[Image], sheet: Sheet) -> Image:
     from trainers.sampling.grid import make_grid
 
     label = ", ".join(path.stem for path, _ in sheet.variant)
-    return make_grid([(label or "no style", pictures)], sheet.cell.prompts)
+    return make_grid([(label or "no style", pictures)], sheet.cell.request.prompts)
 
 
 def _count_steps(on_progress: OnProgress, sheets: Sequence[Sheet]) -> Callable[[int, int], None]:
     """Reports progress after each step of all pictures."""
-    done, whole = count(1), sum((sheet.cell.steps or 0) * len(sheet.cell.prompts) for sheet in sheets)
+    done, whole = count(1), sum(sheet.cell.request.steps * len(sheet.cell.request.prompts) for sheet in sheets)
 
     def on_step(picture: int, step: int) -> None:
         on_progress("working", message=Message("Drawing …"), done=next(done), of=whole)

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,11 +28,11 @@ from app.state_file import StateFile
 from app.studio.accounts.people import PROGRAM, key_of_login, login_of_key
 from app.studio.base_models import Bases
 from app.studio.generation.cells import cells_of
-from app.studio.generation.compatibility import resolve
+from app.studio.generation.compatibility import NO_PROBLEMS, Compatibility, check_compatibility
 from app.studio.generation.contact_sheet import file_ending
 from app.studio.generation.form import MOST_STYLES
 from app.studio.generation.record import Record, picture_names, read_older_record
-from app.studio.generation.request import GenerateRequest, style_field
+from app.studio.generation.request import GenerateRequest, Resolved, style_field
 from app.studio.generation.state import (
     INTERRUPTED,
     Generation,
@@ -84,21 +85,21 @@ class Generations:
 
         Raises FieldErrors, with one sentence per invalid field.
         """
-        resolved = resolve(request, {entry.id: entry for entry in self.library.entries()}, self.bases)
+        return self.add_checked(self.check(request), owner, whose)
+
+    def check(self, request: GenerateRequest, problems: Mapping[str, str] = NO_PROBLEMS) -> Compatibility:
+        """Match a request with the styles and bases that there are; `problems` are those of what was typed."""
+        library = {entry.id: entry for entry in self.library.entries()}
+        return check_compatibility(request, library, self.bases, problems)
+
+    def add_checked(self, checked: Compatibility, owner: str = "", whose: str = "") -> int:
+        """The same for a request that was checked."""
+        resolved = checked.resolve()
         _check_policy(resolved, owner)
-        assert resolved.size and resolved.guidance and resolved.steps and resolved.sampler
         whose = whose or key_of_login(owner)
-        record = Record(
-            request=request.model_copy(update={"axes": tuple(axis.without_paths() for axis in resolved.axes)}),
-            whose=whose,
-            made=time.time(),
-            names=tuple(style.name for style in resolved.styles),
-            base=self.bases.look(resolved.base, trusted=True).title,
-            size=resolved.size,
-            guidance=resolved.guidance,
-            steps=resolved.steps,
-            sampler=resolved.sampler,
-        )
+        axes = tuple(axis.without_paths() for axis in resolved.axes)
+        request = checked.request.model_copy(update={"axes": axes})
+        record = Record(request=request, resolved=resolved, whose=whose, made=time.time(), base=checked.base.title)
         with self._lock:
             self._check_room(whose)
             folder = self._new_folder()
@@ -185,9 +186,8 @@ class Generations:
 
     def expect(self, request: GenerateRequest) -> None:
         """Tell dispatchers that somebody is about to ask for such pictures, so that they may load the base."""
-        library = {entry.id: entry for entry in self.library.entries()}
         with suppress(OSError, VelaturaError):  # nothing is expected then
-            resolved = resolve(request, library, self.bases)
+            resolved = self.check(request).resolve()
             with whole_file(self.queue.store.runs / EXPECTED) as building:
                 building.write_text(resolved.model_dump_json(), encoding="utf-8")
 
@@ -331,31 +331,22 @@ class Generations:
 
 def _endings(generation: Generation) -> list[str]:
     """How the file names of the pictures with styles end."""
-    request = generation.request
+    request = generation.record.resolved
     if request.each:
-        return [f" {number} {safe_name(name)}" for number, name in enumerate(generation.record.names, 1)]
+        return [f" {number} {safe_name(style.name)}" for number, style in enumerate(request.styles, 1)]
     if request.count > 1:
         return [f" {number}" for number in range(1, request.count + 1)]
-    named = request.model_copy(
-        update={
-            "styles": tuple(
-                style.model_copy(update={"name": name})
-                for style, name in zip(request.styles, generation.record.names, strict=True)
-            )
-        }
-    )
-    if not request.all_axes:
+    if not request.axes:
         return [""]
-    return [f" {safe_name(file_ending(named, cell.values))}" for cell in cells_of(named)]
+    return [f" {safe_name(file_ending(request, cell.values))}" for cell in cells_of(request)]
 
 
-def _check_policy(request: GenerateRequest, owner: str) -> None:
+def _check_policy(request: Resolved, owner: str) -> None:
     """Raise FieldErrors if a resolved request exceeds a visitor's limits."""
     if len(request.styles) > MOST_STYLES:
         raise FieldErrors({style_field(MOST_STYLES): TOO_MANY_STYLES.format(MOST_STYLES)})
-    assert request.size and request.steps
     cells = cells_of(request)
-    pictures, steps = len(cells) + request.compared, sum(cell.steps or 0 for cell in cells) / len(cells)
+    pictures, steps = len(cells) + request.compared, sum(cell.request.steps for cell in cells) / len(cells)
     most = max(1, MOST_WORK // (request.size[0] * request.size[1] * pictures))
     if owner and steps > most:
         size = pixels_in_words(request.size)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.studio.generation.request import GenerateRequest
+from app.studio.generation.request import Resolved
 from trainers.composition.ways import COMPOSITE, read_composition
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class HeldBase:
         return {} if storage == "full" else {"storage": storage}
 
 
-def base_request(request: GenerateRequest, styles: Sequence[Style], parts: Sequence[Path] = ()) -> BaseRequest:
+def base_request(request: Resolved, styles: Sequence[Style], parts: Sequence[Path] = ()) -> BaseRequest:
     """What a resolved request with these styles needs of its base, with these files of its parts.
 
     Clip skip and prediction are as the first style was trained; otherwise its pictures would differ.
@@ -88,11 +88,10 @@ def base_request(request: GenerateRequest, styles: Sequence[Style], parts: Seque
     return BaseRequest(settings, dtype, device, stamp, request.storage, trained.chunks, drawn)
 
 
-def _drawn(request: GenerateRequest, styles: Sequence[Style]) -> Drawn:
+def _drawn(request: Resolved, styles: Sequence[Style]) -> Drawn:
     from trainers.planning.drawing import Drawn
 
-    assert request.size and request.guidance, "the request has not been resolved"
-    pictures = math.prod(len(axis.values) for axis in request.all_axes)
+    pictures = math.prod(len(axis.values) for axis in request.axes)
     copies = len(request.styles) if read_composition(request.compose).way == COMPOSITE else 1
     return Drawn(
         request.size,

@@ -158,10 +158,6 @@ class Options(Section):
         ),
     ] = 1
     """Seed; the same seed gives the same picture."""
-    count: Annotated[
-        Count, Option(noun=_("Pictures"), allowed=limits.COUNT, metavar="N", sampled=False, recorded=False)
-    ] = 1
-    """Numbered pictures, each with the next seed."""
     steps: Annotated[
         DenoisingSteps | None,
         Option(
@@ -209,15 +205,8 @@ class Options(Section):
     compose: Annotated[str, Option(metavar="WAY[:N]", sampled=False, recorded=False)] = SUM
     """How to combine several styles: sum, svd:16 (rank), ties:0.2 and dare:0.5 (share), switch:5 (steps), composite, \
 k-lora:1.5 (content first, then style)."""
-    each: Annotated[StrictBool, Option(sampled=False, recorded=False)] = False
-    """One numbered picture per style, all in one batch."""
     compare: Annotated[StrictBool, Option(command_line=False, sampled=False, recorded=False)] = True
     """Whether to draw the picture without styles, too."""
-    strengths: Annotated[
-        Strengths,
-        Option(noun=STRENGTH, allowed=limits.STRENGTH, metavar="S,S,…", sampled=False, recorded=False),
-    ] = ()
-    """A numbered picture per strength of the style; of two styles, per pair."""
     batch: Annotated[
         Batch | None,
         Option(
@@ -237,6 +226,22 @@ k-lora:1.5 (content first, then style)."""
     """Weights of the base in memory; auto packs what does not fit."""
 
 
+class Series(Section):
+    """Other ways to ask for pictures that differ in one thing; read as axes, so no request has them."""
+
+    count: Annotated[
+        Count, Option(noun=_("Pictures"), allowed=limits.COUNT, metavar="N", sampled=False, recorded=False)
+    ] = 1
+    """Numbered pictures, each with the next seed."""
+    each: Annotated[StrictBool, Option(sampled=False, recorded=False)] = False
+    """One numbered picture per style, all in one batch."""
+    strengths: Annotated[
+        Strengths,
+        Option(noun=STRENGTH, allowed=limits.STRENGTH, metavar="S,S,…", sampled=False, recorded=False),
+    ] = ()
+    """A numbered picture per strength of the style; of two styles, per pair."""
+
+
 def _described(name: str, field: FieldInfo) -> Option:
     """An option with what its field says of it."""
     option = next(entry for entry in field.metadata if isinstance(entry, Option))
@@ -253,9 +258,15 @@ def _described(name: str, field: FieldInfo) -> Option:
     )
 
 
-OPTIONS: Mapping[str, Option] = {name: _described(name, field) for name, field in Options.model_fields.items()}
+FIELDS: Mapping[str, FieldInfo] = {**Options.model_fields, **Series.model_fields}
+OPTIONS: Mapping[str, Option] = {name: _described(name, field) for name, field in FIELDS.items()}
 FOLDED: tuple[Option, ...] = tuple(option for option in OPTIONS.values() if option.label)
 """Options that the Playground folds under the others."""
+
+
+def sampled_of(options: Options) -> dict[str, Any]:
+    """The options that `SamplingParams` has, by name."""
+    return {name: getattr(options, name) for name, option in OPTIONS.items() if option.sampled}
 
 
 def parameters_of(options: Options) -> dict[str, Any]:

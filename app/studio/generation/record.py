@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from app.jobs.small_jobs import EACH, PICTURE, PLAIN
 from app.language import Sentence
-from app.studio.generation.request import GenerateRequest, read_request
+from app.studio.generation.request import GenerateRequest, Resolved, read_request
 from trainers.messages import recorded, to_record
 
 OLDER_DEFAULTS = {"steps": 25, "sampler": "ddim"}
 """What a request meant without these, before they were left to the base."""
+
+OLDER_VALUES: Mapping[str, Any] = {"size": (512, 512), "steps": 25, "guidance": 7.0, "sampler": "ddim"}
+"""How pictures were drawn whose record does not say so."""
 
 
 class Record(BaseModel):
@@ -24,19 +28,14 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     request: GenerateRequest
-    """The original request; the resolved one is in the job's own file."""
+    """The original request."""
+    resolved: Resolved
+    """The request with what it left to base and styles."""
     whose: str
     made: float
     """Time of the request, in Unix seconds."""
-    names: tuple[str, ...] = ()
-    """Names of the styles at that time."""
     base: str = ""
     """Title of the base."""
-    size: tuple[int, int] = (1, 1)
-    guidance: float = 0.0
-    """Resolved, like the size, the steps and the sampler."""
-    steps: int = 0
-    sampler: str = ""
     number: int = 0
     """Of its job."""
     state: str = ""
@@ -51,15 +50,21 @@ class Record(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _take_from_request(cls, values: Any) -> Any:
-        """Steps and sampler of a record from before they could be left to the base."""
-        request = values.get("request") if isinstance(values, dict) else None
-        if isinstance(request, GenerateRequest):
-            request = request.model_dump()
-        if not isinstance(request, dict):
+    def _read_older(cls, values: Any) -> Any:
+        """Records in which names, size, steps, guidance and sampler stood beside the request."""
+        if not isinstance(values, dict) or "resolved" in values or "request" not in values:
             return values
-        own = {name: request[name] for name in ("steps", "sampler") if request.get(name) is not None}
-        return own | values
+        request = GenerateRequest.model_validate(values["request"])
+        named = zip_longest(request.styles, values.get("names", ()))
+        styles = (style.model_copy(update={"name": name or ""}) for style, name in named if style is not None)
+        own = {name: getattr(request, name) or values.get(name) or default for name, default in OLDER_VALUES.items()}
+        own["size"] = tuple(own["size"])
+        return values | {"request": request, "resolved": Resolved.of(request, styles=tuple(styles), **own)}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the styles at that time."""
+        return tuple(style.name for style in self.resolved.styles)
 
     @property
     def reason(self) -> str:
@@ -94,6 +99,6 @@ def read_older_record(content: bytes) -> Record:
 
 def picture_names(request: GenerateRequest) -> tuple[str, ...]:
     """Names of a generation's picture files: with styles, then without."""
-    series = math.prod(len(axis.values) for axis in request.all_axes)
+    series = math.prod(len(axis.values) for axis in request.axes)
     drawn = tuple(EACH.format(number) for number in range(1, series + 1)) if request.is_series else (PICTURE,)
     return (*drawn, *((PLAIN,) if request.compared else ()))

@@ -25,13 +25,26 @@ from app.studio.generation.axes import (
     Axis,
     read_axes,
     refusal,
+    seed_axis,
+    series_as_axes,
+    style_axis,
 )
-from app.studio.generation.options import NO_VALUE, OPTIONS, STRENGTH, Options, Prompt, Strength
+from app.studio.generation.options import (
+    NO_VALUE,
+    OPTIONS,
+    STRENGTH,
+    DenoisingSteps,
+    Guidance,
+    Options,
+    Prompt,
+    Series,
+    Size,
+    Strength,
+)
 from app.studio.generation.values import LONGEST, TOO_LONG, no_number, read_line
 from app.studio.styles.strengths import split_strength
 from trainers.composition.ways import SUM, WAYS, check_count, read_composition
 from trainers.config import limits
-from trainers.config.limits import SEED, AxisKind
 from trainers.config.sections import Sample
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
@@ -42,7 +55,6 @@ PROMPT = _("Prompt")
 MANY_AXES = _("Pictures are compared along a row and from row to row: at most two axes, and this has {found}.")
 MANY_CELLS = _("At most {most} pictures can be compared at once; these would be {found}.")
 FEW_STYLES = {1: _("This needs a style; select one."), 2: _("This needs two styles; select another one.")}
-FEW_SEEDS = _("There are no {number} seeds from here on; choose a smaller one.")
 LEFT_TO_BASE = tuple(name for name in Sample.model_fields if name in OPTIONS and OPTIONS[name].may_be_empty)
 """Options whose default the base's samples have, too."""
 
@@ -82,27 +94,28 @@ class GenerateRequest(Options):
     @property
     def compared(self) -> bool:
         """Whether there is an extra picture without styles: only beside a single one, or one per style."""
-        series = self.axes or self.strengths or self.count > 1
-        return self.compare and bool(self.styles) and not series
+        return self.compare and bool(self.styles) and (self.each or not self.axes)
 
     @property
-    def all_axes(self) -> tuple[Axis, ...]:
-        """What its pictures differ in: along a row, and from row to row; none of a single picture."""
-        if self.axes:
-            return self.axes
-        if self.strengths:
-            kinds: tuple[AxisKind, ...] = ("strength", "second_strength")
-            return tuple(Axis(kind=kind, values=self.strengths) for kind in kinds[: len(self.styles)])
-        if self.each:
-            return (Axis(kind="style", values=tuple(range(1, len(self.styles) + 1))),)
-        if self.count > 1:
-            return (Axis.model_construct(kind="seed", values=tuple(self.seed + one for one in range(self.count))),)
-        return ()
+    def each(self) -> bool:
+        """Whether its pictures have one style each, in order."""
+        return len(self.axes) == 1 and self.axes[0].is_like(style_axis(len(self.styles)))
+
+    @property
+    def count(self) -> int:
+        """Number of pictures with `seed` and the seeds that follow it; 1 if they differ in something else."""
+        seeds = len(self.axes[0].values) if len(self.axes) == 1 else 0
+        return seeds if seeds and self.axes[0].is_like(seed_axis(self.seed, seeds)) else 1
 
     @property
     def is_series(self) -> bool:
         """Whether the files of its pictures are numbered."""
-        return self.each or math.prod(len(axis.values) for axis in self.all_axes) > 1
+        return self.each or math.prod(len(axis.values) for axis in self.axes) > 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_series(cls, values: Any) -> Any:
+        return series_as_axes(values) if isinstance(values, Mapping) and values.keys() & Series.model_fields else values
 
     @field_validator("compose")
     @classmethod
@@ -117,12 +130,7 @@ class GenerateRequest(Options):
     def _has_enough_styles(self) -> GenerateRequest:
         """The number of styles is checked in `resolve`, which knows which of them are only words."""
         composition = read_composition(self.compose)
-        self._has_one_series()
         self._has_what_axes_need()
-        if self.each and not self.styles:
-            raise refusal(_("Each draws one picture per style; select at least one style."), "each")
-        if self.each and composition.way != SUM:
-            raise refusal(_("Each draws one style at a time; compose has no effect."), "compose")
         if len(self.styles) < max(2, WAYS[composition.way].most):
             try:
                 check_count(composition, len(self.styles))
@@ -130,22 +138,10 @@ class GenerateRequest(Options):
                 raise refusal(as_sentence(error), "compose") from None
         return self
 
-    def _has_one_series(self) -> None:
-        if self.strengths and not self.styles:
-            raise refusal(_("Several strengths need a style; select one."), "strengths")
-        if self.strengths and (self.each or read_composition(self.compose).way != SUM):
-            raise refusal(_("Several strengths are drawn with styles that are added up."), "strengths")
-        if sum((self.count > 1, bool(self.strengths), self.each)) > 1:
-            raise refusal(_("Several pictures differ in one thing: seed, strength or style. Choose one."), "count")
-        if self.axes and (self.count > 1 or self.strengths or self.each):
-            raise refusal(_("Axes say what the pictures differ in; leave count, strengths and each out."), "axes")
-        if self.seed + self.count - 1 > SEED[1]:
-            raise refusal(FEW_SEEDS.format(number=self.count), "seed")
-
     def _has_what_axes_need(self) -> None:
         for place, axis in enumerate(self.axes):
             field, least = axis_field(place), NEEDED_STYLES.get(axis.kind, 0)
-            if len(self.styles) < least:
+            if len(self.styles) < least and not axis.is_like(style_axis(1)):
                 raise refusal(FEW_STYLES[least], field)
             if axis.kind in [one.kind for one in self.axes[:place]]:
                 raise refusal(_("Both axes compare the same. Choose something else for one of them."), field)
@@ -160,6 +156,20 @@ class GenerateRequest(Options):
             raise refusal(_("Styles are compared one at a time; choose “strength” for the strength of each."), "axis-1")
         if (found := math.prod(max(1, len(axis.values)) for axis in self.axes)) > MOST_CELLS:
             raise refusal(MANY_CELLS.format(most=MOST_CELLS, found=found), axis_field(len(self.axes) - 1))
+
+
+class Resolved(GenerateRequest):
+    """A request with all that it left to its base and styles."""
+
+    steps: DenoisingSteps
+    guidance: Guidance
+    size: Size
+    sampler: limits.Sampler
+
+    @classmethod
+    def of(cls, request: GenerateRequest, **filled: Any) -> Resolved:
+        """A request with these values, which are valid."""
+        return cls.model_construct(**{**dict(request), **filled})
 
 
 def make_request(**values: Any) -> GenerateRequest:

@@ -12,7 +12,7 @@ from app.studio.generation.cells import steps_of
 from app.studio.generation.compatibility import Compatibility, misfit
 from app.studio.generation.form import MOST_STYLES, GenerateForm
 from app.studio.generation.options import FOLDED, Option
-from app.studio.generation.request import GenerateRequest, axis_field, style_field
+from app.studio.generation.request import axis_field, style_field
 from app.studio.generation.values import pixels_in_words
 from app.studio.styles.entry import StyleEntry
 from app.ui.playground import text as words
@@ -30,8 +30,6 @@ class Sheet:
     """All that the fields show."""
 
     form: GenerateForm
-    request: GenerateRequest
-    """What was typed, as far as it could be read."""
     library: Sequence[StyleEntry]
     bases: Sequence[Base]
     own: Base
@@ -150,8 +148,8 @@ def read_form(sheet: Sheet) -> FormView:
     form = sheet.form
     count = len(form.styles)
     compared = bool(form.axes())
-    each, several = form.each and count > 1, sheet.request.count > 1
-    number_of_pictures = math.prod(len(axis.values) for axis in sheet.found.axes)
+    each, several = form.each and count > 1, sheet.found.request.count > 1
+    number_of_pictures = math.prod(len(axis.values) for axis in sheet.found.axes) if compared else 1
     return FormView(
         sheet.count,
         not sheet.library,
@@ -211,8 +209,8 @@ def _usual(sheet: Sheet, place: int, kind: AxisKind) -> str:
         return words.WORDS_EXAMPLE
     first = next(iter(sheet.found.styles), None)
     kept = steps_of(first.path) if first is not None and kind == "step" else ()
-    found = sheet.found
-    usual = usual_values(kind, sheet.request.seed, len(sheet.form.styles), found.defaults, tuple(kept), found.samplers)
+    base, seed = sheet.found.on_base, sheet.found.request.seed
+    usual = usual_values(kind, seed, len(sheet.form.styles), base.defaults, tuple(kept), base.samplers)
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in usual)
 
 
@@ -234,20 +232,19 @@ def _compose(sheet: Sheet) -> Field:
 
 def _folded(sheet: Sheet, option: Option) -> Field:
     """The field of a folded option; left empty, it has the base's own value."""
-    found, name, own = sheet.found, option.name, ""
+    base, request, name, own = sheet.found.on_base, sheet.found.request, option.name, ""
     match name:
         case "sampler":
-            own = words.OWN_SAMPLER.format(words.SAMPLERS[found.defaults.sampler])
-            return _field(
-                sheet, name, choices=[("", own, ""), *((one, words.SAMPLERS[one], "") for one in found.samplers)]
-            )
+            own = words.OWN_SAMPLER.format(words.SAMPLERS[base.defaults.sampler])
+            samplers = [("", own, ""), *((sampler, words.SAMPLERS[sampler], "") for sampler in base.samplers)]
+            return _field(sheet, name, choices=samplers)
         case "base":
             return _field(sheet, name, choices=_bases(sheet))
         case "size":
-            own = pixels_in_words(found.size) if found.size[0] and sheet.request.size is None else ""
-            return _field(sheet, name, option.hint.format(found.stride) if found.stride else "", own)
+            own = pixels_in_words(base.size(request)) if base.side and request.size is None else ""
+            return _field(sheet, name, option.hint.format(base.stride) if base.stride else "", own)
     if option.may_be_empty:
-        own = number(option.write(getattr(found.defaults, name)))
+        own = number(option.write(getattr(base.defaults, name)))
     return _field(sheet, name, option.hint.format(own) if own else option.hint, own)
 
 
@@ -280,7 +277,7 @@ def _row(sheet: Sheet, place: int) -> StyleRow:
         item.name if item is not None else style,
         Field(name, style, _stamp(sheet, "styles"), sheet.problems.get(name, ""), options=tuple(options)),
         strength,
-        number(f"{sheet.request.styles[place].strength:.2f}"),
+        number(f"{sheet.found.request.styles[place].strength:.2f}"),
     )
 
 
@@ -299,9 +296,9 @@ def _switch(sheet: Sheet, name: str, label: str, hint: str) -> Switch:
 
 
 def _in_short(sheet: Sheet) -> str:
-    request, size = sheet.request, sheet.found.size
+    request, size = sheet.found.request, sheet.found.on_base.size(sheet.found.request)
     pixels = pixels_in_words(size) if size[0] else ""
-    own = sheet.found.defaults
+    own = sheet.found.on_base.defaults
     steps, sampler = request.steps or own.steps, request.sampler or own.sampler
     parts = words.settings(request.seed, steps, request.guidance or own.guidance, pixels, sampler)
     return joined(" · ", (*parts, sheet.found.base.title))

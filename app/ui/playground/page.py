@@ -16,7 +16,7 @@ from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.studio.generation.axes import MOST_VALUES
 from app.studio.generation.cells import cells_of
-from app.studio.generation.compatibility import GONE_STYLE, check_compatibility, misfit, own_base
+from app.studio.generation.compatibility import GONE_STYLE, Compatibility, misfit, own_base
 from app.studio.generation.form import (
     FIRST_STRENGTH,
     MOST_STYLES,
@@ -154,17 +154,16 @@ class Playground:
     def on_form_submitted(self, event: FormSubmitted, request: gr.Request) -> Shown:
         """Put what stands in the fields in line; where it cannot be drawn, say so under the field."""
         key, form, count = key_of(request), event.form(), event.count
-        asked, problems = form.parse()
+        found = self._check(form)
         try:
             self.forms.keep(key, form)
-            if problems:
-                raise FieldErrors(problems)
-            self.services.generations.add(asked, request.username or "", key)
+            self.services.generations.add_checked(found, request.username or "", key)
         except FieldErrors as error:
-            return {self.form: self._fields(form, Show(count, refused=error.problems))}
+            return {self.form: self._fields(form, Show(count, refused=error.problems), found)}
         except (OSError, VelaturaError) as error:
-            return {self.form: self._fields(form, Show(count, said=reason(error)))}
-        return {self.form: self._fields(form, Show(count)), self.chosen: ""} | self.tick("", NOTHING_SEEN, request)
+            return {self.form: self._fields(form, Show(count, said=reason(error)), found)}
+        shown = {self.form: self._fields(form, Show(count), found), self.chosen: ""}
+        return shown | self.tick("", NOTHING_SEEN, request)
 
     # ---------------------------------------------------------------- the generations
     def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
@@ -176,7 +175,7 @@ class Playground:
         log = tail(failure.folder, LOG) if failure is not None else ""
         going = render("playground/going.html", going=results_view.read_going(found, log, request.username or ""))
         drawn = [(each.id, len(each.pictures)) for each in found if each.pictures]
-        kept = self._kept(key_of(request), one) if one is not None and one.request.all_axes else frozenset()
+        kept = self._kept(key_of(request), one) if one is not None and one.request.axes else frozenset()
         rough = tuple(service.rough_copy(one, place) for place in _to_come(one)) if one is not None else ()
         looked_at = one and (one.id, len(one.pictures), one.ended, one.state, rough, kept)
         values: dict[str, str | Lazy] = {
@@ -212,17 +211,18 @@ class Playground:
         """Have the base loaded that is drawn on next."""
         _expect(self.services, form)
 
-    def _fields(self, form: GenerateForm, show: Show) -> str:
+    def _check(self, form: GenerateForm) -> Compatibility:
+        return self.services.generations.check(*form.parse())
+
+    def _fields(self, form: GenerateForm, show: Show, found: Compatibility | None = None) -> str:
+        found = found or self._check(form)
         library, bases = self.services.library.entries(), self.services.bases
-        request, problems = form.parse()
-        found = check_compatibility(request, {style.id: style for style in library}, bases)
-        problems |= {**found.problems, **show.refused}
+        problems = {**found.problems, **show.refused}
         if not show.problems and not form.prompt.strip():
             problems.pop("prompt", None)
         first = next((style for style in found.styles if style is not None), None)
         sheet = Sheet(
             form=form,
-            request=request,
             library=library,
             bases=bases.found(),
             own=own_base(first, bases),
@@ -243,8 +243,7 @@ class Playground:
     def _with_one_more(self, form: GenerateForm) -> GenerateForm:
         """The fields with another style, the newest that goes with the base and is not among them."""
         library = self.services.library.entries()
-        request, _ = form.parse()
-        base = check_compatibility(request, {style.id: style for style in library}, self.services.bases).base
+        base = self._check(form).base
         free = [style for style in library if style.id not in dict(form.styles)]
         fitting = [style for style in free if not (form.styles or form.options["base"]) or not misfit(style, base)]
         taken = (fitting or free)[:1] if len(form.styles) < MOST_STYLES else []
@@ -285,7 +284,7 @@ class Playground:
         """Put what a compared picture was drawn with into the fields; a step of a run becomes what the run gives."""
         id, _, place = about.rpartition(":")
         found = next((one for one in self.services.generations.history(key) if one.id == id), None)
-        cells = cells_of(found.request) if found is not None and found.request.all_axes else ()
+        cells = cells_of(found.record.resolved) if found is not None and found.request.axes else ()
         if found is None or not place.isdecimal() or int(place) >= len(cells):
             raise VelaturaError(GONE)
         cell = cells[int(place)]
@@ -306,7 +305,7 @@ class Playground:
 
     def _kept(self, key: str, one: Generation) -> frozenset[int]:
         """Places of the compared pictures that were drawn with what is in the fields."""
-        form, cells = self.forms.read(key) or GenerateForm(), cells_of(one.request)
+        form, cells = self.forms.read(key) or GenerateForm(), cells_of(one.record.resolved)
         given = {step for cell in cells for kind, step in cell.values if kind == "step"} and self._given_step(one)
         return frozenset(
             place

@@ -174,8 +174,9 @@ def read_picture(generation: Generation | None, service: Generations, kept: Coll
     if generation is None:
         return None
     request, record = generation.request, generation.record
-    own = words.settings(request.seed, record.steps, record.guidance, pixels_in_words(record.size), record.sampler)
-    compared = {axis.kind for axis in request.all_axes}  # what each picture has its own of is said beside it
+    how = record.resolved
+    own = words.settings(request.seed, how.steps, how.guidance, pixels_in_words(how.size), how.sampler)
+    compared = {axis.kind for axis in request.axes}  # what each picture has its own of is said beside it
     sizes = [one for one, kind in zip(own, NUMBERS, strict=True) if kind not in compared]
     way = words.way(request.compose) if request.compose != SUM else ""
     took = readable_time(record.seconds) if record.seconds >= 1 else ""
@@ -184,7 +185,7 @@ def read_picture(generation: Generation | None, service: Generations, kept: Coll
     figures = tuple(_figure(generation, place, service, files.get(place), place in kept) for place in places)
     return Picture(
         generation.id,
-        record.size,
+        how.size,
         figures,
         _grid(generation, figures),
         generation.is_series,
@@ -197,7 +198,7 @@ def read_picture(generation: Generation | None, service: Generations, kept: Coll
 
 
 def _grid(generation: Generation, figures: tuple[Figure, ...]) -> Grid | None:
-    axes, names = generation.request.all_axes, generation.record.names
+    axes, names = generation.request.axes, generation.record.names
     if len(axes) < 2:
         return None
     across, down = axes
@@ -223,8 +224,8 @@ def title(generation: Generation, place: int) -> str:
         return words.PLAIN
     request = generation.request
     names = generation.record.names
-    if request.all_axes and not request.each:
-        values = cells_of(request)[place].values
+    if request.axes and not request.each:
+        values = cells_of(generation.record.resolved)[place].values
         return joined(", ", [words.axis_value(kind, value, names, len(values) > 1) for kind, value in values])
     if not names:
         return shown_title(generation.record.base)
@@ -260,14 +261,14 @@ def _figure(generation: Generation, place: int, service: Generations, file: Path
         file,
         "",
         small=service.web_copy(generation, place, True) if many else None,
-        keep=f"{generation.id}:{place}" if request.all_axes else "",
+        keep=f"{generation.id}:{place}" if request.axes else "",
         kept=kept,
     )
 
 
 def _thumbnail(generation: Generation, is_shown: bool, service: Generations) -> Thumbnail:
     request, places = generation.request, list(generation.pictures)
-    place = places[len(places) // 2] if request.all_axes else places[0]
+    place = places[len(places) // 2] if request.axes else places[0]
     return Thumbnail(generation.id, request.prompt, request.seed, service.web_copy(generation, place, True), is_shown)
 
 

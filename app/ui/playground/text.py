@@ -148,7 +148,7 @@ def progress(generation: Generation) -> str:
         case Stage.DRAWING if generation.is_series:
             return DRAWING.format(now.done, now.of)
         case Stage.DRAWING:
-            return drawing(now.done, generation.record.steps, len(request.styles), request.compared)
+            return drawing(now.done, generation.record.resolved.steps, len(request.styles), request.compared)
         case stage:
             return STAGES[stage]
 

@@ -99,7 +99,8 @@ def test_a_picture_is_drawn_with_and_without_its_style(store, quick, tiny_bases,
 def test_a_picture_that_cannot_be_drawn_is_said_before_anything_is_loaded(store, tmp_path):
     gone = tmp_path / "nothing.safetensors"
     style = StyleRef(style="x", path=gone, name="Dusk")
-    request = GenerateRequest(prompts=("a fox",), styles=(style,), size=(32, 32), guidance=7.0)
+    drawn = {"size": (32, 32), "guidance": 7.0, "steps": 2, "sampler": "ddim"}
+    request = GenerateRequest(prompts=("a fox",), styles=(style,), **drawn)
     add_small_job(store, GENERATE, request)
     view = do_next(store)
     assert (view.state, view.line) == ("failed", "the style “Dusk” has been deleted since; choose another one")

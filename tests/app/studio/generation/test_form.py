@@ -40,9 +40,9 @@ def test_a_series_differs_in_one_thing_and_a_comparison_in_two() -> None:
     assert (request.count, request.each, request.compose, problems) == (1, False, "ties", {})
     alone, _ = compared.with_(styles=form.styles[:1]).parse()
     assert [axis.kind for axis in alone.axes] == ["guidance"], "there is no second style"
-    assert [axis.kind for axis in compared.with_(across="").parse()[0].axes] == []
+    assert compared.with_(across="").parse()[0].each, "what is from row to row needs something along a row"
     each, _ = form.parse()
-    assert (each.axes, each.count, each.each) == ((), 1, True)
+    assert ([axis.kind for axis in each.axes], each.count, each.each) == (["style"], 1, True)
     seeds, _ = form.with_(each=False).parse()
     assert (seeds.count, seeds.compared, seeds.compose) == (4, False, "ties")
     back = GenerateForm.of(request)
@@ -56,7 +56,7 @@ def test_what_a_compared_picture_was_drawn_with_is_kept() -> None:
     form = GenerateForm(prompt="a fox", styles=(("a", "0.8"), ("b", "1")), across="strength", down="seed")
     request, _ = form.with_(across_values="0,0.5", down_values="7-9").parse()
     cells = cells_of(request)
-    assert [(cell.strengths[0], cell.seed) for cell in cells[:3]] == [(0, 7), (0.5, 7), (0, 8)]
+    assert [(cell.strengths[0], cell.request.seed) for cell in cells[:3]] == [(0, 7), (0.5, 7), (0, 8)]
     kept = keep_cell(form, request, cells[3])
     assert kept.styles == (("a", "0.5"), ("b", "1")) and kept.options["seed"] == "8" and kept.axes() == []
     assert [is_kept(kept, request, cell) for cell in cells] == [place == 3 for place in range(6)]

@@ -35,12 +35,11 @@ from app.studio.generation.compatibility import (
     check_inputs,
     misfit,
     own_base,
-    resolve,
     resolve_files,
 )
 from app.studio.generation.form import first_prompt
 from app.studio.generation.generations import Generations, wait_for
-from app.studio.generation.request import GenerateRequest, StyleRef, make_request
+from app.studio.generation.request import GenerateRequest, Resolved, StyleRef, make_request
 from app.studio.generation.state import Stage, find_progress
 from app.studio.paths import Paths
 from app.studio.studio_queue import StudioQueue
@@ -404,7 +403,7 @@ def test_a_style_is_drawn_on_what_it_was_made_on(generations, dusk, dawn, tiny_b
     assert own_base(None, bases).is_starter
     assert misfit(dusk, own_base(None, bases)) == "Made for SD 1.5; this base is the starter."
     found = check_compatibility(fox((dusk, 1.0), size=None), library, bases)
-    assert (found.problems, found.size, found.stride) == ({}, (64, 64), 16)
+    assert (found.problems, found.on_base.side, found.on_base.stride) == ({}, 64, 16)
     shared = Bases(anywhere=False)
     assert check_compatibility(fox((dusk, 1.0)), library, shared).problems == {}, "its run names the base"
     assert "base" in check_compatibility(fox(base=str(tiny_bases["sd1"])), library, shared).problems
@@ -413,15 +412,14 @@ def test_a_style_is_drawn_on_what_it_was_made_on(generations, dusk, dawn, tiny_b
 def test_a_request_is_resolved_by_the_library_or_by_its_files(generations, dusk, dawn, tiny_bases):
     library, bases = {style.id: style for style in (dusk, dawn)}, generations.bases
     asked = fox((dusk, 0.5), size=None)
-    resolved = resolve(asked, library, bases)
-    assert resolved == asked.model_copy(
-        update={
-            "styles": (StyleRef(style=dusk.id, strength=0.5, path=dusk.path.absolute(), name="dusk"),),
-            "base": str(tiny_bases["sd1"]),
-            "size": (64, 64),
-            "guidance": 7.0,
-            "sampler": "ddim",
-        }
+    resolved = check_compatibility(asked, library, bases).resolve()
+    assert resolved == Resolved.of(
+        asked,
+        styles=(StyleRef(style=dusk.id, strength=0.5, path=dusk.path.absolute(), name="dusk"),),
+        base=str(tiny_bases["sd1"]),
+        size=(64, 64),
+        guidance=7.0,
+        sampler="ddim",
     )
     by_file = make_request(prompts=("a fox",), styles=[StyleRef.parse(f"{dusk.path}:0.5")], base=str(tiny_bases["sd1"]))
     assert resolve_files(by_file).size == (64, 64) and resolve_files(by_file).guidance == 7.0
@@ -433,7 +431,7 @@ def test_a_request_is_resolved_by_the_library_or_by_its_files(generations, dusk,
         with pytest.raises(FieldErrors, match=sentence):
             resolve_files(by_file.model_copy(update=change))
     with pytest.raises(FieldErrors, match="Enter a prompt"):
-        resolve(GenerateRequest(), library, bases)
+        check_compatibility(GenerateRequest(), library, bases).resolve()
     starter = resolve_files(make_request(prompts=("a fox",)))
     assert (starter.base, starter.size, starter.guidance) == ("starter", (128, 128), 3.0)
     assert (starter.steps, starter.sampler) == (8, "dpm++ 2m quick")
@@ -487,8 +485,8 @@ def test_a_generation_of_an_older_version_is_shown_and_drawn_again(generations, 
     )
     record = older.record
     assert (older.id, older.state, older.error) == (folder.name, State.FAILED, "No room.")
-    assert (record.names, record.base, record.size, record.seconds) == (("dusk",), "tiny", (32, 32), 2.5)
-    assert (record.steps, record.sampler) == (2, "ddim")
+    assert (record.names, record.base, record.resolved.size, record.seconds) == (("dusk",), "tiny", (32, 32), 2.5)
+    assert (record.resolved.steps, record.resolved.sampler) == (2, "ddim")
     (folder / PICTURE).write_bytes(b"a picture")
     generations.remove(older.id, ANNA)
     again = Generations(generations.queue, generations.library, generations.bases).history(ANNA)[-1]
@@ -571,7 +569,7 @@ def test_steps_of_a_run_are_compared_with_guidance(generations, dusk):
 
 
 def test_what_has_been_deleted_since_is_said(generations, dusk, tmp_path):
-    resolved = resolve(fox((dusk, 1.0)), {dusk.id: dusk}, generations.bases)
+    resolved = check_compatibility(fox((dusk, 1.0)), {dusk.id: dusk}, generations.bases).resolve()
     check_inputs(resolved)
     step = Axis(kind="step", values=(7,), paths=(tmp_path / "step.safetensors",))
     for change, said in (

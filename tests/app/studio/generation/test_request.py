@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from app.errors import FieldErrors
 from app.studio.generation.cells import cells_of
 from app.studio.generation.compatibility import resolve_files
+from app.studio.generation.options import FIELDS, Series
 from app.studio.generation.request import GenerateRequest, StyleRef, make_request, read_request
 from app.ui.api_schemas import request_of
 from tests.app.command import call
@@ -64,7 +65,7 @@ def test_values_are_read_as_people_write_them() -> None:
 def test_what_is_wrong_is_said_in_a_sentence(field: str, value: Any, sentence: str) -> None:
     request, problems = read_request(FOX | {field: value})
     assert list(problems.values()) == [sentence]
-    default = GenerateRequest.model_fields[field].default
+    default = (FIELDS | GenerateRequest.model_fields)[field].default
     assert getattr(request, field) == default, "all else holds"
     with pytest.raises(FieldErrors) as refused:
         make_request(**FOX | {field: value})
@@ -82,7 +83,7 @@ def test_each_wrong_field_is_said_while_the_others_hold() -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from((*GenerateRequest.model_fields, "other")),
+        st.sampled_from((*GenerateRequest.model_fields, *Series.model_fields, "other")),
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers() | st.text()),
     )
 )
@@ -122,6 +123,8 @@ def test_a_program_says_the_same_in_its_own_way() -> None:
     assert request_of("a fox", {"a": 0.5}, options) == GenerateRequest(
         prompts=("a fox",), styles=(StyleRef(style="a", strength=0.5),), seed=3, steps=1, size=(32, 32), compare=False
     ), "one style has no picture of its own beside another"
+    axes = request_of("a fox", {"a": 1, "b": 1}, {"axes": {"style": [1, 2]}})
+    assert request_of("a fox", {"a": 1, "b": 1}, {"each": True}).compared and not axes.compared
 
 
 @pytest.mark.parametrize(
@@ -146,7 +149,7 @@ def test_an_axis_changes_along_a_row_and_another_from_row_to_row() -> None:
     assert cells_of(make_request(**FOX, styles=styles, strengths=(0, 1)))[1].strengths == (1, 0, 0.5)
     axes = {"guidance": "2; 3,5", "words": ["fox", "owl", "fox"]}
     cells = cells_of(make_request(**FOX, axes=axes))
-    assert [(cell.guidance, cell.prompts) for cell in cells] == [
+    assert [(cell.request.guidance, cell.request.prompts) for cell in cells] == [
         (2.0, ("a fox",)),
         (3.5, ("a fox",)),
         (2.0, ("a owl",)),
@@ -157,7 +160,7 @@ def test_an_axis_changes_along_a_row_and_another_from_row_to_row() -> None:
         (2, (0.5, 0.5, 2)),
         (0, (2, 0.5, 0.5)),
     ]
-    assert len(cells_of(make_request(**FOX))) == 1 and cells_of(make_request(**FOX, count=3))[2].seed == 3
+    assert len(cells_of(make_request(**FOX))) == 1 and cells_of(make_request(**FOX, count=3))[2].request.seed == 3
 
 
 @pytest.mark.parametrize(
@@ -232,6 +235,26 @@ def test_a_comparison_stands_alone() -> None:
 def test_what_is_wrong_with_a_series_is_said(options: dict[str, Any], field: str, sentence: str) -> None:
     _, problems = read_request({**FOX, **options})
     assert list(problems) == [field] and problems[field].startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("older", "axes", "compared"),
+    [
+        ({"count": 3, "seed": 5}, [("seed", (5, 6, 7))], False),
+        ({"count": 16}, [("seed", tuple(range(1, 17)))], False),
+        ({"each": True}, [("style", (1, 2))], True),
+        ({"strengths": [0, 1.5]}, [("strength", (0, 1.5)), ("second_strength", (0, 1.5))], False),
+        ({"axes": [{"kind": "style", "values": [1, 2]}]}, [("style", (1, 2))], False),
+        ({}, [], True),
+    ],
+)
+def test_what_older_versions_stored_is_read_as_axes(older: dict[str, Any], axes: list[Any], compared: bool) -> None:
+    stored = {"prompts": ["a fox"], "styles": TWO, "count": 1, "each": False, "strengths": [], "axes": [], **older}
+    request = GenerateRequest.model_validate(stored)
+    assert [(axis.kind, axis.values) for axis in request.axes] == axes and request.compared == compared
+    assert not request.model_dump().keys() & Series.model_fields
+    again = GenerateRequest.model_validate_json(request.model_dump_json())
+    assert again == request and again.compared == compared
 
 
 def test_only_samplers_that_suit_the_base_are_offered_and_accepted(tmp_path: Path) -> None:
