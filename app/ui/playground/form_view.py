@@ -11,8 +11,8 @@ from app.studio.generation.axes import NEEDED_STYLES, steps_in_words, usual_valu
 from app.studio.generation.cells import steps_of
 from app.studio.generation.compatibility import Compatibility, misfit
 from app.studio.generation.form import MOST_STYLES, GenerateForm
-from app.studio.generation.options import FOLDED, Option
-from app.studio.generation.request import axis_field, style_field
+from app.studio.generation.options import FOLDED, Option, parameters_of
+from app.studio.generation.request import LEFT_TO_BASE, axis_field, style_field
 from app.studio.generation.values import pixels_in_words
 from app.studio.styles.entry import StyleEntry
 from app.ui.playground import text as words
@@ -296,12 +296,10 @@ def _switch(sheet: Sheet, name: str, label: str, hint: str) -> Switch:
 
 
 def _in_short(sheet: Sheet) -> str:
-    request, size = sheet.found.request, sheet.found.on_base.size(sheet.found.request)
-    pixels = pixels_in_words(size) if size[0] else ""
-    own = sheet.found.on_base.defaults
-    steps, sampler = request.steps or own.steps, request.sampler or own.sampler
-    parts = words.settings(request.seed, steps, request.guidance or own.guidance, pixels, sampler)
-    return joined(" · ", (*parts, sheet.found.base.title))
+    request, base = sheet.found.request, sheet.found.on_base
+    own = {name: getattr(base.defaults, name) for name in LEFT_TO_BASE if getattr(request, name) is None}
+    settings = words.settings(parameters_of(request) | own | {"size": base.size(request)})
+    return joined(" · ", (*settings.values(), sheet.found.base.title))
 
 
 def _bases(sheet: Sheet) -> list[tuple[str, str, str]]:

@@ -11,15 +11,13 @@ from app.jobs.states import State
 from app.studio.base_models import shown_title
 from app.studio.generation.cells import cells_of
 from app.studio.generation.generations import Generations
+from app.studio.generation.options import parameters_of
 from app.studio.generation.state import Generation, Stage
-from app.studio.generation.values import pixels_in_words
 from app.ui.playground import text as words
 from app.units import readable_time
 from trainers.composition.ways import SUM
 from trainers.messages import joined, listed
 
-NUMBERS = ("seed", "steps", "guidance", "size", "sampler")
-"""The numbers of a picture as `words.settings` puts them."""
 MANY = 9
 """Pictures of a generation from which on they are shown as small copies."""
 SHOWN = 3
@@ -175,9 +173,8 @@ def read_picture(generation: Generation | None, service: Generations, kept: Coll
         return None
     request, record = generation.request, generation.record
     how = record.resolved
-    own = words.settings(request.seed, how.steps, how.guidance, pixels_in_words(how.size), how.sampler)
     compared = {axis.kind for axis in request.axes}  # what each picture has its own of is said beside it
-    sizes = [one for one, kind in zip(own, NUMBERS, strict=True) if kind not in compared]
+    settings = [said for name, said in words.settings(parameters_of(how)).items() if name not in compared]
     way = words.way(request.compose) if request.compose != SUM else ""
     took = readable_time(record.seconds) if record.seconds >= 1 else ""
     files = dict(zip(generation.pictures, service.downloads(generation), strict=True))
@@ -192,7 +189,7 @@ def read_picture(generation: Generation | None, service: Generations, kept: Coll
         service.overview(generation),
         request.prompt,
         request.negative,
-        joined(" · ", (*sizes, shown_title(record.base), way, took)),
+        joined(" · ", (*settings, shown_title(record.base), way, took)),
         record.remarks,
     )
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from app.jobs.job import Job
 from app.jobs.store import TRAIN
 from app.studio.generation.axes import Value
 from app.studio.generation.form import LOST, RESTORED
+from app.studio.generation.options import OPTIONS
 from app.studio.generation.state import Generation, Stage
+from app.studio.generation.values import pixels_in_words
 from app.ui.components.text import QUEUE_PROBLEM
 from app.units import counted, number, ordinal, readable_time
 from trainers.config.limits import AxisKind
@@ -187,15 +190,27 @@ def way(compose: str) -> str:
     return _("{title} ({number})", title=title, number=number(own)) if own else title
 
 
-def settings(seed: int, steps: int, guidance: float, pixels: str, sampler: str) -> list[str]:
-    """The numbers of a picture, each with its name."""
-    return [
-        SEED_OF.format(seed),
-        counted(steps, "step"),
-        GUIDANCE_IS.format(number(f"{guidance:g}")),
-        pixels,
-        SAMPLERS.get(sampler, sampler),
-    ]
+def settings(values: Mapping[str, Any]) -> dict[str, str]:
+    """How a picture is drawn, by option; those that are shown elsewhere or have their default are left out."""
+    return {name: said for name, value in values.items() if (said := _setting(name, value))}
+
+
+def _setting(name: str, value: Any) -> str:
+    match name:
+        case "seed":
+            return SEED_OF.format(value)
+        case "steps":
+            return counted(value, "step")
+        case "guidance":
+            return GUIDANCE_IS.format(number(f"{value:g}"))
+        case "size":
+            return pixels_in_words(value) if value[0] else ""
+        case "sampler":
+            return SAMPLERS.get(value, value)
+        case "negative" | "base":
+            return ""
+    option = OPTIONS[name]
+    return joined(" ", (option.noun, number(option.write(value)))) if value != option.default else ""
 
 
 def axis_value(kind: AxisKind, value: Value, names: Sequence[str], named: bool = True) -> str:

@@ -19,6 +19,7 @@ from app.studio.generation.record import Record
 from app.studio.generation.request import GenerateRequest, make_request
 from app.ui.api_schemas import request_of
 from app.ui.document.templates import render
+from app.ui.playground import text as words
 from app.ui.playground.events import FormSubmitted
 from app.ui.playground.form_view import Sheet, read_form
 from tests.app.command import call
@@ -134,6 +135,13 @@ def test_it_is_drawn_with_and_the_picture_says_so(
     expected = values | {"size": [32, 64], "base": tiny_bases["sd1"].name}
     recorded = {option.name: expected[option.name] for option in acting if option.recorded}
     assert {name: metadata.get(name) for name in recorded} == recorded
+
+
+def test_the_page_says_how_a_picture_is_drawn() -> None:
+    values = {option.name: other_value(option) for option in OPTIONS.values() if option.recorded}
+    elsewhere = {"negative", "base"}
+    assert words.settings(values).keys() == values.keys() - elsewhere
+    assert list(words.settings(values).values())[:2] == ["Seed 3", "2 steps"]
 
 
 def test_every_option_is_described() -> None:
