@@ -25,7 +25,7 @@ from app.jobs.views import View
 from app.language import translated
 from app.studio.studio_queue import StudioQueue
 from app.ui.components import text
-from app.ui.components.live import moment
+from app.ui.components.live import now_us
 from app.ui.components.undo_strip import describe
 from app.ui.login.sender import USER
 from app.ui.runs.text import activity, brief
@@ -179,7 +179,7 @@ class NowRoutes:
         seen, stamps = self.queue.look(), self.changes.look()
         if seen.views is not self._views or stamps != self._stamps:  # views are the same object while no job changes
             self._views, self._stamps = seen.views, stamps
-            self._version = max(moment(), self._version + 1)  # whatever becomes of the clock
+            self._version = max(now_us(), self._version + 1)  # whatever becomes of the clock
             self._note_ended(seen.runs)
         now = seen.activity
         line = activity(now) or text.FREE

@@ -49,27 +49,27 @@ def block(value: str | AtRequest, **properties: Any) -> gr.HTML:
     return html(value, apply_default_css=False, js_on_load=None, **properties)
 
 
-def moment() -> int:
+def now_us() -> int:
     """Microseconds by the clock; to be asked before anything is read of what a part is made of."""
     return time.time_ns() // 1000
 
 
-def stamped(value: AnyText, began: int) -> AnyText:
-    """A part's value with its version: the `moment` before anything that it is made of was read.
+def versioned(value: AnyText, began: int) -> AnyText:
+    """A part's value with its version: the `now_us` before anything that it is made of was read.
 
     A page passes over an older version than it shows: answers overtake each other on their way.
     """
     return type(value)(f"<!--{began}-->{value}")
 
 
-def patched(*scripts: str, below: str | AtRequest = "", **properties: Any) -> gr.HTML:
+def merged_part(*scripts: str, below: str | AtRequest = "", **properties: Any) -> gr.HTML:
     """A part whose value is patched in, node by node; `scripts` stand beside the pages and listen to it.
 
     They find the part as `element` and may call `patch`; keyed nodes (`data-key`) are moved, not redrawn. A value that
-    is `stamped` is passed over where a newer one is shown. What stands `below`, made by a template, is drawn once and
+    is `versioned` is passed over where a newer one is shown. What stands `below`, made by a template, is drawn once and
     left alone.
     """
-    first = ("components/merge.js", "components/newest.js", "components/patch.js")
-    ours = run_scripts(*first, *scripts, "components/patched.js")
+    first = ("components/merge.js", "components/stale_guard.js", "components/patch.js")
+    ours = run_scripts(*first, *scripts, "components/merged_part.js")
     frame = AtRequest(lambda: FRAME + Markup(below))
     return html("", html_template=frame, js_on_load=ours, apply_default_css=False, **at_request(properties))

@@ -14,7 +14,7 @@ const merge = (old, fresh) => {
   for (const {name} of [...old.attributes]) if (!fresh.hasAttribute(name) && !kept(name)) old.removeAttribute(name);
   for (const {name, value} of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   const waits = 'later' in fresh.dataset && old.closest('details')?.open;
-  if (!('island' in old.dataset) && !waits) mergeChildren(old, fresh);
+  if (!('scripted' in old.dataset) && !waits) mergeChildren(old, fresh);
 };
 const mergeChildren = (old, fresh) => {
   const known = new Map([...old.children].filter(keyed).map(node => [node.dataset.key, node]));

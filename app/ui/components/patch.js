@@ -1,13 +1,13 @@
 // Brings what stands in a part up to the newest value that the server sent. While somebody holds something of it
 // (`data-held`), nothing moves under the hand.
 const holder = element.querySelector('div'),
-  newestOf = makeNewest();
+  dropStale = makeStaleGuard();
 let value = '',
   pressed = null; // a button that had the focus until it was disabled
 element.addEventListener('focusout', ({target}) => (pressed = target.disabled ? target : null));
 document.addEventListener('focusin', () => (pressed = null));
 const patch = () => {
-  value = newestOf(props.value) ?? value;
+  value = dropStale(props.value) ?? value;
   if ('held' in element.dataset) return;
   const sheet = document.createElement('template');
   sheet.innerHTML = value;

@@ -29,7 +29,7 @@ EACH: dict[str, Any] = AT_ONCE | {"trigger_mode": "multiple"}
 """For what people do, of which nothing may be lost, however fast it comes and however slow the line is."""
 
 
-def island(
+def scripted_part(
     value: Any, script: str | tuple[str, ...], frame: str | AtRequest = "<div></div>", **properties: Any
 ) -> gr.HTML:
     """HTML that a script of ours draws from the value: what is typed and open in it outlives every update.
@@ -51,10 +51,10 @@ def build_shell(here: str, queue: StudioQueue, under: str = "") -> None:
     """
     title = next(page.title for page in PAGES if page.title == here)
     gr.Navbar(visible=False)
-    island(
+    scripted_part(
         "",
         (
-            *("components/now.js", "components/away.js", "components/announce.js"),
+            *("components/now.js", "components/offline.js", "components/announce.js"),
             *("components/light_dismiss.js", "components/shell.js"),
         ),
         AtRequest(render, "components/shell.html", here=under or here, pages=PAGES),
@@ -64,5 +64,5 @@ def build_shell(here: str, queue: StudioQueue, under: str = "") -> None:
         login={"account": words.ACCOUNT, "label": words.LOG_OUT_AS, "icon": str(ICONS["out"])},
     )
     frame = AtRequest(render, "components/undo_strip.html")
-    strip = island({}, "components/undo_strip.js", frame, elem_id="undo-strip")
+    strip = scripted_part({}, "components/undo_strip.js", frame, elem_id="undo-strip")
     wire(strip, EVENTS, UndoStrip(queue), None, [strip], **EACH)

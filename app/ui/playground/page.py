@@ -37,9 +37,9 @@ from app.ui.components.controls import banner
 from app.ui.components.errors import reason
 from app.ui.components.events import LONGEST_ID, actor_of, key_of, wire
 from app.ui.components.lightbox import light_words
-from app.ui.components.live import AtRequest, block, moment, patched
-from app.ui.components.poller import NOTHING_SEEN, Lazy, Poller
-from app.ui.components.shell import AT_ONCE, EACH, build_shell, island
+from app.ui.components.live import AtRequest, block, merged_part, now_us
+from app.ui.components.live_parts import NOTHING_SEEN, DeferredPart, LiveParts
+from app.ui.components.shell import AT_ONCE, EACH, build_shell, scripted_part
 from app.ui.document.templates import macro, render
 from app.ui.playground import results_view
 from app.ui.playground import text as words
@@ -63,7 +63,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     build_shell(words.TITLE, services.queue)
     page = Playground(services)
     opening = demo.load(page.open, None, page.form, **AT_ONCE)
-    page.poller.listen(opening.then, page.tick, [page.chosen, page.poller.seen], page.drawn)
+    page.live.listen(opening.then, page.refresh, [page.chosen, page.live.seen], page.drawn)
     everything = [page.form, page.chosen, *page.drawn]
     wire(page.form, EDITING, page, None, [page.form], **EACH)
     wire(page.form, DRAWING, page, None, everything, **EACH)
@@ -93,23 +93,23 @@ class Playground:
         block(AtRequest(macro, "heading", words.TITLE, words.LEAD))
         with gr.Row(elem_classes="two easel"):
             with gr.Column(scale=4, min_width=320):
-                self.form = patched(
+                self.form = merged_part(
                     "components/unsent.js", "components/fields.js", "playground/form.js", elem_id="pg-form"
                 )
             with gr.Column(scale=7, min_width=320):
                 self.notice = block("", elem_id="pg-notice")
-                self.going = patched("components/asks.js", elem_id="pg-going")
-                self.picture = patched(
+                self.going = merged_part("components/clicks.js", elem_id="pg-going")
+                self.picture = merged_part(
                     "components/lightbox.js",
                     "playground/picture.js",
                     elem_id="pg-picture",
                     words=light_words(words.EARLIER, words.LATER) | {"keep": words.KEEP},
                 )
-                self.strip = patched(elem_id="pg-strip")
-        self.chosen = island("", "playground/choice.js")
+                self.strip = merged_part(elem_id="pg-strip")
+        self.chosen = scripted_part("", "playground/choice.js")
         """Which generation is looked at; the newest where that is empty."""
-        self.poller = Poller({"going": self.going, "picture": self.picture, "strip": self.strip})
-        self.drawn = [self.notice, *self.poller.outputs]
+        self.live = LiveParts({"going": self.going, "picture": self.picture, "strip": self.strip})
+        self.drawn = [self.notice, *self.live.outputs]
 
     # ---------------------------------------------------------------- the fields
     def open(self, request: gr.Request) -> str:
@@ -163,12 +163,12 @@ class Playground:
         except (OSError, VelaturaError) as error:
             return {self.form: self._fields(form, Show(count, said=reason(error)), found)}
         shown = {self.form: self._fields(form, Show(count), found), self.chosen: ""}
-        return shown | self.tick("", NOTHING_SEEN, request)
+        return shown | self.refresh("", NOTHING_SEEN, request)
 
     # ---------------------------------------------------------------- the generations
-    def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
+    def refresh(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What has changed since the page's last look."""
-        began = moment()
+        began = now_us()
         service, found = self.services.generations, self.services.generations.history(key_of(request))
         one = results_view.chosen_one(found, chosen)
         failure = results_view.newest_failure(found)
@@ -178,12 +178,12 @@ class Playground:
         kept = self._kept(key_of(request), one) if one is not None and one.request.axes else frozenset()
         rough = tuple(service.rough_copy(one, place) for place in _to_come(one)) if one is not None else ()
         looked_at = one and (one.id, len(one.pictures), one.ended, one.state, rough, kept)
-        values: dict[str, str | Lazy] = {
+        values: dict[str, str | DeferredPart] = {
             "going": going,
-            "picture": Lazy(looked_at, lambda: _picture(one, service, kept)),
-            "strip": Lazy((drawn, one and one.id), lambda: _strip(found, one, service)),
+            "picture": DeferredPart(looked_at, lambda: _picture(one, service, kept)),
+            "strip": DeferredPart((drawn, one and one.id), lambda: _strip(found, one, service)),
         }
-        return self.poller.answer(seen, values, began, _pace(found))
+        return self.live.answer(seen, values, began, _pace(found))
 
     def on_asked(self, event: GenerationAction, request: gr.Request, chosen: str) -> Shown:
         """Do what a button at a generation wants."""
@@ -204,7 +204,7 @@ class Playground:
             shown = {self.notice: banner(reason(error), kind="problem")}
         if what == "again":
             shown[self.chosen] = chosen = ""
-        return shown | self.tick(chosen, NOTHING_SEEN, request)
+        return shown | self.refresh(chosen, NOTHING_SEEN, request)
 
     # ---------------------------------------------------------------- within
     def _expect(self, form: GenerateForm) -> None:

@@ -18,9 +18,9 @@ from app.ui.components.controls import banner
 from app.ui.components.download_menu import StyleFileWanted, make_download
 from app.ui.components.events import wire
 from app.ui.components.lightbox import light_words
-from app.ui.components.live import block, moment, patched
-from app.ui.components.poller import Poller
-from app.ui.components.shell import AT_ONCE, EACH, build_shell, island
+from app.ui.components.live import block, merged_part, now_us
+from app.ui.components.live_parts import LiveParts
+from app.ui.components.shell import AT_ONCE, EACH, build_shell, scripted_part
 from app.ui.document.templates import macro, render
 from app.ui.runs import compare_text as words
 from app.ui.runs import text
@@ -39,7 +39,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     build_shell("Runs", services.queue)
     page = ComparisonPage(services)
     opening = demo.load(page.open, None, [page.ids], **AT_ONCE)
-    page.poller.listen(opening.then, page.tick, [page.ids, page.poller.seen], page.poller.outputs)
+    page.live.listen(opening.then, page.refresh, [page.ids, page.live.seen], page.live.outputs)
     wire(page.sheet, STYLE_FILES, page, None, [page.files, page.notice], **EACH)
 
 
@@ -50,7 +50,7 @@ class ComparisonPage:
         self.queue, self.library = services.queue, services.library
         self.notice = block("", elem_id="comparison-notice")
         said = light_words(words.TO_THE_LEFT, words.TO_THE_RIGHT)
-        self.sheet = patched(
+        self.sheet = merged_part(
             "components/menus.js",
             "components/lightbox.js",
             "runs/compare.js",
@@ -58,22 +58,22 @@ class ComparisonPage:
             elem_id="comparison",
             words=said,
         )
-        self.files = island({}, "components/save.js")
+        self.files = scripted_part({}, "components/save.js")
         self.ids = gr.Textbox("", visible=False)
-        self.poller = Poller({"sheet": self.sheet})
+        self.live = LiveParts({"sheet": self.sheet})
 
     def open(self, request: gr.Request) -> str:
         """Which runs the address names."""
         return str(request.query_params.get("ids", ""))[:LONGEST]
 
-    def tick(self, ids: str, seen: str) -> Shown:
+    def refresh(self, ids: str, seen: str) -> Shown:
         """The page as it is now, where that is something else than it has seen."""
-        began = moment()
+        began = now_us()
         names = list(dict.fromkeys(name.strip() for name in ids.split(",") if name.strip()))
         views = {name: view for name in names if (view := self.queue.run(name)) is not None}
         goes_on = any(view.state not in ENDED for view in views.values())
         sheet = self._sheet(names, list(views.values()))
-        return self.poller.answer(seen, {"sheet": sheet}, began, SOON if goes_on else LATER)
+        return self.live.answer(seen, {"sheet": sheet}, began, SOON if goes_on else LATER)
 
     def on_fetched(self, event: StyleFileWanted, request: gr.Request) -> Shown:
         """Make the file that a menu offers, and let the browser save it."""

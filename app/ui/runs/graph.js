@@ -17,7 +17,7 @@ let points = null,
   asked = '',
   cursor = null, // the step that is read out, the last one where there is none
   at = null; // the step whose picture is shown
-const newestOf = makeNewest();
+const dropStale = makeStaleGuard();
 const wanted = () => KINDS.filter(kind => boxes.find(box => box.dataset.line === kind).checked && points[kind]);
 
 const path = (xs, ys, x, y) => {
@@ -156,7 +156,7 @@ const merge = heard => {
 };
 const inMegabytes = one => ({...one, memory: one.memory?.map(each => each && each / 1e6)});
 const hear = () => {
-  const value = newestOf(props.value);
+  const value = dropStale(props.value);
   if (value === null) return;
   const heard = value ? JSON.parse(value) : null;
   if (!heard) points = null;

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.jobs.losses import Numbers
 from app.studio.studio_queue import StudioQueue
-from app.ui.components.poller import Lazy
+from app.ui.components.live_parts import DeferredPart
 from app.ui.runs import text as words
 from trainers.config.sections import Sample
 from trainers.runs.run import Run
@@ -38,7 +38,7 @@ def graph_words() -> dict[str, str]:
     }
 
 
-def read_graph(numbers: Numbers, steps: int, known: str) -> tuple[Lazy, str]:
+def read_graph(numbers: Numbers, steps: int, known: str) -> tuple[DeferredPart, str]:
     """The points that a page lacks, and what it knows once it has them; `known` is what it says that it knows."""
     size = bucket_size(numbers.steps)
     key, last = f"{numbers.revision}.{size}", numbers.steps[-1] if numbers.steps else 0
@@ -46,7 +46,7 @@ def read_graph(numbers: Numbers, steps: int, known: str) -> tuple[Lazy, str]:
     # The page's last bucket may have been incomplete, so it is sent again.
     start = int(at) // size * size if had == key and at.isdecimal() and int(at) <= last else 0
     state = (key, last, steps, len(numbers.held_out))
-    return Lazy(state, lambda: json.dumps(points(numbers, steps, start, key))), f"{key}:{last}"
+    return DeferredPart(state, lambda: json.dumps(points(numbers, steps, start, key))), f"{key}:{last}"
 
 
 def points(numbers: Numbers, steps: int, start: int = 0, key: str = "") -> dict[str, Any]:

@@ -25,10 +25,10 @@ from app.studio.sweeps.fold import Folded, fold
 from app.studio.sweeps.sweeps import progress
 from app.ui.components.controls import Button, Control
 from app.ui.components.events import actor_of, wire
-from app.ui.components.live import AtRequest, block, moment, patched
+from app.ui.components.live import AtRequest, block, merged_part, now_us
+from app.ui.components.live_parts import NOTHING_SEEN, LiveParts
 from app.ui.components.pagination import ListChoice, pages
-from app.ui.components.poller import NOTHING_SEEN, Poller
-from app.ui.components.shell import EACH, build_shell, island
+from app.ui.components.shell import EACH, build_shell, scripted_part
 from app.ui.components.trash_link import trash_link
 from app.ui.document.templates import macro, render
 from app.ui.runs import compare_text as comparing
@@ -50,7 +50,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Runs", services.queue)
     page = RunsPage(services.queue)
-    page.poller.listen(demo.load, page.tick, [page.filter, page.poller.seen], page.everything)
+    page.live.listen(demo.load, page.refresh, [page.filter, page.live.seen], page.everything)
     for part in (page.notice, page.list):
         wire(part, ACTIONS, page, [page.filter], page.everything, **EACH)
 
@@ -61,9 +61,11 @@ class RunsPage:
     def __init__(self, queue: StudioQueue) -> None:
         self.queue = queue
         block(AtRequest(macro, "heading", words.TITLE))
-        self.notice = patched("components/asks.js", elem_id="runs-notice")
-        self.filter = island("{}", "components/filter.js", AtRequest(render, "runs/filter.html"), elem_id="runs-filter")
-        self.list = patched(
+        self.notice = merged_part("components/clicks.js", elem_id="runs-notice")
+        self.filter = scripted_part(
+            "{}", "components/filter.js", AtRequest(render, "runs/filter.html"), elem_id="runs-filter"
+        )
+        self.list = merged_part(
             *("components/menus.js", "runs/reorder.js", "runs/select.js"),
             below=AtRequest(render, "runs/select.html", select=comparing),
             elem_id="runs",
@@ -71,21 +73,21 @@ class RunsPage:
             fewest=FEWEST,
             most=MOST,
         )
-        island(None, "components/dialogs.js", AtRequest(render, "runs/dialogs.html", **ASKED))
-        self.poller = Poller({"list": self.list})
-        self.everything = [self.notice, *self.poller.outputs]
+        scripted_part(None, "components/dialogs.js", AtRequest(render, "runs/dialogs.html", **ASKED))
+        self.live = LiveParts({"list": self.list})
+        self.everything = [self.notice, *self.live.outputs]
 
-    def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
+    def refresh(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
-        began = moment()
+        began = now_us()
         found, actor = self.queue.look(), actor_of(request)
         value = listing(self.queue, found, ListChoice.read(chosen), actor)
-        return self.poller.answer(seen, {"list": value}, began, PAUSE)
+        return self.live.answer(seen, {"list": value}, began, PAUSE)
 
     def on_asked(self, event: RunAction, request: gr.Request, chosen: str) -> Shown:
         """Do what a button wants, and show what has become of it."""
         answer = perform(self.queue, event, actor_of(request))
-        return {self.notice: answer.notice} | self.tick(chosen, NOTHING_SEEN, request)
+        return {self.notice: answer.notice} | self.refresh(chosen, NOTHING_SEEN, request)
 
 
 @dataclass(frozen=True)

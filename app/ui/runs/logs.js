@@ -1,4 +1,4 @@
-// Log, settings and details: read when opened, and again as the run goes on. The log follows its end unless somebody has
+// Log, settings and details: read when opened; the log also as the run goes on. It follows its end unless somebody has
 // scrolled up.
 const PAUSE = 5000;
 const folds = [...element.querySelectorAll('details')],

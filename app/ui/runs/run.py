@@ -24,9 +24,9 @@ from app.ui.components.controls import banner
 from app.ui.components.download_menu import who_reads
 from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, wire
-from app.ui.components.live import AtRequest, moment, patched
-from app.ui.components.poller import NOTHING_SEEN, Lazy, Poller
-from app.ui.components.shell import AT_ONCE, EACH, build_shell, island
+from app.ui.components.live import AtRequest, merged_part, now_us
+from app.ui.components.live_parts import NOTHING_SEEN, DeferredPart, LiveParts
+from app.ui.components.shell import AT_ONCE, EACH, build_shell, scripted_part
 from app.ui.document.icons import ICONS
 from app.ui.document.templates import macro, render
 from app.ui.gradio_internals import file_address
@@ -65,7 +65,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     build_shell("Runs", services.queue)
     page = RunPage(services.queue, services.library)
     opening = demo.load(page.open, None, [page.name], **AT_ONCE)
-    page.poller.listen(opening.then, page.tick, [page.name, page.drawn, page.poller.seen], page.everything)
+    page.live.listen(opening.then, page.refresh, [page.name, page.drawn, page.live.seen], page.everything)
     for part in (page.acts, page.notice):
         wire(part, ACTIONS, page, [page.name, page.drawn], page.everything, **EACH)
     wire(page.folds, FOLDS, page, [page.name], [page.folds], **EACH)
@@ -81,58 +81,58 @@ class RunPage:
 
     def __init__(self, queue: StudioQueue, library: StyleLibrary) -> None:
         self.queue, self.library = queue, library
-        self.notice = patched(
-            *("components/asks.js", "components/copy.js", "runs/link.js"),
+        self.notice = merged_part(
+            *("components/clicks.js", "components/copy.js", "runs/link.js"),
             elem_id="run-notice",
             words={"copied": words.COPIED},
         )
         with gr.Column(elem_id="run-top"):
-            self.head = patched("runs/title.js", elem_id="run-head")
-            self.acts = patched("components/menus.js", "runs/settle.js", elem_id="run-acts")
-        self.sheet = island(
+            self.head = merged_part("runs/title.js", elem_id="run-head")
+            self.acts = merged_part("components/menus.js", "runs/settle.js", elem_id="run-acts")
+        self.sheet = scripted_part(
             "",
-            ("components/newest.js", "components/lightbox.js", "runs/axis.js", "runs/sheet.js", "runs/strip.js"),
+            ("components/stale_guard.js", "components/lightbox.js", "runs/axis.js", "runs/sheet.js", "runs/strip.js"),
             AtRequest(render, "runs/sheet.html"),
             elem_id="run-sheet",
             words=sheet_view.sheet_words(),
             star=str(ICONS["star"]),
         )
-        self.graph = island(
+        self.graph = scripted_part(
             "",
-            ("components/newest.js", "components/fetch.js", "runs/axis.js", "runs/scale.js", "runs/graph.js"),
+            ("components/stale_guard.js", "components/fetch.js", "runs/axis.js", "runs/scale.js", "runs/graph.js"),
             AtRequest(render, "runs/graph.html"),
             elem_id="run-graph",
             words=graph_view.graph_words(),
         )
-        self.ranks = patched(elem_id="run-ranks")
-        self.folds = island({}, "runs/logs.js", AtRequest(render, "runs/logs.html"), elem_id="run-folds")
-        self.files = island({}, "components/save.js", "<div></div>")
-        island(None, "components/dialogs.js", AtRequest(render, "runs/dialogs.html", **ASKED))
+        self.ranks = merged_part(elem_id="run-ranks")
+        self.folds = scripted_part({}, "runs/logs.js", AtRequest(render, "runs/logs.html"), elem_id="run-folds")
+        self.files = scripted_part({}, "components/save.js", "<div></div>")
+        scripted_part(None, "components/dialogs.js", AtRequest(render, "runs/dialogs.html", **ASKED))
         self.name = gr.Textbox("", visible=False)
         self.drawn = gr.Textbox("", visible=False)
         """Up to where the page has the run's numbers."""
         parts = {"head": self.head, "acts": self.acts, "sheet": self.sheet, "graph": self.graph, "ranks": self.ranks}
-        self.poller = Poller(parts)
-        self.everything = [self.notice, self.drawn, *self.poller.outputs]
+        self.live = LiveParts(parts)
+        self.everything = [self.notice, self.drawn, *self.live.outputs]
 
     def open(self, request: gr.Request) -> str:
         """Which run the address names."""
         return str(request.query_params.get("id", ""))[:200]
 
-    def tick(self, name: str, drawn: str, seen: str, request: gr.Request) -> Shown:
+    def refresh(self, name: str, drawn: str, seen: str, request: gr.Request) -> Shown:
         """What has changed since the page's last look."""
-        began = moment()
+        began = now_us()
         view = self.queue.run(name)
         if view is None:
-            return self.poller.answer(seen, _nothing(), began, LATER)
+            return self.live.answer(seen, _nothing(), began, LATER)
         values, now = self._values(view, drawn, actor_of(request))
-        shown = self.poller.answer(seen, values, began, _pace(view.state))
+        shown = self.live.answer(seen, values, began, _pace(view.state))
         return shown | {self.drawn: now} if self.graph in shown else shown
 
     def on_asked(self, event: RunAction, request: gr.Request, name: str, drawn: str) -> Shown:
         """Do what a button wants, and show what has become of it."""
         answer = perform(self.queue, event, actor_of(request))
-        return {self.notice: answer.notice} | self.tick(name, drawn, NOTHING_SEEN, request)
+        return {self.notice: answer.notice} | self.refresh(name, drawn, NOTHING_SEEN, request)
 
     def on_starred(self, event: StepStarred, request: gr.Request, name: str, drawn: str) -> Shown:
         """Let a step be what the run gives, or leave it to the run again."""
@@ -143,7 +143,7 @@ class RunPage:
             chosen.star(view.job.folder, None if event.step == chosen.final_step(view) else event.step)
         except (OSError, VelaturaError) as error:
             notice = in_a_banner(error)
-        return {self.notice: notice} | self.tick(name, drawn, NOTHING_SEEN, request)
+        return {self.notice: notice} | self.refresh(name, drawn, NOTHING_SEEN, request)
 
     def on_fold_opened(self, event: FoldOpened, request: gr.Request, name: str) -> Any:
         """What stands in the fold that was opened: the log's end, the settings, or what the process said."""
@@ -200,7 +200,7 @@ class RunPage:
         entry = self.library.entry(identifier) if identifier else None
         return who_reads(entry) if entry is not None and (entry.starter or entry.only_here) else ""
 
-    def _values(self, view: View, drawn: str, actor: Actor) -> tuple[dict[str, str | Lazy], str]:
+    def _values(self, view: View, drawn: str, actor: Actor) -> tuple[dict[str, str | DeferredPart], str]:
         """The parts of the page, and up to where it has the run's numbers with them."""
         public, folder = self.queue.public(view), view.job.folder
         style = chosen.chosen_style(folder) is not None
@@ -210,7 +210,7 @@ class RunPage:
         graph, now = graph_view.read_graph(numbers, axis_end(view), drawn)
         ranks = read_rank_map(view, public)
         starts = StartTimes(self.queue.paths, self.queue.jobs)
-        values: dict[str, str | Lazy] = {
+        values: dict[str, str | DeferredPart] = {
             "head": render("runs/head.html", head=read_head(view, actor, starts.seconds_until(view))),
             "acts": render("runs/acts.html", acts=acts, readers=self._readers(identifier)),
             "sheet": sheet_view.read_sheet(view, public, actor, identifier),

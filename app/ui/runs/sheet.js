@@ -17,7 +17,7 @@ let data = null,
   following = true,
   other = null, // another run's picture, and whose was asked for
   asked = '';
-const newestOf = makeNewest();
+const dropStale = makeStaleGuard();
 const titleOf = cell => (cell.step === BEFORE ? words.before : put(words.step, cell));
 const drawn = (of = row) => data.cells.filter(cell => cell.whole[of]);
 const newest = () => drawn().at(-1);
@@ -285,7 +285,7 @@ const begin = () => {
   following = cell === newest();
 };
 const hear = () => {
-  const value = newestOf(props.value);
+  const value = dropStale(props.value);
   if (value === null) return;
   const heard = value ? JSON.parse(value) : null;
   if (heard && !heard.cells) return hearOther(heard);

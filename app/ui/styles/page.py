@@ -22,10 +22,10 @@ from app.ui.components import text as shared
 from app.ui.components.controls import Link, banner
 from app.ui.components.download_menu import INTO, StyleFileWanted, make_download, put_into
 from app.ui.components.events import UploadedFile, actor_of, at_most, wire
-from app.ui.components.live import AtRequest, block, moment, patched
+from app.ui.components.live import AtRequest, block, merged_part, now_us
+from app.ui.components.live_parts import NOTHING_SEEN, LiveParts
 from app.ui.components.pagination import ListChoice, pages
-from app.ui.components.poller import NOTHING_SEEN, Poller
-from app.ui.components.shell import EACH, build_shell, island
+from app.ui.components.shell import EACH, build_shell, scripted_part
 from app.ui.components.trash_link import trash_link
 from app.ui.document.templates import macro, render
 from app.ui.login.sender import sender_of
@@ -44,7 +44,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Styles", services.queue)
     page = StylesPage(services)
-    page.poller.listen(demo.load, page.tick, [page.filter, page.poller.seen], page.everything)
+    page.live.listen(demo.load, page.refresh, [page.filter, page.live.seen], page.everything)
     for part in (page.notice, page.list):
         wire(part, ACTIONS, page, [page.filter], page.everything, **EACH)
     wire(page.list, FILES, page, None, [page.files, page.notice], **EACH)
@@ -58,7 +58,7 @@ class StylesPage:
         self.services, self.library = services, services.library
         with gr.Row(elem_id="styles-head"):
             block(AtRequest(macro, "heading", words.TITLE))
-            self.intake = island(
+            self.intake = scripted_part(
                 {},
                 (
                     "components/reachable.js",
@@ -71,24 +71,24 @@ class StylesPage:
                 elem_id="styles-intake",
                 words=words.ZONE | {"most": MOST_BYTES_A_FILE // 2**20},
             )
-        self.notice = patched("components/asks.js", elem_id="styles-notice")
-        self.filter = island(
+        self.notice = merged_part("components/clicks.js", elem_id="styles-notice")
+        self.filter = scripted_part(
             "{}", "components/filter.js", AtRequest(macro, "search_field", "styles-search"), elem_id="styles-filter"
         )
-        self.list = patched("components/menus.js", elem_id="styles")
-        self.files = island({}, "components/save.js", "<div></div>")
-        island(None, "components/dialogs.js", AtRequest(render, "styles/dialogs.html", programs=PROGRAMS))
-        self.poller = Poller({"list": self.list})
-        self.everything = [self.notice, *self.poller.outputs]
+        self.list = merged_part("components/menus.js", elem_id="styles")
+        self.files = scripted_part({}, "components/save.js", "<div></div>")
+        scripted_part(None, "components/dialogs.js", AtRequest(render, "styles/dialogs.html", programs=PROGRAMS))
+        self.live = LiveParts({"list": self.list})
+        self.everything = [self.notice, *self.live.outputs]
 
-    def tick(self, chosen: str, seen: str, request: gr.Request) -> Shown:
+    def refresh(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
-        began = moment()
+        began = now_us()
         views = {view.job.name: view for view in self.services.queue.runs()}
         busy = [view for view in views.values() if view.state not in ENDED]
         actor = actor_of(request)
         value = self._listing(self.library.entries(), views, busy, ListChoice.read(chosen), actor)
-        return self.poller.answer(seen, {"list": value}, began)
+        return self.live.answer(seen, {"list": value}, began)
 
     def on_asked(self, event: StyleAction, request: gr.Request, chosen: str) -> Shown:
         """Rename or delete a style, or take it back, and show what has become of it."""
@@ -96,7 +96,7 @@ class StylesPage:
             notice = self._do(event, actor_of(request))
         except (OSError, VelaturaError) as error:
             notice = _problem(error)
-        return {self.notice: notice} | self.tick(chosen, NOTHING_SEEN, request)
+        return {self.notice: notice} | self.refresh(chosen, NOTHING_SEEN, request)
 
     def on_fetched(self, event: StyleFileWanted, request: gr.Request) -> Shown:
         """Make the file that a button offers, and let the browser save it; or put it into a program here."""
@@ -119,7 +119,7 @@ class StylesPage:
             except (OSError, VelaturaError) as error:
                 refused.append(_problem(error))
         notice = Markup().join([*refused, *([_welcome(taken)] if taken else [])])
-        return {self.intake: {"batch": event.batch}, self.notice: notice} | self.tick(chosen, NOTHING_SEEN, request)
+        return {self.intake: {"batch": event.batch}, self.notice: notice} | self.refresh(chosen, NOTHING_SEEN, request)
 
     # ---------------------------------------------------------------- within
     def _item(self, identifier: str) -> StyleEntry:

@@ -20,9 +20,9 @@ from app.ui.components import text as shared
 from app.ui.components.controls import banner
 from app.ui.components.events import actor_of, wire
 from app.ui.components.lightbox import light_words
-from app.ui.components.live import block, moment, patched
-from app.ui.components.poller import NOTHING_SEEN, Lazy, Poller
-from app.ui.components.shell import AT_ONCE, EACH, build_shell, island
+from app.ui.components.live import block, merged_part, now_us
+from app.ui.components.live_parts import NOTHING_SEEN, DeferredPart, LiveParts
+from app.ui.components.shell import AT_ONCE, EACH, build_shell, scripted_part
 from app.ui.document.templates import macro, render
 from app.ui.gradio_internals import file_address
 from app.ui.runs import text as run_words
@@ -44,9 +44,9 @@ def build(services: Services, demo: gr.Blocks) -> None:
     build_shell("Sweep", services.queue, under="Runs")
     page = SweepPage(services)
     opening = demo.load(page.open, None, [page.name], **AT_ONCE)
-    page.poller.listen(opening.then, page.tick, [page.name, page.poller.seen], page.poller.outputs)
+    page.live.listen(opening.then, page.refresh, [page.name, page.live.seen], page.live.outputs)
     for part in (page.head, page.results):
-        wire(part, ACTIONS, page, [page.name], [page.notice, *page.poller.outputs], **EACH)
+        wire(part, ACTIONS, page, [page.name], [page.notice, *page.live.outputs], **EACH)
     for part in (page.pictures, page.results):
         wire(part, FILES, page, [page.name], [page.files, page.notice], **EACH)
 
@@ -57,41 +57,41 @@ class SweepPage:
     def __init__(self, services: Services) -> None:
         self.queue = services.queue
         self.notice = block("", elem_id="sweep-notice")
-        self.head = patched("components/asks.js", "runs/title.js", elem_id="sweep-head")
+        self.head = merged_part("components/clicks.js", "runs/title.js", elem_id="sweep-head")
         said = light_words(words.TO_THE_LEFT, words.TO_THE_RIGHT)
         scripts = ("components/lightbox.js", "components/fetch.js", "runs/compare.js")
-        self.pictures = patched(*scripts, elem_id="sweep-pictures", words=said)
-        self.results = patched("components/asks.js", "components/fetch.js", elem_id="sweep-results")
-        self.files = island({}, "components/save.js")
+        self.pictures = merged_part(*scripts, elem_id="sweep-pictures", words=said)
+        self.results = merged_part("components/clicks.js", "components/fetch.js", elem_id="sweep-results")
+        self.files = scripted_part({}, "components/save.js")
         self.name = gr.Textbox("", visible=False)
-        self.poller = Poller({"head": self.head, "pictures": self.pictures, "results": self.results})
+        self.live = LiveParts({"head": self.head, "pictures": self.pictures, "results": self.results})
 
     def open(self, request: gr.Request) -> str:
         """Which sweep the address names."""
         return str(request.query_params.get("id", ""))[:LONGEST]
 
-    def tick(self, name: str, seen: str, request: gr.Request) -> Shown:
+    def refresh(self, name: str, seen: str, request: gr.Request) -> Shown:
         """The page as it is now, where that is something else than it has seen."""
-        began = moment()
+        began = now_us()
         try:
             sweep, there = self._find(name)
         except VelaturaError as error:
             lost = macro("empty_page", words.NO_SUCH_SWEEP, as_sentence(error), run_words.TO_THE_RUNS, "runs")
-            return self.poller.answer(seen, {"head": lost, "pictures": "", "results": ""}, began, LATER)
+            return self.live.answer(seen, {"head": lost, "pictures": "", "results": ""}, began, LATER)
         actor = actor_of(request)
         state = [(member.name, member.view and (member.view.state, member.view.summary)) for member in there]
-        values: dict[str, str | Lazy] = {
+        values: dict[str, str | DeferredPart] = {
             "head": render("sweep/head.html", it=read_head(sweep, there, actor), runs=run_words),
-            "pictures": Lazy(
+            "pictures": DeferredPart(
                 state, lambda: render("sweep/pictures.html", tables=read_pictures(self.queue, sweep, there))
             ),
-            "results": Lazy(
+            "results": DeferredPart(
                 (state, sweep.kept, actor.name),
                 lambda: render("sweep/results.html", it=read_results(self.queue, sweep, there, actor)),
             ),
         }
         goes_on = any(member.view is not None and member.view.state not in ENDED for member in there)
-        return self.poller.answer(seen, values, began, SOON if goes_on else LATER)
+        return self.live.answer(seen, values, began, SOON if goes_on else LATER)
 
     def on_asked(self, event: SweepAction, request: gr.Request, name: str) -> Shown:
         """Do what a button wants, and show what has become of it."""
@@ -99,7 +99,7 @@ class SweepPage:
             notice = self._act(event, actor_of(request), name)
         except (OSError, VelaturaError) as error:
             notice = banner(as_sentence(error), kind="problem")
-        return {self.notice: notice} | self.tick(name, NOTHING_SEEN, request)
+        return {self.notice: notice} | self.refresh(name, NOTHING_SEEN, request)
 
     def on_fetched(self, event: SweepFileWanted, request: gr.Request, name: str) -> Shown:
         """Make the file that a button offers, and let the browser save it."""

@@ -24,9 +24,9 @@ from app.studio.styles.train_on import find_style, train_on
 from app.ui.components.controls import Button, banner
 from app.ui.components.errors import error_line, in_a_banner, with_error_line
 from app.ui.components.events import at_most, key_of, tab_of, wire
-from app.ui.components.live import AtRequest, block, moment, patched
-from app.ui.components.poller import Ticker
-from app.ui.components.shell import AT_ONCE, EACH, island
+from app.ui.components.live import AtRequest, block, merged_part, now_us
+from app.ui.components.live_parts import Refresher
+from app.ui.components.shell import AT_ONCE, EACH, scripted_part
 from app.ui.document.templates import macro, render
 from app.ui.gradio_internals import file_address
 from app.ui.login.sender import sender_of
@@ -70,7 +70,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
         wire(part, events.BUTTONS, step, None, step.everything, wrap=handle, **EACH)
     wire(step.tools, events.TOOLS, step, None, step.everything, wrap=handle, **EACH)
     wire(step.tools, events.FINDING, step, None, [step.tools], **EACH)
-    step.ticker.listen(handle(step.tick), None, step.everything)
+    step.refresher.listen(handle(step.refresh), None, step.everything)
 
 
 class PicturesStep:
@@ -80,15 +80,15 @@ class PicturesStep:
         self.services = services
         self._done = DoneEdits()
         block(AtRequest(macro, "heading", words.PICTURES_TITLE, words.PICTURES_LEAD))
-        self.zone = island(
+        self.zone = scripted_part(
             {},
             ("components/reachable.js", "components/uploads.js", "components/dropped.js", "train/dropzone.js"),
             AtRequest(render, "train/zone.html", strips=read_strips(services.paths)),
             elem_id="zone",
             words=words.ZONE,
         )
-        self.notice = patched("components/asks.js", elem_id="notice")
-        self.tools = island(
+        self.notice = merged_part("components/clicks.js", elem_id="notice")
+        self.tools = scripted_part(
             {},
             ("components/unsent.js", "train/caption_tools.js"),
             AtRequest(
@@ -97,18 +97,18 @@ class PicturesStep:
             elem_id="tools",
             words=words.SCOPE,
         )
-        self.overview = patched("components/asks.js", "train/overview.js", elem_id="overview")
-        self.editor = island(
+        self.overview = merged_part("components/clicks.js", "train/overview.js", elem_id="overview")
+        self.editor = scripted_part(
             {}, ("components/unsent.js", "components/fetch.js", *WALL), AtRequest(render, "train/wall.html"),
             elem_id="editor", words=wall_text.SCRIPT,
         )  # fmt: skip
-        self.files = island({}, "components/save.js", elem_id="draft-files")
+        self.files = scripted_part({}, "components/save.js", elem_id="draft-files")
         self.error_line = error_line()
-        self.foot = patched("components/asks.js", elem_id="foot")
-        self.ticker = Ticker(on_every_step=True)
+        self.foot = merged_part("components/clicks.js", elem_id="foot")
+        self.refresher = Refresher(on_every_step=True)
         self.everything = [
             self.zone, self.notice, self.tools, self.overview, self.editor, self.error_line, self.foot,
-            self.ticker.part,
+            self.refresher.part,
         ]  # fmt: skip
 
     def load(self, request: gr.Request) -> Shown:
@@ -272,7 +272,7 @@ class PicturesStep:
             return {self.tools: {"writing": images_view.none_empty(), "nonce": time.time()}}
         return self._writing(key)
 
-    def tick(self, request: gr.Request) -> Shown:
+    def refresh(self, request: gr.Request) -> Shown:
         """Show what a model has written since."""
         key = key_of(request)
         before = self.services.drafts.read(key)
@@ -308,7 +308,7 @@ class PicturesStep:
         if what in ("fresh", "stop-captions", "bring-back"):
             self.services.caption_jobs.stop(key_of(request))
         if what == "stop-captions":
-            return self.tick(request)
+            return self.refresh(request)
         if what in ("show", "whole"):
             draft = self.services.drafts.read(key_of(request))
             if what == "whole":
@@ -394,7 +394,7 @@ class PicturesStep:
 
     def _writing(self, key: str) -> Shown:
         """Put what a model has written into the draft, and show how far it is."""
-        began = moment()
+        began = now_us()
         state = self.services.caption_jobs.look(key)
         said = {"writing": images_view.writing(state), "busy": state.busy, "nonce": time.time()}
-        return {self.tools: said} | self.ticker.pause(int(state.busy), began)
+        return {self.tools: said} | self.refresher.pause(int(state.busy), began)

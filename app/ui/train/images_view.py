@@ -17,7 +17,7 @@ from app.studio.dataset.drafts import Draft, Drafts, Picture, Undo
 from app.studio.dataset.edits import replacements
 from app.ui.components import text as shared
 from app.ui.components.controls import Button, Link, banner
-from app.ui.components.live import stamped
+from app.ui.components.live import versioned
 from app.ui.document.templates import render
 from app.ui.gradio_internals import file_address
 from app.ui.train import text as words
@@ -119,7 +119,7 @@ def _count_files(draft: Draft, step: Undo) -> int:
 
 def around(draft: Draft, report: Report) -> tuple[str, str]:
     """The lines over the wall and at the bottom; a page that shows newer ones passes them over."""
-    return stamped(overview(draft, report), version_of(draft)), stamped(foot(draft, report), version_of(draft))
+    return versioned(overview(draft, report), version_of(draft)), versioned(foot(draft, report), version_of(draft))
 
 
 def version_of(draft: Draft) -> int:
@@ -164,7 +164,7 @@ def notice(draft: Draft) -> str:
 
 def newest_notice(draft: Draft) -> str:
     """The same, passed over by a page that shows a newer one."""
-    return stamped(notice(draft), version_of(draft))
+    return versioned(notice(draft), version_of(draft))
 
 
 def trigger(draft: Draft) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import gradio as gr
 
 from app.studio.services import Services
 from app.ui.components.live import AtRequest
-from app.ui.components.shell import build_shell, island
+from app.ui.components.shell import build_shell, scripted_part
 from app.ui.document.templates import render
 from app.ui.train import images, start, style
 from app.ui.train import text as words
@@ -16,7 +16,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out. `steps.shown` is called with `step` when a step comes into view."""
     build_shell("Train", services.queue)
     frame = AtRequest(render, "train/steps.html")
-    steps = island(None, "train/steps.js", frame, elem_id="steps", steps=words.STEPS, hint=words.PICTURES_FIRST)
+    steps = scripted_part(None, "train/steps.js", frame, elem_id="steps", steps=words.STEPS, hint=words.PICTURES_FIRST)
     with gr.Column(elem_id="step-pictures", elem_classes="step"):
         images.build(services, demo)
     with gr.Column(elem_id="step-style", elem_classes="step"):

@@ -25,8 +25,8 @@ from app.studio.settings.prompts import suggested_prompts
 from app.studio.sweeps.draft_sweep import method_seconds, start_method_sweep
 from app.ui.components.errors import error_line, reason, with_error_line
 from app.ui.components.events import actor_of, key_of, tab_of, wire
-from app.ui.components.live import AtRequest, block, moment, patched, stamped
-from app.ui.components.poller import Ticker
+from app.ui.components.live import AtRequest, block, merged_part, now_us, versioned
+from app.ui.components.live_parts import Refresher
 from app.ui.components.shell import AT_ONCE, EACH
 from app.ui.document.templates import macro
 from app.ui.runs.text import activity
@@ -63,7 +63,7 @@ def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
     wire(step.sheet, START, step, None, step.everything, wrap=handle, **EACH)
     wire(step.foot, STARTING, step, None, step.everything, wrap=handle, **AT_ONCE)
     wire(step.several, SWEEPING, step, None, step.everything, wrap=handle, **AT_ONCE)
-    step.ticker.listen(handle(step.tick), None, step.everything)
+    step.refresher.listen(handle(step.refresh), None, step.everything)
 
 
 class StartStep:
@@ -77,14 +77,14 @@ class StartStep:
             *("components/unsent.js", "components/fields.js", "components/in_turn.js", "components/reachable.js"),
             "train/start.js",
         )
-        self.sheet = patched(*scripts, elem_id="start-sheet", words=words.START_SAID)
-        self.several = patched(
+        self.sheet = merged_part(*scripts, elem_id="start-sheet", words=words.START_SAID)
+        self.several = merged_part(
             *("components/reachable.js", "train/sweep.js"), elem_id="start-several", words=words.START_SAID
         )
         self.error_line = error_line()
-        self.foot = patched(*scripts, elem_id="start-foot", words=words.START_SAID)
-        self.ticker = Ticker()
-        self.everything = [self.sheet, self.several, self.error_line, self.foot, self.ticker.part]
+        self.foot = merged_part(*scripts, elem_id="start-foot", words=words.START_SAID)
+        self.refresher = Refresher()
+        self.everything = [self.sheet, self.several, self.error_line, self.foot, self.refresher.part]
 
     def on_step_shown(self, event: StepShown, request: gr.Request) -> Shown:
         """What the step shows when it comes into view; measuring begins then."""
@@ -93,7 +93,7 @@ class StartStep:
         self._measure(self.services.drafts.read(key_of(request)), request)
         return self._show(request)
 
-    def tick(self, request: gr.Request) -> Shown:
+    def refresh(self, request: gr.Request) -> Shown:
         """Show how far the measuring is, which begins again if it has ended while nobody looked; why it did not start
         stays at the bottom."""
         self._measure(self.services.drafts.read(key_of(request)), request)
@@ -211,7 +211,7 @@ class StartStep:
     def _show(
         self, request: gr.Request, refused: str = "", kept: int = 0, ticking: bool = False, answered: str = ""
     ) -> Shown:
-        began = moment()
+        began = now_us()
         draft = self.services.drafts.read(key_of(request))
         config = trainable(draft, self.services.bases)
         found = self.services.estimate_jobs.look(draft, config) if config else None
@@ -234,13 +234,13 @@ class StartStep:
             kept=kept,
         )
         shown: Shown = {
-            self.sheet: stamped(parts.start_sheet(sheet), began),
-            self.foot: stamped(parts.start_foot(sheet), began),
-            **self.ticker.pause(1 if found and found.busy else 0, began),
+            self.sheet: versioned(parts.start_sheet(sheet), began),
+            self.foot: versioned(parts.start_foot(sheet), began),
+            **self.refresher.pause(1 if found and found.busy else 0, began),
         }
         if not ticking:
             seconds = method_seconds(self.services.measured, draft) if config else {}
-            shown[self.several] = stamped(parts.several(draft, seconds, answered), began)
+            shown[self.several] = versioned(parts.several(draft, seconds, answered), began)
         return shown
 
     def _started(self, draft: Draft) -> str:

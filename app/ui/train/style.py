@@ -30,8 +30,8 @@ from app.studio.settings.plan import (
 from app.studio.settings.techniques import BY_NAME
 from app.ui.components.errors import error_line, with_error_line
 from app.ui.components.events import key_of, tab_of, wire
-from app.ui.components.live import AtRequest, block, moment, patched, stamped
-from app.ui.components.poller import Ticker
+from app.ui.components.live import AtRequest, block, merged_part, now_us, versioned
+from app.ui.components.live_parts import Refresher
 from app.ui.components.shell import EACH
 from app.ui.document.templates import macro, render
 from app.ui.train import base_view, style_view
@@ -57,7 +57,7 @@ def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
     wire(steps, STEPS, step, None, step.everything, wrap=handle, **EACH)
     for part in step.parts:
         wire(part, STYLE, step, None, step.everything, wrap=handle, **EACH)
-    step.ticker.listen(handle(step.tick), None, step.everything)
+    step.refresher.listen(handle(step.refresh), None, step.everything)
 
 
 class StyleStep:
@@ -73,12 +73,12 @@ class StyleStep:
             "components/dropped.js",
             "train/style.js",
         )
-        self.choices, self.own, self.more, self.settings = (patched(*scripts, elem_id=name) for name in PARTS)
+        self.choices, self.own, self.more, self.settings = (merged_part(*scripts, elem_id=name) for name in PARTS)
         self.error_line = error_line()
         block(AtRequest(render, "train/style_foot.html"))
         self.parts = (self.choices, self.own, self.more, self.settings)
-        self.ticker = Ticker()
-        self.everything = [*self.parts, self.error_line, self.ticker.part]
+        self.refresher = Refresher()
+        self.everything = [*self.parts, self.error_line, self.refresher.part]
 
     def on_step_shown(self, event: StepShown, request: gr.Request) -> Shown:
         """What the step shows when it comes into view."""
@@ -87,7 +87,7 @@ class StyleStep:
         self._take_arrived(request)
         return self._choices(request) | self._below(request)
 
-    def tick(self, request: gr.Request) -> Shown:
+    def refresh(self, request: gr.Request) -> Shown:
         """Show how far downloads and the measurement are; measure again once a computer that was busy is quieter."""
         self._take_arrived(request)
         shown = self._choices(request)
@@ -180,7 +180,7 @@ class StyleStep:
         return self._choices(request, kept) | self._below(request, answer, is_open, named, kept)
 
     def _choices(self, request: gr.Request, kept: StyleAction | None = None) -> Shown:
-        began = moment()
+        began = now_us()
         services, draft = self.services, self.services.drafts.read(key_of(request))
         config, estimate = trainable(draft, self.services.bases), services.estimate_jobs.now(draft)
         last = services.measured.last(config) if config else None
@@ -197,7 +197,7 @@ class StyleStep:
             short=style_view.memory_line(draft, last, estimate),
             kept=kept,
         )
-        return {self.choices: stamped(sheet, began)} | self.ticker.pause(pause, began)
+        return {self.choices: versioned(sheet, began)} | self.refresher.pause(pause, began)
 
     def _below(
         self,
@@ -207,7 +207,7 @@ class StyleStep:
         named: Base | None = None,
         kept: StyleAction | None = None,
     ) -> Shown:
-        began = moment()
+        began = now_us()
         draft = self.services.drafts.read(key_of(request))
         rows = self.presets.rows(request.username or "", draft)
         answers = [answer]
@@ -217,11 +217,11 @@ class StyleStep:
         in_own = [each for each in answers if each not in in_settings]
         own = render("train/presets/list.html", rows=rows, said=_said(draft, in_own))
         settings = settings_fold(draft, is_open, _said(draft, in_settings))
-        shown: Shown = {self.own: stamped(own, began), self.settings: stamped(settings, began)}
+        shown: Shown = {self.own: versioned(own, began), self.settings: versioned(settings, began)}
         return shown | self._base_and_more(request, named, kept)
 
     def _base_and_more(self, request: gr.Request, named: Base | None = None, kept: StyleAction | None = None) -> Shown:
-        began = moment()
+        began = now_us()
         key, services = key_of(request), self.services
         draft = services.drafts.read(key)
         base = services.bases.look(draft.choices.base)
@@ -240,7 +240,7 @@ class StyleStep:
             answer=named,
             kept=kept,
         )
-        return {self.more: stamped(sheet, began)}
+        return {self.more: versioned(sheet, began)}
 
     def _fetching(self) -> bool:
         downloads = self.services.downloads

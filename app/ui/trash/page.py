@@ -21,9 +21,9 @@ from app.ui.components import text as shared
 from app.ui.components.controls import banner
 from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, wire
-from app.ui.components.live import AtRequest, moment, patched
-from app.ui.components.poller import NOTHING_SEEN, Poller
-from app.ui.components.shell import EACH, build_shell, island
+from app.ui.components.live import AtRequest, merged_part, now_us
+from app.ui.components.live_parts import NOTHING_SEEN, LiveParts
+from app.ui.components.shell import EACH, build_shell, scripted_part
 from app.ui.document.templates import render
 from app.ui.runs import text as run_words
 from app.ui.trash import text as words
@@ -39,7 +39,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
     """Lay the page out and wire it."""
     build_shell("Trash", services.queue, "Runs")
     page = TrashPage(services.queue)
-    page.poller.listen(demo.load, page.tick, [page.poller.seen], page.everything)
+    page.live.listen(demo.load, page.refresh, [page.live.seen], page.everything)
     wire(page.list, ACTIONS, page, None, page.everything, **EACH)
 
 
@@ -48,17 +48,17 @@ class TrashPage:
 
     def __init__(self, queue: StudioQueue) -> None:
         self.queue = queue
-        self.notice = patched(elem_id="trash-notice")
-        self.list = patched("components/menus.js", elem_id="trash")
-        island(None, "components/dialogs.js", AtRequest(render, "trash/dialogs.html"))
-        self.poller = Poller({"list": self.list})
-        self.everything = [self.notice, *self.poller.outputs]
+        self.notice = merged_part(elem_id="trash-notice")
+        self.list = merged_part("components/menus.js", elem_id="trash")
+        scripted_part(None, "components/dialogs.js", AtRequest(render, "trash/dialogs.html"))
+        self.live = LiveParts({"list": self.list})
+        self.everything = [self.notice, *self.live.outputs]
 
-    def tick(self, seen: str, request: gr.Request) -> Shown:
+    def refresh(self, seen: str, request: gr.Request) -> Shown:
         """What the page shows now, where that is something else than it has seen."""
-        began = moment()
+        began = now_us()
         value = self._listing(Trash(self.queue.store).items(actor_of(request)), actor_of(request))
-        return self.poller.answer(seen, {"list": value}, began)
+        return self.live.answer(seen, {"list": value}, began)
 
     def on_asked(self, event: TrashAction, request: gr.Request) -> Shown:
         """Bring an item back, or delete all of them for good."""
@@ -67,7 +67,7 @@ class TrashPage:
             notice = self._emptied(actor)
         else:
             notice = self._restored(event.about, actor)
-        return {self.notice: notice} | self.tick(NOTHING_SEEN, request)
+        return {self.notice: notice} | self.refresh(NOTHING_SEEN, request)
 
     def _restored(self, item: str, actor: Actor) -> str:
         try:  # a restarted run goes on, and the old one comes back beside it

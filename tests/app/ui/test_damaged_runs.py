@@ -74,17 +74,17 @@ class Pages:
         """Names in the list of runs, in its order, after every page was asked for its data."""
         queue = self.services.queue
         views = queue.runs()
-        listed = self.list.tick("{}", "", SOMEBODY)[self.list.list]
+        listed = self.list.refresh("{}", "", SOMEBODY)[self.list.list]
         assert isinstance(run_words.activity(queue.activity()), str)
         for view in [*views, *queue.small_jobs()]:
             assert escape(view.job.name) in listed or view.job.kind != "train"
-            page = self.run.tick(view.job.name, "", "{}", SOMEBODY)
+            page = self.run.refresh(view.job.name, "", "{}", SOMEBODY)
             assert escape(view.job.name) in words_of(page) or view.job.kind != "train" or "folder" in view.job.damaged
             assert str(_facts(view)) and run_view.kind(view, MACHINE_OWNER) is not None
             assert estimate_jobs._estimate(view) is not None and form.first_prompt(None, queue) is None
             queue.losses(view.job.folder).numbers().as_csv()
         names = [view.job.name for view in views]
-        assert all(escape(name) in words_of(self.comparison.tick(",".join(names), "")) for name in names)
+        assert all(escape(name) in words_of(self.comparison.refresh(",".join(names), "")) for name in names)
         self.services.library.entries()
         return names
 
@@ -210,7 +210,7 @@ def test_a_damaged_queue_leaves_every_page_standing_and_is_repaired_with_a_butto
     store.add(NewJob("train", waiting))
     damage(store)
     assert sorted(pages.look()) == ["good", "waiting"]
-    listed = pages.list.tick("{}", "", SOMEBODY)[pages.list.list]
+    listed = pages.list.refresh("{}", "", SOMEBODY)[pages.list.list]
     assert run_words.QUEUE_DAMAGED in listed and f"{run_words.REPAIR}</button>" in listed
     assert run_words.activity(services.queue.activity()) == shared.QUEUE_PROBLEM
     shown = pages.list.on_asked(RunAction(what=REPAIR), SOMEBODY, "{}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from app.ui.components.live import patched, stamped
+from app.ui.components.live import merged_part, versioned
 from app.ui.document.assets import read_scripts
 from app.ui.document.templates import macro
 
@@ -17,19 +17,21 @@ PART = """([script, values]) => {
 }"""
 """A part with the page's own script, and the text in it after each of some values."""
 
-PATCH = read_scripts("components/merge.js", "components/newest.js", "components/patch.js") + "watch('value', patch);"
+PATCH = (
+    read_scripts("components/merge.js", "components/stale_guard.js", "components/patch.js") + "watch('value', patch);"
+)
 
 
 def test_the_frame_of_a_part_is_html():
     with gr.Blocks():
-        plain, more = patched(), patched(below=macro("hint", "<b>"))
+        plain, more = merged_part(), merged_part(below=macro("hint", "<b>"))
     assert str(plain.html_template) == "<div></div>" and not plain.value
     assert str(more.html_template) == '<div></div><p class="hint">&lt;b&gt;</p>'
 
 
 def test_an_answer_that_was_overtaken_is_passed_over(browser):
     page = browser.new_page()
-    values = [stamped(words, number) for number, words in ((2, "b"), (1, "a"), (2, "c"), (10, "d"), (9, "late"))]
+    values = [versioned(words, number) for number, words in ((2, "b"), (1, "a"), (2, "c"), (10, "d"), (9, "late"))]
     assert page.evaluate(PART, [PATCH, [*values, "<p>bare</p>"]]) == ["b", "b", "c", "d", "d", "bare"]
     page.close()
 

@@ -24,8 +24,8 @@ from app.ui.document.assets import (
     version,
 )
 
-OTHER = run_scripts("components/ticker.js")
-LINE = run_scripts("components/fetch.js", "components/asks.js")
+OTHER = run_scripts("components/refresh.js")
+LINE = run_scripts("components/fetch.js", "components/clicks.js")
 
 PAGE_FOLDERS = {sheet.split("/")[0] for sheet in PAGE_SHEETS} - {"components"}
 CLASS = re.compile(r"\.([a-zA-Z][\w-]*)")
@@ -82,10 +82,10 @@ def test_what_an_earlier_edition_asks_for_is_not_kept(client):
 
 def test_the_scripts_of_a_part_are_one_function_of_its_pages_script(client):
     script = client.get(f"/{asset('scripts/index.js')}").text
-    assert LINE.startswith('studio["components/fetch.js components/asks.js"](element, trigger, props,')
-    assert script.startswith("const studio={'components/fetch.js components/asks.js':(element,trigger,props,")
+    assert LINE.startswith('studio["components/fetch.js components/clicks.js"](element, trigger, props,')
+    assert script.startswith("const studio={'components/fetch.js components/clicks.js':(element,trigger,props,")
     assert script.index("data-fetch") < script.index("data-do") and script.count("data-fetch") == 1
-    assert "//" not in script and "'ticked'" in client.get(f"/{asset('scripts/runs.js')}").text
+    assert "//" not in script and "'outdated'" in client.get(f"/{asset('scripts/runs.js')}").text
 
 
 def test_sheets_are_joined_in_order_and_pages_win_over_gradio(client):

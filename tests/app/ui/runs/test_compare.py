@@ -29,7 +29,7 @@ def page(queue: StudioQueue) -> ComparisonPage:
 
 
 def shown(page: ComparisonPage, ids: str) -> str:
-    return str(page.tick(ids, "")[page.sheet])
+    return str(page.refresh(ids, "")[page.sheet])
 
 
 def table(html: str, kind: str) -> list[list[str]]:
@@ -69,7 +69,7 @@ def test_without_a_common_prompt_every_picture_is_seen_at_once(queue, page):
 
 def test_nothing_is_looked_at_before_it_is_known_which_runs_are_meant(page):
     assert page.open(SimpleNamespace(query_params={"ids": "one,two"})) == "one,two"
-    assert page.poller.ticker.part.value == "0"
+    assert page.live.refresher.part.value == "0"
 
 
 def test_only_what_differs_is_listed_in_the_words_of_all_settings(queue, page):
@@ -126,10 +126,10 @@ def test_too_few_too_many_and_none_are_said(queue, page):
 def test_nothing_is_sent_twice_and_looks_are_rare_when_all_have_ended(queue, page):
     write_run(queue.store.runs, "one")
     write_run(queue.store.runs, "two")
-    first = page.tick("one,two", "")
-    assert first[page.poller.ticker.part].endswith("-->10")
-    again = page.tick("one,two", first[page.poller.seen])
-    assert list(again) == [page.poller.ticker.part]
+    first = page.refresh("one,two", "")
+    assert first[page.live.refresher.part].endswith("-->10")
+    again = page.refresh("one,two", first[page.live.seen])
+    assert list(again) == [page.live.refresher.part]
 
 
 def test_losses_are_drawn_over_one_another_on_one_scale(queue):

@@ -188,24 +188,24 @@ def test_details_of_a_run_that_has_ended_promise_nothing_more(queue):
 def test_what_a_page_has_is_not_sent_again(queue):
     in_state(queue, State.FINISHED)
     page = page_of(queue)
-    first = page.tick("a", "", "{}", SOMEBODY)
+    first = page.refresh("a", "", "{}", SOMEBODY)
     assert json.loads(first[page.graph].partition("-->")[2])["x"][-1] == 300 and first[page.drawn].endswith(":300")
-    again = page.tick("a", first[page.drawn], first[page.poller.seen], SOMEBODY)
-    assert list(again) == [page.poller.ticker.part]
+    again = page.refresh("a", first[page.drawn], first[page.live.seen], SOMEBODY)
+    assert list(again) == [page.live.refresher.part]
 
 
 def test_a_page_asks_at_most_fifteen_times_a_minute_while_a_run_trains(queue):
     view = in_state(queue, State.TRAINING)
     page = page_of(queue)
     queue.run = lambda _: view
-    assert page.tick("a", "", "{}", SOMEBODY)[page.poller.ticker.part].endswith("-->4")
+    assert page.refresh("a", "", "{}", SOMEBODY)[page.live.refresher.part].endswith("-->4")
 
 
 def test_nothing_is_looked_at_before_it_is_known_which_run_is_meant(queue: StudioQueue) -> None:
     """Else a page that opens on a busy machine says that there is no such run."""
     page = page_of(queue)
     assert page.open(SimpleNamespace(query_params={"id": "a"})) == "a"
-    assert page.poller.ticker.part.value == "0"
+    assert page.live.refresher.part.value == "0"
 
 
 def test_beside_download_a_style_on_the_starter_is_for_velatura_alone(queue):
@@ -214,6 +214,6 @@ def test_beside_download_a_style_on_the_starter_is_for_velatura_alone(queue):
         page = RunPage(queue, StyleLibrary(queue))
     item = page.library.entries()[0]
     page.library.entries = lambda: [replace(item, starter=False)]
-    assert "For Velatura" not in page.tick("a", "", "{}", SOMEBODY)[page.acts]
+    assert "For Velatura" not in page.refresh("a", "", "{}", SOMEBODY)[page.acts]
     page.library.entries = lambda: [replace(item, starter=True)]
-    assert "For Velatura and its starter" in page.tick("a", "", "{}", SOMEBODY)[page.acts]
+    assert "For Velatura and its starter" in page.refresh("a", "", "{}", SOMEBODY)[page.acts]

@@ -56,11 +56,11 @@ def test_a_damaged_file_of_the_folder_is_named_below_the_styles(queue: StudioQue
         (queue.paths.styles / f"z{number}.safetensors").mkdir()
         os.utime(queue.paths.styles / f"z{number}.safetensors", (1, 1))
     line = '<p class="hint">“&lt;i&gt;.safetensors” is empty; copy or download it again.</p>'
-    assert line in page.tick("{}", "", request)[page.list], "where there is no style"
+    assert line in page.refresh("{}", "", request)[page.list], "where there is no style"
     up, down = torch.ones(320, 2), torch.ones(2, 768)
     style = {f"{LAYER}.lora_up.weight": up, f"{LAYER}.lora_down.weight": down}
     save_file(style, queue.paths.styles / "ink.safetensors")
-    shown = page.tick("{}", "", request)[page.list]
+    shown = page.refresh("{}", "", request)[page.list]
     services.close()
     assert line in shown and "<h2>ink</h2>" in shown
     assert shown.count('<p class="hint">“') == 10 and '<p class="hint">And 1 more.</p>' in shown
@@ -80,7 +80,7 @@ def test_styles_are_put_into_programs_of_the_owner_s_machine_alone(queue: Studio
         (item,) = services.library.entries()
         put = StyleAction(what="put", about=item.id, program="comfyui", folder=str(comfy))
         notice = page.on_asked(put, request, "{}")[page.notice]
-        listed = page.tick("{}", "", request)[page.list]
+        listed = page.refresh("{}", "", request)[page.list]
         if shared:
             assert "only whoever runs this studio" in notice.lower() and "Put into" not in listed
             fetched = page.on_fetched(StyleFileWanted(file=f"into-comfyui {item.id}"), request)

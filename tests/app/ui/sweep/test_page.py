@@ -35,7 +35,7 @@ def rows(html: str) -> list[list[str]]:
 
 def test_pictures_results_and_losses_are_shown(queue, page) -> None:
     write_ended_sweep(queue.store.runs, "dusk", METHODS, RANKS)
-    shown = page.tick("dusk", "", REQUEST)
+    shown = page.refresh("dusk", "", REQUEST)
     head, pictures, results = (str(shown[part]) for part in (page.head, page.pictures, page.results))
     assert "4 of 4 done" in head and "Sweep · Method × Rank" in head and "data-do" not in head
     tables = rows(pictures)
@@ -45,7 +45,7 @@ def test_pictures_results_and_losses_are_shown(queue, page) -> None:
     assert table[0][:4] == ["Run", "Method", "Rank", "State"] and len(table) == 5
     assert sorted(row[0] for row in table[1:]) == ["dusk-loha-r4", "dusk-loha-r8", "dusk-lora-r4", "dusk-lora-r8"]
     assert [row[4] for row in table[1:]] == sorted(row[4] for row in table[1:]) and "polyline" in results
-    assert list(page.tick("dusk", shown[page.poller.seen], REQUEST)) == [page.poller.ticker.part]
+    assert list(page.refresh("dusk", shown[page.live.seen], REQUEST)) == [page.live.refresher.part]
 
 
 def test_one_run_is_kept_and_its_mark_is_undone(queue, page) -> None:
@@ -68,7 +68,7 @@ def test_files_are_saved_under_the_name_of_the_sweep(queue, page, file: str, nam
 
 
 def test_a_sweep_that_is_not_there_is_said(page) -> None:
-    shown = page.tick("<b>", "", REQUEST)
+    shown = page.refresh("<b>", "", REQUEST)
     assert "There is no such sweep" in str(shown[page.head]) and "<b>" not in str(shown[page.head])
 
 

@@ -115,7 +115,7 @@ def test_only_the_answer_to_a_start_of_several_lets_it_be_pressed_again(step, tm
 def test_why_it_did_not_start_stays_while_the_measuring_is_looked_at(step) -> None:
     shown = step.on_start_pressed(StartPressed(mark="a start"), REQUEST)
     assert 'role="alert"' in shown[step.foot] and "Add at least one picture first." in shown[step.foot]
-    later = step.tick(REQUEST)
+    later = step.refresh(REQUEST)
     assert step.sheet in later and step.foot not in later
 
 
@@ -129,7 +129,7 @@ def known_pace(step: StartStep, tmp_path: Path, load: float) -> None:
 
 def test_the_time_that_the_second_step_knows_stands_there_until_it_is_measured(step, tmp_path) -> None:
     known_pace(step, tmp_path, load=0.0)
-    assert re.search(r"<dt>Time</dt><dd>about [\d.]+ min", step.tick(REQUEST)[step.sheet])
+    assert re.search(r"<dt>Time</dt><dd>about [\d.]+ min", step.refresh(REQUEST)[step.sheet])
 
 
 def test_the_second_step_measures_again_once_a_busy_computer_is_quieter(step, tmp_path, monkeypatch) -> None:
@@ -138,9 +138,9 @@ def test_the_second_step_measures_again_once_a_busy_computer_is_quieter(step, tm
         style = StyleStep(step.services)
     for load, measuring in ((3.0, 0), (0.2, 1), (0.2, 1)):
         monkeypatch.setattr(estimate_jobs, "load_now", lambda load=load: load)
-        shown = style.tick(REQUEST)
+        shown = style.refresh(REQUEST)
         assert len(step.services.queue.small_jobs()) == measuring
-        assert shown[style.ticker.part].endswith("-->1" if measuring else "-->30")
+        assert shown[style.refresher.part].endswith("-->1" if measuring else "-->30")
 
 
 @pytest.mark.parametrize("kind", [StyleStep, StartStep])
@@ -150,7 +150,7 @@ def test_a_measurement_that_nobody_looked_at_for_long_begins_again_when_its_page
     with gr.Blocks():
         step = kind(services)
     draft = take_folder(services.drafts, key_of(REQUEST), write_images(tmp_path / "images"))
-    step.tick(REQUEST)
+    step.refresh(REQUEST)
     (before,) = services.queue.small_jobs()
     record = services.paths.drafts / draft.id / "measuring.json"
     services.estimate_jobs.sweep()
@@ -158,7 +158,7 @@ def test_a_measurement_that_nobody_looked_at_for_long_begins_again_when_its_page
     os.utime(record, (0, 0))
     services.estimate_jobs.sweep()
     assert services.queue.small_jobs() == []
-    step.tick(REQUEST)
+    step.refresh(REQUEST)
     assert [view.state for view in services.queue.small_jobs()] == ["queued"]
 
 

@@ -1,8 +1,8 @@
-// What the server sends begins with its version (`stamped`), microseconds at which the server began to read it. A later
-// answer may overtake one: what is older than what is shown is passed over.
+// What the server sends begins with its version (`versioned`), the microseconds at which the server began to read it. A
+// later answer may overtake one: a value that is older than the one shown is ignored.
 const VERSION = /^<!--(\d+)-->/;
 const versionOf = value => Number(VERSION.exec(value || '')?.[1] ?? 0);
-const makeNewest = () => {
+const makeStaleGuard = () => {
   let newest = 0;
   // A value without its version; null for one that was overtaken.
   return value => {

@@ -1,7 +1,7 @@
-// Has the page look again whenever the studio is of a newer version than what the page shows: no more often than every so
-// many seconds, the value (0 for never), and only while somebody sees its step; at once where somebody has chosen what is
+// Looks again whenever the studio has a newer version than the page: no more often than every so many seconds, the
+// value (0 for never), and only while the page and its step are visible; at once where somebody has chosen what is
 // shown (`velatura:look`).
-const newestOf = makeNewest();
+const dropStale = makeStaleGuard();
 let pause = 0, // milliseconds between two looks at least
   shown = 0, // the newest version that was answered
   heard = 0, // that of the studio
@@ -9,9 +9,10 @@ let pause = 0, // milliseconds between two looks at least
   waiting = 0;
 const askNow = () => {
   asked = performance.now();
-  trigger('ticked', {});
+  trigger('outdated', {});
 };
-const isSeen = () => !document.hidden && element.isConnected && (props.on_every_step || !element.closest('.step:not(.shown)'));
+const isSeen = () =>
+  !document.hidden && element.isConnected && (props.on_every_step || !element.closest('.step:not(.shown)'));
 const ask = () => {
   waiting = 0;
   if (heard > shown && pause && isSeen()) askNow();
@@ -27,7 +28,7 @@ document.addEventListener('velatura:now', ({detail}) => {
 document.addEventListener('visibilitychange', askSoon);
 document.addEventListener('velatura:look', () => element.isConnected && askNow());
 const answered = () => {
-  const seconds = newestOf(props.value);
+  const seconds = dropStale(props.value);
   if (seconds === null) return;
   pause = 1000 * Number(seconds);
   shown = Math.max(shown, versionOf(props.value));

@@ -15,14 +15,14 @@ from typing import Any
 
 import gradio as gr
 
-from app.ui.components.live import stamped
-from app.ui.components.shell import AT_ONCE, island
+from app.ui.components.live import versioned
+from app.ui.components.shell import AT_ONCE, scripted_part
 from app.ui.gradio_internals import listener_of
 
 PAUSE = 5
 """Seconds between two looks of a page at least, where it says nothing else."""
-TICKED = "ticked"
-"""What the script of a ticker triggers when it is time to look."""
+OUTDATED = "outdated"
+"""What the script of a refresher triggers when it is time to look."""
 NEVER = "0"
 NOTHING_SEEN = "{}"
 """What a page says that has no part yet."""
@@ -31,7 +31,7 @@ Listen = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Lazy:
+class DeferredPart:
     """A part that is made only where its state is another one than the page has seen."""
 
     state: object
@@ -39,58 +39,58 @@ class Lazy:
     make: Callable[[], str]
 
 
-class Ticker:
+class Refresher:
     """The script that has a page look again whenever the studio has changed since what it shows."""
 
     def __init__(self, on_every_step: bool = False) -> None:
-        scripts = ("components/newest.js", "components/ticker.js")
-        self.part = island(NEVER, scripts, on_every_step=on_every_step)
+        scripts = ("components/stale_guard.js", "components/refresh.js")
+        self.part = scripted_part(NEVER, scripts, on_every_step=on_every_step)
         """Of a page with steps only the one that is seen looks, unless it looks `on_every_step`."""
 
     def listen(self, look: Listen, inputs: Sequence[gr.Textbox | gr.HTML] | None, outputs: list[Any]) -> None:
         """Let `look` answer whenever the script says, with a `pause` among what it shows."""
         # The newest is never passed over: nothing else may happen for a long time. What a script says with an event
         # would be lost: Gradio sends that of the first once more.
-        listener_of(self.part, TICKED)(look, inputs, outputs, **AT_ONCE | {"trigger_mode": "always_last"})
+        listener_of(self.part, OUTDATED)(look, inputs, outputs, **AT_ONCE | {"trigger_mode": "always_last"})
 
     def pause(self, seconds: float, began: int) -> Shown:
         """At least so many seconds between two looks, 0 for no more looks, with the version of what is shown now."""
-        return {self.part: stamped(f"{seconds:g}", began)}
+        return {self.part: versioned(f"{seconds:g}", began)}
 
 
-class Poller:
+class LiveParts:
     """The parts of a page that it brings up to date."""
 
     def __init__(self, parts: Mapping[str, gr.HTML]) -> None:
         self.parts = parts
         self.seen = gr.Textbox(NOTHING_SEEN, visible=False)
         """Digests of the parts that the page has, as JSON."""
-        self.ticker = Ticker()
-        self.outputs = [*parts.values(), self.seen, self.ticker.part]
+        self.refresher = Refresher()
+        self.outputs = [*parts.values(), self.seen, self.refresher.part]
 
     def listen(self, opening: Listen, look: Listen, inputs: Sequence[gr.Textbox | gr.HTML], outputs: list[Any]) -> None:
         """Let `look` answer when `opening` has happened, and whenever something has changed."""
         opening(look, inputs, outputs, **AT_ONCE)
-        self.ticker.listen(look, inputs, outputs)
+        self.refresher.listen(look, inputs, outputs)
 
-    def answer(self, seen: str, values: Mapping[str, str | Lazy], began: int, seconds: float = PAUSE) -> Shown:
+    def answer(self, seen: str, values: Mapping[str, str | DeferredPart], began: int, seconds: float = PAUSE) -> Shown:
         """The parts that differ from those of `seen`; `values` holds every part.
 
-        `seconds` are those between two looks at least, 0 for no more looks; `began` is the `moment` before
+        `seconds` are those between two looks at least, 0 for no more looks; `began` is the `now_us` before
         anything of them was read.
         """
         known, now = _read(seen), {name: digest(value) for name, value in values.items()}
         shown: Shown = {
-            part: stamped(value.make() if isinstance(value := values[name], Lazy) else value, began)
+            part: versioned(value.make() if isinstance(value := values[name], DeferredPart) else value, began)
             for name, part in self.parts.items()
             if known.get(name) != now[name]
         }
-        return shown | ({self.seen: json.dumps(now)} if shown else {}) | self.ticker.pause(seconds, began)
+        return shown | ({self.seen: json.dumps(now)} if shown else {}) | self.refresher.pause(seconds, began)
 
 
-def digest(value: str | Lazy) -> str:
+def digest(value: str | DeferredPart) -> str:
     """A short name for a part as it is now."""
-    text = repr(value.state) if isinstance(value, Lazy) else value
+    text = repr(value.state) if isinstance(value, DeferredPart) else value
     return sha256(text.encode()).hexdigest()[:12]
 
 
