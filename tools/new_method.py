@@ -33,7 +33,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, RankedMethod, Theta
 from trainers.adapters.methods.initial import kaiming
 from trainers.adapters.site import Site
@@ -62,8 +61,8 @@ class {kind}(RankedMethod):
             "B": nn.Parameter(torch.zeros(site.op.out, self.rank)),
         }}
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
-        gate = self.rank_gate(site, context, self.rank, theta["A"].device)
+    def update(self, theta: Theta, site: Site) -> LowRank:
+        gate = self.rank_gate(site, self.rank, theta["A"].device)
         return LowRank(self.scale * theta["B"], theta["A"], site.op.shape, gate)
 '''
 PRESET = """summary = "TODO: {title} in half a line"

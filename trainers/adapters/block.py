@@ -14,7 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.context import ContextHolder, ForwardContext
+from trainers.adapters.context import ContextHolder
 from trainers.adapters.layouts.layout import BlockRole, Stream
 from trainers.adapters.method import SETTINGS, Method, Theta
 from trainers.adapters.op import Op
@@ -66,8 +66,11 @@ class BlockMethod(Method):
         """Initial θ of a block, without effect: Parameters train, other Tensors are frozen and saved."""
         raise NotImplementedError
 
-    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, context: ForwardContext) -> Tensor:
-        """The block's output with the method at full strength, shape and dtype as `call.y`, before the residual."""
+    def after(self, call: Call, theta: Theta, site: BlockSite) -> Tensor:
+        """The block's output with the method at full strength, shape and dtype as `call.y`, before the residual.
+
+        θ holds the shared tensors, too.
+        """
         raise NotImplementedError
 
 
@@ -138,7 +141,7 @@ class BlockSite(HookPoint[BlockMethod]):
             return with_graph(y, holder.context)
         out = y
         for p in active:
-            after = p.method.after(call, p.theta, self, p.shared, holder.context)
+            after = p.method.after(call, p.tensors, self)
             strength = holder.strength * p.strength
             if strength == 1 and len(active) == 1:
                 return after  # if it does not depend on y, y needs no backward pass

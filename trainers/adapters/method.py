@@ -12,7 +12,6 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About, FileForm
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import TrainingHooks
 from trainers.section import Settings
 
@@ -70,8 +69,8 @@ class LayerUpdate:
         """Initial θ of a site, without effect: Parameters train, other Tensors are frozen and saved."""
         raise NotImplementedError
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Update:
-        """The method's formula."""
+    def update(self, theta: Theta, site: Site) -> Update:
+        """The method's formula, from a site's θ with the shared tensors, in the pass of `site.context`."""
         raise NotImplementedError
 
 
@@ -213,11 +212,13 @@ class RankedMethod(InputMethod):
     def file_form(self) -> FileForm:
         return FileForm(rank=self.rank, alpha=self.scale * self.rank)
 
-    def rank_gate(self, site: Site, context: ForwardContext, rank: int, device: torch.device) -> Tensor | None:
+    def rank_gate(self, site: Site, rank: int, device: torch.device) -> Tensor | None:
         """Rank dropout of this draw as a gate `(rank,)` of 0 and 1 / (1 − p); None if off."""
-        if not (context.training and self.rank_dropout):
+        if not (site.context.training and self.rank_dropout):
             return None
-        keep = torch.rand(rank, generator=context.generator(site, "rank", torch.device("cpu"))) >= self.rank_dropout
+        keep = (
+            torch.rand(rank, generator=site.context.generator(site, "rank", torch.device("cpu"))) >= self.rank_dropout
+        )
         return (keep.float() / (1 - self.rank_dropout)).to(device)
 
 

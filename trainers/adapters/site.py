@@ -99,6 +99,11 @@ class Placement(Generic[M]):
         """A live view of the method's tensors here."""
         return TensorView(self.module)
 
+    @property
+    def tensors(self) -> Theta:
+        """The same with the shared ones."""
+        return {**self.shared, **self.theta} if self.shared else self.theta
+
 
 class HookPoint(nn.Module, Generic[M]):
     """A module of the base with methods on it; owns their θ and acts through hooks until they are removed."""
@@ -117,6 +122,11 @@ class HookPoint(nn.Module, Generic[M]):
     @property
     def placed(self) -> tuple[Placement[M], ...]:
         return tuple(self._placed)
+
+    @property
+    def context(self) -> ForwardContext:
+        """The context of the pass, or of `updates`."""
+        return self._holder.context
 
     def attach(
         self, method: M, theta: MethodTensors, shared: Theta, learning_rate: float = 1.0, strength: float = 1.0
@@ -190,8 +200,12 @@ class Site(HookPoint["LayerUpdate"]):
 
     def updates(self, context: ForwardContext | None = None) -> tuple[Update, ...]:
         """The current updates at full strength, without dropout unless `context` is for training."""
-        moment = context if context is not None else ForwardContext()
-        return tuple(self._update(p, moment) for p in self._placed)
+        holder, during = self._holder, self._holder.context
+        holder.context = context if context is not None else ForwardContext()
+        try:
+            return tuple(self._update(placed) for placed in self._placed)
+        finally:
+            holder.context = during
 
     def adds_to(self, first: object) -> bool:
         """Whether its change and that of the layer's first site, of another network, add up to the sum of both."""
@@ -271,7 +285,7 @@ class Site(HookPoint["LayerUpdate"]):
         if holder.context.training and self._placed[0].method.input_dropout:
             return None  # the update reads other inputs than the weight
         for placed in self.active(holder.context):
-            update = self._update(placed, holder.context)
+            update = self._update(placed)
             if isinstance(update, Dense) and update.replaces(weight, x):
                 return update if holder.strength == 1 else update.scaled(holder.strength)
         return None
@@ -285,7 +299,7 @@ class Site(HookPoint["LayerUpdate"]):
         base: Tensor | None = None
         out = y
         for placed in self.active(holder.context):
-            update = self._update(placed, holder.context)
+            update = self._update(placed)
             if update.uses_base_output and base is None:
                 base = y if bias is None else y - self.op.over_channels(bias)
             part = update if holder.strength == 1 else update.scaled(holder.strength)
@@ -294,8 +308,8 @@ class Site(HookPoint["LayerUpdate"]):
             return with_graph(given, holder.context)
         return out if y is given else out.reshape(given.shape)
 
-    def _update(self, placed: Placement[LayerUpdate], context: ForwardContext) -> Update:
-        update = placed.method.update(placed.theta, self, placed.shared, context)
+    def _update(self, placed: Placement[LayerUpdate]) -> Update:
+        update = placed.method.update(placed.tensors, self)
         if isinstance(update, Tensor):
             raise VelaturaError(
                 "{name}.update returned a tensor on {path}; return an update, such as Dense(ΔW)",

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adapters.arguments import check_parts
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import LayerUpdate, Theta
 from trainers.adapters.network import Network
 from trainers.adapters.op import at_hand
@@ -56,7 +55,7 @@ class LoadedStyle(LayerUpdate):
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return self.updates[site.name].tensors()
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Update:
+    def update(self, theta: Theta, site: Site) -> Update:
         return self.updates[site.name].with_tensors(theta)
 
 

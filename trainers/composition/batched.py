@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import LayerUpdate, Theta
 from trainers.adapters.site import Site
 from trainers.adapters.updates import PerImage, Update
@@ -22,7 +21,7 @@ from trainers.models.words import Words
 
 @dataclass(frozen=True, eq=False)
 class StyleBatch(LayerUpdate):
-    """Several style files on layers; `context.styles` selects the style of each image.
+    """Several style files on layers; `site.context.styles` selects the style of each image.
 
     θ holds their frozen tensors as named by `PerImage`, with the strengths included.
     """
@@ -33,12 +32,12 @@ class StyleBatch(LayerUpdate):
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return self.updates[site.name].tensors()
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Update:
-        if context.styles is None:
+    def update(self, theta: Theta, site: Site) -> Update:
+        if site.context.styles is None:
             raise ValueError("several styles are attached, and the batch does not say which image has which")
         changes = self.updates[site.name].with_tensors(theta)
-        rows = context.rows_at(site.path)
-        return replace(changes, index=context.styles, strengths=context.strengths, rows=rows)
+        rows = site.context.rows_at(site.path)
+        return replace(changes, index=site.context.styles, strengths=site.context.strengths, rows=rows)
 
 
 @torch.no_grad()
@@ -48,7 +47,7 @@ def batch_styles(
     styles: Sequence[tuple[Style, float]],
     words: Words | None = None,
 ) -> StyleNetwork:
-    """Put several styles on a base; the network's `context.styles` selects one, or none, for each image.
+    """Put several styles on a base; the network's `site.context.styles` selects one, or none, for each image.
 
     Has the arguments and errors of `apply_styles`; words of embeddings apply to every image. One forward pass runs all
     styles; if one is not a change of weights, each style has its own pass.

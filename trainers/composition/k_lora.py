@@ -21,7 +21,6 @@ from statistics import fmean, median
 import torch
 from torch import Tensor
 
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import LayerUpdate, Theta
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Update
@@ -48,8 +47,8 @@ class KLoRA(LayerUpdate):
         pair = enumerate(self.updates[site.name])
         return {f"{number}/{name}": tensor for number, one in pair for name, tensor in one.tensors().items()}
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Update:
-        S = self.alpha * context.step / self.steps + BETA
+    def update(self, theta: Theta, site: Site) -> Update:
+        S = self.alpha * site.context.step / self.steps + BETA
         number = int(self.turns[site.name] <= S)
         own = f"{number}/"
         tensors = {name.removeprefix(own): tensor for name, tensor in theta.items() if name.startswith(own)}

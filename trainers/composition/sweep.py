@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import LayerUpdate, Theta
 from trainers.adapters.site import Site
 from trainers.adapters.updates import PerImage, Update
@@ -21,7 +20,7 @@ from trainers.models.words import Words
 
 @dataclass(frozen=True, eq=False)
 class StyleSweep(LayerUpdate):
-    """A style file on layers at several strengths; `context.styles` selects the strength of each image."""
+    """A style file on layers at several strengths; `site.context.styles` selects the strength of each image."""
 
     updates: Mapping[str, PerImage]
     """Its changes by site name, at strength 1."""
@@ -31,14 +30,14 @@ class StyleSweep(LayerUpdate):
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return self.updates[site.name].tensors()
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Update:
-        if context.styles is None:
+    def update(self, theta: Theta, site: Site) -> Update:
+        if site.context.styles is None:
             raise ValueError(
                 "a style is attached at several strengths, and the batch does not say which image has which"
             )
         changes = self.updates[site.name].with_tensors(theta)
-        index, strengths = torch.zeros_like(context.styles), self.strengths[context.styles]
-        return replace(changes, index=index, strengths=strengths, rows=context.rows_at(site.path))
+        index, strengths = torch.zeros_like(site.context.styles), self.strengths[site.context.styles]
+        return replace(changes, index=index, strengths=strengths, rows=site.context.rows_at(site.path))
 
 
 @torch.no_grad()
@@ -49,7 +48,7 @@ def sweep_styles(
     variants: Sequence[Sequence[float]],
     words: Words | None = None,
 ) -> StyleNetwork:
-    """Put styles on a base; the network's `context.styles` selects a variant, their strengths, for each image.
+    """Put styles on a base; the network's `site.context.styles` selects a variant, their strengths, for each image.
 
     Each variant has a strength per style; the styles' changes add up. Has the other arguments and errors of
     `apply_styles`; words of embeddings apply to every image as in the first variant.

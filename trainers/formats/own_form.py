@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from trainers.adapters.block import BlockMethod, BlockSite
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import LayerMethod, Method, Theta
 from trainers.adapters.methods import MethodSettings, table_of
 from trainers.adapters.network import Network
@@ -98,7 +97,7 @@ def _of_site(stem: str, site: Site | BlockSite, placed: Placement[Any], precisio
         return found
     read = {name: found[f"{stem}.{name}"].to(tensor) for name, tensor in theta.items()}
     W = site.weight()
-    exact, rounded = (method.update(each, site, placed.shared, ForwardContext()).dense(W) for each in (theta, read))
+    exact, rounded = (method.update({**placed.shared, **each}, site).dense(W) for each in (theta, read))
     near = relative_error(rounded, exact) <= LARGEST_ERROR[precision]
     return found if near else _rounded(stem, theta, "fp32")
 

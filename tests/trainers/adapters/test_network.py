@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import Theta
 from trainers.adapters.methods import METHODS
 from trainers.adapters.methods.adapter import Adapter
@@ -270,7 +269,7 @@ def test_dora_takes_a_base_in_fp64(start: str) -> None:
 class Untyped(LoRA):
     """A method whose update is no update."""
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Any:
+    def update(self, theta: Theta, site: Site) -> Any:
         """A tensor."""
         return theta["B"]
 

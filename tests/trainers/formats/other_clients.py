@@ -23,7 +23,7 @@ from trainers.models.model import Model
 MIXED = Targets(
     unet="full",
     text_encoder=("*.q_proj", "*.layers.1.*.v_proj", "*.fc2"),
-    blocks={"mid_block.*": BlockOverride(rank=6)},
+    blocks={"mid_block.*": BlockOverride(rank=5)},
 )
 MIXED_WITHOUT_RANKS = MIXED.model_copy(update={"blocks": {}, "text_encoder": ("*.v_proj", "*.fc2")})
 

@@ -31,7 +31,6 @@ from torch import Tensor, nn
 
 from trainers.adapters.about import About, RankInfo
 from trainers.adapters.budget import BudgetedHooks, BudgetedMethod
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
 from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import normal
@@ -124,10 +123,10 @@ class AdaLoRA(BudgetedMethod):
             }
         return theta
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
+    def update(self, theta: Theta, site: Site) -> LowRank:
         P, lam, Q = (theta[name] for name in FACTORS)
-        if context.training:
-            kept = self.rank_gate(site, context, self.rank, lam.device)
+        if site.context.training:
+            kept = self.rank_gate(site, self.rank, lam.device)
             return LowRank(self.scale * P, Q, site.op.shape, lam if kept is None else lam * kept)
         if theta["settled"]:
             lam = lam * theta["kept"]  # a moving average of λ may not be zero yet

@@ -31,7 +31,6 @@ from torch.nn import functional as F
 
 from trainers.adapters.about import About
 from trainers.adapters.block import BlockMethod, BlockSite, Call
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.layouts.layout import BlockRole
 from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import kaiming
@@ -100,7 +99,7 @@ class Adapter(BlockMethod):
             "u": nn.Parameter(torch.zeros(site.op.out)),
         }
 
-    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, context: ForwardContext) -> Tensor:
+    def after(self, call: Call, theta: Theta, site: BlockSite) -> Tensor:
         x, y = call.x, call.y
         if self.norms:
             x = torch.addcmul(x + theta["b"].to(x.dtype), theta["g"].to(x.dtype), x)

@@ -18,7 +18,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About, FileForm, Stored
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, LayerMethod, Theta
 from trainers.adapters.roles import is_key
 from trainers.adapters.site import Site
@@ -59,5 +58,5 @@ class BitFit(LayerMethod):
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return {"d": nn.Parameter(torch.zeros(site.op.out))}
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Affine:
+    def update(self, theta: Theta, site: Site) -> Affine:
         return Affine(None, theta["d"], site.op.shape)

@@ -108,18 +108,18 @@ class DyLoRA(RankedMethod):
         theta: dict[str, Tensor] = {f"A{n}": nn.Parameter(band.clone()) for n, band in enumerate(A.split(self.unit))}
         return theta | {f"B{n}": nn.Parameter(torch.zeros(site.op.out, self.unit)) for n in range(self.bands)}
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
-        kept = context.rank or self.kept_rank or self.rank
-        bands = self.sampled_bands(context) if context.training else kept // self.unit
+    def update(self, theta: Theta, site: Site) -> LowRank:
+        kept = site.context.rank or self.kept_rank or self.rank
+        bands = self.sampled_bands(site.context) if site.context.training else kept // self.unit
         rank = bands * self.unit
-        last = bands - 1 if context.training and self.frozen else 0
+        last = bands - 1 if site.context.training and self.frozen else 0
 
         def joined(name: str, dim: int) -> Tensor:
             return torch.cat(
                 [theta[f"{name}{n}"].detach() if n < last else theta[f"{name}{n}"] for n in range(bands)], dim
             )
 
-        gate = self.rank_gate(site, context, rank, theta["A0"].device)
+        gate = self.rank_gate(site, rank, theta["A0"].device)
         return LowRank(self.alpha / rank * joined("B", 1), joined("A", 0), site.op.shape, gate)
 
     def sampled_bands(self, context: ForwardContext) -> int:

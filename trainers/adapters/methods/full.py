@@ -21,7 +21,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About, FileForm, Stored
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, InputMethod, Theta
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Dense
@@ -62,5 +61,5 @@ class Full(InputMethod):
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return {"D": nn.Parameter(torch.zeros(site.op.shape))}
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Dense:
+    def update(self, theta: Theta, site: Site) -> Dense:
         return Dense(theta["D"])

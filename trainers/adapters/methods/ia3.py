@@ -24,7 +24,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About, FileForm, Stored
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, LayerMethod, Theta
 from trainers.adapters.roles import layer_role
 from trainers.adapters.site import Site
@@ -68,7 +67,7 @@ class IA3(LayerMethod):
         width = site.op.fan_in if self._reads_hidden(site) else site.op.out // (2 if is_gated(site) else 1)
         return {"l": nn.Parameter(torch.zeros(width))}
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Affine | InputScale:
+    def update(self, theta: Theta, site: Site) -> Affine | InputScale:
         gain = theta["l"]
         if self._reads_hidden(site):
             return InputScale(gain, site.weight())

@@ -19,7 +19,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from trainers.adapters.about import About, FileForm, Stored
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, InputMethod, Theta
 from trainers.adapters.methods.initial import kronecker_pair
 from trainers.adapters.site import Site
@@ -53,5 +52,5 @@ class KronA(InputMethod):
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return kronecker_pair(site.op.shape, draw)
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Kronecker:
+    def update(self, theta: Theta, site: Site) -> Kronecker:
         return Kronecker(self.scale * theta["A"], theta["B"], site.op.shape)

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from trainers.adapters.about import About
 from trainers.adapters.block import BlockMethod, BlockSite, Call
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.layouts.layout import BlockRole
 from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import kronecker_pair
@@ -61,7 +60,7 @@ class KronABlock(BlockMethod):
         bias = {"b": nn.Parameter(torch.zeros(site.op.out))} if self.bias else {}
         return kronecker_pair(site.op.shape, draw) | residual | bias
 
-    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, context: ForwardContext) -> Tensor:
+    def after(self, call: Call, theta: Theta, site: BlockSite) -> Tensor:
         product = Kronecker(self.scale * theta["A"], theta["B"], site.op.shape)
         y = product.apply(site.op, call.x, onto=call.y)
         y = y + theta["g"].to(y.dtype) * call.x if self.residual else y

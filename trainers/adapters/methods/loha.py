@@ -23,7 +23,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About, FileForm, Stored
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, RankedMethod, Theta, idle
 from trainers.adapters.methods.initial import normal, tucker, uses_tucker
 from trainers.adapters.site import Site
@@ -73,10 +72,10 @@ class LoHA(RankedMethod):
     def validate_targets(self, sites: Sequence[Site]) -> str | None:
         return idle("method.tucker") if self.tucker and not any(uses_tucker(site, True) for site in sites) else None
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Hadamard:
+    def update(self, theta: Theta, site: Site) -> Hadamard:
         def down(side: str) -> Tensor:
             return theta["A" + side] if "A" + side in theta else tucker(theta["T" + side], theta["D" + side])
 
-        gate = self.rank_gate(site, context, self.rank, theta["B1"].device)
+        gate = self.rank_gate(site, self.rank, theta["B1"].device)
         left = LowRank(self.scale * theta["B1"], down("1"), site.op.shape, gate)
         return Hadamard(left, LowRank(theta["B2"], down("2"), site.op.shape))

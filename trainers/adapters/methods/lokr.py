@@ -24,7 +24,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About, FileForm, Stored
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, RankedMethod, Theta, idle
 from trainers.adapters.methods.initial import factorise, kaiming, tucker, uses_tucker
 from trainers.adapters.site import Site
@@ -123,11 +122,11 @@ class LoKr(RankedMethod):
     def _is_full(self, v: tuple[int, int]) -> bool:
         return self.full_matrix or self.rank >= max(v) / 2
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Kronecker:
+    def update(self, theta: Theta, site: Site) -> Kronecker:
         C = theta["C"] if "C" in theta else theta["Cb"] @ theta["Ca"]
         if "W2" in theta:
             return Kronecker(self.scale * C, theta["W2"], site.op.shape)
         A = theta["A"] if "A" in theta else tucker(theta["T"], theta["D"])
         _, v = self.shapes(site)
-        gate = self.rank_gate(site, context, self.rank, A.device)
+        gate = self.rank_gate(site, self.rank, A.device)
         return Kronecker(self.scale * C, LowRank(theta["B"], A, (*v, *site.op.shape[2:]), gate), site.op.shape)

@@ -37,7 +37,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About, FileForm
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, RankedMethod, Theta, idle
 from trainers.adapters.methods.initial import kaiming, tucker, uses_tucker
 from trainers.adapters.site import Site
@@ -126,9 +125,9 @@ class LoRA(RankedMethod):
             theta["m"] = nn.Parameter(row_lengths(site))
         return theta
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Update:
+    def update(self, theta: Theta, site: Site) -> Update:
         A, B = theta["A"] if "A" in theta else tucker(theta["T"], theta["D"]), theta["B"]
-        gate = self.rank_gate(site, context, self.rank, A.device)
+        gate = self.rank_gate(site, self.rank, A.device)
         if self.start == "pissa":
             B, A = minus_init(B, A, theta["B0"], theta["A0"])  # (out, 2r), (2r, in·kh·kw)
             gate = None if gate is None else torch.cat([gate, gate])

@@ -30,7 +30,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About, FileForm, Stored
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, LayerMethod, Theta
 from trainers.adapters.op import Op
 from trainers.adapters.site import Site
@@ -98,7 +97,7 @@ class OFT(LayerMethod):
         most = min(self.block_size, isqrt(width)) if self.side == "output" else self.block_size
         return divisors(width, most)[-1]
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Rotation | InputRotation:
+    def update(self, theta: Theta, site: Site) -> Rotation | InputRotation:
         Q = skew(theta["q"], self.block(self.width(site.op)))
         if self.constraint:
             norm = torch.linalg.matrix_norm(Q, keepdim=True)

@@ -28,7 +28,6 @@ from torch import Tensor, nn
 
 from trainers.adapters.about import About, FileForm
 from trainers.adapters.block import BlockMethod, BlockSite, Call
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.layouts.layout import BlockRole, Stream
 from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import normal
@@ -104,13 +103,13 @@ class Prompts(BlockMethod):
         width = site.context_width
         return nn.Parameter((torch.rand(self.tokens, width, generator=draw) * 2 - 1) * (6 / (2 * width)) ** 0.5)
 
-    def after(self, call: Call, theta: Theta, site: BlockSite, shared: Theta, context: ForwardContext) -> Tensor:
-        y = run_with_prompts(call, (theta if self.deep else shared)["P"])
+    def after(self, call: Call, theta: Theta, site: BlockSite) -> Tensor:
+        y = run_with_prompts(call, theta["P"])
         if self.gated:
             y = call.y + theta["g"].to(y.dtype) * (y - call.y)
-        if self.unconditional or not any(context.uncaptioned):
+        if self.unconditional or not any(site.context.uncaptioned):
             return y
-        bare = torch.tensor(context.uncaptioned, device=y.device)  # (n,)
+        bare = torch.tensor(site.context.uncaptioned, device=y.device)  # (n,)
         return torch.where(bare[:, None, None], call.y, y)
 
 

@@ -29,7 +29,6 @@ from torch import Tensor, nn
 
 from trainers.adapters.about import About, FileForm, RankInfo
 from trainers.adapters.budget import BudgetedHooks, BudgetedMethod
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step
 from trainers.adapters.method import SETTINGS, Theta
 from trainers.adapters.methods.initial import uniform
@@ -123,11 +122,13 @@ class SeLoRA(BudgetedMethod):
             theta[f"B{n}"] = nn.Parameter(torch.zeros(site.op.out, 1))
         return theta
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
-        used = [n for n, use in enumerate(theta["use"].tolist()) if use == GROWN or (use == TRIED and context.training)]
+    def update(self, theta: Theta, site: Site) -> LowRank:
+        used = [
+            n for n, use in enumerate(theta["use"].tolist()) if use == GROWN or (use == TRIED and site.context.training)
+        ]
         A = torch.cat([theta["A0"][:0], *(theta[f"A{n}"] for n in used)])  # (n, in·kh·kw)
         B = torch.cat([theta["B0"][:, :0], *(theta[f"B{n}"] for n in used)], 1)  # (out, n)
-        return LowRank(self.scale * B, A, site.op.shape, self.rank_gate(site, context, len(used), A.device))
+        return LowRank(self.scale * B, A, site.op.shape, self.rank_gate(site, len(used), A.device))
 
 
 @dataclass(frozen=True)

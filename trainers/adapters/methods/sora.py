@@ -25,7 +25,6 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About, RankInfo
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import Step, TrainingHooks
 from trainers.adapters.method import SETTINGS, RankedMethod, Theta
 from trainers.adapters.methods.initial import kaiming, normal
@@ -85,12 +84,12 @@ class SoRA(RankedMethod):
             "open": torch.ones(self.rank),
         }
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
+    def update(self, theta: Theta, site: Site) -> LowRank:
         A, B, g = (theta[name] for name in ("A", "B", "g"))
-        if not context.training:
+        if not site.context.training:
             used = (g != 0) & (theta["open"] != 0)
             return LowRank(self.scale * B[:, used] * g[used], A[used], site.op.shape)
-        kept = self.rank_gate(site, context, self.rank, g.device)
+        kept = self.rank_gate(site, self.rank, g.device)
         return LowRank(self.scale * B, A, site.op.shape, g if kept is None else g * kept)
 
     def learning_rate_ratio(self, name: str) -> float:

@@ -19,7 +19,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About, FileForm, Stored
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, LayerMethod, Theta
 from trainers.adapters.methods.initial import normal
 from trainers.adapters.roles import is_key
@@ -63,7 +62,7 @@ class SSF(LayerMethod):
             theta["beta"] = nn.Parameter(normal(draw, self.spread, site.op.out))
         return theta
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> Affine:
+    def update(self, theta: Theta, site: Site) -> Affine:
         gain, shift, bias = theta["gamma"] - 1, theta.get("beta"), site.bias()
         if bias is not None:
             shift = gain * bias if shift is None else gain * bias + shift

@@ -32,7 +32,6 @@ from pydantic_core import ArgsKwargs
 from torch import Tensor, nn
 
 from trainers.adapters.about import About
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import SETTINGS, RankedMethod, Theta
 from trainers.adapters.methods.initial import kaiming
 from trainers.adapters.site import Site
@@ -140,12 +139,12 @@ class TiedLoRA(RankedMethod):
             theta["v"] = nn.Parameter(torch.full((site.op.out,), float(self.train_b)))
         return theta
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
+    def update(self, theta: Theta, site: Site) -> LowRank:
         group = self._group(site)
-        A = shared[f"A-{group}"] if self.tie_a else theta["A"]
-        B = shared[f"B-{group}"] if self.tie_b else theta["B"]
+        A = theta[f"A-{group}" if self.tie_a else "A"]
+        B = theta[f"B-{group}" if self.tie_b else "B"]
         up = self.scale * (theta["v"][:, None] * B if self.train_v else B)
-        gate, kept = theta["u"] if self.train_u else None, self.rank_gate(site, context, self.rank, A.device)
+        gate, kept = theta["u"] if self.train_u else None, self.rank_gate(site, self.rank, A.device)
         if kept is not None:
             gate = kept if gate is None else gate * kept
         return LowRank(up, A, site.op.shape, gate)

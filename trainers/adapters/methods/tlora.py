@@ -103,10 +103,10 @@ class TLoRA(RankedMethod):
             return {}
         return {name: theta[f"{name}0"] for name in ("A", "B", "S")}
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
+    def update(self, theta: Theta, site: Site) -> LowRank:
         A, B = theta["A"], theta["B"]
-        mask, rank = self.mask(context, len(A)), len(A)
-        gate = self.rank_gate(site, context, rank, A.device)
+        mask, rank = self.mask(site.context, len(A)), len(A)
+        gate = self.rank_gate(site, rank, A.device)
         if mask is not None:
             gate = mask if gate is None else mask * gate
         if self.orthogonal:

@@ -24,7 +24,6 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
 from trainers.adapters.about import About, FileForm
-from trainers.adapters.context import ForwardContext
 from trainers.adapters.hooks import TrainingHooks
 from trainers.adapters.method import SETTINGS, InputMethod, Theta
 from trainers.adapters.site import Site
@@ -85,8 +84,8 @@ class VeRA(InputMethod):
             "b": nn.Parameter(torch.zeros(site.op.out)),
         }
 
-    def update(self, theta: Theta, site: Site, shared: Theta, context: ForwardContext) -> LowRank:
-        A, B = shared["A"][:, : site.op.fan_in], shared["B"][: site.op.out]
+    def update(self, theta: Theta, site: Site) -> LowRank:
+        A, B = theta["A"][:, : site.op.fan_in], theta["B"][: site.op.out]
         kaiming = 2 / (site.op.fan_in * self.rank) ** 0.5  # √(2 / fan-in) of A times √(2 / r) of B
         return LowRank(theta["b"][:, None] * B, A, site.op.shape, kaiming * theta["d"])
 

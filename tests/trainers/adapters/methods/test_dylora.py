@@ -101,7 +101,7 @@ def test_the_first_components_of_a_file_are_the_smaller_rank(kind):
         cut = {"lora_up.weight": tensors["lora_up.weight"][:, :b], "lora_down.weight": tensors["lora_down.weight"][:b]}
         smaller = build_update(cut | {"alpha": tensors["alpha"]}, site.op.shape)
         kept = replace(SMALL, kept_rank=b)
-        expected = kept.update(theta_of(site), site, {}, ForwardContext()).dense()
+        expected = kept.update(theta_of(site), site).dense()
         torch.testing.assert_close(smaller.dense(site.weight()), expected.float())
         assert kept.file_form().rank == b
 
@@ -135,7 +135,7 @@ def errors_by_rank(method: DyLoRA, target: Tensor) -> list[float]:
     """What one training leaves at each rank."""
     site = learned(method, target)
     kept = [replace(method, kept_rank=b) for b in method.nested_ranks]
-    return [error(one.update(theta_of(site), site, {}, ForwardContext()).dense(), target) for one in kept]
+    return [error(one.update(theta_of(site), site).dense(), target) for one in kept]
 
 
 def test_frozen_each_band_takes_the_largest_part_that_is_left():

@@ -40,8 +40,8 @@ def check(site: Site, run: Callable[[Any, Site, Tensor], Tensor], x: Tensor, con
 
     def function(x: Tensor, *values: Tensor) -> Tensor:
         found = {(kind, name): value.detach() for kind, name, value in held} | dict(zip(trained, values, strict=True))
-        own, shared = ({n: v for (kind, n), v in found.items() if kind == which} for which in ("own", "shared"))
-        update = placed.method.update(own, site, shared, context)
+        site._holder.context = context
+        update = placed.method.update({name: value for (_, name), value in found.items()}, site)
         if isinstance(update, Normalised):  # its norm is outside the graph, so finite differences must not move it
             update = replace(update, norm=start.norm)
         return run(update, site, x)
