@@ -81,11 +81,17 @@ class LiveParts:
         """
         known, now = _read(seen), {name: digest(value) for name, value in values.items()}
         shown: Shown = {
-            part: versioned(value.make() if isinstance(value := values[name], DeferredPart) else value, began)
-            for name, part in self.parts.items()
+            self.parts[name]: versioned(
+                value.make() if isinstance(value := values[name], DeferredPart) else value, began
+            )
+            for name in self.parts.keys() | values.keys()  # a KeyError for one that is not among the others
             if known.get(name) != now[name]
         }
         return shown | ({self.seen: json.dumps(now)} if shown else {}) | self.refresher.pause(seconds, began)
+
+
+def _make(value: str | DeferredPart) -> str:
+    return value.make() if isinstance(value, DeferredPart) else value
 
 
 def digest(value: str | DeferredPart) -> str:

@@ -12,10 +12,10 @@ import gradio as gr
 import pytest
 from jinja2 import nodes
 
-from app.studio.paths import UploadFolder
+from app.studio.paths import Paths, UploadFolder
 from app.studio.services import open_services
-from app.studio.studio_queue import StudioQueue
 from app.ui.components.events import PageEvent
+from app.ui.components.live_parts import OUTDATED
 from app.ui.document.assets import CALLED, read_scripts
 from app.ui.document.templates import ROOT, environment
 from app.ui.pages import PAGES
@@ -25,6 +25,9 @@ FOLDERS = sorted({page.module.partition(".")[0] for page in PAGES})
 """One for each page or family of pages."""
 MADE_ELSEWHERE = {"runs": set(LABELS) - {"clone"}}
 """What buttons of a page ask for that other modules make, or that follow from a run's state."""
+MERGED = "components/merged_part.js"
+TYPED_IN = ["pg-form"]
+"""Parts that only answers to clicks change."""
 ASKS = {"Button": 1, "Pick": 0}
 """Which argument says what is asked for."""
 DOES_ITSELF = re.compile(r"dataset\.do === '([\w-]+)'\) return")
@@ -88,14 +91,33 @@ def test_everything_that_is_understood_is_asked_by_somebody(page: str) -> None:
     assert sorted(elsewhere - understood(page)) == []
 
 
-def test_every_listener_hears_a_script_and_every_script_is_heard(queue: StudioQueue) -> None:
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> gr.Blocks:
+    """All pages, as the server builds them."""
     from app.ui.server import build
 
-    uploads = UploadFolder(queue.paths)
-    services = open_services(queue.paths, uploads.path)
+    paths = Paths(tmp_path_factory.mktemp("studio") / "outputs")
+    paths.make()
+    uploads = UploadFolder(paths)
+    services = open_services(paths, uploads.path)
     demo = build(services)
     services.close()
     uploads.close()
+    return demo
+
+
+def test_every_merged_part_is_kept_up_to_date_by_the_stream(demo: gr.Blocks) -> None:
+    merged = {block for block in demo.blocks.values() if MERGED in (getattr(block, "js_on_load", "") or "")}
+    refreshed = set[Any]()
+    for function in demo.fns.values():
+        if OUTDATED in [name for _, name in function.targets]:
+            refreshed.update(function.outputs)
+    assert len(merged) > 20
+    forgotten = sorted(str(part.elem_id) for part in merged - refreshed)
+    assert forgotten == TYPED_IN, "put them into the page's `LiveParts`, or its notice into `everything`"
+
+
+def test_every_listener_hears_a_script_and_every_script_is_heard(demo: gr.Blocks) -> None:
     heard: dict[Any, set[str]] = {}
     for function in demo.fns.values():
         assert not function.queue or function.api_visibility == "public", "it would wait in Gradio's queue"

@@ -26,9 +26,11 @@ def test_only_what_has_changed_is_sent(live: LiveParts) -> None:
     assert live.answer(seen, {"head": "a", "list": "c"}, 9, 2) == second, "what a page has not seen it gets again"
 
 
-def test_an_answer_without_a_part_is_refused(live: LiveParts) -> None:
+def test_an_answer_without_a_part_or_with_an_unknown_one_is_refused(live: LiveParts) -> None:
     with pytest.raises(KeyError, match="list"):
         live.answer("{}", {"head": "a"}, 7, 2)
+    with pytest.raises(KeyError, match="foot"):
+        live.answer("{}", {"head": "a", "list": "b", "foot": "c"}, 7, 2)
 
 
 def test_a_lazy_part_is_made_only_where_its_state_has_changed(live: LiveParts) -> None:
