@@ -38,8 +38,8 @@ METHODS = (
     Break(
         "dora-norm",
         f"{UPDATES}/low_rank.py",
-        "(own + 2 * cross + ",
-        "(own + cross + ",
+        "(base + 2 * cross + ",
+        "(base + cross + ",
         "DoRA divides by another norm than the changed weight's, so magnitudes mean nothing",
         (
             "tests/trainers/adapters/methods/test_lora.py::test_dora_is_magnitude_times_direction_with_the_norm_outside_the_graph",
@@ -64,8 +64,8 @@ METHODS = (
     Break(
         "oft-sign",
         f"{UPDATES}/rotation.py",
-        "torch.linalg.solve_ex(one - Q, 2 * Q)",
-        "torch.linalg.solve_ex(one + Q, -2 * Q)",
+        "torch.linalg.solve_ex(identity - Q, 2 * Q)",
+        "torch.linalg.solve_ex(identity + Q, -2 * Q)",
         "OFT rotates the other way, and every file from elsewhere draws something else",
         ("tests/trainers/adapters/methods/test_oft.py::test_oft_turns_neighbouring_outputs_by_the_cayley_transform",),
     ),

@@ -10,7 +10,7 @@ Formula = Literal["low-rank", "hadamard", "kronecker", "rotation", "scale", "bia
 Group = Literal["first", "like-lora", "tiny", "another-way", "only-here", ""]
 """The group of a method in lists; "" for none."""
 OpensIn = Literal["diffusers", "second-file", "programs", "only-here"]
-"""Who loads its files: diffusers too, diffusers from a second file, programs with a LoRA folder, or only Velatura."""
+"""Programs that load its files; in `second-file`, diffusers loads another file than those with a LoRA folder."""
 Form = Literal["lora", "loha", "lokr", "full", "turned", "turned and shifted", "bias", "norm", "other"]
 """How a style file stores a layer's change; `turned` is a rotation, a scale of outputs or both."""
 
@@ -42,7 +42,7 @@ class FileForm:
 
 @dataclass(frozen=True)
 class RankInfo:
-    """What the ranks that a run records for each layer mean."""
+    """The meaning of the ranks that a run records for each layer."""
 
     word: str = "rank"
     """The counted quantity, for display."""
@@ -67,7 +67,7 @@ class About:
     `in`, `out` and `k` are the widths of the layer and its kernel; the other letters are those of the method's formula.
     """
     good_at: str = ""
-    """What it is good at; the summary if empty."""
+    """Its strength in a phrase; the summary if empty."""
     opens_in: OpensIn = "diffusers"
     group: Group = ""
     formula: Formula = "low-rank"

@@ -14,21 +14,21 @@ from trainers.errors import check_argument
 
 
 def check_arguments(parts: object, method: object, targets: object) -> None:
-    """Raise VelaturaError if one of `attach`'s arguments is of another type."""
+    """Raise VelaturaError if an argument of `attach` has the wrong type."""
     check_parts(parts)
     check_argument("method", method, isinstance(method, Method), 'METHODS["lora"](rank=4)')
     check_argument("targets", targets, isinstance(targets, Targets), 'Targets(unet=("*",))')
 
 
 def check_parts(parts: object) -> None:
-    """Raise VelaturaError if these are not networks by name."""
+    """Raise VelaturaError unless `parts` maps names to networks."""
     items = parts.items() if isinstance(parts, Mapping) else [(None, None)]
     fits = all(isinstance(name, str) and isinstance(net, nn.Module) for name, net in items)
     check_argument("parts", parts, fits, '{"net": net}')
 
 
 def check_numbers(**numbers: object) -> None:
-    """Raise VelaturaError if one of these is not a finite number."""
+    """Raise VelaturaError for a number that is not finite."""
     for name, value in numbers.items():
         check_argument(name, value, _is_finite(value), "0.001")
 

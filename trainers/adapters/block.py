@@ -77,7 +77,7 @@ class BlockMethod(Method):
 class BlockSite(HookPoint[BlockMethod]):
     """A block with methods on it: changes the block's output through one hook.
 
-    Each method sees the block's *base* output, so several on one block add up in any order. A strength s interpolates:
+    Each method reads the block's *base* output, so several on one block add up in any order. A strength s interpolates:
     y + s (after − y).
     """
 
@@ -107,11 +107,11 @@ class BlockSite(HookPoint[BlockMethod]):
         self.attach(method, MethodTensors(method.init(self, shared, draw)).to(self.device), shared, learning_rate)
 
     def is_idle(self, rounding: float = ROUNDING) -> bool:
-        """Whether the methods change nothing: what is zero at their start, where they have no effect, is zero."""
+        """Whether the methods change nothing: their tensors that start at zero are still zero."""
         for placed in self._placed:
             start = placed.method.init(self, placed.shared, torch.Generator().manual_seed(0))
-            silent = [name for name, tensor in start.items() if not tensor.any()]
-            if not silent or any(bool(placed.theta[name].any()) for name in silent):
+            zeros = [name for name, tensor in start.items() if not tensor.any()]
+            if not zeros or any(bool(placed.theta[name].any()) for name in zeros):
                 return False
         return True
 
@@ -131,8 +131,8 @@ class BlockSite(HookPoint[BlockMethod]):
         x = args[0] if args else named.pop("hidden_states")
 
         def rerun(x: Tensor, context: Tensor | None) -> Tensor:
-            given = named if context is None else {**named, "encoder_hidden_states": context}
-            result = self.block.forward(x, *args[1:], **given)  # not the block itself, which has this hook
+            arguments = named if context is None else {**named, "encoder_hidden_states": context}
+            result = self.block.forward(x, *args[1:], **arguments)  # not the block itself, which has this hook
             return result[0] if isinstance(result, tuple) else result
 
         call = Call(x, y, named.get("encoder_hidden_states"), rerun)

@@ -36,7 +36,7 @@ class BudgetedHooks(TrainingHooks, Generic[B]):
         return network.rank_variants(self.method) if self.method.budget_scope == "all" else (self.method,)
 
     def leads(self, network: Network) -> bool:
-        """Whether this method acts for all of them."""
+        """Whether this method acts for all peers."""
         return self.peers(network)[0] == self.method
 
     def budgeted(self, network: Network) -> list[Theta]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ForwardContext:
-    """The context of a forward pass: seed, the numbers of the draw and the step, and whether it is training."""
+    """The context of a forward pass: its seed, draw and step numbers, and mode."""
 
     seed: int = 0
     draw: int = 0
@@ -37,23 +37,23 @@ class ForwardContext:
     strengths: Tensor | None = None
     """Strength factor of each image's style, `(n,)`; None is 1."""
     rows: Mapping[Stream, tuple[int, ...]] = field(default_factory=dict)
-    """Tokens of each image, by stream, in layers that have those of all images in one row; noted by `track_rows`."""
+    """Tokens of each image, by stream, for layers with all images in one row; set by `track_rows`."""
 
     keeps_graph: bool = False
     """Whether the loop calls backward() even if all modules are dropped."""
     share: Share = WHOLE
-    """The part of the batch in this pass, where several processes share one."""
+    """This process's share of the batch."""
     groups: int = 1
-    """The parts that the batch consists of, each of which is shared: 2 if class images follow a run's own."""
+    """Groups of the batch, each split between the processes: 2 if class images follow the run's own."""
 
     def uniform(self, site: HookPoint[Any], purpose: str, like: Tensor) -> Tensor:
-        """Uniform numbers in [0, 1) in the shape of `like`, `(n, …)`: this process's rows of the whole batch's."""
+        """Uniform numbers in [0, 1) shaped as `like`, `(n, …)`: this process's rows of the whole batch's draw."""
         shape = (self.share.size_of_all(len(like)), *like.shape[1:])
         drawn = torch.rand(shape, generator=self.generator(site, purpose, like.device), device=like.device)
         return self.share.of_rows(drawn, self.groups)
 
     def rows_at(self, path: str) -> tuple[int, ...] | None:
-        """Tokens of each image in the input of a layer of the denoiser that has all of them in one row; else None."""
+        """Tokens of each image in the input of a denoiser's layer with all images in one row; None for other layers."""
         role = layer_role(path)
         return None if role is None or role.batched else self.rows[role.stream]
 

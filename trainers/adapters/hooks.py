@@ -28,13 +28,13 @@ class Step:
 class TrainingHooks:
     """The hooks of a method; by default they do nothing.
 
-    They have no state: everything that changes during training is in θ, where checkpoints save it. Each sees the whole
+    They have no state: everything that changes during training is in θ, where checkpoints save it. Each gets the whole
     network.
     """
 
     @property
     def act_in_steps(self) -> bool:
-        """Whether any of them acts in a training step."""
+        """Whether any hook acts in a training step."""
         names = ("begin_step", "penalty", "after_backward", "after_step")
         return any(getattr(type(self), name) is not getattr(TrainingHooks, name) for name in names)
 

@@ -23,7 +23,7 @@ from trainers.adapters.site import COMPUTED, ROUNDING, HookPoint, MethodTensors,
 from trainers.adapters.switched_off import Removable, SwitchedOff
 from trainers.adapters.targets import Target, Targets, select
 from trainers.adapters.tokens import Vocabulary, Word
-from trainers.adapters.training_step import TrainingStep, numbered
+from trainers.adapters.training_step import TrainingStep, make_step
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.randomness import generator
@@ -53,7 +53,7 @@ class Network(nn.Module):
         super().__init__()
         self.holder = ContextHolder(ForwardContext())
         self.seed = 0
-        """Seed of what training steps draw."""
+        """Seed of the draws in training steps."""
         self.step: TrainingStep | None = None
         """The training step in progress."""
         self._is_merged = self._is_compiled = False
@@ -99,16 +99,16 @@ class Network(nn.Module):
     @property
     def methods(self) -> tuple[Method, ...]:
         """Distinct methods on the layers and blocks, in order; a rank override is a method of its own."""
-        return tuple(one for one in self.placed if isinstance(one, Method))
+        return tuple(method for method in self.placed if isinstance(method, Method))
 
     @property
     def merges(self) -> bool:
         """Whether it changes only weights."""
-        return all(one.merges for one in self.placed)
+        return all(method.merges for method in self.placed)
 
     @property
     def is_always_reached(self) -> bool:
-        """Whether every training pass reaches a trained parameter, whatever is dropped and whatever captions say."""
+        """Whether every training pass reaches a trained parameter, with any dropout and any captions."""
         return any(
             is_denoiser(site.part) and not placed.method.module_dropout and learns(placed.theta)
             for site in self.sites
@@ -121,7 +121,7 @@ class Network(nn.Module):
 
     def check_merges(self, purpose: str) -> None:
         """Raise VelaturaError if a method changes more than weights; `purpose` ends the sentence."""
-        for method in (one for one in self.methods if isinstance(one, LayerUpdate | BlockMethod)):
+        for method in (m for m in self.methods if isinstance(m, LayerUpdate | BlockMethod)):
             if not method.merges:
                 raise VelaturaError(
                     "{display_name} does not change weights, so it cannot be {purpose}",
@@ -135,7 +135,7 @@ class Network(nn.Module):
 
     def rank_variants(self, method: M) -> tuple[M, ...]:
         """Methods that differ from this one in rank at most, in order."""
-        return tuple(one for one in self.methods if isinstance(one, type(method)))
+        return tuple(variant for variant in self.methods if isinstance(variant, type(method)))
 
     def learned_by(self, method: LayerUpdate) -> tuple[tuple[Site, Placement[LayerUpdate]], ...]:
         """As `placed_by`, without placements that no longer train: these must stay unchanged, bit for bit."""
@@ -149,8 +149,8 @@ class Network(nn.Module):
             groups.setdefault((target.method, target.part, target.learning_rate), []).append(target)
         for (method, part, learning_rate), chosen in groups.items():
             sites: Sequence[Any] = [self.site_of(target) for target in chosen]
-            own = generator(seed, "share", layer_index, method.__class__.__name__, part)
-            shared = MethodTensors(method.share(sites, own)).to(sites[0].device)
+            draw = generator(seed, "share", layer_index, method.__class__.__name__, part)
+            shared = MethodTensors(method.share(sites, draw)).to(sites[0].device)
             self.share(method, part, shared, learning_rate)
             for target, site in zip(chosen, sites, strict=True):
                 draw = generator(seed, "init", layer_index, site.name)
@@ -166,16 +166,16 @@ class Network(nn.Module):
     def site_of(self, target: Target) -> Site | BlockSite:
         """The hook point of a target's layer or block, created on first use."""
         on_block = isinstance(target.method, BlockMethod)
-        found: dict[str, Any] = self._blocks if on_block else self._sites
-        if target.name not in found:
+        sites: dict[str, Any] = self._blocks if on_block else self._sites
+        if target.name not in sites:
             kind = BlockSite if on_block else Site
-            found[target.name] = kind(target.part, target.path, target.layer, self.holder)
+            sites[target.name] = kind(target.part, target.path, target.layer, self.holder)
             by_key = self.blocks_by_key if on_block else self.sites_by_key
-            by_key[target.name.replace(".", "/")] = found[target.name]
-        return found[target.name]
+            by_key[target.name.replace(".", "/")] = sites[target.name]
+        return sites[target.name]
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """As of any module; VelaturaError if the state does not match tensors that it omits."""
+        """Load a state; VelaturaError if it does not match tensors that it omits."""
         result = super().load_state_dict(*args, **kwargs)
         for method in self.methods:
             method.hooks.after_restore(self)
@@ -209,9 +209,8 @@ class Network(nn.Module):
                 carries meaning.
         """
         check_numbers(learning_rate=learning_rate, text_learning_rate=text_learning_rate)
-        placed = [(site.part, one.method, one.learning_rate, one.module) for site in self.hook_points
-                  for one in site.placed]  # fmt: skip
-        shared = [(one.part, one.method, one.learning_rate, one.values) for one in self.shared_tensors]
+        placed = [(site.part, p.method, p.learning_rate, p.module) for site in self.hook_points for p in site.placed]
+        shared = [(t.part, t.method, t.learning_rate, t.values) for t in self.shared_tensors]
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for part, method, ratio, values in (*placed, *shared):
             assert isinstance(method, Method)
@@ -228,7 +227,7 @@ class Network(nn.Module):
 
     @cached_property
     def decay_targets(self) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
-        """Parameters that weight decay pulls towards a value of the base, each with that value; others go to zero."""
+        """Parameters that weight decay pulls towards a value of the base, with that value; others decay to zero."""
         return tuple(
             (placed.theta[name], start.detach())
             for site in self.hook_points
@@ -242,8 +241,8 @@ class Network(nn.Module):
         """Give one optimizer step of a training loop its dropouts, schedules, penalties and hooks.
 
         The forward passes, `loss.backward()` and `optimizer.step()` belong inside. The object that it yields has three
-        methods for loops that do more: `begin_batch` before each of several accumulated batches, `after_backward`
-        before gradients are clipped, and `penalty` to have it in the loss; otherwise its gradient is added by itself.
+        methods for other loops: `begin_batch` before each of several accumulated batches, `after_backward` before
+        gradients are clipped, and `penalty` to add it to the loss; otherwise its gradient is added automatically.
 
         Args:
             step: The optimizer step, from 0.
@@ -253,9 +252,9 @@ class Network(nn.Module):
         Raises:
             VelaturaError: There is no such step, or no optimizer has used its gradients.
         """
-        now = TrainingStep(self, numbered(step, of, self.seed, rates))
-        with now.running():
-            yield now
+        training_step = TrainingStep(self, make_step(step, of, self.seed, rates))
+        with training_step.running():
+            yield training_step
 
     @torch.no_grad()
     def merge(self, strength: float = 1.0) -> None:
@@ -278,17 +277,17 @@ class Network(nn.Module):
         self._forget_graphs()
 
     def prepare(self, parts: Mapping[str, nn.Module]) -> None:
-        """Let passes of these parts call every layer with what its methods read."""
+        """Make passes of these parts give each layer the input and timesteps that its methods need."""
         self._is_compiled = any(map(is_compiled, parts.values()))
         self._forget_graphs()
         modules = chain.from_iterable(net.modules() for net in parts.values())
-        # It would pass nested tensors to its layers, which only torch's fast path of a whole layer takes.
+        # Hooked layers leave torch's fast path, which alone takes nested tensors.
         encoders = (module for module in modules if isinstance(module, nn.TransformerEncoder))
         self.handles.append(SwitchedOff("use_nested_tensor", encoders))
         self.track_timesteps({part: unwrapped(net) for part, net in parts.items()})
 
     def track_timesteps(self, parts: Mapping[str, nn.Module]) -> None:
-        """Put the timesteps of each pass of the denoiser into the context, if a method depends on them."""
+        """Put the timesteps of each denoiser pass into the context, if a method depends on them."""
 
         def note(denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             try:
@@ -298,7 +297,7 @@ class Network(nn.Module):
                 raise VelaturaError(sentence) from None
             self.holder.context = replace(self.holder.context, timesteps=timesteps)
 
-        dependent = next((one for one in self.placed if one.uses_timestep), None)
+        dependent = next((method for method in self.placed if method.uses_timestep), None)
         if dependent is not None:
             denoisers = [net for part, net in parts.items() if is_denoiser(part)]
             if (without := next((net for net in denoisers if not takes_timesteps(net)), None)) is not None:
@@ -310,7 +309,7 @@ class Network(nn.Module):
             self.handles += [net.register_forward_pre_hook(note, with_kwargs=True) for net in denoisers]
 
     def track_rows(self, parts: Mapping[str, nn.Module]) -> None:
-        """Put the tokens of each image into the context at each pass of the denoiser, if a layer is not batched."""
+        """Put the tokens of each image into the context of each denoiser pass, if a layer is not batched."""
 
         def note(denoiser: nn.Module, args: tuple[Any, ...]) -> None:
             self.holder.context = replace(self.holder.context, rows=rows_of_call(denoiser, args))
@@ -319,7 +318,7 @@ class Network(nn.Module):
         self.handles += [parts[part].register_forward_pre_hook(note) for part in apart]
 
     def check_alone(self) -> None:
-        """Raise VelaturaError if a method here would take another network's change for its base's output.
+        """Raise VelaturaError if a method here would take another network's change for the base's output.
 
         Warn if both add up.
         """
@@ -327,10 +326,10 @@ class Network(nn.Module):
         for site in self.hook_points:
             module = site.layer if isinstance(site, Site) else site.block
             hooks = (getattr(hook, "__self__", None) for hook in module._forward_hooks.values())
-            points = [each for each in hooks if isinstance(each, HookPoint)]
-            if any(isinstance(placed.method, Method) for each in points[:-1] for placed in each.placed):
+            points = [hook for hook in hooks if isinstance(hook, HookPoint)]
+            if any(isinstance(placed.method, Method) for point in points[:-1] for placed in point.placed):
                 shared.append(site.name)
-            if len(points) > 1 and not all(isinstance(each, Site) and each.adds_to(points[0]) for each in points):
+            if len(points) > 1 and not all(isinstance(point, Site) and point.adds_to(points[0]) for point in points):
                 raise VelaturaError(
                     "{name} already has a method of another network, and the two do not add up; remove that network "
                     "first, or choose other layers",
@@ -345,7 +344,7 @@ class Network(nn.Module):
             warnings.warn(sentence, stacklevel=3)
 
     def remove(self) -> None:
-        """Remove all hooks and added words, which restores the base; what `attach` froze learns again."""
+        """Remove all hooks and added words, which restores the base; parameters that `attach` froze train again."""
         while self.handles:
             self.handles.pop().remove()
         for site in self.hook_points:
@@ -356,7 +355,7 @@ class Network(nn.Module):
         self._forget_graphs()
 
     def _forget_graphs(self) -> None:
-        """Let torch compile the base again, since its graphs do not notice hooks that come and go."""
+        """Make torch compile the base again: compiled graphs ignore hooks added or removed later."""
         if self._is_compiled:
             torch.compiler.reset()
 

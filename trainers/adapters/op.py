@@ -24,14 +24,11 @@ def is_computed(layer: nn.Module) -> bool:
     return not isinstance(layer, Packed) and not {"weight", "bias"} <= layer._parameters.keys()
 
 
-def at_hand(layer: nn.Module, keep: bool = False) -> AbstractContextManager[None]:
-    """The layer with its tensors on the device, within the context: some bases keep them in main memory (`fetch`).
-
-    With `keep`, changes to them last.
-    """
+def weights_on_device(layer: nn.Module, keep: bool = False) -> AbstractContextManager[None]:
+    """Fetch a layer's tensors to the device for the context, if its base swaps them out; `keep` saves changes."""
     fetch = layer.__dict__.get("fetch")
-    found: AbstractContextManager[None] = nullcontext() if fetch is None else fetch(keep)
-    return found
+    context: AbstractContextManager[None] = nullcontext() if fetch is None else fetch(keep)
+    return context
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class Op:
 
     @classmethod
     def of(cls, layer: nn.Module) -> Op:
-        """The op of a layer, read from the module and not from `.weight`, which packed layers build on access.
+        """The op of a layer, read from the module and not from `.weight`, which packed layers unpack on access.
 
         Raises TypeError for other kinds of layer.
         """
@@ -147,9 +144,9 @@ class Op:
         return v if v.dim() == 1 else v.view(v.shape[0], *[1] * (dims - 2), v.shape[1])
 
     def batched(self, t: Tensor) -> Tensor:
-        """An input or output of the layer with the dimensions that updates expect: torch also takes other ones.
+        """An input or output of the layer as `(n, …, c)`, or `(n, c, h, w)` for a convolution or a group norm.
 
-        That is `(n, …, c)`, or `(n, c, h, w)` for a convolution or a group norm.
+        Updates expect these dimensions; torch's layers also accept others.
         """
         if self.channels_last:
             return t if t.dim() > 1 else t[None]

@@ -1,6 +1,6 @@
 """The role of a layer or block of a base model, from its path; methods and presets select by role.
 
-Names of layers stand in `layouts/` alone. A family whose network has other names adds a layout there.
+Only `layouts/` names layers. A family whose network has other names adds a layout there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trainers.adapters.layouts import clip, joint, unet, z_image
 from trainers.adapters.layouts.layout import BlockKind, BlockRole, LayerRole, Role, Stream
 
 LAYOUTS = (joint.LAYOUT, z_image.LAYOUT, unet.LAYOUT, clip.LAYOUT)
-"""The first match of all counts."""
+"""In order of precedence."""
 LAYERS: Mapping[str, LayerRole] = {pattern: role for layout in LAYOUTS for pattern, role in layout.layers.items()}
 BLOCKS: Mapping[str, BlockKind] = {pattern: kind for layout in LAYOUTS for pattern, kind in layout.blocks.items()}
 TIMES: Mapping[str, tuple[float, float]] = {kind: time for layout in LAYOUTS for kind, time in layout.times.items()}
@@ -34,19 +34,19 @@ def is_denoiser(part: str) -> bool:
 def timesteps_of_call(denoiser: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
     """The timestep of each image, `(n,)` from 0 to 1000, in a call of a denoiser; KeyError if it has none."""
     names = ("hidden_states", "timestep") if "hidden_states" in kwargs else ("sample", "timestep")
-    given = {**dict(zip(names, args, strict=False)), **kwargs}
-    images, time = given[names[0]], torch.as_tensor(given["timestep"])
+    arguments = {**dict(zip(names, args, strict=False)), **kwargs}
+    images, time = arguments[names[0]], torch.as_tensor(arguments["timestep"])
     start, factor = TIMES.get(type(denoiser).__name__, (0, 1))
     t = time if factor == 1 else start + factor * time
-    device = images.device if isinstance(images, torch.Tensor) else images[0].device  # of Z-Image's, a list
+    device = images.device if isinstance(images, torch.Tensor) else images[0].device  # Z-Image takes a list
     return t.to(device).expand(len(images))
 
 
 def takes_timesteps(denoiser: nn.Module) -> bool:
-    """Whether calls of a denoiser give its timesteps, as far as its signature tells."""
+    """Whether a denoiser's signature accepts timesteps."""
     parameters = list(signature(denoiser.forward).parameters.values())
-    named = "timestep" in {each.name for each in parameters} or [each.name for each in parameters[1:2]] == ["t"]
-    return named or any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters)
+    named = "timestep" in {p.name for p in parameters} or [p.name for p in parameters[1:2]] == ["t"]
+    return named or any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
 
 
 def rows_of_call(denoiser: Any, args: tuple[Any, ...]) -> Mapping[Stream, tuple[int, ...]]:
@@ -65,9 +65,9 @@ def layer_role(path: str) -> LayerRole | None:
 
 
 def is_batched(path: str) -> bool:
-    """Whether the inputs of the layer at a path are those of one image after the other."""
-    found = layer_role(path)
-    return found is None or found.batched
+    """Whether inputs of the layer at a path have a batch dimension."""
+    role = layer_role(path)
+    return role is None or role.batched
 
 
 @cache
@@ -78,8 +78,8 @@ def block_kind(path: str) -> BlockKind | None:
 
 def is_key(path: str) -> bool:
     """Whether a layer computes attention keys, whose shift softmax cancels."""
-    found = layer_role(path)
-    return found is not None and found.role == "k"
+    layer = layer_role(path)
+    return layer is not None and layer.role == "k"
 
 
 @dataclass(frozen=True)
@@ -96,16 +96,16 @@ class Selection:
 
     def has_layer(self, path: str) -> bool:
         """Whether the preset contains the layer at this path."""
-        found = layer_role(path)
-        if found is None or not self._has(found.block, found.stream, path):
+        layer = layer_role(path)
+        if layer is None or not self._has(layer.block, layer.stream, path):
             return False
-        return not self.roles or found.role in self.roles
+        return not self.roles or layer.role in self.roles
 
     def has_block(self, path: str) -> bool:
         """Whether the preset contains the block at this path."""
-        found = block_kind(path)
-        return found is not None and self._has(found.role, found.stream, path)
+        block = block_kind(path)
+        return block is not None and self._has(block.role, block.stream, path)
 
     def _has(self, block: BlockRole, stream: Stream, path: str) -> bool:
-        inside = not self.within or path.startswith(tuple(f"{one}." for one in self.within))
+        inside = not self.within or path.startswith(tuple(f"{module}." for module in self.within))
         return block in self.blocks and inside and (not self.streams or stream in self.streams)

@@ -1,4 +1,4 @@
-"""Hook points: modules of the base with methods on them; a site is a layer."""
+"""Hook points: modules of the base with methods on them. A site is a hook point on a layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.parameter import is_lazy
 
 from trainers.adapters.context import ContextHolder, ForwardContext
-from trainers.adapters.op import Op, Packed, at_hand, is_computed
+from trainers.adapters.op import Op, Packed, is_computed, weights_on_device
 from trainers.adapters.updates.base import at_least_fp32
 from trainers.adapters.updates.dense import Dense
 from trainers.errors import VelaturaError
@@ -73,9 +73,9 @@ class TensorView(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         held: Mapping[str, Tensor | None] = self._module._parameters
-        found = held[name] if name in held else self._module._buffers[name]
-        assert found is not None
-        return found
+        tensor = held[name] if name in held else self._module._buffers[name]
+        assert tensor is not None
+        return tensor
 
     def __iter__(self) -> Iterator[str]:
         return iter((*self._module._parameters, *self._module._buffers))
@@ -136,9 +136,9 @@ class HookPoint(nn.Module, Generic[M]):
         self._placed.append(Placement(method, theta, shared, learning_rate, strength))
 
     def active(self, context: ForwardContext) -> Iterator[Placement[M]]:
-        """The methods that act in a pass: all that module dropout does not drop.
+        """The methods that act in a pass: those that module dropout keeps.
 
-        Raises VelaturaError if a method that trains only within training steps would be trained outside of one.
+        Raises VelaturaError if a method that needs a training step would train outside of one.
         """
         outside = not context.training and self.training and torch.is_grad_enabled()
         for placed in self._placed:
@@ -152,7 +152,7 @@ class HookPoint(nn.Module, Generic[M]):
 def with_graph(y: Tensor, context: ForwardContext) -> Tensor:
     """The output of a layer or block whose methods are all dropped, with a graph for backward() if the pass needs one.
 
-    No parameter has a gradient from it.
+    It gives no parameter a gradient.
     """
     if y.requires_grad or not (context.keeps_graph and torch.is_grad_enabled()):
         return y
@@ -181,7 +181,7 @@ class Site(HookPoint["LayerUpdate"]):
 
     def weight(self) -> Tensor:
         """The layer's frozen weight, `(out, in[, kh, kw])`; dequantised if it is packed."""
-        with at_hand(self.layer):
+        with weights_on_device(self.layer):
             weight = self.layer.weight
             assert isinstance(weight, Tensor)
             return weight.detach()
@@ -208,7 +208,7 @@ class Site(HookPoint["LayerUpdate"]):
             holder.context = during
 
     def adds_to(self, first: object) -> bool:
-        """Whether its change and that of the layer's first site, of another network, add up to the sum of both."""
+        """Whether its change adds to that of another network's site, the first on this layer."""
         if any(placed.method.trains_base for placed in self._placed):
             return False  # it computes the layer's output anew
         return self is first or not any(update.uses_base_output for update in self.updates())
@@ -237,7 +237,7 @@ class Site(HookPoint["LayerUpdate"]):
     @torch.no_grad()
     def merge(self, strength: float) -> None:
         """Add the change to the layer, rounded once, and remove the hook; a packed layer is unpacked."""
-        with at_hand(self.layer, keep=True):
+        with weights_on_device(self.layer, keep=True):
             W, shift = self.weight(), self.shift()
             changed = at_least_fp32(W) + strength * self.dense()
             if isinstance(self.layer, Packed):
@@ -263,17 +263,17 @@ class Site(HookPoint["LayerUpdate"]):
 
     def _run(self, *args: Tensor, **kwargs: Tensor) -> Tensor:
         """The layer's output, computed with W + ΔW in one product if the only update allows that."""
-        (given,) = (*args, *kwargs.values())
-        x = self.op.batched(given)
+        (inputs,) = (*args, *kwargs.values())
+        x = self.op.batched(inputs)
         update = self._instead_of_weight(x)
         self._fused = update is not None
         if update is None:
-            return self._layer_forward(given)
+            return self._layer_forward(inputs)
         y, bias = update.apply_with(self.op, x, self.weight()), self.bias()
         y = y if bias is None else y + self.op.over_channels(bias)
-        if x is given:
+        if x is inputs:
             return y
-        return y.reshape(given.shape) if self.op.is_norm else y[0]
+        return y.reshape(inputs.shape) if self.op.is_norm else y[0]
 
     def _instead_of_weight(self, x: Tensor) -> Dense | None:
         """The layer's only update at its strength, if it can run with the weight in one product now."""
@@ -290,12 +290,12 @@ class Site(HookPoint["LayerUpdate"]):
                 return update if holder.strength == 1 else update.scaled(holder.strength)
         return None
 
-    def _add(self, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], given: Tensor) -> Tensor:
+    def _add(self, layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
         holder = self._holder
         if self._fused or not holder.strength:
-            return given
+            return output
         (x,), bias = (*args, *kwargs.values()), self.bias()
-        x, y = self.op.batched(x), self.op.batched(given)
+        x, y = self.op.batched(x), self.op.batched(output)
         base: Tensor | None = None
         out = y
         for placed in self.active(holder.context):
@@ -305,8 +305,8 @@ class Site(HookPoint["LayerUpdate"]):
             part = update if holder.strength == 1 else update.scaled(holder.strength)
             out = part.apply(self.op, self._drop_inputs(x, placed.method, holder.context), base, onto=out)
         if out is y:
-            return with_graph(given, holder.context)
-        return out if y is given else out.reshape(given.shape)
+            return with_graph(output, holder.context)
+        return out if y is output else out.reshape(output.shape)
 
     def _update(self, placed: Placement[LayerUpdate]) -> Update:
         update = placed.method.update(placed.tensors, self)
@@ -327,7 +327,7 @@ class Site(HookPoint["LayerUpdate"]):
 
 
 def obstacle(layer: nn.Module) -> str:
-    """Why an update cannot be added to a layer's output and merged into its weight; empty if it can."""
+    """The reason why an update cannot be added to a layer and merged into its weight; empty if it can."""
     if is_computed(layer):
         return COMPUTED
     if any(tensor is not None and is_lazy(tensor) for tensor in layer._parameters.values()):

@@ -13,25 +13,25 @@ class Removable(Protocol):
 
 
 class SwitchedOff:
-    """An attribute of parameters or modules that is False until this is removed, where it was True.
+    """Switches a true attribute of parameters or modules off until it is removed.
 
-    Each object counts those that hold its attribute, and the last one to be removed switches it on again.
+    Each object counts its holders; removing the last one restores the attribute.
     """
 
     def __init__(self, name: str, objects: Iterable[Any]) -> None:
         self._name, self._holders = name, f"_{name}_holders"
-        self._objects = [each for each in objects if getattr(each, name, False) or self._count(each)]
-        for each in self._objects:
-            setattr(each, self._holders, self._count(each) + 1)
-            setattr(each, name, False)
+        self._objects = [obj for obj in objects if getattr(obj, name, False) or self._count(obj)]
+        for obj in self._objects:
+            setattr(obj, self._holders, self._count(obj) + 1)
+            setattr(obj, name, False)
 
     def remove(self) -> None:
         """Switch it on again."""
-        for each in self._objects:
-            setattr(each, self._holders, self._count(each) - 1)
-            if not self._count(each):
-                delattr(each, self._holders)
-                setattr(each, self._name, True)
+        for obj in self._objects:
+            setattr(obj, self._holders, self._count(obj) - 1)
+            if not self._count(obj):
+                delattr(obj, self._holders)
+                setattr(obj, self._name, True)
 
-    def _count(self, each: object) -> int:
-        return getattr(each, self._holders, 0)
+    def _count(self, obj: object) -> int:
+        return getattr(obj, self._holders, 0)

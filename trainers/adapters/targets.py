@@ -54,14 +54,13 @@ PRESETS: Mapping[str, Selection] = {
 }
 """Layers with the norms before them, which only some methods change; for block methods, whole blocks.
 
-In transformers, `full` also has what scales and shifts the blocks by time and text, and the layers at both ends.
+In transformers, `full` adds the modulation by time and text, and the layers at both ends.
 """
 UNET_PRESETS = ("none", "cross-kv", "b-lora", "attn", "attn-mlp", "full")
 TRANSFORMER_PRESETS = ("none", "attn", "attn-mlp", "full", "image-stream", "single-blocks")
 
-
 MOST_PATTERNS, LONGEST_PATTERN = 500, 200
-"""Of one part, and characters of each; a whole layer's name has about seventy."""
+"""Patterns for one part, and characters of each; a layer's full name has about seventy."""
 
 
 class BlockOverride(Section):
@@ -176,7 +175,7 @@ def select(
     Raises VelaturaError for a pattern or override that matches no layer.
     """
     assert isinstance(method, LayerMethod | BlockMethod)
-    found = []
+    selected = []
     used: set[str] = set()
     for part, net in parts.items():
         patterns = _patterns_of(part, parts, targets)
@@ -193,17 +192,17 @@ def select(
                 rank, learning_rate = targets.blocks[override].rank, targets.blocks[override].learning_rate
             if learning_rate > 0:
                 chosen = _with_rank(method, rank, f"targets.blocks.{override!r}") if rank else method
-                found.append(Target(part, path, layer, chosen, learning_rate))
+                selected.append(Target(part, path, layer, chosen, learning_rate))
     unused = [key for key in targets.blocks if key not in used]
     if unused:
         raise VelaturaError(
             "targets.blocks.{unused!r} matches no trained layer that an earlier override does not match already",
             unused=unused[0],
         )
-    if not found and targets.any:
+    if not selected and targets.any:
         raise VelaturaError("no layer to train: targets.unet and targets.text_encoder select none")
-    _check_weights(parts, found)
-    return tuple(found)
+    _check_weights(parts, selected)
+    return tuple(selected)
 
 
 def _patterns_of(part: str, parts: Mapping[str, nn.Module], targets: Targets) -> str | tuple[str, ...]:
@@ -211,12 +210,12 @@ def _patterns_of(part: str, parts: Mapping[str, nn.Module], targets: Targets) ->
     patterns = targets.of(part)
     if isinstance(patterns, str):
         return patterns
-    others = [each for each in parts if each != part and targets.key_of(each) == targets.key_of(part)]
+    others = [other for other in parts if other != part and targets.key_of(other) == targets.key_of(part)]
 
     def is_in(part: str, pattern: str) -> bool:
         return any(matches(part, path, pattern) for path, _ in named_modules(parts[part]))
 
-    return tuple(one for one in patterns if is_in(part, one) or not any(is_in(each, one) for each in others))
+    return tuple(p for p in patterns if is_in(part, p) or not any(is_in(other, p) for other in others))
 
 
 def _check_weights(parts: Mapping[str, nn.Module], targets: Sequence[Target]) -> None:
@@ -242,7 +241,7 @@ def _read(
     part: str, patterns: str | tuple[str, ...], candidates: list[tuple[str, nn.Module]], unread: Sequence[str]
 ) -> list[tuple[str, nn.Module]]:
     """The candidates outside `unread`; VelaturaError for a pattern that selects only unread ones."""
-    kept = [(path, layer) for path, layer in candidates if not any(_within(f"{part}.{path}", one) for one in unread)]
+    kept = [(path, layer) for path, layer in candidates if not any(_within(f"{part}.{path}", u) for u in unread)]
     for pattern in () if isinstance(patterns, str) else patterns:
         paths = [path for path, _ in candidates if matches(part, path, pattern)]
         if paths and not any(matches(part, path, pattern) for path, _ in kept):
@@ -280,7 +279,7 @@ def _matching(
     unsuited = UNSUITED.format(name=method.display_name)
     kinds = tuple(kind for place in method.places for kind in PLACES[place])
     layers = [(p, m) for p, m in named_modules(net) if isinstance(m, kinds) and not _is_bare(m)]
-    found = False
+    has_layer = False
     for path, layer in layers:
         if isinstance(patterns, str):
             hits = {patterns} if PRESETS[patterns].has_layer(path) else set()
@@ -293,18 +292,18 @@ def _matching(
                 left_out.setdefault(reason, []).append(path)
         elif hits:
             missed -= hits
-            found = True
+            has_layer = True
             yield path, layer
-    if idle and (missed or not found):
+    if idle and (missed or not has_layer):
         chosen = min(missed, default=patterns)
-        reason = next((each for each, paths in left_out.items() if idle in paths), unsuited)
+        reason = next((r for r, paths in left_out.items() if idle in paths), unsuited)
         raise VelaturaError(
             "{chosen!r} selects layers such as {idle}, which this method cannot change: {reason}",
             chosen=chosen,
             idle=idle,
             reason=reason,
         )
-    if isinstance(patterns, str) and PRESETS[patterns].blocks and not found:
+    if isinstance(patterns, str) and PRESETS[patterns].blocks and not has_layer:
         why = "; its two blocks have attention only in SDXL" if patterns == "b-lora" else ""
         raise VelaturaError(
             "the preset {patterns!r} selects no layer of {part}{why}; use none, attn, attn-mlp or patterns",
@@ -331,7 +330,7 @@ def _matching(
 
 
 def _is_bare(layer: nn.Module) -> bool:
-    """Whether a layer is a norm without a weight, in which there is nothing to change."""
+    """Whether a layer is a norm without a weight to change."""
     return isinstance(layer, PLACES["norm"]) and layer.weight is None
 
 
@@ -345,12 +344,12 @@ def _blocks(
     where += "" if "text" in method.streams else " of the UNet"
     if isinstance(patterns, str):
         preset = PRESETS[patterns]
-        found = [(path, module) for path, module in blocks if preset.has_block(path)]
-        if preset.blocks and not found:
+        selected = [(path, module) for path, module in blocks if preset.has_block(path)]
+        if preset.blocks and not selected:
             raise VelaturaError(
                 "the preset {patterns!r} selects no block of {part}: {where}", patterns=patterns, part=part, where=where
             )
-        yield from found
+        yield from selected
         return
     for pattern in patterns:
         if not any(matches(part, path, pattern) for path, _ in blocks):
@@ -368,7 +367,7 @@ def _blocks(
 
 
 def _has_ends(block: nn.Module, path: str) -> bool:
-    """Whether a block has the layers that give its widths: other networks use such names, too."""
+    """Whether a block has the layers that give its widths, since other networks use such names for other modules."""
     kind = block_kind(path)
     try:
         return kind is not None and all(Op.of(block.get_submodule(end)) for end in (kind.first, kind.last))
@@ -390,5 +389,5 @@ def matches(part: str, path: str, pattern: str) -> bool:
 
 @lru_cache(4 * MOST_PATTERNS)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """A pattern and what is within it; `fnmatch` keeps few, and each is compared with hundreds of names."""
+    """A pattern for a path and the modules within it; cached here, since `fnmatch` caches too few."""
     return re.compile(f"{translate(pattern)}|{translate(pattern + '.*')}")

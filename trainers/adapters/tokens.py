@@ -42,9 +42,9 @@ class Word(nn.Module):
         super().__init__()
         self.text, self.learning_rate = text, learning_rate
         self._pull, self._usual = pull, dict(usual or {})
-        self._initial = {part: each.detach().cpu().clone() for part, each in rows.items()}
-        for part, each in rows.items():
-            self.register_parameter(part, nn.Parameter(each))
+        self._initial = {part: values.detach().cpu().clone() for part, values in rows.items()}
+        for part, values in rows.items():
+            self.register_parameter(part, nn.Parameter(values))
 
     @property
     def rows(self) -> dict[str, nn.Parameter]:
@@ -53,7 +53,7 @@ class Word(nn.Module):
 
     @property
     def is_idle(self) -> bool:
-        """Whether the rows are those that the word began with."""
+        """Whether the rows have their initial values."""
         return all(torch.equal(rows.detach().cpu(), self._initial[part]) for part, rows in self.rows.items())
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class TrainingStep:
     """An optimizer step of a network, from `Network.training_step`.
 
-    What a loop does not call itself runs when an optimizer moves the network's parameters, or after that.
+    Hooks that a loop does not call run before or after an optimizer moves the network's parameters.
     """
 
     def __init__(self, network: Network, step: Step) -> None:
@@ -35,14 +35,14 @@ class TrainingStep:
         """Its number, from 0."""
         return self._step.number
 
-    def begin_batch(self, index: int = 0, of: int = 1, **facts: Any) -> None:
+    def begin_batch(self, index: int = 0, of: int = 1, **fields: Any) -> None:
         """Begin the passes of one of the step's accumulated batches, in which dropouts are drawn anew.
 
-        `facts` are further fields of the passes' `ForwardContext`, such as `uncaptioned`.
+        `fields` are further values of the passes' `ForwardContext`, such as `uncaptioned`.
         """
         seed, number = self._step.seed, self._step.number
-        facts = {"keeps_graph": True, **facts}
-        self._network.holder.context = ForwardContext(seed, number * of + index, training=True, step=number, **facts)
+        fields = {"keeps_graph": True, **fields}
+        self._network.holder.context = ForwardContext(seed, number * of + index, training=True, step=number, **fields)
 
     def penalty(self) -> Tensor | None:
         """The sum of the methods' penalties, a scalar to add to the mean loss of each batch; None without penalties.
@@ -52,12 +52,12 @@ class TrainingStep:
         self._is_penalised = True
         device = next(self._network.parameters()).device
         with torch.enable_grad(), torch.autocast(device.type, enabled=False):
-            each = [method.hooks.penalty(self._network) for method in self._network.methods]
-            penalties = [penalty for penalty in each if penalty is not None]
+            by_method = [method.hooks.penalty(self._network) for method in self._network.methods]
+            penalties = [penalty for penalty in by_method if penalty is not None]
             return torch.stack(penalties).sum() if penalties else None
 
     def after_backward(self) -> None:
-        """Run the hooks on complete gradients; a loop that clips or changes gradients calls this before it does."""
+        """Run the hooks on complete gradients; a loop calls this before it clips or changes them."""
         if self._is_measured:
             return
         self._is_measured = True
@@ -68,7 +68,7 @@ class TrainingStep:
             method.hooks.after_backward(self._network, self._step)
 
     def after_step(self) -> None:
-        """Run the hooks on parameters that an optimizer has moved; once."""
+        """Run the hooks on the parameters after the optimizer's step, once."""
         if self._is_over:
             return
         self._is_over = True
@@ -101,7 +101,7 @@ class TrainingStep:
             return
         self.after_backward()
         self._has_stepped = True
-        has_closure = any(map(callable, (*args[1:], *options.values())))  # which computes the loss, on p itself
+        has_closure = any(map(callable, (*args[1:], *options.values())))  # a closure computes the loss with p itself
         if not has_closure and any(group.get("weight_decay") for group in optimizer.param_groups):
             self._shift([pair for pair in self._network.decay_targets if id(pair[0]) in parameters])
 
@@ -137,8 +137,8 @@ class TrainingStep:
         return 0 < float(torch.nn.utils.get_total_norm(gradients)) < float("inf")
 
 
-def numbered(number: int, of: int, seed: int, rates: Sequence[float]) -> Step:
-    """Step `number` of `of`; VelaturaError if there is no such step or not one rate for each."""
+def make_step(number: int, of: int, seed: int, rates: Sequence[float]) -> Step:
+    """Step `number` of `of`; VelaturaError if it does not exist or the number of rates is wrong."""
     check_argument("of", of, isinstance(of, Integral), "300")
     check_argument("step", number, isinstance(number, Integral), "0")
     if not 0 <= number < of:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainers.adapters.arguments import check_parts
 from trainers.adapters.method import LayerUpdate, Theta
 from trainers.adapters.network import Network
-from trainers.adapters.op import at_hand
+from trainers.adapters.op import weights_on_device
 from trainers.adapters.roles import is_denoiser
 from trainers.adapters.site import Site
 from trainers.adapters.targets import Target
@@ -186,7 +186,7 @@ def _changes(
     changes = {}
     for (part, path), stem in found.items():
         layer = module_at(parts[part], path)
-        with at_hand(layer):
+        with weights_on_device(layer):
             weight, bias = layer.weight, layer.bias
             assert isinstance(weight, Tensor)
             own = bias.detach().cpu() if isinstance(bias, Tensor) else None

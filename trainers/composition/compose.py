@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from trainers.adapters.op import at_hand
+from trainers.adapters.op import weights_on_device
 from trainers.adapters.roles import is_denoiser
 from trainers.adapters.updates import Affine, Dense, Update
 from trainers.composition.apply import (
@@ -159,7 +159,7 @@ def _put_k_lora(
 def _weight(parts: Mapping[str, nn.Module], layer: tuple[str, str]) -> tuple[Tensor, torch.device]:
     """A layer's weight on the CPU, where the changes are, and the device that it works on."""
     module = module_at(parts[layer[0]], layer[1])
-    with at_hand(module):
+    with weights_on_device(module):
         weight = module.weight
         assert isinstance(weight, Tensor)
         return weight.detach().cpu(), weight.device

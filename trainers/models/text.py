@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from trainers.adapters.op import at_hand
+from trainers.adapters.op import weights_on_device
 from trainers.errors import VelaturaError
 from trainers.models.words import CHUNK, Group, token_groups
 
@@ -77,7 +77,7 @@ def clip_states(
         hidden = out.hidden_states[-back]
         if last:
             norm = _inner(encoder).final_layer_norm
-            with at_hand(norm):
+            with weights_on_device(norm):
                 hidden = norm(hidden)
         embeds = getattr(out, "text_embeds", None)  # only with a projection
         pooled = None if embeds is None else embeds.unflatten(0, (len(captions), chunks))[:, 0]

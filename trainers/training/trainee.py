@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adapters.network import Network
-from trainers.adapters.op import at_hand
+from trainers.adapters.op import weights_on_device
 from trainers.models.model import Model
 from trainers.models.text import Conditioning
 
@@ -83,7 +83,7 @@ def fingerprint(*modules: nn.Module) -> str:
     digest = hashlib.sha256()
     for path, layer in (found for module in modules for found in module.named_modules(remove_duplicate=False)):
         own: dict[str, Tensor] = {}
-        with at_hand(layer):
+        with weights_on_device(layer):
             layer._save_to_state_dict(own, f"{path}." if path else "", False)
         for name, tensor in own.items():
             flat = tensor.flatten()

@@ -1,4 +1,4 @@
-"""How a layout describes a network: the roles of its layers and blocks by path, and how its calls give the time."""
+"""A network's layout: roles of its layers and blocks by path, and how to read the time from its calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LayerRole:
     """Whether its feed-forward block is gated: the first layer then outputs activations and gate (GEGLU)."""
     stream: Stream = "image"
     batched: bool = True
-    """Whether its inputs are those of one image after the other, `(n, …)`, and not tokens of all images in one row."""
+    """Whether its inputs have a batch dimension, `(n, …)`, instead of all images' tokens in one row."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class BlockKind:
 
 @dataclass(frozen=True)
 class Layout:
-    """The names in networks of one kind, by shell pattern of the path with a dot before it; the first match counts."""
+    """Layers and blocks of one kind of network, by shell pattern of `.` + path; the first match counts."""
 
     layers: Mapping[str, LayerRole]
     blocks: Mapping[str, BlockKind] = field(default_factory=dict)
     times: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Denoisers that are told another time τ than the timestep t from 0 to 1000, by class: a and b of t = a + b τ."""
+    """a and b of t = a + b τ, by the denoiser's class, if it takes a time τ instead of a timestep t from 0 to 1000."""
     rows: Mapping[str, Callable[[Any, tuple[Any, ...]], Mapping[Stream, tuple[int, ...]]]] = field(default_factory=dict)
-    """For layers that are not batched, by the denoiser's class: the tokens of each image, by stream, in a call of it
-    with these arguments."""
+    """Functions by the denoiser's class that count the tokens of each image in a call, by stream, for layers that are
+    not batched."""

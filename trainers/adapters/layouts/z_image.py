@@ -1,4 +1,4 @@
-"""Z-Image: single blocks over text and image, in which the tokens of all images are in one row."""
+"""Z-Image: single blocks over text and image; its embedders take the tokens of all images in one row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from trainers.adapters.layouts.layout import BlockKind, LayerRole, Layout, Stream
 
 PADDED = 32
-"""Tokens of each image are padded to a multiple of it."""
+"""Tokens of each image are padded to a multiple of this."""
 
 
 def rows_of_call(denoiser: Any, args: tuple[Any, ...]) -> Mapping[Stream, tuple[int, ...]]:
@@ -23,7 +23,7 @@ def rows_of_call(denoiser: Any, args: tuple[Any, ...]) -> Mapping[Stream, tuple[
 
 
 def _single_blocks(start: str, stream: Stream) -> dict[str, LayerRole]:
-    """Roles in its blocks, in which the gate of the feed-forward is a layer of its own."""
+    """Roles in its blocks, whose feed-forward has its gate in a separate layer."""
     return {
         f"{start}.*.attention.to_q": LayerRole("q", "self_attention", stream=stream),
         f"{start}.*.attention.to_k": LayerRole("k", "self_attention", stream=stream),

@@ -1,4 +1,4 @@
-"""The methods: each module of this folder that defines one adds it."""
+"""The methods that the modules of this folder define, by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NO_METHOD = Message("there is no method {name!r:.80}; available are {methods}")
 
 
 def _find_methods() -> list[type[Method]]:
-    """The methods that the modules of this folder define: by group, and within one by the time of the paper."""
+    """The method classes of this folder's modules, sorted by group and date of the paper."""
     modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
     classes = [kind for module in modules for kind in vars(module).values() if _is_method_of(kind, module)]
     return sorted(classes, key=lambda kind: (GROUPS.index(kind.about.group), kind.about.paper))
@@ -44,24 +44,24 @@ METHODS = Methods({str(vars(kind)["name"]): kind for kind in _find_methods()})
 AnyMethod: Any = Union[tuple(METHODS.values())]  # noqa: UP007 - computed
 
 CLASS = "class"
-"""Key in settings that names the class of a method which is not in this package."""
+"""The settings key for the class of a method from outside this package."""
 
 
 def table_of(method: Method) -> dict[str, Any]:
-    """The settings of a method as plain data; of one that is not in this package with its class."""
+    """The settings of a method as plain data, with the class of a method from outside this package."""
     named = {} if type(method) in METHODS.values() else {CLASS: _path(type(method))}
     return {**named, **asdict(method)}
 
 
 def _read(value: Any, of_package: Any) -> Any:
-    """A method from its settings; also one whose class this process has defined, or an instance of it."""
+    """A method from its settings, or the method itself; classes defined in this process count too."""
     if isinstance(value, Method):
         return value
     if not isinstance(value, Mapping) or (str(value.get("name")) in METHODS and CLASS not in value):
         return of_package(value)
     name, where = value.get("name"), value.get(CLASS)
-    kinds = (each for each in reversed([*_subclasses(Method)]) if where in (None, _path(each)))
-    kind = next((each for each in kinds if getattr(each, "name", None) == name), None)
+    kinds = (kind for kind in reversed([*_subclasses(Method)]) if where in (None, _path(kind)))
+    kind = next((kind for kind in kinds if getattr(kind, "name", None) == name), None)
     if kind is None and where is None:
         return of_package(value)
     if kind is None:
@@ -80,9 +80,9 @@ def _path(kind: type[Method]) -> str:
 
 
 def _subclasses(kind: type[Method]) -> Iterator[type[Method]]:
-    for each in kind.__subclasses__():
-        yield each
-        yield from _subclasses(each)
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
 
 
 def _written(method: Method, of_package: Any) -> Any:

@@ -165,22 +165,22 @@ class AdaLoRAHooks(BudgetedHooks[AdaLoRA]):
                 gradient = theta[name].grad
                 if gradient is None:  # module dropout left the layer out
                     continue
-                found = (theta[name] * gradient).abs()
+                sensitivity = (theta[name] * gradient).abs()
                 mean, spread = theta[f"mean_{name}"], theta[f"spread_{name}"]
-                mean.lerp_(found, 1 - self.method.beta1)
-                spread.lerp_((found - mean).abs(), 1 - self.method.beta2)
+                mean.lerp_(sensitivity, 1 - self.method.beta1)
+                spread.lerp_((sensitivity - mean).abs(), 1 - self.method.beta2)
 
     @torch.no_grad()
     def after_step(self, network: Network, step: Step) -> None:
         if not self.leads(network):
             return
-        every = self.budgeted(network)
-        thetas = [theta for theta in every if learns(theta)]
+        budgeted = self.budgeted(network)
+        thetas = [theta for theta in budgeted if learns(theta)]
         t, last = step.number + 1, self._last_cut(step)
         if not thetas or (t < last and t % self.method.interval):
             return
         if t <= last or not thetas[0]["settled"]:  # the step of the last cut may have been skipped for NaN
-            spent = sum(self.rank_of(theta) for theta in every if not learns(theta))
+            spent = sum(self.rank_of(theta) for theta in budgeted if not learns(theta))
             start, end = self._budget_ends(network)
             masks = self._choose(thetas, max(0, budget(t, step.of, start, end, self.method) - spent))
             for theta, mask in zip(thetas, masks, strict=True):
@@ -194,8 +194,8 @@ class AdaLoRAHooks(BudgetedHooks[AdaLoRA]):
 
     def _budget_ends(self, network: Network) -> tuple[int, int]:
         """The sums of all ranks at the start and at the end."""
-        counts = [(one, len(network.placed_by(one))) for one in self.peers(network)]
-        return sum(n * one.rank for one, n in counts), sum(n * one.target_rank for one, n in counts)
+        counts = [(peer, len(network.placed_by(peer))) for peer in self.peers(network)]
+        return sum(n * peer.rank for peer, n in counts), sum(n * peer.target_rank for peer, n in counts)
 
     def _last_cut(self, step: Step) -> int:
         """Number of steps after which the ranks are final."""

@@ -89,11 +89,11 @@ class Adapter(BlockMethod):
         return name not in ("g", "b")
 
     def init(self, site: BlockSite, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
-        read = site.op.shape[1] if self.form == "parallel" else site.op.out
+        inputs = site.op.shape[1] if self.form == "parallel" else site.op.out
         norm = {name: nn.Parameter(torch.zeros(site.op.shape[1])) for name in ("g", "b")} if self.norms else {}
         return {
             **norm,
-            "D": nn.Parameter(kaiming(draw, self.width, read)),
+            "D": nn.Parameter(kaiming(draw, self.width, inputs)),
             "d": nn.Parameter(torch.zeros(self.width)),
             "U": nn.Parameter(torch.zeros(site.op.out, self.width)),
             "u": nn.Parameter(torch.zeros(site.op.out)),

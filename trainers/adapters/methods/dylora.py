@@ -3,8 +3,8 @@
     ΔW = (α / b) B[:, :b] A[:b]        B (out, r),  A (r, in·kh·kw),  b ~ U{u, 2u, …, r}
 
 b is sampled once per optimizer step, for all layers. The rank is trained in bands of u components: with `frozen` only
-the band that ends at b trains, and smaller ranks are fixed; otherwise all bands up to b train. Bands that do not train
-in a step get no gradient instead of a zero one, with which AdamW would still move them.
+the band that ends at b trains, and smaller ranks are fixed; otherwise all bands up to b train. Other bands get no
+gradient in the step; AdamW would move them even with a zero gradient.
 
 A starts Kaiming-uniform and B at zero, so ΔW = 0 before the first step. Outside training b is `kept_rank`, or r if that
 is 0. A file of rank r contains all smaller ranks: its first b components with the same alpha. The layers' ranks do not
@@ -123,7 +123,7 @@ class DyLoRA(RankedMethod):
         return LowRank(self.alpha / rank * joined("B", 1), joined("A", 0), site.op.shape, gate)
 
     def sampled_bands(self, context: ForwardContext) -> int:
-        """b / u of a step, a function of the run's seed and the step alone: the same share of every rank."""
+        """b / u of a step, drawn from the run's seed and the step alone: the same share of every rank."""
         return 1 + seed_for(context.seed, "DyLoRA's rank", context.step) * self.bands // 2**63
 
 

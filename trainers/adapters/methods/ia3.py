@@ -9,7 +9,7 @@ encoders have no gate: their hidden activations are scaled as inputs of the seco
 
     y = W ((1 + l) ⊙ x) + b,    l (in,) = 0 at the start,    ΔW = W diag(l)
 
-for which no compact format is read by all tools: a file holds such a layer's full ΔW. With `everywhere`, outputs are
+No compact format of this is read by all tools, so a file holds such a layer's full ΔW. With `everywhere`, outputs are
 scaled in all layers, these included.
 
 Liu et al. 2022 (arXiv 2205.05638).
@@ -55,10 +55,10 @@ class IA3(LayerMethod):
         return FileForm("boft")
 
     def sits_on(self, part: str, path: str, layer: nn.Module) -> bool:
-        found = layer_role(path)
-        if self.everywhere or found is None:
+        role = layer_role(path)
+        if self.everywhere or role is None:
             return self.everywhere
-        return found.role in ("k", "v") or found.role == ("ff_in" if found.gated else "ff_out")
+        return role.role in ("k", "v") or role.role == ("ff_in" if role.gated else "ff_out")
 
     def decays(self, name: str) -> bool:
         return False
@@ -77,11 +77,11 @@ class IA3(LayerMethod):
 
     def _reads_hidden(self, site: Site) -> bool:
         """Whether it scales the layer's inputs, which are hidden activations."""
-        found = layer_role(site.path)
-        return not self.everywhere and found is not None and found.role == "ff_out"
+        layer = layer_role(site.path)
+        return not self.everywhere and layer is not None and layer.role == "ff_out"
 
 
 def is_gated(site: Site) -> bool:
     """Whether a layer outputs hidden activations and their gate side by side (GEGLU)."""
-    found = layer_role(site.path)
-    return found is not None and found.role == "ff_in" and found.gated
+    layer = layer_role(site.path)
+    return layer is not None and layer.role == "ff_in" and layer.gated

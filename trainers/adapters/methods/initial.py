@@ -1,4 +1,4 @@
-"""Initial factors, the split of a width in two, and Tucker's form of a kernel."""
+"""Initial factors, the factorisation of a width, and Tucker's form of a kernel."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ skew Q is trained: m · n · (b − 1) / 2 parameters.
 
 A neuron is a row of W. W R, the papers' form, preserves the norms of the rows and the angles between them, and so the
 layer's hyperspherical energy. R W preserves norms and angles of the columns instead, and mixes the rows; the tools for
-style files read it, and it costs one small product where W R costs another pass through W.
+style files read it, and it costs one small product instead of another pass through W.
 
 A constraint ε (COFT) limits ‖Q‖ of each block to ε. R is computed by a solve in fp32, not approximated by a series.
 

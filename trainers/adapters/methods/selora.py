@@ -141,9 +141,9 @@ class SeLoRAHooks(BudgetedHooks[SeLoRA]):
     def grow_to_max(self, network: Network) -> None:
         if not self.leads(network):
             return
-        every = self.budgeted(network)
-        room = self.method.budget - len(every) if self.method.budget else None
-        for use in [use for theta in every for use in theta["use"][1:]][:room]:  # views of single numbers
+        budgeted = self.budgeted(network)
+        room = self.method.budget - len(budgeted) if self.method.budget else None
+        for use in [use for theta in budgeted for use in theta["use"][1:]][:room]:  # views of single numbers
             use.fill_(GROWN)
 
     @torch.no_grad()
@@ -154,7 +154,7 @@ class SeLoRAHooks(BudgetedHooks[SeLoRA]):
             theta = placed.theta
             theta["use"][theta["use"] == TRIED] = UNUSED
         last = step.number + until
-        if until >= self.method.trial or last == 0 or last - self.method.trial + 1 < _risen(step):
+        if until >= self.method.trial or last == 0 or last - self.method.trial + 1 < _warmup_end(step):
             return
         for _, placed in network.learned_by(self.method):
             theta = placed.theta
@@ -168,16 +168,16 @@ class SeLoRAHooks(BudgetedHooks[SeLoRA]):
     def after_backward(self, network: Network, step: Step) -> None:
         if not self.leads(network):
             return
-        every = self.budgeted(network)
-        on_trial = [(theta, uses.index(TRIED)) for theta in every if TRIED in (uses := theta["use"].tolist())]
-        found = fisher_information([theta for theta, _ in on_trial])
-        for (theta, n), values in zip(on_trial, found, strict=True):
+        budgeted = self.budgeted(network)
+        on_trial = [(theta, uses.index(TRIED)) for theta in budgeted if TRIED in (uses := theta["use"].tolist())]
+        information = fisher_information([theta for theta, _ in on_trial])
+        for (theta, n), values in zip(on_trial, information, strict=True):
             theta["information"].add_(theta["information"].new_tensor(values))
             theta[f"A{n}"].grad = theta[f"B{n}"].grad = None  # not stepped: growing keeps the function
         if step.number % self.method.interval or not on_trial:
             return
         ratios = fisher_ratios([theta for theta, _ in on_trial])
-        room = self.method.budget - sum(map(self.rank_of, every)) if self.method.budget else len(on_trial)
+        room = self.method.budget - sum(map(self.rank_of, budgeted)) if self.method.budget else len(on_trial)
         growing = [i for i, ratio in enumerate(ratios) if ratio >= self.method.threshold]
         for i in sorted(growing, key=lambda i: -ratios[i])[: max(0, room)]:
             theta, n = on_trial[i]
@@ -185,7 +185,7 @@ class SeLoRAHooks(BudgetedHooks[SeLoRA]):
 
 
 def fisher_information(thetas: Sequence[Theta]) -> list[tuple[float, float]]:
-    """FI of each layer without the component on trial, and the component's share; one read from the device."""
+    """FI of each layer without the component on trial, and that component's FI, in one read from the device."""
     gradients = [
         (layer, use, gradient)
         for layer, theta in enumerate(thetas)
@@ -194,17 +194,17 @@ def fisher_information(thetas: Sequence[Theta]) -> list[tuple[float, float]]:
         if use != UNUSED and (gradient := theta[f"{factor}{n}"].grad) is not None  # module dropout left the layer out
     ]
     squares = torch.stack([g.square().sum() for _, _, g in gradients]).tolist() if gradients else []
-    found = [[0.0, 0.0] for _ in thetas]
+    information = [[0.0, 0.0] for _ in thetas]
     for (layer, use, _), square in zip(gradients, squares, strict=True):
-        found[layer][use == TRIED] += square
-    return [(own, new) for own, new in found]
+        information[layer][use == TRIED] += square
+    return [(old, new) for old, new in information]
 
 
 def fisher_ratios(thetas: Sequence[Theta]) -> list[float]:
     """FI(with it) / FI(without it) of layers with a component on trial; 1 for layers without gradient."""
-    return [1 + new / own if own else 1.0 for own, new in torch.stack([t["information"] for t in thetas]).tolist()]
+    return [1 + new / old if old else 1.0 for old, new in torch.stack([t["information"] for t in thetas]).tolist()]
 
 
-def _risen(step: Step) -> int:
+def _warmup_end(step: Step) -> int:
     """The first step with the peak learning rate."""
     return step.rates.index(max(step.rates)) if step.rates else 0

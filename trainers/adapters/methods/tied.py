@@ -90,11 +90,11 @@ class TiedLoRA(RankedMethod):
 
     @model_validator(mode="before")
     @classmethod
-    def _configured(cls, given: Any) -> Any:
-        if isinstance(given, ArgsKwargs):
-            settings = given.kwargs or {}
-            return ArgsKwargs(given.args, {**cls.implied_settings(settings), **settings})
-        return {**cls.implied_settings(given), **given}
+    def _configured(cls, values: Any) -> Any:
+        if isinstance(values, ArgsKwargs):
+            settings = values.kwargs or {}
+            return ArgsKwargs(values.args, {**cls.implied_settings(settings), **settings})
+        return {**cls.implied_settings(values), **values}
 
     @model_validator(mode="after")
     def _learns(self) -> TiedLoRA:

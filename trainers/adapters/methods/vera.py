@@ -69,10 +69,10 @@ class VeRA(InputMethod):
     def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
         width, out = max(site.op.fan_in for site in sites), max(site.op.out for site in sites)
         A, B = (uniform(draw, *shape) for shape in ((self.rank, width), (out, self.rank)))
-        found = digest(A, B)
+        sha256 = digest(A, B)
         if not self.store_projections:
             A, B = (nn.Buffer(tensor, persistent=False) for tensor in (A, B))
-        return {"A": A, "B": B, "digest": found}
+        return {"A": A, "B": B, "digest": sha256}
 
     @property
     def hooks(self) -> VeRAHooks:
@@ -97,8 +97,8 @@ class VeRAHooks(TrainingHooks):
     method: VeRA
 
     def after_restore(self, network: Network) -> None:
-        own = (one.values for one in network.shared_tensors if one.method == self.method)
-        for buffers in (dict(values.named_buffers()) for values in own):
+        shared = (tensors.values for tensors in network.shared_tensors if tensors.method == self.method)
+        for buffers in (dict(values.named_buffers()) for values in shared):
             if not torch.equal(digest(buffers["A"], buffers["B"]), buffers["digest"].cpu()):
                 raise VelaturaError(
                     "VeRA's random matrices with this seed on this machine differ from those that were trained with; "
@@ -113,7 +113,7 @@ def uniform(draw: torch.Generator, *shape: int) -> Tensor:
 
 def digest(*tensors: Tensor) -> Tensor:
     """SHA-256 of the tensors' bytes, `(32,)` uint8."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for tensor in tensors:
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return torch.frombuffer(bytearray(found.digest()), dtype=torch.uint8)
+        sha256.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return torch.frombuffer(bytearray(sha256.digest()), dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""Structured matrices: the algebra of a layer's change, written once for all methods."""
+"""Structured matrices: the algebra of a layer's change, for all methods."""
 
 from trainers.adapters.updates.affine import Affine
 from trainers.adapters.updates.base import Update

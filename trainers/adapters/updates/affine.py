@@ -35,7 +35,7 @@ class Affine(Change):
 
     @property
     def is_written_dense(self) -> bool:
-        """Without the base's weight, files can hold neither the scale of a norm nor of an odd number of channels."""
+        """Files need the full change for the scale of a norm or of an odd number of channels."""
         return len(self.shape) == 1 or self.shape[0] % 2 == 1
 
     def dense(self, W: Tensor) -> Tensor:

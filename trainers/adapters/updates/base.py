@@ -79,7 +79,7 @@ class Update(Protocol):
         ...
 
     def decomposed(self, W: Tensor) -> tuple[LowRank, Tensor] | None:
-        """DoRA's form: the low-rank part and the norm `(out,)` of each row of W + ΔW; None if there is none."""
+        """DoRA's form: the low-rank part and the norm `(out,)` of each row of W + ΔW; None if it has no such form."""
         ...
 
     def input_rotation(self) -> Tensor | None:
@@ -87,7 +87,7 @@ class Update(Protocol):
         ...
 
     def with_dense_factors(self) -> Update:
-        """The same change with factors that are products multiplied out; itself if it has none."""
+        """The same change with products among its factors multiplied out."""
         ...
 
     def portable(self) -> Update:

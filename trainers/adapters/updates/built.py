@@ -39,12 +39,12 @@ class BuiltProduct(torch.autograd.Function):
         x = kept.to(grad.dtype) if trains else grad.new_empty(1).expand(ctx.x_shape)
         grad_x, grad_weight = _product_gradients(ctx.op, x, weight.detach().to(grad.dtype), grad, (needs_x, trains))
         trained = [leaf for leaf in leaves if leaf.requires_grad]
-        found = iter(torch.autograd.grad(weight, trained, grad_weight.to(weight.dtype)) if trained else ())
-        return None, None, grad_x, *(next(found) if leaf.requires_grad else None for leaf in leaves)
+        factor_grads = iter(torch.autograd.grad(weight, trained, grad_weight.to(weight.dtype)) if trained else ())
+        return None, None, grad_x, *(next(factor_grads) if leaf.requires_grad else None for leaf in leaves)
 
 
 def _product_gradients(op: Op, x: Tensor, weight: Tensor, grad: Tensor, needed: tuple[bool, bool]) -> tuple[Any, Any]:
-    """The needed gradients of x and the weight; if the weight's is not, only the shape of x matters."""
+    """The needed gradients of x and the weight; without the weight's, only the shape of x matters."""
     if op.is_linear:
         grad_weight = grad.flatten(0, -2).T @ x.flatten(0, -2) if needed[1] else None  # (out, in)
         return (grad @ weight if needed[0] else None), grad_weight

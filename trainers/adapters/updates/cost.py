@@ -1,7 +1,7 @@
 """The cost of a training step with an update, to choose between factored and built ΔW.
 
 The unit is one multiply-add of a large bf16 matrix product. The constants are ratios measured on a CPU
-(`python -m benchmarks.choice` prints both times and the choice); they matter only where the two cost about the same.
+(`python -m benchmarks.choice` prints both times and the choice); they matter only if both cost about the same.
 """
 
 from __future__ import annotations

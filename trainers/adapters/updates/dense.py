@@ -53,10 +53,7 @@ class Dense(Change):
         return Dense(self.weight * strength, None if self.shift is None else self.shift * strength)
 
     def factored(self) -> LowRank:
-        """The same ΔW, bit for bit, as a product with an identity matrix, of rank `min(out, in·kh·kw)`.
-
-        For tools that read only plain LoRA; larger than ΔW by that identity.
-        """
+        """The same ΔW, bit for bit, as a product with an identity matrix, for tools that read only plain LoRA."""
         flat = self.weight.flatten(1)  # (out, in·kh·kw)
         identity = torch.eye(min(flat.shape), dtype=flat.dtype, device=flat.device)
         up, down = (identity, flat) if len(flat) == len(identity) else (flat, identity)

@@ -125,7 +125,7 @@ def _row_products(left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
 def _row_product_gradients(left: Tensor, right: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients `(p, n)` and `(q, n)` from the gradient `(p·q, n)` of the row products."""
     parts = []
-    columns = 4096  # at a time, so that the products stay in the processor's cache
+    columns = 4096  # per pass, to keep the products in the processor's cache
     for a, b, g in zip(*(t.contiguous().split(columns, dim=1) for t in (left, right, grad)), strict=True):
         g = g.to(left.dtype).unflatten(0, (len(left), len(right)))  # (p, q, columns)
         parts.append(((g * b).sum(1), (g * a[:, None]).sum(0)))

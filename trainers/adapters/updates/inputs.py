@@ -71,14 +71,14 @@ class InputRotation(Change):
 
     @property
     def rotation(self) -> Rotation:
-        """R as a rotation of outputs, for a layer with as many outputs as this one has inputs."""
+        """R as an output rotation of a layer with these input channels as outputs."""
         width = self.weight.shape[1]
         return Rotation(self.skew, (width, width), self.butterfly)
 
     def dense(self, W: Tensor | None = None) -> Tensor:
         weight = at_least_fp32(self.weight).to(at_least_fp32(self.skew).dtype)
-        one = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
-        return self.strength * torch.einsum("oi...,ij->oj...", weight, self.rotation.dense(one))
+        identity = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
+        return self.strength * torch.einsum("oi...,ij->oj...", weight, self.rotation.dense(identity))
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
         channels = x.reshape(-1, x.shape[-1], 1) if op.channels_last else x.flatten(2)  # (tokens, in, 1), (n, in, h·w)

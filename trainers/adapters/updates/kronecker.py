@@ -20,8 +20,8 @@ from trainers.adapters.updates.low_rank import LowRank
 class Kronecker(Change):
     """A Kronecker product: `left (p, q)`, `right (out/p, in/q[, kh, kw])`, which is dense or low rank.
 
-    It is applied by reshaping, (A ⊗ B) vec X = vec(A X Bᵀ) with the channels as a q × in/q matrix X, and built only for
-    layers so small that building is cheaper.
+    It is applied by reshaping, (A ⊗ B) vec X = vec(A X Bᵀ) with the channels as a q × in/q matrix X; in small layers,
+    where that is cheaper, ΔW is built.
     """
 
     left: Tensor

@@ -71,9 +71,9 @@ class LowRank(Change):
     def row_norms(self, W: Tensor) -> Tensor:
         """‖W + ΔW‖ of each output row, `(out,)`, from ‖w‖² + 2 B·(W Aᵀ) + B A Aᵀ Bᵀ, without weight-sized tensors."""
         W, B, A = W.flatten(1), at_least_fp32(self._gated_up()), at_least_fp32(self.down)
-        own = torch.linalg.vector_norm(W, dim=1, dtype=torch.promote_types(W.dtype, B.dtype)).square()
+        base = torch.linalg.vector_norm(W, dim=1, dtype=torch.promote_types(W.dtype, B.dtype)).square()
         cross = (B * (W @ A.T.to(W.dtype))).sum(1)  # in W's dtype: a copy of W in fp32 would be weight-sized
-        return (own + 2 * cross + (B @ (A @ A.T) * B).sum(1)).clamp(min=0).sqrt()
+        return (base + 2 * cross + (B @ (A @ A.T) * B).sum(1)).clamp(min=0).sqrt()
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
         kernel = self.shape[1:]

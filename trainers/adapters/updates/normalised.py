@@ -48,8 +48,8 @@ class Normalised(Change):
         assert y0 is not None
         g = self.strength * self.magnitude / self.norm
         # g − s in fp32: in bf16 the difference would be lost.
-        own = op.over_channels((g - self.strength).to(y0.dtype)) * y0
-        return replace(self.inner, up=g[:, None] * self.inner.up).apply(op, x, None, add_onto(own, onto))
+        rescaled = op.over_channels((g - self.strength).to(y0.dtype)) * y0
+        return replace(self.inner, up=g[:, None] * self.inner.up).apply(op, x, None, add_onto(rescaled, onto))
 
     def scaled(self, strength: float) -> Normalised:
         return replace(self, strength=self.strength * strength)

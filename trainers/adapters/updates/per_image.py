@@ -75,18 +75,17 @@ class PerImage(Change):
         return out
 
     def _apply_apart(self, op: Op, x: Tensor, y0: Tensor | None, onto: Tensor | None) -> Tensor:
-        """The output where the tokens of all images are in one row: one image after the other."""
+        """The output for all images' tokens in one row, computed image by image."""
         assert self.rows is not None
-        count, at = len(self.index), 0
-        found = []
-        for image, tokens in enumerate(self.rows):
-            own, part = [image % count], slice(at, at + tokens)
-            strengths = None if self.strengths is None else self.strengths[own]
-            change = replace(self, index=self.index[own], strengths=strengths, rows=None)
-            base, sums = (None if each is None else each[None, part] for each in (y0, onto))
-            found.append(change.apply(op, x[None, part], base, sums)[0])
-            at += tokens
-        return torch.cat(found)
+        start, outputs = 0, []
+        for number, tokens in enumerate(self.rows):
+            image, span = [number % len(self.index)], slice(start, start + tokens)
+            strengths = None if self.strengths is None else self.strengths[image]
+            change = replace(self, index=self.index[image], strengths=strengths, rows=None)
+            base, sums = (None if t is None else t[None, span] for t in (y0, onto))
+            outputs.append(change.apply(op, x[None, span], base, sums)[0])
+            start += tokens
+        return torch.cat(outputs)
 
     def _chosen(self, stacked: LowRank, index: list[int], strengths: Tensor | None) -> LowRank:
         """Each image's factors, or one pair if all are the same."""
@@ -100,8 +99,8 @@ class PerImage(Change):
         raise ValueError("this update differs between images and is not a single matrix")
 
     def scaled(self, strength: float) -> PerImage:
-        own = torch.ones(len(self.index)) if self.strengths is None else self.strengths
-        return replace(self, strengths=own * strength)
+        strengths = torch.ones(len(self.index)) if self.strengths is None else self.strengths
+        return replace(self, strengths=strengths * strength)
 
     def portable(self) -> Update:
         raise TypeError("a file holds one change per layer; this update differs between images")

@@ -77,7 +77,7 @@ class Rotation(Change):
         return add_onto(change, onto)
 
     def _pays_as_matrix(self, tokens: int) -> bool:
-        """Whether building R − I twice per step and one product with it cost less than applying every factor."""
+        """Whether building R − I twice per step and multiplying by it costs less than applying every factor."""
         (m, _, b, _), out = self.skew.shape, self.shape[0]
         by_factors = MOVED * b * m * out  # for one position
         return m > 1 and 2 * out * by_factors + tokens * out**2 < tokens * by_factors
@@ -119,8 +119,8 @@ class Rotation(Change):
 def cayley_minus_identity(skew: Tensor) -> Tensor:
     """R − I = 2 (I − Q)⁻¹ Q of the Cayley transform R = (I + Q)(I − Q)⁻¹, `(…, b, b)`, at least fp32; 0 at Q = 0."""
     Q = at_least_fp32(skew)
-    one = torch.eye(Q.shape[-1], dtype=Q.dtype, device=Q.device)
-    return torch.linalg.solve_ex(one - Q, 2 * Q).result  # never singular, and checking would wait for the device
+    identity = torch.eye(Q.shape[-1], dtype=Q.dtype, device=Q.device)
+    return torch.linalg.solve_ex(identity - Q, 2 * Q).result  # never singular, and checking would wait for the device
 
 
 def divisors(width: int, largest: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Output rows of another change: one layer's share of what changes several layers as one."""
+"""Output rows of another change: one layer's share of a change of several joined layers."""
 
 from __future__ import annotations
 
@@ -15,15 +15,12 @@ from trainers.adapters.updates.kronecker import Kronecker
 from trainers.adapters.updates.low_rank import LowRank
 
 Ranges = tuple[tuple[int, int], ...]
-"""Rows from one up to another, in order."""
+"""Pairs of first row and end, in order."""
 
 
 @dataclass(frozen=True)
 class Rows(Change):
-    """Rows of a Kronecker product, which has no smaller form for some of its rows; of linear layers alone.
-
-    The whole ΔW is built only where it is asked for, and then its rows alone are kept.
-    """
+    """Rows of a Kronecker product of linear layers; no smaller form exists for some of its rows."""
 
     whole: Kronecker
     ranges: Ranges
@@ -49,8 +46,8 @@ class Rows(Change):
         return torch.cat(self._of(self.whole.dense(), 0))
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None = None, onto: Tensor | None = None) -> Tensor:
-        found = self.whole.apply(replace(op, shape=self.whole.shape), x)
-        return add_onto(torch.cat(self._of(found, -1), -1), onto)
+        output = self.whole.apply(replace(op, shape=self.whole.shape), x)
+        return add_onto(torch.cat(self._of(output, -1), -1), onto)
 
     def scaled(self, strength: float) -> Rows:
         return replace(self, whole=self.whole.scaled(strength))
@@ -66,7 +63,7 @@ class Rows(Change):
         return self.whole.largest()
 
     def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        """The full ΔW: no format has a share of a Kronecker product."""
+        """The full ΔW, since no format stores rows of a Kronecker product."""
         return {"diff": self.dense()}
 
     def _of(self, tensor: Tensor, axis: int) -> list[Tensor]:

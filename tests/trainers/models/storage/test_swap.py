@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tests.tiny_flow import tiny_flow, tiny_flow_folder
 from trainers.adapters.network import attach
-from trainers.adapters.op import at_hand
+from trainers.adapters.op import weights_on_device
 from trainers.adapters.targets import Targets
 from trainers.config.build import build_config
 from trainers.config.sections import Base
@@ -141,14 +141,14 @@ def test_a_block_that_is_out_holds_nothing_but_nan_and_two_are_in_at_most(monkey
 def test_a_layer_is_at_hand_outside_of_a_pass_and_changes_last_if_they_are_kept():
     network, plain = (transformer("sd3", "full", count) for count in (3, 0))
     layer, same = (net.transformer_blocks[1].attn.to_q for net in (network, plain))
-    with at_hand(layer), at_hand(layer):
+    with weights_on_device(layer), weights_on_device(layer):
         assert torch.equal(layer.weight, same.weight)
         layer.weight.zero_()
     assert layer.weight.isnan().all()
-    with at_hand(layer, keep=True):
+    with weights_on_device(layer, keep=True):
         assert torch.equal(layer.weight, same.weight)
         layer.weight.mul_(2)
-    with at_hand(layer):
+    with weights_on_device(layer):
         assert torch.equal(layer.weight, 2 * same.weight)
 
 
