@@ -32,7 +32,7 @@ from trainers.adapters.network import attach
 from trainers.adapters.targets import Targets
 from trainers.composition.apply import apply_styles
 from trainers.composition.batched import batch_styles
-from trainers.composition.styling import Each
+from trainers.composition.schedule import StylePerImage
 from trainers.config.sections import Base
 from trainers.device import choose_device, choose_format
 from trainers.formats.read import Style
@@ -87,7 +87,7 @@ def fused(model: Model, params: SamplingParams, styles: Styles) -> None:
 def batched(model: Model, params: SamplingParams, styles: Styles) -> None:
     network = batch_styles(model.parts, model.family.name, styles)
     numbers = tuple(range(len(styles)))
-    list(draw(model, replace(params, batch=len(styles)), None, Each(network, numbers)))
+    list(draw(model, replace(params, batch=len(styles)), None, StylePerImage(network, numbers)))
     network.remove()
 
 

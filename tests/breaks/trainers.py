@@ -104,8 +104,8 @@ METHODS = (
     Break(
         "style-strength",
         "trainers/composition/apply.py",
-        "style.update(stem, weight.detach().cpu(), own).scaled(strength)",
-        "style.update(stem, weight.detach().cpu(), own)",
+        "style.update(stem, weight.detach().cpu(), base_bias).scaled(strength)",
+        "style.update(stem, weight.detach().cpu(), base_bias)",
         "the strength of a style in a picture has no effect",
         ("tests/trainers/composition/test_apply.py::test_strength_scales_the_change",),
     ),
@@ -441,8 +441,8 @@ FILES = (
     Break(
         "file-hash",
         "trainers/formats/safetensors_file.py",
-        "        if index:\n            whole.update(chunk)",
-        "        whole.update(chunk)",
+        "        if index:\n            data.update(chunk)",
+        "        data.update(chunk)",
         "a style has another hash than programs compute for it, so they do not recognise the file",
         ("tests/trainers/formats/test_safetensors_file.py::test_hashes_are_those_of_kohya",),
     ),

@@ -26,7 +26,7 @@ from trainers.formats.origin import Origin, origin_of
 from trainers.formats.original.split import split_joint
 from trainers.formats.own_form import place_own, read_form
 from trainers.formats.read import Style
-from trainers.formats.write.outline import misfits
+from trainers.formats.write.outline import size_mismatches
 from trainers.messages import Message
 from trainers.models.families import get_family
 from trainers.models.words import Words
@@ -38,7 +38,7 @@ IGNORED = Message("{name}: ignored tensors of unknown kinds ({found} in all), su
 
 
 class StyleNetwork(Network):
-    """A network of loaded styles; `warnings` holds one sentence for each omission and its reason."""
+    """A network of loaded styles; `warnings` has a sentence for each omission, with its reason."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,8 +88,8 @@ def apply_styles(
     check_parts(parts)
     fits = isinstance(styles, Sequence) and all(map(_has_strength, styles))
     check_argument("styles", styles, fits, '[(read_style("dusk.safetensors"), 1.0)]')
-    network, given = StyleNetwork(), parts
-    parts = {part: unwrapped(net) for part, net in given.items()}
+    network, wrapped = StyleNetwork(), parts
+    parts = {part: unwrapped(net) for part, net in wrapped.items()}
     names = layer_names(parts, family)
     try:
         add_embeddings(network, parts, family, styles, words)
@@ -100,15 +100,15 @@ def apply_styles(
                 network.warnings += _warnings(style, list(place_own(network, parts, family, style, strength)))
             elif not style.rows:
                 put_changes(network, parts, _changes(parts, family, names, style, strength, network.warnings))
-        network.prepare(given)
+        network.prepare(wrapped)
     except BaseException:
         network.remove()
         raise
     return network
 
 
-def _has_strength(each: object) -> bool:
-    return isinstance(each, tuple) and len(each) == 2 and isinstance(each[0], Style) and isinstance(each[1], Real)
+def _has_strength(pair: object) -> bool:
+    return isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], Style) and isinstance(pair[1], Real)
 
 
 def add_embeddings(
@@ -134,7 +134,7 @@ def read_changes(
     own format, which is not a change of weights.
     """
     names = layer_names(parts, family)
-    found = []
+    changes = []
     for style, strength in styles:
         if style.is_own:
             raise VelaturaError(
@@ -143,8 +143,8 @@ def read_changes(
                 name=style.name,
             )
         if not style.rows:
-            found.append(_changes(parts, family, names, style, strength, network.warnings))
-    return found
+            changes.append(_changes(parts, family, names, style, strength, network.warnings))
+    return changes
 
 
 def put_changes(network: Network, parts: Mapping[str, nn.Module], changes: Changes) -> None:
@@ -157,8 +157,8 @@ def put_method(
     network: Network, parts: Mapping[str, nn.Module], layers: Iterable[tuple[str, str]], method: LayerUpdate
 ) -> None:
     """Put a method on layers, named by part and path."""
-    found = ((part, path, module_at(parts[part], path)) for part, path in layers)
-    network.place(tuple(Target(part, path, layer, method, 1.0) for part, path, layer in found), seed=0)
+    modules = ((part, path, module_at(parts[part], path)) for part, path in layers)
+    network.place(tuple(Target(part, path, layer, method, 1.0) for part, path, layer in modules), seed=0)
 
 
 def _changes(
@@ -174,8 +174,8 @@ def _changes(
         check_names(style.name, [stem for stem in style.layers if stem not in names], parts, family)
         _check_sizes(style, parts, family, names)
         style = split_joint(style, parts, family)
-    found = style.layers_on(names)
-    if not found:
+    layers = style.layers_on(names)
+    if not layers:
         example = next(iter(style.layers))
         raise VelaturaError(
             "{name} has no layer in common with this base; one of its layers is {example}. Use the base it "
@@ -184,13 +184,13 @@ def _changes(
             example=example,
         )
     changes = {}
-    for (part, path), stem in found.items():
+    for (part, path), stem in layers.items():
         layer = module_at(parts[part], path)
         with weights_on_device(layer):
             weight, bias = layer.weight, layer.bias
             assert isinstance(weight, Tensor)
-            own = bias.detach().cpu() if isinstance(bias, Tensor) else None
-            changes[part, path] = style.update(stem, weight.detach().cpu(), own).scaled(strength)
+            base_bias = bias.detach().cpu() if isinstance(bias, Tensor) else None
+            changes[part, path] = style.update(stem, weight.detach().cpu(), base_bias).scaled(strength)
         _check_numbers(style, strength, changes[part, path], weight.dtype)
     warnings += _warnings(style, [stem for stem in style.layers if stem not in names])
     return changes
@@ -218,9 +218,9 @@ def _add_embedding(
     for part in [part for part in parts if not is_denoiser(part)]:
         encoder: Any = parts[part]  # untyped, to avoid importing transformers
         table: Tensor = encoder.get_input_embeddings().weight
-        found = style.rows.get(part)
-        if found is None or found.shape[-1] != table.shape[-1]:
-            has = Message("none") if found is None else found.shape[-1]
+        values = style.rows.get(part)
+        if values is None or values.shape[-1] != table.shape[-1]:
+            has = Message("none") if values is None else values.shape[-1]
             raise VelaturaError(
                 "{name} was made for another base: its {part} has embeddings of {shape} numbers, the file has {has}",
                 name=style.name,
@@ -228,7 +228,7 @@ def _add_embedding(
                 shape=table.shape[-1],
                 has=has,
             )
-        rows[part] = found.float().to(table.device) * strength
+        rows[part] = values.float().to(table.device) * strength
     for text in style.words:
         word = text
         if text in words.sizes:
@@ -266,8 +266,8 @@ def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], fa
 def _check_sizes(
     style: Style, parts: Mapping[str, nn.Module], family: str, names: Mapping[str, tuple[str, str]]
 ) -> None:
-    """Raise VelaturaError for a style of a smaller or larger base of the family, such as Stable Diffusion 3.5 large."""
-    for layer, found, expected in misfits(style, parts, family, names):
+    """Raise VelaturaError for a style of another size of base in the family, such as Stable Diffusion 3.5 large."""
+    for layer, found, expected in size_mismatches(style, parts, family, names):
         raise VelaturaError(
             "{name} was made for a base of another size: its layer {layer} has {found} outputs, and in this base "
             "{expected}; use it with the base it was trained on",

@@ -53,11 +53,11 @@ def batch_styles(
     styles; if one is not a change of weights, each style has its own pass.
     """
     network = StyleNetwork()
-    layered = [one for one in styles if not one[0].rows]
+    layered = [(style, strength) for style, strength in styles if not style.rows]
     try:
         add_embeddings(network, parts, family, styles, words)
         if any(style.is_own for style, _ in layered):
-            put_sequential(network, parts, family, [[one] for one in layered])
+            put_sequential(network, parts, family, [[pair] for pair in layered])
         else:
             put_batch(network, parts, read_changes(network, parts, family, layered))
             network.track_rows(parts)
@@ -70,8 +70,8 @@ def batch_styles(
 def put_batch(network: StyleNetwork, parts: Mapping[str, nn.Module], changes: Sequence[Changes]) -> None:
     """Put the changes of several styles on their layers, to be selected per image."""
     by_layer: dict[tuple[str, str], dict[int, Update]] = {}
-    for number, each in enumerate(changes):
-        for layer, update in each.items():
+    for number, by_path in enumerate(changes):
+        for layer, update in by_path.items():
             by_layer.setdefault(layer, {})[number] = update
     stacked = {}
     for (part, path), updates in by_layer.items():

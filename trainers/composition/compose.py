@@ -23,7 +23,7 @@ from trainers.composition.batched import batch_styles
 from trainers.composition.composite import Composite
 from trainers.composition.dare import merge_dare
 from trainers.composition.k_lora import KLoRA, rank_of, turning_points
-from trainers.composition.styling import Styling
+from trainers.composition.schedule import StyleSchedule
 from trainers.composition.svd import TruncatedSum, merge_svd, relative_error
 from trainers.composition.switch import Switch
 from trainers.composition.ties import merge_ties
@@ -42,8 +42,8 @@ NOTHING_SHARED = Message("the styles change no UNet weight in common, so they ar
 @torch.no_grad()
 def compose(
     model: Model, styles: Sequence[tuple[Style, float]], composition: Composition, steps: int, seed: int = 0
-) -> tuple[StyleNetwork, Styling]:
-    """Put combined styles on a base; return the network and how it acts during generation.
+) -> tuple[StyleNetwork, StyleSchedule]:
+    """Put combined styles on a base; return the network and its schedule for generation.
 
     `steps` is the number of denoising steps, `seed` seeds DARE's masks. Words of embeddings work with every way. Raises
     as `apply_styles` and `read_changes` do, and VelaturaError if the way does not support the number of styles.
@@ -54,7 +54,7 @@ def compose(
     check_count(composition, layered, embeddings)
     if composition.way == SUM:
         network = apply_styles(parts, family, styles, model.words)
-        return network, Styling(network)
+        return network, StyleSchedule(network)
     if composition.way in UNMERGED:
         network = batch_styles(parts, family, styles, model.words)
         if composition.way == COMPOSITE:
@@ -77,7 +77,7 @@ def _put(
     composition: Composition,
     steps: int,
     seed: int,
-) -> Styling:
+) -> StyleSchedule:
     way, number = composition.way, composition.number
     if way == "k-lora":
         _put_k_lora(network, parts, changes, number, steps)
@@ -86,7 +86,7 @@ def _put(
         shifts = _shifts(changes)
         if shifts:
             put_changes(network, parts, shifts)
-    return Styling(network)
+    return StyleSchedule(network)
 
 
 def _merged(
@@ -96,28 +96,28 @@ def _merged(
     seed: int,
     warnings: list[str],
 ) -> Changes:
-    """One change per layer from several, also for layers of a single style.
+    """Merge the changes of each layer, including layers of a single style.
 
     Changes of biases and of norms' scales, which are not matrices, add up.
     """
     merged: dict[tuple[str, str], Update] = {}
     cuts: list[TruncatedSum] = []
-    for layer in dict.fromkeys(layer for each in changes for layer in each):
+    for layer in dict.fromkeys(layer for change in changes for layer in change):
         W, device = _weight(parts, layer)
-        own = {style: each[layer] for style, each in enumerate(changes) if layer in each}
+        updates = {style: change[layer] for style, change in enumerate(changes) if layer in change}
         if composition.way == "svd" and W.dim() > 1:
-            cuts.append(merge_svd(list(own.values()), W, int(composition.number)))
+            cuts.append(merge_svd(list(updates.values()), W, int(composition.number)))
             merged[layer] = cuts[-1].change
             continue
-        dense = [update.dense(W).to(device) for update in own.values()]
+        dense = [update.dense(W).to(device) for update in updates.values()]
         if W.dim() == 1:
-            whole = torch.stack(dense).sum(0)
+            total = torch.stack(dense).sum(0)
         elif composition.way == "ties":
-            whole = merge_ties(dense, composition.number)
+            total = merge_ties(dense, composition.number)
         else:
-            draws = [generator(seed, "dare", style, *layer) for style in own]
-            whole = merge_dare(dense, composition.number, draws)
-        merged[layer] = Dense(whole.to(W.dtype))
+            draws = [generator(seed, "dare", style, *layer) for style in updates]
+            total = merge_dare(dense, composition.number, draws)
+        merged[layer] = Dense(total.to(W.dtype))
     if cuts:
         warnings.append(LOST.format(rank=f"{composition.number:g}", share=f"{relative_error(cuts):.1%}"))
     return merged
@@ -125,14 +125,14 @@ def _merged(
 
 def _shifts(changes: Sequence[Changes]) -> Changes:
     """The sums of the styles' shifts of biases, by layer."""
-    found: dict[tuple[str, str], list[Tensor]] = {}
+    shifts: dict[tuple[str, str], list[Tensor]] = {}
     shapes: dict[tuple[str, str], tuple[int, ...]] = {}
-    for each in changes:
-        for layer, update in each.items():
+    for change in changes:
+        for layer, update in change.items():
             if update.shift is not None:
-                found.setdefault(layer, []).append(update.shift)
+                shifts.setdefault(layer, []).append(update.shift)
                 shapes[layer] = update.shape
-    return {layer: Affine(None, torch.stack(own).sum(0), shapes[layer]) for layer, own in found.items()}
+    return {layer: Affine(None, torch.stack(terms).sum(0), shapes[layer]) for layer, terms in shifts.items()}
 
 
 def _put_k_lora(
@@ -140,8 +140,8 @@ def _put_k_lora(
 ) -> None:
     content, style = changes
     shared = [layer for layer in content if layer in style and is_denoiser(layer[0])]
-    dense = {layer: [each[layer].dense(_weight(parts, layer)[0]) for each in (content, style)] for layer in shared}
-    both = [layer for layer in shared if any(change.any() for change in dense[layer])]  # else no choice
+    dense = {layer: [change[layer].dense(_weight(parts, layer)[0]) for change in changes] for layer in shared}
+    both = [layer for layer in shared if any(change.any() for change in dense[layer])]  # no choice otherwise
     pairs = {".".join(layer): (content[layer], style[layer]) for layer in both}
     if pairs:
         ΔW_c, ΔW_s = zip(*(dense[layer] for layer in both), strict=True)
@@ -150,14 +150,14 @@ def _put_k_lora(
         put_method(network, parts, both, KLoRA(updates=pairs, turns=turns, steps=steps, alpha=alpha))
     else:
         network.warnings.append(NOTHING_SHARED)
-    for each in (content, style):
-        rest = {layer: update for layer, update in each.items() if layer not in both}
+    for change in changes:
+        rest = {layer: update for layer, update in change.items() if layer not in both}
         if rest:
             put_changes(network, parts, rest)
 
 
 def _weight(parts: Mapping[str, nn.Module], layer: tuple[str, str]) -> tuple[Tensor, torch.device]:
-    """A layer's weight on the CPU, where the changes are, and the device that it works on."""
+    """A layer's weight on the CPU, where the changes are, and its own device."""
     module = module_at(parts[layer[0]], layer[1])
     with weights_on_device(module):
         weight = module.weight

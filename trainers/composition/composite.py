@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainers.composition.styling import Styling
+from trainers.composition.schedule import StyleSchedule
 
 
 @dataclass(frozen=True)
-class Composite(Styling):
+class Composite(StyleSchedule):
     """The first `count` styles of a `StyleBatch` on copies of each picture, whose predictions are averaged."""
 
     count: int = 1

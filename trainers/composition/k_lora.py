@@ -7,8 +7,8 @@
     a layer uses the content while  c/γ > S s,  then the style
 
 Each layer switches once, at S = c / (γ s), and the style acts late. γ cancels how strongly each was trained, and so the
-strengths: they determine how much of a change is applied, but not which. The choice is made in UNet layers that both
-change; the text encoders, which have no steps, use both. Ouyang et al. 2025 (arXiv 2502.18461).
+strengths, which scale a change but do not affect the choice. UNet layers that both change choose; the text encoders,
+which have no steps, use both. Ouyang et al. 2025 (arXiv 2502.18461).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FARTHEST = 3.0
 
 @dataclass(frozen=True, eq=False)
 class KLoRA(LayerUpdate):
-    """Two loaded styles of which each layer uses one, first the content; θ are the frozen factors of both."""
+    """Two loaded styles; each layer uses one, first the content. θ are the frozen factors of both."""
 
     updates: Mapping[str, tuple[Update, Update]]
     """Changes of content and style by site name, with the strengths included."""
@@ -45,25 +45,25 @@ class KLoRA(LayerUpdate):
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         pair = enumerate(self.updates[site.name])
-        return {f"{number}/{name}": tensor for number, one in pair for name, tensor in one.tensors().items()}
+        return {f"{number}/{name}": tensor for number, update in pair for name, tensor in update.tensors().items()}
 
     def update(self, theta: Theta, site: Site) -> Update:
         S = self.alpha * site.context.step / self.steps + BETA
         number = int(self.turns[site.name] <= S)
-        own = f"{number}/"
-        tensors = {name.removeprefix(own): tensor for name, tensor in theta.items() if name.startswith(own)}
+        prefix = f"{number}/"
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in theta.items() if name.startswith(prefix)}
         return self.updates[site.name][number].with_tensors(tensors)
 
 
 def turning_points(content: Sequence[Tensor], style: Sequence[Tensor], counts: Sequence[int]) -> list[float]:
     """S = c / (γ s) of each layer from both changes ΔW and K; infinite if the style's change is zero."""
-    wholes = [(c.abs().sum().item(), s.abs().sum().item()) for c, s in zip(content, style, strict=True)]
-    γ = balance([c / s for c, s in wholes if s])
-    found = []
+    sums = [(c.abs().sum().item(), s.abs().sum().item()) for c, s in zip(content, style, strict=True)]
+    γ = balance([c / s for c, s in sums if s])
+    points = []
     for ΔW_c, ΔW_s, K in zip(content, style, counts, strict=True):
         c, s = largest(ΔW_c, K), largest(ΔW_s, K)
-        found.append(c / (γ * s) if s else math.inf)
-    return found
+        points.append(c / (γ * s) if s else math.inf)
+    return points
 
 
 def balance(ratios: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""Merges style files: their weighted sum as plain LoRA, exact or truncated to a rank. No base is needed.
+"""Merges style files without a base: their weighted sum as plain LoRA, exact or truncated to a rank.
 
 The exact sum concatenates the factors, so ranks add up; `svd.py` truncates.
 """
@@ -54,8 +54,8 @@ class MergeResult:
 def merge_files(path: Path, styles: Sequence[tuple[Style, float]], rank: int | None = None) -> MergeResult:
     """Write the sum of styles, each at its strength, to `path`: exact, or truncated to a rank.
 
-    Raises VelaturaError, and writes nothing, if their bases differ, one of them cannot become plain LoRA, there is only
-    one style and no rank, or the file would be larger than 1 GB.
+    Raises VelaturaError, and writes nothing, if their bases differ, a style cannot become plain LoRA, there is only one
+    style and no rank, or the file would be larger than 1 GB.
     """
     if rank is None and len(styles) < 2:
         raise VelaturaError("merging needs several styles, or a rank to truncate one to")
@@ -64,13 +64,13 @@ def merge_files(path: Path, styles: Sequence[tuple[Style, float]], rank: int | N
     cuts: list[TruncatedSum] = []
     merged: dict[Site, LowRank] = {}
     size = 0
-    for site, own in changes.items():
+    for site, updates in changes.items():
         if rank is None:
-            if size + sum(map(plain_size, own)) > LARGEST_PLAIN:
+            if size + sum(map(plain_size, updates)) > LARGEST_PLAIN:
                 raise VelaturaError(TOO_LARGE)
-            merged[site] = concatenate([exact_low_rank(update) for update in own])
+            merged[site] = concatenate([exact_low_rank(update) for update in updates])
         else:
-            cuts.append(merge_svd(own, site.weight(), rank))
+            cuts.append(merge_svd(updates, site.weight(), rank))
             merged[site] = cuts[-1].change
         size += merged[site].up.numel() + merged[site].down.numel()
         if size > LARGEST_PLAIN:
@@ -110,9 +110,9 @@ def _changes(
     """The changes of the styles at their strengths, by layer."""
     names, holder = layer_names(parts, family), ContextHolder(ForwardContext())
     sites: dict[tuple[str, str], Site] = {}
-    found: dict[Site, list[Update]] = {}
-    for whole, strength in styles:
-        style = split_joint(whole, parts, family)
+    changes: dict[Site, list[Update]] = {}
+    for joint, strength in styles:
+        style = split_joint(joint, parts, family)
         missing = next((stem for stem in style.layers if stem not in names), None)
         if missing is not None:
             raise VelaturaError(
@@ -122,8 +122,8 @@ def _changes(
             if (part, path) not in sites:
                 sites[part, path] = Site(part, path, parts[part].get_submodule(path), holder)
             site = sites[part, path]
-            found.setdefault(site, []).append(style.update(stem, site.weight()).scaled(strength))
-    return found
+            changes.setdefault(site, []).append(style.update(stem, site.weight()).scaled(strength))
+    return changes
 
 
 def _metadata(name: str, styles: Sequence[tuple[Style, float]], rank: int) -> dict[str, str]:

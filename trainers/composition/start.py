@@ -2,7 +2,7 @@
 
     s B₀ A₀ = ΔW of the file        B₀ (out, r), A₀ (r, in·kh·kw),  s = α / r of the new training
 
-A file of a smaller rank fills the first components; the others start as ever, A at random and B at zero.
+A file of a smaller rank fills the first components; the others start as usual, A at random and B at zero.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from trainers.models.families import get_family
 
 @torch.no_grad()
 def start_from(style: Style, network: Network, parts: Mapping[str, nn.Module], family: str) -> int:
-    """Give a network of plain LoRA the factors of a style; returns the number of its layers.
+    """Copy a style's factors into a network of plain LoRA; returns the number of its layers.
 
-    Raises VelaturaError if the style has another form, a larger rank or layers that the network has not, so that
-    nothing of it would be lost silently.
+    Raises VelaturaError if the style has another form, a larger rank or layers that the network lacks: nothing is lost
+    silently.
     """
     if style.is_own or style.rows:
         raise VelaturaError("train.start_from: {name} is no LoRA that training can go on from", name=style.name)
     origin, base = origin_of(style), get_family(family)
     origin.check(style.name)
-    if origin.told and origin.family is not base:
+    if origin.is_named and origin.family is not base:
         raise VelaturaError(
             "train.start_from: {name} was made for {title}, and this base is {base}; choose a style for this base",
             name=style.name,
@@ -52,8 +52,8 @@ def start_from(style: Style, network: Network, parts: Mapping[str, nn.Module], f
             layer=foreign,
         )
     sites = {(site.part, site.path): site for site in network.sites}
-    found = style.layers_on(names)
-    untrained = [stem for place, stem in found.items() if place not in sites]
+    layers = style.layers_on(names)
+    untrained = [stem for place, stem in layers.items() if place not in sites]
     if untrained:
         raise VelaturaError(
             "train.start_from: {name} also changes {count} layers that targets.unet and targets.text_encoder leave "
@@ -62,9 +62,9 @@ def start_from(style: Style, network: Network, parts: Mapping[str, nn.Module], f
             count=len(untrained),
             layer=untrained[0],
         )
-    for place, stem in found.items():
+    for place, stem in layers.items():
         _fill(sites[place], style, stem)
-    return len(found)
+    return len(layers)
 
 
 def _fill(site: Site, style: Style, stem: str) -> None:

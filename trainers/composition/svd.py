@@ -31,9 +31,9 @@ def merge_svd(changes: Sequence[Update], W: Tensor, rank: int) -> TruncatedSum:
     """The closest matrix of this rank to the sum of changes of a layer with weight W."""
     lows = [low for change in changes if (low := change.low_rank()) is not None]
     if len(lows) == len(changes):
-        whole = concatenate(lows)
-        Q, R = torch.linalg.qr(whole.up)  # (out, q), (q, Σr)
-        P, S = torch.linalg.qr(whole.down.mT)  # (in·kh·kw, p), (p, Σr)
+        total = concatenate(lows)
+        Q, R = torch.linalg.qr(total.up)  # (out, q), (q, Σr)
+        P, S = torch.linalg.qr(total.down.mT)  # (in·kh·kw, p), (p, Σr)
         core = R @ S.mT  # (q, p)
     else:
         Q, P = None, None

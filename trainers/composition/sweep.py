@@ -54,20 +54,21 @@ def sweep_styles(
     `apply_styles`; words of embeddings apply to every image as in the first variant.
     """
     network = StyleNetwork()
-    layered = [place for place, style in enumerate(styles) if not style.rows]
+    layered = [number for number, style in enumerate(styles) if not style.rows]
     try:
         add_embeddings(network, parts, family, list(zip(styles, variants[0], strict=True)), words)
-        if any(styles[place].is_own for place in layered):
-            sets = [[(styles[place], strengths[place]) for place in layered] for strengths in variants]
+        if any(styles[number].is_own for number in layered):
+            sets = [[(styles[number], strengths[number]) for number in layered] for strengths in variants]
             put_sequential(network, parts, family, sets)
             return network
-        changes = read_changes(network, parts, family, [(styles[place], 1.0) for place in layered])
-        for place, own in zip(layered, changes, strict=True):
+        changes = read_changes(network, parts, family, [(styles[number], 1.0) for number in layered])
+        for number, change in zip(layered, changes, strict=True):
             updates = {
                 f"{part}.{path}": PerImage(None, {0: update}, update.shape, index=torch.tensor([0]))
-                for (part, path), update in own.items()
+                for (part, path), update in change.items()
             }
-            put_method(network, parts, own, StyleSweep(updates, torch.tensor([one[place] for one in variants])))
+            strengths = torch.tensor([variant[number] for variant in variants])
+            put_method(network, parts, change, StyleSweep(updates, strengths))
         network.track_rows(parts)
     except VelaturaError:
         network.remove()

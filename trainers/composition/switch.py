@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainers.composition.styling import Styling
+from trainers.composition.schedule import StyleSchedule
 
 
 @dataclass(frozen=True)
-class Switch(Styling):
+class Switch(StyleSchedule):
     """The first `count` styles of a `StyleBatch` in turn, each for `period` steps."""
 
     count: int = 1

@@ -11,7 +11,7 @@ from trainers.messages import Message
 
 @dataclass(frozen=True)
 class Way:
-    """A way: its summary; name, default and limits of its number, if any; `most` is the number of styles, 0 for any."""
+    """A way: its summary; name, default and limits of its number, if any; `most` styles, 0 for any number."""
 
     summary: str
     number: str = ""

@@ -24,15 +24,15 @@ LONGEST_WORD = 64
 KEYS = {"emb_params": "text_encoder", "clip_l": "text_encoder", "clip_g": "text_encoder_2"}
 """The text encoder of each tensor."""
 LEAST_WIDTH, EVEN = 128, 8
-"""Text encoders are at least this wide, in multiples of this: 192 in the starter, 768 to 1280 elsewhere."""
+"""The smallest width of text encoders, and its divisor: 192 in the starter, 768 to 1280 elsewhere."""
 EMBEDDING_SUFFIX = "-embedding"
 """End of the stem of an embedding that belongs to the style next to it."""
 
 
 def embedding_tensors(word: Word) -> dict[str, Tensor]:
     """A word's rows by tensor name, on the CPU in fp32; VelaturaError if one is not finite."""
-    rows = {part: each.detach().float().cpu().contiguous().clone() for part, each in word.rows.items()}
-    if not all(bool(torch.isfinite(each).all()) for each in rows.values()):
+    rows = {part: values.detach().float().cpu().contiguous().clone() for part, values in word.rows.items()}
+    if not all(bool(torch.isfinite(values).all()) for values in rows.values()):
         raise VelaturaError(
             "the word {text} is not finite, so it was not written; use an earlier checkpoint", text=word.text
         )
@@ -49,16 +49,16 @@ def write_embedding(path: Path, word: Word, metadata: Mapping[str, str]) -> None
 def parts_in(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
     """Tensor key by text encoder; empty if these are not the tensors of an embedding."""
     if shapes.keys() <= {"clip_l", "clip_g"} or shapes.keys() == {"emb_params"}:
-        found = {KEYS[key]: key for key in shapes}
+        keys = {KEYS[key]: key for key in shapes}
     elif len(shapes) == 1:  # diffusers names the only tensor after its word
-        found = {"text_encoder": next(iter(shapes))}
+        keys = {"text_encoder": next(iter(shapes))}
     else:
         return {}
-    whole = [(1, *shape) if len(shape) == 1 else shape for shape in shapes.values()]  # (n, d)
-    fits = all(len(shape) == 2 and 1 <= shape[0] <= CHUNK and shape[1] > 1 for shape in whole)
+    matrices = [(1, *shape) if len(shape) == 1 else shape for shape in shapes.values()]  # (n, d)
+    fits = all(len(shape) == 2 and 1 <= shape[0] <= CHUNK and shape[1] > 1 for shape in matrices)
     if not set(shapes) & set(KEYS):  # no known name, so the width must fit
-        fits = fits and all(shape[1] >= LEAST_WIDTH and shape[1] % EVEN == 0 for shape in whole)
-    return found if found and fits and len({shape[0] for shape in whole}) == 1 else {}
+        fits = fits and all(shape[1] >= LEAST_WIDTH and shape[1] % EVEN == 0 for shape in matrices)
+    return keys if keys and fits and len({shape[0] for shape in matrices}) == 1 else {}
 
 
 def rows_in(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -70,7 +70,7 @@ def rows_in(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def words_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], stem: str) -> tuple[str, ...]:
     """Words for an embedding in prompts: the one in its metadata, else the file's stem and diffusers' token, if any.
 
-    These are untrusted text.
+    They are untrusted text.
     """
     written = metadata.get(WORD, "")
     if _is_word(written):
@@ -80,30 +80,29 @@ def words_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], stem: s
 
 
 def style_of_run(run: Path) -> Path | None:
-    """The style file of a run's folder; None if there is none (yet)."""
-    own = run / "style" / f"{run.name}.safetensors"
-    if own.is_file():
-        return own
+    """The style file in a run's folder; None if it does not exist (yet)."""
+    named = run / "style" / f"{run.name}.safetensors"
+    if named.is_file():
+        return named
     # The folder may have been renamed; files for diffusers and embeddings lie next to the style's file.
-    found = {path.stem: path for path in (run / "style").glob("*.safetensors") if not path.name.startswith(".")}
-    twins = {f"{stem}{end}" for stem in found for end in ("-diffusers", EMBEDDING_SUFFIX)}
-    whole = [path for stem, path in found.items() if stem not in twins]
-    return max(whole, default=None)
+    files = {path.stem: path for path in (run / "style").glob("*.safetensors") if not path.name.startswith(".")}
+    twins = {f"{stem}{end}" for stem in files for end in ("-diffusers", EMBEDDING_SUFFIX)}
+    return max((path for stem, path in files.items() if stem not in twins), default=None)
 
 
 def embedding_of(style: Path) -> Path | None:
-    """The embedding trained together with a style; None if there is none."""
+    """The embedding trained together with a style; None if it does not exist."""
     path = embedding_path(style)
     return path if path.is_file() else None
 
 
 def embedding_path(style: Path) -> Path:
-    """Where the embedding trained together with a style lies."""
+    """The path of the embedding trained together with a style."""
     return style.with_name(f"{style.stem}{EMBEDDING_SUFFIX}{style.suffix}")
 
 
 def describe_embedding_loading(path: Path, word: Word) -> str:
-    """A sentence for users: how to load and prompt the embedding in each tool."""
+    """A sentence for users on loading and prompting the embedding in each tool."""
     stem, name = path.stem, path.name
     tools = (
         f"A1111, Forge, ComfyUI and InvokeAI load {name} from their embeddings folder, and a prompt calls it "
@@ -118,7 +117,7 @@ def describe_embedding_loading(path: Path, word: Word) -> str:
         f"tokenizer=pipe.tokenizer{end})"
         for key, end in (("clip_l", ""), ("clip_g", "_2"))
     )
-    # Published configs of SDXL let transformers take the highest token for the end of a text, which a new one would be.
+    # With SDXL's published configs, transformers takes the highest token, here a new one, for the end of the text.
     end = "pipe.text_encoder_2.text_model.eos_token_id = pipe.tokenizer_2.eos_token_id"
     read = f'rows = safetensors.torch.load_file("{name}")'
     return f"{tools}; in diffusers `{'; '.join((end, read, *calls))}` does, and there it is called `{word.text}`."

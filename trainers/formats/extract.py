@@ -34,10 +34,10 @@ def extract(change: Tensor, rank: int) -> LowRank:
 @torch.no_grad()
 def kept_share(written: Mapping[Site, Update]) -> float:
     """‖ΔW in the file‖ / ‖ΔW‖ over all layers truncated to a rank; 1 if there are none."""
-    whole = kept = 0.0
+    total = kept = 0.0
     for site, update in written.items():
         if any(placed.method.file_form().extract_rank for placed in site.placed):
             W = site.weight()
-            whole += float(site.dense().square().sum())
+            total += float(site.dense().square().sum())
             kept += float(update.dense(W).square().sum())
-    return math.sqrt(kept / whole) if whole else 1.0
+    return math.sqrt(kept / total) if total else 1.0

@@ -28,9 +28,9 @@ DIAGONAL = ("scale", "bias")
 """Formulas without a format of their own: stored as an identity rotation or a zero change."""
 
 FACTORS = ("lora_up", "lora_down", "lora_mid", "hada_", "lokr_")
-"""Beginnings of the names of a product's factors, each of which makes the change zero if it is zero."""
+"""Prefixes of a product's factors; if one factor is zero, so is the change."""
 LARGEST = 1e4
-"""Far above every number of a trained style."""
+"""A limit far above every number of a trained style."""
 RANK_ZERO = _("Layers of rank 0: {count}, such as {first}.")
 DEAD = _("Layers that change nothing, since one of their factors is all zeros: {count}, such as {first}.")
 MISNAMED = _("Layers with names that no base of {title} has, so programs leave them out: {count}, such as {first}.")
@@ -44,15 +44,15 @@ class Frozen(BaseModel):
 
 
 class BaseSummary(Frozen):
-    """The base model a style was made for; empty if the file does not say."""
+    """The base model of a style; empty if unknown."""
 
     name: str
     family: str
     """The name of its family, or of a kind of base that Velatura does not train."""
     twins: tuple[str, ...]
-    """Other families that it may be of, which the file does not tell apart."""
+    """Other possible families, which the file does not distinguish."""
     title: str
-    """The display name of its family, or of the families that it may be of."""
+    """The display name of its family, or of all possible families."""
     sha256: str
     fits_only: str
     """The only base it fits, if it fits no other base of the family."""
@@ -79,7 +79,7 @@ class ProgramSummary(Frozen):
 
     program: str
     loads: Literal["all", "part", "nothing", "unknown"]
-    """`unknown` if files with such names of layers were never tried in it."""
+    """`unknown` if files with such layer names were never tried in it."""
     sentence: str
 
 
@@ -96,7 +96,7 @@ class StyleSummary(Frozen):
     The method's name for files in Velatura's own format; `textual-inversion` for an embedding.
     """
     trained_as: str
-    """The training method, such as `adalora`, whose files hold `lora`; empty if the file does not say."""
+    """The training method, such as `adalora`, whose files hold `lora`; empty if unknown."""
     only_here: bool
     """Whether only Velatura loads it."""
     base: BaseSummary
@@ -161,7 +161,7 @@ def describe_style(path: Path | str) -> StyleSummary:
         A pydantic model; `model_dump(mode="json")` gives it as plain data.
 
     Raises:
-        VelaturaError: The file is not a style; the message says what it is.
+        VelaturaError: The file is not a style; the message names its kind.
     """
     path = Path(path)
     style = read_style(path)
@@ -201,7 +201,7 @@ def describe_style(path: Path | str) -> StyleSummary:
 
 
 def misnamed_layers(style: Style) -> list[str]:
-    """The layers of the denoiser with names that no base has for which the style may be; an outline is enough."""
+    """The denoiser's layers with names that no base of the possible families has; an outline is enough."""
     origin = origin_of(style)
     unknown = [] if style.is_own or style.rows or origin.starter or not origin.family else list(style.layers)
     for family in filter(None, (origin.family, *origin.twins)):
@@ -210,7 +210,7 @@ def misnamed_layers(style: Style) -> list[str]:
 
 
 def _remarks(style: Style, misnamed: Sequence[str]) -> list[Message]:
-    """Remarks on faulty layers: unknown names, rank 0, no change, or numbers that no training gives."""
+    """Remarks on faulty layers: unknown names, rank 0, no change, or absurd numbers."""
     empty, dead, absurd = [], [], []
     for stem, layer in style.layers.items():
         tensors = {name: tensor for name, tensor in layer.items() if name not in ("alpha", *FACTS)}
@@ -231,12 +231,12 @@ def _remarks(style: Style, misnamed: Sequence[str]) -> list[Message]:
 
 
 def _is_dead(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a layer is nothing but a product in which a factor is zero."""
+    """Whether a layer is only a product, one of whose factors is zero."""
     return all(name.startswith(FACTORS) for name in tensors) and not all(t.any() for t in tensors.values())
 
 
 def _completes(stem: str) -> bool:
-    """Whether a layer is an attention projection of a text encoder, which is written although it is not trained."""
+    """Whether a layer is an attention projection of a text encoder, which files hold even if untrained."""
     return (part_of(stem) or "").startswith("text_encoder") and "self_attn" in stem
 
 
@@ -266,8 +266,8 @@ def _programs(style: Style) -> tuple[ProgramSummary, ...]:
     if style.is_own or style.rows or origin.starter or origin.family is None:
         return ()
     shapes = {key: tuple(tensor.shape) for key, tensor in style.tensors.items()}
-    found = check_programs(shapes, origin.family.name, (*PROGRAMS, DIFFUSERS))
-    return tuple(ProgramSummary(program=one.program.name, loads=one.loads, sentence=one.summary) for one in found)
+    checks = check_programs(shapes, origin.family.name, (*PROGRAMS, DIFFUSERS))
+    return tuple(ProgramSummary(program=c.program.name, loads=c.loads, sentence=c.summary) for c in checks)
 
 
 def _rank_summary(ranks: Counter[int]) -> RankSummary | None:
@@ -283,14 +283,14 @@ def _method(style: Style) -> str:
         return "textual-inversion"
     # Layers without effect may be plain LoRA in a file of any method; they do not count.
     changed = (layer for layer in style.layers.values() if not _is_nothing(layer))
-    found = {method_of(layer) for layer in changed} or {method_of(layer) for layer in style.layers.values()}
+    methods = {method_of(layer) for layer in changed} or {method_of(layer) for layer in style.layers.values()}
     decomposed = any({"dora_scale", "lora_magnitude_vector"} & set(layer) for layer in style.layers.values())
-    form = "+".join(sorted(method for method in found if method) + ["dora"] * decomposed)
-    return (found <= {"oft", "full"} and _named(style)) or form
+    form = "+".join(sorted(method for method in methods if method) + ["dora"] * decomposed)
+    return (methods <= {"oft", "full"} and _named(style)) or form
 
 
 def _named(style: Style) -> str:
-    """The method in the metadata of a file of ours, if its format has another method's name."""
+    """The method in our own file's metadata, if the format is named after another method."""
     try:
         name = str(settings_of(style)["method"]["name"])
         return name if METHODS[name].about.formula in DIAGONAL else ""
@@ -313,8 +313,8 @@ def _rank(layer: Mapping[str, Tensor]) -> int | None:
 
 
 def _ranks(style: Style) -> dict[str, int]:
-    found = {dotted(stem): rank for stem, layer in style.layers.items() if (rank := _rank(layer)) is not None}
-    return {layer: found[layer] for layer in sort_layers(found)}
+    ranks = {dotted(stem): rank for stem, layer in style.layers.items() if (rank := _rank(layer)) is not None}
+    return {layer: ranks[layer] for layer in sort_layers(ranks)}
 
 
 def _trained_words(style: Style) -> tuple[str, ...]:

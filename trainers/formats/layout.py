@@ -67,11 +67,11 @@ ROWS = ("lora_up.weight", "hada_w1_a", "diff_b", "diff")
 COLUMNS = ("lora_down.weight", "hada_w1_b", "diff")
 """Tensors with one column per input of the layer."""
 FACTORS = (("lokr_w1", "lokr_w1_a", "lokr_w1_b"), ("lokr_w2", "lokr_w2_a", "lokr_w2_b"))
-"""Tensors whose numbers of rows multiply to the layer's outputs, and of columns to its inputs: one or two of each."""
+"""Factors, each one or two tensors; their rows multiply to the layer's outputs, their columns to its inputs."""
 
 
 class LayoutError(ValueError):
-    """A layer's tensors do not form a change of it; the sentence goes on after the layer's name."""
+    """A layer's tensors do not form a change of it; the sentence follows the layer's name."""
 
     def __init__(self, sentence: str, /, **parameters: object) -> None:
         self.message = Message(sentence, **parameters)
@@ -84,7 +84,7 @@ def sizes_of(tensors: Mapping[str, Tensor]) -> str:
 
 
 def outputs_of(tensors: Mapping[str, Tensor]) -> int:
-    """Outputs of the layer that these tensors change; 0 if they do not tell."""
+    """Number of outputs of the layer that these tensors change; 0 if unknown."""
     for name in ROWS:
         if name in tensors and tensors[name].dim():
             return len(tensors[name]) if tensors[name].numel() > 1 else 0  # one zero beside a bias is no matrix
@@ -94,12 +94,12 @@ def outputs_of(tensors: Mapping[str, Tensor]) -> int:
 
 
 def inputs_of(tensors: Mapping[str, Tensor]) -> int:
-    """Inputs of the layer that these tensors change; 0 if they do not tell."""
+    """Number of inputs of the layer that these tensors change; 0 if unknown."""
     if set(GLORA) <= set(tensors):  # A (in, in) is the product of the first two, in either order
         return max(map(_columns, (tensors["a1.weight"], tensors["a2.weight"])))
-    whole = next((tensors[name] for name in COLUMNS if name in tensors), None)
-    if whole is not None:
-        return _columns(whole)
+    matrix = next((tensors[name] for name in COLUMNS if name in tensors), None)
+    if matrix is not None:
+        return _columns(matrix)
     return math.prod(next((_columns(tensors[name]) for name in names[::2] if name in tensors), 0) for names in FACTORS)
 
 
@@ -116,9 +116,9 @@ def split_key(key: str) -> tuple[str, str] | None:
         names = {"out": "to_out.0"} if key.startswith("unet.") else {w: f"{w}_proj" for w in ("q", "k", "v", "out")}
         return f"{key[: old.start()]}.{names.get(which, f'to_{which}')}", f"lora_{side}.weight"
     for ending, suffix in _ENDINGS:
-        found = ending.search(key)
-        if found is not None and found.start() > 0:
-            return key[: found.start()], suffix
+        match = ending.search(key)
+        if match is not None and match.start() > 0:
+            return key[: match.start()], suffix
     return None
 
 
@@ -128,19 +128,19 @@ def by_layer(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]
     unknown = []
     for key, tensor in tensors.items():
         stem = key.removesuffix(".weight")
-        is_ia3 = stem != key and f"{stem}.on_input" in tensors  # which names its tensor just `weight`
+        is_ia3 = stem != key and f"{stem}.on_input" in tensors  # its tensor is named just `weight`
         split = (stem, "weight") if is_ia3 else split_key(key)
         if split is None:
             unknown.append(key)
         else:
             layers.setdefault(split[0], {})[split[1]] = tensor
-    for stem, found in tuple(layers.items()):
-        if set(GLORA) & set(found) and not set(GLORA) <= set(found):
-            unknown += [f"{stem}.{suffix}" for suffix in GLORA if found.pop(suffix, None) is not None]
-            if not found:
+    for stem, layer in tuple(layers.items()):
+        if set(GLORA) & set(layer) and not set(GLORA) <= set(layer):
+            unknown += [f"{stem}.{suffix}" for suffix in GLORA if layer.pop(suffix, None) is not None]
+            if not layer:
                 del layers[stem]
-        if "diff_b" in found and method_of(found) in ("lora", "loha", "lokr"):
-            del found["diff_b"]
+        if "diff_b" in layer and method_of(layer) in ("lora", "loha", "lokr"):
+            del layer["diff_b"]
             unknown.append(f"{stem}.diff_b")
     return layers, tuple(unknown)
 
@@ -167,7 +167,7 @@ def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = 
     if method not in readers:
         raise LayoutError("changes its layer by the layer's own weight, so it depends on the base model")
     try:
-        return _whole(readers[method]({name: tensor.float() for name, tensor in tensors.items()}, shape))
+        return _checked(readers[method]({name: tensor.float() for name, tensor in tensors.items()}, shape))
     except LayoutError:
         raise
     except KeyError as error:
@@ -185,8 +185,8 @@ def build_update(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None = 
         ) from error
 
 
-def _whole(update: Update) -> Update:
-    """The update, checked: gain and shift have one number per output, and norms have no matrix."""
+def _checked(update: Update) -> Update:
+    """Check an update and return it: gain and shift have one number per output, and norms have no matrix."""
     shape = update.shape
     if not math.prod(shape):
         raise ValueError("a layer without values")
@@ -210,12 +210,12 @@ def scale_of(tensors: Mapping[str, Tensor], rank: int) -> float:
 def _lora(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> LowRank:
     up, down = tensors["lora_up.weight"].flatten(1), tensors["lora_down.weight"]  # (out, r), (r, in[, kh, kw])
     rank = len(down)
-    own = (len(up), *down.shape[1:])
+    inferred = (len(up), *down.shape[1:])
     if "lora_mid.weight" in tensors:  # Tucker: mid (r, r, kh, kw), down (r, in, 1, 1)
         mid = tensors["lora_mid.weight"]
-        own = (len(up), down.shape[1], *mid.shape[2:])
+        inferred = (len(up), down.shape[1], *mid.shape[2:])
         down = torch.einsum("mnkl,ni->mikl", mid, down.flatten(1))
-    return LowRank(up * scale_of(tensors, rank), *_fitted(up, down.flatten(1), shape or own))
+    return LowRank(up * scale_of(tensors, rank), *_fitted(up, down.flatten(1), shape or inferred))
 
 
 def _fitted(up: Tensor, down: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
@@ -242,7 +242,7 @@ def _loha(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Hadam
 
 
 def _lokr(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Kronecker:
-    # alpha refers to the rank of the second factor if that is a product; if both are full, alpha is ignored.
+    # alpha refers to the rank of the second factor if that is a inferred; if both are full, alpha is ignored.
     ranks = [len(tensors[name]) for name in ("lokr_w2_b", "lokr_w1_b") if name in tensors]
     scale = scale_of(tensors, ranks[0]) if ranks else tensors["scale"].item() if "scale" in tensors else 1.0
     if "lokr_w1" in tensors:
@@ -254,9 +254,9 @@ def _lokr(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Krone
     right: Tensor | LowRank
     if "lokr_w2" in tensors:
         right = tensors["lokr_w2"]
-        own = (len(left) * len(right), left.shape[1] * right.shape[1], *right.shape[2:])
-        shape = shape or own
-        if own != shape and (*own[:2], 1, 1) != shape:  # a 1×1 kernel may be stored as a matrix
+        inferred = (len(left) * len(right), left.shape[1] * right.shape[1], *right.shape[2:])
+        shape = shape or inferred
+        if inferred != shape and (*inferred[:2], 1, 1) != shape:  # a 1×1 kernel may be stored as a matrix
             raise ValueError("another layer's shape")
         right = right.reshape(*right.shape[:2], *shape[2:])
     else:
@@ -276,14 +276,14 @@ def _diff(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> Updat
     weight = tensors.get("diff", tensors.get("w_norm"))
     shift = tensors.get("diff_b", tensors.get("b_norm"))
     # Files that change only biases hold a single zero for the matrix.
-    nothing = weight is not None and weight.numel() == 1 and not weight.any()
-    if shift is not None and (weight is None or nothing):
+    is_placeholder = weight is not None and weight.numel() == 1 and not weight.any()
+    if shift is not None and (weight is None or is_placeholder):
         return Affine(None, shift.flatten(), shape or (shift.numel(),))
     if weight is None:
         raise KeyError("diff")
     if shape is None:
         return Dense(weight, shift)
-    if nothing:
+    if is_placeholder:
         return Affine(None, torch.zeros(shape[0]), shape)
     return Dense(weight.reshape(shape), shift)
 

@@ -29,7 +29,7 @@ Shape = tuple[int, ...]
 
 
 def check_layer(name: str, stem: str, shapes: Mapping[str, Shape]) -> None:
-    """Raise VelaturaError if a layer would unfold into more numbers than a layer of any base that is trained.
+    """Raise VelaturaError if a layer would unfold into more numbers than any trained base's layer has.
 
     `shapes` holds its tensor shapes by suffix; `name` is the file's.
     """
@@ -131,7 +131,7 @@ def _kernel(core: Shape) -> int:
 
 
 def read_style_header(path: Path) -> Header:
-    """The header of what may be a style file; VelaturaError if it is missing, a pickle, or no safetensors file."""
+    """The header of a possible style file; VelaturaError if it is missing, a pickle, or not safetensors."""
     _refuse_pickle(path)
     header = read_header(path)
     if len(header.shapes) > MOST_TENSORS:

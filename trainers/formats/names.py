@@ -1,6 +1,6 @@
 """Layer names in style files: kohya's for most tools, dotted names for diffusers.
 
-How kohya's names call the denoiser's layers is the family's: by diffusers' paths, or by those of the original layout.
+In kohya's names, the family decides whether the denoiser's layers have diffusers' paths or the original layout's.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ FLATTENED = ("embeddings", "encoder", "final_layer_norm")
 """Children of a CLIP text encoder's `text_model`, a level that transformers 5 omits from the plain encoder's paths."""
 NUMBER = re.compile(r"\d+")
 MOST_SHOWN = 8
-"""Names of layers in a sentence."""
+"""Limit on the layer names in a sentence."""
 
 
 def full_path(part: str, path: str) -> str:
-    """A layer's path as in files, where paths in text encoders begin with `text_model.`."""
+    """A layer's path in files, where paths in text encoders begin with `text_model.`."""
     return f"text_model.{path}" if not is_denoiser(part) and path.split(".")[0] in FLATTENED else path
 
 
@@ -70,7 +70,7 @@ def network_config(network: nn.Module) -> dict[str, Any]:
 
 
 def file_name(part: str, path: str, family: str, config: Mapping[str, Any] | None = None) -> str:
-    """A layer's kohya name, or its part and path in files of networks of no family."""
+    """A layer's kohya name, or its part and path without a family."""
     return kohya_name(part, path, family, config) if family else f"{part}.{path}"
 
 
@@ -80,8 +80,8 @@ def layer_names(parts: Mapping[str, nn.Module], family: str) -> dict[str, tuple[
     for part, net in parts.items():
         kinds = nn.Linear | nn.Conv2d | nn.GroupNorm | nn.LayerNorm
         paths = [path for path, layer in named_modules(net) if isinstance(layer, kinds)]
-        found = _names(part, net, paths, get_family(family)) if family else ((f"{part}.{path}", path) for path in paths)
-        names |= {name: (part, path) for name, path in found}
+        pairs = _names(part, net, paths, get_family(family)) if family else ((f"{part}.{path}", path) for path in paths)
+        names |= {name: (part, path) for name, path in pairs}
     return names
 
 
@@ -107,12 +107,12 @@ def check_names(style: str, stems: Iterable[str], parts: Mapping[str, nn.Module]
 def unknown_names(stems: Iterable[str], parts: Mapping[str, nn.Module], family: str) -> list[str]:
     """The names that no base of the family has, however many blocks it has.
 
-    `stems` are the names that these `parts` lack. Names of text encoders that are not among the parts are all known.
+    `stems` are the names that these `parts` lack. Names of text encoders outside the parts are all known.
     """
     unknown = [stem for stem in stems if is_denoiser(part := part_of(stem) or "") or part in ("", *parts)]
     networks = chain((parts,), _outlines(family))
-    while unknown and (each := next(networks, None)) is not None:
-        known = _patterns(each, get_family(family))
+    while unknown and (network := next(networks, None)) is not None:
+        known = _patterns(network, get_family(family))
         unknown = [stem for stem in unknown if NUMBER.sub("#", stem) not in known]
     return unknown
 
@@ -132,7 +132,7 @@ def _outlines(family: str) -> Iterator[dict[str, nn.Module]]:
 
 
 def _patterns(parts: Mapping[str, nn.Module], base: Family) -> set[str]:
-    """All names that files may use for anything with weights in these parts, with # for numbers."""
+    """All names that files may use for modules with weights in these parts, with # for numbers."""
     names = dict[str, str]()
     for part, net in parts.items():
         owners = (path for path, layer in named_modules(net) if path and layer._parameters)
@@ -143,7 +143,7 @@ def _patterns(parts: Mapping[str, nn.Module], base: Family) -> set[str]:
 def _names(
     part: str, net: nn.Module, paths: Sequence[str], base: Family, joint: bool = False
 ) -> Iterator[tuple[str, str]]:
-    """Names of a part's layers with their paths; with `joint` also of layers that are several of diffusers'."""
+    """Names of a part's layers with their paths; with `joint`, also of layers that join several of diffusers'."""
     if not is_denoiser(part):
         yield from ((name, path) for path in paths for name in _encoder_names(part, path, base))
         return
@@ -154,17 +154,17 @@ def _names(
 
 
 def _encoder_names(part: str, path: str, base: Family) -> Iterator[str]:
-    short, whole = path.removeprefix("text_model."), full_path(part, path)
+    short, full = path.removeprefix("text_model."), full_path(part, path)
     yield kohya_name(part, path, base.name)
     yield diffusers_name(part, path)
     yield f"{part}.{short}"
     first = "clip_h" if base.encoder_layouts.get(part) == "open_clip" else "clip_l"
-    called = "clip_g" if part == "text_encoder_2" else first
+    clip = "clip_g" if part == "text_encoder_2" else first
     for start in ("text_encoders.", ""):
-        yield from (f"{start}{called}.transformer.{whole}", f"{start}{called}.{whole}", f"{start}{called}.{short}")
+        yield from (f"{start}{clip}.transformer.{full}", f"{start}{clip}.{full}", f"{start}{clip}.{short}")
     if not base.numbers_encoders:  # ambiguous with two encoders
-        yield from (f"lora_te1_{whole.replace('.', '_')}", f"cond_stage_model.transformer.{whole}")
-        yield from (f"base_model.model.{whole}", f"base_model.model.{short}")
+        yield from (f"lora_te1_{full.replace('.', '_')}", f"cond_stage_model.transformer.{full}")
+        yield from (f"base_model.model.{full}", f"base_model.model.{short}")
 
 
 def attention_siblings(path: str) -> tuple[str, ...]:

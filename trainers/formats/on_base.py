@@ -26,7 +26,7 @@ DECOMPOSED = ("dora_scale", "lora_magnitude_vector")
 
 
 def needs_base(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a layer's change depends on its weight; True for IA³ if an outline does not tell its direction."""
+    """Whether a layer's change depends on its weight; True for IA³ of unknown direction in an outline."""
     on_input = tensors.get("on_input")
     if on_input is not None and (on_input.is_meta or bool(on_input.any())):
         return True
@@ -115,8 +115,8 @@ def _scaled_inputs(gain: Tensor, W: Tensor) -> Dense:
 def read_peft_ia3(tensors: Mapping[str, Tensor], W: Tensor, bias: Tensor | None) -> Update:
     """PEFT's IA³: a scale l, 1 for no change, of a layer's outputs with their bias, or of its inputs.
 
-    A linear layer's l has the shape `(out, 1)` or `(1, in)`. A convolution's is `(1, n, 1, 1)`: n tells if the two
-    widths differ; otherwise PEFT's settings do.
+    A linear layer's l has the shape `(out, 1)` or `(1, in)`. A convolution's is `(1, n, 1, 1)`: n decides if the
+    two widths differ; otherwise PEFT's settings do.
     """
     stored = tensors["ia3_l"].float()
     gain = stored.flatten() - 1
@@ -156,15 +156,15 @@ def read_peft_oft(tensors: Mapping[str, Tensor], W: Tensor) -> Dense:
         raise LayoutError("rotates its inputs (OFT) as PEFT's adapter_config.json says: put it into the same folder")
     flat, theta = W.float().flatten(1), tensors["oft_R.weight"].float()
     if LIMIT in tensors:
-        theta = projected(theta, tensors[LIMIT].item())
+        theta = project(theta, tensors[LIMIT].item())
     R = rotation_of(theta, flat.shape[1], int(tensors[CAYLEY_TERMS]))
     blocks = flat.unflatten(1, R.shape[:2])  # (out, in/b, b)
-    turned = torch.einsum("okb,kbc->okc", blocks, R - torch.eye(R.shape[-1]))
-    return Dense(turned.reshape(W.shape))
+    rotated = torch.einsum("okb,kbc->okc", blocks, R - torch.eye(R.shape[-1]))
+    return Dense(rotated.reshape(W.shape))
 
 
-def projected(theta: Tensor, limit: float) -> Tensor:
-    """COFT's θ: each block's Q no longer than ε / √blocks, to which PEFT shortens it in each forward pass."""
+def project(theta: Tensor, limit: float) -> Tensor:
+    """COFT's θ: each block's Q shortened to at most ε / √blocks, as in each forward pass of PEFT."""
     norms = math.sqrt(2) * torch.linalg.vector_norm(theta, dim=-1, keepdim=True)  # of Q, which holds θ twice
     most = limit / math.sqrt(max(1, len(theta)))
     return torch.where(norms <= most, theta, theta * (most / norms))
@@ -185,10 +185,10 @@ def rotation_of(theta: Tensor, width: int, terms: int) -> Tensor:
             width=width,
         )
     Q = skew(theta, b).expand(width // b, b, b)
-    one = torch.eye(b, dtype=Q.dtype)
+    identity = torch.eye(b, dtype=Q.dtype)
     if terms <= 0:
-        return torch.linalg.solve(one - Q, one + Q)
-    R, power = one.expand_as(Q).clone(), one.expand_as(Q)
+        return torch.linalg.solve(identity - Q, identity + Q)
+    R, power = identity.expand_as(Q).clone(), identity.expand_as(Q)
     last = 1 if terms == 2 else max(terms, 4) - 1 if terms > 2 else 0
     for n in range(1, last + 1):
         power = power @ -Q

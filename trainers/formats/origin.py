@@ -1,4 +1,4 @@
-"""The base model of a style file, as far as the file tells."""
+"""The base model of a style, from its file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STARTER = "Velatura starter"
 
 @dataclass(frozen=True)
 class Origin:
-    """The base of a style; None and empty if the file does not say."""
+    """The base of a style; None and empty if unknown."""
 
     family: Family | None
     context_width: int | None
@@ -34,19 +34,19 @@ class Origin:
     starter: bool
     version: str
     """Its `ss_base_model_version`."""
-    told: bool
-    """Whether the metadata names the family; otherwise its layers' names were taken for it."""
+    is_named: bool
+    """Whether the metadata names the family; otherwise the layers' names decide."""
     other: OtherBase | None = None
-    """The kind of base, without a family, if it is one that Velatura does not train."""
+    """The kind of base if Velatura does not train it; it has no family."""
     twins: tuple[Family, ...] = ()
-    """Other families that it may be of: their layers have the same names, and the metadata does not tell."""
+    """Other possible families: their layers have the same names, and the metadata names none."""
 
     @property
     def variant(self) -> Variant:
-        """The family's variant that the style names, or else the usual one. AssertionError without a family."""
+        """The family's variant that the style names, or else the usual one; AssertionError without a family."""
         assert self.family is not None
-        found = (variant for variant in self.family.variants if variant.base_model_version == self.version)
-        return next(found, self.family.variants[0])
+        named = (variant for variant in self.family.variants if variant.base_model_version == self.version)
+        return next(named, self.family.variants[0])
 
     @property
     def title(self) -> str:
@@ -60,7 +60,7 @@ class Origin:
         return either([family.title for family in (self.family, *self.twins)])
 
     def problem(self, file: str) -> str:
-        """That the style in a file was made for a base that Velatura does not train; empty if it was not."""
+        """A sentence that refuses a style for a base that Velatura does not train; otherwise empty."""
         return "" if self.other is None else self.other.refuse_style(file).message
 
     def check(self, file: str) -> None:
@@ -71,9 +71,9 @@ class Origin:
 
 def origin_of(style: Style) -> Origin:
     """The base of a style, from its metadata or else from the names and shapes of its layers."""
-    width, told = _context_width(style), _by_metadata(style)
-    other = None if told or style.is_own else other_of_layers(style.layers) or other_by_name(_names(style))
-    family = told or (None if other is not None else _by_layers(style, width))
+    width, named = _context_width(style), _by_metadata(style)
+    other = None if named or style.is_own else other_of_layers(style.layers) or other_by_name(_names(style))
+    family = named or (None if other is not None else _by_layers(style, width))
     return Origin(
         family=family,
         context_width=width,
@@ -81,14 +81,14 @@ def origin_of(style: Style) -> Origin:
         sha256=style.metadata.get("velatura.base_sha256") or style.metadata.get("ss_new_sd_model_hash", ""),
         starter=style.metadata.get("velatura.fits_only") == STARTER,
         version=style.metadata.get("ss_base_model_version", ""),
-        told=told is not None,
+        is_named=named is not None,
         other=other,
-        twins=() if told or family is None else tuple(_twins(family, style)),
+        twins=() if named or family is None else tuple(_twins(family, style)),
     )
 
 
 def is_of_other_starter(style: Style, model: Model) -> bool:
-    """Whether `model` is the starter and the style was trained on another version of it, as far as the file tells."""
+    """Whether `model` is the starter and the file names another version of it."""
     if not model.starter:
         return False
     origin = origin_of(style)
@@ -111,8 +111,8 @@ def _names(style: Style) -> list[str]:
 
 
 def _twins(family: Family, style: Style) -> Iterator[Family]:
-    """Families that have all of a style's layers, too."""
-    for twin in (each for each in FAMILIES if each.named_as == family.name):
+    """Other families that have all of a style's layers."""
+    for twin in (other for other in FAMILIES if other.named_as == family.name):
         if not any(mark in stem.replace("_", ".") for stem in style.layers for mark in twin.lacks):
             yield twin
 
@@ -126,5 +126,5 @@ def _context_width(style: Style) -> int | None:
     if style.rows:
         return sum(rows.shape[-1] for rows in style.rows.values())
     readers = ("attn2_to_k", "attn2_to_v", "attn2.to_k", "attn2.to_v")
-    read = (layer for stem, layer in style.layers.items() if stem.endswith(readers) and part_of(stem) == "unet")
-    return next(filter(None, map(inputs_of, read)), None)
+    layers = (layer for stem, layer in style.layers.items() if stem.endswith(readers) and part_of(stem) == "unet")
+    return next(filter(None, map(inputs_of, layers)), None)

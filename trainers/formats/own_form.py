@@ -59,7 +59,7 @@ class OwnForm(BaseModel):
 def own_form(
     network: Network, family: str, denoiser: Mapping[str, Any], precision: Precision, block: str = ""
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a file by key, on the CPU, and its metadata; with `block`, those of that block alone.
+    """The tensors of a file by key, on the CPU, and its metadata; with `block`, of that block alone.
 
     Raises VelaturaError if a number is not finite, or a layer or block has several methods.
     """
@@ -70,7 +70,7 @@ def own_form(
         method = shared.method
         assert isinstance(method, Method)
         written: Precision = "fp32" if method.file_form().fp32 else precision
-        for site in (one for one in network.hook_points if one.path.startswith(block)):
+        for site in (point for point in network.hook_points if point.path.startswith(block)):
             if len(site.placed) > 1:
                 raise VelaturaError(
                     "{name} has several methods, which no file format supports; train them separately and use the "
@@ -90,21 +90,21 @@ def own_form(
 
 
 def _of_site(stem: str, site: Site | BlockSite, placed: Placement[Any], precision: Precision) -> dict[str, Tensor]:
-    """θ of a site; in fp32 if 16 bits change ΔW too much, as when it is a small difference of large tensors."""
+    """θ of a site; in fp32 if 16 bits change ΔW too much, such as a small difference of large tensors."""
     theta, method = placed.theta, placed.method
-    found = _rounded(stem, theta, precision)
+    tensors = _rounded(stem, theta, precision)
     if precision == "fp32" or not isinstance(site, Site):
-        return found
-    read = {name: found[f"{stem}.{name}"].to(tensor) for name, tensor in theta.items()}
+        return tensors
+    read = {name: tensors[f"{stem}.{name}"].to(tensor) for name, tensor in theta.items()}
     W = site.weight()
-    exact, rounded = (method.update({**placed.shared, **each}, site).dense(W) for each in (theta, read))
+    exact, rounded = (method.update({**placed.shared, **values}, site).dense(W) for values in (theta, read))
     near = relative_error(rounded, exact) <= LARGEST_ERROR[precision]
-    return found if near else _rounded(stem, theta, "fp32")
+    return tensors if near else _rounded(stem, theta, "fp32")
 
 
 def _rounded(stem: str, theta: Theta, precision: Precision) -> dict[str, Tensor]:
     """θ in a file's number format; counts, and tensors for which 16 bits are too coarse, in fp32."""
-    found = {}
+    rounded = {}
     for name, tensor in theta.items():
         exact = tensor.detach().float().cpu()
         if not torch.isfinite(exact).all():
@@ -114,11 +114,11 @@ def _rounded(stem: str, theta: Theta, precision: Precision) -> dict[str, Tensor]
                 name=name,
             )
         formats = (precision, "fp32") if tensor.is_floating_point() else ("fp32",)
-        kept = (exact.to(DTYPES[one]).contiguous().clone() for one in formats)
-        found[f"{stem}.{name}"] = next(
-            (one for one in kept if one.dtype == torch.float32 or _near(one, exact, precision)), exact
+        casts = (exact.to(DTYPES[number_format]).contiguous().clone() for number_format in formats)
+        rounded[f"{stem}.{name}"] = next(
+            (cast for cast in casts if cast.dtype == torch.float32 or _near(cast, exact, precision)), exact
         )
-    return found
+    return rounded
 
 
 def _near(rounded: Tensor, exact: Tensor, precision: Precision) -> bool:
@@ -153,11 +153,11 @@ def place_own(
     missing: list[str] = []
     stems: list[str] = []
     for index, group in enumerate(read_form(style).groups):
-        found = [stem for stem in dict.fromkeys(group.sites) if _has_place(names.get(stem), group)]
-        missing += [stem for stem in group.sites if stem not in found]
-        stems += found
-        if found:
-            _place_group(network, [names[stem] for stem in found], found, group.method, (style, index, strength))
+        present = [stem for stem in dict.fromkeys(group.sites) if _has_place(names.get(stem), group)]
+        missing += [stem for stem in group.sites if stem not in present]
+        stems += present
+        if present:
+            _place_group(network, [names[stem] for stem in present], present, group.method, (style, index, strength))
     if not stems:
         raise VelaturaError(
             "{name} does not match this base, which lacks {missing}; use the base it was trained on",
@@ -176,12 +176,12 @@ def _place_group(
 ) -> None:
     style, index, strength = source
     sites: list[Any] = [network.site_of(Target(part, path, module, method, 1.0)) for part, path, module in places]
-    draw = torch.Generator().manual_seed(0)  # gives names and shapes; the numbers are replaced
-    begun = method.share(sites, draw)
-    own = [_filled(method.init(site, begun, draw), style, stem) for stem, site in zip(stems, sites, strict=True)]
-    shared = MethodTensors(_filled(begun, style, f"{SHARED}{index}")).to(sites[0].device)
+    draw = torch.Generator().manual_seed(0)  # for names and shapes; the file replaces the numbers
+    start = method.share(sites, draw)
+    thetas = [_filled(method.init(site, start, draw), style, stem) for stem, site in zip(stems, sites, strict=True)]
+    shared = MethodTensors(_filled(start, style, f"{SHARED}{index}")).to(sites[0].device)
     network.share(method, sites[0].part, shared)
-    for site, theta in zip(sites, own, strict=True):
+    for site, theta in zip(sites, thetas, strict=True):
         site.attach(method, MethodTensors(theta).to(site.device), TensorView(shared), strength=strength)
 
 
@@ -213,7 +213,7 @@ def _filled(start: Theta, style: Style, stem: str) -> dict[str, Tensor]:
 
 
 def _has_place(place: tuple[str, str, nn.Module] | None, group: Group) -> bool:
-    """Whether the base has a site at which the method is allowed."""
+    """Whether the base has this site, and the method can change it."""
     if place is None or place[0] != group.part:
         return False
     method, (part, path, module) = group.method, place

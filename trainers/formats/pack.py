@@ -35,8 +35,8 @@ FACTORS = (
 def pack(update: Update, alpha: float, precision: Precision, where: str) -> dict[str, Tensor]:
     """The tensors of a change by suffix, on the CPU, in a file's number format; `where` names the layer in errors.
 
-    If 16 bits exceed `LARGEST_ERROR` even with balanced factors, as with changes so small that they are subnormal, the
-    tensors are fp32. Raises VelaturaError if the change is not finite or fp32 exceeds it too.
+    If 16 bits exceed `LARGEST_ERROR` even with balanced factors, as for subnormal changes, the tensors are fp32. Raises
+    VelaturaError if the change is not finite or fp32 exceeds it too.
     """
     update = update.portable()
     W = _probe(update)
@@ -48,8 +48,8 @@ def pack(update: Update, alpha: float, precision: Precision, where: str) -> dict
     tensors = update.file_tensors(alpha)
     for name in dict.fromkeys((precision, "fp32")):
         packed = cast(tensors, name)
-        found = build_update(packed, tuple(exact.shape))
-        errors = (relative_error(found.checked(W), exact), relative_error(_shift(found), _shift(update)))
+        stored = build_update(packed, tuple(exact.shape))
+        errors = (relative_error(stored.checked(W), exact), relative_error(_shift(stored), _shift(update)))
         if max(errors) <= LARGEST_ERROR[name]:
             return packed
     raise VelaturaError(
@@ -92,9 +92,9 @@ def balance(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {**tensors, **moved}
 
 
-def relative_error(found: Tensor, exact: Tensor) -> float:
-    """‖found − exact‖ / ‖exact‖; 0 if both are zero, infinite if only `exact` is."""
-    error, size = _norm(found - exact), _norm(exact)
+def relative_error(value: Tensor, exact: Tensor) -> float:
+    """‖value − exact‖ / ‖exact‖; 0 if both are zero, infinite if only `exact` is."""
+    error, size = _norm(value - exact), _norm(exact)
     if error == 0:
         return 0.0
     return error / size if size and math.isfinite(error) else math.inf

@@ -34,7 +34,7 @@ MOST_TERMS = 100
 COFT_EPS = 6e-5
 """PEFT's default."""
 CHANGED_BASES = ("pissa", "olora", "corda", "loftq", "lora_ga")
-"""Starts of `init_lora_weights` values that change the base's weights, which PEFT's file does not contain."""
+"""Prefixes of `init_lora_weights` values that change the base's weights; PEFT's file lacks that change."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class PeftSettings:
         return {}
 
     def _limit(self) -> dict[str, Tensor]:
-        """COFT's ε; ValueError if it is not a limit."""
+        """COFT's ε, if any; ValueError if it is invalid."""
         if not self.table.get("coft"):
             return {}
         limit = float(self.table.get("eps", COFT_EPS))
@@ -80,9 +80,9 @@ class PeftSettings:
         return {SCALE: torch.tensor(_ratio(alpha, math.sqrt(rank) if self.table.get("use_rslora") else rank))}
 
     def _of(self, patterns: str, path: str, default: Any) -> Any:
-        """A layer's value of a setting with patterns: the first match counts."""
-        found = self.table.get(patterns) or {}
-        return next((value for pattern, value in found.items() if fits(pattern, path)), default)
+        """A layer's value of a setting with patterns; the first match counts."""
+        values = self.table.get(patterns) or {}
+        return next((value for pattern, value in values.items() if fits(pattern, path)), default)
 
 
 def fits(pattern: str, path: str) -> bool:
@@ -90,15 +90,15 @@ def fits(pattern: str, path: str) -> bool:
 
     Supports dots, `.*`, `^` and `$`; ValueError for more, since an untrusted regular expression could run forever.
     """
-    whole, text = pattern.startswith("^"), pattern.removeprefix("^").removesuffix("$").replace("\\.", ".")
+    is_full, text = pattern.startswith("^"), pattern.removeprefix("^").removesuffix("$").replace("\\.", ".")
     text = text.replace(".*", "*")
     if set(text.replace("*", "")) & set("\\[](){}|+?^$"):
         raise ValueError(f"an unsupported pattern, {pattern!r}")
-    return fnmatchcase(path, text) or (not whole and fnmatchcase(path, f"*.{text}"))
+    return fnmatchcase(path, text) or (not is_full and fnmatchcase(path, f"*.{text}"))
 
 
 def read_adapter_config(path: Path) -> PeftSettings | None:
-    """The settings in `adapter_config.json` next to a file; None if there is none, VelaturaError if it is invalid."""
+    """The settings in `adapter_config.json` next to a file; None if missing, VelaturaError if invalid."""
     config = path.with_name(CONFIG)
     try:
         if not config.is_file():

@@ -36,7 +36,7 @@ OWN_FORM = "velatura.methods"
 class Style:
     """A style file in memory: its tensors as stored, and its untrusted metadata.
 
-    It changes layers, or is a textual-inversion embedding: `rows` in place of its `words` in prompts.
+    It changes layers, or is a textual-inversion embedding: `rows` for its `words` in prompts.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class Style:
     adapter_config: PeftSettings | None = None
     """PEFT's settings from the file next to this one, if any."""
     shares: Mapping[str, Ranges] = field(default_factory=dict)
-    """Rows of the layers, by name, whose tensors are the change of several at once."""
+    """Rows of each layer, by name, whose tensors are a change of several layers."""
 
     @property
     def name(self) -> str:
@@ -88,19 +88,19 @@ class Style:
         return self._grouped[0]
 
     def layers_on(self, names: Mapping[str, tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """Names in the file of the base layers that it changes, by part and path.
+        """Names in the file of the base's changed layers, by part and path.
 
         `names` are all names for layers of the base (`layer_names`). A layer stored under two names counts once;
         VelaturaError if the two differ.
         """
-        found: dict[tuple[str, str], str] = {}
+        stems: dict[tuple[str, str], str] = {}
         for stem in self.layers:
             if stem not in names:
                 continue
-            first = found.setdefault(names[stem], stem)
+            first = stems.setdefault(names[stem], stem)
             if first != stem:
                 self.check_same(first, stem)
-        return found
+        return stems
 
     def check_same(self, first: str, second: str) -> None:
         """Raise VelaturaError if two names of one layer stand for different changes."""
@@ -189,19 +189,19 @@ class Style:
         return parse_adapter_metadata(self.metadata.get("lora_adapter_metadata", ""), self.name)
 
 
-def _share(whole: Update, ranges: Ranges, W: Tensor | None) -> Update:
+def _share(change: Update, ranges: Ranges, W: Tensor | None) -> Update:
     """One layer's rows of a change; LayoutError if they do not fit its weight."""
-    assert isinstance(whole, Kronecker)
-    share = Rows(whole, ranges)
+    assert isinstance(change, Kronecker)
+    share = Rows(change, ranges)
     if W is not None and share.shape != tuple(W.shape):
         raise LayoutError(
-            "has {inputs} inputs, and the layer has the shape {shape}", inputs=whole.shape[1], shape=tuple(W.shape)
+            "has {inputs} inputs, and the layer has the shape {shape}", inputs=change.shape[1], shape=tuple(W.shape)
         )
     return share
 
 
 def other_of_layers(layers: Mapping[str, Mapping[str, Tensor]]) -> OtherBase | None:
-    """The kind of base of a style with these layers, by suffix, if it is one that Velatura does not train."""
+    """The kind of base of a style with these layers if Velatura does not train it; otherwise None."""
     return other_of_style({stem: (outputs_of(layer), inputs_of(layer)) for stem, layer in layers.items()})
 
 
@@ -209,8 +209,8 @@ def _shapes(layer: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {suffix: tuple(tensor.shape) for suffix, tensor in layer.items()}
 
 
-def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+def _equal(layer: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return layer.keys() == other.keys() and all(torch.equal(layer[name], other[name]) for name in layer)
 
 
 def read_style(path: Path | str) -> Style:
@@ -248,7 +248,7 @@ def read_style(path: Path | str) -> Style:
 def read_outline(path: Path) -> Style:
     """Read only the header of a style file: names, shapes and metadata, with tensors on torch's meta device.
 
-    The cost does not depend on the file's size. Raises VelaturaError as `read_style` does, as far as a header tells.
+    The cost does not depend on the file's size. Raises VelaturaError as `read_style` does, for faults in the header.
     """
     header = _checked_header(path)
     tensors = {key: torch.empty(shape, device="meta") for key, shape in header.shapes.items()}
@@ -266,7 +266,7 @@ def _checked_header(path: Path) -> Header:
             for stem, layer in layers.items():
                 check_layer(path.name, stem, _shapes(layer))
         except VelaturaError:
-            if other_of_layers(layers) is None:  # others have larger layers, and are only looked at
+            if other_of_layers(layers) is None:  # other bases have larger layers, and their styles are only described
                 raise
     check_formats(path.name, header.formats, {key: split[1] for key in header.shapes if (split := split_key(key))})
     return header

@@ -60,22 +60,22 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
 
 
 def data_hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
-    """Metadata with hashes of the tensors' bytes in the file.
+    """Metadata with hashes of the tensors' bytes.
 
     `sshs_model_hash`, which A1111 shows, is the SHA-256 of everything after the header; `sshs_legacy_hash` that of
     64 KiB at offset 1 MiB in a file with only `ss_` metadata.
     """
-    whole, legacy = hashlib.sha256(), hashlib.sha256()
+    data, legacy = hashlib.sha256(), hashlib.sha256()
     start, end = 0x100000, 0x110000
     position = 0
     ss_header = _header(tensors, {key: value for key, value in metadata.items() if key.startswith("ss_")})
     chunks: list[bytes | memoryview] = [ss_header, *map(_bytes, tensors.values())]
     for index, chunk in enumerate(chunks):
         if index:
-            whole.update(chunk)
+            data.update(chunk)
         legacy.update(chunk[max(0, start - position) : max(0, end - position)])
         position += len(chunk)
-    digest = whole.hexdigest()
+    digest = data.hexdigest()
     return {
         "sshs_model_hash": digest,
         "sshs_legacy_hash": legacy.hexdigest()[:8],
@@ -117,8 +117,8 @@ def _check_written(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors import SafetensorError
 
     try:
-        for name, found in _stored(path):
-            if not torch.equal(found, tensors[name]):
+        for name, stored in _stored(path):
+            if not torch.equal(stored, tensors[name]):
                 raise VelaturaError("{name} reads back differently from what was written; check the disk", name=name)
     except SafetensorError as error:
         raise VelaturaError("the written file cannot be read back ({error}); check the disk", error=error) from error

@@ -15,14 +15,14 @@ from trainers.config.sections import Base, Data
 from trainers.config.techniques import LAYERS, TECHNIQUES
 from trainers.formats.read import Style
 
-MADE_OF_A_METHOD = {*LAYERS, "block"}
+METHOD_VARIANTS = {*LAYERS, "block"}
 """Places of techniques that turn a method into another one by its settings."""
-OF_PICTURES = ("model", "family", "prediction", "zero_terminal_snr", "clip_skip", "guidance")
-"""Settings of the base that pictures depend on; how its weights are held, the machine that draws decides."""
+PICTURE_SETTINGS = ("model", "family", "prediction", "zero_terminal_snr", "clip_skip", "guidance")
+"""Settings of the base that pictures depend on; the machine that draws decides on the storage of its weights."""
 
 
 def settings_of(style: Style) -> Mapping[str, Any]:
-    """Settings of the training from a file of ours, not validated; empty if the file does not say."""
+    """The training's settings in one of our files, not validated; empty if it has none."""
     try:
         settings = json.loads(style.metadata.get("velatura.config", "{}"))
     except (ValueError, RecursionError):
@@ -31,9 +31,9 @@ def settings_of(style: Style) -> Mapping[str, Any]:
 
 
 def trained_as(style: Style) -> str:
-    """The training method of a file of ours, such as `adalora`, `pissa` or `lora+dora`; empty if it does not say.
+    """The training method of one of our files, such as `adalora`, `pissa` or `lora+dora`; empty if unknown.
 
-    The file's format tells less: many methods are written as plain LoRA.
+    The file's format does not identify it: many methods are written as plain LoRA.
     """
     if style.rows:
         return ""
@@ -41,7 +41,7 @@ def trained_as(style: Style) -> str:
         config = settings_of(style)
         method = config["method"]
         name = method["name"] if method["name"] in METHODS else ""
-        variants = [one.name for one in TECHNIQUES if MADE_OF_A_METHOD & set(one.places) and one.is_on(config)]
+        variants = [t.name for t in TECHNIQUES if METHOD_VARIANTS & set(t.places) and t.is_on(config)]
         return "+".join((variants or [name]) + ["dora"] * (method.get("dora") is True)) if name else ""
     except (KeyError, TypeError, AttributeError):
         return ""
@@ -61,7 +61,7 @@ def captions_of(style: Style) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class BaseSettings:
-    """The base's settings and the number of caption chunks in training; defaults if the file does not say."""
+    """The base's settings and the number of caption chunks in training; defaults if unknown."""
 
     base: Base = field(default_factory=Base)
     chunks: int = 1
@@ -72,7 +72,7 @@ def base_settings_of(style: Style) -> BaseSettings:
     try:
         table = settings_of(style)
         data = Data.model_validate({"chunks": table["data"]["chunks"]})
-        base = {name: table["base"][name] for name in OF_PICTURES if name in table["base"]}
+        base = {name: table["base"][name] for name in PICTURE_SETTINGS if name in table["base"]}
         return BaseSettings(Base.model_validate(base), data.chunks)
     except (ValueError, KeyError, TypeError, RecursionError):
         written = style.metadata.get("ss_clip_skip", "")

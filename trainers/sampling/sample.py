@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.context import ForwardContext
-from trainers.composition.styling import Styling
+from trainers.composition.schedule import StyleSchedule
 from trainers.config.limits import Sampler
 from trainers.errors import check_argument
 from trainers.models.model import Model
@@ -77,7 +77,7 @@ def draw(
     model: Model,
     params: SamplingParams,
     on_step: OnStep | None = None,
-    styling: Styling | None = None,
+    styling: StyleSchedule | None = None,
     on_rough: OnRough | None = None,
 ) -> Iterator[Image]:
     """Generate pictures, one by one.
@@ -96,7 +96,7 @@ def draw(
     """
     check_argument("model", model, isinstance(model, Model), "load_model(…)")
     check_argument("params", params, isinstance(params, SamplingParams), 'SamplingParams(("a lighthouse",))')
-    styling = styling or Styling()
+    styling = styling or StyleSchedule()
     scheduler = make_scheduler(model.schedule, params.sampler, params.size[0] * params.size[1])
     wanted = [Picture(prompt, seed, style) for prompt, seed in params.pictures for style in styling.variants]
     texts = Texts(model, params, styling)
@@ -163,7 +163,7 @@ def _draw_batch(
 class Texts:
     """The prompts, each encoded under its style, since styles may change the encoders."""
 
-    def __init__(self, model: Model, params: SamplingParams, styling: Styling) -> None:
+    def __init__(self, model: Model, params: SamplingParams, styling: StyleSchedule) -> None:
         self.model, self.params, self.styling = model, params, styling
         self._known: dict[tuple[str, int | None], Conditioning] = {}
 

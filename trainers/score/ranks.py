@@ -1,5 +1,4 @@
-"""The sufficient rank: the denoising error of each rank of one training, and the smallest nearly as good as the
-best."""
+"""The sufficient rank of a training: the smallest whose denoising error is close to the best rank's."""
 
 from __future__ import annotations
 
@@ -48,8 +47,8 @@ def measure_ranks(
     the method trains only one rank, or the run or the images cannot be opened.
     """
     ranks = ranks_of(run)
-    with reopened(run) as found:
-        session, errors = found.session, list[float]()
+    with reopened(run) as reopening:
+        session, errors = reopening.session, list[float]()
         model, network, config = session.model, session.network, session.config
         dataset, _ = open_dataset(session, images)
         probes = make_probes(model, dataset.items, config, times)

@@ -19,7 +19,7 @@ from trainers.formats.embedding import describe_embedding_loading, embedding_of,
 from trainers.formats.write import peft
 from trainers.formats.write.core import write_style
 from trainers.formats.write.diffusers import describe_loading, write_for_diffusers
-from trainers.formats.write.metadata import Shown, TrainingFacts, embedding_metadata, style_metadata
+from trainers.formats.write.metadata import ImageFolder, TrainingFacts, embedding_metadata, style_metadata
 from trainers.runs.progress import Progress
 from trainers.runs.run import Run
 from trainers.training.loop import Session
@@ -128,7 +128,7 @@ def training_facts(session: Session, dataset: Dataset, progress: Progress) -> Tr
     counts = Counter(item.repeats for item in dataset.items)
     buckets = Counter((item.bucket.width, item.bucket.height) for item in dataset.items)
     return TrainingFacts(
-        images={times: Shown(count, tags[times]) for times, count in counts.items()},
+        images={times: ImageFolder(count, tags[times]) for times, count in counts.items()},
         steps=progress.step,
         epochs=math.ceil(batches / dataset.batches_per_epoch(config.train.batch_size)),
         buckets=buckets,

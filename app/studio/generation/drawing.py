@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from trainers.composition.apply import StyleNetwork
-    from trainers.composition.styling import Styling
+    from trainers.composition.schedule import StyleSchedule
     from trainers.formats.read import Style
     from trainers.models.model import Model
     from trainers.sampling.sample import SamplingParams
@@ -85,10 +85,10 @@ class Drawing:
                 self._draw_alike(sheets, group.variants, params, styling)
 
     def _draw_alike(
-        self, sheets: Sequence[Sheet], variants: Sequence[Variant], params: SamplingParams, styling: Styling
+        self, sheets: Sequence[Sheet], variants: Sequence[Variant], params: SamplingParams, styling: StyleSchedule
     ) -> None:
         """Draw sheets that differ in prompt, seed and styles alone, each of these with each of the others."""
-        from trainers.composition.styling import Each
+        from trainers.composition.schedule import StylePerImage
         from trainers.sampling.sample import draw
 
         request, several = sheets[0].cell.request, len(self.request.prompts) > 1
@@ -96,7 +96,7 @@ class Drawing:
         seeds = tuple(dict.fromkeys(sheet.cell.request.seed for sheet in sheets))
         params = replace(params, prompts=prompts, seeds=seeds, **sampled_of(request))
         numbers = {variant: number for number, variant in enumerate(variants)}
-        if isinstance(styling, Each):
+        if isinstance(styling, StylePerImage):
             own = dict.fromkeys(styling.numbers[numbers[sheet.variant]] for sheet in sheets)
             styling = replace(styling, numbers=tuple(own))
         drawn = list(dict.fromkeys(sheet.variant for sheet in sheets))
@@ -115,8 +115,10 @@ class Drawing:
             if len(own_pictures) == len(sheet.cell.request.prompts):
                 self.on_sheet(sheet, own_pictures)
 
-    def _applied(self, group: Group, chosen: Sequence[list[tuple[Style, float]]]) -> AbstractContextManager[Styling]:
-        from trainers.composition.styling import Each, Styling
+    def _applied(
+        self, group: Group, chosen: Sequence[list[tuple[Style, float]]]
+    ) -> AbstractContextManager[StyleSchedule]:
+        from trainers.composition.schedule import StylePerImage, StyleSchedule
 
         model, variants = self.model, group.variants
         parts, family = model.parts, model.family.name
@@ -124,7 +126,7 @@ class Drawing:
             from trainers.composition.compose import compose
 
             if not chosen[0]:
-                return nullcontext(Styling())
+                return nullcontext(StyleSchedule())
             request = group.sheets[0].cell.request
             return _on(*compose(model, chosen[0], self.composition, request.steps, request.seed), self.note)
         if _share_files(variants):
@@ -132,14 +134,14 @@ class Drawing:
 
             strengths = [tuple(strength for _, strength in styles) for styles in chosen]
             network = sweep_styles(parts, family, [style for style, _ in chosen[0]], strengths, model.words)
-            return _on(network, Each(network, tuple(range(len(variants)))), self.note)
+            return _on(network, StylePerImage(network, tuple(range(len(variants)))), self.note)
         from trainers.composition.batched import batch_styles
 
         styled = [variant for variant in variants if variant]
         alone = [styles[0] for styles in chosen if styles]
         network = batch_styles(parts, family, [*alone, *self.styles.shared], model.words)
         numbers = [styled.index(variant) if variant else -1 for variant in variants]
-        return _on(network, Each(network, tuple(numbers)), self.note)
+        return _on(network, StylePerImage(network, tuple(numbers)), self.note)
 
     def _chunks(self) -> int:
         """Number of 75-token chunks for the longest prompt, at least as in training and at most three."""
@@ -243,7 +245,7 @@ def _alike(sheets: Sequence[Sheet], several: bool) -> dict[object, list[Sheet]]:
 
 
 @contextmanager
-def _on(network: StyleNetwork, styling: Styling, note: Note) -> Iterator[Styling]:
+def _on(network: StyleNetwork, styling: StyleSchedule, note: Note) -> Iterator[StyleSchedule]:
     for warning in network.warnings:
         note(warning)
     try:

@@ -28,7 +28,7 @@ from trainers.composition.apply import apply_styles
 from trainers.composition.batched import batch_styles
 from trainers.composition.compose import compose
 from trainers.composition.k_lora import KLoRA
-from trainers.composition.styling import Each
+from trainers.composition.schedule import StylePerImage
 from trainers.composition.ways import read_composition
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
@@ -244,7 +244,7 @@ def test_every_style_draws_its_own_picture_whatever_it_changes(model, own_forms)
     drawn: list[Tensor] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sample, "decode", lambda _, value: (drawn.append(value), torch.zeros(3, 8, 8))[1])
-        list(sample.draw(model, replace(PARAMS, batch=5), None, Each(network, (*range(len(own_forms)), -1))))
+        list(sample.draw(model, replace(PARAMS, batch=5), None, StylePerImage(network, (*range(len(own_forms)), -1))))
     network.remove()
     for style, found in zip([[one] for one in own_forms] + [[]], drawn, strict=True):
         torch.testing.assert_close(found, latents(model, "sum", style)[0], rtol=1e-3, atol=1e-4)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from trainers.composition.apply import apply_styles
 from trainers.composition.batched import batch_styles
-from trainers.composition.styling import Each
+from trainers.composition.schedule import StylePerImage
 from trainers.config.sections import Base
 from trainers.models.load import load_model
 from trainers.sampling.sample import SamplingParams, draw, largest_difference, to_image
@@ -135,7 +135,7 @@ def test_a_batch_of_styles_is_each_drawn_alone(model, styles):
             model,
             dataclasses.replace(params, batch=batch),
             lambda *where: told.append(where),
-            Each(network, (1, -1, 0)),
+            StylePerImage(network, (1, -1, 0)),
         )
         found, counted = calls_while(model, several)
         assert counted == calls

@@ -1,9 +1,9 @@
-"""Joins changes of diffusers' layers into those of the original layout, for programs that know only its names.
+"""Joins changes of diffusers' layers into those of the original layout, for programs that read only its names.
 
 Layers whose outputs lie side by side in one matrix get one change: the low-rank factors A₁ … Aₙ one below the other,
-and B₁ … Bₙ along the diagonal, of rank Σr. It is exact. Layers with the same A, as those that a native file has trained
-as one, share it, so that their rank stays r. A layer that is not trained has rows of zeros. Changes without
-a low-rank form are joined in full.
+and B₁ … Bₙ along the diagonal, of rank Σr. It is exact. Layers with the same A, such as those that a native file
+trained as one, share it, so their rank stays r. An untrained layer has rows of zeros. Changes without a low-rank form
+are joined in full.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _joined(layer: OriginalLayer, by_path: Mapping[str, tuple[Site, Update]]) ->
 
 def _diagonal(lows: Mapping[str, LowRank], rows: Mapping[str, Tensor], shape: tuple[int, ...]) -> LowRank:
     portable = {path: low.portable() for path, low in lows.items()}
-    downs: list[Tensor] = []  # each once
+    downs: list[Tensor] = []  # distinct
     places = dict[str, int]()
     for path, low in portable.items():
         equal = (place for place, down in enumerate(downs) if torch.equal(down, low.down))
@@ -64,10 +64,10 @@ def _diagonal(lows: Mapping[str, LowRank], rows: Mapping[str, Tensor], shape: tu
 
 
 def _in_full(present: Mapping[str, tuple[Site, Update]], rows: Mapping[str, Tensor], shape: tuple[int, ...]) -> Dense:
-    whole, shift = torch.zeros(shape), torch.zeros(shape[0])
+    change, shift = torch.zeros(shape), torch.zeros(shape[0])
     for path, (site, update) in present.items():
-        whole[rows[path]] = update.dense(site.weight()).float().cpu()
+        change[rows[path]] = update.dense(site.weight()).float().cpu()
         if update.shift is not None:
             shift[rows[path]] = update.shift.detach().float().cpu()
     shifts = any(update.shift is not None for _, update in present.values())
-    return Dense(whole, shift if shifts else None)
+    return Dense(change, shift if shifts else None)

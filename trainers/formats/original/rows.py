@@ -20,6 +20,6 @@ def rows_of(layer: OriginalLayer, total: int) -> list[Tensor]:
 
 
 def ranges_of(rows: Tensor) -> Ranges:
-    """Rows as runs of consecutive ones, from one up to another."""
+    """Ranges of consecutive rows: first row and end."""
     starts = [0, *((rows.diff() != 1).nonzero().flatten() + 1).tolist(), len(rows)]
     return tuple((int(rows[first]), int(rows[last - 1]) + 1) for first, last in pairwise(starts))

@@ -1,9 +1,9 @@
-"""Splits changes of layers of the original layout into those of diffusers' layers, of which they are made.
+"""Splits changes of layers of the original layout, which join several, into those of diffusers' layers.
 
 Queries, keys and values are one matrix there, and in Flux's single blocks so is the first layer of the feed-forward.
 The output rows of ΔW are those of each layer in turn, so LoRA, LoHA, full changes and shifts split exactly, and so do
-DoRA's norms of rows. Each layer of a LoKr has all of its tensors and its own rows: multiplied out, those of a whole
-Flux would take 14 GB. Other structures cannot be split.
+DoRA's norms of rows. Each layer of a LoKr keeps all tensors and selects its rows: multiplied out, a LoKr of Flux would
+take 14 GB. Other structures cannot be split.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ OF_ROWS: Mapping[str, tuple[str, ...]] = {
 }
 """Tensors with one row per output, by method; the others are the same for all rows."""
 OUTPUTS = ("lora_up.weight", "hada_w1_a", "diff", "diff_b")
-"""Those that tell the number of outputs."""
+"""Tensors that give the number of outputs."""
 
 
 def split_joint(style: Style, parts: Mapping[str, nn.Module], family: str) -> Style:
-    """A style with changes of diffusers' layers alone; itself if it has no others.
+    """A style with changes of diffusers' layers alone; the same style if it has no others.
 
     Raises VelaturaError if a change cannot be split.
     """
     joint = joint_layers(parts, family)
-    found = [stem for stem in style.layers if stem in joint]
-    if not found:
+    stems = [stem for stem in style.layers if stem in joint]
+    if not stems:
         return style
     part = get_family(family).denoiser
-    tensors = {key: tensor for key, tensor in style.tensors.items() if not _is_of(key, found)}
+    tensors = {key: tensor for key, tensor in style.tensors.items() if not _is_of(key, stems)}
     shares = dict[str, Ranges]()
     first = dict[str, str]()
-    for stem in found:
+    for stem in stems:
         if (other := first.setdefault(joint[stem].name, stem)) != stem:
             style.check_same(other, stem)
             continue
-        for path, own, rows in _split(style, stem, joint[stem]):
+        for path, share, rows in _split(style, stem, joint[stem]):
             if (name := diffusers_name(part, path)) in style.layers:
                 style.refuse_twice(stem, name)
-            tensors |= {f"{name}.{suffix}": tensor for suffix, tensor in own.items()}
-            if method_of(own) == "lokr":
+            tensors |= {f"{name}.{suffix}": tensor for suffix, tensor in share.items()}
+            if method_of(share) == "lokr":
                 shares[name] = ranges_of(rows)
     return replace(style, tensors=tensors, shares=shares)
 
@@ -81,7 +81,7 @@ def _joint(net: nn.Module, family: str) -> Iterator[tuple[str, OriginalLayer]]:
 
 
 def _split(style: Style, stem: str, layer: OriginalLayer) -> list[tuple[str, dict[str, Tensor], Tensor]]:
-    """Path, tensors by suffix and rows of each of diffusers' layers; those that do not change are left out."""
+    """Path, tensors by suffix and rows of each changed layer of diffusers, or of all if none changes."""
     tensors, outputs = _whole(style, stem)
     total, named = sum(layer.rows) or outputs, OF_ROWS[method_of(tensors) or "full"]
     if outputs != total or any(tensors[name].shape[0] != total for name in named if name in tensors):
@@ -91,12 +91,12 @@ def _split(style: Style, stem: str, layer: OriginalLayer) -> list[tuple[str, dic
             stem=stem,
             rows=total,
         )
-    found = []
+    shares = []
     for path, rows in zip(layer.paths, rows_of(layer, total), strict=True):
         own = {name: tensor[rows] if name in named else tensor for name, tensor in tensors.items()}
-        found.append((path, _without_idle_rank(own), rows))
-    changed = [one for one in found if any(one[1][name].any() for name in named if name in one[1])]
-    return changed or found
+        shares.append((path, _without_idle_rank(own), rows))
+    changed = [share for share in shares if any(share[1][name].any() for name in named if name in share[1])]
+    return changed or shares
 
 
 def _whole(style: Style, stem: str) -> tuple[dict[str, Tensor], int]:
@@ -121,12 +121,12 @@ def _whole(style: Style, stem: str) -> tuple[dict[str, Tensor], int]:
             "{name} does not fit: its layer {stem} {error}", name=style.name, stem=stem, error=error.message
         ) from error
     if isinstance(update, Kronecker):
-        return update.file_tensors(1.0), update.shape[0]  # with what PEFT's settings say of its scale
+        return update.file_tensors(1.0), update.shape[0]  # with the scale of PEFT's settings
     return tensors, next((tensors[name].shape[0] for name in OUTPUTS if name in tensors), 0)
 
 
 def _without_idle_rank(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A LoRA without the ranks that belong to the other layers: rows of zeros in `up` for all of this one's outputs."""
+    """A LoRA without ranks of the other layers: columns of `up` that are zero for all of this layer's outputs."""
     if method_of(tensors) != "lora" or tensors["lora_up.weight"].dim() != 2:
         return tensors
     up, down = tensors["lora_up.weight"], tensors["lora_down.weight"]

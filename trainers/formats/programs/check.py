@@ -42,12 +42,12 @@ class Compatibility:
 
     program: Program
     left_out: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
-    """Layers of skipped changes by the title of one change and of several."""
+    """Layers of skipped changes, by the singular and plural titles of the change."""
     refused: bool = False
     refusal: Refusal | None = None
-    """The rule by which it refuses the file, if there is one."""
+    """The rule by which it refuses the file, if any."""
     tried: bool = True
-    """Whether files with such names of layers were ever tried in it."""
+    """Whether files with such layer names were ever tried in it."""
 
     @property
     def loads(self) -> Literal["all", "part", "nothing", "unknown"]:
@@ -66,13 +66,13 @@ class Compatibility:
 
     @property
     def lost(self) -> str:
-        """Number and kind of the changes that it leaves out, with the first layers, for sentences."""
+        """Number and kind of the skipped changes, with the first layers, for sentences."""
         counted = ((len(layers), titles, some([*map(dotted, layers)])) for titles, layers in self.left_out.items())
         return listed([f"{count:,} {titles[count != 1]} ({layers})" for count, titles, layers in counted])
 
     @property
     def summary(self) -> str:
-        """Whether it loads the file and how much of it, in a few words."""
+        """How much of the file it loads, in a few words."""
         refuses = "refuses it" if self.refusal is None else f"refuses it: {self.refusal.why}"
         texts = {"all": "loads all of it", "part": f"loads it without {self.lost}", "nothing": refuses}
         return texts.get(self.loads, "was not tried with such a file")
@@ -98,7 +98,7 @@ def programs_for(
 ) -> tuple[str, ...]:
     """Programs that load a method's whole change, on the denoiser's attention and optionally on text encoders.
 
-    For choosing a method; existing files are judged by `check_programs`.
+    For the choice of a method; `check_programs` checks existing files.
     """
     base = find_family(family) or FAMILIES[0]
     changes: list[tuple[Form | None, Place]]
@@ -121,7 +121,7 @@ def programs_for(
 
 
 def _written_at(form: Form, base: Family) -> Place:
-    """The place of a transformer's layers in files of ours (`trainers.formats.write.transformer`)."""
+    """The place of a transformer's layers in our files (`trainers.formats.write.transformer`)."""
     if base.style_form == "native":
         return "kohya"
     if form == "lora":
@@ -148,15 +148,15 @@ def _check_program(program: Program, layers: Mapping[str, Shapes], base: Family)
 
 
 def _titles(form: Form, place: Place, stem: str) -> tuple[str, str]:
-    """The title of one such change and of several."""
+    """Singular and plural title of such a change."""
     lone = " where the base has none" if form == "bias" and place == "unet without bias" else ""
     where = " of text encoders" if stem.startswith("lora_te") else ""
-    one, several = FORM_TITLES.get(form, ("change", "changes"))
-    return f"{one}{lone}{where}", f"{several}{lone}{where}"
+    singular, plural = FORM_TITLES.get(form, ("change", "changes"))
+    return f"{singular}{lone}{where}", f"{plural}{lone}{where}"
 
 
 def _find_refusal(program: Program, layers: Mapping[str, Shapes], family: str) -> Refusal | None:
-    """The rule by which a program refuses a file that it could read by the others; None if there is none."""
+    """The rule by which a program refuses a file that it could otherwise read; None if it does not."""
     sizes = {size for shapes in layers.values() for shape in shapes.values() for size in shape}
     for refusal in REFUSALS:
         if (refusal.program, refusal.family) == (program.name, family):
@@ -190,7 +190,7 @@ def place_of(stem: str, family: str) -> Place:
     if not stem.startswith("lora_unet_"):
         return "diffusers" if stem.startswith(("unet.", "text_encoder")) else "unknown"
     if stem.endswith(("_conv_norm_out", "_out_0")) and "_attn" not in stem:
-        # SDXL files have the original name, which all programs know.
+        # SDXL files have the original name, which all programs read.
         return "unet norm" if base is not None and base.original_names else "last unet norm"
     if re.search(r"_(norm\d?|in_layers_0|out_layers_0)$", stem):
         return "unet norm"
@@ -231,8 +231,8 @@ def _place_in_transformer(stem: str, family: str) -> Place:
 def identifies_base(layers: Mapping[str, Shapes], family: str) -> bool:
     """Whether InvokeAI can identify a file's base from its tensors; it refuses other files.
 
-    It uses the first layer that gives the width of the text: cross-attention, or a text encoder's attention. It takes a
-    time projection in plain LoRA before these for SDXL, which deep transformer blocks also indicate.
+    It uses the first layer that gives the width of the text: cross-attention, or a text encoder's attention. A time
+    projection in plain LoRA before these means SDXL to it, as do deep transformer blocks.
     """
     for stem, shapes in layers.items():
         if reads_text(stem):
@@ -251,21 +251,21 @@ def reads_text(stem: str) -> bool:
     return re.match(r"lora_unet_.*_attn2_to_[kv]$|lora_te.*_self_attn_", stem) is not None
 
 
-def _refuses_layers(one: Compatibility) -> bool:
-    """Whether a program refuses a file for its layers, which another choice of layers would mend."""
-    readable = one.tried and not one.left_out
-    return readable and one.refusal is not None and not one.refusal.of_base
+def _refuses_layers(check: Compatibility) -> bool:
+    """Whether a program refuses a file that it would load with other layers."""
+    readable = check.tried and not check.left_out
+    return readable and check.refusal is not None and not check.refusal.of_base
 
 
 def describe_programs(name: str, shapes: Shapes, family: str) -> str:
     """A sentence, without full stop, on the programs that load a file wholly or partly from their LoRA folder."""
-    found = check_programs(shapes, family)
-    whole = [one.program.name for one in found if one.whole]
-    verb, whose = ("loads", "its") if len(whole) == 1 else ("load", "their")
-    says = f"{listed(whole)} {verb} {name} from {whose} LoRA folder"
-    parts = [says if whole else f"no program with a LoRA folder loads all of {name}"]
-    parts += [f"{one.program.name} {one.summary}" for one in found if one.partly or _refuses_layers(one)]
-    loaded = [one.program.name for one in found if one.program.warns and one.tried and not one.refused]
-    if loaded and any(form_of(each) == "bias" for each in by_name(shapes).values()):
+    checks = check_programs(shapes, family)
+    loading = [check.program.name for check in checks if check.whole]
+    verb, whose = ("loads", "its") if len(loading) == 1 else ("load", "their")
+    programs = f"{listed(loading)} {verb} {name} from {whose} LoRA folder"
+    parts = [programs if loading else f"no program with a LoRA folder loads all of {name}"]
+    parts += [f"{check.program.name} {check.summary}" for check in checks if check.partly or _refuses_layers(check)]
+    loaded = [check.program.name for check in checks if check.program.warns and check.tried and not check.refused]
+    if loaded and any(form_of(layer) == "bias" for layer in by_name(shapes).values()):
         parts.append(f"the SHAPE MISMATCH that {listed(loaded)} may report for each bias is harmless")
     return "; ".join(parts)

@@ -1,7 +1,7 @@
-"""Which changes of a style file each program loads, as data: by the form of a change and the place of its layer.
+"""Rules for the changes in style files that each program loads, by form of the change and place of its layer.
 
 The rules were read from the programs' own loaders at the commits below, and checked there by loading files of every
-method and comparing each layer's weight and bias with the intended ones. What no rule names counts as unsupported.
+method and comparing each layer's weight and bias with the intended ones. Changes without a rule count as unsupported.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Place = Literal[
     "open_clip attention", "open_clip norm", "kohya", "native", "ai-toolkit", "diffusers", "lycoris", "onetrainer",
     "scale and shift", "guidance network", "unknown",
 ]  # fmt: skip
-"""Where a layer is. `clip` is an encoder in transformers' layout, `open_clip` one that A1111 keeps in open_clip's, with
-queries, keys and values in one matrix; `without bias` is a query, key or value of the UNet. A transformer's layer is
-where its name puts it (`NAMES`), and its last scale and shift and Chroma's guidance network have places of their own
-under diffusers' paths."""
+"""The place of a layer. `clip` is an encoder in transformers' layout, `open_clip` one that A1111 keeps in open_clip's,
+with queries, keys and values in one matrix; `without bias` is a query, key or value of the UNet. A transformer's layer
+has the kind of its name as its place (`NAMES`); under diffusers' paths, its last scale and shift and Chroma's guidance
+network have separate places."""
 
 NAMES: Mapping[Place, str] = {
     "kohya": "`lora_unet_` and the authors' path",
@@ -66,20 +66,20 @@ class Rule:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A property of a file for which a program refuses it, although its rules would let it read the layers."""
+    """A property for which a program refuses a file whose layers its rules would let it read."""
 
     program: str
     family: str
     why: str
     """A clause on the program."""
     layers: str = ""
-    """A pattern in the name of a layer that it does not know."""
+    """A pattern in the name of a layer that it does not support."""
     widths: frozenset[int] = frozenset()
     """Sizes of layers that it does not have."""
     lacks: tuple[str, ...] = ()
-    """Layers by which it recognises the kind of file, so that it needs them all."""
+    """Layers by which it recognises the kind of file; it needs them all."""
     of_base: bool = False
-    """Whether it depends on the variant of the base and not on the layers that were trained."""
+    """Whether it depends on the variant of the base instead of the trained layers."""
 
 
 PROGRAMS = (
@@ -155,7 +155,7 @@ FORM_TITLES: Mapping[Form, tuple[str, str]] = {
     "turned and shifted": ("shift of a scaled layer", "shifts of scaled layers"),
     "turned": ("turn and scale", "turns and scales"),
 }
-"""Titles of one change and of several."""
+"""Singular and plural titles of changes."""
 TEXT_PLACES: Mapping[Layout, tuple[tuple[Place, ...], tuple[Place, ...]]] = {
     "clip": (("clip",), ("clip norm",)),
     "open_clip": (("open_clip", "open_clip attention"), ("open_clip norm",)),
@@ -165,5 +165,5 @@ TEXT_PLACES: Mapping[Layout, tuple[tuple[Place, ...], tuple[Place, ...]]] = {
 
 def reads(program: str, family: str, form: Form | None, place: Place) -> bool:
     """Whether a program reads a form of change at a place of a family's styles; with None, any form."""
-    mine = (rule for rule in RULES if rule.program == program and family in rule.families and place in rule.places)
-    return any(form is None or form in rule.forms for rule in mine)
+    rules = (rule for rule in RULES if rule.program == program and family in rule.families and place in rule.places)
+    return any(form is None or form in rule.forms for rule in rules)

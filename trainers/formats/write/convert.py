@@ -56,14 +56,14 @@ def _is_diffusers_own(stem: str) -> bool:
 
 def _is_lokr_of_diffusers(style: Style) -> bool:
     splits = []
-    for stem, own in style.layers.items():
-        up, down = (own.get("lokr_w2", own.get(f"lokr_w2_{side}")) for side in ("a", "b"))
-        known = set(own) <= LOKR and stem.startswith("diffusion_model.")
-        if not known or "lokr_w1" not in own or up is None or down is None:
+    for stem, layer in style.layers.items():
+        up, down = (layer.get("lokr_w2", layer.get(f"lokr_w2_{side}")) for side in ("a", "b"))
+        known = set(layer) <= LOKR and stem.startswith("diffusion_model.")
+        if not known or "lokr_w1" not in layer or up is None or down is None:
             return False
-        if any(tensor.dim() != 2 for tensor in (own["lokr_w1"], up, down)):
+        if any(tensor.dim() != 2 for tensor in (layer["lokr_w1"], up, down)):
             return False
-        left = tuple(own["lokr_w1"].shape)
+        left = tuple(layer["lokr_w1"].shape)
         splits.append(((left[0] * up.shape[0], left[1] * down.shape[1]), left))
     return infers_lokr(splits)
 
@@ -87,7 +87,7 @@ def why_not_plain(style: Style) -> str:
 
 @torch.no_grad()
 def write_plain(path: Path, style: Style) -> None:
-    """Write the style's change at strength 1 as plain LoRA; VelaturaError, with no file left, if it cannot be."""
+    """Write the style's change at strength 1 as plain LoRA; VelaturaError, and no file, if it has no such form."""
     origin, reason = origin_of(style), why_not_plain(style)
     if reason or origin.family is None:
         raise VelaturaError("{name} cannot be converted to plain LoRA: {reason}", name=style.name, reason=reason)
@@ -99,8 +99,8 @@ def write_plain(path: Path, style: Style) -> None:
         tensors = kohya_tensors(updates, float(rank), origin.family.name, shape, precision_of(style))
     else:
         tensors = named_tensors(updates, precision_of(style))
-    left = ("ss_network_", "lora_adapter_metadata")
-    kept = {key: value for key, value in style.metadata.items() if not key.startswith(left)}
+    dropped = ("ss_network_", "lora_adapter_metadata")
+    kept = {key: value for key, value in style.metadata.items() if not key.startswith(dropped)}
     save(path, tensors, {**kept, **plain_metadata(rank)})
 
 
@@ -111,10 +111,10 @@ def plain_metadata(rank: int) -> dict[str, str]:
 
 
 def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[Site, LowRank]:
-    """Each layer's change as plain LoRA."""
+    """The change of each layer as plain LoRA."""
     style = split_joint(style, parts, family)
     names, holder = layer_names(parts, family), ContextHolder(ForwardContext())
-    found: dict[Site, LowRank] = {}
+    updates: dict[Site, LowRank] = {}
     size = 0
     missing = next((stem for stem in style.layers if stem not in names), None)
     if missing is not None:
@@ -133,8 +133,8 @@ def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[S
         size += plain_size(update)
         if size > LARGEST_PLAIN:
             raise VelaturaError("{name} would be larger than 1 GB as plain LoRA", name=style.name)
-        found[site] = exact_low_rank(update)
-    return found
+        updates[site] = exact_low_rank(update)
+    return updates
 
 
 def precision_of(style: Style) -> Precision:

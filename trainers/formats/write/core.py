@@ -38,9 +38,9 @@ LOST = _("the style's changes are so small that weights in {precision} round mos
 
 
 def describe_idle(network: Network, precision: Precision) -> Message | None:
-    """A sentence if a file of the network would change nothing, or no weights in the file's format; else None.
+    """A sentence if a file of the network would change nothing, or no weights in the file's format; otherwise None.
 
-    Nothing is said of layers that are all of rank 0, which cannot be written.
+    None if all layers have rank 0, since they cannot be written.
     """
     if network.sites and not any(update.rank_bound for site in network.sites for update in site.updates()):
         return None
@@ -83,10 +83,10 @@ def file_updates(network: Network) -> dict[Site, Update]:
     """
     network.check_merges("written as LoRA, or as anything that other tools load")
     updates = {site: file_update(site) for site in network.sites}
-    left = {site: update for site, update in updates.items() if update.rank_bound}
-    if not left:
+    writable = {site: update for site, update in updates.items() if update.rank_bound}
+    if not writable:
         raise VelaturaError("every layer has rank 0, so there is no style to write; prune less")
-    return left
+    return writable
 
 
 def file_update(site: Site) -> Update:
@@ -96,14 +96,14 @@ def file_update(site: Site) -> Update:
         for update, placed in zip(site.updates(), site.placed, strict=True)
     )
     if len(updates) > 1:
-        low = [one for update in updates if (one := update.low_rank()) is not None]
-        if len(low) < len(updates):
+        lows = [low for update in updates if (low := update.low_rank()) is not None]
+        if len(lows) < len(updates):
             raise VelaturaError(
                 "{name} has several methods, one of them without a low-rank form, which no file format "
                 "supports; train them separately and use the styles together",
                 name=site.name,
             )
-        return concatenate(low)
+        return concatenate(lows)
     (update,) = updates
     return Dense(update.dense(site.weight()), update.shift) if update.is_written_dense else update
 
@@ -121,15 +121,15 @@ def file_alpha(network: Network) -> float:
 def style_tensors(
     updates: Mapping[Site, Update], alpha: float, family: str, denoiser: Mapping[str, Any], precision: Precision
 ) -> dict[str, Tensor]:
-    """Tensors of a style file for one change per site, under the names that programs read of this family."""
+    """Tensors of a style file for one change per site, under the names that programs read for this family."""
     if not family:
         packed = {site.name: pack(update, alpha, precision, site.name) for site, update in updates.items()}
-        return {f"{name}.{suffix}": tensor for name, each in packed.items() for suffix, tensor in each.items()}
+        return {f"{name}.{suffix}": tensor for name, layer in packed.items() for suffix, tensor in layer.items()}
     if get_family(family).style_form == "kohya":
         return kohya_tensors(updates, alpha, family, denoiser, precision)
-    own = {site: update for site, update in updates.items() if is_denoiser(site.part)}
+    of_denoiser = {site: update for site, update in updates.items() if is_denoiser(site.part)}
     of_text = {site: update for site, update in updates.items() if not is_denoiser(site.part)}
-    tensors = transformer_tensors(own, alpha, family, denoiser, precision)
+    tensors = transformer_tensors(of_denoiser, alpha, family, denoiser, precision)
     return tensors | kohya_tensors(of_text, alpha, family, denoiser, precision)
 
 
@@ -154,8 +154,8 @@ def with_text_width(
 ) -> dict[str, Tensor]:
     """A file's tensors, with LoKr's second factor dense on one layer if InvokeAI needs that to identify the base.
 
-    It takes the text width from a layer of cross-attention or of a text encoder's attention, which for LoKr it can only
-    read from dense factors. The change is the same.
+    It takes the text width from a layer of cross-attention or of a text encoder's attention, which it reads only from
+    dense factors of a LoKr. The change is the same.
     """
     if not family or get_family(family).style_form != "kohya":
         return tensors
@@ -163,9 +163,9 @@ def with_text_width(
         return tensors
     for site, update in updates.items():
         stem = kohya_name(site.part, site.path, family, denoiser)
-        low = update.portable()
-        if reads_text(stem) and (whole := low.with_dense_factors()) is not low:
-            packed = pack(whole, 1.0, precision, site.name)
+        portable = update.portable()
+        if reads_text(stem) and (dense := portable.with_dense_factors()) is not portable:
+            packed = pack(dense, 1.0, precision, site.name)
             others = {key: tensor for key, tensor in tensors.items() if key.partition(".")[0] != stem}
             return others | {f"{stem}.{suffix}": tensor for suffix, tensor in packed.items()}
     return tensors
@@ -174,7 +174,7 @@ def with_text_width(
 def _completed(
     updates: Mapping[Site, Update], alpha: float, precision: Precision
 ) -> list[tuple[str, str, dict[str, Tensor]]]:
-    """Changes of zero for the attention projections of text encoders that are not trained.
+    """Changes of zero for the untrained attention projections of text encoders.
 
     They are plain LoRA of rank 1 for any method: every reader detects the method per layer.
     """

@@ -1,4 +1,4 @@
-"""What a fine-tuned base has learned, as plain LoRA: the closest of a rank to each layer's difference.
+"""The difference of a fine-tuned base as plain LoRA: the closest of a rank to each layer's difference.
 
 ΔW = W_tuned − W_base ≈ B A        (trainers.formats.extract)
 """
@@ -44,14 +44,14 @@ def write_difference(
     metadata: Mapping[str, str],
     precision: Precision = "fp16",
 ) -> Extracted:
-    """Write what the layers of `targets` have learned, with metadata of the base; unchanged layers are left out.
+    """Write the differences of the layers of `targets`, with metadata of the base; unchanged layers are left out.
 
-    VelaturaError, and no file, if the two differ in their layers, or in no weight of these.
+    VelaturaError, and no file, if the models' layers differ in shape, or all these weights are equal.
     """
-    whole = lost = 0.0
-    found: dict[Site, LowRank] = {}
+    total = lost = 0.0
+    updates: dict[Site, LowRank] = {}
     holder = ContextHolder(ForwardContext())
-    layers = {(one.part, one.path): one.layer for one in select(tuned.parts, LoRA(rank=rank), targets)}
+    layers = {(target.part, target.path): target.layer for target in select(tuned.parts, LoRA(rank=rank), targets)}
     for (part, path), layer in layers.items():
         try:
             site = Site(part, path, base.parts[part].get_submodule(path), holder)
@@ -63,18 +63,18 @@ def write_difference(
         change = after - before
         if not change.any():
             continue
-        found[site] = extract(change, rank)
-        whole += float(change.square().sum())
-        lost += float((change - found[site].dense()).square().sum())
-    if not found:
+        updates[site] = extract(change, rank)
+        total += float(change.square().sum())
+        lost += float((change - updates[site].dense()).square().sum())
+    if not updates:
         raise VelaturaError(
             "{tuned} has the weights of {base}: nothing was learned", tuned=tuned.title, base=base.title
         )
-    tensors = kohya_tensors(found, float(rank), base.family.name, base.config, precision)
-    said = f"extracted with Velatura: {tuned.title} − {base.title}"
+    tensors = kohya_tensors(updates, float(rank), base.family.name, base.config, precision)
+    comment = f"extracted with Velatura: {tuned.title} − {base.title}"
     file.parent.mkdir(parents=True, exist_ok=True)
-    save(file, tensors, {**metadata, **plain_metadata(rank), "ss_training_comment": said})
-    return Extracted(len(found), math.sqrt(lost / whole))
+    save(file, tensors, {**metadata, **plain_metadata(rank), "ss_training_comment": comment})
+    return Extracted(len(updates), math.sqrt(lost / total))
 
 
 def _other_shape(tuned: Model, base: Model, layer: str) -> VelaturaError:

@@ -2,7 +2,7 @@
 
 Its `load_lora_weights` reads only plain LoRA. LoHA of rank r becomes a LoRA of rank r²; a LoKr whose second factor has
 rank r a LoRA of rank(C)·r; a LoKr with a full second factor loads into the UNet as PEFT's LoKr; DoRA as PEFT's
-magnitude vectors. Into Z-Image it loads LoKr as it is.
+magnitude vectors. For Z-Image it loads LoKr itself.
 """
 
 from __future__ import annotations
@@ -104,16 +104,15 @@ def diffusers_kind(network: Network, family: str) -> Kind:
 
 
 def _is_lokr_of_diffusers(updates: Sequence[Update]) -> bool:
-    """Whether all changes are LoKr, of factors that diffusers infers from a file's tensors."""
+    """Whether all changes are LoKr with factors that diffusers infers from a file's tensors."""
     products = [update for update in updates if isinstance(update, Kronecker)]
-    return len(products) == len(updates) and infers_lokr([(one.shape, tuple(one.left.shape)) for one in products])
+    return len(products) == len(updates) and infers_lokr(
+        [(update.shape, tuple(update.left.shape)) for update in products]
+    )
 
 
 def describe_loading(network: Network, core: Path, for_diffusers: Path | None, family: str) -> str:
-    """A sentence for users: the programs that load the core file, which must exist, and the call for diffusers.
-
-    `trainers.formats.programs` knows what the programs read.
-    """
+    """A sentence for users: the programs that load the core file, which must exist, and the call for diffusers."""
     if not network.merges:
         return describe_own_format(network, core)
     tools = describe_programs(core.name, read_header(core).shapes, family)
@@ -143,7 +142,7 @@ def describe_loading(network: Network, core: Path, for_diffusers: Path | None, f
 
 
 def describe_own_format(network: Network, core: Path) -> str:
-    """A sentence for users: why a file in Velatura's own format loads only here, and how."""
+    """A sentence for users on why a file in Velatura's own format loads only here, and how."""
     names = " and ".join(dict.fromkeys(method.display_name for method in network.methods))
     file = shlex.quote(core.name)
     return (
@@ -170,7 +169,7 @@ def plain_size(update: Update) -> int:
 
 # ---------------------------------------------------------------------------------------------- LoKr through PEFT
 def _factor(network: Network) -> int | None:
-    """A factor with which PEFT splits all widths of the layers as this network does; None if there is none."""
+    """A factor with which PEFT splits all layers' widths as this network does; None if no factor does."""
     splits = [
         (site.op.shape[:2], tuple(update.file_tensors(1.0)["lokr_w1"].shape))
         for site in network.sites

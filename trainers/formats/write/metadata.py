@@ -37,8 +37,8 @@ MIXED_PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "
 
 
 @dataclass(frozen=True)
-class Shown:
-    """The images that an epoch shows equally often: kohya's folders."""
+class ImageFolder:
+    """The images that an epoch repeats equally often, a folder in kohya's metadata."""
 
     images: int
     tags: Mapping[str, int] = field(default_factory=dict)
@@ -49,8 +49,8 @@ class Shown:
 class TrainingFacts:
     """Facts about a run that are not in its config."""
 
-    images: Mapping[int, Shown]
-    """Images of the training set by how often an epoch shows them, `data.repeats` left out."""
+    images: Mapping[int, ImageFolder]
+    """Images of the training set by repeats in an epoch, without `data.repeats`."""
     steps: int
     """Optimizer steps taken."""
     epochs: int
@@ -92,11 +92,11 @@ def _metadata(
 
 
 def base_metadata(name: str, model: Model, made: float) -> dict[str, str]:
-    """Metadata of a file that no training has made: its name, its base and when it was made, in Unix seconds."""
+    """Metadata of a file that was not trained: its name, its base and its time, in Unix seconds."""
     modelspec = _modelspec(Config(name=name), model, made, "lora")
-    unsaid = ("velatura.config", "velatura.trigger")
-    own = {key: value for key, value in _velatura(Config(name=name), model).items() if key not in unsaid}
-    return {"format": "pt", **_kohya_base(model), "ss_output_name": name, **modelspec, **own}
+    omitted = ("velatura.config", "velatura.trigger")
+    velatura = {key: value for key, value in _velatura(Config(name=name), model).items() if key not in omitted}
+    return {"format": "pt", **_kohya_base(model), "ss_output_name": name, **modelspec, **velatura}
 
 
 def _kohya_base(model: Model) -> dict[str, str]:
@@ -114,13 +114,13 @@ def _kohya_base(model: Model) -> dict[str, str]:
 def _kohya_network(network: Network, config: Config) -> dict[str, str]:
     method = config.method
     if not isinstance(method, LayerMethod) or not network.merges:
-        return {}  # other tools take from these keys how to load a file
+        return {}  # other tools decide by these keys how to load a file
     form = method.file_form()
     alpha = file_alpha(network) if form.algorithm in ("lora", "full") else form.rank
     common = {*signature(RankedMethod).parameters, "name"}
-    own = {name: str(getattr(method, name)) for name in signature(type(method)).parameters if name not in common}
+    settings = {n: str(getattr(method, n)) for n in signature(type(method)).parameters if n not in common}
     dropouts = {name: str(getattr(method, name)) for name in DROPOUTS if getattr(method, name, 0.0)}
-    arguments = {"algo": form.algorithm, **own, **dropouts}
+    arguments = {"algo": form.algorithm, **settings, **dropouts}
     if any(len(site.op.shape) == 4 for site in network.sites):
         arguments |= {"conv_dim": str(form.rank), "conv_alpha": str(alpha)}
     return {
@@ -163,18 +163,18 @@ def _kohya_training(config: Config, model: Model, facts: TrainingFacts) -> dict[
 def _kohya_data(config: Config, facts: TrainingFacts) -> dict[str, str]:
     data, side = config.data, config.data.resolution
     # Not the real folders' names, which may be private.
-    folders = {f"{times * data.repeats}_{config.name}": shown for times, shown in sorted(facts.images.items())}
+    folders = {f"{times * data.repeats}_{config.name}": folder for times, folder in sorted(facts.images.items())}
     counts = {
-        name: {"n_repeats": int(name.partition("_")[0]), "img_count": one.images} for name, one in folders.items()
+        name: {"n_repeats": int(name.partition("_")[0]), "img_count": folder.images} for name, folder in folders.items()
     }
-    in_an_epoch = sum(one["n_repeats"] * one["img_count"] for one in counts.values())
+    per_epoch = sum(count["n_repeats"] * count["img_count"] for count in counts.values())
     buckets = {
         str(index): {"resolution": list(size), "count": count}
         for index, (size, count) in enumerate(sorted(facts.buckets.items()))
     }
     written = {
-        "ss_num_train_images": str(in_an_epoch),
-        "ss_num_batches_per_epoch": str(math.ceil(in_an_epoch / config.train.batch_size)),
+        "ss_num_train_images": str(per_epoch),
+        "ss_num_batches_per_epoch": str(math.ceil(per_epoch / config.train.batch_size)),
         "ss_dataset_dirs": json.dumps(counts),
         "ss_enable_bucket": str(data.max_aspect > 1),
         "ss_flip_aug": str(data.flip),
@@ -193,8 +193,8 @@ def _kohya_data(config: Config, facts: TrainingFacts) -> dict[str, str]:
         written["ss_resolution"] = f"({side}, {side})"
     if buckets:
         written["ss_bucket_info"] = json.dumps({"buckets": buckets})
-    if config.save.tags and any(one.tags for one in folders.values()):
-        written["ss_tag_frequency"] = tag_frequency({name: one.tags for name, one in folders.items()})
+    if config.save.tags and any(folder.tags for folder in folders.values()):
+        written["ss_tag_frequency"] = tag_frequency({name: folder.tags for name, folder in folders.items()})
     return written
 
 
@@ -256,11 +256,11 @@ def public_config(config: Config) -> dict[str, Any]:
     tree["prior"]["folder"] = _last_name(tree["prior"]["folder"])
     tree["train"]["start_from"] = _last_name(tree["train"]["start_from"])
     tree["base"]["parts"] = []
-    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", tree["base"]["model"]):  # anything but a name or a hub id
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", tree["base"]["model"]):  # neither a name nor a hub id
         tree["base"]["model"] = _last_name(tree["base"]["model"])
     return tree
 
 
 def _last_name(path: str) -> str:
-    """The last component of a path of any system; hub ids and titles are cut in the same way."""
+    """The last component of a path of any system, a hub id or a title."""
     return PureWindowsPath(PurePosixPath(path).name).name

@@ -1,4 +1,4 @@
-"""The networks of a style's base without the base: from its family's bundled configs, on the meta device."""
+"""The networks of a style's base on the meta device, from its family's bundled configs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from trainers.models.full_size import build_from_config
 def build_outline(origin: Origin, styles: Sequence[Style]) -> dict[str, nn.Module]:
     """Build the networks of a base of this origin on the meta device, without weights.
 
-    It is the variant that the origin names, or else another of its family whose layers have the styles' sizes.
-    VelaturaError if no variant's layers have, or if the styles are for several variants.
+    They are the origin's variant, or else another of its family whose layers have the styles' sizes. VelaturaError if
+    no variant fits, or the styles are for several variants.
     """
     family = origin.family
     assert family is not None
@@ -34,17 +34,17 @@ def build_outline(origin: Origin, styles: Sequence[Style]) -> dict[str, nn.Modul
         parts, fits = _build(tree, origin), True
         names = layer_names(parts, family.name)
         for number, style in enumerate(styles):
-            misfit = next(misfits(style, parts, family.name, names), None)
-            if misfit is None:
+            mismatch = next(size_mismatches(style, parts, family.name, names), None)
+            if mismatch is None:
                 fitting.setdefault(number, []).append(tree)
             else:
-                fits, refusal = False, refusal or _another_size(style, origin, *misfit)
+                fits, refusal = False, refusal or _another_size(style, origin, *mismatch)
         if fits:
             return parts
     assert refusal is not None
     if len(fitting) == len(styles):
         titles = {variant.tree: variant.title or family.title for variant in reversed(variants)}
-        other = next(number for number, own in fitting.items() if fitting[0][0] not in own)
+        other = next(number for number, trees in fitting.items() if fitting[0][0] not in trees)
         raise VelaturaError(
             "{name} was made for {title} and {other} for {other_title}; only styles for the same kind of base can be "
             "merged",
@@ -74,10 +74,10 @@ def _build(tree: Path, origin: Origin) -> dict[str, nn.Module]:
     return {part: build_from_config(json.loads(config)) for part, config in configs.items()}
 
 
-def misfits(
+def size_mismatches(
     style: Style, parts: Mapping[str, nn.Module], family: str, names: Mapping[str, tuple[str, str]]
 ) -> Iterator[tuple[str, int, int]]:
-    """Layers of a style with another number of outputs than in these networks: its name in the file, both numbers.
+    """Layers of a style with another number of outputs than these networks: their name in the file, and both numbers.
 
     `names` are the networks' `layer_names`.
     """

@@ -19,26 +19,26 @@ from trainers.messages import Message
 
 TENSORS = "adapter_model.safetensors"
 PEFT_SUFFIX = "-peft"
-"""End of the name of the folder for PEFT next to a style's file."""
+"""Suffix of the folder for PEFT next to a style's file."""
 
 
 def input_rotations(network: Network) -> dict[str, Tensor]:
-    """Q of each UNet layer by path, for `write_peft_oft`; empty if that cannot write the style.
+    """Q of each UNet layer by path, for `write_peft_oft`.
 
-    It can if the style only rotates inputs of linear layers of the UNet, in blocks of one size.
+    Empty unless the style only rotates inputs of linear layers of the UNet, in blocks of one size.
     """
-    found: dict[str, Tensor] = {}
+    skews: dict[str, Tensor] = {}
     for site in network.sites:
         (update, *more) = site.updates()
         skew = update.input_rotation()
         if more or skew is None or not is_denoiser(site.part) or not site.op.is_linear:
             return {}
-        found[site.path] = skew
-    return found if len({Q.shape[-1] for Q in found.values()}) == 1 else {}
+        skews[site.path] = skew
+    return skews if len({Q.shape[-1] for Q in skews.values()}) == 1 else {}
 
 
 def peft_folder_of(style: Path) -> Path | None:
-    """The folder for PEFT next to a style's file; None if there is none."""
+    """The folder for PEFT next to a style's file; None if it does not exist."""
     folder = style.with_name(f"{style.stem}{PEFT_SUFFIX}")
     return folder if (folder / CONFIG).is_file() and (folder / TENSORS).is_file() else None
 

@@ -1,4 +1,4 @@
-"""The library's way to write a style file: of a network on a base, or on any other module."""
+"""Writes the style file of a network on a base, or on any other module."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def write_style(network: Network, path: Path | str, model: Model | None = None, precision: Precision = "fp16") -> None:
-    """Write what a network changes as a style file, for `read_style` and `apply_styles`; warn if it changes nothing.
+    """Write a network's change as a style file, for `read_style` and `apply_styles`; warn if it changes nothing.
 
     Args:
         network: The network from `attach`.

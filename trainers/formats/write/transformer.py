@@ -1,4 +1,4 @@
-"""Style files of transformers, by what programs read of their family.
+"""Style files of transformers, in the form that programs read for the family.
 
 * `native`: kohya's names for the original layout's layers (Stable Diffusion 3). ComfyUI, Forge and A1111 read them.
 * `diffusers`: plain LoRA under diffusers' names, with alpha multiplied in (Flux, Chroma, Z-Image), which ComfyUI,
@@ -36,16 +36,17 @@ def transformer_tensors(
         lows = {site: low for site, update in updates.items() if (low := update.low_rank()) is not None}
         names = {site: _name(site, layers[site], base, "transformer.") for site in lows}
         return _merged(peft_lora(names[site], site, low.portable(), precision) for site, low in lows.items())
-    whole = base.loads_lokr and all(isinstance(update, Kronecker) for update in updates.values())
-    start = "diffusion_model." if whole else "lycoris_"
+    is_lokr = base.loads_lokr and all(isinstance(update, Kronecker) for update in updates.values())
+    start = "diffusion_model." if is_lokr else "lycoris_"
     changes = {
-        _name(site, layers[site], base, start): _turned(update, site, layers[site]) for site, update in updates.items()
+        _name(site, layers[site], base, start): _reordered(update, site, layers[site])
+        for site, update in updates.items()
     }
     return _packed(changes, alpha, precision)
 
 
 def _name(site: Site, layer: OriginalLayer, base: Family, start: str) -> str:
-    """A layer's name in files, by diffusers' path unless ComfyUI knows it by the authors' alone."""
+    """A layer's name in files: diffusers' path, or the authors' if ComfyUI reads only that."""
     if has_authors_name(site.path, base):
         return f"diffusion_model.{layer.name}"
     return f"{start}{_flat(site.path) if start.endswith('_') else site.path}"
@@ -56,8 +57,8 @@ def has_authors_name(path: str, base: Family) -> bool:
     return bool(base.known_by_authors_path) and path.startswith(base.known_by_authors_path)
 
 
-def _turned(update: Update, site: Site, layer: OriginalLayer) -> Update:
-    """The change, in full where it depends on a weight whose halves the programs have in the other order."""
+def _reordered(update: Update, site: Site, layer: OriginalLayer) -> Update:
+    """The change, in full if it depends on a weight whose halves programs have in the other order."""
     if not (layer.swapped and update.uses_base_output):
         return update
     return Dense(update.dense(site.weight()), update.shift)
@@ -74,7 +75,7 @@ def named_tensors(updates: Mapping[Site, LowRank], precision: Precision) -> dict
 def peft_lora(name: str, site: Site, low: LowRank, precision: Precision) -> dict[str, Tensor]:
     """Plain LoRA of one layer without alpha."""
     packed = pack(low, float(low.rank), precision, site.name)
-    # In text encoders diffusers needs this older spelling where no attention layer is trained.
+    # In text encoders diffusers needs this older spelling if no attention layer is trained.
     down, up = ("lora_A", "lora_B") if is_denoiser(site.part) else ("lora_linear_layer.down", "lora_linear_layer.up")
     return {
         f"{name}.{down}.weight": packed["lora_down.weight"],
@@ -83,8 +84,8 @@ def peft_lora(name: str, site: Site, low: LowRank, precision: Precision) -> dict
 
 
 def _packed(updates: Mapping[str, Update], alpha: float, precision: Precision) -> dict[str, Tensor]:
-    found = {stem: pack(update, alpha, precision, stem) for stem, update in updates.items()}
-    return {f"{stem}.{suffix}": tensor for stem, own in found.items() for suffix, tensor in own.items()}
+    packed = {stem: pack(update, alpha, precision, stem) for stem, update in updates.items()}
+    return {f"{stem}.{suffix}": tensor for stem, layer in packed.items() for suffix, tensor in layer.items()}
 
 
 def _merged(layers: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:

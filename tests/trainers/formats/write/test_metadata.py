@@ -15,7 +15,7 @@ from trainers.adapters.targets import Targets
 from trainers.config.config import Config
 from trainers.formats.write.metadata import (
     LARGEST_TAGS,
-    Shown,
+    ImageFolder,
     TrainingFacts,
     public_config,
     style_metadata,
@@ -24,7 +24,7 @@ from trainers.formats.write.metadata import (
 from trainers.models.families import get_family
 
 FACTS = TrainingFacts(
-    images={1: Shown(9, {"a cat": 7, "blue": 2, "über": 7}), 5: Shown(3, {"blue": 7})},
+    images={1: ImageFolder(9, {"a cat": 7, "blue": 2, "über": 7}), 5: ImageFolder(3, {"blue": 7})},
     steps=290,
     epochs=97,
     buckets={(64, 64): 9, (48, 80): 3},
@@ -199,7 +199,7 @@ def test_tags_are_capped_from_the_rarest():
 
 def test_unknown_sizes_are_left_out(bases):
     settings = config(data={"images": "x"}, targets=Targets())
-    written = metadata(bases["sd1"], settings, TrainingFacts({1: Shown(1)}, steps=1, epochs=1))
+    written = metadata(bases["sd1"], settings, TrainingFacts({1: ImageFolder(1)}, steps=1, epochs=1))
     assert not {"ss_resolution", "ss_bucket_info", "ss_tag_frequency", "modelspec.trigger_phrase"} & set(written)
     assert written["modelspec.resolution"] == "64x64"
     assert (written["ss_text_encoder_lr"], written["ss_min_snr_gamma"]) == ("None", "None")

@@ -1,4 +1,4 @@
-"""How styles act during generation."""
+"""Schedules of styles during generation: the style of each row at each step."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Styling:
-    """How a network of styles acts during generation; by default all styles act on every picture at every step."""
+class StyleSchedule:
+    """A schedule for a network of styles; by default all styles act on every picture at every step."""
 
     network: Network | None = None
     """The network to update at each step; None if it needs no updates."""
@@ -45,8 +45,8 @@ class Styling:
 
 
 @dataclass(frozen=True)
-class Each(Styling):
-    """Every prompt and seed once with each of these styles of a `StyleBatch`; −1 is the bare base."""
+class StylePerImage(StyleSchedule):
+    """Draws every prompt and seed once with each of these styles of a `StyleBatch`; −1 is the bare base."""
 
     numbers: tuple[int, ...] = (-1,)
 
