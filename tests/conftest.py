@@ -44,6 +44,12 @@ def pytest_configure() -> None:
     os.environ.setdefault("VELATURA_JOB_NICENESS", "0")
 
 
+def pytest_collection_finish() -> None:
+    """Leave what is imported by now out of collections, each of which would go through torch's million objects."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_unconfigure() -> None:
     """Spare what is imported the collections with which pytest ends, which take some seconds in each worker."""
     gc.freeze()

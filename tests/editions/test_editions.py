@@ -26,7 +26,7 @@ from tests.editions.edition import EDITIONS, MAKE_BASE, PASSWORDS, Edition, unpa
 from tests.golden.measure import is_recorded_make
 from tests.trainers.tiny_runs import equal
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 GO_ON = """
 from tests.app.command import call
 cloned = call("queue", "clone", "method-lora", "--name", "again", "--out", "outputs")
