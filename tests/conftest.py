@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from app.studio.accounts import passwords
 from tests.browser import browser, chromium
 from tests.shared import make_once
 from tests.tiny import FAMILIES, tiny_folder
@@ -39,8 +40,9 @@ STARTERS = {"Process", "process", "subprocess", "run_in_node"}
 
 
 def pytest_configure() -> None:
-    """Look for garbage seldom, which takes long among torch's million objects; let jobs be as fast as their tests."""
+    """Look for garbage seldom among torch's million objects, hash passwords quickly, and let jobs be as fast as tests."""
     gc.set_threshold(100_000, 20, 100)
+    passwords.COST = 16  # a thousandth of the time of a guess
     os.environ.setdefault("VELATURA_JOB_NICENESS", "0")
 
 

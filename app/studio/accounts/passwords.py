@@ -43,7 +43,7 @@ class PasswordHash:
 def hash_password(password: str, salt: bytes = b"") -> PasswordHash:
     """The hash of a password, with a salt of its own unless one is given."""
     salt = salt or secrets.token_bytes(SALT_BYTES)
-    return PasswordHash(salt, _derive(password, salt, COST, BLOCK, PARALLEL))
+    return PasswordHash(salt, _derive(password, salt, COST, BLOCK, PARALLEL), COST)
 
 
 def parse_hash(text: str) -> PasswordHash:
