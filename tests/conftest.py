@@ -40,7 +40,7 @@ STARTERS = {"Process", "process", "subprocess", "run_in_node"}
 
 
 def pytest_configure() -> None:
-    """Look for garbage seldom among torch's million objects, hash passwords quickly, and let jobs be as fast as tests."""
+    """Look for garbage seldom among torch's million objects, hash passwords quickly, run jobs without niceness."""
     gc.set_threshold(100_000, 20, 100)
     passwords.COST = 16  # a thousandth of the time of a guess
     os.environ.setdefault("VELATURA_JOB_NICENESS", "0")
