@@ -22,7 +22,7 @@ $(PYTEST) $(1); tests=$$?; \
 wait $$types || tests=1; cat $$said; rm $$said; exit $$tests
 endef
 
-.PHONY: help demo ui check test test-all method-check setting-check lint style explore messages image bench soak breaks clients quality samples starter clean
+.PHONY: help demo ui check test test-all option-check method-check setting-check lint style explore messages image bench soak breaks clients quality samples starter clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -44,18 +44,23 @@ test: style ## lint, types and the test suite
 test-all: style ## make test, and the tests that take longest
 	$(call TYPES_AND_TESTS)
 
+option-check: $(DEVELOPER_STAMP) ## the tests of the options of a generation, in a minute
+	$(PYTHON_IN_VENV) -m ruff check
+	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/test_house.py tests/app/studio/generation \
+	tests/trainers/sampling/test_sample.py tests/app/test_generate.py -m "not thorough"
+
 method-check: $(DEVELOPER_STAMP) ## the tests of one method, NAME=…, and what it lacks in the lists, in a minute
 	@test -n "$(NAME)" || { echo "name the method: make method-check NAME=lora"; exit 2; }
 	$(PYTHON_IN_VENV) -m ruff check
-	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/trainers/adapters tests/trainers/formats/write \
+	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/test_house.py tests/trainers/adapters tests/trainers/formats/write \
 	tests/trainers/formats/test_clients.py tests/trainers/training/test_train.py tests/trainers/training/knobs \
-	-k "complete or $(NAME) or $(subst -,_,$(NAME))" -m "not thorough"
+	-k "complete or house or $(NAME) or $(subst -,_,$(NAME))" -m "not thorough"
 
 setting-check: $(DEVELOPER_STAMP) ## the tests of one setting, NAME=loss.kind, and what it lacks in the lists, in a minute
 	@test -n "$(NAME)" || { echo "name the setting: make setting-check NAME=loss.kind"; exit 2; }
 	$(PYTHON_IN_VENV) -m ruff check
-	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/trainers/config tests/trainers/training/knobs \
-	-k "complete or config or $(NAME)" -m "not thorough"
+	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/test_house.py tests/trainers/config tests/trainers/training/knobs \
+	-k "complete or house or config or $(NAME)" -m "not thorough"
 
 lint: style ## style, formatting and types
 	$(PYTHON_IN_VENV) -m mypy

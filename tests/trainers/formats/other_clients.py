@@ -16,6 +16,7 @@ from tests.trainers.models.ldm_names import unet_name
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import Network, attach
 from trainers.adapters.targets import BlockOverride, Targets
+from trainers.errors import VelaturaError
 from trainers.formats.write.core import write_style
 from trainers.models.model import Model
 
@@ -26,6 +27,17 @@ MIXED = Targets(
     blocks={"mid_block.*": BlockOverride(rank=5)},
 )
 MIXED_WITHOUT_RANKS = MIXED.model_copy(update={"blocks": {}, "text_encoder": ("*.v_proj", "*.fc2")})
+
+
+def mixed_for(method: LayerMethod) -> Targets:
+    """Mixed targets with an override of the rank that the method takes, if it takes any."""
+    if not hasattr(method, "rank"):
+        return MIXED_WITHOUT_RANKS
+    try:
+        method.with_rank(5)
+    except VelaturaError:  # of a method that wants even ranks
+        return MIXED.model_copy(update={"blocks": {"mid_block.*": BlockOverride(rank=6)}})
+    return MIXED
 
 
 def parts_of(model: Model) -> dict[str, nn.Module]:

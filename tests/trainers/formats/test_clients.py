@@ -12,11 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.trainers.formats.other_clients import (
-    MIXED,
-    MIXED_WITHOUT_RANKS,
     cut,
     in_diffusers,
     in_lycoris,
+    mixed_for,
     output,
     parts_of,
     trained,
@@ -130,7 +129,7 @@ def exported(request: pytest.FixtureRequest, bases: dict[str, Model], tmp_path_f
     folder = tmp_path_factory.mktemp("styles")
     core, other = folder / "style.safetensors", folder / "style.diffusers.safetensors"
     bare = output(model)
-    network = trained(model, method, MIXED if hasattr(method, "rank") else MIXED_WITHOUT_RANKS)
+    network = trained(model, method, mixed_for(method))
     cut(network)
     live = output(model)
     config = model.denoiser.config

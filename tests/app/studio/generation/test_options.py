@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from app.studio.base_models import Bases
@@ -23,6 +25,9 @@ from app.ui.playground import text as words
 from app.ui.playground.events import FormSubmitted
 from app.ui.playground.form_view import Sheet, read_form
 from tests.app.command import call
+from trainers.config.sections import Base
+from trainers.models.load import load_model
+from trainers.models.model import Model
 from trainers.sampling import sample
 
 SPECIAL: dict[str, Any] = {"size": (32, 64), "compose": "ties:0.3", "strengths": (0.5, 1.5), "steps": 2}
@@ -135,6 +140,20 @@ def test_it_is_drawn_with_and_the_picture_says_so(
     expected = values | {"size": [32, 64], "base": tiny_bases["sd1"].name}
     recorded = {option.name: expected[option.name] for option in acting if option.recorded}
     assert {name: metadata.get(name) for name in recorded} == recorded
+
+
+@pytest.fixture(scope="module")
+def model(tiny_bases: dict[str, Path]) -> Model:
+    return load_model(Base(model=str(tiny_bases["sd1"])), torch.float32, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", [option.name for option in OPTIONS.values() if option.sampled])
+def test_it_changes_the_picture(name: str, model: Model) -> None:
+    plain = sample.SamplingParams(("a fox",), steps=3, size=(32, 32), guidance=3.0, sampler="euler")
+    (before,), (after,) = (
+        list(sample.draw(model, params)) for params in (plain, replace(plain, **{name: other_value(OPTIONS[name])}))
+    )
+    assert before.tobytes() != after.tobytes(), f"{name} does nothing in trainers/sampling"
 
 
 def test_the_page_says_how_a_picture_is_drawn() -> None:

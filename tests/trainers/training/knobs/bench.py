@@ -117,7 +117,7 @@ def other_value(field: FieldInfo, value: Any) -> Any:
     if get_origin(field.annotation) is Literal:
         return next(choice for choice in get_args(field.annotation) if choice != value)
     if isinstance(value, int):
-        return value + 1
+        return 2 * value or 1  # an even rank stays even
     if not isinstance(value, float):
         return None
     below_one = any(getattr(limit, "lt", getattr(limit, "le", 2)) <= 1 for limit in field.metadata)
