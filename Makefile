@@ -60,7 +60,7 @@ setting-check: $(DEVELOPER_STAMP) ## the tests of one setting, NAME=loss.kind, a
 	@test -n "$(NAME)" || { echo "name the setting: make setting-check NAME=loss.kind"; exit 2; }
 	$(PYTHON_IN_VENV) -m ruff check
 	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/test_house.py tests/trainers/config tests/trainers/training/knobs \
-	-k "complete or house or config or $(NAME)" -m "not thorough"
+	-k "complete or house or config or refusals or $(NAME)" -m "not thorough"
 
 lint: style ## style, formatting and types
 	$(PYTHON_IN_VENV) -m mypy
@@ -72,7 +72,8 @@ style: $(DEVELOPER_STAMP) ## style and formatting
 explore: $(DEVELOPER_STAMP) ## the property tests, with examples never tried before
 	$(PYTEST) -m hypothesis --hypothesis-profile=explore
 
-messages: $(DEVELOPER_STAMP) ## collect the studio's texts into the catalogues of its languages
+messages: $(DEVELOPER_STAMP) ## write what is generated from texts: catalogues of the languages, tables of the documentation
+	$(PYTHON_IN_VENV) -m tools.tables
 	$(PYTHON_IN_VENV) -m tools.messages
 
 image: ## build the CPU image without a registry, and train two steps in it (needs root, debootstrap, buildah)

@@ -1,7 +1,8 @@
-"""Starts a setting: `python -m tools.new_setting KEY TYPE DEFAULT`, such as `loss.snr_soft bool False`.
+"""Starts a setting: `python -m tools.new_setting KEY TYPE DEFAULT [AFTER]`, such as `loss.snr_soft bool False kind`.
 
-KEY is `section.name`, or `METHOD.name` for a setting of one method. Writes the field behind the others of its class;
-TODO marks the line that is yours to write, and `make setting-check NAME=KEY` lists what is missing.
+KEY is `section.name`, or `METHOD.name` for a setting of one method. Writes the field behind the field AFTER of its
+class, or behind all others; TODO marks the line that is yours to write, and `make setting-check NAME=KEY` lists what is
+missing.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ Yours to write, in this order:
   the code that reads it
   trainers/config/combinations.py: where it has no effect with other settings, it is refused
   trainers/models/families: where a family cannot use it, `config_problems` refuses it
+  trainers/training/check_fit.py: where it has no effect on the loaded base, it is refused
   tests/trainers/training/knobs: a row where it does not show in the weights by itself
 Then run: make setting-check NAME={key}
 """
@@ -43,14 +45,23 @@ def class_of(section: str) -> type:
     return kind
 
 
-def insert(source: str, class_name: str, name: str, field: str) -> str:
-    """The source with a field behind the others of a class; VelaturaError if the class has it already."""
+def insert(source: str, class_name: str, name: str, field: str, after: str = "") -> str:
+    """The source with a field behind the others of a class, or behind the field `after`.
+
+    Raises VelaturaError if the class has it already, or not the field `after`.
+    """
     tree = ast.parse(source)
     kind = next(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == class_name)
-    fields = [(place, node) for place, node in enumerate(kind.body) if isinstance(node, ast.AnnAssign)]
-    if any(isinstance(node.target, ast.Name) and node.target.id == name for _, node in fields):
+    fields = {
+        node.target.id: (place, node)
+        for place, node in enumerate(kind.body)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    if name in fields:
         raise VelaturaError("{kind} has the setting {name} already", kind=class_name, name=name)
-    place, last = fields[-1]
+    if after and after not in fields:
+        raise VelaturaError("{kind} has no setting {name}", kind=class_name, name=after)
+    place, last = fields[after or [*fields][-1]]
     described = kind.body[place + 1] if place + 1 < len(kind.body) else last
     end = described.end_lineno if isinstance(described, ast.Expr) else last.end_lineno
     lines = source.splitlines(keepends=True)
@@ -60,14 +71,14 @@ def insert(source: str, class_name: str, name: str, field: str) -> str:
 @reports_errors
 def main(*words: str) -> int:
     """Write a setting's field, and what is generated from it."""
-    if len(words) != 3 or words[0].count(".") != 1:
-        raise VelaturaError("give key, type and default: python -m tools.new_setting loss.snr_soft bool False")
-    key, kind, default = words
+    if len(words) not in (3, 4) or words[0].count(".") != 1:
+        raise VelaturaError("give key, type and default: python -m tools.new_setting loss.snr_soft bool False [AFTER]")
+    key, kind, default, *after = words
     section, name = key.split(".")
     owner = class_of(section)
     path = Path(inspect.getsourcefile(owner) or "")
     source = path.read_text(encoding="utf-8")
-    changed = insert(source, owner.__name__, name, FIELD.format(name=name, kind=kind, default=default))
+    changed = insert(source, owner.__name__, name, FIELD.format(name=name, kind=kind, default=default), *after)
     path.write_text(changed, encoding="utf-8")
     generate()
     print(NEXT.format(file=path.relative_to(ROOT), kind=kind, default=default, key=key), end="")

@@ -37,6 +37,13 @@ def test_a_field_is_written_behind_the_last_one_and_its_docstring() -> None:
     assert insert(SOURCE, "Other", "third", FIELD).startswith(f"class Other:\n    mark: int = 1\n{FIELD}")
 
 
+def test_a_field_is_written_behind_a_named_one() -> None:
+    changed = insert(SOURCE, "Marks", "third", FIELD, "first")
+    assert f'    """The first."""\n{FIELD}    second: float' in changed and changed.replace(FIELD, "") == SOURCE
+    with pytest.raises(VelaturaError, match="Marks has no setting fourth"):
+        insert(SOURCE, "Marks", "third", FIELD, "fourth")
+
+
 def test_a_field_that_is_there_is_refused() -> None:
     with pytest.raises(VelaturaError, match="Marks has the setting first already"):
         insert(SOURCE, "Marks", "first", FIELD)
