@@ -44,7 +44,7 @@ class Services:
     generations: Generations
     programs: Nearby
     changes: Changes
-    """What pages follow beside the queue."""
+    """The changes beside the queue that pages follow."""
 
     def close(self) -> None:
         """End this studio's downloads."""

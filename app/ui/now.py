@@ -74,7 +74,7 @@ class Now:
     version: int
     """Microseconds since the epoch at which the last change was noticed: of a job, or of a stamp in `Changes`.
 
-    What was read before may be out of date."""
+    Values that were read earlier may be out of date."""
     line: str
     busy: bool
     brief: str = ""

@@ -71,7 +71,7 @@ class OnBase:
         return request.size or (self.side, self.side)
 
     def problems(self, request: GenerateRequest) -> dict[str, str]:
-        """What of a request does not suit the base: one sentence per field."""
+        """The values of a request that the base cannot take: one sentence per field."""
         problems, size = dict[str, str](), self.size(request)
         if self.side and any(side % self.stride or not self.stride <= side <= SIDE[1] for side in size):
             problems["size"] = WRONG_SIZE.format(self.stride, self.stride, SIDE[1], pixels_in_words(size))

@@ -81,7 +81,7 @@ class Field:
     @property
     def title(self) -> Message:
         """Its title."""
-        return _(title_of(self.key))
+        return _(_title(self.key, self.shown))
 
     @property
     def fold(self) -> Message:
@@ -175,14 +175,18 @@ class Field:
 
 def title_of(key: str) -> str:
     """The title of a setting."""
-    titles = {one.key: title for one in list_settings() if (title := _shown(one).title)}
-    return titles.get(key) or key.rpartition(".")[2].replace("_", " ").capitalize()
+    shown = next((_shown(setting) for setting in list_settings() if setting.key == key), Shown())
+    return _title(key, shown)
 
 
 @cache
 def keys_set_elsewhere() -> frozenset[str]:
     """The settings with their own place outside of the list of settings."""
     return frozenset(one.key for one in list_settings() if _shown(one).place)
+
+
+def _title(key: str, shown: Shown) -> str:
+    return shown.title or key.rpartition(".")[2].replace("_", " ").capitalize()
 
 
 def _shown(setting: Setting) -> Shown:

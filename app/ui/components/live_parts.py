@@ -1,8 +1,8 @@
 """Parts of a page that are looked at whenever the studio has changed, and sent where they are not what the page has.
 
-What it has the page says itself with each look, so the server keeps nothing, and a reload begins anew. What somebody
-does is answered with all parts (`NOTHING_SEEN`): while that answer is on its way the page may be shown another, and
-what did not differ from what it had before would be missing.
+A page sends the digests of its parts with each look, so the server keeps no state and a reload begins anew. The answer
+to a click holds all parts (`NOTHING_SEEN`): a look may overtake it, and a part that had not differed before the click
+would be missing.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from app.ui.gradio_internals import listener_of
 PAUSE = 5
 """Seconds between two looks of a page at least, where it says nothing else."""
 OUTDATED = "outdated"
-"""What the script of a refresher triggers when it is time to look."""
+"""The event that the script of a refresher triggers when it is time to look."""
 NEVER = "0"
 NOTHING_SEEN = "{}"
-"""What a page says that has no part yet."""
+"""The digests of a page that has no part yet."""
 Shown = dict[Any, Any]
 Listen = Callable[..., Any]
 
@@ -35,7 +35,7 @@ class DeferredPart:
     """A part that is made only where its state is another one than the page has seen."""
 
     state: object
-    """What the part follows from; of two that differ so do their `repr`."""
+    """The data that decide the part; different data differ in their `repr`."""
     make: Callable[[], str]
 
 
@@ -54,7 +54,7 @@ class Refresher:
         listener_of(self.part, OUTDATED)(look, inputs, outputs, **AT_ONCE | {"trigger_mode": "always_last"})
 
     def pause(self, seconds: float, began: int) -> Shown:
-        """At least so many seconds between two looks, 0 for no more looks, with the version of what is shown now."""
+        """The least number of seconds between two looks, 0 for no more looks, with the version `began`."""
         return {self.part: versioned(f"{seconds:g}", began)}
 
 
@@ -81,9 +81,7 @@ class LiveParts:
         """
         known, now = _read(seen), {name: digest(value) for name, value in values.items()}
         shown: Shown = {
-            self.parts[name]: versioned(
-                value.make() if isinstance(value := values[name], DeferredPart) else value, began
-            )
+            self.parts[name]: versioned(_make(values[name]), began)
             for name in self.parts.keys() | values.keys()  # a KeyError for one that is not among the others
             if known.get(name) != now[name]
         }
@@ -101,7 +99,7 @@ def digest(value: str | DeferredPart) -> str:
 
 
 def _read(seen: str) -> dict[str, Any]:
-    """What a page has seen; it comes from the browser and may be anything."""
+    """The digests that a page sends; a browser may send anything."""
     try:
         given = json.loads(seen)
     except (ValueError, RecursionError):

@@ -28,7 +28,7 @@ language.addEventListener('change', () => {
   document.cookie = `${language.dataset.cookie}=${language.value}; path=${home}; max-age=31536000; samesite=lax`;
   location.reload();
 });
-// What the computer does, in one line; parts of the page look again where something has changed.
+// Shows the activity of the computer in one line and starts a look of the page at each new version.
 const busy = element.querySelector('.busy'),
   user = window.gradio_config?.username;
 let version = 0; // of the studio

@@ -1,5 +1,5 @@
-// What the server sends begins with its version (`versioned`), the microseconds at which the server began to read it. A
-// later answer may overtake one: a value that is older than the one shown is ignored.
+// Values from the server begin with their version (`versioned`), the microseconds at which the server began to read
+// them. Answers may overtake each other: a value that is older than the one shown is ignored.
 const VERSION = /^<!--(\d+)-->/;
 const versionOf = value => Number(VERSION.exec(value || '')?.[1] ?? 0);
 const makeStaleGuard = () => {

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from app.language import Sentence
 from app.studio.dataset.drafts import Draft
 from app.studio.settings.fields import FOLDS, Field, Kind, list_fields
-from app.studio.settings.imports.kohya_names import names_of
+from app.studio.settings.imports.kohya_names import names_by_setting
 from app.studio.settings.plan import all_layers, changed_settings, chosen_layers, method_of, problems, values
 from app.ui.document.templates import render
 from app.ui.train import text as words
@@ -100,7 +100,8 @@ def _sheet(draft: Draft, changed: Collection[str], wrong: dict[str, str]) -> She
 
 def _row(one: Field, value: Any, before: Any, problem: str) -> Row:
     """One field; `before` is what the preset has where it was changed."""
-    search = Searched.of(joined(" ", (one.key, one.title, one.help, one.shown.words, *names_of(one.key))))
+    names = names_by_setting().get(one.key, ())
+    search = Searched.of(joined(" ", (one.key, one.title, one.help, one.shown.words, *names)))
     if one.set_elsewhere:
         shown = _shown(one, value) if value not in (None, "", (), []) else words.NOTHING
         return Row(one.key, one.title, search, one.help, shown, one.kind, set_elsewhere=one.set_elsewhere)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -110,10 +109,15 @@ BY_METHOD = {"lora": LORA_ONLY, "lokr": LOKR_ONLY, "dylora": {"unit": Rule("meth
 
 
 @cache
-def names_of(key: str) -> tuple[str, ...]:
-    """The names that the scripts have for a setting."""
-    rules = ChainMap(*map(dict, (RULES, TUCKER, *BY_METHOD.values())))
-    return tuple(name for name, rule in rules.items() if rule.key == key)
+def names_by_setting() -> Mapping[str, tuple[str, ...]]:
+    """The names in the scripts of each setting, in the order of the rules."""
+    rules = dict(RULES)
+    for more in (*BY_METHOD.values(), TUCKER):
+        rules |= more
+    names: dict[str, tuple[str, ...]] = {}
+    for name, rule in rules.items():
+        names[rule.key] = (*names.get(rule.key, ()), name)
+    return names
 
 
 @dataclass(frozen=True)
