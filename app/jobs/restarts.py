@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.jobs.job import Job
+from app.jobs.processes.process import boot_id
 from app.jobs.states import is_silent
 from app.jobs.store import TRAIN, YIELD, Store
 from app.jobs.summary import Summary, read_summary
@@ -110,6 +111,7 @@ def _is_asked_to_end(job: Job) -> bool:
 
 
 def _was_killed_for_memory(job: Job) -> bool:
-    """Whether the kernel killed processes for memory since the run's last heartbeat."""
-    beat = Run(job.folder).beat()
-    return beat is not None and job.process.is_here and beat.pid == job.process.pid and has_killed_since(beat.kills)
+    """Whether the kernel killed processes for memory since the run's last heartbeat; a boot resets its counters."""
+    beat, process = Run(job.folder).beat(), job.process
+    is_counted = beat is not None and beat.pid == process.pid and process.is_here and process.boot == boot_id()
+    return is_counted and has_killed_since(beat.kills)

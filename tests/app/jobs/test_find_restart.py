@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,8 @@ from app.jobs.restarts import find_restart, low_memory_changes
 from app.jobs.store import Job, NewJob, Store
 from tests.app.jobs.working import CPU
 from trainers.runs.events import Recorder
-from trainers.runs.run import Run
+from trainers.runs.heartbeat import Beat
+from trainers.runs.run import HEARTBEAT, Run
 
 GONE = replace(own_identity(), started=1.0)
 """A process that had this one's number before."""
@@ -62,6 +65,16 @@ def test_a_run_that_lost_one_of_its_processes_restarts(store: Store):
     Recorder(job.folder)("error", message="process 2 of 2 of this run has ended", code="lost_process")
     found = find_restart(store, job)
     assert found is not None and (found.count, found.step, found.low_memory) == (1, 10, False)
+
+
+def test_kills_for_memory_are_counted_within_one_boot(store: Store, tmp_path: Path):
+    job = dead_run(store)
+    counter = tmp_path / "memory.events"
+    counter.write_text("oom_kill 3\n", encoding="ascii")
+    beat = Beat(0.0, 0.0, kills={str(counter): 2})
+    (job.folder / HEARTBEAT).write_text(json.dumps(asdict(beat)), encoding="utf-8")
+    before_boot = replace(job, process=replace(job.process, boot="of yesterday"))
+    assert [bool(find_restart(store, each).low_memory) for each in (job, before_boot)] == [True, False]
 
 
 def test_low_memory_keeps_the_images_of_a_step():
