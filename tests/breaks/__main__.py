@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from tests.breaks.breaks import Break, Copy, NotRunError, copied
-from tests.breaks.page import PAGE, write_page
+from tests.breaks.breaks import ALL, QUICK, Break, Copy, NotRunError, copied
+from tests.breaks.page import NOTHING, PAGE, read_page, write_page
 from tests.breaks.rows import BREAKS
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def main(
     only: Annotated[list[str] | None, typer.Option("--only", help="Try only this break; repeatable.")] = None,
 ) -> None:
-    """Try all breaks and write the page; with --only, write nothing. Exits with 1 if a break is not found."""
+    """Try breaks and write what was found into the page. Exits with 1 if a break is not found."""
     unknown = set(only or ()) - {one.name for one in BREAKS}
     if unknown:
         sys.exit(f"there is no break {', '.join(sorted(unknown))}; docs/breaks.md lists them")
@@ -31,8 +31,10 @@ def main(
             found = {one.name: finder_of(copy, one) for one in breaks}
         except NotRunError as error:
             sys.exit(str(error))
-    if not only:
-        (ROOT / PAGE).write_text(write_page(found), encoding="utf-8")
+    page = ROOT / PAGE
+    earlier = {name: finder for name, (_, finder) in read_page(page.read_text(encoding="utf-8")).items()}
+    finders = {one.name: found.get(one.name, earlier.get(one.name, NOTHING)) for one in BREAKS}
+    page.write_text(write_page({name: "" if it == NOTHING else it for name, it in finders.items()}), encoding="utf-8")
     missed = [name for name, finder in found.items() if not finder]
     print(f"{len(found) - len(missed)} of {len(found)} found" + (f"; not found: {', '.join(missed)}" if missed else ""))
     sys.exit(bool(missed))
@@ -41,7 +43,7 @@ def main(
 def check_unbroken(copy: Copy, breaks: list[Break]) -> None:
     """Run the tests of all breaks once on the copy as it is. Raises NotRunError if one fails."""
     tests = sorted({test for one in breaks for test in one.tests})
-    if failed := copy.first_failure(tests, keeps_bytecode=True):
+    if failed := copy.first_failure(tests, ALL, keeps_bytecode=True):
         raise NotRunError(f"{failed} fails without any break; mend that first")
 
 
@@ -49,7 +51,7 @@ def finder_of(copy: Copy, one: Break) -> str:
     """The test that finds a break, "" if none does; also printed."""
     began = time.monotonic()
     with copy.broken(one):
-        found = copy.first_failure(one.tests)
+        found = copy.first_failure(one.tests, ALL if one.slow else QUICK)
     print(f"{one.name:24} {time.monotonic() - began:5.1f} s  {found or 'NOT FOUND'}", flush=True)
     return found
 

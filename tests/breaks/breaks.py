@@ -14,8 +14,10 @@ from pathlib import Path
 
 QUICK = "not browser and not process and not slow and not thorough"
 """The tests of `make check`."""
+ALL = "not thorough"
+"""The tests of `make test`."""
 LEFT_OUT = (".git", ".venv", ".hypothesis", ".*_cache", "*.egg-info", "__pycache__", "outputs", "build", "dist")
-LONGEST = 300
+LONGEST = 600
 """Seconds that tests may take."""
 PASSED, FAILED = 0, 1
 """Exit codes of pytest. Anything else says that tests could not run."""
@@ -38,7 +40,9 @@ class Break:
     cost: str
     """What somebody would lose, as a clause."""
     tests: tuple[str, ...]
-    """Node ids of quick tests, of which at least one must fail."""
+    """Node ids of which at least one must fail."""
+    slow: bool = False
+    """Whether tests of a browser, a process or a training find it, which `make check` leaves out."""
 
     def put_into(self, text: str) -> str:
         """The file's text with the defect. Raises ValueError unless the old text occurs once."""
@@ -67,12 +71,12 @@ class Copy:
             path.write_text(text, encoding="utf-8")
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # what was compiled of it is valid again
 
-    def first_failure(self, tests: Sequence[str], keeps_bytecode: bool = False) -> str:
-        """Run quick tests until one fails: its node id without parameters, or "" if all pass.
+    def first_failure(self, tests: Sequence[str], marks: str = QUICK, keeps_bytecode: bool = False) -> str:
+        """Run the tests with these marks until one fails: its node id without parameters, or "" if all pass.
 
         Raises NotRunError if there are none, or they cannot be imported, or take too long.
         """
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "-p", "no:cacheprovider", "-m", QUICK, *tests]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "-p", "no:cacheprovider", "-m", marks, *tests]
         own = {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""}
         own["PYTHONDONTWRITEBYTECODE"] = "" if keeps_bytecode else "1"  # nothing compiled of a defect may stay
         try:

@@ -14,8 +14,8 @@ NOTHING = "nothing"
 HEAD = """# Deliberate breaks
 
 `make breaks` puts each of these defects into a copy of the tree, one at a time, and runs the tests that `tests/breaks`
-names for it until one fails. All of them are quick tests, so `make check` would find each defect too.
-`python -m tests.breaks --only NAME` tries one."""
+names for it until one fails. `make check` finds each of them, too, except those under *Slow*: `make test` does.
+`python -m tests.breaks --only NAME` tries one and updates its row."""
 
 
 def write_page(found: Mapping[str, str]) -> str:
