@@ -6,7 +6,7 @@ import gc
 import warnings
 
 from trainers.lazy_module import load_rarely_used
-from trainers.runs.threads import limit_spinning
+from trainers.process.threads import limit_spinning
 
 COLLECTION_THRESHOLDS = (20_000, 20, 20)
 """For `gc.set_threshold`.

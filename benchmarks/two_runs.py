@@ -30,7 +30,7 @@ import typer
 from benchmarks.full_unet import machine
 from benchmarks.pages import write_section
 from tools.markdown import table
-from trainers.runs.threads import SPINS
+from trainers.process.threads import SPINS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "speed.md"

@@ -130,7 +130,7 @@ def serve(options: Serving, out: Path | None) -> None:
     root_path = check_root_path(options.root_path)
     from app.studio.accounts.quota import GB
     from app.ui.server import Address, start
-    from trainers.runs.signals import asking_to_stop
+    from trainers.process.signals import asking_to_stop
 
     address = Address(options.host, options.port, tuple(options.names), tuple(options.proxies), root_path)
     cluster = open_cluster(options.cluster, runs, options.storage)

@@ -66,7 +66,7 @@ def add(
     replaced run; `expected` is how many seconds it will take. On a cluster it gets a node with these `labels` and a
     device with so many GB of `memory`.
     """
-    from trainers.runs.prepare import prepare
+    from trainers.training.prepare import prepare
 
     check_run(config, actor)
     store.check_waiting(actor.name or owner, TRAIN)

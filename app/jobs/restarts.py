@@ -18,8 +18,8 @@ from app.jobs.states import is_silent
 from app.jobs.store import TRAIN, YIELD, Store
 from app.jobs.summary import Summary, read_summary
 from trainers.errors import LOST_PROCESS, OUT_OF_MEMORY
+from trainers.process.oom import has_killed_since
 from trainers.runs.events import Recorder
-from trainers.runs.oom import has_killed_since
 from trainers.runs.run import Run, write_config
 
 
@@ -113,5 +113,6 @@ def _is_asked_to_end(job: Job) -> bool:
 def _was_killed_for_memory(job: Job) -> bool:
     """Whether the kernel killed processes for memory since the run's last heartbeat; a boot resets its counters."""
     beat, process = Run(job.folder).beat(), job.process
-    is_counted = beat is not None and beat.pid == process.pid and process.is_here and process.boot == boot_id()
-    return is_counted and has_killed_since(beat.kills)
+    if beat is None or beat.pid != process.pid or not process.is_here or process.boot != boot_id():
+        return False
+    return has_killed_since(beat.kills)

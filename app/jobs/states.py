@@ -15,7 +15,7 @@ from app.jobs.summary import Summary
 from app.units import ordinal, readable_time
 from trainers.messages import Message, joined
 from trainers.messages import Message as _
-from trainers.runs.heartbeat import Beat
+from trainers.process.heartbeat import Beat
 from trainers.runs.run import Run
 
 LONGEST_STEP = 3600.0

@@ -42,7 +42,7 @@ class Summary:
     """Steps a second."""
     loss: float | None = None
     phase: str = ""
-    """What a run is doing, as `trainers.training.loop.Phase` has it; "" for runs of older versions."""
+    """What a run is doing, as `trainers.training.session.Phase` has it; "" for runs of older versions."""
     left: float | None = None
     """Seconds until the run is done as it last said, sampling and export included; None before it has measured."""
     pictures: tuple[int, int] = (0, 0)

@@ -19,7 +19,7 @@ from benchmarks.full_unet import machine
 from benchmarks.styles.report import write_report
 from benchmarks.styles.rows import RESULTS, STEPS, Results, Row
 from benchmarks.styles.sweep import every_preset, wanted
-from trainers.runs.signals import interrupted_by_sigterm
+from trainers.process.signals import interrupted_by_sigterm
 
 ROOT = Path(__file__).parents[2]
 SCRATCH = Path("outputs/styles-benchmark")

@@ -32,9 +32,9 @@ from trainers.models.model import Model
 from trainers.runs.event_lines import Event
 from trainers.runs.run import Run
 from trainers.sampling.sample import draw, drawing_context, to_image
-from trainers.training.denoising import denoising_errors, make_probes
 from trainers.training.previews import preview_params
 from trainers.training.reopen import reopened
+from trainers.training.step.denoising import denoising_errors, make_probes
 from trainers.training.train import train
 
 HELD_OUT = slice(1, None, 3)

@@ -251,7 +251,7 @@ def test_a_full_disk_leaves_nothing_of_a_run(tmp_path: Path, monkeypatch: pytest
     write_pictures(tmp_path / "images", "fox.png")
     before = tree(tmp_path)
     monkeypatch.setattr(
-        "trainers.runs.prepare.write_config", full_disk
+        "trainers.training.prepare.write_config", full_disk
     )  # the last thing that is written before training
     outcome = call("train", "--images", tmp_path / "images", "--name", "new", "--out", tmp_path / "deep" / "runs")
     assert outcome.code != 0

@@ -12,6 +12,7 @@ from tests.trainers.hurry import hurrying, without_pictures
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.config.config import Config
 from trainers.config.sections import Base
+from trainers.process.threads import COUNTS
 
 if TYPE_CHECKING:
     from trainers.models.model import Model
@@ -45,6 +46,15 @@ def no_pictures(quick_runs: None) -> Iterator[None]:
     """Let runs in this process draw no pictures, which takes more than half of a quick run."""
     with without_pictures():
         yield
+
+
+@pytest.fixture
+def nothing_else_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what a test starts is counted, and no number of threads is set in the environment."""
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    for name in COUNTS:
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

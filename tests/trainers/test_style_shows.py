@@ -21,9 +21,9 @@ from trainers.formats.read import read_style
 from trainers.models.load import load_model
 from trainers.randomness import generator
 from trainers.runs.run import Run
-from trainers.training.batches import Batches
+from trainers.training.step.batches import Batches
+from trainers.training.step.trainee import Trainee
 from trainers.training.train import Result, train
-from trainers.training.trainee import Trainee
 
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("quick_runs")]
 

@@ -29,8 +29,8 @@ from trainers.distributed.devices import Devices, Group, Rank, forget_devices, i
 from trainers.errors import LOST_PROCESS, OUT_OF_MEMORY, VelaturaError
 from trainers.messages import Message
 from trainers.messages import Message as _
+from trainers.process.oom import count_kills, has_killed_since
 from trainers.runs.events import Recorder
-from trainers.runs.oom import count_kills, has_killed_since
 from trainers.runs.run import Run
 
 TAKE_PART = "trainers.training.train:take_part"

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from trainers.atomic_files import plain_disk_errors, sync_folder, sync_tree, whole_file
 from trainers.config.migrations import VERSION, migrate, version_of
 from trainers.errors import BusyError, VelaturaError
+from trainers.process.heartbeat import Beat, beat_once, beating, read_beat
 from trainers.regular_files import is_inside, read_inside
-from trainers.runs.heartbeat import Beat, beat_once, beating, read_beat
 
 if TYPE_CHECKING:
     from trainers.config.config import Config

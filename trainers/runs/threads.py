@@ -1,47 +1,18 @@
-"""The number of threads of a run, and how long idle threads spin.
-
-One thread and two sum in a different order and give different bits, so the number is fixed when a run begins, stored in
-its folder, and used whenever it resumes. It depends on the other trainings on this machine: two runs that each use
-every core slow each other down several times over. This module does not import torch early.
-"""
+"""The number of threads of a run, fixed when it begins, so that a resumed run computes the same bits."""
 
 from __future__ import annotations
 
 import os
-import tempfile
-import threading
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from trainers.atomic_files import whole_file
+from trainers.process.threads import among_trainings, choose_threads, computing_with
 from trainers.runs.events import Recorder, read_events
 from trainers.runs.run import Run
 
 FILE = "threads"
 """File in a run's folder with the number of threads, as text."""
-SPINS = 10_000
-"""Spins of a GNU OpenMP thread before it sleeps.
-
-`python -m benchmarks.two_runs --spins 10000,30000,100000,300000` on two cores: a single run is equally fast with each;
-two runs together get slower with more spins (3.5, 3.1, 2.75 and 2.6 steps per second).
-"""
-BLOCK_TIME = 1
-"""Milliseconds that an LLVM or Intel OpenMP thread spins before it sleeps."""
-COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Environment variables with which a person has chosen a value already."""
-
-
-def limit_spinning(environment: MutableMapping[str, str] | None = None) -> None:
-    """Let idle threads sleep early instead of occupying a core that another process needs.
-
-    The OpenMP libraries read the environment once, when torch is loaded. Variables that are set already stay.
-    """
-    environment = os.environ if environment is None else environment
-    if "OMP_WAIT_POLICY" in environment:
-        return
-    environment.setdefault("GOMP_SPINCOUNT", str(SPINS))
-    environment.setdefault("KMP_BLOCKTIME", str(BLOCK_TIME))
 
 
 @contextmanager
@@ -50,35 +21,13 @@ def run_threads(run: Run, record: Recorder, processes: int = 1, anew: bool = Fal
 
     Each of its `processes` uses as many. With `anew`, as if there were a different number before, it is chosen again.
     """
-    with _among_trainings() as others:
+    with among_trainings() as others:
         kept = None if anew else read_threads(run)
         threads = choose_threads(others, processes) if kept is None else _at_most_here(kept, record)
         with whole_file(run.folder / FILE) as building:  # the number it began with, where fewer can run here, too
             building.write_text(f"{kept or threads}\n", encoding="utf-8")
         with computing_with(threads):
             yield
-
-
-@contextmanager
-def passing_threads(processes: int = 1) -> Iterator[None]:
-    """Use as many threads as a new run would get, for work without lasting results, such as an estimate."""
-    with _among_trainings() as others, computing_with(choose_threads(others, processes)):
-        yield
-
-
-@contextmanager
-def computing_with(threads: int) -> Iterator[None]:
-    """Set torch's number of threads while the block runs."""
-    import torch
-
-    before = torch.get_num_threads()
-    if threads != before:  # setting a number also fixes what MKL would choose by itself
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        if threads != before:
-            torch.set_num_threads(before)
 
 
 def read_threads(run: Run) -> int | None:
@@ -101,20 +50,6 @@ def read_threads(run: Run) -> int | None:
     return found
 
 
-def choose_threads(others: int, processes: int = 1) -> int:
-    """A fair share of torch's default threads for each of `processes` with `others` other trainings, at least 1; the
-    user's setting has precedence.
-
-    Torch's default is one thread per core that this process may use.
-    """
-    import torch
-
-    usual = torch.get_num_threads()
-    if any(os.environ.get(name) for name in COUNTS):
-        return usual
-    return max(1, usual // (1 + others) // processes)
-
-
 def _at_most_here(threads: int, record: Recorder) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if threads <= cores:
@@ -124,59 +59,3 @@ def _at_most_here(threads: int, record: Recorder) -> int:
     )
     record("note", message=message)
     return cores
-
-
-# ---------------------------------------------------------------- who else trains
-@contextmanager
-def _among_trainings() -> Iterator[int]:
-    """Count as one of this user's trainings on this machine while the block runs; yields the number of others.
-
-    Each holds a lock on its own file, which the system releases when the process dies.
-    """
-    from filelock import FileLock
-
-    folder = _register()
-    if folder is None:
-        yield 0
-        return
-    own = FileLock(folder / f"{os.getpid()}-{threading.get_ident()}.lock", is_singleton=True)
-    with suppress(OSError):  # one that cannot be counted trains nevertheless
-        own.acquire()
-    path = Path(own.lock_file)
-    try:
-        yield sum(_is_held(other) for other in folder.glob("*.lock") if other != path)
-    finally:
-        own.release()
-        if not own.is_locked:
-            path.unlink(missing_ok=True)
-        with suppress(OSError):  # the last one leaves nothing behind
-            folder.rmdir()
-
-
-def _register() -> Path | None:
-    """This user's folder of locks among the machine's temporary files; None if it cannot be used."""
-    folder = Path(tempfile.gettempdir()) / f"velatura-trainings-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        trusted = not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
-    except OSError:
-        return None
-    return folder if trusted else None
-
-
-def _is_held(path: Path) -> bool:
-    """Whether a training holds this lock; removes the file of a dead process."""
-    import psutil
-    from filelock import FileLock, Timeout
-
-    try:
-        with FileLock(path, timeout=0):
-            pass
-    except Timeout:
-        return True
-    except OSError:
-        return False
-    number = path.stem.partition("-")[0]
-    if number.isdecimal() and not psutil.pid_exists(int(number)):
-        path.unlink(missing_ok=True)
-    return False

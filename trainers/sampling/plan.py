@@ -3,7 +3,7 @@
 With `sample.every = "auto"` a run is sampled six times, and all its previews together take at most `SHARE` of its time.
 The settings of the pictures are a function of the config, so that those of before, during and after can be compared,
 and a resumed run draws what it drew before. How many of them are drawn at a step is decided from measured times
-(`trainers.runs.forecast`). With a number, every picture is drawn as configured.
+(`trainers.planning.forecast`). With a number, every picture is drawn as configured.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from pathlib import Path
 from trainers.adapters.context import ForwardContext
 from trainers.runs.run import Run
 from trainers.score import TIMES, TOLERANCE
-from trainers.training.denoising import denoising_errors, make_probes
 from trainers.training.opening import open_dataset
 from trainers.training.reopen import ranks_of, reopened
+from trainers.training.step.denoising import denoising_errors, make_probes
 
 
 @dataclass(frozen=True)

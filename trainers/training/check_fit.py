@@ -14,7 +14,7 @@ from trainers.models.bases.suits import check_family
 from trainers.models.model import Model
 from trainers.planning.findings import check_resolution, check_sample_size
 from trainers.runs.events import Recorder
-from trainers.training.loss import weighting_gamma
+from trainers.training.step.loss import weighting_gamma
 
 WIDE_NOTE = (
     "method.rank is higher than {} of the {} trained layers can use; half of them have at most {} rows or columns"

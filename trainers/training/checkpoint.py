@@ -31,7 +31,7 @@ from trainers.atomic_files import sync_folder
 from trainers.errors import VelaturaError
 from trainers.runs.progress import Progress
 from trainers.runs.run import Run
-from trainers.training.optim import MovingAverage
+from trainers.training.step.optim import MovingAverage
 
 SUMS, UNFINISHED = "SHA256SUMS", ".unfinished"
 LARGEST_START = 2 * 2**30

@@ -20,18 +20,19 @@ from trainers.data.dataset import CENTRE, Dataset, Draw, Item, pixels
 from trainers.distributed.launch import Work, together
 from trainers.memory import free_memory, peak_memory
 from trainers.models.images import encode_images
+from trainers.planning.forecast import Forecast
 from trainers.planning.plan import card_lines, plan_memory
+from trainers.process.threads import passing_threads
 from trainers.runs.event_lines import Event
 from trainers.runs.events import Listener, Recorder
-from trainers.runs.forecast import Forecast
-from trainers.runs.prepare import fill_folder
 from trainers.runs.run import Run
-from trainers.runs.threads import passing_threads
 from trainers.sampling.sample import SamplingParams, draw, evaluating
 from trainers.training.export import export_style
-from trainers.training.loop import Session, take_steps
+from trainers.training.loop import take_steps
 from trainers.training.opening import open_dataset, open_first
+from trainers.training.prepare import fill_folder
 from trainers.training.prior import class_counts, class_params, one_class_image
+from trainers.training.session import Session
 
 STEPS = 5
 """Number of real steps; the first is a warm-up and does not count."""

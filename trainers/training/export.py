@@ -22,8 +22,8 @@ from trainers.formats.write.diffusers import describe_loading, write_for_diffuse
 from trainers.formats.write.metadata import ImageFolder, TrainingFacts, embedding_metadata, style_metadata
 from trainers.runs.progress import Progress
 from trainers.runs.run import Run
-from trainers.training.loop import Session
-from trainers.training.loss import weighting_gamma
+from trainers.training.session import Session
+from trainers.training.step.loss import weighting_gamma
 
 FOR_STARTER = (
     'This style fits only the starter it was trained on: velatura generate --style {} --prompt "{}" --out picture.png'

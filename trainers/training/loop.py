@@ -5,148 +5,45 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, simplefilter
 
 import torch
 from torch import Tensor
 
 from trainers.adapters.context import ForwardContext
-from trainers.adapters.network import Network
-from trainers.adapters.roles import is_denoiser
 from trainers.adapters.training_step import TrainingStep
 from trainers.atomic_files import plain_disk_errors
-from trainers.config.config import Config
 from trainers.data.buckets import Pair
 from trainers.data.dataset import Dataset
-from trainers.distributed.devices import Devices
 from trainers.errors import DIVERGED, REFUSED, VelaturaError
 from trainers.memory import peak_memory
 from trainers.messages import Message
 from trainers.messages import Message as _
-from trainers.models.model import Model
 from trainers.ranks.history import note_ranks
-from trainers.runs.events import Recorder
-from trainers.runs.forecast import Forecast
 from trainers.runs.progress import Progress
-from trainers.runs.run import Run
-from trainers.runs.signals import asking_to_stop
-from trainers.training.batches import Batch, Batches
-from trainers.training.checkpoint import Start, discard_later, load_checkpoint, save_checkpoint, set_damaged_aside
-from trainers.training.loss import prior_preserving_error, timestep_weights
-from trainers.training.optim import (
-    MovingAverage,
+from trainers.training.checkpoint import Start, discard_later, save_checkpoint, set_damaged_aside
+from trainers.training.session import Session
+from trainers.training.step.batches import Batch, Batches
+from trainers.training.step.loss import prior_preserving_error, timestep_weights
+from trainers.training.step.optim import (
     freeze_stopped,
-    learning_rate_factor,
     lower_learning_rate,
     make_optimizer,
     parameter_groups,
     set_learning_rate,
 )
-from trainers.training.trainee import Objective, Trainee, finite
+from trainers.training.step.trainee import Objective, Trainee, finite
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     from torch.optim import Optimizer
-
-Phase = Literal["load", "images", "encode", "class-images", "before", "train", "previews", "export", "after"]
-"""What a run is doing, in the order in which it begins: `previews` and `train` take turns."""
 
 LESS = 0.5
 """Share of the learning rate with which a run goes on that went back."""
 
 OVERFLOWED = _("the trained parameters overflowed")
 WENT_BACK = _("{trouble}: training goes back from step {step} to step {saved}, with half the learning rate ({rate:g})")
-
-
-@dataclass
-class Session:
-    """A run in memory: its folder, settings, base, trained network and event recorder."""
-
-    run: Run
-    config: Config
-    model: Model
-    network: Network
-    record: Recorder
-    accelerator: Accelerator
-    stopped_by: str = ""
-    average: MovingAverage | None = field(default=None)
-    forecast: Forecast | None = None
-    """What the run has measured, and the time it still takes; None where nobody waits for its end."""
-    phase: str = ""
-    loading: float = 0.0
-    """Seconds that the base took to load."""
-    devices: Devices = field(default_factory=Devices)
-    """The processes that train the run."""
-    base_changed: bool = False
-    """Whether the run goes on with other weights of its base than before."""
-
-    def begin(self, phase: Phase) -> None:
-        """Record the phase of the run if it is another one than before."""
-        if phase != self.phase:
-            self.phase = phase
-            self.record("phase", phase=phase)
-
-    def show_life(self, _picture: int, _step: int) -> None:
-        """Report progress after a denoising step, so that the run does not count as hanging."""
-        self.record.show_life()
-
-    def seconds_left(self, step: int) -> float | None:
-        """Seconds until the run is done, from this step on; None if unknown."""
-        left = self.forecast.seconds_left(step) if self.forecast is not None else None
-        return None if left is None else round(left, 1)
-
-    def ask_to_stop(self, reason: str) -> bool:
-        """Ask the loop to end after its step; returns False if it was asked before."""
-        first = not self.stopped_by
-        self.stopped_by = self.stopped_by or reason
-        return first
-
-    def heeding_signals(self) -> AbstractContextManager[None]:
-        """Ask the run to stop at Ctrl-C and SIGTERM, which only the first process heeds."""
-        return asking_to_stop(self.ask_to_stop) if self.devices.is_first else nullcontext()
-
-    def must_stop(self) -> bool:
-        """Whether the run was asked to stop, by a signal or its stop file.
-
-        Raises VelaturaError if another process of the run has died.
-        """
-        self.devices.check_alive(self.run)
-        how = self.run.asked_to_stop()
-        if how is not None:
-            self.ask_to_stop("request" if how == "save" else how)
-        return bool(self.stopped_by)
-
-    def all_must_stop(self) -> bool:
-        """Whether all processes of the run end here, which the first one decides."""
-        if self.devices.is_first:
-            self.must_stop()
-        self.stopped_by = self.devices.broadcast(self.stopped_by)
-        return bool(self.stopped_by)
-
-    @property
-    def text_trains(self) -> bool:
-        """Whether captions are encoded in each step, because their encoder changes."""
-        return bool(self.network.words) or any(not is_denoiser(site.part) for site in self.network.hook_points)
-
-    @cached_property
-    def rates(self) -> tuple[float, ...]:
-        """Every step's share of the peak learning rate."""
-        settings = self.config.train
-        return tuple(learning_rate_factor(step, settings) for step in range(settings.steps))
-
-    def as_exported(self) -> AbstractContextManager[None]:
-        """The network as exported, temporarily: with the moving average if there is one."""
-        return self.average.in_place() if self.average else nullcontext()
-
-    def release(self) -> None:
-        """Free the base and the network, to make room for another."""
-        self.network.remove()
-        del self.model, self.network, self.average
-        self.accelerator.free_memory()
 
 
 def take_steps(
@@ -167,10 +64,10 @@ def take_steps(
         trainee.checkpoint_gradients(session.text_trains)
     batches = Batches(session.run, config, session.model, dataset, trainee, session.text_trains, classes, share)
     optimizer = make_optimizer(parameter_groups(network, config.train), config.train)
-    session.average = _average(session)
+    session.start_average()
     if resume:
-        _fall_back(session)
-    progress = _put_back(session, optimizer) if resume else Progress()
+        _skip_damaged_checkpoints(session)
+    progress = session.restore(optimizer) if resume else Progress()
     saved = progress.step if resume else None
     if session.forecast is not None:
         session.forecast.trained = progress.seconds
@@ -210,34 +107,13 @@ def take_steps(
     return progress
 
 
-def reopen(session: Session) -> Progress:
-    """Load the newest checkpoint for export, without training. Errors are those of `load_checkpoint`.
-
-    `session.average` has the moving average, if any. No optimizer is created, since it may need a graphics card or a
-    package that was available in training.
-    """
-    session.average = _average(session)
-    session.network.holder.context = ForwardContext()
-    return _put_back(session, None)
-
-
-def _average(session: Session) -> MovingAverage | None:
-    decay = session.config.train.ema
-    return MovingAverage(session.network, decay) if decay else None
-
-
-def _fall_back(session: Session) -> None:
+def _skip_damaged_checkpoints(session: Session) -> None:
     """Set damaged checkpoints aside, and report which one is used instead."""
     with session.devices.main_process_first():
         for step in set_damaged_aside(session.run):
             saved = session.run.checkpoint_steps()[-1]
             message = f"the checkpoint of step {step} is damaged: training continues from step {saved}"
             session.record("damaged", step=step, saved=saved, message=message)
-
-
-def _put_back(session: Session, optimizer: Optimizer | None) -> Progress:
-    scaler = session.accelerator.scaler
-    return load_checkpoint(session.run, session.network, optimizer, session.average, scaler)
 
 
 def _inner(optimizer: Any) -> Any:
@@ -375,7 +251,7 @@ def _go_back(
     session.devices.wait()
     if start is not None and not step:
         start.put_back(session.network, optimizer, session.average, session.accelerator.scaler)
-    skipped = _put_back(session, optimizer).skipped if step else 0
+    skipped = session.restore(optimizer).skipped if step else 0
     session.network.requires_grad_()
     lower_learning_rate(optimizer, LESS)
     message = WENT_BACK.format(trouble=trouble, step=progress.step, saved=step, rate=rate * LESS)

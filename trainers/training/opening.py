@@ -33,9 +33,9 @@ from trainers.runs.events import Recorder, latest_events
 from trainers.runs.run import Run
 from trainers.sampling.plan import PreviewPlan, plan_previews
 from trainers.training.check_fit import check_fit, note_idle_ranks, note_optimizer
-from trainers.training.loop import Session
-from trainers.training.optim import make_optimizer, parameter_groups
 from trainers.training.previews import preview_params
+from trainers.training.session import Session
+from trainers.training.step.optim import make_optimizer, parameter_groups
 
 STARTER_NOTE = (
     "The starter is a small bundled model, and this style will fit only the starter. For a style that works in other "

@@ -25,8 +25,8 @@ from trainers.memory import free_memory
 from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.models.storage.packed import whole_bytes
-from trainers.runs.forecast import Forecast
-from trainers.runs.signals import asking_to_stop
+from trainers.planning.forecast import Forecast
+from trainers.process.signals import asking_to_stop
 from trainers.sampling.grid import make_grid
 from trainers.sampling.plan import SHARE, fewer_pictures
 from trainers.sampling.sample import (
@@ -38,7 +38,7 @@ from trainers.sampling.sample import (
     largest_difference,
     mean_difference,
 )
-from trainers.training.loop import Session
+from trainers.training.session import Session
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -24,9 +24,9 @@ from trainers.data.dataset import Dataset, Item
 from trainers.data.decode import open_image
 from trainers.data.likeness import pixel_hash
 from trainers.randomness import seed_for
-from trainers.runs.prepare import ingest_classes
 from trainers.sampling.sample import SamplingParams, draw, evaluating
-from trainers.training.loop import Session
+from trainers.training.prepare import ingest_classes
+from trainers.training.session import Session
 
 MOST_TRIES = 2
 """Maximum attempts per class image, in case the base repeats itself."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainers.adapters.context import ForwardContext
 from trainers.adapters.method import NestedRanks
 from trainers.adapters.methods import METHODS
 from trainers.atomic_files import check_free
@@ -19,8 +20,8 @@ from trainers.runs.events import Recorder, latest_events
 from trainers.runs.progress import Progress
 from trainers.runs.run import Run
 from trainers.training.export import export_style
-from trainers.training.loop import Session, reopen
 from trainers.training.opening import open_dataset, open_session
+from trainers.training.session import Session
 
 STYLE = ".safetensors"
 TWINS = ("-diffusers", "-embedding", "-style", "-content")
@@ -48,7 +49,9 @@ def reopened(run: Run, config: Config | None = None) -> Iterator[Reopened]:
     with tempfile.TemporaryDirectory(prefix="velatura-") as elsewhere:
         session = open_session(run, config or run.config(), Recorder(Path(elsewhere)), steps=False)
         try:
-            progress = reopen(session)
+            session.start_average()
+            session.network.holder.context = ForwardContext()
+            progress = session.restore()  # without an optimizer, which may need a graphics card or a missing package
             dataset, _ = open_dataset(session)
             with session.as_exported():
                 yield Reopened(session, dataset, progress)

@@ -24,24 +24,26 @@ from trainers.distributed.launch import Orders, Work, as_launched, is_launched_a
 from trainers.errors import VelaturaError, check_argument, failure_code
 from trainers.formats.write.core import describe_idle
 from trainers.messages import Message as _
+from trainers.planning.forecast import Forecast
 from trainers.planning.plan import plan_memory
+from trainers.process.signals import interrupted_by_sigterm
+from trainers.process.threads import computing_with
 from trainers.ranks.map import draw_rank_map
 from trainers.runs.event_lines import Event
 from trainers.runs.events import Listener, NoRecord, Recorder, latest_events
-from trainers.runs.forecast import Forecast
 from trainers.runs.manifest import check_images, keep_images
-from trainers.runs.prepare import fill_folder
 from trainers.runs.progress import Progress
 from trainers.runs.run import PutAway, Run, new_run, write_config
-from trainers.runs.signals import interrupted_by_sigterm
-from trainers.runs.threads import computing_with, run_threads
+from trainers.runs.threads import run_threads
 from trainers.sampling.plan import PreviewPlan
-from trainers.training.denoising import denoising_errors, make_probes
 from trainers.training.export import export_style, link_snapshot, write_snapshot
-from trainers.training.loop import Session, take_steps
+from trainers.training.loop import take_steps
 from trainers.training.opening import open_dataset, open_first, open_session
+from trainers.training.prepare import fill_folder
 from trainers.training.previews import Previews
 from trainers.training.prior import one_class_image, open_prior
+from trainers.training.session import Session
+from trainers.training.step.denoising import denoising_errors, make_probes
 
 OTHER_DEVICES = _(
     "The run has trained with train.devices = {before} so far and continues with {now}: results will differ in the "

@@ -20,7 +20,7 @@ from app.jobs.cluster.contents import Contents, node_folder
 from app.jobs.cluster.manifests import Attempt, StoredAttempt, large_files
 from app.jobs.cluster.parcel import Blob, Parcel, rewrite_settings
 from app.jobs.processes.process import python_command, python_environment
-from trainers.runs.oom import count_kills, has_killed_since
+from trainers.process.oom import count_kills, has_killed_since
 from trainers.runs.run import Run, Stop
 
 WORK = "app.studio.run_job"

@@ -32,9 +32,9 @@ from app.jobs.store import Store
 from app.jobs.summary import read_summary
 from trainers.errors import OUT_OF_MEMORY, BusyError, VelaturaError, failure_code, said_by
 from trainers.messages import Message as _
+from trainers.process.signals import asking_to_stop
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
-from trainers.runs.signals import asking_to_stop
 
 LOST_NODE = 75
 """Exit code if the node was lost (`EX_TEMPFAIL` of sysexits.h)."""

@@ -45,7 +45,7 @@ def add_batch(
     `prepared` receives their folders before any of them waits. If anything fails, no run is left, and none has begun.
     Raises VelaturaError.
     """
-    from trainers.runs.prepare import prepare_alike
+    from trainers.training.prepare import prepare_alike
 
     store.check_waiting(actor.name or owner, TRAIN, len(wanted))
     for each in wanted:

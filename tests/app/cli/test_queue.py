@@ -24,7 +24,7 @@ from tests.app.command import Outcome, call, command_line, commands
 from tests.app.ui.ended_runs import write_run
 from tests.app.user_files import write_pictures
 from trainers.config.layers import gather_config
-from trainers.runs.prepare import prepare
+from trainers.training.prepare import prepare
 
 FEW = ("--steps", "1", "--set", "sample.steps=1", "--set", "targets.unet=cross-kv")
 

@@ -14,8 +14,8 @@ from app.jobs.processes.process import own_identity
 from app.jobs.restarts import find_restart, low_memory_changes
 from app.jobs.store import Job, NewJob, Store
 from tests.app.jobs.working import CPU
+from trainers.process.heartbeat import Beat
 from trainers.runs.events import Recorder
-from trainers.runs.heartbeat import Beat
 from trainers.runs.run import HEARTBEAT, Run
 
 GONE = replace(own_identity(), started=1.0)

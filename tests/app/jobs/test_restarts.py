@@ -22,12 +22,12 @@ from app.jobs.store import RETRIES, Job, NewJob, Store
 from app.jobs.views import Watcher
 from tests.app.jobs.processes.children import end_of
 from tests.app.jobs.working import CPU, add_quick, line, state_of, wait_until_ended
-from tests.trainers.runs.test_oom import small_cgroup
+from tests.trainers.process.test_oom import small_cgroup
 from tests.trainers.tiny_runs import events_of
 from tests.waiting import wait_until
 from trainers.errors import OUT_OF_MEMORY, VelaturaError
+from trainers.process.heartbeat import Beat
 from trainers.runs.events import Recorder
-from trainers.runs.heartbeat import Beat
 from trainers.runs.run import Run
 
 __all__ = ["small_cgroup"]

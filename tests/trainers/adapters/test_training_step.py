@@ -28,10 +28,10 @@ from trainers.errors import VelaturaError
 from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.runs.run import Run
-from trainers.training.batches import Batch, Batches
-from trainers.training.loss import timestep_weights
+from trainers.training.step.batches import Batch, Batches
+from trainers.training.step.loss import timestep_weights
+from trainers.training.step.trainee import Trainee
 from trainers.training.train import train
-from trainers.training.trainee import Trainee
 
 STEPS = 12
 STATEFUL = {

@@ -11,7 +11,7 @@ from torch import Tensor
 from trainers.adapters.hooks import Step
 from trainers.adapters.network import Network
 from trainers.config.sections import Train
-from trainers.training.optim import parameter_groups
+from trainers.training.step.optim import parameter_groups
 
 
 def take_steps(

@@ -24,8 +24,8 @@ from trainers.formats.read import read_style
 from trainers.models.load import load_model
 from trainers.models.model import Model
 from trainers.runs.events import read_events
-from trainers.runs.prepare import prepare
 from trainers.runs.run import open_run
+from trainers.training.prepare import prepare
 from trainers.training.train import resume
 
 WIDE = Targets(unet="full", text_encoder="attn-mlp")

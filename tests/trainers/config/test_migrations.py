@@ -15,8 +15,8 @@ from trainers.config.migrations import MIGRATIONS, VERSION, migrate
 from trainers.config.tables import overlay
 from trainers.errors import VelaturaError
 from trainers.runs.events import read_events
-from trainers.runs.prepare import prepare
 from trainers.runs.run import Run, write_config
+from trainers.training.prepare import prepare
 from trainers.training.train import resume, train
 
 OLD = {"schema_version": 1, "name": "dusk"}

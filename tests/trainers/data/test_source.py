@@ -19,7 +19,7 @@ from trainers.data.dataset import Draw, Item, load_dataset, mask, pixels, placem
 from trainers.data.decode import UnreadableError
 from trainers.data.ingest import ingest, list_folder
 from trainers.data.source import Crop, parse_crop, read_source
-from trainers.training.loss import error_by_image
+from trainers.training.step.loss import error_by_image
 
 STILL, MIRRORED = Draw(0, False, (0.5, 0.5), ""), Draw(0, True, (0.5, 0.5), "")
 

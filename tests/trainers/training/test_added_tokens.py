@@ -25,9 +25,9 @@ from trainers.config.sections import Base, Tokens, Train
 from trainers.errors import VelaturaError
 from trainers.models.load import load_model
 from trainers.runs.run import Run
-from trainers.training.loop import Session
 from trainers.training.opening import learn_word
-from trainers.training.optim import parameter_groups
+from trainers.training.session import Session
+from trainers.training.step.optim import parameter_groups
 from trainers.training.train import train
 
 pytestmark = pytest.mark.usefixtures("quick_runs")

@@ -22,7 +22,7 @@ from trainers.runs.progress import Progress
 from trainers.runs.run import Run
 from trainers.training import checkpoint
 from trainers.training.checkpoint import load_checkpoint, save_checkpoint, set_damaged_aside
-from trainers.training.optim import MovingAverage, make_optimizer, parameter_groups
+from trainers.training.step.optim import MovingAverage, make_optimizer, parameter_groups
 
 SETTINGS = Train(learning_rate=1e-2)
 

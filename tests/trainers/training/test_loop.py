@@ -29,7 +29,8 @@ from trainers.data import cache
 from trainers.errors import VelaturaError
 from trainers.runs.events import Event, read_events
 from trainers.runs.run import Run, write_config
-from trainers.training import batches, loop, opening
+from trainers.training import loop, opening
+from trainers.training.step import batches
 from trainers.training.train import resume, train
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

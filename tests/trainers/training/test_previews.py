@@ -24,8 +24,8 @@ from trainers.config.sections import Data
 from trainers.data.dataset import load_dataset
 from trainers.data.decode import UnreadableError
 from trainers.errors import VelaturaError
+from trainers.planning.forecast import Forecast
 from trainers.runs.events import Event, read_events
-from trainers.runs.forecast import Forecast
 from trainers.runs.run import Run
 from trainers.sampling.sample import SamplingParams
 from trainers.training.previews import preview_params, read_pictures, with_prefix

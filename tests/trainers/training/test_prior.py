@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from tests.trainers.tiny_runs import METHODS, equal, events_of, files_in, state_of, style_metadata, style_tensors
-from tests.trainers.training.test_batches import make_batches, tensors
+from tests.trainers.training.step.test_batches import make_batches, tensors
 from trainers.config.sections import Base
 from trainers.data.buckets import Bucket
 from trainers.data.dataset import Dataset, Item
@@ -17,9 +17,9 @@ from trainers.models.load import load_model
 from trainers.runs.events import Event, Recorder
 from trainers.runs.run import Run
 from trainers.sampling.sample import OnStep, SamplingParams
-from trainers.training.batches import Batches
 from trainers.training.opening import open_dataset, open_session
 from trainers.training.prior import class_counts, class_dataset, open_prior
+from trainers.training.step.batches import Batches
 from trainers.training.train import resume, train
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -16,8 +16,8 @@ from tests.trainers.tiny_runs import quick_settings
 from trainers.adapters.methods.lora import LoRA
 from trainers.device import make_accelerator
 from trainers.training import loop
-from trainers.training.loop import Session
-from trainers.training.optim import MovingAverage, parameter_groups
+from trainers.training.session import Session
+from trainers.training.step.optim import MovingAverage, parameter_groups
 
 Step = Callable[..., tuple[dict[str, Any], Tensor, Tensor]]
 

@@ -18,8 +18,9 @@ from app.jobs.processes.process import own_identity, start_detached
 from app.jobs.store import Job, Store
 from tests.app.jobs.working import CPU, add_quick, state_of
 from tests.trainers.tiny_runs import events_of
+from trainers.process.threads import SPINS
 from trainers.runs.run import Run
-from trainers.runs.threads import FILE, SPINS
+from trainers.runs.threads import FILE
 
 
 def start(store: Store, job: Job) -> subprocess.Popen[bytes]:

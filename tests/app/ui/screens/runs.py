@@ -17,8 +17,8 @@ from app.studio.sweeps.sweep_file import sweep_file
 from tests.app.studio.sweeps.made import write_ended_sweep
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.screens.stage import Stage
+from trainers.process.heartbeat import Beat, _write
 from trainers.runs.events import Recorder
-from trainers.runs.heartbeat import Beat, _write
 from trainers.runs.run import HEARTBEAT, Run
 
 

@@ -26,7 +26,7 @@ from trainers.adapters.targets import BlockOverride, Targets
 from trainers.config.sections import Train
 from trainers.errors import VelaturaError
 from trainers.ranks.history import current_ranks
-from trainers.training.optim import MovingAverage
+from trainers.training.step.optim import MovingAverage
 
 SMALL = AdaLoRA(rank=3, alpha=2.0, target_rank=2)
 

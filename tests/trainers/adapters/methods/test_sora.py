@@ -17,7 +17,7 @@ from trainers.adapters.network import Network
 from trainers.config.sections import Train
 from trainers.errors import VelaturaError
 from trainers.formats.write.core import file_updates
-from trainers.training.optim import MovingAverage, parameter_groups
+from trainers.training.step.optim import MovingAverage, parameter_groups
 
 
 @pytest.mark.parametrize("kind", LAYERS)

@@ -17,7 +17,7 @@ from trainers.adapters.network import Network, attach
 from trainers.adapters.targets import BlockOverride, Targets
 from trainers.config.sections import Train
 from trainers.errors import VelaturaError
-from trainers.training.optim import parameter_groups
+from trainers.training.step.optim import parameter_groups
 
 
 class Alike(nn.Module):

@@ -40,7 +40,7 @@ from trainers.models.samplers import make_scheduler, spacing
 from trainers.randomness import generator
 from trainers.sampling.denoise import denoise
 from trainers.training.check_fit import check_fit
-from trainers.training.loss import timestep_weights
+from trainers.training.step.loss import timestep_weights
 from trainers.training.train import train
 
 TREES = {"flux-dev": (11_901_408_320, 504), "flux-schnell": (11_891_178_560, 502), "chroma": (8_899_983_424, 433)}

@@ -33,8 +33,8 @@ from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 from trainers.sampling.denoise import denoise
 from trainers.sampling.sample import SamplingParams, draw
-from trainers.training.loss import timestep_weights
 from trainers.training.opening import check_base_of_before
+from trainers.training.step.loss import timestep_weights
 from trainers.training.train import resume, train
 
 TEXTS = ["a fox", "the moon over a row of houses"]

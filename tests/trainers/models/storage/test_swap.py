@@ -22,8 +22,8 @@ from trainers.models.load import load_model
 from trainers.models.storage import swap
 from trainers.models.storage.packed import pack, packer_of
 from trainers.models.storage.swap import Swap, choose_blocks, swappable_blocks
+from trainers.training.step.trainee import fingerprint
 from trainers.training.train import train
-from trainers.training.trainee import fingerprint
 
 pytestmark = pytest.mark.long
 LORA, DORA = {"name": "lora", "rank": 2}, {"name": "lora", "rank": 2, "dora": True}

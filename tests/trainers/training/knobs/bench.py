@@ -44,8 +44,8 @@ from trainers.training.export import export_style
 from trainers.training.loop import take_steps
 from trainers.training.opening import open_dataset, open_session
 from trainers.training.prior import open_prior
+from trainers.training.step.trainee import fingerprint
 from trainers.training.train import train
-from trainers.training.trainee import fingerprint
 
 Table = Mapping[str, Any]
 STEPS = one("train.steps", 4)

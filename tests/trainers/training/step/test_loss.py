@@ -13,7 +13,7 @@ from trainers.config.sections import Loss
 from trainers.models.flow import FlowSchedule
 from trainers.models.schedule import NoiseSchedule, schedule_from_config
 from trainers.randomness import generator
-from trainers.training.loss import (
+from trainers.training.step.loss import (
     draw_noise,
     error_by_image,
     prior_preserving_error,

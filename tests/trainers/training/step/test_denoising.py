@@ -8,7 +8,7 @@ import torch
 from tests.trainers.tiny_runs import write_images
 from trainers.data.dataset import load_dataset
 from trainers.models.load import load_model
-from trainers.training.denoising import denoising_errors, make_probes
+from trainers.training.step.denoising import denoising_errors, make_probes
 
 
 @pytest.fixture(scope="module", params=["sd2-v", "sdxl"])

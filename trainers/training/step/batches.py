@@ -22,8 +22,8 @@ from trainers.models.schedule import draw_timesteps
 from trainers.models.text import Conditioning
 from trainers.randomness import WHOLE, Share, generator, seed_for
 from trainers.runs.run import Run
-from trainers.training.loss import draw_noise
-from trainers.training.trainee import Trainee, fingerprint, finite
+from trainers.training.step.loss import draw_noise
+from trainers.training.step.trainee import Trainee, fingerprint, finite
 
 BROKEN_BASE = _(
     "{base} itself returns numbers that are not finite, without anything trained: its files are damaged, or "

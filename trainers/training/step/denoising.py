@@ -22,7 +22,7 @@ from trainers.models.images import encode_images
 from trainers.models.model import Model
 from trainers.models.text import Conditioning
 from trainers.randomness import generator
-from trainers.training.loss import error_by_image
+from trainers.training.step.loss import error_by_image
 
 SQUARED = Loss(kind="mse", min_snr_gamma=0)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trainers.runs.oom import CGROUPS, KERNEL, count_kills, has_killed_since
+from trainers.process.oom import CGROUPS, KERNEL, count_kills, has_killed_since
 
 GREEDY = "import sys; sys.stdin.readline(); held = [bytearray(b'x' * 2**20) for _ in range(400)]"
 
@@ -24,7 +24,7 @@ def test_no_kill_is_none():
 )
 def test_a_cgroup_is_believed_before_the_whole_machine(name, lines, tmp_path, monkeypatch):
     control, kernel = tmp_path / name, tmp_path / "vmstat"
-    monkeypatch.setattr("trainers.runs.oom.KERNEL", kernel)
+    monkeypatch.setattr("trainers.process.oom.KERNEL", kernel)
     control.write_text(lines.format(3))
     kernel.write_text("nr_free_pages 5\noom_kill 9\n")
     assert not has_killed_since({str(control): 3, str(kernel): 4})

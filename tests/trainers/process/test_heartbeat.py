@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from trainers.process.heartbeat import LEAST_SILENCE, WRITTEN, Beat, beating, read_beat
 from trainers.runs.events import Recorder
-from trainers.runs.heartbeat import LEAST_SILENCE, WRITTEN, Beat, beating, read_beat
 
 
 @pytest.fixture(autouse=True)
 def quick_beats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainers.runs.heartbeat.BEAT", 0.01)
+    monkeypatch.setattr("trainers.process.heartbeat.BEAT", 0.01)
 
 
 def wait_for_beat(file: Path, is_so: Callable[[Beat], bool]) -> Beat:

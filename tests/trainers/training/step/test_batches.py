@@ -16,8 +16,8 @@ from trainers.data import dataset
 from trainers.data.dataset import load_dataset
 from trainers.models.load import load_model
 from trainers.runs.run import Run
-from trainers.training.batches import Batch, Batches
-from trainers.training.trainee import Trainee
+from trainers.training.step.batches import Batch, Batches
+from trainers.training.step.trainee import Trainee
 
 
 @pytest.fixture(scope="module")

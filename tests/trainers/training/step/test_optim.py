@@ -18,8 +18,8 @@ from trainers.adapters.network import Network, attach
 from trainers.adapters.targets import BlockOverride, Targets
 from trainers.config.sections import Train
 from trainers.errors import VelaturaError
-from trainers.training import optim
-from trainers.training.optim import (
+from trainers.training.step import optim
+from trainers.training.step.optim import (
     MovingAverage,
     learning_rate_factor,
     make_optimizer,

@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from trainers.process.oom import count_kills
 from trainers.regular_files import read_inside
-from trainers.runs.oom import count_kills
 
 BEAT = 5.0
 """Seconds between beats."""
@@ -42,7 +42,7 @@ class Beat:
     usual: float = 0.0
     """Usual seconds between signs of progress in this phase, otherwise in the slowest so far; 0 if unknown."""
     kills: dict[str, int] = field(default_factory=dict)
-    """Out-of-memory kills so far (`trainers.runs.oom`)."""
+    """Out-of-memory kills so far (`trainers.process.oom`)."""
     pid: int = field(default_factory=os.getpid)
 
     @property

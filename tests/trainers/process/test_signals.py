@@ -10,9 +10,9 @@ import pytest
 
 from tests.trainers.processes import training_process, wait_for
 from tests.trainers.tiny_runs import equal, events_of, style_metadata, style_tensors
+from trainers.process.signals import asking_to_stop
 from trainers.runs.events import Event, Listener
 from trainers.runs.run import Run
-from trainers.runs.signals import asking_to_stop
 from trainers.training.train import resume, train
 
 pytestmark = pytest.mark.usefixtures("quick_runs")

@@ -10,8 +10,8 @@ from tests.faults import Fault, each_cut
 from tests.trainers.tiny_runs import equal, events_of, quick_settings, style_tensors, write_images
 from trainers.errors import BusyError, VelaturaError
 from trainers.runs.events import read_events
-from trainers.runs.prepare import prepare
 from trainers.runs.run import Run
+from trainers.training.prepare import prepare
 from trainers.training.train import resume, train
 
 pytestmark = pytest.mark.usefixtures("quick_runs")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainers.runs.forecast import Forecast
+from trainers.planning.forecast import Forecast
 from trainers.sampling.plan import AIM, SHARE, PreviewPlan
 from trainers.sampling.sample import SamplingParams
 
