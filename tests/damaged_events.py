@@ -6,7 +6,7 @@ import json
 
 from hypothesis import strategies as st
 
-from app.jobs.summary import _CHANGES
+from app.jobs.events.summary import _CHANGES
 from trainers.runs.event_lines import _TYPES
 
 VALUES = st.recursive(

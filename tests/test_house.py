@@ -164,6 +164,14 @@ def test_no_layer_imports_one_above_it():
     tell_idle("UPWARD", edges(UPWARD) - edges(upward))
 
 
+def test_the_queue_and_the_library_name_no_module_of_the_studio():
+    """Whoever starts a process of another layer passes the name of its module down."""
+    named = re.compile(r"\bapp\.(studio|ui|cli)\b")
+    inner = [path for path in SOURCES if name_of(path).startswith(("app/jobs/", "trainers/"))]
+    assert len(inner) > 100
+    assert {name_of(path): match[0] for path in inner if (match := named.search(text_of(path)))} == {}
+
+
 def test_no_folder_holds_many_modules():
     counts = Counter(name_of(path.parent) for path in SOURCES if path.name != "__init__.py")
     large = {name: count for name, count in counts.items() if count > LARGEST_FOLDER and name not in REGISTRIES}

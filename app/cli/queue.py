@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from app.jobs.job import Job
     from app.jobs.store import Store
     from app.jobs.trash.trash import TrashItem
-    from app.jobs.views import View
+    from app.jobs.view import View
     from app.studio.sweeps.fold import Folded
 
 Number = Annotated[str, typer.Argument(metavar="JOB", help="Job number or run name.")]

@@ -125,8 +125,8 @@ def resume(
 @commands.command(epilog="Example: velatura stop outputs/dusk")
 def stop(run: RunFolder) -> None:
     """Ask a run to finish its step, save, export and stop."""
+    from app.jobs.events.summary import read_summary
     from app.jobs.states import IN_WORDS, State
-    from app.jobs.summary import read_summary
     from trainers.runs.run import open_run
 
     opened = open_run(run)

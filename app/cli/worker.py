@@ -44,14 +44,15 @@ def worker(
         return
     from app.jobs.dispatcher import Dispatcher
     from app.jobs.processes.devices import Offer
-    from app.jobs.processes.fork_server import ForkServer
     from app.jobs.store import Store
+    from app.studio.job_modules import JOB_MODULES, job_server
     from app.studio.webhook import Webhook
 
     offer = Offer(tuple(device), complete=False) if device else None
     ended = Webhook(webhook).tell if webhook else None
-    fork_server = None if once else ForkServer()
-    dispatcher = Dispatcher(Store(runs_folder(out)), offer, notify=say, fork_server=fork_server, ended=ended)
+    fork_server = None if once else job_server()
+    store = Store(runs_folder(out))
+    dispatcher = Dispatcher(store, JOB_MODULES, offer, notify=say, fork_server=fork_server, ended=ended)
     if once:
         dispatcher.serve_once()
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.jobs.accounts.audit import audited, note_job
 from app.jobs.dispatcher import DELETED, kill, note_cancelled, settle
+from app.jobs.events.summary import read_summary
 from app.jobs.job import Job, NewJob
 from app.jobs.permissions import COPYING, Actor, NotOwnerError
 from app.jobs.processes.devices import wanted_again, wanted_by
@@ -27,9 +28,9 @@ from app.jobs.run_trash import (
 from app.jobs.settings import changed, check_run, laid_over
 from app.jobs.states import IN_WORDS, REFUSED, State
 from app.jobs.store import ESTIMATE, SMALL, TRAIN, YIELD, Store
-from app.jobs.summary import read_summary
 from app.jobs.trash.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Trash, TrashItem, new_id, new_item
-from app.jobs.views import View, Watcher
+from app.jobs.view import View
+from app.jobs.views import Watcher
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.runs.events import Recorder
@@ -263,8 +264,7 @@ def move(store: Store, number: int, where: str | int, *, actor: Actor) -> list[J
     Raises NotOwnerError if it would pass somebody else's job.
     """
     view = _allowed(store, number, "move", actor=actor)
-    last = len(store.line())
-    places = {"up": view.place - 1, "down": view.place + 1, "first": 1, "last": last}
+    places = {"up": view.place - 1, "down": view.place + 1, "first": 1, "last": len(store.line())}
     try:
         place = places[where] if where in places else int(where)
     except ValueError:

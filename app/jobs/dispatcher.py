@@ -17,23 +17,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from app.jobs.cluster.cluster import REMOTE, Cluster
+from app.jobs.events.summary import read_summary
 from app.jobs.job import EXPECTED, REQUEST, Job, read_table
 from app.jobs.processes.devices import AND, AUTO, CPU, Offer, environment_for, find_devices, is_remote
 from app.jobs.processes.fork_server import ForkServer, Start
-from app.jobs.processes.process import Child, find_process, own_identity, start_detached
+from app.jobs.processes.job_modules import JobModules
+from app.jobs.processes.process import Child, find_processes, own_identity, start_detached
 from app.jobs.processes.warm_server import WarmServer
 from app.jobs.restarts import find_restart, restart
 from app.jobs.states import hangs_for_good, is_alive, is_silent, lets_others_go
 from app.jobs.store import CAPTION, ESTIMATE, GENERATE, HERE, YIELD, Store
-from app.jobs.summary import read_summary
 from app.jobs.trash.trash import Trash
-from app.jobs.views import View, Watcher
+from app.jobs.view import View, view_now
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 from trainers.runs.events import Recorder
 
-WORK = "app.studio.run_job"
-"""The module that is a job's process."""
 LOG = "process.log"
 """File in a job's folder with its process's output, including tracebacks."""
 DELETED = ".{}.deleted"
@@ -71,6 +70,7 @@ class Dispatcher:
     def __init__(
         self,
         store: Store,
+        modules: JobModules,
         offer: Offer | None = None,
         interval: float = INTERVAL,
         notify: Notify | None = None,
@@ -80,6 +80,7 @@ class Dispatcher:
         before: Callable[[], object] | None = None,
     ):
         self.store = store
+        self._modules = modules
         self._offer = offer
         self._interval = interval
         self._notify = notify or _tell_nobody
@@ -88,8 +89,7 @@ class Dispatcher:
         self._before = before
         self._entered_with: tuple[str, ...] = ()
         self._fork_server = fork_server
-        self._warm_server = WarmServer(fork_server) if fork_server is not None else None
-        self._watcher = Watcher(store)
+        self._warm_server = WarmServer(fork_server, modules.base_holder) if fork_server is not None else None
         self._identity = own_identity()
         self._children: dict[str, tuple[Job, Child]] = {}
         self._tidied = -TIDY_EVERY
@@ -140,7 +140,7 @@ class Dispatcher:
             self._warm_server.make_room()
             self._prepare(self._warm_server)
         for ended in settle(self.store, self._notify, frozenset(self._children)):
-            view = self._watcher.view(ended.id)
+            view = view_now(self.store.job(ended.id))
             self._notify(f"{ended.name}: {view.state}" + (f". {view.line}" if view.line else ""))
             self._ended(view)
         if self._entered_with:
@@ -235,9 +235,9 @@ class Dispatcher:
 
     def _start(self, job: Job) -> None:
         arguments = [str(self.store.runs), str(job.id), job.token]
-        module, log, environment = WORK, job.folder / LOG, environment_for(job.wants, job.device)
+        module, log, environment = self._modules.job, job.folder / LOG, environment_for(job.wants, job.device)
         if self._cluster is not None and is_remote(job.device):
-            module, environment = REMOTE, self._cluster.variables
+            module, arguments, environment = REMOTE, [module, *arguments], self._cluster.variables
         try:
             child = self._starter(job)(module, arguments, log, environment)
         except OSError as error:
@@ -371,8 +371,8 @@ def kill(job: Job) -> bool:
         return True
     if not job.token or not job.process.is_here:
         return False
-    found = find_process(WORK, job.token) or find_process(REMOTE, job.token)
-    return found is not None and found.kill()
+    killed = [process.kill() for process, _match in find_processes(job.token)]
+    return any(killed)
 
 
 def _last_word(job: Job) -> str:

@@ -5,6 +5,7 @@ The damaged file is kept. Processes that have it open find the new one at their 
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -12,15 +13,13 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.jobs.cluster.cluster import REMOTE
 from app.jobs.database.backups import check_integrity
 from app.jobs.database.database import create, lock_of
 from app.jobs.database.migrations import DamagedQueueError, migrate
-from app.jobs.dispatcher import WORK
+from app.jobs.events.summary import Summary, read_summary
 from app.jobs.job import Job, NewJob
-from app.jobs.processes.process import Identity, identity_of
+from app.jobs.processes.process import Identity, find_processes
 from app.jobs.store import SMALL, TRAIN, Store
-from app.jobs.summary import Summary, read_summary
 from app.transactions import transaction
 from trainers.atomic_files import sync_file, sync_folder, whole_file
 from trainers.errors import VelaturaError
@@ -180,10 +179,7 @@ def _working(store: Store) -> Iterator[tuple[Path, tuple[str, Identity]]]:
     """The folders locked by job processes of this machine, with the tokens of their claims."""
     import psutil
 
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        if (WORK in words or REMOTE in words) and str(store.runs) in words:
-            with suppress(psutil.Error, OSError):
-                held = [Path(file.path) for file in process.open_files()]
-                identity = identity_of(process.pid)
-                yield from ((file.parent, (words[-1], identity)) for file in held if file.name == LOCK)
+    for process, command in find_processes(rf"{re.escape(str(store.runs))} \d+ (\w+)"):
+        with suppress(psutil.Error, OSError):
+            files = [Path(file.path) for file in psutil.Process(process.pid).open_files()]
+            yield from ((file.parent, (command[1], process)) for file in files if file.name == LOCK)

@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from app.jobs.events.summary import Summary, read_summary
 from app.jobs.job import Job
 from app.jobs.processes.process import boot_id
 from app.jobs.states import is_silent
 from app.jobs.store import TRAIN, YIELD, Store
-from app.jobs.summary import Summary, read_summary
 from trainers.errors import LOST_PROCESS, OUT_OF_MEMORY
 from trainers.process.oom import has_killed_since
 from trainers.runs.events import Recorder

@@ -9,9 +9,9 @@ import time
 from collections.abc import Mapping
 from enum import StrEnum
 
+from app.jobs.events.summary import Summary
 from app.jobs.job import Job
 from app.jobs.store import ESTIMATE, TRAIN, YIELD
-from app.jobs.summary import Summary
 from app.units import ordinal, readable_time
 from trainers.messages import Message, joined
 from trainers.messages import Message as _

@@ -9,75 +9,30 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from operator import is_
 from pathlib import Path
-from typing import NamedTuple
 
 from app.jobs.cluster.nodes import read_seen
-from app.jobs.follow import Follower
+from app.jobs.events.follow import Follower
+from app.jobs.events.summary import Summary
 from app.jobs.job import Job
 from app.jobs.processes.devices import AND, AUTO, Offer, Wish, fits, is_remote
 from app.jobs.processes.process import Identity
-from app.jobs.states import ENDED, State, actions_for, describe, find_state, is_alive, silence
+from app.jobs.states import ENDED, State, is_alive, silence
 from app.jobs.store import ESTIMATE, HERE, TRAIN, Store
-from app.jobs.summary import Summary
-from trainers.messages import Message, joined, plural
-from trainers.messages import Message as _
+from app.jobs.view import Probe, View, view_of
 from trainers.runs.event_lines import is_text
 from trainers.runs.run import is_run
-
-FELL_BACK = _("The checkpoint at step {} was damaged, so it continued from step {}.")
-WENT_BACK = _(
-    "Up to step {step} too many losses were not finite, so it continued from step {saved} with half the learning rate."
-)
-SKIPPED = plural(
-    "{count} step changed nothing, because its loss was not finite.",
-    "{count} steps changed nothing, because their loss was not finite.",
-    count=0,
-)
 
 SMALL_JOB = 20.0
 """Seconds that a picture, an estimate or captions are taken to need; runs are what one waits for."""
 
-DAMAGED = _("Its row in the queue is damaged ({}); a worker will repair it.")
-UNSERVED = _("No machine of the cluster has what it wants: {wants}.")
-GONE, UNREAD = _("Its folder is missing."), _("Its events cannot be read: {}.")
-
 
 @dataclass(frozen=True)
-class View:
-    """One job as it is now."""
-
-    job: Job
-    state: State
-    summary: Summary
-    place: int
-    """In line, the first being 1; 0 if it does not wait."""
-    line: str
-    """A sentence, or nothing."""
-    actions: tuple[str, ...]
-    trouble: str = ""
-    """What of that sentence does not follow from its state: something of it is damaged or missing."""
-
-
-class _Look(NamedTuple):
-    """What a look at one job has found."""
-
-    job: Job
-    alive: bool
-    summary: Summary
-    silent: float
-    gone: bool
-    """Whether its folder is not there."""
-    unserved: bool = False
-    """Whether it waits for what no machine of the cluster has."""
-
-
-@dataclass(frozen=True)
-class _Shown:
+class Snapshot:
     """What a look at all jobs has found, and what is shown of it."""
 
     begun: float = 0.0
     """When the look began, by the clock that nobody sets."""
-    looks: tuple[_Look, ...] = ()
+    looks: tuple[Probe, ...] = ()
     made: Mapping[int, View] = field(default_factory=dict)
     """The views by what they were made from."""
     views: tuple[View, ...] = ()
@@ -93,9 +48,9 @@ class Watcher:
     def __init__(self, store: Store):
         self.store = store
         self._lock = threading.Lock()
-        self._followed: dict[tuple[int, Path], tuple[Follower, _Look]] = {}
+        self._followed: dict[tuple[int, Path], tuple[Follower, Probe]] = {}
         self._rows: tuple[tuple[int, ...], list[Job]] = (), []
-        self._shown: dict[tuple[bool, bool], _Shown] = {}
+        self._shown: dict[tuple[bool, bool], Snapshot] = {}
         self._offer: Offer | None = None
 
     def views(self) -> tuple[View, ...]:
@@ -117,14 +72,14 @@ class Watcher:
                 if view.job.id == number:
                     return view
         with self._lock:
-            return _view(self._look(job), 0, None)
+            return view_of(self._look(job), 0, None)
 
     def view_alone(self, number: int) -> View:
         """The same without looking at any other job, so that it does not say when the job can start."""
         job = self.store.job(number)
         line = [other.id for other in self.store.line()] if job.phase == "waiting" else []
         with self._lock:
-            return _view(self._look(job), line.index(number) + 1 if number in line else 0, None)
+            return view_of(self._look(job), line.index(number) + 1 if number in line else 0, None)
 
     def view_of(self, name: str, rows: bool = True) -> View | None:
         """The run with this name among the runs, whether it has a job or not; None if there is none."""
@@ -137,18 +92,18 @@ class Watcher:
         if not is_run(folder):
             return None
         with self._lock:
-            return _view(self._look(_without_row(folder)), 0, None)
+            return view_of(self._look(_without_row(folder)), 0, None)
 
     # ---------------------------------------------------------------- within
     def _together(self, rows: bool, bare: bool) -> tuple[View, ...]:
         asked = time.monotonic()
         with self._lock:
-            shown = self._shown.get((rows, bare), _Shown())
+            shown = self._shown.get((rows, bare), Snapshot())
             if shown.begun <= asked:  # else somebody has looked while this one waited
                 shown = self._shown[rows, bare] = self._look_at_all(rows, bare, shown)
             return shown.views
 
-    def _look_at_all(self, rows: bool, bare: bool, before: _Shown) -> _Shown:
+    def _look_at_all(self, rows: bool, bare: bool, before: Snapshot) -> Snapshot:
         begun = time.monotonic()
         self._offer = self._offered()
         jobs = self._jobs() if rows else []
@@ -161,7 +116,7 @@ class Watcher:
             return replace(before, begun=begun)
         made = _views(looks, before)
         views = tuple(made.values())
-        return _Shown(begun, tuple(looks), made, tuple(sorted(views, key=_turn)) if bare else views)
+        return Snapshot(begun, tuple(looks), made, tuple(sorted(views, key=_turn)) if bare else views)
 
     def _jobs(self) -> list[Job]:
         """Every row, read again where one has changed."""
@@ -185,30 +140,30 @@ class Watcher:
         devices = (device for offered in self.store.workers().values() for device in offered)
         return seen.offer(sorted({device for device in devices if not is_remote(device)}))
 
-    def _bare(self, known: set[Path]) -> list[_Look]:
+    def _bare(self, known: set[Path]) -> list[Probe]:
         """What there is to see of every run that has no row."""
-        found: list[_Look] = []
+        found: list[Probe] = []
         for folder in self.store.runs.iterdir() if self.store.runs.is_dir() else ():
             if folder not in known and not folder.name.startswith(".") and is_text(folder.name):
                 with suppress(OSError):  # it has just gone, or is not ours to look at
                     found += [self._look(_without_row(folder))] if is_run(folder) else []
         return found
 
-    def _look(self, job: Job) -> _Look:
+    def _look(self, job: Job) -> Probe:
         """What there is to see of a job; what was seen last where that is the same."""
         key = (job.id, job.folder)
         follower, before = self._followed.get(key) or (Follower(job.folder), None)
         alive = is_alive(job)  # and only then what it has said: a last word comes before the end
         summary = (before.summary if before is not None else Summary()).followed(follower)
         silent = silence(job) if alive else 0.0
-        look = _Look(job, alive, summary, silent, not job.folder.is_dir(), self._is_unserved(job))
+        look = Probe(job, alive, summary, silent, not job.folder.is_dir(), self._is_unserved(job))
         if before is not None and look == before:
             look = before
         self._followed[key] = follower, look
         return look
 
 
-def _views(looks: Sequence[_Look], before: _Shown) -> dict[int, View]:
+def _views(looks: Sequence[Probe], before: Snapshot) -> dict[int, View]:
     """What is shown of each look, by the look itself; the same as before where nothing in it has changed."""
     line = [look.job for look in looks if look.job.phase == "waiting"]
     places = {job.id: place for place, job in enumerate(line, 1)}
@@ -219,7 +174,7 @@ def _views(looks: Sequence[_Look], before: _Shown) -> dict[int, View]:
     for look in looks:
         view, place = before.made.get(id(look)), places.get(look.job.id, 0)
         if view is None or view.place or place:
-            now = _view(look, place, waits.get(look.job.id), turns.get(look.job.id, 0))
+            now = view_of(look, place, waits.get(look.job.id), turns.get(look.job.id, 0))
             view = now if now != view else view
         made[id(look)] = view
     return made
@@ -257,41 +212,7 @@ def _turn(view: View) -> tuple[int, float]:
     return (2 if ended else 0), -max(view.job.begun, view.job.added, view.summary.time if ended else 0)
 
 
-def _view(look: _Look, place: int, wait: float | None, turn: int = 0) -> View:
-    """A job at a place in line, whose `turn` among its like is said."""
-    job, alive, summary, silent, gone, unserved = look
-    state = find_state(job, alive, summary, silent > 0)
-    if state == State.STOPPING and summary.phase != "after":  # it will not do the steps that its time left counts
-        summary = replace(summary, left=None, speed=0.0)
-    line, trouble = describe(state, summary, turn or place, wait, job.restarts + job.low_memory, silent), ""
-    if job.damaged:
-        line = trouble = DAMAGED.format(", ".join(job.damaged))
-    elif gone:
-        line = trouble = GONE
-    elif summary.unread:
-        line = trouble = UNREAD.format(summary.unread)
-    elif unserved:
-        line = trouble = UNSERVED.format(wants=job.wants)
-    elif state not in (State.QUEUED, State.FAILED):
-        trouble = _setbacks(summary)
-        line = joined(" ", (line, trouble)) if trouble else line
-    return View(job, state, summary, place, line, actions_for(job, state, summary.saved, summary.phase), trouble)
-
-
-def _setbacks(summary: Summary) -> Message:
-    """The troubles that a run survived, in words; empty if there were none."""
-    fell_back, (failed, saved) = summary.fallback, summary.rollback
-    return joined(
-        " ",
-        (
-            FELL_BACK.format(*fell_back) if fell_back[0] else "",
-            WENT_BACK.format(step=failed, saved=saved) if failed else "",
-            SKIPPED.format(count=summary.skipped) if summary.skipped else "",
-        ),
-    )
-
-
-def _waits(looks: Sequence[_Look]) -> dict[int, float]:
+def _waits(looks: Sequence[Probe]) -> dict[int, float]:
     """Seconds until each waiting job can start, by number, as far as is known: when everything before it is done on a
     device that it may have."""
     free: list[tuple[str, float | None]] = [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from app.jobs.losses import Numbers
+from app.jobs.events.losses import Numbers
 from trainers.atomic_files import whole_file
 from trainers.data.decode import UnreadableError, flatten, open_image
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.errors import sentence
+from app.jobs.events.summary import read_summary
 from app.jobs.job import REQUEST
 from app.jobs.processes.claim import watching_claim
 from app.jobs.processes.priority import lower_priority
@@ -28,7 +29,6 @@ from app.jobs.restarts import apply_low_memory
 from app.jobs.small_jobs import OVERVIEW, PICTURE, PLAIN, ROUGH
 from app.jobs.states import STARTING, is_silent
 from app.jobs.store import CAPTION, ESTIMATE, GENERATE, TRAIN, Store
-from app.jobs.summary import read_summary
 from app.startup import prepare_process
 from trainers.errors import BusyError, VelaturaError, failure_code
 from trainers.messages import Message as _

@@ -11,7 +11,7 @@ from app.studio.base_models import Bases
 from app.studio.dataset.caption_jobs import CaptionJobs
 from app.studio.dataset.checks import Checker
 from app.studio.dataset.drafts import Drafts
-from app.studio.downloads import Downloads
+from app.studio.downloads.downloads import Downloads
 from app.studio.generation.generations import Generations
 from app.studio.paths import Paths
 from app.studio.preferences import PreferenceFiles

@@ -13,15 +13,16 @@ from app.jobs import actions
 from app.jobs.cluster.cluster import Cluster
 from app.jobs.cluster.nodes import read_seen
 from app.jobs.dispatcher import Dispatcher, Ended
-from app.jobs.losses import Losses
+from app.jobs.events.losses import Losses
 from app.jobs.permissions import Actor
 from app.jobs.processes.devices import AND
-from app.jobs.processes.fork_server import ForkServer
 from app.jobs.repair import Repair, repair
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, Store
 from app.jobs.trash.trash import TrashItem
-from app.jobs.views import View, Watcher
+from app.jobs.view import View
+from app.jobs.views import Watcher
+from app.studio.job_modules import JOB_MODULES, job_server
 from app.studio.paths import Paths
 from trainers.errors import VelaturaError
 
@@ -100,7 +101,9 @@ class StudioQueue:
         before: Callable[[], object] | None = None,
     ) -> Dispatcher:
         """The dispatcher of this queue."""
-        return Dispatcher(self.store, fork_server=ForkServer(), ended=ended, cluster=cluster, before=before)
+        return Dispatcher(
+            self.store, JOB_MODULES, fork_server=job_server(), ended=ended, cluster=cluster, before=before
+        )
 
     def look(self) -> Seen:
         """All jobs and runs, current."""

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN
-from app.jobs.views import View
+from app.jobs.view import View
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 

@@ -17,7 +17,7 @@ from app.jobs.accounts.audit import AuditLog, check_owner
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED
 from app.jobs.trash.trash import Trash, TrashItem
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.accounts.people import key_of_program, login_of_key
 from app.studio.dataset import edits
 from app.studio.dataset.draft_owners import of_programs, program_name, size_of

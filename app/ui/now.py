@@ -21,7 +21,7 @@ from app.changes import Changes
 from app.jobs.states import ENDED, State
 from app.jobs.store import GENERATE
 from app.jobs.trash.trash import Trash, TrashItem
-from app.jobs.views import View
+from app.jobs.view import View
 from app.language import translated
 from app.studio.studio_queue import StudioQueue
 from app.ui.components import text

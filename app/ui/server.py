@@ -214,7 +214,7 @@ def _routes(demo: gr.Blocks, services: Services, uploads: Path) -> list[BaseRout
 
 def _shares(services: Services, uploads: Path, most_kept: int, received: Received | None) -> Shares:
     """What people may upload."""
-    trash, own = Trash(services.queue.store), Limits(services.queue.store).storage
+    trash, own = Trash(services.queue.store), Limits(services.queue.store.settings).storage
     quota = Quota(most_kept, trash, partial(_sent, services), partial(settle, services.drafts), own)
     return Shares(_room(uploads, trash), received, quota)
 

@@ -12,7 +12,7 @@ import pytest
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.trash.trash import Trash
 from app.studio.dataset.uploads import take_folder
-from app.studio.downloads import OFFERS
+from app.studio.downloads.downloads import OFFERS
 from app.studio.paths import Paths
 from app.studio.runs import estimate_jobs
 from app.studio.runs.costs import Cost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sqlite3
 import subprocess
@@ -13,11 +14,10 @@ from pathlib import Path
 
 import psutil
 
-from app.jobs.dispatcher import WORK
 from app.jobs.processes.fork_server import SERVER
-from app.jobs.processes.process import command_words
-from app.jobs.processes.warm_server import HOLDER
+from app.jobs.processes.process import find_processes
 from app.jobs.store import Job, Store
+from app.studio.job_modules import JOB_MODULES
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "VELATURA_JOB_NICENESS": "0"}
 """One thread, in every run and in the uncut one that they are compared with; not starved on a busy machine."""
@@ -78,7 +78,7 @@ class Machine:
 
     def base_holders(self) -> list[psutil.Process]:
         """What the services fork drawings from."""
-        return self._descendants(HOLDER)
+        return self._descendants(JOB_MODULES.base_holder)
 
     def _descendants(self, module: str) -> list[psutil.Process]:
         found = []
@@ -87,16 +87,17 @@ class Machine:
                 own = (
                     psutil.Process(service.process.pid).children(recursive=True) if service.process is not None else []
                 )
-                found += [each for each in own if module in command_words(each.cmdline())]
+                found += [each for each in own if module in " ".join(each.cmdline()).split()]
         return found
 
     def processes(self) -> dict[int, list[psutil.Process]]:
         """The living processes of each job, by its number; there should never be two for long."""
         found: dict[int, list[psutil.Process]] = {}
-        for process in psutil.process_iter(["cmdline", "status"]):
-            words = command_words(process.info["cmdline"] or ())
-            if WORK in words and str(self.runs) in words and process.info["status"] != psutil.STATUS_ZOMBIE:
-                found.setdefault(int(words[words.index(str(self.runs)) + 1]), []).append(process)
+        for identity, command in find_processes(rf"{re.escape(str(self.runs))} (\d+) \w+"):
+            with suppress(psutil.Error):
+                process = psutil.Process(identity.pid)
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    found.setdefault(int(command[1]), []).append(process)
         return found
 
     def kill_job(self, job: Job) -> bool:

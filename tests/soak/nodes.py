@@ -22,7 +22,9 @@ from app.jobs.processes.devices import Offer
 from app.jobs.processes.process import command_words
 from app.jobs.states import State
 from app.jobs.store import Store
-from app.jobs.views import View, Watcher
+from app.jobs.view import View
+from app.jobs.views import Watcher
+from app.studio.job_modules import JOB_MODULES
 from tests.app.jobs.cluster.local_cluster import LocalCluster
 from tests.soak.trainings import TOGETHER, settings, train_whole
 from trainers.runs.events import read_events
@@ -83,7 +85,9 @@ class NodeSoak:
         began, strike = time.monotonic(), time.monotonic() + self.chance.uniform(*BETWEEN)
         hosts = self._local.hosts
         actions.add(self._store, settings("run-1"), actor=MACHINE_OWNER)
-        dispatcher = Dispatcher(self._store, Offer((), complete=False), cluster=self._cluster, notify=print)
+        dispatcher = Dispatcher(
+            self._store, JOB_MODULES, Offer((), complete=False), cluster=self._cluster, notify=print
+        )
         with dispatcher.in_background():
             while time.monotonic() < began + LIMIT and not self._is_done():
                 self._add_runs()

@@ -20,7 +20,8 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.small_jobs import PICTURE, add_small_job
 from app.jobs.states import State
 from app.jobs.store import GENERATE, TRAIN
-from app.jobs.views import View, Watcher
+from app.jobs.view import View
+from app.jobs.views import Watcher
 from app.studio.generation.compatibility import resolve_files
 from app.studio.generation.request import make_request
 from tests.soak.machine import ENVIRONMENT, Machine, free_port

@@ -79,7 +79,7 @@ def limit(
 
     runs = runs_folder(out)
     person = accounts.check_person(runs, name) if name is not None else ""
-    limits = Limits(Store(runs))
+    limits = Limits(Store(runs).settings)
     if usual:
         for kind in (WAITING, STORAGE):
             limits.set(kind, None, person)
@@ -111,7 +111,7 @@ def _set_role(runs: Path, name: str, role: str) -> None:
 def _show(runs: Path, json: bool) -> None:
     from app.jobs.store import Store
 
-    limits = Limits(Store(runs))
+    limits = Limits(Store(runs).settings)
     with accounts.people_of(runs) as people:
         found = people.all()
     rows = [

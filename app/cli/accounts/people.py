@@ -73,7 +73,7 @@ def remove_person(runs: Path, name: str) -> None:
 
     with people_of(runs) as people:
         people.remove(name)
-    Limits(Store(runs)).forget(name)
+    Limits(Store(runs).settings).forget(name)
     AuditLog(runs).note("person_removed", MACHINE_OWNER, name)
     say(f"{name} can no longer log in and is logged out everywhere")
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from app.cli.common.console import line, notes
-from app.jobs.losses import RunningMean
-from app.jobs.summary import seconds_left
+from app.jobs.events.losses import RunningMean
+from app.jobs.events.summary import seconds_left
 from app.units import counted, readable_speed, readable_time
 from trainers.runs.event_lines import Event
 

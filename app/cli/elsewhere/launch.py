@@ -79,8 +79,8 @@ def skypilot(
 
 def ready(run: Path) -> Path:
     """The folder of a run that can be trained elsewhere; VelaturaError if it trains or waits here, or has finished."""
+    from app.jobs.events.summary import read_summary
     from app.jobs.store import Store
-    from app.jobs.summary import read_summary
     from trainers.runs.run import open_run
 
     opened, quoted = open_run(run), shlex.quote(str(run))

@@ -10,12 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.jobs.database.settings import QueueSettings
 from app.units import counted
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 
 if TYPE_CHECKING:
-    from app.jobs.store import Store
     from trainers.config.config import Config
 
 WAITING, STORAGE = "waiting", "storage"
@@ -52,12 +52,12 @@ class LimitError(VelaturaError):
 class Limits:
     """The limits as the queue keeps them; empty `person` is everybody without a limit of their own."""
 
-    store: Store
+    settings: QueueSettings
 
     def of(self, kind: str, person: str = "") -> int | None:
         """The limit that was set for exactly this; None if none was."""
         with suppress(ValueError):
-            return int(self.store.settings.get(_key(kind, person))) if self.store.exists() else None
+            return int(self.settings.get(_key(kind, person))) if self.settings.exist() else None
         return None
 
     def waiting(self, person: str) -> int:
@@ -71,7 +71,7 @@ class Limits:
     def set(self, kind: str, value: int | None, person: str = "") -> None:
         """Set a limit, or with None what holds for everybody. VelaturaError if it is too large or negative."""
         check_limit(kind, value)
-        self.store.settings.set(_key(kind, person), "" if value is None else str(value))
+        self.settings.set(_key(kind, person), "" if value is None else str(value))
 
     def forget(self, person: str) -> None:
         """Remove a person's own limits."""

@@ -23,7 +23,6 @@ from app.jobs.processes.process import python_command, python_environment
 from trainers.process.oom import count_kills, has_killed_since
 from trainers.runs.run import Run, Stop
 
-WORK = "app.studio.run_job"
 LOOK_EVERY = 0.3
 """Seconds between looks at a job's folder."""
 ALIVE_EVERY = 1.0
@@ -65,13 +64,13 @@ def with_signs_of_life(reports: Iterator[Report]) -> Iterator[Report]:
 
 
 class NodeJob:
-    """A job on a node. The head sends what is missing, then follows `perform`.
+    """A job on a node, done by a process of `module`. The head sends what is missing, then follows `perform`.
 
     With a storage, where the head has begun the attempt `stored`, large files travel by it in both directions.
     """
 
-    def __init__(self, kind: str, attempt: int, parcel: Parcel, stored: Attempt | None = None) -> None:
-        self._kind, self._attempt, self._parcel = kind, attempt, parcel
+    def __init__(self, module: str, kind: str, attempt: int, parcel: Parcel, stored: Attempt | None = None) -> None:
+        self._module, self._kind, self._attempt, self._parcel = module, kind, attempt, parcel
         self._key = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self._contents = Contents(node_folder() / "contents")
         self._place = node_folder() / "jobs" / self._key
@@ -134,7 +133,7 @@ class NodeJob:
         arguments = ("--copy", str(self._run.folder), self._kind, str(self._attempt))
         with (self._run.folder / "process.log").open("ab") as log:
             return subprocess.Popen(
-                python_command(WORK, *arguments),
+                python_command(self._module, *arguments),
                 stdin=subprocess.PIPE,  # it ends when this is closed
                 stdout=log,
                 stderr=subprocess.STDOUT,

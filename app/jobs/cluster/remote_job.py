@@ -1,7 +1,7 @@
-"""The head's process of a job on a node: `python -m app.jobs.cluster.remote_job RUNS NUMBER TOKEN`.
+"""The head's process of a job on a node: `python -m app.jobs.cluster.remote_job MODULE RUNS NUMBER TOKEN`.
 
-For the queue it is the job's process. It sends the job's folder, makes every change of the node in it, and passes on
-what people ask for. When it ends, by whatever means, so does the job on the node.
+For the queue it is the job's process; MODULE does the job on the node. It sends the job's folder, makes every change of
+the node in it, and passes on what people ask for. When it ends, by whatever means, so does the job on the node.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from app.jobs.cluster.node_job import Alive, Ended, NodeJob, Report
 from app.jobs.cluster.nodes import Node, node_of, read_seen
 from app.jobs.cluster.parcel import Parcel, pack, read_content
 from app.jobs.cluster.storage import given_storage
+from app.jobs.events.summary import read_summary
 from app.jobs.job import Job
 from app.jobs.processes.claim import watching_claim
 from app.jobs.processes.devices import AND
 from app.jobs.processes.process import own_identity
 from app.jobs.restarts import apply_low_memory
 from app.jobs.store import Store
-from app.jobs.summary import read_summary
 from trainers.errors import OUT_OF_MEMORY, BusyError, VelaturaError, failure_code, said_by
 from trainers.messages import Message as _
 from trainers.process.signals import asking_to_stop
@@ -54,7 +54,7 @@ class LostNodeError(VelaturaError):
     """A node that died, or that nothing has been heard of for a while."""
 
 
-def main(runs: str, number: str, token: str) -> int:
+def main(module: str, runs: str, number: str, token: str) -> int:
     """Have a node do a job and return the exit code; with another one than 0 the queue puts the job back in line."""
     store = Store(Path(runs))
     job = store.begin(int(number), token, own_identity())
@@ -66,7 +66,7 @@ def main(runs: str, number: str, token: str) -> int:
             if job.low_memory:
                 apply_low_memory(run)
             with connected(os.environ[ADDRESS], read_token(store.runs)) as ray:
-                _RemoteJob(ray, job, _find_node(job, store.runs)).perform()
+                _RemoteJob(ray, module, job, _find_node(job, store.runs)).perform()
     except (LostNodeError, LostClusterError, BusyError) as error:
         print(sentence(error), file=sys.stderr)
         return LOST_NODE if isinstance(error, LostNodeError) else 1
@@ -80,8 +80,8 @@ def main(runs: str, number: str, token: str) -> int:
 class _RemoteJob:
     """A job while a node does it."""
 
-    def __init__(self, ray: Any, job: Job, node: Node) -> None:
-        self._ray, self._job, self._node = ray, job, node
+    def __init__(self, ray: Any, module: str, job: Job, node: Node) -> None:
+        self._ray, self._module, self._job, self._node = ray, module, job, node
         self._run = Run(job.folder)
         self._storage = given_storage()
         self._copy = FolderCopy(job.folder, self._storage)
@@ -127,7 +127,8 @@ class _RemoteJob:
             "max_concurrency": 4,
             "scheduling_strategy": NodeAffinitySchedulingStrategy(self._node.id, soft=False),
         }
-        return self._ray.remote(NodeJob).options(**options).remote(self._job.kind, self._job.attempts, parcel, stored)
+        actor = self._ray.remote(NodeJob).options(**options)
+        return actor.remote(self._module, self._job.kind, self._job.attempts, parcel, stored)
 
     def _send(self, parcel: Parcel, places: dict[str, Path]) -> None:
         """Send the contents that the node lacks and that do not travel by the storage."""

@@ -11,6 +11,10 @@ class QueueSettings:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def exist(self) -> bool:
+        """Whether there is a queue to keep them."""
+        return self._database.path.exists()
+
     def get(self, name: str) -> str:
         """A setting; "" if it was never set. VelaturaError if there is no queue yet."""
         with self._database.reading() as db:

@@ -25,26 +25,6 @@ from app.jobs.processes.process import (
 SERVER = "app.jobs.processes.fork_server_process"
 IDLE = 600.0
 """Seconds without a job until the server ends, because it holds some 420 MB."""
-JOB_MODULES = (
-    "app.studio.generation.generate",
-    "app.jobs.restarts",
-    "trainers.models.storage.packed",
-    "diffusers.models.unets.unet_2d_condition",
-    "diffusers.models.autoencoders.autoencoder_kl",
-    "diffusers.schedulers.scheduling_ddpm",
-    "diffusers.schedulers.scheduling_ddim",
-    "transformers.models.clip.modeling_clip",
-    "transformers.models.clip.tokenization_clip",
-    "trainers.sampling.sample",
-    "trainers.composition.compose",
-    "trainers.composition.sweep",
-    "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
-    "PIL.PngImagePlugin",
-    "PIL.WebPImagePlugin",
-)
-"""What a drawing imports; a job may import more."""
-LATER_MODULES = ("trainers.training.train", "torch._dynamo", "app.studio.dataset.captions")
-"""What other jobs import beside that: imported while no job is asked for, as somebody may wait for a first picture."""
 MOST = 1 << 16
 """Bytes of an answer at most."""
 Start = Callable[[str, Sequence[str], Path, Mapping[str, str]], Child]
@@ -61,13 +41,12 @@ class ForkServer:
 
     def __init__(
         self,
-        modules: Sequence[str] | None = None,
+        modules: Sequence[str] = (),
         idle: float = IDLE,
         later: Sequence[str] = (),
         server: Server | None = None,
     ) -> None:
-        """`modules` are imported before the first process starts, by default what jobs need, some of it later."""
-        modules, later = (JOB_MODULES, LATER_MODULES) if modules is None else (modules, later)
+        """`modules` are imported before the first process starts, those in `later` while no process is requested."""
         self._arguments = (str(idle), *modules, LATER, *later)
         self._instead: Start = start_detached
         self._server = server

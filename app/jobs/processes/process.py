@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,21 +96,16 @@ def identity_of(pid: int) -> Identity:
     return Identity(socket.gethostname(), pid, started, boot)
 
 
-def find_process(module: str, argument: str) -> Identity | None:
-    """The process of this machine that runs `python -m module … argument …`; None if none is visible."""
+def find_processes(arguments: str) -> Iterator[tuple[Identity, re.Match[str]]]:
+    """The visible processes of this machine that run `python -m module …` with last arguments of this pattern."""
     import psutil
 
+    command = re.compile(rf" -m .* {arguments}$")
     for process in psutil.process_iter(["cmdline"]):
-        words = command_words(process.info["cmdline"] or ())
-        if module in words and argument in words:
+        # The title of a forked process has all words in the first, and zeros behind.
+        if match := command.search(" ".join(process.info["cmdline"] or ()).rstrip("\0 ")):
             with suppress(psutil.Error, OSError):
-                return identity_of(process.pid)
-    return None
-
-
-def command_words(command: Sequence[str]) -> list[str]:
-    """The words of a process's command line; a forked one has them all in its first, with spaces between."""
-    return [part for word in command for part in dict.fromkeys((word, *word.split(" ")))]
+                yield identity_of(process.pid), match
 
 
 def boot_id() -> str:

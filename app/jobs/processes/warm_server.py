@@ -9,9 +9,6 @@ from pathlib import Path
 from app.jobs.processes.fork_server import IDLE, ForkServer, Server, Start
 from app.jobs.processes.free_memory import LEAST_FREE, free_share
 
-HOLDER = "app.studio.base_holder"
-"""The module that is such a process."""
-
 
 class WarmServer(ForkServer):
     """Forks drawings from a process that is itself forked from a server and holds the base of the last drawing.
@@ -22,9 +19,10 @@ class WarmServer(ForkServer):
     the base themselves.
     """
 
-    def __init__(self, parent: ForkServer, idle: float = IDLE) -> None:
+    def __init__(self, parent: ForkServer, base_holder: str, idle: float = IDLE) -> None:
+        """`base_holder` is the module of such a process."""
         super().__init__(idle=idle)
-        self._parent, self._idle = parent, idle
+        self._parent, self._base_holder, self._idle = parent, base_holder, idle
         self._instead = parent.start
         self._base, self._request = "", Path()
         self._cannot_hold: set[str] = set()
@@ -58,5 +56,5 @@ class WarmServer(ForkServer):
         if self._server is None or not self._server.is_alive():
             self.close()
             arguments = [str(self._idle), str(self._request)]
-            self._server = self._parent.start_server(HOLDER, arguments, Path(os.devnull))
+            self._server = self._parent.start_server(self._base_holder, arguments, Path(os.devnull))
         return self._server

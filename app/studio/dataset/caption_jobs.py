@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 from app.jobs import actions
 from app.jobs.dispatcher import LOG
-from app.jobs.follow import Follower
+from app.jobs.events.follow import Follower
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.small_jobs import add_small_job
 from app.jobs.states import ENDED, State
 from app.jobs.store import CAPTION
-from app.jobs.views import View
+from app.jobs.view import View
 from app.state_file import StateFile
 from app.studio.dataset.captions import CaptionRequest
 from app.studio.dataset.drafts import Draft, Drafts

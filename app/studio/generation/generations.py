@@ -23,7 +23,7 @@ from app.jobs.small_jobs import OVERVIEW, ROUGH, add_small_job
 from app.jobs.states import ENDED, State
 from app.jobs.store import GENERATE
 from app.jobs.trash.trash import CONTENT, DRAWING, Trash, new_item
-from app.jobs.views import View
+from app.jobs.view import View
 from app.state_file import StateFile
 from app.studio.accounts.people import PROGRAM, key_of_login, login_of_key
 from app.studio.base_models import Bases

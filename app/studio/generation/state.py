@@ -11,7 +11,7 @@ from app.errors import as_sentence
 from app.jobs.job import Job
 from app.jobs.states import ENDED, State
 from app.jobs.store import TRAIN, YIELD
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.generation.record import Record, picture_names
 from app.studio.generation.request import GenerateRequest
 from trainers.errors import OUT_OF_MEMORY, VelaturaError

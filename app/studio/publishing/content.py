@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.jobs.summary import read_summary
+from app.jobs.events.summary import read_summary
 from app.studio.publishing.card import TAG, CardFacts, Shown, write_card
 from app.studio.runs.chosen import chosen_style, is_snapshot, starred_step
 from app.studio.runs.samples import Sample, find_samples

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from app.jobs.run_trash import CHOSEN
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.runs.samples import Sample, find_steps
 from trainers.atomic_files import check_free, plain_disk_errors, whole_file
 from trainers.errors import VelaturaError

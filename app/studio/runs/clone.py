@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.actions import pictures_of
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture
 from app.studio.dataset.uploads import MOST_PICTURES, as_left_out, take, what_is_wrong
 from app.studio.names import unlike

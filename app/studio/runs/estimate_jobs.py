@@ -19,7 +19,7 @@ from app.jobs.processes.devices import wanted_by
 from app.jobs.small_jobs import add_small_job
 from app.jobs.states import ENDED, State
 from app.jobs.store import ESTIMATE
-from app.jobs.views import View
+from app.jobs.view import View
 from app.language import Sentence
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import safe_name, suggest

@@ -9,7 +9,7 @@ from app.jobs.processes.devices import is_remote
 from app.jobs.restarts import low_memory_changes
 from app.jobs.states import State
 from app.jobs.store import TRAIN
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.settings.plan import nested
 from trainers.errors import DISK_FULL, DIVERGED, OUT_OF_MEMORY, UNEXPECTED, VelaturaError
 from trainers.planning.findings import Finding, changes_of, find_ahead

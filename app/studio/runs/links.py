@@ -12,7 +12,7 @@ import secrets
 from filelock import FileLock
 
 from app.jobs.trash.trash import CONTENT, RUN, Trash, TrashItem
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.studio_queue import StudioQueue
 from trainers.atomic_files import whole_file
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.public_files import name_for_download, put_web_copy
 from trainers.atomic_files import whole_file
 from trainers.messages import Message as _

@@ -9,7 +9,7 @@ from pathlib import Path
 from app.jobs.processes.devices import Wish
 from app.jobs.states import ENDED, State
 from app.jobs.store import ESTIMATE, TRAIN
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.paths import Paths
 from app.studio.runs.costs import Measured
 from trainers.config.config import Config

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.jobs.views import View
-from app.studio.downloads import OFFERS
+from app.jobs.view import View
+from app.studio.downloads.downloads import OFFERS
 from app.studio.names import safe_name
 from app.studio.runs.chosen import is_snapshot
 from app.studio.settings.differences import setting

@@ -20,7 +20,7 @@ from app.jobs.permissions import Actor
 from app.jobs.run_trash import ALIAS
 from app.jobs.states import ENDED, IN_WORDS
 from app.jobs.trash.trash import CONTENT, STYLE, Trash, TrashItem, new_item
-from app.jobs.views import View
+from app.jobs.view import View
 from app.state_file import StateFile
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, forget
 from app.studio.names import safe_name

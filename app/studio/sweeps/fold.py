@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.sweeps.sweep_file import Sweep, list_sweeps, reference_of
 from app.studio.sweeps.sweeps import Member, members
 

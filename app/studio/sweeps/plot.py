@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from app.jobs.losses import Losses
+from app.jobs.events.losses import Losses
 from app.studio.sweeps.sweeps import Member
 from trainers.errors import VelaturaError
 

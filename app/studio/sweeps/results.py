@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from app.jobs.losses import Losses
+from app.jobs.events.losses import Losses
 from app.jobs.states import State
 from app.studio.runs.chosen import chosen_style
 from app.studio.sweeps.axes import SEED, Axis, text_of

@@ -13,7 +13,8 @@ from app.jobs.job import Job
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.store import Store
-from app.jobs.views import View, Watcher
+from app.jobs.view import View
+from app.jobs.views import Watcher
 from app.studio.sweeps.batch import add_batch
 from app.studio.sweeps.plan import SweepPlan
 from app.studio.sweeps.sweep_file import (

@@ -74,7 +74,7 @@ class AccountRoute:
 
     def __init__(self, people: People, store: Store) -> None:
         self.people, self.tokens = people, Tokens(people.database)
-        self.limits, self.audit = Limits(store), AuditLog(store.runs)
+        self.limits, self.audit = Limits(store.settings), AuditLog(store.runs)
 
     def routes(self) -> list[BaseRoute]:
         """The one route."""

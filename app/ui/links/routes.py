@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from app.jobs.states import ENDED, State
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.runs import samples
 from app.studio.runs.chosen import chosen_samples, starred_step
 from app.studio.runs.links import RunLinks

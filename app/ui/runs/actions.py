@@ -13,7 +13,7 @@ from app.jobs.permissions import Actor, NotOwnerError
 from app.jobs.run_trash import has_learned
 from app.jobs.states import State
 from app.jobs.store import TRAIN
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.runs import failures
 from app.studio.runs.failures import ACCEPT, CHANGE, HALF, LOW, REPAIRED
 from app.studio.runs.links import RunLinks

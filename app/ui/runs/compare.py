@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from app.errors import message_of
 from app.jobs.states import ENDED
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.runs.samples import newest_of_each
 from app.studio.services import Services
 from app.studio.settings.differences import read_settings

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.jobs.losses import Curve
+from app.jobs.events.losses import Curve
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import State
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.runs.samples import Sample, by_words
 from app.studio.settings.differences import ABSENT, Difference, find_differences, setting
 from app.studio.settings.fields import Field

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.jobs.losses import Curve
+from app.jobs.events.losses import Curve
 from app.ui.runs import text as words
 from app.units import number
 from trainers.messages import joined

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
-from app.jobs.losses import Numbers
+from app.jobs.events.losses import Numbers
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.live_parts import DeferredPart
 from app.ui.runs import text as words

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.runs import failures
 from app.studio.runs.chosen import snapshots
 from app.studio.studio_queue import share

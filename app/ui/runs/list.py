@@ -15,7 +15,7 @@ from app.jobs.job import REQUEST, read_table
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.jobs.store import ESTIMATE
-from app.jobs.views import View
+from app.jobs.view import View
 from app.language import translate
 from app.studio.runs import chosen, samples
 from app.studio.runs.start_times import StartTimes

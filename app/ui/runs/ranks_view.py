@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.public_files import link_or_copy
 from app.ui.runs import text as words
 from trainers.messages import Message, joined

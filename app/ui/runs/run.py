@@ -12,7 +12,7 @@ import gradio as gr
 from app.errors import message_of
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.public_files import offer_file, offer_numbers
 from app.studio.runs import chosen, samples
 from app.studio.runs.start_times import StartTimes

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.base_models import shown_title
 from app.studio.runs.chosen import chosen_style
 from app.studio.runs.origin import FILE, read_origin

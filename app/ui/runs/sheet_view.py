@@ -12,7 +12,7 @@ from PIL import Image
 
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED
-from app.jobs.views import View
+from app.jobs.view import View
 from app.language import translated
 from app.studio.runs import chosen
 from app.studio.runs.samples import (

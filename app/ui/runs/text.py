@@ -6,7 +6,7 @@ from app.errors import as_sentence
 from app.jobs.permissions import Actor
 from app.jobs.states import IN_LINE, State
 from app.jobs.store import TRAIN
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.runs.failures import LOW, failure_of, lower_by, offer
 from app.studio.settings.fields import title_of
 from app.studio.studio_queue import Activity, share

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from app.errors import as_sentence
 from app.jobs.permissions import Actor
 from app.jobs.states import ENDED
-from app.jobs.views import View
+from app.jobs.view import View
 from app.language import Sentence, translate
 from app.studio.dataset.uploads import MOST_BYTES_A_FILE, MOST_NAME, sender_folder
 from app.studio.programs.find import KINDS, PROGRAMS

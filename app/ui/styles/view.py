@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.jobs.permissions import Actor
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.programs.find import Place
 from app.studio.runs import chosen, samples
 from app.studio.studio_queue import StudioQueue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.studio.base_models import Base, Bases
-from app.studio.downloads import OFFERS, Download, Downloads, free_bytes
+from app.studio.downloads.downloads import OFFERS, Download, Downloads, free_bytes
 from app.ui.components import text as shared
 from app.ui.train import text as words
 from app.units import readable_size

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from app.jobs.processes.fork_server import JOB_MODULES, LATER_MODULES, ForkServer
+from app.jobs.processes.fork_server import ForkServer
+from app.studio.job_modules import JOB_MODULES
 from tests.app.ui import server as studios
 from tests.trainers.conftest import images
 from tests.trainers.tiny_runs import quick_settings
@@ -34,6 +35,6 @@ def fork_server() -> Iterator[ForkServer]:
     if os.environ.get("OMP_NUM_THREADS") == studios.IMPORTED_WITH["OMP_NUM_THREADS"]:
         yield studios.fork_server()
     else:
-        server = ForkServer((*JOB_MODULES, *LATER_MODULES))
+        server = ForkServer((*JOB_MODULES.imports, *JOB_MODULES.later_imports))
         yield server
         server.close()

@@ -382,7 +382,7 @@ def test_a_run_is_not_deleted_from_under_a_process(store, quick):
 def test_runs_that_start_over_at_once_stay_within_the_limit(store, quick, monkeypatch):
     job = actions.add(store, quick("dusk"), actor=(ann := Actor("ann")))
     actions.stop(store, job.id, "cancel", actor=ann)
-    Limits(store).set(WAITING, 1)
+    Limits(store.settings).set(WAITING, 1)
     look = store.check_waiting
 
     def meanwhile(*asked):

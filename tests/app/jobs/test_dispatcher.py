@@ -27,7 +27,9 @@ from app.jobs.processes.devices import Offer
 from app.jobs.processes.fork_server import ForkServer
 from app.jobs.processes.process import identity_of, own_identity
 from app.jobs.store import Job, NewJob, Store
-from app.jobs.views import View, Watcher
+from app.jobs.view import View
+from app.jobs.views import Watcher
+from app.studio.job_modules import JOB_MODULES
 from tests.app.jobs.working import add_quick, wait_until_ended
 from tests.trainers.tiny_runs import equal, events_of, state_of, style_metadata, style_tensors
 from tests.waiting import wait_until
@@ -46,11 +48,12 @@ SERVE = """
 import sys
 from pathlib import Path
 from app.jobs.processes.devices import Offer
-from app.jobs.processes.fork_server import ForkServer
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.store import Store
+from app.studio.job_modules import JOB_MODULES, job_server
 offer, until_empty = Offer(tuple(sys.argv[2].split(",")), complete=True), sys.argv[3] == "until-empty"
-Dispatcher(Store(Path(sys.argv[1])), offer, interval=0.05, fork_server=ForkServer()).serve(until_empty=until_empty)
+dispatcher = Dispatcher(Store(Path(sys.argv[1])), JOB_MODULES, offer, interval=0.05, fork_server=job_server())
+dispatcher.serve(until_empty=until_empty)
 """
 
 
@@ -96,7 +99,7 @@ def has_ended(state: str) -> Callable[[View], bool]:
 def dispatcher(store: Store, fork_server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dispatcher]:
     """One in this process; whatever runs at the end is killed."""
     monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))  # the same bits need the same threads
-    yield Dispatcher(store, CPU, interval=0.02, fork_server=fork_server)
+    yield Dispatcher(store, JOB_MODULES, CPU, interval=0.02, fork_server=fork_server)
     for job in store.active() if store.exists() else ():
         if job.process != own_identity():
             job.process.kill()
@@ -275,14 +278,14 @@ def test_a_job_whose_folder_is_gone_does_not_block_the_queue(store, dispatcher):
 
 
 def test_a_process_that_ends_before_it_begins_is_said_and_its_log_shows_why(store, monkeypatch):
-    dispatcher = Dispatcher(store, CPU)
+    dispatcher = Dispatcher(store, JOB_MODULES, CPU)
     monkeypatch.setattr(sys, "executable", sys.executable + "-that-is-not-there")
     one = add_quick(store, actions.new_folder(store, "one"))
     dispatcher.look()
     view = Watcher(store).view(one.id)
     assert view.state == "failed" and "its process could not be started: No such file" in view.line
     monkeypatch.undo()
-    monkeypatch.setattr("app.jobs.dispatcher.WORK", "app.jobs.nothing")
+    dispatcher = Dispatcher(store, replace(JOB_MODULES, job="app.jobs.nothing"), CPU)
     two = add_quick(store, actions.new_folder(store, "two"))
     wait_until_ended(dispatcher, two)
     view = Watcher(store).view(two.id)
@@ -426,7 +429,7 @@ def test_serving_in_the_background_survives_a_queue_that_cannot_be_used_for_a_wh
     store.runs.mkdir()
     store.path.write_text("no database")
     said: list[str] = []
-    with Dispatcher(store, CPU, interval=0.01, notify=said.append).in_background():
+    with Dispatcher(store, JOB_MODULES, CPU, interval=0.01, notify=said.append).in_background():
         wait_until(lambda: said, "it says nothing of the damage")
         store.path.unlink()
         folder = actions.new_folder(store, "one")
@@ -448,7 +451,7 @@ def test_a_worker_goes_on_after_a_look_that_failed(store):
         if journal.exists():
             journal.rmdir()
 
-    Dispatcher(store, CPU, interval=0.01, notify=tell).serve(until_empty=True)
+    Dispatcher(store, JOB_MODULES, CPU, interval=0.01, notify=tell).serve(until_empty=True)
     assert len(said) == 3 and "Is a directory" in said[0] and said[2].startswith("one: finished")
 
 

@@ -21,6 +21,7 @@ from app.jobs.processes.process import own_identity
 from app.jobs.repair import repair
 from app.jobs.store import NewJob, Store
 from app.jobs.views import Watcher
+from app.studio.job_modules import JOB_MODULES
 from tests.app.command import call
 from tests.app.jobs.working import CPU, do_next, line
 from trainers.errors import VelaturaError
@@ -167,7 +168,7 @@ def test_a_run_that_trains_on_keeps_its_device_and_can_be_cancelled(store, tmp_p
         "import sys, time; from pathlib import Path; from trainers.runs.run import Run\n"
         "with Run(Path(sys.argv[-1])).training(): print('held', flush=True); time.sleep(300)"
     )
-    arguments = ["app.studio.run_job", str(store.runs), str(job.id), claimed.token]
+    arguments = ["-m", JOB_MODULES.job, str(store.runs), str(job.id), claimed.token]
     script = tmp_path / "train.py"
     script.write_text(code.replace("sys.argv[-1]", repr(str(folder))))
     child = subprocess.Popen([sys.executable, str(script), *arguments], stdout=subprocess.PIPE, text=True)

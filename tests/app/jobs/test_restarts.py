@@ -20,6 +20,7 @@ from app.jobs.restarts import find_restart, restart
 from app.jobs.states import hangs_for_good
 from app.jobs.store import RETRIES, Job, NewJob, Store
 from app.jobs.views import Watcher
+from app.studio.job_modules import JOB_MODULES
 from tests.app.jobs.processes.children import end_of
 from tests.app.jobs.working import CPU, add_quick, line, state_of, wait_until_ended
 from tests.trainers.process.test_oom import small_cgroup
@@ -32,6 +33,7 @@ from trainers.runs.run import Run
 
 __all__ = ["small_cgroup"]
 
+CRASHING = replace(JOB_MODULES, job="tests.app.jobs.crasher")
 SLEEPS = "import time; time.sleep(300)"
 
 
@@ -166,10 +168,9 @@ def test_an_error_of_its_own_and_small_jobs_are_left_to_people(store):
     assert state_of(store, small.id) == "interrupted"
 
 
-def test_a_crash_is_an_error_of_its_own(store, monkeypatch):
-    monkeypatch.setattr("app.jobs.dispatcher.WORK", "tests.app.jobs.crasher")
+def test_a_crash_is_an_error_of_its_own(store):
     job = store.add(NewJob("train", actions.new_folder(store, "dusk")))
-    dispatcher = Dispatcher(store, CPU)
+    dispatcher = Dispatcher(store, CRASHING, CPU)
     wait_until_ended(dispatcher, job)
     view = Watcher(store).view(job.id)
     assert (view.state, view.line) == ("failed", "its process crashed (SIGSEGV); process.log shows why")
@@ -177,26 +178,24 @@ def test_a_crash_is_an_error_of_its_own(store, monkeypatch):
 
 
 @pytest.mark.parametrize(("last", "state"), [("done", "finished"), ("paused", "paused")])
-def test_a_crash_after_its_last_word_takes_nothing_back(store, monkeypatch, last, state):
-    monkeypatch.setattr("app.jobs.dispatcher.WORK", "tests.app.jobs.crasher")
+def test_a_crash_after_its_last_word_takes_nothing_back(store, last, state):
     folder = actions.new_folder(store, "dusk")
     (folder / "last").write_text(last)
-    job, dispatcher = store.add(NewJob("train", folder)), Dispatcher(store, CPU)
+    job, dispatcher = store.add(NewJob("train", folder)), Dispatcher(store, CRASHING, CPU)
     wait_until_ended(dispatcher, job)
     assert state_of(store, job.id) == state
 
 
-def crashed(store: Store, monkeypatch: pytest.MonkeyPatch) -> tuple[Job, Dispatcher]:
+def crashed(store: Store) -> tuple[Job, Dispatcher]:
     """A run that has crashed, and its dispatcher, which has not seen that yet."""
-    monkeypatch.setattr("app.jobs.dispatcher.WORK", "tests.app.jobs.crasher")
-    job, dispatcher = store.add(NewJob("train", actions.new_folder(store, "dusk"))), Dispatcher(store, CPU)
+    job, dispatcher = store.add(NewJob("train", actions.new_folder(store, "dusk"))), Dispatcher(store, CRASHING, CPU)
     dispatcher.look()
     wait_until(lambda: store.job(job.id).process.collectors(), "it does not crash")
     return store.job(job.id), dispatcher
 
 
 def test_a_crash_that_others_see_first_is_left_to_the_dispatcher_who_learns_of_it(store, monkeypatch):
-    job, dispatcher = crashed(store, monkeypatch)
+    job, dispatcher = crashed(store)
     store.enter(own_identity(), ("cpu",))
     settle(store)  # as an action in the dispatcher's process does
     code = "import pathlib, sys; from app.jobs import dispatcher, store; "
@@ -210,18 +209,18 @@ def test_a_crash_that_others_see_first_is_left_to_the_dispatcher_who_learns_of_i
     assert (state_of(store, job.id), store.job(job.id).phase) == ("failed", "ended")
 
 
-def test_what_no_dispatcher_is_to_collect_any_more_goes_on_by_itself(store, monkeypatch):
-    job, dispatcher = crashed(store, monkeypatch)
+def test_what_no_dispatcher_is_to_collect_any_more_goes_on_by_itself(store):
+    job, dispatcher = crashed(store)
     store.enter(own_identity(), ("cpu",))
     store.request(job, "cancel")
     assert [each.id for each in settle(store)] == [job.id], "a person waits for that"
     dispatcher.look()
     assert state_of(store, job.id) == "cancelled"
-    job, _ = crashed(Store(store.runs / "others"), monkeypatch)
+    job, _ = crashed(Store(store.runs / "others"))
     others = Store(job.folder.parents[1])
     settle(others)  # its dispatcher has left
     assert state_of(others, job.id) == "queued"
-    job, _ = crashed(Store(store.runs / "third"), monkeypatch)
+    job, _ = crashed(Store(store.runs / "third"))
     third = Store(job.folder.parents[1])
     third.enter(own_identity(), ("cpu",))
     settle(third, children=frozenset())  # the dispatcher of this process did not start it
@@ -303,7 +302,7 @@ def test_a_run_that_hangs_is_shown_so_ended_and_goes_on(store, monkeypatch):
 
     store.set_retries(0)
     told: list[str] = []
-    dispatcher = Dispatcher(store, CPU, notify=told.append)
+    dispatcher = Dispatcher(store, JOB_MODULES, CPU, notify=told.append)
     dispatcher._end_hanging()
     assert child.poll() is None, "without restarts it is only shown"
     store.set_retries(2)

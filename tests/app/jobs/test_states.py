@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from app.jobs.events.summary import Summary
 from app.jobs.processes.process import Identity, own_identity
 from app.jobs.states import IN_WORDS, LOST, State, actions_for, describe, find_state, is_alive
 from app.jobs.store import Job
-from app.jobs.summary import Summary
 from app.units import ordinal, readable_time
 from trainers.messages import Message
 

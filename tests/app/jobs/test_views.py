@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
-from app.jobs import follow
+from app.jobs.events import follow
 from app.jobs.processes.process import Identity, identity_of
 from app.jobs.store import Job, NewJob, Store
-from app.jobs.views import View, Watcher
+from app.jobs.view import View
+from app.jobs.views import Watcher
 from tests.app.jobs.working import CPU
 from trainers.runs.events import Recorder
 from trainers.runs.run import HEARTBEAT

@@ -10,7 +10,8 @@ from app.jobs.processes.devices import Offer
 from app.jobs.processes.process import own_identity
 from app.jobs.small_jobs import AHEAD, add_small_job
 from app.jobs.store import CAPTION, Job, Store
-from app.jobs.views import View, Watcher
+from app.jobs.view import View
+from app.jobs.views import Watcher
 from app.studio import run_job
 from app.studio.dataset.captions import CaptionRequest
 from tests.waiting import wait_until

@@ -12,7 +12,7 @@ import pytest
 from app.studio.base_models import NOTHING_THERE, ONLY_FOUND, STARTER_TITLE, Base, Bases
 from app.studio.dataset.checks import is_here
 from app.studio.dataset.drafts import Draft
-from app.studio.downloads import Download, Downloads
+from app.studio.downloads.downloads import Download, Downloads
 from app.studio.generation.compatibility import check_compatibility
 from app.studio.generation.request import make_request
 from app.studio.paths import Paths

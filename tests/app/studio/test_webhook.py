@@ -19,6 +19,7 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.processes.devices import Offer
 from app.jobs.store import Store
 from app.jobs.views import Watcher
+from app.studio.job_modules import JOB_MODULES
 from app.studio.webhook import Webhook
 from tests.app.jobs.working import add_quick
 from trainers.errors import VelaturaError
@@ -63,7 +64,9 @@ def test_a_dispatcher_tells_how_a_run_has_ended_and_nothing_of_other_jobs(
 ) -> None:
     add_quick(store, tmp_path / "job")
     job = store.add(NewJob("train", actions.new_folder(store, "harbour"), owner="ann"))
-    dispatcher = Dispatcher(store, Offer(("cpu",), complete=True), interval=0.02, ended=Webhook(address.url).tell)
+    dispatcher = Dispatcher(
+        store, JOB_MODULES, Offer(("cpu",), complete=True), interval=0.02, ended=Webhook(address.url).tell
+    )
     dispatcher.serve(until_empty=True)
     told = address.bodies.get(timeout=60)
     assert told == {

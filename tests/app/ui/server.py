@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.processes.fork_server import JOB_MODULES, LATER_MODULES, ForkServer
+from app.jobs.processes.fork_server import ForkServer
 from app.jobs.processes.process import Child, start_detached
 from app.jobs.store import Store
+from app.studio.job_modules import JOB_MODULES
 from tests.app.ui.slow_answers import SEED
 
 IMPORTED_WITH = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -56,7 +57,8 @@ def free_port() -> int:
 @cache
 def fork_server() -> ForkServer:
     """What this process's studios are forked from, which saves each of them, and each of their jobs, the imports."""
-    server = ForkServer((*JOB_MODULES, *LATER_MODULES, "app.studio.runs.measure", "app.ui.server", "app.cli.main"))
+    studio = "app.studio.runs.measure", "app.ui.server", "app.cli.main"
+    server = ForkServer((*JOB_MODULES.imports, *JOB_MODULES.later_imports, *studio))
     atexit.register(server.close)
     return server
 

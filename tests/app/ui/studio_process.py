@@ -52,5 +52,5 @@ if __name__ == "__main__":
     answer_slowly_if_asked()
     if "trainers.training.train" in sys.modules:
         server = fork_a_server()
-        vars(studio_queue)["ForkServer"] = lambda: server
+        vars(studio_queue)["job_server"] = lambda: server
     main(words)

@@ -18,11 +18,11 @@ from markupsafe import escape
 
 from app.cli.queue import _facts
 from app.jobs.dispatcher import settle
+from app.jobs.events.summary import Summary, read_summary
 from app.jobs.job import _READ
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.processes.process import own_identity
 from app.jobs.store import NewJob
-from app.jobs.summary import Summary, read_summary
 from app.studio.generation import form
 from app.studio.paths import Paths
 from app.studio.runs import estimate_jobs

@@ -48,9 +48,9 @@ def test_roles_and_limits(out: Path):
     assert listed == {"ann": ("member", None, None), "bob": ("member", 2, 20 * 10**9)}
     assert "ann" in call("people", "--out", out).out
     assert rows("people", "limit", "bob", "--usual", "--out", out)["waiting"] == 9
-    Limits(Store(out)).set("waiting", 3, "bob")
+    Limits(Store(out).settings).set("waiting", 3, "bob")
     assert call("people", "remove", "bob", "--out", out).code == 0
-    assert Limits(Store(out)).waiting("bob") == 9, "his limit is gone with him"
+    assert Limits(Store(out).settings).waiting("bob") == 9, "his limit is gone with him"
 
 
 def test_tokens_are_printed_once_and_revoked(out: Path):

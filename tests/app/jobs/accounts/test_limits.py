@@ -51,7 +51,7 @@ def test_nobody_has_more_waiting_than_they_may(store: Store):
 
 def test_two_stores_at_once_do_not_pass_the_limit(tmp_path: Path):
     stores = [Store(tmp_path) for _ in range(4)]
-    Limits(stores[0]).set(WAITING, 3, "ann")
+    Limits(stores[0].settings).set(WAITING, 3, "ann")
 
     def add(number: int) -> bool:
         try:
@@ -66,18 +66,18 @@ def test_two_stores_at_once_do_not_pass_the_limit(tmp_path: Path):
 
 
 def test_an_ended_run_waits_again_only_within_the_limit(store: Store):
-    Limits(store).set(WAITING, 1)
+    Limits(store.settings).set(WAITING, 1)
     ended = store.add(new(store, 1), phase="ended")
     store.add(new(store, 2))
     with pytest.raises(LimitError):
         store.put_in_line(ended)
     assert store.job(ended.id).phase == "ended"
-    Limits(store).set(WAITING, 2, "ann")
+    Limits(store.settings).set(WAITING, 2, "ann")
     assert store.put_in_line(ended) and store.job(ended.id).phase == "waiting"
 
 
 def test_limits_of_all_and_of_one_person(store: Store):
-    limits = Limits(store)
+    limits = Limits(store.settings)
     assert limits.waiting("ann") == USUAL_WAITING and limits.storage("ann", 7) == 7 and not store.exists()
     limits.set(WAITING, 5)
     limits.set(WAITING, 0, "ann")

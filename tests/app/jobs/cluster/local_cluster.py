@@ -13,8 +13,8 @@ import psutil
 
 from app.jobs.cluster import ray_node
 from app.jobs.cluster.connection import environment, read_token
-from app.jobs.cluster.node_job import WORK
 from app.jobs.cluster.ray_node import Address
+from app.studio.job_modules import JOB_MODULES
 from tests.waiting import wait_until
 
 HEAD_HOST = "127.0.0.2"
@@ -97,7 +97,7 @@ class LocalCluster:
 
     def trainings(self) -> list[psutil.Process]:
         """The jobs' processes on all nodes."""
-        return [each for each in self.left() if WORK in " ".join(_command(each))]
+        return [each for each in self.left() if JOB_MODULES.job in " ".join(_command(each))]
 
     def close(self) -> None:
         """End all of it."""

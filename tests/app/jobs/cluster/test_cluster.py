@@ -14,14 +14,15 @@ from app.jobs import actions
 from app.jobs.cluster.cluster import Cluster
 from app.jobs.cluster.nodes import read_seen
 from app.jobs.dispatcher import Dispatcher
+from app.jobs.events.summary import read_summary
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.processes.devices import Offer
 from app.jobs.small_jobs import PICTURE, add_small_job
 from app.jobs.store import GENERATE, Store
-from app.jobs.summary import read_summary
 from app.jobs.views import Watcher
 from app.studio.generation.compatibility import resolve_files
 from app.studio.generation.request import GenerateRequest
+from app.studio.job_modules import JOB_MODULES
 from tests.app.jobs.cluster.local_cluster import LocalCluster
 from tests.app.jobs.working import add_quick
 from tests.trainers.tiny_runs import equal, style_tensors
@@ -57,7 +58,7 @@ def store(local: LocalCluster, told: list[str]) -> Iterator[Store]:
     """A queue that the nodes serve, and this machine for what has to be done here."""
     store = Store(local.folder / "runs")
     cluster, own = Cluster(store.runs, str(local.address)), Offer(("cpu",), complete=True)
-    with Dispatcher(store, own, interval=0.2, notify=told.append, cluster=cluster).in_background():
+    with Dispatcher(store, JOB_MODULES, own, interval=0.2, notify=told.append, cluster=cluster).in_background():
         yield store
 
 

@@ -20,9 +20,10 @@ from app.jobs.cluster.manifests import Attempt, begin_attempt
 from app.jobs.cluster.node_job import Alive, Ended, NodeJob, Report
 from app.jobs.cluster.parcel import APPENDED, Blob, Parcel, digest_of, pack
 from app.jobs.cluster.storage import CONTENTS, MANIFESTS, Storage
+from app.jobs.events.summary import read_summary
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Store
-from app.jobs.summary import read_summary
+from app.studio.job_modules import JOB_MODULES
 from tests.trainers.tiny_runs import equal, style_tensors
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run
@@ -41,7 +42,7 @@ def job_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("VELATURA_NODE_FOLDER", str(tmp_path / node))
         parcel, places = pack(run.folder)
         stored = begin_attempt(storage, "train", attempt, parcel, places) if storage is not None else None
-        job = NodeJob("train", attempt, parcel, stored)
+        job = NodeJob(JOB_MODULES.job, "train", attempt, parcel, stored)
         for digest in job.missing():
             assert storage is None or parcel.blobs()[digest].size < LARGE
             job.receive(digest, places[digest].read_bytes())
@@ -158,7 +159,7 @@ def test_a_slow_storage_leaves_signs_of_life_and_its_errors_are_raised(monkeypat
 def test_a_storage_that_a_node_cannot_open_is_an_error_of_the_job(tmp_path, monkeypatch):
     monkeypatch.setenv("VELATURA_NODE_FOLDER", str(tmp_path / "node"))
     parcel = Parcel("dusk", {"base": Blob("digest", 2**20)}, {})
-    job = NodeJob("train", 1, parcel, Attempt("nowhere://bucket", "train/dusk", 1, 1))
+    job = NodeJob(JOB_MODULES.job, "train", 1, parcel, Attempt("nowhere://bucket", "train/dusk", 1, 1))
     assert job.missing() == []
     with pytest.raises(VelaturaError, match="'nowhere://bucket' is not the address of a storage"):
         next(job.perform())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -14,7 +15,8 @@ import psutil
 import pytest
 
 from app.jobs.processes.fork_server import SERVER, ForkServer
-from app.jobs.processes.process import Child, Identity, find_process, start_detached
+from app.jobs.processes.process import Child, Identity, find_processes, start_detached
+from app.studio.job_modules import JOB_MODULES
 from tests.app.jobs.processes.children import end_of, identity_in
 from tests.waiting import wait_until
 
@@ -71,10 +73,10 @@ def test_one_server_forks_them_all_and_says_how_each_ends(fork_server, tmp_path)
     assert end_of(second) == -signal.SIGTERM
 
 
-def test_it_is_found_by_what_it_runs(fork_server, tmp_path):
+def test_it_is_found_by_its_arguments(fork_server, tmp_path):
     child, identity = sleeper(fork_server, tmp_path)
-    assert find_process(SLEEPER, str(tmp_path / "said")) == identity
-    assert find_process(SLEEPER, str(tmp_path / "another")) is None
+    assert [process for process, _match in find_processes(re.escape(str(tmp_path / "said")))] == [identity]
+    assert list(find_processes(re.escape(str(tmp_path / "another")))) == []
     identity.kill()
     assert end_of(child) == -signal.SIGKILL
     child.collect()
@@ -91,7 +93,7 @@ def test_what_runs_outlives_the_server_and_its_client(tmp_path):
 
 
 def test_what_a_server_has_not_started_when_it_ends_starts_plainly(tmp_path):
-    server = ForkServer()
+    server = ForkServer(JOB_MODULES.imports)
     child = server.start(SLEEPER, [str(tmp_path / "said")], tmp_path / "log", {"SIGN": "here"})
     assert child.pid == 0
     server.close()

@@ -16,14 +16,15 @@ from app.jobs.processes import warm_server as module
 from app.jobs.processes.devices import Offer
 from app.jobs.processes.fork_server import ForkServer
 from app.jobs.processes.process import identity_of
-from app.jobs.processes.warm_server import HOLDER
 from app.jobs.small_jobs import PICTURE, add_small_job
 from app.jobs.states import ENDED, State
 from app.jobs.store import GENERATE, Job, Store
 from app.jobs.views import Watcher
 from app.studio.generation.request import make_request
+from app.studio.job_modules import JOB_MODULES
 from tests.waiting import wait_until
 
+HOLDER = JOB_MODULES.base_holder
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
 
 
@@ -39,7 +40,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def dispatcher(store: Store, fork_server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dispatcher]:
     monkeypatch.setattr(module, "free_share", lambda: 0.9)
     monkeypatch.setenv("VELATURA_JOB_NICENESS", "0")
-    dispatcher = Dispatcher(store, Offer(("cpu",), complete=True), fork_server=fork_server)
+    dispatcher = Dispatcher(store, JOB_MODULES, Offer(("cpu",), complete=True), fork_server=fork_server)
     yield dispatcher
     assert dispatcher._warm_server is not None
     dispatcher._warm_server.close()
@@ -56,7 +57,7 @@ def all_holders() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            if any(HOLDER in word for word in process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
+            if HOLDER in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 

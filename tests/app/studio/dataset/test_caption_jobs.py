@@ -12,6 +12,7 @@ from app.studio.dataset import edits
 from app.studio.dataset.caption_jobs import CaptionJobs, Progress
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
+from app.studio.job_modules import JOB_MODULES
 from app.studio.studio_queue import StudioQueue
 from app.ui.train.text import undo_line
 from tests.app.jobs.working import CPU
@@ -44,7 +45,7 @@ def draft(drafts: Drafts, tmp_path: Path) -> Draft:
 def queue(drafts: Drafts) -> Iterator[StudioQueue]:
     """A queue whose jobs are done, each by a process that imports only what it needs."""
     made = StudioQueue(drafts.paths)
-    with Dispatcher(made.store, CPU, interval=0.05).in_background():
+    with Dispatcher(made.store, JOB_MODULES, CPU, interval=0.05).in_background():
         yield made
         for job in made.store.active():
             job.process.kill()

@@ -18,13 +18,13 @@ from safetensors.torch import load_file, save_file
 
 from app.errors import FieldErrors
 from app.jobs import actions
+from app.jobs.events.summary import Summary
 from app.jobs.job import REQUEST
 from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.processes.process import own_identity
 from app.jobs.small_jobs import AHEAD, PICTURE, PLAIN
 from app.jobs.states import State
 from app.jobs.store import NewJob
-from app.jobs.summary import Summary
 from app.jobs.trash.trash import Trash
 from app.studio.base_models import Bases
 from app.studio.generation import generations as module

@@ -18,6 +18,7 @@ from app.studio.dataset.drafts import Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.generation.generations import Generations
 from app.studio.generation.request import make_request
+from app.studio.job_modules import JOB_MODULES
 from app.studio.runs.costs import Measured
 from app.studio.runs.estimate_jobs import EstimateJobs
 from app.studio.studio_queue import StudioQueue
@@ -53,7 +54,7 @@ def dispatcher(
         if what == "starts on cpu":
             starts.append(next(kind for kind in (ESTIMATE, "drawing", name) if name.startswith(kind)))
 
-    return Dispatcher(queue.store, CPU, interval=0.02, notify=note, fork_server=fork_server)
+    return Dispatcher(queue.store, JOB_MODULES, CPU, interval=0.02, notify=note, fork_server=fork_server)
 
 
 def test_a_drawing_is_next_no_measurement_is_before_the_training_and_that_ends_with_the_same_bits(

@@ -10,7 +10,8 @@ from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import State
 from app.jobs.store import Store
-from app.jobs.views import View, Watcher
+from app.jobs.view import View
+from app.jobs.views import Watcher
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.edits import emptied
 from app.studio.dataset.uploads import take_folder

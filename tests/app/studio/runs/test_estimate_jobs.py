@@ -17,6 +17,7 @@ from app.jobs.processes.process import own_identity
 from app.jobs.states import State
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
+from app.studio.job_modules import JOB_MODULES
 from app.studio.runs.costs import Cost, Measured
 from app.studio.runs.estimate_jobs import UNSEEN, EstimateJobs
 from app.studio.runs.start import start_run
@@ -70,7 +71,7 @@ def test_a_measurement_that_no_draft_remembers_is_ended(drafts, queue, draft):
 def test_a_measurement_ends_when_its_page_has_gone_and_never_begins_then(drafts, queue, draft):
     config, record = plan(draft, name="style"), drafts.paths.drafts / draft.id / "measuring.json"
     jobs, begun = estimate_jobs(drafts, queue), []
-    dispatcher = Dispatcher(queue.store, CPU, before=jobs.sweep, notify=begun.append)
+    dispatcher = Dispatcher(queue.store, JOB_MODULES, CPU, before=jobs.sweep, notify=begun.append)
     jobs.begin(draft, config, "ann")
     (view,) = queue.small_jobs()
     long_ago = time.time() - 2 * UNSEEN

@@ -9,11 +9,12 @@ import pytest
 
 from app.errors import sentence
 from app.jobs import actions
+from app.jobs.events.summary import Summary
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.states import State
 from app.jobs.store import Store
-from app.jobs.summary import Summary
-from app.jobs.views import View, Watcher
+from app.jobs.view import View
+from app.jobs.views import Watcher
 from app.studio.runs.failures import ACCEPT, CHANGE, GO_ON, HALF, LOW, changes, failure_of, offer
 from app.ui.runs.actions import make_control
 from app.ui.runs.text import line

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.summary import Summary
+from app.jobs.events.summary import Summary
 from app.studio.dataset.drafts import Draft
 from app.studio.paths import Paths
 from app.studio.runs import costs

@@ -62,13 +62,13 @@ def test_a_sweep_beyond_the_limit_of_a_person_leaves_none(store: Store, wanted: 
     log = AuditLog(store.runs)
     log.keep()
     told: list[object] = []
-    Limits(store).set(WAITING, len(wanted) - 1, "ann")
+    Limits(store.settings).set(WAITING, len(wanted) - 1, "ann")
     with pytest.raises(LimitError, match=r"these are 3 trainings and 0 of yours wait already, .* at most 2 "):
         add_batch(store, wanted, actor=Actor("ann"), prepared=told.append)
     assert told == [], "before anything is prepared"
     assert store.line() == [] and list(log.lines()) == []
     assert not any((store.runs / each.config.name).exists() for each in wanted)
-    Limits(store).set(WAITING, len(wanted), "ann")
+    Limits(store.settings).set(WAITING, len(wanted), "ann")
     added = add_batch(store, wanted, actor=Actor("ann"))
     assert [(line["who"], line["what"], line["about"]) for line in log.lines()] == [
         ("ann", "start", job.name) for job in reversed(added)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.views import View, Watcher
+from app.jobs.view import View
+from app.jobs.views import Watcher
 from app.studio.sweeps import sweep_file as sweep_files
 from app.studio.sweeps.axes import Axis
 from app.studio.sweeps.fold import Folded, fold

@@ -33,7 +33,7 @@ class Shared:
     def __init__(self, folder: Path) -> None:
         database = PeopleDatabase(folder / "people.db")
         self.people, self.tokens, sessions = People(database), Tokens(database), Sessions(database)
-        self.limits, self.audit = Limits(Store(folder)), AuditLog(folder)
+        self.limits, self.audit = Limits(Store(folder).settings), AuditLog(folder)
         self.audit.keep()
         self.people.add("ann", "pear-tree")
         self.people.add("bob", "plum-tree")

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from app.jobs.losses import Losses, Numbers
+from app.jobs.events.losses import Losses, Numbers
 from app.studio.studio_queue import StudioQueue
 from app.ui.runs import graph_view
 from app.ui.runs.curve import thinned

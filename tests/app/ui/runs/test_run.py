@@ -13,7 +13,7 @@ import torch
 from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.states import ENDED, State, actions_for
 from app.jobs.store import TRAIN, NewJob
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.runs import chosen, failures
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary

@@ -15,7 +15,7 @@ from PIL import Image
 
 from app.jobs.permissions import MACHINE_OWNER, Actor
 from app.jobs.states import State
-from app.jobs.views import View
+from app.jobs.view import View
 from app.studio.public_files import offer_file
 from app.studio.runs import chosen, samples
 from app.studio.studio_queue import StudioQueue

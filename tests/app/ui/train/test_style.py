@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from app.studio.dataset.uploads import take_folder
-from app.studio.downloads import OFFERS
+from app.studio.downloads.downloads import OFFERS
 from app.studio.services import Services
 from app.studio.settings.plan import plan, with_choices
 from app.ui.components.events import key_of

@@ -7,7 +7,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.jobs.follow import Follower
+from app.jobs.events.follow import Follower
 from trainers.runs.events import Recorder, read_events
 
 WORDS = st.text(st.characters(blacklist_categories=["Cs"]), max_size=12)

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.language import Sentence
+from app.studio.downloads.worker import Worker
 from app.studio.paths import Paths
-from app.studio.worker import Worker
 from trainers.errors import VelaturaError
 from trainers.messages import recorded
 from trainers.models.families import FAMILIES
 from trainers.models.files.download import NeedsTokenError, OfflineError
 
-DOWNLOADER = "app.studio.download_process"
+DOWNLOADER = "app.studio.downloads.process"
 TOKEN = "HF_TOKEN"
 
 

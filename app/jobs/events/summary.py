@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from app.jobs.follow import Follower
+from app.jobs.events.follow import Follower
 from trainers.errors import OUT_OF_MEMORY
 from trainers.messages import Message, recorded
 from trainers.messages import Message as _

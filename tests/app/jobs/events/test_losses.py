@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.losses import Losses
+from app.jobs.events.losses import Losses
 from trainers.runs.events import Recorder
 
 

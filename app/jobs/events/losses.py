@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.jobs.follow import Follower
+from app.jobs.events.follow import Follower
 from trainers.runs.event_lines import Event
 
 COLUMNS = "step,loss,smoothed,learning_rate,gradient_norm,memory_bytes,held_out_loss"

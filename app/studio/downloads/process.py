@@ -1,4 +1,4 @@
-"""The process that downloads a base model: `python -m app.studio.download_process FOLDER`."""
+"""The process that downloads a base model: `python -m app.studio.downloads.process FOLDER`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app.studio.worker import OnProgress, download_progress, report
+from app.studio.downloads.worker import OnProgress, download_progress, report
 
 
 def download(asked: dict[str, Any], on_progress: OnProgress) -> None:
