@@ -27,8 +27,7 @@ log = logging.getLogger(__name__)
 class StateFile(Generic[T]):
     """A state file; `parse` converts its bytes to a value and raises ValueError if they are damaged.
 
-    `restore` makes the replacement for a damaged file from its bytes and the previous value (None if there is none); it
-    may return None. Without `restore`, the previous value is used.
+    The previous value replaces a damaged one, or what `restore` makes of it; either may be None.
     """
 
     def __init__(
@@ -36,7 +35,7 @@ class StateFile(Generic[T]):
         path: Path,
         parse: Callable[[bytes], T],
         dump: Callable[[T], str],
-        restore: Callable[[bytes, T | None], T | None] | None = None,
+        restore: Callable[[T | None], T | None] | None = None,
         lock: Path | None = None,
     ) -> None:
         self.path, self._parse, self._dump, self._restore_with = path, parse, dump, restore
@@ -85,14 +84,13 @@ class StateFile(Generic[T]):
     def _restore(self) -> T | None:
         """Set the damaged file aside and write the recovered state."""
         try:
-            content = self.path.read_bytes()
-            return self._parse(content)  # somebody else was here first
+            return self._parse(self.path.read_bytes())  # somebody else was here first
         except FileNotFoundError:
             return None
         except ValueError as error:
             log.warning("%s is damaged and was set aside: %s", self.path, " ".join(str(error).split())[:200])
         last = self._good(self.before)
-        value = last if self._restore_with is None else self._restore_with(content, last)
+        value = last if self._restore_with is None else self._restore_with(last)
         moment = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
         aside = self.path.with_name(f"{self.path.stem}.damaged-{moment}{self.path.suffix}")
         if value is None:

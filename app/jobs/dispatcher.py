@@ -47,7 +47,6 @@ GLANCE = 0.1
 """Seconds between looks whether there is something new for a pass."""
 RECENT = 60.0
 """Seconds for which a drawing is expected."""
-DAMAGED = "its row in the queue was damaged ({}) and has been repaired; check that it is right"
 TIDY_EVERY = 60.0
 """Seconds between checks at the trash."""
 
@@ -205,8 +204,6 @@ class Dispatcher:
         """Maintain the trash, less often than every pass."""
         if time.monotonic() >= self._tidied + TIDY_EVERY:
             self._tidied = time.monotonic()
-            for job in self.store.mend():
-                self._notify(f"{job.name}: {DAMAGED.format(', '.join(job.damaged))}")
             for item in Trash(self.store).tidy():
                 self._notify(f"{item.name}: permanently deleted from the trash")
 

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -53,8 +53,6 @@ class Job:
     """The phase that a held job returns to; otherwise empty."""
     held_since: float = 0.0
     """Since when a job is held, in Unix seconds."""
-    damaged: tuple[str, ...] = ()
-    """Columns of its row with invalid values."""
 
     @property
     def name(self) -> str:
@@ -77,46 +75,25 @@ class NewJob:
 
 
 def read_job(row: sqlite3.Row, runs: Path) -> Job:
-    """The job of a row; invalid columns get a harmless value and are named in `damaged`.
-
-    If an invalid column determines the work to do, a waiting job is read as ended.
-    """
-    values: dict[str, Any] = {}
-    damaged: list[str] = []
-    for key in row.keys():  # noqa: SIM118 - a row is not a mapping
-        try:
-            values[key] = _READ[key](row[key])
-        except (ValueError, TypeError, RecursionError):
-            damaged.append(key)
-            values[key] = _INSTEAD.get(key, 0 if _READ[key] in (read_whole, read_moment) else "")
-    if "folder" in damaged:
-        values["folder"] = f"damaged-row-{values['id']}"
-        while (runs / values["folder"]).exists():  # not another run's
-            values["folder"] += "-"
-    if values["phase"] == "waiting" and not _TASK.isdisjoint(damaged):
-        values["phase"] = "ended"
-        damaged.append("phase")
+    """The job of a row. Raises sqlite3.DatabaseError if a column has an invalid value."""
+    values = {key: _read(row, key, _READ[key]) for key in row.keys()}  # noqa: SIM118 - a row is not a mapping
     process = Identity(values.pop("host"), values.pop("pid"), values.pop("started"), values.pop("boot"))
     values["folder"], values["cwd"] = runs / values["folder"], Path(values["cwd"])
     values["low_memory"] = bool(values["low_memory"])
-    return Job(**values, process=process, damaged=tuple(damaged))
+    return Job(**values, process=process)
 
 
-def read_worker(row: sqlite3.Row) -> tuple[str, int, float, str, tuple[str, ...]] | None:
-    """Host, number, start, boot and devices of a dispatcher's row; None if it is damaged."""
+def read_worker(row: sqlite3.Row) -> tuple[Identity, tuple[str, ...]]:
+    """Process and devices of a dispatcher's row. Raises sqlite3.DatabaseError if a column has an invalid value."""
+    process = Identity(*(_read(row, key, _READ[key]) for key in ("host", "pid", "started", "boot")))
+    return process, _read(row, "devices", _READ["command"])
+
+
+def _read(row: sqlite3.Row, key: str, read: Callable[[Any], Any]) -> Any:
     try:
-        devices = _command(row["devices"])
-        process = read_text(row["host"]), read_whole(row["pid"]), read_moment(row["started"]), read_text(row["boot"])
-        return *process, devices
-    except (ValueError, TypeError, RecursionError):
-        return None
-
-
-def as_row(job: Job, runs: Path) -> dict[str, Any]:
-    """The columns of a job, as `read_job` reads them."""
-    plain = {key: getattr(job, key) for key in _READ if key in Job.__dataclass_fields__}
-    places = {"folder": as_kept(job.folder, runs), "cwd": str(job.cwd)}
-    return plain | asdict(job.process) | places | {"command": json.dumps(job.command)}
+        return read(row[key])
+    except (ValueError, TypeError, RecursionError) as error:
+        raise sqlite3.DatabaseError(f"a row has an invalid {key}") from error
 
 
 def as_kept(path: Path, runs: Path) -> str:
@@ -182,8 +159,6 @@ _READ: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("started", "added", "begun", "ended", "held_since"), read_moment),
     **{"id": int, "folder": read_folder, "cwd": read_place, "command": _command, "phase": _phase},
 }
-_INSTEAD = {"kind": "damaged", "command": (), "cwd": ".", "wants": "auto", "phase": "ended"}
-_TASK = frozenset({"kind", "folder", "command", "cwd", "wants"})
 
 
 def read_table(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from app.jobs.database.backups import check_integrity
 from app.jobs.database.database import create, lock_of
 from app.jobs.database.migrations import DamagedQueueError, migrate
 from app.jobs.events.summary import Summary, read_summary
-from app.jobs.job import Job, NewJob
+from app.jobs.job import Job, NewJob, read_job
 from app.jobs.processes.process import Identity, find_processes
 from app.jobs.store import SMALL, TRAIN, Store
 from app.transactions import transaction
@@ -59,7 +59,7 @@ def repair(store: Store, use_backup: bool = True) -> Repair:
             sync_file(kept)
         sync_folder(path.parent)
         with whole_file(path) as building:
-            taken = use_backup and _copy_backup(store.backup, building)
+            taken = use_backup and _copy_backup(store, building)
             if not taken:
                 building.unlink(missing_ok=True)
                 create(building)
@@ -89,8 +89,9 @@ def _free_name(path: Path) -> Path:
     return next(name for name in names if not name.exists())
 
 
-def _copy_backup(backup: Path, target: Path) -> bool:
+def _copy_backup(store: Store, target: Path) -> bool:
     """Whether there was a sound backup; it is then at `target` in the current schema."""
+    backup = store.backup
     if not backup.exists() or not backup.stat().st_size:
         return False
     try:
@@ -99,6 +100,9 @@ def _copy_backup(backup: Path, target: Path) -> bool:
             check_integrity(connection)
             with transaction(connection):
                 migrate(connection, target, keep=False)
+            connection.row_factory = sqlite3.Row
+            for row in connection.execute("SELECT * FROM jobs"):
+                read_job(row, store.runs)
             connection.execute("PRAGMA journal_mode = WAL")
     except (sqlite3.DatabaseError, VelaturaError):
         return False

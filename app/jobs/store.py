@@ -19,7 +19,7 @@ from app.jobs.accounts.limits import check_waiting
 from app.jobs.database.database import Database
 from app.jobs.database.order import FIRST, HIGHEST, IN_LINE, LAST, place, place_behind_small
 from app.jobs.database.settings import QueueSettings
-from app.jobs.job import Job, NewJob, Phase, as_kept, as_row, read_job, read_worker, write_request
+from app.jobs.job import Job, NewJob, Phase, as_kept, read_job, read_worker, write_request
 from app.jobs.processes.devices import AND, LATER
 from app.jobs.processes.process import Identity
 from trainers.errors import VelaturaError
@@ -80,8 +80,10 @@ class Store:
         return self._database.revision()
 
     def check(self) -> None:
-        """Check the file; DamagedQueueError if it is damaged."""
+        """Check the file and every row; DamagedQueueError if something is damaged."""
         self._database.check()
+        self.jobs()
+        self.workers()
 
     def keep_backup(self) -> None:
         """Renew the backup if it is some minutes old and rows have changed.
@@ -92,6 +94,7 @@ class Store:
             if abs(time.time() - self.backup.stat().st_mtime) < BACK_UP_EVERY:
                 return
         if self.exists() and (revision := self.revision()) != self._backed_up:
+            self.jobs()  # the copy is checked for its pages alone
             self._database.back_up(self.backup)
             self._backed_up = revision
 
@@ -177,7 +180,7 @@ class Store:
                 check_waiting(db, owner, kind, count)
 
     def forget(self, job: Job) -> None:
-        """Remove a job in any phase, if its folder is missing or its row is damaged."""
+        """Remove a job in any phase, if its folder is missing."""
         self._change("DELETE FROM jobs WHERE id = ?", job.id)
 
     def assign(self, job: Job, token: str, process: Identity, attempts: int, device: str) -> None:
@@ -348,16 +351,6 @@ class Store:
         with self._database.writing() as db:
             return place(db, job.id, to)
 
-    def mend(self) -> list[Job]:
-        """Replace invalid column values by harmless ones; returns the jobs of those rows."""
-        jobs = [job for job in self._select("SELECT * FROM jobs") if job.damaged]
-        if jobs:
-            with self._database.writing() as db:
-                for job in jobs:
-                    row, columns = as_row(job, self.runs), ", ".join(f"{name} = :{name}" for name in job.damaged)
-                    db.execute(f"UPDATE jobs SET {columns} WHERE id = :id", row)
-        return jobs
-
     # ---------------------------------------------------------------- settings of the queue
     def retries(self) -> int:
         """Number of automatic restarts of an interrupted run without progress; 0: never."""
@@ -381,8 +374,7 @@ class Store:
     def workers(self) -> dict[Identity, tuple[str, ...]]:
         """Registered dispatchers and their devices, including killed ones, which never signed off."""
         with self._database.reading() as db:
-            rows = db.execute("SELECT * FROM workers").fetchall()
-        return {Identity(*row[:4]): row[4] for row in map(read_worker, rows) if row is not None}
+            return dict(map(read_worker, db.execute("SELECT * FROM workers")))
 
     # ---------------------------------------------------------------- within
     def _select(self, query: str, *values: Any) -> list[Job]:

@@ -21,7 +21,6 @@ SKIPPED = plural(
     count=0,
 )
 
-DAMAGED = _("Its row in the queue is damaged ({}); a worker will repair it.")
 UNSERVED = _("No machine of the cluster has what it wants: {wants}.")
 GONE, UNREAD = _("Its folder is missing."), _("Its events cannot be read: {}.")
 
@@ -69,9 +68,7 @@ def view_of(probe: Probe, place: int = 0, wait: float | None = None, turn: int =
     if state == State.STOPPING and summary.phase != "after":  # it will not do the steps that its time left counts
         summary = replace(summary, left=None, speed=0.0)
     line, trouble = describe(state, summary, turn or place, wait, job.restarts + job.low_memory, silent), ""
-    if job.damaged:
-        line = trouble = DAMAGED.format(", ".join(job.damaged))
-    elif gone:
+    if gone:
         line = trouble = GONE
     elif summary.unread:
         line = trouble = UNREAD.format(summary.unread)

@@ -110,7 +110,7 @@ class Database:
             connection = sqlite3.connect(self.path, PATIENCE, isolation_level=None, check_same_thread=False)
             try:
                 connection.row_factory = sqlite3.Row
-                connection.text_factory = _text  # a single row that is not text would take down every list
+                connection.text_factory = _text  # rows are checked where they are read
                 with transaction(connection):
                     migrate(connection, self.path)
                 _use_write_ahead_log(connection)

@@ -1,16 +1,14 @@
-"""The order of the queue: measurements last; else higher priorities first, then lower positions, cast to integers."""
+"""The order of the queue: measurements last; else higher priorities first, then lower positions."""
 
 from __future__ import annotations
 
 import sqlite3
 
-_WHOLE = "max(-2147483648, min(2147483647, CAST({} AS INTEGER)))"
-PRIORITY, POSITION = _WHOLE.format("priority"), _WHOLE.format("position")
-IN_LINE = f"phase = 'waiting' ORDER BY kind = 'estimate', {PRIORITY} DESC, {POSITION}, id"
+IN_LINE = "phase = 'waiting' ORDER BY kind = 'estimate', priority DESC, position, id"
 MOVABLE = f"kind != 'estimate' AND {IN_LINE}"
-LAST = f"(SELECT coalesce(max({POSITION}), 0) + 1 FROM jobs)"
-FIRST = f"(SELECT min({POSITION}) - 1 FROM jobs)"
-HIGHEST = f"max({PRIORITY}, coalesce((SELECT max({PRIORITY}) FROM jobs WHERE phase = 'waiting'), {PRIORITY}))"
+LAST = "(SELECT coalesce(max(position), 0) + 1 FROM jobs)"
+FIRST = "(SELECT min(position) - 1 FROM jobs)"
+HIGHEST = "max(priority, coalesce((SELECT max(priority) FROM jobs WHERE phase = 'waiting'), priority))"
 
 
 def place_behind_small(db: sqlite3.Connection, number: int, train: str) -> bool:
@@ -21,7 +19,7 @@ def place_behind_small(db: sqlite3.Connection, number: int, train: str) -> bool:
 
 def place(db: sqlite3.Connection, number: int, place: int) -> bool:
     """Put a waiting job, no measurement, at a position from 1; returns whether it waits."""
-    line = [tuple(row) for row in db.execute(f"SELECT id, {PRIORITY} FROM jobs WHERE {MOVABLE}")]
+    line = [tuple(row) for row in db.execute(f"SELECT id, priority FROM jobs WHERE {MOVABLE}")]
     own = dict(line).get(number)
     if own is None:
         return False

@@ -1,14 +1,10 @@
-"""The format of `draft.json`: versions, migrations, and recovery of damaged files."""
+"""The format of `draft.json`: versions and migrations."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
-
-from pydantic_core import from_json
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message
@@ -102,30 +98,3 @@ def migrate(table: Table) -> Table:
         table = MIGRATIONS[older](table)
     aside = table.get("aside")
     return {**table, VERSION_KEY: VERSION, "aside": migrate(aside) if isinstance(aside, dict) else None}
-
-
-def captions_in(content: bytes) -> dict[str, str]:
-    """The captions of a damaged file by picture, also of those behind the damage."""
-    text, decoder = content.decode("utf-8", "replace"), json.JSONDecoder()
-    found: dict[str, str] = {}
-    for start in re.finditer(r'\{"id":\s*"', text):
-        with suppress(ValueError):
-            picture, _ = decoder.raw_decode(text, start.start())
-            if isinstance(picture.get("caption"), str):
-                found.setdefault(str(picture["id"]), picture["caption"])
-    return found
-
-
-def salvage(content: bytes) -> Table:
-    """The values in front of the damage, as far as it goes; nothing if the file holds no beginning of any."""
-    text = content.decode("utf-8", "replace").encode()
-    for _ in range(2):
-        try:
-            table = from_json(text, allow_partial=True)
-            return table if isinstance(table, dict) else {}
-        except ValueError as error:
-            place = re.search(r"at line (\d+) column (\d+)", str(error))
-            if place is None or place[1] != "1":
-                return {}
-            text = text[: int(place[2]) - 1]
-    return {}

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.state_file import StateFile
 from app.studio.accounts.people import login_of_key
-from app.studio.dataset.draft_file import VERSION, captions_in, read_table, salvage, version_of
+from app.studio.dataset.draft_file import VERSION, read_table, version_of
 from app.studio.dataset.draft_trash import MASKS, forget, returned, take_back, throw_away
 from app.studio.dataset.previews import open_small, save_preview
 from app.studio.dataset.regions import known_masks, write_region
@@ -204,7 +204,7 @@ class Drafts:
     def read(self, key: str) -> Draft:
         """The draft of `key`, or a new unsaved one.
 
-        A damaged file is set aside and replaced by what can be recovered, which `restored` describes. Raises
+        A damaged file is set aside and replaced by the state before it, which `restored` describes. Raises
         NewerDraftError for a draft from a newer Velatura, OSError if the file cannot be read.
         """
         file = self._file(key)
@@ -277,28 +277,19 @@ class Drafts:
         restore = partial(self._restore, folder.name)
         return StateFile(folder / "draft.json", parse, Draft.model_dump_json, restore, folder / ".lock")
 
-    def _restore(self, identifier: str, damaged: bytes, before: Draft | None) -> Draft | None:
-        """The draft before the last change, with the readable parts of the damaged file and all pictures."""
-        found = _valid(salvage(damaged))
-        draft = before or Draft.model_validate(
-            {"public": secrets.token_urlsafe(16), **found, "id": identifier, "aside": None}
-        )
-        pictures, known = list(draft.pictures), known_pictures(draft)
-        for path in sorted(self.pictures(draft).glob("*.png"), key=lambda path: path.stat().st_mtime):
-            is_picture = not path.name.startswith(".") and path.stem not in known  # else it is half written, or here
-            if is_picture and (picture := _found(path)) is not None:
+    def _restore(self, identifier: str, before: Draft | None) -> Draft:
+        """The draft before the last change, with every picture in its folder."""
+        draft = before or Draft(id=identifier, public=secrets.token_urlsafe(16))
+        known = known_pictures(draft)
+        pictures = [one for one in draft.pictures if (self.pictures(draft) / f"{one.id}.png").is_file()]
+        for path in sorted(self.pictures(draft).glob("[!.]*.png"), key=lambda path: path.stat().st_mtime):
+            if path.stem not in known and (picture := _found(path)) is not None:
                 pictures.append(picture)
-        captions = captions_in(damaged)
-        pictures = [
-            one.model_copy(update={"caption": captions.get(one.id, one.caption)})
-            for one in pictures
-            if (self.pictures(draft) / f"{one.id}.png").is_file()
-        ]
-        for one in pictures:
-            self._draw_preview(draft, one)
-        found_again = Restored(pictures=len(pictures), without_caption=sum(not one.caption for one in pictures))
-        revision = max(draft.revision + 1, found.get("revision", 0)) + 1  # above what a page may have seen of it
-        return draft.with_(pictures=tuple(pictures), revision=revision, restored=found_again)
+        for picture in pictures:
+            self._draw_preview(draft, picture)
+        restored = Restored(pictures=len(pictures), without_caption=sum(not one.caption for one in pictures))
+        # One above what a page may have seen of it.
+        return draft.with_(pictures=tuple(pictures), revision=draft.revision + 2, restored=restored)
 
     def _draw_preview(self, draft: Draft, picture: Picture) -> None:
         place = self.previews(draft) / f"{picture.id}.webp"
@@ -359,17 +350,6 @@ def _back_up(path: Path) -> None:
         if 0 < version < VERSION and not backup.exists():
             with whole_file(backup) as building:
                 building.write_bytes(content)
-
-
-def _valid(table: dict[str, Any]) -> dict[str, Any]:
-    """The valid values of a draft."""
-    blank: dict[str, Any] = {"id": "", "public": ""}
-    valid: dict[str, Any] = {}
-    for name, value in table.items():
-        kept = [one for one in value if _is_picture(one)] if name == "pictures" and isinstance(value, list) else value
-        with suppress(ValidationError):
-            valid[name] = getattr(Draft.model_validate(blank | {name: kept}), name, None)
-    return {name: value for name, value in valid.items() if name in Draft.model_fields}
 
 
 def _is_picture(value: Any) -> bool:

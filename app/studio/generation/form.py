@@ -136,7 +136,7 @@ class FormStore:
         return StateFile(path, GenerateForm.model_validate_json, GenerateForm.model_dump_json, _restored)
 
 
-def _restored(damaged: bytes, before: GenerateForm | None) -> GenerateForm:
+def _restored(before: GenerateForm | None) -> GenerateForm:
     return (before or GenerateForm()).with_(notice=RESTORED if before else LOST)
 
 

@@ -305,7 +305,7 @@ def begin_next(store: Store, folder: Path) -> tuple[Job, subprocess.Popen[bytes]
     slow.write_text("import time; time.sleep(300)")
     claimed = store.claim(CPU.choose, own_identity())
     assert claimed is not None
-    child = subprocess.Popen([sys.executable, str(slow), "app.studio.run_job", claimed.token])
+    child = subprocess.Popen([sys.executable, str(slow), "-m", JOB_MODULES.job, claimed.token])
     running = store.begin(claimed.id, claimed.token, identity_of(child.pid))
     assert running is not None
     return running, child

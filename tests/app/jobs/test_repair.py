@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -121,6 +122,26 @@ def test_a_damaged_queue_is_never_taken_for_a_backup(store, monkeypatch):
     with pytest.raises(DamagedQueueError):
         store.keep_backup()
     assert store.backup.read_bytes() == held and not list(store.runs.glob(".unfinished-*"))
+
+
+@pytest.mark.parametrize(("column", "value"), [("position", "last"), ("owner", b"\xff\xfe"), ("folder", "a" * 300)])
+def test_a_row_with_an_invalid_value_is_damage(store, monkeypatch, column, value):
+    monkeypatch.setattr("app.jobs.store.BACK_UP_EVERY", 0.0)
+    for name in ("one", "two"):
+        store.add(NewJob("train", run_of(store, name), owner="anna"))
+    store.keep_backup()
+    held = store.backup.read_bytes()
+    with store._database.writing() as db:
+        db.execute(f"UPDATE jobs SET {column} = ? WHERE folder = 'two'", (value,))
+    for look in (store.jobs, store.line, store.check, store.keep_backup):
+        with pytest.raises(DamagedQueueError, match=f"a row has an invalid {column}.*`velatura queue repair` keeps"):
+            look()
+    assert store.backup.read_bytes() == held
+    assert repair(store).backup and line(store) == ["one", "two"]
+    assert {job.owner for job in store.jobs()} == {"anna"}
+    shutil.copyfile(store.runs / "queue.damaged-1.db", store.backup)
+    damage(store)
+    assert not repair(store).backup and line(store) == ["one", "two"], "such a backup is passed over"
 
 
 def test_a_damaged_backup_is_passed_over(store):
