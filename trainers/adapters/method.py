@@ -17,7 +17,7 @@ from trainers.section import Settings
 
 if TYPE_CHECKING:
     from trainers.adapters.site import Site
-    from trainers.adapters.updates.base import Update
+    from trainers.adapters.updates.update import Update
 
 Theta = Mapping[str, Tensor]
 

@@ -14,8 +14,8 @@ from torch.nn.parameter import is_lazy
 
 from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.op import Op, Packed, is_computed, weights_on_device
-from trainers.adapters.updates.base import at_least_fp32
 from trainers.adapters.updates.dense import Dense
+from trainers.adapters.updates.tensors import at_least_fp32
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 

@@ -19,7 +19,7 @@ from trainers.adapters.site import Site
 from trainers.adapters.targets import Target
 from trainers.adapters.tokens import Word
 from trainers.adapters.updates import Update
-from trainers.adapters.updates.change import max_abs
+from trainers.adapters.updates.tensors import max_abs
 from trainers.errors import VelaturaError, check_argument
 from trainers.formats.names import check_names, layer_names, some
 from trainers.formats.origin import Origin, origin_of

@@ -17,7 +17,7 @@ from torch import nn
 from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update
-from trainers.adapters.updates.low_rank import concatenate
+from trainers.adapters.updates.update import concatenate
 from trainers.composition.svd import TruncatedSum, merge_svd, relative_error
 from trainers.errors import VelaturaError
 from trainers.formats.names import layer_names, network_config

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.updates import LowRank, Update
-from trainers.adapters.updates.low_rank import concatenate
+from trainers.adapters.updates.update import concatenate
 
 
 @dataclass(frozen=True)

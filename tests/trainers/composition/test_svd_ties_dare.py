@@ -7,7 +7,7 @@ import torch
 
 from tests.trainers.adapters.layers import LAYERS, VARIANTS, make_site
 from trainers.adapters.updates import LowRank
-from trainers.adapters.updates.low_rank import concatenate
+from trainers.adapters.updates.update import concatenate
 from trainers.composition.dare import merge_dare
 from trainers.composition.svd import merge_svd, relative_error
 from trainers.composition.ties import merge_ties, trim

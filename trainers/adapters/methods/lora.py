@@ -41,7 +41,7 @@ from trainers.adapters.method import SETTINGS, RankedMethod, Theta, idle
 from trainers.adapters.methods.initial import kaiming, tucker, uses_tucker
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank, Update, normalise
-from trainers.adapters.updates.low_rank import minus_init
+from trainers.adapters.updates.update import minus_init
 from trainers.messages import Message
 from trainers.section import Shown
 

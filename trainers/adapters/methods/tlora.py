@@ -34,7 +34,7 @@ from trainers.adapters.methods.initial import kaiming
 from trainers.adapters.roles import is_batched, is_denoiser
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
-from trainers.adapters.updates.low_rank import minus_init
+from trainers.adapters.updates.update import minus_init
 from trainers.messages import Message
 
 

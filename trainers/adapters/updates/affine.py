@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, at_least_fp32
-from trainers.adapters.updates.change import Change
 from trainers.adapters.updates.rotation import butterfly_block
+from trainers.adapters.updates.tensors import at_least_fp32
+from trainers.adapters.updates.update import DiffusersForm, Update
 
 
 @dataclass(frozen=True)
-class Affine(Change):
+class Affine(Update):
     """A scale and a shift per output channel, each optional: ΔW = diag(gain) W.
 
     `gain` and `shift` are `(out,)` or, per image, `(n, out)`. The bias b is not scaled; to scale it too, add `gain · b`

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, add_onto, at_least_fp32
 from trainers.adapters.updates.built import build_and_apply
-from trainers.adapters.updates.change import Change
-from trainers.adapters.updates.low_rank import LowRank
+from trainers.adapters.updates.tensors import add_onto, at_least_fp32
+from trainers.adapters.updates.update import DiffusersForm, LowRank, Update
 
 
 @dataclass(frozen=True)
-class Dense(Change):
+class Dense(Update):
     """A dense change: `weight` in the shape of the layer's weight, and a `shift (out,)` of its bias."""
 
     weight: Tensor

@@ -10,15 +10,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, add_onto
 from trainers.adapters.updates.built import build_and_apply
-from trainers.adapters.updates.change import Change, full_rank
 from trainers.adapters.updates.cost import built_cost, khatri_rao_cost, low_rank_cost
-from trainers.adapters.updates.low_rank import LowRank
+from trainers.adapters.updates.tensors import add_onto, full_rank
+from trainers.adapters.updates.update import DiffusersForm, LowRank, Update
 
 
 @dataclass(frozen=True)
-class Hadamard(Change):
+class Hadamard(Update):
     """An element-wise product of two matrices of rank r, which equals a `LowRank` of rank r² (Khatri–Rao)."""
 
     left: LowRank

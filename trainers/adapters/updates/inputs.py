@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, add_onto, at_least_fp32
-from trainers.adapters.updates.change import Change, to_cpu_fp32
 from trainers.adapters.updates.dense import Dense
 from trainers.adapters.updates.rotation import Rotation
+from trainers.adapters.updates.tensors import add_onto, at_least_fp32, to_cpu_fp32
+from trainers.adapters.updates.update import DiffusersForm, Update
 
 
 @dataclass(frozen=True)
-class InputScale(Change):
+class InputScale(Update):
     """A scale per input of a linear layer: ΔW = W diag(gain), `gain (in,)`, with `weight` the layer's W.
 
     No format for it is read by all clients, so a file holds the full ΔW.
@@ -50,7 +50,7 @@ class InputScale(Change):
 
 
 @dataclass(frozen=True)
-class InputRotation(Change):
+class InputRotation(Update):
     """A rotation of the input channels: ΔW = W (R − I) with R as in `Rotation` and `weight` the layer's W.
 
     `skew (m, in/b, b, b)`; on convolutions R rotates the channels of each pixel. A file holds the full ΔW.

@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, add_onto, at_least_fp32
 from trainers.adapters.updates.built import build_and_apply
-from trainers.adapters.updates.change import Change, full_rank, max_abs, to_cpu_fp32
 from trainers.adapters.updates.cost import MOVED, PASSES, built_cost
-from trainers.adapters.updates.low_rank import LowRank
+from trainers.adapters.updates.tensors import add_onto, at_least_fp32, full_rank, max_abs, to_cpu_fp32
+from trainers.adapters.updates.update import DiffusersForm, LowRank, Update
 
 
 @dataclass(frozen=True)
-class Kronecker(Change):
+class Kronecker(Update):
     """A Kronecker product: `left (p, q)`, `right (out/p, in/q[, kh, kw])`, which is dense or low rank.
 
     It is applied by reshaping, (A ⊗ B) vec X = vec(A X Bᵀ) with the channels as a q × in/q matrix X; in small layers,

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, Update, add_onto, at_least_fp32
-from trainers.adapters.updates.change import Change
-from trainers.adapters.updates.low_rank import LowRank
+from trainers.adapters.updates.tensors import add_onto, at_least_fp32
+from trainers.adapters.updates.update import DiffusersForm, LowRank, Update
 
 
 @dataclass(frozen=True)
-class Normalised(Change):
+class Normalised(Update):
     """A low-rank update whose changed rows are scaled to a learned norm.
 
     `magnitude (out,)` trains; `norm (out,)` is ‖W + ΔW‖ of each output row, detached. Strength s multiplies the full

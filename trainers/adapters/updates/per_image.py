@@ -23,13 +23,12 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, Update
-from trainers.adapters.updates.change import RUNTIME, Change
-from trainers.adapters.updates.low_rank import LowRank
+from trainers.adapters.updates.tree import RUNTIME
+from trainers.adapters.updates.update import DiffusersForm, LowRank, Update
 
 
 @dataclass(frozen=True)
-class PerImage(Change):
+class PerImage(Update):
     """One of several changes for each image of a batch.
 
     `stacked` holds U and D, None if no change is stacked; `others` holds the rest by number. `index (n,)`, on the CPU,

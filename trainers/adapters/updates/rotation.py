@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, add_onto, at_least_fp32
 from trainers.adapters.updates.built import build_and_apply
-from trainers.adapters.updates.change import Change, max_abs
+from trainers.adapters.updates.tensors import add_onto, at_least_fp32, max_abs
+from trainers.adapters.updates.update import DiffusersForm, Update
 
 MOVED = 8.0
 """Cost of moving and rotating one number, in multiply-adds of a matrix product, measured on a CPU."""
 
 
 @dataclass(frozen=True)
-class Rotation(Change):
+class Rotation(Update):
     """A product R of `m` block-diagonal rotations, each the Cayley transform of skew blocks: `skew (m, out/b, b, b)`.
 
     With `butterfly`, the i-th acts on channels 2ⁱ b / 2 apart; otherwise m = 1, and it acts on neighbouring channels.

@@ -9,17 +9,16 @@ import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.base import DiffusersForm, add_onto
-from trainers.adapters.updates.change import Change, full_rank
 from trainers.adapters.updates.kronecker import Kronecker
-from trainers.adapters.updates.low_rank import LowRank
+from trainers.adapters.updates.tensors import add_onto, full_rank
+from trainers.adapters.updates.update import DiffusersForm, LowRank, Update
 
 Ranges = tuple[tuple[int, int], ...]
 """Pairs of first row and end, in order."""
 
 
 @dataclass(frozen=True)
-class Rows(Change):
+class Rows(Update):
     """Rows of a Kronecker product of linear layers; no smaller form exists for some of its rows."""
 
     whole: Kronecker

@@ -20,7 +20,7 @@ from trainers.adapters.network import Network
 from trainers.adapters.roles import is_denoiser
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Dense, LowRank, Update
-from trainers.adapters.updates.low_rank import concatenate
+from trainers.adapters.updates.update import concatenate
 from trainers.errors import VelaturaError
 from trainers.formats.extract import extract, kept_share
 from trainers.formats.names import attention_siblings, kohya_name

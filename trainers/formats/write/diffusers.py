@@ -21,7 +21,7 @@ from torch import Tensor
 from trainers.adapters.network import Network
 from trainers.adapters.roles import is_denoiser
 from trainers.adapters.updates import Dense, Kronecker, LowRank, Update
-from trainers.adapters.updates.change import full_rank
+from trainers.adapters.updates.tensors import full_rank
 from trainers.formats.names import diffusers_name
 from trainers.formats.pack import Precision, pack
 from trainers.formats.programs.check import describe_programs

@@ -8,8 +8,8 @@ import torch
 from tests.trainers.adapters.layers import LAYERS, VARIANTS, input_for, make_site
 from trainers.adapters.site import MethodTensors, TensorView
 from trainers.adapters.updates import Dense, LowRank, PerImage, Update
-from trainers.adapters.updates.change import full_rank
 from trainers.adapters.updates.per_image import stack
+from trainers.adapters.updates.tensors import full_rank
 
 
 def change_of(kind: str, variant: str) -> tuple[Update, torch.Tensor]:
