@@ -37,7 +37,7 @@ from trainers.formats.embedding import write_embedding
 from trainers.formats.write.core import write_style
 from trainers.models.families import get_family
 from trainers.models.full_size import Part, build_on_meta
-from trainers.models.model import Model
+from trainers.models.networks import Networks
 
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 PARTS: Mapping[str, tuple[Part, ...]] = {
@@ -76,8 +76,10 @@ def unread(family: str, parts: Mapping[str, nn.Module]) -> tuple[str, ...]:
     """Layers that a run does not train, since nothing reads what they give."""
     unet, *encoders = parts.values()
     of, nothing = get_family(family), cast(Any, None)
-    model = Model(of, "epsilon", "", "", "", False, of.resolution, 8, unet, nothing, tuple(encoders), (), nothing)
-    return of.unread_layers(model, 1)
+    base = Networks(
+        title="", denoiser=unet, vae=nothing, text_encoders=tuple(encoders), tokenizers=(), schedule=nothing
+    )
+    return of.unread_layers(base, 1)
 
 
 def config_of(preset: str, family: str) -> Config:

@@ -26,7 +26,7 @@ FLOWS = (
     Break(
         "flux-time",
         f"{FAMILIES}/flux.py",
-        "timestep=t.to(device) / model.schedule.steps,",
+        "timestep=t.to(device) / base.schedule.steps,",
         "timestep=t.to(device),",
         "Flux is told of a thousand times as much noise as there is",
         (f"{TESTS}/test_flux.py::test_loss_is_that_of_diffusers_training_script",),
@@ -34,8 +34,8 @@ FLOWS = (
     Break(
         "flux-guidance",
         f"{FAMILIES}/flux.py",
-        "scale = model.guidance if guidance is None else guidance",
-        "scale = model.guidance",
+        "scale = base.guidance if guidance is None else guidance",
+        "scale = base.guidance",
         "Flux dev draws with the same guidance scale whatever is asked for",
         (f"{TESTS}/test_flux.py::test_guidance_is_an_input",),
     ),

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from trainers.models.families.family import Family, Pair, down_factor
+from trainers.models.networks import Networks
 from trainers.models.prediction import Prediction
-from trainers.models.schedule import Schedule
 from trainers.models.text import Conditioning
-from trainers.models.words import Words
 
 
-@dataclass(frozen=True, eq=False)
-class Model:
-    """A base: frozen networks in evaluation mode, tokenizers, noise schedule, and source.
-
-    The VAE is always fp32: SDXL's overflows in fp16, and bf16 loses visible detail.
-    """
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Model(Networks):
+    """A base: its networks, family and source."""
 
     family: Family
     prediction: Prediction
     source: str
     """`base.model` of the settings: `starter`, a path or a hub id."""
-    title: str
-    """Name for users (a file's stem, a hub id), never a full path."""
     sha256: str
     """Hash of the single file, or of the denoiser's concatenated weight files."""
     starter: bool
@@ -36,32 +29,8 @@ class Model:
     """Side in pixels of the square images that the network was trained on."""
     stride: int
     """Divisor of all image sides in pixels (VAE factor × downsampling factor or patch of the denoiser)."""
-    denoiser: Any
-    """`UNet2DConditionModel`, or a transformer."""
-    vae: Any
-    """`AutoencoderKL`."""
-    text_encoders: tuple[Any, ...]
-    """In the order of `family.encoders`; optional ones at the end may be missing."""
-    tokenizers: tuple[Any, ...]
-    """One for each text encoder."""
-    schedule: Schedule
-    guidance: float = 1.0
-    """The guidance scale in training, for networks that read one."""
     notes: tuple[str, ...] = ()
     """Notes to show before a training, such as on a tested prediction type or a distilled base."""
-    words: Words = field(default_factory=Words)
-    """Words added to the vocabulary."""
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the denoiser."""
-        return next(self.denoiser.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the frozen denoiser and text encoders."""
-        dtype: torch.dtype = self.denoiser.dtype
-        return dtype
 
     @property
     def parts(self) -> dict[str, nn.Module]:

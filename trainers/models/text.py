@@ -14,7 +14,7 @@ from trainers.errors import VelaturaError
 from trainers.models.words import CHUNK, Group, token_groups
 
 if TYPE_CHECKING:
-    from trainers.models.model import Model
+    from trainers.models.networks import Networks
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,19 +51,18 @@ class Conditioning:
 
 
 def clip_states(
-    model: Model, captions: Sequence[str], clip_skip: int, chunks: int, last: bool
+    base: Networks, count: int, captions: Sequence[str], clip_skip: int, chunks: int, last: bool
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Each CLIP encoder's states `(n, 77·chunks, d)` and projection `(n, d₂)`, differentiable in weights and words.
+    """States `(n, 77·chunks, d)` and projection `(n, d₂)` of the first `count` encoders, which are CLIP's.
 
-    `clip_skip` k selects the k-th hidden state from the end, with the final norm; unless `last`, from the second to
-    last, without the norm. Tokens fill up to `chunks` chunks of 75, each with its own start, end and padding; longer
-    captions are truncated. The projection is that of the first chunk; None for an encoder that has none. Raises
-    VelaturaError if an encoder has too few layers for `clip_skip`.
+    Both are differentiable in weights and words. `clip_skip` k selects the k-th hidden state from the end, with the
+    final norm; unless `last`, from the second to last, without the norm. Tokens fill up to `chunks` chunks of 75, each
+    with its own start, end and padding; longer captions are truncated. The projection is that of the first chunk; None
+    for an encoder that has none. Raises VelaturaError if an encoder has too few layers for `clip_skip`.
     """
-    clips = zip(model.family.trained_encoders, model.tokenizers, model.text_encoders, strict=False)
-    for index, (_, tokenizer, encoder) in enumerate(clips):
-        ids = _chunked_ids(tokenizer, [token_groups(tokenizer, c, model.words.sizes) for c in captions], chunks)
-        with model.words.spliced(encoder, index, ids) as known:  # (n·chunks, 77)
+    for index, (tokenizer, encoder) in enumerate(list(zip(base.tokenizers, base.text_encoders, strict=True))[:count]):
+        ids = _chunked_ids(tokenizer, [token_groups(tokenizer, c, base.words.sizes) for c in captions], chunks)
+        with base.words.spliced(encoder, index, ids) as known:  # (n·chunks, 77)
             out = encoder(known, output_hidden_states=True)
         back = clip_skip if last else clip_skip + 1
         if clip_skip < 1 or back > len(out.hidden_states) - 1:
@@ -71,7 +70,7 @@ def clip_states(
             raise VelaturaError(
                 "base.clip_skip = {clip_skip} does not fit {title}; set it from 1 to {most}",
                 clip_skip=clip_skip,
-                title=model.title,
+                title=base.title,
                 most=most,
             )
         hidden = out.hidden_states[-back]
@@ -85,13 +84,14 @@ def clip_states(
         yield hidden.unflatten(0, (len(captions), chunks)).flatten(1, 2), pooled
 
 
-def unread_clip_layers(model: Model, clip_skip: int, last: bool) -> tuple[str, ...]:
-    """Layers of the text encoders after the state that `clip_states` reads, such as `text_encoder.encoder.layers.11`.
+def unread_clip_layers(base: Networks, names: Sequence[str], clip_skip: int, last: bool) -> tuple[str, ...]:
+    """Layers of CLIP encoders after the state that `clip_states` reads, such as `text_encoder.encoder.layers.11`.
 
-    They get no gradient. Encoders with a projection, which the UNet reads, have no such layers.
+    `names` are those of the first encoders. The layers get no gradient. Encoders with a projection, which the UNet
+    reads, have no such layers.
     """
     unread: list[str] = []
-    for name, encoder in zip(model.family.trained_encoders, model.text_encoders, strict=False):
+    for name, encoder in zip(names, base.text_encoders, strict=False):
         if hasattr(encoder, "text_projection"):
             continue
         inner = _inner(encoder)

@@ -18,7 +18,7 @@ from trainers.models.files.parts import PartSource
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainers.models.model import Model
+    from trainers.models.networks import Networks
     from trainers.models.text import Conditioning
 
 
@@ -50,15 +50,15 @@ class Chroma(FluxFamily):
         "sample": {"sampler": "euler", "steps": 30, "guidance": 4.0},
     }
 
-    def encode(self, model: Model, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
+    def encode(self, base: Networks, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
         from trainers.models.text import Conditioning
 
-        states, tokens = encode_t5(model.tokenizers[0], model.text_encoders[0], captions, T5_TOKENS, masked=True)
+        states, tokens = encode_t5(base.tokenizers[0], base.text_encoders[0], captions, T5_TOKENS, masked=True)
         return Conditioning(states, mask=with_one_padding(tokens))
 
     def predict(
         self,
-        model: Model,
+        base: Networks,
         latents: Tensor,
         t: Tensor,
         text: Conditioning,
@@ -67,14 +67,14 @@ class Chroma(FluxFamily):
     ) -> Tensor:
         import torch
 
-        text = text.to(latents.device, model.dtype)
+        text = text.to(latents.device, base.dtype)
         assert text.mask is not None
         attended = text.mask.bool()
         attended = attended[:, : int(attended.sum(1).max())]  # positions masked in all rows only cost time
         image = attended.new_ones(len(latents), latents.shape[2] * latents.shape[3] // 4)
         mask = None if attended.all() else torch.cat([attended, image], 1)
-        _mask_checkpointed(model.denoiser, mask)
-        return predict_packed(model, latents, t, text.context[:, : attended.shape[1]], attention_mask=mask)
+        _mask_checkpointed(base.denoiser, mask)
+        return predict_packed(base, latents, t, text.context[:, : attended.shape[1]], attention_mask=mask)
 
 
 def with_one_padding(tokens: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trainers.config.config import Config
     from trainers.config.sections import Base
     from trainers.models.files.header import Header
-    from trainers.models.model import Model
+    from trainers.models.networks import Networks
     from trainers.models.schedule import Schedule
     from trainers.models.text import Conditioning
 
@@ -252,7 +252,7 @@ class Family(ABC):
 
     # ------------------------------------------------------------ text, prediction, sampling
     @abstractmethod
-    def encode(self, model: Model, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
+    def encode(self, base: Networks, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
         """Encode captions, differentiably in the trained encoders' weights and the rows of added words."""
 
     @abstractmethod
@@ -263,12 +263,12 @@ class Family(ABC):
     def token_limit(self, chunks: int) -> int:
         """Maximum positions of a caption with `data.chunks = chunks`."""
 
-    def unread_layers(self, model: Model, clip_skip: int) -> tuple[str, ...]:
+    def unread_layers(self, base: Networks, clip_skip: int) -> tuple[str, ...]:
         """Text encoder layers whose output is not read, such as `text_encoder.encoder.layers.11`; they cannot learn."""
         return ()
 
     def time_ids(
-        self, model: Model, original: Sequence[Pair], crop: Sequence[Pair], target: Sequence[Pair]
+        self, base: Networks, original: Sequence[Pair], crop: Sequence[Pair], target: Sequence[Pair]
     ) -> Tensor | None:
         """Size conditioning `(n, 6)` of images, each pair in pixels (height, width) or (top, left); None without."""
         return None
@@ -276,7 +276,7 @@ class Family(ABC):
     @abstractmethod
     def predict(
         self,
-        model: Model,
+        base: Networks,
         latents: Tensor,
         t: Tensor,
         text: Conditioning,
@@ -288,7 +288,7 @@ class Family(ABC):
         `guidance` is the scale that a distilled denoiser reads as an input; None in training.
         """
 
-    def guides_itself(self, model: Model) -> bool:
+    def guides_itself(self, base: Networks) -> bool:
         """Whether the denoiser reads the guidance scale as an input, which replaces the pass without a caption."""
         return False
 

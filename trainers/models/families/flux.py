@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from trainers.config.config import Config
     from trainers.models.files.header import Header
-    from trainers.models.model import Model
+    from trainers.models.networks import Networks
     from trainers.models.prediction import Prediction
     from trainers.models.text import Conditioning
 
@@ -171,16 +171,16 @@ class Flux1(FluxFamily):
         guided = any(f"{prefix}{key}" in header.shapes for prefix in PREFIXES for key in GUIDANCE)
         return self.variants[0 if guided else 1]
 
-    def encode(self, model: Model, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
+    def encode(self, base: Networks, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
         from trainers.models.text import Conditioning
 
-        (clip, t5), (clip_encoder, t5_encoder) = model.tokenizers, model.text_encoders
+        (clip, t5), (clip_encoder, t5_encoder) = base.tokenizers, base.text_encoders
         states, _mask = encode_t5(t5, t5_encoder, captions, T5_TOKENS)
         return Conditioning(states, _pooled(clip, clip_encoder, captions))
 
     def predict(
         self,
-        model: Model,
+        base: Networks,
         latents: Tensor,
         t: Tensor,
         text: Conditioning,
@@ -189,13 +189,13 @@ class Flux1(FluxFamily):
     ) -> Tensor:
         import torch
 
-        text = text.to(latents.device, model.dtype)
-        scale = model.guidance if guidance is None else guidance
-        scales = torch.full((len(latents),), scale, device=latents.device) if self.guides_itself(model) else None
-        return predict_packed(model, latents, t, text.context, pooled_projections=text.pooled, guidance=scales)
+        text = text.to(latents.device, base.dtype)
+        scale = base.guidance if guidance is None else guidance
+        scales = torch.full((len(latents),), scale, device=latents.device) if self.guides_itself(base) else None
+        return predict_packed(base, latents, t, text.context, pooled_projections=text.pooled, guidance=scales)
 
-    def guides_itself(self, model: Model) -> bool:
-        return bool(model.denoiser.config.guidance_embeds)
+    def guides_itself(self, base: Networks) -> bool:
+        return bool(base.denoiser.config.guidance_embeds)
 
 
 def check_channels(channels: int, name: str) -> None:
@@ -210,16 +210,16 @@ def check_channels(channels: int, name: str) -> None:
         )
 
 
-def predict_packed(model: Model, latents: Tensor, t: Tensor, context: Tensor, **inputs: Any) -> Tensor:
+def predict_packed(base: Networks, latents: Tensor, t: Tensor, context: Tensor, **inputs: Any) -> Tensor:
     """The prediction `(n, c, h, w)` of a transformer that reads packed latents, their positions, and σ as the time."""
     import torch
 
-    transformer, device = model.denoiser, latents.device
+    transformer, device = base.denoiser, latents.device
     height, width = latents.shape[2:]
     packed: Tensor = transformer(
         hidden_states=pack(latents.to(transformer.dtype)),
         encoder_hidden_states=context,
-        timestep=t.to(device) / model.schedule.steps,
+        timestep=t.to(device) / base.schedule.steps,
         txt_ids=torch.zeros(context.shape[1], 3, device=device),
         img_ids=places(height // 2, width // 2, device),
         return_dict=False,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainers.models.files.header import Header
-    from trainers.models.model import Model
+    from trainers.models.networks import Networks
     from trainers.models.text import Conditioning
 
 T5_LENGTH = 256
@@ -136,18 +136,19 @@ class StableDiffusion3(FlowFamily):
         return denoiser["sample_size"] * factor, factor * denoiser["patch_size"]
 
     # ------------------------------------------------------------ text, prediction, sampling
-    def encode(self, model: Model, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
+    def encode(self, base: Networks, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
         import torch
 
         from trainers.models.families.t5 import encode_t5
         from trainers.models.text import Conditioning, clip_states
 
-        states, pooled = zip(*clip_states(model, captions, clip_skip, chunks, False), strict=True)
-        width = model.denoiser.config.joint_attention_dim
+        count = len(self.trained_encoders)
+        states, pooled = zip(*clip_states(base, count, captions, clip_skip, chunks, False), strict=True)
+        width = base.denoiser.config.joint_attention_dim
         clip = torch.cat(states, dim=-1)
         clip = torch.nn.functional.pad(clip, (0, width - clip.shape[-1]))
-        if len(model.text_encoders) == len(self.encoders):
-            t5, _mask = encode_t5(model.tokenizers[-1], model.text_encoders[-1], captions, T5_LENGTH)
+        if len(base.text_encoders) == len(self.encoders):
+            t5, _mask = encode_t5(base.tokenizers[-1], base.text_encoders[-1], captions, T5_LENGTH)
         else:
             t5 = clip.new_zeros(len(captions), T5_LENGTH, width)
         return Conditioning(torch.cat([clip, t5.to(clip)], dim=1), torch.cat(pooled, dim=-1))
@@ -165,14 +166,14 @@ class StableDiffusion3(FlowFamily):
 
     def predict(
         self,
-        model: Model,
+        base: Networks,
         latents: Tensor,
         t: Tensor,
         text: Conditioning,
         time_ids: Tensor | None = None,
         guidance: float | None = None,
     ) -> Tensor:
-        transformer, device = model.denoiser, latents.device
+        transformer, device = base.denoiser, latents.device
         text = text.to(device, transformer.dtype)
         prediction: Tensor = transformer(
             hidden_states=latents.to(transformer.dtype),

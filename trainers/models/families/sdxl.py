@@ -13,7 +13,7 @@ from trainers.models.families.unet_names import UNetShape, original_path
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainers.models.model import Model
+    from trainers.models.networks import Networks
 
 FACTS = (1024, "sdxl_base_v1-0", "stable-diffusion-xl-v1-base", "sdxl")
 
@@ -69,12 +69,12 @@ class StableDiffusionXL(UNetFamily):
         return "unet" in parts and any(stem.startswith("lora_te1_") for stem in layers)
 
     def time_ids(
-        self, model: Model, original: Sequence[Pair], crop: Sequence[Pair], target: Sequence[Pair]
+        self, base: Networks, original: Sequence[Pair], crop: Sequence[Pair], target: Sequence[Pair]
     ) -> Tensor | None:
         import torch
 
         rows = [[*o, *c, *t] for o, c, t in zip(original, crop, target, strict=True)]
-        return torch.tensor(rows, dtype=torch.float32, device=model.device)
+        return torch.tensor(rows, dtype=torch.float32, device=base.device)
 
     def file_path(self, path: str, config: Mapping[str, Any]) -> str:
         return original_path(path, UNetShape.of(config))

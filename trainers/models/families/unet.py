@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trainers.config.config import Config
     from trainers.config.sections import Base
     from trainers.models.files.header import Header
-    from trainers.models.model import Model
+    from trainers.models.networks import Networks
     from trainers.models.schedule import NoiseSchedule
     from trainers.models.text import Conditioning
 
@@ -140,13 +140,14 @@ class UNetFamily(Family):
         return problems
 
     # ------------------------------------------------------------ text, prediction, sampling
-    def encode(self, model: Model, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
+    def encode(self, base: Networks, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
         import torch
 
         from trainers.models.text import Conditioning, clip_states
 
         last = len(self.encoders) == 1
-        contexts, pooled = zip(*clip_states(model, captions, clip_skip, chunks, last), strict=True)
+        count = len(self.trained_encoders)
+        contexts, pooled = zip(*clip_states(base, count, captions, clip_skip, chunks, last), strict=True)
         return Conditioning(torch.cat(contexts, dim=-1), None if last else pooled[-1])
 
     def count_tokens(self, tokenizer: Any, caption: str, sizes: Mapping[str, int]) -> int:
@@ -160,35 +161,35 @@ class UNetFamily(Family):
 
         return CHUNK * chunks
 
-    def unread_layers(self, model: Model, clip_skip: int) -> tuple[str, ...]:
+    def unread_layers(self, base: Networks, clip_skip: int) -> tuple[str, ...]:
         from trainers.models.text import unread_clip_layers
 
-        return unread_clip_layers(model, clip_skip, len(self.encoders) == 1)
+        return unread_clip_layers(base, self.trained_encoders, clip_skip, len(self.encoders) == 1)
 
     def predict(
         self,
-        model: Model,
+        base: Networks,
         latents: Tensor,
         t: Tensor,
         text: Conditioning,
         time_ids: Tensor | None = None,
         guidance: float | None = None,
     ) -> Tensor:
-        unet, device = model.denoiser, latents.device
+        unet, device = base.denoiser, latents.device
         text = text.to(device, unet.dtype)
         extra = None if time_ids is None else {"text_embeds": text.pooled, "time_ids": time_ids.to(device)}
         prediction: Tensor = unet(
             latents.to(unet.dtype),
             t.to(device),
             encoder_hidden_states=text.context,
-            timestep_cond=_embedded(unet, guidance, len(latents), device) if self.guides_itself(model) else None,
+            timestep_cond=_embedded(unet, guidance, len(latents), device) if self.guides_itself(base) else None,
             added_cond_kwargs=extra,
             return_dict=False,
         )[0]
         return prediction
 
-    def guides_itself(self, model: Model) -> bool:
-        return model.denoiser.config.time_cond_proj_dim is not None
+    def guides_itself(self, base: Networks) -> bool:
+        return base.denoiser.config.time_cond_proj_dim is not None
 
     # ------------------------------------------------------------ names in style files
     def original_layers(self, config: Mapping[str, Any], paths: Sequence[str]) -> Iterator[OriginalLayer]:

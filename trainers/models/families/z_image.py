@@ -18,7 +18,7 @@ from trainers.models.files.parts import PartSource
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainers.models.model import Model
+    from trainers.models.networks import Networks
     from trainers.models.text import Conditioning
 
 LENGTH = 512
@@ -82,12 +82,12 @@ class ZImage(FlowFamily):
         return self.resolution, PATCH * down_factor(vae)
 
     # ------------------------------------------------------------ text, prediction, sampling
-    def encode(self, model: Model, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
+    def encode(self, base: Networks, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:
         import torch
 
         from trainers.models.text import Conditioning
 
-        (tokenizer,), (encoder,) = model.tokenizers, model.text_encoders
+        (tokenizer,), (encoder,) = base.tokenizers, base.text_encoders
         texts = [MESSAGE.format(caption) for caption in captions]
         settings = {"padding": "max_length", "max_length": LENGTH, "truncation": True, "return_tensors": "pt"}
         tokens = tokenizer(texts, **settings)
@@ -104,7 +104,7 @@ class ZImage(FlowFamily):
 
     def predict(
         self,
-        model: Model,
+        base: Networks,
         latents: Tensor,
         t: Tensor,
         text: Conditioning,
@@ -113,12 +113,12 @@ class ZImage(FlowFamily):
     ) -> Tensor:
         import torch
 
-        transformer, device = model.denoiser, latents.device
+        transformer, device = base.denoiser, latents.device
         text = text.to(device, transformer.dtype)
         assert text.mask is not None, "text of this family has a mask"
         captions = [states[mask.bool()] for states, mask in zip(text.context, text.mask, strict=True)]
         images = list(latents.to(transformer.dtype).unsqueeze(2).unbind(0))  # (c, 1, h, w) each
-        steps = model.schedule.steps
+        steps = base.schedule.steps
         velocities = transformer(images, (steps - t.to(device)) / steps, captions, return_dict=False)[0]
         return -torch.stack(list(velocities)).squeeze(2)
 
