@@ -184,7 +184,7 @@ def estimate(
     json: Json = False,
 ) -> None:
     """Estimate a run's time, memory and file size with a few real steps; keeps nothing."""
-    from app.studio.runs.measure import measure_config
+    from app.studio.runs.estimates import measure_config
     from app.studio.settings.gather import gather_settings
 
     options: dict[str, Any] = {"images": images, "base": base, "steps": steps}

@@ -113,7 +113,7 @@ def _run_task(work: Work, tasks: Mapping[str, Task]) -> None:
 
 
 def _estimate(folder: Path, record: Recorder) -> None:
-    from app.studio.runs.measure import measure_config
+    from app.studio.runs.estimates import measure_config
     from trainers.config.build import build_config
 
     measure_config(build_config(json.loads((folder / REQUEST).read_bytes())), record)

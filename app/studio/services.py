@@ -16,8 +16,8 @@ from app.studio.generation.generations import Generations
 from app.studio.paths import Paths
 from app.studio.preferences import PreferenceFiles
 from app.studio.programs.find import Nearby
-from app.studio.runs.costs import Measured
 from app.studio.runs.estimate_jobs import EstimateJobs
+from app.studio.runs.estimates import Measured
 from app.studio.settings.own_presets import OwnPresets
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary, imported_files

@@ -15,8 +15,7 @@ from app.studio.dataset.uploads import take_folder
 from app.studio.downloads.downloads import OFFERS
 from app.studio.paths import Paths
 from app.studio.runs import estimate_jobs
-from app.studio.runs.costs import Cost
-from app.studio.runs.pace import Pace, ground_of, work_of
+from app.studio.runs.estimates import Cost, Pace, pace_key, work_of
 from app.studio.services import Services, open_services
 from app.studio.settings.plan import plan
 from tests.app.ui.ended_runs import write_run
@@ -88,7 +87,7 @@ def test_that_a_computer_is_quieter_than_when_it_was_measured(
     monkeypatch.setattr(estimate_jobs, "load_now", lambda: load[0])
     draft = take_folder(services.drafts, "me", write_images(tmp_path / "images"))
     config = plan(draft, name="style")
-    pace = Pace(ground_of(config), work_of(config), 0.5, 20.0, time.time(), load=4.0)
+    pace = Pace(pace_key(config), work_of(config), 0.5, 20.0, time.time(), load=4.0)
     services.measured.keep(config, 0, Cost(40.0, 1, 1, 1, pace=pace))
     services.estimate_jobs.begin_pace(draft, config, "")
     assert services.queue.small_jobs() == []

@@ -225,7 +225,7 @@ def _plan(
     wanted: tuple[list[str], str | None, str | None, str | None],
 ) -> SweepPlan:
     from app.studio.paths import Paths
-    from app.studio.runs.costs import Measured
+    from app.studio.runs.estimates import Measured
     from app.studio.settings.gather import gather_settings
     from app.studio.sweeps.axes import METHOD, read_axes
     from app.studio.sweeps.plan import plan_sweep

@@ -23,8 +23,7 @@ from app.jobs.view import View
 from app.language import Sentence
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import safe_name, suggest
-from app.studio.runs.costs import Cost, Measured, cost_key
-from app.studio.runs.pace import ground_of, is_as_busy, load_now, pace_in, pace_of_run
+from app.studio.runs.estimates import Cost, Measured, cost_key, is_as_busy, load_now, pace_in, pace_key, pace_of_run
 from app.studio.studio_queue import StudioQueue
 from trainers.atomic_files import whole_file
 from trainers.config.config import Config
@@ -136,7 +135,7 @@ class EstimateJobs:
         for view in self._queue.runs()[:LATEST]:
             with suppress(OSError, VelaturaError):
                 pace = pace_of_run(Run(view.job.folder).config(), view.summary)
-                if pace and pace.on == ground_of(config):
+                if pace and pace.on == pace_key(config):
                     cost = Cost(0.0, memory=0, file=0, trained=0, pace=pace)
                     self._measured.keep_as(f"run {view.job.name}", cost)
                     return cost

@@ -13,7 +13,7 @@ from app.jobs.permissions import Actor
 from app.jobs.settings import is_trained_here
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import name_of, suggest, unlike
-from app.studio.runs.costs import Measured
+from app.studio.runs.estimates import Measured
 from app.studio.runs.origin import write_origin
 from app.studio.settings.own_presets import OwnPreset
 from app.studio.settings.plan import all_layers, choose, nested, with_choices

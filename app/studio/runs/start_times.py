@@ -11,7 +11,7 @@ from app.jobs.states import ENDED, State
 from app.jobs.store import ESTIMATE, TRAIN
 from app.jobs.view import View
 from app.studio.paths import Paths
-from app.studio.runs.costs import Measured
+from app.studio.runs.estimates import Measured
 from trainers.config.config import Config
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run

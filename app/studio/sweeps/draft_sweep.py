@@ -12,7 +12,7 @@ from app.jobs.permissions import Actor
 from app.jobs.settings import is_trained_here
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.names import alike, name_of, suggest
-from app.studio.runs.costs import Measured
+from app.studio.runs.estimates import Measured
 from app.studio.runs.origin import write_origin
 from app.studio.settings.plan import all_layers, choose, method_of
 from app.studio.studio_queue import StudioQueue

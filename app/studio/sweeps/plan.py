@@ -11,7 +11,7 @@ from typing import Any
 from app.jobs.permissions import Actor
 from app.jobs.settings import check_run
 from app.studio.names import alike
-from app.studio.runs.costs import Measured
+from app.studio.runs.estimates import Measured
 from app.studio.settings.plan import nested
 from app.studio.sweeps.axes import METHOD, Axis, check_axes, name_part
 from app.studio.sweeps.batch import Wanted

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from app.language import Sentence
 from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
-from app.studio.runs.costs import RunTime
 from app.studio.runs.estimate_jobs import Estimate
+from app.studio.runs.estimates import RunTime
 from app.studio.settings.fields import find_field, list_fields
 from app.studio.settings.imports.report import shown
 from app.studio.settings.plan import changed_by_hand, method_of

@@ -14,7 +14,6 @@ from markupsafe import Markup
 
 from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
-from app.studio.runs.times import run_times
 from app.studio.services import Services
 from app.studio.settings.plan import (
     by_preset,
@@ -184,7 +183,7 @@ class StyleStep:
         services, draft = self.services, self.services.drafts.read(key_of(request))
         config, estimate = trainable(draft, self.services.bases), services.estimate_jobs.now(draft)
         last = services.measured.last(config) if config else None
-        times = run_times(services.measured, by_preset(draft))
+        times = services.measured.times(by_preset(draft))
         pace = style_view.pace_line(last.pace if last else None, times, time.time())
         was_busy = bool(last and last.pace and last.pace.was_busy)
         pause = OFTEN if self._fetching() or estimate.busy else SELDOM if was_busy else 0
@@ -227,7 +226,7 @@ class StyleStep:
         base = services.bases.look(draft.choices.base)
         advanced = None
         if services.preferences.read(key).advanced:
-            advanced = style_view.read_advanced(draft, base, run_times(services.measured, by_preset(draft)))
+            advanced = style_view.read_advanced(draft, base, services.measured.times(by_preset(draft)))
         sheet = render(
             "train/more.html",
             base=base,

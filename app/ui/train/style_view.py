@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
-from app.studio.runs.costs import Cost, RunTime
 from app.studio.runs.estimate_jobs import Estimate
-from app.studio.runs.pace import Pace
+from app.studio.runs.estimates import Cost, Pace, RunTime
 from app.studio.settings.plan import SPECIAL, STOPS, changed_settings, method_of, problems
 from app.ui.train import text as words
 from app.ui.train.method_pictures import Shapes, draw_formula, find_picture

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 from app.studio.dataset.caption_jobs import Progress
 from app.studio.dataset.drafts import Undo
-from app.studio.runs.costs import Cost, RunTime
 from app.studio.runs.estimate_jobs import Estimate
-from app.studio.runs.pace import Pace
+from app.studio.runs.estimates import Cost, Pace, RunTime
 from app.ui.components.text import PRESET_NAMES
 from app.units import counted, day, readable_size, readable_time
 from trainers.messages import Message as _

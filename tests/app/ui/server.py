@@ -34,10 +34,10 @@ loop._report = report
 """
 
 MEASURED = """
-from app.studio.runs import measure as measuring
+from app.studio.runs import estimates as measuring
 def measure_config(config, on_progress):
     from dataclasses import asdict
-    from app.studio.runs.pace import circumstances
+    from app.studio.runs.estimates import circumstances
     from trainers.training.estimate import Estimate
     found = Estimate(60.0, 1.0, 1.0, 4, 2**30, 2**33, 2**20, False, 10_000, config.train.steps, 5, "cpu")
     on_progress("estimate", **asdict(found), **circumstances(config, "cpu", 0.0))
@@ -57,7 +57,7 @@ def free_port() -> int:
 @cache
 def fork_server() -> ForkServer:
     """What this process's studios are forked from, which saves each of them, and each of their jobs, the imports."""
-    studio = "app.studio.runs.measure", "app.ui.server", "app.cli.main"
+    studio = "app.studio.runs.estimates", "app.ui.server", "app.cli.main"
     server = ForkServer((*JOB_MODULES.imports, *JOB_MODULES.later_imports, *studio))
     atexit.register(server.close)
     return server

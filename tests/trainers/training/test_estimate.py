@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.cli.train import in_words
-from app.studio.runs.measure import measure_config
+from app.studio.runs.estimates import measure_config
 from tests.tiny_flow import tiny_flow_folder
 from tests.trainers.tiny_runs import events_of
 from trainers.errors import VelaturaError

@@ -13,7 +13,6 @@ from typing import Any
 from app.errors import as_sentence
 from app.jobs.settings import is_trained_here
 from app.studio.dataset.drafts import Draft
-from app.studio.runs.times import run_times
 from app.studio.services import Services
 from app.studio.settings.imports.epochs import Pictures, count_pictures, each_once
 from app.studio.settings.imports.kept import (
@@ -113,7 +112,7 @@ class Presets:
         """The presets of a login, and how long they take with this draft's pictures."""
         found = self.services.presets.list(owner)
         used = {one.name: one.use(draft) for one in found if not one.problem}
-        times = run_times(self.services.measured, used)
+        times = self.services.measured.times(used)
         return [_row(one, used.get(one.name), text.run_time(times.get(one.name)), draft) for one in found]
 
     def act(self, event: StyleAction, key: str, owner: str, tab: str) -> Answer:

@@ -19,8 +19,8 @@ from app.studio.dataset.uploads import take_folder
 from app.studio.generation.generations import Generations
 from app.studio.generation.request import make_request
 from app.studio.job_modules import JOB_MODULES
-from app.studio.runs.costs import Measured
 from app.studio.runs.estimate_jobs import EstimateJobs
+from app.studio.runs.estimates import Measured
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
 from tests.app.jobs.conftest import fork_server

@@ -18,8 +18,8 @@ from app.jobs.states import State
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.job_modules import JOB_MODULES
-from app.studio.runs.costs import Cost, Measured
 from app.studio.runs.estimate_jobs import UNSEEN, EstimateJobs
+from app.studio.runs.estimates import Cost, Measured
 from app.studio.runs.start import start_run
 from app.studio.settings.plan import choose, plan
 from app.studio.studio_queue import StudioQueue

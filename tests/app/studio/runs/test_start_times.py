@@ -7,8 +7,7 @@ import os
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.processes.process import identity_of
 from app.jobs.store import TRAIN, NewJob
-from app.studio.runs.costs import Cost, Measured
-from app.studio.runs.pace import Pace, ground_of, work_of
+from app.studio.runs.estimates import Cost, Measured, Pace, pace_key, work_of
 from app.studio.runs.start_times import StartTimes
 from app.studio.studio_queue import StudioQueue
 from app.ui.runs import text as words
@@ -53,6 +52,6 @@ def test_a_run_starts_when_those_before_it_are_done_as_far_as_they_were_measured
         store.add(NewJob(TRAIN, run))
     assert waits_of(queue, "last", "longer") == [None, 350.0]
     other = Run(runs / "two").config()
-    pace = Pace(ground_of(other), work_of(other), step=2.0, once=10.0, at=0.0, load=0.0)
+    pace = Pace(pace_key(other), work_of(other), step=2.0, once=10.0, at=0.0, load=0.0)
     Measured(queue.paths).keep(other, 7, Cost(90.0, 1, 1, 1, pace=pace))
     assert waits_of(queue, "longer", "last") == [350.0, 480.0]

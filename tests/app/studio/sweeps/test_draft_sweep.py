@@ -5,7 +5,7 @@ import pytest
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER, Actor, NotOwnerError
 from app.studio.dataset.uploads import take_folder
-from app.studio.runs.costs import Measured
+from app.studio.runs.estimates import Measured
 from app.studio.runs.origin import read_origin
 from app.studio.settings.plan import choose, with_choices
 from app.studio.sweeps.draft_sweep import free_sweep_name, method_seconds, start_method_sweep, suggested_methods

@@ -20,9 +20,8 @@ from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import TRAIN
 from app.studio.dataset.uploads import take_folder
 from app.studio.runs import estimate_jobs
-from app.studio.runs.costs import Cost
 from app.studio.runs.estimate_jobs import Estimate
-from app.studio.runs.pace import Pace, ground_of, work_of
+from app.studio.runs.estimates import Cost, Pace, pace_key, work_of
 from app.studio.runs.start import start_run
 from app.studio.services import Services
 from app.studio.settings.own_presets import as_preset
@@ -123,7 +122,7 @@ def known_pace(step: StartStep, tmp_path: Path, load: float) -> None:
     """Some pictures, and a measurement on their base with other settings, made at this load."""
     draft = take_folder(step.services.drafts, key_of(REQUEST), write_images(tmp_path / "images"))
     config = plan(choose(draft, "preset", "quick"), name="style")
-    pace = Pace(ground_of(config), work_of(config), 0.5, 20.0, time.time(), load)
+    pace = Pace(pace_key(config), work_of(config), 0.5, 20.0, time.time(), load)
     step.services.measured.keep(config, 0, Cost(40.0, 1, 1, 1, pace=pace))
 
 

@@ -10,11 +10,19 @@ import pytest
 from app.jobs.events.summary import Summary
 from app.studio.dataset.drafts import Draft
 from app.studio.paths import Paths
-from app.studio.runs import costs
-from app.studio.runs.costs import Cost, Measured, RunTime
+from app.studio.runs import estimates
 from app.studio.runs.estimate_jobs import Estimate
-from app.studio.runs.pace import Pace, circumstances, ground_of, pace_in, pace_of_run, work_of
-from app.studio.runs.times import run_times
+from app.studio.runs.estimates import (
+    Cost,
+    Measured,
+    Pace,
+    RunTime,
+    circumstances,
+    pace_in,
+    pace_key,
+    pace_of_run,
+    work_of,
+)
 from app.studio.settings.plan import by_preset, choose, plan, with_choices
 from app.ui.train import style_view
 from app.ui.train import text as words
@@ -26,7 +34,7 @@ DRAFT = Draft(id="x", public="y")
 def cost(load: float = 0.0, at: float = 0.0) -> Cost:
     """A measurement of the balanced preset: half a second a step, and 20 s besides."""
     config = plan(DRAFT)
-    pace = Pace(ground_of(config), work_of(config), 0.5, 20.0, at or time.time(), load)
+    pace = Pace(pace_key(config), work_of(config), 0.5, 20.0, at or time.time(), load)
     return Cost(20 + config.train.steps * 0.5, 10**9, 10**6, 10**6, pace=pace)
 
 
@@ -39,7 +47,7 @@ def measured(tmp_path: Path) -> Measured:
 
 def test_one_measurement_says_how_long_every_preset_takes(measured: Measured) -> None:
     measured.keep(plan(DRAFT), 0, cost())
-    times = run_times(measured, by_preset(DRAFT))
+    times = measured.times(by_preset(DRAFT))
     assert times["balanced"] == RunTime(20 + 180 * 0.5, is_estimate=False)
     assert times["quick"] == RunTime(pytest.approx(20 + 40 * 0.5), is_estimate=True)
     extra = plan(choose(DRAFT, "preset", "faithful"))
@@ -51,22 +59,22 @@ def test_one_measurement_says_how_long_every_preset_takes(measured: Measured) ->
     estimates = {name: times[name] for name in ("quick", "faithful")}
     assert style_view.pace_line(cost().pace, estimates, time.time()) == "Times are estimates."
     elsewhere = with_choices(DRAFT, base="owner/name")
-    assert run_times(measured, by_preset(elsewhere)) == {}, "another base has another pace"
+    assert measured.times(by_preset(elsewhere)) == {}, "another base has another pace"
 
 
 def test_a_measurement_from_a_busy_moment_does_not_outlive_it(
     measured: Measured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured.keep(plan(DRAFT), 0, cost(load=4.0))
-    monkeypatch.setattr(costs, "load_now", lambda: 3.0)
+    monkeypatch.setattr(estimates, "load_now", lambda: 3.0)
     assert measured.cost(plan(DRAFT), 0) is not None, "it is as busy still"
-    monkeypatch.setattr(costs, "load_now", lambda: 0.2)
+    monkeypatch.setattr(estimates, "load_now", lambda: 0.2)
     assert measured.cost(plan(DRAFT), 0) is None
     last = measured.last(plan(DRAFT))
     assert last and last.pace and "kept this computer busy" in words.pace_line(last.pace, last.pace.at + 600)
     assert "10 min ago" in words.pace_line(last.pace, last.pace.at + 600)
     measured.keep(plan(DRAFT), 0, cost(load=0.2))
-    monkeypatch.setattr(costs, "load_now", lambda: 0.0)
+    monkeypatch.setattr(estimates, "load_now", lambda: 0.0)
     assert measured.cost(plan(DRAFT), 0) is not None
 
 
