@@ -37,7 +37,7 @@ METHODS = (
     ),
     Break(
         "dora-norm",
-        f"{UPDATES}/low_rank.py",
+        f"{UPDATES}/update.py",
         "(base + 2 * cross + ",
         "(base + cross + ",
         "DoRA divides by another norm than the changed weight's, so magnitudes mean nothing",
@@ -324,8 +324,8 @@ DATA = (
     Break(
         "photo-metadata",
         "trainers/data/decode.py",
-        'whole = Image.new("RGBA" if with_alpha else "RGB", image.size)\n',
-        'whole = Image.new("RGBA" if with_alpha else "RGB", image.size)\n    whole.info = dict(image.info)\n',
+        'converted = Image.new("RGBA" if with_alpha else "RGB", image.size)\n',
+        'converted = Image.new("RGBA" if with_alpha else "RGB", image.size)\n    converted.info = dict(image.info)\n',
         "what a camera wrote into a photograph, such as its place, is kept",
         ("tests/trainers/data/test_decode.py::test_every_format_gives_the_picture",),
     ),
@@ -422,7 +422,7 @@ FILES = (
     ),
     Break(
         "file-alpha",
-        f"{UPDATES}/low_rank.py",
+        f"{UPDATES}/update.py",
         "up = self._gated_up() * (self.rank / alpha)",
         "up = self._gated_up()",
         "other programs apply the scale alpha / rank twice",

@@ -64,8 +64,7 @@ def bucket_for(width: int, height: int, resolution: int, stride: int, max_aspect
 
 
 def resized(size: Pair, bucket: Bucket, offset: tuple[float, float]) -> tuple[Pair, Pair]:
-    """(height, width) to which an image of `size` (height, width) is resized to cover the bucket, and the crop's (top,
-    left) in it.
+    """The size (height, width) at which an image of `size` covers its bucket, and the crop's (top, left) in it.
 
     `offset` is the crop's position as shares (down, right) of the available room: 0.5 is the centre.
     """
@@ -97,8 +96,8 @@ def cropped_share(size: Pair, bucket: Bucket) -> float:
 def _shape(aspect: float, side: int, stride: int, least: int, max_aspect: float) -> Pair:
     """(width, height) of the bucket of about `side`² pixels with the closest aspect ratio; the larger one of equals."""
     candidates = set()
-    for one in range(least, int(side * math.sqrt(max_aspect)) + 1, stride):
-        other = min(one, side * side // one // stride * stride)
-        if least <= other and one / other <= max_aspect:
-            candidates |= {(one, other), (other, one)}
+    for long in range(least, int(side * math.sqrt(max_aspect)) + 1, stride):
+        short = min(long, side * side // long // stride * stride)
+        if least <= short and long / short <= max_aspect:
+            candidates |= {(long, short), (short, long)}
     return min(candidates, key=lambda shape: (abs(math.log(shape[0] / shape[1] / aspect)), -shape[0] * shape[1], shape))

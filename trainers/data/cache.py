@@ -20,8 +20,8 @@ from trainers.atomic_files import replace_file
 from trainers.data.dataset import CENTRE, Dataset, Draw, Item, mask, pixels
 from trainers.errors import VelaturaError
 
-# Part of every key; change it with the pixels or the layout of the files.
 VERSION = "1"
+"""Part of every key; changes with the pixels or the layout of the files."""
 CHECKSUM = "checksum"
 
 EncodeImages = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -42,7 +42,7 @@ class LatentCache:
     def get_or_encode(self, dataset: Dataset, draws: Sequence[Draw], encode: EncodeImages) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the draws, (n, c, h/8, w/8) each; `encode` takes pixels (1, 3, h, w).
 
-        Only missing ones are encoded; random crops are always encoded and never cached.
+        Only missing entries are encoded; random crops are never cached.
         Raises VelaturaError when a file cannot be written.
         """
         done: dict[str, dict[str, Tensor]] = {}
@@ -108,7 +108,7 @@ class TextCache:
     def get_or_encode(self, captions: Sequence[str], encode: EncodeCaptions) -> dict[str, Tensor]:
         """The encoders' outputs for the captions, by name, stacked along their first dimension.
 
-        `encode` takes a list of one caption and gives tensors whose first dimension is 1.
+        `encode` takes a list of one caption and returns tensors whose first dimension is 1.
         Raises VelaturaError when a file cannot be written.
         """
         done = {caption: self._entry(caption, encode) for caption in dict.fromkeys(captions)}
@@ -133,8 +133,8 @@ class TextCache:
         return entry
 
 
-def _key(*what: object) -> str:
-    return hashlib.sha256("\x1f".join(map(str, (VERSION, *what))).encode()).hexdigest()[:40]
+def _key(*values: object) -> str:
+    return hashlib.sha256("\x1f".join(map(str, (VERSION, *values))).encode()).hexdigest()[:40]
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

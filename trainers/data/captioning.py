@@ -36,7 +36,7 @@ class Captioner:
 
     title: str
     words: str
-    """What it writes and its download size, in words."""
+    """Its kind of captions and its download size, for users."""
     model: str
     """Its hub id."""
     files: tuple[str, ...]
@@ -86,8 +86,8 @@ def fetch_captioner(name: str, progress: Callable[[int, int], None] | None = Non
     """The folder of a captioning model, downloaded if missing. VelaturaError if it is unavailable."""
     from trainers.models.files.download import DownloadRequest, fetch_files
 
-    if found := find_captioner(name):
-        return found
+    if folder := find_captioner(name):
+        return folder
     kind = captioner(name)
 
     def choose(sizes: dict[str, int]) -> list[str]:
@@ -180,15 +180,15 @@ def _load_tagger(folder: Path, device: str) -> Write:
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, ["CPUExecutionProvider"])
-    except (Fail, InvalidGraph, InvalidProtobuf, NoSuchFile) as error:  # which have no parent but Exception
+    except (Fail, InvalidGraph, InvalidProtobuf, NoSuchFile) as error:  # no common parent but Exception
         raise ValueError(str(error)) from error
-    given = session.get_inputs()[0]
+    entry = session.get_inputs()[0]
     with (folder / "selected_tags.csv").open(encoding="utf-8", newline="") as file:
         tags = [(row["name"], row["category"]) for row in csv.DictReader(file)]
 
     def write(image: Image.Image) -> str:
-        pixels = np.asarray(_square(image, given.shape[1]), np.float32)[None, :, :, ::-1]
-        chances = session.run(None, {given.name: np.ascontiguousarray(pixels)})[0][0]
+        pixels = np.asarray(_square(image, entry.shape[1]), np.float32)[None, :, :, ::-1]
+        chances = session.run(None, {entry.name: np.ascontiguousarray(pixels)})[0][0]
         sure = [
             (float(chance), tag)
             for (tag, category), chance in zip(tags, chances, strict=True)

@@ -31,7 +31,7 @@ def own_caption(image_path: Path) -> str | None:
     Reads UTF-8 with or without a byte order mark, UTF-16 with one, and anything else as Latin-1. Raises UnreadableError
     if the file is too large for a caption, has NUL bytes or is a link out of the folder.
     """
-    path = next((found for suffix in (".txt", ".TXT") if (found := image_path.with_suffix(suffix)).is_file()), None)
+    path = next((text for suffix in (".txt", ".TXT") if (text := image_path.with_suffix(suffix)).is_file()), None)
     if path is None:
         return None
     if leaves_folder(path):
@@ -74,9 +74,9 @@ def caption_from_name(stem: str) -> str:
 
 def base_caption(image_path: Path, settings: Data) -> str:
     """An image's caption without trigger word: its own, otherwise the template, otherwise its name, otherwise ""."""
-    own = own_caption(image_path)
-    if own is not None:
-        return own
+    caption = own_caption(image_path)
+    if caption is not None:
+        return caption
     name = caption_from_name(image_path.stem)
     if settings.caption:
         return one_line(settings.caption.replace("{name}", name)).strip(" ,")
@@ -123,7 +123,7 @@ def draw_caption(base: str, settings: Data, seed: int, draw: int, image: int, wo
 
 
 def varies(settings: Data) -> bool:
-    """Whether captions vary other than by dropout, so that caching is useless."""
+    """Whether captions vary other than by dropout, which makes a cache useless."""
     return settings.shuffle_tags
 
 

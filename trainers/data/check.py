@@ -17,7 +17,7 @@ from trainers.data.findings import (
     unreadable,
 )
 from trainers.data.ingest import Listing, list_folder
-from trainers.data.repeats import say_repeats
+from trainers.data.repeats import describe_repeats
 from trainers.data.source import crop_file, mask_of, read_source
 from trainers.messages import Message as _
 from trainers.messages import plural, some
@@ -30,7 +30,7 @@ def check_images(
 ) -> list[Finding]:
     """Measure every image of a folder and return findings, most severe first.
 
-    `count_tokens` gives a caption's tokens without start and end; without it, lengths are not checked.
+    `count_tokens` counts a caption's tokens without start and end; without it, lengths are not checked.
     Raises VelaturaError when there is no such folder.
     """
     listing = list_folder(folder)
@@ -51,7 +51,7 @@ def _measure(path: Path, settings: Data, resolution: int, stride: int) -> Measur
 
 
 def _parts(listing: Listing) -> list[Finding]:
-    """Which images have a crop or a mask, and which of these files belong to no image."""
+    """Findings about crops, masks and repeats, and about crop and mask files that belong to no image."""
     findings = []
     cropped = tuple(path.name for path in listing.images if crop_file(path).is_file())
     masked = tuple(path.name for path in listing.images if mask_of(path) is not None)
@@ -63,8 +63,8 @@ def _parts(listing: Listing) -> list[Finding]:
             all=len(listing.images),
         )
         findings.append(Finding("ok", sentence))
-    if said := say_repeats(listing.repeats.get(path, 1) for path in listing.images):
-        findings.append(Finding("ok", said))
+    if repeats := describe_repeats(listing.repeats.get(path, 1) for path in listing.images):
+        findings.append(Finding("ok", repeats))
     if listing.lone:
         sentence = plural(
             "{names} belongs to no picture here.",

@@ -49,7 +49,7 @@ class Item:
     masked: bool
     """Whether transparent areas are excluded from the loss."""
     mask_hash: str = ""
-    """Hash of how much each pixel counts; "" if all count alike."""
+    """Hash of the pixels' weights; "" if all pixels count alike."""
     repeats: int = 1
     """How often an epoch shows it; `data.repeats` multiplies this."""
 
@@ -80,7 +80,7 @@ class Dataset:
 
     @cached_property
     def buckets(self) -> tuple[tuple[int, ...], ...]:
-        """Indices of the items of each training size, each as often as its own repeats, in the order of the sizes."""
+        """Indices of the items of each training size, repeated by their own repeats, in the order of the sizes."""
         shown = [i for i, item in enumerate(self.items) for _ in range(item.repeats)]
         shapes = sorted({item.bucket.shape for item in self.items})
         return tuple(tuple(i for i in shown if self.items[i].bucket.shape == shape) for shape in shapes)
@@ -91,12 +91,11 @@ class Dataset:
         return sum(item.repeats for item in self.items) * self.settings.repeats
 
     def batches_per_epoch(self, batch_size: int) -> int:
-        """Batches per epoch, in which every image occurs `repeats` times on average (exactly over `batch_size`
-        epochs)."""
+        """Batches per epoch; every image occurs `repeats` times on average, and exactly over `batch_size` epochs."""
         return math.ceil(self.shown / batch_size)
 
     def largest_alone(self) -> Dataset:
-        """The dataset with only one of its largest images, as the most that a batch can take."""
+        """The dataset with one of its largest images alone, for the largest possible batch."""
         largest = max(self.items, key=lambda item: item.bucket.height * item.bucket.width)
         return replace(self, items=(largest,))
 
@@ -165,7 +164,7 @@ def load_dataset(folder: Path, settings: Data, seed: int, resolution: int, strid
 
 
 def _split(items: Sequence[Item], share: float, seed: int) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    """The items to train on, and a share to measure on: at least one, and few enough to be measured often.
+    """The items to train on, and a share held out to measure on: at least one, at most `MOST_HELD_OUT`.
 
     VelaturaError if nothing would be left to train on.
     """
@@ -190,8 +189,7 @@ def pixels(item: Item, draw: Draw) -> Tensor:
 
 
 def mask(item: Item, draw: Draw) -> Tensor | None:
-    """How much each latent pixel counts, (1, h/8, w/8) fp32 in [0, 1]; None without a mask, if transparency is not
-    masked either."""
+    """Weights of the latent pixels, (1, h/8, w/8) fp32 in [0, 1]; None without a mask or masked transparency."""
     if not item.masked and not item.mask_hash:
         return None
     weights = read_source(item.path, item.masked).weights(item.masked) if item.mask_hash else None

@@ -55,7 +55,7 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 SIGNATURES = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n": "PNG", b"GIF8": "GIF"}
-"""How files begin that Pillow does not identify if the rest is damaged."""
+"""Signatures of formats that Pillow does not identify if the rest of the file is damaged."""
 PHOTOMETRIC_TAG, SAMPLE_FORMAT_TAG = 262, 339
 WHITE_IS_ZERO, UNSIGNED = 0, 1
 
@@ -125,7 +125,7 @@ def open_image(
             most=max_pixels // 10**6,
         ) from error
     except UnidentifiedImageError as error:
-        raise _what_it_is(path) from error
+        raise _describe_unidentified(path) from error
     except DECODING_ERRORS as error:
         detail = " ".join(str(error).split())[:120] or type(error).__name__
         raise UnreadableError(path.name, DAMAGED, detail=detail) from error
@@ -159,7 +159,8 @@ def alpha_mask(image: Image.Image) -> Image.Image | None:
     return image.getchannel("A") if image.mode == "RGBA" else None
 
 
-def _what_it_is(path: Path) -> UnreadableError:
+def _describe_unidentified(path: Path) -> UnreadableError:
+    """The error about a file that Pillow does not identify."""
     with path.open("rb") as file:
         start = file.read(512)
     if not start:
@@ -170,7 +171,7 @@ def _what_it_is(path: Path) -> UnreadableError:
         return UnreadableError(path.name, DAMAGED, detail=kind)
     if b"<svg" in start:
         return UnreadableError(path.name, "{name} is an SVG drawing, which is not supported: export it as PNG")
-    # A multi-byte letter may be cut at the end of what was read, hence "ignore" after the check for control bytes.
+    # The 512 bytes may end within a multi-byte letter, hence "ignore" after the check for control bytes.
     printable = not any(byte < 9 or 13 < byte < 32 for byte in start)
     if printable and len(start.decode("utf-8", "ignore").encode()) >= len(start) - 3:
         return UnreadableError(path.name, "{name} holds text, not an image")
@@ -226,7 +227,7 @@ def _standard(image: Image.Image) -> Image.Image:
     with_alpha = to_eight_bits is None and image.has_transparency_data
     mode = "L" if to_eight_bits is not None else _colours(image.mode, with_alpha)
     to_srgb = _through_profile(profile, mode)
-    whole = Image.new("RGBA" if with_alpha else "RGB", image.size)
+    converted = Image.new("RGBA" if with_alpha else "RGB", image.size)
     for box in _tiles(image.size):
         tile = image.crop(box)
         if to_eight_bits is not None:
@@ -239,8 +240,8 @@ def _standard(image: Image.Image) -> Image.Image:
         colour = to_srgb(tile)
         if alpha is not None:
             colour.putalpha(alpha)
-        whole.paste(colour, box)
-    return whole
+        converted.paste(colour, box)
+    return converted
 
 
 def _colours(mode: str, with_alpha: bool) -> str:

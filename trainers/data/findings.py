@@ -40,7 +40,7 @@ NEARLY_SAME = (
     _("{names} are nearly the same picture."),
     _("Nearly the same picture as {other}. Duplicates count twice."),
 )
-"""About all of them, and about each."""
+"""Sentences about the group, and about one image of it."""
 WIDE = _("Much wider than it is high: {share:.0%} of it will be cropped. Crop it yourself to the part that matters.")
 HIGH = _("Much higher than it is wide: {share:.0%} of it will be cropped. Crop it yourself to the part that matters.")
 
@@ -111,8 +111,8 @@ def find_faults(
 ) -> list[Finding]:
     """Findings about measured images, in the order of the checks.
 
-    `count_tokens` gives a caption's tokens without start and end; without it, lengths are not checked. `near` remembers
-    which images were compared before.
+    `count_tokens` counts a caption's tokens without start and end; without it, lengths are not checked. `near` caches
+    comparisons of images.
     """
     findings = [_number(readable)]
     if readable:
@@ -322,5 +322,5 @@ def _size(one: Measured) -> str:
 
 
 def about_files(names: Sequence[str], one: str, other: str, **named: object) -> Message:
-    """A sentence about some files: `one` for one of them, `other` for several."""
+    """A sentence about files: `one` about a single file, `other` about several."""
     return plural(one, other, len(names), names=some(names), **named)

@@ -16,7 +16,14 @@ from trainers.data.captions import caption_from_name, own_caption
 from trainers.data.decode import FORMATS_IN_WORDS, IT, UnreadableError, alpha_mask, flatten, open_image
 from trainers.data.likeness import NearDuplicates, fingerprint, pixel_hash
 from trainers.data.repeats import FILE as REPEATS
-from trainers.data.repeats import FOLDER, read_folder_name, read_repeats, say_repeats, suggest_trigger, write_repeats
+from trainers.data.repeats import (
+    FOLDER,
+    describe_repeats,
+    read_folder_name,
+    read_repeats,
+    suggest_trigger,
+    write_repeats,
+)
 from trainers.data.source import CROP_ENDING, Source, crop_file, is_mask_name, mask_file, read_source, split_masks
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
@@ -75,7 +82,7 @@ class IngestReport:
 
     kept: tuple[Kept, ...]
     skipped: tuple[tuple[str, str], ...]
-    """(file name, what is wrong with it, as a sentence that begins with "it")."""
+    """(file name, problem as a sentence that begins with "it")."""
     duplicates: tuple[Duplicates, ...]
     """Reported, not removed."""
     notes: tuple[str, ...]
@@ -92,20 +99,19 @@ class Listing:
     subfolders: tuple[str, ...]
     """Sub-folders with images somewhere inside; they are not entered."""
     lone: tuple[str, ...] = ()
-    """Crop files, and images named like masks, that belong to no image."""
+    """Crop files and images named like masks that belong to no image."""
     repeats: Mapping[Path, int] = field(default_factory=dict)
     """How often an epoch shows an image, where that is not once."""
 
 
 def list_folder(folder: Path) -> Listing:
-    """List a folder's images and those of its subfolders with repeats in their names (`10_dusk`), sorted by name,
-    without hidden files and masks.
+    """List the images of a folder and of its subfolders with repeats in their names (`10_dusk`), sorted by name.
 
-    Raises VelaturaError when the folder is missing or not a folder.
+    Hidden files and masks are left out. Raises VelaturaError when the folder is missing or not a folder.
     """
     if not folder.is_dir():
-        found = _("it is a file") if folder.exists() else _("there is no such folder")
-        raise VelaturaError("{folder} cannot be used as a folder of images: {found}.", folder=folder, found=found)
+        problem = _("it is a file") if folder.exists() else _("there is no such folder")
+        raise VelaturaError("{folder} cannot be used as a folder of images: {found}.", folder=folder, found=problem)
     entries = _entries(folder)
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
     numbered = [entry for entry in folders if FOLDER.fullmatch(entry.name)]
@@ -133,7 +139,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _list_files(entries: list[Path], repeats: Mapping[str, int], otherwise: int) -> Listing:
-    """What lies in a folder itself; `repeats` of images by name, and those of all `otherwise`."""
+    """The files of a folder itself; `repeats` by image name, `otherwise` for the other images."""
     files = [entry for entry in entries if not entry.is_dir()]
     images = split_masks(file for file in files if file.suffix.lower() in SUFFIXES)[0]
     crops = {crop_file(image).name for image in images}
@@ -151,13 +157,13 @@ def _list_files(entries: list[Path], repeats: Mapping[str, int], otherwise: int)
 
 
 def ingest(source: Path, target: Path, keep_transparency: bool, captions: bool = True) -> IngestReport:
-    """Read every image of a folder and write it to `target` as a lossless PNG without metadata, with its caption, crop,
-    mask and repeats.
+    """Write every image of a folder to `target` as a lossless PNG without metadata.
 
-    Files are named `0001-fox-in-snow.png` by their order and original name. Transparent images are put on white unless
-    `keep_transparency`. Without `captions`, caption files are not read. Unreadable files are skipped and reported.
-    Ingesting the result again gives the same pixels, captions, crops and masks. Raises VelaturaError, with nothing left
-    in `target`, if the source is missing or has no readable image, or if `target` is in use or cannot be written.
+    Its caption (unless not `captions`), crop, mask and repeats are copied too. Files are named `0001-fox-in-snow.png`
+    by their order and original name. Transparent images are put on white unless `keep_transparency`. Unreadable files
+    are skipped and reported. Ingesting the result again gives the same pixels, captions, crops and masks. Raises
+    VelaturaError, with nothing left in `target`, if the source is missing or has no readable image, or if `target` is
+    in use or cannot be written.
     """
     listing = list_folder(source)
     _check_target(target)
@@ -188,13 +194,13 @@ def ingest(source: Path, target: Path, keep_transparency: bool, captions: bool =
             prints.append(fingerprint(flatten(read.picture())))
         write_repeats(target, repeats)
     except OSError as error:
-        _remove([one.path for one in kept], target if new_folder else None)
+        _remove([image.path for image in kept], target if new_folder else None)
         raise VelaturaError(
             "The images cannot be written to {target}: {reason}.", target=target, reason=error.strerror or error
         ) from error
     if not kept:
         raise VelaturaError(_nothing(source, listing, skipped))
-    names = [one.source for one in kept]
+    names = [image.source for image in kept]
     left_out = tuple((str(error.message.named["name"]), error.about(IT)) for error in skipped)
     return IngestReport(tuple(kept), left_out, duplicates(names, hashes, prints), _notes(listing, repeats))
 
@@ -204,7 +210,7 @@ def duplicates(
 ) -> tuple[Duplicates, ...]:
     """Groups of equal images, then groups of nearly equal ones (of which equal images count as one).
 
-    `near` remembers what was compared before.
+    `near` caches comparisons.
     """
     equal: dict[str, list[int]] = {}
     for index, key in enumerate(hashes):
@@ -263,7 +269,7 @@ def _holds_images(folder: Path) -> bool:
 
 
 def _notes(listing: Listing, repeats: Mapping[str, int]) -> tuple[str, ...]:
-    notes = [said] if (said := say_repeats(repeats.values())) else []
+    notes = [sentence] if (sentence := describe_repeats(repeats.values())) else []
     if listing.subfolders:
         notes.append(
             _("Subfolders are ignored, although there are images in {folders}.", folders=some(listing.subfolders))

@@ -1,4 +1,4 @@
-"""What pixels tell of images: sharpness, contrast, and duplicates and near duplicates by a hash and a perceptual hash.
+"""Sharpness and contrast of images, and duplicates and near duplicates by a hash and a perceptual hash.
 
 The perceptual hash is a small version of the image: brightness on a 16 × 16 grid, both colour differences on 4 × 4.
 Two images are near duplicates when their hashes differ by less than a share of their own contrast, which holds for
@@ -55,7 +55,7 @@ def near_duplicates(fingerprints: Sequence[np.ndarray]) -> list[tuple[int, ...]]
 
 
 class NearDuplicates:
-    """Finds near duplicates and remembers which images it has compared, for lists that grow and shrink."""
+    """Finds near duplicates; caches comparisons, for lists of images that grow and shrink."""
 
     def __init__(self) -> None:
         self._places: dict[str, int] = {}
@@ -64,12 +64,12 @@ class NearDuplicates:
         self._near: dict[int, set[int]] = {}
 
     def groups(self, hashes: Sequence[str], fingerprints: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
-        """As `near_duplicates`, of images of which no two have the same hash."""
+        """As `near_duplicates`, for images with distinct hashes."""
         fresh = {key: print_ for key, print_ in zip(hashes, fingerprints, strict=True) if key not in self._places}
         if fresh:
             self._compare(fresh)
         here = {self._places[key]: index for index, key in enumerate(hashes)}
-        found, seen = [], set[int]()
+        groups, seen = [], set[int]()
         for start in here:
             if start in seen or start not in self._near:
                 continue
@@ -81,8 +81,8 @@ class NearDuplicates:
                     ahead += [other for other in self._near.get(place, ()) if other in here]
             seen |= group
             if len(group) > 1:
-                found.append(tuple(sorted(here[place] for place in group)))
-        return found
+                groups.append(tuple(sorted(here[place] for place in group)))
+        return groups
 
     def _compare(self, fresh: Mapping[str, np.ndarray]) -> None:
         first = len(self._prints)
@@ -102,7 +102,7 @@ class NearDuplicates:
 
 
 def _contrast(print_: np.ndarray) -> float:
-    """Root mean square deviation of the channels from their means, never below a floor for uniform images."""
+    """Root mean square deviation of the channels from their means, at least `LEAST_CONTRAST`."""
     variance, start = 0.0, 0
     for side in (LUMA_SIDE, CHROMA_SIDE, CHROMA_SIDE):
         variance += float((print_[start : start + side * side] * side).var())

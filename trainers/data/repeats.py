@@ -1,10 +1,10 @@
-"""How often each picture is shown in an epoch, as kohya_ss reads it from the name of its folder: `10_dusk style`.
+"""Repeats of each picture in an epoch, read as kohya_ss does from the name of its folder: `10_dusk style`.
 
     images/10_dusk style/fox.png    shown 10 times in an epoch
     images/2_dusk style/owl.png     shown twice
 
-In a run's folder, whose pictures lie side by side, `repeats.json` keeps it: {"0001-fox.png": 10}. Numbers begin with 1
-to 9, so that folders that are only sorted by number (`01_boats`) mean nothing.
+A run's folder holds its pictures side by side, and their repeats in `repeats.json`: {"0001-fox.png": 10}. Numbers begin
+with 1 to 9: folders that are only sorted by number (`01_boats`) have no repeats.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ FOLDER = re.compile(r"([1-9]\d{0,2})_(.*)")
 
 
 def read_folder_name(name: str) -> tuple[int, str]:
-    """The repeats in a folder's name and the words behind them; (1, "") without any."""
-    found = FOLDER.fullmatch(name)
-    return (int(found[1]), " ".join(found[2].split())) if found else (1, "")
+    """The repeats in a folder's name and the words after them; (1, "") without any."""
+    match = FOLDER.fullmatch(name)
+    return (int(match[1]), " ".join(match[2].split())) if match else (1, "")
 
 
 def repeats_of(picture: str) -> tuple[int, str]:
-    """The repeats of a picture and the words behind them, from its name with folders, of which the nearest counts."""
+    """The repeats of a picture and the words after them, from the nearest folder in its path that has any."""
     folders = reversed(PurePosixPath(picture.replace("\\", "/")).parts[:-1])
     return read_folder_name(next((name for name in folders if FOLDER.fullmatch(name)), ""))
 
 
 def suggest_trigger(pictures: Iterable[str]) -> str:
-    """The trigger word that pictures suggest by the names of their folders; "" if they name none, or several."""
+    """The trigger word in the names of the pictures' folders; "" if there are several or none."""
     words = {word for name in pictures if (word := repeats_of(name)[1])}
     return words.pop() if len(words) == 1 else ""
 
 
 def read_repeats(folder: Path) -> dict[str, int]:
-    """The repeats that `repeats.json` gives the pictures of a folder, by name; VelaturaError if it is damaged."""
+    """The repeats in a folder's `repeats.json`, by picture; VelaturaError if it is damaged."""
     try:
         table = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -62,21 +62,21 @@ def read_repeats(folder: Path) -> dict[str, int]:
 
 
 def write_repeats(folder: Path, repeats: Mapping[str, int]) -> None:
-    """Keep the repeats of a folder's pictures, where any is shown more than once."""
+    """Write `repeats.json`, unless every picture is shown once."""
     kept = {name: count for name, count in repeats.items() if count != 1}
     if kept:
         (folder / FILE).write_text(json.dumps(kept, indent=0) + "\n", encoding="utf-8")
 
 
-def say_repeats(repeats: Iterable[int]) -> _ | None:
-    """How many pictures are shown how often; None where all are shown once."""
+def describe_repeats(repeats: Iterable[int]) -> _ | None:
+    """A sentence about the repeats of a folder's pictures; None if all are shown once."""
     counts = sorted(Counter(repeats).items(), reverse=True)
     if all(count == 1 for count, _number in counts):
         return None
-    each = some(
+    groups = some(
         [
             plural("{count} picture × {times}", "{count} pictures × {times}", number, times=count)
             for count, number in counts
         ]
     )
-    return _("Repeats from folder names: {repeats}.", repeats=each)
+    return _("Repeats from folder names: {repeats}.", repeats=groups)

@@ -1,4 +1,4 @@
-"""The files of one training image: the picture, the part of it that is trained, and how much each place counts.
+"""The files of a training image: the picture, its crop and its mask.
 
     fox.jpg         the picture
     fox.crop.json   its crop: {"left": 0.1, "top": 0, "width": 0.5, "height": 0.5}, fractions of the upright picture
@@ -63,11 +63,11 @@ class Source:
     """The mask file as `L`, of the whole picture's shape in any size."""
 
     def picture(self) -> Image.Image:
-        """What is trained of it, `RGB` or `RGBA`."""
+        """The trained part, `RGB` or `RGBA`."""
         return self.whole if self.crop is None else _cut(self.whole, self.crop)
 
     def weights(self, transparency: bool) -> Image.Image | None:
-        """How much each pixel of the picture counts, `L`; None if all count alike.
+        """Weights of the pixels of the trained part, `L`; None if all count alike.
 
         The product of the mask and, if `transparency` excludes transparent areas, the opacity.
         """
@@ -119,17 +119,17 @@ def mask_of(path: Path) -> str | None:
 
 
 def crop_file(path: Path) -> Path:
-    """Where a picture's crop is kept."""
+    """Path of a picture's crop file."""
     return path.with_name(path.stem + CROP_ENDING)
 
 
 def mask_file(path: Path) -> Path:
-    """Where a picture's mask is kept."""
+    """Path of a picture's mask file."""
     return path.with_name(f"{path.stem}{MASK_ENDING}.png")
 
 
 def own_crop(path: Path) -> Crop | None:
-    """A picture's crop; None if it has no such file, or it is the whole picture. Raises UnreadableError."""
+    """A picture's crop; None without one, or if it is the whole picture. Raises UnreadableError."""
     place = crop_file(path)
     if not place.is_file():
         return None
@@ -149,7 +149,7 @@ def own_crop(path: Path) -> Crop | None:
 
 
 def parse_crop(content: bytes) -> Crop:
-    """The content of a crop file. Raises ValueError with what is wrong."""
+    """Parse a crop file. Raises ValueError, whose message completes a sentence."""
     try:
         table = json.loads(content[: MAX_CROP_BYTES + 1])
     except ValueError:
@@ -161,7 +161,7 @@ def parse_crop(content: bytes) -> Crop:
 
 
 def make_crop(left: float, top: float, width: float, height: float) -> Crop:
-    """A crop within the picture. Raises ValueError with what is wrong."""
+    """A crop within the picture. Raises ValueError, whose message completes a sentence."""
     for start, length, wrong in (
         (left, width, _("left and width must be fractions within the picture, such as 0.25 and 0.5")),
         (top, height, _("top and height must be fractions within the picture, such as 0.25 and 0.5")),
@@ -180,13 +180,13 @@ def open_mask(path: Path, keep_pixels: int | None = None) -> Image.Image:
 
 
 def has_shape_of(mask: tuple[int, int], picture: tuple[int, int]) -> bool:
-    """Whether a mask of that (width, height) fits a picture of that (width, height)."""
+    """Whether a mask has the shape of a picture, both as (width, height)."""
     expected = mask[0] * picture[1] / picture[0]
     return abs(mask[1] - expected) <= max(1.0, SAME_SHAPE * expected)
 
 
 def wrong_shape(name: str, mask: str, found: tuple[int, int], picture: tuple[int, int]) -> UnreadableError:
-    """The error about a mask of another shape than the picture `name`."""
+    """The error about a mask whose shape differs from that of the picture `name`."""
     return UnreadableError(
         name,
         "{name} has a mask {mask} of another shape ({mask_width} × {mask_height} pixels; the upright picture has "

@@ -1,7 +1,7 @@
-"""Preview prompts for a run that has none: new subjects, which its captions do not name, in the captions' form.
+"""Preview prompts for a run without any: subjects that its captions do not name, in the captions' form.
 
-Pictures of training captions show what a style remembers; pictures of something else show what it has learned. The
-choice is a function of the captions, so that every attempt of a run draws the same.
+Pictures of training captions show how much a style has memorised; pictures of other subjects show the style. The choice
+is a function of the captions, so every attempt of a run draws the same.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ NEW_ON_STARTER: tuple[tuple[str, ...], ...] = (
     ("hamburger", "green apple", "mushroom", "pineapple", "strawberry", "cupcake", "banana"),
     ("guitar", "bicycle", "umbrella", "rocket", "airplane", "locomotive"),
 )
-"""Subjects among the drawings that the bundled base was trained on, first those that it draws well in a new style."""
+"""Subjects from the training set of the bundled base; those that it draws well in a new style come first."""
 SCENES = ("on a beach", "in the snow", "in a city street at night", "in a meadow of flowers")
 SCENES_ON_STARTER = (", blue background", ", yellow background", ", dark blue background", ", green background")
-"""The bundled base knows no places, only coloured backgrounds."""
+"""Coloured backgrounds, since the bundled base knows no places."""
 
 ARTICLES = ("a", "an", "the")
 SMALL_WORDS = frozenset(
     ("a", "an", "the", "of", "in", "on", "at", "by", "with", "face", "reading", "sleeping", "old", "green", "child")
 )
-"""Words of a subject that captions may share with it."""
+"""Words of a subject that do not count as naming it in a caption."""
 WORDS = re.compile(r"[^\W\d_]+")
 
 
@@ -53,24 +53,24 @@ def suggest_prompts(
         subjects: `new` subjects, the trained subject in new `scenes`, or the `captions` themselves.
         starter: Whether the base is the bundled one, which knows few subjects.
         word: The learned word.
-        class_prompt: What the trained subject is, such as `a dog`.
+        class_prompt: The class of the trained subject, such as `a dog`.
 
     Returns:
-        Four prompts, or fewer if they are captions and there are not more.
+        Four prompts; fewer if there are fewer captions to use.
     """
-    found: list[str] = []
+    prompts: list[str] = []
     if subjects == "scenes" and (data.trigger or word or class_prompt):
         named = class_prompt or data.trigger or word
-        found = [f"{named}{'' if starter else ' '}{scene}" for scene in (SCENES_ON_STARTER if starter else SCENES)]
+        prompts = [f"{named}{'' if starter else ' '}{scene}" for scene in (SCENES_ON_STARTER if starter else SCENES)]
     elif subjects == "new":
-        found = [in_form_of(captions, subject) for subject in choose_subjects(captions, starter)]
-    found = found or list(captions)
-    return tuple(dict.fromkeys(full_caption(one, data, word) for one in found))[:COUNT]
+        prompts = [in_form_of(captions, subject) for subject in choose_subjects(captions, starter)]
+    prompts = prompts or list(captions)
+    return tuple(dict.fromkeys(full_caption(prompt, data, word) for prompt in prompts))[:COUNT]
 
 
 def choose_subjects(captions: Iterable[str], starter: bool) -> list[str]:
     """Four subjects of different kinds that no caption names; others only if there are no more."""
-    named = {stem(each) for caption in captions for each in WORDS.findall(caption.lower())}
+    named = {stem(word) for caption in captions for word in WORDS.findall(caption.lower())}
     groups = NEW_ON_STARTER if starter else NEW
     fresh = [[subject for subject in group if not names(subject) & named] for group in groups]
     first = [group[0] for group in fresh if group]
@@ -79,11 +79,11 @@ def choose_subjects(captions: Iterable[str], starter: bool) -> list[str]:
 
 
 def in_form_of(captions: Sequence[str], subject: str) -> str:
-    """A subject as the captions would say it: with an article or without, between the words that all have."""
+    """A subject in the form of the captions: with or without article, between the words that all captions share."""
     rows = [caption.split() for caption in dict.fromkeys(captions) if caption]
     before, after = _shared_opening(rows), _shared_ending(rows)
-    own = [row[len(before) :] for row in rows]
-    with_article = not rows or sum(row[0].lower() in ARTICLES for row in own if row) * 2 > len(rows)
+    rests = [row[len(before) :] for row in rows]
+    with_article = not rows or sum(row[0].lower() in ARTICLES for row in rests if row) * 2 > len(rows)
     bare = subject.partition(" ")[2] if subject.partition(" ")[0] in ARTICLES else subject
     if with_article:
         subject = subject if subject != bare else f"{'an' if bare[0] in 'aeiou' else 'a'} {bare}"
@@ -95,12 +95,12 @@ def in_form_of(captions: Sequence[str], subject: str) -> str:
 
 
 def names(subject: str) -> set[str]:
-    """What a subject names: its words in the singular, without small ones."""
+    """The words of a subject in the singular, without small words."""
     return {stem(word) for word in WORDS.findall(subject.lower()) if word not in SMALL_WORDS}
 
 
 def stem(word: str) -> str:
-    """A word without the ending of its plural."""
+    """A word without its plural ending."""
     if word.endswith("ies") and len(word) > 4:
         return f"{word[:-3]}y"
     return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 3 else word
@@ -129,7 +129,7 @@ def _follows_comma(rows: Sequence[Sequence[str]], length: int) -> bool:
 
 
 def _shared(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The words with which all of several captions begin; each has others after them."""
+    """The words with which all captions begin, of several; every caption has a word after them."""
     if len(rows) < 2:
         return []
     least = min(map(len, rows)) - 1

@@ -51,13 +51,13 @@ class RankHistory:
 
 def current_ranks(network: Network) -> dict[str, int]:
     """Ranks by layer name, for layers whose method changes them."""
-    found = {}
+    by_layer = {}
     for site in network.hook_points:
         trained = [(p.method.hooks, p.theta) for p in site.placed if isinstance(p.method, Method)]
         ranks = [rank for hooks, theta in trained if (rank := hooks.rank_of(theta)) is not None]
         if ranks:
-            found[site.name] = sum(ranks)
-    return found
+            by_layer[site.name] = sum(ranks)
+    return by_layer
 
 
 def note_ranks(record: Recorder, network: Network, step: int, steps: int) -> None:
@@ -84,7 +84,7 @@ def read_ranks(folder: Path) -> RankHistory | None:
 
 
 def names_of(folder: Path) -> tuple[str, str]:
-    """Names of a run and its method, from its settings; empty if these cannot be read."""
+    """Names of a run and its method, from its settings; empty if they cannot be read."""
     settings = Run(folder).table()
     try:
         return str(settings["name"]), str(settings["method"]["name"])
@@ -98,10 +98,10 @@ def summarise(history: RankHistory, columns: int = 24) -> list[tuple[str, str, f
     A full bar is the history's `largest`.
     """
     moments = [(len(history.steps) - 1) * i // max(1, columns - 1) for i in range(columns)]
-    found = []
+    blocks = []
     for name, layers in groupby(range(len(history.layers)), lambda i: block(history.layers[i])):
         rows = list(layers)
         means = [sum(history.ranks[moment][layer] for layer in rows) / len(rows) for moment in moments]
         shares = (mean / max(1, history.largest) for mean in means)
-        found.append((name, "".join(MARKS[round(share * (len(MARKS) - 1))] for share in shares), means[-1]))
-    return found
+        blocks.append((name, "".join(MARKS[round(share * (len(MARKS) - 1))] for share in shares), means[-1]))
+    return blocks

@@ -62,9 +62,9 @@ def draw_ranks(history: RankHistory) -> Image:
 
 
 def _draw_title(pen: ImageDraw.ImageDraw, history: RankHistory, on_the_right: str) -> None:
-    whose = " · ".join(filter(None, (history.run[:60], history.method)))
-    what = f"{history.rank_info.word} in each layer"
-    pen.text((GAP, GAP), f"{whose}: {what}" if whose else what, fill=INK, font=load_font(15))
+    source = " · ".join(filter(None, (history.run[:60], history.method)))
+    title = f"{history.rank_info.word} in each layer"
+    pen.text((GAP, GAP), f"{source}: {title}" if source else title, fill=INK, font=load_font(15))
     x = LABEL
     for rank in key(history.largest):
         light = rank > history.largest / 2
@@ -112,7 +112,7 @@ def _columns(history: RankHistory, layer: int) -> Iterator[tuple[int, int, int]]
 
 
 def ticks(first: int, last: int) -> list[int]:
-    """The first and last step, and round ones in between, so far apart that labels do not overlap."""
+    """The first and last step, and round ones in between whose labels do not overlap."""
     span = last - first
     size = round_size(span / TICKS)
     between = range(size * (first // size + 1), last, size)
@@ -120,7 +120,7 @@ def ticks(first: int, last: int) -> list[int]:
 
 
 def key(largest: int) -> list[int]:
-    """Ranks in a map's key: all if they are few, otherwise 0, some round ones and the largest."""
+    """Ranks in a map's key: all of few, otherwise 0, some round ones and the largest."""
     size = round_size(largest / SWATCHES)
     return list(dict.fromkeys([*range(0, max(1, largest - size // 2 + 1), size), largest]))
 

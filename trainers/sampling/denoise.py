@@ -1,6 +1,6 @@
 """The denoising loop: from noise to latents, with one of diffusers' samplers, for every family of base models.
 
-Training and drawing both go through `model.predict`, so what a family does to latents, times and text is written once.
+Training and drawing share `model.predict`, which has a family's treatment of latents, times and text.
 With a guidance scale w above 1 the prediction is ε(∅) + w (ε(text) − ε(∅)) (Ho and Salimans 2022, eq. 6, with w there
 one less), unless the network reads w as an input.
 """
@@ -66,16 +66,16 @@ def denoise(
         if time_ids is None:
             count = len(scaled)
             time_ids = model.time_ids([(height, width)] * count, [(0, 0)] * count, [(height, width)] * count)
-        found = model.predict(scaled, t.expand(len(scaled)), text, time_ids, guidance)
-        found = found if combine is None else combine(found)
+        prediction = model.predict(scaled, t.expand(len(scaled)), text, time_ids, guidance)
+        prediction = prediction if combine is None else combine(prediction)
         if twice:
-            bare, told = found.chunk(2)
-            found = bare + guidance * (told - bare)
-        latents = scheduler.step(found, t, latents, **options, return_dict=False)[0]
+            bare, captioned = prediction.chunk(2)
+            prediction = bare + guidance * (captioned - bare)
+        latents = scheduler.step(prediction, t, latents, **options, return_dict=False)[0]
         after_call(call)
     return latents
 
 
 def _unscaled(latents: Tensor, _t: Tensor) -> Tensor:
-    """The network's input where a scheduler does not scale it, as with flow matching."""
+    """The network's input for a scheduler that does not scale it, as with flow matching."""
     return latents

@@ -1,9 +1,9 @@
-"""Which previews a run draws, so that they take at most a sixth of its time or so: known before its first step.
+"""The previews of a run, planned before its first step.
 
-With `sample.every = "auto"` a run is sampled six times, and all its previews together take at most `SHARE` of its time.
-The settings of the pictures are a function of the config, so that those of before, during and after can be compared,
-and a resumed run draws what it drew before. How many of them are drawn at a step is decided from measured times
-(`trainers.planning.forecast`). With a number, every picture is drawn as configured.
+With `sample.every = "auto"` a run is sampled six times, and its previews take at most `SHARE` of its time. The settings
+of the pictures are a function of the config, so pictures from before, during and after training can be compared, and a
+resumed run draws the same ones. Their number at each step follows from measured times (`trainers.planning.forecast`).
+With a number, every picture is drawn as configured.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from trainers.config.sections import SAMPLED
 from trainers.sampling.sample import SamplingParams
 
 SHARE, AIM = 0.15, 0.14
-"""Largest share of a run's time for previews, with `sample.every = "auto"`, and the one that is planned for."""
+"""Maximum share of a run's time for previews with `sample.every = "auto"`, and the planned share."""
 FEWEST_STEPS = 8
 """Denoising steps below which pictures get too coarse to compare."""
 FEW_STEPS = 20
 """Denoising steps below which the quick sampler replaces the default one."""
 QUICK_SAMPLER: Sampler = "dpm++ 2m quick"
 TRAINING_COST = 2.0
-"""Cost of training on an image, in forward passes; measured from 2 to 3."""
+"""Cost of training on an image, in forward passes; measurements lie between 2 and 3."""
 DECODING_COST = 2.0
 """Cost of decoding a picture, in forward passes."""
 
@@ -41,7 +41,7 @@ class PreviewPlan:
     limited: bool
     """Whether previews are limited to a share of the run's time."""
     final: SamplingParams
-    """The same of the last pictures, which are of every prompt."""
+    """Those of the last pictures, which show every prompt."""
 
     @property
     def count(self) -> int:
@@ -58,7 +58,7 @@ class PreviewPlan:
 
 
 def plan_previews(config: Config, params: SamplingParams, resolution: int) -> PreviewPlan:
-    """The previews of a run that would draw `params`, trained at `resolution`, the side of a square in pixels."""
+    """The previews of a run with these pictures at most, trained at `resolution`, the side of a square in pixels."""
     steps, every, limited = (
         config.train.steps,
         config.sample.interval(config.train.steps),
@@ -77,18 +77,18 @@ def fewer_pictures(params: SamplingParams, count: int) -> SamplingParams:
 
 
 def _affordable(config: Config, params: SamplingParams, resolution: int) -> SamplingParams:
-    """The pictures with fewer denoising steps, then fewer of them, where all would take more than their share."""
+    """The pictures with fewer denoising steps, then fewer pictures, until they take their share of the time."""
     train, classes = config.train, 2 if config.prior.image_count else 1
     training = train.steps * train.batch_size * train.accumulation * classes * TRAINING_COST
     area = params.size[0] * params.size[1] / resolution**2
     passes = 2 if params.guidance > 1 else 1
 
     def room(steps: int) -> float:
-        """Pictures of so many denoising steps that the run has time for."""
+        """Number of pictures with so many denoising steps that the run has time for."""
         return AIM / (1 - AIM) * training / (area * (passes * steps + DECODING_COST))
 
     count = len(params.pictures)
-    wanted = count * (SAMPLED + 1) + 1  # before, six times, and one with the live adapter to compare with the file's
+    wanted = count * (SAMPLED + 1) + 1  # before, six times, and one of the live adapter to compare with the file's
     fewest = min(params.steps, FEWEST_STEPS)
     steps = next((steps for steps in range(params.steps, fewest, -1) if room(steps) >= wanted), fewest)
     if steps < params.steps:

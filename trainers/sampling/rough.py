@@ -1,9 +1,9 @@
 """Small, rough pictures of latents, while they are denoised.
 
-A picture's colours are nearly a linear function of its latents, so a 4 × 3 matrix shows what a picture will be for a
-thousandth of the decoder's work. It is fitted to each VAE: an image of squares is encoded, half of them white, as many
-grounds are, and the matrix is the least-squares solution of the way back. On the bundled images its colours are off by
-14 of 255 on average, where a matrix fitted to these images themselves would be off by 11.
+A picture's colours are nearly a linear function of its latents, so a 4 × 3 matrix approximates the decoder for a
+thousandth of its work. The matrix is the least-squares fit for each VAE on an image of squares, half of them white, as
+many backgrounds are. On the bundled images its colours are off by 14 of 255 on average; a matrix fitted to these images
+themselves is off by 11.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 OnRough = Callable[[int, "Image"], None]
-"""Called with the number of a picture, from 1, and a small picture of what it will be."""
+"""Called with the number of a picture, from 1, and a small version of it."""
 FIRST = 3
-"""The first step after which there is something to see."""
+"""The first step after which something can be seen."""
 SHARE = 0.05
 """Share of the time that rough pictures may take."""
 SQUARES, LATENTS = 4, 8
@@ -34,7 +34,7 @@ SQUARES, LATENTS = 4, 8
 
 
 class RoughPictures:
-    """Passes on rough pictures, as often as its share of the time allows."""
+    """Sends rough pictures, in at most `SHARE` of the time."""
 
     def __init__(self, model: Model, on_rough: OnRough) -> None:
         self._model, self._on_rough = model, on_rough
@@ -42,14 +42,14 @@ class RoughPictures:
         self._next = 0.0
 
     def show(self, numbers: Iterable[int], latents: Tensor) -> None:
-        """Show the predicted latents `(n, c, h, w)` of pictures with these numbers, if it is time."""
+        """Send the predicted latents `(n, c, h, w)` of pictures with these numbers, unless the last were just sent."""
         began = time.monotonic()
         if began < self._next:
             return
         if self._colours is None:
             self._colours = fit_colours(self._model)
-        for number, own in zip(numbers, rough_pixels(latents, self._colours), strict=True):
-            self._on_rough(number, _image(own))
+        for number, pixels in zip(numbers, rough_pixels(latents, self._colours), strict=True):
+            self._on_rough(number, _image(pixels))
         now = time.monotonic()
         self._next = now + (now - began) / SHARE
 
@@ -70,8 +70,8 @@ def fit_colours(model: Model) -> Tensor:
 def rough_pixels(latents: Tensor, colours: Tensor) -> Tensor:
     """Pixels `(n, 3, h, w)` in [−1, 1] of latents `(n, c, h, w)`, one for each latent."""
     latents = latents.float().cpu()
-    found = _rows(latents) @ colours
-    return found.view(len(latents), *latents.shape[2:], 3).permute(0, 3, 1, 2).clamp(-1, 1)
+    values = _rows(latents) @ colours
+    return values.view(len(latents), *latents.shape[2:], 3).permute(0, 3, 1, 2).clamp(-1, 1)
 
 
 def _rows(latents: Tensor) -> Tensor:

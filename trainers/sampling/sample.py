@@ -65,7 +65,7 @@ def _are(kind: type, values: object) -> bool:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture to draw, with one of the batch's styles, or as the network is."""
+    """A picture to draw, with one of the batch's styles; None leaves the network unchanged."""
 
     prompt: str
     seed: int
@@ -89,7 +89,7 @@ def draw(
         params: Prompts, seeds, steps, guidance and size.
         on_step: Called after each step.
         styling: How styles act; with several variants, the pictures of a prompt and seed follow one another.
-        on_rough: Called from the third step on with small pictures of what is drawn, in a twentieth of the time.
+        on_rough: Called from the third step on with small versions of the pictures, in a twentieth of the time.
 
     Yields:
         One RGB image per prompt, seed and variant.
@@ -168,7 +168,7 @@ class Texts:
         self._known: dict[tuple[str, int | None], Conditioning] = {}
 
     def of_rows(self, prompts: Sequence[str], styles: Sequence[int | None]) -> Conditioning:
-        """`(2n, …)`: the negative prompt under each row's style, then each row's prompt; else only these, `(n, …)`."""
+        """`(2n, …)`: the negative prompt under each row's style, then each row's prompt; with one pass only those."""
         pairs = [self._of(prompt, style) for prompt, style in zip(prompts, styles, strict=True)]
         sides = (0, 1) if has_two_passes(self.model, self.params.guidance) else (1,)
         return Conditioning.cat([pair.row(side) for side in sides for pair in pairs])
@@ -184,7 +184,7 @@ class Texts:
 
 
 def drawing_context(model: Model, params: SamplingParams) -> ForwardContext:
-    """The context of a picture's forward passes; with two of them an image without caption precedes each."""
+    """The context of a picture's forward passes; with two per step, the one without caption comes first."""
     return ForwardContext(uncaptioned=(True, False) if has_two_passes(model, params.guidance) else ())
 
 
@@ -203,8 +203,8 @@ def evaluating(model: Model) -> Iterator[None]:
 
 def averaged(prediction: Tensor, copies: int) -> Tensor:
     """Predictions `(m·copies, c, h, w)` with those of each group of neighbours averaged."""
-    own = prediction.unflatten(0, (-1, copies))  # (m, copies, c, h, w)
-    return own.mean(1, keepdim=True).expand_as(own).flatten(0, 1)
+    groups = prediction.unflatten(0, (-1, copies))  # (m, copies, c, h, w)
+    return groups.mean(1, keepdim=True).expand_as(groups).flatten(0, 1)
 
 
 def decode(model: Model, latents: Tensor) -> Tensor:
@@ -224,13 +224,13 @@ def to_image(pixels: Tensor) -> Image:
 
 def largest_difference(left: Sequence[Image], right: Sequence[Image]) -> int:
     """The largest difference of any channel of any pixel, 0 … 255."""
-    return max(int(each.max()) for each in _differences(left, right))
+    return max(int(difference.max()) for difference in _differences(left, right))
 
 
 def mean_difference(left: Sequence[Image], right: Sequence[Image]) -> float:
     """The mean difference of all channels of all pixels, 0 … 255."""
-    found = [float(each.mean()) for each in _differences(left, right)]
-    return sum(found) / len(found)
+    means = [float(difference.mean()) for difference in _differences(left, right)]
+    return sum(means) / len(means)
 
 
 def _differences(left: Sequence[Image], right: Sequence[Image]) -> list[Any]:

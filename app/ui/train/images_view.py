@@ -23,7 +23,7 @@ from app.ui.gradio_internals import file_address
 from app.ui.train import text as words
 from app.ui.train import wall_text
 from trainers.data.findings import Kind
-from trainers.data.repeats import repeats_of, say_repeats
+from trainers.data.repeats import describe_repeats, repeats_of
 from trainers.messages import joined
 
 MOST_SHOWN, MOST_LINES, LONG_AGO = 5, 2, 3600
@@ -88,7 +88,7 @@ def overview(draft: Draft, report: Report) -> str:
     counts = Counter(kind for notes in report.notes.values() for kind in {note.kind for note in notes})
     lines = [(kind, wall_text.found_line(kind, counts[kind])) for kind in wall_text.FOUND if counts[kind]]
     general: list[tuple[Kind, str]] = [("", joined(" ", (finding.sentence, finding.fix))) for finding in report.general]
-    repeats = say_repeats(repeats_of(picture.name)[0] for picture in draft.pictures)
+    repeats = describe_repeats(repeats_of(picture.name)[0] for picture in draft.pictures)
     if not (repeats or lines or general or draft.left_out):
         return ""
     alone = not draft.pictures  # then the files are all that there is to say, and stand open
