@@ -46,6 +46,11 @@ def hash_password(password: str, salt: bytes = b"") -> PasswordHash:
     return PasswordHash(salt, _derive(password, salt, COST, BLOCK, PARALLEL), COST)
 
 
+def hash_of_nothing() -> PasswordHash:
+    """A hash that no password has; to compare with it takes as long as with any other."""
+    return PasswordHash(secrets.token_bytes(SALT_BYTES), secrets.token_bytes(KEY_BYTES), COST)
+
+
 def parse_hash(text: str) -> PasswordHash:
     """Parse a stored hash. Raises ValueError if it is invalid."""
     kind, cost, block, parallel, salt, key = text.split("$")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from app.jobs.permissions import MEMBER
 from app.studio.accounts.attempts import Attempts
-from app.studio.accounts.passwords import hash_password
+from app.studio.accounts.passwords import hash_of_nothing, hash_password
 from app.studio.accounts.people import MOST_NAME, MOST_PASSWORD, People, Person
 from app.studio.accounts.sessions import Sessions
 from app.studio.accounts.tokens import Token, Tokens
@@ -50,7 +50,7 @@ class Authenticator:
         self._hashed: dict[str, Person] = {}
         self._attempts = attempts or Attempts()
         self._one_at_a_time = threading.Lock()
-        self._nobody = hash_password(secrets.token_urlsafe(16))
+        self._nobody = hash_of_nothing()
         self.open = not self._given and not people.all()
         """Whether nobody needs a password. Determined once, so that a running studio never locks its visitors out
         suddenly."""

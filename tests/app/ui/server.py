@@ -17,10 +17,20 @@ from app.jobs.processes.fork_server import ForkServer
 from app.jobs.processes.process import Child, start_detached
 from app.jobs.store import Store
 from app.studio.job_modules import JOB_MODULES
+from app.ui.pages import PAGES
 from tests.app.ui.slow_answers import SEED
 
 IMPORTED_WITH = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 """Variables that libraries read while they are imported."""
+
+SERVED_WITH = (
+    "pydantic.v1",
+    "pillow_heif",
+    "uvicorn.protocols.websockets.auto",
+    "uvicorn.lifespan.on",
+    "anyio._backends._asyncio",
+)
+"""What a studio imports beside its own modules when it starts."""
 
 SLOW_STEPS = """
 import time
@@ -57,7 +67,8 @@ def free_port() -> int:
 @cache
 def fork_server() -> ForkServer:
     """What this process's studios are forked from, which saves each of them, and each of their jobs, the imports."""
-    studio = "app.studio.runs.estimates", "app.ui.server", "app.cli.main"
+    pages = (f"app.ui.{page.module}" for page in PAGES)
+    studio = ("app.studio.runs.estimates", "app.ui.server", *pages, *SERVED_WITH, "app.cli.main")
     server = ForkServer((*JOB_MODULES.imports, *JOB_MODULES.later_imports, *studio))
     atexit.register(server.close)
     return server

@@ -270,10 +270,10 @@ def test_pages_are_built_without_an_app_for_each_and_served_all_the_same() -> No
         with demo.route("Second", "second"):
             gr.HTML("second")
         demo.queue()
-        assert demo.app is None, "Gradio makes applications elsewhere"
+        assert demo.app is None and demo.config == {}, "Gradio makes applications or configurations elsewhere"
     with gr.Blocks() as other:
         gr.HTML("other")
-    assert other.app is not None
+    assert other.app is not None and other.config["components"]
     _, url, _ = demo.launch(server_port=None, prevent_thread_lock=True, quiet=True, ssr_mode=False)
     try:
         assert [httpx.get(f"{url}{path}").status_code for path in ("", "second", "third")] == [200, 200, 404]

@@ -17,6 +17,7 @@ from app.ui.components import text
 from tests.app.command import call
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import ALL_SENT, READY, add, blank_page, listen, new_page
+from tests.browser import ARGUMENTS
 from tests.trainers.data.pictures import scene
 
 ENDPOINTS = {
@@ -208,7 +209,7 @@ def test_after_logging_out_the_back_button_shows_nothing(locked, browser, chromi
     scene(1, (300, 200)).save(tmp_path / "a.png")
     own = browser.browser_type.launch(
         executable_path=chromium,
-        args=["--no-sandbox", "--disable-gpu"],
+        args=ARGUMENTS,
         ignore_default_args=["--disable-back-forward-cache"],
     )
     with blank_page(own) as page:

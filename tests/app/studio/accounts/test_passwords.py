@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from app.studio.accounts import passwords
-from app.studio.accounts.passwords import PasswordHash, hash_password, parse_hash
+from app.studio.accounts.passwords import PasswordHash, hash_of_nothing, hash_password, parse_hash
 
 
 def test_a_password_matches_its_hash_and_no_other(monkeypatch):
@@ -20,3 +20,10 @@ def test_a_password_matches_its_hash_and_no_other(monkeypatch):
 def test_what_is_no_hash_is_refused(text):
     with pytest.raises(ValueError):
         parse_hash(text)
+
+
+def test_no_password_is_that_of_nobody_and_a_guess_takes_as_long(monkeypatch):
+    monkeypatch.setattr(passwords, "COST", 16)
+    nobody, somebody = hash_of_nothing(), hash_password("pear-tree")
+    assert not nobody.matches("") and not nobody.matches("pear-tree")
+    assert (nobody.cost, nobody.block, nobody.parallel) == (somebody.cost, somebody.block, somebody.parallel)
