@@ -195,7 +195,7 @@ def _t5(width: int) -> tuple[Any, Any]:
     pieces = ["<pad>", "</s>", "<unk>", "▁", *LETTERS]
     vocabulary = [(piece, 0.0 if place < 3 else -float(place)) for place, piece in enumerate(pieces)]
     tokenizer = T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=512)
-    config = {"vocab_size": len(pieces) + 4, "d_model": width, "d_kv": 8, "d_ff": 40, "num_layers": 2, "num_heads": 4}
+    config = {"vocab_size": len(pieces) + 4, "d_model": width, "d_kv": 8, "d_ff": 40, "num_layers": 2, "num_heads": 1}
     return tokenizer, T5EncoderModel(T5Config(**config, feed_forward_proj="gated-gelu"))
 
 

@@ -22,6 +22,8 @@ prepare_process()
 import trainers.training.train
 from diffusers import UNet2DConditionModel
 print("bitsandbytes.nn" in sys.modules, "torch._inductor.lowering" in sys.modules)
+"""
+USED = """
 from bitsandbytes.optim import AdamW8bit
 import bitsandbytes
 print(bitsandbytes.nn.Linear4bit.__module__)
@@ -73,7 +75,17 @@ def test_what_is_not_installed_stays_so():
     assert "no_such_module_anywhere" not in sys.modules
 
 
-def test_a_training_begins_without_bitsandbytes():
-    done = subprocess.run([sys.executable, "-c", TRAINING], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["False False", "bitsandbytes.nn.modules"]
+def printed(code: str) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "kernels" not in done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.slow
+def test_a_training_begins_without_bitsandbytes():
+    assert printed(TRAINING) == ["False False"]
+
+
+@pytest.mark.thorough
+def test_a_training_that_uses_bitsandbytes_loads_it():
+    assert printed(TRAINING + USED) == ["False False", "bitsandbytes.nn.modules"]

@@ -46,7 +46,7 @@ STRENGTHS = (1.0, 0.6, -0.5, 1.3, 0.4, 0.7, -0.6, 0.8, 1.2, 0.9, 0.5, 0.3, -0.7,
 IMAGES = len(METHODS) + 1
 
 
-@pytest.fixture(scope="module", params=["sd1", "sdxl"])
+@pytest.fixture(scope="module", params=["sd1", pytest.param("sdxl", marks=pytest.mark.thorough)])
 def base(request, bases: dict[str, Model]) -> Model:
     return bases[request.param]
 
@@ -71,6 +71,7 @@ def predicted(model: Model, rows: Tensor) -> Tensor:
     return model.denoiser(latents[rows], 500, text[rows], **added).sample
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_an_image_of_a_guided_batch_is_as_with_its_style_alone(base, styles):
     parts, calls = parts_of(base), []

@@ -1,17 +1,14 @@
 """Runs of several processes, many in one group: `python -m tests.trainers.distributed.several INDEX COUNT FOLDER`.
 
-Torch takes seconds to start in each process, so a group is started once and trains one case after the other, as
-processes that a launcher has started; the first of them may be this one. Each leaves what it has come to: its
-parameters, buffers included, at the start and at the end, and the gradients of its first step.
+A group is started once and trains one case after the other, as processes that a launcher has started; the first of
+them may be this one. Each leaves what it has come to: its parameters, buffers included, at the start and at the end, and
+the gradients of its first step.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tests.trainers.processes import ForkedProcess, start_forked
 from trainers.distributed.devices import Rank
 
 CASES, DOUBLE = "cases.json", "double"
@@ -38,15 +36,14 @@ def train_together(folder: Path, cases: Mapping[str, Mapping[str, Any]], count: 
             for name, value in _environment(0, count).items():
                 patch.setenv(name, value)
             main(0, count, folder)
-        until = time.monotonic() + 60
-        while any(process.poll() is None for process in others) and time.monotonic() < until:
-            time.sleep(0.05)
+        for process in others:
+            assert process.wait(60) == 0, process.printed()[-4000:]
     finally:
         for process in others:
-            process.kill()
-            process.wait()
-    for index, process in enumerate(others, 1):
-        assert process.returncode == 0, _output(folder, count, index).read_text(encoding="utf-8")[-4000:]
+            if process.poll() is None:
+                process.kill()
+                process.wait(60)
+            process.child.collect()
 
 
 def result_of(folder: Path, case: str, count: int, index: int, what: str) -> dict[str, Tensor]:
@@ -58,18 +55,10 @@ def _environment(index: int, count: int) -> dict[str, str]:
     return {**Rank(index, count, index, count).environment(), "GLOO_SOCKET_IFNAME": "lo"} if count > 1 else {}
 
 
-def _output(folder: Path, count: int, index: int) -> Path:
-    return folder / f"{count}-{index}.txt"
-
-
-def _start(index: int, count: int, folder: Path) -> subprocess.Popen[bytes]:
-    with _output(folder, count, index).open("wb") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.trainers.distributed.several", str(index), str(count), str(folder)],
-            env={**os.environ, **_environment(index, count), "OMP_NUM_THREADS": str(torch.get_num_threads())},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+def _start(index: int, count: int, folder: Path) -> ForkedProcess:
+    words = [str(index), str(count), str(folder), str(torch.get_num_threads())]
+    log = folder / f"{count}-{index}.txt"
+    return start_forked("tests.trainers.distributed.several", words, log, _environment(index, count))
 
 
 def main(index: int, count: int, folder: Path) -> None:
@@ -135,7 +124,5 @@ class _Leaves:
 
 
 if __name__ == "__main__":
-    from trainers.lazy_module import load_rarely_used
-
-    load_rarely_used()
+    torch.set_num_threads(int(sys.argv[4]))
     main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -281,6 +281,7 @@ def test_a_distilled_base_says_so(tmp_path, tiny_bases):
     assert "distilled for few steps (Turbo, by its file's name)" in note
 
 
+@pytest.mark.thorough
 def test_the_libraries_are_imported_without_a_word_about_missing_packages():
     """As in a script, which has not made bitsandbytes load later."""
     script = "import sys, trainers.models.load as l; l.import_libraries(); print('bitsandbytes' in sys.modules)"

@@ -26,7 +26,7 @@ def test_sigterm_ends_a_run_after_its_step_with_everything_saved(quick, tmp_path
     with training_process(config, tmp_path / "runs") as process:
         wait_for("step", 2, run, process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, process.stderr.read() if process.stderr else ""
+        assert process.wait(60) == 0, process.printed()
     (stopped,) = events_of(run, "stopped")
     done = stopped["step"]
     assert 2 <= done < 5000 and run.checkpoint_steps() == [done]

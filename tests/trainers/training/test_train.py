@@ -34,9 +34,15 @@ pytestmark = [pytest.mark.long, pytest.mark.usefixtures("quick_runs")]
 
 
 FAMILIES = ("sd1", "sd2", "sd2-v", "sdxl")
+KINDS = {"oft": "sd1", "t-lora": "sd2-v", "vpt": "sd2", "adapter": "sdxl"}
+"""Methods that change other things than a weight by a sum, at every step alike."""
 CASES = [("lora", family) for family in FAMILIES]
-CASES += [(method, FAMILIES[number % 4]) for number, method in enumerate(METHODS) if method != "lora"]
-"""Every family, and every method on one of them; `tests/golden` has the bits of every method on two others."""
+CASES += [
+    pytest.param(method, KINDS.get(method, FAMILIES[number % 4]), marks=() if method in KINDS else pytest.mark.thorough)
+    for number, method in enumerate(METHODS)
+    if method != "lora"
+]
+"""Every family, and every method on one of them; `tests/golden` trains every method, too."""
 
 
 def test_every_method_has_its_small_settings():

@@ -175,11 +175,11 @@ class UNetFamily(Family):
         time_ids: Tensor | None = None,
         guidance: float | None = None,
     ) -> Tensor:
-        unet, device = base.denoiser, latents.device
-        text = text.to(device, unet.dtype)
+        unet, device, dtype = base.denoiser, latents.device, base.dtype
+        text = text.to(device, dtype)
         extra = None if time_ids is None else {"text_embeds": text.pooled, "time_ids": time_ids.to(device)}
         prediction: Tensor = unet(
-            latents.to(unet.dtype),
+            latents.to(dtype),
             t.to(device),
             encoder_hidden_states=text.context,
             timestep_cond=_embedded(unet, guidance, len(latents), device) if self.guides_itself(base) else None,

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.pairs import covering_pairs
 from tests.tiny_flow import FLOWS
 from tests.trainers.adapters.layers import shake
 from tests.trainers.tiny_runs import METHODS, equal, quick_settings, state_of, stopping_at, style_tensors
@@ -34,9 +35,10 @@ TEXTS = ["a fox", "the moon over a row of houses"]
 
 
 @torch.no_grad()
-def output(model: Model) -> Tensor:
+def output(model: Model, text: Any = None) -> Tensor:
+    """The prediction for two latents, with texts that are encoded anew unless they are given."""
     latents = torch.randn(2, model.latent_channels, 8, 12, generator=torch.Generator().manual_seed(1))
-    return model.predict(latents, torch.tensor([150.0, 900.0]), model.encode(TEXTS), None, 3.0)
+    return model.predict(latents, torch.tensor([150.0, 900.0]), text or model.encode(TEXTS), None, 3.0)
 
 
 def own(model: Model) -> Model:
@@ -47,42 +49,42 @@ def own(model: Model) -> Model:
 
 
 def trained(model: Model, name: str) -> Network:
-    table = {"name": "vpt", "tokens": 3, "variant": "image"} if name == "vpt" else METHODS[name]
-    method = build_config({"name": "x", "method": table}).method
+    method = build_config({"name": "x", "method": METHODS[name]}).method
     text = "none" if name == "t-lora" or not model.family.trained_encoders else "attn-mlp"
     return attach(model.parts, method, Targets(unet="full", text_encoder=text), seed=3)
 
 
-CASES = [(family, name) for family in FLOWS for name in METHODS if name not in JOINT[family]]
+APPLICABLE = [name for name in METHODS if all(name not in refused for refused in JOINT.values())]
 
 
-@pytest.mark.parametrize(("family", "name"), CASES)
+@pytest.mark.parametrize(("family", "name"), covering_pairs([*FLOWS], APPLICABLE, {"lora", "bitfit"}))
 def test_every_method(family: str, name: str, flow_models: Mapping[str, Model], tmp_path: Path) -> None:
     """No effect at the start, live = merged, written = reloaded, as the file and as the one for diffusers."""
     model = own(flow_models[family])
-    bare = output(model)
+    text = None if model.family.trained_encoders else model.encode(TEXTS)
+    bare = output(model, text)
     scale = bare.abs().max().item()
     network = trained(model, name)
-    assert (output(model) - bare).abs().max() < 1e-5 * scale
+    assert (output(model, text) - bare).abs().max() < 1e-5 * scale
     shake(network, 0.05)
-    live = output(model)
+    live = output(model, text)
     assert (live - bare).abs().max() > 1e-3
     facts = {"velatura.family": family}
     write_style(tmp_path / "s.safetensors", network, family, model.config, facts, "fp32")
     second = write_for_diffusers(tmp_path / "d.safetensors", network, family, model.config, facts, "fp32")
     merges = network.merges
     network.remove()
-    assert torch.equal(output(model), bare)
+    assert torch.equal(output(model, text), bare)
     for file in filter(None, (tmp_path / "s.safetensors", second)):
         again = apply_styles(model.parts, family, [(read_style(file), 1.0)])
-        reloaded = output(model)
+        reloaded = output(model, text)
         again.remove()
         assert again.warnings == [] and (reloaded - live).abs().max() < 1e-5 * scale, file.name
     if merges:
         network = trained(model, name)
         shake(network, 0.05)
         network.merge()
-        assert (output(model) - live).abs().max() < 1e-5 * scale
+        assert (output(model, text) - live).abs().max() < 1e-5 * scale
 
 
 @pytest.mark.parametrize(("family", "name"), [(family, name) for family in FLOWS for name in JOINT[family]])
@@ -95,7 +97,9 @@ def test_what_joint_attention_refuses(family: str, name: str, flow_folders: Mapp
         check_base(build_config(tables, settings_of_base(model)))
 
 
-@pytest.mark.parametrize("family", FLOWS)
+@pytest.mark.parametrize(
+    "family", [pytest.param(each, marks=pytest.mark.thorough if each != "sd3" else ()) for each in FLOWS]
+)
 def test_a_cut_run_goes_on_to_the_bit(
     family: str, flow_folders: Mapping[str, Path], images: Path, tmp_path: Path
 ) -> None:
