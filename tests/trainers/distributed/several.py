@@ -1,8 +1,8 @@
 """Runs of several processes, many in one group: `python -m tests.trainers.distributed.several INDEX COUNT FOLDER`.
 
 A group is started once and trains one case after the other, as processes that a launcher has started; the first of
-them may be this one. Each leaves what it has come to: its parameters, buffers included, at the start and at the end, and
-the gradients of its first step.
+them may be this one. Each leaves what it has come to: its parameters, buffers included, at the start and at the end,
+and the gradients of its first step.
 """
 
 from __future__ import annotations
