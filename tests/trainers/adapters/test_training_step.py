@@ -231,7 +231,11 @@ def loss_of(config: Config, model: Model, batch: Batch) -> Tensor:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trained", STATEFUL, indirect=True)
+@pytest.mark.parametrize(
+    "trained",
+    [pytest.param(name, marks=() if name in ("adalora", "sora") else pytest.mark.thorough) for name in STATEFUL],
+    indirect=True,
+)
 def test_one_s_own_loop_trains_what_the_trainer_trains(trained: tuple[Any, ...]) -> None:
     config, model, run, expected = trained
     network = attach(model.parts, config.method, config.targets, seed=config.seed)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.trainers.data import pictures
 
-SIZE = (2000, 1500)
+SIZE = (1200, 900)
 
 
 def write_kinds(folder: Path) -> None:

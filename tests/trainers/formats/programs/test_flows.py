@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.pairs import covering_pairs
 from tests.tiny_flow import FLOWS, tiny_flow_folder
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods.bitfit import BitFit
@@ -127,8 +128,7 @@ def of(model: Model, tensors: dict[str, Tensor], program: str) -> Compatibility:
     return next(one for one in found if one.program.name == program)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "preset"), covering_pairs([*METHODS], PRESETS, {"full", "attn"}))
 def test_what_is_said_of_a_file_is_what_the_key_maps_hold(model: Model, method: str, preset: str) -> None:
     family = model.family.name
     if family == "sd3" and preset == "single-blocks":
@@ -153,8 +153,7 @@ def test_what_is_said_of_a_file_is_what_the_key_maps_hold(model: Model, method: 
         assert not of(model, tensors, "A1111").whole
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "preset"), covering_pairs([*METHODS], PRESETS, {"full", "attn"}))
 def test_what_is_said_before_training_is_what_is_said_of_the_file(model: Model, method: str, preset: str) -> None:
     if preset not in ("attn", "attn-mlp") or method in ("dora", "vera"):  # of DoRA, only the settings tell
         return

@@ -46,10 +46,11 @@ def style(model: Model, method: Method, file: Path, seed: int) -> Style:
     return read_style(file)
 
 
-CASES = [("flux", "t-lora"), ("sd3", "t-lora"), ("z-image", "lora"), ("z-image", "t-lora")]
+CASES = [("flux", "t-lora"), ("sd3", "t-lora"), ("z-image", "lora")]
+CASES += [pytest.param(("z-image", "t-lora"), marks=pytest.mark.thorough)]
 
 
-@pytest.fixture(params=CASES, ids="-".join)
+@pytest.fixture(params=CASES, ids=lambda case: "-".join(case))
 def case(request: pytest.FixtureRequest, flow_models: Mapping[str, Model], tmp_path: Path) -> tuple[Model, list[Style]]:
     family, name = request.param
     model = flow_models[family]
