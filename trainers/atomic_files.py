@@ -21,13 +21,13 @@ PAUSES = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.4)
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path that replaces `path` when the block ends without an error; otherwise nothing is left.
+    """Yield a temporary path that replaces `path` when the block ends without an error, and is deleted otherwise.
 
     The content is synced before the rename, so a power cut leaves the old or the new file, and the new one once the
     block has ended.
     """
-    whose = f"{os.getpid()}-{threading.get_ident()}"
-    building = path.with_name(f".unfinished-{whose}-{path.name}")  # with the suffix that says the format
+    writer = f"{os.getpid()}-{threading.get_ident()}"
+    building = path.with_name(f".unfinished-{writer}-{path.name}")  # libraries read the format from the suffix
     try:
         yield building
         sync_file(building)
@@ -38,7 +38,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def replace_file(building: Path, path: Path) -> None:
-    """Rename a file to `path`; on Windows, which refuses this while the target is being read, retry for a second."""
+    """Rename a file to `path`; retry for a second on Windows, which refuses this while the target is read."""
     for pause in PAUSES:
         try:
             building.replace(path)
@@ -50,8 +50,8 @@ def replace_file(building: Path, path: Path) -> None:
     building.replace(path)
 
 
-def link_or_copy(file: Path, target: Path) -> None:
-    """Give a file that is never changed, only replaced, another name; a copy on disks without hard links."""
+def link_or_copy(file: Path | str, target: Path | str) -> None:
+    """Hard-link a file that is only ever replaced; copy it on disks without hard links."""
     try:
         os.link(file, target)
     except FileExistsError:
@@ -62,7 +62,7 @@ def link_or_copy(file: Path, target: Path) -> None:
 
 def sync_file(path: Path) -> None:
     """Sync a file."""
-    with path.open("r+b" if os.name == "nt" else "rb") as file:  # Windows syncs nothing that was opened for reading
+    with path.open("r+b" if os.name == "nt" else "rb") as file:  # Windows syncs only files open for writing
         os.fsync(file.fileno())
 
 
@@ -83,7 +83,7 @@ def sync_folder(folder: Path) -> None:
 def sync_tree(folder: Path) -> None:
     """Sync a folder with its contents, except files that cannot be opened.
 
-    Those were not written here: they are hard links, or on Windows write-protected copies.
+    Those were not written here: they are hard links or, on Windows, write-protected.
     """
     for path in folder.rglob("*"):
         if path.is_dir():
@@ -95,7 +95,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def check_free(path: Path, overwrite: bool) -> None:
-    """Raise VelaturaError if a file cannot be written because something is in the way."""
+    """Raise VelaturaError if something is in the way of a new file."""
     if path.is_dir():
         raise VelaturaError("{path} is a folder; give a file name for --out", path=path)
     if path.exists() and not overwrite:
@@ -107,7 +107,7 @@ def check_free(path: Path, overwrite: bool) -> None:
 
 @contextmanager
 def plain_disk_errors(path: Path) -> Iterator[None]:
-    """Convert write errors of the system into one sentence."""
+    """Raise VelaturaError for a full, read-only or forbidden disk."""
     try:
         yield
     except OSError as error:
@@ -125,12 +125,5 @@ def plain_disk_errors(path: Path) -> Iterator[None]:
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """Make a second folder of the same files, which take no further room where the system has hard links."""
-    shutil.copytree(source, target, copy_function=_link_or_copy)
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+    """Copy a folder, with hard links to the same files where possible."""
+    shutil.copytree(source, target, copy_function=link_or_copy)

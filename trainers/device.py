@@ -23,7 +23,7 @@ FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def choose_device(name: str) -> torch.device:
-    """The device `name`, with `auto` the best available; VelaturaError if it is not available."""
+    """The device `name`, or the best one for `auto`; VelaturaError if it is not available."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -34,8 +34,8 @@ def choose_device(name: str) -> torch.device:
         raise VelaturaError(
             "train.device = {name!r} is not a device; use auto, cpu, cuda, cuda:1 or mps", name=name
         ) from None
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(device.type, False) or (
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(device.type, False) or (
         device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
     ):
         raise VelaturaError(
@@ -45,9 +45,9 @@ def choose_device(name: str) -> torch.device:
 
 
 def check_devices(settings: Train, on_machine: int) -> torch.device:
-    """The kind of device of a run on several of them, `on_machine` on this one.
+    """The kind of device of a run on several, `on_machine` of them on this machine.
 
-    Raises VelaturaError if they are not there, or `train.device` names a single one.
+    Raises VelaturaError if they are missing, or `train.device` names a single one.
     """
     device = choose_device(settings.device)
     if device.index is not None and device.type != "cpu":
@@ -74,9 +74,8 @@ def check_devices(settings: Train, on_machine: int) -> torch.device:
 def choose_format(precision: str, device: torch.device, small: bool) -> torch.dtype:
     """The frozen base's number format; `auto` is bf16 if the device supports it in hardware.
 
-    A small base such as the starter stays in fp32 on a CPU, where it is as fast and matches the file's pictures.
-
-    Raises VelaturaError for fp16 on a CPU, where it is emulated and overflows.
+    A small base such as the starter stays in fp32 on a CPU, where it is as fast and matches the file's pictures. Raises
+    VelaturaError for fp16 on a CPU, where it is emulated and overflows.
     """
     if precision == "fp16" and device.type == "cpu":
         raise VelaturaError("train.precision = fp16 does not work on a CPU; use bf16 or fp32", code=REFUSED)
@@ -93,19 +92,19 @@ def choose_format(precision: str, device: torch.device, small: bool) -> torch.dt
 def make_accelerator(
     settings: Train, device: torch.device, dtype: torch.dtype, log_folder: str, processes: int = 1
 ) -> Accelerator:
-    """The accelerator of a device: gradients, also those of other processes, fp16 loss scaling, trackers."""
+    """The accelerator of a device: gradients shared between processes, fp16 loss scaling, trackers."""
     from accelerate import Accelerator, DistributedDataParallelKwargs
 
     tracker = None if settings.tracker == "none" else settings.tracker
     check_tracker(settings.tracker)
     # The base is already in its format and θ casts itself, so only fp16 needs accelerate's help (loss scaling).
     mixed = "fp16" if dtype == torch.float16 else "no"
-    # Not every pass reaches every parameter, and buffers that stay on the CPU cannot travel between graphics cards.
+    # Not every pass reaches every parameter, and buffers on the CPU cannot be broadcast between graphics cards.
     shared = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
     threads = torch.get_num_threads()
     chosen = device if device.index is not None or device.type == "cpu" else None
     with _pinned_to(chosen), catch_warnings():
-        simplefilter("ignore")  # about threads, which it changes
+        simplefilter("ignore")  # about the number of threads, which is restored below
         accelerator = Accelerator(
             mixed_precision=mixed,
             cpu=device.type == "cpu",
@@ -122,7 +121,7 @@ def make_accelerator(
 
 @contextmanager
 def _pinned_to(device: torch.device | None) -> Iterator[None]:
-    """Let accelerate take this device while the block runs; None for the one that its process has."""
+    """Make accelerate use this device while the block runs; None for the process's own."""
     before = os.environ.pop(PIN, None)
     if device is not None:
         os.environ[PIN] = str(device)
@@ -153,13 +152,13 @@ def check_optimizer(settings: Train, device: torch.device) -> None:
 
 
 def check_offload(settings: Train, device: torch.device) -> None:
-    """Raise VelaturaError if the optimizer's state is to be kept in main memory, and nothing is kept elsewhere."""
+    """Raise VelaturaError if the optimizer's state cannot be offloaded, since all memory is main memory."""
     if settings.offload_optimizer and device.type != "cuda":
         raise VelaturaError("train.offload_optimizer has no effect without a CUDA device: all memory is main memory")
 
 
 def needs_bitsandbytes(settings: Train) -> VelaturaError:
-    """The error of an optimizer whose package is not installed."""
+    """The error about an optimizer without its package."""
     return VelaturaError(
         "train.optimizer = {optimizer} needs bitsandbytes: pip install bitsandbytes, or use adamw",
         optimizer=settings.optimizer,
@@ -167,7 +166,7 @@ def needs_bitsandbytes(settings: Train) -> VelaturaError:
 
 
 def is_installed(package: str) -> bool:
-    """Whether a package can be imported; nothing is imported for it."""
+    """Whether a package can be imported, without importing it."""
     from importlib.util import find_spec
 
     return find_spec(package) is not None

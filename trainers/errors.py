@@ -9,8 +9,7 @@ from trainers.messages import Message
 
 DIVERGED, OUT_OF_MEMORY, DISK_FULL, UNEXPECTED = "diverged", "out_of_memory", "disk_full", "unexpected"
 REFUSED, LOST_PROCESS, CHANGED_IMAGES = "refused", "lost_process", "changed_images"
-"""Codes of failures with a known remedy, in `code` of an event `error`; `refused` are settings that the base does not
-take, or that do not fit together, with which every attempt fails."""
+"""Codes of failures with a known remedy, in `code` of an event `error`; `refused` settings fail in every attempt."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_MEMORY = re.compile(
@@ -22,7 +21,7 @@ NO_MEMORY = re.compile(
 class VelaturaError(Exception):
     """An error for the user in one sentence: what was wrong, what was found, what to do.
 
-    `sentence` is a template with the parameters by name, so that the error can be said in another language.
+    `sentence` is a template with named parameters, so that it can be translated.
     """
 
     def __init__(self, sentence: str = "", /, *, code: str = "", **parameters: object) -> None:
@@ -49,7 +48,7 @@ class BusyError(VelaturaError):
 
 
 def said_by(error: Exception) -> str:
-    """What an error says, as the message that it was raised with if it was."""
+    """An error's text, as a Message if it was raised with one."""
     return error.args[0] if error.args and isinstance(error.args[0], Message) else str(error)
 
 

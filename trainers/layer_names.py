@@ -25,12 +25,12 @@ TRANSFORMER = re.compile(
     r"|^(?:all_)?(?:final_layer|(?:x|t|y|context|cap)_embedder|distilled_guidance_layer|(?:img|txt|time|vector|guidance)_in"
     r"|pos_embed|time_text_embed|norm_out|proj_out)(?:[._]|$)"
 )
-"""What only layers of transformers have in their names, which some files begin as those of a UNet."""
+"""Parts of names that only layers of transformers have; some files prefix them as those of a UNet."""
 UNET = re.compile(
     r"^(?:(?:down|up|input|output)_blocks|mid_block|middle_block|conv_(?:in|out|norm_out)|time_embed(?:ding)?"
     r"|add_embedding|label_emb|out)(?:[._]|$)"
 )
-"""The same of a UNet."""
+"""Starts of names that only layers of a UNet have."""
 FLAT_STARTS = ("lora_unet_", "lora_transformer_", "lycoris_", "oft_unet_")
 """Prefixes of the denoiser's paths with underscores for the dots."""
 DOTTED_STARTS = (
@@ -60,8 +60,8 @@ ONLY_ONE = "transformer_blocks.0."
 def split_start(stem: str) -> tuple[str, str]:
     """The part of the model that a layer's name in a file refers to, empty if unknown, and the rest of the name."""
     for part, starts in ENCODER_STARTS.items():
-        if found := starts.match(stem):
-            return part, stem[found.end() :]
+        if match := starts.match(stem):
+            return part, stem[match.end() :]
     start = max((start for start in (*FLAT_STARTS, *DOTTED_STARTS) if stem.startswith(start)), key=len)
     rest = stem.removeprefix(start)
     if TRANSFORMER.search(rest) or ("transformer" in start and not UNET.match(rest)):
@@ -81,15 +81,16 @@ def dotted(stem: str) -> str:
 
 def block(layer: str) -> str:
     """The block of a layer, such as `unet.down_blocks.1.attentions.0`."""
-    found = BLOCK.match(layer)
-    return found[1] if found else layer.rpartition(".")[0]
+    match = BLOCK.match(layer)
+    return match[1] if match else layer.rpartition(".")[0]
 
 
 def sort_layers(layers: Iterable[str]) -> list[str]:
-    """Sort layers by part, in the given order of parts, and by the order of the forward pass within the UNet."""
+    """Sort layers by part, in the order in which parts occur, and by the forward pass within the denoiser."""
     parts: dict[str, int] = {}
     blocks: dict[str, int] = {}
-    for place, layer in enumerate(given := list(layers)):
+    layers = list(layers)
+    for place, layer in enumerate(layers):
         parts.setdefault(layer.partition(".")[0], place)
         blocks.setdefault(block(layer), place)
 
@@ -99,32 +100,32 @@ def sort_layers(layers: Iterable[str]) -> list[str]:
         stage, number = (ORDER.get(way[1], 0), int(way[2] or 0)) if way else (0, 0)
         return parts[layer.partition(".")[0]], stage, number, blocks[block(layer)]
 
-    return sorted(given, key=position)
+    return sorted(layers, key=position)
 
 
 def short_names(name: str, layers: Sequence[str]) -> list[str]:
     """Names of layers within their block, without the prefix that all share."""
     inner = [layer.removeprefix(f"{name}.").replace("to_out.0", "to_out") for layer in layers]
-    several = any("transformer_blocks." in one and ONLY_ONE not in one for one in inner)
-    return inner if several else [one.replace(ONLY_ONE, "") for one in inner]
+    several = any("transformer_blocks." in path and ONLY_ONE not in path for path in inner)
+    return inner if several else [path.replace(ONLY_ONE, "") for path in inner]
 
 
 def by_block(ranks: Mapping[str, int]) -> list[tuple[str, str]]:
-    """For each block its name, and its layers' names with ranks; one line per attention."""
+    """Each block's name, and its layers' names with ranks, one line per attention."""
     blocks: dict[str, list[str]] = {}
     for layer in sort_layers(ranks):
         blocks.setdefault(block(layer), []).append(layer)
-    found = []
+    texts = []
     for name, layers in blocks.items():
         lines: dict[str, list[tuple[str, int]]] = {}
         for short, layer in zip(short_names(name, layers), layers, strict=True):
             group = re.match(r"(.*?attn\d?|ff|mlp)\.(.+)", short)
-            start, own = group.groups() if group else ("", short)
-            lines.setdefault(start, []).append((own, ranks[layer]))
-        found.append((name, "\n".join(_line(start, of) for start, of in lines.items())))
-    return found
+            start, end = group.groups() if group else ("", short)
+            lines.setdefault(start, []).append((end, ranks[layer]))
+        texts.append((name, "\n".join(_line(start, pairs) for start, pairs in lines.items())))
+    return texts
 
 
 def _line(start: str, layers: Sequence[tuple[str, int]]) -> str:
-    used = sorted(layers, key=lambda of: ATTENTION.index(of[0]) if of[0] in ATTENTION else 0)
-    return " ".join(filter(None, (start, *(f"{name}={rank}" for name, rank in used))))
+    ordered = sorted(layers, key=lambda pair: ATTENTION.index(pair[0]) if pair[0] in ATTENTION else 0)
+    return " ".join(filter(None, (start, *(f"{name}={rank}" for name, rank in ordered))))

@@ -1,4 +1,4 @@
-"""A module that is imported when it is first used: `load_when_used`."""
+"""Modules that are imported when they are first used."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from typing import Any
 from trainers.models.quiet import only_errors
 
 RARELY_USED = ("bitsandbytes",)
-"""Modules that libraries import wherever they are installed, and that few processes use.
+"""Modules that libraries import if installed, and that few processes use.
 
-Diffusers imports bitsandbytes, and with it torch's compiler: a quarter of the time until a training starts.
+Diffusers imports bitsandbytes and thereby torch's compiler, a quarter of the time until a training starts.
 """
 
 
 def load_rarely_used() -> None:
-    """Let modules that few processes use be imported when one does."""
+    """Defer the import of modules that few processes use."""
     for name in RARELY_USED:
         load_when_used(name)
 
 
 def load_when_used(name: str) -> None:
-    """Let `import name` cost nothing until an attribute or submodule is needed; nothing where it is not installed.
+    """Defer `import name` until an attribute or submodule is needed; does nothing if it is not installed.
 
-    `importlib.util.LazyLoader` does not do here: code that only looks through `sys.modules`, as `inspect.getmodule`
-    does, would load it.
+    `importlib.util.LazyLoader` would load it for code that only looks through `sys.modules`, as `inspect.getmodule`.
     """
     if name in sys.modules or (spec := importlib.util.find_spec(name)) is None:
         return
     module = _Unloaded(name)
-    # What others ask every module for, answered without loading it. Without `__path__`, a submodule's import loads it.
+    # Attributes that others read of every module. Without `__path__`, a submodule's import loads it.
     module.__spec__, module.__file__, module.__loader__ = spec, spec.origin, spec.loader
     sys.modules[name] = module
 
 
 class _Unloaded(ModuleType):
-    """Stands for a module in `sys.modules` and leaves that place to the real one."""
+    """Stands in for a module in `sys.modules` until it is loaded."""
 
     def __getattr__(self, attribute: str) -> Any:
         if sys.modules.get(self.__name__) is self:

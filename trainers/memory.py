@@ -1,4 +1,4 @@
-"""Memory: used by a run, and available."""
+"""Peak and free memory."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def free_memory(device: torch.device) -> int:
 
 
 def _peak_of_process() -> int:
-    if STATUS.exists():  # on Linux `getrusage` would count what the parent held before this process began
-        found = re.search(r"^VmHWM:\s+(\d+) kB$", STATUS.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
-        if found:
-            return int(found[1]) * 1024
+    if STATUS.exists():  # on Linux `getrusage` also counts the parent's memory at the fork
+        match = re.search(r"^VmHWM:\s+(\d+) kB$", STATUS.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
+        if match:
+            return int(match[1]) * 1024
     if sys.platform == "win32":
         import psutil
 

@@ -1,7 +1,7 @@
-"""Sentences for people, which can be said in other languages: a template in English and its parameters.
+"""Translatable sentences: a template in English and its parameters.
 
-A `Message` is the English sentence, so programs, logs and the command line use it as any other `str`. Whoever shows it
-in another language looks its template up in a catalogue and fills in the parameters, which may be messages themselves.
+A `Message` is the English sentence, so programs, logs and the command line use it as any other `str`. For another
+language, its template is looked up in a catalogue and filled with the parameters, which may be messages themselves.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ PLAIN = re.compile(r"(?:[^{}]|\{\{|\}\}|\{\w*(?:![rs])?(?::,?\d{0,2}(?:\.\d{1,3}
 COUNT = "count"
 """The parameter that decides between singular and plural."""
 DEEPEST, MOST_PARAMETERS, LONGEST = 8, 100, 20_000
-"""Of a recorded message: messages within messages, parameters of each, and characters of its parts."""
+"""Limits of a recorded message: levels of messages, parameters of each, and characters of its parts."""
 
 
 class Message(str):
-    """A sentence, its template and the parameters of `str.format`; imported as `_` where there are many of them.
+    """A sentence with its template and the parameters of `str.format`; imported as `_` where many are written.
 
-    Templates without parameters are taken as they are, so that braces in them are no placeholders.
+    Braces in templates without parameters are plain text.
     """
 
     __slots__ = ("named", "placed", "plural", "template")
 
     template: str
     plural: str
-    """The template for other counts than one; "" where there is none."""
+    """The template for counts other than one; "" without."""
     placed: tuple[object, ...]
     """Parameters by place."""
     named: Mapping[str, object]
@@ -43,18 +43,18 @@ class Message(str):
     @classmethod
     def _made(cls, template: str, plural: str, placed: tuple[object, ...], named: Mapping[str, object]) -> Self:
         chosen = plural if plural and named.get(COUNT) != 1 else template
-        made = super().__new__(cls, cls.finish(chosen.format(*placed, **named) if placed or named else chosen))
-        made.template, made.plural, made.placed, made.named = template, plural, placed, named
-        return made
+        message = super().__new__(cls, cls.finish(chosen.format(*placed, **named) if placed or named else chosen))
+        message.template, message.plural, message.placed, message.named = template, plural, placed, named
+        return message
 
     @staticmethod
-    def finish(said: str) -> str:
-        """What is done to a sentence in any language after its parameters are in place."""
-        return said
+    def finish(sentence: str) -> str:
+        """Change a sentence in any language after its parameters are filled in."""
+        return sentence
 
     @classmethod
     def of(cls, message: str) -> Self:
-        """Another message, or plain text, as one of this class."""
+        """Convert another message, or plain text, to this class."""
         if not isinstance(message, Message):
             return cls._made(message, "", (), {})
         if type(message) not in (Message, cls):  # which finishes in its own way
@@ -66,7 +66,7 @@ class Message(str):
         return self._made(self.template, self.plural, placed, named)
 
     def changed(self, change: Callable[[str], str]) -> Self:
-        """The same message with the plain text in its parameters, such as names and paths, changed."""
+        """The same message with `change` applied to plain text in its parameters, such as names and paths."""
 
         def new(value: object) -> object:
             if isinstance(value, Message):
@@ -77,19 +77,19 @@ class Message(str):
         return self._made(self.template, self.plural, tuple(map(new, self.placed)), named)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
-        """All of it, for copies and other processes."""
+        """Keep all attributes in copies and pickles."""
         return (type(self)._made, (self.template, self.plural, self.placed, dict(self.named)))
 
 
 def plural(one: str, other: str, count: int, **named: object) -> Message:
-    """A sentence whose template depends on `{count}`: `one` for one, `other` for every other number."""
+    """A sentence whose template depends on `{count}`: `one` for one, `other` for all other counts."""
     return Message._made(one, other, (), {COUNT: count, **named})
 
 
 def joined(separator: str, parts: Iterable[object]) -> Message:
-    """Messages one behind the other, which stay translatable; empty parts are left out."""
-    kept = tuple(part for part in parts if part != "")
-    return Message._made(separator.replace("{", "{{").replace("}", "}}").join("{}" for _ in kept), "", kept, {})
+    """Join messages into one that stays translatable; empty parts are left out."""
+    present = tuple(part for part in parts if part != "")
+    return Message._made(separator.replace("{", "{{").replace("}", "}}").join("{}" for _ in present), "", present, {})
 
 
 def listed(parts: Sequence[object]) -> str:
@@ -109,7 +109,7 @@ def _enumerated(parts: Sequence[object], ending: Message) -> str:
 
 
 def to_record(message: str) -> object:
-    """A sentence as JSON can hold it: a plain `str` as it is, a message with its template and parameters."""
+    """A sentence for JSON: a plain `str` unchanged, a message as its template and parameters."""
     if not isinstance(message, Message):
         return message
     record: dict[str, object] = {"template": message.template}
@@ -130,10 +130,10 @@ def _parameter(value: object) -> object:
 
 
 def from_record(record: object, deepest: int = DEEPEST) -> str:
-    """The sentence of a record; ValueError where it is none, or could be very long.
+    """The sentence of a record; ValueError if it is invalid, or could be very long.
 
-    Records come from files that anybody may have written: `str.format` reaches attributes of what it is given, and a
-    parameter that is named twice, in each of thirty nested messages, fills gigabytes.
+    Records come from untrusted files: `str.format` reaches attributes of its arguments, and thirty nested messages that
+    repeat a parameter fill gigabytes.
     """
     if isinstance(record, str):
         return record
@@ -143,8 +143,8 @@ def from_record(record: object, deepest: int = DEEPEST) -> str:
         by_place, by_name = list(fields.get("placed", ())), dict(fields.get("named", {}))
         if not deepest or len(by_place) + len(by_name) > MOST_PARAMETERS:
             raise ValueError("too many messages or parameters")
-        placed = tuple(_given(value, deepest - 1) for value in by_place)
-        named = {str(name): _given(value, deepest - 1) for name, value in by_name.items()}
+        placed = tuple(_value(value, deepest - 1) for value in by_place)
+        named = {str(name): _value(value, deepest - 1) for name, value in by_name.items()}
         lengths = [len(str(value)) for value in (*placed, *named.values())]
         repeats = max(text.count("{") for text in (template, other))
         if len(template) + len(other) + max(sum(lengths), repeats * max(lengths, default=0)) > LONGEST:
@@ -157,23 +157,23 @@ def from_record(record: object, deepest: int = DEEPEST) -> str:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first three of some names, and how many more there are."""
+    """The first three names, and the number of the others."""
     if len(names) <= 3:
         return listed(names)
     return Message("{names} and {count} more", names=joined(", ", names[:3]), count=len(names) - 3)
 
 
 def recorded(record: object, otherwise: str, kind: type[Message] = Message) -> Message:
-    """The message of a record that stands beside the text `otherwise`; `kind` finished it.
+    """The message of a record stored beside the text `otherwise`; `kind` is its class.
 
-    The text itself where there is no record, as in files of older versions, or it gives another text.
+    Returns the text itself without a record, as in files of older versions, or if the record gives another text.
     """
     try:
-        found = kind.of(from_record(record))
+        message = kind.of(from_record(record))
     except (ValueError, RecursionError):
         return Message.of(otherwise)
-    return found if found == otherwise else Message.of(otherwise)
+    return message if message == otherwise else Message.of(otherwise)
 
 
-def _given(value: object, deepest: int) -> object:
+def _value(value: object, deepest: int) -> object:
     return value if isinstance(value, (int, float)) else from_record(value, deepest)

@@ -1,7 +1,7 @@
-"""All randomness is a function of its purpose, never of a generator consumed along the way.
+"""Random numbers as a function of their purpose, never of a generator consumed along the way.
 
-So a resumed run ends with the same bits, dropout is correct under gradient checkpointing (the recomputed forward draws
-the same mask), and the order of layers does not matter.
+A resumed run ends with the same bits, dropout is correct under gradient checkpointing (the recomputed forward draws the
+same mask), and the order of layers does not matter.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from torch import Tensor
 T = TypeVar("T")
 
 
-def seed_for(*what: int | float | str) -> int:
+def seed_for(*purpose: int | float | str) -> int:
     """A 63-bit seed from a draw's purpose: the run's seed, the step, the site or image, the purpose."""
-    digest = hashlib.sha256("\x1f".join(map(str, what)).encode()).digest()
+    digest = hashlib.sha256("\x1f".join(map(str, purpose)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def generator(*what: int | float | str, device: torch.device | str = "cpu") -> torch.Generator:
+def generator(*purpose: int | float | str, device: torch.device | str = "cpu") -> torch.Generator:
     """A fresh generator for one draw, the same for the same arguments."""
-    return torch.Generator(device).manual_seed(seed_for(*what))
+    return torch.Generator(device).manual_seed(seed_for(*purpose))
 
 
 @dataclass(frozen=True)
 class Share:
-    """The part of every batch that one of `count` processes computes; what is drawn, is drawn for the whole batch."""
+    """The part of every batch that one of `count` processes computes; random numbers are drawn for the whole batch."""
 
     index: int = 0
     count: int = 1
 
-    def of(self, whole: Sequence[T]) -> Sequence[T]:
+    def of(self, batch: Sequence[T]) -> Sequence[T]:
         """This process's part of a sequence, whose length is a multiple of `count`."""
-        size = len(whole) // self.count
-        return whole[self.index * size : (self.index + 1) * size]
+        size = len(batch) // self.count
+        return batch[self.index * size : (self.index + 1) * size]
 
-    def of_rows(self, whole: Tensor, groups: int = 1) -> Tensor:
+    def of_rows(self, batch: Tensor, groups: int = 1) -> Tensor:
         """This process's rows of `(groups · count · n, …)`, the same part of each group: `(groups · n, …)`."""
         if self.count == 1:
-            return whole
-        return whole.unflatten(0, (groups, self.count, -1))[:, self.index].flatten(0, 1)
+            return batch
+        return batch.unflatten(0, (groups, self.count, -1))[:, self.index].flatten(0, 1)
 
     def size_of_all(self, size: int) -> int:
-        """The rows of the whole batch, of which this process has `size`."""
+        """Rows of the whole batch if this process has `size`."""
         return size * self.count
 
 

@@ -1,4 +1,4 @@
-"""Reading files of folders into which anybody may have put pipes, devices and links."""
+"""Reads files of untrusted folders, which may hold pipes, devices and links."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-"""Opening a pipe would wait for a writer; on Windows, files are opened as text."""
+"""Do not wait for the writer of a pipe; on Windows, do not open files as text."""
 
 
 def open_inside(folder: Path, name: str) -> BinaryIO:
@@ -30,7 +30,7 @@ def read_inside(folder: Path, name: str) -> bytes:
 
 
 def is_inside(folder: Path, path: Path) -> bool:
-    """Whether a path is a regular file that is in this folder, at any depth."""
+    """Whether a path is a regular file inside this folder, at any depth."""
     return path.is_file() and _stays(folder, path)
 
 

@@ -1,4 +1,4 @@
-"""The base class of the sections of settings, and the sentences that refuse wrong values."""
+"""The base class of sections of settings, and error sentences about their values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainers.messages import Message as _
 Group = Literal["", "noise", "captions", "previews", "memory"]
 """The group of a setting in a form where it differs from that of its section."""
 Place = Literal["", "velatura", "above", "pictures", "step 1", "step 3", "styles", "command line"]
-"""Where the studio sets what its list of settings only shows."""
+"""Where the studio sets a setting that its list only shows."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Shown:
     """How a form shows a setting: metadata of its field, `Annotated[int, Shown(title="CLIP skip")]`."""
 
     title: str = ""
-    """The title where the field's name does not give it."""
+    """The title, if it differs from the field's name."""
     group: Group = ""
     place: Place = ""
     words: str = ""
-    """More words by which a search finds it, such as names in other programs that the import does not read."""
+    """Additional search words, such as names in other programs that the import does not read."""
 
 
 OF_TYPE = re.compile(r"str|int|float|bool|tuple\[.*\]|literal\[.*\]")
@@ -56,7 +56,7 @@ ALLOWED: Mapping[str, Message] = {
 
 
 class Settings(type):
-    """The kind of classes with settings, whose constructors raise a VelaturaError for one that they do not take."""
+    """Metaclass of classes with settings, whose constructors raise VelaturaError for an invalid one."""
 
     def __call__(cls, *args: Any, **settings: Any) -> Any:
         """An instance with these settings."""
@@ -71,7 +71,7 @@ class Settings(type):
 
 
 class SectionSettings(Settings, ModelMetaclass):
-    """The same of pydantic's models."""
+    """The same for pydantic's models."""
 
 
 class Section(BaseModel, metaclass=SectionSettings):
@@ -81,13 +81,13 @@ class Section(BaseModel, metaclass=SectionSettings):
 
 
 def path_of(problem: Mapping[str, Any]) -> list[str]:
-    """The keys of the setting at fault, without the type that pydantic appends where there are several."""
+    """The keys of the invalid setting, without the type that pydantic appends to unions."""
     path = [str(key) for key in problem["loc"]]
     return path[:-1] if path and OF_TYPE.fullmatch(path[-1]) else path
 
 
 def describe_problem(key: str, problem: Mapping[str, Any], names: Callable[[], Iterable[str]]) -> str:
-    """One sentence on one of pydantic's errors: what was found, and what is allowed; `names` are those of settings."""
+    """A sentence on one of pydantic's errors: the value, and the allowed ones; `names` returns the settings' names."""
     kind, value, context = problem["type"], problem.get("input"), problem.get("ctx", {})
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         return _("there is no setting {key}; allowed are {names}", key=key, names=", ".join(names()))
@@ -102,14 +102,14 @@ def describe_problem(key: str, problem: Mapping[str, Any], names: Callable[[], I
     return _("{key} = {found!r:.120}: {allowed}", key=key or "the config", found=value, allowed=allowed)
 
 
-def _allowed(kind: str, said: str, context: Mapping[str, Any]) -> str:
-    """A sentence on allowed values, from pydantic's kind of error, its own sentence and the values in it."""
+def _allowed(kind: str, sentence: str, context: Mapping[str, Any]) -> str:
+    """A sentence on allowed values, from pydantic's kind of error, its sentence and its values."""
     if kind == "literal_error":
         return _("it should be {names}", names=either(QUOTED.findall(context["expected"])))
     if kind in ALLOWED:
         return ALLOWED[kind].format(**{name: _plain(value) for name, value in context.items()})
-    said = said.replace("Input should be", "it should be")
-    return said[0].lower() + said[1:]
+    sentence = sentence.replace("Input should be", "it should be")
+    return sentence[0].lower() + sentence[1:]
 
 
 def _plain(value: Any) -> str:

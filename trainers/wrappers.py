@@ -11,7 +11,7 @@ COMPILED = "_orig_mod"
 
 
 def unwrapped(net: nn.Module) -> nn.Module:
-    """The network itself, whose layers have the names of its own, in torch.compile's or a parallel wrapper."""
+    """The network inside wrappers of torch.compile and of parallel training, which change its layers' names."""
     while True:
         if isinstance(net, nn.DataParallel | nn.parallel.DistributedDataParallel):
             net = net.module
@@ -30,9 +30,9 @@ def named_modules(net: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def is_compiled(net: nn.Module) -> bool:
     """Whether torch.compile acts on a network or a module in it."""
-    return any(COMPILED in each._modules or each._compiled_call_impl is not None for each in net.modules())
+    return any(COMPILED in module._modules or module._compiled_call_impl is not None for module in net.modules())
 
 
 def module_at(net: nn.Module, path: str) -> nn.Module:
     """The module at a path of `named_modules`."""
-    return unwrapped(net.get_submodule(path))  # torch.compile's wrappers have the attributes of what is in them
+    return unwrapped(net.get_submodule(path))  # a wrapper has its network's attributes

@@ -239,7 +239,7 @@ TRAINING = (
     Break(
         "resume-optimizer",
         "trainers/training/checkpoint.py",
-        "optimizer.load_state_dict(found.optimizer)",
+        "optimizer.load_state_dict(saved.optimizer)",
         "pass",
         "a resumed training loses its optimizer's state and ends with another style",
         ("tests/trainers/training/test_checkpoint.py::test_everything_comes_back_with_the_same_bits",),
@@ -247,7 +247,7 @@ TRAINING = (
     Break(
         "resume-average",
         "trainers/training/checkpoint.py",
-        "average.updates = found.average_updates",
+        "average.updates = saved.average_updates",
         "average.updates = 0",
         "a resumed training starts its moving average anew",
         ("tests/trainers/training/test_checkpoint.py::test_everything_comes_back_with_the_same_bits",),

@@ -1,6 +1,6 @@
-"""The time a run takes until it is done, sampling and export included, from what it has measured so far.
+"""The time left in a run, sampling and export included, from its measured times.
 
-Times decide how many previews a run draws, never a number of its training.
+Times decide how many previews a run draws, and nothing about its training.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LATEST = 50
 
 
 class Forecast:
-    """Measured seconds of a run's steps, pictures and files, and what follows from them."""
+    """Measured seconds of a run's steps, pictures and files, and the forecast from them."""
 
     def __init__(self, plan: PreviewPlan, loading: float) -> None:
         """`loading`: seconds to load the base."""
@@ -23,15 +23,15 @@ class Forecast:
         self.trained = 0.0
         """Seconds spent on steps, in earlier attempts too."""
         self.drawing = 0.0
-        """Pictures that are left to draw now."""
+        """Pictures left to draw now."""
         self.ending = False
         """Whether the last step is done."""
         self._steps, self._pictures, self._files = (deque[float](maxlen=LATEST) for _ in range(3))
         self._first = 0.0
 
-    # ---------------------------------------------------------------- what was measured
+    # ---------------------------------------------------------------- measurements
     def note_step(self, seconds: float) -> None:
-        """The first step of an attempt counts only until there is another: it allocates memory and compiles."""
+        """Add a step; an attempt's first, which allocates memory and compiles, counts only until the second."""
         self.trained += seconds
         if not self._first:
             self._first = seconds
@@ -39,7 +39,7 @@ class Forecast:
             self._steps.append(seconds)
 
     def note_saving(self, seconds: float) -> None:
-        """Seconds for a checkpoint, which belong to the step before."""
+        """Add the seconds of a checkpoint to the step before."""
         self.trained += seconds
         if self._steps:
             self._steps[-1] += seconds
@@ -49,7 +49,7 @@ class Forecast:
         self.spent += seconds
 
     def note_earlier(self, pictures: int, seconds: float) -> None:
-        """Pictures of an earlier attempt."""
+        """Add pictures of an earlier attempt, with their seconds."""
         if pictures:
             self._pictures.append(seconds / pictures)
         self.spent += seconds
@@ -72,15 +72,15 @@ class Forecast:
         """Seconds to write a style file; 0 if none was measured."""
         return median(self._files) if self._files else 0.0
 
-    # ---------------------------------------------------------------- what follows
+    # ---------------------------------------------------------------- forecasts
     def room(self, step: int) -> float:
-        """Seconds that previews may still take after a step; where the pace of steps changes, by the faster one."""
+        """Seconds that previews may still take after a step, by the faster of the latest and the mean pace."""
         pace = min(self.step, self.trained / step) if step else self.step
         others = self.loading + self.trained + (self.plan.steps - step) * pace + self.file
         return AIM / (1 - AIM) * others - self.spent
 
     def count_at(self, step: int) -> int:
-        """How many pictures to draw at a sampled step: so many that as many fit at each later one, and those after."""
+        """Number of pictures to draw at a sampled step, if each later one draws as many and the last pictures fit."""
         if not self.plan.limited or not self.picture or not self.step:
             return self.plan.count
         left = self.plan.sampled_after(step) + 1
@@ -89,10 +89,10 @@ class Forecast:
             return min(self.plan.count, int(pictures / left))
         if pictures < 1:
             return 0
-        return 1 if (left - 1) % -(-left // int(pictures)) == 0 else 0  # one at some of them, evenly spread
+        return 1 if (left - 1) % -(-left // int(pictures)) == 0 else 0  # one picture at some steps, evenly spread
 
     def seconds_left(self, step: int) -> float | None:
-        """Seconds until the run is done, from this step on; None before the first step was measured."""
+        """Seconds from this step until the run is done; None before the first step was measured."""
         if not self.step:
             return None
         now = self.drawing * self.picture
@@ -105,7 +105,7 @@ class Forecast:
         return max(0, self.plan.steps - step) * self.step + now + samples + end + (later + 2) * self.file
 
     def count_all(self) -> int:
-        """How many pictures the whole run will draw: before, during and after training."""
+        """Number of pictures that the run will draw before, during and after training."""
         plan = self.plan
         if not plan.limited or not self.picture or not self.step:
             return (1 + plan.sampled_after(0) + 2) * plan.count

@@ -1,6 +1,6 @@
-"""The heartbeat: a file that a living process keeps writing, for observers outside the process.
+"""The heartbeat: a file that a living process rewrites, for observers outside the process.
 
-It also records, by the monotonic clock, how long the run has made no progress: a hanging process still beats.
+It also holds the time of the run's last progress, by the monotonic clock, since a hanging process still beats.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ BEAT = 5.0
 LEAST_SILENCE = 600.0
 """Minimum seconds without progress before a run counts as hanging."""
 STEPS_OF_SILENCE = 20
-"""Also at least this many of its usual steps."""
+"""And at least this many of its usual steps."""
 WRITTEN = 2**20
-"""Bytes written that count as progress: a download shows nothing else."""
+"""Written bytes that count as progress: a download shows no other."""
 GAPS = 20
 """Number of latest steps whose median is the usual step."""
 
@@ -79,12 +79,12 @@ def beating(file: Path, events: Path) -> Iterator[None]:
 
 
 def beat_once(file: Path, events: Path) -> None:
-    """Write a first beat, before the process has loaded what it needs for more."""
+    """Write a first beat, before the process has loaded its libraries."""
     _write(file, _Watch(events).look())
 
 
 def read_beat(file: Path) -> Beat | None:
-    """The latest beat; None if there is none or an older version wrote it."""
+    """The latest beat; None without one or from an older version."""
     try:
         stored = json.loads(read_inside(file.parent, file.name))
         kills = {str(path): int(count) for path, count in stored["kills"].items()}
@@ -121,10 +121,10 @@ class _Watch:
 
     def _read_state(self) -> tuple[int, int]:
         try:
-            found = self._events.stat()
+            status = self._events.stat()
         except OSError:
             return 0, 0
-        return found.st_size, found.st_mtime_ns
+        return status.st_size, status.st_mtime_ns
 
     def _newest_kind(self) -> str:
         """The type of the last event: steps and pictures take their own time."""
@@ -139,7 +139,7 @@ class _Watch:
 
 
 def _bytes_written() -> int:
-    """What this process has written so far, where the system counts it; a heartbeat's own is far below `WRITTEN`."""
+    """Bytes that this process has written, 0 if the system does not count them; those of a beat are few."""
     import psutil
 
     try:
@@ -151,7 +151,7 @@ def _bytes_written() -> int:
 
 def _write(file: Path, beat: Beat) -> None:
     with suppress(OSError):  # a failed heartbeat must not end the run
-        # In one call over the old content, so that readers find a whole beat or none.
+        # In one call over the old content, so that readers never get half a beat.
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
             content = json.dumps(asdict(beat)).encode()

@@ -1,4 +1,4 @@
-"""Detection of out-of-memory kills by the kernel's counters, since a kill gives no reason."""
+"""Detects out-of-memory kills by the kernel's counters, since a kill gives no reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
 KERNEL = Path("/proc/vmstat")
-"""Counts for the whole machine, also where a cgroup's own counter cannot be read."""
+"""Counter of the whole machine, for cgroups whose own cannot be read."""
 
 Kills = Mapping[str, int]
 """Number of out-of-memory kills, by counter file."""
@@ -41,17 +41,17 @@ def _own_counters() -> Iterator[Path]:
         return
     for line in lines:
         number, controllers, path = line.split(":", 2)
-        own = path.lstrip("/")
+        cgroup = path.lstrip("/")
         if number == "0":
-            yield CGROUPS / own / "memory.events"
+            yield CGROUPS / cgroup / "memory.events"
         elif "memory" in controllers.split(","):
-            yield CGROUPS / "memory" / own / "memory.oom_control"
+            yield CGROUPS / "memory" / cgroup / "memory.oom_control"
 
 
 def _count(path: Path) -> int | None:
-    """The number after `oom_kill` in a counter's file; None if there is none."""
+    """The number after `oom_kill` in a counter's file, if any."""
     try:
-        found = re.search(r"^oom_kill (\d+)$", path.read_text(encoding="ascii"), re.MULTILINE)
+        match = re.search(r"^oom_kill (\d+)$", path.read_text(encoding="ascii"), re.MULTILINE)
     except (OSError, UnicodeDecodeError):
         return None
-    return int(found[1]) if found else None
+    return int(match[1]) if match else None

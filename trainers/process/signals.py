@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: an orderly end inside the training loop, an undo of unfinished work outside it."""
+"""Ctrl-C, SIGTERM and SIGHUP: a stop request inside the training loop, an interrupt outside it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Handler = Callable[[int, Any], None]
 
 @contextmanager
 def asking_to_stop(ask: Callable[[str], bool]) -> Iterator[None]:
-    """Call `ask` with the signal's name at Ctrl-C, SIGTERM and SIGHUP; if it returns False, interrupt at once.
+    """Call `ask` with the signal's name on Ctrl-C, SIGTERM and SIGHUP; interrupt if it returns False.
 
-    SIGHUP stays ignored where it is, as under `nohup`.
+    SIGHUP stays ignored if it is, as under `nohup`.
     """
 
     def handle(number: int, frame: Any) -> None:
@@ -32,7 +32,7 @@ def asking_to_stop(ask: Callable[[str], bool]) -> Iterator[None]:
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """Make SIGTERM raise KeyboardInterrupt like Ctrl-C, so that partial files are removed."""
+    """Make SIGTERM raise KeyboardInterrupt like Ctrl-C, which removes partial files."""
 
     def handle(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
@@ -43,7 +43,7 @@ def interrupted_by_sigterm() -> Iterator[None]:
 
 @contextmanager
 def _handling(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may have handlers
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

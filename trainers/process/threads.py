@@ -23,13 +23,13 @@ two runs together get slower with more spins (3.5, 3.1, 2.75 and 2.6 steps per s
 BLOCK_TIME = 1
 """Milliseconds that an LLVM or Intel OpenMP thread spins before it sleeps."""
 COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Environment variables with which a person has chosen a value already."""
+"""Environment variables with which users set the number."""
 
 
 def limit_spinning(environment: MutableMapping[str, str] | None = None) -> None:
-    """Let idle threads sleep early instead of occupying a core that another process needs.
+    """Let idle threads sleep early instead of occupying a core.
 
-    The OpenMP libraries read the environment once, when torch is loaded. Variables that are set already stay.
+    The OpenMP libraries read the environment once, when torch is loaded. Variables that are set stay unchanged.
     """
     environment = os.environ if environment is None else environment
     if "OMP_WAIT_POLICY" in environment:
@@ -40,7 +40,7 @@ def limit_spinning(environment: MutableMapping[str, str] | None = None) -> None:
 
 @contextmanager
 def passing_threads(processes: int = 1) -> Iterator[None]:
-    """Use as many threads as a new run would get, for work without lasting results, such as an estimate."""
+    """Use as many threads as a new run would while the block runs, for work such as an estimate."""
     with among_trainings() as others, computing_with(choose_threads(others, processes)):
         yield
 
@@ -61,10 +61,9 @@ def computing_with(threads: int) -> Iterator[None]:
 
 
 def choose_threads(others: int, processes: int = 1) -> int:
-    """A fair share of torch's default threads for each of `processes` with `others` other trainings, at least 1; the
-    user's setting has precedence.
+    """Threads of each of `processes` beside `others` other trainings: a fair share of torch's default, at least 1.
 
-    Torch's default is one thread per core that this process may use.
+    Torch's default is one thread per core that this process may use. A number set by the user has precedence.
     """
     import torch
 
@@ -76,7 +75,7 @@ def choose_threads(others: int, processes: int = 1) -> int:
 
 @contextmanager
 def among_trainings() -> Iterator[int]:
-    """Count as one of this user's trainings on this machine while the block runs; yields the number of others.
+    """Count as one of this user's trainings on this machine while the block runs; yield the number of others.
 
     Each holds a lock on its own file, which the system releases when the process dies.
     """
@@ -86,17 +85,17 @@ def among_trainings() -> Iterator[int]:
     if folder is None:
         yield 0
         return
-    own = FileLock(folder / f"{os.getpid()}-{threading.get_ident()}.lock", is_singleton=True)
-    with suppress(OSError):  # one that cannot be counted trains nevertheless
-        own.acquire()
-    path = Path(own.lock_file)
+    lock = FileLock(folder / f"{os.getpid()}-{threading.get_ident()}.lock", is_singleton=True)
+    with suppress(OSError):  # train even if it cannot be counted
+        lock.acquire()
+    path = Path(lock.lock_file)
     try:
         yield sum(_is_held(other) for other in folder.glob("*.lock") if other != path)
     finally:
-        own.release()
-        if not own.is_locked:
+        lock.release()
+        if not lock.is_locked:
             path.unlink(missing_ok=True)
-        with suppress(OSError):  # the last one leaves nothing behind
+        with suppress(OSError):  # unless others train
             folder.rmdir()
 
 

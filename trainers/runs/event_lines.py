@@ -1,7 +1,6 @@
-"""Reading and validating lines of `events.jsonl`, which are untrusted.
+"""Reads and validates lines of `events.jsonl`, which are untrusted.
 
-Every reader gets its events from here. A run folder can be moved between machines and versions, truncated by a kill, or
-edited by hand, so invalid lines are skipped.
+Invalid lines are skipped: run folders move between machines and versions, and are truncated by kills or edited by hand.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ Event = dict[str, Any]
 
 FILE = "events.jsonl"
 SAID = "said"
-"""Beside an event's message its template and parameters, as `trainers.messages.to_record` gives them."""
+"""Field with the template and parameters of an event's message, from `trainers.messages.to_record`."""
 LONGEST = 4 * 2**20
-"""Bytes of a line; the ranks of all layers of a large network take 100 kB."""
+"""Maximum bytes of a line; the ranks of all layers of a large network take 100 kB."""
 LARGEST = 2**53
 """Maximum count, exact in every JSON reader."""
 LATEST = 2.0**36
 """Maximum time in Unix seconds, about two thousand years from now."""
 MOST_LAYERS, LONGEST_NAME = 10_000, 300
-"""Of the ranks in one event."""
+"""Limits of the ranks in one event."""
 _SURROGATE = re.compile(rb"\\[uU][dD][89a-fA-F]")
 
 
@@ -69,7 +68,7 @@ def _texts(value: Any) -> bool:
 
 
 def _ranks(value: Any) -> bool:
-    """Counts by the names of layers."""
+    """Counts by layer name."""
     is_short = type(value) is dict and 0 < len(value) <= MOST_LAYERS and max(map(len, value)) <= LONGEST_NAME
     return is_short and all(map(_count, value.values()))
 
@@ -120,12 +119,12 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
 def parse_event(line: bytes) -> Event | None:
     """The event in a line; None if it is not JSON, or a field is missing or has the wrong type.
 
-    Unknown fields, as from a newer version, are dropped unless they are plain values. What a message was made from is
-    not checked.
+    Unknown fields, as from a newer version, are dropped unless they are plain values. Records of messages are not
+    checked.
     """
     try:
         event = json.loads(line.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, thousands of brackets
+    except (ValueError, RecursionError):  # not JSON, thousands of digits or brackets
         return None
     if type(event) is not dict or not _text(event.get("type")):
         return None
@@ -139,17 +138,17 @@ def parse_event(line: bytes) -> Event | None:
     return known
 
 
-def is_text(words: str) -> bool:
-    """Whether text can be encoded: lone surrogates cannot."""
+def is_text(text: str) -> bool:
+    """Whether text can be encoded; lone surrogates cannot."""
     try:
-        words.encode()
+        text.encode()
     except UnicodeEncodeError:
         return False
     return True
 
 
 def open_events(folder: Path) -> BinaryIO | None:
-    """Open a folder's events for reading; None if there are none. Raises OSError if they cannot be read."""
+    """Open a folder's events; None if there are none. Raises OSError if they cannot be read."""
     try:
         return open_inside(folder, FILE)
     except (FileNotFoundError, NotADirectoryError):
@@ -157,9 +156,9 @@ def open_events(folder: Path) -> BinaryIO | None:
 
 
 def whole_lines(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Complete lines from here, each with its end position; too long ones are empty.
+    """Yield complete lines from the file's position, each with its end position; too long ones as empty.
 
-    Only line feeds end a line: JSON may contain other Unicode line ends, such as U+2028.
+    Only line feeds end a line: JSON may contain Unicode line ends such as U+2028.
     """
     place = file.tell()
     while line := file.readline(LONGEST):

@@ -1,4 +1,4 @@
-"""A run's events, one JSON object per line, read by the studio, the command line and a cluster."""
+"""A run's events, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from trainers.runs.event_lines import FILE, SAID, Event, ends_whole, open_events
 
 Listener = Callable[[Event], None]
 QUIET = frozenset({"step", "drawing", "denoising", "working", "ranks", "queued", "expected", "attempt"})
-"""Frequent or program-only kinds of event, which go only into `events.jsonl`."""
+"""Frequent or internal kinds of event, which go only into `events.jsonl`."""
 
 
 class Recorder:
-    """Appends events to `events.jsonl`, all but the quiet ones to `log.txt`, and calls one listener."""
+    """Appends events to `events.jsonl`, and to `log.txt` unless they are quiet, and calls a listener."""
 
     def __init__(self, folder: Path, listener: Listener | None = None):
         self._listener = listener
         self.move_to(folder)
 
     def move_to(self, folder: Path) -> None:
-        """Continue in the folder that the run was moved to."""
+        """Continue in the folder to which the run was moved."""
         self._events, self._log = folder / FILE, folder / "log.txt"
         self._end_cut_line()
 
     def _end_cut_line(self) -> None:
-        """Complete a line that a kill has truncated, so that the next event is not lost."""
+        """End a line truncated by a kill, which would spoil the next event."""
         if self._events.exists() and not ends_whole(self._events):
             with self._events.open("a", encoding="utf-8") as file:
                 file.write("\n")
 
     def show_life(self) -> None:
-        """Report progress within a long step, so that the run does not count as hanging."""
+        """Show progress within a long step, so that the run does not count as hanging."""
         with suppress(OSError):
             os.utime(self._events)
 
@@ -46,21 +46,21 @@ class Recorder:
         event: Event = {"time": round(time.time(), 3), "type": kind, **{k: _plain(v) for k, v in facts.items()}}
         message = facts.get("message")
         if isinstance(message, Message) and (message.placed or message.named):
-            event[SAID] = to_record(message)  # from which pages say it in other languages
+            event[SAID] = to_record(message)  # for other languages
         with self._events.open("a", encoding="utf-8") as file:
             file.write(json.dumps(event, ensure_ascii=False) + "\n")
         if kind not in QUIET:
-            words = event.get("message") or ", ".join(
+            text = event.get("message") or ", ".join(
                 f"{k} {v}" for k, v in event.items() if k not in ("time", "type", SAID)
             )
             with self._log.open("a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {kind}: {_one_line(str(words))}\n")
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {kind}: {_one_line(str(text))}\n")
         if self._listener is not None:
             self._listener(event)
 
 
 class NoRecord(Recorder):
-    """Records nothing: where another process of the run does."""
+    """Records nothing, since the run's first process does."""
 
     def __init__(self) -> None:
         self._listener = None
@@ -88,7 +88,7 @@ def read_events(folder: Path) -> Iterator[Event]:
 
 
 def latest_events(folder: Path) -> list[Event]:
-    """The events of a run folder since its last start from zero; those before an `anew` are history."""
+    """The events of a run folder since its last restart from zero, an `anew` event."""
     events: list[Event] = []
     for event in read_events(folder):
         if event["type"] == "anew":
@@ -98,9 +98,9 @@ def latest_events(folder: Path) -> list[Event]:
     return events
 
 
-def _one_line(words: str) -> str:
-    """Text with non-printable characters escaped, so that it stays on one line and cannot control a terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+def _one_line(text: str) -> str:
+    """Text with non-printable characters escaped, which could break the line or control a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _plain(value: Any) -> Any:

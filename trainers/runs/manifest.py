@@ -1,4 +1,4 @@
-"""The images that a run has trained on so far, so that one that is gone or changed is noticed before it goes on."""
+"""Digests of the images that a run has trained on, to notice changes before it is resumed."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ WENT_ON = _("The run continues with other images than before ({changes}).")
 
 
 def keep_images(run: Run) -> None:
-    """Note the images that the run trains on from now on."""
+    """Store the digests of the run's images."""
     with whole_file(run.folder / FILE) as building:
         building.write_text(json.dumps(_digests(run), indent=0), encoding="utf-8")
 
 
 def accept_images(run: Run) -> None:
-    """Let the run continue with whatever images it has next time."""
+    """Let the run continue with any images."""
     (run.folder / FILE).unlink(missing_ok=True)
 
 
 def check_images(run: Run, record: Recorder, accept: bool) -> None:
-    """Raise VelaturaError if the run's images are not those it has trained on, unless the others are accepted."""
+    """Raise VelaturaError if the run's images have changed since it trained on them; record a note with `accept`."""
     try:
         before = json.loads((run.folder / FILE).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -53,13 +53,13 @@ def check_images(run: Run, record: Recorder, accept: bool) -> None:
 
 
 def _digests(run: Run) -> dict[str, str]:
-    """The SHA-256 of each file of the data set by its path there."""
+    """SHA-256 of each file of the dataset by relative path."""
     files = (path for path in sorted(run.dataset.rglob("*")) if path.suffix in KINDS and path.name[0] != ".")
     return {path.relative_to(run.dataset).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def _changes(before: dict[str, str], now: dict[str, str]) -> Message:
-    """Names of files that are gone, changed or new; empty if there are none."""
+    """Names of files that are gone, changed or new; empty without changes."""
     kinds = (
         (GONE, [name for name in before if name not in now]),
         (OTHER, [name for name in before if now.get(name, before[name]) != before[name]]),

@@ -1,4 +1,4 @@
-"""A run's progress, and whether its steps are stable: too many without a finite loss send it back once."""
+"""A run's progress, and whether too many of its steps have no finite loss."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from trainers.messages import Message
 from trainers.messages import Message as _
 
 WINDOW, MOST_SKIPPED = 50, 5
-"""At most so many of the latest steps may be skipped: a tenth."""
+"""Number of latest steps, and how many of them may be skipped."""
 MOST_IN_A_ROW = 5
-"""So many skipped steps in a row are too many."""
+"""Number of skipped steps in a row that is too many."""
 MOST_OVERFLOWS = 20
-"""So many overflows in a row are too many; loss scaling in fp16 starts too high and is halved at each."""
+"""Number of overflows in a row that is too many; fp16 loss scaling starts too high and is halved at each."""
 
 
 @dataclass
 class Progress:
-    """Optimizer steps done, steps skipped, seconds spent on steps; checkpoints hold all of it."""
+    """Optimizer steps done and skipped, and the seconds they took; stored in checkpoints."""
 
     step: int = 0
     skipped: int = 0
-    """Steps that changed nothing, since the loss or its gradients were not finite; overflows are not counted."""
+    """Steps whose loss or gradients were not finite, without overflows."""
     seconds: float = 0.0
     latest_skipped: list[int] = field(default_factory=list)
-    """The skipped ones of the latest steps."""
+    """The skipped steps among the latest."""
     in_a_row: int = 0
-    """Skipped steps since the last one that was made."""
+    """Skipped steps since the last one taken."""
     overflows: int = 0
-    """Steps since then that the gradient scaler left out to lower its scale, although the loss was finite."""
+    """Steps since then that the gradient scaler skipped to lower its scale, although the loss was finite."""
     rate: float = 1.0
-    """Share of the configured learning rate: less after the run went back."""
+    """Share of the configured learning rate; below 1 after a rollback."""
 
     @property
     def is_settled(self) -> bool:
-        """Whether the last step was made."""
+        """Whether the last step was taken."""
         return not self.in_a_row and not self.overflows
 
     def count_step(self, seconds: float, good: bool, overflow: bool = False) -> None:
-        """Count a step that was made, skipped, or left out by the gradient scaler."""
+        """Count a step that was taken, skipped, or skipped by the gradient scaler (`overflow`)."""
         self.step += 1
         self.seconds += seconds
         if good:
@@ -54,7 +54,7 @@ class Progress:
 
     @property
     def trouble(self) -> Message | None:
-        """Why the run cannot go on like this; None if it can."""
+        """The reason why the run must roll back or end; None if it is stable."""
         skipped = len(self.latest_skipped)
         if (row := self.in_a_row) >= MOST_IN_A_ROW or (row := self.overflows) >= MOST_OVERFLOWS:
             return _("the loss or its gradients were not finite for {most} steps in a row", most=row)
@@ -67,21 +67,21 @@ class Progress:
         return None
 
     def last_good(self, saved: Sequence[int], every: int) -> int:
-        """The newest of the steps `saved` before the trouble began; the oldest if all are later, 0 if there are none.
+        """The newest of the steps `saved` before the trouble began; the oldest if all are later, 0 without any.
 
-        One that was saved only because the run was stopped there is not used: an undisturbed run lacks it.
+        Steps saved only because the run was stopped are not used, since an undisturbed run lacks them.
         """
         began = min([*self.latest_skipped, self.step - self.overflows + 1])
         good = [step for step in saved if step < began]
         return max([step for step in good if step % every == 0] or good, default=min(saved, default=0))
 
     def latest_draws(self, accumulation: int) -> range:
-        """The numbers of the batches of the latest step that was skipped."""
+        """The draw numbers of the latest skipped step."""
         step = max(self.latest_skipped, default=self.step)
         return range((step - 1) * accumulation, step * accumulation)
 
     def advice(self, trouble: Message, saved: Sequence[int], rate: float) -> Message:
-        """Advise on trouble of a run with checkpoints at the steps `saved`, with its configured learning rate."""
+        """The error of a run in trouble, with checkpoints at the steps `saved` and its configured learning rate."""
         kept = _("the checkpoint of step {step} is kept", step=saved[-1]) if saved else _("no checkpoint was written")
         again = _("{trouble}, up to step {step}, also with half the learning rate", trouble=trouble, step=self.step)
         once = _("{trouble}, up to step {step}", trouble=trouble, step=self.step)

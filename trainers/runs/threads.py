@@ -17,15 +17,15 @@ FILE = "threads"
 
 @contextmanager
 def run_threads(run: Run, record: Recorder, processes: int = 1, anew: bool = False) -> Iterator[None]:
-    """Use the run's number of threads while the block runs; a run without one gets a permanent one.
+    """Use the run's number of threads in each of its `processes` while the block runs.
 
-    Each of its `processes` uses as many. With `anew`, as if there were a different number before, it is chosen again.
+    It is chosen and stored if the run has none, or with `anew`.
     """
     with among_trainings() as others:
-        kept = None if anew else read_threads(run)
-        threads = choose_threads(others, processes) if kept is None else _at_most_here(kept, record)
-        with whole_file(run.folder / FILE) as building:  # the number it began with, where fewer can run here, too
-            building.write_text(f"{kept or threads}\n", encoding="utf-8")
+        stored = None if anew else read_threads(run)
+        threads = choose_threads(others, processes) if stored is None else _at_most_here(stored, record)
+        with whole_file(run.folder / FILE) as building:  # the number it began with, even if this machine has fewer
+            building.write_text(f"{stored or threads}\n", encoding="utf-8")
         with computing_with(threads):
             yield
 
@@ -33,7 +33,7 @@ def run_threads(run: Run, record: Recorder, processes: int = 1, anew: bool = Fal
 def read_threads(run: Run) -> int | None:
     """The number of threads that a run began with; None if it has not started.
 
-    Runs of older versions have no file for it, but an event.
+    Runs of older versions have it in an event.
     """
     try:
         words = (run.folder / FILE).read_text(encoding="utf-8")
@@ -41,13 +41,13 @@ def read_threads(run: Run) -> int | None:
         words = ""
     if words.strip().isdecimal() and int(words) > 0:
         return int(words)
-    found = None
+    threads = None
     for event in read_events(run.folder):
         if event["type"] == "start":
-            found = event.get("threads") or found
+            threads = event.get("threads") or threads
         elif event["type"] == "anew":
-            found = None
-    return found
+            threads = None
+    return threads
 
 
 def _at_most_here(threads: int, record: Recorder) -> int:

@@ -27,7 +27,7 @@ BESIDE_PRODIGY_NOTE = (
 
 
 def check_fit(config: Config, model: Model, network: Network) -> None:
-    """Refuse settings that this base does not support, before anything is written."""
+    """Raise VelaturaError for settings that this base or network does not support."""
     check_family(config, model.family)
     check_resolution(config, model.title, model.resolution, model.stride)
     check_sample_size(config, model.title, model.stride)
@@ -39,21 +39,21 @@ def check_fit(config: Config, model: Model, network: Network) -> None:
     _check_stops(config, network)
     for method in network.methods:
         variants = network.rank_variants(method)  # rank overrides share the method's settings
-        wrong = method.validate_targets([s for s in network.hook_points if any(p.method in variants for p in s.placed)])
-        if wrong is not None:
-            raise VelaturaError(wrong)
+        sites = [site for site in network.hook_points if any(p.method in variants for p in site.placed)]
+        if (problem := method.validate_targets(sites)) is not None:
+            raise VelaturaError(problem)
     with torch.no_grad():
         model.encode([""], config.base.clip_skip, config.data.chunks)  # raises if clip_skip is too large
 
 
 def note_optimizer(config: Config, record: Recorder) -> None:
-    """Warn if the method changes parameters outside the optimizer's control."""
+    """Warn if the method changes parameters outside the optimizer and Prodigy would misread it."""
     if config.train.optimizer == "prodigy" and config.method.moves_after_optimizer:
         record("note", message=BESIDE_PRODIGY_NOTE.format(config.method.name))
 
 
 def note_idle_ranks(network: Network, record: Recorder) -> None:
-    """Warn if the rank exceeds what layers can use."""
+    """Warn if most layers cannot use the whole rank."""
     bounded = [method for method in network.methods if isinstance(method, RankedMethod) and method.bounds_rank]
     pairs = [(m.rank, min(site.op.out, site.op.fan_in)) for m in bounded for site, _ in network.placed_by(m)]
     idle = sum(rank > full for rank, full in pairs)
@@ -62,7 +62,7 @@ def note_idle_ranks(network: Network, record: Recorder) -> None:
 
 
 def _check_weighting(config: Config, model: Model) -> None:
-    """Refuse a gamma that `auto` does not use on this base."""
+    """Raise VelaturaError for a gamma that `auto` does not use on this base."""
     loss = config.loss
     if loss.min_snr_gamma not in (0, Loss().min_snr_gamma) and not weighting_gamma(model.schedule, loss):
         raise VelaturaError(
@@ -74,7 +74,7 @@ def _check_weighting(config: Config, model: Model) -> None:
 
 
 def _check_stops(config: Config, network: Network) -> None:
-    """Refuse a run in which all parameters stop training before its end."""
+    """Raise VelaturaError if all parameters stop training before the run's end."""
     text = any(not is_denoiser(site.part) for site in network.hook_points)
     stops = {"train.text_encoder_stop": config.train.text_encoder_stop} if text else {}
     stops |= {"tokens.stop": config.tokens.stop} if network.words else {}

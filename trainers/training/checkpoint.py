@@ -1,7 +1,7 @@
 """Checkpoints: atomic folders from which a run resumes with the same bits.
 
-`SHA256SUMS` holds the SHA-256 of every other file, in the format of `sha256sum --check`, so a file with changed bits is
-never used. Checkpoints of older versions have none; they are valid if they can be read.
+`SHA256SUMS` holds the SHA-256 of every other file for `sha256sum --check`, so changed files are never used. Checkpoints
+of older versions lack it; they are valid if they can be read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from trainers.training.step.optim import MovingAverage
 
 SUMS, UNFINISHED = "SHA256SUMS", ".unfinished"
 LARGEST_START = 2 * 2**30
-"""Bytes of parameters up to which a run can go back to its start before it has a checkpoint."""
+"""Maximum bytes of parameters with which a run can roll back to its start before its first checkpoint."""
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ENODATA)
 """OS errors of missing or unreadable files, as opposed to missing resources."""
 NO_SUCH_DATA = (
@@ -58,7 +58,7 @@ def save_checkpoint(
     keep: int,
     scaler: GradScaler | None = None,
 ) -> None:
-    """Write a checkpoint and delete all but the newest `keep`; on OSError nothing of it remains."""
+    """Write a checkpoint and delete all but the newest `keep`; an OSError leaves no part of it."""
     from safetensors.torch import save
 
     target = run.checkpoint(progress.step)
@@ -66,7 +66,7 @@ def save_checkpoint(
     if not run.checkpoints.is_dir():
         run.checkpoints.mkdir(parents=True)
         sync_folder(run.folder)
-    for left in run.checkpoints.glob(f".*{UNFINISHED}"):  # of a save that was killed, maybe at another step
+    for left in run.checkpoints.glob(f".*{UNFINISHED}"):  # of a killed save
         shutil.rmtree(left, ignore_errors=True)
     building.mkdir()
     try:
@@ -92,11 +92,11 @@ def save_checkpoint(
 
 
 class Start:
-    """The state before the first step, kept in memory until a checkpoint is written, for a run that goes back to it."""
+    """The state before the first step, kept in memory for a rollback until a checkpoint is written."""
 
     @classmethod
     def of(cls, network: Network, optimizer: Optimizer, scaler: GradScaler | None) -> Start | None:
-        """The state now; None if it is too large to be kept twice."""
+        """The state now; None if it is too large to keep twice."""
         size = sum(parameter.nbytes for parameter in network.parameters())
         return cls(network, optimizer, scaler) if size <= LARGEST_START else None
 
@@ -108,7 +108,7 @@ class Start:
     def put_back(
         self, network: Network, optimizer: Optimizer, average: MovingAverage | None, scaler: GradScaler | None
     ) -> None:
-        """Bring network, optimizer, average and scaler back to the start."""
+        """Reset network, optimizer, average and scaler to this state."""
         network.load_state_dict(self._network)
         optimizer.load_state_dict(copy.deepcopy(self._optimizer))
         if average is not None:
@@ -118,7 +118,7 @@ class Start:
 
 
 def discard_later(run: Run, step: int) -> None:
-    """Delete the checkpoints and snapshots after a step, newest first, since the run takes these steps again."""
+    """Delete the checkpoints and snapshots after a step, newest first, for a rollback to it."""
     for saved in reversed(run.checkpoint_steps()):
         if saved > step:
             _delete(run.checkpoint(saved))
@@ -128,7 +128,7 @@ def discard_later(run: Run, step: int) -> None:
 
 
 def _delete(folder: Path) -> None:
-    """Delete a checkpoint; of one that was moved to another disk, only the link to it."""
+    """Delete a checkpoint, or only the link to one that was moved to another disk."""
     if folder.is_symlink():
         folder.unlink()
     else:
@@ -142,10 +142,10 @@ def load_checkpoint(
     average: MovingAverage | None,
     scaler: GradScaler | None = None,
 ) -> Progress:
-    """Load the newest checkpoint into network, optimizer, average and scaler; without an optimizer, its state is not
-    read. Checkpoints of older versions have no scaler's state, and leave the scaler as it is.
+    """Load the newest checkpoint into network, optimizer, average and scaler.
 
-    Raises VelaturaError if there is none, it is damaged, or it was written with other settings.
+    Without an optimizer its state is not read. Checkpoints of older versions have no state of the scaler. Raises
+    VelaturaError if there is none, it is damaged, or it was written with other settings.
     """
     steps = run.checkpoint_steps()
     if not steps:
@@ -156,20 +156,20 @@ def load_checkpoint(
         )
     folder = run.checkpoint(steps[-1])
     try:
-        found = _read(folder, optimizer is not None)
+        saved = _read(folder, optimizer is not None)
     except DamagedCheckpointError as error:
         before = f"use the one from step {steps[-2]}" if len(steps) > 1 else "train the run again"
         raise VelaturaError("{error}; move that folder away and {before}", error=error, before=before) from error
     try:
-        network.load_state_dict(found.network)
+        network.load_state_dict(saved.network)
         if optimizer is not None:
-            optimizer.load_state_dict(found.optimizer)
+            optimizer.load_state_dict(saved.optimizer)
         if average is not None:
-            average.updates = found.average_updates
+            average.updates = saved.average_updates
             for name, value in average.values.items():
-                value.copy_(found.average[name])
-        if scaler is not None and found.scaler:
-            scaler.load_state_dict(found.scaler)
+                value.copy_(saved.average[name])
+        if scaler is not None and saved.scaler:
+            scaler.load_state_dict(saved.scaler)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise VelaturaError(
             "the checkpoint {folder} cannot be used: config.toml has changed since ({name}); undo the "
@@ -177,7 +177,7 @@ def load_checkpoint(
             folder=folder,
             name=type(error).__name__,
         ) from error
-    return found.progress
+    return saved.progress
 
 
 def set_damaged_aside(run: Run) -> list[int]:
@@ -207,7 +207,7 @@ def set_damaged_aside(run: Run) -> list[int]:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Saved:
     """The contents of a checkpoint."""
 
     network: dict[str, Tensor]
@@ -218,7 +218,7 @@ class _Found:
     progress: Progress
 
 
-def _read(folder: Path, optimizer: bool) -> _Found:
+def _read(folder: Path, optimizer: bool) -> _Saved:
     """Read and verify a checkpoint; DamagedCheckpointError if it differs from what was saved."""
     sums = _read_sums(folder)
     names = ["network.safetensors", "progress.json", *(["optimizer.pt"] if optimizer else [])]
@@ -228,18 +228,18 @@ def _read(folder: Path, optimizer: bool) -> _Found:
     try:
         return _parsed(data)
     except NO_SUCH_DATA as error:
-        if sums:  # it is what was saved: something else is wrong, such as too little memory
+        if sums:  # the file is intact: something else is wrong, such as too little memory
             raise
         raise _damaged(folder, type(error).__name__) from error
 
 
-def _parsed(data: Mapping[str, bytes]) -> _Found:
+def _parsed(data: Mapping[str, bytes]) -> _Saved:
     from safetensors.torch import load
 
     optimizer = "optimizer.pt" in data
     facts: dict[str, Any] = json.loads(data["progress.json"])
     updates, scaler = facts.pop("average_updates"), facts.pop("scaler", {})
-    return _Found(
+    return _Saved(
         load(data["network.safetensors"]),
         torch.load(io.BytesIO(data["optimizer.pt"]), weights_only=True) if optimizer else {},
         load(data["average.safetensors"]) if "average.safetensors" in data else {},
@@ -280,10 +280,10 @@ def _read_sums(folder: Path) -> dict[str, str]:
     if not (folder / SUMS).exists():
         return {}
     lines = _bytes(folder / SUMS).decode("utf-8", "replace").splitlines()
-    found = {name: sum for sum, _, name in (line.partition("  ") for line in lines) if name}
-    if not found:
+    sums = {name: sum for sum, _, name in (line.partition("  ") for line in lines) if name}
+    if not sums:
         raise _damaged(folder, f"{SUMS} is empty")
-    return found
+    return sums
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -291,7 +291,7 @@ def _write(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())  # the folder's new name must not be on the disk before what is in it
+        os.fsync(file.fileno())  # content must reach the disk before the folder's new name
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

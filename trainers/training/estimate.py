@@ -1,7 +1,7 @@
 """Estimate of a run by measurement: a few real steps, one real picture, one real file.
 
-It uses the run's base, images and settings, in a temporary folder. One-off costs (loading the base, preparing the
-images) are measured once; the rest is extrapolated.
+It uses the run's base, images and settings in a temporary folder. One-off costs (loading the base, preparing images)
+are measured once; the rest is extrapolated.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from trainers.training.session import Session
 
 STEPS = 5
 """Number of real steps; the first is a warm-up and does not count."""
-LOOKS = 4
+PICTURE_STEPS = 4
 """Maximum denoising steps of the measured picture."""
 
 
@@ -64,7 +64,7 @@ class Estimate:
     """Number of measured steps."""
     device: str
     cards: tuple[str, ...] = ()
-    """On which sizes of graphics cards the run fits, and how, as computed; only for transformers."""
+    """The sizes of graphics cards that the run fits, and how, as computed; only for transformers."""
 
 
 def measure(config: Config, listener: Listener | None = None, steps: int = STEPS) -> Estimate:
@@ -101,7 +101,7 @@ def _measured(session: Session, ends: list[float], filling: float, reading: floa
     free, began = free_memory(device), time.monotonic()
     dataset, plan = open_dataset(session)
     looking = time.monotonic() - began
-    # One image of the largest size: its latents are there from the second step on, as they are in most of a run.
+    # One image of the largest size: its latents are cached from the second step on, as in most of a run.
     alone = dataset.largest_alone()
     largest = alone.items[0]
     session.devices.broadcast_object(Work(str(session.run.folder.absolute()), resume=False, measured=True))
@@ -141,7 +141,7 @@ def _nothing(step: int) -> None:
 
 
 def _drawing(session: Session, dataset: Dataset, forecast: Forecast, largest: Item) -> tuple[int, float]:
-    """Number of pictures, samples and class images, and the seconds for all."""
+    """Number of pictures (samples and class images), and seconds for all of them."""
     classes = sum(class_counts(session.config, dataset).values())
     seconds_a_sample = _seconds_a_picture(session, forecast.plan.params)
     forecast.note_picture(seconds_a_sample)
@@ -154,22 +154,22 @@ def _drawing(session: Session, dataset: Dataset, forecast: Forecast, largest: It
 
 
 def _seconds_a_picture(session: Session, params: SamplingParams) -> float:
-    looks = min(params.steps, LOOKS)
-    one, ends = replace(params, prompts=params.prompts[:1], seeds=params.seeds[:1], steps=looks), list[float]()
+    steps = min(params.steps, PICTURE_STEPS)
+    single, ends = replace(params, prompts=params.prompts[:1], seeds=params.seeds[:1], steps=steps), list[float]()
 
     def note(picture: int, step: int) -> None:
         ends.append(time.monotonic())
 
     began = time.monotonic()
     with evaluating(session.model):
-        list(draw(session.model, one, note))
-    whole = time.monotonic() - began
-    look = median([after - before for before, after in pairwise(ends)] or [whole])
-    return whole + (params.steps - looks) * look
+        list(draw(session.model, single, note))
+    total = time.monotonic() - began
+    seconds = median([after - before for before, after in pairwise(ends)] or [total])
+    return total + (params.steps - steps) * seconds
 
 
 def _encodings(config: Config, dataset: Dataset) -> int:
-    """Images encoded once for the cache; without a cache, encoding is part of every step."""
+    """Number of images encoded for the cache; without a cache, encoding is part of every step."""
     if not config.data.cache or config.data.crop == "random":
         return 0
     train = config.train

@@ -1,4 +1,4 @@
-"""Export: a run's style file and, if needed, one for diffusers; snapshots of its sampled steps in the same form."""
+"""Export: a run's style file and, if needed, one for diffusers; snapshots of its sampled steps."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def export_style(
 ) -> Path:
     """Write the style file(s) of a session atomically; `started` in Unix seconds.
 
-    They go into the run's folder with a note on how to load them, or to `place` without one. A run that trains only a
-    word has the word as its style; otherwise the word's file is next to the style file.
+    They go into the run's folder with a note on how to load them, or to `place` without one. The file of a trained word
+    is next to the style file, or in its place if only the word is trained.
     """
     config, model, network, run = session.config, session.model, session.network, session.run
     core = place or run.style / f"{config.name}.safetensors"
@@ -74,10 +74,9 @@ def write_files(
     core: Path,
     note: Callable[..., object] = lambda *_args, **_facts: None,
 ) -> dict[str, str]:
-    """Write the style file `core`, which every tool reads, after the file of its word, if it has one.
+    """Write the style file `core`, which every tool reads, after the file of a trained word; returns its metadata.
 
-    Returns the style file's metadata. `note` receives a note if the file does not hold all of the change. Raises
-    VelaturaError if it cannot be written.
+    `note` receives a note if the file does not hold the whole change. Raises VelaturaError if it cannot be written.
     """
     config, model, network = session.config, session.model, session.network
     facts, finished = training_facts(session, dataset, progress), time.time()
@@ -87,19 +86,19 @@ def write_files(
         return {}
     metadata = style_metadata(config, model, network, facts, started, finished)
     shape = model.config
-    kept = write_style(core, network, model.family.name, shape, metadata, config.save.precision)
-    if kept < 1:
-        note("note", message=CUT.format(kept), kept=round(kept, 4))
+    share = write_style(core, network, model.family.name, shape, metadata, config.save.precision)
+    if share < 1:
+        note("note", message=CUT.format(share), kept=round(share, 4))
     return metadata
 
 
 def _word_path(session: Session, core: Path) -> Path:
-    """Where the word's file lies: next to the style file, or in its place if only a word is trained."""
+    """Path of the word's file: next to the style file, or in its place if only a word is trained."""
     return embedding_path(core) if session.network.hook_points else core
 
 
 def _write_twins(session: Session, core: Path, metadata: Mapping[str, str]) -> str:
-    """Write the other forms of the style file, for tools that need them; returns the sentence on how to load it."""
+    """Write the other forms of the style file; returns a sentence on how to load them."""
     network, family, shape = session.network, session.model.family.name, session.model.config
     precision = session.config.save.precision
     other = core.with_name(f"{core.stem}-diffusers.safetensors")
@@ -138,7 +137,7 @@ def training_facts(session: Session, dataset: Dataset, progress: Progress) -> Tr
 
 # ---------------------------------------------------------------- snapshots
 def write_snapshot(session: Session, dataset: Dataset, started: float, step: int) -> bool:
-    """Write the style file of a step, and the embedding of its word; returns False, with a warning, if it cannot be."""
+    """Write the style file of a step and the embedding of its word; records a warning and returns False on failure."""
     place = session.run.snapshot(step)
     try:
         if not _has_room(session):
@@ -153,7 +152,7 @@ def write_snapshot(session: Session, dataset: Dataset, started: float, step: int
 
 
 def link_snapshot(session: Session, style: Path, step: int) -> None:
-    """Keep the exported style as the snapshot of the last step, in the same bytes on the disk where possible."""
+    """Keep the exported style as the snapshot of the last step, as a hard link where possible."""
     place = session.run.snapshot(step)
     try:
         place.parent.mkdir(exist_ok=True)
@@ -170,7 +169,7 @@ def _link(file: Path, place: Path) -> None:
 
 
 def _has_room(session: Session) -> bool:
-    """Whether a snapshot leaves room for the next checkpoint and the exported style, without which the run fails."""
+    """Whether a snapshot leaves room for the next checkpoint and the exported style."""
     run = session.run
     parameters = sum(parameter.numel() for parameter in session.network.parameters())
     written = [path.stat().st_size for path in run.list_snapshots().values()]

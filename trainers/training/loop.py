@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 LESS = 0.5
-"""Share of the learning rate with which a run goes on that went back."""
+"""Share of the learning rate with which a run continues after a rollback."""
 
 OVERFLOWED = _("the trained parameters overflowed")
 WENT_BACK = _("{trouble}: training goes back from step {step} to step {saved}, with half the learning rate ({rate:g})")
@@ -56,7 +56,7 @@ def take_steps(
     """Train until the last step or a stop request, writing checkpoints.
 
     `before(step)` is called before each step, for samples; `classes` are class images by size. If too many steps have
-    no finite loss, the run goes back to its last good checkpoint, once; then it raises VelaturaError.
+    no finite loss, the run rolls back to its last good checkpoint once; the second time it raises VelaturaError.
     """
     config, network, share = session.config, session.network, session.devices.share
     trainee = Trainee(session.model, network, config.base.clip_skip, config.data.chunks)
@@ -79,9 +79,9 @@ def take_steps(
     start = None if resume else Start.of(network, _inner(optimizer), session.accelerator.scaler)
     with session.heeding_signals():
         while progress.step < config.train.steps and not session.all_must_stop():
-            if progress.step or progress.rate == 1:  # after going back to the start, its pictures are there
+            if progress.step or progress.rate == 1:  # after a rollback to the start its pictures exist
                 before(progress.step)
-            if session.all_must_stop():  # asked for while samples were drawn
+            if session.all_must_stop():  # while samples were drawn
                 break
             session.begin("train")
             started = time.monotonic()
@@ -108,7 +108,7 @@ def take_steps(
 
 
 def _skip_damaged_checkpoints(session: Session) -> None:
-    """Set damaged checkpoints aside, and report which one is used instead."""
+    """Set damaged checkpoints aside, and record the one that is used instead."""
     with session.devices.main_process_first():
         for step in set_damaged_aside(session.run):
             saved = session.run.checkpoint_steps()[-1]
@@ -117,7 +117,7 @@ def _skip_damaged_checkpoints(session: Session) -> None:
 
 
 def _inner(optimizer: Any) -> Any:
-    """The optimizer itself, without what accelerate puts around it."""
+    """The optimizer inside accelerate's wrapper."""
     return getattr(optimizer, "optimizer", optimizer)
 
 
@@ -128,7 +128,7 @@ def _step(
     settings, network, accelerator = session.config.train, session.network, session.accelerator
     factor = set_learning_rate(optimizer, now.number, settings)
     total, denoising, penalised = torch.zeros(()), torch.zeros(()), False
-    put_off = network.is_always_reached  # gradients are shared once a step, unless the last pass may have none
+    put_off = network.is_always_reached  # share gradients once a step, unless the last pass may have none
     for micro in range(settings.accumulation):
         batch = batches.make(now.number * settings.accumulation + micro)
         last = micro == settings.accumulation - 1
@@ -144,13 +144,13 @@ def _step(
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     if gradients and accelerator.scaler is not None:
         accelerator.scaler.unscale_(_inner(optimizer))  # methods measure unscaled gradients
-    found = torch.nn.utils.get_total_norm(gradients)
-    if torch.isfinite(total) and torch.isfinite(found):  # one check for all tensors, since each waits for the device
+    total_norm = torch.nn.utils.get_total_norm(gradients)
+    if torch.isfinite(total) and torch.isfinite(total_norm):  # one check for all, since each waits for the device
         now.after_backward()
-    trained = [p for p in network.parameters() if p.grad is not None]  # a hook may have left some out
+    trained = [p for p in network.parameters() if p.grad is not None]  # a hook may have removed some
     norm = float(torch.nn.utils.clip_grad_norm_(trained, settings.max_grad_norm or float("inf")))
     good = bool(torch.isfinite(total)) and math.isfinite(norm)
-    # With loss scaling, the scaler skips such a step itself and must see it to adapt.
+    # With loss scaling, the scaler itself skips such a step and adapts.
     if trained and (good or accelerator.scaler is not None):
         optimizer.step()
     if good:
@@ -171,12 +171,12 @@ def _step(
 
 
 def _loss(session: Session, batch: Batch, wrapped: Any, now: TrainingStep, index: int) -> tuple[Tensor, Tensor]:
-    """The total loss, and the denoising error in it, which is comparable between methods."""
+    """The total loss, and its denoising error, which is comparable between methods."""
     config = session.config
     now.begin_batch(
         index,
         config.train.accumulation,
-        keeps_graph=False,  # the objective notes what it reaches
+        keeps_graph=False,  # `Objective.reaches` is checked instead
         uncaptioned=batch.uncaptioned,
         horizon=session.model.schedule.steps,
         share=session.devices.share,
@@ -229,7 +229,7 @@ def _is_finite(session: Session) -> bool:
 
 
 def _check_fault(session: Session, progress: Progress, batches: Batches, trouble: Message) -> None:
-    """Raise VelaturaError if training differently would not help: the base, the VAE or an image is at fault."""
+    """Raise VelaturaError if the base, the VAE or an image is at fault, so that other settings would not help."""
     draws = progress.latest_draws(session.config.train.accumulation)
     if fault := batches.find_fault(draws, session.devices):
         raise VelaturaError("{trouble}: {fault}", trouble=trouble, fault=fault, code=REFUSED)
@@ -238,9 +238,9 @@ def _check_fault(session: Session, progress: Progress, batches: Batches, trouble
 def _go_back(
     session: Session, progress: Progress, optimizer: Optimizer, start: Start | None, every: int, trouble: Message
 ) -> Progress:
-    """Go back to the last good checkpoint or to the start, with half the learning rate; VelaturaError the second time.
+    """Roll back to the last good checkpoint or to the start, at half the learning rate; VelaturaError the second time.
 
-    The disk has no trace of it until the next checkpoint: a run killed before takes the same steps and goes back again.
+    It is not on the disk until the next checkpoint: a run killed before takes the same steps and rolls back again.
     """
     saved, rate = session.run.checkpoint_steps(), session.config.train.learning_rate
     if progress.rate < 1 or not (saved or start):

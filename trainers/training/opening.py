@@ -1,4 +1,4 @@
-"""Opens a session: the base, its images, and the method and the word on it."""
+"""Opens a session: the base with the method and the word on it, and its images."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CLAMPED = _(
     "last step."
 )
 FEW = 0.01
-"""A share that is not worth a note."""
+"""Share of clamped times from which on a note is recorded."""
 
 OTHER_FAMILY = _(
     "{name} was trained on a base of {title}, and {base} is one of {other} now; put the base back, or train the run "
@@ -78,12 +78,12 @@ ONLY_HERE_NOTE = (
 
 
 def open_first(run: Run, config: Config, record: Recorder, join: Join) -> Session:
-    """A session in the first process of a run, which tells the others what to open."""
+    """Open a session in the first process of a run, which sends its settings to the others."""
     devices = join(run, record)
     with devices.explained(run, record):
         devices.broadcast_object(Orders(as_table(config), torch.get_num_threads()))
         session = open_session(run, config, record, devices=devices)
-        check_base_of_before(run, session.model)
+        check_base(run, session.model)
         session.base_changed = note_changed_base(run, session.model, record)
         return session
 
@@ -91,9 +91,9 @@ def open_first(run: Run, config: Config, record: Recorder, join: Join) -> Sessio
 def open_session(
     run: Run, config: Config, record: Recorder, steps: bool = True, devices: Devices | None = None
 ) -> Session:
-    """Load the base and attach the method, with notes for the user before the first step.
+    """Load the base and attach the method, and record notes for the user.
 
-    Without `steps`, skips checks that only training needs. `devices` are the processes that train together.
+    Without `steps`, checks that only training needs are skipped. `devices` are the processes that train together.
     """
     devices = devices or Devices()
     record("phase", phase="load")
@@ -101,7 +101,7 @@ def open_session(
     device = choose_device(config.train.device)
     dtype = choose_format(config.train.precision, device, small=config.base.model == STARTER)
     accelerator = make_accelerator(config.train, device, dtype, str(run.folder / "logs"), devices.count)
-    import_libraries()  # apart: the base is loaded a second time for the last pictures
+    import_libraries()  # before timing, since the second load of the base for the last pictures skips it
     with devices.main_process_first():  # it may have to be downloaded
         began = time.monotonic()
         model = load_model(config.base, dtype, accelerator.device)
@@ -115,7 +115,7 @@ def open_session(
             begin_from(run, config, model, network, record)
         check_fit(config, model, network)
         if steps:
-            make_optimizer(parameter_groups(network, config.train), config.train)  # says what it lacks
+            make_optimizer(parameter_groups(network, config.train), config.train)  # raises early
     if steps:
         note_optimizer(config, record)
     if not network.merges:
@@ -129,7 +129,7 @@ def open_session(
 
 
 def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset, PreviewPlan]:
-    """The images of a session's run, or of a folder, at its training resolution, and its previews."""
+    """The images of a session's run, or of a folder, at its training resolution, and its preview plan."""
     config, model = session.config, session.model
     resolution = config.data.resolution or model.resolution
     side = config.sample.size or resolution - resolution % model.stride
@@ -138,12 +138,12 @@ def open_dataset(session: Session, folder: Path | None = None) -> tuple[Dataset,
     return dataset, plan_previews(config, preview_params(config, dataset, side, model.starter), resolution)
 
 
-def check_base_of_before(run: Run, model: Model) -> None:
-    """Refuse to go on with a base of another family, or with captions that are read by other text encoders than before.
+def check_base(run: Run, model: Model) -> None:
+    """Raise VelaturaError if a resumed run had a base of another family, or one with other text encoders.
 
-    Only an encoder that a base may lack can come or go. Runs of earlier versions do not say what they had.
+    Only encoders that are optional in a base can differ. Runs of earlier versions did not record theirs.
     """
-    before = _start_of_before(run)
+    before = _last_start(run)
     family = find_family(str(before.get("family", "")))
     if family not in (None, model.family):
         raise VelaturaError(
@@ -159,26 +159,26 @@ def check_base_of_before(run: Run, model: Model) -> None:
 
 
 def note_changed_base(run: Run, model: Model, record: Recorder) -> bool:
-    """Note that a run goes on with other weights of its base than before; returns whether it does.
+    """Whether the weights of a resumed run's base have changed, with a note if so.
 
-    Runs of earlier versions do not say which they had; those on the starter had earlier ones.
+    Runs of earlier versions did not record theirs; on the starter they had earlier ones.
     """
-    before = _start_of_before(run)
+    before = _last_start(run)
     changed = bool(before) and before.get("base_sha256", "" if model.starter else model.sha256) != model.sha256
     if changed:
         record("note", message=OTHER_STARTER if model.starter else OTHER_WEIGHTS.format(base=model.title))
     return changed
 
 
-def _start_of_before(run: Run) -> Mapping[str, object]:
-    """The event of the last start, if the run goes on from a checkpoint."""
+def _last_start(run: Run) -> Mapping[str, object]:
+    """The last `start` event of a run that resumes from a checkpoint; otherwise empty."""
     starts = [event for event in latest_events(run.folder) if event["type"] == "start"]
     return starts[-1] if starts and run.checkpoint_steps() else {}
 
 
 @contextmanager
 def _of_settings() -> Iterator[None]:
-    """Mark errors that users can fix as errors of the settings, which another attempt would meet again."""
+    """Give errors that users can fix the code of refused settings, which prevents another attempt."""
     try:
         yield
     except VelaturaError as error:
@@ -190,7 +190,7 @@ def begin_from(run: Run, config: Config, model: Model, network: Network, record:
     """Start from the style in the run's folder, or from the file that the config names."""
     named = Path(config.train.start_from)
     path = run.start if run.start.is_file() else named
-    style = replace(read_style(path), path=Path(named.name))  # messages call it by the file that was named
+    style = replace(read_style(path), path=Path(named.name))  # messages use the name in the settings
     layers = start_from(style, network, model.parts, model.family.name)
     record("note", message=_("The training starts from {name}, on {count} layers.", name=named.name, count=layers))
     if is_of_other_starter(style, model):

@@ -1,9 +1,8 @@
 """Preparation of a run without a device: its folder, images and config.
 
-`train` does this and loads the base under the run's hidden name, so a failed start leaves nothing behind. A queued run
-is only prepared here and gets its name at once: people look for it, its images must not depend on the originals, and
-the queue cannot hold a device while images are read. Errors that only the base can find (a missing layer, a size that
-does not fit) are then reported by the run itself, as an `error` event in its folder.
+`train` also loads the base under the run's hidden name, so a failed start leaves nothing behind. A queued run is only
+prepared and named at once, so that it can be found, is independent of its original images, and needs no device while
+they are read. Errors that need the base (a missing layer, a size that does not fit) then become an `error` event.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def prepare(
     listener: Listener | None = None,
     put_away: PutAway | None = None,
 ) -> Run:
-    """Create a run folder under `out` for a later `resume`; on failure nothing is left behind.
+    """Create a run folder under `out` for a later `resume`; an error leaves nothing behind.
 
     `put_away` receives the folder of a replaced run; without it, that folder is deleted.
     """
@@ -39,10 +38,7 @@ def prepare(
 
 
 def prepare_alike(configs: Iterable[Config], out: Path) -> list[Run]:
-    """Create run folders under `out` as `prepare` does; those with the same images share them as hard links.
-
-    If one of them fails, none is left.
-    """
+    """Create run folders under `out`, which share equal images as hard links; an error leaves none behind."""
     made: list[Run] = []
     known: dict[tuple[str, str], tuple[Run, IngestReport]] = {}
     try:
@@ -64,7 +60,7 @@ def fill_folder(
 ) -> IngestReport:
     """Copy a config and its images into an empty run folder, with notes on rejected images.
 
-    The images are links to those of a run that is `alike`, if there is one, and its report is noted.
+    With `alike`, the images are links to those of that run, and its report is used.
     """
     if not config.data.images:
         raise VelaturaError("no images were given; set their folder with --images or data.images")
@@ -88,7 +84,7 @@ def fill_folder(
 
 
 def _keep_start(run: Run, style: Path) -> None:
-    """Copy the style to start from into the run's folder; VelaturaError if it is none."""
+    """Copy the style to start from into the run's folder; VelaturaError if it is not a style."""
     from trainers.formats.limits import read_style_header
 
     read_style_header(style)
@@ -96,8 +92,7 @@ def _keep_start(run: Run, style: Path) -> None:
 
 
 def ingest_classes(run: Run, folder: Path, record: Callable[..., None]) -> None:
-    """Copy the class images of a folder into the run, with a note on each that is rejected; their captions are not
-    used."""
+    """Copy the class images of a folder into the run without captions, with a warning about each rejected one."""
     _note_skipped(record, ingest(folder, run.classes, keep_transparency=False, captions=False))
 
 

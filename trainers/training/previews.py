@@ -63,7 +63,7 @@ NOT_KEPT = "the pictures of step {} could not be kept: {}"
 
 
 class SkippedError(Exception):
-    """Pictures are no longer wanted: the run was asked to stop while they were drawn."""
+    """The run was asked to stop while pictures were drawn."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Finals:
 
 
 def preview_params(config: Config, dataset: Dataset, side: int, starter: bool) -> SamplingParams:
-    """The run's sample prompts and seeds at `side` pixels; without prompts, four that fit the captions and the base."""
+    """Parameters of the run's samples at `side` pixels; without prompts, four that suit the captions and the base."""
     settings = config.sample
-    found = settings.prompts or _suggested(config, dataset, starter)
+    prompts = settings.prompts or _suggested(config, dataset, starter)
     return SamplingParams(
-        prompts=tuple(with_prefix(prompt, settings.prefix) for prompt in found),
+        prompts=tuple(with_prefix(prompt, settings.prefix) for prompt in prompts),
         seeds=settings.seeds,
         negative=settings.negative,
         steps=settings.steps,
@@ -96,19 +96,19 @@ def preview_params(config: Config, dataset: Dataset, side: int, starter: bool) -
 
 
 def with_prefix(prompt: str, prefix: str) -> str:
-    """A sample prompt with the words in front of it, unless it begins with them."""
+    """A sample prompt with the prefix in front, unless it begins with it."""
     prefix = prefix.strip().rstrip(",")
     return prompt if not prefix or prompt.startswith(prefix) else f"{prefix}, {prompt}" if prompt else prefix
 
 
 def _suggested(config: Config, dataset: Dataset, starter: bool) -> tuple[str, ...]:
     captions, subjects = [item.caption for item in dataset.items], config.sample.subjects
-    found = suggest_prompts(captions, config.data, subjects, starter, config.tokens.word, config.prior.prompt)
-    return tuple(dict.fromkeys(prompt or config.name for prompt in found))
+    prompts = suggest_prompts(captions, config.data, subjects, starter, config.tokens.word, config.prior.prompt)
+    return tuple(dict.fromkeys(prompt or config.name for prompt in prompts))
 
 
 class Previews:
-    """Draws a run's samples, and has a snapshot written at each sampled step."""
+    """Draws a run's samples and writes a snapshot at each sampled step."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Previews:
 
     # ---------------------------------------------------------------- before and during training
     def before_step(self, step: int) -> None:
-        """Draw what is to be drawn before a step; nothing more once the run is asked to stop."""
+        """Draw the samples due before a step, until the run is asked to stop."""
         with suppress(SkippedError):
             if step == 0:
                 self._note_plan()
@@ -137,13 +137,13 @@ class Previews:
                     self._sample_and_keep(step)
 
     def draw_before_again(self) -> None:
-        """Draw the pictures from before training again, where the base has changed since: they are compared with."""
+        """Draw the pictures from before training again, after the base has changed."""
         self.session.begin("before")
         with suppress(SkippedError), self.session.network.at_strength(0):
             self._sample(self.plan.params, 0)
 
     def _sample_and_keep(self, step: int) -> None:
-        """Pictures first: a snapshot says that a step was sampled, also after a kill."""
+        """Draw pictures, then write the snapshot, which marks the step as sampled after a kill."""
         self.measure(step)
         count = self.forecast.count_at(step)
         if count != self._number:
@@ -157,7 +157,7 @@ class Previews:
             self.forecast.note_file(time.monotonic() - began)
 
     def measure(self, step: int) -> None:
-        """Record the loss on the images kept out of training, if there are any."""
+        """Record the loss on the held-out images, if any."""
         if self._held_out_loss is not None:
             with evaluating(self.session.model):
                 self.session.record("held_out", step=step, loss=self._held_out_loss())
@@ -180,9 +180,9 @@ class Previews:
 
     # ---------------------------------------------------------------- after training
     def finish(self, style: Path, step: int, stopped_by: str = "") -> Finals:
-        """Draw the last samples; a request to stop from now on skips them.
+        """Draw the last samples; a request to stop skips them from now on.
 
-        A run that the system ends draws none, nor does one without a step.
+        A run ended by the system or without a step draws none.
         """
         session = self.session
         session.run.clear_stop()
@@ -213,7 +213,7 @@ class Previews:
         return self._compare(params, first, after, same, step, time.monotonic() - began)
 
     def _draw_live(self, params: SamplingParams, step: int) -> list[Image]:
-        """The pictures of the live adapter: kept if they are all, otherwise only compared with the file's."""
+        """The pictures of the live adapter, kept if they show every prompt."""
         if not self.plan.limited:
             return self._sample(params, step)
         self.session.network.holder.context = drawing_context(self.session.model, params)
@@ -221,11 +221,11 @@ class Previews:
             return self._drawn(self.session.model, params, step, None)
 
     def _draw_file(self, params: SamplingParams, style: Path, step: int) -> tuple[list[Image], bool]:
-        """The file's pictures on a freshly loaded base, and whether that has the storage of the training base."""
+        """The file's pictures on a freshly loaded base, and whether its storage is that of the training base."""
         session = self.session
         trained_on, model = session.config.base, session.model
         facts = (model.dtype, model.device, model.sha256)
-        whole = sum(map(whole_bytes, (model.denoiser, *model.text_encoders)))
+        unpacked = sum(map(whole_bytes, (model.denoiser, *model.text_encoders)))
         del model
         session.release()
 
@@ -239,7 +239,7 @@ class Previews:
             return self._drawn(fresh, params, step, session.run.samples / "final")
 
         try:
-            if trained_on.storage != "full" and whole > free_memory(torch.device("cpu")):
+            if trained_on.storage != "full" and unpacked > free_memory(torch.device("cpu")):
                 raise torch.OutOfMemoryError  # the system would end the run instead
             return draw_on(trained_on.whole()), trained_on.storage == "full"
         except torch.OutOfMemoryError:
@@ -265,7 +265,7 @@ class Previews:
         return Finals(grid, difference)
 
     def _keep_as_sampled(self, count: int, step: int) -> None:
-        """The file's pictures among those of the sampled steps too, as links to the same bytes where possible."""
+        """Add the file's pictures to those of the sampled steps, as hard links where possible."""
         final, sampled = self.session.run.samples / "final", self.session.run.samples / f"step-{step:08d}"
         with self._tolerating_disk(step):
             sampled.mkdir(parents=True, exist_ok=True)
@@ -285,7 +285,7 @@ class Previews:
         return None
 
     def _read_before(self, params: SamplingParams) -> list[Image]:
-        """The samples from before training; none if missing or damaged, with a note."""
+        """The samples from before training; empty, with a warning, if one is damaged."""
         try:
             return read_pictures(self.session.run.samples / "step-00000000", params)
         except UnreadableError as error:
@@ -296,9 +296,9 @@ class Previews:
 
     # ---------------------------------------------------------------- one picture after the other
     def _drawn(self, model: Model, params: SamplingParams, step: int, folder: Path | None) -> list[Image]:
-        """The pictures, each in the folder as soon as it is drawn.
+        """Draw the pictures, and save each in the folder as soon as it is drawn.
 
-        Raises SkippedError if they are no longer wanted.
+        Raises SkippedError if the run is asked to stop.
         """
         session, total = self.session, len(params.pictures)
         pictures: list[Image] = []
@@ -319,7 +319,7 @@ class Previews:
         return pictures
 
     def _reporting(self, step: int, params: SamplingParams, left: float) -> OnStep:
-        """Reports the denoising steps of a picture, not too often, and ends the drawing when it is skipped."""
+        """A callback that reports denoising steps at most every `OFTEN` seconds; raises SkippedError on a stop."""
         session, total, latest = self.session, len(params.pictures), time.monotonic()
 
         def report(picture: int, done: int) -> None:
@@ -343,7 +343,7 @@ class Previews:
 
     @contextmanager
     def _skippable(self) -> Iterator[None]:
-        """Ends quietly if the run is asked to stop meanwhile, by its file or the first signal."""
+        """Suppress SkippedError, and skip on the first signal instead of stopping."""
 
         def ask(_signal: str) -> bool:
             first, self._skipped = not self._skipped, True
@@ -354,7 +354,7 @@ class Previews:
 
     @contextmanager
     def _tolerating_disk(self, step: int) -> Iterator[None]:
-        """Turns a full disk or another one that refuses a picture into a warning: training is worth more."""
+        """Record a warning if the disk is full or refuses a picture, since training matters more."""
         try:
             yield
         except OSError as error:
@@ -362,7 +362,7 @@ class Previews:
 
 
 def read_pictures(folder: Path, params: SamplingParams) -> list[Image]:
-    """The pictures drawn with these parameters, from a run folder. Raises UnreadableError."""
+    """The pictures in a folder that were drawn with these parameters. Raises UnreadableError."""
     width, height = params.size
     places = (folder / _name(number) for number in range(len(params.pictures)))
     return [flatten(open_image(place, keep_pixels=width * height)) for place in places if place.is_file()]

@@ -1,4 +1,4 @@
-"""Reopen a trained run without training: to export its file again or at another rank, or to measure it."""
+"""Reopens a trained run to export its file again or at another rank, or to measure it."""
 
 from __future__ import annotations
 
@@ -64,8 +64,7 @@ def ranks_of(run: Run) -> tuple[int, ...]:
     config = run.config()
     overrides = [block.rank for block in config.targets.blocks.values() if block.rank]
     placed = [config.method, *(config.method.with_rank(rank) for rank in overrides)]
-    served = [set(one.nested_ranks if isinstance(one, NestedRanks) else ()) for one in placed]
-    ranks = set.intersection(*served)
+    ranks = set.intersection(*(set(m.nested_ranks if isinstance(m, NestedRanks) else ()) for m in placed))
     if not ranks:
         able = [name for name, kind in METHODS.items() if isinstance(kind(), NestedRanks)]
         raise VelaturaError(
@@ -94,15 +93,15 @@ def export_again(run: Run, out: Path | None, rank: int | None, overwrite: bool) 
                 str=", ".join(map(str, known)),
             )
         config = config.model_copy(update={"method": config.method.with_export_rank(rank)})
-    own = run.style / f"{config.name}{STYLE}"
-    place = out or (None if rank is None else own.with_name(f"{own.stem}-rank{rank}{STYLE}"))
-    core = place or own
+    usual = run.style / f"{config.name}{STYLE}"
+    place = out or (None if rank is None else usual.with_name(f"{usual.stem}-rank{rank}{STYLE}"))
+    core = place or usual
     if core.suffix != STYLE:
         raise VelaturaError("the name of a style file must end in {style}; found {name}", style=STYLE, name=core.name)
     for beside in ("", *TWINS):
         check_free(core.with_name(f"{core.stem}{beside}{STYLE}"), overwrite)
-    with reopened(run, config) as found:
-        return export_style(found.session, found.dataset, found.progress, _began(run), place)
+    with reopened(run, config) as opened:
+        return export_style(opened.session, opened.dataset, opened.progress, _began(run), place)
 
 
 def _began(run: Run) -> float:

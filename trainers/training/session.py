@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 Phase = Literal["load", "images", "encode", "class-images", "before", "train", "previews", "export", "after"]
-"""What a run is doing, in the order in which it begins: `previews` and `train` take turns."""
+"""The phases of a run in order; `previews` and `train` alternate."""
 
 
 @dataclass
@@ -41,38 +41,38 @@ class Session:
     stopped_by: str = ""
     average: MovingAverage | None = field(default=None)
     forecast: Forecast | None = None
-    """What the run has measured, and the time it still takes; None where nobody waits for its end."""
+    """The run's measured times and the time left; None in measurements."""
     phase: str = ""
     loading: float = 0.0
-    """Seconds that the base took to load."""
+    """Seconds to load the base."""
     devices: Devices = field(default_factory=Devices)
-    """The processes that train the run."""
+    """The processes of the run."""
     base_changed: bool = False
-    """Whether the run goes on with other weights of its base than before."""
+    """Whether the base's weights have changed since an earlier attempt."""
 
     def begin(self, phase: Phase) -> None:
-        """Record the phase of the run if it is another one than before."""
+        """Record the phase of the run if it has changed."""
         if phase != self.phase:
             self.phase = phase
             self.record("phase", phase=phase)
 
     def show_life(self, _picture: int, _step: int) -> None:
-        """Report progress after a denoising step, so that the run does not count as hanging."""
+        """Show progress after a denoising step."""
         self.record.show_life()
 
     def seconds_left(self, step: int) -> float | None:
-        """Seconds until the run is done, from this step on; None if unknown."""
+        """Seconds from this step until the run is done; None if unknown."""
         left = self.forecast.seconds_left(step) if self.forecast is not None else None
         return None if left is None else round(left, 1)
 
     def ask_to_stop(self, reason: str) -> bool:
-        """Ask the loop to end after its step; returns False if it was asked before."""
+        """Ask the loop to end after its step; False if it was asked before."""
         first = not self.stopped_by
         self.stopped_by = self.stopped_by or reason
         return first
 
     def heeding_signals(self) -> AbstractContextManager[None]:
-        """Ask the run to stop at Ctrl-C and SIGTERM, which only the first process heeds."""
+        """Ask the run to stop on Ctrl-C, SIGTERM and SIGHUP while the block runs; does nothing in other processes."""
         return asking_to_stop(self.ask_to_stop) if self.devices.is_first else nullcontext()
 
     def must_stop(self) -> bool:
@@ -81,13 +81,13 @@ class Session:
         Raises VelaturaError if another process of the run has died.
         """
         self.devices.check_alive(self.run)
-        how = self.run.asked_to_stop()
-        if how is not None:
-            self.ask_to_stop("request" if how == "save" else how)
+        request = self.run.asked_to_stop()
+        if request is not None:
+            self.ask_to_stop("request" if request == "save" else request)
         return bool(self.stopped_by)
 
     def all_must_stop(self) -> bool:
-        """Whether all processes of the run end here, which the first one decides."""
+        """Whether all processes of the run end here, as the first one decides."""
         if self.devices.is_first:
             self.must_stop()
         self.stopped_by = self.devices.broadcast(self.stopped_by)
@@ -95,7 +95,7 @@ class Session:
 
     @property
     def text_trains(self) -> bool:
-        """Whether captions are encoded in each step, because their encoder changes."""
+        """Whether an encoder or a word trains, so that captions are encoded in each step."""
         return bool(self.network.words) or any(not is_denoiser(site.part) for site in self.network.hook_points)
 
     @cached_property
@@ -114,11 +114,11 @@ class Session:
         return load_checkpoint(self.run, self.network, optimizer, self.average, self.accelerator.scaler)
 
     def as_exported(self) -> AbstractContextManager[None]:
-        """The network as exported, temporarily: with the moving average if there is one."""
+        """Use the network as exported while the block runs: with the moving average, if any."""
         return self.average.in_place() if self.average else nullcontext()
 
     def release(self) -> None:
-        """Free the base and the network, to make room for another."""
+        """Free the base and the network."""
         self.network.remove()
         del self.model, self.network, self.average
         self.accelerator.free_memory()

@@ -66,7 +66,7 @@ NO_EFFECT = _(
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a run: its folder, style file, steps, seconds and number of parameters."""
+    """The result of a run."""
 
     run: Path
     style: Path | None
@@ -77,14 +77,14 @@ class Result:
     stopped_by: str
     """The reason for an early stop: `request`, `pause`, `cancel`, `SIGINT`, `SIGTERM`, `SIGHUP`; otherwise empty."""
     grid: Path | None
-    """The before/after grid, if the run was not cut short."""
+    """The before/after grid, unless the run was cut short."""
     difference: int | None
     """Largest difference (0–255) between pictures of the live adapter and of the reloaded file.
 
     None without pictures, or if the run used a quantised base: the file's use the unquantised one.
     """
     skipped: int = 0
-    """Steps that changed nothing, since their loss or gradients were not finite."""
+    """Steps skipped because their loss or gradients were not finite."""
 
 
 def train(
@@ -146,9 +146,9 @@ def resume(
         steps: The new total number of steps, to train longer; None for the run's config.
         heed_stop: Whether an earlier stop request counts; the run may then end immediately.
         attempt: The queue's attempt number, recorded in the run's events.
-        devices: The number of devices from now on; None for the run's config. Another number than before gives other
-            results in the last digits, which is recorded.
-        changed_images: Whether to go on although images are gone or changed, with which it ends otherwise.
+        devices: The number of devices from now on; None for the run's config. A changed number changes the last digits
+            of the results, which is recorded.
+        changed_images: Whether to train on if images are gone or changed, which is otherwise an error.
 
     Returns:
         The run folder, the style file, the total steps and the seconds of this attempt.
@@ -199,7 +199,7 @@ def _check_incomplete(run: Run, steps: int, done: Sequence[int], events: Sequenc
 
 
 def _planned(run: Run, config: Config, record: Recorder) -> Config:
-    """The settings with what makes the run fit into memory, written into its folder, since a resumed run keeps it."""
+    """The settings with those that make the run fit into memory, written into its folder for a resumed run."""
     planned = plan_memory(config, lambda message: record("note", message=message))
     if planned != config:
         write_config(run, planned)
@@ -207,7 +207,7 @@ def _planned(run: Run, config: Config, record: Recorder) -> Config:
 
 
 def take_part(group: Group, note: Callable[[Work], None]) -> None:
-    """Take the steps of a run as another of its processes than the first; `note` is told what the work is."""
+    """Take the steps of a run in a process other than its first; `note` receives the work."""
     orders: Orders = group.broadcast_object()
     config = build_config(orders.config)
     with computing_with(orders.threads):
@@ -225,7 +225,7 @@ def take_part(group: Group, note: Callable[[Work], None]) -> None:
 
 
 def _note_other_devices(config: Config, events: Sequence[Event], record: Recorder) -> bool:
-    """Record that a run continues on another number of devices than before; returns whether it does."""
+    """Record whether a run continues on another number of devices than before, and return it."""
     before = [event.get("devices", 1) for event in events if event["type"] == "start"][-1:]
     now = config.train.devices
     if before in ([], [now]):
@@ -241,10 +241,10 @@ def _errors_noted(run: Run, record: Recorder) -> Iterator[None]:
         with plain_disk_errors(run.style):
             yield
     except Exception as error:
-        with suppress(OSError):  # a full disk takes no event either, and it is the error that matters
+        with suppress(OSError):  # on a full disk the event is lost, and the error below still says why
             code = failure_code(error)
-            said = error.message if isinstance(error, VelaturaError) else str(error)
-            record("error", message=said or type(error).__name__, **({"code": code} if code else {}))
+            message = error.message if isinstance(error, VelaturaError) else str(error)
+            record("error", message=message or type(error).__name__, **({"code": code} if code else {}))
         raise
 
 
@@ -269,7 +269,7 @@ def _train(session: Session, resume: bool) -> Result:
 
 
 def _held_out_loss(session: Session, dataset: Dataset) -> Callable[[], float] | None:
-    """The loss on the images kept out of training, the same noise and timesteps each time; None if there are none."""
+    """The loss on the held-out images, with the same noise and timesteps each time; None without such images."""
     if not dataset.held_out:
         return None
     session.begin("encode")
@@ -278,7 +278,7 @@ def _held_out_loss(session: Session, dataset: Dataset) -> Callable[[], float] | 
 
 
 def _forecast(session: Session, plan: PreviewPlan) -> Forecast:
-    """What the run will take, from what its earlier attempts took."""
+    """A forecast of the run from the times of its earlier attempts."""
     forecast = Forecast(plan, session.loading)
     for event in latest_events(session.run.folder):
         if event["type"] == "sample":
@@ -319,7 +319,7 @@ def _note_start(session: Session, dataset: Dataset, plan: PreviewPlan, resume: b
 
 
 def _devices(session: Session) -> dict[str, int]:
-    """The number of devices, and another one that the run has had before."""
+    """The number of devices, and the last different one of earlier attempts."""
     now = session.devices.count
     starts = [event for event in latest_events(session.run.folder) if event["type"] == "start"]
     before = [number for event in starts if (number := event.get("devices", 1)) != now][-1:]
@@ -335,20 +335,20 @@ def _note_dataset(session: Session, dataset: Dataset) -> None:
     captions = {item.path.name: full_caption(item.caption, data, word) for item in dataset.items}
     captions["prior.prompt"] = session.config.prior.prompt
     cut = [name for name, caption in captions.items() if session.model.count_tokens(caption) > room]
-    for names, what in (
+    for names, problem in (
         (smaller, f"small, and trained below the training resolution (data.max_upscale = {data.max_upscale:g})"),
         (larger, f"so small that they are upscaled more than data.max_upscale = {data.max_upscale:g} times"),
         (cut, f"captioned with more than {room} tokens, and the rest is truncated; data.chunks allows more"),
     ):
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            record("warning", message=f"{', '.join(names[:5])}{more}: {what}")
+            record("warning", message=f"{', '.join(names[:5])}{more}: {problem}")
     if session.config.prior.image_count and not (data.trigger or word):
         record("warning", message=WORDLESS_NOTE)
 
 
 def _check_effect(session: Session, progress: Progress) -> None:
-    """Refuse to export what changes nothing, unless the run was stopped; warn if a file's format would lose it."""
+    """Raise VelaturaError if nothing was learned, unless the run was stopped; warn if the file's format loses it."""
     train, precision = session.config.train, session.config.save.precision
     idle = describe_idle(session.network, precision) if progress.step else None
     if idle is None:

@@ -1,4 +1,4 @@
-"""Estimate jobs for drafts: a small job in the queue for as long as a page waits for it."""
+"""Measurements of drafts: small jobs in the queue, which end when no page waits for them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from trainers.runs.run import Run
 
 ATTEMPTS = 3
 FILE = "measuring.json"
-"""File in a draft's folder: the measuring job and its settings. Its time is that of a page's last look."""
+"""File in a draft's folder with its measurement; its modification time is that of a page's last request."""
 LATEST = 10
-"""Trainings whose pace is asked for where nothing was measured."""
+"""Latest trainings that are searched for a pace if nothing was measured."""
 UNSEEN = 300.0
-"""Seconds after a page's last look in which a measurement goes on: hidden pages do not look."""
+"""Seconds after a page's last request until its measurement ends; hidden pages send none."""
 
 
 @dataclass(frozen=True)
@@ -61,41 +61,42 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A measurement: its job and its settings."""
+class Measurement:
+    """A measurement of a draft."""
 
     number: int
+    """Its job."""
     key: str
+    """`cost_key` of its settings."""
 
 
 class EstimateJobs:
-    """At most one measurement per draft, recorded in its folder; results are shared by everybody."""
+    """At most one measurement per draft, recorded in its folder; all users share the results."""
 
     def __init__(self, drafts: Drafts, queue: StudioQueue, measured: Measured) -> None:
         self._drafts, self._queue, self._measured = drafts, queue, measured
         self._lock = threading.Lock()
-        self._busy_loads: frozenset[float] = frozenset()  # of measurements in busy moments
+        self._busy_loads: frozenset[float] = frozenset()  # loads of measurements in busy moments
 
     def sweep(self) -> None:
-        """End measurements whose page has gone, and those without a draft."""
+        """End measurements without a page or a draft."""
         store = self._queue.store
         pending = [job.id for job in (*store.line(), *store.active()) if job.kind == ESTIMATE] if store.exists() else []
         if not pending:
             return
         with self._lock:
-            asked = {
-                path: found.number for path in self._drafts.paths.drafts.glob(f"*/{FILE}") if (found := _read(path))
-            }
-            for number in set(pending).difference(asked.values()):
+            files = self._drafts.paths.drafts.glob(f"*/{FILE}")
+            numbers = {file: measurement.number for file in files if (measurement := _read(file))}
+            for number in set(pending).difference(numbers.values()):
                 self._end(number)
-            for path, number in asked.items():
+            for path, number in numbers.items():
                 if number in pending and abs(time.time() - path.stat().st_mtime) > UNSEEN:
                     self._forget(path.parent.name)
 
     def begin(self, draft: Draft, config: Config, owner: str, again: bool = False) -> None:
         """Measure a draft, unless it is measured or in progress; `again` measures in any case.
 
-        VelaturaError if it is more than this owner may start.
+        Raises VelaturaError if this owner may not start it.
         """
         if owner:
             check_previews(config)
@@ -104,7 +105,7 @@ class EstimateJobs:
             before = _read(self._file(draft.id))
             if before and not self._is_there(before):
                 before = None
-            if not again and (self._measured.cost(config, len(draft.pictures)) or self._answers(before, key)):
+            if not again and (self._measured.cost(config, len(draft.pictures)) or self._is_current(before, key)):
                 return
             self._forget(draft.id)
             pictures = self._pictures(draft.id)
@@ -115,10 +116,10 @@ class EstimateJobs:
             request = config.model_copy(update={"data": data, "name": name})
             job = add_small_job(self._queue.store, ESTIMATE, request, owner, wanted_by(config.train))
             with whole_file(self._file(draft.id)) as building:
-                building.write_text(json.dumps(asdict(Asked(job.id, key))), encoding="utf-8")
+                building.write_text(json.dumps(asdict(Measurement(job.id, key))), encoding="utf-8")
 
     def begin_pace(self, draft: Draft, config: Config, owner: str) -> None:
-        """Measure a draft, unless a measurement of its base that still holds is there, or one is in progress."""
+        """Measure a draft, unless its base has a measurement that still holds, or one is in progress."""
         last = self._measured.last(config) or self._learn(config)
         if last and last.pace and last.pace.was_busy:
             self._busy_loads |= {last.pace.load}
@@ -126,12 +127,12 @@ class EstimateJobs:
             self.begin(draft, config, owner)
 
     def stamp(self) -> object:
-        """Another value once the computer is quieter than in the busy moment of a measurement."""
+        """A value that changes once the computer is quieter than during a measurement."""
         now = load_now() if self._busy_loads else 0.0
         return {load for load in self._busy_loads if is_as_busy(load, now)}
 
     def _learn(self, config: Config) -> Cost | None:
-        """The pace of one of the latest trainings on the same base, kept as a measurement."""
+        """The pace of one of the latest trainings on the same base, stored as a measurement."""
         for view in self._queue.runs()[:LATEST]:
             with suppress(OSError, VelaturaError):
                 pace = pace_of_run(Run(view.job.folder).config(), view.summary)
@@ -142,58 +143,61 @@ class EstimateJobs:
         return None
 
     def now(self, draft: Draft) -> Estimate:
-        """A draft's last measurement, whatever its settings have become since."""
+        """A draft's last estimate, even if its settings have changed since."""
         with self._lock:
-            asked = self._asked(draft)
+            measurement = self._requested(draft)
+            if measurement is None:
+                return Estimate()
             try:
-                found = _estimate(self._queue.watcher.view(asked.number)) if asked else Estimate()
+                estimate = _estimate(self._queue.watcher.view(measurement.number))
             except VelaturaError:
                 return Estimate()
-            if asked and found.cost:
-                self._measured.keep_as(asked.key, found.cost)
-            return found
+            if estimate.cost:
+                self._measured.keep_as(measurement.key, estimate.cost)
+            return estimate
 
     def look(self, draft: Draft, config: Config) -> Estimate:
         """A draft's current estimate."""
         known = self._measured.cost(config, len(draft.pictures))
         with self._lock:
-            asked = self._asked(draft)
-            if asked is None or asked.key != cost_key(config, len(draft.pictures)):
-                return Estimate("measured", known) if known else Estimate()
+            stored = Estimate("measured", known) if known else Estimate()
+            measurement = self._requested(draft)
+            if measurement is None or measurement.key != cost_key(config, len(draft.pictures)):
+                return stored
             try:
-                view = self._queue.watcher.view(asked.number)
-            except VelaturaError:  # somebody has cleared the queue
-                return Estimate("measured", known) if known else Estimate()
-            found = _estimate(view)
-            if found.cost and found.cost != known:
-                self._measured.keep(config, len(draft.pictures), found.cost)
-            if not found.busy:
+                view = self._queue.watcher.view(measurement.number)
+            except VelaturaError:  # the queue was cleared
+                return stored
+            estimate = _estimate(view)
+            if estimate.cost and estimate.cost != known:
+                self._measured.keep(config, len(draft.pictures), estimate.cost)
+            if not estimate.busy:
                 shutil.rmtree(self._pictures(draft.id), ignore_errors=True)
-            return found
+            return estimate
 
     def forget(self, draft: Draft) -> None:
-        """Cancel a measurement that nobody needs any longer."""
+        """Cancel a draft's measurement."""
         with self._lock:
             self._forget(draft.id)
 
-    def _asked(self, draft: Draft) -> Asked | None:
-        """A draft's measurement, at which a page looks now."""
+    def _requested(self, draft: Draft) -> Measurement | None:
+        """A draft's measurement, which a page requests now."""
         file, now = self._file(draft.id), time.time()
-        asked = _read(file)
-        if asked:
+        measurement = _read(file)
+        if measurement:
             os.utime(file, (now, now))
-        return asked
+        return measurement
 
     def _forget(self, draft: str) -> None:
-        asked = _read(self._file(draft))
-        if asked is None:
+        measurement = _read(self._file(draft))
+        if measurement is None:
             return
-        self._end(asked.number)
+        self._end(measurement.number)
         self._file(draft).unlink(missing_ok=True)
         shutil.rmtree(self._pictures(draft), ignore_errors=True)
 
-    def _answers(self, before: Asked | None, key: str) -> bool:
-        """Whether a measurement answers what is asked; not if it was made in a busier moment."""
+    def _is_current(self, before: Measurement | None, key: str) -> bool:
+        """Whether a measurement has these settings and still holds."""
         if before is None or before.key != key:
             return False
         try:
@@ -203,7 +207,7 @@ class EstimateJobs:
         return not (cost and cost.pace) or cost.pace.holds(load_now())
 
     def _end(self, number: int) -> None:
-        """End and delete a measurement. It may begin, or end, in the moment in which it is looked at."""
+        """End and delete a measurement, which may begin or end meanwhile."""
         store = self._queue.store
         for _ in range(ATTEMPTS):
             try:
@@ -212,10 +216,14 @@ class EstimateJobs:
                 actions.delete(store, number, actor=MACHINE_OWNER)
                 return
             except VelaturaError:
-                continue  # what is ending now goes with what else has ended
+                continue  # it ends just now
 
-    def _is_there(self, asked: Asked) -> bool:
-        return any(job.id == asked.number for job in self._queue.store.jobs()) if self._queue.store.exists() else False
+    def _is_there(self, measurement: Measurement) -> bool:
+        return (
+            any(job.id == measurement.number for job in self._queue.store.jobs())
+            if self._queue.store.exists()
+            else False
+        )
 
     def _file(self, draft: str) -> Path:
         return self._drafts.paths.drafts / draft / FILE
@@ -224,11 +232,11 @@ class EstimateJobs:
         return self._drafts.paths.drafts / draft / "measured"
 
 
-def _read(path: Path) -> Asked | None:
+def _read(path: Path) -> Measurement | None:
     """A draft's measurement record; None if unreadable, since measuring again is cheap."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return Asked(int(kept["number"]), str(kept["key"]))
+        return Measurement(int(kept["number"]), str(kept["key"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -236,16 +244,14 @@ def _read(path: Path) -> Asked | None:
 def _estimate(view: View) -> Estimate:
     summary, facts = view.summary, dict(view.summary.facts)
     if view.state == State.FINISHED and "seconds" in facts:
-        whole = {key: int(facts.get(key, 0)) for key in ("memory", "file", "free")}
-        most = bool(facts.get("at_most"))
-        pace = pace_in(facts)
+        sizes = {key: int(facts.get(key, 0)) for key in ("memory", "file", "free")}
         cost = Cost(
             float(facts["seconds"]),
             trained=int(facts["parameters"]),
-            at_most=most,
-            pace=pace,
+            at_most=bool(facts.get("at_most")),
+            pace=pace_in(facts),
             card=facts.get("card", ""),
-            **whole,
+            **sizes,
         )
         return Estimate("measured", cost, of=int(facts.get("measured", 0)), fresh=True)
     if view.state == State.QUEUED:

@@ -1,4 +1,4 @@
-"""When a waiting run starts, as far as the runs before it have been measured."""
+"""Expected start of waiting runs, from the times of the runs before them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ from trainers.runs.run import Run
 
 
 class StartTimes:
-    """When waiting runs start, as the queue is at one moment; worked out as far down the queue as it is asked for."""
+    """Expected starts at one moment, computed as far down the queue as requested."""
 
     def __init__(self, paths: Paths, jobs: Callable[[], Sequence[View]]) -> None:
-        """`jobs` gives the views of all jobs; it is asked for a run that waits, and once."""
+        """`jobs` returns the views of all jobs; it is called once, for the first waiting run."""
         self._paths, self._jobs = paths, jobs
         self._known: dict[int, float | None] = {}
         self._ahead = self._look_ahead()
 
     def seconds_until(self, view: View) -> float | None:
-        """Seconds until a waiting run starts; None if the time of a run before it is not known, or several run at
-        once."""
+        """Seconds until a waiting run starts; None if a time before it is unknown, or several runs train at once."""
         if view.state != State.QUEUED:
             return None
         while view.job.id not in self._known:
@@ -37,13 +36,13 @@ class StartTimes:
         return self._known[view.job.id]
 
     def _look_ahead(self) -> Iterator[tuple[int, float | None]]:
-        """Waiting jobs in the queue's order, and the seconds until each starts; ends where that is not known."""
+        """Waiting jobs in the queue's order and the seconds until each starts; ends at the first unknown time."""
         views, measured = self._jobs(), Measured(self._paths)
-        running = [each for each in views if each.state not in (*ENDED, State.QUEUED) and each.job.kind != ESTIMATE]
-        waiting = sorted((each for each in views if each.state == State.QUEUED), key=lambda each: each.place)
+        running = [view for view in views if view.state not in (*ENDED, State.QUEUED) and view.job.kind != ESTIMATE]
+        waiting = sorted((view for view in views if view.state == State.QUEUED), key=lambda view: view.place)
         if len(running) > 1:
             return
-        left = [each.summary.seconds_left for each in running]
+        left = [view.summary.seconds_left for view in running]
         for place, view in enumerate(waiting):
             known = [seconds for seconds in left if seconds is not None]
             if len(known) < len(left) or (place and _device(view) != _device(waiting[place - 1])):
@@ -58,8 +57,7 @@ def _device(view: View) -> str:
 
 
 def _duration(view: View, measured: Measured) -> float | None:
-    """Seconds that a waiting run will take: what it has left, or what was measured of its settings, or of others on the
-    same base."""
+    """Seconds that a waiting run will take: those it has left, or a measurement of its settings or of its base."""
     if view.summary.seconds_left is not None:
         return view.summary.seconds_left
     run = Run(view.job.folder)
@@ -73,5 +71,5 @@ def _duration(view: View, measured: Measured) -> float | None:
 
 @lru_cache(200)
 def _config(run: Path, stamp: int) -> Config:
-    """A run's config, read once for each `stamp` of it: a page asks every few seconds."""
+    """A run's config, cached by `stamp`, since pages request it every few seconds."""
     return Run(run).config()

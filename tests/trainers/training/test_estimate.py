@@ -16,7 +16,7 @@ from tests.trainers.tiny_runs import events_of
 from trainers.errors import VelaturaError
 from trainers.messages import from_record
 from trainers.runs.run import Run
-from trainers.training.estimate import LOOKS, measure
+from trainers.training.estimate import PICTURE_STEPS, measure
 from trainers.training.train import train
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
@@ -32,7 +32,7 @@ def scratch(tmp_path, monkeypatch):
 
 
 def test_it_counts_what_the_run_does_and_weighs_what_it_writes(quick, tmp_path, scratch):
-    sample = {"every": 3, "prompts": ["a fox", "a boat"], "steps": LOOKS + 2}
+    sample = {"every": 3, "prompts": ["a fox", "a boat"], "steps": PICTURE_STEPS + 2}
     config = quick({"train": {"steps": 7}, "sample": sample, "prior": {"prompt": "a drawing", "images": 3}})
     told = []
     found = measure(config, told.append)

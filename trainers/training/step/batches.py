@@ -43,13 +43,13 @@ class Batch:
     time_ids: Tensor | None
     mask: Tensor | None
     uncaptioned: tuple[bool, ...]
-    """Which images have no caption."""
+    """Whether each image lacks a caption."""
     classes: int = 0
     """Number of class images at its end."""
 
 
 class Batches:
-    """Makes the batch of any draw number, a function of the seed and that number alone, or a process's share of it."""
+    """Makes batches, or a process's share of them, as a function of the seed and the draw number alone."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Batches:
         self._config, self._model, self._dataset, self._trainee = config, model, dataset, trainee
         self._classes, self._share = classes or {}, share
         self._text_trains = text_trains
-        # With captions or an encoder that vary by step there is nothing to cache.
+        # Captions or encoders that vary by step cannot be cached.
         self._keeps_text = config.data.cache and not text_trains and not varies(config.data)
         self._latents = LatentCache(run.cache / "latents", fingerprint(model.vae), enabled=config.data.cache)
         self._masks = MaskCache(run.cache / "latents", enabled=config.data.cache)
@@ -77,14 +77,14 @@ class Batches:
         """The batch of draw number `index`, followed by as many class images if there are any."""
         seed, size = self._config.seed, self._config.train.batch_size
         draws = self._dataset.draws(index, size)
-        own = self._make(self._dataset, draws, index, seed)
+        images = self._make(self._dataset, draws, index, seed)
         if not self._classes:
-            return own
+            return images
         classes = self._classes[self._dataset.items[draws[0].item_index].bucket.shape]
-        return joined(own, self._make(classes, classes.draws(index, size), index, seed_for(seed, "prior")))
+        return joined(images, self._make(classes, classes.draws(index, size), index, seed_for(seed, "prior")))
 
     def find_fault(self, draws: range, devices: Devices) -> Message | None:
-        """The cause, other than training, of a loss that is not finite: the VAE, an image or the base; else None."""
+        """The cause of a loss that is not finite if it is the VAE, an image or the base; None if it is training."""
         trainee, model = self._trainee, self._model
         for index in draws:
             batch = self.make(index)
@@ -99,7 +99,7 @@ class Batches:
                         len(names),
                         names=", ".join(names),
                     )
-            # A word that is trained may be broken itself.
+            # A trained word may be broken itself.
             text = [""] * len(batch.timesteps) if trainee.network.words else batch.text
             if devices.any_of(not trainee.base_is_finite(batch.noisy, batch.timesteps, text, batch.time_ids)):
                 return BROKEN_BASE.format(base=model.title, precision=str(model.dtype).removeprefix("torch."))
@@ -110,13 +110,13 @@ class Batches:
         """Whether the latents of each image, by name, are not finite."""
         draw, items = Draw(0, flip=False, crop=CENTRE, caption=""), self._dataset.items
         latents = ((item, encode_images(self._model, pixels(item, draw)[None])) for item in items)
-        return {item.path.name: not finite([*found]) for item, found in latents}
+        return {item.path.name: not finite([*posterior]) for item, posterior in latents}
 
     def _make(self, dataset: Dataset, draws: tuple[Draw, ...], index: int, seed: int) -> Batch:
         config, model, share = self._config, self._model, self._share
         device, count, draws = model.device, len(draws), tuple(share.of(draws))
         mean, std = self._latents.get_or_encode(dataset, draws, lambda pixels: encode_images(model, pixels))
-        shape = torch.Size((count, *mean.shape[1:]))  # of the whole batch: noise does not depend on who draws it
+        shape = torch.Size((count, *mean.shape[1:]))  # of the whole batch: noise does not depend on the processes
         sample = share.of_rows(torch.randn(shape, generator=generator(seed, "latent", index)))
         latents = (mean.cpu() + std.cpu() * sample).to(device)
         drawn = draw_noise(shape, config.loss.noise_offset, generator(seed, "noise", index))
@@ -144,8 +144,8 @@ class Batches:
             return captions
         if not self._keeps_text:
             return self._trainee.encode(captions)
-        found = self._texts.get_or_encode(captions, self._encode)
-        return Conditioning(**found).to(self._model.device)
+        tensors = self._texts.get_or_encode(captions, self._encode)
+        return Conditioning(**tensors).to(self._model.device)
 
     def _encode(self, captions: list[str]) -> dict[str, Tensor]:
         return self._trainee.encode(captions).tensors()
@@ -160,23 +160,23 @@ class Batches:
         masks = [self._masks.get_or_make(dataset.items[draw.item_index], draw) for draw in draws]
         if all(m is None for m in masks):
             return None
-        whole = next(torch.ones_like(m) for m in masks if m is not None)
-        return torch.stack([whole if m is None else m for m in masks]).to(self._model.device)
+        ones = next(torch.ones_like(m) for m in masks if m is not None)
+        return torch.stack([ones if m is None else m for m in masks]).to(self._model.device)
 
 
-def joined(own: Batch, classes: Batch) -> Batch:
+def joined(images: Batch, classes: Batch) -> Batch:
     """Concatenate two batches of one size; the second has class images, without masks."""
-    whole = None if own.mask is None else torch.ones_like(own.mask)
-    pairs = {field.name: (getattr(own, field.name), getattr(classes, field.name)) for field in fields(Batch)}
-    pairs["mask"] = (own.mask, whole)
+    ones = None if images.mask is None else torch.ones_like(images.mask)
+    pairs = {field.name: (getattr(images, field.name), getattr(classes, field.name)) for field in fields(Batch)}
+    pairs["mask"] = (images.mask, ones)
     both = {name: torch.cat(pair) for name, pair in pairs.items() if isinstance(pair[0], Tensor)}
-    uncaptioned = own.uncaptioned + classes.uncaptioned
-    text = _joined_text(own.text, classes.text)
-    return replace(own, **both, text=text, uncaptioned=uncaptioned, classes=len(classes.timesteps))
+    uncaptioned = images.uncaptioned + classes.uncaptioned
+    text = _joined_text(images.text, classes.text)
+    return replace(images, **both, text=text, uncaptioned=uncaptioned, classes=len(classes.timesteps))
 
 
-def _joined_text(own: Conditioning | list[str], classes: Conditioning | list[str]) -> Conditioning | list[str]:
-    if isinstance(own, list) and isinstance(classes, list):
-        return own + classes
-    assert isinstance(own, Conditioning) and isinstance(classes, Conditioning)
-    return Conditioning.cat([own, classes])
+def _joined_text(first: Conditioning | list[str], second: Conditioning | list[str]) -> Conditioning | list[str]:
+    if isinstance(first, list) and isinstance(second, list):
+        return first + second
+    assert isinstance(first, Conditioning) and isinstance(second, Conditioning)
+    return Conditioning.cat([first, second])

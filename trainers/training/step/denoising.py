@@ -45,7 +45,7 @@ def make_probes(model: Model, items: Iterable[Item], config: Config, times: int)
     """A probe per image, cropped at the centre, with the mean latents of the autoencoder."""
     total = model.schedule.steps
     t = ((torch.arange(times, dtype=torch.float64) + 0.5) * total / times).long()
-    found = []
+    probes = []
     for item in items:
         draw = Draw(0, False, CENTRE, full_caption(item.caption, config.data, config.tokens.word))
         latents = encode_images(model, pixels(item, draw)[None])[0].cpu()
@@ -54,7 +54,7 @@ def make_probes(model: Model, items: Iterable[Item], config: Config, times: int)
         )
         latents, opaque = latents.expand_as(noise), mask(item, draw)
         original, crop = placement(item, draw)
-        found.append(
+        probes.append(
             Probe(
                 caption=draw.caption,
                 timesteps=t.to(model.device),
@@ -64,7 +64,7 @@ def make_probes(model: Model, items: Iterable[Item], config: Config, times: int)
                 time_ids=model.time_ids([original] * times, [crop] * times, [item.bucket.shape] * times),
             )
         )
-    return tuple(found)
+    return tuple(probes)
 
 
 @torch.no_grad()
@@ -87,7 +87,7 @@ def denoising_errors(
         holder.context = replace(moment, uncaptioned=(bare,) * len(t))
         text = model.encode([probe.caption], config.base.clip_skip, config.data.chunks)
         repeated = Conditioning.cat([text] * len(t))
-        found = model.predict(probe.noisy, t, repeated, probe.time_ids)
-        rows.append(error_by_image(found, probe.target, probe.mask, SQUARED).cpu())
+        prediction = model.predict(probe.noisy, t, repeated, probe.time_ids)
+        rows.append(error_by_image(prediction, probe.target, probe.mask, SQUARED).cpu())
     holder.context = before
     return torch.stack(rows)

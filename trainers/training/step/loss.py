@@ -20,10 +20,10 @@ def draw_noise(shape: torch.Size, offset: float, draw: torch.Generator) -> Tenso
 
 
 def weighting_gamma(schedule: Schedule, settings: Loss) -> float:
-    """γ of the min-SNR weights; 0 if there are other weights, or none.
+    """γ of the min-SNR weights; 0 with other weights or without weights.
 
-    At zero SNR the weight of v is zero, and near it almost zero: of 1000 timesteps that end in pure noise, the last
-    hundred would have 1/300 of the mean weight, and brightness and layout would hardly be learned.
+    `auto` avoids them for v and pure noise: the weight of v vanishes at zero SNR, so the last hundred of 1000 timesteps
+    would have 1/300 of the mean weight, and brightness and layout would hardly be learned.
     """
     ends_in_noise = schedule.prediction != "epsilon" and schedule.zero_terminal_snr
     on = settings.weighting == "min-snr" or (settings.weighting == "auto" and not ends_in_noise)
@@ -68,11 +68,11 @@ def prior_preserving_error(
     classes: int = 0,
     prior_weight: float = 1.0,
 ) -> Tensor:
-    """L = own + λ class, for a batch whose last `classes` images are class images (Ruiz et al. 2022, §3.2)."""
-    own = len(prediction) - classes
+    """L = images + λ class images, the last `classes` of the batch (Ruiz et al. 2022, §3.2)."""
+    count = len(prediction) - classes
     terms = [
         weighted_error(prediction[part], target[part], weights[part], None if mask is None else mask[part], settings)
-        for part in (slice(own), slice(own, None))[: 2 if classes else 1]
+        for part in (slice(count), slice(count, None))[: 2 if classes else 1]
     ]
     return terms[0] + prior_weight * terms[1] if classes else terms[0]
 

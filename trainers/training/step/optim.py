@@ -21,7 +21,7 @@ from trainers.errors import VelaturaError
 
 
 def word_learning_rate(word: Word, settings: Train, alone: bool) -> float:
-    """The configured rate, otherwise five times the UNet's, or the same with Prodigy or if no layer is trained."""
+    """The configured rate, or five times the UNet's; with Prodigy or without trained layers the UNet's."""
     share = 1.0 if alone or settings.optimizer == "prodigy" else 5.0
     return word.learning_rate or settings.learning_rate * share
 
@@ -35,7 +35,7 @@ def parameter_groups(network: Network, settings: Train) -> list[dict[str, Any]]:
 
 
 def make_optimizer(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optimizer:
-    """The optimizer by name. VelaturaError says which package or device it needs."""
+    """The configured optimizer. Raises VelaturaError if a package or device is missing."""
     device: torch.device = groups[0]["params"][0].device
     check_optimizer(settings, device)
     check_offload(settings, device)
@@ -62,7 +62,7 @@ def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optim
         _require_one_rate(groups)
         from prodigyopt import Prodigy
 
-        with redirect_stdout(io.StringIO()):  # it prints a greeting, and standard output is for data
+        with redirect_stdout(io.StringIO()):  # it prints a greeting to standard output
             return Prodigy(
                 groups, weight_decay=decay, d_coef=settings.d_coef, safeguard_warmup=True, use_bias_correction=True
             )
@@ -76,7 +76,7 @@ def _by_name(groups: list[dict[str, Any]], settings: Train) -> torch.optim.Optim
 
 
 def offload_between_steps(optimizer: torch.optim.Optimizer) -> None:
-    """Keep the optimizer's state on the CPU and fetch it for each step, to where its parameters are."""
+    """Keep the optimizer's state on the CPU, and move it to its parameters for each step."""
 
     def fetch(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         for parameter, state in optimizer.state.items():
@@ -92,7 +92,7 @@ def offload_between_steps(optimizer: torch.optim.Optimizer) -> None:
 
 def _move(state: dict[str, Any], device: torch.device) -> None:
     for name, value in state.items():
-        if isinstance(value, Tensor) and value.dim():  # counts may stay where they are
+        if isinstance(value, Tensor) and value.dim():  # counts may stay
             state[name] = value.to(device)
 
 
@@ -108,7 +108,7 @@ def _require_one_rate(groups: list[dict[str, Any]]) -> None:
 
 
 def learning_rate_factor(step: int, settings: Train) -> float:
-    """Share of the peak learning rate at a step (0-based): linear warm-up, then the schedule over the rest."""
+    """Share of the peak learning rate at a step (0-based): linear warm-up, then the schedule."""
     if step < settings.warmup:
         return (step + 1) / (settings.warmup + 1)
     progress = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
@@ -123,7 +123,7 @@ def learning_rate_factor(step: int, settings: Train) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, settings: Train) -> float:
-    """Set every group's rate for this step and return the factor, a function of the step alone."""
+    """Set every group's rate for this step, and return the factor."""
     factor = learning_rate_factor(step, settings)
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * factor
@@ -131,7 +131,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, settings: Tra
 
 
 def freeze_stopped(network: Network, config: Config, step: int) -> None:
-    """Give parameters that stop training at this step no gradient at all: AdamW would still move them with zeros."""
+    """Freeze parameters that stop training at this step: AdamW moves parameters even if their gradient is zero."""
     train, tokens = config.train, config.tokens
     if step >= tokens.stop * train.steps:
         for word in network.words:
@@ -146,7 +146,7 @@ def freeze_stopped(network: Network, config: Config, step: int) -> None:
 
 
 def lower_learning_rate(optimizer: torch.optim.Optimizer, share: float) -> None:
-    """Lower the peak rate of every group, which checkpoints hold, to a share of what it is."""
+    """Multiply the peak rate of every group, which checkpoints hold, by a share."""
     for group in optimizer.param_groups:
         group["peak_lr"] *= share
 
@@ -162,7 +162,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def begin_anew(self) -> None:
-        """Forget all updates: the average is θ as it is now."""
+        """Forget all updates and set the average to θ."""
         self.updates = 0
         for name, parameter in self._live.items():
             self.values[name].copy_(parameter)
@@ -178,11 +178,11 @@ class MovingAverage:
     @torch.no_grad()
     def in_place(self) -> Iterator[None]:
         """The network with the averaged tensors, temporarily."""
-        kept = {name: p.detach().clone() for name, p in self._live.items()}
+        trained = {name: p.detach().clone() for name, p in self._live.items()}
         for name, parameter in self._live.items():
             parameter.copy_(self.values[name])
         try:
             yield
         finally:
             for name, parameter in self._live.items():
-                parameter.copy_(kept[name])
+                parameter.copy_(trained[name])

@@ -30,36 +30,36 @@ class Trainee(nn.Module):
 
     @torch.no_grad()
     def base_is_finite(self, noisy: Tensor, t: Tensor, text: Conditioning | list[str], time_ids: Tensor | None) -> bool:
-        """Whether the base's own prediction, without the change that is trained, is finite."""
+        """Whether the bare base's prediction is finite."""
         with self.network.at_strength(0):
             return finite([self(noisy, t, text, time_ids)])
 
     def checkpoint_gradients(self, with_text: bool) -> None:
         """Turn on gradient checkpointing: keep each block's input and recompute the rest in backward."""
         self.denoiser.enable_gradient_checkpointing()
-        self.denoiser.train()  # networks that are trained have no dropout: this only lets checkpointing act
-        trained = len(self._model[0].family.trained_encoders)  # T5, which is not, has dropout
+        self.denoiser.train()  # has no dropout: this only enables checkpointing
+        trained = len(self._model[0].family.trained_encoders)  # not T5, which has dropout
         for encoder in self._model[0].text_encoders[:trained] if with_text else ():
             encoder.gradient_checkpointing_enable()
             encoder.train()
 
 
 class Objective(nn.Module):
-    """A trainee whose output has the methods' penalty beside the prediction, so that all gradients come from it.
+    """A trainee that returns the methods' penalty with the prediction, so that all gradients come from its output.
 
-    With `shared`, other processes take the same step. They wait for each other's gradients, so a pass that reaches no
-    trained parameter here gives zeros if it reaches one elsewhere; `reaches` says whether it does.
+    With `shared`, other processes take the same step and wait for each other's gradients, so a pass that reaches no
+    trained parameter here gives zeros. `reaches` is whether the last pass reached one.
     """
 
     def __init__(self, trainee: Trainee, shared: bool = False) -> None:
         super().__init__()
         self.trainee, self._shared = trainee, shared
         self.reaches = False
-        if shared:  # torch warns where no parameter is unused, which is so for some methods in some steps
+        if shared:  # torch warns if no parameter is unused, as for some methods in some steps
             self.unused = nn.Parameter(torch.zeros(()))
         frozen = [name for name, parameter in self.named_parameters() if not parameter.requires_grad]
         packed = [f"trainee.denoiser.{name}" for name, _ in trainee.denoiser.named_buffers()]
-        self._ddp_params_and_buffers_to_ignore = frozen + packed  # the base, which is the same in all processes
+        self._ddp_params_and_buffers_to_ignore = frozen + packed  # the base is the same in all processes
 
     def forward(
         self, noisy: Tensor, t: Tensor, text: Conditioning | list[str], time_ids: Tensor | None
@@ -69,10 +69,10 @@ class Objective(nn.Module):
         assert network.step is not None
         penalty = network.step.penalty()
         penalties = [] if penalty is None else [penalty]
-        self.reaches = any(each.requires_grad for each in (prediction, *penalties))
+        self.reaches = any(output.requires_grad for output in (prediction, *penalties))
         if self._shared and not self.reaches:
-            some = next((p for p in network.parameters() if p.requires_grad), None)
-            prediction = prediction if some is None else prediction + 0 * some.sum()
+            parameter = next((p for p in network.parameters() if p.requires_grad), None)
+            prediction = prediction if parameter is None else prediction + 0 * parameter.sum()
         return prediction, *penalties
 
 
@@ -81,11 +81,11 @@ def fingerprint(*modules: nn.Module) -> str:
     import hashlib
 
     digest = hashlib.sha256()
-    for path, layer in (found for module in modules for found in module.named_modules(remove_duplicate=False)):
-        own: dict[str, Tensor] = {}
+    for path, layer in (pair for module in modules for pair in module.named_modules(remove_duplicate=False)):
+        tensors: dict[str, Tensor] = {}
         with weights_on_device(layer):
-            layer._save_to_state_dict(own, f"{path}." if path else "", False)
-        for name, tensor in own.items():
+            layer._save_to_state_dict(tensors, f"{path}." if path else "", False)
+        for name, tensor in tensors.items():
             flat = tensor.flatten()
             picked = flat[:: max(1, len(flat) // 64)].float().cpu()
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())

@@ -33,7 +33,7 @@ from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 from trainers.sampling.denoise import denoise
 from trainers.sampling.sample import SamplingParams, draw
-from trainers.training.opening import check_base_of_before
+from trainers.training.opening import check_base
 from trainers.training.step.loss import timestep_weights
 from trainers.training.train import resume, train
 
@@ -142,14 +142,14 @@ def test_a_run_goes_on_only_with_the_text_encoders_it_had(before, checkpoints, s
     for step in range(checkpoints):
         run.checkpoint(step + 1).mkdir(parents=True)
     with pytest.raises(VelaturaError, match=f"dusk was trained {said}") if said else nullcontext():
-        check_base_of_before(run, without)
+        check_base(run, without)
     Recorder(run.folder)("start", family="flux")
     with pytest.raises(VelaturaError, match=r"of Flux\.1, and base is one of Stable") if checkpoints else nullcontext():
-        check_base_of_before(run, model)
+        check_base(run, model)
     Recorder(run.folder)("start", **({} if before is None else {"text_encoders": before}))
     if before == 2:
         with pytest.raises(VelaturaError, match="dusk was trained without T5, a text encoder that base has now"):
-            check_base_of_before(run, model)
+            check_base(run, model)
 
 
 def test_styles_are_combined_in_every_way(model, tmp_path):
