@@ -35,11 +35,11 @@ def check_argument(name: str, value: object, fits: bool, example: str) -> None:
     """Raise VelaturaError for an argument that does not fit; `example` is one that does."""
     if fits:
         return
-    found = repr(value)[:80] if isinstance(value, str | int | float) else type(value).__name__
+    shown = repr(value)[:80] if isinstance(value, str | int | float) else type(value).__name__
     if isinstance(value, type):
-        found = f"the class {value.__name__}"
+        shown = f"the class {value.__name__}"
     raise VelaturaError(
-        "{argument} must be like {example}, and is {found}", argument=name, example=example, found=found
+        "{argument} must be like {example}, and is {found}", argument=name, example=example, found=shown
     )
 
 

@@ -50,8 +50,8 @@ QUEUE = (
     Break(
         "queue-order",
         "app/jobs/database/order.py",
-        "{PRIORITY} DESC, {POSITION}, id",
-        "{POSITION}, {PRIORITY} DESC, id",
+        "priority DESC, position, id",
+        "position, priority DESC, id",
         "small jobs and urgent runs wait behind everything else",
         ("tests/app/jobs/test_store.py::test_higher_priorities_go_first_and_equal_ones_in_order",),
     ),

@@ -141,7 +141,7 @@ def unreadable(name: str, error: UnreadableError) -> Finding:
 
 
 def _number(readable: Sequence[Measured]) -> Finding:
-    count, shown = len(readable), sum(not one.uniform for one in readable)
+    count, shown = len(readable), sum(not image.uniform for image in readable)
     if not count:
         fix = _("Add pictures to the folder ({formats}).", formats=FORMATS_IN_WORDS)
         return Finding("error", _("No picture can be read."), fix)
@@ -158,8 +158,8 @@ def _number(readable: Sequence[Measured]) -> Finding:
 
 
 def _copies(readable: Sequence[Measured], near: NearDuplicates | None) -> list[Finding]:
-    names = [one.name for one in readable]
-    groups = duplicates(names, [one.hash for one in readable], [one.fingerprint for one in readable], near)
+    names = [image.name for image in readable]
+    groups = duplicates(names, [image.hash for image in readable], [image.fingerprint for image in readable], near)
     findings = []
     for group in groups:
         fix = _("Keep one of them, otherwise it counts more than the others; to repeat all pictures, set data.repeats.")
@@ -174,11 +174,11 @@ def _copies(readable: Sequence[Measured], near: NearDuplicates | None) -> list[F
 
 def _sizes(readable: Sequence[Measured], settings: Data, resolution: int) -> list[Finding]:
     findings = []
-    enlarged = [one for one in readable if one.bucket.enlarged]
-    reduced = [one for one in readable if one.bucket.reduced and not one.bucket.enlarged]
+    enlarged = [image for image in readable if image.bucket.enlarged]
+    reduced = [image for image in readable if image.bucket.reduced and not image.bucket.enlarged]
     if enlarged:
-        names = tuple(one.name for one in enlarged)
-        most = max(one.bucket.scale for one in enlarged)
+        names = tuple(image.name for image in enlarged)
+        most = max(image.bucket.scale for image in enlarged)
         sentence = about_files(
             names,
             "{names} is so small that training enlarges it up to {most:.1f} times.",
@@ -187,13 +187,13 @@ def _sizes(readable: Sequence[Measured], settings: Data, resolution: int) -> lis
         )
         fix = _("Use larger originals, or remove them: they teach blur.")
         notes = tuple(
-            _("Small ({size}). It will be enlarged; use a larger original for more detail.", size=_size(one))
-            for one in enlarged
+            _("Small ({size}). It will be enlarged; use a larger original for more detail.", size=_size(image))
+            for image in enlarged
         )
         findings.append(Finding("warning", sentence, fix, names, "small", notes))
     if reduced:
-        names = tuple(one.name for one in reduced)
-        sides = sorted({one.bucket.shape for one in reduced})
+        names = tuple(image.name for image in reduced)
+        sides = sorted({image.bucket.shape for image in reduced})
         shapes = ", ".join(f"{width} × {height}" for height, width in sides[:3]) + (" …" if len(sides) > 3 else "")
         sentence = about_files(
             names,
@@ -210,17 +210,17 @@ def _sizes(readable: Sequence[Measured], settings: Data, resolution: int) -> lis
         notes = tuple(
             _(
                 "Small ({size}). It is trained at {width} × {height}; use a larger original for more detail.",
-                size=_size(one),
-                width=one.bucket.width,
-                height=one.bucket.height,
+                size=_size(image),
+                width=image.bucket.width,
+                height=image.bucket.height,
             )
-            for one in reduced
+            for image in reduced
         )
         findings.append(Finding("warning", sentence, fix, names, "small", notes))
     if not enlarged and not reduced:
         enough = _("All pictures are large enough for the training resolution of {resolution}.", resolution=resolution)
         findings.append(Finding("ok", enough))
-    areas = [one.size[0] * one.size[1] for one in readable]
+    areas = [image.size[0] * image.size[1] for image in readable]
     if max(areas) >= VERY_DIFFERENT * min(areas):
         small, large = (_size(readable[areas.index(pick)]) for pick in (min(areas), max(areas)))
         sentence = _("The pictures differ a lot in size, from {small} to {large} pixels.", small=small, large=large)
@@ -231,24 +231,24 @@ def _sizes(readable: Sequence[Measured], settings: Data, resolution: int) -> lis
 
 def _shapes(readable: Sequence[Measured]) -> list[Finding]:
     findings = []
-    for one in readable:
-        share = cropped_share(one.size, one.bucket)
+    for image in readable:
+        share = cropped_share(image.size, image.bucket)
         if share > MUCH_LOST:
             sentence = _(
                 "{name} is very elongated ({size}): cropping it to its bucket loses {share:.0%} of it.",
-                name=one.name,
-                size=_size(one),
+                name=image.name,
+                size=_size(image),
                 share=share,
             )
             fix = _("Crop it yourself to the part that matters, or raise data.max_aspect.")
-            note = WIDE if one.size[1] > one.size[0] else HIGH
-            findings.append(Finding("warning", sentence, fix, (one.name,), "elongated", (note.format(share=share),)))
+            note = WIDE if image.size[1] > image.size[0] else HIGH
+            findings.append(Finding("warning", sentence, fix, (image.name,), "elongated", (note.format(share=share),)))
     return findings
 
 
 def _content(readable: Sequence[Measured], settings: Data) -> list[Finding]:
     findings = []
-    uniform = tuple(one.name for one in readable if one.uniform)
+    uniform = tuple(image.name for image in readable if image.uniform)
     if uniform:
         sentence = about_files(
             uniform, "{names} is almost entirely one colour.", "{names} are almost entirely one colour."
@@ -256,7 +256,7 @@ def _content(readable: Sequence[Measured], settings: Data) -> list[Finding]:
         fix = _("Remove pictures that show nothing.")
         notes = (_("Almost entirely one colour: there is little to learn from it."),) * len(uniform)
         findings.append(Finding("warning", sentence, fix, uniform, "uniform", notes))
-    blurred = tuple(one.name for one in readable if not one.uniform and one.sharpness < BLURRED)
+    blurred = tuple(image.name for image in readable if not image.uniform and image.sharpness < BLURRED)
     if blurred:
         sentence = about_files(
             blurred,
@@ -266,7 +266,7 @@ def _content(readable: Sequence[Measured], settings: Data) -> list[Finding]:
         fix = _("Use a sharper version, unless softness is the style you want.")
         notes = (_("Blurred, or without any fine detail: good only if softness is the style you want."),) * len(blurred)
         findings.append(Finding("warning", sentence, fix, blurred, "blurred", notes))
-    clear = tuple(one.name for one in readable if one.transparent)
+    clear = tuple(image.name for image in readable if image.transparent)
     if clear and settings.transparency == "white":
         fix = _('Fine if you want that; to exclude transparent areas from training, set data.transparency = "mask".')
         notes = (_("Transparent areas become white."),) * len(clear)
@@ -278,7 +278,7 @@ def _content(readable: Sequence[Measured], settings: Data) -> list[Finding]:
 
 
 def _captions(readable: Sequence[Measured], settings: Data) -> list[Finding]:
-    missing = tuple(one.name for one in readable if not one.caption)
+    missing = tuple(image.name for image in readable if not image.caption)
     if missing:
         level: Level = "note" if settings.trigger else "warning"
         sentence = about_files(
@@ -289,7 +289,7 @@ def _captions(readable: Sequence[Measured], settings: Data) -> list[Finding]:
         fix = _("Describe it in a text file of the same name (fox.txt for fox.png), or set data.caption.")
         notes = (_("No caption. Describe what the picture shows."),) * len(missing)
         return [Finding(level, sentence, fix, missing, "no caption", notes)]
-    distinct = {one.caption for one in readable}
+    distinct = {image.caption for image in readable}
     if len(readable) > 1 and len(distinct) == 1:
         sentence = _("All pictures have the same caption: “{caption}”.", caption=next(iter(distinct)))
         fix = _("Describe what differs between pictures, so that only the style is left to learn.")
@@ -301,7 +301,7 @@ def _lengths(readable: Sequence[Measured], settings: Data, count_tokens: Callabl
     if count_tokens is None:
         return []
     limit = CHUNK * settings.chunks
-    counts = {one.name: count_tokens(full_caption(one.caption, settings)) for one in readable}
+    counts = {image.name: count_tokens(full_caption(image.caption, settings)) for image in readable}
     long = tuple(name for name, count in counts.items() if count > limit)
     if not long:
         return []
@@ -317,8 +317,8 @@ def _lengths(readable: Sequence[Measured], settings: Data, count_tokens: Callabl
     return [Finding("warning", sentence, fix, long, "long caption", (note,) * len(long))]
 
 
-def _size(one: Measured) -> str:
-    return f"{one.size[1]} × {one.size[0]}"
+def _size(image: Measured) -> str:
+    return f"{image.size[1]} × {image.size[0]}"
 
 
 def about_files(names: Sequence[str], one: str, other: str, **named: object) -> Message:

@@ -49,8 +49,8 @@ class Holding:
     """How a base is held for drawing."""
 
     settings: Base
-    said: Message | None = None
-    """A note for the user; None where the base is held as asked for."""
+    note: Message | None = None
+    """A note for the user; None if the base is held as requested."""
     most_rows: int | None = None
     """The largest batch that fits; None if unknown."""
     held_bytes: int = 0

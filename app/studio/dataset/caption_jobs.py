@@ -24,7 +24,6 @@ from app.state_file import StateFile
 from app.studio.dataset.captions import CaptionRequest
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.edits import written
-from app.studio.dataset.regions import write_region
 from app.studio.public_files import link_or_copy
 from app.studio.studio_queue import StudioQueue
 from trainers.errors import VelaturaError
@@ -77,7 +76,7 @@ class CaptionJobs:
                 if picture.id in pictures:
                     name = f"{picture.id}.png"  # a second name: what the job reads must not go away
                     link_or_copy(self._drafts.pictures(draft) / name, folder / PICTURES / name)
-                    write_region(picture, self._drafts.masks(draft), folder / PICTURES / name)
+                    self._drafts.write_region(draft, picture, folder / PICTURES / name)
             request = CaptionRequest(images=(folder / PICTURES).absolute(), model=model, every=True)
             job = add_small_job(self._queue.store, CAPTION, request, owner)
             self._keep(draft, {"job": job.id, "step": secrets.token_hex(4), "pictures": pictures, "read": 0, "done": 0})

@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,6 @@ from app.studio.accounts.people import login_of_key
 from app.studio.dataset.draft_file import VERSION, read_table, version_of
 from app.studio.dataset.draft_trash import MASKS, forget, returned, take_back, throw_away
 from app.studio.dataset.previews import open_small, save_preview
-from app.studio.dataset.regions import known_masks, write_region
 from app.studio.paths import Paths
 from trainers.atomic_files import whole_file
 from trainers.data.repeats import repeats_of, write_repeats
@@ -269,8 +268,17 @@ class Drafts:
             place = folder / f"{number:04d}.png"
             shutil.copyfile(self.pictures(draft) / f"{picture.id}.png", place)
             place.with_suffix(".txt").write_text(picture.caption + "\n", encoding="utf-8")
-            write_region(picture, self.masks(draft), place)
+            self.write_region(draft, picture, place)
         write_repeats(folder, {f"{k:04d}.png": repeats_of(one.name)[0] for k, one in enumerate(draft.pictures, 1)})
+
+    def write_region(self, draft: Draft, picture: Picture, place: Path) -> None:
+        """Write a picture's crop and mask beside `place`, under which it is trained."""
+        from trainers.data.source import Crop, crop_file, mask_file
+
+        if picture.crop is not None:
+            crop_file(place).write_text(Crop(*picture.crop).to_json(), encoding="utf-8")
+        if picture.mask:
+            shutil.copyfile(self.masks(draft) / f"{picture.id}-{picture.mask}.png", mask_file(place))
 
     def _file(self, key: str) -> StateFile[Draft]:
         folder = self.paths.drafts / hashlib.sha256(key.encode()).hexdigest()[:32]
@@ -371,6 +379,14 @@ def _found(path: Path) -> Picture | None:
             return Picture(id=path.stem, name=path.name, caption="", size=(image.height, image.width))
     except (OSError, UnreadableError):
         return None
+
+
+def known_masks(draft: Draft, pictures: Iterable[Picture]) -> set[tuple[str, str]]:
+    """Every mask of a draft by picture and key: of its `pictures` and of undoable edits."""
+    before = known_masks(draft.aside, ()) if draft.aside is not None else set()
+    edited = {(id, region.mask) for step in draft.undo for id, regions in step.regions.items() for region in regions}
+    current = {(picture.id, picture.mask) for picture in pictures}
+    return before | {(id, mask) for id, mask in edited | current if mask}
 
 
 def known_pictures(draft: Draft) -> dict[str, Picture]:

@@ -1,27 +1,11 @@
-"""Crops and masks of a draft's pictures: kept with the draft, written beside the pictures for training."""
+"""Masks of a draft's pictures, as people draw or upload them."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from app.studio.dataset.drafts import Draft, Picture
 
 MASK_SIDE = 1024
-"""Stored masks are at most that wide and high: a latent pixel is eight pixels of a picture."""
-
-
-def write_region(picture: Picture, masks: Path, place: Path) -> None:
-    """Write a picture's crop and mask beside `place`, under which it is trained."""
-    from trainers.data.source import Crop, crop_file, mask_file
-
-    if picture.crop is not None:
-        crop_file(place).write_text(Crop(*picture.crop).to_json(), encoding="utf-8")
-    if picture.mask:
-        shutil.copyfile(masks / f"{picture.id}-{picture.mask}.png", mask_file(place))
+"""Maximum width and height of stored masks: a latent pixel is eight pixels of a picture."""
 
 
 def keep_mask(drawn: Path, picture: str, size: tuple[int, int], masks: Path, previews: Path) -> str:
@@ -52,10 +36,3 @@ def keep_mask(drawn: Path, picture: str, size: tuple[int, int], masks: Path, pre
         with whole_file(folder / f"{picture}-{key}.png") as building:
             mask.save(building, "PNG")
     return key
-
-
-def known_masks(draft: Draft, pictures: Iterable[Picture]) -> set[tuple[str, str]]:
-    """Every mask of a draft by picture and key: of its `pictures` and of what undoing brings back."""
-    before = known_masks(draft.aside, ()) if draft.aside is not None else set()
-    changed = {(id, one.mask) for step in draft.undo for id, both in step.regions.items() for one in both}
-    return before | {(id, mask) for id, mask in changed if mask} | {(one.id, one.mask) for one in pictures if one.mask}

@@ -149,8 +149,8 @@ def _load(
 
     needed = base_request(request, [style for style, _ in styles], parts)
     base = held if held is not None and held.request == needed else needed.load()
-    if base.holding.said:
-        note(base.holding.said)
+    if base.holding.note:
+        note(base.holding.note)
     params = SamplingParams(
         prompts=request.prompts,
         seeds=(request.seed,),

@@ -56,15 +56,15 @@ def test_on_a_card_what_costs_least_and_fits_is_chosen(folder, monkeypatch, room
     held = found.settings
     assert Choice(held.storage, held.swap_blocks, False, held.offload_encoders) == expected
     assert DRAWING.bytes_of(expected) <= room * GB
-    assert (found.said is None) == (expected == Choice(storage if storage != "auto" else "full"))
+    assert (found.note is None) == (expected == Choice(storage if storage != "auto" else "full"))
 
 
 def test_without_a_card_a_base_is_packed_alone(folder, monkeypatch):
     found = {room: plan(folder, monkeypatch, room, CPU) for room in (23.5, 23, 12, 5)}
     assert [each.settings.storage for each in found.values()] == ["full", "int8", "nf4", "nf4"]
     assert not any(each.settings.swap_blocks or each.settings.offload_encoders for each in found.values())
-    assert found[23].said == "Drawn with the base as int8: whole it needs about 23.5 GB, and 23.0 GB are free."
-    assert str(found[5].said).endswith("as NF4, and 5.0 GB are free: it may run out of memory.")
+    assert found[23].note == "Drawn with the base as int8: whole it needs about 23.5 GB, and 23.0 GB are free."
+    assert str(found[5].note).endswith("as NF4, and 5.0 GB are free: it may run out of memory.")
 
 
 def test_a_batch_is_as_large_as_fits_and_as_asked_for(folder, monkeypatch):

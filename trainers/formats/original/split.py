@@ -93,8 +93,8 @@ def _split(style: Style, stem: str, layer: OriginalLayer) -> list[tuple[str, dic
         )
     shares = []
     for path, rows in zip(layer.paths, rows_of(layer, total), strict=True):
-        own = {name: tensor[rows] if name in named else tensor for name, tensor in tensors.items()}
-        shares.append((path, _without_idle_rank(own), rows))
+        part = {name: tensor[rows] if name in named else tensor for name, tensor in tensors.items()}
+        shares.append((path, _without_idle_rank(part), rows))
     changed = [share for share in shares if any(share[1][name].any() for name in named if name in share[1])]
     return changed or shares
 
