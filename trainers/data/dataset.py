@@ -51,7 +51,7 @@ class Item:
     mask_hash: str = ""
     """Hash of the pixels' weights; "" if all pixels count alike."""
     repeats: int = 1
-    """How often an epoch shows it; `data.repeats` multiplies this."""
+    """Repeats in an epoch, times `data.repeats`."""
 
 
 @dataclass(frozen=True)

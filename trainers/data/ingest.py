@@ -101,7 +101,7 @@ class Listing:
     lone: tuple[str, ...] = ()
     """Crop files and images named like masks that belong to no image."""
     repeats: Mapping[Path, int] = field(default_factory=dict)
-    """How often an epoch shows an image, where that is not once."""
+    """Repeats of an image in an epoch, if not 1."""
 
 
 def list_folder(folder: Path) -> Listing:
@@ -227,7 +227,7 @@ def _read(path: Path, keep_transparency: bool) -> Source:
 
 
 def _safe_name(number: int, stem: str) -> str:
-    """`0001-fox-in-snow.png`: only letters, digits, `,`, `'` and `-`, so that it is safe on every system."""
+    """`0001-fox-in-snow.png`: letters, digits, `,`, `'` and `-`, which are safe on every system."""
     words = re.sub(r"\s+", "-", caption_from_name(stem))
     words = words.encode()[:MAX_NAME_BYTES].decode("utf-8", "ignore").strip("-,'")
     return f"{number:04d}-{words}.png" if words else f"{number:04d}.png"
