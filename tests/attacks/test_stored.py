@@ -48,7 +48,7 @@ class Looking:
 
     def sees(self, *marks: str) -> None:
         try:
-            self.page.wait_for_function(f"marks => !({SHOWN})(marks).length", arg=list(marks))
+            self.page.wait_for_function(f"marks => !({SHOWN})(marks).length", arg=list(marks), polling=200)
         except Exception as error:
             raise AssertionError(f"{self.page.url} does not show {self.page.evaluate(SHOWN, list(marks))}") from error
         self.page.evaluate(OPEN_ALL)

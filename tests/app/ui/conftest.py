@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.app.ui.server import Process
+from tests.app.ui.server import MEASURED, Process
 from tests.app.ui.visitor import PATIENCE, READY, Tab, open_tab
 
 
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """One `velatura ui` process for all tests; every browser context is another visitor."""
-    process = Process(tmp_path_factory.mktemp("studio") / "outputs")
+    process = Process(tmp_path_factory.mktemp("studio") / "outputs", before=MEASURED)
     yield process
     process.close()
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.app.ui.visitor import ALL_SENT, PATIENCE, READY, add, captions, nameless, new_page, widest
+from tests.app.ui.visitor import ALL_SENT, PATIENCE, READY, add, captions, nameless, widest
 from tests.app.user_files import write_bomb
 from tests.trainers.data.pictures import scene
 from tests.waiting import wait_until
@@ -277,9 +277,7 @@ def test_captions_by_a_model_without_network(page, files):
     assert captions(page)[-1] == "a lake", "the editor stays usable"
 
 
-def test_nothing_reaches_beyond_the_right_edge(browser, studio, files):
-    context, page, complaints = new_page(browser, studio.url, viewport={"width": 1920, "height": 844})
-
+def test_nothing_reaches_beyond_the_right_edge(page, studio, files):
     def check() -> None:
         for width in (1920, 390):
             page.set_viewport_size({"width": width, "height": 844})
@@ -303,12 +301,9 @@ def test_nothing_reaches_beyond_the_right_edge(browser, studio, files):
         check()
     page.evaluate("document.body.append(document.createElement('button'))")
     assert len(nameless(page)) == 1, "the check sees what has no name"
-    context.close()
-    assert complaints == []
 
 
-def test_the_theme_is_kept(browser, studio):
-    context, page, complaints = new_page(browser, studio.url, color_scheme="light")
+def test_the_theme_is_kept(page, studio):
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
     page.get_by_role("button", name="Switch between light and dark").click()
     page.goto(f"{studio.url}runs")
@@ -320,5 +315,3 @@ def test_the_theme_is_kept(browser, studio):
     assert page.title().endswith("Runs · Velatura"), "a run of another test may be in front, as “40 % · ”"
     background = page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).backgroundColor")
     assert background == "rgb(15, 20, 18)"
-    context.close()
-    assert complaints == []

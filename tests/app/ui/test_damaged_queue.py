@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import expect
 
 from app.jobs import actions
@@ -21,14 +22,18 @@ from tests.trainers.tiny_runs import quick_settings, write_images
 LONG = {"name": "dusk", "train": {"steps": 50_000}, "save": {"every": 0}, "sample": {"every": 0}}
 
 
-def test_a_damaged_queue_is_repaired_from_its_page(browser: Any, tmp_path: Path, tiny_bases: dict[str, Path]) -> None:
+@pytest.mark.parametrize("fresh", [False, pytest.param(True, marks=pytest.mark.thorough)])
+def test_a_damaged_queue_is_repaired_from_its_page(
+    browser: Any, tmp_path: Path, tiny_bases: dict[str, Path], fresh: bool
+) -> None:
+    """Also with a studio and a job that import everything themselves, as those of people do."""
     store = Store(tmp_path / "outputs")
     store.runs.mkdir()
     store.add(NewJob(TRAIN, write_run(store.runs, "inky", {"train": {"steps": 4, "warmup": 0}})), phase="ended")
     settings = quick_settings(tiny_bases["sd1"], write_images(tmp_path / "images"), LONG)
     actions.add(store, settings, actor=MACHINE_OWNER)
     damaged = damage(store)
-    process = Process(store.runs, fresh=True)  # once as people start it, with a job
+    process = Process(store.runs, fresh=fresh)
     try:
         with visiting(browser, process.url) as page:
             _repaired(page, process)

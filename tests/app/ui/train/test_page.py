@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.app.ui.server import Process
+from tests.app.ui.server import MEASURED, Process
 from tests.app.ui.visitor import ALL_SENT, READY, Tab, add, open_tab, widest
 from tests.trainers.data.pictures import scene
 from trainers.config.build import as_table, read_config
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.long
 @pytest.fixture(scope="module")
 def training(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A studio of its own, in which something is trained."""
-    process = Process(tmp_path_factory.mktemp("training") / "outputs")
+    process = Process(tmp_path_factory.mktemp("training") / "outputs", before=MEASURED)
     yield process
     process.close()
 
@@ -120,11 +120,13 @@ def test_a_style_from_pictures_to_a_run(page, training):
     page.wait_for_selector(".note >> text=A style made on the starter works only with the starter.")
     open_settings(page)
     page.get_by_label("Search settings").fill("steps")
-    put(page, "train.steps", "3")
-    put(page, "sample.steps", "2")
+    put(page, "train.steps", "2")
+    put(page, "sample.steps", "1")
     page.get_by_label("Search settings").fill("train.batch_size")
     put(page, "train.batch_size", "1")
-    page.wait_for_selector(".settings > summary >> text=3 changed")
+    page.get_by_label("Search settings").fill("data.resolution")
+    put(page, "data.resolution", "64")
+    page.wait_for_selector(".settings > summary >> text=4 changed")
     assert widest(page) == []
     page.get_by_role("link", name="Next: start").click()
     said = "2 pictures · a style · Quick · LoHA · Velatura starter · called up by “dusk style”"
@@ -133,7 +135,7 @@ def test_a_style_from_pictures_to_a_run(page, training):
     assert widest(page) == []
     expect(page.get_by_label("Name of the style")).to_have_value("Dusk style")
     page.wait_for_selector("#start-sheet >> text=Measured on this computer.", timeout=180_000)
-    expect(page.locator("#start-sheet .changed dd")).to_have_text(["3", "1", "2"])
+    expect(page.locator("#start-sheet .changed dd")).to_have_text(["64", "2", "1", "1"])
     time, memory, file = page.locator("#start-sheet .estimate dd").all_inner_texts()
     assert time.endswith((" s", " min")) and memory.endswith("B") and file.endswith(("kB", "MB"))
 
@@ -153,7 +155,7 @@ def test_a_style_from_pictures_to_a_run(page, training):
     assert (config.name, config.method.name, config.train.steps, config.data.trigger) == (
         "Häuser",
         "loha",
-        3,
+        2,
         "dusk style",
     )
     assert config.sample.prompts == ("dusk style, a boat", "dusk style, a house")
