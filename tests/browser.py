@@ -14,7 +14,7 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 # Chromium's own sandbox needs rights that a container's root does not have. No page of a test lives long enough for its
 # scripts to be worth optimizing, or for their memory to be needed back.
-LAZY = "--max-lazy --no-opt --no-maglev --min-semi-space-size=64 --max-semi-space-size=128"
+LAZY = "--max-lazy --no-opt --no-maglev --single-threaded --min-semi-space-size=64 --initial-heap-size=1024"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", f"--js-flags={LAZY}")
 
 PATIENCE = 60_000

@@ -271,6 +271,22 @@ WEB = (
         ("tests/app/ui/middleware/test_login.py::test_nobody_comes_in_without_a_login",),
     ),
     Break(
+        "javascript-example",
+        "docs/api.md",
+        'ask("/stop", { run: other, how: "cancel" })',
+        'ask("/stop", { run: other, way: "cancel" })',
+        "the program for JavaScript that people copy from the documentation fails",
+        ("tests/app/ui/test_api_examples.py::test_the_examples_call_endpoints_with_values_that_they_take",),
+    ),
+    Break(
+        "python-example",
+        "docs/api.md",
+        'api_name="/resume")',
+        'api_name="/continue")',
+        "the program for Python that people copy from the documentation fails",
+        ("tests/app/ui/test_api_examples.py::test_the_examples_call_endpoints_with_values_that_they_take",),
+    ),
+    Break(
         "upload-size",
         f"{MIDDLEWARE}/limits.py",
         "await check(max(incoming.announced, incoming.come + size))",

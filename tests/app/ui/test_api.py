@@ -7,10 +7,12 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import gradio as gr
 import httpx
 import pytest
 from safetensors import safe_open
@@ -24,6 +26,7 @@ from app.studio.dataset.uploads import take_folder
 from app.studio.paths import Paths
 from app.studio.services import open_services
 from app.ui.api import Api
+from app.ui.api_sweeps import SweepApi
 from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.app.user_files import write_pictures
@@ -228,10 +231,13 @@ def test_what_cannot_be_is_refused_in_a_sentence(client: Any, packed: Path, tmp_
     assert "[bad_value]" in refused(client, "a boat", {}, {"steps": 0}, api_name="/generate")
 
 
-def test_every_value_of_a_wrong_type_gets_a_sentence_and_a_code(client: Any, packed: Path) -> None:
-    draft = uploaded(client, packed)["draft"]
-    wrong: list[Any] = [5, True, None, 1.5, ["x"], {"x": 1}, "x" * 20_000]
-    takes = {
+WRONG: tuple[Any, ...] = (5, True, None, 1.5, ["x"], {"x": 1}, "x" * 20_000)
+"""Values of types that a field may not have."""
+
+
+def calls(draft: str) -> dict[str, dict[str, Any]]:
+    """What each endpoint takes, as it might be."""
+    return {
         "/captions": {"draft": draft, "captions": {}, "trigger": ""},
         "/start": {"draft": draft, "name": "x", "preset": "lora", "base": "starter", "settings": {"train.steps": 0}},
         "/sweep": {"draft": draft, "name": "x", "methods": ["lora"], "grid": {}, "preset": "lora", "settings": {}},
@@ -247,13 +253,34 @@ def test_every_value_of_a_wrong_type_gets_a_sentence_and_a_code(client: Any, pac
         "/download": {"style": "none", "format": "toml"},
         "/generate": {"prompt": "x", "styles": {"none": 1.0}, "options": {}},
     }
-    for name, fine in takes.items():
-        for field in fine:
-            for value in wrong:
-                if name == "/styles" and field == "page" and value == 5:
-                    continue
-                said = refused(client, api_name=name, **fine | {field: value})
-                assert re.search(r"\[[a-z_]+\]$", said) and "[unexpected]" not in said, (name, field, value, said)
+
+
+def is_coded(said: str) -> bool:
+    """Whether a refusal is a sentence with a code, and an expected one."""
+    return bool(re.search(r"\[[a-z_]+\]$", said)) and "[unexpected]" not in said
+
+
+def test_every_value_of_a_wrong_type_gets_a_sentence_and_a_code(packed: Path, tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "outputs")
+    paths.make()
+    api = SweepApi(open_services(paths, paths.uploads))
+    take_folder(api.services.drafts, key_of_program("cats"), packed.parent)
+    for name, fine in calls("cats").items():
+        for field, value in product(fine, WRONG):
+            if (name, field, value) == ("/styles", "page", 5):
+                continue
+            with pytest.raises(gr.Error) as caught:
+                getattr(api, name[1:])(**fine | {field: value})
+            assert is_coded(caught.value.message), (name, field, value, caught.value.message)
+    api.services.close()
+
+
+def test_a_value_of_a_wrong_type_is_refused_over_the_wire(client: Any, packed: Path) -> None:
+    draft = uploaded(client, packed)["draft"]
+    for name, fine in calls(draft).items():
+        for field, value in zip(fine, cycle((None, {"x": 1}, True, ["x"])), strict=False):
+            said = refused(client, api_name=name, **fine | {field: value})
+            assert is_coded(said), (name, field, value, said)
     long = {"save.title": "x" * 20_000}
     assert "[bad_value]" in refused(client, draft, "x", settings=long, api_name="/start")
 

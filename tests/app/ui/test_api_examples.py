@@ -9,10 +9,12 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
+from app.ui.api_sweeps import SweepApi
 from tests.app.ui.server import Process
 from tests.trainers.data.pictures import scene
 
@@ -62,6 +64,24 @@ def check(output: str, last: list[str]) -> None:
     assert any("'harbour long'" in line for line in lists) and re.search(r"\bdeleted'?: 1,", output), "in the trash"
 
 
+def test_the_examples_call_endpoints_with_values_that_they_take() -> None:
+    """What is called in each is there; that the examples run is in `make test-all`."""
+    written = {one: re.findall(rf"^```{one}\n(.*?)^```", DOCUMENT, re.M | re.S) for one in ("python", "js")}
+    called = {
+        name
+        for program in (*written["python"], *written["js"])
+        for name in re.findall(r'(?:api_name=|ask\(|[\[(, ])"/(\w+)"', program)
+    }
+    assert len(called) > 12 and [name for name in called if not hasattr(SweepApi, name)] == []
+    (program,) = (each for each in written["js"] if "/captions" in each)
+    calls = re.findall(r'ask\("/(\w+)", \{ (.*?) \}\)', program)
+    assert len(calls) > 6
+    for name, given in calls:
+        fields = set(re.findall(r"(?:^|, )(\w+)", re.sub(r"\{.*?\}|\(.*?\)", "", given)))
+        assert fields and fields <= signature(getattr(SweepApi, name)).parameters.keys(), name
+
+
+@pytest.mark.thorough
 def test_the_python_example(studio: Process, place: Path, tiny_bases: dict[str, Path]) -> None:
     command = [sys.executable, "-c", example("python", studio, tiny_bases["sd1"])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=place)
@@ -70,6 +90,7 @@ def test_the_python_example(studio: Process, place: Path, tiny_bases: dict[str, 
     check(done.stdout, counts(studio))
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 def test_the_javascript_example(studio: Process, place: Path, tiny_bases: dict[str, Path]) -> None:
     done = run_in_node(example("js", studio, tiny_bases["sd1"]), place)
@@ -77,6 +98,7 @@ def test_the_javascript_example(studio: Process, place: Path, tiny_bases: dict[s
     check(done.stdout, counts(studio))
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 def test_the_javascript_client_logs_in(tmp_path: Path) -> None:
     locked = Process(tmp_path / "locked" / "outputs", "--auth", "ann:pear")
