@@ -1,4 +1,4 @@
-"""Clusters on the command line: this machine as a node, and the nodes that there are."""
+"""Clusters on the command line: joins one as a node, and lists the nodes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def join(address: str, name: str | None, labels: Sequence[str], token_file: Path | None, device: Sequence[str]) -> None:
-    """Be a node of a cluster until Ctrl-C; whatever runs here then goes back in line."""
+    """Serve a cluster as a node until Ctrl-C, which returns its jobs to the queue."""
     import socket
 
     from app.jobs.cluster import ray_node
@@ -28,8 +28,8 @@ def join(address: str, name: str | None, labels: Sequence[str], token_file: Path
     devices = tuple(device) or find_devices().devices
     cards = sum(each.startswith("cuda") for each in devices)
     named = name or socket.gethostname()
-    own = ray_node.own_address()
-    command = ray_node.node_command(where, own, named, pairs(labels), None, cards, _card_memory(cards))
+    own_address = ray_node.own_address()
+    command = ray_node.node_command(where, own_address, named, pairs(labels), None, cards, _card_memory(cards))
     if not where.answers():
         raise VelaturaError("nothing answers at {address}; start `velatura ui --cluster` there first", address=where)
     offered = ", ".join(each for each in devices if each != CPU) or CPU

@@ -70,21 +70,21 @@ def ranks(
     def on_progress(done: int, of: int) -> None:
         say(f"measured {done} of {of} ranks")
 
-    found = measure_ranks(open_run(run), tolerance, times, Path(images) if images else None, on_progress)
+    curve = measure_ranks(open_run(run), tolerance, times, Path(images) if images else None, on_progress)
     if json:
-        print_json(asdict(found))
+        print_json(asdict(curve))
         return
-    print_table(("rank", "error", "gain"), [*_rows(found)])
+    print_table(("rank", "error", "gain"), [*_rows(curve)])
     say("gain: how much of the best rank's improvement in mean squared error over the bare base this rank has")
-    if found.base > min(found.errors):
-        say(f"rank {found.enough} is enough: it has at least {1 - tolerance:.0%} of the gain; export it with:")
+    if curve.base > min(curve.errors):
+        say(f"rank {curve.enough} is enough: it has at least {1 - tolerance:.0%} of the gain; export it with:")
     else:
-        say(f"no rank denoises better than the bare base; the best is {found.enough}; export it with:")
-    say(f"velatura export {shlex.quote(str(run))} --rank {found.enough}")
+        say(f"no rank denoises better than the bare base; the best is {curve.enough}; export it with:")
+    say(f"velatura export {shlex.quote(str(run))} --rank {curve.enough}")
 
 
-def _rows(found: RankCurve) -> list[tuple[str, str, str]]:
-    most = found.base - min(found.errors)
-    shares = [f"{(found.base - error) / most:.0%}" if most > 0 else "none" for error in found.errors]
-    rows = zip(map(str, found.ranks), (f"{error:.4f}" for error in found.errors), shares, strict=True)
-    return [("bare base", f"{found.base:.4f}", ""), *rows]
+def _rows(curve: RankCurve) -> list[tuple[str, str, str]]:
+    most = curve.base - min(curve.errors)
+    shares = [f"{(curve.base - error) / most:.0%}" if most > 0 else "none" for error in curve.errors]
+    rows = zip(map(str, curve.ranks), (f"{error:.4f}" for error in curve.errors), shares, strict=True)
+    return [("bare base", f"{curve.base:.4f}", ""), *rows]

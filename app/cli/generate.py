@@ -59,25 +59,27 @@ def generate(
     from app.studio.generation.generate import generate as draw
     from app.studio.generation.request import StyleRef, make_request
 
-    asked = make_request(
+    request = make_request(
         prompts=prompt,
-        styles=[StyleRef.parse(one) for one in style or ()],
-        axes=[_read_axis(one) for one in axis or ()],
+        styles=[StyleRef.parse(text) for text in style or ()],
+        axes=[_read_axis(text) for text in axis or ()],
         compare=plain is not None,
         **{name: value for name, value in options.items() if value is not None},
     )
-    pictures = draw(resolve_files(asked), out, plain, overwrite, _say_notes, overview=sheet, parts=part or ()).pictures
+    pictures = draw(
+        resolve_files(request), out, plain, overwrite, _say_notes, overview=sheet, parts=part or ()
+    ).pictures
     files = {"sheet": sheet} if sheet is not None and len(pictures) > 1 else {}
     if json:
-        found = {"images": pictures} if asked.each or len(pictures) > 1 else {"image": pictures[0]}
-        print_json(found | files | {"seed": asked.seed})
+        facts = {"images": pictures} if request.each or len(pictures) > 1 else {"image": pictures[0]}
+        print_json(facts | files | {"seed": request.seed})
         return
     for path in (*pictures, *files.values()):
         say(f"wrote {path} ({readable_size(path.stat().st_size)})")
 
 
 def _read_axis(text: str) -> dict[str, str]:
-    """`WHAT=V,V,…` as an axis, unvalidated."""
+    """An unvalidated axis from `KIND=V,V,…`."""
     kind, _, values = text.partition("=")
     return {"kind": kind.strip(), "values": values}
 

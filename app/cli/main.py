@@ -13,7 +13,7 @@ from app.cli.accounts import audit, tokens
 from app.cli.accounts import commands as people
 from app.cli.common.command import use_command_class
 from app.cli.common.console import say, write_what_fits
-from app.cli.elsewhere import import_settings, install, launch, push
+from app.cli.integrations import import_settings, install, launch, push
 from app.cli.sweeps import sweep
 from app.errors import sentence
 from app.startup import prepare_process
@@ -60,13 +60,13 @@ def settings_for_all(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; an error is one sentence on standard error, and an exit code other than 0."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
     prepare_process()
     write_what_fits()
     try:
-        app([argument for argument in given if argument != "--debug"], prog_name="velatura")
-    except Exception as error:  # the one place where errors end: unexpected ones become a sentence too
+        app([argument for argument in words if argument != "--debug"], prog_name="velatura")
+    except Exception as error:  # unexpected errors become a sentence, too
         if debug:
             raise
         say(("error:", "bold red"), f" {sentence(error)}")

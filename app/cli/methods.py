@@ -26,10 +26,13 @@ def methods(json: Json = False) -> None:
 
     techniques = list_techniques()
     if json:
-        print_json([asdict(one) for one in techniques])
+        print_json([asdict(technique) for technique in techniques])
         return
     heads = ("method", "paper", "parameters per layer", "places", "good for")
-    rows = [(one.name, one.paper, one.parameters, ", ".join(one.places), one.summary) for one in techniques]
+    rows = [
+        (technique.name, technique.paper, technique.parameters, ", ".join(technique.places), technique.summary)
+        for technique in techniques
+    ]
     if answers().width >= WIDE:
         print_table(heads, rows)
     else:

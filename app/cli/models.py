@@ -34,7 +34,7 @@ def get_model(
 
 
 def show_models(as_json: bool) -> None:
-    """Print the base models found on this machine."""
+    """Print the base models model on this machine."""
     from trainers.models.bases.find import find_models, find_other_models
     from trainers.models.bases.recognise import describe
 
@@ -42,24 +42,24 @@ def show_models(as_json: bool) -> None:
     warn_of_starter()
     rows = [
         {
-            "name": found.name,
-            "family": found.family.name,
-            "known_as": found.known.named.title if found.known.named is not None else None,
-            "known_by": found.known.named_by,
-            "distilled": found.known.distilled or None,
-            "distilled_by": found.known.distilled_by,
-            "kind": found.kind,
-            "path": str(found.path),
+            "name": model.name,
+            "family": model.family.name,
+            "known_as": model.known.named.title if model.known.named is not None else None,
+            "known_by": model.known.named_by,
+            "distilled": model.known.distilled or None,
+            "distilled_by": model.known.distilled_by,
+            "kind": model.kind,
+            "path": str(model.path),
         }
-        for found in models
+        for model in models
     ]
     if as_json:
         print_json(rows)
         return
-    # A model found by its path has the path as its name: show it once.
+    # A model model by its path has the path as its name: show it once.
     shown = [
-        (found.name, found.family.name, describe(found.known), found.kind, "" if path == found.name else path)
-        for found, path in ((found, str(found.path)) for found in models)
+        (model.name, model.family.name, describe(model.known), model.kind, "" if path == model.name else path)
+        for model, path in ((model, str(model.path)) for model in models)
     ]
     print_table(("model", "family", "known as", "kind", "path"), shown)
     say("use one with --base MODEL; download one with: velatura models get OWNER/NAME")
@@ -68,7 +68,7 @@ def show_models(as_json: bool) -> None:
 
 
 def is_base(path: Path) -> bool:
-    """Whether a file or folder looks like a base model, which is looked at without torch."""
+    """Whether a file or folder looks like a base model; does not import torch."""
     from trainers.errors import VelaturaError
     from trainers.models.bases.detect import is_style
     from trainers.models.families import FAMILIES
@@ -88,7 +88,7 @@ def is_base(path: Path) -> bool:
 
 
 def show_base(path: Path, as_json: bool) -> None:
-    """Print what a base model is: its family, prediction type, name among people, and how that was found."""
+    """Print the family, prediction type and recognised name of a base model, with the evidence."""
     from trainers.models.bases.recognise import describe, licence_of, recognise, warning_of
     from trainers.models.families import get_family
 
@@ -115,7 +115,7 @@ def show_base(path: Path, as_json: bool) -> None:
 
 
 def download(identifier: str, complete: bool = False) -> None:
-    """Download a base model from the hub, with a progress bar; if `complete`, with what it can do without."""
+    """Download a base model from the hub, with a progress bar; with `complete`, optional files, too."""
     from trainers.models.files.download import check_id, download_model
 
     check_id(identifier)

@@ -282,8 +282,8 @@ def _find(store: Store, words: str) -> int:
     if number and store.exists() and any(job.id == number for job in store.jobs()):
         return number
     for folder in (store.runs / words, Path(words)):
-        if (there := store.job_in(folder)) is not None:
-            return there.id
+        if (job := store.job_in(folder)) is not None:
+            return job.id
         if is_run(folder):
             return adopt(store, folder, actor=MACHINE_OWNER).id
     if number:
@@ -314,7 +314,7 @@ def _report(store: Store, job: Job, as_json: bool) -> None:
 
 
 def mention_worker(store: Store, out: Path | None, as_json: bool) -> None:
-    """Say how to start a worker if none serves the queue, since the job would wait forever."""
+    """Print how to start a worker, if none serves the queue."""
     if not as_json and not any(worker.is_alive() or not worker.is_here for worker in store.workers()):
         say(f"no worker serves this queue; start one with: velatura worker{f' --out {out}' if out else ''}")
 

@@ -59,8 +59,8 @@ def merge(
     with plain_disk_errors(out):
         read = read_chosen(styles)
         notes = [note for style, _ in read for note in style.notes]
-        for said in dict.fromkeys((*about_strengths(read), *about_merging(read), *notes)):
-            say((said, "yellow"))
+        for note in dict.fromkeys((*about_strengths(read), *about_merging(read), *notes)):
+            say((note, "yellow"))
         merged = merge_files(out, read, rank)
     if json:
         print_json({"style": out, "rank": merged.rank, "error": merged.error})
@@ -107,12 +107,12 @@ def extract(
     learned, plain = (load_model(Base(model=name), torch.float32, "cpu") for name in (tuned, base))
     with plain_disk_errors(out):
         targets, metadata = Targets(unet=unet, text_encoder=text_encoder), base_metadata(out.stem, plain, time.time())
-        found = write_difference(out, learned, plain, rank, targets, metadata)
+        difference = write_difference(out, learned, plain, rank, targets, metadata)
     if json:
-        print_json({"style": out, "rank": rank, "layers": found.layers, "error": found.error})
+        print_json({"style": out, "rank": rank, "layers": difference.layers, "error": difference.error})
         return
     size = readable_size(out.stat().st_size)
-    say(f"wrote {out} ({size}): rank {rank}, {found.layers} layers, {found.error:.1%} of the change is lost")
+    say(f"wrote {out} ({size}): rank {rank}, {difference.layers} layers, {difference.error:.1%} of the change is lost")
 
 
 def show_style(path: Path, tensors: bool, as_json: bool) -> None:
@@ -163,7 +163,7 @@ def show_style(path: Path, tensors: bool, as_json: bool) -> None:
     }
     print_table(("", summary.name), [(key, value) for key, value in facts.items() if value])
     if summary.programs:
-        print_table(("program", "this file"), [(one.program, one.sentence) for one in summary.programs])
+        print_table(("program", "this file"), [(reader.program, reader.sentence) for reader in summary.programs])
     for note in summary.notes:
         say((note, "yellow"))
     show_ranks(summary, file.absolute().parent.parent)
@@ -227,7 +227,7 @@ def _with_closed(ranks: Mapping[str, int], history: RankHistory) -> Mapping[str,
     noted = {dotted(layer): rank for layer, rank in history.final.items()}
     if not ranks.keys() <= noted.keys():
         return noted
-    # A file may hold part of the layers, as B-LoRA's halves do: a missing layer is closed only if the run says so.
+    # A file may hold some of the layers, like B-LoRA's halves: a missing layer is closed only if the run recorded it.
     return {layer: ranks.get(layer, 0) for layer, rank in noted.items() if layer in ranks or not rank}
 
 

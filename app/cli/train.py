@@ -43,8 +43,7 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 DEMO_SETTINGS = ("sample.seeds=[7]", "sample.every=60")
-"""Every concept at each third of the run, which takes 11 s longer on two cores: of a run this short, `auto` would draw
-only half of them."""
+"""Draw every concept at each third of the run, 11 s longer on two cores; `auto` would draw half of them."""
 
 
 @commands.command(epilog="Example: velatura train --images my-paintings --name dusk --preset lora --steps 500")
@@ -84,7 +83,7 @@ def train(
 
 
 def check_settings(config: Config) -> None:
-    """Raise VelaturaError if this computer or the base cannot train a config; say what suits them badly."""
+    """Raise VelaturaError if this computer or the base cannot train a config, and print notes about it."""
     from trainers.planning.findings import check_ahead, in_options
 
     for finding in check_ahead(config):
@@ -191,24 +190,24 @@ def estimate(
     if config is None:
         options["name"] = "estimate"
     chosen = with_devices(assignments, devices)
-    found = measure_config(gather_settings(runs_folder(None), config, preset, options, chosen))
+    result = measure_config(gather_settings(runs_folder(None), config, preset, options, chosen))
     if json:
-        print_json(asdict(found))
+        print_json(asdict(result))
         return
-    for line in in_words(found):
+    for line in in_words(result):
         say(line)
 
 
-def in_words(found: Estimate) -> tuple[str, ...]:
+def in_words(estimate: Estimate) -> tuple[str, ...]:
     """An estimate as lines of text."""
-    step, picture = f"{found.seconds_a_step:.3g} s", f"{found.seconds_a_picture:.3g} s"
-    each = f"{found.steps} steps of {step}, {found.pictures} pictures of {picture}"
-    most = "at most " if found.at_most else ""
+    step, picture = f"{estimate.seconds_a_step:.3g} s", f"{estimate.seconds_a_picture:.3g} s"
+    work = f"{estimate.steps} steps of {step}, {estimate.pictures} pictures of {picture}"
+    most = "at most " if estimate.at_most else ""
     return (
-        f"time    about {readable_time(found.seconds)} on {found.device} ({each})",
-        f"memory  {readable_size(found.memory)} ({readable_size(found.free)} free)",
-        f"file    {most}{readable_size(found.file)}",
-        *(f"card    {line}" for line in found.cards),
+        f"time    about {readable_time(estimate.seconds)} on {estimate.device} ({work})",
+        f"memory  {readable_size(estimate.memory)} ({readable_size(estimate.free)} free)",
+        f"file    {most}{readable_size(estimate.file)}",
+        *(f"card    {line}" for line in estimate.cards),
     )
 
 

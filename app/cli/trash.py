@@ -51,8 +51,8 @@ def restore(item: Thing, out: Out = None, json: Json = False) -> None:
     """Restore an item, under another name if its own was taken."""
     from app.jobs.actions import restore as restore_item
 
-    found = _open(out)
-    name = restore_item(found.store, _find(found, item).id, actor=MACHINE_OWNER)
+    trash = _open(out)
+    name = restore_item(trash.store, _find(trash, item).id, actor=MACHINE_OWNER)
     if json:
         print_json({"name": name})
     else:
@@ -66,12 +66,12 @@ def empty(
     json: Json = False,
 ) -> None:
     """Permanently delete everything in the trash."""
-    found = _open(out)
-    items = found.items(MACHINE_OWNER)
+    trash = _open(out)
+    items = trash.items(MACHINE_OWNER)
     if items and not yes:
-        things = f"{counted(len(items), 'item')}, {readable_size(found.size(MACHINE_OWNER))}"
+        things = f"{counted(len(items), 'item')}, {readable_size(trash.size(MACHINE_OWNER))}"
         typer.confirm(f"Permanently delete {things}?", abort=True, err=True)
-    freed = found.remove(items)
+    freed = trash.remove(items)
     if json:
         print_json({"deleted": len(items), "bytes": freed})
     else:
@@ -79,7 +79,7 @@ def empty(
 
 
 def tell_replaced(item: TrashItem, out: Path | None) -> None:
-    """Say where a replaced run is now."""
+    """Print where a replaced run is."""
     where = f" --out {out}" if out else ""
     say(f"the previous {item.name} is in the trash; restore it with: velatura queue trash restore {item.id}{where}")
 
@@ -89,16 +89,16 @@ def _open(out: Path | None) -> Trash:
     from app.jobs.store import Store
     from app.jobs.trash.trash import Trash
 
-    found = Trash(Store(runs_folder(out)))
-    found.recover()
-    return found
+    trash = Trash(Store(runs_folder(out)))
+    trash.recover()
+    return trash
 
 
 def _find(trash: Trash, words: str) -> TrashItem:
-    found = next((item for item in trash.items(MACHINE_OWNER) if words in (item.id, item.name)), None)
-    if found is None:
+    item = next((item for item in trash.items(MACHINE_OWNER) if words in (item.id, item.name)), None)
+    if item is None:
         raise VelaturaError("there is no {words!r} in the trash; `velatura queue trash` lists the items", words=words)
-    return found
+    return item
 
 
 def _show(trash: Trash, as_json: bool) -> None:

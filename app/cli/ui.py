@@ -90,7 +90,7 @@ def change_people(runs: Path, add: str | None, remove: str | None, listed: bool,
 
 @dataclass(frozen=True)
 class Serving:
-    """Where the studio listens and who may log in."""
+    """Options of the server: address, accounts, services."""
 
     host: str
     port: int | None
@@ -103,17 +103,17 @@ class Serving:
     insecure: bool
     open_browser: bool
     webhook: str | None = None
-    """Address to tell which run has ended."""
+    """Address to which ended runs are posted."""
     cluster: str | None = None
     """Address of a Ray cluster whose nodes serve the queue, too."""
     storage: str | None = None
-    """Address of the object storage by which files travel between its machines."""
+    """Address of the object storage for files between its machines."""
     root_path: str = ""
-    """Path below which a proxy shows the studio."""
+    """Path below which a proxy serves the studio."""
 
 
 def serve(options: Serving, out: Path | None) -> None:
-    """Serve the studio until it is interrupted. VelaturaError if it may not or cannot listen there."""
+    """Serve the studio until it is interrupted. VelaturaError if it cannot or may not listen."""
     from app.cli.accounts.people import has_people
     from app.cli.cluster import open_cluster
     from app.studio.accounts.people import read_people
@@ -123,8 +123,8 @@ def serve(options: Serving, out: Path | None) -> None:
     from app.ui.middleware.proxy import check_proxies, check_root_path
 
     webhook = Webhook(options.webhook) if options.webhook else None
-    given, runs = read_people(options.people, options.people_file), runs_folder(out)
-    people = bool(given) or has_people(runs)
+    accounts, runs = read_people(options.people, options.people_file), runs_folder(out)
+    people = bool(accounts) or has_people(runs)
     check_address(options.host, people, options.insecure)
     check_proxies(options.proxies)
     root_path = check_root_path(options.root_path)
@@ -135,7 +135,7 @@ def serve(options: Serving, out: Path | None) -> None:
     address = Address(options.host, options.port, tuple(options.names), tuple(options.proxies), root_path)
     cluster = open_cluster(options.cluster, runs, options.storage)
     try:
-        server = start(runs, address, given, options.quota * GB, webhook.tell if webhook else None, cluster)
+        server = start(runs, address, accounts, options.quota * GB, webhook.send if webhook else None, cluster)
     except OSError as error:
         if error.filename:  # of a file, not of a port
             refused = f"the studio cannot write to {runs_folder(out)}: {error.strerror}"
@@ -155,7 +155,7 @@ def serve(options: Serving, out: Path | None) -> None:
         import webbrowser
 
         webbrowser.open(server.url)
-    stopped = SimpleQueue[str]()  # an Event set in a signal handler may wait for itself
+    stopped = SimpleQueue[str]()  # setting an Event in a signal handler may deadlock
 
     def stop(signal: str) -> bool:
         stopped.put(signal)

@@ -49,7 +49,7 @@ def worker(
     from app.studio.webhook import Webhook
 
     offer = Offer(tuple(device), complete=False) if device else None
-    ended = Webhook(webhook).tell if webhook else None
+    ended = Webhook(webhook).send if webhook else None
     fork_server = None if once else job_server()
     store = Store(runs_folder(out))
     dispatcher = Dispatcher(store, JOB_MODULES, offer, notify=say, fork_server=fork_server, ended=ended)

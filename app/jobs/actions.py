@@ -1,4 +1,4 @@
-"""Actions on jobs for the browser and the command line; each is allowed in some states and refused in the others."""
+"""Actions on jobs for the browser and the command line, each allowed in some states."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 PASSED = _("“{name}” belongs to {owner}; you can only move a run past your own")
 PASSED_STUDIOS = _("“{name}” belongs to the owner of this studio; you can only move a run past your own")
 UNFINISHED = (State.PAUSED, State.INTERRUPTED)
-"""Ended states of runs that are to go on some time; clearing the queue keeps them."""
+"""Ended states of runs that may continue; clearing the queue keeps them."""
 
 
 # ---------------------------------------------------------------- new jobs
@@ -64,17 +64,17 @@ def add(
     """Prepare a run with copies of its images and add it to the queue; its folder exists on return.
 
     It belongs to the actor, unless the machine's owner makes it for `owner`. `replaced` receives the trash item of a
-    replaced run; `expected` is how many seconds it will take. On a cluster it gets a node with these `labels` and a
-    device with so many GB of `memory`.
+    replaced run; `expected` is its duration in seconds. On a cluster it gets a node with these `labels` and a device
+    with at least this `memory` in GB.
     """
     from trainers.training.prepare import prepare
 
     check_run(config, actor)
     store.check_waiting(actor.name or owner, TRAIN)
-    there = store.job_in(store.runs / config.name)
+    existing = store.job_in(store.runs / config.name)
     if overwrite and (store.runs / config.name).exists():
-        actor.check(config.name, there.owner if there is not None else "")
-    if there is not None and there.phase != "ended":
+        actor.check(config.name, existing.owner if existing is not None else "")
+    if existing is not None and existing.phase != "ended":
         raise VelaturaError("{name} is already in the queue; choose another --name", name=config.name)
     run = prepare(config, store.runs, overwrite, put_away=lambda old: replaced(put_aside(store, old)))
     try:
@@ -100,9 +100,9 @@ def new_folder(store: Store, name: str) -> Path:
 
 def adopt(store: Store, folder: Path, *, actor: Actor) -> Job:
     """Add an ended job for a run made outside the queue."""
-    there = store.job_in(folder)
-    if there is not None:
-        return there
+    existing = store.job_in(folder)
+    if existing is not None:
+        return existing
     run = open_run(folder)
     actor.check(run.folder.name, "")
     wants, attempts = wanted_by(run.config().train), read_summary(run.folder).attempt
@@ -142,12 +142,12 @@ def pictures_of(run: Path) -> list[Path]:
 # ---------------------------------------------------------------- ending
 @audited("stop")
 def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> State:
-    """Ask a job to end, at once if it waits: saving and exporting, saving only, or at once. Returns its state."""
+    """Ask a job to end: save and export, save only, or at once. A waiting one ends at once. Returns its state."""
     for is_last in (False, False, True):
         try:
             _ask_to_end(store, _allowed(store, number, {"save": "stop"}.get(how, how), actor=actor), how, actor)
             break
-        except ChangedError:  # a dispatcher has just claimed or begun it
+        except ChangedError:  # a dispatcher has just claimed or started it
             if is_last:
                 raise
     settle(store)
@@ -155,9 +155,9 @@ def stop(store: Store, number: int, how: Stop = "save", *, actor: Actor) -> Stat
 
 
 def _ask_to_end(store: Store, view: View, how: Stop, actor: Actor) -> None:
-    """End a job in the way that its state allows; ChangedError if it is no longer in that state."""
+    """End a job as its state allows; ChangedError if its state has changed."""
     job = view.job
-    if view.state == State.PAUSED:  # its file is made from its checkpoint, which takes a device
+    if view.state == State.PAUSED:  # its style is exported from its checkpoint, which takes a device
         store.check_waiting(job.owner, job.kind)
         with held(store, job):
             Run(job.folder).ask_to_stop("save")
@@ -165,18 +165,18 @@ def _ask_to_end(store: Store, view: View, how: Stop, actor: Actor) -> None:
     elif view.state == State.QUEUED or job.phase == "claimed":
         check_done(store.end(job), job)
         note_cancelled(job)
-    elif job.phase != "running":  # somebody trains it without the queue
+    elif job.phase != "running":  # it trains without the queue
         Run(job.folder).ask_to_stop(how)
     else:
         check_done(store.request(job, how), job)
         at_once = view.state in (State.PREPARING, State.WORKING, State.STOPPING, State.HANGING)
-        # What is half written when it is killed is rebuilt, and what it had saved is kept.
+        # Partial files are rebuilt, and its checkpoints stay.
         if not (how == "cancel" and at_once and kill(job)):
             Run(job.folder).ask_to_stop(how)
 
 
 @audited("pause")
-def make_way(store: Store, number: int, first: int, *, actor: Actor) -> None:
+def preempt(store: Store, number: int, first: int, *, actor: Actor) -> None:
     """Pause a run for a waiting job, which goes `first`; the run then continues by itself, ahead of every other run."""
     job = _allowed(store, number, "pause", actor=actor).job
     waiting = store.job(first)
@@ -261,7 +261,7 @@ def give(store: Store, number: int, owner: str, *, actor: Actor) -> None:
 def move(store: Store, number: int, where: str | int, *, actor: Actor) -> list[Job]:
     """Move a waiting job `up`, `down`, `first`, `last` or to a position from 1; returns the new order.
 
-    Raises NotOwnerError if it would pass somebody else's job.
+    Raises NotOwnerError if it would pass another owner's job.
     """
     view = _allowed(store, number, "move", actor=actor)
     places = {"up": view.place - 1, "down": view.place + 1, "first": 1, "last": len(store.line())}
@@ -279,14 +279,14 @@ def move(store: Store, number: int, where: str | int, *, actor: Actor) -> list[J
 
 
 def style_item(store: Store, run: Path, name: str, owner: str) -> TrashItem:
-    """A run's style as a trash item, with its display name and the states of it that could be chosen instead."""
-    kept, own = Run(run).snapshots, Run(run).style
-    parts = {CONTENT: own, "snapshots": kept} if own.exists() else {CONTENT: kept}
+    """A run's style as a trash item, with its display name and its snapshots."""
+    snapshots, style = Run(run).snapshots, Run(run).style
+    parts = {CONTENT: style, "snapshots": snapshots} if style.exists() else {CONTENT: snapshots}
     return new_item(STYLE, name, owner, parts | {"alias": run / ALIAS, "chosen": run / CHOSEN}, store.runs)
 
 
 def clear(store: Store, *, actor: Actor) -> list[Job]:
-    """Remove ended jobs that cannot continue; run folders stay, those of small jobs are deleted."""
+    """Remove ended jobs that cannot continue; run folders stay, folders of small jobs are deleted."""
     settle(store)
     ended = [view for view in Watcher(store).views() if view.job.phase == "ended" and actor.owns(view.job.owner)]
     removed = [view.job for view in ended if view.state not in UNFINISHED and store.remove(view.job)]
@@ -307,7 +307,7 @@ def delete(store: Store, number: int, *, actor: Actor) -> TrashItem | None:
         if job.folder.is_dir():
             if job.kind == TRAIN:
                 return throw_away(store, job)
-            with Run(job.folder).training():  # not from under a process that trains it
+            with Run(job.folder).training():  # raises BusyError while a process trains it
                 pass
             # Renamed at once, so that a kill leaves no partial run.
             hidden = job.folder.with_name(DELETED.format(f"{job.name}.{job.id}"))
@@ -322,7 +322,7 @@ def restore(store: Store, id: str, *, actor: Actor, instead: bool = False) -> st
 
     A restarted run is exchanged with its previous state; if it is running, only with `instead`, which ends it.
     """
-    if store.exists():  # without a queue there are runs, too
+    if store.exists():  # runs may exist without a queue
         settle(store)
     trash = Trash(store)
     item = trash.item(id, actor)
@@ -359,23 +359,23 @@ def _restore(store: Store, trash: Trash, item: TrashItem, actor: Actor, instead:
 
 # ---------------------------------------------------------------- within
 def _restore_style(store: Store, trash: Trash, item: TrashItem, actor: Actor) -> None:
-    """Restore a run's style; the style that the run has by now goes to the trash."""
+    """Restore a run's style; the current style of the run goes to the trash."""
     place = store.runs / item.parts[CONTENT]
-    there = store.job_in(place.parent)
-    if not is_run(place.parent) or began(place.parent, there) > item.deleted:  # another run has its name by now
+    job = store.job_in(place.parent)
+    if not is_run(place.parent) or began(place.parent, job) > item.deleted:  # another run has its name now
         raise VelaturaError("the run of “{name}” is not here; restore the run first", name=item.name)
-    owner = there.owner if there is not None else ""
+    owner = job.owner if job is not None else ""
     actor.check(place.parent.name, owner)
     with Run(place.parent).training():
-        there_now = place.exists() or Run(place.parent).snapshots.exists()
-        aside = style_item(store, place.parent, item.name, owner) if there_now else None
+        has_style = place.exists() or Run(place.parent).snapshots.exists()
+        aside = style_item(store, place.parent, item.name, owner) if has_style else None
         trash.bring_back(item, place, aside=aside)
 
 
 def _allowed(store: Store, number: int, *actions: str, actor: Actor) -> View:
-    """The job as it is now.
+    """The job, if its state allows one of the actions, else VelaturaError.
 
-    Raises NotOwnerError if the actor may not change it, VelaturaError if its state allows none of the actions.
+    Raises NotOwnerError if the actor may not change it.
     """
     settle(store)
     view = Watcher(store).view_alone(number)
@@ -387,14 +387,14 @@ def _allowed(store: Store, number: int, *actions: str, actor: Actor) -> View:
 
 
 def _put_first(store: Store, job: Job, actor: Actor) -> None:
-    """Put an ended job before all waiting ones; on a shared studio only before its owner's others."""
+    """Put an ended job before all waiting ones; on a shared studio only before its owner's other jobs."""
     check_done(store.put_in_line(job, first=actor.owns_machine), job)
     if not actor.owns_machine:
         store.move(job, _first_place(store, job, actor))
 
 
 def _first_place(store: Store, job: Job, actor: Actor) -> int:
-    """The first position that a job may be given: for people, behind the last job of somebody else than its owner."""
+    """The first position that a job may get: 1, or on a shared studio behind the last job of another owner."""
     line = [other.owner for other in store.line() if other.id != job.id and other.kind != ESTIMATE]
     passed = (place for place, owner in enumerate(line, 1) if not actor.owns_machine and owner != job.owner)
     return 1 + max(passed, default=0)

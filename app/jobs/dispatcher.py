@@ -1,9 +1,8 @@
 """The dispatcher: starts one process per job on free devices, in order. Several may serve one queue.
 
 A dispatcher holds no state of its own. If it is killed, its jobs keep running; the next one finds them by their rows,
-checks which are alive, and continues. A job without a process is marked as ended, and its folder says how far it came.
-A row is claimed in a transaction, and the started process confirms the claim before it touches anything, so no job
-starts twice.
+checks which are alive, and continues. A job without a process is marked as ended; its folder has its progress. A row is
+claimed in a transaction, and the started process confirms the claim before it changes anything, so no job starts twice.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from app.jobs.processes.job_modules import JobModules
 from app.jobs.processes.process import Child, find_processes, own_identity, start_detached
 from app.jobs.processes.warm_server import WarmServer
 from app.jobs.restarts import find_restart, restart
-from app.jobs.states import hangs_for_good, is_alive, is_silent, lets_others_go
+from app.jobs.states import hangs_for_good, is_alive, is_silent, yields
 from app.jobs.store import CAPTION, ESTIMATE, GENERATE, HERE, YIELD, Store
 from app.jobs.trash.trash import Trash
 from app.jobs.view import View, view_now
@@ -34,21 +33,21 @@ from trainers.messages import Message as _
 from trainers.runs.events import Recorder
 
 LOG = "process.log"
-"""File in a job's folder with its process's output, including tracebacks."""
+"""File in a job's folder with the output of its process, including tracebacks."""
 DELETED = ".{}.deleted"
 """Name of a folder that is being removed."""
 CRASHES = frozenset(
     getattr(signal, name) for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE") if hasattr(signal, name)
 )
-"""Signals that indicate a crash, not a kill from outside."""
+"""Signals of a crash, not of a kill from outside."""
 INTERVAL = 1.0
-"""Seconds between passes over the queue, at most."""
-GLANCE = 0.1
-"""Seconds between looks whether there is something new for a pass."""
+"""Maximum seconds between passes over the queue."""
+POLL = 0.1
+"""Seconds between checks for a change in the queue."""
 RECENT = 60.0
-"""Seconds for which a drawing is expected."""
+"""Seconds for which a drawing counts as expected."""
 TIDY_EVERY = 60.0
-"""Seconds between checks at the trash."""
+"""Seconds between passes over the trash."""
 
 Notify = Callable[[str], None]
 Ended = Callable[[View], None]
@@ -57,13 +56,11 @@ Ended = Callable[[View], None]
 class Dispatcher:
     """Serves a queue with this machine's devices.
 
-    `notify` receives a sentence for each start and end, `ended` each job that has ended. `before` is called before each
-    pass over the queue.
+    `notify` receives a sentence for each start and end, `ended` each ended job. `before` is called before each pass.
 
-    With a `cluster`, whose nodes serve the queue too, jobs go to them first; captions stay here, where the images are.
-    With a `fork_server`, which ends when serving does, jobs on the CPU start seconds sooner. Those on other devices
-    start plainly: a driver that an import has woken cannot be used in a forked process. Drawings are forked from a
-    process that has their base loaded.
+    Jobs go to the nodes of a `cluster` first; captions stay here, with their images. A `fork_server`, which is closed
+    after serving, starts jobs on the CPU seconds sooner, and drawings from a process with their base. Jobs on other
+    devices are not forked: a driver that an import has initialised cannot be used in a forked process.
     """
 
     def __init__(
@@ -82,8 +79,8 @@ class Dispatcher:
         self._modules = modules
         self._offer = offer
         self._interval = interval
-        self._notify = notify or _tell_nobody
-        self._ended = ended or _tell_nobody
+        self._notify = notify or _ignore
+        self._ended = ended or _ignore
         self._cluster = cluster
         self._before = before
         self._entered_with: tuple[str, ...] = ()
@@ -93,26 +90,24 @@ class Dispatcher:
         self._children: dict[str, tuple[Job, Child]] = {}
         self._tidied = -TIDY_EVERY
         self.last_pass = time.monotonic()
-        """When it has passed over the queue last, or was made."""
+        """Monotonic time of the last pass over the queue, or of the start."""
         self._prepared = time.time() - RECENT
 
-    def serve(
-        self, ended: threading.Event | None = None, until_empty: bool = False, from_anything: bool = False
-    ) -> None:
-        """Serve the queue until `ended` is set, or nothing is left that this machine can do.
+    def serve(self, ended: threading.Event | None = None, until_empty: bool = False, retry_start: bool = False) -> None:
+        """Serve the queue until `ended` is set, or with `until_empty` until this machine has nothing to do.
 
-        After the first success, errors such as a full disk or a locked queue are reported and serving continues. Raises
-        VelaturaError if it cannot start, unless `from_anything`, which retries.
+        After the first success, errors such as a full disk are reported and serving continues. Raises VelaturaError if
+        it cannot start, unless `retry_start`.
         """
         try:
-            self._serve(ended or threading.Event(), until_empty, from_anything)
+            self._serve(ended or threading.Event(), until_empty, retry_start)
         finally:
-            for each in (self._warm_server, self._fork_server, self._cluster):
-                if each is not None:
-                    each.close()
+            for server in (self._warm_server, self._fork_server, self._cluster):
+                if server is not None:
+                    server.close()
 
     def serve_once(self) -> None:
-        """Start what can start now; the jobs then run on their own."""
+        """Start the jobs that can start now."""
         with self._entered():
             self.look()
 
@@ -120,7 +115,7 @@ class Dispatcher:
     def in_background(self) -> Iterator[None]:
         """Serve in a thread of this process; jobs keep running when the block ends."""
         ended = threading.Event()
-        arguments = {"ended": ended, "from_anything": True}
+        arguments = {"ended": ended, "retry_start": True}
         thread = threading.Thread(target=self.serve, kwargs=arguments, name="dispatcher", daemon=True)
         thread.start()
         try:
@@ -151,14 +146,14 @@ class Dispatcher:
 
     @property
     def offer(self) -> Offer:
-        """The devices, this machine's detected on first use, which takes a while."""
+        """The devices; those of this machine are detected on first use, which takes seconds."""
         if self._offer is None:
             self._offer = find_devices()
         return self._offer if self._cluster is None else self._cluster.offer(self._offer)
 
     # ---------------------------------------------------------------- within
-    def _serve(self, ended: threading.Event, until_empty: bool, from_anything: bool) -> None:
-        last_error, began = "", from_anything
+    def _serve(self, ended: threading.Event, until_empty: bool, retry_start: bool) -> None:
+        last_error, began = "", retry_start
         while not ended.is_set():
             try:
                 with self._entered():
@@ -168,10 +163,10 @@ class Dispatcher:
             except Exception as error:
                 if not began:
                     raise
-                words = str(error) if isinstance(error, (VelaturaError, OSError)) else repr(error)
-                if words != last_error:
-                    self._notify(words)
-                last_error = words
+                message = str(error) if isinstance(error, (VelaturaError, OSError)) else repr(error)
+                if message != last_error:
+                    self._notify(message)
+                last_error = message
                 ended.wait(10 * self._interval)
 
     def _look_on(self, ended: threading.Event, until_empty: bool) -> None:
@@ -185,15 +180,15 @@ class Dispatcher:
             self._wait(ended, revision)
 
     def _wait(self, ended: threading.Event, revision: tuple[int, ...]) -> None:
-        """Wait for the next pass: until a row has changed or a child has ended, at most for the interval."""
+        """Wait until a row changes or a child ends, at most for the interval."""
         until = time.monotonic() + self._interval
-        while not ended.wait(min(GLANCE, max(0.0, until - time.monotonic()))):
+        while not ended.wait(min(POLL, max(0.0, until - time.monotonic()))):
             gone = any(child.exit_code() is not None for _, child in self._children.values())
             if gone or time.monotonic() >= until or self._revision() != revision:
                 return
 
     def _revision(self) -> tuple[int, ...]:
-        """Another one when a row has changed, or a drawing is expected."""
+        """A value that differs after a change of a row, or when a drawing is expected."""
         try:
             expected = (self.store.runs / EXPECTED).stat().st_mtime_ns
         except OSError:
@@ -201,7 +196,7 @@ class Dispatcher:
         return (*(self.store.revision() if self.store.exists() else ()), expected)
 
     def _tidy(self) -> None:
-        """Maintain the trash, less often than every pass."""
+        """Delete expired items of the trash, less often than every pass."""
         if time.monotonic() >= self._tidied + TIDY_EVERY:
             self._tidied = time.monotonic()
             for item in Trash(self.store).tidy():
@@ -225,7 +220,7 @@ class Dispatcher:
             self._entered_with = ()
 
     def _show_devices(self) -> None:
-        """Write down what this dispatcher offers, if it has changed."""
+        """Record the devices of this dispatcher, if they have changed."""
         if (devices := self.offer.devices) != self._entered_with:
             self.store.enter(self._identity, devices)
             self._entered_with = devices
@@ -238,14 +233,13 @@ class Dispatcher:
         try:
             child = self._starter(job)(module, arguments, log, environment)
         except OSError as error:
-            said = _("its process could not be started: {reason}", reason=error.strerror or error)
-            self._never_began(job, said)
+            self._fail_unstarted(job, _("its process could not be started: {reason}", reason=error.strerror or error))
             return
         self._children[job.token] = (job, child)
         self._notify(f"{job.name}: starts on {job.device}")
 
     def _starter(self, job: Job) -> Start:
-        # Captions need hardly any of the libraries, unless a large model writes them.
+        # Captions import few of the libraries, unless a large model writes them.
         if self._fork_server is None or self._warm_server is None or job.device != CPU or job.kind == CAPTION:
             return start_detached
         if job.kind == GENERATE:
@@ -255,7 +249,7 @@ class Dispatcher:
         return self._fork_server.start
 
     def _prepare(self, server: WarmServer) -> None:
-        """Load a base ahead of a drawing that somebody is about to ask for."""
+        """Load the base of an expected drawing."""
         path = self.store.runs / EXPECTED
         try:
             expected = path.stat().st_mtime
@@ -266,7 +260,7 @@ class Dispatcher:
             server.prepare(str(read_table(path).get("base", "")), path)
 
     def _collect_children(self) -> None:
-        """Collect ended processes, and report those that never reached their job."""
+        """Collect ended processes; fail jobs whose process never began them."""
         for token, (job, child) in list(self._children.items()):
             code = child.exit_code()
             if code is None:
@@ -275,21 +269,21 @@ class Dispatcher:
                 self._cluster.note_end(job.device, code)
             if -code in CRASHES:
                 self._note_crash(job, signal.Signals(-code).name)
-            child.collect()  # only now, from when on anybody may settle the job
+            child.collect()  # after the crash is recorded: from now on any process may settle the job
             del self._children[token]
             if code >= 0 or -code in CRASHES or not restart(self.store, job):
-                self._never_began(job, _("its process ended with code {code}; {log} shows why", code=code, log=LOG))
+                self._fail_unstarted(job, _("its process ended with code {code}; {log} shows why", code=code, log=LOG))
 
     def _note_crash(self, job: Job, name: str) -> None:
-        """Mark a job whose process crashed as failed, so that it does not restart by itself."""
+        """Record the crash of a job's process as an error, so that the job does not restart."""
         begun = [each for each in self.store.active() if each.token == job.token and each.phase == "running"]
-        if begun and not _last_word(begun[0]):  # one that crashes after its last word did what it was to do
+        if begun and not _recorded_end(begun[0]):  # a crash after its recorded end does not matter
             with suppress(OSError):
-                said = _("its process crashed ({signal}); {log} shows why", signal=name, log=LOG)
-                Recorder(job.folder)("error", message=said)
+                message = _("its process crashed ({signal}); {log} shows why", signal=name, log=LOG)
+                Recorder(job.folder)("error", message=message)
 
     def _end_hanging(self) -> None:
-        """Kill hanging runs, if they then restart by themselves."""
+        """Kill hanging runs that would restart."""
         for job in self.store.active():
             is_here = job.phase == "running" and job.process.is_here
             if not is_here or not hangs_for_good(job) or not is_alive(job) or find_restart(self.store, job) is None:
@@ -298,36 +292,36 @@ class Dispatcher:
                 self._notify(f"{job.name}: it was hanging and has been stopped")
 
     def _end_measurements(self) -> None:
-        """Let measurements wait again where another job could have their device."""
+        """Queue measurements again if a waiting job can have their device."""
         active = self.store.active()
         measuring = [job for job in active if job.kind == ESTIMATE and job.phase == "running" and job.process.is_here]
         if not measuring:
             return
         kept = frozenset(each for job in active if job not in measuring for each in job.device.split(AND))
         waiting = [job for job in self.store.line() if job.kind != ESTIMATE]
-        wanted = [self.offer.choose(job.wants, kept, job.kind in HERE) or "" for job in waiting]
-        devices = {each for several in wanted for each in several.split(AND)}
+        choices = [self.offer.choose(job.wants, kept, job.kind in HERE) or "" for job in waiting]
+        devices = {device for choice in choices for device in choice.split(AND)}
         for job in measuring:
             if devices.intersection(job.device.split(AND)) and self.store.request(job, YIELD):
                 kill(job)
 
-    def _never_began(self, job: Job, message: str) -> None:
+    def _fail_unstarted(self, job: Job, message: str) -> None:
         # Ending needs the claim's phase and token, so a job that has started is left alone.
         if self.store.end(job):
-            with suppress(OSError):  # where its folder is gone, that is what is shown
+            with suppress(OSError):  # a missing folder is shown as such
                 Recorder(job.folder)("error", message=message)
 
 
-def _tell_nobody(said: object) -> None:
-    """Does nothing with what it is told."""
+def _ignore(value: object) -> None:
+    """Do nothing."""
 
 
-def settle(store: Store, notify: Notify = _tell_nobody, children: frozenset[str] | None = None) -> list[Job]:
-    """Settle every job whose process is gone; return those that ended. Any process may do this.
+def settle(store: Store, notify: Notify = _ignore, children: frozenset[str] | None = None) -> list[Job]:
+    """Settle every job whose process is gone, and return the ended ones. Any process may do this.
 
-    Runs that were paused for others or restart by themselves wait again and are not returned. A dispatcher passes the
-    tokens of its `children`, whose results it learns when it collects them; other processes leave uncollected children
-    of a living dispatcher alone.
+    Runs that were paused for other jobs or restart wait again and are not returned. A dispatcher passes the tokens of
+    its `children`, which it settles after collecting them; other processes leave uncollected children of a living
+    dispatcher alone.
     """
     trash = Trash(store)
     trash.recover()
@@ -338,9 +332,9 @@ def settle(store: Store, notify: Notify = _tell_nobody, children: frozenset[str]
         if job.phase == "claimed":
             store.give_back(job)
         elif job.phase == "held":
-            if not trash.recover():  # or what its holder had decided would find a row that somebody else has
+            if not trash.recover():  # the holder's action needs the row
                 store.release(job, job.process)
-        elif lets_others_go(job, _last_word(job)):
+        elif yields(job, _recorded_end(job)):
             store.step_aside(job)
         elif job.requested in ("", YIELD) and collectors & job.process.collectors():
             continue  # it may have crashed
@@ -354,7 +348,7 @@ def settle(store: Store, notify: Notify = _tell_nobody, children: frozenset[str]
 
 
 def _dispatchers(store: Store) -> set[int]:
-    """Process ids of this machine's dispatchers of a queue; removes dispatchers that ended without signing off."""
+    """Process ids of this machine's dispatchers; removes dead ones from the queue."""
     here = [worker for worker in store.workers() if worker.is_here]
     for worker in here:
         if not worker.is_alive():
@@ -363,7 +357,7 @@ def _dispatchers(store: Store) -> set[int]:
 
 
 def kill(job: Job) -> bool:
-    """End the process of a running job at once; False if it is not found on this machine."""
+    """Kill the process of a running job; False if it is not found on this machine."""
     if job.process.kill():
         return True
     if not job.token or not job.process.is_here:
@@ -372,23 +366,23 @@ def kill(job: Job) -> bool:
     return any(killed)
 
 
-def _last_word(job: Job) -> str:
-    """The end that a job's latest attempt recorded; empty if there is none."""
+def _recorded_end(job: Job) -> str:
+    """The recorded end of a job's latest attempt; empty if there is none."""
     summary = read_summary(job.folder)
     return "" if is_silent(job, summary) else summary.ended
 
 
 def note_cancelled(job: Job) -> None:
-    """Record in a job's folder that it was cancelled, if its latest attempt recorded no end; checkpoints stay.
+    """Record that a job was cancelled, if its latest attempt recorded no end; checkpoints stay.
 
-    So a paused or finished run that is cancelled while it waits is again what it was.
+    A paused or finished run that is cancelled while it waits returns to its state before.
     """
     summary = read_summary(job.folder)
     silent = is_silent(job, summary)
     if summary.ended and not silent:
         return
-    with suppress(OSError):  # a folder that is gone says so by itself
+    with suppress(OSError):  # a missing folder is shown as such
         record = Recorder(job.folder)
-        if silent and summary.attempt:  # or the end would count as an earlier attempt's
+        if silent and summary.attempt:  # or the end would belong to an earlier attempt
             record("attempt", number=job.attempts)
         record("cancelled", step=summary.saved if silent else summary.step)

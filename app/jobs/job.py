@@ -16,14 +16,14 @@ from trainers.runs.events import Recorder
 REQUEST = "request.json"
 """File in a small job's folder with its request."""
 EXPECTED = ".expected-drawing.json"
-"""File among the runs with the request of a drawing that may be asked for soon."""
+"""File in the folder of runs with the request of an expected drawing."""
 Phase = Literal["waiting", "claimed", "running", "held", "ended"]
 """A job's phase: waiting; claimed by a dispatcher; running in its process; held by an action; ended."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One row; `process` has the job in the phases claimed, running and held."""
+    """A row; `process` has the job in the phases claimed, running and held."""
 
     id: int
     kind: str
@@ -50,9 +50,9 @@ class Job:
     low_memory: bool = False
     """Whether it restarted with settings that need less memory."""
     held_from: str = ""
-    """The phase that a held job returns to; otherwise empty."""
+    """The phase to which a held job returns; otherwise empty."""
     held_since: float = 0.0
-    """Since when a job is held, in Unix seconds."""
+    """Time since which a job is held, in Unix seconds."""
 
     @property
     def name(self) -> str:
@@ -61,7 +61,7 @@ class Job:
 
 @dataclass(frozen=True)
 class NewJob:
-    """A request for a job; `folder` is in the folder of runs, and `command` is empty for a training."""
+    """A new job; `folder` is in the folder of runs, and `command` is empty for a training."""
 
     kind: str
     folder: Path
@@ -71,7 +71,7 @@ class NewJob:
     wants: str = "auto"
     priority: int = 0
     attempts: int = 0
-    """How often it has begun already, as its folder tells."""
+    """Number of earlier attempts in its folder."""
 
 
 def read_job(row: sqlite3.Row, runs: Path) -> Job:
@@ -106,7 +106,7 @@ def read_text(value: Any) -> str:
     """A string of bounded length without NUL. Like the functions below, raises ValueError for other values."""
     if not isinstance(value, str) or "\0" in value or len(value) > LONGEST:
         raise ValueError
-    value.encode()  # no half of a character
+    value.encode()  # no lone surrogates
     return value
 
 
@@ -174,7 +174,7 @@ def write_request(job: Job) -> None:
     """Write a job's request into its folder, from which a lost row can be rebuilt."""
     if not job.folder.is_dir():
         return
-    with suppress(OSError):  # the row is there, and this is for the day when it is not
+    with suppress(OSError):  # needed only if the row is lost
         Recorder(job.folder)(
             "queued",
             job=job.id,

@@ -1,4 +1,4 @@
-"""Permissions on runs and styles: everybody may view and copy, their owner, admins and the machine's owner change.
+"""Permissions on runs and styles: everybody may view and copy; the owner, admins and the machine's owner may change.
 
 A run without an owner comes from the command line or a studio without accounts; it belongs to the machine's owner.
 """
@@ -20,7 +20,7 @@ COPYING = ("clone",)
 
 
 class NotOwnerError(VelaturaError):
-    """Raised if somebody may not change what belongs to another person."""
+    """The actor may not change what belongs to another person."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Actor:
     name: str = ""
     """Login on a shared studio; empty for the machine's owner (command line, or a studio without accounts)."""
     is_admin: bool = False
-    """Whether they have the role of an admin there."""
+    """Whether they have the role of an admin."""
     address: str = field(default="", compare=False)
-    """Where a request comes from, for the audit log."""
+    """Address of the request, for the audit log."""
     token: str = field(default="", compare=False)
-    """Id of the token by which a program acts for them."""
+    """Id of the token with which a program acts for them."""
 
     @property
     def owns_machine(self) -> bool:
@@ -42,7 +42,7 @@ class Actor:
         return not self.name
 
     def owns(self, owner: str) -> bool:
-        """Whether what belongs to `owner` is theirs; all is the machine's owner's."""
+        """Whether `owner` is this actor; the machine's owner owns everything."""
         return self.owns_machine or self.name == owner
 
     def may_change(self, owner: str) -> bool:

@@ -1,6 +1,6 @@
-"""Rebuild a damaged queue from its backup, if that is sound, and from the run folders.
+"""Rebuilds a damaged queue from its backup, if that is sound, and from the run folders.
 
-The damaged file is kept. Processes that have it open find the new one at their next check.
+The damaged file is kept. Processes that have it open notice the new file at their next query.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _leap(path: Path) -> None:
 
 # ---------------------------------------------------------------- from the folders
 def _restore(store: Store, saved: float) -> None:
-    """Update the rows from folders and processes; `saved` is the time of the backup."""
+    """Update the rows from run folders and processes; `saved` is the time of the backup."""
     working = dict(_working(store))
     for job in store.jobs():
         summary = read_summary(job.folder)
@@ -130,16 +130,16 @@ def _restore(store: Store, saved: float) -> None:
             token, process = working[job.folder]
             store.assign(job, token, process, summary.attempt or 1, job.device or _device(job.folder))
         elif job.phase == "waiting" and (summary.doing or summary.ended) and summary.time > saved:
-            store.end(job)  # it had its turn after the backup
+            store.end(job)  # it ran after the backup
     runs = {folder for folder in store.runs.iterdir() if not folder.name.startswith(".") and is_run(folder)}
-    small = {folder for folder in (store.runs / SMALL).glob("*") if _waits(read_summary(folder)) and _asked(folder)}
+    small = {folder for folder in (store.runs / SMALL).glob("*") if _waits(read_summary(folder)) and _request(folder)}
     for folder in sorted({*runs, *small, *working}, key=_age):
         if store.job_in(folder) is None:
             _add(store, folder, working.get(folder))
 
 
 def _age(folder: Path) -> float:
-    """When a folder's job was requested: its request file is written once."""
+    """When a job was requested, by the file that is written once."""
     for name in ("config.toml", "events.jsonl"):
         with suppress(OSError):
             return (folder / name).stat().st_mtime
@@ -147,16 +147,16 @@ def _age(folder: Path) -> float:
 
 
 def _add(store: Store, folder: Path, process: tuple[str, Identity] | None) -> None:
-    summary, asked = read_summary(folder), _asked(folder)
-    is_small = not is_run(folder)  # a run may have come from somewhere else, and brings no command with it
+    summary, request = read_summary(folder), _request(folder)
+    is_small = not is_run(folder)  # a run may come from elsewhere, so its command is not trusted
     new = NewJob(
-        asked.get("task", TRAIN) if is_small else TRAIN,
+        request.get("task", TRAIN) if is_small else TRAIN,
         folder,
-        tuple(asked.get("command", ())) if is_small else (),
-        Path(asked.get("cwd", store.runs)),
-        asked.get("owner", ""),
-        asked.get("wants", "auto"),
-        asked.get("priority", 0),
+        tuple(request.get("command", ())) if is_small else (),
+        Path(request.get("cwd", store.runs)),
+        request.get("owner", ""),
+        request.get("wants", "auto"),
+        request.get("priority", 0),
         summary.attempt,
     )
     job = store.add(new, "waiting" if process is None and _waits(summary) else "ended", is_limited=False)
@@ -165,12 +165,12 @@ def _add(store: Store, folder: Path, process: tuple[str, Identity] | None) -> No
 
 
 def _waits(summary: Summary) -> bool:
-    """Whether a run never started: only the queue prepares runs without starting them."""
+    """Whether a run never started; the queue alone prepares runs without starting them."""
     return not summary.doing and not summary.ended
 
 
-def _asked(folder: Path) -> Event:
-    """The record of the folder's job when it was last queued."""
+def _request(folder: Path) -> Event:
+    """The last `queued` event of a folder."""
     return next((event for event in reversed(list(read_events(folder))) if event["type"] == "queued"), {})
 
 
@@ -180,7 +180,7 @@ def _device(folder: Path) -> str:
 
 
 def _working(store: Store) -> Iterator[tuple[Path, tuple[str, Identity]]]:
-    """The folders locked by job processes of this machine, with the tokens of their claims."""
+    """The folders that job processes of this machine have locked, with the tokens of their claims."""
     import psutil
 
     for process, command in find_processes(rf"{re.escape(str(store.runs))} \d+ (\w+)"):

@@ -25,7 +25,7 @@ from trainers.runs.run import Run, write_config
 
 @dataclass(frozen=True)
 class Restart:
-    """How a dead run restarts."""
+    """An automatic restart of a dead run."""
 
     count: int
     """Restarts without progress, including this one, but not an out-of-memory restart."""
@@ -36,20 +36,20 @@ class Restart:
 
 
 def restart(store: Store, job: Job) -> bool:
-    """Queue a dead run before the other runs if it restarts by itself; returns whether it does."""
-    found = find_restart(store, job)
-    if found is None or not store.restart(job, found.count, found.step, found.low_memory):
+    """Queue a dead run before the other runs if it restarts automatically; returns whether it does."""
+    planned = find_restart(store, job)
+    if planned is None or not store.restart(job, planned.count, planned.step, planned.low_memory):
         return False
     run = Run(job.folder)
     if job.requested == YIELD:
         run.clear_stop()
     with suppress(OSError):
-        Recorder(job.folder)("restart", step=found.step, low_memory=found.low_memory, message=found.message)
+        Recorder(job.folder)("restart", step=planned.step, low_memory=planned.low_memory, message=planned.message)
     return True
 
 
 def find_restart(store: Store, job: Job) -> Restart | None:
-    """How a dead run restarts by itself; None if a person has to decide."""
+    """The automatic restart of a dead run; None if a person has to decide."""
     limit = store.retries()
     is_here = job.kind == TRAIN and job.phase in ("claimed", "running") and job.folder.is_dir()
     if not limit or not is_here or _is_asked_to_end(job):
@@ -74,7 +74,7 @@ def find_restart(store: Store, job: Job) -> Restart | None:
 
 
 def low_memory_changes(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Changes that make a run need less memory with as many images per step; empty if it has them already.
+    """Changes that lower the memory of a run with as many images per step; empty if it has them already.
 
     `table` is the run's config as stored.
     """

@@ -1,4 +1,4 @@
-"""Moving runs to the trash and back: deleted and replaced runs, and the state of a run before a restart from zero."""
+"""Moves runs to the trash and back: deleted and replaced runs, and the state of a run before a restart from zero."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from trainers.config.config import Config
 
 LEARNED = ("checkpoints", "samples", "snapshots", "style")
-"""What a run has of its training: it goes to the trash when the run is restarted."""
+"""Results of a training, which go to the trash when the run is restarted."""
 ALIAS = ".style-name"
-"""File in a run's folder with what its style is called, where somebody has renamed it; the run keeps its name."""
+"""File in a run's folder with the name of a renamed style; the run keeps its name."""
 CHOSEN = "chosen.json"
-"""File in a run's folder with the step that a person has starred: its snapshot is the run's style."""
+"""File in a run's folder with the starred step, whose snapshot is the run's style."""
 LEFT_BEHIND = {*LEARNED, ALIAS, CHOSEN, RANK_MAP, THREADS, STOP, LOCK, HEARTBEAT}
-"""What a restarted run does not take over."""
+"""Files that a restarted run does not take over."""
 SHARED = ("dataset", "cache", "prior")
-"""Folders in which no file is ever changed, only replaced: a restarted run has the same files."""
+"""Folders whose files are replaced and never changed, so a restarted run links them."""
 ENDING = 20.0
-"""Seconds in which a process that was killed is gone."""
+"""Seconds to wait for the end of a killed process."""
 
 
 class ChangedError(VelaturaError):
-    """A job's row is no longer what was looked at: a dispatcher or another person was faster."""
+    """A job's row has changed since it was read: a dispatcher or another person was faster."""
 
 
 def began(folder: Path, job: Job | None) -> float:
@@ -53,14 +53,14 @@ def began(folder: Path, job: Job | None) -> float:
 
 
 def check_done(done: bool, job: Job) -> None:
-    """Raise ChangedError if a change of a job's row was not done, since the row is no longer what was looked at."""
+    """Raise ChangedError if a change of a job's row was not made because the row had changed."""
     if not done:
         raise ChangedError("{name} has just changed; look again", name=job.name)
 
 
 @contextmanager
 def held(store: Store, job: Job) -> Iterator[None]:
-    """Keep a job from dispatchers and other actions for as long as its folder is changed."""
+    """Keep dispatchers and other actions from a job while its folder is changed."""
     holder = own_identity()
     check_done(store.hold(job, holder), job)
     try:
@@ -70,15 +70,15 @@ def held(store: Store, job: Job) -> Iterator[None]:
 
 
 def throw_away(store: Store, job: Job, kind: str = RUN) -> TrashItem:
-    """Move a held run and its row to the trash, where it is of this kind."""
-    with Run(job.folder).training():  # not from under a process that trains it
+    """Move a held run and its row to the trash, as an item of this kind."""
+    with Run(job.folder).training():  # raises BusyError while a process trains it
         pass
     item = new_item(kind, job.name, job.owner, {CONTENT: job.folder}, store.runs, _row(store, job))
     return Trash(store).put(item, {"remove": job.id})
 
 
 def put_aside(store: Store, folder: Path) -> TrashItem:
-    """Move a run whose place another one takes to the trash, with its row, where it has one.
+    """Move a run that another one replaces to the trash, with its row if it has one.
 
     VelaturaError if it is still in the queue.
     """
@@ -98,9 +98,9 @@ def put_aside(store: Store, folder: Path) -> TrashItem:
 
 
 def start_over(store: Store, job: Job, config: Config) -> TrashItem | None:
-    """Let a held run wait to be trained from zero with a config, what it was before in the trash.
+    """Queue a held run to train from zero with a config; its previous state goes to the trash.
 
-    None if it had learned nothing yet, so that there is nothing to keep.
+    Returns None if it had learned nothing.
     """
     run, trash = Run(job.folder), Trash(store)
     with run.training():
@@ -109,7 +109,7 @@ def start_over(store: Store, job: Job, config: Config) -> TrashItem | None:
     wants = wanted_again(config.train, job.wants)
 
     def build(fresh: Path) -> None:
-        store.check_waiting(job.owner, job.kind)  # in turn with others that start over
+        store.check_waiting(job.owner, job.kind)  # in the lock of the trash
         _build(run, fresh, config)
 
     item = trash.put(item, {"wait": job.id, "wants": wants}, build)
@@ -126,10 +126,10 @@ def has_learned(run: Run) -> bool:
 
 
 def bring_back(store: Store, item: TrashItem, *, actor: Actor, instead: bool = False) -> str:
-    """Bring a run back from the trash exactly as it was, under another name where its own was taken; that name.
+    """Restore a run from the trash, under another name if its own is taken; returns the name.
 
-    One that was restarted takes the place of what became of it, which goes to the trash; while that is at work, it is
-    restored beside it, unless it is to take its place `instead`: then what is at work is ended first.
+    A restarted run is exchanged with its previous state. While it runs, the previous state is restored beside it, or
+    with `instead` the run is ended first.
     """
     trash, place = Trash(store), store.runs / item.parts[CONTENT]
     there = store.job_in(place) if place.exists() else None
@@ -143,17 +143,17 @@ def bring_back(store: Store, item: TrashItem, *, actor: Actor, instead: bool = F
     name = item.name if not place.exists() else free_name(store.runs, item.name)
     row = dict(item.row or {})
     jobs = store.jobs() if store.exists() else []
-    if any(job.id == row.get("id") for job in jobs):  # that job stays what it is, and this is another one
+    if any(job.id == row.get("id") for job in jobs):  # the number belongs to another job now
         del row["id"]
     if (name,) != item.names:
-        item = _called(trash, item, name)
+        item = _renamed(trash, item, name)
     row["folder"] = place.with_name(name).relative_to(store.runs).as_posix()
     trash.bring_back(item, place.with_name(name), {"put": row} if item.row else None)
     return name
 
 
 def _swap(store: Store, trash: Trash, item: TrashItem, there: Job) -> str:
-    """Let a run that was restarted and what became of it change places."""
+    """Exchange a restarted run with its previous state."""
     with held(store, there):
         with Run(there.folder).training():
             pass
@@ -165,11 +165,11 @@ def _swap(store: Store, trash: Trash, item: TrashItem, there: Job) -> str:
 
 
 def _end(store: Store, job: Job) -> None:
-    """End a run at once, wherever it is, and wait until it has no process any more."""
+    """End a run at once and wait until its process is gone."""
     if job.phase == "claimed":
         store.end(job)
     if job.phase == "running":
-        store.request(job, "cancel")  # or it would continue by itself
+        store.request(job, "cancel")  # or it would restart
     if job.phase == "running" and not kill(job):
         raise VelaturaError("{name} is training on another computer; stop it first", name=job.name)
     end = time.monotonic() + ENDING
@@ -186,7 +186,7 @@ def _row(store: Store, job: Job) -> dict[str, object]:
 
 
 def _build(run: Run, fresh: Path, config: Config) -> None:
-    """Make the folder of a run that begins from zero: the same pictures and history, a config, nothing learned."""
+    """Make the folder of a run that begins from zero: the same pictures and history, a config, no results."""
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     for path in run.folder.iterdir():
@@ -194,22 +194,22 @@ def _build(run: Run, fresh: Path, config: Config) -> None:
             continue
         if path.is_dir():
             (link_tree if path.name in SHARED else shutil.copytree)(path, fresh / path.name)
-        else:  # what is added to, as the record of events, must not be the same file
+        else:  # copied, since events are appended to it
             shutil.copy2(path, fresh / path.name)
     write_config(Run(fresh), config)
     Recorder(fresh)("anew")
 
 
-def _called(trash: Trash, item: TrashItem, name: str) -> TrashItem:
-    """The item, whose run in the trash is called `name` from now on: in its config, and in the names of its files."""
+def _renamed(trash: Trash, item: TrashItem, name: str) -> TrashItem:
+    """The item with its run renamed to `name`, in the config and in the names of its files."""
     item = replace(item, names=tuple(dict.fromkeys((*item.names, name))))
-    trash.write(item)  # first: after a kill it is still known what to look for
+    trash.write(item)  # first, so that the old names are known after a kill
     run = Run(trash.path(item))
     try:
         config = run.config()
         write_config(run, config.model_copy(update={"name": name}))
     except (OSError, VelaturaError):
-        pass  # a config that cannot be read names nothing
+        pass  # an unreadable config has no name
     for file in sorted(path for path in run.style.glob("*") if path.suffix != ".txt"):
         for old in sorted(item.names, key=len, reverse=True):
             if file.name.startswith((f"{old}.", f"{old}-")):

@@ -1,4 +1,4 @@
-"""The settings of runs in the queue: what is checked before a run waits, and changes to those of a prepared one."""
+"""Checks of a run's settings before it is queued, and changes to a prepared run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIXED = ("name", "data.images", "data.transparency")
 
 
 def check_run(config: Config, actor: Actor) -> None:
-    """Raise VelaturaError if a run would fail on any computer, or if it is more than a person may queue."""
+    """Raise VelaturaError if a run would fail on any computer, or exceeds the actor's limits."""
     from trainers.models.bases.suits import check_base
     from trainers.planning.findings import check_ahead
 
@@ -32,16 +32,16 @@ def check_run(config: Config, actor: Actor) -> None:
 
 
 def is_trained_here(runs: Path) -> bool:
-    """Whether this computer trains the runs of a folder; otherwise a cluster's nodes do."""
+    """Whether this computer trains the runs of a folder, and not the nodes of a cluster."""
     return read_seen(runs) is None
 
 
 def changed(config: Config, changes: Mapping[str, Any]) -> Config:
-    """A config with changes; VelaturaError if one of them can no longer take effect."""
+    """A config with changes; VelaturaError if a fixed setting would change."""
     new = laid_over(config, changes)
     check_device(new.train.device)
     for key in FIXED:
-        before, after = (_setting(each, key) for each in (config, new))
+        before, after = _setting(config, key), _setting(new, key)
         if before != after:
             raise VelaturaError("{key} cannot change once a run is prepared; start a new run to change it", key=key)
     return new

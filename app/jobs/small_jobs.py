@@ -17,13 +17,13 @@ from trainers.atomic_files import whole_file
 AHEAD = 10
 """Priority of small jobs; that of runs is 0."""
 PICTURE, PLAIN = "picture.png", "plain.png"
-"""Files of a generation: the picture, and the same without styles."""
+"""Files of a generation: the picture, and the same picture without styles."""
 EACH = "picture-{}.png"
-"""File of each picture, numbered from 1, if there are several: row by row."""
+"""Files of several pictures, numbered from 1 row by row."""
 OVERVIEW = "sheet.png"
-"""File with several pictures on one labelled sheet."""
+"""File of a labelled contact sheet."""
 ROUGH = "rough-{}.webp"
-"""File of what a picture will be, numbered from 0, while it is drawn."""
+"""Files of previews while pictures are drawn, numbered from 0."""
 
 
 def add_small_job(
@@ -37,7 +37,7 @@ def add_small_job(
 ) -> Job:
     """Queue a small job, in `folder` or in a temporary one.
 
-    By default it goes before the runs: nobody waits hours for a picture. LimitError if too many of its owner's wait.
+    By default it goes before the runs. LimitError if too many of its owner's small jobs wait.
     """
     store.check_waiting(owner, kind)
     folder = folder or new_folder(store, kind)

@@ -1,6 +1,6 @@
-"""A job's state, the actions it allows, and its sentence.
+"""A job's state, its allowed actions, and its sentence.
 
-The state is not stored: it follows from the job's row, from whether its process is alive, and from its events.
+The state is not stored: it follows from the row, the process and the events.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trainers.process.heartbeat import Beat
 from trainers.runs.run import Run
 
 LONGEST_STEP = 3600.0
-"""Seconds without progress before a run is killed, if no step of it has been timed."""
+"""Seconds without progress after which a run is killed, if no step has been timed."""
 LOST = 60.0
 """Seconds without a heartbeat after which a process on another machine counts as dead."""
 SOON = 5.0
@@ -27,17 +27,17 @@ SOON = 5.0
 
 
 class State(StrEnum):
-    """The state of a job for display."""
+    """The displayed state of a job."""
 
     QUEUED = "queued"
     PREPARING = "preparing"
     TRAINING = "training"
     SAMPLING = "sampling"
     WORKING = "working"
-    """A small job's one state while it runs."""
+    """A running small job."""
     SAVING = "saving"
     HANGING = "hanging"
-    """Alive, but without progress for a long time."""
+    """Alive, without progress for a long time."""
     STOPPING = "stopping"
     PAUSED = "paused"
     STOPPED = "stopped"
@@ -55,7 +55,7 @@ _TRAIN_ACTIONS: Mapping[State, tuple[str, ...]] = {
     State.TRAINING: _WHILE_TRAINING,
     State.SAMPLING: _WHILE_TRAINING,
     State.HANGING: ("cancel",),
-    State.STOPPING: ("cancel",),  # at once: a step may take minutes, or hang
+    State.STOPPING: ("cancel",),  # a step may take minutes, or hang
     State.PAUSED: ("resume", "stop", "clone", "retry", "delete"),
     State.STOPPED: ("resume", "clone", "retry", "delete"),
     State.FINISHED: ("longer", "clone", "delete"),
@@ -102,14 +102,14 @@ REFUSED: Mapping[str, Message] = {
     "move": _("{name} cannot be moved: {reason}"),
     "delete": _("{name} cannot be deleted: {reason}"),
 }
-"""Why something cannot be done with a job as it is, by what was asked for."""
+"""Refusals of each action."""
 
 IN_LINE = (
     _("{place} in line."),
     _("{place} in line, starts soon."),
     _("{place} in line, starts in about {time}."),
 )
-"""What is said of a job that waits: if nobody knows how long, if it is its turn, and else."""
+"""Sentences of a waiting job: without a known time, next in line, and with a time."""
 IN_LINE_PAUSED = (
     _("{place} in line, paused at step {step}."),
     _("{place} in line, starts soon, paused at step {step}."),
@@ -123,7 +123,7 @@ RESTARTED = {
 
 
 def is_alive(job: Job) -> bool:
-    """Whether a job's process is alive: by process id, by its lock, or from another machine by its heartbeat."""
+    """Whether a job's process is alive, by its id or lock, or from another machine by its heartbeat."""
     run = Run(job.folder)
     match job.phase:
         case "claimed" | "held":
@@ -133,12 +133,12 @@ def is_alive(job: Job) -> bool:
             return job.process.is_alive() or (job.folder.is_dir() and run.is_training())
         case "running":
             return run.last_beat() < LOST
-        case _:  # nobody's in the queue, though somebody may train the run without asking it
+        case _:  # the run may be trained without the queue
             return run.last_beat() < LOST and run.is_training()
 
 
 def silence(job: Job) -> float:
-    """Seconds without progress of a hanging job; 0 if it does not hang or this is unknown.
+    """Seconds without progress of a hanging job; 0 if it does not hang, or if unknown.
 
     Measured by the monotonic clock; an earlier attempt's heartbeat is ignored.
     """
@@ -149,27 +149,27 @@ def silence(job: Job) -> float:
 def _silence_in(beat: Beat, job: Job) -> float:
     if job.phase == "running" and beat.pid != job.process.pid:
         return 0.0
-    found = beat.silence(here=job.process.is_here or job.phase != "running")
-    return found if found > beat.patience else 0.0
+    seconds = beat.silence(here=job.process.is_here or job.phase != "running")
+    return seconds if seconds > beat.patience else 0.0
 
 
 def hangs_for_good(job: Job) -> bool:
-    """Whether a job has been hanging long enough to be killed; the first step may take long."""
+    """Whether a job has been hanging long enough to be killed."""
     beat = Run(job.folder).beat()
     return beat is not None and _silence_in(beat, job) > (0 if beat.usual else LONGEST_STEP)
 
 
 def is_silent(job: Job, summary: Summary) -> bool:
-    """Whether a job's latest attempt has recorded nothing, so that its events are from an earlier one."""
+    """Whether a job's latest attempt has recorded no events, so all are from earlier ones."""
     if job.attempts and summary.attempt:
         return summary.attempt != job.attempts
-    return summary.time < job.begun  # of a version that did not count attempts in the folder
+    return summary.time < job.begun  # versions without attempts in events
 
 
 def find_state(job: Job, alive: bool, summary: Summary, hangs: bool = False) -> State:
     """The state that follows from a job's row, its process and its events.
 
-    `hangs`: no progress for longer than its steps take.
+    `hangs`: it has made no progress for long.
     """
     if job.phase == "waiting" or (job.phase == "held" and job.held_from == "waiting"):
         return State.QUEUED
@@ -177,7 +177,7 @@ def find_state(job: Job, alive: bool, summary: Summary, hangs: bool = False) -> 
         return State.PREPARING
     silent = is_silent(job, summary)
     ended = "" if silent else summary.ended
-    if alive and ended and job.phase == "running":  # it has said its last word and lets go of its device
+    if alive and ended and job.phase == "running":  # it has recorded its end and releases its device
         return State.STOPPING if ended == State.FAILED else State.SAVING
     if alive and ended:
         return State(ended)
@@ -187,41 +187,41 @@ def find_state(job: Job, alive: bool, summary: Summary, hangs: bool = False) -> 
         if hangs:
             return State.HANGING
         return State.PREPARING if silent else State(summary.doing or State.PREPARING)
-    if lets_others_go(job, ended):
+    if yields(job, ended):
         return State.STOPPING
     if ended:
         return State(ended)
     return State.CANCELLED if job.requested == "cancel" else State.INTERRUPTED
 
 
-def lets_others_go(job: Job, ended: str) -> bool:
-    """Whether a job without a process is about to wait again: a paused run, or a measurement that was cut off.
+def yields(job: Job, ended: str) -> bool:
+    """Whether a job without a process paused for others: a paused run, or an interrupted measurement.
 
-    `ended` is the end that its latest attempt recorded.
+    `ended` is the recorded end of its latest attempt.
     """
     return job.requested == YIELD and ended == ("" if job.kind == ESTIMATE else State.PAUSED)
 
 
 def actions_for(job: Job, state: State, saved: int = 0, phase: str = "") -> tuple[str, ...]:
-    """The actions that a state allows, most likely first; `saved` is the newest checkpoint, `phase` the run's."""
-    if phase == "after" and state in (State.SAMPLING, State.STOPPING):  # its style is written: without more pictures
+    """The allowed actions, most likely first; `saved` is the newest checkpoint, `phase` the phase of the run."""
+    if phase == "after" and state in (State.SAMPLING, State.STOPPING):  # the style is written, without all pictures
         return ("stop",)
-    if state == State.PREPARING and saved:  # to go on: what it has can be exported, or kept for later
+    if state == State.PREPARING and saved:  # it continues from a checkpoint, which can be exported or kept
         return ("stop", "pause", "cancel")
     actions = (_TRAIN_ACTIONS if job.kind == TRAIN else _SMALL_ACTIONS).get(state, ())
-    if job.kind == ESTIMATE:  # always last
-        actions = tuple(what for what in actions if what != "move")
+    if job.kind == ESTIMATE:  # always last in line
+        actions = tuple(action for action in actions if action != "move")
     has_nothing = not saved and state in (State.FAILED, State.CANCELLED)
-    return tuple(what for what in actions if not (has_nothing and what == "resume"))
+    return tuple(action for action in actions if not (has_nothing and action == "resume"))
 
 
 def describe(
     state: State, summary: Summary, place: int = 0, wait: float | None = None, restarts: int = 0, silent: float = 0.0
 ) -> str:
-    """One sentence on a state, empty if there is nothing to say beyond its name.
+    """A sentence about a state; may be empty.
 
-    `place` in the queue, `wait` seconds until it starts, `restarts` without progress, `silent` seconds of a job that
-    hangs.
+    `place` in the queue, `wait` seconds until it starts, `restarts` without progress, `silent` seconds of a hanging
+    job.
     """
     match state:
         case State.QUEUED:
@@ -258,8 +258,8 @@ def describe(
 def _queued(summary: Summary, place: int, wait: float | None, restarts: int) -> Message:
     is_paused = summary.ended == State.PAUSED and summary.saved and not restarts
     unknown, soon, later = IN_LINE_PAUSED if is_paused else IN_LINE
-    said = unknown if wait is None else soon if wait < SOON else later
-    line = said.format(place=ordinal(place), time=readable_time(wait or 0.0), step=summary.saved)
+    template = unknown if wait is None else soon if wait < SOON else later
+    line = template.format(place=ordinal(place), time=readable_time(wait or 0.0), step=summary.saved)
     if not restarts:
         return line
     if not summary.saved:
@@ -285,23 +285,23 @@ def _sampling(summary: Summary) -> Message:
 
 def _hanging(summary: Summary, silent: float) -> Message:
     time = readable_time(silent)
-    said = _("Nothing has happened for {time}.", time=time)
+    problem = _("Nothing has happened for {time}.", time=time)
     if summary.step:
-        said = _("Nothing has happened for {time} at step {step}.", time=time, step=summary.step)
-    then = _("Stop it, then start it again.")
+        problem = _("Nothing has happened for {time} at step {step}.", time=time, step=summary.step)
+    advice = _("Stop it, then start it again.")
     if summary.saved:
-        then = _("Stop it, then continue from step {step}.", step=summary.saved)
-    return joined(" ", (said, then))
+        advice = _("Stop it, then continue from step {step}.", step=summary.saved)
+    return joined(" ", (problem, advice))
 
 
 def _interrupted(summary: Summary, restarts: int) -> Message:
-    often = RESTARTED.get(restarts, _("It had already restarted by itself {count} times.", count=restarts))
-    again = often if restarts else ""
+    count = RESTARTED.get(restarts, _("It had already restarted by itself {count} times.", count=restarts))
+    again = count if restarts else ""
     if not summary.step:
         return joined(" ", (_("The computer or the program stopped before the first step."), again))
-    said = _("The computer or the program stopped at step {step}.", step=summary.step)
-    kept = SAVED_UP_TO.format(step=summary.saved) if summary.saved else _("Nothing was saved yet.")
-    return joined(" ", (said, kept, again))
+    where = _("The computer or the program stopped at step {step}.", step=summary.step)
+    saved = SAVED_UP_TO.format(step=summary.saved) if summary.saved else _("Nothing was saved yet.")
+    return joined(" ", (where, saved, again))
 
 
 def _stopping(summary: Summary) -> str:

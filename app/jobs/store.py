@@ -1,7 +1,7 @@
-"""The rows of the queue: the order of waiting jobs and their devices. A run's progress is in its folder.
+"""The rows of the queue: the order of waiting jobs and their devices. The progress of a run is in its folder.
 
-Every change is one transaction and returns whether it was still possible, so any number of processes and threads may
-use a queue at once.
+Every change is one transaction and returns whether it was still possible, so any number of processes and threads can
+share a queue.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ BACKUP = "queue.backup.db"
 BACK_UP_EVERY = 300.0
 """Minimum seconds between backups."""
 SMALL = ".jobs"
-"""Folder of the small jobs' folders, among the runs."""
+"""Folder of small jobs in the folder of runs."""
 TRAIN, ESTIMATE, CAPTION, GENERATE = "train", "estimate", "caption", "generate"
 """Kinds of jobs."""
 HERE = frozenset({CAPTION})
-"""Kinds that change files outside of their folder, and so are done on this machine."""
+"""Kinds that change files outside of their folder, so they run on this machine."""
 Choose = Callable[[str, frozenset[str], bool], str | None]
-"""Finds a device for what a job wants, beside the taken ones; on this machine only, if the last is true."""
+"""Chooses a device: (request, taken devices, whether only this machine's) -> device or None."""
 YIELD = "yield"
-"""Request to a running job: let others go first, and continue by itself after them."""
+"""Request to a running job to pause for other jobs and continue after them."""
 RETRIES = 2
 """Default number of automatic restarts without progress."""
 FREED = "phase = ?, requested = '', device = '', token = '', pid = 0, started = 0, boot = '', ended = ?"
-"""Columns of a row that no process has any longer."""
+"""Columns of a job without a process."""
 HAS = "host = ?, pid = ?, started = ?, boot = ?"
-"""Columns of a row that a process now has."""
+"""Columns of a job with a process."""
 RELEASED = "pid = 0, started = 0, boot = '', held_from = '', held_since = 0"
-"""Columns of a row that no action holds any longer."""
+"""Columns of a released job."""
 
 
 class Store:
@@ -67,7 +67,7 @@ class Store:
     # ---------------------------------------------------------------- the file
     @property
     def backup(self) -> Path:
-        """A copy of the queue, some minutes old."""
+        """Path of a copy that is some minutes old."""
         return self.path.with_name(BACKUP)
 
     @property
@@ -94,53 +94,53 @@ class Store:
             if abs(time.time() - self.backup.stat().st_mtime) < BACK_UP_EVERY:
                 return
         if self.exists() and (revision := self.revision()) != self._backed_up:
-            self.jobs()  # the copy is checked for its pages alone
+            self.jobs()  # checks the rows; the copy checks its pages
             self._database.back_up(self.backup)
             self._backed_up = revision
 
     # ---------------------------------------------------------------- looking
     def jobs(self) -> list[Job]:
-        """Every job: those that have a device, then those in the queue, then the others, newest first."""
-        jobs = self._select("SELECT * FROM jobs ORDER BY max(begun, added) DESC, id DESC")  # at one moment
+        """Every job: first those with a device, then waiting ones in order, then ended ones, newest first."""
+        jobs = self._select("SELECT * FROM jobs ORDER BY max(begun, added) DESC, id DESC")  # one query, one state
         waiting = (job for job in jobs if job.phase == "waiting")
         line = sorted(waiting, key=lambda job: (job.kind == ESTIMATE, -job.priority, job.position, job.id))
-        there = [job for job in jobs if job.phase not in ("waiting", "ended")]
-        return [*there, *line, *(job for job in jobs if job.phase == "ended")]
+        active = [job for job in jobs if job.phase not in ("waiting", "ended")]
+        return [*active, *line, *(job for job in jobs if job.phase == "ended")]
 
     def line(self) -> list[Job]:
         """Waiting jobs, in the order in which they get a device."""
         return [job for job in self._select(f"SELECT * FROM jobs WHERE {IN_LINE}") if job.phase == "waiting"]
 
     def active(self) -> list[Job]:
-        """Jobs that a process has."""
+        """Jobs that belong to a process."""
         return self._select("SELECT * FROM jobs WHERE phase IN ('claimed', 'running', 'held') ORDER BY id")
 
     def job(self, number: int) -> Job:
         """The job with this number; VelaturaError if there is none."""
-        found = self._select("SELECT * FROM jobs WHERE id = ?", number) if number < 2**63 else []  # SQLite has no more
-        if not found:
+        jobs = self._select("SELECT * FROM jobs WHERE id = ?", number) if number < 2**63 else []  # SQLite's limit
+        if not jobs:
             raise VelaturaError(
                 "there is no job {number} in the queue; `velatura queue list` shows the jobs", number=number
             )
-        return found[0]
+        return jobs[0]
 
     def job_in(self, folder: Path) -> Job | None:
-        """The job whose folder this is; None if there is none, or no queue yet."""
+        """The job of a folder; None if there is none, or no queue yet."""
         if not self.exists():
             return None
-        found = self._select("SELECT * FROM jobs WHERE folder = ?", as_kept(folder, self.runs))
-        return found[0] if found else None
+        jobs = self._select("SELECT * FROM jobs WHERE folder = ?", as_kept(folder, self.runs))
+        return jobs[0] if jobs else None
 
     # ---------------------------------------------------------------- adding and removing
     def add(self, new: NewJob, phase: Phase = "waiting", is_limited: bool = True) -> Job:
         """Add a job at the end of its priority, replacing an ended one in the same folder.
 
-        LimitError if too many of its owner's wait, unless it is not `is_limited`, as one that has waited before.
+        LimitError if too many of its owner's jobs wait; jobs that waited before are not limited.
         """
         return self.add_all((new,), phase, is_limited)[0]
 
     def add_all(self, all_new: Sequence[NewJob], phase: Phase = "waiting", is_limited: bool = True) -> list[Job]:
-        """Add jobs of one owner and kind in this order as `add` does: all or none, even if it is killed meanwhile."""
+        """Add jobs of one owner and kind in this order like `add`, all or none."""
         if self.exists():
             self.keep_backup()
         with self._database.writing() as db:
@@ -174,7 +174,7 @@ class Store:
             raise VelaturaError("{name} is already in the queue; choose another --name", name=new.folder.name) from None
 
     def check_waiting(self, owner: str, kind: str, count: int = 1) -> None:
-        """Raise LimitError if no `count` further jobs of an owner may wait, before anything is prepared for them."""
+        """Raise LimitError if an owner may not queue `count` more jobs, before anything is prepared."""
         if owner and self.exists():
             with self._database.reading() as db:
                 check_waiting(db, owner, kind, count)
@@ -184,7 +184,7 @@ class Store:
         self._change("DELETE FROM jobs WHERE id = ?", job.id)
 
     def assign(self, job: Job, token: str, process: Identity, attempts: int, device: str) -> None:
-        """Record a process that already has a job, if its row was lost."""
+        """Record the running process of a job whose row was lost."""
         begun = f"UPDATE jobs SET phase = 'running', token = ?, {HAS}, attempts = ?, device = ?, begun = ? WHERE id = ?"
         self._change(begun, token, *_process(process), attempts, device, time.time(), job.id)
 
@@ -196,16 +196,16 @@ class Store:
     def row(self, number: int) -> dict[str, Any]:
         """A job's row as plain values."""
         with self._database.reading() as db:
-            found = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
-        if found is None:
-            self.job(number)  # says so
-        return dict(found)
+            row = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
+        if row is None:
+            self.job(number)  # raises VelaturaError
+        return dict(row)
 
     def change_row(self, change: Mapping[str, Any]) -> None:
         """Change a row together with a move of its folder; idempotent.
 
-        `{"remove": number}`, `{"put": row}` (ended, in place of what has its number or its folder; without a number it
-        gets one), or `{"wait": number, "wants": device}`.
+        `{"remove": number}`, `{"put": row}` (ended, replacing the row of its number or folder; without a number it gets
+        one), or `{"wait": number, "wants": device}`.
         """
         with self._database.writing() as db:
             if "remove" in change:
@@ -222,7 +222,7 @@ class Store:
                 row = {key: value for key, value in change["put"].items() if key in known}
                 row |= {"phase": "ended", "pid": 0, "started": 0, "boot": "", "device": "", "token": ""}
                 row |= {"held_from": "", "held_since": 0}
-                ended = "phase IN ('held', 'ended')"  # another one's process must not lose its row
+                ended = "phase IN ('held', 'ended')"  # a running job keeps its row
                 db.execute(f"DELETE FROM jobs WHERE (id = ? OR folder = ?) AND {ended}", (row.get("id"), row["folder"]))
                 places = ", ".join(f":{key}" for key in row)
                 db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({places})", row)
@@ -231,11 +231,12 @@ class Store:
     def claim(self, choose: Choose, claimer: Identity) -> Job | None:
         """Give `claimer` the first job in the queue for which `choose` finds a device.
 
-        A device is taken while any job of the claimer's machine has it. What waits for several keeps them.
+        A device is taken while a job of the claimer's machine has it, or waits for several devices with it.
         """
         with self._database.writing() as db:
-            there = "SELECT device FROM jobs WHERE phase IN ('claimed', 'running') AND host = ?"
-            taken = frozenset(one for row in db.execute(there, (claimer.host,)) for one in row["device"].split(AND))
+            active = "SELECT device FROM jobs WHERE phase IN ('claimed', 'running') AND host = ?"
+            rows = db.execute(active, (claimer.host,))
+            taken = frozenset(device for row in rows for device in row["device"].split(AND))
             for row in db.execute(f"SELECT * FROM jobs WHERE {IN_LINE}"):
                 job = read_job(row, self.runs)
                 device = choose(job.wants, taken, job.kind in HERE) if job.phase == "waiting" else None
@@ -251,9 +252,9 @@ class Store:
         return None
 
     def begin(self, number: int, token: str, process: Identity) -> Job | None:
-        """Confirm a claim from the started process; returns None if it is too late and the process must exit.
+        """Confirm a claim from the started process; returns None if the claim is lost and the process must exit.
 
-        So a job whose dispatcher died can pass to another one without ever running twice.
+        So a job whose dispatcher died can pass to another dispatcher and never runs twice.
         """
         begun = self._change(
             f"UPDATE jobs SET phase = 'running', {HAS}, begun = ?, attempts = attempts + 1 "
@@ -268,15 +269,15 @@ class Store:
         return row.token == job.token or row.phase not in ("claimed", "running")
 
     def give_back(self, job: Job) -> bool:
-        """Return a claimed job that never started to the front of its priority."""
+        """Return a claimed job that did not start to the front of its priority."""
         return self._leave(job, "waiting", "claimed")
 
     def end(self, job: Job) -> bool:
-        """Record that no process has a job any longer, or that it no longer waits; held jobs are left alone."""
+        """End a job that waits or whose process is gone; held jobs are left alone."""
         return job.phase != "held" and self._leave(job, "ended", job.phase)
 
     def step_aside(self, job: Job) -> bool:
-        """Queue a job that lets others go first again: a run behind drawings and captions, before every other run."""
+        """Queue a job again that paused for others: a run behind small jobs, before every other run."""
         with self._database.writing() as db:
             aside = f"UPDATE jobs SET {FREED} WHERE id = ? AND token = ? AND phase = 'running'"
             if not db.execute(aside, ("waiting", time.time(), job.id, job.token)).rowcount:
@@ -284,7 +285,7 @@ class Store:
             return job.kind != TRAIN or place_behind_small(db, job.id, TRAIN)
 
     def restart(self, job: Job, restarts: int, step: int, low_memory: bool) -> bool:
-        """Queue a dead run again before every other run, and count the automatic restart."""
+        """Queue a dead run before every other run, and count the restart."""
         with self._database.writing() as db:
             again = (
                 f"UPDATE jobs SET {FREED}, restarts = ?, restart_step = ?, low_memory = max(low_memory, ?) "
@@ -372,7 +373,7 @@ class Store:
         self._change("DELETE FROM workers WHERE host = ? AND pid = ?", worker.host, worker.pid)
 
     def workers(self) -> dict[Identity, tuple[str, ...]]:
-        """Registered dispatchers and their devices, including killed ones, which never signed off."""
+        """Registered dispatchers and their devices, including killed ones."""
         with self._database.reading() as db:
             return dict(map(read_worker, db.execute("SELECT * FROM workers")))
 

@@ -1,4 +1,4 @@
-"""One job for display: `View`."""
+"""A job for display: `View`."""
 
 from __future__ import annotations
 
@@ -27,45 +27,45 @@ GONE, UNREAD = _("Its folder is missing."), _("Its events cannot be read: {}.")
 
 @dataclass(frozen=True)
 class View:
-    """One job as it is now."""
+    """A job for display."""
 
     job: Job
     state: State
     summary: Summary
     place: int
-    """In line, the first being 1; 0 if it does not wait."""
+    """Place in line from 1; 0 if it does not wait."""
     line: str
-    """A sentence, or nothing."""
+    """A sentence; may be empty."""
     actions: tuple[str, ...]
     trouble: str = ""
-    """What of that sentence does not follow from its state: something of it is damaged or missing."""
+    """The part of the sentence about something damaged or missing."""
 
 
 class Probe(NamedTuple):
-    """What a look at one job has found."""
+    """The facts behind a view."""
 
     job: Job
     alive: bool
     summary: Summary
     silent: float
     gone: bool
-    """Whether its folder is not there."""
+    """Whether its folder is missing."""
     unserved: bool = False
-    """Whether it waits for what no machine of the cluster has."""
+    """Whether no machine of the cluster has what it requests."""
 
 
 def view_now(job: Job) -> View:
-    """A job of the queue that does not wait."""
-    alive = is_alive(job)  # read before its events: a last word comes before the end
+    """The view of a job that does not wait."""
+    alive = is_alive(job)  # before its events: a process records its end before it exits
     summary, silent = read_summary(job.folder), silence(job) if alive else 0.0
     return view_of(Probe(job, alive, summary, silent, not job.folder.is_dir()))
 
 
 def view_of(probe: Probe, place: int = 0, wait: float | None = None, turn: int = 0) -> View:
-    """A job at a place in line, whose `turn` among its like is said."""
+    """The view of a probed job; `turn` is its shown place, among the runs alone."""
     job, alive, summary, silent, gone, unserved = probe
     state = find_state(job, alive, summary, silent > 0)
-    if state == State.STOPPING and summary.phase != "after":  # it will not do the steps that its time left counts
+    if state == State.STOPPING and summary.phase != "after":  # its time left counts steps that it will not do
         summary = replace(summary, left=None, speed=0.0)
     line, trouble = describe(state, summary, turn or place, wait, job.restarts + job.low_memory, silent), ""
     if gone:
@@ -81,7 +81,7 @@ def view_of(probe: Probe, place: int = 0, wait: float | None = None, turn: int =
 
 
 def _setbacks(summary: Summary) -> Message:
-    """The troubles that a run survived, in words; empty if there were none."""
+    """The problems that a run survived; empty without any."""
     fell_back, (failed, saved) = summary.fallback, summary.rollback
     return joined(
         " ",

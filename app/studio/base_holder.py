@@ -1,7 +1,7 @@
-"""A process that holds a base: `python -m app.studio.base_holder FD SECONDS REQUEST`.
+"""The process that holds a base: `python -m app.studio.base_holder FD SECONDS REQUEST`.
 
-It loads the base of a request with one thread, since a forked process would not have the others, computes nothing, and
-forks the drawings on this base.
+It loads the base of a request in one thread, because forks lose all others, computes nothing, and forks the drawings on
+this base.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app.jobs.processes.fork_server_process import be_asked, serve_forks
+from app.jobs.processes.fork_server_process import adopt_request, serve_forks
 from app.jobs.processes.free_memory import is_too_large
 from app.jobs.processes.priority import lower_priority
 from app.startup import prepare_process
@@ -23,7 +23,7 @@ from app.studio.generation.request import Resolved
 
 
 def main(descriptor: str, idle: str, place: str) -> None:
-    """Hold a base and fork drawings; in a drawing, draw."""
+    """Hold a base and fork drawings; in a fork, run the drawing."""
     import torch
 
     connection = socket.socket(fileno=int(descriptor))
@@ -33,17 +33,17 @@ def main(descriptor: str, idle: str, place: str) -> None:
     needed = base_request(request, [style for style, _ in Styles(request).all])
     holding = needed.plan()
     if is_too_large(holding.held_bytes):
-        return  # before it is loaded in vain: it would be given up at once
+        return  # before loading it: it would be released at once
     held = needed.load(holding)
-    if asked := serve_forks(connection, float(idle)):
+    if job := serve_forks(connection, float(idle)):
         torch.set_num_threads(usual)
-        _draw(asked, held)
+        _draw(job, held)
 
 
-def _draw(asked: dict[str, Any], held: HeldBase) -> None:
-    """Be the process of a drawing job, which has the base already."""
-    arguments = be_asked(asked)
-    lower_priority()  # its session is its own, and new
+def _draw(job: dict[str, Any], held: HeldBase) -> None:
+    """Run a drawing job on the held base."""
+    arguments = adopt_request(job)
+    lower_priority()  # of its new session
     code = run_job.main(*arguments, held=held)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -19,7 +19,7 @@ from trainers.models.files.hub import HUB_ID, cached_snapshot, local_path
 from trainers.models.files.source import STARTER_TITLE, find_source
 
 FRESH_FOR = 30.0
-"""Seconds for which a search of the disk is believed."""
+"""Seconds for which a search of the disk is valid."""
 NOT_HERE_YET = _("It is not on this computer yet.")
 LONGEST_SHOWN = 200
 NOTHING_THERE = _(
@@ -28,59 +28,59 @@ NOTHING_THERE = _(
 )
 ONLY_FOUND = _("A shared studio takes only listed models and hub ids. Ask its owner to add this one.")
 Where = Literal["", "starter", "hub", "a1111", "comfyui", "folder", "path"]
-"""Where a base was found: `path` where somebody has typed it, "" where it was not found."""
+"""Where a base was found: `path` if it was typed, "" if it was not found."""
 
 
 @dataclass(frozen=True)
 class Base:
-    """A base model as people see it; `problem` says why it cannot be used."""
+    """A base model for display; `problem` is why it cannot be used."""
 
     model: str
-    """What the config calls it: `starter`, a hub id, a path."""
+    """Its value in a config: `starter`, a hub id, or a path."""
     title: str
     family: str = ""
     where: Where = ""
     size: int = 0
     problem: str = ""
     known: str = ""
-    """What people call it, and how it was distilled, each with how that was found."""
+    """Recognised name and distillation, with the evidence."""
     warning: str = ""
-    """Why it is not one to train on."""
+    """Why it is unsuitable for training."""
     licence: str = ""
-    """What its licence allows, for it and for styles made on it."""
+    """Terms of its licence for the base and for styles made on it."""
     to_download: bool = False
-    """Whether it is at the hub and not on this computer."""
+    """Whether it is on the hub and not on this computer."""
 
     @property
     def is_starter(self) -> bool:
-        """Whether a style made on it fits nothing else."""
+        """Whether it is the starter, whose styles fit no other base."""
         return self.model == STARTER
 
 
 class Bases:
-    """What is on this computer, looked up at most every half minute."""
+    """The base models on this computer, searched at most every half minute."""
 
     def __init__(self, anywhere: bool) -> None:
         self.anywhere = anywhere
-        """Whether people may name any path; on a shared studio only what was found is taken."""
+        """Whether people may name any path; a shared studio takes only found bases."""
         self._found: tuple[float, list[Base]] = (float("-inf"), [])
         self._lock = threading.Lock()
 
     def found(self, again: bool = False) -> list[Base]:
-        """Every base that can be used without a download, the starter first; `again` looks at the disk once more."""
+        """Every base that needs no download, the starter first; `again` searches the disk anew."""
         with self._lock:
             when, found = self._found
             if again or time.monotonic() - when > FRESH_FOR:
-                found = [_known(one) for one in find_models()]
+                found = [_known(model) for model in find_models()]
                 self._found = (time.monotonic(), found)
             return found
 
     def look(self, model: str, trusted: bool = False) -> Base:
-        """What a base that somebody has named is, without downloading anything; `trusted` where a run names it."""
+        """Look up a named base without a download; names from runs are `trusted`."""
         model = model.strip()
-        for one in self.found():
-            if model == one.model:
-                return one
+        for base in self.found():
+            if model == base.model:
+                return base
         if HUB_ID.fullmatch(model) and local_path(model) is None:
             return _at_hub(model)
         if not (self.anywhere or trusted or model == STARTER):
@@ -105,14 +105,14 @@ def _at_hub(model: str) -> Base:
 
 
 def _known(found: LocalModel) -> Base:
-    own = found.path.name.removesuffix(".safetensors")  # of a folder, a dot begins no suffix
-    title = STARTER_TITLE if found.name == STARTER else found.name if found.kind == "hub" else own
+    file_name = found.path.name.removesuffix(".safetensors")  # `stem` would cut a folder's name at its last dot
+    title = STARTER_TITLE if found.name == STARTER else found.name if found.kind == "hub" else file_name
     base = Base(found.name, title, found.family.title, found.kind, size_of(found.path))
     return _described(base, found.known)
 
 
 def _of_path(base: Base, path: Path) -> Base:
-    """A base with what its files tell. VelaturaError if it is none."""
+    """A base with the facts in its files. VelaturaError if the path is not a base."""
     known = recognise(path, base.title)
     base = replace(base, family=get_family(known.family).title, size=size_of(path))
     return _described(base, known)
@@ -130,5 +130,5 @@ def size_of(path: Path) -> int:
 
 
 def shown_title(kept: str) -> str:
-    """A base's title that was kept in a file, as it is shown."""
+    """The displayed form of a stored title."""
     return STARTER_TITLE if kept == STARTER_TITLE else kept

@@ -12,20 +12,20 @@ from app.studio.dataset.drafts import Drafts
 from app.studio.studio_queue import StudioQueue
 
 _OF_SOMETHING = re.compile(r"[0-9a-f]{32}|[\w-]{22}")
-"""The names of folders that belong to one thing; others are shared."""
+"""Names of folders that belong to one run, generation or draft; others are shared."""
 
 
 def sweep_public(queue: StudioQueue, drafts: Drafts, drawings: Path) -> None:
-    """Delete from the public folder what belongs to no run, no draft and none of the `drawings` any more.
+    """Delete public files whose run, draft or generation (in `drawings`) no longer exists.
 
-    What was offered of styles that are gone the library deletes at its first look.
+    The style library deletes those of missing styles itself.
     """
-    there = list(queue.paths.public.iterdir())  # before their owners, so that what comes meanwhile is not among them
+    folders = list(queue.paths.public.iterdir())  # before the owners are listed: new folders stay
     kept = drafts.public_names()
     for folder in (*_inside(queue.paths.runs), *_inside(drawings)):
-        with suppress(FileNotFoundError):  # deleted in this moment
+        with suppress(FileNotFoundError):  # deleted meanwhile
             kept.add(queue.public_name(folder))
-    for left in there:
+    for left in folders:
         if _OF_SOMETHING.fullmatch(left.name) and left.name not in kept:
             shutil.rmtree(left, ignore_errors=True)
 

@@ -30,5 +30,5 @@ JOB_MODULES = JobModules(
 
 
 def job_server() -> ForkServer:
-    """A fork server that imports what jobs need, some of it after the first job."""
+    """A fork server that imports the libraries of jobs, some of them after the first job."""
     return ForkServer(JOB_MODULES.imports, later=JOB_MODULES.later_imports)

@@ -21,13 +21,13 @@ QUOTES = str.maketrans(dict.fromkeys("’'“”„«»"))
 
 
 def safe_name(typed: str) -> str:
-    """The safe name of typed text, in its own script; "" without letters or digits."""
+    """The safe name of typed text in any script; empty without letters or digits."""
     composed = unicodedata.normalize("NFC", typed.translate(QUOTES))
     visible = "".join(letter for letter in composed if unicodedata.category(letter) not in ("Cf", "Cs"))
     legible = MANY_MARKS.sub(r"\1", visible)
     words = "".join(letter if is_allowed(letter) else " " for letter in legible)
     name = re.sub(r"\s+", " ", words).strip(PUNCTUATION)
-    while name and not is_letter_or_digit(name[0]):  # a mark that has lost its letter
+    while name and not is_letter_or_digit(name[0]):  # a combining mark without its letter
         name = name[1:]
     name = _shortened(name)
     if is_reserved(name):
@@ -37,7 +37,7 @@ def safe_name(typed: str) -> str:
 
 
 def name_of(typed: str) -> str:
-    """The same; VelaturaError if nothing of it can be kept."""
+    """The safe name; VelaturaError if it is empty."""
     name = safe_name(typed)
     if not name:
         raise VelaturaError("the name {typed!r} has no letter or digit; choose one that does", typed=typed[:80])
@@ -46,13 +46,13 @@ def name_of(typed: str) -> str:
 
 def unlike(runs: Path, name: str) -> str:
     """The name, with a number if a run has it already, ignoring case."""
-    there = {alike(path.name) for path in runs.iterdir()} if runs.is_dir() else set()
+    existing = {alike(path.name) for path in runs.iterdir()} if runs.is_dir() else set()
     taken = (name if number == 1 else f"{name} {number}" for number in range(1, 10_000))
-    return next(each for each in taken if alike(each) not in there)
+    return next(candidate for candidate in taken if alike(candidate) not in existing)
 
 
 def suggest(draft: Draft) -> str:
-    """A default name: the trigger word, otherwise a generic one in the language of whoever asks."""
+    """A default name: the trigger word, or a generic one in the request's language."""
     name = safe_name(draft.trigger) or safe_name(translate(MY_STYLE))
     return name[:1].upper() + name[1:]
 

@@ -1,4 +1,4 @@
-"""The studio's paths: a hidden folder among the runs, of which only `public/` is ever served."""
+"""The studio's folders, in a hidden folder beside the runs; only `public/` is served."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Paths:
 
     @property
     def root(self) -> Path:
-        """The studio's folder; hidden, so that it is not taken for a run."""
+        """The studio's hidden folder."""
         return self.runs / ".studio"
 
     @property
@@ -66,12 +66,12 @@ class Paths:
         """
         path = self.root / "secret"
         with FileLock(self.root / "secret.lock"):
-            found = path.read_bytes() if path.exists() else b""
-            if len(found) >= SECRET_BYTES:
-                return found
+            secret = path.read_bytes() if path.exists() else b""
+            if len(secret) >= SECRET_BYTES:
+                return secret
             if path.exists():
                 path.replace(self.root / "secret.damaged")
-            descriptor, coming = tempfile.mkstemp(dir=self.root, prefix="secret-")  # nobody else's to read
+            descriptor, coming = tempfile.mkstemp(dir=self.root, prefix="secret-")  # unreadable to others
             with os.fdopen(descriptor, "wb") as file:
                 file.write(value := secrets.token_bytes(SECRET_BYTES))
                 file.flush()
@@ -85,7 +85,7 @@ class UploadFolder:
     """A folder for one server's uploads, emptied when the server stops, or later if it was killed."""
 
     def __init__(self, paths: Paths) -> None:
-        with FileLock(paths.root / "uploads.lock"):  # else another server that starts takes ours for left behind
+        with FileLock(paths.root / "uploads.lock"):  # or another starting server would delete our folder
             for left_behind in paths.uploads.iterdir():
                 if not _is_held(left_behind):
                     shutil.rmtree(left_behind, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a studio remembers of a person between visits, apart from their draft."""
+"""A person's preferences, stored between visits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.studio.paths import Paths
 
 
 class Preferences(BaseModel):
-    """How a person wants the pages."""
+    """Preferences for the pages."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -22,7 +22,7 @@ class Preferences(BaseModel):
 
 
 class PreferenceFiles:
-    """The preferences of everybody, by the key of their draft; a damaged file is as good as none."""
+    """Everybody's preferences, by the key of their draft; a damaged file counts as missing."""
 
     def __init__(self, paths: Paths) -> None:
         self._folder = paths.root / "preferences"

@@ -9,7 +9,7 @@ OnProgress = Callable[..., None]
 
 
 def in_steps(report: Callable[[int, int], None], steps: int = 200) -> Callable[[int, int], None]:
-    """A byte progress that reports at most a given number of times."""
+    """A callback that passes on at most `steps` reports."""
     reported = 0
 
     def look(done: int, of: int) -> None:
@@ -22,4 +22,4 @@ def in_steps(report: Callable[[int, int], None], steps: int = 200) -> Callable[[
 
 
 def quiet(kind: str, **facts: object) -> None:
-    """For tasks without progress reports."""
+    """Report nothing."""

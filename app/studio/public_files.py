@@ -16,12 +16,12 @@ from trainers.atomic_files import whole_file
 from trainers.data.decode import UnreadableError, flatten, open_image
 
 SMALL, LARGEST = 256, 2048
-"""Maximum sides of the copies that pages show."""
+"""Maximum sides of copies for pages."""
 FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 def put_web_copy(path: Path, place: Path, small: bool) -> Path:
-    """A picture as WebP at `place` in a public folder, encoded once."""
+    """Write a picture as WebP to `place` in a public folder, once."""
     if not place.exists():
         picture = _decoded(path)
         side = SMALL if small else LARGEST
@@ -33,7 +33,7 @@ def put_web_copy(path: Path, place: Path, small: bool) -> Path:
 
 
 def _decoded(path: Path) -> Image.Image:
-    """A picture, or a grey one if it cannot be decoded, so that a damaged file does not break a page."""
+    """A picture, or a grey one if the file is damaged."""
     try:
         return flatten(open_image(path, keep_pixels=LARGEST**2, formats=FORMATS))
     except UnreadableError:
@@ -41,7 +41,7 @@ def _decoded(path: Path) -> Image.Image:
 
 
 def offer_file(file: Path, public: Path, name: str = "") -> Path:
-    """A public copy of a style file, as a hard link if possible, under its own name or another one."""
+    """A public copy of a style file, as a hard link if possible, by default with its name."""
     place = name_for_download(public, name or file.name)
     link_or_copy(file, place)
     return place
@@ -51,7 +51,7 @@ def link_or_copy(file: Path, place: Path) -> None:
     """Copy a file, as a hard link if possible."""
     try:
         os.link(file, place)
-    except OSError:  # another disk, or a file system without links; or it is there already
+    except OSError:  # another disk, no hard links, or an existing file
         with whole_file(place) as building:
             shutil.copyfile(file, building)
 
@@ -78,7 +78,7 @@ def offer_version(source: Path, public: Path, name: str, put: Callable[[Path, Pa
 
 
 def offer_numbers(name: str, numbers: Numbers, public: Path) -> Path:
-    """What a run has measured by step, as a CSV file."""
+    """A run's measurements by step, as a CSV file."""
     place = name_for_download(public, f"{name}-numbers.csv")
     with whole_file(place) as building:
         building.write_text(numbers.as_csv(), encoding="utf-8")
@@ -86,7 +86,7 @@ def offer_numbers(name: str, numbers: Numbers, public: Path) -> Path:
 
 
 def name_for_download(public: Path, name: str) -> Path:
-    """A new URL for a download called `name`: browsers may have cached the previous one."""
+    """A new path for a download called `name`, so that browsers do not use a cached one."""
     folder = public / f"{os.urandom(6).hex()}"
     for old in public.iterdir():
         if old.is_dir() and (old / name).exists():

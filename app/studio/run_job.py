@@ -1,10 +1,10 @@
 """The process of one job: `python -m app.studio.run_job RUNS NUMBER TOKEN`, started by a dispatcher.
 
 It confirms its claim, does the job, and writes the result into the job's folder. It changes nothing else in the job's
-row: a normal end, an error and a kill all free the device the same way, because the process is gone.
+row: after a normal end, an error or a kill, the device is free because the process is gone.
 
-`python -m app.studio.run_job --copy FOLDER KIND ATTEMPT` does a job in a copy of its folder, without a queue, for a
-node of a cluster. It ends when its standard input does, which its parent holds open.
+`python -m app.studio.run_job --copy FOLDER KIND ATTEMPT` does a job in a copy of its folder, without a queue, on a node
+of a cluster. It ends with its standard input, which its parent holds open.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 OLDER = _("it was queued by an older Velatura and cannot run in this version; start it again")
 Task = Callable[[Path, Recorder], None]
 COPY = "--copy"
-"""The word before the arguments of a process that does a job in a copy of its folder."""
+"""First argument of a process that does a job in a copy of its folder."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done in a job's folder."""
+    """The job of this process."""
 
     kind: str
     folder: Path
@@ -55,10 +55,10 @@ class Work:
 
 
 def main(runs: str, number: str, token: str, *, held: HeldBase | None = None) -> int:
-    """Run a job and return the exit code; a drawing may have a base that is loaded already."""
+    """Run a job and return the exit code; a drawing may use a `held` base."""
     store = Store(Path(runs))
     job = store.begin(int(number), token, own_identity())
-    if job is None:  # it was cancelled or given to another dispatcher meanwhile
+    if job is None:  # cancelled or claimed by another dispatcher meanwhile
         return 0
     work = Work(job.kind, job.folder, job.attempts, job.low_memory)
     try:
@@ -67,7 +67,7 @@ def main(runs: str, number: str, token: str, *, held: HeldBase | None = None) ->
             os.chdir(job.cwd)
         with closing(store), watching_claim(job.name, partial(store.is_with, job)):
             _perform(work, held)
-    except BusyError as error:  # its folder is another process's to write to
+    except BusyError as error:  # another process writes to its folder
         print(sentence(error), file=sys.stderr)
         return 1
     except Exception as error:
@@ -77,7 +77,7 @@ def main(runs: str, number: str, token: str, *, held: HeldBase | None = None) ->
 
 
 def main_of_copy(folder: str, kind: str, attempt: str) -> int:
-    """Do a job in a copy of its folder and return the exit code."""
+    """Run a job in a copy of its folder and return the exit code."""
     end_with_parent()
     work = Work(kind, Path(folder), int(attempt))
     try:
@@ -151,11 +151,12 @@ TASKS: Mapping[str, Task] = {ESTIMATE: _estimate, CAPTION: _caption, GENERATE: _
 
 def _note_failure(work: Work, error: Exception, silent: bool) -> None:
     """Record an error, unless the run has recorded it already; `silent` if this attempt has recorded nothing."""
-    said, record, words, code = read_summary(work.folder), Recorder(work.folder), sentence(error), failure_code(error)
+    summary, record = read_summary(work.folder), Recorder(work.folder)
+    message, code = sentence(error), failure_code(error)
     if silent:
-        record("attempt", number=work.attempt)  # or the words would count as an earlier attempt's
-    if silent or said.ended != "failed" or said.message != words:
-        record("error", message=words, **({"code": code} if code else {}))
+        record("attempt", number=work.attempt)  # or the error would belong to an earlier attempt
+    if silent or summary.ended != "failed" or summary.message != message:
+        record("error", message=message, **({"code": code} if code else {}))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from app.studio.styles.library import StyleLibrary, imported_files
 
 @dataclass(frozen=True)
 class Services:
-    """The services behind the pages, one of each a server."""
+    """The services of a server's pages."""
 
     paths: Paths
     preferences: PreferenceFiles
@@ -44,7 +44,7 @@ class Services:
     generations: Generations
     programs: Nearby
     changes: Changes
-    """The changes beside the queue that pages follow."""
+    """Changes outside of the queue that pages follow."""
 
     def close(self) -> None:
         """End this studio's downloads."""
@@ -57,7 +57,7 @@ def open_services(paths: Paths, uploads: Path, shared: bool = False) -> Services
     bases, library = Bases(anywhere=not shared), StyleLibrary(queue)
     downloads, estimate_jobs, changes = Downloads(paths), EstimateJobs(drafts, queue, measured), Changes()
     trash = Trash(queue.store).folder
-    changes.follow(lambda: file_stamps(imported_files(paths.styles)))  # people also copy them there by hand
+    changes.follow(lambda: file_stamps(imported_files(paths.styles)))  # people also copy files there by hand
     changes.follow(lambda: file_stamps([trash]))
     changes.follow(downloads.stamp)
     changes.follow(estimate_jobs.stamp)

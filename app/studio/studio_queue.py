@@ -1,4 +1,4 @@
-"""What pages see of the queue: its jobs and runs, their losses and public folders. The rows are in `app/jobs`."""
+"""The queue for pages: jobs and runs, their losses and public folders."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ SMALL_JOB = "job:"
 
 @dataclass(frozen=True)
 class Seen:
-    """The queue at one moment."""
+    """A snapshot of the queue."""
 
     views: tuple[View, ...]
     """All jobs and runs; the same object as before if nothing has changed."""
     problem: VelaturaError | None = None
-    """Why the rows of the queue cannot be read."""
+    """Why the rows are unreadable."""
 
     @property
     def runs(self) -> list[View]:
@@ -52,7 +52,7 @@ class Seen:
 
     @property
     def activity(self) -> Activity:
-        """The computer's activity."""
+        """The computer's current activity."""
         if self.problem is not None:
             return Activity(is_known=False)
         busy = [view for view in self.views if view.state not in ENDED and view.state != State.QUEUED]
@@ -75,7 +75,7 @@ class Activity:
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine of a cluster, and what each of its devices does."""
+    """A machine of a cluster, and the jobs of its devices."""
 
     name: str
     devices: Mapping[str, View | None]
@@ -84,7 +84,7 @@ class Machine:
 
 
 class StudioQueue:
-    """One per server. All access to runs goes through here, so events are read once."""
+    """The queue of a server; all access to runs goes through it, so events are read once."""
 
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
@@ -106,7 +106,7 @@ class StudioQueue:
         )
 
     def look(self) -> Seen:
-        """All jobs and runs, current."""
+        """The current jobs and runs."""
         try:
             return Seen(self.watcher.history())
         except VelaturaError as error:
@@ -139,14 +139,14 @@ class StudioQueue:
         return self.look().small
 
     def jobs(self) -> Sequence[View]:
-        """All jobs with a row; none if the rows cannot be read, see `problem`."""
+        """All jobs with a row; empty if the rows are unreadable, see `problem`."""
         try:
             return self.watcher.views()
         except VelaturaError:
             return ()
 
     def problem(self) -> VelaturaError | None:
-        """Why the rows of the queue cannot be read; None if they can."""
+        """Why the rows are unreadable; None if they are readable."""
         return self.look().problem
 
     def repair(self) -> Repair:
@@ -159,7 +159,7 @@ class StudioQueue:
             return None
         try:
             return self.watcher.view_of(name)
-        except VelaturaError:  # of which every page's bar and the list of runs say why
+        except VelaturaError:  # the bar of every page shows why
             return self.watcher.view_of(name, rows=False)
 
     def find(self, name: str) -> View:
@@ -197,8 +197,8 @@ class StudioQueue:
         return public
 
     def public_name(self, folder: Path, name: str = "") -> str:
-        """The name of another folder's public folder; `name` is the folder's own name where it lies in the trash."""
-        inode = folder.stat().st_ino if folder.is_dir() else 0  # a run whose folder is gone has a page, too
+        """The name of a folder's public folder; `name` is that of a folder in the trash."""
+        inode = folder.stat().st_ino if folder.is_dir() else 0  # runs without a folder have pages, too
         key = f"{name or folder.name}|{inode}".encode()
         return hashlib.blake2b(key, key=self._secret, digest_size=16).hexdigest()
 
@@ -229,6 +229,6 @@ def share(view: View) -> float:
         return 1.0
     if view.job.kind != TRAIN:
         return summary.share[0] / summary.share[1] if summary.share[1] else 0.0
-    if view.state in ENDED and view.state != State.PAUSED:  # how far it came; nothing else is still to be done
+    if view.state in ENDED and view.state != State.PAUSED:  # an ended job is not in progress
         return min(1.0, summary.step / summary.steps) if summary.steps else 0.0
     return summary.reached

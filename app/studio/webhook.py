@@ -1,4 +1,4 @@
-"""Tells a web address that a run has ended, for Slack, Discord, Matrix, Home Assistant or a script."""
+"""Posts ended runs to a web address, for Slack, Discord, Matrix, Home Assistant or a script."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 
 WAITS = (2.0, 20.0, 120.0)
-"""Seconds before each further try."""
+"""Seconds before each retry."""
 TIMEOUT = 10.0
 SAID = {
     State.FINISHED: _("{name} is finished."),
@@ -27,33 +27,33 @@ SAID = {
     State.FAILED: _("{name} has failed."),
     State.INTERRUPTED: _("{name} was interrupted."),
 }
-"""What is said of a run that has ended, here in English and in notifications in the language of the browser."""
+"""Sentences about an ended run, here in English and in notifications in the browser's language."""
 
 log = logging.getLogger(__name__)
 
 
 class Webhook:
-    """Posts JSON to an address in the background: what ended, how, and a sentence. It never delays a job.
+    """Posts JSON about ended runs in the background, without delaying jobs.
 
-    Raises VelaturaError if the address is no HTTP address.
+    Raises VelaturaError for other than HTTP addresses.
     """
 
     def __init__(self, url: str, waits: Sequence[float] = WAITS) -> None:
         try:
-            found = urlsplit(url)
+            parts = urlsplit(url)
         except ValueError:
-            found = urlsplit("")
-        if found.scheme not in ("http", "https") or not found.hostname:
+            parts = urlsplit("")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise VelaturaError(
                 "the webhook must be an address such as https://example.org/hook; found {url!r}", url=url
             )
-        self.host = found.hostname
+        self.host = parts.hostname
         self._url, self._waits = url, waits
         self._bodies = SimpleQueue[dict[str, Any]]()
         self._thread = threading.Thread(target=self._post_all, name="webhook", daemon=True)
 
-    def tell(self, view: View) -> None:
-        """Post that a run has ended; nothing for other jobs, or if it goes on."""
+    def send(self, view: View) -> None:
+        """Post an ended run; does nothing for other jobs and states."""
         if view.job.kind != TRAIN or view.state not in ENDED:
             return
         self._bodies.put(body_of(view))
@@ -65,7 +65,7 @@ class Webhook:
             self._post(self._bodies.get())
 
     def _post(self, body: dict[str, Any]) -> None:
-        """Post once, and again after each wait while it fails."""
+        """Post, with retries."""
         import httpx
 
         problem = ""
@@ -80,13 +80,13 @@ class Webhook:
                 return
             problem = f"HTTP {answer.status_code}"
             if 400 <= answer.status_code < 500 and answer.status_code != 429:
-                break  # it will not be taken another time either
+                break  # a retry would fail, too
         log.warning("The webhook at %s did not take the news that %s has ended (%s).", self.host, body["run"], problem)
 
 
 def body_of(view: View) -> dict[str, Any]:
-    """What is posted; `text` and `content` are what Slack and Discord show."""
-    said = SAID[view.state].format(name=view.job.name)
+    """The posted JSON; Slack shows `text`, and Discord `content`."""
+    sentence = SAID[view.state].format(name=view.job.name)
     return {
         "event": "run.ended",
         "run": view.job.folder.name,
@@ -96,6 +96,6 @@ def body_of(view: View) -> dict[str, Any]:
         "step": view.summary.step,
         "steps": view.summary.steps,
         "seconds": round(view.summary.seconds, 1),
-        "text": said,
-        "content": said,
+        "text": sentence,
+        "content": sentence,
     }

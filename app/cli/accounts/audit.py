@@ -36,13 +36,13 @@ def audit(
         if all(value is None or line.get(key) == value for key, value in wanted.items())
         and str(line.get("time", "")) >= since
     )
-    found = list(islice(fitting, last))
+    lines = list(islice(fitting, last))
     if json:
-        print_json(found)
+        print_json(lines)
         return
     rows = [
         (line.get("time"), _who(line.get("who")), line.get("what"), line.get("about"), details_of(line))
-        for line in found
+        for line in lines
     ]
     print_table(("time (UTC)", "who", "what", "about", "details"), rows)
 

@@ -101,7 +101,7 @@ def limit(
 def _set_role(runs: Path, name: str, role: str) -> None:
     with accounts.people_of(runs) as people:
         people.set_role(name, role, keep_one=False)
-        admins = [one.name for one in people.all() if one.role == ADMIN]
+        admins = [person.name for person in people.all() if person.role == ADMIN]
     AuditLog(runs).note("role", MACHINE_OWNER, name, role=role)
     say(f"{name} is {'an admin' if role == ADMIN else 'a member'} now")
     if not admins:
@@ -113,16 +113,16 @@ def _show(runs: Path, json: bool) -> None:
 
     limits = Limits(Store(runs).settings)
     with accounts.people_of(runs) as people:
-        found = people.all()
+        persons = people.all()
     rows = [
         {
-            "name": one.name,
-            "role": one.role,
-            "since": f"{datetime.datetime.fromtimestamp(one.added):%Y-%m-%d}",
-            "waiting": limits.of(WAITING, one.name),
-            "storage": limits.of(STORAGE, one.name),
+            "name": person.name,
+            "role": person.role,
+            "since": f"{datetime.datetime.fromtimestamp(person.added):%Y-%m-%d}",
+            "waiting": limits.of(WAITING, person.name),
+            "storage": limits.of(STORAGE, person.name),
         }
-        for one in found
+        for person in persons
     ]
     if json:
         print_json(rows)

@@ -51,7 +51,7 @@ def check_person(runs: Path, name: str) -> str:
     if has_people(runs):
         with people_of(runs) as people:
             if people.find(name) is None:
-                known = ", ".join(one.name for one in people.all()[:SHOWN])
+                known = ", ".join(person.name for person in people.all()[:SHOWN])
                 raise VelaturaError("there is no account {name}; there are {known}", name=name, known=known)
     return name
 
@@ -83,20 +83,23 @@ def list_people(runs: Path) -> None:
     import datetime
 
     with people_of(runs) as people:
-        rows = [(one.name, one.role, f"{datetime.datetime.fromtimestamp(one.added):%Y-%m-%d}") for one in people.all()]
+        rows = [
+            (person.name, person.role, f"{datetime.datetime.fromtimestamp(person.added):%Y-%m-%d}")
+            for person in people.all()
+        ]
     print_table(("name", "role", "since"), rows)
 
 
 def import_people(runs: Path, file: Path) -> None:
     """Import accounts from a password file, hashed, so that the file can be deleted."""
-    given = {check_name(name): password for name, password in read_people([], file).items()}  # all or none
+    passwords = {check_name(name): password for name, password in read_people([], file).items()}  # all or none
     with people_of(runs) as people:
-        for name, password in given.items():
+        for name, password in passwords.items():
             people.add(name, password, least=1)
     AuditLog(runs).keep()
-    for name in given:
+    for name in passwords:
         AuditLog(runs).note("person_added", MACHINE_OWNER, name)
-    say(f"{counted(len(given), 'account')} imported; the passwords are stored hashed, so you can delete {file}")
+    say(f"{counted(len(passwords), 'account')} imported; the passwords are stored hashed, so you can delete {file}")
 
 
 def ask_password(name: str) -> str:

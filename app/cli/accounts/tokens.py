@@ -82,11 +82,11 @@ def _opened(runs: Path) -> Iterator[tuple[People, Tokens]]:
 
 def _show(runs: Path, json: bool) -> None:
     with _opened(runs) as (_, kept):
-        found = kept.all()
+        tokens = kept.all()
     if json:
-        print_json([vars(token) for token in found])
+        print_json([vars(token) for token in tokens])
     else:
-        print_table(("id", "person", "name", "for", "made", "ends", "used"), map(_row, found))
+        print_table(("id", "person", "name", "for", "made", "ends", "used"), map(_row, tokens))
 
 
 def _row(token: Token) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The class of all commands: an option that takes one value is refused where it is given twice."""
+"""The class of all commands, which refuses a single-value option that is given twice."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ IMAGES_TWICE = _(
 
 
 class Command(TyperCommand):
-    """A command in which later values do not replace earlier ones without a word."""
+    """A command that refuses repeated single-value options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments. VelaturaError if an option is given twice that is neither a list nor a switch."""
+        """Parse the arguments. VelaturaError if a single-value option is given twice."""
         _values, _rest, given = self.make_parser(ctx).parse_args(args=list(args))
         check_once(given)
         return super().parse_args(ctx, args)
 
 
 def check_once(given: Iterable[object]) -> None:
-    """Raise VelaturaError if an option for one value is given twice."""
+    """Raise VelaturaError if a single-value option is given twice."""
     for option, count in Counter(each for each in given if isinstance(each, TyperOption)).items():
         if count > 1 and not (option.multiple or option.is_flag):
             name = max(option.opts, key=len)

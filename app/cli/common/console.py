@@ -40,7 +40,7 @@ def say(*pieces: str | tuple[str, str]) -> None:
 
 
 def warn_of_starter() -> None:
-    """Say it if there is no starter where VELATURA_STARTER points: what needs none goes on."""
+    """Warn if VELATURA_STARTER points to no starter; commands without it go on."""
     from trainers.errors import VelaturaError
     from trainers.models.bases.find import find_starter
 
@@ -57,7 +57,7 @@ def line(*pieces: str | tuple[str, str]) -> Text:
 
 
 def printable(text: str) -> str:
-    """Text without control characters: file names and metadata come from strangers."""
+    """Text without control characters; file names and metadata are untrusted."""
     return "".join(letter if letter.isprintable() or letter in READABLE else "�" for letter in text)
 
 
@@ -80,7 +80,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def print_paragraphs(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table that is too wide, row by row: the first cell, the last, then the others with their headings."""
+    """Print a wide table row by row: the first cell, the last, then the others with their headings."""
     console = answers()
     for first, *middle, last in rows:
         console.print(line(first), style="bold")

@@ -14,7 +14,7 @@ Command = Callable[..., None]
 
 
 def takes_generation_options(after: str) -> Callable[[Command], Command]:
-    """Let a command take every option in place of its `**options`, as typed, listed after the parameter `after`."""
+    """Give a command every option, as typed, instead of its `**options`, listed after the parameter `after`."""
 
     def taking(command: Command) -> Command:
         signature = inspect.signature(command, eval_str=True)

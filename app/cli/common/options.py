@@ -79,13 +79,13 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
 def runs_folder(out: Path | None) -> Path:
-    """The folder of runs: `--out`, else $VELATURA_HOME, else `outputs/` here."""
+    """The folder of runs: `--out`, or $VELATURA_HOME, or `outputs/` in the current folder."""
     home = os.environ.get("VELATURA_HOME")
     return out or (Path(home) if home else Path("outputs"))
 
 
 def is_alone(context: typer.Context, group: str, out: Path | None, json: bool) -> bool:
-    """Whether a group of commands was called without one of them; VelaturaError for options before a command."""
+    """Whether a group was called without a command; VelaturaError for options before a command."""
     command = context.invoked_subcommand
     if command is not None and (out or json):
         raise VelaturaError(

@@ -77,7 +77,7 @@ class TrainingView:
         self._saved = event["step"]
 
     def _show_skipped(self, event: Event) -> None:
-        if not event.get("overflow"):  # with which loss scaling finds its scale
+        if not event.get("overflow"):  # expected while loss scaling adapts
             self._say((f"step {event['step']} was skipped: its loss or gradients were not finite", "yellow"))
 
     def _show_note(self, event: Event) -> None:
@@ -89,7 +89,7 @@ class TrainingView:
     _show_damaged = _show_rollback = _show_warning
 
     def _show_drawing(self, event: Event) -> None:
-        """Show a picture on the bar; in lines only class images: there are many, and the first step waits for them."""
+        """Show a picture on the bar; in lines only class images, for which the first step waits."""
         picture, pictures = event["picture"], event["pictures"]
         self._bar.update(self._task, description=f"drawing {picture}/{pictures}", left=_left(event))
         if event.get("prior") and (picture == pictures or picture % max(1, pictures // 10) == 0):
@@ -107,6 +107,6 @@ class TrainingView:
 
 
 def _left(event: Event) -> str:
-    """How much time is left, sampling and export included."""
+    """The time left, with sampling and export."""
     left = seconds_left(event)
     return "–" if left is None else f"{readable_time(left)} left"

@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from app.studio.sweeps.sweeps import Member
 
 OF_ALL = {"--json", "--out"}
-"""Options of `velatura sweep` alone, which lists the sweeps; all others start one."""
+"""Options of `velatura sweep` without a command, which lists the sweeps; others start one."""
 
 
 class SweepGroup(TyperGroup):
     """Reads `velatura sweep CONFIG.toml …` as `sweep start …`, and `velatura sweep NAME` as `sweep show NAME`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The words after `velatura sweep`, with the command that they mean."""
+        """Parse the words after `velatura sweep`, with the implied command."""
         first = next(iter(args), "")
         options = {word.partition("=")[0] for word in args if word.startswith("--")}
         if first.startswith("-"):
@@ -153,17 +153,17 @@ def show(
     """Show a sweep's progress and results, best first."""
     from app.studio.sweeps.results import as_csv, as_record, means_over_seeds, ranked, read_result
 
-    found, there = _open(out, name)
-    results = ranked([read_result(member) for member in there])
-    _write_pictures(found, there, sheet, plot, prompt, overwrite)
+    sweep, its_runs = _open(out, name)
+    results = ranked([read_result(member) for member in its_runs])
+    _write_pictures(sweep, its_runs, sheet, plot, prompt, overwrite)
     if csv:
-        print(as_csv(found.axes, results), end="")
+        print(as_csv(sweep.axes, results), end="")
     elif json:
-        means = [asdict(mean) for mean in means_over_seeds(found.axes, results)]
-        runs = [as_record(found.axes, result) for result in results]
-        print_json(sweep_facts(found, there) | {"kept": found.kept, "runs": runs, "means": means})
+        means = [asdict(mean) for mean in means_over_seeds(sweep.axes, results)]
+        records = [as_record(sweep.axes, result) for result in results]
+        print_json(sweep_facts(sweep, its_runs) | {"kept": sweep.kept, "runs": records, "means": means})
     else:
-        tell_results(found, there, results)
+        tell_results(sweep, its_runs, results)
 
 
 @sweep_app.command(epilog="Example: velatura sweep cancel dusk")
@@ -171,8 +171,8 @@ def cancel(name: Which, out: Out = None, json: Json = False) -> None:
     """Take a sweep's waiting runs out of the queue and end the others without saving; finished ones stay."""
     from app.studio.sweeps.sweeps import end_sweep
 
-    found, _ = _open(out, name)
-    _report(out, name, "cancelled", end_sweep(_store(out), found, "cancel", actor=MACHINE_OWNER), json)
+    sweep, _ = _open(out, name)
+    _report(out, name, "cancelled", end_sweep(_store(out), sweep, "cancel", actor=MACHINE_OWNER), json)
 
 
 @sweep_app.command("continue", epilog="Example: velatura sweep continue dusk")
@@ -181,8 +181,8 @@ def continue_(name: Which, out: Out = None, json: Json = False) -> None:
     from app.cli.queue import mention_worker
     from app.studio.sweeps.sweeps import continue_sweep
 
-    found, _ = _open(out, name)
-    count = continue_sweep(_store(out), found, actor=MACHINE_OWNER)
+    sweep, _ = _open(out, name)
+    count = continue_sweep(_store(out), sweep, actor=MACHINE_OWNER)
     _report(out, name, "queued again", count, json)
     if count:
         mention_worker(_store(out), out, json)
@@ -198,8 +198,8 @@ def move(
     """Move a sweep's waiting runs within the queue, in their order."""
     from app.studio.sweeps.sweeps import move_sweep
 
-    found, _ = _open(out, name)
-    _report(out, name, f"moved {place}", move_sweep(_store(out), found, place, actor=MACHINE_OWNER), json)
+    sweep, _ = _open(out, name)
+    _report(out, name, f"moved {place}", move_sweep(_store(out), sweep, place, actor=MACHINE_OWNER), json)
 
 
 @sweep_app.command(epilog="Example: velatura sweep forget dusk")
@@ -207,12 +207,12 @@ def forget(name: Which, out: Out = None, json: Json = False) -> None:
     """Forget a sweep; its runs stay in the queue as any others."""
     from app.studio.sweeps.sweep_file import remove_sweep
 
-    found, there = _open(out, name)
-    remove_sweep(_store(out).runs, found.name)
+    sweep, its_runs = _open(out, name)
+    remove_sweep(_store(out).runs, sweep.name)
     if json:
-        print_json(sweep_facts(found, there))
+        print_json(sweep_facts(sweep, its_runs))
     else:
-        say((found.name, "bold"), " was forgotten; its runs stay")
+        say((sweep.name, "bold"), " was forgotten; its runs stay")
 
 
 # ---------------------------------------------------------------- within
@@ -259,15 +259,18 @@ def _list(out: Path | None, as_json: bool) -> None:
     from app.studio.sweeps.sweeps import members, progress
 
     runs = runs_folder(out)
-    found, problems = list_sweeps(runs)
-    views = Watcher(_store(out)).history() if found else ()
-    rows = [(each, members(each, views)) for each in found]
+    sweeps, problems = list_sweeps(runs)
+    views = Watcher(_store(out)).history() if sweeps else ()
+    rows = [(sweep, members(sweep, views)) for sweep in sweeps]
     for problem in problems:
         say(("warning:", "bold yellow"), f" {problem}")
     if as_json:
-        print_json([sweep_facts(each, there) for each, there in rows])
+        print_json([sweep_facts(sweep, its_runs) for sweep, its_runs in rows])
     elif rows:
-        print_table(("sweep", "differs in", "runs"), [(s.name, _differs(s), progress(there).line) for s, there in rows])
+        print_table(
+            ("sweep", "differs in", "runs"),
+            [(sweep.name, _differs(sweep), progress(its_runs).line) for sweep, its_runs in rows],
+        )
     elif not problems:
         say(f"there is no sweep in {runs}; `velatura sweep start` makes one")
 
@@ -275,15 +278,15 @@ def _list(out: Path | None, as_json: bool) -> None:
 def _report(out: Path | None, name: str, what: str, count: int, as_json: bool) -> None:
     from app.studio.sweeps.sweeps import progress
 
-    found, there = _open(out, name)
+    sweep, its_runs = _open(out, name)
     if as_json:
-        print_json(sweep_facts(found, there) | {"changed": count})
+        print_json(sweep_facts(sweep, its_runs) | {"changed": count})
     else:
-        say((found.name, "bold"), f": {counted(count, 'run')} {what}; {progress(there).line}")
+        say((sweep.name, "bold"), f": {counted(count, 'run')} {what}; {progress(its_runs).line}")
 
 
 def _write_pictures(
-    found: Sweep, there: list[Member], sheet: Path | None, plot: Path | None, prompt: int, overwrite: bool
+    sweep: Sweep, its_runs: list[Member], sheet: Path | None, plot: Path | None, prompt: int, overwrite: bool
 ) -> None:
     from app.studio.sweeps.pictures import draw_sheet, make_grid
     from app.studio.sweeps.plot import draw_plot
@@ -296,9 +299,9 @@ def _write_pictures(
                 raise VelaturaError("{name} must end in .png", name=place.name)
             check_free(place, overwrite)
     if sheet is not None:
-        drawings.append((sheet, draw_sheet(make_grid(found.axes, there, prompt), found.name)))
+        drawings.append((sheet, draw_sheet(make_grid(sweep.axes, its_runs, prompt), sweep.name)))
     if plot is not None:
-        drawings.append((plot, draw_plot(there, found.name)))
+        drawings.append((plot, draw_plot(its_runs, sweep.name)))
     for place, drawing in drawings:
         with whole_file(place) as building:
             drawing.save(building)
@@ -312,10 +315,10 @@ def _open(out: Path | None, name: str) -> tuple[Sweep, list[Member]]:
     from app.studio.sweeps.sweeps import members
 
     store = _store(out)
-    found = read_sweep(store.runs, name)
+    sweep = read_sweep(store.runs, name)
     if store.exists() and store.is_writable:
         settle(store)
-    return found, members(found, Watcher(store).history())
+    return sweep, members(sweep, Watcher(store).history())
 
 
 def _store(out: Path | None) -> Any:
@@ -324,8 +327,8 @@ def _store(out: Path | None) -> Any:
     return Store(runs_folder(out))
 
 
-def _differs(found: Sweep) -> str:
-    return ", ".join(axis.title for axis in found.axes)
+def _differs(sweep: Sweep) -> str:
+    return ", ".join(axis.title for axis in sweep.axes)
 
 
 def _quoted(name: str) -> str:

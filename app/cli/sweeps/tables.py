@@ -1,4 +1,4 @@
-"""What `velatura sweep` prints: runs before they start, and what they have given."""
+"""Tables of `velatura sweep`: planned runs, and results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def tell_plan(plan: SweepPlan, dry_run: bool) -> None:
-    """Print the runs of a sweep before they start, and how long they take."""
+    """Print the planned runs of a sweep and their duration."""
     columns = ("run", *(axis.title for axis in plan.axes), "time")
     print_table(columns, [(run.name, *_texts(run.values), _time(run.wanted.expected)) for run in plan.runs])
     seconds = plan.seconds
@@ -29,7 +29,7 @@ def tell_plan(plan: SweepPlan, dry_run: bool) -> None:
 
 
 def plan_facts(plan: SweepPlan) -> dict[str, Any]:
-    """The same as data."""
+    """A planned sweep as plain data."""
     titles = [axis.title for axis in plan.axes]
     runs = [
         {"run": run.name, **dict(zip(titles, run.values, strict=True)), "seconds": run.wanted.expected}
@@ -38,13 +38,13 @@ def plan_facts(plan: SweepPlan) -> dict[str, Any]:
     return {"sweep": plan.name, "axes": titles, "seconds": plan.seconds, "runs": runs}
 
 
-def tell_results(found: Sweep, there: Sequence[Member], results: Sequence[Result]) -> None:
-    """Print what the runs of a sweep have given, their means over seeds, and what the columns mean."""
+def tell_results(sweep: Sweep, its_runs: Sequence[Member], results: Sequence[Result]) -> None:
+    """Print the results of a sweep, means over seeds, and descriptions of the columns."""
     from app.studio.sweeps.results import MEANINGS, has_held_out
     from app.studio.sweeps.sweeps import progress
 
     with_held_out = any(result.held_out == result.held_out for result in results)
-    # The names of the runs hold their values, and a terminal may be 80 characters wide.
+    # Names of runs include their values, and terminals may be 80 characters wide.
     columns = ["run", "state", "loss", *(["held-out"] if with_held_out else []), "time", "file", "memory"]
     rows = []
     for result in results:
@@ -54,25 +54,25 @@ def tell_results(found: Sweep, there: Sequence[Member], results: Sequence[Result
             [result.member.name, _state(result), _loss(result.loss), *held_out, _time(result.seconds or None), *sizes]
         )
     print_table(columns, rows)
-    _tell_means(found, results, with_held_out)
-    for member in there:
+    _tell_means(sweep, results, with_held_out)
+    for member in its_runs:
         if member.problem:
             say((member.problem, "yellow"))
     order = "held-out loss" if has_held_out(results) else "loss"
-    say((found.name, "bold"), f": {progress(there).line}; finished runs first, lowest {order} first")
+    say((sweep.name, "bold"), f": {progress(its_runs).line}; finished runs first, lowest {order} first")
     for column in columns:
         if column in MEANINGS:
             say(f"  {column}: {MEANINGS[column]}")
 
 
-def _tell_means(found: Sweep, results: Sequence[Result], with_held_out: bool) -> None:
+def _tell_means(sweep: Sweep, results: Sequence[Result], with_held_out: bool) -> None:
     from app.studio.sweeps.axes import SEED
     from app.studio.sweeps.results import means_over_seeds
 
-    means = means_over_seeds(found.axes, results)
+    means = means_over_seeds(sweep.axes, results)
     if not means:
         return
-    columns = [*(axis.short for axis in found.axes if SEED not in axis.keys), "seeds", "mean loss", "spread"]
+    columns = [*(axis.short for axis in sweep.axes if SEED not in axis.keys), "seeds", "mean loss", "spread"]
     rows = [
         [*_texts(mean.values), f"{mean.finished} of {mean.of}", _number(mean.loss), _number(mean.spread)]
         + ([_number(mean.held_out_loss)] if with_held_out else [])
@@ -92,13 +92,13 @@ def _state(result: Result) -> str:
     return f"{result.state} {view.summary.step}/{view.summary.steps}"
 
 
-def sweep_facts(found: Sweep, there: Sequence[Member]) -> dict[str, Any]:
-    """How far a sweep is, as data."""
+def sweep_facts(sweep: Sweep, its_runs: Sequence[Member]) -> dict[str, Any]:
+    """The progress of a sweep as plain data."""
     from app.studio.sweeps.sweeps import progress
 
-    now = progress(there)
+    now = progress(its_runs)
     counts = {"done": now.done, "running": now.running, "waiting": now.waiting, "other": now.rest}
-    return {"sweep": found.name, "axes": [a.title for a in found.axes], "of": now.of, **counts, "deleted": now.missing}
+    return {"sweep": sweep.name, "axes": [a.title for a in sweep.axes], "of": now.of, **counts, "deleted": now.missing}
 
 
 def _texts(values: tuple[Any, ...]) -> list[str]:

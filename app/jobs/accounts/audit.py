@@ -1,6 +1,6 @@
-"""The audit log of a shared studio: who did what to what, when and from where, as lines of JSON that are only added.
+"""The append-only audit log of a shared studio: time, actor, action, subject and address as lines of JSON.
 
-It is kept from the first account on. Nothing secret is written: no passwords, tokens, prompts or captions.
+It starts with the first account. It holds no passwords, tokens, prompts or captions.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 
 FOLDER, FILE = ".audit", "audit.jsonl"
 LARGEST, OLDER = 5 * 2**20, 9
-"""Bytes of a file, after which the next one begins, and how many full ones are kept."""
+"""Bytes after which a file is rotated, and the number of rotated files."""
 LONGEST = 300
-"""Characters of a value: names come from outside."""
+"""Characters of a value; names are untrusted."""
 log = logging.getLogger(__name__)
 Action = TypeVar("Action", bound=Callable[..., Any])
 
 
 class AuditLog:
-    """The log among the runs; safe to use from many threads and processes."""
+    """The log in a folder of runs; safe to use from many threads and processes."""
 
     def __init__(self, runs: Path) -> None:
         self.folder = runs / FOLDER
         self.file = self.folder / FILE
 
     def keep(self) -> None:
-        """Keep a log from now on, readable by this user only."""
+        """Start the log, readable by this user only."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def note(self, what: str, actor: Actor | None, about: str = "", **details: str | int | bool | None) -> None:
-        """Add a line; `actor` None is somebody unknown. Does nothing where no log is kept, and never raises."""
+        """Add a line, without an `actor` if nobody is logged in. Does nothing without a log, and never raises."""
         if not self.folder.is_dir():
             return
         line: dict[str, Any] = {
@@ -58,11 +58,11 @@ class AuditLog:
         line |= {key: value for key, value in details.items() if value is not None}
         try:
             self._write(json.dumps({key: _short(value) for key, value in line.items()}) + "\n")
-        except OSError as error:  # what is done must not fail for it
+        except OSError as error:  # the action must not fail for it
             log.error("The audit log cannot be written: %s", error)
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """All lines that are kept, newest first; invalid ones are skipped."""
+        """All lines, newest first; invalid ones are skipped."""
         for file in (self.file, *(self._older(number) for number in range(1, OLDER + 1))):
             with suppress(OSError):
                 for text in reversed(file.read_text(encoding="utf-8", errors="replace").splitlines()):
@@ -82,7 +82,7 @@ class AuditLog:
             self._rotate()
 
     def _rotate(self) -> None:
-        # Another process may be at it, or have done it.
+        # Another process may be rotating, or have rotated.
         with suppress(Timeout, FileNotFoundError), FileLock(self.folder / ".lock", timeout=0):
             if self.file.stat().st_size > LARGEST:
                 for number in range(OLDER, 0, -1):
@@ -95,15 +95,15 @@ class AuditLog:
 
 
 def audited(what: str) -> Callable[[Action], Action]:
-    """Note what an action on a job has done, or that it was refused to somebody who may not change the job."""
+    """Log an action on a job, and its refusal to an actor who may not change the job."""
 
     def noting(action: Action) -> Action:
         @functools.wraps(action)
         def acting(store: Store, number: int, *given: Any, actor: Actor, **named: Any) -> Any:
             job = store.job(number)
             how = given[0] if given else named.get("how", "save")
-            said = str(how) if what == "stop" and how != "save" else what
-            note = functools.partial(note_job, store, said, actor, job.kind, job.name, job.owner)
+            event = str(how) if what == "stop" and how != "save" else what
+            note = functools.partial(note_job, store, event, actor, job.kind, job.name, job.owner)
             try:
                 result = action(store, number, *given, actor=actor, **named)
             except NotOwnerError:
@@ -118,7 +118,7 @@ def audited(what: str) -> Callable[[Action], Action]:
 
 
 def check_owner(runs: Path, what: str, actor: Actor, kind: str, name: str, owner: str) -> None:
-    """Raise NotOwnerError if the actor may not change what belongs to `owner`, and note that they tried."""
+    """Raise NotOwnerError if the actor may not change what belongs to `owner`, and log the attempt."""
     try:
         actor.check(name, owner)
     except NotOwnerError:
@@ -127,7 +127,7 @@ def check_owner(runs: Path, what: str, actor: Actor, kind: str, name: str, owner
 
 
 def note_job(store: Store, what: str, actor: Actor, kind: str, name: str, owner: str, **details: Any) -> None:
-    """Note something about a job; what the studio itself does with small jobs is passed over."""
+    """Log an action on a job, except those of the studio itself on small jobs."""
     if actor.name or kind == "train":
         AuditLog(store.runs).note(what, actor, name, kind=kind, owner=owner, **details)
 
@@ -141,6 +141,6 @@ def _short(value: Any) -> Any:
 
 
 def details_of(line: Mapping[str, Any]) -> str:
-    """What a line says beside the time, who, what and about, in one row."""
+    """The values of a line beside time, actor, action and subject."""
     shown = ("time", "who", "what", "about")
     return ", ".join(f"{key}: {value}" for key, value in line.items() if key not in shown)

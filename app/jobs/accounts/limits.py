@@ -1,6 +1,6 @@
-"""Limits per person of a shared studio, as settings of the queue: for everybody, and for one person.
+"""Limits of a shared studio, as settings of the queue: for everybody, and for one account.
 
-What belongs to the machine's owner has none.
+The machine's owner has no limits.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ WAITING, STORAGE = "waiting", "storage"
 """Waiting trainings, and bytes of storage."""
 USUAL_WAITING = 20
 SMALL_WAITING = 20
-"""Of small jobs (pictures, captions, estimates), whatever somebody's limit of trainings is."""
+"""Limit of small jobs (pictures, captions, estimates)."""
 MOST_WORK = 150 * 2048**2
-"""Denoising steps times pixels of what a person has drawn at once."""
+"""Denoising steps times pixels that one account may draw at once."""
 TOO_MUCH_TOGETHER = _(
     "In this studio, {pictures} of {size} can have at most {most:,} steps each; draw fewer, or smaller ones."
 )
@@ -45,39 +45,39 @@ FULL_SMALL = _(
 
 
 class LimitError(VelaturaError):
-    """Raised if a person would have more in the queue than they may."""
+    """An account would have more in the queue than it may."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits as the queue keeps them; empty `person` is everybody without a limit of their own."""
+    """The stored limits; an empty `login` is everybody without a limit of their own."""
 
     settings: QueueSettings
 
-    def of(self, kind: str, person: str = "") -> int | None:
-        """The limit that was set for exactly this; None if none was."""
+    def of(self, kind: str, login: str = "") -> int | None:
+        """The limit that was set for this login; None without one."""
         with suppress(ValueError):
-            return int(self.settings.get(_key(kind, person))) if self.settings.exist() else None
+            return int(self.settings.get(_key(kind, login))) if self.settings.exist() else None
         return None
 
-    def waiting(self, person: str) -> int:
-        """How many trainings of a person may wait."""
-        return _first(self.of(WAITING, person), self.of(WAITING), USUAL_WAITING)
+    def waiting(self, login: str) -> int:
+        """Number of trainings that may wait."""
+        return _first(self.of(WAITING, login), self.of(WAITING), USUAL_WAITING)
 
-    def storage(self, person: str, usual: int) -> int:
-        """How many bytes a person may keep; `usual` is what holds where nothing was set."""
-        return _first(self.of(STORAGE, person), self.of(STORAGE), usual)
+    def storage(self, login: str, usual: int) -> int:
+        """Bytes that a login may keep; `usual` unless a limit was set."""
+        return _first(self.of(STORAGE, login), self.of(STORAGE), usual)
 
-    def set(self, kind: str, value: int | None, person: str = "") -> None:
-        """Set a limit, or with None what holds for everybody. VelaturaError if it is too large or negative."""
+    def set(self, kind: str, value: int | None, login: str = "") -> None:
+        """Set a limit, or remove it with None. VelaturaError if it is too large or negative."""
         check_limit(kind, value)
-        self.settings.set(_key(kind, person), "" if value is None else str(value))
+        self.settings.set(_key(kind, login), "" if value is None else str(value))
 
-    def forget(self, person: str) -> None:
-        """Remove a person's own limits."""
+    def forget(self, login: str) -> None:
+        """Remove the limits of a login."""
         for kind in MOST:
-            if self.of(kind, person) is not None:
-                self.set(kind, None, person)
+            if self.of(kind, login) is not None:
+                self.set(kind, None, login)
 
 
 def check_limit(kind: str, value: int | None) -> None:
@@ -87,7 +87,7 @@ def check_limit(kind: str, value: int | None) -> None:
 
 
 def check_waiting(db: sqlite3.Connection, owner: str, kind: str, count: int = 1) -> None:
-    """Raise LimitError if `count` more jobs of an owner may not wait; called in the transaction that adds them."""
+    """Raise LimitError if an owner may not queue `count` more jobs; called in the transaction that adds them."""
     if not owner:
         return
     same = "=" if kind == TRAINING else "!="
@@ -101,7 +101,7 @@ def check_waiting(db: sqlite3.Connection, owner: str, kind: str, count: int = 1)
 
 
 def check_previews(config: Config) -> None:
-    """Raise LimitError if the samples of a step take more work than a person may ask for."""
+    """Raise LimitError if the samples of a step take more work than an account may ask for."""
     from trainers.data.subjects import COUNT
     from trainers.planning.findings import native_size
 
@@ -116,15 +116,15 @@ def check_previews(config: Config) -> None:
 
 
 def _waiting_in(db: sqlite3.Connection, owner: str) -> int:
-    for person in (owner, ""):
-        row = db.execute("SELECT value FROM settings WHERE name = ?", (_key(WAITING, person),)).fetchone()
+    for login in (owner, ""):
+        row = db.execute("SELECT value FROM settings WHERE name = ?", (_key(WAITING, login),)).fetchone()
         if row is not None and str(row[0]).isdecimal():
             return int(row[0])
     return USUAL_WAITING
 
 
-def _key(kind: str, person: str) -> str:
-    return f"{kind}:{person}" if person else kind
+def _key(kind: str, login: str) -> str:
+    return f"{kind}:{login}" if login else kind
 
 
 def _first(*values: int | None) -> int:

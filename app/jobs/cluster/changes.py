@@ -1,7 +1,7 @@
-"""What changes in a job's folder on a node, sent to the head and made there.
+"""Sends changes of a job's folder on a node to the head, and makes them there.
 
-A node sends files before the events that mention them, and a file only when it is whole. The head puts each into place
-by a rename, a new folder as one, so a reader there sees what it would see of a run on its own machine.
+A node sends files before the events that mention them, and a file only when it is complete. The head renames each file
+or new folder into place, so that readers see a remote run as they would see a local one.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from app.jobs.cluster.storage import LARGE, Storage
 from trainers.atomic_files import replace_file, sync_file, sync_folder
 
 INCOMING = ".incoming"
-"""Folder of files that are not whole yet, in a job's folder on the head."""
+"""Folder of incomplete files in a job's folder on the head."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """A piece of a file, after the ones before it."""
+    """The next block of a file."""
 
     path: str
     data: bytes
@@ -39,7 +39,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Appended:
-    """What was appended to a file; whole lines."""
+    """Whole lines that were appended to a file."""
 
     path: str
     data: bytes
@@ -47,14 +47,14 @@ class Appended:
 
 @dataclass(frozen=True)
 class Removed:
-    """A file that is gone."""
+    """A file that was deleted."""
 
     path: str
 
 
 @dataclass(frozen=True)
 class Arrived:
-    """Every file sent since the last time is whole."""
+    """Every file sent since the last `Arrived` is complete."""
 
 
 Change = Content | Stored | Appended | Removed | Arrived
@@ -62,7 +62,7 @@ Stamp = tuple[int, int, int]
 
 
 class FolderChanges:
-    """Follows a job's folder on a node, from its present state; large files go into the storage if there is one."""
+    """Follows a job's folder on a node; large files go into the storage if there is one."""
 
     def __init__(self, folder: Path, stored: StoredAttempt | None = None) -> None:
         self._folder, self._stored = folder, stored
@@ -70,11 +70,11 @@ class FolderChanges:
         self._known = {name: _stamp(path) for name, path in self._files()}
 
     def collect(self) -> Iterator[Change]:
-        """The changes since the last time. Raises FencedError if a later attempt at the job has begun."""
+        """The changes since the last call. Raises FencedError if a later attempt at the job has begun."""
         ends = {name: self._whole_length(name) for name in APPENDED}  # before the files that these lines mention
-        found = dict(self._files())
+        files = dict(self._files())
         sent = False
-        for name, path in found.items():
+        for name, path in files.items():
             try:
                 with path.open("rb") as file:
                     stamp = _stamp_of(os.fstat(file.fileno()))
@@ -94,7 +94,7 @@ class FolderChanges:
             if self._stored is not None:
                 self._stored.seal()
             yield Arrived()
-        for name in [name for name in self._known if name not in found]:
+        for name in [name for name in self._known if name not in files]:
             del self._known[name]
             if self._stored is not None:
                 self._stored.drop(name)
@@ -108,7 +108,7 @@ class FolderChanges:
                 yield name, path
 
     def _whole_length(self, name: str) -> int:
-        """The length of a file that grows, up to its last whole line."""
+        """Length of a growing file up to its last whole line."""
         begin, path = self._lengths[name], self._folder / name
         if _size(path) <= begin:
             return begin
@@ -137,12 +137,12 @@ class FolderCopy:
         shutil.rmtree(self._incoming, ignore_errors=True)  # of a process that was killed
 
     def apply(self, change: Change) -> None:
-        """Make one change; ValueError for a path that leads out of the folder."""
+        """Make a change; ValueError for a path that leads out of the folder."""
         match change:
             case Content(path, data):
                 self._add(path, data)
             case Stored(path, blob):
-                assert self._storage is not None  # the node has its address from here
+                assert self._storage is not None  # the node got its address from here
                 self._storage.get(blob, self._arriving(path))
             case Arrived():
                 _move_into(self._incoming, self._folder)
@@ -172,7 +172,7 @@ class FolderCopy:
 
 
 def _move_into(source: Path, target: Path) -> None:
-    """Move what is in a folder into another one: a folder that is not there yet as a whole, a file by a rename."""
+    """Rename the contents of a folder into another one; a new folder moves as a whole."""
     for entry in sorted(source.iterdir()):
         place = target / entry.name
         if entry.is_dir() and place.is_dir():
@@ -200,5 +200,5 @@ def _stamp(path: Path) -> Stamp:
     return _stamp_of(path.stat())
 
 
-def _stamp_of(found: os.stat_result) -> Stamp:
-    return found.st_size, found.st_mtime_ns, found.st_ino
+def _stamp_of(stat: os.stat_result) -> Stamp:
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino

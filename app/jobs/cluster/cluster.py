@@ -1,4 +1,4 @@
-"""A cluster as a dispatcher uses it: its devices besides this machine's, and how a job starts on one."""
+"""A cluster for a dispatcher: its devices, and the environment of jobs on them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from app.jobs.processes.process import python_command, python_environment
 REMOTE = "app.jobs.cluster.remote_job"
 WATCHER = "app.jobs.cluster.watch"
 AGAIN = 10.0
-"""Seconds until a lost cluster is looked for again."""
+"""Seconds between attempts to reach a lost cluster."""
 AVOIDED = 120.0
-"""Seconds for which a node that lost a job gets no other one; by then Ray knows whether it is dead."""
+"""Seconds for which a node that lost a job gets no other; Ray knows by then whether it is dead."""
 LOG = ".cluster.log"
-"""File among the runs with what the following process writes."""
+"""File in the folder of runs with the output of the watching process."""
 
 
 class Cluster:
-    """The nodes of a Ray cluster that serve a folder of runs; followed by a process of their own.
+    """The nodes of a Ray cluster that serve a folder of runs; a process of its own follows them.
 
-    With the address of a `storage`, large files travel by it.
+    Large files go through `storage`, if its address is given.
     """
 
     def __init__(self, runs: Path, address: str, storage: str = "") -> None:
@@ -41,28 +41,28 @@ class Cluster:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment of a job's process on the head."""
+        """Environment of a job's process on the head."""
         return self._variables
 
     def look(self) -> Seen:
-        """The cluster as last seen; follows it, if the process that did has ended."""
+        """The cluster as last seen; restarts the watching process if it has ended."""
         if (self._watcher is None or self._watcher.poll() is not None) and time.monotonic() > self._begun + AGAIN:
             self._begun = time.monotonic()
             self._watcher = self._follow()
         return read_seen(self._runs) or Seen()
 
     def offer(self, own: Offer) -> Offer:
-        """This machine's devices and those of the nodes, but for nodes that have just lost a job."""
+        """The devices of this machine and of the nodes, without nodes that have just lost a job."""
         now = time.monotonic()
         return self.look().offer(own.devices, [node for node, since in self._lost.items() if now < since + AVOIDED])
 
     def note_end(self, device: str, code: int) -> None:
-        """Learn from the exit code of a job's process on the head: a node that lost the job is avoided for a while."""
+        """Avoid a node for a while if the exit code of a job's process shows that it was lost."""
         if code == LOST_NODE and (node := node_of(device, self.look().nodes)) is not None:
             self._lost[node.id] = time.monotonic()
 
     def close(self) -> None:
-        """Follow it no longer; jobs on its nodes go on."""
+        """Stop watching; jobs on the nodes go on."""
         if self._watcher is not None:
             self._watcher.kill()
             self._watcher.wait()

@@ -1,4 +1,4 @@
-"""The connection to a Ray cluster: its token, and kind words for what goes wrong."""
+"""The connection to a Ray cluster: token, environment and errors."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ SETTINGS = {
 }
 """Environment of every process of a cluster."""
 PATIENCE = 5.0
-"""Seconds to wait for an answer of a cluster; Ray itself would try for a minute."""
+"""Connection timeout in seconds; Ray's own is a minute."""
 
 
 class LostClusterError(VelaturaError):
-    """A cluster that cannot be reached."""
+    """The cluster cannot be reached."""
 
 
 def check_ray() -> None:
@@ -43,9 +43,9 @@ def check_ray() -> None:
 
 
 def read_token(runs: Path) -> str:
-    """The token of a cluster: the environment's, or the one that this folder of runs has, made if needed."""
-    if given := os.environ.get(TOKEN_VARIABLE, ""):
-        return given
+    """A cluster's token from the environment, or from the folder of runs, where it is created if needed."""
+    if token := os.environ.get(TOKEN_VARIABLE, ""):
+        return token
     path = runs / TOKEN
     if not path.is_file():
         runs.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def read_token(runs: Path) -> str:
 
 
 def environment(token: str) -> dict[str, str]:
-    """The variables of a process that belongs to a cluster."""
+    """Environment of a process of a cluster."""
     return {**SETTINGS, TOKEN_VARIABLE: token}
 
 
@@ -64,7 +64,7 @@ def environment(token: str) -> dict[str, str]:
 def connected(address: str, token: str) -> Iterator[Any]:
     """Ray, connected to a cluster as a driver. Raises LostClusterError if it cannot be reached.
 
-    This process must not need to survive: Ray ends it when the machine's own Ray processes die.
+    Ray may end this process: it does so when the machine's own Ray processes die.
     """
     check_ray()
     os.environ.update(environment(token))

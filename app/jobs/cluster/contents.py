@@ -1,4 +1,4 @@
-"""Contents of files on a node, under their digests: what a later job needs again need not travel again."""
+"""A node's cache of file contents by digest, which later jobs use again."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from trainers.atomic_files import link_or_copy
 from trainers.errors import VelaturaError
 
 MOST = 50 * 10**9
-"""Bytes of contents that a node keeps."""
+"""Size of the cache in bytes."""
 
 
 def node_folder() -> Path:
-    """A node's folder: `VELATURA_NODE_FOLDER`, or `velatura-node` in the user's folder of caches."""
+    """A node's folder: `VELATURA_NODE_FOLDER`, or `velatura-node` in the user's cache folder."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("VELATURA_NODE_FOLDER") or Path(caches) / "velatura-node")
 
 
 class Contents:
-    """The contents that a node has."""
+    """The contents on a node."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
     def missing(self, parcel: Parcel) -> list[str]:
-        """The digests of a parcel that are not here."""
+        """Digests of a parcel that are missing here."""
         return [digest for digest, blob in parcel.blobs().items() if not self._has(blob)]
 
     def receive(self, digest: str, data: bytes, writer: str) -> None:
-        """Take a piece of a content, after the ones before it; `writer` names who sends it."""
+        """Append a block to a content; `writer` identifies the sender."""
         with self._arriving(digest, writer).open("ab") as file:
             file.write(data)
 
     def finish(self, blob: Blob, writer: str) -> None:
-        """Keep a content that is whole. Raises VelaturaError if it is not what was sent."""
+        """Store a complete content. Raises VelaturaError if its digest is wrong."""
         arriving = self._arriving(blob.digest, writer)
-        arriving.touch()  # an empty file has no piece
+        arriving.touch()  # an empty file has no blocks
         if digest_of(arriving) != blob:
             arriving.unlink()
             raise VelaturaError("a file arrived damaged on {node}; try again", node=os.uname().nodename)
         arriving.replace(self._folder / blob.digest)
 
     def fetch(self, blob: Blob, writer: str, storage: Storage) -> None:
-        """Take a content from the storage."""
+        """Copy a content from the storage."""
         arriving = self._arriving(blob.digest, writer)
         storage.get(blob, arriving)
         arriving.replace(self._folder / blob.digest)
 
     def lay_out(self, parcel: Parcel, folder: Path) -> dict[str, Path]:
-        """Fill a new folder with a job's files, and one beside it with its inputs; returns the places of the inputs."""
+        """Write a job's files into a new folder and its inputs beside it; returns the inputs' paths."""
         self._put(parcel.files, folder)
         places = {}
         for number, (named, files) in enumerate(parcel.inputs.items()):
@@ -65,10 +65,10 @@ class Contents:
         return places
 
     def tidy(self, most: int = MOST) -> None:
-        """Delete what has not been used for longest, beyond a number of bytes."""
-        found = sorted(((path.stat(), path) for path in self._folder.iterdir()), key=lambda each: -each[0].st_mtime)
+        """Delete the least recently used contents beyond a number of bytes."""
+        files = sorted(((path.stat(), path) for path in self._folder.iterdir()), key=lambda each: -each[0].st_mtime)
         total = 0
-        for stat, path in found:
+        for stat, path in files:
             total += stat.st_size
             if total > most:
                 path.unlink(missing_ok=True)

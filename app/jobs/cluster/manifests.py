@@ -1,7 +1,7 @@
-"""Which contents of a storage an attempt at a job has: numbered manifests, each created only if its number is free.
+"""Numbered manifests of the contents that an attempt at a job has stored; each is created only if its number is free.
 
-An attempt begins by taking the next number. A node of an earlier attempt, frozen meanwhile, then finds its own next
-number taken and ends.
+An attempt takes the next number first. If an earlier attempt wakes up on a frozen node, its own next number is taken,
+and it ends.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ FENCED = _("a later attempt at the job has begun; this one may not write any mor
 
 
 class FencedError(VelaturaError):
-    """A later attempt has begun."""
+    """A later attempt at the job has begun."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt at a job, and where its manifests are."""
+    """An attempt at a job, with the place of its manifests."""
 
     url: str
     """Address of the storage."""
@@ -36,11 +36,11 @@ class Attempt:
     """Folder of the job's manifests."""
     attempt: int
     number: int
-    """Its first manifest."""
+    """Number of its first manifest."""
 
 
 def begin_attempt(storage: Storage, kind: str, number: int, parcel: Parcel, places: Mapping[str, Path]) -> Attempt:
-    """Have the large contents of a parcel in the storage, then begin an attempt at its job."""
+    """Store the large contents of a parcel, then begin an attempt at its job."""
     files = large_files(parcel)
     for blob in files.values():
         storage.put(blob, places[blob.digest])
@@ -57,9 +57,9 @@ def job_key(kind: str, name: str) -> str:
 
 
 def large_files(parcel: Parcel) -> dict[str, Blob]:
-    """The files of a parcel that travel by the storage, by path; those of inputs by their place among them.
+    """The files of a parcel that travel by the storage, by path, or by the number of an input.
 
-    Asking for a small one takes longer than sending it, and one that grows is not what it was when it is stored.
+    Small files are sent faster than they are looked up; growing files change before they are stored.
     """
     inputs = {
         f"inputs/{place}/{name}": blob
@@ -71,7 +71,7 @@ def large_files(parcel: Parcel) -> dict[str, Blob]:
 
 
 class StoredAttempt:
-    """What an attempt writes into the storage, on its node."""
+    """The files that an attempt stores from its node."""
 
     def __init__(self, attempt: Attempt, parcel: Parcel, folder: Path) -> None:
         self._attempt, self._number = attempt, attempt.number
@@ -85,7 +85,7 @@ class StoredAttempt:
 
     def put(self, name: str, path: Path) -> Blob:
         """Store a file of the job's folder; the next manifest names it."""
-        held = self._folder / "stored"  # as it is now: another one may take its name at any time
+        held = self._folder / "stored"  # the file may be replaced at any time
         held.unlink(missing_ok=True)
         link_or_copy(path, held)
         blob = digest_of(held)
@@ -95,19 +95,19 @@ class StoredAttempt:
         return blob
 
     def drop(self, name: str) -> None:
-        """A file is gone; the next manifest does not name it."""
+        """Leave a deleted file out of the next manifest."""
         self._files.pop(name, None)
 
     def seal(self) -> None:
         """Write the next manifest. Raises FencedError if a later attempt has begun."""
         self._number += 1
         name, data = _name(self._attempt.job, self._number), _manifest(self._attempt.attempt, self._files)
-        if not self.storage.create(name, data) and self.storage.read(name) != data:  # ours, if an answer was lost
+        if not self.storage.create(name, data) and self.storage.read(name) != data:  # ours, if the answer was lost
             raise FencedError(FENCED)
 
 
 def tidy(storage: Storage, active: Collection[str]) -> int:
-    """Remove old contents that no active job needs, and old manifests; returns how many contents."""
+    """Remove old manifests and old contents that no active job needs; returns the number of contents."""
     last = {str(PurePosixPath(name).parent): name for name, _ in storage.names(MANIFESTS)}
     needed = {name for folder, name in last.items() if folder.removeprefix(f"{MANIFESTS}/") in active}
     named = {digest for name in needed for digest in _digests(storage.read(name))}

@@ -1,7 +1,7 @@
-"""A job on a node of a cluster: the Ray actor that does it in a copy of its folder and reports every change.
+"""The Ray actor that runs a job on a node, in a copy of its folder, and reports every change.
 
-It lives as long as the head's process of the job. Nothing on a node writes to the head's disk, so a node that was taken
-for dead and comes back changes nothing there.
+It lives as long as the head's process of the job. Nodes never write to the head's disk, so a node that comes back after
+it counted as dead changes nothing there.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from trainers.process.oom import count_kills, has_killed_since
 from trainers.runs.run import Run, Stop
 
 LOOK_EVERY = 0.3
-"""Seconds between looks at a job's folder."""
+"""Seconds between checks of a job's folder."""
 ALIVE_EVERY = 1.0
-"""Seconds between signs of life."""
+"""Seconds between heartbeats."""
 
 
 @dataclass(frozen=True)
 class Alive:
-    """A sign of life."""
+    """A heartbeat."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Ended:
     code: int
     """Its exit code, negative for a signal."""
     lacked_memory: bool
-    """Whether the system killed it, or another process, for want of memory."""
+    """Whether the system killed a process because memory ran out."""
 
 
 Report = Change | Alive | Ended
 
 
-def with_signs_of_life(reports: Iterator[Report]) -> Iterator[Report]:
-    """The reports, and signs of life while the storage keeps the next one waiting."""
+def with_heartbeats(reports: Iterator[Report]) -> Iterator[Report]:
+    """The reports, with heartbeats while the next one takes long."""
     thread = ThreadPoolExecutor(1)
     try:
         while True:
@@ -66,7 +66,7 @@ def with_signs_of_life(reports: Iterator[Report]) -> Iterator[Report]:
 class NodeJob:
     """A job on a node, done by a process of `module`. The head sends what is missing, then follows `perform`.
 
-    With a storage, where the head has begun the attempt `stored`, large files travel by it in both directions.
+    With `stored`, an attempt that the head has begun in a storage, large files go through the storage.
     """
 
     def __init__(self, module: str, kind: str, attempt: int, parcel: Parcel, stored: Attempt | None = None) -> None:
@@ -79,16 +79,16 @@ class NodeJob:
         self._child: subprocess.Popen[bytes] | None = None
 
     def missing(self) -> list[str]:
-        """The digests of the contents that the node lacks and does not find in the storage."""
+        """Digests of contents that neither the node nor the storage has."""
         stored = {blob.digest for blob in large_files(self._parcel).values()} if self._stored is not None else ()
         return [digest for digest in self._contents.missing(self._parcel) if digest not in stored]
 
     def receive(self, digest: str, data: bytes) -> None:
-        """Take a piece of a content."""
+        """Append a block to a content."""
         self._contents.receive(digest, data, self._key)
 
     def finish(self, blob: Blob) -> None:
-        """Keep a content that is whole."""
+        """Store a complete content."""
         self._contents.finish(blob, self._key)
 
     def ask_to_stop(self, how: Stop) -> None:
@@ -101,11 +101,11 @@ class NodeJob:
             self._child.terminate()
 
     def perform(self) -> Iterator[Report]:
-        """Do the job; yields every change, and signs of life."""
+        """Run the job; yields every change, and heartbeats."""
         self._sweep()
         self._run.folder.mkdir(parents=True)
         try:
-            yield from with_signs_of_life(self._fetch())
+            yield from with_heartbeats(self._fetch())
             places = self._contents.lay_out(self._parcel, self._run.folder)
             rewrite_settings(self._run.folder, places)
             changes = FolderChanges(self._run.folder, self._stored)
@@ -121,7 +121,7 @@ class NodeJob:
             self._contents.tidy()
 
     def _fetch(self) -> Iterator[Report]:
-        """Take what is missing from the storage."""
+        """Copy missing contents from the storage."""
         if self._stored is None:
             return
         blobs = self._parcel.blobs()
@@ -141,17 +141,17 @@ class NodeJob:
             )
 
     def _follow(self, child: subprocess.Popen[bytes], changes: FolderChanges) -> Iterator[Report]:
-        said = time.monotonic()
+        last_report = time.monotonic()
         while True:
-            ended = child.poll() is not None  # before the last look
-            for change in with_signs_of_life(changes.collect()):
+            ended = child.poll() is not None  # before the last check
+            for change in with_heartbeats(changes.collect()):
                 yield change
-                said = time.monotonic()
+                last_report = time.monotonic()
             if ended:
                 return
-            if time.monotonic() > said + ALIVE_EVERY:
+            if time.monotonic() > last_report + ALIVE_EVERY:
                 yield Alive()
-                said = time.monotonic()
+                last_report = time.monotonic()
             time.sleep(LOOK_EVERY)
 
     def _sweep(self) -> None:
@@ -165,5 +165,5 @@ class NodeJob:
 
 
 def _without_ray(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a job may see: without the cluster's token."""
+    """Overrides that hide the cluster's token from a job."""
     return dict.fromkeys((key for key in environment if key.startswith("RAY_AUTH")), "")

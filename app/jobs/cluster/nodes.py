@@ -1,4 +1,4 @@
-"""The nodes of a cluster as values: what each offers, and why one is not used."""
+"""The nodes of a cluster as values: their devices, and why a node is not used."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from trainers.messages import Message as _
 from trainers.messages import from_record, to_record
 
 FILE = ".cluster.json"
-"""File among the runs with the nodes as last seen."""
+"""File in the folder of runs with the nodes as last seen."""
 STALE = 20.0
-"""Seconds after which what was seen no longer holds."""
+"""Seconds after which it is out of date."""
 VERSION, NAME, CARD_MEMORY = "velatura.version", "velatura.name", "velatura.card-memory"
 """Labels that `velatura worker` gives its node."""
 HEAD = "head"
 """The version label of a node that only connects the studio."""
 OWN = ("velatura.", "ray.io/")
-"""Beginnings of labels that people do not set."""
+"""Prefixes of labels that people do not set."""
 FOREIGN = _("It was not started by `velatura worker --cluster`.")
 OTHER_VERSION = _("It has Velatura {theirs}; this studio has {ours}. Update the older one.")
 
@@ -36,7 +36,7 @@ class Node:
     id: str
     address: str
     name: str = ""
-    """As people call it."""
+    """Display name."""
     cpus: float = 0.0
     gpus: int = 0
     memory: int = 0
@@ -49,7 +49,7 @@ class Node:
 
     @property
     def problem(self) -> str:
-        """Why it is not used; empty if it is."""
+        """Why it is not used; empty for a node that is."""
         ours = version("velatura")
         if not self.version:
             return FOREIGN
@@ -57,12 +57,12 @@ class Node:
 
     @property
     def device_memory(self) -> float:
-        """GB that each of its devices has; 0 if unknown."""
+        """GB of each of its devices; 0 if unknown."""
         return self.card_memory if self.gpus else self.memory / 1e9
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Its devices as the queue knows them: `cuda:0@ADDRESS` …, or `cpu@ADDRESS`."""
+        """Its devices as in the queue: `cuda:0@ADDRESS` …, or `cpu@ADDRESS`."""
         if self.problem:
             return ()
         cards = tuple(f"cuda:{index}@{self.address}" for index in range(self.gpus))
@@ -85,36 +85,36 @@ class Seen:
         return tuple(device for node in self.nodes for device in node.devices)
 
     def offer(self, own: Sequence[str], avoided: Container[str] = ()) -> Offer:
-        """The devices of the nodes, which are tried first, and this machine's own; `avoided` are ids of nodes.
+        """The devices of the nodes, then this machine's `own`; `avoided` are ids of nodes.
 
-        It is not complete: another node may join, and a job that fits nowhere waits for it.
+        The offer is not complete: a job that fits nowhere waits for another node.
         """
         nodes = [node for node in self.nodes if node.id not in avoided]
         known = {each: NodeDevice(node.labels, node.device_memory) for node in nodes for each in node.devices}
         return Offer((*known, *own), complete=False, nodes=known)
 
 
-def from_ray(found: Sequence[Mapping[str, Any]]) -> tuple[Node, ...]:
-    """The living nodes that may take jobs, of what `ray.nodes()` gives."""
-    living = [each for each in found if each["Alive"] and each["Labels"].get(VERSION) != HEAD]
+def from_ray(nodes: Sequence[Mapping[str, Any]]) -> tuple[Node, ...]:
+    """The living nodes that may take jobs, from `ray.nodes()`."""
+    living = [each for each in nodes if each["Alive"] and each["Labels"].get(VERSION) != HEAD]
     return tuple(sorted(map(_read_node, living), key=lambda node: (node.name, node.address)))
 
 
 def node_of(device: str, nodes: Sequence[Node]) -> Node | None:
-    """The node of a device of the queue; None if it is gone or is this machine."""
+    """The node of a device; None if it is gone, or this machine."""
     address = device.rpartition("@")[2] if "@" in device else ""
     return next((node for node in nodes if address and node.address == address), None)
 
 
 def write_seen(runs: Path, seen: Seen) -> None:
-    """Write what was seen, for the processes that need it."""
+    """Write the cluster's state for other processes."""
     table = asdict(seen) | {"problem": to_record(seen.problem)}
     with whole_file(runs / FILE) as building:
         building.write_text(json.dumps(table), encoding="utf-8")
 
 
 def read_seen(runs: Path) -> Seen | None:
-    """The cluster as last seen; None if there is none, or that was long ago."""
+    """The cluster as last seen; None without a cluster, or if its state is out of date."""
     try:
         table = json.loads((runs / FILE).read_bytes())
         seen = Seen(tuple(Node(**each) for each in table["nodes"]), from_record(table["problem"]), table["time"])
@@ -123,10 +123,10 @@ def read_seen(runs: Path) -> Seen | None:
     return seen if abs(time.time() - seen.time) < STALE else None
 
 
-def _read_node(found: Mapping[str, Any]) -> Node:
-    labels, resources, address = found["Labels"], found["Resources"], str(found["NodeManagerAddress"])
+def _read_node(node: Mapping[str, Any]) -> Node:
+    labels, resources, address = node["Labels"], node["Resources"], str(node["NodeManagerAddress"])
     return Node(
-        id=str(found["NodeID"]),
+        id=str(node["NodeID"]),
         address=address,
         name=labels.get(NAME, "") or address,
         cpus=float(resources.get("CPU", 0)),

@@ -1,4 +1,4 @@
-"""What a job needs on another machine: the files of its folder, and those that its settings name, by their content."""
+"""The files that a job needs on another machine: its folder, and what its settings name, by content."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from trainers.runs.run import STOP
 
 CONFIG = "config.toml"
 SETTINGS = (CONFIG, REQUEST)
-"""Files of a job's folder that name other files by their paths; a node has its own version of them."""
+"""Files of a job's folder with paths of other files; a node has its own versions."""
 PATHS = frozenset({"base.model", "base.parts.*", "data.images", "base", "styles.*.path"})
-"""Settings of a run, and of a request for pictures, that are paths."""
+"""Settings of runs and drawings that are paths."""
 APPENDED = ("events.jsonl", "log.txt", "process.log")
 """Files of a job's folder that only grow."""
 BLOCK = 2**22
-"""Bytes that are read or sent at once."""
+"""Bytes read or sent at once."""
 SELF = "."
 """Path within an input that is a single file."""
 
@@ -45,7 +45,7 @@ class Parcel:
     files: Mapping[str, Blob]
     """By path in the job's folder."""
     inputs: Mapping[str, Mapping[str, Blob]]
-    """Files and folders elsewhere that the job's settings name: by path there, then by path within it."""
+    """Files and folders elsewhere that the job's settings name, by path, then by path within."""
 
     def blobs(self) -> dict[str, Blob]:
         """Every content, by digest."""
@@ -71,7 +71,7 @@ def pack(folder: Path) -> tuple[Parcel, dict[str, Path]]:
 
 
 def list_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The files of a folder with their paths in it; hidden ones, half-written ones and a stop request are left out."""
+    """The files of a folder by relative path, without hidden and partial files and a stop request."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts) or path.suffix == ".part"
@@ -87,7 +87,7 @@ def digest_of(path: Path) -> Blob:
 
 
 def read_content(path: Path, blob: Blob) -> Iterator[bytes]:
-    """A file's content in blocks, without what was appended to it since."""
+    """A file's content in blocks, without later additions."""
     left = blob.size
     with path.open("rb") as file:
         while left and (block := file.read(min(BLOCK, left))):
@@ -96,14 +96,14 @@ def read_content(path: Path, blob: Blob) -> Iterator[bytes]:
 
 
 def find_inputs(folder: Path) -> dict[str, Path]:
-    """The existing files and folders outside of a job's folder that its settings name, by the text that names them."""
-    found = {}
+    """Existing files and folders outside of a job's folder that its settings name, by the path as written."""
+    inputs = {}
     for name in SETTINGS:
         for text in _named_paths(_read(folder / name)):
             path = Path(text)
             if path.is_absolute() and path.exists() and not path.is_relative_to(folder):
-                found[text] = path
-    return found
+                inputs[text] = path
+    return inputs
 
 
 def rewrite_settings(folder: Path, places: Mapping[str, Path]) -> None:
@@ -112,7 +112,7 @@ def rewrite_settings(folder: Path, places: Mapping[str, Path]) -> None:
         if not (file := folder / name).is_file():
             continue
         table = _mapped(_read(file), "", lambda text: str(places[text]) if text in places else text)
-        file.unlink()  # it may be a link to a content that is kept
+        file.unlink()  # it may be a link into the cache
         file.write_text(json.dumps(table) if name == REQUEST else tomli_w.dumps(table), encoding="utf-8")
 
 
@@ -132,18 +132,18 @@ def _read(file: Path) -> Any:
 
 
 def _named_paths(table: Any) -> list[str]:
-    found: list[str] = []
+    paths: list[str] = []
 
     def note(text: str) -> str:
-        found.append(text)
+        paths.append(text)
         return text
 
     _mapped(table, "", note)
-    return found
+    return paths
 
 
 def _mapped(value: Any, key: str, change: Callable[[str], str]) -> Any:
-    """Settings with their paths changed; `key` is the place of a value, with `*` for an item of a list."""
+    """Settings with their paths changed; `key` is the dotted place of a value, with `*` for list items."""
     if isinstance(value, dict):
         return {name: _mapped(each, f"{key}.{name}" if key else name, change) for name, each in value.items()}
     if isinstance(value, list):

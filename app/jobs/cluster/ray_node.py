@@ -1,4 +1,4 @@
-"""This machine as the head of a cluster, or as one of its nodes: Ray's own processes, started with a token."""
+"""Starts Ray's processes on this machine, as the head or a node of a cluster."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from trainers.errors import VelaturaError
 AUTO = "auto"
 PORT = 6379
 PATIENCE = 5.0
-"""Seconds to wait for an answer of a cluster."""
+"""Connection timeout in seconds."""
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-"""What Ray takes as the name or the value of a label."""
+"""Names and values of labels that Ray accepts."""
 STORE = 2**28
-"""Bytes of Ray's object store: what travels goes through it in small pieces."""
+"""Bytes of Ray's object store; files go through it in blocks."""
 START = [
     *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start"),
     *("--disable-usage-stats", "--object-store-memory", str(STORE)),
@@ -32,7 +32,7 @@ START = [
 
 @dataclass(frozen=True)
 class Address:
-    """Where a cluster's head listens."""
+    """The address of a cluster's head."""
 
     host: str
     port: int = PORT
@@ -68,18 +68,18 @@ def parse_address(text: str) -> Address:
             "{text!r} is not the address of a cluster; write auto, HOST or HOST:PORT, such as 10.0.0.5:6379", text=text
         )
     try:
-        found = socket.gethostbyname(host)
+        address = socket.gethostbyname(host)
     except OSError:
         raise VelaturaError("there is no host {host}; check the cluster's address", host=host) from None
-    if found == "127.0.0.1":
+    if address == "127.0.0.1":
         raise VelaturaError(
             "Ray does not bind to 127.0.0.1; write auto, or the address by which the other machines reach this one"
         )
-    return Address(found, int(port) if port else PORT)
+    return Address(address, int(port) if port else PORT)
 
 
 def own_address() -> str:
-    """The address by which this machine reaches others; no packet is sent for it."""
+    """The address by which this machine reaches others; sends no packet."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("203.0.113.1", 9))  # reserved for documentation (RFC 5737)
@@ -89,7 +89,7 @@ def own_address() -> str:
 
 
 def open_head(address: Address, token: str) -> bool:
-    """Make the studio's machine part of a cluster: returns whether its head was started here.
+    """Connect the studio's machine to a cluster; returns whether its head was started here.
 
     Ray's processes stay when the studio ends, like the jobs. Raises VelaturaError if nothing answers at another
     machine's address, or Ray does not start.
@@ -118,7 +118,7 @@ def node_command(
     gpus: int | None,
     card_memory: float = 0.0,
 ) -> list[str]:
-    """The command of a node's processes, which runs until it is stopped; `card_memory` is the least GB of its cards.
+    """The command that runs a node until it is stopped; `card_memory` is the GB of its smallest card.
 
     Raises VelaturaError for an invalid label.
     """
@@ -152,8 +152,8 @@ def given_token(file: Path | None) -> str:
 
 
 def _offers(cpus: int | None, gpus: int | None) -> list[str]:
-    given = {"--num-cpus": cpus, "--num-gpus": gpus}
-    return [word for name, number in given.items() if number is not None for word in (name, str(number))]
+    options = {"--num-cpus": cpus, "--num-gpus": gpus}
+    return [word for name, number in options.items() if number is not None for word in (name, str(number))]
 
 
 def _labels(labels: Mapping[str, str]) -> list[str]:
@@ -175,7 +175,7 @@ def _run(command: Sequence[str], token: str) -> None:
 
 
 def _reason(output: str) -> str:
-    """The line of Ray's output that says what went wrong."""
+    """The line of Ray's output with the error."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     named = [line for line in lines if "Error" in line or "error" in line or "Version mismatch" in line]
     return (named or lines or ["it gave no reason"])[-1][:300]

@@ -39,11 +39,11 @@ from trainers.runs.run import Run
 LOST_NODE = 75
 """Exit code if the node was lost (`EX_TEMPFAIL` of sysexits.h)."""
 ADDRESS = "VELATURA_CLUSTER"
-"""Variable with the cluster's address."""
+"""Environment variable with the cluster's address."""
 SILENT = 60.0
-"""Seconds without a sign of life after which a node is taken for dead; Ray notices a killed one sooner."""
+"""Seconds without a report after which a node counts as dead; Ray notices killed nodes sooner."""
 AHEAD = 16
-"""Reports that a node may be ahead of the head."""
+"""Maximum number of unread reports."""
 LOST = _("the machine {node} was lost")
 LACKED_MEMORY = _("not enough memory on {node}: its system ended the job")
 FAILED = _("the job could not be done on {node}: {reason}")
@@ -51,14 +51,14 @@ CRASHED = _("its process on {node} ended with code {code}; process.log shows why
 
 
 class LostNodeError(VelaturaError):
-    """A node that died, or that nothing has been heard of for a while."""
+    """A node that died, or has not reported for a while."""
 
 
 def main(module: str, runs: str, number: str, token: str) -> int:
-    """Have a node do a job and return the exit code; with another one than 0 the queue puts the job back in line."""
+    """Run a job on a node and return the exit code; unless it is 0, the job is queued again."""
     store = Store(Path(runs))
     job = store.begin(int(number), token, own_identity())
-    if job is None:  # it was cancelled or given to another dispatcher meanwhile
+    if job is None:  # cancelled or claimed by another dispatcher meanwhile
         return 0
     run = Run(job.folder)
     try:
@@ -78,7 +78,7 @@ def main(module: str, runs: str, number: str, token: str) -> int:
 
 
 class _RemoteJob:
-    """A job while a node does it."""
+    """A job that runs on a node."""
 
     def __init__(self, ray: Any, module: str, job: Job, node: Node) -> None:
         self._ray, self._module, self._job, self._node = ray, module, job, node
@@ -89,7 +89,7 @@ class _RemoteJob:
         self._asked: str | None = None
 
     def perform(self) -> None:
-        """Send the job, follow it to its end. Raises LostNodeError if the node is lost."""
+        """Send the job and follow it to its end. Raises LostNodeError if the node is lost."""
         from ray.exceptions import RayError, RayTaskError
 
         parcel, places = pack(self._job.folder)
@@ -107,7 +107,7 @@ class _RemoteJob:
                     elif not isinstance(report, Alive):
                         self._copy.apply(report)
                     self._pass_on_stop()
-        except RayTaskError as error:  # of our own code there
+        except RayTaskError as error:  # raised by our code on the node
             if isinstance(error.cause, FencedError):
                 raise self._lost() from error
             raise VelaturaError(FAILED.format(node=self._node.name, reason=said_by(error.cause))) from error
@@ -131,7 +131,7 @@ class _RemoteJob:
         return actor.remote(self._module, self._job.kind, self._job.attempts, parcel, stored)
 
     def _send(self, parcel: Parcel, places: dict[str, Path]) -> None:
-        """Send the contents that the node lacks and that do not travel by the storage."""
+        """Send the contents that the node lacks and the storage does not have."""
         blobs = parcel.blobs()
         for digest in self._get(self._actor.missing.remote()):
             for block in read_content(places[digest], blobs[digest]):
@@ -147,11 +147,11 @@ class _RemoteJob:
             raise self._lost() from None
 
     def _reports(self) -> Iterator[Report]:
-        """What the node reports. Raises LostNodeError if it falls silent."""
+        """The node's reports. Raises LostNodeError if they stop."""
         stream = self._actor.perform.options(
             num_returns="streaming", _generator_backpressure_num_objects=AHEAD
         ).remote()
-        heard = time.monotonic()
+        last_report = time.monotonic()
         while True:
             ready, _waiting = self._ray.wait([stream], timeout=1.0, fetch_local=False)
             if ready:
@@ -159,9 +159,9 @@ class _RemoteJob:
                     reference = next(stream)
                 except StopIteration:
                     return
-                heard = time.monotonic()
+                last_report = time.monotonic()
                 yield self._get(reference)
-            elif time.monotonic() > heard + SILENT:
+            elif time.monotonic() > last_report + SILENT:
                 self._ray.kill(self._actor)
                 raise self._lost()
 
@@ -178,10 +178,10 @@ class _RemoteJob:
     def _note_end(self, end: Ended) -> None:
         if self._asked is not None:
             self._run.clear_stop()
-        said = read_summary(self._job.folder)
-        if end.code == 0 or (said.ended and said.attempt == self._job.attempts):
+        summary = read_summary(self._job.folder)
+        if end.code == 0 or (summary.ended and summary.attempt == self._job.attempts):
             return
-        if end.code == -9 and not end.lacked_memory:  # somebody killed it: the queue puts it back in line
+        if end.code == -9 and not end.lacked_memory:  # killed from outside: the job is queued again
             raise self._lost()
         record = Recorder(self._job.folder)
         record("attempt", number=self._job.attempts)

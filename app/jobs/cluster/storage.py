@@ -1,10 +1,10 @@
-"""Object storage by which files travel between a head and its nodes, anything that fsspec opens: `s3://…`, `file://…`.
+"""Object storage between a head and its nodes, any that fsspec opens: `s3://…`, `file://…`.
 
     contents/DIGEST             a file's content, put once and never changed
     manifests/KIND/NAME/NUMBER  which contents an attempt at a job has (`manifests.py`)
 
-An object appears when it is whole. Nothing is renamed and nothing is appended to. Access keys come from each machine's
-own settings (`AWS_…`, fsspec's configuration), so they are in no job and in no message.
+Objects are never renamed or appended to. Access keys come from each machine's own settings (`AWS_…`, fsspec's
+configuration) and appear in no job and no message.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 
 VARIABLE = "VELATURA_CLUSTER_STORAGE"
-"""Variable with the storage of a folder of runs, for the processes on the head."""
+"""Environment variable with the storage, for processes on the head."""
 FILE = ".cluster-storage"
-"""File among the runs with the name of their own folder in a storage, which others may use too."""
+"""File in the folder of runs with the name of its folder in a shared storage."""
 LARGE = 2**16
-"""Bytes from which on a file travels by the storage."""
+"""Bytes from which a file goes through the storage."""
 KEPT = 3 * 24 * 3600.0
-"""Seconds for which a content is kept that no job needs."""
+"""Seconds for which unused contents are kept."""
 PATIENCE = 600.0
-"""Seconds for which a storage that cannot be reached is tried again; runs go on meanwhile."""
+"""Seconds of retries while a storage cannot be reached; runs go on meanwhile."""
 CHECKED = 10.0
-"""Seconds for which the studio tries so when it starts."""
+"""Seconds of retries when the studio starts."""
 PAUSES = (0.5, 30.0)
-"""Seconds before the first of these tries, and at most; each waits twice as long as the one before."""
+"""Seconds before the first retry, and at most; each pause is twice as long as the last."""
 CONTENTS, MANIFESTS = "contents", "manifests"
 EXTRA = _("storage on S3 needs s3fs; install it with: pip install s3fs")
 UNKNOWN = _("{url!r} is not the address of a storage; write s3://BUCKET/FOLDER")
@@ -55,7 +55,7 @@ class Storage:
         self._errors, self._lasting = _errors(url)
 
     def check(self) -> None:
-        """Raise VelaturaError if objects cannot be written here, or not under the condition that they are new."""
+        """Raise VelaturaError if the storage refuses writes, or overwrites despite `If-None-Match`."""
         name = f"probe-{secrets.token_hex(8)}"
         self.create(name, b"")
         overwritten = self.create(name, b"")
@@ -64,17 +64,17 @@ class Storage:
             raise VelaturaError(UNCONDITIONAL.format(url=self.url))
 
     def put(self, blob: Blob, path: Path) -> None:
-        """Have the content of a file here, without sending it if it is.
+        """Upload the content of a file unless it is stored.
 
-        An old one is sent again: it becomes new, so that `tidy` leaves it.
+        An old content is uploaded again, so that `tidy` keeps it.
         """
         place = self._place(f"{CONTENTS}/{blob.digest}")
-        found = self._persist(lambda: self._find(place))
-        if found is None or found["size"] != blob.size or age(found) > KEPT / 2:
+        info = self._persist(lambda: self._find(place))
+        if info is None or info["size"] != blob.size or age(info) > KEPT / 2:
             self._persist(lambda: self._files.put_file(str(path), place))
 
     def get(self, blob: Blob, target: Path) -> None:
-        """Write a content into a file. Raises VelaturaError if it is damaged."""
+        """Download a content into a file. Raises VelaturaError if it is damaged."""
         place = self._place(f"{CONTENTS}/{blob.digest}")
         self._persist(lambda: self._files.get_file(place, str(target)))
         if digest_of(target) != blob:
@@ -83,7 +83,7 @@ class Storage:
             raise VelaturaError(DAMAGED.format(url=self.url))
 
     def create(self, name: str, data: bytes) -> bool:
-        """Make a small object; False if there is one of that name."""
+        """Create a small object; False if it exists."""
         place = self._place(name)
         try:
             self._persist(lambda: self._files.pipe_file(place, data, mode="create"))
@@ -92,11 +92,11 @@ class Storage:
         return True
 
     def read(self, name: str) -> bytes:
-        """A small object."""
+        """The bytes of a small object."""
         return self._persist(lambda: self._files.cat_file(self._place(name)))
 
     def remove(self, name: str) -> None:
-        """Remove an object if it is there."""
+        """Remove an object if it exists."""
 
         def remove() -> None:
             try:
@@ -107,11 +107,11 @@ class Storage:
         self._persist(remove)
 
     def names(self, folder: str) -> Iterator[tuple[str, float]]:
-        """The objects in a folder and the folders in it, in order of their names, with their ages in seconds."""
+        """All objects below a folder by name, with their ages in seconds."""
         place = self._place(folder)
-        found = self._persist(lambda: self._files.find(place, detail=True))
-        for path in sorted(found):
-            yield f"{folder}/{path[len(place) + 1 :]}", age(found[path])
+        objects = self._persist(lambda: self._files.find(place, detail=True))
+        for path in sorted(objects):
+            yield f"{folder}/{path[len(place) + 1 :]}", age(objects[path])
 
     def _place(self, name: str) -> str:
         return f"{self._root}/{name}"
@@ -123,7 +123,7 @@ class Storage:
             return None
 
     def _persist(self, do: Callable[[], Result]) -> Result:
-        """Do something, again and again while the storage cannot be reached."""
+        """Call a function, with retries while the storage cannot be reached."""
         until, pause = time.monotonic() + self._patience, PAUSES[0]
         while True:
             try:
@@ -139,7 +139,7 @@ class Storage:
 
 
 def own_folder(url: str, runs: Path) -> str:
-    """The address of a folder of runs' own folder in a storage. Raises VelaturaError for an address with keys in it."""
+    """The address of a queue's own folder in a storage. Raises VelaturaError for an address with keys."""
     if "@" in url:
         raise VelaturaError(WITH_KEYS)
     path = runs / FILE
@@ -151,13 +151,13 @@ def own_folder(url: str, runs: Path) -> str:
 
 
 def given_storage() -> Storage | None:
-    """The storage that this process is told to use, if any."""
+    """The storage in this process's environment, if any."""
     return Storage(url) if (url := os.environ.get(VARIABLE)) else None
 
 
-def age(found: dict[str, Any]) -> float:
-    """Seconds since an object was written, as told by one of fsspec's file systems."""
-    written = next((found[key] for key in ("LastModified", "mtime", "created") if found.get(key)), time.time())
+def age(info: dict[str, Any]) -> float:
+    """Seconds since an object was written, by fsspec's info."""
+    written = next((info[key] for key in ("LastModified", "mtime", "created") if info.get(key)), time.time())
     return time.time() - (written.timestamp() if isinstance(written, datetime) else float(written))
 
 
@@ -177,7 +177,7 @@ def _open(url: str) -> tuple[Any, str]:
 
 
 def _errors(url: str) -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
-    """What a file system raises if something goes wrong, and what of it will not pass."""
+    """Errors of a file system, and those that retries do not help."""
     failed: tuple[type[Exception], ...] = (OSError,)
     lasting: tuple[type[Exception], ...] = (FileNotFoundError, PermissionError, NotImplementedError)
     if url.startswith(("s3://", "s3a://")):

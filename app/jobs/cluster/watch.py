@@ -1,7 +1,7 @@
 """The process that follows a cluster: `python -m app.jobs.cluster.watch RUNS ADDRESS`.
 
-It writes the nodes that it sees among the runs, and tidies the storage. Ray ends it when the machine's own Ray
-processes die, so it is not the studio. It ends when its standard input does.
+It writes the nodes into the folder of runs and tidies the storage, until its standard input ends. The studio does not
+do this itself, since Ray ends the process when the machine's own Ray processes die.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from app.jobs.store import Store
 from trainers.errors import VelaturaError
 
 LOOK_EVERY = 2.0
-"""Seconds between looks."""
+"""Seconds between updates."""
 TIDY_EVERY = 3600.0
-"""Seconds between looks for contents in the storage that nobody needs."""
+"""Seconds between removals of unused contents."""
 
 
 def main(place: str, address: str) -> int:
-    """Follow a cluster until standard input ends; the exit code is 1 if it cannot be reached."""
+    """Follow a cluster until standard input ends; returns 1 if it cannot be reached."""
     runs = Path(place)
     end_with_parent()
     if (storage := given_storage()) is not None:
@@ -48,7 +48,7 @@ def _tidy(storage: Storage, runs: Path) -> None:
         try:
             active = {job_key(job.kind, job.folder.name) for job in store.active()} if store.exists() else set()
             tidy(storage, active)
-        except VelaturaError as error:  # it is tried again, and jobs that need the storage say the same
+        except VelaturaError as error:  # retried later; jobs that need the storage fail with the same error
             print(sentence(error), file=sys.stderr)
         time.sleep(TIDY_EVERY)
 

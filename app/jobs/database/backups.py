@@ -1,4 +1,4 @@
-"""Consistent copies of a queue's file, made while others use it."""
+"""Consistent copies of a queue's file while it is in use."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def back_up(source: Path, target: Path) -> None:
 
 def check_integrity(connection: sqlite3.Connection) -> None:
     """Check every page and index. Raises sqlite3.DatabaseError if something is wrong."""
-    found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if found != "ok":
-        raise sqlite3.DatabaseError(" ".join(found.split()))
+    result = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if result != "ok":
+        raise sqlite3.DatabaseError(" ".join(result.split()))

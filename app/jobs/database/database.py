@@ -1,4 +1,4 @@
-"""The queue's SQLite file: one connection per process, serialised transactions, errors as one sentence."""
+"""The queue's SQLite file: one connection per process, serialised transactions, VelaturaErrors."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ PATIENCE = 20.0
 
 
 class Database:
-    """A connection to the queue's file, opened on first use and shared by this process's threads.
+    """A connection to the queue's file, opened on first use and shared by all threads.
 
-    Every error is a VelaturaError with one sentence.
+    Every error is a VelaturaError.
     """
 
     def __init__(self, path: Path):
@@ -38,7 +38,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
         self._connections = 0
-        """How many there have been."""
+        """Number of connections opened so far."""
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -79,11 +79,11 @@ class Database:
 
     def revision(self) -> tuple[int, ...]:
         """A value that differs after every change of the file by any process."""
-        if not self.is_writable:  # each query has a connection of its own, which counts from the start
+        if not self.is_writable:  # each query opens its own connection, whose counters start at 0
             return *_stamp(self.path), *_stamp(self.path.with_name(f"{self.path.name}-wal"))
         with self.reading() as connection:
-            seen = connection.execute("PRAGMA data_version").fetchone()[0]
-            return *_stamp(self.path), self._connections, seen, connection.total_changes
+            version = connection.execute("PRAGMA data_version").fetchone()[0]
+            return *_stamp(self.path), self._connections, version, connection.total_changes
 
     def check(self) -> None:
         """Check the whole file, about a second per 100 MB; DamagedQueueError if something is wrong."""
@@ -91,13 +91,13 @@ class Database:
             check_integrity(connection)
 
     def back_up(self, target: Path) -> None:
-        """Copy the committed state to `target`; on DamagedQueueError it stays unchanged."""
+        """Copy the committed state to `target`, which stays unchanged on DamagedQueueError."""
         with self._lock, self._plain_errors():
             back_up(self.path, target)
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is not None and self._inode != _inode(self.path):
-            self.close()  # a repair has put another file in its place
+            self.close()  # a repair has replaced it
         if self._connection is None:
             if self.path.exists() and not self.path.stat().st_size:
                 raise DamagedQueueError("{path} is empty; {advice}", path=self.path, advice=ADVICE)
@@ -106,7 +106,7 @@ class Database:
                 with lock_of(self.path):
                     if not self.path.exists():
                         create(self.path)
-            # Transactions are begun and ended here, not by the module's own guesses.
+            # Without isolation level the module begins no transactions itself.
             connection = sqlite3.connect(self.path, PATIENCE, isolation_level=None, check_same_thread=False)
             try:
                 connection.row_factory = sqlite3.Row
@@ -185,19 +185,18 @@ def _inode(path: Path) -> int:
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
-    """A value that differs if the file was replaced or written to from outside."""
+    """A value that differs after the file was replaced or written."""
     try:
-        found = path.stat()
+        stat = path.stat()
     except FileNotFoundError:
         return 0, 0, 0
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Set WAL mode, so that readers and a writer do not block each other; SQLite itself does not wait for other
-    processes here.
+    """Set WAL mode, so that readers and a writer do not block each other.
 
-    A transaction is synced when it ends, so an acknowledged job survives a power cut.
+    SQLite does not wait for other processes here. Transactions are synced, so an acknowledged job survives a power cut.
     """
     deadline = time.monotonic() + PATIENCE
     while True:

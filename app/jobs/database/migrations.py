@@ -50,19 +50,19 @@ CREATE TABLE workers (
 
 
 def _know_processes_by_boot(connection: sqlite3.Connection) -> None:
-    """Make `started` relative to the boot in the row, which clock changes do not affect.
+    """Store start times relative to the boot, so that clock changes do not affect them.
 
-    Living processes are identified now, by their start time on the wall clock.
+    Living processes are identified by their start time on the wall clock.
     """
     for table in ("jobs", "workers"):
         connection.execute(f"ALTER TABLE {table} ADD COLUMN boot TEXT NOT NULL DEFAULT ''")
         for row in connection.execute(f"SELECT host, pid, started FROM {table} WHERE pid != 0").fetchall():
             process = Identity(*row)
             if process.is_alive():
-                found = identity_of(process.pid)
+                identity = identity_of(process.pid)
                 connection.execute(
                     f"UPDATE {table} SET started = ?, boot = ? WHERE host = ? AND pid = ? AND started = ?",
-                    (found.started, found.boot, *row),
+                    (identity.started, identity.boot, *row),
                 )
 
 
@@ -87,14 +87,13 @@ ALTER TABLE jobs ADD COLUMN restart_step INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN low_memory INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)
 """
-"""How often a run went on by itself since it last made progress, from which checkpoint, whether with less memory; and
-settings of the whole queue."""
+"""Automatic restarts since the last progress, their checkpoint, whether with less memory; and settings of the queue."""
 
 HOLDS = """
 ALTER TABLE jobs ADD COLUMN held_from TEXT NOT NULL DEFAULT '';
 ALTER TABLE jobs ADD COLUMN held_since REAL NOT NULL DEFAULT 0
 """
-"""The phase that a held job returns to, waiting or ended, and since when it is held."""
+"""The phase to which a held job returns, and the time since which it is held."""
 
 MIGRATIONS = (
     Migration("jobs and workers", FIRST_LAYOUT),

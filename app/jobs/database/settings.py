@@ -1,4 +1,4 @@
-"""Settings of a whole queue, as text by name."""
+"""Settings of a queue, as text by name."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class QueueSettings:
         return self._database.path.exists()
 
     def get(self, name: str) -> str:
-        """A setting; "" if it was never set. VelaturaError if there is no queue yet."""
+        """A setting; empty if it is not set. VelaturaError if there is no queue yet."""
         with self._database.reading() as db:
-            found = db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
-        return str(found["value"]) if found else ""
+            row = db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return str(row["value"]) if row else ""
 
     def set(self, name: str, value: str) -> None:
-        """Set it; "" forgets it."""
+        """Set a setting, or remove it if `value` is empty."""
         with self._database.writing() as db:
             if value:
                 db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))

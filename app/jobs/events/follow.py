@@ -1,4 +1,4 @@
-"""Follow a run's events while they are written: each complete line once."""
+"""Reads a run's events while they are written, each complete line once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPEN_EVERY = 5.0
 
 
 class Follower:
-    """Reads new lines of an `events.jsonl`; one reader per run serves all pages."""
+    """Reads new lines of an `events.jsonl`."""
 
     def __init__(self, folder: Path, offset: int = 0):
         self._folder, self._file = folder, folder / FILE
@@ -30,17 +30,17 @@ class Follower:
         Invalid lines are skipped. If the file was replaced or truncated, it is read from the start, after an event
         `anew`. Raises OSError if it cannot be read.
         """
-        looks, now = self._look(), time.monotonic()
-        if looks and looks == self._seen and now < self._opened + OPEN_EVERY:
+        stamp, now = self._stamp(), time.monotonic()
+        if stamp and stamp == self._seen and now < self._opened + OPEN_EVERY:
             return []
         file = open_events(self._folder)
         if file is None:
             return []
         events: list[Event] = []
         with file:
-            found = os.fstat(file.fileno())
-            which = found.st_dev, found.st_ino
-            if found.st_size < self.offset or which != (self._which or which):
+            stat = os.fstat(file.fileno())
+            which = stat.st_dev, stat.st_ino
+            if stat.st_size < self.offset or which != (self._which or which):
                 self.offset = 0
                 events.append({"type": "anew"})
             self._which = which
@@ -49,13 +49,13 @@ class Follower:
                 event = parse_event(line)
                 if event is not None:
                     events.append(event)
-        self._seen, self._opened = looks, now
+        self._seen, self._opened = stamp, now
         return events
 
-    def _look(self) -> tuple[int, ...]:
-        """A value that differs once the file was written, replaced or made unreadable; None if it cannot be seen."""
+    def _stamp(self) -> tuple[int, ...]:
+        """A value that differs once the file was written, replaced or made unreadable; empty without a file."""
         try:
-            found = self._file.stat()
+            stat = self._file.stat()
         except OSError:
             return ()
-        return found.st_mode, found.st_ino, found.st_size, found.st_mtime_ns
+        return stat.st_mode, stat.st_ino, stat.st_size, stat.st_mtime_ns

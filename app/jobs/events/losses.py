@@ -32,7 +32,7 @@ class RunningMean:
 
 @dataclass(frozen=True)
 class Curve:
-    """The losses of a run so far, for steps with a finite loss."""
+    """The finite losses of a run by step."""
 
     steps: list[int]
     losses: list[float]
@@ -43,7 +43,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Numbers:
-    """What a run has measured at each of its steps so far; NaN where a number is missing or not finite."""
+    """The measurements of a run by step; NaN where a number is missing or not finite."""
 
     steps: list[int]
     losses: list[float]
@@ -52,14 +52,14 @@ class Numbers:
     norms: list[float]
     """Gradient norms before clipping; all NaN for older runs."""
     memory: list[float]
-    """Bytes; all NaN where it is not known."""
+    """Bytes; all NaN if unknown."""
     held_out: dict[int, float]
-    """Losses on held-out images by step; empty where there are none."""
+    """Losses on held-out images by step."""
     revision: int
-    """How often steps were forgotten, since they were trained again."""
+    """Number of times that steps were removed because they were trained again."""
 
     def as_csv(self) -> str:
-        """CSV with a row for each step; a cell is empty where a number is missing or not finite."""
+        """CSV with a row for each step; missing numbers are empty cells."""
         mean = RunningMean()
         smoothed = [mean.add(loss) if math.isfinite(loss) else math.nan for loss in self.losses]
         held_out = [self.held_out.get(step, math.nan) for step in self.steps]
@@ -82,7 +82,7 @@ class Losses:
 
     def read(self) -> None:
         """Read new events of the run."""
-        with self._lock, suppress(OSError):  # the run's own line says why
+        with self._lock, suppress(OSError):  # the run's page shows why
             for event in self._follower.read():
                 if event["type"] == "anew":
                     self._cut(0)
@@ -114,7 +114,7 @@ class Losses:
             return Numbers(list(self._steps), losses, rates, norms, memory, dict(self._held_out), self._revision)
 
     def _cut(self, step: int) -> None:
-        """Forget a step and what comes after it."""
+        """Remove a step and all later ones."""
         if self._steps and step <= self._steps[-1]:
             place = bisect_left(self._steps, step)
             del self._steps[place:]

@@ -1,4 +1,4 @@
-"""A job's events so far, folded into one value from which its state follows."""
+"""A job's events folded into one value, from which its state follows."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from trainers.models.files.source import base_name
 from trainers.runs.event_lines import SAID, Event
 
 ENDS = {"done": "finished", "stopped": "stopped", "paused": "paused", "cancelled": "cancelled", "error": "failed"}
-"""The event with which a job says that it has ended, and the state that it is then in."""
+"""The state that each last event leads to."""
 MOST_AHEAD = 4.0
-"""How many times the share of its steps a run may have reached, as it may by long preparations."""
+"""Limit of the progress shown as a multiple of the share of steps done: preparations may take long."""
 BEGINNINGS = ("anew", "attempt", "loading")
-"""What an attempt says first: the time before it was not spent on the job."""
+"""First events of an attempt; the time before them was not spent on the job."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A run as its events tell it; all of it is what holds since the last time it was begun."""
+    """The events of a run since it last began."""
 
     doing: str = ""
     """Empty before the first attempt, else `preparing`, `training`, `sampling`, `saving` or `working`."""
     ended: str = ""
-    """The state in which the job said it ended."""
+    """The recorded end; empty while there is none."""
     message: str = ""
-    """Of an error, or of what is being prepared; a `Message` as soon as something was said."""
+    """The message of an error, or of the current preparation."""
     code: str = ""
-    """Of an error its kind, as `trainers.errors` has it; "" where its sentence says all."""
+    """The kind of an error, as in `trainers.errors`; may be empty."""
     step: int = 0
     steps: int = 0
     saved: int = 0
@@ -42,58 +42,58 @@ class Summary:
     """Steps a second."""
     loss: float | None = None
     phase: str = ""
-    """What a run is doing, as `trainers.training.session.Phase` has it; "" for runs of older versions."""
+    """A run's phase, as in `trainers.training.session.Phase`; empty for older runs."""
     left: float | None = None
-    """Seconds until the run is done as it last said, sampling and export included; None before it has measured."""
+    """Seconds until the run is done, with sampling and export; None before the first measurement."""
     pictures: tuple[int, int] = (0, 0)
-    """Which one is being drawn, and of how many."""
+    """Number of the current picture, and of all."""
     denoising: tuple[int, int] = (0, 0)
-    """How many denoising steps of that picture are done, and of how many."""
+    """Denoising steps done of the current picture, and of all."""
     share: tuple[int, int] = (0, 0)
-    """How much of a small job is done, and of how much."""
+    """Items done by a small job, and of all."""
     rate: float | None = None
     """The learning rate of the newest step."""
     memory: int = 0
-    """Bytes that the process has held at most."""
+    """Peak memory of the process in bytes."""
     seconds: float = 0.0
-    """Spent in all attempts together, from the first word of each to its last."""
+    """Duration of all attempts, from the first event of each to its last."""
     kept_seconds: float = 0.0
-    """Of `seconds`, those that were not spent on lost steps."""
+    """`seconds` without the time of lost steps."""
     reached: float = 0.0
-    """How much of the run is done, 0 to 1, in time where that is known; it falls only if steps are lost or added."""
+    """Share of the run that is done, 0 to 1, in time if known; falls only if steps are lost or added."""
     facts: tuple[tuple[str, Any], ...] = ()
-    """What the run said at its start: method, base, images, device …; of an estimate, its numbers."""
+    """Values of its `start` event: method, base, images, device …; or the numbers of an estimate."""
     time: float = 0.0
-    """Of the newest event that changed something, in Unix seconds."""
+    """Time of the newest event that changed something, in Unix seconds."""
     fallback: tuple[int, int] = (0, 0)
-    """Step of a checkpoint that was damaged, and of the one from which the run went on."""
+    """Step of a damaged checkpoint, and of the one from which the run continued."""
     unread: str = ""
-    """Why its events could not be read at the last look."""
+    """Why its events could not be read."""
     rollback: tuple[int, int] = (0, 0)
-    """Step at which too many steps had no finite loss, and the one to which the run went back."""
+    """Step at which too many losses were not finite, and the step to which the run went back."""
     skipped: int = 0
-    """How many steps changed nothing, since their loss or gradients were not finite; known at the end."""
+    """Number of steps without effect because their loss or gradients were not finite; known at the end."""
     final: int = 0
-    """Step of the style file that has drawn the newest final samples; 0 if none has."""
+    """Step of the style file behind the newest final samples; 0 without any."""
     expected: float | None = None
-    """Seconds that the whole run will take, as measured before it was queued; None if it was not."""
+    """Duration of the whole run in seconds, as measured before it was queued; None if unknown."""
     attempt: int = 0
-    """Which attempt of its job said this, the first being 1; 0 if no queue began it, or an older version did."""
+    """Number of the attempt, from 1; 0 without a queue or for older versions."""
 
     @property
     def duration(self) -> float | None:
-        """Seconds that it will take from its next start on, where it waits; None if nobody has measured it."""
+        """Duration of a waiting run from its next start, in seconds; None if unknown."""
         if self.left is None or not self.doing:
             return self.expected
         return self.left + (_at_speed(self.step - self.saved, self.speed) or 0.0)
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the run is done; in older versions until the last step, at the speed so far. None if unknown."""
+        """Seconds until the run is done, for older versions until the last step; None if unknown."""
         return self.left if self.left is not None else _at_speed(self.steps - self.step, self.speed)
 
     def followed(self, follower: Follower) -> Summary:
-        """This summary with what a follower finds new, itself where that is nothing; it says why it cannot be read."""
+        """This summary with a follower's new events, or with why they cannot be read; the same object if unchanged."""
         try:
             summary, unread = self.after(follower.read()), ""
         except OSError as error:
@@ -101,7 +101,7 @@ class Summary:
         return summary if summary.unread == unread else replace(summary, unread=unread)
 
     def after(self, events: Iterable[Event]) -> Summary:
-        """This summary with more events; those it does not know change nothing."""
+        """This summary with more events; unknown ones change nothing."""
         summary = self
         for event in events:
             change = _CHANGES.get(event["type"])
@@ -117,7 +117,7 @@ class Summary:
 
 
 def seconds_left(event: Event) -> float | None:
-    """Seconds until a run is done, as an event of it says; in older versions from its steps alone. None if unknown."""
+    """Seconds until a run is done by one of its events, for older versions from its steps alone; None if unknown."""
     if "seconds_left" in event:
         left: float | None = event["seconds_left"]
         return left
@@ -126,7 +126,7 @@ def seconds_left(event: Event) -> float | None:
 
 def _reached(now: Summary, before: Summary) -> float:
     done = min(1.0, now.step / now.steps) if now.steps else 0.0
-    if now.left is not None:  # the steps are not all that it does, but early forecasts may be far too low
+    if now.left is not None:  # time counts more than steps, but early forecasts may be far too low
         done = min(0.99, now.kept_seconds / max(1e-9, now.kept_seconds + now.left), MOST_AHEAD * done)
     return max(done, before.reached * _kept(now, before)) if now.steps == before.steps else done
 
@@ -155,7 +155,7 @@ def _attempt(summary: Summary, event: Event) -> Summary:
 
 def _loading(summary: Summary, event: Event) -> Summary:
     message = _("Reading the base model {base} …", base=base_name(str(event.get("base", ""))))
-    # It goes on from its newest checkpoint, or from the beginning.
+    # It continues from its newest checkpoint, or from the beginning.
     return replace(summary, doing="preparing", ended="", message=message, step=summary.saved, speed=0.0, left=None)
 
 
@@ -195,7 +195,7 @@ def _step(summary: Summary, event: Event) -> Summary:
         steps=event.get("steps", summary.steps),
         speed=float(event.get("speed", 0.0)),
         left=event.get("seconds_left", summary.left),
-        loss=loss if isinstance(loss, int | float) else summary.loss,  # one that is not a number is written as text
+        loss=loss if isinstance(loss, int | float) else summary.loss,  # NaN is written as text
         rate=event.get("lr", summary.rate),
         memory=event.get("memory", summary.memory),
     )
@@ -274,5 +274,5 @@ _CHANGES = {
 
 
 def read_summary(folder: Path) -> Summary:
-    """What all events of a job's folder say."""
+    """The summary of all events in a job's folder."""
     return Summary().followed(Follower(folder))

@@ -1,4 +1,4 @@
-"""A job's claim, as the process that has the job sees it."""
+"""Watches a job's claim in the process that runs the job."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ WATCH = 10.0
 
 @contextmanager
 def watching_claim(name: str, is_ours: Callable[[], bool]) -> Iterator[None]:
-    """Exit at once if the job of this name belongs to another process, as after a network failure."""
+    """Exit at once if the job belongs to another process, as after a network failure."""
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(WATCH):
-            with suppress(VelaturaError):  # a queue that cannot be read takes nothing away
+            with suppress(VelaturaError):  # an unreadable queue does not end the job
                 if not is_ours():
                     print(f"{name} was given to another process; this one exits", file=sys.stderr, flush=True)
                     os._exit(1)

@@ -1,4 +1,4 @@
-"""The devices of this machine, the choice of one for a job, and how its process is restricted to it."""
+"""The devices of this machine, and the choice of one for a job."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 TIMES, AND = "*", "+"
 """`cuda*2` requests two devices, and `cuda:0+cuda:1` are two."""
 LATER = "~"
-"""Before devices that a job waits for, as it needs several at once: nothing behind it may take them one by one."""
+"""Prefix of devices that are reserved for a job until it can have several at once."""
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a job wants, as its row has it: `cuda`, `cuda*2`, or for a node of a cluster `cuda gpu=H100 memory=20`."""
+class DeviceRequest:
+    """The devices that a job requests: `cuda`, `cuda*2`, or on a cluster `cuda gpu=H100 memory=20`."""
 
     device: str
     """`auto`, a kind such as `cuda`, or one such as `cuda:1`."""
     count: int = 1
-    """How many of them at once, of one machine."""
+    """Number of devices, all of one machine."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """What a node must be labelled with."""
+    """Labels that a node must have."""
     memory: float = 0.0
     """GB that a node's device must have."""
 
     @classmethod
-    def parse(cls, wants: str) -> Wish:
-        """The wish of a row."""
+    def parse(cls, wants: str) -> DeviceRequest:
+        """The request in a row."""
         devices, *words = wants.split() or [AUTO]
         device, _, times = devices.partition(TIMES)
         labels = {key: value for key, _, value in (word.partition("=") for word in words)}
@@ -63,40 +63,40 @@ class NodeDevice:
     memory: float
     """GB; 0 if unknown."""
 
-    def fits(self, wish: Wish) -> bool:
+    def fits(self, request: DeviceRequest) -> bool:
         """Whether it has the labels and the memory."""
-        has_labels = all(self.labels.get(key) == value for key, value in wish.labels.items())
-        return has_labels and not 0 < self.memory < wish.memory
+        has_labels = all(self.labels.get(key) == value for key, value in request.labels.items())
+        return has_labels and not 0 < self.memory < request.memory
 
 
 @dataclass(frozen=True)
 class Offer:
-    """The devices that a dispatcher gives jobs to, `cpu`, `cuda:0`, `mps` …, each to one job at a time.
+    """The devices of a dispatcher, `cpu`, `cuda:0`, `mps` …, each for one job at a time.
 
-    Those of a cluster's node have its address: `cuda:0@10.0.0.5`.
+    Devices of a cluster's node have its address: `cuda:0@10.0.0.5`.
     """
 
     devices: tuple[str, ...]
     complete: bool
     """Whether these are all devices, so that a request that fits none can never run."""
     nodes: Mapping[str, NodeDevice] = field(default_factory=dict)
-    """More about the devices of nodes."""
+    """Labels and memory of the devices of nodes."""
 
     def choose(self, wants: str, taken: frozenset[str], here: bool = False) -> str | None:
-        """A free device for what a job wants; None without one. With `here`, one of this machine.
+        """A free device for a request; None without one. With `here`, one of this machine.
 
-        One that wants `cuda*2` gets two, `cuda:0+cuda:1`, or while too few are free `~` and all that fit. A CPU is one
-        device for any number of processes.
-        `auto` is an accelerator if one is offered: a free CPU would take a hundred times as long. A request that fits
-        nowhere gets any free device, so that the job reports the problem instead of waiting forever.
+        `cuda*2` gets two devices, `cuda:0+cuda:1`, or while too few are free `~` and all that fit. A CPU is one device
+        for any number of processes. `auto` is an accelerator if there is one: a free CPU would take a hundred times as
+        long. A request that no device fits gets any free one, so that the job reports the problem instead of waiting
+        forever.
         """
-        wish = Wish.parse(wants)
+        request = DeviceRequest.parse(wants)
         offered = [device for device in self.devices if not (here and is_remote(device))]
-        fitting = [each for each in offered if fits(wish.device, each, offered) and self._has(each, wish)]
-        if wish.count > 1 and any(kind_of(device) != CPU for device in fitting):
-            if (several := _choose_several(fitting, wish.count, taken)) is not None:
+        fitting = [each for each in offered if fits(request.device, each, offered) and self._has(each, request)]
+        if request.count > 1 and any(kind_of(device) != CPU for device in fitting):
+            if (several := _choose_several(fitting, request.count, taken)) is not None:
                 return several
-            fitting = []  # there are never enough
+            fitting = []  # no machine has so many
         free = [device for device in fitting if device not in taken]
         if not fitting and self.complete:
             free = [device for device in self.devices if device not in taken]
@@ -104,20 +104,20 @@ class Offer:
             free = []
         return next(iter(free), None)
 
-    def _has(self, device: str, wish: Wish) -> bool:
-        """Whether a device has what a job wants of it beside its kind; this machine's have no labels."""
+    def _has(self, device: str, request: DeviceRequest) -> bool:
+        """Whether a device has the requested labels and memory; those of this machine have no labels."""
         if is_remote(device):
-            return device in self.nodes and self.nodes[device].fits(wish)
-        return not wish.labels
+            return device in self.nodes and self.nodes[device].fits(request)
+        return not request.labels
 
 
 def is_remote(device: str) -> bool:
-    """Whether a device is one of a node of a cluster: `cuda:0@10.0.0.5`, not `cuda:0`."""
+    """Whether a device belongs to a node of a cluster: `cuda:0@10.0.0.5`, not `cuda:0`."""
     return "@" in device
 
 
 def fits(wants: str, device: str, offered: Sequence[str]) -> bool:
-    """Whether a device is what a job wants, among those that are offered."""
+    """Whether a device has the requested kind or name, among those offered."""
     kind = kind_of(device)
     if wants == AUTO:
         return kind != CPU or all(kind_of(other) == CPU for other in offered)
@@ -130,7 +130,7 @@ def kind_of(device: str) -> str:
 
 
 def _choose_several(fitting: Sequence[str], count: int, taken: frozenset[str]) -> str | None:
-    """Free devices of one machine, with `+`; those to wait for, with `~` before; None if no machine has so many."""
+    """Free devices of one machine, joined by `+`; after `~` those to wait for; None if no machine has so many."""
     machines: dict[str, list[str]] = {}
     for device in fitting:
         if kind_of(device) != CPU:
@@ -144,18 +144,18 @@ def _choose_several(fitting: Sequence[str], count: int, taken: frozenset[str]) -
 
 
 def wanted_by(train: Train, labels: Mapping[str, str] | None = None, memory: float = 0.0) -> str:
-    """What a run requests: its device, how many times if it trains on several, and what a node must have."""
-    return str(Wish(train.device, train.devices, labels or {}, memory))
+    """The request of a run: its devices, and on a cluster labels and memory in GB."""
+    return str(DeviceRequest(train.device, train.devices, labels or {}, memory))
 
 
 def wanted_again(train: Train, wants: str) -> str:
-    """What a run with other settings requests, which requested `wants` before."""
-    before = Wish.parse(wants)
+    """The request of a run with changed settings, with the labels and memory of its request before."""
+    before = DeviceRequest.parse(wants)
     return wanted_by(train, before.labels, before.memory)
 
 
 def check_device(wants: str) -> None:
-    """Raise VelaturaError if a run requests a device that no machine has; it would fail only when its turn comes."""
+    """Raise VelaturaError if a run requests a device that no machine has, before it waits for one."""
     if not DEVICE.fullmatch(wants):
         raise VelaturaError(
             "train.device = {wants!r} is not a device; use auto for the first free device, or the one to "
@@ -174,13 +174,12 @@ def find_devices() -> Offer:
 
 
 def environment_for(wants: str, device: str) -> dict[str, str]:
-    """The environment that restricts a process to its device; a process that requests a card by number finds it
-    itself."""
-    wish = Wish.parse(wants)
-    if wish.device in (AUTO, "cuda") and device.startswith("cuda:"):
+    """The environment that restricts a process to its device; not needed for a card requested by number."""
+    request = DeviceRequest.parse(wants)
+    if request.device in (AUTO, "cuda") and device.startswith("cuda:"):
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         indices = [int(each.partition(":")[2]) for each in device.split(AND)]
         return {"CUDA_VISIBLE_DEVICES": ",".join(visible[i].strip() if visible != [""] else str(i) for i in indices)}
-    if wish.device == AUTO and device == CPU:
+    if request.device == AUTO and device == CPU:
         return {"CUDA_VISIBLE_DEVICES": ""}
     return {}

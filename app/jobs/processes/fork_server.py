@@ -1,4 +1,4 @@
-"""Processes that start at once, forked from one that has imported their libraries: `ForkServer`."""
+"""Starts processes from a server that has imported their libraries: `ForkServer`."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from app.jobs.processes.process import (
 
 SERVER = "app.jobs.processes.fork_server_process"
 IDLE = 600.0
-"""Seconds without a job until the server ends, because it holds some 420 MB."""
+"""Seconds without jobs until the server ends; it holds some 420 MB."""
 MOST = 1 << 16
-"""Bytes of an answer at most."""
+"""Maximum bytes of an answer."""
 Start = Callable[[str, Sequence[str], Path, Mapping[str, str]], Child]
-"""Starts `python -m module` with arguments, a log and more variables, as `start_detached` does."""
+"""The signature of `start_detached`: module, arguments, log, more environment variables."""
 
 
 class ForkServer:
-    """Starts processes as `start_detached` does, but from a server that it starts with the first one.
+    """Starts processes like `start_detached`, forked from a server process that starts with the first of them.
 
-    The processes outlive this object and the server. Where the system cannot fork safely, and wherever the server does
-    not answer, they are started plainly. Variables that libraries read while they are imported count as they were when
-    the server began. For one thread. A `server` that serves already is taken until it ends.
+    The processes outlive this object and the server. If the system cannot fork safely or the server does not answer,
+    `start_detached` starts them. Environment variables that libraries read at import have the values of the server's
+    start. Not thread-safe. A running `server` is used until it ends.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ForkServer:
         self._arguments = (str(idle), *modules, LATER, *later)
         self._instead: Start = start_detached
         self._server = server
-        self._asked: list[_Forked] = []
+        self._pending: list[_Forked] = []
 
     def start(self, module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> Child:
         """Start `python -m module`; see `start_detached`."""
@@ -58,11 +58,11 @@ class ForkServer:
             return start_detached(module, arguments, log, environment)
         request = _Request(module, tuple(arguments), log, dict(environment))
         child = _Forked(self._living_server(), request, self._instead)
-        self._asked = [other for other in self._asked if other.is_pending()] + [child]
+        self._pending = [other for other in self._pending if other.is_pending()] + [child]
         return child
 
     def start_server(self, module: str, arguments: Sequence[str], log: Path) -> Server:
-        """Fork a process that becomes a fork server itself; it gets a descriptor for its requests as first argument.
+        """Fork a process that becomes a fork server itself, with a descriptor for requests as its first argument.
 
         Linux only. Raises OSError if its log cannot be written.
         """
@@ -73,13 +73,13 @@ class ForkServer:
         return Server(ours, _ForkedServer(parent, answer))
 
     def close(self) -> None:
-        """End the server; what it has not started yet starts plainly, what runs goes on."""
+        """End the server; pending processes are started without it, running ones go on."""
         if self._server is not None:
             self._server.close()
             self._server = None
-        for child in self._asked:
+        for child in self._pending:
             child.exit_code()
-        self._asked = []
+        self._pending = []
 
     def _living_server(self) -> Server:
         if self._server is None or not self._server.is_alive():
@@ -94,12 +94,12 @@ class _Request:
     arguments: tuple[str, ...]
     log: Path
     environment: dict[str, str]
-    """Variables that this process has beside those of all."""
+    """More environment variables."""
 
 
 @dataclass
 class _Answer:
-    """What the server has told of a child so far."""
+    """The server's answers about one child."""
 
     identity: Identity | None = None
     failed: bool = False
@@ -107,7 +107,7 @@ class _Answer:
 
 
 class _Process(Protocol):
-    """What a server's client needs of its process."""
+    """The process of a server."""
 
     def poll(self) -> int | None: ...
     def kill(self) -> None: ...
@@ -115,7 +115,7 @@ class _Process(Protocol):
 
 
 class Server:
-    """The client's end of a server; see `fork_server_process` for the messages."""
+    """The client of a server; see `fork_server_process` for the messages."""
 
     def __init__(self, connection: socket.socket, process: _Process) -> None:
         self._answers: list[_Answer] = []
@@ -124,16 +124,16 @@ class Server:
 
     @property
     def has_forked(self) -> bool:
-        """Whether it has told of a child."""
+        """Whether it has forked a child."""
         self.receive()
         return any(answer.identity is not None for answer in self._answers)
 
     def is_alive(self) -> bool:
-        """Whether it may still answer."""
+        """Whether its process runs."""
         return self._process.poll() is None
 
     def ask(self, request: _Request, *descriptors: int) -> _Answer:
-        """Ask for a child, which keeps these descriptors; OSError if its log cannot be written."""
+        """Request a child that inherits these descriptors; OSError if its log cannot be written."""
         answer = _Answer()
         self._answers.append(answer)
         facts = {"number": len(self._answers) - 1, "module": request.module, "arguments": request.arguments}
@@ -146,39 +146,39 @@ class Server:
         return answer
 
     def collect(self, identity: Identity) -> None:
-        """Let the server collect an ended child; where it is gone, the system has done that."""
-        with suppress(OSError):
+        """Let the server collect an ended child."""
+        with suppress(OSError):  # without the server, the system collects it
             self._connection.send(json.dumps({"collect": identity.pid}).encode())
 
     def receive(self) -> None:
-        """Take in what it has told meanwhile."""
+        """Read the pending answers."""
         with suppress(OSError):  # nothing more for now, or it is closed
             while message := self._connection.recv(MOST):
                 self._take(json.loads(message))
 
     def close(self) -> None:
-        """Kill it, as it holds nothing; what it has told before can be received still."""
+        """Kill it and read its last answers."""
         self._process.kill()
         self._process.wait()
         self.receive()
         self._connection.close()
 
-    def _take(self, told: dict[str, Any]) -> None:
+    def _take(self, facts: dict[str, Any]) -> None:
         import psutil
 
-        answer = self._answers[told["number"]]
-        if "code" in told:
-            answer.code = told["code"]
-        elif "pid" in told:
-            answer.identity = Identity("", told["pid"], 0)
+        answer = self._answers[facts["number"]]
+        if "code" in facts:
+            answer.code = facts["code"]
+        elif "pid" in facts:
+            answer.identity = Identity("", facts["pid"], 0)
             with suppress(psutil.Error, OSError):
-                answer.identity = identity_of(told["pid"])
+                answer.identity = identity_of(facts["pid"])
         else:
             answer.failed = True
 
 
 def _begin(arguments: Sequence[str]) -> Server:
-    """Start a server that imports what its arguments say."""
+    """Start a server process."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
@@ -194,24 +194,24 @@ def _begin(arguments: Sequence[str]) -> Server:
 
 
 class _ForkedServer:
-    """The process of a server that another server has forked."""
+    """The process of a server that was forked from another server."""
 
     def __init__(self, parent: Server, answer: _Answer) -> None:
         self._parent, self._answer = parent, answer
 
     def poll(self) -> int | None:
-        """Its exit code; None while it may answer."""
+        """Its exit code; None while it runs or is pending."""
         serves = self._parent.is_alive()
         self._parent.receive()
-        told = self._answer
-        if told.code is not None or told.failed:
-            return told.code or 0
-        if told.identity is not None:
-            return None if told.identity.is_alive() else 0
+        answer = self._answer
+        if answer.code is not None or answer.failed:
+            return answer.code or 0
+        if answer.identity is not None:
+            return None if answer.identity.is_alive() else 0
         return None if serves else 0
 
     def kill(self) -> None:
-        """End it; one that is not there yet finds nobody to serve."""
+        """Kill it; one that is pending ends by itself without a client."""
         if self.poll() is None and self._answer.identity is not None:
             self._answer.identity.kill()
 
@@ -222,7 +222,7 @@ class _ForkedServer:
 
 
 class _Forked:
-    """A child of the server; a plain one where the server has failed before it told of any."""
+    """A child of the server, or started without the server if that failed."""
 
     def __init__(self, server: Server, request: _Request, instead: Start) -> None:
         self._server, self._request, self._instead = server, request, instead
@@ -231,27 +231,27 @@ class _Forked:
 
     @property
     def pid(self) -> int:
-        """Its number; 0 until the server has told it."""
+        """Its process id; 0 while it is pending."""
         if self._plain is not None:
             return self._plain.pid
         self._server.receive()
         return self._answer.identity.pid if self._answer.identity else 0
 
     def is_pending(self) -> bool:
-        """Whether the server has not told of it yet."""
+        """Whether the server has not answered yet."""
         return self._plain is None and self.pid == 0
 
     def exit_code(self) -> int | None:
-        """See `Child`; 0 where the server that would have told it is gone."""
+        """See `Child`; 0 if the server ended before it."""
         if self._plain is not None:
             return self._plain.exit_code()
-        serves = self._server.is_alive()  # asked first: what it told before its end is received
+        serves = self._server.is_alive()  # before the last answers are read
         self._server.receive()
-        told = self._answer
-        if told.code is not None or (serves and not told.failed):
-            return told.code
-        if told.identity is not None:
-            return None if told.identity.is_alive() else 0
+        answer = self._answer
+        if answer.code is not None or (serves and not answer.failed):
+            return answer.code
+        if answer.identity is not None:
+            return None if answer.identity.is_alive() else 0
         request = self._request
         try:
             self._plain = self._instead(request.module, request.arguments, request.log, request.environment)

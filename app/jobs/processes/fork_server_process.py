@@ -1,8 +1,8 @@
 """The process that jobs are forked from: `python -m … FD SECONDS MODULE … --later MODULE …`.
 
-It imports modules, which may take seconds, those behind `--later` while nobody asks for anything, and computes nothing.
-Each request then becomes a child that runs a module as `python -m` would. It ends when its client is gone, or after
-some time without children and requests.
+It imports modules, those after `--later` while there are no requests, and computes nothing. Each request becomes a
+child that runs a module like `python -m`. It ends when its client is gone, or after some time without children and
+requests.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from app.jobs.processes.process import code_of
 from app.startup import prepare_process
 
 MOST = 1 << 20
-"""Bytes of a request at most, which holds an environment."""
-BREATH = 0.5
-"""Seconds without a request after which a module is imported that is needed later."""
+"""Maximum bytes of a request, which includes an environment."""
+PAUSE = 0.5
+"""Seconds without a request after which a later module is imported."""
 LATER = "--later"
-"""Stands between the modules that are imported first and the others."""
+"""Separates the modules that are imported first from the others."""
 TASKS = Path("/proc/self/task")
 """Folder with an entry for each thread of this process."""
 
 
 def main(descriptor: str, idle: str, *modules: str) -> None:
-    """Serve requests; in a child, run its module instead."""
+    """Serve requests; in a child, run its module."""
     prepare_process()
     connection = socket.socket(fileno=int(descriptor))
     first, later = _split(modules)
@@ -53,41 +53,41 @@ def _split(modules: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def serve_forks(connection: socket.socket, idle: float, later: Sequence[str] = ()) -> dict[str, Any] | None:
-    """Fork on request until the client is gone, or for `idle` seconds without children and requests; then None.
+    """Fork on request until the client is gone, or for `idle` seconds without children and requests.
 
-    The `later` modules are imported meanwhile. In a forked child, return its request at once, for `be_asked`. Raises
-    SystemExit if this process has threads.
+    Returns None, or in a forked child its request, for `adopt_request`. `later` modules are imported while there are no
+    requests. Raises SystemExit if this process has threads.
     """
     _be_forkable()
     return _Server(connection, idle, later).serve()
 
 
 def _be_forkable() -> None:
-    """Leave the pages that children share alone; raises SystemExit if this process has threads."""
+    """Keep garbage collection from writing to shared pages; raises SystemExit if this process has threads."""
     gc.collect()
-    gc.freeze()  # a child's collections then leave the pages that it shares with this process alone
+    gc.freeze()  # a child's collections then copy no shared pages
     if len(list(TASKS.iterdir())) > 1:
         raise SystemExit("this process has threads, which a forked one would not have")
 
 
 class _Server:
-    """Forks on request and reports ends; a child stays uncollected until the client asks for that."""
+    """Forks on request and reports exit codes; the client decides when a child is collected."""
 
     def __init__(self, connection: socket.socket, idle: float, later: Sequence[str] = ()) -> None:
         self._connection, self._idle, self._later = connection, idle, list(later)
-        self._children: dict[int, int] = {}  # from process ids to the numbers of their requests
+        self._children: dict[int, int] = {}  # request numbers by process id
         self._ended: set[int] = set()
-        self._left: set[int] = set()  # by the client, to be collected when they end
+        self._released: set[int] = set()  # to be collected when they end
         self._wakeup = os.pipe()
         os.set_blocking(self._wakeup[1], False)
-        signal.signal(signal.SIGCHLD, _ignore)  # or nothing would be written into the pipe
+        signal.signal(signal.SIGCHLD, _ignore)  # without a handler nothing is written into the pipe
         signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
 
     def serve(self) -> dict[str, Any] | None:
-        """Serve until the end, None; in a forked child, return the request at once."""
+        """Serve until the end and return None; in a forked child, return its request."""
         asked = time.monotonic()
         while self._children or time.monotonic() < asked + self._idle:
-            patience = BREATH if self._later else self._idle
+            patience = PAUSE if self._later else self._idle
             ready, _, _ = select.select([self._connection.fileno(), self._wakeup[0]], [], [], patience)
             if not ready and self._later:
                 importlib.import_module(self._later.pop(0))
@@ -109,9 +109,9 @@ class _Server:
         return None
 
     def _fork(self, request: dict[str, Any], log: int, *kept: int) -> bool:
-        """Whether this is the child, which is then detached and writes into its log.
+        """Fork; True in the child, which is detached and writes into its log.
 
-        Descriptors that it is to keep become its first arguments.
+        Inherited descriptors become its first arguments.
         """
         sys.stdout.flush()
         sys.stderr.flush()
@@ -119,12 +119,12 @@ class _Server:
             pid = os.fork()
         except OSError as error:
             _close(log, *kept)
-            self._tell(number=request["number"], error=error.strerror or str(error))
+            self._send(number=request["number"], error=error.strerror or str(error))
             return False
         if pid:
             _close(log, *kept)
             self._children[pid] = request["number"]
-            self._tell(number=request["number"], pid=pid)
+            self._send(number=request["number"], pid=pid)
             return False
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -138,28 +138,28 @@ class _Server:
 
     def _report_ends(self) -> None:
         for pid in self._children.keys() - self._ended:
-            found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if found is not None:
+            end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if end is not None:
                 self._ended.add(pid)
-                self._tell(number=self._children[pid], code=code_of(found))
-                if pid in self._left:
+                self._send(number=self._children[pid], code=code_of(end))
+                if pid in self._released:
                     self._collect(pid)
 
     def _collect(self, pid: int) -> None:
         if pid in self._ended:
             os.waitpid(pid, 0)
             self._ended.discard(pid)
-            self._left.discard(pid)
+            self._released.discard(pid)
             del self._children[pid]
         elif pid in self._children:
-            self._left.add(pid)
+            self._released.add(pid)
 
-    def _tell(self, **facts: Any) -> None:
+    def _send(self, **facts: Any) -> None:
         self._connection.send(json.dumps(facts).encode())
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """A handler that does nothing; `SIG_IGN` would have children collected at once."""
+    """Do nothing; with `SIG_IGN` the system would collect children at once."""
 
 
 def _close(*descriptors: int) -> None:
@@ -167,12 +167,12 @@ def _close(*descriptors: int) -> None:
         os.close(descriptor)
 
 
-def be_asked(request: dict[str, Any]) -> list[str]:
-    """Take the title, environment and arguments of `python -m module arguments`; returns the arguments."""
+def adopt_request(request: dict[str, Any]) -> list[str]:
+    """Set title, environment and arguments to those of `python -m module arguments`; returns the arguments."""
     from setproctitle import setproctitle
 
     module, arguments = request["module"], request["arguments"]
-    # Before the environment changes: the title is written over the arguments, which are found beside it.
+    # Before the environment changes: setproctitle writes into the memory beside it.
     setproctitle(" ".join(["python", "-m", module, *arguments]))
     os.environ.clear()
     os.environ.update(request["environment"])
@@ -181,8 +181,8 @@ def be_asked(request: dict[str, Any]) -> list[str]:
 
 
 def _run(request: dict[str, Any]) -> None:
-    """Be `python -m module arguments` in the environment that was asked for."""
-    be_asked(request)
+    """Run `python -m module arguments` in the requested environment."""
+    adopt_request(request)
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from trainers.container import container_memory
 
 LEAST_FREE = 0.2
-"""Share of the memory that must be free to hold a base for later."""
+"""Share of memory that must stay free beside a held base."""
 
 
 def free_share(without: int = 0) -> float:
-    """Share of main memory that is available to new processes, within a container's limit, `without` bytes; 0 to 1."""
+    """Share of main memory that is available within a container's limit, after `without` bytes; 0 to 1."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -21,5 +21,5 @@ def free_share(without: int = 0) -> float:
 
 
 def is_too_large(size: int) -> bool:
-    """Whether a base of this size in bytes would leave too little memory to be held for later."""
+    """Whether a base of this size in bytes would leave too little memory."""
     return size > 0 and free_share(size) < LEAST_FREE

@@ -10,7 +10,7 @@ from pathlib import Path
 NICE = 10
 """Niceness of a job; that of the studio is 0."""
 VARIABLE = "VELATURA_JOB_NICENESS"
-"""Environment variable for another niceness, from 0 to 19, on machines that only run jobs."""
+"""Environment variable for another niceness, 0 to 19, on machines that only run jobs."""
 AUTOGROUP = Path("/proc/self/autogroup")
 
 
@@ -25,17 +25,17 @@ def lower_priority() -> None:
     nice, process = _wanted(), psutil.Process()
     if not nice:
         return
-    with suppress(psutil.Error, OSError):  # a job that may not be nicer trains nevertheless
+    with suppress(psutil.Error, OSError):  # the job runs in any case
         if sys.platform == "win32":
             process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
         elif process.nice() < nice:
             process.nice(nice)
     with suppress(OSError):
-        if AUTOGROUP.exists() and os.getsid(0) == os.getpid():  # else the group is a terminal's, with all that is in it
+        if AUTOGROUP.exists() and os.getsid(0) == os.getpid():  # else the group is the terminal's
             AUTOGROUP.write_text(f"{nice}\n", encoding="ascii")
 
 
 def _wanted() -> int:
     """The niceness of jobs on this machine."""
-    told = os.environ.get(VARIABLE, "").strip()
-    return min(int(told), 19) if told.isascii() and told.isdigit() else NICE
+    value = os.environ.get(VARIABLE, "").strip()
+    return min(int(value), 19) if value.isascii() and value.isdigit() else NICE

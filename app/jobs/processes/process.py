@@ -32,7 +32,7 @@ class Identity:
 
     @property
     def is_here(self) -> bool:
-        """Whether it is a process of this machine; others cannot be inspected."""
+        """Whether it belongs to this machine; other processes cannot be inspected."""
         return self.host == socket.gethostname()
 
     def is_alive(self) -> bool:
@@ -43,28 +43,27 @@ class Identity:
         """Kill it; returns False if there is no such process on this machine."""
         import psutil
 
-        found = self._find()
-        if found is None:
+        process = self._find()
+        if process is None:
             return False
         try:
-            found.kill()
+            process.kill()
         except psutil.NoSuchProcess:
             return False
         return True
 
     def collectors(self) -> frozenset[int]:
-        """Ids of the processes that may still ask for its exit code: of an ended and uncollected one its parents, among
-        whom may be two fork servers; else none."""
+        """Ids of the processes that may collect it: parents of an ended process, up to two of them fork servers."""
         import psutil
 
-        found = self._find(ended=True)
+        process = self._find(ended=True)
         try:
-            return frozenset(parent.pid for parent in found.parents()[:3]) if found is not None else frozenset()
+            return frozenset(parent.pid for parent in process.parents()[:3]) if process is not None else frozenset()
         except psutil.Error:
             return frozenset()
 
     def _find(self, ended: bool = False) -> Any:
-        """The process if it is alive, or with `ended`, if it is an uncollected zombie; otherwise None."""
+        """The process if it is alive, or with `ended` if it is a zombie; otherwise None."""
         import psutil
 
         if not self.is_here or not self.pid:
@@ -73,7 +72,7 @@ class Identity:
             process = psutil.Process(self.pid)
             is_it = self._began_with(process) and (process.status() == psutil.STATUS_ZOMBIE) == ended
             return process if is_it else None
-        except (psutil.Error, OSError):  # it is gone, or belongs to somebody who does not let us look
+        except (psutil.Error, OSError):  # it is gone, or another user's
             return None
 
     def _began_with(self, process: Any) -> bool:
@@ -88,7 +87,7 @@ def own_identity() -> Identity:
 
 
 def identity_of(pid: int) -> Identity:
-    """A living process of this machine; psutil.Error or OSError if there is none with this number."""
+    """The identity of a living process of this machine; psutil.Error or OSError if there is none."""
     import psutil
 
     boot = boot_id()
@@ -109,7 +108,7 @@ def find_processes(arguments: str) -> Iterator[tuple[Identity, re.Match[str]]]:
 
 
 def boot_id() -> str:
-    """What names this boot of a Linux machine; empty on other systems."""
+    """Id of this boot of a Linux machine; empty on other systems."""
     try:
         return BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
@@ -119,29 +118,29 @@ def boot_id() -> str:
 def _seconds_from_boot(pid: int) -> float:
     """Start time of a Linux process in seconds since boot (proc(5), field 22 of `stat`)."""
     stat = Path(f"/proc/{pid}/stat").read_bytes()
-    ticks = stat[stat.rindex(b")") + 2 :].split()[19]  # the name before it may hold anything
+    ticks = stat[stat.rindex(b")") + 2 :].split()[19]  # the name before it may contain spaces
     return int(ticks) / os.sysconf("SC_CLK_TCK")
 
 
 class Child(Protocol):
-    """A process that its dispatcher has started and will collect."""
+    """A process that a dispatcher has started and will collect."""
 
     @property
     def pid(self) -> int:
-        """Its number; 0 while it is not known."""
+        """Its process id; 0 while unknown."""
 
     def exit_code(self) -> int | None:
-        """Its exit code, negative for a signal; None while it lives.
+        """Its exit code, negative for a signal; None while it runs.
 
-        If the system allows, it is not collected yet: `Identity.collectors` shows others that somebody will do that.
+        If the system allows, this does not collect it, so that `Identity.collectors` shows who will.
         """
 
     def collect(self) -> None:
-        """Let the system forget the ended process."""
+        """Collect the ended process."""
 
 
 def start_detached(module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> Child:
-    """Start `python -m module` detached from this process's end and Ctrl-C.
+    """Start `python -m module`, which outlives this process and ignores its Ctrl-C.
 
     Its output is appended to `log`. Raises OSError if it cannot be started.
     """
@@ -157,24 +156,24 @@ def start_detached(module: str, arguments: Sequence[str], log: Path, environment
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
-    """The command of a process that runs a module, without the current folder, which may contain any `app`."""
+    """The command that runs a module, without the current folder on the path: it may contain another `app`."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def python_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """The environment of such a process: this one's, more variables, and our package on its path."""
+    """This process's environment with more variables, and this package on the path."""
     import app
 
-    ours = str(Path(str(app.__file__)).parents[1])
-    path = os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
+    package = str(Path(str(app.__file__)).parents[1])
+    path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
     return {**os.environ, **variables, "PYTHONPATH": path}
 
 
 def end_with_parent() -> None:
-    """Exit when standard input ends, which the parent holds open: it is gone, and nobody else needs this process."""
+    """Exit when standard input ends, which the parent process holds open."""
 
     def wait() -> None:
-        while os.read(0, 1):  # unbuffered: a buffer that is being read aborts the end of the process
+        while os.read(0, 1):  # a buffered read would block the exit
             pass
         os._exit(1)
 
@@ -189,10 +188,10 @@ class _Started(subprocess.Popen[bytes]):
         if not hasattr(os, "waitid"):
             return self.poll()
         try:
-            found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            end = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:  # it was collected before
             return self.poll()
-        return None if found is None else code_of(found)
+        return None if end is None else code_of(end)
 
     def collect(self) -> None:
         """See `Child`."""
@@ -200,7 +199,7 @@ class _Started(subprocess.Popen[bytes]):
 
 
 def code_of(end: os.waitid_result) -> int:
-    """The exit code that a `waitid` found, negative for a signal."""
+    """The exit code in a result of `waitid`, negative for a signal."""
     return end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
 
 

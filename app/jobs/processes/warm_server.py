@@ -1,4 +1,4 @@
-"""Drawings that start at once, forked from a process that has loaded their base: `WarmServer`."""
+"""Starts drawings from a process that has loaded their base: `WarmServer`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from app.jobs.processes.free_memory import LEAST_FREE, free_share
 
 
 class WarmServer(ForkServer):
-    """Forks drawings from a process that is itself forked from a server and holds the base of the last drawing.
+    """Forks drawings from a process that holds the base of the last drawing and is itself forked from `parent`.
 
-    The process has computed nothing, so each drawing is a process like every other and shares the base's memory with
-    it. It is given up with another base, after some time without drawings, and when memory is short. Where it cannot
-    hold a base, as one that would leave too little memory, or is killed, drawings start from the other server and load
-    the base themselves.
+    Drawings share the memory of the base. The process ends when another base is needed, after some time without
+    drawings, and when memory is short. If it is killed or cannot hold a base, drawings start from `parent` and load the
+    base themselves.
     """
 
     def __init__(self, parent: ForkServer, base_holder: str, idle: float = IDLE) -> None:
@@ -28,7 +27,7 @@ class WarmServer(ForkServer):
         self._cannot_hold: set[str] = set()
 
     def starter(self, base: str, request: Path) -> Start:
-        """How to start the drawing on a base that a request's file asks for."""
+        """The function that starts the drawing of a request file on a base."""
         if base != self._base:
             self.close()
         elif self._server is not None and not self._server.is_alive() and not self._server.has_forked:
@@ -39,17 +38,17 @@ class WarmServer(ForkServer):
         return self.start
 
     def prepare(self, base: str, request: Path) -> None:
-        """Load the base of a drawing that may be asked for soon."""
+        """Load the base of an expected drawing."""
         if sys.platform == "linux" and self.starter(base, request) == self.start:
             self._living_server()
 
     def make_room(self) -> None:
-        """Give the base up if memory is short."""
+        """Release the base if memory is short."""
         if self._server is not None and self.is_short():
             self.close()
 
     def is_short(self) -> bool:
-        """Whether there is too little memory to hold a base for later."""
+        """Whether too little memory is free to hold a base."""
         return free_share() < LEAST_FREE
 
     def _living_server(self) -> Server:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 RESERVE = 2 * 2**30
-"""Bytes that stay free, on a small disk a twentieth of it: what comes in is refused, and the trash emptied, before."""
+"""Bytes that stay free, or a twentieth of a small disk: uploads are refused and the trash is emptied before."""
 SMALL = 20
 
 

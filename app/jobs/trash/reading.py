@@ -1,7 +1,6 @@
-"""Reading and validating the trash's files; no other module checks them again.
+"""Reads and validates the trash's files; no other module checks them again.
 
-The functions return only an item's own folder, plain values of a row and moves of known kinds. Anything else in a file,
-written by a person, a failing disk or a newer Velatura, is detected here.
+Files may be written by a person, a failing disk or a newer Velatura.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from app.jobs.job import read_folder, read_moment, read_place, read_text, read_w
 from trainers.errors import VelaturaError
 
 MOST = 2**63
-"""No item takes as many bytes, and no column of a row holds as large a number."""
+"""Bound of an item's bytes and of the numbers in a row."""
 ITEM_KEYS = frozenset({"id", "kind", "name", "owner", "deleted", "size", "parts", "row", "names"})
 PLAN_KEYS = frozenset({"moves", "change", "done"})
 CHANGES = (frozenset({"remove"}), frozenset({"put"}), frozenset({"wait", "wants"}))
@@ -22,28 +21,28 @@ CHANGES = (frozenset({"remove"}), frozenset({"put"}), frozenset({"wait", "wants"
 
 
 class NewerJournalError(VelaturaError):
-    """A newer Velatura was at work in the trash, and has not finished."""
+    """A newer Velatura has left an unfinished action in the trash."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an action on the trash has decided."""
+    """The moves and changes of one action on the trash."""
 
     moves: tuple[tuple[str, str], ...]
-    """From where to where, as the trash keeps places."""
+    """Source and target, as stored."""
     change: dict[str, Any] | None
-    """Of a row of the queue."""
+    """A change of a row of the queue."""
     done: tuple[str, ...]
     """Ids of items that no longer exist afterwards."""
 
 
 def read_item(content: str, id: str, content_part: str) -> tuple[dict[str, Any], bool]:
-    """The values of the item in the folder called `id`, and whether it says more than is known here.
+    """The values of the item in the folder `id`, and whether it has unknown keys.
 
-    Raises ValueError if it is damaged: a value is missing, of another type or out of bounds.
+    Raises ValueError if a value is missing, of another type or out of bounds.
     """
     kept = _table(content, ITEM_KEYS - {"row", "names"})
-    if kept["id"] != id:  # that one would be deleted in its place
+    if kept["id"] != id:  # or the other item would be deleted
         raise ValueError("it is another item's")
     size = kept["size"]
     if not isinstance(size, int) or not 0 <= size < MOST:
@@ -64,10 +63,7 @@ def read_item(content: str, id: str, content_part: str) -> tuple[dict[str, Any],
 
 
 def read_plan(content: str, journal: str) -> Plan:
-    """What the journal says that an action has decided.
-
-    Raises ValueError if it is damaged, NewerJournalError if it says more than is known here.
-    """
+    """The plan in the journal. Raises ValueError if it is damaged, NewerJournalError if it has unknown keys."""
     plan = _table(content)
     change = plan.get("change")
     if not PLAN_KEYS.issuperset(plan) or (isinstance(change, dict) and change and set(change) not in CHANGES):
@@ -82,12 +78,12 @@ def read_plan(content: str, journal: str) -> Plan:
 
 
 def is_id(text: str) -> bool:
-    """Whether a word can be that of an item or a part: no way leads out of the trash by it."""
+    """Whether a word can be the id of an item or the name of a part; none leads out of the trash."""
     return text.replace("-", "").isalnum()
 
 
 def read_id(value: Any) -> str:
-    """The word of an item or a part. Raises ValueError if it is none."""
+    """The id of an item or the name of a part; ValueError for other values."""
     if not is_id(read_text(value)):
         raise ValueError("it names no item")
     return str(value)
@@ -96,12 +92,12 @@ def read_id(value: Any) -> str:
 # ---------------------------------------------------------------- within
 def _table(content: str, needed: frozenset[str] = frozenset()) -> dict[str, Any]:
     try:
-        found = dict(_items(json.loads(content)))
+        table = dict(_items(json.loads(content)))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    if missing := needed - set(found):
+    if missing := needed - set(table):
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    return found
+    return table
 
 
 def _items(value: Any) -> list[tuple[str, Any]]:
@@ -117,14 +113,14 @@ def _list(value: Any) -> list[Any]:
 
 
 def _moment_with_a_future(value: Any) -> float:
-    """Unix seconds, with room for the days that an item is kept: dates after them cannot be shown."""
+    """Unix seconds, with room for the days that an item is kept, or its expiry could not be shown."""
     moment = read_moment(value)
     read_moment(moment + 366 * 86_400)
     return moment
 
 
 def _change(value: Any) -> dict[str, Any] | None:
-    """The change of a row; empty ones are none."""
+    """The change of a row; None if it is empty."""
     if not value:
         return None
     change = dict(_items(value))
@@ -136,7 +132,7 @@ def _change(value: Any) -> dict[str, Any] | None:
 
 
 def _row(value: Any) -> dict[str, Any]:
-    """The columns of a row; what `read_job` finds damaged in it is no matter here, as long as SQLite takes it."""
+    """The columns of a row that SQLite can store; `read_job` checks the rest."""
     row = dict(_items(value))
     for each in row.values():
         if isinstance(each, str):

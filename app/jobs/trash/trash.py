@@ -33,55 +33,54 @@ from trainers.errors import VelaturaError
 
 FOLDER = ".trash"
 DAYS = 30
-"""Days after which what is in the trash is gone."""
+"""Days for which an item is kept."""
 RUN, RESTARTED, REPLACED = "run", "restarted", "replaced"
 STYLE, DRAWING, PICTURES, DAMAGED, NEWER = "style", "drawing", "pictures", "damaged", "newer"
-"""What an item can be: a run; a run as it was before it was restarted or restored; a run that another one of its
-name has replaced; a style; a drawing; pictures that were taken out of a draft; something of which nothing is known;
-something that a newer Velatura has put there."""
+"""Kinds of items: a run; a run before it was restarted; a replaced run; a style; a drawing; pictures deleted
+from a draft; an item whose file is damaged; an item of a newer Velatura."""
 RUNS = (RUN, RESTARTED, REPLACED)
 KINDS = (*RUNS, STYLE, DRAWING, PICTURES)
 CONTENT, NEXT = "content", "next"
 ITEM, JOURNAL, LOCK, GONE = "item.json", "journal.json", ".lock", ".gone-"
 JOURNAL_ASIDE = "journal.damaged-{}.json"
 PATIENCE = 20.0
-"""Seconds to wait for an action on the trash that is under way."""
+"""Seconds to wait for another action on the trash."""
 
 log = logging.getLogger(__name__)
 Move = tuple[Path, Path]
 RowChange = Mapping[str, Any]
-"""What becomes of a row of the queue: `{"remove": number}`, `{"put": row}` or `{"wait": number, "wants": device}`."""
+"""A change of a row of the queue: `{"remove": number}`, `{"put": row}` or `{"wait": number, "wants": device}`."""
 
 
 @dataclass(frozen=True)
 class TrashItem:
-    """One thing in the trash."""
+    """An item of the trash."""
 
     id: str
     kind: str
     name: str
     owner: str
-    """The login of whose it is; empty if it is the machine's owner's."""
+    """Login of its owner; empty for the machine's owner."""
     deleted: float
     """Unix seconds."""
     size: int
-    """Bytes that emptying it frees, about: a part that a run still has counts by its share."""
+    """Bytes that deleting it frees, about: files with several links count by their share."""
     parts: dict[str, str]
-    """Where each part lay, relative to the runs, by its name in the item's folder."""
+    """Original place of each part, relative to the runs, by its name in the item's folder."""
     row: dict[str, Any] | None = None
-    """Of the queue, as it was."""
+    """Its row of the queue."""
     names: tuple[str, ...] = ()
-    """What the run in it has been called."""
+    """Every name that its run has had."""
 
     @property
     def expires(self) -> float:
-        """When it is gone, in Unix seconds."""
+        """When it is deleted, in Unix seconds."""
         return self.deleted + DAYS * 86_400
 
     def plain(self) -> dict[str, Any]:
-        """What programs are told of it: times in Unix seconds, its size in bytes."""
-        told = {"id": self.id, "kind": self.kind, "name": self.name, "owner": self.owner}
-        return told | {"deleted": self.deleted, "expires": self.expires, "bytes": self.size}
+        """The item for programs, with times in Unix seconds."""
+        facts = {"id": self.id, "kind": self.kind, "name": self.name, "owner": self.owner}
+        return facts | {"deleted": self.deleted, "expires": self.expires, "bytes": self.size}
 
 
 class Trash:
@@ -93,34 +92,34 @@ class Trash:
 
     # ---------------------------------------------------------------- looking
     def items(self, actor: Actor) -> list[TrashItem]:
-        """What is in the trash that the actor may restore, newest first."""
+        """Items that the actor may restore, newest first."""
         return [item for item in self._all() if actor.may_change(item.owner)]
 
     def own(self, actor: Actor) -> list[TrashItem]:
-        """What is in the trash and is the actor's own, newest first."""
+        """The actor's own items, newest first."""
         return [item for item in self._all() if actor.owns(item.owner)]
 
     def recent(self, seconds: float) -> list[TrashItem]:
-        """What went into the trash in the last `seconds`, whosever it is, newest first."""
+        """Everybody's items of the last `seconds`, newest first."""
         return self._all(since=f"{int((time.time() - seconds) * 1e6):020d}")
 
     def item(self, id: str, actor: Actor) -> TrashItem:
-        """The item with this id, which comes from outside; VelaturaError if there is none that is the actor's."""
-        found = self._here(id)
-        actor.check(found.name, found.owner)
-        return found
+        """The item with this untrusted id; VelaturaError if there is none that the actor may change."""
+        item = self._find(id)
+        actor.check(item.name, item.owner)
+        return item
 
     def restarted(self, number: int) -> TrashItem | None:
-        """What the job with this number was before it was restarted last."""
-        found = (item for item in self._all() if item.kind == RESTARTED and (item.row or {}).get("id") == number)
-        return next(found, None)
+        """The previous state of the job with this number, from before its last restart."""
+        items = (item for item in self._all() if item.kind == RESTARTED and (item.row or {}).get("id") == number)
+        return next(items, None)
 
     def size(self, actor: Actor) -> int:
-        """Bytes that the actor's items take."""
+        """Bytes of the items that the actor may restore."""
         return sum(item.size for item in self.items(actor))
 
     def path(self, item: TrashItem, part: str = CONTENT) -> Path:
-        """Where a part of an item lies."""
+        """Path of a part of an item."""
         return self.folder / item.id / part
 
     # ---------------------------------------------------------------- in and out
@@ -130,7 +129,7 @@ class Trash:
         change: RowChange | None = None,
         build: Callable[[Path], None] | None = None,
     ) -> TrashItem:
-        """Move the parts of a new item into the trash; `build` makes what takes the first part's place meanwhile."""
+        """Move the parts of a new item into the trash; `build` makes a replacement of the first part."""
         with self._held():
             moves = self._prepared(item)
             if build is not None:
@@ -143,12 +142,12 @@ class Trash:
     def bring_back(
         self, item: TrashItem, place: Path, change: RowChange | None = None, aside: TrashItem | None = None
     ) -> None:
-        """Move an item's first part to `place`, the others to where they lay, and what is there `aside` into the trash.
+        """Move an item's first part to `place` and the others to their original places; `aside` goes into the trash.
 
-        VelaturaError if something is in the way and is not to go aside.
+        VelaturaError if another file is in the way.
         """
         with self._held():
-            self._here(item.id)  # nobody else has brought it back meanwhile
+            self._find(item.id)  # it may have been restored meanwhile
             moves = self._prepared(aside) if aside is not None else []
             places = {part: self.runs / where for part, where in item.parts.items()} | {CONTENT: place}
             for part, where in places.items():
@@ -164,7 +163,7 @@ class Trash:
 
     # ---------------------------------------------------------------- for good
     def remove(self, items: Iterable[TrashItem]) -> int:
-        """Permanently delete items; the bytes that they took."""
+        """Permanently delete items; returns their bytes."""
         freed = 0
         with self._held():
             for item in items:
@@ -173,13 +172,13 @@ class Trash:
         return freed
 
     def empty(self, actor: Actor) -> int:
-        """Permanently delete all that is the actor's own; the bytes that it took."""
+        """Permanently delete the actor's own items; returns their bytes."""
         return self.remove(self.own(actor))
 
     def tidy(self, now: float | None = None) -> list[TrashItem]:
-        """Permanently delete what is older than 30 days and, on a disk that is nearly full, the oldest; those items.
+        """Permanently delete and return items older than 30 days and, on a nearly full disk, the oldest.
 
-        NewerJournalError if a newer Velatura was at work in the trash.
+        NewerJournalError if a newer Velatura has left an unfinished action.
         """
         if not self.folder.is_dir():
             return []
@@ -187,7 +186,7 @@ class Trash:
         with self._held():
             for left in self.folder.glob(f"{GONE}*"):
                 shutil.rmtree(left, ignore_errors=True)
-            for left in self.folder.glob("[0-9]*"):  # of an action that was killed before it was decided
+            for left in self.folder.glob("[0-9]*"):  # of an action that was killed before its journal
                 if left.is_dir() and not any(path.name not in (ITEM, NEXT) for path in left.iterdir()):
                     self._drop(left.name)
         now = time.time() if now is None else now
@@ -196,7 +195,7 @@ class Trash:
         return gone + self.make_room()
 
     def make_room(self) -> list[TrashItem]:
-        """Permanently delete the oldest items until the disk has its reserve again; those items."""
+        """Permanently delete and return the oldest items until the disk has its reserve."""
         gone: list[TrashItem] = []
         for item in reversed(self._all() if self.folder.is_dir() and missing(self.runs) else []):
             if not missing(self.runs):
@@ -207,17 +206,16 @@ class Trash:
 
     # ---------------------------------------------------------------- after a kill
     def recover(self) -> bool:
-        """Do what a killed action has decided and not done; whether there was one, or another is under way.
+        """Complete a killed action; returns whether there was one, or another is under way.
 
-        One of a newer Velatura is left as it is, for that to finish: the queue goes on, and what acts on the trash says
-        why it does not.
+        An action of a newer Velatura is left to that version: the queue goes on, and actions on the trash are refused.
         """
         if not (self.folder / JOURNAL).exists():
             return False
         try:
             with FileLock(self.folder / LOCK, timeout=0):
                 return self._recover()
-        except (Timeout, NewerJournalError):  # it is not killed, but under way
+        except (Timeout, NewerJournalError):  # under way
             return True
 
     def _recover(self) -> bool:
@@ -226,7 +224,7 @@ class Trash:
             plan = read_plan(journal.read_text(encoding="utf-8"), str(journal))
         except FileNotFoundError:
             return False
-        except ValueError as error:  # what it decided cannot be known; the queue must go on
+        except ValueError as error:  # the action is lost; the queue must go on
             aside = journal.with_name(JOURNAL_ASIDE.format(new_id()))
             journal.replace(aside)
             log.warning("%s is damaged and was set aside as %s: %s", journal, aside.name, error)
@@ -238,7 +236,7 @@ class Trash:
     # ---------------------------------------------------------------- within
     @contextmanager
     def _held(self) -> Iterator[None]:
-        """Keep other actions out, and finish what one that was killed has left."""
+        """Hold the lock of the trash, after completing a killed action."""
         if not self.folder.is_dir():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             sync_folder(self.runs)
@@ -250,7 +248,7 @@ class Trash:
             raise VelaturaError("the trash is busy with another action; try again in a moment") from None
 
     def _prepared(self, item: TrashItem) -> list[Move]:
-        """The moves of an item's parts into its folder, which is made with what is known of it."""
+        """Make an item's folder and file; returns the moves of its parts."""
         parts = {part: place for part, place in item.parts.items() if (self.runs / place).exists()}
         sized = replace(item, parts=parts, size=sum(_size(self.runs / place) for place in parts.values()))
         (self.folder / item.id).mkdir(mode=0o700)
@@ -258,12 +256,11 @@ class Trash:
         return [(self.runs / place, self.path(item, part)) for part, place in parts.items()]
 
     def write(self, item: TrashItem) -> None:
-        """Keep what is known of an item."""
+        """Write an item's file."""
         _write_safely(self.folder / item.id / ITEM, asdict(item))
 
     def _carry_out(self, moves: Sequence[Move], change: RowChange | None, done: Sequence[str] = ()) -> None:
-        """Decide on moves and the change of a row, then do all of it; `done` are items that no longer exist
-        afterwards."""
+        """Write moves and the change of a row into the journal, then make them; `done` items are removed."""
         plan = {
             "moves": [[as_kept(path, self.runs) for path in move] for move in moves],
             "change": dict(change) if change else None,
@@ -273,7 +270,7 @@ class Trash:
         try:
             self._perform(moves, change, done)
         except OSError as error:
-            if moves and not moves[0][1].exists():  # nothing has happened yet, and nothing is to happen later
+            if moves and not moves[0][1].exists():  # nothing has happened, so nothing is left to complete
                 (self.folder / JOURNAL).unlink(missing_ok=True)
                 raise VelaturaError(
                     "{name} cannot be moved ({reason})", name=moves[0][0].name, reason=error.strerror or error
@@ -281,13 +278,13 @@ class Trash:
             raise
 
     def _perform(self, moves: Sequence[Move], change: RowChange | None, done: Sequence[str]) -> None:
-        """Make the moves that are not made yet, change the row, and forget the journal; may be done more than once."""
+        """Make the moves that are not made yet, change the row, and remove the journal; idempotent."""
         for source, target in moves:
             if source.exists() and not target.exists():
                 source.rename(target)
         for folder in dict.fromkeys(path.parent for move in moves for path in move):
             if folder.is_dir():
-                sync_folder(folder)  # the row must not be on the disk before them
+                sync_folder(folder)  # before the row is on the disk
         if change:
             self.store.change_row(change)
         for id in done:
@@ -297,24 +294,24 @@ class Trash:
     def _drop(self, id: str) -> None:
         hidden = self.folder / f"{GONE}{id}"
         if (self.folder / id).exists():
-            (self.folder / id).rename(hidden)  # out of sight at once
+            (self.folder / id).rename(hidden)  # hidden at once
         shutil.rmtree(hidden, ignore_errors=True)
 
     def _all(self, since: str = "") -> list[TrashItem]:
-        """What is in the trash, whosever it is, newest first; only ids from `since` on, as they sort by time."""
-        found = (self._read(path) for path in self.folder.glob("[0-9]*") if path.name >= since)
-        return sorted((item for item in found if item is not None), key=lambda item: item.id, reverse=True)
+        """Everybody's items, newest first; only ids from `since` on, which sort by time."""
+        items = (self._read(path) for path in self.folder.glob("[0-9]*") if path.name >= since)
+        return sorted((item for item in items if item is not None), key=lambda item: item.id, reverse=True)
 
-    def _here(self, id: str) -> TrashItem:
-        found = self._read(self.folder / id) if is_id(id) else None
-        if found is None:
+    def _find(self, id: str) -> TrashItem:
+        item = self._read(self.folder / id) if is_id(id) else None
+        if item is None:
             raise VelaturaError("this is no longer in the trash")
-        return found
+        return item
 
     def _read(self, folder: Path) -> TrashItem | None:
         """The item in a folder; None if it has no parts.
 
-        It is of kind `DAMAGED` where nothing can be read of it, and of `NEWER` where not all of it is known here.
+        Its kind is `DAMAGED` if its file is damaged, and `NEWER` if that has unknown keys.
         """
         if not (folder / CONTENT).exists():
             return None
@@ -329,7 +326,7 @@ class Trash:
 def new_item(
     kind: str, name: str, owner: str, parts: Mapping[str, Path], runs: Path, row: dict[str, Any] | None = None
 ) -> TrashItem:
-    """An item of now, with the parts that lie at these places."""
+    """A new item with the parts at these paths."""
     places = {part: as_kept(path, runs) for part, path in parts.items()}
     names = (name,) if kind in RUNS else ()
     return TrashItem(new_id(), kind, name, owner, time.time(), 0, places, row, names)

@@ -1,7 +1,7 @@
-"""Rate limits for wrong passwords: guessing is slow, and nobody can lock somebody out of a browser known to us.
+"""Rate limits for wrong passwords, which cannot lock a person out of a browser that they have used before.
 
-A browser in which the person has logged in before has its own count. Any other client is limited by wrong passwords for
-this name from its address, for any name from its address, and for this name from everywhere.
+A browser with an earlier login has its own count. Any other client is limited by wrong passwords for this name from its
+address, for any name from its address, and for this name from everywhere.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ LONGEST_DELAY = 60.0
 WINDOW = 15 * 60.0
 """Seconds after which a wrong password no longer counts against an address or a name."""
 FROM_AN_ADDRESS, FOR_A_NAME, FROM_A_PROXY = 20, 100, 100
-"""Limits of wrong passwords per address for all names, per name for all unknown clients, and through a proxy that the
-studio was not told to trust."""
+"""Limits of wrong passwords per address for all names, per name for all unknown clients, and per untrusted proxy."""
 MOST_KEPT = 10_000
 
 
@@ -51,10 +50,10 @@ class Attempts:
         self._windows: OrderedDict[tuple[str, str], Window] = OrderedDict()
 
     def wait(self, name: str, address: str, device: str = "", proxy: str = "") -> float:
-        """Seconds until a password for this name from this client is checked again; 0 for now.
+        """Seconds until a password for this name from this client is checked again; may be 0.
 
         `device` is the id of a browser in which this person has logged in before, otherwise "". `proxy` is the address
-        of an untrusted proxy that has named the client's.
+        of an untrusted proxy that has forwarded the request.
         """
         now = self._clock()
         place = network_of(address)
@@ -99,21 +98,21 @@ class Attempts:
 
 def _windows(name: str, place: str, proxy: str) -> list[tuple[tuple[str, str], int]]:
     """The keys against which a wrong password of an unknown client counts, with their limits."""
-    found = [(("address", place), FROM_AN_ADDRESS), (("name", name), FOR_A_NAME)]
-    return [*found, (("proxy", proxy), FROM_A_PROXY)] if proxy else found
+    windows = [(("address", place), FROM_AN_ADDRESS), (("name", name), FOR_A_NAME)]
+    return [*windows, (("proxy", proxy), FROM_A_PROXY)] if proxy else windows
 
 
 def network_of(address: str) -> str:
     """The unit of counting: an IPv4 address, or an IPv6 /64 network, which one household or server owns."""
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
 
 
 def _keep_newest(kept: OrderedDict[tuple[str, str], Any], key: tuple[str, str]) -> None:

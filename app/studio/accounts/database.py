@@ -14,7 +14,7 @@ from app.transactions import transaction
 from trainers.errors import VelaturaError
 
 PATIENCE = 10.0
-"""Seconds that a change waits for another process's."""
+"""Seconds to wait for another process's transaction."""
 FIRST = """
 CREATE TABLE people (
     name TEXT PRIMARY KEY,
@@ -50,7 +50,7 @@ CREATE TABLE tokens (
 ) STRICT;
 UPDATE people SET role = 'admin' WHERE name = (SELECT name FROM people ORDER BY added, name LIMIT 1)
 """
-"""Until then nobody was an admin; whoever came first is now."""
+"""Version 1 had no admins; the first account becomes one."""
 MIGRATIONS = (FIRST, ROLES_AND_TOKENS)
 """Steps from an empty file to the current version; a released one never changes."""
 VERSION = len(MIGRATIONS)
@@ -62,7 +62,7 @@ class PeopleDatabase:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._lock = threading.RLock()
-        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # nobody else's to read from the first moment
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # unreadable to others from the start
         self._connection = sqlite3.connect(file, timeout=PATIENCE, check_same_thread=False, isolation_level=None)
         with self.change() as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -78,13 +78,13 @@ class PeopleDatabase:
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
         """A transaction. VelaturaError if the file cannot be used."""
-        with self._telling(), self._lock, transaction(self._connection):
+        with self._plain_errors(), self._lock, transaction(self._connection):
             yield self._connection
 
     @contextmanager
     def look(self) -> Iterator[sqlite3.Connection]:
-        """The connection, to read from."""
-        with self._telling(), self._lock:
+        """The connection, for reading."""
+        with self._plain_errors(), self._lock:
             yield self._connection
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class PeopleDatabase:
         self._connection.close()
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _plain_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.DatabaseError as error:
@@ -105,7 +105,7 @@ class PeopleDatabase:
 
 
 def _keep_copy(file: Path, version: int) -> None:
-    """Copy the file before its migration, as nobody else's to read."""
+    """Copy the file before its migration, unreadable to others."""
     copy = file.with_name(f"{file.stem}.version-{version}.backup{file.suffix}")
     os.close(os.open(copy, os.O_CREAT | os.O_RDWR, 0o600))
     back_up(file, copy)

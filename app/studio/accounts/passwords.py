@@ -35,13 +35,13 @@ class PasswordHash:
             self.cost,
             self.block,
             self.parallel,
-            *(base64.b64encode(one).decode() for one in (self.salt, self.key)),
+            *(base64.b64encode(part).decode() for part in (self.salt, self.key)),
         )
         return "$".join(("scrypt", *map(str, parts)))
 
 
 def hash_password(password: str, salt: bytes = b"") -> PasswordHash:
-    """The hash of a password, with a salt of its own unless one is given."""
+    """The hash of a password, with a random salt by default."""
     salt = salt or secrets.token_bytes(SALT_BYTES)
     return PasswordHash(salt, _derive(password, salt, COST, BLOCK, PARALLEL), COST)
 
@@ -61,6 +61,6 @@ def parse_hash(text: str) -> PasswordHash:
 
 
 def _derive(password: str, salt: bytes, cost: int, block: int, parallel: int) -> bytes:
-    # The same password, typed on another system, may come in another normal form.
+    # Systems type the same password in different normal forms.
     plain = unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")
     return hashlib.scrypt(plain, salt=salt, n=cost, r=block, p=parallel, maxmem=MOST_MEMORY, dklen=KEY_BYTES)

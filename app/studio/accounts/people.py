@@ -37,7 +37,7 @@ class Person:
 
 
 class People:
-    """The table; safe for many threads and processes."""
+    """The table of accounts; safe for many threads and processes."""
 
     def __init__(self, database: PeopleDatabase) -> None:
         self.database = database
@@ -45,8 +45,8 @@ class People:
     def add(self, name: str, password: str, role: str | None = None, least: int = LEAST_PASSWORD) -> bool:
         """Add a person, or set a new password, which ends earlier logins; returns whether the person is new.
 
-        Without a `role`, the first person becomes an admin and the others members; who is known keeps theirs. Raises
-        VelaturaError if the name or the password cannot be used.
+        Without a `role`, the first person becomes an admin and later ones members; known people keep their role. Raises
+        VelaturaError if the name or the password is invalid.
         """
         name = check_name(name)
         check_password(password, least)
@@ -61,7 +61,7 @@ class People:
                 (name, hashed, role, time.time()),
             )
             table.execute("DELETE FROM sessions WHERE name = ?", (name,))
-            if known is None:  # of somebody else, who had this name with `--auth`
+            if known is None:  # sessions of a temporary account (`--auth`) of this name
                 table.execute("DELETE FROM tokens WHERE name = ?", (name,))
         return known is None
 
@@ -74,7 +74,7 @@ class People:
             table.execute("DELETE FROM tokens WHERE name = ?", (name,))
 
     def set_role(self, name: str, role: str, keep_one: bool = True) -> None:
-        """Make a person an admin or a member; with `keep_one`, the last admin stays one. VelaturaError otherwise."""
+        """Make a person an admin or a member; VelaturaError for the last admin with `keep_one`."""
         if role not in (ADMIN, MEMBER):
             raise VelaturaError("a role is admin or member, not {role!r:.40}", role=role)
         with self.database.change() as table:
@@ -125,7 +125,7 @@ def login_of_key(key: str) -> str:
 
 
 def plain_name(name: str) -> str:
-    """A name in normal form: some systems write é as two characters."""
+    """A name in normal form, in which é is one character."""
     return unicodedata.normalize("NFC", name).strip()
 
 
@@ -153,9 +153,9 @@ def check_password(password: str, least: int = LEAST_PASSWORD) -> None:
 
 
 def read_people(pairs: Sequence[str], file: Path | None) -> dict[str, str]:
-    """Passwords by name from `user:password` texts and from a file with one of them a line (`#` begins a comment).
+    """Passwords by name from `user:password` texts and from a file with one a line (`#` begins a comment).
 
-    VelaturaError says which line is wrong; it never repeats a password.
+    VelaturaError names an invalid line, without repeating a password.
     """
     lines = [("--auth", pair) for pair in pairs]
     if file is not None:

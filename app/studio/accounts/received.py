@@ -1,4 +1,4 @@
-"""Upload volume per sender in the last 24 hours, so that on a shared studio nobody fills the disk."""
+"""Upload volume per sender in the last 24 hours, which a shared studio limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHARE = 8 * 2**30
 
 
 class Received:
-    """The table, by hour; it survives a restart."""
+    """A table of uploaded bytes by sender and hour."""
 
     def __init__(self, database: PeopleDatabase, share: int = SHARE, clock: Callable[[], float] = time.time) -> None:
         self.database, self.share, self.clock = database, share, clock
@@ -26,7 +26,7 @@ class Received:
         return max(0, self.share - int(used))
 
     def add(self, sender: str, size: int) -> None:
-        """Record an upload, kept or not."""
+        """Record an upload, even if it is not stored."""
         with self.database.change() as table:
             table.execute("DELETE FROM received WHERE hour <= ?", (self._hour() - HOURS,))
             table.execute(

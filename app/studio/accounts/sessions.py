@@ -11,18 +11,18 @@ from app.studio.accounts.database import PeopleDatabase
 from app.studio.accounts.people import Person
 
 LOGIN_LASTS = 30 * 24 * 3600
-MOST_OF_A_PERSON = 100
+MOST_LOGINS = 100
 """Maximum concurrent logins per person; the oldest end first."""
 
 
 class Sessions:
-    """The table. It stores only hashes of tokens, so that a stolen file gives no access."""
+    """The table of sessions. It stores hashes of tokens, so that a stolen file gives no access."""
 
     def __init__(self, database: PeopleDatabase, clock: Callable[[], float] = time.time) -> None:
         self.database, self.clock = database, clock
 
     def open(self, person: Person) -> str:
-        """Log a person in; the token for the cookie."""
+        """Log a person in and return the token for the cookie."""
         token = secrets.token_urlsafe(32)
         now = self.clock()
         with self.database.change() as table:
@@ -34,12 +34,12 @@ class Sessions:
             table.execute(
                 "DELETE FROM sessions WHERE name = ? AND token NOT IN "
                 "(SELECT token FROM sessions WHERE name = ? ORDER BY opened DESC, rowid DESC LIMIT ?)",
-                (person.name, person.name, MOST_OF_A_PERSON),
+                (person.name, person.name, MOST_LOGINS),
             )
         return token
 
     def close(self, token: str) -> None:
-        """End a login; the person's others stay."""
+        """End a login; other logins of the person stay."""
         with self.database.change() as table:
             table.execute("DELETE FROM sessions WHERE token = ?", (digest(token),))
 
@@ -54,5 +54,5 @@ class Sessions:
 
 
 def digest(token: str) -> bytes:
-    """What is kept of a random token, which is too long to be guessed from it."""
+    """The stored hash of a random token."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -1,4 +1,4 @@
-"""Tokens by which programs act for a person: shown once, kept as hashes, and revoked at once."""
+"""Tokens with which programs act for a person: shown once, stored as hashes, revocable."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from app.studio.accounts.sessions import digest
 from trainers.errors import VelaturaError
 
 PREFIX = "velatura_"
-"""What tokens begin with, so that scanners of published code find them."""
+"""Prefix by which scanners of published code find tokens."""
 API, METRICS = "api", "metrics"
-"""What a token is for: everything that its person may do through the API, or only to read `/metrics`."""
-MOST_OF_A_PERSON, MOST_LABEL, MOST_DAYS = 50, 60, 3650
+"""Scopes: the whole API, or only `/metrics`."""
+MOST_TOKENS, MOST_LABEL, MOST_DAYS = 50, 60, 3650
 DAY = 24 * 3600.0
 USED_EVERY = 60.0
-"""Seconds between two notes of a token's last use."""
+"""Minimum seconds between updates of a token's last use."""
 COLUMNS = "id, name, label, scope, made, ends, used"
 
 
@@ -34,19 +34,19 @@ class Token:
     ends: float
     """Unix seconds; 0 for never."""
     used: float
-    """When it was used last, to the minute; 0 for never."""
+    """Last use in Unix seconds, to the minute; 0 for never."""
 
 
 class Tokens:
-    """The table; safe for many threads and processes."""
+    """The table of tokens; safe for many threads and processes."""
 
     def __init__(self, database: PeopleDatabase, clock: Callable[[], float] = time.time) -> None:
         self.database, self.clock = database, clock
 
     def make(self, owner: str, label: str, days: int = 0, scope: str = API) -> tuple[Token, str]:
-        """A new token of a person, valid for so many days (0: until it is revoked), and its secret.
+        """Create a token of a person, valid for some days (0: until it is revoked); returns it and its secret.
 
-        VelaturaError if the label or the days cannot be, or the person has too many.
+        VelaturaError if the label or the days are invalid, or the person has too many tokens.
         """
         label = " ".join(label.split())
         if not label or len(label) > MOST_LABEL or not label.isprintable():
@@ -58,20 +58,20 @@ class Tokens:
         with self.database.change() as table:
             table.execute("DELETE FROM tokens WHERE ends > 0 AND ends < ?", (now - MOST_DAYS * DAY,))
             (count,) = table.execute("SELECT count(*) FROM tokens WHERE name = ?", (owner,)).fetchone()
-            if count >= MOST_OF_A_PERSON:
+            if count >= MOST_TOKENS:
                 raise VelaturaError("you have {count} tokens, the most there may be; revoke one first", count=count)
             values = (token.id, owner, label, scope, token.made, token.ends, token.used, digest(secret))
             table.execute(f"INSERT INTO tokens ({COLUMNS}, token) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
         return token, secret
 
     def all(self, owner: str | None = None) -> list[Token]:
-        """The tokens of a person, or of everybody, newest first, those that have ended included."""
+        """The tokens of a person, or of everybody, newest first, expired ones included."""
         with self.database.look() as table:
             query = f"SELECT {COLUMNS} FROM tokens WHERE ? IS NULL OR name = ? ORDER BY made DESC, rowid DESC"
             return [Token(*row) for row in table.execute(query, (owner, owner)).fetchall()]
 
     def revoke(self, id: str, owner: str | None = None) -> Token:
-        """End a token at once, only if it is `owner`'s where that is given. VelaturaError if there is none."""
+        """Revoke a token, with `owner` only one of theirs. VelaturaError if there is none."""
         with self.database.change() as table:
             query = f"DELETE FROM tokens WHERE id = ? AND (? IS NULL OR name = ?) RETURNING {COLUMNS}"
             row = table.execute(query, (id, owner, owner)).fetchone()
@@ -80,7 +80,7 @@ class Tokens:
         return Token(*row)
 
     def find(self, secret: str) -> Token | None:
-        """The valid token of this secret; notes that it is used."""
+        """The valid token of this secret; records its use."""
         now = self.clock()
         query = f"SELECT {COLUMNS} FROM tokens WHERE token = ? AND (ends = 0 OR ends >= ?)"
         with self.database.look() as table:

@@ -13,7 +13,7 @@ from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 
 MOST_FILES = 10_000
-MOST_BYTES_OF_NAMES = 2**20  # of the list of contents, which is read whole before anything else
+MOST_BYTES_OF_NAMES = 2**20  # of the list of contents, which zipfile reads at once
 MOST_BYTES = 2**30
 MOST_BYTES_EACH = 50 * 2**20
 # A plain drawing as BMP or TIFF shrinks to a hundredth; a bomb to a thousandth.
@@ -36,18 +36,18 @@ BROKEN = (
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What came out of an archive."""
+    """The files of an archive."""
 
     files: tuple[tuple[str, Path], ...]
-    """(name inside the archive, where it lies now)."""
+    """(name inside the archive, path now)."""
     left_out: tuple[tuple[str, str], ...]
-    """(name, what is wrong with it)."""
+    """(name, reason)."""
 
 
 def unpack(archive: Path, target: Path, suffixes: frozenset[str]) -> Unpacked:
-    """Unpack files with one of the suffixes into the folder `target`, under numbers instead of their names.
+    """Unpack files with one of the suffixes into the folder `target`, numbered instead of named.
 
-    Raises VelaturaError if the archive as a whole is refused; `target` may then hold some of it.
+    Raises VelaturaError if the whole archive is refused; `target` may then contain some of its files.
     """
     _check_list_of_contents(archive)
     try:
@@ -65,7 +65,7 @@ def unpack(archive: Path, target: Path, suffixes: frozenset[str]) -> Unpacked:
 
 
 def _check_list_of_contents(archive: Path) -> None:
-    """Refuse what would cost much memory to list; zipfile reads the list whole, as long as the end says it is."""
+    """Refuse a list of contents that would take much memory: zipfile reads as much as the end record says."""
     with archive.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - 2**16 - END_LENGTH - len(END_64) - 20))
@@ -101,8 +101,8 @@ def _unpack(
 
 
 def _is_meant(entry: zipfile.ZipInfo) -> bool:
-    """Whether a person put it there: no folders, and nothing that systems add by themselves."""
-    if not entry.filename:  # somebody who made it so: said among what is left out
+    """Whether an entry is a file that no system added by itself."""
+    if not entry.filename:  # a crafted archive: reported as left out
         return True
     parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
     hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)
@@ -127,7 +127,7 @@ def _refusal(entry: zipfile.ZipInfo, suffix: str, suffixes: frozenset[str]) -> s
 
 
 def _copy(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path, room: int) -> int | None:
-    """Copy one entry, counting what really comes out; its bytes, or None if it is larger than one file may be."""
+    """Copy one entry, counting its real bytes; None if it exceeds the limit of a file."""
     written = 0
     with opened.open(entry) as source, place.open("wb") as copy:
         while chunk := source.read(CHUNK):

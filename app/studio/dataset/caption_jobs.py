@@ -1,4 +1,4 @@
-"""Captioning jobs: a small job in the queue writes captions, and its events update the draft."""
+"""Captioning jobs: a small job writes captions, and its events update the draft."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ Phase = Literal["none", "waiting", "writing", "done", "stopped", "failed"]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the captions of a draft are."""
+    """Progress of a draft's captioning job."""
 
     phase: Phase = "none"
     done: int = 0
     of: int = 0
     message: str = ""
-    """What a waiting job waits for, what one at work says, or why one has failed; "" where it does not say."""
+    """Sentence of the job: its wait, its work or its error; may be empty."""
     details: str = ""
 
     @property
@@ -51,7 +51,7 @@ class Progress:
 
 
 class CaptionJobs:
-    """One job a draft at most; after a restart of the studio it is found again by what is in the draft's folder."""
+    """At most one job per draft, which a restarted studio finds by a file in the draft's folder."""
 
     def __init__(self, drafts: Drafts, queue: StudioQueue) -> None:
         self._drafts, self._queue = drafts, queue
@@ -60,11 +60,11 @@ class CaptionJobs:
     def start(
         self, key: str, model: str, only_empty: bool, owner: str = "", chosen: Collection[str] | None = None
     ) -> int:
-        """Put captions by `model` in the queue, for the `chosen` pictures only if given; how many. A writer that is at
-        work is stopped first."""
+        """Queue captions by `model` for all or the `chosen` pictures, and return how many. A running job is stopped
+        first."""
         draft = self._drafts.open(key)
-        wanted = draft.pictures if chosen is None else [one for one in draft.pictures if one.id in chosen]
-        pictures = {one.id: one.caption for one in wanted if not (only_empty and one.caption)}
+        wanted = [picture for picture in draft.pictures if chosen is None or picture.id in chosen]
+        pictures = {picture.id: picture.caption for picture in wanted if not (only_empty and picture.caption)}
         if not pictures:
             return 0
         with self._lock:
@@ -74,7 +74,7 @@ class CaptionJobs:
             (folder / PICTURES).mkdir(parents=True, mode=0o700)
             for picture in draft.pictures:
                 if picture.id in pictures:
-                    name = f"{picture.id}.png"  # a second name: what the job reads must not go away
+                    name = f"{picture.id}.png"  # a hard link: the job's files must stay
                     link_or_copy(self._drafts.pictures(draft) / name, folder / PICTURES / name)
                     self._drafts.write_region(draft, picture, folder / PICTURES / name)
             request = CaptionRequest(images=(folder / PICTURES).absolute(), model=model, every=True)
@@ -83,69 +83,69 @@ class CaptionJobs:
         return len(pictures)
 
     def stop(self, key: str) -> None:
-        """End the writer of a draft; what it has written stays."""
+        """Stop a draft's job; captions written so far stay."""
         with self._lock:
             self._end(self._drafts.read(key), forget=False)
 
     def look(self, key: str) -> Progress:
-        """Put what has been written since the last look into the draft; how far it is."""
+        """Put newly written captions into the draft, and return the progress."""
         with self._lock:
             draft = self._drafts.read(key)
-            asked = self._asked(draft)
-            if asked is None:
+            request = self._request(draft)
+            if request is None:
                 return Progress()
             try:
-                view = self._queue.watcher.view(asked["job"])
-            except VelaturaError:  # somebody has cleared the queue
+                view = self._queue.watcher.view(request["job"])
+            except VelaturaError:  # the queue was cleared
                 return Progress()
-            follower = Follower(view.job.folder, asked["read"])
+            follower = Follower(view.job.folder, request["read"])
             fresh = {}
-            with suppress(OSError):  # of which the job's own line says why
-                told = [event for event in follower.read() if event["type"] == "caption"]
-                fresh = {Path(event["image"]).stem: event["caption"] for event in told}
+            with suppress(OSError):  # the job's sentence shows why
+                events = [event for event in follower.read() if event["type"] == "caption"]
+                fresh = {Path(event["image"]).stem: event["caption"] for event in events}
             if fresh:
-                self._drafts.change(key, lambda now: _put(now, fresh, asked), tab="writer")
-            asked |= {"read": follower.offset, "done": asked["done"] + len(fresh)}
-            self._keep(draft, asked)
-            return _progress(view, asked["done"], len(asked["pictures"]))
+                self._drafts.change(key, lambda now: _put(now, fresh, request), tab="writer")
+            request |= {"read": follower.offset, "done": request["done"] + len(fresh)}
+            self._keep(draft, request)
+            return _progress(view, request["done"], len(request["pictures"]))
 
     # ---------------------------------------------------------------- within
     def _end(self, draft: Draft, forget: bool) -> None:
-        asked = self._asked(draft)
-        if asked is None:
+        request = self._request(draft)
+        if request is None:
             return
         try:
-            if self._queue.watcher.view(asked["job"]).state not in ENDED:
-                actions.stop(self._queue.store, asked["job"], "cancel", actor=MACHINE_OWNER)
+            if self._queue.watcher.view(request["job"]).state not in ENDED:
+                actions.stop(self._queue.store, request["job"], "cancel", actor=MACHINE_OWNER)
             if forget:
-                actions.delete(self._queue.store, asked["job"], actor=MACHINE_OWNER)
+                actions.delete(self._queue.store, request["job"], actor=MACHINE_OWNER)
         except VelaturaError:
-            return  # it has just ended, or is ending: then it goes with what else has ended
+            return  # it has just ended, or is ending, and is cleared later
 
-    def _asked(self, draft: Draft) -> dict[str, Any] | None:
+    def _request(self, draft: Draft) -> dict[str, Any] | None:
         return self._file(draft).read()
 
-    def _keep(self, draft: Draft, asked: dict[str, Any]) -> None:
-        if asked != self._asked(draft):
-            self._file(draft).write(asked)
+    def _keep(self, draft: Draft, request: dict[str, Any]) -> None:
+        if request != self._request(draft):
+            self._file(draft).write(request)
 
     def _file(self, draft: Draft) -> StateFile[dict[str, Any]]:
         return StateFile(self._drafts.job(draft) / ASKED, _parse, json.dumps)
 
 
 def _parse(content: bytes) -> dict[str, Any]:
-    """What was asked for. Raises ValueError if something of it is missing."""
-    asked = json.loads(content)
+    """A stored request. Raises ValueError if a value is missing."""
+    request = json.loads(content)
     kinds = {"job": int, "step": str, "pictures": dict, "read": int, "done": int}
-    if not (isinstance(asked, dict) and all(isinstance(asked.get(name), kind) for name, kind in kinds.items())):
+    if not (isinstance(request, dict) and all(isinstance(request.get(name), kind) for name, kind in kinds.items())):
         raise ValueError("the request is incomplete")
-    return asked
+    return request
 
 
-def _put(draft: Draft, fresh: dict[str, str], asked: dict[str, Any]) -> Draft:
-    """Captions that a person has changed since the writer began are left as they are."""
-    untouched = {one.id for one in draft.pictures if asked["pictures"].get(one.id) == one.caption}
-    return written(draft, {key: text for key, text in fresh.items() if key in untouched}, asked["step"])
+def _put(draft: Draft, fresh: dict[str, str], request: dict[str, Any]) -> Draft:
+    """The draft with new captions, except where a person has edited since the job began."""
+    untouched = {picture.id for picture in draft.pictures if request["pictures"].get(picture.id) == picture.caption}
+    return written(draft, {key: text for key, text in fresh.items() if key in untouched}, request["step"])
 
 
 def _progress(view: View, done: int, of: int) -> Progress:

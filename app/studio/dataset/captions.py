@@ -1,4 +1,4 @@
-"""Writing captions with a model, next to the images."""
+"""Writes captions with a model, beside the images."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class CaptionRequest(BaseModel):
     images: Path
     model: str
     every: bool = False
-    """Whether also where there is a caption already."""
+    """Whether to replace existing captions."""
 
 
 @dataclass
 class Captions:
-    """The captions that were written, and why some were not, by the images' names."""
+    """Captions and errors by image name."""
 
     written: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, Message] = field(default_factory=dict)
 
 
 def write_captions(folder: Path, model: str, every: bool, on_progress: OnProgress = quiet) -> Captions:
-    """Write captions with a model beside the images, reporting each as an event `caption`.
+    """Write captions with a model beside the images, and report each as an event `caption`.
 
-    Images that cannot be read, or whose caption file cannot, are left out: such a file may be somebody's work.
+    Unreadable images, and those with an unreadable caption file, are skipped.
     """
     from trainers.atomic_files import whole_file
     from trainers.data.captioning import fetch_captioner, load_captioner

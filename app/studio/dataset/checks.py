@@ -25,11 +25,11 @@ from trainers.data.source import Crop, Source
 from trainers.errors import VelaturaError
 
 UNKNOWN_BASE = (512, 64)
-"""Training size and stride taken for a base that is not on this computer yet."""
+"""Assumed training size and stride of a base that is not on this computer."""
 MadeFor = tuple[int, int, float, float]
 Box = tuple[float, float, float, float]
 MOST_IN_MEMORY, MOST_COMPARED = 8192, 8
-"""Pictures whose measurements, and drafts whose comparisons, are kept in memory: two kilobytes a picture each."""
+"""Pictures with cached measurements, and drafts with cached comparisons, at two kilobytes a picture each."""
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,25 @@ class Note:
 
 @dataclass(frozen=True)
 class Report:
-    """What is to be said about a draft."""
+    """The findings about a draft."""
 
     notes: dict[str, tuple[Note, ...]]
     """By picture."""
     general: tuple[Finding, ...]
-    """About all of them together; without those that only say that all is well."""
+    """About all pictures; without findings that everything is right."""
     frames: dict[str, tuple[float, float]]
-    """For pictures that lose much: the shares (down, right) of them that stay, around the middle."""
+    """Shares (down, right) that stay of pictures whose bucket crops much, around the middle."""
     spare: tuple[str, ...] = ()
-    """Of each group of copies all but one, which has a caption if any has, and is the largest of these."""
+    """Each group of copies without its largest picture, or its largest one with a caption."""
 
     @property
     def hints(self) -> int:
-        """How many notes there are."""
+        """Number of notes."""
         return sum(len(notes) for notes in self.notes.values())
 
 
 class Checker:
-    """Finds faults in drafts and remembers what it measured, in memory and beside the pictures."""
+    """Finds faults in drafts and caches measurements, in memory and beside the pictures."""
 
     def __init__(self, drafts: Drafts) -> None:
         self._drafts = drafts
@@ -72,24 +72,24 @@ class Checker:
         self._comparing = threading.Lock()
 
     def warm_up(self) -> None:
-        """Load what the first findings need, so that nobody waits for it.
+        """Import the libraries of the first findings.
 
-        Done before requests come: two threads that import transformers at once find it half made.
+        Called before requests are served: concurrent imports of transformers fail.
         """
         self._counter("starter")
 
     def report(self, draft: Draft) -> Report:
-        """The findings about the draft as it is."""
+        """The findings about a draft."""
         return self._reports(_Key(draft))
 
     def without_copies(self, draft: Draft) -> Draft:
-        """Remove all but one of the pictures that are the same, or nearly the same, undoably."""
+        """Remove duplicates and near duplicates, undoably."""
         return without(draft, self.report(draft).spare)
 
     def _report(self, key: _Key) -> Report:
         draft = key.draft
         settings, made_for = _settings(draft), _made_for(draft)
-        known = [self._in_memory(draft.id, one.id, one.crop, made_for) for one in draft.pictures]
+        known = [self._in_memory(draft.id, picture.id, picture.crop, made_for) for picture in draft.pictures]
         names = short_names([picture.name for picture in draft.pictures])
         measured = [
             replace(one, name=name, caption=picture.caption)
@@ -115,7 +115,7 @@ class Checker:
         return Report({key: tuple(value) for key, value in notes.items()}, tuple(general), frames, spare)
 
     def _measure(self, draft: str, picture: str, crop: Box | None, made_for: MadeFor) -> Measured:
-        """The measurements of a picture, kept beside it; its name and caption are for whoever asks."""
+        """The measurements of a picture, cached beside it, without name and caption."""
         folder = self._drafts.paths.drafts / draft
         kept = _kept_measures(_place(folder, picture), [*made_for, *(crop or ())])
         if kept is not None:
@@ -123,7 +123,7 @@ class Checker:
         return _measured(folder, picture, open_image(folder / "pictures" / f"{picture}.png"), crop, made_for)
 
     def _counter(self, base: str) -> Callable[[str], int] | None:
-        """What counts tokens for a base; None for one that is not here, whose captions are then not measured."""
+        """The token counter of a base; None if it is not on this computer, so that captions are not measured."""
         from trainers.models.load import token_counter
 
         with self._lock:
@@ -136,19 +136,19 @@ class Checker:
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """What pictures are called in findings: their names without folders, with their number where that is not enough."""
+    """Names of pictures in findings: without folders, numbered if ambiguous."""
     short = [name.rpartition("/")[2] for name in names]
     often = Counter(short)
     return [name if often[name] == 1 else f"{name} ({number})" for number, name in enumerate(short, 1)]
 
 
 def measure_new(drafts: Drafts, draft: Draft, picture: Picture, image: Image.Image) -> None:
-    """Measure a picture that has just been decoded, so that it need not be read again."""
+    """Measure a newly decoded picture, so that it is not read again."""
     _measured(drafts.paths.drafts / draft.id, picture.id, image, picture.crop, _made_for(draft))
 
 
 def _made_for(draft: Draft) -> MadeFor:
-    """What measurements depend on: training size, stride, and the limits of buckets."""
+    """The settings that measurements depend on: training size, stride, and the limits of buckets."""
     settings, (resolution, stride) = _settings(draft), training_size_of(draft.choices.base)
     return settings.resolution or resolution, stride, settings.max_aspect, settings.max_upscale
 
@@ -160,7 +160,7 @@ def _measured(folder: Path, picture: str, whole: Image.Image, crop: Box | None, 
     place = _place(folder, picture)
     place.parent.mkdir(mode=0o700, exist_ok=True)
     content = {"made_for": [*made_for, *(crop or ())], "measured": _to_json(one)}
-    place.write_text(json.dumps(content), encoding="utf-8")  # if it is cut off, it is measured again
+    place.write_text(json.dumps(content), encoding="utf-8")  # measured again if truncated
     return one
 
 
@@ -169,12 +169,12 @@ def _place(folder: Path, picture: str) -> Path:
 
 
 def _compared(draft: str) -> NearDuplicates:
-    """What compares the pictures of a draft, by its id."""
+    """The comparison of a draft's pictures, by its id."""
     return NearDuplicates()
 
 
 class _Key:
-    """A draft as a key of the memory: what was found is the same as long as the revision is."""
+    """A draft as a cache key: equal for equal revisions."""
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
@@ -188,7 +188,7 @@ class _Key:
 
 
 def training_size_of(base: str) -> tuple[int, int]:
-    """Training size and stride of a base, without downloading anything."""
+    """Training size and stride of a base, without a download."""
     from trainers.models.load import training_size
 
     try:
@@ -201,12 +201,12 @@ def is_here(base: str) -> bool:
     """Whether a base can be looked at without a download."""
     from trainers.models.files.hub import HUB_ID, cached_snapshot, local_path
 
-    there = base == "starter" or local_path(base) is not None
-    return there or (bool(HUB_ID.fullmatch(base)) and cached_snapshot(base) is not None)
+    is_local = base == "starter" or local_path(base) is not None
+    return is_local or (bool(HUB_ID.fullmatch(base)) and cached_snapshot(base) is not None)
 
 
 def _settings(draft: Draft) -> Data:
-    """The settings of the data as far as the draft has chosen them; what does not fit is left at its default."""
+    """The draft's data settings; invalid ones have their defaults."""
     chosen = {
         key.removeprefix("data."): value for key, value in draft.choices.settings.items() if key.startswith("data.")
     }
@@ -227,7 +227,7 @@ def _to_json(one: Measured) -> dict[str, Any]:
 
 
 def _kept_measures(path: Path, made_for: list[Any]) -> Measured | None:
-    """What was measured before; None if it was for other settings, or cannot be read and is measured again."""
+    """Cached measurements; None for other settings, or if unreadable."""
     try:
         kept = json.loads(path.read_bytes())
         return _from_json(kept["measured"]) if kept["made_for"] == made_for else None

@@ -1,4 +1,4 @@
-"""Edits that pages send until they are answered, each done once."""
+"""Makes each edit once, although pages send it until they get a response."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 MOST_REMEMBERED = 1000
-"""Drafts whose last edits are remembered."""
+"""Maximum number of drafts with remembered edits."""
 MARKS = 50
-"""Edits of a draft that are remembered: an attempt that was thought lost may come after later edits."""
+"""Remembered edits of a draft; a delayed attempt may arrive after later edits."""
 
 
 class DoneEdits:
@@ -19,11 +19,11 @@ class DoneEdits:
         self._marks: OrderedDict[str, deque[str]] = OrderedDict()
 
     def has(self, key: str, mark: str) -> bool:
-        """Whether one of the last edits of the draft of `key` had this mark."""
+        """Whether a recent edit of the draft of `key` had this mark."""
         return bool(mark) and mark in self._marks.get(key, ())
 
     def note(self, key: str, mark: str) -> None:
-        """Remember an edit that was done."""
+        """Remember an edit."""
         self._marks.setdefault(key, deque(maxlen=MARKS)).append(mark)
         self._marks.move_to_end(key)
         if len(self._marks) > MOST_REMEMBERED:
@@ -31,7 +31,7 @@ class DoneEdits:
 
     @contextmanager
     def unless_it_fails(self, key: str, mark: str) -> Iterator[None]:
-        """Forget an edit again that could not be written after all."""
+        """Forget an edit if the block raises."""
         try:
             yield
         except BaseException:

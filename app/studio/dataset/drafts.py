@@ -40,7 +40,7 @@ class _Part(BaseModel):
 
 
 class Region(_Part):
-    """What is trained of a picture, and how much each place of it counts."""
+    """The trained part of a picture, and the weight of each place."""
 
     crop: tuple[float, float, float, float] | None = None
     """(left, top, width, height) as fractions of the picture; None for all of it."""
@@ -122,15 +122,15 @@ class Choices(_Part):
     own_preset: str = ""
     """The person's own preset that was chosen; "" for none."""
     own_settings: dict[str, Any] = {}
-    """The changed settings that it brought."""
+    """The changed settings of that preset."""
     imported: str = ""
-    """Another program's file from which they were read, whose report is kept."""
+    """Another program's file from which the settings were imported."""
     start: str = ""
-    """The path of a style from which the training starts; only the studio itself sets it."""
+    """Path of a style from which the training starts; set only by the studio."""
     classes: str = ""
-    """The folder of class images of the run that was cloned; they count while there is a class prompt."""
+    """Folder of class images of the cloned run, used with a class prompt."""
     parts: dict[str, tuple[str, ...]] = {}
-    """The named parts of the base of the run that was cloned, by that base; only the studio itself sets them."""
+    """Named parts of the cloned run's base, by base; set only by the studio."""
 
 
 class SettingsBefore(_Part):
@@ -169,7 +169,7 @@ class Draft(_Part):
     aside: Draft | None = None
     """The draft set aside when the run `clone_of` was cloned."""
     restored: Restored | None = None
-    """Result of a recovery, until a person has seen it."""
+    """Result of a recovery, until it is dismissed."""
     before: SettingsBefore | None = None
     """What `settings.undo` returns to."""
     around_start: tuple[Choices, Choices] | None = None
@@ -177,11 +177,11 @@ class Draft(_Part):
     started: tuple[str, str] | None = None
     """The last start: the page's id for it, and its run."""
     started_at: int = 0
-    """Its revision, which the draft has until it is changed."""
+    """Revision of the draft at that start."""
 
     def picture(self, identifier: str) -> Picture | None:
         """The picture with this id."""
-        return next((one for one in self.pictures if one.id == identifier), None)
+        return next((picture for picture in self.pictures if picture.id == identifier), None)
 
     def with_(self, **changes: Any) -> Draft:
         """The draft with changed fields, and at most the maximum number of undo steps."""
@@ -228,7 +228,7 @@ class Drafts:
             back = returned(file.path.parent)
             new = change(self._with_returned(old, back))
             if new == old:
-                forget(back)  # what they hold is here already
+                forget(back)  # their pictures are in the draft
                 return old
             mine = new.key or (key if login_of_key(key) else "")
             new = new.with_(revision=old.revision + 1, changed=max(time.time(), old.changed + 1e-6), tab=tab, key=mine)
@@ -257,19 +257,21 @@ class Drafts:
     def public_names(self) -> set[str]:
         """The names of all drafts' preview folders."""
         names = set()
-        for path in self.paths.drafts.glob("*/draft*.json"):  # damaged ones, too: a person may put them back
-            names |= {found.decode() for found in _PUBLIC.findall(path.read_bytes())}
+        for path in self.paths.drafts.glob("*/draft*.json"):  # also damaged ones, which a person may restore
+            names |= {name.decode() for name in _PUBLIC.findall(path.read_bytes())}
         return names
 
     def write_dataset(self, draft: Draft, folder: Path) -> None:
         """Write pictures, captions, crops, masks and repeats to a new folder for training: `0001.png`, `0001.txt`."""
         folder.mkdir(parents=True)
+        repeats = {}
         for number, picture in enumerate(draft.pictures, 1):
             place = folder / f"{number:04d}.png"
             shutil.copyfile(self.pictures(draft) / f"{picture.id}.png", place)
             place.with_suffix(".txt").write_text(picture.caption + "\n", encoding="utf-8")
             self.write_region(draft, picture, place)
-        write_repeats(folder, {f"{k:04d}.png": repeats_of(one.name)[0] for k, one in enumerate(draft.pictures, 1)})
+            repeats[place.name] = repeats_of(picture.name)[0]
+        write_repeats(folder, repeats)
 
     def write_region(self, draft: Draft, picture: Picture, place: Path) -> None:
         """Write a picture's crop and mask beside `place`, under which it is trained."""
@@ -289,14 +291,15 @@ class Drafts:
         """The draft before the last change, with every picture in its folder."""
         draft = before or Draft(id=identifier, public=secrets.token_urlsafe(16))
         known = known_pictures(draft)
-        pictures = [one for one in draft.pictures if (self.pictures(draft) / f"{one.id}.png").is_file()]
-        for path in sorted(self.pictures(draft).glob("[!.]*.png"), key=lambda path: path.stat().st_mtime):
-            if path.stem not in known and (picture := _found(path)) is not None:
+        folder = self.pictures(draft)
+        pictures = [picture for picture in draft.pictures if (folder / f"{picture.id}.png").is_file()]
+        for path in sorted(folder.glob("[!.]*.png"), key=lambda path: path.stat().st_mtime):
+            if path.stem not in known and (picture := _picture_of(path)) is not None:
                 pictures.append(picture)
         for picture in pictures:
             self._draw_preview(draft, picture)
-        restored = Restored(pictures=len(pictures), without_caption=sum(not one.caption for one in pictures))
-        # One above what a page may have seen of it.
+        restored = Restored(pictures=len(pictures), without_caption=sum(not picture.caption for picture in pictures))
+        # Pages may have the revision after `before`.
         return draft.with_(pictures=tuple(pictures), revision=draft.revision + 2, restored=restored)
 
     def _draw_preview(self, draft: Draft, picture: Picture) -> None:
@@ -319,7 +322,7 @@ class Drafts:
             picture = (
                 Picture.model_validate(table)
                 if _is_picture(table)
-                else _found(self.pictures(draft) / f"{table['id']}.png")
+                else _picture_of(self.pictures(draft) / f"{table['id']}.png")
             )
             if picture is not None and picture.id not in known:
                 back.append(picture)
@@ -336,10 +339,10 @@ class Drafts:
             (self.measures(old) / f"{picture.id}.json").unlink(missing_ok=True)
         lost = {picture.id for picture in gone}
         for identifier, mask in known_masks(old, before.values()) - known_masks(new, now.values()):
-            if identifier not in lost:  # else it goes with its picture
+            if identifier not in lost:  # else its picture takes it along
                 for folder in (self.masks(old), self.previews(old)):
                     (folder / f"{identifier}-{mask}.png").unlink(missing_ok=True)
-        with suppress(OSError, VelaturaError):  # the change is made; they stay where they are
+        with suppress(OSError, VelaturaError):  # the change is saved; the files stay in place
             tables = [picture.model_dump() for picture in gone]
             throw_away(self.paths.runs, self.pictures(old).parent, self.pictures(old), tables, login_of_key(new.key))
 
@@ -350,7 +353,7 @@ def parse(content: bytes) -> Draft:
 
 
 def _back_up(path: Path) -> None:
-    """Keep a copy of a draft of an older version before it is replaced."""
+    """Copy a draft of an older version before it is replaced."""
     with suppress(FileNotFoundError):
         content = path.read_bytes()
         version = version_of(content)
@@ -367,8 +370,8 @@ def _is_picture(value: Any) -> bool:
         return False
 
 
-def _found(path: Path) -> Picture | None:
-    """A picture of which only the file is left; None if that is unreadable."""
+def _picture_of(path: Path) -> Picture | None:
+    """A picture from its file alone; None if that is unreadable."""
     from PIL import Image
 
     from trainers.data.decode import UnreadableError

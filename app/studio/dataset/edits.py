@@ -11,11 +11,11 @@ from trainers.data.captions import one_line
 MOST_LETTERS = 2000
 MOST_TRIGGER = 80
 CLEARED = ("trigger", "left_out", "name", "prompts", "clone_of", "started")
-"""Fields of a draft that a fresh start clears beside the pictures, kept in its undo step."""
+"""Fields of a draft that a fresh start clears with the pictures, kept in its undo step."""
 
 
 def with_caption(draft: Draft, identifier: str, text: str, was: str) -> Draft:
-    """Write one caption. `was` is the text that the page showed; a different stored text is kept as its rival."""
+    """Write one caption. `was` is the text on the page; a different stored text is kept as its rival."""
     picture = draft.picture(identifier)
     text = clean(text)
     if picture is None or picture.caption == text:
@@ -34,7 +34,7 @@ def with_rival(draft: Draft, identifier: str, take: bool) -> Draft:
 
 
 def with_region(draft: Draft, identifier: str, region: Region) -> Draft:
-    """Crop or mask a picture, undoably; to take back the last such change leaves nothing to undo."""
+    """Crop or mask a picture, undoably; reverting the last such change removes its undo step."""
     picture = draft.picture(identifier)
     if picture is None:
         return draft
@@ -85,13 +85,13 @@ def _joined(first: tuple[str, str] | None, then: tuple[str, str]) -> tuple[str, 
 
 
 def replacements(draft: Draft, find: str, replace: str, identifiers: Collection[str] = ()) -> dict[str, str]:
-    """Captions that find and replace would change, by picture, with the new text; case-sensitive.
+    """The captions that find and replace would change, by picture, with the new text; case-sensitive.
 
-    Of the pictures with these ids, or of all if none are given.
+    Without ids, of all pictures.
     """
     if not find:
         return {}
-    some = [one for one in draft.pictures if not identifiers or one.id in identifiers]
+    some = [picture for picture in draft.pictures if not identifiers or picture.id in identifiers]
 
     def replaced(caption: str) -> str:
         after = clean(caption.replace(find, replace))
@@ -102,7 +102,7 @@ def replacements(draft: Draft, find: str, replace: str, identifiers: Collection[
 
 
 def with_words(draft: Draft, identifiers: Collection[str], words: str, after: bool) -> Draft:
-    """Add words to captions, behind a comma; what a caption has as a tag already is not added to it."""
+    """Add words to captions as tags, unless a caption has them."""
     added = [tag.strip() for tag in clean(words).split(",") if tag.strip()]
 
     def joined(caption: str) -> str:
@@ -110,27 +110,28 @@ def with_words(draft: Draft, identifiers: Collection[str], words: str, after: bo
         new = ", ".join(tag for tag in added if tag.casefold() not in known)
         return ", ".join(filter(None, (caption, new) if after else (new, caption))) if new else caption
 
-    return with_captions(draft, {one.id: joined(one.caption) for one in draft.pictures if one.id in identifiers})
+    captions = {picture.id: joined(picture.caption) for picture in draft.pictures if picture.id in identifiers}
+    return with_captions(draft, captions)
 
 
 def without_words(draft: Draft, identifiers: Collection[str], words: str) -> Draft:
-    """Remove words from captions: the tags that are these words, or where no tag is, the words wherever they stand."""
+    """Remove words from captions: equal tags, or without any, the words anywhere in the text."""
     words = clean(words).strip(" ,")
-    whole = re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE)
+    pattern = re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE)
 
-    def rid(caption: str) -> str:
+    def cleared(caption: str) -> str:
         if words.casefold() in _tags(caption):
             return ", ".join(tag.strip() for tag in caption.split(",") if tag.strip().casefold() != words.casefold())
-        if not whole.search(caption):
+        if not pattern.search(caption):
             return caption
-        return _without_gaps(one_line(whole.sub("", caption)))
+        return _without_gaps(one_line(pattern.sub("", caption)))
 
-    some = [one for one in draft.pictures if one.id in identifiers] if words else []
-    return with_captions(draft, {one.id: rid(one.caption) for one in some})
+    some = [picture for picture in draft.pictures if picture.id in identifiers] if words else []
+    return with_captions(draft, {picture.id: cleared(picture.caption) for picture in some})
 
 
 def _without_gaps(caption: str) -> str:
-    """A caption without the commas that words have left behind."""
+    """A caption without empty tags."""
     return re.sub(r"\s*,(?:\s*,)+", ",", re.sub(r"\s+,", ",", caption)).strip(" ,")
 
 
@@ -141,27 +142,27 @@ def _tags(caption: str) -> set[str]:
 def without(draft: Draft, identifiers: Sequence[str], kind: Change = "removed") -> Draft:
     """Remove pictures, undoably."""
     wanted = set(identifiers)
-    gone = tuple((place, one) for place, one in enumerate(draft.pictures) if one.id in wanted)
+    gone = tuple((place, picture) for place, picture in enumerate(draft.pictures) if picture.id in wanted)
     if not gone:
         return draft
-    kept = tuple(one for one in draft.pictures if one.id not in wanted)
+    kept = tuple(picture for picture in draft.pictures if picture.id not in wanted)
     return draft.with_(pictures=kept, undo=(*draft.undo, Undo(kind=kind, removed=gone)))
 
 
 def with_restored(draft: Draft, identifiers: Collection[str]) -> Draft:
-    """Bring deleted pictures back to their places, while Undo still can; other edits since then stay."""
-    if not any(one.id in identifiers for step in draft.undo for _, one in step.removed):
+    """Restore deleted pictures to their places while Undo can; later edits stay."""
+    if not any(picture.id in identifiers for step in draft.undo for _, picture in step.removed):
         return draft
-    every, steps = list(draft.pictures), []  # as if all that was deleted were here, which tells the places
+    every, steps = list(draft.pictures), []  # with all deleted pictures, for their places
     for step in reversed(draft.undo):
-        for place, one in step.removed:
-            every.insert(min(place, len(every)), one)
-    here = {one.id for one in draft.pictures}.union(identifiers)
+        for place, picture in step.removed:
+            every.insert(min(place, len(every)), picture)
+    kept = {picture.id for picture in draft.pictures}.union(identifiers)
     for step in draft.undo:
-        removed = tuple((place, one) for place, one in step.removed if one.id not in identifiers)
+        removed = tuple((place, picture) for place, picture in step.removed if picture.id not in identifiers)
         if removed or not step.removed:
             steps.append(step.model_copy(update={"removed": removed}))
-    return draft.with_(pictures=tuple(one for one in every if one.id in here), undo=tuple(steps))
+    return draft.with_(pictures=tuple(picture for picture in every if picture.id in kept), undo=tuple(steps))
 
 
 def settled(draft: Draft) -> Draft:
@@ -208,8 +209,8 @@ def with_pictures(draft: Draft, pictures: Sequence[Picture], left_out: Sequence[
 
 
 def dismissed(draft: Draft, identifier: str) -> Draft:
-    """Dismiss a rejected file; all of them for ""."""
-    kept = tuple(one for one in draft.left_out if identifier and one.id != identifier)
+    """Dismiss a rejected file, or all of them with an empty id."""
+    kept = tuple(file for file in draft.left_out if identifier and file.id != identifier)
     return draft.with_(left_out=kept)
 
 
@@ -233,7 +234,7 @@ def _with_region(picture: Picture, region: Region) -> Picture:
 
 
 def _replaced(draft: Draft, picture: Picture) -> Draft:
-    return draft.with_(pictures=tuple(picture if one.id == picture.id else one for one in draft.pictures))
+    return draft.with_(pictures=tuple(picture if old.id == picture.id else old for old in draft.pictures))
 
 
 def masked(draft: Draft) -> Draft:

@@ -1,4 +1,4 @@
-"""Captions, crops and masks of a draft as a ZIP of small files, named like the pictures they belong to."""
+"""Exports captions, crops and masks of a draft as a ZIP of files named like the pictures."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ def export_captions(drafts: Drafts, draft: Draft) -> Path:
     place = name_for_download(drafts.previews(draft), "captions.zip")
     with whole_file(place) as building, zipfile.ZipFile(building, "w", zipfile.ZIP_DEFLATED) as packed:
         taken: set[str] = set()
-        for one in draft.pictures:
-            stem = _unlike(_safe(one.name), taken)
-            packed.writestr(f"{stem}.txt", one.caption + "\n")
-            if one.crop is not None:
-                packed.writestr(f"{stem}{CROP_ENDING}", Crop(*one.crop).to_json())
-            if one.mask:
-                packed.write(drafts.masks(draft) / f"{one.id}-{one.mask}.png", f"{stem}{MASK_ENDING}.png")
+        for picture in draft.pictures:
+            stem = _unlike(_safe(picture.name), taken)
+            packed.writestr(f"{stem}.txt", picture.caption + "\n")
+            if picture.crop is not None:
+                packed.writestr(f"{stem}{CROP_ENDING}", Crop(*picture.crop).to_json())
+            if picture.mask:
+                mask = drafts.masks(draft) / f"{picture.id}-{picture.mask}.png"
+                packed.write(mask, f"{stem}{MASK_ENDING}.png")
     return place
 
 
 def _safe(name: str) -> str:
-    """A name as uploaded, without its ending and without steps out of the ZIP."""
+    """An uploaded name without its suffix and without parts that lead out of the ZIP."""
     parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", ".", "..")]
     path = PurePosixPath(*parts) if parts else PurePosixPath("picture")
     return str(path.with_suffix("")).replace(":", "_")
 
 
 def _unlike(stem: str, taken: set[str]) -> str:
-    number, found = 2, stem
-    while found.casefold() in taken:
-        number, found = number + 1, f"{stem} ({number})"
-    taken.add(found.casefold())
-    return found
+    number, name = 2, stem
+    while name.casefold() in taken:
+        number, name = number + 1, f"{stem} ({number})"
+    taken.add(name.casefold())
+    return name

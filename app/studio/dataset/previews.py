@@ -1,4 +1,4 @@
-"""Small copies of a draft's pictures, as the wall shows them."""
+"""Previews of a draft's pictures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def open_small(path: Path) -> Image.Image:
 
 
 def large_preview(picture: Path, previews: Path) -> Path:
-    """A copy for the editor, made when it is first opened. Raises UnreadableError."""
+    """A copy for the editor, made on first use. Raises UnreadableError."""
     from trainers.data.decode import open_image
 
     place = previews / f"{picture.stem}-large.webp"

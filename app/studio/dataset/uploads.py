@@ -42,15 +42,15 @@ from trainers.messages import Message as _
 
 MOST_PICTURES = 5000
 MOST_PIXELS = 50_000_000
-MOST_BYTES_A_FILE = 200 * 2**20  # of a ZIP; a picture may have as many as one of a ZIP
+MOST_BYTES_A_FILE = 200 * 2**20  # of a ZIP; pictures have the limit of a file in a ZIP
 KEPT_SIDE = 2048
-"""Stored pictures have at most the pixels of a square of this side: no base is trained at more."""
+"""Stored pictures have at most the pixels of a square of this side, the most that a base is trained with."""
 MOST_NAME = 200
 AT_ONCE = 2
-"""Pictures of one upload processed concurrently; memory has a separate limit for all uploads."""
+"""Pictures of one upload that are processed at once; memory has a limit for all uploads."""
 LISTED_LEFT_OUT = 100
 BESIDE = frozenset({".txt", MASK_ENDING, CROP_ENDING})
-"""Kinds of files that belong to a picture of the same name."""
+"""Endings of files that belong to a picture of the same name."""
 TOO_MANY = _("A style takes at most {most:,} pictures, so this one was left out.")
 NOT_ARRIVED = _("This file did not arrive completely. Add it again.")
 NO_CAPTION = _("This file is not a caption: a caption is text of at most 64 KiB, saved as UTF-8.")
@@ -77,10 +77,10 @@ def take_in(drafts: Drafts, key: str, uploads: Sequence[Upload], folder: Path, s
     OSError if the draft cannot be saved.
     """
     draft = drafts.open(key)
-    inside = [one for one in uploads if has_arrived(one.path, folder)]
-    inside.sort(key=lambda one: _kind(one.name) in BESIDE)  # what belongs to a picture comes after it
+    inside = [upload for upload in uploads if has_arrived(upload.path, folder)]
+    inside.sort(key=lambda upload: _kind(upload.name) in BESIDE)  # companions after pictures
     try:
-        for kind, group in groupby(inside, lambda one: _kind(one.name)):
+        for kind, group in groupby(inside, lambda upload: _kind(upload.name)):
             if kind == "picture":
                 draft = _take_pictures(drafts, key, [(upload.name, upload.path) for upload in group])
             elif kind == ".txt":
@@ -95,7 +95,7 @@ def take_in(drafts: Drafts, key: str, uploads: Sequence[Upload], folder: Path, s
     finally:
         for upload in inside:
             forget(upload.path, folder)
-    absent = [as_left_out(one.name, NOT_ARRIVED) for one in uploads if one not in inside]
+    absent = [as_left_out(upload.name, NOT_ARRIVED) for upload in uploads if upload not in inside]
     return drafts.change(key, lambda now: _limited(now, [], absent)) if absent else draft
 
 
@@ -103,12 +103,13 @@ def has_arrived(path: Path, folder: Path) -> bool:
     """Whether an upload is a file in its sender's folder."""
     try:
         return path.resolve().is_relative_to(folder.resolve()) and path.is_file()
-    except (OSError, ValueError):  # no name that a file can have
+    except (OSError, ValueError):  # not a possible file name
         return False
 
 
 def take_mask(drafts: Drafts, draft: Draft, picture: Picture, path: Path, folder: Path) -> str:
-    """Keep a painted mask and delete its upload, which must be in `folder`; the mask's key. VelaturaError if not."""
+    """Store a painted mask and delete its upload, which must be in `folder`; returns the key. VelaturaError on
+    failure."""
     if not has_arrived(path, folder):
         raise VelaturaError("the mask did not arrive")
     try:
@@ -176,10 +177,10 @@ def _belongs_to(name: str) -> str:
 
 
 def _named(draft: Draft, stem: str) -> list[Picture]:
-    """The pictures of that name; those in another folder, if there is none."""
-    exact = [one for one in draft.pictures if _stem(one.name) == stem]
+    """The pictures of that name, or else those of that name in other folders."""
+    exact = [picture for picture in draft.pictures if _stem(picture.name) == stem]
     last = PurePosixPath(stem).name
-    return exact or [one for one in draft.pictures if PurePosixPath(_stem(one.name)).name == last]
+    return exact or [picture for picture in draft.pictures if PurePosixPath(_stem(picture.name)).name == last]
 
 
 def _take_captions(drafts: Drafts, key: str, uploads: Sequence[Upload], step: str) -> Draft:
@@ -193,13 +194,13 @@ def _take_captions(drafts: Drafts, key: str, uploads: Sequence[Upload], step: st
             reason = NO_CAPTION
         except OSError as error:
             reason = why_not_kept(error)
-        found = _named(draft, _stem(upload.name))
-        if not found:
+        pictures = _named(draft, _stem(upload.name))
+        if not pictures:
             reason = _("No picture here has the same name as this text file.")
         if reason:
             wrong.append(as_left_out(upload.name, reason))
         else:
-            captions |= {one.id: text or "" for one in found}
+            captions |= {picture.id: text or "" for picture in pictures}
 
     def change(now: Draft) -> Draft:
         return _limited(written(now, captions, step or secrets.token_hex(4), "read"), [], wrong)
@@ -208,22 +209,22 @@ def _take_captions(drafts: Drafts, key: str, uploads: Sequence[Upload], step: st
 
 
 def _take_region(drafts: Drafts, key: str, upload: Upload, kind: str) -> Draft:
-    """Use a file as the mask or the crop of existing pictures of its name; what only looks like a mask is a picture."""
+    """Use a file as the mask or crop of existing pictures of its name, or else as a picture."""
     draft = drafts.read(key)
-    found = _named(draft, _belongs_to(upload.name))
-    if not found:
+    pictures = _named(draft, _belongs_to(upload.name))
+    if not pictures:
         if kind == MASK_ENDING:
             return _take_pictures(drafts, key, [(upload.name, upload.path)])
         return refuse(drafts, key, upload.name, _("No picture here has the same name as this crop."))
     try:
-        for one in found:
-            region = Region(crop=one.crop, mask=one.mask)
+        for picture in pictures:
+            region = Region(crop=picture.crop, mask=picture.mask)
             if kind == CROP_ENDING:
                 region = region.model_copy(update={"crop": astuple(parse_crop(upload.path.read_bytes()))})
             else:
                 folders = drafts.masks(draft), drafts.previews(draft)
-                region = region.model_copy(update={"mask": keep_mask(upload.path, one.id, one.size, *folders)})
-            draft = drafts.change(key, partial(with_region, identifier=one.id, region=region))
+                region = region.model_copy(update={"mask": keep_mask(upload.path, picture.id, picture.size, *folders)})
+            draft = drafts.change(key, partial(with_region, identifier=picture.id, region=region))
     except UnreadableError as error:
         return refuse(drafts, key, upload.name, what_is_wrong(error, THIS_MASK))
     except ValueError as error:
@@ -248,15 +249,15 @@ def _take_pictures(drafts: Drafts, key: str, files: Sequence[tuple[str, Path]], 
                 left_out += refused
     left_out += [as_left_out(name, TOO_MANY.format(most=MOST_PICTURES)) for name, path in waiting]
     after = drafts.change(key, lambda now: _limited(now, taken, left_out))
-    for one in taken:
-        if after.picture(one.id) is None:  # another upload has filled the draft meanwhile
-            (drafts.pictures(draft) / f"{one.id}.png").unlink(missing_ok=True)
-            (drafts.previews(draft) / f"{one.id}.webp").unlink(missing_ok=True)
+    for picture in taken:
+        if after.picture(picture.id) is None:  # another upload has filled the draft meanwhile
+            (drafts.pictures(draft) / f"{picture.id}.png").unlink(missing_ok=True)
+            (drafts.previews(draft) / f"{picture.id}.webp").unlink(missing_ok=True)
     return after
 
 
 def _try_to_take(drafts: Drafts, draft: Draft, file: tuple[str, Path]) -> tuple[Picture | None, list[LeftOut]]:
-    """A file's picture, and what of the file and its caption is left out."""
+    """A file's picture, and the rejected parts of the file and its caption."""
     name, path = file
     try:
         caption, refused = _caption_beside(name, path)
@@ -268,13 +269,15 @@ def _try_to_take(drafts: Drafts, draft: Draft, file: tuple[str, Path]) -> tuple[
 
 
 def _caption_beside(name: str, path: Path) -> tuple[str, list[LeftOut]]:
-    """A file's caption, and its text file where that is none: the words of its name then, as if there were no file."""
-    own, refused = None, list[LeftOut]()
+    """A file's caption, by default the words of its name, and its text file if that is rejected."""
+    caption, refused = None, list[LeftOut]()
     try:
-        own = own_caption(path)
+        caption = own_caption(path)
     except UnreadableError:
         refused = [as_left_out(str(PurePosixPath(name).with_suffix(".txt")), NO_CAPTION)]
-    return caption_from_name(PurePosixPath(name.replace("\\", "/")).stem) if own is None else own, refused
+    if caption is None:
+        caption = caption_from_name(PurePosixPath(name.replace("\\", "/")).stem)
+    return caption, refused
 
 
 def why_not_kept(error: OSError) -> str:
@@ -287,13 +290,13 @@ def why_not_kept(error: OSError) -> str:
 
 
 def _limited(draft: Draft, taken: Sequence[Picture], left_out: Sequence[LeftOut]) -> Draft:
-    """The draft with the new pictures, as far as there is still room: another tab may have added some."""
+    """The draft with as many new pictures as there is room for; another tab may have added some."""
     room = max(0, MOST_PICTURES - len(draft.pictures))
-    suggested = suggest_trigger(one.name for one in draft.pictures)  # files of one folder arrive a few at a time
-    late = [as_left_out(one.name, TOO_MANY.format(most=MOST_PICTURES)) for one in taken[room:]]
+    suggested = suggest_trigger(picture.name for picture in draft.pictures)  # files of a folder arrive in parts
+    late = [as_left_out(picture.name, TOO_MANY.format(most=MOST_PICTURES)) for picture in taken[room:]]
     draft = with_pictures(draft, taken[:room], [*left_out, *late])
     if taken and draft.trigger in ("", suggested):
-        draft = with_trigger(draft, suggest_trigger(one.name for one in draft.pictures))
+        draft = with_trigger(draft, suggest_trigger(picture.name for picture in draft.pictures))
     return draft.with_(left_out=draft.left_out[-LISTED_LEFT_OUT:])
 
 
@@ -321,11 +324,11 @@ def take(drafts: Drafts, draft: Draft, name: str, path: Path, caption: str) -> P
 def _region_beside(drafts: Drafts, draft: Draft, picture: Picture, path: Path) -> dict[str, Any]:
     """The crop and the mask in the files beside a picture."""
     crop, mask = own_crop(path), mask_of(path)
-    found: dict[str, Any] = {"crop": astuple(crop)} if crop is not None else {}
+    region: dict[str, Any] = {"crop": astuple(crop)} if crop is not None else {}
     if mask is not None:
         folders = drafts.masks(draft), drafts.previews(draft)
-        found["mask"] = keep_mask(path.with_name(mask), picture.id, picture.size, *folders)
-    return found
+        region["mask"] = keep_mask(path.with_name(mask), picture.id, picture.size, *folders)
+    return region
 
 
 def as_left_out(name: str, reason: str) -> LeftOut:

@@ -35,7 +35,7 @@ class Download:
     sentence: str = ""
     details: str = ""
     needs_token: bool = False
-    """Gated: the hub requires accepted terms and a token."""
+    """Whether the hub requires accepted terms and a token."""
     is_offline: bool = False
     """Whether the hub could not be reached."""
 
@@ -51,7 +51,7 @@ class Downloads:
     def __init__(self, paths: Paths) -> None:
         self._folder = paths.root / "downloads"
         self._workers: dict[str, Worker] = {}
-        self._wanted: dict[str, set[str]] = {}  # by model, who waits for it
+        self._wanted: dict[str, set[str]] = {}  # keys of those who wait for it, by model
         self._lock = threading.Lock()
 
     def start(self, model: str, key: str, token: str = "") -> None:
@@ -66,7 +66,7 @@ class Downloads:
         return list(self._wanted)
 
     def arrived_for(self, key: str) -> str:
-        """A finished download that a person waited for, reported once; otherwise None."""
+        """A finished download that `key` waited for, returned once; otherwise empty."""
         with self._lock:
             for model, keys in self._wanted.items():
                 if key in keys and self.look(model).phase == "done":
@@ -75,7 +75,7 @@ class Downloads:
         return ""
 
     def stop(self, model: str, key: str) -> None:
-        """Cancel a person's download; partial data is kept for a later resume.
+        """Cancel a download for `key`; partial data is kept for a later resume.
 
         It continues for others who wait for it. VelaturaError if only others do.
         """
@@ -93,13 +93,13 @@ class Downloads:
             worker.stop()
 
     def stamp(self) -> object:
-        """Another value whenever a download that pages show has changed."""
+        """A value that differs after each change of a download."""
         return tuple(worker.stamp() for worker in tuple(self._workers.values()))
 
     def look(self, model: str) -> Download:
         """The state of a model's download."""
         worker = self._worker(model)
-        if worker.asked() is None:
+        if worker.request() is None:
             return Download()
         lives, events = worker.look()
         last: dict[str, Any] = events[-1] if events else {"type": "start"}
@@ -110,8 +110,8 @@ class Downloads:
                 return Download("done")
             case "error":
                 needs_token, is_offline = (last["kind"] == kind.__name__ for kind in (NeedsTokenError, OfflineError))
-                said = Sentence.of(recorded(last.get("message"), last["sentence"]))
-                return Download("failed", done, of, said, last["details"], needs_token, is_offline)
+                error = Sentence.of(recorded(last.get("message"), last["sentence"]))
+                return Download("failed", done, of, error, last["details"], needs_token, is_offline)
             case "download":
                 state = Download("download", done, of)
             case _:

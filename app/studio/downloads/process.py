@@ -9,11 +9,11 @@ from typing import Any
 from app.studio.downloads.worker import OnProgress, download_progress, report
 
 
-def download(asked: dict[str, Any], on_progress: OnProgress) -> None:
+def download(request: dict[str, Any], on_progress: OnProgress) -> None:
     """Download the requested model into the hub's cache."""
     from trainers.models.files.download import download_model
 
-    download_model(asked["model"], download_progress(on_progress))
+    download_model(request["model"], download_progress(on_progress))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""A worker process of the studio that reports JSON lines into its folder, and how the studio follows it.
+"""A worker process that reports JSON lines into its folder, and its client in the studio.
 
-A separate process keeps the studio responsive, can be stopped at once, and returns its memory. A restarted studio finds
-it by its folder.
+A process can be stopped at once and returns its memory. A restarted studio finds it by its folder.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ class Worker:
         self.folder, self.module = folder, module
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, asked: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> None:
+    def start(self, request: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> None:
         """Start with a new request; `variables` go into the environment and are never stored."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, mode=0o700)
         with whole_file(self.folder / JOB) as building:
-            building.write_text(json.dumps(asked), encoding="utf-8")
+            building.write_text(json.dumps(request), encoding="utf-8")
         with (self.folder / LOG).open("wb") as log:
             self._process = subprocess.Popen(
                 python_command(self.module, str(self.folder.resolve())),
@@ -59,27 +58,27 @@ class Worker:
             (self.folder / STOPPED).touch()
         self._process = None
 
-    def asked(self) -> dict[str, Any] | None:
-        """The last request; None if there is none or it is unreadable."""
+    def request(self) -> dict[str, Any] | None:
+        """The last request; None without a readable one."""
         try:
             return dict(json.loads((self.folder / JOB).read_bytes()))
         except (FileNotFoundError, TypeError, ValueError):
             return None
 
     def look(self) -> tuple[bool, list[dict[str, Any]]]:
-        """Whether it is alive, and its reports, read in this order so that none is missed."""
+        """Whether it is alive, and its reports, read in this order so that none is lost."""
         lives = self._lives()
         path = self.folder / EVENTS
         text = path.read_bytes() if path.is_file() else b""
         return lives, [event for line in text[: text.rfind(b"\n") + 1].splitlines() if (event := _event(line))]
 
     def stamp(self) -> object:
-        """Another value whenever it has reported something, was asked for something else, or has ended."""
+        """A value that differs after a report, a new request, or its end."""
         ended = self._process is not None and self._process.poll() is not None
         return ended, file_stamps(self.folder / name for name in (JOB, EVENTS, STOPPED))
 
     def was_stopped(self) -> bool:
-        """Whether a person ended it."""
+        """Whether a person stopped it."""
         return (self.folder / STOPPED).exists()
 
     def log(self) -> str:
@@ -109,7 +108,7 @@ def _event(line: bytes) -> dict[str, Any] | None:
 
 
 def report(folder: Path, work: Callable[[dict[str, Any], OnProgress], None]) -> None:
-    """The worker side: run the request in `job.json` and report in `events.jsonl`."""
+    """In the worker, run the request in `job.json` and report in `events.jsonl`."""
     lock = FileLock(folder / HELD)
     lock.acquire()
     events = (folder / EVENTS).open("a", encoding="utf-8")
@@ -121,13 +120,13 @@ def report(folder: Path, work: Callable[[dict[str, Any], OnProgress], None]) -> 
     try:
         work(json.loads((folder / JOB).read_text(encoding="utf-8")), on_progress)
         on_progress(type="done")
-    except Exception as error:  # the one place where any error of such a process ends: in a sentence and a log
-        said = sentence(error)
-        facts = {"sentence": said, "message": to_record(said), "details": traceback.format_exc()}
+    except Exception as error:  # every error of the process becomes a report
+        message = sentence(error)
+        facts = {"sentence": message, "message": to_record(message), "details": traceback.format_exc()}
         on_progress(type="error", kind=type(error).__name__, **facts)
         raise SystemExit(1) from error
 
 
 def download_progress(on_progress: OnProgress) -> Callable[[int, int], None]:
-    """A progress of bytes that tells events `download`."""
+    """A callback for bytes that reports `download` events."""
     return in_steps(lambda done, of: on_progress(type="download", done=done, of=of))

@@ -1,4 +1,4 @@
-"""Axes of a comparison: what its pictures differ in along a row, and from row to row."""
+"""Axes of a comparison: the values that differ along a row, and from row to row."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from trainers.section import Section
 NEEDED_STYLES: Mapping[str, int] = {"strength": 1, "step": 1, "second_strength": 2, "style": 2}
 """Number of styles that a kind needs."""
 RIBBON = (0.0, 0.4, 0.8, 1.2, 1.6)
-"""Strengths that are compared unless others are given."""
+"""Default strengths of a comparison."""
 MOST_VALUES, MOST_CELLS = 12, 100
 """Maximum number of values of an axis, and of pictures in a comparison."""
 USUAL_STEPS, USUAL_SEEDS = 8, 4
 USUAL_SAMPLERS: tuple[Sampler, ...] = ("ddim", "euler", "dpm++ 2m karras", "unipc")
-"""Number of steps of a run, and of seeds, that are compared unless some are given."""
+"""Default numbers of compared steps of a run, and of seeds."""
 LONGEST_STEP = (1, 10**9)
 REFUSED = "wrong_together"
-"""Type of an error that brings its field and sentence."""
+"""Type of an error with its own field and sentence."""
 NO_AXIS = _("There is no axis “{}”; available are {}.")
 NO_VALUES = _("{axis} cannot be {given!r:.80}; write a list of values.")
 MANY_VALUES = _("At most {most} values can be compared along an axis; this has {found}.")
@@ -48,7 +48,7 @@ NUMBERS: Mapping[str, tuple[str, tuple[float, float]]] = {
     **{name: (option.noun, option.allowed) for name, option in OPTIONS.items() if option.kind == "number"},
     **dict.fromkeys(("strength", "second_strength"), (STRENGTH, limits.STRENGTH)),
 }
-"""Kinds whose values are numbers, with their noun and range; words and samplers apart, the others are whole."""
+"""Kinds of numbers, with noun and range; other kinds are whole numbers, words or samplers."""
 WHOLE: Mapping[str, tuple[str, tuple[float, float]]] = {
     **{name: (option.noun, option.allowed) for name, option in OPTIONS.items() if option.kind == "whole"},
     **dict.fromkeys(("step", "style"), (STEP, LONGEST_STEP)),
@@ -62,48 +62,48 @@ _RANGE = re.compile(
 
 
 class Axis(Section):
-    """What pictures differ in, and the values; without any, the usual ones."""
+    """A kind of difference between pictures, and its values; by default the usual ones."""
 
     kind: AxisKind
     values: tuple[Value, ...] = ()
     paths: tuple[Path, ...] = ()
-    """The style files of the steps of a run, once resolved."""
+    """Style files of a run's steps, once resolved."""
 
     @model_validator(mode="before")
     @classmethod
-    def _read(cls, given: Any) -> Any:
-        if isinstance(given, cls):
-            return given
-        if not isinstance(given, Mapping) or given.get("kind") not in AXES:
-            kind = given.get("kind") if isinstance(given, Mapping) else given
+    def _read(cls, value: Any) -> Any:
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, Mapping) or value.get("kind") not in AXES:
+            kind = value.get("kind") if isinstance(value, Mapping) else value
             raise refusal(NO_AXIS.format(short(kind), ", ".join(AXES)))
-        return {**given, "values": _values(given["kind"], given.get("values", ()))}
+        return {**value, "values": _values(value["kind"], value.get("values", ()))}
 
     def is_like(self, other: Axis) -> bool:
         """Whether it compares the same values of the same kind."""
         return (self.kind, self.values) == (other.kind, other.values)
 
     def without_paths(self) -> Axis:
-        """As people may see it."""
+        """The axis for display."""
         return self.model_copy(update={"paths": ()})
 
 
-def read_axes(given: Any) -> Any:
-    """Axes as programs write them, values by kind, the first along a row; anything else unchanged."""
-    if isinstance(given, Mapping):
-        return tuple({"kind": kind, "values": values} for kind, values in given.items())
-    return given
+def read_axes(value: Any) -> Any:
+    """Axes from a mapping of kinds to values, the first along a row; other values unchanged."""
+    if isinstance(value, Mapping):
+        return tuple({"kind": kind, "values": values} for kind, values in value.items())
+    return value
 
 
 def refusal(sentence: str, field: str = "") -> PydanticCustomError:
-    """The error of a validator, with a sentence, and the field if that is not where it is raised."""
+    """The error of a validator, with a sentence, and the field if it is another one."""
     return PydanticCustomError(REFUSED, "{sentence}", {"field": field, "sentence": sentence})
 
 
 def series_as_axes(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a request with axes in place of `count`, `strengths` and `each`.
 
-    Raises `refusal` for wrong values, and for those that do not go together.
+    Raises `refusal` for wrong values and wrong combinations.
     """
     rest = {name: value for name, value in values.items() if name not in Series.model_fields}
     try:
@@ -112,8 +112,8 @@ def series_as_axes(values: Mapping[str, Any]) -> dict[str, Any]:
         wrong = error.errors()[0]
         name = str(wrong["loc"][0])
         raise refusal(OPTIONS[name].refusal(wrong["input"], wrong["type"]), name) from None
-    given = values.get("styles", ())
-    styles = len(given) if isinstance(given, list | tuple) else 0
+    listed = values.get("styles", ())
+    styles = len(listed) if isinstance(listed, list | tuple) else 0
     _check(series, styles, _adds_up(values.get("compose", SUM)), bool(values.get("axes")))
     if series.count > 1:
         return rest | {"axes": (seed_axis(_first_seed(values.get("seed", 1), series.count), series.count),)}
@@ -150,7 +150,7 @@ def _check(series: Series, styles: int, adds_up: bool, has_axes: bool) -> None:
 
 
 def _adds_up(compose: Any) -> bool:
-    """Whether styles are added up; an unknown way is refused with its field."""
+    """Whether styles are added up; an unknown way raises with its field."""
     try:
         return read_composition(str(compose)).way == SUM
     except VelaturaError:
@@ -158,7 +158,7 @@ def _adds_up(compose: Any) -> bool:
 
 
 def _first_seed(seed: Any, count: int) -> int:
-    """The first seed; a wrong one is refused with its field."""
+    """The first seed; a wrong one raises with its field."""
     try:
         first = Options.model_validate({"seed": seed}).seed
     except ValidationError:
@@ -171,7 +171,7 @@ def _first_seed(seed: Any, count: int) -> int:
 def usual_values(
     kind: AxisKind, seed: int, styles: int, own: Sample, kept: Sequence[int], samplers: Sequence[Sampler]
 ) -> tuple[Value, ...]:
-    """The values that are compared unless others are given: the base's `own` settings and `samplers`, `kept` steps."""
+    """The default values of a comparison, from the base's `own` settings and `samplers`, and the `kept` steps."""
     match kind:
         case "strength" | "second_strength":
             return RIBBON
@@ -194,33 +194,33 @@ def usual_values(
 
 
 def _spread(steps: Sequence[int], most: int) -> tuple[int, ...]:
-    """At most so many of some steps, evenly from the first to the last."""
+    """At most `most` steps, evenly from the first to the last."""
     last = len(steps) - 1
     count = min(most, len(steps))
     return tuple(steps[round(place * last / max(1, count - 1))] for place in range(count))
 
 
-def _values(kind: str, given: Any) -> tuple[Value, ...]:
-    """The values of an axis, typed as text or given as a list; each once."""
+def _values(kind: str, written: Any) -> tuple[Value, ...]:
+    """The distinct values of an axis, from text or a list."""
     most = MOST_VALUES
-    if isinstance(given, str):
-        given = _split(kind, given)
+    if isinstance(written, str):
+        written = _split(kind, written)
     elif kind == "seed":  # as many as `count` has
         most = limits.COUNT[1]
-    if not isinstance(given, list | tuple):
-        raise refusal(NO_VALUES.format(axis=kind, given=given))
-    values = tuple(dict.fromkeys(_value(kind, one) for one in given))
+    if not isinstance(written, list | tuple):
+        raise refusal(NO_VALUES.format(axis=kind, given=written))
+    values = tuple(dict.fromkeys(_value(kind, value) for value in written))
     _check_number(len(values), most)
     return values
 
 
 def _split(kind: str, text: str) -> list[Value]:
     """Values between commas, or semicolons where commas are decimal; `1-5`, `1-9 (+2)` and `0-2 [5]` are several."""
-    found: list[Value] = []
+    values: list[Value] = []
     for part in (part.strip() for part in read_list(text)):
         match = None if kind in ("words", "sampler") else _RANGE.fullmatch(part.replace(",", "."))
-        found += [part] if match is None else _range(kind, match)
-    return found
+        values += [part] if match is None else _range(kind, match)
+    return values
 
 
 def _range(kind: str, match: re.Match[str]) -> list[Value]:
@@ -236,16 +236,16 @@ def _range(kind: str, match: re.Match[str]) -> list[Value]:
     if match["of"]:
         by = (last - first) / max(1, count - 1)
     numbers = [round(first + place * by, 6) for place in range(count)]
-    return [round(one) for one in numbers] if kind in WHOLE else list(numbers)
+    return [round(number) for number in numbers] if kind in WHOLE else list(numbers)
 
 
-def _check_number(found: int, most: int = MOST_VALUES) -> None:
-    if found > most:
-        raise refusal(MANY_VALUES.format(most=most, found=found))
+def _check_number(count: int, most: int = MOST_VALUES) -> None:
+    if count > most:
+        raise refusal(MANY_VALUES.format(most=most, found=count))
 
 
 def _value(kind: str, written: Any) -> Value:
-    """A value of an axis; its sentence is raised where it is none."""
+    """A value of an axis; invalid ones raise with their sentence."""
     if kind == "words":
         words = read_line(written) if isinstance(written, str) else ""
         if not words:
@@ -268,7 +268,7 @@ def _value(kind: str, written: Any) -> Value:
 
 
 def _read(written: Any) -> float:
-    """A number, whole where it is written so; NaN for anything else."""
+    """A number, an integer if written as one; NaN for other values."""
     try:
         typed = typed_number(written)
         return int(typed) if isinstance(typed, int) or typed.isdecimal() else float(typed)
@@ -277,5 +277,5 @@ def _read(written: Any) -> float:
 
 
 def steps_in_words(steps: Sequence[int]) -> str:
-    """Steps of a run in a sentence."""
+    """Steps of a run for a sentence."""
     return listed([str(step) for step in steps])

@@ -33,13 +33,13 @@ class Cell(Generic[AnyRequest]):
     """One picture of a request."""
 
     values: tuple[tuple[AxisKind, Value], ...]
-    """What it differs in from the others, by axis."""
+    """Its values by axis."""
     request: AnyRequest
     """The request for it alone, with all styles."""
     alone: int | None = None
-    """Index of the only style that acts; None for all of them."""
+    """Index of the only active style; None for all of them."""
     step: Path | None = None
-    """The file that takes the place of the first style's."""
+    """File that replaces the first style's."""
 
     @property
     def strengths(self) -> tuple[float, ...]:
@@ -48,7 +48,7 @@ class Cell(Generic[AnyRequest]):
 
 
 def cells_of(request: AnyRequest) -> tuple[Cell[AnyRequest], ...]:
-    """The pictures of a request with styles, row by row, whose axes have their values."""
+    """The pictures of a request with styles and filled axes, row by row."""
     axes = request.axes
     plain = Cell((), request.model_copy(update={"axes": ()}))
     rows = product(*(tuple(enumerate(axis.values)) for axis in reversed(axes)))
@@ -73,7 +73,7 @@ def _changed(cell: Cell[AnyRequest], axis: Axis, number: int, value: Value) -> C
             first = str(axis.values[0])
             changes: dict[str, Any] = {"prompts": tuple(each.replace(first, str(value)) for each in request.prompts)}
         case "strength" | "second_strength":
-            place = 1 if axis.kind == "second_strength" else cell.alone or 0  # of the style that acts alone
+            place = 1 if axis.kind == "second_strength" else cell.alone or 0  # the only active style
             style = request.styles[place].model_copy(update={"strength": value})
             changes = {"styles": (*request.styles[:place], style, *request.styles[place + 1 :])}
         case option:
@@ -84,10 +84,9 @@ def _changed(cell: Cell[AnyRequest], axis: Axis, number: int, value: Value) -> C
 def fill_axes(
     request: GenerateRequest, own: Sample, samplers: Sequence[Sampler], style: tuple[str, Path] | None
 ) -> tuple[tuple[Axis, ...], Mapping[str, str]]:
-    """The axes with the values that were left out, and a sentence for each that has none.
+    """The axes with default values filled in, and a sentence for each without values.
 
-    `own` and `samplers` are those of the base; `style` is the name and file of the first style, None if it is
-    unknown.
+    `own` and `samplers` are those of the base; `style` is the name and file of the first style, None if unknown.
     """
     filled, problems = [], dict[str, str]()
     for place, axis in enumerate(request.axes):
@@ -123,6 +122,6 @@ def _about_values(
 
 
 def steps_of(style: Path) -> dict[int, Path]:
-    """The kept steps of the run that a style file lies in, with their files; none of other files."""
+    """The kept steps of the run of a style file, with their files; empty for other files."""
     folder = style.absolute().parent.parent
     return snapshots(folder) if style.absolute().parent in (Run(folder).style, Run(folder).snapshots) else {}

@@ -1,4 +1,4 @@
-"""Matching bases and styles, and the defaults they give a request; one sentence per invalid field."""
+"""Matches bases and styles, and fills in their defaults; one sentence per invalid field."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ SWEPT = ("strength", "second_strength", "")
 
 @dataclass(frozen=True)
 class OnBase:
-    """How pictures on a base are drawn by default, and what they may have."""
+    """The defaults and limits of pictures on a base."""
 
     defaults: Sample
     samplers: tuple[Sampler, ...]
@@ -71,7 +71,7 @@ class OnBase:
         return request.size or (self.side, self.side)
 
     def problems(self, request: GenerateRequest) -> dict[str, str]:
-        """The values of a request that the base cannot take: one sentence per field."""
+        """One sentence per value of a request that the base cannot use."""
         problems, size = dict[str, str](), self.size(request)
         if self.side and any(side % self.stride or not self.stride <= side <= SIDE[1] for side in size):
             problems["size"] = WRONG_SIZE.format(self.stride, self.stride, SIDE[1], pixels_in_words(size))
@@ -90,12 +90,12 @@ class Compatibility:
     base: Base
     on_base: OnBase
     axes: tuple[Axis, ...]
-    """What is compared, with the values that the request leaves out."""
+    """The axes of comparison, with default values filled in."""
     problems: Mapping[str, str]
     """One sentence per invalid field."""
 
     def resolve(self) -> Resolved:
-        """The request with files and names of its styles and all that it leaves to the base.
+        """The request with files and names of its styles, and the defaults of its base.
 
         Raises FieldErrors, with one sentence per invalid field.
         """
@@ -115,8 +115,8 @@ def check_compatibility(
     bases: Bases,
     typed: Mapping[str, str] = NO_PROBLEMS,
 ) -> Compatibility:
-    """Match a request with the styles, by id, and the base models; `typed` are the problems of what was typed."""
-    styles = tuple(library.get(one.style) for one in request.styles)
+    """Match a request with the styles, by id, and the base models; `typed` are the problems of the form."""
+    styles = tuple(library.get(ref.style) for ref in request.styles)
     base = chosen_base(request.base, styles, bases)
     problems = dict(typed)
     if not all(request.prompts):
@@ -131,7 +131,7 @@ def check_compatibility(
     on_base = OnBase(sample_for(base.model, settings_of_base(base.model)), samplers_of(base.model))
     try:
         on_base = on_base if base.problem else _with_size(on_base, base.model)
-    except VelaturaError as error:  # a folder that looks like a base and cannot be read as one
+    except VelaturaError as error:  # a folder that looks like a base but is unreadable
         problems["base"] = BASE_PROBLEM.format(base.title, as_sentence(error))
     first = styles[0] if styles else None
     named = (first.name, first.path) if first is not None else None
@@ -140,7 +140,7 @@ def check_compatibility(
 
 
 def resolve_files(request: GenerateRequest) -> Resolved:
-    """A request with style files, resolved; without a base, on the starter if all fit it.
+    """The resolved request of style files, without a base on the starter if all styles fit it.
 
     Raises FieldErrors, and VelaturaError if a file is not a style.
     """
@@ -171,7 +171,7 @@ def check_inputs(request: GenerateRequest) -> None:
 
 
 def chosen_base(model: str, styles: tuple[StyleEntry | None, ...], bases: Bases) -> Base:
-    """The requested base, otherwise the first style's, otherwise the starter."""
+    """The requested base, or else the first style's, or the starter."""
     first = next((style for style in styles if style is not None), None)
     if model:
         theirs = any(style is not None and style.run and style.base_model == model for style in styles)
@@ -180,8 +180,7 @@ def chosen_base(model: str, styles: tuple[StyleEntry | None, ...], bases: Bases)
 
 
 def own_base(style: StyleEntry | None, bases: Bases) -> Base:
-    """The base that a style was trained on, if it is on this computer, otherwise another that it fits; without a style,
-    the starter.
+    """The base of a style if it is on this computer, or else another that the style fits; the starter without a style.
 
     If there is none, the returned base has a problem and no name.
     """
@@ -193,13 +192,13 @@ def own_base(style: StyleEntry | None, bases: Bases) -> Base:
         base = bases.look(style.base_model, trusted=bool(style.run))
         if not base.problem:
             return base
-    fitting = (base for base in bases.found() if not misfit(style, base))
+    fitting = (base for base in bases.found() if not incompatibility(style, base))
     none = NO_BASE.format(_short_title(style.family) or UNKNOWN_BASE)
     return next(fitting, Base("", _short_title(style.family), style.family, problem=none))
 
 
-def misfit(style: StyleEntry, base: Base) -> str:
-    """Why a style cannot be used with a base; empty if it can, or if this is unknown."""
+def incompatibility(style: StyleEntry, base: Base) -> str:
+    """Why a style cannot be used with a base; empty if it can, or if unknown."""
     theirs, its = _short_title(style.family), _short_title(base.family)
     either_of = {theirs, *map(_short_title, style.twins)}
     if style.starter == base.is_starter and (not theirs or not its or its in either_of):
@@ -209,7 +208,7 @@ def misfit(style: StyleEntry, base: Base) -> str:
 
 
 def _short_title(family: str) -> str:
-    """A family's display name, from its name or title, or that of a kind of base that is not trained."""
+    """Display name of a family, or of a kind of base that is not trained."""
     known = find_family(family)
     return family if known is None else known.short_title
 
@@ -217,18 +216,18 @@ def _short_title(family: str) -> str:
 def _about_style(request: GenerateRequest, place: int, style: StyleEntry | None, base: Base) -> str:
     if style is None:
         return GONE_STYLE
-    if any(one.style == style.id for one in request.styles[:place]):
+    if any(ref.style == style.id for ref in request.styles[:place]):
         return TWICE
     kinds = [axis.kind for axis in request.axes]
     if "style" in kinds and style.method == TEXTUAL_INVERSION:
         return WORD_ALONE
     if SWEPT[min(place, 2)] in kinds and style.method == TEXTUAL_INVERSION:
         return WORD_SWEPT
-    return "" if base.problem else misfit(style, base)
+    return "" if base.problem else incompatibility(style, base)
 
 
 def _about_way(request: GenerateRequest, styles: tuple[StyleEntry | None, ...]) -> str:
-    """Why styles cannot be combined in this way; merging ways need layer changes, words work in all."""
+    """Why styles cannot be combined in this way: merging needs changes of layers, words need nothing."""
     composition = read_composition(request.compose)
     if composition.way == SUM or None in styles:
         return ""
@@ -251,21 +250,21 @@ def _resolved(request: GenerateRequest, base: str, on_base: OnBase, axes: tuple[
 
 
 def _starter_for(styles: tuple[StyleRef, ...]) -> str:
-    """The starter, if every style was trained on it; otherwise FieldErrors, or VelaturaError if no base can be used."""
+    """The starter, if every style was trained on it; FieldErrors or VelaturaError otherwise."""
     from trainers.formats.origin import origin_of
     from trainers.formats.read import read_outline
 
-    for one in styles:
-        assert one.path is not None
-        origin = origin_of(read_outline(one.path))
-        origin.check(one.path.name)
+    for ref in styles:
+        assert ref.path is not None
+        origin = origin_of(read_outline(ref.path))
+        origin.check(ref.path.name)
         if not origin.starter:
-            raise FieldErrors({"base": WHICH_BASE.format(one.path.name)})
+            raise FieldErrors({"base": WHICH_BASE.format(ref.path.name)})
     return STARTER
 
 
 def _with_size(on_base: OnBase, base: str) -> OnBase:
-    """With a base's native side, and the stride of sides."""
+    """Add the native side of a base, and the stride of sides."""
     from trainers.models.load import training_size
 
     side, stride = training_size(base)

@@ -1,4 +1,4 @@
-"""Several pictures of a request on one labelled sheet."""
+"""Labelled contact sheets of a request's pictures."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LARGEST, LEAST, MOST_CELL = 4096, 128, 512
-"""Side of a sheet in pixels, about, and the least and the most of a picture's on it."""
+"""Approximate side of a sheet, and limits of a picture's side on it, in pixels."""
 LINE = 90
-"""Characters of a prompt that are shown."""
+"""Maximum characters of a prompt."""
 LABELS: dict[AxisKind, str] = {
     "strength": "strength {}",
     "second_strength": "second style {}",
@@ -39,13 +39,13 @@ class ContactSheet:
         self._pictures: dict[int, Image] = {}
 
     def add(self, place: int, picture: Image) -> None:
-        """Add the picture at a place, row by row, from 0."""
+        """Add a picture by its index, row by row."""
         reduced = picture.copy()
         reduced.thumbnail((self._cell, self._cell))
         self._pictures[place] = reduced
 
     def image(self) -> Image:
-        """The sheet."""
+        """The finished sheet."""
         from PIL import Image
 
         from trainers.sampling.grid import PAPER, make_grid
@@ -60,7 +60,7 @@ class ContactSheet:
         return make_grid(rows, self.columns, textwrap.shorten(self._request.prompt, LINE, placeholder=" …"), max(size))
 
     def parameters(self) -> dict[str, Any]:
-        """What the sheet shows, as metadata."""
+        """Metadata of the sheet."""
         request = self._request
         axes = {axis.kind: axis.values for axis in request.axes}
         styles = [(style.path.name if style.path else style.name, style.strength) for style in request.styles]
@@ -68,7 +68,7 @@ class ContactSheet:
 
 
 def label(request: GenerateRequest, kind: AxisKind, value: Value) -> str:
-    """What a value is called on a sheet."""
+    """The label of a value."""
     if kind == "style":
         style = request.styles[int(value) - 1]
         return style.name or (style.path.stem if style.path else style.style)
@@ -77,7 +77,7 @@ def label(request: GenerateRequest, kind: AxisKind, value: Value) -> str:
 
 
 def file_ending(request: GenerateRequest, values: Sequence[tuple[AxisKind, Value]]) -> str:
-    """How the name of a picture's file ends that differs in these values from the others."""
+    """The ending of a picture's file name, from its values."""
     strengths = [f"{value:g}" for kind, value in values if kind in ("strength", "second_strength")]
     others = [label(request, kind, value) for kind, value in values if kind not in ("strength", "second_strength")]
     return " ".join([*([f"at {' and '.join(strengths)}"] if strengths else []), *others])

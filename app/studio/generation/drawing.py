@@ -1,4 +1,4 @@
-"""How the pictures of a request are drawn: which together in a batch, with which styles on the base."""
+"""Draws the pictures of a request, batched by the styles on the base."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from trainers.sampling.sample import SamplingParams
 
 AT_ONCE = 5
-"""Pictures of a series that are drawn together by default."""
+"""Default batch size of a series."""
 MOST_CHUNKS = 3
 LONG_PROMPT = _("the prompt has {tokens} tokens; only the first {most} are used")
 Note = Callable[[str], None]
 Variant = tuple[tuple[Path, float], ...]
-"""Style files with strengths that act together."""
+"""Style files that act together, with strengths."""
 OnSheet = Callable[["Sheet", "list[Image]"], None]
 
 
@@ -43,14 +43,14 @@ class Sheet:
     place: Path
     cell: Cell[Resolved]
     variant: Variant = ()
-    """Its styles, without the words trained with them."""
+    """Its styles, without their trained words."""
     number: int = 0
     """Its index among the files."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Sheets that are drawn with the same styles on the base, of which each has its own, or at its own strengths."""
+    """Sheets that share the styles on the base; each uses some of them, or its own strengths."""
 
     sheets: tuple[Sheet, ...]
     variants: tuple[Variant, ...]
@@ -58,7 +58,7 @@ class Group:
 
 @dataclass
 class Drawing:
-    """Draws sheets of a request; passes on each when its last picture is drawn."""
+    """Draws sheets of a request and passes each on when its last picture is done."""
 
     request: Resolved
     model: Model
@@ -75,10 +75,10 @@ class Drawing:
     def draw(self, group: Group) -> None:
         """Draw a group's sheets."""
         chosen = [self.styles.read(variant) for variant in group.variants]
-        with self._applied(group, chosen) as styling:  # which says first what does not fit this base
+        with self._applied(group, chosen) as styling:  # its notes come first
             for styles in chosen:
-                said = (about_strengths(styles), about_starter(styles, self.model), about_words(styles, self.texts))
-                for sentence in chain.from_iterable(said):
+                notes = (about_strengths(styles), about_starter(styles, self.model), about_words(styles, self.texts))
+                for sentence in chain.from_iterable(notes):
                     self.note(sentence)
             params = replace(self.params, chunks=self._chunks())
             for sheets in _alike(group.sheets, len(self.request.prompts) > 1).values():
@@ -87,7 +87,7 @@ class Drawing:
     def _draw_alike(
         self, sheets: Sequence[Sheet], variants: Sequence[Variant], params: SamplingParams, styling: StyleSchedule
     ) -> None:
-        """Draw sheets that differ in prompt, seed and styles alone, each of these with each of the others."""
+        """Draw sheets that differ only in prompt, seed and styles."""
         from trainers.composition.schedule import StylePerImage
         from trainers.sampling.sample import draw
 
@@ -97,8 +97,8 @@ class Drawing:
         params = replace(params, prompts=prompts, seeds=seeds, **sampled_of(request))
         numbers = {variant: number for number, variant in enumerate(variants)}
         if isinstance(styling, StylePerImage):
-            own = dict.fromkeys(styling.numbers[numbers[sheet.variant]] for sheet in sheets)
-            styling = replace(styling, numbers=tuple(own))
+            used = dict.fromkeys(styling.numbers[numbers[sheet.variant]] for sheet in sheets)
+            styling = replace(styling, numbers=tuple(used))
         drawn = list(dict.fromkeys(sheet.variant for sheet in sheets))
         keys = [(prompt, seed, variant) for prompt in prompts for seed in seeds for variant in drawn]
         by_key = {(sheet.cell.request.prompt, sheet.cell.request.seed, sheet.variant): sheet for sheet in sheets}
@@ -153,25 +153,25 @@ class Drawing:
 
 
 class Styles:
-    """The styles of a request, read once; steps of a run are read when they are drawn with."""
+    """The styles of a request, read once; steps of a run are read when they are drawn."""
 
     def __init__(self, request: Resolved) -> None:
         from trainers.formats.read import read_style
 
         self.chosen: list[tuple[Style, float]] = []
-        for one in request.styles:
-            assert one.path is not None
-            self.chosen.append((read_style(one.path), one.strength))
+        for ref in request.styles:
+            assert ref.path is not None
+            self.chosen.append((read_style(ref.path), ref.strength))
         self.all = add_words(self.chosen)
-        """The styles, and the words trained with them at full strength."""
+        """The styles, and their trained words at full strength."""
         alone = any(axis.kind == "style" for axis in request.axes)
-        self.shared = [one for one in self.all if one[0].rows] if alone else []
-        """Words that act in every picture with a style, where each has one style."""
+        self.shared = [pair for pair in self.all if pair[0].rows] if alone else []
+        """Words in every picture with a style, if each picture has one style."""
         self._known: Mapping[Path, Style] = {style.path: style for style, _ in self.chosen}
         self._words: dict[tuple[Path, ...], list[tuple[Style, float]]] = {}
 
     def read(self, variant: Variant) -> list[tuple[Style, float]]:
-        """The styles, and the words that act with them."""
+        """The styles of a variant, and their words."""
         from trainers.formats.read import read_style
 
         if not variant:
@@ -182,10 +182,11 @@ class Styles:
         return [*chosen, *(self.shared or self._beside(chosen))]
 
     def names(self, variant: Variant) -> list[tuple[str, float]]:
-        """Names and strengths of all that acts, once it has been read."""
+        """Names and strengths of a variant's styles and words, once read."""
         files = tuple(path for path, _ in variant)
         words = (self.shared or self._words.get(files, [])) if variant else []
-        return [(path.name, strength) for path, strength in variant] + [(style.name, own) for style, own in words]
+        of_files = [(path.name, strength) for path, strength in variant]
+        return of_files + [(style.name, strength) for style, strength in words]
 
     def _beside(self, chosen: Sequence[tuple[Style, float]]) -> list[tuple[Style, float]]:
         files = tuple(style.path for style, _ in chosen)
@@ -195,39 +196,39 @@ class Styles:
 
 
 def group_sheets(sheets: Sequence[Sheet], styles: Styles, composition: Composition, most: int) -> Iterator[Group]:
-    """Group sheets by the styles that can be on the base at once, of single files at most so many."""
+    """Group sheets by the styles that can be on the base at once, at most `most` single files."""
     by_variant: dict[tuple[Variant, int | None], list[Sheet]] = {}
     for sheet in sheets:
-        steps = None if composition.way == SUM else sheet.cell.request.steps  # some ways depend on it
+        steps = None if composition.way == SUM else sheet.cell.request.steps  # some ways depend on the number of steps
         by_variant.setdefault((sheet.variant, steps), []).append(sheet)
     styled = list(dict.fromkeys(variant for variant, _ in by_variant if variant))
     if composition.way == SUM and len(styled) > 1 and _share_files(styled):
         yield _group(by_variant, styled)
         styled = []
     elif composition.way == SUM and len(styled) > 1 and all(_is_alone(variant, styles) for variant in styled):
-        bare = [()] if ((), None) in by_variant and not styles.shared else []  # words are there for all pictures
+        bare = [()] if ((), None) in by_variant and not styles.shared else []  # shared words act in all pictures
         several: list[Variant] = [*styled, *bare]
         for first in range(0, len(several), most):
             yield _group(by_variant, several[first : first + most])
         if bare:
             return
         styled = []
-    for (variant, _steps), own in by_variant.items():
+    for (variant, _steps), members in by_variant.items():
         if variant in styled or not variant:
-            yield Group(tuple(own), (variant,))
+            yield Group(tuple(members), (variant,))
 
 
 def _group(by_variant: Mapping[tuple[Variant, int | None], Sequence[Sheet]], variants: Sequence[Variant]) -> Group:
-    return Group(tuple(sheet for one in variants for sheet in by_variant[one, None]), tuple(variants))
+    return Group(tuple(sheet for variant in variants for sheet in by_variant[variant, None]), tuple(variants))
 
 
 def _share_files(variants: Sequence[Variant]) -> bool:
-    """Whether variants differ in strengths alone."""
+    """Whether variants differ only in strengths."""
     return len({tuple(path for path, _ in variant) for variant in variants}) == 1
 
 
 def _is_alone(variant: Variant, styles: Styles) -> bool:
-    """Whether a variant is one file that changes layers, without words of its own."""
+    """Whether a variant is one file that changes layers, without trained words."""
     if len(variant) != 1:
         return False
     (style, _), *words = styles.read(variant)
@@ -235,13 +236,13 @@ def _is_alone(variant: Variant, styles: Styles) -> bool:
 
 
 def _alike(sheets: Sequence[Sheet], several: bool) -> dict[object, list[Sheet]]:
-    """Sheets by what a batch must have in common."""
-    found: dict[object, list[Sheet]] = {}
+    """Sheets by the settings that a batch shares."""
+    batches: dict[object, list[Sheet]] = {}
     for sheet in sheets:
         request = sheet.cell.request
         key = (*sampled_of(request).values(), request.prompts if several else None)
-        found.setdefault(key, []).append(sheet)
-    return found
+        batches.setdefault(key, []).append(sheet)
+    return batches
 
 
 @contextmanager
@@ -255,7 +256,7 @@ def _on(network: StyleNetwork, styling: StyleSchedule, note: Note) -> Iterator[S
 
 
 def check_strengths(request: Resolved, styles: Styles) -> None:
-    """Raise VelaturaError if strengths of a word are to be compared."""
+    """Raise VelaturaError if an axis compares strengths of a word."""
     kinds = [axis.kind for axis in request.axes]
     places = [place for place, kind in enumerate(("strength", "second_strength")) if kind in kinds]
     if any(styles.chosen[place][0].rows for place in places):

@@ -1,4 +1,4 @@
-"""The Playground's form as typed, stored on the server so that no reload loses it."""
+"""The Playground's form as typed, stored on the server."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ class GenerateForm(BaseModel):
     count: str = "1"
     """Number of pictures."""
     options: Mapping[str, str] = Field(default_factory=lambda: {each.name: each.write(each.default) for each in FOLDED})
-    """The options that are folded, by name; empty for the base's default."""
+    """Folded options by name; empty for the base's default."""
     compose: str = SUM
     each: bool = False
     across: str = ""
-    """What is compared along a row; empty for a single picture, or several that differ in their seed."""
+    """Kind compared along a row; empty for a single picture, or several seeds."""
     across_values: str = ""
     down: str = ""
-    """What is compared from row to row."""
+    """Kind compared from row to row."""
     down_values: str = ""
     compare: bool = True
     notice: Literal["", "restored", "lost"] | str = ""
-    """Notice about a damaged file, until something is typed."""
+    """Notice about a damaged file, until the next edit."""
 
     @model_validator(mode="before")
     @classmethod
     def _read_older(cls, values: Any) -> Any:
-        """Fields of versions in which options stood among the others, or strengths were all that could be compared."""
+        """Read versions whose options were not nested, or whose only comparison was of strengths."""
         if not isinstance(values, Mapping):
             return values
-        given = {each.name: values[each.name] for each in FOLDED if each.name in values}
+        options = {option.name: values[option.name] for option in FOLDED if option.name in values}
         defaults = cls.model_fields["options"].get_default(call_default_factory=True)
-        values = {**values, "options": defaults | given | dict(values.get("options", {}))}
+        values = {**values, "options": defaults | options | dict(values.get("options", {}))}
         if not values.get("ribbon") or "across" in values:
             return values
         return {**values, "across": "strength", "down": "second_strength" if len(values.get("styles", ())) > 1 else ""}
@@ -73,7 +73,7 @@ class GenerateForm(BaseModel):
         }
         return cls(
             prompt=request.prompt,
-            styles=tuple((one.style, f"{one.strength:g}") for one in request.styles),
+            styles=tuple((ref.style, f"{ref.strength:g}") for ref in request.styles),
             options={option.name: option.write(getattr(request, option.name)) for option in FOLDED},
             compose=request.compose,
             count=str(request.count),
@@ -84,17 +84,17 @@ class GenerateForm(BaseModel):
 
     def with_(self, **changes: Any) -> GenerateForm:
         """A copy with changed fields or options."""
-        given = {option.name: changes.pop(option.name) for option in FOLDED if option.name in changes}
-        return self.model_copy(update=changes | {"options": {**self.options, **given}})
+        options = {option.name: changes.pop(option.name) for option in FOLDED if option.name in changes}
+        return self.model_copy(update=changes | {"options": {**self.options, **options}})
 
     def parse(self) -> tuple[GenerateRequest, dict[str, str]]:
         """The request, and one sentence per invalid field, which gets its default."""
         several, axes = len(self.styles) > 1, self.axes()
         each = self.each and several and not axes
         alone = each or any(axis["kind"] == "style" for axis in axes)
-        given = {name: text for name, text in self.options.items() if text.strip() or not OPTIONS[name].may_be_empty}
+        options = {name: text for name, text in self.options.items() if text.strip() or not OPTIONS[name].may_be_empty}
         return read_request(
-            given
+            options
             | {
                 "prompts": (self.prompt,),
                 "styles": [{"style": style, "strength": strength} for style, strength in self.styles],
@@ -107,7 +107,7 @@ class GenerateForm(BaseModel):
         )
 
     def axes(self) -> list[dict[str, str]]:
-        """What is compared, without what needs more styles than there are."""
+        """The axes of comparison that the number of styles allows."""
         typed = ((self.across, self.across_values), (self.down if self.across else "", self.down_values))
         possible = [(kind, values) for kind, values in typed if kind and len(self.styles) >= NEEDED_STYLES.get(kind, 0)]
         return [{"kind": kind, "values": values} for kind, values in possible]
@@ -120,9 +120,9 @@ class FormStore:
         self._folder = paths.root / "desks"
 
     def read(self, key: str) -> GenerateForm | None:
-        """A person's form; None if nothing was typed.
+        """The form of `key`; None if nothing was typed.
 
-        After damage it is the previous state, with a `notice`.
+        For a damaged file it is the previous state, with a `notice`.
         """
         return self._file(key).read()
 
@@ -141,28 +141,28 @@ def _restored(before: GenerateForm | None) -> GenerateForm:
 
 
 def keep_cell(form: GenerateForm, request: GenerateRequest, cell: Cell[Any]) -> GenerateForm:
-    """The form with what one of the compared pictures of a request was drawn with, instead of a comparison."""
+    """The form with the values of one compared picture instead of the comparison."""
     kinds = {kind for kind, _ in cell.values}
     changes: dict[str, Any] = dict.fromkeys(AXIS_FIELDS, "")
     changes |= {kind: OPTIONS[kind].write(getattr(cell.request, kind)) for kind in kinds if kind in OPTIONS}
     changes |= {"prompt": cell.request.prompt} if "words" in kinds else {}
     strengths = dict(zip((style.style for style in request.styles), cell.strengths, strict=True))
-    styles = tuple((style, f"{strengths[style]:g}" if style in strengths else own) for style, own in form.styles)
+    styles = tuple((style, f"{strengths[style]:g}" if style in strengths else typed) for style, typed in form.styles)
     if cell.alone is not None:
         only = request.styles[cell.alone].style
-        styles = tuple((style, own) for style, own in styles if style == only) or styles
+        styles = tuple((style, typed) for style, typed in styles if style == only) or styles
     elif not kinds & {"strength", "second_strength"}:
         styles = form.styles
     return form.with_(styles=styles, **changes)
 
 
 def is_kept(form: GenerateForm, request: GenerateRequest, cell: Cell[Any]) -> bool:
-    """Whether the form has what one of the compared pictures was drawn with, as far as they differ in fields."""
+    """Whether the form has the values of one compared picture."""
     return not form.axes() and keep_cell(form, request, cell) == form.with_(**dict.fromkeys(AXIS_FIELDS, ""))
 
 
 def _written(axis: Axis) -> str:
-    """The values of an axis as they are typed."""
+    """The values of an axis as text."""
     values = [f"{value:g}" if isinstance(value, float) else str(value) for value in axis.values]
     return ("; " if any("," in value for value in values) else ", ").join(values)
 
@@ -182,7 +182,7 @@ def begin_with(
 
 
 def draw_prompts(form: GenerateForm, prompts: Sequence[str]) -> GenerateForm:
-    """The form for drawing these prompts, if any: several are compared, along a row unless something else is."""
+    """The form for drawing these prompts; several are compared, along a row if that is free."""
     if len(prompts) < 2:
         return form.with_(prompt=prompts[0]) if prompts else form
     first, *others = (prompt.replace(";", ",") for prompt in prompts)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from trainers.sampling.sample import SamplingParams
 
 OnRough = Callable[[int, "Image"], None]
-"""Called with the place of a picture among the files, from 0, and a small picture of what it will be."""
+"""Called with the index of a picture and its preview."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,11 @@ def generate(
 ) -> GenerateResult:
     """Generate and write one picture (several prompts as a grid), or several, with their parameters as metadata.
 
-    Of several pictures the files are `out` with a number from 1, row by row; each is
-    written as soon as it is drawn. `plain` is the file for the picture without styles, `overview` the one for several
-    pictures on one labelled sheet. `parts` are files of the base's parts, which may be any of the computer, so that no
-    request has them. `on_progress` receives progress, and each note before the pictures that it is about;
-    `on_rough` small pictures of what is drawn. A `held` base is used if it is the request's. Raises VelaturaError,
-    before anything is loaded or written, if the request cannot be met.
+    Several pictures are numbered from 1 after `out`, row by row, and written as soon as they are drawn. `plain` is the
+    file for the picture without styles, `overview` that for a contact sheet. `parts` are files of the base's parts;
+    requests cannot name them, since they may be any files. `on_progress` receives progress, and notes before the
+    pictures that they concern; `on_rough` receives previews. A `held` base is used if the request has it. Raises
+    VelaturaError, before anything is loaded or written, if the request is invalid.
     """
     composition = read_composition(request.compose)
     styles = Styles(request)
@@ -103,16 +102,16 @@ def generate(
 
 
 def _sheets(request: Resolved, styles: Styles, out: Path) -> list[Sheet]:
-    """The files with styles; of several pictures numbered, without those that would show a word alone."""
+    """The files with styles, numbered if several, without pictures of a word alone."""
     from trainers.formats.read import read_outline
 
     check_strengths(request, styles)
     cells = cells_of(request)
-    found = []
+    sheets = []
     for number, cell in enumerate(cells, 1):
         files = [style.path for style, _ in styles.chosen]
         if cell.step is not None:
-            read_outline(cell.step)  # a step that is gone is said before anything is drawn
+            read_outline(cell.step)  # fails before drawing if the step is gone
             files[0] = cell.step
         variant = tuple(zip(files, cell.strengths, strict=True))
         if cell.alone is not None:
@@ -120,16 +119,16 @@ def _sheets(request: Resolved, styles: Styles, out: Path) -> list[Sheet]:
                 continue
             variant = variant[cell.alone : cell.alone + 1]
         place = _numbered(out, number) if request.is_series else out
-        found.append(Sheet(place, cell, variant, number - 1))
-    if not found:
+        sheets.append(Sheet(place, cell, variant, number - 1))
+    if not sheets:
         raise VelaturaError(
             "each draws one picture per style, not counting embeddings, and there are only embeddings; turn it off"
         )
-    return found
+    return sheets
 
 
 def _without_styles(request: Resolved) -> Cell[Resolved]:
-    """The picture that no style acts in."""
+    """The picture without styles."""
     return cells_of(request.model_copy(update={"styles": (), "axes": ()}))[0]
 
 
@@ -144,7 +143,7 @@ def _load(
     parts: Sequence[Path],
     note: Note,
 ) -> tuple[HeldBase, SamplingParams]:
-    """The base, and what to draw with."""
+    """The loaded base, and its sampling parameters."""
     from trainers.sampling.sample import SamplingParams
 
     needed = base_request(request, [style for style, _ in styles], parts)
@@ -166,7 +165,7 @@ def _parameters(request: Resolved, sheet: Sheet, read: Styles) -> dict[str, Any]
     """A picture's generation parameters."""
     cell = sheet.cell
     styles = read.names(sheet.variant)
-    if cell.step is not None and request.styles[0].path is not None:  # called as the run's style is
+    if cell.step is not None and request.styles[0].path is not None:  # with the name of the run's style
         styles[0] = (request.styles[0].path.name, styles[0][1])
     combined = {"compose": request.compose} if len(styles) > 1 and cell.alone is None else {}
     step = {kind: value for kind, value in cell.values if kind == "step"}
@@ -174,7 +173,7 @@ def _parameters(request: Resolved, sheet: Sheet, read: Styles) -> dict[str, Any]
 
 
 def _shared(request: Resolved) -> dict[str, Any]:
-    """Parameters that all pictures have in common."""
+    """Parameters shared by all pictures."""
     return parameters_of(request) | {"base": _without_folders(request.base)}
 
 
@@ -190,15 +189,15 @@ def _joined(pictures: list[Image], sheet: Sheet) -> Image:
 
 def _count_steps(on_progress: OnProgress, sheets: Sequence[Sheet]) -> Callable[[int, int], None]:
     """Reports progress after each step of all pictures."""
-    done, whole = count(1), sum(sheet.cell.request.steps * len(sheet.cell.request.prompts) for sheet in sheets)
+    done, total = count(1), sum(sheet.cell.request.steps * len(sheet.cell.request.prompts) for sheet in sheets)
 
     def on_step(picture: int, step: int) -> None:
-        on_progress("working", message=Message("Drawing …"), done=next(done), of=whole)
+        on_progress("working", message=Message("Drawing …"), done=next(done), of=total)
 
     return on_step
 
 
 def _without_folders(base: str) -> str:
-    """A base's name for metadata, without its path on this disk."""
+    """A base's name for metadata, without its path."""
     is_path = base != STARTER and local_path(base) is not None
     return Path(base).name if is_path else base

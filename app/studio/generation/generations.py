@@ -1,7 +1,7 @@
-"""Generations: each is a folder, first with a job in the queue, then with its pictures.
+"""Generations: folders, first with a job in the queue, then with their pictures.
 
-The folder holds the request and, at the end, the result; then its job leaves the queue. Pictures are kept until there
-are fifty newer ones of the same person, or 500 of everybody.
+A folder holds the request and, at the end, the result; then its job leaves the queue. A person's fifty newest
+generations are kept, and everybody's 500 newest.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ NAME = "drawing-"
 LONGEST_TITLE = 80
 FILE, OLDER_FILE = "generation.json", "drawing.json"
 SETTLING = 30.0
-"""Seconds during which a generation without a job is assumed to be entering the queue."""
+"""Seconds for which a generation without a job counts as entering the queue."""
 LOOK_EVERY = 0.3
 UNTITLED = "Picture"
 TOO_MANY_STYLES = _("At most {} styles can be combined in one picture.")
@@ -88,12 +88,12 @@ class Generations:
         return self.add_checked(self.check(request), owner, whose)
 
     def check(self, request: GenerateRequest, problems: Mapping[str, str] = NO_PROBLEMS) -> Compatibility:
-        """Match a request with the styles and bases that there are; `problems` are those of what was typed."""
+        """Match a request with the available styles and bases; `problems` are those of the form."""
         library = {entry.id: entry for entry in self.library.entries()}
         return check_compatibility(request, library, self.bases, problems)
 
     def add_checked(self, checked: Compatibility, owner: str = "", whose: str = "") -> int:
-        """The same for a request that was checked."""
+        """Queue a checked request, like `add`."""
         resolved = checked.resolve()
         _check_policy(resolved, owner)
         whose = whose or key_of_login(owner)
@@ -111,7 +111,7 @@ class Generations:
                 self._records.pop(folder.name, None)
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-            with suppress(OSError, VelaturaError):  # it is asked for; what is old goes the next time
+            with suppress(OSError, VelaturaError):  # old ones are removed the next time
                 self._tidy(whose)
         return job.id
 
@@ -122,28 +122,28 @@ class Generations:
             for id in self._ids():
                 record = self._read(id)
                 if record is not None and record.number == number:
-                    found = self._generation(id, record, self._views([record]))
-                    if found is not None:
-                        return found
+                    generation = self._generation(id, record, self._views([record]))
+                    if generation is not None:
+                        return generation
         raise VelaturaError(GONE)
 
     def history(self, whose: str) -> list[Generation]:
-        """A person's generations, newest first, including waiting and running ones."""
+        """The generations of a key, newest first, including waiting and running ones."""
         with self._lock:
             mine = [(id, record) for id in self._ids() if (record := self._read(id)) and record.whose == whose]
             views = self._views([record for _, record in mine])
-            found = (self._generation(id, record, views) for id, record in mine)
-            return [generation for generation in found if generation is not None]
+            generations = (self._generation(id, record, views) for id, record in mine)
+            return [generation for generation in generations if generation is not None]
 
     # ---------------------------------------------------------------- sooner, or not at all
-    def make_way(self, id: str, whose: str, actor: Actor) -> None:
+    def preempt(self, id: str, whose: str, actor: Actor) -> None:
         """Pause the training that a generation waits for; VelaturaError if it belongs to somebody else."""
-        waiting = next((one for one in self.history(whose) if one.id == id), None)
+        waiting = next((other for other in self.history(whose) if other.id == id), None)
         if waiting is None:
             raise VelaturaError(GONE)
-        if waiting.could_yield is None:  # it has begun, or is about to
+        if waiting.could_yield is None:  # it has begun or is about to
             return
-        actions.make_way(self.queue.store, waiting.could_yield.id, waiting.record.number, actor=actor)
+        actions.preempt(self.queue.store, waiting.could_yield.id, waiting.record.number, actor=actor)
 
     def remove(self, id: str, whose: str) -> None:
         """Cancel a generation, or dismiss its error; VelaturaError if it belongs to somebody else or is gone."""
@@ -153,7 +153,7 @@ class Generations:
                 raise VelaturaError(GONE)
             job = self.queue.store.job_in(self.root / id)
             if job is not None and self.queue.watcher.view(job.id).state not in ENDED:
-                actions.stop(self.queue.store, job.id, "cancel", actor=MACHINE_OWNER)  # it is theirs: see above
+                actions.stop(self.queue.store, job.id, "cancel", actor=MACHINE_OWNER)  # the actor owns it
             elif _pictures(self.root / id, record):
                 self._write(id, record.model_copy(update={"error": "", "error_message": None}))
             else:
@@ -171,7 +171,7 @@ class Generations:
             return put_web_copy(generation.pictures[place], self.public(generation) / name, small)
 
     def rough_copy(self, generation: Generation, place: int) -> Path | None:
-        """A small picture of what the one at `place` will be, as far as it is drawn; None without one."""
+        """The current preview of a picture by index; None without one."""
         rough = generation.folder / ROUGH.format(place)
         public = self.public(generation)
         try:
@@ -180,13 +180,13 @@ class Generations:
                 for older in public.glob(f"rough-{place}-*.webp"):
                     older.unlink(missing_ok=True)
                 link_or_copy(rough, copy)
-        except OSError:  # it has just become the picture
+        except OSError:  # replaced by the picture meanwhile
             return None
         return copy
 
     def expect(self, request: GenerateRequest) -> None:
-        """Tell dispatchers that somebody is about to ask for such pictures, so that they may load the base."""
-        with suppress(OSError, VelaturaError):  # nothing is expected then
+        """Announce an expected drawing, so that a dispatcher can load its base."""
+        with suppress(OSError, VelaturaError):  # without an announcement the drawing only starts later
             resolved = self.check(request).resolve()
             with whole_file(self.queue.store.runs / EXPECTED) as building:
                 building.write_text(resolved.model_dump_json(), encoding="utf-8")
@@ -198,11 +198,11 @@ class Generations:
         return [self._offer(generation, path, ending) for path, ending in sources]
 
     def download(self, generation: Generation, place: int) -> Path:
-        """The public file of the picture at a place."""
+        """The public file of a picture, by index."""
         return dict(zip(generation.pictures, self.downloads(generation), strict=True))[place]
 
     def overview(self, generation: Generation) -> Path | None:
-        """The public file of several pictures on one labelled sheet; None without one."""
+        """The public file of the contact sheet; None without one."""
         sheet = generation.folder / OVERVIEW
         return self._offer(generation, sheet, " sheet") if generation.ended and sheet.exists() else None
 
@@ -217,10 +217,10 @@ class Generations:
 
     # ---------------------------------------------------------------- within
     def _check_room(self, whose: str) -> None:
-        """Raise VelaturaError if a person has too many in the queue."""
+        """Raise VelaturaError if a key has too many generations in the queue."""
         begun = [record for id in self._ids() if (record := self._read(id)) and record.whose == whose]
         if sum(not record.state for record in begun) >= MOST_WAITING:
-            waiting = sum(not one.ended for one in self.history(whose))
+            waiting = sum(not generation.ended for generation in self.history(whose))
             if waiting >= MOST_WAITING:
                 raise VelaturaError(TOO_MANY_WAIT.format(waiting))
 
@@ -230,7 +230,7 @@ class Generations:
         return folder
 
     def _ids(self) -> list[str]:
-        """The newest first."""
+        """All ids, newest first."""
         if not self.root.is_dir():
             return []
         return sorted((path.name for path in self.root.iterdir() if path.name.startswith(NAME)), reverse=True)
@@ -238,7 +238,7 @@ class Generations:
     def _read(self, id: str) -> Record | None:
         if id not in self._records:
             record = self._file(id).read() or self._older_file(id).read()
-            if record is None:  # being made or deleted, or nothing of it can be read
+            if record is None:  # being created or deleted, or unreadable
                 return None
             self._records[id] = record
         return self._records[id]
@@ -255,7 +255,7 @@ class Generations:
         return StateFile(self.root / id / OLDER_FILE, read_older_record, Record.model_dump_json)
 
     def _views(self, records: list[Record]) -> dict[Path, View]:
-        """The queue's jobs by folder, if any of these generations may be among them."""
+        """The queue's jobs by folder, if any of these generations may have one."""
         if all(record.state for record in records):
             return {}
         return {view.job.folder: view for view in self.queue.jobs()}
@@ -268,7 +268,7 @@ class Generations:
         ended = GenerationProgress(Stage.ENDED)
         if record.state:
             return Generation(id, folder, record, State(record.state), ended, pictures)
-        if view is None and self.queue.problem() is not None:  # it may well have its job
+        if view is None and self.queue.problem() is not None:  # it may have a job
             return Generation(id, folder, record, State.QUEUED, GenerationProgress(Stage.UNKNOWN), pictures)
         if view is None:
             waiting = GenerationProgress(Stage.WAITING)
@@ -277,7 +277,7 @@ class Generations:
             progress, could_yield = find_progress(view, views), find_could_yield(view, views)
             return Generation(id, folder, record, view.state, progress, pictures, could_yield)
         if view.state == State.CANCELLED and not pictures:
-            with suppress(VelaturaError):  # its process is just letting go: at the next look
+            with suppress(VelaturaError):  # its process is just ending: removed the next time
                 self._delete(id)
             return None
         error = "" if view.state in (State.FINISHED, State.CANCELLED) else reason_of_failure(view)
@@ -330,7 +330,7 @@ class Generations:
 
 
 def _endings(generation: Generation) -> list[str]:
-    """How the file names of the pictures with styles end."""
+    """Endings of the file names of pictures with styles."""
     request = generation.record.resolved
     if request.each:
         return [f" {number} {safe_name(style.name)}" for number, style in enumerate(request.styles, 1)]
@@ -342,7 +342,7 @@ def _endings(generation: Generation) -> list[str]:
 
 
 def _check_policy(request: Resolved, owner: str) -> None:
-    """Raise FieldErrors if a resolved request exceeds a visitor's limits."""
+    """Raise FieldErrors if a resolved request exceeds its owner's limits."""
     if len(request.styles) > MOST_STYLES:
         raise FieldErrors({style_field(MOST_STYLES): TOO_MANY_STYLES.format(MOST_STYLES)})
     cells = cells_of(request)
@@ -358,15 +358,15 @@ def _check_policy(request: Resolved, owner: str) -> None:
 
 
 def _pictures(folder: Path, record: Record) -> dict[int, Path]:
-    """The existing pictures of a generation, by place."""
+    """The existing pictures of a generation, by index."""
     paths = enumerate(folder / name for name in picture_names(record.request))
     return {place: path for place, path in paths if path.exists()}
 
 
 def wait_for(generations: Generations, request: GenerateRequest, owner: str, overview: bool = False) -> list[Path]:
-    """Generate an API request and return its public files, with an `overview` last one sheet of several pictures.
+    """Generate an API request and return its public files, with `overview` a contact sheet last.
 
-    VelaturaError says why there are none. They do not count as the login's generations, which are those of its pages.
+    Raises VelaturaError if there are none. API generations are not in the history of the login's pages.
     """
     number = generations.add(request, owner, f"{PROGRAM}{owner}")
     while not (generation := generations.find(number)).ended:

@@ -1,4 +1,4 @@
-"""What a request needs of its base, and a base that is loaded before pictures are asked for."""
+"""The base that a request needs, and one that is loaded ahead of requests."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BaseRequest:
-    """What a request needs of its base: two that are equal are met by the same networks.
+    """The base that a request needs; equal ones are met by the same networks.
 
-    They say how the base is asked to be held, not what was chosen: a base that is held takes memory, and what is free
-    beside it would choose another way for the next drawing.
+    It has the requested storage, not the chosen one: a held base takes memory, so that the next drawing might choose
+    another.
     """
 
     settings: Base
     dtype: torch.dtype
     device: torch.device
     stamp: tuple[int, int]
-    """Changes with the base's files."""
+    """Newest change and size of the base's files."""
     storage: str
-    """How it is asked to be held."""
+    """The requested storage."""
     chunks: int = field(default=1, compare=False)
-    """Chunks of 75 tokens that the first style was trained with."""
+    """Chunks of 75 tokens in the training of the first style."""
     drawn: Drawn | None = field(default=None, compare=False)
-    """What is drawn on it."""
+    """The pictures to draw on it."""
 
     def plan(self) -> Holding:
-        """How the base is held, as it fits into memory; raises as `load_model` does."""
+        """Plan how the base fits into memory; raises like `load_model`."""
         from trainers.planning.drawing import plan_drawing
 
         assert self.drawn is not None
         return plan_drawing(self.settings, self.storage, self.drawn, self.dtype, self.device)
 
     def load(self, holding: Holding | None = None) -> HeldBase:
-        """Load the base, as planned; raises as `load_model` does."""
+        """Load the base as planned; raises like `load_model`."""
         from trainers.models.load import load_model
 
         holding = holding or self.plan()
@@ -57,7 +57,7 @@ class BaseRequest:
 
 @dataclass(frozen=True)
 class HeldBase:
-    """A loaded base, and what it was loaded for."""
+    """A loaded base, and the request that it meets."""
 
     request: BaseRequest
     holding: Holding
@@ -65,15 +65,15 @@ class HeldBase:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """What pictures on it say of it in their metadata: its storage, if it is packed."""
+        """Metadata of pictures on it: its storage, if it is packed."""
         storage = self.holding.settings.storage
         return {} if storage == "full" else {"storage": storage}
 
 
 def base_request(request: Resolved, styles: Sequence[Style], parts: Sequence[Path] = ()) -> BaseRequest:
-    """What a resolved request with these styles needs of its base, with these files of its parts.
+    """The base that a resolved request with these styles needs, with these files of its parts.
 
-    Clip skip and prediction are as the first style was trained; otherwise its pictures would differ.
+    Clip skip and prediction are those of the first style's training.
     """
     from trainers.config.presets import STARTER
     from trainers.device import choose_device, choose_format
@@ -106,5 +106,5 @@ def _stamp(base: str) -> tuple[int, int]:
     from trainers.models.files.source import find_source
 
     path = find_source(base).path
-    found = [file.stat() for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
-    return max((one.st_mtime_ns for one in found), default=0), sum(one.st_size for one in found)
+    stats = [file.stat() for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
+    return max((stat.st_mtime_ns for stat in stats), default=0), sum(stat.st_size for stat in stats)

@@ -42,13 +42,13 @@ def write_picture(picture: Image, out: Path, parameters: dict[str, object]) -> N
             with whole_file(out) as building:
                 building.write_bytes(data)
     finally:
-        for folder in made:  # folders that were made for a picture that could not be written
+        for folder in made:  # created for the picture that was not written
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
 
 def write_rough(folder: Path, place: int, picture: Image) -> None:
-    """Write what the picture at a place will be into a job's folder."""
+    """Write the preview of a picture into a job's folder."""
     from trainers.atomic_files import whole_file
 
     with suppress(OSError), whole_file(folder / ROUGH.format(place)) as building:

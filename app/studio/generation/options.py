@@ -1,4 +1,4 @@
-"""The options of a generation: the one table from which all that sets, stores or passes them is derived.
+"""The options of a generation, from which everything that sets, stores or passes them is derived.
 
 The Playground's fields and events, the API, the command line, the metadata of pictures, the parameters of sampling and
 `docs/api.md` follow from the fields of `Options`.
@@ -50,7 +50,7 @@ KINDS: Mapping[object, Kind] = {int: "whole", float: "number", bool: "switch", t
 
 @dataclass(frozen=True)
 class Option:
-    """How an option is set and used: metadata of its field."""
+    """Metadata of an option's field: how it is set and used."""
 
     noun: str = ""
     """Its name in sentences about wrong values."""
@@ -59,13 +59,13 @@ class Option:
     wrong: str = ""
     """Sentence about an unknown name, with the name and those available."""
     label: str = ""
-    """Label among the folded fields of the Playground; empty for an option that is set elsewhere."""
+    """Label among the folded fields of the Playground; empty for options that are set elsewhere."""
     hint: str = ""
     """Hint below that field; `{}` is the base's own value."""
     control: Control = ""
     """Control of that field."""
     metavar: str = ""
-    """Placeholder of its value in the help of the command line."""
+    """Placeholder of its value in the command line's help."""
     command_line: bool = True
     api: bool = True
     sampled: bool = True
@@ -73,7 +73,7 @@ class Option:
     recorded: bool = True
     """Whether every picture's metadata has it."""
     name: str = ""
-    """Name, kind, names to choose from, default and meaning are those of the field."""
+    """Name, kind, choices, default and meaning of the field."""
     kind: Kind = "text"
     choices: tuple[str, ...] = ()
     default: Any = None
@@ -81,17 +81,17 @@ class Option:
 
     @property
     def may_be_empty(self) -> bool:
-        """Whether it may be left to the base."""
+        """Whether it has a default of the base."""
         return self.default is None
 
     @property
     def range(self) -> str:
-        """The least and the greatest number in words; empty if it is not a number."""
+        """Its range as text; empty unless it is a number."""
         least, most = edges(self.allowed)
         return f"{least} to {most}" if self.kind in ("whole", "number", "numbers") else ""
 
     def write(self, value: Any) -> str:
-        """A value as people type it."""
+        """A value as typed text."""
         if value is None:
             return ""
         if self.kind == "size":
@@ -227,7 +227,7 @@ k-lora:1.5 (content first, then style)."""
 
 
 class Series(Section):
-    """Other ways to ask for pictures that differ in one thing; read as axes, so no request has them."""
+    """Shorthands for one axis; requests have the axis instead."""
 
     count: Annotated[
         Count, Option(noun=_("Pictures"), allowed=limits.COUNT, metavar="N", sampled=False, recorded=False)
@@ -243,7 +243,7 @@ class Series(Section):
 
 
 def _described(name: str, field: FieldInfo) -> Option:
-    """An option with what its field says of it."""
+    """An option with the metadata of its field."""
     option = next(entry for entry in field.metadata if isinstance(entry, Option))
     annotation: Any = field.annotation
     if get_origin(annotation) in (Union, UnionType):
@@ -261,14 +261,14 @@ def _described(name: str, field: FieldInfo) -> Option:
 FIELDS: Mapping[str, FieldInfo] = {**Options.model_fields, **Series.model_fields}
 OPTIONS: Mapping[str, Option] = {name: _described(name, field) for name, field in FIELDS.items()}
 FOLDED: tuple[Option, ...] = tuple(option for option in OPTIONS.values() if option.label)
-"""Options that the Playground folds under the others."""
+"""Folded options of the Playground."""
 
 
 def sampled_of(options: Options) -> dict[str, Any]:
-    """The options that `SamplingParams` has, by name."""
+    """Options of `SamplingParams`, by name."""
     return {name: getattr(options, name) for name, option in OPTIONS.items() if option.sampled}
 
 
 def parameters_of(options: Options) -> dict[str, Any]:
-    """The options that every picture's metadata has, by name."""
+    """Options in every picture's metadata, by name."""
     return {name: getattr(options, name) for name, option in OPTIONS.items() if option.recorded}

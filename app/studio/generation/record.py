@@ -16,10 +16,10 @@ from app.studio.generation.request import GenerateRequest, Resolved, read_reques
 from trainers.messages import recorded, to_record
 
 OLDER_DEFAULTS = {"steps": 25, "sampler": "ddim"}
-"""What a request meant without these, before they were left to the base."""
+"""Defaults of requests before they were left to the base."""
 
 OLDER_VALUES: Mapping[str, Any] = {"size": (512, 512), "steps": 25, "guidance": 7.0, "sampler": "ddim"}
-"""How pictures were drawn whose record does not say so."""
+"""Values of records that lack them."""
 
 
 class Record(BaseModel):
@@ -30,70 +30,71 @@ class Record(BaseModel):
     request: GenerateRequest
     """The original request."""
     resolved: Resolved
-    """The request with what it left to base and styles."""
+    """The request with the defaults of its base and styles."""
     whose: str
     made: float
     """Time of the request, in Unix seconds."""
     base: str = ""
     """Title of the base."""
     number: int = 0
-    """Of its job."""
+    """Number of its job."""
     state: str = ""
-    """How it ended; empty before."""
+    """Its end; empty before."""
     error: str = ""
     """Error, if it ended without a picture."""
     error_message: Any = None
-    """The same as `trainers.messages.to_record` has it; None in records of older versions."""
+    """The error by `trainers.messages.to_record`; None in older records."""
     seconds: float = 0.0
     notes: tuple[tuple[str, Any], ...] = ()
-    """What was remarked while it was drawn, in English and as `trainers.messages.to_record` has it."""
+    """Notes of its drawing, in English and by `trainers.messages.to_record`."""
 
     @model_validator(mode="before")
     @classmethod
     def _read_older(cls, values: Any) -> Any:
-        """Records in which names, size, steps, guidance and sampler stood beside the request."""
+        """Read records with names, size, steps, guidance and sampler beside the request."""
         if not isinstance(values, dict) or "resolved" in values or "request" not in values:
             return values
         request = GenerateRequest.model_validate(values["request"])
         named = zip_longest(request.styles, values.get("names", ()))
         styles = (style.model_copy(update={"name": name or ""}) for style, name in named if style is not None)
-        own = {name: getattr(request, name) or values.get(name) or default for name, default in OLDER_VALUES.items()}
-        own["size"] = tuple(own["size"])
-        return values | {"request": request, "resolved": Resolved.of(request, styles=tuple(styles), **own)}
+        filled = {name: getattr(request, name) or values.get(name) or default for name, default in OLDER_VALUES.items()}
+        filled["size"] = tuple(filled["size"])
+        return values | {"request": request, "resolved": Resolved.of(request, styles=tuple(styles), **filled)}
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the styles at that time."""
+        """Names of the styles at the time."""
         return tuple(style.name for style in self.resolved.styles)
 
     @property
     def reason(self) -> str:
-        """The error as it is shown."""
+        """The error for display."""
         return recorded(self.error_message, self.error, Sentence) if self.error else ""
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """The notes as they are shown."""
-        return tuple(recorded(record, said, Sentence) for said, record in self.notes)
+        """The notes for display."""
+        return tuple(recorded(record, english, Sentence) for english, record in self.notes)
 
     def ended(self, state: str, error: str, notes: Iterable[str] = ()) -> Record:
-        """The record of how it ended, and what was remarked."""
-        own = {"state": state, "error": error, "error_message": to_record(error)}
-        said = [Sentence.of(note) for note in dict.fromkeys(notes)]
-        return self.model_copy(update=own | {"notes": tuple((str(note), to_record(note)) for note in said)})
+        """The record with its end and notes."""
+        sentences = [Sentence.of(note) for note in dict.fromkeys(notes)]
+        end = {"state": state, "error": error, "error_message": to_record(error)}
+        return self.model_copy(update=end | {"notes": tuple((str(note), to_record(note)) for note in sentences)})
 
 
 def read_older_record(content: bytes) -> Record:
     """The record in an older version's file; ValueError if it is damaged."""
     table = json.loads(content)
-    if not (isinstance(table, dict) and isinstance(wish := table.get("wish"), dict)):
+    if not (isinstance(table, dict) and isinstance(request := table.get("wish"), dict)):
         raise ValueError("its request is missing")
     try:
-        styles = [{"style": style, "strength": strength} for style, strength in wish.get("styles", ())]
+        styles = [{"style": style, "strength": strength} for style, strength in request.get("styles", ())]
     except TypeError as error:
         raise ValueError("its styles cannot be read") from error
-    values: dict[str, Any] = {name: value for name, value in wish.items() if name != "prompt"}
-    request, _ = read_request(OLDER_DEFAULTS | values | {"prompts": (wish.get("prompt", ""),), "styles": styles})
+    values: dict[str, Any] = {name: value for name, value in request.items() if name != "prompt"}
+    prompts = (request.get("prompt", ""),)
+    request, _ = read_request(OLDER_DEFAULTS | values | {"prompts": prompts, "styles": styles})
     return Record.model_validate(table | {"request": request, "error": table.get("line", "")})
 
 

@@ -56,7 +56,7 @@ MANY_AXES = _("Pictures are compared along a row and from row to row: at most tw
 MANY_CELLS = _("At most {most} pictures can be compared at once; these would be {found}.")
 FEW_STYLES = {1: _("This needs a style; select one."), 2: _("This needs two styles; select another one.")}
 LEFT_TO_BASE = tuple(name for name in Sample.model_fields if name in OPTIONS and OPTIONS[name].may_be_empty)
-"""Options whose default the base's samples have, too."""
+"""Options with a default of the base."""
 
 
 class StyleRef(Section):
@@ -68,7 +68,7 @@ class StyleRef(Section):
     path: Path | None = None
     """Path of its file, once resolved."""
     name: str = ""
-    """Its name at that time."""
+    """Name of the style at the time."""
 
     @classmethod
     def parse(cls, text: str) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class GenerateRequest(Options):
     """One picture per prompt; several become a grid."""
     styles: tuple[StyleRef, ...] = ()
     axes: Annotated[tuple[Axis, ...], Field(max_length=2), BeforeValidator(read_axes)] = ()
-    """What to compare along a row, and from row to row; a picture for each value, or for each pair."""
+    """Comparison along a row, and from row to row; one picture per value or pair."""
 
     @property
     def prompt(self) -> str:
@@ -93,7 +93,7 @@ class GenerateRequest(Options):
 
     @property
     def compared(self) -> bool:
-        """Whether there is an extra picture without styles: only beside a single one, or one per style."""
+        """Whether there is an extra picture without styles, beside a single one or one per style."""
         return self.compare and bool(self.styles) and (self.each or not self.axes)
 
     @property
@@ -103,7 +103,7 @@ class GenerateRequest(Options):
 
     @property
     def count(self) -> int:
-        """Number of pictures with `seed` and the seeds that follow it; 1 if they differ in something else."""
+        """Number of pictures with consecutive seeds; 1 if they differ in something else."""
         seeds = len(self.axes[0].values) if len(self.axes) == 1 else 0
         return seeds if seeds and self.axes[0].is_like(seed_axis(self.seed, seeds)) else 1
 
@@ -143,9 +143,9 @@ class GenerateRequest(Options):
             field, least = axis_field(place), NEEDED_STYLES.get(axis.kind, 0)
             if len(self.styles) < least and not axis.is_like(style_axis(1)):
                 raise refusal(FEW_STYLES[least], field)
-            if axis.kind in [one.kind for one in self.axes[:place]]:
+            if axis.kind in [earlier.kind for earlier in self.axes[:place]]:
                 raise refusal(_("Both axes compare the same. Choose something else for one of them."), field)
-            if axis.kind == "style" and (wrong := [one for one in axis.values if int(one) > len(self.styles)]):
+            if axis.kind == "style" and (wrong := [value for value in axis.values if int(value) > len(self.styles)]):
                 raise refusal(NO_STYLE_NUMBER.format(count=len(self.styles), written=wrong[0]), field)
             if axis.kind == "words" and axis.values and str(axis.values[0]) not in self.prompt:
                 raise refusal(NO_WORDS.format(words=axis.values[0]), field)
@@ -154,12 +154,12 @@ class GenerateRequest(Options):
             raise refusal(_("Styles are compared one at a time; compose has no effect."), "compose")
         if "style" in kinds and "second_strength" in kinds:
             raise refusal(_("Styles are compared one at a time; choose “strength” for the strength of each."), "axis-1")
-        if (found := math.prod(max(1, len(axis.values)) for axis in self.axes)) > MOST_CELLS:
-            raise refusal(MANY_CELLS.format(most=MOST_CELLS, found=found), axis_field(len(self.axes) - 1))
+        if (count := math.prod(max(1, len(axis.values)) for axis in self.axes)) > MOST_CELLS:
+            raise refusal(MANY_CELLS.format(most=MOST_CELLS, found=count), axis_field(len(self.axes) - 1))
 
 
 class Resolved(GenerateRequest):
-    """A request with all that it left to its base and styles."""
+    """A request with the defaults of its base and styles filled in."""
 
     steps: DenoisingSteps
     guidance: Guidance
@@ -168,7 +168,7 @@ class Resolved(GenerateRequest):
 
     @classmethod
     def of(cls, request: GenerateRequest, **filled: Any) -> Resolved:
-        """A request with these values, which are valid."""
+        """A request with these valid values."""
         return cls.model_construct(**{**dict(request), **filled})
 
 
@@ -217,7 +217,7 @@ def _place(wrong: Any) -> str:
 
 
 def _sentence(place: str, wrong: Any, values: Mapping[str, Any]) -> str:
-    kind, given = wrong["type"], wrong["input"]
+    kind, value = wrong["type"], wrong["input"]
     if kind == REFUSED:
         sentence: str = wrong["ctx"]["sentence"]
         return sentence
@@ -225,25 +225,25 @@ def _sentence(place: str, wrong: Any, values: Mapping[str, Any]) -> str:
         return NO_PROMPT
     if place in OPTIONS:
         option = OPTIONS[place]
-        return option.refusal(values[place] if option.kind == "size" else given, kind)
+        return option.refusal(values[place] if option.kind == "size" else value, kind)
     if kind == "string_too_long":
-        return TOO_LONG.format(PROMPT, LONGEST, len(read_line(given)))
+        return TOO_LONG.format(PROMPT, LONGEST, len(read_line(value)))
     if kind == "too_long" and place == "axes":
-        return MANY_AXES.format(found=len(given))
+        return MANY_AXES.format(found=len(value))
     if "strength" in wrong["loc"]:
-        return no_number(STRENGTH, limits.STRENGTH, given)
-    return NO_VALUE.format(place, given)
+        return no_number(STRENGTH, limits.STRENGTH, value)
+    return NO_VALUE.format(place, value)
 
 
 def _drop(values: dict[str, Any], where: tuple[int | str, ...]) -> None:
-    """Remove an invalid value; of a style only the strength, if that is invalid."""
+    """Remove an invalid value, or only the invalid strength of a style."""
     field, *inner = where
     if str(field).startswith("axis-"):
         values.pop("axes", None)
     elif field == "styles" and len(inner) == 2 and inner[1] == "strength" and field in values:
         values["styles"] = [
-            {name: value for name, value in dict(one).items() if number != inner[0] or name != "strength"}
-            for number, one in enumerate(values["styles"])
+            {name: value for name, value in dict(style).items() if number != inner[0] or name != "strength"}
+            for number, style in enumerate(values["styles"])
         ]
     else:
         values.pop(str(field), None)

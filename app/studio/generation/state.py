@@ -29,7 +29,7 @@ class Stage(StrEnum):
 
     WAITING = "waiting"
     YIELDING = "yielding"
-    """The training it waits for is about to pause."""
+    """The training that it waits for is about to pause."""
     UNKNOWN = "unknown"
     """The queue cannot be read."""
     READING = "reading"
@@ -45,7 +45,7 @@ class GenerationProgress:
 
     stage: Stage
     done: int = 0
-    """Steps done over all its pictures, out of `of`."""
+    """Steps done in all its pictures, out of `of`."""
     of: int = 0
     behind: Job | None = None
     """The job that has the device."""
@@ -65,9 +65,9 @@ class Generation:
     state: State
     progress: GenerationProgress
     pictures: Mapping[int, Path]
-    """Existing pictures by place: with the styles, row by row, then without."""
+    """Existing pictures by index: with styles row by row, then without."""
     could_yield: Job | None = None
-    """The training that could be paused for it, if that lets it start."""
+    """The training that could be paused for it."""
 
     @property
     def request(self) -> GenerateRequest:
@@ -134,13 +134,13 @@ def reason_of_failure(view: View) -> str:
     """The error as a sentence."""
     if view.state == State.INTERRUPTED:
         return INTERRUPTED
-    if view.summary.code == OUT_OF_MEMORY or "not enough memory" in view.line:  # as older versions said it
+    if view.summary.code == OUT_OF_MEMORY or "not enough memory" in view.line:  # of older versions
         return NO_MEMORY
     return as_sentence(VelaturaError(view.line))
 
 
 def read_notes(folder: Path) -> list[str]:
-    """What a generation's jobs have remarked, such as layers that the base lacks."""
+    """Notes of a generation's jobs, such as layers that the base lacks."""
     notes = (event for event in read_events(folder) if event.get("type") == "note")
     return [recorded(note.get(SAID), str(note.get("message", ""))) for note in notes]
 

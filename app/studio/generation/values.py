@@ -1,4 +1,4 @@
-"""Single values of a request as people write them, and the sentences for invalid ones."""
+"""Reads values of a request as people write them, and describes invalid ones."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read_pixels(value: Any) -> Any:
 
 
 def sides_of(value: Any) -> tuple[int, int] | None:
-    """Width and height, if given."""
+    """Width and height; None for other values."""
     try:
         width, height = read_pixels(value)
         return (width, height) if type(width) is type(height) is int else None
@@ -78,10 +78,10 @@ def no_number(noun: str, allowed: Iterable[float], written: Any) -> str:
 
 
 def edges(allowed: Iterable[float]) -> tuple[str, ...]:
-    """The least and the most as they are written."""
+    """The limits of a range as text."""
     return tuple(number(f"{edge:,}" if abs(edge) > 9999 else f"{edge:g}") for edge in allowed)
 
 
 def short(written: Any) -> str:
-    """The beginning of what was written."""
+    """A value as text, truncated."""
     return str(written).strip()[:40]

@@ -1,5 +1,5 @@
-"""A task for SkyPilot: rents the cheapest machine of a kind, trains a run there, and continues it on another one if the
-provider takes the machine back. The run lies in a bucket and is copied to and from the machine.
+"""Writes tasks for SkyPilot, which train a run on the cheapest machine of a kind and continue it on another if the
+provider takes the machine back. The run is stored in a bucket and copied to and from the machine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RUN = """\
 run=~/{place}/{name}
 mkdir -p "$run"
 rsync --archive {bucket}/ "$run/"
-# What is new goes to the bucket every minute; a checkpoint that arrives in part is recognised by its SHA-256.
+# New files go to the bucket every minute; the SHA-256 of a checkpoint shows whether it is complete.
 (while sleep 60; do rsync --archive --delete "$run/" {bucket}/; done) &
 copying=$!
 ~/velatura-env/bin/velatura resume "$run"
@@ -36,19 +36,19 @@ exit "$code"
 
 @dataclass(frozen=True)
 class SkyTask:
-    """What a task wants of SkyPilot."""
+    """The resources of a task."""
 
     accelerators: str = "L4:1"
     spot: bool = True
-    """Whether a machine may be taken back, which costs a third to a half."""
+    """Whether the machine may be taken back, at a third to half the price."""
     bucket: str = ""
-    """Name of the bucket; empty for one made of the run's name."""
+    """Name of the bucket; by default derived from the run's name."""
 
 
 def write_task(run: Path, task: SkyTask, source: Path | None = None) -> str:
     """The task for a run's folder as YAML; `source` is the folder of Velatura's source, by default this process's.
 
-    VelaturaError if there is no source to install on the machine, or a name cannot be used.
+    VelaturaError if there is no source to install, or a name is invalid.
     """
     run, source = run.resolve(), source or Path(__file__).parents[3]
     if not (source / "pyproject.toml").is_file():
@@ -73,7 +73,7 @@ def write_task(run: Path, task: SkyTask, source: Path | None = None) -> str:
 
 
 def _yaml(value: object) -> str:
-    """A value as YAML: text of several lines as a block, everything else as JSON."""
+    """A value as YAML: multi-line text as a block, everything else as JSON."""
     if isinstance(value, str) and "\n" in value:
         return "|\n" + "".join(f"  {line}\n" if line else "\n" for line in value.splitlines()).rstrip("\n")
     return json.dumps(value, ensure_ascii=False)

@@ -1,9 +1,9 @@
-"""A batch script for Slurm that trains a run, saves before the time limit, and continues in a job of its own accord.
+"""Writes batch scripts for Slurm, which train a run, save before the time limit, and requeue themselves.
 
 Slurm ends a job in two ways. Before the time limit it sends USR1 to the script's shell, as `--signal` asks: the run is
-told to save, and the script requeues the job. At a preemption, `scontrol requeue` or `scancel` it sends TERM, to the
-shell alone or to all processes: the run saves, and Slurm decides whether the job comes back. A stop file tells the run
-in that case, because a second TERM would interrupt its saving.
+asked to save, and the script requeues the job. At a preemption, `scontrol requeue` or `scancel` it sends TERM, to the
+shell alone or to all processes: the run saves, and Slurm decides whether the job comes back. In that
+case a stop file asks the run, because a second TERM would interrupt its saving.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from trainers.errors import VelaturaError
 
 SAVED = 143
-"""Exit code of a run that was told by TERM to end and has saved."""
+"""Exit code of a run that has saved after TERM."""
 OPTION = re.compile(r"[a-z][a-z-]*(=[^\s\"'`$\\]+)?")
 
 SCRIPT = """#!/bin/bash
@@ -55,7 +55,7 @@ exit "$code"
 
 @dataclass(frozen=True)
 class SlurmJob:
-    """What a job wants of Slurm."""
+    """The resources of a job."""
 
     gpus: int = 1
     cpus: int = 4
@@ -73,7 +73,7 @@ class SlurmJob:
 def write_script(run: Path, job: SlurmJob, command: Sequence[str] = ()) -> str:
     """The batch script for a run's folder; `command` starts Velatura, by default as this process was started.
 
-    VelaturaError for an option that sbatch would not read, or a folder whose name it cannot take.
+    VelaturaError for an option or a folder name that sbatch cannot read.
     """
     run = run.resolve()
     if not str(run).isprintable() or set(str(run)) & set('%"\\'):
@@ -107,6 +107,6 @@ def write_script(run: Path, job: SlurmJob, command: Sequence[str] = ()) -> str:
 
 
 def quoted(option: str) -> str:
-    """An option in quotes, where its value has spaces."""
+    """An option, quoted if its value has spaces."""
     name, _, value = option.partition("=")
     return f'{name}="{value}"' if " " in value else option

@@ -1,4 +1,4 @@
-"""Programs on this machine that draw with styles, and their folders for them."""
+"""Finds programs on this machine that draw with styles, and their folders for them."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from trainers.models.files.parts import usual_folders
 Kind = Literal["comfyui", "a1111", "forge", "invoke"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Found = Literal["remembered", "variable", "running", "usual"]
-"""How a program was found: the first way that finds one counts."""
+"""How a program was found, in order of precedence."""
 FRESH_FOR = 30.0
-"""Seconds for which a search is believed."""
+"""Seconds for which a search is valid."""
 ONLY_THE_OWNER = _("only whoever runs this studio can put styles into programs on its computer")
 
 
 @dataclass(frozen=True)
 class Program:
-    """A program: its name, where it usually lies, and its folders within its own."""
+    """A program: its name, usual places, and folders."""
 
     title: str
     names: tuple[str, ...]
     variables: tuple[str, ...]
-    """Environment variables with its folder."""
+    """Environment variables that name its folder."""
     styles: str
     embeddings: str
     marks: tuple[str, ...]
-    """Files or folders, one of which it has."""
+    """Files or folders by which it is recognised; one is enough."""
 
 
 PROGRAMS: Mapping[Kind, Program] = {
@@ -71,14 +71,14 @@ PROGRAMS: Mapping[Kind, Program] = {
         "InvokeAI",
         ("invokeai", "InvokeAI"),
         ("INVOKEAI_ROOT",),
-        "velatura",  # not in `models`, which belongs to its database; it lists a folder's files after a scan
+        "velatura",  # `models` belongs to its database; other folders are listed after a scan
         "velatura",
         ("invokeai.yaml", "databases"),
     ),
 }
-"""A folder is of the first kind whose mark it has: Forge is made of A1111 and has its files."""
+"""The first matching kind counts: Forge has the files of A1111, too."""
 STARTERS = ("main.py", "webui.py", "launch.py", "invokeai-web")
-"""Scripts by which these programs are started."""
+"""Scripts that start these programs."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Place:
 
 
 def kind_of(folder: Path) -> Kind | None:
-    """The kind of program in a folder; None if there is none."""
+    """The kind of program in a folder; None without one."""
     for kind, program in PROGRAMS.items():
         if any((folder / mark).exists() for mark in program.marks):
             return kind
@@ -115,11 +115,11 @@ def kind_of(folder: Path) -> Kind | None:
 def find_programs(remembered: Mapping[Kind, Path]) -> list[Place]:
     """The programs on this machine, at most one of a kind.
 
-    Looks at the remembered folders, environment variables, running programs and the usual places, in this order.
+    Searches remembered folders, environment variables, running programs and the usual places, in this order.
     """
     places: dict[Kind, Place] = {}
     for kind, folder, found in _candidates(remembered):
-        with suppress(OSError):  # a folder that may not be read
+        with suppress(OSError):  # an unreadable folder
             if kind not in places and kind_of(folder) == kind:
                 places[kind] = Place(kind, folder.absolute(), found)
     return [places[kind] for kind in KINDS if kind in places]
@@ -144,21 +144,21 @@ def running_from() -> Iterator[Path]:
     """Folders from which this user's running Python scripts with the names of such programs were started."""
     import psutil
 
-    own = psutil.Process().username()
+    user = psutil.Process().username()
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError, IndexError):
-            if process.username() != own:  # root could read them all, and somebody else's program is not to be trusted
+            if process.username() != user:  # as root, too: other users' programs are not trusted
                 continue
             for argument in process.cmdline()[:6]:
                 if Path(argument).name in STARTERS:
                     script = Path(process.cwd()) / argument
-                    yield from (script.parent, script.parent.parent.parent)  # of scripts in .venv/bin, too
+                    yield from (script.parent, script.parent.parent.parent)  # also for scripts in .venv/bin
                     if root := process.environ().get("INVOKEAI_ROOT"):
                         yield Path(root)
 
 
 class Remembered:
-    """The folders of programs that a person has named; one file a folder of runs."""
+    """The folders of programs that a person has named, in a file per folder of runs."""
 
     def __init__(self, runs: Path) -> None:
         self._root = Paths(runs).root
@@ -170,7 +170,7 @@ class Remembered:
         return {kind: Path(kept[kind]) for kind in KINDS if kind in kept}
 
     def keep(self, kind: Kind, folder: Path) -> Place:
-        """Remember a program's folder. VelaturaError if no such program is there."""
+        """Remember a program's folder. VelaturaError without such a program."""
         folder = folder.expanduser().absolute()
         if kind_of(folder) != kind:
             program = PROGRAMS[kind]
@@ -187,11 +187,11 @@ class Remembered:
 
 
 class Nearby:
-    """The programs that a studio offers to its machine's owner, looked up at most every half minute."""
+    """The programs that a studio offers to its machine's owner, searched at most every half minute."""
 
     def __init__(self, runs: Path, allowed: bool) -> None:
         self.remembered, self.allowed = Remembered(runs), allowed
-        """Whether people may write into folders of this machine, as on a studio that is not shared."""
+        """Whether people may write into folders of this machine; not on a shared studio."""
         self._found: tuple[float, list[Place]] = (float("-inf"), [])
         self._lock = threading.Lock()
 
@@ -207,7 +207,7 @@ class Nearby:
             return found
 
     def remember(self, kind: Kind, folder: Path) -> Place:
-        """Remember a program's folder. VelaturaError if no such program is there, or on a shared studio."""
+        """Remember a program's folder. VelaturaError without such a program, or on a shared studio."""
         if not self.allowed:
             raise VelaturaError(ONLY_THE_OWNER)
         place = self.remembered.keep(kind, folder)

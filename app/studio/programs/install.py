@@ -1,4 +1,4 @@
-"""Copies a style into a program's folder, in a form that the program reads."""
+"""Copies styles into a program's folder, in a form that the program reads."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ class Installed:
 
     file: Path
     prompt: str
-    """What to write into a prompt, or the name to choose in the program."""
+    """Text for the prompt, or the name to choose in the program."""
     word: Path | None = None
     """The file of its word."""
     converted: bool = False
-    """Whether it is another form of the style, plain LoRA, since the program does not read all of the first."""
+    """Whether it was converted to plain LoRA, since the program does not read all of the style."""
     left_out: str = ""
-    """What of it the program leaves out; empty if nothing."""
+    """The part that the program ignores; may be empty."""
     was_there: bool = False
-    """Whether the same file was there already."""
+    """Whether the same file existed."""
     note: str = ""
-    """That it is a style for a base that Velatura does not train; empty for others."""
+    """Note on a base that Velatura does not train; may be empty."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """The file of a style that a program reads best."""
+    """The file of a style that suits a program best."""
 
     path: Path
     converted: bool = False
@@ -56,8 +56,8 @@ class Form:
 def install(style: Path, name: str, place: Place, overwrite: bool = False) -> Installed:
     """Copy a style file called `name`, with its word, into the folder of a program.
 
-    VelaturaError if the program cannot use the style, `name` is a path, or another file has its name there and
-    `overwrite` is not set.
+    VelaturaError if the program cannot use the style, `name` is a path, or another file has the name and `overwrite` is
+    not set.
     """
     if not Path(name).stem.strip(".") or Path(name).name != name or "\\" in name:
         raise VelaturaError("{name!r} is no name of a file; rename the style", name=name)
@@ -87,12 +87,12 @@ def install(style: Path, name: str, place: Place, overwrite: bool = False) -> In
 
 
 def choose_form(outline: Style, name: str, place: Place, family: str) -> Form:
-    """The form of a style that a program reads wholly: its own, its run's plain LoRA, or one to be made.
+    """The form of a style that a program reads completely: its file, its run's plain LoRA, or a conversion.
 
-    Otherwise the style's own, with what the program leaves out. VelaturaError if the program refuses that.
+    Otherwise the style's file, with the part that the program ignores. VelaturaError if the program refuses it.
     """
-    own, twin = _check(outline, place, family), outline.path.with_name(f"{outline.path.stem}-diffusers.safetensors")
-    if own is None or own.whole:
+    reading, twin = _check(outline, place, family), outline.path.with_name(f"{outline.path.stem}-diffusers.safetensors")
+    if reading is None or reading.whole:
         return Form(outline.path)
     if twin.is_file():
         other = _check(read_outline(twin), place, family)
@@ -101,22 +101,21 @@ def choose_form(outline: Style, name: str, place: Place, family: str) -> Form:
     reason = why_not_plain(outline)
     if not reason and not is_plain(outline):
         return Form(outline.path, converted=True)
-    if own.refused:
+    if reading.refused:
         raise VelaturaError(
             "{program} does not read “{name}”: {reason}",
             program=place.program.title,
             name=name,
-            reason=reason or (own.refusal.why if own.refusal else own.lost),
+            reason=reason or (reading.refusal.why if reading.refusal else reading.lost),
         )
-    return Form(outline.path, left_out=own.lost)
+    return Form(outline.path, left_out=reading.lost)
 
 
 def _check(outline: Style, place: Place, family: str) -> Compatibility | None:
-    """How a program reads a file; None for layer names that were not tried."""
+    """How a program reads a file; None for untested layer names."""
     shapes = {key: tuple(tensor.shape) for key, tensor in outline.tensors.items()}
-    return next(
-        (one for one in check_programs(shapes, family) if one.program.name == place.program.title and one.tried), None
-    )
+    checks = (check for check in check_programs(shapes, family) if check.program.name == place.program.title)
+    return next((check for check in checks if check.tried), None)
 
 
 def _misnamed(layers: Sequence[str]) -> Message:
@@ -129,7 +128,7 @@ def _misnamed(layers: Sequence[str]) -> Message:
 
 
 def _put(source: Path, target: Path, overwrite: bool, convert: bool = False) -> bool:
-    """Copy or convert a file; False if the same one was there."""
+    """Copy or convert a file; False if the same file existed."""
     with tempfile.TemporaryDirectory(prefix="velatura-install-") as temporary:
         made = source
         if convert:

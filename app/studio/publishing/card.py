@@ -1,4 +1,4 @@
-"""The model card of a published style: pictures, how to load it, how it was trained; Markdown with a YAML header."""
+"""The model card of a published style, as Markdown with a YAML header."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from trainers.models.families import find_family
 from trainers.models.files.hub import HUB_ID
 
 UNKNOWN = "unknown"
-"""The hub's word for a licence that nobody has named."""
+"""The hub's id of an unknown licence."""
 TAG = "velatura"
-"""Tag of everything that is published with Velatura."""
+"""Tag of all repositories published with Velatura."""
 BEFORE_AFTER = "The same prompts and seeds before and after."
 RECIPE = (
     ("optimizer steps", "ss_steps"),
@@ -35,12 +35,12 @@ RECIPE = (
 )
 """Rows of the recipe, by key of the file's metadata."""
 MARKS = re.compile(r"[\\`*_{}\[\]#|!~]")
-"""What Markdown reads as more than text."""
+"""Characters with a meaning in Markdown."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture of the card: its place among the run's prompts, its prompt, and its file in the repository."""
+    """A picture of the card: index and text of its prompt, and its file in the repository."""
 
     row: int
     prompt: str
@@ -49,7 +49,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the style's file does not say."""
+    """Facts that the style's file does not have."""
 
     name: str
     repository: str
@@ -61,7 +61,7 @@ class CardFacts:
 
 
 def write_card(style: Path, facts: CardFacts, shown: Sequence[Shown], grid: str) -> str:
-    """The card for the style file `style` as published; `grid` is the picture before and after, if there is one."""
+    """The card for the style file `style` as published; `grid` is the picture before and after, if any."""
     summary = describe_style(style)
     base = _base_id(style)
     licence = facts.licence or summary.metadata.get("modelspec.license", "")
@@ -79,7 +79,7 @@ def write_card(style: Path, facts: CardFacts, shown: Sequence[Shown], grid: str)
 
 
 def _base_id(style: Path) -> str:
-    """The base's hub id as the file says it; empty if it was no hub model."""
+    """The base's hub id in the file; empty for other bases."""
     base = settings_of(read_outline(style)).get("base")
     name = base.get("model") if isinstance(base, dict) else None
     return name if isinstance(name, str) and HUB_ID.fullmatch(name) and not Path(name).exists() else ""
@@ -90,7 +90,9 @@ def _header(summary: StyleSummary, facts: CardFacts, shown: Sequence[Shown], bas
 
     family = find_family(summary.base.family)
     tag = "" if family is None else family.hub_tag
-    known: dict[str, Any] = {"widget": [{"text": one.prompt or " ", "output": {"url": one.file}} for one in shown]}
+    known: dict[str, Any] = {
+        "widget": [{"text": picture.prompt or " ", "output": {"url": picture.file}} for picture in shown]
+    }
     if summary.trained_words:
         known["instance_prompt"] = summary.trained_words[0]
     if base:
@@ -113,7 +115,7 @@ def _introduction(summary: StyleSummary, base: str) -> Iterator[str]:
     family = "" if known is None else known.title
     about = summary.metadata.get("modelspec.description", "")
     if about:
-        yield about.replace("<", "&lt;")  # Markdown, but no HTML
+        yield about.replace("<", "&lt;")  # Markdown without HTML
     on = base or summary.base.fits_only or summary.base.name or family
     yield f"A style for {family or 'Stable Diffusion'}, trained on {_plain(on)} with Velatura."
     if summary.trained_words:
@@ -148,9 +150,9 @@ def _loading(style: Path, summary: StyleSummary, facts: CardFacts, base: str) ->
         file = _literal(name)
         yield f"Put {file} into the embeddings folder of ComfyUI, A1111, Forge or InvokeAI and write its word."
     else:
-        said = describe_programs(_literal(name), shapes, summary.base.family)
+        text = describe_programs(_literal(name), shapes, summary.base.family)
         loads = _literal(f"<lora:{facts.name}:1>")
-        yield f"{said[0].upper()}{said[1:]}. In the prompt of A1111 and Forge, {loads} loads it."
+        yield f"{text[0].upper()}{text[1:]}. In the prompt of A1111 and Forge, {loads} loads it."
     twin = style.with_name(f"{style.stem}-diffusers.safetensors")
     readable = style if is_plain(outline) else twin if twin.is_file() and is_plain(read_outline(twin)) else None
     if readable is not None:
@@ -198,12 +200,12 @@ def _code(language: str, text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text as one line that Markdown does not read as anything else, and that is no HTML."""
+    """Text on one line, with Markdown and HTML escaped."""
     return MARKS.sub(r"\\\g<0>", html.escape(" ".join(text.split()), quote=False))
 
 
 def _literal(text: str) -> str:
-    """Text as code within a line."""
+    """Text as inline code."""
     line = " ".join(text.split())
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
     pad = " " if "`" in line else ""

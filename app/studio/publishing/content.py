@@ -1,4 +1,4 @@
-"""What is published of a run: its style with the files beside it, its pictures, and a model card."""
+"""The published files of a run: its style with the files beside it, its pictures, and a model card."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ READ = ("style", "samples", "snapshots")
 
 @dataclass(frozen=True)
 class Choice:
-    """What a person says about a style when it is published."""
+    """A person's choices for publishing a style."""
 
     repository: str
     """`user/name` on the hub."""
     licence: str = ""
-    """Id of a licence; empty for the one in the style's file."""
+    """Id of a licence; by default that in the style's file."""
 
 
 def write_folder(run: Path, choice: Choice, folder: Path) -> list[Path]:
-    """Write everything to be published into the empty `folder`; the files written.
+    """Write all files for publishing into the empty `folder`, and return them.
 
-    VelaturaError without a style, or if the run has links, which may lead to anything on this machine.
+    VelaturaError without a style, or if the run has links, which may lead to any file on this machine.
     """
     _check_links(run)
     style = chosen_style(run)
@@ -47,7 +47,7 @@ def write_folder(run: Path, choice: Choice, folder: Path) -> list[Path]:
     if word is not None:
         shutil.copyfile(word, folder / f"{name}{word.name.removeprefix(style.stem)}")
     how = ""
-    if not is_snapshot(run, style):  # nothing but its word lies beside a snapshot
+    if not is_snapshot(run, style):  # a snapshot has only its word beside it
         how = _copy_beside(style, folder)
     shown = _copy_pictures(run, folder)
     grid = _write_grid(run, shown, folder)
@@ -57,7 +57,7 @@ def write_folder(run: Path, choice: Choice, folder: Path) -> list[Path]:
 
 
 def is_publication(folder: Path) -> bool:
-    """Whether a folder holds what `write_folder` writes, and nothing else."""
+    """Whether a folder holds exactly what `write_folder` writes."""
     names = {CARD, GRID, PICTURES}
     try:
         card = (folder / CARD).read_text(encoding="utf-8")
@@ -78,7 +78,7 @@ def _check_links(run: Path) -> None:
 
 
 def _copy_beside(style: Path, folder: Path) -> str:
-    """Copy the style's other forms; the text of `how-to-load.txt`."""
+    """Copy the style's other forms, and return the text of `how-to-load.txt`."""
     twin = style.with_name(f"{style.stem}-diffusers.safetensors")
     if twin.is_file():
         shutil.copyfile(twin, folder / twin.name)
@@ -90,11 +90,11 @@ def _copy_beside(style: Path, folder: Path) -> str:
 
 
 def _copy_pictures(run: Path, folder: Path) -> list[Shown]:
-    """Copy what the style has drawn, with its prompts: of the starred step, else the newest."""
+    """Copy the samples of the starred step, or else the newest, with their prompts."""
     columns, step = find_samples(run), starred_step(run)
     drawn = [column for column in columns if step is None or column[0].step == step]
-    said = dict(read_summary(run).facts).get("prompts")
-    prompts = [str(prompt) for prompt in said] if isinstance(said, list) else []
+    recorded = dict(read_summary(run).facts).get("prompts")
+    prompts = [str(prompt) for prompt in recorded] if isinstance(recorded, list) else []
     shown = []
     for sample in (drawn[-1] if drawn else [])[:MOST_PICTURES]:
         name = f"{PICTURES}/{sample.row + 1:02d}.png"
@@ -105,7 +105,7 @@ def _copy_pictures(run: Path, folder: Path) -> list[Shown]:
 
 
 def _copy_pixels(picture: Path, place: Path) -> None:
-    """Copy a picture without the texts in its file, which may name places on this machine."""
+    """Copy a picture without its metadata, which may contain paths."""
     from PIL import Image
 
     with Image.open(picture) as opened:
@@ -115,7 +115,7 @@ def _copy_pixels(picture: Path, place: Path) -> None:
 
 
 def _write_grid(run: Path, shown: list[Shown], folder: Path) -> str:
-    """Write the pictures before and after as one; its name, or nothing if one of them is missing."""
+    """Write the pictures before and after as one; returns its name, empty if one of them is missing."""
     from PIL import Image
 
     from trainers.sampling.grid import make_grid

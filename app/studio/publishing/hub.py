@@ -1,4 +1,4 @@
-"""Uploads a folder to a repository of the hub; its refusals are sentences."""
+"""Uploads a folder to a repository of the hub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOG_IN = "log in once with `hf auth login`, with a token that may write, or set 
 
 @dataclass(frozen=True)
 class Upload:
-    """Where a folder goes, who may see it, and whether the repository may be there already."""
+    """The target of an upload: repository, visibility, and whether it may exist."""
 
     repository: str
     public: bool = False
@@ -22,10 +22,10 @@ class Upload:
 
 
 def upload_folder(folder: Path, upload: Upload, message: str) -> str:
-    """Upload all files of `folder` as one commit; the address of the repository.
+    """Upload all files of `folder` as one commit, and return the address of the repository.
 
-    VelaturaError, with advice, without a login or network, without the right to write, and if the repository exists
-    and `upload.update` is not set. An existing repository stays as visible as it is.
+    VelaturaError, with advice, without a login, network or the right to write, and if the repository exists and
+    `upload.update` is not set. The visibility of an existing repository stays.
     """
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
@@ -35,15 +35,15 @@ def upload_folder(folder: Path, upload: Upload, message: str) -> str:
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     created = False
     try:
-        found = api.create_repo(upload.repository, private=not upload.public, exist_ok=upload.update)
+        url = api.create_repo(upload.repository, private=not upload.public, exist_ok=upload.update)
         created = True
         api.upload_folder(repo_id=upload.repository, folder_path=folder, commit_message=message)
-        return str(found)
+        return str(url)
     except HfHubHTTPError as error:
         raise _refusal(upload, error, created) from error
-    except (HTTPError, OfflineModeIsEnabled, ConnectionError) as error:  # the last one as the client's storage says it
+    except (HTTPError, OfflineModeIsEnabled, ConnectionError) as error:  # the last one from the client's storage
         raise _unreachable(upload, created) from error
-    except RuntimeError as error:  # the client's, about a single large file
+    except RuntimeError as error:  # of the client, about a single large file
         cause = error.__cause__
         if isinstance(cause, HfHubHTTPError):
             raise _refusal(upload, cause, created) from error

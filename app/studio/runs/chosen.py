@@ -1,4 +1,4 @@
-"""The step of a run that a person has starred: the style that downloads, "Try it" and the style library take."""
+"""The starred step of a run, whose style downloads, "Try it" and the style library use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainers.runs.run import Run
 
 
 def starred_step(run: Path) -> int | None:
-    """The starred step, if its snapshot is there; None if nothing is starred."""
+    """The starred step, if its snapshot exists; None without one."""
     try:
         kept = json.loads(read_inside(run, CHOSEN))
     except (OSError, ValueError, RecursionError):
@@ -27,7 +27,7 @@ def starred_step(run: Path) -> int | None:
 
 
 def star(run: Path, step: int | None) -> None:
-    """Star a step instead of any other, or none. VelaturaError if that step has no snapshot."""
+    """Star a step, or none. VelaturaError if the step has no snapshot."""
     if step is None:
         (run / CHOSEN).unlink(missing_ok=True)
         return
@@ -40,7 +40,7 @@ def star(run: Path, step: int | None) -> None:
 
 
 def chosen_style(run: Path) -> Path | None:
-    """The style file that a run gives: of the starred step, else the final one, else the newest snapshot.
+    """The style file of a run: the starred step's, or else the final one, or else the newest snapshot.
 
     None if there is no style yet.
     """
@@ -55,7 +55,7 @@ def chosen_style(run: Path) -> Path | None:
 def copy_starred(run: Path, out: Path, overwrite: bool) -> Path | None:
     """Copy the style of the starred step, with its word, to `out`; None if nothing is starred.
 
-    VelaturaError if `out` is no name of a style file, or is taken.
+    VelaturaError if `out` is not the name of a style file, or exists.
     """
     step = starred_step(run)
     if step is None:
@@ -74,14 +74,14 @@ def copy_starred(run: Path, out: Path, overwrite: bool) -> Path | None:
 
 
 def chosen_samples(view: View) -> list[Sample]:
-    """What the style that a run gives has drawn: the samples of the starred step, else the newest, by prompt."""
+    """The samples of a run's style by prompt: of the starred step, or else the newest."""
     steps, starred = find_steps(view), starred_step(view.job.folder)
     shown = next((step for step in steps if step.step == starred), steps[-1] if steps else None)
     return [shown.samples[row] for row in sorted(shown.samples)] if shown is not None else []
 
 
 def final_step(view: View) -> int | None:
-    """The step of a run's exported style; of older runs, which do not say it, the last one. None if there is none."""
+    """The step of a run's exported style, for older runs the last step; None without a style."""
     if style_of_run(view.job.folder) is None:
         return None
     return view.summary.final or (view.summary.step if view.summary.ended in ("finished", "stopped") else None)
@@ -93,7 +93,7 @@ def is_snapshot(run: Path, style: Path) -> bool:
 
 
 def snapshots(run: Path) -> dict[int, Path]:
-    """A run's snapshots by step, in order; none if they cannot be read."""
+    """A run's snapshots by step, in order; empty if unreadable."""
     try:
         return {step: path for step, path in Run(run).list_snapshots().items() if is_inside(run, path)}
     except OSError:

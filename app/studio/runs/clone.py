@@ -55,11 +55,11 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
     for path in files:
         try:
             name = origin.name_of(path)
-            if repeats_of(name)[0] != repeats.get(path.name, 1):  # it was started without the studio
+            if repeats_of(name)[0] != repeats.get(path.name, 1):  # not started in the studio
                 name = f"{repeats.get(path.name, 1)}_{config.data.trigger}/{name}"
             caption = base_caption(path, config.data)
             picture = take(drafts, draft, name, path, caption)
-            taken.append(picture.model_copy(update={"caption": caption}))  # as the run has it
+            taken.append(picture.model_copy(update={"caption": caption}))  # the run's caption
         except UnreadableError as error:
             wrong.append(as_left_out(origin.name_of(path), what_is_wrong(error)))
     settled = with_settings_of(draft, config, origin).with_(name=next_name(drafts.paths.runs, config.name))
@@ -124,12 +124,12 @@ def brought_back(draft: Draft) -> Draft:
     return draft.aside.with_(revision=draft.revision) if draft.aside is not None else draft
 
 
-def let_go(draft: Draft) -> Draft:
-    """The clone, without the draft that was set aside."""
+def without_aside(draft: Draft) -> Draft:
+    """The clone without the draft that was set aside."""
     return draft.with_(aside=None, clone_of="")
 
 
 def next_name(runs: Path, name: str) -> str:
-    """A free name based on a run's: with the next number if it already has one."""
+    """A free name based on a run's, with the next number."""
     first = re.sub(r" \d+$", "", name)
     return unlike(runs, first if (runs / first).exists() else name)

@@ -1,4 +1,4 @@
-"""Why a run failed, and the change that may help."""
+"""Codes of failed runs, and changes that may help."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ WORDS: Mapping[str, str] = {
     DISK_FULL: "the disk is full",
     UNEXPECTED: "something unexpected went wrong",
 }
-"""Phrases that identify errors of older versions, whose events have no code."""
+"""Phrases of errors in older versions, whose events have no code."""
 
 
 def failure_of(view: View) -> str:
-    """A failed run's code from `trainers.errors`; "" if only its sentence is known."""
+    """A failed run's code from `trainers.errors`; empty if unknown."""
     if view.state != State.FAILED:
         return ""
     return view.summary.code or next((code for code, words in WORDS.items() if words in view.line), "")
 
 
 def offer(view: View) -> str:
-    """The action that may help a failed run: a known change, else changing the settings; "" for other jobs."""
+    """The action for a failed run: a known change, or changing the settings; empty for other jobs."""
     if view.state != State.FAILED or view.job.kind != TRAIN:
         return ""
     match failure_of(view):
@@ -47,12 +47,12 @@ def offer(view: View) -> str:
         case "changed_images":
             return ACCEPT
         case "disk_full":
-            return ""  # it is the disk that needs a change
+            return ""  # the disk is full
     return REPAIRED if repairs(view) else CHANGE
 
 
 def repairs(view: View) -> tuple[Finding, ...]:
-    """The settings known to have stopped a run before its first step, with the changes that repair them."""
+    """The settings that stopped a run before its first step, with their repairs."""
     if view.summary.step or failure_of(view) not in ("", "refused"):
         return ()
     try:
@@ -72,7 +72,7 @@ def changes(what: str, view: View) -> Mapping[str, Any] | None:
 
 
 def lower_by(view: View) -> int:
-    """By what a diverged run's learning rate is divided: the half has been tried if the run went back with it."""
+    """Divisor of a diverged run's learning rate, larger if the run has tried the half."""
     return 4 if any(view.summary.rollback) else 2
 
 

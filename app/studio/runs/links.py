@@ -1,7 +1,7 @@
-"""Read-only links to runs: whoever has one sees the run's progress and pictures without a login.
+"""Read-only links, which show a run's progress and pictures without a login.
 
-`.studio/links.json` holds a random token for each linked run. A link belongs to the run's folder, not to its name: a
-later run of the same name is not shown by it.
+`.studio/links.json` holds a random token for each linked run. A link belongs to the run's folder: it does not show a
+later run of the same name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FILE = "links.json"
 
 
 class RunLinks:
-    """The links of a studio. A file that cannot be read holds none."""
+    """The links of a studio; an unreadable file holds none."""
 
     def __init__(self, queue: StudioQueue) -> None:
         self.queue = queue
@@ -28,7 +28,7 @@ class RunLinks:
         self._lock = FileLock(queue.paths.root / f"{FILE}.lock")
 
     def make(self, view: View) -> str:
-        """The token of a run's link, made if there is none."""
+        """The token of a run's link, created if needed."""
         with self._lock:
             links = self._read()
             known = _token_in(links, self._key(view))
@@ -39,7 +39,7 @@ class RunLinks:
         return token
 
     def end(self, view: View) -> None:
-        """End a run's link, so that whoever has it sees nothing any more."""
+        """End a run's link."""
         with self._lock:
             links = self._read()
             token = _token_in(links, self._key(view))
@@ -47,11 +47,11 @@ class RunLinks:
                 self._write({other: link for other, link in links.items() if other != token})
 
     def token_of(self, view: View) -> str:
-        """The token of a run's link, "" if there is none."""
+        """The token of a run's link; empty without one."""
         return _token_in(self._read(), self._key(view))
 
     def is_kept(self, item: TrashItem) -> bool:
-        """Whether a run in the trash has a link, which works again once the run is restored under its name."""
+        """Whether a run in the trash has a link, which works again after a restore under its name."""
         if item.kind != RUN:
             return False
         folder = Trash(self.queue.store).path(item)
@@ -68,12 +68,12 @@ class RunLinks:
 
     def _read(self) -> dict[str, dict[str, str]]:
         try:
-            found = json.loads(self._file.read_text(encoding="utf-8"))
+            table = json.loads(self._file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, RecursionError):
             return {}
-        links = found if isinstance(found, dict) else {}
+        links = table if isinstance(table, dict) else {}
         return {token: link for token, link in links.items() if _is_link(link)}
 
     def _write(self, links: dict[str, dict[str, str]]) -> None:

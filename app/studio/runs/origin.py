@@ -1,4 +1,4 @@
-"""What a run's draft knew and its config does not: the chosen preset and aim, and its pictures' file names."""
+"""Facts about a run's draft that its config lacks: preset, aim, and file names of its pictures."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ class Origin(BaseModel):
 
     preset: str = ""
     own_preset: str = ""
-    """The name of the person's own preset; "" for none."""
+    """Name of the person's own preset; may be empty."""
     changed: int = 0
-    """Settings that were changed by hand."""
+    """Number of settings changed by hand."""
     aim: str = ""
     names: tuple[str, ...] = ()
     """File names of its pictures, with folders, in the order of the run's images."""
 
     def name_of(self, image: Path) -> str:
-        """The name under which an image of the run, such as `0001.png`, was added; its own if that is not known."""
+        """The original name of an image of the run, such as `0001.png`; its own if unknown."""
         number = image.stem[:4]
         place = int(number) - 1 if number.isdecimal() else -1
         return self.names[place] if 0 <= place < len(self.names) else image.name
 
 
 def write_origin(run: Path, draft: Draft) -> None:
-    """Keep what a run's draft knows; a run without it is as good otherwise."""
+    """Write the origin of a run; not essential."""
     kept = Origin(
         preset=draft.choices.preset,
         own_preset=draft.choices.own_preset,
@@ -52,7 +52,7 @@ def write_origin(run: Path, draft: Draft) -> None:
 
 
 def read_origin(run: Path) -> Origin:
-    """What is kept of a run's draft; empty if nothing is."""
+    """The origin of a run; empty without a file."""
     try:
         return Origin.model_validate(json.loads(read_inside(run, FILE)))
     except (OSError, ValueError, RecursionError, ValidationError):

@@ -15,7 +15,7 @@ from trainers.messages import Message as _
 from trainers.regular_files import is_inside
 
 BEFORE, FILE = "before", "file"
-"""Headings of the columns before the first step and of the exported file."""
+"""Columns of samples before the first step and of the exported file."""
 _FOLDER = re.compile(r"step-(\d{8})")
 
 
@@ -31,13 +31,13 @@ class Sample:
 
     @property
     def title(self) -> str:
-        """The head of its column."""
+        """Heading of its column."""
         return FILE if self.file else BEFORE if self.step == 0 else str(self.step)
 
 
 @dataclass(frozen=True)
 class SampledStep:
-    """A step at which a run was drawn, and its samples by prompt; while it is being drawn, those that there are."""
+    """A sampled step with its samples by prompt; some may not be drawn yet."""
 
     step: int
     samples: Mapping[int, Sample]
@@ -52,36 +52,36 @@ def find_samples(run: Path) -> list[list[Sample]]:
 
 
 def find_steps(view: View) -> list[SampledStep]:
-    """The steps at which a run was drawn, earliest first; what its file drew belongs to the step it was made at."""
-    found: dict[int, dict[int, Sample]] = {}
+    """The sampled steps of a run, earliest first; samples of the file belong to its step."""
+    steps: dict[int, dict[int, Sample]] = {}
     for column in find_samples(view.job.folder):
         step = (view.summary.final or column[0].step) if column[0].file else column[0].step
-        # What the file drew is what people get, so it is shown in place of what was drawn in training.
-        found.setdefault(step, {}).update({sample.row: sample for sample in column})
-    return [SampledStep(step, found[step]) for step in sorted(found)]
+        # Samples of the file replace those of the training, since people use the file.
+        steps.setdefault(step, {}).update({sample.row: sample for sample in column})
+    return [SampledStep(step, steps[step]) for step in sorted(steps)]
 
 
 def newest_of_each(view: View) -> list[Sample]:
-    """The newest picture of each prompt: at a step between the first and the last a run may draw some of them only."""
-    found = {row: sample for step in find_steps(view) for row, sample in step.samples.items()}
-    return [found[row] for row in sorted(found)]
+    """The newest sample of each prompt; some steps draw only some prompts."""
+    newest = {row: sample for step in find_steps(view) for row, sample in step.samples.items()}
+    return [newest[row] for row in sorted(newest)]
 
 
 def by_words(view: View, samples: list[Sample]) -> dict[tuple[str, int], Sample]:
-    """Samples by prompt and occurrence: each seed draws a prompt once."""
+    """Samples by prompt and occurrence, one per seed."""
     prompts = prompts_of(view, max((sample.row + 1 for sample in samples), default=0))
     return {(prompts[each.row], prompts[: each.row].count(prompts[each.row])): each for each in samples}
 
 
 def prompts_of(view: View, count: int) -> list[str]:
     """The prompts of a run's first samples; a number if unknown."""
-    said = dict(view.summary.facts).get("prompts")
-    known = [str(prompt) for prompt in said] if isinstance(said, list) else []
+    recorded = dict(view.summary.facts).get("prompts")
+    known = [str(prompt) for prompt in recorded] if isinstance(recorded, list) else []
     return [*known, *(_("Picture {number}", number=number + 1) for number in range(len(known), count))][:count]
 
 
 def put_sample(sample: Sample, public: Path, small: bool) -> Path:
-    """A sample as WebP in a public folder, encoded once; the name changes with the picture."""
+    """Write a sample as WebP into a public folder, once; its name changes with the picture."""
     kind = "small" if small else "whole"
     changed = sample.path.stat().st_mtime_ns
     place = public / f"{kind}-{sample.step:06d}{'f' if sample.file else ''}-{sample.row:02d}-{changed:x}.webp"

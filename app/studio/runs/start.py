@@ -1,4 +1,4 @@
-"""Starting a run from a draft, for the third step of Train and for the API."""
+"""Starts runs from drafts, for the third step of Train and for the API."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trainers.errors import VelaturaError
 from trainers.planning.findings import check_ahead
 
 OF_FILES = ("base.parts", "prior.folder", "train.start_from")
-"""Settings that may name any file of the studio's computer: its owner sets them on the command line."""
+"""Settings that may name any file of the computer; its owner sets them on the command line."""
 
 
 def start_run(
@@ -37,8 +37,8 @@ def start_run(
     actor: Actor,
     settings: Mapping[str, Any] | None = None,
 ) -> Job:
-    """Put a draft's run in the queue under its name or the next free one, `settings` laid over its own; the actor's
-    job. What it will take is told to those behind it, if it was measured."""
+    """Queue a draft's run under its name or the next free one, with `settings` over its own. The job is the actor's,
+    and has its measured duration."""
     name = unlike(queue.store.runs, name_of(draft.name or suggest(draft)))
     with tempfile.TemporaryDirectory(dir=drafts.paths.root, prefix="start-") as place:
         pictures = Path(place).absolute() / "pictures"
@@ -64,8 +64,8 @@ def with_orders(
 ) -> tuple[Draft, dict[str, Any]]:
     """The draft with an API call's choices, and its settings as a table without the method.
 
-    `settings` are a config file's tables or dotted keys (`train.steps`); `find_own` finds a preset that does not come
-    with Velatura. Raises VelaturaError.
+    `settings` are a config file's tables or dotted keys (`train.steps`); `find_own` finds a person's own
+    preset. Raises VelaturaError.
     """
     table = _as_table(settings)
     method = table.get("method")
@@ -74,7 +74,7 @@ def with_orders(
         raise VelaturaError(no_method(named))
     own_base = table.get("base")
     base = str(own_base.get("model", base)) if isinstance(own_base, dict) else base
-    if find_own is None or preset in {one.name for one in list_presets()}:
+    if find_own is None or preset in {bundled.name for bundled in list_presets()}:
         draft = with_choices(draft, preset=find_preset(preset).name, base=base, method="", settings={})
     else:
         draft = find_own(preset).use(with_choices(draft, base=base))
@@ -108,7 +108,7 @@ def _check_orders(table: Mapping[str, Any]) -> None:
 
 
 def _check_switches(settings: Mapping[str, Any], config: Mapping[str, Any], place: str = "") -> None:
-    """Raise VelaturaError for a boolean in place of a number, which would be read as 1 or 0."""
+    """Raise VelaturaError for a boolean instead of a number, which would count as 1 or 0."""
     for key, value in settings.items():
         kept = config.get(key)
         if isinstance(value, dict) and isinstance(kept, dict):
@@ -120,7 +120,7 @@ def _check_switches(settings: Mapping[str, Any], config: Mapping[str, Any], plac
 
 
 def _as_table(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys and tables, mixed as they may be, as tables in tables."""
+    """Dotted keys and tables as nested tables."""
     table: dict[str, Any] = {}
     for key, value in settings.items():
         table = overlay(table, nested({str(key): value}))

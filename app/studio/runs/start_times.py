@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from app.jobs.processes.devices import Wish
+from app.jobs.processes.devices import DeviceRequest
 from app.jobs.states import ENDED, State
 from app.jobs.store import ESTIMATE, TRAIN
 from app.jobs.view import View
@@ -53,7 +53,7 @@ class StartTimes:
 
 
 def _device(view: View) -> str:
-    return Wish.parse(view.job.wants).device
+    return DeviceRequest.parse(view.job.wants).device
 
 
 def _duration(view: View, measured: Measured) -> float | None:

@@ -28,34 +28,34 @@ class Difference:
 
 
 def read_settings(run: Path) -> Mapping[str, Any]:
-    """The settings table of a run; empty if it cannot be read."""
+    """The settings table of a run; empty if unreadable."""
     table = Run(run).table()
     return table if isinstance(table.get("method", {}), dict) else {}
 
 
 def setting(table: Mapping[str, Any], section: str, name: str) -> Any:
     """A setting of an untrusted table; None if missing."""
-    found = table.get(section)
-    return found.get(name) if isinstance(found, Mapping) else None
+    settings = table.get(section)
+    return settings.get(name) if isinstance(settings, Mapping) else None
 
 
 def find_differences(tables: Sequence[Mapping[str, Any]]) -> list[Difference]:
-    """The settings that are not the same in all of the tables, in the order of the folds.
+    """The settings that differ between tables, in the order of the folds.
 
     Settings that only some methods have are included if changed from the default.
     """
     methods = [_method(table) for table in tables]
     known = [values([table], method) for table, method in zip(tables, methods, strict=True)]
-    keys = {one.key: one.fold for method in methods for one in list_fields(method)}
-    found = []
+    keys = {field.key: field.fold for method in methods for field in list_fields(method)}
+    differences = []
     for key in sorted((key for key in keys if key not in OWN), key=lambda key: FOLDS.index(keys[key])):
         fields = [find_field(key, method) for method in methods]
-        known_values = [each.get(key) if one else ABSENT for one, each in zip(fields, known, strict=True)]
-        shown = [_shown(one, value) for one, value in zip(fields, known_values, strict=True)]
-        default = [_shown(one, one.default if one else ABSENT) for one in fields]
+        known_values = [table.get(key) if field else ABSENT for field, table in zip(fields, known, strict=True)]
+        shown = [_shown(field, value) for field, value in zip(fields, known_values, strict=True)]
+        default = [_shown(field, field.default if field else ABSENT) for field in fields]
         if len(set(shown)) > 1 and (all(fields) or shown != default):
-            found.append(Difference(next(one for one in fields if one), tuple(known_values)))
-    return found
+            differences.append(Difference(next(field for field in fields if field), tuple(known_values)))
+    return differences
 
 
 def _method(table: Mapping[str, Any]) -> str:
@@ -63,8 +63,8 @@ def _method(table: Mapping[str, Any]) -> str:
     return name if name in METHODS else "lora"
 
 
-def _shown(one: Field | None, value: Any) -> str | None:
-    """The displayed value, since equal display is no difference to people."""
-    if one is None:
+def _shown(field: Field | None, value: Any) -> str | None:
+    """The displayed value; values that look equal count as equal."""
+    if field is None:
         return None
-    return base_name(str(value)) if one.key == "base.model" else one.show(value)
+    return base_name(str(value)) if field.key == "base.model" else field.show(value)

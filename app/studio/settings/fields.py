@@ -29,7 +29,7 @@ SECTIONS = {
     "method": METHOD, "base": LAYERS, "targets": LAYERS, "train": LEARNING, "loss": NOISE, "data": PICTURES,
     "tokens": CAPTIONS, "prior": PICTURES, "sample": PREVIEWS, "save": PREVIEWS, "": LEARNING,
 }  # fmt: skip
-"""The fold of a section's settings, where these do not name a group."""
+"""The fold of a section's settings that name no group."""
 GROUPS: Mapping[Group, Message] = {"noise": NOISE, "captions": CAPTIONS, "previews": PREVIEWS, "memory": MEMORY}
 PLACES: Mapping[Place, Message] = {
     "velatura": _("Set by Velatura."),
@@ -40,7 +40,7 @@ PLACES: Mapping[Place, Message] = {
     "styles": _("Chosen in Styles, in the menu of a style."),
     "command line": _("Set on the command line, with --set."),
 }
-"""Where settings with their own place are set."""
+"""Places of settings that are set outside of the list."""
 METHOD_NAME = Shown(title="Method", place="above")
 RANGES: Mapping[tuple[str, str], Message] = {
     ("ge", ""): _("{number} from {low} up"),
@@ -50,18 +50,18 @@ RANGES: Mapping[tuple[str, str], Message] = {
     ("gt", "le"): _("{number} above {low}, up to {high}"),
     ("gt", "lt"): _("{number} above {low}, below {high}"),
 }
-"""How the values between two bounds are described, by the names of the bounds."""
+"""Descriptions of ranges, by the names of their bounds."""
 
 
 class Meaning(Message):
-    """What a setting means, in which code stands between backticks, without these."""
+    """The meaning of a setting, without backticks around code."""
 
     __slots__ = ()
 
     @staticmethod
-    def finish(said: str) -> str:
-        """The same without backticks."""
-        return said.replace("`", "")
+    def finish(text: str) -> str:
+        """The text without backticks."""
+        return text.replace("`", "")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Field:
 
     @property
     def set_elsewhere(self) -> Message | None:
-        """Where it is set, if not among the settings."""
+        """Where it is set, if outside of the list of settings."""
         return PLACES.get(self.shown.place)
 
     @property
@@ -133,7 +133,7 @@ class Field:
         return str(value)
 
     def read(self, text: str) -> Any:
-        """The value of a text, or the text itself if it cannot be parsed, which the config then refuses."""
+        """The value of a text, or the text itself if invalid, which the config then refuses."""
         text = text.strip()
         try:
             match self.kind:
@@ -160,7 +160,7 @@ class Field:
         return text
 
     def refuse(self, value: Any) -> str:
-        """The error for an invalid value: what is allowed and what was written."""
+        """The error for an invalid value, with the allowed values."""
         if not self.allowed:
             return ""
         if written := self.show(value):
@@ -181,8 +181,8 @@ def title_of(key: str) -> str:
 
 @cache
 def keys_set_elsewhere() -> frozenset[str]:
-    """The settings with their own place outside of the list of settings."""
-    return frozenset(one.key for one in list_settings() if _shown(one).place)
+    """Keys of settings outside of the list."""
+    return frozenset(setting.key for setting in list_settings() if _shown(setting).place)
 
 
 def _title(key: str, shown: Shown) -> str:
@@ -198,13 +198,13 @@ def _shown(setting: Setting) -> Shown:
 @cache
 def list_fields(method: str) -> tuple[Field, ...]:
     """The fields of a config with this method, in the order of the config."""
-    return tuple(_field(one) for one in list_settings() if one.method in ("", method))
+    return tuple(_field(setting) for setting in list_settings() if setting.method in ("", method))
 
 
 @cache
 def find_field(key: str, method: str) -> Field | None:
-    """The field of a setting, None if there is none."""
-    return next((one for one in list_fields(method) if one.key == key), None)
+    """The field of a setting; None if there is none."""
+    return next((field for field in list_fields(method) if field.key == key), None)
 
 
 def _field(setting: Setting) -> Field:
@@ -252,7 +252,7 @@ def _range(kind: Message, bounds: Mapping[str, float]) -> Message:
 
 
 def _whole(bounds: Mapping[str, float]) -> Mapping[str, float]:
-    """The bounds of whole numbers, with the largest one instead of the first that is too large."""
+    """Inclusive bounds of integers."""
     return {"le" if name == "lt" else name: int(value) - (name == "lt") for name, value in bounds.items()}
 
 

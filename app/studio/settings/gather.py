@@ -1,4 +1,4 @@
-"""The config of a command, whose preset may be one of people's own."""
+"""The config of a command, whose preset may be a person's own."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def gather_settings(
     method: str | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Config:
-    """As `gather_config`; a preset that does not come with Velatura is looked for in the studio of `runs`.
+    """Like `gather_config`, with the own presets of the studio of `runs`.
 
-    Without a trigger word it is that of the images' folders, if these have one (`10_dusk style`).
+    The default trigger word is that of the images' folders, if these have one (`10_dusk style`).
     """
     _refuse_foreign(file, assignments)
     config = _gather(runs, file, preset, options, assignments, method, more or {})
@@ -48,19 +48,19 @@ def gather_settings(
 
 
 def _refuse_foreign(file: Path | None, assignments: Sequence[str]) -> None:
-    """Raise VelaturaError for a file of another program, and for a name that a setting has there."""
+    """Raise VelaturaError for a file of another program, and for another program's name of a setting."""
     if file is not None and file.is_file():
         content = file.read_text(encoding="utf-8", errors="replace")
-        found = None
-        with suppress(VelaturaError):  # what is wrong with it is said where it is read
-            found = read_foreign(read_file(file.name, content))
-        if found is not None:
+        imported = None
+        with suppress(VelaturaError):  # reported where it is read
+            imported = read_foreign(read_file(file.name, content))
+        if imported is not None:
             raise VelaturaError(
                 "“{file}” holds settings of {program}; turn them into a config first: velatura import {quoted} --out "
                 "NAME.toml",
                 file=file,
                 quoted=shlex.quote(str(file)),
-                program=found.program,
+                program=imported.program,
             )
     for line in assignments:
         name = line.partition("=")[0].strip()
@@ -78,13 +78,13 @@ def _gather(
     method: str | None,
     more: Mapping[str, Any],
 ) -> Config:
-    bundled = preset is None or preset in {one.name for one in list_presets()}
-    own = None if bundled or not preset else OwnPresets(Paths(runs)).find_anywhere(preset)
-    if own is None:
+    bundled = preset is None or preset in {known.name for known in list_presets()}
+    own_preset = None if bundled or not preset else OwnPresets(Paths(runs)).find_anywhere(preset)
+    if own_preset is None:
         return gather_config(file, preset, options, assignments, method, more, settings_of_base)
     below = anchor_paths(read_toml(file), file.parent) if file is not None else {}
     above = options_table(options), parse_assignments(assignments), more
     base = str(lay_over(below, *above).get("base", {}).get("model", STARTER))
-    draft = own.use(with_choices(Draft(id="", public=""), base=base))
+    draft = own_preset.use(with_choices(Draft(id="", public=""), base=base))
     choices = (choose(draft, "method", method) if method else draft).choices
     return build_config(migrate(lay_over(below, *choice_layers(choices, {}, *above)), str(file or "the config")))

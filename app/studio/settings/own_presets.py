@@ -1,7 +1,7 @@
-"""Presets of people: settings under a name, a TOML file each in the studio's folder.
+"""People's own presets, one TOML file each in the studio's folder.
 
-A file holds a partial config over a bundled preset: `preset` and `aim` at its top, then the changed settings by
-section. Those of a login lie in a folder of their own; those of a studio without logins belong to everybody on it.
+A file is a partial config over a bundled preset: `preset` and `aim`, then the changed settings by section. Each login
+has its folder; in a studio without logins all presets are shared.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from trainers.messages import Message as _
 
 MOST, MOST_BYTES = 100, 100_000
 OWN_KEYS = ("name", "preset", "aim")
-"""What a file holds besides settings."""
+"""Keys of a file besides settings."""
 SUFFIX = ".toml"
 
 
 @dataclass(frozen=True)
 class OwnPreset:
-    """Somebody's preset; `problem` says why its file cannot be used."""
+    """A person's preset; `problem` is why its file cannot be used."""
 
     name: str
     table: Mapping[str, Any] = field(default_factory=dict)
@@ -51,52 +51,55 @@ class OwnPreset:
         return with_choices(used, own_preset=self.name, own_settings=used.choices.settings)
 
     def is_chosen(self, choices: Choices) -> bool:
-        """Whether a draft's choices are those of this preset."""
-        return not self.problem and _said(self.use(Draft(id="", public="", choices=choices)).choices) == _said(choices)
+        """Whether a draft has the choices of this preset."""
+        if self.problem:
+            return False
+        used = self.use(Draft(id="", public="", choices=choices)).choices
+        return _identity(used) == _identity(choices)
 
 
 class OwnPresets:
-    """The presets of all people of a studio. A name has the rules of a style's name; case is ignored."""
+    """The presets of a studio. Names follow the rules of style names; case is ignored."""
 
     def __init__(self, paths: Paths) -> None:
         self._folder = paths.root / "presets"
 
     def folder_of(self, owner: str) -> Path:
-        """Where the presets of a login lie, or of a studio without logins ("")."""
+        """The folder of a login's presets, or with "" of a studio without logins."""
         return self._folder / "people" / hashlib.sha256(owner.encode()).hexdigest()[:32] if owner else self._folder
 
     def list(self, owner: str) -> list[OwnPreset]:
-        """The presets of a login, or of a studio without logins (""), by name; broken ones say so."""
+        """The presets of a login, or with "" of a studio without logins, by name; broken ones have a `problem`."""
         return _list(self.folder_of(owner))
 
     def find(self, owner: str, name: str) -> OwnPreset:
         """The preset of this name. VelaturaError if there is none."""
-        found = _named(_list(self.folder_of(owner)), name)
-        if found is None:
-            known = ", ".join(one.name for one in list_presets())
+        preset = _named(_list(self.folder_of(owner)), name)
+        if preset is None:
+            known = ", ".join(bundled.name for bundled in list_presets())
             raise VelaturaError("there is no preset {name!r:.80}; available are {known}", name=name, known=known)
-        return found
+        return preset
 
     def find_anywhere(self, name: str) -> OwnPreset | None:
-        """The preset of this name, whoever's it is; None without one. VelaturaError if several people have one."""
+        """Anybody's preset of this name; None without one. VelaturaError if several people have different ones."""
         folders = [self._folder, *sorted((self._folder / "people").glob("*"))]
-        found = [one for folder in folders if (one := _named(_list(folder), name))]
-        if len(found) > 1 and any(one.table != found[0].table for one in found):
+        presets = [preset for folder in folders if (preset := _named(_list(folder), name))]
+        if len(presets) > 1 and any(preset.table != presets[0].table for preset in presets):
             raise VelaturaError(
                 "several people have a preset {name!r}; export the one you mean and give its file", name=name
             )
-        return found[0] if found else None
+        return presets[0] if presets else None
 
     def save(self, owner: str, name: str, table: Mapping[str, Any]) -> tuple[str, bool]:
-        """Keep a preset, and whether it has replaced one, which `put_back` returns; its name as it is kept.
+        """Store a preset; returns its stored name, and whether it replaced one, which `put_back` restores.
 
-        VelaturaError if the name cannot be used, or there are too many.
+        VelaturaError if the name is invalid, or there are too many presets.
         """
         name, folder = _free(name), self.folder_of(owner)
         with self._lock(folder):
-            there = _list(folder)
-            old = _named(there, name)
-            if old is None and len(there) >= MOST:
+            presets = _list(folder)
+            old = _named(presets, name)
+            if old is None and len(presets) >= MOST:
                 raise VelaturaError("there are {most} presets already; delete one first", most=MOST)
             if old is not None:
                 _set_aside(folder, old.name)
@@ -104,11 +107,11 @@ class OwnPresets:
         return name, old is not None
 
     def rename(self, owner: str, name: str, new: str) -> str:
-        """Give a preset another name, which is returned. VelaturaError if that is taken or cannot be used."""
+        """Rename a preset and return its stored name. VelaturaError if that is taken or invalid."""
         new, folder = _free(new), self.folder_of(owner)
         with self._lock(folder):
-            there = _list(folder)
-            old, taken = _named(there, name), _named(there, new)
+            presets = _list(folder)
+            old, taken = _named(presets, name), _named(presets, new)
             if old is None:
                 raise VelaturaError("there is no preset {name!r:.80} of yours", name=name)
             if taken is not None and taken.name != old.name:
@@ -117,7 +120,7 @@ class OwnPresets:
         return new
 
     def delete(self, owner: str, name: str) -> None:
-        """Delete a preset; `put_back` returns it. VelaturaError if there is none."""
+        """Delete a preset, which `put_back` restores. VelaturaError if there is none."""
         folder = self.folder_of(owner)
         with self._lock(folder):
             _set_aside(folder, self.find(owner, name).name)
@@ -141,7 +144,7 @@ class OwnPresets:
 
 
 def as_preset(draft: Draft) -> dict[str, Any]:
-    """A draft's settings as a preset's file holds them: what differs from the bundled preset."""
+    """A draft's differences from the bundled preset, as the table of a preset's file."""
     choices = draft.choices
     method = method_of(choices)
     named = {"method.name": method} if method else {}
@@ -150,7 +153,7 @@ def as_preset(draft: Draft) -> dict[str, Any]:
 
 
 def is_preset(table: Mapping[str, Any]) -> bool:
-    """Whether a table is that of a preset, not a config."""
+    """Whether a table is a preset's, not a config."""
     return isinstance(table.get("preset"), str)
 
 
@@ -160,7 +163,7 @@ def check_preset(table: Mapping[str, Any]) -> None:
 
 
 def write_preset(name: str, table: Mapping[str, Any]) -> str:
-    """A preset as TOML, for use elsewhere."""
+    """A preset as TOML."""
     return tomli_w.dumps({"name": name, **{key: value for key, value in table.items() if key != "name"}})
 
 
@@ -175,7 +178,7 @@ def _use(draft: Draft, table: Mapping[str, Any]) -> Draft:
     return from_table(chosen, {key: value for key, value in table.items() if key not in OWN_KEYS})
 
 
-def _said(choices: Choices) -> tuple[Any, ...]:
+def _identity(choices: Choices) -> tuple[Any, ...]:
     return choices.aim, choices.preset, method_of(choices), changed_settings(choices)
 
 
@@ -197,13 +200,13 @@ def _read(path: Path) -> OwnPreset:
 
 
 def _named(presets: list[OwnPreset], name: str) -> OwnPreset | None:
-    return next((one for one in presets if alike(one.name) == alike(name)), None)
+    return next((preset for preset in presets if alike(preset.name) == alike(name)), None)
 
 
 def _free(name: str) -> str:
-    """The name as it is kept. VelaturaError if nothing is left of it, or a bundled preset has it."""
+    """The stored form of a name. VelaturaError if it is empty, or a bundled preset's."""
     kept = name_of(name)
-    if alike(kept) in {one.name for one in list_presets()}:
+    if alike(kept) in {bundled.name for bundled in list_presets()}:
         raise VelaturaError("{kept} is a preset that comes with Velatura; choose another name", kept=kept)
     return kept
 

@@ -1,4 +1,4 @@
-"""From a draft's choices to a run's config: preset, method, aim and manual changes."""
+"""Converts a draft's choices to a run's config: preset, method, aim and manual changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STOPS = ("quick", "balanced", "faithful")
 SPECIAL = ("tiny-file", "low-memory")
 """The presets for small files and little memory."""
 CARE = (*STOPS, *SPECIAL)
-"""The presets offered to people; the others provide methods' settings."""
+"""The offered presets; the others provide methods' settings."""
 UNNAMED = "style"
 """Placeholder name."""
 METHOD_KEY = "method."
@@ -38,7 +38,7 @@ NO_LAYERS = {"targets.unet": "none", "targets.text_encoder": "none"}
 
 
 def method_of(choices: Choices) -> str:
-    """The chosen method, otherwise the preset's; "" if only a word is trained."""
+    """The chosen method, or else the preset's; empty if only a word is trained."""
     if learns_word_alone(choices):
         return ""
     return choices.method if choices.method in METHODS else _preset(choices).method
@@ -57,8 +57,8 @@ def chosen_layers(draft: Draft) -> list[Mapping[str, Any]]:
 
 
 def all_layers(draft: Draft, *more: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The settings tables of preset, method, techniques that are on and aim, of what the three steps have gathered, of
-    what was changed by hand, and `more`, later ones over earlier ones.
+    """The settings tables of preset, method, active techniques, aim, the three steps, manual changes and `more`, later
+    ones over earlier ones.
     """
     gathered: dict[str, Any] = {"name": safe_name(draft.name) or UNNAMED, "base": {"model": draft.choices.base}}
     if parts := draft.choices.parts.get(draft.choices.base):
@@ -74,7 +74,7 @@ def all_layers(draft: Draft, *more: Mapping[str, Any]) -> list[Mapping[str, Any]
 
 
 def choice_layers(choices: Choices, gathered: Mapping[str, Any], *more: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The settings tables of some choices: what was changed by hand lies over what was `gathered`."""
+    """The settings tables of choices, with manual changes over the `gathered` settings."""
     method, changed, preset = method_of(choices), nested(changed_settings(choices)), _preset(choices).name
     chosen = partial(layers, preset=preset, base=choices.base, method=method, of_base=settings_of_base)
     on = techniques_on(*chosen(above=(changed,)))
@@ -84,7 +84,7 @@ def choice_layers(choices: Choices, gathered: Mapping[str, Any], *more: Mapping[
 def techniques_on(*tables: Mapping[str, Any]) -> list[Technique]:
     """The techniques that these settings turn on."""
     table = lay_over(*tables)
-    return [one for one in TECHNIQUES if one.is_on(table)]
+    return [technique for technique in TECHNIQUES if technique.is_on(table)]
 
 
 def changed_settings(choices: Choices) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def changed_settings(choices: Choices) -> dict[str, Any]:
 
 
 def changed_by_hand(choices: Choices) -> dict[str, Any]:
-    """Manual changes by config key, without those that the person's own preset has brought."""
+    """Manual changes by config key, without those of the person's own preset."""
     brought = changed_settings(choices.model_copy(update={"settings": choices.own_settings}))
     return {
         key: value for key, value in changed_settings(choices).items() if key not in brought or brought[key] != value
@@ -116,15 +116,15 @@ def plan(draft: Draft, **more: Any) -> Config:
 def problems(draft: Draft) -> dict[str, str]:
     """Problems in the draft's settings: one sentence per key."""
     tables = all_layers(draft)
-    found = find_problems(*tables) or base_problems(build_config(*tables), anywhere=False)
+    errors = find_problems(*tables) or base_problems(build_config(*tables), anywhere=False)
     changed, method = changed_settings(draft.choices), method_of(draft.choices)
-    return {key: _in_words(find_field(key, method), changed.get(key), said) for key, said in found.items()}
+    return {key: _in_words(find_field(key, method), changed.get(key), error) for key, error in errors.items()}
 
 
 def trainable(draft: Draft, bases: Bases) -> Config | None:
     """The draft's config, under a placeholder name.
 
-    None without pictures, while a setting is to be mended, or while the base is not on this computer.
+    None without pictures, with an invalid setting, or without the base on this computer.
     """
     ready = draft.pictures and not bases.look(draft.choices.base).problem and not problems(draft)
     return plan(draft, name=UNNAMED) if ready else None
@@ -135,19 +135,20 @@ def values(tables: list[Mapping[str, Any]], method: str) -> dict[str, Any]:
     table = lay_over(*tables)
     implied = METHODS[method].implied_settings(table.get("method", {})) if method else {}
     defaults = {f"{METHOD_KEY}{name}": value for name, value in implied.items()}
-    return {one.key: _at(table, one.key, defaults.get(one.key, one.default)) for one in list_fields(method)}
+    fields = list_fields(method)
+    return {field.key: _at(table, field.key, defaults.get(field.key, field.default)) for field in fields}
 
 
 def with_setting(draft: Draft, key: str, text: str) -> Draft:
     """Change a setting manually; a value equal to the default removes the change."""
     method = method_of(draft.choices)
-    one = find_field(key, method)
-    if one is None or key in keys_set_elsewhere():
+    field = find_field(key, method)
+    if field is None or key in keys_set_elsewhere():
         return draft
-    value = one.read(text)
+    value = field.read(text)
     settings = {kept: each for kept, each in draft.choices.settings.items() if _key_for(kept, method) != key}
     others = without_settings(draft, key)
-    if one.show(value) != one.show(values(all_layers(others), method)[key]):
+    if field.show(value) != field.show(values(all_layers(others), method)[key]):
         settings[_kept(key, method)] = value
     return with_choices(draft, settings=settings)
 
@@ -187,32 +188,32 @@ def choose(draft: Draft, what: str, value: str) -> Draft:
         return with_choices(draft, preset=value, method="", own_preset="", own_settings={})
     if what == "method" and learns_word_alone(draft.choices):
         draft = without_settings(draft, *NO_LAYERS)
-    own = _preset(draft.choices).method
-    return with_choices(draft, **{what: "" if what == "method" and value == own else value})
+    default = _preset(draft.choices).method
+    return with_choices(draft, **{what: "" if what == "method" and value == default else value})
 
 
-def by_preset(draft: Draft) -> dict[str, Draft]:
-    """The draft with each of the presets offered to people."""
+def drafts_by_preset(draft: Draft) -> dict[str, Draft]:
+    """The draft with each of the offered presets."""
     return {name: draft if name == draft.choices.preset else choose(draft, "preset", name) for name in CARE}
 
 
-def turned(draft: Draft, technique: Technique, on: bool) -> Draft:
+def with_technique(draft: Draft, technique: Technique, on: bool) -> Draft:
     """Turn a technique on with its preset's settings, or off with the settings that depend on it."""
     if on:
         field = find_field(technique.key, method_of(draft.choices))
         first = first_value(technique, draft.choices.base)
         return with_setting(draft, technique.key, field.show(first)) if field else draft
-    off = without_settings(learning_alone(draft, False) if technique == WORD else draft, technique.key)
+    off = without_settings(train_word_alone(draft, False) if technique == WORD else draft, technique.key)
     return _without_idle(off, technique, problems(draft))
 
 
-def with_words(draft: Draft, technique: Technique, text: str) -> Draft:
-    """Set a technique's words; without any it is off."""
-    return with_setting(draft, technique.key, text) if text.strip() else turned(draft, technique, False)
+def with_technique_words(draft: Draft, technique: Technique, text: str) -> Draft:
+    """Set a technique's words; empty text turns it off."""
+    return with_setting(draft, technique.key, text) if text.strip() else with_technique(draft, technique, False)
 
 
-def learning_alone(draft: Draft, alone: bool) -> Draft:
-    """Train the word alone, or with a method again."""
+def train_word_alone(draft: Draft, alone: bool) -> Draft:
+    """Train the word alone, or with a method."""
     if not alone or not draft.choices.settings.get(WORD.key):
         none = [key for key in NO_LAYERS if draft.choices.settings.get(key) == "none"]
         return without_settings(draft, *none) if none else draft
@@ -223,20 +224,20 @@ def learning_alone(draft: Draft, alone: bool) -> Draft:
 
 
 def refusal(draft: Draft, technique: Technique) -> str:
-    """The conflict of an active technique with other settings; "" if there is none."""
-    without = problems(turned(draft, technique, False))
-    return next((said for key, said in problems(draft).items() if without.get(key) != said), "")
+    """The conflict of an active technique with other settings; empty without one."""
+    without = problems(with_technique(draft, technique, False))
+    return next((problem for key, problem in problems(draft).items() if without.get(key) != problem), "")
 
 
 def deciding_settings(table: Mapping[str, Any], method: str) -> dict[str, Any]:
     """The settings of a config on which others depend, as a draft with this method stores them."""
-    keys = ["train.steps", *(one.key for one in techniques_on(table))]
+    keys = ["train.steps", *(technique.key for technique in techniques_on(table))]
     keys += [key for key, value in NO_LAYERS.items() if _at(table, key, "") == value]
     return {_kept(key, method): _at(table, key, None) for key in keys}
 
 
 def from_table(draft: Draft, table: Mapping[str, Any]) -> Draft:
-    """Import a config file: all settings in it, over the preset's.
+    """Import all settings of a config file, over the preset's.
 
     Files of earlier versions keep their meaning. VelaturaError names unknown settings.
     """
@@ -254,16 +255,17 @@ def from_table(draft: Draft, table: Mapping[str, Any]) -> Draft:
         prompts=tuple(_at(checked, "sample.prompts", draft.prompts)),
     )
     method = method_of(draft.choices)
-    first = [one.key for one in TECHNIQUES] + list(NO_LAYERS)  # what others are depends on these
-    for one in sorted(list_fields(method), key=lambda one: first.index(one.key) if one.key in first else len(first)):
-        value = _at(checked, one.key, None)
-        if value is not None and one.key not in keys_set_elsewhere():
-            draft = with_setting(draft, one.key, one.show(value))
+    first = [technique.key for technique in TECHNIQUES] + list(NO_LAYERS)  # others depend on these
+    fields = list_fields(method)
+    for field in sorted(fields, key=lambda field: first.index(field.key) if field.key in first else len(first)):
+        value = _at(checked, field.key, None)
+        if value is not None and field.key not in keys_set_elsewhere():
+            draft = with_setting(draft, field.key, field.show(value))
     return draft
 
 
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as tables in tables."""
+    """Dotted keys as nested tables."""
     table: dict[str, Any] = {}
     for key, value in settings.items():
         for part in reversed(key.split(".")):
@@ -292,15 +294,15 @@ def _without_idle(draft: Draft, technique: Technique, before: Mapping[str, str])
 
 
 def _kept(key: str, method: str) -> str:
-    """Method settings are stored under the method's name, so that they return when it is chosen again."""
+    """The stored key of a setting; those of methods have the method's name, so that each method keeps its own."""
     return f"{METHOD_KEY}{method}.{key.removeprefix(METHOD_KEY)}" if key.startswith(METHOD_KEY) else key
 
 
 def _key_for(kept: str, method: str) -> str:
     if not kept.startswith(METHOD_KEY):
         return kept
-    own = f"{METHOD_KEY}{method}."
-    return METHOD_KEY + kept.removeprefix(own) if kept.startswith(own) else ""
+    prefix = f"{METHOD_KEY}{method}."
+    return METHOD_KEY + kept.removeprefix(prefix) if kept.startswith(prefix) else ""
 
 
 def _at(table: Mapping[str, Any], key: str, default: Any) -> Any:
@@ -312,6 +314,6 @@ def _at(table: Mapping[str, Any], key: str, default: Any) -> Any:
     return value
 
 
-def _in_words(one: Field | None, value: Any, said: str) -> str:
-    own = one.refuse(value) if one is not None and "it should be" in said and value is not None else ""
-    return own or Sentence.of(said)
+def _in_words(field: Field | None, value: Any, error: str) -> str:
+    refusal = field.refuse(value) if field is not None and "it should be" in error and value is not None else ""
+    return refusal or Sentence.of(error)

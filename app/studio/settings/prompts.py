@@ -1,4 +1,4 @@
-"""Preview prompts that are offered for a draft, as its run would choose them by itself."""
+"""Suggested preview prompts for a draft, the defaults of its run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from trainers.errors import VelaturaError
 
 
 def suggested_prompts(draft: Draft, subjects: Subjects | None = None) -> tuple[str, ...]:
-    """Four prompts for the draft's pictures and base: those of its run if it has none, or other `subjects`."""
+    """Four prompts for the draft's pictures and base: the run's defaults, or of other `subjects`."""
     try:
         config = plan(draft, name="style")
-    except VelaturaError:  # a setting to fix says nothing about prompts
+    except VelaturaError:  # an invalid setting does not concern prompts
         config = Config(name="style", data=Data(trigger=draft.trigger))
     captions = [picture.caption for picture in draft.pictures if picture.caption]
     chosen = subjects or config.sample.subjects

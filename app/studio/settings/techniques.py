@@ -11,7 +11,7 @@ from trainers.config.presets import find_preset
 from trainers.config.techniques import TECHNIQUES, TEXTUAL_INVERSION, Technique
 from trainers.models.families import FAMILIES
 
-BY_NAME: Mapping[str, Technique] = {one.name: one for one in TECHNIQUES}
+BY_NAME: Mapping[str, Technique] = {technique.name: technique for technique in TECHNIQUES}
 WORD = BY_NAME[TEXTUAL_INVERSION]
 
 
@@ -29,6 +29,6 @@ def fits(technique: Technique, method: str, base: Base) -> bool:
 
 
 def first_value(technique: Technique, base: str) -> Any:
-    """Its setting when turned on: its preset's value on this base."""
+    """Initial value of its setting: that of its preset on this base."""
     section, name = technique.key.split(".")
     return find_preset(technique.name).settings_for(base)[section][name]

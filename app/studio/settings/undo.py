@@ -1,4 +1,4 @@
-"""Takes back what has changed many settings of a draft at once: a preset, an imported file, a reset."""
+"""Undoes changes of many settings at once: a preset, an imported file, a reset."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from app.studio.dataset.drafts import Draft, SettingsBefore
 
 
 def with_undo(change: Callable[[Draft], Draft]) -> Callable[[Draft], Draft]:
-    """The same change, after which `take_back` returns to the settings before it."""
+    """The same change, which `take_back` can undo."""
 
     def changed(draft: Draft) -> Draft:
         new = change(draft)
@@ -18,7 +18,7 @@ def with_undo(change: Callable[[Draft], Draft]) -> Callable[[Draft], Draft]:
 
 
 def take_back(draft: Draft) -> Draft:
-    """The draft with the settings before the last such change, which is taken back by the next one."""
+    """The draft with the settings before the last such change; a second call redoes it."""
     was = draft.before
     if was is None:
         return draft

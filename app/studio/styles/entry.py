@@ -1,4 +1,4 @@
-"""Style entries: from the run for trained styles, from the file's header for imported ones."""
+"""Style entries, from the run of trained styles and the header of imported files."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from trainers.models.files.hub import local_path
 from trainers.runs.run import Run
 
 SAMPLED = 2**16
-"""Bytes read at several places of a file to identify it."""
+"""Bytes read at each of several places of a file to identify it."""
 LONGEST_WORDS, LONGEST_NOTE, MOST_TAGS = 80, 400, 5
 NO_NAME = "style"
-"""The name of a style whose file name cannot be used."""
+"""Name of styles with an unusable file name."""
 NOTE_KEYS = (
     "modelspec.title",
     "modelspec.author",
@@ -46,7 +46,7 @@ READ_AS = "read_as"
 
 @dataclass(frozen=True)
 class StyleEntry:
-    """One style."""
+    """A style of the library."""
 
     id: str
     """Stable, opaque, URL-safe id."""
@@ -56,13 +56,13 @@ class StyleEntry:
     words: tuple[str, ...]
     """Trigger words; for imported styles from the file, untrusted."""
     method: str
-    """Method as in `velatura inspect`: `lora`, `loha`, `lokr`, `full`, several joined with +."""
+    """Method as in `velatura inspect`: `lora`, `loha`, `lokr`, `full`, several joined by +."""
     base: str
     """Display name of the base; empty if unknown."""
     base_model: str
     """Value for `velatura generate --base`; empty if unknown."""
     family: str
-    """Name of its family, such as `sdxl`, or of a kind of base that is not trained; empty if unknown."""
+    """Family, such as `sdxl`, or a kind of base that is not trained; empty if unknown."""
     starter: bool
     """Whether it fits only the starter."""
     size: int
@@ -71,11 +71,11 @@ class StyleEntry:
     run: str
     """Name of its run; empty for imported styles."""
     twins: tuple[str, ...] = ()
-    """Other families that it may be of."""
+    """Other possible families."""
     owner: str = ""
     """Login of its owner; empty for the machine's owner."""
     notes: tuple[tuple[str, str], ...] = ()
-    """Other metadata of an imported style, and how it is read (`read_as`)."""
+    """Other metadata of an imported style, and a note on how it is read (`read_as`)."""
     plain: bool = False
     """Whether diffusers loads the file directly."""
     not_plain: str = ""
@@ -89,7 +89,7 @@ class StyleEntry:
 
 
 def read_entry(path: Path, view: View | None, mode: int) -> StyleEntry | Message:
-    """A style, or why its file of this `st_mode` cannot be read."""
+    """The style of a file with this `st_mode`, or why it is unreadable."""
     if not stat.S_ISREG(mode):  # opening a pipe would wait for a writer
         return Message("{name} is not a file", name=_quoted(path))
     try:
@@ -104,7 +104,7 @@ def read_entry(path: Path, view: View | None, mode: int) -> StyleEntry | Message
 
 
 def unreadable(path: Path, error: OSError) -> Message:
-    """Why the system does not open a file."""
+    """The sentence about a file that cannot be opened."""
     return Message("cannot read {path}: {strerror}", path=_quoted(path), strerror=error.strerror)
 
 
@@ -140,7 +140,7 @@ def read_found(path: Path) -> StyleEntry:
     outline = read_outline(path)
     header = summarise_header(outline)
     starter = bool(header.base.fits_only)
-    # Many a stranger's style is called by a tag of its captions and says so nowhere else.
+    # Other programs' styles often have their trigger word only among the tags of captions.
     called = header.trained_words or (() if "velatura.config" in header.metadata else header.captions[:MOST_TAGS])
     notes = [(key, plain(header.metadata.get(key, ""), LONGEST_NOTE)) for key in NOTE_KEYS]
     notes += [(READ_AS, _plain_names(note)) for note in outline.notes]
@@ -162,7 +162,7 @@ def read_found(path: Path) -> StyleEntry:
 
 def check_numbers(path: Path) -> None:
     """Raise VelaturaError if a file is not a style, or has non-finite numbers or invalid layers."""
-    read_outline(path)  # what kind of file it is, before any of its numbers are read
+    read_outline(path)  # checks the kind of file before reading numbers
     style = read_style(path)
     if style.is_own:
         read_form(style)
@@ -178,18 +178,18 @@ def plain(words: str, longest: int = LONGEST_WORDS) -> str:
 
 
 def _plain_names(message: str) -> str:
-    """A message in which untrusted names are as `plain` has them."""
+    """A message with untrusted names made `plain`."""
     return Message.of(message).changed(lambda text: plain(text))
 
 
 def _readers(outline: Style, family: str) -> dict[str, Any]:
-    """Which programs read a file, by the rules of `how-to-load.txt`; nothing for names that were not tried."""
+    """Programs that read a file, by the rules of `how-to-load.txt`; empty for untested names."""
     shapes = {key: tuple(tensor.shape) for key, tensor in outline.tensors.items()}
-    found = () if outline.is_own or outline.rows else check_programs(shapes, family)
-    if not any(one.tried for one in found):
+    checks = () if outline.is_own or outline.rows else check_programs(shapes, family)
+    if not any(check.tried for check in checks):
         return {}
-    whole = sorted((one.program.name for one in found if one.whole), key=lambda name: name != "ComfyUI")
-    return {"programs": tuple(whole), "partly": tuple(one.program.name for one in found if one.partly)}
+    programs = sorted((check.program.name for check in checks if check.whole), key=lambda name: name != "ComfyUI")
+    return {"programs": tuple(programs), "partly": tuple(check.program.name for check in checks if check.partly)}
 
 
 def _item(path: Path, header: HeaderSummary, outline: Style, **facts: Any) -> StyleEntry:
@@ -202,19 +202,19 @@ def _item(path: Path, header: HeaderSummary, outline: Style, **facts: Any) -> St
 
 
 def _title(base: str, told: object) -> str:
-    """A base's display name: from the download list, otherwise from the run, without the publisher."""
+    """A base's display name without the publisher, from the download list or the run."""
     offered = next((offer.title for offer in OFFERS if offer.model == base), "")
     return offered or plain(Path(str(told or base)).name.removesuffix(".safetensors"))
 
 
 def _whole_path(base: str) -> str:
-    """A base's name independent of the current folder: existing paths become absolute."""
+    """A base's name with existing paths made absolute."""
     path = local_path(base) if base else None
     return base if path is None else str(path.absolute())
 
 
 def _fingerprint(path: Path) -> str:
-    """A file's id from its size and parts of its content, independent of name and place."""
+    """A file's id, from its size and parts of its content."""
     size = path.stat().st_size
     digest = hashlib.blake2b(str(size).encode(), digest_size=8)
     with path.open("rb") as file:

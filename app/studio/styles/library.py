@@ -42,17 +42,17 @@ GONE = _("this style no longer exists")
 HUGE = _("it would be huge; use a lower rank, or LoKr with factor 8")
 """Why a trained style has no file for diffusers."""
 OWNERS = ".owners.json"
-"""File with the owners of imported styles."""
+"""File with owners of imported styles."""
 OFFERED = "styles"
 """Public folder with one folder per style."""
 COPYING = 10.0
-"""Seconds after its last change in which a file that cannot be read may still be being copied."""
+"""Seconds after its last change for which an unreadable file counts as being copied."""
 COPY = _("“{file}” holds the same style as “{name}”")
 Stamp = tuple[int, int]
 
 
 class StyleLibrary:
-    """One per server. Files are read once; thread-safe."""
+    """All styles of a server. Files are read once; thread-safe."""
 
     def __init__(self, queue: StudioQueue) -> None:
         self.queue, self.paths = queue, queue.paths
@@ -65,24 +65,24 @@ class StyleLibrary:
 
     # ---------------------------------------------------------------- what there is
     def entries(self) -> list[StyleEntry]:
-        """Every style, newest first. All who ask while somebody looks share the next look."""
+        """Every style, newest first. Concurrent calls share one look at the files."""
         asked = time.monotonic()
         with self._lock:
-            if self._begun <= asked:  # else somebody has looked while this one waited
+            if self._begun <= asked:  # else another thread has looked meanwhile
                 self._begun = time.monotonic()
                 self._entries = self._look()
             return list(self._entries)
 
     def unlisted(self) -> list[_]:
-        """Why the last look passed over files in the folder: they cannot be read, or are there twice."""
+        """Why files in the folder are not listed: they are unreadable or copies."""
         with self._lock:
             return list(self._unlisted)
 
     def read_ahead(self) -> None:
-        """Read the files in a thread of its own, so that the first page with many styles need not."""
+        """Read the files in a thread, ahead of the first page."""
 
         def read() -> None:
-            with suppress(OSError, VelaturaError):  # which the first page says
+            with suppress(OSError, VelaturaError):  # shown by the first page
                 self.entries()
 
         if imported_files(self.paths.styles):
@@ -91,33 +91,33 @@ class StyleLibrary:
     def _look(self) -> list[StyleEntry]:
         runs = {path: view for view in self.queue.runs() if (path := chosen_style(view.job.folder)) is not None}
         others = imported_files(self.paths.styles)
-        found = [self._trained(path, view) for path, view in runs.items()]
+        items = [self._trained(path, view) for path, view in runs.items()]
         owners = self._owners() if others else {}
-        found += [self._found(path, owners) for path in others]
+        items += [self._found(path, owners) for path in others]
         self._read = {path: self._read[path] for path in (*runs, *others) if path in self._read}
-        there, files = dict[str, StyleEntry](), [self._read[path] for path in others if path in self._read]
+        styles, files = dict[str, StyleEntry](), [self._read[path] for path in others if path in self._read]
         now = time.time_ns()
         self._unlisted = [
             why for (changed, _size), why in files if isinstance(why, _) and abs(now - changed) > COPYING * 1e9
         ]
-        for item in sorted(filter(None, found), key=lambda item: item.made):
-            if there.setdefault(item.id, item) is not item:  # one file under two names is one style
-                self._unlisted.append(COPY.format(file=plain(item.path.name), name=there[item.id].name))
-        if there.keys() != self._ids:
-            self._ids = frozenset(there)
+        for item in sorted(filter(None, items), key=lambda item: item.made):
+            if styles.setdefault(item.id, item) is not item:  # a copy under another name
+                self._unlisted.append(COPY.format(file=plain(item.path.name), name=styles[item.id].name))
+        if styles.keys() != self._ids:
+            self._ids = frozenset(styles)
             self._sweep()
-        return sorted(there.values(), key=lambda item: -item.made)
+        return sorted(styles.values(), key=lambda item: -item.made)
 
     def entry(self, id: str) -> StyleEntry | None:
         """The style with this untrusted id; None if there is none."""
         return next((item for item in self.entries() if item.id == id), None)
 
     def imported(self, owner: str) -> int:
-        """Bytes of a person's imported styles."""
+        """Bytes of an owner's imported styles."""
         with self._lock:
             owners = self._owners()
-            found = [self._found(path, owners) for path in imported_files(self.paths.styles)] if owners else []
-        return sum(item.size for item in found if item is not None and item.owner == owner)
+            items = [self._found(path, owners) for path in imported_files(self.paths.styles)] if owners else []
+        return sum(item.size for item in items if item is not None and item.owner == owner)
 
     def of_run(self, name: str) -> str:
         """The id of a run's style; empty if it has none."""
@@ -127,7 +127,7 @@ class StyleLibrary:
     def download(self, item: StyleEntry, format: str) -> Path:
         """The style as `safetensors`, for `diffusers` or `peft`, its word as `embedding`, or its settings as `toml`.
 
-        The file is public. VelaturaError says why it cannot be exported.
+        The file is public. VelaturaError if it cannot be exported.
         """
         if format not in FORMATS:
             raise VelaturaError(
@@ -153,12 +153,12 @@ class StyleLibrary:
     def for_diffusers(self, item: StyleEntry) -> Path | None:
         """The style's file for diffusers; None if it must be written first.
 
-        VelaturaError says why there can be none.
+        VelaturaError if it cannot be written.
         """
         twin = item.path.with_name(f"{item.path.stem}-diffusers{SUFFIX}")
         if item.plain or (item.run and twin.is_file()):
             return item.path if item.plain else twin
-        kept = item.run and is_snapshot(self._run(item).job.folder, item.path)  # which nothing lies beside
+        kept = item.run and is_snapshot(self._run(item).job.folder, item.path)  # has no other forms beside it
         reason = item.not_plain or (HUGE if item.run and not kept else "")
         if reason:
             raise VelaturaError(
@@ -187,7 +187,7 @@ class StyleLibrary:
         """Import a style of `owner` called `name`; the upload is deleted.
 
         `folder` is the sender's upload folder, by default that of all uploads. The file is validated completely first.
-        VelaturaError says why it is refused.
+        VelaturaError if it is refused.
         """
         uploads = (folder or self.paths.uploads).resolve()
         if not (upload.resolve().is_relative_to(uploads) and upload.is_file()):
@@ -226,7 +226,7 @@ class StyleLibrary:
         return self._again(item.id)
 
     def remove(self, item: StyleEntry, with_run: bool = False, *, actor: Actor) -> TrashItem | None:
-        """Move a style's files to the trash; the run stays, unless it is deleted too.
+        """Move a style's files to the trash, with `with_run` its run, too.
 
         VelaturaError if the run is active, or if the actor may not delete it.
         """
@@ -240,7 +240,7 @@ class StyleLibrary:
                 raise VelaturaError(
                     "“{name}” cannot be deleted now: {state}; stop its run first", name=item.name, state=state
                 )
-            with Run(view.job.folder).training():  # not from under a process that trains it
+            with Run(view.job.folder).training():  # raises BusyError while a process trains it
                 thrown = style_item(self.queue.store, view.job.folder, item.name, item.owner)
                 Trash(self.queue.store).put(thrown)
             self.queue.withdraw(view.job.folder)
@@ -280,7 +280,7 @@ class StyleLibrary:
             self._owned.write(self._owners() | {id: owner})
 
     def _known(self, path: Path, view: View | None) -> StyleEntry | None:
-        """What a file is, read again where it has changed; None if it is not a style that can be read."""
+        """A file's style, read again after a change; None if it is not a readable style."""
         try:
             seen = path.stat()
             stamp = (seen.st_mtime_ns, seen.st_size)
@@ -288,7 +288,7 @@ class StyleLibrary:
             if known is None or known[0] != stamp:
                 known = self._read[path] = stamp, read_entry(path, view, seen.st_mode)
         except OSError as error:
-            if not os.path.lexists(path):  # it has gone meanwhile
+            if not os.path.lexists(path):  # deleted meanwhile
                 return None
             known = self._read[path] = (0, 0), unreadable(path, error)
         return known[1] if isinstance(known[1], StyleEntry) else None
@@ -296,23 +296,23 @@ class StyleLibrary:
     def _put(self, checked: Path, shown: str, owner: str) -> StyleEntry:
         """Validate an uploaded file and move it to its place."""
         try:
-            with self._writing:  # one at a time: the largest that is taken unfolds into a gigabyte
+            with self._writing:  # one at a time: the largest allowed file takes a gigabyte of memory
                 check_numbers(checked)
-        except VelaturaError as error:  # said with the name by which the file is known to whoever sent it
+        except VelaturaError as error:  # with the name that the sender knows
             sentence = error.message.changed(lambda text: text.replace(checked.name, f"“{shown}”"))
             raise VelaturaError(sentence) from error.__cause__
-        found = read_found(checked)
+        item = read_found(checked)
         with self._lock, plain_disk_errors(self.paths.styles / checked.name):
-            here = self.entry(found.id)
-            if here is not None:
-                raise VelaturaError("this style already exists as “{name}”", name=here.name)
-            names = (found.name if number == 1 else f"{found.name} {number}" for number in range(1, 10_000))
+            existing = self.entry(item.id)
+            if existing is not None:
+                raise VelaturaError("this style already exists as “{name}”", name=existing.name)
+            names = (item.name if number == 1 else f"{item.name} {number}" for number in range(1, 10_000))
             name = next(each for each in names if not self._is_taken(each))
             os.utime(checked)
             if owner:
-                self._keep_owner(found.id, owner)
+                self._keep_owner(item.id, owner)
             checked.replace(self.paths.styles / f"{name}{SUFFIX}")
-        return self._again(found.id)
+        return self._again(item.id)
 
     def _put_plain(self, source: Path, place: Path) -> None:
         """Write a style as plain LoRA for diffusers; one at a time, since it may need much memory."""
@@ -324,7 +324,7 @@ class StyleLibrary:
                 write_plain(place, read_style(source))
 
     def _is_taken(self, name: str, item: StyleEntry | None = None) -> bool:
-        """Whether another style has this name, ignoring case as some systems do."""
+        """Whether another style has this name, ignoring case."""
         others = {each.name.casefold() for each in self.entries() if item is None or each.id != item.id}
         own = item is not None and not item.run and item.path.stem.casefold() == name.casefold()
         return name.casefold() in others or (not own and (self.paths.styles / f"{name}{SUFFIX}").exists())
@@ -367,7 +367,7 @@ def imported_files(styles: Path) -> list[Path]:
 
 
 def renamed_style(run: Path) -> str:
-    """The name that somebody gave a run's style; empty if it has that of its run."""
+    """The name of a run's renamed style; empty if it was not renamed."""
     try:
         return safe_name(read_inside(run, ALIAS).decode("utf-8"))
     except (OSError, UnicodeDecodeError):
@@ -375,7 +375,7 @@ def renamed_style(run: Path) -> str:
 
 
 def no_safetensors(name: str) -> _:
-    """Error for files of another kind; the page shows it before the upload."""
+    """The error for files of another kind, which the page shows before the upload."""
     return _(
         "“{name}” does not end in .safetensors; other files are refused because they can run code when opened",
         name=name,
@@ -383,7 +383,7 @@ def no_safetensors(name: str) -> _:
 
 
 def too_large(name: str) -> _:
-    """Error for files that are too large; the page shows it before the upload."""
+    """The error for too large files, which the page shows before the upload."""
     return _("“{name}” is larger than {most} MB, the limit for an upload", name=name, most=MOST_BYTES_A_FILE // 2**20)
 
 

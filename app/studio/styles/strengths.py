@@ -30,13 +30,13 @@ VERSIONS = Message(
     "{name} and {other} were trained on different versions of the starter; the merged style fits neither exactly"
 )
 FAR = 10.0
-"""Strength above which a style usually draws noise."""
+"""Strength above which styles usually draw noise."""
 
 
 def split_strength(text: str) -> tuple[Path, float]:
     """`FILE:0.8` as file and strength: split at the last colon, and only before a number (`C:\\x` is a path).
 
-    VelaturaError if what stands behind a file that is there is no number.
+    VelaturaError if the text after an existing file is not a number.
     """
     head, colon, tail = text.rpartition(":")
     if not (colon and head):
@@ -95,20 +95,20 @@ def about_words(styles: Sequence[tuple[Style, float]], texts: Sequence[str]) -> 
     from trainers.formats.embedding import embedding_of
     from trainers.models.words import contains_word
 
-    said, taken = list[str](), set[str]()
+    notes, taken = list[str](), set[str]()
     whose = {embedding_of(style.path): style.name for style, _ in styles}
     for style, _ in styles:
-        # A word that another one has already is called by its file's name, as `apply_styles` has it.
+        # `apply_styles` names a repeated word after its file.
         words = [style.path.stem if word in taken else word for word in style.words]
         taken |= set(words)
         if words and not any(contains_word(text, word) for text in texts for word in words):
             owner, named = whose.get(style.path), {"words": either(words), "style": style.name}
-            said.append(MISSING_OF.format(owner=owner, **named) if owner else MISSING.format(**named))
-    return said
+            notes.append(MISSING_OF.format(owner=owner, **named) if owner else MISSING.format(**named))
+    return notes
 
 
 def _is_file(path: str) -> bool:
     try:
         return Path(path).is_file()
-    except (OSError, ValueError):  # too long for a name, or with a zero byte in it
+    except (OSError, ValueError):  # too long, or with a zero byte
         return False

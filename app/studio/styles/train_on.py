@@ -1,4 +1,4 @@
-"""Drafts whose training starts from a style of the library."""
+"""Starts the training of a draft from a style of the library."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from trainers.formats.origin import origin_of
 from trainers.formats.read import read_outline
 
 METHODS = ("lora",)
-"""As `velatura inspect` calls those of which a file can be trained on."""
+"""Methods, as in `velatura inspect`, whose files can be trained further."""
 KERNELS = ("resnets", "samplers", "conv_in", "conv_out", "_in_layers_", "_op", "_conv")
-"""What the names of layers with kernels of 3×3, and of those beside them, hold."""
+"""Parts of the names of layers with 3×3 kernels, and of layers beside them."""
 
 
 def find_style(library: StyleLibrary, identifier: str) -> StyleEntry:
@@ -28,21 +28,21 @@ def find_style(library: StyleLibrary, identifier: str) -> StyleEntry:
 
 
 def train_on(draft: Draft, item: StyleEntry) -> Draft:
-    """The draft with a style to start from, and with the method, rank, alpha and layers that its file has.
+    """The draft with a style to start from, and with the method, rank, alpha and layers of its file.
 
-    VelaturaError if training cannot go on from its form, or if Velatura does not train its base.
+    VelaturaError if its form cannot be trained further, or Velatura does not train its base.
     """
-    outline, found = read_outline(item.path), describe_style(item.path)
+    outline, facts = read_outline(item.path), describe_style(item.path)
     origin_of(outline).check(item.path.name)
-    if found.method not in METHODS or found.rank is None:
+    if facts.method not in METHODS or facts.rank is None:
         raise VelaturaError(
-            "only plain LoRA can be trained on, and {name} is {method}", name=item.name, method=found.method
+            "only plain LoRA can be trained on, and {name} is {method}", name=item.name, method=facts.method
         )
     layers = tuple(outline.layers)
-    alphas = found.alphas or (float(found.rank.largest),)
+    alphas = facts.alphas or (float(facts.rank.largest),)
     settings = {
-        "method.rank": str(found.rank.largest),
-        "method.alpha": f"{alphas[-1] if len(alphas) == 1 else found.rank.largest:g}",
+        "method.rank": str(facts.rank.largest),
+        "method.alpha": f"{alphas[-1] if len(alphas) == 1 else facts.rank.largest:g}",
         "targets.unet": "full" if _any(layers, "unet", KERNELS) else "attn-mlp",
         "targets.text_encoder": _text_layers(layers),
     }
@@ -55,9 +55,9 @@ def train_on(draft: Draft, item: StyleEntry) -> Draft:
 
 
 def start_from_nothing(draft: Draft) -> Draft:
-    """The draft without a style to start from, and with the choices from before it.
+    """The draft without a style to start from, and with the choices before it.
 
-    Settings and the base stay where they were changed since. After another choice, such as a preset, all of them stay.
+    Settings and the base that were changed since stay; after another choice, such as a preset, all of them stay.
     """
     now, (before, after) = draft.choices, draft.around_start or (draft.choices, draft.choices)
     if now.model_copy(update={"settings": after.settings, "base": after.base}) != after:
@@ -73,8 +73,8 @@ def start_from_nothing(draft: Draft) -> Draft:
 
 
 def _text_layers(layers: Iterable[str]) -> str:
-    own = [layer for layer in layers if "unet" not in layer]
-    return "none" if not own else "attn-mlp" if any("mlp" in layer for layer in own) else "attn"
+    of_text = [layer for layer in layers if "unet" not in layer]
+    return "none" if not of_text else "attn-mlp" if any("mlp" in layer for layer in of_text) else "attn"
 
 
 def _any(layers: Iterable[str], part: str, signs: Iterable[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What the runs of a sweep differ in: an axis is a setting, or several that change together, and its values."""
+"""Axes of a sweep: a setting, or several that change together, and its values."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ SHORT = {
     "train.learning_rate": "lr",
     "train.batch_size": "batch",
 }
-"""What a setting is called in names of runs; others by the last part of their key."""
+"""Abbreviations of settings in names of runs; by default the last part of the key."""
 MOST_SEEDS = 100
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Settings and the values that they take together."""
+    """Settings and their common values."""
 
     keys: tuple[str, ...]
     values: tuple[Any, ...]
 
     @property
     def title(self) -> str:
-        """Its keys, as they are written on the command line."""
+        """Its keys, as on the command line."""
         return "+".join(self.keys)
 
     @property
     def short(self) -> str:
-        """What it is called in tables: `rank` for `method.rank`."""
+        """Its name in tables: `rank` for `method.rank`."""
         return "method" if self.keys[0] == METHOD else self.keys[0].rpartition(".")[2]
 
 
@@ -55,19 +55,19 @@ def read_axes(
         seed: The first seed.
 
     Raises:
-        VelaturaError: A line is not understood, or something is given twice.
+        VelaturaError: A line is invalid, or an axis is given twice.
     """
     axes = [_read(line) for line in grid]
     if methods is not None:
         axes.insert(0, Axis((METHOD,), tuple(_parts(methods))))
     if seeds is not None:
         axes.append(_seeds(seeds, seed))
-    axes.sort(key=lambda axis: METHOD not in axis.keys)  # each method has a preset of its own, over which the rest lies
+    axes.sort(key=lambda axis: METHOD not in axis.keys)  # other settings lie over the method's preset
     return check_axes(axes)
 
 
 def check_axes(axes: Iterable[Axis]) -> tuple[Axis, ...]:
-    """The axes, if they can be combined; VelaturaError otherwise."""
+    """The axes; VelaturaError if they cannot be combined."""
     checked, known = tuple(axes), set[str]()
     for axis in checked:
         for key in axis.keys:
@@ -85,7 +85,7 @@ def check_axes(axes: Iterable[Axis]) -> tuple[Axis, ...]:
 
 
 def text_of(value: Any) -> str:
-    """A value as tables and sheets show it."""
+    """A value as text."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, list | tuple):
@@ -94,7 +94,7 @@ def text_of(value: Any) -> str:
 
 
 def name_part(axis: Axis, value: Any) -> str:
-    """What a value adds to the name of a run: `lora`, `r4`, `s1`."""
+    """The part of a run's name for a value: `lora`, `r4`, `s1`."""
     text = text_of(value)
     if not isinstance(value, int | float):  # a number may begin with a minus
         text = re.sub(r"[^\w.]+", "-", text).strip("-.")
@@ -116,7 +116,7 @@ def _read(line: str) -> Axis:
 
 
 def _value(key: str, text: str) -> Any:
-    """A value as `--set` reads it."""
+    """The value of a text, as with `--set`."""
     value: Any = parse_assignments([f"{key}={text}"])
     while isinstance(value, dict) and len(value) == 1:
         value = next(iter(value.values()))
@@ -124,7 +124,7 @@ def _value(key: str, text: str) -> Any:
 
 
 def _parts(text: str) -> list[str]:
-    """What stands between commas, except those in brackets and quotes."""
+    """The parts between commas outside of brackets and quotes."""
     parts, depth, quote = [""], 0, ""
     for letter in text:
         if quote:
@@ -141,12 +141,12 @@ def _parts(text: str) -> list[str]:
 
 
 def _seeds(text: str, first: int) -> Axis:
-    found = _parts(text)
-    if not found or not all(re.fullmatch(r"\d{1,10}", part) for part in found):
+    parts = _parts(text)
+    if not parts or not all(re.fullmatch(r"\d{1,10}", part) for part in parts):
         raise VelaturaError("--seeds {text!r} is not understood; write how many, or a list such as 1,5,9", text=text)
-    if len(found) > 1 or "," in text:
-        return Axis((SEED,), tuple(map(int, found)))
-    count = int(found[0])
+    if len(parts) > 1 or "," in text:
+        return Axis((SEED,), tuple(map(int, parts)))
+    count = int(parts[0])
     if not 0 < count <= MOST_SEEDS:
         raise VelaturaError("--seeds {count} is not between 1 and {most}", count=count, most=MOST_SEEDS)
     return Axis((SEED,), tuple(range(first, first + count)))

@@ -1,4 +1,4 @@
-"""Several runs that are added to the queue together: all of them, or none."""
+"""Adds several runs to the queue, all or none."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Wanted:
 
     config: Config
     expected: float | None = None
-    """Seconds that it will take; None if unknown."""
+    """Expected seconds; None if unknown."""
     memory: float = 0.0
-    """GB that a device of a cluster's node must have."""
+    """Required GB of a device of a cluster's node."""
 
 
 def add_batch(
@@ -42,8 +42,7 @@ def add_batch(
 ) -> list[Job]:
     """Prepare runs with shared copies of their images and add them to the queue in this order.
 
-    `prepared` receives their folders before any of them waits. If anything fails, no run is left, and none has begun.
-    Raises VelaturaError.
+    `prepared` receives their folders before any of them waits. On VelaturaError no run is left, and none has begun.
     """
     from trainers.training.prepare import prepare_alike
 

@@ -1,4 +1,4 @@
-"""A sweep over methods from a draft: the same pictures and settings, each method with its own preset."""
+"""Sweeps of a draft: over methods, each with its preset, or over any axes."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ from trainers.errors import VelaturaError
 from trainers.planning.findings import check_ahead
 
 SUGGESTED = ("lora", "loha", "lokr")
-"""Methods that differ much in what they learn and that other programs read."""
+"""Methods that differ much and that other programs read."""
 UNNAMED = "sweep"
-"""In place of the name, while only the time is asked for."""
+"""Placeholder name for estimates."""
 
 
 def suggested_methods(draft: Draft) -> tuple[str, ...]:
-    """Three methods to compare, among them the draft's own."""
+    """Three methods to compare, including the draft's."""
     own = method_of(draft.choices)
     return tuple(dict.fromkeys([*([own] if own else []), *SUGGESTED]))[: len(SUGGESTED)]
 
 
 def method_seconds(measured: Measured, draft: Draft) -> dict[str, float | None]:
-    """How long a run of the draft takes with each method that its settings allow; None where that is not known."""
-    found: dict[str, float | None] = {}
+    """Seconds of the draft's run with each method that its settings allow; None if unknown."""
+    seconds: dict[str, float | None] = {}
     for method in METHODS:
-        with suppress(VelaturaError):  # the draft has settings that this method does not allow
+        with suppress(VelaturaError):  # the draft's settings do not allow this method
             config = build_config(*all_layers(choose(draft, "method", method), {"name": UNNAMED}))
-            found[method] = measured.seconds(config, len(draft.pictures))
-    return found
+            seconds[method] = measured.seconds(config, len(draft.pictures))
+    return seconds
 
 
 def start_method_sweep(queue: StudioQueue, drafts: Drafts, draft: Draft, methods: Sequence[str], actor: Actor) -> Sweep:
-    """Queue a run of the draft for each method, or none, as `start_draft_sweep`."""
+    """Queue a run of the draft for each method, all or none, like `start_draft_sweep`."""
     return start_draft_sweep(queue, drafts, draft, [Axis((METHOD,), tuple(dict.fromkeys(methods)))], actor)
 
 
@@ -62,7 +62,7 @@ def start_draft_sweep(
     actor: Actor,
     settings: Mapping[str, Any] | None = None,
 ) -> Sweep:
-    """Queue a run of the draft for each combination of values, or none, `settings` laid over its own.
+    """Queue a run of the draft for each combination of values, all or none, with `settings` over its own.
 
     The sweep has the draft's name, or the next free one. Raises VelaturaError.
     """
@@ -77,8 +77,8 @@ def start_draft_sweep(
         drafts.write_dataset(draft, pictures)
 
         def make(method: str | None, more: Mapping[str, Any]) -> Config:
-            own = choose(draft, "method", method) if method else draft
-            return build_config(*all_layers(own, settings or {}, overlay(more, {"data": {"images": str(pictures)}})))
+            chosen = choose(draft, "method", method) if method else draft
+            return build_config(*all_layers(chosen, settings or {}, overlay(more, {"data": {"images": str(pictures)}})))
 
         plan = plan_sweep(name, axes, make, runs, Measured(drafts.paths), len(draft.pictures))
         for run in plan.runs:
@@ -88,13 +88,13 @@ def start_draft_sweep(
 
 
 def free_sweep_name(runs: Path, name: str) -> str:
-    """The name, with a number if a sweep has it already or runs have names that begin with it."""
+    """The name, with a number if a sweep has it, or runs have names that begin with it."""
     taken = {alike(sweep.name) for sweep in list_sweeps(runs)[0]}
-    there = [alike(path.name) for path in runs.iterdir()] if runs.is_dir() else []
+    existing = [alike(path.name) for path in runs.iterdir()] if runs.is_dir() else []
 
     def is_free(candidate: str) -> bool:
-        own = alike(candidate)
-        return own not in taken and not any(each == own or each.startswith(f"{own}-") for each in there)
+        key = alike(candidate)
+        return key not in taken and not any(other == key or other.startswith(f"{key}-") for other in existing)
 
     numbered = (name if number == 1 else f"{name} {number}" for number in range(1, 10_000))
     return next(each for each in numbered if is_free(each))

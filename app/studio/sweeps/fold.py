@@ -13,16 +13,16 @@ from app.studio.sweeps.sweeps import Member, members
 
 @dataclass(frozen=True)
 class Folded:
-    """A sweep in place of its runs."""
+    """A sweep that stands for its runs."""
 
     sweep: Sweep
     members: tuple[Member, ...]
 
 
 def fold(runs: Path, views: Sequence[View], every: Sequence[View] | None = None) -> list[View | Folded]:
-    """The views, with one item for each sweep in the place of its first run.
+    """The views, with one item for each sweep at the place of its first run.
 
-    `every` are the views of all runs, if `views` are some of them: a sweep has all of its runs whichever are shown.
+    `every` are the views of all runs, if `views` are only some of them: an item has all runs of its sweep.
     """
     sweeps = {run.name: sweep for sweep in reversed(list_sweeps(runs)[0]) for run in sweep.runs}
     known = {view.job.folder.name: view for view in (views if every is None else every)}
@@ -35,6 +35,6 @@ def fold(runs: Path, views: Sequence[View], every: Sequence[View] | None = None)
             items.append(view)
         elif sweep.id not in seen:
             seen.add(sweep.id)
-            there = [known[run.name] for run in sweep.runs if run.name in known]
-            items.append(Folded(sweep, tuple(members(sweep, there))))
+            runs_of_sweep = [known[run.name] for run in sweep.runs if run.name in known]
+            items.append(Folded(sweep, tuple(members(sweep, runs_of_sweep))))
     return items

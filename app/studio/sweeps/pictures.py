@@ -1,4 +1,4 @@
-"""The pictures of a sweep as a grid: the same prompt and seed by each of its runs."""
+"""Grids of a sweep's pictures: the same prompt and seed in each of its runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Label = Callable[[Axis, Any], str]
 
 @dataclass(frozen=True)
 class GridRow:
-    """A row of a grid: its label, and what stands in each column; None where a run has drawn nothing."""
+    """A row of a grid: its label, and a sample per column; None without one."""
 
     label: str
     cells: tuple[tuple[Member, Sample | None], ...]
@@ -28,7 +28,7 @@ class GridRow:
 
 @dataclass(frozen=True)
 class Grid:
-    """Pictures of one prompt by all runs, or of all prompts if the runs differ in one setting only."""
+    """Pictures of one prompt, or of all prompts if the runs differ in one setting."""
 
     columns: tuple[str, ...]
     rows: tuple[GridRow, ...]
@@ -37,17 +37,17 @@ class Grid:
 
 
 def prompts(members: Sequence[Member]) -> list[str]:
-    """The prompts that the runs draw."""
-    found = (prompts_of(view, 1 + max((s.row for s in newest_of_each(view)), default=-1)) for view in _views(members))
-    return max(found, key=len, default=[])
+    """The prompts of the runs."""
+    lists = (prompts_of(view, 1 + max((s.row for s in newest_of_each(view)), default=-1)) for view in _views(members))
+    return max(lists, key=len, default=[])
 
 
 def make_grid(axes: Sequence[Axis], members: Sequence[Member], prompt: int = 1, label: Label | None = None) -> Grid:
     """The newest pictures of each run.
 
-    With one axis, its values stand over the columns and prompts before the rows. With several, the last one stands over
-    the columns, the others before the rows, and all pictures are of the prompt with this number, from 1. `label` says
-    what a value is called. Raises VelaturaError if there is no such prompt.
+    With one axis, columns are its values and rows are prompts. With several, columns are values of the last one, rows
+    of the others, and all pictures have the prompt with this number, from 1. `label` names values. Raises VelaturaError
+    if there is no such prompt.
     """
     drawn = {member.name: _samples(member) for member in members}
     label = label or label_of
@@ -74,12 +74,12 @@ def make_grid(axes: Sequence[Axis], members: Sequence[Member], prompt: int = 1, 
 
 
 def label_of(axis: Axis, value: Any) -> str:
-    """What a value is called beside pictures: `lora`, `rank 4`."""
+    """The label of a value: `lora`, `rank 4`."""
     return text_of(value) if axis.keys[0] == METHOD else f"{axis.short.replace('_', ' ')} {text_of(value)}"
 
 
 def draw_sheet(grid: Grid, title: str = "", cell: int = 0) -> Image:
-    """A grid as one picture; the place of what is not drawn yet stays empty. VelaturaError if nothing is drawn."""
+    """A grid as one picture, with empty cells for missing samples. VelaturaError without any sample."""
     from PIL import Image
 
     from trainers.sampling.grid import PAPER, make_grid
@@ -94,8 +94,8 @@ def draw_sheet(grid: Grid, title: str = "", cell: int = 0) -> Image:
     def picture(sample: Sample | None) -> Image.Image:
         if sample is None:
             return empty
-        with Image.open(sample.path) as found:
-            return found.convert("RGB")
+        with Image.open(sample.path) as image:
+            return image.convert("RGB")
 
     rows = [(row.label, [picture(sample) for _, sample in row.cells]) for row in grid.rows]
     return make_grid(rows, grid.columns, " · ".join(each for each in (title, grid.title) if each), cell)

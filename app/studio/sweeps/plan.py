@@ -1,4 +1,4 @@
-"""A sweep before it starts: its runs with their names and settings, each of them checked."""
+"""Plans a sweep: its runs with their names and checked settings."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from trainers.errors import VelaturaError
 from trainers.messages import joined
 
 MOST_RUNS = 100
-"""Runs of a sweep, at most."""
-MOST_SAID = 3
-"""Problems that are said at once."""
+"""Maximum number of runs of a sweep."""
+MOST_PROBLEMS = 3
+"""Maximum number of reported problems."""
 Make = Callable[[str | None, Mapping[str, Any]], Config]
-"""Makes a run's config from a method (None for that of the preset) and settings, which include the name."""
+"""Makes a run's config from a method (None for the preset's) and settings with the name."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PlannedRun:
 
     name: str
     values: tuple[Any, ...]
-    """One of each axis."""
+    """One value of each axis."""
     wanted: Wanted
 
 
@@ -47,7 +47,7 @@ class SweepPlan:
 
     @property
     def seconds(self) -> float | None:
-        """The time of all runs one after the other; None if it is not known of each."""
+        """Duration of all runs one after the other; None if unknown."""
         known = [run.wanted.expected for run in self.runs if run.wanted.expected is not None]
         return sum(known) if len(known) == len(self.runs) else None
 
@@ -59,35 +59,35 @@ def plan_sweep(
 
     Args:
         name: Name of the sweep.
-        axes: What the runs differ in.
+        axes: The axes of the sweep.
         make: Makes a config.
         runs: The folder of runs, in which the names must be free.
-        measured: What is known of the time and memory of runs.
+        measured: Measurements of time and memory.
         pictures: Number of training images.
 
     Raises:
-        VelaturaError: There are too few or too many runs, or one of them is not valid; the message names it.
+        VelaturaError: There are too few or too many runs, or one of them is invalid.
     """
     _check_count(check_axes(axes))
-    found: list[PlannedRun] = []
+    planned: list[PlannedRun] = []
     problems: list[VelaturaError] = []
     names = set[str]()
     taken = {alike(path.name) for path in runs.iterdir()} if runs.is_dir() else set()
     for values in itertools.product(*(axis.values for axis in axes)):
-        own = "-".join([name, *(name_part(axis, value) for axis, value in zip(axes, values, strict=True))])
-        own = _unlike(own, names)  # values may differ in what names cannot hold
-        names.add(alike(own))
+        run = "-".join([name, *(name_part(axis, value) for axis, value in zip(axes, values, strict=True))])
+        run = _unlike(run, names)  # names cannot show every difference of values
+        names.add(alike(run))
         try:
-            if alike(own) in taken:
+            if alike(run) in taken:
                 raise VelaturaError("a run of this name exists; choose another --name")
-            wanted = _wanted(own, axes, values, make, measured, pictures)
+            wanted = _wanted(run, axes, values, make, measured, pictures)
             check_run(wanted.config, Actor())
-            found.append(PlannedRun(own, values, wanted))
+            planned.append(PlannedRun(run, values, wanted))
         except VelaturaError as error:
-            problems.append(VelaturaError("{run}: {problem}", run=own, problem=error.message))
+            problems.append(VelaturaError("{run}: {problem}", run=run, problem=error.message))
     if problems:
-        raise _together(problems, len(found) + len(problems))
-    return SweepPlan(name, tuple(axes), tuple(found))
+        raise _together(problems, len(planned) + len(problems))
+    return SweepPlan(name, tuple(axes), tuple(planned))
 
 
 # ---------------------------------------------------------------- within
@@ -128,10 +128,10 @@ def _check_count(axes: Sequence[Axis]) -> None:
 def _together(problems: Sequence[VelaturaError], of: int) -> VelaturaError:
     if len(problems) == 1:
         return VelaturaError("nothing was started: {problem}", problem=problems[0].message)
-    more = ["…"] if len(problems) > MOST_SAID else []
+    more = ["…"] if len(problems) > MOST_PROBLEMS else []
     return VelaturaError(
         "nothing was started, {count} of {of} runs are not valid: {problems}",
         count=len(problems),
         of=of,
-        problems=joined("; ", [*(problem.message for problem in problems[:MOST_SAID]), *more]),
+        problems=joined("; ", [*(problem.message for problem in problems[:MOST_PROBLEMS]), *more]),
     )

@@ -1,4 +1,4 @@
-"""The losses of a sweep's runs as one picture."""
+"""Draws the losses of a sweep's runs as one picture."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ WIDTH, HEIGHT, MARGIN, LINE = 1200, 640, 64, 26
 COLOURS = (
     *("#4477aa", "#ee6677", "#228833", "#b8860b", "#0e7c9b", "#aa3377", "#777777", "#882255", "#44aa99", "#999933"),
 )
-"""Distinguishable with any colour vision (Paul Tol's schemes); from the eleventh run on they come again, dashed."""
+"""Colours for any colour vision (Paul Tol's schemes); from the eleventh run on they repeat, dashed."""
 OUTLIERS = 50
-"""One in so many of the largest and smallest values is left out of the frame."""
+"""The frame leaves out this fraction (1/n) of the largest and smallest values."""
 
 
 def draw_plot(members: Sequence[Member], title: str) -> Image:

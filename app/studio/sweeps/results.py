@@ -1,9 +1,9 @@
-"""What the runs of a sweep have given: one row for each, with numbers that can be compared.
+"""The results of a sweep: a row of comparable numbers for each run.
 
 The loss is the smoothed training loss of the last step. Runs with the same seed, batch size and images see the same
-noise at the same steps, so it compares methods and ranks fairly; it says little between seeds or learning targets. The
-held-out loss, of images that no step has seen (`data.held_out`), is the better judge, and also compares within one seed
-only, since the seed chooses these images.
+noise at the same steps, so it compares methods and ranks; it does not compare seeds or learning targets. The held-out
+loss, of images that no step has seen (`data.held_out`), is better, but compares only within one seed, which chooses
+these images.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ MEANINGS = {
     "file": "the style file",
     "memory": "the most that the run has taken",
 }
-"""What the columns mean."""
+"""Descriptions of the columns."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A run of a sweep, with what it has given so far; NaN and 0 where that is not known."""
+    """The results of a run so far; NaN and 0 if unknown."""
 
     member: Member
     loss: float = math.nan
@@ -47,17 +47,17 @@ class Result:
 
     @property
     def state(self) -> str:
-        """The run's state; `deleted` if it is not there."""
+        """The run's state, or `deleted`."""
         return str(self.member.view.state) if self.member.view is not None else "deleted"
 
     @property
     def is_finished(self) -> bool:
-        """Whether it has trained as long as it was to."""
+        """Whether it has finished its training."""
         return self.member.view is not None and self.member.view.state == State.FINISHED
 
 
 def read_result(member: Member, losses: Losses | None = None) -> Result:
-    """What a run has given so far; `losses` are those that were read before."""
+    """The results of a run so far; `losses` were read before."""
     if member.view is None:
         return Result(member)
     view = member.view
@@ -77,7 +77,7 @@ def read_result(member: Member, losses: Losses | None = None) -> Result:
 
 
 def ranked(results: Sequence[Result]) -> list[Result]:
-    """The results: finished runs first, by held-out loss if all of these have one, else by loss."""
+    """The results, finished runs first, by held-out loss if all of these have one, or else by loss."""
     by_held_out = has_held_out(results)
 
     def turn(result: Result) -> tuple[bool, float]:
@@ -88,29 +88,29 @@ def ranked(results: Sequence[Result]) -> list[Result]:
 
 
 def has_held_out(results: Sequence[Result]) -> bool:
-    """Whether the held-out loss can rank them: all finished runs have one."""
+    """Whether all finished runs have a held-out loss."""
     finished = [result for result in results if result.is_finished]
     return bool(finished) and not any(math.isnan(result.held_out) for result in finished)
 
 
 @dataclass(frozen=True)
 class Mean:
-    """The losses of runs that differ in their seed only."""
+    """The mean losses of runs that differ only in their seed."""
 
     values: tuple[Any, ...]
-    """One of each axis but the seed."""
+    """One value of each axis except the seed."""
     finished: int
     of: int
     loss: float | None
     """Mean over the finished runs; None without one."""
     spread: float | None
-    """The largest of these losses less the smallest: differences between means that are smaller may be chance."""
+    """The largest of these losses minus the smallest; smaller differences of means may be chance."""
     held_out_loss: float | None
     """None unless all finished runs have one."""
 
 
 def means_over_seeds(axes: Sequence[Axis], results: Sequence[Result]) -> list[Mean]:
-    """Means of runs that differ in their seed only, lowest first; empty if there is nothing else to compare."""
+    """Means of runs that differ only in their seed, lowest first; empty without another axis."""
     place = next((place for place, axis in enumerate(axes) if SEED in axis.keys), None)
     if place is None or len(axes) < 2 or len(axes[place].values) < 2:
         return []
@@ -128,7 +128,7 @@ def means_over_seeds(axes: Sequence[Axis], results: Sequence[Result]) -> list[Me
 
 
 def as_record(axes: Sequence[Axis], result: Result) -> dict[str, Any]:
-    """A result as data; None where a number is not known."""
+    """A result as plain data; None for unknown numbers."""
     view = result.member.view
     return {
         "run": result.member.name,
@@ -145,7 +145,7 @@ def as_record(axes: Sequence[Axis], result: Result) -> dict[str, Any]:
 
 
 def as_csv(axes: Sequence[Axis], results: Sequence[Result]) -> str:
-    """CSV with a row for each result; cells of unknown numbers are empty."""
+    """CSV with a row for each result; unknown numbers are empty cells."""
     rows = [as_record(axes, result) for result in results]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -1,6 +1,6 @@
-"""Sweeps on disk: a small file for each among the runs, and one in each of its runs that refers to it.
+"""Files of sweeps: one for each sweep beside the runs, and one in each of its runs that refers to it.
 
-A run stays an ordinary run: without its file it belongs to no sweep, and a sweep whose run was deleted has a gap.
+A run without this file belongs to no sweep; a sweep with a deleted run has a gap.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trainers.errors import VelaturaError
 from trainers.regular_files import read_inside
 
 FOLDER = ".sweeps"
-"""Folder among the runs; hidden, so that it is not taken for a run."""
+"""Hidden folder beside the runs."""
 REFERENCE = "sweep.json"
 """File in a run's folder."""
 VERSION = 1
@@ -55,7 +55,7 @@ class Sweep(_Kept):
 
     version: int = VERSION
     id: str
-    """Of this sweep alone, so that a later run with a name of its runs is not taken for one."""
+    """Unique id; a later run with the name of one of its runs does not have it."""
     name: str
     owner: str = ""
     made: float
@@ -63,16 +63,16 @@ class Sweep(_Kept):
     kept_axes: tuple[KeptAxis, ...]
     runs: tuple[KeptRun, ...]
     kept: str = ""
-    """Name of the run that somebody has chosen to keep; empty if none."""
+    """Name of the run chosen to keep; may be empty."""
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """What its runs differ in."""
+        """The axes of its runs."""
         return tuple(Axis(axis.keys, axis.values) for axis in self.kept_axes)
 
 
 class Reference(_Kept):
-    """What a run knows of its sweep."""
+    """A run's reference to its sweep."""
 
     version: int = VERSION
     sweep: str
@@ -98,18 +98,18 @@ def sweep_file(runs: Path, name: str) -> Path:
 
 
 def check_free(runs: Path, name: str) -> None:
-    """Raise VelaturaError if there is a sweep of this name, ignoring case."""
+    """Raise VelaturaError if a sweep has this name, ignoring case."""
     if any(alike(path.stem) == alike(name) for path in _files(runs)):
         raise VelaturaError("there is a sweep {name} already; choose another --name", name=name)
 
 
 @contextmanager
 def new_name(runs: Path, name: str) -> Iterator[None]:
-    """Hold the name of a sweep while its file is written. VelaturaError if there is a sweep of this name."""
+    """Reserve the name of a sweep while its file is written. VelaturaError if a sweep has it."""
     folder = runs / FOLDER
     with plain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):  # two starts at once, of other runs
+        with FileLock(folder / ".lock"):  # concurrent starts
             check_free(runs, name)
             yield
 
@@ -128,14 +128,14 @@ def write_sweep(runs: Path, sweep: Sweep, folders: Sequence[Path]) -> None:
 
 
 def keep_run(runs: Path, sweep: Sweep, name: str) -> None:
-    """Mark a run of a sweep as the one to keep, or none with "". VelaturaError if it is not one of its runs."""
+    """Mark a run of a sweep as the one to keep, or with "" none. VelaturaError if it is not one of its runs."""
     if name and name not in {run.name for run in sweep.runs}:
         raise VelaturaError("{name} is not a run of the sweep {sweep}", name=name[:200], sweep=sweep.name)
     write_sweep(runs, sweep.model_copy(update={"kept": name}), ())
 
 
 def remove_sweep(runs: Path, name: str) -> None:
-    """Forget a sweep; its runs stay."""
+    """Delete a sweep's file; its runs stay."""
     sweep_file(runs, name).unlink(missing_ok=True)
 
 
@@ -159,19 +159,19 @@ def _read(place: Path) -> Sweep:
 
 
 def list_sweeps(runs: Path) -> tuple[list[Sweep], list[VelaturaError]]:
-    """All sweeps, newest first, and why others cannot be read."""
-    found: list[Sweep] = []
+    """All sweeps, newest first, and the errors of unreadable ones."""
+    sweeps: list[Sweep] = []
     problems: list[VelaturaError] = []
     for path in _files(runs):
         try:
-            found.append(_read(path))
+            sweeps.append(_read(path))
         except VelaturaError as error:
             problems.append(error)
-    return sorted(found, key=lambda sweep: -sweep.made), problems
+    return sorted(sweeps, key=lambda sweep: -sweep.made), problems
 
 
 def reference_of(run: Path) -> Reference | None:
-    """The sweep that a run refers to; None if it belongs to none."""
+    """The sweep that a run refers to; None without one."""
     try:
         return Reference.model_validate_json(read_inside(run, REFERENCE))
     except (OSError, ValidationError, RecursionError):
@@ -193,7 +193,7 @@ def _parse(table: dict[str, Any], place: Path) -> Sweep:
     while version < VERSION:
         table, version = MIGRATIONS[version](table), version + 1
     sweep = Sweep.model_validate(table)
-    whole = all(axis.keys and axis.values for axis in sweep.kept_axes) and sweep.kept_axes and sweep.runs
-    if not whole or sweep.name != place.stem or any(len(run.values) != len(sweep.kept_axes) for run in sweep.runs):
+    has_values = all(axis.keys and axis.values for axis in sweep.kept_axes) and sweep.kept_axes and sweep.runs
+    if not has_values or sweep.name != place.stem or any(len(run.values) != len(sweep.kept_axes) for run in sweep.runs):
         raise ValueError("it does not hold together")
     return sweep

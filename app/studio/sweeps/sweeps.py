@@ -1,4 +1,4 @@
-"""Starting, cancelling, continuing and moving a sweep: its runs are jobs of the queue like all others."""
+"""Starts, cancels, continues and moves sweeps, whose runs are ordinary jobs."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ OTHER, DELETED = _("{count} ended otherwise"), _("{count} deleted")
 
 @dataclass(frozen=True)
 class Member:
-    """A run of a sweep, as it is now."""
+    """The current state of a sweep's run."""
 
     name: str
     values: tuple[Any, ...]
     view: View | None
     """None if it was deleted."""
     problem: str = ""
-    """Why it is not there."""
+    """Why it is missing."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the runs of a sweep are."""
+    """The progress of a sweep's runs."""
 
     done: int
     of: int
@@ -61,15 +61,15 @@ class Progress:
 
     @property
     def rest(self) -> int:
-        """Runs that ended otherwise: stopped, cancelled, failed, interrupted."""
+        """Number of other ended runs: stopped, cancelled, failed, interrupted."""
         return self.of - self.done - self.running - self.waiting - self.missing
 
     @property
     def line(self) -> Message:
-        """How far they are: `3 of 9 done, 1 running, 5 waiting`."""
+        """The progress as text: `3 of 9 done, 1 running, 5 waiting`."""
         parts = [_("{count} of {total} done", count=self.done, total=self.of)]
         others = ((self.running, RUNNING), (self.waiting, WAITING), (self.rest, OTHER), (self.missing, DELETED))
-        parts += [said.format(count=count) for count, said in others if count]
+        parts += [template.format(count=count) for count, template in others if count]
         return joined(", ", parts)
 
 
@@ -81,7 +81,7 @@ def start_sweep(
     owner: str = "",
     prepared: Callable[[Path], object] = lambda _folder: None,
 ) -> tuple[Sweep, list[Job]]:
-    """Queue all runs of a sweep, or none. `prepared` receives each folder before it waits. Raises VelaturaError."""
+    """Queue the runs of a sweep, all or none. `prepared` receives each folder before it waits. Raises VelaturaError."""
     check_free(store.runs, plan.name)
     sweep, is_written = new_sweep(plan, actor.name or owner), False
 
@@ -97,47 +97,47 @@ def start_sweep(
     try:
         return sweep, add_batch(store, wanted, actor=actor, owner=owner, prepared=refer)
     except BaseException:
-        if is_written:  # else a file of this name is that of another start at the same moment
+        if is_written:  # or the file belongs to a concurrent start
             remove_sweep(store.runs, sweep.name)
         raise
 
 
 def members(sweep: Sweep, views: Iterable[View]) -> list[Member]:
-    """The runs of a sweep in its order, among the views of all runs."""
+    """The runs of a sweep in order, from the views of all runs."""
     known = {view.job.folder.name: view for view in views}
-    found: list[Member] = []
+    runs: list[Member] = []
     for run in sweep.runs:
         view = known.get(run.name)
         if view is None or not view.job.folder.is_dir():
-            found.append(Member(run.name, run.values, None, GONE.format(name=run.name)))
+            runs.append(Member(run.name, run.values, None, GONE.format(name=run.name)))
         elif (reference := reference_of(view.job.folder)) is None or reference.id != sweep.id:
-            found.append(Member(run.name, run.values, None, REPLACED.format(name=run.name)))
+            runs.append(Member(run.name, run.values, None, REPLACED.format(name=run.name)))
         else:
-            found.append(Member(run.name, run.values, view))
-    return found
+            runs.append(Member(run.name, run.values, view))
+    return runs
 
 
-def progress(found: Sequence[Member]) -> Progress:
-    """How far these runs are."""
-    states = [member.view.state for member in found if member.view is not None]
+def progress(runs: Sequence[Member]) -> Progress:
+    """The progress of these runs."""
+    states = [member.view.state for member in runs if member.view is not None]
     return Progress(
         done=sum(state == State.FINISHED for state in states),
-        of=len(found),
+        of=len(runs),
         running=sum(state not in ENDED and state != State.QUEUED for state in states),
         waiting=sum(state == State.QUEUED for state in states),
-        missing=len(found) - len(states),
+        missing=len(runs) - len(states),
     )
 
 
 def end_sweep(store: Store, sweep: Sweep, how: Stop, *, actor: Actor) -> int:
-    """Take the waiting runs of a sweep out of the queue and end the others as `how` says; returns how many.
+    """Remove the waiting runs of a sweep from the queue and end the others by `how`; returns how many.
 
-    Finished ones keep their style. The waiting go first, so that none of them takes a freed device.
+    Waiting runs go first, so that none of them takes a freed device.
     """
     check_owner(store.runs, "stop" if how == "save" else how, actor, "sweep", sweep.name, sweep.owner)
-    there = _changeable(store, sweep, actor, lambda view: view.state not in ENDED)
+    changeable = _changeable(store, sweep, actor, lambda view: view.state not in ENDED)
     done = 0
-    for view in sorted(there, key=lambda view: (view.state != State.QUEUED, -view.place)):
+    for view in sorted(changeable, key=lambda view: (view.state != State.QUEUED, -view.place)):
         wanted: Stop = "save" if how == "save" and "stop" in view.actions else "cancel"
         if wanted == "cancel" and "cancel" not in view.actions:
             continue
@@ -145,20 +145,17 @@ def end_sweep(store: Store, sweep: Sweep, how: Stop, *, actor: Actor) -> int:
             actions.stop(store, view.job.id, wanted, actor=actor)
             done += 1
         except VelaturaError:
-            if Watcher(store).view(view.job.id).state not in ENDED:  # else it has just ended by itself
+            if Watcher(store).view(view.job.id).state not in ENDED:  # or it has just ended
                 raise
     return done
 
 
 def continue_sweep(store: Store, sweep: Sweep, *, actor: Actor) -> int:
-    """Queue the runs of a sweep again that are not done: from their newest checkpoint, or else from zero.
-
-    Returns how many.
-    """
+    """Queue the unfinished runs of a sweep again, from their newest checkpoint or from zero; returns how many."""
     check_owner(store.runs, "resume", actor, "sweep", sweep.name, sweep.owner)
-    there = _changeable(store, sweep, actor, lambda view: view.state in ENDED and view.state != State.FINISHED)
+    changeable = _changeable(store, sweep, actor, lambda view: view.state in ENDED and view.state != State.FINISHED)
     done = 0
-    for view in sorted(there, key=lambda view: view.state in (State.PAUSED, State.INTERRUPTED)):
+    for view in sorted(changeable, key=lambda view: view.state in (State.PAUSED, State.INTERRUPTED)):
         number = view.job.id or actions.adopt(store, view.job.folder, actor=actor).id
         if "resume" in view.actions:
             actions.resume(store, number, actor=actor)
@@ -183,10 +180,10 @@ def move_sweep(store: Store, sweep: Sweep, place: str, *, actor: Actor) -> int:
 
 
 def _changeable(store: Store, sweep: Sweep, actor: Actor, fits: Callable[[View], bool]) -> list[View]:
-    """The fitting runs of a sweep but those that were given to others; NotOwnerError if these are all."""
-    there = [member.view for member in members(sweep, Watcher(store).history()) if member.view is not None]
-    fitting = [view for view in there if fits(view)]
-    own = [view for view in fitting if actor.may_change(view.job.owner)]
-    if fitting and not own:
+    """The fitting runs of a sweep that the actor may change; NotOwnerError if views are only others."""
+    views = [member.view for member in members(sweep, Watcher(store).history()) if member.view is not None]
+    fitting = [view for view in views if fits(view)]
+    allowed = [view for view in fitting if actor.may_change(view.job.owner)]
+    if fitting and not allowed:
         actor.check(fitting[0].job.name, fitting[0].job.owner)
-    return own
+    return allowed

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from app.studio.base_models import Base
 from app.studio.generation.axes import NEEDED_STYLES, steps_in_words, usual_values
 from app.studio.generation.cells import steps_of
-from app.studio.generation.compatibility import Compatibility, misfit
+from app.studio.generation.compatibility import Compatibility, incompatibility
 from app.studio.generation.form import MOST_STYLES, GenerateForm
 from app.studio.generation.options import FOLDED, Option, parameters_of
 from app.studio.generation.request import LEFT_TO_BASE, axis_field, style_field
@@ -287,7 +287,7 @@ def _option(sheet: Sheet, place: int, item: StyleEntry, chosen: str) -> Choice:
         return Choice(item.id, item.id, item.name)
     settled = place > 0 or bool(sheet.form.options["base"])
     taken = any(style == item.id for style, _ in sheet.form.styles)
-    why = misfit(item, sheet.found.base) if settled and not sheet.found.base.problem else ""
+    why = incompatibility(item, sheet.found.base) if settled and not sheet.found.base.problem else ""
     return Choice(item.id, item.id, words.choice(item.name, why), bool(why) or taken)
 
 
@@ -309,7 +309,7 @@ def _bases(sheet: Sheet) -> list[tuple[str, str, str]]:
     options = [("", own, "")]
     for base in sheet.bases:
         if first is not None or base.model != sheet.own.model:
-            why = misfit(first, base) if first is not None else ""
+            why = incompatibility(first, base) if first is not None else ""
             options.append((base.model, base.title, why))
     chosen = sheet.form.options["base"]
     if chosen and chosen not in (model for model, _, _ in options):

@@ -16,7 +16,7 @@ from app.jobs.permissions import Actor
 from app.jobs.states import ENDED, State
 from app.studio.generation.axes import MOST_VALUES
 from app.studio.generation.cells import cells_of
-from app.studio.generation.compatibility import GONE_STYLE, Compatibility, misfit, own_base
+from app.studio.generation.compatibility import GONE_STYLE, Compatibility, incompatibility, own_base
 from app.studio.generation.form import (
     FIRST_STRENGTH,
     MOST_STYLES,
@@ -193,7 +193,7 @@ class Playground:
             if what == "cancel-all":
                 self._cancel_all(key)
             elif what == "hurry":
-                self.services.generations.make_way(about, key, actor_of(request))
+                self.services.generations.preempt(about, key, actor_of(request))
             elif what in ("cancel", "dismiss"):
                 self.services.generations.remove(about, key)
             elif what == "keep":
@@ -245,7 +245,8 @@ class Playground:
         library = self.services.library.entries()
         base = self._check(form).base
         free = [style for style in library if style.id not in dict(form.styles)]
-        fitting = [style for style in free if not (form.styles or form.options["base"]) or not misfit(style, base)]
+        any_fits = not (form.styles or form.options["base"])
+        fitting = [style for style in free if any_fits or not incompatibility(style, base)]
         taken = (fitting or free)[:1] if len(form.styles) < MOST_STYLES else []
         return form.with_(styles=(*form.styles, *((style.id, FIRST_STRENGTH) for style in taken)))
 

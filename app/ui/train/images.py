@@ -18,7 +18,7 @@ from app.studio.dataset.drafts import Draft, Region
 from app.studio.dataset.exports import export_captions
 from app.studio.dataset.previews import large_preview
 from app.studio.dataset.uploads import Upload, refuse, sender_folder, take_folder, take_in, take_mask
-from app.studio.runs.clone import brought_back, clone_into, let_go
+from app.studio.runs.clone import brought_back, clone_into, without_aside
 from app.studio.services import Services
 from app.studio.styles.train_on import find_style, train_on
 from app.ui.components.controls import Button, banner
@@ -303,7 +303,7 @@ class PicturesStep:
             "keep-one": self.services.checker.without_copies,
             "read-notice": edits.notice_read,
             "bring-back": brought_back,
-            "let-go": let_go,
+            "let-go": without_aside,
         }
         if what in ("fresh", "stop-captions", "bring-back"):
             self.services.caption_jobs.stop(key_of(request))

@@ -16,14 +16,14 @@ from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
 from app.studio.services import Services
 from app.studio.settings.plan import (
-    by_preset,
     choose,
-    learning_alone,
+    drafts_by_preset,
+    train_word_alone,
     trainable,
-    turned,
     with_choices,
     with_setting,
-    with_words,
+    with_technique,
+    with_technique_words,
     without_settings,
 )
 from app.studio.settings.techniques import BY_NAME
@@ -102,7 +102,7 @@ class StyleStep:
             "method": partial(choose, what="method", value=about),
             "beside": partial(_turn, name=about, text=text),
             "beside-words": partial(_write, name=about, text=text),
-            "word-alone": partial(learning_alone, alone=text == "on"),
+            "word-alone": partial(train_word_alone, alone=text == "on"),
             "set": partial(with_setting, key=about, text=text),
             "back": lambda draft: without_settings(draft, *filter(None, [about])),
         }
@@ -183,7 +183,7 @@ class StyleStep:
         services, draft = self.services, self.services.drafts.read(key_of(request))
         config, estimate = trainable(draft, self.services.bases), services.estimate_jobs.now(draft)
         last = services.measured.last(config) if config else None
-        times = services.measured.times(by_preset(draft))
+        times = services.measured.times(drafts_by_preset(draft))
         pace = style_view.pace_line(last.pace if last else None, times, time.time())
         was_busy = bool(last and last.pace and last.pace.was_busy)
         pause = OFTEN if self._fetching() or estimate.busy else SELDOM if was_busy else 0
@@ -226,7 +226,7 @@ class StyleStep:
         base = services.bases.look(draft.choices.base)
         advanced = None
         if services.preferences.read(key).advanced:
-            advanced = style_view.read_advanced(draft, base, services.measured.times(by_preset(draft)))
+            advanced = style_view.read_advanced(draft, base, services.measured.times(drafts_by_preset(draft)))
         sheet = render(
             "train/more.html",
             base=base,
@@ -252,8 +252,8 @@ def _said(draft: Draft, answers: Sequence[Answer]) -> Markup:
 
 
 def _turn(draft: Draft, name: str, text: str) -> Draft:
-    return turned(draft, BY_NAME[name], text == "on") if name in BY_NAME else draft
+    return with_technique(draft, BY_NAME[name], text == "on") if name in BY_NAME else draft
 
 
 def _write(draft: Draft, name: str, text: str) -> Draft:
-    return with_words(draft, BY_NAME[name], text) if name in BY_NAME else draft
+    return with_technique_words(draft, BY_NAME[name], text) if name in BY_NAME else draft

@@ -206,10 +206,10 @@ def test_a_run_outlives_its_dispatcher_makes_way_for_a_drawing_pauses_and_ends_u
 def makes_way(store: Store, job: Job, first: Job) -> int:
     """Let a running run make way for another job, and settle; the step that it has saved."""
     training = psutil.Process(store.job(job.id).process.pid)
-    actions.make_way(store, job.id, first.id, actor=MACHINE_OWNER)
+    actions.preempt(store, job.id, first.id, actor=MACHINE_OWNER)
     assert Watcher(store).view(job.id).state in ("stopping", "saving")
     with pytest.raises(VelaturaError, match=r"dusk cannot be paused: it is (already stopping|being saved)"):
-        actions.make_way(store, job.id, first.id, actor=MACHINE_OWNER)
+        actions.preempt(store, job.id, first.id, actor=MACHINE_OWNER)
     training.wait(120)
     assert Watcher(store).view(job.id).state == "stopping", "never paused, which would be for good"
     assert settle(store) == []

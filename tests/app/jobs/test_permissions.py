@@ -59,7 +59,7 @@ def test_ownership_is_by_name_and_the_machines_owner_has_all():
         ("delete", {}),
         ("retry", {}),
         ("stop", {"how": "cancel"}),
-        ("make_way", {"first": 1}),
+        ("preempt", {"first": 1}),
         ("give", {"owner": "ben"}),
     ],
 )

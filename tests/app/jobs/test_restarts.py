@@ -150,7 +150,7 @@ def test_a_run_that_was_killed_while_it_made_way_goes_on_and_does_not_pause(stor
     record = Recorder(job.folder)
     record("attempt", number=1)
     record("step", step=4, steps=9, speed=1.0)
-    actions.make_way(store, job.id, first=job.id, actor=MACHINE_OWNER)
+    actions.preempt(store, job.id, first=job.id, actor=MACHINE_OWNER)
     child.kill()
     child.wait()
     settle(store)

@@ -17,7 +17,7 @@ from app.studio.generation.compatibility import check_compatibility
 from app.studio.generation.request import make_request
 from app.studio.paths import Paths
 from app.studio.runs.estimates import Cost, Measured, cost_key
-from app.studio.settings.plan import STOPS, by_preset, choose, plan, with_setting
+from app.studio.settings.plan import STOPS, choose, drafts_by_preset, plan, with_setting
 from app.ui.components import text as shared
 from app.ui.document.templates import render
 from app.ui.train import text as words
@@ -157,7 +157,7 @@ def test_what_was_measured_is_known_for_the_same_settings(paths: Paths) -> None:
     assert again.cost(plan(draft.with_(name="b", trigger="dusk")), 0) == cost
     assert again.cost(plan(draft), 12) is None and again.cost(plan(with_setting(draft, "train.steps", "7")), 0) is None
     for now in (draft, choose(draft, "preset", "quick")):
-        cards = read_presets(now, again.times(by_preset(now)), STOPS, "").cards
+        cards = read_presets(now, again.times(drafts_by_preset(now)), STOPS, "").cards
         assert [card.line for card in cards] == ["", "about 80 s", ""]
     assert words.file_size(replace(cost, at_most=True)) == "at most 3.1 MB"
     assert cost_key(plan(draft), 1) != cost_key(plan(choose(draft, "method", "loha")), 1)
@@ -165,7 +165,7 @@ def test_what_was_measured_is_known_for_the_same_settings(paths: Paths) -> None:
     with_prior = plan(with_setting(draft, "prior.prompt", "a drawing"), prior={"images": 30})
     assert cost.disk(with_prior, 2) == cost.disk(plan(draft), 2 + 30)
     (paths.root / "measured.json").write_text("{", encoding="utf-8")
-    assert again.times(by_preset(draft)) == {}
+    assert again.times(drafts_by_preset(draft)) == {}
 
 
 def test_a_licence_is_shown_before_the_start() -> None:

@@ -65,7 +65,7 @@ def test_a_dispatcher_tells_how_a_run_has_ended_and_nothing_of_other_jobs(
     add_quick(store, tmp_path / "job")
     job = store.add(NewJob("train", actions.new_folder(store, "harbour"), owner="ann"))
     dispatcher = Dispatcher(
-        store, JOB_MODULES, Offer(("cpu",), complete=True), interval=0.02, ended=Webhook(address.url).tell
+        store, JOB_MODULES, Offer(("cpu",), complete=True), interval=0.02, ended=Webhook(address.url).send
     )
     dispatcher.serve(until_empty=True)
     told = address.bodies.get(timeout=60)
@@ -92,12 +92,12 @@ def test_an_address_that_is_away_is_tried_again_and_one_that_refuses_is_not(
     view = Watcher(store).view(job.id)
     address.codes = [503, 429, 200]
     hook = Webhook(address.url, waits=(0.0, 0.0, 0.0))
-    hook.tell(view)
+    hook.send(view)
     assert [address.bodies.get(timeout=60)["state"] for _ in range(3)] == ["cancelled"] * 3
     address.codes = [404, 200]
-    hook.tell(view)
+    hook.send(view)
     address.bodies.get(timeout=60)
-    hook.tell(view)  # told only after the one before was given up
+    hook.send(view)  # told only after the one before was given up
     address.bodies.get(timeout=60)
     assert address.bodies.empty()
     assert [record.getMessage() for record in caplog.records] == [

@@ -1,4 +1,4 @@
-"""Command lines of kohya's sd-scripts: from a terminal, a shell script, a batch file or PowerShell, read as a table."""
+"""Reads command lines of kohya's sd-scripts, from a terminal, a shell script, a batch file or PowerShell."""
 
 from __future__ import annotations
 
@@ -10,35 +10,34 @@ from trainers.errors import VelaturaError
 
 COMMENT = re.compile(r"^\s*(#|::|@?rem\b|@?echo\b)", re.IGNORECASE)
 CONTINUED = re.compile(r"(?:(?<=[\s\"'])\\|[\^`])[ \t]*\r?\n")
-"""The end of a line that goes on, in a shell, a batch file and PowerShell; a backslash also ends folders of Windows."""
+"""The end of a continued line in a shell, a batch file and PowerShell; Windows folders also end with a backslash."""
 PIECE = re.compile(r"""(?:[^\s"']+|"[^"]*"|'[^']*')+|["']""")
 QUOTED = re.compile(r""""([^"]*)"|'([^']*)'""")
 ASSIGNED = re.compile(r"""^\s*(?:export\s+|set\s+"?|\$(?:env:)?)?(\w+)\s*(\+?)=(.*)$""", re.IGNORECASE)
 ARRAY = re.compile(r"^\s*\$?(\w+)\s*(\+?)=\s*@?\((.*)$")
-"""The beginning of an array in a shell or PowerShell."""
+"""The start of an array in a shell or PowerShell."""
 VARIABLE = re.compile(r"\$\{(\w+)(?::?[-=]([^}]*))?\}|\$(?:env:)?(\w+)|%(\w+)%")
-"""A variable, in a shell perhaps with a default: `${LR:-1e-4}`."""
+"""A variable, in a shell possibly with a default: `${LR:-1e-4}`."""
 WHOLE = re.compile(r"\$\{(\w+)(?:\[[@*]\])?\}|[$@](\w+)|%(\w+)%")
-"""A word that is nothing but a variable, which may stand for several words."""
+"""A word that is one variable, which may contain several words."""
 SCRIPT = re.compile(r"(?:^|[/\\])(\w+)\.py$")
 TRAINS_NETWORKS = re.compile(r"(sdxl_|sd3_|flux_)?train_network")
 MOST_FILLED = 100_000
-"""Letters that the variables of a script may put in, all together."""
+"""Maximum letters that variables may expand to in a script."""
 LISTS = ("network_args", "optimizer_args", "lr_scheduler_args", "text_encoder_lr")
-"""Options with several values; another one's value may hold spaces that somebody has forgotten to quote."""
+"""Options with several values; other values may hold unquoted spaces."""
 
 
 def read_command_line(content: str) -> dict[str, Any] | None:
-    """The options of a call of `train_network.py` by name, such as {"network_dim": "16"}; None if there is no call.
+    """The options of a call of `train_network.py` by name, such as {"network_dim": "16"}; None without a call.
 
-    That of a family's own script is among them as `script`.
-    Variables that the script sets are put in. VelaturaError if it calls another script, or several times, or if its
-    variables become too long.
+    `script` is the name of a family's own script. Variables are expanded. VelaturaError if another script is called, or
+    several, or if variables become too long.
     """
     lines = [line for line in content.replace("\r\n", "\n").split("\n") if not COMMENT.match(line)]
     variables = Variables()
-    whole = iter(CONTINUED.sub(" ", "\n".join(lines)).split("\n"))
-    calls = [call for line in whole if not _set_array(line, whole, variables) and (call := _call(line, variables))]
+    joined = iter(CONTINUED.sub(" ", "\n".join(lines)).split("\n"))
+    calls = [call for line in joined if not _set_array(line, joined, variables) and (call := _call(line, variables))]
     if not calls:
         return None
     if len(calls) > 1:
@@ -47,7 +46,7 @@ def read_command_line(content: str) -> dict[str, Any] | None:
 
 
 class Variables:
-    """The variables that a script has set so far. Each may hold earlier ones, so their length is limited."""
+    """The variables of a script. They may contain each other, so their length is limited."""
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
@@ -65,7 +64,7 @@ class Variables:
         self._arrays[name.lower()] = [*before, *self.expand(words)]
 
     def expand(self, words: Sequence[str]) -> list[str]:
-        """Words with the values of their variables; an array, or a variable that holds options, is several words."""
+        """Words with their variables expanded; arrays, and variables with options, become several words."""
         return [each for word in words for each in self._words(word)]
 
     def _words(self, word: str) -> list[str]:
@@ -79,7 +78,7 @@ class Variables:
         return split_line(filled) if reference and filled.lstrip().startswith("--") else [filled]
 
     def fill(self, word: str) -> str:
-        """A word with the values of its variables; unknown ones stay. VelaturaError if they become too long."""
+        """A word with its variables expanded; unknown ones stay. VelaturaError if it becomes too long."""
         return VARIABLE.sub(self._value, word)
 
     def _value(self, reference: re.Match[str]) -> str:
@@ -97,7 +96,7 @@ class Variables:
 
 
 def _set_array(line: str, following: Iterator[str], variables: Variables) -> bool:
-    """Whether an array begins in this line; it is set, and its other lines are taken from the following."""
+    """Set an array that starts in this line, with its lines from `following`; returns whether there is one."""
     begun = ARRAY.match(line)
     if begun is None:
         return False
@@ -112,7 +111,7 @@ def _set_array(line: str, following: Iterator[str], variables: Variables) -> boo
 
 
 def _call(line: str, variables: Variables) -> dict[str, Any] | None:
-    """The options of a line that calls a training; a line that sets a variable sets it in `variables`."""
+    """The options of a line that calls a training; sets the variables of other lines."""
     assigned = ASSIGNED.match(line)
     if assigned and not line.lstrip().startswith("--"):
         written = assigned[3].strip()
@@ -130,8 +129,8 @@ def _call(line: str, variables: Variables) -> dict[str, Any] | None:
         return options if pieces[:1] and pieces[0].startswith("--") else None
     if not options:  # another step of the script, such as `python -m venv`
         return None
-    found = SCRIPT.search(pieces[scripts[0]])
-    name = found[1] if found else ""
+    match = SCRIPT.search(pieces[scripts[0]])
+    name = match[1] if match else ""
     trains = TRAINS_NETWORKS.fullmatch(name)
     if trains is None:
         raise VelaturaError(
@@ -143,20 +142,20 @@ def _call(line: str, variables: Variables) -> dict[str, Any] | None:
 
 
 def split_line(line: str) -> list[str]:
-    """The words of a line, without their quotation marks and without a comment at its end.
+    """The words of a line, without quotation marks and a comment at the end.
 
-    Backslashes are letters: paths of Windows have them more often than shells need them.
+    Backslashes are letters, for paths of Windows.
     """
     pieces: list[str] = []
     for piece in PIECE.findall(line):
         if piece.startswith("#"):
             break
-        pieces.append(QUOTED.sub(lambda found: found[1] or found[2] or "", piece))
+        pieces.append(QUOTED.sub(lambda match: match[1] or match[2] or "", piece))
     return pieces
 
 
 def read_options(pieces: Sequence[str]) -> dict[str, Any]:
-    """Options with their values: True without one, a list where there may be several."""
+    """Options with their values: True without one, a list if several are possible."""
     return {name: _value(name, values) for name, values in _options(pieces)}
 
 

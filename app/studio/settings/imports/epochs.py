@@ -1,4 +1,4 @@
-"""Epochs as steps: how often a program shows the pictures of a draft in one epoch."""
+"""Converts epochs to steps, with the repeats of a draft's pictures."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ NO_PICTURES = _("Epochs need pictures. Add them in step 1 and choose the file ag
 NO_REPEATS = _("Epochs need repeats.")
 IN_STEPS = _("{epochs:g} epochs → {steps} steps")
 SPREAD = _("Epochs need repeats. Here a run has previews at six steps and ten checkpoints.")
-"""What is said of when previews and checkpoints are made."""
+"""Sentence about previews and checkpoints without known epochs."""
 DIFFERENT_REPEATS = _("Epochs need repeats, which differ between folders: the pictures need folders of those names.")
 
 
 @dataclass(frozen=True)
 class Share:
-    """How often an epoch shows the pictures of a folder."""
+    """Repeats of a folder's pictures in an epoch."""
 
     folder: str
     """Its path on some computer."""
     repeats: float = 0
     samples: int = 0
-    """Images in place of repeats."""
+    """Number of images instead of repeats."""
 
     def images(self, count: int) -> int:
-        """Images of an epoch of so many pictures."""
+        """Images of an epoch, for a number of pictures."""
         return self.samples or max(1, int(count * self.repeats))
 
     @property
@@ -45,7 +45,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Pictures:
-    """A draft's pictures, as they are counted."""
+    """Counts of a draft's pictures."""
 
     count: int = 0
     repeated: int = 0
@@ -54,7 +54,7 @@ class Pictures:
     """Number of pictures by the name of their folder."""
 
     def in_epoch(self, shares: Sequence[Share]) -> int:
-        """Images of an epoch with the repeats that a file gives to folders; 0 if that is not known."""
+        """Images of an epoch with a file's repeats of folders; 0 if unknown."""
         same = {(share.repeats, share.samples) for share in shares}
         if len(same) == 1 and self.count and (len(shares) == 1 or not shares[0].samples):
             return shares[0].images(self.count)
@@ -66,18 +66,18 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch; `images` are 0 where it is not known."""
+    """An epoch; `images` is 0 if unknown."""
 
     pictures: int
     images: int
     batch: int
     """Images of an optimizer step."""
     unknown: str = ""
-    """Why it is not known."""
+    """Why its length is unknown."""
 
     @property
     def steps(self) -> int:
-        """Optimizer steps; 0 where it is not known."""
+        """Optimizer steps; 0 if unknown."""
         return _steps(self.images, self.batch)
 
     def how(self, epochs: float) -> str:
@@ -94,7 +94,7 @@ class Epoch:
         return self.unknown or NO_REPEATS
 
     def repair(self, epochs: float) -> Finding:
-        """Some epochs as the steps in which each picture is shown once."""
+        """The repair: steps that show each picture once per epoch."""
         steps = max(1, round(epochs * _steps(self.pictures, self.batch)))
         in_words = IN_STEPS.format(epochs=epochs, steps=steps)
         return Finding("train.steps", self.why_not(), {"train.steps": steps}, in_words, stops=False)
@@ -120,7 +120,7 @@ def count_names(names: Iterable[str]) -> Pictures:
 
 def _repeats(name: str) -> int:
     folders = reversed(PurePosixPath(name).parts[:-1])
-    return next((int(found[1]) for folder in folders if (found := FOLDER.fullmatch(folder))), 0)
+    return next((int(match[1]) for folder in folders if (match := FOLDER.fullmatch(folder))), 0)
 
 
 def _steps(images: int, batch: int) -> int:

@@ -1,4 +1,4 @@
-"""Settings of kohya_ss: what its interface saves as JSON, and the TOML files of its scripts."""
+"""Reads settings of kohya_ss: the JSON files of its interface, and the TOML files of its scripts."""
 
 from __future__ import annotations
 
@@ -48,23 +48,23 @@ SIGNS = {
     "train_batch_size", "output_name", "lr_scheduler", "dataset_config", "max_train_steps", "optimizer_type",
     "network_alpha", "unet_lr",
 }  # fmt: skip
-"""Names by which a file of it is known; it has several."""
+"""Names that identify its files."""
 KERNELS = ("*.conv1", "*.conv2", "*.conv")
-"""The layers with kernels of 3×3, which have a rank of their own there."""
+"""Layers with kernels of 3×3, which have their own rank there."""
 NOT_SAID = _("kohya's default: {value}")
 NO_BATCH = _("Epochs need one batch size, and the datasets differ in it.")
 NAMED_CLASS = _("The words in the names of its folders.")
 ALL_OF_THEM = _("All images of the folder.")
 ON_SDXL = _("It has no effect on SDXL there. Here it counts from the last layer but one, which 1 stands for.")
 SDXL = re.compile(r"xl(?![a-z])|pony|illustrious|noob|animagine", re.IGNORECASE)
-"""Names of bases that belong to SDXL."""
+"""Names of SDXL bases."""
 
 
 def read_kohya(file: Mapping[str, Any], pictures: Pictures, here: Sequence[str] = ()) -> Imported:
-    """Read settings of kohya_ss; sections of its TOML files are only headings, but for those of a dataset config.
+    """Read settings of kohya_ss; sections of its TOML files have no meaning, except in a dataset config.
 
-    A base is taken if one of `here`, files on this computer, is the same file or has its name; a style to start from is
-    taken if it is one of them.
+    A base is taken if one of `here`, files on this computer, is the same file or has its name; a style to start from if
+    it is one of them.
     """
     flat, differing = _flat(file)
     reading = Reading(PROGRAM, {**differing, **flat}, SAME)
@@ -99,9 +99,9 @@ def read_kohya(file: Mapping[str, Any], pictures: Pictures, here: Sequence[str] 
 
 
 def _flat(file: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """All settings by name, those of arguments and typed options too; and what differs between the subsets.
+    """All settings by name, with arguments and typed options, and the settings that differ between subsets.
 
-    Where a dataset config says something else than other settings, it decides, as there.
+    A dataset config wins over other settings, as in the scripts.
     """
     flat: dict[str, Any] = {}
     of_dataset: dict[str, Any] = {}
@@ -121,19 +121,19 @@ def _flat(file: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _unsaid(reading: Reading) -> None:
-    """What the scripts do where nothing is said; pictures may be described in a dataset config that is not here."""
+    """Take the scripts' defaults; pictures may have a dataset config that is missing here."""
     found = reading.found
     elsewhere = is_set(found.get("dataset_config")) and "train_data_dir" not in found
     method = str(reading.settings.get("method.name", "lora"))
     for name, rule in {**SCRIPT_DEFAULTS, **({} if elsewhere else PICTURE_DEFAULTS)}.items():
-        is_said = any(found.get(other) not in (None, "") for other in (name, *rule.unless))
-        if not is_said and find_field(rule.key, method):
-            there = rule.value if rule.there is None else rule.there
-            reading.take(name, rule.key, rule.value, was=there, how=NOT_SAID.format(value=shown(there)))
+        is_set_there = any(found.get(other) not in (None, "") for other in (name, *rule.unless))
+        if not is_set_there and find_field(rule.key, method):
+            default = rule.value if rule.there is None else rule.there
+            reading.take(name, rule.key, rule.value, was=default, how=NOT_SAID.format(value=shown(default)))
 
 
 def _repeats(reading: Reading, pictures: Pictures) -> None:
-    """The repeats of a dataset config, which count unless the names of the folders here say them."""
+    """Take the repeats of a dataset config, unless the folders' names here have repeats."""
     if pictures.repeated:
         reading.leave("num_repeats", "instead", _("Here the names of the folders say it."))
     elif "num_repeats" in reading.found:
@@ -141,7 +141,7 @@ def _repeats(reading: Reading, pictures: Pictures) -> None:
 
 
 def _clip_skip(reading: Reading) -> None:
-    """SDXL is always trained on the last layer but one there, whatever is asked for."""
+    """Take clip skip; on SDXL the scripts always use the last layer but one."""
     found = reading.found
     named = found.get("script") == "sdxl_train_network"
     named = named or SDXL.search(str(found.get("pretrained_model_name_or_path", "")))
@@ -149,27 +149,27 @@ def _clip_skip(reading: Reading) -> None:
         _forget(reading, "clip_skip", "base.clip_skip", ON_SDXL)
 
 
-def _arguments(found: Any) -> dict[str, Any]:
+def _arguments(value: Any) -> dict[str, Any]:
     """Arguments such as `conv_dim=8`, in a list or a line."""
-    parts = found.split() if isinstance(found, str) else found if isinstance(found, list) else []
+    parts = value.split() if isinstance(value, str) else value if isinstance(value, list) else []
     pairs = (str(part).partition("=") for part in parts)
     return {name.strip(): value.strip().strip("\"'") for name, separator, value in pairs if separator}
 
 
 def _options(line: Any) -> dict[str, Any]:
-    """Options of the scripts as they are written on a command line: `--flip_aug --min_snr_gamma 5`."""
+    """Options on a command line: `--flip_aug --min_snr_gamma 5`."""
     return read_options(split_line(line)) if isinstance(line, str) else {}
 
 
-def _forget(reading: Reading, name: str, key: str, said: str = "") -> None:
-    """Take back what has no effect with the others."""
+def _forget(reading: Reading, name: str, key: str, sentence: str = "") -> None:
+    """Leave out a taken setting that has no effect with the others."""
     if reading.settings.pop(key, None) is not None:
-        reading.taken = [one for one in reading.taken if one.key != key]
-        reading.leave(name, "idle", said)
+        reading.taken = [taken for taken in reading.taken if taken.key != key]
+        reading.leave(name, "idle", sentence)
 
 
 def _method(reading: Reading) -> None:
-    """The method, the layers it is trained on, and what only some methods have."""
+    """Take the method, its layers, and settings of some methods."""
     found = reading.found
     named = next((name for name in ("algo", "LoRA_type", "network_module") if found.get(name)), "")
     try:
@@ -188,7 +188,7 @@ def _method(reading: Reading) -> None:
     if "lycoris" in kind or "algo" in found:
         reading.apply(TUCKER)
     if method == "lokr" and "method.full_matrix" not in reading.settings:
-        reading.take(named, "method.full_matrix", False)  # LyCORIS keeps the large factor low-rank unless it is told
+        reading.take(named, "method.full_matrix", False)  # the default of LyCORIS
     for name in ("factor", "decompose_both", "full_matrix", "unit"):
         if name not in BY_METHOD.get(method, {}):
             reading.leave(name, "idle")
@@ -198,7 +198,7 @@ def _method(reading: Reading) -> None:
 
 
 def _layers(reading: Reading, method: str, kind: str) -> None:
-    """The layers, and the rank of those with kernels; the interface's plain kinds have none of these."""
+    """Take the layers, and the rank of those with kernels, which the interface's plain kinds do not train."""
     found = reading.found
     has_kernels = kind == "kohya locon" or not found.get("LoRA_type")
     preset = next((name for name in ("LyCORIS_preset", "preset") if found.get(name)), "")
@@ -215,7 +215,7 @@ def _layers(reading: Reading, method: str, kind: str) -> None:
     else:
         reading.take("network_module", "targets.unet", "attn-mlp", was=_("attention and feed-forward"))
     if reading.settings.get("targets.unet") == "full":
-        if not lycoris:  # the default of the scripts, not of LyCORIS
+        if not lycoris:  # default of the scripts, but not of LyCORIS
             reading.found = {**reading.found, "conv_alpha": found.get("conv_alpha") or 1}
         _kernels(reading)
     if not lycoris:
@@ -225,7 +225,7 @@ def _layers(reading: Reading, method: str, kind: str) -> None:
 
 
 def _kernels(reading: Reading) -> None:
-    """The rank of kernels of 3×3, where it is another one; their scale has to be that of the others."""
+    """Take the rank of 3×3 kernels, if it differs; their scale must be that of other layers."""
     try:
         rank, dim = whole(reading.found.get("conv_dim")), whole(reading.found.get("network_dim"))
     except UNREADABLE:
@@ -235,8 +235,8 @@ def _kernels(reading: Reading) -> None:
         reading.take("conv_dim", "targets.blocks", overrides, was=rank, how=_("Only layers with kernels of 3×3."))
     with_scale = _ratio(reading.found.get("conv_alpha"), rank), _ratio(reading.found.get("network_alpha") or 1, dim)
     same = with_scale[0] == with_scale[1]
-    said = "" if same else _("These layers have the same ratio of alpha and rank as the others here.")
-    reading.leave("conv_alpha", "instead" if same else "value", said)
+    sentence = "" if same else _("These layers have the same ratio of alpha and rank as the others here.")
+    reading.leave("conv_alpha", "instead" if same else "value", sentence)
 
 
 def _ratio(alpha: Any, rank: int) -> float | None:
@@ -247,7 +247,7 @@ def _ratio(alpha: Any, rank: int) -> float | None:
 
 
 def _rates(reading: Reading) -> None:
-    """The learning rates. A text encoder is trained there unless it is turned off, at the common rate by itself."""
+    """Take the learning rates. The scripts train the text encoder at the common rate by default."""
     found = reading.found
     unet, text = _rate(found.get("unet_lr")), _rate(found.get("text_encoder_lr"))
     only = next((name for name in ("network_train_unet_only", "train_unet_only") if found.get(name)), "")
@@ -267,7 +267,7 @@ def _rates(reading: Reading) -> None:
 
 
 def _rate(value: Any) -> float | None:
-    """A rate, or the first of several; None where it is not set."""
+    """A rate, or the first of several; None if not set."""
     first = value[0] if isinstance(value, list) and value else value
     try:
         return None if first in (None, "") else number(first)
@@ -276,7 +276,7 @@ def _rate(value: Any) -> float | None:
 
 
 def _schedule(reading: Reading) -> None:
-    """What a schedule's power and number of cycles make of it."""
+    """Take a schedule's power and number of cycles."""
     found, name = reading.found, str(reading.found.get("lr_scheduler", "")).lower()
     if name == "polynomial":
         power = found.get("lr_scheduler_power")
@@ -292,7 +292,7 @@ def _schedule(reading: Reading) -> None:
 
 
 def _epochs(reading: Reading, pictures: Pictures, shares: Sequence[Share]) -> None:
-    """Epochs as steps. Those of the scripts decide over a number of steps, that of the interface does not."""
+    """Take epochs as steps. Those of the scripts win over a number of steps, those of the interface do not."""
     counted = any(is_set(reading.found.get(name)) for name in ("max_train_epochs", "epoch"))
     if counted and not is_set(reading.found.get("train_batch_size")):
         reading.take("train_batch_size", "train.batch_size", 1, was=1, how=NOT_SAID.format(value=1))
@@ -307,7 +307,7 @@ def _epochs(reading: Reading, pictures: Pictures, shares: Sequence[Share]) -> No
     ):
         if not is_set(reading.found.get(exact)) and epoch.steps:
             reading.take_epochs(name, key, epoch)
-        elif not any(one.key == key for one in reading.taken):
+        elif not any(taken.key == key for taken in reading.taken):
             reading.leave(name, "elsewhere", SPREAD)
         else:
             reading.leave(name, "instead")
@@ -315,19 +315,19 @@ def _epochs(reading: Reading, pictures: Pictures, shares: Sequence[Share]) -> No
 
 def _epoch(reading: Reading, pictures: Pictures, shares: Sequence[Share]) -> Epoch:
     batch = int(reading.settings.get("train.batch_size", 1)) * int(reading.settings.get("train.accumulation", 1))
-    if shares:  # of a dataset config, with which the scripts ignore the numbers of folders
+    if shares:  # with a dataset config the scripts ignore the numbers of folders
         images = pictures.in_epoch(shares) or pictures.repeated
     else:
         with suppress(*UNREADABLE):
             shares = [Share("", whole(reading.found.get("num_repeats", reading.found.get("dataset_repeats"))))]
         images = pictures.repeated or pictures.in_epoch(shares)
-    if any(one.name == "train_batch_size" and one.reason == "subsets" for one in reading.left):
+    if any(left.name == "train_batch_size" and left.reason == "subsets" for left in reading.left):
         return Epoch(pictures.count, 0, batch, NO_BATCH)
     return Epoch(pictures.count, images, batch, DIFFERENT_REPEATS if shares else "")
 
 
 def _classes(reading: Reading, here: Sequence[str]) -> None:
-    """Class pictures and their weight: here the base draws them."""
+    """Take the weight of class pictures; here the base draws them."""
     folder = reading.found.get("reg_data_dir")
     if folder in here and (prompt := trigger_of_folder(Path(str(folder)))):
         reading.take("reg_data_dir", "prior.folder", folder)
@@ -342,23 +342,23 @@ def _classes(reading: Reading, here: Sequence[str]) -> None:
 
 
 def _warmup(reading: Reading) -> None:
-    """Steps, a share of all steps below 1, or per cent of them; a constant rate has none there."""
+    """Take the warm-up: steps, a share below 1, or per cent; a constant rate has none in the scripts."""
     found, names = reading.found, dict(_wanted_warmup(reading))
     if str(found.get("lr_scheduler", "")).lower() == "constant":
         for name in names:
             reading.leave(name, "idle")
         reading.take("lr_scheduler", "train.warmup", 0, how=_("A constant rate has no warm-up there."))
         return
-    said = next((name for name in ("lr_warmup_steps", "lr_warmup") if str(found.get(name)) in ("0", "0.0")), "")
-    if said and not names:
-        reading.take(said, "train.warmup", 0)
+    zero = next((name for name in ("lr_warmup_steps", "lr_warmup") if str(found.get(name)) in ("0", "0.0")), "")
+    if zero and not names:
+        reading.take(zero, "train.warmup", 0)
     for name, (wanted, share) in names.items():
         reading.take_share(name, "train.warmup", share) if share else reading.take(name, "train.warmup", int(wanted))
         return
 
 
 def _wanted_warmup(reading: Reading) -> Iterator[tuple[str, tuple[float, float]]]:
-    """What is set, as a number and as a share of the steps."""
+    """The warm-up settings, as a number and as a share of steps."""
     for name, of in (("lr_warmup_steps", 1.0), ("lr_warmup", 100.0)):
         try:
             wanted = above(reading.found.get(name))

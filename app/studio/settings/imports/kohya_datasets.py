@@ -1,4 +1,4 @@
-"""Pictures in kohya's sd-scripts: buckets, and dataset configs with `[general]`, `[[datasets]]` and their subsets."""
+"""Reads buckets and dataset configs of kohya's sd-scripts, with `[general]`, `[[datasets]]` and their subsets."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from trainers.messages import Message as _
 from trainers.messages import some
 
 OTHER_NAMES = {"batch_size": "train_batch_size", "image_dir": "train_data_dir"}
-"""What the options of a command line are called for the same."""
+"""Names of the same settings on a command line."""
 IN_NAMES = _("The subsets differ in it. Here repeats stand in the names of folders, within one folder: {folders}.")
 SAME_AREA = _("The side of a square of that area.")
 CROPPED = _("Without buckets every image is cropped to a square.")
 ONE_SHAPE = _("Without buckets every image is cropped to that shape there; here up to its aspect, upright or lying.")
 WIDEST = 4.0
-"""Sides of the most oblong bucket there, at usual sizes."""
+"""Largest aspect ratio of the scripts' buckets, at usual sizes."""
 SIDES = {"min_bucket_reso": 256, "max_bucket_reso": 1024, "bucket_reso_steps": 64}
-"""The least and the most pixels of a bucket's side and the step between them, where nothing is said there."""
+"""Default limits of a bucket's side in pixels, and the step between sides."""
 MOST_SUBSETS, MOST_IN_SUBSETS = 200, 20_000
 SECTIONS = ("general", "datasets", "subsets")
 
@@ -36,7 +36,7 @@ def is_dataset_config(table: Mapping[str, Any]) -> bool:
 
 
 def read_datasets(table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What holds for all subsets, and the values of what differs between them, as a text, by name."""
+    """Settings of all subsets, and the values of those that differ, as text, by name."""
     subsets = list(_subsets(table))
     ours = [subset for subset in subsets if not subset.get("is_reg")]
     same: dict[str, Any] = {}
@@ -55,7 +55,7 @@ def read_datasets(table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, s
 
 
 def read_shares(table: Mapping[str, Any]) -> list[Share]:
-    """The folders of the subsets with their repeats, without class images; empty if one cannot be read.
+    """The folders of the subsets with their repeats, without class images; empty if one is unreadable.
 
     Images in several datasets, as for several resolutions, are shown in each.
     """
@@ -70,13 +70,13 @@ def read_shares(table: Mapping[str, Any]) -> list[Share]:
 
 
 def say_in_names(shares: Sequence[Share]) -> str:
-    """How the different repeats of subsets are written here."""
+    """Folder names that express the repeats of subsets here."""
     plain = ((share, read_folder_name(share.name)[1] or share.name) for share in shares)
     return IN_NAMES.format(folders=some([f"{share.repeats}_{name}" for share, name in plain])) if shares else ""
 
 
 def read_buckets(reading: Reading) -> None:
-    """Shapes of pictures: one for all, or oblong ones as far as the sides of buckets allow."""
+    """Take the shapes of pictures: one for all, or buckets within the limits of their sides."""
     found, settings = reading.found, reading.settings
     sides = _sides(reading)
     aspect = min(WIDEST, round(max(sides) / min(sides), 4)) if sides else 1.0
@@ -91,10 +91,10 @@ def read_buckets(reading: Reading) -> None:
 
 
 def _sides(reading: Reading) -> tuple[int, int] | None:
-    """Width and height of the resolution; an oblong one is taken as the side of a square of its area."""
+    """Width and height of the resolution; others than squares are taken as a square of the same area."""
     if side := reading.settings.get("data.resolution"):
         return side, side
-    differing = {one.name for one in reading.left if one.reason == "subsets"}
+    differing = {left.name for left in reading.left if left.reason == "subsets"}
     for name in ("resolution", "max_resolution"):
         with suppress(*UNREADABLE):
             width, height = (whole(side) for side in str(reading.found.get(name)).split(","))
@@ -107,7 +107,7 @@ def _sides(reading: Reading) -> tuple[int, int] | None:
 def _widest(reading: Reading, area: int) -> float:
     """The largest aspect of a bucket of at most `area` pixels, between the least and the most pixels of a side.
 
-    Without upscaling, the images decide and these limits are ignored there.
+    Without upscaling, the scripts ignore these limits.
     """
     found = reading.found
     if _is_on(found.get("bucket_no_upscale")):
@@ -125,7 +125,7 @@ def _is_on(value: Any) -> bool:
 
 
 def _subsets(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Each subset with the values of its dataset and of the general section; each has repeats.
+    """Each subset with the settings of its dataset and of the general section, and its repeats.
 
     VelaturaError if there are too many, or too many values in all of them together.
     """
@@ -135,7 +135,7 @@ def _subsets(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             continue
         subsets = dataset.get("subsets")
         for subset in subsets if isinstance(subsets, list) else [{}]:
-            layers = (one for one in (general, dataset, subset) if isinstance(one, Mapping))
+            layers = (layer for layer in (general, dataset, subset) if isinstance(layer, Mapping))
             merged = {name: value for layer in layers for name, value in layer.items() if name not in SECTIONS}
             if isinstance(resolution := merged.get("resolution"), list):
                 merged["resolution"] = ",".join(map(str, resolution))

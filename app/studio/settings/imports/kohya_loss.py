@@ -1,8 +1,8 @@
-"""Noise and loss of kohya_ss: the times that are trained, their weights, and the error.
+"""Reads noise and loss settings of kohya_ss: timesteps, their weights, and the error.
 
-On Stable Diffusion 3 and Flux, the scripts look times up in a table that descends, so a draw of theirs is a mirrored
-draw of σ: only a logit-normal one around 0 is the same. Stable Diffusion 3 always, and Flux unless told otherwise,
-compare pictures instead of flows, which weights the error by σ².
+On Stable Diffusion 3 and Flux, the scripts look timesteps up in a descending table, so their draws of σ are mirrored:
+only a logit-normal one around 0 is the same. On Stable Diffusion 3 always, and on Flux by default, they compare
+pictures instead of flows, which weights the error by σ².
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from trainers.messages import Message as _
 
 NOT_SAID = _("Not in the file: it is {value} there.")
 SHIFTED = {"sd3": ("training_shift", 1.0), "flux": ("discrete_flow_shift", 3.0)}
-"""By which option a family's times are shifted, and how far where nothing is said."""
+"""The option that shifts a family's timesteps, and its default."""
 IDLE = ("min_snr_gamma", "noise_offset", "sample_sampler", "v_parameterization", "zero_terminal_snr", "clip_skip")
-"""What those scripts have and do not use, or what has no meaning for a flow."""
+"""Options that those scripts do not use, or that have no meaning for a flow."""
 TOGETHER = (
     *("timestep_sampling", "weighting_scheme", "sigmoid_scale", "discrete_flow_shift", "training_shift"),
     *("logit_mean", "logit_std", "model_prediction_type"),
 )
-"""What becomes one setting here with others."""
+"""Options that are one setting here."""
 
 
 def read_loss(reading: Reading) -> None:
-    """Take what says how much an error at a time counts."""
+    """Take the weights of errors by timestep."""
     for step in (_weighting, _times, _huber) if not flow_family(reading.found) else (_flow, _huber):
         step(reading)
 
 
 def _weighting(reading: Reading) -> None:
-    """Steps are weighted there only if a gamma is set."""
+    """Take the weighting, which the scripts use only with a gamma."""
     gamma = reading.found.get("min_snr_gamma")
     try:
         reading.take("min_snr_gamma", "loss.min_snr_gamma", above(gamma))
@@ -43,7 +43,7 @@ def _weighting(reading: Reading) -> None:
 
 
 def _times(reading: Reading) -> None:
-    """The part of the timesteps that is trained."""
+    """Take the range of trained timesteps."""
     first, last = (
         str(reading.found.get(name) or usual) for name, usual in (("min_timestep", 0), ("max_timestep", 1000))
     )
@@ -67,7 +67,7 @@ def _huber(reading: Reading) -> None:
 
 
 def flow_family(found: Any) -> str:
-    """`sd3` or `flux` if the file says that it trains one of them; empty otherwise."""
+    """`sd3` or `flux` if the file trains one of them; empty otherwise."""
     for family, name in (("sd3", "sd3_checkbox"), ("flux", "flux1_checkbox")):
         if found.get("network_module") == f"networks.lora_{family}":
             return family
@@ -80,7 +80,7 @@ def flow_family(found: Any) -> str:
 
 
 def _flow(reading: Reading) -> None:
-    """Take what only training on a flow has, if the file is one of it."""
+    """Take the settings of training on a flow."""
     family = flow_family(reading.found)
     if not family:
         return
@@ -92,9 +92,9 @@ def _flow(reading: Reading) -> None:
     elif family == "flux":
         reading.take("guidance_scale", "base.guidance", 3.5, was=3.5, how=NOT_SAID.format(value=3.5))
     name = "timestep_sampling" if family == "flux" and reading.found.get("timestep_sampling") else "weighting_scheme"
-    said = reading.found.get(name) or "none"
+    scheme = reading.found.get(name) or "none"
     try:
-        reading.take(name, "loss.timesteps", _flow_times(reading.found, family), was=said)
+        reading.take(name, "loss.timesteps", _flow_times(reading.found, family), was=scheme)
     except UNREADABLE:
         reading.leave(name, "value")
     try:
@@ -107,7 +107,7 @@ def _flow(reading: Reading) -> None:
 
 
 def _flow_times(found: Any, family: str) -> str:
-    """`loss.timesteps` for a family's options; NotHereError for draws that are another distribution of σ here."""
+    """`loss.timesteps` for a family's options; NotHereError for distributions of σ that do not exist here."""
     option, usual = SHIFTED[family]
     shift = above(found.get(option) or usual)
     spread = above(found.get("sigmoid_scale") or 1.0)
@@ -136,7 +136,7 @@ def _flow_times(found: Any, family: str) -> str:
 
 
 def _flow_weighting(found: Any, family: str) -> str:
-    """`loss.weighting` for a family's options; NotHereError for weights that are not offered here."""
+    """`loss.weighting` for a family's options; NotHereError for weights that do not exist here."""
     kind = found.get("model_prediction_type") or "sigma_scaled"
     pictures = family == "sd3" or kind == "sigma_scaled"
     if kind not in ("sigma_scaled", "raw") and family == "flux":

@@ -1,4 +1,4 @@
-"""The names of kohya_ss's settings: what each is called here, or why it is not taken."""
+"""kohya_ss's names of settings, with their keys here, or why they are not taken."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPTIMIZERS = {
 }  # fmt: skip
 SCHEDULES = {"constant": "constant", "constant_with_warmup": "constant", "cosine": "cosine", "linear": "linear"}
 POWERS = {"1": "linear", "2": "polynomial"}
-"""What a polynomial schedule is called here, by its power."""
+"""Polynomial schedules by power."""
 SAMPLERS = {
     "ddim": "ddim", "euler": "euler", "k_euler": "euler", "euler_a": "euler a", "k_euler_a": "euler a", "heun": "heun",
     "dpmsolver++": "dpm++", "dpmsolver": "dpm++",
@@ -105,12 +105,12 @@ LOKR_ONLY: Mapping[str, Rule] = {
     "full_matrix": Rule("method.full_matrix", switch),
 }
 BY_METHOD = {"lora": LORA_ONLY, "lokr": LOKR_ONLY, "dylora": {"unit": Rule("method.unit", whole)}}
-"""What only some methods have."""
+"""Rules for settings of some methods."""
 
 
 @cache
 def names_by_setting() -> Mapping[str, tuple[str, ...]]:
-    """The names in the scripts of each setting, in the order of the rules."""
+    """The scripts' names of each setting, in the order of the rules."""
     rules = dict(RULES)
     for more in (*BY_METHOD.values(), TUCKER):
         rules |= more
@@ -122,14 +122,14 @@ def names_by_setting() -> Mapping[str, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Default:
-    """What the scripts take a setting for where nothing is said."""
+    """The scripts' default of a setting."""
 
     key: str
     value: Any
     unless: tuple[str, ...] = ()
-    """Names that decide in its place."""
+    """Settings that override it."""
     there: Any = None
-    """The value there if it is written otherwise."""
+    """The scripts' form of the value, if different."""
 
 
 SCRIPT_DEFAULTS: Mapping[str, Default] = {
@@ -153,12 +153,12 @@ PICTURE_DEFAULTS: Mapping[str, Default] = {
     "random_crop": Default("data.crop", "centre", there=False),
     "enable_bucket": Default("data.max_aspect", 1.0, there=False),
 }
-"""Those that a dataset config may set."""
+"""Defaults that a dataset config may set."""
 INTERFACE = frozenset(("LoRA_type", "LyCORIS_preset", "epoch", "max_resolution"))
-"""Names that only files of the interface have, which leave nothing out."""
+"""Names only in files of the interface, which write every setting."""
 TRAINING = frozenset(("network_module", "network_dim", "network_alpha", "max_train_steps", "max_train_epochs",
     "learning_rate", "optimizer_type", "LoRA_type"))  # fmt: skip
-"""Names that say more than what becomes of pictures."""
+"""Names of settings beyond pictures."""
 KNOWN: Mapping[str, Reason] = because(
     path="vae clip_l clip_g t5xxl ae train_data_dir output_dir in_json model_list metadata_file",
     dataset="dataset_config",
@@ -193,4 +193,4 @@ SAME: Mapping[str, tuple[str, ...]] = {
     "script": ("sdxl_train_network", "sd3_train_network", "flux_train_network"),
     "model_list": ("custom",), "save_model_as": ("safetensors",), "huggingface_repo_visibility": ("private",),
 }  # fmt: skip
-"""Values that say what is so here anyhow."""
+"""Values that match the behaviour here."""

@@ -1,4 +1,4 @@
-"""Preview prompts of kohya_ss: a line each, with options behind it: `a fox --n blurry --d 1 --l 7 --s 28`."""
+"""Reads preview prompts of kohya_ss, one a line with options: `a fox --n blurry --d 1 --l 7 --s 28`."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ OPTIONS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "s": ("sample.steps", whole),
     "ss": ("sample.sampler", _not_here),
 }
-"""What the options of a line set here, for all lines; `w` and `h` are one side here."""
+"""Settings of a line's options, for all lines; `w` and `h` are one side here."""
 
 
 def read_previews(reading: Reading) -> None:
-    """Take the prompts: the interface saves the lines themselves, scripts the path of a file."""
+    """Take the prompts; scripts have the path of a file instead of the lines."""
     written = reading.found.get("sample_prompts")
     if not isinstance(written, str) or written.strip().lower().endswith(FILES):
         return
@@ -56,7 +56,7 @@ def read_previews(reading: Reading) -> None:
 
 
 def _took(reading: Reading, name: str, value: str) -> bool:
-    """Whether an option that all lines have was taken."""
+    """Take an option of all lines; returns whether it was taken."""
     if name not in OPTIONS:
         return False
     key, read = OPTIONS[name]
@@ -69,7 +69,7 @@ def _took(reading: Reading, name: str, value: str) -> bool:
 
 
 def _took_side(reading: Reading, options: list[dict[str, str]]) -> bool:
-    """Whether the sides of all previews were taken, or are not said; previews are squares here."""
+    """Take the sides of all previews, which are squares here; returns whether they were taken or missing."""
     sides = {each.get(name) for each in options for name in ("w", "h")}
     if sides == {None}:
         return True

@@ -1,4 +1,4 @@
-"""Settings of OneTrainer, which it saves as JSON."""
+"""Reads settings of OneTrainer from its JSON files."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ SIGNS = {
     "training_method", "base_model_name", "peft_type", "lora_rank", "concept_file_name", "model_type",
     "learning_rate_scheduler", "output_model_destination",
 }  # fmt: skip
-"""Names by which a file of it is known; it has several."""
+"""Names that identify its files."""
 METHODS = {"lora": "lora", "loha": "loha"}
 READ = ("unet", "text_encoder", "text_encoder_2", "optimizer")
-"""Sections of which every setting is read."""
+"""Sections whose every setting is read."""
 CONCEPTS = "concepts"
 SWITCHES = ("concepts.image.enable_", "concepts.text.enable_", "concepts.text.prompt_source")
-"""What turns something on in a concept; all else in these sections only says how."""
+"""Switches in a concept; other settings of these sections are details."""
 
 
 def read_onetrainer(file: Mapping[str, Any], pictures: Pictures, bases: Sequence[str] = ()) -> Imported:
     """Read settings of OneTrainer; a base is taken if it is one of `bases`.
 
-    Sections for other kinds of models say nothing of a training here.
+    Sections for other kinds of models are ignored.
     """
     found: dict[str, Any] = {}
     for name, value in file.items():
@@ -82,21 +82,21 @@ def check_kind(file: Mapping[str, Any]) -> None:
 
 
 def _enabled(concepts: Any) -> list[Mapping[str, Any]]:
-    """The concepts that are trained on."""
+    """The enabled concepts."""
     listed = concepts if isinstance(concepts, list) else []
-    return [one for one in listed if isinstance(one, dict) and one.get("enabled", True)]
+    return [concept for concept in listed if isinstance(concept, dict) and concept.get("enabled", True)]
 
 
 def _in_all(concepts: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the concepts set, by names such as `concepts.image.enable_random_flip`; several values where they differ."""
-    found: dict[str, Any] = {}
+    """Settings of the concepts, by names such as `concepts.image.enable_random_flip`; all values if they differ."""
+    settings: dict[str, Any] = {}
     for concept in concepts:
         for name, value in _flat(concept):
             if name in ("name", "path", "seed", "balancing", "balancing_strategy", "text.prompt_path"):
                 continue
             key = f"{CONCEPTS}.{name}"
-            found[key] = value if found.get(key, value) == value else f"{found[key]}, {value}"
-    return found
+            settings[key] = value if settings.get(key, value) == value else f"{settings[key]}, {value}"
+    return settings
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -118,7 +118,7 @@ def _method(reading: Reading) -> None:
 
 
 def _layers(reading: Reading) -> None:
-    """Layers by parts of their names, where no preset of layers was taken."""
+    """Take layers by parts of their names, without a preset of layers."""
     found, names = reading.found, ("layer_filter", "lora_layers")
     if str(found.get("layer_filter_preset", found.get("lora_layer_preset", ""))).lower() == "custom":
         for name in names:
@@ -130,7 +130,7 @@ def _layers(reading: Reading) -> None:
 
 
 def _text_encoder(reading: Reading) -> None:
-    """Its rate and its end, where it is trained."""
+    """Take the rate and the end of a trained text encoder."""
     if reading.settings.get("targets.text_encoder", "none") == "none":
         for name in ("text_encoder.learning_rate", "text_encoder.stop_training_after"):
             reading.leave(name, "idle")
@@ -148,7 +148,7 @@ def _text_encoder(reading: Reading) -> None:
 
 
 def _text_encoder_stop(reading: Reading) -> None:
-    """The end of its training as a share of all epochs."""
+    """Take the end of its training as a share of all epochs."""
     name, found = "text_encoder.stop_training_after", reading.found
     unit = str(found.get(f"{name}_unit") or "EPOCH").upper()
     if unit == "NEVER" or not is_set(found.get(name)):
@@ -166,7 +166,7 @@ def _text_encoder_stop(reading: Reading) -> None:
 
 
 def _second_encoder(reading: Reading) -> None:
-    """The second text encoder of SDXL, which is trained like the first one here."""
+    """Take the second text encoder of SDXL, which is trained like the first one here."""
     if "XL" not in str(reading.found.get("model_type", "")).upper():
         reading.found = {name: value for name, value in reading.found.items() if not name.startswith("text_encoder_2")}
         return
@@ -177,7 +177,7 @@ def _second_encoder(reading: Reading) -> None:
 
 
 def _concepts(reading: Reading) -> None:
-    """What all concepts have alike; what they do not is left out."""
+    """Take the settings that all concepts share."""
     reading.apply(CONCEPT)
     if reading.settings.get("data.shuffle_tags"):
         reading.apply(
@@ -188,7 +188,7 @@ def _concepts(reading: Reading) -> None:
 
 
 def _weighting(reading: Reading) -> None:
-    """Weights of the steps, and the kind of loss; without a function, all steps count alike."""
+    """Take the weights of timesteps, and the kind of loss."""
     found, kind = reading.found, str(reading.found.get("loss_weight_fn", "")).upper()
     if kind == "MIN_SNR_GAMMA":
         reading.take("loss_weight_fn", "loss.weighting", "min-snr")
@@ -203,7 +203,7 @@ def _weighting(reading: Reading) -> None:
 
 
 def _average(reading: Reading) -> None:
-    """A moving average, if it is on, as it would be if it were taken at every step."""
+    """Take a moving average, converted to one update per step."""
     if str(reading.found.get("ema", "OFF")).upper() not in ("GPU", "CPU"):
         return
     try:
@@ -216,13 +216,13 @@ def _average(reading: Reading) -> None:
 
 
 def _schedule(reading: Reading) -> None:
-    """Warm-up in steps or as a share of all, and the cycles of a cosine that restarts."""
+    """Take the warm-up, and the cycles of a cosine with restarts."""
     if str(reading.found.get("learning_rate_scheduler", "")).lower() == "cosine_with_hard_restarts":
         reading.apply({"learning_rate_cycles": Rule("train.cycles", whole)})
 
 
 def _lengths(reading: Reading, epoch: Epoch) -> None:
-    """What counts epochs, steps or time."""
+    """Take lengths in epochs, steps or time."""
     found = reading.found
     reading.take_epochs("epochs", "train.steps", epoch)
     for name, key in (("backup_after", "save.every"), ("sample_after", "sample.every")):
@@ -246,7 +246,7 @@ def _lengths(reading: Reading, epoch: Epoch) -> None:
 
 
 def _epoch(reading: Reading, pictures: Pictures, file: Mapping[str, Any]) -> Epoch:
-    """An epoch of the pictures, each once if there are no concepts."""
+    """An epoch of the pictures, each once without concepts."""
     batch = int(reading.settings.get("train.batch_size", 1)) * int(reading.settings.get("train.accumulation", 1))
     shares = read_shares(file) if _enabled(file.get(CONCEPTS)) else [Share("", 1)]
     return Epoch(pictures.count, pictures.in_epoch(shares), batch, DIFFERENT_REPEATS)
@@ -255,7 +255,7 @@ def _epoch(reading: Reading, pictures: Pictures, file: Mapping[str, Any]) -> Epo
 def read_shares(table: Mapping[str, Any]) -> list[Share]:
     """The folders of the concepts, each with its repeats, 1 by default, or a number of samples.
 
-    Empty if one cannot be read.
+    Empty if one is unreadable.
     """
     shares = []
     with suppress(*UNREADABLE):
@@ -268,7 +268,7 @@ def read_shares(table: Mapping[str, Any]) -> list[Share]:
 
 
 def _unused(reading: Reading) -> dict[str, Reason]:
-    """What has no effect there with the others: masks that are off, and what belongs to something that is."""
+    """Settings without effect: masks that are off, and details of features that are off."""
     parts = (f"{CONCEPTS}.image.", f"{CONCEPTS}.text.")
     off = [name for name in reading.found if name.startswith(parts) and not name.startswith(SWITCHES)]
     if not is_set(reading.found.get("masked_training")):
@@ -279,9 +279,9 @@ def _unused(reading: Reading) -> dict[str, Reason]:
 
 
 def _previews(reading: Reading) -> None:
-    """The prompts of previews, if they are in the file."""
+    """Take the prompts of previews in the file."""
     samples = reading.found.get("samples")
-    listed = [one for one in samples if isinstance(one, dict)] if isinstance(samples, list) else []
-    prompts = [str(one.get("prompt") or "") for one in listed if one.get("enabled", True)]
+    listed = [sample for sample in samples if isinstance(sample, dict)] if isinstance(samples, list) else []
+    prompts = [str(sample.get("prompt") or "") for sample in listed if sample.get("enabled", True)]
     if any(prompts):
         reading.take("samples", "sample.prompts", [prompt for prompt in prompts if prompt])

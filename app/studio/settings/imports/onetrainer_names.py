@@ -1,4 +1,4 @@
-"""The names of OneTrainer's settings: what each is called here, or why it is not taken."""
+"""OneTrainer's names of settings, with their keys here, or why they are not taken."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = {
     "FLUX_2": "FLUX.2 dev", "FLUX_FILL_DEV_1": "FLUX.1 Fill", "HI_DREAM_FULL": "HiDream I1", "QWEN": "Qwen-Image",
     "ERNIE": "ERNIE-Image", "WUERSTCHEN_2": "Stable Cascade",
 }  # fmt: skip
-"""Kinds of bases that Velatura does not train, where `model_type` does not begin with their name in the table."""
+"""Kinds of bases that Velatura does not train, with names other than in its table."""
 
 RULES: Mapping[str, Rule] = {
     "lora_rank": Rule("method.rank", whole),
@@ -61,7 +61,7 @@ CONCEPT: Mapping[str, Rule] = {
     "concepts.image.enable_crop_jitter": Rule("data.crop", lambda value: "random" if switch(value) else "centre"),
     "concepts.text.enable_tag_shuffling": Rule("data.shuffle_tags", switch),
 }
-"""What all concepts have alike."""
+"""Rules for settings that all concepts share."""
 KNOWN: Mapping[str, Reason] = because(
     path="output_model_destination workspace_dir cache_dir debug_dir lora_model_name vae.model_name",
     elsewhere="samples sample_definition_file_name train_device temp_device",
@@ -106,4 +106,4 @@ SAME: Mapping[str, tuple[str, ...]] = {
     "concepts.text_variations": ("1",), "concepts.text.tag_delimiter": (",",), "compile": ("true",),
     "quantization.layer_filter_preset": ("full",), "only_cache": ("false",), "dataloader_threads": ("1", "2"),
 }  # fmt: skip
-"""Values that say what is so here anyhow, in lower case."""
+"""Values that match the behaviour here, in lower case."""

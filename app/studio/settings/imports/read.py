@@ -1,4 +1,4 @@
-"""Reads a settings file of ours or of another program."""
+"""Reads settings files of Velatura and of other programs."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from trainers.messages import Message as _
 
 OPTION = re.compile(r"(?:^|\s)--\w")
 MOST_LETTERS = 200_000
-"""Length of a settings file."""
+"""Maximum letters of a settings file."""
 MOST_VALUES, MOST_DEPTH, LONGEST = 10_000, 10, 20_000
-"""Limits of the settings in it: their number, how deep tables and lists are nested, and the letters of each."""
+"""Maximum number, nesting and letters of its settings."""
 PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
 DEEP_KEY = re.compile(rf"(?<![\w-])(?:{PART}[ \t]*\.[ \t]*){{{MOST_DEPTH}}}")
-"""A dotted key that is too deep; reading one in TOML takes a time that grows with the square of its parts."""
+"""A dotted key that is too deep; reading one in TOML takes quadratic time."""
 LONGEST_NAME = 200
 SURROGATE = re.compile("[\ud800-\udfff]")
-"""Half of a character, which JSON can escape and no file can store."""
+"""A lone surrogate, which JSON can escape and no file can store."""
 TOO_DEEP = _("its settings are nested more than {most} deep", most=MOST_DEPTH)
 ENOUGH = 2
-"""Signs that tell a program's file."""
+"""Number of known names that identify a program's file."""
 DECISIVE = (
     "train.steps", "train.learning_rate", "train.batch_size", "train.optimizer", "train.schedule", "train.warmup",
     "method.rank", "method.alpha", "targets.text_encoder", "data.resolution", "data.flip", "data.caption_dropout",
 )  # fmt: skip
-"""What decides most about a result."""
+"""The decisive settings."""
 
 
 def read_file(name: str, content: str) -> dict[str, Any]:
-    """The table in a TOML or JSON file, or of a command line.
+    """The table of a TOML or JSON file, or of a command line.
 
-    VelaturaError, with the reason, if there is none, or if it is larger than the settings of any program.
+    VelaturaError if there is none, or if it is larger than the settings of any program.
     """
     if len(content) > MOST_LETTERS:
         raise VelaturaError("it is too long for a settings file; at most {most:,} letters are read", most=MOST_LETTERS)
@@ -75,9 +75,9 @@ def read_file(name: str, content: str) -> dict[str, Any]:
 
 
 def join_tables(tables: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Files that belong together as one table; VelaturaError if they are too large together.
+    """Join the tables of several files; VelaturaError if they are too large together.
 
-    A later file wins, but for what it leaves empty, as OneTrainer's config leaves concepts in a file of their own.
+    Later files win, except with empty values: OneTrainer's config leaves concepts to another file.
     """
     joined: dict[str, Any] = {}
     for table in tables:
@@ -116,9 +116,9 @@ def check_size(table: Mapping[str, Any]) -> None:
 def read_foreign(
     table: Mapping[str, Any], pictures: Pictures | None = None, bases: Sequence[str] = ()
 ) -> Imported | None:
-    """Another program's settings, with a report; None if it is no file of a program that is known here.
+    """Another program's settings, with a report; None if the program is unknown.
 
-    Epochs become steps with the `pictures` of a draft. A base model is taken if it is one of `bases`.
+    The `pictures` of a draft convert epochs to steps. A base model is taken if it is one of `bases`.
     """
     pictures = pictures or Pictures()
     names = _names(table)
@@ -132,7 +132,7 @@ def read_foreign(
 
 
 def completes(table: Mapping[str, Any]) -> bool:
-    """Whether a table only describes the pictures of another one: a dataset config, or concepts."""
+    """Whether a table completes another one: a dataset config, or concepts."""
     describes = is_dataset_config(table) or isinstance(table.get(onetrainer.CONCEPTS), list)
     return describes and not _names(table) & (TRAINING | onetrainer.SIGNS)
 
@@ -141,15 +141,15 @@ def _names(table: Mapping[str, Any]) -> set[str]:
     return set(table) | {inner for value in table.values() if isinstance(value, dict) for inner in value}
 
 
-def find_unsaid(draft: Draft, found: Imported) -> list[Unsaid]:
+def find_unsaid(draft: Draft, imported: Imported) -> list[Unsaid]:
     """The decisive settings that the file lacks, with their values in the draft's preset."""
-    draft = from_table(draft, found.table)
+    draft = from_table(draft, imported.table)
     method = method_of(draft.choices)
     now = values(all_layers(draft), method)
     return [
         Unsaid(key, shown(now[key]) if field.kind == "switch" else field.show(now[key]))
         for key in DECISIVE
-        if (field := find_field(key, method)) and not _says(found.table, key)
+        if (field := find_field(key, method)) and not _says(imported.table, key)
     ]
 
 

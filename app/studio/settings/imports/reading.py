@@ -1,4 +1,4 @@
-"""Reads another program's settings: rules by name, and an account of what was taken and what was not."""
+"""Reads another program's settings with rules by name, and reports what was taken and left out."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from trainers.models.load import why_not_trained
 from trainers.planning.findings import Finding
 
 SECRET = re.compile(r"(api_key|secrets?|password|(^|_)token)$")
-"""Names of settings whose values are shown and kept nowhere."""
+"""Names of settings whose values are neither shown nor stored."""
 MOST_SETTINGS = 2000
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a setting is called here, and what becomes of its value. Both may raise NotHereError or ValueError."""
+    """Key and conversion of a setting. Both may raise NotHereError or ValueError."""
 
     key: str
     read: Callable[[Any], Any]
@@ -35,7 +35,7 @@ class Rule:
 
 @dataclass
 class Reading:
-    """A file while it is read: rules are applied one after the other, later ones win.
+    """A file while rules are applied to it; later ones win.
 
     VelaturaError if it has more settings than any program.
     """
@@ -44,35 +44,35 @@ class Reading:
     found: Mapping[str, Any]
     """The other program's settings, by name."""
     same: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Values, in lower case, with which a setting says what is so here anyhow: these are not listed."""
+    """Values that match the behaviour here, in lower case; not reported."""
     settings: dict[str, Any] = field(default_factory=dict)
     taken: list[Taken] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    """Settings that are still open, with their repairs."""
+    """Open settings, with their repairs."""
 
     def __post_init__(self) -> None:
         if len(self.found) > MOST_SETTINGS:
             raise VelaturaError("it has more than {most:,} settings", most=MOST_SETTINGS)
 
     def take(self, name: str, key: str, value: Any, was: Any = None, how: str = "") -> None:
-        """Take a setting; `was` is its value there if it is not the file's, `how` says how it was computed."""
-        there = self.found.get(name, "") if was is None else was
-        self.taken = [one for one in self.taken if (one.name, one.key) != (name, key)]
-        for one in [one for one in self.taken if one.key == key and one.name != name]:
-            self.taken.remove(one)
-            self.leave(one.name, "instead")
-        self.left = [one for one in self.left if one.name != name]
+        """Take a setting; `was` is its value in the program unless the file has it, `how` explains a conversion."""
+        original = self.found.get(name, "") if was is None else was
+        self.taken = [taken for taken in self.taken if (taken.name, taken.key) != (name, key)]
+        for replaced in [taken for taken in self.taken if taken.key == key and taken.name != name]:
+            self.taken.remove(replaced)
+            self.leave(replaced.name, "instead")
+        self.left = [left for left in self.left if left.name != name]
         self.settings[key] = value
-        self.taken.append(Taken(name, shown(there), key, shown(value), how))
+        self.taken.append(Taken(name, shown(original), key, shown(value), how))
 
-    def leave(self, name: str, reason: Reason, said: str = "") -> None:
-        """Leave a setting out, unless it is not set there either, is so here anyhow, or was taken or left before."""
+    def leave(self, name: str, reason: Reason, sentence: str = "") -> None:
+        """Report a setting as left out, unless it is unset, matches the behaviour here, or was reported before."""
         if name not in self._names():
-            self._leave(name, reason, said)
+            self._leave(name, reason, sentence)
 
     def apply(self, rules: Mapping[str, Rule]) -> None:
-        """Take what the rules know; what is empty counts as not set."""
+        """Take the settings with rules; empty values count as unset."""
         for name, rule in rules.items():
             value = self.found.get(name)
             if value is None or value == "":
@@ -106,7 +106,7 @@ class Reading:
             self.take(name, key, round(share * steps), how=how)
 
     def take_base(self, name: str, bases: Sequence[str] = ()) -> None:
-        """Take the base if it is on this computer, under its path or in a file of its name; else it is chosen here."""
+        """Take the base if it is on this computer, by path or file name."""
         model = str(self.found.get(name) or "")
         last = model.replace("\\", "/").rpartition("/")[2].lower()
         same = [base for base in bases if base == model] or [
@@ -122,51 +122,54 @@ class Reading:
         self.leave(name, "hub" if at_hub else "base")
 
     def leave_rest(self, known: Mapping[str, Reason]) -> None:
-        """Leave out all that no rule has taken, for a known reason or for none."""
+        """Leave out all other settings, with a known reason or without."""
         done = self._names()
         for name in self.found:
             if name not in done:
                 self._leave(name, known.get(name, "unknown"))
 
     def finish(self) -> Imported:
-        """The report; what the config refuses is left out."""
+        """The report, without settings that the config refuses."""
         method = str(self.settings.get("method.name", "lora"))
         for key in [key for key in self.settings if find_field(key, method) is None and key != "method.name"]:
             self._drop(key, "method")
         while wrong := self._refused():
-            for key, said in wrong.items():
-                self._drop(key, "refused", said)
+            for key, sentence in wrong.items():
+                self._drop(key, "refused", sentence)
         findings = () if "train.steps" in self.settings else tuple(self.findings)
         return Imported(self.program, nested(self.settings), tuple(self.taken), tuple(self.left), findings)
 
     def _names(self) -> set[str]:
-        """The settings that were taken or left out so far."""
-        return {one.name for one in self.taken} | {one.name for one in self.left}
+        """The settings taken or left out so far."""
+        return {taken.name for taken in self.taken} | {left.name for left in self.left}
 
-    def _leave(self, name: str, reason: Reason, said: str = "") -> None:
+    def _leave(self, name: str, reason: Reason, sentence: str = "") -> None:
         value = self.found.get(name)
         if is_set(value) and str(value).lower() not in self.same.get(name, ()):
-            self.left.append(Left(name, "…" if SECRET.search(name) else shown(value), reason, said))
+            self.left.append(Left(name, "…" if SECRET.search(name) else shown(value), reason, sentence))
 
     def _refused(self) -> dict[str, str]:
-        """What the config refuses, by setting: the one that is named, or the last one without which it is not said."""
+        """Errors of the config by setting: the named one, or the last one whose removal solves it."""
         problems = _problems(self.settings)
         wrong = {
-            key: said for at, said in problems.items() for key in self.settings if at == key or at.startswith(f"{key}.")
+            key: sentence
+            for at, sentence in problems.items()
+            for key in self.settings
+            if at == key or at.startswith(f"{key}.")
         }
         if wrong or not problems:
             return wrong
-        said = next(iter(problems.values()))
+        sentence = next(iter(problems.values()))
         for key in reversed(self.settings):
             rest = {other: value for other, value in self.settings.items() if other != key}
-            if said not in _problems(rest).values():
-                return {key: said}
+            if sentence not in _problems(rest).values():
+                return {key: sentence}
         return {}
 
-    def _drop(self, key: str, reason: Reason, said: str = "") -> None:
+    def _drop(self, key: str, reason: Reason, sentence: str = "") -> None:
         del self.settings[key]
-        self.left += [Left(one.name, one.value, reason, said) for one in self.taken if one.key == key]
-        self.taken = [one for one in self.taken if one.key != key]
+        self.left += [Left(taken.name, taken.value, reason, sentence) for taken in self.taken if taken.key == key]
+        self.taken = [taken for taken in self.taken if taken.key != key]
 
 
 def _problems(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -174,7 +177,7 @@ def _problems(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def without_secrets(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A file's table without the values of secret settings, however deep."""
+    """A file's table without the values of secret settings at any depth."""
     return {
         name: {} if SECRET.search(name) else without_secrets(value) if isinstance(value, Mapping) else value
         for name, value in table.items()

@@ -1,4 +1,4 @@
-"""What has become of another program's settings, and what has not."""
+"""The report of an import: settings taken and left out."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ MOST_LETTERS = 120
 
 
 def because(**names: str) -> dict[str, Reason]:
-    """Names, separated by spaces, by the reason for which they are not taken."""
-    return {name: reason for reason, each in names.items() for name in each.split()}  # type: ignore[misc]
+    """Reasons by name, from names separated by spaces."""
+    return {name: reason for reason, joined in names.items() for name in joined.split()}  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Taken:
     """A setting that was taken."""
 
     name: str
-    """In the other program."""
+    """Name in the other program."""
     value: str
     key: str
-    """Here."""
+    """Key here."""
     became: str
     how: str = ""
-    """How it was computed, if it was."""
+    """How it was computed; may be empty."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class Left:
     value: str
     reason: Reason
     said: str = ""
-    """A sentence that says more than the reason."""
+    """A sentence beyond the reason."""
 
     @property
     def matters(self) -> bool:
-        """Whether the result may be another one without it."""
+        """Whether it affects the result."""
         return self.reason in get_args(Changing)
 
 
@@ -76,7 +76,7 @@ class Imported:
     taken: tuple[Taken, ...]
     left: tuple[Left, ...]
     findings: tuple[Finding, ...] = ()
-    """Settings that are still open, with their repairs."""
+    """Open settings, with their repairs."""
 
 
 def shown(value: Any) -> str:

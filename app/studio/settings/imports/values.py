@@ -1,4 +1,4 @@
-"""Values of another program's settings, read into ours: each raises NotHereError or ValueError where it cannot be."""
+"""Conversions of another program's values, which raise NotHereError or ValueError."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ class NotHereError(ValueError):
 
 
 UNREADABLE = (ValueError, TypeError, OverflowError)
-"""What reading a value may raise: NotHereError is one of them."""
+"""Errors of a conversion; NotHereError is a ValueError."""
 
 LIMIT = 2**64
-"""Above the largest number that any setting has."""
+"""Bound of all numbers."""
 
 
 def whole(value: Any) -> int:
-    """A whole number above 0; 0 is how both programs say that something is not set."""
-    if not (found := int(number(value))):
+    """An integer above 0; 0 means unset in both programs."""
+    if not (result := int(number(value))):
         raise NotHereError
-    return found
+    return result
 
 
 def number(value: Any) -> float:
-    """A number from 0."""
+    """A number of at least 0."""
     if isinstance(value, bool) or not 0 <= float(value) < LIMIT:
         raise NotHereError
     return float(value)
@@ -48,7 +48,7 @@ def switch(value: Any) -> bool:
 
 
 def one_of(names: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """One of some words, in any case."""
+    """A conversion of words, ignoring case."""
 
     def read(value: Any) -> Any:
         word = str(value).strip().lower()
@@ -60,7 +60,7 @@ def one_of(names: Mapping[str, Any]) -> Callable[[Any], Any]:
 
 
 def square(value: Any) -> int:
-    """The side of a square such as `512,512`; other shapes have no counterpart."""
+    """The side of a square such as `512,512`; NotHereError for other shapes."""
     sides = {whole(part) for part in str(value).strip("[]() ").replace("x", ",").split(",") if part.strip()}
     if len(sides) != 1:
         raise NotHereError
@@ -68,5 +68,5 @@ def square(value: Any) -> int:
 
 
 def is_set(value: Any) -> bool:
-    """Whether a value says anything; both programs write much that is empty."""
+    """Whether a value is set; both programs write empty values."""
     return value not in (None, "", False, 0, [], {}, "0", "None", "none")

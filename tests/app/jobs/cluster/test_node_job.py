@@ -148,7 +148,7 @@ def test_a_slow_storage_leaves_signs_of_life_and_its_errors_are_raised(monkeypat
         raise VelaturaError("the storage is lost")
 
     with pytest.raises(VelaturaError, match="the storage is lost"):
-        for report in node_job.with_signs_of_life(collect()):
+        for report in node_job.with_heartbeats(collect()):
             seen.append(report)
             if seen.count(Alive()) == 3:
                 stored.set()

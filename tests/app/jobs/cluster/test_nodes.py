@@ -16,7 +16,7 @@ from app.cli.cluster import open_cluster
 from app.jobs.cluster.connection import LostClusterError, connected
 from app.jobs.cluster.nodes import FILE, STALE, Node, Seen, from_ray, node_of, read_seen, write_seen
 from app.jobs.cluster.ray_node import Address, given_token, node_command, parse_address
-from app.jobs.processes.devices import NodeDevice, Offer, Wish
+from app.jobs.processes.devices import DeviceRequest, NodeDevice, Offer
 from trainers.errors import VelaturaError
 
 OURS = version("velatura")
@@ -97,10 +97,14 @@ def test_several_devices_are_those_of_one_machine():
     assert node_of(both, (a, b)) == b
 
 
-def test_a_wish_is_written_as_it_is_read():
-    wish = Wish("cuda", 2, {"gpu": "H100"}, 20.5)
-    assert str(wish) == "cuda*2 gpu=H100 memory=20.5" and Wish.parse(str(wish)) == wish
-    assert Wish.parse("cuda:1") == Wish("cuda:1") and str(Wish("auto")) == "auto" and Wish.parse("").device == "auto"
+def test_a_request_is_written_as_it_is_read():
+    request = DeviceRequest("cuda", 2, {"gpu": "H100"}, 20.5)
+    assert str(request) == "cuda*2 gpu=H100 memory=20.5" and DeviceRequest.parse(str(request)) == request
+    assert (
+        DeviceRequest.parse("cuda:1") == DeviceRequest("cuda:1")
+        and str(DeviceRequest("auto")) == "auto"
+        and DeviceRequest.parse("").device == "auto"
+    )
 
 
 def test_what_was_seen_is_read_by_other_processes_for_a_while(tmp_path):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from app.studio.accounts.database import PeopleDatabase
-from app.studio.accounts.sessions import LOGIN_LASTS, MOST_OF_A_PERSON, Sessions
+from app.studio.accounts.sessions import LOGIN_LASTS, MOST_LOGINS, Sessions
 
 
 def test_a_login_outlives_a_restart_and_ends_where_it_is_closed(people, database):
@@ -30,6 +30,6 @@ def test_logins_end(people, database):
 def test_a_person_has_so_many_logins_at_once(people, database):
     people.add("ann", "pear-tree")
     sessions = Sessions(database)
-    tokens = [sessions.open(people.find("ann")) for _ in range(MOST_OF_A_PERSON + 2)]
+    tokens = [sessions.open(people.find("ann")) for _ in range(MOST_LOGINS + 2)]
     kept = [sessions.find(token) is not None for token in tokens]
-    assert kept == [False, False] + [True] * MOST_OF_A_PERSON
+    assert kept == [False, False] + [True] * MOST_LOGINS

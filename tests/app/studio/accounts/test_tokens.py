@@ -7,7 +7,7 @@ import pytest
 
 from app.studio.accounts.database import FIRST, VERSION, PeopleDatabase
 from app.studio.accounts.people import People
-from app.studio.accounts.tokens import DAY, METRICS, MOST_OF_A_PERSON, PREFIX, Tokens
+from app.studio.accounts.tokens import DAY, METRICS, MOST_TOKENS, PREFIX, Tokens
 from trainers.errors import VelaturaError
 
 
@@ -47,7 +47,7 @@ def test_there_is_an_end_to_tokens_and_to_days(database):
     for days in (-1, 3651):
         with pytest.raises(VelaturaError, match="3650 days"):
             tokens.make("ann", "x", days)
-    for number in range(MOST_OF_A_PERSON):
+    for number in range(MOST_TOKENS):
         tokens.make("ann", f"number {number}", scope=METRICS)
     with pytest.raises(VelaturaError, match="50 tokens"):
         tokens.make("ann", "one more")

@@ -33,7 +33,7 @@ from app.studio.generation.compatibility import (
     LOST_STYLE,
     check_compatibility,
     check_inputs,
-    misfit,
+    incompatibility,
     own_base,
     resolve_files,
 )
@@ -197,20 +197,20 @@ def test_the_owner_of_the_training_in_the_way_lets_it_wait(generations):
     assert results_view.read_going([waiting], "", "anna").waiting[0].in_the_way == "Harbour blue"
     assert results_view.read_going([waiting], "", "ben").waiting[0].in_the_way == ""
     with pytest.raises(VelaturaError, match="“Harbour blue” belongs to anna, and only they can change it"):
-        generations.make_way(waiting.id, ANNA, Actor("ben"))
+        generations.preempt(waiting.id, ANNA, Actor("ben"))
     with pytest.raises(VelaturaError, match="no longer exists"):
-        generations.make_way(waiting.id, "user:ben", Actor("anna"))
+        generations.preempt(waiting.id, "user:ben", Actor("anna"))
     urgent = store.add(NewJob("train", actions.new_folder(store, "urgent"), priority=99))
     assert generations.find(number).could_yield is None, "another run would begin instead"
     store.end(urgent)
     assert store.job(run.id).requested == ""
-    generations.make_way(waiting.id, ANNA, Actor("anna"))
+    generations.preempt(waiting.id, ANNA, Actor("anna"))
     assert store.job(run.id).requested == "yield" and Run(run.folder).asked_to_stop() == "pause"
     assert (words.progress(generations.find(number)), generations.find(number).could_yield) == (
         "Starts when Harbour blue is paused …",
         None,
     )
-    generations.make_way(waiting.id, ANNA, Actor("anna"))  # once more is no matter
+    generations.preempt(waiting.id, ANNA, Actor("anna"))  # once more is no matter
     assert store.end(store.job(run.id))
 
 
@@ -401,7 +401,7 @@ def test_a_style_is_drawn_on_what_it_was_made_on(generations, dusk, dawn, tiny_b
     bases, library = generations.bases, {item.id: item for item in (dusk, dawn)}
     assert own_base(dusk, bases).model == str(tiny_bases["sd1"])
     assert own_base(None, bases).is_starter
-    assert misfit(dusk, own_base(None, bases)) == "Made for SD 1.5; this base is the starter."
+    assert incompatibility(dusk, own_base(None, bases)) == "Made for SD 1.5; this base is the starter."
     found = check_compatibility(fox((dusk, 1.0), size=None), library, bases)
     assert (found.problems, found.on_base.side, found.on_base.stride) == ({}, 64, 16)
     shared = Bases(anywhere=False)

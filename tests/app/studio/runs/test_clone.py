@@ -16,7 +16,7 @@ from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.edits import emptied
 from app.studio.dataset.uploads import take_folder
 from app.studio.runs import clone as cloning
-from app.studio.runs.clone import brought_back, clone_into, let_go, next_name, with_settings_of
+from app.studio.runs.clone import brought_back, clone_into, next_name, with_settings_of, without_aside
 from app.studio.runs.origin import Origin
 from app.studio.runs.start import start_run
 from app.studio.settings.plan import CARE, changed_settings, choose, plan, with_choices, with_setting
@@ -141,7 +141,7 @@ def test_what_was_being_prepared_is_kept_until_it_is_let_go(drafts, view):
     assert not any((drafts.pictures(clone) / f"{one.id}.png").exists() for one in clone.pictures)
 
     clone = clone_into(drafts, ANNA, view, "tab")
-    kept = drafts.change(ANNA, let_go)
+    kept = drafts.change(ANNA, without_aside)
     assert kept.aside is None and kept.pictures == clone.pictures
     assert not any((drafts.pictures(mine) / f"{one.id}.png").exists() for one in mine.pictures)
 

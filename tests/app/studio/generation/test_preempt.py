@@ -88,7 +88,7 @@ def test_a_drawing_is_next_no_measurement_is_before_the_training_and_that_ends_w
     number = generations.add(make_request(prompts=("a fox",), steps=2, size=(64, 64)))
     assert [job.kind for job in store.line()] == [GENERATE, TRAIN, *[ESTIMATE] * 3]
     drawing = generations.find(number)
-    generations.make_way(drawing.id, drawing.record.whose, MACHINE_OWNER)
+    generations.preempt(drawing.id, drawing.record.whose, MACHINE_OWNER)
     look_until(lambda: generations.find(number).ended)
     look_until(lambda: starts[-1] == ESTIMATE)
     for view in queue.small_jobs():

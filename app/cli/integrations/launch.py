@@ -71,8 +71,8 @@ def skypilot(
 
     folder = ready(run)
     task = put(folder / "skypilot.yaml", write_task(folder, SkyTask(gpu, spot, bucket), source))
-    there = not dry_run and shutil.which("sky") is not None
-    if there and not yes and not typer.confirm("Rent a machine for it now? It costs money until the run ends"):
+    is_installed = not dry_run and shutil.which("sky") is not None
+    if is_installed and not yes and not typer.confirm("Rent a machine for it now? It costs money until the run ends"):
         dry_run = True
     submit(task, None if dry_run else ("sky", "jobs", "launch", "--yes", "--detach-run", str(task)), json)
 
@@ -113,7 +113,7 @@ def put(place: Path, content: str) -> Path:
 
 
 def submit(file: Path, command: Sequence[str] | None, as_json: bool) -> None:
-    """Submit a file by a command if that is there and say so. VelaturaError if it refuses."""
+    """Submit a file by a command, if it is installed, and report it. VelaturaError if it fails."""
     tool = command[0] if command else ""
     done = ""
     if command and shutil.which(tool):

@@ -71,7 +71,7 @@ def _is_public(chosen: bool | None, update: bool) -> bool:
 
 
 def _free_folder(place: Path, overwrite: bool) -> Path:
-    """The folder to write to, emptied if an earlier `push` wrote all of it; VelaturaError if it is another."""
+    """The folder to write to, emptied if an earlier `push` wrote it; VelaturaError for other folders."""
     import shutil
 
     from app.studio.publishing.content import is_publication

@@ -1,4 +1,4 @@
-"""`velatura import`: settings of kohya_ss, sd-scripts and OneTrainer as a config of ours."""
+"""`velatura import`: converts settings of kohya_ss, sd-scripts and OneTrainer to a config."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 NAMED_FILES = {"dataset_config": "datasets", "concept_file_name": "concepts", "sample_prompts": ""}
-"""Settings that name another file, which is read too if it lies here and the table that it holds is not."""
+"""Settings that name another file, which is read if it exists and its table is missing."""
 BASES = ("pretrained_model_name_or_path", "base_model_name", "unet.model_name")
 """Settings that name the base."""
 HERE = {
@@ -37,7 +37,7 @@ HERE = {
     "concepts": "that file is not here; give it as well",
     "start": "that file is not here, or has no counterpart; `velatura train --start-from` trains a style on",
 }
-"""Why a setting was left out, where a command line has another answer than a page."""
+"""Reasons with another sentence on the command line than on pages."""
 
 
 @commands.command(name="import", epilog="Example: velatura import kohya.json --images my-paintings --out dusk.toml")
@@ -80,19 +80,19 @@ def import_settings(
     folders = [images] if images else find_folders(table)
     folder = joined_folder(folders)
     pictures, bases = count_folders(folders), find_here(table)
-    found = read_foreign(table, pictures, bases)
-    if found is not None and found.findings and repair:
-        found = read_foreign(table, each_once(pictures), bases)
-    if found is None:
+    imported = read_foreign(table, pictures, bases)
+    if imported is not None and imported.findings and repair:
+        imported = read_foreign(table, each_once(pictures), bases)
+    if imported is None:
         raise VelaturaError("{files}: these are no settings of kohya_ss or OneTrainer", files=", ".join(files))
-    config, findings = repaired(found, repair)
-    unsaid = left_to_preset(found, config)
+    config, findings = repaired(imported, repair)
+    unsaid = left_to_preset(imported, config)
     if folder:
         config["data"] = {**config.get("data", {}), "images": str(Path(folder).resolve())}
     if json:
-        print_json({"program": found.program, "config": config, **_listed(found, findings, unsaid)})
+        print_json({"program": imported.program, "config": config, **_listed(imported, findings, unsaid)})
     else:
-        for line in (*report_lines(found), *unsaid_lines(unsaid), *finding_lines(findings, repair)):
+        for line in (*report_lines(imported), *unsaid_lines(unsaid), *finding_lines(findings, repair)):
             say(*line)
     written = tomli_w.dumps(config)
     if out is not None:
@@ -104,9 +104,9 @@ def import_settings(
 
 
 def read_tables(files: Sequence[str], before: Mapping[str, dict[str, Any]] | None = None) -> dict[str, Any]:
-    """The settings in several files as one table, with those of files that they name and that are here.
+    """Read several files, and the files that they name, as one table.
 
-    `before` holds the tables of files that were read already, by name. VelaturaError if one cannot be read.
+    `before` has tables of files already read, by name. VelaturaError if one cannot be read.
     """
     from app.studio.settings.imports.read import check_size, join_tables, read_file
 
@@ -133,7 +133,7 @@ def read_tables(files: Sequence[str], before: Mapping[str, dict[str, Any]] | Non
 
 
 def _read(file: str, errors: str = "strict") -> str:
-    """The text of a file or of standard input, as far as settings may reach."""
+    """The text of a file or of standard input, up to the limit of settings."""
     from app.studio.settings.imports.read import MOST_LETTERS
 
     if file == "-":
@@ -143,7 +143,7 @@ def _read(file: str, errors: str = "strict") -> str:
 
 
 def find_folders(table: Mapping[str, Any]) -> list[str]:
-    """The folders of images that the settings name, if all are here; none otherwise."""
+    """The folders of images that the settings name, if all exist; empty otherwise."""
     from app.studio.settings.imports import kohya_datasets, onetrainer
 
     shares = kohya_datasets.read_shares(table) if kohya_datasets.is_dataset_config(table) else []
@@ -153,7 +153,7 @@ def find_folders(table: Mapping[str, Any]) -> list[str]:
 
 
 def joined_folder(folders: Sequence[str]) -> str:
-    """The folder from which the images of several can be trained: the one that holds them and nothing else; else ""."""
+    """The parent of several folders if it contains nothing else; empty otherwise."""
     from trainers.data.ingest import list_folder
 
     if len(folders) < 2:
@@ -164,16 +164,16 @@ def joined_folder(folders: Sequence[str]) -> str:
 
 
 def find_here(table: Mapping[str, Any]) -> list[str]:
-    """Paths here that the settings may name: their base, style to start from and class images, and all known bases."""
+    """Existing paths that the settings name as base, style to start from and class images, and all known bases."""
     from trainers.models.bases.find import find_models
 
     names = ("pretrained_model_name_or_path", "network_weights", "lora_network_weights", "reg_data_dir")
     named = [path for name in names for path in _named(table, name) if _is_here(path)]
-    return [*named, *(one.name for one in find_models())]
+    return [*named, *(model.name for model in find_models())]
 
 
 def _is_here(path: str) -> bool:
-    """Whether a file or folder has this path; no path is as long as some values."""
+    """Whether a path exists; values may be longer than paths."""
     with suppress(OSError, ValueError):
         return bool(path) and Path(path).exists()
     return False
@@ -197,70 +197,78 @@ def count_folders(folders: Sequence[str]) -> Pictures:
     return count_names(names)
 
 
-def repaired(found: Imported, repair: bool) -> tuple[dict[str, Any], tuple[Finding, ...]]:
-    """The settings, repaired if that is wanted, and what does not suit this computer or the base."""
+def repaired(imported: Imported, repair: bool) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    """The settings, with `repair` repaired, and findings about this computer or the base."""
     from app.studio.settings.plan import UNNAMED, nested
     from trainers.config.build import build_config
     from trainers.config.tables import lay_over
     from trainers.planning.findings import changes_of, find_ahead
 
-    has_base = "model" in found.table.get("base", {}) or not any(one.name in BASES for one in found.left)
-    findings = (*found.findings, *find_ahead(build_config({"name": UNNAMED}, found.table), has_base=has_base))
-    return dict(lay_over(found.table, nested(changes_of(findings)) if repair else {})), findings
+    has_base = "model" in imported.table.get("base", {}) or not any(left.name in BASES for left in imported.left)
+    findings = (*imported.findings, *find_ahead(build_config({"name": UNNAMED}, imported.table), has_base=has_base))
+    return dict(lay_over(imported.table, nested(changes_of(findings)) if repair else {})), findings
 
 
 def finding_lines(findings: Sequence[Finding], are_repaired: bool) -> Iterator[tuple[str | tuple[str, str], ...]]:
-    """A line for each setting that does not suit this computer or the base, with its repair."""
+    """A line for each finding, with its repair."""
     from trainers.planning.findings import in_options
 
-    for one in findings:
+    for finding in findings:
         if are_repaired:
-            yield (f"changed {one.key}: {one.repair}",)
+            yield (f"changed {finding.key}: {finding.repair}",)
         else:
-            yield ("! ", "yellow"), f"{one.problem}  {one.repair}: --repair, or {in_options(one.changes)} in training"
+            yield (
+                ("! ", "yellow"),
+                f"{finding.problem}  {finding.repair}: --repair, or {in_options(finding.changes)} in training",
+            )
 
 
-def report_lines(found: Imported) -> Iterator[tuple[str | tuple[str, str], ...]]:
-    """What was taken and what was not, a line each, what may change the result last."""
-    for one in found.taken:
-        yield f"{one.name} = {one.value}  →  ", (f"{one.key} = {one.became}", "green"), f"  {one.how}".rstrip()
-    idle = [one.name for one in found.left if not (one.matters or one.said)]
+def report_lines(imported: Imported) -> Iterator[tuple[str | tuple[str, str], ...]]:
+    """A line for each setting that was taken or left out; those that affect the result come last."""
+    for taken in imported.taken:
+        yield (
+            f"{taken.name} = {taken.value}  →  ",
+            (f"{taken.key} = {taken.became}", "green"),
+            f"  {taken.how}".rstrip(),
+        )
+    idle = [left.name for left in imported.left if not (left.matters or left.said)]
     if idle:
         yield (f"left out without effect on the result: {', '.join(idle)}",)
-    for left in found.left:
+    for left in imported.left:
         if left.said and not left.matters:
             yield (f"{left.name} = {left.value}  {left.said}",)
         if left.matters:
             yield (f"! {left.name} = {left.value}", "yellow"), f"  {why(left)}"
-    matter = sum(one.matters for one in found.left)
-    yield (f"took {counted(len(found.taken), 'setting')}; {matter} left out that may change the result",)
+    matter = sum(left.matters for left in imported.left)
+    yield (f"took {counted(len(imported.taken), 'setting')}; {matter} left out that may change the result",)
 
 
-def left_to_preset(found: Imported, config: Mapping[str, Any]) -> list[Unsaid]:
+def left_to_preset(imported: Imported, config: Mapping[str, Any]) -> list[Unsaid]:
     """The decisive settings that the config lacks, with their values in the default preset."""
     from app.studio.dataset.drafts import Draft
     from app.studio.settings.imports.read import find_unsaid
 
-    return find_unsaid(Draft(id="", public=""), replace(found, table=config))
+    return find_unsaid(Draft(id="", public=""), replace(imported, table=config))
 
 
 def unsaid_lines(unsaid: Sequence[Unsaid]) -> Iterator[tuple[str]]:
-    """One line that lists the decisive settings that the file lacks."""
+    """A line that lists the decisive settings that the file lacks."""
     if unsaid:
-        yield (f"not in the file, so the preset decides: {', '.join(f'{one.key} = {one.value}' for one in unsaid)}",)
+        settings = ", ".join(f"{setting.key} = {setting.value}" for setting in unsaid)
+        yield (f"not in the file, so the preset decides: {settings}",)
 
 
-def why(one: Left) -> str:
+def why(left: Left) -> str:
     """Why a setting was left out, as a sentence."""
     from app.studio.settings.imports.reasons import REASONS
 
-    return HERE.get(one.reason) or one.said or REASONS[one.reason]
+    return HERE.get(left.reason) or left.said or REASONS[left.reason]
 
 
-def _listed(found: Imported, findings: Sequence[Finding], unsaid: Sequence[Unsaid]) -> dict[str, Any]:
+def _listed(imported: Imported, findings: Sequence[Finding], unsaid: Sequence[Unsaid]) -> dict[str, Any]:
     return {
-        "taken": [asdict(one) for one in found.taken],
-        "left": [{**asdict(one), "why": why(one), "matters": one.matters} for one in found.left],
-        "findings": [asdict(one) for one in findings],
-        "unsaid": [asdict(one) for one in unsaid],
+        "taken": [asdict(taken) for taken in imported.taken],
+        "left": [{**asdict(left), "why": why(left), "matters": left.matters} for left in imported.left],
+        "findings": [asdict(finding) for finding in findings],
+        "unsaid": [asdict(setting) for setting in unsaid],
     }

@@ -1,4 +1,4 @@
-"""`velatura install`: put a style into the folder of another program on this machine."""
+"""`velatura install`: copies a style into the folder of another program on this machine."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def install(
 
 
 def how_to_use(kind: str, file: Path, prompt: str) -> str:
-    """What to do in a program."""
+    """Instructions for a program."""
     if kind == "comfyui":
         return f"press R to read the folders again, choose {file.name} in the node Load LoRA, and prompt {prompt}"
     if kind == "invoke":
@@ -78,13 +78,13 @@ def find_place(runs: Path, into: str, folder: Path | None) -> Place:
     remembered = Remembered(runs)
     kind = next((kind for kind in KINDS if into.lower() in (kind, PROGRAMS[kind].title.lower())), None)
     if kind is None:
-        there = Path(into).expanduser()
-        kind = kind_of(there) if there.is_dir() else None
+        path = Path(into).expanduser()
+        kind = kind_of(path) if path.is_dir() else None
         if kind is None:
             raise VelaturaError(
                 "{into} is neither {programs} nor the folder of one of them", into=into, programs=", ".join(KINDS)
             )
-        return Place(kind, there.absolute(), "usual")
+        return Place(kind, path.absolute(), "usual")
     if folder is not None:
         return remembered.keep(kind, folder)
     for place in find_programs(remembered.read()):
