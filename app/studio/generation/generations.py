@@ -80,28 +80,28 @@ class Generations:
         self._records: dict[str, Record] = {}
 
     # ---------------------------------------------------------------- asking
-    def add(self, request: GenerateRequest, owner: str = "", whose: str = "") -> int:
-        """Queue a generation and return its job number. `owner` is shown to everybody, `whose` is the lookup key.
+    def add(self, request: GenerateRequest, owner: str = "", key: str = "") -> int:
+        """Queue a generation of an `owner`, stored under their `key`, and return its job number.
 
         Raises FieldErrors, with one sentence per invalid field.
         """
-        return self.add_checked(self.check(request), owner, whose)
+        return self.add_checked(self.check(request), owner, key)
 
     def check(self, request: GenerateRequest, problems: Mapping[str, str] = NO_PROBLEMS) -> Compatibility:
         """Match a request with the available styles and bases; `problems` are those of the form."""
         library = {entry.id: entry for entry in self.library.entries()}
         return check_compatibility(request, library, self.bases, problems)
 
-    def add_checked(self, checked: Compatibility, owner: str = "", whose: str = "") -> int:
+    def add_checked(self, checked: Compatibility, owner: str = "", key: str = "") -> int:
         """Queue a checked request, like `add`."""
         resolved = checked.resolve()
         _check_policy(resolved, owner)
-        whose = whose or key_of_login(owner)
+        key = key or key_of_login(owner)
         axes = tuple(axis.without_paths() for axis in resolved.axes)
         request = checked.request.model_copy(update={"axes": axes})
-        record = Record(request=request, resolved=resolved, whose=whose, made=time.time(), base=checked.base.title)
+        record = Record(request=request, resolved=resolved, whose=key, made=time.time(), base=checked.base.title)
         with self._lock:
-            self._check_room(whose)
+            self._check_room(key)
             folder = self._new_folder()
             try:
                 self._write(folder.name, record)
@@ -112,7 +112,7 @@ class Generations:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
             with suppress(OSError, VelaturaError):  # old ones are removed the next time
-                self._tidy(whose)
+                self._tidy(key)
         return job.id
 
     # ---------------------------------------------------------------- looking
@@ -127,29 +127,29 @@ class Generations:
                         return generation
         raise VelaturaError(GONE)
 
-    def history(self, whose: str) -> list[Generation]:
+    def history(self, key: str) -> list[Generation]:
         """The generations of a key, newest first, including waiting and running ones."""
         with self._lock:
-            mine = [(id, record) for id in self._ids() if (record := self._read(id)) and record.whose == whose]
+            mine = [(id, record) for id in self._ids() if (record := self._read(id)) and record.whose == key]
             views = self._views([record for _, record in mine])
             generations = (self._generation(id, record, views) for id, record in mine)
             return [generation for generation in generations if generation is not None]
 
     # ---------------------------------------------------------------- sooner, or not at all
-    def preempt(self, id: str, whose: str, actor: Actor) -> None:
+    def preempt(self, id: str, key: str, actor: Actor) -> None:
         """Pause the training that a generation waits for; VelaturaError if it belongs to somebody else."""
-        waiting = next((other for other in self.history(whose) if other.id == id), None)
+        waiting = next((other for other in self.history(key) if other.id == id), None)
         if waiting is None:
             raise VelaturaError(GONE)
         if waiting.could_yield is None:  # it has begun or is about to
             return
         actions.preempt(self.queue.store, waiting.could_yield.id, waiting.record.number, actor=actor)
 
-    def remove(self, id: str, whose: str) -> None:
+    def remove(self, id: str, key: str) -> None:
         """Cancel a generation, or dismiss its error; VelaturaError if it belongs to somebody else or is gone."""
         with self._lock:
             record = self._read(id) if id in self._ids() else None
-            if record is None or record.whose != whose:
+            if record is None or record.whose != key:
                 raise VelaturaError(GONE)
             job = self.queue.store.job_in(self.root / id)
             if job is not None and self.queue.watcher.view(job.id).state not in ENDED:
@@ -216,11 +216,11 @@ class Generations:
         return place
 
     # ---------------------------------------------------------------- within
-    def _check_room(self, whose: str) -> None:
+    def _check_room(self, key: str) -> None:
         """Raise VelaturaError if a key has too many generations in the queue."""
-        begun = [record for id in self._ids() if (record := self._read(id)) and record.whose == whose]
+        begun = [record for id in self._ids() if (record := self._read(id)) and record.whose == key]
         if sum(not record.state for record in begun) >= MOST_WAITING:
-            waiting = sum(not generation.ended for generation in self.history(whose))
+            waiting = sum(not generation.ended for generation in self.history(key))
             if waiting >= MOST_WAITING:
                 raise VelaturaError(TOO_MANY_WAIT.format(waiting))
 
@@ -298,10 +298,10 @@ class Generations:
         ended = GenerationProgress(Stage.ENDED)
         return Generation(generation.id, generation.folder, record, state, ended, pictures)
 
-    def _tidy(self, whose: str) -> None:
+    def _tidy(self, key: str) -> None:
         """Move the oldest ended generations beyond the limit to the trash."""
         known = [(id, record) for id in self._ids() if (record := self._read(id))]
-        mine = [id for id, record in known if record.whose == whose]
+        mine = [id for id, record in known if record.whose == key]
         old = {*mine[KEPT:], *(id for id, _ in known[KEPT_IN_ALL:])}
         for id, record in known:
             if id in old and record.state:

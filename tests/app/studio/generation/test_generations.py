@@ -163,7 +163,7 @@ def test_a_drawing_waits_is_drawn_twice_and_says_its_parameters(generations, dus
 
 
 def test_how_far_it_is_and_what_it_waits_for_is_said(generations, dusk):
-    number = generations.add(fox((dusk, 1.0), steps=24), whose=ANNA)
+    number = generations.add(fox((dusk, 1.0), steps=24), key=ANNA)
     generation = generations.find(number)
     view = generations.queue.watcher.view(number)
 
@@ -215,7 +215,7 @@ def test_the_owner_of_the_training_in_the_way_lets_it_wait(generations):
 
 
 def test_a_drawing_is_cancelled_by_whom_it_belongs_to_and_gone(generations):
-    number = generations.add(fox(), whose=ANNA)
+    number = generations.add(fox(), key=ANNA)
     drawing = generations.find(number)
     with pytest.raises(VelaturaError, match="no longer exists"):
         generations.remove(drawing.id, "user:ben")
@@ -227,7 +227,7 @@ def test_a_drawing_is_cancelled_by_whom_it_belongs_to_and_gone(generations):
 
 
 def test_one_that_fails_says_why_until_it_is_dismissed(generations, dusk):
-    number = generations.add(fox((dusk, 1.0)), whose=ANNA)
+    number = generations.add(fox((dusk, 1.0)), key=ANNA)
     moved = dusk.path.rename(dusk.path.with_suffix(".away"))
     assert do_next(generations.queue.store).state == "failed"
     moved.rename(dusk.path)
@@ -243,7 +243,7 @@ def test_one_that_fails_says_why_until_it_is_dismissed(generations, dusk):
 
 def test_one_whose_job_was_cleared_away_is_told_from_its_pictures(generations, monkeypatch):
     store = generations.queue.store
-    numbers = [generations.add(fox(compare=False), whose=ANNA) for _ in range(2)]
+    numbers = [generations.add(fox(compare=False), key=ANNA) for _ in range(2)]
     do_next(store)
     actions.stop(store, numbers[1], "cancel", actor=MACHINE_OWNER)
     actions.clear(store, actor=MACHINE_OWNER)
@@ -255,23 +255,23 @@ def test_one_whose_job_was_cleared_away_is_told_from_its_pictures(generations, m
 
 def test_the_oldest_make_room_with_all_their_copies(generations, monkeypatch):
     monkeypatch.setattr(module, "KEPT", 2)
-    whose, store = "user:ben", generations.queue.store
-    first, second = (generations.add(fox(seed=seed, steps=1), whose=whose) for seed in range(2))
+    key, store = "user:ben", generations.queue.store
+    first, second = (generations.add(fox(seed=seed, steps=1), key=key) for seed in range(2))
     do_next(store)
     oldest = generations.find(first)
     generations.web_copy(oldest, 0, False)
     public = generations.public(oldest)
     assert any(public.iterdir())
-    third = generations.add(fox(), whose=whose)
-    assert [one.record.number for one in generations.history(whose)] == [third, second]
+    third = generations.add(fox(), key=key)
+    assert [one.record.number for one in generations.history(key)] == [third, second]
     assert not oldest.folder.exists() and not public.exists()
     (thrown,) = Trash(store).items(Actor("ben"))
     assert (thrown.kind, thrown.name, thrown.owner) == ("drawing", oldest.request.prompt, "ben")
     assert actions.restore(store, thrown.id, actor=Actor("ben")) == thrown.name
-    (back,) = [one for one in generations.history(whose) if one.record.number == first]
-    assert len(back.pictures) == len(oldest.pictures) and generations.history(whose)[0].id == back.id
-    for drawing in generations.history(whose):
-        generations.remove(drawing.id, whose)
+    (back,) = [one for one in generations.history(key) if one.record.number == first]
+    assert len(back.pictures) == len(oldest.pictures) and generations.history(key)[0].id == back.id
+    for drawing in generations.history(key):
+        generations.remove(drawing.id, key)
 
 
 def test_what_cannot_be_tidied_costs_no_answer(generations, monkeypatch):
@@ -279,33 +279,33 @@ def test_what_cannot_be_tidied_costs_no_answer(generations, monkeypatch):
         raise OSError("no room")
 
     monkeypatch.setattr(module, "KEPT", 1)
-    whose, store = "user:dan", generations.queue.store
-    first = generations.add(fox(steps=1), whose=whose)
+    key, store = "user:dan", generations.queue.store
+    first = generations.add(fox(steps=1), key=key)
     do_next(store)
     generations.find(first)
     with monkeypatch.context() as broken:
         broken.setattr(Trash, "put", refuse)
-        second = generations.add(fox(steps=1), whose=whose)
-    assert [one.record.number for one in generations.history(whose)] == [second, first], "nothing of it is lost"
-    third = generations.add(fox(steps=1), whose=whose)
-    numbers = [one.record.number for one in generations.history(whose)]
+        second = generations.add(fox(steps=1), key=key)
+    assert [one.record.number for one in generations.history(key)] == [second, first], "nothing of it is lost"
+    third = generations.add(fox(steps=1), key=key)
+    numbers = [one.record.number for one in generations.history(key)]
     assert numbers == [third, second], "what is old goes the next time"
     assert len(Trash(store).items(Actor("dan"))) == 1
-    for drawing in generations.history(whose):
-        generations.remove(drawing.id, whose)
+    for drawing in generations.history(key):
+        generations.remove(drawing.id, key)
 
 
 def test_a_line_of_one_person_has_an_end(generations, monkeypatch):
     monkeypatch.setattr(module, "MOST_WAITING", 2)
     for _ in range(2):
-        generations.add(fox(), whose=ANNA)
+        generations.add(fox(), key=ANNA)
     with pytest.raises(VelaturaError, match="You already have 2 pictures waiting"):
-        generations.add(fox(), whose=ANNA)
+        generations.add(fox(), key=ANNA)
 
 
 def test_a_long_line_is_said_by_place_and_cancelled(generations):
     for seed in range(12):
-        generations.add(fox(seed=seed), whose="user:cleo")
+        generations.add(fox(seed=seed), key="user:cleo")
     found = generations.history("user:cleo")
     assert [one.request.seed for one in found] == list(range(11, -1, -1))
     assert words.progress(found[0]) == "Waits in line, 12th …"
@@ -497,7 +497,7 @@ def test_a_generation_of_an_older_version_is_shown_and_drawn_again(generations, 
 
 
 def test_a_job_finds_its_request_in_its_folder(generations, dusk):
-    generation = generations.find(generations.add(fox((dusk, 0.5), guidance=5), whose=ANNA))
+    generation = generations.find(generations.add(fox((dusk, 0.5), guidance=5), key=ANNA))
     request = GenerateRequest.model_validate_json((generation.folder / REQUEST).read_bytes())
     (style,) = request.styles
     assert (style.path, style.name, request.guidance) == (dusk.path.absolute(), "dusk", 5.0)

@@ -23,7 +23,7 @@ from app.studio.runs.estimates import (
     pace_of_run,
     work_of,
 )
-from app.studio.settings.plan import by_preset, choose, plan, with_choices
+from app.studio.settings.plan import choose, drafts_by_preset, plan, with_choices
 from app.ui.train import style_view
 from app.ui.train import text as words
 from trainers.runs.events import Recorder, read_events
@@ -47,7 +47,7 @@ def measured(tmp_path: Path) -> Measured:
 
 def test_one_measurement_says_how_long_every_preset_takes(measured: Measured) -> None:
     measured.keep(plan(DRAFT), 0, cost())
-    times = measured.times(by_preset(DRAFT))
+    times = measured.times(drafts_by_preset(DRAFT))
     assert times["balanced"] == RunTime(20 + 180 * 0.5, is_estimate=False)
     assert times["quick"] == RunTime(pytest.approx(20 + 40 * 0.5), is_estimate=True)
     extra = plan(choose(DRAFT, "preset", "faithful"))
@@ -59,7 +59,7 @@ def test_one_measurement_says_how_long_every_preset_takes(measured: Measured) ->
     estimates = {name: times[name] for name in ("quick", "faithful")}
     assert style_view.pace_line(cost().pace, estimates, time.time()) == "Times are estimates."
     elsewhere = with_choices(DRAFT, base="owner/name")
-    assert measured.times(by_preset(elsewhere)) == {}, "another base has another pace"
+    assert measured.times(drafts_by_preset(elsewhere)) == {}, "another base has another pace"
 
 
 def test_a_measurement_from_a_busy_moment_does_not_outlive_it(
