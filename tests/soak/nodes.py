@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections import Counter
 from contextlib import suppress
@@ -14,12 +15,12 @@ import torch
 from safetensors.torch import load_file
 
 from app.jobs import actions
-from app.jobs.cluster.cluster import REMOTE, Cluster
+from app.jobs.cluster.cluster import Cluster
 from app.jobs.cluster.storage import MANIFESTS, Storage, own_folder
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.processes.devices import Offer
-from app.jobs.processes.process import command_words
+from app.jobs.processes.process import find_processes
 from app.jobs.states import State
 from app.jobs.store import Store
 from app.jobs.view import View
@@ -179,12 +180,8 @@ class NodeSoak:
 
     def _heads(self) -> Counter[str]:
         """How many processes on the head each job has, by its number."""
-        found: Counter[str] = Counter()
-        for process in psutil.process_iter(["cmdline", "status"]):
-            words = command_words(process.info["cmdline"] or ())
-            if REMOTE in words and str(self._store.runs) in words and process.info["status"] != psutil.STATUS_ZOMBIE:
-                found[words[words.index(str(self._store.runs)) + 1]] += 1
-        return found
+        commands = find_processes(rf"{re.escape(str(self._store.runs))} (\d+) \w+")
+        return Counter(command[1] for _process, command in commands)
 
     # ---------------------------------------------------------------- ending
     def _check(self, view: View) -> None:

@@ -65,7 +65,7 @@ def unpack(archive: Path, target: Path, suffixes: frozenset[str]) -> Unpacked:
 
 
 def _check_list_of_contents(archive: Path) -> None:
-    """Refuse a list of contents that would take much memory: zipfile reads as much as the end record says."""
+    """Refuse a list of contents that would take much memory: zipfile reads the size in the end record."""
     with archive.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - 2**16 - END_LENGTH - len(END_64) - 20))

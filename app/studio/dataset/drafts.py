@@ -1,8 +1,8 @@
 """Drafts on the server: pictures, captions and choices, which survive page, browser and server.
 
 A draft is a folder with `draft.json` and the pictures as plain PNG. Functions from draft to draft change it under a
-lock, so that two tabs, requests or servers never overwrite each other; `revision` counts the changes and tells a page
-whether it is up to date.
+lock, so that two tabs, requests or servers never overwrite each other. `revision` counts the changes, by which pages
+notice that they are out of date.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Undo(_Part):
 
 
 class Restored(_Part):
-    """What was recovered of a draft with a damaged file."""
+    """The result of restoring a draft with a damaged file."""
 
     pictures: int
     without_caption: int
@@ -171,7 +171,7 @@ class Draft(_Part):
     restored: Restored | None = None
     """Result of a recovery, until it is dismissed."""
     before: SettingsBefore | None = None
-    """What `settings.undo` returns to."""
+    """The settings that `settings.undo` restores."""
     around_start: tuple[Choices, Choices] | None = None
     """The choices before and after `choices.start` was chosen."""
     started: tuple[str, str] | None = None

@@ -137,7 +137,7 @@ class Generations:
 
     # ---------------------------------------------------------------- sooner, or not at all
     def preempt(self, id: str, key: str, actor: Actor) -> None:
-        """Pause the training that a generation waits for; VelaturaError if it belongs to somebody else."""
+        """Pause the training that a generation waits for; VelaturaError if it is another key's."""
         waiting = next((other for other in self.history(key) if other.id == id), None)
         if waiting is None:
             raise VelaturaError(GONE)
@@ -146,7 +146,7 @@ class Generations:
         actions.preempt(self.queue.store, waiting.could_yield.id, waiting.record.number, actor=actor)
 
     def remove(self, id: str, key: str) -> None:
-        """Cancel a generation, or dismiss its error; VelaturaError if it belongs to somebody else or is gone."""
+        """Cancel a generation, or dismiss its error; VelaturaError if it is another key's or gone."""
         with self._lock:
             record = self._read(id) if id in self._ids() else None
             if record is None or record.whose != key:

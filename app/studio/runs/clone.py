@@ -83,7 +83,7 @@ def clone_into(drafts: Drafts, key: str, view: View, tab: str) -> Draft:
 
 
 def _files(run: Run, base: Base) -> dict[str, Any]:
-    """What a run was given besides its pictures, as it lies in its folder, and the files of its base."""
+    """Choices for the other files of a run: parts of its base, start and class images."""
     return {
         "parts": {base.model: base.parts} if base.parts else {},
         "start": str(run.start) if run.start.is_file() else "",
@@ -92,17 +92,18 @@ def _files(run: Run, base: Base) -> dict[str, Any]:
 
 
 def with_settings_of(draft: Draft, config: Config, origin: Origin | None = None) -> Draft:
-    """The draft with a run's settings: over the preset and aim of its `origin`, else those with the fewest differences.
+    """The draft with a run's settings, over the preset and aim of its `origin`, or those with the fewest differences.
 
-    Presets for little memory and small files are not guessed: they need to have all of the settings.
+    Presets for little memory and small files must match in all settings.
     """
     table = as_table(config)
-    theirs = values([table], config.method.name)
+    of_run = values([table], config.method.name)
 
     def differing(candidate: Draft) -> int:
-        ours = values(chosen_layers(candidate), config.method.name)
-        keys = {key for key in theirs if key not in keys_set_elsewhere() and _plain(theirs[key]) != _plain(ours[key])}
-        return len(theirs) if keys - {"train.steps"} and candidate.choices.preset in SPECIAL else len(keys)
+        of_draft = values(chosen_layers(candidate), config.method.name)
+        shown = of_run.keys() - keys_set_elsewhere()
+        keys = {key for key in shown if _plain(of_run[key]) != _plain(of_draft[key])}
+        return len(of_run) if keys - {"train.steps"} and candidate.choices.preset in SPECIAL else len(keys)
 
     bare = with_choices(draft, base=config.base.model, settings={})
     pairs = list(itertools.product(("style", "subject"), CARE))
@@ -112,7 +113,7 @@ def with_settings_of(draft: Draft, config: Config, origin: Origin | None = None)
         for aim, preset in known
     ]
     settings = deciding_settings(table, config.method.name)
-    return from_table(min((with_choices(one, settings=settings) for one in candidates), key=differing), table)
+    return from_table(min((with_choices(draft, settings=settings) for draft in candidates), key=differing), table)
 
 
 def _plain(value: Any) -> Any:

@@ -64,7 +64,7 @@ class Pace:
     at: float
     """Seconds since the epoch."""
     load: float
-    """Load of this computer's cores by other programs, just before; 1 is all of them."""
+    """Load of the cores by other programs before; 1 is all of them."""
 
     @property
     def was_busy(self) -> bool:
@@ -92,13 +92,13 @@ class Cost:
     at_most: bool = False
     """Whether the file may be smaller (methods that adapt their rank)."""
     pace: Pace | None = None
-    """None in measurements of earlier versions."""
+    """The speed; None in measurements of earlier versions."""
     card: Any = ""
-    """Record of the line about the graphics card that a run on a transformer fits, as computed; "" without."""
+    """Record of the line about the graphics card that a run on a transformer needs; empty without one."""
 
     @property
     def fits(self) -> str:
-        """That line."""
+        """The line about the graphics card."""
         try:
             return from_record(self.card)
         except ValueError:
@@ -147,19 +147,19 @@ class Measured:
         return None if cost and cost.pace and not cost.pace.holds(load_now()) else cost
 
     def time(self, config: Config, pictures: int) -> RunTime | None:
-        """The time of a run as measured, or scaled from the newest measurement on its base; None without one."""
+        """The measured time of a run, or one scaled from the newest measurement on its base; None without any."""
         if cost := self.cost(config, pictures):
             return RunTime(cost.seconds, is_estimate=False)
         last = self.last(config)
         return RunTime(last.pace.seconds(config), is_estimate=True) if last and last.pace else None
 
     def seconds(self, config: Config, pictures: int) -> float | None:
-        """The seconds of that time."""
+        """The seconds of `time`."""
         duration = self.time(config, pictures)
         return duration.seconds if duration else None
 
     def times(self, drafts: Mapping[str, Draft]) -> dict[str, RunTime]:
-        """The times of drafts by name, without those that are invalid or whose base was never measured."""
+        """The times of drafts by name, without invalid drafts and unmeasured bases."""
         times: dict[str, RunTime] = {}
         for name, draft in drafts.items():
             try:
@@ -190,7 +190,7 @@ def _dump(known: dict[str, Cost]) -> str:
 
 
 def measure_config(config: Config, on_progress: OnProgress = quiet) -> Estimate:
-    """Measure a run with progress; the result is an event `estimate`."""
+    """Measure a run, and report progress and an event `estimate`."""
     from trainers.models.files.source import base_name
     from trainers.planning.plan import smallest_card
     from trainers.training.estimate import STEPS, measure
@@ -276,7 +276,7 @@ def work_of(config: Config) -> float:
 
 
 def count_sampled(config: Config) -> int:
-    """Steps of a run between the first and the last at which it is sampled."""
+    """Number of sampled steps between the first and the last."""
     every = config.sample.interval(config.train.steps)
     return (config.train.steps - 1) // every if every else 0
 

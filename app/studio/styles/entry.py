@@ -201,10 +201,10 @@ def _item(path: Path, header: HeaderSummary, outline: Style, **facts: Any) -> St
     return StyleEntry(path=path, size=seen.st_size, made=seen.st_mtime, **facts)
 
 
-def _title(base: str, told: object) -> str:
+def _title(base: str, recorded: object) -> str:
     """A base's display name without the publisher, from the download list or the run."""
     offered = next((offer.title for offer in OFFERS if offer.model == base), "")
-    return offered or plain(Path(str(told or base)).name.removesuffix(".safetensors"))
+    return offered or plain(Path(str(recorded or base)).name.removesuffix(".safetensors"))
 
 
 def _whole_path(base: str) -> str:

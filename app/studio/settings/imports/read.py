@@ -45,7 +45,7 @@ DECISIVE = (
 def read_file(name: str, content: str) -> dict[str, Any]:
     """The table of a TOML or JSON file, or of a command line.
 
-    VelaturaError if there is none, or if it is larger than the settings of any program.
+    VelaturaError without a table, or if it is larger than the settings of any program.
     """
     if len(content) > MOST_LETTERS:
         raise VelaturaError("it is too long for a settings file; at most {most:,} letters are read", most=MOST_LETTERS)
