@@ -172,7 +172,7 @@ def adopt_request(request: dict[str, Any]) -> list[str]:
     from setproctitle import setproctitle
 
     module, arguments = request["module"], request["arguments"]
-    # Before the environment changes: setproctitle writes into the memory beside it.
+    # Before the environment changes: setproctitle finds the arguments beside it.
     setproctitle(" ".join(["python", "-m", module, *arguments]))
     os.environ.clear()
     os.environ.update(request["environment"])

@@ -173,7 +173,7 @@ def end_with_parent() -> None:
     """Exit when standard input ends, which the parent process holds open."""
 
     def wait() -> None:
-        while os.read(0, 1):  # a buffered read would block the exit
+        while os.read(0, 1):  # unbuffered: a thread in a buffered read aborts the exit of the interpreter
             pass
         os._exit(1)
 
