@@ -91,7 +91,7 @@ soak: $(DEVELOPER_STAMP) ## kill real runs, servers and nodes at random for abou
 	@if command -v slurmctld > /dev/null; then $(PYTHON_IN_VENV) -m tests.soak.slurm; \
 	else echo "Slurm was not tried: apt-get install slurm-wlm munge"; fi
 
-breaks: $(DEVELOPER_STAMP) ## break a copy of the code on purpose, and check that the quick tests find each break
+breaks: $(DEVELOPER_STAMP) ## break a copy of the code on purpose, and check that the tests find each break
 	$(PYTHON_IN_VENV) -m tests.breaks
 
 clients: $(DEVELOPER_STAMP) ## train every method shortly and draw with its files in other programs; COMFYUI=/path: its own loader, too

@@ -32,7 +32,7 @@ MARKS = {
         *("studio", "open_studio", "shared_studio", "place", "shared", "busy", "locked", "proxied", "dispatcher"),
         *("server", "fork_server", "edition", "caption_jobs", "trained", "sdxl_style"),
     },
-    "slow": {"quick_runs"},
+    "slow": {"quick_runs", "quick", "tiny_bases", "tiny_trees", "flow_models", "flow_folders"},
 }
 """What a test is by the fixtures that it uses; others say it themselves."""
 STARTERS = {"Process", "process", "subprocess", "run_in_node"}

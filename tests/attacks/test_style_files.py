@@ -16,6 +16,8 @@ from tests.attacks.style_files import FILES, HEADERS, SETTINGS, tiny_parts, try_
 from trainers.errors import VelaturaError
 from trainers.models.files.header import read_header
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 NAMES = [*FILES, *HEADERS, *(f"settings: {name}" for name in SETTINGS)]
 LEAST = 100

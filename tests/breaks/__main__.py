@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tests.breaks.breaks import ALL, QUICK, Break, Copy, NotRunError, copied
+from tests.breaks.breaks import Break, Copy, NotRunError, copied
 from tests.breaks.page import NOTHING, PAGE, read_page, write_page
 from tests.breaks.rows import BREAKS
 
@@ -43,7 +43,7 @@ def main(
 def check_unbroken(copy: Copy, breaks: list[Break]) -> None:
     """Run the tests of all breaks once on the copy as it is. Raises NotRunError if one fails."""
     tests = sorted({test for one in breaks for test in one.tests})
-    if failed := copy.first_failure(tests, ALL, keeps_bytecode=True):
+    if failed := copy.first_failure(tests, keeps_bytecode=True):
         raise NotRunError(f"{failed} fails without any break; mend that first")
 
 
@@ -51,7 +51,7 @@ def finder_of(copy: Copy, one: Break) -> str:
     """The test that finds a break, "" if none does; also printed."""
     began = time.monotonic()
     with copy.broken(one):
-        found = copy.first_failure(one.tests, ALL if one.slow else QUICK)
+        found = copy.first_failure(one.tests)
     print(f"{one.name:24} {time.monotonic() - began:5.1f} s  {found or 'NOT FOUND'}", flush=True)
     return found
 

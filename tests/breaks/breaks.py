@@ -12,9 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-QUICK = "not browser and not process and not slow and not thorough"
-"""The tests of `make check`."""
-ALL = "not thorough"
+MARKS = "not thorough"
 """The tests of `make test`."""
 LEFT_OUT = (".git", ".venv", ".hypothesis", ".*_cache", "*.egg-info", "__pycache__", "outputs", "build", "dist")
 LONGEST = 600
@@ -71,12 +69,12 @@ class Copy:
             path.write_text(text, encoding="utf-8")
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # what was compiled of it is valid again
 
-    def first_failure(self, tests: Sequence[str], marks: str = QUICK, keeps_bytecode: bool = False) -> str:
-        """Run the tests with these marks until one fails: its node id without parameters, or "" if all pass.
+    def first_failure(self, tests: Sequence[str], keeps_bytecode: bool = False) -> str:
+        """Run tests until one fails: its node id without parameters, or "" if all pass.
 
         Raises NotRunError if there are none, or they cannot be imported, or take too long.
         """
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "-p", "no:cacheprovider", "-m", marks, *tests]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "-p", "no:cacheprovider", "-m", MARKS, *tests]
         own = {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""}
         own["PYTHONDONTWRITEBYTECODE"] = "" if keeps_bytecode else "1"  # nothing compiled of a defect may stay
         try:

@@ -278,6 +278,22 @@ TRAINING = (
             "tests/trainers/training/test_checkpoint.py::test_a_fault_at_any_change_leaves_the_checkpoint_before_or_the_new_one",
         ),
     ),
+    Break(
+        "skipped-share",
+        "trainers/runs/progress.py",
+        "if skipped > MOST_SKIPPED:",
+        "if skipped > WINDOW:",
+        "a run goes on for hours with every other step left out",
+        ("tests/trainers/runs/test_progress.py::test_what_is_too_much",),
+    ),
+    Break(
+        "quiet-imports",
+        "trainers/models/quiet.py",
+        'with only_errors("bitsandbytes")',
+        'with only_errors("bits")',
+        "a script that imports the library prints warnings about packages that nobody needs",
+        ("tests/trainers/models/test_quiet.py::test_libraries_only_log_errors_and_are_as_before_afterwards",),
+    ),
 )
 
 DATA = (

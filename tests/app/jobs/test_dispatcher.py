@@ -38,7 +38,7 @@ from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder, read_events
 from trainers.runs.run import Run
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[3]
 CPU = Offer(("cpu",), complete=True)

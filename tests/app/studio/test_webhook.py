@@ -24,6 +24,8 @@ from app.studio.webhook import Webhook
 from tests.app.jobs.working import add_quick
 from trainers.errors import VelaturaError
 
+pytestmark = pytest.mark.slow
+
 
 class Address:
     """A web server that answers with the given codes, the last one for good, and keeps what it was told."""

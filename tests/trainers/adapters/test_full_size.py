@@ -31,6 +31,8 @@ from trainers.adapters.targets import Targets
 from trainers.config.presets import find_preset
 from trainers.models.full_size import build_on_meta
 
+pytestmark = pytest.mark.slow
+
 LORA4, LOHA4 = LoRA(rank=4, alpha=2.0), LoHA(rank=4, alpha=2.0)
 LOKR_SMALL, LOKR_LARGE = LoKr(rank=8, factor=-1, full_matrix=False), LoKr(factor=8)
 

@@ -326,6 +326,7 @@ def partly_compiled() -> nn.Module:
     return net
 
 
+@pytest.mark.slow
 def test_compiled_blocks_of_a_network_keep_their_names_in_states_and_files(tmp_path: Path) -> None:
     net, file, x = partly_compiled(), tmp_path / "net.safetensors", torch.randn(2, 4)
     base = net(x)
@@ -349,6 +350,7 @@ def uncompiled(net: nn.Module) -> nn.Module:
     return nn.Sequential(*(module_at(net, path) for path in "012"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_place", [False, True])
 def test_graphs_compiled_before_see_networks_come_and_go(in_place: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)

@@ -26,6 +26,8 @@ from trainers.formats.read import Style, read_outline, read_style
 from trainers.formats.write.diffusers import exact_low_rank, plain_size
 from trainers.models.files.header import MOST_COUNTED, check_shapes
 
+pytestmark = pytest.mark.slow
+
 Shape = tuple[int, ...]
 Layer = Mapping[str, Shape]
 FORMS: Mapping[str, Mapping[str, str]] = {

@@ -241,6 +241,7 @@ def test_no_name_means_two_layers(base):
                 assert names[diffusers_name(part, path)] == (part, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "stem"),
     [

@@ -37,6 +37,8 @@ from trainers.models.families import FAMILIES
 from trainers.models.load import load_model
 from trainers.models.model import Model
 
+pytestmark = pytest.mark.slow
+
 METHODS: dict[str, LayerMethod] = {
     "lora": LoRA(rank=3, alpha=2.0),
     "dora": LoRA(rank=3, alpha=2.0, dora=True),

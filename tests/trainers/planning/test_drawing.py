@@ -20,7 +20,7 @@ from trainers.planning.needs import RESERVE, STORAGES, Choice, empty_model
 from trainers.planning.plan import GB
 from trainers.sampling.sample import SamplingParams, draw
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 DRAWING = replace(NEEDS, trained=GB // 2, activations=Activations(GB, GB, 0), decoding=GB)
 CARD, CPU = torch.device("cuda"), torch.device("cpu")

@@ -22,7 +22,7 @@ from trainers.models.storage.packed import pack, packer_of
 from trainers.models.storage.swap import Swap, choose_blocks, swappable_blocks
 from trainers.planning.needs import STORAGES, Choice, needs_of
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 
 def settings(folder: Path, **more: Any) -> Config:

@@ -13,6 +13,8 @@ from trainers.models.load import load_model
 from trainers.sampling import rough
 from trainers.sampling.sample import SamplingParams, draw
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def starter():

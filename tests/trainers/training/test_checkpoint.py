@@ -24,6 +24,8 @@ from trainers.training import checkpoint
 from trainers.training.checkpoint import load_checkpoint, save_checkpoint, set_damaged_aside
 from trainers.training.step.optim import MovingAverage, make_optimizer, parameter_groups
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = Train(learning_rate=1e-2)
 
 

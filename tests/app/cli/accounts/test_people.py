@@ -20,6 +20,7 @@ def velatura(*words: object, said: str = "") -> subprocess.CompletedProcess[str]
     return subprocess.run(command, input=said, capture_output=True, text=True, cwd=ROOT, timeout=60)
 
 
+@pytest.mark.slow
 def test_people_are_added_listed_and_taken_out(tmp_path):
     out = ("--out", tmp_path / "outputs")
     added = velatura("ui", "--add-person", "ann", *out, said="pear-tree\n")

@@ -21,6 +21,8 @@ from tests.app.jobs.working import CPU
 from tests.faults import small_files
 from trainers.errors import VelaturaError
 
+pytestmark = pytest.mark.slow
+
 ELSEWHERE = Identity("somewhere", 7, 1.0)
 TIMES = ("added", "begun", "ended", "token", "host", "pid", "started", "boot")
 """Columns that are others with each attempt."""

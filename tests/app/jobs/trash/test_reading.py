@@ -16,6 +16,8 @@ from tests.app.jobs.working import state_of
 from tests.app.ui.ended_runs import write_run
 from trainers.errors import VelaturaError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "content",

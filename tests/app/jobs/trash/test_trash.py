@@ -28,6 +28,8 @@ from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
 
+pytestmark = pytest.mark.slow
+
 UNSEEN = (".training", ".heartbeat", ".lock")
 
 

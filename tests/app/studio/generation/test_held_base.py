@@ -22,7 +22,7 @@ from trainers.planning import drawing
 from trainers.planning.drawing import Holding, drawing_needs
 from trainers.planning.needs import Choice
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

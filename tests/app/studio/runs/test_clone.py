@@ -29,6 +29,8 @@ from trainers.data.sample_sets import read_sets
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["images", "quick"]
 
 ANNA = "user:anna"

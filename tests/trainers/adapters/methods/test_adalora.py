@@ -233,6 +233,7 @@ def test_what_has_stopped_learning_keeps_its_triplets_out_of_the_same_budget():
     method.hooks.after_step(network, Step(0, 10))
 
 
+@pytest.mark.slow
 def test_the_rank_goes_to_the_layers_that_need_it():
     draw = torch.Generator().manual_seed(6)
     torch.manual_seed(0)

@@ -106,6 +106,7 @@ def open_gates(network: Network) -> int:
     return sum(int((site.placed[0].theta["g"] != 0).sum()) for site in network.sites)
 
 
+@pytest.mark.slow
 def test_more_shrink_closes_more():
     counts = [open_gates(trained(shrink)) for shrink in (0.01, 0.5, 1.0, 2.0, 8.0)]
     assert counts == sorted(counts, reverse=True) and len(set(counts)) >= 4

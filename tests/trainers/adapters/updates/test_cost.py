@@ -11,6 +11,8 @@ from benchmarks.choice import LAYERS, METHODS, compare
 from trainers.adapters.op import Op
 from trainers.adapters.updates import Hadamard, LowRank
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:

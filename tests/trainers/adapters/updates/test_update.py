@@ -11,6 +11,8 @@ from trainers.adapters.updates import Dense, LowRank, PerImage, Update
 from trainers.adapters.updates.per_image import stack
 from trainers.adapters.updates.tensors import full_rank
 
+pytestmark = pytest.mark.slow
+
 
 def change_of(kind: str, variant: str) -> tuple[Update, torch.Tensor]:
     site = make_site(kind, VARIANTS[variant])

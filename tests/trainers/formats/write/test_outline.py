@@ -14,6 +14,8 @@ from trainers.formats.origin import origin_of
 from trainers.formats.read import Style
 from trainers.formats.write.outline import build_outline
 
+pytestmark = pytest.mark.slow
+
 
 def style(tensors: dict[str, Tensor]) -> Style:
     return Style(Path("dusk.safetensors"), tensors, {"velatura.family": "sd3"})

@@ -37,6 +37,8 @@ from trainers.training.opening import check_base
 from trainers.training.step.loss import timestep_weights
 from trainers.training.train import resume, train
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["a fox", "the moon over a row of houses"]
 
 

@@ -25,6 +25,8 @@ from trainers.models.files.parts import find_parts
 from trainers.models.load import load_model, token_counter, training_size
 from trainers.models.model import Model
 
+pytestmark = pytest.mark.slow
+
 TREES = {"flux": "flux-dev", "chroma": "chroma"}
 T5 = {"flux": "text_encoder_2", "chroma": "text_encoder"}
 

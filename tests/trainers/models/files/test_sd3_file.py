@@ -20,6 +20,8 @@ from trainers.models.full_size import build_on_meta
 from trainers.models.load import load_model, token_counter, training_size
 from trainers.models.storage.packed import PackedLayer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pipeline():

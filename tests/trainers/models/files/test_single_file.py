@@ -17,6 +17,8 @@ from trainers.models.files.source import starter_folder
 from trainers.models.images import decode_latents, encode_images
 from trainers.models.load import load_model, probe_prediction
 
+pytestmark = pytest.mark.slow
+
 
 def load(path, **settings):
     return load_model(Base(model=str(path), **settings), torch.float32, "cpu")

@@ -32,7 +32,7 @@ from trainers.models.storage.packed import (
     whole_bytes,
 )
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 
 NF4, INT8 = Base(storage="nf4"), Base(storage="int8")

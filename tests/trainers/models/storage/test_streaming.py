@@ -24,7 +24,7 @@ from trainers.models.load import load_model
 from trainers.models.storage.packed import PackedLayer, Packer, pack, packer_of
 from trainers.models.storage.streaming import fill, match, part_loader, stream_part
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 SD3: dict[str, Any] = {
     "_class_name": "SD3Transformer2DModel",
     "attention_head_dim": 64,

@@ -92,6 +92,7 @@ def learned(family: str, storage: str, method: dict[str, Any], swapped: int) -> 
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "storage", "method"), [*CASES, *MORE])
 def test_gradients_and_pictures_are_those_of_the_plain_path(family, storage, method):
     plain, swapped = (learned(family, storage, method, count) for count in (0, 2))
