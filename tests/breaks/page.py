@@ -14,7 +14,7 @@ NOTHING = "nothing"
 HEAD = """# Deliberate breaks
 
 `make breaks` puts each of these defects into a copy of the tree, one at a time, and runs the tests that `tests/breaks`
-names for it until one fails, so `make test` would find each defect, too. Those under *Slow* take a browser or a process.
+names for it until one fails, so `make test` would find each defect, too; *Slow* ones take a browser or a process.
 `python -m tests.breaks --only NAME` tries one and updates its row."""
 
 
