@@ -339,8 +339,8 @@ def new_id() -> str:
 
 def _size(path: Path) -> int:
     files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
-    seen = [file.stat() for file in files]
-    return sum(one.st_size // max(1, one.st_nlink) for one in seen)
+    stats = [file.stat() for file in files]
+    return sum(stat.st_size // max(1, stat.st_nlink) for stat in stats)
 
 
 def _write_safely(path: Path, value: Any) -> None:

@@ -92,8 +92,8 @@ class Checker:
         known = [self._in_memory(draft.id, picture.id, picture.crop, made_for) for picture in draft.pictures]
         names = short_names([picture.name for picture in draft.pictures])
         measured = [
-            replace(one, name=name, caption=picture.caption)
-            for one, name, picture in zip(known, names, draft.pictures, strict=True)
+            replace(measures, name=name, caption=picture.caption)
+            for measures, name, picture in zip(known, names, draft.pictures, strict=True)
         ]
         identifiers = {name: picture.id for name, picture in zip(names, draft.pictures, strict=True)}
         counter = self._counter(draft.choices.base)
@@ -108,10 +108,13 @@ class Checker:
             if not finding.files and finding.level not in ("ok", "error"):
                 general.append(finding)
         cut = {name for finding in findings if finding.kind == "elongated" for name in finding.files}
-        frames = {identifiers[one.name]: _stays(one) for one in measured if one.name in cut}
-        worth = {identifiers[one.name]: (bool(one.caption), one.size[0] * one.size[1]) for one in measured}
+        frames = {identifiers[picture.name]: _stays(picture) for picture in measured if picture.name in cut}
+        worth = {
+            identifiers[picture.name]: (bool(picture.caption), picture.size[0] * picture.size[1])
+            for picture in measured
+        }
         copies = [[identifiers[name] for name in finding.files] for finding in findings if finding.kind == "copy"]
-        spare = tuple(one for group in copies for one in group if one != max(group, key=worth.__getitem__))
+        spare = tuple(copy for group in copies for copy in group if copy != max(group, key=worth.__getitem__))
         return Report({key: tuple(value) for key, value in notes.items()}, tuple(general), frames, spare)
 
     def _measure(self, draft: str, picture: str, crop: Box | None, made_for: MadeFor) -> Measured:
@@ -156,12 +159,12 @@ def _made_for(draft: Draft) -> MadeFor:
 def _measured(folder: Path, picture: str, whole: Image.Image, crop: Box | None, made_for: MadeFor) -> Measured:
     resolution, stride, max_aspect, max_upscale = made_for
     image = Source(whole, None if crop is None else Crop(*crop)).picture()
-    one = measure("", image, Data(max_aspect=max_aspect, max_upscale=max_upscale), resolution, stride)
+    measured = measure("", image, Data(max_aspect=max_aspect, max_upscale=max_upscale), resolution, stride)
     place = _place(folder, picture)
     place.parent.mkdir(mode=0o700, exist_ok=True)
-    content = {"made_for": [*made_for, *(crop or ())], "measured": _to_json(one)}
+    content = {"made_for": [*made_for, *(crop or ())], "measured": _to_json(measured)}
     place.write_text(json.dumps(content), encoding="utf-8")  # measured again if truncated
-    return one
+    return measured
 
 
 def _place(folder: Path, picture: str) -> Path:
@@ -216,14 +219,14 @@ def _settings(draft: Draft) -> Data:
     return Data(trigger=draft.trigger, **known)
 
 
-def _stays(one: Measured) -> tuple[float, float]:
-    height, width = one.size
-    bucket = one.bucket
+def _stays(measured: Measured) -> tuple[float, float]:
+    height, width = measured.size
+    bucket = measured.bucket
     return min(1.0, bucket.height / (height * bucket.scale)), min(1.0, bucket.width / (width * bucket.scale))
 
 
-def _to_json(one: Measured) -> dict[str, Any]:
-    return {**asdict(one), "fingerprint": [round(float(value), 6) for value in one.fingerprint]}
+def _to_json(measured: Measured) -> dict[str, Any]:
+    return {**asdict(measured), "fingerprint": [round(float(value), 6) for value in measured.fingerprint]}
 
 
 def _kept_measures(path: Path, made_for: list[Any]) -> Measured | None:

@@ -108,5 +108,5 @@ def _inside(folder: Path) -> list[Path]:
 
 def _column(run: Path, folder: Path, step: int, file: bool) -> list[Sample]:
     named = (path for path in _inside(folder) if re.fullmatch(r"[0-9]{1,4}\.png", path.name))
-    found = sorted(path for path in named if is_inside(run, path))
-    return [Sample(int(path.stem), step, file, path) for path in found]
+    files = sorted(path for path in named if is_inside(run, path))
+    return [Sample(int(path.stem), step, file, path) for path in files]

@@ -44,9 +44,9 @@ def split_strength(text: str) -> tuple[Path, float]:
     if _STRENGTH.fullmatch(tail) and float(tail) < float("inf"):
         return Path(head), float(tail)
     if not _is_file(text) and _is_file(head):
-        found = Message("found {tail!r}", tail=tail[:40]) if tail else Message("nothing was given")
+        problem = Message("found {tail!r}", tail=tail[:40]) if tail else Message("nothing was given")
         raise VelaturaError(
-            "after {head}: write the style's strength, a number such as 0.8; {found}", head=head, found=found
+            "after {head}: write the style's strength, a number such as 0.8; {found}", head=head, found=problem
         )
     return Path(text), 1.0
 

@@ -74,7 +74,7 @@ def read_kohya(file: Mapping[str, Any], pictures: Pictures, here: Sequence[str] 
     only_pictures = is_dataset_config(file) and not (flat.keys() & TRAINING)
     if not only_pictures:
         _method(reading)
-    idle = IDLE if flow_family(reading.found) else ()
+    idle = IDLE if flow_family(reading.foreign) else ()
     reading.apply({name: rule for name, rule in RULES.items() if name not in (*differing, *idle)})
     if not (only_pictures or flat.keys() & INTERFACE):
         _unsaid(reading)
@@ -86,12 +86,12 @@ def read_kohya(file: Mapping[str, Any], pictures: Pictures, here: Sequence[str] 
     _epochs(reading, pictures, shares)
     if not only_pictures:
         _warmup(reading)
-    if name := safe_name(str(reading.found.get("output_name") or "")):
+    if name := safe_name(str(reading.foreign.get("output_name") or "")):
         reading.take("output_name", "name", name)
     reading.take_base("pretrained_model_name_or_path", here)
     for name in ("network_weights", "lora_network_weights"):
-        if reading.found.get(name) in here:
-            reading.take(name, "train.start_from", reading.found[name])
+        if reading.foreign.get(name) in here:
+            reading.take(name, "train.start_from", reading.foreign[name])
     _clip_skip(reading)
     _classes(reading, here)
     reading.leave_rest(KNOWN)
@@ -122,11 +122,11 @@ def _flat(file: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _unsaid(reading: Reading) -> None:
     """Take the scripts' defaults; pictures may have a dataset config that is missing here."""
-    found = reading.found
-    elsewhere = is_set(found.get("dataset_config")) and "train_data_dir" not in found
+    foreign = reading.foreign
+    elsewhere = is_set(foreign.get("dataset_config")) and "train_data_dir" not in foreign
     method = str(reading.settings.get("method.name", "lora"))
     for name, rule in {**SCRIPT_DEFAULTS, **({} if elsewhere else PICTURE_DEFAULTS)}.items():
-        is_set_there = any(found.get(other) not in (None, "") for other in (name, *rule.unless))
+        is_set_there = any(foreign.get(other) not in (None, "") for other in (name, *rule.unless))
         if not is_set_there and find_field(rule.key, method):
             default = rule.value if rule.there is None else rule.there
             reading.take(name, rule.key, rule.value, was=default, how=NOT_SAID.format(value=shown(default)))
@@ -136,16 +136,16 @@ def _repeats(reading: Reading, pictures: Pictures) -> None:
     """Take the repeats of a dataset config, unless the folders' names here have repeats."""
     if pictures.repeated:
         reading.leave("num_repeats", "instead", _("Here the names of the folders say it."))
-    elif "num_repeats" in reading.found:
+    elif "num_repeats" in reading.foreign:
         reading.apply({"num_repeats": Rule("data.repeats", whole)})
 
 
 def _clip_skip(reading: Reading) -> None:
     """Take clip skip; on SDXL the scripts always use the last layer but one."""
-    found = reading.found
-    named = found.get("script") == "sdxl_train_network"
-    named = named or SDXL.search(str(found.get("pretrained_model_name_or_path", "")))
-    if switch(found["sdxl"]) if found.get("sdxl") in (True, False) else named:
+    foreign = reading.foreign
+    named = foreign.get("script") == "sdxl_train_network"
+    named = named or SDXL.search(str(foreign.get("pretrained_model_name_or_path", "")))
+    if switch(foreign["sdxl"]) if foreign.get("sdxl") in (True, False) else named:
         _forget(reading, "clip_skip", "base.clip_skip", ON_SDXL)
 
 
@@ -170,10 +170,10 @@ def _forget(reading: Reading, name: str, key: str, sentence: str = "") -> None:
 
 def _method(reading: Reading) -> None:
     """Take the method, its layers, and settings of some methods."""
-    found = reading.found
-    named = next((name for name in ("algo", "LoRA_type", "network_module") if found.get(name)), "")
+    foreign = reading.foreign
+    named = next((name for name in ("algo", "LoRA_type", "network_module") if foreign.get(name)), "")
     try:
-        method = one_of(ALGORITHMS)(found[named]) if named else "lora"
+        method = one_of(ALGORITHMS)(foreign[named]) if named else "lora"
     except NotHereError:
         reading.leave(named, "algorithm")
         method = "lora"
@@ -181,11 +181,11 @@ def _method(reading: Reading) -> None:
         if named:
             reading.take(named, "method.name", method)
     reading.settings.setdefault("method.name", method)
-    kind = str(found.get(named, "")).lower()
+    kind = str(foreign.get(named, "")).lower()
     if "fa" in kind.split("-") or kind.endswith("lora_fa"):
         reading.take(named, "method.freeze_a", True)
     reading.apply(BY_METHOD.get(method, {}))
-    if "lycoris" in kind or "algo" in found:
+    if "lycoris" in kind or "algo" in foreign:
         reading.apply(TUCKER)
     if method == "lokr" and "method.full_matrix" not in reading.settings:
         reading.take(named, "method.full_matrix", False)  # the default of LyCORIS
@@ -199,13 +199,13 @@ def _method(reading: Reading) -> None:
 
 def _layers(reading: Reading, method: str, kind: str) -> None:
     """Take the layers, and the rank of those with kernels, which the interface's plain kinds do not train."""
-    found = reading.found
-    has_kernels = kind == "kohya locon" or not found.get("LoRA_type")
-    preset = next((name for name in ("LyCORIS_preset", "preset") if found.get(name)), "")
-    convolutions = str(found.get("conv_dim") or "0")
-    lycoris = "lycoris" in kind or "algo" in found
+    foreign = reading.foreign
+    has_kernels = kind == "kohya locon" or not foreign.get("LoRA_type")
+    preset = next((name for name in ("LyCORIS_preset", "preset") if foreign.get(name)), "")
+    convolutions = str(foreign.get("conv_dim") or "0")
+    lycoris = "lycoris" in kind or "algo" in foreign
     if lycoris:
-        wanted = str(found.get(preset) or "full").lower()
+        wanted = str(foreign.get(preset) or "full").lower()
         if wanted in LAYERS:
             reading.take(preset or "preset", "targets.unet", LAYERS[wanted], was=wanted)
         elif preset:
@@ -216,7 +216,7 @@ def _layers(reading: Reading, method: str, kind: str) -> None:
         reading.take("network_module", "targets.unet", "attn-mlp", was=_("attention and feed-forward"))
     if reading.settings.get("targets.unet") == "full":
         if not lycoris:  # default of the scripts, but not of LyCORIS
-            reading.found = {**reading.found, "conv_alpha": found.get("conv_alpha") or 1}
+            reading.foreign = {**reading.foreign, "conv_alpha": foreign.get("conv_alpha") or 1}
         _kernels(reading)
     if not lycoris:
         reading.leave(preset, "idle")
@@ -227,13 +227,13 @@ def _layers(reading: Reading, method: str, kind: str) -> None:
 def _kernels(reading: Reading) -> None:
     """Take the rank of 3×3 kernels, if it differs; their scale must be that of other layers."""
     try:
-        rank, dim = whole(reading.found.get("conv_dim")), whole(reading.found.get("network_dim"))
+        rank, dim = whole(reading.foreign.get("conv_dim")), whole(reading.foreign.get("network_dim"))
     except UNREADABLE:
         return
     if rank != dim:
         overrides = {pattern: {"rank": rank} for pattern in KERNELS}
         reading.take("conv_dim", "targets.blocks", overrides, was=rank, how=_("Only layers with kernels of 3×3."))
-    with_scale = _ratio(reading.found.get("conv_alpha"), rank), _ratio(reading.found.get("network_alpha") or 1, dim)
+    with_scale = _ratio(reading.foreign.get("conv_alpha"), rank), _ratio(reading.foreign.get("network_alpha") or 1, dim)
     same = with_scale[0] == with_scale[1]
     sentence = "" if same else _("These layers have the same ratio of alpha and rank as the others here.")
     reading.leave("conv_alpha", "instead" if same else "value", sentence)
@@ -248,20 +248,20 @@ def _ratio(alpha: Any, rank: int) -> float | None:
 
 def _rates(reading: Reading) -> None:
     """Take the learning rates. The scripts train the text encoder at the common rate by default."""
-    found = reading.found
-    unet, text = _rate(found.get("unet_lr")), _rate(found.get("text_encoder_lr"))
-    only = next((name for name in ("network_train_unet_only", "train_unet_only") if found.get(name)), "")
+    foreign = reading.foreign
+    unet, text = _rate(foreign.get("unet_lr")), _rate(foreign.get("text_encoder_lr"))
+    only = next((name for name in ("network_train_unet_only", "train_unet_only") if foreign.get(name)), "")
     alone = "network_train_text_encoder_only"
     off = bool(only) or (text == 0 and unet != 0)  # with both at 0, the interface trains both at the common rate
     reading.take(
         only or "text_encoder_lr", "targets.text_encoder", "none" if off else "attn-mlp", was=None if only else not off
     )
-    if found.get(alone) and not off:
+    if foreign.get(alone) and not off:
         reading.take(alone, "targets.unet", "none")
     if off:
         reading.leave("text_encoder_lr", "idle")
         return
-    rate, common = text or _rate(found.get("learning_rate")), reading.settings.get("train.learning_rate")
+    rate, common = text or _rate(foreign.get("learning_rate")), reading.settings.get("train.learning_rate")
     if rate and not (rate == common and reading.settings.get("train.optimizer") == "prodigy"):
         reading.take("text_encoder_lr" if text else "learning_rate", "train.text_encoder_learning_rate", rate)
 
@@ -277,9 +277,9 @@ def _rate(value: Any) -> float | None:
 
 def _schedule(reading: Reading) -> None:
     """Take a schedule's power and number of cycles."""
-    found, name = reading.found, str(reading.found.get("lr_scheduler", "")).lower()
+    foreign, name = reading.foreign, str(reading.foreign.get("lr_scheduler", "")).lower()
     if name == "polynomial":
-        power = found.get("lr_scheduler_power")
+        power = foreign.get("lr_scheduler_power")
         try:
             reading.take("lr_scheduler", "train.schedule", one_of(POWERS)(f"{float(power or 1):g}"))
         except UNREADABLE:
@@ -293,8 +293,8 @@ def _schedule(reading: Reading) -> None:
 
 def _epochs(reading: Reading, pictures: Pictures, shares: Sequence[Share]) -> None:
     """Take epochs as steps. Those of the scripts win over a number of steps, those of the interface do not."""
-    counted = any(is_set(reading.found.get(name)) for name in ("max_train_epochs", "epoch"))
-    if counted and not is_set(reading.found.get("train_batch_size")):
+    counted = any(is_set(reading.foreign.get(name)) for name in ("max_train_epochs", "epoch"))
+    if counted and not is_set(reading.foreign.get("train_batch_size")):
         reading.take("train_batch_size", "train.batch_size", 1, was=1, how=NOT_SAID.format(value=1))
     epoch = _epoch(reading, pictures, shares)
     reading.take_epochs("max_train_epochs", "train.steps", epoch)
@@ -305,7 +305,7 @@ def _epochs(reading: Reading, pictures: Pictures, shares: Sequence[Share]) -> No
         ("save_every_n_epochs", "save_every_n_steps", "save.every"),
         ("sample_every_n_epochs", "sample_every_n_steps", "sample.every"),
     ):
-        if not is_set(reading.found.get(exact)) and epoch.steps:
+        if not is_set(reading.foreign.get(exact)) and epoch.steps:
             reading.take_epochs(name, key, epoch)
         elif not any(taken.key == key for taken in reading.taken):
             reading.leave(name, "elsewhere", SPREAD)
@@ -319,7 +319,7 @@ def _epoch(reading: Reading, pictures: Pictures, shares: Sequence[Share]) -> Epo
         images = pictures.in_epoch(shares) or pictures.repeated
     else:
         with suppress(*UNREADABLE):
-            shares = [Share("", whole(reading.found.get("num_repeats", reading.found.get("dataset_repeats"))))]
+            shares = [Share("", whole(reading.foreign.get("num_repeats", reading.foreign.get("dataset_repeats"))))]
         images = pictures.repeated or pictures.in_epoch(shares)
     if any(left.name == "train_batch_size" and left.reason == "subsets" for left in reading.left):
         return Epoch(pictures.count, 0, batch, NO_BATCH)
@@ -328,7 +328,7 @@ def _epoch(reading: Reading, pictures: Pictures, shares: Sequence[Share]) -> Epo
 
 def _classes(reading: Reading, here: Sequence[str]) -> None:
     """Take the weight of class pictures; here the base draws them."""
-    folder = reading.found.get("reg_data_dir")
+    folder = reading.foreign.get("reg_data_dir")
     if folder in here and (prompt := trigger_of_folder(Path(str(folder)))):
         reading.take("reg_data_dir", "prior.folder", folder)
         reading.take("reg_data_dir", "prior.prompt", prompt, how=NAMED_CLASS)
@@ -343,13 +343,13 @@ def _classes(reading: Reading, here: Sequence[str]) -> None:
 
 def _warmup(reading: Reading) -> None:
     """Take the warm-up: steps, a share below 1, or per cent; a constant rate has none in the scripts."""
-    found, names = reading.found, dict(_wanted_warmup(reading))
-    if str(found.get("lr_scheduler", "")).lower() == "constant":
+    foreign, names = reading.foreign, dict(_wanted_warmup(reading))
+    if str(foreign.get("lr_scheduler", "")).lower() == "constant":
         for name in names:
             reading.leave(name, "idle")
         reading.take("lr_scheduler", "train.warmup", 0, how=_("A constant rate has no warm-up there."))
         return
-    zero = next((name for name in ("lr_warmup_steps", "lr_warmup") if str(found.get(name)) in ("0", "0.0")), "")
+    zero = next((name for name in ("lr_warmup_steps", "lr_warmup") if str(foreign.get(name)) in ("0", "0.0")), "")
     if zero and not names:
         reading.take(zero, "train.warmup", 0)
     for name, (wanted, share) in names.items():
@@ -361,7 +361,7 @@ def _wanted_warmup(reading: Reading) -> Iterator[tuple[str, tuple[float, float]]
     """The warm-up settings, as a number and as a share of steps."""
     for name, of in (("lr_warmup_steps", 1.0), ("lr_warmup", 100.0)):
         try:
-            wanted = above(reading.found.get(name))
+            wanted = above(reading.foreign.get(name))
         except UNREADABLE:
             continue
         yield name, (wanted, wanted / of if name == "lr_warmup" or wanted < 1 else 0.0)

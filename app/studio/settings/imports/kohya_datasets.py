@@ -77,12 +77,12 @@ def say_in_names(shares: Sequence[Share]) -> str:
 
 def read_buckets(reading: Reading) -> None:
     """Take the shapes of pictures: one for all, or buckets within the limits of their sides."""
-    found, settings = reading.found, reading.settings
+    foreign, settings = reading.foreign, reading.settings
     sides = _sides(reading)
     aspect = min(WIDEST, round(max(sides) / min(sides), 4)) if sides else 1.0
     widest = _widest(reading, sides[0] * sides[1]) if sides else WIDEST
     reading.apply({"enable_bucket": Rule("data.max_aspect", lambda on: widest if switch(on) else aspect)})
-    if "data.max_aspect" in settings and not _is_on(found.get("enable_bucket")):
+    if "data.max_aspect" in settings and not _is_on(foreign.get("enable_bucket")):
         reading.take("enable_bucket", "data.max_aspect", aspect, was=False, how=CROPPED if aspect == 1 else ONE_SHAPE)
     elif settings.get("data.max_aspect", 1.0) > 1:
         reading.apply({"bucket_no_upscale": Rule("data.max_upscale", lambda value: 1.0 if switch(value) else 16.0)})
@@ -97,7 +97,7 @@ def _sides(reading: Reading) -> tuple[int, int] | None:
     differing = {left.name for left in reading.left if left.reason == "subsets"}
     for name in ("resolution", "max_resolution"):
         with suppress(*UNREADABLE):
-            width, height = (whole(side) for side in str(reading.found.get(name)).split(","))
+            width, height = (whole(side) for side in str(reading.foreign.get(name)).split(","))
             if name not in differing:
                 reading.take(name, "data.resolution", 8 * round(math.sqrt(width * height) / 8), how=SAME_AREA)
                 return width, height
@@ -109,11 +109,11 @@ def _widest(reading: Reading, area: int) -> float:
 
     Without upscaling, the scripts ignore these limits.
     """
-    found = reading.found
-    if _is_on(found.get("bucket_no_upscale")):
+    foreign = reading.foreign
+    if _is_on(foreign.get("bucket_no_upscale")):
         return WIDEST
     with suppress(*UNREADABLE):
-        least, most, step = (whole(found.get(name) or usual) for name, usual in SIDES.items())
+        least, most, step = (whole(foreign.get(name) or usual) for name, usual in SIDES.items())
         return min(WIDEST, max(1.0, min(most, area // least // step * step) / least))
     return WIDEST
 

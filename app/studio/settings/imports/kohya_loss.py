@@ -28,13 +28,13 @@ TOGETHER = (
 
 def read_loss(reading: Reading) -> None:
     """Take the weights of errors by timestep."""
-    for step in (_weighting, _times, _huber) if not flow_family(reading.found) else (_flow, _huber):
+    for step in (_weighting, _times, _huber) if not flow_family(reading.foreign) else (_flow, _huber):
         step(reading)
 
 
 def _weighting(reading: Reading) -> None:
     """Take the weighting, which the scripts use only with a gamma."""
-    gamma = reading.found.get("min_snr_gamma")
+    gamma = reading.foreign.get("min_snr_gamma")
     try:
         reading.take("min_snr_gamma", "loss.min_snr_gamma", above(gamma))
         reading.take("min_snr_gamma", "loss.weighting", "min-snr")
@@ -45,18 +45,18 @@ def _weighting(reading: Reading) -> None:
 def _times(reading: Reading) -> None:
     """Take the range of trained timesteps."""
     first, last = (
-        str(reading.found.get(name) or usual) for name, usual in (("min_timestep", 0), ("max_timestep", 1000))
+        str(reading.foreign.get(name) or usual) for name, usual in (("min_timestep", 0), ("max_timestep", 1000))
     )
     with suppress(*UNREADABLE):
         part = f"uniform {float(first):g} {float(last):g}"
         if part != "uniform 0 1000":
-            name = "min_timestep" if is_set(reading.found.get("min_timestep")) else "max_timestep"
+            name = "min_timestep" if is_set(reading.foreign.get("min_timestep")) else "max_timestep"
             reading.take(name, "loss.timesteps", part, was=f"{first} … {last}")
             reading.leave("max_timestep", "instead")
 
 
 def _huber(reading: Reading) -> None:
-    if reading.settings.get("loss.kind") == "huber" and reading.found.get("huber_schedule") == "constant":
+    if reading.settings.get("loss.kind") == "huber" and reading.foreign.get("huber_schedule") == "constant":
         reading.apply({"huber_c": Rule("loss.huber_delta", above)})
     elif reading.settings.get("loss.kind") == "huber":
         reading.leave("huber_schedule", "value")
@@ -66,53 +66,53 @@ def _huber(reading: Reading) -> None:
         reading.leave("huber_c", "idle")
 
 
-def flow_family(found: Any) -> str:
+def flow_family(foreign: Any) -> str:
     """`sd3` or `flux` if the file trains one of them; empty otherwise."""
     for family, name in (("sd3", "sd3_checkbox"), ("flux", "flux1_checkbox")):
-        if found.get("network_module") == f"networks.lora_{family}":
+        if foreign.get("network_module") == f"networks.lora_{family}":
             return family
-        if found.get("script") == f"{family}_train_network":
+        if foreign.get("script") == f"{family}_train_network":
             return family
         with suppress(*UNREADABLE):
-            if is_set(found.get(name)) and switch(found[name]):
+            if is_set(foreign.get(name)) and switch(foreign[name]):
                 return family
     return ""
 
 
 def _flow(reading: Reading) -> None:
     """Take the settings of training on a flow."""
-    family = flow_family(reading.found)
+    family = flow_family(reading.foreign)
     if not family:
         return
     for name in IDLE:
         reading.leave(name, "idle")
     reading.apply({"blocks_to_swap": Rule("base.swap_blocks", whole)})
-    if family == "flux" and "guidance_scale" in reading.found:
+    if family == "flux" and "guidance_scale" in reading.foreign:
         reading.apply({"guidance_scale": Rule("base.guidance", above)})
     elif family == "flux":
         reading.take("guidance_scale", "base.guidance", 3.5, was=3.5, how=NOT_SAID.format(value=3.5))
-    name = "timestep_sampling" if family == "flux" and reading.found.get("timestep_sampling") else "weighting_scheme"
-    scheme = reading.found.get(name) or "none"
+    name = "timestep_sampling" if family == "flux" and reading.foreign.get("timestep_sampling") else "weighting_scheme"
+    scheme = reading.foreign.get(name) or "none"
     try:
-        reading.take(name, "loss.timesteps", _flow_times(reading.found, family), was=scheme)
+        reading.take(name, "loss.timesteps", _flow_times(reading.foreign, family), was=scheme)
     except UNREADABLE:
         reading.leave(name, "value")
     try:
-        kind = reading.found.get("model_prediction_type") or "sigma_scaled"
-        reading.take("model_prediction_type", "loss.weighting", _flow_weighting(reading.found, family), was=kind)
+        kind = reading.foreign.get("model_prediction_type") or "sigma_scaled"
+        reading.take("model_prediction_type", "loss.weighting", _flow_weighting(reading.foreign, family), was=kind)
     except UNREADABLE:
         reading.leave("weighting_scheme", "value")
     for name in TOGETHER:
         reading.leave(name, "instead")
 
 
-def _flow_times(found: Any, family: str) -> str:
+def _flow_times(foreign: Any, family: str) -> str:
     """`loss.timesteps` for a family's options; NotHereError for distributions of σ that do not exist here."""
     option, usual = SHIFTED[family]
-    shift = above(found.get(option) or usual)
-    spread = above(found.get("sigmoid_scale") or 1.0)
+    shift = above(foreign.get(option) or usual)
+    spread = above(foreign.get("sigmoid_scale") or 1.0)
     shifted = "" if shift == 1 else f" shifted {shift:g}"
-    match found.get("timestep_sampling") or "sigma" if family == "flux" else "sigma":
+    match foreign.get("timestep_sampling") or "sigma" if family == "flux" else "sigma":
         case "uniform":
             return "uniform 0 1000"
         case "sigmoid":
@@ -125,23 +125,23 @@ def _flow_times(found: Any, family: str) -> str:
             pass
         case _:
             raise NotHereError
-    match found.get("weighting_scheme") or "none":
+    match foreign.get("weighting_scheme") or "none":
         case "logit_normal":
-            if number(found.get("logit_mean") or 0.0):
+            if number(foreign.get("logit_mean") or 0.0):
                 raise NotHereError
-            return f"logit-normal 0 {above(found.get('logit_std') or 1.0):g}{shifted}"
+            return f"logit-normal 0 {above(foreign.get('logit_std') or 1.0):g}{shifted}"
         case "none" | "uniform" | "sigma_sqrt" | "cosmap":
             return f"uniform 0 1000{shifted}"
     raise NotHereError
 
 
-def _flow_weighting(found: Any, family: str) -> str:
+def _flow_weighting(foreign: Any, family: str) -> str:
     """`loss.weighting` for a family's options; NotHereError for weights that do not exist here."""
-    kind = found.get("model_prediction_type") or "sigma_scaled"
+    kind = foreign.get("model_prediction_type") or "sigma_scaled"
     pictures = family == "sd3" or kind == "sigma_scaled"
     if kind not in ("sigma_scaled", "raw") and family == "flux":
         raise NotHereError
-    match found.get("weighting_scheme") or "none", pictures:
+    match foreign.get("weighting_scheme") or "none", pictures:
         case ("none" | "uniform" | "logit_normal" | "mode", True):
             return "sigma-squared"
         case ("none" | "uniform" | "logit_normal" | "mode", False):

@@ -35,7 +35,7 @@ OPTIONS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
 
 def read_previews(reading: Reading) -> None:
     """Take the prompts; scripts have the path of a file instead of the lines."""
-    written = reading.found.get("sample_prompts")
+    written = reading.foreign.get("sample_prompts")
     if not isinstance(written, str) or written.strip().lower().endswith(FILES):
         return
     lines = [line.strip() for line in written.splitlines() if line.strip() and not line.strip().startswith("#")]

@@ -34,21 +34,21 @@ def read_onetrainer(file: Mapping[str, Any], pictures: Pictures, bases: Sequence
 
     Sections for other kinds of models are ignored.
     """
-    found: dict[str, Any] = {}
+    foreign: dict[str, Any] = {}
     for name, value in file.items():
         if name in READ and isinstance(value, dict):
-            found |= {f"{name}.{inner}": each for inner, each in value.items()}
+            foreign |= {f"{name}.{inner}": each for inner, each in value.items()}
         elif name == "optimizer" and isinstance(value, str):
-            found["optimizer.optimizer"] = value
+            foreign["optimizer.optimizer"] = value
         elif not isinstance(value, dict) and name != CONCEPTS:
-            found[name] = value
-    found |= _in_all(_enabled(file.get(CONCEPTS)))
-    found = {name: value for name, value in found.items() if not name.endswith("__version")}
-    reading = Reading(PROGRAM, found, SAME)
+            foreign[name] = value
+    foreign |= _in_all(_enabled(file.get(CONCEPTS)))
+    foreign = {name: value for name, value in foreign.items() if not name.endswith("__version")}
+    reading = Reading(PROGRAM, foreign, SAME)
     if file.keys() - {CONCEPTS, "samples"}:
         _method(reading)
     reading.apply(RULES)
-    packed = {"NFLOAT_4": "nf4", "INT_8": "int8"}.get(str(found.get("unet.weight_dtype")).upper())
+    packed = {"NFLOAT_4": "nf4", "INT_8": "int8"}.get(str(foreign.get("unet.weight_dtype")).upper())
     if packed:
         reading.take("unet.weight_dtype", "base.storage", packed)
     _layers(reading)
@@ -108,24 +108,24 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 def _method(reading: Reading) -> None:
     reading.settings["method.name"] = "lora"
-    if is_set(reading.found.get("peft_type")):
+    if is_set(reading.foreign.get("peft_type")):
         try:
-            reading.take("peft_type", "method.name", one_of(METHODS)(reading.found["peft_type"]))
+            reading.take("peft_type", "method.name", one_of(METHODS)(reading.foreign["peft_type"]))
         except UNREADABLE:
             reading.leave("peft_type", "algorithm")
-    if str(reading.found.get("training_method") or "LORA").upper() != "LORA":
+    if str(reading.foreign.get("training_method") or "LORA").upper() != "LORA":
         reading.leave("training_method", "algorithm")
 
 
 def _layers(reading: Reading) -> None:
     """Take layers by parts of their names, without a preset of layers."""
-    found, names = reading.found, ("layer_filter", "lora_layers")
-    if str(found.get("layer_filter_preset", found.get("lora_layer_preset", ""))).lower() == "custom":
+    foreign, names = reading.foreign, ("layer_filter", "lora_layers")
+    if str(foreign.get("layer_filter_preset", foreign.get("lora_layer_preset", ""))).lower() == "custom":
         for name in names:
-            parts = [part.strip() for part in str(found.get(name) or "").split(",") if part.strip()]
-            if parts and not found.get("layer_filter_regex"):
+            parts = [part.strip() for part in str(foreign.get(name) or "").split(",") if part.strip()]
+            if parts and not foreign.get("layer_filter_regex"):
                 reading.take(name, "targets.unet", [f"*{part}*" for part in parts])
-    if str(found.get("unet.train", True)).lower() == "false":
+    if str(foreign.get("unet.train", True)).lower() == "false":
         reading.take("unet.train", "targets.unet", "none")
 
 
@@ -135,10 +135,10 @@ def _text_encoder(reading: Reading) -> None:
         for name in ("text_encoder.learning_rate", "text_encoder.stop_training_after"):
             reading.leave(name, "idle")
         return
-    rate, common = reading.found.get("text_encoder.learning_rate"), reading.settings.get("train.learning_rate")
+    rate, common = reading.foreign.get("text_encoder.learning_rate"), reading.settings.get("train.learning_rate")
     name = "text_encoder.learning_rate"
     if rate is None and common is not None:
-        rate, name = reading.found.get("learning_rate"), "learning_rate"
+        rate, name = reading.foreign.get("learning_rate"), "learning_rate"
     try:
         if above(rate) != common or reading.settings.get("train.optimizer") != "prodigy":
             reading.take(name, "train.text_encoder_learning_rate", above(rate))
@@ -149,13 +149,13 @@ def _text_encoder(reading: Reading) -> None:
 
 def _text_encoder_stop(reading: Reading) -> None:
     """Take the end of its training as a share of all epochs."""
-    name, found = "text_encoder.stop_training_after", reading.found
-    unit = str(found.get(f"{name}_unit") or "EPOCH").upper()
-    if unit == "NEVER" or not is_set(found.get(name)):
+    name, foreign = "text_encoder.stop_training_after", reading.foreign
+    unit = str(foreign.get(f"{name}_unit") or "EPOCH").upper()
+    if unit == "NEVER" or not is_set(foreign.get(name)):
         reading.leave(name, "idle")
         return
     try:
-        stop, all_epochs = above(found[name]), above(found.get("epochs"))
+        stop, all_epochs = above(foreign[name]), above(foreign.get("epochs"))
         if unit != "EPOCH":
             raise ValueError(unit)
         share = round(min(1.0, stop / all_epochs), 4)
@@ -167,12 +167,14 @@ def _text_encoder_stop(reading: Reading) -> None:
 
 def _second_encoder(reading: Reading) -> None:
     """Take the second text encoder of SDXL, which is trained like the first one here."""
-    if "XL" not in str(reading.found.get("model_type", "")).upper():
-        reading.found = {name: value for name, value in reading.found.items() if not name.startswith("text_encoder_2")}
+    if "XL" not in str(reading.foreign.get("model_type", "")).upper():
+        reading.foreign = {
+            name: value for name, value in reading.foreign.items() if not name.startswith("text_encoder_2")
+        }
         return
     for name in ("train", "learning_rate", "layer_skip", "dropout_probability"):
         other = f"text_encoder_2.{name}"
-        if other in reading.found and reading.found[other] != reading.found.get(f"text_encoder.{name}"):
+        if other in reading.foreign and reading.foreign[other] != reading.foreign.get(f"text_encoder.{name}"):
             reading.leave(other, "value", _("Both text encoders have the same settings here."))
 
 
@@ -189,7 +191,7 @@ def _concepts(reading: Reading) -> None:
 
 def _weighting(reading: Reading) -> None:
     """Take the weights of timesteps, and the kind of loss."""
-    found, kind = reading.found, str(reading.found.get("loss_weight_fn", "")).upper()
+    foreign, kind = reading.foreign, str(reading.foreign.get("loss_weight_fn", "")).upper()
     if kind == "MIN_SNR_GAMMA":
         reading.take("loss_weight_fn", "loss.weighting", "min-snr")
         reading.apply({"loss_weight_strength": Rule("loss.min_snr_gamma", above)})
@@ -197,18 +199,18 @@ def _weighting(reading: Reading) -> None:
         reading.take("loss_weight_fn", "loss.weighting", "none")
     elif kind:
         reading.leave("loss_weight_fn", "value")
-    if is_set(found.get("huber_strength")) and not is_set(found.get("mse_strength")):
+    if is_set(foreign.get("huber_strength")) and not is_set(foreign.get("mse_strength")):
         reading.take("huber_strength", "loss.kind", "huber")
         reading.apply({"huber_delta": Rule("loss.huber_delta", above)})
 
 
 def _average(reading: Reading) -> None:
     """Take a moving average, converted to one update per step."""
-    if str(reading.found.get("ema", "OFF")).upper() not in ("GPU", "CPU"):
+    if str(reading.foreign.get("ema", "OFF")).upper() not in ("GPU", "CPU"):
         return
     try:
-        decay = number(reading.found.get("ema_decay", 0.999))
-        every = whole(reading.found.get("ema_update_step_interval", 5))
+        decay = number(reading.foreign.get("ema_decay", 0.999))
+        every = whole(reading.foreign.get("ema_update_step_interval", 5))
         how = _("{decay:g}, taken every {every} steps there and every step here.", decay=decay, every=every)
         reading.take("ema", "train.ema", round(decay ** (1 / every), 6), was=decay, how="" if every == 1 else how)
     except UNREADABLE:
@@ -217,16 +219,16 @@ def _average(reading: Reading) -> None:
 
 def _schedule(reading: Reading) -> None:
     """Take the warm-up, and the cycles of a cosine with restarts."""
-    if str(reading.found.get("learning_rate_scheduler", "")).lower() == "cosine_with_hard_restarts":
+    if str(reading.foreign.get("learning_rate_scheduler", "")).lower() == "cosine_with_hard_restarts":
         reading.apply({"learning_rate_cycles": Rule("train.cycles", whole)})
 
 
 def _lengths(reading: Reading, epoch: Epoch) -> None:
     """Take lengths in epochs, steps or time."""
-    found = reading.found
+    foreign = reading.foreign
     reading.take_epochs("epochs", "train.steps", epoch)
     for name, key in (("backup_after", "save.every"), ("sample_after", "sample.every")):
-        unit = str(found.get(f"{name}_unit", "")).upper()
+        unit = str(foreign.get(f"{name}_unit", "")).upper()
         if unit == "STEP":
             reading.apply({name: Rule(key, whole)})
         elif unit == "NEVER" and key == "sample.every":
@@ -236,7 +238,7 @@ def _lengths(reading: Reading, epoch: Epoch) -> None:
         elif unit == "EPOCH":
             reading.leave(name, "elsewhere", SPREAD)
     try:
-        wanted = number(found.get("learning_rate_warmup_steps"))
+        wanted = number(foreign.get("learning_rate_warmup_steps"))
     except UNREADABLE:
         return
     if not 0 < wanted <= 1:
@@ -270,17 +272,17 @@ def read_shares(table: Mapping[str, Any]) -> list[Share]:
 def _unused(reading: Reading) -> dict[str, Reason]:
     """Settings without effect: masks that are off, and details of features that are off."""
     parts = (f"{CONCEPTS}.image.", f"{CONCEPTS}.text.")
-    off = [name for name in reading.found if name.startswith(parts) and not name.startswith(SWITCHES)]
-    if not is_set(reading.found.get("masked_training")):
+    off = [name for name in reading.foreign if name.startswith(parts) and not name.startswith(SWITCHES)]
+    if not is_set(reading.foreign.get("masked_training")):
         off += ["unmasked_probability", "unmasked_weight"]
-    if any(name.startswith(f"{CONCEPTS}.") for name in reading.found):
+    if any(name.startswith(f"{CONCEPTS}.") for name in reading.foreign):
         off.append("concept_file_name")
     return dict.fromkeys(off, "idle")
 
 
 def _previews(reading: Reading) -> None:
     """Take the prompts of previews in the file."""
-    samples = reading.found.get("samples")
+    samples = reading.foreign.get("samples")
     listed = [sample for sample in samples if isinstance(sample, dict)] if isinstance(samples, list) else []
     prompts = [str(sample.get("prompt") or "") for sample in listed if sample.get("enabled", True)]
     if any(prompts):

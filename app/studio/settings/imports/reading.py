@@ -41,7 +41,7 @@ class Reading:
     """
 
     program: str
-    found: Mapping[str, Any]
+    foreign: Mapping[str, Any]
     """The other program's settings, by name."""
     same: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Values that match the behaviour here, in lower case; not reported."""
@@ -52,12 +52,12 @@ class Reading:
     """Open settings, with their repairs."""
 
     def __post_init__(self) -> None:
-        if len(self.found) > MOST_SETTINGS:
+        if len(self.foreign) > MOST_SETTINGS:
             raise VelaturaError("it has more than {most:,} settings", most=MOST_SETTINGS)
 
     def take(self, name: str, key: str, value: Any, was: Any = None, how: str = "") -> None:
         """Take a setting; `was` is its value in the program unless the file has it, `how` explains a conversion."""
-        original = self.found.get(name, "") if was is None else was
+        original = self.foreign.get(name, "") if was is None else was
         self.taken = [taken for taken in self.taken if (taken.name, taken.key) != (name, key)]
         for replaced in [taken for taken in self.taken if taken.key == key and taken.name != name]:
             self.taken.remove(replaced)
@@ -74,7 +74,7 @@ class Reading:
     def apply(self, rules: Mapping[str, Rule]) -> None:
         """Take the settings with rules; empty values count as unset."""
         for name, rule in rules.items():
-            value = self.found.get(name)
+            value = self.foreign.get(name)
             if value is None or value == "":
                 continue
             try:
@@ -85,7 +85,7 @@ class Reading:
     def take_epochs(self, name: str, key: str, epoch: Epoch) -> None:
         """Take a number of epochs as steps, if their length is known."""
         try:
-            epochs = number(self.found.get(name))
+            epochs = number(self.foreign.get(name))
         except UNREADABLE:
             return
         steps = round(epochs * epoch.steps)
@@ -107,7 +107,7 @@ class Reading:
 
     def take_base(self, name: str, bases: Sequence[str] = ()) -> None:
         """Take the base if it is on this computer, by path or file name."""
-        model = str(self.found.get(name) or "")
+        model = str(self.foreign.get(name) or "")
         last = model.replace("\\", "/").rpartition("/")[2].lower()
         same = [base for base in bases if base == model] or [
             base for base in bases if last.endswith(".safetensors") and PurePath(base).name.lower() == last
@@ -124,7 +124,7 @@ class Reading:
     def leave_rest(self, known: Mapping[str, Reason]) -> None:
         """Leave out all other settings, with a known reason or without."""
         done = self._names()
-        for name in self.found:
+        for name in self.foreign:
             if name not in done:
                 self._leave(name, known.get(name, "unknown"))
 
@@ -144,7 +144,7 @@ class Reading:
         return {taken.name for taken in self.taken} | {left.name for left in self.left}
 
     def _leave(self, name: str, reason: Reason, sentence: str = "") -> None:
-        value = self.found.get(name)
+        value = self.foreign.get(name)
         if is_set(value) and str(value).lower() not in self.same.get(name, ()):
             self.left.append(Left(name, "…" if SECRET.search(name) else shown(value), reason, sentence))
 
