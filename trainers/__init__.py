@@ -14,47 +14,27 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainers.adapters.methods import METHODS
-    from trainers.adapters.network import attach
-    from trainers.adapters.targets import Targets
-    from trainers.composition.apply import apply_styles
-    from trainers.config.build import build_config, read_config
-    from trainers.config.config import Config
-    from trainers.config.layers import layers
-    from trainers.config.presets import list_presets
-    from trainers.config.sections import Base
-    from trainers.errors import VelaturaError
-    from trainers.formats.inspect import describe_style
-    from trainers.formats.read import read_style
-    from trainers.formats.write.style_file import write_style
-    from trainers.models.load import load_model
-    from trainers.runs.run import open_run
-    from trainers.sampling.sample import SamplingParams, draw
-    from trainers.training.train import Result, resume, train
-
-__all__ = [
-    "METHODS",
-    "Base",
-    "Config",
-    "Result",
-    "SamplingParams",
-    "Targets",
-    "VelaturaError",
-    "apply_styles",
-    "attach",
-    "build_config",
-    "describe_style",
-    "draw",
-    "layers",
-    "list_presets",
-    "load_model",
-    "open_run",
-    "read_config",
-    "read_style",
-    "resume",
-    "train",
-    "write_style",
-]
+    from trainers.adapters.methods import METHODS as METHODS
+    from trainers.adapters.network import attach as attach
+    from trainers.adapters.targets import Targets as Targets
+    from trainers.composition.apply import apply_styles as apply_styles
+    from trainers.config.build import build_config as build_config
+    from trainers.config.build import read_config as read_config
+    from trainers.config.config import Config as Config
+    from trainers.config.layers import layers as layers
+    from trainers.config.presets import list_presets as list_presets
+    from trainers.config.sections import Base as Base
+    from trainers.errors import VelaturaError as VelaturaError
+    from trainers.formats.inspect import describe_style as describe_style
+    from trainers.formats.read import read_style as read_style
+    from trainers.formats.write.style_file import write_style as write_style
+    from trainers.models.load import load_model as load_model
+    from trainers.runs.run import open_run as open_run
+    from trainers.sampling.sample import SamplingParams as SamplingParams
+    from trainers.sampling.sample import draw as draw
+    from trainers.training.train import Result as Result
+    from trainers.training.train import resume as resume
+    from trainers.training.train import train as train
 
 MODULES: Mapping[str, str] = MappingProxyType(
     {
@@ -81,7 +61,9 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "write_style": "trainers.formats.write.style_file",
     }
 )
-"""Where each public name is."""
+"""The module of each public name."""
+
+__all__ = [*MODULES]
 
 
 def __getattr__(name: str) -> Any:
