@@ -35,7 +35,7 @@ MARKS = {
     "slow": {"quick_runs", "quick", "tiny_bases", "tiny_trees", "flow_models", "flow_folders"},
 }
 """What a test is by the fixtures that it uses; others say it themselves."""
-STARTERS = {"Process", "process", "subprocess", "run_in_node"}
+STARTERS = {"Process", "begun", "fresh_process", "process", "subprocess", "run_in_node"}
 """What starts processes, by its name in a test's module."""
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,9 @@ from typing import Any
 import typer
 
 from app.cli import main
+from app.jobs.processes.process import Child
+from tests.app.ui.server import fork
+from tests.waiting import wait_until
 
 FEW_STEPS = ("--steps", "2", "--set", "sample.steps=2")
 
@@ -40,12 +46,21 @@ def call(*arguments: object) -> Outcome:
     return Outcome(int(code or 0), out.getvalue(), err.getvalue())
 
 
-def process(*arguments: object, cwd: Path, python: tuple[str, ...] = (), **variables: str) -> Outcome:
-    """Run a command as a process of its own, with more environment variables if given."""
+def process(*arguments: object, cwd: Path, library: Path | None = None, **variables: str) -> Outcome:
+    """Run a command as a process of its own, with more environment variables if given, or another `trainers`.
+
+    It is forked with everything imported, which takes seconds each time.
+    """
+    with begun(*arguments, cwd=cwd, library=library, **variables) as command:
+        return command.outcome()
+
+
+def fresh_process(*arguments: object, cwd: Path, python: tuple[str, ...] = ()) -> Outcome:
+    """Run a command as a process that imports its libraries itself, as those of people do."""
     done = subprocess.run(
-        command_line(*arguments, python=python),
+        [sys.executable, *python, "-m", "app.cli", *map(str, arguments)],
         cwd=cwd,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | variables,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=240,
@@ -53,9 +68,49 @@ def process(*arguments: object, cwd: Path, python: tuple[str, ...] = (), **varia
     return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def command_line(*arguments: object, python: tuple[str, ...] = ()) -> list[str]:
-    """The arguments of a process that is a command."""
-    return [sys.executable, *python, "-m", "app.cli", *map(str, arguments)]
+class Command:
+    """A command that runs in a process of its own; its output lies in a folder."""
+
+    def __init__(self, child: Child, folder: Path) -> None:
+        self._child, self._folder = child, folder
+
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._child.exit_code() is None
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        os.kill(self._child.pid, signal.SIGINT)
+
+    def outcome(self) -> Outcome:
+        """How it ends, as soon as it does."""
+        wait_until(lambda: not self.is_running(), lambda: f"it does not end: {self._read('err')}")
+        return Outcome(int(self._child.exit_code() or 0), self._read("out"), self._read("err"))
+
+    def close(self) -> None:
+        """End it if it has not ended."""
+        if self.is_running():
+            os.kill(self._child.pid, signal.SIGKILL)
+            wait_until(lambda: not self.is_running(), "it cannot be killed")
+        self._child.collect()
+
+    def _read(self, name: str) -> str:
+        files = [self._folder / each for each in (name, "log")]  # what went wrong before the command is in its log
+        return "".join(file.read_bytes().decode() for file in files if file.exists())
+
+
+@contextlib.contextmanager
+def begun(*arguments: object, cwd: Path, library: Path | None = None, **variables: str) -> Iterator[Command]:
+    """A command that runs in a process of its own, as in `process`; ended at the end."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        options = {"cwd": f"{cwd}", "library": f"{library or ''}", "out": f"{folder}/out", "err": f"{folder}/err"}
+        words = [json.dumps(options), *map(str, arguments)]
+        command = Command(fork("tests.app.forked_command", words, folder / "log", variables), folder)
+        try:
+            yield command
+        finally:
+            command.close()
 
 
 def commands() -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.app.command import call, process, tree
+from tests.app.command import call, fresh_process, tree
 from tests.app.conftest import Trained
 from tests.app.user_files import write_bomb, write_broken_pictures, write_pictures
 
@@ -277,6 +277,6 @@ def test_a_full_disk_leaves_the_picture_that_was_there(tmp_path: Path, monkeypat
 
 
 def test_a_real_process_ends_with_a_code_and_a_sentence(tmp_path: Path) -> None:
-    outcome = process("inspect", "nothing [here].safetensors", cwd=tmp_path)
+    outcome = fresh_process("inspect", "nothing [here].safetensors", cwd=tmp_path)
     assert (outcome.code, outcome.out) == (1, "")
     assert outcome.err == "error: there is no style file nothing [here].safetensors\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -114,7 +113,7 @@ def test_the_example_of_a_method_of_ones_own_trains(tmp_path: Path, tiny_bases: 
     ended = process(
         *("train", "--images", "images", "--name", "dusk", "--set", "method.name=lora-xs", "--out", "runs", *options),
         cwd=tmp_path,
-        PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]),
+        library=tmp_path,
     )
     assert ended.code == 0, ended.err
     tensors = load_file(tmp_path / "runs" / "dusk" / "style" / "dusk.safetensors")

@@ -8,4 +8,13 @@ from tests.breaks.breaks import Break
 
 SlowBreak = partial(Break, slow=True)
 
-SLOW: tuple[Break, ...] = ()
+SLOW: tuple[Break, ...] = (
+    SlowBreak(
+        "lost-node",
+        "app/jobs/cluster/remote_job.py",
+        "        except RayError as error:\n            raise self._lost() from error\n\n    def _make_actor",
+        "        except RayError as error:\n            raise VelaturaError(FAILED) from error\n\n    def _make_actor",
+        "a run whose node loses its power fails instead of going on elsewhere",
+        ("tests/app/jobs/cluster/test_cluster.py::test_a_run_whose_node_is_killed_is_begun_again_elsewhere",),
+    ),
+)

@@ -27,6 +27,7 @@ STORE = 2**28
 START = [
     *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start"),
     *("--disable-usage-stats", "--object-store-memory", str(STORE)),
+    *("--include-log-monitor", "false"),  # which sends the logs of nodes to drivers, and ours do not take them
 ]
 
 

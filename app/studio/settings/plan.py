@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -132,10 +132,13 @@ def trainable(draft: Draft, bases: Bases) -> Config | None:
 
 def values(tables: list[Mapping[str, Any]], method: str) -> dict[str, Any]:
     """The value of every field in these tables, valid or not."""
+    return _values_of(list_fields(method), tables, method)
+
+
+def _values_of(fields: Iterable[Field], tables: list[Mapping[str, Any]], method: str) -> dict[str, Any]:
     table = lay_over(*tables)
     implied = METHODS[method].implied_settings(table.get("method", {})) if method else {}
     defaults = {f"{METHOD_KEY}{name}": value for name, value in implied.items()}
-    fields = list_fields(method)
     return {field.key: _at(table, field.key, defaults.get(field.key, field.default)) for field in fields}
 
 
@@ -148,7 +151,7 @@ def with_setting(draft: Draft, key: str, text: str) -> Draft:
     value = field.read(text)
     settings = {kept: each for kept, each in draft.choices.settings.items() if _key_for(kept, method) != key}
     others = without_settings(draft, key)
-    if field.show(value) != field.show(values(all_layers(others), method)[key]):
+    if field.show(value) != field.show(_values_of([field], all_layers(others), method)[key]):
         settings[_kept(key, method)] = value
     return with_choices(draft, settings=settings)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.command import call, commands, parse, process
+from tests.app.command import call, commands, fresh_process, parse, process
 from tests.app.conftest import Trained
 from tests.app.user_files import write_pictures
 
@@ -58,7 +58,7 @@ def test_what_can_be_trained_can_be_queued_with_the_same_options() -> None:
 
 
 def test_help_and_version_are_quick(tmp_path: Path) -> None:
-    outcome = process("train", "--help", cwd=tmp_path, python=("-X", "importtime"))
+    outcome = fresh_process("train", "--help", cwd=tmp_path, python=("-X", "importtime"))
     assert outcome.code == 0
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in outcome.err.splitlines()}
     assert "app" in loaded
@@ -105,7 +105,7 @@ def test_nothing_comes_through_that_a_terminal_obeys(tmp_path: Path) -> None:
 
 @pytest.mark.thorough  # the next one calls the same in the test's own process
 def test_a_process_with_debug_ends_with_its_traceback(tmp_path: Path) -> None:
-    outcome = process("inspect", "nothing", "--debug", cwd=tmp_path)
+    outcome = fresh_process("inspect", "nothing", "--debug", cwd=tmp_path)
     assert outcome.code == 1 and outcome.out == ""
     assert "Traceback (most recent call last)" in outcome.err and "VelaturaError" in outcome.err
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,9 +17,10 @@ from app.jobs.store import NewJob, Store
 from app.studio.paths import Paths
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
-from tests.app.command import Outcome, call, command_line, commands
+from tests.app.command import Outcome, begun, call, commands
 from tests.app.ui.ended_runs import write_run
 from tests.app.user_files import write_pictures
+from tests.waiting import wait_until
 from trainers.config.layers import gather_config
 from trainers.training.prepare import prepare
 
@@ -181,15 +179,6 @@ def test_a_queue_elsewhere(place, monkeypatch):
     assert names("queue") == ["dusk"] and "worker --out runs" in add("dawn", "--out", "runs").err
 
 
-@pytest.fixture
-def ctrl_c_heard() -> Iterator[None]:
-    """Let processes that a test starts hear Ctrl-C, which a shell takes from what it runs in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("ctrl_c_heard")
 def test_a_worker_does_what_waits_until_ctrl_c_and_the_rest_goes_on_from_there(place, tiny_bases):
     quick = ("data.resolution=32", "sample.size=16", "sample.prompts=['a fox']")
     tiny = ["--base", tiny_bases["sd1"], *(word for setting in quick for word in ("--set", setting))]
@@ -198,22 +187,18 @@ def test_a_worker_does_what_waits_until_ctrl_c_and_the_rest_goes_on_from_there(p
     config = place / "outputs" / "broken" / "config.toml"
     config.write_text(re.sub(r"(?m)^unet = .*$", 'unet = ["no.such"]', config.read_text()))
     store = Store(place / "outputs")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        command_line("worker", "--device", "cpu"), cwd=place, stderr=subprocess.PIPE, text=True, env=environment
-    ) as worker:
-        deadline = time.monotonic() + 240
-        while {job.phase for job in store.jobs()} != {"ended"}:
-            assert worker.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
+    with begun("worker", "--device", "cpu", cwd=place) as worker:
+
+        def has_ended() -> bool:
+            assert worker.is_running(), worker.outcome().err
+            return {job.phase for job in store.jobs()} == {"ended"}
+
+        wait_until(has_ended, "a job does not end")
         assert "no worker" not in add("later", "--set", "train.device=mps").err  # one serves it, not this device
-        worker.send_signal(signal.SIGINT)
-        try:
-            _, told = worker.communicate(timeout=60)
-        finally:
-            worker.kill()
-    assert worker.returncode == 0, told
-    lines = told.splitlines()
+        worker.interrupt()
+        outcome = worker.outcome()
+    assert outcome.code == 0, outcome.err
+    lines = outcome.err.splitlines()
     assert lines[0] == "serving the queue in outputs on cpu; Ctrl-C stops the worker, not the runs"
     assert lines[1] == "dusk: starts on cpu" and re.fullmatch(r"dusk: finished\. Done( in \d+ s)?\.", lines[2])
     assert lines[3] == "broken: starts on cpu" and lines[4].startswith(

@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from app.jobs.processes.fork_server import ForkServer
 from app.studio.job_modules import JOB_MODULES
+from tests.app.jobs.uncut import long_run
 from tests.app.ui import server as studios
+from tests.shared import make_once
 from tests.trainers.conftest import images
 from tests.trainers.tiny_runs import quick_settings
+from tests.waiting import wait_until
+from trainers.config.build import dump_config
 from trainers.config.config import Config
+from trainers.runs.run import Run
 
 __all__ = ["images", "quick"]
 
@@ -38,3 +44,22 @@ def fork_server() -> Iterator[ForkServer]:
         server = ForkServer((*JOB_MODULES.imports, *JOB_MODULES.later_imports))
         yield server
         server.close()
+
+
+@pytest.fixture(scope="session")
+def uncut(quick: Callable[..., Config], fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """`long_run` without a cut, trained by a process like the queue's; not to be written to.
+
+    In this one tensors lie elsewhere in memory, and some processors then add up in another order.
+    """
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "config.toml").write_text(dump_config(long_run(quick)), encoding="utf-8")
+        words = ["train", str(folder / "config.toml"), "--out", str(folder)]
+        child = fork_server.start("app.cli", words, folder / "log", {"OMP_NUM_THREADS": str(torch.get_num_threads())})
+        wait_until(lambda: child.exit_code() is not None, "it does not end")
+        assert child.exit_code() == 0, (folder / "log").read_text(encoding="utf-8")
+        child.collect()
+
+    return Run(make_once(tmp_path_factory, "uncut", make) / "dusk")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -25,15 +27,15 @@ from app.jobs.dispatcher import Dispatcher, settle
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.processes.devices import Offer
 from app.jobs.processes.fork_server import ForkServer
-from app.jobs.processes.process import identity_of, own_identity
+from app.jobs.processes.process import Child, identity_of, own_identity
 from app.jobs.store import Job, NewJob, Store
 from app.jobs.view import View
 from app.jobs.views import Watcher
 from app.studio.job_modules import JOB_MODULES
+from tests.app.jobs.uncut import STEPS, has_bits_of, long_run
 from tests.app.jobs.working import add_quick, wait_until_ended
-from tests.trainers.tiny_runs import equal, events_of, state_of, style_metadata, style_tensors
+from tests.trainers.tiny_runs import events_of, style_metadata, style_tensors
 from tests.waiting import wait_until
-from trainers.config.build import dump_config
 from trainers.errors import VelaturaError
 from trainers.runs.events import Recorder, read_events
 from trainers.runs.run import Run
@@ -42,32 +44,29 @@ pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[3]
 CPU = Offer(("cpu",), complete=True)
-STEPS = 80
-"""Of a run that is cut: enough for the cut to come in time, however busy the machine is."""
-SERVE = """
-import sys
-from pathlib import Path
-from app.jobs.processes.devices import Offer
-from app.jobs.dispatcher import Dispatcher
-from app.jobs.store import Store
-from app.studio.job_modules import JOB_MODULES, job_server
-offer, until_empty = Offer(tuple(sys.argv[2].split(",")), complete=True), sys.argv[3] == "until-empty"
-dispatcher = Dispatcher(Store(Path(sys.argv[1])), JOB_MODULES, offer, interval=0.05, fork_server=job_server())
-dispatcher.serve(until_empty=until_empty)
-"""
 
 
 @contextmanager
-def server(store: Store, devices: str = "cpu", until: str = "killed") -> Iterator[subprocess.Popen[bytes]]:
+def served(
+    fork_server: ForkServer, store: Store, log: Path, devices: str = "cpu", until: str = "killed"
+) -> Iterator[Child]:
     """A dispatcher in a process of its own, which is killed at the end if it is still there."""
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, "-c", SERVE, str(store.runs), devices, until]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | threads)
+    process = fork_server.start("tests.app.jobs.serving", [str(store.runs), devices, until], log, {})
+    wait_until(lambda: process.pid, "it does not start")
     try:
         yield process
     finally:
-        process.kill()
-        process.wait()
+        if process.exit_code() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        end_of(process)
+
+
+def end_of(process: Child) -> int:
+    """The exit code of a process, as soon as it has ended."""
+    wait_until(lambda: process.exit_code() is not None, "it does not end")
+    code = process.exit_code()
+    process.collect()
+    return int(code or 0)
 
 
 def view_when(store: Store, number: int, is_so: Callable[[View], bool], looking: Dispatcher | None = None) -> View:
@@ -105,34 +104,10 @@ def dispatcher(store: Store, fork_server: ForkServer, monkeypatch: pytest.Monkey
             job.process.kill()
 
 
-def long_run(quick, name: str, steps: int):
-    return quick(name, {"train": {"steps": steps, "ema": 0.9}, "save": {"every": 5}, "data": {"flip": True}})
-
-
-@pytest.fixture(scope="module")
-def uncut(quick, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """`long_run(quick, "dusk", STEPS)`, trained without a cut by a process as fresh as the queue's.
-
-    In this one tensors lie elsewhere in memory, and some processors then add up in another order.
-    """
-    folder = tmp_path_factory.mktemp("uncut")
-    (folder / "config.toml").write_text(dump_config(long_run(quick, "dusk", STEPS)))
-    command = [sys.executable, "-m", "app.cli", "train", str(folder / "config.toml"), "--out", str(folder)]
-    variables = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    subprocess.run(command, cwd=ROOT, env=os.environ | variables, check=True, capture_output=True)
-    return Run(folder / "dusk")
-
-
-def same_bits(run: Run, uncut: Run) -> bool:
-    """Whether two runs have the same style and the same last checkpoint."""
-    styles = (style_tensors(one.style / "dusk.safetensors") for one in (run, uncut))
-    return equal(*styles) and equal(state_of(run, STEPS), state_of(uncut, STEPS))
-
-
 def test_a_killed_run_goes_on_by_itself_before_the_others_with_the_bits_of_an_uncut_one(
     store, quick, dispatcher, uncut
 ):
-    config = long_run(quick, "dusk", STEPS)
+    config = long_run(quick)
     job = actions.add(store, config, actor=MACHINE_OWNER)
     behind = actions.add(store, quick("behind"), priority=5, actor=MACHINE_OWNER)
     actions.move(store, job.id, "first", actor=MACHINE_OWNER)
@@ -145,11 +120,11 @@ def test_a_killed_run_goes_on_by_itself_before_the_others_with_the_bits_of_an_un
     (restart,) = events_of(run, "restart")
     assert view.job.attempts == 2 and resumed == [False, True] and 10 <= restart["step"] < STEPS
     assert store.job(behind.id).phase == "waiting" or store.job(behind.id).begun >= view.job.ended
-    assert same_bits(run, uncut)
+    assert has_bits_of(uncut, run)
 
 
 def test_an_interrupted_run_waits_for_a_person_where_none_goes_on_by_itself(store, quick, dispatcher):
-    job = actions.add(store, long_run(quick, "dusk", STEPS), actor=MACHINE_OWNER)
+    job = actions.add(store, long_run(quick), actor=MACHINE_OWNER)
     store.set_retries(0)
     view_when(store, job.id, lambda view: view.summary.saved >= 10, dispatcher)
     store.job(job.id).process.kill()
@@ -164,13 +139,13 @@ def test_an_interrupted_run_waits_for_a_person_where_none_goes_on_by_itself(stor
 
 
 def test_a_run_outlives_its_dispatcher_makes_way_for_a_drawing_pauses_and_ends_under_another(
-    store, quick, dispatcher, uncut
+    store, quick, dispatcher, uncut, fork_server, tmp_path
 ):
-    job = actions.add(store, long_run(quick, "dusk", STEPS), actor=MACHINE_OWNER)
-    with server(store) as first:
+    job = actions.add(store, long_run(quick), actor=MACHINE_OWNER)
+    with served(fork_server, store, tmp_path / "log") as first:
         begun = view_when(store, job.id, lambda view: view.summary.step >= 3)
-        first.kill()
-        first.wait()
+        os.kill(first.pid, signal.SIGKILL)
+        assert end_of(first) == -signal.SIGKILL
     assert begun.job.process.is_alive() and not any(worker.is_alive() for worker in store.workers())
     step = view_when(store, job.id, lambda view: view.summary.step >= begun.summary.step + 3, dispatcher).summary.step
     assert store.job(job.id).process == begun.job.process and store.job(job.id).attempts == 1  # adopted, not doubled
@@ -199,7 +174,7 @@ def test_a_run_outlives_its_dispatcher_makes_way_for_a_drawing_pauses_and_ends_u
 
     actions.resume(store, job.id, actor=MACHINE_OWNER)
     finished = view_when(store, job.id, has_ended("finished"), dispatcher)
-    assert finished.job.attempts == 4 and same_bits(Run(job.folder), uncut)
+    assert finished.job.attempts == 4 and has_bits_of(uncut, Run(job.folder))
     assert [event["resumed"] for event in events_of(Run(job.folder), "start")] == [False, True, True, True]
 
 
@@ -218,14 +193,15 @@ def makes_way(store: Store, job: Job, first: Job) -> int:
     return aside.summary.saved
 
 
-def test_two_dispatchers_start_each_of_many_jobs_once(store):
+def test_two_dispatchers_start_each_of_many_jobs_once(store, fork_server, tmp_path):
     numbers = []
     for number in range(6):
         job = add_quick(store, store.runs / ".jobs" / f"job{number}")
         numbers.append(job.id)
     devices = "cuda:0,cuda:1,cuda:2"
-    with server(store, devices, "until-empty") as one, server(store, devices, "until-empty") as other:
-        assert one.wait(240) == 0 and other.wait(240) == 0
+    start = partial(served, fork_server, store, tmp_path / "log", devices, "until-empty")
+    with start() as one, start() as other:
+        assert end_of(one) == 0 and end_of(other) == 0
     views = {view.job.id: view for view in Watcher(store).views()}
     assert {(views[number].state, views[number].job.attempts) for number in numbers} == {("finished", 1)}
     for view in views.values():

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import time
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -74,6 +75,14 @@ def fork_server() -> ForkServer:
     return server
 
 
+def fork(module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> Child:
+    """Start `python -m module` as `start_detached` does, with everything imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in IMPORTED_WITH.items():
+            patch.setenv(name, value)  # for the server, which the first start starts
+        return fork_server().start(module, arguments, log, environment)
+
+
 class Process:
     """A studio that runs by itself until it is stopped; `url` is where it answers.
 
@@ -107,11 +116,8 @@ class Process:
         variables = IMPORTED_WITH | self.variables
         if self.fresh and not self.before and SEED not in os.environ:
             return start_detached("app.cli", words, self.log, variables)
-        start = start_detached if self.fresh else fork_server().start
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in IMPORTED_WITH.items():
-                patch.setenv(name, value)  # for the server, which the first start starts
-            return start("tests.app.ui.studio_process", [self.before, *words], self.log, variables)
+        start = start_detached if self.fresh else fork
+        return start("tests.app.ui.studio_process", [self.before, *words], self.log, variables)
 
     @property
     def pid(self) -> int:

@@ -38,11 +38,10 @@ class LocalCluster:
     def add(self, *hosts: str) -> None:
         """Start nodes with one processor each, and wait until they run.
 
-        Nodes that start on one machine at the same moment may take each other's ports; such a one starts again.
+        One after the other: nodes that start on one machine at the same moment may take each other's ports.
         """
         for host in hosts:
-            self.ensure(host)
-        wait_until(lambda: all(self.ensure(host) for host in hosts), "a node does not start", every=0.1)
+            wait_until(lambda host=host: self.ensure(host), f"the node {host} does not start", every=0.1)  # type: ignore[misc]
 
     def ensure(self, host: str) -> bool:
         """Start a node that does not run; returns whether it runs."""

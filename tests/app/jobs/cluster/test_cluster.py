@@ -1,10 +1,8 @@
-"""Jobs on a real cluster of three Ray nodes on this machine, one of which is killed."""
+"""Jobs on a real Ray cluster on this machine, whose nodes are killed."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from app.jobs.views import Watcher
 from app.studio.generation.compatibility import resolve_files
 from app.studio.generation.request import GenerateRequest
 from app.studio.job_modules import JOB_MODULES
+from tests.app.command import process
 from tests.app.jobs.cluster.local_cluster import LocalCluster
 from tests.app.jobs.working import add_quick
 from tests.trainers.tiny_runs import equal, style_tensors
@@ -40,7 +39,6 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     found = LocalCluster(tmp_path_factory.mktemp("cluster"))
     try:
         found.open()
-        found.add(*HOSTS)
         yield found
     finally:
         found.close()
@@ -67,7 +65,43 @@ def devices(store: Store) -> tuple[str, ...]:
     return seen.devices if seen is not None else ()
 
 
+def test_pictures_are_drawn_there_and_captions_written_here(local, store, told, tiny_bases):
+    local.add(HOSTS[0])
+    wait_until(lambda: devices(store), "the node does not join")
+    request = resolve_files(GenerateRequest(prompts=("a fox",), steps=2, size=(32, 32), base=str(tiny_bases["sd1"])))
+    picture = add_small_job(store, GENERATE, request)
+    captions = add_quick(store, store.runs / "captions")
+    for job in (picture, captions):
+        wait_until(lambda job=job: Watcher(store).view(job.id).state == "finished", "it does not end")
+    assert (picture.folder / PICTURE).is_file()
+    assert any(said.startswith(f"{picture.name}: starts on cpu@127.0.0.") for said in told)
+    assert f"{captions.name}: starts on cpu" in told
+
+
+def test_a_run_whose_node_is_killed_is_begun_again_elsewhere(local, store, told, quick):
+    local.add(HOSTS[0])
+    wait_until(lambda: devices(store) == (f"cpu@{HOSTS[0]}",), "the node does not join")
+    job = actions.add(store, quick("lost", {"train": {"steps": 5000}}), actor=MACHINE_OWNER)
+    wait_until(local.trainings, "it is not begun there")
+    local.kill(HOSTS[0])
+
+    def is_begun_again() -> bool:
+        assert Watcher(store).view(job.id).state != "failed"
+        return store.job(job.id).attempts == 2
+
+    wait_until(is_begun_again, "it is not begun again")
+    assert [said for said in told if said.startswith("lost:")] == [
+        f"lost: starts on cpu@{HOSTS[0]}",
+        "lost: it was interrupted and restarts by itself",
+        "lost: starts on cpu",
+    ]
+    actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER)
+    wait_until(lambda: Watcher(store).view(job.id).state == "cancelled", "it does not end")
+
+
+@pytest.mark.thorough
 def test_a_run_whose_node_is_killed_goes_on_elsewhere_with_the_bits_of_an_uncut_one(local, store, quick, tmp_path):
+    local.add(*HOSTS)
     wait_until(lambda: len(devices(store)) == 2, "the nodes do not join")
     config = quick("dusk", {"train": {"steps": 120, "ema": 0.9}, "save": {"every": 5}, "data": {"flip": True}})
     job = actions.add(store, config, actor=MACHINE_OWNER)
@@ -84,14 +118,14 @@ def test_a_run_whose_node_is_killed_goes_on_elsewhere_with_the_bits_of_an_uncut_
     assert [event["number"] for event in read_events(run.folder) if event["type"] == "attempt"] == [1, 2]
     assert run.table() == whole.table(), "its settings are the head's"
     # In a process of its own: what lies elsewhere in memory has other last digits on some processors.
-    subprocess.run([sys.executable, "-m", "app.cli", "resume", str(whole.folder)], check=True, capture_output=True)
+    assert process("resume", whole.folder, cwd=tmp_path).code == 0
     style = Path("style", "dusk.safetensors")
     assert equal(style_tensors(whole.folder / style), style_tensors(run.folder / style))
 
 
 @pytest.mark.thorough
 def test_a_run_is_stopped_there_and_a_cancelled_one_leaves_no_process(local, store, quick):
-    local.add(*(host for host in HOSTS if host not in local.hosts))
+    local.add(*HOSTS)
     wait_until(lambda: len(devices(store)) == 2, "the nodes do not join")
     stopped = actions.add(store, quick("stopped", {"train": {"steps": 5000}}), actor=MACHINE_OWNER)
     cancelled = actions.add(store, quick("cancelled", {"train": {"steps": 5000}}), actor=MACHINE_OWNER)
@@ -109,7 +143,8 @@ def test_a_run_is_stopped_there_and_a_cancelled_one_leaves_no_process(local, sto
 
 @pytest.mark.thorough
 def test_a_run_whose_process_on_the_head_is_killed_ends_on_its_node_and_restarts(local, store, quick):
-    wait_until(lambda: devices(store), "the nodes do not join")
+    local.add(HOSTS[0])
+    wait_until(lambda: devices(store), "the node does not join")
     job = actions.add(store, quick("headless", {"train": {"steps": 5000}, "save": {"every": 5}}), actor=MACHINE_OWNER)
     wait_until(Run(job.folder).checkpoint_steps, "there is no checkpoint")
     first = local.trainings()
@@ -119,15 +154,3 @@ def test_a_run_whose_process_on_the_head_is_killed_ends_on_its_node_and_restarts
     wait_until(lambda: len(local.trainings()) == 1, "it does not train")
     actions.stop(store, job.id, "cancel", actor=MACHINE_OWNER)
     wait_until(lambda: Watcher(store).view(job.id).state == "cancelled", "it does not end")
-
-
-def test_pictures_are_drawn_there_and_captions_written_here(store, told, tiny_bases):
-    wait_until(lambda: devices(store), "the nodes do not join")
-    request = resolve_files(GenerateRequest(prompts=("a fox",), steps=2, size=(32, 32), base=str(tiny_bases["sd1"])))
-    picture = add_small_job(store, GENERATE, request)
-    captions = add_quick(store, store.runs / "captions")
-    for job in (picture, captions):
-        wait_until(lambda job=job: Watcher(store).view(job.id).state == "finished", "it does not end")
-    assert (picture.folder / PICTURE).is_file()
-    assert any(said.startswith(f"{picture.name}: starts on cpu@127.0.0.") for said in told)
-    assert f"{captions.name}: starts on cpu" in told

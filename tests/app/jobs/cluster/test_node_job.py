@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,13 +18,15 @@ from app.jobs.cluster.node_job import Alive, Ended, NodeJob, Report
 from app.jobs.cluster.parcel import APPENDED, Blob, Parcel, digest_of, pack
 from app.jobs.cluster.storage import CONTENTS, MANIFESTS, Storage
 from app.jobs.events.summary import read_summary
+from app.jobs.job import REQUEST
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.store import Store
+from app.jobs.store import CAPTION, TRAIN, Store
 from app.studio.job_modules import JOB_MODULES
-from tests.trainers.tiny_runs import equal, style_tensors
+from tests.app.jobs.uncut import STEPS, has_bits_of, long_run
+from tests.app.jobs.working import add_quick
 from trainers.errors import VelaturaError
+from trainers.runs.events import read_events
 from trainers.runs.run import Run
-from trainers.training.train import resume
 
 LARGE = 2000
 """Bytes of a large file, for a run as small as this."""
@@ -38,11 +37,11 @@ pytestmark = pytest.mark.process
 def job_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A run's job on a node, with everything that it lacks sent."""
 
-    def begin(run: Run, node: str, attempt: int = 1, storage: Storage | None = None) -> NodeJob:
+    def begin(run: Run, node: str, attempt: int = 1, storage: Storage | None = None, kind: str = TRAIN) -> NodeJob:
         monkeypatch.setenv("VELATURA_NODE_FOLDER", str(tmp_path / node))
         parcel, places = pack(run.folder)
-        stored = begin_attempt(storage, "train", attempt, parcel, places) if storage is not None else None
-        job = NodeJob(JOB_MODULES.job, "train", attempt, parcel, stored)
+        stored = begin_attempt(storage, kind, attempt, parcel, places) if storage is not None else None
+        job = NodeJob(JOB_MODULES.job, kind, attempt, parcel, stored)
         for digest in job.missing():
             assert storage is None or parcel.blobs()[digest].size < LARGE
             job.receive(digest, places[digest].read_bytes())
@@ -70,14 +69,12 @@ def follow(job: NodeJob, run: Run, until=lambda _: False, storage: Storage | Non
 
 
 def test_a_run_that_lost_its_node_goes_on_on_another_with_the_bits_of_an_uncut_one(
-    quick, tmp_path, job_on, monkeypatch
+    quick, uncut, tmp_path, job_on, monkeypatch
 ):
     for module in (changes, manifests):
         monkeypatch.setattr(module, "LARGE", LARGE)
-    config = quick("dusk", {"train": {"steps": 60, "ema": 0.9}, "save": {"every": 3}, "data": {"flip": True}})
-    run = add(Store(tmp_path / "runs"), config)
-    whole = Run(tmp_path / "whole" / "dusk")
-    shutil.copytree(run.folder, whole.folder)
+    run = add(Store(tmp_path / "runs"), long_run(quick))
+    table = run.table()
 
     storage = Storage(f"file://{tmp_path.as_posix()}/shared")
 
@@ -86,7 +83,7 @@ def test_a_run_that_lost_its_node_goes_on_on_another_with_the_bits_of_an_uncut_o
     assert first._child is not None and first._child.poll() is not None, "nothing is left of it"
     assert not (tmp_path / "one" / "jobs" / first._key).exists() and not run.style.exists()
     cut = read_summary(run.folder)
-    assert not cut.ended and cut.attempt == 1 and 3 <= run.checkpoint_steps()[-1] < 60
+    assert not cut.ended and cut.attempt == 1 and 5 <= run.checkpoint_steps()[-1] < STEPS
 
     second = job_on(run, "two", attempt=2, storage=storage)
     assert follow(second, run, storage=storage)[-1] == Ended(0, lacked_memory=False)
@@ -97,12 +94,11 @@ def test_a_run_that_lost_its_node_goes_on_on_another_with_the_bits_of_an_uncut_o
     assert run.style / "dusk.safetensors" in large
     contents = {name.rpartition("/")[2] for name, _ in storage.names(CONTENTS)}
     assert {digest_of(path).digest for path in large if path.name not in APPENDED} <= contents
-    result = resume(whole)
-    assert equal(style_tensors(result.style), style_tensors(run.style / "dusk.safetensors"))
-    assert "model" in run.table()["base"] and run.table() == whole.table(), "its settings are the head's"
+    assert has_bits_of(uncut, run)
+    assert "model" in table["base"] and run.table() == table, "its settings are the head's"
 
 
-def test_a_stop_request_and_a_parent_that_is_gone_end_it(quick, tmp_path, job_on):
+def test_a_stop_request_ends_it(quick, tmp_path, job_on):
     run = add(Store(tmp_path / "runs"), quick("dusk", {"train": {"steps": 5000}}))
     job = job_on(run, "node")
 
@@ -114,27 +110,32 @@ def test_a_stop_request_and_a_parent_that_is_gone_end_it(quick, tmp_path, job_on
     assert follow(job, run, until=ask)[-1] == Ended(0, lacked_memory=False)
     assert read_summary(run.folder).ended == "paused" and run.checkpoint_steps()
 
-    again = job_on(run, "node", attempt=2)
-    pipe: list[subprocess.Popen[bytes]] = []
+
+def test_a_parent_that_is_gone_ends_it(quick, tmp_path, job_on):
+    run = add(Store(tmp_path / "runs"), quick("dusk", {"train": {"steps": 5000}}))
+    job = job_on(run, "node")
 
     def leave(_: Report) -> bool:
-        if read_summary(run.folder).attempt == 2 and again._child is not None and not pipe:
-            pipe.append(again._child)
-            assert again._child.stdin is not None
-            again._child.stdin.close()  # as when the actor is killed
+        assert job._child is not None and job._child.stdin is not None
+        job._child.stdin.close()  # as when the actor is killed
         return False
 
-    begun = time.monotonic()
-    assert follow(again, run, until=leave)[-1] == Ended(1, lacked_memory=False)
-    assert not psutil.pid_exists(pipe[0].pid) and time.monotonic() - begun < 120
+    assert follow(job, run, until=leave)[-1] == Ended(1, lacked_memory=False)
+    assert job._child is not None and not psutil.pid_exists(job._child.pid)
+    assert not read_summary(run.folder).ended and not (run.folder / "process.log").exists(), "it failed before"
 
 
-def test_an_error_there_is_the_runs_error(quick, tmp_path, job_on):
-    run = add(Store(tmp_path / "runs"), quick("dusk"))
-    shutil.rmtree(run.dataset)
-    assert follow(job_on(run, "node"), run)[-1] == Ended(1, lacked_memory=False)
+def test_a_small_job_is_done_there_and_its_error_comes_back(tmp_path, job_on):
+    store = Store(tmp_path / "runs")
+    run = Run(add_quick(store, actions.new_folder(store, "captions")).folder)
+    request = run.folder / REQUEST
+    assert follow(job_on(run, "node", kind=CAPTION), run)[-1] == Ended(0, lacked_memory=False)
+    assert [event["type"] for event in read_events(run.folder)] == ["queued", "attempt", "working", "done"]
+    request.write_text(request.read_text().replace("captions", "nowhere"))
+    assert follow(job_on(run, "node", attempt=2, kind=CAPTION), run)[-1] == Ended(1, lacked_memory=False)
     said = read_summary(run.folder)
-    assert said.ended == "failed" and said.attempt == 1 and "Traceback" in (run.folder / "process.log").read_text()
+    assert (said.ended, said.attempt, said.message.split()[:4]) == ("failed", 2, ["there", "is", "no", "folder"])
+    assert "Traceback" in (run.folder / "process.log").read_text()
 
 
 def test_a_slow_storage_leaves_signs_of_life_and_its_errors_are_raised(monkeypatch):

@@ -101,9 +101,9 @@ def test_a_preset_is_found_that_makes_the_same(preset, aim):
         plain = choose(made, "method", method)
         found = with_settings_of(Draft(id="x", public="y"), plan(plain))
         assert plan(found) == plan(plain) and found.choices.settings == {}, "nothing is changed by hand"
-        few = with_setting(plain, "train.steps", "5")
-        found = with_settings_of(Draft(id="x", public="y"), plan(few))
-        assert plan(found) == plan(few) and changed_settings(found.choices) == {"train.steps": 5}
+    few = with_setting(made, "train.steps", "5")
+    found = with_settings_of(Draft(id="x", public="y"), plan(few))
+    assert plan(found) == plan(few) and changed_settings(found.choices) == {"train.steps": 5}
 
 
 def test_a_run_that_saved_memory_is_no_other_preset():
