@@ -13,6 +13,7 @@ from app.studio.accounts import passwords
 from tests.browser import browser, chromium
 from tests.shared import make_once
 from tests.tiny import FAMILIES, tiny_folder
+from trainers.lazy_module import load_rarely_used
 
 __all__ = ["browser", "chromium"]
 
@@ -40,8 +41,9 @@ STARTERS = {"Process", "begun", "fresh_process", "process", "subprocess", "run_i
 
 
 def pytest_configure() -> None:
-    """Look for garbage seldom among torch's million objects, hash passwords quickly, run jobs without niceness."""
+    """Import and look for garbage as the product does or less, hash passwords quickly, run jobs without niceness."""
     gc.set_threshold(100_000, 20, 100)
+    load_rarely_used()
     passwords.COST = 16  # a thousandth of the time of a guess
     os.environ.setdefault("VELATURA_JOB_NICENESS", "0")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 
@@ -58,6 +59,12 @@ def settings_for_all(
     """`main` removes `--debug` before parsing; it is declared here for the help text."""
 
 
+@cache
+def command_tree() -> Any:
+    """Every command with its options, which typer reads from the functions' signatures; cached."""
+    return typer.main.get_command(app)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; an error is one sentence on standard error, and an exit code other than 0."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -65,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepare_process()
     write_what_fits()
     try:
-        app([argument for argument in words if argument != "--debug"], prog_name="velatura")
+        command_tree()([argument for argument in words if argument != "--debug"], prog_name="velatura")
     except Exception as error:  # unexpected errors become a sentence, too
         if debug:
             raise

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from app.cli import main
 from app.jobs.processes.process import Child
 from tests.app.ui.server import fork
@@ -122,7 +120,7 @@ def commands() -> dict[str, Any]:
             if hasattr(command, "commands"):
                 yield from below(command, f"{words}{name} ")
 
-    return dict(below(typer.main.get_command(main.app), ""))
+    return dict(below(main.command_tree(), ""))
 
 
 def parse(words: list[str]) -> str:

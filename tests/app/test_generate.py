@@ -30,10 +30,14 @@ from trainers.models.words import known_tokens
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
 
-def picture(tmp_path: Path, *words: object) -> np.ndarray[Any, Any]:
+SMALL = ("--size", "64x64")
+"""A quarter of what the starter draws by default."""
+
+
+def picture(tmp_path: Path, *words: object, size: tuple[str, ...] = SMALL) -> np.ndarray[Any, Any]:
     """What `generate` draws for these words, as values of int16."""
     target = tmp_path / "picture.png"
-    outcome = call("generate", "--prompt", "fox", "--steps", "2", *words, "--out", target, "--overwrite")
+    outcome = call("generate", "--prompt", "fox", "--steps", "2", *size, *words, "--out", target, "--overwrite")
     assert outcome.code == 0, outcome.err
     with Image.open(target) as image:
         return np.asarray(image).astype(np.int16)
@@ -41,7 +45,6 @@ def picture(tmp_path: Path, *words: object) -> np.ndarray[Any, Any]:
 
 def test_styles_add_up_at_their_strengths(trained: Trained, tmp_path: Path) -> None:
     plain = picture(tmp_path)
-    assert plain.shape == (128, 128, 3)
 
     def changed(*strengths: float) -> np.ndarray[Any, Any]:
         styles = [word for strength in strengths for word in ("--style", f"{trained.style}:{strength}")]
@@ -91,7 +94,7 @@ def test_seed_size_and_prompt_matter(tmp_path: Path) -> None:
     assert not np.array_equal(picture(tmp_path, "--negative", "red"), plain)
     assert not np.array_equal(picture(tmp_path, "--guidance", "2"), plain)
     assert not np.array_equal(picture(tmp_path, "--sampler", "euler"), plain)
-    assert picture(tmp_path, "--size", "64x96").shape == (96, 64, 3)
+    assert picture(tmp_path, size=("--size", "64x96")).shape == (96, 64, 3)
 
 
 def test_words_are_read_from_embeddings_alone_and_beside_a_style(trained: Trained, tmp_path: Path) -> None:
@@ -106,7 +109,7 @@ def test_words_are_read_from_embeddings_alone_and_beside_a_style(trained: Traine
     def drawn(prompt: str, *styles: object) -> np.ndarray[Any, Any]:
         target = tmp_path / "picture.png"
         words = [word for one in styles for word in ("--style", one)]
-        outcome = call("generate", "--prompt", prompt, "--steps", "2", *words, "--out", target, "--overwrite")
+        outcome = call("generate", "--prompt", prompt, "--steps", "2", *SMALL, *words, "--out", target, "--overwrite")
         assert outcome.code == 0, outcome.err
         with Image.open(target) as image:
             return np.asarray(image).astype(np.int16)
@@ -121,7 +124,7 @@ def test_words_are_read_from_embeddings_alone_and_beside_a_style(trained: Traine
 
 
 def test_several_prompts_make_a_grid(tmp_path: Path) -> None:
-    one, two = (picture(tmp_path, *words).shape for words in ((), ("--prompt", "a [bold] cat")))
+    one, two = (picture(tmp_path, *words, size=()).shape for words in ((), ("--prompt", "a [bold] cat")))
     assert one == (128, 128, 3)
     assert two[1] > 2 * 128 and two[0] > 128
 
@@ -129,7 +132,8 @@ def test_several_prompts_make_a_grid(tmp_path: Path) -> None:
 def test_a_series_is_numbered_and_each_is_as_if_alone(trained: Trained, tmp_path: Path) -> None:
     def series(*words: object) -> list[tuple[np.ndarray[Any, Any], dict[str, Any]]]:
         target = tmp_path / "series.png"
-        outcome = call("generate", "--prompt", "fox", "--steps", "2", *words, "--out", target, "--json", "--overwrite")
+        drawn = ("--prompt", "fox", "--steps", "2", *SMALL, *words)
+        outcome = call("generate", *drawn, "--out", target, "--json", "--overwrite")
         found = []
         for path in json.loads(outcome.out)["images"]:
             with Image.open(path) as image:
@@ -148,7 +152,7 @@ def test_a_series_is_numbered_and_each_is_as_if_alone(trained: Trained, tmp_path
     assert [(said["guidance"], said["seed"]) for _, said in grid] == [(2, 4), (5, 4), (2, 5), (5, 5)]
     assert np.abs(grid[3][0] - picture(tmp_path, "--seed", "5", "--guidance", "5")).max() <= 1
     with Image.open(tmp_path / "all.png") as sheet:
-        assert sheet.width > 2 * 128 and sheet.height > 2 * 128
+        assert sheet.width > 2 * 64 and sheet.height > 2 * 64
     words = ("generate", "--prompt", "a cat", "--strengths", "1,2", "--out", tmp_path / "x.png")
     assert "Several strengths need a style" in call(*words).err
 
@@ -196,6 +200,7 @@ def _factors(tensors: dict[str, Any]) -> dict[str, str]:
 def test_the_picture_is_drawn_as_the_style_was_trained(tmp_path: Path) -> None:
     write_pictures(tmp_path / "images", "fox.png", "owl.png")
     settings = ("base.clip_skip=2", "data.chunks=2", 'sample.prompts=["fox"]', "sample.steps=2", "train.warmup=0")
+    settings += ("sample.size=64", "data.resolution=64")
     words = [word for setting in settings for word in ("--set", setting)]
     run = tmp_path / "runs" / "skip"
     images = ("--images", tmp_path / "images", "--name", "skip", "--steps", "2", "--out", run.parent)
@@ -209,7 +214,7 @@ def test_the_picture_is_drawn_as_the_style_was_trained(tmp_path: Path) -> None:
 def test_every_style_draws_a_picture_of_its_own(trained: Trained, tmp_path: Path) -> None:
     strengths = (20, -8)
     styles = [word for strength in strengths for word in ("--style", f"{trained.style}:{strength}")]
-    words = ("generate", "--prompt", "fox", "--steps", "2", *styles, "--each", "--out", tmp_path / "f.png")
+    words = ("generate", "--prompt", "fox", "--steps", "2", *SMALL, *styles, "--each", "--out", tmp_path / "f.png")
     outcome = call(*words, "--plain", tmp_path / "plain.png", "--json")
     assert json.loads(outcome.out) == {"images": [str(tmp_path / f"f-{n}.png") for n in (1, 2)], "seed": 1}
     for name, strength in (("f-1.png", 20), ("f-2.png", -8), ("plain.png", 0)):
@@ -250,18 +255,19 @@ def test_words_hold_for_the_pictures_of_every_style(trained: Trained, tmp_path: 
     rows = torch.randn(2, width, generator=torch.Generator().manual_seed(1))
     write_embedding(word, Word("<dusk>", {"text_encoder": rows}), {"velatura.fits_only": STARTER, WORD: "<dusk>"})
     styles = [f"{trained.style}:{strength}" for strength in (9, -8)]
-    words = ("generate", "--prompt", "<dusk> fox", "--steps", "2", "--style", styles[0], "--style", word)
+    drawn = ("generate", "--prompt", "<dusk> fox", "--steps", "2", *SMALL)
+    words = (*drawn, "--style", styles[0], "--style", word)
     each = call(*words, "--style", styles[1], "--each", "--out", tmp_path / "f.png", "--json")
     assert json.loads(each.out) == {"images": [str(tmp_path / f"f-{n}.png") for n in (1, 3)], "seed": 1}
     assert each.err == ""
     for number, style, strength in ((1, styles[0], 9.0), (3, styles[1], -8.0)):
-        alone = (*words[:5], "--style", style, "--style", word, "--out", tmp_path / "one.png", "--overwrite")
+        alone = (*drawn, "--style", style, "--style", word, "--out", tmp_path / "one.png", "--overwrite")
         assert call(*alone).code == 0
         with Image.open(tmp_path / f"f-{number}.png") as image, Image.open(tmp_path / "one.png") as one:
             said = [["dusk.safetensors", strength], ["dusk-word.safetensors", 1.0]]
             assert json.loads(image.info["velatura"])["styles"] == said
             assert np.abs(np.asarray(image).astype(np.int16) - np.asarray(one)).max() <= 1
-    only = call(*words[:5], "--style", word, "--each", "--out", tmp_path / "g.png")
+    only = call(*drawn, "--style", word, "--each", "--out", tmp_path / "g.png")
     assert only.code == 1 and "there are only embeddings" in only.err
     for_two = call(*words, "--compose", "composite", "--out", tmp_path / "g.png")
     assert for_two.code == 1 and "; one is given; embeddings do not count" in for_two.err
