@@ -83,7 +83,7 @@ def test_the_lines_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VELATURA_HOME", raising=False)
     write_pictures(tmp_path / "my-paintings", "fox in snow.png", "a boat.png")
-    few = ("--steps", "1", "--set", "sample.steps=1")
+    few = ("--steps", "1", "--set", "sample.steps=1", "--set", "data.resolution=64")
     more = {"train": few, "queue add": few, "generate": ("--steps", "1"), "worker": ("--device", "cpu")}
     more["ranks"] = ("--times", "1")
     done = []

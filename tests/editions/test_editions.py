@@ -35,16 +35,17 @@ from pathlib import Path
 from app.jobs.dispatcher import settle
 from app.jobs.store import Store
 from tests.app.jobs.working import do_next
-from tests.trainers.hurry import hurrying
+from tests.trainers.hurry import hurrying, without_pictures
 from trainers.runs.run import open_run
 from trainers.training.reopen import export_again
 from trainers.training.train import resume
-with hurrying():
+with hurrying(), without_pictures():
     for folder in sorted(Path("outputs").glob("method-*")):
         run = open_run(folder)
         export_again(run, Path("exported") / f"{folder.name}.safetensors", None, False)
         stop = lambda event: event["type"] == "step" and run.ask_to_stop()
         print(folder.name, resume(run, stop, steps=4).steps)
+with hurrying():
     settle(Store(Path("outputs").resolve()))
     while (store := Store(Path("outputs").resolve())).line():
         view = do_next(store)
