@@ -17,4 +17,12 @@ SLOW: tuple[Break, ...] = (
         "a run whose node loses its power fails instead of going on elsewhere",
         ("tests/app/jobs/cluster/test_cluster.py::test_a_run_whose_node_is_killed_is_begun_again_elsewhere",),
     ),
+    SlowBreak(
+        "library-bars",
+        "trainers/models/quiet.py",
+        "            library.disable_progress_bar()",
+        "            library.enable_progress_bar()",
+        "a training's lines are torn apart by the libraries' progress bars",
+        ("tests/app/cli/test_train.py::test_progress_goes_to_standard_error",),
+    ),
 )

@@ -88,6 +88,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %" if 0.99 < share < 1 else f"{int(100 * share + 0.5 + 1e-9)} %"
 
 
+@pytest.mark.slow
 def test_photographs_are_reconstructed_as_it_says(model: Model) -> None:
     photographs = read_photographs()
     found = float(psnr(reconstruct(model.vae, photographs), photographs).mean())

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.app.command import call, process
+from tests.app.command import call
 from tests.app.conftest import Trained
 from trainers.formats.read import read_style
 from trainers.runs.events import Recorder
@@ -140,13 +140,6 @@ def test_a_merged_style_is_written_once(trained: Trained, tmp_path: Path) -> Non
         "merging needs several styles" in call("merge", trained.style, "--out", tmp_path / "none" / "x.safetensors").err
     )
     assert not (tmp_path / "none").exists(), "nothing is made where nothing can be merged"
-
-
-def test_nothing_but_the_outcome_is_said(trained: Trained, tmp_path: Path) -> None:
-    """In a process of its own, where libraries are imported first and would have their say."""
-    done = process("merge", f"{trained.style}:0.5", f"{trained.style}:0.25", "--out", "both.safetensors", cwd=tmp_path)
-    assert done.code == 0 and done.out == ""
-    assert done.err.startswith("wrote both.safetensors") and done.err.count("\n") == 1, done.err
 
 
 def test_a_word_that_stays_outside_is_named(trained: Trained, tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ def test_the_demo_draws_every_concept_on_the_way(tmp_path: Path) -> None:
 
 def test_progress_goes_to_standard_error(trained: Trained) -> None:
     err = trained.outcome.err
+    words = [line.split()[0] for line in err.splitlines()]  # and no library that it has imported has its say
+    assert words == ["bomb.png", "broken.png", "text.png", "The", "dusk:", "drew", "step", "step"], err
     assert re.search(r"^step 1/2  loss 0\.\d{4}  [\d.]+ s/step  [\d.]+ (s|min) left$", err, re.MULTILINE), err
     assert re.search(r"^dusk: lora on Velatura starter \(sd1\), 2 images, 2,042,880 parameters, float32", err, re.M)
     assert "this style will fit only the starter" in err

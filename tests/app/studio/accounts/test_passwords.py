@@ -6,6 +6,7 @@ from app.studio.accounts import passwords
 from app.studio.accounts.passwords import PasswordHash, hash_of_nothing, hash_password, parse_hash
 
 
+@pytest.mark.slow
 def test_a_password_matches_its_hash_and_no_other(monkeypatch):
     monkeypatch.setattr(passwords, "COST", PasswordHash.cost)  # other tests hash quickly
     kept = hash_password("pear tree")
