@@ -14,7 +14,7 @@ USUAL = 50 * GB
 
 @dataclass(frozen=True)
 class Sent:
-    """A person's storage in bytes."""
+    """The storage of a login in bytes."""
 
     pictures: int
     """Pictures in Train."""
@@ -26,7 +26,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Quota:
-    """A limit in bytes for each person, trash included.
+    """A limit in bytes for each login, trash included.
 
     An upload that needs the space deletes the oldest trash, then pictures that Undo could restore.
     """
@@ -36,24 +36,24 @@ class Quota:
     sent: Callable[[str], Sent]
     """Storage by login."""
     release_undone: Callable[[str], None]
-    """Moves pictures that Undo could restore to the trash of the person with this login."""
+    """Moves pictures that Undo could restore to the trash of this login."""
     own: Callable[[str, int], int] = lambda _login, usual: usual
-    """A person's own limit in bytes, or the second argument."""
+    """The limit of a login in bytes; the second argument is the default."""
 
-    def limit_of(self, person: str) -> int:
-        """Bytes that a person may keep."""
-        return self.own(person, self.limit)
+    def limit_of(self, login: str) -> int:
+        """Bytes that a login may keep."""
+        return self.own(login, self.limit)
 
-    def left(self, person: str, coming: int) -> int:
-        """Bytes that a person may still upload, after deleting trash to make room.
+    def left(self, login: str, coming: int) -> int:
+        """Bytes that a login may still upload, after deleting trash to make room.
 
         Nothing is deleted if the upload would not fit even then.
         """
-        sent, items = self.sent(person), self.trash.items(Actor(person))
-        free = self.limit_of(person) - sent.pictures - sent.styles
+        sent, items = self.sent(login), self.trash.items(Actor(login))
+        free = self.limit_of(login) - sent.pictures - sent.styles
         if sent.undone and free - sent.undone < coming <= free:
-            self.release_undone(person)
-            sent, items = self.sent(person), self.trash.items(Actor(person))
+            self.release_undone(login)
+            sent, items = self.sent(login), self.trash.items(Actor(login))
         left = free - sent.undone - sum(item.size for item in items)
         while items and left < coming <= free:
             left += self.trash.remove([items.pop()])
