@@ -8,6 +8,7 @@ claimed in a transaction, and the started process confirms the claim before it c
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import threading
@@ -362,7 +363,7 @@ def kill(job: Job) -> bool:
         return True
     if not job.token or not job.process.is_here:
         return False
-    killed = [process.kill() for process, _match in find_processes(job.token)]
+    killed = [process.kill() for process, _match in find_processes(re.escape(job.token))]
     return any(killed)
 
 
