@@ -132,3 +132,4 @@ def at_what_an_address_says(visitor: Looking, things: Things) -> None:
 def at_a_clone(visitor: Looking, things: Things) -> None:
     """Somebody else's pictures and words become one's own."""
     visitor.at("", "cloned", "caption", "file", "trigger", clone=things.runs["cloned"])
+    visitor.page.wait_for_url(lambda url: "clone" not in url)  # a reload does not clone again

@@ -25,4 +25,20 @@ SLOW: tuple[Break, ...] = (
         "a training's lines are torn apart by the libraries' progress bars",
         ("tests/app/cli/test_train.py::test_progress_goes_to_standard_error",),
     ),
+    SlowBreak(
+        "cloned-once",
+        "app/ui/train/steps.js",
+        "asked.delete('clone');",
+        "",
+        "a reload after a run was cloned throws away what was changed since",
+        ("tests/attacks/test_stored.py::test_words_stay_words_on_every_page",),
+    ),
+    SlowBreak(
+        "first-style",
+        "app/ui/playground/form.html",
+        '<a class="go" href="./">{{ shared.FIRST_STYLE }}</a>',
+        '<a class="go" href="./">{{ styles.WATCH_IT }}</a>',
+        "somebody without a style is sent to watch a run that there is not",
+        ("tests/app/ui/test_browser.py::test_nothing_reaches_beyond_the_right_edge",),
+    ),
 )

@@ -101,14 +101,17 @@ def test_the_ten_lines_of_the_page_train_and_download_a_style(
     assert [path.name for path in (place.out / "harbour blue").rglob("0*.png")] != []
 
 
-def test_a_style_is_listed_fetched_in_its_forms_and_drawn_with(client: Any, place: Process, packed: Path) -> None:
+def test_a_style_is_listed_fetched_in_its_forms_and_drawn_with(
+    client: Any, place: Process, packed: Path, tiny_bases: dict[str, Path]
+) -> None:
     sent = uploaded(client, packed)
     assert [image["caption"] for image in sent["images"]] == ["a boat", "a house by the sea"]
     first = sent["images"][0]
     assert client.predict(sent["draft"], {first["id"]: "a red boat"}, "dusk style", api_name="/captions") == {
         "changed": 1
     }
-    run = client.predict(sent["draft"], "狐の絵", settings=FEW | {"method": "lokr"}, api_name="/start")["run"]
+    settings = FEW | {"method": "lokr", "base.model": str(tiny_bases["sd1"])}
+    run = client.predict(sent["draft"], "狐の絵", settings=settings, api_name="/start")["run"]
     assert run == "狐の絵"
     import time
 

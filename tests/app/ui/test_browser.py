@@ -298,6 +298,9 @@ def test_nothing_reaches_beyond_the_right_edge(page, studio, files):
         page.goto(f"{studio.url}{name}")
         page.wait_for_selector("#pg-form .go" if name == "playground" else ".empty h1")
         expect(page.locator(".go:visible")).to_have_count(1)
+        if name == "playground":
+            expect(page.locator(".go:visible")).to_have_text(["Train your first style"], use_inner_text=True)
+            expect(page.get_by_label("Prompt", exact=True)).to_have_value("a lighthouse")
         check()
     page.evaluate("document.body.append(document.createElement('button'))")
     assert len(nameless(page)) == 1, "the check sees what has no name"

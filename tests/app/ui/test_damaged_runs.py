@@ -124,6 +124,7 @@ def spoilt(pages: Pages, lines: list[bytes]) -> Path:
     return runs / "damaged"
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.lists(LINES, min_size=1, max_size=5), st.sampled_from(["waiting", "running", "ended"]))
 def test_any_events_of_one_run_leave_every_page_standing(pages, lines, phase):
@@ -137,6 +138,7 @@ def test_any_events_of_one_run_leave_every_page_standing(pages, lines, phase):
     (damaged / "events.jsonl").unlink()
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(st.sampled_from(COLUMNS), VALUES, st.sampled_from(["waiting", "running", "held", "ended"]), st.booleans())
 @example("folder", "a" * 300, "waiting", False)
@@ -173,6 +175,7 @@ def test_any_value_in_a_row_leaves_every_page_standing_and_is_repaired(pages, co
     store.forget(repaired["good"])  # it had no row
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.lists(LINES, min_size=1, max_size=6))
 def test_a_line_that_is_no_event_changes_nothing(tmp_path_factory, lines):

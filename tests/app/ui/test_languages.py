@@ -15,7 +15,7 @@ from tests.app.ui.screens.findings import LOOKS, OVERFLOWS, violations
 from tests.app.ui.screens.pseudo import LANGUAGE, SPEAK, unmarked
 from tests.app.ui.screens.stage import Stage, write_files
 from tests.app.ui.server import MEASURED, Process
-from tests.app.ui.visitor import ALL_SENT, READY, blank_page, visiting
+from tests.app.ui.visitor import ALL_SENT, READY, blank_page
 from trainers.adapters.methods import METHODS
 
 pytestmark = [pytest.mark.browser, pytest.mark.process]
@@ -49,21 +49,19 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     process.close()
 
 
-def test_a_language_is_chosen_in_the_bar_and_stays(browser, studio: Process) -> None:
-    with visiting(browser, studio.url) as page:
-        page.goto(studio.url)
-        page.locator("[data-sample=photograph]").click()
-        page.get_by_label("Trigger word").fill("hafen")
-        page.wait_for_function(ALL_SENT)
-        page.get_by_label("Language").select_option("Deutsch")
-        expect(page.get_by_role("heading", level=1, name="Füge Bilder in deinem Stil hinzu")).to_be_visible()
-        expect(page.locator("html")).to_have_attribute("lang", "de")
-        expect(page).to_have_title("Neuer Stil · Velatura")
-        expect(page.get_by_label("Triggerwort")).to_have_value("hafen")
-        page.get_by_role("link", name="Stile").click()
-        expect(page.get_by_role("heading", name="Noch keine Stile")).to_be_visible()
-        page.get_by_label("Sprache").select_option("English")
-        expect(page.get_by_role("heading", name="No styles yet")).to_be_visible()
+def test_a_language_is_chosen_in_the_bar_and_stays(page) -> None:
+    page.locator("[data-sample=photograph]").click()
+    page.get_by_label("Trigger word").fill("hafen")
+    page.wait_for_function(ALL_SENT)
+    page.get_by_label("Language").select_option("Deutsch")
+    expect(page.get_by_role("heading", level=1, name="Füge Bilder in deinem Stil hinzu")).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    expect(page).to_have_title("Neuer Stil · Velatura")
+    expect(page.get_by_label("Triggerwort")).to_have_value("hafen")
+    page.get_by_role("link", name="Stile").click()
+    expect(page.get_by_role("heading", name="Noch keine Stile")).to_be_visible()
+    page.get_by_label("Sprache").select_option("English")
+    expect(page.get_by_role("heading", name="No styles yet")).to_be_visible()
 
 
 def test_a_browser_is_answered_in_the_language_that_it_asks_for(browser, studio: Process) -> None:

@@ -339,6 +339,7 @@ def test_a_deleted_style_that_comes_back_is_in_its_field_again(page, place):
     expect(page.locator(".style-row .wrong")).to_have_count(0)
 
 
+@pytest.mark.thorough
 def test_without_any_style_the_starter_draws(browser, studio):
     with blank_page(browser, viewport={"width": 390, "height": 844}) as page:
         visit(page, studio)
