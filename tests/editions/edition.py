@@ -78,5 +78,7 @@ def unpack(name: str, folder: Path) -> Edition:
         columns = {row[1] for row in queue.execute("PRAGMA table_info(jobs)")}
         if "host" in columns:  # it was left on this computer
             queue.execute("UPDATE jobs SET host = ? WHERE host != ''", (own_identity().host,))
+        if "boot" in columns:  # and before its last start
+            queue.execute("UPDATE jobs SET boot = 'an earlier one' WHERE boot != ''")
     queue.close()
     return Edition(name, folder, json.loads((folder / "facts.json").read_text(encoding="utf-8")))
