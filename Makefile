@@ -13,7 +13,9 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Three workers on one thread each, for two processors: tests that wait leave one free, and torch's own threads would only
 # get in each other's way. A file stays with one worker, so that what it sets up is set up once.
+# The quick tests never wait, so that a third worker would only import everything once more.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+QUICK := $(PYTEST) -n 2 -m "not browser and not process and not slow and not thorough"
 
 # Where nothing is cached, types take one processor for twenty seconds: they are checked beside the tests.
 define TYPES_AND_TESTS
@@ -36,7 +38,7 @@ ui: $(USER_STAMP) ## install, then open the studio in a browser on this machine
 	.venv/bin/velatura ui --open
 
 check: lint ## lint, types and the quick tests: no browser, no studio, no trainings
-	$(PYTEST) -m "not browser and not process and not slow and not thorough"
+	$(QUICK)
 
 test: style ## lint, types and the test suite
 	$(call TYPES_AND_TESTS,-m "not thorough")

@@ -62,8 +62,10 @@ def pytest_unconfigure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by what they use; begin with the files that take longest, so that no worker is left with one alone."""
     for item in items:
-        if "/tools/" in item.nodeid:  # how the bundled base is made, which hardly ever changes
+        if "/tools/" in item.nodeid:
             item.add_marker("slow")
+        if "/tools/starter/" in item.nodeid:  # how the bundled base was made
+            item.add_marker("thorough")
         used, function = set(item.fixturenames), item.function
         if STARTERS & function.__globals__.keys() & set(function.__code__.co_names):  # attributes' names are there, too
             item.add_marker("process")

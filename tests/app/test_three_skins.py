@@ -35,6 +35,8 @@ from trainers.config.build import as_table
 from trainers.errors import VelaturaError
 from trainers.runs.run import Run
 
+pytestmark = pytest.mark.slow
+
 SKINS = ("command line", "program", "page")
 SHORT = {"train": {"steps": 4, "warmup": 0}}
 DRAFT = "cats"

@@ -33,6 +33,8 @@ from benchmarks.styles.sweep import APART, AT_MOST, NOTABLE, better_rate, every_
 from trainers.config.build import build_config
 from trainers.config.techniques import list_techniques
 
+pytestmark = pytest.mark.slow
+
 LORA, VERA = own_rate("lora"), own_rate("vera")
 INKY = (11, 107, 93)
 MADE = {"commit": "abc", "machine": "A processor (2 cores), 1 thread(s), load 8.0", "date": "2026-11-25"}

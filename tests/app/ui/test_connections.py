@@ -24,6 +24,8 @@ from app.ui.middleware.proxy import trusted
 from tests.app.ui.server import Process
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 HALF = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 POST = HALF.replace(b"GET", b"POST") + b"content-length: %d\r\n\r\n"
 PATIENCE = 60

@@ -23,6 +23,8 @@ from tests.trainers.data.pictures import scene
 from tests.waiting import wait_until
 from trainers.errors import VelaturaError
 
+pytestmark = pytest.mark.slow
+
 PREFIX = "/studio"
 
 

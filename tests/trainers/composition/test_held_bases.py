@@ -17,7 +17,7 @@ from trainers.formats.read import Style, read_style
 from trainers.models.load import load_model
 from trainers.models.model import Model
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

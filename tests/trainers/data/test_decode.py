@@ -305,6 +305,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(st.sampled_from(KINDS), st.integers(1, 40), st.integers(1, 40), st.integers(1, 2000), st.booleans())
 def test_any_size_is_decoded_alike_in_tiles_and_as_a_whole(

@@ -17,6 +17,8 @@ from tests.trainers.data.decoding import SIZE, write_kinds
 from trainers.data import decode
 from trainers.data.decode_memory import MOST_BYTES, OVERHEAD, DecodeBudget, bytes_to_decode
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 

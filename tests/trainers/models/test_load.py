@@ -20,6 +20,8 @@ from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
 from trainers.models.load import hash_files, load_model, training_size
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 

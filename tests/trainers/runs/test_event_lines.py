@@ -75,6 +75,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
         open_events(tmp_path)
 
 
+@pytest.mark.slow
 @given(st.lists(LINES, max_size=6))
 def test_any_lines_are_read_by_every_reader_of_the_library(tmp_path_factory, lines):
     folder = tmp_path_factory.mktemp("run")

@@ -19,6 +19,8 @@ from trainers.training import loop
 from trainers.training.session import Session
 from trainers.training.step.optim import MovingAverage, parameter_groups
 
+pytestmark = pytest.mark.slow
+
 Step = Callable[..., tuple[dict[str, Any], Tensor, Tensor]]
 
 

@@ -42,6 +42,7 @@ def test_speeds_in_one_unit(speed: float, text: str) -> None:
     assert readable_speed(speed) == text
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_printable_keeps_words_and_drops_orders(text: str) -> None:
     shown = printable(text)
@@ -50,6 +51,7 @@ def test_printable_keeps_words_and_drops_orders(text: str) -> None:
         assert after == (before if before.isprintable() or before in "\n\t" else "�")
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.text() | st.integers() | st.booleans(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)

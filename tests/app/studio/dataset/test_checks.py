@@ -12,6 +12,8 @@ from app.studio.dataset.uploads import take_folder
 from app.ui.train import images_view
 from tests.trainers.data.pictures import scene
 
+pytestmark = pytest.mark.slow
+
 KEY = "visitor:someone"
 NASTY = '"><script>1</script>'
 

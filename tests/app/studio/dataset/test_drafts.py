@@ -127,6 +127,7 @@ def test_every_picture_is_back_without_a_state_of_before(drafts, draft):
     assert aside.read_bytes() == content[:-50], "the captions are in it still"
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=5), st.floats(0, 1))
 def test_no_damage_empties_a_draft_or_ends_the_studio(tmp_path_factory, changes, length):

@@ -32,6 +32,8 @@ from trainers.config.config import Config
 from trainers.config.layers import gather_config
 from trainers.errors import VelaturaError
 
+pytestmark = pytest.mark.slow
+
 RANKS = Axis(("method.rank",), (4, 8))
 
 

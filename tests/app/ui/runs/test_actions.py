@@ -19,6 +19,8 @@ from app.ui.runs.actions import find_controls, perform
 from app.ui.runs.events import RunAction
 from tests.app.ui.ended_runs import write_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def queue(queue: StudioQueue) -> StudioQueue:

@@ -19,6 +19,8 @@ from app.ui.runs.compare import ComparisonPage
 from app.ui.runs.curve import draw_together, round_numbers
 from tests.app.ui.ended_runs import PROMPTS, write_run
 
+pytestmark = pytest.mark.slow
+
 NASTY = "<b>a fox</b> ${1} \"'"
 
 

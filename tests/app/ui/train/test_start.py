@@ -35,6 +35,8 @@ from app.ui.train.style import StyleStep
 from tests.trainers.tiny_runs import write_images
 from trainers.errors import REFUSED
 
+pytestmark = pytest.mark.slow
+
 REQUEST = SimpleNamespace(username="", cookies={}, session_hash="a page")
 
 

@@ -138,6 +138,7 @@ def errors_by_rank(method: DyLoRA, target: Tensor) -> list[float]:
     return [error(one.update(theta_of(site), site).dense(), target) for one in kept]
 
 
+@pytest.mark.slow
 def test_frozen_each_band_takes_the_largest_part_that_is_left():
     """Once α / b has scaled the smaller ranks by (b − 1) / b: (4, 0, 0, 0), (2, 3, 0, 0), (4/3, 2 …) and so on.
 

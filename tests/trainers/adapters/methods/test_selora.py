@@ -310,6 +310,7 @@ def test_a_high_threshold_lets_nothing_grow():
     assert grown(network) == [1] * 5
 
 
+@pytest.mark.slow
 def test_it_grows_where_rank_is_missing():
     draw = torch.Generator().manual_seed(4)
     torch.manual_seed(0)

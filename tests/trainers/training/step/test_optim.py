@@ -28,6 +28,8 @@ from trainers.training.step.optim import (
     set_learning_rate,
 )
 
+pytestmark = pytest.mark.slow
+
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
 
 
