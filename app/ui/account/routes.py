@@ -1,7 +1,6 @@
 """`/account`: a person's tokens; for admins also the people, their roles and limits, and the audit log.
 
-Forms of one's own pages only: requests from other sites are refused before, and tokens may not come here, so that
-whoever has one cannot make another.
+Middleware refuses forms from other sites, and this page refuses tokens: a token cannot make another one.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ UNITS = {WAITING: 1, STORAGE: GB}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a form has done: what there is to say, and a new token's secret."""
+    """The result of a form: a message or a problem, and the secret of a new token."""
 
     said: Message | str = ""
     problem: Message | str = ""
@@ -51,7 +50,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class PersonRow:
-    """Somebody's role and own limits as the form shows them; without a name, those of everybody."""
+    """A person's role and limits as typed; without a name, the limits of everybody."""
 
     name: str
     role: str
@@ -61,7 +60,7 @@ class PersonRow:
 
 @dataclass(frozen=True)
 class TokenRow:
-    """A token as the page lists it."""
+    """A token of the list."""
 
     id: str
     owner: str
@@ -70,18 +69,18 @@ class TokenRow:
 
 
 class AccountRoute:
-    """The page and its forms."""
+    """The Account page and its forms."""
 
     def __init__(self, people: People, store: Store) -> None:
         self.people, self.tokens = people, Tokens(people.database)
         self.limits, self.audit = Limits(store.settings), AuditLog(store.runs)
 
     def routes(self) -> list[BaseRoute]:
-        """The one route."""
+        """The route of the page."""
         return [Route("/account", self.answer, methods=["GET", "POST"])]
 
     async def answer(self, request: Request) -> Response:
-        """The page, after what a form wants."""
+        """Apply the form, if the request has one, and return the page."""
         scope = request.scope
         if not scope.get(USER):  # a studio without accounts
             return PageResponse(not_found_page(scope["path"]), 404)
@@ -100,7 +99,7 @@ class AccountRoute:
         return PageResponse(page, 400 if outcome.problem else 200)
 
     def act(self, actor: Actor, fields: Mapping[str, str]) -> Outcome:
-        """Do what a form of this person wants."""
+        """Apply a form of this person."""
         acts = {"make": self._make, "revoke": self._revoke, "person": self._change_person}
         try:
             if (act := acts.get(fields.get("act", ""))) is None:
@@ -110,8 +109,8 @@ class AccountRoute:
             return Outcome(problem=as_sentence(error))
 
     def page(self, actor: Actor, outcome: Outcome) -> str:
-        """The document as this person sees it."""
-        # Somebody may just have changed their own role.
+        """The document for this person."""
+        # The form may have changed the role of the person who sent it.
         person = self.people.find(actor.name)
         is_admin = actor.is_admin and (person is None or person.role == ADMIN)
         tokens = self.tokens.all(None if is_admin else actor.name)
@@ -135,7 +134,7 @@ class AccountRoute:
             **values,
         )
 
-    # ---------------------------------------------------------------- within
+    # ---------------------------------------------------------------- forms
     def _make(self, actor: Actor, fields: Mapping[str, str]) -> Outcome:
         token, secret = self.tokens.make(actor.name, fields.get("label", ""), _whole(fields.get("days", "")) or 0)
         self.audit.note("token_made", actor, token.label, owner=actor.name, id=token.id, scope=token.scope)
@@ -147,19 +146,19 @@ class AccountRoute:
         return Outcome(text.REVOKED.format(name=token.label))
 
     def _change_person(self, actor: Actor, fields: Mapping[str, str]) -> Outcome:
-        """Set a person's role and limits, or the limits of everybody."""
+        """Set the role and limits of a person, or the limits of everybody."""
         if not actor.is_admin:
             self.audit.note("limit", actor, fields.get("name", ""), refused=True)
             raise VelaturaError(shared.ADMINS_ONLY)
         name = fields.get("name", "")
-        found = self.people.find(name) if name else None
-        if name and found is None:
+        person = self.people.find(name) if name else None
+        if name and person is None:
             raise VelaturaError("there is no account {name}", name=name)
         typed = {kind: _whole(fields.get(kind, "")) for kind in UNITS}
         wanted = {kind: None if number is None else number * UNITS[kind] for kind, number in typed.items()}
-        for kind, value in wanted.items():  # all before any of it is changed
+        for kind, value in wanted.items():  # before any of them is changed
             check_limit(kind, value)
-        if found is not None and (role := fields.get("role", found.role)) != found.role:
+        if person is not None and (role := fields.get("role", person.role)) != person.role:
             self.people.set_role(name, role)
             self.audit.note("role", actor, name, role=role)
         for kind, value in wanted.items():
@@ -173,12 +172,12 @@ class AccountRoute:
             value = self.limits.of(kind, name)
             return "" if value is None else f"{value // UNITS[kind]}"
 
-        everybody = [("", ""), *((one.name, one.role) for one in self.people.all())]
+        everybody = [("", ""), *((person.name, person.role) for person in self.people.all())]
         return [PersonRow(name, role, shown(WAITING, name), shown(STORAGE, name)) for name, role in everybody]
 
 
 def _whole(typed: str) -> int | None:
-    """A whole number; None where nothing was typed. VelaturaError for anything else."""
+    """A whole number; None for an empty field. VelaturaError for anything else."""
     typed = typed.strip()
     if not typed:
         return None

@@ -1,4 +1,4 @@
-"""What the Account page says."""
+"""Texts of the Account page."""
 
 from __future__ import annotations
 

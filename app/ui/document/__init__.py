@@ -1,1 +1,1 @@
-"""What every page of the studio begins with: document, theme, icons, assets, template environment."""
+"""The HTML document of the pages: theme, icons, assets and the template environment."""

@@ -1,7 +1,7 @@
 """Scripts, style sheets, fonts and images of the pages.
 
-Scripts and sheets are in their page's folder. Browsers load one script of a page and one sheet of all pages, from
-addresses with a hash of everything that pages are made of, so that they may keep them for good.
+Scripts and sheets are in their page's folder. Browsers load one script per page and one sheet for all pages. Their
+addresses contain a hash of the pages' code, so browsers cache them forever.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from starlette.types import Scope
 UI = Path(__file__).parents[1]
 STATIC = UI / "static"
 LOOK = "look"
-"""Addresses of assets begin with it."""
+"""First segment of the addresses of assets."""
 SHEET, BARE_SHEET = "studio.css", "bare.css"
 """The sheet of all pages, and that of documents without Gradio."""
 DOCUMENT_SHEETS = ("document/fonts.css", "document/tokens.css", "document/document.css")
-"""What is said of the whole document; all other sheets are nested, where `html` and keyframes do nothing."""
+"""Sheets with rules for `html` and keyframes, which have no effect in the other sheets, as those are nested."""
 BARE_SHEETS = ("document/bare.css", "links/links.css", "account/account.css")
 PAGE_SHEETS = (
     "components/base.css",
@@ -55,13 +55,13 @@ PAGE_SHEETS = (
     "runs/compare.css",
     "sweep/sweep.css",
 )
-"""The sheets of all pages; a later one wins."""
+"""The sheets of all pages, in the order of the cascade."""
 STRONGER = ":is(html, gradio-app .gradio-container.gradio-container .contain)"
-"""Any element of a page, at the specificity that Gradio's own rules for its content have."""
+"""Selects any element of a page, with the specificity of Gradio's own rules."""
 TYPES = {".js": "text/javascript", ".css": "text/css"}
 IMMUTABLE = "private, max-age=31536000, immutable"
 CALL = 'studio["{}"](element, trigger, props, server, upload, watch)'
-"""How a part of a page runs its scripts, to which Gradio hands these values."""
+"""The call of a part's scripts, with the values that Gradio provides."""
 CALLED = re.compile(r'studio\["([^"]+)"\]\(')
 
 
@@ -71,17 +71,17 @@ def read_scripts(*names: str) -> str:
 
 
 def run_scripts(*names: str) -> str:
-    """A line that runs scripts of the page's script in one scope, in this order."""
+    """A line of JavaScript that runs these scripts in one scope, in this order."""
     return CALL.format(" ".join(names))
 
 
 @cache
 def version() -> str:
-    """A hash of the code of all pages and of everything they load; it changes with every edition of the studio."""
-    found = sha256()
+    """A hash of the code of all pages and of their assets."""
+    digest = sha256()
     for path in sorted(path for path in UI.rglob("*.*") if path.is_file() and path.suffix != ".pyc"):
-        found.update(path.relative_to(UI).as_posix().encode() + b"\0" + path.read_bytes())
-    return found.hexdigest()[:12]
+        digest.update(path.relative_to(UI).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def asset(name: str) -> str:
@@ -90,12 +90,12 @@ def asset(name: str) -> str:
 
 
 def script_of(page: str) -> str:
-    """The name of a page's script, by the page's address without the slash."""
+    """The name of the script of a page, whose address has no leading slash."""
     return f"scripts/{page or 'index'}.js"
 
 
 def join_scripts(lines: Iterable[str]) -> str:
-    """The script of a page, without comments: a function for each of the lines that `run_scripts` has made."""
+    """The minified script of a page: a function for each line of `run_scripts`."""
     from rjsmin import jsmin
 
     called = sorted({name for line in lines for name in CALLED.findall(line)})
@@ -107,13 +107,13 @@ def join_scripts(lines: Iterable[str]) -> str:
 
 
 def join_sheets() -> str:
-    """The sheet of all pages, without comments and indentation."""
+    """The minified sheet of all pages."""
     sheets = f"{read_scripts(*DOCUMENT_SHEETS)}{STRONGER} {{\n{read_scripts(*PAGE_SHEETS)}}}\n"
     return re.sub(r"\n\s+", "\n", re.sub(r"/\*.*?\*/", "", sheets, flags=re.DOTALL))
 
 
 def bundles(pages: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """The scripts and sheets of pages, by name; `pages` are the lines that run scripts, by the page's address."""
+    """All scripts and sheets by name; `pages` holds the lines of `run_scripts` by the page's address."""
     return {
         **{script_of(page): join_scripts(lines) for page, lines in pages.items()},
         SHEET: join_sheets(),
@@ -122,7 +122,7 @@ def bundles(pages: Mapping[str, Iterable[str]]) -> dict[str, str]:
 
 
 def asset_routes(joined: Mapping[str, str]) -> list[BaseRoute]:
-    """Routes below `/look/VERSION`: what was joined, and the files of `static/`."""
+    """Routes below `/look/VERSION`: the bundles in `joined`, and the files of `static/`."""
     return [
         *(_route(name, text) for name, text in joined.items()),
         _files_route(),
@@ -139,7 +139,7 @@ def _route(name: str, text: str) -> Route:
 
 
 def _files_route() -> Route:
-    """The files of `static/`; a mount would not find them below a root path, which the proxy takes off the path."""
+    """The route of `static/`; a mount would fail below a root path that the proxy strips."""
     files = _Files(directory=STATIC)
 
     async def answer(request: Request) -> Response:
@@ -149,7 +149,7 @@ def _files_route() -> Route:
 
 
 class _Files(StaticFiles):
-    """The files of `static/`."""
+    """Static files that browsers cache by version."""
 
     def file_response(
         self, full_path: os.PathLike[str] | str, stat_result: os.stat_result, scope: Scope, status_code: int = 200
@@ -160,5 +160,5 @@ class _Files(StaticFiles):
 
 
 def _caching(wanted: str) -> dict[str, str]:
-    """For good under the address of this edition; what a page of an earlier one gets is asked for again."""
+    """Caching headers: forever at the address of this version, else with a check."""
     return {"cache-control": IMMUTABLE if wanted == version() else "no-cache"}

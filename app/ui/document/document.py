@@ -1,4 +1,4 @@
-"""What every page's document begins with: theme, icon, fonts, script and sheet, before Gradio renders anything."""
+"""The first lines of every page, which set theme, icon, fonts, script and sheet before Gradio renders."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from app.ui.pages import PAGES
 
 
 def bare_page(template: str, base: str = "./") -> Markup:
-    """A standalone document with one card; `base` leads from its address to the studio's."""
+    """A standalone document with one card; `base` is the relative path from its address to the studio's."""
     return render(template, base=base)
 
 
 class Opening:
-    """ASGI middleware that inserts our lines into every Gradio page: into its head, after `<base>`, and its body.
+    """ASGI middleware that inserts lines into the head of every Gradio page, after `<base>`, and into its body.
 
-    The sheet is in the body, so that it stands behind Gradio's own, which its script adds to the head. Bare documents
-    pass as they are.
+    The sheet is in the body, behind Gradio's own, which a script adds to the head. Bare documents stay unchanged.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -33,7 +32,7 @@ class Opening:
         self.body = render("document/opening_body.html").encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on, inserting the lines into pages."""
+        """Handle a request, and insert the lines if the response is a page."""
         path = scope["path"].strip("/") if scope["type"] == "http" else ""
         if scope["type"] != "http" or scope["method"] != "GET" or path not in self.heads:
             await self.app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Small line drawings of the pages, as SVG."""
+"""SVG icons of the pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MARK = Markup(
     '<svg class="mark" viewBox="0 0 30 30" aria-hidden="true"><rect x="2" y="2" width="17" height="17" rx="4"/>'
     '<rect x="7" y="7" width="17" height="17" rx="4"/><rect x="12" y="12" width="16" height="16" rx="4"/></svg>'
 )
-"""The studio's own mark."""
+"""The studio's logo."""
 ICON = Markup('<svg class="icon" viewBox="0 0 20 20" aria-hidden="true"><path d="{}"/></svg>')
 ICONS = {name: ICON.format(path) for name, path in PATHS.items()}
-"""Each by its name, hidden from screen readers: what holds it has words or a label."""
+"""Icons by name, hidden from screen readers: the elements around them have text or a label."""

@@ -1,4 +1,4 @@
-"""The language of a request: the one chosen in the bar, else the browser's."""
+"""The language of a request: chosen in the bar, else preferred by the browser."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COOKIE = "velatura-language"
 
 
 class LanguageMiddleware:
-    """Answers each request in its language."""
+    """Handles each request in its language."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -31,16 +31,16 @@ class LanguageMiddleware:
 
 
 def speaking_to(request: gr.Request | None) -> AbstractContextManager[None]:
-    """Use the language of whoever calls a handler; English for what no request has called."""
-    asked = getattr(request, "request", None)
-    return speaking(language_of(asked.scope) if asked is not None else ENGLISH)
+    """Use the language of the request that calls a handler; English without one."""
+    inner = getattr(request, "request", None)
+    return speaking(language_of(inner.scope) if inner is not None else ENGLISH)
 
 
 def language_attributes() -> Markup:
-    """What `<html>` says of the language of this request and the direction of its script."""
+    """The attributes `lang` and `dir` of `<html>` for this request."""
     return Markup('lang="{}" dir="{}"').format(language(), direction())
 
 
 def language_of(scope: Scope) -> str:
-    """The language in which a request wants to be answered."""
+    """The preferred language of a request."""
     return preferred(cookies_of(scope).get(COOKIE, ""), Headers(scope=scope).get("accept-language", ""))

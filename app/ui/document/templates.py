@@ -1,4 +1,4 @@
-"""The Jinja2 environment of the pages: values are escaped, missing values are errors."""
+"""The Jinja2 environment of the pages, which escapes values and raises for missing ones."""
 
 from __future__ import annotations
 
@@ -26,47 +26,47 @@ from app.ui.document.language import COOKIE
 from app.ui.gradio_internals import file_address
 
 ROOT = Path(__file__).parents[1]
-"""Templates are named from here: `trash/list.html`."""
+"""Root of template names such as `trash/list.html`."""
 SHARED_TEXT = "app.ui.components.text"
-"""What several pages say, in templates as `shared`."""
+"""Texts of several pages, in templates as `shared`."""
 LINE_BREAK = re.compile(r"\s*\n\s*")
 
 
 def render(name: str, **values: Any) -> Markup:
-    """A rendered template. UndefinedError if it uses a value missing in `values`."""
+    """Render a template. Raises UndefinedError if `values` lacks one that it uses."""
     return Markup(environment().get_template(name).render(values))
 
 
 def macro(name: str, *values: Any, **named: Any) -> Markup:
-    """One macro of `components/macros.html` as HTML."""
+    """Render a macro of `components/macros.html`."""
     return Markup(getattr(environment().get_template("components/macros.html").module, name)(*values, **named))
 
 
 @cache
 def environment() -> Environment:
-    """The one environment of all pages."""
-    made = PageEnvironment(
+    """The environment of all pages."""
+    jinja = PageEnvironment(
         loader=FileSystemLoader(ROOT),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=translated,
         extensions=[JoinLines],
-        auto_reload=False,  # pages are rendered every second, and templates change as seldom as the code
+        auto_reload=False,  # pages are rendered every second, and templates only change with the code
     )
-    made.globals |= {"asset": asset, "icons": ICONS, "mark": MARK, "script": script, "url": file_address}
-    made.globals |= {
+    jinja.globals |= {"asset": asset, "icons": ICONS, "mark": MARK, "script": script, "url": file_address}
+    jinja.globals |= {
         "language": language,
         "languages": LANGUAGES,
         "language_cookie": COOKIE,
         "direction": direction,
     }
-    made.filters["join"] = pass_eval_context(_join)
-    made.globals["shared"] = import_module(SHARED_TEXT)
-    made.filters |= {
+    jinja.filters["join"] = pass_eval_context(_join)
+    jinja.globals["shared"] = import_module(SHARED_TEXT)
+    jinja.filters |= {
         name: getattr(units, name)
         for name in ("counted", "day", "ordinal", "readable_size", "readable_speed", "readable_time")
     }
-    return made
+    return jinja
 
 
 def _join(context: EvalContext, values: Iterable[Any], between: str = "") -> str:
@@ -74,7 +74,7 @@ def _join(context: EvalContext, values: Iterable[Any], between: str = "") -> str
 
 
 def script(name: str) -> Markup:
-    """One of our scripts as the content of a `<script>` element."""
+    """A script as the content of a `<script>` element."""
     return Markup(read_scripts(name))
 
 
@@ -95,8 +95,8 @@ class PageEnvironment(Environment):
 def text_beside(template: str) -> ModuleType:
     """A template's text module, in its folder.
 
-    For `runs/compare_settings.html` the first that there is of `compare_settings_text.py`, `compare_text.py` and
-    `text.py`; where there is none, those of the components.
+    For `runs/compare_settings.html`, the first that exists of `compare_settings_text.py`, `compare_text.py`, `text.py`
+    and the text module of the components.
     """
     path = PurePosixPath(template)
     folder, parts = ".".join(("app", "ui", *path.parent.parts)), path.stem.split("_")
@@ -105,19 +105,19 @@ def text_beside(template: str) -> ModuleType:
 
 
 class JoinLines(Extension):
-    """Removes line breaks and indentation of a template from the page."""
+    """Removes line breaks and indentation from rendered templates."""
 
     def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
-        """The same tokens, their HTML joined."""
+        """The tokens, with their HTML on one line."""
         for token in stream:
             yield Token(token.lineno, token.type, join_lines(token.value)) if token.type == "data" else token
 
 
 def join_lines(html: str) -> str:
-    """HTML on one line: a break becomes a space between two words, and nothing beside a tag or an expression."""
+    """HTML on one line: line breaks become a space between words, and nothing beside a tag or an expression."""
 
-    def joined(found: re.Match[str]) -> str:
-        start, end = found.span()
+    def joined(match: re.Match[str]) -> str:
+        start, end = match.span()
         beside_tag = start == 0 or end == len(html) or html[start - 1] == ">" or html[end] in "<>"
         return "" if beside_tag else " "
 

@@ -1,4 +1,4 @@
-"""The Gradio theme: its variables set to the tokens of `static/tokens.css`."""
+"""The Gradio theme, whose variables are the tokens of `document/tokens.css`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SIZES = {
 
 
 class Velatura(gr.themes.Base):
-    """One palette for widgets and for our own HTML; dark needs no second theme, since the tokens change."""
+    """The palette of Gradio's widgets; dark mode changes the tokens, not the theme."""
 
     def __init__(self) -> None:
         super().__init__(

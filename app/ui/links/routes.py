@@ -1,4 +1,4 @@
-"""`/shared/TOKEN`: a run's progress and pictures, for whoever has the link; below it, each of the pictures."""
+"""`/shared/TOKEN` shows a run's progress and pictures to whoever has the link; `/shared/TOKEN/NAME` is a picture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import share
 from app.ui.document.assets import IMMUTABLE
 from app.ui.document.templates import render
-from app.ui.links import text as said
+from app.ui.links import text
 from app.ui.middleware.headers import PageResponse
 from app.ui.middleware.not_found import not_found_page
 from app.ui.middleware.routes import SHARED
@@ -26,12 +26,12 @@ from app.ui.runs import text as words
 from app.ui.runs.head_view import TOLD_BY_FACTS
 
 HIDDEN = {"x-robots-tag": "noindex, nofollow", "referrer-policy": "no-referrer"}
-"""Search engines must not list the page, nor other sites learn its address."""
+"""Keeps the page out of search engines, and its address from other sites."""
 
 
 @dataclass(frozen=True)
 class SharedRow:
-    """A prompt with its picture before training and that of the run's style; None where nothing was drawn."""
+    """A prompt with its pictures before and after training; None where none was drawn."""
 
     prompt: str
     before: str | None
@@ -40,7 +40,7 @@ class SharedRow:
 
 @dataclass(frozen=True)
 class SharedRun:
-    """A run as whoever has the link sees it."""
+    """A run without its owner and folder."""
 
     token: str
     name: str
@@ -51,12 +51,12 @@ class SharedRun:
     ended: bool
     facts: tuple[str, ...]
     after: str
-    """What the pictures after training show: the newest state, or the step that was kept."""
+    """Title of the pictures after training: the newest, or the chosen step."""
     rows: tuple[SharedRow, ...]
 
 
 def link_routes(links: RunLinks) -> list[BaseRoute]:
-    """Both routes."""
+    """The routes of the page and its pictures."""
 
     def page(request: Request) -> Response:
         view = links.find(request.path_params["token"])
@@ -69,16 +69,16 @@ def link_routes(links: RunLinks) -> list[BaseRoute]:
 
     def picture(request: Request) -> Response:
         view = links.find(request.path_params["token"])
-        found = _pictures(links, view).get(request.path_params["name"]) if view is not None else None
-        if found is None:
+        file = _pictures(links, view).get(request.path_params["name"]) if view is not None else None
+        if file is None:
             return Response(status_code=404)
-        return FileResponse(found, headers={"cache-control": IMMUTABLE})
+        return FileResponse(file, headers={"cache-control": IMMUTABLE})
 
     return [Route(f"{SHARED}{{token}}", page), Route(f"{SHARED}{{token}}/{{name}}", picture)]
 
 
 def read_shared(links: RunLinks, view: View, token: str) -> SharedRun:
-    """A run for the page, with nothing of its owner or its folder."""
+    """The run behind a link."""
     starred = starred_step(view.job.folder)
     line = "" if view.state in (State.FAILED, *TOLD_BY_FACTS) else words.line(view)
     return SharedRun(
@@ -90,7 +90,7 @@ def read_shared(links: RunLinks, view: View, token: str) -> SharedRun:
         share(view),
         view.state in ENDED,
         run_view.progress_facts(view),
-        said.NEWEST if starred is None else said.KEPT.format(step=starred),
+        text.NEWEST if starred is None else text.KEPT.format(step=starred),
         tuple(_rows(links, view)),
     )
 
@@ -100,19 +100,19 @@ def _rows(links: RunLinks, view: View) -> list[SharedRow]:
     before = dict(steps[0].samples) if steps and steps[0].step == 0 else {}
     is_starred = starred_step(view.job.folder) is not None
     drawn = chosen_samples(view) if is_starred else samples.newest_of_each(view)
-    after = {each.row: each for each in drawn if each.step > 0 or each.file}
+    after = {sample.row: sample for sample in drawn if sample.step > 0 or sample.file}
     prompts = samples.prompts_of(view, max([*after, *before], default=-1) + 1)
     public = links.queue.public(view)
 
-    def name(found: samples.Sample | None) -> str | None:
-        return samples.put_sample(found, public, False).name if found is not None else None
+    def name(sample: samples.Sample | None) -> str | None:
+        return samples.put_sample(sample, public, False).name if sample is not None else None
 
     rows = [SharedRow(prompt, name(before.get(row)), name(after.get(row))) for row, prompt in enumerate(prompts)]
-    return [row for row in rows if row.after] or rows  # a step may have been drawn with some of the prompts only
+    return [row for row in rows if row.after] or rows  # some steps were drawn with some of the prompts
 
 
 def _pictures(links: RunLinks, view: View) -> dict[str, Path]:
-    """The pictures that the page shows, by name."""
+    """The files of the page's pictures by name."""
     public = links.queue.public(view)
     names = {name for row in _rows(links, view) for name in (row.before, row.after) if name}
     return {name: public / name for name in names}

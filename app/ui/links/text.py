@@ -1,4 +1,4 @@
-"""What the page behind a read-only link says."""
+"""Texts of the page behind a read-only link."""
 
 from trainers.messages import Message as _
 

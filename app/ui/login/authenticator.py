@@ -21,17 +21,17 @@ from trainers.errors import VelaturaError
 
 @dataclass(frozen=True)
 class Login:
-    """Cookies after a correct password: the login, and the device id of this person's browser."""
+    """The cookies of a login: its token, and the device id of the browser."""
 
     token: str
     device: str
 
 
 class Authenticator:
-    """Safe to use from many threads.
+    """Checks passwords, logins and tokens; thread-safe.
 
-    `given` are passwords by name from the command line or a file, temporary accounts while the studio runs. The others
-    are in the table.
+    `given` holds passwords by name from the command line or a file, accounts that last while the studio runs. Other
+    accounts are in the database.
     """
 
     def __init__(
@@ -52,8 +52,7 @@ class Authenticator:
         self._one_at_a_time = threading.Lock()
         self._nobody = hash_of_nothing()
         self.open = not self._given and not people.all()
-        """Whether nobody needs a password. Determined once, so that a running studio never locks its visitors out
-        suddenly."""
+        """Whether nobody needs a password; fixed at the start, so a running studio never locks its visitors out."""
 
     def wait(self, name: str, address: str, device: str = "", proxy: str = "") -> float:
         """Seconds until a password for this name from this client is checked; 0 for now."""
@@ -63,12 +62,12 @@ class Authenticator:
         """Log a person in; None if the password is wrong or comes during the wait."""
         name = name[: MOST_NAME + 1]
         known = self._known(name, device)
-        # In turn, so that what comes at the same time is counted too; one guess takes a tenth of a second.
+        # One at a time, so simultaneous guesses are counted too; one takes a tenth of a second.
         with self._one_at_a_time:
             if self._attempts.wait(name, address, known, proxy):
                 return None
             person = self._person(name)
-            # Of an unknown name as much is computed as of a known one.
+            # Unknown names take as long as known ones.
             right = (person.password if person else self._nobody).matches(password[: MOST_PASSWORD + 1])
             if person is None or not right:
                 self._attempts.note_wrong(name, address, known, proxy)
@@ -77,32 +76,32 @@ class Authenticator:
         return Login(self._sessions.open(person), self._sign(person, secrets.token_urlsafe(16)))
 
     def name_of(self, token: str) -> str | None:
-        """The person of a login; None if it is invalid, has ended, or is older than the password."""
-        found = self._sessions.find(token)
-        if found is None:
+        """The name of a login's person; None if it is invalid, expired, or older than the password."""
+        session = self._sessions.find(token)
+        if session is None:
             return None
-        name, credential = found
+        name, credential = session
         person = self._person(name)
         return name if person and hmac.compare_digest(person.credential, credential) else None
 
     def knows(self, name: str) -> bool:
-        """Whether somebody has this name."""
+        """Whether an account has this name."""
         return self._person(name[:MOST_NAME]) is not None
 
     def role_of(self, name: str) -> str:
-        """The role of a person; those of the command line are members."""
+        """The role of a person; accounts from the command line are members."""
         person = self._people.find(name)
         return person.role if person is not None else MEMBER
 
     def token_of(self, secret: str) -> Token | None:
-        """The valid token of this secret, whose person has an account."""
+        """The valid token with this secret; None if there is none or its person has no account."""
         token = self._tokens.find(secret)
         return token if token is not None and self._person(token.owner) is not None else None
 
     def note_wrong_token(self, address: str) -> float:
-        """Count a wrong token; seconds to wait where this address sends many, else 0.
+        """Count a wrong token; returns seconds to wait if this address has sent many, else 0.
 
-        Right ones are not held up by others' wrong ones: nobody can guess one.
+        Valid tokens never wait: they are too long to guess.
         """
         wait = self._wrong_tokens.wait("", address)
         if not wait:
@@ -138,11 +137,11 @@ class Authenticator:
 
 
 def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")  # what comes from outside may hold half a letter
+    return text.encode("utf-8", "surrogatepass")  # requests may contain lone surrogates
 
 
 def check_given(people: People, given: Mapping[str, str]) -> None:
-    """Raise VelaturaError if an account gets another password on the command line or in a file."""
+    """Raise VelaturaError if the command line or a file has another password for an account."""
     for name, password in given.items():
         known = people.find(name)
         if known and not known.password.matches(password):

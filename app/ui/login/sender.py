@@ -1,4 +1,4 @@
-"""Who sends a request, by what the middlewares and the browser say of it."""
+"""The sender of a request: the login or the browser's cookie."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from starlette.types import Scope
 from app.studio.accounts.people import key_of_login
 
 USER = "velatura.user"
-"""The key of a request's scope under which stands the name of who has logged in."""
+"""Scope key of the name of the logged-in person."""
 ROLE, TOKEN = "velatura.role", "velatura.token"
-"""Likewise the role of that person, and the id of the token by which a program has logged in for them."""
+"""Scope keys of the person's role, and of the id of the token that a program has sent."""
 FORWARDED_FOR = "velatura.forwarded-for"
-"""Likewise the client's address as an untrusted proxy on this machine has named it; passwords are counted by it."""
+"""Scope key of the client's address according to an untrusted local proxy; password attempts are counted by it."""
 VISITOR = "velatura-visitor"
-"""The cookie by which a browser is known again."""
+"""Cookie that identifies a browser."""
 
 
 def cookies_of(scope: Scope) -> dict[str, str]:
@@ -26,7 +26,7 @@ def cookies_of(scope: Scope) -> dict[str, str]:
 
 
 def sender_of(username: str | None, cookies: Mapping[str, str] | None) -> str:
-    """Who sends a request: the name on a shared studio, else the browser's cookie; "" for a program without either."""
+    """The key of a request's sender: the login on a shared studio, else the browser's cookie; "" without either."""
     if username:
         return key_of_login(username)
     cookie = dict(cookies).get(VISITOR) if cookies else None

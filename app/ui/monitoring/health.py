@@ -1,4 +1,4 @@
-"""`/health`: whether the studio works, for load balancers and supervisors; tells nothing about anybody."""
+"""`/health`: whether the studio works, for load balancers and supervisors; contains no personal data."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ from app.studio.studio_queue import StudioQueue
 
 NO_STORE = {"cache-control": "no-store"}
 EVERY = 1.0
-"""Seconds for which an answer is given again, however many ask."""
+"""Seconds for which a result is cached."""
 LATE = 60.0
 """Seconds without a pass over the queue after which the dispatcher counts as stuck."""
 
 
 class HealthRoute:
-    """Answers 200 where the queue can be read, is served and the disk can be written, else 503."""
+    """Responds with 200 if the queue is readable and has a dispatcher and the disk is writable, else with 503."""
 
     def __init__(self, queue: StudioQueue, last_pass: Callable[[], float]) -> None:
-        """`last_pass` is when the dispatcher has looked at the queue last, by `time.monotonic`."""
+        """`last_pass` returns the `time.monotonic` of the dispatcher's latest pass over the queue."""
         self.queue, self._last_pass = queue, last_pass
         self._lock = threading.Lock()
         self._looked = -EVERY
-        self._found: dict[str, bool] = {}
+        self._parts: dict[str, bool] = {}
 
     def routes(self) -> list[BaseRoute]:
-        """The one route."""
+        """The route."""
         return [Route("/health", self.answer)]
 
     def answer(self, _request: Request) -> Response:
-        """What works and what does not."""
-        found = self.look()
-        works = all(found.values())
-        return JSONResponse({"status": "ok" if works else "failing"} | found, 200 if works else 503, NO_STORE)
+        """The state of each part as JSON."""
+        parts = self.look()
+        works = all(parts.values())
+        return JSONResponse({"status": "ok" if works else "failing"} | parts, 200 if works else 503, NO_STORE)
 
     def look(self) -> dict[str, bool]:
-        """Whether each part works, at most `EVERY` seconds old."""
+        """Whether each part works, at most `EVERY` seconds ago."""
         with self._lock:
             if time.monotonic() >= self._looked + EVERY:
-                self._found = {
+                self._parts = {
                     "queue": self.queue.look().problem is None,
                     "dispatcher": time.monotonic() < self._last_pass() + LATE,
                     "disk": _is_writable(self.queue.store.runs),
                 }
                 self._looked = time.monotonic()
-            return self._found
+            return self._parts
 
 
 def disk_of(folder: Path) -> tuple[int, int]:
-    """Free bytes of a folder's disk and its size; 0 where it cannot be asked."""
+    """Free bytes and size of a folder's disk; 0 if they cannot be read."""
     try:
         used = shutil.disk_usage(folder)
     except OSError:

@@ -1,4 +1,4 @@
-"""Counts every answer and how long it took to begin, by route."""
+"""Counts responses and measures the time until they begin, by route."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ROUTE = "velatura.route"
-"""Scope key of a table in which the check of routes notes, as `path`, which one a request takes."""
+"""Scope key of a dict in which the route check stores the request's route as `path`."""
 ELSEWHERE = "other"
-"""Route of requests that were refused before, or take none."""
+"""Route of requests that were refused early or match no route."""
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH")
 
 Note = Callable[[str, str, int, float], None]
-"""Is told an answer's route, method, status and seconds."""
+"""Called with the route, method, status and seconds of a response."""
 
 
 class MeasureMiddleware:
-    """Outermost but one; measures until the answer begins, since some are streams without an end."""
+    """The second outermost middleware; measures until the response begins, as some are endless streams."""
 
     def __init__(self, app: ASGIApp, note: Note) -> None:
         self.app, self.note = app, note

@@ -1,6 +1,6 @@
 """`/metrics`: figures of the studio for Prometheus, in its text format (version 0.0.4).
 
-Labels have few values: kinds and states of jobs, routes and not addresses, never names of people, runs or styles.
+Labels have few values: kinds and states of jobs, and routes. They never name people, runs, styles or addresses.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass
 class Latency:
-    """How many answers of a route began within each bucket, and their seconds together."""
+    """Number of responses of a route by bucket, and the sum of their seconds."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
     seconds: float = 0.0
 
 
 class Requests:
-    """Counts answered requests and how long they took to begin; safe to use from many threads."""
+    """Counts responses and the time until they begin; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,7 +53,7 @@ class Requests:
         self._latencies: dict[str, Latency] = {}
 
     def note(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count an answer that began after so many seconds."""
+        """Count a response that began after this many seconds."""
         with self._lock:
             self._counts[route, method, status] += 1
             latency = self._latencies.setdefault(route, Latency())
@@ -61,10 +61,10 @@ class Requests:
             latency.seconds += seconds
 
     def lines(self) -> Iterator[str]:
-        """Both families."""
+        """Lines of both metric families."""
         with self._lock:
             counts = sorted(self._counts.items())
-            latencies = [(route, list(one.counts), one.seconds) for route, one in sorted(self._latencies.items())]
+            latencies = [(route, list(it.counts), it.seconds) for route, it in sorted(self._latencies.items())]
         name = "velatura_http_requests_total"
         yield from _head(name, "counter", "Answered requests by route, method and status.")
         for (route, method, status), count in counts:
@@ -81,24 +81,24 @@ class Requests:
 
 
 class MetricsRoute:
-    """Answers the figures of a studio as they are now."""
+    """Responds with the studio's current metrics."""
 
     def __init__(self, queue: StudioQueue, requests: Requests) -> None:
         self.queue, self.requests = queue, requests
         self._process = psutil.Process()
 
     def routes(self) -> list[BaseRoute]:
-        """The one route."""
+        """The route."""
         return [Route("/metrics", self.answer)]
 
     def answer(self, request: Request) -> Response:
-        """All families; in a studio with accounts, which has a user or None in each request, for admins only."""
+        """All metric families; for admins only in a studio with accounts, where every request has a user or None."""
         if USER in request.scope and request.scope.get(ROLE) != ADMIN:
             return PlainTextResponse(translate(words.ADMINS_ONLY), 403, NO_STORE)
         return PlainTextResponse(self.text(), headers=NO_STORE, media_type=TYPE)
 
     def text(self) -> str:
-        """The figures, one a line."""
+        """The metrics as text."""
         seen = self.queue.look()
         lines = [*self._lines(seen), *self.requests.lines()]
         return "\n".join(lines) + "\n"
@@ -154,7 +154,7 @@ def _waits(seen: Seen) -> dict[Labels, float]:
     for view in seen.views:
         if view.job.phase == "waiting":
             kind = _kind(view.job.kind)
-            since = max(view.job.added, view.job.ended)  # one that waits again has ended before
+            since = max(view.job.added, view.job.ended)  # a requeued job has ended before
             waits[kind] = max(waits.get(kind, 0.0), round(now - since, 1))
     return {(("kind", kind),): seconds for kind, seconds in waits.items()}
 
@@ -163,9 +163,9 @@ def _steps(seen: Seen) -> tuple[int, int, float]:
     """Steps done, steps planned and steps per second of the trainings that run."""
     going = [view.summary for view in seen.runs if view.state not in (*ENDED, State.QUEUED)]
     return (
-        sum(each.step for each in going),
-        sum(each.steps for each in going),
-        sum(each.speed or 0.0 for each in going),
+        sum(summary.step for summary in going),
+        sum(summary.steps for summary in going),
+        sum(summary.speed or 0.0 for summary in going),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the scripts of the trash may say."""
+"""Events that the Trash page sends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from app.ui.components.events import PageEvent
 
 
 class TrashAction(PageEvent):
-    """An item is to come back, or all of them are to be deleted for good."""
+    """A request to restore an item, or to delete all of them for good."""
 
     what: Literal["restore", "empty"]
     about: str = ""

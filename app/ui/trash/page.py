@@ -1,4 +1,4 @@
-"""The trash: what was deleted or restarted, to be brought back or deleted for good."""
+"""The Trash page, which restores deleted and restarted things or deletes them for good."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Shown = dict[Any, Any]
 
 
 def build(services: Services, demo: gr.Blocks) -> None:
-    """Lay the page out and wire it."""
+    """Build the page and connect its events."""
     build_shell("Trash", services.queue, "Runs")
     page = TrashPage(services.queue)
     page.live.listen(demo.load, page.refresh, [page.live.seen], page.everything)
@@ -44,7 +44,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
 
 
 class TrashPage:
-    """The parts of the page and what happens in them."""
+    """The parts of the page and the handlers of their events."""
 
     def __init__(self, queue: StudioQueue) -> None:
         self.queue = queue
@@ -55,13 +55,13 @@ class TrashPage:
         self.everything = [self.notice, *self.live.outputs]
 
     def refresh(self, seen: str, request: gr.Request) -> Shown:
-        """What the page shows now, where that is something else than it has seen."""
+        """The parts that differ from what the page has `seen`."""
         began = now_us()
         value = self._listing(Trash(self.queue.store).items(actor_of(request)), actor_of(request))
         return self.live.answer(seen, {"list": value}, began)
 
     def on_asked(self, event: TrashAction, request: gr.Request) -> Shown:
-        """Bring an item back, or delete all of them for good."""
+        """Restore an item, or delete all of them for good."""
         actor = actor_of(request)
         if event.what == "empty":
             notice = self._emptied(actor)
@@ -71,13 +71,13 @@ class TrashPage:
 
     def _restored(self, item: str, actor: Actor) -> str:
         try:  # a restarted run goes on, and the old one comes back beside it
-            found = Trash(self.queue.store).item(item, actor)
+            trashed = Trash(self.queue.store).item(item, actor)
             name = actions.restore(self.queue.store, item, instead=False, actor=actor)
         except (OSError, VelaturaError) as error:
             return in_a_banner(error)
-        back = shared.BACK.format(shown_name(replace(found, name=name)))
+        back = shared.BACK.format(shown_name(replace(trashed, name=name)))
         links = RunLinks(self.queue)
-        linked = found.kind == RUN and links.token_of(self.queue.find(name))
+        linked = trashed.kind == RUN and links.token_of(self.queue.find(name))
         return banner(joined(" ", (back, words.LINK_WORKS)) if linked else back)
 
     def _emptied(self, actor: Actor) -> str:
@@ -91,13 +91,13 @@ class TrashPage:
     def _listing(self, items: list[TrashItem], actor: Actor) -> Markup:
         links = RunLinks(self.queue)
         rows = [_row(item, actor, links.is_kept(item)) for item in items]
-        own = [item.size for item in items if actor.owns(item.owner)]
-        return render("trash/list.html", rows=rows, own=len(own), size=sum(own), runs=run_words)
+        sizes = [item.size for item in items if actor.owns(item.owner)]
+        return render("trash/list.html", rows=rows, own=len(sizes), size=sum(sizes), runs=run_words)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One item as the list shows it."""
+    """An item of the list."""
 
     id: str
     name: str

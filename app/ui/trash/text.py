@@ -1,4 +1,4 @@
-"""What the page about the trash says."""
+"""Texts of the Trash page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EMPTIED = _("The trash was emptied, which freed {}.")
 
 
 def empty_text(count: int, size: int) -> Message:
-    """What is lost by emptying a trash with so many items of `size` bytes together."""
+    """A warning before a trash of `count` items, `size` bytes together, is emptied."""
     return plural(
         "{count} item ({size}) will be deleted for good. This cannot be undone.",
         "{count} items ({size}) will be deleted for good. This cannot be undone.",
