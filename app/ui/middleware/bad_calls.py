@@ -31,8 +31,8 @@ class BadCallsMiddleware:
         content = scope.get(CONTENT)
         if isinstance(content, dict) and (missing := self.missing(scope["path"], content)):
             name, parameters = missing
-            said = text.too_few_values(name, parameters, len(content["data"])) if parameters else text.BAD_CALL
-            await refusal(scope, 400, said)(scope, receive, send)
+            message = text.too_few_values(name, parameters, len(content["data"])) if parameters else text.BAD_CALL
+            await refusal(scope, 400, message)(scope, receive, send)
             return
         begun = False
 

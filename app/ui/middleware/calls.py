@@ -1,4 +1,4 @@
-"""Limits the pending calls and the open streams of one caller, so that nobody fills the queue or the server."""
+"""Limits on the pending calls and open streams of a caller, so that nobody fills the queue or the server."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from app.ui.middleware.refusals import refusal
 MOST_OF_A_CALLER, MOST_OF_AN_ADDRESS = 50, 120
 """Limits of waiting calls per person, browser or program, and per address; the queue holds 200."""
 MOST_STREAMS, MOST_STREAMS_OF_AN_ADDRESS = 24, 80
-"""Likewise of streams; a browser opens six connections to a server, and more through a proxy with HTTP/2."""
+"""Limits of open streams; a browser opens six connections to a server, and more through a proxy with HTTP/2."""
 STREAMS = ("/now/stream", f"{API}/heartbeat/", f"{API}/queue/data", f"{API}/upload_progress", f"{API}/call/")
-"""Beginnings of the addresses that answer with a stream."""
+"""Path prefixes of streams."""
 
 
 class CallsMiddleware:
@@ -46,7 +46,7 @@ class CallsMiddleware:
             await self.app(scope, receive, noting_event(scope, send, partial(self._note, list(callers))))
         finally:
             self._going_on.subtract(callers.keys())
-            self._going_on += Counter()  # those of nobody are forgotten
+            self._going_on += Counter()  # drops counts of 0
 
     def _count(self, caller: str) -> int:
         waiting = {event for event in self._events.get(caller, ()) if self.is_waiting(event)}
@@ -105,5 +105,5 @@ def callers_of(scope: Scope, most: int, most_of_an_address: int) -> dict[str, in
     if user := scope.get(USER):
         return {f"user:{user}": most}
     address = network_of(address_of(scope))
-    visitor = cookies_of(scope).get(VISITOR, "")  # anybody can make one up, hence the address beside it
+    visitor = cookies_of(scope).get(VISITOR, "")  # cookies can be made up, hence the address
     return {f"visitor:{address}:{visitor}": most, f"address:{address}": most_of_an_address}

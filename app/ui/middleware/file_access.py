@@ -1,4 +1,4 @@
-"""Which files browsers may read: public ones, and downloads that Gradio stores with the uploads."""
+"""Access to files: public ones, and downloads that Gradio stores with the uploads."""
 
 from __future__ import annotations
 

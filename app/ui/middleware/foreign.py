@@ -24,7 +24,7 @@ from app.ui.middleware.limits import is_upload
 from app.ui.middleware.refusals import refusal
 
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
-"""Two letters at least: `C:` begins a path on Windows."""
+"""At least two letters, as `C:` begins a Windows path."""
 UNSEEN = re.compile(r"[\x00-\x20\x7f-\xa0]+")
 CONTENT = "velatura.content"
 """Scope key of the parsed JSON, for later checks."""

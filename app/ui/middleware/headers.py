@@ -1,4 +1,4 @@
-"""Response headers: only our pages may run scripts, everything else is sandboxed."""
+"""Response headers, which let only the studio's pages run scripts and sandbox everything else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.ui.gradio_internals import FILE
 from app.ui.middleware.routes import ACCOUNT, SHARED, is_page
 
 POLICY = "content-security-policy"
-# Gradio compiles templates, hence unsafe-eval; what matters is that nothing is loaded from or sent elsewhere.
+# Gradio compiles templates, hence unsafe-eval; nothing can be loaded from or sent to other sites.
 PAGE_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; worker-src 'self' blob:; "
@@ -56,9 +56,9 @@ class HeadersMiddleware:
         try:
             await self.app(scope, receive, sending if scope["type"] == "http" else send)
         except Exception:
-            if scope["type"] == "http" and not begun:  # Starlette's own answer would go out without these headers
+            if scope["type"] == "http" and not begun:  # Starlette would send its own response without these headers
                 await PlainTextResponse(translate(text.UNEXPECTED), 500)(scope, receive, sending)
-            raise  # and so it is in the log
+            raise  # into the log
 
 
 class PolicyMiddleware:

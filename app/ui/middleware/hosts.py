@@ -17,7 +17,7 @@ from trainers.errors import VelaturaError
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::[0-9]{1,5})?")
-"""An address of IPv6 in brackets or a name, and a port."""
+"""An IPv6 address in brackets or a name, and a port."""
 
 
 class HostsMiddleware:
@@ -59,18 +59,18 @@ def is_from_here(scope: Scope) -> bool:
 def _host_of(origin: str) -> str | None:
     try:
         return urlsplit(origin).netloc
-    except ValueError:  # a bracket that is not closed
+    except ValueError:  # an unclosed bracket
         return None
 
 
 def host_name(host: str) -> str:
     """The name in a Host header, without port and brackets; "" if it is malformed."""
-    found = HOST.fullmatch(host)
-    return (found[1] or found[2]).lower().rstrip(".") if found else ""
+    match = HOST.fullmatch(host)
+    return (match[1] or match[2]).lower().rstrip(".") if match else ""
 
 
 def is_known(name: str, hosts: frozenset[str]) -> bool:
-    """Whether a host is ours: a known name, or a numeric address, which DNS rebinding cannot use."""
+    """Whether a host is a known name or a numeric address, which DNS rebinding cannot use."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

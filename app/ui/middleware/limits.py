@@ -25,9 +25,9 @@ from app.units import readable_size
 LARGEST_UPLOAD = 220 * 2**20
 LARGEST_OTHER = 4 * 2**20
 LARGEST_FORM = 8 * 2**10
-"""Bytes of a form, which is parsed in the event loop, for `/login` before anybody has logged in."""
+"""Maximum bytes of a form, which is parsed in the event loop, in `/login` without a login."""
 LOOK_EVERY = 4 * 2**20
-"""Bytes of an upload between checks of the disk, which other programs fill meanwhile."""
+"""Bytes of an upload between checks of the disk, which other programs may fill."""
 
 
 class TooMuchError(Exception):
@@ -68,7 +68,7 @@ class SizeMiddleware:
             if expected > limit:
                 raise TooMuchError(413, text.FORM_TOO_LARGE if is_form else text.TOO_LARGE)
 
-        with suppress(ClientDisconnect):  # nobody reads an answer
+        with suppress(ClientDisconnect):  # nobody would read a response
             await checked(self.app, check, Incoming(length_of(scope)), scope, receive, send)
 
 
@@ -111,7 +111,7 @@ class UploadsMiddleware:
                     raise TooMuchError(507, text.DISK_FULL)
             if together > left:
                 raise TooMuchError(429, text.SHARE_USED)
-            if quota and together > may_keep:  # asked last: it may delete what is in the trash
+            if quota and together > may_keep:  # last, as it may delete from the trash
                 may_keep = await run_in_threadpool(quota.left, sender, together)
                 if together > may_keep:
                     sent = await run_in_threadpool(quota.sent, sender)
@@ -172,7 +172,7 @@ def quota_used(limit: int, sent: Sent) -> str:
 
 
 def is_upload(scope: Scope) -> bool:
-    """Whether a request brings files."""
+    """Whether a request contains files."""
     return bool(scope["path"] == f"{API}/upload")
 
 

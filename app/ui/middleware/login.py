@@ -30,14 +30,14 @@ from app.ui.middleware.routes import LOOK, SHARED
 from app.ui.middleware.visitor import YEAR, cookie
 
 LONGEST_PAUSE = 2.0
-"""Seconds that a login waits in the server after the first wrong passwords; later ones are refused meanwhile."""
+"""Maximum seconds that the server delays a login after wrong passwords; longer waits are refused."""
 LOGIN, DEVICE = "velatura-login", "velatura-device"
 FOR_EVERYBODY = (f"{LOOK}/", SHARED, "/health", MANIFEST, "/favicon.ico", "/robots.txt", f"{API}/startup-events")
-"""Beginnings of addresses that need no login; browsers ask for the manifest without cookies."""
+"""Path prefixes without a login; browsers request the manifest without cookies."""
 
 
 class LoginMiddleware:
-    """Requires a login if the studio has accounts; answers `/login` and `/logout`."""
+    """Requires a login if the studio has accounts; handles `/login` and `/logout`."""
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator, audit: AuditLog) -> None:
         self.app, self.authenticator, self.audit = app, authenticator, audit
@@ -87,20 +87,20 @@ class LoginMiddleware:
         name, password = (str(form.get(key, "")) for key in ("username", "password"))
         success = JSONResponse({"success": True}, headers=NO_STORE)
         if self.authenticator.open:
-            return success  # a client that names itself where nobody needs to
+            return success  # a client that logs in although nobody has to
         peer = address_of(request.scope)
         forwarded = request.scope.get(FORWARDED_FOR, "")
         who = plain_name(name), forwarded or peer, request.cookies.get(DEVICE, ""), peer if forwarded else ""
-        if (wait := self.authenticator.wait(*who)) and wait <= LONGEST_PAUSE:  # the next try after a typo is no attack
+        if (wait := self.authenticator.wait(*who)) and wait <= LONGEST_PAUSE:  # a second try after a typo is no attack
             await anyio.sleep(wait)
             wait = self.authenticator.wait(*who)
         if wait:
             return refusal(request.scope, 429, words.too_many_wrong(wait))
-        # One thread is enough for scrypt, and keeps those of the pages free whoever guesses.
+        # One thread is enough for scrypt, and guesses leave the threads of the pages free.
         self._turns = self._turns or anyio.CapacityLimiter(1)
         log_in = partial(self.authenticator.log_in, who[0], password, *who[1:])
         login = await anyio.to_thread.run_sync(log_in, limiter=self._turns)
-        # What was typed for a name that nobody has may be a password.
+        # An unknown name may be a password typed into the wrong field.
         known = Actor(who[0], address=peer) if self.authenticator.knows(who[0]) else None
         if login is None:
             self.audit.note("login_failed", known, address=peer)
@@ -111,7 +111,7 @@ class LoginMiddleware:
         return success
 
     def _log_out(self, scope: Scope) -> Response:
-        """End the login; a followed link asks first, since another site may have set it."""
+        """End the login; a link shows a confirmation first, since it may come from another site."""
         if scope["method"] != "POST":
             return PageResponse(logout_page())
         login = cookies_of(scope).get(LOGIN, "")
@@ -124,7 +124,7 @@ class LoginMiddleware:
 
 
 def bearer_of(scope: Scope) -> str:
-    """The token in a request's Authorization header; "" without one. An address never holds one."""
+    """The token in a request's Authorization header; "" without one. Addresses never contain tokens."""
     scheme, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
     return secret.strip() if scheme.lower() == "bearer" else ""
 

@@ -1,4 +1,4 @@
-"""Ownership of page sessions: nobody can listen to or act in a session that another login has started.
+"""Ownership of page sessions: nobody can listen to or act in the session of another login.
 
 Gradio identifies a page by a `session_hash` that the page makes up, and checks no owner: anybody with the hash receives
 the page's events and uses its state. The same holds for ids of events and uploads.
@@ -66,8 +66,8 @@ class Claims:
         return len(self._owners)
 
     def _forget(self) -> None:
-        while len(self._owners) > self._most and (found := self._oldest()):
-            owner, digest = found
+        while len(self._owners) > self._most and (oldest := self._oldest()):
+            owner, digest = oldest
             del self._uses[owner][digest], self._owners[digest]
             if not self._uses[owner]:
                 del self._uses[owner]
@@ -116,12 +116,12 @@ def owner_of(scope: Scope) -> str:
 def words_in(scope: Scope) -> set[str]:
     """All ids in a request by which Gradio would find a session, an event or an upload."""
     query, content = QueryParams(scope["query_string"]), scope.get(CONTENT)
-    found = {word for name in SESSION_NAMES for word in query.getlist(name)}
+    ids = {word for name in SESSION_NAMES for word in query.getlist(name)}
     if isinstance(content, dict):
-        found |= {word for name in SESSION_NAMES if isinstance(word := content.get(name), str)}
+        ids |= {word for name in SESSION_NAMES if isinstance(word := content.get(name), str)}
     if scope["method"] in SAFE_METHODS and scope["path"].startswith(ENDS_IN_SESSION):
-        found.add(scope["path"].rpartition("/")[2])
-    return found
+        ids.add(scope["path"].rpartition("/")[2])
+    return ids
 
 
 def _digest(word: str) -> bytes:

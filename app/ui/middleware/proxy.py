@@ -39,7 +39,7 @@ class ForwardedMiddleware:
     def __init__(self, app: ASGIApp, proxies: Sequence[str] = ()) -> None:
         self.app = app
         self._warned = False
-        # Uvicorn's own class reads the chain of addresses from the right, up to the first that is not a proxy of ours.
+        # Uvicorn's class reads the chain of addresses from the right, up to the first that is no trusted proxy.
         self._reader = ProxyHeadersMiddleware(self._without, trusted_hosts=list(proxies))  # type: ignore[arg-type]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,12 +51,12 @@ class ForwardedMiddleware:
             scope = with_host(scope)
         elif client and (named := Headers(scope=scope).get("x-forwarded-for", "").rpartition(",")[2].strip()):
             self._warn(client[0])
-            if is_loopback(client[0]):  # nobody else can come from there, and all would count as one
+            if is_loopback(client[0]):  # only a proxy can, and all its clients would count as one
                 scope = {**scope, FORWARDED_FOR: named[:LONGEST_ADDRESS]}
         await self._reader(scope, receive, send)  # type: ignore[arg-type]
 
     def _warn(self, address: str) -> None:
-        """Log once that there seems to be a proxy, which has an address of this network."""
+        """Log once that requests seem to come through a proxy in this network."""
         if not self._warned and ipaddress.ip_address(address).is_private:
             self._warned = True
             log.warning(UNTRUSTED.format(address=address))
@@ -86,10 +86,10 @@ def with_host(scope: Scope) -> Scope:
 def trusted(proxies: Sequence[str], address: str) -> bool:
     """Whether an address is one of these proxies."""
     try:
-        found = ipaddress.ip_address(address)
+        client = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return any(found in ipaddress.ip_network(proxy) for proxy in proxies)
+    return any(client in ipaddress.ip_network(proxy) for proxy in proxies)
 
 
 def check_root_path(path: str) -> str:

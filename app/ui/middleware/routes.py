@@ -1,4 +1,4 @@
-"""The allow-list of routes; everything else answers 404.
+"""The allow-list of routes; all others respond with 404.
 
 Gradio has about ninety routes. Pages and clients need those below; the others fetch URLs, reveal other people's calls,
 or edit the app.
@@ -22,17 +22,17 @@ from app.ui.pages import PAGES
 LOOK = f"/{assets.LOOK}"
 ACCOUNT = "/account"
 FORMS = ("/login", "/logout", ACCOUNT)
-"""Where forms of our own pages go."""
+"""Paths of the forms of the studio's documents."""
 SHARED = "/shared/"
-"""What the addresses of read-only links begin with."""
+"""Path prefix of read-only links."""
 ADDRESSES = tuple(f"/{page.path}" for page in PAGES)
-"""Of the pages."""
+"""Paths of the pages."""
 
 READ = ("GET", "HEAD")
 ROUTES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(ADDRESSES, READ),
-    **dict.fromkeys([f"{page}/" for page in ADDRESSES[1:]], READ),  # Gradio leads them to the address without the slash
-    # Ours
+    **dict.fromkeys([f"{page}/" for page in ADDRESSES[1:]], READ),  # Gradio redirects to the path without the slash
+    # The studio's
     f"{LOOK}/{{version}}/{{path:path}}": READ,
     "/now": READ,
     "/now/stream": READ,
@@ -43,7 +43,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
     "/login": ("POST",),
     "/logout": ("GET", "POST"),
     ACCOUNT: ("GET", "HEAD", "POST"),
-    # What pages are made of
+    # Parts of pages
     "/assets/{path:path}": READ,
     "/static/{path:path}": READ,
     "/svelte/{path:path}": READ,
@@ -51,9 +51,9 @@ ROUTES: dict[str, tuple[str, ...]] = {
     MANIFEST: READ,
     "/favicon.ico": READ,
     "/robots.txt": READ,
-    # What pages and clients ask
+    # Requests of pages and clients
     "/config": READ,
-    f"{API}/app_id": READ,  # by which a page notices that the server is back
+    f"{API}/app_id": READ,  # pages poll it while the server is away
     f"{API}/info": READ,
     f"{API}/startup-events": READ,
     f"{API}/heartbeat/{{session_hash}}": READ,
@@ -74,7 +74,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
 }
 """Methods by path, in Starlette's syntax."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-"""Characters that our paths never contain."""
+"""Characters that no path of the studio contains."""
 
 
 class RoutesMiddleware:
@@ -87,12 +87,12 @@ class RoutesMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self.route_of(scope["method"], scope["path"]) if scope["type"] == "http" else ""
         if route is None:
-            # Starlette's own message, so that missing and forbidden routes look the same.
+            # Starlette's message, so that missing and forbidden routes look the same.
             await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
         elif scope["type"] in ("http", "lifespan"):
             scope.get(ROUTE, {})["path"] = route
             await self.app(scope, receive, send)
-        elif scope["type"] == "websocket":  # there is none; a server that hears nothing would answer with an error
+        elif scope["type"] == "websocket":  # none is served; without a response the server would log an error
             await send({"type": "websocket.close", "code": 1008})
 
     def knows(self, method: str, path: str) -> bool:
@@ -101,7 +101,7 @@ class RoutesMiddleware:
 
     def route_of(self, method: str, path: str) -> str | None:
         """The route of a request as the list writes it; None if it is not allowed."""
-        if CONTROL.search(path):  # a pattern's `$` lets a line feed at the end pass, and its parameters all of them
+        if CONTROL.search(path):  # a pattern's `$` allows a line feed at the end, and its parameters any
             return None
         fitting = (route for pattern, methods, route in self._patterns if method in methods and pattern.match(path))
         return next(fitting, None)

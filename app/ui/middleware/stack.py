@@ -29,7 +29,7 @@ from app.ui.monitoring.measure import MeasureMiddleware, Note
 from app.ui.visits import VisitsMiddleware
 
 COMPRESSION = 6
-"""Of zlib's nine levels; the ones above take longer and gain nothing on pages."""
+"""Level of zlib; higher ones take longer and gain nothing on pages."""
 NOT_COMPRESSED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream")
 """Style files and images stay as they are: they hardly shrink, and a download keeps its length and its ranges."""
 
