@@ -1,4 +1,4 @@
-"""What pages offer to press, as data, and the line that says what has become of it."""
+"""Buttons and links of the pages as data, and the banner with the result of an action."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from app.ui.document.templates import macro
 
 @dataclass(frozen=True)
 class Button:
-    """Asks the server for something."""
+    """A button that sends a request to the server."""
 
     label: str
     do: str
-    """What is asked for."""
+    """The requested action."""
     about: str = ""
-    """The id of what it is asked for with."""
+    """The id of the object of the action."""
     kind: str = "quiet"
-    """Its class: `go` is filled, `small` is a link in a line."""
+    """The CSS class: `go` is filled, `small` is an inline link."""
     note: str = ""
-    """What is lost by it, which is said before."""
+    """A warning about what the action loses."""
     name: str = ""
-    """Its whole name, where several buttons of a page have the same label."""
+    """The accessible name, where several buttons of a page have the same label."""
     steps: int = 0
-    """How far a run is that it trains longer."""
+    """The steps of the run that the action trains longer."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """Leads to another page."""
+    """A link to another page."""
 
     label: str
     href: str
@@ -39,11 +39,11 @@ class Link:
 
 @dataclass(frozen=True)
 class Fetch:
-    """Has a file made and saved."""
+    """A button that downloads a file."""
 
     label: str
     fetch: str
-    """Which file."""
+    """The requested file."""
     kind: str = "quiet"
 
 
@@ -51,5 +51,5 @@ Control = Button | Link | Fetch
 
 
 def banner(message: str, *controls: Control, kind: str = "info", details: str = "") -> Markup:
-    """A line across the page with what can be done about it; `details` can be unfolded."""
+    """A message across the page with its controls; `details` can be unfolded."""
     return macro("banner", message, kind, controls, details)

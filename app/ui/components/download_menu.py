@@ -1,4 +1,4 @@
-"""The files in which a style may be had: the menu that offers them, and the one that was chosen."""
+"""The Download menu of a style, and its requests."""
 
 from __future__ import annotations
 
@@ -21,64 +21,64 @@ from trainers.errors import VelaturaError
 from trainers.messages import Message, joined
 
 INTO = "into-"
-"""What a request begins with that asks for a style to be put into a program; its kind follows."""
+"""Prefix of a request to put a style into a program; the kind of program follows."""
 
 
 class StyleFileWanted(PageEvent):
-    """A file of a style is to be saved."""
+    """A request to download a file of a style."""
 
     file: str
-    """As its `Offer` says it."""
+    """The `fetch` of an `Offer`."""
     at: Whole = 0
-    """When, in milliseconds."""
+    """The browser's time in milliseconds."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """One file in which a style may be had, or may not."""
+    """An item of the menu: a form of the style, available or not."""
 
     label: str
     told: str
-    """What it is, or why it is not to be had."""
+    """A description, or the reason why it is not available."""
     fetch: str = ""
-    """What is asked for with it; empty where it is not to be had."""
+    """The request; empty if it is not available."""
     ask: str = ""
-    """The question that is asked instead."""
+    """The dialog that opens instead of a request."""
     about: str = ""
-    """The style's id, which it is about."""
+    """The style's id, for the dialog."""
     name: str = ""
 
 
 def find_offers(library: StyleLibrary, item: StyleEntry) -> tuple[Offer, ...]:
-    """What the menu *Download* of a style offers."""
+    """The items of a style's Download menu."""
     told = words.TOOLS_SAID.format(readable_size(item.size))
     if item.partly and not item.starter:
         told = words.PARTLY.format(told, ", ".join(item.partly))
-    found = [Offer(who_reads(item), told, f"safetensors {item.id}"), _for_diffusers(library, item)]
+    offers = [Offer(who_reads(item), told, f"safetensors {item.id}"), _for_diffusers(library, item)]
     packed = library.peft_of(item)
     if packed is not None:
         size = sum(file.stat().st_size for file in packed.iterdir())
-        found.append(Offer(words.FOR_PEFT, words.PEFT_SAID.format(readable_size(size)), f"peft {item.id}"))
+        offers.append(Offer(words.FOR_PEFT, words.PEFT_SAID.format(readable_size(size)), f"peft {item.id}"))
     beside = library.word_of(item)
     if beside is not None:
         told = words.WORD_SAID.format(readable_size(beside.stat().st_size))
-        found.append(Offer(words.THE_WORD, told, f"embedding {item.id}"))
+        offers.append(Offer(words.THE_WORD, told, f"embedding {item.id}"))
     if item.run:
-        found.append(Offer(words.SETTINGS, words.TOML_SAID, f"toml {item.id}"))
-    return tuple(found)
+        offers.append(Offer(words.SETTINGS, words.TOML_SAID, f"toml {item.id}"))
+    return tuple(offers)
 
 
 def _for_diffusers(library: StyleLibrary, item: StyleEntry) -> Offer:
     try:
         file = library.for_diffusers(item)
         told = words.MADE_WHEN_ASKED if file is None else words.TOOLS_SAID.format(readable_size(file.stat().st_size))
-    except (FileNotFoundError, VelaturaError):  # there can be none, or it was deleted in this moment
+    except (FileNotFoundError, VelaturaError):  # impossible, or the style was just deleted
         return Offer(words.FOR_DIFFUSERS, words.NOT_POSSIBLE.format(item.not_plain or HUGE))
     return Offer(words.FOR_DIFFUSERS, words.SAME_FILE if file == item.path else told, f"diffusers {item.id}")
 
 
 def who_reads(item: StyleEntry) -> str:
-    """For which programs a style's own file is: those that read all of it."""
+    """Label of a style's main file: the programs that read all of it."""
     if item.only_here:
         return words.ONLY_HERE
     if item.starter:
@@ -91,10 +91,10 @@ def who_reads(item: StyleEntry) -> str:
 
 
 def find_installs(item: StyleEntry, places: Sequence[Place]) -> tuple[Offer, ...]:
-    """The programs on this machine into which a style may be put, and the question for another one."""
+    """An item for each program on this machine into which the style can be put, and one for another folder."""
     if item.starter or item.only_here:
         return ()
-    there = [
+    offers = [
         Offer(
             words.PUT_INTO.format(place.program.title),
             words.INTO_FOLDER.format(short(place.styles)),
@@ -102,29 +102,29 @@ def find_installs(item: StyleEntry, places: Sequence[Place]) -> tuple[Offer, ...
         )
         for place in places
     ]
-    return (*there, Offer(words.PUT_ELSEWHERE, words.PUT_ELSEWHERE_SAID, ask="put", about=item.id, name=item.name))
+    return (*offers, Offer(words.PUT_ELSEWHERE, words.PUT_ELSEWHERE_SAID, ask="put", about=item.id, name=item.name))
 
 
 def put_into(item: StyleEntry, place: Place) -> Message:
-    """Put a style into a program; the sentences that say so. VelaturaError, OSError."""
+    """Put a style into a program, and return a report. Raises VelaturaError or OSError."""
     done, program = install(item.path, item.name, place), place.program.title
-    said = (words.WAS_IN if done.was_there else words.IS_IN).format(
+    report = (words.WAS_IN if done.was_there else words.IS_IN).format(
         program=program, name=item.name, file=short(done.file)
     )
     use = words.USE_IN[place.kind].format(file=done.file.name, folder=short(done.file.parent), prompt=done.prompt)
     left = words.LEAVES_OUT.format(program=program, what=done.left_out) if done.left_out else ""
     note = Sentence.of(done.note) if done.note else ""
-    return joined(" ", [said, use, left, note])
+    return joined(" ", [report, use, left, note])
 
 
 def short(path: Path) -> str:
-    """A path as it is shown: with ~ for the home folder."""
+    """A path with ~ for the home folder."""
     home = Path.home()
     return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
 
 
 def make_download(library: StyleLibrary, event: StyleFileWanted) -> dict[str, Any]:
-    """Make the file that was chosen in such a menu; what the page's part for files is given. VelaturaError, OSError."""
+    """Create the requested file, and return the value of the page's file part. Raises VelaturaError or OSError."""
     format, _, identifier = event.file.partition(" ")
     item = library.entry(identifier)
     if item is None:

@@ -1,4 +1,4 @@
-"""What a page says where something could not be kept, as on a full disk: nothing that is asked for fails in silence."""
+"""Error messages of the pages' handlers, such as on a full disk."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from app.ui.components.live import block
 from trainers.errors import FULL, VelaturaError
 
 UNWRITABLE = (errno.EROFS, errno.EIO)
-"""Errors of a disk that is read-only, as after a fault, or damaged."""
+"""Errors of a read-only or damaged disk."""
 Handler = Callable[..., dict[Any, Any]]
 
 
 def error_line() -> gr.HTML:
-    """Where a step says so: above its foot, in sight wherever somebody reads."""
+    """The part for errors of a step, above its footer, which is always visible."""
     return block("", elem_classes="trouble")
 
 
 def with_error_line(handler: Handler, line: gr.HTML) -> Handler:
-    """A listener's handler that says in `line` why it could not do what was asked for, and clears it once it can."""
+    """Wrap a handler: errors are shown in `line`, which a success clears."""
 
     @wraps(handler)
-    def handled(*asked: Any) -> dict[Any, Any]:
+    def handled(*values: Any) -> dict[Any, Any]:
         try:
-            return {line: "", **handler(*asked)}
+            return {line: "", **handler(*values)}
         except (OSError, VelaturaError) as error:
             return {line: in_a_banner(error)}
 
@@ -40,13 +40,13 @@ def with_error_line(handler: Handler, line: gr.HTML) -> Handler:
 
 
 def in_a_banner(error: Exception) -> Markup:
-    """Why something could not be kept, with a way out."""
+    """The error as a banner, on a full disk with a link to old runs."""
     ways_out = (Link(words.DELETE_OLD, "runs", "small"),) if _is_full(error) else ()
     return banner(reason(error), *ways_out, kind="problem")
 
 
 def reason(error: Exception) -> str:
-    """The same in one sentence or two."""
+    """The error in one or two sentences."""
     if _is_full(error):
         return words.DISK_FULL
     if _number(error) in UNWRITABLE:
@@ -55,7 +55,7 @@ def reason(error: Exception) -> str:
 
 
 def is_of_the_disk(error: Exception) -> bool:
-    """Whether the reason is a full, read-only or damaged disk and not a fault of the program."""
+    """Whether a full, read-only or damaged disk caused the error."""
     return _is_full(error) or _number(error) in UNWRITABLE
 
 

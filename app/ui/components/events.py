@@ -1,6 +1,6 @@
-"""Who is asking, and what a page's script says: both come from outside and are read with care.
+"""Events that scripts of pages send, validated, and the sender of a request.
 
-A page's `events.py` holds all that its scripts may say: a `PageEvent` for each name that they trigger.
+A page's `events.py` holds a `PageEvent` for each event name of its scripts.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from app.ui.gradio_internals import event_data, listener_of, page_session, scope
 from app.ui.login.sender import ROLE, TOKEN, address_of, sender_of
 
 MOST_TEXT = 10_000
-"""Letters of anything that a page says, more than an honest page has."""
+"""Maximum characters of a field, more than any page sends."""
 LONGEST_ID = 100
 MOST_WHOLE = 2**53
-"""The largest whole number up to which a browser counts one by one."""
+"""The largest integer that JavaScript represents exactly."""
 
 log = logging.getLogger(__name__)
 
 
 class PageEvent(BaseModel):
-    """Something that a page's script says. With a field that is missing, wrong or unknown it is none."""
+    """An event from a page's script; missing, invalid and unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, str_max_length=MOST_TEXT)
 
 
 def cut(length: int) -> BeforeValidator:
-    """For what people type, where a page sets no limit: what is longer is cut rather than refused."""
+    """For typed text in fields without a limit: longer text is truncated, not refused."""
     return BeforeValidator(lambda value: value[:length] if isinstance(value, str) else value)
 
 
@@ -47,13 +47,13 @@ AnyEvent = TypeVar("AnyEvent", bound=PageEvent)
 
 
 class UploadedFile(PageEvent):
-    """A file that was chosen or dropped."""
+    """A chosen or dropped file."""
 
     name: Typed
     path: Typed = ""
-    """Where the server has put it."""
+    """Its path on the server."""
     problem: Typed = ""
-    """Why it was not sent: a word of the script, or the sentence with which it was refused on its way."""
+    """Why it was not uploaded: a keyword of the script, or the server's sentence."""
 
 
 def wire(
@@ -65,9 +65,9 @@ def wire(
     wrap: Callable[[Handler], Handler] = lambda answer: answer,
     **how: Any,
 ) -> None:
-    """Let `page.on_NAME(event, request, *inputs)` answer each event of that name which a script of `part` triggers.
+    """Handle each event NAME of the scripts of `part` with `page.on_NAME(event, request, *inputs)`.
 
-    `wrap` makes of each of these methods what is called in its place.
+    `wrap` wraps these methods.
     """
     for name, kind in events.items():
         answer = _answering(wrap(getattr(page, f"on_{name}")), name, kind)
@@ -75,7 +75,7 @@ def wire(
 
 
 def at_most(count: int) -> Callable[[Handler], Handler]:
-    """A `wrap` for `wire` under which so many events are answered at once, the others in turn."""
+    """A `wrap` for `wire` that handles at most this many events at once; others wait."""
     free = threading.BoundedSemaphore(count)
 
     def limited(answer: Handler) -> Handler:
@@ -90,12 +90,12 @@ def at_most(count: int) -> Callable[[Handler], Handler]:
 
 
 def read_event(name: str, kind: type[AnyEvent], data: Any) -> AnyEvent | None:
-    """What a script has said; None, and a line in the log, where that is no such event."""
+    """The event in `data`; None, with a warning in the log, if it is invalid."""
     try:
-        return kind.model_validate_json(json.dumps(data))  # a tuple is a list there, and no half of a letter passes
-    except ValidationError as error:  # without what was typed, which is nobody's business
+        return kind.model_validate_json(json.dumps(data))  # turns tuples into lists, and refuses lone surrogates
+    except ValidationError as error:  # without the typed text, which is private
         problems = error.errors(include_url=False, include_input=False)
-        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in problems)
+        wrong = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems)
     except (ValueError, RecursionError) as error:
         wrong = str(error)
     log.warning("A page sent no %s event as it should be, which was passed over: %.300r", name, wrong)
@@ -111,17 +111,17 @@ def _answering(answer: Callable[..., Any], name: str, kind: type[PageEvent]) -> 
 
 
 def key_of(request: gr.Request) -> str:
-    """The key of a person's draft: the name on a shared studio, else the browser's cookie, else this page alone."""
+    """The key of the sender's draft: the login on a shared studio, else the browser's cookie, else the page."""
     return sender_of(request.username, request.cookies) or f"page:{page_session(request)}"
 
 
 def actor_of(request: gr.Request) -> Actor:
-    """The person who asks: their login on a shared studio, else the machine's owner."""
+    """The actor of a request: the login on a shared studio, else the machine's owner."""
     scope = scope_of(request)
     address, token = address_of(scope) if scope else "", scope.get(TOKEN, "")
     return Actor(request.username or "", scope.get(ROLE) == ADMIN, address, token)
 
 
 def tab_of(request: gr.Request) -> str:
-    """The page that asks: another for each load of it."""
+    """The id of the page that sent a request; every load of a page has a new one."""
     return page_session(request)

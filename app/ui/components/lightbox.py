@@ -1,4 +1,4 @@
-"""One picture over the whole page, as `lightbox.js` shows it."""
+"""Texts of `lightbox.js`, which shows a picture over the whole page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from app.ui.components import text as words
 
 
 def light_words(earlier: str, later: str) -> dict[str, str]:
-    """What the script says; `earlier` and `later` name the pictures that its arrows lead to."""
+    """The texts; `earlier` and `later` are the labels of the arrows."""
     return {
         "close": words.CLOSE,
         "download": words.DOWNLOAD,

@@ -1,4 +1,4 @@
-"""HTML that is brought up to date in place: what is open, typed in or focused stays as it is."""
+"""HTML that updates in place, and keeps open menus, typed text and focus."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from trainers.messages import Message
 
 AnyText = TypeVar("AnyText", bound=str)
 FRAME = Markup("<div></div>")
-"""What the value of a part is drawn into."""
+"""The element that contains a part's value."""
 
 
 class AtRequest:
-    """A text of a page that is made when the page is sent, in the language of whoever asks."""
+    """A text that is created when the page is sent, in the language of the request."""
 
     def __init__(self, make: Callable[..., str], *given: Any, **named: Any) -> None:
         self.make: Callable[[], str] = partial(make, *given, **named)
@@ -30,44 +30,43 @@ class AtRequest:
 
 
 def at_request(value: Any) -> Any:
-    """The same value with every message in it translated when the page is sent."""
+    """The value, with its messages translated when the page is sent."""
     if isinstance(value, Message):
         return AtRequest(translate, value)
     if isinstance(value, Mapping):
-        return {key: at_request(each) for key, each in value.items()}
+        return {key: at_request(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [at_request(each) for each in value]
+        return [at_request(item) for item in value]
     return value
 
 
 html: Callable[..., gr.HTML] = gr.HTML
-"""`gr.HTML`, of which only pages see the texts, so that those may be an `AtRequest`."""
+"""`gr.HTML`, untyped, as its texts may be an `AtRequest`."""
 
 
 def block(value: str | AtRequest, **properties: Any) -> gr.HTML:
-    """HTML of ours whose value is shown as it is: what a template has made."""
+    """HTML whose value is a rendered template."""
     return html(value, apply_default_css=False, js_on_load=None, **properties)
 
 
 def now_us() -> int:
-    """Microseconds by the clock; to be asked before anything is read of what a part is made of."""
+    """Microseconds of the clock; call it before reading the data of a part."""
     return time.time_ns() // 1000
 
 
 def versioned(value: AnyText, began: int) -> AnyText:
-    """A part's value with its version: the `now_us` before anything that it is made of was read.
+    """A part's value with its version, the `now_us` before its data were read.
 
-    A page passes over an older version than it shows: answers overtake each other on their way.
+    A page ignores a version older than the one it shows, since responses can overtake each other.
     """
     return type(value)(f"<!--{began}-->{value}")
 
 
 def merged_part(*scripts: str, below: str | AtRequest = "", **properties: Any) -> gr.HTML:
-    """A part whose value is patched in, node by node; `scripts` stand beside the pages and listen to it.
+    """A part whose new values are merged into the page node by node.
 
-    They find the part as `element` and may call `patch`; keyed nodes (`data-key`) are moved, not redrawn. A value that
-    is `versioned` is passed over where a newer one is shown. What stands `below`, made by a template, is drawn once and
-    left alone.
+    `scripts` run with the part as `element` and can call `patch`. Keyed nodes (`data-key`) are moved, not redrawn. A
+    `versioned` value is ignored if the page shows a newer one. The HTML `below`, from a template, is drawn once.
     """
     first = ("components/merge.js", "components/stale_guard.js", "components/patch.js")
     ours = run_scripts(*first, *scripts, "components/merged_part.js")

@@ -1,4 +1,4 @@
-"""A list in pages with a search: what somebody has chosen of it, and the way to its other pages."""
+"""Pagination and search of lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.ui.components.events import MOST_WHOLE, PageEvent
 
 
 class ListChoice(PageEvent):
-    """What of a list is to be shown, as the script of its filter says it with every look."""
+    """The search, filter and page of a list, sent with each request for it."""
 
     search: str = Field("", max_length=80)
     show: Literal["all", "running", "waiting", "ended", "mine"] = "all"
@@ -19,26 +19,26 @@ class ListChoice(PageEvent):
 
     @classmethod
     def read(cls, kept: str) -> ListChoice:
-        """What a page says; everything where that is nothing of the kind."""
+        """Parse a choice; invalid text means the whole list."""
         try:
             return cls.model_validate_json(kept)
         except ValueError:
             return cls()
 
     def finds(self, text: str) -> bool:
-        """Whether what is searched for stands in a text."""
+        """Whether a text contains the search."""
         return self.search.strip().casefold() in text.casefold()
 
 
 @dataclass(frozen=True)
 class Pages:
-    """Which page of a list is shown, the first being 1."""
+    """The current page of a list, from 1, and its last."""
 
     page: int
     last: int
 
 
 def pages(page: int, count: int, of_each: int) -> Pages | None:
-    """The ways to the other pages of a list; None where there are none."""
+    """The pagination of `count` items; None if they fit on one page."""
     last = -(-count // of_each)
     return Pages(page, last) if last > 1 else None

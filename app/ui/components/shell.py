@@ -1,4 +1,4 @@
-"""What every page has around it: the bar with the pages, the state of the computer, light and dark."""
+"""The shell of every page: the bar with links to the pages, the state of the computer and the theme."""
 
 from __future__ import annotations
 
@@ -18,24 +18,23 @@ from app.ui.document.templates import render
 from app.ui.pages import PAGES
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-"""For listeners of ours: not part of the API, and no spinner over the content."""
+"""Options of all listeners: not in the API, and no spinner over the content."""
 AT_ONCE: dict[str, Any] = PRIVATE | {"queue": False}
-"""For timers, which are answered at once. What comes while an answer is on its way is passed over.
+"""Options of refreshes, which bypass Gradio's queue. Events during a request are dropped.
 
-Nothing of ours waits in Gradio's queue, whose answers come on a stream of their own: it ends with the last event, and
-an event that is sent at that moment may wait for its answer for ever.
+The queue sends results on a stream that ends with the last event; an event at that moment could wait forever.
 """
 EACH: dict[str, Any] = AT_ONCE | {"trigger_mode": "multiple"}
-"""For what people do, of which nothing may be lost, however fast it comes and however slow the line is."""
+"""Options of actions of people, none of which may be dropped."""
 
 
 def scripted_part(
     value: Any, script: str | tuple[str, ...], frame: str | AtRequest = "<div></div>", **properties: Any
 ) -> gr.HTML:
-    """HTML that a script of ours draws from the value: what is typed and open in it outlives every update.
+    """HTML that a script draws from the value, so that typed text and open menus survive updates.
 
-    `frame` is drawn once and never evaluated with anybody's words; `script` stands beside a page, as may several that
-    build on each other; `properties` reach it as `props`.
+    `frame` is drawn once and never evaluated with people's text. `script` may be several that build on each other;
+    they read `properties` as `props`.
     """
     ours = run_scripts(*((script,) if isinstance(script, str) else script))
     properties = at_request(properties)
@@ -43,11 +42,9 @@ def scripted_part(
 
 
 def build_shell(here: str, queue: StudioQueue, under: str = "") -> None:
-    """The bar at the top, and on phones at the bottom: plain links, so that the back button and new tabs work.
+    """Build the bar, at the top or on phones at the bottom, and the strip that undoes the last action.
 
-    Also the strip with the way back from what was done last.
-
-    A page that has no link of its own says `under` which one it is found.
+    The bar has plain links. A page without one of its own highlights that of the page `under` which it is.
     """
     title = next(page.title for page in PAGES if page.title == here)
     gr.Navbar(visible=False)

@@ -1,4 +1,4 @@
-"""What the studio says: in plain words, in one place. Findings about pictures are in `trainers.data.findings`."""
+"""Texts of several pages. Those of findings about pictures are in `trainers.data.findings`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ SHELL = {
     "one": _("1 change is kept here and sent then."),
     "more": _("{count} changes are kept here and sent then."),
 }
-"""What the script of the bar says."""
+"""Texts of the bar's script."""
 
 # Where something could not be kept
 DISK_FULL = _("The disk is full, so this was not saved. Free some space and try again.")
@@ -126,12 +126,12 @@ NO_ANSWER = _("The server is not answering. Try again in a moment.")
 
 
 def ended(state: State, name: str) -> Message:
-    """What a notification says of a run that has ended."""
+    """The notification of an ended run."""
     return SAID[state].format(name=QUOTED.format(name))
 
 
 def too_few_values(name: str, parameters: Sequence[str], found: int) -> Message:
-    """Why a call is refused that leaves values out."""
+    """The error of a call with missing values."""
     wanted = ", ".join(parameters)
     return _(
         "/{name} takes these values, in a list: {wanted}. The call has {found}. [bad_call]",
@@ -142,7 +142,7 @@ def too_few_values(name: str, parameters: Sequence[str], found: int) -> Message:
 
 
 def foreign(address: str) -> Message:
-    """Why a file that lies elsewhere is not taken."""
+    """The error of a file at a URL."""
     return _(
         "This studio does not fetch files from elsewhere: download {address} and upload the file.",
         address=address[:200],
@@ -150,12 +150,12 @@ def foreign(address: str) -> Message:
 
 
 def too_many_wrong_tokens(wait: float) -> Message:
-    """What is said to a program that sends wrong tokens."""
+    """The error after many wrong tokens."""
     return _("Too many wrong tokens. Try again in {time}.", time=_time(wait))
 
 
 def too_many_wrong(wait: float) -> Message:
-    """What is said to somebody who has guessed."""
+    """The error after wrong passwords."""
     return _("Too many wrong passwords. Try again in {time}.", time=_time(wait))
 
 
@@ -171,4 +171,4 @@ PRESET_NAMES = {
     "tiny-file": _("Tiny file"),
     "low-memory": _("Low memory"),
 }
-"""The presets that are offered to people."""
+"""The presets of the pages."""

@@ -1,4 +1,4 @@
-"""The way to the trash below a list."""
+"""The link to the trash below a list."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.ui.document.templates import render
 
 
 def trash_link(queue: StudioQueue, actor: Actor) -> Markup:
-    """The way to the trash below a list, with how much is in it; empty where nothing is."""
+    """A link to the trash, with the number and size of its items; empty if there are none."""
     items = Trash(queue.store).items(actor)
     if not items:
         return Markup()

@@ -22,37 +22,37 @@ SAID = {
     RESTARTED: words.RESTARTED,
     REPLACED: words.REPLACED,
 }
-"""What the strip says, by the kind of what went into the trash; pictures of Train have their own way back there."""
+"""Texts by kind of item; Train restores its pictures itself."""
 
 
 class UndoWanted(PageEvent):
-    """The last thing is to be taken back."""
+    """A request to undo the last action."""
 
     about: Id
-    """Its id in the trash."""
+    """The id of the item in the trash."""
 
 
 EVENTS = {"undone": UndoWanted}
 
 
 class UndoStrip:
-    """Brings back what went into the trash last."""
+    """Restores the latest item of the trash."""
 
     def __init__(self, queue: StudioQueue) -> None:
         self.queue = queue
 
     def on_undone(self, event: UndoWanted, request: gr.Request) -> dict[str, str]:
-        """Bring it back; what is said of it. A restarted run that is at work again ends for the one it was."""
+        """Restore the item, and return a message. The earlier run replaces a restarted one, even a running one."""
         try:
             name = actions.restore(self.queue.store, event.about, instead=True, actor=actor_of(request))
         except (OSError, VelaturaError) as error:
             return {"about": event.about, "problem": reason(error)}
-        # What it has replaced is in the trash now, which is nothing that anybody has done.
+        # The item that it replaced is in the trash now, but nobody deleted it: the strip must not offer it.
         seen = next((item.id for item in Trash(self.queue.store).recent(60)), event.about)
         return {"about": seen, "text": words.BACK.format(name)}
 
 
 def describe(item: TrashItem) -> str:
-    """What was done, in a sentence; "" where the strip offers no way back."""
-    said = SAID.get(item.kind, "")
-    return said.format(item.name) if said else ""
+    """A sentence about the item; "" if the strip does not restore its kind."""
+    text = SAID.get(item.kind, "")
+    return text.format(item.name) if text else ""
