@@ -207,12 +207,14 @@ def test_a_run_is_travelled_through_and_a_step_of_it_is_chosen(page, place, tmp_
     page.get_by_text("Step 150 is what you download.").wait_for()
     expect(starred).to_have_attribute("aria-pressed", "true")
     page.reload()  # it opens on what was starred
-    expect(page.locator(".cells [aria-selected=true]")).to_have_attribute("aria-label", "Step 150, starred")
+    chosen = page.locator(".cells [aria-selected=true]")
+    expect(chosen).to_have_attribute("aria-label", "Step 150, starred")
     for path in ("runs", "styles"):
         page.goto(f"{place.url}{path}")
         picture = page.get_by_role("listitem").filter(has_text="kept").locator("img").first
         expect(picture).to_have_attribute("src", re.compile("000150-00"))
     page.goto(f"{place.url}run?id=kept")
+    expect(chosen).to_have_attribute("aria-label", "Step 150, starred")
     strip.focus()
     page.keyboard.press("ArrowDown")
     expect_steps(page, "Before training", "Step 150, starred", "Step 300")
