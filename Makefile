@@ -14,13 +14,12 @@ unexport PYTHONDONTWRITEBYTECODE
 # Three workers on one thread each, for two processors: tests that wait leave one free, and torch's own threads would only
 # get in each other's way. A file stays with one worker, so that what it sets up is set up once.
 # The quick tests never wait, so that a third worker would only import everything once more.
-PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
-QUICK := $(PYTEST) -n 2 -m "not browser and not process and not slow and not thorough"
+PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest --dist loadfile --no-loadscope-reorder
 
 # Where nothing is cached, types take one processor for twenty seconds: they are checked beside the tests.
 define TYPES_AND_TESTS
 @said=$$(mktemp); $(PYTHON_IN_VENV) -m mypy > $$said 2>&1 & types=$$!; \
-$(PYTEST) $(1); tests=$$?; \
+$(PYTEST) -n 3 $(1); tests=$$?; \
 wait $$types || tests=1; cat $$said; rm $$said; exit $$tests
 endef
 
@@ -38,7 +37,7 @@ ui: $(USER_STAMP) ## install, then open the studio in a browser on this machine
 	.venv/bin/velatura ui --open
 
 check: lint ## lint, types and the quick tests: no browser, no studio, no trainings
-	$(QUICK)
+	$(PYTEST) -n 2 -m "not browser and not process and not slow and not thorough"
 
 test: style ## lint, types and the test suite
 	$(call TYPES_AND_TESTS,-m "not thorough")
@@ -72,7 +71,7 @@ style: $(DEVELOPER_STAMP) ## style and formatting
 	$(PYTHON_IN_VENV) -m ruff format --check
 
 explore: $(DEVELOPER_STAMP) ## the property tests, with examples never tried before
-	$(PYTEST) -m hypothesis --hypothesis-profile=explore
+	$(PYTEST) -n 3 -m hypothesis --hypothesis-profile=explore
 
 messages: $(DEVELOPER_STAMP) ## write what is generated from texts: catalogues of the languages, tables of the documentation
 	$(PYTHON_IN_VENV) -m tools.tables

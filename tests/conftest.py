@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from app.studio.accounts import passwords
 from tests.browser import browser, chromium
+from tests.quick_passwords import hash_quickly
 from tests.shared import make_once
 from tests.tiny import FAMILIES, tiny_folder
 from trainers.lazy_module import load_rarely_used
@@ -44,7 +44,7 @@ def pytest_configure() -> None:
     """Import and look for garbage as the product does or less, hash passwords quickly, run jobs without niceness."""
     gc.set_threshold(100_000, 20, 100)
     load_rarely_used()
-    passwords.COST = 16  # a thousandth of the time of a guess
+    hash_quickly()
     os.environ.setdefault("VELATURA_JOB_NICENESS", "0")
 
 

@@ -11,9 +11,11 @@ PATIENCE = 240.0
 Found = TypeVar("Found")
 
 
-def wait_until(look: Callable[[], Found], what: str | Callable[[], object], every: float = 0.02) -> Found:
+def wait_until(
+    look: Callable[[], Found], what: str | Callable[[], object], every: float = 0.02, patience: float = PATIENCE
+) -> Found:
     """What `look` gives as soon as that is true, asked every few hundredths of a second; fails with `what`."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not (found := look()):
         assert time.monotonic() < deadline, what() if callable(what) else what
         time.sleep(every)

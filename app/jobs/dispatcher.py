@@ -368,7 +368,7 @@ def kill(job: Job) -> bool:
 
 
 def _recorded_end(job: Job) -> str:
-    """The recorded end of a job's latest attempt; empty if there is none."""
+    """The recorded end of a job's latest attempt; empty without one."""
     summary = read_summary(job.folder)
     return "" if is_silent(job, summary) else summary.ended
 

@@ -125,7 +125,7 @@ class Store:
         return jobs[0]
 
     def job_in(self, folder: Path) -> Job | None:
-        """The job of a folder; None if there is none, or no queue yet."""
+        """The job of a folder; None without a job or a queue."""
         if not self.exists():
             return None
         jobs = self._select("SELECT * FROM jobs WHERE folder = ?", as_kept(folder, self.runs))

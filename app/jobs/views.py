@@ -82,7 +82,7 @@ class Watcher:
             return view_of(self._probe(job), line.index(number) + 1 if number in line else 0, None)
 
     def view_of(self, name: str, rows: bool = True) -> View | None:
-        """The run of this name, with or without a job; None if there is none."""
+        """The run of this name, with or without a job; None if it does not exist."""
         folder = self.store.runs / name
         if folder.parent != self.store.runs or name.startswith(".") or not is_text(name):
             return None

@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app.cli import main
-from app.jobs.processes.process import Child
-from tests.app.ui.server import fork
-from tests.waiting import wait_until
+from tests.forked import ForkedProcess
 
 FEW_STEPS = ("--steps", "2", "--set", "sample.steps=2")
 
@@ -69,28 +67,25 @@ def fresh_process(*arguments: object, cwd: Path, python: tuple[str, ...] = ()) -
 class Command:
     """A command that runs in a process of its own; its output lies in a folder."""
 
-    def __init__(self, child: Child, folder: Path) -> None:
-        self._child, self._folder = child, folder
+    def __init__(self, words: list[str], folder: Path, variables: dict[str, str]) -> None:
+        self._folder = folder
+        self._process = ForkedProcess("tests.app.forked_command", words, folder / "log", variables)
 
     def is_running(self) -> bool:
         """Whether it has not ended yet."""
-        return self._child.exit_code() is None
+        return self._process.is_running()
 
     def interrupt(self) -> None:
         """Press Ctrl-C."""
-        os.kill(self._child.pid, signal.SIGINT)
+        self._process.send_signal(signal.SIGINT)
 
     def outcome(self) -> Outcome:
         """How it ends, as soon as it does."""
-        wait_until(lambda: not self.is_running(), lambda: f"it does not end: {self._read('err')}")
-        return Outcome(int(self._child.exit_code() or 0), self._read("out"), self._read("err"))
+        return Outcome(self._process.wait(), self._read("out"), self._read("err"))
 
     def close(self) -> None:
         """End it if it has not ended."""
-        if self.is_running():
-            os.kill(self._child.pid, signal.SIGKILL)
-            wait_until(lambda: not self.is_running(), "it cannot be killed")
-        self._child.collect()
+        self._process.close()
 
     def _read(self, name: str) -> str:
         files = [self._folder / each for each in (name, "log")]  # what went wrong before the command is in its log
@@ -104,7 +99,7 @@ def begun(*arguments: object, cwd: Path, library: Path | None = None, **variable
         folder = Path(name)
         options = {"cwd": f"{cwd}", "library": f"{library or ''}", "out": f"{folder}/out", "err": f"{folder}/err"}
         words = [json.dumps(options), *map(str, arguments)]
-        command = Command(fork("tests.app.forked_command", words, folder / "log", variables), folder)
+        command = Command(words, folder, variables)
         try:
             yield command
         finally:

@@ -32,9 +32,9 @@ def main(
         except NotRunError as error:
             sys.exit(str(error))
     page = ROOT / PAGE
-    earlier = {name: finder for name, (_, finder) in read_page(page.read_text(encoding="utf-8")).items()}
-    finders = {one.name: found.get(one.name, earlier.get(one.name, NOTHING)) for one in BREAKS}
-    page.write_text(write_page({name: "" if it == NOTHING else it for name, it in finders.items()}), encoding="utf-8")
+    known = read_page(page.read_text(encoding="utf-8"))
+    finders = {name: finder for name, (_, finder) in known.items() if finder != NOTHING} | found
+    page.write_text(write_page({one.name: finders.get(one.name, "") for one in BREAKS}), encoding="utf-8")
     missed = [name for name, finder in found.items() if not finder]
     print(f"{len(found) - len(missed)} of {len(found)} found" + (f"; not found: {', '.join(missed)}" if missed else ""))
     sys.exit(bool(missed))

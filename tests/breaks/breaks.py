@@ -39,8 +39,6 @@ class Break:
     """What somebody would lose, as a clause."""
     tests: tuple[str, ...]
     """Node ids of which at least one must fail."""
-    slow: bool = False
-    """Whether tests of a browser, a process or a training find it, which `make check` leaves out."""
 
     def put_into(self, text: str) -> str:
         """The file's text with the defect. Raises ValueError unless the old text occurs once."""

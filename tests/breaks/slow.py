@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from tests.breaks.breaks import Break
 
-SlowBreak = partial(Break, slow=True)
-
 SLOW: tuple[Break, ...] = (
-    SlowBreak(
+    Break(
         "lost-node",
         "app/jobs/cluster/remote_job.py",
         "        except RayError as error:\n            raise self._lost() from error\n\n    def _make_actor",
@@ -17,7 +13,7 @@ SLOW: tuple[Break, ...] = (
         "a run whose node loses its power fails instead of going on elsewhere",
         ("tests/app/jobs/cluster/test_cluster.py::test_a_run_whose_node_is_killed_is_begun_again_elsewhere",),
     ),
-    SlowBreak(
+    Break(
         "library-bars",
         "trainers/models/quiet.py",
         "            library.disable_progress_bar()",
@@ -25,7 +21,7 @@ SLOW: tuple[Break, ...] = (
         "a training's lines are torn apart by the libraries' progress bars",
         ("tests/app/cli/test_train.py::test_progress_goes_to_standard_error",),
     ),
-    SlowBreak(
+    Break(
         "cloned-once",
         "app/ui/train/steps.js",
         "asked.delete('clone');",
@@ -33,7 +29,7 @@ SLOW: tuple[Break, ...] = (
         "a reload after a run was cloned throws away what was changed since",
         ("tests/attacks/test_stored.py::test_words_stay_words_on_every_page",),
     ),
-    SlowBreak(
+    Break(
         "first-style",
         "app/ui/playground/form.html",
         '<a class="go" href="./">{{ shared.FIRST_STYLE }}</a>',

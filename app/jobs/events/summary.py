@@ -29,7 +29,7 @@ class Summary:
     doing: str = ""
     """Empty before the first attempt, else `preparing`, `training`, `sampling`, `saving` or `working`."""
     ended: str = ""
-    """The recorded end; empty while there is none."""
+    """The recorded end; empty until it is recorded."""
     message: str = ""
     """The message of an error, or of the current preparation."""
     code: str = ""

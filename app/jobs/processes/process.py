@@ -87,7 +87,7 @@ def own_identity() -> Identity:
 
 
 def identity_of(pid: int) -> Identity:
-    """The identity of a living process of this machine; psutil.Error or OSError if there is none."""
+    """The identity of a living local process. Raises psutil.Error or OSError if it does not exist."""
     import psutil
 
     boot = boot_id()

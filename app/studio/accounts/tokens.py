@@ -71,7 +71,7 @@ class Tokens:
             return [Token(*row) for row in table.execute(query, (owner, owner)).fetchall()]
 
     def revoke(self, id: str, owner: str | None = None) -> Token:
-        """Revoke a token, with `owner` only one of theirs. VelaturaError if there is none."""
+        """Revoke a token, with `owner` only one of theirs. Raises VelaturaError if it does not exist."""
         with self.database.change() as table:
             query = f"DELETE FROM tokens WHERE id = ? AND (? IS NULL OR name = ?) RETURNING {COLUMNS}"
             row = table.execute(query, (id, owner, owner)).fetchone()

@@ -142,7 +142,7 @@ class Measured:
             self._file.write({each: known[each] for each in list(known)[-MOST_KEPT:]})
 
     def cost(self, config: Config, pictures: int) -> Cost | None:
-        """The stored cost for these settings and number of pictures; None if there is none whose pace still holds."""
+        """The stored cost for these settings and number of pictures; None without one whose pace still holds."""
         cost = (self._file.read() or {}).get(cost_key(config, pictures))
         return None if cost and cost.pace and not cost.pace.holds(load_now()) else cost
 

@@ -203,7 +203,7 @@ def list_fields(method: str) -> tuple[Field, ...]:
 
 @cache
 def find_field(key: str, method: str) -> Field | None:
-    """The field of a setting; None if there is none."""
+    """The field of a setting; None for an unknown setting."""
     return next((field for field in list_fields(method) if field.key == key), None)
 
 

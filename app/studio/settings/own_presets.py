@@ -120,7 +120,7 @@ class OwnPresets:
         return new
 
     def delete(self, owner: str, name: str) -> None:
-        """Delete a preset, which `put_back` restores. VelaturaError if there is none."""
+        """Delete a preset, which `put_back` restores. Raises VelaturaError if it does not exist."""
         folder = self.folder_of(owner)
         with self._lock(folder):
             _set_aside(folder, self.find(owner, name).name)

@@ -94,7 +94,7 @@ class Authenticator:
         return person.role if person is not None else MEMBER
 
     def token_of(self, secret: str) -> Token | None:
-        """The valid token with this secret; None if there is none or its person has no account."""
+        """The valid token with this secret; None without one, or if its person has no account."""
         token = self._tokens.find(secret)
         return token if token is not None and self._person(token.owner) is not None else None
 

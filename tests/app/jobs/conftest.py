@@ -12,8 +12,8 @@ import torch
 
 from app.jobs.processes.fork_server import ForkServer
 from app.studio.job_modules import JOB_MODULES
+from tests import forked
 from tests.app.jobs.uncut import long_run
-from tests.app.ui import server as studios
 from tests.shared import make_once
 from tests.trainers.conftest import images
 from tests.trainers.tiny_runs import quick_settings
@@ -38,8 +38,8 @@ def quick(tiny_bases: dict[str, Path], images: Path) -> Callable[..., Config]:
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[ForkServer]:
     """One for the dispatchers of a worker's tests, so that libraries are imported once; that of its studios, if fit."""
-    if os.environ.get("OMP_NUM_THREADS") == studios.IMPORTED_WITH["OMP_NUM_THREADS"]:
-        yield studios.fork_server()
+    if os.environ.get("OMP_NUM_THREADS") == forked.IMPORTED_WITH["OMP_NUM_THREADS"]:
+        yield forked.fork_server()
     else:
         server = ForkServer((*JOB_MODULES.imports, *JOB_MODULES.later_imports))
         yield server

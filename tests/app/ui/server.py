@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import re
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 
-import pytest
-
-from app.jobs.processes.fork_server import ForkServer
 from app.jobs.processes.process import Child, start_detached
 from app.jobs.store import Store
-from app.studio.job_modules import JOB_MODULES
-from app.ui.pages import PAGES
 from tests.app.ui.slow_answers import SEED
-
-IMPORTED_WITH = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-"""Variables that libraries read while they are imported."""
-
-SERVED_WITH = (
-    "pydantic.v1",
-    "pillow_heif",
-    "uvicorn.protocols.websockets.auto",
-    "uvicorn.lifespan.on",
-    "anyio._backends._asyncio",
-)
-"""What a studio imports beside its own modules when it starts."""
+from tests.forked import IMPORTED_WITH, fork
 
 SLOW_STEPS = """
 import time
@@ -63,24 +44,6 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
-
-
-@cache
-def fork_server() -> ForkServer:
-    """What this process's studios are forked from, which saves each of them, and each of their jobs, the imports."""
-    pages = (f"app.ui.{page.module}" for page in PAGES)
-    studio = ("app.studio.runs.estimates", "app.ui.server", *pages, *SERVED_WITH, "app.cli.main")
-    server = ForkServer((*JOB_MODULES.imports, *JOB_MODULES.later_imports, *studio))
-    atexit.register(server.close)
-    return server
-
-
-def fork(module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> Child:
-    """Start `python -m module` as `start_detached` does, with everything imported."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in IMPORTED_WITH.items():
-            patch.setenv(name, value)  # for the server, which the first start starts
-        return fork_server().start(module, arguments, log, environment)
 
 
 class Process:

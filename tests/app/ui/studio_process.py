@@ -16,8 +16,8 @@ from app.cli.main import main
 from app.jobs.processes import fork_server_process
 from app.jobs.processes.fork_server import IDLE, ForkServer, Server
 from app.studio import studio_queue
-from app.studio.accounts import passwords
 from tests.app.ui.slow_answers import answer_slowly_if_asked
+from tests.quick_passwords import hash_quickly
 
 
 def fork_a_server() -> ForkServer:
@@ -52,7 +52,7 @@ if __name__ == "__main__":
     exec(before)
     answer_slowly_if_asked()
     if "trainers.training.train" in sys.modules:
-        vars(passwords)["COST"] = 16  # a thousandth of the time of a guess
+        hash_quickly()
         server = fork_a_server()
         vars(studio_queue)["job_server"] = lambda: server
     main(words)

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tests.trainers.processes import ForkedProcess, start_forked
+from tests.forked import ForkedProcess
 from trainers.distributed.devices import Rank
 
 CASES, DOUBLE = "cases.json", "double"
@@ -40,10 +40,7 @@ def train_together(folder: Path, cases: Mapping[str, Mapping[str, Any]], count: 
             assert process.wait(60) == 0, process.printed()[-4000:]
     finally:
         for process in others:
-            if process.poll() is None:
-                process.kill()
-                process.wait(60)
-            process.child.collect()
+            process.close()
 
 
 def result_of(folder: Path, case: str, count: int, index: int, what: str) -> dict[str, Tensor]:
@@ -58,7 +55,7 @@ def _environment(index: int, count: int) -> dict[str, str]:
 def _start(index: int, count: int, folder: Path) -> ForkedProcess:
     words = [str(index), str(count), str(folder), str(torch.get_num_threads())]
     log = folder / f"{count}-{index}.txt"
-    return start_forked("tests.trainers.distributed.several", words, log, _environment(index, count))
+    return ForkedProcess("tests.trainers.distributed.several", words, log, _environment(index, count))
 
 
 def main(index: int, count: int, folder: Path) -> None:

@@ -22,7 +22,7 @@ def test_a_killed_run_goes_on_with_the_bits_of_an_uncut_one(quick, tmp_path):
     run = Run(tmp_path / "runs" / "dusk")
     with training_process(config, tmp_path / "runs") as process:
         wait_for("checkpoint", 3, run, process)
-        process.kill()
+        process.send_signal(signal.SIGKILL)
         assert process.wait(60) == -signal.SIGKILL
     assert 3 <= run.checkpoint_steps()[-1] < 40 and not run.style.exists()
     with without_pictures():
