@@ -87,20 +87,20 @@ class Api:
         folder = sender_folder(self.services.uploads, sender)
         kept = take_in(self.services.drafts, key, uploads_of(files), folder)
         if len(kept.pictures) == before and not before:
-            reasons = joined(" ", (joined(": ", (one.name, one.reason)) for one in kept.left_out))
+            reasons = joined(" ", (joined(": ", (file.name, file.reason)) for file in kept.left_out))
             reasons = reasons or Message("No file arrived.")
             raise RefusalError("no_images", "None of these files is a readable picture. {reasons}", reasons=reasons)
         report = self.services.checker.report(kept)
         images = [
             {
-                "id": one.id,
-                "name": one.name,
-                "caption": one.caption,
-                "findings": [note.words for note in report.notes.get(one.id, ())],
+                "id": file.id,
+                "name": file.name,
+                "caption": file.caption,
+                "findings": [note.words for note in report.notes.get(file.id, ())],
             }
-            for one in kept.pictures
+            for file in kept.pictures
         ]
-        left_out = [{"name": one.name, "reason": one.reason} for one in kept.left_out]
+        left_out = [{"name": file.name, "reason": file.reason} for file in kept.left_out]
         return {"draft": draft, "images": images, "left_out": left_out}
 
     @kindly
@@ -112,16 +112,16 @@ class Api:
         request: gr.Request | None = None,
     ) -> Answer:
         """Set captions, by picture id, and the trigger word in front of each."""
-        known = self._known(draft, request)
-        wanted = {one: text_of(text, f"the caption of {one}") for one, text in table_of(captions, "captions").items()}
+        current = self._known(draft, request)
+        wanted = {id: text_of(text, f"the caption of {id}") for id, text in table_of(captions, "captions").items()}
         trigger = text_of(trigger, "trigger", edits.MOST_TRIGGER)
-        _check_there(known, wanted)
+        _check_there(current, wanted)
         changed = 0
 
         def change(now: Draft) -> Draft:
             nonlocal changed
             new = edits.with_captions(edits.with_trigger(now, trigger) if trigger else now, wanted)
-            changed = sum(one.caption != two.caption for one, two in zip(now.pictures, new.pictures, strict=True))
+            changed = sum(id.caption != two.caption for id, two in zip(now.pictures, new.pictures, strict=True))
             return new
 
         self.services.drafts.change(self._key(draft, request), change)
@@ -135,9 +135,9 @@ class Api:
         request: gr.Request | None = None,
     ) -> Answer:
         """Move a draft's pictures to the trash, by id, or all of them if none are given."""
-        known = self._known(draft, request)
-        wanted = texts_of(images, "images", NAME_LETTERS) or [one.id for one in known.pictures]
-        _check_there(known, wanted)
+        current = self._known(draft, request)
+        wanted = texts_of(images, "images", NAME_LETTERS) or [picture.id for picture in current.pictures]
+        _check_there(current, wanted)
         self.services.drafts.change(self._key(draft, request), lambda now: edits.settled(edits.without(now, wanted)))
         return {"removed": len(set(wanted))}
 
@@ -145,18 +145,18 @@ class Api:
     def drafts(self, request: gr.Request | None = None) -> Answer:
         """Your login's API drafts that have pictures, newest first, and their total bytes."""
         login = _owner(request)
-        found = of_programs(self.services.drafts, login) if login else []
+        drafts = of_programs(self.services.drafts, login) if login else []
         listed = [
             {
-                "draft": program_name(one, login),
-                "images": len(one.pictures),
-                "bytes": size_of(self.services.drafts, one),
-                "changed": one.changed,
+                "draft": program_name(draft, login),
+                "images": len(draft.pictures),
+                "bytes": size_of(self.services.drafts, draft),
+                "changed": draft.changed,
             }
-            for one in found
-            if one.pictures
+            for draft in drafts
+            if draft.pictures
         ]
-        return {"drafts": listed, "bytes": sum(one["bytes"] for one in listed)}
+        return {"drafts": listed, "bytes": sum(draft["bytes"] for draft in listed)}
 
     @kindly
     def start(
@@ -169,11 +169,11 @@ class Api:
         request: gr.Request | None = None,
     ) -> Answer:
         """Queue a run of a draft. `settings` are config tables or dotted keys such as `train.steps`."""
-        known = self._known(draft, request)
+        current = self._known(draft, request)
         name = text_of(name, "name", NAME_LETTERS)
         choice = text_of(preset, "preset", NAME_LETTERS), text_of(base, "base", PATH_LETTERS)
-        own = partial(self.services.presets.find, request.username or "" if request is not None else "")
-        chosen, table = must("bad_setting", with_orders, known, *choice, table_of(settings, "settings"), own)
+        find_own = partial(self.services.presets.find, request.username or "" if request is not None else "")
+        chosen, table = must("bad_setting", with_orders, current, *choice, table_of(settings, "settings"), find_own)
         found = self.services.bases.look(chosen.choices.base)
         if found.problem:
             raise RefusalError(
@@ -191,16 +191,16 @@ class Api:
     def status(self, run: str) -> Answer:
         """A run's state, its known figures, and URLs of its newest samples."""
         view = self._view(run)
-        said = view.summary
+        summary = view.summary
         columns = samples.find_samples(view.job.folder)
         public = self.services.queue.public(view)
         return _state(run, view) | {
-            "step": said.step,
-            "steps": said.steps,
-            "seconds_left": said.seconds_left,
-            "speed": said.speed,
-            "loss": said.loss,
-            "memory": said.memory,
+            "step": summary.step,
+            "steps": summary.steps,
+            "seconds_left": summary.seconds_left,
+            "speed": summary.speed,
+            "loss": summary.loss,
+            "memory": summary.memory,
             "samples": [samples_view.address(sample, public, False) for sample in columns[-1]] if columns else [],
             "style": self.services.library.of_run(run),
             "message": view.line,
@@ -265,10 +265,10 @@ class Api:
     def styles(self, search: str = "", page: int = 1) -> Answer:
         """The styles, newest first, fifty per page."""
         needle = text_of(search, "search", NAME_LETTERS).casefold()
-        found = [item for item in self.services.library.entries() if needle in f"{item.name} {item.words}".casefold()]
-        pages = max(1, -(-len(found) // A_PAGE))
+        entries = [item for item in self.services.library.entries() if needle in f"{item.name} {item.words}".casefold()]
+        pages = max(1, -(-len(entries) // A_PAGE))
         first = (min(max(1, whole_of(page, "page")), pages) - 1) * A_PAGE
-        return {"styles": [in_plain(item) for item in found[first : first + A_PAGE]], "pages": pages}
+        return {"styles": [in_plain(item) for item in entries[first : first + A_PAGE]], "pages": pages}
 
     @kindly
     def download(
@@ -304,9 +304,11 @@ class Api:
 
         for style in table_of(styles, "styles"):
             self._item(str(style))
-        asked = must("bad_value", request_of, text_of(prompt, "prompt"), styles, table_of(options, "options"))
+        generate_request = must(
+            "bad_value", request_of, text_of(prompt, "prompt"), styles, table_of(options, "options")
+        )
         sheet = options.get("sheet") is True
-        pictures = wait_for(self.services.generations, asked, _owner(request), sheet)
+        pictures = wait_for(self.services.generations, generate_request, _owner(request), sheet)
         return [file_of(path) for path in pictures]
 
     @kindly
@@ -316,10 +318,10 @@ class Api:
 
     @kindly
     def presets(self, request: gr.Request | None = None) -> list[Answer]:
-        """The presets, and what each is good for; then one's own."""
-        own = self.services.presets.list(request.username or "" if request is not None else "")
+        """The bundled presets with their purposes, then your own."""
+        presets = self.services.presets.list(request.username or "" if request is not None else "")
         bundled = [{"name": preset.name, "summary": preset.summary} for preset in list_presets()]
-        return bundled + [{"name": one.name, "summary": one.problem or "One of your own."} for one in own]
+        return bundled + [{"name": one.name, "summary": one.problem or "One of your own."} for one in presets]
 
     @kindly
     def bases(self) -> list[Answer]:
@@ -338,13 +340,13 @@ class Api:
         if not isinstance(draft, str) or not draft or len(draft) > DRAFT_LETTERS:
             raise RefusalError("no_draft", "draft must be a draft that /upload returned.")
         owner, key = _owner(request), key_of_program(draft)
-        if owner and ":" in draft:  # which would be another login's key
+        if owner and ":" in draft:  # the key of another login
             raise RefusalError("no_draft", "There is no such draft: a draft's id has no colon.")
-        own = key_of_program(draft, owner)
+        program_key = key_of_program(draft, owner)
         if owner and (known := self.services.drafts.read(key)).revision and login_of_key(known.key) in ("", owner):
-            self.services.drafts.change(key, lambda now: now if now.key else now.with_(key=own))
-            own = key
-        return own
+            self.services.drafts.change(key, lambda now: now if now.key else now.with_(key=program_key))
+            program_key = key
+        return program_key
 
     def _known(self, draft: str, request: gr.Request | None) -> Draft:
         known = self.services.drafts.look(self._key(draft, request))
@@ -379,7 +381,7 @@ class Api:
 
 
 def _check_there(draft: Draft, identifiers: Iterable[str]) -> None:
-    missing = sorted(set(identifiers) - {one.id for one in draft.pictures})
+    missing = sorted(set(identifiers) - {picture.id for picture in draft.pictures})
     if missing:
         raise RefusalError("no_image", "There is no picture {picture} in this draft.", picture=missing[0])
 

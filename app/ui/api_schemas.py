@@ -49,7 +49,7 @@ def kindly(endpoint: Callable[..., Any]) -> Callable[..., Any]:
                 raise gr.Error(_coded(reason(error), "not_kept"), print_exception=False) from error
             if isinstance(error, VelaturaError):
                 raise gr.Error(_coded(as_sentence(error), "refused"), print_exception=False) from error
-            raise gr.Error(_coded(text.UNEXPECTED, "unexpected")) from error  # its traceback is in the studio's output
+            raise gr.Error(_coded(text.UNEXPECTED, "unexpected")) from error  # Gradio prints the traceback
 
     return answering
 
@@ -61,12 +61,12 @@ def listing_options(endpoint: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _coded(sentence: str, code: str) -> str:
-    """A sentence in the language of the caller, which is English for most programs, and a code for these."""
+    """A sentence in the caller's language with its code in brackets."""
     return f"{translate(sentence)} [{code}]"
 
 
 class RefusalError(VelaturaError):
-    """An error with a sentence for people, as `VelaturaError` has it, and a code for programs."""
+    """An error with a sentence for people and a code for programs."""
 
     def __init__(self, code: str, sentence: str, **parameters: object) -> None:
         super().__init__(Message(sentence, **parameters) if parameters else sentence)
@@ -87,18 +87,18 @@ def must(code: str, do: Callable[..., Any], *given: Any) -> Any:
 
 def uploads_of(files: Any) -> list[Upload]:
     """The uploaded files; anything else is refused."""
-    found = []
+    uploads = []
     for file in files if isinstance(files, list) else [files]:
         path = file.get("path") if isinstance(file, dict) else getattr(file, "path", None)
         name = file.get("orig_name") if isinstance(file, dict) else getattr(file, "orig_name", None)
         if not isinstance(path, str):
             raise RefusalError("bad_path", "files must be uploads, made with handle_file(path).")
-        found.append(Upload(Path(path), str(name or Path(path).name)))
-    if len(found) > MOST_PICTURES:
+        uploads.append(Upload(Path(path), str(name or Path(path).name)))
+    if len(uploads) > MOST_PICTURES:
         raise RefusalError(
-            "too_many", "At most {most} files at once; found {number}.", most=MOST_PICTURES, number=len(found)
+            "too_many", "At most {most} files at once; found {number}.", most=MOST_PICTURES, number=len(uploads)
         )
-    return found
+    return uploads
 
 
 def text_of(value: Any, name: str, most: int = MOST_TEXT) -> str:
@@ -138,9 +138,9 @@ def _check_size(value: Any, name: str, deepest: int) -> None:
                 most=MOST_ENTRIES,
                 deepest=DEEPEST,
             )
-        named = value.items() if isinstance(value, Mapping) else ((name, one) for one in value)
-        for key, one in named:
-            _check_size(one, text_of(key, name, 200) if isinstance(value, Mapping) else name, deepest - 1)
+        named = value.items() if isinstance(value, Mapping) else ((name, entry) for entry in value)
+        for key, entry in named:
+            _check_size(entry, text_of(key, name, 200) if isinstance(value, Mapping) else name, deepest - 1)
 
 
 def texts_of(value: Any, name: str, most: int) -> list[str]:
@@ -153,7 +153,7 @@ def texts_of(value: Any, name: str, most: int) -> list[str]:
             most=MOST_ENTRIES,
             value=value,
         )
-    return [text_of(one, name, most) for one in value]
+    return [text_of(text, name, most) for text in value]
 
 
 def whole_of(value: Any, name: str) -> int:
@@ -179,15 +179,15 @@ def request_of(prompt: str, styles: Mapping[str, Any], options: Mapping[str, Any
     sheet = values.pop("sheet", False)
     if not isinstance(sheet, bool):
         raise VelaturaError(NO_SWITCH.format("sheet", sheet))
-    if values.get("each") is True and len(styles) == 1:  # its picture is the one with every style
+    if values.get("each") is True and len(styles) == 1:  # that picture would equal the one of all styles
         values["each"] = False
-    given = [{"style": style, "strength": strength} for style, strength in styles.items()]
+    chosen_styles = [{"style": style, "strength": strength} for style, strength in styles.items()]
     compared = {"compare": False} if values.get("axes") else {}
-    return make_request(prompts=(prompt,), styles=given, **values | compared)
+    return make_request(prompts=(prompt,), styles=chosen_styles, **values | compared)
 
 
 def in_plain(item: StyleEntry) -> Answer:
-    """A style for API answers."""
+    """A style as an API value."""
     return {
         "id": item.id,
         "name": item.name,

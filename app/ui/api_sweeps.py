@@ -1,4 +1,4 @@
-"""The endpoints of sweeps: a run of a draft for each combination of methods and settings."""
+"""The API endpoints of sweeps: a run of a draft for each combination of methods and settings."""
 # Gradio reads the types of the endpoints from their signatures, which therefore must not be postponed.
 
 from functools import partial
@@ -20,7 +20,7 @@ from app.ui.api_schemas import Answer, RefusalError, kindly, must, table_of, tex
 from app.ui.components.events import actor_of
 
 OF_THE_COMPUTER = ("base.model", *OF_FILES)
-"""Settings that could lead to files of this computer: the base of all runs is chosen in `settings`."""
+"""Settings that may name files of this computer; `settings` chooses the base of all runs."""
 
 
 def build(services: Services) -> None:
@@ -45,18 +45,20 @@ class SweepApi(Api):
         request: gr.Request | None = None,
     ) -> Answer:
         """Queue a run of a draft for each combination of `methods` and of the values in `grid`, by config key."""
-        known, actor = self._known(draft, request), actor_of(request) if request is not None else Actor()
+        api_draft, actor = self._known(draft, request), actor_of(request) if request is not None else Actor()
         name, choice = text_of(name, "name", NAME_LETTERS), text_of(preset, "preset", NAME_LETTERS)
-        own = partial(self.services.presets.find, actor.name)
-        chosen, table = must("bad_setting", with_orders, known, choice, "starter", table_of(settings, "settings"), own)
+        find_own = partial(self.services.presets.find, actor.name)
+        chosen, table = must(
+            "bad_setting", with_orders, api_draft, choice, "starter", table_of(settings, "settings"), find_own
+        )
         axes = must("bad_setting", check_axes, _axes(texts_of(methods, "methods", NAME_LETTERS), grid))
-        found = self.services.bases.look(chosen.choices.base)
-        if found.problem:
+        base = self.services.bases.look(chosen.choices.base)
+        if base.problem:
             raise RefusalError(
                 "no_base",
                 "The base model {base} cannot be used. {problem}",
-                base=found.title,
-                problem=found.problem,
+                base=base.title,
+                problem=base.problem,
             )
         queue, drafts = self.services.queue, self.services.drafts
         sweep = must("bad_setting", start_draft_sweep, queue, drafts, chosen.with_(name=name), axes, actor, table)
@@ -64,24 +66,24 @@ class SweepApi(Api):
 
     @kindly
     def sweep_status(self, sweep: str) -> Answer:
-        """How far the runs of a sweep are, and what they have given, best first."""
+        """Progress and results of a sweep's runs, best first."""
         queue = self.services.queue
-        found = must("no_sweep", read_sweep, queue.store.runs, text_of(sweep, "sweep", NAME_LETTERS))
-        there = members(found, queue.runs())
-        now = progress(there)
+        record = must("no_sweep", read_sweep, queue.store.runs, text_of(sweep, "sweep", NAME_LETTERS))
+        runs = members(record, queue.runs())
+        now = progress(runs)
         results = ranked(
-            [read_result(each, queue.losses(each.view.job.folder) if each.view is not None else None) for each in there]
+            [read_result(run, queue.losses(run.view.job.folder) if run.view is not None else None) for run in runs]
         )
         return {
-            "sweep": found.name,
+            "sweep": record.name,
             "of": now.of,
             "done": now.done,
             "running": now.running,
             "waiting": now.waiting,
             "deleted": now.missing,
-            "ended": all(member.view is None or member.view.state in ENDED for member in there),
-            "kept": found.kept,
-            "runs": [as_record(found.axes, result) for result in results],
+            "ended": all(member.view is None or member.view.state in ENDED for member in runs),
+            "kept": record.kept,
+            "runs": [as_record(record.axes, result) for result in results],
         }
 
 
@@ -91,7 +93,7 @@ def _axes(methods: list[str], grid: dict[str, Any]) -> list[Axis]:
         if not isinstance(values, list):
             raise RefusalError("bad_value", "grid must have a list of values for {key!r:.80}.", key=key)
         keys = tuple(str(key).split("+"))
-        if any(one in OF_THE_COMPUTER or (one != SEED and "." not in one) for one in keys):
+        if any(part in OF_THE_COMPUTER or (part != SEED and "." not in part) for part in keys):
             raise RefusalError("bad_value", "{key!r:.80} cannot differ in a sweep.", key=key)
         axes.append(Axis(keys, tuple(values)))
     return axes

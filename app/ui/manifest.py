@@ -1,4 +1,4 @@
-"""The web app manifest, by which browsers install the studio as an app."""
+"""The web app manifest, with which browsers install the studio as an app."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from app.ui.components import text
 from app.ui.document.assets import asset
 
 MANIFEST = "/manifest.json"
-"""Where Gradio's pages look for it."""
+"""The address that Gradio's pages link to."""
 WALL = "#eff2ef"
 """`--wall` of `tokens.css`, the background of every page."""
 SIZES = (192, 512)
-"""Sides of the icons in pixels, as browsers ask for them."""
+"""Sides of the icons in pixels."""
 
 
 def manifest_route() -> BaseRoute:
-    """The route."""
+    """The route of the manifest."""
     return Route(MANIFEST, _answer)
 
 

@@ -1,6 +1,6 @@
-"""The state of the computer, which every page shows: `/now` answers it, `/now/stream` sends it when it changes.
+"""The state of the computer for every page: `/now` returns it, `/now/stream` sends it whenever it changes.
 
-Pages poll when it changes instead of by the clock, so an idle page asks for nothing.
+Pages request updates when it changes instead of on a timer, so an idle page sends nothing.
 """
 
 from __future__ import annotations
@@ -31,28 +31,27 @@ from app.ui.login.sender import USER
 from app.ui.runs.text import activity, brief
 
 INTERVAL, DRAWING_INTERVAL = 1.0, 0.25
-"""Seconds between two looks at the studio, however many pages ask: as a rule, and while something is drawn, which takes
-a second or two."""
+"""Seconds between two reads of the state for all pages together: normally, and while a picture is drawn (1 to 2 s)."""
 PING = 15.0
-"""Seconds after which an unchanged state is sent again, so that proxies and pages know that the stream is alive."""
+"""Seconds after which an unchanged state is sent again, to keep the stream alive for proxies and pages."""
 LONGEST = 30.0
-"""Seconds after which a stream ends and the browser opens the next, whose login is checked."""
+"""Seconds after which a stream ends; the browser opens the next one, whose login is checked."""
 UNDO_FOR = 600.0
-"""Seconds for which pages offer to bring something back; it stays in the trash for longer."""
+"""Seconds for which pages offer an undo; the trash keeps the item longer."""
 SETTLED = 2.0
-"""Seconds after which a change of the trash's folder is surely the last one that its time of change can tell of."""
+"""Seconds after which the modification time of the trash's folder can no longer hide a second change."""
 LATEST = 20
-"""Ended runs that pages are told of."""
+"""Maximum number of ended runs sent to pages."""
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
-"""The second asks nginx not to collect a stream."""
+"""`x-accel-buffering` keeps nginx from buffering the stream."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that has ended while the server was running."""
+    """A run that ended while the server was running."""
 
     number: int
-    """Counted from the start of the server."""
+    """Sequence number since the server's start."""
     run: str
     owner: str
     line: str
@@ -60,7 +59,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Undoable:
-    """Something that can be brought back from the trash."""
+    """A trash item that can be restored."""
 
     id: str
     owner: str
@@ -72,27 +71,25 @@ class Now:
     """The state of the computer at one moment."""
 
     version: int
-    """Microseconds since the epoch at which the last change was noticed: of a job, or of a stamp in `Changes`.
+    """Microseconds since the epoch at which the last change of a job or of a stamp in `Changes` was noticed.
 
-    Values that were read earlier may be out of date."""
+    Values that were read earlier may be out of date.
+    """
     line: str
     busy: bool
     brief: str = ""
-    """How far the running job is and the time it still takes, for a tab's title; "" while nothing runs."""
+    """Progress and remaining time of the running job, for a tab's title; "" if nothing runs."""
     ended: tuple[Ended, ...] = ()
-    """The runs that have ended lately, newest last."""
+    """The latest ended runs, newest last."""
     draws: bool = False
-    """Whether a picture is being drawn, or is about to be."""
+    """Whether a picture is being drawn or is next."""
     undoable: tuple[Undoable, ...] = ()
-    """What went into the trash lately, newest first."""
+    """Recent trash items, newest first."""
 
     def body(self, user: str | None) -> dict[str, object]:
-        """It as pages read it, in the language of this request.
-
-        With the login of the page that asks and the runs of that person that have ended.
-        """
-        ended = [asdict(each) for each in self.ended if each.owner == (user or "")]
-        undo = next((asdict(each) for each in self.undoable if each.owner == (user or "")), None)
+        """The response body in the request's language, with the user's own ended runs and undo."""
+        ended = [asdict(run) for run in self.ended if run.owner == (user or "")]
+        undo = next((asdict(run) for run in self.undoable if run.owner == (user or "")), None)
         body: dict[str, object] = {
             "version": self.version,
             "line": self.line,
@@ -106,7 +103,7 @@ class Now:
 
 
 class RecentTrash:
-    """What went into the trash lately, read again only where the trash has changed."""
+    """Recent trash items, read again only when the trash has changed."""
 
     def __init__(self, trash: Trash) -> None:
         self._trash = trash
@@ -114,7 +111,7 @@ class RecentTrash:
         self._items: list[TrashItem] = []
 
     def items(self, seconds: float) -> list[TrashItem]:
-        """What went into the trash in the last `seconds`, whosever it is, newest first."""
+        """Everybody's items deleted in the last `seconds`, newest first."""
         now = time.time()
         try:
             changed = self._trash.folder.stat().st_mtime
@@ -126,7 +123,7 @@ class RecentTrash:
 
 
 class NowRoutes:
-    """Looks at the queue, and at what changes beside it, for all pages together."""
+    """Both routes and the state that they share."""
 
     def __init__(self, queue: StudioQueue, changes: Changes) -> None:
         self.queue, self.changes = queue, changes
@@ -142,11 +139,11 @@ class NowRoutes:
         self._ended: tuple[Ended, ...] = ()
 
     def routes(self) -> list[BaseRoute]:
-        """Both routes."""
+        """The routes `/now` and `/now/stream`."""
         return [Route("/now", self.answer), Route("/now/stream", self.stream)]
 
     def look(self, newer: bool = False) -> Now:
-        """The state, at most `INTERVAL` seconds old; `newer` looks again in any case."""
+        """The state, at most `INTERVAL` seconds old, or read anew if `newer`."""
         with self._lock:
             if newer or time.monotonic() >= self._looked + (DRAWING_INTERVAL if self._now.draws else INTERVAL):
                 self._now = self._read()
@@ -154,11 +151,11 @@ class NowRoutes:
             return self._now
 
     def answer(self, request: Request) -> Response:
-        """The state as it is now."""
+        """The current state."""
         return JSONResponse(self.look(newer=True).body(request.scope.get(USER)), headers=HEADERS)
 
     async def stream(self, request: Request) -> Response:
-        """The state as server-sent events: at once, whenever it changes, and now and then."""
+        """The state as server-sent events: now, at every change, and every `PING` seconds."""
         return StreamingResponse(self._events(request), media_type="text/event-stream", headers=HEADERS)
 
     def close(self) -> None:
@@ -179,7 +176,7 @@ class NowRoutes:
         seen, stamps = self.queue.look(), self.changes.look()
         if seen.views is not self._views or stamps != self._stamps:  # views are the same object while no job changes
             self._views, self._stamps = seen.views, stamps
-            self._version = max(now_us(), self._version + 1)  # whatever becomes of the clock
+            self._version = max(now_us(), self._version + 1)  # even if the clock was set back
             self._note_ended(seen.runs)
         now = seen.activity
         line = activity(now) or text.FREE

@@ -1,4 +1,4 @@
-"""The studio's pages: a page is its folder and its row here."""
+"""The studio's pages: each is a folder and a row here."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from trainers.messages import Message as _
 
 @dataclass(frozen=True)
 class Page:
-    """A page: what its tab is called, its address without the slash, and the module whose `build` lays it out."""
+    """A page: its tab's title, its address without the slash, and the module whose `build` lays it out."""
 
     title: str
     path: str
     module: str
     listed: bool = False
-    """Whether the bar of every page leads to it."""
+    """Whether the navigation bar links to it."""
 
     def load(self) -> ModuleType:
-        """Its module; only the server needs those of all pages."""
+        """Its module, imported when first needed."""
         return import_module(f"app.ui.{self.module}")
 
 
@@ -34,4 +34,4 @@ PAGES = (
     Page(_("Playground"), "playground", "playground.page", listed=True),
     Page(_("Trash"), "trash", "trash.page"),
 )
-"""The first is where the studio opens."""
+"""The first is the start page."""

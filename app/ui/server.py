@@ -1,4 +1,4 @@
-"""The studio: its pages, and how it is served."""
+"""The studio's server and its pages."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ from app.ui.upload_route import upload_route
 from trainers.errors import VelaturaError
 
 FORGET_UPLOADS = (60, 900)
-"""Uploads older than this many seconds that nothing uses are deleted, at this interval."""
+"""Unused uploads are deleted after so many seconds; the interval of the check in seconds."""
 
 NO_DOCS = {"docs_url": None, "redoc_url": None, "openapi_url": None}
-"""FastAPI's own pages are not served."""
+"""FastAPI's documentation pages are not served."""
 LONGEST_STOP = 1
-"""Seconds after which a stopping server ends open connections; pages keep theirs forever."""
+"""Seconds after which a stopping server closes open connections; pages hold theirs open."""
 LAUNCH: dict[str, Any] = {
     "footer_links": [],
     "run_history": False,
@@ -81,7 +81,7 @@ LAUNCH: dict[str, Any] = {
     "quiet": True,
     "prevent_thread_lock": True,
 }
-"""What the studio wants of Gradio's server, whatever its environment variables say."""
+"""Launch options that override Gradio's environment variables."""
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Server:
     now: NowRoutes
 
     def close(self) -> None:
-        """Stop serving, end background work, and delete uploads; runs continue."""
+        """Stop serving and background work, and delete uploads; runs continue."""
         self.now.close()
         self.dispatching.close()
         self.demo.close(verbose=False)
@@ -121,7 +121,7 @@ class Address:
 
 
 def build(services: Services) -> gr.Blocks:
-    """All pages."""
+    """Build all pages."""
     options: dict[str, Any] = {"title": text.PRODUCT, "analytics_enabled": False, "delete_cache": FORGET_UPLOADS}
     with Studio(speaking_to, fill_width=True, **options) as demo:
         PAGES[0].load().build(services, demo)
@@ -141,17 +141,19 @@ def start(
     ended: Ended | None = None,
     cluster: Cluster | None = None,
 ) -> Server:
-    """Serve a studio with its runs in `folder`; returns once it answers. OSError if the port is taken.
+    """Serve a studio with its runs in `folder`; returns once it accepts requests. OSError if the port is taken.
 
-    `given` are passwords by name of additional temporary accounts; each person may keep `most_kept` bytes.
-    `ended` is called for each job that has ended; the nodes of `cluster` serve the queue, too.
+    `given` has passwords by name of additional temporary accounts; each person may keep `most_kept` bytes.
+    `ended` is called for each ended job; the nodes of `cluster` serve the queue, too.
     """
     paths = Paths(folder)
     paths.make()
     uploads = UploadFolder(paths)
     keep_files_in(uploads.path)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["FORWARDED_ALLOW_IPS"] = ""  # uvicorn trusts programs on this machine by default; we decide
+    os.environ["FORWARDED_ALLOW_IPS"] = (
+        ""  # uvicorn trusts programs on this machine by default; the proxy middleware decides instead
+    )
     people = PeopleDatabase(paths.people)
     check_given(People(people), given)
     authenticator = Authenticator(People(people), Sessions(people), paths.secret(), given)
@@ -194,16 +196,16 @@ def start(
 
 
 def _scripts_run(demo: gr.Blocks) -> dict[str, list[str]]:
-    """The lines by which parts of pages run our scripts, by the page's address without the slash."""
-    found: dict[str, list[str]] = {page.path: [] for page in PAGES}
+    """The `js_on_load` lines of each page, by its path."""
+    scripts: dict[str, list[str]] = {page.path: [] for page in PAGES}
     for block in demo.blocks.values():
         if isinstance(block, gr.HTML) and block.js_on_load:
-            found[block.page].append(block.js_on_load)
-    return found
+            scripts[block.page].append(block.js_on_load)
+    return scripts
 
 
 def _routes(demo: gr.Blocks, services: Services, uploads: Path) -> list[BaseRoute]:
-    """What the studio answers beside Gradio's pages and calls."""
+    """The routes beside Gradio's."""
     return [
         *asset_routes(bundles(_scripts_run(demo))),
         manifest_route(),
@@ -213,9 +215,9 @@ def _routes(demo: gr.Blocks, services: Services, uploads: Path) -> list[BaseRout
 
 
 def _shares(services: Services, uploads: Path, most_kept: int, received: Received | None) -> Shares:
-    """What people may upload."""
-    trash, own = Trash(services.queue.store), Limits(services.queue.store.settings).storage
-    quota = Quota(most_kept, trash, partial(_sent, services), partial(settle, services.drafts), own)
+    """The storage limits of uploads."""
+    trash, storage = Trash(services.queue.store), Limits(services.queue.store.settings).storage
+    quota = Quota(most_kept, trash, partial(_sent, services), partial(settle, services.drafts), storage)
     return Shares(_room(uploads, trash), received, quota)
 
 

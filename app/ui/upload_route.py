@@ -1,6 +1,6 @@
 """`POST gradio_api/upload` in place of Gradio's own, which stores equal files of different people as one file.
 
-The first of them to be processed would delete it under the others. Here each request has its own folder inside its
+Processing it for the first person would delete it under the others. Here each request has a folder inside its
 sender's, so an upload belongs to its sender until it is processed.
 """
 
@@ -23,8 +23,7 @@ from app.ui.login.sender import USER, sender_of
 
 
 def upload_route(root: Path) -> Route:
-    """The upload route; `root` is the folder of this server's uploads. It returns the files' paths, as Gradio's
-    does."""
+    """The upload route below `root`, the server's upload folder; it returns the files' paths, as Gradio's does."""
 
     async def upload(request: Request) -> Response:
         sender = sender_of(request.scope.get(USER), request.cookies)
@@ -34,10 +33,10 @@ def upload_route(root: Path) -> Route:
         except MultiPartException as error:
             shutil.rmtree(folder, ignore_errors=True)
             return PlainTextResponse(error.message, 413 if is_too_large(error) else 400)
-        except ClientDisconnect:  # a page that was left or reloaded: nothing of it stays, and nobody reads the answer
+        except ClientDisconnect:  # the page was left or reloaded: keep nothing; nobody reads the answer
             shutil.rmtree(folder, ignore_errors=True)
             return Response(status_code=400)
-        except BaseException as error:  # of the disk, or the studio ends: nothing of it stays
+        except BaseException as error:  # a disk error, or the studio stops: keep nothing
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, Exception) and is_of_the_disk(error):
                 return PlainTextResponse(translate(reason(error)), 507)

@@ -1,4 +1,4 @@
-"""What the scripts of the Playground may say."""
+"""Events of the Playground's scripts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainers.composition.ways import SUM
 
 
 class ChosenStyle(PageEvent):
-    """A style in the fields, and its strength as it was typed."""
+    """A style in the form with its strength as typed."""
 
     id: Id
     strength: Id
@@ -26,19 +26,19 @@ def _with_all_names(options: dict[str, str]) -> dict[str, str]:
 
 
 class Fields(PageEvent):
-    """What stands in the fields."""
+    """The values of all fields."""
 
     count: Whole
-    """Of the page's request, by which it knows the answer."""
+    """Sequence number of the page's request, for matching its answer."""
     prompt: Typed
     options: Annotated[dict[str, Typed], AfterValidator(_with_all_names)]
-    """The folded options, by name."""
+    """The values of the folded options, by name."""
     count_of_pictures: Typed
     compose: Typed
-    """Empty where there are not several styles: then the page does not ask."""
+    """How styles are combined; "" if the page has no such field."""
     each: bool
     across: Typed
-    """What is compared along a row; the next three empty where the page does not ask."""
+    """The kind of axis along a row; this and the next three are "" if the page has no such fields."""
     across_values: Typed
     down: Typed
     down_values: Typed
@@ -46,22 +46,22 @@ class Fields(PageEvent):
     styles: tuple[ChosenStyle, ...] = Field(max_length=100)
 
     def form(self) -> GenerateForm:
-        """The same as it is kept and parsed."""
+        """The fields as a form to store and parse."""
         others = self.model_dump(exclude={"count", "count_of_pictures", "what", "place", "compose", "styles"})
         styles = tuple((style.id, style.strength) for style in self.styles[:MOST_STYLES])
         return GenerateForm(**others, count=self.count_of_pictures, compose=self.compose or SUM, styles=styles)
 
 
 class FormEdited(Fields):
-    """Something was typed, chosen or pressed in the form."""
+    """A field or a button of the form was used."""
 
     what: Literal["keep", "restyle", "add", "take-out"]
     place: Whole
-    """Of the style that is taken out, the first being 0."""
+    """Index of the style to remove."""
 
 
 class FormSubmitted(Fields):
-    """Something is to be drawn."""
+    """*Draw* was pressed."""
 
 
 class GenerationAction(PageEvent):
@@ -69,7 +69,7 @@ class GenerationAction(PageEvent):
 
     what: Literal["use", "keep", "again", "dismiss", "cancel", "cancel-all", "hurry"]
     about: Id = ""
-    """Which generation; of a picture that is to be kept also its place, behind a colon."""
+    """The generation's id; for a picture of a comparison `id:index`."""
 
 
 EDITING = {"form_edited": FormEdited}

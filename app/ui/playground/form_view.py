@@ -1,4 +1,4 @@
-"""The fields of the Playground as data."""
+"""The fields of the Playground as template data."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from trainers.config.limits import AxisKind
 from trainers.messages import joined
 
 KEYBOARDS: Mapping[str, str] = {"whole": "numeric", "number": "decimal"}
-"""Keyboards of the folded fields, by the kind of the option; of others `text`."""
+"""`inputmode` of the folded fields by the option's kind; `text` for others."""
 WORDS_SHOWN = 4
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """All that the fields show."""
+    """The state of the form."""
 
     form: GenerateForm
     library: Sequence[StyleEntry]
     bases: Sequence[Base]
-    own: Base
-    """What is drawn on where nobody has chosen a base."""
-    found: Compatibility
-    """What of the request goes together."""
+    default_base: Base
+    """The base used if none is chosen."""
+    checked: Compatibility
+    """The request's styles and base, and whether they fit."""
     problems: Mapping[str, str]
     count: int
-    """Of the page's request that this answers."""
+    """Sequence number of the page's request that this answers."""
     fresh: tuple[str, ...] = ()
-    """Of which fields the server knows better than the page what stands in them: `all`, `styles`, or their names."""
+    """Fields whose values the server has changed: `all`, `styles`, or their names."""
     stamp: str = ""
-    """Another one each time."""
+    """Another one for each response."""
     said: str = ""
-    """Why nothing was drawn, where that is no field's matter."""
+    """Why nothing was drawn, unless a field has the problem."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of the values that may be chosen in a field."""
+    """An option of a select."""
 
     key: str
     value: str
@@ -59,14 +59,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Field:
-    """A field, and what its script needs of it."""
+    """A field with the data that its script needs."""
 
     name: str
     value: str
     stamp: str
-    """New where the page is to take the value over; empty where it keeps what stands there."""
+    """New if the page must take the value over; "" if it keeps its own."""
     problem: str
-    """What is wrong with the value."""
+    """The problem with the value."""
     hint: str = ""
     placeholder: str = ""
     options: tuple[Choice, ...] = ()
@@ -74,7 +74,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Switch:
-    """Something that is on or off."""
+    """A checkbox."""
 
     name: str
     label: str
@@ -85,71 +85,71 @@ class Switch:
 
 @dataclass(frozen=True)
 class StyleRow:
-    """A style to draw with, and its strength."""
+    """A style to draw with and its strength."""
 
     number: int
     """From 1."""
     name: str
     style: Field
     strength: str
-    """As it was typed."""
+    """As typed."""
     said: str
-    """The strength that this is taken for."""
+    """The strength as parsed."""
 
 
 @dataclass(frozen=True)
 class AxisRow:
-    """What is compared along an axis."""
+    """The fields of an axis of a comparison."""
 
     label: str
     labelled: bool
-    """Whether its label is seen."""
+    """Whether its label is visible."""
     kind: Field
     values: Field | None
-    """None where there is nothing to write."""
+    """The field of its values; None if the axis takes none."""
     values_label: str
 
 
 @dataclass(frozen=True)
 class FormView:
-    """The whole form."""
+    """The form."""
 
     count: int
-    """Of the page's request that this answers."""
+    """Sequence number of the page's request that this answers."""
     no_library: bool
-    """Whether there is no style at all."""
+    """Whether the library is empty."""
     prompt: Field
     compose: Field
     folded: tuple[tuple[Option, Field], ...]
     keyboards: Mapping[str, str]
     missing_words: tuple[str, ...]
-    """What calls the styles up and is not in the prompt."""
+    """Trigger words that the prompt lacks."""
     rows: tuple[StyleRow, ...]
     may_add: bool
-    """Whether there is room for another style."""
+    """Whether another style can be added."""
     axes: tuple[AxisRow, ...]
-    """What is compared along a row, and from row to row."""
+    """The axis along a row, and the one from row to row."""
     each: Switch | None
     compare: Switch | None
     counts: Field | None
-    """How many pictures, where they may differ in their seeds."""
+    """The number of pictures, if they may differ in their seeds."""
     draw: str
-    """What the button says."""
+    """The button's label."""
     in_short: str
-    """What the folded fields say."""
+    """The folded options in a line."""
     opened: bool
-    """Whether one of the folded fields is wrong."""
+    """Whether a folded field has a problem."""
     refused: str
-    """Why nothing was drawn, where that is no field's matter."""
+    """Why nothing was drawn, unless a field has the problem."""
 
 
 def read_form(sheet: Sheet) -> FormView:
-    """The whole form."""
+    """The form as template data."""
     form = sheet.form
     count = len(form.styles)
     compared = bool(form.axes())
-    each, several = form.each and count > 1, sheet.found.request.count > 1
-    number_of_pictures = math.prod(len(axis.values) for axis in sheet.found.axes) if compared else 1
+    each, several = form.each and count > 1, sheet.checked.request.count > 1
+    number_of_pictures = math.prod(len(axis.values) for axis in sheet.checked.axes) if compared else 1
     return FormView(
         sheet.count,
         not sheet.library,
@@ -176,7 +176,7 @@ def read_form(sheet: Sheet) -> FormView:
 
 
 def _axes(sheet: Sheet) -> tuple[AxisRow, ...]:
-    """What is compared; what is from row to row only beside something along a row."""
+    """The axes; the second only beside a first."""
     across = _axis(sheet, 0, "across", (words.ACROSS, words.VALUES_ACROSS, words.NOTHING))
     if not sheet.form.axes():
         return (across,)
@@ -186,10 +186,15 @@ def _axes(sheet: Sheet) -> tuple[AxisRow, ...]:
 def _axis(sheet: Sheet, place: int, name: str, called: tuple[str, str, str]) -> AxisRow:
     label, values_label, nothing = called
     kind, other = getattr(sheet.form, name), sheet.form.across if place else sheet.form.down
-    possible = [one for one in words.AXIS_NAMES if len(sheet.form.styles) >= NEEDED_STYLES.get(one, 0)]
-    choices = [("", nothing, ""), *((one, words.AXIS_NAMES[one], "") for one in possible if one != other or not place)]
+    possible = [
+        axis_kind for axis_kind in words.AXIS_NAMES if len(sheet.form.styles) >= NEEDED_STYLES.get(axis_kind, 0)
+    ]
+    choices = [
+        ("", nothing, ""),
+        *((axis_kind, words.AXIS_NAMES[axis_kind], "") for axis_kind in possible if axis_kind != other or not place),
+    ]
     field = _field(sheet, name, choices=choices)
-    chosen = next((one for one in possible if one == kind), None)
+    chosen = next((axis_kind for axis_kind in possible if axis_kind == kind), None)
     if chosen is None:
         return AxisRow(label, bool(place), field, None, values_label)
     values = Field(
@@ -204,12 +209,12 @@ def _axis(sheet: Sheet, place: int, name: str, called: tuple[str, str, str]) -> 
 
 
 def _usual(sheet: Sheet, place: int, kind: AxisKind) -> str:
-    """The values that are compared where none are written."""
+    """The default values of an axis."""
     if kind == "words":
         return words.WORDS_EXAMPLE
-    first = next(iter(sheet.found.styles), None)
+    first = next(iter(sheet.checked.styles), None)
     kept = steps_of(first.path) if first is not None and kind == "step" else ()
-    base, seed = sheet.found.on_base, sheet.found.request.seed
+    base, seed = sheet.checked.on_base, sheet.checked.request.seed
     usual = usual_values(kind, seed, len(sheet.form.styles), base.defaults, tuple(kept), base.samplers)
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in usual)
 
@@ -217,7 +222,7 @@ def _usual(sheet: Sheet, place: int, kind: AxisKind) -> str:
 def _axis_hint(sheet: Sheet, kind: AxisKind) -> str:
     if kind != "step":
         return words.AXIS_HINTS.get(kind, "")
-    first = next(iter(sheet.found.styles), None)
+    first = next(iter(sheet.checked.styles), None)
     kept = steps_of(first.path) if first is not None else {}
     return words.KEPT_STEPS.format(steps=steps_in_words(tuple(kept))) if kept else words.NO_KEPT_STEPS
 
@@ -225,51 +230,52 @@ def _axis_hint(sheet: Sheet, kind: AxisKind) -> str:
 def _compose(sheet: Sheet) -> Field:
     form = sheet.form
     ways = [(name, title, "") for name, (title, _) in words.WAYS.items()]
-    if form.compose not in words.WAYS:  # as a program may say it
+    if form.compose not in words.WAYS:  # a program may store a number with it
         ways.append((form.compose, words.way(form.compose), ""))
     return _field(sheet, "compose", words.WAYS.get(form.compose, ("", ""))[1], choices=ways)
 
 
 def _folded(sheet: Sheet, option: Option) -> Field:
-    """The field of a folded option; left empty, it has the base's own value."""
-    base, request, name, own = sheet.found.on_base, sheet.found.request, option.name, ""
+    """The field of a folded option; an empty one has the base's default."""
+    base, request, name, default = sheet.checked.on_base, sheet.checked.request, option.name, ""
     match name:
         case "sampler":
-            own = words.OWN_SAMPLER.format(words.SAMPLERS[base.defaults.sampler])
-            samplers = [("", own, ""), *((sampler, words.SAMPLERS[sampler], "") for sampler in base.samplers)]
+            default = words.OWN_SAMPLER.format(words.SAMPLERS[base.defaults.sampler])
+            samplers = [("", default, ""), *((sampler, words.SAMPLERS[sampler], "") for sampler in base.samplers)]
             return _field(sheet, name, choices=samplers)
         case "base":
             return _field(sheet, name, choices=_bases(sheet))
         case "size":
-            own = pixels_in_words(base.size(request)) if base.side and request.size is None else ""
-            return _field(sheet, name, option.hint.format(base.stride) if base.stride else "", own)
+            default = pixels_in_words(base.size(request)) if base.side and request.size is None else ""
+            return _field(sheet, name, option.hint.format(base.stride) if base.stride else "", default)
     if option.may_be_empty:
-        own = number(option.write(getattr(base.defaults, name)))
-    return _field(sheet, name, option.hint.format(own) if own else option.hint, own)
+        default = number(option.write(getattr(base.defaults, name)))
+    return _field(sheet, name, option.hint.format(default) if default else option.hint, default)
 
 
 def _field(
     sheet: Sheet, name: str, hint: str = "", placeholder: str = "", choices: Sequence[tuple[str, str, str]] = ()
 ) -> Field:
-    """A field; its choices are values, each with what it is called and why it does not fit."""
+    """A field; `choices` are triples of value, label and reason why it does not fit."""
     form = sheet.form
     value = form.options[name] if name in form.options else str(getattr(form, name))
     options = (
-        Choice(f"={one}", one, words.choice(label, why), bool(why) and one != value) for one, label, why in choices
+        Choice(f"={choice_value}", choice_value, words.choice(label, why), bool(why) and choice_value != value)
+        for choice_value, label, why in choices
     )
     return Field(name, value, _stamp(sheet, name), sheet.problems.get(name, ""), hint, placeholder, tuple(options))
 
 
 def _missing_words(sheet: Sheet) -> tuple[str, ...]:
     prompt = sheet.form.prompt.casefold()
-    known = dict.fromkeys(word for item in sheet.found.styles if item for word in item.words[:WORDS_SHOWN])
-    return tuple(word for word in known if word.casefold() not in prompt)
+    trigger_words = dict.fromkeys(word for item in sheet.checked.styles if item for word in item.words[:WORDS_SHOWN])
+    return tuple(word for word in trigger_words if word.casefold() not in prompt)
 
 
 def _row(sheet: Sheet, place: int) -> StyleRow:
     style, strength = sheet.form.styles[place]
-    item, name = sheet.found.styles[place], style_field(place)
-    options = [_option(sheet, place, each, style) for each in sheet.library]
+    item, name = sheet.checked.styles[place], style_field(place)
+    options = [_option(sheet, place, entry, style) for entry in sheet.library]
     if item is None:
         options.append(Choice("", style, words.GONE_NAME))
     return StyleRow(
@@ -277,17 +283,17 @@ def _row(sheet: Sheet, place: int) -> StyleRow:
         item.name if item is not None else style,
         Field(name, style, _stamp(sheet, "styles"), sheet.problems.get(name, ""), options=tuple(options)),
         strength,
-        number(f"{sheet.found.request.styles[place].strength:.2f}"),
+        number(f"{sheet.checked.request.styles[place].strength:.2f}"),
     )
 
 
 def _option(sheet: Sheet, place: int, item: StyleEntry, chosen: str) -> Choice:
-    """A style to choose; greyed, with the reason, where it does not go with the base that others have settled."""
-    if item.id == chosen:  # what is wrong with it stands below
+    """The option of a style, disabled with the reason if it does not fit the chosen base."""
+    if item.id == chosen:  # its problem stands below the field
         return Choice(item.id, item.id, item.name)
     settled = place > 0 or bool(sheet.form.options["base"])
     taken = any(style == item.id for style, _ in sheet.form.styles)
-    why = incompatibility(item, sheet.found.base) if settled and not sheet.found.base.problem else ""
+    why = incompatibility(item, sheet.checked.base) if settled and not sheet.checked.base.problem else ""
     return Choice(item.id, item.id, words.choice(item.name, why), bool(why) or taken)
 
 
@@ -296,24 +302,24 @@ def _switch(sheet: Sheet, name: str, label: str, hint: str) -> Switch:
 
 
 def _in_short(sheet: Sheet) -> str:
-    request, base = sheet.found.request, sheet.found.on_base
-    own = {name: getattr(base.defaults, name) for name in LEFT_TO_BASE if getattr(request, name) is None}
-    settings = words.settings(parameters_of(request) | own | {"size": base.size(request)})
-    return joined(" · ", (*settings.values(), sheet.found.base.title))
+    request, base = sheet.checked.request, sheet.checked.on_base
+    defaults = {name: getattr(base.defaults, name) for name in LEFT_TO_BASE if getattr(request, name) is None}
+    settings = words.settings(parameters_of(request) | defaults | {"size": base.size(request)})
+    return joined(" · ", (*settings.values(), sheet.checked.base.title))
 
 
 def _bases(sheet: Sheet) -> list[tuple[str, str, str]]:
-    """The base of the style's own first, then what there is; greyed where the first style does not go with it."""
-    first = next((item for item in sheet.found.styles if item is not None), None)
-    own = words.OWN_BASE.format(sheet.own.title) if first is not None else sheet.own.title
-    options = [("", own, "")]
+    """The style's own base first, then the others, disabled if the first style does not fit them."""
+    first = next((item for item in sheet.checked.styles if item is not None), None)
+    label = words.OWN_BASE.format(sheet.default_base.title) if first is not None else sheet.default_base.title
+    options = [("", label, "")]
     for base in sheet.bases:
-        if first is not None or base.model != sheet.own.model:
+        if first is not None or base.model != sheet.default_base.model:
             why = incompatibility(first, base) if first is not None else ""
             options.append((base.model, base.title, why))
     chosen = sheet.form.options["base"]
     if chosen and chosen not in (model for model, _, _ in options):
-        options.append((chosen, sheet.found.base.title or chosen, ""))
+        options.append((chosen, sheet.checked.base.title or chosen, ""))
     return options
 
 

@@ -1,4 +1,4 @@
-"""The Playground: words and styles in, pictures side by side out; what is drawn waits in the queue, not on the page."""
+"""The Playground: draws prompts with styles, side by side; generations wait in the queue, not on the page."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ from trainers.data.captions import one_line
 from trainers.errors import VelaturaError
 
 AT_FIRST, DRAWING_NOW, SOON, LATER = 0.4, 1, 2, 10
-"""Seconds between two looks at least: while something is drawn that was just asked for, is drawn, waits, and else."""
+"""Seconds between two refreshes: just after a request, while drawing, while waiting, and otherwise."""
 JUST = 6.0
-"""Seconds for which something was just asked for; on a small base it is there by then."""
+"""Seconds for which a request counts as just made; a small base draws a picture in this time."""
 LONGEST_PROMPTS = 10_000
 Shown = dict[Any, Any]
 
 
 def build(services: Services, demo: gr.Blocks) -> None:
-    """Lay the page out and wire it."""
+    """Lay the page out and connect its events."""
     build_shell(words.TITLE, services.queue)
     page = Playground(services)
     opening = demo.load(page.open, None, page.form, **AT_ONCE)
@@ -73,19 +73,19 @@ def build(services: Services, demo: gr.Blocks) -> None:
 
 @dataclass(frozen=True)
 class Show:
-    """How the fields are to be shown."""
+    """How the fields are rendered."""
 
     count: int = 0
     fresh: tuple[str, ...] = ()
     problems: bool = True
-    """Whether an empty prompt is one yet."""
+    """Whether an empty prompt counts as a problem."""
     said: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Fields for which it was not put in line, with a sentence each."""
+    """Problems that kept the request out of the queue, by field."""
 
 
 class Playground:
-    """The parts of the page and what happens in them. What a page has seen comes back with each request."""
+    """The parts of the page and their event handlers; each request carries the versions that the page has."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
@@ -107,23 +107,25 @@ class Playground:
                 )
                 self.strip = merged_part(elem_id="pg-strip")
         self.chosen = scripted_part("", "playground/choice.js")
-        """Which generation is looked at; the newest where that is empty."""
+        """Id of the chosen generation; "" for the newest."""
         self.live = LiveParts({"going": self.going, "picture": self.picture, "strip": self.strip})
         self.drawn = [self.notice, *self.live.outputs]
 
     # ---------------------------------------------------------------- the fields
     def open(self, request: gr.Request) -> str:
-        """The fields as they were left, with the style and prompts that the address names, or ready to try one."""
+        """The stored form with the style and prompts of the address, or a new form."""
         key, library = key_of(request), self.services.library.entries()
         wanted = str(request.query_params.get("style", ""))[:LONGEST_ID]
         form = self.forms.read(key)
-        style = next((one for one in library if one.id == wanted), None)
+        style = next((entry for entry in library if entry.id == wanted), None)
         compared = str(request.query_params.get("compare", ""))
         compared = compared if compared in words.AXIS_NAMES and style is not None else ""
         prompts = _named_prompts(request)
-        there = [one for one, _ in form.styles[: 1 if compared or prompts else None]] if form is not None else []
-        if style is not None and style.id not in there:
-            drawn = {one.request.prompt for one in self.services.generations.history(key)}
+        current = (
+            [style_id for style_id, _ in form.styles[: 1 if compared or prompts else None]] if form is not None else []
+        )
+        if style is not None and style.id not in current:
+            drawn = {generation.request.prompt for generation in self.services.generations.history(key)}
             form = begin_with(style, self._first_prompt(style), form, drawn | self._first_prompts(library))
             self.forms.keep(key, form)
         elif form is None:
@@ -137,7 +139,7 @@ class Playground:
         return self._fields(form, Show(fresh=("all",), problems=False, said=notice))
 
     def on_form_edited(self, event: FormEdited, request: gr.Request) -> Shown:
-        """Keep what is typed, and do what a button of the fields wants."""
+        """Store the form and perform the action of a button."""
         form, fresh = event.form(), tuple[str, ...]()
         if event.what == "add":
             form = self._with_one_more(form)
@@ -152,41 +154,41 @@ class Playground:
         return {self.form: self._fields(form, Show(event.count, fresh, problems=False))}
 
     def on_form_submitted(self, event: FormSubmitted, request: gr.Request) -> Shown:
-        """Put what stands in the fields in line; where it cannot be drawn, say so under the field."""
+        """Queue a generation, or show the problem at its field."""
         key, form, count = key_of(request), event.form(), event.count
-        found = self._check(form)
+        checked = self._check(form)
         try:
             self.forms.keep(key, form)
-            self.services.generations.add_checked(found, request.username or "", key)
+            self.services.generations.add_checked(checked, request.username or "", key)
         except FieldErrors as error:
-            return {self.form: self._fields(form, Show(count, refused=error.problems), found)}
+            return {self.form: self._fields(form, Show(count, refused=error.problems), checked)}
         except (OSError, VelaturaError) as error:
-            return {self.form: self._fields(form, Show(count, said=reason(error)), found)}
-        shown = {self.form: self._fields(form, Show(count), found), self.chosen: ""}
+            return {self.form: self._fields(form, Show(count, said=reason(error)), checked)}
+        shown = {self.form: self._fields(form, Show(count), checked), self.chosen: ""}
         return shown | self.refresh("", NOTHING_SEEN, request)
 
     # ---------------------------------------------------------------- the generations
     def refresh(self, chosen: str, seen: str, request: gr.Request) -> Shown:
-        """What has changed since the page's last look."""
+        """The parts that have changed since the page's last refresh."""
         began = now_us()
-        service, found = self.services.generations, self.services.generations.history(key_of(request))
-        one = results_view.chosen_one(found, chosen)
-        failure = results_view.newest_failure(found)
+        service, generations = self.services.generations, self.services.generations.history(key_of(request))
+        shown = results_view.chosen_one(generations, chosen)
+        failure = results_view.newest_failure(generations)
         log = tail(failure.folder, LOG) if failure is not None else ""
-        going = render("playground/going.html", going=results_view.read_going(found, log, request.username or ""))
-        drawn = [(each.id, len(each.pictures)) for each in found if each.pictures]
-        kept = self._kept(key_of(request), one) if one is not None and one.request.axes else frozenset()
-        rough = tuple(service.rough_copy(one, place) for place in _to_come(one)) if one is not None else ()
-        looked_at = one and (one.id, len(one.pictures), one.ended, one.state, rough, kept)
+        going = render("playground/going.html", going=results_view.read_going(generations, log, request.username or ""))
+        drawn = [(generation.id, len(generation.pictures)) for generation in generations if generation.pictures]
+        kept = self._kept(key_of(request), shown) if shown is not None and shown.request.axes else frozenset()
+        rough = tuple(service.rough_copy(shown, place) for place in _to_come(shown)) if shown is not None else ()
+        looked_at = shown and (shown.id, len(shown.pictures), shown.ended, shown.state, rough, kept)
         values: dict[str, str | DeferredPart] = {
             "going": going,
-            "picture": DeferredPart(looked_at, lambda: _picture(one, service, kept)),
-            "strip": DeferredPart((drawn, one and one.id), lambda: _strip(found, one, service)),
+            "picture": DeferredPart(looked_at, lambda: _picture(shown, service, kept)),
+            "strip": DeferredPart((drawn, shown and shown.id), lambda: _strip(generations, shown, service)),
         }
-        return self.live.answer(seen, values, began, _pace(found))
+        return self.live.answer(seen, values, began, _pace(generations))
 
     def on_asked(self, event: GenerationAction, request: gr.Request, chosen: str) -> Shown:
-        """Do what a button at a generation wants."""
+        """Perform the action of a button at a generation."""
         what, about = event.what, event.about
         key, shown = key_of(request), {self.notice: ""}
         try:
@@ -208,40 +210,37 @@ class Playground:
 
     # ---------------------------------------------------------------- within
     def _expect(self, form: GenerateForm) -> None:
-        """Have the base loaded that is drawn on next."""
+        """Preload the base of the next drawing."""
         _expect(self.services, form)
 
     def _check(self, form: GenerateForm) -> Compatibility:
         return self.services.generations.check(*form.parse())
 
-    def _fields(self, form: GenerateForm, show: Show, found: Compatibility | None = None) -> str:
-        found = found or self._check(form)
+    def _fields(self, form: GenerateForm, show: Show, checked: Compatibility | None = None) -> str:
+        checked = checked or self._check(form)
         library, bases = self.services.library.entries(), self.services.bases
-        problems = {**found.problems, **show.refused}
+        problems = {**checked.problems, **show.refused}
         if not show.problems and not form.prompt.strip():
             problems.pop("prompt", None)
-        first = next((style for style in found.styles if style is not None), None)
+        first = next((style for style in checked.styles if style is not None), None)
         sheet = Sheet(
             form=form,
             library=library,
             bases=bases.found(),
-            own=own_base(first, bases),
-            found=found,
+            default_base=own_base(first, bases),
+            checked=checked,
             problems=problems,
             count=show.count,
             fresh=show.fresh,
             stamp=secrets.token_hex(4),
             said=show.said,
         )
-        going = (
-            ""
-            if library
-            else next((view.job.name for view in self.services.queue.runs() if view.state not in ENDED), "")
-        )
+        active = () if library else (view.job.name for view in self.services.queue.runs() if view.state not in ENDED)
+        going = next(iter(active), "")
         return render("playground/form.html", it=read_form(sheet), going=going, styles=styles_words)
 
     def _with_one_more(self, form: GenerateForm) -> GenerateForm:
-        """The fields with another style, the newest that goes with the base and is not among them."""
+        """The form with another style: the newest that fits the base and is not in it."""
         library = self.services.library.entries()
         base = self._check(form).base
         free = [style for style in library if style.id not in dict(form.styles)]
@@ -251,7 +250,7 @@ class Playground:
         return form.with_(styles=(*form.styles, *((style.id, FIRST_STRENGTH) for style in taken)))
 
     def _with_its_prompt(self, form: GenerateForm) -> tuple[GenerateForm, tuple[str, ...]]:
-        """The fields with what another style drew first, unless somebody has words of their own; what is fresh then."""
+        """The form with the new first style's prompt unless the prompt was edited; with the names of changed fields."""
         library = self.services.library.entries()
         if form.prompt not in self._first_prompts(library):
             return form, ()
@@ -259,44 +258,49 @@ class Playground:
         return form.with_(prompt=self._first_prompt(first)), ("prompt",)
 
     def _first_prompts(self, library: list[StyleEntry]) -> set[str]:
-        """What stands in the prompt by itself."""
+        """All prompts that the page fills in itself."""
         return {self._first_prompt(style) for style in (*library, None)}
 
     def _first_prompt(self, style: StyleEntry | None) -> str:
-        """What to draw first with a style: what its run drew first, else something plain with its word."""
+        """The first prompt for a style: the first its run drew, else an example with its trigger word."""
         example = [words.PROMPT_EXAMPLE, *(style.words[:1] if style is not None else ())]
         return first_prompt(style, self.services.queue) or ", ".join(example)
 
-    def _once_more(self, key: str, id: str, draw: bool, request: gr.Request) -> Shown:
-        """Draw something again, or put its settings back into the fields."""
-        found = next((one for one in self.services.generations.history(key) if one.id == id), None)
-        if found is None:
+    def _find(self, key: str, id: str) -> Generation:
+        """A generation of `key`; VelaturaError if it was removed."""
+        generation = next((item for item in self.services.generations.history(key) if item.id == id), None)
+        if generation is None:
             raise VelaturaError(GONE)
+        return generation
+
+    def _once_more(self, key: str, id: str, draw: bool, request: gr.Request) -> Shown:
+        """Queue a generation again, or copy its settings into the form."""
+        generation = self._find(key, id)
         if draw:
-            self.services.generations.add(found.request, request.username or "", key)
-            if not found.pictures:
+            self.services.generations.add(generation.request, request.username or "", key)
+            if not generation.pictures:
                 self.services.generations.remove(id, key)
             return {}
-        form = GenerateForm.of(found.request)
+        form = GenerateForm.of(generation.request)
         self.forms.keep(key, form)
         return {self.form: self._fields(form, Show(fresh=("all",)))}
 
     def _keep(self, key: str, about: str, actor: Actor) -> Shown:
-        """Put what a compared picture was drawn with into the fields; a step of a run becomes what the run gives."""
+        """Copy the settings of a compared picture into the form; the step of a run becomes its starred step."""
         id, _, place = about.rpartition(":")
-        found = next((one for one in self.services.generations.history(key) if one.id == id), None)
-        cells = cells_of(found.record.resolved) if found is not None and found.request.axes else ()
-        if found is None or not place.isdecimal() or int(place) >= len(cells):
+        generation = self._find(key, id)
+        cells = cells_of(generation.record.resolved) if generation.request.axes else ()
+        if not place.isdecimal() or int(place) >= len(cells):
             raise VelaturaError(GONE)
         cell = cells[int(place)]
         for _kind, step in (pair for pair in cell.values if pair[0] == "step"):
-            self._star(found.request.styles[0].style, int(step), actor)
-        form = keep_cell(self.forms.read(key) or GenerateForm(), found.request, cell)
+            self._star(generation.request.styles[0].style, int(step), actor)
+        form = keep_cell(self.forms.read(key) or GenerateForm(), generation.request, cell)
         self.forms.keep(key, form)
         return {self.form: self._fields(form, Show(fresh=("all",)))}
 
     def _star(self, style: str, step: int, actor: Actor) -> None:
-        """Let a step be what the run of a style gives."""
+        """Star a step of a style's run."""
         entry = self.services.library.entry(style)
         if entry is None or not entry.run:
             raise VelaturaError(GONE_STYLE)
@@ -304,19 +308,20 @@ class Playground:
         actor.check(view.job.name, view.job.owner)
         star(view.job.folder, None if step == final_step(view) else step)
 
-    def _kept(self, key: str, one: Generation) -> frozenset[int]:
-        """Places of the compared pictures that were drawn with what is in the fields."""
-        form, cells = self.forms.read(key) or GenerateForm(), cells_of(one.record.resolved)
-        given = {step for cell in cells for kind, step in cell.values if kind == "step"} and self._given_step(one)
+    def _kept(self, key: str, generation: Generation) -> frozenset[int]:
+        """Indices of the compared pictures whose settings are in the form."""
+        form, cells = self.forms.read(key) or GenerateForm(), cells_of(generation.record.resolved)
+        steps = {step for cell in cells for kind, step in cell.values if kind == "step"}
+        current_step = self._current_step(generation) if steps else None
         return frozenset(
             place
             for place, cell in enumerate(cells)
-            if is_kept(form, one.request, cell) and dict(cell.values).get("step", given) == given
+            if is_kept(form, generation.request, cell) and dict(cell.values).get("step", current_step) == current_step
         )
 
-    def _given_step(self, one: Generation) -> int | None:
-        """The step of the run of its first style that this style is."""
-        entry = self.services.library.entry(one.request.styles[0].style)
+    def _current_step(self, generation: Generation) -> int | None:
+        """The step of the run that the first style's file has."""
+        entry = self.services.library.entry(generation.request.styles[0].style)
         view = self.services.queue.run(entry.run) if entry is not None and entry.run else None
         if view is None:
             return None
@@ -330,7 +335,7 @@ class Playground:
 
 
 def expect_page(services: Services, sender: str) -> None:
-    """Have the base loaded that somebody will probably draw on next whose page is on its way."""
+    """Preload the base that the sender of a page request will probably draw on."""
     form = FormStore(services.paths).read(sender) if sender else None
     _expect(services, form or begin_with(next(iter(services.library.entries()), None), words.PROMPT_EXAMPLE))
 
@@ -340,30 +345,30 @@ def _expect(services: Services, form: GenerateForm) -> None:
 
 
 def _named_prompts(request: gr.Request) -> list[str]:
-    """The prompts that the address names, one per line; as many as can be compared."""
+    """The prompts in the address, one per line; as many as a comparison takes."""
     lines = map(one_line, str(request.query_params.get("prompts", ""))[:LONGEST_PROMPTS].splitlines())
     return list(dict.fromkeys(filter(None, lines)))[:MOST_VALUES]
 
 
-def _pace(found: Sequence[Generation]) -> float:
-    """Seconds to the next look at least."""
-    active = [one for one in found if not one.ended]
-    is_drawn = any(one.state != State.QUEUED or one.progress.behind is None for one in active)
+def _pace(generations: Sequence[Generation]) -> float:
+    """Seconds until the next refresh."""
+    active = [generation for generation in generations if not generation.ended]
+    is_drawn = any(generation.state != State.QUEUED or generation.progress.behind is None for generation in active)
     if is_drawn:
-        return AT_FIRST if any(time.time() - one.record.made < JUST for one in active) else DRAWING_NOW
+        return AT_FIRST if any(time.time() - generation.record.made < JUST for generation in active) else DRAWING_NOW
     return SOON if active else LATER
 
 
-def _to_come(one: Generation) -> list[int]:
-    """Places of the pictures that are not there yet."""
-    places = () if one.ended else range(len(one.file_names))
-    return [place for place in places if place not in one.pictures]
+def _to_come(generation: Generation) -> list[int]:
+    """Indices of the pictures that are not drawn yet."""
+    places = () if generation.ended else range(len(generation.file_names))
+    return [place for place in places if place not in generation.pictures]
 
 
-def _picture(one: Generation | None, service: Generations, kept: Collection[int]) -> str:
-    return render("playground/picture.html", it=results_view.read_picture(one, service, kept))
+def _picture(generation: Generation | None, service: Generations, kept: Collection[int]) -> str:
+    return render("playground/picture.html", it=results_view.read_picture(generation, service, kept))
 
 
-def _strip(found: Sequence[Generation], one: Generation | None, service: Generations) -> str:
-    thumbnails = results_view.read_strip(found, one.id if one is not None else "", service)
+def _strip(generations: Sequence[Generation], generation: Generation | None, service: Generations) -> str:
+    thumbnails = results_view.read_strip(generations, generation.id if generation is not None else "", service)
     return render("playground/strip.html", thumbnails=thumbnails)

@@ -1,4 +1,4 @@
-"""Generations as data: those that wait or go on, the one that is looked at, and the strip of the last ones."""
+"""Generations as template data: those in progress, the chosen one, and the strip of recent ones."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from trainers.composition.ways import SUM
 from trainers.messages import joined, listed
 
 MANY = 9
-"""Pictures of a generation from which on they are shown as small copies."""
+"""Number of pictures from which they are shown as small copies."""
 SHOWN = 3
-"""Drawings that wait or go on, and failures, that are shown one by one."""
+"""Maximum number of generations in progress, and of failures, that are shown."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A generation that waits or goes on."""
+    """A generation that waits or is in progress."""
 
     id: str
     name: str
-    """Its prompt, where there are several."""
+    """Its prompt, if several are shown."""
     line: str
-    """What it waits for, or how far it is."""
+    """Its progress in a sentence."""
     begun: bool
     done: float
     """0 to 1."""
     may_cancel: bool
     in_the_way: str
-    """The training that whoever looks may pause for it; empty where there is none."""
+    """The training that the viewer may pause for it; "" if there is none."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A generation that came to nothing."""
+    """A generation that failed."""
 
     id: str
     prompt: str
@@ -53,42 +53,42 @@ class Failure:
 
 @dataclass(frozen=True)
 class Going:
-    """What waits or goes on, the next one first, and what came to nothing."""
+    """Generations in progress, the next one first, and failures."""
 
     state: str
-    """What is read out where it changes: not every step."""
+    """The state for screen readers, without single steps."""
     failures: tuple[Failure, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     more: int = 0
-    """How many more wait."""
+    """Number of further ones that wait."""
     several: bool = False
-    """Whether all of them together may be cancelled."""
+    """Whether *Cancel all* is offered."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One of the pictures of a generation, or the place where it will be."""
+    """A picture of a generation, or its placeholder."""
 
     title: str
     whole: Path | None
-    """Its copy for pages, once it is drawn."""
+    """Its web copy, once drawn."""
     file: Path | None
-    """What is downloaded."""
+    """The file to download."""
     comes: str
-    """What is said where there is no picture yet."""
+    """The placeholder's text."""
     rough: Path | None = None
-    """What it will be, as far as it is drawn."""
+    """A rough preview while it is drawn."""
     small: Path | None = None
-    """What is shown of it, where that is another copy."""
+    """A small copy to show instead of the web copy."""
     keep: str = ""
-    """In a comparison, how what it was drawn with is asked to be kept."""
+    """The value of *Use this* in a comparison."""
     kept: bool = False
-    """Whether the fields have what it was drawn with."""
+    """Whether the form has its settings."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Pictures that differ in one thing along a row and in another from row to row."""
+    """A comparison along two axes."""
 
     label: str
     across: str
@@ -99,39 +99,39 @@ class Grid:
 
 @dataclass(frozen=True)
 class Picture:
-    """The generation that is looked at, with its settings."""
+    """The chosen generation with its settings."""
 
     id: str
     size: tuple[int, int]
     figures: tuple[Figure, ...]
     grid: Grid | None
-    """How its pictures lie where they differ in two things."""
+    """The layout of a comparison along two axes."""
     is_series: bool
     sheet: Path | None
-    """The file with all of them."""
+    """The file of the sheet with all pictures."""
     prompt: str
     negative: str
     numbers: str
     remarks: tuple[str, ...]
-    """What was remarked while it was drawn."""
+    """Remarks made during drawing."""
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """One of the last generations."""
+    """A recent generation in the strip."""
 
     id: str
     prompt: str
     seed: int
     picture: Path
     shown: bool
-    """Whether it is the one that is looked at."""
+    """Whether it is the chosen one."""
 
 
 def read_going(generations: Sequence[Generation], log: str, owner: str) -> Going:
-    """What waits or goes on, and what came to nothing; `log` is what the newest of those said.
+    """Generations in progress and failures; `log` is the output of the newest failure.
 
-    `owner` is whose trainings may be paused.
+    Trainings of `owner` may be paused.
     """
     active = [generation for generation in reversed(generations) if not generation.ended]
     failed = [generation for generation in generations if generation.ended and generation.error][:SHOWN]
@@ -151,12 +151,12 @@ def read_going(generations: Sequence[Generation], log: str, owner: str) -> Going
 
 
 def newest_failure(generations: Sequence[Generation]) -> Generation | None:
-    """The newest generation that came to nothing."""
+    """The newest failed generation."""
     return next((generation for generation in generations if generation.ended and generation.error), None)
 
 
 def chosen_one(generations: Sequence[Generation], chosen: str) -> Generation | None:
-    """The generation to look at: the one that was chosen, that is drawn, the newest with a picture, or the next."""
+    """The generation to show: the chosen one, the one being drawn, the newest with a picture, or the next."""
     drawn = [generation for generation in generations if generation.pictures]
     picked = [generation for generation in drawn if generation.id == chosen]
     active = [generation for generation in reversed(generations) if not generation.ended]
@@ -165,16 +165,16 @@ def chosen_one(generations: Sequence[Generation], chosen: str) -> Generation | N
 
 
 def read_picture(generation: Generation | None, service: Generations, kept: Collection[int] = ()) -> Picture | None:
-    """The generation that is looked at, with its settings; None where there is none.
+    """The chosen generation with its settings, or None.
 
-    `kept` are the places of those pictures that were drawn with what is in the fields.
+    `kept` has the indices of pictures whose settings are in the form.
     """
     if generation is None:
         return None
     request, record = generation.request, generation.record
     how = record.resolved
-    compared = {axis.kind for axis in request.axes}  # what each picture has its own of is said beside it
-    settings = [said for name, said in words.settings(parameters_of(how)).items() if name not in compared]
+    compared = {axis.kind for axis in request.axes}  # each picture's title has these values
+    settings = [setting for name, setting in words.settings(parameters_of(how)).items() if name not in compared]
     way = words.way(request.compose) if request.compose != SUM else ""
     took = readable_time(record.seconds) if record.seconds >= 1 else ""
     files = dict(zip(generation.pictures, service.downloads(generation), strict=True))
@@ -210,13 +210,13 @@ def _grid(generation: Generation, figures: tuple[Figure, ...]) -> Grid | None:
 
 
 def read_strip(generations: Sequence[Generation], shown: str, service: Generations) -> tuple[Thumbnail, ...]:
-    """The last generations, the newest first; `shown` is the one that is looked at. Empty where it is alone."""
+    """The recent generations, newest first, with `shown` marked; empty if there is only one."""
     drawn = [generation for generation in generations if generation.pictures]
-    return tuple(_thumbnail(each, each.id == shown, service) for each in drawn) if len(drawn) > 1 else ()
+    return tuple(_thumbnail(item, item.id == shown, service) for item in drawn) if len(drawn) > 1 else ()
 
 
 def title(generation: Generation, place: int) -> str:
-    """What one of the pictures is."""
+    """The title of a picture."""
     if generation.request.compared and place == len(generation.file_names) - 1:
         return words.PLAIN
     request = generation.request
@@ -232,7 +232,7 @@ def title(generation: Generation, place: int) -> str:
 
 
 def _waiting(generation: Generation, named: bool, owner: str | None) -> Waiting:
-    """`owner` is whose training may be paused for it, None where none may."""
+    """`owner` may pause their own training for it; None if pausing is not offered."""
     blocking = generation.could_yield
     may_hurry = blocking is not None and owner is not None and Actor(owner).may_change(blocking.owner)
     return Waiting(
@@ -270,7 +270,7 @@ def _thumbnail(generation: Generation, is_shown: bool, service: Generations) -> 
 
 
 def _state(generations: Sequence[Generation]) -> str:
-    """What is read out where it changes: not every step."""
+    """The state for screen readers, without single steps."""
     active = [generation for generation in reversed(generations) if not generation.ended]
     if not active:
         return words.DONE if generations and generations[0].pictures else ""

@@ -1,4 +1,4 @@
-"""What the Playground says."""
+"""The Playground's texts."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ NOTICES: Mapping[str, str] = {
 
 
 def progress(generation: Generation) -> str:
-    """What a generation waits for, or how far it is."""
+    """A generation's progress in a sentence."""
     now, request = generation.progress, generation.request
     match now.stage:
         case Stage.WAITING:
@@ -157,7 +157,7 @@ def progress(generation: Generation) -> str:
 
 
 def waits(behind: str, place: int, seconds: float | None) -> str:
-    """What a drawing waits for: `behind` has the device; its place in line; how long, if known."""
+    """The sentence on a waiting drawing: the job that has the device, its place in line, the seconds until then."""
     if not behind:
         return SOON if place <= 1 else WAITS.format(place=ordinal(place))
     if place > 1:
@@ -168,7 +168,7 @@ def waits(behind: str, place: int, seconds: float | None) -> str:
 
 
 def drawing(done: int, steps: int, styles: int, compare: bool) -> str:
-    """How far a drawing is: `done` counts the steps of all its pictures."""
+    """The sentence on a drawing in progress; `done` counts the steps of all its pictures."""
     if not compare:
         return DRAWING.format(done, steps)
     if done > steps:
@@ -177,22 +177,22 @@ def drawing(done: int, steps: int, styles: int, compare: bool) -> str:
 
 
 def _called(job: Job | None) -> str:
-    """What a job is called that somebody waits for; nothing where there is none."""
+    """The name of a job that a drawing waits for, or ""."""
     if job is None:
         return ""
     return job.name if job.kind == TRAIN else OTHERS.get(job.kind, job.kind)
 
 
 def way(compose: str) -> str:
-    """What a way of combining styles is called, with its number where that is not the usual one."""
-    name, _colon, own = compose.partition(":")
+    """The name of a way of combining styles, with its number unless it is the default."""
+    name, _colon, value = compose.partition(":")
     title = WAYS.get(name, (name, ""))[0]
-    return _("{title} ({number})", title=title, number=number(own)) if own else title
+    return _("{title} ({number})", title=title, number=number(value)) if value else title
 
 
 def settings(values: Mapping[str, Any]) -> dict[str, str]:
-    """How a picture is drawn, by option; those that are shown elsewhere or have their default are left out."""
-    return {name: said for name, value in values.items() if (said := _setting(name, value))}
+    """The settings of a picture as texts by option, without defaults and those shown elsewhere."""
+    return {name: setting for name, value in values.items() if (setting := _setting(name, value))}
 
 
 def _setting(name: str, value: Any) -> str:
@@ -214,7 +214,7 @@ def _setting(name: str, value: Any) -> str:
 
 
 def axis_value(kind: AxisKind, value: Value, names: Sequence[str], named: bool = True) -> str:
-    """What a picture differs in from others, with its name where that is not said elsewhere."""
+    """A value on an axis, with the axis's name unless that is shown elsewhere."""
     written = number(f"{value:g}") if isinstance(value, float) else str(value)
     match kind:
         case "strength":
@@ -238,7 +238,7 @@ def axis_value(kind: AxisKind, value: Value, names: Sequence[str], named: bool =
 
 
 def axis_name(kind: AxisKind, names: Sequence[str]) -> str:
-    """What pictures differ in along an axis."""
+    """The name of an axis."""
     styled = {"strength": 0, "second_strength": 1, "step": 0}.get(kind)
     if styled is None or styled >= len(names):
         return AXIS_NAMES[kind]
@@ -246,25 +246,25 @@ def axis_name(kind: AxisKind, names: Sequence[str]) -> str:
 
 
 def draw(count: int) -> str:
-    """What the button says that draws several compared pictures, or one."""
+    """The label of the *Draw* button."""
     return DRAW_SEVERAL.format(pictures=counted(count, "picture")) if count > 1 else DRAW
 
 
 def pictures(count: str) -> str:
-    """A number of pictures."""
+    """A number of pictures as text."""
     return counted(int(count), "picture")
 
 
 def strengths(values: Sequence[float]) -> str:
-    """The strengths of one or two styles."""
+    """The strengths of one or two styles as text."""
     return joined(" × ", [number(f"{value:g}") for value in values])
 
 
 def at_strength(name: str, strength: float) -> str:
-    """A style and the strength at which it has drawn."""
+    """A style's name and strength."""
     return joined(" ", (name, strengths((strength,))))
 
 
 def choice(title: str, why: str) -> str:
-    """One of the things to choose from, with why it does not fit, where it does not."""
+    """The label of an option, with the reason why it does not fit."""
     return _("{title} – {why}", title=title, why=why) if why else title

@@ -1,4 +1,4 @@
-"""What people ask for on the pages about runs: the buttons that fit a state, and what happens when one is pressed."""
+"""Actions on runs from the pages about runs: the buttons of a state, and their effects."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from trainers.messages import joined
 from trainers.runs.run import Run
 
 LOSING = (State.TRAINING, State.SAMPLING, State.STOPPING, State.HANGING)
-"""States in which cancelling loses what was not saved."""
+"""States in which cancelling loses unsaved steps."""
 RESTARTS = ("retry", HALF, LOW, REPAIRED)
-"""What begins a run anew."""
+"""Actions that start a run anew."""
 REPAIR = "repair-queue"
 ASKED: Mapping[str, Any] = {"restarts": RESTARTS, "most_steps": 1_000_000}
-"""What `dialogs.html` is about; the steps are the most that `train.steps` takes."""
+"""Variables of `dialogs.html`; `most_steps` is the maximum of `train.steps`."""
 ENDS: dict[str, Any] = {"stop": "save", "pause": "pause", "cancel": "cancel"}
 LABELS: Mapping[str, str] = {
     "up": words.UP,
@@ -52,36 +52,36 @@ LABELS: Mapping[str, str] = {
     "share": words.SHARE,
     "delete": shared.DELETE,
 }
-"""What is asked for with a run, and what that is mostly called."""
+"""Labels of the actions."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a page shows after a button was pressed."""
+    """The result of an action."""
 
     notice: str
-    """HTML; empty where what was asked for is seen by itself."""
+    """HTML; "" if the page shows the effect anyway."""
     gone: bool = False
-    """Whether the run is no more."""
+    """Whether the run was deleted."""
 
 
 def find_controls(view: View, actor: Actor) -> list[Control]:
-    """The controls that fit a run's state and whoever looks at it."""
+    """The controls of a run in its state, for `actor`."""
     return [make_control(view, what) for what in _wanted(view, actor)]
 
 
 def make_control(view: View, what: str, kind: str = "quiet") -> Control:
-    """The control that does something with a run or a small job."""
+    """The control of an action on a run or a small job."""
     label = _label(view, what)
     name = view.job.name if view.job.kind == TRAIN else f"{SMALL_JOB}{view.job.id}"
-    if what == "clone":  # which begins where settings are chosen
+    if what == "clone":  # a clone begins on the page Train
         return Link(label, f"./?{urlencode({'clone': name})}", kind)
     steps = view.summary.step if what == "longer" else 0
     return Button(label, what, name, kind, note=_note(view, what), steps=steps)
 
 
 def perform(queue: StudioQueue, event: RunAction, actor: Actor) -> Answer:
-    """Do what a button asks for; a refusal is an answer, too."""
+    """Perform the action of a button; a refusal is an answer, too."""
     try:
         return _perform(queue, event, actor)
     except (OSError, VelaturaError) as error:
@@ -99,7 +99,7 @@ def _perform(queue: StudioQueue, event: RunAction, actor: Actor) -> Answer:
         actions.stop(store, number, ENDS[what], actor=actor)
     elif what in ("up", "down"):
         actions.move(store, number, what, actor=actor)
-    elif what == "place":  # that of another run, which may have begun in this moment
+    elif what == "place":  # the other run may just have begun
         over = queue.run(event.over)
         actions.move(store, number, max(1, over.place if over is not None else 1), actor=actor)
     elif what in ("resume", ACCEPT):
@@ -119,7 +119,7 @@ def _perform(queue: StudioQueue, event: RunAction, actor: Actor) -> Answer:
 
 
 def _share(queue: StudioQueue, name: str, share: bool, actor: Actor) -> str:
-    """Make a run's read-only link, or end it; the line that says so."""
+    """Create or delete a run's read-only link; returns the line to show."""
     view, links = queue.find(name), RunLinks(queue)
     what, job = "share" if share else "unshare", view.job
     check_owner(queue.store.runs, what, actor, job.kind, job.name, job.owner)
@@ -141,23 +141,23 @@ def _repair(queue: StudioQueue, actor: Actor) -> Answer:
 
 
 def _note(view: View, what: str) -> str:
-    """The warning that a button asks to confirm: what it loses or starts over; empty if it asks nothing."""
-    said = view.summary
+    """What an action loses or restarts, for the confirmation; "" if it needs none."""
+    summary = view.summary
     if view.job.kind != TRAIN:
         return ""
     if what in RESTARTS:
         return words.RESTART_NOTE if has_learned(Run(view.job.folder)) else ""
-    if what != "cancel" or not said.step or view.state not in LOSING:
+    if what != "cancel" or not summary.step or view.state not in LOSING:
         return ""
-    if not said.saved:
-        return words.LOSES_ALL.format(said.step)
-    if said.step == said.saved:
-        return words.LOSES_NOTHING.format(said.saved)
-    return words.LOSES.format(said.step - said.saved, said.step, said.saved)
+    if not summary.saved:
+        return words.LOSES_ALL.format(summary.step)
+    if summary.step == summary.saved:
+        return words.LOSES_NOTHING.format(summary.saved)
+    return words.LOSES.format(summary.step - summary.saved, summary.step, summary.saved)
 
 
 def _wanted(view: View, actor: Actor) -> list[str]:
-    """Actions as buttons, in the order in which they are shown."""
+    """Actions with a button, in order of display."""
     wanted: list[str] = []
     for what in actor.permitted(view.job.owner, view.actions):
         if what == "move":
@@ -165,8 +165,8 @@ def _wanted(view: View, actor: Actor) -> list[str]:
         elif what == "retry":
             offered = failures.offer(view)
             refused = failures.failure_of(view) == "refused"
-            wanted += [offered] if offered == CHANGE and refused else [each for each in (offered, what) if each]
-        elif what != "change":  # settings are changed where they are chosen
+            wanted += [offered] if offered == CHANGE and refused else [action for action in (offered, what) if action]
+        elif what != "change":  # settings are changed on the page Train
             wanted.append(what)
     return list(dict.fromkeys(wanted))
 
@@ -193,8 +193,8 @@ def _label(view: View, what: str) -> str:
 
 
 def again_with(view: View) -> str:
-    """The button that starts a failed run again with what repairs it."""
-    return words.AGAIN_WITH.format(repair=joined(", ", (each.repair for each in failures.repairs(view))))
+    """The label of the button that retries a failed run with repairs."""
+    return words.AGAIN_WITH.format(repair=joined(", ", (failure.repair for failure in failures.repairs(view))))
 
 
 def _whole(field: str, typed: str) -> int:

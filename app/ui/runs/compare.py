@@ -1,4 +1,4 @@
-"""Two to four runs side by side: what they draw, what they were told, how they learned, and their files."""
+"""The page Compare: two to four runs side by side, with their samples, settings, losses and files."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from app.ui.runs.events import STYLE_FILES
 from trainers.errors import VelaturaError
 
 SOON, LATER = 2, 10
-"""Seconds between two looks at least: while one of the runs goes on, and else."""
+"""Seconds between two refreshes: while one of the runs is active, and otherwise."""
 LONGEST = 1000
 Shown = dict[Any, Any]
 
 
 def build(services: Services, demo: gr.Blocks) -> None:
-    """Lay the page out and wire it."""
+    """Lay the page out and connect its events."""
     build_shell("Runs", services.queue)
     page = ComparisonPage(services)
     opening = demo.load(page.open, None, [page.ids], **AT_ONCE)
@@ -44,30 +44,30 @@ def build(services: Services, demo: gr.Blocks) -> None:
 
 
 class ComparisonPage:
-    """The parts of the page and what happens in them. What a page has seen comes back with each request."""
+    """The parts of the page and their event handlers; each request carries the versions that the page has."""
 
     def __init__(self, services: Services) -> None:
         self.queue, self.library = services.queue, services.library
         self.notice = block("", elem_id="comparison-notice")
-        said = light_words(words.TO_THE_LEFT, words.TO_THE_RIGHT)
+        labels = light_words(words.TO_THE_LEFT, words.TO_THE_RIGHT)
         self.sheet = merged_part(
             "components/menus.js",
             "components/lightbox.js",
             "runs/compare.js",
             "runs/title.js",
             elem_id="comparison",
-            words=said,
+            words=labels,
         )
         self.files = scripted_part({}, "components/save.js")
         self.ids = gr.Textbox("", visible=False)
         self.live = LiveParts({"sheet": self.sheet})
 
     def open(self, request: gr.Request) -> str:
-        """Which runs the address names."""
+        """Ids of the runs in the address."""
         return str(request.query_params.get("ids", ""))[:LONGEST]
 
     def refresh(self, ids: str, seen: str) -> Shown:
-        """The page as it is now, where that is something else than it has seen."""
+        """The parts that have changed since the page's last refresh."""
         began = now_us()
         names = list(dict.fromkeys(name.strip() for name in ids.split(",") if name.strip()))
         views = {name: view for name in names if (view := self.queue.run(name)) is not None}
@@ -76,7 +76,7 @@ class ComparisonPage:
         return self.live.answer(seen, {"sheet": sheet}, began, SOON if goes_on else LATER)
 
     def on_fetched(self, event: StyleFileWanted, request: gr.Request) -> Shown:
-        """Make the file that a menu offers, and let the browser save it."""
+        """Create the requested style file and let the browser save it."""
         try:
             return {self.files: make_download(self.library, event), self.notice: ""}
         except (OSError, VelaturaError) as error:
@@ -88,8 +88,8 @@ class ComparisonPage:
         if len(views) < FEWEST:
             title, lead = words.NOT_THERE if lost else words.ONE if views else words.EMPTY
             return macro("empty_page", title, lead.format(lost or ", ".join(names)), text.TO_THE_RUNS, "runs")
-        said = [words.MISSING.format(lost)] if lost else []
-        said += [words.TOO_MANY] if len(views) > MOST else []
+        notices = [words.MISSING.format(lost)] if lost else []
+        notices += [words.TOO_MANY] if len(views) > MOST else []
         items = {item.run: item for item in self.library.entries() if item.run}
         sides = [
             Side(
@@ -102,4 +102,4 @@ class ComparisonPage:
             )
             for view in views[:MOST]
         ]
-        return render("runs/compare.html", it=read_comparison(sides, self.library, said), runs=text)
+        return render("runs/compare.html", it=read_comparison(sides, self.library, notices), runs=text)

@@ -1,4 +1,4 @@
-"""What the page that puts runs side by side says."""
+"""Texts of the page Compare."""
 
 from __future__ import annotations
 

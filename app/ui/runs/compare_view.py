@@ -1,4 +1,4 @@
-"""Runs side by side as data: their heads, their last samples, the settings in which they differ, and their losses."""
+"""Runs side by side as template data: heads, newest samples, differing settings and losses."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ from trainers.messages import joined
 from trainers.models.files.source import base_name
 
 FEWEST, MOST = 2, 4
-"""How many runs stand side by side."""
+"""How many runs the page compares."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the runs that stand side by side."""
+    """A compared run."""
 
     view: View
     public: Path
     curve: Curve
     settings: Mapping[str, Any]
     samples: list[Sample]
-    """Its newest one of each prompt."""
+    """The newest sample of each prompt."""
     item: StyleEntry | None
-    """Its style in the library, once it has ended and there is one."""
+    """Its style in the library, if it has ended and has one."""
 
     @property
     def name(self) -> str:
         return self.view.job.name
 
     def rows(self) -> dict[tuple[str, int], Sample]:
-        """Its newest samples by their words."""
+        """The newest samples by prompt."""
         return by_words(self.view, self.samples)
 
 
 @dataclass(frozen=True)
 class Heading:
-    """One of the runs as the page shows it."""
+    """The head of a compared run."""
 
     place: int
-    """From the left, the first being 1."""
+    """Position from the left, from 1."""
     name: str
     state: State
     kind: str
     facts: tuple[str, ...]
     offers: tuple[Offer, ...]
     drawn_at: str
-    """When its newest samples were drawn."""
+    """The step of its newest samples."""
     has_settings: bool
 
 
@@ -74,30 +74,30 @@ class Setting:
     title: str
     key: str
     values: tuple[str, ...]
-    """As each run has it."""
+    """The value of each run."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The whole page."""
+    """The page."""
 
     notes: tuple[str, ...]
     heads: tuple[Heading, ...]
     rows: tuple[Row, ...]
-    """The newest samples of prompts that several runs have drawn."""
+    """The newest samples of prompts that several runs share."""
     alone: tuple[Row, ...]
-    """The newest samples of prompts that one run alone has drawn."""
+    """The newest samples of prompts that only one run has."""
     differences: tuple[Setting, ...]
     losses: Together | None
 
 
-def read_comparison(sides: Sequence[Side], library: StyleLibrary, said: Sequence[str]) -> Comparison:
-    """The whole page; `said` is what there is to say about the runs that were asked for."""
+def read_comparison(sides: Sequence[Side], library: StyleLibrary, notices: Sequence[str]) -> Comparison:
+    """The page as template data; `said` has notices about the requested runs."""
     read = [side.settings for side in sides if side.settings]
     rows = list(_rows(sides))
     shared = [row for row in rows if sum(map(bool, row.samples)) > 1]
     return Comparison(
-        tuple(joined(" ", each) for each in (said, _cautions(sides)) if each),
+        tuple(joined(" ", lines) for lines in (notices, _cautions(sides)) if lines),
         tuple(_heading(place, side, library) for place, side in enumerate(sides, 1)),
         tuple(shared),
         tuple(row for row in rows if row not in shared),
@@ -107,14 +107,14 @@ def read_comparison(sides: Sequence[Side], library: StyleLibrary, said: Sequence
 
 
 def _cautions(sides: Sequence[Side]) -> list[str]:
-    """Why these runs can be compared only in part."""
-    found: list[str] = []
+    """Reasons why these runs are comparable only in part."""
+    cautions: list[str] = []
     if len({setting(side.settings, "base", "model") for side in sides}) > 1:
-        found.append(words.OTHER_BASES)
+        cautions.append(words.OTHER_BASES)
     drawn = [side for side in sides if side.samples]
     if len({str(setting(side.settings, "sample", "seeds")) for side in drawn}) > 1:
-        found.append(words.OTHER_SEEDS)
-    return found
+        cautions.append(words.OTHER_SEEDS)
+    return cautions
 
 
 def _heading(place: int, side: Side, library: StyleLibrary) -> Heading:
@@ -133,18 +133,24 @@ def _heading(place: int, side: Side, library: StyleLibrary) -> Heading:
 
 def _rows(sides: Sequence[Side]) -> Iterator[Row]:
     drawn = [side.rows() for side in sides]
-    for words_of in dict.fromkeys(row for each in drawn for row in each):
-        found = zip(sides, (each.get(words_of) for each in drawn), strict=True)
-        buttons = (read_sample(it, side.name, side.public) if it is not None else None for side, it in found)
+    for words_of in dict.fromkeys(row for row_samples in drawn for row in row_samples):
+        shown = zip(sides, (row_samples.get(words_of) for row_samples in drawn), strict=True)
+        buttons = (
+            read_sample(sample, side.name, side.public) if sample is not None else None for side, sample in shown
+        )
         yield Row(words_of[0], tuple(buttons))
 
 
-def _setting(one: Difference) -> Setting:
-    return Setting(one.field.title, one.field.key, tuple(_value(one.field, value) for value in one.values))
+def _setting(difference: Difference) -> Setting:
+    return Setting(
+        difference.field.title,
+        difference.field.key,
+        tuple(_value(difference.field, value) for value in difference.values),
+    )
 
 
 def _value(field: Field, value: Any) -> str:
-    """A setting of a run as *All settings* shows it."""
+    """A setting's value as *All settings* shows it."""
     if value is ABSENT:
         return words.NOT_OF_IT
     if field.key == "base.model":
@@ -153,7 +159,7 @@ def _value(field: Field, value: Any) -> str:
 
 
 def _when(side: Side) -> str:
-    """At which step its newest samples were drawn."""
+    """The step at which its newest samples were drawn."""
     if not side.samples:
         return words.NOTHING_DRAWN
     steps = {side.view.summary.final or sample.step if sample.file else sample.step for sample in side.samples}

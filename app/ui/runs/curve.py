@@ -1,4 +1,4 @@
-"""The losses of several runs over their steps, as the lines of an SVG."""
+"""Losses of runs over their steps, as SVG lines."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from trainers.messages import joined
 
 MOST_POINTS = 240
 WIDTH, HEIGHT = 1000, 200
-"""The frame of a figure, as `macros.html` draws it."""
+"""Size of a figure's viewBox in `macros.html`."""
 MARGIN = 0.08
 MOST_TICKS = 5
-"""Gaps between the ticks of an axis, at most."""
+"""Maximum number of gaps between an axis's ticks."""
 Points = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a figure."""
+    """A line of a figure."""
 
     kind: str
     points: str
-    """As SVG has them: `x,y x,y …` within the frame."""
+    """SVG points within the frame: `x,y x,y …`."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Tick:
     """A round number on an axis."""
 
     at: float
-    """Where, in percent of the axis from its start: the left, or the top."""
+    """Position in percent of the axis from its left or top."""
     label: str
 
 
@@ -43,17 +43,17 @@ class Figure:
     """Lines over the steps of a run."""
 
     title: str
-    """What it shows, with the numbers at the last step."""
+    """Title with the numbers at the last step."""
     lines: tuple[Line, ...]
     across: tuple[Tick, ...]
-    """Steps."""
+    """Ticks of the steps."""
     up: tuple[Tick, ...]
-    """Values."""
+    """Ticks of the values."""
 
 
 @dataclass(frozen=True)
 class Named:
-    """One run of several in a figure: its mark, its name and its loss now."""
+    """A run of a figure: its mark, its name and its current loss."""
 
     place: int
     name: str
@@ -69,7 +69,7 @@ class Together:
 
 
 def draw_together(runs: Sequence[tuple[str, Curve]]) -> Together | None:
-    """The smoothed losses of several runs, each with its mark and name; None where there are none."""
+    """The smoothed losses of several runs, each with its mark and name; None without any loss."""
     lines = [(place, name, curve.steps, curve.smoothed) for place, (name, curve) in enumerate(runs, 1)]
     lines = [line for line in lines if len(line[2]) > 1]
     if not lines:
@@ -79,7 +79,7 @@ def draw_together(runs: Sequence[tuple[str, Curve]]) -> Together | None:
     low, high = _range([y for points in thin.values() for _, y in points])
     drawn = tuple(_line(f"smooth line-{place}", points, width, low, high) for place, points in thin.items())
     legend = tuple(Named(place, name, number(f"{ys[-1]:.4f}")) for place, name, _, ys in lines)
-    losses = joined(", ", (joined(" ", (each.name, each.now)) for each in legend))
+    losses = joined(", ", (joined(" ", (run.name, run.now)) for run in legend))
     across = tuple(Tick(100 * at / width, number(f"{at:.0f}")) for at in round_numbers(0, width))
     up = tuple(Tick(100 * (high - at) / (high - low), number(f"{at:.6g}")) for at in round_numbers(low, high))
     return Together(Figure(words.LOSSES.format(losses=losses), drawn, across, up), legend)
@@ -93,14 +93,14 @@ def round_numbers(low: float, high: float) -> list[float]:
 
 
 def thinned(xs: Sequence[int], ys: Sequence[float]) -> Points:
-    """At most `MOST_POINTS` points, each the mean of as many neighbours; the last stays the last."""
+    """At most `MOST_POINTS` points, each the mean of its neighbours; the last one is kept."""
     size = -(-len(xs) // MOST_POINTS)
     groups = [(xs[k : k + size], ys[k : k + size]) for k in range(0, len(xs), size)]
     return [(float(x[-1]), sum(y) / len(y)) for x, y in groups]
 
 
 def _range(ys: Sequence[float]) -> tuple[float, float]:
-    """From where to where is drawn: all but the few wildest values, which would press the rest flat."""
+    """The range to draw, without the few most extreme values, which would flatten the rest."""
     rank = sorted(ys)
     low, high = rank[len(rank) // 50], rank[-1 - len(rank) // 50]
     room = (high - low or abs(high) or 1.0) * MARGIN

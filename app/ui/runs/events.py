@@ -1,4 +1,4 @@
-"""What the scripts of the pages about runs may say."""
+"""Events of the scripts on the pages about runs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from app.ui.components.events import PageEvent, Whole
 
 
 class RunAction(PageEvent):
-    """Something is to be done with a run, or with the queue as a whole."""
+    """An action on a run or on the whole queue."""
 
     what: Literal[
         "up", "down", "place", "stop", "pause", "cancel", "resume", "longer",
         "retry", "retry-half", "retry-low", "resume-changed", "delete", "share", "unshare", "repair-queue",
     ]  # fmt: skip
     about: str = ""
-    """The run."""
+    """The run's name."""
     over: str = ""
-    """The run whose place it is to have."""
+    """The run whose place in line it takes."""
     steps: str = ""
-    """Up to which it is to train, as they were typed."""
+    """The new number of steps, as typed."""
 
 
 class FileWanted(PageEvent):
@@ -28,34 +28,34 @@ class FileWanted(PageEvent):
 
     file: Literal["style", "samples", "numbers"]
     at: Whole = 0
-    """When, in milliseconds."""
+    """Time of the click in milliseconds."""
 
 
 class FoldOpened(PageEvent):
-    """A fold was opened, or is open and wants what is new."""
+    """A fold was opened, or is open and needs an update."""
 
     fold: Literal["log", "settings", "details"]
 
 
 class PictureWanted(PageEvent):
-    """Another run's picture is to be compared; without a run, the names of those that have one."""
+    """Another run's picture is wanted for comparison; without a run, the names of runs that have one."""
 
     row: Whole
     run: str
     at: Whole
-    """When, in milliseconds."""
+    """Time of the click in milliseconds."""
 
 
 class StepStarred(PageEvent):
-    """A step is to be what the run gives; None to star none."""
+    """A step was starred; None removes the star."""
 
     step: Whole | None
 
 
 class CurveWanted(PageEvent):
-    """The numbers of another run are to be laid over a run's; without a run, the names of those that have some.
+    """Another run's numbers are to be drawn over a run's; without a run, the names of runs that have some.
 
-    `whole` asks for all numbers of the page's own run.
+    `whole` requests all numbers of the page's own run.
     """
 
     run: str

@@ -1,4 +1,4 @@
-"""The numbers of a run over its steps as compact JSON, of which a page gets only what it does not have yet."""
+"""A run's numbers over its steps as compact JSON; a page receives only those that it lacks."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from trainers.runs.run import Run
 
 MOST_POINTS = 1000
 MOST_RUNS = 50
-"""Runs that are offered to be laid over one."""
+"""Maximum number of runs offered for an overlay."""
 DIGITS = 5
 MOST_STEPS = 1_000_000
 
 
 def graph_words() -> dict[str, str]:
-    """What its script says."""
+    """The texts of its script."""
     return {
         "step": words.AT_THE_STEP,
         "loss": words.LOSS,
@@ -39,7 +39,7 @@ def graph_words() -> dict[str, str]:
 
 
 def read_graph(numbers: Numbers, steps: int, known: str) -> tuple[DeferredPart, str]:
-    """The points that a page lacks, and what it knows once it has them; `known` is what it says that it knows."""
+    """The points that a page with the version `known` lacks, and its new version."""
     size = bucket_size(numbers.steps)
     key, last = f"{numbers.revision}.{size}", numbers.steps[-1] if numbers.steps else 0
     had, _, at = known.partition(":")
@@ -50,34 +50,34 @@ def read_graph(numbers: Numbers, steps: int, known: str) -> tuple[DeferredPart, 
 
 
 def points(numbers: Numbers, steps: int, start: int = 0, key: str = "") -> dict[str, Any]:
-    """Mean, lowest and highest loss of each bucket of steps from `start`, and the last other numbers in it.
+    """Mean, minimum and maximum loss of each bucket of steps from `start`, and the last other numbers in it.
 
-    A bucket with a loss that is not finite has none: the line has a gap there.
+    A bucket with a loss that is not finite has none, which leaves a gap in the line.
     """
     size, first = bucket_size(numbers.steps), bisect_left(numbers.steps, start)
     places = _buckets(numbers.steps, first, size)
     losses = [numbers.losses[a:b] for a, b in places]
-    found: dict[str, Any] = {
+    columns: dict[str, Any] = {
         "key": key,
         "from": start,
         "steps": max(steps, numbers.steps[-1] if numbers.steps else 0),
         "x": [numbers.steps[b - 1] for _, b in places],
-        "loss": [_short(sum(each) / len(each)) for each in losses],
+        "loss": [_short(sum(bucket) / len(bucket)) for bucket in losses],
         "rate": [_short(numbers.rates[b - 1]) for _, b in places],
         "held": [[step, _short(loss)] for step, loss in sorted(numbers.held_out.items())],
     }
     if size > 1:
-        found["low"], found["high"] = ([_short(pick(each)) for each in losses] for pick in (min, max))
+        columns["low"], columns["high"] = ([_short(pick(bucket)) for bucket in losses] for pick in (min, max))
     for name, row in (("norm", numbers.norms), ("memory", numbers.memory)):
         if not all(map(math.isnan, row)):
-            found[name] = [_short(row[b - 1]) for _, b in places]
-    return found
+            columns[name] = [_short(row[b - 1]) for _, b in places]
+    return columns
 
 
 def answer(queue: StudioQueue, name: str, run: str) -> dict[str, Any]:
-    """The whole curve of a run for a page about run `name`; without a run, the names of those that can be laid over.
+    """The whole curve of a run for the page of run `name`; without a run, the names of runs with a curve.
 
-    Both names come from outside; a run that there is not has no points.
+    Both names are untrusted; a missing run has no points.
     """
     if not run:
         trained = (view for view in queue.runs() if view.summary.step and view.job.name != name)
@@ -89,7 +89,8 @@ def answer(queue: StudioQueue, name: str, run: str) -> dict[str, Any]:
 
 
 def bucket_size(steps: Sequence[int]) -> int:
-    """The smallest power of two of steps a bucket with at most `MOST_POINTS` buckets: those that are full stay so."""
+    """The smallest power of two for the steps per bucket with at most `MOST_POINTS` buckets, so full buckets stay as
+    they are."""
     span, size = (steps[-1] - steps[0] + 1 if steps else 1), 1
     while span / size > MOST_POINTS - 1:
         size *= 2
@@ -97,14 +98,14 @@ def bucket_size(steps: Sequence[int]) -> int:
 
 
 def planned_total(run: Run) -> int:
-    """The steps that a run is to take, as its settings say; 0 if they cannot be read."""
+    """The number of steps in a run's config; 0 if it cannot be read."""
     train = run.table().get("train")
     steps = train.get("steps") if isinstance(train, dict) else 0
     return steps if isinstance(steps, int) and not isinstance(steps, bool) and 0 < steps <= MOST_STEPS else 0
 
 
 def planned_steps(run: Run, steps: int) -> list[int]:
-    """The steps at which a run of so many is drawn, as its settings say; the first and the last if they say nothing."""
+    """The steps at which a run of `steps` draws samples by its config; the first and the last if it cannot be read."""
     sample = run.table().get("sample")
     every = sample.get("every") if isinstance(sample, dict) else 0
     try:
@@ -116,13 +117,13 @@ def planned_steps(run: Run, steps: int) -> list[int]:
 
 
 def _buckets(steps: Sequence[int], first: int, size: int) -> list[tuple[int, int]]:
-    """The bounds of each bucket's steps."""
-    found, start = [], first
+    """First and last index of each bucket's steps."""
+    bounds, start = [], first
     for place in range(first + 1, len(steps) + 1):
         if place == len(steps) or steps[place] // size != steps[start] // size:
-            found.append((start, place))
+            bounds.append((start, place))
             start = place
-    return found
+    return bounds
 
 
 def _short(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""What stands at the top of a run's page, as data: how far it is, and what can be done with it."""
+"""The head of a run's page as template data: its progress and its controls."""
 
 from __future__ import annotations
 
@@ -23,59 +23,59 @@ from trainers.messages import Message, joined
 
 PROBLEMS = (State.FAILED, State.INTERRUPTED, State.HANGING)
 TOLD_BY_FACTS = (State.TRAINING, State.SAMPLING, State.SAVING, State.PAUSED, State.STOPPED, State.FINISHED)
-"""States whose sentence would say the line of facts again."""
+"""States whose sentence would repeat the line of facts."""
 MENU = (
     ("download", "try", "steps", "samples", "share", "clone"),
     ("pause", "resume", "longer"),
     ("stop", "cancel", "retry", "delete"),
 )
-"""The items of a run's menu, in groups and in order."""
+"""Items of a run's menu, in groups."""
 ENDINGS = ("stop", "cancel")
 """Actions whose button is never filled."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """What stands at the top of a run's page."""
+    """The head of a run's page."""
 
     name: str
     title: str
-    """What the page is called in the browser."""
+    """The title of the browser's tab."""
     ended: bool
     kind: str
     state: State
     done: float
-    """0 to 1."""
+    """Progress, 0 to 1."""
     line: str
-    """What there is to say about it beyond its facts; empty where there is nothing."""
+    """The sentence beyond the facts; "" if there is nothing to add."""
     problem: bool
     doing: str
-    """What it does besides training; empty while it trains."""
+    """Current activity besides training; "" while it trains."""
     part: float | None
-    """How much of that is done, 0 to 1; None where that is not known."""
+    """Progress of that activity, 0 to 1; None if unknown."""
     facts: tuple[str, ...]
     sweep: str = ""
-    """The sweep that it belongs to."""
+    """The sweep that the run belongs to."""
 
 
 @dataclass(frozen=True)
 class Acts:
-    """What can be done with a run."""
+    """The controls of a run."""
 
     name: str
     first: Control | None
     """The main action; its button is filled unless it ends the run."""
     second: Control | None
     third: Control | None
-    """What there is no room for on a phone."""
+    """Hidden on a phone."""
     menu: tuple[tuple[tuple[str, Control], ...], ...]
-    """The other actions of the menu, in groups, by key."""
+    """The other actions in the menu's groups, by key."""
     rest: str
-    """Why no more can be done; empty where nothing is missing."""
+    """Why no more actions are possible; "" if nothing is missing."""
 
 
 def read_head(view: View, actor: Actor, wait: float | None = None) -> Head:
-    """A run as `actor` sees it; `wait` are seconds until it starts, if that is known."""
+    """The head of a run for `actor`; `wait` has the seconds until its start, if known."""
     name, line = view.job.name, _line(view, wait)
     doing, part = _doing(view)
     reference = reference_of(view.job.folder)
@@ -96,11 +96,11 @@ def read_head(view: View, actor: Actor, wait: float | None = None) -> Head:
 
 
 def read_acts(view: View, sampled: bool, has_style: bool, style: str, actor: Actor) -> Acts:
-    """What `actor` can do with a run; `style` is the id of its style in the library, once there is one."""
+    """The controls of a run for `actor`; `style` is the id of its style in the library, or ""."""
     owned = actor.may_change(view.job.owner)
     several = bool(style) and len(snapshots(view.job.folder)) > 1
-    there = {"download": has_style, "try": bool(style), "steps": several, "samples": sampled, "share": owned}
-    allowed = {*actor.permitted(view.job.owner, view.actions), *(key for key, is_there in there.items() if is_there)}
+    available = {"download": has_style, "try": bool(style), "steps": several, "samples": sampled, "share": owned}
+    allowed = {*actor.permitted(view.job.owner, view.actions), *filter(available.get, available)}
     first, second, third = (*_most_wanted(view, allowed), "", "", "")[:3]
     groups = ([key for key in group if key in allowed and key not in (first, second)] for group in MENU)
     return Acts(
@@ -114,9 +114,9 @@ def read_acts(view: View, sampled: bool, has_style: bool, style: str, actor: Act
 
 
 def _most_wanted(view: View, allowed: set[str]) -> list[str]:
-    """The buttons beside the menu, the main one first: the download once there is a style, else what leads to one."""
+    """The buttons beside the menu, the main one first: the download if there is a style, else the way to one."""
     offered = failures.offer(view) if allowed & {"retry", "resume"} else ""
-    if offered in (*RESTARTS, failures.ACCEPT):  # which `retry` and `resume` permit
+    if offered in (*RESTARTS, failures.ACCEPT):  # permitted as `retry` and `resume`
         allowed = {*allowed, offered}
     is_guess = offered == failures.CHANGE and failures.failure_of(view) != REFUSED
     ways = {
@@ -157,7 +157,7 @@ def _whose(owner: str) -> Message:
 
 
 def _rest(view: View, has_style: bool) -> str:
-    """Why nothing else can be done with a run as it is."""
+    """Why no other action is possible in this state."""
     match view.state:
         case State.QUEUED | State.PREPARING:
             return words.STILL_WAITS
@@ -175,7 +175,7 @@ def _rest(view: View, has_style: bool) -> str:
 
 
 def _line(view: View, wait: float | None) -> str:
-    """The sentence of a run without what its facts say."""
+    """A run's sentence without its facts."""
     line = words.line(view, wait)
     if view.state == State.PREPARING and line == view.summary.message:
         return words.PREPARING_IN.get(view.summary.phase, line)
@@ -183,7 +183,7 @@ def _line(view: View, wait: float | None) -> str:
 
 
 def _doing(view: View) -> tuple[str, float | None]:
-    """What a run does besides training, and how much of it is done."""
+    """A run's activity besides training, and its progress."""
     if view.state == State.SAMPLING:
         (number, count), (done, steps) = view.summary.pictures, view.summary.denoising
         sentence = words.DRAWING_IN.get(view.summary.phase, words.DRAWING)

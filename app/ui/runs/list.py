@@ -1,4 +1,4 @@
-"""The list of trainings: what goes on, what waits, what has ended."""
+"""The page Runs: active, waiting and ended runs."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ from trainers.messages import joined
 
 A_PAGE = 25
 PAUSE = 3
-"""Seconds between two looks at least."""
+"""Seconds between two refreshes."""
 Shown = dict[Any, Any]
 
 
 def build(services: Services, demo: gr.Blocks) -> None:
-    """Lay the page out and wire it."""
+    """Lay the page out and connect its events."""
     build_shell("Runs", services.queue)
     page = RunsPage(services.queue)
     page.live.listen(demo.load, page.refresh, [page.filter, page.live.seen], page.everything)
@@ -56,7 +56,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
 
 
 class RunsPage:
-    """The parts of the page and what happens in them."""
+    """The parts of the page and their event handlers."""
 
     def __init__(self, queue: StudioQueue) -> None:
         self.queue = queue
@@ -78,14 +78,14 @@ class RunsPage:
         self.everything = [self.notice, *self.live.outputs]
 
     def refresh(self, chosen: str, seen: str, request: gr.Request) -> Shown:
-        """What the page shows now, where that is something else than it has seen."""
+        """The parts that have changed since the page's last refresh."""
         began = now_us()
-        found, actor = self.queue.look(), actor_of(request)
-        value = listing(self.queue, found, ListChoice.read(chosen), actor)
+        state, actor = self.queue.look(), actor_of(request)
+        value = listing(self.queue, state, ListChoice.read(chosen), actor)
         return self.live.answer(seen, {"list": value}, began, PAUSE)
 
     def on_asked(self, event: RunAction, request: gr.Request, chosen: str) -> Shown:
-        """Do what a button wants, and show what has become of it."""
+        """Perform the action of a button and show the result."""
         answer = perform(self.queue, event, actor_of(request))
         return {self.notice: answer.notice} | self.refresh(chosen, NOTHING_SEEN, request)
 
@@ -97,16 +97,16 @@ class Row:
     template: ClassVar[str] = "runs/row.html"
     name: str
     picture: Path | None
-    """Its newest sample, or that of the step that was starred."""
+    """Its newest sample, or that of the starred step."""
     kind: str
     line: str
-    """What there is to say about it."""
+    """Its sentence."""
     done: float
-    """0 to 1."""
+    """Progress, 0 to 1."""
     state: State
     ended: bool
     movable: bool
-    """Whether it can be moved in the line by who looks at it."""
+    """Whether the viewer may move it in the line."""
     controls: tuple[Control, ...]
 
 
@@ -117,19 +117,19 @@ class SweepRow:
     template: ClassVar[str] = "runs/sweep_row.html"
     name: str
     first: str
-    """Its first run that is still there."""
+    """Its first run that still exists."""
     picture: Path | None
     """The newest sample of one of its runs."""
     kind: str
     line: str
-    """How far its runs are."""
+    """The progress of its runs."""
     done: float
-    """0 to 1."""
+    """Progress, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class SmallJob:
-    """Something else that uses the computer."""
+    """Another job that uses the computer."""
 
     id: int
     title: str
@@ -139,7 +139,7 @@ class SmallJob:
 
 
 def listing(queue: StudioQueue, found: Seen, choice: ListChoice, actor: Actor) -> Markup:
-    """What is wrong with the queue, a page of the runs, what else uses the computer, and the machines of a cluster."""
+    """The list: problems of the queue, a page of runs, other jobs, and a cluster's machines."""
     fitting = [view for view in found.runs if _fits(view, choice, actor)]
     items = fold(queue.store.runs, fitting, found.runs)
     page = min(choice.page, max(1, -(-len(items) // A_PAGE)))
@@ -193,13 +193,13 @@ def _row(queue: StudioQueue, view: View, actor: Actor, starts: StartTimes) -> Ro
 
 
 def _line(view: View, starts: StartTimes) -> str:
-    """What there is to say about a run; of one that has finished well, its steps and time: the chip says the rest."""
+    """A run's sentence; for a finished run its steps and time, as the chip has the state."""
     done = run_view.progress_facts(view) if view.state == State.FINISHED and not view.trouble else ()
     return joined(" · ", done) if done else words.line(view, starts.seconds_until(view))
 
 
 def small_job(view: View, actor: Actor) -> SmallJob:
-    """What a small job is; a measurement with the name of the draft, for whoever is preparing it."""
+    """A small job; a measurement has its draft's name for the person preparing that draft."""
     title = words.SMALL.get(view.job.kind, view.job.kind)
     if view.job.kind == ESTIMATE and actor.may_change(view.job.owner):
         title = words.WAITS_TO_MEASURE if view.state == State.QUEUED else words.MEASURING
@@ -208,7 +208,7 @@ def small_job(view: View, actor: Actor) -> SmallJob:
 
 
 def _problem(problem: VelaturaError | None, actor: Actor) -> tuple[str, tuple[Control, ...]]:
-    """What is wrong with the queue as a whole, empty where nothing is, with what can be done about it."""
+    """The problem of the queue with its controls; "" if it has none."""
     if problem is None:
         return "", ()
     if not isinstance(problem, DamagedQueueError):

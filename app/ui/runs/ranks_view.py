@@ -1,4 +1,4 @@
-"""Where the rank went in a run, for its page."""
+"""The ranks of a run's layers, for its page."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class RankMap:
 
 
 def read_rank_map(view: View, public: Path) -> RankMap | None:
-    """The map of a run whose method moves the rank, or serves several; None of others, and until it is drawn."""
+    """The map of a run whose method changes ranks or serves several; None for others, and until it is drawn."""
     drawn = view.job.folder / RANK_MAP
     if not is_inside(view.job.folder, drawn):
         return None
-    copy = public / f"ranks-{drawn.stat().st_mtime_ns}.png"  # one that is trained on has another address
+    copy = public / f"ranks-{drawn.stat().st_mtime_ns}.png"  # a run that trains on has another address
     if not copy.exists():
         link_or_copy(drawn, copy)
     info = rank_info_of(names_of(view.job.folder)[1])
-    title, hint, said = words.RANKS, words.RANKS_HINT, words.RANKS_PICTURE
+    title, hint, description = words.RANKS, words.RANKS_HINT, words.RANKS_PICTURE
     if not info.moves:
         held = (words.RANKS_HELD_HINT, words.RANKS_HELD_PICTURE)
-        title, (hint, said) = words.RANKS_HELD, (sentence.format(Message(info.word)) for sentence in held)
-    return RankMap(title, joined(" ", (hint, Message(info.hint))), copy, said)
+        title, (hint, description) = words.RANKS_HELD, (sentence.format(Message(info.word)) for sentence in held)
+    return RankMap(title, joined(" ", (hint, Message(info.hint))), copy, description)

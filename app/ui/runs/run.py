@@ -1,4 +1,4 @@
-"""One training while it goes on, and after: how far it is, what it draws, what can be done with it."""
+"""The page Run: progress, samples and controls of a run."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ from trainers.errors import VelaturaError
 from trainers.regular_files import open_inside
 
 SOON, STEADY, LATER = 2, 4, 10
-"""Seconds between two looks at least: while a state passes quickly, while it trains or waits, and when it has ended."""
+"""Seconds between two refreshes: during short states, while it trains or waits, and after its end."""
 PASSING = (State.PREPARING, State.SAVING, State.STOPPING)
 LOG_LINES, LOG_BYTES = 200, 64 * 1024
 Shown = dict[Any, Any]
 
 
 def build(services: Services, demo: gr.Blocks) -> None:
-    """Lay the page out and wire it."""
+    """Lay the page out and connect its events."""
     build_shell("Runs", services.queue)
     page = RunPage(services.queue, services.library)
     opening = demo.load(page.open, None, [page.name], **AT_ONCE)
@@ -77,7 +77,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
 
 
 class RunPage:
-    """The parts of the page and what happens in them. What a page has seen comes back with each request."""
+    """The parts of the page and their event handlers; each request carries the versions that the page has."""
 
     def __init__(self, queue: StudioQueue, library: StyleLibrary) -> None:
         self.queue, self.library = queue, library
@@ -110,17 +110,17 @@ class RunPage:
         scripted_part(None, "components/dialogs.js", AtRequest(render, "runs/dialogs.html", **ASKED))
         self.name = gr.Textbox("", visible=False)
         self.drawn = gr.Textbox("", visible=False)
-        """Up to where the page has the run's numbers."""
+        """The version of the run's numbers that the page has."""
         parts = {"head": self.head, "acts": self.acts, "sheet": self.sheet, "graph": self.graph, "ranks": self.ranks}
         self.live = LiveParts(parts)
         self.everything = [self.notice, self.drawn, *self.live.outputs]
 
     def open(self, request: gr.Request) -> str:
-        """Which run the address names."""
+        """The run in the address."""
         return str(request.query_params.get("id", ""))[:200]
 
     def refresh(self, name: str, drawn: str, seen: str, request: gr.Request) -> Shown:
-        """What has changed since the page's last look."""
+        """The parts that have changed since the page's last refresh."""
         began = now_us()
         view = self.queue.run(name)
         if view is None:
@@ -130,12 +130,12 @@ class RunPage:
         return shown | {self.drawn: now} if self.graph in shown else shown
 
     def on_asked(self, event: RunAction, request: gr.Request, name: str, drawn: str) -> Shown:
-        """Do what a button wants, and show what has become of it."""
+        """Perform the action of a button and show the result."""
         answer = perform(self.queue, event, actor_of(request))
         return {self.notice: answer.notice} | self.refresh(name, drawn, NOTHING_SEEN, request)
 
     def on_starred(self, event: StepStarred, request: gr.Request, name: str, drawn: str) -> Shown:
-        """Let a step be what the run gives, or leave it to the run again."""
+        """Star a step, or remove the star."""
         notice: str = ""
         try:
             view = self.queue.find(name)
@@ -146,7 +146,7 @@ class RunPage:
         return {self.notice: notice} | self.refresh(name, drawn, NOTHING_SEEN, request)
 
     def on_fold_opened(self, event: FoldOpened, request: gr.Request, name: str) -> Any:
-        """What stands in the fold that was opened: the log's end, the settings, or what the process said."""
+        """The content of an opened fold: the end of the log, the settings, or the process's output."""
         view = self.queue.run(name)
         if view is None:
             return gr.skip()
@@ -155,15 +155,15 @@ class RunPage:
         return {"fold": event.fold, "text": tail(view.job.folder, files[event.fold]) or nothing}
 
     def on_picture_wanted(self, event: PictureWanted, request: gr.Request, name: str) -> Any:
-        """What other runs have drawn of the words of the picture."""
+        """Pictures of other runs from the picture's prompt."""
         view = self.queue.run(name)
         if view is None:
             return gr.skip()
-        found = sheet_view.answer(self.queue, view, event.row, event.run)
-        return json.dumps(found | {"at": event.at})
+        picture = sheet_view.answer(self.queue, view, event.row, event.run)
+        return json.dumps(picture | {"at": event.at})
 
     def on_curve_wanted(self, event: CurveWanted, request: gr.Request, name: str) -> Any:
-        """The numbers of another run, or the names of those that have some."""
+        """The numbers of another run, or the names of runs that have some."""
         view = self.queue.run(name)
         if view is None:
             return gr.skip()
@@ -173,7 +173,7 @@ class RunPage:
         return json.dumps(graph_view.answer(self.queue, name, event.run))
 
     def on_fetched(self, event: FileWanted, request: gr.Request, name: str) -> Shown:
-        """Make the file that a button offers, and let the browser save it."""
+        """Create the requested file and let the browser save it."""
         view = self.queue.run(name)
         if view is None:
             return {self.notice: banner(words.NO_SUCH_RUN[0], kind="problem")}
@@ -196,12 +196,12 @@ class RunPage:
         return offer_file(style, public, f"{view.job.name}{SUFFIX}")
 
     def _readers(self, identifier: str) -> str:
-        """For which programs the run's style is; empty where others than Velatura read it."""
+        """The programs that read the run's style; "" if only Velatura does."""
         entry = self.library.entry(identifier) if identifier else None
         return who_reads(entry) if entry is not None and (entry.starter or entry.only_here) else ""
 
     def _values(self, view: View, drawn: str, actor: Actor) -> tuple[dict[str, str | DeferredPart], str]:
-        """The parts of the page, and up to where it has the run's numbers with them."""
+        """The parts of the page, and the version of the run's numbers in them."""
         public, folder = self.queue.public(view), view.job.folder
         style = chosen.chosen_style(folder) is not None
         identifier = self.library.of_run(folder.name) if style else ""
@@ -221,12 +221,12 @@ class RunPage:
 
 
 def _pace(state: State) -> int:
-    """Seconds from one look of the page to the next at least."""
+    """Seconds until the page's next refresh."""
     return LATER if state in ENDED else SOON if state in PASSING else STEADY
 
 
 def tail(folder: Path, name: str) -> str:
-    """The last lines of a file of a folder; empty if it does not exist."""
+    """The last lines of a file; "" if it does not exist."""
     try:
         with open_inside(folder, name) as file:
             file.seek(max(0, file.seek(0, SEEK_END) - LOG_BYTES))

@@ -1,4 +1,4 @@
-"""A run as data, for the list and for its own page."""
+"""A run as template data for the list and its page."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from trainers.runs.run import Run
 MOVING = (State.TRAINING, State.SAMPLING, State.SAVING, State.STOPPING)
 """States in which a run has a speed."""
 COUNTING = (*MOVING, State.PAUSED, State.STOPPED, State.CANCELLED)
-"""States whose sentence does not say how far a run is, or is not shown beside its facts."""
+"""States whose sentence lacks the progress, or is not shown beside the facts."""
 
 
 def kind(view: View, actor: Actor | None) -> str:
-    """Preset, method with rank and alpha, base, number of pictures and owner in one line; no owner for strangers."""
-    said, planned = dict(view.summary.facts), _planned(view.job.folder)
-    if "base" in said:  # of a run that has begun, what it said
-        method, base, images = str(said.get("method", "")), str(said["base"]), said.get("images")
+    """Preset, method with rank and alpha, base, number of pictures and owner in a line; strangers see no owner."""
+    reported, planned = dict(view.summary.facts), _planned(view.job.folder)
+    if "base" in reported:  # reported by a run that has begun
+        method, base, images = str(reported.get("method", "")), str(reported["base"]), reported.get("images")
     else:
         method, base, images = planned.method, planned.base, None
     parts: list[str] = [planned.own_preset or PRESET_NAMES.get(planned.preset, "")]
@@ -46,56 +46,56 @@ def kind(view: View, actor: Actor | None) -> str:
 
 
 def facts(view: View) -> tuple[str, ...]:
-    """The numbers of a run that are known, each with what it counts; none is in the run's sentence as well."""
-    summary, found = view.summary, list(progress_facts(view))
+    """The known numbers of a run with their labels, without those in its sentence."""
+    summary, lines = view.summary, list(progress_facts(view))
     if view.state in MOVING and summary.speed:
-        found.append(readable_speed(summary.speed))
+        lines.append(readable_speed(summary.speed))
     if summary.memory and view.state != State.QUEUED:
-        found.append(words.MEMORY_OF.format(size=readable_size(summary.memory)))
-    said = dict(summary.facts)
-    devices, before = said.get("devices", 1), said.get("devices_before", 0)
+        lines.append(words.MEMORY_OF.format(size=readable_size(summary.memory)))
+    reported = dict(summary.facts)
+    devices, before = reported.get("devices", 1), reported.get("devices_before", 0)
     if before:
-        found.append(words.ON_OTHER_DEVICES.format(now=devices, before=before))
+        lines.append(words.ON_OTHER_DEVICES.format(now=devices, before=before))
     elif devices > 1:
-        found.append(words.ON_DEVICES.format(now=devices))
+        lines.append(words.ON_DEVICES.format(now=devices))
     style = style_file(view)
     if style is not None:
-        found.append(words.FILE_OF.format(size=readable_size(style.stat().st_size)))
-    return tuple(found)
+        lines.append(words.FILE_OF.format(size=readable_size(style.stat().st_size)))
+    return tuple(lines)
 
 
 def progress_facts(view: View) -> tuple[str, ...]:
-    """How far a run is and how long it takes."""
-    summary, found = view.summary, list[str]()
+    """The progress and duration of a run."""
+    summary, lines = view.summary, list[str]()
     if view.state in COUNTING and summary.steps:
-        found.append(words.OF_STEPS.format(step=summary.step, steps=summary.steps))
+        lines.append(words.OF_STEPS.format(step=summary.step, steps=summary.steps))
     if view.state == State.FINISHED:
         taken, steps = readable_time(summary.seconds), counted(summary.step, "step")
-        found.append(words.TOOK.format(steps=steps, time=taken) if summary.seconds >= 1 else steps)
+        lines.append(words.TOOK.format(steps=steps, time=taken) if summary.seconds >= 1 else steps)
     if view.state in MOVING and summary.seconds_left:
-        found.append(words.TIME_LEFT.format(time=readable_time(summary.seconds_left)))
-    return tuple(found)
+        lines.append(words.TIME_LEFT.format(time=readable_time(summary.seconds_left)))
+    return tuple(lines)
 
 
 def axis_end(view: View) -> int:
-    """The last step of a run's time axis: the one it reached where it has ended, else the one that is planned."""
+    """The last step on a run's time axis: the reached one after its end, else the planned one."""
     return (view.summary.step if view.state in ENDED else 0) or view.summary.steps
 
 
 def style_file(view: View) -> Path | None:
-    """The style file that a run at rest gives."""
+    """The style file of a run that is not active."""
     return chosen_style(view.job.folder) if view.state in ENDED else None
 
 
 @dataclass(frozen=True)
 class Planned:
-    """What a run is to be, as its folder says; empty where that cannot be read."""
+    """The plan of a run by its folder; empty if it cannot be read."""
 
     preset: str = ""
-    """The preset that was chosen for it in the studio."""
+    """The preset chosen in the studio."""
     own_preset: str = ""
     changed: int = 0
-    """Settings that were changed by hand over that preset of a person's own."""
+    """Settings changed by hand over a preset of the person's own."""
     method: str = ""
     size: str = ""
     """Rank and alpha of its method, such as `16/8`."""
@@ -107,17 +107,17 @@ def _planned(run: Path) -> Planned:
 
 
 def _stamp(file: Path) -> tuple[int, ...]:
-    """What changes with a file; empty where there is none."""
+    """A value that changes with a file; empty without one."""
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError:
         return ()
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @lru_cache(1000)
 def _read_planned(run: Path, *stamps: tuple[int, ...]) -> Planned:
-    """What `_planned` says, read once for each stamp of its files: a list asks for all its runs every 3 s."""
+    """The plan, read once for each stamp of its files, since the list asks for all runs every 3 s."""
     table = Run(run).table() if stamps[0] else {}
     try:
         method, base = techniques_in(table), str(table["base"]["model"])
@@ -129,5 +129,5 @@ def _read_planned(run: Path, *stamps: tuple[int, ...]) -> Planned:
 
 
 def _size_of(method: Mapping[str, Any]) -> str:
-    """Rank and alpha of a method's settings; the rank alone, or nothing, of a method without them."""
+    """Rank and alpha of a method's settings; the rank alone or "" for methods without them."""
     return "/".join(f"{method[key]:g}" for key in ("rank", "alpha") if key in method)

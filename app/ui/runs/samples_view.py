@@ -1,4 +1,4 @@
-"""A sample as a button that shows it large, and where browsers find it."""
+"""A sample as a button that enlarges it, and its address."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from app.ui.gradio_internals import file_address
 
 @dataclass(frozen=True)
 class SampleButton:
-    """A sample that can be looked at closely."""
+    """A sample that can be enlarged."""
 
     title: str
-    """What it is called beside its prompt."""
+    """Title beside its prompt."""
     whole: Path
     small: Path
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was drawn of a prompt, column by column; None where nothing was."""
+    """The samples of a prompt by column; None for a missing one."""
 
     prompt: str
     samples: tuple[SampleButton | None, ...]
 
 
 def address(sample: Sample, public: Path, small: bool) -> str:
-    """Where a browser finds a sample; another picture has another address."""
+    """The URL of a sample, which changes with the picture."""
     return file_address(put_sample(sample, public, small))
 
 
 def read_sample(sample: Sample, title: str, public: Path) -> SampleButton:
-    """A sample, put where browsers find it."""
+    """A sample, copied to the public folder."""
     return SampleButton(title, put_sample(sample, public, False), put_sample(sample, public, True))

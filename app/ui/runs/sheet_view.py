@@ -1,4 +1,4 @@
-"""The contact sheet of a run as JSON: every picture by step and prompt, what is still to come, and what is starred."""
+"""The contact sheet of a run as JSON: pictures by step and prompt, planned ones, and the star."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from app.ui.runs.run_view import axis_end
 from trainers.runs.run import Run
 
 MOST_RUNS = 50
-"""Runs that are offered to be compared with one."""
+"""Maximum number of runs offered for comparison."""
 MOST_PROMPTS = 200
 LONG_TITLE = 200
 
 
 def sheet_words() -> dict[str, str]:
-    """What its script says."""
+    """The texts of its script."""
     return {
         "before": words.BEFORE,
         "start": words.START,
@@ -63,9 +63,9 @@ def sheet_words() -> dict[str, str]:
 
 
 def read_sheet(view: View, public: Path, actor: Actor, identifier: str = "") -> str:
-    """The contact sheet of a run as `actor` sees it; empty if the run has no picture and will have none.
+    """The contact sheet of a run for `actor`; "" if the run has no picture and will have none.
 
-    `identifier` is the id of its style in the library, once there is one.
+    `identifier` is the id of its style in the library, or "".
     """
     steps = find_steps(view)
     going = view.state not in ENDED
@@ -78,7 +78,7 @@ def read_sheet(view: View, public: Path, actor: Actor, identifier: str = "") -> 
     final = style is not None and starred is None and not chosen.is_snapshot(run.folder, style)
     exported = chosen.final_step(view)
     gives = starred if starred is not None else exported if final else max(kept, default=None)
-    rows = max([each for step in steps for each in step.samples], default=-1) + 1
+    rows = max([row for step in steps for row in step.samples], default=-1) + 1
     return json.dumps(
         {
             "name": view.job.name,
@@ -100,34 +100,34 @@ def read_sheet(view: View, public: Path, actor: Actor, identifier: str = "") -> 
 
 
 def answer(queue: StudioQueue, view: View, row: int, run: str) -> dict[str, Any]:
-    """The picture that another run has drawn of a row's words; without a run, the names of those that have drawn them.
+    """Another run's picture of a row's prompt; without a run, the names of runs that have one.
 
-    Both come from outside. A picture that there is not is an empty one.
+    Both are untrusted; a missing picture is "".
     """
     rows = by_words(view, newest_of_each(view))
-    words_of = next((key for key, each in rows.items() if each.row == row), None)
+    words_of = next((key for key, sample in rows.items() if sample.row == row), None)
     if not run:
         return {"row": row, "runs": _names(queue, view, words_of[0]) if words_of else []}
     other = queue.run(run)
-    found = by_words(other, newest_of_each(other)).get(words_of) if other and words_of else None
-    if other is None or found is None:
+    picture = by_words(other, newest_of_each(other)).get(words_of) if other and words_of else None
+    if other is None or picture is None:
         return {"row": row, "run": run, "picture": None}
-    return {"row": row, "run": run, "picture": file_address(put_sample(found, queue.public(other), False))}
+    return {"row": row, "run": run, "picture": file_address(put_sample(picture, queue.public(other), False))}
 
 
 def _cell(step: SampledStep, rows: int, public: Path, kept: bool) -> dict[str, Any]:
-    """A step; `kept` says whether its style can be had. Each picture has a small and a large copy."""
-    found = [step.samples.get(row) for row in range(rows)]
+    """A step; `kept` is True if its style file exists. Each picture has a small and a large copy."""
+    row_samples = [step.samples.get(row) for row in range(rows)]
     return {
         "step": step.step,
         "kept": kept and step.step > 0,
-        "small": [put_sample(each, public, True).name if each else "" for each in found],
-        "whole": [put_sample(each, public, False).name if each else "" for each in found],
+        "small": [put_sample(sample, public, True).name if sample else "" for sample in row_samples],
+        "whole": [put_sample(sample, public, False).name if sample else "" for sample in row_samples],
     }
 
 
 def _ratio(steps: Sequence[SampledStep]) -> float:
-    """Width by height of the pictures, so that a page leaves room for them."""
+    """Aspect ratio of the pictures, width by height, for which the page leaves room."""
     first = next((sample for step in steps for sample in step.samples.values()), None)
     if first is None:
         return 1.0
@@ -140,7 +140,7 @@ def _ratio(steps: Sequence[SampledStep]) -> float:
 
 @lru_cache(500)
 def _ratio_of(path: Path, stamp: int) -> float:
-    """The ratio of a file, read once for each `stamp` of it."""
+    """The aspect ratio of a file, read once for each `stamp` of it."""
     try:
         with Image.open(path, formats=("PNG",)) as picture:
             return round(min(4.0, max(0.25, picture.width / picture.height)), 3)
@@ -149,7 +149,7 @@ def _ratio_of(path: Path, stamp: int) -> float:
 
 
 def _planned(run: Run, total: int, drawn: int) -> list[int]:
-    """The steps at which a run is still to be drawn."""
+    """The steps at which a run will still draw samples."""
     return [step for step in planned_steps(run, total) if step > drawn]
 
 
@@ -162,7 +162,7 @@ def _planned_prompts(run: Run) -> list[str]:
 
 
 def _never_drawn(view: View, run: Run, rows: int) -> list[str]:
-    """The prompts without a picture in a run that has drawn so many rows: the last ones."""
+    """The prompts without a picture in a run that has drawn `rows` rows: the last ones."""
     recorded = dict(view.summary.facts).get("prompts")
     if not isinstance(recorded, list):
         return []
@@ -172,10 +172,10 @@ def _never_drawn(view: View, run: Run, rows: int) -> list[str]:
 
 def _names(queue: StudioQueue, view: View, prompt: str) -> list[str]:
     drawn = (
-        each
-        for each in queue.runs()
-        if each.job.folder != view.job.folder
-        and prompt in (dict(each.summary.facts).get("prompts") or ())
-        and find_samples(each.job.folder)
+        other
+        for other in queue.runs()
+        if other.job.folder != view.job.folder
+        and prompt in (dict(other.summary.facts).get("prompts") or ())
+        and find_samples(other.job.folder)
     )
-    return [each.job.name for each, _ in zip(drawn, range(MOST_RUNS), strict=False)]
+    return [other.job.name for other, _ in zip(drawn, range(MOST_RUNS), strict=False)]

@@ -1,4 +1,4 @@
-"""What the pages about runs say."""
+"""Texts of the pages about runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_STYLE = _("there is no style file yet")
 NO_SUCH_RUN = (_("There is no such run"), _("It was deleted, or the address is incomplete."))
 TO_THE_RUNS = _("Go to Runs")
 SOON = 5
-"""Seconds in which a run that waits starts soon."""
+"""Remaining seconds from which a waiting run is said to start soon."""
 QUEUE_DAMAGED = _(
     "The queue is damaged, so no run can start. Your runs and styles are safe, and runs that are training go on. "
     "Repairing rebuilds the queue from its backup and the run folders, and keeps the damaged file."
@@ -127,7 +127,7 @@ DRAWING_IN = {
     "before": _("Before training: drawing picture {number} of {count}"),
     "after": _("From the finished style: drawing picture {number} of {count}"),
 }
-"""In phases of a run in which it does not draw between two steps."""
+"""Phases in which a run draws no samples between two steps."""
 PREPARING_IN = {"encode": _("Preparing the pictures …"), "class-images": _("Drawing pictures of the class …")}
 TIME_LEFT, TIME_LEFT_TITLE = _("{time} left"), _("{time} left · {name}")
 PERCENT_TITLE = _("{percent} · {name}")
@@ -194,29 +194,29 @@ WORD_ALONE = _("Textual inversion")
 
 
 def device(name: str, view: View | None) -> Message:
-    """What a device of a cluster's machine does."""
+    """The activity of a cluster device."""
     if view is None:
         return FREE.format(device=name)
     return BUSY.format(device=name, job=SMALL.get(view.job.kind, view.job.name))
 
 
 def activity(now: Activity) -> str:
-    """What the computer does, in one line; empty where it does nothing."""
+    """The activity of the computer in a line; "" if it is idle."""
     if not now.is_known:
         return shared.QUEUE_PROBLEM
     parts: list[str] = []
     if now.view is not None:
         job, done = now.view.job, share(now.view)
         name = job.name if job.kind == TRAIN else SMALL.get(job.kind, job.kind)
-        known = done or job.kind == TRAIN
-        parts.append(DONE_OF.format(name=name, percent=percent(done)) if known else name)
+        is_known = done or job.kind == TRAIN
+        parts.append(DONE_OF.format(name=name, percent=percent(done)) if is_known else name)
     parts += [plural("{count} more", "{count} more", now.more)] if now.more else []
     parts += [plural("{count} waiting", "{count} waiting", now.waiting)] if now.waiting else []
     return joined(", ", parts)
 
 
 def brief(now: Activity) -> str:
-    """How far the running job is and how long it still takes, short enough for a tab's title; "" where none runs."""
+    """Progress and remaining time of the running job for a tab's title; "" if nothing runs."""
     if now.view is None:
         return ""
     left = now.view.summary.seconds_left
@@ -224,9 +224,9 @@ def brief(now: Activity) -> str:
 
 
 def line(view: View, wait: float | None = None) -> str:
-    """The sentence on a run; of one that has failed, what was wrong and what to change.
+    """A run's sentence; for a failed one the error and its remedy.
 
-    `wait` are seconds until it starts, where it waits and they are known.
+    `wait` has the seconds until the start of a waiting run, if known.
     """
     place = _place(view.line)
     if wait is not None and place:
@@ -253,17 +253,17 @@ def line(view: View, wait: float | None = None) -> str:
 
 
 def _place(line: str) -> object:
-    """The place in line, where a sentence says that and nothing more; else ""."""
+    """The place in line if the sentence says only that, else ""."""
     return line.named["place"] if isinstance(line, Message) and line.template == IN_LINE[0].template else ""
 
 
 def _at(step: int, before: Message, after: Message) -> Message:
-    """What went wrong `before` the first step, or after one."""
+    """The sentence `after` a step, or `before` the first one."""
     return after.format(step=step) if step else before
 
 
 def by(owner: str, actor: Actor) -> str:
-    """Whose a run or a style is, where whoever looks does not know it anyway."""
+    """The owner of a run or style, unless the viewer knows it anyway."""
     return BY.format(owner=owner) if owner else "" if actor.owns_machine else BY_STUDIO_OWNER
 
 
@@ -276,19 +276,19 @@ def method_titles() -> dict[str, str]:
 
 
 def method(name: str, size: str = "") -> str:
-    """A method as its paper writes it, with its `size` behind it; several with + between them."""
+    """A method's name as its paper writes it, followed by `size`; several are joined by +."""
     titles = method_titles()
     first, *others = (titles.get(part, part) for part in name.split("+"))
     return joined(" + ", (joined(" ", (first, size)), *others))
 
 
 def axis_title(axis: Axis) -> str:
-    """What an axis of a sweep is called."""
+    """The name of a sweep's axis."""
     if axis.keys == (METHOD,):
         return METHOD_AXIS
     return SEED_AXIS if axis.keys == (SEED,) else _(title_of(axis.keys[0]))
 
 
 def sweep_kind(axes: tuple[Axis, ...]) -> Message:
-    """What the runs of a sweep differ in."""
+    """The settings in which the runs of a sweep differ."""
     return SWEEP_KIND.format(axes=joined(" × ", [axis_title(axis) for axis in axes]))

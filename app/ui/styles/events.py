@@ -1,4 +1,4 @@
-"""What the scripts of the page about styles may say."""
+"""Events of the scripts on the page Styles."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from app.ui.components.events import PageEvent, UploadedFile, Whole
 
 
 class StyleAction(PageEvent):
-    """Something is to be done with a style, or to be taken back."""
+    """An action on a style, or its undo."""
 
     what: Literal["rename", "delete", "delete-with-run", "put"]
     about: str
     """The style's id."""
     name: str = ""
-    """Its new one."""
+    """Its new name."""
     program: str = ""
-    """The program into which it is put."""
+    """The program to put it into."""
     folder: str = Field("", max_length=4096)
-    """Where that program lies."""
+    """The program's folder."""
 
 
 class FilesUploaded(PageEvent):
-    """Files have come in, or did not."""
+    """Files were uploaded, or were refused by the page."""
 
     files: tuple[UploadedFile, ...] = Field(max_length=10_000)
     batch: Whole

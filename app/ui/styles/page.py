@@ -1,4 +1,4 @@
-"""The styles: all that were trained here or brought along, to look at, download, try, rename and delete."""
+"""The page Styles: trained and imported styles to view, download, try, rename and delete."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Shown = dict[Any, Any]
 
 
 def build(services: Services, demo: gr.Blocks) -> None:
-    """Lay the page out and wire it."""
+    """Lay the page out and connect its events."""
     build_shell("Styles", services.queue)
     page = StylesPage(services)
     page.live.listen(demo.load, page.refresh, [page.filter, page.live.seen], page.everything)
@@ -52,7 +52,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
 
 
 class StylesPage:
-    """The parts of the page and what happens in them."""
+    """The parts of the page and their event handlers."""
 
     def __init__(self, services: Services) -> None:
         self.services, self.library = services, services.library
@@ -82,7 +82,7 @@ class StylesPage:
         self.everything = [self.notice, *self.live.outputs]
 
     def refresh(self, chosen: str, seen: str, request: gr.Request) -> Shown:
-        """What the page shows now, where that is something else than it has seen."""
+        """The parts that have changed since the page's last refresh."""
         began = now_us()
         views = {view.job.name: view for view in self.services.queue.runs()}
         busy = [view for view in views.values() if view.state not in ENDED]
@@ -91,7 +91,7 @@ class StylesPage:
         return self.live.answer(seen, {"list": value}, began)
 
     def on_asked(self, event: StyleAction, request: gr.Request, chosen: str) -> Shown:
-        """Rename or delete a style, or take it back, and show what has become of it."""
+        """Perform the action of a button and show the result."""
         try:
             notice = self._do(event, actor_of(request))
         except (OSError, VelaturaError) as error:
@@ -99,7 +99,7 @@ class StylesPage:
         return {self.notice: notice} | self.refresh(chosen, NOTHING_SEEN, request)
 
     def on_fetched(self, event: StyleFileWanted, request: gr.Request) -> Shown:
-        """Make the file that a button offers, and let the browser save it; or put it into a program here."""
+        """Create the requested file and let the browser save it, or put it into a program."""
         try:
             format, _, identifier = event.file.partition(" ")
             if format.startswith(INTO):
@@ -110,7 +110,7 @@ class StylesPage:
             return {self.notice: _problem(error)}
 
     def on_files_uploaded(self, event: FilesUploaded, request: gr.Request, chosen: str) -> Shown:
-        """Take in files that have been uploaded; each is taken or refused for itself."""
+        """Import uploaded files, each on its own."""
         folder = sender_folder(self.services.uploads, sender_of(request.username, request.cookies))
         taken, refused = [], []
         for file in event.files:
@@ -129,7 +129,7 @@ class StylesPage:
         return item
 
     def _take_in(self, file: UploadedFile, folder: Path, owner: str) -> StyleEntry:
-        """Take in one file that the page has sent, or say why it has not sent it."""
+        """Import an uploaded file, or raise the page's reason for not uploading it."""
         name, problem = file.name[:MOST_NAME], file.problem
         if problem == "other":
             raise VelaturaError(no_safetensors(name))
@@ -139,12 +139,12 @@ class StylesPage:
             raise VelaturaError(joined(" ", (Sentence.of(too_large(name)), place)))
         if problem == "failed":
             raise VelaturaError(words.ARRIVED_NOT.format(name))
-        if problem:  # in the words in which it was refused on its way in
+        if problem:  # the upload's refusal
             raise VelaturaError(words.REFUSED.format(name, problem[:300]))
         return self.library.take_in(Path(file.path), name, folder, owner)
 
     def _do(self, event: StyleAction, actor: Actor) -> str:
-        """Do what a button asks for; the line that says so."""
+        """Perform an action; returns the line to show."""
         item = self._item(event.about)
         if event.what == "rename":
             return banner(words.RENAMED.format(self.library.rename(item, event.name, actor=actor).name))
@@ -185,7 +185,7 @@ def _welcome(taken: list[StyleEntry]) -> Markup:
 
 
 def _problem(error: Exception) -> Markup:
-    """A refusal as a line across the page; what lies behind it can be unfolded."""
+    """An error as a banner with its cause as details."""
     cause = error if isinstance(error, OSError) else error.__cause__
     details = f"{type(cause).__name__}: {cause}" if cause is not None else ""
     sentence = shared.NO_FILE.format(error.strerror or error) if isinstance(error, OSError) else as_sentence(error)

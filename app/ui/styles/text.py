@@ -1,4 +1,4 @@
-"""What the page about styles says."""
+"""Texts of the page Styles."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NOTES = {
     "ss_sd_model_name": _("Made on"),
     "read_as": _("How it is read"),
 }
-"""What is shown of a foreign file, by its metadata key."""
+"""Labels of the metadata shown of an imported file, by key."""
 TRAIN_ON = _("Train on from it")
 COPY, OPEN_RUN, RENAME = _("Copy the prompt words"), _("Open its run"), _("Rename")
 PROMPT = "<lora:{}:0.8> {}"
@@ -61,7 +61,7 @@ NEW_NAME = _("New name")
 
 
 def method(name: str) -> str:
-    """A method as its paper writes it; several with + between them."""
+    """A method's name as its paper writes it; several are joined by +."""
     beside = {name: title for name, (title, *_) in TECHNIQUES.items()}
-    known = {**beside, **method_titles(), "full": WHOLE_CHANGE, "dora": "DoRA"}
-    return joined(" + ", [known.get(part, part) for part in name.split("+")])
+    titles = {**beside, **method_titles(), "full": WHOLE_CHANGE, "dora": "DoRA"}
+    return joined(" + ", [titles.get(part, part) for part in name.split("+")])

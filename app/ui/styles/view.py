@@ -1,4 +1,4 @@
-"""The cards of the styles as data: what a style looks like, what it is, and what can be done with it."""
+"""The cards of the styles as template data."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ PICTURES = 4
 
 @dataclass(frozen=True)
 class Card:
-    """A style as the list shows it."""
+    """A style in the list."""
 
     id: str
     name: str
     art: tuple[Path, ...]
-    """Up to four pictures that its run has drawn, the first one large."""
+    """Up to four pictures of its run, the first one large."""
     facts: tuple[str, ...]
     words: tuple[str, ...]
-    """What calls it up in a prompt."""
+    """Its trigger words."""
     notes: tuple[tuple[str, str], ...]
-    """What the file of a style made elsewhere says, each with its label."""
+    """Labelled notes in the metadata of an imported file."""
     offers: tuple[Offer, ...]
     copy: str
-    """What is put into a prompt for it; empty where there is no such thing."""
+    """The text to copy into a prompt; "" if the style needs none."""
     run: str
-    """The run that made it; empty where it was made elsewhere."""
+    """The run that made it; "" for an imported style."""
     steps: bool
-    """Whether several steps of its run were kept, which can be compared."""
+    """Whether its run kept several steps to compare."""
     can_start: bool
     """Whether a training can start from it."""
     may_change: bool
@@ -52,8 +52,10 @@ class Card:
 def read_card(
     library: StyleLibrary, item: StyleEntry, view: View | None, actor: Actor, places: Sequence[Place] | None = None
 ) -> Card:
-    """A style as `actor` sees it; `view` is its run, where there is one, `places` programs that may take it,
-    None where styles may not be put into any."""
+    """The card of a style for `actor`; `view` is its run, if it exists.
+
+    `places` are programs that may take it; None if styles may not be put into any.
+    """
     facts = (
         words.method(item.method),
         words.ON_STARTER if item.starter else words.ON.format(item.base) if item.base else words.ON_UNKNOWN,
@@ -78,7 +80,7 @@ def read_card(
 
 
 def _art(queue: StudioQueue, view: View | None) -> tuple[Path, ...]:
-    """What the style has drawn, none of the pictures from before training."""
+    """Pictures that the run has drawn since its start."""
     if view is None:
         return ()
     drawn = [sample for sample in chosen.chosen_samples(view) if sample.step or sample.file][:PICTURES]
@@ -87,7 +89,7 @@ def _art(queue: StudioQueue, view: View | None) -> tuple[Path, ...]:
 
 
 def _prompt(item: StyleEntry) -> str:
-    if item.method == TEXTUAL_INVERSION:  # in prompts it is called by the name of its file
+    if item.method == TEXTUAL_INVERSION:  # prompts call it by its file name
         return item.name
     called = ", ".join(item.words)
     return called if item.only_here or not called else words.PROMPT.format(item.name, called)

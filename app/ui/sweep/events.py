@@ -1,4 +1,4 @@
-"""What the scripts of the page of a sweep may say."""
+"""Events of the scripts on the page Sweep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from app.ui.components.events import PageEvent, Whole
 
 
 class SweepAction(PageEvent):
-    """Something is to be done with a sweep, or with one of its runs."""
+    """An action on a sweep or on one of its runs."""
 
     what: Literal["stop-all", "continue", "first", "last", "keep", "unkeep"]
     about: str = ""
@@ -20,7 +20,7 @@ class SweepFileWanted(PageEvent):
 
     file: Literal["sheet", "csv"]
     at: Whole = 0
-    """When, in milliseconds."""
+    """Time of the click in milliseconds."""
 
 
 ACTIONS = {"asked": SweepAction}

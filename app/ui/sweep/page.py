@@ -1,4 +1,4 @@
-"""The page of a sweep: the same pictures by all of its runs, what they have given, and which one is kept."""
+"""The page Sweep: samples, results and losses of a sweep's runs, and the choice of one."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
 
 SOON, LATER = 3, 10
-"""Seconds between two looks at least: while one of the runs goes on, and else."""
+"""Seconds between two refreshes: while one of the runs is active, and otherwise."""
 LONGEST = 200
 Shown = dict[Any, Any]
 
 
 def build(services: Services, demo: gr.Blocks) -> None:
-    """Lay the page out and wire it."""
+    """Lay the page out and connect its events."""
     build_shell("Sweep", services.queue, under="Runs")
     page = SweepPage(services)
     opening = demo.load(page.open, None, [page.name], **AT_ONCE)
@@ -52,49 +52,49 @@ def build(services: Services, demo: gr.Blocks) -> None:
 
 
 class SweepPage:
-    """The parts of the page and what happens in them. What a page has seen comes back with each request."""
+    """The parts of the page and their event handlers; each request carries the versions that the page has."""
 
     def __init__(self, services: Services) -> None:
         self.queue = services.queue
         self.notice = block("", elem_id="sweep-notice")
         self.head = merged_part("components/clicks.js", "runs/title.js", elem_id="sweep-head")
-        said = light_words(words.TO_THE_LEFT, words.TO_THE_RIGHT)
+        labels = light_words(words.TO_THE_LEFT, words.TO_THE_RIGHT)
         scripts = ("components/lightbox.js", "components/fetch.js", "runs/compare.js")
-        self.pictures = merged_part(*scripts, elem_id="sweep-pictures", words=said)
+        self.pictures = merged_part(*scripts, elem_id="sweep-pictures", words=labels)
         self.results = merged_part("components/clicks.js", "components/fetch.js", elem_id="sweep-results")
         self.files = scripted_part({}, "components/save.js")
         self.name = gr.Textbox("", visible=False)
         self.live = LiveParts({"head": self.head, "pictures": self.pictures, "results": self.results})
 
     def open(self, request: gr.Request) -> str:
-        """Which sweep the address names."""
+        """The name of the sweep in the address."""
         return str(request.query_params.get("id", ""))[:LONGEST]
 
     def refresh(self, name: str, seen: str, request: gr.Request) -> Shown:
-        """The page as it is now, where that is something else than it has seen."""
+        """The parts that have changed since the page's last refresh."""
         began = now_us()
         try:
-            sweep, there = self._find(name)
+            sweep, members = self._find(name)
         except VelaturaError as error:
             lost = macro("empty_page", words.NO_SUCH_SWEEP, as_sentence(error), run_words.TO_THE_RUNS, "runs")
             return self.live.answer(seen, {"head": lost, "pictures": "", "results": ""}, began, LATER)
         actor = actor_of(request)
-        state = [(member.name, member.view and (member.view.state, member.view.summary)) for member in there]
+        state = [(member.name, member.view and (member.view.state, member.view.summary)) for member in members]
         values: dict[str, str | DeferredPart] = {
-            "head": render("sweep/head.html", it=read_head(sweep, there, actor), runs=run_words),
+            "head": render("sweep/head.html", it=read_head(sweep, members, actor), runs=run_words),
             "pictures": DeferredPart(
-                state, lambda: render("sweep/pictures.html", tables=read_pictures(self.queue, sweep, there))
+                state, lambda: render("sweep/pictures.html", tables=read_pictures(self.queue, sweep, members))
             ),
             "results": DeferredPart(
                 (state, sweep.kept, actor.name),
-                lambda: render("sweep/results.html", it=read_results(self.queue, sweep, there, actor)),
+                lambda: render("sweep/results.html", it=read_results(self.queue, sweep, members, actor)),
             ),
         }
-        goes_on = any(member.view is not None and member.view.state not in ENDED for member in there)
+        goes_on = any(member.view is not None and member.view.state not in ENDED for member in members)
         return self.live.answer(seen, values, began, SOON if goes_on else LATER)
 
     def on_asked(self, event: SweepAction, request: gr.Request, name: str) -> Shown:
-        """Do what a button wants, and show what has become of it."""
+        """Perform the action of a button and show the result."""
         try:
             notice = self._act(event, actor_of(request), name)
         except (OSError, VelaturaError) as error:
@@ -102,7 +102,7 @@ class SweepPage:
         return {self.notice: notice} | self.refresh(name, NOTHING_SEEN, request)
 
     def on_fetched(self, event: SweepFileWanted, request: gr.Request, name: str) -> Shown:
-        """Make the file that a button offers, and let the browser save it."""
+        """Create the requested file and let the browser save it."""
         try:
             place = self._file(event.file, *self._find(name))
         except (OSError, VelaturaError) as error:
@@ -124,26 +124,26 @@ class SweepPage:
             keep_run(store.runs, sweep, event.about if event.what == "keep" else "")
             return ""
         if event.what == "stop-all":
-            said, count = words.STOPPED, end_sweep(store, sweep, "save", actor=actor)
+            sentence, count = words.STOPPED, end_sweep(store, sweep, "save", actor=actor)
         elif event.what == "continue":
-            said, count = words.CONTINUED, continue_sweep(store, sweep, actor=actor)
+            sentence, count = words.CONTINUED, continue_sweep(store, sweep, actor=actor)
         else:
-            said, count = words.MOVED, move_sweep(store, sweep, event.what, actor=actor)
-        return banner(said.format(runs=counted(count, "run")))
+            sentence, count = words.MOVED, move_sweep(store, sweep, event.what, actor=actor)
+        return banner(sentence.format(runs=counted(count, "run")))
 
-    def _file(self, what: str, sweep: Sweep, there: list[Member]) -> Path:
-        """The sheet of the first prompt, or the table, in the public folder of one of the runs."""
-        view = next((member.view for member in there if member.view is not None), None)
+    def _file(self, what: str, sweep: Sweep, members: list[Member]) -> Path:
+        """The contact sheet of the first prompt, or the table of results, in the public folder of a run."""
+        view = next((member.view for member in members if member.view is not None), None)
         if view is None:
             raise VelaturaError(words.NO_PICTURES)
         public = self.queue.public(view)
         if what == "csv":
             place = name_for_download(public, f"{sweep.name}.csv")
-            results = ranked([read_result(each) for each in there])
+            results = ranked([read_result(member) for member in members])
             with whole_file(place) as building:
                 building.write_text(as_csv(sweep.axes, results), encoding="utf-8")
             return place
-        sheet = draw_sheet(make_grid(sweep.axes, there), sweep.name)
+        sheet = draw_sheet(make_grid(sweep.axes, members), sweep.name)
         place = name_for_download(public, f"{sweep.name}.png")
         with whole_file(place) as building:
             sheet.save(building)

@@ -1,4 +1,4 @@
-"""What the page of a sweep says."""
+"""Texts of the page Sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep as data: how far it is, the pictures of its runs, what they have given, and their losses."""
+"""A sweep as template data: progress, pictures, results and losses of its runs."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from app.units import number, readable_size, readable_time
 from trainers.messages import Message, joined
 
 MOST_LINES = 8
-"""Lines of a figure, of which each has its own colour and dashes."""
+"""Maximum number of lines in a figure, each with its own colour and dashes."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """How far a sweep is, and what can be done with it."""
+    """The head of a sweep's page."""
 
     name: str
     kind: Message
     line: Message
     done: float
-    """0 to 1."""
+    """Progress, 0 to 1."""
     problems: tuple[str, ...]
     controls: tuple[Control, ...]
     reason: str
-    """Why nothing can be done with it by whoever looks at it."""
+    """Why `actor` cannot change it; "" if they can."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class PictureRow:
 
 @dataclass(frozen=True)
 class PictureTable:
-    """Pictures of all runs: of one prompt, or a row for each prompt."""
+    """Pictures of all runs: of one prompt, or a row per prompt."""
 
     title: str
     columns: tuple[str, ...]
@@ -61,7 +61,7 @@ class PictureTable:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """What a run has given."""
+    """The results of a run."""
 
     name: str
     values: tuple[str, ...]
@@ -74,7 +74,7 @@ class ResultRow:
 
 @dataclass(frozen=True)
 class MeanRow:
-    """Runs that differ in their seed only."""
+    """The mean of runs that differ only in their seed."""
 
     values: tuple[str, ...]
     finished: Message
@@ -83,7 +83,7 @@ class MeanRow:
 
 @dataclass(frozen=True)
 class Results:
-    """The table of results, and the losses."""
+    """The table of results and the losses."""
 
     axes: tuple[str, ...]
     columns: tuple[Message, ...]
@@ -91,16 +91,16 @@ class Results:
     with_held_out: bool
     losses: Together | None
     is_cut: bool
-    """Whether runs were left out of the figure."""
+    """Whether the figure leaves runs out."""
     means: tuple[MeanRow, ...] = ()
-    """Of runs that differ in their seed only."""
+    """Means of runs that differ only in their seed."""
     mean_axes: tuple[str, ...] = ()
 
 
 def read_head(sweep: Sweep, members: Sequence[Member], actor: Actor) -> Head:
-    """How far a sweep is."""
-    there = [member.view for member in members if member.view is not None]
-    done = sum(map(share, there)) / len(there) if there else 0.0
+    """The head of a sweep's page."""
+    views = [member.view for member in members if member.view is not None]
+    done = sum(map(share, views)) / len(views) if views else 0.0
     reason = ""
     try:
         actor.check(sweep.name, sweep.owner)
@@ -141,27 +141,27 @@ def read_pictures(queue: StudioQueue, sweep: Sweep, members: Sequence[Member]) -
 
 
 def read_results(queue: StudioQueue, sweep: Sweep, members: Sequence[Member], actor: Actor) -> Results:
-    """What the runs have given, best first."""
-    found = ranked([read_result(each, queue.losses(each.view.job.folder) if each.view else None) for each in members])
-    with_held_out = any(result.held_out == result.held_out for result in found)
+    """Results of the runs, best first."""
+    results = ranked([read_result(run, queue.losses(run.view.job.folder) if run.view else None) for run in members])
+    with_held_out = any(result.held_out == result.held_out for result in results)
     held_out = (words.HELD_OUT,) if with_held_out else ()
-    drawn = [each for each in found if each.member.view is not None and each.loss == each.loss]
-    if has_held_out(found):  # the figure shows the training loss
-        drawn.sort(key=lambda each: each.loss)
+    drawn = [result for result in results if result.member.view is not None and result.loss == result.loss]
+    if has_held_out(results):  # the figure shows the training loss
+        drawn.sort(key=lambda result: result.loss)
     curves = [
-        (each.member.name, queue.losses(each.member.view.job.folder).curve())
-        for each in drawn[:MOST_LINES]
-        if each.member.view is not None
+        (result.member.name, queue.losses(result.member.view.job.folder).curve())
+        for result in drawn[:MOST_LINES]
+        if result.member.view is not None
     ]
     may = actor.may_change(sweep.owner)
     return Results(
         tuple(map(run_words.axis_title, sweep.axes)),
         (words.LOSS, *held_out, words.TIME, words.FILE, words.MEMORY),
-        tuple(_result(sweep, each, with_held_out, may) for each in found),
+        tuple(_result(sweep, result, with_held_out, may) for result in results),
         with_held_out,
         draw_together(curves),
         len(drawn) > MOST_LINES,
-        tuple(_mean(sweep, mean, with_held_out) for mean in means_over_seeds(sweep.axes, found)),
+        tuple(_mean(sweep, mean, with_held_out) for mean in means_over_seeds(sweep.axes, results)),
         tuple(run_words.axis_title(axis) for axis in sweep.axes if SEED not in axis.keys),
     )
 
@@ -169,14 +169,14 @@ def read_results(queue: StudioQueue, sweep: Sweep, members: Sequence[Member], ac
 # ---------------------------------------------------------------- within
 def _controls(members: Sequence[Member]) -> tuple[Control, ...]:
     now = progress(members)
-    found: list[Control] = []
+    controls: list[Control] = []
     if now.waiting:
-        found += [Button(words.FIRST, "first"), Button(words.LAST, "last")]
+        controls += [Button(words.FIRST, "first"), Button(words.LAST, "last")]
     if now.running or now.waiting:
-        found.append(Button(words.STOP_ALL, "stop-all"))
+        controls.append(Button(words.STOP_ALL, "stop-all"))
     if now.rest:
-        found.append(Button(words.CONTINUE, "continue"))
-    return tuple(found)
+        controls.append(Button(words.CONTINUE, "continue"))
+    return tuple(controls)
 
 
 def _result(sweep: Sweep, result: Result, with_held_out: bool, may: bool) -> ResultRow:
@@ -207,7 +207,7 @@ def _mean(sweep: Sweep, mean: Mean, with_held_out: bool) -> MeanRow:
     return MeanRow(
         tuple(_text(axis, value) for axis, value in zip(others, mean.values, strict=True)),
         words.OF_SEEDS.format(count=mean.finished, total=mean.of),
-        tuple(words.UNKNOWN if each is None else _loss(each) for each in numbers),
+        tuple(words.UNKNOWN if loss is None else _loss(loss) for loss in numbers),
     )
 
 

@@ -1,4 +1,4 @@
-"""The base model of the second step as data: the chosen one, those on this computer, and those to download."""
+"""The base model in step 2 as template data: the chosen one, those on this computer, and downloads."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class FoundBase:
 
 @dataclass(frozen=True)
 class OfferedBase:
-    """A base that can be downloaded, or is on its way."""
+    """A base that can be downloaded or is being downloaded."""
 
     model: str
     title: str
     state: Download
     line: str
-    """How far it is; "" where nothing is to be said."""
+    """The progress of its download, or ""."""
     label: str = ""
-    """What begins the download; "" where it cannot be begun."""
+    """The label of the download button; "" if there is no button."""
     facts: str = ""
     page: str = ""
     licence: str = ""
@@ -45,28 +45,28 @@ class OfferedBase:
 
 @dataclass(frozen=True)
 class BasePanel:
-    """The fold in which another base is chosen."""
+    """The fold for choosing another base."""
 
     found: list[FoundBase]
     offers: list[OfferedBase]
     hint: str
-    """How a base is named."""
+    """How to name a base."""
 
 
 def base_facts(base: Base) -> str:
-    """Family, place and size of a base in one line, as far as they are known."""
+    """The known ones of family, location and size of a base, in a line."""
     size = readable_size(base.size) if base.size else ""
     return joined(" · ", (base.known or base.family, words.WHERE.get(base.where, ""), size))
 
 
 def read_panel(chosen: str, bases: Bases, downloads: Downloads) -> BasePanel:
-    """What can be taken instead of the `chosen` one."""
-    found = bases.found()
-    here, room = {base.model for base in found}, free_bytes()
+    """The bases that can replace `chosen`."""
+    bases_here = bases.found()
+    here, room = {base.model for base in bases_here}, free_bytes()
     offers = [_offer(offer, offer.model in here, room, downloads.look(offer.model)) for offer in OFFERS]
-    known = {offer.model for offer in OFFERS} | here
-    offers += [_named(model, downloads.look(model)) for model in downloads.models() if model not in known]
-    rows = [FoundBase(base.model, base.title, base_facts(base), base.model == chosen) for base in found]
+    listed = {offer.model for offer in OFFERS} | here
+    offers += [_named(model, downloads.look(model)) for model in downloads.models() if model not in listed]
+    rows = [FoundBase(base.model, base.title, base_facts(base), base.model == chosen) for base in bases_here]
     return BasePanel(rows, offers, words.BY_NAME_HINT if bases.anywhere else words.BY_NAME_SHARED)
 
 
@@ -88,7 +88,7 @@ def _offer(offer: HubBase, is_here: bool, room: int, state: Download) -> Offered
 
 
 def _named(model: str, state: Download) -> OfferedBase:
-    """A model that somebody has asked for by its id."""
+    """A model requested by its id."""
     return OfferedBase(model, model, state, _line(model, state), label=_label(state))
 
 

@@ -1,4 +1,4 @@
-"""What the scripts of Train may say."""
+"""Events of the scripts on the page Train."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from app.ui.components.events import Id, PageEvent, Typed, UploadedFile, Whole, 
 
 MOST_METHODS, MOST_SETTINGS_FILES = 100, 10
 MOST_SETTINGS = MOST_LETTERS + 1
-"""Letters of a settings file; a longer one is cut, and refused."""
+"""Maximum length of a settings file; a longer one is cut to this length and refused."""
 
 
 class Seen(PageEvent):
-    """Something said by a page that shows the draft at a revision; below 1 where it shows none."""
+    """An event of a page that shows a revision of the draft; below 1 if it shows none."""
 
     seen: Whole = 0
 
 
 class StepShown(Seen):
-    """A step has come into view."""
+    """A step became visible."""
 
     step: Literal["pictures", "style", "start"]
 
 
 class Chosen(Seen):
-    """Something said of some of the pictures."""
+    """An event about some of the pictures."""
 
     ids: tuple[Id, ...] = Field((), max_length=MOST_PICTURES)
-    """The pictures; none where all are meant."""
+    """The pictures' ids; empty for all."""
 
 
 class FilesUploaded(Seen):
-    """A few files have come in, or did not."""
+    """Some files were uploaded, or were refused by the page."""
 
     drop: Id = ""
-    """What was dropped or chosen together."""
+    """Id of the drop or selection that the files belong to."""
 
     batch: Whole
-    """The number of these files, by which the page knows that they were looked at."""
+    """Sequence number of these files, for matching the acknowledgement."""
     files: tuple[UploadedFile, ...] = Field(max_length=1000)
 
 
 class SampleChosen(Seen):
-    """A bundled set was chosen."""
+    """A bundled image set was chosen."""
 
     sample: Id
 
@@ -55,18 +55,18 @@ class CaptionEdited(Seen):
     """A caption was typed."""
 
     id: Id
-    """Of its picture."""
+    """The picture's id."""
     text: Typed
     was: Typed
-    """What the page had been shown before."""
+    """The caption that the page showed before."""
     count: Whole
-    """The number of this attempt, by which the page knows the answer."""
+    """Sequence number of this attempt, for matching its answer."""
     mark: Id = ""
     """The same in each attempt."""
 
 
 class PageReturned(Seen):
-    """The page has come to the front again."""
+    """The page became visible again."""
 
 
 class TriggerEdited(Seen):
@@ -77,25 +77,25 @@ class TriggerEdited(Seen):
 
 
 class FindEdited(Chosen):
-    """What is to be found, or what is to stand in its place, was typed."""
+    """The text to find or its replacement was typed."""
 
     find: Typed
     replace: Typed
     count: Whole = 0
-    """By which the page knows the answer."""
+    """Sequence number for matching the answer."""
 
 
 class Edit(Chosen):
-    """A change of several pictures at once, which a page sends until it is answered."""
+    """A change of several pictures, which a page repeats until it is acknowledged."""
 
     count: Whole = 0
-    """The number of this attempt, by which the page knows the answer."""
+    """Sequence number of this attempt, for matching its answer."""
     mark: Id = ""
     """The same in each attempt."""
 
 
 class CaptionsReplaced(FindEdited, Edit):
-    """It is to be replaced in these captions."""
+    """The text is to be replaced in these captions."""
 
 
 class CaptionsWanted(Chosen):
@@ -106,14 +106,14 @@ class CaptionsWanted(Chosen):
 
 
 class PicturesChanged(Edit):
-    """Something is to be done with all that are selected, or with those that were deleted."""
+    """A bulk action on the selected or the deleted pictures."""
 
     what: Literal["add-before", "add-after", "remove-words", "delete", "restore"]
     text: Typed = ""
 
 
 class PictureOpened(Seen):
-    """A picture is shown large, and those beside it may be next."""
+    """A picture is shown large; its neighbours may be next."""
 
     ids: tuple[Id, ...] = Field(max_length=3)
 
@@ -123,7 +123,7 @@ class PictureCropped(Seen):
 
     id: Id
     crop: tuple[float, float, float, float] | None
-    """(left, top, width, height) as shares; None for the whole picture."""
+    """(left, top, width, height) as fractions; None for the whole picture."""
     count: Whole
 
 
@@ -132,33 +132,33 @@ class MaskPainted(Seen):
 
     id: Id
     path: Typed
-    """Where the server has put it; "" where nothing is ignored any more."""
+    """The uploaded file; "" if the mask is empty."""
     count: Whole
 
 
 class DraftFileWanted(PageEvent):
-    """A button that saves a file was pressed."""
+    """A file of the draft is to be saved."""
 
     file: Literal["captions"]
 
 
 class PicturesAction(Seen):
-    """A button of the first step was pressed, or its script wants to know more."""
+    """A button of step 1 was pressed, or its script requests data."""
 
     what: Literal[
         "dismiss", "mask", "keep-one", "take", "keep", "undo", "fresh", "stop-captions",
         "dismiss-notice", "read-notice", "bring-back", "let-go", "show", "whole",
     ]  # fmt: skip
     about: Id = ""
-    """The picture or the file that it is about."""
+    """Id of the picture or the file."""
 
 
 Part = Literal["style-choices", "style-own", "style-more", "style-settings"]
-"""The parts of the second step."""
+"""The parts of step 2."""
 
 
 class StyleAction(PageEvent):
-    """A card, a field or a button of the second step is used."""
+    """A card, a field or a button of step 2 was used."""
 
     what: Literal[
         "aim", "preset", "method", "beside", "beside-words", "word-alone", "set", "back", "open", "export",
@@ -167,16 +167,16 @@ class StyleAction(PageEvent):
         "no-start", "repair", "use-import", "repair-import", "discard-import",
     ]  # fmt: skip
     about: Typed = ""
-    """What is chosen, set or downloaded."""
+    """The value or key that is chosen, set or downloaded."""
     text: Typed = ""
-    """What was typed; `on` or `off` of a switch."""
+    """The typed text; `on` or `off` for a switch."""
     open: bool = False
     """Whether all settings are shown."""
     token: Typed = ""
     count: Whole = 0
-    """The number of what was typed, by which the page knows that it is kept; 0 where that does not matter."""
+    """Sequence number of the edit, for matching its acknowledgement; 0 if the page does not wait for one."""
     of: Part | None = None
-    """The part that has sent it."""
+    """The part that sent the event."""
 
 
 class SettingsText(PageEvent):
@@ -193,25 +193,25 @@ class SettingsRead(PageEvent):
     """Settings files were chosen together."""
 
     files: tuple[SettingsText, ...] = Field(min_length=1, max_length=MOST_SETTINGS_FILES + 1)
-    """One more than are read, so that more are refused."""
+    """One more than is read, so that too many are refused."""
     open: bool
     """Whether all settings are shown."""
     of: Part
-    """The part that has sent it."""
+    """The part that sent the event."""
 
 
 class StartAction(PageEvent):
-    """A field or a button of the third step is used."""
+    """A field or a button of step 3 was used."""
 
     what: Literal["name", "prompts", "subjects", "captions", "low-memory", "measure", "repair"]
     text: Typed = ""
     about: Typed = ""
-    """The setting that is repaired."""
+    """The setting to repair."""
     count: Whole = 0
 
 
 class StartPressed(PageEvent):
-    """The training is to start, or the page asks `again` what became of a start that it has marked."""
+    """The training is to start; `again` asks only for the result of a start with this mark."""
 
     mark: Id
     name: Typed = ""
@@ -220,7 +220,7 @@ class StartPressed(PageEvent):
 
 
 class SweepPressed(StartPressed):
-    """A training with each of some methods is to start."""
+    """A training with each of the chosen methods is to start."""
 
     methods: tuple[Id, ...] = Field((), max_length=MOST_METHODS)
 

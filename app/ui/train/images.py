@@ -1,4 +1,4 @@
-"""The first step of Train: pictures come in, are looked at, and get their captions."""
+"""Step 1 of Train: pictures arrive and get their captions."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ WALL = (
     "train/mask.js",
     "train/editor.js",
 )
-"""The scripts of the wall, which build on each other."""
+"""The scripts of the wall, in order of their dependencies."""
 INTAKES = 2
-"""Sets of files that are taken in at once: each decodes its pictures."""
+"""Maximum number of concurrent imports, as each decodes its pictures."""
 Shown = dict[Any, Any]
 
 
 def build(services: Services, demo: gr.Blocks) -> None:
-    """Lay the step out and wire it."""
+    """Lay the step out and connect its events."""
     step = PicturesStep(services)
     handle = partial(with_error_line, line=step.error_line)
     demo.load(handle(step.load), None, step.everything, **AT_ONCE)
@@ -74,7 +74,7 @@ def build(services: Services, demo: gr.Blocks) -> None:
 
 
 class PicturesStep:
-    """The parts of the step and what happens in them. Every action is a change of the draft, then shown."""
+    """The parts of the step and their event handlers; each handler changes the draft, then shows it."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
@@ -112,30 +112,30 @@ class PicturesStep:
         ]  # fmt: skip
 
     def load(self, request: gr.Request) -> Shown:
-        """What a page shows when it is opened."""
-        key, said = key_of(request), self._asked(request)
+        """The step for a page that was opened."""
+        key, notice = key_of(request), self._asked(request)
         shown = self._whole(draft := self.services.drafts.look(key)) | {self.tools: images_view.trigger(draft)}
-        if said or draft.aside or draft.restored:
-            shown[self.notice] = said or images_view.notice(draft) or images_view.aside(draft)
+        if notice or draft.aside or draft.restored:
+            shown[self.notice] = notice or images_view.notice(draft) or images_view.aside(draft)
         else:
             shown[self.notice] = images_view.welcome_back(draft, time.time(), self._trained_as(draft))
         return shown | self._writing(key) if self.services.caption_jobs.look(key).busy else shown
 
     def _trained_as(self, draft: Draft) -> str:
-        """The run that was last started with these pictures; "" if there is none any more."""
+        """The run last started with these pictures; "" if it no longer exists."""
         with suppress(VelaturaError):
             return self.services.queue.find(draft.started[1]).job.name if draft.started else ""
         return ""
 
     def _asked(self, request: gr.Request) -> str:
-        """Do what the address asks for: clone a run, or start from a style; what is said about it."""
-        key, tab, asked = key_of(request), tab_of(request), request.query_params
+        """Perform the request in the address: clone a run, or start from a style; returns the line to show."""
+        key, tab, query = key_of(request), tab_of(request), request.query_params
         try:
-            if name := str(asked.get("clone", "")):
+            if name := str(query.get("clone", "")):
                 view = self.services.queue.find(name)
                 self.services.caption_jobs.stop(key)
                 return images_view.aside(clone_into(self.services.drafts, key, view, tab), view.job.name)
-            if style := str(asked.get("start", "")):
+            if style := str(query.get("start", "")):
                 item = find_style(self.services.library, style)
                 self.services.drafts.change(key, partial(train_on, item=item), tab)
                 return banner(wall_text.TRAINS_ON.format(name=item.name))
@@ -144,7 +144,7 @@ class PicturesStep:
         return ""
 
     def on_files_uploaded(self, event: events.FilesUploaded, request: gr.Request) -> Shown:
-        """Take in a few files that have been uploaded."""
+        """Import some uploaded files."""
         key, error_text = key_of(request), ""
         landed = {self.zone: {"batch": event.batch}}
         try:
@@ -157,29 +157,29 @@ class PicturesStep:
         except (OSError, VelaturaError) as error:
             return landed | {self.error_line: in_a_banner(error)}
         shown = self._since(event, before, draft) if not error_text else self._whole(draft)
-        if not error_text and draft.trigger != before.trigger:  # which a folder's name suggests
+        if not error_text and draft.trigger != before.trigger:  # a folder's name can suggest one
             shown[self.tools] = images_view.trigger(draft)
         return shown | landed | {self.notice: images_view.newest_notice(draft), self.error_line: error_text}
 
     def on_sample_chosen(self, event: events.SampleChosen, request: gr.Request) -> Shown:
-        """Take a bundled set."""
+        """Import a bundled image set."""
         chosen, key = read_sets().get(event.sample), key_of(request)
         draft = take_folder(self.services.drafts, key, chosen.folder) if chosen else self.services.drafts.read(key)
         return self._whole(draft) | {self.notice: ""}
 
     def on_caption_edited(self, event: events.CaptionEdited, request: gr.Request) -> Shown:
-        """Keep one caption."""
+        """Store a caption."""
         change = partial(edits.with_caption, identifier=event.id, text=event.text, was=event.was)
         return self._edit(request, event, change)[0]
 
     def on_trigger_edited(self, event: events.TriggerEdited, request: gr.Request) -> Shown:
-        """Keep the trigger word; `kept` answers, since its attempts are not counted with those of the pictures."""
+        """Store the trigger word; acknowledged by `kept`, as its attempts are counted apart from the pictures'."""
         shown = self._do(request, event, partial(edits.with_trigger, text=event.text))
         draft = self.services.drafts.read(key_of(request))
         return shown | {self.tools: images_view.trigger(draft) | {"kept": event.count, "nonce": time.time()}}
 
     def on_find_edited(self, event: events.FindEdited, request: gr.Request) -> Shown:
-        """Show what replacing would change."""
+        """Show the effect of a replacement."""
         draft = self.services.drafts.read(key_of(request))
         return {
             self.tools: {
@@ -190,18 +190,18 @@ class PicturesStep:
         }
 
     def on_captions_replaced(self, event: events.CaptionsReplaced, request: gr.Request) -> Shown:
-        """Replace in all captions."""
-        found: dict[str, str] = {}
+        """Replace a text in captions."""
+        texts: dict[str, str] = {}
 
         def change(draft: Draft) -> Draft:
-            found.update(edits.replacements(draft, event.find, event.replace, set(event.ids)))
-            return edits.with_captions(draft, found)
+            texts.update(edits.replacements(draft, event.find, event.replace, set(event.ids)))
+            return edits.with_captions(draft, texts)
 
         shown, _ = self._edit(request, event, change)
-        return shown | {self.tools: {"preview": images_view.replaced(len(found), event.find), "nonce": time.time()}}
+        return shown | {self.tools: {"preview": images_view.replaced(len(texts), event.find), "nonce": time.time()}}
 
     def on_pictures_changed(self, event: events.PicturesChanged, request: gr.Request) -> Shown:
-        """Do something with all that are selected, as one change; say so where there is nothing to change."""
+        """Apply a bulk action as one change; show a sentence if it changes nothing."""
         ids = set(event.ids)
         changes: dict[str, Callable[[Draft], Draft]] = {
             "add-before": partial(edits.with_words, identifiers=ids, words=event.text, after=False),
@@ -216,18 +216,18 @@ class PicturesStep:
         return shown
 
     def on_picture_opened(self, event: events.PictureOpened, request: gr.Request) -> Shown:
-        """Make large copies for the editor."""
+        """Create large copies for the editor."""
         drafts = self.services.drafts
         draft = drafts.read(key_of(request))
-        found = {}
-        for one in filter(None, map(draft.picture, event.ids)):
-            with suppress(OSError, VelaturaError):  # then the small copy is shown
-                place = large_preview(drafts.pictures(draft) / f"{one.id}.png", drafts.previews(draft))
-                found[one.id] = file_address(place)
-        return {self.editor: {"large": found, "nonce": time.time()}}
+        addresses = {}
+        for picture in filter(None, map(draft.picture, event.ids)):
+            with suppress(OSError, VelaturaError):  # the page then keeps the small copy
+                place = large_preview(drafts.pictures(draft) / f"{picture.id}.png", drafts.previews(draft))
+                addresses[picture.id] = file_address(place)
+        return {self.editor: {"large": addresses, "nonce": time.time()}}
 
     def on_picture_cropped(self, event: events.PictureCropped, request: gr.Request) -> Shown:
-        """Keep the crop of a picture."""
+        """Store the crop of a picture."""
         try:
             wanted = make_crop(*(event.crop or images_view.WHOLE))
         except ValueError:
@@ -235,36 +235,36 @@ class PicturesStep:
         crop = None if wanted.is_whole() else (wanted.left, wanted.top, wanted.width, wanted.height)
 
         def change(draft: Draft) -> Draft:
-            one = draft.picture(event.id)
-            return edits.with_region(draft, event.id, Region(crop=crop, mask=one.mask if one else ""))
+            picture = draft.picture(event.id)
+            return edits.with_region(draft, event.id, Region(crop=crop, mask=picture.mask if picture else ""))
 
         return self._do(request, event, change, event.count)
 
     def on_mask_painted(self, event: events.MaskPainted, request: gr.Request) -> Shown:
-        """Keep the mask of a picture, unless nothing would be left to learn."""
+        """Store the mask of a picture, unless it would mask everything."""
         drafts, key = self.services.drafts, key_of(request)
         draft = drafts.read(key)
-        one = draft.picture(event.id)
+        picture = draft.picture(event.id)
         try:
             path = Path(event.path)
-            mask = take_mask(drafts, draft, one, path, self._folder(request)) if one and event.path else ""
+            mask = take_mask(drafts, draft, picture, path, self._folder(request)) if picture and event.path else ""
         except VelaturaError:
             return {self.editor: {"problem": wall_text.ALL_IGNORED, "ack": event.count}}
 
         def change(now: Draft) -> Draft:
-            known = now.picture(event.id)
-            return edits.with_region(now, event.id, Region(crop=known.crop if known else None, mask=mask))
+            current = now.picture(event.id)
+            return edits.with_region(now, event.id, Region(crop=current.crop if current else None, mask=mask))
 
         return self._do(request, event, change, event.count)
 
     def on_fetched(self, event: events.DraftFileWanted, request: gr.Request) -> Shown:
-        """Make the file that a button offers, and let the browser save it."""
+        """Create the file of captions and let the browser save it."""
         drafts = self.services.drafts
         place = export_captions(drafts, drafts.read(key_of(request)))
         return {self.files: {"address": file_address(place), "name": place.name, "nonce": place.parent.name}}
 
     def on_captions_wanted(self, event: events.CaptionsWanted, request: gr.Request) -> Shown:
-        """Let a model write."""
+        """Start captioning by a model."""
         if event.model not in CAPTIONERS:
             return {self.tools: gr.skip()}
         key, jobs = key_of(request), self.services.caption_jobs
@@ -273,7 +273,7 @@ class PicturesStep:
         return self._writing(key)
 
     def refresh(self, request: gr.Request) -> Shown:
-        """Show what a model has written since."""
+        """Show the captions written since the last refresh."""
         key = key_of(request)
         before = self.services.drafts.read(key)
         shown = self._writing(key)
@@ -281,7 +281,7 @@ class PicturesStep:
         return shown | (self._difference(before, after) if before.revision != after.revision else {})
 
     def on_page_returned(self, event: events.PageReturned, request: gr.Request) -> Shown:
-        """Say so when the page that has come to the front is not the newest."""
+        """Report that the page shows an older revision."""
         draft = self.services.drafts.read(key_of(request))
         if event.seen >= draft.revision:
             return {}
@@ -291,7 +291,7 @@ class PicturesStep:
         }
 
     def on_asked(self, event: events.PicturesAction, request: gr.Request) -> Shown:
-        """What a button wants."""
+        """Perform the action of a button."""
         what, about = event.what, event.about
         changes: dict[str, Callable[[Draft], Draft]] = {
             "fresh": edits.emptied,
@@ -313,27 +313,27 @@ class PicturesStep:
             draft = self.services.drafts.read(key_of(request))
             if what == "whole":
                 return self._whole(draft)
-            said = {self.notice: images_view.newest_notice(draft), self.tools: images_view.trigger(draft)}
-            return self._whole(draft) | said
+            beside = {self.notice: images_view.newest_notice(draft), self.tools: images_view.trigger(draft)}
+            return self._whole(draft) | beside
         if what == "dismiss-notice":
             return {self.notice: ""}
         shown = self._do(request, event, changes[what])
         if what in ("fresh", "undo", "bring-back"):
             draft = self.services.drafts.read(key_of(request))
             shown[self.tools] = images_view.trigger(draft) | {"close": what == "fresh"}
-        if what in ("fresh", "bring-back"):  # what is said below the tools was about the draft before
+        if what in ("fresh", "bring-back"):  # the lines below the tools belong to the former draft
             shown[self.tools] |= {"writing": "", "preview": "", "nonce": time.time()}
         return shown
 
     def _edit(
         self, request: gr.Request, event: events.Edit | events.CaptionEdited, change: Callable[[Draft], Draft]
     ) -> tuple[Shown, bool]:
-        """Do an edit, once however often the page sends it; what is shown, and whether it has changed anything."""
+        """Apply an edit once, however often the page sends it; returns the parts and whether the draft changed."""
         key, changed = key_of(request), True
 
         def once(draft: Draft) -> Draft:
             nonlocal changed
-            if self._done.has(key, event.mark):  # asked here, where no other attempt can change the draft
+            if self._done.has(key, event.mark):  # checked under the draft's lock, so no other attempt can interfere
                 return draft
             after = change(draft)
             changed = after is not draft
@@ -344,7 +344,7 @@ class PicturesStep:
             return self._do(request, event, once, event.count), changed
 
     def _do(self, request: gr.Request, event: events.Seen, change: Callable[[Draft], Draft], count: int = 0) -> Shown:
-        """Change the draft and show what differs; all of it to a page that did not know the newest state."""
+        """Change the draft and show the difference, or everything if the page's revision was not the newest."""
         drafts, key, tab = self.services.drafts, key_of(request), tab_of(request)
         befores: list[Draft] = []
 
@@ -372,9 +372,9 @@ class PicturesStep:
                 refuse(self.services.drafts, key, file.name, file.problem[:300])
 
     def _since(self, event: events.Seen, before: Draft, after: Draft, acknowledged: int = 0) -> Shown:
-        """What a page shows that has sent an event: what differs, or all of it if it did not know the state before."""
-        known = event.seen == before.revision
-        return self._difference(before, after, acknowledged) if known else self._whole(after, acknowledged)
+        """The difference for a page that knows the revision `before`, else everything."""
+        is_current = event.seen == before.revision
+        return self._difference(before, after, acknowledged) if is_current else self._whole(after, acknowledged)
 
     def _whole(self, draft: Draft, acknowledged: int = 0) -> Shown:
         rows = images_view.read_rows(draft, self.services.checker.report(draft))
@@ -393,8 +393,8 @@ class PicturesStep:
         return dict(zip((self.overview, self.foot), parts, strict=True))
 
     def _writing(self, key: str) -> Shown:
-        """Put what a model has written into the draft, and show how far it is."""
+        """Put captions written by a model into the draft and show the progress."""
         began = now_us()
         state = self.services.caption_jobs.look(key)
-        said = {"writing": images_view.writing(state), "busy": state.busy, "nonce": time.time()}
-        return {self.tools: said} | self.refresher.pause(int(state.busy), began)
+        progress = {"writing": images_view.writing(state), "busy": state.busy, "nonce": time.time()}
+        return {self.tools: progress} | self.refresher.pause(int(state.busy), began)

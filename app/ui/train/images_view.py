@@ -1,4 +1,4 @@
-"""The pictures of a draft as the wall's script takes them, and what is said around them."""
+"""The pictures of a draft as data for the wall's script, and the lines around the wall."""
 
 from __future__ import annotations
 
@@ -33,33 +33,34 @@ WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class Row:
-    """A picture as the wall shows it."""
+    """A picture on the wall."""
 
     picture: Picture
     notes: tuple[Note, ...]
     frame: Box | None
-    """(left, top, width, height) of what is trained, as shares; None where nearly all of the picture is."""
+    """(left, top, width, height) of the trained part as fractions; None if it is nearly the whole picture."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A caption that replacing would change."""
+    """A caption that a replacement would change."""
 
     number: int
     between: tuple[str, ...]
-    """What stands around what was found."""
+    """The texts around the matches."""
     after: str
 
 
 def read_rows(draft: Draft, report: Report) -> list[Row]:
     """A row for each picture, in order."""
     return [
-        Row(one, tuple(report.notes.get(one.id, ())), _frame(one, report.frames.get(one.id))) for one in draft.pictures
+        Row(picture, tuple(report.notes.get(picture.id, ())), _frame(picture, report.frames.get(picture.id)))
+        for picture in draft.pictures
     ]
 
 
 def all_rows(drafts: Drafts, draft: Draft, rows: Sequence[Row], acknowledged: int = 0) -> dict[str, Any]:
-    """The value of the wall: every row."""
+    """The wall's value with every row."""
     says = _Says()
     return _state(drafts, draft, acknowledged) | {"whole": True, "rows": says.pack(rows), "says": says.notes}
 
@@ -67,16 +68,16 @@ def all_rows(drafts: Drafts, draft: Draft, rows: Sequence[Row], acknowledged: in
 def changed_rows(
     drafts: Drafts, before: Draft, old: Sequence[Row], draft: Draft, new: Sequence[Row], acknowledged: int = 0
 ) -> dict[str, Any]:
-    """The value of the wall: what differs from a state that the page knows; every row if the order has changed."""
-    known, now = {row.picture.id: row for row in old}, {row.picture.id: row for row in new}
-    if [id for id in known if id in now] != [id for id in now if id in known]:
+    """The wall's value with the rows that differ from a known state; every row if the order changed."""
+    old_rows, now = {row.picture.id: row for row in old}, {row.picture.id: row for row in new}
+    if [id for id in old_rows if id in now] != [id for id in now if id in old_rows]:
         return all_rows(drafts, draft, new, acknowledged)
     says = _Says()
-    added = [(place, row) for place, row in enumerate(new) if row.picture.id not in known]
-    changed = [row for row in new if row.picture.id in known and known[row.picture.id] != row]
+    added = [(place, row) for place, row in enumerate(new) if row.picture.id not in old_rows]
+    changed = [row for row in new if row.picture.id in old_rows and old_rows[row.picture.id] != row]
     return _state(drafts, draft, acknowledged) | {
         "since": before.revision,
-        "gone": [id for id in known if id not in now],
+        "gone": [id for id in old_rows if id not in now],
         "added": [(place, *says.pack([row])) for place, row in added],
         "changed": says.pack(changed),
         "says": says.notes,
@@ -84,14 +85,14 @@ def changed_rows(
 
 
 def overview(draft: Draft, report: Report) -> str:
-    """What is to be known of all of them, a line each; empty where there is nothing to say."""
+    """Hints about all pictures, one per line; "" if there are none."""
     counts = Counter(kind for notes in report.notes.values() for kind in {note.kind for note in notes})
     lines = [(kind, wall_text.found_line(kind, counts[kind])) for kind in wall_text.FOUND if counts[kind]]
     general: list[tuple[Kind, str]] = [("", joined(" ", (finding.sentence, finding.fix))) for finding in report.general]
     repeats = describe_repeats(repeats_of(picture.name)[0] for picture in draft.pictures)
     if not (repeats or lines or general or draft.left_out):
         return ""
-    alone = not draft.pictures  # then the files are all that there is to say, and stand open
+    alone = not draft.pictures  # without pictures the refused files stand open
     return render(
         "train/wall_overview.html",
         repeats=repeats,
@@ -103,7 +104,7 @@ def overview(draft: Draft, report: Report) -> str:
 
 
 def foot(draft: Draft, report: Report) -> str:
-    """The line at the bottom; empty where there is nothing to say."""
+    """The line below the wall, or ""."""
     if not (draft.pictures or draft.undo):
         return ""
     done = words.undo_line(draft.undo[-1], _count_files(draft, draft.undo[-1])) if draft.undo else ""
@@ -112,23 +113,23 @@ def foot(draft: Draft, report: Report) -> str:
 
 
 def _count_files(draft: Draft, step: Undo) -> int:
-    """Number of caption files for the pictures of a step: those that differ only in their ending share one."""
+    """Number of caption files for a step's pictures; names that differ only in their suffix share one."""
     pictures = [picture for identifier in step.captions if (picture := draft.picture(identifier))]
     return len({PurePosixPath(picture.name).with_suffix("") for picture in pictures if picture.name})
 
 
 def around(draft: Draft, report: Report) -> tuple[str, str]:
-    """The lines over the wall and at the bottom; a page that shows newer ones passes them over."""
+    """The lines above and below the wall, with the draft's version so that a page ignores older ones."""
     return versioned(overview(draft, report), version_of(draft)), versioned(foot(draft, report), version_of(draft))
 
 
 def version_of(draft: Draft) -> int:
-    """Microseconds since the epoch at which a draft was changed last; larger with each revision."""
+    """Microseconds since the epoch of the draft's last change; increases with each revision."""
     return round(draft.changed * 1e6)
 
 
 def preview(draft: Draft, find: str, replace: str, identifiers: Collection[str] = ()) -> Markup:
-    """What replacing would change, as a short list of before and after."""
+    """The effect of a replacement as a short list of before and after."""
     after = replacements(draft, find, replace, identifiers)
     changes = [
         Change(number, tuple(picture.caption.split(find)), after[picture.id])
@@ -139,22 +140,22 @@ def preview(draft: Draft, find: str, replace: str, identifiers: Collection[str] 
 
 
 def replaced(count: int, find: str) -> Markup:
-    """How many captions were changed; that nothing was to be changed where none has what was to be found."""
+    """The number of changed captions, or that no caption contains the text."""
     return render("train/preview.html", changes=[], find=find, most=0, done=count, tried=True)
 
 
 def writing(state: Progress) -> Markup:
-    """How far the captions are that a model writes."""
+    """The progress of captioning by a model."""
     return render("train/writing.html", state=state, line=words.captions_line(state), none_empty=False)
 
 
 def none_empty() -> Markup:
-    """What is said where a model has nothing to write."""
+    """The line for a model that has no caption to write."""
     return render("train/writing.html", state=Progress(), line=words.NONE_EMPTY, none_empty=True)
 
 
 def notice(draft: Draft) -> str:
-    """What has to be said about the draft's file, until somebody has read it."""
+    """A notice about the draft's file, until it is dismissed."""
     return (
         banner(wall_text.draft_restored(draft.restored), Button(shared.DISMISS, "read-notice"), kind="problem")
         if draft.restored is not None
@@ -163,24 +164,24 @@ def notice(draft: Draft) -> str:
 
 
 def newest_notice(draft: Draft) -> str:
-    """The same, passed over by a page that shows a newer one."""
+    """The notice with the draft's version, so that a page ignores older ones."""
     return versioned(notice(draft), version_of(draft))
 
 
 def trigger(draft: Draft) -> dict[str, Any]:
-    """The trigger word, and the version by which a page knows which of two is newer."""
+    """The trigger word with the draft's version, so that a page ignores older ones."""
     return {"trigger": draft.trigger, "version": version_of(draft)}
 
 
 def aside(draft: Draft, clone_of: str = "") -> str:
-    """What is said over a clone, and over a draft for which another one was kept aside."""
+    """The notice about a clone, or about a draft that was set aside for another."""
     kept = draft.aside
     acts = [Button(wall_text.BRING_BACK, "bring-back"), Button(wall_text.LET_GO, "let-go")] if kept else []
     return banner(wall_text.cloned(clone_of, len(kept.pictures) if kept else 0), *acts)
 
 
 def welcome_back(draft: Draft, now: float, trained_as: str) -> str:
-    """What is said to somebody who comes back to pictures that were trained, or left for a while."""
+    """The notice for a returning user about trained or old pictures."""
     if not draft.pictures:
         return ""
     if trained_as:
@@ -188,12 +189,12 @@ def welcome_back(draft: Draft, now: float, trained_as: str) -> str:
         return banner(wall_text.TRAINED.format(trained_as), link, Button(shared.DISMISS, "dismiss-notice"))
     if now - draft.changed <= LONG_AGO:
         return ""
-    said = wall_text.still_here(len(draft.pictures), draft.changed, now)
-    return banner(said, Button(wall_text.KEEP_GOING, "dismiss-notice"))
+    sentence = wall_text.still_here(len(draft.pictures), draft.changed, now)
+    return banner(sentence, Button(wall_text.KEEP_GOING, "dismiss-notice"))
 
 
 class _Says:
-    """The notes of some rows, each once: most pictures of a draft have the same."""
+    """The distinct notes of some rows, as most pictures share theirs."""
 
     def __init__(self) -> None:
         self.notes: list[tuple[Kind, str]] = []
@@ -204,9 +205,19 @@ class _Says:
         return [self._packed(row) for row in rows]
 
     def _packed(self, row: Row) -> list[Any]:
-        one = row.picture
+        picture = row.picture
         notes = [self._place(note) for note in row.notes]
-        return [one.id, one.name, one.caption, *one.size, notes, one.crop, one.mask, row.frame, one.rival]
+        return [
+            picture.id,
+            picture.name,
+            picture.caption,
+            *picture.size,
+            notes,
+            picture.crop,
+            picture.mask,
+            row.frame,
+            picture.rival,
+        ]
 
     def _place(self, note: Note) -> int:
         if note not in self._places:

@@ -1,6 +1,6 @@
-"""Two pictures of each method: how it makes the change of a layer out of few numbers, and what it has learned.
+"""Two pictures of each method: a diagram of its formula, and an example of its result.
 
-The second is made by `python -m benchmarks.pictures`.
+`python -m benchmarks.pictures` makes the second.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from trainers.adapters.about import Formula
 
 SUFFIX = ".webp"
 MIDDLE = 28
-"""Of a drawing, which is 176 wide and 56 high."""
+"""Half the height of a diagram of 176 × 56."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle, darker the more of the change it holds."""
+    """A rectangle, the darker the larger its share of the change."""
 
     x: float
     y: float
     width: float
     height: float
     strength: float
-    """Its opacity."""
+    """Opacity."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ Shapes = Sequence[Box | Sign]
 
 
 def draw_formula(formula: Formula) -> Shapes:
-    """The drawing of a kind of formula."""
+    """The diagram of a kind of formula."""
     drawings = {
         "low-rank": _lora,
         "hadamard": _loha,
@@ -55,47 +55,47 @@ def draw_formula(formula: Formula) -> Shapes:
 
 
 def find_picture(name: str) -> str:
-    """Where a browser finds a picture that comes with the studio; "" if there is none."""
+    """The URL of a bundled picture; "" if it does not exist."""
     return asset(f"{name}{SUFFIX}") if (STATIC / f"{name}{SUFFIX}").is_file() else ""
 
 
 def _lora() -> Shapes:
-    """A tall thin matrix times a wide thin one is a square."""
+    """A tall thin matrix times a wide thin one gives a square."""
     return *_thin(0), Sign(60, "="), _square(78)
 
 
 def _loha() -> Shapes:
-    """Two such products, multiplied number by number, are one."""
+    """Two such products multiplied element by element give one."""
     return *_thin(0), Sign(57, "⊙"), *_thin(64), Sign(124, "="), _square(132)
 
 
 def _lokr() -> Shapes:
-    """A small square in which every number becomes a whole block."""
+    """Each element of a small square becomes a block."""
     small = [Box(2 + 8 * (k % 2), MIDDLE - 8 + 8 * (k // 2), 7, 7, 0.35 + 0.18 * k) for k in range(4)]
     blocks = [Box(80 + 22 * (k % 2), MIDDLE - 22 + 22 * (k // 2), 21, 21, 0.35 + 0.18 * k) for k in range(4)]
     return *small, Sign(28, "⊗"), Box(38, MIDDLE - 11, 21, 21, 0.6), Sign(69, "="), *blocks
 
 
 def _oft() -> Shapes:
-    """Blocks along a diagonal turn the rows of a square."""
+    """Diagonal blocks rotate the rows of a square."""
     blocks = [Box(2 + 15 * k, MIDDLE - 22 + 15 * k, 14, 14, 0.75) for k in range(3)]
     return *blocks, Sign(57, "·"), _rest(66), Sign(121, "="), _square(132)
 
 
 def _rows() -> Shapes:
-    """A number for each row of a square."""
+    """A factor for each row of a square."""
     scales = [Box(2, MIDDLE - 22 + 7.5 * k, 7, 6.5, 0.3 + 0.11 * (k * 5 % 6)) for k in range(6)]
     rows = [Box(80, MIDDLE - 22 + 7.5 * k, 44, 6.5, 0.3 + 0.11 * (k * 5 % 6)) for k in range(6)]
     return *scales, Sign(16, "⊙"), _rest(23), Sign(73, "="), *rows
 
 
 def _bias() -> Shapes:
-    """A square as it was, and a row of numbers that is added."""
+    """An unchanged square and a row that is added."""
     return _rest(2), Sign(55, "+"), Box(64, MIDDLE - 22, 7, 44, 0.75)
 
 
 def _coat() -> Shapes:
-    """A square with another over it."""
+    """A square on top of another."""
     return Box(2, MIDDLE - 22, 44, 44, 0.25), Box(10, MIDDLE - 14, 44, 36, 0.45)
 
 
@@ -104,7 +104,7 @@ def _thin(left: float) -> Shapes:
 
 
 def _rest(left: float) -> Box:
-    """A square that stays as it is."""
+    """An unchanged square."""
     return Box(left, MIDDLE - 22, 44, 44, 0.2)
 
 

@@ -1,4 +1,4 @@
-"""The page Train: three steps on one page, of which the address says which one is shown."""
+"""The page Train: three steps; the address has the visible one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.ui.train import text as words
 
 
 def build(services: Services, demo: gr.Blocks) -> None:
-    """Lay the page out. `steps.shown` is called with `step` when a step comes into view."""
+    """Lay the page out; a visible step triggers `steps.shown` with its `step`."""
     build_shell("Train", services.queue)
     frame = AtRequest(render, "train/steps.html")
     steps = scripted_part(None, "train/steps.js", frame, elem_id="steps", steps=words.STEPS, hint=words.PICTURES_FIRST)

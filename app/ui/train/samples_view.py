@@ -1,4 +1,4 @@
-"""The bundled image sets as a way to begin: a strip of pictures each."""
+"""The bundled image sets of step 1, as a strip of pictures each."""
 
 from __future__ import annotations
 
@@ -22,20 +22,27 @@ class Strip:
     name: str
     title: str
     count: int
-    """How many pictures it has."""
+    """Number of pictures."""
     file: Path
-    """Eight of them."""
+    """The picture of eight of them."""
     width: int
     height: int
 
 
 def read_strips(paths: Paths) -> list[Strip]:
-    """A strip for each set; they are drawn once."""
+    """A strip for each set, drawn once."""
     folder = paths.public / "samples"
     folder.mkdir(mode=0o700, exist_ok=True)
     return [
-        Strip(one.name, _(one.title), len(one.concepts), _draw(one, folder), SIDE * ACROSS, SIDE * DOWN)
-        for one in read_sets().values()
+        Strip(
+            image_set.name,
+            _(image_set.title),
+            len(image_set.concepts),
+            _draw(image_set, folder),
+            SIDE * ACROSS,
+            SIDE * DOWN,
+        )
+        for image_set in read_sets().values()
     ]
 
 

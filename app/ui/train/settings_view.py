@@ -1,4 +1,4 @@
-"""All settings as data: eight folds of fields, made from the config."""
+"""All settings as template data, derived from the config: eight folds of fields."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from trainers.messages import Message, joined
 
 
 class Searched(Message):
-    """What a setting is found by, as the search compares it."""
+    """The search text of a setting, as the page's search compares it."""
 
     __slots__ = ()
 
     @staticmethod
     def finish(said: str) -> str:
-        """The same in lower case, with words for names."""
+        """The text in lower case with words for names."""
         return said.lower().replace("_", " ")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One setting as the page shows it."""
+    """A setting."""
 
     key: str
     title: str
     search: str
-    """What it is found by."""
+    """The search text."""
     hint: str
     value: str
     kind: Kind
@@ -44,17 +44,17 @@ class Row:
     changed: bool = False
     problem: str = ""
     set_elsewhere: str = ""
-    """Where it is set, if not here."""
+    """The step in which it is set, if not here."""
 
     @property
     def id(self) -> str:
-        """Of its field."""
+        """The id of its field."""
         return f"setting-{self.key.replace('.', '-')}"
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Settings of one kind."""
+    """A group of settings."""
 
     title: str
     rows: list[Row]
@@ -63,14 +63,14 @@ class Fold:
 
 @dataclass(frozen=True)
 class Sheet:
-    """All settings, and what is wrong with those that have no field."""
+    """All settings, and problems of those without a field."""
 
     folds: list[Fold]
     problems: list[str]
 
 
 def settings_fold(draft: Draft, is_open: bool, said: Markup | str = "") -> Markup:
-    """The fold with all settings; its fields only where it is open, since they are many; `said` stands above them."""
+    """The fold of all settings with `said` above them; closed, it has no fields."""
     wrong, changed = problems(draft), changed_settings(draft.choices)
     return render(
         "train/settings.html",
@@ -87,36 +87,36 @@ def _sheet(draft: Draft, changed: Collection[str], wrong: dict[str, str]) -> She
     fields = list_fields(method)
     folds = []
     for fold in FOLDS:
-        within = [one for one in fields if one.fold == fold]
+        within = [field for field in fields if field.fold == fold]
         rows = [
-            _row(one, now[one.key], before[one.key] if one.key in changed else None, wrong.get(one.key, ""))
-            for one in within
+            _row(field, now[field.key], before[field.key] if field.key in changed else None, wrong.get(field.key, ""))
+            for field in within
         ]
-        if rows:  # a word that is learned alone has no method
-            folds.append(Fold(fold, rows, any(one.key in wrong for one in within)))
-    known = {one.key for one in fields}
-    return Sheet(folds, [said for key, said in wrong.items() if key not in known])
+        if rows:  # a trigger word trained alone has no method
+            folds.append(Fold(fold, rows, any(field.key in wrong for field in within)))
+    keys = {field.key for field in fields}
+    return Sheet(folds, [said for key, said in wrong.items() if key not in keys])
 
 
-def _row(one: Field, value: Any, before: Any, problem: str) -> Row:
-    """One field; `before` is what the preset has where it was changed."""
-    names = names_by_setting().get(one.key, ())
-    search = Searched.of(joined(" ", (one.key, one.title, one.help, one.shown.words, *names)))
-    if one.set_elsewhere:
-        shown = _shown(one, value) if value not in (None, "", (), []) else words.NOTHING
-        return Row(one.key, one.title, search, one.help, shown, one.kind, set_elsewhere=one.set_elsewhere)
+def _row(field: Field, value: Any, before: Any, problem: str) -> Row:
+    """A field; `before` is the preset's value if it was changed."""
+    names = names_by_setting().get(field.key, ())
+    search = Searched.of(joined(" ", (field.key, field.title, field.help, field.shown.words, *names)))
+    if field.set_elsewhere:
+        shown = _shown(field, value) if value not in (None, "", (), []) else words.NOTHING
+        return Row(field.key, field.title, search, field.help, shown, field.kind, set_elsewhere=field.set_elsewhere)
     changed = before is not None
     hints = (
-        one.help,
-        Sentence.of(one.allowed) if one.allowed else "",
-        words.PRESET_HAS.format(_shown(one, before)) if changed else "",
+        field.help,
+        Sentence.of(field.allowed) if field.allowed else "",
+        words.PRESET_HAS.format(_shown(field, before)) if changed else "",
     )
     hint = joined(" ", hints)
-    return Row(one.key, one.title, search, hint, one.show(value), one.kind, one.choices, changed, problem)
+    return Row(field.key, field.title, search, hint, field.show(value), field.kind, field.choices, changed, problem)
 
 
-def _shown(one: Field, value: Any) -> str:
-    """A value in words."""
-    if one.kind == "switch" and isinstance(value, bool):
+def _shown(field: Field, value: Any) -> str:
+    """A value as text."""
+    if field.kind == "switch" and isinstance(value, bool):
         return words.ON_OFF[value]
-    return one.show(value) or words.NOTHING
+    return field.show(value) or words.NOTHING

@@ -1,4 +1,4 @@
-"""The third step of Train: what it will cost, what it is called, and the start."""
+"""Step 3 of Train: the cost, the name and the start."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ from trainers.planning.findings import Finding, changes_of, find_ahead
 
 MOST_PROMPTS = 16
 SWEEP = "sweep:"
-"""Before the mark of a start of several runs."""
+"""Prefix of the mark of a sweep's start."""
 TURNS = 32
-"""Starts of different drafts that go on at once, at most."""
+"""Maximum number of concurrent starts of different drafts."""
 Shown = dict[Any, Any]
 
 
 def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
-    """Lay the step out and wire it."""
+    """Lay the step out and connect its events."""
     step = StartStep(services)
     handle = partial(with_error_line, line=step.error_line)
     wire(steps, STEPS, step, None, step.everything, wrap=handle, **EACH)
@@ -67,7 +67,7 @@ def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
 
 
 class StartStep:
-    """The parts of the step and what happens in them."""
+    """The parts of the step and their event handlers."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
@@ -87,21 +87,21 @@ class StartStep:
         self.everything = [self.sheet, self.several, self.error_line, self.foot, self.refresher.part]
 
     def on_step_shown(self, event: StepShown, request: gr.Request) -> Shown:
-        """What the step shows when it comes into view; measuring begins then."""
+        """The step when it becomes visible, which also starts the measurement."""
         if event.step != "start":
             return {}
         self._measure(self.services.drafts.read(key_of(request)), request)
         return self._show(request)
 
     def refresh(self, request: gr.Request) -> Shown:
-        """Show how far the measuring is, which begins again if it has ended while nobody looked; why it did not start
-        stays at the bottom."""
+        """Show the measurement's progress and restart one that was abandoned; the foot keeps the reason for a refused
+        start."""
         self._measure(self.services.drafts.read(key_of(request)), request)
         shown = self._show(request, ticking=True)
         return {part: value for part, value in shown.items() if part is not self.foot}
 
     def on_asked(self, event: StartAction, request: gr.Request) -> Shown:
-        """What a field or a button wants."""
+        """Perform the action of a field or a button."""
         what, typed = event.what, event.text
         changes: dict[str, Callable[[Draft], Draft]] = {
             "name": partial(Draft.with_, name=_typed_name(typed)),
@@ -119,22 +119,22 @@ class StartStep:
         return self._show(request, kept=event.count)
 
     def on_start_pressed(self, event: StartPressed, request: gr.Request) -> Shown:
-        """Put the run in line, and lead to its page.
+        """Queue the run and open its page.
 
-        The page marks each start; one that is done is not done again, and a page that asks `again` after the server
-        was away gets to know what became of it.
+        A start with the same mark is performed once; with `again`, the page asks for its result after losing the
+        connection.
         """
         with self._turn(request):
             return self._start(event, request)
 
     def on_sweep_pressed(self, event: SweepPressed, request: gr.Request) -> Shown:
-        """Put a run with each of the chosen methods in line, and lead to their page; a start is done once."""
+        """Queue a run for each chosen method and open the sweep's page, once per mark."""
         with self._turn(request):
             return self._start_sweep(event, request)
 
     # ---------------------------------------------------------------- within
     def _turn(self, request: gr.Request) -> threading.Lock:
-        """Held while a draft is started: a start that is asked for again meanwhile waits to know what became of it."""
+        """The lock of a draft's start: a repeated request waits for the result of the first."""
         return self._turns[hash(key_of(request)) % len(self._turns)]
 
     def _start(self, event: StartPressed, request: gr.Request) -> Shown:
@@ -152,7 +152,7 @@ class StartStep:
             job = start_run(self.services.queue, self.services.drafts, draft, actor_of(request))
         except (OSError, VelaturaError) as error:
             return self._show(request, words.NOT_STARTED.format(reason(error)))
-        with suppress(OSError, VelaturaError):  # it has started; the mark only serves a page that lost the answer
+        with suppress(OSError, VelaturaError):  # it has started; the mark only helps a page that lost the answer
             drafts.change(key, partial(_started, mark=mark, name=job.name), tab_of(request))
         self.services.estimate_jobs.forget(draft)
         return {self.foot: parts.leaving(job.name)}
@@ -178,11 +178,11 @@ class StartStep:
         config = trainable(draft, self.services.bases)
         if config is None or any(finding.stops for finding in self._findings(config)):
             return
-        with suppress(OSError, VelaturaError):  # what cannot be measured can be started nevertheless
+        with suppress(OSError, VelaturaError):  # what cannot be measured can still be started
             self.services.estimate_jobs.begin(draft, config, request.username or "", again)
 
     def _wrong(self, draft: Draft) -> str:
-        """Why it cannot start yet; nothing where it can."""
+        """Why the run cannot start yet, or ""."""
         base = self.services.bases.look(draft.choices.base)
         if not draft.pictures:
             return words.PICTURES_FIRST
@@ -195,7 +195,7 @@ class StartStep:
         return next(iter(problems(draft).values()), "") or next(stopping, "") or self._refusal(draft)
 
     def _findings(self, config: Config | None) -> tuple[Finding, ...]:
-        """Problems of a run that are known before it starts."""
+        """Problems of the run that are known before its start."""
         return find_ahead(config, is_trained_here(self.services.paths.runs)) if config else ()
 
     def _repaired(self, draft: Draft, key: str) -> Draft:
@@ -203,10 +203,10 @@ class StartStep:
         return with_settings(draft, changes_of(finding for finding in findings if finding.key == key))
 
     def _refusal(self, draft: Draft) -> str:
-        """Why the base does not take these settings, if the measurement has found that."""
+        """The base's refusal of these settings found by the measurement, or ""."""
         config = trainable(draft, self.services.bases)
-        found = self.services.estimate_jobs.look(draft, config) if config else None
-        return found.sentence if found and found.code == REFUSED else ""
+        estimate = self.services.estimate_jobs.look(draft, config) if config else None
+        return estimate.sentence if estimate and estimate.code == REFUSED else ""
 
     def _show(
         self, request: gr.Request, refused: str = "", kept: int = 0, ticking: bool = False, answered: str = ""
@@ -214,8 +214,8 @@ class StartStep:
         began = now_us()
         draft = self.services.drafts.read(key_of(request))
         config = trainable(draft, self.services.bases)
-        found = self.services.estimate_jobs.look(draft, config) if config else None
-        need = found.cost.disk(config, len(draft.pictures)) if config and found and found.cost else 0
+        estimate = self.services.estimate_jobs.look(draft, config) if config else None
+        need = estimate.cost.disk(config, len(draft.pictures)) if config and estimate and estimate.cost else 0
         room = shutil.disk_usage(self.services.paths.runs).free
         sheet = parts.Sheet(
             draft=draft,
@@ -223,7 +223,7 @@ class StartStep:
             name=draft.name or suggest(draft),
             called=_called(self.services.paths.runs, draft),
             wrong=len(problems(draft)),
-            estimate=found,
+            estimate=estimate,
             time=self.services.measured.time(config, len(draft.pictures)) if config else None,
             busy=self._busy(),
             no_disk=(need, room) if need > room else None,
@@ -236,7 +236,7 @@ class StartStep:
         shown: Shown = {
             self.sheet: versioned(parts.start_sheet(sheet), began),
             self.foot: versioned(parts.start_foot(sheet), began),
-            **self.refresher.pause(1 if found and found.busy else 0, began),
+            **self.refresher.pause(1 if estimate and estimate.busy else 0, began),
         }
         if not ticking:
             seconds = method_seconds(self.services.measured, draft) if config else {}
@@ -244,7 +244,7 @@ class StartStep:
         return shown
 
     def _started(self, draft: Draft) -> str:
-        """The run that was started with all that the draft says; "" if there is none any more."""
+        """The run that was started from this revision; "" if it no longer exists."""
         mark, name = draft.started or ("", "")
         same = draft.started_at == draft.revision and not mark.startswith(SWEEP)
         return name if same and self.services.queue.run(name) else ""
@@ -255,12 +255,12 @@ class StartStep:
 
 
 def _started(draft: Draft, mark: str, name: str) -> Draft:
-    """The draft with its start, which is its next revision."""
+    """The draft with its start recorded in its next revision."""
     return draft.with_(started=(mark, name), started_at=draft.revision + 1)
 
 
 def _called(runs: Path, draft: Draft) -> str:
-    """What is said under the name where the run will be called otherwise than was typed."""
+    """The line below a name that the run cannot have as typed."""
     typed = draft.name or suggest(draft)
     name = safe_name(typed)
     if not name:
@@ -272,7 +272,7 @@ def _called(runs: Path, draft: Draft) -> str:
 
 
 def _typed(draft: Draft, event: StartPressed) -> Draft:
-    """What stands in the fields when somebody presses Start, which may be newer than what was kept."""
+    """The draft with the fields as submitted, which may be newer than the stored ones."""
     name = _typed_name(event.name)
     return draft.with_(
         name=draft.name if name == suggest(draft) and not draft.name else name, prompts=_lines(event.prompts)
@@ -289,5 +289,5 @@ def _lines(typed: str) -> tuple[str, ...]:
 
 
 def _subjects(draft: Draft) -> Subjects:
-    """What new prompts show: a thing, an animal or a person in other scenes, a style with other subjects."""
+    """The kind of new prompts: other scenes for a subject, other subjects for a style."""
     return "scenes" if draft.choices.aim == "subject" else "new"

@@ -1,4 +1,4 @@
-"""The third step as HTML."""
+"""Step 3 as HTML."""
 
 from __future__ import annotations
 
@@ -32,44 +32,44 @@ from trainers.planning.findings import Finding
 
 @dataclass(frozen=True)
 class Sheet:
-    """All that the step shows."""
+    """The state of the step."""
 
     draft: Draft
     base: Base
     name: str
     called: str
-    """What is said about the name."""
+    """The line below the name."""
     wrong: int
-    """Settings to mend."""
+    """Number of settings with problems."""
     estimate: Estimate | None
-    """None where nothing can be measured."""
+    """None if nothing can be measured."""
     time: RunTime | None
-    """How long it takes; None where nothing was measured on this base."""
+    """The run's duration; None if this base was not measured."""
     busy: str
-    """What the computer does."""
+    """The activity of the computer."""
     no_disk: tuple[int, int] | None
-    """Bytes that it needs and that are free, where that is too little."""
+    """Required and free bytes, if too few are free."""
     refused: str
-    """Why it did not start."""
+    """Why the start was refused."""
     nonce: float
     kept: int = 0
-    """The number of the typing that this answers."""
+    """Sequence number of the edit that this acknowledges."""
     findings: tuple[Finding, ...] = ()
     """Settings that do not suit this computer or the base."""
     started: str = ""
-    """The run that was started with the same."""
+    """The run that was started from this revision."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """What stands in the way of a start, and what can be done about it."""
+    """An obstacle to the start with its remedy."""
 
     said: str
     controls: tuple[Control, ...] = ()
 
 
 def start_sheet(sheet: Sheet) -> Markup:
-    """The whole step."""
+    """The step."""
     return render(
         "train/start.html",
         sheet=sheet,
@@ -87,27 +87,27 @@ def start_foot(sheet: Sheet) -> Markup:
 
 
 def leaving(name: str) -> Markup:
-    """The line at the bottom once a run has started."""
+    """The line at the bottom after a run has started."""
     return render("train/leaving.html", run=name)
 
 
 @dataclass(frozen=True)
 class MethodChoice:
-    """A method that can be compared with others."""
+    """A method of a comparison."""
 
     name: str
     title: str
     told: str
-    """How long a run with it takes."""
+    """The duration of a run."""
     seconds: int
-    """0 if that is not known."""
+    """0 if unknown."""
     is_suggested: bool
 
 
 def several(draft: Draft, seconds: Mapping[str, float | None], answered: str) -> Markup:
-    """The methods that can be tried together, by how long each takes; nothing where a draft has no pictures.
+    """The methods to compare, by duration; "" for a draft without pictures.
 
-    `answered` is the mark of the start that was refused, if this is the answer to one.
+    `answered` is the mark of the refused start that this answers, or "".
     """
     if not draft.pictures or len(seconds) < 2:
         return Markup("")
@@ -117,42 +117,45 @@ def several(draft: Draft, seconds: Mapping[str, float | None], answered: str) ->
         MethodChoice(
             name,
             METHODS[name].about.title,
-            words.ABOUT.format(time=readable_time(known)) if known else "",
-            round(known or 0),
+            words.ABOUT.format(time=readable_time(duration)) if duration else "",
+            round(duration or 0),
             name in suggested,
         )
-        for name, known in ((name, seconds[name]) for name in names)
+        for name, duration in ((name, seconds[name]) for name in names)
     ]
     return render("train/sweep.html", methods=methods, answered=answered)
 
 
 def leaving_sweep(name: str) -> Markup:
-    """The line at the bottom once a sweep has started."""
+    """The line at the bottom after a sweep has started."""
     return render("train/leaving_sweep.html", sweep=name)
 
 
 def read_changed(draft: Draft) -> list[tuple[str, str]]:
-    """The settings that were changed by hand, and the style to start from, each with its value.
+    """The settings changed by hand and the start style, each with its value.
 
-    They are in the order of the config, whichever was changed first, and the long ones last.
+    They are in the order of the config, tables last.
     """
     method, values = method_of(draft.choices), changed_by_hand(draft.choices)
-    fields = sorted((one for one in list_fields(method) if one.key in values), key=lambda one: one.kind == "table")
+    fields = sorted(
+        (field for field in list_fields(method) if field.key in values), key=lambda field: field.kind == "table"
+    )
     changed = [
-        (one.title, shown(values[one.key]) if one.kind == "switch" else one.show(values[one.key])) for one in fields
+        (field.title, shown(values[field.key]) if field.kind == "switch" else field.show(values[field.key]))
+        for field in fields
     ]
     start = find_field("train.start_from", method)
     return [*changed, *([(start.title, Path(draft.choices.start).stem)] if start and draft.choices.start else [])]
 
 
 def summary(draft: Draft, base: Base) -> str:
-    """What will be trained, in one line."""
+    """A line with what will be trained."""
     preset = draft.choices.own_preset or words.PRESETS.get(draft.choices.preset, (draft.choices.preset,))[0]
     method = method_of(draft.choices)
     known = METHODS[method].about.title if method else words.WITHOUT_METHOD
     extras = titles_on(draft)
-    told = bool(draft.choices.method or extras or not method)  # the preset's own method goes without saying
-    title = joined(" + ", (known, *extras)) if told else ""
+    is_named = bool(draft.choices.method or extras or not method)  # the preset's own method goes without saying
+    title = joined(" + ", (known, *extras)) if is_named else ""
     aim = words.AIMS_SHORT[draft.choices.aim]
     trigger = words.CALLED_UP.format(trigger=draft.trigger) if draft.trigger else words.NO_TRIGGER
     empty = sum(not picture.caption for picture in draft.pictures)
@@ -163,7 +166,7 @@ def summary(draft: Draft, base: Base) -> str:
 
 
 def _facts(estimate: Estimate | None, time: RunTime | None) -> tuple[tuple[str, str], ...]:
-    """Time, memory and file, "" where they are not known."""
+    """Time, memory and file size; "" for unknown ones."""
     cost = estimate.cost if estimate else None
     return (
         (words.TIME, readable_time(cost.seconds) if cost else words.run_time(time)),
@@ -174,7 +177,7 @@ def _facts(estimate: Estimate | None, time: RunTime | None) -> tuple[tuple[str, 
 
 
 def _notes(sheet: Sheet) -> list[Note]:
-    """Findings that prevent a start or are worth a change."""
+    """Findings that prevent the start or recommend a change."""
     notes = [
         Note(Sentence.of(finding.problem), (Button(finding.repair, "repair", finding.key, kind="small"),))
         for finding in sheet.findings
@@ -184,18 +187,18 @@ def _notes(sheet: Sheet) -> list[Note]:
     code = sheet.estimate.code if sheet.estimate else ""
     use_low_memory = Button(words.USE_LOW_MEMORY, "low-memory", kind="small")
     if not low and cost and cost.free and cost.memory > cost.free:
-        said = words.TOO_BIG.format(readable_size(cost.memory), readable_size(cost.free))
-        notes.append(Note(said, (use_low_memory,)))
+        sentence = words.TOO_BIG.format(readable_size(cost.memory), readable_size(cost.free))
+        notes.append(Note(sentence, (use_low_memory,)))
     elif not low and code == OUT_OF_MEMORY:
         notes.append(Note("", (use_low_memory,)))
     elif code == REFUSED:
         notes.append(Note(words.REFUSED_SETTINGS, (Link(words.TO_STYLE, "#style", "small"),)))
     if sheet.no_disk:
-        said = words.NO_DISK.format(*map(readable_size, sheet.no_disk))
-        notes.append(Note(said, (Link(shared.DELETE_OLD, "runs", "small"),)))
+        sentence = words.NO_DISK.format(*map(readable_size, sheet.no_disk))
+        notes.append(Note(sentence, (Link(shared.DELETE_OLD, "runs", "small"),)))
     if sheet.wrong:
-        said = words.MEND_FIRST.format(counted(sheet.wrong, "setting"))
-        notes.append(Note(said, (Link(words.TO_STYLE, "#style", "small"),)))
+        sentence = words.MEND_FIRST.format(counted(sheet.wrong, "setting"))
+        notes.append(Note(sentence, (Link(words.TO_STYLE, "#style", "small"),)))
     if sheet.base.problem:
         notes.append(Note(words.NO_BASE.format(sheet.base.title, sheet.base.problem)))
     return notes

@@ -1,4 +1,4 @@
-"""The second step of Train: what should be learned, how faithfully, on which base."""
+"""Step 2 of Train: the aim, the preset and the base."""
 
 from __future__ import annotations
 
@@ -43,14 +43,13 @@ from trainers.models.files.hub import HUB_ID
 
 MOST_TOKEN = 200
 OFTEN, SELDOM = 1, 30
-"""Seconds between two looks at least: at a download or a measurement, and at whether the computer is quieter than it
-was when it measured."""
+"""Seconds between two refreshes: during a download or measurement, and to check whether a busy computer is quieter."""
 CHOICES, OWN, MORE, SETTINGS = PARTS = get_args(Part)
 Shown = dict[Any, Any]
 
 
 def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
-    """Lay the step out and wire it."""
+    """Lay the step out and connect its events."""
     step = StyleStep(services)
     handle = partial(with_error_line, line=step.error_line)
     wire(steps, STEPS, step, None, step.everything, wrap=handle, **EACH)
@@ -60,7 +59,7 @@ def build(services: Services, demo: gr.Blocks, steps: gr.HTML) -> None:
 
 
 class StyleStep:
-    """The parts of the step and what happens in them. Every action is a change of the draft, then shown."""
+    """The parts of the step and their event handlers; each handler changes the draft, then shows it."""
 
     def __init__(self, services: Services) -> None:
         self.services, self.presets = services, Presets(services)
@@ -80,21 +79,21 @@ class StyleStep:
         self.everything = [*self.parts, self.error_line, self.refresher.part]
 
     def on_step_shown(self, event: StepShown, request: gr.Request) -> Shown:
-        """What the step shows when it comes into view."""
+        """The step when it becomes visible."""
         if event.step != "style":
             return {}
         self._take_arrived(request)
         return self._choices(request) | self._below(request)
 
     def refresh(self, request: gr.Request) -> Shown:
-        """Show how far downloads and the measurement are; measure again once a computer that was busy is quieter."""
+        """Show the progress of downloads and of the measurement; measure again on a computer that was busy before."""
         self._take_arrived(request)
         shown = self._choices(request)
         measuring = self.services.estimate_jobs.now(self.services.drafts.read(key_of(request))).busy
         return shown if measuring and not self._fetching() else shown | self._base_and_more(request)
 
     def on_asked(self, event: StyleAction, request: gr.Request) -> Shown:
-        """What a card, a field or a button wants."""
+        """Perform the action of a card, a field or a button."""
         what, about, text = event.what, event.about, event.text
         changes: dict[str, Callable[[Draft], Draft]] = {
             "aim": partial(choose, what="aim", value=about),
@@ -122,13 +121,13 @@ class StyleStep:
         return self._answered(request, answer, event.open, named, event if event.count else None)
 
     def on_settings_read(self, event: SettingsRead, request: gr.Request) -> Shown:
-        """A settings file was chosen, of ours or of another program."""
+        """Import a settings file of the studio or of another program."""
         answer = self.presets.read(event, key_of(request), request.username or "", tab_of(request))
         return self._answered(request, answer, event.open)
 
     # ---------------------------------------------------------------- within
     def _take_arrived(self, request: gr.Request) -> None:
-        """Take a downloaded base that somebody waited for if they still have the starter; measure what is chosen."""
+        """Use a downloaded base that was waited for unless another was chosen, and measure the chosen one."""
         key, drafts = key_of(request), self.services.drafts
         draft = drafts.read(key)
         if arrived := self.services.downloads.arrived_for(key):
@@ -139,7 +138,7 @@ class StyleStep:
             self._measure(draft, request)
 
     def _take_base(self, key: str, model: str, tab: str) -> Base | None:
-        """Take the base that somebody has named; it is returned where it cannot be taken as it is."""
+        """Use the named base, or return it if it has a problem."""
         base = self.services.bases.look(model)
         if not model.strip():
             return None
@@ -157,11 +156,11 @@ class StyleStep:
             self.services.downloads.start(model, key, token[:MOST_TOKEN])
 
     def _measure(self, draft: Draft, request: gr.Request, again: bool = False) -> None:
-        """Measure how fast this computer is on the chosen base, where that is not known."""
+        """Measure the speed of this computer on the chosen base, if unknown."""
         config, jobs = trainable(draft, self.services.bases), self.services.estimate_jobs
         if config is None:
             return
-        with suppress(OSError, VelaturaError):  # what cannot be measured can be trained nevertheless
+        with suppress(OSError, VelaturaError):  # what cannot be measured can still be trained
             if again:
                 jobs.begin(draft, config, request.username or "", again)
             else:
@@ -175,7 +174,7 @@ class StyleStep:
         named: Base | None = None,
         kept: StyleAction | None = None,
     ) -> Shown:
-        """All parts; what is said about what was asked stands in the part that has asked."""
+        """All parts, with the answer in the part that sent the event."""
         return self._choices(request, kept) | self._below(request, answer, is_open, named, kept)
 
     def _choices(self, request: gr.Request, kept: StyleAction | None = None) -> Shown:
@@ -212,8 +211,8 @@ class StyleStep:
         answers = [answer]
         if answer.report is None or answer.report.used:  # a report stays until its settings are used or discarded
             answers.append(self.presets.unused(draft))
-        in_settings = [each for each in answers if each.of == SETTINGS and is_open]
-        in_own = [each for each in answers if each not in in_settings]
+        in_settings = [item for item in answers if item.of == SETTINGS and is_open]
+        in_own = [item for item in answers if item not in in_settings]
         own = render("train/presets/list.html", rows=rows, said=_said(draft, in_own))
         settings = settings_fold(draft, is_open, _said(draft, in_settings))
         shown: Shown = {self.own: versioned(own, began), self.settings: versioned(settings, began)}
@@ -247,7 +246,7 @@ class StyleStep:
 
 
 def _said(draft: Draft, answers: Sequence[Answer]) -> Markup:
-    """What has become of what was asked, and the line that opens the report of another program's settings again."""
+    """The answers, and the line that reopens the report of an import."""
     return render("train/presets/said.html", answers=answers, imported=draft.choices.imported)
 
 

@@ -1,4 +1,4 @@
-"""The second step as data: what the pictures are, how faithful it should be, and the methods behind Advanced."""
+"""Step 2 as template data: aim, preset, and the methods in *Advanced*."""
 
 from __future__ import annotations
 
@@ -27,39 +27,39 @@ from trainers.models.families import FAMILIES, find_family
 
 @dataclass(frozen=True)
 class Card:
-    """One of several to choose from."""
+    """A choice of several."""
 
     value: str
     title: str
     said: str
     chosen: bool
     line: str = ""
-    """What it costs, if known."""
+    """Its cost, if known."""
     picture: str = ""
-    """Where the browser finds what it gives."""
+    """The URL of its picture."""
 
 
 @dataclass(frozen=True)
 class Pick:
-    """Cards of which one is chosen."""
+    """Cards for a choice."""
 
     kind: str
-    """What is chosen by them."""
+    """The setting that they choose."""
     legend: str
     cards: list[Card]
     said: str = ""
-    """What they have in common."""
+    """The text above them."""
 
 
 @dataclass(frozen=True)
 class Stops:
-    """The one question: three presets from subtle to faithful."""
+    """Three presets from subtle to faithful."""
 
     pick: Pick
     instead: str
-    """What is chosen where it is none of them."""
+    """The choice if it is none of them."""
     measured: str
-    """What is said of where the times come from."""
+    """The source of the times."""
     measuring: Estimate | None
     """The measurement in progress."""
     can_measure: bool
@@ -67,7 +67,7 @@ class Stops:
 
 @dataclass(frozen=True)
 class Advanced:
-    """What is behind Advanced, but for all settings."""
+    """The content of *Advanced* without all settings."""
 
     special: Pick
     """Presets for small files and little memory."""
@@ -85,7 +85,7 @@ class Method:
     opens: str
     drawing: Shapes
     strip: str
-    """Where the browser finds what it has learned, before and after; "" where it has not been drawn."""
+    """The URL of a picture before and after training; "" if there is none."""
 
 
 def read_aims(draft: Draft) -> Pick:
@@ -95,7 +95,7 @@ def read_aims(draft: Draft) -> Pick:
 
 
 def read_presets(draft: Draft, times: Mapping[str, RunTime], names: tuple[str, ...], legend: str) -> Pick:
-    """Presets to choose from; `times` says by preset how long it takes."""
+    """Presets to choose from, with the run's duration by preset in `times`."""
     cards = [
         Card(
             name,
@@ -110,32 +110,32 @@ def read_presets(draft: Draft, times: Mapping[str, RunTime], names: tuple[str, .
 
 
 def pace_line(pace: Pace | None, times: Mapping[str, RunTime], now: float) -> str:
-    """Where the times of the three stops come from; "" where nothing was measured."""
+    """The source of the times of the three stops; "" if nothing was measured."""
     stops = [times[name] for name in STOPS if name in times]
-    if pace and not pace.was_busy and stops and all(each.is_estimate for each in stops):
+    if pace and not pace.was_busy and stops and all(stop.is_estimate for stop in stops):
         return words.ALL_ESTIMATED
     return words.pace_line(pace, now)
 
 
 def read_stops(draft: Draft, times: Mapping[str, RunTime], estimate: Estimate, measured: str, ready: bool) -> Stops:
-    """The three stops; `measured` says where the times come from, `ready` whether they can be measured."""
+    """The three stops; `measured` is the source of the times, `ready` is True if they can be measured."""
     preset, busy = draft.choices.preset, estimate.busy
     instead = words.INSTEAD.format(words.PRESETS[preset][0]) if preset in SPECIAL else ""
-    said = measured if ready else words.NOT_MEASURED_HERE
+    sentence = measured if ready else words.NOT_MEASURED_HERE
     if not busy and estimate.phase == "failed" and not measured:
-        said = estimate.sentence
+        sentence = estimate.sentence
     pick = read_presets(draft, times, STOPS, words.CARE)
-    return Stops(pick, instead, said, estimate if busy else None, ready and not busy)
+    return Stops(pick, instead, sentence, estimate if busy else None, ready and not busy)
 
 
 def read_advanced(draft: Draft, base: Base, times: Mapping[str, RunTime]) -> Advanced:
-    """Everything that need not be decided."""
+    """The content of *Advanced*."""
     special = read_presets(draft, times, SPECIAL, words.SPECIAL)
     return Advanced(special, read_methods(draft), read_method(draft, base), read_techniques(draft, base))
 
 
 def memory_line(draft: Draft, last: Cost | None, estimate: Estimate) -> str:
-    """What is said where the memory is short; "" where it is not, or little is needed already."""
+    """A line about scarce memory; "" if there is enough or the settings already need little."""
     if draft.choices.preset == "low-memory":
         return ""
     if estimate.code == OUT_OF_MEMORY:
@@ -146,7 +146,7 @@ def memory_line(draft: Draft, last: Cost | None, estimate: Estimate) -> str:
 
 
 def read_methods(draft: Draft) -> list[Pick]:
-    """All methods by what they are good for."""
+    """All methods by purpose."""
     chosen = method_of(draft.choices)
 
     def card(name: str) -> Card:
@@ -154,15 +154,15 @@ def read_methods(draft: Draft) -> list[Pick]:
         return Card(name, about.title, _(about.good_at or about.summary), name == chosen, picture=picture)
 
     groups = []
-    for group, (title, said) in words.METHOD_GROUPS.items():
+    for group, (title, sentence) in words.METHOD_GROUPS.items():
         cards = [card(name) for name in METHODS if _group(name) == group]
         if cards:
-            groups.append(Pick("method", title, cards, said))
+            groups.append(Pick("method", title, cards, sentence))
     return groups
 
 
 def read_method(draft: Draft, base: Base) -> Method | None:
-    """The chosen method, if any; what opens its files depends on the `base`, and is left out for the starter."""
+    """The chosen method, if any, with the programs that read its files unless `base` is the starter."""
     name = method_of(draft.choices)
     if not name:
         return None
@@ -170,35 +170,38 @@ def read_method(draft: Draft, base: Base) -> Method | None:
     trained = draft.choices.settings.get("targets.text_encoder", "attn" if draft.choices.aim == "subject" else "none")
     family = find_family(base.family) or FAMILIES[0]
     opens = "" if base.is_starter else words.OPENS_IN.format(opens_in(about, family.name, trained != "none"))
-    own = find_preset(preset).method == name and preset in words.PRESETS
-    lines = _(about.good_at or about.summary), words.THE_PRESETS_OWN.format(words.PRESETS[preset][0]) if own else ""
+    is_preset = find_preset(preset).method == name and preset in words.PRESETS
+    lines = (
+        _(about.good_at or about.summary),
+        words.THE_PRESETS_OWN.format(words.PRESETS[preset][0]) if is_preset else "",
+    )
     drawing, strip = draw_formula(about.formula), find_picture(f"methods/{name}")
     return Method(about.title, joined(" ", lines), opens, drawing, strip)
 
 
 def advanced_line(draft: Draft) -> str:
-    """What is behind Advanced, while it is closed."""
+    """The summary line of *Advanced*."""
     method, changed = method_of(draft.choices), len(changed_settings(draft.choices))
     names = [METHODS[method].about.title if method else words.WITHOUT_METHOD, *titles_on(draft)]
     return words.ADVANCED_LINE.format(method=joined(" + ", names), settings=words.changed_line(changed))
 
 
 def wrong_line(draft: Draft) -> str:
-    """How many settings are to be mended; "" without any."""
+    """The number of settings with problems; "" if there are none."""
     return words.mending_line(len(problems(draft)))
 
 
 def opens_in(about: About, family: str, text_encoders: bool) -> str:
-    """Which programs read all of a style that a method makes."""
+    """The programs that read the whole style of a method."""
     if about.opens_in == "only-here":
         return words.ONLY_HERE
-    programs = sorted(programs_for(about.stored, family, text_encoders), key=lambda one: one != "ComfyUI")
+    programs = sorted(programs_for(about.stored, family, text_encoders), key=lambda program: program != "ComfyUI")
     direct = about.opens_in == "second-file" and programs_for(about.stored, family, text_encoders, (DIFFUSERS,))
     opens = words.OPENS["diffusers" if direct else about.opens_in]
     return opens.format(programs=", ".join(programs)) if programs else words.PARTLY
 
 
 def _group(name: str) -> str:
-    """The group of a method; "" for those without a known one."""
+    """The group of a method, or ""."""
     group = METHODS[name].about.group
     return group if group in words.METHOD_GROUPS else ""

@@ -1,4 +1,4 @@
-"""What goes with the method as data: a switch each, and the few words that some of them need."""
+"""The techniques beside the method as template data: a switch each, with their few words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainers.config.techniques import TECHNIQUES, Technique
 
 @dataclass(frozen=True)
 class WordsField:
-    """The field of a technique that needs a few words."""
+    """The field of a technique's words."""
 
     label: str
     hint: str
@@ -34,18 +34,22 @@ class TechniqueCard:
     """Why it cannot be trained so."""
     words: WordsField | None
     word_alone: bool | None
-    """Whether the word alone is learned; None where that cannot be chosen."""
+    """Whether the word is trained alone; None if that is no choice."""
 
 
 def read_techniques(draft: Draft, base: Base) -> list[TechniqueCard]:
-    """What goes with the chosen method on this base, and whatever else is on."""
+    """The techniques that fit the method and base, and any others that are on."""
     method, on = method_of(draft.choices), techniques_on(*all_layers(draft))
-    return [_card(one, draft, one in on) for one in TECHNIQUES if one in on or fits(one, method, base)]
+    return [
+        _card(technique, draft, technique in on)
+        for technique in TECHNIQUES
+        if technique in on or fits(technique, method, base)
+    ]
 
 
 def titles_on(draft: Draft) -> list[str]:
-    """What the techniques that a draft has on are called."""
-    return [_words(one)[0] for one in techniques_on(*all_layers(draft))]
+    """Titles of the draft's techniques."""
+    return [_words(technique)[0] for technique in techniques_on(*all_layers(draft))]
 
 
 def _card(technique: Technique, draft: Draft, on: bool) -> TechniqueCard:
@@ -62,11 +66,11 @@ def _card(technique: Technique, draft: Draft, on: bool) -> TechniqueCard:
 
 
 def _field(technique: Technique, draft: Draft) -> WordsField:
-    one = find_field(technique.key, "")
-    label, hint = _words(technique)[2:] or (one.title, one.help) if one else ("", "")
+    field = find_field(technique.key, "")
+    label, hint = _words(technique)[2:] or (field.title, field.help) if field else ("", "")
     return WordsField(label, hint, values(all_layers(draft), method_of(draft.choices))[technique.key])
 
 
 def _words(technique: Technique) -> tuple[str, ...]:
-    """Title and sentence, and of one that needs words its field's name and hint."""
+    """Title and sentence, and for a technique with words the field's label and hint."""
     return words.TECHNIQUES.get(technique.name, (technique.name, technique.summary))

@@ -1,4 +1,4 @@
-"""What the three steps of Train say, in plain words, in one place."""
+"""Texts of the three steps of Train."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ SCOPE = {
         "other": _("{count} pictures get a new caption, in place of their own. You can undo it."),
     },
 }
-"""What the panels say of their scope: of pictures that are selected, and of those whose captions are written."""
+"""Scope lines of the panels: the selected pictures, and those whose captions are written."""
 READY, NO_HINTS = _("{} ready"), _("No problems")
 HINTS_ON = _("Hints on {}, nothing you must fix")
 
@@ -104,7 +104,7 @@ STOP_SHOWS: Mapping[str, str] = {
     "balanced": _("The same apple, with little green left."),
     "faithful": _("The same apple, almost only in black lines."),
 }
-"""What each picture shows, for those who do not see it."""
+"""Alternative texts of the pictures."""
 INSTEAD = _("{} is chosen under Advanced. Choose one of the three to use that instead.")
 SPECIAL = _("File and memory")
 SPECIAL_HINT = _("Choose one of these instead of the three above if the file or the memory must be small.")
@@ -122,7 +122,7 @@ OPENS: Mapping[str, str] = {
     "second-file": _("{programs}; a second file for diffusers"),
     "programs": "{programs}",
 }
-"""The programs with a LoRA folder and what else opens a method's files, by who does."""
+"""Lists of programs that read a method's files, by the programs."""
 PARTLY = _("Velatura; other programs read only part of it")
 METHOD_GROUPS: Mapping[str, tuple[str, str]] = {
     "first": (_("Most styles"), _("Start with one of these.")),
@@ -172,7 +172,7 @@ TECHNIQUES: Mapping[str, tuple[str, ...]] = {
         _("The base model takes a quarter of the memory during training. A little slower."),
     ),
 }
-"""Name and what it is good at; of those that need a few words, what these are called and such words."""
+"""Title and purpose; for techniques with words also the field's label and an example."""
 WORD_ALONE = _("The word alone, nothing else")
 WORD_ALONE_HINT = _("Without a method, the file has a few kilobytes and can express less.")
 STRIP = _("Above: without the style. Below: with a style of black lines that {method} has learned.")
@@ -296,23 +296,23 @@ START_SAID = {
     "hours": _("{count} runs, together about {number} h."),
     "minutes": _("{count} runs, together about {number} min."),
 }
-"""What the page says of a start that the server has not answered."""
+"""Sentences for a start without an answer from the server."""
 SHARED_CAPTIONS = _("{captions} captions read from {files} files: pictures with the same name share a file.")
 
 
 def file_size(cost: Cost) -> str:
-    """The size of a style file, as far as it is known before."""
+    """The size of a style file, as far as it is known in advance."""
     size = readable_size(cost.file)
     return AT_MOST.format(size) if cost.at_most else size
 
 
 def run_time(time: RunTime | None) -> str:
-    """How long a run takes; "" where nothing was measured."""
+    """The duration of a run; "" if nothing was measured."""
     return (ESTIMATED if time.is_estimate else ABOUT).format(time=readable_time(time.seconds)) if time else ""
 
 
 def pace_line(pace: Pace | None, now: float) -> str:
-    """Where the times come from; "" where nothing was measured."""
+    """The source of the times; "" if nothing was measured."""
     if pace is None:
         return ""
     minutes = (now - pace.at) / 60
@@ -321,12 +321,12 @@ def pace_line(pace: Pace | None, now: float) -> str:
 
 
 def mending_line(settings: int) -> str:
-    """How many settings are to be fixed; "" without any."""
+    """The number of settings to fix; "" for 0."""
     return MENDING.format(counted(settings, "setting")) if settings else ""
 
 
 def undo_line(step: Undo, files: int = 0) -> str:
-    """The step that can be undone; `files` is the number of caption files it was read from, if known."""
+    """The label of an undo; `files` is the number of caption files that it was read from, if known."""
     captions, removed = len(step.captions), len(step.removed)
     match step.kind:
         case "written":
@@ -349,7 +349,7 @@ def undo_line(step: Undo, files: int = 0) -> str:
 
 
 def captions_line(now: Progress) -> str:
-    """How far the captions are that a model writes; empty where it writes none."""
+    """The progress of captioning by a model; "" if none is running."""
     match now.phase:
         case "waiting":
             return BEGINS_WHEN_FREE.format(line=now.message)
@@ -373,27 +373,27 @@ def captions_line(now: Progress) -> str:
 
 
 def captions_change(count: int) -> str:
-    """How many captions replacing would change."""
+    """The number of captions that a replacement would change."""
     return plural("{count} caption changes", "{count} captions change", count)
 
 
 def captions_changed(count: int) -> str:
-    """How many captions were changed."""
+    """The number of changed captions."""
     return plural("{count} caption changed.", "{count} captions changed.", count)
 
 
 def hints_line(pictures: int) -> str:
-    """How many pictures have a hint."""
+    """The number of pictures with a hint."""
     return HINTS_ON.format(counted(pictures, "picture")) if pictures else NO_HINTS
 
 
 def changed_line(settings: int) -> str:
-    """How many settings were changed."""
+    """The number of changed settings."""
     return SETTINGS_CHANGED.format(count=settings) if settings else NOTHING_CHANGED
 
 
 def measuring_line(now: Estimate, is_known: bool) -> str:
-    """How far the measuring is; `is_known` says whether there are estimates meanwhile."""
+    """The progress of the measurement; `is_known` is True if earlier estimates exist."""
     if now.phase == "waiting":
         return WAITS_WITH_ESTIMATES if is_known else WAITS_TO_MEASURE
     return MEASURING_STEPS.format(done=now.done, of=now.of) if now.of else MEASURING

@@ -1,4 +1,4 @@
-"""What the wall of pictures in the first step of Train says, and what is said over it of the draft."""
+"""Texts of the picture wall in step 1, and of the notices above it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ NOTHING_TO_CHANGE: Mapping[str, str] = {
     **dict.fromkeys(("add-before", "add-after"), _("Nothing to change: “{words}” is in these captions already.")),
     "remove-words": _("Nothing to change: “{words}” is in none of these captions."),
 }
-"""What is said of a change of all that are selected that leaves them as they were."""
+"""Sentences for bulk actions that change nothing."""
 
 ALL_IGNORED = _("Not saved: nothing of the picture would be left to learn.")
 SCRIPT = {
@@ -79,7 +79,7 @@ SCRIPT = {
     "not_saved": _("Not saved yet. It is sent again when the server answers."),
     "most": _("The {count} most frequent are shown."),
 }
-"""What the scripts fill in."""
+"""Texts that the scripts fill in."""
 
 # Over the wall
 CHANGED_ELSEWHERE, SHOW_NEWER = _("This was changed in another tab."), _("Show the newer one")
@@ -122,26 +122,26 @@ LEFT_OUT = forms("{count} file was left out", "{count} files were left out")
 
 
 def found_line(kind: Kind, count: int) -> str:
-    """How many pictures have a hint of that kind."""
+    """The number of pictures with a hint of this kind."""
     return plural(*FOUND[kind], count)
 
 
 def more_hints(count: int) -> str:
-    """How many hints are folded."""
+    """The number of folded hints."""
     return plural("{count} more hint", "{count} more hints", count)
 
 
 def left_out_line(count: int) -> str:
-    """How many files were not taken in."""
+    """The number of refused files."""
     return plural("{count} file was left out", "{count} files were left out", count)
 
 
-def draft_restored(found: Restored) -> str:
-    """What is said to somebody whose draft was in a damaged file."""
-    if not found.pictures:
+def draft_restored(restored: Restored) -> str:
+    """The notice about a restored draft."""
+    if not restored.pictures:
         return _("Your draft's file was damaged, and nothing in it could be read. The file is kept.")
-    pictures = counted(found.pictures, "picture")
-    if not found.without_caption:
+    pictures = counted(restored.pictures, "picture")
+    if not restored.without_caption:
         return _(
             "Your draft's file was damaged. The file is kept, and what could be read is back: {pictures}, with their "
             "captions. Check them before you go on.",
@@ -151,12 +151,12 @@ def draft_restored(found: Restored) -> str:
         "Your draft's file was damaged. The file is kept, and what could be read is back: {pictures}; {without} of "
         "them without a caption. Check them before you go on.",
         pictures=pictures,
-        without=found.without_caption,
+        without=restored.without_caption,
     )
 
 
 def still_here(pictures: int, changed: float, now: float) -> str:
-    """What is said to somebody who comes back."""
+    """The notice for a returning user."""
     return plural(
         "Your {count} picture from {day} is still here.",
         "Your {count} pictures from {day} are still here.",
@@ -169,7 +169,7 @@ TRAINS_ON = _("The training will start from “{name}”. Its method, rank and l
 
 
 def cloned(run: str, aside: int) -> str:
-    """What is said over a clone of a run; `aside` is how many pictures were being prepared before."""
+    """The notice about a clone; `aside` is the number of pictures that were set aside."""
     kept = plural(
         "The {count} picture you were preparing before the clone is kept.",
         "The {count} pictures you were preparing before the clone are kept.",

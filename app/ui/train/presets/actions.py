@@ -1,4 +1,4 @@
-"""What is done with people's own presets and with settings files in the second step of Train."""
+"""Actions of step 2 on people's presets and on settings files."""
 
 from __future__ import annotations
 
@@ -62,21 +62,21 @@ class SettingsFile:
 
 @dataclass(frozen=True)
 class Report:
-    """Another program's settings."""
+    """The report of another program's settings."""
 
     found: Imported
     unsaid: tuple[Unsaid, ...]
     used: bool
     """Whether they are in use."""
     findings: tuple[Finding, ...] = ()
-    """Settings that do not suit this computer or the base, or are still open."""
+    """Unresolved findings: settings that do not suit this computer or the base."""
     repaired: tuple[str, ...] = ()
-    """Repairs already made, in a few words each."""
+    """Repairs already made, as short texts."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What has become of what was asked, and how it is taken back."""
+    """The result of an action and its undo."""
 
     done: str = ""
     refused: str = ""
@@ -93,30 +93,30 @@ STEPS = "train.steps"
 
 @dataclass(frozen=True)
 class Row:
-    """A preset as the page shows it."""
+    """A preset in the list."""
 
     name: str
     line: str
-    """What it holds, or why it cannot be used."""
+    """Its content, or why it cannot be used."""
     chosen: bool
     broken: bool
 
 
 class Presets:
-    """The presets and files of the person who asks."""
+    """The presets and settings files of the current person."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
 
     def rows(self, owner: str, draft: Draft) -> list[Row]:
-        """The presets of a login, and how long they take with this draft's pictures."""
-        found = self.services.presets.list(owner)
-        used = {one.name: one.use(draft) for one in found if not one.problem}
+        """The presets of a login, with the duration of a run with this draft's pictures."""
+        presets = self.services.presets.list(owner)
+        used = {preset.name: preset.use(draft) for preset in presets if not preset.problem}
         times = self.services.measured.times(used)
-        return [_row(one, used.get(one.name), text.run_time(times.get(one.name)), draft) for one in found]
+        return [_row(preset, used.get(preset.name), text.run_time(times.get(preset.name)), draft) for preset in presets]
 
     def act(self, event: StyleAction, key: str, owner: str, tab: str) -> Answer:
-        """Do what a button of the presets wants."""
+        """Perform the action of a button."""
         acts: dict[str, Callable[[], Answer]] = {
             "use-preset": partial(self._use, event.about, key, owner, tab),
             "save-preset": partial(self._save, event.text, key, owner),
@@ -159,7 +159,7 @@ class Presets:
     def _read(
         self, event: SettingsRead, name: str, tables: list[dict[str, Any]], key: str, owner: str, tab: str
     ) -> Answer:
-        """Read tables, which belong together if they are several; `name` is that of their files."""
+        """Read tables that belong together; `name` has the names of their files."""
         table, alone = join_tables(tables), len(tables) == 1
         if alone and is_preset(table):
             return self._add(name, table, owner)
@@ -173,43 +173,43 @@ class Presets:
             self._change(key, lambda draft: from_table(draft, table), tab)
             return Answer(done=words.READ.format(file=name), controls=(_undo(),))
         unused = Unused(name, table, event.of)
-        answer = self._report_unused(draft, unused)  # only what can be reported is kept
+        answer = self._report_unused(draft, unused)  # keep only what can be reported
         keep_unused(self._folder(draft), unused)
         return answer
 
     def unused(self, draft: Draft) -> Answer:
-        """The report of files that are neither used nor discarded yet, if there are any that can be read."""
+        """The report of files that are neither used nor discarded yet, if they can be read."""
         with suppress(*UNREADABLE):
             if kept := read_unused(self._folder(draft)):
                 return self._report_unused(draft, kept)
         return NOTHING_SAID
 
     def _report_unused(self, draft: Draft, kept: Unused) -> Answer:
-        found, _, findings = self._again(draft, kept)
-        left = tuple(one for one in findings if one.key not in kept.repairs)
-        done = tuple(one.repair for one in findings if one.key in kept.repairs)
-        return Answer(report=Report(found, tuple(find_unsaid(draft, found)), False, left, done), of=kept.of)
+        imported, _, findings = self._again(draft, kept)
+        left = tuple(finding for finding in findings if finding.key not in kept.repairs)
+        done = tuple(finding.repair for finding in findings if finding.key in kept.repairs)
+        return Answer(report=Report(imported, tuple(find_unsaid(draft, imported)), False, left, done), of=kept.of)
 
     def _again(self, draft: Draft, kept: Unused) -> tuple[Imported, Pictures, tuple[Finding, ...]]:
-        """The report on such files, the pictures with which they are read, and all findings, repaired or not."""
+        """The imported settings, the pictures that they were read with, and all findings, repaired or not."""
         pictures, bases = count_pictures(draft), [base.model for base in self.services.bases.found()]
-        found = read_foreign(kept.table, pictures, bases)
-        if found is None:
+        imported = read_foreign(kept.table, pictures, bases)
+        if imported is None:
             raise VelaturaError(words.NO_REPORT)
-        findings = (*found.findings, *self._findings(from_table(draft, found.table)))
-        if found.findings and STEPS in kept.repairs:
+        findings = (*imported.findings, *self._findings(from_table(draft, imported.table)))
+        if imported.findings and STEPS in kept.repairs:
             pictures = each_once(pictures)
-            found = read_foreign(kept.table, pictures, bases) or found
-        return found, pictures, findings
+            imported = read_foreign(kept.table, pictures, bases) or imported
+        return imported, pictures, findings
 
     def _use_import(self, key: str, tab: str) -> Answer:
         draft, kept = self._kept(key)
-        found, pictures, findings = self._again(draft, kept)
-        changes = changes_of(one for one in findings if one.key in kept.repairs)
+        imported, pictures, findings = self._again(draft, kept)
+        changes = changes_of(finding for finding in findings if finding.key in kept.repairs)
 
         def use(draft: Draft) -> Draft:
-            changed = with_settings(with_choices(from_table(draft, found.table), imported=kept.file), changes)
-            keep_import(self._folder(draft), kept.table, pictures, found)
+            changed = with_settings(with_choices(from_table(draft, imported.table), imported=kept.file), changes)
+            keep_import(self._folder(draft), kept.table, pictures, imported)
             return changed
 
         self._change(key, use, tab)
@@ -220,7 +220,7 @@ class Presets:
     def _repair_import(self, setting: str, key: str) -> Answer:
         draft, kept = self._kept(key)
         wanted = {*kept.repairs, setting}
-        repairs = tuple(one.key for one in self._again(draft, kept)[2] if one.key in wanted)
+        repairs = tuple(finding.key for finding in self._again(draft, kept)[2] if finding.key in wanted)
         keep_unused(self._folder(draft), replace(kept, repairs=repairs))
         return self.unused(draft)
 
@@ -236,26 +236,30 @@ class Presets:
         return draft, kept
 
     def _report(self, key: str) -> Answer:
-        """What was taken of another program's settings, once they are used."""
+        """The report of another program's settings that are in use."""
         draft = self.services.drafts.read(key)
-        found = read_import(self._folder(draft)) if draft.choices.imported else None
-        if found is None:
+        imported = read_import(self._folder(draft)) if draft.choices.imported else None
+        if imported is None:
             raise VelaturaError(words.NO_REPORT)
-        return Answer(report=Report(found, tuple(find_unsaid(draft, found)), True, self._open(draft, found)))
+        return Answer(report=Report(imported, tuple(find_unsaid(draft, imported)), True, self._open(draft, imported)))
 
     def _repair(self, setting: str, key: str, tab: str) -> Answer:
-        """Repair a setting of what was imported."""
+        """Repair an imported setting."""
         draft = self.services.drafts.read(key)
-        found = read_import(self._folder(draft)) if draft.choices.imported else None
-        repairs = [one for one in self._open(draft, found) if one.key == setting]
+        imported = read_import(self._folder(draft)) if draft.choices.imported else None
+        repairs = [finding for finding in self._open(draft, imported) if finding.key == setting]
         self._change(key, partial(with_settings, changes=changes_of(repairs)), tab)
-        repair = joined(", ", (one.repair for one in repairs))
+        repair = joined(", ", (finding.repair for finding in repairs))
         return Answer(done=words.REPAIRED.format(repair=repair), controls=(_undo(),)) if repairs else NOTHING_SAID
 
-    def _open(self, draft: Draft, found: Imported | None) -> tuple[Finding, ...]:
-        """Open findings of an import, and settings that do not suit this computer or the base."""
+    def _open(self, draft: Draft, imported: Imported | None) -> tuple[Finding, ...]:
+        """Unresolved findings of the import, and settings that do not suit this computer or the base."""
         changed = changed_settings(draft.choices)
-        still = [one for one in (found.findings if found else ()) if not (one.changes.keys() & changed.keys())]
+        still = [
+            finding
+            for finding in (imported.findings if imported else ())
+            if not (finding.changes.keys() & changed.keys())
+        ]
         return (*still, *self._findings(draft))
 
     def _findings(self, draft: Draft) -> tuple[Finding, ...]:
@@ -269,20 +273,20 @@ class Presets:
         check_preset(table)
         wanted = str(table.get("name") or file.rpartition(".")[0])
         name, replaced = self.services.presets.save(owner, wanted, table)
-        said = words.REPLACED if replaced else words.ADDED
-        return Answer(done=said.format(name=name), controls=_put_back(name) if replaced else _use_it(name))
+        sentence = words.REPLACED if replaced else words.ADDED
+        return Answer(done=sentence.format(name=name), controls=_put_back(name) if replaced else _use_it(name))
 
     def _use(self, name: str, key: str, owner: str, tab: str) -> Answer:
-        found = self.services.presets.find(owner, name)
-        self._change(key, found.use, tab)
-        return Answer(done=words.USED.format(name=found.name), controls=(_undo(),))
+        preset = self.services.presets.find(owner, name)
+        self._change(key, preset.use, tab)
+        return Answer(done=words.USED.format(name=preset.name), controls=(_undo(),))
 
     def _save(self, name: str, key: str, owner: str) -> Answer:
         draft = self.services.drafts.read(key)
         plan(draft, name="style")  # what cannot be trained is no preset
         name, replaced = self.services.presets.save(owner, name, as_preset(draft))
-        said = words.REPLACED if replaced else words.SAVED
-        return Answer(done=said.format(name=name), controls=_put_back(name) if replaced else ())
+        sentence = words.REPLACED if replaced else words.SAVED
+        return Answer(done=sentence.format(name=name), controls=_put_back(name) if replaced else ())
 
     def _rename(self, name: str, new: str, owner: str) -> Answer:
         return Answer(done=words.RENAMED.format(name=name, new=self.services.presets.rename(owner, name, new)))
@@ -296,8 +300,8 @@ class Presets:
         return Answer(done=words.PUT_BACK.format(name=name))
 
     def _export_preset(self, name: str, owner: str) -> Answer:
-        found = self.services.presets.find(owner, name)
-        return Answer(file=_file(found.name, write_preset(found.name, found.table)))
+        preset = self.services.presets.find(owner, name)
+        return Answer(file=_file(preset.name, write_preset(preset.name, preset.table)))
 
     def _export(self, key: str) -> Answer:
         config = plan(self.services.drafts.read(key))
@@ -323,13 +327,13 @@ def _of(answer: Answer, part: str | None) -> Answer:
     return Answer(answer.done, answer.refused, answer.file, answer.controls, answer.report, part or "")
 
 
-def _row(one: OwnPreset, used: Draft | None, time: str, draft: Draft) -> Row:
+def _row(preset: OwnPreset, used: Draft | None, time: str, draft: Draft) -> Row:
     if used is None:
-        return Row(one.name, one.problem, False, True)
+        return Row(preset.name, preset.problem, False, True)
     method = method_of(used.choices)
     title = METHODS[method].about.title if method else text.WITHOUT_METHOD
     line = words.summary_line(title, len(changed_settings(used.choices)), time)
-    return Row(one.name, line, one.is_chosen(draft.choices), False)
+    return Row(preset.name, line, preset.is_chosen(draft.choices), False)
 
 
 def _undo() -> Button:

@@ -1,4 +1,4 @@
-"""What the second step of Train says about people's own presets and about settings files."""
+"""Texts of step 2 about people's presets and settings files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ NO_REPORT = _("its report is not here any more; choose the file again to see it"
 
 @dataclass(frozen=True)
 class Line:
-    """A setting in a report: its name and value there, those here if it was taken, and what is said of it."""
+    """A setting in a report: its foreign name and value, its key and value here if it was imported, and a remark."""
 
     name: str
     value: str
@@ -73,7 +73,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Group:
-    """Settings of a report that have fared alike."""
+    """Settings of a report with the same outcome."""
 
     name: str
     title: Message
@@ -82,7 +82,7 @@ class Group:
 
 
 def summary_line(method: str, settings: int, time: str) -> str:
-    """What a preset holds, in its row."""
+    """The content of a preset, for its row."""
     changed = _("{settings} changed", settings=counted(settings, "setting")) if settings else ""
     return joined(", ", filter(None, (method, changed, time)))
 
@@ -92,17 +92,17 @@ def reason(left: Left) -> str:
     return Sentence.of(left.said) if left.said else REASONS[left.reason]
 
 
-def read_groups(found: Imported, unsaid: Sequence[Unsaid]) -> list[Group]:
-    """A report as groups: what changes the result first, then what does not."""
-    matters = [Line(one.name, one.value, said=reason(one)) for one in found.left if one.matters]
-    idle = [Line(one.name, one.value, said=reason(one)) for one in found.left if not one.matters]
-    taken = [Line(one.name, one.value, one.key, one.became, one.how) for one in found.taken]
-    own = [Line(one.key, one.value) for one in unsaid]
+def read_groups(imported: Imported, unsaid: Sequence[Unsaid]) -> list[Group]:
+    """A report as groups: settings that affect the result first."""
+    matters = [Line(setting.name, setting.value, said=reason(setting)) for setting in imported.left if setting.matters]
+    idle = [Line(setting.name, setting.value, said=reason(setting)) for setting in imported.left if not setting.matters]
+    taken = [Line(setting.name, setting.value, setting.key, setting.became, setting.how) for setting in imported.taken]
+    defaults = [Line(setting.key, setting.value) for setting in unsaid]
     groups = [
         Group("matters", matters_line(len(matters)), matters, True),
-        _group("unsaid", UNSAID, own, True),
-        _group("computed", COMPUTED, [one for one in taken if one.said], True),
-        _group("taken", TAKEN, [one for one in taken if not one.said], False),
+        _group("unsaid", UNSAID, defaults, True),
+        _group("computed", COMPUTED, [setting for setting in taken if setting.said], True),
+        _group("taken", TAKEN, [setting for setting in taken if not setting.said], False),
         _group("idle", LEFT_OUT, idle, False),
     ]
     return [group for group in groups if group.lines]
@@ -114,7 +114,7 @@ def problem_line(finding: Finding) -> str:
 
 
 def matters_line(settings: int) -> Message:
-    """How many settings were left out that may change the result."""
+    """The number of ignored settings that may affect the result."""
     return plural(
         "{count} setting left out that may change the result",
         "{count} settings left out that may change the result",
