@@ -26,8 +26,6 @@ from tests.golden.measure import PORTABLE
 
 EDITIONS = ("first", "second")
 ROOT = Path(__file__).parents[2]
-MAKE_BASE = "from pathlib import Path; from tests.tiny import tiny_folder; tiny_folder('sd1', Path('bases/sd1'))\n"
-"""For `Edition.python`: random numbers, too, depend on the vector instructions."""
 PASSWORDS = ("--auth", "ann:ink-and-paper")
 
 
@@ -49,25 +47,22 @@ class Edition:
         """The methods that trained a run `method-NAME`."""
         return [path.name.removeprefix("method-") for path in sorted(self.outputs.glob("method-*"))]
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a process needs to find this code from the folder, and to compute the bits of its edition."""
-        return os.environ | PORTABLE | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-
-    def python(self, code: str) -> str:
-        """What a Python program prints, run in the folder."""
-        line = [sys.executable, "-c", code]
-        done = subprocess.run(line, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=600)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        return done.stdout
-
     def check_base(self) -> None:
         """Fail where the base that was made is not the one that the runs were trained on."""
         found = sha256()
         for file in sorted((self.folder / "bases" / "sd1").rglob("*.safetensors")):
             found.update(file.read_bytes())
         assert found.hexdigest() == self.facts["base"], "tests.tiny makes another base than the runs were trained on"
+
+
+def run_python(code: str, folder: Path) -> str:
+    """What a Python program prints that runs in a folder with this code and computes the bits of the editions."""
+    environment = os.environ | PORTABLE | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return done.stdout
 
 
 def unpack(name: str, folder: Path) -> Edition:
