@@ -1,4 +1,4 @@
-// How far a training is in the tab's title, and, if somebody has asked for it, a notification when one ends.
+// Training progress in the tab's title and, on request, a notification when a run ends.
 const tell = element.querySelector('.tell'),
   TELL = 'velatura-tell';
 let told = null,
@@ -7,7 +7,7 @@ const remembered = name => {
   try {
     return localStorage.getItem(name);
   } catch {
-    return null; // a private window forgets
+    return null; // private windows have no storage
   }
 };
 const wantsTelling = () => remembered(TELL) === 'yes' && window.Notification?.permission === 'granted';
@@ -22,7 +22,7 @@ tell.addEventListener('click', async () => {
   try {
     localStorage.setItem(TELL, wanted && permission === 'granted' ? 'yes' : 'no');
   } catch {
-    /* it holds for nothing then */
+    /* the request is then not remembered */
   }
   showTell();
   if (wanted && permission !== 'granted') tell.title = tell.ariaLabel = props.words.refused;
@@ -32,7 +32,7 @@ const announce = now => {
   const newest = now.ended.at(-1)?.number ?? 0;
   for (const {number, line} of now.ended) {
     if (told === null || number <= told || !wantsTelling()) continue;
-    // The tag lets several open tabs show one notification.
+    // The tag lets several open tabs show a single notification.
     const shown = new Notification(line, {tag: line, icon: document.querySelector('link[rel=icon]')?.href});
     shown.onclick = () => window.focus();
   }

@@ -1,4 +1,4 @@
-// Puts text on the clipboard, also on a page without https.
+// Copies text to the clipboard, even on a page without https.
 const copy = async text => {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const field = Object.assign(document.createElement('textarea'), {value: text});

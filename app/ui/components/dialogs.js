@@ -1,5 +1,5 @@
-// The questions of a page: the quiet button closes, the other one answers.
+// A page's dialogs: the quiet button closes the dialog, the other one confirms.
 element.addEventListener('click', event => {
   if (event.target.closest('[data-close]')) event.target.closest('dialog').close('');
-  else if (event.target.matches('dialog')) event.target.close(''); // beside the question
+  else if (event.target.matches('dialog')) event.target.close(''); // a click on the backdrop
 });

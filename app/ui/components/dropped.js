@@ -1,4 +1,4 @@
-// Files that are dropped anywhere on the page: a drop beside the place must not leave it.
+// Accepts files dropped anywhere on the page, where the browser would otherwise open them.
 const carries = event => [...(event.dataTransfer?.types || [])].includes('Files');
 const whenDropped = (shown, over, take) => {
   document.addEventListener('dragover', event => {

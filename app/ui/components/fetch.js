@@ -1,4 +1,4 @@
-// Buttons that save a file: the server makes it first.
+// Buttons that save a file which the server creates first.
 element.addEventListener('click', event => {
   const button = event.target.closest('[data-fetch]');
   if (!button) return;

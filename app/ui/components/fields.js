@@ -1,12 +1,11 @@
-// A field's attributes are what the server knows; its properties are what stands in it. A select has no `value` of its
-// own: what the server knows of it is `data-known`.
+// A field's attributes have the server's value, its properties the current one. A select has no `value` attribute;
+// `data-known` has the server's value.
 const settleField = field => {
   const known = field.matches('select') ? field.dataset.known : field.getAttribute('value');
   if (field.matches('[type=radio], [type=checkbox]')) field.checked = field.hasAttribute('checked');
   else if (field.value !== known) field.value = known;
 };
-// After a merge they follow what the server knows, except for text that `stays`: what somebody is typing, or what is on
-// its way.
+// After a merge the properties follow the attributes, except for text that `stays` because it is being typed or sent.
 const settleFields = (within, stays) => {
   within.querySelectorAll('[type=radio], [type=checkbox], select[data-known]').forEach(settleField);
   for (const field of within.querySelectorAll('input[type=text][value], textarea[value]'))

@@ -1,7 +1,7 @@
-// The filter of a list. What is chosen, and the page's number with it, goes to the server with each look: an answer to
-// an earlier choice that comes late is followed by one to the newest.
+// The filter of a list. Each refresh sends the current choice and page number, so a late answer to an earlier choice is
+// replaced.
 let timer = 0;
-// Without accounts everything is one's own.
+// Without accounts everything belongs to the user.
 if (!window.gradio_config?.username) element.querySelector('option[value=mine]')?.remove();
 const send = page => {
   clearTimeout(timer);

@@ -1,7 +1,7 @@
-// What was typed or chosen last, of each name, goes to the server until it has it: one at a time, so that none
-// overtakes another. `send` is given a number, which the answer says; `landed` hears what the server has.
+// Sends the latest value of each field until the server has it, one at a time so that values arrive in order. `send`
+// gets a sequence number, which the answer returns; `landed` is called with each value the server has.
 const inTurn = (send, patience, landed = () => {}) => {
-  const flying = new Map(); // by name: what is on its way, and what is to follow
+  const flying = new Map(); // by name: the value being sent, and the next one
   let count = 0,
     waiting = [];
   const begin = (name, text) => {
@@ -23,7 +23,7 @@ const inTurn = (send, patience, landed = () => {}) => {
       if (going) going.next = text;
       else begin(name, text);
     },
-    // The server has answered the one of this number.
+    // The server has acknowledged this number.
     land: answered => {
       for (const [name, one] of [...flying]) {
         if (one.count !== answered) continue;
@@ -36,9 +36,9 @@ const inTurn = (send, patience, landed = () => {}) => {
       waiting = [];
       for (const {act, until} of acts) if (performance.now() < until) act();
     },
-    // Does it once the server has all of these: what is pressed after typing must not come before it.
+    // Runs an action after the server has received all values that were entered before it.
     afterwards: act => (flying.size ? waiting.push({act, until: performance.now() + patience}) : act()),
   };
 };
-// Which one an answer is to, even where the part passes the answer over.
+// Matches an answer to its request even if the part ignores the answer's content.
 const answeredIn = value => +(/ data-kept="(\d+)"/.exec(value || '')?.[1] ?? 0);

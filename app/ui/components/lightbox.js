@@ -1,7 +1,7 @@
-// One picture over the whole page. `after(item, down, right)` says which comes next in that direction, `shown` hears of
-// each, `source` says where an item's picture is, `named` what its file is called, `file` which other one is
-// downloaded, `more` is what else can be done with it, and `back` takes the focus in the end; what comes back opens it
-// at an item, by default a button with `data-whole`.
+// One picture over the whole page. `after(item, down, right)` returns the next item in a direction, `shown` is called
+// for each, `source` returns an item's address, `named` its file name, `file` another file to download, `more` adds
+// actions, and `back` receives the focus at the end. Returns a function that opens it at an item, by default a button
+// with `data-whole`.
 const makeLight = ({
   titled,
   after,
@@ -38,7 +38,7 @@ const makeLight = ({
   };
   size.addEventListener('click', () => scale(!light.classList.contains('actual')));
   picture.addEventListener('dblclick', () => size.isConnected && scale(!light.classList.contains('actual')));
-  // The server names a file as it lies there; what was fetched by a script is called as we say.
+  // A direct link keeps the server's file name; a file fetched by a script gets ours.
   save.addEventListener('click', async () => {
     const link = document.createElement('a');
     if (file) {

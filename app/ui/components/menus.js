@@ -1,4 +1,4 @@
-// What can be done with a run or a style, in a list and on its own page: menus, questions, pages of the list.
+// Menus, dialogs and pages of a list of runs or styles, and of their own pages.
 const ask = (button, more = {}) => {
   const asked = {what: button.dataset.do, about: button.dataset.about || '', ...more};
   trigger('asked', asked);
@@ -6,9 +6,9 @@ const ask = (button, more = {}) => {
 };
 const question = button => {
   const dialog = document.querySelector(`dialog.ask[data-what="${button.dataset.do}"]`);
-  return dialog?.querySelector('[data-noted]') && !button.dataset.note ? null : dialog; // nothing is lost by it
+  return dialog?.querySelector('[data-noted]') && !button.dataset.note ? null : dialog; // nothing is lost
 };
-// A number of steps that a question asks for: twice as many as there are, and more than these.
+// The number of steps in a dialog: by default twice the current one, and at least one more.
 const putSteps = (dialog, steps) => {
   const field = dialog.querySelector('[data-twice]');
   if (!field) return;
@@ -52,7 +52,7 @@ element.addEventListener('click', event => {
   const dialog = question(button);
   closeMenus();
   if (dialog) return putTo(dialog, button);
-  button.disabled = true; // until the answer comes, or for a while where none does
+  button.disabled = true; // until the answer arrives, or for a while if none does
   setTimeout(() => {
     button.disabled = false;
   }, 1500);

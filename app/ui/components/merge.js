@@ -1,6 +1,6 @@
-// Makes what stands in the page like what the server has drawn, node by node: pictures stay loaded, what is open stays
-// open. Children with a `data-key` are found again wherever they have moved. What is drawn with `data-later` comes with
-// a later answer: while its fold is open, what stands there stays.
+// Updates the page's nodes to the server's HTML: loaded pictures and open elements stay. Children with a `data-key` are
+// matched wherever they have moved. Elements with `data-later` come in a later answer; while their fold is open, their
+// content stays.
 const keyed = node => node.nodeType === 1 && node.dataset.key;
 const same = (old, fresh) => old.nodeName === fresh.nodeName && keyed(old) === keyed(fresh);
 const merge = (old, fresh) => {
@@ -19,7 +19,7 @@ const merge = (old, fresh) => {
 const mergeChildren = (old, fresh) => {
   const known = new Map([...old.children].filter(keyed).map(node => [node.dataset.key, node]));
   const wanted = new Set([...fresh.children].filter(keyed).map(node => node.dataset.key));
-  // What is gone goes first: nothing has to move then, and a node that moves loses the focus.
+  // Removals come first: nothing else has to move then, and a moved node loses the focus.
   for (const [key, node] of known) if (!wanted.has(key)) node.remove();
   let place = old.firstChild;
   for (const part of [...fresh.childNodes]) {

@@ -1,3 +1,3 @@
-// Once all scripts of a part are set up.
+// After all scripts of a part are set up.
 watch('value', patch);
 patch();

@@ -1,7 +1,6 @@
-// What the server says of the computer, whenever that changes. Of all visible tabs one listens and tells the others,
-// since a browser opens six connections to a server and no more; without locks, as on plain HTTP, each listens for
-// itself.
-// The page is asked for anew, once: messages that arrive while it goes would ask again and again.
+// The state of the computer, received whenever it changes. One visible tab receives it for the others, since browsers
+// open only six connections per server; without locks, as on plain HTTP, each tab has its own. The page reloads once:
+// messages that arrive meanwhile would reload it again.
 let leaving = false;
 const leave = () => {
   if (leaving) return;
@@ -10,7 +9,7 @@ const leave = () => {
 };
 const followNow = show => {
   const channel = new BroadcastChannel('velatura-now');
-  let heard = 0; // messages of the stream
+  let heard = 0; // number of messages from the stream
   const hear = now => {
     heard++;
     if (!leaving) show(now);
@@ -23,13 +22,13 @@ const followNow = show => {
       if (answer.status === 401) leave();
       else if (answer.ok) {
         const now = await answer.json();
-        if (heard === before) show(now); // else the stream has overtaken it
+        if (heard === before) show(now); // otherwise the stream was faster
       }
     } catch {
-      /* the server is away: asked again soon */
+      /* the server is away: the next attempt follows */
     }
   };
-  // Resolves when somebody else may listen.
+  // Resolves when another tab may receive.
   const listen = () =>
     new Promise(resolve => {
       const stream = new EventSource('now/stream');
@@ -52,9 +51,9 @@ const followNow = show => {
         tellAll(JSON.parse(data));
       };
       stream.onerror = () => {
-        unheard(true); // Gradio would say so at once, and a moment later it is often back
+        unheard(true); // Gradio would report it at once, although the server is often back a moment later
         if (stream.readyState !== EventSource.CLOSED) {
-          missing ||= setTimeout(tellAll, 2500, {away: true}); // the browser tries again by itself, each second
+          missing ||= setTimeout(tellAll, 2500, {away: true}); // the browser reconnects by itself every second
           return;
         }
         document.removeEventListener('visibilitychange', stop);
@@ -74,7 +73,7 @@ const followNow = show => {
     readOnce();
     await follow();
     following = false;
-    begin(); // it may have become visible again in between
+    begin(); // it may be visible again
   };
   document.addEventListener('visibilitychange', begin);
   begin();

@@ -1,4 +1,4 @@
-// A line below the bar while the server does not answer: that it comes back by itself, and what waits to be sent.
+// A line below the bar while the server does not answer: that the page reconnects, and what waits to be sent.
 const away = element.querySelector('.away');
 const countUnsent = () => {
   try {
@@ -22,6 +22,6 @@ const showAway = is => {
   clearInterval(counting);
   if (is) {
     sayAway();
-    counting = setInterval(sayAway, 1000); // what is typed meanwhile is counted, too
+    counting = setInterval(sayAway, 1000); // counts what is typed meanwhile
   } else away.textContent = '';
 };

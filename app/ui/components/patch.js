@@ -1,9 +1,8 @@
-// Brings what stands in a part up to the newest value that the server sent. While somebody holds something of it
-// (`data-held`), nothing moves under the hand.
+// Updates a part to the server's newest value, except while the user holds an element of it (`data-held`).
 const holder = element.querySelector('div'),
   dropStale = makeStaleGuard();
 let value = '',
-  pressed = null; // a button that had the focus until it was disabled
+  pressed = null; // a focused button that was disabled
 element.addEventListener('focusout', ({target}) => (pressed = target.disabled ? target : null));
 document.addEventListener('focusin', () => (pressed = null));
 const patch = () => {
@@ -16,6 +15,6 @@ const patch = () => {
   mergeChildren(holder, sheet.content);
   if (!within || focused === document.activeElement) return;
   const here = focused.isConnected ? focused : element.querySelector('h1, h2') || document.querySelector('h1');
-  if (here !== focused) here?.setAttribute('tabindex', '-1'); // what had the focus is no more
-  here?.focus({preventScroll: true}); // or was moved
+  if (here !== focused) here?.setAttribute('tabindex', '-1'); // the focused element was removed
+  here?.focus({preventScroll: true}); // or moved
 };

@@ -1,10 +1,9 @@
-// Looks again whenever the studio has a newer version than the page: no more often than every so many seconds, the
-// value (0 for never), and only while the page and its step are visible; at once where somebody has chosen what is
-// shown (`velatura:look`).
+// Refreshes the page when the studio has a newer version, at most every so many seconds (the value; 0 for never) and
+// only while the page and its step are visible; at once if the user changes what is shown (`velatura:look`).
 const dropStale = makeStaleGuard();
-let pause = 0, // milliseconds between two looks at least
+let pause = 0, // least milliseconds between two refreshes
   shown = 0, // the newest version that was answered
-  heard = 0, // that of the studio
+  heard = 0, // the studio's newest version
   asked = -Infinity,
   waiting = 0;
 const askNow = () => {

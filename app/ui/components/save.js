@@ -1,4 +1,4 @@
-// A file that the server has made is saved as if its link had been pressed.
+// Saves a file that the server has created, as its link would.
 watch('value', () => {
   const {address, name} = props.value || {};
   if (!address) return;

@@ -1,4 +1,4 @@
-// The bar of every page. Gradio gives all pages of an app one title, and follows the system's theme by itself.
+// The bar of every page. Gradio gives all pages of an app the same title, and follows the system's theme.
 document.title = props.page;
 const root = document.documentElement,
   body = document.body;
@@ -14,12 +14,12 @@ element.querySelector('.theme').addEventListener('click', () => {
   try {
     localStorage.setItem('velatura-theme', root.dataset.theme);
   } catch {
-    /* a private window forgets */
+    /* private windows have no storage */
   }
 });
-// The server says everything in the language of this cookie; what was typed is kept by the pages as at any reload.
+// The server answers in this cookie's language; typed text survives as in any reload.
 const language = element.querySelector('.language select');
-// Gradio says there which language the browser has, when it knows.
+// Gradio reports the browser's language there.
 const sayLanguage = () => root.lang !== language.value && (root.lang = language.value);
 new MutationObserver(sayLanguage).observe(root, {attributes: true, attributeFilter: ['lang']});
 sayLanguage();
@@ -28,14 +28,14 @@ language.addEventListener('change', () => {
   document.cookie = `${language.dataset.cookie}=${language.value}; path=${home}; max-age=31536000; samesite=lax`;
   location.reload();
 });
-// Shows the activity of the computer in one line and starts a look of the page at each new version.
+// Shows the activity of the computer and starts a refresh at each new version.
 const busy = element.querySelector('.busy'),
   user = window.gradio_config?.username;
-let version = 0; // of the studio
+let version = 0; // the studio's version
 followNow(now => {
   if (now.away) return showAway(true);
-  // Who had opened this page has logged out, perhaps in another tab, or somebody else has logged in: the server answers
-  // nothing here any more but a page that is asked for anew.
+  // The user of this page has logged out, perhaps in another tab, or another one has logged in: only a new page gets
+  // answers now.
   if (user && now.user !== user) return leave();
   showAway(false);
   if (busy.lastChild.textContent !== now.line) busy.lastChild.textContent = now.line;
@@ -49,7 +49,7 @@ followNow(now => {
 if (user) {
   const out = document.createElement('form'),
     button = document.createElement('button');
-  out.method = 'post'; // a link could be followed from another site's page
+  out.method = 'post'; // other sites could follow a link
   out.action = 'logout';
   button.className = 'user';
   button.insertAdjacentHTML('beforeend', props.login.icon);
@@ -61,7 +61,7 @@ if (user) {
   account.append(user);
   account.setAttribute('aria-label', props.login.account.replace('{name}', user));
   element.querySelector('.theme').before(account, out);
-  // Browsers keep a page as it was for their back button: what the next person there finds is asked for anew.
+  // Browsers keep a page for their back button: reload it, as the next person may be another one.
   out.addEventListener('submit', () => {
     root.hidden = true;
   });
@@ -69,7 +69,7 @@ if (user) {
     if (event.persisted) location.reload();
   });
 }
-// The first heading is what "skip to the content" and a screen reader go to.
+// The target of "skip to content", and the first element read by screen readers.
 const main = document.querySelector('main') || document.querySelector('.main');
 if (main) main.id ||= 'content';
 element.querySelector('.skip').addEventListener('click', event => {

@@ -1,4 +1,4 @@
-// What went into the trash last, until it is taken back, dismissed or ten minutes old. Ids in the trash sort by time.
+// The last trash item, until it is restored, dismissed or ten minutes old. Ids in the trash sort by time.
 const line = element.querySelector('.undo-strip p'),
   said = line.querySelector('span'),
   undo = line.querySelector('[data-undo]'),
@@ -22,7 +22,7 @@ const dismiss = id => {
   try {
     sessionStorage.setItem(SEEN, id);
   } catch {
-    /* it is shown again on the next page */
+    /* the next page shows it again */
   }
 };
 document.addEventListener('velatura:now', ({detail}) => {

@@ -1,5 +1,5 @@
-// What was typed and has not reached the server yet lies in the browser's storage, by draft and tab: neither a reload
-// nor a server that is away loses it. What a tab left that is no more goes to the next page of the same draft.
+// Keeps typed text that has not reached the server in the browser's storage, by draft and tab, through reloads and
+// server outages. Text of a closed tab goes to the next page of the same draft.
 const unsent = (() => {
   const QUIET = 10000;
   const storage = name => {
@@ -8,7 +8,7 @@ const unsent = (() => {
     } catch {
       return null;
     }
-  }; // a browser may forbid it
+  }; // storage may be forbidden
   const own = (() => {
     const kept = storage('sessionStorage'),
       fresh = Math.random().toString(36).slice(2);
@@ -34,7 +34,7 @@ const unsent = (() => {
       if (Object.keys(fields).length) storage('localStorage').setItem(key, JSON.stringify(fields));
       else storage('localStorage').removeItem(key);
     } catch {
-      /* it is full: what stands in the field is sent all the same */
+      /* storage is full: the text is sent nevertheless */
     }
   };
   const keys = () => {
@@ -50,19 +50,19 @@ const unsent = (() => {
     write(key, fields);
   };
   return {
-    // Keep the words of a field; `was` is what the server knew when somebody began to type.
+    // Stores a field's text; `was` is the server's text when typing began.
     note: (name, text, was = '') =>
       change(start() + own, all => {
         all[name] = {text, was: all[name]?.was ?? was, at: Date.now()};
       }),
-    // The server has these words; newer ones are kept on.
+    // The server has this text; newer text stays stored.
     landed: (name, text) =>
       change(start() + own, all => {
         if (all[name]?.text === text) delete all[name];
         else if (all[name]) all[name].was = text;
       }),
     has: name => name in read(start() + own),
-    // What earlier pages could not send, by field; it is this tab's from now on.
+    // Text by field that earlier pages could not send; this tab sends it now.
     left: kind => {
       const found = {};
       for (const key of keys())

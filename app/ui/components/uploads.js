@@ -1,4 +1,4 @@
-// What every place has where files come in: they are sent one at a time, and it is seen how far they are.
+// Uploads files one at a time with visible progress.
 const {words} = props,
   PATIENCE = 120000,
   LOOK_EVERY = 5000;
@@ -14,10 +14,10 @@ let batch = 0,
 watch('value', () => answered(props.value?.batch));
 const look = (event, files, more = {}) =>
   new Promise((done, lost) => {
-    // resolves when the server has taken the files in
+    // resolves after the server has imported the files
     const mine = ++batch,
       ends = setTimeout(lost, PATIENCE);
-    let missed = 0; // answers in a row: one may be late on a busy machine
+    let missed = 0; // consecutive answers: one may be late on a busy machine
     const watching = setInterval(async () => {
       missed = (await reachable()) ? 0 : missed + 1;
       if (missed === 2) {
@@ -35,7 +35,7 @@ const look = (event, files, more = {}) =>
     trigger(event, {files, batch: mine, ...more});
   });
 const tell = (text, done = null, sent = null) => {
-  // the percentage is not read out: it changes all the time
+  // screen readers skip the percentage, which changes all the time
   say.textContent = text;
   part.textContent = sent === null ? '' : `${Math.floor(100 * sent)} %`;
   bar.hidden = stop.hidden = done === null;
@@ -48,7 +48,7 @@ const why = answer =>
   (answer.getResponseHeader('content-type') || '').startsWith('text/plain') ? answer.responseText : '';
 const send = (file, progress) =>
   new Promise((done, failed) => {
-    // resolves to where the server has put the file
+    // resolves to the file's path on the server
     const form = new FormData();
     form.append('files', file);
     sending = new XMLHttpRequest();

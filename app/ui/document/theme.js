@@ -1,11 +1,11 @@
-// The chosen theme, before the first paint; Gradio's own class on the body is kept equal to it by the shell's script.
+// Applies the chosen theme before the first paint; the shell's script keeps Gradio's class on the body equal to it.
 (() => {
   const root = document.documentElement;
   let theme = null;
   try {
     theme = localStorage.getItem('velatura-theme');
   } catch {
-    /* a private window remembers nothing */
+    /* private windows have no storage */
   }
   root.dataset.theme = theme || (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
 })();

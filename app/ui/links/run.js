@@ -1,4 +1,4 @@
-// Shows what has become of the run, every ten seconds until it has ended.
+// Refreshes the run every ten seconds until it has ended.
 const look = async () => {
   const old = document.querySelector('main');
   if ('ended' in old.dataset) return;
@@ -10,7 +10,7 @@ const look = async () => {
       if (fresh.innerHTML !== old.innerHTML) old.replaceWith(fresh);
     }
   } catch {
-    /* the studio is away: asked again soon */
+    /* the studio is away: the next attempt follows */
   }
   setTimeout(look, 10000);
 };

@@ -18,13 +18,12 @@ form.addEventListener('submit', async event => {
   form.password.select();
 });
 form.username.focus();
-// Nobody is logged in in this browser: pages that somebody left open in other tabs give way to this one, and this one
-// to theirs when somebody has logged in there.
+// Nobody is logged in: pages left open in other tabs reload to this one, and this one reloads after a login elsewhere.
 const tabs = new BroadcastChannel('velatura-now');
 tabs.postMessage({user: null});
 tabs.onmessage = ({data}) => {
   if (!data.user) return;
-  tabs.close(); // what else is told while this page goes would load it again and again
+  tabs.close(); // further messages would reload the page again
   location.reload();
 };
 document.addEventListener('visibilitychange', async () => {

@@ -1,4 +1,4 @@
-// Which of the last generations is looked at goes to the server with each look; one that is drawn takes its place.
+// Each refresh sends the chosen generation; one that is being drawn replaces it.
 document.addEventListener('click', event => {
   const button = element.isConnected && event.target.closest('[data-show]');
   if (!button) return;

@@ -1,12 +1,12 @@
-// The fields of the Playground. What is typed is kept by the server a moment later; it never takes a field over by
-// itself, but where it says so (`data-set`). One request is on its way at a time, so that none overtakes another.
+// The fields of the Playground. The server stores typed values after a moment and changes a field only with `data-set`.
+// One request is sent at a time, so that values arrive in order.
 const PAUSE = 500,
   GLANCE = 500,
   PATIENCE = 8000;
 const line = [],
   taken = new WeakMap(),
   asked = location.search;
-const clear = name => fields(name).forEach(field => (field.value = '')); // they were values of something else
+const clear = name => fields(name).forEach(field => (field.value = '')); // the values belonged to another axis
 let flying = 0,
   count = 0,
   timer = 0,
@@ -48,13 +48,13 @@ const next = () => {
     flying = 0;
     const draw = element.querySelector('[data-draw]');
     if (draw) draw.disabled = false;
-    if (what === 'keep' && !line.length) line.push([what, about, after]); // it did not arrive: once more
+    if (what === 'keep' && !line.length) line.push([what, about, after]); // it did not arrive: send it again
     next();
   }, PATIENCE);
 };
 const send = (what, about, after) => {
   clearTimeout(timer);
-  if (what === 'keep' && line.length) return; // what follows brings everything along
+  if (what === 'keep' && line.length) return; // the next request has all values
   line.push([what, about, after]);
   next();
 };
@@ -90,7 +90,7 @@ element.addEventListener('submit', event => {
   send('draw', 0, () => {
     const wrong = element.querySelector('[aria-invalid], .wrong');
     if (!wrong) {
-      // A drawing on a small base is nearly there by then, and the stream may not have heard of it yet.
+      // A drawing on a small base is nearly done by then, and the stream may be later.
       setTimeout(() => document.dispatchEvent(new Event('velatura:look')), GLANCE);
       return document.querySelector('#pg-going')?.scrollIntoView({block: innerWidth <= 720 ? 'start' : 'nearest'});
     }
@@ -118,7 +118,7 @@ element.addEventListener('click', event => {
     element.querySelector('[data-draw]').disabled ? send('keep') : form().requestSubmit();
   }
 });
-// Until what was pressed has been answered: the answer to something typed before it comes without.
+// Wait for the answer to the pressed button; one to earlier typing comes without it.
 const holdDraw = () => {
   const waits = line.some(([what]) => what === 'draw') || (flying && sending === 'draw');
   if (waits) element.querySelector('[data-draw]').disabled = true;
@@ -128,7 +128,7 @@ document.addEventListener('velatura:changed', () => {
 });
 let restored = false;
 const restore = () => {
-  // what an earlier page could not send
+  // text that an earlier page could not send
   restored = true;
   const [left] = Object.values(unsent.left('fields'));
   if (!left || asked) return;
@@ -145,13 +145,13 @@ const settle = () => {
     fresh ||= field.name === 'prompt';
   }
   numbers();
-  if (fresh && begun && !flying) fields('prompt')[0].focus(); // settings of an earlier picture were put back
-  // A reload finds what was typed since.
+  if (fresh && begun && !flying) fields('prompt')[0].focus(); // settings of an earlier picture were restored
+  // A reload finds newer text.
   if (fresh && location.search) history.replaceState(history.state, '', location.pathname);
   begun ||= fresh;
   if (fresh && !restored) restore();
   else if (fresh && !+form().dataset.count && (flying || unsent.has('fields'))) {
-    // Settings were put back while something typed before was on its way, which the server may have taken for newer.
+    // Settings were restored while typed text was being sent, which the server may have taken for newer.
     unsent.note('fields', texts());
     send('keep');
   }

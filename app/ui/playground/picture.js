@@ -1,7 +1,7 @@
-// The pictures that are looked at: large over the page, one of them kept, and their settings put back.
+// The chosen generation: enlarging a picture, using its settings, keeping one of a comparison.
 const all = () => [...element.querySelectorAll('[data-whole]')];
 const cellOf = button => button.closest('td');
-// In a grid the next picture in that direction; in a series up and down lead to the row above and below.
+// In a grid, the next picture in that direction; in a series, up and down lead to the neighbouring rows.
 const beside = (button, down, right) => {
   const cell = cellOf(button);
   if (cell) {
@@ -26,8 +26,7 @@ element.addEventListener('click', event => {
   if (asked) trigger('asked', {what: asked.dataset.do, about: asked.dataset.about});
 });
 
-// A series is read along one row, as long as each picture has room there; of more, as many stand in a row as make each
-// about the largest.
+// A series is one row while each picture has room; otherwise the number per row that makes them largest.
 const CAPTION = 56,
   LEAST = 140,
   ABOUT = 0.88;
@@ -48,7 +47,7 @@ const fit = () => {
   const largest = Math.max(...ways.map(way => way.side)),
     row = ways.at(-1),
     {columns, room, side} = row.room >= LEAST ? row : ways.findLast(way => way.side >= ABOUT * largest);
-  const fits = side >= LEAST, // else there are more than the window holds
+  const fits = side >= LEAST, // otherwise there are more than the window holds
     most = Math.max(1, Math.floor((wide + gap) / (LEAST + gap)));
   series.style.setProperty('--columns', fits ? columns : most);
   series.style.setProperty('--side', fits ? `${Math.floor(Math.min(room, side * 1.2))}px` : '1fr');

@@ -1,6 +1,6 @@
-// The time axis that the strip of samples and the graph below it share: steps from edge to edge.
+// The time axis shared by the strip of samples and the graph: steps from edge to edge.
 const narrow = matchMedia('(max-width: 720px)');
-// Pixels before the first step, for the numbers of the graph, and behind the last one.
+// Pixels before the first step, for the graph's numbers, and after the last one.
 const edges = () => (narrow.matches ? [48, 18] : [60, 60]);
 const place = (step, steps, width) => {
   const [before, after] = edges();
@@ -16,7 +16,7 @@ const remember = (key, value) => {
     if (value === undefined) return JSON.parse(localStorage.getItem(`velatura-run-${key}`));
     localStorage.setItem(`velatura-run-${key}`, JSON.stringify(value));
   } catch {
-    /* a private window forgets */
+    /* private windows have no storage */
   }
   return null;
 };

@@ -1,4 +1,4 @@
-// A sample that is pressed is shown large over the page, where arrows lead to its neighbours.
+// Enlarges a clicked sample; arrows lead to its neighbours.
 const places = () =>
   [...element.querySelectorAll('.grid tr')]
     .slice(1)
@@ -7,7 +7,7 @@ const titled = button => `${button.closest('tr').querySelector('th').textContent
 const enlarge = makeLight({
   titled,
   after: (button, down, right) => {
-    // the next one that is there: some places are empty
+    // the next existing one, as cells can be empty
     const rows = places();
     let row = rows.findIndex(list => list.includes(button)),
       column = rows[row].indexOf(button),

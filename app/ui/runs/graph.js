@@ -1,5 +1,5 @@
-// The loss over the steps, and what else was measured, each in a picture of its own below it. What lies under the
-// pointer, or under the arrow keys, is read out; dragging travels in time.
+// The loss and other measurements over the steps, each in its own figure. Pointer and arrow keys read a step's numbers;
+// dragging selects a step.
 const {words} = props,
   KINDS = ['rate', 'norm', 'memory'],
   HEIGHT = {loss: 190, other: 76},
@@ -13,9 +13,9 @@ const section = $('.graph'),
   over = $('select'),
   boxes = [...element.querySelectorAll('[data-line]')];
 let points = null,
-  other = null, // another run's
+  other = null, // another run's numbers
   asked = '',
-  cursor = null, // the step that is read out, the last one where there is none
+  cursor = null, // the step whose numbers are shown; null for the last one
   at = null; // the step whose picture is shown
 const dropStale = makeStaleGuard();
 const wanted = () => KINDS.filter(kind => boxes.find(box => box.dataset.line === kind).checked && points[kind]);
@@ -37,7 +37,7 @@ const band = (xs, lows, highs, x, y) => {
   const line = (row, order) => order.map(k => `${x(xs[k]).toFixed(1)} ${y(row[k]).toFixed(1)}`).join('L');
   return `M${line(highs, there)}L${line(lows, there.toReversed())}Z`;
 };
-// One picture: its lines are [class, steps, values].
+// A figure with lines of [class, steps, values].
 const panel = (kind, lines, {log = false, spread = null, dots = null} = {}) => {
   const width = plots.clientWidth,
     [before, after] = edges(),
@@ -80,7 +80,7 @@ const axis = () => {
   return `<svg width="${width}" height="22" aria-hidden="true">${texts.join('')}</svg>`;
 };
 
-// What the lines are, with their numbers at the step that is read out.
+// The legend with the numbers at the cursor.
 const readings = () => {
   const step = cursor ?? points.x.at(-1),
     k = nearest(points.x, step),
@@ -143,7 +143,7 @@ const draw = () => {
   tell();
 };
 
-// What the server sends: the points that are new, another run's, or which runs there are.
+// Data from the server: new points, another run's points, or the names of runs.
 const merge = heard => {
   if (!heard.from) return (points = heard);
   if (points?.key !== heard.key || !(points.x.at(-1) >= heard.from))
@@ -170,7 +170,7 @@ const hear = () => {
   draw();
 };
 
-// Hands and keys.
+// Pointer and keyboard.
 const read = (step, travels) => {
   cursor = step;
   if (travels) document.dispatchEvent(new CustomEvent('velatura:travel', {detail: {step}}));

@@ -1,4 +1,4 @@
-// A read-only link in full, which only the browser knows, and its way to the clipboard.
+// The full read-only link, whose origin only the browser knows, and its copy button.
 const fillLink = () => {
   const field = element.querySelector('[data-link]');
   if (!field) return;
@@ -17,6 +17,6 @@ element.addEventListener('click', async event => {
     await copy(field.value);
     button.textContent = props.words.copied;
   } catch {
-    field.select(); // to be copied by hand
+    field.select(); // for copying by hand
   }
 });

@@ -1,5 +1,5 @@
-// Log, settings and details: read when opened; the log also as the run goes on. It follows its end unless somebody has
-// scrolled up.
+// Log, settings and details, requested when opened; the log also while the run goes on. It follows its end unless the
+// user has scrolled up.
 const PAUSE = 5000;
 const folds = [...element.querySelectorAll('details')],
   log = folds[0];

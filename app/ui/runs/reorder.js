@@ -1,4 +1,4 @@
-// Runs that wait are put in order by their handles: dragged with mouse, pen or finger, or moved with the arrow keys.
+// Reorders waiting runs by their handles, dragged or moved with the arrow keys.
 const EDGE = 90,
   SPEED = 10;
 const waiting = () => [...element.querySelectorAll('.runs > li')].filter(row => row.querySelector('.handle'));
@@ -8,7 +8,7 @@ const middle = row => {
   return box.top + box.height / 2;
 };
 const lay = () => {
-  // where everything lies while one row is in the hand
+  // positions of all rows while one is dragged
   const {row, rows, from, size} = drag;
   const by = drag.y + scrollY - drag.start;
   row.style.transform = `translateY(${by}px)`;
@@ -37,7 +37,7 @@ const drop = put => {
   row.classList.remove('in-hand');
   delete element.dataset.held;
   if (put && to !== from) {
-    rows[to][to > from ? 'after' : 'before'](row); // at once; the answer, or what it was, comes after it
+    rows[to][to > from ? 'after' : 'before'](row); // at once; the answer confirms or reverts it
     handle.focus({preventScroll: true});
     ask(handle, {what: 'place', over: rows[to].dataset.key});
     setTimeout(patch, 2000);

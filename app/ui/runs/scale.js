@@ -1,4 +1,4 @@
-// Numbers as places on a picture, and the few of them that stand beside an axis.
+// Positions of numbers in a figure, and the ticks of its axes.
 const steps125 = (span, count) => {
   const rough = span / count,
     power = 10 ** Math.floor(Math.log10(rough));
@@ -27,7 +27,7 @@ const number = value => {
       : String(+value.toPrecision(4));
   return said.replace('.', decimal);
 };
-// From where to where is drawn: all but the wildest values, which lie so far beyond the others as to press them flat.
+// The range to draw, without the few most extreme values, which would flatten the rest.
 const reach = (values, log) => {
   const there = values.filter(each => each !== null && (!log || each > 0)),
     rank = (log ? there.map(Math.log10) : there).sort((a, b) => a - b);
@@ -40,7 +40,8 @@ const reach = (values, log) => {
     room = log ? 0.04 : (high - low || Math.abs(high) || 1) * 0.08;
   return [low - room, high + room].map(each => (log ? 10 ** each : each));
 };
-// A mean that forgets: `keep` is how much of it stays after a step, however many steps lie between two values.
+// An exponential moving average: `keep` is the share that remains after a step, however many steps lie between two
+// values.
 const smoothed = (x, y, keep) => {
   let sum = 0,
     weight = 0,

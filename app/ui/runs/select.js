@@ -1,4 +1,4 @@
-// Runs that are ticked, on whichever page of the list, and the bar that puts them side by side.
+// Ticked runs on all pages of the list, and the bar that compares them.
 const bar = element.querySelector('.ticked'),
   told = bar.querySelector('p'),
   go = bar.querySelector('.go');

@@ -1,6 +1,5 @@
-// A button that has just come to mean something else, or another entry of the open menu that has moved to its place,
-// does nothing for a moment: whoever was about to press it meant what it did before. What loses nothing acts at once,
-// and so does a key, whose focus stays where it was.
+// Ignores clicks for a moment on a button whose action has just changed, or on a menu item that has moved: the user
+// meant the former one. Actions that lose nothing are not delayed, nor are keys, as the focus stays.
 const SETTLE = 1000,
   HARMLESS = 'summary, [data-fetch], [data-do="stop"]';
 const meaning = () =>

@@ -1,5 +1,5 @@
-// The contact sheet of a run. A step and a prompt are selected; the large picture, the prompts, the strip and the graph
-// follow. As long as nobody has travelled back, the newest picture is selected when it comes.
+// The contact sheet of a run. The large picture, the prompts, the strip and the graph follow the selected step and
+// prompt. Until the user selects an earlier step, the newest one is selected.
 const {words} = props,
   ANOTHER = '*',
   BEFORE = 0;
@@ -13,9 +13,9 @@ const section = $('.sheet'),
 const [which, run] = element.querySelectorAll('select');
 let data = null,
   row = 0,
-  at = null, // the step that is selected
+  at = null, // the selected step
   following = true,
-  other = null, // another run's picture, and whose was asked for
+  other = null, // another run's picture, and the run that was requested
   asked = '';
 const dropStale = makeStaleGuard();
 const titleOf = cell => (cell.step === BEFORE ? words.before : put(words.step, cell));
@@ -29,7 +29,7 @@ const show = (image, source) => {
   else image.removeAttribute('src');
 };
 
-// What is selected.
+// Selection.
 const select = (step, to = row) => {
   row = to;
   const near = drawn().sort((a, b) => Math.abs(a.step - step) - Math.abs(b.step - step))[0];
@@ -50,7 +50,7 @@ const turn = by => {
   if (which.value === ANOTHER) want(run.value);
 };
 
-// The large picture, and what it is compared with.
+// The large picture and its comparison.
 const fill = (list, options) => {
   const now = list.value,
     known = [...list.options].map(option => option.value + option.text).join('\n');
@@ -58,7 +58,7 @@ const fill = (list, options) => {
     list.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
   if (options.some(([value]) => value === now)) list.value = now;
 };
-let picked = false; // whether somebody has said with what it is compared
+let picked = false; // whether the user chose the comparison
 const drawPicture = cell => {
   const known = drawn();
   fill(which, [...known.map(each => [String(each.step), titleOf(each)]), [ANOTHER, words.another]]);
@@ -75,7 +75,7 @@ const drawPicture = cell => {
   run.closest('.field').hidden = which.value !== ANOTHER || !run.options.length;
 };
 
-// Every prompt at the step that is selected.
+// Every prompt at the selected step.
 const drawPrompts = cell => {
   prompts.classList.toggle('alone', data.prompts.length < 2);
   prompts.classList.toggle('few', data.prompts.length < 3);
@@ -93,7 +93,7 @@ const drawPrompts = cell => {
         '<span class="frame"><img loading="lazy" alt=""><small></small></span><span class="words"></span>';
       prompts.append(option);
     }
-    // A step may have pictures of some prompts only: the others show their last one.
+    // A step may have pictures of some prompts only; the others show their last one.
     const option = prompts.children[k],
       last = drawn(k).findLast(each => each.step <= at),
       source = address(last, k, count < 3 ? 'whole' : 'small'),
@@ -109,7 +109,7 @@ const drawPrompts = cell => {
   prompts.toggleAttribute('aria-busy', !data.prompts.length);
 };
 
-// What the run gives. While it goes on, that is its newest step, which has no star: the star would move by itself.
+// The step that the run gives. While it trains, this is the newest one and has no star, as the star would move.
 const isGiven = cell => Boolean(cell) && cell.step === data.gives && (data.starred || !data.going);
 const drawChoice = cell => {
   const any = data.may && data.cells.some(each => each.kept),
@@ -117,7 +117,7 @@ const drawChoice = cell => {
   starring.hidden = !any || !cell;
   starring.disabled = !given && !cell?.kept;
   starring.setAttribute('aria-pressed', given);
-  // The last step of a run that has ended is its style unless another step is starred: there is no star to take away.
+  // The last step of an ended run is its style unless another step is starred: it has no star to remove.
   starring.setAttribute('aria-disabled', starring.disabled || (given && !data.starred && data.final));
   starring.title = starring.disabled ? words.unkept : '';
   starring.querySelector('span').textContent = given ? words.isStarred : words.star;
@@ -125,7 +125,7 @@ const drawChoice = cell => {
   const sentence = words[data.starred ? 'gives' : data.going ? 'givesNow' : 'givesUnless'];
   $('.gives').textContent = data.gives === null ? '' : put(sentence, {step: data.gives});
 };
-// Which prompts have no picture: at this step, once it is drawn, and at none.
+// Prompts without a picture at this step, once it is drawn, and those without any.
 const drawMissing = cell => {
   const count = cell ? cell.whole.filter(Boolean).length : 0,
     comes = data.going && cell === data.cells.at(-1),
@@ -140,7 +140,7 @@ const drawMissing = cell => {
   missing.querySelector('a').hidden = !data.draw;
   if (data.draw) missing.querySelector('a').href = `${data.draw}&prompts=${encodeURIComponent(others.join('\n'))}`;
 };
-// One star is on its way at a time, so that none overtakes another; of those that follow only the last is sent.
+// One star is sent at a time, so that they arrive in order; of those that follow only the last is sent.
 const ANSWERED = 5000;
 let starSent = null,
   starNext = null;
@@ -155,7 +155,7 @@ const landStar = () => {
   starSent = starNext = null;
   if (next) sendStar(next.step);
 };
-// What the server says of it now; what was chosen since stays chosen.
+// Update from the server; a later choice of the user stays.
 const settleStar = () => {
   if (starSent && (starSent.step === null ? !data.starred : data.gives === starSent.step)) landStar();
   const step = (starNext ?? starSent)?.step ?? null;
@@ -166,7 +166,7 @@ const star = cell => {
   const taken = data.starred && cell.step === data.gives;
   if (!taken && data.final && isGiven(cell)) return;
   sendStar(taken ? null : cell.step);
-  if (!taken) Object.assign(data, {gives: cell.step, starred: true}); // at once; the answer says what it is
+  if (!taken) Object.assign(data, {gives: cell.step, starred: true}); // at once; the answer confirms or reverts it
   draw();
 };
 
@@ -187,7 +187,7 @@ const draw = () => {
   document.dispatchEvent(new CustomEvent('velatura:step', {detail: {step: at}}));
 };
 
-// Large over the page.
+// The lightbox.
 let opener = null;
 const enlarge = makeLight({
   source: item => address(item.cell, item.row, 'whole'),
@@ -210,7 +210,7 @@ const open = () => {
 $('.enlarge').addEventListener('click', open);
 slider.addEventListener('dblclick', open);
 
-// Hands and keys.
+// Pointer and keyboard.
 const MOVES = {
   ArrowLeft: () => walk(-1),
   ArrowRight: () => walk(1),
@@ -276,7 +276,7 @@ const hearOther = heard => {
   draw();
   if (!found) $('.told').textContent = words.none;
 };
-// A run that has ended opens on the step that was starred.
+// The page of an ended run opens at the starred step.
 const begin = () => {
   const cell = data.cells.find(each => each.step === data.gives),
     to = cell ? cell.whole.findIndex(Boolean) : -1;

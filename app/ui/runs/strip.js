@@ -1,5 +1,5 @@
-// The strip: a frame for every step at its place on the time axis, on a phone one after the other. Frames that would
-// cover another are not seen unless they are selected: only their ticks are.
+// The strip: a frame for every step at its place on the time axis; on a phone they stand in a row. Of frames that would
+// overlap only the selected one is visible; the others have ticks.
 const GAP = 6;
 const strip = $('.strip'),
   cells = $('.cells'),
@@ -18,7 +18,7 @@ const frameOf = step => {
 };
 const sizeOf = () => cells.clientHeight * data.ratio;
 const withRoom = (steps, first, width) => {
-  // the newest and what the run gives stand in any case, then the others from the right
+  // the newest frame and the run's step are always visible, then the others from the right
   const places = [],
     apart = sizeOf() + GAP;
   return new Set(
@@ -90,7 +90,7 @@ const drawStrip = () => {
     cells.scrollTo({left: frame.offsetLeft - (cells.clientWidth - frame.clientWidth) / 2, behavior: 'smooth'});
 };
 
-// Dragging along the strip is travelling in time.
+// Dragging along the strip selects steps.
 let dragging = false;
 const travel = event => {
   const x = event.clientX - strip.getBoundingClientRect().left;

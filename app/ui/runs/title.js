@@ -1,4 +1,4 @@
-// A run's page is called by how far it is, and says to its other parts whether anything more is to come.
+// Puts a run's progress into the tab's title, and marks the page when the run has ended.
 const name = () => {
   const title = element.querySelector('[data-title]');
   if (!title?.matches('.title')) return;

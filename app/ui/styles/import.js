@@ -1,4 +1,4 @@
-// Styles come in, chosen or dropped; and prompt words go to the clipboard.
+// Imports chosen or dropped style files, and copies trigger words.
 const LARGEST = words.most * 2 ** 20,
   SHOWN_FOR = 6000;
 const input = element.querySelector('input'),
@@ -66,7 +66,7 @@ whenDropped(
 document.addEventListener(
   'toggle',
   event => {
-    // a menu opens upwards, and may begin above the window
+    // a menu that opens upwards may begin above the window
     if (element.isConnected && event.target.matches('.shelf .more[open]'))
       event.target.querySelector('.menu').scrollIntoView({block: 'nearest'});
   },

@@ -1,5 +1,5 @@
-// The editor: one picture over the whole window, with its caption, what is to be known of it, its crop and its mask.
-// Everything is saved at once; Undo takes back what was done here, one thing at a time.
+// The editor: one picture over the whole window with its caption, hints, crop and mask. Every change is saved at once;
+// Undo reverts them one by one.
 const bench = element.querySelector('.bench'),
   sheet = bench.querySelector('.canvas-frame'),
   stage = bench.querySelector('.picture-area'),
@@ -8,12 +8,12 @@ const bench = element.querySelector('.bench'),
   keptLine = bench.querySelector('.kept'),
   undoButton = bench.querySelector('.undo');
 const SEND_AGAIN = 6000;
-let at = null, // the picture that is shown
+let at = null, // the current picture
   tool = 'look',
-  past = [], // what Undo takes back: functions, of this picture or of one that was deleted here
-  returning = ''; // a deleted picture that Undo brings back
+  past = [], // undo functions, of this picture or of one deleted here
+  returning = ''; // a deleted picture that Undo restores
 const sharp = new Map(); // addresses of large copies, by picture
-const unsaved = new Map(); // crops and masks on their way, by kind and picture
+const unsaved = new Map(); // crops and masks being sent, by kind and picture
 const showKept = said => {
   keptLine.textContent = said;
 };
@@ -26,8 +26,8 @@ const settleRegions = ack => {
   const busy = saving || making || [...unsaved.values()].some(one => one.id === at);
   if (!busy && keptLine.textContent === words.saving) showKept(words.saved);
 };
-// Sends until the server has answered. What comes meanwhile waits, and only the newest of it is sent: none overtakes
-// another, however fast a key repeats.
+// Sends until the server has acknowledged. Only the newest of further changes is sent, so that they arrive in order
+// however fast a key repeats.
 const keepSending = (id, kind, send) => {
   const key = `${kind}:${id}`,
     going = unsaved.get(key);
@@ -155,7 +155,7 @@ undoButton.addEventListener('click', () => {
   if (undoButton.disabled) bench.querySelector(`[data-tool=${tool}]`).focus();
 });
 bench.querySelector('.delete').addEventListener('click', event => {
-  if (event.detail > 1) return; // the second half of a double click would delete the next picture
+  if (event.detail > 1) return; // the second click of a double click would delete the next picture
   const id = at,
     next = shown[shown.indexOf(id) + 1] ?? shown[shown.indexOf(id) - 1];
   if (next) show(next);
@@ -226,7 +226,7 @@ const tidy = ([left, top, width, height]) => {
   const found = [left, top, width, height].map(value => Math.round(value * 1e6) / 1e6);
   return same(found, ALL) ? null : found;
 };
-// Moves the edges that a grip stands for, or the whole frame, by shares of the picture.
+// Moves the edges of a grip, or the whole frame, by fractions of the picture.
 const leastOf = ({width, height}) => [width, height].map(size => Math.min(1, Math.max(0.02, 16 / size)));
 const moved = ([left, top, width, height], grip, dx, dy) => {
   const least = leastOf(rows.get(at)),
@@ -243,7 +243,7 @@ const moved = ([left, top, width, height], grip, dx, dy) => {
   if (grip.includes('s')) bottom = between(bottom + dy, top + least[1], 1);
   return [left, top, right - left, bottom - top];
 };
-// The frame between two points, no smaller than grips could make it; null for a hand that hardly moved.
+// The frame between two points, no smaller than grips allow; null if the pointer hardly moved.
 const spanned = (x, y, dx, dy) => {
   const least = leastOf(rows.get(at)),
     room = (from, by, size) => (by < 0 ? Math.max(from, size) : Math.min(from, 1 - size));
@@ -265,7 +265,7 @@ cropBox.addEventListener('pointerdown', event => {
   cropBox.dataset.held = '1';
   const follow = move => {
     const by = [(move.clientX - clientX) / box.width, (move.clientY - clientY) / box.height];
-    // A frame around the whole picture cannot be moved: dragging in it draws a new one.
+    // A frame around the whole picture cannot be moved: dragging draws a new one.
     const drawn = before || grip ? moved(before || ALL, grip, ...by) : spanned(...from, ...by);
     crop = drawn && tidy(drawn);
     showCrop();

@@ -1,4 +1,4 @@
-// The trigger word, and the two panels: finding and replacing, and letting a model write.
+// The trigger word and two panels: find and replace, and captioning by a model.
 const seen = () => +document.body.dataset.revision || 0;
 const word = element.querySelector('#trigger-word'),
   PATIENCE = 5000;
@@ -32,12 +32,12 @@ const restore = () => {
   sendWord();
 };
 document.addEventListener('velatura:pictures', restore);
-setTimeout(restore); // the draft may be here already
+setTimeout(restore); // the draft may have arrived already
 
 const toolbox = element.querySelector('.toolbox');
 document.addEventListener('velatura:pictures', () => {
   toolbox.hidden = document.body.dataset.pictures === '0';
-  // No longer true: a picture came without a caption, or lost it.
+  // No longer true: a picture without a caption was added, or a caption was removed.
   if (document.body.dataset.captionless !== '0') element.querySelector('[data-none-empty]')?.remove();
   sayReach();
 });
@@ -54,7 +54,7 @@ const show = (name, focus = true) => {
     panel.scrollIntoView({block: 'nearest'}); // clear of the bars above and below
   }
 };
-// What is selected on the wall is what the panels work on.
+// The panels work on the pictures selected on the wall.
 let picked = [],
   pickedEmpty = 0; // how many of them have no caption
 // How many captions would be written.
@@ -106,7 +106,7 @@ element.addEventListener('keydown', event => {
 const find = element.querySelector('#find'),
   replace = element.querySelector('#replace-with');
 let asking = 0,
-  previews = 0; // how many were asked for: only the answer to the last one is shown
+  previews = 0; // number of requests: only the answer to the last one is shown
 const preview = () => {
   clearTimeout(asking);
   asking = setTimeout(() => {
@@ -128,7 +128,7 @@ element.querySelector('#write-panel').addEventListener('submit', event => {
   trigger('captions_wanted', {model: chosen.get('model'), which: chosen.get('which'), ids: picked, seen: seen()});
 });
 
-let shown = 0; // the version of the draft whose trigger word is shown
+let shown = 0; // the draft's version of the trigger word shown
 const draw = () => {
   const state = props.value || {};
   if (flying && state.kept === flying.count) {

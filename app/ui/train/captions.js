@@ -1,11 +1,11 @@
-// Captions on their way: what is typed, in a card or in the editor, is sent when typing pauses, one edit at a time so
-// that they arrive in order. An update never touches a field in which somebody is typing.
+// Captions typed in a card or in the editor are sent when typing pauses, one at a time so that they arrive in order. An
+// update never changes a field that is being typed in.
 const PAUSE = 600,
   PATIENCE = 5000;
 const waiting = new Set(); // pictures whose captions are to be sent
-const before = new Map(); // what the page had been shown of them when somebody began to type
-const tried = new Set(); // pictures of which something was sent that has not been answered
-const marks = new Map(); // what was sent of them last: an attempt that comes late is not done again
+const before = new Map(); // the captions that the page showed when typing began
+const tried = new Set(); // pictures with an unacknowledged caption
+const marks = new Map(); // marks of the last attempts: a late attempt is not applied again
 let flying = null,
   count = 0,
   timer = 0;
@@ -22,7 +22,7 @@ const send = () => {
     before.delete(id);
     typed.delete(id);
     unsent.landed(`caption:${id}`, text);
-    paint(id); // what another tab has written meanwhile
+    paint(id); // another tab's text since then
     return send();
   }
   tried.add(id);
@@ -38,13 +38,13 @@ const send = () => {
     }
   }, PATIENCE);
 };
-// `known` says whether the rows are those that the server had then.
+// `known` is whether the rows are those of the server at that time.
 const landed = known => {
   const {id, text} = flying;
   flying = null;
   tried.delete(id);
   marks.delete(id);
-  if (!rows.has(id)) return waiting.add(id); // it was deleted meanwhile: undoing brings it back, and the text with it
+  if (!rows.has(id)) return waiting.add(id); // it was deleted: undo restores it together with its text
   if (known === false) rows.get(id).caption = text;
   if (waiting.has(id)) before.set(id, text);
   else {
@@ -59,7 +59,7 @@ const noted = (id, text) => {
   waiting.add(id);
   unsent.note(`caption:${id}`, text, before.get(id));
 };
-// What an earlier page could not send stands in the fields again, and is sent with what that page had been shown.
+// Restores text that an earlier page could not send, and sends it with the caption that page had been shown.
 const restore = () => {
   for (const [name, {text, was}] of Object.entries(unsent.left('caption:'))) {
     const id = name.slice('caption:'.length);
@@ -90,11 +90,11 @@ element.addEventListener('change', event => {
 });
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) send();
-  // Where something of ours is on its way, the draft is newer than the page for that alone.
+  // A newer draft revision can result from this page's own request.
   else if (element.isConnected && !flying && !editing) trigger('page_returned', {seen: seen()});
 });
 const squeezed = text => text.replace(/\s+/g, ' ').trim();
-// A field's `value` attribute is what the server knows; its property is what stands in it.
+// A field's `value` attribute has the server's text, its property the current one.
 const settle = (field, id) => {
   const {caption} = rows.get(id),
     text = textOf(id);

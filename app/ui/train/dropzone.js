@@ -1,5 +1,5 @@
-// Where pictures come in: files, folders, ZIPs, pastes. Uploads go one at a time; meanwhile the server looks at what
-// has arrived, a few at a time, so that cards appear early and a closed page loses little.
+// Imports pictures from files, folders, ZIPs and pastes. They are uploaded one at a time and processed in small batches
+// meanwhile, so that cards appear early and a closed page loses little.
 const BATCH = 8,
   LARGEST = 200 * 2 ** 20,
   BESIDE = /(\.txt|\.crop\.json|-mask\.png)$/i;
@@ -8,7 +8,7 @@ const page = Math.random().toString(36).slice(2);
 const box = element.querySelector('.zone'),
   inputs = element.querySelectorAll('input[type=file]');
 const intake = element.querySelector('.intake');
-let unusable = false; // whether it is said that no picture has come in
+let unusable = false; // whether the page says that nothing usable was found
 const settle = () => {
   const none = document.body.dataset.pictures === '0';
   intake.classList.toggle('none', none);
@@ -16,20 +16,20 @@ const settle = () => {
   if (!none && unusable) tell('');
   unusable &&= none;
   if (!none) forgetChoice();
-  // What was pressed has gone with the empty page.
+  // The pressed button has gone with the empty page.
   if (!none && document.activeElement?.closest('.samples')) element.querySelector('.go').focus({preventScroll: true});
 };
 document.addEventListener('velatura:pictures', settle);
-const queue = []; // files that have been dropped or chosen and are not on their way yet
+const queue = []; // files chosen or dropped that are not being uploaded yet
 let working = false;
-// Names of what is not taken in yet, for the page that comes after a reload.
+// Names of files not imported yet, for the page after a reload.
 const COMING = 'velatura-coming';
 const remember = names => {
   try {
     if (names.length) sessionStorage.setItem(COMING, JSON.stringify(names));
     else sessionStorage.removeItem(COMING);
   } catch {
-    /* then nobody is told */
+    /* the next page then shows none */
   }
 };
 const recall = () => {
@@ -42,7 +42,7 @@ const recall = () => {
 const some = names => names.slice(0, 3).join(', ') + (names.length > 3 ? ' …' : '');
 const list = reader =>
   new Promise((done, failed) => {
-    // readEntries gives at most 100 names a call
+    // readEntries returns at most 100 names per call
     const all = [],
       more = () => reader.readEntries(part => (part.length ? (all.push(...part), more()) : done(all)), failed);
     more();
@@ -61,14 +61,14 @@ const bring = async ({file, name}, progress) => {
   try {
     return {name, path: await send(file, progress)};
   } catch (error) {
-    if (!stopped && !(await reachable())) throw error; // then none of the others would arrive either
+    if (!stopped && !(await reachable())) throw error; // the others would not arrive either
     return {name, problem: error.message || fill(words.failed, {name})};
   }
 };
 const take = found => {
   const files = found.filter(meant);
   if (!files.length) return working || tell(words.nothing);
-  // What belongs to a picture comes after it.
+  // Captions and masks follow their picture.
   files.sort((a, b) => BESIDE.test(a.name) - BESIDE.test(b.name));
   drops++;
   queue.push(...files);
@@ -147,7 +147,7 @@ const work = async () => {
   box.classList.remove('at-work');
   working = false;
 };
-// What a closed tab still had to send would be missing without a word.
+// Lists the files that a closed tab had not sent.
 window.addEventListener('beforeunload', event => {
   if (working) event.preventDefault();
 });
@@ -164,7 +164,7 @@ inputs.forEach(input =>
 element
   .querySelectorAll('[data-opens]')
   .forEach(button => button.addEventListener('click', () => element.querySelector(`#${button.dataset.opens}`).click()));
-// A set is taken once, however often it is pressed before its pictures are here.
+// Imports a set once, however often it is clicked before its pictures appear.
 const TAKES = 10000;
 let choosing = 0;
 element.addEventListener('click', event => {
@@ -182,7 +182,7 @@ whenDropped(
   shown,
   on => box.classList.toggle('over', on),
   async dropped => {
-    // Before the first await: the list is emptied after it.
+    // Before the first await, after which the list is empty.
     const entries = [...dropped.items].map(item => item.webkitGetAsEntry?.()).filter(Boolean);
     const files = named(dropped.files);
     take(entries.length ? (await Promise.all(entries.map(walk))).flat() : files);

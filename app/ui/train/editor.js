@@ -1,5 +1,4 @@
-// What the server says of the pictures is shown: rows that changed, large copies that were asked for, a mask that it
-// refused.
+// Shows the server's answers: changed rows, large copies, a refused mask.
 const draw = () => {
   const value = props.value || {};
   if (value.large) return heard(value.large);
@@ -51,8 +50,8 @@ const draw = () => {
     restore();
   } else if (answered || waiting.size) send();
 };
-// Other tabs of this browser show the same draft: each asks for what one of them has changed, but not while somebody
-// types in it: the picture may be gone.
+// Other tabs of this browser show the same draft: each requests another's changes, but not while the user types in it,
+// as the picture may be gone.
 const tabs = new BroadcastChannel('velatura-draft');
 let newest = 0;
 const catchUp = () => {

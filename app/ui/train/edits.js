@@ -1,10 +1,9 @@
-// Changes of several pictures at once, and what is deleted: each lies in the browser's storage until the server has
-// answered, so that neither a reload nor a server that is away loses it. They are sent one by one, behind the captions
-// that were typed before them.
+// Bulk changes and deletions, kept in the browser's storage until acknowledged, through reloads and server outages.
+// They are sent one by one, after captions typed before them.
 const AGAIN = 6000;
-const edits = []; // not answered yet, oldest first
+const edits = []; // not acknowledged yet, oldest first
 const outcome = element.querySelector('.outcome');
-let editing = null; // the one that was sent
+let editing = null; // the one being sent
 const isDeleted = id => edits.some(({data}) => data.what === 'delete' && data.ids.includes(id));
 const sendEdit = () => {
   const [edit] = edits;
@@ -18,7 +17,7 @@ const sendEdit = () => {
     sendEdit();
   }, AGAIN);
 };
-// The mark tells the server whether it has done an edit whose answer was lost.
+// The mark lets the server recognise an edit whose answer was lost.
 const perform = (event, asked) => {
   const edit = {event, data: {...asked, mark: Math.random().toString(36).slice(2)}};
   edits.push(edit);

@@ -1,14 +1,14 @@
-// The mask brush. The canvas holds what is ignored as opacity: the file that is sent is white where it is clear.
+// The mask brush. The canvas has the masked area as opacity; the uploaded file is white where it is transparent.
 const canvas = sheet.querySelector('canvas'),
   pen = canvas.getContext('2d', {willReadFrequently: true}),
   ring = sheet.querySelector('.ring'),
   brush = bench.querySelector('.brush'),
   MASK_SIDE = 768,
   SETTLES = 500;
-let maskShown = null, // the key of the mask that the canvas holds; null while it holds none
+let maskShown = null, // the key of the mask on the canvas; null without one
   ignoring = true,
-  saving = 0, // the timer of what was painted last
-  making = 0, // files that are being made of it
+  saving = 0, // timer of the last stroke
+  making = 0, // number of files being created
   spot = [0.5, 0.5];
 const blank = () => {
   const {width, height} = rows.get(at),
@@ -46,7 +46,7 @@ const loadMask = async () => {
   const {data} = pen.getImageData(0, 0, canvas.width, canvas.height);
   putOpacities(Uint8Array.from({length: data.length / 4}, (_, k) => 255 - data[4 * k]));
 };
-// The file: white is learned, black is ignored. Without a black pixel there is none.
+// The file: white is trained, black is masked. Without a black pixel there is no mask.
 const maskFile = () =>
   new Promise(done => {
     if (opacities().every(value => value === 0)) return done(null);

@@ -1,4 +1,4 @@
-// The lines over the wall: they show the pictures that they are about, or open the panel that helps.
+// The hints above the wall: they filter their pictures, or open the panel that helps.
 element.addEventListener('click', event => {
   const {show, line, panel} = event.target.closest('button')?.dataset || {};
   if (show) document.dispatchEvent(new CustomEvent('velatura:show', {detail: {kind: show, line}}));

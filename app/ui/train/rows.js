@@ -1,10 +1,10 @@
-// The pictures of the draft: what the server knows of each, and what somebody has typed over it. The server sends all
-// rows once, and after that only those that changed.
+// The pictures of the draft: the server's state of each, and unsent text. The server sends all rows once, then only
+// changed ones.
 const {words} = props,
   fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const FIELDS = ['id', 'name', 'caption', 'height', 'width', 'notes', 'crop', 'mask', 'frame', 'rival'];
 const rows = new Map(), // by picture
-  typed = new Map(); // the texts that stand in fields and that the server does not have yet
+  typed = new Map(); // unsent texts of fields
 let order = [],
   place = {previews: '', trigger: ''};
 const seen = () => +document.body.dataset.revision || 0;
@@ -14,7 +14,7 @@ const unpacked = (packed, says) => {
   row.notes = row.notes.map(k => says[k]);
   return row;
 };
-// Makes the rows those that the server has; the pictures that changed, or null if it spoke of another state than ours.
+// Applies an update and returns the changed pictures, or null if it is about another state than the page's.
 const follow = ({whole, since, revision, says, rows: all, added, changed, gone}) => {
   const had = document.body.dataset.revision;
   if (!whole && since !== +had && revision !== +had) return null;

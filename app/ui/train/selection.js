@@ -1,4 +1,4 @@
-// Which pictures are selected, which the filter shows, and what is done with all that are selected.
+// The filter, the selection, and bulk actions.
 const picked = new Set();
 let anchor = null,
   sought = {text: '', kind: 'all', tags: new Set()};
@@ -28,7 +28,7 @@ const matches = id => {
   return row.notes.some(note => note[0] === kind);
 };
 const filtering = () => sought.text || sought.kind !== 'all' || sought.tags.size;
-// A picture that is shown stays until the filter changes: it must not vanish while its caption is written.
+// A visible picture stays until the filter changes: it must not vanish while its caption is typed.
 const refilter = anew => {
   const kept = new Set(anew ? [] : shown);
   shown = filtering() ? order.filter(id => kept.has(id) || matches(id)) : [...order];
@@ -150,7 +150,7 @@ filters.addEventListener('input', event => {
   else return;
   refilter(true);
 });
-// A line over the wall asks for the pictures that it is about, which is one more choice until another is made.
+// A hint above the wall filters its pictures, as a further option until another is chosen.
 const showing = filters.querySelector('.show');
 const forgetAsked = () => showing.querySelector('[data-asked]:not(:checked)')?.remove();
 showing.addEventListener('change', forgetAsked);
@@ -166,7 +166,7 @@ document.addEventListener('velatura:show', ({detail}) => {
   refilter(true);
   if (shown.length) reach(shown[0], '.open');
 });
-// The rail counts the words of all captions; pressing one shows where it stands.
+// The rail counts the words of all captions; a click on one filters the pictures with it.
 const opener = filters.querySelector('button.words');
 const countTags = () => {
   if (rail.hidden) return;

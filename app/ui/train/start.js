@@ -1,10 +1,10 @@
-// The third step: the name and the prompts are kept as they are typed; Start leads to the run's page.
+// Step 3: name and prompts are stored as they are typed; Start opens the run's page.
 const {words: say} = props,
   PATIENCE = 5000;
 const FIELDS = {'style-name': 'name', prompts: 'prompts'};
 const timers = {};
 let restored = false,
-  starting = false; // what becomes of a start is not known yet
+  starting = false; // whether a start is unanswered
 const typing = inTurn((what, text, count) => trigger('asked', {what, text, count}), PATIENCE, unsent.landed);
 const keep = field => {
   const what = FIELDS[field.id];
@@ -26,7 +26,7 @@ element.addEventListener('keydown', event => {
   if (event.key === 'Enter' && event.target.id === 'style-name') event.target.blur();
 });
 
-// A start is marked, so that it is never done twice, and a page that comes back can ask what became of it.
+// A start has a mark, so that it is performed once and a page that reconnects can ask for its result.
 const STARTING = 'velatura-starting';
 const pending = () => {
   try {
@@ -40,10 +40,10 @@ const mark = value => {
     if (value) sessionStorage.setItem(STARTING, value);
     else sessionStorage.removeItem(STARTING);
   } catch {
-    /* then it cannot be asked for */
+    /* the page then cannot ask for it */
   }
 };
-// Until its answer comes, whatever else is answered meanwhile.
+// Until its answer arrives, regardless of other answers.
 const hold = start => {
   start.disabled = true;
   start.dataset.label ||= start.textContent;
@@ -62,7 +62,7 @@ const refuse = words => {
 };
 const begin = async start => {
   starting = true;
-  element.querySelector('.problem')?.remove(); // of the start before
+  element.querySelector('.problem')?.remove(); // of the former start
   hold(start);
   if (!(await reachable())) return refuse(say.away);
   const mine = `${document.body.dataset.draft}:${Math.random().toString(36).slice(2)}`;

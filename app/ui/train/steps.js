@@ -1,4 +1,4 @@
-// The three steps of Train are on one page; the address says which one is shown, so that "back" goes back a step.
+// The three steps of Train share a page; the address has the current one, so that "back" goes back a step.
 const {steps, hint} = props,
   names = steps.map(step => step[0]);
 const wanted = () => (names.includes(location.hash.slice(1)) ? location.hash.slice(1) : names[0]);
@@ -42,7 +42,7 @@ addEventListener('hashchange', show);
 document.addEventListener('velatura:pictures', () => {
   const asked = new URLSearchParams(location.search);
   if (asked.has('clone') || asked.has('start')) {
-    // it is done: a reload must not do it once more
+    // done: a reload must not repeat it
     asked.delete('clone');
     asked.delete('start');
     history.replaceState(history.state, '', location.pathname + (asked.size ? `?${asked}` : '') + location.hash);

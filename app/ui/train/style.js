@@ -1,16 +1,16 @@
-// The second step: cards, fields and buttons ask the server; what is open or being typed in stays as it is.
+// Step 2: cards, fields and buttons send events; open elements and text being typed stay.
 const fold = () => document.querySelector('#style-settings details.settings');
 const PATIENCE = 5000;
 let restored = false;
 const part = () => element.closest('#style-choices, #style-own, #style-more, #style-settings')?.id || '';
 const MOST_BYTES = 300000,
-  MOST_FILES = 11; // one more than the server reads, which refuses them
-let awaited = false; // whether a report was asked for and is to be shown in view
+  MOST_FILES = 11; // one more than the server accepts
+let awaited = false; // whether a requested report is to be scrolled into view
 const read = settings => {
   awaited = true;
   trigger('settings_read', {...settings, open: Boolean(fold()?.open), of: part()});
 };
-// Files that belong together, such as a script and its dataset config, are read as one.
+// Files that belong together, such as a script and its dataset config, are read together.
 const readFiles = async list => {
   const files = [...list].slice(0, MOST_FILES).map(async file => ({
     name: file.name,
@@ -20,7 +20,7 @@ const readFiles = async list => {
 };
 const ask = (what, about = '', more = {}) =>
   trigger('asked', {what, about, open: Boolean(fold()?.open), of: part(), ...more});
-// A setting that was typed, and a card that was chosen, are asked for until the server has them.
+// A typed setting or chosen card is sent until the server has it.
 const SETTING = 'setting',
   CARD = 'card';
 const turns = inTurn(
@@ -32,7 +32,7 @@ const turns = inTurn(
   PATIENCE,
   unsent.landed,
 );
-// Under which name what stands in a field is sent; nothing for fields of which a button says what they are for.
+// The name under which a field's value is sent; undefined for fields whose button names the action.
 const nameOf = ({dataset: {setting, ask: what, about = ''}}) =>
   setting ? [SETTING, 'set', setting].join(':') : what ? [SETTING, what, about].join(':') : '';
 const put = (name, text) => {
@@ -40,7 +40,7 @@ const put = (name, text) => {
   turns.put(name, text);
 };
 const pick = (name, value) => turns.put(`${CARD}:${name}`, value);
-// What a part has asked for is answered by several parts.
+// Several parts answer a request of one.
 document.addEventListener('velatura:kept', ({detail}) => detail.of === part() && turns.land(detail.count));
 const restore = () => {
   // One of the parts sends for all.
@@ -49,7 +49,7 @@ const restore = () => {
   for (const [name, {text}] of Object.entries(unsent.left(`${SETTING}:`))) put(name, text);
 };
 document.addEventListener('velatura:pictures', restore);
-setTimeout(restore); // the draft may be here already
+setTimeout(restore); // the draft may have arrived already
 element.addEventListener('change', event => {
   const field = event.target;
   if (field.type === 'radio') pick(field.name, field.value);
@@ -65,7 +65,7 @@ whenDropped(
   () => {},
   ({files}) => readFiles(files),
 );
-// A command line or a settings file that is pasted anywhere but into a setting is read like a file.
+// A command line or settings file pasted outside a setting is read like a file.
 const SETTINGS = /(^|\s)--\w+|^\s*[{[]|^\s*\w+ *= */;
 document.addEventListener('paste', event => {
   const field = event.target.closest?.('input, textarea');
@@ -95,7 +95,7 @@ element.addEventListener('click', event => {
   opened.querySelector('summary').focus();
   opened.scrollIntoView({block: 'nearest'});
 });
-// The way to the start leads to a report whose settings are neither used nor discarded.
+// The way to step 3 leads to a report whose settings are neither used nor discarded.
 document.addEventListener('click', event => {
   const first = element.querySelector('.report [data-first]');
   if (!first || !event.target.closest?.('a[href="#start"]')) return;
@@ -118,20 +118,20 @@ element.addEventListener('submit', event => {
   }
 });
 element.addEventListener('keydown', event => {
-  // Enter in a field keeps what stands there
+  // Enter in a field keeps its text
   if (event.key === 'Enter' && event.target.matches('input[data-setting], input[data-ask]')) event.target.blur();
 });
 element.addEventListener(
   'toggle',
   event => {
-    // fields come when they are looked at for the first time
+    // the server sends fields when they are first visible
     if (event.target === fold() && event.target.open && element.querySelector('[data-later]')) ask('open');
     if (event.target.id === 'advanced' && event.target.open !== Boolean(event.target.querySelector('.methods')))
       ask('advanced', '', {text: event.target.open ? 'on' : 'off'});
   },
   true,
 );
-const renaming = new WeakSet(); // fields in which something stands that was not sent
+const renaming = new WeakSet(); // fields with unsent text
 const search = () => {
   const field = element.querySelector('#settings-search');
   if (!field) return;
@@ -163,7 +163,7 @@ element.addEventListener('input', event => {
     unsent.note(nameOf(event.target), event.target.value);
 });
 let wanted = -Infinity;
-// The server tells fields only to a page that says the fold is open; after other steps the answer may come without.
+// The server sends fields only to a page whose fold is open; an answer to another step may lack them.
 const fillFold = () => {
   const open = fold()?.open && element.contains(fold());
   if (!open || !element.querySelector('[data-later]') || performance.now() - wanted < 2000) return;
@@ -172,12 +172,12 @@ const fillFold = () => {
 };
 let saved = '';
 const settle = () => {
-  // after a patch: properties follow what the server says
+  // after a patch: properties follow the server's values
   settleFields(
     element,
     field => field === document.activeElement || (nameOf(field) ? unsent.has(nameOf(field)) : renaming.has(field)),
   );
-  // What was chosen stays chosen until the server has it, whatever arrives meanwhile.
+  // A choice stays until the server has it, whatever arrives meanwhile.
   for (const field of element.querySelectorAll('[type=radio], [type=checkbox], select')) {
     const latest = turns.latest(field.type === 'radio' ? `${CARD}:${field.name}` : nameOf(field));
     if (latest === undefined) continue;

@@ -1,7 +1,7 @@
-// Several methods: how many runs that is and how long they take, and their start.
+// Several methods: the number of runs, their duration, and their start.
 const {words: say} = props,
   PATIENCE = 30000;
-let mark = null, // of a start that was not answered: asked again, it is not done twice
+let mark = null, // of an unanswered start: repeated with the same mark, it is performed once
   busy = false;
 const boxes = () => [...element.querySelectorAll('[data-method]:checked')];
 const count = () => {
@@ -47,7 +47,7 @@ element.addEventListener('click', async event => {
 });
 watch('value', () =>
   setTimeout(() => {
-    // Else it answers something else, such as a name that was typed just before, and the start goes on.
+    // Otherwise it answers another request, such as a typed name, and the start is still pending.
     if (mark && element.querySelector('[data-answer]')?.dataset.answer === mark) {
       busy = false;
       mark = null;

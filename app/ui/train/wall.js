@@ -1,5 +1,5 @@
-// The wall: only the cards near the window are in the document, each at its place, so that thousands scroll as smoothly
-// as ten.
+// The wall: only cards near the window are in the document, each in its place, so that thousands scroll as smoothly as
+// ten.
 const wall = element.querySelector('.wall'),
   list = element.querySelector('.cards'),
   pattern = element.querySelector('template.card').content.firstElementChild;
@@ -7,7 +7,7 @@ const WIDTHS = [150, 190, 240, 340, 500],
   BELOW = 112, // pixels of a card below its picture
   AHEAD = 1; // windows above and below in which cards are kept
 const cards = new Map(); // in the document, by picture
-let shown = [], // the pictures that the filter lets through, in order
+let shown = [], // the pictures that pass the filter, in order
   columns = 1,
   side = 200,
   tall = 200,
@@ -18,7 +18,7 @@ const remembered = name => {
   try {
     return localStorage.getItem(name);
   } catch {
-    return null; // a browser may forbid it
+    return null; // storage may be forbidden
   }
 };
 slider.value = remembered('velatura-tiles') ?? (innerWidth < 720 ? 0 : 2);
@@ -83,12 +83,12 @@ const paint = id => {
 };
 const render = () => {
   drawing = 0;
-  if (!list.clientWidth) return; // another step is shown
+  if (!list.clientWidth) return; // another step is visible
   const top = list.getBoundingClientRect().top,
     first = Math.floor((-top - innerHeight * AHEAD) / pitch()),
     last = Math.ceil((-top + innerHeight * (1 + AHEAD)) / pitch());
   const start = Math.max(0, first * columns),
-    wanted = new Map(shown.slice(start, Math.max(0, last * columns)).map((id, k) => [id, start + k])); // and its place
+    wanted = new Map(shown.slice(start, Math.max(0, last * columns)).map((id, k) => [id, start + k])); // with its place
   const held = document.activeElement?.closest?.('.cards > li')?.dataset.key;
   let places = [...wanted];
   if (held && !wanted.has(held) && shown.includes(held)) {
@@ -134,12 +134,12 @@ slider.addEventListener('input', () => {
   try {
     localStorage.setItem('velatura-tiles', slider.value);
   } catch {
-    /* then it is forgotten */
+    /* the size is then not remembered */
   }
   layout();
   if (list.getBoundingClientRect().top < 0) reach(top);
 });
-// Brings a card into view, and the focus to a part of it.
+// Scrolls to a card and focuses a part of it.
 const reach = (id, part = '') => {
   const at = span(id);
   if (!at) return;
@@ -152,7 +152,7 @@ const reach = (id, part = '') => {
   if (part) cards.get(id)?.querySelector(part).focus({preventScroll: true});
 };
 list.addEventListener('keydown', event => {
-  // Enter goes on to the next caption: captions are one line
+  // Enter goes to the next caption, as captions are one line
   if (event.key !== 'Enter' || event.isComposing || !event.target.matches('textarea')) return;
   event.preventDefault();
   const next = shown[shown.indexOf(idOf(event.target)) + (event.shiftKey ? -1 : 1)];
