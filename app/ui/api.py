@@ -44,8 +44,8 @@ from app.ui.api_schemas import (
     whole_of,
 )
 from app.ui.components.events import actor_of
+from app.ui.components.runs.samples import address
 from app.ui.login.sender import sender_of
-from app.ui.runs import samples_view
 from trainers.config.presets import list_presets
 from trainers.config.techniques import list_techniques
 from trainers.messages import Message, either, joined
@@ -201,7 +201,7 @@ class Api:
             "speed": summary.speed,
             "loss": summary.loss,
             "memory": summary.memory,
-            "samples": [samples_view.address(sample, public, False) for sample in columns[-1]] if columns else [],
+            "samples": [address(sample, public, False) for sample in columns[-1]] if columns else [],
             "style": self.services.library.of_run(run),
             "message": view.line,
         }

@@ -26,9 +26,9 @@ from app.language import translated
 from app.studio.studio_queue import StudioQueue
 from app.ui.components import text
 from app.ui.components.live import now_us
+from app.ui.components.runs.text import activity, brief
 from app.ui.components.undo_strip import describe
 from app.ui.login.sender import USER
-from app.ui.runs.text import activity, brief
 
 INTERVAL, DRAWING_INTERVAL = 1.0, 0.25
 """Seconds between two reads of the state for all pages together: normally, and while a picture is drawn (1 to 2 s)."""

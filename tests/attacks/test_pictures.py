@@ -71,7 +71,7 @@ from app.studio.generation.generations import Generations
 from app.studio.generation.state import Generation, GenerationProgress, Record, Stage
 from app.studio.paths import Paths
 from app.studio.studio_queue import StudioQueue
-from app.ui.runs.samples_view import Sample, address
+from app.ui.components.runs.samples import Sample, address
 from app.studio.styles.library import StyleLibrary
 from app.studio.generation.request import GenerateRequest
 from trainers.data import decode_memory

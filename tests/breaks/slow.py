@@ -33,7 +33,7 @@ SLOW: tuple[Break, ...] = (
         "first-style",
         "app/ui/playground/form.html",
         '<a class="go" href="./">{{ shared.FIRST_STYLE }}</a>',
-        '<a class="go" href="./">{{ styles.WATCH_IT }}</a>',
+        '<a class="go" href="./">{{ shared.WATCH_IT }}</a>',
         "somebody without a style is sent to watch a run that there is not",
         ("tests/app/ui/test_browser.py::test_nothing_reaches_beyond_the_right_edge",),
     ),

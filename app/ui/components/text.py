@@ -84,6 +84,11 @@ DELETED_STYLE = _("The style “{}” was deleted.")
 RESTARTED = _("“{}” starts from zero. What it had learned is in the trash.")
 REPLACED = _("The earlier “{}” is in the trash.")
 BACK = _("“{}” is back as it was.")
+RUNS, FACTS = _("Runs"), _("Facts")
+TO_THE_RUNS = _("Go to Runs")
+AND_MORE = _("and {} more")
+ON_ITS_WAY = (_("Your first style is on its way"), _("It appears here as soon as its file is written."))
+WATCH_IT = _("Watch it")
 QUEUE_PROBLEM = _("The queue cannot be read")
 
 # Lists in pages

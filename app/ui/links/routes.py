@@ -15,15 +15,14 @@ from app.studio.runs import samples
 from app.studio.runs.chosen import chosen_samples, starred_step
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import share
+from app.ui.components.runs import run_view
+from app.ui.components.runs import text as words
 from app.ui.document.assets import IMMUTABLE
 from app.ui.document.templates import render
 from app.ui.links import text
 from app.ui.middleware.headers import PageResponse
 from app.ui.middleware.not_found import not_found_page
 from app.ui.middleware.routes import SHARED
-from app.ui.runs import run_view
-from app.ui.runs import text as words
-from app.ui.runs.head_view import TOLD_BY_FACTS
 
 HIDDEN = {"x-robots-tag": "noindex, nofollow", "referrer-policy": "no-referrer"}
 """Keeps the page out of search engines, and its address from other sites."""
@@ -80,7 +79,7 @@ def link_routes(links: RunLinks) -> list[BaseRoute]:
 def read_shared(links: RunLinks, view: View, token: str) -> SharedRun:
     """The run behind a link."""
     starred = starred_step(view.job.folder)
-    line = "" if view.state in (State.FAILED, *TOLD_BY_FACTS) else words.line(view)
+    line = "" if view.state in (State.FAILED, *run_view.TOLD_BY_FACTS) else words.line(view)
     return SharedRun(
         token,
         view.job.name,

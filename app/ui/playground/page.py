@@ -39,14 +39,13 @@ from app.ui.components.events import LONGEST_ID, actor_of, key_of, wire
 from app.ui.components.lightbox import light_words
 from app.ui.components.live import AtRequest, block, merged_part, now_us
 from app.ui.components.live_parts import NOTHING_SEEN, DeferredPart, LiveParts
+from app.ui.components.log_tail import tail
 from app.ui.components.shell import AT_ONCE, EACH, build_shell, scripted_part
 from app.ui.document.templates import macro, render
 from app.ui.playground import results_view
 from app.ui.playground import text as words
 from app.ui.playground.events import DRAWING, EDITING, GENERATIONS, FormEdited, FormSubmitted, GenerationAction
 from app.ui.playground.form_view import Sheet, read_form
-from app.ui.runs.run import tail
-from app.ui.styles import text as styles_words
 from trainers.data.captions import one_line
 from trainers.errors import VelaturaError
 
@@ -237,7 +236,7 @@ class Playground:
         )
         active = () if library else (view.job.name for view in self.services.queue.runs() if view.state not in ENDED)
         going = next(iter(active), "")
-        return render("playground/form.html", it=read_form(sheet), going=going, styles=styles_words)
+        return render("playground/form.html", it=read_form(sheet), going=going)
 
     def _with_one_more(self, form: GenerateForm) -> GenerateForm:
         """The form with another style: the newest that fits the base and is not in it."""

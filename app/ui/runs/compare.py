@@ -53,8 +53,8 @@ class ComparisonPage:
         self.sheet = merged_part(
             "components/menus.js",
             "components/lightbox.js",
-            "runs/compare.js",
-            "runs/title.js",
+            "components/enlarge.js",
+            "components/title.js",
             elem_id="comparison",
             words=labels,
         )
@@ -87,7 +87,7 @@ class ComparisonPage:
         lost = ", ".join(name for name in names if name not in {view.job.name for view in views})
         if len(views) < FEWEST:
             title, lead = words.NOT_THERE if lost else words.ONE if views else words.EMPTY
-            return macro("empty_page", title, lead.format(lost or ", ".join(names)), text.TO_THE_RUNS, "runs")
+            return macro("empty_page", title, lead.format(lost or ", ".join(names)), shared.TO_THE_RUNS, "runs")
         notices = [words.MISSING.format(lost)] if lost else []
         notices += [words.TOO_MANY] if len(views) > MOST else []
         items = {item.run: item for item in self.library.entries() if item.run}

@@ -17,11 +17,11 @@ from app.studio.settings.fields import Field
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
 from app.ui.components.download_menu import Offer, find_offers
+from app.ui.components.runs import run_view
+from app.ui.components.runs import text as run_words
+from app.ui.components.runs.curve import Together, draw_together
+from app.ui.components.runs.samples import Row, read_sample
 from app.ui.runs import compare_text as words
-from app.ui.runs import run_view
-from app.ui.runs import text as run_words
-from app.ui.runs.curve import Together, draw_together
-from app.ui.runs.samples_view import Row, read_sample
 from trainers.messages import joined
 from trainers.models.files.source import base_name
 

@@ -14,16 +14,15 @@ from app.studio.studio_queue import share
 from app.studio.sweeps.sweep_file import reference_of
 from app.ui.components import text as shared
 from app.ui.components.controls import Control, Fetch, Link
+from app.ui.components.runs import text as run_words
+from app.ui.components.runs.run_view import TOLD_BY_FACTS, facts, kind
 from app.ui.runs import text as words
 from app.ui.runs.actions import RESTARTS, make_control
-from app.ui.runs.run_view import facts, kind
 from app.units import percent, readable_time
 from trainers.errors import REFUSED
 from trainers.messages import Message, joined
 
 PROBLEMS = (State.FAILED, State.INTERRUPTED, State.HANGING)
-TOLD_BY_FACTS = (State.TRAINING, State.SAMPLING, State.SAVING, State.PAUSED, State.STOPPED, State.FINISHED)
-"""States whose sentence would repeat the line of facts."""
 MENU = (
     ("download", "try", "steps", "samples", "share", "clone"),
     ("pause", "resume", "longer"),
@@ -176,7 +175,7 @@ def _rest(view: View, has_style: bool) -> str:
 
 def _line(view: View, wait: float | None) -> str:
     """A run's sentence without its facts."""
-    line = words.line(view, wait)
+    line = run_words.line(view, wait)
     if view.state == State.PREPARING and line == view.summary.message:
         return words.PREPARING_IN.get(view.summary.phase, line)
     return view.trouble if view.state in TOLD_BY_FACTS else line

@@ -23,16 +23,18 @@ from app.studio.services import Services
 from app.studio.studio_queue import Seen, StudioQueue, share
 from app.studio.sweeps.fold import Folded, fold
 from app.studio.sweeps.sweeps import progress
+from app.ui.components import text as shared
 from app.ui.components.controls import Button, Control
 from app.ui.components.events import actor_of, wire
 from app.ui.components.live import AtRequest, block, merged_part, now_us
 from app.ui.components.live_parts import NOTHING_SEEN, LiveParts
 from app.ui.components.pagination import ListChoice, pages
+from app.ui.components.runs import run_view
+from app.ui.components.runs import text as run_words
 from app.ui.components.shell import EACH, build_shell, scripted_part
 from app.ui.components.trash_link import trash_link
 from app.ui.document.templates import macro, render
 from app.ui.runs import compare_text as comparing
-from app.ui.runs import run_view
 from app.ui.runs import text as words
 from app.ui.runs.actions import ASKED, REPAIR, find_controls, perform
 from app.ui.runs.compare_view import FEWEST, MOST
@@ -60,7 +62,7 @@ class RunsPage:
 
     def __init__(self, queue: StudioQueue) -> None:
         self.queue = queue
-        block(AtRequest(macro, "heading", words.TITLE))
+        block(AtRequest(macro, "heading", shared.RUNS))
         self.notice = merged_part("components/clicks.js", elem_id="runs-notice")
         self.filter = scripted_part(
             "{}", "components/filter.js", AtRequest(render, "runs/filter.html"), elem_id="runs-filter"
@@ -171,7 +173,7 @@ def _sweep_row(queue: StudioQueue, item: Folded) -> SweepRow:
         item.sweep.name,
         views[0].job.name,
         samples.put_sample(sample, queue.public(view), True) if sample is not None else None,
-        words.sweep_kind(item.sweep.axes),
+        run_words.sweep_kind(item.sweep.axes),
         progress(item.members).line,
         sum(map(share, views)) / len(views),
     )
@@ -195,12 +197,12 @@ def _row(queue: StudioQueue, view: View, actor: Actor, starts: StartTimes) -> Ro
 def _line(view: View, starts: StartTimes) -> str:
     """A run's sentence; for a finished run its steps and time, as the chip has the state."""
     done = run_view.progress_facts(view) if view.state == State.FINISHED and not view.trouble else ()
-    return joined(" · ", done) if done else words.line(view, starts.seconds_until(view))
+    return joined(" · ", done) if done else run_words.line(view, starts.seconds_until(view))
 
 
 def small_job(view: View, actor: Actor) -> SmallJob:
     """A small job; a measurement has its draft's name for the person preparing that draft."""
-    title = words.SMALL.get(view.job.kind, view.job.kind)
+    title = run_words.SMALL.get(view.job.kind, view.job.kind)
     if view.job.kind == ESTIMATE and actor.may_change(view.job.owner):
         title = words.WAITS_TO_MEASURE if view.state == State.QUEUED else words.MEASURING
         title = title.format(read_table(view.job.folder / REQUEST).get("name", ""))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,8 @@ from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, wire
 from app.ui.components.live import AtRequest, merged_part, now_us
 from app.ui.components.live_parts import NOTHING_SEEN, DeferredPart, LiveParts
+from app.ui.components.log_tail import tail
+from app.ui.components.runs.run_view import axis_end
 from app.ui.components.shell import AT_ONCE, EACH, build_shell, scripted_part
 from app.ui.document.icons import ICONS
 from app.ui.document.templates import macro, render
@@ -49,14 +50,11 @@ from app.ui.runs.events import (
 )
 from app.ui.runs.head_view import read_acts, read_head
 from app.ui.runs.ranks_view import read_rank_map
-from app.ui.runs.run_view import axis_end
 from trainers.errors import VelaturaError
-from trainers.regular_files import open_inside
 
 SOON, STEADY, LATER = 2, 4, 10
 """Seconds between two refreshes: during short states, while it trains or waits, and after its end."""
 PASSING = (State.PREPARING, State.SAVING, State.STOPPING)
-LOG_LINES, LOG_BYTES = 200, 64 * 1024
 Shown = dict[Any, Any]
 
 
@@ -87,7 +85,7 @@ class RunPage:
             words={"copied": words.COPIED},
         )
         with gr.Column(elem_id="run-top"):
-            self.head = merged_part("runs/title.js", elem_id="run-head")
+            self.head = merged_part("components/title.js", elem_id="run-head")
             self.acts = merged_part("components/menus.js", "runs/settle.js", elem_id="run-acts")
         self.sheet = scripted_part(
             "",
@@ -225,18 +223,7 @@ def _pace(state: State) -> int:
     return LATER if state in ENDED else SOON if state in PASSING else STEADY
 
 
-def tail(folder: Path, name: str) -> str:
-    """The last lines of a file; "" if it does not exist."""
-    try:
-        with open_inside(folder, name) as file:
-            file.seek(max(0, file.seek(0, SEEK_END) - LOG_BYTES))
-            data = file.read()
-    except OSError:
-        return ""
-    return "\n".join(data.decode("utf-8", "replace").splitlines()[-LOG_LINES:])
-
-
 def _nothing() -> dict[str, str]:
     title, lead = words.NO_SUCH_RUN
-    head = macro("empty_page", title, lead, words.TO_THE_RUNS, "runs")
+    head = macro("empty_page", title, lead, shared.TO_THE_RUNS, "runs")
     return {"head": head, "acts": "", "sheet": "", "graph": "", "ranks": ""}

@@ -26,10 +26,10 @@ from app.studio.runs.samples import (
 )
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.lightbox import light_words
+from app.ui.components.runs.run_view import axis_end
 from app.ui.gradio_internals import file_address
 from app.ui.runs import text as words
 from app.ui.runs.graph_view import planned_steps, planned_total
-from app.ui.runs.run_view import axis_end
 from trainers.runs.run import Run
 
 MOST_RUNS = 50

@@ -32,7 +32,6 @@ from app.ui.login.sender import sender_of
 from app.ui.styles import text as words
 from app.ui.styles.events import ACTIONS, FILES, UPLOADS, FilesUploaded, StyleAction
 from app.ui.styles.view import read_card
-from app.ui.train.text import AND_MORE
 from trainers.errors import VelaturaError
 from trainers.messages import joined
 
@@ -158,7 +157,7 @@ class StylesPage:
         self, found: list[StyleEntry], views: dict[str, View], busy: list[View], choice: ListChoice, actor: Actor
     ) -> Markup:
         unlisted = self.library.unlisted()
-        more = [AND_MORE.format(len(unlisted) - MOST_UNLISTED)] if len(unlisted) > MOST_UNLISTED else []
+        more = [shared.AND_MORE.format(len(unlisted) - MOST_UNLISTED)] if len(unlisted) > MOST_UNLISTED else []
         below = {
             "unlisted": [Sentence.of(why) for why in (*unlisted[:MOST_UNLISTED], *more)],
             "trash_link": trash_link(self.services.queue, actor),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from app.ui.runs.text import method_titles
+from app.ui.components.runs.text import method_titles
 from app.ui.train.text import TECHNIQUES
 from trainers.messages import Message as _
 from trainers.messages import joined
 
 TITLE = _("Styles")
 NONE_YET = (_("No styles yet"), _("Every style you train or import appears here, ready to download and to try."))
-ON_ITS_WAY = (_("Your first style is on its way"), _("It appears here as soon as its file is written."))
-WATCH_IT = _("Watch it")
 NONE_FOUND = _("No style matches. Shorten the search.")
 IMPORT, IMPORT_HINT = _("Import a style"), _("Or drop .safetensors files anywhere on this page.")
 ZONE = {

@@ -16,7 +16,7 @@ from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
 from app.studio.styles.train_on import METHODS
 from app.ui.components.download_menu import Offer, find_installs, find_offers
-from app.ui.runs.text import by
+from app.ui.components.runs.text import by
 from app.ui.styles import text as words
 from app.units import day, readable_size
 from trainers.config.techniques import TEXTUAL_INVERSION

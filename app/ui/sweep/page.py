@@ -25,7 +25,6 @@ from app.ui.components.live_parts import NOTHING_SEEN, DeferredPart, LiveParts
 from app.ui.components.shell import AT_ONCE, EACH, build_shell, scripted_part
 from app.ui.document.templates import macro, render
 from app.ui.gradio_internals import file_address
-from app.ui.runs import text as run_words
 from app.ui.sweep import text as words
 from app.ui.sweep.events import ACTIONS, FILES, SweepAction, SweepFileWanted
 from app.ui.sweep.view import read_head, read_pictures, read_results
@@ -57,9 +56,9 @@ class SweepPage:
     def __init__(self, services: Services) -> None:
         self.queue = services.queue
         self.notice = block("", elem_id="sweep-notice")
-        self.head = merged_part("components/clicks.js", "runs/title.js", elem_id="sweep-head")
+        self.head = merged_part("components/clicks.js", "components/title.js", elem_id="sweep-head")
         labels = light_words(words.TO_THE_LEFT, words.TO_THE_RIGHT)
-        scripts = ("components/lightbox.js", "components/fetch.js", "runs/compare.js")
+        scripts = ("components/lightbox.js", "components/fetch.js", "components/enlarge.js")
         self.pictures = merged_part(*scripts, elem_id="sweep-pictures", words=labels)
         self.results = merged_part("components/clicks.js", "components/fetch.js", elem_id="sweep-results")
         self.files = scripted_part({}, "components/save.js")
@@ -76,12 +75,12 @@ class SweepPage:
         try:
             sweep, members = self._find(name)
         except VelaturaError as error:
-            lost = macro("empty_page", words.NO_SUCH_SWEEP, as_sentence(error), run_words.TO_THE_RUNS, "runs")
+            lost = macro("empty_page", words.NO_SUCH_SWEEP, as_sentence(error), shared.TO_THE_RUNS, "runs")
             return self.live.answer(seen, {"head": lost, "pictures": "", "results": ""}, began, LATER)
         actor = actor_of(request)
         state = [(member.name, member.view and (member.view.state, member.view.summary)) for member in members]
         values: dict[str, str | DeferredPart] = {
-            "head": render("sweep/head.html", it=read_head(sweep, members, actor), runs=run_words),
+            "head": render("sweep/head.html", it=read_head(sweep, members, actor)),
             "pictures": DeferredPart(
                 state, lambda: render("sweep/pictures.html", tables=read_pictures(self.queue, sweep, members))
             ),

@@ -16,9 +16,9 @@ from app.studio.sweeps.results import Mean, Result, has_held_out, means_over_see
 from app.studio.sweeps.sweep_file import Sweep
 from app.studio.sweeps.sweeps import Member, progress
 from app.ui.components.controls import Button, Control
-from app.ui.runs import text as run_words
-from app.ui.runs.curve import Together, draw_together
-from app.ui.runs.samples_view import SampleButton, read_sample
+from app.ui.components.runs import text as run_words
+from app.ui.components.runs.curve import Together, draw_together
+from app.ui.components.runs.samples import SampleButton, read_sample
 from app.ui.sweep import text as words
 from app.units import number, readable_size, readable_time
 from trainers.messages import Message, joined

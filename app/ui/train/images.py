@@ -32,7 +32,7 @@ from app.ui.gradio_internals import file_address
 from app.ui.login.sender import sender_of
 from app.ui.train import events, images_view, wall_text
 from app.ui.train import text as words
-from app.ui.train.samples_view import read_strips
+from app.ui.train.image_sets_view import read_strips
 from trainers.data.captioning import CAPTIONERS
 from trainers.data.sample_sets import read_sets
 from trainers.data.source import make_crop

@@ -27,9 +27,9 @@ from app.ui.components.errors import error_line, reason, with_error_line
 from app.ui.components.events import actor_of, key_of, tab_of, wire
 from app.ui.components.live import AtRequest, block, merged_part, now_us, versioned
 from app.ui.components.live_parts import Refresher
+from app.ui.components.runs.text import activity
 from app.ui.components.shell import AT_ONCE, EACH
 from app.ui.document.templates import macro
-from app.ui.runs.text import activity
 from app.ui.train import start_view as parts
 from app.ui.train import text as words
 from app.ui.train.events import (

@@ -60,7 +60,7 @@ ONLY_EMPTY, ALL = _("Only those without a caption"), _("All of them")
 BEGIN, BEGINS_WHEN_FREE = _("Write captions"), _("It begins when the computer is free. {line}")
 KEEP_WRITING = _("You can keep editing meanwhile, and undo all of them.")
 NONE_EMPTY = _("Every picture has a caption already. Choose “All of them” to write new ones.")
-CAPTION, AND_MORE = _("Caption {}"), _("and {} more")
+CAPTION = _("Caption {}")
 SCOPE = {
     "one": _("Only for the selected picture."),
     "other": _("Only for the {count} selected pictures."),

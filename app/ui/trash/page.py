@@ -23,9 +23,9 @@ from app.ui.components.errors import in_a_banner
 from app.ui.components.events import actor_of, wire
 from app.ui.components.live import AtRequest, merged_part, now_us
 from app.ui.components.live_parts import NOTHING_SEEN, LiveParts
+from app.ui.components.runs import text as run_words
 from app.ui.components.shell import EACH, build_shell, scripted_part
 from app.ui.document.templates import render
-from app.ui.runs import text as run_words
 from app.ui.trash import text as words
 from app.ui.trash.events import ACTIONS, TrashAction
 from app.units import counted, day, readable_size
@@ -92,7 +92,7 @@ class TrashPage:
         links = RunLinks(self.queue)
         rows = [_row(item, actor, links.is_kept(item)) for item in items]
         sizes = [item.size for item in items if actor.owns(item.owner)]
-        return render("trash/list.html", rows=rows, own=len(sizes), size=sum(sizes), runs=run_words)
+        return render("trash/list.html", rows=rows, own=len(sizes), size=sum(sizes))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from app.studio.public_files import offer_file
 from app.studio.runs import samples
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
-from app.ui.train.samples_view import read_strips
+from app.ui.train.image_sets_view import read_strips
 from tests.app.studio.styles.test_library import LORA
 from trainers.data.sample_sets import read_sets
 from trainers.runs.events import Recorder

@@ -31,7 +31,8 @@ from app.studio.runs import estimate_jobs
 from app.studio.services import Services, open_services
 from app.studio.studio_queue import Activity
 from app.ui.components import text as shared
-from app.ui.runs import run_view
+from app.ui.components.runs import run_view
+from app.ui.components.runs.text import activity
 from app.ui.runs import text as run_words
 from app.ui.runs.actions import REPAIR
 from app.ui.runs.compare import ComparisonPage
@@ -77,7 +78,7 @@ class Pages:
         queue = self.services.queue
         views = queue.runs()
         listed = self.list.refresh("{}", "", SOMEBODY)[self.list.list]
-        assert isinstance(run_words.activity(queue.activity()), str)
+        assert isinstance(activity(queue.activity()), str)
         for view in [*views, *queue.small_jobs()]:
             assert escape(view.job.name) in listed or view.job.kind != "train"
             page = self.run.refresh(view.job.name, "", "{}", SOMEBODY)
@@ -217,7 +218,7 @@ def test_a_damaged_queue_leaves_every_page_standing_and_is_repaired_with_a_butto
     assert sorted(pages.look()) == ["good", "waiting"]
     listed = pages.list.refresh("{}", "", SOMEBODY)[pages.list.list]
     assert run_words.QUEUE_DAMAGED in listed and f"{run_words.REPAIR}</button>" in listed
-    assert run_words.activity(services.queue.activity()) == shared.QUEUE_PROBLEM
+    assert activity(services.queue.activity()) == shared.QUEUE_PROBLEM
     shown = pages.list.on_asked(RunAction(what=REPAIR), SOMEBODY, "{}")
     assert "queue.damaged-1.db" in shown[pages.list.notice] and run_words.REPAIR not in shown[pages.list.list]
     assert [job.name for job in store.line()] == ["waiting"] and services.queue.activity() == Activity(waiting=1)

@@ -20,7 +20,7 @@ from app.studio.runs.samples import find_samples
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary, renamed_style
 from app.studio.sweeps.sweep_file import REFERENCE, reference_of
-from app.ui.runs.run import tail
+from app.ui.components.log_tail import tail
 from tests.app.command import call
 from tests.app.ui.ended_runs import LAYER, write_run, write_snapshot
 from trainers.errors import VelaturaError

@@ -16,8 +16,8 @@ from app.jobs.store import Store
 from app.jobs.view import View
 from app.jobs.views import Watcher
 from app.studio.runs.failures import ACCEPT, CHANGE, GO_ON, HALF, LOW, changes, failure_of, offer
+from app.ui.components.runs.text import line
 from app.ui.runs.actions import make_control
-from app.ui.runs.text import line
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.runs.run import Run, write_config
 

@@ -10,7 +10,7 @@ from app.jobs.store import TRAIN, NewJob
 from app.studio.runs.estimates import Cost, Measured, Pace, pace_key, work_of
 from app.studio.runs.start_times import StartTimes
 from app.studio.studio_queue import StudioQueue
-from app.ui.runs import text as words
+from app.ui.components.runs import text as words
 from app.ui.runs.head_view import read_head
 from tests.app.ui.ended_runs import write_run
 from trainers.runs.events import Recorder

@@ -13,10 +13,10 @@ from app.jobs.store import TRAIN, NewJob
 from app.studio.runs.chosen import star
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import StudioQueue
+from app.ui.components.runs import run_view
 from app.ui.links.routes import link_routes
 from app.ui.middleware.login import FOR_EVERYBODY
 from app.ui.middleware.routes import SHARED
-from app.ui.runs import run_view
 from tests.app.ui.ended_runs import write_run, write_snapshot
 
 

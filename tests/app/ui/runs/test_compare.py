@@ -13,10 +13,10 @@ import pytest
 from app.studio.settings.differences import find_differences, read_settings
 from app.studio.studio_queue import StudioQueue
 from app.studio.styles.library import StyleLibrary
+from app.ui.components.runs.curve import draw_together, round_numbers
 from app.ui.runs import compare_text as words
 from app.ui.runs import sheet_view
 from app.ui.runs.compare import ComparisonPage
-from app.ui.runs.curve import draw_together, round_numbers
 from tests.app.ui.ended_runs import PROMPTS, write_run
 
 pytestmark = pytest.mark.slow

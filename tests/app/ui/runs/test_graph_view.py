@@ -9,8 +9,8 @@ from typing import Any
 
 from app.jobs.events.losses import Losses, Numbers
 from app.studio.studio_queue import StudioQueue
+from app.ui.components.runs.curve import thinned
 from app.ui.runs import graph_view
-from app.ui.runs.curve import thinned
 from app.ui.runs.graph_view import MOST_POINTS, bucket_size, planned_steps, points, read_graph
 from tests.app.ui.ended_runs import write_run
 from trainers.config.migrations import VERSION

@@ -27,7 +27,7 @@ from app.studio.services import Services
 from app.studio.settings.own_presets import as_preset
 from app.studio.settings.plan import choose, plan, with_settings
 from app.ui.components.events import key_of
-from app.ui.runs.run_view import kind
+from app.ui.components.runs.run_view import kind
 from app.ui.train import start
 from app.ui.train.events import StartAction, StartPressed, StepShown, SweepPressed
 from app.ui.train.start import StartStep

@@ -10,7 +10,7 @@ from app.jobs.store import NewJob, Store
 from app.jobs.views import Watcher
 from app.studio.dataset.drafts import Choices, Draft
 from app.studio.runs.origin import write_origin
-from app.ui.runs import run_view
+from app.ui.components.runs import run_view
 from tests.app.ui.ended_runs import write_run
 from trainers.config.build import build_config
 from trainers.runs.events import Recorder

@@ -14,8 +14,8 @@ from app.jobs.view import View
 from app.studio.base_models import shown_title
 from app.studio.runs.chosen import chosen_style
 from app.studio.runs.origin import FILE, read_origin
+from app.ui.components.runs import text as words
 from app.ui.components.text import PRESET_NAMES
-from app.ui.runs import text as words
 from app.units import counted, readable_size, readable_speed, readable_time
 from trainers.config.techniques import TEXTUAL_INVERSION, techniques_in
 from trainers.messages import joined
@@ -26,6 +26,8 @@ MOVING = (State.TRAINING, State.SAMPLING, State.SAVING, State.STOPPING)
 """States in which a run has a speed."""
 COUNTING = (*MOVING, State.PAUSED, State.STOPPED, State.CANCELLED)
 """States whose sentence lacks the progress, or is not shown beside the facts."""
+TOLD_BY_FACTS = (State.TRAINING, State.SAMPLING, State.SAVING, State.PAUSED, State.STOPPED, State.FINISHED)
+"""States whose sentence would repeat the line of facts."""
 
 
 def kind(view: View, actor: Actor | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.jobs.events.losses import Curve
-from app.ui.runs import text as words
+from app.ui.components.runs import text as words
 from app.units import number
 from trainers.messages import joined
 
