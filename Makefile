@@ -55,13 +55,13 @@ method-check: $(DEVELOPER_STAMP) ## the tests of one method, NAME=…, and what 
 	$(PYTHON_IN_VENV) -m ruff check
 	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/test_house.py tests/trainers/adapters tests/trainers/formats/write \
 	tests/trainers/formats/test_clients.py tests/trainers/training/test_train.py tests/trainers/training/knobs \
-	-k "complete or house or $(NAME) or $(subst -,_,$(NAME))" -m "not thorough"
+	-k "complete or house or $(NAME) or $(subst -,_,$(NAME))"
 
 setting-check: $(DEVELOPER_STAMP) ## the tests of one setting, NAME=loss.kind, and what it lacks in the lists, in a minute
 	@test -n "$(NAME)" || { echo "name the setting: make setting-check NAME=loss.kind"; exit 2; }
 	$(PYTHON_IN_VENV) -m ruff check
 	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/test_house.py tests/trainers/config tests/trainers/training/knobs \
-	-k "complete or house or config or refusals or $(NAME)" -m "not thorough"
+	-k "complete or house or config or refusals or $(NAME)"
 
 lint: style ## style, formatting and types
 	$(PYTHON_IN_VENV) -m mypy

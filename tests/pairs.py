@@ -1,11 +1,20 @@
-"""Pairs of two lists for `pytest.mark.parametrize`, most of them thorough."""
+"""Parameters for `pytest.mark.parametrize`, most of them thorough."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import pytest
+
+
+def seldom_but(often: Collection[Any], values: Iterable[Any]) -> list[Any]:
+    """Values, all but those that are tried often thorough."""
+    return [value if value in often else pytest.param(*_several(value), marks=pytest.mark.thorough) for value in values]
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def covering_pairs(rows: Sequence[str], columns: Sequence[str], always: Collection[str]) -> list[Any]:

@@ -117,6 +117,16 @@ METHODS = (
         "a style trained with dropout is too strong in every picture",
         ("tests/trainers/adapters/test_contract.py::test_dropout_keeps_the_expected_update",),
     ),
+    Break(
+        "t-lora-draws",
+        f"{ADAPTERS}/methods/tlora.py",
+        "A, B = (torch.linalg.qr(torch.randn(width, len(S), generator=draw)).Q for width in (fan_in, out))",
+        "B, A = (torch.linalg.qr(torch.randn(width, len(S), generator=draw)).Q for width in (out, fan_in))",
+        "a run that is trained again with its settings and seed ends with another style",
+        (
+            "tests/trainers/adapters/test_contract.py::test_every_trained_tensor_learns_by_the_second_step_and_what_is_frozen_stays",
+        ),
+    ),
 )
 
 TRAINING = (
@@ -293,6 +303,22 @@ TRAINING = (
         'with only_errors("bits")',
         "a script that imports the library prints warnings about packages that nobody needs",
         ("tests/trainers/models/test_quiet.py::test_libraries_only_log_errors_and_are_as_before_afterwards",),
+    ),
+    Break(
+        "prodigy-coefficient",
+        "trainers/training/step/optim.py",
+        "d_coef=settings.d_coef",
+        "d_coef=1.0",
+        "a setting has no effect",
+        ("tests/trainers/training/knobs/test_settings.py::test_every_setting_is_read_where_it_acts",),
+    ),
+    Break(
+        "lost-process",
+        "trainers/distributed/launch.py",
+        "        name = signal.Signals(-code).name\n",
+        "        name = str(-code)\n",
+        "somebody whose graphics card's process was killed reads a number instead of the signal's name",
+        ("tests/trainers/distributed/test_launch.py::test_the_loss_of_a_process_is_noticed_and_explained",),
     ),
 )
 

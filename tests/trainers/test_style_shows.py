@@ -37,7 +37,7 @@ CONCEPTS = (
     "smiling face with sunglasses", "sleeping face",
 )  # fmt: skip
 SEEDS = (1, 2)
-SHOWN = 2
+SHOWN = 1
 
 
 def drawn_concepts() -> tuple[str, ...]:
@@ -49,12 +49,12 @@ def drawn_concepts() -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Result]:
-    """The preset of a first look, cut to 24 of its steps, after which the style shows already."""
+    """The preset of a first look, cut to 16 of its steps, after which the style shows already."""
     short = {
         "name": "short",
         "data": {"images": str(IMAGES)},
-        "train": {"device": "cpu", "steps": 24},
-        "sample": {"every": 0, "prompts": drawn_concepts(), "seeds": SEEDS, "steps": 5, "guidance": 4.0},
+        "train": {"device": "cpu", "steps": 16},
+        "sample": {"every": 0, "prompts": drawn_concepts(), "seeds": SEEDS, "steps": 4, "guidance": 4.0},
         "save": {"every": 1000},
     }
     config = build_config(find_preset("quick").settings_for(STARTER), short)
@@ -126,7 +126,7 @@ def test_the_loss_falls(demo):
     dataset = load_dataset(Run(result.run).dataset, config.data, config.seed, size, model.stride)
     trainee = Trainee(model, Network(), 1, 1)
     batches = Batches(Run(result.run), config, model, dataset, trainee, text_trains=False)
-    fixed = [batches.make(1000 + index) for index in range(6)]
+    fixed = [batches.make(1000 + index) for index in range(3)]
 
     @torch.no_grad()
     def loss() -> float:

@@ -141,8 +141,51 @@ FROZEN = {
     "t-lora": {"A0", "B0", "S0"},
 }
 """Tensors that a method draws and leaves as they are, at least these."""
+NORMS = {
+    "adalora": (3.9432, 5.97341),
+    "bitfit": (0, 1.14531),
+    "bitfit-biases": (0, 1.22933),
+    "boft": (0, 2.35499),
+    "boft-input": (0, 1.97493),
+    "dylora": (2.64748, 3.89149),
+    "full": (0, 4.47037),
+    "ia3": (0, 1.85973),
+    "krona": (2.70392, 4.34572),
+    "loha": (45.818, 43.7722),
+    "loha-tucker": (23.9511, 23.8454),
+    "lokr": (2.70392, 4.4029),
+    "lokr-both": (3.66346, 4.60036),
+    "lokr-low-rank": (3.25571, 4.51611),
+    "lokr-square": (3.25571, 4.51611),
+    "lokr-tucker": (3.22364, 4.31799),
+    "lora": (2.29826, 4.4493),
+    "lora-dora": (6.33083, 7.3153),
+    "lora-fa": (2.29826, 3.8182),
+    "lora-pissa": (8.75162, 9.23636),
+    "lora-rslora": (2.29826, 3.83775),
+    "lora-tucker": (2.70518, 4.38598),
+    "oft": (0, 1.754),
+    "oft-constrained": (0, 0.963616),
+    "oft-input": (0, 1.71942),
+    "selora": (6.05739, 6.62648),
+    "sora": (5.87404, 6.76049),
+    "ssf": (12.1655, 11.7221),
+    "ssf-biases": (12.1655, 11.6919),
+    "t-lora": (13.4823, 13.7805),
+    "t-lora-noise": (2.64748, 4.72518),
+    "tied": (11.1426, 11.8977),
+    "tied-a-frozen-b": (7.46149, 9.39502),
+    "tied-frozen": (7.49024, 7.94087),
+    "tied-role": (11.1426, 11.8977),
+    "vera": (817.757, 817.761),
+}
+"""Of all that a variant keeps, at its start and after the steps below; an old run goes on only if they stay."""
 COUNTING = ("adalora", "sora", "selora")
 """Methods whose other tensors are counts and means that change while training."""
+
+
+def norm(network: Network) -> float:
+    return float(torch.cat([t.double().flatten() for t in network.state_dict().values()]).norm())
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -150,6 +193,7 @@ def test_every_trained_tensor_learns_by_the_second_step_and_what_is_frozen_stays
     net, x = make_layers(), make_input()
     before = copy.deepcopy(net.state_dict())
     network = attach_to(net, VARIANTS[variant])
+    start = norm(network)
     frozen = {name: value.clone() for name, value in network.named_buffers()}
     learned = set()
     early = 20 if variant == "dylora" else 2  # a factor at zero hides its partner's gradient; a rank may not be drawn
@@ -160,6 +204,8 @@ def test_every_trained_tensor_learns_by_the_second_step_and_what_is_frozen_stays
 
     settings = Train(learning_rate=1e-2, weight_decay=0.3)
     take_steps(network, lambda: net(x).pow(2).mean(), 20, settings, note)
+    if variant in NORMS:
+        assert (start, norm(network)) == pytest.approx(NORMS[variant], rel=1e-4)
     waiting = {name for name, _ in network.named_parameters() if name.endswith(WAITING.get(variant, ()))}
     assert learned == {name for name, _ in network.named_parameters()} - waiting
     assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())

@@ -169,6 +169,7 @@ def losses(run: Run) -> list[float]:
     return list({event["step"]: event["loss"] for event in read_events(run.folder) if event["type"] == "step"}.values())
 
 
+PISSA = {"method": {"name": "lora", "rank": 2, "start": "pissa"}}
 DORA = {"method": {"name": "lora", "rank": 2, "dora": True}}
 TLORA = {"method": {"name": "t-lora", "rank": 4}}
 SELORA = {"method": {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.0}}
@@ -178,13 +179,11 @@ SELORA = {"method": {"name": "selora", "rank": 3, "interval": 1, "threshold": 1.
 @pytest.mark.parametrize(
     ("sections", "begun"),
     [
-        pytest.param({"method": {"name": "lora", "rank": 2, "start": "pissa"}}, True, id="pissa"),
-        pytest.param(
-            {"method": {"name": "lora", "rank": 2, "dora": True}}, True, id="dora", marks=pytest.mark.thorough
-        ),
+        pytest.param(PISSA, True, id="pissa", marks=pytest.mark.thorough),
+        pytest.param(DORA, True, id="dora", marks=pytest.mark.thorough),
         pytest.param(TLORA, True, id="t-lora", marks=pytest.mark.thorough),
         pytest.param(TLORA, False, id="t-lora-waiting"),
-        pytest.param(SELORA, True, id="selora"),
+        pytest.param(SELORA, True, id="selora", marks=pytest.mark.thorough),
         pytest.param(SELORA, False, id="selora-waiting", marks=pytest.mark.thorough),
         pytest.param({"base": {"prediction": "v_prediction", "zero_terminal_snr": "on"}}, True, id="min-snr"),
     ],

@@ -19,14 +19,24 @@ from tests.trainers.processes import training_process, wait_for
 from tests.trainers.tiny_runs import equal, events_of, state_of
 from trainers.config.sections import Train
 from trainers.device import check_devices
-from trainers.distributed.devices import Rank, read_rank
-from trainers.distributed.launch import GRACE, Loss, as_launched, is_launched_after_first, lost
+from trainers.distributed.devices import Group, Rank, read_rank
+from trainers.distributed.launch import (
+    GRACE,
+    TAKE_PART,
+    First,
+    Followers,
+    Loss,
+    as_launched,
+    is_launched_after_first,
+    lost,
+)
 from trainers.errors import LOST_PROCESS, VelaturaError
 from trainers.randomness import Share
-from trainers.runs.events import Event
+from trainers.runs.events import Event, Recorder
 from trainers.runs.run import Run
 from trainers.training.train import resume, train
 
+DIED = r"process 2 of 2 of this run has ended: it was killed \(SIGKILL\).* is kept.*: velatura resume .*dusk$"
 TWO = {"train": {"devices": 2, "batch_size": 2, "steps": 6}, "save": {"every": 2}}
 
 
@@ -43,6 +53,27 @@ def at_step(step: int, act: Callable[[], object]) -> Callable[[Event], None]:
     return listen
 
 
+@pytest.mark.process
+def test_the_loss_of_a_process_is_noticed_and_explained(tmp_path):
+    run = Run(tmp_path / "dusk")
+    run.checkpoint(4).mkdir(parents=True)
+    followers = Followers(TAKE_PART, 2, "cpu", tmp_path)
+    first = First(Group(Rank(0, 2, 0, 2), None), followers)
+    try:
+        first.check_alive(run)
+        (other,) = others()
+        other.kill()
+        assert followers.loss(60) is not None
+        with pytest.raises(VelaturaError, match=DIED) as caught:
+            first.check_alive(run)
+        with pytest.raises(VelaturaError, match=DIED), first.explained(run, Recorder(run.folder)):
+            raise RuntimeError("gloo: connection closed by peer")
+    finally:
+        followers.end()
+    assert caught.value.code == LOST_PROCESS and "step 4 is kept" in str(caught.value) and not others()
+
+
+@pytest.mark.thorough
 def test_a_process_that_dies_ends_the_run_with_a_sentence(quick, tmp_path):
     config, run = quick(TWO, {"train": {"steps": 500}}), Run(tmp_path / "runs" / "dusk")
     # In a process of its own, which ends itself if Gloo does not notice the loss.
@@ -53,9 +84,8 @@ def test_a_process_that_dies_ends_the_run_with_a_sentence(quick, tmp_path):
         died = time.monotonic()
         assert process.wait(120) == 1 and time.monotonic() - died < GRACE + 15
     (error,) = events_of(run, "error")
-    kept = rf"step {max(run.checkpoint_steps())} is kept"
-    said = rf"process 2 of 2 of this run has ended: it was killed \(SIGKILL\).* {kept}.*: velatura resume .*dusk$"
-    assert re.fullmatch(said, error["message"]) and error["code"] == LOST_PROCESS
+    kept = f"step {max(run.checkpoint_steps())} is kept"
+    assert re.fullmatch(DIED, error["message"]) and kept in error["message"] and error["code"] == LOST_PROCESS
     assert not other.is_running() and not run.is_training()
 
 

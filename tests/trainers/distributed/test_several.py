@@ -85,13 +85,9 @@ def quick_table(quick):
 
 def test_two_processes_end_as_one_does(quick_table, tmp_path):
     pair = one("train.batch_size", 2)
-    tokens = {"method": METHODS["vpt"] | {"unconditional": False}, "targets": {"unet": "attn-mlp"}}
     prior = {"prior": {"prompt": "a drawing", "images": 2}, "data": {"caption_dropout": 0.5}}
     cases = {
         "lora": quick_table(everything("lora", 3), pair),
-        "adalora": quick_table(everything("adalora", 3), pair),
-        "selora": quick_table(everything("selora", 2), pair),
-        "vpt": quick_table(tokens, {"data": {"caption_dropout": 0.8}}, pair),
         "word-and-prior": quick_table(WORD, prior, pair, one("train.steps", 2)),
         "double-sora": quick_table(everything("sora", 1), pair),
     }
@@ -111,8 +107,11 @@ def test_two_processes_end_as_one_does(quick_table, tmp_path):
 def test_every_method_ends_as_with_one_process(count, quick_table, tmp_path):
     cases = {name: quick_table(everything(name, 20)) for name in METHODS}
     cases |= {f"double-{name}": quick_table(everything(name, 1)) for name in METHODS}
+    tokens = {"method": METHODS["vpt"] | {"unconditional": False}, "targets": {"unet": "attn-mlp"}}
+    cases["tokens"] = quick_table(tokens, {"data": {"caption_dropout": 0.8}}, one("train.batch_size", 6))
     for number in (1, count):
         train_together(tmp_path / "runs", cases, number)
+    check_same(tmp_path / "runs", "tokens", count)
     for name in METHODS:
         check_same(tmp_path / "runs", name, count)
         check_gradients(tmp_path / "runs", f"double-{name}", count)

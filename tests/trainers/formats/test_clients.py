@@ -98,6 +98,14 @@ AGAIN = (
     "/tied",
     "/dylora",
     "/selora",
+    "/adalora",
+    "/sora",
+    "/pissa",
+    "/tucker",
+    "/full-extracted",
+    "sd2/lokr",
+    "sd1/full",
+    "sdxl/lora",
 )
 """What is written as in another case, or with another's names; `make test` leaves it to that one."""
 

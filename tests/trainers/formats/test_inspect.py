@@ -31,9 +31,9 @@ METADATA = {
     ("method", "name", "alphas", "rank"),
     [
         (LoRA(rank=3, alpha=2.0), "lora", (2.0,), (3, 5, 3)),
-        (LoHA(rank=3, alpha=2.0), "loha", (2.0, 3.0, 5.0), (3, 5, 3)),
+        pytest.param(LoHA(rank=3, alpha=2.0), "loha", (2.0, 3.0, 5.0), (3, 5, 3), marks=pytest.mark.thorough),
         (LoKr(rank=2, alpha=3.0, factor=4), "lokr", (1.0, 3.0), None),
-        (LoRA(rank=3, alpha=2.0, dora=True), "full", (2.0,), None),
+        pytest.param(LoRA(rank=3, alpha=2.0, dora=True), "full", (2.0,), None, marks=pytest.mark.thorough),
     ],
 )
 def test_summary(bases, tmp_path, method, name, alphas, rank):

@@ -246,7 +246,7 @@ def test_no_name_means_two_layers(base):
     ("family", "stem"),
     [
         ("sd3", "lora_unet_joint_blocks_2_x_block_attn2_qkv"),  # of 3.5 medium, in 3 medium
-        ("sd3", "lora_te3_encoder_block_0_layer_0_SelfAttention_q"),
+        pytest.param("sd3", "lora_te3_encoder_block_0_layer_0_SelfAttention_q", marks=pytest.mark.thorough),
         ("flux", "lora_te1_text_model_encoder_layers_0_mlp_fc1"),  # an encoder that is frozen here
         ("flux", "transformer.single_transformer_blocks.99.attn.norm_q"),  # of a kind that is never changed
         ("z-image", "diffusion_model.layers.99.attention.qkv"),

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tests.pairs import covering_pairs
 from tests.tiny_flow import FLOWS, tiny_flow, tiny_flow_folder
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods.bitfit import BitFit
@@ -80,7 +81,7 @@ def trained(model: Model, method: LayerMethod, preset: str = "full") -> Network:
     return network
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture
 def written(request: pytest.FixtureRequest, model: Model, tmp_path: Path) -> Iterator[tuple[Tensor, Path, Path | None]]:
     """The live network's output, and the files of its change."""
     bare = output(model)
@@ -94,6 +95,7 @@ def written(request: pytest.FixtureRequest, model: Model, tmp_path: Path) -> Ite
     yield live, tmp_path / "style.safetensors", second
 
 
+@pytest.mark.parametrize(("model", "written"), covering_pairs(PRESENT, [*METHODS], ()), indirect=True)
 def test_a_file_means_the_live_network(written: tuple[Tensor, Path, Path | None], model: Model) -> None:
     live, core, second = written
     for file in filter(None, (core, second)):
@@ -246,7 +248,11 @@ def test_other_structures_under_native_names_mean_the_same_change(model: Model, 
     assert network.warnings == [] and (live - merged).abs().max() <= 1e-4 * max(1, live.abs().max().item())
 
 
-@pytest.mark.parametrize("method", ["lora", "loha", *(name for name in METHODS if "lokr" in name), "krona"])
+@pytest.mark.parametrize(
+    ("model", "method"),
+    covering_pairs(PRESENT, ["lora", "loha", "lokr", "lokr-low", "krona"], {"lora"}),
+    indirect=["model"],
+)
 def test_diffusers_draws_the_same(model: Model, tmp_path: Path, method: str) -> None:
     """With every layer; LoKr of Z-Image with the file for ComfyUI."""
     network = trained(model, METHODS.get(method, KronA()), "full")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.pairs import seldom_but
 from tests.tiny_flow import tiny_flow, tiny_flow_folder
 from tests.trainers.models.storage.test_swap import inputs
 from trainers.adapters.network import attach
@@ -68,7 +69,7 @@ def test_text_encoders_that_a_style_can_change_are_counted_where_they_train(fold
 
 
 @pytest.mark.parametrize("method", ["lora", "oft", "adalora", "t-lora"])
-@pytest.mark.parametrize("family", ["flux", "z-image"])
+@pytest.mark.parametrize("family", seldom_but(("z-image",), ("flux", "z-image")))
 def test_every_kind_of_method_is_computed(family, method, tmp_path):
     needs = needs_of(settings(tiny_flow_folder(family, tmp_path), method={"name": method}), torch.float32)
     assert needs.trained > 0 and needs.activations.kept > needs.activations.recomputed > needs.activations.largest > 0

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from tests.pairs import seldom_but
 from tests.trainers.tiny_runs import (
     EVERYTHING,
     METHODS,
@@ -36,7 +37,7 @@ pytestmark = [pytest.mark.long, pytest.mark.usefixtures("quick_runs")]
 FAMILIES = ("sd1", "sd2", "sd2-v", "sdxl")
 KINDS = {"oft": "sd1", "t-lora": "sd2-v", "vpt": "sd2", "adapter": "sdxl"}
 """Methods that change other things than a weight by a sum, at every step alike."""
-CASES = [("lora", family) for family in FAMILIES]
+CASES = seldom_but([("lora", "sd1"), ("lora", "sdxl")], [("lora", family) for family in FAMILIES])
 CASES += [
     pytest.param(method, KINDS.get(method, FAMILIES[number % 4]), marks=() if method in KINDS else pytest.mark.thorough)
     for number, method in enumerate(METHODS)
@@ -101,7 +102,7 @@ def test_the_base_is_let_go_before_another_is_loaded(quick, tmp_path, monkeypatc
     assert counts == [0, 0]
 
 
-@pytest.mark.parametrize("room", ["all", "main memory", "none"])
+@pytest.mark.parametrize("room", seldom_but(("main memory",), ("all", "main memory", "none")))
 def test_a_style_of_a_base_in_nf4_is_drawn_on_the_base_in_full_where_that_has_room(room, quick, tmp_path, monkeypatch):
     from trainers.training import previews
 
@@ -245,11 +246,12 @@ TEXT = {"targets": {"text_encoder": "attn"}}
 CLASS = {"prior": {"prompt": "a house", "images": 2}, "train": {"batch_size": 2}}
 WORD = {"tokens": {"word": "<dusk>", "vectors": 2}}
 NF4 = {"base": {"storage": "nf4"}}
+COMBINED = [("loha", (NF4, CLASS, TEXT, WORD)), ("t-lora", (NF4, CLASS, WORD)), ("full", (CLASS, TEXT, WORD))]
 
 
 @pytest.mark.parametrize(
     ("method", "tables"),
-    [("loha", (NF4, CLASS, TEXT, WORD)), ("t-lora", (NF4, CLASS, WORD)), ("full", (CLASS, TEXT, WORD))],
+    seldom_but([COMBINED[0]], COMBINED),
 )
 def test_techniques_combine_by_settings_alone(method, tables, quick, tmp_path):
     """The base in 4 bits, class images, a word of its own and the text encoder, with methods of three kinds."""

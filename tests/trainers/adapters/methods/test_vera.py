@@ -73,6 +73,7 @@ def digest_in_another_process(seed: int) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
+@pytest.mark.thorough
 @pytest.mark.process
 def test_the_same_seed_gives_the_same_matrices_in_another_process():
     network = attach_to(make_layers(), SMALL)  # seed 7

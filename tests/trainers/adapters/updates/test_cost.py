@@ -22,16 +22,21 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+MORE = (
+    ("linear 320 → 320, 4096 tokens", "LoHA r32", False),
+    ("linear 768 → 1280, 77 tokens", "LoKr f−1", True),
+    ("conv 3×3 320 → 320, 32 × 32", "LoHA r8", True),
+    ("conv 3×3 320 → 320, 32 × 32", "LoHA r32", False),
+    ("conv 3×3 640 → 640, stride 2", "LoKr f8", True),
+)
+
+
 @pytest.mark.parametrize(
     ("layer", "method", "factored"),
     [
         ("linear 640 → 640, 256 tokens", "LoHA r4", True),
-        ("linear 320 → 320, 4096 tokens", "LoHA r32", False),
-        ("linear 768 → 1280, 77 tokens", "LoKr f−1", True),
         ("conv 1×1 320 → 640, 16 × 16", "LoHA r32", False),
-        ("conv 3×3 320 → 320, 32 × 32", "LoHA r8", True),
-        ("conv 3×3 320 → 320, 32 × 32", "LoHA r32", False),
-        ("conv 3×3 640 → 640, stride 2", "LoKr f8", True),
+        *(pytest.param(*case, marks=pytest.mark.thorough) for case in MORE),
     ],
 )
 @pytest.mark.usefixtures("one_thread")

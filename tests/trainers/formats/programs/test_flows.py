@@ -128,7 +128,7 @@ def of(model: Model, tensors: dict[str, Tensor], program: str) -> Compatibility:
     return next(one for one in found if one.program.name == program)
 
 
-@pytest.mark.parametrize(("method", "preset"), covering_pairs([*METHODS], PRESETS, {"full", "attn"}))
+@pytest.mark.parametrize(("method", "preset"), covering_pairs([*METHODS], PRESETS, {"full"}))
 def test_what_is_said_of_a_file_is_what_the_key_maps_hold(model: Model, method: str, preset: str) -> None:
     family = model.family.name
     if family == "sd3" and preset == "single-blocks":
@@ -153,7 +153,7 @@ def test_what_is_said_of_a_file_is_what_the_key_maps_hold(model: Model, method: 
         assert not of(model, tensors, "A1111").whole
 
 
-@pytest.mark.parametrize(("method", "preset"), covering_pairs([*METHODS], PRESETS, {"full", "attn"}))
+@pytest.mark.parametrize(("method", "preset"), covering_pairs([*METHODS], PRESETS, {"attn"}))
 def test_what_is_said_before_training_is_what_is_said_of_the_file(model: Model, method: str, preset: str) -> None:
     if preset not in ("attn", "attn-mlp") or method in ("dora", "vera"):  # of DoRA, only the settings tell
         return

@@ -57,7 +57,7 @@ def trained(model: Model, name: str) -> Network:
 APPLICABLE = [name for name in METHODS if all(name not in refused for refused in JOINT.values())]
 
 
-@pytest.mark.parametrize(("family", "name"), covering_pairs([*FLOWS], APPLICABLE, {"lora", "bitfit"}))
+@pytest.mark.parametrize(("family", "name"), covering_pairs([*FLOWS], APPLICABLE, {"lora"}))
 def test_every_method(family: str, name: str, flow_models: Mapping[str, Model], tmp_path: Path) -> None:
     """No effect at the start, live = merged, written = reloaded, as the file and as the one for diffusers."""
     model = own(flow_models[family])

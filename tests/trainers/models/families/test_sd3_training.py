@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.pairs import seldom_but
 from tests.tiny_flow import tiny_flow, tiny_flow_folder
 from tests.trainers.adapters.layers import shake
 from tests.trainers.tiny_runs import (
@@ -52,8 +53,9 @@ def model(folder):
     return load_model(Base(model=str(folder)), torch.float32, "cpu")
 
 
-@pytest.mark.parametrize("t5", [True, False])
-@pytest.mark.parametrize("guidance", [1.0, 4.5])
+@pytest.mark.parametrize(
+    ("t5", "guidance"), seldom_but([(True, 4.5), (False, 1.0)], [(True, 1.0), (True, 4.5), (False, 1.0), (False, 4.5)])
+)
 def test_draws_what_diffusers_pipeline_draws(t5, guidance, model, tmp_path):
     pipeline = tiny_flow("sd3", t5=t5)
     if not t5:
@@ -107,7 +109,7 @@ def test_loss_is_that_of_diffusers_training_script(preconditioned, scheme, ours,
     assert (weights * error).mean().item() == pytest.approx(theirs.item(), rel=1e-5)
 
 
-def test_text_encoders_train_beside_t5(folder, images, tmp_path):
+def test_text_encoders_train_beside_t5(folder, images, no_pictures, tmp_path):
     """Both CLIP encoders do, and checkpointing leaves T5 alone, whose dropout would give other text each time."""
     layers = {"targets": {"unet": "attn", "text_encoder": "attn"}, "train": {"gradient_checkpointing": True}}
     config = quick_settings(folder, images, settings_of_base(str(folder)), layers, {"sample": {"steps": 1}})

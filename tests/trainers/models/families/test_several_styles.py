@@ -46,8 +46,8 @@ def style(model: Model, method: Method, file: Path, seed: int) -> Style:
     return read_style(file)
 
 
-CASES = [("flux", "t-lora"), ("sd3", "t-lora"), ("z-image", "lora")]
-CASES += [pytest.param(("z-image", "t-lora"), marks=pytest.mark.thorough)]
+CASES = [("flux", "t-lora"), ("z-image", "lora")]
+CASES += [pytest.param((family, "t-lora"), marks=pytest.mark.thorough) for family in ("sd3", "z-image")]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: "-".join(case))

@@ -9,6 +9,7 @@ import torch
 from diffusers.loaders.single_file_utils import convert_sd3_transformer_checkpoint_to_diffusers
 from safetensors.torch import save_file
 
+from tests.pairs import seldom_but
 from tests.tiny_flow import tiny_flow, tiny_flow_folder
 from tests.trainers.models.mmdit_names import mmdit_tensors, sd3_tensors
 from trainers.config.sections import Base
@@ -74,7 +75,9 @@ def folder_outputs(tmp_path_factory):
     return {t5: outputs(load(tiny_flow_folder("sd3", root / str(t5), t5=t5))) for t5 in (True, False)}
 
 
-@pytest.mark.parametrize("inside", [("clip_l", "clip_g", "t5xxl"), ("clip_l", "clip_g"), ()])
+@pytest.mark.parametrize(
+    "inside", [("clip_l", "clip_g", "t5xxl"), pytest.param(("clip_l", "clip_g"), marks=pytest.mark.thorough), ()]
+)
 def test_a_file_is_the_same_base_as_the_folder(inside, pipeline, tree, folder_outputs, tmp_path):
     models = tmp_path / "ComfyUI" / "models"
     path = write(models / "checkpoints" / "sd3" / "my base.safetensors", sd3_tensors(pipeline, inside))
@@ -174,7 +177,7 @@ def test_every_tensor_of_a_real_checkpoint(variant, monkeypatch):
     assert {name: each.shape for name, each in found.items()} == {name: tuple(t.shape) for name, t in state.items()}
 
 
-@pytest.mark.parametrize("storage", ["int8", "full"])
+@pytest.mark.parametrize("storage", seldom_but(("int8",), ("int8", "full")))
 def test_a_file_is_packed_and_swapped_as_the_folder_is(storage, pipeline, tmp_path):
     path = write(tmp_path / "packed.safetensors", sd3_tensors(pipeline, ("clip_l", "clip_g")))
     folder = tiny_flow_folder("sd3", tmp_path / "folder", t5=False)

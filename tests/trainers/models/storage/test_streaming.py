@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.pairs import seldom_but
 from tests.tiny_flow import FLOWS, tiny_flow_folder
 from tests.trainers.models.storage.loading_memory import can_be_measured, measure_apart, memory_of
 from trainers.config.sections import Base
@@ -45,7 +46,7 @@ def networks_of(folder: Path) -> list[tuple[str, Any]]:
     return [(name, getattr(import_module(library), kind)) for name, (library, kind) in named]
 
 
-@pytest.mark.parametrize("family", [*FLOWS, "sdxl"])
+@pytest.mark.parametrize("family", seldom_but(("z-image", "chroma"), (*FLOWS, "sdxl")))
 def test_the_numbers_are_those_of_packing_after_loading(family, tmp_path, tiny_bases):
     folder = tiny_bases["sdxl"] if family == "sdxl" else tiny_flow_folder(family, tmp_path)
     dtype = torch.float16 if family == "flux" else torch.bfloat16

@@ -124,16 +124,6 @@ def other_value(field: FieldInfo, value: Any) -> Any:
     return 0.5 if below_one and value != 0.5 else 2.0 * value or 0.25
 
 
-def named(cases: Mapping[str, Case]) -> list[Any]:
-    """The cases' names as parameters of a test.
-
-    What is dropped by chance is one code for all methods, on each of which `test_contract.py` in `adapters` tries it:
-    here `make test` trains with LoRA alone.
-    """
-    often = [name for name in cases if not name.endswith("dropout") or name.startswith("lora.")]
-    return [name if name in often else pytest.param(name, marks=pytest.mark.thorough) for name in cases]
-
-
 def settings_of(*methods: str) -> Iterator[str]:
     """Names of all settings that these methods have; their own name is a setting of `lora` alone."""
     for method in methods:

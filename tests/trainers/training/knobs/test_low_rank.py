@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.pairs import seldom_but
 from tests.trainers.tiny_runs import both, one
 from tests.trainers.training.knobs.bench import (
     CONVOLUTIONS,
@@ -15,7 +16,6 @@ from tests.trainers.training.knobs.bench import (
     Case,
     cases,
     complete,
-    named,
     settings_of,
 )
 
@@ -48,12 +48,14 @@ ROWS: dict[str, Case] = {
     **cases(TIED, {"train_b": False, "train_u": False, "train_v": False, "group_by": "role", **LORA_DROPOUTS}),
 }
 CASES = complete(ROWS, settings_of(*LOW_RANK))
+OFTEN = ("lora.rank", "lora.dora", "lora.decay_towards", "vera.store_projections")
+"""What shows in the course of a run, not on a layer alone."""
 
 
 def test_every_row_is_a_setting():
     assert set(ROWS) <= set(settings_of(*LOW_RANK))
 
 
-@pytest.mark.parametrize("setting", named(CASES))
+@pytest.mark.parametrize("setting", seldom_but(OFTEN, CASES))
 def test_no_setting_without_effect(setting, bench):
     bench.check(CASES[setting])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.pairs import seldom_but
 from tests.trainers.tiny_runs import both, one
 from tests.trainers.training.knobs.bench import (
     DECAY,
@@ -13,7 +14,6 @@ from tests.trainers.training.knobs.bench import (
     Case,
     cases,
     complete,
-    named,
     settings_of,
 )
 
@@ -44,12 +44,14 @@ ROWS: dict[str, Case] = {
     **cases(both(TLORA, STEPS, DECAY), {"decay_towards": "zero"}),
 }
 CASES = complete(ROWS, settings_of(*RANK_CHOOSING))
+OFTEN = ("adalora.budget_scope", "t-lora.decay_towards")
+"""What shows in the course of a run, not on a layer alone."""
 
 
 def test_every_row_is_a_setting():
     assert set(ROWS) <= set(settings_of(*RANK_CHOOSING))
 
 
-@pytest.mark.parametrize("setting", named(CASES))
+@pytest.mark.parametrize("setting", seldom_but(OFTEN, CASES))
 def test_no_setting_without_effect(setting, bench):
     bench.check(CASES[setting])

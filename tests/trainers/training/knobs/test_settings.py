@@ -6,13 +6,16 @@ changed by itself, and must show in the weights; where it cannot, write its row.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+from tests.pairs import seldom_but
 from tests.trainers.tiny_runs import WORD, both, equal, one
-from tests.trainers.training.knobs.bench import STEPS, Case, Outcome, complete
+from tests.trainers.training.knobs.bench import METHODS, STEPS, Case, Outcome, complete, settings_of
 from trainers.adapters.targets import BlockOverride
 from trainers.config.config import Config
 from trainers.errors import VelaturaError
@@ -195,6 +198,14 @@ ROWS: dict[str, Case] = {
     ),
 }
 CASES = complete(ROWS, settings())
+SELDOM = ("base.", "data.", "tokens.", "prior.", "sample.", "save.")
+"""Sections with tests of their own, where pictures are taken in or drawn, words learned, or files written."""
+OFTEN = {
+    *(name for name in CASES if not name.startswith(SELDOM) or str(CASES[name].changes).startswith("refused")),
+    *("data.trigger", "tokens.norm_prior", "prior.weight", "sample.guidance", "save.precision"),
+} - {"train.d_coef", "train.gradient_checkpointing", "train.memory", "targets.unread_layers"}
+READ_BY_PROPERTIES = {"base.double_quantisation", "base.scale_code", "train.text_encoder_learning_rate"}
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(autouse=True)
@@ -207,7 +218,16 @@ def test_every_row_is_a_setting():
     assert ROWS.keys() <= set(settings())
 
 
-@pytest.mark.parametrize("setting", CASES)
+def test_every_setting_is_read_where_it_acts():
+    """Outside of `trainers/config`, which declares and checks it."""
+    files = [path for path in (ROOT / "trainers").rglob("*.py") if "config" not in path.parts]
+    nodes = (node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    read = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
+    names = {name for name in (*settings(), *settings_of(*METHODS)) if name.rpartition(".")[2] not in read}
+    assert names == {"schema_version", *READ_BY_PROPERTIES}
+
+
+@pytest.mark.parametrize("setting", seldom_but(OFTEN, CASES))
 def test_no_setting_without_effect(setting, bench):
     bench.check(CASES[setting])
 
