@@ -20,7 +20,7 @@ from tests.trainers.data.pictures import png_of
 
 ROOT = Path(__file__).parents[2]
 SIDE = 3500
-AT_ONCE = 4
+AT_ONCE = 3
 LIMIT = 150 * 2**20
 """Bytes for one picture of that side at a time."""
 

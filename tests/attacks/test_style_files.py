@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,10 @@ from torch import nn
 
 from tests.attacks.style_files import FILES, HEADERS, SETTINGS, tiny_parts, try_one, write_all
 from trainers.errors import VelaturaError
+from trainers.formats import names
+from trainers.formats.write import outline
 from trainers.models.files.header import read_header
+from trainers.models.full_size import build_from_config
 
 pytestmark = pytest.mark.slow
 
@@ -22,6 +26,23 @@ ROOT = Path(__file__).parents[2]
 NAMES = [*FILES, *HEADERS, *(f"settings: {name}" for name in SETTINGS)]
 LEAST = 100
 """MB that a file may take; the smallest bomb would take 270, the others 4,000 and more."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def networks_are_built_once() -> Iterator[None]:
+    """Keep the full-size networks on the meta device, to which nothing is written, from one way in to the next."""
+    built: dict[str, nn.Module] = {}
+
+    def build(config: dict[str, Any]) -> nn.Module:
+        key = json.dumps(config)
+        if key not in built:
+            built[key] = build_from_config(config)
+        return built[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (names, outline):
+            patch.setattr(module, "build_from_config", build)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from tests.app.ui.ended_runs import write_run, write_snapshot
 from tests.app.ui.server import MEASURED, SLOW_STEPS, Process
 from tests.app.ui.visitor import Tab, open_tab, put_far_away, widest
 from tests.trainers.tiny_runs import quick_settings, write_images
+from tests.waiting import wait_until
 from trainers.data.captions import own_caption
 from trainers.runs.events import Recorder
 from trainers.runs.run import Run
@@ -206,6 +207,7 @@ def test_a_run_is_travelled_through_and_a_step_of_it_is_chosen(page, place, tmp_
     star.click()
     page.get_by_text("Step 150 is what you download.").wait_for()
     expect(starred).to_have_attribute("aria-pressed", "true")
+    wait_until((run / "chosen.json").exists, "the page shows a star before the studio has it")
     page.reload()  # it opens on what was starred
     chosen = page.locator(".cells [aria-selected=true]")
     expect(chosen).to_have_attribute("aria-label", "Step 150, starred")
