@@ -22,7 +22,7 @@ from tests.trainers.tiny_runs import quick_settings, write_images
 def training(tmp_path: Path, tiny_bases: dict[str, Path]) -> Iterator[tuple[Process, Store, Job]]:
     """A studio that trains a run without end, with a checkpoint every few steps."""
     process, store = Process(tmp_path / "outputs", before=SLOW_STEPS), Store(tmp_path / "outputs")
-    layers = ({"name": "harbour", "train": {"steps": 50_000}}, {"save": {"every": 20}})
+    layers = ({"name": "harbour", "train": {"steps": 50_000}}, {"save": {"every": 8}})
     job = actions.add(
         store, quick_settings(tiny_bases["sd1"], write_images(tmp_path / "images"), *layers), actor=MACHINE_OWNER
     )
@@ -44,7 +44,7 @@ def test_a_run_and_its_page_outlive_the_server_and_a_killed_run_goes_on(browser:
         complaints: list[str] = []
         listen(page, process.url, complaints)
         page.goto(f"{process.url}run?id=harbour")
-        seen = wait_for_step(page, 25)
+        seen = wait_for_step(page, 10)
         trainer = store.job(job.id).process
         assert complaints == []
 
@@ -57,7 +57,7 @@ def test_a_run_and_its_page_outlive_the_server_and_a_killed_run_goes_on(browser:
 
         done = wait_for_step(page, seen + 1)
         trainer.kill()  # it goes on by itself, and the page with it
-        assert wait_for_step(page, done + 40) > done
+        assert wait_for_step(page, done + 10) > done
         assert store.job(job.id).restarts == 1
 
         store.set_retries(0)
@@ -65,7 +65,7 @@ def test_a_run_and_its_page_outlive_the_server_and_a_killed_run_goes_on(browser:
         trainer.kill()
         page.wait_for_selector("#run-head .chip.interrupted")
         saved = int(re.search(r"Saved up to step (\d+)", page.locator(".line").inner_text())[1])
-        assert saved >= 20 and saved % 20 == 0
+        assert saved >= 8 and saved % 8 == 0
         page.wait_for_selector("[data-settling]", state="detached")
         page.get_by_role("button", name=f"Continue from {saved}", exact=True).click()
         assert wait_for_step(page, saved + 1) > saved

@@ -173,6 +173,7 @@ def test_what_is_wrong_is_said_under_its_field_and_nothing_is_lost(page):
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("  ")
 
 
+@pytest.mark.thorough
 def test_two_styles_are_drawn_and_earlier_settings_come_back(page, place, tmp_path):
     fill(page, Prompt="a house", Seed="3")
     page.get_by_text("Also draw it without the style").click()
@@ -242,6 +243,7 @@ ROW = """(() => {
 """How the pictures of a series stand."""
 
 
+@pytest.mark.thorough
 def test_strengths_and_steps_are_compared_and_one_is_kept(page, place, tmp_path):
     fill(page, Prompt="a star", Seed="6")
     page.get_by_label("Along a row", exact=True).select_option(label="Strength")
@@ -316,11 +318,18 @@ def test_the_address_names_the_style_and_a_foreign_one_asks_for_its_base(page, p
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("my own words")
     page.get_by_label("Style 1").select_option(label="Ink wash")
     page.wait_for_selector("#pg-base-said:has-text('There is no base model for this style on this computer')")
+    there, away = place.out / ".studio" / "styles" / "Ink wash.safetensors", place.out.parent / "away.safetensors"
+    there.rename(away)
+    visit(page, place)
+    expect(page.get_by_label("Style 1").locator("option:checked")).to_have_text("No longer here")
+    away.rename(there)
+    expect(page.get_by_label("Style 1").locator("option:checked")).to_have_text("Ink wash")
     page.get_by_role("button", name="Remove Ink wash").click()
     page.wait_for_selector(".style-row", state="detached")
     expect(page.get_by_label("Base model").locator("option:checked")).to_have_text("Velatura starter")
 
 
+@pytest.mark.thorough
 def test_a_deleted_style_that_comes_back_is_in_its_field_again(page, place):
     field = page.get_by_label("Style 1")
     dusk = field.locator("option", has_text="Dusk").get_attribute("value")

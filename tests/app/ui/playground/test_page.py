@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,16 @@ import gradio as gr
 import pytest
 
 from app.jobs.store import TRAIN, NewJob
+from app.studio.generation.axes import Axis
+from app.studio.generation.record import Record
+from app.studio.generation.request import GenerateRequest, StyleRef
+from app.studio.runs.chosen import starred_step
 from app.studio.services import Services, open_services
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.events import key_of
+from app.ui.playground.events import GenerationAction
 from app.ui.playground.page import Playground
-from tests.app.ui.ended_runs import write_run
+from tests.app.ui.ended_runs import write_run, write_snapshot
 
 
 @pytest.fixture
@@ -64,3 +70,37 @@ def test_while_the_first_style_is_trained_the_fields_lead_to_its_run(page, servi
     (services.paths.runs / "dusk" / "events.jsonl").unlink()
     fields = page.open(visitor())
     assert "Your first style is on its way" in fields and "run?id=dusk" in fields and "No styles here" not in fields
+
+
+def write_drawing(services: Services, request: GenerateRequest) -> str:
+    """A drawing of that visitor that has ended; its id."""
+    id = "drawing-00000000000000000001-aa"
+    folder = services.paths.root / "drawings" / id
+    folder.mkdir(parents=True)
+    record = Record(request=request, whose=key_of(visitor()), made=1.0, state="finished", number=99)
+    (folder / "generation.json").write_text(record.model_dump_json(), encoding="utf-8")
+    return id
+
+
+def test_a_compared_step_that_is_kept_becomes_what_its_run_gives(page, services):
+    run = write_run(services.paths.runs, "dusk", {"train": {"steps": 4, "warmup": 0}})
+    write_snapshot(run, 2)
+    services.queue.store.add(NewJob(TRAIN, run, owner=""), phase="ended")
+    (style,) = services.library.entries()
+    axes = (Axis(kind="step", values=(2, 4)), Axis(kind="guidance", values=(3.0, 5.0)))
+    drawn = write_drawing(
+        services, GenerateRequest(prompts=("a fox",), styles=(StyleRef(style=style.id, strength=0.5),), axes=axes)
+    )
+    page.on_asked(GenerationAction(what="keep", about=f"{drawn}:2"), visitor(), "")
+    kept = page.forms.read(key_of(visitor()))
+    assert starred_step(run) == 2 and kept is not None and (kept.options["guidance"], kept.axes()) == ("5", [])
+
+
+def test_settings_of_an_earlier_picture_are_put_back_and_kept(page, services):
+    drawn = write_drawing(services, GenerateRequest(prompts=("a house",), seed=3, compare=False))
+    shown = page.on_asked(GenerationAction(what="use", about=drawn), visitor(), "")
+    kept = page.forms.read(key_of(visitor()))
+    assert kept is not None and (kept.prompt, kept.options["seed"], kept.compare) == ("a house", "3", False)
+    assert re.search(r'<textarea[^>]* data-set="\w+"[^>]*>a house</textarea>', shown[page.form]), (
+        "the page takes them over"
+    )
