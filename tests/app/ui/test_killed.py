@@ -21,7 +21,10 @@ from tests.trainers.tiny_runs import quick_settings, write_images
 @pytest.fixture
 def training(tmp_path: Path, tiny_bases: dict[str, Path]) -> Iterator[tuple[Process, Store, Job]]:
     """A studio that trains a run without end, with a checkpoint every few steps."""
-    process, store = Process(tmp_path / "outputs", before=SLOW_STEPS), Store(tmp_path / "outputs")
+    process, store = (
+        Process(tmp_path / "outputs", before=SLOW_STEPS.replace("0.05", "0.2")),
+        Store(tmp_path / "outputs"),
+    )
     layers = ({"name": "harbour", "train": {"steps": 50_000}}, {"save": {"every": 8}})
     job = actions.add(
         store, quick_settings(tiny_bases["sd1"], write_images(tmp_path / "images"), *layers), actor=MACHINE_OWNER
