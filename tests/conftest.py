@@ -50,7 +50,6 @@ def pytest_configure() -> None:
 
 def pytest_collection_finish() -> None:
     """Leave what is imported by now out of collections, each of which would go through torch's million objects."""
-    gc.collect()
     gc.freeze()
 
 

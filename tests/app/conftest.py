@@ -14,7 +14,7 @@ from app.jobs.store import Store
 from app.studio.dataset.drafts import Drafts
 from app.studio.paths import Paths
 from app.studio.studio_queue import StudioQueue
-from tests.app.command import FEW_STEPS, Outcome, call, fresh_process
+from tests.app.command import FEW_STEPS, Outcome, call, process
 from tests.app.user_files import write_broken_pictures, write_pictures
 from tests.shared import make_once
 from tests.trainers.conftest import no_pictures, quick_runs
@@ -34,14 +34,14 @@ class Trained:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Two steps on the starter as a real process, on good images with broken ones among them; not to be written to."""
+    """Two steps on the starter as a process, on good images with broken ones among them; not to be written to."""
 
     def make(place: Path) -> None:
         write_broken_pictures(write_pictures(place / "images", "fox.png", "dog [red].png"))
         settings = ("method.name=lora", "method.rank=16", "method.alpha=16", "targets.unet=full")
         options = [word for setting in settings for word in ("--set", setting)]
         options += ["--images", "images", "--name", "dusk", *FEW_STEPS, "--out", "runs", "--json"]
-        outcome = fresh_process("train", *options, cwd=place)
+        outcome = process("train", *options, cwd=place)
         assert outcome.code == 0, outcome.err
         (place / "outcome.json").write_text(json.dumps(asdict(outcome)), encoding="utf-8")
 

@@ -56,6 +56,12 @@ def workplace(
     return place
 
 
+@pytest.fixture(scope="module")
+def untouched(workplace: Path) -> dict[str, bytes | None]:
+    """What is in it."""
+    return tree(workplace)
+
+
 def _cut(path: Path) -> None:
     whole = path.read_bytes()
     path.unlink()  # a copy may be a link
@@ -188,10 +194,13 @@ ROWS = {
 
 @pytest.mark.parametrize("row", ROWS)
 def test_one_sentence_and_nothing_changed(
-    row: str, workplace: Path, tiny_bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    row: str,
+    workplace: Path,
+    untouched: dict[str, bytes | None],
+    tiny_bases: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     line, sentence = ROWS[row]
-    before = tree(workplace)
     monkeypatch.chdir(workplace)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     outcome = call(*_words(line, tiny_bases))
@@ -202,7 +211,7 @@ def test_one_sentence_and_nothing_changed(
     assert said[0].startswith("error: ")
     assert "unexpected" not in said[0]
     assert re.search(sentence, said[0]), said[0]
-    assert tree(workplace) == before
+    assert tree(workplace) == untouched
 
 
 def _words(line: str, bases: dict[str, Path]) -> list[str]:

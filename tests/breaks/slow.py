@@ -14,6 +14,17 @@ SLOW: tuple[Break, ...] = (
         ("tests/app/jobs/cluster/test_cluster.py::test_a_run_whose_node_is_killed_is_begun_again_elsewhere",),
     ),
     Break(
+        "node-left",
+        "app/jobs/cluster/node_job.py",
+        "            shutil.rmtree(self._place, ignore_errors=True)\n            self._contents.tidy()",
+        "            self._contents.tidy()",
+        "every job leaves a copy of its pictures and checkpoints on its node",
+        (
+            "tests/app/jobs/cluster/test_node_job.py"
+            "::test_a_small_job_is_done_there_with_a_large_file_of_the_storage_and_its_error_comes_back",
+        ),
+    ),
+    Break(
         "library-bars",
         "trainers/models/quiet.py",
         "            library.disable_progress_bar()",

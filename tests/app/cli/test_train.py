@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from app.cli.train import demo_config
-from tests.app.command import Outcome, call, process
+from tests.app.command import Outcome, call, fresh_process, process
 from tests.app.conftest import Trained
 from tests.app.user_files import write_pictures
 from trainers.runs.events import read_events
@@ -45,6 +45,14 @@ def test_progress_goes_to_standard_error(trained: Trained) -> None:
     assert re.search(r"^step 1/2  loss 0\.\d{4}  [\d.]+ s/step  [\d.]+ (s|min) left$", err, re.MULTILINE), err
     assert re.search(r"^dusk: lora on Velatura starter \(sd1\), 2 images, 2,042,880 parameters, float32", err, re.M)
     assert "this style will fit only the starter" in err
+
+
+@pytest.mark.thorough
+def test_a_process_that_imports_its_libraries_says_no_more(trained: Trained, tmp_path: Path) -> None:
+    words = ("train", trained.run / "config.toml", "--steps", "1", "--out", tmp_path, "--json")
+    outcome = fresh_process(*words, cwd=tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert [line.split()[0] for line in outcome.err.splitlines()] == ["The", "dusk:", "drew", "step"], outcome.err
 
 
 def stop_while_it_trains(run: Path) -> Outcome:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from app.jobs.database.migrations import VERSION
-from app.jobs.processes.devices import Offer
+from app.jobs.processes.devices import NodeDevice, Offer
 from app.jobs.processes.process import Identity, own_identity
 from app.jobs.store import Job, NewJob, Store
 from trainers.errors import VelaturaError
@@ -169,6 +169,14 @@ TestLine.settings = settings(max_examples=15, stateful_step_count=30)
 
 
 # ---------------------------------------------------------------- claims
+def test_captions_are_claimed_for_this_machine_and_a_run_for_a_node(store):
+    offer = Offer(("cpu@10.0.0.3", "cpu"), True, {"cpu@10.0.0.3": NodeDevice({}, 16.0)})
+    store.add(NewJob("caption", store.runs / "captions"))
+    add(store, "run")
+    claimed = [claim(store, offer) for _ in range(2)]
+    assert [(job.name, job.device) for job in claimed if job] == [("captions", "cpu"), ("run", "cpu@10.0.0.3")]
+
+
 def test_many_threads_and_connections_claim_each_job_once(tmp_path):
     stores = [Store(tmp_path) for _ in range(4)]
     for number in range(40):

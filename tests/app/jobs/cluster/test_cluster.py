@@ -65,6 +65,7 @@ def devices(store: Store) -> tuple[str, ...]:
     return seen.devices if seen is not None else ()
 
 
+@pytest.mark.thorough
 def test_pictures_are_drawn_there_and_captions_written_here(local, store, told, tiny_bases):
     local.add(HOSTS[0])
     wait_until(lambda: devices(store), "the node does not join")

@@ -69,6 +69,7 @@ def follow(job: NodeJob, run: Run, until=lambda _: False, storage: Storage | Non
     return seen
 
 
+@pytest.mark.thorough
 def test_a_run_that_lost_its_node_goes_on_on_another_with_the_bits_of_an_uncut_one(
     quick, uncut, tmp_path, job_on, monkeypatch
 ):
@@ -126,11 +127,19 @@ def test_a_parent_that_is_gone_ends_it(quick, tmp_path, job_on):
     assert not read_summary(run.folder).ended and not (run.folder / "process.log").exists(), "it failed before"
 
 
-def test_a_small_job_is_done_there_and_its_error_comes_back(tmp_path, job_on):
+def test_a_small_job_is_done_there_with_a_large_file_of_the_storage_and_its_error_comes_back(
+    tmp_path, job_on, monkeypatch
+):
+    for module in (changes, manifests):
+        monkeypatch.setattr(module, "LARGE", LARGE)
+    storage = Storage(f"file://{tmp_path.as_posix()}/shared")
     store = Store(tmp_path / "runs")
     run = Run(add_quick(store, actions.new_folder(store, "captions")).folder)
+    (run.folder / "large").write_bytes(b"l" * LARGE)
     request = run.folder / REQUEST
-    assert follow(job_on(run, "node", kind=CAPTION), run)[-1] == Ended(0, lacked_memory=False)
+    job = job_on(run, "node", storage=storage, kind=CAPTION)
+    assert follow(job, run, storage=storage)[-1] == Ended(0, lacked_memory=False)
+    assert not (tmp_path / "node" / "jobs" / job._key).exists()
     assert [event["type"] for event in read_events(run.folder)] == ["queued", "attempt", "working", "done"]
     request.write_text(request.read_text().replace("captions", "nowhere"))
     assert follow(job_on(run, "node", attempt=2, kind=CAPTION), run)[-1] == Ended(1, lacked_memory=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 import time
@@ -40,6 +41,7 @@ def niceness(store: Store, job: Job, child: subprocess.Popen[bytes]) -> tuple[in
     return psutil.Process(child.pid).nice(), autogroup.read_text().split()[-1] if autogroup.exists() else ""
 
 
+@pytest.mark.thorough  # the tests below look at processes that do not load torch
 @pytest.mark.skipif(sys.platform == "win32", reason="its priorities are classes")
 def test_the_process_of_a_run_is_nicer_and_its_threads_sleep_soon(store, quick, monkeypatch):
     monkeypatch.setenv(VARIABLE, "")
@@ -56,10 +58,23 @@ def test_the_process_of_a_run_is_nicer_and_its_threads_sleep_soon(store, quick, 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its priorities are classes")
-def test_the_environment_says_how_nice_a_job_is(store, monkeypatch):
-    monkeypatch.setenv(VARIABLE, "4")
+@pytest.mark.parametrize(("variable", "wanted"), [("", NICE), ("4", 4)])
+def test_the_environment_says_how_nice_a_job_is(store, monkeypatch, variable, wanted):
+    monkeypatch.setenv(VARIABLE, variable)
     job = add_quick(store, actions.new_folder(store, "one"))
     child = start(store, job)
     nice, group = niceness(store, job, child)
-    assert nice == max(4, os.getpriority(os.PRIO_PROCESS, 0)) and group in ("", "4")
+    assert nice == max(wanted, os.getpriority(os.PRIO_PROCESS, 0)) and group in ("", str(wanted))
     assert child.wait(120) == 0
+
+
+@pytest.mark.filterwarnings("ignore:'app.studio.run_job' found in sys.modules:RuntimeWarning")
+def test_the_module_of_a_job_lets_threads_sleep_soon(store, monkeypatch):
+    variables = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    monkeypatch.setattr(os, "environ", variables | {VARIABLE: "0"})  # this process stays as nice as it is
+    job = add_quick(store, actions.new_folder(store, "one"))
+    claimed = store.claim(CPU.choose, own_identity())
+    monkeypatch.setattr(sys, "argv", ["run_job", str(store.runs), str(job.id), claimed.token])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("app.studio.run_job", run_name="__main__")
+    assert end.value.code == 0 and os.environ["GOMP_SPINCOUNT"] == str(SPINS)

@@ -57,6 +57,7 @@ def dispatcher(
     return Dispatcher(queue.store, JOB_MODULES, CPU, interval=0.02, notify=note, fork_server=fork_server)
 
 
+@pytest.mark.thorough
 def test_a_drawing_is_next_no_measurement_is_before_the_training_and_that_ends_with_the_same_bits(
     queue: StudioQueue, drafts: Drafts, dispatcher: Dispatcher, starts: list[str], tmp_path: Path
 ) -> None:
