@@ -28,8 +28,6 @@ class Stored:
 class FileForm:
     """How a method with its settings is written to a style file and its metadata."""
 
-    algorithm: str = "lora"
-    """Other tools' name for the file's format."""
     rank: int = 1
     """The network dimension in a file's metadata."""
     alpha: float = 1.0

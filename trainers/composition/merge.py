@@ -25,9 +25,9 @@ from trainers.formats.origin import origin_of
 from trainers.formats.original.split import split_joint
 from trainers.formats.read import Style
 from trainers.formats.safetensors_file import save
-from trainers.formats.write.convert import plain_metadata, precision_of, why_not_plain
+from trainers.formats.write.convert import precision_of, why_not_plain
 from trainers.formats.write.core import style_tensors
-from trainers.formats.write.diffusers import LARGEST_PLAIN, exact_low_rank, plain_size
+from trainers.formats.write.diffusers import LARGEST_PLAIN, exact_low_rank, plain_metadata, plain_size
 from trainers.formats.write.outline import build_outline
 from trainers.messages import Message
 from trainers.models.families import get_family

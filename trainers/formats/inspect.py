@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from trainers.adapters.methods import METHODS
+from trainers.formats.codecs import dora
 from trainers.formats.layout import method_of
 from trainers.formats.names import part_of, unknown_names
 from trainers.formats.origin import STARTER, origin_of
@@ -284,7 +285,7 @@ def _method(style: Style) -> str:
     # Layers without effect may be plain LoRA in a file of any method; they do not count.
     changed = (layer for layer in style.layers.values() if not _is_nothing(layer))
     methods = {method_of(layer) for layer in changed} or {method_of(layer) for layer in style.layers.values()}
-    decomposed = any({"dora_scale", "lora_magnitude_vector"} & set(layer) for layer in style.layers.values())
+    decomposed = any({*dora.MAGNITUDES} & set(layer) for layer in style.layers.values())
     form = "+".join(sorted(method for method in methods if method) + ["dora"] * decomposed)
     return (methods <= {"oft", "full"} and _named(style)) or form
 

@@ -98,10 +98,8 @@ def kept_products(shapes: Mapping[str, Shape]) -> Iterator[int]:
     ):  # fmt: skip
         if core in shapes and down in shapes:
             yield _side(shapes[core], 0) * _columns(shapes[down]) * _kernel(shapes[core])
-    if "lokr_w1" not in shapes:
-        left = _outer(shapes, "lokr_w1_a", "lokr_w1_b")
-        if left:
-            yield math.prod(left)
+    if "lokr_w1" not in shapes and (left := _outer(shapes, "lokr_w1_a", "lokr_w1_b")):
+        yield math.prod(left)
 
 
 def _lokr_right(shapes: Mapping[str, Shape]) -> Shape:

@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trainers.adapters.updates import Update
+from trainers.adapters.updates import Affine, Update
 from trainers.errors import VelaturaError
-from trainers.formats.layout import build_update
+from trainers.formats.codecs import build_update, file_tensors, portable
 
 Precision = Literal["fp16", "bf16", "fp32"]
 
@@ -38,18 +38,18 @@ def pack(update: Update, alpha: float, precision: Precision, where: str) -> dict
     If 16 bits exceed `LARGEST_ERROR` even with balanced factors, as for subnormal changes, the tensors are fp32. Raises
     VelaturaError if the change is not finite or fp32 exceeds it too.
     """
-    update = update.portable()
+    update = portable(update)
     W = _probe(update)
-    exact = update.checked(W)
+    exact = _checked(update, W)
     if not math.isfinite(_norm(exact)) or not math.isfinite(_norm(_shift(update))):
         raise VelaturaError(
             "the change of {where} is not finite, so no style was written; use an earlier checkpoint", where=where
         )
-    tensors = update.file_tensors(alpha)
+    tensors = file_tensors(update, alpha)
     for name in dict.fromkeys((precision, "fp32")):
         packed = cast(tensors, name)
         stored = build_update(packed, tuple(exact.shape))
-        errors = (relative_error(stored.checked(W), exact), relative_error(_shift(stored), _shift(update)))
+        errors = (relative_error(_checked(stored, W), exact), relative_error(_shift(stored), _shift(update)))
         if max(errors) <= LARGEST_ERROR[name]:
             return packed
     raise VelaturaError(
@@ -62,6 +62,12 @@ def _probe(update: Update) -> Tensor:
     if not update.uses_base_output:
         return torch.empty(0)
     return torch.randn(update.shape, generator=torch.Generator().manual_seed(0))
+
+
+def _checked(update: Update, W: Tensor) -> Tensor:
+    """ΔW, or the scaled weight if there is an output scale, since a file holds 1 + gain."""
+    change = update.dense(W)
+    return change if not isinstance(update, Affine) or update.gain is None else change + W
 
 
 def _shift(update: Update) -> Tensor:

@@ -15,10 +15,10 @@ from torch import Tensor
 from trainers.adapters.updates import Kronecker, Rows, Update
 from trainers.adapters.updates.rows import Ranges
 from trainers.errors import VelaturaError
+from trainers.formats.codecs import build_update, dora, needs_base, update_on
 from trainers.formats.embedding import parts_in, rows_in, words_of
-from trainers.formats.layout import LayoutError, build_update, by_layer, inputs_of, method_of, outputs_of, split_key
+from trainers.formats.layout import LayoutError, by_layer, inputs_of, method_of, outputs_of, split_key
 from trainers.formats.limits import check_formats, check_layer, check_total, read_style_header
-from trainers.formats.on_base import DECOMPOSED, needs_base, update_on
 from trainers.formats.peft_settings import CONFIG, PREFIX, PeftSettings, parse_adapter_metadata, read_adapter_config
 from trainers.messages import Message
 from trainers.models.files.header import Header
@@ -155,7 +155,7 @@ class Style:
                 update: Update = _share(build_update(tensors), self.shares[stem], W)
             elif W is not None and needs_base(tensors):
                 update = update_on(tensors, W, bias)
-            elif set(DECOMPOSED) & set(tensors):
+            elif set(dora.MAGNITUDES) & set(tensors):
                 raise LayoutError("is a DoRA, which depends on the base model")
             else:
                 update = build_update(tensors, None if W is None else tuple(W.shape))

@@ -16,8 +16,8 @@ from app.studio.runs.chosen import is_snapshot
 from app.studio.settings.differences import setting
 from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
+from trainers.formats.codecs import needs_base
 from trainers.formats.inspect import HeaderSummary, summarise_header
-from trainers.formats.on_base import needs_base
 from trainers.formats.own_form import read_form
 from trainers.formats.programs.check import check_programs
 from trainers.formats.read import Style, read_outline, read_style

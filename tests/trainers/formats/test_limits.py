@@ -19,8 +19,9 @@ from torch.utils._pytree import tree_leaves
 from trainers.adapters.updates.per_image import stack
 from trainers.composition.svd import merge_svd
 from trainers.errors import VelaturaError
+from trainers.formats.codecs import build_update, file_tensors, portable
 from trainers.formats.inspect import describe_style, summarise_header
-from trainers.formats.layout import build_update, by_layer
+from trainers.formats.layout import by_layer
 from trainers.formats.limits import LARGEST_CHANGE, LARGEST_UNFOLDED, MOST_TENSORS, check_layer, check_total
 from trainers.formats.read import Style, read_outline, read_style
 from trainers.formats.write.diffusers import exact_low_rank, plain_size
@@ -142,7 +143,7 @@ def test_a_rank_beyond_the_layers_is_never_multiplied_out(tensors):
         assert stack({0: update}, update.shape, 1) == (None, {0: update})
         assert exact_low_rank(update).rank == 24 and plain_size(update) == 24 * (32 + 24)
         assert merge_svd([update], torch.ones(32, 24), 2).change.rank == 2
-        update.portable().file_tensors(1.0)
+        file_tensors(portable(update), 1.0)
     assert making.most <= in_file, f"{making.most:,} numbers from {in_file:,}"
 
 

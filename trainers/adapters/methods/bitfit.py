@@ -17,7 +17,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.about import About, FileForm, Stored
+from trainers.adapters.about import About, Stored
 from trainers.adapters.method import SETTINGS, LayerMethod, Theta
 from trainers.adapters.roles import is_key
 from trainers.adapters.site import Site
@@ -45,9 +45,6 @@ class BitFit(LayerMethod):
     """The method."""
     missing_biases: bool = False
     """Also add biases to queries and values, which have none; not every tool can read these."""
-
-    def file_form(self) -> FileForm:
-        return FileForm("full")
 
     def sits_on(self, part: str, path: str, layer: nn.Module) -> bool:
         return not is_key(path) and (self.missing_biases or layer.bias is not None)

@@ -56,7 +56,7 @@ class Full(InputMethod):
 
     def file_form(self) -> FileForm:
         rank = self.extract_rank or 1
-        return FileForm("lora" if self.extract_rank else "full", rank, float(rank), self.extract_rank)
+        return FileForm(rank, float(rank), self.extract_rank)
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return {"D": nn.Parameter(torch.zeros(site.op.shape))}

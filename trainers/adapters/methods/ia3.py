@@ -23,7 +23,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.about import About, FileForm, Stored
+from trainers.adapters.about import About, Stored
 from trainers.adapters.method import SETTINGS, LayerMethod, Theta
 from trainers.adapters.roles import layer_role
 from trainers.adapters.site import Site
@@ -50,9 +50,6 @@ class IA3(LayerMethod):
     """The method."""
     everywhere: bool = False
     """Scale the outputs of every trained layer, not only the paper's."""
-
-    def file_form(self) -> FileForm:
-        return FileForm("boft")
 
     def sits_on(self, part: str, path: str, layer: nn.Module) -> bool:
         role = layer_role(path)

@@ -47,7 +47,7 @@ class KronA(InputMethod):
     """s: scale of the update."""
 
     def file_form(self) -> FileForm:
-        return FileForm("lokr", rank=10_000)  # LyCORIS' setting for full factors
+        return FileForm(rank=10_000)  # LyCORIS' setting for full factors
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         return kronecker_pair(site.op.shape, draw)

@@ -14,7 +14,6 @@ Hyeon-Woo et al. 2021 (FedPara, arXiv 2108.06098), Prop. 1–3; Yeh et al. 2023 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -22,7 +21,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.about import About, FileForm, Stored
+from trainers.adapters.about import About, Stored
 from trainers.adapters.method import SETTINGS, RankedMethod, Theta, idle
 from trainers.adapters.methods.initial import normal, tucker, uses_tucker
 from trainers.adapters.site import Site
@@ -53,9 +52,6 @@ class LoHA(RankedMethod):
     """Scale: the update is multiplied by alpha / rank."""
     tucker: bool = False
     """Tucker decomposition of k×k kernels: a smaller file if convolutions are trained."""
-
-    def file_form(self) -> FileForm:
-        return replace(super().file_form(), algorithm="loha")
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         theta: dict[str, Tensor] = {}

@@ -23,7 +23,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.about import About, FileForm, Stored
+from trainers.adapters.about import About, Stored
 from trainers.adapters.method import SETTINGS, RankedMethod, Theta, idle
 from trainers.adapters.methods.initial import factorise, kaiming, tucker, uses_tucker
 from trainers.adapters.site import Site
@@ -89,9 +89,6 @@ class LoKr(RankedMethod):
         u_out, v_out = factorise(site.op.shape[0], self.factor, self.paper_split)
         u_in, v_in = factorise(site.op.shape[1], self.factor, self.paper_split)
         return (u_out, u_in), (v_out, v_in)
-
-    def file_form(self) -> FileForm:
-        return replace(super().file_form(), algorithm="lokr")
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:
         u, v = self.shapes(site)

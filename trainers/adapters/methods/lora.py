@@ -101,8 +101,6 @@ class LoRA(RankedMethod):
 
     def file_form(self) -> FileForm:
         form = super().file_form()
-        if self.dora:  # tools read magnitudes differently: the whole change is written
-            form = replace(form, algorithm="full")
         return replace(form, rank=2 * self.rank) if self.start == "pissa" else form
 
     def init(self, site: Site, shared: Theta, draw: torch.Generator) -> dict[str, Tensor]:

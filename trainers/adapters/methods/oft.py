@@ -29,7 +29,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.about import About, FileForm, Stored
+from trainers.adapters.about import About, Stored
 from trainers.adapters.method import SETTINGS, LayerMethod, Theta
 from trainers.adapters.op import Op
 from trainers.adapters.site import Site
@@ -63,11 +63,6 @@ class OFT(LayerMethod):
     """BOFT: several rotations over channels at growing distances, so that small blocks reach every channel."""
     constraint: float = Field(default=0.0, ge=0, le=10)
     """COFT: maximum norm of a block's Q, which keeps every rotation small; 0 = none."""
-
-    def file_form(self) -> FileForm:
-        if self.side == "input":
-            return FileForm("full")  # files hold the full ΔW
-        return FileForm("boft" if self.butterfly else "diag-oft")
 
     def decays(self, name: str) -> bool:
         return False

@@ -18,7 +18,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.about import About, FileForm, Stored
+from trainers.adapters.about import About, Stored
 from trainers.adapters.method import SETTINGS, LayerMethod, Theta
 from trainers.adapters.methods.initial import normal
 from trainers.adapters.roles import is_key
@@ -49,9 +49,6 @@ class SSF(LayerMethod):
     """Also shift layers without a bias (queries and values); not every tool can read these."""
     spread: float = Field(default=0.0, ge=0, le=1)
     """Standard deviation of the initial scales (around 1) and shifts (around 0); 0.02 in the paper, 0 = no effect."""
-
-    def file_form(self) -> FileForm:
-        return FileForm("boft")
 
     def decays(self, name: str) -> bool:
         return False

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.rotation import butterfly_block
 from trainers.adapters.updates.tensors import at_least_fp32
-from trainers.adapters.updates.update import DiffusersForm, Update
+from trainers.adapters.updates.update import Update
 
 
 @dataclass(frozen=True)
@@ -26,17 +24,11 @@ class Affine(Update):
     shift: Tensor | None
     shape: tuple[int, ...]
 
-    diffusers_form: ClassVar[DiffusersForm] = "none"
     fits_norms = True
 
     @property
     def uses_base_output(self) -> bool:
         return self.gain is not None
-
-    @property
-    def is_written_dense(self) -> bool:
-        """Files need the full change for the scale of a norm or of an odd number of channels."""
-        return len(self.shape) == 1 or self.shape[0] % 2 == 1
 
     def dense(self, W: Tensor) -> Tensor:
         if self.gain is None:
@@ -56,17 +48,3 @@ class Affine(Update):
     def scaled(self, strength: float) -> Affine:
         gain, shift = (None if part is None else part * strength for part in (self.gain, self.shift))
         return replace(self, gain=gain, shift=shift)
-
-    def checked(self, W: Tensor) -> Tensor:
-        """The scaled weight if there is a gain, since a file holds 1 + gain."""
-        return self.dense(W) if self.gain is None else self.dense(W) + W
-
-    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        """An identity rotation (BOFT) with an output scale, which needs no base; for a shift alone a zero `diff`."""
-        tensors = {} if self.shift is None else {"diff_b": self.shift}
-        if self.gain is None:
-            return {"diff": torch.zeros(1), **tensors}
-        b = butterfly_block(self.shape[0], 2)
-        blocks = torch.zeros(1, self.shape[0] // b, b, b)
-        rescale = (1 + self.gain).view(-1, *[1] * (len(self.shape) - 1))
-        return {"oft_blocks": blocks, "rescale": rescale, "alpha": torch.tensor(0.0), **tensors}

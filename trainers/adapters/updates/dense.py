@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from trainers.adapters.op import Op
 from trainers.adapters.updates.built import build_and_apply
 from trainers.adapters.updates.tensors import add_onto, at_least_fp32
-from trainers.adapters.updates.update import DiffusersForm, LowRank, Update
+from trainers.adapters.updates.update import LowRank, Update
 
 
 @dataclass(frozen=True)
@@ -21,13 +20,10 @@ class Dense(Update):
     weight: Tensor
     shift: Tensor | None = None
 
-    uses_base_output = False
     fits_norms = True
-    diffusers_form: ClassVar[DiffusersForm] = "lora"
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the layer's weight."""
         return tuple(self.weight.shape)
 
     def dense(self, W: Tensor | None = None) -> Tensor:
@@ -57,11 +53,6 @@ class Dense(Update):
         identity = torch.eye(min(flat.shape), dtype=flat.dtype, device=flat.device)
         up, down = (identity, flat) if len(flat) == len(identity) else (flat, identity)
         return LowRank(up, down, self.shape)
-
-    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        """`diff` and `diff_b`, or `w_norm` and `b_norm` of a norm; alpha does not scale them."""
-        names = ("w_norm", "b_norm") if self.weight.dim() == 1 else ("diff", "diff_b")
-        return {name: t for name, t in zip(names, (self.weight, self.shift), strict=True) if t is not None}
 
 
 def _identity(weight: Tensor) -> Tensor:

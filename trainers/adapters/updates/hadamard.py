@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from trainers.adapters.op import Op
 from trainers.adapters.updates.built import build_and_apply
 from trainers.adapters.updates.cost import built_cost, khatri_rao_cost, low_rank_cost
 from trainers.adapters.updates.tensors import add_onto, full_rank
-from trainers.adapters.updates.update import DiffusersForm, LowRank, Update
+from trainers.adapters.updates.update import LowRank, Update
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,6 @@ class Hadamard(Update):
     left: LowRank
     right: LowRank
 
-    uses_base_output = False
-    diffusers_form: ClassVar[DiffusersForm] = "lora"
     shift = None
 
     @property
@@ -77,22 +75,8 @@ class Hadamard(Update):
     def scaled(self, strength: float) -> Hadamard:
         return replace(self, left=self.left.scaled(strength))
 
-    def portable(self) -> Hadamard:
-        return Hadamard(self.left.portable(), self.right.portable())
-
     def largest(self) -> float:
         return self.left.largest() * self.right.largest()
-
-    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        left, right = self.left.low_rank(), self.right.low_rank()
-        # alpha = rank makes the scale 1 in every reader; one reader applies any other scale twice when merging.
-        return {
-            "hada_w1_a": left.up,
-            "hada_w1_b": left.down,
-            "hada_w2_a": right.up,
-            "hada_w2_b": right.down,
-            "alpha": torch.tensor(float(self.left.rank)),
-        }
 
 
 class KhatriRao(torch.autograd.Function):

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
-from trainers.adapters.updates.dense import Dense
 from trainers.adapters.updates.rotation import Rotation
-from trainers.adapters.updates.tensors import add_onto, at_least_fp32, to_cpu_fp32
-from trainers.adapters.updates.update import DiffusersForm, Update
+from trainers.adapters.updates.tensors import add_onto, at_least_fp32
+from trainers.adapters.updates.update import Update
 
 
 @dataclass(frozen=True)
 class InputScale(Update):
-    """A scale per input of a linear layer: ΔW = W diag(gain), `gain (in,)`, with `weight` the layer's W.
-
-    No format for it is read by all clients, so a file holds the full ΔW.
-    """
+    """A scale per input of a linear layer: ΔW = W diag(gain), `gain (in,)`, with `weight` the layer's W."""
 
     gain: Tensor
     weight: Tensor
 
     shift = None
-    uses_base_output = False
-    diffusers_form: ClassVar[DiffusersForm] = "lora"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -42,18 +35,12 @@ class InputScale(Update):
     def scaled(self, strength: float) -> InputScale:
         return replace(self, gain=self.gain * strength)
 
-    def portable(self) -> Dense:
-        return Dense(self.dense()).map(to_cpu_fp32)
-
-    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        return Dense(self.dense()).file_tensors(alpha)
-
 
 @dataclass(frozen=True)
 class InputRotation(Update):
     """A rotation of the input channels: ΔW = W (R − I) with R as in `Rotation` and `weight` the layer's W.
 
-    `skew (m, in/b, b, b)`; on convolutions R rotates the channels of each pixel. A file holds the full ΔW.
+    `skew (m, in/b, b, b)`; on convolutions R rotates the channels of each pixel.
     """
 
     skew: Tensor
@@ -62,8 +49,6 @@ class InputRotation(Update):
     strength: float = 1.0
 
     shift = None
-    uses_base_output = False
-    diffusers_form: ClassVar[DiffusersForm] = "lora"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -87,12 +72,3 @@ class InputRotation(Update):
 
     def scaled(self, strength: float) -> InputRotation:
         return replace(self, strength=self.strength * strength)
-
-    def input_rotation(self) -> Tensor | None:
-        return None if self.butterfly or self.strength != 1 else self.skew[0]
-
-    def portable(self) -> Dense:
-        return Dense(self.dense()).map(to_cpu_fp32)
-
-    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        return Dense(self.dense()).file_tensors(alpha)

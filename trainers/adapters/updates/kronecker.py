@@ -11,8 +11,8 @@ from torch import Tensor
 from trainers.adapters.op import Op
 from trainers.adapters.updates.built import build_and_apply
 from trainers.adapters.updates.cost import MOVED, PASSES, built_cost
-from trainers.adapters.updates.tensors import add_onto, at_least_fp32, full_rank, max_abs, to_cpu_fp32
-from trainers.adapters.updates.update import DiffusersForm, LowRank, Update
+from trainers.adapters.updates.tensors import add_onto, at_least_fp32, full_rank, max_abs
+from trainers.adapters.updates.update import LowRank, Update
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ class Kronecker(Update):
     right: Tensor | LowRank
     shape: tuple[int, ...]
 
-    uses_base_output = False
     shift = None
 
     def _right_dense(self) -> Tensor:
@@ -104,15 +103,6 @@ class Kronecker(Update):
             return full_rank(self.shape)
         return min(min(self.left.shape) * self.right.rank, full_rank(self.shape))
 
-    @property
-    def diffusers_form(self) -> DiffusersForm:
-        return "lora" if self._stays_thin else "lokr"
-
-    @property
-    def _stays_thin(self) -> bool:
-        """Whether files hold the right factor as a product; at half the full rank or more, readers expect it dense."""
-        return isinstance(self.right, LowRank) and self.right.rank < max(self.right.shape[:2]) / 2
-
     def low_rank(self) -> LowRank | None:
         """A product of rank `rank(left)·r`; None if the right factor is dense or its r exceeds its full rank."""
         if not isinstance(self.right, LowRank) or self.right.rank > full_rank(self.right.shape):
@@ -125,27 +115,9 @@ class Kronecker(Update):
         down = torch.kron((root[:, None] * Vh[keep]).contiguous(), at_least_fp32(right.down).contiguous())
         return LowRank(up, down, self.shape)
 
-    def with_dense_factors(self) -> Kronecker:
-        return replace(self, right=self._right_dense()) if isinstance(self.right, LowRank) else self
-
-    def portable(self) -> Kronecker:
-        right = self.right.portable() if isinstance(self.right, LowRank) else to_cpu_fp32(self.right)
-        if isinstance(right, LowRank) and not self._stays_thin:
-            right = right.dense()
-        return Kronecker(to_cpu_fp32(self.left), right, self.shape)
-
     def largest(self) -> float:
         right = self.right.largest() if isinstance(self.right, LowRank) else max_abs(self.right)
         return max_abs(self.left) * right
-
-    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        tensors = {"lokr_w1": self.left}
-        if isinstance(self.right, LowRank):
-            right = self.right.low_rank()
-            tensors |= {"lokr_w2_a": right.up, "lokr_w2_b": right.down, "alpha": torch.tensor(float(right.rank))}
-        else:  # readers ignore alpha when both factors are dense
-            tensors |= {"lokr_w2": self.right, "alpha": torch.tensor(1.0)}
-        return tensors
 
 
 def kron(left: Tensor, right: Tensor, shape: tuple[int, ...]) -> Tensor:

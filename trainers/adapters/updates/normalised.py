@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
 from trainers.adapters.updates.tensors import add_onto, at_least_fp32
-from trainers.adapters.updates.update import DiffusersForm, LowRank, Update
+from trainers.adapters.updates.update import LowRank, Update
 
 
 @dataclass(frozen=True)
@@ -27,13 +26,7 @@ class Normalised(Update):
     strength: float = 1.0
 
     uses_base_output = True
-    diffusers_form: ClassVar[DiffusersForm] = "dora"
     shift = None
-
-    @property
-    def is_written_dense(self) -> bool:
-        """True, since every tool reads `dora_scale` differently."""
-        return True
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -52,15 +45,6 @@ class Normalised(Update):
 
     def scaled(self, strength: float) -> Normalised:
         return replace(self, strength=self.strength * strength)
-
-    def decomposed(self, W: Tensor) -> tuple[LowRank, Tensor]:
-        return self.inner, self.magnitude
-
-    def portable(self) -> Update:
-        raise TypeError("tools read magnitudes differently; this update is written as its full change")
-
-    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        raise TypeError("tools read magnitudes differently; this update is written as its full change")
 
 
 def normalise(inner: LowRank, magnitude: Tensor, W: Tensor) -> Normalised:

@@ -17,14 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from trainers.adapters.op import Op
 from trainers.adapters.updates.tree import RUNTIME
-from trainers.adapters.updates.update import DiffusersForm, LowRank, Update
+from trainers.adapters.updates.update import LowRank, Update
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,6 @@ class PerImage(Update):
     rows: tuple[int, ...] | None = field(default=None, metadata=RUNTIME)
 
     shift = None
-    diffusers_form: ClassVar[DiffusersForm] = "none"
 
     @property
     def uses_base_output(self) -> bool:
@@ -100,12 +98,6 @@ class PerImage(Update):
     def scaled(self, strength: float) -> PerImage:
         strengths = torch.ones(len(self.index)) if self.strengths is None else self.strengths
         return replace(self, strengths=strengths * strength)
-
-    def portable(self) -> Update:
-        raise TypeError("a file holds one change per layer; this update differs between images")
-
-    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        raise TypeError("a file holds one change per layer; this update differs between images")
 
 
 def stack(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from trainers.adapters.op import Op
 from trainers.adapters.updates.built import build_and_apply
 from trainers.adapters.updates.tensors import add_onto, at_least_fp32, max_abs
-from trainers.adapters.updates.update import DiffusersForm, Update
+from trainers.adapters.updates.update import Update
 
 MOVED = 8.0
 """Cost of moving and rotating one number, in multiply-adds of a matrix product, measured on a CPU."""
@@ -33,7 +32,6 @@ class Rotation(Update):
     strength: float = 1.0
 
     uses_base_output = True
-    diffusers_form: ClassVar[DiffusersForm] = "none"
 
     def rotate_minus_identity(self, y: Tensor) -> Tensor:
         """(R − I) y for channels along dim 1 of `(n, out, p)`, summed factor by factor to avoid cancellation."""
@@ -103,17 +101,6 @@ class Rotation(Update):
     def largest(self) -> float:
         """The bound for its gain and shift; a rotation preserves norms."""
         return max((max_abs(part) for part in (self.gain, self.shift) if part is not None), default=0.0)
-
-    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        """Blocks above the diagonal, from which readers subtract the transpose; alpha 0 means no constraint."""
-        if self.strength != 1:
-            raise ValueError("a rotation at another strength is not a rotation")
-        # Files hold a single rotation's inverse: readers multiply by its transpose.
-        skew = self.skew if self.butterfly else self.skew[0].mT
-        tensors = {"oft_blocks": skew.triu(1), "alpha": torch.tensor(0.0)}
-        if self.gain is not None:
-            tensors["rescale"] = (1 + self.gain).view(-1, *[1] * (len(self.shape) - 1))
-        return tensors if self.shift is None else {**tensors, "diff_b": self.shift}
 
 
 def cayley_minus_identity(skew: Tensor) -> Tensor:

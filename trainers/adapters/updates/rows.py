@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from trainers.adapters.op import Op
 from trainers.adapters.updates.kronecker import Kronecker
 from trainers.adapters.updates.tensors import add_onto, full_rank
-from trainers.adapters.updates.update import DiffusersForm, LowRank, Update
+from trainers.adapters.updates.update import LowRank, Update
 
 Ranges = tuple[tuple[int, int], ...]
 """Pairs of first row and end, in order."""
@@ -24,22 +23,15 @@ class Rows(Update):
     whole: Kronecker
     ranges: Ranges
 
-    uses_base_output = False
     shift = None
-    diffusers_form: ClassVar[DiffusersForm] = "lora"
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the layer's weight."""
         return (sum(end - start for start, end in self.ranges), *self.whole.shape[1:])
 
     @property
     def rank_bound(self) -> int:
         return min(self.whole.rank_bound, full_rank(self.shape))
-
-    @property
-    def is_written_dense(self) -> bool:
-        return True
 
     def dense(self, W: Tensor | None = None) -> Tensor:
         return torch.cat(self._of(self.whole.dense(), 0))
@@ -55,15 +47,8 @@ class Rows(Update):
         low = self.whole.low_rank()
         return None if low is None else LowRank(torch.cat(self._of(low.up, 0)), low.down, self.shape)
 
-    def with_dense_factors(self) -> Rows:
-        return replace(self, whole=self.whole.with_dense_factors())
-
     def largest(self) -> float:
         return self.whole.largest()
-
-    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        """The full ΔW, since no format stores rows of a Kronecker product."""
-        return {"diff": self.dense()}
 
     def _of(self, tensor: Tensor, axis: int) -> list[Tensor]:
         return [tensor.narrow(axis, start, end - start) for start, end in self.ranges]

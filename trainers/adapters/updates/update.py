@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from trainers.adapters.updates.tensors import at_least_fp32, full_rank, max_abs, to_cpu_fp32
+from trainers.adapters.updates.tensors import at_least_fp32, full_rank, max_abs
 from trainers.adapters.updates.tree import TensorFields
 
 if TYPE_CHECKING:
     from trainers.adapters.op import Op
-
-DiffusersForm = Literal["core", "lora", "lokr", "dora", "none"]
-"""How diffusers loads a change: from the core file; rewritten as plain LoRA, LoKr or DoRA; or not at all."""
 
 
 class Update(TensorFields):
     """A change ΔW of a layer's weight, as factors; it acts on the layer's *base output* y₀ = W x.
 
     No update acts on another's result, so several on one layer add up in any order and the live network equals the
-    merged one. By default ΔW has full rank, and every reader supports its tensors as they are.
+    merged one. By default ΔW has full rank.
     """
 
     if TYPE_CHECKING:  # a field, a class variable or a property of each update
@@ -38,28 +35,18 @@ class Update(TensorFields):
             """The change of the layer's bias, `(out,)`, or None; `apply` adds it too."""
             ...
 
-        @property
-        def uses_base_output(self) -> bool:
-            """Whether `apply` reads y₀, which is computed only then."""
-            ...
-
-        @property
-        def diffusers_form(self) -> DiffusersForm:
-            """Form in which diffusers loads this change exactly."""
-            ...
-
     fits_norms: ClassVar[bool] = False
     """Whether it can change a norm, which has a scale and a shift but no matrix."""
+
+    @property
+    def uses_base_output(self) -> bool:
+        """Whether `apply` reads y₀, which is computed only then."""
+        return False
 
     @property
     def rank_bound(self) -> int:
         """An upper bound on the rank of ΔW, without multiplying its factors."""
         return full_rank(self.shape)
-
-    @property
-    def is_written_dense(self) -> bool:
-        """Whether files hold its full ΔW, because no format expresses it without the layer's weight."""
-        return False
 
     def apply(self, op: Op, x: Tensor, y0: Tensor | None, onto: Tensor | None = None) -> Tensor:
         """The change of the layer's output, in the output's shape and dtype; added to `onto` if given.
@@ -80,31 +67,6 @@ class Update(TensorFields):
         """The same ΔW as `up · down`, exactly; None if no such form is smaller than the matrix."""
         return None
 
-    def decomposed(self, W: Tensor) -> tuple[LowRank, Tensor] | None:
-        """DoRA's form: the low-rank part and the norm `(out,)` of each row of W + ΔW; None if it has no such form."""
-        low = self.low_rank()
-        return None if low is None else (low, low.row_norms(W))
-
-    def input_rotation(self) -> Tensor | None:
-        """Q `(in/b, b, b)` if the change is W' = W blockdiag((I + Q)(I − Q)⁻¹) and nothing else; otherwise None."""
-        return None
-
-    def with_dense_factors(self) -> Update:
-        """The same change with products among its factors multiplied out."""
-        return self
-
-    def portable(self) -> Update:
-        """The same change, detached, on the CPU, in fp32 and in a form that every reader of its format supports."""
-        return self.map(to_cpu_fp32)
-
-    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        """Tensors of the style file by suffix; `alpha` is the file's constant alpha for plain LoRA tensors."""
-        raise NotImplementedError
-
-    def checked(self, W: Tensor) -> Tensor:
-        """The matrix compared to verify a file's rounding, for a layer with weight W: usually ΔW."""
-        return self.dense(W)
-
     def largest(self) -> float:
         """An upper bound on |ΔW| and |shift| from the factors; NaN if a factor has NaN."""
         return max((max_abs(tensor) for tensor in self.tensors().values()), default=0.0)
@@ -123,8 +85,6 @@ class LowRank(Update):
     shape: tuple[int, ...]
     gate: Tensor | None = None
 
-    uses_base_output = False
-    diffusers_form: ClassVar[DiffusersForm] = "core"
     shift = None
 
     @property
@@ -157,10 +117,6 @@ class LowRank(Update):
     def rank_bound(self) -> int:
         return min(self.rank, full_rank(self.shape))
 
-    def portable(self) -> LowRank:
-        """Without gate, which is multiplied into `up`."""
-        return self.low_rank().map(to_cpu_fp32)
-
     def largest(self) -> float:
         return max_abs(self._gated_up()) * max_abs(self.down) * max(1, self.rank)
 
@@ -170,16 +126,6 @@ class LowRank(Update):
         base = torch.linalg.vector_norm(W, dim=1, dtype=torch.promote_types(W.dtype, B.dtype)).square()
         cross = (B * (W @ A.T.to(W.dtype))).sum(1)  # in W's dtype: a copy of W in fp32 would be weight-sized
         return (base + 2 * cross + (B @ (A @ A.T) * B).sum(1)).clamp(min=0).sqrt()
-
-    def file_tensors(self, alpha: float) -> dict[str, Tensor]:
-        kernel = self.shape[1:]
-        ones = (1,) * (len(kernel) - 1)  # convolutions are written as 4-D kernels
-        up = self._gated_up() * (self.rank / alpha)  # readers multiply by alpha / rank
-        return {
-            "lora_up.weight": up.reshape(*up.shape, *ones),
-            "lora_down.weight": self.down.reshape(self.rank, *kernel),
-            "alpha": torch.tensor(float(alpha)),
-        }
 
 
 def concatenate(changes: Sequence[LowRank]) -> LowRank:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from trainers.adapters.site import Site
 from trainers.adapters.updates import Dense, LowRank, Update
+from trainers.adapters.updates.tensors import to_cpu_fp32
 from trainers.formats.original.rows import rows_of
 from trainers.models.families import get_family
 from trainers.models.families.family import OriginalLayer
@@ -47,7 +48,7 @@ def _joined(layer: OriginalLayer, by_path: Mapping[str, tuple[Site, Update]]) ->
 
 
 def _diagonal(lows: Mapping[str, LowRank], rows: Mapping[str, Tensor], shape: tuple[int, ...]) -> LowRank:
-    portable = {path: low.portable() for path, low in lows.items()}
+    portable = {path: low.map(to_cpu_fp32) for path, low in lows.items()}
     downs: list[Tensor] = []  # distinct
     places = dict[str, int]()
     for path, low in portable.items():

@@ -17,9 +17,9 @@ from trainers.adapters.roles import is_denoiser
 from trainers.adapters.updates import Kronecker
 from trainers.adapters.updates.rows import Ranges
 from trainers.errors import VelaturaError
-from trainers.formats.layout import LayoutError, build_update, method_of, sizes_of
+from trainers.formats.codecs import build_update, dora, lokr
+from trainers.formats.layout import LayoutError, method_of, outputs_of, sizes_of
 from trainers.formats.names import denoiser_names, diffusers_name, network_config
-from trainers.formats.on_base import DECOMPOSED
 from trainers.formats.original.rows import ranges_of, rows_of
 from trainers.formats.read import Style
 from trainers.models.families import get_family
@@ -33,8 +33,6 @@ OF_ROWS: Mapping[str, tuple[str, ...]] = {
     "lokr": (),
 }
 """Tensors with one row per output, by method; the others are the same for all rows."""
-OUTPUTS = ("lora_up.weight", "hada_w1_a", "diff", "diff_b")
-"""Tensors that give the number of outputs."""
 
 
 def split_joint(style: Style, parts: Mapping[str, nn.Module], family: str) -> Style:
@@ -82,7 +80,8 @@ def _joint(net: nn.Module, family: str) -> Iterator[tuple[str, OriginalLayer]]:
 
 def _split(style: Style, stem: str, layer: OriginalLayer) -> list[tuple[str, dict[str, Tensor], Tensor]]:
     """Path, tensors by suffix and rows of each changed layer of diffusers, or of all if none changes."""
-    tensors, outputs = _whole(style, stem)
+    tensors = _whole(style, stem)
+    outputs = outputs_of(tensors)
     total, named = sum(layer.rows) or outputs, OF_ROWS[method_of(tensors) or "full"]
     if outputs != total or any(tensors[name].shape[0] != total for name in named if name in tensors):
         raise VelaturaError(
@@ -99,11 +98,11 @@ def _split(style: Style, stem: str, layer: OriginalLayer) -> list[tuple[str, dic
     return changed or shares
 
 
-def _whole(style: Style, stem: str) -> tuple[dict[str, Tensor], int]:
-    """The tensors of a layer, and its outputs; VelaturaError if one is missing, has no rows, or cannot be split."""
+def _whole(style: Style, stem: str) -> dict[str, Tensor]:
+    """The tensors of a layer; VelaturaError if one is missing, has no rows, or cannot be split."""
     tensors = dict(style.layers[stem])
     method = method_of(tensors) or ""
-    if method not in OF_ROWS or (method == "lokr" and set(DECOMPOSED) & set(tensors)):
+    if method not in OF_ROWS or (method == "lokr" and set(dora.MAGNITUDES) & set(tensors)):
         raise VelaturaError(
             "{name} cannot be read for this base: its layer {stem} is several layers here, and its change is not "
             "one that can be split",
@@ -120,9 +119,8 @@ def _whole(style: Style, stem: str) -> tuple[dict[str, Tensor], int]:
         raise VelaturaError(
             "{name} does not fit: its layer {stem} {error}", name=style.name, stem=stem, error=error.message
         ) from error
-    if isinstance(update, Kronecker):
-        return update.file_tensors(1.0), update.shape[0]  # with the scale of PEFT's settings
-    return tensors, next((tensors[name].shape[0] for name in OUTPUTS if name in tensors), 0)
+    # A LoKr is written anew, with the scale of PEFT's settings.
+    return lokr.write(update, 1.0) if isinstance(update, Kronecker) else tensors
 
 
 def _without_idle_rank(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

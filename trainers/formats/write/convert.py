@@ -15,9 +15,9 @@ from trainers.adapters.context import ContextHolder, ForwardContext
 from trainers.adapters.site import Site
 from trainers.adapters.updates import LowRank
 from trainers.errors import VelaturaError
+from trainers.formats.codecs import dora
 from trainers.formats.layout import GLORA
 from trainers.formats.names import layer_names, network_config
-from trainers.formats.on_base import DECOMPOSED
 from trainers.formats.origin import origin_of
 from trainers.formats.original.split import split_joint
 from trainers.formats.own_form import read_form
@@ -25,7 +25,7 @@ from trainers.formats.pack import Precision
 from trainers.formats.read import Style
 from trainers.formats.safetensors_file import save
 from trainers.formats.write.core import kohya_tensors
-from trainers.formats.write.diffusers import LARGEST_PLAIN, exact_low_rank, infers_lokr, plain_size
+from trainers.formats.write.diffusers import LARGEST_PLAIN, exact_low_rank, infers_lokr, plain_metadata, plain_size
 from trainers.formats.write.outline import build_outline
 from trainers.formats.write.transformer import named_tensors
 from trainers.messages import Message as _
@@ -45,13 +45,10 @@ def is_plain(style: Style) -> bool:
     family = origin_of(style).family
     if family is not None and family.loads_lokr and _is_lokr_of_diffusers(style):
         return True
-    if family is not None and family.style_form != "kohya" and not all(map(_is_diffusers_own, style.layers)):
+    named = all(stem.startswith(("transformer.", "text_encoder")) for stem in style.layers)  # as diffusers does
+    if family is not None and family.style_form != "kohya" and not named:
         return False
     return all(set(tensors) <= PLAIN for tensors in style.layers.values())
-
-
-def _is_diffusers_own(stem: str) -> bool:
-    return stem.startswith(("transformer.", "text_encoder"))
 
 
 def _is_lokr_of_diffusers(style: Style) -> bool:
@@ -77,7 +74,7 @@ def why_not_plain(style: Style) -> str:
     if style.unknown_keys or beyond:
         example = (*style.unknown_keys, *beyond)[0]
         return _("it changes more than plain LoRA can, such as {example}", example=example)
-    if any(set(DECOMPOSED) & set(tensors) for tensors in style.layers.values()):
+    if any(set(dora.MAGNITUDES) & set(tensors) for tensors in style.layers.values()):
         return _("it is a DoRA, which depends on the base's weights")
     origin = origin_of(style)
     if origin.other is not None:
@@ -102,12 +99,6 @@ def write_plain(path: Path, style: Style) -> None:
     dropped = ("ss_network_", "lora_adapter_metadata")
     kept = {key: value for key, value in style.metadata.items() if not key.startswith(dropped)}
     save(path, tensors, {**kept, **plain_metadata(rank)})
-
-
-def plain_metadata(rank: int) -> dict[str, str]:
-    """Network metadata of a plain LoRA of this rank."""
-    named = {"ss_network_module": "networks.lora", "ss_network_dim": str(rank), "ss_network_alpha": str(float(rank))}
-    return {**named, "ss_network_args": "{}"}
 
 
 def _low_ranks(style: Style, parts: dict[str, nn.Module], family: str) -> dict[Site, LowRank]:

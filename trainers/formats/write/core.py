@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,17 @@ from torch import Tensor
 from trainers.adapters.network import Network
 from trainers.adapters.roles import is_denoiser
 from trainers.adapters.site import Site
-from trainers.adapters.updates import Dense, LowRank, Update
+from trainers.adapters.updates import Dense, Kronecker, LowRank, Update
 from trainers.adapters.updates.update import concatenate
 from trainers.errors import VelaturaError
+from trainers.formats.codecs import codec_of, portable
 from trainers.formats.extract import extract, kept_share
 from trainers.formats.names import attention_siblings, kohya_name
 from trainers.formats.own_form import own_form
 from trainers.formats.pack import DTYPES, Precision, pack
 from trainers.formats.programs.check import by_name, identifies_base, reads_text
 from trainers.formats.safetensors_file import save
-from trainers.formats.write.transformer import transformer_tensors
+from trainers.formats.write.transformer import pack_layers, transformer_tensors
 from trainers.messages import Message
 from trainers.messages import Message as _
 from trainers.models.families import get_family
@@ -105,7 +107,7 @@ def file_update(site: Site) -> Update:
             )
         return concatenate(lows)
     (update,) = updates
-    return Dense(update.dense(site.weight()), update.shift) if update.is_written_dense else update
+    return update if codec_of(update) else Dense(update.dense(site.weight()), update.shift)
 
 
 def _cut(update: Update, site: Site, rank: int) -> Update:
@@ -123,8 +125,7 @@ def style_tensors(
 ) -> dict[str, Tensor]:
     """Tensors of a style file for one change per site, under the names that programs read for this family."""
     if not family:
-        packed = {site.name: pack(update, alpha, precision, site.name) for site, update in updates.items()}
-        return {f"{name}.{suffix}": tensor for name, layer in packed.items() for suffix, tensor in layer.items()}
+        return pack_layers({site.name: update for site, update in updates.items()}, alpha, precision)
     if get_family(family).style_form == "kohya":
         return kohya_tensors(updates, alpha, family, denoiser, precision)
     of_denoiser = {site: update for site, update in updates.items() if is_denoiser(site.part)}
@@ -163,9 +164,9 @@ def with_text_width(
         return tensors
     for site, update in updates.items():
         stem = kohya_name(site.part, site.path, family, denoiser)
-        portable = update.portable()
-        if reads_text(stem) and (dense := portable.with_dense_factors()) is not portable:
-            packed = pack(dense, 1.0, precision, site.name)
+        change = portable(update)
+        if reads_text(stem) and isinstance(change, Kronecker) and isinstance(change.right, LowRank):
+            packed = pack(replace(change, right=change.right.dense()), 1.0, precision, site.name)
             others = {key: tensor for key, tensor in tensors.items() if key.partition(".")[0] != stem}
             return others | {f"{stem}.{suffix}": tensor for suffix, tensor in packed.items()}
     return tensors

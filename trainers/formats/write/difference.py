@@ -21,8 +21,8 @@ from trainers.errors import VelaturaError
 from trainers.formats.extract import extract
 from trainers.formats.pack import Precision
 from trainers.formats.safetensors_file import save
-from trainers.formats.write.convert import plain_metadata
 from trainers.formats.write.core import kohya_tensors
+from trainers.formats.write.diffusers import plain_metadata
 from trainers.models.model import Model
 
 

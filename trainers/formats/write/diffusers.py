@@ -20,8 +20,9 @@ from torch import Tensor
 
 from trainers.adapters.network import Network
 from trainers.adapters.roles import is_denoiser
-from trainers.adapters.updates import Dense, Kronecker, LowRank, Update
+from trainers.adapters.updates import Affine, Dense, Kronecker, LowRank, Normalised, Rotation, Update
 from trainers.adapters.updates.tensors import full_rank
+from trainers.formats.codecs import dora, file_tensors, lokr, portable
 from trainers.formats.names import diffusers_name
 from trainers.formats.pack import Precision, pack
 from trainers.formats.programs.check import describe_programs
@@ -63,12 +64,7 @@ def write_for_diffusers(
             return path
         rank = Counter(update.rank for update in updates.values()).most_common(1)[0][0]
         tensors = kohya_tensors(updates, float(rank), model_family, denoiser, precision)
-        named = {
-            "ss_network_module": "networks.lora",
-            "ss_network_dim": str(rank),
-            "ss_network_alpha": str(float(rank)),
-        }
-        save(path, tensors, {**kept, **named, "ss_network_args": "{}"})
+        save(path, tensors, {**kept, **plain_metadata(rank)})
     elif kind == "lokr":
         save(path, _lokr_tensors(network, precision), {**kept, "lora_adapter_metadata": _lokr_config(network)})
     else:
@@ -83,7 +79,7 @@ def diffusers_kind(network: Network, family: str) -> Kind:
     uncut = [site for site in network.sites if not all(p.method.file_form().extract_rank for p in site.placed)]
     updates = [update for site in uncut for update in site.updates()]  # the others become plain LoRA
     several = any(len(site.placed) > 1 for site in network.sites)
-    forms = {update.diffusers_form for update in updates}
+    forms = set(map(_form, updates))
     if "none" in forms:
         return "none"
     if (base := get_family(family)).style_form != "kohya":
@@ -101,6 +97,20 @@ def diffusers_kind(network: Network, family: str) -> Kind:
     if forms == {"lokr"} and in_unet and _factor(network) is not None:
         return "lokr"
     return "lora" if sum(map(plain_size, updates)) <= LARGEST_PLAIN else "huge"
+
+
+def _form(update: Update) -> Kind:
+    """The form in which diffusers loads one change exactly, whatever its size."""
+    match update:
+        case LowRank():
+            return "core"
+        case Normalised():
+            return "dora"
+        case Affine() | Rotation():
+            return "none"
+        case Kronecker() if not lokr.keeps_product(update):
+            return "lokr"
+    return "lora"
 
 
 def _is_lokr_of_diffusers(updates: Sequence[Update]) -> bool:
@@ -154,11 +164,17 @@ def describe_own_format(network: Network, core: Path) -> str:
 
 def exact_low_rank(update: Update) -> LowRank:
     """The same ΔW as plain LoRA: its low-rank form, or ΔW times an identity if that is not larger."""
-    update = update.portable()
+    update = portable(update)
     low = update.low_rank()
     if low is None or low.rank >= full_rank(low.shape):
         return Dense(update.dense(torch.empty(0))).factored()
     return low
+
+
+def plain_metadata(rank: int) -> dict[str, str]:
+    """Network metadata of a plain LoRA of this rank."""
+    named = {"ss_network_module": "networks.lora", "ss_network_dim": str(rank), "ss_network_alpha": str(float(rank))}
+    return {**named, "ss_network_args": "{}"}
 
 
 def plain_size(update: Update) -> int:
@@ -171,7 +187,7 @@ def plain_size(update: Update) -> int:
 def _factor(network: Network) -> int | None:
     """A factor with which PEFT splits all layers' widths as this network does; None if no factor does."""
     splits = [
-        (site.op.shape[:2], tuple(update.file_tensors(1.0)["lokr_w1"].shape))
+        (site.op.shape[:2], tuple(file_tensors(update, 1.0)["lokr_w1"].shape))
         for site in network.sites
         for update in (site.updates() if is_denoiser(site.part) else ())
     ]
@@ -234,14 +250,8 @@ def _dora_tensors(network: Network, precision: Precision) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for site in network.sites:
         (update,) = site.updates()
-        decomposed = update.decomposed(site.weight())
-        assert decomposed is not None, "a change that diffusers loads as DoRA or plain LoRA"
-        low, rows = decomposed
+        low, magnitudes = dora.write(update, site.weight())
         name = diffusers_name(site.part, site.path)
-        tensors |= peft_lora(name, site, low.portable(), precision)
-        # In fp32: a magnitude's error is that of its whole row, not of the change.
-        magnitude = rows.detach().float().cpu().clone()
-        tensors[f"{name}.lora_magnitude_vector.weight"] = (
-            magnitude if site.op.is_linear else magnitude[None, :, None, None]
-        )
+        tensors |= peft_lora(name, site, low, precision)
+        tensors |= {f"{name}.{suffix}": tensor for suffix, tensor in magnitudes.items()}
     return tensors

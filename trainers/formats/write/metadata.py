@@ -19,8 +19,10 @@ import torch
 
 from trainers.adapters.method import LayerMethod, RankedMethod
 from trainers.adapters.network import Network
+from trainers.adapters.updates import Rotation
 from trainers.config.config import Config
 from trainers.data.captions import full_caption
+from trainers.formats.codecs import codec_of
 from trainers.formats.embedding import WORD
 from trainers.formats.origin import STARTER
 from trainers.formats.write.core import file_alpha
@@ -115,21 +117,32 @@ def _kohya_network(network: Network, config: Config) -> dict[str, str]:
     method = config.method
     if not isinstance(method, LayerMethod) or not network.merges:
         return {}  # other tools decide by these keys how to load a file
-    form = method.file_form()
-    alpha = file_alpha(network) if form.algorithm in ("lora", "full") else form.rank
+    form, algorithm = method.file_form(), _algorithm(network, method)
+    alpha = file_alpha(network) if algorithm in ("lora", "full") else form.rank
     common = {*signature(RankedMethod).parameters, "name"}
     settings = {n: str(getattr(method, n)) for n in signature(type(method)).parameters if n not in common}
     dropouts = {name: str(getattr(method, name)) for name in DROPOUTS if getattr(method, name, 0.0)}
-    arguments = {"algo": form.algorithm, **settings, **dropouts}
+    arguments = {"algo": algorithm, **settings, **dropouts}
     if any(len(site.op.shape) == 4 for site in network.sites):
         arguments |= {"conv_dim": str(form.rank), "conv_alpha": str(alpha)}
     return {
-        "ss_network_module": "networks.lora" if form.algorithm == "lora" else "lycoris.kohya",
+        "ss_network_module": "networks.lora" if algorithm == "lora" else "lycoris.kohya",
         "ss_network_dim": str(form.rank),
         "ss_network_alpha": str(alpha),
         "ss_network_dropout": str(method.input_dropout or None),
         "ss_network_args": json.dumps(arguments),
     }
+
+
+def _algorithm(network: Network, method: LayerMethod) -> str:
+    """Other tools' name for the format of a method's changes; `full` if none of them has a smaller one."""
+    if method.file_form().extract_rank:
+        return "lora"
+    updates = ((codec, update) for site in network.sites for update in site.updates() if (codec := codec_of(update)))
+    codec, update = next(updates, ("full", None))
+    if codec == "oft":
+        return "diag-oft" if isinstance(update, Rotation) and not update.butterfly else "boft"
+    return codec
 
 
 def _kohya_training(config: Config, model: Model, facts: TrainingFacts) -> dict[str, str]:

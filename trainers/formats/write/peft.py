@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from trainers.adapters.network import Network
 from trainers.adapters.roles import is_denoiser
+from trainers.adapters.updates import InputRotation
 from trainers.atomic_files import whole_file
 from trainers.errors import VelaturaError
+from trainers.formats.codecs import oft
 from trainers.formats.peft_settings import CONFIG, PREFIX
 from trainers.formats.safetensors_file import save
 from trainers.messages import Message
@@ -30,10 +31,11 @@ def input_rotations(network: Network) -> dict[str, Tensor]:
     skews: dict[str, Tensor] = {}
     for site in network.sites:
         (update, *more) = site.updates()
-        skew = update.input_rotation()
-        if more or skew is None or not is_denoiser(site.part) or not site.op.is_linear:
+        if more or not isinstance(update, InputRotation) or update.butterfly or update.strength != 1:
             return {}
-        skews[site.path] = skew
+        if not is_denoiser(site.part) or not site.op.is_linear:
+            return {}
+        skews[site.path] = update.skew[0]
     return skews if len({Q.shape[-1] for Q in skews.values()}) == 1 else {}
 
 
@@ -57,11 +59,7 @@ def write_peft_oft(folder: Path, skews: Mapping[str, Tensor]) -> Path:
             "PEFT has one block size for all layers, but there are {found}; use a smaller one", found=found
         )
     (b,) = sizes
-    rows, columns = torch.triu_indices(b, b, 1)
-    tensors = {
-        f"{PREFIX}{path}.oft_R.weight": Q.detach().float().cpu()[:, rows, columns].contiguous()
-        for path, Q in skews.items()
-    }
+    tensors = {f"{PREFIX}{path}.oft_R.weight": oft.write_peft(Q) for path, Q in skews.items()}
     settings = {
         "peft_type": "OFT",
         "r": 0,

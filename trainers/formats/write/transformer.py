@@ -30,19 +30,19 @@ def transformer_tensors(
     base = get_family(family)
     if base.style_form == "native":
         joined = join_updates(updates, family, config)
-        return _packed({f"lora_unet_{_flat(path)}": update for path, update in joined}, alpha, precision)
+        return pack_layers({f"lora_unet_{_flat(path)}": update for path, update in joined}, alpha, precision)
     layers = {site: next(iter(base.original_layers(config, (site.path,)))) for site in updates}
-    if all(update.diffusers_form == "core" for update in updates.values()):
-        lows = {site: low for site, update in updates.items() if (low := update.low_rank()) is not None}
+    lows = {site: update for site, update in updates.items() if isinstance(update, LowRank)}
+    if len(lows) == len(updates):
         names = {site: _name(site, layers[site], base, "transformer.") for site in lows}
-        return _merged(peft_lora(names[site], site, low.portable(), precision) for site, low in lows.items())
+        return _merged(peft_lora(names[site], site, low, precision) for site, low in lows.items())
     is_lokr = base.loads_lokr and all(isinstance(update, Kronecker) for update in updates.values())
     start = "diffusion_model." if is_lokr else "lycoris_"
     changes = {
         _name(site, layers[site], base, start): _reordered(update, site, layers[site])
         for site, update in updates.items()
     }
-    return _packed(changes, alpha, precision)
+    return pack_layers(changes, alpha, precision)
 
 
 def _name(site: Site, layer: OriginalLayer, base: Family, start: str) -> str:
@@ -67,8 +67,7 @@ def _reordered(update: Update, site: Site, layer: OriginalLayer) -> Update:
 def named_tensors(updates: Mapping[Site, LowRank], precision: Precision) -> dict[str, Tensor]:
     """Plain LoRA under diffusers' names, without alpha, so that its scale is 1."""
     return _merged(
-        peft_lora(diffusers_name(site.part, site.path), site, low.portable(), precision)
-        for site, low in updates.items()
+        peft_lora(diffusers_name(site.part, site.path), site, low, precision) for site, low in updates.items()
     )
 
 
@@ -83,7 +82,8 @@ def peft_lora(name: str, site: Site, low: LowRank, precision: Precision) -> dict
     }
 
 
-def _packed(updates: Mapping[str, Update], alpha: float, precision: Precision) -> dict[str, Tensor]:
+def pack_layers(updates: Mapping[str, Update], alpha: float, precision: Precision) -> dict[str, Tensor]:
+    """Tensors under these names of layers."""
     packed = {stem: pack(update, alpha, precision, stem) for stem, update in updates.items()}
     return {f"{stem}.{suffix}": tensor for stem, layer in packed.items() for suffix, tensor in layer.items()}
 

@@ -25,6 +25,7 @@ from trainers.adapters.methods.adalora import AdaLoRA, budget
 from trainers.adapters.targets import BlockOverride, Targets
 from trainers.config.sections import Train
 from trainers.errors import VelaturaError
+from trainers.formats.codecs import file_tensors
 from trainers.ranks.history import current_ranks
 from trainers.training.step.optim import MovingAverage
 
@@ -265,7 +266,7 @@ def test_pruned_triplets_are_left_out_of_the_file_and_of_the_moving_average():
         theta = theta_of(site)
         whole = 2 / 3 * theta["P"] @ torch.diag(theta["lam"]) @ theta["Q"]
         torch.testing.assert_close(site.dense(), whole.view(site.op.shape))
-        tensors = site.updates()[0].file_tensors(SMALL.file_form().alpha)
+        tensors = file_tensors(site.updates()[0], SMALL.file_form().alpha)
         assert len(tensors["lora_down.weight"]) == live[site.path] and tensors["alpha"] == 2
     with average.in_place():
         assert all(bool((site.thetas[0].lam != 0).all()) for site in network.sites)

@@ -19,7 +19,7 @@ from trainers.adapters.network import Network
 from trainers.adapters.site import Site
 from trainers.config.sections import Train
 from trainers.errors import VelaturaError
-from trainers.formats.layout import build_update
+from trainers.formats.codecs import build_update, file_tensors
 
 SMALL = DyLoRA(rank=6, alpha=3.0, unit=2)
 
@@ -95,7 +95,7 @@ def test_only_what_a_step_trains_moves_under_adamw_with_decay(frozen):
 @pytest.mark.parametrize("kind", LAYERS)
 def test_the_first_components_of_a_file_are_the_smaller_rank(kind):
     site = make_site(kind, SMALL)
-    tensors = site.updates()[0].file_tensors(SMALL.file_form().alpha)
+    tensors = file_tensors(site.updates()[0], SMALL.file_form().alpha)
     assert tensors["alpha"].item() == 3.0
     for b in (2, 4, 6):
         cut = {"lora_up.weight": tensors["lora_up.weight"][:, :b], "lora_down.weight": tensors["lora_down.weight"][:b]}

@@ -9,6 +9,7 @@ from torch import Tensor
 from tests.trainers.adapters.layers import LAYERS, input_for, make_site, put_on, theta_of
 from trainers.adapters.methods.oft import OFT, skew
 from trainers.adapters.updates import Rotation
+from trainers.formats.codecs import file_tensors
 
 
 def rotation(site) -> Tensor:
@@ -44,7 +45,7 @@ def test_oft_turns_neighbouring_outputs_by_the_cayley_transform(kind):
 def test_a_file_has_the_turn_as_lycoris_reads_it(kind):
     """Its diag-oft takes blocks less their transposes for Q, and sums R over its rows: W' = Rᵀ W."""
     site = make_site(kind, OFT(block_size=4))
-    blocks = site.updates()[0].file_tensors(1.0)["oft_blocks"]  # (5, 4, 4)
+    blocks = file_tensors(site.updates()[0], 1.0)["oft_blocks"]  # (5, 4, 4)
     R, W = torch.block_diag(*(cayley(block - block.T) for block in blocks)), site.weight().flatten(1)
     assert (R.T - R).norm() > 0.1
     torch.testing.assert_close(R.T @ W - W, site.dense().flatten(1))
@@ -84,7 +85,7 @@ def test_the_input_side_is_w_times_r_on_every_tap(kind):
     (update,) = site.updates()
     torch.testing.assert_close(update.apply(site.op, x), site.op(x, expected))
     torch.testing.assert_close(update.scaled(-0.5).apply(site.op, x), site.op(x, -0.5 * expected))
-    read = update.file_tensors(1.0)["diff"]
+    read = file_tensors(update, 1.0)["diff"]
     torch.testing.assert_close(read, expected)
 
 

@@ -336,8 +336,8 @@ def test_it_grows_where_rank_is_missing():
 def test_its_file_has_the_rank_that_was_grown_and_the_same_change():
     site = make_site("strided", SMALL)
     site.placed[0].theta["use"][1] = GROWN
-    from trainers.formats.layout import build_update
+    from trainers.formats.codecs import build_update, file_tensors
 
-    tensors = site.updates()[0].file_tensors(SMALL.file_form().alpha)
+    tensors = file_tensors(site.updates()[0], SMALL.file_form().alpha)
     assert tensors["lora_down.weight"].shape[0] == 2
     torch.testing.assert_close(build_update(tensors).dense(site.weight()), site.dense().float())

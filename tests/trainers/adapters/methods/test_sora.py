@@ -16,6 +16,7 @@ from trainers.adapters.methods.sora import SoRA, soft_threshold
 from trainers.adapters.network import Network
 from trainers.config.sections import Train
 from trainers.errors import VelaturaError
+from trainers.formats.codecs import file_tensors
 from trainers.formats.write.core import file_updates
 from trainers.training.step.optim import MovingAverage, parameter_groups
 
@@ -120,7 +121,7 @@ def test_what_is_pruned_was_without_effect():
         theta = theta_of(site)
         whole = 0.5 * theta["B"] @ torch.diag(theta["g"]) @ theta["A"]
         (update,) = site.updates()
-        assert update.rank == int((theta["g"] != 0).sum()) == len(update.file_tensors(2.0)["lora_down.weight"])
+        assert update.rank == int((theta["g"] != 0).sum()) == len(file_tensors(update, 2.0)["lora_down.weight"])
         torch.testing.assert_close(update.dense(), whole.view(site.op.shape))
 
 

@@ -144,8 +144,8 @@ def fit_of(site, target: torch.Tensor) -> float:
 
 def test_a_file_is_a_lora_of_its_rank():
     site = make_site("strided", SMALL)
-    tensors = site.updates()[0].file_tensors(SMALL.file_form().alpha)
-    assert tensors["lora_down.weight"].shape == (5, 12, 3, 3) and tensors["alpha"].item() == 5
-    from trainers.formats.layout import build_update
+    from trainers.formats.codecs import build_update, file_tensors
 
+    tensors = file_tensors(site.updates()[0], SMALL.file_form().alpha)
+    assert tensors["lora_down.weight"].shape == (5, 12, 3, 3) and tensors["alpha"].item() == 5
     torch.testing.assert_close(build_update(tensors).dense(site.weight()), site.dense().float())

@@ -62,18 +62,3 @@ def test_no_rank_is_above_the_bound(kind, variant):
 def test_single_numbers_stay_on_the_cpu_where_reading_them_waits_for_no_device():
     theta = MethodTensors({"skew": torch.randn(1, 3, 4, 4), "settled": torch.tensor(1)}).to("meta")
     assert {name: each.device.type for name, each in theta.named_buffers()} == {"skew": "meta", "settled": "cpu"}
-
-
-@pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_the_forms_that_files_take_are_the_same_change(kind, variant):
-    update, W = change_of(kind, variant)
-    whole = update.with_dense_factors()
-    torch.testing.assert_close(whole.dense(W), update.dense(W))
-    assert whole.with_dense_factors() is whole
-    if (found := update.decomposed(W)) is not None:
-        torch.testing.assert_close(found[1].abs(), torch.linalg.vector_norm((W + update.dense(W)).flatten(1), dim=1))
-    if (Q := update.input_rotation()) is not None:
-        one = torch.eye(Q.shape[-1], dtype=Q.dtype)
-        R = torch.block_diag(*((one + Q) @ torch.linalg.inv(one - Q)))
-        torch.testing.assert_close(W + update.dense(W), torch.einsum("oi...,ij->oj...", W, R))

@@ -19,7 +19,7 @@ from trainers.adapters.targets import Targets, select
 from trainers.adapters.updates import Dense, Hadamard, Kronecker, LowRank
 from trainers.composition.apply import apply_styles
 from trainers.errors import VelaturaError
-from trainers.formats.layout import build_update
+from trainers.formats.codecs import build_update
 from trainers.formats.pack import LARGEST_ERROR, balance, pack, relative_error
 from trainers.formats.read import read_style
 from trainers.formats.write.core import file_alpha, file_updates, kohya_tensors, write_style

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trainers.adapters.methods.oft import skew
 from trainers.errors import VelaturaError
-from trainers.formats.on_base import rotation_of
+from trainers.formats.codecs.oft import rotation_of
 from trainers.formats.peft_settings import CONFIG, PREFIX
 from trainers.formats.read import read_style
 from trainers.formats.write.peft import TENSORS, write_peft_oft

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from trainers.adapters.updates import Dense
+from trainers.formats.codecs import dora, glora, needs_base, update_on
 from trainers.formats.layout import LayoutError
-from trainers.formats.on_base import needs_base, read_dora, read_glora, read_ia3
 from trainers.formats.peft_settings import PeftSettings
 from trainers.formats.read import Style, read_style
 
@@ -25,13 +25,13 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("shape", [(OUT, IN), (OUT,)])
 def test_nonsense_about_inputs_is_refused(tensors, shape):
     with pytest.raises(LayoutError, match=r"lacks weight|scales 12 inputs"):
-        read_ia3({**tensors, "on_input": torch.tensor(1)}, draw(*shape))
+        update_on({**tensors, "on_input": torch.tensor(1)}, draw(*shape), None)
 
 
 @pytest.mark.parametrize("scale", [torch.tensor(1.0), torch.zeros(0), torch.ones(IN), torch.ones(1, OUT)])
 def test_magnitudes_of_another_layer_are_refused(scale):
     with pytest.raises(LayoutError, match="magnitudes for a layer of shape"):
-        read_dora(Dense(draw(OUT, IN)), {"dora_scale": scale}, draw(OUT, IN))
+        dora.read(Dense(draw(OUT, IN)), {"dora_scale": scale}, draw(OUT, IN))
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -40,7 +40,7 @@ def test_dora_scales_rows_or_columns(axis, kernel):
     W, change = draw(OUT, IN, *kernel), draw(OUT, IN, *kernel, seed=3)
     magnitude = draw(OUT if axis == 0 else IN).abs()
     stored = magnitude.view(-1, 1, *[1] * len(kernel)) if axis == 0 else magnitude.view(1, -1, *[1] * len(kernel))
-    new = W + read_dora(Dense(change), {"dora_scale": stored}, W).dense()
+    new = W + dora.read(Dense(change), {"dora_scale": stored}, W).dense()
     norms = new.flatten(1).norm(dim=1) if axis == 0 else new.transpose(0, 1).flatten(1).norm(dim=1)
     torch.testing.assert_close(norms, magnitude)
     rows = (new / (W + change)).transpose(0, axis).flatten(1)
@@ -49,7 +49,7 @@ def test_dora_scales_rows_or_columns(axis, kernel):
 
 def test_peft_magnitudes_are_by_row_even_where_the_layer_is_square():
     W, change, magnitude = draw(IN, IN, K, K), draw(IN, IN, K, K, seed=3), draw(IN).abs()
-    new = W + read_dora(Dense(change), {"lora_magnitude_vector": magnitude.view(1, IN, 1, 1)}, W).dense()
+    new = W + dora.read(Dense(change), {"lora_magnitude_vector": magnitude.view(1, IN, 1, 1)}, W).dense()
     torch.testing.assert_close(new.flatten(1).norm(dim=1), magnitude)
 
 
@@ -89,7 +89,7 @@ def test_older_glora_files_have_their_matrices_the_other_way_round():
     expected = 2.0 / R * (W @ a1 @ a2 + b1 @ b2)
     for order in ((a1, a2, b1, b2), (a2, a1, b2, b1)):
         tensors = dict(zip(("a1.weight", "a2.weight", "b1.weight", "b2.weight"), order, strict=True))
-        found = read_glora({**tensors, "alpha": torch.tensor(2.0)}, W)
+        found = glora.read({**tensors, "alpha": torch.tensor(2.0)}, W)
         torch.testing.assert_close(found.dense(W), expected, rtol=1e-4, atol=1e-5)
         assert needs_base(tensors)
 
@@ -98,7 +98,7 @@ def test_older_glora_files_have_their_matrices_the_other_way_round():
 def test_glora_of_another_layer_is_refused(shape):
     sizes = {"a1.weight": (IN, R), "a2.weight": (R, IN), "b1.weight": (OUT, R), "b2.weight": (R, IN)}
     with pytest.raises(LayoutError, match="GLoRA"):
-        read_glora({name: torch.ones(size) for name, size in sizes.items()}, torch.ones(shape))
+        glora.read({name: torch.ones(size) for name, size in sizes.items()}, torch.ones(shape))
 
 
 @pytest.mark.parametrize("settings", [{}, {"use_cayley_neumann": False}, {"block_share": True}, {"eps": 0.3}])
