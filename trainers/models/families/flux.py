@@ -217,7 +217,7 @@ def predict_packed(base: Networks, latents: Tensor, t: Tensor, context: Tensor, 
     transformer, device = base.denoiser, latents.device
     height, width = latents.shape[2:]
     packed: Tensor = transformer(
-        hidden_states=pack(latents.to(transformer.dtype)),
+        hidden_states=pack(latents.to(base.dtype)),
         encoder_hidden_states=context,
         timestep=t.to(device) / base.schedule.steps,
         txt_ids=torch.zeros(context.shape[1], 3, device=device),

@@ -173,10 +173,10 @@ class StableDiffusion3(FlowFamily):
         time_ids: Tensor | None = None,
         guidance: float | None = None,
     ) -> Tensor:
-        transformer, device = base.denoiser, latents.device
-        text = text.to(device, transformer.dtype)
+        transformer, device, dtype = base.denoiser, latents.device, base.dtype
+        text = text.to(device, dtype)
         prediction: Tensor = transformer(
-            hidden_states=latents.to(transformer.dtype),
+            hidden_states=latents.to(dtype),
             timestep=t.to(device),
             encoder_hidden_states=text.context,
             pooled_projections=text.pooled,

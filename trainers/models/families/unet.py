@@ -16,7 +16,6 @@ from trainers.models.families.unet_names import UNetShape, original_path
 from trainers.models.prediction import Prediction, detect_prediction, prediction_of_config
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from trainers.config.config import Config
@@ -182,7 +181,7 @@ class UNetFamily(Family):
             latents.to(dtype),
             t.to(device),
             encoder_hidden_states=text.context,
-            timestep_cond=_embedded(unet, guidance, len(latents), device) if self.guides_itself(base) else None,
+            timestep_cond=_embedded(unet, guidance, latents.to(dtype)) if self.guides_itself(base) else None,
             added_cond_kwargs=extra,
             return_dict=False,
         )[0]
@@ -209,7 +208,7 @@ def check_latents(channels: int, name: str, predicted: int = 4) -> None:
         )
 
 
-def _embedded(unet: Any, guidance: float | None, count: int, device: torch.device) -> Tensor | None:
+def _embedded(unet: Any, guidance: float | None, latents: Tensor) -> Tensor | None:
     """The guidance scale as latent consistency models read it, `(n, d)` (Luo et al. 2023, arXiv 2310.04378, §4.3)."""
     if guidance is None:
         return None
@@ -219,6 +218,6 @@ def _embedded(unet: Any, guidance: float | None, count: int, device: torch.devic
 
     width = unet.config.time_cond_proj_dim
     rates = torch.exp(torch.arange(width // 2) * -(math.log(10_000.0) / (width // 2 - 1)))
-    angles = torch.full((count, 1), (guidance - 1) * 1000.0) * rates
+    angles = torch.full((len(latents), 1), (guidance - 1) * 1000.0) * rates
     embedded = torch.nn.functional.pad(torch.cat([angles.sin(), angles.cos()], 1), (0, width % 2))
-    return embedded.to(device, unet.dtype)
+    return embedded.to(latents)

@@ -113,11 +113,11 @@ class ZImage(FlowFamily):
     ) -> Tensor:
         import torch
 
-        transformer, device = base.denoiser, latents.device
-        text = text.to(device, transformer.dtype)
+        transformer, device, dtype = base.denoiser, latents.device, base.dtype
+        text = text.to(device, dtype)
         assert text.mask is not None, "text of this family has a mask"
         captions = [states[mask.bool()] for states, mask in zip(text.context, text.mask, strict=True)]
-        images = list(latents.to(transformer.dtype).unsqueeze(2).unbind(0))  # (c, 1, h, w) each
+        images = list(latents.to(dtype).unsqueeze(2).unbind(0))  # (c, 1, h, w) each
         steps = base.schedule.steps
         velocities = transformer(images, (steps - t.to(device)) / steps, captions, return_dict=False)[0]
         return -torch.stack(list(velocities)).squeeze(2)
