@@ -35,6 +35,10 @@ class Actor:
     """Address of the request, for the audit log."""
     token: str = field(default="", compare=False)
     """Id of the token with which a program acts for them."""
+    key: str = field(default="", compare=False)
+    """Key under which their draft and generations are stored."""
+    tab: str = field(default="", compare=False)
+    """Id of the page that sent the request; every load of a page has a new one."""
 
     @property
     def owns_machine(self) -> bool:

@@ -110,18 +110,12 @@ def _answering(answer: Callable[..., Any], name: str, kind: type[PageEvent]) -> 
     return listener
 
 
-def key_of(request: gr.Request) -> str:
-    """The key of the sender's draft: the login on a shared studio, else the browser's cookie, else the page."""
-    return sender_of(request.username, request.cookies) or f"page:{page_session(request)}"
-
-
 def actor_of(request: gr.Request) -> Actor:
-    """The actor of a request: the login on a shared studio, else the machine's owner."""
-    scope = scope_of(request)
+    """The actor of a request: the login on a shared studio, else the machine's owner.
+
+    Their key is the login, else the browser's cookie, else the page.
+    """
+    scope, page = scope_of(request), page_session(request)
     address, token = address_of(scope) if scope else "", scope.get(TOKEN, "")
-    return Actor(request.username or "", scope.get(ROLE) == ADMIN, address, token)
-
-
-def tab_of(request: gr.Request) -> str:
-    """The id of the page that sent a request; every load of a page has a new one."""
-    return page_session(request)
+    key = sender_of(request.username, request.cookies) or f"page:{page}"
+    return Actor(request.username or "", scope.get(ROLE) == ADMIN, address, token, key, page)

@@ -35,7 +35,7 @@ from app.studio.services import Services
 from app.studio.styles.entry import StyleEntry
 from app.ui.components.controls import banner
 from app.ui.components.errors import reason
-from app.ui.components.events import LONGEST_ID, actor_of, key_of, wire
+from app.ui.components.events import LONGEST_ID, actor_of, wire
 from app.ui.components.lightbox import light_words
 from app.ui.components.live import AtRequest, block, merged_part, now_us
 from app.ui.components.live_parts import NOTHING_SEEN, DeferredPart, LiveParts
@@ -113,7 +113,7 @@ class Playground:
     # ---------------------------------------------------------------- the fields
     def open(self, request: gr.Request) -> str:
         """The stored form with the style and prompts of the address, or a new form."""
-        key, library = key_of(request), self.services.library.entries()
+        key, library = actor_of(request).key, self.services.library.entries()
         wanted = str(request.query_params.get("style", ""))[:LONGEST_ID]
         form = self.forms.read(key)
         style = next((entry for entry in library if entry.id == wanted), None)
@@ -147,18 +147,19 @@ class Playground:
             form, fresh = form.with_(styles=kept), ("styles",)
         elif event.what == "restyle":
             form, fresh = self._with_its_prompt(form)
-        self.forms.keep(key_of(request), form)
+        self.forms.keep(actor_of(request).key, form)
         if event.what != "keep":
             self._expect(form)
         return {self.form: self._fields(form, Show(event.count, fresh, problems=False))}
 
     def on_form_submitted(self, event: FormSubmitted, request: gr.Request) -> Shown:
         """Queue a generation, or show the problem at its field."""
-        key, form, count = key_of(request), event.form(), event.count
+        actor = actor_of(request)
+        key, form, count = actor.key, event.form(), event.count
         checked = self._check(form)
         try:
             self.forms.keep(key, form)
-            self.services.generations.add_checked(checked, request.username or "", key)
+            self.services.generations.add_checked(checked, actor.name, key)
         except FieldErrors as error:
             return {self.form: self._fields(form, Show(count, refused=error.problems), checked)}
         except (OSError, VelaturaError) as error:
@@ -169,14 +170,15 @@ class Playground:
     # ---------------------------------------------------------------- the generations
     def refresh(self, chosen: str, seen: str, request: gr.Request) -> Shown:
         """The parts that have changed since the page's last refresh."""
+        actor = actor_of(request)
         began = now_us()
-        service, generations = self.services.generations, self.services.generations.history(key_of(request))
+        service, generations = self.services.generations, self.services.generations.history(actor.key)
         shown = results_view.chosen_one(generations, chosen)
         failure = results_view.newest_failure(generations)
         log = tail(failure.folder, LOG) if failure is not None else ""
-        going = render("playground/going.html", going=results_view.read_going(generations, log, request.username or ""))
+        going = render("playground/going.html", going=results_view.read_going(generations, log, actor.name))
         drawn = [(generation.id, len(generation.pictures)) for generation in generations if generation.pictures]
-        kept = self._kept(key_of(request), shown) if shown is not None and shown.request.axes else frozenset()
+        kept = self._kept(actor.key, shown) if shown is not None and shown.request.axes else frozenset()
         rough = tuple(service.rough_copy(shown, place) for place in _to_come(shown)) if shown is not None else ()
         looked_at = shown and (shown.id, len(shown.pictures), shown.ended, shown.state, rough, kept)
         values: dict[str, str | DeferredPart] = {
@@ -188,19 +190,20 @@ class Playground:
 
     def on_asked(self, event: GenerationAction, request: gr.Request, chosen: str) -> Shown:
         """Perform the action of a button at a generation."""
+        actor = actor_of(request)
         what, about = event.what, event.about
-        key, shown = key_of(request), {self.notice: ""}
+        key, shown = actor.key, {self.notice: ""}
         try:
             if what == "cancel-all":
                 self._cancel_all(key)
             elif what == "hurry":
-                self.services.generations.preempt(about, key, actor_of(request))
+                self.services.generations.preempt(about, key, actor)
             elif what in ("cancel", "dismiss"):
                 self.services.generations.remove(about, key)
             elif what == "keep":
-                shown |= self._keep(key, about, actor_of(request))
+                shown |= self._keep(key, about, actor)
             elif what in ("again", "use"):
-                shown |= self._once_more(key, about, what == "again", request)
+                shown |= self._once_more(key, about, what == "again", actor)
         except (OSError, VelaturaError) as error:
             shown = {self.notice: banner(reason(error), kind="problem")}
         if what == "again":
@@ -272,11 +275,11 @@ class Playground:
             raise VelaturaError(GONE)
         return generation
 
-    def _once_more(self, key: str, id: str, draw: bool, request: gr.Request) -> Shown:
+    def _once_more(self, key: str, id: str, draw: bool, actor: Actor) -> Shown:
         """Queue a generation again, or copy its settings into the form."""
         generation = self._find(key, id)
         if draw:
-            self.services.generations.add(generation.request, request.username or "", key)
+            self.services.generations.add(generation.request, actor.name, key)
             if not generation.pictures:
                 self.services.generations.remove(id, key)
             return {}

@@ -114,7 +114,7 @@ class StylesPage:
         taken, refused = [], []
         for file in event.files:
             try:
-                taken.append(self._take_in(file, folder, request.username or ""))
+                taken.append(self._take_in(file, folder, actor_of(request).name))
             except (OSError, VelaturaError) as error:
                 refused.append(_problem(error))
         notice = Markup().join([*refused, *([_welcome(taken)] if taken else [])])

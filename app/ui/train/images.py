@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from app.errors import as_sentence
+from app.jobs.permissions import Actor
 from app.studio.dataset import edits
 from app.studio.dataset.done_edits import DoneEdits
 from app.studio.dataset.drafts import Draft, Region
@@ -23,7 +24,7 @@ from app.studio.services import Services
 from app.studio.styles.train_on import find_style, train_on
 from app.ui.components.controls import Button, banner
 from app.ui.components.errors import error_line, in_a_banner, with_error_line
-from app.ui.components.events import at_most, key_of, tab_of, wire
+from app.ui.components.events import actor_of, at_most, wire
 from app.ui.components.live import AtRequest, block, merged_part, now_us
 from app.ui.components.live_parts import Refresher
 from app.ui.components.shell import AT_ONCE, EACH, scripted_part
@@ -113,7 +114,7 @@ class PicturesStep:
 
     def load(self, request: gr.Request) -> Shown:
         """The step for a page that was opened."""
-        key, notice = key_of(request), self._asked(request)
+        key, notice = actor_of(request).key, self._asked(request)
         shown = self._whole(draft := self.services.drafts.look(key)) | {self.tools: images_view.trigger(draft)}
         if notice or draft.aside or draft.restored:
             shown[self.notice] = notice or images_view.notice(draft) or images_view.aside(draft)
@@ -129,15 +130,15 @@ class PicturesStep:
 
     def _asked(self, request: gr.Request) -> str:
         """Perform the request in the address: clone a run, or start from a style; returns the line to show."""
-        key, tab, query = key_of(request), tab_of(request), request.query_params
+        actor, query = actor_of(request), request.query_params
         try:
             if name := str(query.get("clone", "")):
                 view = self.services.queue.find(name)
-                self.services.caption_jobs.stop(key)
-                return images_view.aside(clone_into(self.services.drafts, key, view, tab), view.job.name)
+                self.services.caption_jobs.stop(actor.key)
+                return images_view.aside(clone_into(self.services.drafts, actor.key, view, actor.tab), view.job.name)
             if style := str(query.get("start", "")):
                 item = find_style(self.services.library, style)
-                self.services.drafts.change(key, partial(train_on, item=item), tab)
+                self.services.drafts.change(actor.key, partial(train_on, item=item), actor.tab)
                 return banner(wall_text.TRAINS_ON.format(name=item.name))
         except (OSError, VelaturaError) as error:
             return banner(as_sentence(error), kind="problem")
@@ -145,7 +146,7 @@ class PicturesStep:
 
     def on_files_uploaded(self, event: events.FilesUploaded, request: gr.Request) -> Shown:
         """Import some uploaded files."""
-        key, error_text = key_of(request), ""
+        key, error_text = actor_of(request).key, ""
         landed = {self.zone: {"batch": event.batch}}
         try:
             before = self.services.drafts.read(key)
@@ -163,24 +164,25 @@ class PicturesStep:
 
     def on_sample_chosen(self, event: events.SampleChosen, request: gr.Request) -> Shown:
         """Import a bundled image set."""
-        chosen, key = read_sets().get(event.sample), key_of(request)
+        chosen, key = read_sets().get(event.sample), actor_of(request).key
         draft = take_folder(self.services.drafts, key, chosen.folder) if chosen else self.services.drafts.read(key)
         return self._whole(draft) | {self.notice: ""}
 
     def on_caption_edited(self, event: events.CaptionEdited, request: gr.Request) -> Shown:
         """Store a caption."""
         change = partial(edits.with_caption, identifier=event.id, text=event.text, was=event.was)
-        return self._edit(request, event, change)[0]
+        return self._edit(actor_of(request), event, change)[0]
 
     def on_trigger_edited(self, event: events.TriggerEdited, request: gr.Request) -> Shown:
         """Store the trigger word; acknowledged by `kept`, as its attempts are counted apart from the pictures'."""
-        shown = self._do(request, event, partial(edits.with_trigger, text=event.text))
-        draft = self.services.drafts.read(key_of(request))
+        actor = actor_of(request)
+        shown = self._do(actor, event, partial(edits.with_trigger, text=event.text))
+        draft = self.services.drafts.read(actor.key)
         return shown | {self.tools: images_view.trigger(draft) | {"kept": event.count, "nonce": time.time()}}
 
     def on_find_edited(self, event: events.FindEdited, request: gr.Request) -> Shown:
         """Show the effect of a replacement."""
-        draft = self.services.drafts.read(key_of(request))
+        draft = self.services.drafts.read(actor_of(request).key)
         return {
             self.tools: {
                 "preview": images_view.preview(draft, event.find, event.replace, event.ids),
@@ -197,7 +199,7 @@ class PicturesStep:
             texts.update(edits.replacements(draft, event.find, event.replace, set(event.ids)))
             return edits.with_captions(draft, texts)
 
-        shown, _ = self._edit(request, event, change)
+        shown, _ = self._edit(actor_of(request), event, change)
         return shown | {self.tools: {"preview": images_view.replaced(len(texts), event.find), "nonce": time.time()}}
 
     def on_pictures_changed(self, event: events.PicturesChanged, request: gr.Request) -> Shown:
@@ -210,7 +212,7 @@ class PicturesStep:
             "delete": partial(edits.without, identifiers=event.ids),
             "restore": partial(edits.with_restored, identifiers=ids),
         }
-        shown, changed = self._edit(request, event, changes[event.what])
+        shown, changed = self._edit(actor_of(request), event, changes[event.what])
         if not changed and event.what in wall_text.NOTHING_TO_CHANGE:
             shown[self.editor] |= {"said": wall_text.NOTHING_TO_CHANGE[event.what].format(words=event.text)}
         return shown
@@ -218,7 +220,7 @@ class PicturesStep:
     def on_picture_opened(self, event: events.PictureOpened, request: gr.Request) -> Shown:
         """Create large copies for the editor."""
         drafts = self.services.drafts
-        draft = drafts.read(key_of(request))
+        draft = drafts.read(actor_of(request).key)
         addresses = {}
         for picture in filter(None, map(draft.picture, event.ids)):
             with suppress(OSError, VelaturaError):  # the page then keeps the small copy
@@ -238,12 +240,12 @@ class PicturesStep:
             picture = draft.picture(event.id)
             return edits.with_region(draft, event.id, Region(crop=crop, mask=picture.mask if picture else ""))
 
-        return self._do(request, event, change, event.count)
+        return self._do(actor_of(request), event, change, event.count)
 
     def on_mask_painted(self, event: events.MaskPainted, request: gr.Request) -> Shown:
         """Store the mask of a picture, unless it would mask everything."""
-        drafts, key = self.services.drafts, key_of(request)
-        draft = drafts.read(key)
+        drafts, actor = self.services.drafts, actor_of(request)
+        draft = drafts.read(actor.key)
         picture = draft.picture(event.id)
         try:
             path = Path(event.path)
@@ -255,26 +257,26 @@ class PicturesStep:
             current = now.picture(event.id)
             return edits.with_region(now, event.id, Region(crop=current.crop if current else None, mask=mask))
 
-        return self._do(request, event, change, event.count)
+        return self._do(actor, event, change, event.count)
 
     def on_fetched(self, event: events.DraftFileWanted, request: gr.Request) -> Shown:
         """Create the file of captions and let the browser save it."""
         drafts = self.services.drafts
-        place = export_captions(drafts, drafts.read(key_of(request)))
+        place = export_captions(drafts, drafts.read(actor_of(request).key))
         return {self.files: {"address": file_address(place), "name": place.name, "nonce": place.parent.name}}
 
     def on_captions_wanted(self, event: events.CaptionsWanted, request: gr.Request) -> Shown:
         """Start captioning by a model."""
+        actor, jobs = actor_of(request), self.services.caption_jobs
         if event.model not in CAPTIONERS:
             return {self.tools: gr.skip()}
-        key, jobs = key_of(request), self.services.caption_jobs
-        if not jobs.start(key, event.model, event.which != "all", request.username or "", set(event.ids) or None):
+        if not jobs.start(actor.key, event.model, event.which != "all", actor.name, set(event.ids) or None):
             return {self.tools: {"writing": images_view.none_empty(), "nonce": time.time()}}
-        return self._writing(key)
+        return self._writing(actor.key)
 
     def refresh(self, request: gr.Request) -> Shown:
         """Show the captions written since the last refresh."""
-        key = key_of(request)
+        key = actor_of(request).key
         before = self.services.drafts.read(key)
         shown = self._writing(key)
         after = self.services.drafts.read(key)
@@ -282,17 +284,15 @@ class PicturesStep:
 
     def on_page_returned(self, event: events.PageReturned, request: gr.Request) -> Shown:
         """Report that the page shows an older revision."""
-        draft = self.services.drafts.read(key_of(request))
+        draft = self.services.drafts.read(actor_of(request).key)
         if event.seen >= draft.revision:
             return {}
-        return {
-            self.notice: images_view.notice(draft)
-            or banner(wall_text.CHANGED_ELSEWHERE, Button(wall_text.SHOW_NEWER, "show"))
-        }
+        newer = banner(wall_text.CHANGED_ELSEWHERE, Button(wall_text.SHOW_NEWER, "show"))
+        return {self.notice: images_view.notice(draft) or newer}
 
     def on_asked(self, event: events.PicturesAction, request: gr.Request) -> Shown:
         """Perform the action of a button."""
-        what, about = event.what, event.about
+        what, about, actor = event.what, event.about, actor_of(request)
         changes: dict[str, Callable[[Draft], Draft]] = {
             "fresh": edits.emptied,
             "undo": edits.undone,
@@ -306,30 +306,30 @@ class PicturesStep:
             "let-go": without_aside,
         }
         if what in ("fresh", "stop-captions", "bring-back"):
-            self.services.caption_jobs.stop(key_of(request))
+            self.services.caption_jobs.stop(actor.key)
         if what == "stop-captions":
             return self.refresh(request)
         if what in ("show", "whole"):
-            draft = self.services.drafts.read(key_of(request))
+            draft = self.services.drafts.read(actor.key)
             if what == "whole":
                 return self._whole(draft)
             beside = {self.notice: images_view.newest_notice(draft), self.tools: images_view.trigger(draft)}
             return self._whole(draft) | beside
         if what == "dismiss-notice":
             return {self.notice: ""}
-        shown = self._do(request, event, changes[what])
+        shown = self._do(actor, event, changes[what])
         if what in ("fresh", "undo", "bring-back"):
-            draft = self.services.drafts.read(key_of(request))
+            draft = self.services.drafts.read(actor.key)
             shown[self.tools] = images_view.trigger(draft) | {"close": what == "fresh"}
         if what in ("fresh", "bring-back"):  # the lines below the tools belong to the former draft
             shown[self.tools] |= {"writing": "", "preview": "", "nonce": time.time()}
         return shown
 
     def _edit(
-        self, request: gr.Request, event: events.Edit | events.CaptionEdited, change: Callable[[Draft], Draft]
+        self, actor: Actor, event: events.Edit | events.CaptionEdited, change: Callable[[Draft], Draft]
     ) -> tuple[Shown, bool]:
         """Apply an edit once, however often the page sends it; returns the parts and whether the draft changed."""
-        key, changed = key_of(request), True
+        key, changed = actor.key, True
 
         def once(draft: Draft) -> Draft:
             nonlocal changed
@@ -341,11 +341,11 @@ class PicturesStep:
             return after
 
         with self._done.unless_it_fails(key, event.mark):
-            return self._do(request, event, once, event.count), changed
+            return self._do(actor, event, once, event.count), changed
 
-    def _do(self, request: gr.Request, event: events.Seen, change: Callable[[Draft], Draft], count: int = 0) -> Shown:
+    def _do(self, actor: Actor, event: events.Seen, change: Callable[[Draft], Draft], count: int = 0) -> Shown:
         """Change the draft and show the difference, or everything if the page's revision was not the newest."""
-        drafts, key, tab = self.services.drafts, key_of(request), tab_of(request)
+        drafts, key, tab = self.services.drafts, actor.key, actor.tab
         befores: list[Draft] = []
 
         def noted(draft: Draft) -> Draft:

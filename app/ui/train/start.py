@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.jobs.permissions import Actor
 from app.jobs.settings import is_trained_here
 from app.language import Sentence
 from app.studio.dataset.drafts import Draft
@@ -24,7 +25,7 @@ from app.studio.settings.plan import choose, problems, trainable, with_settings
 from app.studio.settings.prompts import suggested_prompts
 from app.studio.sweeps.draft_sweep import method_seconds, start_method_sweep
 from app.ui.components.errors import error_line, reason, with_error_line
-from app.ui.components.events import actor_of, key_of, tab_of, wire
+from app.ui.components.events import actor_of, wire
 from app.ui.components.live import AtRequest, block, merged_part, now_us, versioned
 from app.ui.components.live_parts import Refresher
 from app.ui.components.runs.text import activity
@@ -88,20 +89,23 @@ class StartStep:
 
     def on_step_shown(self, event: StepShown, request: gr.Request) -> Shown:
         """The step when it becomes visible, which also starts the measurement."""
+        actor = actor_of(request)
         if event.step != "start":
             return {}
-        self._measure(self.services.drafts.read(key_of(request)), request)
-        return self._show(request)
+        self._measure(self.services.drafts.read(actor.key), actor)
+        return self._show(actor)
 
     def refresh(self, request: gr.Request) -> Shown:
         """Show the measurement's progress and restart one that was abandoned; the foot keeps the reason for a refused
         start."""
-        self._measure(self.services.drafts.read(key_of(request)), request)
-        shown = self._show(request, ticking=True)
+        actor = actor_of(request)
+        self._measure(self.services.drafts.read(actor.key), actor)
+        shown = self._show(actor, ticking=True)
         return {part: value for part, value in shown.items() if part is not self.foot}
 
     def on_asked(self, event: StartAction, request: gr.Request) -> Shown:
         """Perform the action of a field or a button."""
+        actor = actor_of(request)
         what, typed = event.what, event.text
         changes: dict[str, Callable[[Draft], Draft]] = {
             "name": partial(Draft.with_, name=_typed_name(typed)),
@@ -111,12 +115,12 @@ class StartStep:
             "low-memory": partial(choose, what="preset", value="low-memory"),
             "repair": partial(self._repaired, key=event.about),
         }
-        key = key_of(request)
+        key = actor.key
         if what in changes:
-            self.services.drafts.change(key, changes[what], tab_of(request))
+            self.services.drafts.change(key, changes[what], actor.tab)
         if what in ("prompts", "subjects", "captions", "low-memory", "measure", "repair"):
-            self._measure(self.services.drafts.read(key), request, again=what == "measure")
-        return self._show(request, kept=event.count)
+            self._measure(self.services.drafts.read(key), actor, again=what == "measure")
+        return self._show(actor, kept=event.count)
 
     def on_start_pressed(self, event: StartPressed, request: gr.Request) -> Shown:
         """Queue the run and open its page.
@@ -124,62 +128,64 @@ class StartStep:
         A start with the same mark is performed once; with `again`, the page asks for its result after losing the
         connection.
         """
-        with self._turn(request):
-            return self._start(event, request)
+        actor = actor_of(request)
+        with self._turn(actor):
+            return self._start(event, actor)
 
     def on_sweep_pressed(self, event: SweepPressed, request: gr.Request) -> Shown:
         """Queue a run for each chosen method and open the sweep's page, once per mark."""
-        with self._turn(request):
-            return self._start_sweep(event, request)
+        actor = actor_of(request)
+        with self._turn(actor):
+            return self._start_sweep(event, actor)
 
     # ---------------------------------------------------------------- within
-    def _turn(self, request: gr.Request) -> threading.Lock:
+    def _turn(self, actor: Actor) -> threading.Lock:
         """The lock of a draft's start: a repeated request waits for the result of the first."""
-        return self._turns[hash(key_of(request)) % len(self._turns)]
+        return self._turns[hash(actor.key) % len(self._turns)]
 
-    def _start(self, event: StartPressed, request: gr.Request) -> Shown:
-        drafts, key, mark = self.services.drafts, key_of(request), event.mark
+    def _start(self, event: StartPressed, actor: Actor) -> Shown:
+        drafts, key, mark = self.services.drafts, actor.key, event.mark
         draft = drafts.read(key)
         if mark and draft.started and draft.started[0] == mark:
             return {self.foot: parts.leaving(draft.started[1])}
         if event.again:
-            return self._show(request, words.START_SAID["lost"])
+            return self._show(actor, words.START_SAID["lost"])
         try:
-            draft = drafts.change(key, partial(_typed, event=event), tab_of(request))
+            draft = drafts.change(key, partial(_typed, event=event), actor.tab)
             wrong = self._wrong(draft)
             if wrong:
-                return self._show(request, wrong)
-            job = start_run(self.services.queue, self.services.drafts, draft, actor_of(request))
+                return self._show(actor, wrong)
+            job = start_run(self.services.queue, self.services.drafts, draft, actor)
         except (OSError, VelaturaError) as error:
-            return self._show(request, words.NOT_STARTED.format(reason(error)))
+            return self._show(actor, words.NOT_STARTED.format(reason(error)))
         with suppress(OSError, VelaturaError):  # it has started; the mark only helps a page that lost the answer
-            drafts.change(key, partial(_started, mark=mark, name=job.name), tab_of(request))
+            drafts.change(key, partial(_started, mark=mark, name=job.name), actor.tab)
         self.services.estimate_jobs.forget(draft)
         return {self.foot: parts.leaving(job.name)}
 
-    def _start_sweep(self, event: SweepPressed, request: gr.Request) -> Shown:
-        drafts, key, marked = self.services.drafts, key_of(request), f"{SWEEP}{event.mark}"
+    def _start_sweep(self, event: SweepPressed, actor: Actor) -> Shown:
+        drafts, key, marked = self.services.drafts, actor.key, f"{SWEEP}{event.mark}"
         draft = drafts.read(key)
         if event.mark and draft.started and draft.started[0] == marked:
             return {self.foot: parts.leaving_sweep(draft.started[1])}
         try:
-            draft = drafts.change(key, partial(_typed, event=event), tab_of(request))
+            draft = drafts.change(key, partial(_typed, event=event), actor.tab)
             wrong = self._wrong(draft)
             if wrong:
-                return self._show(request, wrong, answered=event.mark)
-            sweep = start_method_sweep(self.services.queue, drafts, draft, event.methods, actor_of(request))
+                return self._show(actor, wrong, answered=event.mark)
+            sweep = start_method_sweep(self.services.queue, drafts, draft, event.methods, actor)
         except (OSError, VelaturaError) as error:
-            return self._show(request, words.NOT_STARTED.format(reason(error)), answered=event.mark)
+            return self._show(actor, words.NOT_STARTED.format(reason(error)), answered=event.mark)
         with suppress(OSError, VelaturaError):  # as for a single run
-            drafts.change(key, partial(_started, mark=marked, name=sweep.name), tab_of(request))
+            drafts.change(key, partial(_started, mark=marked, name=sweep.name), actor.tab)
         return {self.foot: parts.leaving_sweep(sweep.name)}
 
-    def _measure(self, draft: Draft, request: gr.Request, again: bool = False) -> None:
+    def _measure(self, draft: Draft, actor: Actor, again: bool = False) -> None:
         config = trainable(draft, self.services.bases)
         if config is None or any(finding.stops for finding in self._findings(config)):
             return
         with suppress(OSError, VelaturaError):  # what cannot be measured can still be started
-            self.services.estimate_jobs.begin(draft, config, request.username or "", again)
+            self.services.estimate_jobs.begin(draft, config, actor.name, again)
 
     def _wrong(self, draft: Draft) -> str:
         """Why the run cannot start yet, or ""."""
@@ -208,11 +214,9 @@ class StartStep:
         estimate = self.services.estimate_jobs.look(draft, config) if config else None
         return estimate.sentence if estimate and estimate.code == REFUSED else ""
 
-    def _show(
-        self, request: gr.Request, refused: str = "", kept: int = 0, ticking: bool = False, answered: str = ""
-    ) -> Shown:
+    def _show(self, actor: Actor, refused: str = "", kept: int = 0, ticking: bool = False, answered: str = "") -> Shown:
         began = now_us()
-        draft = self.services.drafts.read(key_of(request))
+        draft = self.services.drafts.read(actor.key)
         config = trainable(draft, self.services.bases)
         estimate = self.services.estimate_jobs.look(draft, config) if config else None
         need = estimate.cost.disk(config, len(draft.pictures)) if config and estimate and estimate.cost else 0

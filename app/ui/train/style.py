@@ -12,6 +12,7 @@ from typing import Any, get_args
 import gradio as gr
 from markupsafe import Markup
 
+from app.jobs.permissions import Actor
 from app.studio.base_models import Base
 from app.studio.dataset.drafts import Draft
 from app.studio.services import Services
@@ -28,7 +29,7 @@ from app.studio.settings.plan import (
 )
 from app.studio.settings.techniques import BY_NAME
 from app.ui.components.errors import error_line, with_error_line
-from app.ui.components.events import key_of, tab_of, wire
+from app.ui.components.events import actor_of, wire
 from app.ui.components.live import AtRequest, block, merged_part, now_us, versioned
 from app.ui.components.live_parts import Refresher
 from app.ui.components.shell import EACH
@@ -80,20 +81,23 @@ class StyleStep:
 
     def on_step_shown(self, event: StepShown, request: gr.Request) -> Shown:
         """The step when it becomes visible."""
+        actor = actor_of(request)
         if event.step != "style":
             return {}
-        self._take_arrived(request)
-        return self._choices(request) | self._below(request)
+        self._take_arrived(actor)
+        return self._choices(actor) | self._below(actor)
 
     def refresh(self, request: gr.Request) -> Shown:
         """Show the progress of downloads and of the measurement; measure again on a computer that was busy before."""
-        self._take_arrived(request)
-        shown = self._choices(request)
-        measuring = self.services.estimate_jobs.now(self.services.drafts.read(key_of(request))).busy
-        return shown if measuring and not self._fetching() else shown | self._base_and_more(request)
+        actor = actor_of(request)
+        self._take_arrived(actor)
+        shown = self._choices(actor)
+        measuring = self.services.estimate_jobs.now(self.services.drafts.read(actor.key)).busy
+        return shown if measuring and not self._fetching() else shown | self._base_and_more(actor)
 
     def on_asked(self, event: StyleAction, request: gr.Request) -> Shown:
         """Perform the action of a card, a field or a button."""
+        actor = actor_of(request)
         what, about, text = event.what, event.about, event.text
         changes: dict[str, Callable[[Draft], Draft]] = {
             "aim": partial(choose, what="aim", value=about),
@@ -105,37 +109,38 @@ class StyleStep:
             "set": partial(with_setting, key=about, text=text),
             "back": lambda draft: without_settings(draft, *filter(None, [about])),
         }
-        key, named = key_of(request), None
+        key, named = actor.key, None
         if what in changes:
-            self.services.drafts.change(key, changes[what], tab_of(request))
+            self.services.drafts.change(key, changes[what], actor.tab)
         elif what == "base":
-            named = self._take_base(key, about, tab_of(request))
+            named = self._take_base(key, about, actor.tab)
         elif what in ("download", "cancel-download", "again"):
             self._fetch(key, what, about, event.token)
         elif what == "advanced":
             self.services.preferences.change(key, advanced=text == "on")
-        answer = self.presets.act(event, key, request.username or "", tab_of(request))
+        answer = self.presets.act(event, actor)
         draft = self.services.drafts.read(key)
         if what in ("measure", "base", "again"):
-            self._measure(draft, request, again=what == "measure")
-        return self._answered(request, answer, event.open, named, event if event.count else None)
+            self._measure(draft, actor, again=what == "measure")
+        return self._answered(actor, answer, event.open, named, event if event.count else None)
 
     def on_settings_read(self, event: SettingsRead, request: gr.Request) -> Shown:
         """Import a settings file of the studio or of another program."""
-        answer = self.presets.read(event, key_of(request), request.username or "", tab_of(request))
-        return self._answered(request, answer, event.open)
+        actor = actor_of(request)
+        answer = self.presets.read(event, actor)
+        return self._answered(actor, answer, event.open)
 
     # ---------------------------------------------------------------- within
-    def _take_arrived(self, request: gr.Request) -> None:
+    def _take_arrived(self, actor: Actor) -> None:
         """Use a downloaded base that was waited for unless another was chosen, and measure the chosen one."""
-        key, drafts = key_of(request), self.services.drafts
+        key, drafts = actor.key, self.services.drafts
         draft = drafts.read(key)
         if arrived := self.services.downloads.arrived_for(key):
             self.services.bases.found(again=True)
             if self.services.bases.look(draft.choices.base).is_starter:
-                draft = drafts.change(key, lambda now: with_choices(now, base=arrived), tab_of(request))
+                draft = drafts.change(key, lambda now: with_choices(now, base=arrived), actor.tab)
         if not self._fetching():
-            self._measure(draft, request)
+            self._measure(draft, actor)
 
     def _take_base(self, key: str, model: str, tab: str) -> Base | None:
         """Use the named base, or return it if it has a problem."""
@@ -155,31 +160,31 @@ class StyleStep:
         elif HUB_ID.fullmatch(model):
             self.services.downloads.start(model, key, token[:MOST_TOKEN])
 
-    def _measure(self, draft: Draft, request: gr.Request, again: bool = False) -> None:
+    def _measure(self, draft: Draft, actor: Actor, again: bool = False) -> None:
         """Measure the speed of this computer on the chosen base, if unknown."""
         config, jobs = trainable(draft, self.services.bases), self.services.estimate_jobs
         if config is None:
             return
         with suppress(OSError, VelaturaError):  # what cannot be measured can still be trained
             if again:
-                jobs.begin(draft, config, request.username or "", again)
+                jobs.begin(draft, config, actor.name, again)
             else:
-                jobs.begin_pace(draft, config, request.username or "")
+                jobs.begin_pace(draft, config, actor.name)
 
     def _answered(
         self,
-        request: gr.Request,
+        actor: Actor,
         answer: Answer,
         is_open: bool,
         named: Base | None = None,
         kept: StyleAction | None = None,
     ) -> Shown:
         """All parts, with the answer in the part that sent the event."""
-        return self._choices(request, kept) | self._below(request, answer, is_open, named, kept)
+        return self._choices(actor, kept) | self._below(actor, answer, is_open, named, kept)
 
-    def _choices(self, request: gr.Request, kept: StyleAction | None = None) -> Shown:
+    def _choices(self, actor: Actor, kept: StyleAction | None = None) -> Shown:
         began = now_us()
-        services, draft = self.services, self.services.drafts.read(key_of(request))
+        services, draft = self.services, self.services.drafts.read(actor.key)
         config, estimate = trainable(draft, self.services.bases), services.estimate_jobs.now(draft)
         last = services.measured.last(config) if config else None
         times = services.measured.times(drafts_by_preset(draft))
@@ -199,15 +204,15 @@ class StyleStep:
 
     def _below(
         self,
-        request: gr.Request,
+        actor: Actor,
         answer: Answer = NOTHING_SAID,
         is_open: bool = False,
         named: Base | None = None,
         kept: StyleAction | None = None,
     ) -> Shown:
         began = now_us()
-        draft = self.services.drafts.read(key_of(request))
-        rows = self.presets.rows(request.username or "", draft)
+        draft = self.services.drafts.read(actor.key)
+        rows = self.presets.rows(actor.name, draft)
         answers = [answer]
         if answer.report is None or answer.report.used:  # a report stays until its settings are used or discarded
             answers.append(self.presets.unused(draft))
@@ -216,11 +221,11 @@ class StyleStep:
         own = render("train/presets/list.html", rows=rows, said=_said(draft, in_own))
         settings = settings_fold(draft, is_open, _said(draft, in_settings))
         shown: Shown = {self.own: versioned(own, began), self.settings: versioned(settings, began)}
-        return shown | self._base_and_more(request, named, kept)
+        return shown | self._base_and_more(actor, named, kept)
 
-    def _base_and_more(self, request: gr.Request, named: Base | None = None, kept: StyleAction | None = None) -> Shown:
+    def _base_and_more(self, actor: Actor, named: Base | None = None, kept: StyleAction | None = None) -> Shown:
         began = now_us()
-        key, services = key_of(request), self.services
+        key, services = actor.key, self.services
         draft = services.drafts.read(key)
         base = services.bases.look(draft.choices.base)
         advanced = None

@@ -56,8 +56,9 @@ class TrashPage:
 
     def refresh(self, seen: str, request: gr.Request) -> Shown:
         """The parts that differ from what the page has `seen`."""
+        actor = actor_of(request)
         began = now_us()
-        value = self._listing(Trash(self.queue.store).items(actor_of(request)), actor_of(request))
+        value = self._listing(Trash(self.queue.store).items(actor), actor)
         return self.live.answer(seen, {"list": value}, began)
 
     def on_asked(self, event: TrashAction, request: gr.Request) -> Shown:

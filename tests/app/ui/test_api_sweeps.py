@@ -18,7 +18,7 @@ from app.ui.runs.actions import perform
 from app.ui.runs.events import RunAction
 from tests.trainers.tiny_runs import write_images
 
-REQUEST = SimpleNamespace(username="", cookies={})
+REQUEST = SimpleNamespace(username="", cookies={}, session_hash="")
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_the_audit_log_has_what_was_refused_to_a_program_and_a_page(api) -> None
     log.keep()
     made = api.sweep("mine", "dusk", methods=["lora", "loha"], request=REQUEST)
     sweep, name = read_sweep(store.runs, "dusk"), made["runs"][0]
-    request = SimpleNamespace(username="bob", cookies={})
+    request = SimpleNamespace(username="bob", cookies={}, session_hash="")
     for act in (api.stop, api.resume, api.delete):
         with pytest.raises(gr.Error, match="not_yours"):
             act(name, request=request)

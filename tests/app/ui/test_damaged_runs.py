@@ -55,7 +55,7 @@ VALUES = st.one_of(
     st.binary(max_size=8),
     st.sampled_from(["", ".", "..", "/", "a/../..", "\0", "[]", "[1]", "{}", "null", "9" * 400, "x/" * 3000]),
 )
-SOMEBODY = SimpleNamespace(username="")
+SOMEBODY = SimpleNamespace(username="", cookies={}, session_hash="")
 
 
 def words_of(shown: Mapping[Any, Any]) -> str:

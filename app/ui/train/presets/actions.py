@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import as_sentence
+from app.jobs.permissions import Actor
 from app.jobs.settings import is_trained_here
 from app.studio.dataset.drafts import Draft
 from app.studio.services import Services
@@ -115,33 +116,33 @@ class Presets:
         times = self.services.measured.times(used)
         return [_row(preset, used.get(preset.name), text.run_time(times.get(preset.name)), draft) for preset in presets]
 
-    def act(self, event: StyleAction, key: str, owner: str, tab: str) -> Answer:
+    def act(self, event: StyleAction, actor: Actor) -> Answer:
         """Perform the action of a button."""
-        acts: dict[str, Callable[[], Answer]] = {
-            "use-preset": partial(self._use, event.about, key, owner, tab),
-            "save-preset": partial(self._save, event.text, key, owner),
-            "rename-preset": partial(self._rename, event.about, event.text, owner),
-            "delete-preset": partial(self._delete, event.about, owner),
-            "put-back-preset": partial(self._put_back, event.about, owner),
-            "export-preset": partial(self._export_preset, event.about, owner),
-            "export": partial(self._export, key),
-            "reset": partial(self._reset, key, tab),
-            "no-start": partial(self._start_from_nothing, key, tab),
-            "take-back": partial(self._take_back, key, tab),
-            "report": partial(self._report, key),
-            "repair": partial(self._repair, event.about, key, tab),
-            "use-import": partial(self._use_import, key, tab),
-            "repair-import": partial(self._repair_import, event.about, key),
-            "discard-import": partial(self._discard_import, key),
+        acts: dict[str, Callable[[StyleAction, Actor], Answer]] = {
+            "use-preset": self._use,
+            "save-preset": self._save,
+            "rename-preset": self._rename,
+            "delete-preset": self._delete,
+            "put-back-preset": self._put_back,
+            "export-preset": self._export_preset,
+            "export": self._export,
+            "reset": self._reset,
+            "no-start": self._start_from_nothing,
+            "take-back": self._take_back,
+            "report": self._report,
+            "repair": self._repair,
+            "use-import": self._use_import,
+            "repair-import": self._repair_import,
+            "discard-import": self._discard_import,
         }
         if event.what not in acts:
             return Answer()
         try:
-            return _of(acts[event.what](), event.of)
+            return _of(acts[event.what](event, actor), event.of)
         except VelaturaError as error:
             return Answer(refused=as_sentence(error), of=event.of or "")
 
-    def read(self, event: SettingsRead, key: str, owner: str, tab: str) -> Answer:
+    def read(self, event: SettingsRead, actor: Actor) -> Answer:
         """Use settings files, or add a preset's; another program's are reported and kept until they are used."""
         name = joined(", ", (file.name for file in event.files))
         tables: list[dict[str, Any]] = []
@@ -150,27 +151,25 @@ class Presets:
         try:
             for file in event.files:
                 tables.append(read_file(file.name, file.text))
-            return _of(self._read(event, name, tables, key, owner, tab), event.of)
+            return _of(self._read(event, name, tables, actor), event.of)
         except VelaturaError as error:
             refused = file.name if len(tables) < len(event.files) else name
             return Answer(refused=words.REFUSED.format(file=refused, reason=error.message), of=event.of)
 
     # ---------------------------------------------------------------- within
-    def _read(
-        self, event: SettingsRead, name: str, tables: list[dict[str, Any]], key: str, owner: str, tab: str
-    ) -> Answer:
+    def _read(self, event: SettingsRead, name: str, tables: list[dict[str, Any]], actor: Actor) -> Answer:
         """Read tables that belong together; `name` has the names of their files."""
         table, alone = join_tables(tables), len(tables) == 1
         if alone and is_preset(table):
-            return self._add(name, table, owner)
-        draft = self.services.drafts.open(key)
+            return self._add(name, table, actor)
+        draft = self.services.drafts.open(actor.key)
         if draft.choices.imported and completes(table):
             table = join_tables((read_table(self._folder(draft)), table))
         foreign = read_foreign(table)
         if not alone and (foreign is None or any(map(is_preset, tables))):
             raise VelaturaError(words.TOGETHER)
         if foreign is None:
-            self._change(key, lambda draft: from_table(draft, table), tab)
+            self._change(actor, lambda draft: from_table(draft, table))
             return Answer(done=words.READ.format(file=name), controls=(_undo(),))
         unused = Unused(name, table, event.of)
         answer = self._report_unused(draft, unused)  # keep only what can be reported
@@ -202,8 +201,8 @@ class Presets:
             imported = read_foreign(kept.table, pictures, bases) or imported
         return imported, pictures, findings
 
-    def _use_import(self, key: str, tab: str) -> Answer:
-        draft, kept = self._kept(key)
+    def _use_import(self, event: StyleAction, actor: Actor) -> Answer:
+        draft, kept = self._kept(actor)
         imported, pictures, findings = self._again(draft, kept)
         changes = changes_of(finding for finding in findings if finding.key in kept.repairs)
 
@@ -212,43 +211,43 @@ class Presets:
             keep_import(self._folder(draft), kept.table, pictures, imported)
             return changed
 
-        self._change(key, use, tab)
-        self._discard_import(key)
+        self._change(actor, use)
+        self._discard_import(event, actor)
         show = Button(words.SHOW_REPORT, "report", kind="small")
         return Answer(done=words.READ.format(file=kept.file), controls=(_undo(), show))
 
-    def _repair_import(self, setting: str, key: str) -> Answer:
-        draft, kept = self._kept(key)
-        wanted = {*kept.repairs, setting}
+    def _repair_import(self, event: StyleAction, actor: Actor) -> Answer:
+        draft, kept = self._kept(actor)
+        wanted = {*kept.repairs, event.about}
         repairs = tuple(finding.key for finding in self._again(draft, kept)[2] if finding.key in wanted)
         keep_unused(self._folder(draft), replace(kept, repairs=repairs))
         return self.unused(draft)
 
-    def _discard_import(self, key: str) -> Answer:
-        (self._folder(self.services.drafts.read(key)) / UNUSED).unlink(missing_ok=True)
+    def _discard_import(self, event: StyleAction, actor: Actor) -> Answer:
+        (self._folder(self.services.drafts.read(actor.key)) / UNUSED).unlink(missing_ok=True)
         return NOTHING_SAID
 
-    def _kept(self, key: str) -> tuple[Draft, Unused]:
-        draft = self.services.drafts.read(key)
+    def _kept(self, actor: Actor) -> tuple[Draft, Unused]:
+        draft = self.services.drafts.read(actor.key)
         kept = read_unused(self._folder(draft))
         if kept is None:
             raise VelaturaError(words.NO_REPORT)
         return draft, kept
 
-    def _report(self, key: str) -> Answer:
+    def _report(self, event: StyleAction, actor: Actor) -> Answer:
         """The report of another program's settings that are in use."""
-        draft = self.services.drafts.read(key)
+        draft = self.services.drafts.read(actor.key)
         imported = read_import(self._folder(draft)) if draft.choices.imported else None
         if imported is None:
             raise VelaturaError(words.NO_REPORT)
         return Answer(report=Report(imported, tuple(find_unsaid(draft, imported)), True, self._open(draft, imported)))
 
-    def _repair(self, setting: str, key: str, tab: str) -> Answer:
+    def _repair(self, event: StyleAction, actor: Actor) -> Answer:
         """Repair an imported setting."""
-        draft = self.services.drafts.read(key)
+        draft = self.services.drafts.read(actor.key)
         imported = read_import(self._folder(draft)) if draft.choices.imported else None
-        repairs = [finding for finding in self._open(draft, imported) if finding.key == setting]
-        self._change(key, partial(with_settings, changes=changes_of(repairs)), tab)
+        repairs = [finding for finding in self._open(draft, imported) if finding.key == event.about]
+        self._change(actor, partial(with_settings, changes=changes_of(repairs)))
         repair = joined(", ", (finding.repair for finding in repairs))
         return Answer(done=words.REPAIRED.format(repair=repair), controls=(_undo(),)) if repairs else NOTHING_SAID
 
@@ -269,58 +268,59 @@ class Presets:
     def _folder(self, draft: Draft) -> Path:
         return self.services.drafts.paths.drafts / draft.id
 
-    def _add(self, file: str, table: dict[str, Any], owner: str) -> Answer:
+    def _add(self, file: str, table: dict[str, Any], actor: Actor) -> Answer:
         check_preset(table)
         wanted = str(table.get("name") or file.rpartition(".")[0])
-        name, replaced = self.services.presets.save(owner, wanted, table)
+        name, replaced = self.services.presets.save(actor.name, wanted, table)
         sentence = words.REPLACED if replaced else words.ADDED
         return Answer(done=sentence.format(name=name), controls=_put_back(name) if replaced else _use_it(name))
 
-    def _use(self, name: str, key: str, owner: str, tab: str) -> Answer:
-        preset = self.services.presets.find(owner, name)
-        self._change(key, preset.use, tab)
+    def _use(self, event: StyleAction, actor: Actor) -> Answer:
+        preset = self.services.presets.find(actor.name, event.about)
+        self._change(actor, preset.use)
         return Answer(done=words.USED.format(name=preset.name), controls=(_undo(),))
 
-    def _save(self, name: str, key: str, owner: str) -> Answer:
-        draft = self.services.drafts.read(key)
+    def _save(self, event: StyleAction, actor: Actor) -> Answer:
+        draft = self.services.drafts.read(actor.key)
         plan(draft, name="style")  # what cannot be trained is no preset
-        name, replaced = self.services.presets.save(owner, name, as_preset(draft))
+        name, replaced = self.services.presets.save(actor.name, event.text, as_preset(draft))
         sentence = words.REPLACED if replaced else words.SAVED
         return Answer(done=sentence.format(name=name), controls=_put_back(name) if replaced else ())
 
-    def _rename(self, name: str, new: str, owner: str) -> Answer:
-        return Answer(done=words.RENAMED.format(name=name, new=self.services.presets.rename(owner, name, new)))
+    def _rename(self, event: StyleAction, actor: Actor) -> Answer:
+        new = self.services.presets.rename(actor.name, event.about, event.text)
+        return Answer(done=words.RENAMED.format(name=event.about, new=new))
 
-    def _delete(self, name: str, owner: str) -> Answer:
-        self.services.presets.delete(owner, name)
-        return Answer(done=words.DELETED.format(name=name), controls=_put_back(name))
+    def _delete(self, event: StyleAction, actor: Actor) -> Answer:
+        self.services.presets.delete(actor.name, event.about)
+        return Answer(done=words.DELETED.format(name=event.about), controls=_put_back(event.about))
 
-    def _put_back(self, name: str, owner: str) -> Answer:
-        self.services.presets.put_back(owner, name)
-        return Answer(done=words.PUT_BACK.format(name=name))
+    def _put_back(self, event: StyleAction, actor: Actor) -> Answer:
+        self.services.presets.put_back(actor.name, event.about)
+        return Answer(done=words.PUT_BACK.format(name=event.about))
 
-    def _export_preset(self, name: str, owner: str) -> Answer:
-        preset = self.services.presets.find(owner, name)
+    def _export_preset(self, event: StyleAction, actor: Actor) -> Answer:
+        preset = self.services.presets.find(actor.name, event.about)
         return Answer(file=_file(preset.name, write_preset(preset.name, preset.table)))
 
-    def _export(self, key: str) -> Answer:
-        config = plan(self.services.drafts.read(key))
+    def _export(self, event: StyleAction, actor: Actor) -> Answer:
+        config = plan(self.services.drafts.read(actor.key))
         return Answer(file=_file(config.name, dump_config(config)))
 
-    def _reset(self, key: str, tab: str) -> Answer:
-        self._change(key, without_settings, tab)
+    def _reset(self, event: StyleAction, actor: Actor) -> Answer:
+        self._change(actor, without_settings)
         return Answer(done=words.RESET, controls=(_undo(),))
 
-    def _start_from_nothing(self, key: str, tab: str) -> Answer:
-        self._change(key, start_from_nothing, tab)
+    def _start_from_nothing(self, event: StyleAction, actor: Actor) -> Answer:
+        self._change(actor, start_from_nothing)
         return Answer(done=words.STARTS_FROM_NOTHING, controls=(_undo(),))
 
-    def _take_back(self, key: str, tab: str) -> Answer:
-        self.services.drafts.change(key, take_back, tab)
+    def _take_back(self, event: StyleAction, actor: Actor) -> Answer:
+        self.services.drafts.change(actor.key, take_back, actor.tab)
         return Answer(done=words.TAKEN_BACK)
 
-    def _change(self, key: str, change: Callable[[Draft], Draft], tab: str) -> None:
-        self.services.drafts.change(key, with_undo(change), tab)
+    def _change(self, actor: Actor, change: Callable[[Draft], Draft]) -> None:
+        self.services.drafts.change(actor.key, with_undo(change), actor.tab)
 
 
 def _of(answer: Answer, part: str | None) -> Answer:

@@ -81,7 +81,7 @@ def test_a_page_answers_what_it_understands_and_nothing_else():
         wire(part, {"pressed": Pressed}, Page(), [state], [shown, state], queue=False)
     (function,) = demo.fns.values()
     assert function.targets == [(part._id, "pressed")] and not function.queue and function.fn is not None
-    ann: Any = SimpleNamespace(username="ann")
+    ann: Any = SimpleNamespace(username="ann", cookies={}, session_hash="")
     assert function.fn(ann, gr.EventData(None, {"what": "keep"}), "open") == {shown: "keep open ann"}
     assert function.fn(ann, gr.EventData(None, {"what": "burn"}), "open") == gr.skip()
 

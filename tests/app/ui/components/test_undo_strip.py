@@ -17,8 +17,8 @@ def test_a_deleted_run_comes_back_once_for_its_owner_alone(queue: StudioQueue) -
     item = queue.delete(queue.number("harbour", actor=MACHINE_OWNER), actor=MACHINE_OWNER)
     assert item is not None and describe(item) == "“harbour” was deleted."
     strip, wanted = UndoStrip(queue), UndoWanted(about=item.id)
-    bob: Any = SimpleNamespace(username="bob")
-    nobody: Any = SimpleNamespace(username=None)
+    bob: Any = SimpleNamespace(username="bob", cookies={}, session_hash="")
+    nobody: Any = SimpleNamespace(username=None, cookies={}, session_hash="")
     assert "belongs to" in strip.on_undone(wanted, bob)["problem"]
     assert [each.id for each in Trash(queue.store).items(MACHINE_OWNER)] == [item.id]
     assert strip.on_undone(wanted, nobody) == {"about": item.id, "text": "“harbour” is back as it was."}

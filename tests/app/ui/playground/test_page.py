@@ -19,7 +19,7 @@ from app.studio.generation.request import GenerateRequest, StyleRef
 from app.studio.runs.chosen import starred_step
 from app.studio.services import Services, open_services
 from app.studio.studio_queue import StudioQueue
-from app.ui.components.events import key_of
+from app.ui.components.events import actor_of
 from app.ui.playground.events import GenerationAction
 from app.ui.playground.page import Playground
 from tests.app.ui.ended_runs import write_run, write_snapshot
@@ -46,20 +46,20 @@ def test_prompts_that_an_address_names_are_drawn_instead_of_the_first_one(page, 
     write_run(services.paths.runs, "dusk", prompts=("a cat",))
     (style,) = services.library.entries()
     page.open(visitor(style=style.id))
-    kept = page.forms.read(key_of(visitor()))
+    kept = page.forms.read(actor_of(visitor()).key)
     assert kept is not None and kept.prompt == "a cat"
     page.open(visitor(style=style.id, prompts="a dog, with a hat\na ship"))
-    kept = page.forms.read(key_of(visitor()))
+    kept = page.forms.read(actor_of(visitor()).key)
     assert kept is not None and [prompts for cell in kept.axes() for prompts in cell.values()] == [
         "words",
         "a dog, with a hat; a ship",
     ]
     assert (kept.prompt, kept.parse()[1], kept.styles[0][0]) == ("a dog, with a hat", {}, style.id)
     page.open(visitor(style=style.id, compare="step", prompts="a dog\na ship"))
-    kept = page.forms.read(key_of(visitor()))
+    kept = page.forms.read(actor_of(visitor()).key)
     assert kept is not None and (kept.across, kept.down, kept.down_values) == ("step", "words", "a dog; a ship")
     page.open(visitor(style=style.id, prompts="a ship"))
-    kept = page.forms.read(key_of(visitor()))
+    kept = page.forms.read(actor_of(visitor()).key)
     assert kept is not None and (kept.prompt, kept.axes()) == ("a ship", [])
 
 
@@ -77,7 +77,7 @@ def write_drawing(services: Services, request: GenerateRequest) -> str:
     id = "drawing-00000000000000000001-aa"
     folder = services.paths.root / "drawings" / id
     folder.mkdir(parents=True)
-    record = Record(request=request, whose=key_of(visitor()), made=1.0, state="finished", number=99)
+    record = Record(request=request, whose=actor_of(visitor()).key, made=1.0, state="finished", number=99)
     (folder / "generation.json").write_text(record.model_dump_json(), encoding="utf-8")
     return id
 
@@ -92,14 +92,14 @@ def test_a_compared_step_that_is_kept_becomes_what_its_run_gives(page, services)
         services, GenerateRequest(prompts=("a fox",), styles=(StyleRef(style=style.id, strength=0.5),), axes=axes)
     )
     page.on_asked(GenerationAction(what="keep", about=f"{drawn}:2"), visitor(), "")
-    kept = page.forms.read(key_of(visitor()))
+    kept = page.forms.read(actor_of(visitor()).key)
     assert starred_step(run) == 2 and kept is not None and (kept.options["guidance"], kept.axes()) == ("5", [])
 
 
 def test_settings_of_an_earlier_picture_are_put_back_and_kept(page, services):
     drawn = write_drawing(services, GenerateRequest(prompts=("a house",), seed=3, compare=False))
     shown = page.on_asked(GenerationAction(what="use", about=drawn), visitor(), "")
-    kept = page.forms.read(key_of(visitor()))
+    kept = page.forms.read(actor_of(visitor()).key)
     assert kept is not None and (kept.prompt, kept.options["seed"], kept.compare) == ("a house", "3", False)
     assert re.search(r'<textarea[^>]* data-set="\w+"[^>]*>a house</textarea>', shown[page.form]), (
         "the page takes them over"

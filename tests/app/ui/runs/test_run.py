@@ -25,7 +25,7 @@ from tests.app.ui.ended_runs import write_run, write_snapshot
 from trainers.config.build import build_config
 from trainers.runs.run import Run, write_config
 
-SOMEBODY = SimpleNamespace(username="")
+SOMEBODY = SimpleNamespace(username="", cookies={}, session_hash="")
 
 
 def in_state(queue: StudioQueue, state: State, saved: int = 200) -> View:
@@ -167,7 +167,9 @@ def test_a_step_is_starred_by_its_owner_only_and_the_finished_style_needs_no_sta
         write_snapshot(run, step)
 
     def star(step: int | None, who: str = "") -> str:
-        shown = page.on_starred(StepStarred(step=step), SimpleNamespace(username=who), "a", "")
+        shown = page.on_starred(
+            StepStarred(step=step), SimpleNamespace(username=who, cookies={}, session_hash=""), "a", ""
+        )
         return str(shown[page.notice])
 
     assert star(150) == "" and chosen.starred_step(run) == 150

@@ -12,7 +12,7 @@ import pytest
 from app.studio.dataset.uploads import take_folder
 from app.studio.services import Services
 from app.studio.settings.plan import with_choices
-from app.ui.components.events import key_of
+from app.ui.components.events import actor_of
 from app.ui.train import images
 from app.ui.train.events import CaptionEdited, TriggerEdited
 from app.ui.train.images import PicturesStep
@@ -28,21 +28,21 @@ def step(services: Services) -> PicturesStep:
 
 
 def test_a_trigger_word_is_not_taken_for_a_caption_with_the_same_number(step: PicturesStep, tmp_path: Path) -> None:
-    draft = take_folder(step.services.drafts, key_of(REQUEST), write_images(tmp_path / "images"))
+    draft = take_folder(step.services.drafts, actor_of(REQUEST).key, write_images(tmp_path / "images"))
     first = draft.pictures[0]
     shown = step.on_trigger_edited(TriggerEdited(text="dusk style", count=7, seen=draft.revision), REQUEST)
     assert shown[step.tools]["kept"] == 7 and shown[step.editor]["ack"] == 0
     edit = {"id": first.id, "text": "a boat", "was": first.caption, "mark": "one", "seen": draft.revision}
     shown = step.on_caption_edited(CaptionEdited(**edit, count=7), REQUEST)
     assert shown[step.editor]["ack"] == 7 and "kept" not in shown.get(step.tools, {})
-    assert step.services.drafts.read(key_of(REQUEST)).pictures[0].caption == "a boat"
+    assert step.services.drafts.read(actor_of(REQUEST).key).pictures[0].caption == "a boat"
 
     # The same edit, sent again because its answer was lost, does not undo what was typed after it.
     later = {**edit, "text": "a ship", "was": "a boat", "mark": "two"}
     step.on_caption_edited(CaptionEdited(**later, count=8), REQUEST)
     shown = step.on_caption_edited(CaptionEdited(**edit, count=9), REQUEST)
     assert shown[step.editor]["ack"] == 9
-    assert step.services.drafts.read(key_of(REQUEST)).pictures[0].caption == "a ship"
+    assert step.services.drafts.read(actor_of(REQUEST).key).pictures[0].caption == "a ship"
 
 
 def test_an_address_lets_the_draft_start_from_a_style(step: PicturesStep, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,4 +52,4 @@ def test_an_address_lets_the_draft_start_from_a_style(step: PicturesStep, monkey
     monkeypatch.setattr(images, "train_on", lambda draft, item: with_choices(draft, start=f"/{item.name}"))
     asked.query_params = {"start": "dusk"}
     assert "start from “dusk”" in step.load(asked)[step.notice]
-    assert step.services.drafts.read(key_of(REQUEST)).choices.start == "/dusk"
+    assert step.services.drafts.read(actor_of(REQUEST).key).choices.start == "/dusk"

@@ -26,7 +26,7 @@ from app.studio.runs.start import start_run
 from app.studio.services import Services
 from app.studio.settings.own_presets import as_preset
 from app.studio.settings.plan import choose, plan, with_settings
-from app.ui.components.events import key_of
+from app.ui.components.events import actor_of
 from app.ui.components.runs.run_view import kind
 from app.ui.train import start
 from app.ui.train.events import StartAction, StartPressed, StepShown, SweepPressed
@@ -47,7 +47,7 @@ def step(services: Services) -> StartStep:
 
 
 def test_settings_with_which_measuring_has_failed_are_not_started(step, tmp_path, monkeypatch) -> None:
-    take_folder(step.services.drafts, key_of(REQUEST), write_images(tmp_path / "images"))
+    take_folder(step.services.drafts, actor_of(REQUEST).key, write_images(tmp_path / "images"))
     found = Estimate("failed", sentence="The base has no such layer.", code=REFUSED)
     monkeypatch.setattr(step.services.estimate_jobs, "look", lambda *_: found)
     shown = step.on_start_pressed(StartPressed(mark="a start"), REQUEST)
@@ -57,7 +57,7 @@ def test_settings_with_which_measuring_has_failed_are_not_started(step, tmp_path
 
 @pytest.mark.parametrize("several", [False, True])
 def test_a_start_that_is_pressed_again_while_it_goes_on_is_done_once(step, tmp_path, monkeypatch, several) -> None:
-    take_folder(step.services.drafts, key_of(REQUEST), write_images(tmp_path / "images"))
+    take_folder(step.services.drafts, actor_of(REQUEST).key, write_images(tmp_path / "images"))
     press, begin = step.on_start_pressed, "start_run"
     event = StartPressed(mark="a start", name="dusk")
     if several:
@@ -86,7 +86,7 @@ def test_a_start_that_is_pressed_again_while_it_goes_on_is_done_once(step, tmp_p
 
 
 def test_what_was_started_is_not_begun_again_by_accident(step, tmp_path) -> None:
-    take_folder(step.services.drafts, key_of(REQUEST), write_images(tmp_path / "images"))
+    take_folder(step.services.drafts, actor_of(REQUEST).key, write_images(tmp_path / "images"))
     begin, again = 'class="go" data-start', 'class="quiet" data-start'
     seen = StepShown(step="start")
     assert begin in step.on_step_shown(seen, REQUEST)[step.foot]
@@ -106,7 +106,7 @@ def test_what_was_started_is_not_begun_again_by_accident(step, tmp_path) -> None
 
 
 def test_only_the_answer_to_a_start_of_several_lets_it_be_pressed_again(step, tmp_path) -> None:
-    take_folder(step.services.drafts, key_of(REQUEST), write_images(tmp_path / "images"))
+    take_folder(step.services.drafts, actor_of(REQUEST).key, write_images(tmp_path / "images"))
     refused = step.on_sweep_pressed(SweepPressed(mark="a start", name="dusk", methods=("lora",)), REQUEST)
     assert "at least two runs" in refused[step.foot] and 'data-answer="a start"' in refused[step.several]
     typed = step.on_asked(StartAction(what="name", text="dawn"), REQUEST)
@@ -122,7 +122,7 @@ def test_why_it_did_not_start_stays_while_the_measuring_is_looked_at(step) -> No
 
 def known_pace(step: StartStep, tmp_path: Path, load: float) -> None:
     """Some pictures, and a measurement on their base with other settings, made at this load."""
-    draft = take_folder(step.services.drafts, key_of(REQUEST), write_images(tmp_path / "images"))
+    draft = take_folder(step.services.drafts, actor_of(REQUEST).key, write_images(tmp_path / "images"))
     config = plan(choose(draft, "preset", "quick"), name="style")
     pace = Pace(pace_key(config), work_of(config), 0.5, 20.0, time.time(), load)
     step.services.measured.keep(config, 0, Cost(40.0, 1, 1, 1, pace=pace))
@@ -150,7 +150,7 @@ def test_a_measurement_that_nobody_looked_at_for_long_begins_again_when_its_page
 ) -> None:
     with gr.Blocks():
         step = kind(services)
-    draft = take_folder(services.drafts, key_of(REQUEST), write_images(tmp_path / "images"))
+    draft = take_folder(services.drafts, actor_of(REQUEST).key, write_images(tmp_path / "images"))
     step.refresh(REQUEST)
     (before,) = services.queue.small_jobs()
     record = services.paths.drafts / draft.id / "measuring.json"
@@ -165,7 +165,7 @@ def test_a_measurement_that_nobody_looked_at_for_long_begins_again_when_its_page
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 works on a card")
 def test_what_cannot_be_trained_is_said_before_the_start_and_repaired_by_one_button(step, tmp_path) -> None:
-    key = key_of(REQUEST)
+    key = actor_of(REQUEST).key
     take_folder(step.services.drafts, key, write_images(tmp_path / "images"))
     kohya = {"train.precision": "fp16", "data.resolution": 512, "train.optimizer": "paged-adamw"}
     step.services.drafts.change(key, lambda draft: with_settings(draft, kohya))
@@ -186,7 +186,7 @@ def test_what_cannot_be_trained_is_said_before_the_start_and_repaired_by_one_but
 
 
 def test_a_chosen_preset_of_ones_own_keeps_its_name(step, tmp_path) -> None:
-    key, services = key_of(REQUEST), step.services
+    key, services = actor_of(REQUEST).key, step.services
     drafts = services.drafts
     take_folder(drafts, key, write_images(tmp_path / "images"))
     changes = {"method.rank": 12, "train.steps": 60}

@@ -16,7 +16,7 @@ from app.studio.dataset.uploads import take_folder
 from app.studio.downloads.downloads import OFFERS
 from app.studio.services import Services
 from app.studio.settings.plan import plan, with_choices
-from app.ui.components.events import key_of
+from app.ui.components.events import actor_of
 from app.ui.train.events import SettingsRead, SettingsText, StepShown, StyleAction
 from app.ui.train.style import StyleStep
 from tests.trainers.tiny_runs import write_images
@@ -55,7 +55,7 @@ def test_a_script_that_blows_up_is_refused_in_a_sentence(step: StyleStep) -> Non
 
 
 def test_starting_from_nothing_is_taken_back(step: StyleStep) -> None:
-    key = key_of(REQUEST)
+    key = actor_of(REQUEST).key
     step.services.drafts.change(key, lambda draft: with_choices(draft, start="/dusk.safetensors", imported="train.bat"))
     shown = ask(step, "no-start")
     assert "The training starts from nothing." in shown and 'data-do="take-back"' in shown
@@ -70,7 +70,7 @@ KOHYA = {"network_dim": 4, "network_alpha": 2, "mixed_precision": "fp16", "max_r
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 works on a card")
 def test_the_report_of_a_file_repairs_what_cannot_be_trained(step: StyleStep, tmp_path: Path) -> None:
-    key = key_of(REQUEST)
+    key = actor_of(REQUEST).key
     take_folder(step.services.drafts, key, write_images(tmp_path / "images"))
     steps = 10 * math.ceil(len(step.services.drafts.read(key).pictures) / 2)
     repairs = {
@@ -98,7 +98,7 @@ def test_the_report_of_a_file_repairs_what_cannot_be_trained(step: StyleStep, tm
 
 
 def test_files_that_belong_together_are_read_as_one(step: StyleStep, tmp_path: Path) -> None:
-    key = key_of(REQUEST)
+    key = actor_of(REQUEST).key
     take_folder(step.services.drafts, key, write_images(tmp_path / "images"))
     count = len(step.services.drafts.read(key).pictures)
     files = {
@@ -123,7 +123,7 @@ def test_files_that_belong_together_are_read_as_one(step: StyleStep, tmp_path: P
 
 
 def test_a_report_stays_until_its_settings_are_used_or_discarded(step: StyleStep, tmp_path: Path) -> None:
-    key, discard = key_of(REQUEST), 'data-do="discard-import"'
+    key, discard = actor_of(REQUEST).key, 'data-do="discard-import"'
     shown = StepShown(seen=0, step="style")
     step.on_settings_read(read(json.dumps(KOHYA | {"wandb_api_key": "abc123"})), REQUEST)
     assert discard in step.on_step_shown(shown, REQUEST)[step.own], "after a reload"
@@ -148,7 +148,7 @@ def test_a_report_stays_until_its_settings_are_used_or_discarded(step: StyleStep
 
 @pytest.mark.parametrize("setting", ['"epoch": 1e308', r'"sample_prompts": "\ud800 fox"', r'"\udfffk": 1'])
 def test_what_no_file_can_hold_is_refused_and_not_kept(step: StyleStep, tmp_path: Path, setting: str) -> None:
-    key, shown = key_of(REQUEST), StepShown(seen=0, step="style")
+    key, shown = actor_of(REQUEST).key, StepShown(seen=0, step="style")
     take_folder(step.services.drafts, key, write_images(tmp_path / "images"))
     file = json.dumps(KOHYA)[:-1] + f", {setting}}}"
     assert "train.sh cannot be used: one of its " in step.on_settings_read(read(file), REQUEST)[step.own]
@@ -175,7 +175,7 @@ def refuse(*_parts: object, **_more: object) -> None:
 def test_the_starter_says_at_the_top_that_its_styles_open_only_here(
     step: StyleStep, tiny_bases: dict[str, Path]
 ) -> None:
-    key = key_of(REQUEST)
+    key = actor_of(REQUEST).key
     line = "Velatura starter: a style that is trained on it opens only in Velatura"
     assert line in step.on_step_shown(StepShown(seen=0, step="style"), REQUEST)[step.choices]
     step.services.drafts.change(key, lambda draft: with_choices(draft, base=str(tiny_bases["sd1"])))
