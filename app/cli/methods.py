@@ -44,17 +44,16 @@ def methods(json: Json = False) -> None:
 @commands.command(epilog="Example: velatura presets")
 def presets(json: Json = False) -> None:
     """List the presets and what each is good for; last those that were saved in the studio without logins."""
-    from app.studio.dataset.drafts import Draft
     from app.studio.paths import Paths
     from app.studio.settings.own_presets import OwnPresets
-    from app.studio.settings.plan import all_layers
+    from app.studio.settings.plan import choice_layers
     from trainers.config.presets import list_presets
     from trainers.config.tables import lay_over
     from trainers.config.techniques import techniques_in
 
     rows = [{"name": p.name, "method": techniques_in(p.settings), "summary": p.summary} for p in list_presets()]
     for own in OwnPresets(Paths(runs_folder(None))).list(""):
-        method = "" if own.problem else techniques_in(lay_over(*all_layers(own.use(Draft(id="", public="")))))
+        method = "" if own.problem else techniques_in(lay_over(*choice_layers(own.choices(), {})))
         rows.append({"name": own.name, "method": method, "summary": own.problem or "One of your own"})
     if json:
         print_json(rows)

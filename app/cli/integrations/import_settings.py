@@ -245,10 +245,10 @@ def report_lines(imported: Imported) -> Iterator[tuple[str | tuple[str, str], ..
 
 def left_to_preset(imported: Imported, config: Mapping[str, Any]) -> list[Unsaid]:
     """The decisive settings that the config lacks, with their values in the default preset."""
-    from app.studio.dataset.drafts import Draft
+    from app.studio.dataset.drafts import EMPTY
     from app.studio.settings.imports.read import find_unsaid
 
-    return find_unsaid(Draft(id="", public=""), replace(imported, table=config))
+    return find_unsaid(EMPTY, replace(imported, table=config))
 
 
 def unsaid_lines(unsaid: Sequence[Unsaid]) -> Iterator[tuple[str]]:

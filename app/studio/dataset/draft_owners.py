@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from app.studio.accounts.people import key_of_login, key_of_program
 from app.studio.dataset.draft_trash import returned
-from app.studio.dataset.drafts import Draft, Drafts, Picture, known_pictures, parse
+from app.studio.dataset.drafts import EMPTY, Draft, Drafts, Picture, known_pictures, parse
 from app.studio.dataset.edits import settled
 from trainers.errors import VelaturaError
 
@@ -25,7 +25,7 @@ class Kept:
 
 def kept_by(drafts: Drafts, login: str) -> Kept:
     """The pictures of a login's own draft and of its programs' drafts; unreadable drafts count as empty."""
-    draft = Draft(id="", public="")
+    draft = EMPTY
     with suppress(OSError, VelaturaError):  # the page shows why
         draft = drafts.read(key_of_login(login))
     remaining = known_pictures(settled(draft))

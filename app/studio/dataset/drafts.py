@@ -190,6 +190,10 @@ class Draft(_Part):
         return self.model_copy(update=changes)
 
 
+EMPTY = Draft(id="", public="")
+"""A draft without pictures that is not stored."""
+
+
 class Drafts:
     """All drafts of a studio, by owner key."""
 

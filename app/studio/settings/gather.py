@@ -8,12 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from app.studio.dataset.drafts import Draft
 from app.studio.paths import Paths
 from app.studio.settings.imports.kohya_names import RULES
 from app.studio.settings.imports.read import read_file, read_foreign
 from app.studio.settings.own_presets import OwnPresets
-from app.studio.settings.plan import choice_layers, choose, with_choices
+from app.studio.settings.plan import choice_layers
 from trainers.config.build import build_config
 from trainers.config.config import Config
 from trainers.config.layers import gather_config, options_table
@@ -85,6 +84,5 @@ def _gather(
     below = anchor_paths(read_toml(file), file.parent) if file is not None else {}
     above = options_table(options), parse_assignments(assignments), more
     base = str(lay_over(below, *above).get("base", {}).get("model", STARTER))
-    draft = own_preset.use(with_choices(Draft(id="", public=""), base=base))
-    choices = (choose(draft, "method", method) if method else draft).choices
+    choices = own_preset.choices(base, method or "")
     return build_config(migrate(lay_over(below, *choice_layers(choices, {}, *above)), str(file or "the config")))

@@ -17,14 +17,14 @@ import tomli_w
 from filelock import FileLock
 
 from app.errors import as_sentence
-from app.studio.dataset.drafts import Choices, Draft
+from app.studio.dataset.drafts import EMPTY, Choices, Draft
 from app.studio.names import alike, name_of
 from app.studio.paths import Paths
-from app.studio.settings.plan import CARE, changed_settings, from_table, method_of, nested, with_choices
+from app.studio.settings.plan import CARE, changed_settings, choose, from_table, method_of, nested, with_choices
 from trainers.atomic_files import whole_file
 from trainers.config.layers import DEFAULT_PRESET
 from trainers.config.migrations import KEY, VERSION
-from trainers.config.presets import list_presets
+from trainers.config.presets import STARTER, list_presets
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
 
@@ -50,12 +50,13 @@ class OwnPreset:
         used = _use(draft, self.table)
         return with_choices(used, own_preset=self.name, own_settings=used.choices.settings)
 
+    def choices(self, base: str = STARTER, method: str = "") -> Choices:
+        """The choices of this preset on a base, or with another method. VelaturaError if the file cannot be used."""
+        return choose(self.use(with_choices(EMPTY, base=base)), "method", method).choices
+
     def is_chosen(self, choices: Choices) -> bool:
         """Whether a draft has the choices of this preset."""
-        if self.problem:
-            return False
-        used = self.use(Draft(id="", public="", choices=choices)).choices
-        return _identity(used) == _identity(choices)
+        return not self.problem and _identity(self.choices(choices.base)) == _identity(choices)
 
 
 class OwnPresets:
@@ -159,7 +160,7 @@ def is_preset(table: Mapping[str, Any]) -> bool:
 
 def check_preset(table: Mapping[str, Any]) -> None:
     """Raise VelaturaError if a preset's table cannot be used."""
-    _use(Draft(id="", public=""), table)
+    _use(EMPTY, table)
 
 
 def write_preset(name: str, table: Mapping[str, Any]) -> str:
