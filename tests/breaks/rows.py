@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.breaks.app import QUEUE, STUDIO, WEB
 from tests.breaks.families import FLOWS
+from tests.breaks.pages import PAGES
 from tests.breaks.slow import SLOW
 from tests.breaks.trainers import DATA, FILES, METHODS, TRAINING
 
@@ -16,6 +17,7 @@ GROUPS = {
     "Queue": QUEUE,
     "Studio": STUDIO,
     "Web": WEB,
+    "Pages": PAGES,
     "Slow": SLOW,
 }
 BREAKS = tuple(one for group in GROUPS.values() for one in group)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.app.ui.bare_page import BareTab
 from tests.app.ui.server import MEASURED, Process
 from tests.app.ui.visitor import PATIENCE, READY, Tab, open_tab
 
@@ -34,6 +35,14 @@ def page(tab: Tab) -> Iterator[Any]:
         opened.goto(tab.url)
         opened.wait_for_selector(READY)
         yield opened
+
+
+@pytest.fixture(scope="session")
+def bare_tab(browser) -> Iterator[BareTab]:
+    """The tab of all visitors of pages without a studio."""
+    tab = BareTab(browser)
+    yield tab
+    tab.context.close()
 
 
 @pytest.hookimpl(wrapper=True)

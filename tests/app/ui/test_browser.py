@@ -131,6 +131,7 @@ def test_typing_goes_on_while_pictures_arrive(page, files):
     expect(field).to_be_focused()
 
 
+@pytest.mark.thorough
 def test_typing_goes_on_while_cards_change(page, files):
     """Another tab takes out a card above and writes below: an answer with all cards comes while somebody types."""
     add(page, *five(files)[:4], count=4)
@@ -158,6 +159,7 @@ def test_typing_goes_on_while_cards_change(page, files):
     assert captions(page)[1] == told
 
 
+@pytest.mark.thorough
 def test_two_browsers_of_one_person(page, files, browser):
     """Tabs of one browser tell each other; these cannot."""
     add(page, *five(files)[:3], count=3)

@@ -22,7 +22,8 @@ from tests.trainers.tiny_runs import quick_settings, write_images
 LONG = {"name": "dusk", "train": {"steps": 50_000}, "save": {"every": 0}, "sample": {"every": 0}}
 
 
-@pytest.mark.parametrize("fresh", [False, pytest.param(True, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("fresh", [False, True])
 def test_a_damaged_queue_is_repaired_from_its_page(
     browser: Any, tmp_path: Path, tiny_bases: dict[str, Path], fresh: bool
 ) -> None:

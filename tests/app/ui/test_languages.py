@@ -77,6 +77,7 @@ def test_a_browser_is_answered_in_the_language_that_it_asks_for(browser, studio:
     assert 'lang="en" dir="ltr"' in page_of and "Add pictures in your style" in page_of
 
 
+@pytest.mark.thorough
 def test_pages_are_accessible_from_right_to_left_and_wholly_translated(browser, marked: Process) -> None:
     """The page Train filled and open, and all others as they are at first; the rest is in `make test-all`.
 

@@ -109,6 +109,7 @@ def test_what_is_typed_meanwhile_is_there_when_it_is_back(page: Any, own: Proces
     page.wait_for_function(ALL_SENT)
 
 
+@pytest.mark.thorough
 def test_a_conflict_is_offered_after_the_server_was_away(page: Any, own: Process) -> None:
     other = page.context.new_page()
     other.goto(own.url)
@@ -206,6 +207,7 @@ def test_files_that_did_not_arrive_are_named(page: Any, own: Process, pictures: 
     own.start(port=own.port)
 
 
+@pytest.mark.thorough
 def test_settings_that_were_typed_meanwhile_are_sent(page: Any, own: Process) -> None:
     page.get_by_role("link", name="Next: style").click()
     page.locator("#advanced > summary").click()
@@ -225,6 +227,7 @@ def test_settings_that_were_typed_meanwhile_are_sent(page: Any, own: Process) ->
     page.wait_for_function(ALL_SENT)
 
 
+@pytest.mark.thorough
 def test_fields_of_the_playground_come_back(page: Any, own: Process) -> None:
     page.goto(f"{own.url}playground")
     prompt = box(page, "Prompt")

@@ -16,6 +16,9 @@ from app.ui.document.templates import ROOT, environment, join_lines, macro, text
 NASTY = "<b>\"x\" & 'y'</b> ${1} {{ 1 }}"
 TEMPLATES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.html"))
 JINJA = re.compile(r"({#.*?#}|{%.*?%}|{{.*?}})", re.DOTALL)
+WORDS = re.compile(r"[^\W\d_]{2}")
+MARKUP = re.compile(r"</?[a-z][^<>]*>|<!doctype html>|\b[\w-]+=\"[^\"]*\"|\bdata-[\w-]+")
+SAID = re.compile(r'\b(?:aria-label|title|placeholder|alt)="([^"]*)"')
 TAG = re.compile(r"<[A-Za-z](?:\"[^\"]*\"|[^>\"])*>")
 
 
@@ -53,6 +56,23 @@ def test_what_is_badly_written_is_found(tag):
     assert badly_written(tag) and not badly_written(
         '<a class="{{ x }}"\n  data-x="1"{% if y %} hidden{% endif %}>=</a>'
     )
+
+
+def written_out(template: str) -> list[str]:
+    """Words that a template says itself, in one language for everybody."""
+    html = "".join("¤" if place % 2 else part for place, part in enumerate(JINJA.split(template)))
+    said = MARKUP.sub("\n", html).split("\n") + SAID.findall(html)
+    return [words.strip() for words in said if WORDS.search(words)]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_word_of_a_template_can_be_translated(name):
+    assert written_out(source(name)) == []
+
+
+@pytest.mark.parametrize("html", ["<p>\n  Two words\n</p>", '<a{% if x > 1 %} id="b"{% endif %} title="Open {{ x }}">'])
+def test_a_word_that_cannot_be_translated_is_found(html):
+    assert len(written_out(html)) == 1 and written_out(html.replace("Two words", "{{ x }}").replace("Open", "")) == []
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

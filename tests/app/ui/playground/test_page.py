@@ -11,18 +11,24 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from playwright.sync_api import expect
 
 from app.jobs.store import TRAIN, NewJob
 from app.studio.generation.axes import Axis
+from app.studio.generation.form import RESTORED, FormStore, GenerateForm
 from app.studio.generation.record import Record
 from app.studio.generation.request import GenerateRequest, StyleRef
 from app.studio.runs.chosen import starred_step
 from app.studio.services import Services, open_services
 from app.studio.studio_queue import StudioQueue
 from app.ui.components.events import actor_of
+from app.ui.playground import page as playground
+from app.ui.playground import text as words
 from app.ui.playground.events import GenerationAction
 from app.ui.playground.page import Playground
+from tests.app.ui.bare_page import REQUEST, BareTab
 from tests.app.ui.ended_runs import write_run, write_snapshot
+from tests.app.ui.visitor import ALL_SENT
 
 
 @pytest.fixture
@@ -104,3 +110,29 @@ def test_settings_of_an_earlier_picture_are_put_back_and_kept(page, services):
     assert re.search(r'<textarea[^>]* data-set="\w+"[^>]*>a house</textarea>', shown[page.form]), (
         "the page takes them over"
     )
+
+
+def test_fields_of_a_damaged_file_are_as_they_were_before_and_say_so(page, services):
+    for prompt in ("a red fox", "a red fox in snow"):
+        page.forms.keep(actor_of(visitor()).key, GenerateForm(prompt=prompt))
+    (file,) = (path for path in (services.paths.root / "desks").glob("*.json") if "." not in path.stem)
+    file.write_bytes(bytes(100))
+    shown = page.open(visitor())
+    assert 'role="alert"' in shown and words.NOTICES[RESTORED] in shown and "a red fox</textarea>" in shown
+
+
+def test_what_is_typed_while_the_studio_is_away_is_sent_until_it_has_it(bare_tab: BareTab, services: Services) -> None:
+    with bare_tab.visit(playground.build, services) as bare:
+        page = bare.open()
+        prompt = page.get_by_role("textbox", name="Prompt", exact=True)
+        expect(prompt).not_to_have_value("")
+        bare.away = True
+        prompt.fill("a red fox")
+        prompt.blur()
+        bare.await_event("form_edited", "prompt", "a red fox")
+        bare.away = False
+        page.wait_for_function(ALL_SENT)
+        kept = FormStore(services.paths).read(actor_of(REQUEST).key)
+        assert kept is not None and kept.prompt == "a red fox"
+        bare.open()
+        expect(prompt).to_have_value("a red fox")

@@ -1,4 +1,4 @@
-"""The second step of Train: settings files that somebody chooses."""
+"""The second step of Train: settings files that somebody chooses, and settings that are typed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,16 @@ from app.studio.downloads.downloads import OFFERS
 from app.studio.services import Services
 from app.studio.settings.plan import plan, with_choices
 from app.ui.components.events import actor_of
+from app.ui.components.live import AtRequest
+from app.ui.components.shell import scripted_part
+from app.ui.document.templates import render
+from app.ui.train import images, style
+from app.ui.train import text as words
 from app.ui.train.events import SettingsRead, SettingsText, StepShown, StyleAction
 from app.ui.train.style import StyleStep
+from tests.app.ui.bare_page import REQUEST as VISITOR
+from tests.app.ui.bare_page import BareTab
+from tests.app.ui.visitor import ALL_SENT, READY
 from tests.trainers.tiny_runs import write_images
 from tests.waiting import wait_until
 from trainers.errors import VelaturaError
@@ -193,3 +201,32 @@ def test_a_download_without_a_network_says_what_to_do(step: StyleStep, monkeypat
         "There is no connection to Hugging Face." in offer and "velatura models get" not in offer.partition("<pre>")[0]
     )
     assert ">Download</button>" in offer and "Resume download" not in offer
+
+
+def build(services: Services, demo: gr.Blocks) -> None:
+    """The first two steps, and the links between them."""
+    frame = AtRequest(render, "train/steps.html")
+    steps = scripted_part(None, "train/steps.js", frame, elem_id="steps", steps=words.STEPS, hint=words.PICTURES_FIRST)
+    images.build(services, demo)
+    style.build(services, demo, steps)
+
+
+def test_a_setting_that_is_typed_while_the_studio_is_away_is_sent_until_it_has_it(
+    bare_tab: BareTab, services: Services, tmp_path: Path
+) -> None:
+    take_folder(services.drafts, actor_of(VISITOR).key, write_images(tmp_path / "images"))
+    with bare_tab.visit(build, services) as bare:
+        page = bare.open()
+        page.wait_for_selector(READY)
+        page.evaluate("location.hash = 'style'")
+        page.locator("#advanced > summary").click()
+        page.locator(".settings > summary").click()
+        page.get_by_label("Search settings").fill("train.steps")
+        steps = page.locator("[data-setting='train.steps']")
+        bare.away = True
+        steps.fill("7")
+        steps.blur()
+        bare.await_event("asked", "text", "7")
+        bare.away = False
+        page.wait_for_function(ALL_SENT)
+        assert services.drafts.read(actor_of(VISITOR).key).choices.settings == {"train.steps": 7}

@@ -225,6 +225,7 @@ def test_many_are_selected_and_changed_at_once(page: Any, files: list[Path], tmp
         assert packed.read("a boat.txt") == b"dawn, boat\n" and len(packed.namelist()) == 5
 
 
+@pytest.mark.thorough
 def test_what_is_typed_for_a_picture_that_another_tab_deletes_comes_back_with_it(page: Any, files: list[Path]) -> None:
     add(page, *files[:2], count=2)
     other = page.context.new_page()
@@ -244,6 +245,7 @@ def test_what_is_typed_for_a_picture_that_another_tab_deletes_comes_back_with_it
     expect(page.locator(".cards textarea").first).to_have_value("a boat at dusk")
 
 
+@pytest.mark.thorough
 def test_only_what_is_near_the_window_is_in_the_page(page: Any, studio: Process, files: list[Path]) -> None:
     """The draft of a visitor, made large on the server: its pictures are one file under many names."""
     add(page, files[0], count=1)

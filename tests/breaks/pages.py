@@ -1,0 +1,84 @@
+"""Breaks of the pages and their scripts that tests find without a studio."""
+
+from __future__ import annotations
+
+from tests.breaks.breaks import Break
+
+TYPED = "tests/app/ui/train/test_typed.py"
+PAGES: tuple[Break, ...] = (
+    Break(
+        "one-language",
+        "app/ui/train/choices.html",
+        "{{ text.CHANGE }}",
+        "Change",
+        "a button is English in every language",
+        ("tests/app/ui/document/test_templates.py::test_every_word_of_a_template_can_be_translated",),
+    ),
+    Break(
+        "pale-text",
+        "app/ui/document/tokens.css",
+        "--ink-3: #93a199;",
+        "--ink-3: #66736c;",
+        "hints cannot be read in the dark theme",
+        ("tests/app/ui/document/test_tokens.py::test_text_can_be_read_on_its_ground",),
+    ),
+    Break(
+        "words-of-two",
+        "app/ui/train/captions.js",
+        "before.set(id, was);",
+        "before.set(id, rows.get(id).caption);",
+        "a caption that was written elsewhere is replaced without a question by what an earlier page had not sent",
+        (f"{TYPED}::test_words_of_two_browsers_for_one_picture_are_both_offered",),
+    ),
+    Break(
+        "newer-elsewhere",
+        "app/ui/train/captions.js",
+        "else if (element.isConnected && !flying && !editing) trigger('page_returned', {seen: seen()});",
+        "",
+        "a page that comes to the front looks current while another browser has changed its pictures",
+        (f"{TYPED}::test_words_of_two_browsers_for_one_picture_are_both_offered",),
+    ),
+    Break(
+        "deleted-while-typed",
+        "app/ui/train/captions.js",
+        "return waiting.add(id); // it was",
+        "return; // it was",
+        "words typed for a picture that another tab deletes are lost when it is brought back",
+        (f"{TYPED}::test_what_is_typed_for_a_picture_that_is_deleted_elsewhere_comes_back_with_it",),
+    ),
+    Break(
+        "far-card-focus",
+        "app/ui/train/wall.js",
+        "if (held && !wanted.has(held)",
+        "if (false && !wanted.has(held)",
+        "scrolling away from a caption takes the focus out of it",
+        (f"{TYPED}::test_only_what_is_near_the_window_is_in_the_page",),
+    ),
+    Break(
+        "setting-again",
+        "app/ui/train/style.js",
+        "const PATIENCE = 5000;\n",
+        "const PATIENCE = 2e9;\n",
+        "a setting typed while the studio was away is missing in the training",
+        (
+            "tests/app/ui/train/test_style.py"
+            "::test_a_setting_that_is_typed_while_the_studio_is_away_is_sent_until_it_has_it",
+        ),
+    ),
+    Break(
+        "prompt-again",
+        "app/ui/playground/form.js",
+        "line.push([what, about, after]); // it did not arrive: once more",
+        "after?.();",
+        "a prompt typed while the studio was away is gone when the Playground is opened again",
+        ("tests/app/ui/playground/test_page.py::test_what_is_typed_while_the_studio_is_away_is_sent_until_it_has_it",),
+    ),
+    Break(
+        "fields-damaged",
+        "app/ui/playground/page.py",
+        "notice = words.NOTICES.get(form.notice, form.notice)",
+        'notice = ""',
+        "the Playground shows older fields after their file was damaged, without a word",
+        ("tests/app/ui/playground/test_page.py::test_fields_of_a_damaged_file_are_as_they_were_before_and_say_so",),
+    ),
+)
