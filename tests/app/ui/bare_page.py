@@ -127,6 +127,7 @@ class BareTab:
         """A page for a new visitor, not loaded yet."""
         self._shown.append(BarePage(self._page, build, services))
         yield self._shown[-1]
+        self._page.unroute_all()
         for other in self.context.pages[1:]:
             other.close()
         self._page.evaluate("localStorage.clear(), sessionStorage.clear()")

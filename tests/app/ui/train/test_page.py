@@ -35,8 +35,8 @@ def tab(browser: object, training: Process) -> Iterator[Tab]:
 
 
 @pytest.fixture
-def page(tab: Tab, tmp_path: Path) -> Iterator[object]:
-    """A visitor with two pictures, at the second step."""
+def pictures(tab: Tab, tmp_path: Path) -> Iterator[object]:
+    """A visitor with two pictures, at the first step."""
     for seed, name in enumerate(("a boat.png", "a house.png")):
         scene(seed, (160, 160)).save(tmp_path / name)
     with tab.visit() as opened:
@@ -45,9 +45,15 @@ def page(tab: Tab, tmp_path: Path) -> Iterator[object]:
         add(opened, tmp_path / "a boat.png", tmp_path / "a house.png", count=2)
         opened.get_by_label("Trigger word").fill("dusk style")
         opened.wait_for_function(ALL_SENT)
-        opened.get_by_role("link", name="Next: style").click()
-        opened.wait_for_selector("#style-choices .stops")
         yield opened
+
+
+@pytest.fixture
+def page(pictures) -> object:
+    """That visitor at the second step."""
+    pictures.get_by_role("link", name="Next: style").click()
+    pictures.wait_for_selector("#style-choices .stops")
+    return pictures
 
 
 def choose(page, name: str, value: str) -> None:
@@ -89,12 +95,8 @@ def open_settings(page) -> None:
     page.wait_for_selector(".setting", state="attached")
 
 
-def test_the_way_on_stays_where_it_is_while_a_step_fills(page):
-    """Otherwise a press that begins on *Next* may end on what has pushed it away."""
-    page.get_by_role("link", name="Back", exact=True).locator("visible=true").click()
-    expect(page.get_by_role("link", name="Next: style")).to_be_visible()
-    page.reload()
-    page.wait_for_selector(READY)
+def go_to_style(page) -> None:
+    """The way on stays where it is while the step fills: else a press on it may end on what has pushed it away."""
     held = []
     page.route("**/gradio_api/run/**", lambda route: held.append(route))
     page.get_by_role("link", name="Next: style").click()
@@ -107,7 +109,9 @@ def test_the_way_on_stays_where_it_is_while_a_step_fills(page):
     assert way_on.bounding_box() == empty
 
 
-def test_a_style_from_pictures_to_a_run(page, training):
+def test_a_style_from_pictures_to_a_run(pictures, training):
+    page = pictures
+    go_to_style(page)
     choose(page, "preset", "quick")
     page.get_by_role("radio", name="Quick").press("ArrowRight")
     page.wait_for_selector("input[value=balanced][checked]", state="attached")
@@ -184,7 +188,7 @@ def test_a_style_from_pictures_to_a_run(page, training):
     expect(page.locator(".stop em").last).to_have_text(re.compile(r"^about .+ \(estimate\)$"))
 
 
-def test_what_is_wrong_is_said_where_it_is_and_stops_the_start(page):
+def test_settings_are_checked_and_go_out_and_come_in(page, tmp_path):
     open_settings(page)
     page.get_by_label("Search settings").fill("dim")
     expect(page.locator(".setting:visible code").first).to_have_text("method.rank")
@@ -208,11 +212,9 @@ def test_what_is_wrong_is_said_where_it_is_and_stops_the_start(page):
     expect(page.locator(".none-found")).to_be_visible()
     expect(page.locator(".setting:visible")).to_have_count(0)
 
-
-def test_settings_go_out_and_come_in(page, tmp_path):
+    # Settings go out and come in.
     choose(page, "aim", "subject")
     page.wait_for_selector("text=A subject keeps its left and right")
-    open_settings(page)
     choose(page, "method", "lokr")
     shown = page.locator(".setting").evaluate_all("all => all.map(one => one.dataset.key)")
     assert len(shown) == len(set(shown)) and {"name", "data.images", "loss.min_snr_gamma", "method.factor"} <= set(
