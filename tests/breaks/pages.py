@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.breaks.breaks import Break
 
 TYPED = "tests/app/ui/train/test_typed.py"
+DROPPED = "tests/app/ui/train/test_dropzone.py"
 PAGES: tuple[Break, ...] = (
     Break(
         "one-language",
@@ -55,6 +56,22 @@ PAGES: tuple[Break, ...] = (
         (f"{TYPED}::test_only_what_is_near_the_window_is_in_the_page",),
     ),
     Break(
+        "upload-reason",
+        "app/ui/components/uploads.js",
+        "failed(new Error(why(sending)));",
+        "failed(new Error(''));",
+        "a page does not say that the disk is full when it refuses a picture or a style",
+        (f"{DROPPED}::test_why_files_did_not_come_in_is_said",),
+    ),
+    Break(
+        "files-lost",
+        "app/ui/train/dropzone.js",
+        "tell(fill(words.lost, {n: n - looked, names: some(names.slice(looked))}));",
+        "tell('');",
+        "nobody is told which files did not arrive when the studio went away",
+        (f"{DROPPED}::test_why_files_did_not_come_in_is_said",),
+    ),
+    Break(
         "setting-again",
         "app/ui/train/style.js",
         "const PATIENCE = 5000;\n",
@@ -68,8 +85,8 @@ PAGES: tuple[Break, ...] = (
     Break(
         "prompt-again",
         "app/ui/playground/form.js",
-        "line.push([what, about, after]); // it did not arrive: once more",
-        "after?.();",
+        "if (what === 'keep' && !line.length) line.push([what, about, after]);",
+        "",
         "a prompt typed while the studio was away is gone when the Playground is opened again",
         ("tests/app/ui/playground/test_page.py::test_what_is_typed_while_the_studio_is_away_is_sent_until_it_has_it",),
     ),

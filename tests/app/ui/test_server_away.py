@@ -188,6 +188,7 @@ def test_a_second_choice_waits_for_the_first(page: Any, pictures: Path) -> None:
     ]
 
 
+@pytest.mark.thorough
 def test_files_that_did_not_arrive_are_named(page: Any, own: Process, pictures: Path) -> None:
     held: list[Any] = []
     page.route("**/gradio_api/upload", lambda route: held.append(route))

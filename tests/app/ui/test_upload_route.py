@@ -110,6 +110,7 @@ def test_what_breaks_off_leaves_nothing(studio: Process) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.thorough
 def test_a_page_says_why_an_upload_was_refused(tmp_path: Path, browser: Any) -> None:
     full = "import app.jobs.trash.disk as disk\ndisk.RESERVE, disk.SMALL = 2**60, 1"  # all of the disk is to stay free
     process = Process(tmp_path / "outputs", before=full)
