@@ -29,7 +29,7 @@ def test_why_files_did_not_come_in_is_said(bare_tab: BareTab, services: Services
         refused = page.locator(".left-out").get_by_role("listitem").filter(has_text="fox.png")
         refused.get_by_text(FULL).wait_for()
         page.unroute_all()  # nothing is answered any more
-        page.route("**/gradio_api/upload", held.append)
+        page.route("**/gradio_api/upload", lambda route: held.append(route))
         page.set_input_files("#files", [str(tmp_path / name) for name in ("fox.png", "owl.png")])
         expect(page.get_by_text("Uploading 1 of 2 …")).to_be_visible()
         assert page.evaluate(LEAVE) is False, "the browser asks, as what is not sent yet would be missing"
