@@ -37,7 +37,7 @@ from trainers.adapters.methods.sora import SoRA
 from trainers.adapters.methods.ssf import SSF
 from trainers.adapters.methods.tied import TiedLoRA
 from trainers.adapters.methods.vera import VeRA
-from trainers.adapters.targets import Targets
+from trainers.adapters.targets import Targets, select
 from trainers.composition.apply import apply_styles
 from trainers.formats.read import read_style
 from trainers.formats.write.core import file_updates, write_style
@@ -218,6 +218,21 @@ def test_no_draw_leaves_out_a_layer_that_diffusers_has_loaded(bases, tmp_path, m
 def test_lokr_whose_splits_peft_does_not_know_becomes_plain_lora(bases, tmp_path):
     model = bases["sd1"]
     network = trained(model, LoKr(rank=3, alpha=2.0, factor=16), Targets(unet=("*.to_q", "*.ff.*", "*.conv1")))
+    live = output(model)
+    assert diffusers_kind(network, "sd1") == "lora"
+    file = write_for_diffusers(tmp_path / "a.safetensors", network, "sd1", model.denoiser.config, {}, "fp32")
+    network.remove()
+    assert file is not None and (in_diffusers(model, file) - live).abs().max() <= 1e-5
+
+
+def test_lokr_next_to_layers_cut_to_a_rank_becomes_plain_lora(bases, tmp_path):
+    model = bases["sd1"]
+    network = trained(model, LoKr(rank=3, alpha=2.0, factor=4), Targets(unet=("*.to_q",), text_encoder="none"))
+    keys = Targets(unet=("*.attn1.to_k",), text_encoder="none")
+    network.place(select(parts_of(model), Full(extract_rank=32), keys), seed=8)  # all of their rank
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05)
     live = output(model)
     assert diffusers_kind(network, "sd1") == "lora"
     file = write_for_diffusers(tmp_path / "a.safetensors", network, "sd1", model.denoiser.config, {}, "fp32")

@@ -94,7 +94,7 @@ def diffusers_kind(network: Network, family: str) -> Kind:
     if several or forms <= {"core"}:
         return "core"
     in_unet = any(is_denoiser(site.part) for site in network.sites)
-    if forms == {"lokr"} and in_unet and _factor(network) is not None:
+    if forms == {"lokr"} and len(uncut) == len(network.sites) and in_unet and _factor(network) is not None:
         return "lokr"
     return "lora" if sum(map(plain_size, updates)) <= LARGEST_PLAIN else "huge"
 
