@@ -37,7 +37,7 @@ SMALL = ("--size", "64x64")
 def picture(tmp_path: Path, *words: object, size: tuple[str, ...] = SMALL) -> np.ndarray[Any, Any]:
     """What `generate` draws for these words, as values of int16."""
     target = tmp_path / "picture.png"
-    outcome = call("generate", "--prompt", "fox", "--steps", "2", *size, *words, "--out", target, "--overwrite")
+    outcome = call("generate", "--prompt", "fox", "--steps", "1", *size, *words, "--out", target, "--overwrite")
     assert outcome.code == 0, outcome.err
     with Image.open(target) as image:
         return np.asarray(image).astype(np.int16)
@@ -55,8 +55,6 @@ def test_styles_add_up_at_their_strengths(trained: Trained, tmp_path: Path) -> N
     assert np.abs(once).mean() > 4
     assert np.abs(changed(12, 8) - once).max() <= 1
     assert np.abs(changed(-20) - once).mean() > 4
-    by_default = picture(tmp_path, "--style", trained.style) - plain
-    assert np.array_equal(by_default, changed(1))
 
 
 def test_a_style_of_blocks_draws(trained: Trained, tmp_path: Path) -> None:
@@ -109,7 +107,7 @@ def test_words_are_read_from_embeddings_alone_and_beside_a_style(trained: Traine
     def drawn(prompt: str, *styles: object) -> np.ndarray[Any, Any]:
         target = tmp_path / "picture.png"
         words = [word for one in styles for word in ("--style", one)]
-        outcome = call("generate", "--prompt", prompt, "--steps", "2", *SMALL, *words, "--out", target, "--overwrite")
+        outcome = call("generate", "--prompt", prompt, "--steps", "1", *SMALL, *words, "--out", target, "--overwrite")
         assert outcome.code == 0, outcome.err
         with Image.open(target) as image:
             return np.asarray(image).astype(np.int16)
@@ -132,7 +130,7 @@ def test_several_prompts_make_a_grid(tmp_path: Path) -> None:
 def test_a_series_is_numbered_and_each_is_as_if_alone(trained: Trained, tmp_path: Path) -> None:
     def series(*words: object) -> list[tuple[np.ndarray[Any, Any], dict[str, Any]]]:
         target = tmp_path / "series.png"
-        drawn = ("--prompt", "fox", "--steps", "2", *SMALL, *words)
+        drawn = ("--prompt", "fox", "--steps", "1", *SMALL, *words)
         outcome = call("generate", *drawn, "--out", target, "--json", "--overwrite")
         found = []
         for path in json.loads(outcome.out)["images"]:
@@ -199,7 +197,7 @@ def _factors(tensors: dict[str, Any]) -> dict[str, str]:
 
 def test_the_picture_is_drawn_as_the_style_was_trained(tmp_path: Path) -> None:
     write_pictures(tmp_path / "images", "fox.png", "owl.png")
-    settings = ("base.clip_skip=2", "data.chunks=2", 'sample.prompts=["fox"]', "sample.steps=2", "train.warmup=0")
+    settings = ("base.clip_skip=2", "data.chunks=2", 'sample.prompts=["fox"]', "sample.steps=1", "train.warmup=0")
     settings += ("sample.size=64", "data.resolution=64")
     words = [word for setting in settings for word in ("--set", setting)]
     run = tmp_path / "runs" / "skip"
@@ -214,7 +212,7 @@ def test_the_picture_is_drawn_as_the_style_was_trained(tmp_path: Path) -> None:
 def test_every_style_draws_a_picture_of_its_own(trained: Trained, tmp_path: Path) -> None:
     strengths = (20, -8)
     styles = [word for strength in strengths for word in ("--style", f"{trained.style}:{strength}")]
-    words = ("generate", "--prompt", "fox", "--steps", "2", *SMALL, *styles, "--each", "--out", tmp_path / "f.png")
+    words = ("generate", "--prompt", "fox", "--steps", "1", *SMALL, *styles, "--each", "--out", tmp_path / "f.png")
     outcome = call(*words, "--plain", tmp_path / "plain.png", "--json")
     assert json.loads(outcome.out) == {"images": [str(tmp_path / f"f-{n}.png") for n in (1, 2)], "seed": 1}
     for name, strength in (("f-1.png", 20), ("f-2.png", -8), ("plain.png", 0)):
@@ -255,7 +253,7 @@ def test_words_hold_for_the_pictures_of_every_style(trained: Trained, tmp_path: 
     rows = torch.randn(2, width, generator=torch.Generator().manual_seed(1))
     write_embedding(word, Word("<dusk>", {"text_encoder": rows}), {"velatura.fits_only": STARTER, WORD: "<dusk>"})
     styles = [f"{trained.style}:{strength}" for strength in (9, -8)]
-    drawn = ("generate", "--prompt", "<dusk> fox", "--steps", "2", *SMALL)
+    drawn = ("generate", "--prompt", "<dusk> fox", "--steps", "1", *SMALL)
     words = (*drawn, "--style", styles[0], "--style", word)
     each = call(*words, "--style", styles[1], "--each", "--out", tmp_path / "f.png", "--json")
     assert json.loads(each.out) == {"images": [str(tmp_path / f"f-{n}.png") for n in (1, 3)], "seed": 1}
