@@ -11,7 +11,15 @@ SLOW: tuple[Break, ...] = (
         "        except RayError as error:\n            raise self._lost() from error\n\n    def _make_actor",
         "        except RayError as error:\n            raise VelaturaError(FAILED) from error\n\n    def _make_actor",
         "a run whose node loses its power fails instead of going on elsewhere",
-        ("tests/app/jobs/cluster/test_cluster.py::test_a_run_whose_node_is_killed_is_begun_again_elsewhere",),
+        ("tests/app/jobs/cluster/test_remote_job.py::test_an_error_of_ray_is_a_lost_node",),
+    ),
+    Break(
+        "lost-avoided",
+        "app/jobs/cluster/cluster.py",
+        "if code == LOST_NODE and",
+        "if code < 0 and",
+        "a run whose node has lost its power is sent to it again and again",
+        ("tests/app/jobs/cluster/test_remote_job.py::test_a_node_that_lost_a_job_gets_no_other_for_a_while",),
     ),
     Break(
         "node-left",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,12 @@ from tests.waiting import wait_until
 from trainers.runs.events import read_events
 from trainers.runs.run import Run
 
-pytest.importorskip("ray")
-pytestmark = [pytest.mark.process, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.slow,
+    pytest.mark.thorough,
+    pytest.mark.skipif(find_spec("ray") is None, reason="it is not installed"),
+]
 HOSTS = ("127.0.0.3", "127.0.0.4")
 
 
@@ -65,7 +70,6 @@ def devices(store: Store) -> tuple[str, ...]:
     return seen.devices if seen is not None else ()
 
 
-@pytest.mark.thorough
 def test_pictures_are_drawn_there_and_captions_written_here(local, store, told, tiny_bases):
     local.add(HOSTS[0])
     wait_until(lambda: devices(store), "the node does not join")
@@ -100,7 +104,6 @@ def test_a_run_whose_node_is_killed_is_begun_again_elsewhere(local, store, told,
     wait_until(lambda: Watcher(store).view(job.id).state == "cancelled", "it does not end")
 
 
-@pytest.mark.thorough
 def test_a_run_whose_node_is_killed_goes_on_elsewhere_with_the_bits_of_an_uncut_one(local, store, quick, tmp_path):
     local.add(*HOSTS)
     wait_until(lambda: len(devices(store)) == 2, "the nodes do not join")
@@ -124,7 +127,6 @@ def test_a_run_whose_node_is_killed_goes_on_elsewhere_with_the_bits_of_an_uncut_
     assert equal(style_tensors(whole.folder / style), style_tensors(run.folder / style))
 
 
-@pytest.mark.thorough
 def test_a_run_is_stopped_there_and_a_cancelled_one_leaves_no_process(local, store, quick):
     local.add(*HOSTS)
     wait_until(lambda: len(devices(store)) == 2, "the nodes do not join")
@@ -142,7 +144,6 @@ def test_a_run_is_stopped_there_and_a_cancelled_one_leaves_no_process(local, sto
     wait_until(lambda: Watcher(store).view(cancelled.id).state == "cancelled", "it does not end")
 
 
-@pytest.mark.thorough
 def test_a_run_whose_process_on_the_head_is_killed_ends_on_its_node_and_restarts(local, store, quick):
     local.add(HOSTS[0])
     wait_until(lambda: devices(store), "the node does not join")
