@@ -22,6 +22,7 @@ from app.studio.runs.start import start_run
 from app.studio.settings.plan import CARE, changed_settings, choose, plan, with_choices, with_setting
 from tests.app.jobs.conftest import images, quick
 from tests.app.user_files import write_pictures
+from tests.pairs import covering_pairs
 from trainers.adapters.methods import METHODS
 from trainers.config.config import Config
 from trainers.data.captions import base_caption
@@ -93,9 +94,8 @@ def test_a_clone_keeps_the_named_parts_of_its_base_while_it_has_it(drafts, view)
     assert plan(with_setting(clone, "base.parts", "/etc/passwd")).base.parts == ("/models/t5.gguf",)
 
 
-@pytest.mark.parametrize("aim", ["style", "subject"])
-@pytest.mark.parametrize("preset", CARE)
-def test_a_preset_is_found_that_makes_the_same(preset, aim):
+@pytest.mark.parametrize(("aim", "preset"), covering_pairs(["style", "subject"], list(CARE), ()))
+def test_a_preset_is_found_that_makes_the_same(aim, preset):
     made = choose(choose(Draft(id="x", public="y"), "preset", preset), "aim", aim)
     for method in METHODS:
         plain = choose(made, "method", method)
