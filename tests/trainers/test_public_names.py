@@ -123,7 +123,7 @@ def test_the_examples_run_one_after_the_other(tmp_path: Path, monkeypatch: pytes
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     short = {
         '"steps": 200': '"steps": 1',
-        '"steps": 20}': '"steps": 1}',
+        '"steps": 20}': '"steps": 1, "prompts": ["a fox"]}',
         "steps=20": "steps=1",
         "steps = 300": "steps = 3",
     }

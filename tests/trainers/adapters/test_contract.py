@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.pairs import seldom_but
 from tests.trainers.adapters.layers import VARIANTS, WAITING, attach_to, make_input, make_layers, shake, timesteps
 from tests.trainers.adapters.training import take_steps
 from trainers.adapters.context import ForwardContext
@@ -66,7 +67,7 @@ def test_an_empty_batch_stays_empty(variant):
         assert net(x).shape == bare.shape
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0, -1.0])
+@pytest.mark.parametrize("strength", seldom_but((0.5, -1.0), (0.0, 0.5, 1.0, -1.0)))
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_live_equals_merged(variant, strength):
     net, x = make_layers(), make_input()
@@ -142,42 +143,42 @@ FROZEN = {
 }
 """Tensors that a method draws and leaves as they are, at least these."""
 NORMS = {
-    "adalora": (3.9432, 5.97341),
-    "bitfit": (0, 1.14531),
-    "bitfit-biases": (0, 1.22933),
-    "boft": (0, 2.35499),
-    "boft-input": (0, 1.97493),
+    "adalora": (3.9432, 4.37753),
+    "bitfit": (0, 0.335574),
+    "bitfit-biases": (0, 0.410414),
+    "boft": (0, 0.962709),
+    "boft-input": (0, 0.868576),
     "dylora": (2.64748, 3.89149),
-    "full": (0, 4.47037),
-    "ia3": (0, 1.85973),
-    "krona": (2.70392, 4.34572),
-    "loha": (45.818, 43.7722),
-    "loha-tucker": (23.9511, 23.8454),
-    "lokr": (2.70392, 4.4029),
-    "lokr-both": (3.66346, 4.60036),
-    "lokr-low-rank": (3.25571, 4.51611),
-    "lokr-square": (3.25571, 4.51611),
-    "lokr-tucker": (3.22364, 4.31799),
-    "lora": (2.29826, 4.4493),
-    "lora-dora": (6.33083, 7.3153),
-    "lora-fa": (2.29826, 3.8182),
-    "lora-pissa": (8.75162, 9.23636),
-    "lora-rslora": (2.29826, 3.83775),
-    "lora-tucker": (2.70518, 4.38598),
-    "oft": (0, 1.754),
-    "oft-constrained": (0, 0.963616),
-    "oft-input": (0, 1.71942),
-    "selora": (6.05739, 6.62648),
-    "sora": (5.87404, 6.76049),
-    "ssf": (12.1655, 11.7221),
-    "ssf-biases": (12.1655, 11.6919),
-    "t-lora": (13.4823, 13.7805),
-    "t-lora-noise": (2.64748, 4.72518),
-    "tied": (11.1426, 11.8977),
-    "tied-a-frozen-b": (7.46149, 9.39502),
-    "tied-frozen": (7.49024, 7.94087),
-    "tied-role": (11.1426, 11.8977),
-    "vera": (817.757, 817.761),
+    "full": (0, 2.16268),
+    "ia3": (0, 0.403072),
+    "krona": (2.70392, 2.94558),
+    "loha": (45.818, 45.5136),
+    "loha-tucker": (23.9511, 23.9111),
+    "lokr": (2.70392, 2.94649),
+    "lokr-both": (3.66346, 3.73292),
+    "lokr-low-rank": (3.25571, 3.37894),
+    "lokr-square": (3.25571, 3.37894),
+    "lokr-tucker": (3.22364, 3.35258),
+    "lora": (2.29826, 2.58958),
+    "lora-dora": (6.33083, 6.48441),
+    "lora-fa": (2.29826, 2.39975),
+    "lora-pissa": (8.75162, 8.85855),
+    "lora-rslora": (2.29826, 2.58352),
+    "lora-tucker": (2.70518, 2.92527),
+    "oft": (0, 0.461341),
+    "oft-constrained": (0, 0.437075),
+    "oft-input": (0, 0.505907),
+    "selora": (6.05739, 6.09667),
+    "sora": (5.87404, 4.87927),
+    "ssf": (12.1655, 12.1242),
+    "ssf-biases": (12.1655, 12.1168),
+    "t-lora": (13.4823, 13.513),
+    "t-lora-noise": (2.64748, 2.89406),
+    "tied": (11.1426, 11.3434),
+    "tied-a-frozen-b": (7.46149, 7.55598),
+    "tied-frozen": (7.49024, 7.51975),
+    "tied-role": (11.1426, 11.3434),
+    "vera": (817.757, 817.758),
 }
 """Of all that a variant keeps, at its start and after the steps below; an old run goes on only if they stay."""
 COUNTING = ("adalora", "sora", "selora")
@@ -203,7 +204,7 @@ def test_every_trained_tensor_learns_by_the_second_step_and_what_is_frozen_stays
             learned.update(n for n, p in network.named_parameters() if p.grad is not None and p.grad.abs().max() > 0)
 
     settings = Train(learning_rate=1e-2, weight_decay=0.3)
-    take_steps(network, lambda: net(x).pow(2).mean(), 20, settings, note)
+    take_steps(network, lambda: net(x).pow(2).mean(), max(early, 4), settings, note)
     if variant in NORMS:
         assert (start, norm(network)) == pytest.approx(NORMS[variant], rel=1e-4)
     waiting = {name for name, _ in network.named_parameters() if name.endswith(WAITING.get(variant, ()))}

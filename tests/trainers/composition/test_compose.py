@@ -249,10 +249,14 @@ def test_every_style_draws_its_own_picture_whatever_it_changes(model, own_forms)
     drawn: list[Tensor] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sample, "decode", lambda _, value: (drawn.append(value), torch.zeros(3, 8, 8))[1])
-        list(sample.draw(model, replace(PARAMS, batch=5), None, StylePerImage(network, (*range(len(own_forms)), -1))))
+        list(
+            sample.draw(
+                model, replace(PARAMS, batch=5, steps=2), None, StylePerImage(network, (*range(len(own_forms)), -1))
+            )
+        )
     network.remove()
     for style, found in zip([[one] for one in own_forms] + [[]], drawn, strict=True):
-        torch.testing.assert_close(found, latents(model, "sum", style)[0], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(found, latents(model, "sum", style, steps=2)[0], rtol=1e-3, atol=1e-4)
 
 
 def test_a_change_that_depends_on_the_picture_is_in_no_other_way_combined(model, styles, own_forms):

@@ -8,6 +8,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 import pytest
 import torch
@@ -22,26 +25,26 @@ from trainers.process.threads import (
 
 pytestmark = pytest.mark.usefixtures("nothing_else_trains")
 
-TRAINING = """
-import sys
-from trainers.process.threads import passing_threads
-with passing_threads():
-    print("training", flush=True)
-    sys.stdin.read()
-"""
+APART = get_context("fork")  # a new process would import torch for two seconds
+
+
+def hold_threads(connection: Connection) -> None:
+    with passing_threads():
+        connection.send("training")
+        connection.recv()
 
 
 @contextmanager
-def another_training() -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", TRAINING]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None and process.stdout is not None
+def another_training() -> Iterator[BaseProcess]:
+    here, there = APART.Pipe()
+    process = APART.Process(target=hold_threads, args=(there,))
+    process.start()
     try:
-        assert process.stdout.readline() == "training\n"
+        assert here.recv() == "training"
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.join()
 
 
 def threads_beside() -> int:
@@ -83,7 +86,7 @@ def test_threads_are_shared_with_other_trainings_until_they_die():
         with another_training() as one, another_training():
             assert threads_beside() == 2
             one.kill()
-            one.wait()
+            one.join()
             assert threads_beside() == 3
         assert threads_beside() == 6 and torch.get_num_threads() == 6
 

@@ -97,14 +97,12 @@ SAMPLED = {"train": {"steps": 4}, "sample": {"every": 2, "prompts": ["a fox", "a
 def test_samples_change_nothing_of_what_is_trained(quick, tmp_path):
     """However many are drawn, and whatever they cost."""
     layers = {"train": {"steps": 4, "ema": 0.5}, "data": {"caption_dropout": 0.3}, "method": {"dropout": 0.2}}
-    runs = [
-        Run(train(quick(layers, {"sample": {"every": every}}), tmp_path / str(every)).run) for every in ("auto", 0, 1)
-    ]
+    runs = [Run(train(quick(layers, {"sample": {"every": every}}), tmp_path / str(every)).run) for every in ("auto", 0)]
     states = [state_of(run, 4) for run in runs]
-    assert equal(states[0], states[1]) and equal(states[1], states[2])
+    assert equal(*states)
     losses = [[event["loss"] for event in events_of(run, "step")] for run in runs]
-    assert losses[0] == losses[1] == losses[2]
-    assert [list(run.list_snapshots()) for run in runs] == [[1, 2, 3, 4], [4], [1, 2, 3, 4]]
+    assert losses[0] == losses[1]
+    assert [list(run.list_snapshots()) for run in runs] == [[1, 2, 3, 4], [4]]
 
 
 @pytest.mark.usefixtures("quick_runs")

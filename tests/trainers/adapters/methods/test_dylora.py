@@ -157,8 +157,8 @@ def cut_down() -> tuple[Tensor, Tensor, Tensor]:
     return target, theta_of(site)["B"], theta_of(site)["A"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("frozen", [True, pytest.param(False, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("frozen", [True, False])
 def test_the_low_ranks_of_one_training_are_far_better_than_a_lora_cut_down(cut_down, frozen):
     """As good as a LoRA of its own at rank 1; in between and at the whole rank α / b keeps it behind one."""
     target, B, A = cut_down

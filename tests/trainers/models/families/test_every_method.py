@@ -97,9 +97,8 @@ def test_what_joint_attention_refuses(family: str, name: str, flow_folders: Mapp
         check_base(build_config(tables, settings_of_base(model)))
 
 
-@pytest.mark.parametrize(
-    "family", [pytest.param(each, marks=pytest.mark.thorough if each != "sd3" else ()) for each in FLOWS]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("family", FLOWS)
 def test_a_cut_run_goes_on_to_the_bit(
     family: str, flow_folders: Mapping[str, Path], images: Path, tmp_path: Path
 ) -> None:

@@ -165,7 +165,7 @@ def test_styles_are_combined_in_every_way(model, tmp_path):
         write_style(tmp_path / f"{name}.safetensors", network, "sd3", model.config, {"velatura.family": "sd3"}, "fp32")
         network.remove()
         found.append((read_style(tmp_path / f"{name}.safetensors"), 0.8))
-    params = SamplingParams(prompts=("a fox",), steps=3, guidance=4.5, size=(32, 48), sampler="euler")
+    params = SamplingParams(prompts=("a fox",), steps=2, guidance=4.5, size=(32, 48), sampler="euler")
 
     def drawn(way, styles):
         network, styling = compose(model, styles, read_composition(way), params.steps, 7)

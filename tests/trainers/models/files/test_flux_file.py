@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tests.pairs import covering_pairs
 from tests.tiny_flow import tiny_flow, tiny_flow_folder
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
@@ -143,8 +144,7 @@ def inside(pipeline: Any) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in found.items() if "embed_tokens" not in name}
 
 
-@pytest.mark.parametrize("names", ["native", "complete", "diffusers"])
-@pytest.mark.parametrize("family", TREES)
+@pytest.mark.parametrize(("family", "names"), covering_pairs([*TREES], ["native", "complete", "diffusers"], ()))
 def test_a_file_is_the_same_base_as_the_folder(
     pipelines: dict[str, Any], folders: dict[str, Path], trees: Path, tmp_path: Path, family: str, names: str
 ) -> None:
