@@ -88,7 +88,7 @@ def test_two_processes_end_as_one_does(quick_table, tmp_path):
     prior = {"prior": {"prompt": "a drawing", "images": 2}, "data": {"caption_dropout": 0.5}}
     cases = {
         "lora": quick_table(everything("lora", 3), pair),
-        "word-and-prior": quick_table(WORD, prior, pair, one("train.steps", 2)),
+        "word-and-prior": quick_table(WORD, prior, pair, one("train.steps", 2), one("method.dropout", 0.2)),
         "double-sora": quick_table(everything("sora", 1), pair),
     }
     for count in (1, 2):

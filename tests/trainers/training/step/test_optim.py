@@ -77,10 +77,11 @@ def test_text_encoders_have_a_rate_of_their_own(settings, rate):
 def test_every_optimizer_lowers_a_loss_and_keeps_state(name, capsys):
     net, x = make_layers(), make_input()
     network = attach_to(net, LoRA(rank=4, alpha=2.0))
-    settings = Train(optimizer=name, learning_rate=1.0 if name == "prodigy" else 5e-3, steps=150)
+    steps, rate = (150, 1.0) if name == "prodigy" else (60, 5e-3)
+    settings = Train(optimizer=name, learning_rate=rate, steps=steps)
     optimizer = make_optimizer(parameter_groups(network, settings), settings)
     losses = []
-    for step in range(150):
+    for step in range(steps):
         set_learning_rate(optimizer, step, settings)
         loss = net(x).pow(2).mean()
         optimizer.zero_grad()
