@@ -27,7 +27,7 @@ from app.jobs.run_trash import (
 )
 from app.jobs.settings import changed, check_run, laid_over
 from app.jobs.states import IN_WORDS, REFUSED, State
-from app.jobs.store import ESTIMATE, SMALL, TRAIN, YIELD, Store
+from app.jobs.store import ALREADY_QUEUED, ESTIMATE, SMALL, TRAIN, YIELD, Store
 from app.jobs.trash.trash import CONTENT, DAMAGED, DRAWING, NEWER, RUNS, STYLE, Trash, TrashItem, new_id, new_item
 from app.jobs.view import View
 from app.jobs.views import Watcher
@@ -75,7 +75,7 @@ def add(
     if overwrite and (store.runs / config.name).exists():
         actor.check(config.name, existing.owner if existing is not None else "")
     if existing is not None and existing.phase != "ended":
-        raise VelaturaError("{name} is already in the queue; choose another --name", name=config.name)
+        raise VelaturaError(ALREADY_QUEUED.format(name=config.name))
     run = prepare(config, store.runs, overwrite, put_away=lambda old: replaced(put_aside(store, old)))
     try:
         if expected is not None:

@@ -23,7 +23,9 @@ from app.jobs.job import Job, NewJob, Phase, as_kept, read_job, read_worker, wri
 from app.jobs.processes.devices import AND, LATER
 from app.jobs.processes.process import Identity
 from trainers.errors import VelaturaError
+from trainers.messages import Message
 
+ALREADY_QUEUED = Message("{name} is already in the queue; choose another --name")
 FILE = "queue.db"
 BACKUP = "queue.backup.db"
 BACK_UP_EVERY = 300.0
@@ -171,7 +173,7 @@ class Store:
         try:
             return int(db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({places})", row).lastrowid or 0)
         except sqlite3.IntegrityError:
-            raise VelaturaError("{name} is already in the queue; choose another --name", name=new.folder.name) from None
+            raise VelaturaError(ALREADY_QUEUED.format(name=new.folder.name)) from None
 
     def check_waiting(self, owner: str, kind: str, count: int = 1) -> None:
         """Raise LimitError if an owner may not queue `count` more jobs, before anything is prepared."""

@@ -174,14 +174,7 @@ class Api:
         choice = text_of(preset, "preset", NAME_LETTERS), text_of(base, "base", PATH_LETTERS)
         find_own = partial(self.services.presets.find, request.username or "" if request is not None else "")
         chosen, table = must("bad_setting", with_orders, current, *choice, table_of(settings, "settings"), find_own)
-        found = self.services.bases.look(chosen.choices.base)
-        if found.problem:
-            raise RefusalError(
-                "no_base",
-                "The base model {base} cannot be used. {problem}",
-                base=found.title,
-                problem=found.problem,
-            )
+        self._check_base(chosen)
         chosen = chosen.with_(name=name)
         queue = self.services.queue
         job = must("bad_setting", start_run, queue, self.services.drafts, chosen, _actor(request), table)
@@ -347,6 +340,14 @@ class Api:
             self.services.drafts.change(key, lambda now: now if now.key else now.with_(key=program_key))
             program_key = key
         return program_key
+
+    def _check_base(self, draft: Draft) -> None:
+        base = self.services.bases.look(draft.choices.base)
+        if base.problem:
+            title, problem = base.title, base.problem
+            raise RefusalError(
+                "no_base", "The base model {base} cannot be used. {problem}", base=title, problem=problem
+            )
 
     def _known(self, draft: str, request: gr.Request | None) -> Draft:
         known = self.services.drafts.look(self._key(draft, request))

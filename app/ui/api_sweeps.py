@@ -52,14 +52,7 @@ class SweepApi(Api):
             "bad_setting", with_orders, api_draft, choice, "starter", table_of(settings, "settings"), find_own
         )
         axes = must("bad_setting", check_axes, _axes(texts_of(methods, "methods", NAME_LETTERS), grid))
-        base = self.services.bases.look(chosen.choices.base)
-        if base.problem:
-            raise RefusalError(
-                "no_base",
-                "The base model {base} cannot be used. {problem}",
-                base=base.title,
-                problem=base.problem,
-            )
+        self._check_base(chosen)
         queue, drafts = self.services.queue, self.services.drafts
         sweep = must("bad_setting", start_draft_sweep, queue, drafts, chosen.with_(name=name), axes, actor, table)
         return {"sweep": sweep.name, "runs": [run.name for run in sweep.runs]}

@@ -22,7 +22,7 @@ from trainers.adapters.updates import Update
 from trainers.adapters.updates.tensors import max_abs
 from trainers.errors import VelaturaError, check_argument
 from trainers.formats.names import check_names, layer_names, some
-from trainers.formats.origin import Origin, origin_of
+from trainers.formats.origin import FOR_ANOTHER_STARTER, Origin, origin_of
 from trainers.formats.original.split import split_joint
 from trainers.formats.own_form import place_own, read_form
 from trainers.formats.read import Style
@@ -253,7 +253,7 @@ def _check_base(style: Style, origin: Origin, parts: Mapping[str, nn.Module], fa
     if width is None or origin.context_width in (None, width):
         return
     if origin.starter:
-        raise VelaturaError("{name} fits only the starter it was trained on; this is another base", name=style.name)
+        raise VelaturaError(FOR_ANOTHER_STARTER.format(name=style.name))
     raise VelaturaError(
         "{name} was made for {title}, with {context_width} text channels; this base has {width}",
         name=style.name,

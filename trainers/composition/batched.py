@@ -13,7 +13,7 @@ from trainers.adapters.site import Site
 from trainers.adapters.updates import PerImage, Update
 from trainers.adapters.updates.per_image import stack
 from trainers.composition.apply import Changes, StyleNetwork, add_embeddings, put_method, read_changes
-from trainers.composition.sequential import put_sequential
+from trainers.composition.sequential import NO_STYLES_OF_IMAGES, put_sequential
 from trainers.errors import VelaturaError
 from trainers.formats.read import Style
 from trainers.models.words import Words
@@ -34,7 +34,7 @@ class StyleBatch(LayerUpdate):
 
     def update(self, theta: Theta, site: Site) -> Update:
         if site.context.styles is None:
-            raise ValueError("several styles are attached, and the batch does not say which image has which")
+            raise ValueError(NO_STYLES_OF_IMAGES)
         changes = self.updates[site.name].with_tensors(theta)
         rows = site.context.rows_at(site.path)
         return replace(changes, index=site.context.styles, strengths=site.context.strengths, rows=rows)

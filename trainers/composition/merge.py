@@ -28,7 +28,7 @@ from trainers.formats.safetensors_file import save
 from trainers.formats.write.convert import precision_of, why_not_plain
 from trainers.formats.write.core import style_tensors
 from trainers.formats.write.diffusers import LARGEST_PLAIN, exact_low_rank, plain_metadata, plain_size
-from trainers.formats.write.outline import build_outline
+from trainers.formats.write.outline import build_outline, differing_bases
 from trainers.messages import Message
 from trainers.models.families import get_family
 
@@ -92,14 +92,7 @@ def _base_of(styles: Sequence[Style]) -> tuple[str, dict[str, nn.Module]]:
         if reason:
             raise VelaturaError("{name} cannot be merged into plain LoRA: {reason}", name=style.name, reason=reason)
         if (origin.family, origin.starter) != (first.family, first.starter):
-            raise VelaturaError(
-                "{name} was made for {title} and {other} for {other_title}; only styles for the same kind of base "
-                "can be merged",
-                name=styles[0].name,
-                title=first.title,
-                other=style.name,
-                other_title=origin.title,
-            )
+            raise differing_bases(styles[0], first.title, style, origin.title)
     assert first.family is not None
     return first.family.name, build_outline(first, styles)
 

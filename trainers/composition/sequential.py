@@ -18,6 +18,7 @@ from trainers.formats.read import Style
 
 SHARED = ("img_ids", "txt_ids")
 """Arguments that all images share, of any length."""
+NO_STYLES_OF_IMAGES = "several styles are attached, and the batch does not say which image has which"
 
 
 class SequentialStyles:
@@ -51,7 +52,7 @@ class SequentialStyles:
         def forward(*args: Any, **kwargs: Any) -> Any:
             styles = self._network.holder.context.styles
             if styles is None:
-                raise ValueError("several styles are attached, and the batch does not say which image has which")
+                raise ValueError(NO_STYLES_OF_IMAGES)
             if styles.unique().numel() == 1:
                 return self._run(name, int(styles[0]), None, args, kwargs)
             count = len(args[0] if args else kwargs["sample" if "sample" in kwargs else "hidden_states"])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainers.models.model import Model
 
 STARTER = "Velatura starter"
+FOR_ANOTHER_STARTER = Message("{name} fits only the starter it was trained on; this is another base")
 """Value of `velatura.fits_only`."""
 
 

@@ -24,7 +24,7 @@ from trainers.adapters.site import MethodTensors, Placement, Site, TensorView
 from trainers.adapters.targets import PLACES, Target, sits_on_block
 from trainers.errors import VelaturaError
 from trainers.formats.names import file_name, layer_names, network_config
-from trainers.formats.origin import origin_of
+from trainers.formats.origin import FOR_ANOTHER_STARTER, origin_of
 from trainers.formats.pack import DTYPES, LARGEST_ERROR, Precision, relative_error
 from trainers.formats.read import OWN_FORM, Style
 from trainers.wrappers import module_at, named_modules
@@ -198,7 +198,7 @@ def _filled(start: Theta, style: Style, stem: str) -> dict[str, Tensor]:
                 tensor=name,
             )
         if stored.shape != tensor.shape and origin_of(style).starter:
-            raise VelaturaError("{name} fits only the starter it was trained on; this is another base", name=style.name)
+            raise VelaturaError(FOR_ANOTHER_STARTER.format(name=style.name))
         if stored.shape != tensor.shape:
             raise VelaturaError(
                 "{name} does not fit this base: {stem}.{tensor} has shape {shape} instead of {expected}",

@@ -16,7 +16,7 @@ from trainers.messages import Message as _
 from trainers.models.bases.detect import family_of_file, family_of_folder
 from trainers.models.bases.recognise import Recognised, licence_of, recognise, warning_of
 from trainers.models.families import get_family
-from trainers.models.families.family import Family, down_factor
+from trainers.models.families.family import NO_PARTS, Family, down_factor
 from trainers.models.files.folder import has_weights, library_class, load_tokenizer, read_json, weight_files
 from trainers.models.files.header import read_header
 from trainers.models.files.hub import local_path
@@ -249,9 +249,7 @@ def _from_file(source: Source, settings: Base, dtype: torch.dtype) -> LoadedPart
         parts = load_file(family, FileOfBase(source.path, tree, named, dtype))
     elif family.denoiser == "unet":
         if settings.parts:
-            raise VelaturaError(
-                "base.parts has no effect on {title}, whose files hold all parts; remove it", title=family.title
-            )
+            raise VelaturaError(NO_PARTS.format(title=family.title))
         unread = None if settings.storage == "full" else unread_checkpoint(source.path, family, tree, dtype)
         parts = load_single_file(source.path, tree, dtype, unread)
     else:

@@ -20,6 +20,8 @@ from trainers.models.bases.suits import check_family
 from trainers.runs.events import Listener, Recorder
 from trainers.runs.run import PutAway, Run, new_run, write_config
 
+NO_IMAGES = _("no images were given; set their folder with --images or data.images")
+
 
 def prepare(
     config: Config,
@@ -63,7 +65,7 @@ def fill_folder(
     With `alike`, the images are links to those of that run, and its report is used.
     """
     if not config.data.images:
-        raise VelaturaError("no images were given; set their folder with --images or data.images")
+        raise VelaturaError(NO_IMAGES)
     check_family(config)
     record("phase", phase="images")
     if config.train.start_from:

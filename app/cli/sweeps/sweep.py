@@ -233,6 +233,7 @@ def _plan(
     from trainers.config.config import Config
     from trainers.config.tables import read_toml
     from trainers.data.ingest import list_folder
+    from trainers.training.prepare import NO_IMAGES
 
     grid, methods, seeds, name = wanted
     if name is None:
@@ -248,7 +249,7 @@ def _plan(
         return gather_settings(runs, file, preset, options, assignments, method, more)
 
     if not first.data.images:
-        raise VelaturaError("no images were given; set their folder with --images or data.images")
+        raise VelaturaError(NO_IMAGES)
     pictures = len(list_folder(Path(first.data.images)).images)
     return plan_sweep(name, axes, make, runs, Measured(Paths(runs)), pictures)
 

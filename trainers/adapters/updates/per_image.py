@@ -23,7 +23,7 @@ from torch import Tensor
 
 from trainers.adapters.op import Op
 from trainers.adapters.updates.tree import RUNTIME
-from trainers.adapters.updates.update import LowRank, Update
+from trainers.adapters.updates.update import NOT_ONE_MATRIX, LowRank, Update
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class PerImage(Update):
         return LowRank(up if strengths is None else up * strengths[:, None, None], stacked.down[chosen], self.shape)
 
     def dense(self, W: Tensor) -> Tensor:
-        raise ValueError("this update differs between images and is not a single matrix")
+        raise ValueError(NOT_ONE_MATRIX)
 
     def scaled(self, strength: float) -> PerImage:
         strengths = torch.ones(len(self.index)) if self.strengths is None else self.strengths

@@ -15,6 +15,8 @@ from trainers.adapters.updates.tree import TensorFields
 if TYPE_CHECKING:
     from trainers.adapters.op import Op
 
+NOT_ONE_MATRIX = "this update differs between images and is not a single matrix"
+
 
 class Update(TensorFields):
     """A change ΔW of a layer's weight, as factors; it acts on the layer's *base output* y₀ = W x.
@@ -93,7 +95,7 @@ class LowRank(Update):
 
     def _gated_up(self) -> Tensor:
         if self.up.dim() == 3 or (self.gate is not None and self.gate.dim() == 2):
-            raise ValueError("this update differs between images and is not a single matrix")
+            raise ValueError(NOT_ONE_MATRIX)
         return self.up if self.gate is None else self.up * self.gate
 
     def dense(self, W: Tensor | None = None) -> Tensor:

@@ -17,7 +17,9 @@ from trainers.adapters.updates.tensors import to_cpu_fp32
 from trainers.adapters.updates.update import Update
 from trainers.formats.codecs import dora, full, glora, ia3, loha, lokr, lora, oft
 from trainers.formats.layout import GLORA, LayoutError, method_of, sizes_of
+from trainers.messages import Message
 
+MISFIT = Message("has tensors that do not fit together or do not fit the layer: {sizes}")
 CODECS = {"lora": lora, "loha": loha, "lokr": lokr, "full": full, "oft": oft, "ia3": ia3}
 """The codecs of changes that do not depend on the layer's weight, by method."""
 
@@ -92,9 +94,7 @@ def _fitting(tensors: Mapping[str, Tensor], shape: tuple[int, ...] | None) -> It
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         sizes = sizes_of(tensors)
         if shape is None:
-            raise LayoutError(
-                "has tensors that do not fit together or do not fit the layer: {sizes}", sizes=sizes
-            ) from error
+            raise LayoutError(MISFIT.format(sizes=sizes)) from error
         raise LayoutError(
             "has tensors that do not fit together or do not fit the layer of shape {shape}: {sizes}",
             shape=shape,

@@ -17,7 +17,7 @@ from trainers.adapters.roles import is_denoiser
 from trainers.adapters.updates import Kronecker
 from trainers.adapters.updates.rows import Ranges
 from trainers.errors import VelaturaError
-from trainers.formats.codecs import build_update, dora, lokr
+from trainers.formats.codecs import MISFIT, build_update, dora, lokr
 from trainers.formats.layout import LayoutError, method_of, outputs_of, sizes_of
 from trainers.formats.names import denoiser_names, diffusers_name, network_config
 from trainers.formats.original.rows import ranges_of, rows_of
@@ -112,9 +112,7 @@ def _whole(style: Style, stem: str) -> dict[str, Tensor]:
     try:
         update = build_update(tensors)
         if any(tensors[name].dim() == 0 for name in OF_ROWS[method] if name in tensors):
-            raise LayoutError(
-                "has tensors that do not fit together or do not fit the layer: {sizes}", sizes=sizes_of(tensors)
-            )
+            raise LayoutError(MISFIT.format(sizes=sizes_of(tensors)))
     except LayoutError as error:
         raise VelaturaError(
             "{name} does not fit: its layer {stem} {error}", name=style.name, stem=stem, error=error.message

@@ -45,15 +45,20 @@ def build_outline(origin: Origin, styles: Sequence[Style]) -> dict[str, nn.Modul
     if len(fitting) == len(styles):
         titles = {variant.tree: variant.title or family.title for variant in reversed(variants)}
         other = next(number for number, trees in fitting.items() if fitting[0][0] not in trees)
-        raise VelaturaError(
-            "{name} was made for {title} and {other} for {other_title}; only styles for the same kind of base can be "
-            "merged",
-            name=styles[0].name,
-            title=titles[fitting[0][0]],
-            other=styles[other].name,
-            other_title=titles[fitting[other][0]],
-        )
+        raise differing_bases(styles[0], titles[fitting[0][0]], styles[other], titles[fitting[other][0]])
     raise refusal
+
+
+def differing_bases(style: Style, title: str, other: Style, other_title: str) -> VelaturaError:
+    """The error for styles of different kinds of bases, with the bases' titles."""
+    return VelaturaError(
+        "{name} was made for {title} and {other} for {other_title}; only styles for the same kind of base can be "
+        "merged",
+        name=style.name,
+        title=title,
+        other=other.name,
+        other_title=other_title,
+    )
 
 
 def _another_size(style: Style, origin: Origin, layer: str, found: int, expected: int) -> VelaturaError:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trainers.models.schedule import Schedule
     from trainers.models.text import Conditioning
 
+NO_PARTS = Message("base.parts has no effect on {title}, whose files hold all parts; remove it")
 Denoiser = Literal["unet", "transformer"]
 Layout = Literal["clip", "open_clip"]
 Pair = tuple[int, int]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from trainers.errors import VelaturaError
 from trainers.messages import Message as _
-from trainers.models.families.family import Denoiser, Family, OriginalLayer, Pair, Variant, down_factor
+from trainers.models.families.family import NO_PARTS, Denoiser, Family, OriginalLayer, Pair, Variant, down_factor
 from trainers.models.families.unet_names import UNetShape, original_path
 from trainers.models.prediction import Prediction, detect_prediction, prediction_of_config
 
@@ -118,9 +118,7 @@ class UNetFamily(Family):
                 title=self.title,
             )
         if config.base.parts:
-            problems["base.parts"] = _(
-                "base.parts has no effect on {title}, whose files hold all parts; remove it", title=self.title
-            )
+            problems["base.parts"] = NO_PARTS.format(title=self.title)
         if config.base.guidance != 1:
             problems["base.guidance"] = _(
                 "base.guidance does not apply to {title}: only Flux.1 dev reads a guidance scale while training; leave "

@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from trainers.errors import VelaturaError
+from trainers.messages import Message
 from trainers.models.files.mapping import mapped
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+TRUNCATED = Message(
+    "{name} is truncated or damaged ({size} bytes, but its header says {length}); copy or download it again"
+)
 MAGIC = b"GGUF"
 STRING, ARRAY = 8, 9
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -139,13 +143,7 @@ def read_gguf(path: Path) -> tuple[dict[str, Packed], dict[str, str]]:
         kind = KINDS[tensor.kind]
         end = tensor.offset + prod(tensor.shape) // kind.numbers * kind.bytes
         if end > size:
-            raise VelaturaError(
-                "{name} is truncated or damaged ({size} bytes, but its header says {length}); copy or download it "
-                "again",
-                name=path.name,
-                size=size,
-                length=end,
-            )
+            raise VelaturaError(TRUNCATED.format(name=path.name, size=size, length=end))
     return tensors, metadata
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from trainers.errors import VelaturaError
-from trainers.models.files.gguf import is_gguf, read_gguf
+from trainers.models.files.gguf import TRUNCATED, is_gguf, read_gguf
 
 LARGEST_HEADER = 16 * 2**20
 """Bytes; a full checkpoint's header is a few hundred kB."""
@@ -66,12 +66,7 @@ def read_header(path: Path) -> Header:
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise VelaturaError("{name} is not a .safetensors file: its header is invalid", name=path.name) from error
     if size != 8 + length + last:
-        raise VelaturaError(
-            "{name} is truncated or damaged ({size} bytes, but its header says {length}); copy or download it again",
-            name=path.name,
-            size=size,
-            length=8 + length + last,
-        )
+        raise VelaturaError(TRUNCATED.format(name=path.name, size=size, length=8 + length + last))
     header = Header(shapes, metadata, formats)
     check_shapes(path.name, shapes, 8 * size // min(BITS.values()))
     _check_offsets(path.name, header, offsets)

@@ -12,7 +12,7 @@ from torch import nn
 from trainers.errors import VelaturaError
 from trainers.models.files.configs import config_tree
 from trainers.models.files.folder import first_line, read_json
-from trainers.models.files.tensors import CUT
+from trainers.models.files.tensors import CUT, missing_tensors
 from trainers.models.quiet import quietly
 
 OLD_TEXT = "cond_stage_model.transformer."
@@ -97,11 +97,4 @@ def _early_text_encoder(path: Path, tree: Path, dtype: torch.dtype) -> dict[str,
 def _check_complete(network: nn.Module, name: str, path: Path) -> None:
     empty = [key for key, tensor in network.named_parameters() if tensor.is_meta]
     if empty:
-        raise VelaturaError(
-            "{name} lacks {count} tensors of the {part} such as {empty}: {cut}",
-            name=path.name,
-            count=len(empty),
-            part=name,
-            empty=empty[0],
-            cut=CUT,
-        )
+        raise missing_tensors(path.name, name, empty)

@@ -6,7 +6,7 @@ plain 8-bit files have none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,6 +194,18 @@ def _build(kind: Any, config: Mapping[str, Any]) -> Any:
     return kind.from_config(dict(config)) if hasattr(kind, "from_config") else kind(kind.config_class(**config))
 
 
+def missing_tensors(name: str, part: str, missing: Sequence[str]) -> VelaturaError:
+    """The error for a file that lacks tensors of a part."""
+    return VelaturaError(
+        "{name} lacks {count} tensors of the {part} such as {empty}: {cut}",
+        name=name,
+        count=len(missing),
+        part=part,
+        empty=missing[0],
+        cut=CUT,
+    )
+
+
 def fill(network: Any, tensors: Mapping[str, StoredTensor | Tensor], dtype: torch.dtype, part: str, name: str) -> Any:
     """Give an empty network these tensors in `dtype`; stored ones become its `unread`, to be read one by one.
 
@@ -203,14 +215,7 @@ def fill(network: Any, tensors: Mapping[str, StoredTensor | Tensor], dtype: torc
     tied = set(getattr(network, "_tied_weights_keys", None) or ())
     missing = [key for key in expected if key not in tensors and key not in tied]
     if missing:
-        raise VelaturaError(
-            "{name} lacks {count} tensors of the {part} such as {empty}: {cut}",
-            name=name,
-            count=len(missing),
-            part=part,
-            empty=missing[0],
-            cut=CUT,
-        )
+        raise missing_tensors(name, part, missing)
     for key, tensor in expected.items():
         if key in tensors and tuple(tensors[key].shape) != tuple(tensor.shape):
             raise VelaturaError(
