@@ -97,8 +97,9 @@ def test_a_config_file_with_methods(place: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_a_sweep_from_its_start_to_its_results(place: Path) -> None:
-    outcome = start(*RANKS, "--seeds", "2", "--set", "data.held_out=0.5")
+def test_a_sweep_from_its_start_to_its_results(place: Path, tiny_bases: dict[str, Path]) -> None:
+    tiny = ("--base", tiny_bases["sd1"], "--set", "data.resolution=32", "--set", "sample.size=32")
+    outcome = start(*RANKS, "--seeds", "2", "--set", "data.held_out=0.5", *tiny)
     assert outcome.code == 0 and "queued 4 runs" in outcome.err and "no worker serves this queue" in outcome.err
     store, names = Store(Path("outputs")), ["dusk-r2-s0", "dusk-r2-s1", "dusk-r4-s0", "dusk-r4-s1"]
     assert [job.name for job in store.line()] == names

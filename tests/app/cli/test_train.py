@@ -65,11 +65,13 @@ def stop_while_it_trains(run: Path) -> Outcome:
 
 
 @pytest.mark.usefixtures("quick_runs")
-def test_stop_and_resume(tmp_path: Path) -> None:
+def test_stop_and_resume(tmp_path: Path, tiny_bases: dict[str, Path]) -> None:
     images = write_pictures(tmp_path / "images", "fox.png")
-    settings = ("--set", "targets.unet=cross-kv", "--set", "train.warmup=0", "--set", "sample.steps=1")
+    assignments = ("targets.unet=cross-kv", "train.warmup=0", "data.resolution=32", "sample.size=32", "sample.steps=1")
+    settings = [word for assignment in assignments for word in ("--set", assignment)]
     run = tmp_path / "runs" / "лиса"
     words = ("train", "--images", images, "--name", run.name, "--steps", "5000", *settings, "--out", run.parent)
+    words += ("--base", tiny_bases["sd1"])
     with ThreadPoolExecutor() as other:
         asking = other.submit(stop_while_it_trains, run)
         trained = call(*words, "--json")
