@@ -18,7 +18,7 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from benchmarks.full_unet import Step, machine
+from benchmarks.full_unet import Clock, Step, machine
 from benchmarks.pages import write_section
 from benchmarks.speed import HEADINGS, MIB, Bare, Row, cells, measure
 from tools.markdown import table
@@ -126,7 +126,7 @@ def main(
     repeats: Annotated[int, typer.Option(help="Number of rounds.")] = 3,
     side: Annotated[int, typer.Option(help="Side of the picture in pixels.")] = 256,
     threads: Annotated[int, typer.Option(help="Number of threads; 0 for torch's default.")] = 0,
-    clock: Annotated[str, typer.Option(help="`wall`, or `cpu` on a shared machine (with one thread).")] = "wall",
+    clock: Clock = "wall",
     only: Annotated[str, typer.Option(help=f"Only these blocks: {', '.join(BLOCKS)}.")] = "",
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/speed.md"),
 ) -> None:

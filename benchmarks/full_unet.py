@@ -8,12 +8,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 from torch import Tensor, nn
 
 from trainers.models.full_size import build_on_meta
 from trainers.randomness import generator
+
+Clock = Annotated[str, typer.Option(help="`wall`, or `cpu` on a shared machine (with one thread).")]
 
 
 def build_unet(dtype: torch.dtype = torch.bfloat16) -> nn.Module:

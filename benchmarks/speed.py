@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from benchmarks.full_unet import Step, build_unet, kept_for_backward, machine, peak_allocated, seconds
+from benchmarks.full_unet import Clock, Step, build_unet, kept_for_backward, machine, peak_allocated, seconds
 from benchmarks.pages import write_section
 from benchmarks.peers import BLOCK, Restore, place_lycoris, place_peft, place_peft_fp32
 from tools.markdown import table
@@ -187,7 +187,7 @@ def main(
     repeats: Annotated[int, typer.Option(help="Number of rounds.")] = 5,
     pixels: Annotated[int, typer.Option(help="Side of the image in pixels.")] = 256,
     threads: Annotated[int, typer.Option(help="Number of threads; 0 for torch's default.")] = 0,
-    clock: Annotated[str, typer.Option(help="`wall`, or `cpu` on a shared machine (with one thread).")] = "wall",
+    clock: Clock = "wall",
     quick: Annotated[bool, typer.Option("--quick", help="Measure Velatura only, one round, write nothing.")] = False,
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("docs/speed.md"),
 ) -> None:

@@ -21,7 +21,7 @@ import torch
 import typer
 from torch import Tensor
 
-from benchmarks.full_unet import machine
+from benchmarks.full_unet import Clock, machine
 from benchmarks.pages import write_section
 from tools.markdown import table
 from trainers.adapters.method import LayerMethod
@@ -99,7 +99,7 @@ def main(
     counts: Annotated[str, typer.Option(help="Numbers of styles, separated by commas.")] = "1,2,4,8",
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 10,
     repeats: Annotated[int, typer.Option(help="Number of rounds; the table has their median.")] = 3,
-    clock: Annotated[str, typer.Option(help="`wall`, or `cpu` on a shared machine (with one thread).")] = "wall",
+    clock: Clock = "wall",
     out: Annotated[Path, typer.Option(help="Page to write the section into.")] = Path("docs/speed.md"),
 ) -> None:
     """Measure, print the table, and write it to a page."""

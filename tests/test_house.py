@@ -24,6 +24,8 @@ from trainers.adapters.methods import METHODS
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("app", "trainers", "presets", "tools", "benchmarks")
 LONGEST_FILE, LONGEST_FUNCTION, LARGEST_FOLDER = 500, 60, 15
+LONG_SENTENCE = 45
+"""Letters from which on a sentence stands in one file only."""
 LONGEST_CHAIN: dict[str, int] = {"trainers": 16}
 """How many modules of a package import one another in a row at most."""
 HEAVY = ("torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "gradio", "numpy", "PIL")
@@ -272,6 +274,18 @@ def test_the_command_line_starts_without_anything_heavy():
 def test_files_are_short():
     lengths = {name_of(path): len(text_of(path).splitlines()) for path in SOURCES}
     assert {name: length for name, length in lengths.items() if length > LONGEST_FILE} == {}
+
+
+def test_a_sentence_stands_in_one_file():
+    files: dict[str, set[str]] = {}
+    for path in SOURCES:
+        nodes = list(ast.walk(tree_of(path)))
+        docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
+        texts = {node.value for node in nodes if isinstance(node, ast.Constant) and node not in docstrings}
+        for text in texts:
+            if isinstance(text, str) and len(text) > LONG_SENTENCE and " " in text:
+                files.setdefault(text, set()).add(name_of(path))
+    assert {sentence: names for sentence, names in files.items() if len(names) > 1} == {}
 
 
 def test_functions_are_short():
