@@ -105,6 +105,8 @@ AGAIN = (
     "/full-extracted",
     "sd2/lokr",
     "sd1/full",
+    "sd1/lokr",
+    "sdxl/bitfit",
     "sdxl/lora",
 )
 """What is written as in another case, or with another's names; `make test` leaves it to that one."""

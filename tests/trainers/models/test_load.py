@@ -273,7 +273,8 @@ def test_a_base_that_calls_itself_velocity_is_tested(tmp_path, starter):
     wrong = load(folder)
     assert wrong.prediction == wrong.schedule.prediction == "v_prediction"
     assert wrong.notes[0].startswith("The base's files say that it predicts the noise (epsilon), but a test of its")
-    assert load(folder, prediction="epsilon").notes == () and load(folder, prediction="epsilon").prediction == "epsilon"
+    chosen = load(folder, prediction="epsilon")
+    assert chosen.notes == () and chosen.prediction == "epsilon"
 
 
 def test_a_distilled_base_says_so(tmp_path, tiny_bases):

@@ -201,7 +201,7 @@ def test_a_run_that_is_cancelled_while_it_draws_at_first_takes_no_further_step(q
 
 @pytest.mark.usefixtures("quick_runs")
 def test_the_time_left_counts_down_to_the_end(quick, tmp_path):
-    layers = {"train": {"steps": 6}, "sample": {"every": 2, "steps": 4, "prompts": ["a fox", "an owl"]}}
+    layers = {"train": {"steps": 6}, "sample": {"every": 2, "steps": 2, "prompts": ["a fox", "an owl"]}}
     run = Run(train(quick(layers), tmp_path).run)
     events = list(read_events(run.folder))
     said = [(event["time"], event["seconds_left"]) for event in events if event.get("seconds_left") is not None]

@@ -160,7 +160,7 @@ def test_a_preparation_that_fails_leaves_nothing(layer, words, quick, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_is_replaced_only_if_asked_and_only_by_one_that_can_begin(quick, tmp_path):
+def test_a_run_is_replaced_only_if_asked_and_only_by_one_that_can_begin(quick, tmp_path, no_pictures):
     first = train(quick(), tmp_path)
     kept = first.style.read_bytes()
     with pytest.raises(VelaturaError, match="already exists"):
@@ -184,7 +184,7 @@ def test_the_config_of_a_run_folder_trains_the_same_again_over_the_run_itself(qu
     assert kept == [file.read_bytes() for file in (run.folder / "config.toml", *pictures)]
 
 
-def test_the_tracker_writes_into_the_run_folder(quick, tmp_path):
+def test_the_tracker_writes_into_the_run_folder(quick, tmp_path, no_pictures):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     result = train(quick({"train": {"tracker": "tensorboard", "steps": 3}}), tmp_path)
@@ -214,7 +214,7 @@ def test_the_grid_shows_before_and_after(quick, tmp_path):
     assert samples == {"before-after.png", "final", "step-00000000", "step-00000001", "step-00000002"}
 
 
-def test_what_was_left_out_is_said(quick, tmp_path, tiny_bases):
+def test_what_was_left_out_is_said(quick, tmp_path, tiny_bases, no_pictures):
     folder = write_images(tmp_path / "images")
     (folder / "broken.png").write_bytes((folder / "fox.png").read_bytes()[:200])
     (folder / "twin.png").write_bytes((folder / "fox.png").read_bytes())
@@ -227,7 +227,7 @@ def test_what_was_left_out_is_said(quick, tmp_path, tiny_bases):
     assert next(e for e in events if e["type"] == "images")["count"] == 4
 
 
-def test_b_lora_leaves_a_file_for_the_style_and_one_for_the_content(tiny_bases, images, tmp_path):
+def test_b_lora_leaves_a_file_for_the_style_and_one_for_the_content(tiny_bases, images, tmp_path, no_pictures):
     settings = quick_settings(tiny_bases["sdxl"], images, {"targets": {"unet": "b-lora"}})
     result = train(settings, tmp_path)
     whole, *halves = (

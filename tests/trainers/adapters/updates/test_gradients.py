@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.pairs import covering_pairs
 from tests.trainers.adapters.layers import LAYERS, VARIANTS, input_for, make_site, put_on
 from trainers.adapters.context import ForwardContext
 from trainers.adapters.methods.lora import LoRA
@@ -18,6 +19,7 @@ from trainers.adapters.site import Site
 from trainers.adapters.updates import Affine, Hadamard, Kronecker, LowRank, Normalised, Update
 
 TWO_WAYS = [name for name in VARIANTS if name.startswith(("loha", "lokr", "krona"))]
+PAIRS = covering_pairs([*VARIANTS], [*LAYERS], {"linear", "strided"})
 NORMS: dict[str, Callable[[], nn.Module]] = {"group": lambda: nn.GroupNorm(4, 12), "layer": lambda: nn.LayerNorm(12)}
 NOW = ForwardContext()
 
@@ -59,8 +61,7 @@ def live(update: Update, site: Site, x: Tensor) -> Tensor:
     return update.apply(site.op, x, site.op(x, site.weight()))
 
 
-@pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
 def test_the_way_it_runs(kind, name):
     """With each image at a timestep of its own, which T-LoRA follows."""
     assert check(make_site(kind, VARIANTS[name]), live, small(kind), ForwardContext(timesteps=torch.tensor([100, 900])))
@@ -83,8 +84,7 @@ def test_each_way_of_running(kind, name, way):
     assert check(make_site(kind, VARIANTS[name]), way, small(kind))
 
 
-@pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
 def test_the_dense_change(kind, name):
     def dense(update: Update, site: Site, x: Tensor) -> Tensor:
         change = update.dense(site.weight())
@@ -109,8 +109,7 @@ def test_both_ways_are_equal_in_value_and_gradient(kind, name):
             torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("kind", LAYERS)
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
 def test_a_change_can_be_added_in_the_same_pass(kind, name):
     site, x = make_site(kind, VARIANTS[name]), input_for(kind)
     base = site.op(x, site.weight())
