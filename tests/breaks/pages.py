@@ -24,6 +24,22 @@ PAGES: tuple[Break, ...] = (
         ("tests/app/ui/document/test_tokens.py::test_text_can_be_read_on_its_ground",),
     ),
     Break(
+        "root-address",
+        "app/ui/components/now.js",
+        "new EventSource('now/stream')",
+        "new EventSource('/now/stream')",
+        "pages of a studio below a path of a host never change by themselves",
+        ("tests/app/ui/document/test_assets.py::test_no_address_leaves_the_path_below_which_a_studio_is",),
+    ),
+    Break(
+        "base-by-place",
+        "app/ui/train/style.js",
+        "if (form.matches('.by-name')) ask('base', field.value);",
+        "",
+        "a base model cannot be chosen by its file",
+        ("tests/app/ui/train/test_style.py::test_a_base_is_chosen_by_its_place",),
+    ),
+    Break(
         "words-of-two",
         "app/ui/train/captions.js",
         "before.set(id, was);",

@@ -133,7 +133,7 @@ def spoilt(pages: Pages, lines: list[bytes]) -> Path:
 
 
 @pytest.mark.slow
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(st.lists(LINES, min_size=1, max_size=5), st.sampled_from(["waiting", "running", "ended"]))
 def test_any_events_of_one_run_leave_every_page_standing(pages, lines, phase):
     queue = pages.services.queue.store
@@ -184,7 +184,7 @@ def test_any_value_in_a_row_leaves_every_page_standing_and_is_repaired(pages, co
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.lists(LINES, min_size=1, max_size=6))
 def test_a_line_that_is_no_event_changes_nothing(tmp_path_factory, lines):
     folder, clean = tmp_path_factory.mktemp("with"), tmp_path_factory.mktemp("without")

@@ -75,6 +75,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     studio.close()
 
 
+@pytest.mark.thorough
 def test_every_page_works_below_the_path(proxy: Proxy, browser: Any, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{proxy.port}{PREFIX}/"
     with blank_page(browser) as page:

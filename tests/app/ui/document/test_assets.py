@@ -29,6 +29,8 @@ LINE = run_scripts("components/fetch.js", "components/clicks.js")
 
 PAGE_FOLDERS = {sheet.split("/")[0] for sheet in PAGE_SHEETS} - {"components"}
 CLASS = re.compile(r"\.([a-zA-Z][\w-]*)")
+FROM_THE_ROOT = r"""(?:href|src|action)="/|(?:fetch|EventSource|url)\(["'`]?/|open\('[A-Z]+', ["'`]/|href = ["'`]/"""
+"""What an address begins with that is no address below `--root-path`."""
 OF_GRADIO = {"gradio-container", "html-container", "main", "fillable", "block"}
 WRITTEN = re.compile(r"class=\"([^\"]*)\"|(?:className\s*[:=]|classList\.\w+\()\s*'([\w -]+)'")
 """Classes in templates and scripts."""
@@ -106,6 +108,22 @@ def test_every_sheet_is_used_and_every_font_there():
 def test_every_script_is_used():
     pages = "".join(path.read_text(encoding="utf-8") for kind in ("*.py", "*.html") for path in UI.rglob(kind))
     assert [name for name in names(".js") if f'"{name}"' not in pages] == [] and len(names(".js")) > 20
+
+
+@pytest.mark.parametrize("name", [name for kind in (".html", ".js", ".css") for name in names(kind)])
+def test_no_address_leaves_the_path_below_which_a_studio_is(name):
+    assert re.findall(FROM_THE_ROOT, read_scripts(name)) == []
+
+
+def test_an_address_from_the_root_is_found():
+    bad = (
+        '<a href="/runs">',
+        "fetch('/now')",
+        "new EventSource('/now/stream')",
+        "location.href = `/run`",
+        "url(/a.png)",
+    )
+    assert [len(re.findall(FROM_THE_ROOT, one)) for one in bad] == [1] * len(bad)
 
 
 @pytest.mark.parametrize("name", PAGE_SHEETS)

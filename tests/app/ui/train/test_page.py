@@ -347,6 +347,7 @@ def test_presets_of_ones_own_and_another_programs_settings(page, tmp_path):
     expect(page.locator("#advanced"), "it is remembered").to_have_attribute("open", "")
 
 
+@pytest.mark.thorough
 def test_another_base(page, tiny_bases):
     page.get_by_role("button", name="Choose a real base model").click()
     field = page.get_by_label("A file, a folder or a name on Hugging Face")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 import pytest
 import torch
+from playwright.sync_api import expect
 
 from app.studio.dataset.uploads import take_folder
 from app.studio.downloads.downloads import OFFERS
@@ -25,7 +27,7 @@ from app.ui.train import text as words
 from app.ui.train.events import SettingsRead, SettingsText, StepShown, StyleAction
 from app.ui.train.style import StyleStep
 from tests.app.ui.bare_page import REQUEST as VISITOR
-from tests.app.ui.bare_page import BareTab
+from tests.app.ui.bare_page import BarePage, BareTab
 from tests.app.ui.visitor import ALL_SENT, READY
 from tests.trainers.tiny_runs import write_images
 from tests.waiting import wait_until
@@ -211,22 +213,48 @@ def build(services: Services, demo: gr.Blocks) -> None:
     style.build(services, demo, steps)
 
 
-def test_a_setting_that_is_typed_while_the_studio_is_away_is_sent_until_it_has_it(
-    bare_tab: BareTab, services: Services, tmp_path: Path
-) -> None:
+@pytest.fixture
+def bare(bare_tab: BareTab, services: Services, tmp_path: Path) -> Iterator[BarePage]:
+    """The first two steps with three pictures."""
     take_folder(services.drafts, actor_of(VISITOR).key, write_images(tmp_path / "images"))
-    with bare_tab.visit(build, services) as bare:
-        page = bare.open()
-        page.wait_for_selector(READY)
-        page.evaluate("location.hash = 'style'")
-        page.locator("#advanced > summary").click()
-        page.locator(".settings > summary").click()
-        page.get_by_label("Search settings").fill("train.steps")
-        steps = page.locator("[data-setting='train.steps']")
-        bare.away = True
-        steps.fill("7")
-        steps.blur()
-        bare.await_event("asked", "text", "7")
-        bare.away = False
-        page.wait_for_function(ALL_SENT)
-        assert services.drafts.read(actor_of(VISITOR).key).choices.settings == {"train.steps": 7}
+    with bare_tab.visit(build, services) as page:
+        yield page
+
+
+def open_style(bare: BarePage) -> Any:
+    """The second step in the browser."""
+    page = bare.open()
+    page.wait_for_selector(READY)
+    page.evaluate("location.hash = 'style'")
+    page.wait_for_selector("#style-choices .stops")
+    return page
+
+
+def test_a_base_is_chosen_by_its_place(bare: BarePage, tiny_bases: dict[str, Path]) -> None:
+    page = open_style(bare)
+    page.get_by_role("button", name="Choose a real base model").click()
+    field = page.get_by_label("A file, a folder or a name on Hugging Face")
+    for typed, answer in (
+        ("nobody/nothing", ".answer >> text=It is not on this computer yet."),
+        ("/nowhere/at all.safetensors", ".answer .problem >> text=There is no such file or model"),
+        (str(tiny_bases["sdxl"]), ".chosen-base >> text=Stable Diffusion XL"),
+    ):
+        field.fill(typed)
+        field.press("Enter")
+        page.wait_for_selector(answer)
+    expect(page.get_by_text("A style made on the starter")).to_have_count(0)
+
+
+def test_a_setting_that_is_typed_while_the_studio_is_away_is_sent_until_it_has_it(bare: BarePage) -> None:
+    page = open_style(bare)
+    page.locator("#advanced > summary").click()
+    page.locator(".settings > summary").click()
+    page.get_by_label("Search settings").fill("train.steps")
+    steps = page.locator("[data-setting='train.steps']")
+    bare.away = True
+    steps.fill("7")
+    steps.blur()
+    bare.await_event("asked", "text", "7")
+    bare.away = False
+    page.wait_for_function(ALL_SENT)
+    assert bare.services.drafts.read(actor_of(VISITOR).key).choices.settings == {"train.steps": 7}

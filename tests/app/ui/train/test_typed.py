@@ -103,6 +103,21 @@ def test_what_is_typed_for_a_picture_that_is_deleted_elsewhere_comes_back_with_i
     expect(caption(page, 1)).to_have_value("a boat at dusk")
 
 
+def test_another_tab_shows_what_was_changed(bare: BarePage) -> None:
+    page, other = bare.open(), bare.open(bare.tab.context.new_page())
+    for tab in (page, other):
+        tab.wait_for_selector(READY)
+    caption(other, 2).fill("typed here")
+    caption(page, 1).fill("a boat at dusk")
+    page.get_by_label("Trigger word").fill("dusk style")
+    page.wait_for_function(ALL_SENT)
+    for field in (caption(other, 2), page.get_by_label("Trigger word")):
+        field.blur()
+    expect(caption(other, 1)).to_have_value("a boat at dusk")
+    expect(other.get_by_label("Trigger word")).to_have_value("dusk style")
+    expect(caption(page, 2)).to_have_value("typed here")
+
+
 def test_only_what_is_near_the_window_is_in_the_page(bare: BarePage) -> None:
     """A draft of one file under many names."""
     count, drafts = 600, bare.services.drafts
