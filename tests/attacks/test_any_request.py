@@ -291,7 +291,7 @@ def check_stranger(answer: Answer, path: str) -> None:
 @example(Writing(known=False))
 @example(Writing(known=False, accept="text/html"))
 @example(Writing(tail="%0a"))
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(writing=WRITINGS)
 def test_no_spelling_of_an_address_brings_out_more(shared: Shared, writing: Writing) -> None:
     head = {"accept": writing.accept, "range": writing.span, "content-type": "application/json"}

@@ -81,9 +81,15 @@ def visitor(things: Things, browser: Any, stranger: Site) -> Iterator[Looking]:
 
 
 def test_words_stay_words_on_every_page(visitor: Looking, things: Things) -> None:
-    for look in (at_runs, at_styles, at_pictures, at_what_an_address_says, at_a_clone):
+    for look in (at_runs, at_styles, at_pictures, at_a_clone):
         look(visitor, things)
     assert visitor.paths == set(ADDRESSES)
+
+
+@pytest.mark.thorough
+def test_words_stay_words_whatever_a_run_does_and_an_address_says(visitor: Looking, things: Things) -> None:
+    for look in (at_runs_at_work, at_what_an_address_says):
+        look(visitor, things)
 
 
 def at_runs(visitor: Looking, things: Things) -> None:
@@ -93,6 +99,12 @@ def at_runs(visitor: Looking, things: Things) -> None:
     visitor.sees("event", "printed", "device")
     visitor.at("run", "broken", id=runs["broken"])
     visitor.sees("note", "section")
+    visitor.at("sweep", "sweep", "swept", "value", "prompt", "gone", "owner", id=things.sweep)
+    visitor.at("compare", "told", "mine", "prompt", ids=f"{runs['told']},{runs['mine']}")
+
+
+def at_runs_at_work(visitor: Looking, things: Things) -> None:
+    runs = things.runs
     visitor.at("run", "going", "loading", id=runs["going"])
     visitor.at("run", "waiting", "planned", id=runs["waiting"])
     visitor.at("run", "mine", id=runs["mine"])
@@ -103,8 +115,6 @@ def at_runs(visitor: Looking, things: Things) -> None:
     visitor.sees("mine")  # with a menu open that is hidden, as the graph is
     visitor.presses("Undo")
     visitor.page.locator("#run-acts summary").last.wait_for()
-    visitor.at("sweep", "sweep", "swept", "value", "prompt", "gone", "owner", id=things.sweep)
-    visitor.at("compare", "told", "mine", "prompt", ids=f"{runs['told']},{runs['mine']}")
 
 
 def at_styles(visitor: Looking, things: Things) -> None:

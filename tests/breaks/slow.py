@@ -88,4 +88,28 @@ SLOW: tuple[Break, ...] = (
         "after logging out the browser's back button shows the next person the pages of the one before",
         ("tests/app/ui/test_served.py::test_two_people_log_in_and_out",),
     ),
+    Break(
+        "line-by-keys",
+        "app/ui/runs/reorder.js",
+        "what = {ArrowUp: 'up', ArrowDown: 'down'}[event.key];",
+        "what = {PageUp: 'up', PageDown: 'down'}[event.key];",
+        "who cannot drag cannot put the runs that wait in another order",
+        ("tests/app/ui/test_runs_page.py::test_from_an_empty_list_to_a_downloaded_style",),
+    ),
+    Break(
+        "other-run",
+        "app/ui/runs/sheet.js",
+        "before = other || (left",
+        "before = (left",
+        "a picture is compared with another run's, and there is none on the left",
+        ("tests/app/ui/test_runs_page.py::test_a_run_is_travelled_through_and_a_step_of_it_is_chosen",),
+    ),
+    Break(
+        "restart-asks",
+        "app/ui/runs/dialogs.html",
+        "{% for do in restarts %}",
+        "{% for do in restarts[1:] %}",
+        "a restart from zero neither asks nor begins",
+        ("tests/app/ui/test_trash_page.py::test_cancelling_asks_first_and_leaves_a_way_on",),
+    ),
 )

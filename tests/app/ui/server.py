@@ -24,6 +24,8 @@ loop._report = report
 """
 """For `before`: trainings that go on until a test ends them leave the processor to the browser, where they are forked.
 """
+SLOWER_STEPS = SLOW_STEPS.replace("0.05", "0.2")
+"""For those of which a test wants few steps and many checkpoints."""
 
 MEASURED = """
 from app.studio.runs import estimates as measuring

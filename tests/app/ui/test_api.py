@@ -310,20 +310,6 @@ def test_only_the_named_endpoints_are_shown_and_documented(client: Any) -> None:
     assert all(len(each["parameters"]) <= 6 for each in shown["named_endpoints"].values())
 
 
-def test_with_a_login_a_program_names_itself(tmp_path: Path, packed: Path) -> None:
-    from gradio_client import Client
-    from gradio_client.exceptions import AuthenticationError
-
-    locked = Process(tmp_path / "locked" / "outputs", "--auth", "anna:secret")
-    try:
-        with pytest.raises((AuthenticationError, ValueError)):
-            Client(locked.url, verbose=False)
-        client = Client(locked.url, auth=("anna", "secret"), verbose=False)
-        assert len(uploaded(client, packed)["images"]) == 2
-    finally:
-        locked.stop()
-
-
 def _file(path: Path) -> Any:
     from gradio_client import handle_file
 

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Job, Store
-from tests.app.ui.server import SLOW_STEPS, Process
+from tests.app.ui.server import SLOWER_STEPS, Process
 from tests.app.ui.visitor import blank_page, listen
 from tests.trainers.tiny_runs import quick_settings, write_images
 
@@ -21,10 +21,7 @@ from tests.trainers.tiny_runs import quick_settings, write_images
 @pytest.fixture
 def training(tmp_path: Path, tiny_bases: dict[str, Path]) -> Iterator[tuple[Process, Store, Job]]:
     """A studio that trains a run without end, with a checkpoint every few steps."""
-    process, store = (
-        Process(tmp_path / "outputs", before=SLOW_STEPS.replace("0.05", "0.2")),
-        Store(tmp_path / "outputs"),
-    )
+    process, store = Process(tmp_path / "outputs", before=SLOWER_STEPS), Store(tmp_path / "outputs")
     layers = ({"name": "harbour", "train": {"steps": 50_000}}, {"save": {"every": 8}})
     job = actions.add(
         store, quick_settings(tiny_bases["sd1"], write_images(tmp_path / "images"), *layers), actor=MACHINE_OWNER

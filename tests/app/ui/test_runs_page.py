@@ -22,7 +22,7 @@ from app.jobs.views import Watcher
 from app.studio.paths import Paths
 from app.studio.studio_queue import StudioQueue
 from tests.app.ui.ended_runs import write_run, write_snapshot
-from tests.app.ui.server import MEASURED, SLOW_STEPS, Process
+from tests.app.ui.server import MEASURED, SLOWER_STEPS, Process
 from tests.app.ui.visitor import Tab, open_tab, put_far_away, widest
 from tests.trainers.tiny_runs import quick_settings, write_images
 from tests.waiting import wait_until
@@ -59,9 +59,9 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path]) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("runs")
     images = write_images(folder / "images")
-    process, store = Process(folder / "outputs", before=SLOW_STEPS + MEASURED), Store(folder / "outputs")
+    process, store = Process(folder / "outputs", before=SLOWER_STEPS + MEASURED), Store(folder / "outputs")
 
-    def add(name: str, steps: int = LONG, every: int = 40) -> Job:
+    def add(name: str, steps: int = LONG, every: int = 10) -> Job:
         sample = {"every": every, "prompts": [NASTY, "a boat"], "steps": 1}
         layers = ({"name": name, "train": {"steps": steps}}, {"sample": sample})
         return actions.add(store, quick_settings(tiny_bases["sd1"], images, *layers), actor=MACHINE_OWNER)
@@ -133,6 +133,11 @@ def test_from_an_empty_list_to_a_downloaded_style(page, place, tmp_path):
     waiting = page.locator("li[data-key=second]")
     expect(waiting).to_contain_text("1st in line")
     expect(waiting.locator(".chip")).to_have_text("Waiting")
+    place.add("third")
+    page.get_by_label("Move third:").focus()
+    page.keyboard.press("ArrowUp")
+    page.wait_for_function("[...document.querySelectorAll('.runs > li')].at(1).dataset.key === 'third'")
+    wait_for_line(page, place, ["third", "second"])
     assert widest(page) == []
 
     page.locator("#runs").get_by_role("link", name="harbour blue").click()
@@ -161,7 +166,8 @@ def test_from_an_empty_list_to_a_downloaded_style(page, place, tmp_path):
     expect(page.get_by_role("button", name="Follow newest")).to_be_hidden()
     assert widest(page) == []
 
-    place.cancel("second")  # while it waits: it would begin where the first ends
+    for name in ("second", "third"):
+        place.cancel(name)  # while it waits: it would begin where the first ends
     page.evaluate("at => (Date.now = () => at)", 0)  # buttons settle by time that passes, not by a clock that is set
     page.locator("#run-acts").get_by_role("button", name="Stop here and keep this").press("Enter")
     chip(page, "Stopped").wait_for()
@@ -263,6 +269,11 @@ def test_a_run_is_travelled_through_and_a_step_of_it_is_chosen(page, place, tmp_
     page.keyboard.press("Escape")
     expect(page.locator(".legend")).to_have_text(re.compile("^(?=.*Learning rate)(?!.*its like.*its like).*its like"))
 
+    page.get_by_label("Left side").select_option("Another run …")
+    page.get_by_label("Which run").select_option("its like")
+    page.wait_for_function("document.querySelector('.at-start').textContent === 'its like'")
+    expect(page.locator(".slider img.before")).to_have_attribute("src", re.compile("000300f"))
+
 
 def test_what_an_early_stop_has_drawn_fills_the_strip_and_its_loss_the_graph(page, place):
     run = write_run(place.store.runs, "early", {"train": {"steps": 100}}, ("a fox", "a boat", "a pear"))
@@ -286,6 +297,7 @@ def test_what_an_early_stop_has_drawn_fills_the_strip_and_its_loss_the_graph(pag
     assert highest >= 8, "nothing is cut off above"
 
 
+@pytest.mark.thorough
 def test_a_picture_is_compared_and_a_run_is_trained_longer(page, place):
     write_run(place.store.runs, "like it", prompts=(NASTY,))
     place.add("sampled", steps=4, every=2)
@@ -390,6 +402,7 @@ def test_a_run_is_cloned_with_one_thing_changed_and_deleted(page, place):
     assert not public.exists(), "nor its copies for pages"
 
 
+@pytest.mark.thorough
 def test_the_line_is_put_in_order_and_what_is_open_or_ticked_stays_so(page, place):
     for name, rate in (("dawn", 1e-4), ("dusk", 0.002)):
         write_run(place.store.runs, name, {"train": {"learning_rate": rate}})
@@ -488,10 +501,10 @@ def runs_are_compared(page: Any) -> None:
     assert saved.value.suggested_filename == "dusk.safetensors" and widest(page) == []
 
 
-def test_a_run_that_is_not_there_is_said(page, place):
-    for address in ("run", "run?id=../../etc%3Cb%3E"):
-        page.goto(f"{place.url}{address}")
-        page.wait_for_selector("text=There is no such run")
-        expect(page.locator(".go:visible")).to_have_text(["Go to Runs"], use_inner_text=True)
-        expect(page.get_by_text("Settings", exact=True), "there is nothing to unfold").to_be_hidden()
-        assert widest(page) == []
+@pytest.mark.parametrize("address", [pytest.param("run", marks=pytest.mark.thorough), "run?id=../../etc%3Cb%3E"])
+def test_a_run_that_is_not_there_is_said(page, place, address):
+    page.goto(f"{place.url}{address}")
+    page.wait_for_selector("text=There is no such run")
+    expect(page.locator(".go:visible")).to_have_text(["Go to Runs"], use_inner_text=True)
+    expect(page.get_by_text("Settings", exact=True), "there is nothing to unfold").to_be_hidden()
+    assert widest(page) == []

@@ -218,8 +218,8 @@ def test_after_logging_out_the_back_button_shows_nothing(locked, browser, chromi
     own.close()
 
 
-def test_a_program_logs_in(locked):
-    from gradio_client import Client
+def test_a_program_logs_in(locked, tmp_path):
+    from gradio_client import Client, handle_file
 
     with pytest.raises(Exception, match=r"[Cc]ould not|[Ll]og|401"):
         Client(locked.url, verbose=False)
@@ -227,3 +227,6 @@ def test_a_program_logs_in(locked):
     assert {
         name[1:] for name in client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     } == ENDPOINTS
+    scene(1, (64, 64)).save(tmp_path / "a.png")
+    sent = client.predict([handle_file(str(tmp_path / "a.png"))], api_name="/upload")
+    assert [image["name"] for image in sent["images"]] == ["a.png"]

@@ -17,7 +17,7 @@ from app.studio.paths import Paths
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import StudioQueue
 from tests.app.ui.ended_runs import write_run
-from tests.app.ui.server import SLOW_STEPS, Process
+from tests.app.ui.server import SLOWER_STEPS, Process
 from tests.app.ui.visitor import Tab, open_tab, widest
 from tests.trainers.tiny_runs import quick_settings, write_images
 from trainers.runs.run import Run
@@ -45,7 +45,7 @@ LONG = {"name": "dusk", "train": {"steps": 50_000}, "save": {"every": 7}, "sampl
 def place(tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path]) -> Iterator[tuple[Process, Store]]:
     """A studio that trains a run without end, beside a finished one."""
     folder = tmp_path_factory.mktemp("trash")
-    process, store = Process(folder / "outputs", before=SLOW_STEPS), Store(folder / "outputs")
+    process, store = Process(folder / "outputs", before=SLOWER_STEPS), Store(folder / "outputs")
     store.add(NewJob(TRAIN, write_run(store.runs, "inky", {"train": {"steps": 4, "warmup": 0}})), phase="ended")
     actions.add(store, quick_settings(tiny_bases["sd1"], write_images(folder / "images"), LONG), actor=MACHINE_OWNER)
     yield process, store
@@ -96,8 +96,12 @@ def test_cancelling_asks_first_and_leaves_a_way_on(page: Any, place: tuple[Proce
     assert saved % 7 == 0
     page.get_by_text(f"Saved up to step {saved}.").wait_for()
     expect(page.locator(".go:visible")).to_have_text([f"Continue from {saved}"], use_inner_text=True)
+    from_menu(page, "Restart from zero")
+    page.get_by_role("dialog", name="Restart dusk from zero?").get_by_text("You can restore it for 30 days").wait_for()
+    page.keyboard.press("Escape")
 
 
+@pytest.mark.thorough
 def test_a_restart_asks_first_and_is_undone(page: Any, place: tuple[Process, Store]) -> None:
     process, store = place
     run = Run(store.runs / "dusk")
