@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.app.ui.server import Process
 from tests.app.ui.visitor import READY, add
@@ -89,6 +90,7 @@ def log_out(page: Any, studio: Process) -> None:
     page.get_by_label("Password").wait_for()
 
 
+@pytest.mark.thorough
 def test_a_person_reloads_opens_tabs_and_comes_back(shared_studio: Process, browser: Any, tmp_path: Path) -> None:
     api, words = f"{shared_studio.url}gradio_api/", set[str]()
     """By which Gradio knows the pages that were open."""

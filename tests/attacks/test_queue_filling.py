@@ -41,8 +41,8 @@ def test_others_go_on_while_one_fills_the_queue(busy: Process, tmp_path: Path) -
     bob, ann = client_of(busy, "bob"), client_of(busy, "ann")
     call = {"data": ["a boat", {}, {"steps": 150}]}
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda _: bob.post("gradio_api/call/generate", json=call).status_code, range(215)))
-    assert found.count(429) > 100 and set(found) == {200, 429}
+        found = list(threads.map(lambda _: bob.post("gradio_api/call/generate", json=call).status_code, range(100)))
+    assert found.count(429) > 20 and set(found) == {200, 429}
     scene(1, (64, 64)).save(tmp_path / "a.png")
     with (tmp_path / "a.png").open("rb") as file:
         (path,) = ann.post("gradio_api/upload", files={"files": ("a.png", file)}).json()
