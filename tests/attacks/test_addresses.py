@@ -91,7 +91,7 @@ def test_a_link_runs_no_script_of_a_stranger(open_studio: Process, stranger: Sit
     """A page that calls itself a picture, behind each route, in a browser that has been in the studio."""
     stranger.page, stranger.kind = SCRIPT, "text/html"
     with blank_page(browser) as page:
-        page.goto(open_studio.url)
+        assert page.request.get(open_studio.url).ok  # with all cookies that it sets
         for route in ("file/", "file="):
             answer = page.goto(f"{open_studio.url}gradio_api/{route}{stranger.url}/x.png")
             assert answer.status in (403, 404)

@@ -289,8 +289,8 @@ def check_stranger(answer: Answer, path: str) -> None:
 
 @example(Writing())
 @example(Writing(known=False))
-@example(Writing(known=False, accept="text/html"))
-@example(Writing(tail="%0a"))
+@example(Writing(known=False, accept="text/html", fillings=(0, 7, 14)))
+@example(Writing(tail="%0a", fillings=(0, 7, 14)))
 @settings(max_examples=10)
 @given(writing=WRITINGS)
 def test_no_spelling_of_an_address_brings_out_more(shared: Shared, writing: Writing) -> None:
