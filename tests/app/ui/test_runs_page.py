@@ -134,8 +134,7 @@ def test_from_an_empty_list_to_a_downloaded_style(page, place, tmp_path):
     expect(waiting).to_contain_text("1st in line")
     expect(waiting.locator(".chip")).to_have_text("Waiting")
     place.add("third")
-    page.get_by_label("Move third:").focus()
-    page.keyboard.press("ArrowUp")
+    page.get_by_label("Move third:").press("ArrowUp")
     page.wait_for_function("[...document.querySelectorAll('.runs > li')].at(1).dataset.key === 'third'")
     wait_for_line(page, place, ["third", "second"])
     assert widest(page) == []
