@@ -94,7 +94,7 @@ SLOW: tuple[Break, ...] = (
         "what = {ArrowUp: 'up', ArrowDown: 'down'}[event.key];",
         "what = {PageUp: 'up', PageDown: 'down'}[event.key];",
         "who cannot drag cannot put the runs that wait in another order",
-        ("tests/app/ui/test_runs_page.py::test_from_an_empty_list_to_a_downloaded_style",),
+        ("tests/app/ui/test_runs_page.py::test_a_beginner_comes_from_an_empty_list_to_a_downloaded_style",),
     ),
     Break(
         "other-run",

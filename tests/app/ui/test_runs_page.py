@@ -123,7 +123,7 @@ def selected(page: Any, box: str) -> Any:
     return page.get_by_role("listbox", name=box).get_by_role("option", selected=True)
 
 
-def test_from_an_empty_list_to_a_downloaded_style(page, place, tmp_path):
+def test_a_beginner_comes_from_an_empty_list_to_a_downloaded_style(page, place, tmp_path):
     page.goto(f"{place.url}runs")
     page.wait_for_selector(".empty")
     expect(page.locator(".go:visible")).to_have_text(["Train your first style"], use_inner_text=True)
