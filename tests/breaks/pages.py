@@ -72,6 +72,14 @@ PAGES: tuple[Break, ...] = (
         (f"{TYPED}::test_only_what_is_near_the_window_is_in_the_page",),
     ),
     Break(
+        "told-tabs",
+        "app/ui/train/editor.js",
+        "  if (+had < value.revision) tabs.postMessage({draft: value.draft, revision: value.revision});\n",
+        "",
+        "another tab goes on showing captions that were changed",
+        (f"{TYPED}::test_another_tab_shows_what_was_changed",),
+    ),
+    Break(
         "upload-reason",
         "app/ui/components/uploads.js",
         "failed(new Error(why(sending)));",

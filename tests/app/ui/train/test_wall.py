@@ -50,6 +50,7 @@ def drag(page: Any, part: Locator, *to: tuple[float, float]) -> None:
     page.mouse.up()
 
 
+@pytest.mark.thorough
 def test_another_tab_shows_what_was_changed(page: Any, studio: Process, files: list[Path]) -> None:
     add(page, *files[:2], count=2)
     other = page.context.new_page()
