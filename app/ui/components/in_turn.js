@@ -41,4 +41,4 @@ const inTurn = (send, patience, landed = () => {}) => {
   };
 };
 // Matches an answer to its request even if the part ignores the answer's content.
-const answeredIn = value => +(/ data-kept="(\d+)"/.exec(value || '')?.[1] ?? 0);
+const answeredIn = value => +(/ data-ack="(\d+)"/.exec(value || '')?.[1] ?? 0);

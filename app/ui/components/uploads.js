@@ -7,15 +7,15 @@ const say = element.querySelector('.said'),
   part = element.querySelector('.part');
 const stop = element.querySelector('.stop');
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
-let batch = 0,
+let count = 0,
   answered = () => {},
   stopped = false,
   sending = null;
-watch('value', () => answered(props.value?.batch));
+watch('value', () => answered(props.value?.ack));
 const look = (event, files, more = {}) =>
   new Promise((done, lost) => {
     // resolves after the server has imported the files
-    const mine = ++batch,
+    const mine = ++count,
       ends = setTimeout(lost, PATIENCE);
     let missed = 0; // consecutive answers: one may be late on a busy machine
     const watching = setInterval(async () => {
@@ -32,7 +32,7 @@ const look = (event, files, more = {}) =>
         done();
       }
     };
-    trigger(event, {files, batch: mine, ...more});
+    trigger(event, {files, count: mine, ...more});
   });
 const tell = (text, done = null, sent = null) => {
   // screen readers skip the percentage, which changes all the time

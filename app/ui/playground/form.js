@@ -150,12 +150,12 @@ const settle = () => {
   if (fresh && location.search) history.replaceState(history.state, '', location.pathname);
   begun ||= fresh;
   if (fresh && !restored) restore();
-  else if (fresh && !+form().dataset.count && (flying || unsent.has('fields'))) {
+  else if (fresh && !+form().dataset.ack && (flying || unsent.has('fields'))) {
     // Settings were restored while typed text was being sent, which the server may have taken for newer.
     unsent.note('fields', texts());
     send('keep');
   }
-  if (!flying || +form().dataset.count !== flying) return holdDraw();
+  if (!flying || +form().dataset.ack !== flying) return holdDraw();
   flying = 0;
   unsent.landed('fields', sent);
   if (!line.length) element.querySelectorAll('select').forEach(settleField);

@@ -28,7 +28,7 @@ class FilesUploaded(PageEvent):
     """Files were uploaded, or were refused by the page."""
 
     files: tuple[UploadedFile, ...] = Field(max_length=10_000)
-    batch: Whole
+    count: Whole
 
 
 ACTIONS = {"asked": StyleAction}

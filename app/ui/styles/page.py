@@ -118,7 +118,7 @@ class StylesPage:
             except (OSError, VelaturaError) as error:
                 refused.append(_problem(error))
         notice = Markup().join([*refused, *([_welcome(taken)] if taken else [])])
-        return {self.intake: {"batch": event.batch}, self.notice: notice} | self.refresh(chosen, NOTHING_SEEN, request)
+        return {self.intake: {"ack": event.count}, self.notice: notice} | self.refresh(chosen, NOTHING_SEEN, request)
 
     # ---------------------------------------------------------------- within
     def _item(self, identifier: str) -> StyleEntry:

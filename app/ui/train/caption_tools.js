@@ -2,21 +2,20 @@
 const seen = () => +document.body.dataset.revision || 0;
 const word = element.querySelector('#trigger-word'),
   PATIENCE = 5000;
-let timer = 0,
-  count = 0,
-  flying = null;
+const turns = inTurn(
+  (name, text, count) => trigger('trigger_edited', {text, seen: seen(), count}),
+  PATIENCE,
+  (name, text) => {
+    word.dataset.known = text;
+    unsent.landed('trigger', text);
+  }
+);
+let timer = 0;
 const sendWord = () => {
   clearTimeout(timer);
-  if (flying) return;
-  if (word.value === (word.dataset.known || '')) return unsent.landed('trigger', word.value);
-  const mine = (flying = {text: word.value, count: ++count});
-  trigger('trigger_edited', {text: mine.text, seen: seen(), count: mine.count});
-  setTimeout(() => {
-    if (flying === mine) {
-      flying = null;
-      sendWord();
-    }
-  }, PATIENCE);
+  const sent = turns.latest('trigger');
+  if (word.value !== (sent ?? word.dataset.known ?? '')) turns.put('trigger', word.value);
+  else if (sent === undefined) unsent.landed('trigger', word.value);
 };
 word.addEventListener('input', () => {
   unsent.note('trigger', word.value, word.dataset.known);
@@ -131,12 +130,7 @@ element.querySelector('#write-panel').addEventListener('submit', event => {
 let shown = 0; // the draft's version of the trigger word shown
 const draw = () => {
   const state = props.value || {};
-  if (flying && state.kept === flying.count) {
-    word.dataset.known = flying.text;
-    unsent.landed('trigger', flying.text);
-    flying = null;
-    sendWord();
-  }
+  turns.land(state.ack);
   const isNewest = state.trigger !== undefined && state.version >= shown;
   if (isNewest) shown = state.version;
   if (isNewest && word !== document.activeElement && !unsent.has('trigger')) {

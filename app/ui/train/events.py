@@ -40,7 +40,7 @@ class FilesUploaded(Seen):
     drop: Id = ""
     """Id of the drop or selection that the files belong to."""
 
-    batch: Whole
+    count: Whole
     """Sequence number of these files, for matching the acknowledgement."""
     files: tuple[UploadedFile, ...] = Field(max_length=1000)
 

@@ -91,7 +91,7 @@ class PicturesStep:
         self.notice = merged_part("components/clicks.js", elem_id="notice")
         self.tools = scripted_part(
             {},
-            ("components/unsent.js", "train/caption_tools.js"),
+            ("components/unsent.js", "components/in_turn.js", "train/caption_tools.js"),
             AtRequest(
                 render, "train/tools.html", models=[(name, it.title, it.words) for name, it in CAPTIONERS.items()]
             ),
@@ -147,7 +147,7 @@ class PicturesStep:
     def on_files_uploaded(self, event: events.FilesUploaded, request: gr.Request) -> Shown:
         """Import some uploaded files."""
         key, error_text = actor_of(request).key, ""
-        landed = {self.zone: {"batch": event.batch}}
+        landed = {self.zone: {"ack": event.count}}
         try:
             before = self.services.drafts.read(key)
             self._take(key, event, self._folder(request))
@@ -174,11 +174,11 @@ class PicturesStep:
         return self._edit(actor_of(request), event, change)[0]
 
     def on_trigger_edited(self, event: events.TriggerEdited, request: gr.Request) -> Shown:
-        """Store the trigger word; acknowledged by `kept`, as its attempts are counted apart from the pictures'."""
+        """Store the trigger word; acknowledged in the tools, as its attempts are counted apart from the pictures'."""
         actor = actor_of(request)
         shown = self._do(actor, event, partial(edits.with_trigger, text=event.text))
         draft = self.services.drafts.read(actor.key)
-        return shown | {self.tools: images_view.trigger(draft) | {"kept": event.count, "nonce": time.time()}}
+        return shown | {self.tools: images_view.trigger(draft) | {"ack": event.count, "nonce": time.time()}}
 
     def on_find_edited(self, event: events.FindEdited, request: gr.Request) -> Shown:
         """Show the effect of a replacement."""

@@ -120,7 +120,7 @@ class StartStep:
             self.services.drafts.change(key, changes[what], actor.tab)
         if what in ("prompts", "subjects", "captions", "low-memory", "measure", "repair"):
             self._measure(self.services.drafts.read(key), actor, again=what == "measure")
-        return self._show(actor, kept=event.count)
+        return self._show(actor, ack=event.count)
 
     def on_start_pressed(self, event: StartPressed, request: gr.Request) -> Shown:
         """Queue the run and open its page.
@@ -214,7 +214,7 @@ class StartStep:
         estimate = self.services.estimate_jobs.look(draft, config) if config else None
         return estimate.sentence if estimate and estimate.code == REFUSED else ""
 
-    def _show(self, actor: Actor, refused: str = "", kept: int = 0, ticking: bool = False, answered: str = "") -> Shown:
+    def _show(self, actor: Actor, refused: str = "", ack: int = 0, ticking: bool = False, answered: str = "") -> Shown:
         began = now_us()
         draft = self.services.drafts.read(actor.key)
         config = trainable(draft, self.services.bases)
@@ -235,7 +235,7 @@ class StartStep:
             started=self._started(draft),
             refused=refused,
             nonce=time.time(),
-            kept=kept,
+            ack=ack,
         )
         shown: Shown = {
             self.sheet: versioned(parts.start_sheet(sheet), began),

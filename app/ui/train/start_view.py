@@ -52,7 +52,7 @@ class Sheet:
     refused: str
     """Why the start was refused."""
     nonce: float
-    kept: int = 0
+    ack: int = 0
     """Sequence number of the edit that this acknowledges."""
     findings: tuple[Finding, ...] = ()
     """Settings that do not suit this computer or the base."""

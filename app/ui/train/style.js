@@ -41,7 +41,7 @@ const put = (name, text) => {
 };
 const pick = (name, value) => turns.put(`${CARD}:${name}`, value);
 // Several parts answer a request of one.
-document.addEventListener('velatura:kept', ({detail}) => detail.of === part() && turns.land(detail.count));
+document.addEventListener('velatura:acknowledged', ({detail}) => detail.of === part() && turns.land(detail.count));
 const restore = () => {
   // One of the parts sends for all.
   if (restored || !document.body.dataset.draft || part() !== 'style-choices') return;
@@ -204,7 +204,7 @@ const settle = () => {
 const KEPT_OF = / data-of="([\w-]+)"/;
 watch('value', () => {
   const of = KEPT_OF.exec(props.value)?.[1];
-  if (of) document.dispatchEvent(new CustomEvent('velatura:kept', {detail: {of, count: answeredIn(props.value)}}));
+  if (of) document.dispatchEvent(new CustomEvent('velatura:acknowledged', {detail: {of, count: answeredIn(props.value)}}));
   setTimeout(settle);
 });
 setTimeout(settle);

@@ -177,12 +177,12 @@ class StyleStep:
         answer: Answer,
         is_open: bool,
         named: Base | None = None,
-        kept: StyleAction | None = None,
+        edit: StyleAction | None = None,
     ) -> Shown:
         """All parts, with the answer in the part that sent the event."""
-        return self._choices(actor, kept) | self._below(actor, answer, is_open, named, kept)
+        return self._choices(actor, edit) | self._below(actor, answer, is_open, named, edit)
 
-    def _choices(self, actor: Actor, kept: StyleAction | None = None) -> Shown:
+    def _choices(self, actor: Actor, edit: StyleAction | None = None) -> Shown:
         began = now_us()
         services, draft = self.services, self.services.drafts.read(actor.key)
         config, estimate = trainable(draft, self.services.bases), services.estimate_jobs.now(draft)
@@ -198,7 +198,7 @@ class StyleStep:
             is_subject=draft.choices.aim == "subject",
             stops=style_view.read_stops(draft, times, estimate, pace, config is not None),
             short=style_view.memory_line(draft, last, estimate),
-            kept=kept,
+            edit=edit,
         )
         return {self.choices: versioned(sheet, began)} | self.refresher.pause(pause, began)
 
@@ -208,7 +208,7 @@ class StyleStep:
         answer: Answer = NOTHING_SAID,
         is_open: bool = False,
         named: Base | None = None,
-        kept: StyleAction | None = None,
+        edit: StyleAction | None = None,
     ) -> Shown:
         began = now_us()
         draft = self.services.drafts.read(actor.key)
@@ -221,9 +221,9 @@ class StyleStep:
         own = render("train/presets/list.html", rows=rows, said=_said(draft, in_own))
         settings = settings_fold(draft, is_open, _said(draft, in_settings))
         shown: Shown = {self.own: versioned(own, began), self.settings: versioned(settings, began)}
-        return shown | self._base_and_more(actor, named, kept)
+        return shown | self._base_and_more(actor, named, edit)
 
-    def _base_and_more(self, actor: Actor, named: Base | None = None, kept: StyleAction | None = None) -> Shown:
+    def _base_and_more(self, actor: Actor, named: Base | None = None, edit: StyleAction | None = None) -> Shown:
         began = now_us()
         key, services = actor.key, self.services
         draft = services.drafts.read(key)
@@ -241,7 +241,7 @@ class StyleStep:
             advanced_line=style_view.advanced_line(draft),
             wrong=style_view.wrong_line(draft),
             answer=named,
-            kept=kept,
+            edit=edit,
         )
         return {self.more: versioned(sheet, began)}
 

@@ -175,7 +175,7 @@ def hold_the_device(store: Store) -> None:
 def events(ids: dict[str, str]) -> list[dict[str, Any]]:
     """What a page could ask for about each thing of Ann's."""
     more = {"steps": "9", "over": "dawn", "name": "stolen", "text": "stolen", "id": ids["picture"]}
-    more |= {"fold": "settings", "page": 1, "row": 0, "at": 1, "batch": 1, "step": "start", "model": "starter"}
+    more |= {"fold": "settings", "page": 1, "row": 0, "at": 1, "step": "start", "model": "starter"}
     more |= {"file": "style", "files": [{"name": "ink.safetensors", "path": str(Path("ink.safetensors").resolve())}]}
     more |= {"prompt": "9", "compose": "9", "options": {option.name: "9" for option in FOLDED}}
     more |= {

@@ -33,7 +33,7 @@ def test_of_several_files_each_is_taken_in_or_refused_in_a_line_of_its_own(queue
     save_file({f"{LAYER}.lora_up.weight": up, f"{LAYER}.lora_down.weight": down}, place)
     files = [{"name": "<i>.bin", "problem": "other"}, {"name": place.name, "path": str(place)}]
     request: Any = SimpleNamespace(username=None, cookies={}, session_hash="x")
-    event = FilesUploaded(files=tuple(UploadedFile(**file) for file in files), batch=3)
+    event = FilesUploaded(files=tuple(UploadedFile(**file) for file in files), count=3)
     shown = page.on_files_uploaded(event, request, "{}")
     services.close()
     uploads.close()
@@ -41,7 +41,7 @@ def test_of_several_files_each_is_taken_in_or_refused_in_a_line_of_its_own(queue
     assert notice.count('<div class="banner') == 2 and "“&lt;i&gt;.bin” does not end in .safetensors" in notice
     assert "Made elsewhere: the file names no trigger words." in shown[page.list]
     assert "data-copy" not in shown[page.list], "there are no words to copy"
-    assert "ink was imported." in notice and "<h2>ink</h2>" in shown[page.list] and shown[page.intake] == {"batch": 3}
+    assert "ink was imported." in notice and "<h2>ink</h2>" in shown[page.list] and shown[page.intake] == {"ack": 3}
 
 
 def test_a_damaged_file_of_the_folder_is_named_below_the_styles(queue: StudioQueue, tmp_path: Path) -> None:

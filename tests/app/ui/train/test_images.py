@@ -31,10 +31,10 @@ def test_a_trigger_word_is_not_taken_for_a_caption_with_the_same_number(step: Pi
     draft = take_folder(step.services.drafts, actor_of(REQUEST).key, write_images(tmp_path / "images"))
     first = draft.pictures[0]
     shown = step.on_trigger_edited(TriggerEdited(text="dusk style", count=7, seen=draft.revision), REQUEST)
-    assert shown[step.tools]["kept"] == 7 and shown[step.editor]["ack"] == 0
+    assert shown[step.tools]["ack"] == 7 and shown[step.editor]["ack"] == 0
     edit = {"id": first.id, "text": "a boat", "was": first.caption, "mark": "one", "seen": draft.revision}
     shown = step.on_caption_edited(CaptionEdited(**edit, count=7), REQUEST)
-    assert shown[step.editor]["ack"] == 7 and "kept" not in shown.get(step.tools, {})
+    assert shown[step.editor]["ack"] == 7 and "ack" not in shown.get(step.tools, {})
     assert step.services.drafts.read(actor_of(REQUEST).key).pictures[0].caption == "a boat"
 
     # The same edit, sent again because its answer was lost, does not undo what was typed after it.
