@@ -204,7 +204,8 @@ const settle = () => {
 const KEPT_OF = / data-of="([\w-]+)"/;
 watch('value', () => {
   const of = KEPT_OF.exec(props.value)?.[1];
-  if (of) document.dispatchEvent(new CustomEvent('velatura:acknowledged', {detail: {of, count: answeredIn(props.value)}}));
+  const detail = {of, count: answeredIn(props.value)};
+  if (of) document.dispatchEvent(new CustomEvent('velatura:acknowledged', {detail}));
   setTimeout(settle);
 });
 setTimeout(settle);
