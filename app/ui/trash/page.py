@@ -56,8 +56,7 @@ class TrashPage:
 
     def refresh(self, seen: str, request: gr.Request) -> Shown:
         """The parts that differ from what the page has `seen`."""
-        actor = actor_of(request)
-        began = now_us()
+        began, actor = now_us(), actor_of(request)
         value = self._listing(Trash(self.queue.store).items(actor), actor)
         return self.live.answer(seen, {"list": value}, began)
 
