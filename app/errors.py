@@ -44,7 +44,7 @@ def _about(error: Exception) -> _:
 
 
 def message_of(error: Exception) -> str:
-    """What an error says, to be put into another sentence."""
+    """The message of an error, for use in another sentence."""
     return error.message if isinstance(error, VelaturaError) else str(error)
 
 
