@@ -349,6 +349,11 @@ def bases_of(kind: ast.ClassDef) -> set[str]:
     return {ast.unparse(base).split(".")[-1] for base in kind.bases}
 
 
+def called(call: ast.Call) -> str | None:
+    """The last name of what is called."""
+    return getattr(call.func, "attr", None) or getattr(call.func, "id", None)
+
+
 def own_form(kind: ast.ClassDef) -> bool:
     """Whether an error is made of something else than a template."""
     made = [node for node in kind.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
@@ -362,7 +367,7 @@ def errors_of(path: Path) -> Iterator[list[ast.expr]]:
         if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
             assigned = dict(assignments(scope))
             for node in ast.walk(scope):
-                if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in errors:
+                if isinstance(node, ast.Call) and called(node) in errors:
                     yield [assigned.get(one.id, one) if isinstance(one, ast.Name) else one for one in node.args]
 
 

@@ -49,12 +49,12 @@ def drawn_concepts() -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Result]:
-    """The preset of a first look, cut to 8 of its steps, after which the style shows already."""
+    """The preset of a first look, cut to 5 of its steps, after which the style shows already."""
     short = {
         "name": "short",
         "data": {"images": str(IMAGES)},
-        "train": {"device": "cpu", "steps": 8},
-        "sample": {"every": 0, "prompts": drawn_concepts(), "seeds": SEEDS, "steps": 4, "guidance": 4.0},
+        "train": {"device": "cpu", "steps": 5},
+        "sample": {"every": 0, "prompts": drawn_concepts(), "seeds": SEEDS, "steps": 2, "guidance": 4.0},
         "save": {"every": 1000},
     }
     config = build_config(find_preset("quick").settings_for(STARTER), short)

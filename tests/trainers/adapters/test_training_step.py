@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.pairs import seldom_but
 from tests.trainers.adapters.layers import attach_to, make_input, make_layers
 from tests.trainers.tiny_runs import METHODS, state_of
 from trainers.adapters.hooks import Step, TrainingHooks
@@ -233,7 +234,7 @@ def loss_of(config: Config, model: Model, batch: Batch) -> Tensor:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "trained",
-    [pytest.param(name, marks=() if name in ("adalora", "sora") else pytest.mark.thorough) for name in STATEFUL],
+    seldom_but(("adalora",), STATEFUL),
     indirect=True,
 )
 def test_one_s_own_loop_trains_what_the_trainer_trains(trained: tuple[Any, ...]) -> None:

@@ -87,16 +87,15 @@ def test_two_processes_end_as_one_does(quick_table, tmp_path):
     pair = one("train.batch_size", 2)
     prior = {"prior": {"prompt": "a drawing", "images": 2}, "data": {"caption_dropout": 0.5}}
     cases = {
-        "lora": quick_table(everything("lora", 3), pair),
+        "double-sora": quick_table(everything("sora", 3), pair),
         "word-and-prior": quick_table(WORD, prior, pair, one("train.steps", 2), one("method.dropout", 0.2)),
-        "double-sora": quick_table(everything("sora", 1), pair),
     }
     for count in (1, 2):
         train_together(tmp_path / "runs", cases, count)
     for case in cases:
         check_same(tmp_path / "runs", case, 2)
     check_gradients(tmp_path / "runs", "double-sora", 2)
-    runs = [Run(tmp_path / "runs" / str(count) / "lora") for count in (1, 2)]
+    runs = [Run(tmp_path / "runs" / str(count) / "double-sora") for count in (1, 2)]
     losses = [[event["loss"] for event in events_of(run, "step")] for run in runs]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4) and len(losses[0]) == 3
     assert [events_of(run, "start")[0]["devices"] for run in runs] == [1, 2]

@@ -108,6 +108,8 @@ AGAIN = (
     "sd1/lokr",
     "sdxl/bitfit",
     "sdxl/lora",
+    "sdxl/ssf",
+    "sdxl/boft",
 )
 """What is written as in another case, or with another's names; `make test` leaves it to that one."""
 

@@ -249,7 +249,7 @@ def test_no_name_means_two_layers(base):
         pytest.param("sd3", "lora_te3_encoder_block_0_layer_0_SelfAttention_q", marks=pytest.mark.thorough),
         ("flux", "lora_te1_text_model_encoder_layers_0_mlp_fc1"),  # an encoder that is frozen here
         ("flux", "transformer.single_transformer_blocks.99.attn.norm_q"),  # of a kind that is never changed
-        ("z-image", "diffusion_model.layers.99.attention.qkv"),
+        pytest.param("z-image", "diffusion_model.layers.99.attention.qkv", marks=pytest.mark.thorough),
     ],
 )
 def test_a_layer_that_other_bases_of_the_family_have_is_understood(family, stem):

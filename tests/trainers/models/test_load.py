@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.tiny import FAMILIES, tiny_folder, tiny_single_file, tiny_weights
+from tests.tiny import FAMILIES, tiny_single_file, tiny_weights
 from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.models.files.source import starter_folder
@@ -30,8 +30,8 @@ def load(path: Path | str, **settings: object):
 
 
 @pytest.fixture
-def own_sd1(tmp_path: Path) -> Path:
-    return tiny_folder("sd1", tmp_path / "own")
+def own_sd1(tiny_bases: dict[str, Path], tmp_path: Path) -> Path:
+    return shutil.copytree(tiny_bases["sd1"], tmp_path / "own")
 
 
 def edit(file: Path, **changes: object) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.pairs import seldom_but
 from trainers.composition.apply import apply_styles
 from trainers.composition.batched import batch_styles
 from trainers.composition.schedule import StylePerImage
@@ -116,6 +117,7 @@ def calls_while(model, pictures) -> tuple[list[Image.Image], int]:
         handle.remove()
 
 
+@pytest.mark.parametrize("model", seldom_but(("sd1",), ("sd1", "sdxl")), indirect=True)
 def test_a_batch_of_styles_is_each_drawn_alone(model, styles):
     """Each with its text read under its style and noise of its own seed; a call a step, however many there are."""
     guidance, sampler = (5.0, "ddim") if model.family.name == "sd1" else (1.0, "dpm++")

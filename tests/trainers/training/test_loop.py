@@ -192,7 +192,7 @@ def test_one_bad_step_is_left_out_and_the_run_goes_on(quick, tmp_path):
 
 
 def test_several_bad_steps_in_a_row_end_the_run_and_keep_the_last_good_checkpoint(quick, tmp_path):
-    plain = quick({"train": {"steps": 12}, "save": {"every": 2}})
+    plain = quick({"train": {"steps": 9}, "save": {"every": 2}})
     config = overflowing(plain, theta_at=2)
     words = "for 5 steps in a row, up to step 8, also with half the learning rate; the checkpoint of step 2 is kept"
     with pytest.raises(VelaturaError, match=words):
@@ -204,7 +204,7 @@ def test_several_bad_steps_in_a_row_end_the_run_and_keep_the_last_good_checkpoin
     assert [event.get("code") for event in events_of(run, "error")] == ["diverged"]
     assert not files_in(run.style) if run.style.exists() else True
     write_config(run, plain)  # an ordinary LoRA goes on from the good checkpoint
-    assert resume(run).steps == 12
+    assert resume(run).steps == 9
 
 
 def test_what_overflowed_is_never_saved_or_exported(quick, tmp_path):
@@ -261,7 +261,7 @@ MORE_STATE = {"targets": {"text_encoder": "attn"}, "train": {"steps": 10, "ema":
         pytest.param((0, 1, 2, 3, 4), 5, 0, marks=pytest.mark.thorough),
     ],
 )
-def test_a_run_goes_back_once_and_ends_with_the_same_bits_wherever_it_is_killed(
+def test_a_run_goes_back_once_and_ends_with_the_same_bits_wherever_it_is_cut(
     at, failed, back, quick, stumbling, tmp_path
 ):
     config = quick(MORE_STATE, {"save": {"every": back or 5}})
@@ -289,21 +289,16 @@ def test_a_run_goes_back_once_and_ends_with_the_same_bits_wherever_it_is_killed(
         assert equal(state_of(run, 10), state_of(Run(whole.run), 10)), kind
         assert equal(style_tensors(again.style), style_tensors(whole.style)), kind
 
-
-def test_a_run_that_went_back_goes_on_at_half_the_rate_after_a_pause(quick, stumbling, tmp_path):
-    config = quick(MORE_STATE, {"save": {"every": 2}})
-    stumbling(3, 4, 5, 6, 7)
-    whole = Run(train(config, tmp_path / "whole").run)
-    run = Run(tmp_path / "cut" / "dusk")
+    run = Run(tmp_path / "paused" / "dusk")
 
     def stop(event: Event) -> None:
         if events_of(run, "rollback") and event["type"] == "step" and event["step"] == 7:
             run.ask_to_stop("pause")
 
-    train(config, tmp_path / "cut", listener=stop)
-    assert run.checkpoint_steps() == [6, 7]
+    train(config, run.folder.parent, listener=stop)
+    assert run.checkpoint_steps()[-1] == 7
     resume(run)
-    assert equal(state_of(run, 10), state_of(whole, 10)) and len(events_of(run, "rollback")) == 1
+    assert equal(state_of(run, 10), state_of(Run(whole.run), 10)) and len(events_of(run, "rollback")) == 1
 
 
 def broken(values: Tensor) -> Tensor:
@@ -356,7 +351,7 @@ def test_what_is_not_the_learning_rate_s_fault_is_named_at_once(break_it, name, 
     assert events_of(Run(tmp_path / "dusk"), "rollback") == []
 
 
-@pytest.mark.parametrize("rate", [1e-44, 1e-12])
+@pytest.mark.parametrize("rate", [1e-44, pytest.param(1e-12, marks=pytest.mark.thorough)])
 def test_a_style_that_changes_nothing_is_refused_at_the_end_and_kept_when_stopped(rate, quick, tmp_path):
     config, run = quick({"train": {"learning_rate": rate, "steps": 3}}), Run(tmp_path / "dusk")
     words = "the style changes nothing: no .W is larger than the rounding of its weight after 3 steps. Raise"

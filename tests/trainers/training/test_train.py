@@ -37,9 +37,13 @@ pytestmark = [pytest.mark.long, pytest.mark.usefixtures("quick_runs")]
 FAMILIES = ("sd1", "sd2", "sd2-v", "sdxl")
 KINDS = {"oft": "sd1", "t-lora": "sd2-v", "vpt": "sd2", "adapter": "sdxl"}
 """Methods that change other things than a weight by a sum, at every step alike."""
+WITHOUT_LAYERS = ("vpt", "adapter")
+"""Those that change no weight of a layer; `formats/test_clients.py` and `test_own_form.py` draw what others write."""
 CASES = seldom_but([("lora", "sdxl")], [("lora", family) for family in FAMILIES])
 CASES += [
-    pytest.param(method, KINDS.get(method, FAMILIES[number % 4]), marks=() if method in KINDS else pytest.mark.thorough)
+    pytest.param(
+        method, KINDS.get(method, FAMILIES[number % 4]), marks=() if method in WITHOUT_LAYERS else pytest.mark.thorough
+    )
     for number, method in enumerate(METHODS)
     if method != "lora"
 ]

@@ -104,7 +104,7 @@ MISSING = [
 ]
 
 
-@pytest.mark.parametrize(("drop", "part"), seldom_but((MISSING[1], MISSING[3]), MISSING))
+@pytest.mark.parametrize(("drop", "part"), seldom_but((MISSING[3],), MISSING))
 def test_missing_tensor(drop, part, tiny_trees, tmp_path):
     tensors = load_file(tiny_single_file("sdxl", tmp_path / "b.safetensors"))
     del tensors[drop]

@@ -175,7 +175,7 @@ def memory_of_loading(part: Path, form: str, storage: str, answer: Any) -> None:
 @pytest.mark.parametrize(
     ("heads", "layers", "form", "storage", "start"),
     [
-        (16, 2, "safetensors", "nf4", "fork"),
+        (12, 2, "safetensors", "nf4", "fork"),
         *(
             pytest.param(38, 7, form, storage, "spawn", marks=pytest.mark.thorough)
             for form in FORMS
