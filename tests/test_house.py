@@ -69,6 +69,11 @@ def tree_of(path: Path) -> ast.Module:
 
 
 @cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    return list(ast.walk(tree_of(path)))
+
+
+@cache
 def imports(path: Path) -> frozenset[str]:
     """What a file imports at run time, inside functions too, but not for type checking alone: modules and names."""
     pending: list[ast.AST] = [tree_of(path)]
@@ -150,7 +155,7 @@ def test_adapters_import_no_model_library_and_nothing_else_of_the_trainers():
 
 
 def test_imports_inside_a_package_are_absolute():
-    nodes = ((path, node) for path in SOURCES for node in ast.walk(tree_of(path)) if isinstance(node, ast.ImportFrom))
+    nodes = ((path, node) for path in SOURCES for node in nodes_of(path) if isinstance(node, ast.ImportFrom))
     assert [f"{name_of(path)}:{node.lineno}" for path, node in nodes if node.level] == []
 
 
@@ -279,7 +284,7 @@ def test_files_are_short():
 def test_a_sentence_stands_in_one_file():
     files: dict[str, set[str]] = {}
     for path in SOURCES:
-        nodes = list(ast.walk(tree_of(path)))
+        nodes = nodes_of(path)
         docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
         texts = {node.value for node in nodes if isinstance(node, ast.Constant) and node not in docstrings}
         for text in texts:
@@ -291,7 +296,7 @@ def test_a_sentence_stands_in_one_file():
 def test_functions_are_short():
     lengths = {}
     for path in SOURCES:
-        for node in ast.walk(tree_of(path)):
+        for node in nodes_of(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
                 lengths[f"{name_of(path)}:{node.lineno} {node.name}"] = node.end_lineno - node.lineno + 1
     assert len(lengths) > 1000
@@ -338,7 +343,7 @@ def test_every_error_with_a_template_is_collected():
 @cache
 def error_classes() -> Mapping[str, ast.ClassDef]:
     """VelaturaError and all below it, by name."""
-    classes = [node for path in SOURCES for node in ast.walk(tree_of(path)) if isinstance(node, ast.ClassDef)]
+    classes = [node for path in SOURCES for node in nodes_of(path) if isinstance(node, ast.ClassDef)]
     found = {"VelaturaError": next(kind for kind in classes if kind.name == "VelaturaError")}
     while more := {kind.name: kind for kind in classes if kind.name not in found and bases_of(kind) & found.keys()}:
         found |= more
@@ -363,7 +368,7 @@ def own_form(kind: ast.ClassDef) -> bool:
 def errors_of(path: Path) -> Iterator[list[ast.expr]]:
     """What the errors in a file are made of, local variables by what they were assigned."""
     errors = {*error_classes(), *ERRORS}
-    for scope in ast.walk(tree_of(path)):
+    for scope in nodes_of(path):
         if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
             assigned = dict(assignments(scope))
             for node in ast.walk(scope):

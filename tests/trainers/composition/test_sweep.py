@@ -16,7 +16,7 @@ from trainers.composition.sweep import sweep_styles
 from trainers.formats.read import Style, read_style
 from trainers.models.model import Model
 
-VARIANTS = ((0.0, 1.2), (0.8, 0.0), (1.6, -0.5), (0.8, 1.2))
+VARIANTS = ((0.0, 1.2), (0.8, 0.0), (1.6, -0.5))
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,9 @@ def styles(bases: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) ->
 def test_each_image_has_the_strengths_of_its_variant(bases, styles):
     base = bases["sd1"]
     parts, draw = parts_of(base), torch.Generator().manual_seed(4)
-    latents, text = torch.randn(8, 4, 8, 8, generator=draw), torch.randn(8, 77, 64, generator=draw)
+    latents, text = torch.randn(6, 4, 8, 8, generator=draw), torch.randn(6, 77, 64, generator=draw)
     text = text[..., : base.denoiser.config.cross_attention_dim]
-    order = [3, 0, 2, 1]
+    order = [2, 0, 1]
     network = sweep_styles(parts, base.family.name, styles, VARIANTS)
     network.holder.context = replace(network.holder.context, styles=torch.tensor(order))
     together = base.denoiser(latents, 500, text).sample  # [unconditional, conditional]
@@ -44,7 +44,7 @@ def test_each_image_has_the_strengths_of_its_variant(bases, styles):
         texts.append(output(base))
     network.remove()
     for image, variant in enumerate(order):
-        rows = torch.tensor([image, image + 4])
+        rows = torch.tensor([image, image + 3])
         alone = apply_styles(parts, base.family.name, list(zip(styles, VARIANTS[variant], strict=True)))
         assert (together[rows] - base.denoiser(latents[rows], 500, text[rows]).sample).abs().max() <= 1e-5
         assert (texts[variant] - output(base)).abs().max() <= 1e-5

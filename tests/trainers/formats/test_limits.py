@@ -147,7 +147,7 @@ def test_a_rank_beyond_the_layers_is_never_multiplied_out(tensors):
     assert making.most <= in_file, f"{making.most:,} numbers from {in_file:,}"
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(layers(), st.sampled_from((0.0, 1.0)))
 @example(one_too_large(oft_blocks=(1, 1, 20_000)), 1.0).via("blocks that are not square")
 @example(one_too_large(oft_blocks=(2, 0, 0, 0)), 1.0).via("blocks without numbers")
@@ -183,7 +183,7 @@ def test_what_is_let_through_makes_nothing_larger_than_the_limit(layer, value):
         assert making.most <= max(LARGEST_CHANGE, 2 * in_file), f"{making.most:,} numbers"
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(layers(), st.integers(1, 400))
 @example(one_too_large(lokr_w1_a=(8000, 1), lokr_w1_b=(1, 8000), lokr_w2=(1, 1)), 64)
 def test_what_many_layers_keep_together_is_bounded_too(layer, times):
@@ -203,7 +203,7 @@ def test_what_many_layers_keep_together_is_bounded_too(layer, times):
 WRITTEN_SIDES = st.integers(-1, 2**65) | st.sampled_from((0, 1, 2**31, 2**62, 2**63, 1.5, "2", None, True, [3]))
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     st.dictionaries(
         st.sampled_from([f"lora_unet_a.{suffix}" for form in FORMS.values() for suffix in form] + ["a", "emb_params"]),
@@ -232,6 +232,7 @@ def test_a_file_of_very_many_tensors_is_refused_before_any_work(tmp_path):
         return tmp_path / "a.safetensors"
 
     assert len(read_outline(write(MOST_TENSORS)).tensors) == MOST_TENSORS
+    larger = write(MOST_TENSORS + 1)
     for read in (read_outline, read_style, describe_style):
         with pytest.raises(VelaturaError, match=r"^a.safetensors holds 20,001 tensors, .*the limit is 20,000$"):
-            read(write(MOST_TENSORS + 1))
+            read(larger)

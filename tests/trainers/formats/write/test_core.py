@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from tests.pairs import seldom_but
 from tests.trainers.formats.other_clients import MIXED, output, parts_of, trained
 from trainers.adapters.methods.loha import LoHA
 from trainers.adapters.methods.lokr import LoKr
@@ -104,9 +105,14 @@ def test_several_methods_on_one_layer(bases, tmp_path):
     assert not (tmp_path / "b.safetensors").exists()
 
 
-@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+LORA, LOHA, LOKR = LoRA(rank=4, alpha=3.0), LoHA(rank=3, alpha=2.0), LoKr(rank=2, alpha=3.0, factor=4)
+
+
 @pytest.mark.parametrize(
-    "method", [LoRA(rank=4, alpha=3.0), LoHA(rank=3, alpha=2.0), LoKr(rank=2, alpha=3.0, factor=4)]
+    ("method", "precision"),
+    seldom_but(
+        [(LORA, "fp16"), (LOHA, "bf16"), (LOKR, "fp16")], [(m, p) for m in (LORA, LOHA, LOKR) for p in ("fp16", "bf16")]
+    ),
 )
 def test_sixteen_bits_keep_every_layer_within_the_limit(bases, tmp_path, method, precision):
     model = bases["sd1"]
