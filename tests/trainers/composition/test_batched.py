@@ -119,11 +119,11 @@ def test_text_encoders_have_one_style_at_a_time(base, styles):
     parts = parts_of(base)
     network = batch_styles(parts, base.family.name, styles)
     found = []
-    for number in (0, 4, 5, 7, -1):
+    for number in (0, 5, -1):
         network.holder.context = replace(network.holder.context, styles=torch.tensor([number]))
         found.append(output(base))
     network.remove()
-    for number, each in zip((0, 4, 5, 7, None), found, strict=True):
+    for number, each in zip((0, 5, None), found, strict=True):
         alone = apply_styles(parts, base.family.name, [] if number is None else [styles[number]])
         assert (output(base) - each).abs().max() <= 1e-5
         alone.remove()

@@ -71,6 +71,7 @@ def test_a_damaged_picture_of_before_does_not_cost_the_style(tiny_bases, images,
     assert done.style.is_file() and done.grid.is_file()
 
 
+@pytest.mark.usefixtures("quick_runs")
 def test_where_the_base_has_changed_the_pictures_of_before_are_drawn_again(tiny_bases, images, tmp_path):
     base = shutil.copytree(tiny_bases["sd1"], tmp_path / "base")
     fast = {"train": {"steps": 3, "learning_rate": 0.5}, "save": {"every": 1}}

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 SETTINGS = {
     "method": METHODS["dylora"] | {"frozen": False},
     "targets": {"text_encoder": "attn", "blocks": {"mid_block.*": {"rank": 6}}},
-    "train": {"steps": 6, "ema": 0.9},
+    "train": {"steps": 3, "ema": 0.9},
 }
 
 

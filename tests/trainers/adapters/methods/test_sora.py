@@ -109,8 +109,8 @@ def open_gates(network: Network) -> int:
 
 @pytest.mark.slow
 def test_more_shrink_closes_more():
-    counts = [open_gates(trained(shrink)) for shrink in (0.01, 0.5, 1.0, 2.0, 8.0)]
-    assert counts == sorted(counts, reverse=True) and len(set(counts)) >= 4
+    counts = [open_gates(trained(shrink)) for shrink in (0.01, 1.0, 8.0)]
+    assert counts == sorted(counts, reverse=True) and len(set(counts)) == 3
     assert counts[0] >= 18 and counts[-1] <= 3
 
 

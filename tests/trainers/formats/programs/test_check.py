@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from tests.pairs import seldom_but
+from tests.pairs import covering_pairs, seldom_but
 from tests.trainers.formats.other_clients import output, parts_of, trained
 from trainers.adapters.method import LayerMethod
 from trainers.adapters.methods.bitfit import BitFit
@@ -100,8 +100,7 @@ USUAL: dict[str, LayerMethod] = {
 }
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
-@pytest.mark.parametrize("name", USUAL)
+@pytest.mark.parametrize(("family", "name"), covering_pairs(["sd1", "sd2", "sdxl"], [*USUAL], ()))
 @pytest.mark.parametrize("text_encoders", seldom_but((True,), (False, True)))
 def test_what_is_said_before_training_is_what_is_said_of_the_file(bases, tmp_path, name, family, text_encoders):
     targets = Targets(unet="attn", text_encoder="attn" if text_encoders else "none")
