@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 
-from app.language import Line, Sentence
+from app.language import OneLine, Sentence
 from trainers.errors import DISK_FULL, FORBIDDEN, OUT_OF_MEMORY, VelaturaError, failure_code
 from trainers.messages import Message as _
 
@@ -18,9 +18,9 @@ class FieldErrors(VelaturaError):  # noqa: N818 - it holds one problem per field
         self.problems = dict(problems)
 
 
-def sentence(error: Exception) -> Line:
+def sentence(error: Exception) -> OneLine:
     """One sentence about an error: its own message if it is expected, otherwise its type and first line."""
-    return Line.of(error.message if isinstance(error, VelaturaError) else _about(error))
+    return OneLine.of(error.message if isinstance(error, VelaturaError) else _about(error))
 
 
 def _about(error: Exception) -> _:

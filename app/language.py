@@ -45,7 +45,7 @@ class Sentence(Message):
         return (said if is_name else f"{said[:1].upper()}{said[1:]}") + ending
 
 
-class Line(Message):
+class OneLine(Message):
     """A message on one line, whatever its parameters hold."""
 
     __slots__ = ()

@@ -43,12 +43,12 @@ def worker(
         join(cluster, name, label or (), token_file, device or ())
         return
     from app.jobs.dispatcher import Dispatcher
-    from app.jobs.processes.devices import Offer
+    from app.jobs.processes.devices import DeviceOffer
     from app.jobs.store import Store
     from app.studio.job_modules import JOB_MODULES, job_server
     from app.studio.webhook import Webhook
 
-    offer = Offer(tuple(device), complete=False) if device else None
+    offer = DeviceOffer(tuple(device), complete=False) if device else None
     ended = Webhook(webhook).send if webhook else None
     fork_server = None if once else job_server()
     store = Store(runs_folder(out))

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from app.jobs.cluster.cluster import REMOTE, Cluster
 from app.jobs.events.summary import read_summary
 from app.jobs.job import EXPECTED, REQUEST, Job, read_table
-from app.jobs.processes.devices import AND, AUTO, CPU, Offer, environment_for, find_devices, is_remote
+from app.jobs.processes.devices import AND, AUTO, CPU, DeviceOffer, environment_for, find_devices, is_remote
 from app.jobs.processes.fork_server import ForkServer, Start
 from app.jobs.processes.job_modules import JobModules
 from app.jobs.processes.process import Child, find_processes, own_identity, start_detached
@@ -68,7 +68,7 @@ class Dispatcher:
         self,
         store: Store,
         modules: JobModules,
-        offer: Offer | None = None,
+        offer: DeviceOffer | None = None,
         interval: float = INTERVAL,
         notify: Notify | None = None,
         fork_server: ForkServer | None = None,
@@ -146,7 +146,7 @@ class Dispatcher:
         self.store.keep_backup()
 
     @property
-    def offer(self) -> Offer:
+    def offer(self) -> DeviceOffer:
         """The devices; those of this machine are detected on first use, which takes seconds."""
         if self._offer is None:
             self._offer = find_devices()

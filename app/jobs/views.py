@@ -14,7 +14,7 @@ from app.jobs.cluster.nodes import read_seen
 from app.jobs.events.follow import Follower
 from app.jobs.events.summary import Summary
 from app.jobs.job import Job
-from app.jobs.processes.devices import AND, AUTO, DeviceRequest, Offer, fits, is_remote
+from app.jobs.processes.devices import AND, AUTO, DeviceOffer, DeviceRequest, fits, is_remote
 from app.jobs.processes.process import Identity
 from app.jobs.states import ENDED, State, is_alive, silence
 from app.jobs.store import ESTIMATE, HERE, TRAIN, Store
@@ -51,7 +51,7 @@ class Watcher:
         self._followed: dict[tuple[int, Path], tuple[Follower, Probe]] = {}
         self._rows: tuple[tuple[int, ...], list[Job]] = (), []
         self._shown: dict[tuple[bool, bool], Snapshot] = {}
-        self._offer: Offer | None = None
+        self._offer: DeviceOffer | None = None
 
     def views(self) -> tuple[View, ...]:
         """Every job: running ones, then waiting ones in order, then ended ones, newest first."""
@@ -132,7 +132,7 @@ class Watcher:
             return False
         return self._offer.choose(job.wants, frozenset(), job.kind in HERE) is None
 
-    def _offered(self) -> Offer | None:
+    def _offered(self) -> DeviceOffer | None:
         """The devices of a cluster and its head; None without a cluster, where every job gets a device."""
         seen = read_seen(self.store.runs)
         if seen is None or not self.store.exists():

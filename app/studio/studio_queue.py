@@ -32,7 +32,7 @@ SMALL_JOB = "job:"
 
 
 @dataclass(frozen=True)
-class Seen:
+class QueueSnapshot:
     """A snapshot of the queue."""
 
     views: tuple[View, ...]
@@ -105,12 +105,12 @@ class StudioQueue:
             self.store, JOB_MODULES, fork_server=job_server(), ended=ended, cluster=cluster, before=before
         )
 
-    def look(self) -> Seen:
+    def look(self) -> QueueSnapshot:
         """The current jobs and runs."""
         try:
-            return Seen(self.watcher.history())
+            return QueueSnapshot(self.watcher.history())
         except VelaturaError as error:
-            return Seen(self.watcher.history(rows=False), error)
+            return QueueSnapshot(self.watcher.history(rows=False), error)
 
     def machines(self) -> tuple[Machine, ...]:
         """The machines of the cluster that serves the queue; none without one. VelaturaError if it is lost."""

@@ -19,7 +19,7 @@ from trainers.config.build import build_config
 from trainers.config.sections import Base
 from trainers.models.files.configs import config_tree
 from trainers.planning.drawing import Drawn, drawing_choices, drawing_needs
-from trainers.planning.needs import RESERVE, STORAGES, Choice, Needs, needs_of
+from trainers.planning.needs import RESERVE, STORAGES, MemoryChoice, Needs, needs_of
 from trainers.planning.plan import CARDS, GB, choose, in_words
 
 BASES = {
@@ -43,7 +43,7 @@ def base_of(tree: str) -> Iterator[str]:
         yield str(place)
 
 
-def computed(tree: str, batch: int) -> tuple[Needs, list[Choice | None]]:
+def computed(tree: str, batch: int) -> tuple[Needs, list[MemoryChoice | None]]:
     """What a LoRA of rank 16 on one of the bases needs, and what makes it fit each size of card."""
     with base_of(tree) as place:
         table = {"name": "x", "base": {"model": place}, "method": METHOD, "train": {"batch_size": batch}}
@@ -52,7 +52,7 @@ def computed(tree: str, batch: int) -> tuple[Needs, list[Choice | None]]:
         return needs, [choose(needs, config, size * GB - RESERVE) for size in CARDS]
 
 
-def computed_for_drawing(tree: str, batch: int) -> tuple[Needs, list[Choice | None]]:
+def computed_for_drawing(tree: str, batch: int) -> tuple[Needs, list[MemoryChoice | None]]:
     """What drawing 1024 pixels with guidance needs, and how the base is held on each size of card."""
     with base_of(tree) as place:
         needs = drawing_needs(Base(model=place), Drawn((1024, 1024), 4.0, batch), torch.bfloat16)
@@ -61,7 +61,7 @@ def computed_for_drawing(tree: str, batch: int) -> tuple[Needs, list[Choice | No
         return needs, [next((one for one in choices if needs.bytes_of(one) <= room), None) for room in rooms]
 
 
-def row(name: str, needs: Needs, found: list[Choice | None], drawing: bool) -> str:
+def row(name: str, needs: Needs, found: list[MemoryChoice | None], drawing: bool) -> str:
     weights = " / ".join(f"{needs.denoiser[storage] / GB:.1f}" for storage in STORAGES)
     kept, recomputed = (f"{size / GB:.1f}" for size in (needs.activations.kept, needs.activations.recomputed))
     encoders = f"{(sum(needs.encoders['full']) + needs.vae) / GB:.1f}"

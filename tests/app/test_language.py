@@ -9,7 +9,7 @@ from gettext import NullTranslations
 import pytest
 
 from app import language
-from app.language import Date, Line, Number, Sentence, preferred, speaking, translate, translated
+from app.language import Date, Number, OneLine, Sentence, preferred, speaking, translate, translated
 from app.units import counted, day, readable_size, readable_speed, readable_time
 from trainers.messages import Message, joined, plural
 
@@ -68,10 +68,10 @@ def test_messages_are_said_in_the_language_of_the_request(loud: None) -> None:
 
 
 def test_a_line_stays_one_in_every_language(loud: None) -> None:
-    said = Line.of(Message("a run, {cause}", cause="one\ntwo"))
+    said = OneLine.of(Message("a run, {cause}", cause="one\ntwo"))
     with speaking("de"):
         assert (said, translate(said)) == ("a run, one two", "a RUN, one two")
-        assert translate(Line.of(Sentence.of(said))) == "A RUN, one two."
+        assert translate(OneLine.of(Sentence.of(said))) == "A RUN, one two."
 
 
 def test_numbers_and_dates_are_written_as_in_the_language() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.job import NewJob
-from app.jobs.processes.devices import Offer
+from app.jobs.processes.devices import DeviceOffer
 from app.jobs.processes.process import own_identity
 from app.jobs.store import TRAIN, Store
 from app.studio.job_modules import JOB_MODULES
@@ -64,7 +64,7 @@ def measure(rows: int, folder: Path) -> dict[str, tuple[float, float]]:
         job = store.claim(lambda *_: "cuda:0", own_identity())
         assert job is not None and store.give_back(job)
 
-    dispatcher = Dispatcher(store, JOB_MODULES, Offer(("cpu",), complete=True))
+    dispatcher = Dispatcher(store, JOB_MODULES, DeviceOffer(("cpu",), complete=True))
     dispatcher.look()  # makes the backup, which the next five minutes need not
     found = {
         "claim a job and give it back": cost(claim_and_give_back),

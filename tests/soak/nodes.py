@@ -19,7 +19,7 @@ from app.jobs.cluster.cluster import Cluster
 from app.jobs.cluster.storage import MANIFESTS, Storage, own_folder
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.processes.devices import Offer
+from app.jobs.processes.devices import DeviceOffer
 from app.jobs.processes.process import find_processes
 from app.jobs.states import State
 from app.jobs.store import Store
@@ -87,7 +87,7 @@ class NodeSoak:
         hosts = self._local.hosts
         actions.add(self._store, settings("run-1"), actor=MACHINE_OWNER)
         dispatcher = Dispatcher(
-            self._store, JOB_MODULES, Offer((), complete=False), cluster=self._cluster, notify=print
+            self._store, JOB_MODULES, DeviceOffer((), complete=False), cluster=self._cluster, notify=print
         )
         with dispatcher.in_background():
             while time.monotonic() < began + LIMIT and not self._is_done():

@@ -126,7 +126,7 @@ def read_rank(environment: Mapping[str, str] | None = None) -> Rank | None:
     return Rank(index, count, *local)
 
 
-class Group(Devices):
+class ProcessGroup(Devices):
     """One of several processes of a run, connected by `join`."""
 
     def __init__(self, rank: Rank, control: Any) -> None:
@@ -192,7 +192,7 @@ def _bits_of(tensor: Tensor) -> Tensor:
     return tensor.detach().contiguous().view(integers[tensor.element_size()])
 
 
-def join(rank: Rank, on_cuda: bool, meeting: Path | None) -> Group:
+def join(rank: Rank, on_cuda: bool, meeting: Path | None) -> ProcessGroup:
     """Connect to the other processes by a file in the folder `meeting`, or by a launcher's environment variables.
 
     NCCL carries gradients between graphics cards; Gloo carries everything else, and everything on CPUs.
@@ -209,7 +209,7 @@ def join(rank: Rank, on_cuda: bool, meeting: Path | None) -> Group:
         store = dist.FileStore(str(meeting / STORE), rank.count)  # type: ignore[attr-defined]
         store.set_timeout(TIMEOUT)
         dist.init_process_group(backend, timeout=TIMEOUT, store=store, rank=rank.index, world_size=rank.count)
-    return Group(rank, dist.new_group(backend="gloo", timeout=TIMEOUT) if on_cuda else dist.group.WORLD)
+    return ProcessGroup(rank, dist.new_group(backend="gloo", timeout=TIMEOUT) if on_cuda else dist.group.WORLD)
 
 
 def forget_devices() -> None:

@@ -20,10 +20,10 @@ from trainers.lazy_module import load_rarely_used
 
 if TYPE_CHECKING:
     from trainers.config.config import Config
-    from trainers.distributed.devices import Group
+    from trainers.distributed.devices import ProcessGroup
     from trainers.distributed.launch import Work
 
-    TakePart = Callable[[Group, Callable[[Work], None]], None]
+    TakePart = Callable[[ProcessGroup, Callable[[Work], None]], None]
 
 ORPHANED = "the first process of this run has ended; continue from its last checkpoint with: velatura resume {}"
 

@@ -25,7 +25,7 @@ from trainers.config.build import as_table, build_config
 from trainers.config.config import Config
 from trainers.device import check_devices
 from trainers.distributed import DISCONNECTED
-from trainers.distributed.devices import Devices, Group, Rank, forget_devices, is_disconnect, join, read_rank
+from trainers.distributed.devices import Devices, ProcessGroup, Rank, forget_devices, is_disconnect, join, read_rank
 from trainers.errors import LOST_PROCESS, OUT_OF_MEMORY, VelaturaError
 from trainers.messages import Message
 from trainers.messages import Message as _
@@ -201,10 +201,10 @@ def read_failure(meeting: Path, index: int) -> tuple[str, str] | None:
     return str(message), str(code)
 
 
-class First(Group):
+class First(ProcessGroup):
     """The first process of a group; `followers` is None if a launcher started the others and watches them."""
 
-    def __init__(self, group: Group, followers: Followers | None) -> None:
+    def __init__(self, group: ProcessGroup, followers: Followers | None) -> None:
         self.__dict__.update(group.__dict__)
         self.followers = followers
 
@@ -282,7 +282,7 @@ def is_launched_after_first() -> bool:
     return rank is not None and rank.index > 0
 
 
-def join_launched(config: Config) -> Group:
+def join_launched(config: Config) -> ProcessGroup:
     """Connect to the other processes that a launcher started."""
     rank = read_rank()
     assert rank is not None

@@ -32,7 +32,7 @@ from trainers.wrappers import module_at, named_modules
 SHARED = "velatura_shared_"
 
 
-class Group(BaseModel):
+class SiteGroup(BaseModel):
     """Sites of one part with one method and its shared tensors; sites by their names in the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,7 +46,7 @@ class OwnForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     version: Literal[1]
-    groups: tuple[Group, ...] = Field(min_length=1)
+    groups: tuple[SiteGroup, ...] = Field(min_length=1)
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -212,7 +212,7 @@ def _filled(start: Theta, style: Style, stem: str) -> dict[str, Tensor]:
     return filled
 
 
-def _has_place(place: tuple[str, str, nn.Module] | None, group: Group) -> bool:
+def _has_place(place: tuple[str, str, nn.Module] | None, group: SiteGroup) -> bool:
     """Whether the base has this site, and the method can change it."""
     if place is None or place[0] != group.part:
         return False

@@ -18,7 +18,7 @@ from trainers.messages import Message as _
 from trainers.models.files.source import find_source
 from trainers.models.load import find_configs
 from trainers.planning.activations import Activations, most_at_once
-from trainers.planning.needs import RESERVE, STORAGES, Choice, Needs, empty_model, needs_with
+from trainers.planning.needs import RESERVE, STORAGES, MemoryChoice, Needs, empty_model, needs_with
 from trainers.planning.plan import GB, in_words
 from trainers.sampling.denoise import has_two_passes
 
@@ -90,15 +90,15 @@ def drawing_needs(settings: Base, drawn: Drawn, dtype: torch.dtype) -> Needs:
     return needs_with(model, encoders, settings, activations, IN_FP32 * drawn.style_bytes, width * height)
 
 
-def drawing_choices(needs: Needs, storages: tuple[str, ...], on_card: bool) -> Iterator[Choice]:
+def drawing_choices(needs: Needs, storages: tuple[str, ...], on_card: bool) -> Iterator[MemoryChoice]:
     """The ways to hold a base, best first; only `on_card` can main memory hold parts of it."""
     for storage in storages:
-        yield from (Choice(storage, 0, False, away) for away in ((False, True) if on_card else (False,)))
+        yield from (MemoryChoice(storage, 0, False, away) for away in ((False, True) if on_card else (False,)))
     if on_card:
-        yield from (Choice(storages[-1], count, False, True) for count in range(1, needs.block_count + 1))
+        yield from (MemoryChoice(storages[-1], count, False, True) for count in range(1, needs.block_count + 1))
 
 
-def _about(needs: Needs, chosen: Choice, best: Choice, room: float) -> Message | None:
+def _about(needs: Needs, chosen: MemoryChoice, best: MemoryChoice, room: float) -> Message | None:
     size = needs.bytes_of(chosen)
     if size > room:
         return NO_ROOM.format(how=in_words(chosen), size=size / GB, room=room / GB)
@@ -107,7 +107,7 @@ def _about(needs: Needs, chosen: Choice, best: Choice, room: float) -> Message |
     return PACKED.format(how=in_words(chosen), whole=needs.bytes_of(best) / GB, room=room / GB)
 
 
-def _rows_in(needs: Needs, choice: Choice, room: float, rows: int) -> int:
+def _rows_in(needs: Needs, choice: MemoryChoice, room: float, rows: int) -> int:
     """The largest batch that fits, from the activations of a batch of `rows`."""
     beside = 0 if choice.offload_encoders else sum(needs.encoders[choice.storage]) + needs.vae
     unpacked = needs.working(choice) - needs.activations.kept

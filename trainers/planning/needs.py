@@ -39,7 +39,7 @@ RESERVE = 0.6 * 2**30
 
 
 @dataclass(frozen=True)
-class Choice:
+class MemoryChoice:
     """The settings that determine a run's memory."""
 
     storage: str = "full"
@@ -66,7 +66,7 @@ class Needs:
     largest_weight: int
     """The largest weight in 16 bits, into which a packed one is dequantised for each product."""
 
-    def bytes_of(self, choice: Choice) -> int:
+    def bytes_of(self, choice: MemoryChoice) -> int:
         """Bytes at the peak: in a step, in a text encoder or in the VAE."""
         encoders = self.encoders[choice.storage]
         held = self.base(choice) + self.trained
@@ -74,7 +74,7 @@ class Needs:
             return held + max(self.working(choice), max(encoders, default=0), self.vae + self.decoding)
         return held + sum(encoders) + self.vae + max(self.working(choice), self.decoding)
 
-    def base(self, choice: Choice) -> int:
+    def base(self, choice: MemoryChoice) -> int:
         """Bytes of the denoiser on the device at once."""
         blocks, denoiser, count = self.blocks[choice.storage], self.denoiser[choice.storage], choice.swap_blocks
         if not count:
@@ -82,7 +82,7 @@ class Needs:
         swapped = evenly_spaced(blocks, count)
         return denoiser - sum(swapped) + min(COPIES, count) * max(swapped)
 
-    def working(self, choice: Choice) -> int:
+    def working(self, choice: MemoryChoice) -> int:
         """Bytes allocated and freed within a step."""
         kept = self.activations.recomputed if choice.checkpointing else self.activations.kept
         unpacked = 0 if choice.storage == "full" else self.largest_weight

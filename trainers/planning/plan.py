@@ -20,7 +20,7 @@ from trainers.messages import Message
 from trainers.messages import Message as _
 from trainers.models.bases.recognise import recognise_base
 from trainers.models.families import find_family
-from trainers.planning.needs import RESERVE, STORAGES, Choice, Needs, needs_of
+from trainers.planning.needs import RESERVE, STORAGES, MemoryChoice, Needs, needs_of
 
 CARDS = (6, 8, 12, 16, 24)
 """Memory of graphics cards in GB."""
@@ -101,12 +101,12 @@ def fits(needs: Needs, config: Config) -> tuple[Message, ...]:
     return tuple(lines)
 
 
-def choose(needs: Needs, config: Config, room: float, swaps: bool = True) -> Choice | None:
+def choose(needs: Needs, config: Config, room: float, swaps: bool = True) -> MemoryChoice | None:
     """The first choice that fits into `room` bytes and keeps to the settings; None if none does."""
     return next((choice for choice in choices(needs, config, swaps) if needs.bytes_of(choice) <= room), None)
 
 
-def choices(needs: Needs, config: Config, swaps: bool = True) -> Iterator[Choice]:
+def choices(needs: Needs, config: Config, swaps: bool = True) -> Iterator[MemoryChoice]:
     """The choices that the settings leave, best first; without `swaps`, no block waits in main memory."""
     base = config.base
     keeps = base.storage != "full" or config.method.trains_base
@@ -116,12 +116,12 @@ def choices(needs: Needs, config: Config, swaps: bool = True) -> Iterator[Choice
     offloads = (True,) if base.offload_encoders else offloads
     for storage in storages:
         if not (config.train.gradient_checkpointing or base.swap_blocks):
-            yield from (Choice(storage, 0, False, away) for away in offloads)
-        yield from (Choice(storage, base.swap_blocks, True, away) for away in offloads)
+            yield from (MemoryChoice(storage, 0, False, away) for away in offloads)
+        yield from (MemoryChoice(storage, base.swap_blocks, True, away) for away in offloads)
         if storage != "full" or keeps:
-            yield from (Choice(storage, count, True, offloads[-1]) for count in range(1, most // 2 + 1))
+            yield from (MemoryChoice(storage, count, True, offloads[-1]) for count in range(1, most // 2 + 1))
     for storage in reversed(storages):
-        yield from (Choice(storage, count, True, offloads[-1]) for count in range(most // 2 + 1, most + 1))
+        yield from (MemoryChoice(storage, count, True, offloads[-1]) for count in range(most // 2 + 1, most + 1))
 
 
 def has_idle_encoders(config: Config) -> bool:
@@ -130,7 +130,7 @@ def has_idle_encoders(config: Config) -> bool:
     return config.data.cache and config.data.crop == "centre" and not trains and not varies(config.data)
 
 
-def settings_of(choice: Choice, config: Config) -> Config:
+def settings_of(choice: MemoryChoice, config: Config) -> Config:
     """The settings with this choice, and `train.memory` off."""
     base = {"storage": choice.storage, "swap_blocks": choice.swap_blocks}
     base["offload_encoders"] = choice.offload_encoders
@@ -138,7 +138,7 @@ def settings_of(choice: Choice, config: Config) -> Config:
     return build_config(as_table(config), {"base": base, "train": train})
 
 
-def in_words(choice: Choice) -> Message:
+def in_words(choice: MemoryChoice) -> Message:
     """A choice in words, such as `as int8 with 10 blocks in main memory`."""
     how, count, away = STORED[choice.storage], choice.swap_blocks, choice.offload_encoders
     if count:

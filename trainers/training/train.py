@@ -18,7 +18,7 @@ from trainers.config.config import Config
 from trainers.config.techniques import techniques_in
 from trainers.data.captions import full_caption
 from trainers.data.dataset import Dataset
-from trainers.distributed.devices import Group
+from trainers.distributed.devices import ProcessGroup
 from trainers.distributed.follow import follow_launched
 from trainers.distributed.launch import Orders, Work, as_launched, is_launched_after_first, together
 from trainers.errors import VelaturaError, check_argument, failure_code
@@ -206,7 +206,7 @@ def _planned(run: Run, config: Config, record: Recorder) -> Config:
     return planned
 
 
-def take_part(group: Group, note: Callable[[Work], None]) -> None:
+def take_part(group: ProcessGroup, note: Callable[[Work], None]) -> None:
     """Take the steps of a run in a process other than its first; `note` receives the work."""
     orders: Orders = group.broadcast_object()
     config = build_config(orders.config)

@@ -39,12 +39,12 @@ def push(
 ) -> None:
     """Publish a run's style, its pictures and a model card on the hub, private unless you say otherwise."""
     from app.studio.publishing.card import check_repository
-    from app.studio.publishing.content import Choice, write_folder
+    from app.studio.publishing.content import PublishChoices, write_folder
     from app.studio.publishing.hub import Upload, upload_folder
     from trainers.atomic_files import plain_disk_errors
     from trainers.runs.run import open_run
 
-    choice = Choice(check_repository(to), licence.strip())
+    choice = PublishChoices(check_repository(to), licence.strip())
     folder = open_run(run).folder
     if dry_run:
         place = _free_folder(out or Path(f"{folder.resolve().name}-hub"), overwrite)

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 from app.jobs.cluster.connection import check_ray, environment, read_token
-from app.jobs.cluster.nodes import Seen, node_of, read_seen
+from app.jobs.cluster.nodes import ClusterSnapshot, node_of, read_seen
 from app.jobs.cluster.remote_job import ADDRESS, LOST_NODE
 from app.jobs.cluster.storage import VARIABLE, own_folder
-from app.jobs.processes.devices import Offer
+from app.jobs.processes.devices import DeviceOffer
 from app.jobs.processes.process import python_command, python_environment
 
 REMOTE = "app.jobs.cluster.remote_job"
@@ -44,14 +44,14 @@ class Cluster:
         """Environment of a job's process on the head."""
         return self._variables
 
-    def look(self) -> Seen:
+    def look(self) -> ClusterSnapshot:
         """The cluster as last seen; restarts the watching process if it has ended."""
         if (self._watcher is None or self._watcher.poll() is not None) and time.monotonic() > self._begun + AGAIN:
             self._begun = time.monotonic()
             self._watcher = self._follow()
-        return read_seen(self._runs) or Seen()
+        return read_seen(self._runs) or ClusterSnapshot()
 
-    def offer(self, own: Offer) -> Offer:
+    def offer(self, own: DeviceOffer) -> DeviceOffer:
         """The devices of this machine and of the nodes, without nodes that have just lost a job."""
         now = time.monotonic()
         return self.look().offer(own.devices, [node for node, since in self._lost.items() if now < since + AVOIDED])

@@ -35,7 +35,7 @@ class Alive:
 
 
 @dataclass(frozen=True)
-class Ended:
+class JobEnd:
     """The end of the job's process."""
 
     code: int
@@ -44,7 +44,7 @@ class Ended:
     """Whether the system killed a process because memory ran out."""
 
 
-Report = Change | Alive | Ended
+Report = Change | Alive | JobEnd
 
 
 def with_heartbeats(reports: Iterator[Report]) -> Iterator[Report]:
@@ -112,7 +112,7 @@ class NodeJob:
             kills = count_kills()
             self._child = self._start()
             yield from self._follow(self._child, changes)
-            yield Ended(self._child.returncode, has_killed_since(kills))
+            yield JobEnd(self._child.returncode, has_killed_since(kills))
         finally:
             if self._child is not None and self._child.poll() is None:
                 self._child.kill()

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from app.jobs.processes.devices import CPU, NodeDevice, Offer
+from app.jobs.processes.devices import CPU, DeviceOffer, NodeDevice
 from trainers.atomic_files import whole_file
 from trainers.messages import Message as _
 from trainers.messages import from_record, to_record
@@ -70,7 +70,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ClusterSnapshot:
     """A cluster at one moment."""
 
     nodes: tuple[Node, ...] = ()
@@ -84,14 +84,14 @@ class Seen:
         """The devices of all nodes."""
         return tuple(device for node in self.nodes for device in node.devices)
 
-    def offer(self, own: Sequence[str], avoided: Container[str] = ()) -> Offer:
+    def offer(self, own: Sequence[str], avoided: Container[str] = ()) -> DeviceOffer:
         """The devices of the nodes, then this machine's `own`; `avoided` are ids of nodes.
 
         The offer is not complete: a job that fits nowhere waits for another node.
         """
         nodes = [node for node in self.nodes if node.id not in avoided]
         known = {each: NodeDevice(node.labels, node.device_memory) for node in nodes for each in node.devices}
-        return Offer((*known, *own), complete=False, nodes=known)
+        return DeviceOffer((*known, *own), complete=False, nodes=known)
 
 
 def from_ray(nodes: Sequence[Mapping[str, Any]]) -> tuple[Node, ...]:
@@ -106,18 +106,20 @@ def node_of(device: str, nodes: Sequence[Node]) -> Node | None:
     return next((node for node in nodes if address and node.address == address), None)
 
 
-def write_seen(runs: Path, seen: Seen) -> None:
+def write_seen(runs: Path, seen: ClusterSnapshot) -> None:
     """Write the cluster's state for other processes."""
     table = asdict(seen) | {"problem": to_record(seen.problem)}
     with whole_file(runs / FILE) as building:
         building.write_text(json.dumps(table), encoding="utf-8")
 
 
-def read_seen(runs: Path) -> Seen | None:
+def read_seen(runs: Path) -> ClusterSnapshot | None:
     """The cluster as last seen; None without a cluster, or if its state is out of date."""
     try:
         table = json.loads((runs / FILE).read_bytes())
-        seen = Seen(tuple(Node(**each) for each in table["nodes"]), from_record(table["problem"]), table["time"])
+        seen = ClusterSnapshot(
+            tuple(Node(**each) for each in table["nodes"]), from_record(table["problem"]), table["time"]
+        )
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return seen if abs(time.time() - seen.time) < STALE else None

@@ -19,7 +19,7 @@ from app.errors import sentence
 from app.jobs.cluster.changes import FolderCopy
 from app.jobs.cluster.connection import LostClusterError, connected, read_token
 from app.jobs.cluster.manifests import Attempt, FencedError, begin_attempt
-from app.jobs.cluster.node_job import Alive, Ended, NodeJob, Report
+from app.jobs.cluster.node_job import Alive, JobEnd, NodeJob, Report
 from app.jobs.cluster.nodes import Node, node_of, read_seen
 from app.jobs.cluster.parcel import Parcel, pack, read_content
 from app.jobs.cluster.storage import given_storage
@@ -102,7 +102,7 @@ class _RemoteJob:
             with ExitStack() as stack:
                 stack.enter_context(asking_to_stop(self._terminate))
                 for report in self._reports():
-                    if isinstance(report, Ended):
+                    if isinstance(report, JobEnd):
                         self._note_end(report)
                     elif not isinstance(report, Alive):
                         self._copy.apply(report)
@@ -175,7 +175,7 @@ class _RemoteJob:
         self._actor.terminate.remote()
         return True
 
-    def _note_end(self, end: Ended) -> None:
+    def _note_end(self, end: JobEnd) -> None:
         if self._asked is not None:
             self._run.clear_stop()
         summary = read_summary(self._job.folder)

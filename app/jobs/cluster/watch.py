@@ -14,7 +14,7 @@ from pathlib import Path
 from app.errors import sentence
 from app.jobs.cluster.connection import connected, read_token
 from app.jobs.cluster.manifests import job_key, tidy
-from app.jobs.cluster.nodes import Seen, from_ray, write_seen
+from app.jobs.cluster.nodes import ClusterSnapshot, from_ray, write_seen
 from app.jobs.cluster.storage import Storage, given_storage
 from app.jobs.processes.process import end_with_parent
 from app.jobs.store import Store
@@ -35,10 +35,10 @@ def main(place: str, address: str) -> int:
     try:
         with connected(address, read_token(runs)) as ray:
             while True:
-                write_seen(runs, Seen(from_ray(ray.nodes()), time=time.time()))
+                write_seen(runs, ClusterSnapshot(from_ray(ray.nodes()), time=time.time()))
                 time.sleep(LOOK_EVERY)
     except VelaturaError as error:
-        write_seen(runs, Seen(problem=error.message, time=time.time()))
+        write_seen(runs, ClusterSnapshot(problem=error.message, time=time.time()))
         return 1
 
 

@@ -70,7 +70,7 @@ class NodeDevice:
 
 
 @dataclass(frozen=True)
-class Offer:
+class DeviceOffer:
     """The devices of a dispatcher, `cpu`, `cuda:0`, `mps` …, each for one job at a time.
 
     Devices of a cluster's node have its address: `cuda:0@10.0.0.5`.
@@ -164,13 +164,13 @@ def check_device(wants: str) -> None:
         )
 
 
-def find_devices() -> Offer:
+def find_devices() -> DeviceOffer:
     """All devices of this machine: the CPU, and graphics cards by index."""
     import torch
 
     cards = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
     apple = ("mps",) if torch.backends.mps.is_available() else ()
-    return Offer((*cards, *apple, CPU), complete=True)
+    return DeviceOffer((*cards, *apple, CPU), complete=True)
 
 
 def environment_for(wants: str, device: str) -> dict[str, str]:

@@ -34,7 +34,7 @@ Phase = Literal["none", "waiting", "writing", "done", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
-class Progress:
+class CaptionProgress:
     """Progress of a draft's captioning job."""
 
     phase: Phase = "none"
@@ -87,17 +87,17 @@ class CaptionJobs:
         with self._lock:
             self._end(self._drafts.read(key), forget=False)
 
-    def look(self, key: str) -> Progress:
+    def look(self, key: str) -> CaptionProgress:
         """Put newly written captions into the draft, and return the progress."""
         with self._lock:
             draft = self._drafts.read(key)
             request = self._request(draft)
             if request is None:
-                return Progress()
+                return CaptionProgress()
             try:
                 view = self._queue.watcher.view(request["job"])
             except VelaturaError:  # the queue was cleared
-                return Progress()
+                return CaptionProgress()
             follower = Follower(view.job.folder, request["read"])
             fresh = {}
             with suppress(OSError):  # the job's sentence shows why
@@ -148,18 +148,20 @@ def _put(draft: Draft, fresh: dict[str, str], request: dict[str, Any]) -> Draft:
     return written(draft, {key: text for key, text in fresh.items() if key in untouched}, request["step"])
 
 
-def _progress(view: View, done: int, of: int) -> Progress:
+def _progress(view: View, done: int, of: int) -> CaptionProgress:
     match view.state:
         case State.QUEUED:
-            return Progress("waiting", 0, of, view.line)
+            return CaptionProgress("waiting", 0, of, view.line)
         case State.FINISHED:
-            return Progress("done", done, of)
+            return CaptionProgress("done", done, of)
         case State.CANCELLED:
-            return Progress("stopped", done, of)
+            return CaptionProgress("stopped", done, of)
         case state if state in ENDED:
-            return Progress("failed", done, of, view.summary.message if state == State.FAILED else "", _log(view))
+            return CaptionProgress(
+                "failed", done, of, view.summary.message if state == State.FAILED else "", _log(view)
+            )
     share = view.summary.share if view.summary.share[1] else (done, of)
-    return Progress("writing", *share, view.summary.message)
+    return CaptionProgress("writing", *share, view.summary.message)
 
 
 def _log(view: View) -> str:

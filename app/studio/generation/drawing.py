@@ -33,11 +33,11 @@ LONG_PROMPT = _("the prompt has {tokens} tokens; only the first {most} are used"
 Note = Callable[[str], None]
 Variant = tuple[tuple[Path, float], ...]
 """Style files that act together, with strengths."""
-OnSheet = Callable[["Sheet", "list[Image]"], None]
+OnSheet = Callable[["OutputFile", "list[Image]"], None]
 
 
 @dataclass(frozen=True)
-class Sheet:
+class OutputFile:
     """A file to write: one picture, or a grid of several prompts."""
 
     place: Path
@@ -49,10 +49,10 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class Group:
+class StyleBatchGroup:
     """Sheets that share the styles on the base; each uses some of them, or its own strengths."""
 
-    sheets: tuple[Sheet, ...]
+    sheets: tuple[OutputFile, ...]
     variants: tuple[Variant, ...]
 
 
@@ -66,13 +66,13 @@ class Drawing:
     composition: Composition
     styles: Styles
     on_step: Callable[[int, int], None]
-    on_rough: Callable[[Sheet, Image], None]
+    on_rough: Callable[[OutputFile, Image], None]
     on_sheet: OnSheet
     note: Note
     texts: tuple[str, ...] = field(default=())
     """All prompts, and the negative one."""
 
-    def draw(self, group: Group) -> None:
+    def draw(self, group: StyleBatchGroup) -> None:
         """Draw a group's sheets."""
         chosen = [self.styles.read(variant) for variant in group.variants]
         with self._applied(group, chosen) as styling:  # its notes come first
@@ -85,7 +85,7 @@ class Drawing:
                 self._draw_alike(sheets, group.variants, params, styling)
 
     def _draw_alike(
-        self, sheets: Sequence[Sheet], variants: Sequence[Variant], params: SamplingParams, styling: StyleSchedule
+        self, sheets: Sequence[OutputFile], variants: Sequence[Variant], params: SamplingParams, styling: StyleSchedule
     ) -> None:
         """Draw sheets that differ only in prompt, seed and styles."""
         from trainers.composition.schedule import StylePerImage
@@ -116,7 +116,7 @@ class Drawing:
                 self.on_sheet(sheet, own_pictures)
 
     def _applied(
-        self, group: Group, chosen: Sequence[list[tuple[Style, float]]]
+        self, group: StyleBatchGroup, chosen: Sequence[list[tuple[Style, float]]]
     ) -> AbstractContextManager[StyleSchedule]:
         from trainers.composition.schedule import StylePerImage, StyleSchedule
 
@@ -195,9 +195,11 @@ class Styles:
         return self._words[files]
 
 
-def group_sheets(sheets: Sequence[Sheet], styles: Styles, composition: Composition, most: int) -> Iterator[Group]:
+def group_sheets(
+    sheets: Sequence[OutputFile], styles: Styles, composition: Composition, most: int
+) -> Iterator[StyleBatchGroup]:
     """Group sheets by the styles that can be on the base at once, at most `most` single files."""
-    by_variant: dict[tuple[Variant, int | None], list[Sheet]] = {}
+    by_variant: dict[tuple[Variant, int | None], list[OutputFile]] = {}
     for sheet in sheets:
         steps = None if composition.way == SUM else sheet.cell.request.steps  # some ways depend on the number of steps
         by_variant.setdefault((sheet.variant, steps), []).append(sheet)
@@ -215,11 +217,13 @@ def group_sheets(sheets: Sequence[Sheet], styles: Styles, composition: Compositi
         styled = []
     for (variant, _steps), members in by_variant.items():
         if variant in styled or not variant:
-            yield Group(tuple(members), (variant,))
+            yield StyleBatchGroup(tuple(members), (variant,))
 
 
-def _group(by_variant: Mapping[tuple[Variant, int | None], Sequence[Sheet]], variants: Sequence[Variant]) -> Group:
-    return Group(tuple(sheet for variant in variants for sheet in by_variant[variant, None]), tuple(variants))
+def _group(
+    by_variant: Mapping[tuple[Variant, int | None], Sequence[OutputFile]], variants: Sequence[Variant]
+) -> StyleBatchGroup:
+    return StyleBatchGroup(tuple(sheet for variant in variants for sheet in by_variant[variant, None]), tuple(variants))
 
 
 def _share_files(variants: Sequence[Variant]) -> bool:
@@ -235,9 +239,9 @@ def _is_alone(variant: Variant, styles: Styles) -> bool:
     return not style.rows and words == styles.shared
 
 
-def _alike(sheets: Sequence[Sheet], several: bool) -> dict[object, list[Sheet]]:
+def _alike(sheets: Sequence[OutputFile], several: bool) -> dict[object, list[OutputFile]]:
     """Sheets by the settings that a batch shares."""
-    batches: dict[object, list[Sheet]] = {}
+    batches: dict[object, list[OutputFile]] = {}
     for sheet in sheets:
         request = sheet.cell.request
         key = (*sampled_of(request).values(), request.prompts if several else None)

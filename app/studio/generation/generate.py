@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.studio.generation.cells import Cell, cells_of
 from app.studio.generation.contact_sheet import ContactSheet
-from app.studio.generation.drawing import AT_ONCE, Drawing, Note, Sheet, Styles, check_strengths, group_sheets
+from app.studio.generation.drawing import AT_ONCE, Drawing, Note, OutputFile, Styles, check_strengths, group_sheets
 from app.studio.generation.held_base import HeldBase, base_request
 from app.studio.generation.image_file import check_place, write_picture
 from app.studio.generation.options import parameters_of, sampled_of
@@ -66,7 +66,7 @@ def generate(
     words = sum(bool(style.rows) for style, _ in styles.all)
     check_count(composition, len(styles.all) - words, words)
     sheets = _sheets(request, styles, out)
-    bare = [] if plain is None else [Sheet(plain, _without_styles(request), number=len(sheets))]
+    bare = [] if plain is None else [OutputFile(plain, _without_styles(request), number=len(sheets))]
     several = overview if len(sheets) > 1 else None
     for place in (*(sheet.place for sheet in [*sheets, *bare]), several):
         if place is not None:
@@ -81,13 +81,13 @@ def generate(
     base, params = _load(request, styles.all, held, parts, note)
     contact = None if several is None else ContactSheet(request)
 
-    def write(sheet: Sheet, pictures: list[Image]) -> None:
+    def write(sheet: OutputFile, pictures: list[Image]) -> None:
         picture = _joined(pictures, sheet)
         write_picture(picture, sheet.place, _parameters(request, sheet, styles) | base.parameters)
         if contact is not None and sheet not in bare:
             contact.add(sheet.number, picture)
 
-    def show(sheet: Sheet, image: Image) -> None:
+    def show(sheet: OutputFile, image: Image) -> None:
         if on_rough is not None:
             on_rough(sheet.number, image)
 
@@ -101,7 +101,7 @@ def generate(
     return GenerateResult(tuple(sheet.place for sheet in sheets), tuple(notes))
 
 
-def _sheets(request: Resolved, styles: Styles, out: Path) -> list[Sheet]:
+def _sheets(request: Resolved, styles: Styles, out: Path) -> list[OutputFile]:
     """The files with styles, numbered if several, without pictures of a word alone."""
     from trainers.formats.read import read_outline
 
@@ -119,7 +119,7 @@ def _sheets(request: Resolved, styles: Styles, out: Path) -> list[Sheet]:
                 continue
             variant = variant[cell.alone : cell.alone + 1]
         place = _numbered(out, number) if request.is_series else out
-        sheets.append(Sheet(place, cell, variant, number - 1))
+        sheets.append(OutputFile(place, cell, variant, number - 1))
     if not sheets:
         raise VelaturaError(
             "each draws one picture per style, not counting embeddings, and there are only embeddings; turn it off"
@@ -161,7 +161,7 @@ def _load(
     return base, params
 
 
-def _parameters(request: Resolved, sheet: Sheet, read: Styles) -> dict[str, Any]:
+def _parameters(request: Resolved, sheet: OutputFile, read: Styles) -> dict[str, Any]:
     """A picture's generation parameters."""
     cell = sheet.cell
     styles = read.names(sheet.variant)
@@ -177,7 +177,7 @@ def _shared(request: Resolved) -> dict[str, Any]:
     return parameters_of(request) | {"base": _without_folders(request.base)}
 
 
-def _joined(pictures: list[Image], sheet: Sheet) -> Image:
+def _joined(pictures: list[Image], sheet: OutputFile) -> Image:
     """One picture, or a grid of several prompts."""
     if len(pictures) == 1:
         return pictures[0]
@@ -187,7 +187,7 @@ def _joined(pictures: list[Image], sheet: Sheet) -> Image:
     return make_grid([(label or "no style", pictures)], sheet.cell.request.prompts)
 
 
-def _count_steps(on_progress: OnProgress, sheets: Sequence[Sheet]) -> Callable[[int, int], None]:
+def _count_steps(on_progress: OnProgress, sheets: Sequence[OutputFile]) -> Callable[[int, int], None]:
     """Reports progress after each step of all pictures."""
     done, total = count(1), sum(sheet.cell.request.steps * len(sheet.cell.request.prompts) for sheet in sheets)
 

@@ -21,7 +21,7 @@ READ = ("style", "samples", "snapshots")
 
 
 @dataclass(frozen=True)
-class Choice:
+class PublishChoices:
     """A person's choices for publishing a style."""
 
     repository: str
@@ -30,7 +30,7 @@ class Choice:
     """Id of a licence; by default that in the style's file."""
 
 
-def write_folder(run: Path, choice: Choice, folder: Path) -> list[Path]:
+def write_folder(run: Path, choice: PublishChoices, folder: Path) -> list[Path]:
     """Write all files for publishing into the empty `folder`, and return them.
 
     VelaturaError without a style, or if the run has links, which may lead to any file on this machine.

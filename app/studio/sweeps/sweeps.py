@@ -50,7 +50,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Progress:
+class SweepProgress:
     """The progress of a sweep's runs."""
 
     done: int
@@ -117,10 +117,10 @@ def members(sweep: Sweep, views: Iterable[View]) -> list[Member]:
     return runs
 
 
-def progress(runs: Sequence[Member]) -> Progress:
+def progress(runs: Sequence[Member]) -> SweepProgress:
     """The progress of these runs."""
     states = [member.view.state for member in runs if member.view is not None]
-    return Progress(
+    return SweepProgress(
         done=sum(state == State.FINISHED for state in states),
         of=len(runs),
         running=sum(state not in ENDED and state != State.QUEUED for state in states),

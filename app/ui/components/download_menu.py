@@ -34,7 +34,7 @@ class StyleFileWanted(PageEvent):
 
 
 @dataclass(frozen=True)
-class Offer:
+class DownloadOffer:
     """An item of the menu: a form of the style, available or not."""
 
     label: str
@@ -49,32 +49,32 @@ class Offer:
     name: str = ""
 
 
-def find_offers(library: StyleLibrary, item: StyleEntry) -> tuple[Offer, ...]:
+def find_offers(library: StyleLibrary, item: StyleEntry) -> tuple[DownloadOffer, ...]:
     """The items of a style's Download menu."""
     told = words.TOOLS_SAID.format(readable_size(item.size))
     if item.partly and not item.starter:
         told = words.PARTLY.format(told, ", ".join(item.partly))
-    offers = [Offer(who_reads(item), told, f"safetensors {item.id}"), _for_diffusers(library, item)]
+    offers = [DownloadOffer(who_reads(item), told, f"safetensors {item.id}"), _for_diffusers(library, item)]
     packed = library.peft_of(item)
     if packed is not None:
         size = sum(file.stat().st_size for file in packed.iterdir())
-        offers.append(Offer(words.FOR_PEFT, words.PEFT_SAID.format(readable_size(size)), f"peft {item.id}"))
+        offers.append(DownloadOffer(words.FOR_PEFT, words.PEFT_SAID.format(readable_size(size)), f"peft {item.id}"))
     beside = library.word_of(item)
     if beside is not None:
         told = words.WORD_SAID.format(readable_size(beside.stat().st_size))
-        offers.append(Offer(words.THE_WORD, told, f"embedding {item.id}"))
+        offers.append(DownloadOffer(words.THE_WORD, told, f"embedding {item.id}"))
     if item.run:
-        offers.append(Offer(words.SETTINGS, words.TOML_SAID, f"toml {item.id}"))
+        offers.append(DownloadOffer(words.SETTINGS, words.TOML_SAID, f"toml {item.id}"))
     return tuple(offers)
 
 
-def _for_diffusers(library: StyleLibrary, item: StyleEntry) -> Offer:
+def _for_diffusers(library: StyleLibrary, item: StyleEntry) -> DownloadOffer:
     try:
         file = library.for_diffusers(item)
         told = words.MADE_WHEN_ASKED if file is None else words.TOOLS_SAID.format(readable_size(file.stat().st_size))
     except (FileNotFoundError, VelaturaError):  # impossible, or the style was just deleted
-        return Offer(words.FOR_DIFFUSERS, words.NOT_POSSIBLE.format(item.not_plain or HUGE))
-    return Offer(words.FOR_DIFFUSERS, words.SAME_FILE if file == item.path else told, f"diffusers {item.id}")
+        return DownloadOffer(words.FOR_DIFFUSERS, words.NOT_POSSIBLE.format(item.not_plain or HUGE))
+    return DownloadOffer(words.FOR_DIFFUSERS, words.SAME_FILE if file == item.path else told, f"diffusers {item.id}")
 
 
 def who_reads(item: StyleEntry) -> str:
@@ -90,19 +90,22 @@ def who_reads(item: StyleEntry) -> str:
     return words.FOR_TOOLS.format(", ".join(item.programs)) if item.programs else words.FOR_NOBODY
 
 
-def find_installs(item: StyleEntry, places: Sequence[Place]) -> tuple[Offer, ...]:
+def find_installs(item: StyleEntry, places: Sequence[Place]) -> tuple[DownloadOffer, ...]:
     """An item for each program on this machine into which the style can be put, and one for another folder."""
     if item.starter or item.only_here:
         return ()
     offers = [
-        Offer(
+        DownloadOffer(
             words.PUT_INTO.format(place.program.title),
             words.INTO_FOLDER.format(short(place.styles)),
             f"{INTO}{place.kind} {item.id}",
         )
         for place in places
     ]
-    return (*offers, Offer(words.PUT_ELSEWHERE, words.PUT_ELSEWHERE_SAID, ask="put", about=item.id, name=item.name))
+    return (
+        *offers,
+        DownloadOffer(words.PUT_ELSEWHERE, words.PUT_ELSEWHERE_SAID, ask="put", about=item.id, name=item.name),
+    )
 
 
 def put_into(item: StyleEntry, place: Place) -> Message:

@@ -23,7 +23,7 @@ from app.jobs.processes.devices import AND
 from app.jobs.states import ENDED, State
 from app.jobs.store import CAPTION, ESTIMATE, GENERATE, TRAIN
 from app.language import translate
-from app.studio.studio_queue import Seen, StudioQueue
+from app.studio.studio_queue import QueueSnapshot, StudioQueue
 from app.ui.components import text as words
 from app.ui.login.sender import ROLE, USER
 from app.ui.monitoring.health import NO_STORE, disk_of
@@ -103,7 +103,7 @@ class MetricsRoute:
         lines = [*self._lines(seen), *self.requests.lines()]
         return "\n".join(lines) + "\n"
 
-    def _lines(self, seen: Seen) -> Iterator[str]:
+    def _lines(self, seen: QueueSnapshot) -> Iterator[str]:
         yield from _gauge("velatura_build_info", "The version.", {(("version", version("velatura")),): 1})
         yield from _gauge("velatura_queue_readable", "Whether the queue can be read.", {(): int(seen.problem is None)})
         yield from _gauge("velatura_jobs", "Jobs by kind and state.", _jobs(seen))
@@ -125,7 +125,7 @@ class MetricsRoute:
         yield from _head("process_cpu_seconds_total", "counter", "Processor time of the studio.")
         yield _line("process_cpu_seconds_total", round(cpu, 2))
 
-    def _devices(self, seen: Seen) -> dict[Labels, float]:
+    def _devices(self, seen: QueueSnapshot) -> dict[Labels, float]:
         if seen.problem is not None or not self.queue.store.exists():
             return {(("state", state),): 0 for state in ("busy", "free")}
         offered = {
@@ -143,13 +143,13 @@ def _kind(kind: str) -> str:
     return kind if kind in KINDS else OTHER
 
 
-def _jobs(seen: Seen) -> dict[Labels, float]:
+def _jobs(seen: QueueSnapshot) -> dict[Labels, float]:
     counts = Counter({(kind, state): 0 for kind in KINDS for state in State})
     counts.update((_kind(view.job.kind), view.state) for view in seen.views)
     return {(("kind", kind), ("state", state.value)): count for (kind, state), count in counts.items()}
 
 
-def _waits(seen: Seen) -> dict[Labels, float]:
+def _waits(seen: QueueSnapshot) -> dict[Labels, float]:
     now, waits = time.time(), dict.fromkeys(KINDS, 0.0)
     for view in seen.views:
         if view.job.phase == "waiting":
@@ -159,7 +159,7 @@ def _waits(seen: Seen) -> dict[Labels, float]:
     return {(("kind", kind),): seconds for kind, seconds in waits.items()}
 
 
-def _steps(seen: Seen) -> tuple[int, int, float]:
+def _steps(seen: QueueSnapshot) -> tuple[int, int, float]:
     """Steps done, steps planned and steps per second of the trainings that run."""
     going = [view.summary for view in seen.runs if view.state not in (*ENDED, State.QUEUED)]
     return (

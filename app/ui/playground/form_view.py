@@ -26,7 +26,7 @@ WORDS_SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Sheet:
+class FormState:
     """The state of the form."""
 
     form: GenerateForm
@@ -48,7 +48,7 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class Choice:
+class SelectOption:
     """An option of a select."""
 
     key: str
@@ -69,7 +69,7 @@ class Field:
     """The problem with the value."""
     hint: str = ""
     placeholder: str = ""
-    options: tuple[Choice, ...] = ()
+    options: tuple[SelectOption, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class FormView:
     """Why nothing was drawn, unless a field has the problem."""
 
 
-def read_form(sheet: Sheet) -> FormView:
+def read_form(sheet: FormState) -> FormView:
     """The form as template data."""
     form = sheet.form
     count = len(form.styles)
@@ -175,7 +175,7 @@ def read_form(sheet: Sheet) -> FormView:
     )
 
 
-def _axes(sheet: Sheet) -> tuple[AxisRow, ...]:
+def _axes(sheet: FormState) -> tuple[AxisRow, ...]:
     """The axes; the second only beside a first."""
     across = _axis(sheet, 0, "across", (words.ACROSS, words.VALUES_ACROSS, words.NOTHING))
     if not sheet.form.axes():
@@ -183,7 +183,7 @@ def _axes(sheet: Sheet) -> tuple[AxisRow, ...]:
     return (across, _axis(sheet, 1, "down", (words.DOWN, words.VALUES_DOWN, words.NOTHING_ELSE)))
 
 
-def _axis(sheet: Sheet, place: int, name: str, called: tuple[str, str, str]) -> AxisRow:
+def _axis(sheet: FormState, place: int, name: str, called: tuple[str, str, str]) -> AxisRow:
     label, values_label, nothing = called
     kind, other = getattr(sheet.form, name), sheet.form.across if place else sheet.form.down
     possible = [
@@ -208,7 +208,7 @@ def _axis(sheet: Sheet, place: int, name: str, called: tuple[str, str, str]) -> 
     return AxisRow(label, True, field, None if chosen == "style" else values, values_label)
 
 
-def _usual(sheet: Sheet, place: int, kind: AxisKind) -> str:
+def _usual(sheet: FormState, place: int, kind: AxisKind) -> str:
     """The default values of an axis."""
     if kind == "words":
         return words.WORDS_EXAMPLE
@@ -219,7 +219,7 @@ def _usual(sheet: Sheet, place: int, kind: AxisKind) -> str:
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in usual)
 
 
-def _axis_hint(sheet: Sheet, kind: AxisKind) -> str:
+def _axis_hint(sheet: FormState, kind: AxisKind) -> str:
     if kind != "step":
         return words.AXIS_HINTS.get(kind, "")
     first = next(iter(sheet.checked.styles), None)
@@ -227,7 +227,7 @@ def _axis_hint(sheet: Sheet, kind: AxisKind) -> str:
     return words.KEPT_STEPS.format(steps=steps_in_words(tuple(kept))) if kept else words.NO_KEPT_STEPS
 
 
-def _compose(sheet: Sheet) -> Field:
+def _compose(sheet: FormState) -> Field:
     form = sheet.form
     ways = [(name, title, "") for name, (title, _) in words.WAYS.items()]
     if form.compose not in words.WAYS:  # a program may store a number with it
@@ -235,7 +235,7 @@ def _compose(sheet: Sheet) -> Field:
     return _field(sheet, "compose", words.WAYS.get(form.compose, ("", ""))[1], choices=ways)
 
 
-def _folded(sheet: Sheet, option: Option) -> Field:
+def _folded(sheet: FormState, option: Option) -> Field:
     """The field of a folded option; an empty one has the base's default."""
     base, request, name, default = sheet.checked.on_base, sheet.checked.request, option.name, ""
     match name:
@@ -254,30 +254,30 @@ def _folded(sheet: Sheet, option: Option) -> Field:
 
 
 def _field(
-    sheet: Sheet, name: str, hint: str = "", placeholder: str = "", choices: Sequence[tuple[str, str, str]] = ()
+    sheet: FormState, name: str, hint: str = "", placeholder: str = "", choices: Sequence[tuple[str, str, str]] = ()
 ) -> Field:
     """A field; `choices` are triples of value, label and reason why it does not fit."""
     form = sheet.form
     value = form.options[name] if name in form.options else str(getattr(form, name))
     options = (
-        Choice(f"={choice_value}", choice_value, words.choice(label, why), bool(why) and choice_value != value)
+        SelectOption(f"={choice_value}", choice_value, words.choice(label, why), bool(why) and choice_value != value)
         for choice_value, label, why in choices
     )
     return Field(name, value, _stamp(sheet, name), sheet.problems.get(name, ""), hint, placeholder, tuple(options))
 
 
-def _missing_words(sheet: Sheet) -> tuple[str, ...]:
+def _missing_words(sheet: FormState) -> tuple[str, ...]:
     prompt = sheet.form.prompt.casefold()
     trigger_words = dict.fromkeys(word for item in sheet.checked.styles if item for word in item.words[:WORDS_SHOWN])
     return tuple(word for word in trigger_words if word.casefold() not in prompt)
 
 
-def _row(sheet: Sheet, place: int) -> StyleRow:
+def _row(sheet: FormState, place: int) -> StyleRow:
     style, strength = sheet.form.styles[place]
     item, name = sheet.checked.styles[place], style_field(place)
     options = [_option(sheet, place, entry, style) for entry in sheet.library]
     if item is None:
-        options.append(Choice("", style, words.GONE_NAME))
+        options.append(SelectOption("", style, words.GONE_NAME))
     return StyleRow(
         place + 1,
         item.name if item is not None else style,
@@ -287,28 +287,28 @@ def _row(sheet: Sheet, place: int) -> StyleRow:
     )
 
 
-def _option(sheet: Sheet, place: int, item: StyleEntry, chosen: str) -> Choice:
+def _option(sheet: FormState, place: int, item: StyleEntry, chosen: str) -> SelectOption:
     """The option of a style, disabled with the reason if it does not fit the chosen base."""
     if item.id == chosen:  # its problem stands below the field
-        return Choice(item.id, item.id, item.name)
+        return SelectOption(item.id, item.id, item.name)
     settled = place > 0 or bool(sheet.form.options["base"])
     taken = any(style == item.id for style, _ in sheet.form.styles)
     why = incompatibility(item, sheet.checked.base) if settled and not sheet.checked.base.problem else ""
-    return Choice(item.id, item.id, words.choice(item.name, why), bool(why) or taken)
+    return SelectOption(item.id, item.id, words.choice(item.name, why), bool(why) or taken)
 
 
-def _switch(sheet: Sheet, name: str, label: str, hint: str) -> Switch:
+def _switch(sheet: FormState, name: str, label: str, hint: str) -> Switch:
     return Switch(name, label, hint, bool(getattr(sheet.form, name)), _stamp(sheet, name))
 
 
-def _in_short(sheet: Sheet) -> str:
+def _in_short(sheet: FormState) -> str:
     request, base = sheet.checked.request, sheet.checked.on_base
     defaults = {name: getattr(base.defaults, name) for name in LEFT_TO_BASE if getattr(request, name) is None}
     settings = words.settings(parameters_of(request) | defaults | {"size": base.size(request)})
     return joined(" · ", (*settings.values(), sheet.checked.base.title))
 
 
-def _bases(sheet: Sheet) -> list[tuple[str, str, str]]:
+def _bases(sheet: FormState) -> list[tuple[str, str, str]]:
     """The style's own base first, then the others, disabled if the first style does not fit them."""
     first = next((item for item in sheet.checked.styles if item is not None), None)
     label = words.OWN_BASE.format(sheet.default_base.title) if first is not None else sheet.default_base.title
@@ -323,5 +323,5 @@ def _bases(sheet: Sheet) -> list[tuple[str, str, str]]:
     return options
 
 
-def _stamp(sheet: Sheet, group: str) -> str:
+def _stamp(sheet: FormState, group: str) -> str:
     return sheet.stamp if "all" in sheet.fresh or group in sheet.fresh else ""

@@ -45,7 +45,7 @@ from app.ui.document.templates import macro, render
 from app.ui.playground import results_view
 from app.ui.playground import text as words
 from app.ui.playground.events import DRAWING, EDITING, GENERATIONS, FormEdited, FormSubmitted, GenerationAction
-from app.ui.playground.form_view import Sheet, read_form
+from app.ui.playground.form_view import FormState, read_form
 from trainers.data.captions import one_line
 from trainers.errors import VelaturaError
 
@@ -225,7 +225,7 @@ class Playground:
         if not show.problems and not form.prompt.strip():
             problems.pop("prompt", None)
         first = next((style for style in checked.styles if style is not None), None)
-        sheet = Sheet(
+        sheet = FormState(
             form=form,
             library=library,
             bases=bases.found(),

@@ -98,7 +98,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ChosenPicture:
     """The chosen generation with its settings."""
 
     id: str
@@ -164,7 +164,9 @@ def chosen_one(generations: Sequence[Generation], chosen: str) -> Generation | N
     return next(iter((*picked, *at_work, *drawn, *active)), None)
 
 
-def read_picture(generation: Generation | None, service: Generations, kept: Collection[int] = ()) -> Picture | None:
+def read_picture(
+    generation: Generation | None, service: Generations, kept: Collection[int] = ()
+) -> ChosenPicture | None:
     """The chosen generation with its settings, or None.
 
     `kept` has the indices of pictures whose settings are in the form.
@@ -180,7 +182,7 @@ def read_picture(generation: Generation | None, service: Generations, kept: Coll
     files = dict(zip(generation.pictures, service.downloads(generation), strict=True))
     places = range(len(generation.file_names))
     figures = tuple(_figure(generation, place, service, files.get(place), place in kept) for place in places)
-    return Picture(
+    return ChosenPicture(
         generation.id,
         how.size,
         figures,

@@ -16,11 +16,11 @@ from app.studio.settings.differences import ABSENT, Difference, find_differences
 from app.studio.settings.fields import Field
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
-from app.ui.components.download_menu import Offer, find_offers
+from app.ui.components.download_menu import DownloadOffer, find_offers
 from app.ui.components.runs import run_view
 from app.ui.components.runs import text as run_words
 from app.ui.components.runs.curve import Together, draw_together
-from app.ui.components.runs.samples import Row, read_sample
+from app.ui.components.runs.samples import SampleRow, read_sample
 from app.ui.runs import compare_text as words
 from trainers.messages import joined
 from trainers.models.files.source import base_name
@@ -61,7 +61,7 @@ class Heading:
     state: State
     kind: str
     facts: tuple[str, ...]
-    offers: tuple[Offer, ...]
+    offers: tuple[DownloadOffer, ...]
     drawn_at: str
     """The step of its newest samples."""
     has_settings: bool
@@ -83,9 +83,9 @@ class Comparison:
 
     notes: tuple[str, ...]
     heads: tuple[Heading, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[SampleRow, ...]
     """The newest samples of prompts that several runs share."""
-    alone: tuple[Row, ...]
+    alone: tuple[SampleRow, ...]
     """The newest samples of prompts that only one run has."""
     differences: tuple[Setting, ...]
     losses: Together | None
@@ -131,22 +131,19 @@ def _heading(place: int, side: Side, library: StyleLibrary) -> Heading:
     )
 
 
-def _rows(sides: Sequence[Side]) -> Iterator[Row]:
+def _rows(sides: Sequence[Side]) -> Iterator[SampleRow]:
     drawn = [side.rows() for side in sides]
     for words_of in dict.fromkeys(row for row_samples in drawn for row in row_samples):
         shown = zip(sides, (row_samples.get(words_of) for row_samples in drawn), strict=True)
         buttons = (
             read_sample(sample, side.name, side.public) if sample is not None else None for side, sample in shown
         )
-        yield Row(words_of[0], tuple(buttons))
+        yield SampleRow(words_of[0], tuple(buttons))
 
 
 def _setting(difference: Difference) -> Setting:
-    return Setting(
-        difference.field.title,
-        difference.field.key,
-        tuple(_value(difference.field, value) for value in difference.values),
-    )
+    field = difference.field
+    return Setting(field.title, field.key, tuple(_value(field, value) for value in difference.values))
 
 
 def _value(field: Field, value: Any) -> str:

@@ -20,7 +20,7 @@ from app.language import translate
 from app.studio.runs import chosen, samples
 from app.studio.runs.start_times import StartTimes
 from app.studio.services import Services
-from app.studio.studio_queue import Seen, StudioQueue, share
+from app.studio.studio_queue import QueueSnapshot, StudioQueue, share
 from app.studio.sweeps.fold import Folded, fold
 from app.studio.sweeps.sweeps import progress
 from app.ui.components import text as shared
@@ -93,7 +93,7 @@ class RunsPage:
 
 
 @dataclass(frozen=True)
-class Row:
+class RunRow:
     """A run in the list."""
 
     template: ClassVar[str] = "runs/row.html"
@@ -140,7 +140,7 @@ class SmallJob:
     controls: tuple[Control, ...]
 
 
-def listing(queue: StudioQueue, found: Seen, choice: ListChoice, actor: Actor) -> Markup:
+def listing(queue: StudioQueue, found: QueueSnapshot, choice: ListChoice, actor: Actor) -> Markup:
     """The list: problems of the queue, a page of runs, other jobs, and a cluster's machines."""
     fitting = [view for view in found.runs if _fits(view, choice, actor)]
     items = fold(queue.store.runs, fitting, found.runs)
@@ -161,7 +161,7 @@ def listing(queue: StudioQueue, found: Seen, choice: ListChoice, actor: Actor) -
     )
 
 
-def _any_row(queue: StudioQueue, item: View | Folded, actor: Actor, starts: StartTimes) -> Row | SweepRow:
+def _any_row(queue: StudioQueue, item: View | Folded, actor: Actor, starts: StartTimes) -> RunRow | SweepRow:
     return _sweep_row(queue, item) if isinstance(item, Folded) else _row(queue, item, actor, starts)
 
 
@@ -179,9 +179,9 @@ def _sweep_row(queue: StudioQueue, item: Folded) -> SweepRow:
     )
 
 
-def _row(queue: StudioQueue, view: View, actor: Actor, starts: StartTimes) -> Row:
+def _row(queue: StudioQueue, view: View, actor: Actor, starts: StartTimes) -> RunRow:
     sample = next(iter(chosen.chosen_samples(view)), None)
-    return Row(
+    return RunRow(
         view.job.name,
         samples.put_sample(sample, queue.public(view), True) if sample is not None else None,
         run_view.kind(view, actor),

@@ -15,7 +15,7 @@ from app.studio.studio_queue import StudioQueue
 from app.studio.styles.entry import StyleEntry
 from app.studio.styles.library import StyleLibrary
 from app.studio.styles.train_on import METHODS
-from app.ui.components.download_menu import Offer, find_installs, find_offers
+from app.ui.components.download_menu import DownloadOffer, find_installs, find_offers
 from app.ui.components.runs.text import by
 from app.ui.styles import text as words
 from app.units import day, readable_size
@@ -37,7 +37,7 @@ class Card:
     """Its trigger words."""
     notes: tuple[tuple[str, str], ...]
     """Labelled notes in the metadata of an imported file."""
-    offers: tuple[Offer, ...]
+    offers: tuple[DownloadOffer, ...]
     copy: str
     """The text to copy into a prompt; "" if the style needs none."""
     run: str

@@ -15,26 +15,26 @@ MOST_SETTINGS = MOST_LETTERS + 1
 """Maximum length of a settings file; a longer one is cut to this length and refused."""
 
 
-class Seen(PageEvent):
+class DraftEvent(PageEvent):
     """An event of a page that shows a revision of the draft; below 1 if it shows none."""
 
     seen: Whole = 0
 
 
-class StepShown(Seen):
+class StepShown(DraftEvent):
     """A step became visible."""
 
     step: Literal["pictures", "style", "start"]
 
 
-class Chosen(Seen):
+class Chosen(DraftEvent):
     """An event about some of the pictures."""
 
     ids: tuple[Id, ...] = Field((), max_length=MOST_PICTURES)
     """The pictures' ids; empty for all."""
 
 
-class FilesUploaded(Seen):
+class FilesUploaded(DraftEvent):
     """Some files were uploaded, or were refused by the page."""
 
     drop: Id = ""
@@ -45,13 +45,13 @@ class FilesUploaded(Seen):
     files: tuple[UploadedFile, ...] = Field(max_length=1000)
 
 
-class SampleChosen(Seen):
+class SampleChosen(DraftEvent):
     """A bundled image set was chosen."""
 
     sample: Id
 
 
-class CaptionEdited(Seen):
+class CaptionEdited(DraftEvent):
     """A caption was typed."""
 
     id: Id
@@ -65,11 +65,11 @@ class CaptionEdited(Seen):
     """The same in each attempt."""
 
 
-class PageReturned(Seen):
+class PageReturned(DraftEvent):
     """The page became visible again."""
 
 
-class TriggerEdited(Seen):
+class TriggerEdited(DraftEvent):
     """The trigger word was typed."""
 
     text: Typed
@@ -112,13 +112,13 @@ class PicturesChanged(Edit):
     text: Typed = ""
 
 
-class PictureOpened(Seen):
+class PictureOpened(DraftEvent):
     """A picture is shown large; its neighbours may be next."""
 
     ids: tuple[Id, ...] = Field(max_length=3)
 
 
-class PictureCropped(Seen):
+class PictureCropped(DraftEvent):
     """The crop frame was moved."""
 
     id: Id
@@ -127,7 +127,7 @@ class PictureCropped(Seen):
     count: Whole
 
 
-class MaskPainted(Seen):
+class MaskPainted(DraftEvent):
     """A mask was painted."""
 
     id: Id
@@ -142,7 +142,7 @@ class DraftFileWanted(PageEvent):
     file: Literal["captions"]
 
 
-class PicturesAction(Seen):
+class PicturesAction(DraftEvent):
     """A button of step 1 was pressed, or its script requests data."""
 
     what: Literal[
@@ -229,7 +229,7 @@ STEPS = {"step_shown": StepShown}
 FILES = {"files_uploaded": FilesUploaded}
 SAMPLES = {"sample_chosen": SampleChosen}
 BUTTONS = {"asked": PicturesAction}
-EDITOR: dict[str, type[Seen]] = {
+EDITOR: dict[str, type[DraftEvent]] = {
     "caption_edited": CaptionEdited,
     "pictures_changed": PicturesChanged,
     "captions_replaced": CaptionsReplaced,
@@ -239,7 +239,7 @@ EDITOR: dict[str, type[Seen]] = {
 OPENED = {"picture_opened": PictureOpened}
 FETCHED = {"fetched": DraftFileWanted}
 RETURNS = {"page_returned": PageReturned}
-TOOLS: dict[str, type[Seen]] = {
+TOOLS: dict[str, type[DraftEvent]] = {
     "trigger_edited": TriggerEdited,
     "captions_wanted": CaptionsWanted,
 }

@@ -33,15 +33,9 @@ def read_strips(paths: Paths) -> list[Strip]:
     """A strip for each set, drawn once."""
     folder = paths.public / "samples"
     folder.mkdir(mode=0o700, exist_ok=True)
+    size = SIDE * ACROSS, SIDE * DOWN
     return [
-        Strip(
-            image_set.name,
-            _(image_set.title),
-            len(image_set.concepts),
-            _draw(image_set, folder),
-            SIDE * ACROSS,
-            SIDE * DOWN,
-        )
+        Strip(image_set.name, _(image_set.title), len(image_set.concepts), _draw(image_set, folder), *size)
         for image_set in read_sets().values()
     ]
 

@@ -343,7 +343,7 @@ class PicturesStep:
         with self._done.unless_it_fails(key, event.mark):
             return self._do(actor, event, once, event.count), changed
 
-    def _do(self, actor: Actor, event: events.Seen, change: Callable[[Draft], Draft], count: int = 0) -> Shown:
+    def _do(self, actor: Actor, event: events.DraftEvent, change: Callable[[Draft], Draft], count: int = 0) -> Shown:
         """Change the draft and show the difference, or everything if the page's revision was not the newest."""
         drafts, key, tab = self.services.drafts, actor.key, actor.tab
         befores: list[Draft] = []
@@ -371,7 +371,7 @@ class PicturesStep:
             if not file.path:
                 refuse(self.services.drafts, key, file.name, file.problem[:300])
 
-    def _since(self, event: events.Seen, before: Draft, after: Draft, acknowledged: int = 0) -> Shown:
+    def _since(self, event: events.DraftEvent, before: Draft, after: Draft, acknowledged: int = 0) -> Shown:
         """The difference for a page that knows the revision `before`, else everything."""
         is_current = event.seen == before.revision
         return self._difference(before, after, acknowledged) if is_current else self._whole(after, acknowledged)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from app.studio.dataset.caption_jobs import Progress
+from app.studio.dataset.caption_jobs import CaptionProgress
 from app.studio.dataset.checks import Note, Report
 from app.studio.dataset.drafts import Draft, Drafts, Picture, Undo
 from app.studio.dataset.edits import replacements
@@ -32,7 +32,7 @@ WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
-class Row:
+class WallRow:
     """A picture on the wall."""
 
     picture: Picture
@@ -51,22 +51,22 @@ class Change:
     after: str
 
 
-def read_rows(draft: Draft, report: Report) -> list[Row]:
+def read_rows(draft: Draft, report: Report) -> list[WallRow]:
     """A row for each picture, in order."""
     return [
-        Row(picture, tuple(report.notes.get(picture.id, ())), _frame(picture, report.frames.get(picture.id)))
+        WallRow(picture, tuple(report.notes.get(picture.id, ())), _frame(picture, report.frames.get(picture.id)))
         for picture in draft.pictures
     ]
 
 
-def all_rows(drafts: Drafts, draft: Draft, rows: Sequence[Row], acknowledged: int = 0) -> dict[str, Any]:
+def all_rows(drafts: Drafts, draft: Draft, rows: Sequence[WallRow], acknowledged: int = 0) -> dict[str, Any]:
     """The wall's value with every row."""
     says = _Says()
     return _state(drafts, draft, acknowledged) | {"whole": True, "rows": says.pack(rows), "says": says.notes}
 
 
 def changed_rows(
-    drafts: Drafts, before: Draft, old: Sequence[Row], draft: Draft, new: Sequence[Row], acknowledged: int = 0
+    drafts: Drafts, before: Draft, old: Sequence[WallRow], draft: Draft, new: Sequence[WallRow], acknowledged: int = 0
 ) -> dict[str, Any]:
     """The wall's value with the rows that differ from a known state; every row if the order changed."""
     old_rows, now = {row.picture.id: row for row in old}, {row.picture.id: row for row in new}
@@ -144,14 +144,14 @@ def replaced(count: int, find: str) -> Markup:
     return render("train/preview.html", changes=[], find=find, most=0, done=count, tried=True)
 
 
-def writing(state: Progress) -> Markup:
+def writing(state: CaptionProgress) -> Markup:
     """The progress of captioning by a model."""
     return render("train/writing.html", state=state, line=words.captions_line(state), none_empty=False)
 
 
 def none_empty() -> Markup:
     """The line for a model that has no caption to write."""
-    return render("train/writing.html", state=Progress(), line=words.NONE_EMPTY, none_empty=True)
+    return render("train/writing.html", state=CaptionProgress(), line=words.NONE_EMPTY, none_empty=True)
 
 
 def notice(draft: Draft) -> str:
@@ -200,24 +200,15 @@ class _Says:
         self.notes: list[tuple[Kind, str]] = []
         self._places: dict[Note, int] = {}
 
-    def pack(self, rows: Iterable[Row]) -> list[list[Any]]:
+    def pack(self, rows: Iterable[WallRow]) -> list[list[Any]]:
         """Rows in the order of the script's `FIELDS`."""
         return [self._packed(row) for row in rows]
 
-    def _packed(self, row: Row) -> list[Any]:
+    def _packed(self, row: WallRow) -> list[Any]:
         picture = row.picture
         notes = [self._place(note) for note in row.notes]
-        return [
-            picture.id,
-            picture.name,
-            picture.caption,
-            *picture.size,
-            notes,
-            picture.crop,
-            picture.mask,
-            row.frame,
-            picture.rival,
-        ]
+        first = (picture.id, picture.name, picture.caption, *picture.size)
+        return [*first, notes, picture.crop, picture.mask, row.frame, picture.rival]
 
     def _place(self, note: Note) -> int:
         if note not in self._places:

@@ -30,7 +30,7 @@ class Searched(Message):
 
 
 @dataclass(frozen=True)
-class Row:
+class SettingRow:
     """A setting."""
 
     key: str
@@ -57,12 +57,12 @@ class Fold:
     """A group of settings."""
 
     title: str
-    rows: list[Row]
+    rows: list[SettingRow]
     is_open: bool
 
 
 @dataclass(frozen=True)
-class Sheet:
+class SettingsSheet:
     """All settings, and problems of those without a field."""
 
     folds: list[Fold]
@@ -81,7 +81,7 @@ def settings_fold(draft: Draft, is_open: bool, said: Markup | str = "") -> Marku
     )
 
 
-def _sheet(draft: Draft, changed: Collection[str], wrong: dict[str, str]) -> Sheet:
+def _sheet(draft: Draft, changed: Collection[str], wrong: dict[str, str]) -> SettingsSheet:
     method = method_of(draft.choices)
     now, before = values(all_layers(draft), method), values(chosen_layers(draft), method)
     fields = list_fields(method)
@@ -95,16 +95,18 @@ def _sheet(draft: Draft, changed: Collection[str], wrong: dict[str, str]) -> She
         if rows:  # a trigger word trained alone has no method
             folds.append(Fold(fold, rows, any(field.key in wrong for field in within)))
     keys = {field.key for field in fields}
-    return Sheet(folds, [said for key, said in wrong.items() if key not in keys])
+    return SettingsSheet(folds, [said for key, said in wrong.items() if key not in keys])
 
 
-def _row(field: Field, value: Any, before: Any, problem: str) -> Row:
+def _row(field: Field, value: Any, before: Any, problem: str) -> SettingRow:
     """A field; `before` is the preset's value if it was changed."""
     names = names_by_setting().get(field.key, ())
     search = Searched.of(joined(" ", (field.key, field.title, field.help, field.shown.words, *names)))
     if field.set_elsewhere:
         shown = _shown(field, value) if value not in (None, "", (), []) else words.NOTHING
-        return Row(field.key, field.title, search, field.help, shown, field.kind, set_elsewhere=field.set_elsewhere)
+        return SettingRow(
+            field.key, field.title, search, field.help, shown, field.kind, set_elsewhere=field.set_elsewhere
+        )
     changed = before is not None
     hints = (
         field.help,
@@ -112,7 +114,9 @@ def _row(field: Field, value: Any, before: Any, problem: str) -> Row:
         words.PRESET_HAS.format(_shown(field, before)) if changed else "",
     )
     hint = joined(" ", hints)
-    return Row(field.key, field.title, search, hint, field.show(value), field.kind, field.choices, changed, problem)
+    return SettingRow(
+        field.key, field.title, search, hint, field.show(value), field.kind, field.choices, changed, problem
+    )
 
 
 def _shown(field: Field, value: Any) -> str:

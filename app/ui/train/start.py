@@ -221,7 +221,7 @@ class StartStep:
         estimate = self.services.estimate_jobs.look(draft, config) if config else None
         need = estimate.cost.disk(config, len(draft.pictures)) if config and estimate and estimate.cost else 0
         room = shutil.disk_usage(self.services.paths.runs).free
-        sheet = parts.Sheet(
+        sheet = parts.StartState(
             draft=draft,
             base=self.services.bases.look(draft.choices.base),
             name=draft.name or suggest(draft),

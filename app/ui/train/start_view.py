@@ -31,7 +31,7 @@ from trainers.planning.findings import Finding
 
 
 @dataclass(frozen=True)
-class Sheet:
+class StartState:
     """The state of the step."""
 
     draft: Draft
@@ -68,7 +68,7 @@ class Note:
     controls: tuple[Control, ...] = ()
 
 
-def start_sheet(sheet: Sheet) -> Markup:
+def start_sheet(sheet: StartState) -> Markup:
     """The step."""
     return render(
         "train/start.html",
@@ -81,7 +81,7 @@ def start_sheet(sheet: Sheet) -> Markup:
     )
 
 
-def start_foot(sheet: Sheet) -> Markup:
+def start_foot(sheet: StartState) -> Markup:
     """The line at the bottom."""
     return render("train/start_foot.html", refused=sheet.refused, key=f"{sheet.nonce:.3f}", started=sheet.started)
 
@@ -176,7 +176,7 @@ def _facts(estimate: Estimate | None, time: RunTime | None) -> tuple[tuple[str, 
     )
 
 
-def _notes(sheet: Sheet) -> list[Note]:
+def _notes(sheet: StartState) -> list[Note]:
     """Findings that prevent the start or recommend a change."""
     notes = [
         Note(Sentence.of(finding.problem), (Button(finding.repair, "repair", finding.key, kind="small"),))

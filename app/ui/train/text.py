@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.studio.dataset.caption_jobs import Progress
+from app.studio.dataset.caption_jobs import CaptionProgress
 from app.studio.dataset.drafts import Undo
 from app.studio.runs.estimate_jobs import Estimate
 from app.studio.runs.estimates import Cost, Pace, RunTime
@@ -348,7 +348,7 @@ def undo_line(step: Undo, files: int = 0) -> str:
     return captions_changed(captions)
 
 
-def captions_line(now: Progress) -> str:
+def captions_line(now: CaptionProgress) -> str:
     """The progress of captioning by a model; "" if none is running."""
     match now.phase:
         case "waiting":

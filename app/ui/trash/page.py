@@ -96,7 +96,7 @@ class TrashPage:
 
 
 @dataclass(frozen=True)
-class Row:
+class TrashRow:
     """An item of the list."""
 
     id: str
@@ -104,7 +104,7 @@ class Row:
     facts: tuple[str, ...]
 
 
-def _row(item: TrashItem, actor: Actor, linked: bool) -> Row:
+def _row(item: TrashItem, actor: Actor, linked: bool) -> TrashRow:
     days = max(1, round((item.expires - time.time()) / 86_400))
     when = words.WHEN.get(item.kind, words.DELETED)
     facts = (
@@ -115,4 +115,4 @@ def _row(item: TrashItem, actor: Actor, linked: bool) -> Row:
         readable_size(item.size),
         words.LINKED if linked else "",
     )
-    return Row(item.id, shown_name(item), tuple(filter(None, facts)))
+    return TrashRow(item.id, shown_name(item), tuple(filter(None, facts)))

@@ -25,7 +25,7 @@ from filelock import FileLock
 from app.jobs import actions
 from app.jobs.dispatcher import Dispatcher, settle
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.processes.devices import Offer
+from app.jobs.processes.devices import DeviceOffer
 from app.jobs.processes.fork_server import ForkServer
 from app.jobs.processes.process import Child, identity_of, own_identity
 from app.jobs.store import Job, NewJob, Store
@@ -43,7 +43,7 @@ from trainers.runs.run import Run
 pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[3]
-CPU = Offer(("cpu",), complete=True)
+CPU = DeviceOffer(("cpu",), complete=True)
 
 
 @contextmanager

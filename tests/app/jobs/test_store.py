@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from app.jobs.database.migrations import VERSION
-from app.jobs.processes.devices import NodeDevice, Offer
+from app.jobs.processes.devices import DeviceOffer, NodeDevice
 from app.jobs.processes.process import Identity, own_identity
 from app.jobs.store import Job, NewJob, Store
 from trainers.errors import VelaturaError
 
-CPU = Offer(("cpu",), complete=True)
+CPU = DeviceOffer(("cpu",), complete=True)
 WORKER = Identity("somewhere", 7, 1.0)
 
 
@@ -30,7 +30,7 @@ def add(store: Store, name: str, priority: int = 0, wants: str = "auto") -> Job:
     return store.add(NewJob("train", store.runs / name, priority=priority, wants=wants))
 
 
-def claim(store: Store, offer: Offer = CPU) -> Job | None:
+def claim(store: Store, offer: DeviceOffer = CPU) -> Job | None:
     return store.claim(offer.choose, own_identity())
 
 
@@ -170,7 +170,7 @@ TestLine.settings = settings(max_examples=15, stateful_step_count=30)
 
 # ---------------------------------------------------------------- claims
 def test_captions_are_claimed_for_this_machine_and_a_run_for_a_node(store):
-    offer = Offer(("cpu@10.0.0.3", "cpu"), True, {"cpu@10.0.0.3": NodeDevice({}, 16.0)})
+    offer = DeviceOffer(("cpu@10.0.0.3", "cpu"), True, {"cpu@10.0.0.3": NodeDevice({}, 16.0)})
     store.add(NewJob("caption", store.runs / "captions"))
     add(store, "run")
     claimed = [claim(store, offer) for _ in range(2)]
@@ -181,7 +181,7 @@ def test_many_threads_and_connections_claim_each_job_once(tmp_path):
     stores = [Store(tmp_path) for _ in range(4)]
     for number in range(40):
         add(stores[0], f"job{number}")
-    offer = Offer(("cpu", "cuda:0", "cuda:1"), complete=True)
+    offer = DeviceOffer(("cpu", "cuda:0", "cuda:1"), complete=True)
     won: list[str] = []
 
     def work(store: Store) -> None:
@@ -225,7 +225,7 @@ def test_a_job_that_is_given_back_is_the_first_of_its_priority_again(store):
 
 
 def test_what_fits_no_free_device_does_not_hold_up_what_does(store):
-    offer = Offer(("cuda:0", "cuda:1", "cpu"), complete=True)
+    offer = DeviceOffer(("cuda:0", "cuda:1", "cpu"), complete=True)
     for name, wants in (("a", "cuda:1"), ("b", "cuda:1"), ("c", "auto"), ("d", "cpu"), ("e", "auto")):
         add(store, name, wants=wants)
     claimed = []
@@ -236,7 +236,7 @@ def test_what_fits_no_free_device_does_not_hold_up_what_does(store):
 
 
 def test_a_job_for_two_cards_is_not_overtaken_card_by_card(store):
-    offer = Offer(("cuda:0", "cuda:1", "cpu"), complete=True)
+    offer = DeviceOffer(("cuda:0", "cuda:1", "cpu"), complete=True)
     for name, wants in (("a", "auto"), ("b", "auto*2"), ("c", "auto"), ("d", "cpu")):
         add(store, name, wants=wants)
     first = claim(store, offer)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from app.jobs.dispatcher import Dispatcher
-from app.jobs.processes.devices import Offer
+from app.jobs.processes.devices import DeviceOffer
 from app.jobs.processes.process import own_identity
 from app.jobs.small_jobs import AHEAD, add_small_job
 from app.jobs.store import CAPTION, Job, Store
@@ -17,7 +17,7 @@ from app.studio.dataset.captions import CaptionRequest
 from tests.waiting import wait_until
 from trainers.errors import VelaturaError
 
-CPU = Offer(("cpu",), complete=True)
+CPU = DeviceOffer(("cpu",), complete=True)
 
 
 def add_quick(store: Store, folder: Path, priority: int = AHEAD) -> Job:

@@ -22,7 +22,7 @@ from app.ui.components import text as shared
 from app.ui.document.templates import render
 from app.ui.train import text as words
 from app.ui.train.base_view import base_facts, read_panel
-from app.ui.train.start_view import Sheet, start_sheet
+from app.ui.train.start_view import StartState, start_sheet
 from app.ui.train.style_view import read_presets
 
 NASTY = "<b>x</b>/y"
@@ -170,6 +170,6 @@ def test_what_was_measured_is_known_for_the_same_settings(paths: Paths) -> None:
 
 def test_a_licence_is_shown_before_the_start() -> None:
     base = Base("a/b", "a/b", licence="Licence of this base: <mine>")
-    sheet = Sheet(Draft(id="x", public="y"), base, "dusk", "", 0, None, None, "", None, "", 0.0)
+    sheet = StartState(Draft(id="x", public="y"), base, "dusk", "", 0, None, None, "", None, "", 0.0)
     assert "Licence of this base: &lt;mine&gt;" in start_sheet(sheet)
     assert "Licence of this base" not in start_sheet(replace(sheet, base=replace(base, licence="")))

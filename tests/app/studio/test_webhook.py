@@ -16,7 +16,7 @@ from app.jobs import actions
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.job import NewJob
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.processes.devices import Offer
+from app.jobs.processes.devices import DeviceOffer
 from app.jobs.store import Store
 from app.jobs.views import Watcher
 from app.studio.job_modules import JOB_MODULES
@@ -67,7 +67,7 @@ def test_a_dispatcher_tells_how_a_run_has_ended_and_nothing_of_other_jobs(
     add_quick(store, tmp_path / "job")
     job = store.add(NewJob("train", actions.new_folder(store, "harbour"), owner="ann"))
     dispatcher = Dispatcher(
-        store, JOB_MODULES, Offer(("cpu",), complete=True), interval=0.02, ended=Webhook(address.url).send
+        store, JOB_MODULES, DeviceOffer(("cpu",), complete=True), interval=0.02, ended=Webhook(address.url).send
     )
     dispatcher.serve(until_empty=True)
     told = address.bodies.get(timeout=60)

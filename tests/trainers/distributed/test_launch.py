@@ -19,7 +19,7 @@ from tests.trainers.processes import training_process, wait_for
 from tests.trainers.tiny_runs import equal, events_of, state_of
 from trainers.config.sections import Train
 from trainers.device import check_devices
-from trainers.distributed.devices import Group, Rank, read_rank
+from trainers.distributed.devices import ProcessGroup, Rank, read_rank
 from trainers.distributed.launch import (
     GRACE,
     TAKE_PART,
@@ -58,7 +58,7 @@ def test_the_loss_of_a_process_is_noticed_and_explained(tmp_path):
     run = Run(tmp_path / "dusk")
     run.checkpoint(4).mkdir(parents=True)
     followers = Followers(TAKE_PART, 2, "cpu", tmp_path)
-    first = First(Group(Rank(0, 2, 0, 2), None), followers)
+    first = First(ProcessGroup(Rank(0, 2, 0, 2), None), followers)
     try:
         first.check_alive(run)
         (other,) = others()

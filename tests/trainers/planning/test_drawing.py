@@ -16,7 +16,7 @@ from trainers.models.text import Conditioning
 from trainers.planning import drawing
 from trainers.planning.activations import Activations, most_at_once
 from trainers.planning.drawing import Drawn, drawing_needs, plan_drawing
-from trainers.planning.needs import RESERVE, STORAGES, Choice, empty_model
+from trainers.planning.needs import RESERVE, STORAGES, MemoryChoice, empty_model
 from trainers.planning.plan import GB
 from trainers.sampling.sample import SamplingParams, draw
 
@@ -40,23 +40,23 @@ def plan(folder, monkeypatch, room, device=CARD, storage="auto", drawn=None):
 @pytest.mark.parametrize(
     ("room", "storage", "expected"),
     [
-        (23.5, "auto", Choice()),
-        (23, "auto", Choice(offload_encoders=True)),
-        (22, "auto", Choice("int8")),
-        (12.7, "auto", Choice("int8", offload_encoders=True)),
-        (11, "auto", Choice("nf4")),
-        (7, "auto", Choice("nf4", offload_encoders=True)),
-        (6.5, "auto", Choice("nf4", 4, offload_encoders=True)),
-        (23.5, "nf4", Choice("nf4")),
-        (22, "full", Choice("full", 4, offload_encoders=True)),
+        (23.5, "auto", MemoryChoice()),
+        (23, "auto", MemoryChoice(offload_encoders=True)),
+        (22, "auto", MemoryChoice("int8")),
+        (12.7, "auto", MemoryChoice("int8", offload_encoders=True)),
+        (11, "auto", MemoryChoice("nf4")),
+        (7, "auto", MemoryChoice("nf4", offload_encoders=True)),
+        (6.5, "auto", MemoryChoice("nf4", 4, offload_encoders=True)),
+        (23.5, "nf4", MemoryChoice("nf4")),
+        (22, "full", MemoryChoice("full", 4, offload_encoders=True)),
     ],
 )
 def test_on_a_card_what_costs_least_and_fits_is_chosen(folder, monkeypatch, room, storage, expected):
     found = plan(folder, monkeypatch, room, storage=storage)
     held = found.settings
-    assert Choice(held.storage, held.swap_blocks, False, held.offload_encoders) == expected
+    assert MemoryChoice(held.storage, held.swap_blocks, False, held.offload_encoders) == expected
     assert DRAWING.bytes_of(expected) <= room * GB
-    assert (found.note is None) == (expected == Choice(storage if storage != "auto" else "full"))
+    assert (found.note is None) == (expected == MemoryChoice(storage if storage != "auto" else "full"))
 
 
 def test_without_a_card_a_base_is_packed_alone(folder, monkeypatch):
@@ -122,6 +122,6 @@ def test_drawing_takes_what_is_computed_within_a_tenth(heads, tmp_path):
         held = sum(resident(network) for network in (model.denoiser, model.vae, *model.text_encoders))
         peak = profiled(lambda model=model, params=params: list(draw(model, params)))
         needs = drawing_needs(base, Drawn((256, 256), 4.0, rows=2), torch.float32)
-        ratios[storage] = round(needs.bytes_of(Choice(storage)) / (held + peak), 3)
+        ratios[storage] = round(needs.bytes_of(MemoryChoice(storage)) / (held + peak), 3)
     print(heads, ratios)
     assert all(0.9 < ratio < 1.1 for ratio in ratios.values())

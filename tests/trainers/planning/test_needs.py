@@ -21,7 +21,7 @@ from trainers.config.sections import Base
 from trainers.models.load import load_model
 from trainers.models.storage.packed import pack, packer_of
 from trainers.models.storage.swap import Swap, choose_blocks, swappable_blocks
-from trainers.planning.needs import STORAGES, Choice, needs_of
+from trainers.planning.needs import STORAGES, MemoryChoice, needs_of
 
 pytestmark = [pytest.mark.long, pytest.mark.slow]
 
@@ -82,8 +82,8 @@ def test_blocks_in_main_memory_are_not_on_the_device(folder):
     block = needs.blocks["full"][1]
     out = {id(tensor) for tensor in (*network.transformer_blocks[1].parameters(),)}
     rest = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()) if id(tensor) not in out)
-    assert needs.base(Choice("full", 1)) - block == rest
-    assert needs.base(Choice("full", 0)) == rest + block
+    assert needs.base(MemoryChoice("full", 1)) - block == rest
+    assert needs.base(MemoryChoice("full", 0)) == rest + block
 
 
 # ------------------------------------------------------------ against what is measured
@@ -134,7 +134,7 @@ def measured(heads: int, storage: str, checkpointing: bool, tmp_path: Path) -> t
     given["encoder_hidden_states"] = torch.randn(2, 77 + 256, 80)
     peak = profiled(lambda: network(**given).sample.square().mean().backward())
     theta = sum(parameter.nbytes for parameter in adapters.parameters())
-    choice = Choice(storage, 0, checkpointing)
+    choice = MemoryChoice(storage, 0, checkpointing)
     computed = needs.base(choice) + needs.trained - 2 * theta + needs.working(choice)  # without AdamW's state
     return resident(network) + theta + peak, computed
 

@@ -14,7 +14,7 @@ from tests.trainers.tiny_runs import events_of
 from trainers.config.build import build_config
 from trainers.errors import VelaturaError
 from trainers.planning.activations import Activations
-from trainers.planning.needs import RESERVE, Choice, Needs, needs_of
+from trainers.planning.needs import RESERVE, MemoryChoice, Needs, needs_of
 from trainers.planning.plan import GB, card_lines, choices, choose, fits, in_words, plan_memory
 from trainers.runs.run import Run
 from trainers.training.train import train
@@ -40,16 +40,16 @@ def config(**table: Any) -> Any:
 @pytest.mark.parametrize(
     ("room", "expected"),
     [
-        (43, Choice()),
-        (41.5, Choice(offload_encoders=True)),
-        (40, Choice("full", 0, True)),
-        (23, Choice("full", 0, True, True)),
-        (14.5, Choice("int8", 0, True)),
-        (13.5, Choice("int8", 0, True, True)),
-        (11.5, Choice("int8", 5, True, True)),
-        (8.5, Choice("nf4", 0, True)),
-        (8, Choice("nf4", 0, True, True)),
-        (7, Choice("nf4", 5, True, True)),
+        (43, MemoryChoice()),
+        (41.5, MemoryChoice(offload_encoders=True)),
+        (40, MemoryChoice("full", 0, True)),
+        (23, MemoryChoice("full", 0, True, True)),
+        (14.5, MemoryChoice("int8", 0, True)),
+        (13.5, MemoryChoice("int8", 0, True, True)),
+        (11.5, MemoryChoice("int8", 5, True, True)),
+        (8.5, MemoryChoice("nf4", 0, True)),
+        (8, MemoryChoice("nf4", 0, True, True)),
+        (7, MemoryChoice("nf4", 5, True, True)),
         (4, None),
     ],
 )
@@ -78,8 +78,8 @@ def test_it_is_said_in_one_line_for_each_size_of_card():
     ]
     tight = replace(NEEDS, trained=9 * GB)
     assert fits(tight, config())[0] == "does not fit in 6 GB (computed, not measured on a card)"
-    assert in_words(Choice("int8", 10, True)) == "as int8 with 10 blocks in main memory"
-    assert in_words(Choice()) == "in 16 bits"
+    assert in_words(MemoryChoice("int8", 10, True)) == "as int8 with 10 blocks in main memory"
+    assert in_words(MemoryChoice()) == "in 16 bits"
 
 
 def test_unets_are_left_alone_unless_a_size_is_given(tiny_bases, monkeypatch):
@@ -103,7 +103,7 @@ def test_a_run_keeps_what_was_chosen_for_it(quick, tmp_path, monkeypatch):
     settings = quick({"base": {"model": str(base)}, "sample": {"sampler": "euler"}}, flow)
     assert settings.train.memory == "auto"
     needs = needs_of(settings, torch.float32)
-    room = needs.bytes_of(Choice("int8", 0, True))
+    room = needs.bytes_of(MemoryChoice("int8", 0, True))
     monkeypatch.setattr("trainers.planning.plan.free_memory", lambda _device: room)
     run = Run(train(settings, tmp_path / "runs").run)
     found = run.config()

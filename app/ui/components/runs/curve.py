@@ -21,7 +21,7 @@ Points = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Line:
+class Polyline:
     """A line of a figure."""
 
     kind: str
@@ -44,7 +44,7 @@ class Figure:
 
     title: str
     """Title with the numbers at the last step."""
-    lines: tuple[Line, ...]
+    lines: tuple[Polyline, ...]
     across: tuple[Tick, ...]
     """Ticks of the steps."""
     up: tuple[Tick, ...]
@@ -107,9 +107,9 @@ def _range(ys: Sequence[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _line(kind: str, points: Points, width: float, low: float, high: float) -> Line:
+def _line(kind: str, points: Points, width: float, low: float, high: float) -> Polyline:
     def place(x: float, y: float) -> str:
         up = min(1.0, max(0.0, (y - low) / (high - low)))
         return f"{x / width * WIDTH:.0f},{(1 - up) * HEIGHT:.1f}"
 
-    return Line(kind, " ".join(place(x, y) for x, y in points))
+    return Polyline(kind, " ".join(place(x, y) for x, y in points))

@@ -20,7 +20,7 @@ class SampleButton:
 
 
 @dataclass(frozen=True)
-class Row:
+class SampleRow:
     """The samples of a prompt by column; None for a missing one."""
 
     prompt: str

@@ -93,7 +93,7 @@ STEPS = "train.steps"
 
 
 @dataclass(frozen=True)
-class Row:
+class PresetRow:
     """A preset in the list."""
 
     name: str
@@ -109,7 +109,7 @@ class Presets:
     def __init__(self, services: Services) -> None:
         self.services = services
 
-    def rows(self, owner: str, draft: Draft) -> list[Row]:
+    def rows(self, owner: str, draft: Draft) -> list[PresetRow]:
         """The presets of a login, with the duration of a run with this draft's pictures."""
         presets = self.services.presets.list(owner)
         used = {preset.name: preset.use(draft) for preset in presets if not preset.problem}
@@ -327,13 +327,13 @@ def _of(answer: Answer, part: str | None) -> Answer:
     return Answer(answer.done, answer.refused, answer.file, answer.controls, answer.report, part or "")
 
 
-def _row(preset: OwnPreset, used: Draft | None, time: str, draft: Draft) -> Row:
+def _row(preset: OwnPreset, used: Draft | None, time: str, draft: Draft) -> PresetRow:
     if used is None:
-        return Row(preset.name, preset.problem, False, True)
+        return PresetRow(preset.name, preset.problem, False, True)
     method = method_of(used.choices)
     title = METHODS[method].about.title if method else text.WITHOUT_METHOD
     line = words.summary_line(title, len(changed_settings(used.choices)), time)
-    return Row(preset.name, line, preset.is_chosen(draft.choices), False)
+    return PresetRow(preset.name, line, preset.is_chosen(draft.choices), False)
 
 
 def _undo() -> Button:

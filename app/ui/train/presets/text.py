@@ -61,7 +61,7 @@ NO_REPORT = _("its report is not here any more; choose the file again to see it"
 
 
 @dataclass(frozen=True)
-class Line:
+class ReportLine:
     """A setting in a report: its foreign name and value, its key and value here if it was imported, and a remark."""
 
     name: str
@@ -72,12 +72,12 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Group:
+class ReportGroup:
     """Settings of a report with the same outcome."""
 
     name: str
     title: Message
-    lines: list[Line]
+    lines: list[ReportLine]
     is_open: bool
 
 
@@ -92,14 +92,22 @@ def reason(left: Left) -> str:
     return Sentence.of(left.said) if left.said else REASONS[left.reason]
 
 
-def read_groups(imported: Imported, unsaid: Sequence[Unsaid]) -> list[Group]:
+def read_groups(imported: Imported, unsaid: Sequence[Unsaid]) -> list[ReportGroup]:
     """A report as groups: settings that affect the result first."""
-    matters = [Line(setting.name, setting.value, said=reason(setting)) for setting in imported.left if setting.matters]
-    idle = [Line(setting.name, setting.value, said=reason(setting)) for setting in imported.left if not setting.matters]
-    taken = [Line(setting.name, setting.value, setting.key, setting.became, setting.how) for setting in imported.taken]
-    defaults = [Line(setting.key, setting.value) for setting in unsaid]
+    matters = [
+        ReportLine(setting.name, setting.value, said=reason(setting)) for setting in imported.left if setting.matters
+    ]
+    idle = [
+        ReportLine(setting.name, setting.value, said=reason(setting))
+        for setting in imported.left
+        if not setting.matters
+    ]
+    taken = [
+        ReportLine(setting.name, setting.value, setting.key, setting.became, setting.how) for setting in imported.taken
+    ]
+    defaults = [ReportLine(setting.key, setting.value) for setting in unsaid]
     groups = [
-        Group("matters", matters_line(len(matters)), matters, True),
+        ReportGroup("matters", matters_line(len(matters)), matters, True),
         _group("unsaid", UNSAID, defaults, True),
         _group("computed", COMPUTED, [setting for setting in taken if setting.said], True),
         _group("taken", TAKEN, [setting for setting in taken if not setting.said], False),
@@ -122,5 +130,5 @@ def matters_line(settings: int) -> Message:
     )
 
 
-def _group(name: str, title: Message, lines: list[Line], is_open: bool) -> Group:
-    return Group(name, title.format(count=len(lines)), lines, is_open)
+def _group(name: str, title: Message, lines: list[ReportLine], is_open: bool) -> ReportGroup:
+    return ReportGroup(name, title.format(count=len(lines)), lines, is_open)

@@ -15,7 +15,7 @@ from app.jobs.cluster.nodes import read_seen
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.events.summary import read_summary
 from app.jobs.permissions import MACHINE_OWNER
-from app.jobs.processes.devices import Offer
+from app.jobs.processes.devices import DeviceOffer
 from app.jobs.small_jobs import PICTURE, add_small_job
 from app.jobs.store import GENERATE, Store
 from app.jobs.views import Watcher
@@ -60,7 +60,7 @@ def told() -> list[str]:
 def store(local: LocalCluster, told: list[str]) -> Iterator[Store]:
     """A queue that the nodes serve, and this machine for what has to be done here."""
     store = Store(local.folder / "runs")
-    cluster, own = Cluster(store.runs, str(local.address)), Offer(("cpu",), complete=True)
+    cluster, own = Cluster(store.runs, str(local.address)), DeviceOffer(("cpu",), complete=True)
     with Dispatcher(store, JOB_MODULES, own, interval=0.2, notify=told.append, cluster=cluster).in_background():
         yield store
 

@@ -14,7 +14,7 @@ from app.jobs import actions
 from app.jobs.cluster import changes, manifests, node_job
 from app.jobs.cluster.changes import Appended, Arrived, FolderCopy
 from app.jobs.cluster.manifests import Attempt, begin_attempt
-from app.jobs.cluster.node_job import Alive, Ended, NodeJob, Report
+from app.jobs.cluster.node_job import Alive, JobEnd, NodeJob, Report
 from app.jobs.cluster.parcel import APPENDED, Blob, Parcel, digest_of, pack
 from app.jobs.cluster.storage import CONTENTS, MANIFESTS, Storage
 from app.jobs.events.summary import read_summary
@@ -61,7 +61,7 @@ def follow(job: NodeJob, run: Run, until=lambda _: False, storage: Storage | Non
     copy, seen, reports = FolderCopy(run.folder, storage), [], job.perform()
     for report in reports:
         seen.append(report)
-        if not isinstance(report, Alive | Ended):
+        if not isinstance(report, Alive | JobEnd):
             copy.apply(report)
         if until(report):
             reports.close()
@@ -88,7 +88,7 @@ def test_a_run_that_lost_its_node_goes_on_on_another_with_the_bits_of_an_uncut_o
     assert not cut.ended and cut.attempt == 1 and 5 <= run.checkpoint_steps()[-1] < STEPS
 
     second = job_on(run, "two", attempt=2, storage=storage)
-    assert follow(second, run, storage=storage)[-1] == Ended(0, lacked_memory=False)
+    assert follow(second, run, storage=storage)[-1] == JobEnd(0, lacked_memory=False)
     assert read_summary(run.folder).ended == "finished" and read_summary(run.folder).attempt == 2
     attempts = [json.loads(storage.read(name))["attempt"] for name, _ in storage.names(MANIFESTS)]
     assert attempts == sorted(attempts) and set(attempts) == {1, 2} and len(attempts) > 3
@@ -109,7 +109,7 @@ def test_a_stop_request_ends_it(quick, tmp_path, job_on):
             job.ask_to_stop("pause")
         return False
 
-    assert follow(job, run, until=ask)[-1] == Ended(0, lacked_memory=False)
+    assert follow(job, run, until=ask)[-1] == JobEnd(0, lacked_memory=False)
     assert read_summary(run.folder).ended == "paused" and run.checkpoint_steps()
 
 
@@ -122,7 +122,7 @@ def test_a_parent_that_is_gone_ends_it(quick, tmp_path, job_on):
         job._child.stdin.close()  # as when the actor is killed
         return False
 
-    assert follow(job, run, until=leave)[-1] == Ended(1, lacked_memory=False)
+    assert follow(job, run, until=leave)[-1] == JobEnd(1, lacked_memory=False)
     assert job._child is not None and not psutil.pid_exists(job._child.pid)
     assert not read_summary(run.folder).ended and not (run.folder / "process.log").exists(), "it failed before"
 
@@ -138,11 +138,11 @@ def test_a_small_job_is_done_there_with_a_large_file_of_the_storage_and_its_erro
     (run.folder / "large").write_bytes(b"l" * LARGE)
     request = run.folder / REQUEST
     job = job_on(run, "node", storage=storage, kind=CAPTION)
-    assert follow(job, run, storage=storage)[-1] == Ended(0, lacked_memory=False)
+    assert follow(job, run, storage=storage)[-1] == JobEnd(0, lacked_memory=False)
     assert not (tmp_path / "node" / "jobs" / job._key).exists()
     assert [event["type"] for event in read_events(run.folder)] == ["queued", "attempt", "working", "done"]
     request.write_text(request.read_text().replace("captions", "nowhere"))
-    assert follow(job_on(run, "node", attempt=2, kind=CAPTION), run)[-1] == Ended(1, lacked_memory=False)
+    assert follow(job_on(run, "node", attempt=2, kind=CAPTION), run)[-1] == JobEnd(1, lacked_memory=False)
     said = read_summary(run.folder)
     assert (said.ended, said.attempt, said.message.split()[:4]) == ("failed", 2, ["there", "is", "no", "folder"])
     assert "Traceback" in (run.folder / "process.log").read_text()

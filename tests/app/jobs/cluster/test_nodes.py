@@ -14,9 +14,9 @@ import pytest
 
 from app.cli.cluster import open_cluster
 from app.jobs.cluster.connection import LostClusterError, connected
-from app.jobs.cluster.nodes import FILE, STALE, Node, Seen, from_ray, node_of, read_seen, write_seen
+from app.jobs.cluster.nodes import FILE, STALE, ClusterSnapshot, Node, from_ray, node_of, read_seen, write_seen
 from app.jobs.cluster.ray_node import Address, given_token, node_command, parse_address
-from app.jobs.processes.devices import DeviceRequest, NodeDevice, Offer
+from app.jobs.processes.devices import DeviceOffer, DeviceRequest, NodeDevice
 from trainers.errors import VelaturaError
 
 OURS = version("velatura")
@@ -55,12 +55,14 @@ def test_nodes_are_read_with_what_they_offer_and_why_one_is_not_used():
 
 def test_the_nodes_go_before_this_machine_and_captions_stay_here():
     card, box = NodeDevice({"gpu": "H100"}, 80.0), NodeDevice({}, 16.0)
-    offer = Offer(("cuda:0@10.0.0.4", "cpu@10.0.0.3", "cpu"), True, {"cuda:0@10.0.0.4": card, "cpu@10.0.0.3": box})
+    offer = DeviceOffer(
+        ("cuda:0@10.0.0.4", "cpu@10.0.0.3", "cpu"), True, {"cuda:0@10.0.0.4": card, "cpu@10.0.0.3": box}
+    )
     assert offer.choose("auto", frozenset()) == "cuda:0@10.0.0.4"
     assert offer.choose("auto", frozenset({"cuda:0@10.0.0.4"})) is None, "a CPU would take a hundred times as long"
     assert offer.choose("cuda", frozenset()) == "cuda:0@10.0.0.4" and offer.choose("cpu", frozenset()) == "cpu@10.0.0.3"
     assert offer.choose("auto", frozenset(), True) == "cpu"
-    slow = Offer(("cpu@10.0.0.3", "cpu@10.0.0.4", "cpu"), False, {"cpu@10.0.0.3": box, "cpu@10.0.0.4": box})
+    slow = DeviceOffer(("cpu@10.0.0.3", "cpu@10.0.0.4", "cpu"), False, {"cpu@10.0.0.3": box, "cpu@10.0.0.4": box})
     assert slow.choose("cuda", frozenset()) is None, "it waits: another node may join"
     assert slow.choose("auto", frozenset({"cpu@10.0.0.3"})) == "cpu@10.0.0.4"
     assert slow.choose("auto", frozenset({"cpu@10.0.0.3", "cpu@10.0.0.4"})) == "cpu"
@@ -83,13 +85,15 @@ def test_a_job_gets_a_node_with_its_labels_and_its_memory(wants, device):
         Node("a", "10.0.0.4", cpus=8.0, gpus=1, memory=2**34, card_memory=80.0, labels={"gpu": "H100"}, version=OURS),
         Node("b", "10.0.0.3", cpus=8.0, memory=16 * 10**9, version=OURS),
     )
-    assert Seen(nodes).offer(("cpu",)).choose(wants, frozenset()) == device
-    assert Seen(nodes).offer(("cpu",), ["a"]).choose("auto", frozenset()) == "cpu@10.0.0.3", "it has just lost a job"
+    assert ClusterSnapshot(nodes).offer(("cpu",)).choose(wants, frozenset()) == device
+    assert ClusterSnapshot(nodes).offer(("cpu",), ["a"]).choose("auto", frozenset()) == "cpu@10.0.0.3", (
+        "it has just lost a job"
+    )
 
 
 def test_several_devices_are_those_of_one_machine():
     a, b = (Node(each, f"10.0.0.{each}", cpus=8.0, gpus=count, version=OURS) for each, count in (("4", 1), ("5", 2)))
-    offer = Seen((a, b)).offer(("cuda:0", "cpu"))
+    offer = ClusterSnapshot((a, b)).offer(("cuda:0", "cpu"))
     both = "cuda:0@10.0.0.5+cuda:1@10.0.0.5"
     assert offer.choose("cuda*2", frozenset()) == offer.choose("auto*2", frozenset()) == both
     assert offer.choose("cuda*2", frozenset({"cuda:1@10.0.0.5"})) == f"~{both}"
@@ -108,7 +112,7 @@ def test_a_request_is_written_as_it_is_read():
 
 
 def test_what_was_seen_is_read_by_other_processes_for_a_while(tmp_path):
-    seen = Seen((Node("id", "10.0.0.3", "box", 2.0, 1, 5, 80.0, {"gpu": "H100"}, OURS),), time=time.time())
+    seen = ClusterSnapshot((Node("id", "10.0.0.3", "box", 2.0, 1, 5, 80.0, {"gpu": "H100"}, OURS),), time=time.time())
     assert read_seen(tmp_path) is None
     write_seen(tmp_path, seen)
     assert read_seen(tmp_path) == seen and seen.devices == ("cuda:0@10.0.0.3",)

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 import pytest
 
 from app.jobs.cluster.cluster import Cluster
-from app.jobs.cluster.nodes import Node, Seen, write_seen
+from app.jobs.cluster.nodes import ClusterSnapshot, Node, write_seen
 from app.jobs.cluster.remote_job import LOST_NODE, LostNodeError, _RemoteJob
-from app.jobs.processes.devices import Offer
+from app.jobs.processes.devices import DeviceOffer
 from app.jobs.processes.process import own_identity
 from app.jobs.store import Store
 from app.studio.job_modules import JOB_MODULES
@@ -35,9 +35,9 @@ def test_an_error_of_ray_is_a_lost_node(store: Store, monkeypatch: pytest.Monkey
 
 
 def test_a_node_that_lost_a_job_gets_no_other_for_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster, own = Cluster(store.runs, "127.0.0.2:1"), Offer(("cpu",), complete=True)
+    cluster, own = Cluster(store.runs, "127.0.0.2:1"), DeviceOffer(("cpu",), complete=True)
     monkeypatch.setattr(cluster, "_begun", time.monotonic())  # nothing follows the nodes that are written here
-    write_seen(store.runs, Seen((BOX,), time=time.time()))
+    write_seen(store.runs, ClusterSnapshot((BOX,), time=time.time()))
     for code, device in ((0, DEVICE), (1, DEVICE), (LOST_NODE, "cpu")):
         cluster.note_end(DEVICE, code)
         assert cluster.offer(own).choose("auto", frozenset()) == device

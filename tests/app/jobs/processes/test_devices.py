@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from app.jobs.processes.devices import Offer, environment_for, find_devices
+from app.jobs.processes.devices import DeviceOffer, environment_for, find_devices
 
-CARDS = Offer(("cuda:0", "cuda:1", "cpu"), complete=True)
+CARDS = DeviceOffer(("cuda:0", "cuda:1", "cpu"), complete=True)
 
 
 @pytest.mark.parametrize(
@@ -34,12 +34,12 @@ def test_the_device_of_a_job(wants, taken, device):
 
 
 def test_the_cpu_alone_is_good_enough_and_counts_as_one():
-    alone = Offer(("cpu",), complete=True)
+    alone = DeviceOffer(("cpu",), complete=True)
     assert alone.choose("auto", frozenset()) == "cpu" and alone.choose("auto", frozenset({"cpu"})) is None
 
 
 def test_a_worker_of_one_device_leaves_the_others_jobs_alone():
-    one = Offer(("cuda:1",), complete=False)
+    one = DeviceOffer(("cuda:1",), complete=False)
     assert one.choose("auto", frozenset()) == "cuda:1"
     assert one.choose("cuda*2", frozenset()) is None
     assert one.choose("cuda:0", frozenset()) is None and one.choose("cpu", frozenset()) is None

@@ -13,7 +13,7 @@ from PIL import Image, ImageChops
 
 from app.jobs.dispatcher import Dispatcher
 from app.jobs.processes import warm_server as module
-from app.jobs.processes.devices import Offer
+from app.jobs.processes.devices import DeviceOffer
 from app.jobs.processes.fork_server import ForkServer
 from app.jobs.processes.process import identity_of
 from app.jobs.small_jobs import PICTURE, add_small_job
@@ -40,7 +40,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def dispatcher(store: Store, fork_server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dispatcher]:
     monkeypatch.setattr(module, "free_share", lambda: 0.9)
     monkeypatch.setenv("VELATURA_JOB_NICENESS", "0")
-    dispatcher = Dispatcher(store, JOB_MODULES, Offer(("cpu",), complete=True), fork_server=fork_server)
+    dispatcher = Dispatcher(store, JOB_MODULES, DeviceOffer(("cpu",), complete=True), fork_server=fork_server)
     yield dispatcher
     assert dispatcher._warm_server is not None
     dispatcher._warm_server.close()

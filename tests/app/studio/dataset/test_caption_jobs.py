@@ -9,7 +9,7 @@ from PIL import Image
 
 from app.jobs.dispatcher import Dispatcher
 from app.studio.dataset import edits
-from app.studio.dataset.caption_jobs import CaptionJobs, Progress
+from app.studio.dataset.caption_jobs import CaptionJobs, CaptionProgress
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.dataset.uploads import take_folder
 from app.studio.job_modules import JOB_MODULES
@@ -60,7 +60,7 @@ def captions(drafts: Drafts) -> list[str]:
     return [one.caption for one in drafts.read(KEY).pictures]
 
 
-def finished(caption_jobs: CaptionJobs) -> Progress:
+def finished(caption_jobs: CaptionJobs) -> CaptionProgress:
     end = time.monotonic() + PATIENCE
     while (state := caption_jobs.look(KEY)).busy:
         assert time.monotonic() < end, state

@@ -101,7 +101,7 @@ def test_few_pictures_are_said_once(drafts: Drafts, draft: Draft) -> None:
 def test_a_page_gets_all_rows_once_and_then_what_changed(drafts: Drafts, draft: Draft) -> None:
     checker, first = Checker(drafts), draft.pictures[0].id
 
-    def rows(of: Draft) -> list[images_view.Row]:
+    def rows(of: Draft) -> list[images_view.WallRow]:
         return images_view.read_rows(of, checker.report(of))
 
     whole = images_view.all_rows(drafts, draft, rows(draft))

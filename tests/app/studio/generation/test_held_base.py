@@ -20,7 +20,7 @@ from app.studio.generation.request import GenerateRequest, make_request
 from tests.tiny_flow import tiny_flow_folder
 from trainers.planning import drawing
 from trainers.planning.drawing import Holding, drawing_needs
-from trainers.planning.needs import Choice
+from trainers.planning.needs import MemoryChoice
 
 pytestmark = [pytest.mark.long, pytest.mark.slow]
 
@@ -50,7 +50,7 @@ def little_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory in which the base fits as int8."""
     needed = base_request(request(folder), [])
     assert needed.drawn is not None
-    room = drawing_needs(needed.settings, needed.drawn, needed.dtype).bytes_of(Choice("int8"))
+    room = drawing_needs(needed.settings, needed.drawn, needed.dtype).bytes_of(MemoryChoice("int8"))
     monkeypatch.setattr(drawing, "free_memory", lambda _device: room)
 
 

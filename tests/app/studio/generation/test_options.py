@@ -23,7 +23,7 @@ from app.ui.api_schemas import request_of
 from app.ui.document.templates import render
 from app.ui.playground import text as words
 from app.ui.playground.events import FormSubmitted
-from app.ui.playground.form_view import Sheet, read_form
+from app.ui.playground.form_view import FormState, read_form
 from tests.app.command import call
 from trainers.config.sections import Base
 from trainers.models.load import load_model
@@ -83,7 +83,7 @@ def test_the_form_has_a_field_for_each_that_is_folded() -> None:
     request, _ = form.parse()
     bases = Bases(anywhere=True)
     found = check_compatibility(request, {}, bases)
-    it = read_form(Sheet(form, (), (), found.base, found, {}, 1))
+    it = read_form(FormState(form, (), (), found.base, found, {}, 1))
     page = render("playground/more_fields.html", it=it, text={"MORE": ""})
     assert [option.name for option in FOLDED if f'name="{option.name}"' not in page] == []
     assert all(option.label in page for option in FOLDED)

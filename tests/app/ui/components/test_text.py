@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.studio.dataset.caption_jobs import Progress
+from app.studio.dataset.caption_jobs import CaptionProgress
 from app.ui.components import text as words
 from app.ui.document.templates import ROOT
 from app.ui.train import text as train_words
@@ -33,13 +33,13 @@ def test_counts() -> None:
 
 def test_how_far_captions_are() -> None:
     said = train_words.captions_line
-    assert said(Progress("done", 1, 1)).startswith("1 caption written.") and said(Progress()) == ""
-    assert said(Progress("done", 5, 5)).startswith("5 captions written.")
-    assert said(Progress("stopped", 2, 5)).startswith("Stopped after 2 of 5.")
-    assert said(Progress("failed", 2, 5)).startswith("Writing ended after 2 of 5.")
-    assert said(Progress("failed", 2, 5, "BLIP is not here.")) == "BLIP is not here."
-    assert said(Progress("waiting", 0, 5, "2nd in line.")) == "It begins when the computer is free. 2nd in line."
-    assert said(Progress("writing", 0, 5)) == "Starting …" and said(Progress("writing", 0, 5, "x")) == "x"
+    assert said(CaptionProgress("done", 1, 1)).startswith("1 caption written.") and said(CaptionProgress()) == ""
+    assert said(CaptionProgress("done", 5, 5)).startswith("5 captions written.")
+    assert said(CaptionProgress("stopped", 2, 5)).startswith("Stopped after 2 of 5.")
+    assert said(CaptionProgress("failed", 2, 5)).startswith("Writing ended after 2 of 5.")
+    assert said(CaptionProgress("failed", 2, 5, "BLIP is not here.")) == "BLIP is not here."
+    assert said(CaptionProgress("waiting", 0, 5, "2nd in line.")) == "It begins when the computer is free. 2nd in line."
+    assert said(CaptionProgress("writing", 0, 5)) == "Starting …" and said(CaptionProgress("writing", 0, 5, "x")) == "x"
 
 
 @pytest.mark.parametrize("table", sorted(ROOT.glob("*/*text.py")), ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -10,7 +10,7 @@ from jinja2 import UndefinedError, nodes
 from markupsafe import Markup
 
 from app.ui.components.controls import Fetch, Link
-from app.ui.components.download_menu import Offer
+from app.ui.components.download_menu import DownloadOffer
 from app.ui.document.templates import ROOT, environment, join_lines, macro, text_beside
 
 NASTY = "<b>\"x\" & 'y'</b> ${1} {{ 1 }}"
@@ -106,9 +106,9 @@ def test_values_are_text_in_every_macro():
         "download_menu": macro(
             "download_menu",
             [
-                Offer(NASTY, NASTY),
-                Offer(NASTY, NASTY, NASTY),
-                Offer(NASTY, NASTY, ask=NASTY, about=NASTY, name=NASTY),
+                DownloadOffer(NASTY, NASTY),
+                DownloadOffer(NASTY, NASTY, NASTY),
+                DownloadOffer(NASTY, NASTY, ask=NASTY, about=NASTY, name=NASTY),
             ],
         ),
         "control": macro("control", Link(NASTY, NASTY)) + macro("control", Fetch(NASTY, NASTY)),

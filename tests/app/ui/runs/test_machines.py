@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.cluster.nodes import Node, Seen, write_seen
+from app.jobs.cluster.nodes import ClusterSnapshot, Node, write_seen
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.processes.process import own_identity
 from app.jobs.store import NewJob
@@ -40,12 +40,12 @@ def test_without_a_cluster_there_are_no_machines(queue):
 def test_each_device_says_what_it_does_and_a_machine_why_it_is_not_used(queue):
     card = Node("a", "10.0.0.4", "gpu-box", cpus=8.0, gpus=2, version=OURS)
     nodes = (card, Node("b", "10.0.0.5", "cellar", cpus=8.0, version="0.0.1"), Node("c", "10.0.0.6", "<b>small</b>"))
-    write_seen(queue.store.runs, Seen(nodes, time=time.time()))
+    write_seen(queue.store.runs, ClusterSnapshot(nodes, time=time.time()))
     both = "cuda:0@10.0.0.4+cuda:1@10.0.0.4"
     (queue.store.runs / "dusk").mkdir()
     queue.store.add(NewJob("train", queue.store.runs / "dusk", wants="cuda*2"))
     assert "gpu-box cuda:0: free cuda:1: free" in shown(queue)
-    claimed = queue.store.claim(Seen(nodes).offer(()).choose, own_identity())
+    claimed = queue.store.claim(ClusterSnapshot(nodes).offer(()).choose, own_identity())
     assert claimed is not None and claimed.device == both
     text = shown(queue)
     assert "Machines gpu-box cuda:0: dusk cuda:1: dusk" in text
@@ -54,7 +54,7 @@ def test_each_device_says_what_it_does_and_a_machine_why_it_is_not_used(queue):
 
 
 def test_a_run_that_no_machine_can_do_says_so(queue):
-    write_seen(queue.store.runs, Seen((Node("a", "10.0.0.4", cpus=8.0, version=OURS),), time=time.time()))
+    write_seen(queue.store.runs, ClusterSnapshot((Node("a", "10.0.0.4", cpus=8.0, version=OURS),), time=time.time()))
     queue.store.enter(own_identity(), ("cpu", "cpu@10.0.0.4"))
     for name, wants in (("dusk", "cuda gpu=H100"), ("dawn", "cpu")):
         (queue.store.runs / name).mkdir()
@@ -65,7 +65,9 @@ def test_a_run_that_no_machine_can_do_says_so(queue):
 
 
 def test_a_lost_cluster_says_so(queue):
-    write_seen(queue.store.runs, Seen(problem="the cluster at 10.0.0.4:6379 cannot be reached", time=time.time()))
+    write_seen(
+        queue.store.runs, ClusterSnapshot(problem="the cluster at 10.0.0.4:6379 cannot be reached", time=time.time())
+    )
     with pytest.raises(VelaturaError, match="cannot be reached"):
         queue.machines()
     assert "The cluster at 10.0.0.4:6379 cannot be reached." in shown(queue)
