@@ -22,6 +22,14 @@ SLOW: tuple[Break, ...] = (
         ("tests/app/jobs/cluster/test_remote_job.py::test_a_node_that_lost_a_job_gets_no_other_for_a_while",),
     ),
     Break(
+        "node-asked",
+        "app/jobs/cluster/node_job.py",
+        "        self._run.ask_to_stop(how)",
+        "        Run(self._place).ask_to_stop(how)",
+        "a run on a node goes on after somebody has stopped or paused it",
+        ("tests/app/jobs/cluster/test_node_job.py::test_a_stop_request_is_put_where_the_job_looks_for_it",),
+    ),
+    Break(
         "node-left",
         "app/jobs/cluster/node_job.py",
         "            shutil.rmtree(self._place, ignore_errors=True)\n            self._contents.tidy()",

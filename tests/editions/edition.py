@@ -11,10 +11,7 @@ compared two ranks, deleted a run, kept a preset and learned a word. `facts.json
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 import tarfile
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,10 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.processes.process import own_identity
-from tests.golden.measure import PORTABLE
 
 EDITIONS = ("first", "second")
-ROOT = Path(__file__).parents[2]
 PASSWORDS = ("--auth", "ann:ink-and-paper")
 
 
@@ -53,16 +48,6 @@ class Edition:
         for file in sorted((self.folder / "bases" / "sd1").rglob("*.safetensors")):
             found.update(file.read_bytes())
         assert found.hexdigest() == self.facts["base"], "tests.tiny makes another base than the runs were trained on"
-
-
-def run_python(code: str, folder: Path) -> str:
-    """What a Python program prints that runs in a folder with this code and computes the bits of the editions."""
-    environment = os.environ | PORTABLE | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    line = [sys.executable, "-c", code]
-    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return done.stdout
 
 
 def unpack(name: str, folder: Path) -> Edition:

@@ -22,57 +22,16 @@ from app.studio.paths import Paths
 from app.studio.settings.own_presets import OwnPresets
 from tests.app.command import call
 from tests.app.ui.server import Process
-from tests.editions.edition import EDITIONS, PASSWORDS, Edition, run_python, unpack
-from tests.golden.measure import is_recorded_make
+from tests.editions.edition import EDITIONS, PASSWORDS, Edition, unpack
+from tests.forked import ForkedProcess
+from tests.golden.measure import PORTABLE, is_recorded_make
 from tests.trainers.tiny_runs import equal
 
 GoneOn = tuple[dict[str, Edition], list[list[str]]]
 """Editions by name, and what became of their runs: edition, run, state or steps."""
+FEW = ("lora", "adalora", "full", "oft", "sora", "vpt")
+"""Methods that differ in what they keep and write."""
 pytestmark = [pytest.mark.long, pytest.mark.slow]
-GO_ON = """
-import json, os, shutil
-from pathlib import Path
-from app.jobs.dispatcher import settle
-from app.jobs.store import Store
-from tests.app.command import call
-from tests.app.jobs.working import do_next
-from tests.editions.edition import EDITIONS
-from tests.golden.measure import is_recorded_make
-from tests.tiny import tiny_folder
-from tests.trainers.hurry import hurrying, without_pictures
-from trainers.config.build import as_table, build_config
-from trainers.runs.run import open_run
-from trainers.training.reopen import export_again
-from trainers.training.train import resume, train
-
-def go_on(edition):
-    cloned = call("queue", "clone", "method-lora", "--name", "again", "--out", "outputs")
-    assert cloned.code == 0, cloned.err
-    with without_pictures():
-        for folder in sorted(Path("outputs").glob("method-*")):
-            run = open_run(folder)
-            export_again(run, Path("exported") / f"{folder.name}.safetensors", None, False)
-            stop = lambda event: event["type"] == "step" and run.ask_to_stop()
-            print(edition, folder.name, resume(run, stop, steps=4).steps)
-    store = Store(Path("outputs").resolve())
-    settle(store)
-    while store.line():
-        view = do_next(store)
-        print(edition, view.job.name, view.state)
-    if not is_recorded_make(json.loads(Path("facts.json").read_text())["torch"]):
-        whole = open_run(Path("outputs/interrupted")).config()
-        with without_pictures():
-            train(build_config(as_table(whole), {"train": {"gradient_checkpointing": False}}), Path("uncut"))
-
-place = Path.cwd()
-tiny_folder("sd1", place / "sd1")
-with hurrying():
-    for edition in EDITIONS:
-        os.chdir(place / edition)
-        Path("exported").mkdir()
-        shutil.copytree(place / "sd1", "bases/sd1")
-        go_on(edition)
-"""
 
 
 @pytest.fixture(scope="module", params=EDITIONS)
@@ -115,18 +74,38 @@ def test_the_queue_lists_its_jobs_after_a_migration_with_a_copy_of_before(editio
         assert {Path(folder).name for (folder,) in before.execute("SELECT folder FROM jobs")} >= jobs.keys()
 
 
-@pytest.fixture(scope="module")
-def all_gone_on(tmp_path_factory: pytest.TempPathFactory) -> GoneOn:
-    """The editions after all of their methods were exported and trained longer and their queues were done; what ended.
+@pytest.fixture(scope="module", params=["few", pytest.param("all", marks=pytest.mark.thorough)])
+def extent(request: pytest.FixtureRequest) -> str:
+    """Whether some methods and the first edition's interrupted run go on, or all of them."""
+    return str(request.param)
 
-    One process does it for all of them: its imports take longer than the rest.
+
+@pytest.fixture(scope="module")
+def all_gone_on(extent: str, tmp_path_factory: pytest.TempPathFactory) -> GoneOn:
+    """The editions after their methods were exported and trained longer and their queues were done; what ended.
+
+    One process does it for all of them, which computes the bits of the editions.
     """
     folder = tmp_path_factory.mktemp("gone on")
     editions = {name: unpack(name, folder / name) for name in EDITIONS}
-    printed = run_python(GO_ON, folder)
+    for edition in editions.values():
+        for method in edition.methods:
+            if extent == "few" and method not in FEW:
+                shutil.rmtree(edition.outputs / f"method-{method}")
+    words = [str(folder), ",".join(interrupted_in(extent)), *EDITIONS]
+    process = ForkedProcess("tests.editions.go_on", words, folder / "log.txt", PORTABLE)
+    code, printed = process.wait(600), process.printed()
+    process.close()
+    assert code == 0, printed
     for edition in editions.values():
         edition.check_base()
-    return editions, [line.split() for line in printed.splitlines()]
+    ended = [line.split() for line in printed.splitlines()]
+    return editions, [words for words in ended if len(words) == 3 and words[0] in editions]
+
+
+def interrupted_in(extent: str) -> tuple[str, ...]:
+    """The editions of which the interrupted run goes on."""
+    return EDITIONS if extent == "all" else EDITIONS[:1]
 
 
 @pytest.fixture(scope="module")
@@ -136,18 +115,29 @@ def gone_on(pristine: Edition, all_gone_on: GoneOn) -> tuple[Edition, dict[str, 
     return editions[pristine.name], {run: how for edition, run, how in ended if edition == pristine.name}
 
 
-def test_waiting_and_interrupted_runs_are_trained_and_a_finished_one_cloned(gone_on, pristine):
+def test_a_waiting_run_is_trained_and_a_finished_one_cloned(gone_on, pristine):
     edition, said = gone_on
-    assert {said[name] for name in ("waiting", "interrupted", "again")} == {"finished"}
-    assert style_of(edition, "waiting")
+    assert (said["waiting"], said["again"]) == ("finished", "finished") and style_of(edition, "waiting")
     again, before = style_of(edition, "again"), style_of(pristine, "method-lora")
-    interrupted = style_of(edition, "interrupted")
     if is_recorded_make(edition.facts["torch"]):
         assert equal(again, before)
-        assert digest(interrupted) == edition.facts["style"]["interrupted"]
     else:
         assert_near(again, before)
-        assert_near(interrupted, load_file(edition.folder / "uncut/interrupted/style/interrupted.safetensors"))
+
+
+def test_an_interrupted_run_ends_as_an_uncut_one(all_gone_on, extent):
+    editions, ended = all_gone_on
+    names = interrupted_in(extent)
+    assert [words for words in ended if words[1] == "interrupted"] == [
+        [name, "interrupted", "finished"] for name in names
+    ]
+    for name in names:
+        edition = editions[name]
+        style = style_of(edition, "interrupted")
+        if is_recorded_make(edition.facts["torch"]):
+            assert digest(style) == edition.facts["style"]["interrupted"]
+        else:
+            assert_near(style, load_file(edition.folder / "uncut/interrupted/style/interrupted.safetensors"))
 
 
 def style_of(edition: Edition, name: str) -> dict[str, torch.Tensor]:
@@ -171,11 +161,11 @@ def assert_near(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor])
 
 def test_every_method_is_exported_as_it_was_and_trained_longer(gone_on, pristine):
     edition, said = gone_on
-    for name in pristine.methods:
+    for name in edition.methods:
         exported = load_file(edition.folder / "exported" / f"method-{name}.safetensors")
         assert equal(exported, style_of(pristine, f"method-{name}")), name
     assert {name: steps for name, steps in said.items() if name.startswith("method-")} == {
-        f"method-{name}": "3" for name in pristine.methods
+        f"method-{name}": "3" for name in edition.methods
     }
 
 

@@ -104,21 +104,6 @@ def dispatcher(store: Store, fork_server: ForkServer, monkeypatch: pytest.Monkey
             job.process.kill()
 
 
-def test_an_interrupted_run_waits_for_a_person_where_none_goes_on_by_itself(store, quick, dispatcher):
-    job = actions.add(store, long_run(quick), actor=MACHINE_OWNER)
-    store.set_retries(0)
-    view_when(store, job.id, lambda view: view.summary.saved >= 10, dispatcher)
-    store.job(job.id).process.kill()
-    view = view_when(store, job.id, lambda view: view.job.phase == "ended", dispatcher)
-    saved = Run(job.folder).checkpoint_steps()[-1]
-    assert (view.state, view.summary.saved, view.actions[0]) == ("interrupted", saved, "resume")
-    assert 10 <= saved < STEPS and f"Saved up to step {saved}." in view.line
-    dispatcher.look()
-    assert store.job(job.id).attempts == 1 and store.line() == []
-    actions.resume(store, job.id, actor=MACHINE_OWNER)
-    assert [each.id for each in store.line()] == [job.id]
-
-
 def test_a_run_outlives_its_dispatcher_makes_way_restarts_when_killed_pauses_and_ends_with_the_bits_of_an_uncut_one(
     store, quick, dispatcher, uncut, fork_server, tmp_path
 ):
@@ -274,6 +259,24 @@ def begin_next(store: Store, folder: Path) -> tuple[Job, subprocess.Popen[bytes]
     running = store.begin(claimed.id, claimed.token, identity_of(child.pid))
     assert running is not None
     return running, child
+
+
+def test_an_interrupted_run_waits_for_a_person_where_none_goes_on_by_itself(store, dispatcher, tmp_path):
+    job, child = begun(store, tmp_path)
+    store.set_retries(0)
+    record = Recorder(job.folder)
+    record("step", step=12, steps=STEPS, speed=1.0, loss=0.5)
+    record("checkpoint", step=10)
+    child.kill()
+    child.wait()
+    dispatcher.look()
+    view = Watcher(store).view(job.id)
+    assert (view.state, view.job.phase, view.summary.saved, view.actions[0]) == ("interrupted", "ended", 10, "resume")
+    assert "Saved up to step 10." in view.line
+    dispatcher.look()
+    assert store.job(job.id).attempts == 1 and store.line() == []
+    actions.resume(store, job.id, actor=MACHINE_OWNER)
+    assert [each.id for each in store.line()] == [job.id]
 
 
 def test_a_measurement_waits_again_when_something_else_wants_its_device(store, dispatcher, tmp_path):

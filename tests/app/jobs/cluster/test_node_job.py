@@ -100,6 +100,16 @@ def test_a_run_that_lost_its_node_goes_on_on_another_with_the_bits_of_an_uncut_o
     assert "model" in table["base"] and run.table() == table, "its settings are the head's"
 
 
+def test_a_stop_request_is_put_where_the_job_looks_for_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("VELATURA_NODE_FOLDER", str(tmp_path / "node"))
+    job = NodeJob(JOB_MODULES.job, TRAIN, 1, Parcel("dusk", {}, {}))
+    folder = tmp_path / "node" / "jobs" / job._key / "dusk"
+    folder.mkdir(parents=True)
+    job.ask_to_stop("pause")
+    assert Run(folder).asked_to_stop() == "pause"
+
+
+@pytest.mark.thorough
 def test_a_stop_request_ends_it(quick, tmp_path, job_on):
     run = add(Store(tmp_path / "runs"), quick("dusk", {"train": {"steps": 5000}}))
     job = job_on(run, "node")
