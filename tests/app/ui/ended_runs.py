@@ -21,11 +21,16 @@ LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
 
 
 def write_run(
-    runs: Path, name: str, settings: Mapping[str, Any] | None = None, prompts: Sequence[str] = PROMPTS, first: int = 0
+    runs: Path,
+    name: str,
+    settings: Mapping[str, Any] | None = None,
+    prompts: Sequence[str] = PROMPTS,
+    first: int = 0,
+    side: int = 96,
 ) -> Path:
     """A finished run, drawn before training, at half its steps, at its last and from its file.
 
-    `first` says which pictures and which file.
+    `first` says which pictures and which file, `side` how many pixels wide: copies of small ones are made quickly.
     """
     run = runs / name
     config = build_config({"name": name, "base": {"model": "starter"}, "data": {"images": "dataset"}}, settings or {})
@@ -42,7 +47,7 @@ def write_run(
     for number, folder in enumerate(("step-00000000", f"step-{steps // 2:08d}", f"step-{steps:08d}", "final")):
         (run / "samples" / folder).mkdir()
         for row in range(len(prompts)):
-            scene(first + 10 * number + row, (320, 320)).save(run / "samples" / folder / f"{row:02d}.png")
+            scene(first + 10 * number + row, (side, side)).save(run / "samples" / folder / f"{row:02d}.png")
     write_style(run, first + 1)
     record("done", step=steps)
     return run

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.app.ui.visitor import ALL_SENT, PATIENCE, READY, add, captions, nameless, widest
+from tests.app.ui.visitor import ALL_SENT, PATIENCE, READY, add, captions, expect_layout, nameless
 from tests.app.user_files import write_bomb
 from tests.trainers.data.pictures import scene
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long
 
+COMPLETE = "Every picture has a caption already."
 NASTY = "<b>x</b> ${document.title='x'} {{1+1}} \"' <img src=x onerror=\"document.title='y'\">"
 
 UPRIGHT = """all => Promise.all(all.map(async one => {
@@ -48,7 +48,7 @@ def five(files: Path) -> list[Path]:
     return [files / name for name in ("red boat.png", "cup_of_tea.webp", "a house.heic", "pear.bmp", "IMG_0001.jpg")]
 
 
-def test_pictures_captions_and_what_is_left_out_survive(page, files):
+def test_pictures_captions_what_is_left_out_and_the_theme_survive(page, files):
     expect(page.locator(".go:visible"), "an empty page has one filled button").to_have_count(1)
     add(page, *five(files), files / "notes.png", files / "bomb.png", count=5)
     assert captions(page) == ["red boat", "cup of tea", "a house", "pear", ""]
@@ -65,15 +65,21 @@ def test_pictures_captions_and_what_is_left_out_survive(page, files):
     fields.nth(1).press("Enter")
     expect(fields.nth(2), "Enter goes to the next caption").to_be_focused()
     fields.nth(4).fill(NASTY)
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    page.get_by_role("button", name="Switch between light and dark").click()
     page.wait_for_function(ALL_SENT)
     page.reload()
     page.wait_for_selector(READY)
     assert captions(page) == ["red boat", "a cup of tea by the window", "a house", "pear", NASTY]
     expect(page.locator(".left-out li")).to_have_count(2)
     assert page.title() == "Train · Velatura" and page.locator(".cards b").count() == 0, "markup is text"
+    dark = "[document.documentElement.dataset.theme, document.body.classList.contains('dark')]"
+    assert page.evaluate(dark) == ["dark", True]
+    background = page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).backgroundColor")
+    assert background == "rgb(15, 20, 18)"
 
 
-def test_find_and_replace_preview_undo_and_delete(page, files):
+def test_captions_are_replaced_deleted_undone_and_not_written_without_a_model(page, files):
     add(page, *five(files), count=5)
     fields = page.locator(".cards textarea")
     fields.nth(0).fill("a red boat")
@@ -97,6 +103,14 @@ def test_find_and_replace_preview_undo_and_delete(page, files):
     page.locator("#foot").get_by_role("button", name="Undo").click()
     page.wait_for_selector("body[data-pictures='5']")
     assert captions(page)[1] == "cup of tea"
+
+    page.get_by_role("button", name="Write captions for me").click()
+    page.get_by_role("button", name="Write captions", exact=True).click()
+    no_model = "BLIP is not on this computer and there is no network. Write captions by hand"
+    expect(page.locator(".problem")).to_contain_text(no_model)
+    fields.last.fill("a lake")
+    page.wait_for_function(ALL_SENT)
+    assert captions(page)[-1] == "a lake", "the editor stays usable"
 
 
 def test_a_zip_with_captions_and_traps(page, tmp_path):
@@ -125,9 +139,9 @@ def test_typing_goes_on_while_pictures_arrive(page, files):
     field.press("End")
     field.press_sequentially(" at sea")
     page.set_input_files("#files", [str(path) for path in five(files)[1:]])
-    field.press_sequentially(" with a very long mast and three sails", delay=30)
+    field.press_sequentially(" with a long mast", delay=30)
     page.wait_for_selector("body[data-pictures='5']")
-    expect(field).to_have_value("red boat at sea with a very long mast and three sails")
+    expect(field).to_have_value("red boat at sea with a long mast")
     expect(field).to_be_focused()
 
 
@@ -225,11 +239,27 @@ def test_samples_and_steps_by_keyboard(page):
     expect(page.get_by_label("Trigger word")).to_have_value("blob style")
 
 
-def test_nothing_said_about_the_pictures_before_is_left_after_starting_fresh(page, files):
+def test_what_is_said_about_the_pictures_stays_only_while_it_is_true(page, files):
     add(page, files / "red boat.png", count=1)
     page.get_by_role("button", name="Write captions for me").click()
-    page.get_by_role("button", name="Write captions", exact=True).click()
-    expect(page.get_by_text("Every picture has a caption already.")).to_be_visible()
+    write, complete = page.get_by_role("button", name="Write captions", exact=True), page.get_by_text(COMPLETE)
+    write.click()
+    expect(complete).to_be_visible()
+    page.get_by_label("Caption 1", exact=True).fill("")
+    page.get_by_label("Caption 1", exact=True).blur()
+    expect(complete, "a caption was emptied").to_be_hidden()
+    page.get_by_label("Caption 1", exact=True).fill("a boat")
+    page.get_by_label("Caption 1", exact=True).blur()
+    page.wait_for_selector("body[data-captionless='0']")
+    write.click()
+    expect(complete).to_be_visible()
+    add(page, files / "IMG_0001.jpg", count=2)
+    expect(complete, "a picture without one came in").to_be_hidden()
+    page.get_by_label("Caption 2", exact=True).fill("a pond")
+    page.get_by_label("Caption 2", exact=True).blur()
+    page.wait_for_selector("body[data-captionless='0']")
+    write.click()
+    expect(complete).to_be_visible()
     page.get_by_role("button", name="Find and replace").click()
     page.get_by_label("Find", exact=True).fill("boat")
     expect(page.get_by_text("1 caption changes")).to_be_visible()
@@ -242,51 +272,15 @@ def test_nothing_said_about_the_pictures_before_is_left_after_starting_fresh(pag
     add(page, files / "IMG_0001.jpg", count=1)
     expect(none_came).to_have_count(0)
     page.get_by_role("button", name="Write captions for me").click()
-    expect(page.get_by_role("button", name="Write captions", exact=True)).to_be_visible()
-    expect(page.get_by_text("Every picture has a caption already.")).to_be_hidden()
+    expect(write).to_be_visible()
+    expect(complete).to_be_hidden()
     page.get_by_role("button", name="Find and replace").click()
     expect(page.get_by_label("Find", exact=True)).to_have_value("")
     expect(page.get_by_text("1 caption changes")).to_be_hidden()
 
 
-def test_that_every_picture_has_a_caption_is_said_only_while_it_is_true(page, files):
-    add(page, files / "red boat.png", count=1)
-    said = page.get_by_text("Every picture has a caption already.")
-    page.get_by_role("button", name="Write captions for me").click()
-    for gone in ("a picture without one", "a caption is emptied"):
-        page.get_by_role("button", name="Write captions", exact=True).click()
-        expect(said).to_be_visible()
-        if gone == "a picture without one":
-            add(page, files / "IMG_0001.jpg", count=2)
-            expect(said).to_be_hidden()
-            page.get_by_label("Caption 2", exact=True).fill("a boat")
-            page.get_by_label("Caption 2", exact=True).blur()
-            page.wait_for_selector("body[data-captionless='0']")
-        else:
-            page.get_by_label("Caption 1", exact=True).fill("")
-            page.get_by_label("Caption 1", exact=True).blur()
-            expect(said).to_be_hidden()
-
-
-def test_captions_by_a_model_without_network(page, files):
-    add(page, *five(files), count=5)
-    page.get_by_role("button", name="Write captions for me").click()
-    page.get_by_role("button", name="Write captions", exact=True).click()
-    said = "BLIP is not on this computer and there is no network. Write captions by hand"
-    expect(page.locator(".problem")).to_contain_text(said)
-    page.locator(".cards textarea").last.fill("a lake")
-    page.wait_for_function(ALL_SENT)
-    assert captions(page)[-1] == "a lake", "the editor stays usable"
-
-
 def test_nothing_reaches_beyond_the_right_edge(page, studio, files):
-    def check() -> None:
-        for width in (1920, 390):
-            page.set_viewport_size({"width": width, "height": 844})
-            wait_until(lambda: not widest(page), lambda: widest(page))
-        assert nameless(page) == []
-
-    check()
+    expect_layout(page)
     add(page, *five(files), files / "notes.png", files / "<img src=x onerror=document.title=1> ${1}.png", count=6)
     last = page.locator(".cards > li").last
     last.scroll_into_view_if_needed()
@@ -295,28 +289,11 @@ def test_nothing_reaches_beyond_the_right_edge(page, studio, files):
     page.get_by_role("button", name="Find and replace").click()
     page.get_by_label("Find", exact=True).fill("e")
     page.wait_for_selector(".preview li")
-    check()
-    for name in ("runs", "styles", "playground", "run?id=x"):
-        page.goto(f"{studio.url}{name}")
-        page.wait_for_selector("#pg-form .go" if name == "playground" else ".empty h1")
-        expect(page.locator(".go:visible")).to_have_count(1)
-        if name == "playground":
-            expect(page.locator(".go:visible")).to_have_text(["Train your first style"], use_inner_text=True)
-            expect(page.get_by_label("Prompt", exact=True)).to_have_value("a lighthouse")
-        check()
+    expect_layout(page)
+    page.goto(f"{studio.url}playground")
+    page.wait_for_selector("#pg-form .go")
+    expect(page.locator(".go:visible")).to_have_text(["Train your first style"], use_inner_text=True)
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a lighthouse")
+    expect_layout(page)
     page.evaluate("document.body.append(document.createElement('button'))")
     assert len(nameless(page)) == 1, "the check sees what has no name"
-
-
-def test_the_theme_is_kept(page, studio):
-    assert page.evaluate("document.documentElement.dataset.theme") == "light"
-    page.get_by_role("button", name="Switch between light and dark").click()
-    page.goto(f"{studio.url}runs")
-    page.wait_for_selector(".empty h1")
-    assert page.evaluate("[document.documentElement.dataset.theme, document.body.classList.contains('dark')]") == [
-        "dark",
-        True,
-    ]
-    assert page.title().endswith("Runs · Velatura"), "a run of another test may be in front, as “40 % · ”"
-    background = page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).backgroundColor")
-    assert background == "rgb(15, 20, 18)"

@@ -22,7 +22,7 @@ from app.jobs.states import State
 from app.jobs.store import Job, Store
 from app.jobs.views import Watcher
 from tests.app.ui.server import SLOW_STEPS, Process
-from tests.app.ui.visitor import Tab, open_tab, widest
+from tests.app.ui.visitor import Tab, expect_layout, open_tab, widest
 from tests.trainers.tiny_runs import METHODS, quick_settings, write_images
 from tests.waiting import wait_until
 from trainers.formats.inspect import describe_style
@@ -144,7 +144,7 @@ def test_a_trained_style_comes_and_goes_out_in_every_form(page, place, tmp_path)
     expect(page.get_by_role("button", name="Import a style")).to_be_visible()
     expect(page.locator("h1:visible")).to_have_count(1)
     expect(page.get_by_label("Search")).to_be_hidden()
-    assert widest(page) == []
+    expect_layout(page)
 
     job = place.train("harbour blue", steps=20_000)
     page.reload()
@@ -174,8 +174,7 @@ def test_a_trained_style_comes_and_goes_out_in_every_form(page, place, tmp_path)
     assert page.evaluate("navigator.clipboard.readText()") == f"<lora:harbour blue:0.8> {NASTY}"
     expect(style.get_by_role("link", name="Try it")).to_have_attribute("href", re.compile(r"^playground\?style="))
     style.locator(".more").last.locator("summary").click()
-    style.get_by_role("link", name="Open its run").click()
-    page.wait_for_selector("h1:text-is('harbour blue')")
+    expect(style.get_by_role("link", name="Open its run")).to_have_attribute("href", "run?id=harbour blue")
 
 
 def test_styles_from_elsewhere_are_taken_in_or_refused_in_a_sentence(page, place):

@@ -38,7 +38,7 @@ SETTLING = """async slot => {
   return {link: acts(link, 1), key: acts(link, 0), stop: acts(stop, 1), download: acts(download, 1)};
 }"""
 """Which clicks reach a button of a run right after its buttons have changed."""
-LONG = {"name": "dusk", "train": {"steps": 50_000}, "save": {"every": 7}, "sample": {"every": 0}}
+LONG = {"name": "dusk", "train": {"steps": 50_000}, "save": {"every": 3}, "sample": {"every": 0}}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_cancelling_asks_first_and_leaves_a_way_on(page: Any, place: tuple[Proce
     run = Run(store.runs / "dusk")
     page.goto(f"{process.url}run?id=dusk")
     chip(page, "Training").wait_for()
-    page.wait_for_function("parseInt(document.querySelector('.facts')?.textContent.slice(5)) > 8")
+    page.wait_for_function("parseInt(document.querySelector('.facts')?.textContent.slice(5)) > 3")
     from_menu(page, "Stop without saving")
     asked = page.get_by_role("dialog", name="Stop dusk without saving?")
     asked.get_by_text("can be continued from there").wait_for()
@@ -93,7 +93,7 @@ def test_cancelling_asks_first_and_leaves_a_way_on(page: Any, place: tuple[Proce
     asked.get_by_role("button", name="Stop without saving").click()
     chip(page, "Cancelled").wait_for()
     saved = run.checkpoint_steps()[-1]
-    assert saved % 7 == 0
+    assert saved % 3 == 0
     page.get_by_text(f"Saved up to step {saved}.").wait_for()
     expect(page.locator(".go:visible")).to_have_text([f"Continue from {saved}"], use_inner_text=True)
     from_menu(page, "Restart from zero")

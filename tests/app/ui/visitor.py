@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.waiting import wait_until
+
 PATIENCE = 120_000
 """Milliseconds for which a page waits for a state: CI may be slow; it comes within a second otherwise."""
 SIZE = {"width": 1280, "height": 900}
@@ -180,3 +182,12 @@ def nameless(page: Any) -> list[str]:
     roles = {node["nodeId"]: node["role"]["value"] for node in nodes if not node.get("ignored")}
     named = {node["nodeId"] for node in nodes if node.get("name", {}).get("value", "").strip()}
     return [f"{role} {number}" for number, role in roles.items() if role in NAMED and number not in named]
+
+
+def expect_layout(page: Any) -> None:
+    """Expect that nothing reaches beyond a wide or a narrow window, and that everything has a name."""
+    for width in (1920, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        wait_until(lambda: not widest(page), lambda: str(widest(page)))
+    assert nameless(page) == []
+    page.set_viewport_size(SIZE)

@@ -86,7 +86,10 @@ def finished(stage: Stage, name: str) -> Iterator[str]:
 
 def many(stage: Stage) -> Iterator[str]:
     """More runs than there are on a page."""
-    runs = [write_run(stage.out, f"Study {number:02}", {"train": {"steps": 4}}, first=number) for number in range(27)]
+    runs = [
+        write_run(stage.out, f"Study {number:02}", {"train": {"steps": 4}}, first=number, side=320)
+        for number in range(27)
+    ]
     stage.go("runs", ".pages")
     stage.page.locator(".pages").scroll_into_view_if_needed()
     yield "runs-many"
@@ -181,7 +184,10 @@ def made(out: Path) -> Iterator[dict[str, Path]]:
     """Runs that end with the block, whatever has become of them."""
     names = ("Training", "Hanging", "Fallen back", "Interrupted", "Failed", "Paused", "Stopped")
     store = Store(out)
-    runs = {name: write_run(out, name, {"train": {"steps": 600}}, first=number) for number, name in enumerate(names)}
+    runs = {
+        name: write_run(out, name, {"train": {"steps": 600}}, first=number, side=320)
+        for number, name in enumerate(names)
+    }
     for run in runs.values():
         shutil.rmtree(run / "style")
         Recorder(run)("anew")
@@ -202,7 +208,7 @@ def listed_runs(out: Path) -> Iterator[list[str]]:
         "Linocut": {"train": {"steps": 200}, "sample": {"seeds": [7]}},
     }
     store = Store(out)
-    runs = [write_run(out, name, each, first=number) for number, (name, each) in enumerate(settings.items())]
+    runs = [write_run(out, name, each, first=number, side=320) for number, (name, each) in enumerate(settings.items())]
     for run in runs[1:]:
         store.add(NewJob(TRAIN, run))
     claimed = store.claim(lambda *_: "cpu", own_identity())
