@@ -31,8 +31,9 @@ def test_several_axes_have_the_last_over_the_columns_and_one_prompt(store) -> No
     grid = make_grid(sweep.axes, there, prompt=2)
     assert grid.title == PROMPTS[1] == prompts(there)[1] and [row.label for row in grid.rows] == ["lora", "loha"]
     assert [sample is None for row in grid.rows for _, sample in row.cells] == [False] * 4 + [True, False]
-    sheet = draw_sheet(grid, "dusk")
+    sheet, small = draw_sheet(grid, "dusk", cell=320), draw_sheet(grid, "dusk")
     assert sheet.size[0] > 3 * 320 and sheet.size[1] > 2 * 320
+    assert small.size[0] > 3 * 96 and small.size[1] > 2 * 96 and small.size < sheet.size
     with pytest.raises(VelaturaError, match="there is no prompt 3; there are 2"):
         make_grid(sweep.axes, there, prompt=3)
     assert draw_plot(there, "dusk").size == (WIDTH, HEIGHT + 64 + 26 * 5)
