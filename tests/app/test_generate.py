@@ -155,7 +155,7 @@ def test_a_series_is_numbered_and_each_is_as_if_alone(trained: Trained, tmp_path
     assert "Several strengths need a style" in call(*words).err
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", pytest.param(".webp", marks=pytest.mark.thorough)])
 def test_a_picture_holds_its_parameters(suffix: str, trained: Trained, tmp_path: Path) -> None:
     target = tmp_path / f"new [1]{suffix}"
     words = ("--prompt", "a føx", "--style", f"{trained.style}:0.5", "--seed", "3", "--steps", "1", "--size", "32x64")
@@ -185,7 +185,7 @@ def test_what_a_style_has_too_much_is_said(trained: Trained, tmp_path: Path) -> 
     more = {f"{stem}.lora_{side}.weight": tensors[key].clone() for side, key in _factors(tensors).items()}
     save_file(tensors | more, tmp_path / "more.safetensors", {"velatura.fits_only": "Velatura starter"})
     style = tmp_path / "more.safetensors"
-    outcome = call("generate", "--prompt", "fox", "--steps", "1", "--style", style, "--out", tmp_path / "fox.png")
+    outcome = call("generate", "--prompt", "fox", "--steps", "1", *SMALL, "--style", style, "--out", tmp_path / "f.png")
     assert outcome.code == 0
     assert f"this base lacks 1 of its 130 layers: {stem}" in outcome.err
 
@@ -240,7 +240,7 @@ def test_a_word_beside_that_is_called_in_two_ways_takes_no_style_away(trained: T
     rows = torch.ones(1, load_model(Base(), torch.float32, "cpu").text_encoders[0].config.hidden_size)
     save_file({"<dusk>": rows}, tmp_path / "my-embedding.safetensors", {"velatura.fits_only": STARTER})
     style = shutil.copy(trained.style, tmp_path / "my.safetensors")
-    words = ("--style", style, "--style", trained.style, "--each", "--steps", "1", "--out", tmp_path / "f.png")
+    words = ("--style", style, "--style", trained.style, "--each", "--steps", "1", *SMALL, "--out", tmp_path / "f.png")
     outcome = call("generate", "--prompt", "fox", *words)
     assert outcome.code == 0, outcome.err
     assert all((tmp_path / f"f-{number}.png").is_file() for number in (1, 2))
@@ -269,11 +269,11 @@ def test_words_hold_for_the_pictures_of_every_style(trained: Trained, tmp_path: 
     assert only.code == 1 and "there are only embeddings" in only.err
     for_two = call(*words, "--compose", "composite", "--out", tmp_path / "g.png")
     assert for_two.code == 1 and "; one is given; embeddings do not count" in for_two.err
-    silent = call("generate", "--prompt", "cat", "--steps", "1", "--style", word, "--out", tmp_path / "g.png")
+    silent = call("generate", "--prompt", "cat", "--steps", "1", *SMALL, "--style", word, "--out", tmp_path / "g.png")
     assert silent.code == 0 and "no prompt contains <dusk>, without which dusk-word.safetensors has no" in silent.err
 
 
-@pytest.mark.parametrize("way", ["svd:64", "composite", "k-lora"])
+@pytest.mark.parametrize("way", ["svd:64", "composite", pytest.param("k-lora", marks=pytest.mark.thorough)])
 def test_styles_are_combined(way: str, trained: Trained, tmp_path: Path) -> None:
     """A style with itself: a sum that adds up, and means and turns that change nothing."""
     twice = ("--style", f"{trained.style}:8", "--style", f"{trained.style}:8")
