@@ -144,7 +144,7 @@ class Api:
     @kindly
     def drafts(self, request: gr.Request | None = None) -> Answer:
         """Your login's API drafts that have pictures, newest first, and their total bytes."""
-        login = _owner(request)
+        login = caller(request).name
         drafts = of_programs(self.services.drafts, login) if login else []
         listed = [
             {
@@ -172,12 +172,12 @@ class Api:
         current = self._known(draft, request)
         name = text_of(name, "name", NAME_LETTERS)
         choice = text_of(preset, "preset", NAME_LETTERS), text_of(base, "base", PATH_LETTERS)
-        find_own = partial(self.services.presets.find, request.username or "" if request is not None else "")
+        find_own = partial(self.services.presets.find, caller(request).name)
         chosen, table = must("bad_setting", with_orders, current, *choice, table_of(settings, "settings"), find_own)
         self._check_base(chosen)
         chosen = chosen.with_(name=name)
         queue = self.services.queue
-        job = must("bad_setting", start_run, queue, self.services.drafts, chosen, _actor(request), table)
+        job = must("bad_setting", start_run, queue, self.services.drafts, chosen, caller(request), table)
         return self._state(job.name)
 
     @kindly
@@ -236,20 +236,20 @@ class Api:
     @kindly
     def trash(self, request: gr.Request | None = None) -> Answer:
         """Your items in the trash, newest first, and their total bytes; an admin's are everybody's."""
-        items = Trash(self.services.queue.store).items(_actor(request))
+        items = Trash(self.services.queue.store).items(caller(request))
         return {"items": [item.plain() for item in items], "bytes": sum(item.size for item in items)}
 
     @kindly
     def restore(self, item: str, request: gr.Request | None = None) -> Answer:
         """Restore an item from the trash, under another name if its own was taken."""
-        thrown, actor = self._thrown(item, request), _actor(request)
+        thrown, actor = self._thrown(item, request), caller(request)
         name = actions.restore(self.services.queue.store, thrown.id, actor=actor)
         return {"kind": thrown.kind, "name": name}
 
     @kindly
     def empty(self, item: str = "", request: gr.Request | None = None) -> Answer:
         """Permanently delete an item in the trash, or all of yours if none is given."""
-        trash, actor = Trash(self.services.queue.store), _actor(request)
+        trash, actor = Trash(self.services.queue.store), caller(request)
         items = [self._thrown(item, request)] if item != "" else trash.own(actor)
         AuditLog(trash.runs).note("empty", actor, items[0].name if item != "" else "")
         return {"deleted": len(items), "bytes": trash.remove(items)}
@@ -301,7 +301,7 @@ class Api:
             "bad_value", request_of, text_of(prompt, "prompt"), styles, table_of(options, "options")
         )
         sheet = options.get("sheet") is True
-        pictures = wait_for(self.services.generations, generate_request, _owner(request), sheet)
+        pictures = wait_for(self.services.generations, generate_request, caller(request).name, sheet)
         return [file_of(path) for path in pictures]
 
     @kindly
@@ -312,7 +312,7 @@ class Api:
     @kindly
     def presets(self, request: gr.Request | None = None) -> list[Answer]:
         """The bundled presets with their purposes, then your own."""
-        presets = self.services.presets.list(request.username or "" if request is not None else "")
+        presets = self.services.presets.list(caller(request).name)
         bundled = [{"name": preset.name, "summary": preset.summary} for preset in list_presets()]
         return bundled + [{"name": one.name, "summary": one.problem or "One of your own."} for one in presets]
 
@@ -332,7 +332,7 @@ class Api:
         """
         if not isinstance(draft, str) or not draft or len(draft) > DRAFT_LETTERS:
             raise RefusalError("no_draft", "draft must be a draft that /upload returned.")
-        owner, key = _owner(request), key_of_program(draft)
+        owner, key = caller(request).name, key_of_program(draft)
         if owner and ":" in draft:  # the key of another login
             raise RefusalError("no_draft", "There is no such draft: a draft's id has no colon.")
         program_key = key_of_program(draft, owner)
@@ -357,7 +357,7 @@ class Api:
 
     def _own(self, run: str, request: gr.Request | None, what: str) -> tuple[View, Actor]:
         """A run and the actor; NotOwnerError if the actor may not change it."""
-        view, actor = self._view(run), _actor(request)
+        view, actor = self._view(run), caller(request)
         check_owner(self.services.paths.runs, what, actor, view.job.kind, run, view.job.owner)
         return view, actor
 
@@ -372,7 +372,7 @@ class Api:
 
     def _thrown(self, item: str, request: gr.Request | None) -> TrashItem:
         trash = Trash(self.services.queue.store)
-        return must("no_item", trash.item, text_of(item, "item", NAME_LETTERS), _actor(request))
+        return must("no_item", trash.item, text_of(item, "item", NAME_LETTERS), caller(request))
 
     def _item(self, style: str) -> StyleEntry:
         item = self.services.library.entry(style) if isinstance(style, str) else None
@@ -391,9 +391,6 @@ def _state(run: str, view: View) -> Answer:
     return {"run": run, "state": view.state.value, "place": view.place, "ended": view.state in ENDED}
 
 
-def _actor(request: gr.Request | None) -> Actor:
+def caller(request: gr.Request | None) -> Actor:
+    """The actor of an API call; the machine's owner for one without a request."""
     return actor_of(request) if request is not None else Actor()
-
-
-def _owner(request: gr.Request | None) -> str:
-    return (request.username or "") if request is not None else ""

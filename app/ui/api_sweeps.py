@@ -6,7 +6,6 @@ from typing import Any
 
 import gradio as gr
 
-from app.jobs.permissions import Actor
 from app.jobs.states import ENDED
 from app.studio.runs.start import OF_FILES, with_orders
 from app.studio.services import Services
@@ -15,9 +14,8 @@ from app.studio.sweeps.draft_sweep import start_draft_sweep
 from app.studio.sweeps.results import as_record, ranked, read_result
 from app.studio.sweeps.sweep_file import read_sweep
 from app.studio.sweeps.sweeps import members, progress
-from app.ui.api import NAME_LETTERS, Api
+from app.ui.api import NAME_LETTERS, Api, caller
 from app.ui.api_schemas import Answer, RefusalError, kindly, must, table_of, text_of, texts_of
-from app.ui.components.events import actor_of
 
 OF_THE_COMPUTER = ("base.model", *OF_FILES)
 """Settings that may name files of this computer; `settings` chooses the base of all runs."""
@@ -45,7 +43,7 @@ class SweepApi(Api):
         request: gr.Request | None = None,
     ) -> Answer:
         """Queue a run of a draft for each combination of `methods` and of the values in `grid`, by config key."""
-        api_draft, actor = self._known(draft, request), actor_of(request) if request is not None else Actor()
+        api_draft, actor = self._known(draft, request), caller(request)
         name, choice = text_of(name, "name", NAME_LETTERS), text_of(preset, "preset", NAME_LETTERS)
         find_own = partial(self.services.presets.find, actor.name)
         chosen, table = must(

@@ -1,5 +1,5 @@
 // Refreshes the page when the studio has a newer version, at most every so many seconds (the value; 0 for never) and
-// only while the page and its step are visible; at once if the user changes what is shown (`velatura:look`).
+// only while the page and its step are visible; at once if the user changes the filter or selection (`velatura:look`).
 const dropStale = makeStaleGuard();
 let pause = 0, // least milliseconds between two refreshes
   shown = 0, // the newest version that was answered

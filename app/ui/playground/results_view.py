@@ -38,7 +38,7 @@ class Waiting:
     """0 to 1."""
     may_cancel: bool
     in_the_way: str
-    """The training that the viewer may pause for it; "" if there is none."""
+    """The training that the viewer may pause for it, or ""."""
 
 
 @dataclass(frozen=True)

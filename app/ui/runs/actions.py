@@ -141,7 +141,7 @@ def _repair(queue: StudioQueue, actor: Actor) -> Answer:
 
 
 def _note(view: View, what: str) -> str:
-    """What an action loses or restarts, for the confirmation; "" if it needs none."""
+    """The warning that an action loses or restarts something, or ""."""
     summary = view.summary
     if view.job.kind != TRAIN:
         return ""

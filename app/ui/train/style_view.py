@@ -85,7 +85,7 @@ class Method:
     opens: str
     drawing: Shapes
     strip: str
-    """The URL of a picture before and after training; "" if there is none."""
+    """The URL of a picture before and after training, or ""."""
 
 
 def read_aims(draft: Draft) -> Pick:
