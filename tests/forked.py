@@ -45,7 +45,7 @@ def fork(module: str, arguments: Sequence[str], log: Path, environment: Mapping[
     with pytest.MonkeyPatch.context() as patch:
         for name, value in IMPORTED_WITH.items():
             patch.setenv(name, value)  # for the server, which the first start starts
-        return fork_server().start(module, arguments, log, environment)
+        return fork_server().start("tests.quick_exit", [module, *arguments], log, environment)
 
 
 class ForkedProcess:

@@ -17,6 +17,7 @@ from app.jobs.processes import fork_server_process
 from app.jobs.processes.fork_server import IDLE, ForkServer, Server
 from app.studio import studio_queue
 from tests.app.ui.slow_answers import answer_slowly_if_asked
+from tests.quick_exit import run_and_exit
 from tests.quick_passwords import hash_quickly
 
 
@@ -27,8 +28,8 @@ def fork_a_server() -> ForkServer:
     if not pid:
         os.setsid()
         ours.close()
-        fork_server_process.main(str(theirs.detach()), str(IDLE))
-        sys.exit()  # as the server, or as a job that it was forked for
+        # It comes back as the server, or as a job that was forked from it.
+        run_and_exit(lambda: fork_server_process.main(str(theirs.detach()), str(IDLE)))
     theirs.close()
     return ForkServer(server=Server(ours, _Process(pid)))
 
