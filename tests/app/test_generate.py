@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from app.errors import FieldErrors
+from app.studio.generation.options import OPTIONS
 from app.studio.generation.request import make_request
 from app.ui.api_schemas import request_of
 from tests.app.command import call
@@ -165,9 +166,9 @@ def test_a_picture_holds_its_parameters(suffix: str, trained: Trained, tmp_path:
         comment = image.getexif().get_ifd(0x8769).get(0x9286, b"").removeprefix(b"ASCII\0\0\0")
         text = image.info["velatura"] if suffix == ".png" else comment.decode("ascii")
     assert json.loads(text) == {
+        **{name: option.default for name, option in OPTIONS.items() if option.recorded},
         "prompts": ["a føx"],
         "styles": [["dusk.safetensors", 0.5]],
-        "negative": "",
         "seed": 3,
         "steps": 1,
         "size": [32, 64],

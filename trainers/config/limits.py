@@ -36,21 +36,19 @@ BaseStorage = Literal["auto", "full", "int8", "nf4"]
 SEED = (0, 2**63 - 1)
 STEPS = (1, 1000)
 """Denoising steps."""
-GUIDANCE = (1, 50)
-"""Classifier-free guidance scale; 1 is off."""
 SIDE = (8, 4096)
 """Width and height in pixels."""
 STRENGTH = (-100, 100)
 """Strength of a style; 1 is as trained. A style that has learned little is still visible at 20."""
 COUNT = (1, 16)
 """Pictures of a request, each with a seed of its own."""
-BATCH = (1, 64)
-"""Batch size in pictures."""
 
-Seed = Annotated[int, Field(ge=SEED[0], lt=SEED[1] + 1)]
+Seed = Annotated[int, Field(ge=SEED[0], le=SEED[1])]
 DenoisingSteps = Annotated[int, Field(ge=STEPS[0], le=STEPS[1])]
-Guidance = Annotated[float, Field(ge=GUIDANCE[0], le=GUIDANCE[1])]
+Guidance = Annotated[float, Field(ge=1, le=50)]
+"""Classifier-free guidance scale; 1 is off."""
 Side = Annotated[int, Field(ge=SIDE[0], le=SIDE[1])]
 Strength = Annotated[float, Field(ge=STRENGTH[0], le=STRENGTH[1])]
 Count = Annotated[int, Field(ge=COUNT[0], le=COUNT[1])]
-Batch = Annotated[int, Field(ge=BATCH[0], le=BATCH[1])]
+Batch = Annotated[int, Field(ge=1, le=64)]
+"""Batch size in pictures."""

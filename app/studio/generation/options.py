@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from annotated_types import Ge, Le
 from pydantic import BeforeValidator, Field, StrictBool, StringConstraints
 from pydantic.fields import FieldInfo
 
@@ -54,8 +55,6 @@ class Option:
 
     noun: str = ""
     """Its name in sentences about wrong values."""
-    allowed: tuple[float, float] = (0, 0)
-    """Least and greatest number."""
     wrong: str = ""
     """Sentence about an unknown name, with the name and those available."""
     label: str = ""
@@ -73,8 +72,9 @@ class Option:
     recorded: bool = True
     """Whether every picture's metadata has it."""
     name: str = ""
-    """Name, kind, choices, default and meaning of the field."""
+    """Name, kind, range, choices, default and meaning of the field."""
     kind: Kind = "text"
+    allowed: tuple[float, float] = (0, 0)
     choices: tuple[str, ...] = ()
     default: Any = None
     meaning: str = ""
@@ -149,7 +149,6 @@ class Options(Section):
         Seed,
         Option(
             noun=_("Seed"),
-            allowed=limits.SEED,
             label=_("Seed"),
             hint=_("The same seed gives the same picture."),
             control="line",
@@ -162,7 +161,6 @@ class Options(Section):
         DenoisingSteps | None,
         Option(
             noun=_("Steps"),
-            allowed=limits.STEPS,
             label=_("Steps"),
             hint=_("{} suit this base; more take longer."),
             control="line",
@@ -174,7 +172,6 @@ class Options(Section):
         Guidance | None,
         Option(
             noun=_("CFG"),
-            allowed=limits.GUIDANCE,
             label=_("Follow the prompt (CFG)"),
             hint=_("{} suits this base; 1 turns it off."),
             control="line",
@@ -211,7 +208,6 @@ k-lora:1.5 (content first, then style)."""
         Batch | None,
         Option(
             noun=_("The batch size"),
-            allowed=limits.BATCH,
             metavar="N",
             api=False,
             sampled=False,
@@ -229,15 +225,13 @@ k-lora:1.5 (content first, then style)."""
 class Series(Section):
     """Shorthands for one axis; requests have the axis instead."""
 
-    count: Annotated[
-        Count, Option(noun=_("Pictures"), allowed=limits.COUNT, metavar="N", sampled=False, recorded=False)
-    ] = 1
+    count: Annotated[Count, Option(noun=_("Pictures"), metavar="N", sampled=False, recorded=False)] = 1
     """Numbered pictures, each with the next seed."""
     each: Annotated[StrictBool, Option(sampled=False, recorded=False)] = False
     """One numbered picture per style, all in one batch."""
     strengths: Annotated[
         Strengths,
-        Option(noun=STRENGTH, allowed=limits.STRENGTH, metavar="S,S,…", sampled=False, recorded=False),
+        Option(noun=STRENGTH, metavar="S,S,…", sampled=False, recorded=False),
     ] = ()
     """A numbered picture per strength of the style; of two styles, per pair."""
 
@@ -245,17 +239,28 @@ class Series(Section):
 def _described(name: str, field: FieldInfo) -> Option:
     """An option with the metadata of its field."""
     option = next(entry for entry in field.metadata if isinstance(entry, Option))
-    annotation: Any = field.annotation
-    if get_origin(annotation) in (Union, UnionType):
-        annotation = next(inner for inner in get_args(annotation) if inner is not type(None))
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
+    annotation, constraints = _parts(Annotated[field.annotation, *field.metadata])
     outer = get_origin(annotation) or annotation
+    if outer is tuple:
+        _, constraints = _parts(get_args(annotation)[0])
     choices = get_args(annotation) if outer is Literal else ()
     kind: Kind = "name" if choices else "size" if name == "size" else KINDS.get(outer, "text")
-    return replace(
-        option, name=name, kind=kind, choices=choices, default=field.default, meaning=field.description or ""
-    )
+    least = next((entry.ge for entry in constraints if isinstance(entry, Ge)), 0)
+    most = next((entry.le for entry in constraints if isinstance(entry, Le)), 0)
+    described = replace(option, name=name, kind=kind, allowed=(least, most), choices=choices)
+    return replace(described, default=field.default, meaning=field.description or "")
+
+
+def _parts(annotation: Any) -> tuple[Any, list[Any]]:
+    """A type without `None` and `Annotated`, and its constraints."""
+    if get_origin(annotation) in (Union, UnionType):
+        return _parts(next(inner for inner in get_args(annotation) if inner is not type(None)))
+    if get_origin(annotation) is not Annotated:
+        return annotation, []
+    inner, *metadata = get_args(annotation)
+    entries = [part for entry in metadata for part in (entry.metadata if isinstance(entry, FieldInfo) else (entry,))]
+    inner, constraints = _parts(inner)
+    return inner, constraints + entries
 
 
 FIELDS: Mapping[str, FieldInfo] = {**Options.model_fields, **Series.model_fields}

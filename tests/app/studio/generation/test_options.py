@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -148,12 +149,15 @@ def model(tiny_bases: dict[str, Path]) -> Model:
 
 
 @pytest.mark.parametrize("name", [option.name for option in OPTIONS.values() if option.sampled])
-def test_it_changes_the_picture(name: str, model: Model) -> None:
-    plain = sample.SamplingParams(("a fox",), steps=3, size=(32, 32), guidance=3.0, sampler="euler")
-    (before,), (after,) = (
-        list(sample.draw(model, params)) for params in (plain, replace(plain, **{name: other_value(OPTIONS[name])}))
+def test_it_changes_the_picture_alone_as_in_a_batch(name: str, model: Model) -> None:
+    plain = sample.SamplingParams(("a fox", "rain"), steps=3, size=(32, 32), guidance=3.0, sampler="euler")
+    changed = replace(plain, **{name: other_value(OPTIONS[name])})
+    before, alone, batch = (
+        [np.asarray(picture, dtype=int) for picture in sample.draw(model, params)]
+        for params in (plain, changed, replace(changed, batch=2))
     )
-    assert before.tobytes() != after.tobytes(), f"{name} does nothing in trainers/sampling"
+    assert not np.array_equal(before, alone), f"{name} does nothing in trainers/sampling"
+    assert np.abs(np.subtract(batch, alone)).max() <= 1, f"{name} lets pictures of a batch depend on one another"
 
 
 def test_the_page_says_how_a_picture_is_drawn() -> None:
@@ -166,5 +170,24 @@ def test_the_page_says_how_a_picture_is_drawn() -> None:
 def test_every_option_is_described() -> None:
     lacking = [name for name, option in OPTIONS.items() if not option.meaning.endswith(".")]
     assert not lacking, f"without a docstring below the field in {Options.__name__}: {', '.join(lacking)}"
-    unlabelled = [option.name for option in FOLDED if not option.control]
-    assert not unlabelled, f"folded without a control: {', '.join(unlabelled)}"
+    for lacks, options in {
+        "folded without a control": [option for option in FOLDED if not option.control],
+        "a number without a noun or a range": [
+            option for option in OPTIONS.values() if option.range and not (option.noun and any(option.allowed))
+        ],
+        "a line without a hint": [
+            option for option in FOLDED if option.control == "line" and not (option.hint or option.choices)
+        ],
+        "without a placeholder for the command line's help": [
+            option
+            for option in OPTIONS.values()
+            if option.command_line and option.kind != "switch" and not option.metavar
+        ],
+    }.items():
+        assert not options, f"{lacks}: {', '.join(option.name for option in options)}"
+
+
+def test_sampling_has_the_same_defaults() -> None:
+    defaults = {entry.name: entry.default for entry in fields(sample.SamplingParams)}
+    options = {name: option.default for name, option in OPTIONS.items() if option.sampled and not option.may_be_empty}
+    assert options and {name: defaults.get(name) for name in options} == options
