@@ -54,8 +54,8 @@ method-check: $(DEVELOPER_STAMP) ## the tests of one method, NAME=…, and what 
 	@test -n "$(NAME)" || { echo "name the method: make method-check NAME=lora"; exit 2; }
 	$(PYTHON_IN_VENV) -m ruff check
 	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/test_house.py tests/trainers/adapters tests/trainers/formats/write \
-	tests/trainers/formats/test_clients.py tests/trainers/training/test_train.py tests/trainers/training/knobs \
-	-k "complete or house or $(NAME) or $(subst -,_,$(NAME))"
+	tests/trainers/formats/test_clients.py tests/trainers/training/test_train.py tests/trainers/training/test_resume.py \
+	tests/trainers/training/knobs -k "complete or house or $(NAME) or $(subst -,_,$(NAME))"
 
 setting-check: $(DEVELOPER_STAMP) ## the tests of one setting, NAME=loss.kind, and what it lacks in the lists, in a minute
 	@test -n "$(NAME)" || { echo "name the setting: make setting-check NAME=loss.kind"; exit 2; }

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from PIL import Image, ImageFilter
 
+from tools.command import reports_errors
 from trainers.adapters.methods import METHODS
 from trainers.config.build import build_config
 from trainers.config.presets import STARTER, find_preset
@@ -37,7 +38,8 @@ GAP, SMALL, LARGE = 4, 72, 320
 EDGES = ImageFilter.UnsharpMask(radius=3, percent=150, threshold=0)
 
 
-def main(*names: str) -> None:
+@reports_errors
+def main(*names: str) -> int:
     """Train these methods and presets, or every one, and write their pictures."""
     for folder in (STRIPS, THUMBS, STOPS):
         folder.mkdir(exist_ok=True)
@@ -48,6 +50,7 @@ def main(*names: str) -> None:
             before, after = draw(name, DRAWN, SEED)
             write(join((before, after)), STRIPS / name)
             write(after[THUMB_OF].resize((SMALL, SMALL), Image.Resampling.LANCZOS), THUMBS / name)
+    return 0
 
 
 def write(picture: Image.Image, place: Path) -> None:
@@ -91,4 +94,4 @@ def join(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    raise SystemExit(main(*sys.argv[1:]))

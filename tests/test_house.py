@@ -439,5 +439,5 @@ def unsaid(name: str) -> Iterable[str]:
         yield "its paper, in the module too"
     if not all(re.search(r"(ΔW|ΔW\(t\)|y|b') = ", text or "") for text in (module, kind.__doc__)):
         yield "its formula, in the module and the class"
-    if not re.search(r"\w \((out|u_out|b|n),", module):
-        yield "the shapes of what it trains"
+    if not re.search(r"\w \((out|u_out|b|n|r),", module):
+        yield "the shapes of what it trains, such as B (out, r)"

@@ -13,10 +13,13 @@ P = ParamSpec("P")
 
 
 def reports_errors(main: Callable[P, int]) -> Callable[P, int]:
-    """Print a VelaturaError of a command on standard error and return 1."""
+    """Print a VelaturaError of a command on standard error and return 1; with `--help` print its module's docstring."""
 
     @wraps(main)
     def command(*args: P.args, **kwargs: P.kwargs) -> int:
+        if {"-h", "--help"} & set(args):
+            print(sys.modules[main.__module__].__doc__)
+            return 0
         try:
             return main(*args, **kwargs)
         except VelaturaError as error:

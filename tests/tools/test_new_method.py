@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from tests.trainers.adapters.layers import LAYERS
-from tools.new_method import check_name, files_of
+from tools.new_method import check_name, files_of, main
 from trainers.errors import VelaturaError
 
 
@@ -29,9 +29,8 @@ def load(name: str, text: str, folder: Path) -> ModuleType:
 
 @pytest.fixture
 def no_module_stays() -> Iterator[None]:
-    before = set(sys.modules)
     yield
-    for name in set(sys.modules) - before:
+    for name in [name for name in sys.modules if name.endswith("glora_x")]:
         del sys.modules[name]
 
 
@@ -45,6 +44,11 @@ def test_its_method_is_plain_lora_and_passes_its_test(tmp_path: Path) -> None:
         checks.test_the_change_is_that_of_the_formula(layer)
     assert tomllib.loads(preset)["method"]["name"] == "glora-x"
     assert all("TODO" in text for text in (method, preset))
+
+
+def test_its_help_says_how_it_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("--help") == 0
+    assert "python -m tools.new_method NAME" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

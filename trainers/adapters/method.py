@@ -101,11 +101,11 @@ class Method(metaclass=Settings):
     @property
     def no_rank_reason(self) -> str:
         """The setting that prevents a rank override; empty if `with_rank` works."""
-        return f"method.name = {self.display_name}"
+        return "" if hasattr(self, "rank") else f"method.name = {self.display_name}"
 
     def with_rank(self, rank: int) -> Self:
         """The same method at another rank."""
-        raise NotImplementedError
+        return replace(self, **{"rank": rank})
 
     def learning_rate_ratio(self, name: str) -> float:
         """Multiplier of the learning rate for the tensor `name` of θ."""
@@ -127,8 +127,9 @@ class Method(metaclass=Settings):
         return None
 
     def file_form(self) -> FileForm:
-        """How it is written to a style file."""
-        return FileForm()
+        """How it is written to a style file; a rank without alpha has a scale of 1."""
+        rank = getattr(self, "rank", 1)
+        return FileForm(rank=rank, alpha=float(rank))
 
     @property
     def hooks(self) -> TrainingHooks:
@@ -161,6 +162,8 @@ class LayerMethod(Method, LayerUpdate):
     """A method on layers; subclasses define `init` and `update`."""
 
     places: ClassVar[tuple[str, ...]] = ("linear", "convolution")
+    bounds_rank: ClassVar[bool] = False
+    """Whether a layer's change has at most rank r, so that an r above the layer's widths is useless."""
 
     module_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of layers that skip their update in each step (module dropout)."""
@@ -186,9 +189,6 @@ class InputMethod(LayerMethod):
 class RankedMethod(InputMethod):
     """A method whose update has a rank r and a scale α / r."""
 
-    bounds_rank: ClassVar[bool] = False
-    """Whether a layer's change has at most rank r, so that an r above the layer's widths is useless."""
-
     rank: int = Field(default=16, ge=1, le=1024)
     """Rank r: a higher rank has more capacity and makes a larger file."""
     alpha: float = Field(default=16.0, gt=0, le=4096)
@@ -200,10 +200,6 @@ class RankedMethod(InputMethod):
     def scale(self) -> float:
         """s = α / r."""
         return self.alpha / self.rank
-
-    @property
-    def no_rank_reason(self) -> str:
-        return ""
 
     def with_rank(self, rank: int) -> Self:
         """The same method at another rank, with alpha / rank unchanged."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from trainers.adapters.method import RankedMethod
+from trainers.adapters.method import LayerMethod
 from trainers.adapters.network import Network
 from trainers.adapters.roles import is_denoiser
 from trainers.config.config import Config
@@ -54,8 +54,9 @@ def note_optimizer(config: Config, record: Recorder) -> None:
 
 def note_idle_ranks(network: Network, record: Recorder) -> None:
     """Warn if most layers cannot use the whole rank."""
-    bounded = [method for method in network.methods if isinstance(method, RankedMethod) and method.bounds_rank]
-    pairs = [(m.rank, min(site.op.out, site.op.fan_in)) for m in bounded for site, _ in network.placed_by(m)]
+    bounded = [method for method in network.methods if isinstance(method, LayerMethod) and method.bounds_rank]
+    sites = [(getattr(method, "rank", 0), site.op) for method in bounded for site, _ in network.placed_by(method)]
+    pairs = [(rank, min(op.out, op.fan_in)) for rank, op in sites]
     idle = sum(rank > full for rank, full in pairs)
     if 2 * idle > len(pairs):  # a few narrow layers, such as the first and last, are normal
         record("note", message=WIDE_NOTE.format(idle, len(pairs), sorted(full for _, full in pairs)[len(pairs) // 2]))

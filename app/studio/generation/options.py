@@ -245,8 +245,8 @@ def _described(name: str, field: FieldInfo) -> Option:
         _, constraints = _parts(get_args(annotation)[0])
     choices = get_args(annotation) if outer is Literal else ()
     kind: Kind = "name" if choices else "size" if name == "size" else KINDS.get(outer, "text")
-    least = next((entry.ge for entry in constraints if isinstance(entry, Ge)), 0)
-    most = next((entry.le for entry in constraints if isinstance(entry, Le)), 0)
+    least: Any = next((entry.ge for entry in constraints if isinstance(entry, Ge)), 0)
+    most: Any = next((entry.le for entry in constraints if isinstance(entry, Le)), 0)
     described = replace(option, name=name, kind=kind, allowed=(least, most), choices=choices)
     return replace(described, default=field.default, meaning=field.description or "")
 

@@ -9,12 +9,16 @@ import pytest
 
 from tests.trainers.adapters.blocks import IN, OUT, TEXT, make_block
 from tests.trainers.adapters.layers import make_site
+from tests.trainers.tiny_runs import methods_without_form
 from trainers.adapters.block import BlockMethod
 from trainers.adapters.method import LayerMethod, RankedMethod
 from trainers.adapters.methods import METHODS
+from trainers.adapters.methods.dylora import DyLoRA
 from trainers.adapters.methods.initial import factorise
 from trainers.adapters.methods.lokr import LoKr
+from trainers.adapters.methods.lora import LoRA
 from trainers.adapters.methods.oft import OFT
+from trainers.adapters.updates import LowRank
 from trainers.config.techniques import TECHNIQUES
 
 KINDS = {"linear": 1, "strided": 3, "pointwise": 1}
@@ -90,3 +94,14 @@ def test_a_block_trains_as_many_numbers_as_its_formula_says(kind, name, letters)
 def test_every_method_and_technique_has_a_formula():
     assert all(kind.about.parameters for kind in METHODS.values())
     assert all(one.parameters for one in TECHNIQUES)
+
+
+RANKED = {**methods_without_form(()), "pissa": LoRA(rank=3, start="pissa"), "cut": DyLoRA(rank=4, unit=2, kept_rank=2)}
+del RANKED["selora"]  # starts at rank 1 and grows up to what its file says
+
+
+@pytest.mark.parametrize("name", RANKED)
+def test_the_rank_in_metadata_is_that_of_the_tensors(name):
+    update = make_site("linear", RANKED[name]).updates()[0]
+    if RANKED[name].merges and isinstance(update, LowRank):
+        assert update.rank == RANKED[name].file_form().rank

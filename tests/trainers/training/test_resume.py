@@ -61,7 +61,6 @@ def rarely(*case: Any) -> Any:
         rarely({"train": {"steps": 4, "optimizer": "prodigy", "learning_rate": 1.0}}, (2,)),
         rarely({"train": {"steps": 4, "optimizer": "lion"}, "method": METHODS["loha"]}, (1,)),
         rarely({"train": {"steps": 4, "optimizer": "adafactor"}, "method": METHODS["lokr"]}, (2,)),
-        rarely({"train": {"steps": 4}, "method": METHODS["vera"]}, (2,)),
         rarely({"train": {"steps": 3}, "method": METHODS["tied"], "base": {"storage": "nf4"}}, (2,)),
         rarely({"train": {"steps": 6, "accumulation": 2}, "method": METHODS["dylora"]}, (3,)),
         rarely({"train": {"steps": 6, "ema": 0.9}, "method": METHODS["adalora"]}, (2, 5)),
@@ -79,7 +78,6 @@ def rarely(*case: Any) -> Any:
         "prodigy",
         "lion",
         "adafactor",
-        "vera",
         "tied-nf4",
         "dylora",
         "adalora",
@@ -109,6 +107,13 @@ def test_a_cut_run_ends_with_the_bits_of_an_uncut_one(layer, cuts, quick, tmp_pa
     assert whole.grid is not None and again.grid is not None
     losses = [[e["loss"] for e in events_of(Run(result.run), "step")] for result in (whole, again)]
     assert losses[0] == losses[1] and len(losses[0]) == last
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", METHODS)
+def test_a_cut_run_of_every_method_does(name, quick, tmp_path):
+    layer = {"train": {"steps": 4}, "method": METHODS[name], "targets": {"unet": "full"}}
+    test_a_cut_run_ends_with_the_bits_of_an_uncut_one(layer, (2,), quick, tmp_path)
 
 
 STOPPED = {"targets": {"text_encoder": "attn"}, "train": {"steps": 4, "text_encoder_stop": 0.5}, "save": {"keep": 9}}

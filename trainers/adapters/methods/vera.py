@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -23,7 +23,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor, nn
 
-from trainers.adapters.about import About, FileForm
+from trainers.adapters.about import About
 from trainers.adapters.hooks import TrainingHooks
 from trainers.adapters.method import SETTINGS, InputMethod, Theta
 from trainers.adapters.site import Site
@@ -55,16 +55,6 @@ class VeRA(InputMethod):
     """Initial value of d; the paper advises 0.1 or less."""
     store_projections: bool = False
     """Store the shared matrices in checkpoints instead of regenerating them from the seed."""
-
-    @property
-    def no_rank_reason(self) -> str:
-        return ""
-
-    def with_rank(self, rank: int) -> VeRA:
-        return replace(self, rank=rank)
-
-    def file_form(self) -> FileForm:
-        return FileForm(rank=self.rank, alpha=float(self.rank))
 
     def share(self, sites: Sequence[Site], draw: torch.Generator) -> dict[str, Tensor]:
         width, out = max(site.op.fan_in for site in sites), max(site.op.out for site in sites)
