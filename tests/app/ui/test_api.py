@@ -31,6 +31,7 @@ from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import Process
 from tests.app.user_files import write_pictures
 from tests.trainers.data.pictures import scene
+from trainers.config.build import read_config
 
 ROOT = Path(__file__).parents[3]
 FEW = {"train.steps": 2, "train.batch_size": 1, "sample.steps": 1, "sample.prompts": ["a boat"], "save.every": 2}
@@ -52,16 +53,36 @@ def client(place: Process) -> Any:
     return Client(place.url, verbose=False)
 
 
-@pytest.fixture
-def packed(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ZIP with two pictures, one of them with a caption."""
-    place = tmp_path / "my-paintings.zip"
+    place = tmp_path_factory.mktemp("packed") / "my-paintings.zip"
     with zipfile.ZipFile(place, "w") as archive:
         for seed, name in enumerate(("a boat.png", "house.png")):
-            scene(seed, (160, 160)).save(tmp_path / name)
-            archive.write(tmp_path / name, name)
+            scene(seed, (160, 160)).save(place.parent / name)
+            archive.write(place.parent / name, name)
         archive.writestr("house.txt", "a house by the sea")
     return place
+
+
+@pytest.fixture(scope="module")
+def saved(place: Process, packed: Path, tmp_path_factory: pytest.TempPathFactory, tiny_bases: dict[str, Path]) -> Path:
+    """The style that the ten lines of the page train and download."""
+    assert EXAMPLE is not None
+    program = EXAMPLE[1]
+    assert len([line for line in program.splitlines() if line.strip()]) <= 10
+    for old, new in (
+        ("http://127.0.0.1:7860/", place.url),
+        ("my-paintings.zip", str(packed)),
+        ('{"train.steps": 200}', repr(FEW | {"base.model": str(tiny_bases["sd1"])})),
+        ("time.sleep(5)", "time.sleep(0.3)"),
+    ):
+        assert program.count(old) == 1
+        program = program.replace(old, new)
+    cwd = tmp_path_factory.mktemp("program")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.splitlines()[-1])
 
 
 def refused(client: Any, *given: Any, api_name: str, **named: Any) -> str:
@@ -78,73 +99,52 @@ def uploaded(client: Any, *files: Path) -> dict[str, Any]:
     return client.predict([handle_file(str(file)) for file in files], api_name="/upload")
 
 
-def test_the_ten_lines_of_the_page_train_and_download_a_style(
-    place: Process, packed: Path, tmp_path: Path, tiny_bases: dict[str, Path]
-) -> None:
-    assert EXAMPLE is not None
-    program = EXAMPLE[1]
-    assert len([line for line in program.splitlines() if line.strip()]) <= 10
-    for old, new in (
-        ("http://127.0.0.1:7860/", place.url),
-        ("my-paintings.zip", str(packed)),
-        ('{"train.steps": 200}', repr(FEW | {"base.model": str(tiny_bases["sd1"])})),
-        ("time.sleep(5)", "time.sleep(0.3)"),
-    ):
-        assert program.count(old) == 1
-        program = program.replace(old, new)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    saved = Path(done.stdout.splitlines()[-1])
+def test_the_ten_lines_of_the_page_train_and_download_a_style(place: Process, saved: Path) -> None:
     assert saved.name == "harbour blue.safetensors"
     with safe_open(saved, "pt") as style:
         assert any("lora_up" in key for key in style.keys())  # noqa: SIM118 (it is no mapping)
     assert [path.name for path in (place.out / "harbour blue").rglob("0*.png")] != []
 
 
-def test_a_style_is_listed_fetched_in_its_forms_and_drawn_with(
-    client: Any, place: Process, packed: Path, tiny_bases: dict[str, Path]
-) -> None:
-    sent = uploaded(client, packed)
-    assert [image["caption"] for image in sent["images"]] == ["a boat", "a house by the sea"]
-    first = sent["images"][0]
-    assert client.predict(sent["draft"], {first["id"]: "a red boat"}, "dusk style", api_name="/captions") == {
-        "changed": 1
-    }
-    settings = FEW | {"method": "lokr", "base.model": str(tiny_bases["sd1"])}
-    run = client.predict(sent["draft"], "狐の絵", settings=settings, api_name="/start")["run"]
-    assert run == "狐の絵"
-    import time
-
-    end = time.monotonic() + 200
-    while not (now := client.predict(run, api_name="/status"))["ended"]:
-        assert time.monotonic() < end
-        time.sleep(0.3)
+def test_a_style_is_listed_fetched_in_its_forms_and_drawn_with(client: Any, place: Process, saved: Path) -> None:
+    run = saved.stem
+    now = client.predict(run, api_name="/status")
     assert (now["state"], now["step"], now["steps"]) == ("finished", 2, 2) and 0 < now["loss"] < 3
-    captions = {path.read_text().strip() for path in (place.out / run).rglob("0*.txt")}
-    assert captions == {"a red boat", "a house by the sea"}
     assert len(now["samples"]) == 1 and now["samples"][0].startswith("gradio_api/file=")
 
-    listed = client.predict("dusk", api_name="/styles")
-    (style,) = listed["styles"]
-    assert (style["id"], style["method"], style["words"], style["run"]) == (now["style"], "lokr", ["dusk style"], run)
+    (style,) = client.predict("harbour", api_name="/styles")["styles"]
+    assert (style["id"], style["method"], style["words"], style["run"]) == (now["style"], "lora", [], run)
     for form, suffix in (("safetensors", ".safetensors"), ("diffusers", ".safetensors"), ("toml", ".toml")):
-        saved = Path(client.predict(style["id"], form, api_name="/download"))
-        assert saved.suffix == suffix and saved.stat().st_size > 300 and saved.stem.startswith(run)
-    (offered,) = (place.out / ".studio" / "public").rglob("狐の絵.safetensors")
-    headers = httpx.get(f"{place.url}gradio_api/file={quote(str(offered))}").headers
-    assert headers["content-disposition"].endswith(f"; filename*=utf-8''{quote('狐の絵.safetensors')}")
+        file = Path(client.predict(style["id"], form, api_name="/download"))
+        assert file.suffix == suffix and file.stat().st_size > 300 and file.stem.startswith(run)
     drawn = client.predict("a boat", {style["id"]: 0.8}, {"steps": 2, "seed": 5}, api_name="/generate")
     assert len(drawn) == 2 and len({Path(path).read_bytes() for path in drawn}) == 2
     assert "[ended]" in refused(client, run, api_name="/stop")
     assert "[nothing]" in refused(client, run, api_name="/resume")
 
 
-def test_a_run_is_stopped_and_what_it_had_is_said(client: Any, packed: Path) -> None:
+def test_a_style_is_fetched_under_its_name_in_any_script(client: Any, place: Process) -> None:
+    write_run(place.out, "狐の絵", {"train": {"steps": 4, "warmup": 0}})
+    style = client.predict("狐の絵", api_name="/status")["style"]
+    assert Path(client.predict(style, "safetensors", api_name="/download")).name == "狐の絵.safetensors"
+    (offered,) = (place.out / ".studio" / "public").rglob("狐の絵.safetensors")
+    headers = httpx.get(f"{place.url}gradio_api/file={quote(str(offered))}").headers
+    assert headers["content-disposition"].endswith(f"; filename*=utf-8''{quote('狐の絵.safetensors')}")
+
+
+def test_a_run_trains_what_was_sent_and_is_stopped_while_it_is_busy(client: Any, place: Process, packed: Path) -> None:
     sent = uploaded(client, packed)
-    long = FEW | {"train.steps": 100_000, "sample.every": 0}
-    run = client.predict(sent["draft"], "long", settings=long, api_name="/start")["run"]
+    assert [image["caption"] for image in sent["images"]] == ["a boat", "a house by the sea"]
+    first = {sent["images"][0]["id"]: "a red boat"}
+    assert client.predict(sent["draft"], first, "dusk style", api_name="/captions") == {"changed": 1}
+    long = FEW | {"method": "lokr", "train.steps": 100_000, "sample.every": 0}
+    run = client.predict(sent["draft"], "狐", settings=long, api_name="/start")["run"]
+    config = read_config(place.out / run / "config.toml")
+    assert (run, config.method.name, config.data.trigger) == ("狐", "lokr", "dusk style")
+    captions = {path.read_text().strip() for path in (place.out / run).rglob("0*.txt")}
+    assert captions == {"a red boat", "a house by the sea"}
     said = refused(client, run, api_name="/delete")
-    assert "Long cannot be deleted: it is " in said and said.endswith("[busy]")
+    assert "狐 cannot be deleted: it is " in said and said.endswith("[busy]")
     state = client.predict(run, "cancel", api_name="/stop")["state"]
     assert state in ("cancelled", "stopping")
 

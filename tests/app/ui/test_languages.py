@@ -49,7 +49,7 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     process.close()
 
 
-def test_a_language_is_chosen_in_the_bar_and_stays(page) -> None:
+def test_a_language_is_chosen_in_the_bar_and_stays(page, studio: Process) -> None:
     page.locator("[data-sample=photograph]").click()
     page.get_by_label("Trigger word").fill("hafen")
     page.wait_for_function(ALL_SENT)
@@ -63,14 +63,18 @@ def test_a_language_is_chosen_in_the_bar_and_stays(page) -> None:
     page.get_by_label("Sprache").select_option("English")
     expect(page.get_by_role("heading", name="No styles yet")).to_be_visible()
 
+    # Who has not chosen gets what the browser asks for.
+    page.context.clear_cookies()
+    page.set_extra_http_headers({"accept-language": "de-AT"})
+    page.goto(f"{studio.url}run?id=x")
+    expect(page.get_by_role("heading", name="Dieses Training gibt es nicht")).to_be_visible()
+    page.set_extra_http_headers({})
 
-def test_a_browser_is_answered_in_the_language_that_it_asks_for(browser, studio: Process) -> None:
-    with blank_page(browser, locale="de-AT") as page:
-        page.goto(f"{studio.url}run?id=x")
-        expect(page.get_by_role("heading", name="Dieses Training gibt es nicht")).to_be_visible()
-        page.goto(f"{studio.url}nowhere")
-        expect(page.get_by_role("heading", level=1)).to_have_text("Hier ist nichts")
-    asked = {"accept-language": "de"}
+
+def test_a_browser_is_answered_in_the_language_that_it_asks_for(studio: Process) -> None:
+    asked = {"accept-language": "de-AT"}
+    away = httpx.get(f"{studio.url}nowhere", headers=asked | {"accept": "text/html"})
+    assert away.status_code == 404 and ">Hier ist nichts</h1>" in away.text
     german, english = (httpx.get(f"{studio.url}now", headers=headers).json()["line"] for headers in (asked, {}))
     assert (german, english) == ("Bereit", "Idle")
     page_of = httpx.get(studio.url, headers=asked | {"cookie": "velatura-language=en"}).text

@@ -72,8 +72,14 @@ def box(page: Any, name: str) -> Any:
     return page.get_by_role("textbox", name=name)
 
 
-def test_what_is_typed_meanwhile_is_there_when_it_is_back(page: Any, own: Process) -> None:
+def test_what_is_typed_meanwhile_is_there_when_it_is_back_and_a_start_is_told_apart(page: Any, own: Process) -> None:
     go_to_start(page)
+    type_while_it_is_away(page, own)
+    lose_the_answer_to_a_start(page, own)
+
+
+def type_while_it_is_away(page: Any, own: Process) -> None:
+    """What is typed before and after a start that is refused arrives once the server is back."""
     own.stop(hard=True)
     box(page, "Name of the style").fill("Evening harbour")
     box(page, "Preview prompts").fill("a lighthouse")
@@ -105,27 +111,8 @@ def test_what_is_typed_meanwhile_is_there_when_it_is_back(page: Any, own: Proces
     page.wait_for_function(ALL_SENT)
 
 
-@pytest.mark.thorough
-def test_a_conflict_is_offered_after_the_server_was_away(page: Any, own: Process) -> None:
-    other = page.context.new_page()
-    other.goto(own.url)
-    other.wait_for_selector(READY)
-    page.route("**/gradio_api/run/**", lambda route: route.abort())
-    box(page, "Caption 1").fill("mine")
-    box(other, "Caption 1").fill("theirs")
-    box(other, "Caption 2").focus()
-    expect(box(other, "Caption 1")).to_have_attribute("value", "theirs")
-    page.unroute("**/gradio_api/run/**")
-    page.reload()
-    page.wait_for_selector(READY)
-    expect(box(page, "Caption 1")).to_have_value("mine")
-    expect(page.get_by_text("Another tab wrote: “theirs”")).to_be_visible()
-    page.get_by_role("button", name="Use that").click()
-    expect(box(page, "Caption 1")).to_have_value("theirs")
-
-
-def test_a_start_that_got_no_answer_is_told_apart_from_one_that_did(page: Any, own: Process) -> None:
-    go_to_start(page)
+def lose_the_answer_to_a_start(page: Any, own: Process) -> None:
+    """A start that did not arrive is told apart from one whose answer did not."""
     box(page, "Name of the style").fill("Quay")
     box(page, "Name of the style").press("Enter")
     expect(box(page, "Name of the style")).to_have_attribute("value", "Quay")
@@ -155,6 +142,7 @@ def test_a_start_that_got_no_answer_is_told_apart_from_one_that_did(page: Any, o
     page.get_by_role("button", name="Start training").click()
     page.wait_for_url("**/run?id=Quay")
     (job,) = runs_called(own, "Quay")
+    actions.stop(Store(own.out), job.id, "cancel", actor=MACHINE_OWNER)
 
     # The same start asked for once more, as by a page whose answer was lost, leads to the run that there is.
     kept = own.out / ".studio" / "drafts" / draft / "draft.json"
@@ -163,7 +151,25 @@ def test_a_start_that_got_no_answer_is_told_apart_from_one_that_did(page: Any, o
     page.goto(own.url + "#start", wait_until="commit")  # the page that it leads to comes before this one is loaded
     page.wait_for_url("**/run?id=Quay")
     assert [one.id for one in runs_called(own, "Quay")] == [job.id]
-    actions.stop(Store(own.out), job.id, "cancel", actor=MACHINE_OWNER)
+
+
+@pytest.mark.thorough
+def test_a_conflict_is_offered_after_the_server_was_away(page: Any, own: Process) -> None:
+    other = page.context.new_page()
+    other.goto(own.url)
+    other.wait_for_selector(READY)
+    page.route("**/gradio_api/run/**", lambda route: route.abort())
+    box(page, "Caption 1").fill("mine")
+    box(other, "Caption 1").fill("theirs")
+    box(other, "Caption 2").focus()
+    expect(box(other, "Caption 1")).to_have_attribute("value", "theirs")
+    page.unroute("**/gradio_api/run/**")
+    page.reload()
+    page.wait_for_selector(READY)
+    expect(box(page, "Caption 1")).to_have_value("mine")
+    expect(page.get_by_text("Another tab wrote: “theirs”")).to_be_visible()
+    page.get_by_role("button", name="Use that").click()
+    expect(box(page, "Caption 1")).to_have_value("theirs")
 
 
 def test_a_second_choice_waits_for_the_first(page: Any, pictures: Path) -> None:

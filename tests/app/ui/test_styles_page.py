@@ -224,7 +224,19 @@ def test_styles_from_elsewhere_are_taken_in_or_refused_in_a_sentence(page, place
     assert place.uploads() == [".held"]
 
 
-def test_a_style_is_renamed_and_found(page, place, tmp_path):
+def expect_menus_within_the_edges(page: Any) -> None:
+    for width in (390, 1920):
+        page.set_viewport_size({"width": width, "height": 844})
+        for name, menu in product(("Dusk soft", "b blot b"), (".offers-of", ".more:not(.offers-of)")):
+            card(page, name).locator(menu).locator("summary").click()
+            expect(card(page, name).locator(menu).locator(".menu")).to_be_visible()
+            assert widest(page) == []
+            box = card(page, name).locator(menu).locator(".menu").bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width
+            page.keyboard.press("Escape")
+
+
+def test_a_style_is_renamed_and_found_and_nothing_reaches_beyond_the_edge(page, place, tmp_path):
     page.goto(f"{place.url}styles")
     card(page, "harbour blue").locator(".more").last.locator("summary").focus()
     page.keyboard.press("Enter")
@@ -244,25 +256,13 @@ def test_a_style_is_renamed_and_found(page, place, tmp_path):
     page.wait_for_selector(".banner:has-text('Renamed to Dusk soft.')")
     assert save_as(page, "Dusk soft", "For ComfyUI", tmp_path).name == "Dusk soft.safetensors"
     assert (place.store.runs / "harbour blue").is_dir()
+    expect_menus_within_the_edges(page)
 
     page.get_by_label("Search").fill("LOHA")
     page.wait_for_function("document.querySelectorAll('.shelf > li').length === 1")
     expect(card(page, "Dusk soft")).to_be_visible()
     page.get_by_label("Search").fill("nothing like it")
     page.wait_for_selector("text=No style matches. Shorten the search.")
-
-
-def test_nothing_reaches_beyond_the_edge(page, place):
-    page.goto(f"{place.url}styles")
-    for width in (390, 1920):
-        page.set_viewport_size({"width": width, "height": 844})
-        for name, menu in product(("Dusk soft", "b blot b"), (".offers-of", ".more:not(.offers-of)")):
-            card(page, name).locator(menu).locator("summary").click()
-            expect(card(page, name).locator(menu).locator(".menu")).to_be_visible()
-            assert widest(page) == []
-            box = card(page, name).locator(menu).locator(".menu").bounding_box()
-            assert box["x"] >= 0 and box["x"] + box["width"] <= width
-            page.keyboard.press("Escape")
 
 
 def test_a_style_is_deleted_alone_or_with_its_run_and_comes_back(page, place):
