@@ -61,7 +61,7 @@ setting-check: $(DEVELOPER_STAMP) ## the tests of one setting, NAME=loss.kind, a
 	@test -n "$(NAME)" || { echo "name the setting: make setting-check NAME=loss.kind"; exit 2; }
 	$(PYTHON_IN_VENV) -m ruff check
 	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/test_house.py tests/trainers/config tests/trainers/training/knobs \
-	-k "complete or house or config or refusals or $(NAME)"
+	tests/trainers/training/step -k "complete or house or config or refusals or test_$(firstword $(subst ., ,$(NAME))) or $(NAME)"
 
 lint: style ## style, formatting and types
 	$(PYTHON_IN_VENV) -m mypy

@@ -19,13 +19,15 @@ from trainers.errors import VelaturaError
 FIELD = '    {name}: {kind} = {default}\n    """TODO: what it does, with the unit; what 0 or off means."""\n'
 NEXT = """
 Yours to write, in this order:
-  {file}: the meaning; bounds of a number as Field({default}, ge=0, le=1); where the name does not make
+  {file}: the meaning{bounds}; where the name does not make
   its title, or it belongs to another group than its section: Annotated[{kind}, Shown(title="…", group="…")]
-  the code that reads it
+  the code that reads it, and a test of its formula that mirrors that module
   trainers/config/combinations.py: where it has no effect with other settings, it is refused
   trainers/models/families: where a family cannot use it, `config_problems` refuses it
   trainers/training/check_fit.py: where it has no effect on the loaded base, it is refused
+  tests/trainers/training/knobs/test_refusals.py: a row for each of these refusals
   tests/trainers/training/knobs: a row where it does not show in the weights by itself
+  CHANGELOG.md: a line under *Unreleased*; old runs need no migration, since the default changes nothing
 Then run: make setting-check NAME={key}
 """
 
@@ -81,7 +83,8 @@ def main(*words: str) -> int:
     changed = insert(source, owner.__name__, name, FIELD.format(name=name, kind=kind, default=default), *after)
     path.write_text(changed, encoding="utf-8")
     generate()
-    print(NEXT.format(file=path.relative_to(ROOT), kind=kind, default=default, key=key), end="")
+    bounds = f"; bounds as Field({default}, ge=0, le=1)" if kind in ("int", "float") else ""
+    print(NEXT.format(file=path.relative_to(ROOT), bounds=bounds, kind=kind, key=key), end="")
     return 0
 
 

@@ -130,3 +130,5 @@ def test_every_listener_hears_a_script_and_every_script_is_heard(demo: gr.Blocks
     deaf = {key: found for key in parts if (found := heard.get(key, set()) - said[key])}
     assert deaf == {}, "listeners for what no script of theirs says"
     assert set().union(*said.values()) - set().union(*heard.values()) == set(), "what nobody listens to"
+    unwired = [parts[key].elem_id or key for key, names in said.items() if names and not heard.get(key)]
+    assert unwired == [], "a part's buttons do nothing: wire it to its events"

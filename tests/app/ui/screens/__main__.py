@@ -51,8 +51,8 @@ def main(folder: Path, parts: list[str], marked: bool = False) -> None:
                             page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
                             wrong = findings(page) + (unmarked(page) if marked else [])
                             found += [f"{name}-{width}-{theme}: {one}" for one in wrong]
+                (folder / "findings.txt").write_text("\n".join(found) + "\n", encoding="utf-8")
         browser.close()
-    (folder / "findings.txt").write_text("\n".join(found) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

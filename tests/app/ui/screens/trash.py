@@ -34,7 +34,8 @@ def screens(stage: Stage) -> Iterator[str]:
         page.get_by_role("button", name="Undo").wait_for()
         yield "run-restarted"
         stage.press("Undo")
-        page.get_by_text("is back as it was").wait_for()
+        page.locator("#run-head").get_by_text("Paused").wait_for()
+        page.wait_for_selector("[data-settling]", state="detached")
         page.get_by_label("More actions").click()
         stage.press("Delete")
         page.get_by_role("button", name="Undo").wait_for()
