@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from inspect import getsourcefile
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
-import diffusers
 import pytest
-import torch
 
 from app.language import ENGLISH, LANGUAGES
 from app.studio.settings.fields import FOLDS, list_fields
+from benchmarks.flow.memory import BASES
 from benchmarks.pictures import STRIPS, SUFFIX, THUMBS
 from tests.golden.cases import tables as golden_cases
 from tests.golden.record import FILE as GOLDEN
@@ -27,14 +27,26 @@ from tests.trainers.training.knobs.bench import settings_of
 from tests.trainers.training.knobs.test_settings import settings
 from tools import tables
 from tools.messages import collect, find_problems
+from trainers.adapters.layouts import LAYOUTS
 from trainers.adapters.methods import METHODS
 from trainers.adapters.roles import layer_role
 from trainers.config.presets import list_presets
 from trainers.config.reference import list_settings
 from trainers.config.sections import Base
+from trainers.formats.names import network_config
 from trainers.formats.programs.table import RULES
+from trainers.layer_names import STAGES, dotted
 from trainers.models.families import FAMILIES
-from trainers.models.families.family import Family
+from trainers.models.families.family import Family, OriginalLayer
+from trainers.models.files.configs import config_tree
+from trainers.models.files.other_bases import (
+    other_by_index,
+    other_by_name,
+    other_by_part,
+    other_in_file,
+    other_of_style,
+)
+from trainers.models.full_size import build_on_meta
 
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests" / "trainers" / "adapters" / "methods"
@@ -106,19 +118,72 @@ def gaps_of_family(family: Family) -> Iterator[str]:
     if family.name not in (*TINY, *FLOWS):
         yield f"tests/tiny.py or tests/tiny_flow.py: no tiny base {family.name}, which all families' tests train"
     for variant in family.variants:
+        if f"`{variant.configs}`" not in (variant.tree.parent / "README.md").read_text(encoding="utf-8"):
+            yield f"trainers/models/configs/README.md does not name {variant.configs}"
         if not (variant.tree / family.denoiser / "config.json").exists():
             yield f"trainers/models/configs/{variant.configs}: no config of its {family.denoiser}"
             return
-    if missing := {"q", "k", "v", "out"} - roles_in(family):
-        yield f"trainers/adapters/layouts: no layer of {family.name} is its {', '.join(sorted(missing))}"
+    network = build_on_meta(family.variants[0].configs, family.denoiser)
+    paths = [path for path, layer in network.named_modules() if getattr(layer, "weight", None) is not None]
+    layers = list(family.original_layers(network_config(network), paths))
+    yield from gaps_in_layouts(family, paths, layers)
+    yield from rows_that_refuse(family, network, layers)
+    if family.denoiser == "transformer":
+        yield from gaps_of_transformer(family, paths, layers)
 
 
-def roles_in(family: Family) -> set[str]:
-    """The roles of the layers of a family's denoiser, built without weights."""
-    kind = getattr(diffusers, family.networks[family.denoiser].partition(".")[2])
-    with torch.device("meta"):
-        network = kind.from_config(json.loads((family.variants[0].tree / family.denoiser / "config.json").read_text()))
-    return {role.role for path, _ in network.named_modules() if (role := layer_role(path))}
+def gaps_in_layouts(family: Family, paths: Sequence[str], layers: Sequence[OriginalLayer]) -> Iterator[str]:
+    """Roles and names that the layouts lack, of layers at these paths of a denoiser and in its original layout."""
+    where = "trainers/adapters/layouts:"
+    if missing := {"q", "k", "v", "out"} - {role.role for path in paths if (role := layer_role(path))}:
+        yield f"{where} no layer of {family.name} is its {', '.join(sorted(missing))}"
+    names = dict.fromkeys((*paths, *(layer.name for layer in layers)))
+    modules = {name for layout in LAYOUTS if layout.network == family.denoiser for name in layout.modules}
+    if strange := {path.partition(".")[0] for path in names} - modules:
+        yield f"{where} {', '.join(sorted(strange))} of {family.name} must be in `stages`, or `outside` of the blocks"
+    flat = {path: f"lora_unet_{path.replace('.', '_')}" for path in names}
+    if split := [path for path, stem in flat.items() if dotted(stem) != f"{family.denoiser}.{path}"]:
+        yield f"{where} `inside` lacks a name with an underscore in {split[0]} of {family.name}"
+    stages = [STAGES.get(path.partition(".")[0], 0) for path in paths]
+    if family.denoiser == "transformer" and (order := [*filter(None, stages)]) != sorted(order):
+        yield f"{where} `stages` of {family.name} are not in the order of the forward pass"
+
+
+def rows_that_refuse(family: Family, network: Any, layers: Sequence[OriginalLayer]) -> Iterator[str]:
+    """Rows on bases that are not trained that fit a family's folders, or files of its denoiser in either layout."""
+    ours = {name: tuple(tensor.shape) for name, tensor in network.named_parameters()}
+    rows = {layer: sum(layer.rows) or len(network.get_submodule(layer.paths[0]).weight) for layer in layers}
+    shapes = {layer: (rows[layer], *ours[f"{layer.paths[0]}.weight"][1:]) for layer in layers}
+    theirs = {f"{layer.name}.weight": shape for layer, shape in shapes.items()}
+    styles = ({name.removesuffix(".weight"): shape for name, shape in file.items()} for file in (ours, theirs))
+    trees = [variant.tree for variant in family.variants]
+    others = (
+        *map(other_by_index, trees),
+        *(other_by_part(tree / family.denoiser) for tree in trees),
+        *map(other_in_file, (ours, theirs)),
+        *map(other_of_style, styles),
+        other_by_name([*family.hub_names, *(variant.configs for variant in family.variants)]),
+    )
+    for name in {other.name for other in others if other}:
+        yield f"presets/other_bases.toml: the row {name} refuses {family.name}"
+
+
+def gaps_of_transformer(family: Family, paths: Sequence[str], layers: Sequence[OriginalLayer]) -> Iterator[str]:
+    """What a family of flow-matching transformers lacks beside the others."""
+    module = Path(getsourcefile(type(family)) or "").stem
+    if not (ROOT / f"tests/trainers/models/families/test_{module}.py").exists():
+        yield f"tests/trainers/models/families/test_{module}.py: test its sizes, text, prediction and names"
+    page = (ROOT / "docs" / "bases.md").read_text(encoding="utf-8")
+    titles = [set(line.split()) for line in page.splitlines() if line.startswith("## ")]
+    if not any({*family.title.split()} - {"/"} <= title for title in titles):
+        yield f"docs/bases.md: no section on {family.title}"
+    if short := [name for name, tree in BASES.items() if config_tree(tree) in {v.tree for v in family.variants}
+                 and page.count(f"\n| {name} |") < 3 - (name != family.title)]:  # fmt: skip
+        yield f"docs/bases.md: no memory of {', '.join(short)}: python -m benchmarks.flow.memory (a minute)"
+    marks = {path: path != layer.name for layer in layers for path in layer.paths}
+    marks |= {layer.name: False for layer in layers if layer.name not in marks}
+    if wrong := [path for path, ours in marks.items() if bool(re.search(family.diffusers_path, path)) != ours]:
+        yield f"trainers/models/families/{module}.py: `diffusers_path` takes {wrong[0]} for a path of the other layout"
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from trainers.models.files.source import starter_folder
 from trainers.randomness import generator
 
-FLOWS = ("sd3", "flux", "chroma", "z-image")
+FLOWS = {"sd3": "SD3", "flux": "Flux", "chroma": "Chroma", "z-image": "Lumina2"}
+"""The families of tiny bases, with ComfyUI's class of each, by which it chooses its names."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,<>-"
 CLIP: dict[str, Any] = {
     "num_hidden_layers": 3,

@@ -5,32 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-TOGETHER = (
-    r"(?:down|up|input|output|joint|double|single|single_transformer|transformer)_blocks|mid_block|middle_block"
-    r"|(?:x|context)_block|(?:img|txt)_(?:attn|mlp|mod)|adaLN_modulation|(?:final|distilled_guidance)_layer"
-    r"|(?:noise|context)_refiner|feed_forward|ff_context|norm1_context|norm_(?:added_)?[qk]|norm_out|ln_[qk]"
-    r"|(?:img|txt|time|vector|guidance)_in|(?:query|key)_norm|add_[qkv]_proj|to_add_out|time_text_embed"
-    r"|(?:timestep|text|guidance)_embedder"
-    r"|(?:x|y|t|context|cap|all_x)_embedder|pos_embed|to_[qkv]|to_out|(?:q|k|v|out)_proj|proj_(?:in|out|mlp)"
-    r"|time_emb_proj|time_emb(?:ed|edding)|add_embedding|label_emb|linear_\d|conv_(?:in|out|norm_out|shortcut)"
-    r"|(?:in|out|emb)_layers|skip_connection|text_model|self_attn|text_projection|(?:final_)?layer_norm\d?"
-)
-"""Parts of layer names with an underscore; files also use underscores for the dots."""
+from trainers.adapters.layouts import LAYOUTS
+
+MODULES = {name: layout.network for layout in LAYOUTS if layout.stages for name in layout.modules}
+"""The kind of denoiser that has a module of this name; some files prefix transformers' layers as those of a UNet."""
+STAGES = {name: place for layout in LAYOUTS for place, names in enumerate(layout.stages, 1) for name in names}
+"""Order in the forward pass of the modules that hold a denoiser's blocks."""
+START, STAGE = re.compile(rf"({'|'.join(MODULES)})(?:[._]|$)"), "|".join(STAGES)
 BLOCK = re.compile(
-    r"(unet\.(?:\w+_blocks\.\d+|mid_block|middle_block\.\d+)(?:\.\w+\.\d+)?|text_encoder\w*\.\S*?layers\.\d+"
-    r"|transformer\.(?:\w+_blocks|\w+_refiner|layers)\.\d+)\."
+    rf"(unet\.(?:{STAGE})(?:\.\d+)?(?:\.\w+\.\d+)?|transformer\.(?:{STAGE})\.\d+"
+    r"|text_encoder\w*\.\S*?layers\.\d+)\."
 )
-TRANSFORMER = re.compile(
-    r"(?:joint|double|single|single_transformer)_blocks|^transformer_blocks|^(?:layers|\w+_refiner)[._]\d"
-    r"|^(?:all_)?(?:final_layer|(?:x|t|y|context|cap)_embedder|distilled_guidance_layer|(?:img|txt|time|vector|guidance)_in"
-    r"|pos_embed|time_text_embed|norm_out|proj_out)(?:[._]|$)"
-)
-"""Parts of names that only layers of transformers have; some files prefix them as those of a UNet."""
-UNET = re.compile(
-    r"^(?:(?:down|up|input|output)_blocks|mid_block|middle_block|conv_(?:in|out|norm_out)|time_embed(?:ding)?"
-    r"|add_embedding|label_emb|out)(?:[._]|$)"
-)
-"""Starts of names that only layers of a UNet have."""
+NAMES = {name for layout in LAYOUTS for path in layout.names for name in path.split(".")}
+TOGETHER = "|".join(sorted((name for name in NAMES if "_" in name and "*" not in name), key=len, reverse=True))
+"""Parts of layer names with an underscore; files also use underscores for the dots."""
 FLAT_STARTS = ("lora_unet_", "lora_transformer_", "lycoris_", "oft_unet_")
 """Prefixes of the denoiser's paths with underscores for the dots."""
 DOTTED_STARTS = (
@@ -47,11 +35,6 @@ ENCODER_STARTS = {
     ),
 }
 """Prefixes of a text encoder's paths; the first that matches counts."""
-WAYS = {"down": 1, "input": 1, "mid": 2, "middle": 2, "up": 3, "output": 3}
-"""Order of the UNet's blocks in the forward pass."""
-STAGES = {"refiner": 1, "joint": 2, "double": 2, "transformer": 2, "layers": 2, "single": 3, "single_transformer": 3}
-"""The same for a transformer."""
-ORDER = {**STAGES, **WAYS}
 ATTENTION = ("to_q", "to_k", "to_v", "to_out", "q_proj", "k_proj", "v_proj", "out_proj")
 """Attention layers in the order of the forward pass; files have them in alphabetical order."""
 ONLY_ONE = "transformer_blocks.0."
@@ -64,9 +47,9 @@ def split_start(stem: str) -> tuple[str, str]:
             return part, stem[match.end() :]
     start = max((start for start in (*FLAT_STARTS, *DOTTED_STARTS) if stem.startswith(start)), key=len)
     rest = stem.removeprefix(start)
-    if TRANSFORMER.search(rest) or ("transformer" in start and not UNET.match(rest)):
-        return "transformer", rest
-    return "unet" if start or UNET.match(rest) else "", rest
+    if module := START.match(rest):
+        return MODULES[module[1]], rest
+    return "transformer" if "transformer" in start else "unet" if start else "", rest
 
 
 def dotted(stem: str) -> str:
@@ -95,9 +78,8 @@ def sort_layers(layers: Iterable[str]) -> list[str]:
         blocks.setdefault(block(layer), place)
 
     def position(layer: str) -> tuple[int, int, int, int]:
-        way = re.match(r"unet\.([a-z]+)_blocks?(?:\.(\d+))?", layer)
-        way = way or re.match(r"transformer\.(?:[a-z]+_(?=refiner))?([a-z_]+?)(?:_blocks)?\.(\d+)\.", layer)
-        stage, number = (ORDER.get(way[1], 0), int(way[2] or 0)) if way else (0, 0)
+        way = re.match(rf"(?:unet|transformer)\.({STAGE})(?:\.(\d+))?\.", layer)
+        stage, number = (STAGES[way[1]], int(way[2] or 0)) if way else (0, 0)
         return parts[layer.partition(".")[0]], stage, number, blocks[block(layer)]
 
     return sorted(layers, key=position)

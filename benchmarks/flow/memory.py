@@ -1,10 +1,11 @@
-"""python -m benchmarks.flow.memory: what large bases need in memory, in training and drawing, as tables for the docs.
+"""python -m benchmarks.flow.memory: writes what large bases need in memory, in training and drawing, into the docs.
 
 Everything is computed from bundled configs on the meta device; nothing is loaded and no card is needed.
 """
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,19 +18,17 @@ import typer
 
 from trainers.config.build import build_config
 from trainers.config.sections import Base
+from trainers.models.families import FAMILIES
 from trainers.models.files.configs import config_tree
 from trainers.planning.drawing import Drawn, drawing_choices, drawing_needs
 from trainers.planning.needs import RESERVE, STORAGES, MemoryChoice, Needs, needs_of
 from trainers.planning.plan import CARDS, GB, choose, in_words
 
-BASES = {
-    "Stable Diffusion 3.5 medium": "sd3.5-medium",
-    "Stable Diffusion 3.5 large": "sd3.5-large",
-    "Flux.1 dev": "flux-dev",
-    "Chroma": "chroma",
-    "Z-Image": "z-image",
-}
+FLOWS = (family for family in FAMILIES if family.denoiser == "transformer")
+BASES = {v.title or family.title: v.configs for family in FLOWS for v in reversed(family.variants)}
+"""Configs by title; of variants without a title of their own, the usual one."""
 METHOD = {"name": "lora", "rank": 16}
+PAGE = Path(__file__).parents[2] / "docs" / "bases.md"
 
 
 @contextmanager
@@ -71,14 +70,15 @@ def row(name: str, needs: Needs, found: list[MemoryChoice | None], drawing: bool
 
 
 def main(batch: Annotated[int, typer.Option(help="Images in a batch.")] = 1) -> None:
-    """Print the tables."""
+    """Write the tables into docs/bases.md."""
+    text = PAGE.read_text(encoding="utf-8")
     training = ["base", "weights in 16 bits / int8 / NF4", "encoders, VAE", "activations / recomputed"]
     for heads, compute in ((training, computed), (["base", "activations"], computed_for_drawing)):
-        print(" | ".join(["", *heads, *(f"{size} GB" for size in CARDS), ""]).strip())
-        print("|" + "---|" * (len(heads) + len(CARDS)))
-        for name, tree in BASES.items():
-            print(row(name, *compute(tree, batch), compute is computed_for_drawing))
-        print()
+        head = " | ".join(["", *heads, *(f"{size} GB" for size in CARDS), ""]).strip()
+        lines = [head, "|" + "---|" * (len(heads) + len(CARDS))]
+        lines += [row(name, *compute(tree, batch), compute is computed_for_drawing) for name, tree in BASES.items()]
+        text = re.sub(rf"{re.escape(head)}\n(\|.*\n)+", "\n".join((*lines, "")), text)
+    PAGE.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

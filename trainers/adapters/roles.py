@@ -15,11 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainers.adapters.layouts import clip, joint, unet, z_image
+from trainers.adapters.layouts import LAYOUTS
 from trainers.adapters.layouts.layout import BlockKind, BlockRole, LayerRole, Role, Stream
 
-LAYOUTS = (joint.LAYOUT, z_image.LAYOUT, unet.LAYOUT, clip.LAYOUT)
-"""In order of precedence."""
 LAYERS: Mapping[str, LayerRole] = {pattern: role for layout in LAYOUTS for pattern, role in layout.layers.items()}
 BLOCKS: Mapping[str, BlockKind] = {pattern: kind for layout in LAYOUTS for pattern, kind in layout.blocks.items()}
 TIMES: Mapping[str, tuple[float, float]] = {kind: time for layout in LAYOUTS for kind, time in layout.times.items()}

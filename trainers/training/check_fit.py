@@ -10,7 +10,6 @@ from trainers.adapters.roles import is_denoiser
 from trainers.config.config import Config
 from trainers.config.sections import Loss
 from trainers.errors import VelaturaError
-from trainers.models.bases.suits import check_family
 from trainers.models.model import Model
 from trainers.planning.findings import check_resolution, check_sample_size
 from trainers.runs.events import Recorder
@@ -28,7 +27,6 @@ BESIDE_PRODIGY_NOTE = (
 
 def check_fit(config: Config, model: Model, network: Network) -> None:
     """Raise VelaturaError for settings that this base or network does not support."""
-    check_family(config, model.family)
     check_resolution(config, model.title, model.resolution, model.stride)
     check_sample_size(config, model.title, model.stride)
     if config.base.guidance != 1 and not model.family.guides_itself(model):

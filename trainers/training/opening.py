@@ -25,6 +25,7 @@ from trainers.errors import REFUSED, VelaturaError
 from trainers.formats.origin import is_of_other_starter
 from trainers.formats.read import read_style
 from trainers.messages import Message as _
+from trainers.models.bases.suits import check_family
 from trainers.models.families import find_family
 from trainers.models.load import import_libraries, load_model
 from trainers.models.model import Model
@@ -84,6 +85,8 @@ def open_first(run: Run, config: Config, record: Recorder, join: Join) -> Sessio
         devices.broadcast_object(Orders(as_table(config), torch.get_num_threads()))
         session = open_session(run, config, record, devices=devices)
         check_base(run, session.model)
+        if not run.checkpoint_steps():  # old runs go on with settings that are refused now
+            check_family(config, session.model.family)
         session.base_changed = note_changed_base(run, session.model, record)
         return session
 

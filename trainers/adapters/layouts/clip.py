@@ -15,6 +15,9 @@ LAYOUT = Layout(
         "*.mlp.fc2": LayerRole("ff_out", "feed_forward"),
         "*.layer_norm2": LayerRole("norm", "feed_forward"),
     },
+    network="text_encoder",
+    outside=("text_projection",),
+    inside=("text_model", "layer_norm", "final_layer_norm"),
     blocks={
         "*.self_attn": BlockKind("self_attention", "q_proj", "out_proj", "text"),
         "*.encoder.layers.*.mlp": BlockKind("feed_forward", "fc1", "fc2", "text"),

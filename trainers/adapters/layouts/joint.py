@@ -36,6 +36,20 @@ LAYOUT = Layout(
         ".context_embedder": LayerRole("proj_in", "ends", stream="text"),
         ".proj_out": LayerRole("proj_out", "ends"),
     },
+    stages=(
+        ("transformer_blocks", "joint_blocks", "double_blocks"),
+        ("single_transformer_blocks", "single_blocks"),
+    ),
+    outside=(
+        *("pos_embed", "x_embedder", "context_embedder", "time_text_embed", "distilled_guidance_layer", "norm_out"),
+        *("proj_out", "t_embedder", "y_embedder", "img_in", "txt_in", "time_in", "vector_in", "guidance_in"),
+        "final_layer",
+    ),
+    inside=(
+        *("timestep_embedder", "text_embedder", "guidance_embedder", "linear_[12]", "in_layer", "out_layer", "in_proj"),
+        *("x_block", "context_block", "ln_[qk]", "adaLN_modulation", "query_norm", "key_norm", "img_attn", "img_mlp"),
+        *("img_mod", "txt_attn", "txt_mlp", "txt_mod"),
+    ),
     blocks={
         ".transformer_blocks.*.attn2": BlockKind("self_attention", "to_q", "to_out.0"),
         ".transformer_blocks.*.ff_context": BlockKind("feed_forward", "net.0.proj", "net.2", "text"),

@@ -1,9 +1,10 @@
-"""A network's layout: roles of its layers and blocks by path, and how to read the time from its calls."""
+"""A network's layout: its names, roles of its layers and blocks by path, and how to read the time from its calls."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal
 
 Role = Literal[
@@ -53,3 +54,20 @@ class Layout:
     rows: Mapping[str, Callable[[Any, tuple[Any, ...]], Mapping[Stream, tuple[int, ...]]]] = field(default_factory=dict)
     """Functions by the denoiser's class that count the tokens of each image in a call, by stream, for layers that are
     not batched."""
+    network: Literal["unet", "transformer", "text_encoder"] = "transformer"
+    stages: tuple[tuple[str, ...], ...] = ()
+    """Names of the modules that hold the blocks, in the order of the forward pass, also in the original layout."""
+    outside: tuple[str, ...] = ()
+    """Those of the modules outside the blocks, which are not quantised: they are small, and all data pass through."""
+    inside: tuple[str, ...] = ()
+    """Other names with an underscore in these modules, mostly in the original layout; files also have them for dots."""
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Names of all modules outside of others."""
+        return (*chain(*self.stages), *self.outside)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names of modules and layers, and patterns of paths."""
+        return (*self.modules, *self.inside, *self.layers, *self.blocks)

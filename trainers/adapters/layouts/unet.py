@@ -29,6 +29,13 @@ LAYOUT = Layout(
         "*.resnets.*.norm[12]": LayerRole("norm", "residual"),
         "*.*samplers.0.conv": LayerRole("resample", "resample"),
     },
+    network="unet",
+    stages=(("down_blocks", "input_blocks"), ("mid_block", "middle_block"), ("up_blocks", "output_blocks")),
+    outside=(
+        *("conv_in", "conv_norm_out", "conv_out", "time_embedding", "add_embedding"),
+        *("time_embed", "label_emb", "out"),
+    ),
+    inside=("linear_[12]", "in_layers", "out_layers", "emb_layers", "skip_connection"),
     blocks={
         "*.attn1": BlockKind("self_attention", "to_q", "to_out.0"),
         "*.attn2": BlockKind("cross_attention", "to_q", "to_out.0"),

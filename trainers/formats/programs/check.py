@@ -12,8 +12,6 @@ from typing import Literal
 from trainers.adapters.about import Form, Stored
 from trainers.formats.layout import method_of, split_key
 from trainers.formats.programs.table import (
-    AUTHORS_PATH,
-    DIFFUSERS_PATH,
     FORM_TITLES,
     MATRICES,
     NAMES,
@@ -186,7 +184,7 @@ def place_of(stem: str, family: str) -> Place:
     if stem.startswith("lora_te"):
         return _place_in_text(stem, family)
     if base is not None and base.style_form != "kohya":
-        return _place_in_transformer(stem, family)
+        return _place_in_transformer(stem, base)
     if not stem.startswith("lora_unet_"):
         return "diffusers" if stem.startswith(("unet.", "text_encoder")) else "unknown"
     if stem.endswith(("_conv_norm_out", "_out_0")) and "_attn" not in stem:
@@ -212,17 +210,16 @@ def _place_in_text(stem: str, family: str) -> Place:
     return "clip"
 
 
-def _place_in_transformer(stem: str, family: str) -> Place:
+def _place_in_transformer(stem: str, base: Family) -> Place:
     part, rest = split_start(stem)
     start = stem.removesuffix(rest)
     if part.startswith("text_encoder"):
         return "diffusers"
-    by_diffusers = bool(DIFFUSERS_PATH[family].search(rest))
+    by_diffusers = bool(re.search(base.diffusers_path, rest))
     if start == "lora_unet_":
         return "unknown" if by_diffusers else "kohya"
     if start == "diffusion_model.":
-        same = family == "z-image" and not AUTHORS_PATH.search(rest)
-        return "ai-toolkit" if by_diffusers or same else "native"
+        return "ai-toolkit" if by_diffusers or not re.search(base.authors_path, rest) else "native"
     named: dict[str, Place] = {"transformer.": "diffusers", "lycoris_": "lycoris", "lora_transformer_": "onetrainer"}
     special = next((place for place, pattern in SPECIAL.items() if pattern.search(rest)), None)
     return special or named.get(start, "unknown") if start in named else "unknown"

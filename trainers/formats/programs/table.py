@@ -135,15 +135,6 @@ REFUSALS = (
     ),
 )  # fmt: skip
 
-DIFFUSERS_PATH: Mapping[str, re.Pattern[str]] = {
-    "sd3": re.compile(r"transformer_blocks|^pos_embed|^time_text_embed|^norm_out|^proj_out"),
-    "flux": re.compile(r"transformer_blocks|^(?:x|context)_embedder|^time_text_embed|^norm_out|^proj_out"),
-    "chroma": re.compile(r"transformer_blocks|^(?:x|context)_embedder|^proj_out|linear_[12]$"),
-    "z-image": re.compile(r"[._]to_(?:[qkv]|out)|^all_|[._]norm_[qk]$"),
-}
-"""Marks of diffusers' paths of a transformer's layers."""
-AUTHORS_PATH = re.compile(r"attention[._](?:qkv|out)$|[._][qk]_norm$|^(?:x_embedder|final_layer)")
-"""Marks of the authors' paths of Z-Image's layers; many paths are the same as diffusers'."""
 SPECIAL: Mapping[Place, re.Pattern[str]] = {
     "scale and shift": re.compile(r"^norm_out[._]linear$"),
     "guidance network": re.compile(r"^distilled_guidance_layer"),

@@ -36,7 +36,7 @@ class Chroma(FluxFamily):
     tokenizers: ClassVar[Mapping[str, str]] = {"tokenizer": "transformers.T5Tokenizer"}
     marks = (("distilled_guidance_layer.in_proj.weight",),)
     part_sources: ClassVar[Mapping[str, PartSource]] = {"vae": VAE, "text_encoder": T5}
-    layer_marks = ("distilled_guidance_layer",)
+    style_mark = r"distilled_guidance_layer"
     named_as = "flux"
     lacks = (
         *("time.text.embed", "norm1.linear", "norm1.context", ".norm.linear", "norm.out"),

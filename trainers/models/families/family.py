@@ -146,6 +146,10 @@ class Family(ABC):
     style_form: ClassVar[Literal["kohya", "native", "diffusers"]] = "kohya"
     """Layer names in style files: kohya's for diffusers' layers; kohya's for the original layout, which joins several
     of diffusers' layers; or diffusers' own."""
+    diffusers_path: ClassVar[str] = r"(?!)"
+    """A pattern that diffusers' paths of a transformer's layers have, and the authors' lack; either may be flat."""
+    authors_path: ClassVar[str] = ""
+    """The same in the authors' paths, where many are equal to diffusers'."""
     known_by_authors_path: ClassVar[str] = ""
     """Start of the paths of layers that ComfyUI knows by the authors' paths alone; it knows the others by both."""
     loads_lokr: ClassVar[bool] = False

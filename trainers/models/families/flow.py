@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 NOT_HERE = _("{key} does not apply to {title}: {why}; leave it at {default}")
 NO_TABLE = _("a flow-matching base has neither epsilon nor v, and no table of noise levels")
 NO_GUIDANCE = _("its network does not read a guidance scale")
+FROZEN = _("its text encoders are frozen")
+ONE_STATE = _("it always reads the same states of its text encoders")
+LONG_CAPTIONS = _("it reads {count} tokens of a caption")
 JOINT = _("its attention is joint, over image and text at once")
 NO_WORDS = _("words can be added to CLIP alone, and it has another text encoder")
 
@@ -27,6 +31,11 @@ class FlowFamily(Family):
     """Base class of families of flow-matching transformers."""
 
     denoiser: ClassVar[Denoiser] = "transformer"
+    trained_encoders: ClassVar[tuple[str, ...]] = ()
+    marks: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Sets of tensors that only this family has, in the authors' names and in diffusers'."""
+    style_mark: ClassVar[str]
+    """A pattern in layer names of styles that no other family has, with dots or underscores."""
     samplers = FLOW_SAMPLERS
     pixels_in_a_token: ClassVar[int] = 256
     """Pixels of the image per token of the transformer, 16 × 16."""
@@ -34,6 +43,16 @@ class FlowFamily(Family):
     """Kinds of block that block methods can change, if attention is joint over image and text."""
     evenly_spaced: ClassVar[bool] = True
     """See `FlowSchedule.evenly_spaced`."""
+
+    def owns_file(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        marks = ([f"{prefix}{key}" for key in mark] for prefix in self.prefixes for mark in self.marks)
+        return any(all(key in shapes for key in mark) for mark in marks)
+
+    def owns_folder(self, pipeline: str, config: Mapping[str, Any]) -> bool:
+        return f"diffusers.{config.get('_class_name')}" == self.networks[self.denoiser]
+
+    def owns_layers(self, layers: Mapping[str, str | None], width: int | None) -> bool:
+        return any(re.search(self.style_mark, stem) for stem in layers)
 
     def prediction_of_file(self, header: Header) -> Prediction | None:
         return "flow"
@@ -53,20 +72,23 @@ class FlowFamily(Family):
         return flow_from_config(scheduler, self.pixels_in_a_token, self.evenly_spaced)
 
     def config_problems(self, config: Config) -> Mapping[str, str]:
-        base, loss, unet = config.base, config.loss, config.targets.of(self.denoiser)
+        base, loss, unet, frozen = config.base, config.loss, config.targets.of(self.denoiser), not self.trained_encoders
         kinds = {*getattr(config.method, "kinds", ())}  # of block methods
         wrong = {
             "base.prediction": (base.prediction != "auto", NO_TABLE, "auto"),
             "base.zero_terminal_snr": (base.zero_terminal_snr != "auto", NO_TABLE, "auto"),
+            "base.clip_skip": (frozen and base.clip_skip != 1, ONE_STATE, "1"),
+            "data.chunks": (frozen and config.data.chunks != 1, LONG_CAPTIONS.format(count=self.text_positions), "1"),
+            "targets.text_encoder": (frozen and config.targets.text_encoder != "none", FROZEN, "none"),
             "loss.weighting": (loss.weighting == "min-snr", NO_TABLE, "auto"),
             "loss.min_snr_gamma": (loss.min_snr_gamma not in (0, 5), NO_TABLE, "5"),
             "loss.noise_offset": (loss.noise_offset > 0, _("its first step is at pure noise already"), "0"),
             "base.guidance": (not self.reads_guidance and base.guidance != 1, NO_GUIDANCE, "1"),
             "targets.unet": (config.targets.unet == "b-lora", _("B-LoRA's two blocks are SDXL's"), "attn-mlp"),
         }
-        problems = self.refusals(wrong)
         if self.joint_blocks and unet == "cross-kv":
-            problems |= self.refusals({"targets.unet": (True, JOINT, "attn-mlp")})
+            wrong["targets.unet"] = (True, JOINT, "attn-mlp")
+        problems = self.refusals(wrong)
         if self.joint_blocks and kinds and not kinds.intersection(self.joint_blocks):
             problems["method.name"] = _(
                 "method.name = {method} does not apply to {title}: {why}; use a method that changes layers",

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from trainers.config.config import Config
     from trainers.models.files.header import Header
     from trainers.models.networks import Networks
     from trainers.models.prediction import Prediction
@@ -39,9 +38,6 @@ GUIDANCE = ("guidance_in.in_layer.weight", "time_text_embed.guidance_embedder.li
 """A tensor of transformers that read the guidance scale, in the authors' names and in diffusers'."""
 FIRST = ("img_in", "x_embedder")
 """The input layer, in the authors' names and in diffusers'."""
-FROZEN = _("its text encoders are frozen")
-ONE_STATE = _("it reads the last states of its text encoders")
-LONG_CAPTIONS = _("T5 reads 512 tokens of a caption")
 
 
 DEV_LICENCE = Licence(
@@ -62,20 +58,12 @@ class FluxFamily(FlowFamily):
     """Base class of Flux and Chroma, which share packed latents and layer names."""
 
     style_form = "diffusers"
+    diffusers_path = r"transformer_blocks|^(?:x|context)_embedder|^time_text_embed|^norm_out|^proj_out|linear_[12]$"
     prefixes = PREFIXES
-    marks: ClassVar[tuple[tuple[str, ...], ...]]
-    """Sets of tensors that only this family has, in the authors' names and in diffusers'."""
-    layer_marks: ClassVar[tuple[str, ...]]
-    """Parts of layer names in styles that no other family has."""
     text_positions = T5_TOKENS
-    trained_encoders = ()
     joint_blocks = ("feed_forward",)
 
     # ------------------------------------------------------------ which bases are of this family
-    def owns_file(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-        marks = ([f"{prefix}{key}" for key in mark] for prefix in PREFIXES for mark in self.marks)
-        return any(all(key in shapes for key in mark) for mark in marks)
-
     def check_file(self, shapes: Mapping[str, tuple[int, ...]], name: str) -> None:
         if any(".bitsandbytes__" in key for key in shapes):
             raise VelaturaError(
@@ -85,26 +73,12 @@ class FluxFamily(FlowFamily):
         first = (shapes.get(f"{prefix}{key}.weight") for prefix in PREFIXES for key in FIRST)
         check_channels(next((shape[-1] for shape in first if shape), 0), name)
 
-    def owns_folder(self, pipeline: str, config: Mapping[str, Any]) -> bool:
-        return f"diffusers.{config.get('_class_name')}" == self.networks["transformer"]
-
     def check_config(self, config: Mapping[str, Any], name: str) -> None:
         check_channels(config.get("in_channels", CHANNELS), name)
-
-    def owns_layers(self, layers: Mapping[str, str | None], width: int | None) -> bool:
-        return any(mark in stem for stem in layers for mark in self.layer_marks)
 
     # ------------------------------------------------------------ loading
     def sizes(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> Pair:
         return self.resolution, 2 * down_factor(vae)
-
-    def config_problems(self, config: Config) -> Mapping[str, str]:
-        wrong = {
-            "base.clip_skip": (config.base.clip_skip != 1, ONE_STATE, "1"),
-            "data.chunks": (config.data.chunks != 1, LONG_CAPTIONS, "1"),
-            "targets.text_encoder": (config.targets.text_encoder != "none", FROZEN, "none"),
-        }
-        return {**super().config_problems(config), **self.refusals(wrong)}
 
     # ------------------------------------------------------------ text
     @property
@@ -147,7 +121,7 @@ class Flux1(FluxFamily):
         "text_encoder": PartSource("text_encoders.clip_l.transformer.", ("clip_l", "clip_l*")),
         "text_encoder_2": T5,
     }
-    layer_marks = ("double_blocks", "single_blocks", "single_transformer_blocks")
+    style_mark = r"double_blocks|single_blocks|single_transformer_blocks"
     hub_names = ("flux.1", "flux1", "flux-1")
     variants = (
         Variant("flow", 1024, "flux1", "flux-1-dev", "flux-dev", licence=DEV_LICENCE),

@@ -36,8 +36,6 @@ PART_SOURCES: Mapping[str, PartSource] = {
     "text_encoder_3": PartSource("text_encoders.t5xxl.transformer.", ("t5xxl_fp16", "t5xxl*")),
 }
 BLOCK = re.compile(r"^(?:model\.diffusion_model\.)?joint_blocks\.\d+\.")
-LATE_BLOCK = re.compile(r"(?<!single)[._]transformer_blocks[._](?:19|[2-9]\d)[._]")
-"""A block that no other family has: UNets have fewer, and Flux has 19."""
 
 
 COMMUNITY = Licence(
@@ -95,6 +93,8 @@ class StableDiffusion3(FlowFamily):
     part_sources: ClassVar[Mapping[str, PartSource]] = PART_SOURCES
     loose_tensors: ClassVar[Mapping[str, str]] = POSITIONS
     style_form = "native"
+    style_mark = r"joint_blocks|(?<!single)[._]transformer_blocks[._](?:19|[2-9]\d)[._]"  # UNets and Flux have fewer
+    diffusers_path = r"transformer_blocks|^pos_embed|^time_text_embed|^norm_out|^proj_out"
     joint_blocks = ("feed_forward", "self_attention")
     hub_names = ("stable-diffusion-3", "sd3")
     settings: ClassVar[Mapping[str, Any]] = {
@@ -105,12 +105,6 @@ class StableDiffusion3(FlowFamily):
     # ------------------------------------------------------------ which bases and styles are of this family
     def owns_file(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         return any(BLOCK.match(key) for key in shapes)
-
-    def owns_folder(self, pipeline: str, config: Mapping[str, Any]) -> bool:
-        return config.get("_class_name") == "SD3Transformer2DModel"
-
-    def owns_layers(self, layers: Mapping[str, str | None], width: int | None) -> bool:
-        return any("joint_blocks" in stem or LATE_BLOCK.search(stem) for stem in layers)
 
     def variant(self, prediction: Prediction, config: Mapping[str, Any]) -> Variant:
         medium, large, first = self.variants

@@ -6,7 +6,6 @@ Qwen 3 for the caption as a chat message; padding is cut off, so a batch is a li
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,7 +48,6 @@ class ZImage(FlowFamily):
         "text_encoder": "transformers.Qwen3Model",
     }
     tokenizers: ClassVar[Mapping[str, str]] = {"tokenizer": "transformers.Qwen2Tokenizer"}
-    trained_encoders: ClassVar[tuple[str, ...]] = ()
     part_sources: ClassVar[Mapping[str, PartSource]] = {
         "vae": PartSource("vae.", ("ae", "flux*vae*", "*vae*flux*", "*z*image*vae*", "ae*")),
         "text_encoder": PartSource("text_encoders.qwen3_4b.transformer.", ("qwen_3_4b*", "qwen3*4b*")),
@@ -58,24 +56,16 @@ class ZImage(FlowFamily):
     variants = (Variant("flow", 1024, "z_image", "z-image", "z-image", licence=LICENCE),)
     hub_names = ("z-image",)
     joint_blocks = ("feed_forward", "self_attention")
+    marks = (("cap_embedder.1.weight", "x_pad_token"),)
     style_form = "diffusers"
+    style_mark = r"(?:^|[._])(?:layers|refiner)[._]\d+[._](?:attention|feed[._]forward|adaLN)"
+    diffusers_path = r"[._]to_(?:[qkv]|out)|^all_|[._]norm_[qk]$"
+    authors_path = r"attention[._](?:qkv|out)$|[._][qk]_norm$|^(?:x_embedder|final_layer)"
     loads_lokr = True
     settings: ClassVar[Mapping[str, Any]] = {
         "loss": {"timesteps": "logit-normal 0 1 shifted auto"},
         "sample": {"sampler": "euler", "steps": 28, "guidance": 5.0},
     }
-
-    # ------------------------------------------------------------ which bases and styles are of this family
-    def owns_file(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-        names = {key.removeprefix("model.diffusion_model.") for key in shapes}
-        return {"cap_embedder.1.weight", "x_pad_token"} <= names
-
-    def owns_folder(self, pipeline: str, config: Mapping[str, Any]) -> bool:
-        return config.get("_class_name") == "ZImageTransformer2DModel"
-
-    def owns_layers(self, layers: Mapping[str, str | None], width: int | None) -> bool:
-        names = (stem.replace("_refiner", ".refiner").replace("_", ".") for stem in layers)
-        return any(re.search(r"(^|\.)(layers|refiner)\.\d+\.(attention|feed\.forward|adaLN)", name) for name in names)
 
     # ------------------------------------------------------------ loading
     def sizes(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> Pair:

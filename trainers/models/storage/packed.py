@@ -15,20 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainers.adapters.layouts import LAYOUTS
 from trainers.adapters.op import Op
 from trainers.adapters.updates.built import build_and_apply
 from trainers.config.sections import Base
 from trainers.models.storage import int8, nf4
 
-KEPT = (
-    # UNets and CLIP
-    "conv_in", "conv_out", "time_embedding", "add_embedding", "text_projection",
-    # transformers
-    "pos_embed", "x_embedder", "context_embedder", "time_text_embed", "distilled_guidance_layer", "norm_out",
-    "proj_out", "t_embedder", "cap_embedder", "all_x_embedder", "all_final_layer",
-)  # fmt: skip
-"""Modules that are not quantised, since they are small and all data pass through them; nor are norms, biases and
-embeddings."""
+KEPT = tuple(dict.fromkeys(name for layout in LAYOUTS for name in layout.outside))
+"""Modules that are not quantised; nor are norms, biases and embeddings."""
 
 
 @dataclass(frozen=True)

@@ -89,10 +89,14 @@ def flat(path: str) -> str:
     return path.replace(".", "_")
 
 
+FAMILIES = {"Forge": ("sd3", "flux")}
+"""The transformers that a program has, if not all."""
+
+
 def known(model: Model, program: str) -> Iterator[str]:
     """The names of layers in a program's key map for this base."""
     family = model.family.name
-    if (program, family) in (("Forge", "chroma"), ("Forge", "z-image"), ("A1111", "flux"), ("InvokeAI", "sd3")):
+    if family not in FAMILIES.get(program, (family,)):
         return
     paths = [path for path, layer in model.denoiser.named_modules() if hasattr(layer, "weight")]
     for layer in model.family.original_layers(model.config, paths):
@@ -138,7 +142,7 @@ def test_what_is_said_of_a_file_is_what_the_key_maps_hold(model: Model, method: 
     missing = lost(model, tensors, "ComfyUI")
     assert sum(map(len, comfyui.left_out.values())) == len(missing), sorted(missing)
     assert comfyui.whole == (not missing)
-    without_bias = family == "z-image" and method == "ssf" and preset != "full"
+    without_bias = method == "ssf" and not any("diff_b" in suffixes for suffixes in layers_in(tensors).values())
     assert comfyui.whole == (method in (*MATRICES, *ROTATIONS) or without_bias)
     forge, read = of(model, tensors, "Forge"), lost(model, tensors, "Forge")
     if family in ("sd3", "flux") and method in MATRICES and not (family == "flux" and method in ("dora", "full")):
@@ -205,10 +209,6 @@ def test_the_rotation_of_swapped_halves_is_written_in_full(model: Model) -> None
         assert layers["lycoris_proj_out"] >= {"oft_blocks"}, method
 
 
-CLASSES = {"sd3": "SD3", "flux": "Flux", "chroma": "Chroma", "z-image": "Lumina2"}
-"""ComfyUI's class of each family, by which it chooses its names."""
-
-
 def comfyui(model: Model) -> tuple[Any, Mapping[str, Any]]:
     """ComfyUI's own function that reads a style, and its own names for layers of this base."""
     sys.path.insert(0, os.environ["COMFYUI"])
@@ -221,7 +221,7 @@ def comfyui(model: Model) -> tuple[Any, Mapping[str, Any]]:
 
     paths = [path for path, layer in model.denoiser.named_modules() if path and hasattr(layer, "weight")]
     names = [layer.name for layer in model.family.original_layers(model.config, paths)]
-    kind = getattr(comfy.model_base, CLASSES[model.family.name])
+    kind = getattr(comfy.model_base, FLOWS[model.family.name])
     base = kind.__new__(kind)  # without a network of its own
     ours, empty = model.config, torch.empty(1, device="meta")
     width = ours.get("dim") or ours["num_attention_heads"] * ours["attention_head_dim"]

@@ -25,12 +25,14 @@ from trainers.formats.read import read_style
 from trainers.formats.write.core import write_style
 from trainers.formats.write.diffusers import write_for_diffusers
 from trainers.models.bases.recognise import settings_of_base
+from trainers.models.families import get_family
 from trainers.models.model import Model
 from trainers.runs.run import Run
 from trainers.training.train import resume, train
 
-JOINT = {"sd3": ("vpt",), "flux": ("vpt",), "chroma": ("vpt",), "z-image": ("vpt",)}
-"""Methods that a family's attention refuses; the settings say so before a base is loaded."""
+JOINT = ("vpt",)
+"""Methods that joint attention refuses; the settings say so before a base is loaded."""
+APPLICABLE = [name for name in METHODS if name not in JOINT]
 TEXTS = ["a fox", "the moon over a row of houses"]
 
 
@@ -52,9 +54,6 @@ def trained(model: Model, name: str) -> Network:
     method = build_config({"name": "x", "method": METHODS[name]}).method
     text = "none" if name == "t-lora" or not model.family.trained_encoders else "attn-mlp"
     return attach(model.parts, method, Targets(unet="full", text_encoder=text), seed=3)
-
-
-APPLICABLE = [name for name in METHODS if all(name not in refused for refused in JOINT.values())]
 
 
 @pytest.mark.parametrize(("family", "name"), covering_pairs([*FLOWS], APPLICABLE, {"lora"}))
@@ -87,7 +86,8 @@ def test_every_method(family: str, name: str, flow_models: Mapping[str, Model], 
         assert (output(model, text) - live).abs().max() < 1e-5 * scale
 
 
-@pytest.mark.parametrize(("family", "name"), [(family, name) for family in FLOWS for name in JOINT[family]])
+@pytest.mark.parametrize("family", [family for family in FLOWS if get_family(family).joint_blocks])
+@pytest.mark.parametrize("name", JOINT)
 def test_what_joint_attention_refuses(family: str, name: str, flow_folders: Mapping[str, Path]) -> None:
     from trainers.models.bases.suits import check_base
 

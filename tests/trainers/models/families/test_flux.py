@@ -296,8 +296,8 @@ def test_styles_name_their_base_and_licence(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"base": {"clip_skip": 2}}, "base.clip_skip does not apply to Flux.1: it reads the last states"),
-        ({"data": {"chunks": 2}}, "data.chunks does not apply to Flux.1: T5 reads 512 tokens"),
+        ({"base": {"clip_skip": 2}}, "base.clip_skip does not apply to Flux.1: it always reads the same states"),
+        ({"data": {"chunks": 2}}, "data.chunks does not apply to Flux.1: it reads 512 tokens"),
         ({"targets": {"text_encoder": "attn"}}, "targets.text_encoder does not apply to Flux.1: .* frozen"),
         ({"base": {"prediction": "epsilon"}}, "base.prediction does not apply"),
         ({"loss": {"weighting": "min-snr"}}, "loss.weighting does not apply"),
