@@ -61,7 +61,7 @@ def visiting(browser: Any, url: str, *permissions: str) -> Iterator[Any]:
     with blank_page(browser, permissions=list(permissions)) as page:
         listen(page, url, complaints)
         yield page
-    assert complaints == []
+    assert complaints == [], complaints
 
 
 FORGET = """
@@ -107,7 +107,7 @@ class Tab:
             if other != self.page:
                 other.close()
         self.page.goto("about:blank")
-        assert self._complaints == []
+        assert self._complaints == [], self._complaints
 
 
 @contextmanager
