@@ -43,6 +43,7 @@ def pictures(stage: Stage) -> Iterator[str]:
     page.locator("#write-panel").get_by_text("All of them").click()
     stage.press("Write captions")
     page.wait_for_selector(".problem")
+    page.locator(".wall-bar").evaluate("bar => bar.scrollIntoView({block: 'center'})")  # out from under the bottom bar
     yield "train-write"
 
 
