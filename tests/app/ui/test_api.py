@@ -74,7 +74,7 @@ def saved(place: Process, packed: Path, tmp_path_factory: pytest.TempPathFactory
     for old, new in (
         ("http://127.0.0.1:7860/", place.url),
         ("my-paintings.zip", str(packed)),
-        ('{"train.steps": 200}', repr(FEW | {"base.model": str(tiny_bases["sd1"])})),
+        ('{"train.steps": 200}', repr(FEW | {"base.model": str(tiny_bases["sd1"]), "data.trigger": "dusk"})),
         ("time.sleep(5)", "time.sleep(0.3)"),
     ):
         assert program.count(old) == 1
@@ -112,8 +112,8 @@ def test_a_style_is_listed_fetched_in_its_forms_and_drawn_with(client: Any, plac
     assert (now["state"], now["step"], now["steps"]) == ("finished", 2, 2) and 0 < now["loss"] < 3
     assert len(now["samples"]) == 1 and now["samples"][0].startswith("gradio_api/file=")
 
-    (style,) = client.predict("harbour", api_name="/styles")["styles"]
-    assert (style["id"], style["method"], style["words"], style["run"]) == (now["style"], "lora", [], run)
+    (style,) = client.predict("dusk", api_name="/styles")["styles"]
+    assert (style["id"], style["method"], style["words"], style["run"]) == (now["style"], "lora", ["dusk"], run)
     for form, suffix in (("safetensors", ".safetensors"), ("diffusers", ".safetensors"), ("toml", ".toml")):
         file = Path(client.predict(style["id"], form, api_name="/download"))
         assert file.suffix == suffix and file.stat().st_size > 300 and file.stem.startswith(run)
