@@ -23,7 +23,7 @@ $(PYTEST) -n 3 $(1); tests=$$?; \
 wait $$types || tests=1; cat $$said; rm $$said; exit $$tests
 endef
 
-.PHONY: help demo ui check test test-all option-check method-check setting-check lint style explore messages image bench soak breaks clients quality samples starter clean
+.PHONY: help demo ui check test test-all option-check method-check family-check setting-check lint style explore messages image bench soak breaks clients quality samples starter clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -56,6 +56,13 @@ method-check: $(DEVELOPER_STAMP) ## the tests of one method, NAME=…, and what 
 	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/test_house.py tests/trainers/adapters tests/trainers/formats/write \
 	tests/trainers/formats/test_clients.py tests/trainers/training/test_train.py tests/trainers/training/test_resume.py \
 	tests/trainers/training/knobs -k "complete or house or $(NAME) or $(subst -,_,$(NAME))"
+
+family-check: $(DEVELOPER_STAMP) ## the tests of one family of bases, NAME=…, and what it lacks in the lists, in a minute
+	@test -n "$(NAME)" || { echo "name the family: make family-check NAME=z-image"; exit 2; }
+	$(PYTHON_IN_VENV) -m ruff check
+	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/test_house.py tests/test_tiny_flow.py tests/trainers/models \
+	tests/trainers/formats/programs tests/trainers/formats/test_transformers.py -m "not thorough" \
+	-k "complete or house or $(NAME) or $(subst -,_,$(NAME))"
 
 setting-check: $(DEVELOPER_STAMP) ## the tests of one setting, NAME=loss.kind, and what it lacks in the lists, in a minute
 	@test -n "$(NAME)" || { echo "name the setting: make setting-check NAME=loss.kind"; exit 2; }

@@ -30,6 +30,8 @@ from trainers.config.sections import Base
 from trainers.errors import VelaturaError
 from trainers.formats.original.split import split_joint
 from trainers.formats.peft_settings import PeftSettings
+from trainers.formats.programs.check import check_programs
+from trainers.formats.programs.table import DIFFUSERS
 from trainers.formats.read import Style, read_outline, read_style
 from trainers.formats.write.convert import is_plain
 from trainers.formats.write.core import write_style
@@ -271,6 +273,8 @@ def test_diffusers_draws_the_same(model: Model, tmp_path: Path, method: str) -> 
     )  # fmt: skip
     assert (second is None) == one and f'pipe.load_lora_weights("{file.name}")' in said
     assert is_plain(read_outline(file)) and is_plain(read_outline(core)) == one
+    shapes = {name: tuple(tensor.shape) for name, tensor in load_file(file).items()}
+    assert check_programs(shapes, family, (DIFFUSERS,))[0].whole, "as the next lines show"
     pipeline = tiny_flow(family)
     pipeline.load_lora_weights(str(file))
     adapted = [
