@@ -1,6 +1,6 @@
 """Every method, setting and family of bases is in every list that names it; a gap names what closes it.
 
-`make method-check NAME=…` runs this first.
+`make method-check NAME=…` and `make family-check NAME=…` run this first.
 """
 
 from __future__ import annotations

@@ -274,7 +274,8 @@ def test_diffusers_draws_the_same(model: Model, tmp_path: Path, method: str) -> 
     assert (second is None) == one and f'pipe.load_lora_weights("{file.name}")' in said
     assert is_plain(read_outline(file)) and is_plain(read_outline(core)) == one
     shapes = {name: tuple(tensor.shape) for name, tensor in load_file(file).items()}
-    assert check_programs(shapes, family, (DIFFUSERS,))[0].whole, "as the next lines show"
+    known = check_programs(shapes, family, (DIFFUSERS,))[0]
+    assert known.whole, f"trainers/formats/programs/table.py: no rule that diffusers loads {known.lost}, as shown below"
     pipeline = tiny_flow(family)
     pipeline.load_lora_weights(str(file))
     adapted = [

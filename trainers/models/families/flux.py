@@ -30,8 +30,6 @@ CHANNELS = 64
 """Numbers in a token: 2 × 2 latents of 16 channels."""
 T5_TOKENS = 512
 """Positions that T5 reads."""
-PREFIXES = ("model.diffusion_model.", "diffusion_model.", "")
-"""Prefixes of a transformer's tensor names in files."""
 VAE = PartSource("vae.", ("ae", "flux*vae*", "*flux*vae*", "*vae*flux*", "ae*"))
 T5 = PartSource("text_encoders.t5xxl.transformer.", ("t5xxl_fp16", "t5xxl*", "t5*"))
 GUIDANCE = ("guidance_in.in_layer.weight", "time_text_embed.guidance_embedder.linear_1.weight")
@@ -59,7 +57,7 @@ class FluxFamily(FlowFamily):
 
     style_form = "diffusers"
     diffusers_path = r"transformer_blocks|^(?:x|context)_embedder|^time_text_embed|^norm_out|^proj_out|linear_[12]$"
-    prefixes = PREFIXES
+    prefixes = ("model.diffusion_model.", "diffusion_model.", "")
     text_positions = T5_TOKENS
     joint_blocks = ("feed_forward",)
 
@@ -70,7 +68,7 @@ class FluxFamily(FlowFamily):
                 "{name} was packed by bitsandbytes, which Velatura does not read; use the base in bf16, fp8 or GGUF",
                 name=name,
             )
-        first = (shapes.get(f"{prefix}{key}.weight") for prefix in PREFIXES for key in FIRST)
+        first = (shapes.get(f"{prefix}{key}.weight") for prefix in self.prefixes for key in FIRST)
         check_channels(next((shape[-1] for shape in first if shape), 0), name)
 
     def check_config(self, config: Mapping[str, Any], name: str) -> None:
@@ -142,7 +140,7 @@ class Flux1(FluxFamily):
         return self.variants[1 if "schnell" in name.lower() else 0]
 
     def variant_of_file(self, header: Header) -> Variant:
-        guided = any(f"{prefix}{key}" in header.shapes for prefix in PREFIXES for key in GUIDANCE)
+        guided = any(f"{prefix}{key}" in header.shapes for prefix in self.prefixes for key in GUIDANCE)
         return self.variants[0 if guided else 1]
 
     def encode(self, base: Networks, captions: Sequence[str], clip_skip: int, chunks: int) -> Conditioning:

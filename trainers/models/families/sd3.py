@@ -27,14 +27,6 @@ if TYPE_CHECKING:
 
 T5_LENGTH = 256
 """Positions of a caption that T5 reads, as many as in diffusers' pipeline."""
-POSITIONS = {"pos_embed": "pos_embed.pos_embed"}
-"""The only tensor that belongs to no layer, by its name in the original layout."""
-PART_SOURCES: Mapping[str, PartSource] = {
-    "vae": PartSource("first_stage_model.", ("sd3_vae", "sd3*vae*", "*sd3*vae*", "*vae*sd3*")),
-    "text_encoder": PartSource("text_encoders.clip_l.transformer.", ("clip_l", "clip_l*")),
-    "text_encoder_2": PartSource("text_encoders.clip_g.transformer.", ("clip_g", "clip_g*")),
-    "text_encoder_3": PartSource("text_encoders.t5xxl.transformer.", ("t5xxl_fp16", "t5xxl*")),
-}
 BLOCK = re.compile(r"^(?:model\.diffusion_model\.)?joint_blocks\.\d+\.")
 
 
@@ -90,8 +82,13 @@ class StableDiffusion3(FlowFamily):
         _variant("medium", "stable-diffusion-3-medium", "sd3-medium", "Stable Diffusion 3 medium"),
     )
     evenly_spaced = False
-    part_sources: ClassVar[Mapping[str, PartSource]] = PART_SOURCES
-    loose_tensors: ClassVar[Mapping[str, str]] = POSITIONS
+    part_sources: ClassVar[Mapping[str, PartSource]] = {
+        "vae": PartSource("first_stage_model.", ("sd3_vae", "sd3*vae*", "*sd3*vae*", "*vae*sd3*")),
+        "text_encoder": PartSource("text_encoders.clip_l.transformer.", ("clip_l", "clip_l*")),
+        "text_encoder_2": PartSource("text_encoders.clip_g.transformer.", ("clip_g", "clip_g*")),
+        "text_encoder_3": PartSource("text_encoders.t5xxl.transformer.", ("t5xxl_fp16", "t5xxl*")),
+    }
+    loose_tensors: ClassVar[Mapping[str, str]] = {"pos_embed": "pos_embed.pos_embed"}
     style_form = "native"
     style_mark = r"joint_blocks|(?<!single)[._]transformer_blocks[._](?:19|[2-9]\d)[._]"  # UNets and Flux have fewer
     diffusers_path = r"transformer_blocks|^pos_embed|^time_text_embed|^norm_out|^proj_out"
