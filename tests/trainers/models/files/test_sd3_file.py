@@ -161,7 +161,7 @@ def test_a_file_of_other_widths(pipeline, tmp_path, monkeypatch):
 def test_every_tensor_of_a_real_checkpoint(variant, monkeypatch):
     """At full size: the names that the loader asks for are those of the authors' layout, with their shapes."""
     monkeypatch.undo()
-    from trainers.models.families.sd3 import POSITIONS
+    from trainers.models.families.sd3 import StableDiffusion3
     from trainers.models.families.sd3_names import original_layers
     from trainers.models.files.tensors import StoredTensor, by_layers
 
@@ -173,7 +173,7 @@ def test_every_tensor_of_a_real_checkpoint(variant, monkeypatch):
     assert family.name == "sd3" and family.variant_of_file(header) is variant
     stored = {name: StoredTensor(None, name, shape) for name, shape in shapes.items()}
     config, paths = dict(network.config), [name.rpartition(".")[0] for name in state]
-    found = by_layers(stored, original_layers(config, paths), POSITIONS)
+    found = by_layers(stored, original_layers(config, paths), StableDiffusion3.loose_tensors)
     assert {name: each.shape for name, each in found.items()} == {name: tuple(t.shape) for name, t in state.items()}
 
 
