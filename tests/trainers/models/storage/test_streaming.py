@@ -194,4 +194,5 @@ def test_loading_takes_the_packed_size_and_three_of_its_largest_tensor_at_most(
     (part / name).unlink()
     whole, largest = (2 * count(shape.numel() for shape in shapes.values()) for count in (sum, max))
     print(f"{whole / 1e6:.0f} MB: packed {packed / 1e6:.0f}, peak {peak / 1e6:.0f}, largest {largest / 1e6:.0f}")
-    assert packed < 0.6 * whole and peak <= packed + 3 * largest
+    mapped = 2**20 if start == "fork" else 0  # pages of libraries, which a forked process maps anew
+    assert packed < 0.6 * whole and peak <= packed + 3 * largest + mapped
