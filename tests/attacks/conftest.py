@@ -53,7 +53,7 @@ def stranger() -> Iterator[Site]:
     server.server_close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def open_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A studio for everybody on this machine."""
     out = tmp_path_factory.mktemp("open") / "outputs"
@@ -62,7 +62,7 @@ def open_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     process.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A studio for two people, open to the network."""
     people = tmp_path_factory.mktemp("people") / "people.txt"
@@ -73,7 +73,7 @@ def shared_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]
     process.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def secrets_of(open_studio: Process) -> list[Path]:
     """Files that no request may ever bring out."""
     root = open_studio.out.resolve() / ".studio"
