@@ -148,6 +148,7 @@ def write_float_tiff(path: Path, side: int) -> None:
     Image.fromarray(np.full((side, side), 0.5, np.float32)).save(path, compression="tiff_deflate")
 
 
+@pytest.mark.thorough
 def test_many_small_floats_at_once_stay_within_one_limit(tmp_path: Path) -> None:
     """Several visitors at once send small pictures that take 120 MB each; all are taken in, one at a time."""
     paths = Paths(tmp_path / "outputs")
