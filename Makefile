@@ -11,15 +11,15 @@ DEVELOPER_STAMP := .venv/.installed-dev
 # Compiled modules are kept: the suite starts more than a hundred processes, each of which would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Three workers on one thread each, for two processors: tests that wait leave one free, and torch's own threads would only
-# get in each other's way. A file stays with one worker, so that what it sets up is set up once.
-# The quick tests never wait, so that a third worker would only import everything once more.
+# Four workers on one thread each, for two processors: many tests wait for a page or a process, and torch's own threads
+# would only get in each other's way. A file stays with one worker, so that what it sets up is set up once.
+# The quick tests never wait, so that a third one would only import everything once more.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest --dist loadfile --no-loadscope-reorder
 
 # Where nothing is cached, types take one processor for twenty seconds: they are checked beside the tests.
 define TYPES_AND_TESTS
 @said=$$(mktemp); $(PYTHON_IN_VENV) -m mypy > $$said 2>&1 & types=$$!; \
-$(PYTEST) -n 3 $(1); tests=$$?; \
+$(PYTEST) -n 4 $(1); tests=$$?; \
 wait $$types || tests=1; cat $$said; rm $$said; exit $$tests
 endef
 
