@@ -102,14 +102,6 @@ METHODS = (
         ("tests/trainers/adapters/test_contract.py::test_a_merged_weight_is_rounded_once",),
     ),
     Break(
-        "first-look",
-        "presets/methods/quick.toml",
-        "learning_rate = 4e-3",
-        "learning_rate = 4e-4",
-        "what a beginner trains first does not show the style",
-        ("tests/trainers/config/test_presets.py::test_a_first_look_learns_fast_enough_to_show_a_style",),
-    ),
-    Break(
         "style-strength",
         "trainers/composition/apply.py",
         "style.update(stem, weight.detach().cpu(), base_bias).scaled(strength)",

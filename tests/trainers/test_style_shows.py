@@ -25,7 +25,7 @@ from trainers.training.step.batches import Batches
 from trainers.training.step.trainee import Trainee
 from trainers.training.train import Result, train
 
-pytestmark = [pytest.mark.long, pytest.mark.thorough, pytest.mark.usefixtures("quick_runs")]
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("quick_runs")]
 
 SET = "black-line"
 IMAGES = Path(str(files("presets") / "samples" / SET))

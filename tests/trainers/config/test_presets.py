@@ -28,14 +28,6 @@ def test_each_method_has_a_preset_of_its_name():
     assert all(PRESETS[name].settings["method"]["name"] == name for name in METHODS)
 
 
-def test_a_first_look_learns_fast_enough_to_show_a_style():
-    """`tests/trainers/test_style_shows.py` measures that it does."""
-    layers = PRESETS["quick"].settings_for("starter")
-    config = build_config({"name": "x", "base": {"model": "starter"}}, layers)
-    shown = (config.method.name, config.method.rank, config.targets.unet, config.train.steps, config.train.batch_size)
-    assert shown == ("lora", 8, "full", 40, 4) and config.train.learning_rate == 4e-3
-
-
 def test_an_unknown_preset_lists_the_known_ones():
     with pytest.raises(VelaturaError, match=r"'zork'.*lora"):
         find_preset("zork")
