@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 def run_and_exit(run: Callable[[], Any]) -> NoReturn:
     """Run it and exit as Python does, but without taking all modules apart.
 
-    That takes a forked process up to half a second, since it copies every page that it shares.
+    That takes a forked process up to half a second, since it copies every page that it shares. What goes wrong in
+    Python's own end shows in processes that are started `fresh` alone.
     """
     code = 0
     try:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copytree
-from typing import Annotated
 
 import torch
 import typer
@@ -42,19 +41,19 @@ def base_of(tree: str) -> Iterator[str]:
         yield str(place)
 
 
-def computed(tree: str, batch: int) -> tuple[Needs, list[MemoryChoice | None]]:
+def computed(tree: str) -> tuple[Needs, list[MemoryChoice | None]]:
     """What a LoRA of rank 16 on one of the bases needs, and what makes it fit each size of card."""
     with base_of(tree) as place:
-        table = {"name": "x", "base": {"model": place}, "method": METHOD, "train": {"batch_size": batch}}
+        table = {"name": "x", "base": {"model": place}, "method": METHOD, "train": {"batch_size": 1}}
         config = build_config(table, {"targets": {"unet": "attn-mlp"}})
         needs = needs_of(config, torch.bfloat16)
         return needs, [choose(needs, config, size * GB - RESERVE) for size in CARDS]
 
 
-def computed_for_drawing(tree: str, batch: int) -> tuple[Needs, list[MemoryChoice | None]]:
+def computed_for_drawing(tree: str) -> tuple[Needs, list[MemoryChoice | None]]:
     """What drawing 1024 pixels with guidance needs, and how the base is held on each size of card."""
     with base_of(tree) as place:
-        needs = drawing_needs(Base(model=place), Drawn((1024, 1024), 4.0, batch), torch.bfloat16)
+        needs = drawing_needs(Base(model=place), Drawn((1024, 1024), 4.0, 1), torch.bfloat16)
         choices = list(drawing_choices(needs, STORAGES, on_card=True))
         rooms = [size * GB - RESERVE for size in CARDS]
         return needs, [next((one for one in choices if needs.bytes_of(one) <= room), None) for room in rooms]
@@ -69,15 +68,16 @@ def row(name: str, needs: Needs, found: list[MemoryChoice | None], drawing: bool
     return " | ".join(["", *start, *cells, ""]).strip()
 
 
-def main(batch: Annotated[int, typer.Option(help="Images in a batch.")] = 1) -> None:
+def main() -> None:
     """Write the tables into docs/bases.md."""
     text = PAGE.read_text(encoding="utf-8")
     training = ["base", "weights in 16 bits / int8 / NF4", "encoders, VAE", "activations / recomputed"]
     for heads, compute in ((training, computed), (["base", "activations"], computed_for_drawing)):
         head = " | ".join(["", *heads, *(f"{size} GB" for size in CARDS), ""]).strip()
         lines = [head, "|" + "---|" * (len(heads) + len(CARDS))]
-        lines += [row(name, *compute(tree, batch), compute is computed_for_drawing) for name, tree in BASES.items()]
-        text = re.sub(rf"{re.escape(head)}\n(\|.*\n)+", "\n".join((*lines, "")), text)
+        lines += [row(name, *compute(tree), compute is computed_for_drawing) for name, tree in BASES.items()]
+        text, tables = re.subn(rf"{re.escape(head)}\n(\|.*\n)+", "\n".join((*lines, "")), text)
+        assert tables == 1, f"{PAGE} has {tables} tables with the head {head}"
     PAGE.write_text(text, encoding="utf-8")
 
 

@@ -7,8 +7,12 @@ from pkgutil import iter_modules
 
 from trainers.adapters.layouts.layout import Layout
 
-MODULES = (import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__) if module.name != "layout")
-LAYOUTS: tuple[Layout, ...] = tuple(
-    sorted((module.LAYOUT for module in MODULES), key=lambda layout: layout.network != "transformer")
-)
+
+def _find_layouts() -> list[Layout]:
+    modules = (import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__))
+    layouts = [module.LAYOUT for module in modules if hasattr(module, "LAYOUT")]
+    return sorted(layouts, key=lambda layout: layout.network != "transformer")
+
+
+LAYOUTS: tuple[Layout, ...] = tuple(_find_layouts())
 """In order of precedence: patterns of transformers begin at the root, the others' match at any depth."""

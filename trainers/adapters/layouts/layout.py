@@ -58,9 +58,9 @@ class Layout:
     stages: tuple[tuple[str, ...], ...] = ()
     """Names of the modules that hold the blocks, in the order of the forward pass, also in the original layout."""
     outside: tuple[str, ...] = ()
-    """Those of the modules outside the blocks, which are not quantised: they are small, and all data pass through."""
+    """Modules outside the blocks, which are not quantised: they are small, and all data passes through them."""
     inside: tuple[str, ...] = ()
-    """Other names with an underscore in these modules, mostly in the original layout; files also have them for dots."""
+    """Other names with an underscore, mostly in the original layout; in files, underscores also stand for dots."""
 
     @property
     def modules(self) -> tuple[str, ...]:

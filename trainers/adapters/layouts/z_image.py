@@ -45,7 +45,7 @@ LAYOUT = Layout(
         ".all_final_layer.*.adaLN_modulation.1": LayerRole("modulation", "modulation"),
         ".all_final_layer.*.linear": LayerRole("proj_out", "ends"),
     },
-    stages=(("noise_refiner", "context_refiner"), ("layers",)),
+    stages=(("noise_refiner", "context_refiner", "siglip_refiner"), ("layers",)),
     outside=("t_embedder", "cap_embedder", "all_x_embedder", "all_final_layer", "x_embedder", "final_layer"),
     inside=("attention_norm[12]", "ffn_norm[12]", "[qk]_norm"),
     blocks={

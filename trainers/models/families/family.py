@@ -149,7 +149,7 @@ class Family(ABC):
     diffusers_path: ClassVar[str] = r"(?!)"
     """A pattern that diffusers' paths of a transformer's layers have, and the authors' lack; either may be flat."""
     authors_path: ClassVar[str] = ""
-    """The same in the authors' paths, where many are equal to diffusers'."""
+    """A pattern of authors' paths that differ from diffusers'; empty if all do."""
     known_by_authors_path: ClassVar[str] = ""
     """Start of the paths of layers that ComfyUI knows by the authors' paths alone; it knows the others by both."""
     loads_lokr: ClassVar[bool] = False

@@ -149,7 +149,7 @@ def model(tiny_bases: dict[str, Path]) -> Model:
 
 
 @pytest.mark.parametrize("name", [option.name for option in OPTIONS.values() if option.sampled])
-def test_it_changes_the_picture_alone_as_in_a_batch(name: str, model: Model) -> None:
+def test_it_changes_the_picture_both_alone_and_in_a_batch(name: str, model: Model) -> None:
     plain = sample.SamplingParams(("a fox", "rain"), steps=3, size=(32, 32), guidance=3.0, sampler="euler")
     changed = replace(plain, **{name: other_value(OPTIONS[name])})
     before, alone, batch = (
@@ -173,7 +173,9 @@ def test_every_option_is_described() -> None:
     for lacks, options in {
         "folded without a control": [option for option in FOLDED if not option.control],
         "a number without a noun or a range": [
-            option for option in OPTIONS.values() if option.range and not (option.noun and any(option.allowed))
+            option
+            for option in OPTIONS.values()
+            if option.range and not (option.noun and option.allowed[0] < option.allowed[1])
         ],
         "a line without a hint": [
             option for option in FOLDED if option.control == "line" and not (option.hint or option.choices)

@@ -48,7 +48,7 @@ def times_of(denoiser: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def settings(family: str, changes: Mapping[str, Mapping[str, Any]]) -> Config:
+def settings(changes: Mapping[str, Mapping[str, Any]]) -> Config:
     return build_config({"name": "x", "sample": {"sampler": "euler"}, "targets": {"unet": "attn"}, **changes})
 
 
@@ -82,12 +82,12 @@ def test_memory_is_planned_for_the_positions_that_text_takes(model: Model) -> No
 def test_a_setting_of_the_text_acts_or_is_refused(key: str, model: Model) -> None:
     plain, changed = model.encode([LONG]).context, model.encode([LONG], **dict(*IDLE[key].values())).context
     acts = plain.shape != changed.shape or not torch.equal(plain, changed)
-    problems = model.family.config_problems(settings(model.family.name, IDLE[key]))
+    problems = model.family.config_problems(settings(IDLE[key]))
     assert acts == (key not in problems), problems
 
 
 def test_a_frozen_text_encoder_cannot_be_a_target(model: Model) -> None:
-    config = settings(model.family.name, {"targets": {"unet": "attn", "text_encoder": "attn"}})
+    config = settings({"targets": {"unet": "attn", "text_encoder": "attn"}})
     refused = "targets.text_encoder" in model.family.config_problems(config)
     assert refused == (not model.family.trained_encoders)
 
