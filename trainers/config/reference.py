@@ -99,4 +99,5 @@ def _kind(field: FieldInfo) -> str:
 
 def _limit(entry: Any) -> str:
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    return next((f"{sign} {getattr(entry, name):g}" for name, sign in signs.items() if hasattr(entry, name)), "")
+    bounds = {sign: getattr(entry, name) for name, sign in signs.items() if hasattr(entry, name)}
+    return next((f"{sign} {most if isinstance(most, int) else f'{most:g}'}" for sign, most in bounds.items()), "")
