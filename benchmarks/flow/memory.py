@@ -23,8 +23,12 @@ from trainers.planning.drawing import Drawn, drawing_choices, drawing_needs
 from trainers.planning.needs import RESERVE, STORAGES, MemoryChoice, Needs, needs_of
 from trainers.planning.plan import CARDS, GB, choose, in_words
 
-FLOWS = (family for family in FAMILIES if family.denoiser == "transformer")
-BASES = {v.title or family.title: v.configs for family in FLOWS for v in reversed(family.variants)}
+BASES = {
+    variant.title or family.title: variant.configs
+    for family in FAMILIES
+    if family.denoiser == "transformer"
+    for variant in reversed(family.variants)
+}
 """Configs by title; of variants without a title of their own, the usual one."""
 METHOD = {"name": "lora", "rank": 16}
 PAGE = Path(__file__).parents[2] / "docs" / "bases.md"

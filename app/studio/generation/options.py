@@ -247,8 +247,10 @@ def _described(name: str, field: FieldInfo) -> Option:
     kind: Kind = "name" if choices else "size" if name == "size" else KINDS.get(outer, "text")
     least: Any = next((entry.ge for entry in constraints if isinstance(entry, Ge)), 0)
     most: Any = next((entry.le for entry in constraints if isinstance(entry, Le)), 0)
-    described = replace(option, name=name, kind=kind, allowed=(least, most), choices=choices)
-    return replace(described, default=field.default, meaning=field.description or "")
+    meaning, default = field.description or "", field.default
+    return replace(
+        option, name=name, kind=kind, allowed=(least, most), choices=choices, default=default, meaning=meaning
+    )
 
 
 def _parts(annotation: Any) -> tuple[Any, list[Any]]:

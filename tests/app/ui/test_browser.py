@@ -239,24 +239,28 @@ def test_samples_and_steps_by_keyboard(page):
     expect(page.get_by_label("Trigger word")).to_have_value("blob style")
 
 
+def caption(page, number, words):
+    """Type a caption and leave its field."""
+    field = page.get_by_label(f"Caption {number}", exact=True)
+    field.fill(words)
+    field.blur()
+
+
 def test_what_is_said_about_the_pictures_stays_only_while_it_is_true(page, files):
     add(page, files / "red boat.png", count=1)
     page.get_by_role("button", name="Write captions for me").click()
     write, complete = page.get_by_role("button", name="Write captions", exact=True), page.get_by_text(COMPLETE)
     write.click()
     expect(complete).to_be_visible()
-    page.get_by_label("Caption 1", exact=True).fill("")
-    page.get_by_label("Caption 1", exact=True).blur()
+    caption(page, 1, "")
     expect(complete, "a caption was emptied").to_be_hidden()
-    page.get_by_label("Caption 1", exact=True).fill("a boat")
-    page.get_by_label("Caption 1", exact=True).blur()
+    caption(page, 1, "a boat")
     page.wait_for_selector("body[data-captionless='0']")
     write.click()
     expect(complete).to_be_visible()
     add(page, files / "IMG_0001.jpg", count=2)
     expect(complete, "a picture without one came in").to_be_hidden()
-    page.get_by_label("Caption 2", exact=True).fill("a pond")
-    page.get_by_label("Caption 2", exact=True).blur()
+    caption(page, 2, "a pond")
     page.wait_for_selector("body[data-captionless='0']")
     write.click()
     expect(complete).to_be_visible()

@@ -96,10 +96,10 @@ def test_every_method_and_technique_has_a_formula():
     assert all(one.parameters for one in TECHNIQUES)
 
 
-RANKED = {**methods_without_form(()), "pissa": LoRA(rank=3, start="pissa"), "cut": DyLoRA(rank=4, unit=2, kept_rank=2)}
+FORMS = {"pissa": LoRA(rank=3, start="pissa"), "cut": DyLoRA(rank=4, unit=2, kept_rank=2)}
 RANKED = {
     name: method
-    for name, method in RANKED.items()
+    for name, method in {**methods_without_form(()), **FORMS}.items()
     if method.merges and name != "selora" and isinstance(make_site("linear", method).updates()[0], LowRank)
 }
 """Methods whose files hold plain LoRA; SeLoRA starts at rank 1 and grows up to what its file says."""
