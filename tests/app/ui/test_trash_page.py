@@ -11,8 +11,10 @@ from playwright.sync_api import expect
 
 from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
+from app.jobs.states import ENDED
 from app.jobs.store import TRAIN, NewJob, Store
 from app.jobs.trash.trash import Trash
+from app.jobs.views import Watcher
 from app.studio.paths import Paths
 from app.studio.runs.links import RunLinks
 from app.studio.studio_queue import StudioQueue
@@ -20,6 +22,7 @@ from tests.app.ui.ended_runs import write_run
 from tests.app.ui.server import SLOWER_STEPS, Process
 from tests.app.ui.visitor import Tab, open_tab, widest
 from tests.trainers.tiny_runs import quick_settings, write_images
+from tests.waiting import wait_until
 from trainers.runs.run import Run
 
 SETTLING = """async slot => {
@@ -104,10 +107,21 @@ def test_cancelling_asks_first_and_leaves_a_way_on(page: Any, place: tuple[Proce
     assert acts == {"link": False, "key": True, "stop": True, "download": True}
 
 
+@pytest.fixture
+def cancelled(place: tuple[Process, Store]) -> Run:
+    """The run without end, which this or an earlier test has cancelled after a checkpoint."""
+    store = place[1]
+    run, number = Run(store.runs / "dusk"), store.job_in(store.runs / "dusk").id
+    wait_until(run.checkpoint_steps, "there is no checkpoint")
+    if Watcher(store).view(number).state not in ENDED:
+        actions.stop(store, number, "cancel", actor=MACHINE_OWNER)
+    wait_until(lambda: Watcher(store).view(number).state == "cancelled", "it does not end")
+    return run
+
+
 @pytest.mark.thorough
-def test_a_restart_asks_first_and_is_undone(page: Any, place: tuple[Process, Store]) -> None:
-    process, store = place
-    run = Run(store.runs / "dusk")
+def test_a_restart_asks_first_and_is_undone(page: Any, place: tuple[Process, Store], cancelled: Run) -> None:
+    process, run = place[0], cancelled
     before = (run.checkpoint_steps(), (run.folder / "events.jsonl").read_bytes())
     page.goto(f"{process.url}run?id=dusk")
     from_menu(page, "Restart from zero")
