@@ -95,8 +95,8 @@ class LocalCluster:
         return tuple(self._nodes)
 
     def trainings(self) -> list[psutil.Process]:
-        """The jobs' processes on all nodes."""
-        return [each for each in self.left() if JOB_MODULES.job in " ".join(_command(each))]
+        """The jobs' processes on all nodes; the head's, which follow them, only name the module."""
+        return [each for each in self.left() if f"-m {JOB_MODULES.job} " in " ".join(_command(each))]
 
     def close(self) -> None:
         """End all of it."""
