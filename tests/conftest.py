@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.browser import browser, chromium
+from tests.forked import WORKER, fork_server
 from tests.quick_passwords import hash_quickly
 from tests.shared import make_once
 from tests.tiny import FAMILIES, tiny_folder
@@ -46,6 +47,8 @@ def pytest_configure() -> None:
     load_rarely_used()
     hash_quickly()
     os.environ.setdefault("VELATURA_JOB_NICENESS", "0")
+    if WORKER in os.environ:
+        fork_server()
 
 
 def pytest_collection_finish() -> None:

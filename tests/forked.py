@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import signal
+import socket
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import psutil
 import pytest
 
-from app.jobs.processes.fork_server import ForkServer
+from app.jobs.processes import fork_server_process
+from app.jobs.processes.fork_server import IDLE, SERVER, ForkServer, Server
 from app.jobs.processes.process import Child
 from app.studio.job_modules import JOB_MODULES
 from app.ui.pages import PAGES
+from tests.quick_exit import run_and_exit
 from tests.waiting import PATIENCE, wait_until
 
 IMPORTED_WITH = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 """Variables that libraries read while they are imported."""
+
+WORKER = "PYTEST_XDIST_WORKER"
+"""Environment variable of one of several workers that run tests."""
 
 SERVED_WITH = (
     "pydantic.v1",
@@ -32,12 +42,67 @@ SERVED_WITH = (
 
 @cache
 def fork_server() -> ForkServer:
-    """What this process's studios are forked from, which saves each of them, and each of their jobs, the imports."""
+    """The server of this process's studios and jobs, which spares each of them the imports.
+
+    A worker of several imports most of that for its tests anyway: it is forked from there, before tests begin.
+    """
     pages = (f"app.ui.{page.module}" for page in PAGES)
     studio = ("app.studio.runs.estimates", "app.ui.server", *pages, *SERVED_WITH, "app.cli.main")
-    server = ForkServer((*JOB_MODULES.imports, *JOB_MODULES.later_imports, *studio))
+    modules = (*JOB_MODULES.imports, *JOB_MODULES.later_imports, *studio)
+    if WORKER not in os.environ or sys.platform != "linux":
+        server = ForkServer(modules)
+    else:
+        for name in modules:
+            importlib.import_module(name)
+        server = fork_a_server(modules, from_worker=True)
     atexit.register(server.close)
     return server
+
+
+def fork_a_server(modules: Sequence[str] = (), from_worker: bool = False) -> ForkServer:
+    """A server forked from this process, which has imported the modules and computes in this thread alone."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if not pid:
+        os.setsid()
+        ours.close()
+        if from_worker:
+            let_go_of_worker(theirs.fileno())
+        # It comes back as the server, or as a job that was forked from it.
+        run_and_exit(lambda: fork_server_process.main(str(theirs.detach()), str(IDLE)))
+    theirs.close()
+    return ForkServer(modules, server=Server(ours, _Process(pid)))
+
+
+def let_go_of_worker(kept: int) -> None:
+    """Close all that leads to a worker's parent, which waits for its end, and set what libraries read at import.
+
+    What holds the descriptors here is never taken apart. The environment stays: process titles are written beside it.
+    """
+    import huggingface_hub.constants
+    from setproctitle import setproctitle
+
+    setproctitle(f"python -m {SERVER}")
+    with Path(os.devnull).open("r+b") as nothing:
+        for number in range(3):
+            os.dup2(nothing.fileno(), number)
+    os.closerange(3, kept)
+    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    huggingface_hub.constants.HF_HUB_OFFLINE = True
+
+
+class _Process(psutil.Process):
+    """A forked child, as `subprocess.Popen` shows one."""
+
+    def poll(self) -> int | None:
+        try:
+            return int(self.wait(0) or 0)
+        except psutil.TimeoutExpired:
+            return None
+
+    def kill(self) -> None:
+        with suppress(psutil.NoSuchProcess):
+            super().kill()
 
 
 def fork(module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> Child:

@@ -39,7 +39,7 @@ if __name__ == "__main__":
         forget_library(options["library"])
     elif "worker" in sys.argv:
         from app.studio import job_modules
-        from tests.app.ui.studio_process import fork_a_server
+        from tests.forked import fork_a_server
 
         server = fork_a_server()
         vars(job_modules)["job_server"] = lambda: server

@@ -9,7 +9,7 @@ from app.jobs.dispatcher import Dispatcher
 from app.jobs.processes.devices import DeviceOffer
 from app.jobs.store import Store
 from app.studio.job_modules import JOB_MODULES
-from tests.app.ui.studio_process import fork_a_server
+from tests.forked import fork_a_server
 
 if __name__ == "__main__":
     runs, devices, until = sys.argv[1:]
