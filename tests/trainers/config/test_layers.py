@@ -64,15 +64,15 @@ def test_options_win_over_the_preset_and_set_over_options(tmp_path: Path) -> Non
 
 def test_a_file_stands_alone_and_options_win_over_it(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
-    file.write_text('name = "filed"\n[data]\nimages = "pictures"\n[train]\nsteps = 40\n', encoding="utf-8")
+    file.write_text('name = "filed"\n[data]\nimages = "pictures"\n[train]\nsteps = 41\n', encoding="utf-8")
     config = gather(file=file, name=None)
-    assert (config.name, config.train.steps) == ("filed", 40)
+    assert (config.name, config.train.steps) == ("filed", 41)
     assert config.data.images == str(tmp_path / "pictures")
     assert config.train.learning_rate == Config(name="x").train.learning_rate  # no preset is laid under a file
     assert gather(file=file, steps=9).train.steps == 9
     assert gather(file=file).name == "dusk"
     with_preset = gather(file=file, preset="quick")
-    assert with_preset.train.steps == find_preset("quick").starter["train"]["steps"]
+    assert with_preset.train.steps == find_preset("quick").starter["train"]["steps"] != 41
 
 
 def test_a_complete_file_gives_the_same_config(tmp_path: Path) -> None:
