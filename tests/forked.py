@@ -88,6 +88,7 @@ def let_go_of_worker(kept: int) -> None:
             os.dup2(nothing.fileno(), number)
     os.closerange(3, kept)
     os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    del sys.modules["tests.quick_exit"]  # `runpy` would warn of what it runs for the second time
     huggingface_hub.constants.HF_HUB_OFFLINE = True
 
 
