@@ -23,6 +23,14 @@ $(PYTEST) -n 4 $(1); tests=$$?; \
 wait $$types || tests=1; cat $$said; rm $$said; exit $$tests
 endef
 
+# What is called NAME: a kind of it, an example, the tests that are about it, and which more of these it is in.
+define CHECK_NAMED
+@test -n "$(NAME)" || { echo "name the $(1): make $(1)-check NAME=$(2)"; exit 2; }
+$(PYTHON_IN_VENV) -m ruff check
+OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/test_house.py $(3) \
+	-k "complete or house or $(NAME) or $(subst -,_,$(NAME))$(4)"
+endef
+
 .PHONY: help demo ui check test test-all option-check method-check family-check setting-check lint style explore messages image bench soak breaks clients quality samples starter clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -51,24 +59,16 @@ option-check: $(DEVELOPER_STAMP) ## the tests of the options of a generation, in
 	tests/trainers/sampling/test_sample.py tests/app/test_generate.py -m "not thorough"
 
 method-check: $(DEVELOPER_STAMP) ## the tests of one method, NAME=…, and what it lacks in the lists, in a minute
-	@test -n "$(NAME)" || { echo "name the method: make method-check NAME=lora"; exit 2; }
-	$(PYTHON_IN_VENV) -m ruff check
-	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/test_house.py tests/trainers/adapters tests/trainers/formats/write \
-	tests/trainers/formats/test_clients.py tests/trainers/training/test_train.py tests/trainers/training/test_resume.py \
-	tests/trainers/training/knobs -k "complete or house or $(NAME) or $(subst -,_,$(NAME))"
+	$(call CHECK_NAMED,method,lora,tests/trainers/adapters tests/trainers/formats/write tests/trainers/formats/test_clients.py \
+	tests/trainers/training/test_train.py tests/trainers/training/test_resume.py tests/trainers/training/knobs)
 
 family-check: $(DEVELOPER_STAMP) ## the tests of one family of bases, NAME=…, and what it lacks in the lists, in a minute
-	@test -n "$(NAME)" || { echo "name the family: make family-check NAME=z-image"; exit 2; }
-	$(PYTHON_IN_VENV) -m ruff check
-	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/test_house.py tests/test_tiny_flow.py tests/trainers/models \
-	tests/trainers/formats/programs tests/trainers/formats/test_transformers.py -m "not thorough" \
-	-k "complete or house or $(NAME) or $(subst -,_,$(NAME))"
+	$(call CHECK_NAMED,family,z-image,tests/test_tiny_flow.py tests/trainers/models tests/trainers/formats/programs \
+	tests/trainers/formats/test_transformers.py -m "not thorough")
 
 setting-check: $(DEVELOPER_STAMP) ## the tests of one setting, NAME=loss.kind, and what it lacks in the lists, in a minute
-	@test -n "$(NAME)" || { echo "name the setting: make setting-check NAME=loss.kind"; exit 2; }
-	$(PYTHON_IN_VENV) -m ruff check
-	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/test_house.py tests/trainers/config tests/trainers/training/knobs \
-	tests/trainers/training/step -k "complete or house or config or refusals or test_$(firstword $(subst ., ,$(NAME))) or $(NAME)"
+	$(call CHECK_NAMED,setting,loss.kind,tests/trainers/config tests/trainers/training/knobs tests/trainers/training/step, \
+	or config or refusals or test_$(firstword $(subst ., ,$(NAME))))
 
 lint: style ## style, formatting and types
 	$(PYTHON_IN_VENV) -m mypy
