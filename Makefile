@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Four workers on one thread each, for two processors: many tests wait for a page or a process, and torch's own threads
 # would only get in each other's way. A file stays with one worker, so that what it sets up is set up once.
-# The quick tests never wait, so that a third one would only import everything once more.
+# The quick tests never wait, so that a third worker would only import everything once more.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest --dist loadfile --no-loadscope-reorder
 
 # Where nothing is cached, types take one processor for twenty seconds: they are checked beside the tests.
@@ -23,7 +23,7 @@ $(PYTEST) -n 4 $(1); tests=$$?; \
 wait $$types || tests=1; cat $$said; rm $$said; exit $$tests
 endef
 
-# What is called NAME: a kind of it, an example, the tests that are about it, and which more of these it is in.
+# The checks of one thing called NAME: its kind, an example, the tests that are searched, and further words that select.
 define CHECK_NAMED
 @test -n "$(NAME)" || { echo "name the $(1): make $(1)-check NAME=$(2)"; exit 2; }
 $(PYTHON_IN_VENV) -m ruff check

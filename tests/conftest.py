@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.browser import browser, chromium
-from tests.forked import WORKER, fork_server
+from tests.forked import fork_server
 from tests.quick_passwords import hash_quickly
-from tests.shared import make_once
+from tests.shared import WORKER, make_once
 from tests.tiny import FAMILIES, tiny_folder
 from trainers.lazy_module import load_rarely_used
 
@@ -42,7 +42,10 @@ STARTERS = {"Process", "begun", "fresh_process", "process", "subprocess", "run_i
 
 
 def pytest_configure() -> None:
-    """Import and look for garbage as the product does or less, hash passwords quickly, run jobs without niceness."""
+    """Import and look for garbage as the product does or less, hash passwords quickly, run jobs without niceness.
+
+    One of several workers also starts what its processes are forked from, while it has one thread at work.
+    """
     gc.set_threshold(100_000, 20, 100)
     load_rarely_used()
     hash_quickly()

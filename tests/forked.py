@@ -22,13 +22,11 @@ from app.jobs.processes.process import Child
 from app.studio.job_modules import JOB_MODULES
 from app.ui.pages import PAGES
 from tests.quick_exit import run_and_exit
+from tests.shared import WORKER
 from tests.waiting import PATIENCE, wait_until
 
 IMPORTED_WITH = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 """Variables that libraries read while they are imported."""
-
-WORKER = "PYTEST_XDIST_WORKER"
-"""Environment variable of one of several workers that run tests."""
 
 SERVED_WITH = (
     "pydantic.v1",
@@ -40,21 +38,26 @@ SERVED_WITH = (
 """What a studio imports beside its own modules when it starts."""
 
 
+def has_their_threads() -> bool:
+    """Whether libraries compute in as many threads here as in forked processes."""
+    return os.environ.get("OMP_NUM_THREADS") == IMPORTED_WITH["OMP_NUM_THREADS"]
+
+
 @cache
 def fork_server() -> ForkServer:
     """The server of this process's studios and jobs, which spares each of them the imports.
 
-    A worker of several imports most of that for its tests anyway: it is forked from there, before tests begin.
+    One of several workers imports most of that for its tests anyway: the server is forked from it, before tests begin.
     """
     pages = (f"app.ui.{page.module}" for page in PAGES)
     studio = ("app.studio.runs.estimates", "app.ui.server", *pages, *SERVED_WITH, "app.cli.main")
     modules = (*JOB_MODULES.imports, *JOB_MODULES.later_imports, *studio)
-    if WORKER not in os.environ or sys.platform != "linux":
-        server = ForkServer(modules)
-    else:
+    if WORKER in os.environ and sys.platform == "linux" and has_their_threads():
         for name in modules:
             importlib.import_module(name)
         server = fork_a_server(modules, from_worker=True)
+    else:
+        server = ForkServer(modules)
     atexit.register(server.close)
     return server
 

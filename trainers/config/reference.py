@@ -100,4 +100,4 @@ def _kind(field: FieldInfo) -> str:
 def _limit(entry: Any) -> str:
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     bounds = {sign: getattr(entry, name) for name, sign in signs.items() if hasattr(entry, name)}
-    return next((f"{sign} {most if isinstance(most, int) else f'{most:g}'}" for sign, most in bounds.items()), "")
+    return next((f"{sign} {bound if isinstance(bound, int) else f'{bound:g}'}" for sign, bound in bounds.items()), "")

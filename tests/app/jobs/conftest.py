@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ def quick(tiny_bases: dict[str, Path], images: Path) -> Callable[..., Config]:
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[ForkServer]:
     """One for the dispatchers of a worker's tests, so that libraries are imported once; that of its studios, if fit."""
-    if os.environ.get("OMP_NUM_THREADS") == forked.IMPORTED_WITH["OMP_NUM_THREADS"]:
+    if forked.has_their_threads():
         yield forked.fork_server()
     else:
         server = ForkServer((*JOB_MODULES.imports, *JOB_MODULES.later_imports))
