@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from app.state_file import StateFile
 from app.studio.paths import Paths
+from app.studio.programs.targets import Target
 
 
 class Preferences(BaseModel):
@@ -19,6 +20,10 @@ class Preferences(BaseModel):
 
     advanced: bool = False
     """Whether Advanced is open in the second step of Train."""
+    program: Target = ""
+    """The program for which styles are made."""
+    base: str = ""
+    """The base model that was chosen last."""
 
 
 class PreferenceFiles:

@@ -10,6 +10,7 @@ from app.language import Sentence
 from app.studio.base_models import Bases
 from app.studio.dataset.drafts import Choices, Draft
 from app.studio.names import safe_name
+from app.studio.programs.targets import TRY, Target, lacks_base
 from app.studio.settings.fields import Field, find_field, keys_set_elsewhere, list_fields
 from app.studio.settings.techniques import WORD, first_value
 from trainers.adapters.methods import METHODS
@@ -121,12 +122,13 @@ def problems(draft: Draft) -> dict[str, str]:
     return {key: _in_words(find_field(key, method), changed.get(key), error) for key, error in errors.items()}
 
 
-def trainable(draft: Draft, bases: Bases) -> Config | None:
-    """The draft's config, under a placeholder name.
+def trainable(draft: Draft, bases: Bases, target: Target = TRY) -> Config | None:
+    """The draft's config, under a placeholder name, for somebody who makes styles for `target`.
 
-    None without pictures, with an invalid setting, or without the base on this computer.
+    None without pictures, with an invalid setting, or without a base that was chosen and is on this computer.
     """
-    ready = draft.pictures and not bases.look(draft.choices.base).problem and not problems(draft)
+    base = bases.look(draft.choices.base)
+    ready = draft.pictures and not base.problem and not lacks_base(target, base) and not problems(draft)
     return plan(draft, name=UNNAMED) if ready else None
 
 

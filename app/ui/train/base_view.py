@@ -1,4 +1,4 @@
-"""The base model in step 2 as template data: the chosen one, those on this computer, and downloads."""
+"""The program and the base in step 2 as template data: the chosen ones, those on this computer, and downloads."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from app.studio.base_models import Base, Bases
 from app.studio.downloads.downloads import OFFERS, Download, Downloads, free_bytes
+from app.studio.programs.targets import TARGETS, TITLES, TRY, Target, families_of, lacks_base, opens
 from app.ui.components import text as shared
 from app.ui.train import text as words
+from app.ui.train.style_view import Card, Pick
 from app.units import readable_size
-from trainers.messages import joined
+from trainers.messages import joined, listed
 from trainers.models.families.family import HubBase
 
 SPARE_ROOM = 10**9
@@ -44,10 +46,28 @@ class OfferedBase:
 
 
 @dataclass(frozen=True)
+class BaseChoice:
+    """The chosen base."""
+
+    model: str
+    title: str
+    facts: str
+    note: str
+    """Why it cannot be used, or should not; "" without a reason."""
+    to_download: bool
+    is_missing: bool
+    """Whether the person has yet to choose one."""
+    is_shown: bool
+    """False until the program is chosen, unless a base is chosen already."""
+
+
+@dataclass(frozen=True)
 class BasePanel:
     """The fold for choosing another base."""
 
     found: list[FoundBase]
+    others: str
+    """A line about bases on this computer that are not listed; "" without any."""
     offers: list[OfferedBase]
     hint: str
     """How to name a base."""
@@ -59,15 +79,40 @@ def base_facts(base: Base) -> str:
     return joined(" · ", (base.known or base.family, words.WHERE.get(base.where, ""), size))
 
 
-def read_panel(chosen: str, bases: Bases, downloads: Downloads) -> BasePanel:
-    """The bases that can replace `chosen`."""
-    bases_here = bases.found()
-    here, room = {base.model for base in bases_here}, free_bytes()
-    offers = [_offer(offer, offer.model in here, room, downloads.look(offer.model)) for offer in OFFERS]
-    listed = {offer.model for offer in OFFERS} | here
-    offers += [_named(model, downloads.look(model)) for model in downloads.models() if model not in listed]
-    rows = [FoundBase(base.model, base.title, base_facts(base), base.model == chosen) for base in bases_here]
-    return BasePanel(rows, offers, words.BY_NAME_HINT if bases.anywhere else words.BY_NAME_SHARED)
+def read_programs(target: Target) -> Pick:
+    """The programs to choose from, with the families that the chosen one opens."""
+    cards = [Card(each, TITLES.get(each, words.JUST_TRYING), "", each == target) for each in TARGETS]
+    families = listed([family.title for family in families_of(target)])
+    said = words.OPENS_FAMILIES.format(program=TITLES[target], families=families) if target in TITLES else ""
+    return Pick("program", words.TITLE, cards, said or (words.TRYING if target == TRY else words.WHY_PROGRAM))
+
+
+def read_choice(target: Target, base: Base) -> BaseChoice:
+    """The chosen base of somebody who makes styles for a program."""
+    if target in TITLES and lacks_base(target, base):
+        title = words.CHOOSE_BASE.format(program=TITLES[target])
+        return BaseChoice(base.model, title, words.BASE_HINT, "", False, True, True)
+    note = base.problem or base.warning
+    if not note and target in TITLES and not opens(target, base):
+        note = words.DOES_NOT_OPEN.format(program=TITLES[target], family=base.family)
+    is_shown = bool(target) or not base.is_starter
+    return BaseChoice(base.model, base.title, base_facts(base), note, base.to_download, False, is_shown)
+
+
+def read_panel(target: Target, chosen: str, bases: Bases, downloads: Downloads) -> BasePanel:
+    """The bases that can replace `chosen`: those whose styles the program opens."""
+    here, room, families = bases.found(), free_bytes(), families_of(target)
+    models = {base.model for base in here}
+    suited = [base for base in here if opens(target, base) or (base.model == chosen and not base.is_starter)]
+    others = listed([base.title for base in here if base not in suited and not base.is_starter])
+    line = words.OTHER_BASES.format(program=TITLES[target], bases=others) if others else ""
+    suiting = [family.offered for family in families if family.offered]
+    offers = [_offer(offer, offer.model in models, room, downloads.look(offer.model)) for offer in suiting]
+    listed_models = {offer.model for offer in OFFERS} | models
+    offers += [_named(model, downloads.look(model)) for model in downloads.models() if model not in listed_models]
+    rows = [FoundBase(base.model, base.title, base_facts(base), base.model == chosen) for base in suited]
+    hint = words.BY_NAME_HINT if bases.anywhere else words.BY_NAME_SHARED
+    return BasePanel(rows, line or ("" if rows else words.NONE_HERE), offers, hint)
 
 
 def _offer(offer: HubBase, is_here: bool, room: int, state: Download) -> OfferedBase:

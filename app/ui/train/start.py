@@ -19,6 +19,7 @@ from app.language import Sentence
 from app.studio.dataset.drafts import Draft
 from app.studio.dataset.edits import clean
 from app.studio.names import LONGEST, safe_name, suggest, unlike
+from app.studio.programs.targets import lacks_base
 from app.studio.runs.start import start_run
 from app.studio.services import Services
 from app.studio.settings.plan import choose, problems, trainable, with_settings
@@ -152,7 +153,7 @@ class StartStep:
             return self._show(actor, words.START_SAID["lost"])
         try:
             draft = drafts.change(key, partial(_typed, event=event), actor.tab)
-            wrong = self._wrong(draft)
+            wrong = self._wrong(draft, key)
             if wrong:
                 return self._show(actor, wrong)
             job = start_run(self.services.queue, self.services.drafts, draft, actor)
@@ -170,7 +171,7 @@ class StartStep:
             return {self.foot: parts.leaving_sweep(draft.started[1])}
         try:
             draft = drafts.change(key, partial(_typed, event=event), actor.tab)
-            wrong = self._wrong(draft)
+            wrong = self._wrong(draft, key)
             if wrong:
                 return self._show(actor, wrong, answered=event.mark)
             sweep = start_method_sweep(self.services.queue, drafts, draft, event.methods, actor)
@@ -181,19 +182,24 @@ class StartStep:
         return {self.foot: parts.leaving_sweep(sweep.name)}
 
     def _measure(self, draft: Draft, actor: Actor, again: bool = False) -> None:
-        config = trainable(draft, self.services.bases)
+        config = self._config(draft, actor.key)
         if config is None or any(finding.stops for finding in self._findings(config)):
             return
         with suppress(OSError, VelaturaError):  # what cannot be measured can still be started
             self.services.estimate_jobs.begin(draft, config, actor.name, again)
 
-    def _wrong(self, draft: Draft) -> str:
+    def _config(self, draft: Draft, key: str) -> Config | None:
+        return trainable(draft, self.services.bases, self.services.preferences.read(key).program)
+
+    def _wrong(self, draft: Draft, key: str) -> str:
         """Why the run cannot start yet, or ""."""
         base = self.services.bases.look(draft.choices.base)
         if not draft.pictures:
             return words.PICTURES_FIRST
         if not safe_name(draft.name or suggest(draft)):
             return words.NAME_FIRST
+        if lacks_base(self.services.preferences.read(key).program, base):
+            return words.CHOOSE_BASE_FIRST
         if base.problem:
             return words.NO_BASE.format(base.title, base.problem)
         findings = self._findings(trainable(draft, self.services.bases))
@@ -217,13 +223,14 @@ class StartStep:
     def _show(self, actor: Actor, refused: str = "", ack: int = 0, ticking: bool = False, answered: str = "") -> Shown:
         began = now_us()
         draft = self.services.drafts.read(actor.key)
-        config = trainable(draft, self.services.bases)
+        config, base = self._config(draft, actor.key), self.services.bases.look(draft.choices.base)
         estimate = self.services.estimate_jobs.look(draft, config) if config else None
         need = estimate.cost.disk(config, len(draft.pictures)) if config and estimate and estimate.cost else 0
         room = shutil.disk_usage(self.services.paths.runs).free
         sheet = parts.StartState(
             draft=draft,
-            base=self.services.bases.look(draft.choices.base),
+            base=base,
+            lacks_base=lacks_base(self.services.preferences.read(actor.key).program, base),
             name=draft.name or suggest(draft),
             called=_called(self.services.paths.runs, draft),
             wrong=len(problems(draft)),

@@ -36,6 +36,8 @@ class StartState:
 
     draft: Draft
     base: Base
+    lacks_base: bool
+    """Whether a base must be chosen first."""
     name: str
     called: str
     """The line below the name."""
@@ -73,7 +75,7 @@ def start_sheet(sheet: StartState) -> Markup:
     return render(
         "train/start.html",
         sheet=sheet,
-        summary=summary(sheet.draft, sheet.base),
+        summary=summary(sheet.draft, "" if sheet.lacks_base else sheet.base.title),
         changed=read_changed(sheet.draft),
         prompts="\n".join(sheet.draft.prompts or suggested_prompts(sheet.draft)),
         facts=_facts(sheet.estimate, sheet.time),
@@ -83,7 +85,7 @@ def start_sheet(sheet: StartState) -> Markup:
 
 def start_foot(sheet: StartState) -> Markup:
     """The line at the bottom."""
-    return render("train/start_foot.html", refused=sheet.refused, key=f"{sheet.nonce:.3f}", started=sheet.started)
+    return render("train/start_foot.html", sheet=sheet, key=f"{sheet.nonce:.3f}")
 
 
 def leaving(name: str) -> Markup:
@@ -148,8 +150,8 @@ def read_changed(draft: Draft) -> list[tuple[str, str]]:
     return [*changed, *([(start.title, Path(draft.choices.start).stem)] if start and draft.choices.start else [])]
 
 
-def summary(draft: Draft, base: Base) -> str:
-    """A line with what will be trained."""
+def summary(draft: Draft, base: str) -> str:
+    """A line with what will be trained on a base of this title."""
     preset = draft.choices.own_preset or words.PRESETS.get(draft.choices.preset, (draft.choices.preset,))[0]
     method = method_of(draft.choices)
     known = METHODS[method].about.title if method else words.WITHOUT_METHOD
@@ -162,7 +164,7 @@ def summary(draft: Draft, base: Base) -> str:
     pictures = counted(len(draft.pictures), "picture")
     if empty:
         pictures = words.SOME_WITHOUT_CAPTION.format(pictures=pictures, empty=empty)
-    return joined(" · ", (pictures, aim, preset, title, base.title, trigger))
+    return joined(" · ", (pictures, aim, preset, title, base, trigger))
 
 
 def _facts(estimate: Estimate | None, time: RunTime | None) -> tuple[tuple[str, str], ...]:

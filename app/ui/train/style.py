@@ -1,4 +1,4 @@
-"""Step 2 of Train: the aim, the preset and the base."""
+"""Step 2 of Train: the program and its base, the aim and the preset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 from app.jobs.permissions import Actor
 from app.studio.base_models import Base
-from app.studio.dataset.drafts import Draft
+from app.studio.dataset.drafts import Choices, Draft
+from app.studio.programs.targets import TARGETS, TRY, lacks_base, opens
 from app.studio.services import Services
 from app.studio.settings.plan import (
     choose,
@@ -39,6 +40,8 @@ from app.ui.train import text as words
 from app.ui.train.events import STEPS, STYLE, Part, SettingsRead, StepShown, StyleAction
 from app.ui.train.presets.actions import NOTHING_SAID, Answer, Presets
 from app.ui.train.settings_view import settings_fold
+from trainers.config.config import Config
+from trainers.config.presets import STARTER
 from trainers.errors import VelaturaError
 from trainers.models.files.hub import HUB_ID
 
@@ -84,6 +87,8 @@ class StyleStep:
         actor = actor_of(request)
         if event.step != "style":
             return {}
+        if self.services.drafts.read(actor.key).choices == Choices():  # a clone keeps the base of its run
+            self._suit_base(actor)
         self._take_arrived(actor)
         return self._choices(actor) | self._below(actor)
 
@@ -93,7 +98,7 @@ class StyleStep:
         self._take_arrived(actor)
         shown = self._choices(actor)
         measuring = self.services.estimate_jobs.now(self.services.drafts.read(actor.key)).busy
-        return shown if measuring and not self._fetching() else shown | self._base_and_more(actor)
+        return shown if measuring and not self._fetching() else shown | self._more(actor)
 
     def on_asked(self, event: StyleAction, request: gr.Request) -> Shown:
         """Perform the action of a card, a field or a button."""
@@ -112,6 +117,9 @@ class StyleStep:
         key, named = actor.key, None
         if what in changes:
             self.services.drafts.change(key, changes[what], actor.tab)
+        elif what == "program" and about in TARGETS:
+            self.services.preferences.change(key, program=about)
+            self._suit_base(actor)
         elif what == "base":
             named = self._take_base(key, about, actor.tab)
         elif what in ("download", "cancel-download", "again"):
@@ -120,7 +128,7 @@ class StyleStep:
             self.services.preferences.change(key, advanced=text == "on")
         answer = self.presets.act(event, actor)
         draft = self.services.drafts.read(key)
-        if what in ("measure", "base", "again"):
+        if what in ("measure", "program", "base", "again"):
             self._measure(draft, actor, again=what == "measure")
         return self._answered(actor, answer, event.open, named, event if event.count else None)
 
@@ -131,6 +139,20 @@ class StyleStep:
         return self._answered(actor, answer, event.open)
 
     # ---------------------------------------------------------------- within
+    def _suit_base(self, actor: Actor) -> None:
+        """Replace the starter by the base that was chosen last, or by the only one whose styles the program opens; to
+        try things out, replace a base that is not on this computer by the starter."""
+        key, bases, preferences = actor.key, self.services.bases, self.services.preferences.read(actor.key)
+        target, base = preferences.program, bases.look(self.services.drafts.read(key).choices.base)
+        suited = ""
+        if target == TRY and base.problem:
+            suited = STARTER
+        elif target and lacks_base(target, base):
+            here = [each.model for each in bases.found() if opens(target, each)]
+            suited = preferences.base if preferences.base in here else here[0] if len(here) == 1 else ""
+        if suited:
+            self.services.drafts.change(key, lambda draft: with_choices(draft, base=suited), actor.tab)
+
     def _take_arrived(self, actor: Actor) -> None:
         """Use a downloaded base that was waited for unless another was chosen, and measure the chosen one."""
         key, drafts = actor.key, self.services.drafts
@@ -150,6 +172,7 @@ class StyleStep:
         if base.problem:
             return base
         self.services.drafts.change(key, lambda draft: with_choices(draft, base=base.model), tab)
+        self.services.preferences.change(key, base=base.model)
         return None
 
     def _fetch(self, key: str, what: str, model: str, token: str) -> None:
@@ -162,7 +185,7 @@ class StyleStep:
 
     def _measure(self, draft: Draft, actor: Actor, again: bool = False) -> None:
         """Measure the speed of this computer on the chosen base, if unknown."""
-        config, jobs = trainable(draft, self.services.bases), self.services.estimate_jobs
+        config, jobs = self._config(draft, actor.key), self.services.estimate_jobs
         if config is None:
             return
         with suppress(OSError, VelaturaError):  # what cannot be measured can still be trained
@@ -180,12 +203,13 @@ class StyleStep:
         edit: StyleAction | None = None,
     ) -> Shown:
         """All parts, with the answer in the part that sent the event."""
-        return self._choices(actor, edit) | self._below(actor, answer, is_open, named, edit)
+        return self._choices(actor, named, edit) | self._below(actor, answer, is_open, edit)
 
-    def _choices(self, actor: Actor, edit: StyleAction | None = None) -> Shown:
+    def _choices(self, actor: Actor, named: Base | None = None, edit: StyleAction | None = None) -> Shown:
         began = now_us()
         services, draft = self.services, self.services.drafts.read(actor.key)
-        config, estimate = trainable(draft, self.services.bases), services.estimate_jobs.now(draft)
+        target, base = services.preferences.read(actor.key).program, services.bases.look(draft.choices.base)
+        config, estimate = self._config(draft, actor.key), services.estimate_jobs.now(draft)
         last = services.measured.last(config) if config else None
         times = services.measured.times(drafts_by_preset(draft))
         pace = style_view.pace_line(last.pace if last else None, times, time.time())
@@ -193,8 +217,11 @@ class StyleStep:
         pause = OFTEN if self._fetching() or estimate.busy else SELDOM if was_busy else 0
         sheet = render(
             "train/choices.html",
+            programs=base_view.read_programs(target),
+            base=base_view.read_choice(target, base),
+            panel=base_view.read_panel(target, draft.choices.base, services.bases, services.downloads),
+            answer=named,
             aims=style_view.read_aims(draft),
-            base=services.bases.look(draft.choices.base),
             is_subject=draft.choices.aim == "subject",
             stops=style_view.read_stops(draft, times, estimate, pace, config is not None),
             short=style_view.memory_line(draft, last, estimate),
@@ -207,7 +234,6 @@ class StyleStep:
         actor: Actor,
         answer: Answer = NOTHING_SAID,
         is_open: bool = False,
-        named: Base | None = None,
         edit: StyleAction | None = None,
     ) -> Shown:
         began = now_us()
@@ -221,29 +247,27 @@ class StyleStep:
         own = render("train/presets/list.html", rows=rows, said=_said(draft, in_own))
         settings = settings_fold(draft, is_open, _said(draft, in_settings))
         shown: Shown = {self.own: versioned(own, began), self.settings: versioned(settings, began)}
-        return shown | self._base_and_more(actor, named, edit)
+        return shown | self._more(actor, edit)
 
-    def _base_and_more(self, actor: Actor, named: Base | None = None, edit: StyleAction | None = None) -> Shown:
+    def _more(self, actor: Actor, edit: StyleAction | None = None) -> Shown:
         began = now_us()
         key, services = actor.key, self.services
-        draft = services.drafts.read(key)
-        base = services.bases.look(draft.choices.base)
-        advanced = None
+        draft, advanced = services.drafts.read(key), None
         if services.preferences.read(key).advanced:
+            base = services.bases.look(draft.choices.base)
             advanced = style_view.read_advanced(draft, base, services.measured.times(drafts_by_preset(draft)))
         sheet = render(
             "train/more.html",
-            base=base,
             start=Path(draft.choices.start).stem,
-            facts=base_view.base_facts(base),
-            panel=base_view.read_panel(draft.choices.base, services.bases, services.downloads),
             advanced=advanced,
             advanced_line=style_view.advanced_line(draft),
             wrong=style_view.wrong_line(draft),
-            answer=named,
             edit=edit,
         )
         return {self.more: versioned(sheet, began)}
+
+    def _config(self, draft: Draft, key: str) -> Config | None:
+        return trainable(draft, self.services.bases, self.services.preferences.read(key).program)
 
     def _fetching(self) -> bool:
         downloads = self.services.downloads

@@ -91,7 +91,7 @@ class Method:
 def read_aims(draft: Draft) -> Pick:
     """Style or subject."""
     chosen = draft.choices.aim
-    return Pick("aim", words.TITLE, [Card(name, title, said, name == chosen) for name, title, said in words.AIMS])
+    return Pick("aim", words.TEACHING, [Card(name, title, said, name == chosen) for name, title, said in words.AIMS])
 
 
 def read_presets(draft: Draft, times: Mapping[str, RunTime], names: tuple[str, ...], legend: str) -> Pick:

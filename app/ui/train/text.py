@@ -78,9 +78,14 @@ READY, NO_HINTS = _("{} ready"), _("No problems")
 HINTS_ON = _("Hints on {}, nothing you must fix")
 
 # Step 2
-TITLE = _("What are you teaching?")
-METHOD, BASE = _("Method"), _("Base model")
+TITLE, TEACHING = _("Where will you use it?"), _("What are you teaching?")
+JUST_TRYING = _("Just trying things out")
+WHY_PROGRAM = _("Your style is made for a base model, so it matters which ones your program draws with.")
+OPENS_FAMILIES = _("{program} opens styles for {families}.")
+TRYING = _("The starter is a tiny model to learn with. A style made on it opens only in Velatura.")
+METHOD, CHOOSE_BASE = _("Method"), _("Choose a base model for {program}")
 BASE_HINT = _("The model that draws. Your style is made for it, and works with it and its relatives.")
+DOES_NOT_OPEN = _("{program} does not open styles for {family}. Choose another base model or program.")
 CARE = _("How close to your pictures?")
 FASTER, CLOSER = _("Faster"), _("Closer")
 AIMS = (
@@ -188,15 +193,10 @@ WHERE: Mapping[str, str] = {
     "path": _("from a path"),
 }
 CHANGE, TAKE, TAKEN = _("Change"), _("Use this one"), _("Chosen")
-STARTER_ONLY = _(
-    "A style made on the starter works only with the starter. It is good for trying things out; choose a real "
-    "base model for real work."
-)
-ON_STARTER = _("{title}: a style that is trained on it opens only in Velatura")
-USE_REAL = _("Choose a real base model")
 ON_THIS_COMPUTER, BY_NAME = _("On this computer"), _("A file, a folder or a name on Hugging Face")
 LOOK_AGAIN = _("Look again")
-ONLY_STARTER = _("No other model found yet. Download one, or put a file into the folder of A1111 or ComfyUI.")
+NONE_HERE = _("None found yet. Download one, or put a file into the folder of A1111 or ComfyUI.")
+OTHER_BASES = _("Not listed, since {program} does not open their styles: {bases}.")
 RESUME_DOWNLOAD = _("Resume download")
 LICENCE = _("Licence: {} (opens its page on Hugging Face)")
 SIZE_AND_ROOM = _("About {} of {} free.")
@@ -268,6 +268,8 @@ USE_LOW_MEMORY = _("Use Low memory")
 NO_DISK = _("This run needs about {} on the disk; {} are free. Free some space first.")
 BUSY = _("The computer is busy with {}. Start now and yours waits its turn.")
 MEND_FIRST = _("{} under All settings to fix first.")
+CHOOSE_A_BASE = _("Choose a base model")
+CHOOSE_BASE_FIRST = _("Choose where you will use the style, and a base model for it, in step 2.")
 TO_STYLE, CHANGED_BY_HAND = _("Back to the settings"), _("{settings} changed")
 REFUSED_SETTINGS = _("It cannot start with these settings.")
 NO_BASE = _("The base model {} cannot be used. {}")

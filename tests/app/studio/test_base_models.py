@@ -16,12 +16,13 @@ from app.studio.downloads.downloads import Download, Downloads
 from app.studio.generation.compatibility import check_compatibility
 from app.studio.generation.request import make_request
 from app.studio.paths import Paths
+from app.studio.programs.targets import TRY
 from app.studio.runs.estimates import Cost, Measured, cost_key
 from app.studio.settings.plan import STOPS, choose, drafts_by_preset, plan, with_setting
 from app.ui.components import text as shared
 from app.ui.document.templates import render
 from app.ui.train import text as words
-from app.ui.train.base_view import base_facts, read_panel
+from app.ui.train.base_view import read_choice, read_panel
 from app.ui.train.start_view import StartState, start_sheet
 from app.ui.train.style_view import read_presets
 
@@ -30,9 +31,8 @@ NASTY = "<b>x</b>/y"
 
 def base_panel(bases: Bases, downloads: Downloads, model: str = "starter") -> str:
     """The base model as a page shows it."""
-    base = bases.look(model)
-    panel = read_panel(model, bases, downloads)
-    return render("train/base.html", base=base, facts=base_facts(base), panel=panel, answer=None)
+    panel = read_panel(TRY, model, bases, downloads)
+    return render("train/base.html", base=read_choice(TRY, bases.look(model)), panel=panel, answer=None)
 
 
 def fetching(paths: Paths, state: Download) -> str:
@@ -113,14 +113,13 @@ def test_a_base_is_called_what_people_call_it(paths: Paths, models: Path, tiny_b
     assert found.known == "Illustrious XL, by its file's name; distilled: Turbo, by its file's name"
     assert "Train on the base that it was made from" in found.warning and (named.known, named.warning) == ("", "")
     shown = base_panel(bases, Downloads(paths), found.model)
-    assert found.warning in unescape(shown) and found.known in unescape(shown) and words.STARTER_ONLY not in shown
+    assert found.warning in unescape(shown) and found.known in unescape(shown)
 
 
-def test_the_starter_says_what_its_styles_fit(paths: Paths) -> None:
+def test_a_base_that_is_not_here_can_be_downloaded(paths: Paths) -> None:
     bases = Bases(anywhere=True)
     starter, other, nasty = (base_panel(bases, Downloads(paths), model) for model in ("starter", "owner/name", NASTY))
-    assert words.STARTER_ONLY in starter and words.USE_REAL in starter and words.FETCH_IT not in starter
-    assert words.FETCH_IT in other and words.STARTER_ONLY not in other
+    assert words.FETCH_IT in other and words.FETCH_IT not in starter
     assert "<b>x" not in nasty and "&lt;b&gt;x" in nasty
 
 
@@ -170,6 +169,6 @@ def test_what_was_measured_is_known_for_the_same_settings(paths: Paths) -> None:
 
 def test_a_licence_is_shown_before_the_start() -> None:
     base = Base("a/b", "a/b", licence="Licence of this base: <mine>")
-    sheet = StartState(Draft(id="x", public="y"), base, "dusk", "", 0, None, None, "", None, "", 0.0)
+    sheet = StartState(Draft(id="x", public="y"), base, False, "dusk", "", 0, None, None, "", None, "", 0.0)
     assert "Licence of this base: &lt;mine&gt;" in start_sheet(sheet)
     assert "Licence of this base" not in start_sheet(replace(sheet, base=replace(base, licence="")))

@@ -19,7 +19,7 @@ from app.studio.runs.chosen import starred_step
 from tests.app.ui.ended_runs import write_run, write_snapshot
 from tests.app.ui.server import MEASURED, SLOW_STEPS, Process
 from tests.app.ui.slow_answers import SEED
-from tests.app.ui.visitor import ALL_SENT, READY, Tab, open_tab
+from tests.app.ui.visitor import ALL_SENT, READY, Tab, open_tab, try_out
 from tests.trainers.tiny_runs import quick_settings, write_images
 from tests.waiting import wait_until
 
@@ -150,6 +150,7 @@ def test_settings_and_texts(page: Any, place: Process, draw: Any) -> None:
         wait_until(lambda: draft()["choices"]["settings"] == {}, "back to the preset, after what was typed")
         expect(row.locator(".dot")).to_have_count(0)
 
+    try_out(page)
     page.get_by_role("link", name="Next: start").click()
     name, prompts = page.get_by_label("Name of the style"), page.get_by_label("Preview prompts")
     expect(name).not_to_have_value("")

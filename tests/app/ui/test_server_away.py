@@ -16,7 +16,7 @@ from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import Job, Store
 from tests.app.ui.server import MEASURED, Process
-from tests.app.ui.visitor import ALL_SENT, READY, Tab, add, open_tab
+from tests.app.ui.visitor import ALL_SENT, READY, Tab, add, open_tab, try_out
 from tests.trainers.data.pictures import scene
 
 pytestmark = pytest.mark.long
@@ -60,6 +60,7 @@ def page(tab: Tab, own: Process, pictures: Path) -> Iterator[Any]:
 
 def go_to_start(page: Any) -> None:
     page.get_by_role("link", name="Next: style").click()
+    try_out(page)
     page.get_by_role("link", name="Next: start").click()
     expect(page.get_by_label("Name of the style")).to_be_visible()
 

@@ -14,7 +14,7 @@ from app.studio.sweeps.axes import Axis
 from tests.app.studio.sweeps.made import write_ended_sweep
 from tests.app.ui.screens.findings import OVERFLOWS, violations
 from tests.app.ui.server import MEASURED, SLOW_STEPS, Process
-from tests.app.ui.visitor import READY, add, visiting
+from tests.app.ui.visitor import READY, add, try_out, visiting
 from tests.trainers.data.pictures import scene
 
 pytestmark = pytest.mark.thorough
@@ -44,6 +44,7 @@ def test_several_methods_are_started_followed_and_stopped(browser, sweeps, out: 
         page.wait_for_selector(READY)
         add(page, *(out / f"picture {seed}.png" for seed in range(2)), count=2)
         page.get_by_role("link", name="Next: style").click()
+        try_out(page)
         page.get_by_role("link", name="Next: start").click()
         page.get_by_label("Name of the style").fill("harbour")
         page.get_by_text("Try several methods").click()

@@ -158,6 +158,12 @@ def add(page: Any, *files: Path, count: int) -> None:
     page.wait_for_selector(f"body[data-pictures='{count}']")
 
 
+def try_out(page: Any) -> None:
+    """Step 2: choose to try things out, with the starter."""
+    page.get_by_role("radio", name="Just trying things out").press("Space")
+    page.wait_for_selector("[value=try][checked]", state="attached")
+
+
 def captions(page: Any) -> list[str]:
     """What stands in the caption fields."""
     return page.eval_on_selector_all(".cards textarea", "fields => fields.map(field => field.value)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.app.ui.screens.stage import Stage
-from tests.app.ui.visitor import ALL_SENT, add
+from tests.app.ui.visitor import ALL_SENT, add, try_out
 
 OF_KOHYA = b'{"network_module": "networks.lora", "network_dim": 4, "max_train_epochs": 2, "logging_dir": "/x"}'
 """Settings of kohya_ss: some taken, some computed, some left out."""
@@ -71,6 +71,11 @@ def style_and_start(stage: Stage) -> Iterator[str]:
     page = stage.page
     page.get_by_role("link", name="Next: style").click()
     page.wait_for_selector("#step-style .stops")
+    yield "train-program"
+    page.get_by_role("radio", name="ComfyUI").press("Space")
+    page.get_by_text("Choose a base model for ComfyUI").wait_for()
+    yield "train-base"
+    try_out(page)
     yield "train-style"
     page.locator("#own-presets > summary").click()
     page.get_by_label("Name of the preset").fill("Evening light")
@@ -91,10 +96,6 @@ def style_and_start(stage: Stage) -> Iterator[str]:
     page.get_by_label("A new word").uncheck()
     page.wait_for_selector("#beside-textual-inversion-words", state="detached")
     page.locator("[data-key=beside] > summary").click()
-    page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    page.get_by_role("button", name="Choose a real base model").click()
-    yield "train-base"
-    page.locator("#base-panel > summary").click()
     page.locator(".settings > summary").click()
     page.wait_for_selector(".setting", state="attached")
     page.get_by_label("Search settings").fill("rate")

@@ -8,7 +8,7 @@ from typing import Any
 from tests.app.jobs.test_repair import damage
 from tests.app.ui.screens.runs import listed_runs
 from tests.app.ui.screens.stage import Stage
-from tests.app.ui.visitor import ALL_SENT, add
+from tests.app.ui.visitor import ALL_SENT, add, try_out
 
 
 def screens(stage: Stage) -> Iterator[str]:
@@ -90,6 +90,7 @@ def away(stage: Stage) -> Iterator[str]:
     add(page, *stage.pictures, count=3)
     page.wait_for_function(ALL_SENT)
     page.get_by_role("link", name="Next: style").click()
+    try_out(page)
     page.get_by_role("link", name="Next: start").click()
     page.get_by_label("Name of the style").wait_for()
     studio.stop(hard=True)

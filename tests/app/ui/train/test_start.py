@@ -19,6 +19,7 @@ from app.jobs import actions
 from app.jobs.permissions import MACHINE_OWNER
 from app.jobs.store import TRAIN
 from app.studio.dataset.uploads import take_folder
+from app.studio.programs.targets import TRY
 from app.studio.runs import estimate_jobs
 from app.studio.runs.estimate_jobs import Estimate
 from app.studio.runs.estimates import Cost, Pace, pace_key, work_of
@@ -42,6 +43,7 @@ REQUEST = SimpleNamespace(username="", cookies={}, session_hash="a page")
 
 @pytest.fixture
 def step(services: Services) -> StartStep:
+    services.preferences.change(actor_of(REQUEST).key, program=TRY)
     with gr.Blocks():
         return StartStep(services)
 
@@ -148,6 +150,7 @@ def test_the_second_step_measures_again_once_a_busy_computer_is_quieter(step, tm
 def test_a_measurement_that_nobody_looked_at_for_long_begins_again_when_its_page_is_seen(
     services: Services, tmp_path: Path, kind: Any
 ) -> None:
+    services.preferences.change(actor_of(REQUEST).key, program=TRY)
     with gr.Blocks():
         step = kind(services)
     draft = take_folder(services.drafts, actor_of(REQUEST).key, write_images(tmp_path / "images"))

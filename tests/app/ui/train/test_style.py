@@ -12,10 +12,11 @@ from typing import Any
 import gradio as gr
 import pytest
 import torch
-from playwright.sync_api import expect
 
+from app.studio.dataset.drafts import Choices
 from app.studio.dataset.uploads import take_folder
 from app.studio.downloads.downloads import OFFERS
+from app.studio.programs.targets import TRY
 from app.studio.services import Services
 from app.studio.settings.plan import plan, with_choices
 from app.ui.components.events import actor_of
@@ -29,6 +30,7 @@ from app.ui.train.style import StyleStep
 from tests.app.ui.bare_page import REQUEST as VISITOR
 from tests.app.ui.bare_page import BarePage, BareTab
 from tests.app.ui.visitor import ALL_SENT, READY
+from tests.tiny_flow import tiny_flow_folder
 from tests.trainers.tiny_runs import write_images
 from tests.waiting import wait_until
 from trainers.errors import VelaturaError
@@ -38,6 +40,7 @@ REQUEST = SimpleNamespace(username="", cookies={}, session_hash="a page")
 
 @pytest.fixture
 def step(services: Services) -> StyleStep:
+    services.preferences.change(actor_of(REQUEST).key, program=TRY)
     with gr.Blocks():
         return StyleStep(services)
 
@@ -182,14 +185,46 @@ def refuse(*_parts: object, **_more: object) -> None:
     raise VelaturaError("refused")
 
 
-def test_the_starter_says_at_the_top_that_its_styles_open_only_here(
-    step: StyleStep, tiny_bases: dict[str, Path]
+def test_the_program_is_asked_first_and_decides_on_the_base(
+    step: StyleStep, tiny_bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = actor_of(REQUEST).key
-    line = "Velatura starter: a style that is trained on it opens only in Velatura"
-    assert line in step.on_step_shown(StepShown(seen=0, step="style"), REQUEST)[step.choices]
-    step.services.drafts.change(key, lambda draft: with_choices(draft, base=str(tiny_bases["sd1"])))
-    assert line not in step.on_step_shown(StepShown(seen=0, step="style"), REQUEST)[step.choices]
+    key, services = actor_of(REQUEST).key, step.services
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "my sd1").symlink_to(tiny_bases["sd1"])
+    tiny_flow_folder("flux", tmp_path / "models" / "my flux")
+    services.preferences.change(key, program="")
+
+    def choose(program: str) -> tuple[str, str]:
+        shown = step.on_asked(StyleAction(what="program", about=program), REQUEST)[step.choices]
+        return shown, services.drafts.read(key).choices.base
+
+    monkeypatch.setenv("VELATURA_MODELS", str(tmp_path / "nowhere"))
+    unanswered = step.on_step_shown(StepShown(seen=0, step="style"), REQUEST)[step.choices]
+    assert "Where will you use it?" in unanswered and 'id="base-panel"' not in unanswered
+    assert "which ones your program draws with" in unanswered
+    shown, base = choose("comfyui")
+    assert "Choose a base model for ComfyUI" in shown and base == "starter" and "None found yet." in shown
+    assert "Velatura starter" not in shown
+    shown, base = choose("try")
+    assert base == "starter" and "opens only in Velatura" in shown and "Velatura starter" in shown
+    # The only base whose styles the program opens is taken; A1111 opens none for Flux.
+    monkeypatch.setenv("VELATURA_MODELS", str(tmp_path / "models"))
+    services.bases.found(again=True)
+    shown, base = choose("a1111")
+    assert Path(base).name == "my sd1" and "Flux.1" not in shown.partition('id="base-panel"')[0]
+    assert "Not listed, since A1111 does not open their styles: my flux." in shown
+    shown, base = choose("forge")
+    assert Path(base).name == "my sd1" and ">my flux<" in shown, "a chosen base stays"
+    step.on_asked(StyleAction(what="base", about=str(tmp_path / "models" / "my flux")), REQUEST)
+    shown, base = choose("a1111")
+    assert Path(base).name == "my flux" and "A1111 does not open styles for Flux.1." in shown
+    # A fresh draft begins with the base that was chosen last, a clone keeps that of its run.
+    choose("comfyui")
+    services.drafts.change(key, lambda draft: draft.with_(choices=Choices()))
+    step.on_step_shown(StepShown(seen=0, step="style"), REQUEST)
+    assert Path(services.drafts.read(key).choices.base).name == "my flux"
+    services.drafts.change(key, lambda draft: draft.with_(choices=Choices(method="loha")))
+    assert "Choose a base model for ComfyUI" in step.on_step_shown(StepShown(step="style"), REQUEST)[step.choices]
 
 
 def test_a_download_without_a_network_says_what_to_do(step: StyleStep, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +232,7 @@ def test_a_download_without_a_network_says_what_to_do(step: StyleStep, monkeypat
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     step.on_asked(StyleAction(what="download", about=model), REQUEST)
     wait_until(lambda: not step.services.downloads.look(model).busy, "the download does not end")
-    shown = step.on_asked(StyleAction(what="open"), REQUEST)[step.more]
+    shown = step.on_asked(StyleAction(what="open"), REQUEST)[step.choices]
     offer = shown.partition(f'<li data-key="{model}">')[2].partition("</li>")[0]
     assert (
         "There is no connection to Hugging Face." in offer and "velatura models get" not in offer.partition("<pre>")[0]
@@ -232,7 +267,8 @@ def open_style(bare: BarePage) -> Any:
 
 def test_a_base_is_chosen_by_its_place(bare: BarePage, tiny_bases: dict[str, Path]) -> None:
     page = open_style(bare)
-    page.get_by_role("button", name="Choose a real base model").click()
+    page.get_by_role("radio", name="ComfyUI").press("Space")
+    page.get_by_text("Choose a base model for ComfyUI").wait_for()
     field = page.get_by_label("A file, a folder or a name on Hugging Face")
     for typed, answer in (
         ("nobody/nothing", ".answer >> text=It is not on this computer yet."),
@@ -242,7 +278,6 @@ def test_a_base_is_chosen_by_its_place(bare: BarePage, tiny_bases: dict[str, Pat
         field.fill(typed)
         field.press("Enter")
         page.wait_for_selector(answer)
-    expect(page.get_by_text("A style made on the starter")).to_have_count(0)
 
 
 def test_a_setting_that_is_typed_while_the_studio_is_away_is_sent_until_it_has_it(bare: BarePage) -> None:
