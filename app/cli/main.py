@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli import dataset, export, generate, methods, models, queue, styles, train, ui, worker
+from app.cli import dataset, export, generate, installation, methods, models, queue, styles, train, ui, worker
 from app.cli.accounts import audit, tokens
 from app.cli.accounts import commands as people
 from app.cli.common.command import use_command_class
@@ -32,7 +32,7 @@ app = typer.Typer(
 
 for group in (
     *(train, import_settings, dataset, generate, styles, models, methods, export, push, install, launch),
-    *(queue, sweep, worker, ui, people, tokens, audit),
+    *(queue, sweep, worker, ui, installation, people, tokens, audit),
 ):
     app.add_typer(group.commands)
 use_command_class(app)
@@ -72,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepare_process()
     write_what_fits()
     try:
-        command_tree()([argument for argument in words if argument != "--debug"], prog_name="velatura")
+        words = [word for word in words if word != "--debug"]
+        command_tree()(words, prog_name="velatura", obj=words)  # which `velatura ui --background` says again
     except Exception as error:  # unexpected errors become a sentence, too
         if debug:
             raise

@@ -23,6 +23,7 @@ LOOK_EVERY = 1.0
 
 @commands.command(epilog="Example: velatura ui --open")
 def ui(
+    context: typer.Context,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=65535, help="Port; default the first free one from 7860.")
@@ -51,6 +52,10 @@ def ui(
     storage: ClusterStorage = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Allow a whole network without passwords.")] = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the studio in the browser.")] = False,
+    background: Annotated[
+        bool, typer.Option("--background", help="Start it without this terminal, unless it already runs.")
+    ] = False,
+    stop_it: Annotated[bool, typer.Option("--stop", help="Stop the studio that runs; trainings continue.")] = False,
     add: Annotated[
         str | None,
         typer.Option("--add-person", metavar="NAME", help="Add account NAME, or change its password."),
@@ -68,10 +73,26 @@ def ui(
     """Open the studio to train and use styles in a browser."""
     if add is not None or remove is not None or listed or imported:
         change_people(runs_folder(out), add, remove, listed, imported)
+    elif background or stop_it:
+        in_background(runs_folder(out), context.find_root().obj, open_browser, stop_it)
     else:
         proxies = trusted_proxy or ()
         who = (host, port, name or (), auth or (), auth_file, proxies, quota, insecure)
         serve(Serving(*who, open_browser, webhook, cluster, storage, root_path), out)
+
+
+def in_background(runs: Path, words: Sequence[str], open_browser: bool, stop_it: bool) -> None:
+    """Start the studio in the background with the words of this command, or stop it."""
+    from app.cli.common.background import open_in_background, stop
+    from app.studio.paths import Paths
+
+    studio = Paths(runs).root
+    if stop_it:
+        say("stopped; trainings continue" if stop(studio) else f"no studio runs with {runs.absolute()}")
+        return
+    url = open_in_background(studio, [word for word in words if word not in ("--background", "--open")], open_browser)
+    say(("studio", "bold green"), f"  {url}")
+    say("stop it with: velatura ui --stop")
 
 
 def change_people(runs: Path, add: str | None, remove: str | None, listed: bool, imported: Path | None) -> None:
@@ -116,6 +137,7 @@ def serve(options: Serving, out: Path | None) -> None:
     """Serve the studio until it is interrupted. VelaturaError if it cannot or may not listen."""
     from app.cli.accounts.people import has_people
     from app.cli.cluster import open_cluster
+    from app.cli.common.background import announced
     from app.studio.accounts.people import read_people
     from app.studio.webhook import Webhook
     from app.ui.components import text
@@ -161,7 +183,7 @@ def serve(options: Serving, out: Path | None) -> None:
         stopped.put(signal)
         return True
 
-    with asking_to_stop(stop):  # the server has its own dispatcher
+    with asking_to_stop(stop), announced(server.services.paths.root, server.url):  # it has its own dispatcher
         signal = ""
         while not signal:
             with suppress(Empty):  # a signal just before the wait is handled only after it

@@ -1,0 +1,102 @@
+"""`python -m installer`: what `install.sh`, `install.ps1`, `velatura update` and `velatura uninstall` run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from installer import actions
+from installer.layout import Layout, RefusedError, usual_root
+from installer.source import open_source
+
+HERE = Path(__file__).absolute().parents[1]
+PYTHONS = ((3, 11), (3, 14))
+"""The oldest and the newest Python for which every package has a file."""
+
+
+def main() -> int:
+    """Run a command; returns its exit code."""
+    options = parse()
+    for name in ("PYTHONPATH", "PYTHONHOME"):  # the programs that are started have packages of their own
+        os.environ.pop(name, None)
+    code = attempt(options)
+    if options.wait and sys.stdin.isatty():
+        input("\nPress Enter to close this window.")
+    return code
+
+
+def attempt(options: argparse.Namespace) -> int:
+    """Run a command; what refuses it is a sentence on standard error."""
+    layout = Layout(options.to.expanduser().absolute() if options.to else usual_root())
+    try:
+        if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
+            raise RefusedError("Velatura needs Python 3.11 to 3.14")
+        run(options, layout)
+    except RefusedError as refusal:
+        print(f"\n{refusal}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; start again, and it goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """The command and its options."""
+    parser = argparse.ArgumentParser(prog="velatura")
+    commands = parser.add_subparsers(dest="command", required=True)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--yes", action="store_true", help="ask nothing")
+    shared.add_argument("--wait", action="store_true", help=argparse.SUPPRESS)  # for windows that close at the end
+    shared.add_argument("--to", type=Path, metavar="FOLDER", help="where the program lies")
+    chosen = argparse.ArgumentParser(add_help=False)
+    chosen.add_argument("--outputs", type=Path, metavar="FOLDER", help="where trainings and styles go")
+    chosen.add_argument(
+        "--torch", metavar="BUILD", help="PyTorch from its own index: cpu, cu130, an address, a folder; or pypi"
+    )
+    chosen.add_argument("--sha256", default="", metavar="HASH", help="SHA-256 of the file at an address")
+    install = commands.add_parser("install", parents=[shared, chosen], help="install, or update to this version")
+    install.set_defaults(source=str(HERE), back=False)
+    update = commands.add_parser("update", parents=[shared, chosen], help="update, or return to the previous version")
+    update.add_argument("source", nargs="?", metavar="FROM", help="folder, ZIP file or https:// address")
+    update.add_argument("--back", action="store_true", help="return to the previous version")
+    commands.add_parser("uninstall", parents=[shared], help="remove the program; keep trainings and styles")
+    return parser.parse_args()
+
+
+def run(options: argparse.Namespace, layout: Layout) -> None:
+    """Do what was asked for. Refused if it cannot be done."""
+
+    def ask(question: str) -> bool:
+        if options.yes:
+            return True
+        if not sys.stdin.isatty():
+            raise RefusedError("there is no terminal to ask in; say --yes if you agree")
+        return input(f"\n{question} [y/N] ").strip().lower() in ("y", "yes", "j", "ja")
+
+    if options.command == "uninstall":
+        actions.uninstall(layout, ask)
+    elif options.back:
+        actions.back(layout, ask)
+    else:
+        given = options.source or _named(layout, options.yes)
+        with tempfile.TemporaryDirectory() as scratch:
+            source = open_source(given, Path(scratch), options.sha256)
+            actions.install(layout, source, options.outputs, options.torch, ask)
+
+
+def _named(layout: Layout, is_silent: bool) -> str:
+    """Where an update comes from: what a person names, or where the installed version came from."""
+    record = layout.record()
+    if record is None:
+        raise RefusedError(f"there is no Velatura in {layout.root}; run install.sh, or install.ps1 on Windows, first")
+    if is_silent or not sys.stdin.isatty():
+        return record.source
+    print("Where is the new version? A folder, a ZIP file or an https:// address;")
+    return input(f"just Enter for {record.source}: ").strip().strip("'\"") or record.source
+
+
+sys.exit(main())

@@ -1,0 +1,108 @@
+"""The environment of a version: its packages, each checked by its SHA-256, and the checks before it is used."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from installer.layout import Layout, RefusedError
+from installer.source import Source
+
+COMPLETE = "complete"
+"""A file in an environment that passed its checks."""
+TORCH = re.compile(r"torch(vision)?|triton|cuda-.*|nvidia-.*")
+"""What another build of PyTorch brings itself, or does not need."""
+INDEX = "https://download.pytorch.org/whl/"
+OFFLINE = re.compile(
+    "NewConnectionError|NameResolutionError|Failed to establish|ConnectTimeout|ProxyError|No route", re.I
+)
+
+
+def is_complete(layout: Layout, version: str) -> bool:
+    """Whether a version is installed and passed its checks."""
+    return (layout.versions / version / COMPLETE).exists()
+
+
+def build(layout: Layout, source: Source, torch: str) -> None:
+    """Make the environment of a version beside the others. Refused if something cannot be had."""
+    place = layout.versions / source.name
+    if place.exists():
+        print("Removing what an interrupted installation left", flush=True)
+        shutil.rmtree(place)
+    layout.logs.mkdir(parents=True, exist_ok=True)
+    base = getattr(sys, "_base_executable", sys.executable)
+    if subprocess.run([base, "-m", "venv", place]).returncode:
+        raise RefusedError(f"{base} cannot make an environment in {place}; is the disk full?")
+    packages = list(locked(source.lock.read_text(encoding="utf-8")))
+    if torch:
+        pinned = [block.split()[0] for name, block in packages if name in ("torch", "torchvision")]
+        _pip(layout, source, "--no-deps", "--only-binary=:all:", *_torch_from(torch), *pinned)
+        packages = [(name, block) for name, block in packages if not TORCH.fullmatch(name)]
+    wanted = place / "requirements.txt"
+    wanted.write_text("".join(block for _, block in packages), encoding="utf-8")
+    _pip(layout, source, "--no-deps", "--only-binary=:all:", "--require-hashes", "-r", wanted)
+    with tempfile.TemporaryDirectory(dir=layout.root) as name:
+        source.copy_to(Path(name))
+        _pip(layout, source, "--no-deps", "--no-index", "--no-build-isolation", name)
+
+
+def locked(text: str) -> Iterator[tuple[str, str]]:
+    """The packages of a lock file: the name and the lines of each."""
+    for block in re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE):
+        if match := re.match(r"([\w.-]+)==", block):
+            yield match[1].lower(), block
+
+
+def check(layout: Layout, source: Source, queue: Path | None) -> None:
+    """Try a version before it is used: packages, version, a studio, and the queue. Refused if something fails.
+
+    `queue` is the folder with a copy of it, which is copied once more.
+    """
+    python, velatura = layout.tool(source.name, "python"), layout.tool(source.name, "velatura")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        studio = ("--out", Path(name, "studio"))
+        tries: list[tuple[str, Iterable[str | Path]]] = [
+            ("its packages fit together", (python, "-m", "pip", "check")),
+            ("it starts", (velatura, "--version")),
+            ("its studio opens", (velatura, "ui", "--background", *studio)),
+            ("its studio stops", (velatura, "ui", "--stop", *studio)),
+        ]
+        if queue is not None and (queue / "queue.db").exists():
+            shutil.copytree(queue, Path(name, "queue"))
+            tries.append(("it reads the queue", (velatura, "queue", "list", "--json", "--out", Path(name, "queue"))))
+        for what, command in tries:
+            print(f"Checking that {what}", flush=True)
+            done = subprocess.run([*map(str, command)], cwd=name, capture_output=True, text=True, errors="replace")
+            if done.returncode:
+                print(done.stdout[-2000:], done.stderr[-4000:], file=sys.stderr)
+                raise RefusedError(f"the new version does not work: “{what}” failed. Nothing was changed")
+    (layout.versions / source.name / COMPLETE).touch()
+
+
+def _torch_from(given: str) -> tuple[str, ...]:
+    """Options of pip for a build of PyTorch: a name of PyTorch's own index such as cpu, an address, or a folder."""
+    if Path(given).is_dir():
+        return "--no-index", "--find-links", given
+    return "--index-url", given if "://" in given else INDEX + given
+
+
+def _pip(layout: Layout, source: Source, *words: str | Path) -> None:
+    """Run `pip install` in the new environment; what it downloaded is kept until the installation has ended."""
+    log = layout.logs / "pip.log"
+    log.unlink(missing_ok=True)
+    options = ("--disable-pip-version-check", "--retries", "2", "--cache-dir", layout.downloads, "--log", log)
+    command = (layout.tool(source.name, "python"), "-m", "pip", "install", *options, *words)
+    if subprocess.run([*map(str, command)]).returncode == 0:
+        return
+    said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    if OFFLINE.search(said):
+        raise RefusedError(
+            "the packages cannot be downloaded: there is no network, or it needs a proxy (HTTPS_PROXY) or another "
+            "index (PIP_INDEX_URL). Nothing was changed; start again once it is there, and it goes on"
+        )
+    raise RefusedError(f"pip could not install the packages, and says why in {log}. Nothing was changed")
