@@ -9,12 +9,10 @@ import tempfile
 from pathlib import Path
 
 from installer import actions
-from installer.layout import Layout, RefusedError, usual_root
+from installer.layout import PYTHONS, Layout, RefusedError, usual_root
 from installer.source import open_source
 
 HERE = Path(__file__).absolute().parents[1]
-PYTHONS = ((3, 11), (3, 14))
-"""The oldest and the newest Python for which every package has a file."""
 
 
 def main() -> int:

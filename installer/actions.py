@@ -17,11 +17,21 @@ from installer.packages import INDEX, build, check, is_complete
 from installer.source import PROGRAM, Source
 
 GB = 10**9
-NEEDED = {"linux": (3.0, 7.5), "win32": (0.7, 2.5), "darwin": (0.5, 2.0)}
+NEEDED = {"linux": (2.9, 5.6), "win32": (0.6, 2.0), "darwin": (0.5, 2.0)}
 """Gigabytes that are downloaded, and that they take on the disk; measured on Linux, estimated elsewhere."""
-SMALL = (0.6, 2.5)
+SMALL = (0.5, 1.6)
 """The same on Linux with PyTorch for the CPU alone."""
-OWN = ("versions", "downloads", "logs", "installer", "python", "current", "installation.json", "problem.txt")
+OWN = (
+    "versions",
+    "building",
+    "downloads",
+    "logs",
+    "installer",
+    "python",
+    "current",
+    "installation.json",
+    "problem.txt",
+)
 """What uninstalling removes from its folder, beside launchers."""
 IDLE = {"queued", "paused", "stopped", "finished", "failed", "interrupted", "cancelled"}
 """States of jobs that no process has."""
@@ -38,37 +48,39 @@ def install(layout: Layout, source: Source, outputs: Path | None, torch: str | N
         source=source.given,
         torch=kept.torch if torch is None else torch.removeprefix("pypi"),
     )
+    version = source.name(new.torch)
     print("\n".join(_plan(layout, source, new, before)))
-    if before:
-        refuse_if_busy(layout, Path(kept.outputs))
-    if before == source.name:
+    if before == version:
         print("\nThis version is installed. Its launchers are written again.")
-    _check_room(layout, source, new)
+    elif before:
+        refuse_if_busy(layout, Path(kept.outputs))
+    if not is_complete(layout, version):
+        _check_room(layout, new.torch)
     if not ask("Go on?"):
         raise RefusedError("nothing was changed")
     with layout.locked():
-        if not is_complete(layout, source.name):
-            build(layout, source, new.torch)
-        if before and before != source.name:
-            new = _switch(layout, source, before, kept, new)
+        if not is_complete(layout, version):
+            build(layout, source, version, new.torch)
+        if before and before != version:
+            new = _switch(layout, version, before, kept, new)
         elif not before:
-            check(layout, source, None)
+            check(layout, version, None)
         Path(new.outputs).mkdir(parents=True, exist_ok=True)
         _keep_installer(layout, source)
         launchers.write(layout, Path(new.outputs))
-        layout.use(source.name, new)
-        _tidy(layout, {source.name, new.previous})
-    print(f"\nVelatura {source.name} is installed. Start it: {launchers.described(layout)}")
+        layout.use(version, new)
+        _tidy(layout, {version, new.previous})
+    print(f"\nVelatura {version} is installed. Start it: {launchers.described(layout)}")
 
 
-def _switch(layout: Layout, source: Source, before: str, kept: Record, new: Record) -> Record:
+def _switch(layout: Layout, version: str, before: str, kept: Record, new: Record) -> Record:
     """Copy the queue and try the new version on the copy, with the studio stopped; returns what to remember."""
     outputs = Path(kept.outputs)
     refuse_if_busy(layout, outputs)  # one may have started since
     stop_studio(layout, outputs)
     print("Copying the queue, the settings and the accounts", flush=True)
     copy = copies.copy(outputs, before)
-    check(layout, source, copy)
+    check(layout, version, copy)
     return replace(new, previous=before, copy=str(copy))
 
 
@@ -147,17 +159,18 @@ def stop_studio(layout: Layout, outputs: Path) -> None:
 
 
 def _velatura(layout: Layout, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = (layout.tool(layout.current(), "velatura"), *words)
-    return subprocess.run([*map(str, command)], capture_output=True, text=True, encoding="utf-8", errors="replace")
+    command = layout.program(layout.current(), *words)
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace")
 
 
 def _plan(layout: Layout, source: Source, new: Record, before: str) -> Sequence[str]:
     download, disk = _sizes(new.torch)
+    version = source.name(new.torch)
     torch = f"PyTorch from {new.torch if '/' in new.torch else INDEX + new.torch}" if new.torch else _usual_torch()
     python = ".".join(map(str, sys.version_info[:3]))
     lines = [
         "",
-        f"Velatura {before} → {source.name}" if before else f"Velatura {source.name}",
+        f"Velatura {before} → {version}" if before else f"Velatura {version}",
         f"  from       {source.given}",
         f"  program    {layout.root}",
         f"  outputs    {new.outputs}: your trainings, styles, accounts and settings; uninstalling keeps them",
@@ -167,9 +180,9 @@ def _plan(layout: Layout, source: Source, new: Record, before: str) -> Sequence[
         f"  verified   each package by the SHA-256 in {source.lock.name}"
         + (", except PyTorch, which only its own index vouches for" if new.torch else ""),
     ]
-    if not is_complete(layout, source.name):
+    if not is_complete(layout, version):
         lines.append(f"  size       about {download:.1f} GB to download, {disk:.1f} GB on the disk")
-    if before and before != source.name:
+    if before and before != version:
         lines.append("  first      the studio is stopped; queue, settings and accounts are copied")
         lines.append(f"  back       `velatura update --back` returns to {before}, which stays")
     lines.append("  untouched  everything else: no root, no service, no settings of the system or the shell")
@@ -192,11 +205,9 @@ def _sizes(torch: str) -> tuple[float, float]:
     return SMALL if sys.platform == "linux" and torch and "cu1" not in torch else NEEDED[sys.platform]
 
 
-def _check_room(layout: Layout, source: Source, new: Record) -> None:
+def _check_room(layout: Layout, torch: str) -> None:
     """Refused if the disk has no room for the packages and, while they are installed, their downloads."""
-    if is_complete(layout, source.name):
-        return
-    needed = sum(_sizes(new.torch)) * GB
+    needed = sum(_sizes(torch)) * GB
     folder = next(each for each in (layout.root, *layout.root.parents) if each.exists())
     free = shutil.disk_usage(folder).free
     if free < needed:

@@ -55,8 +55,7 @@ def put_back(layout: Layout, version: str, outputs: Path, place: Path) -> list[s
         _set_aside(outputs / QUEUE)
         (outputs / QUEUE).touch()
         shutil.copy2(place / QUEUE, outputs / "queue.backup.db")
-        command = (layout.tool(version, "velatura"), "queue", "repair", "--out", outputs)
-        if subprocess.run([*map(str, command)]).returncode:
+        if subprocess.run(layout.program(version, "queue", "repair", "--out", outputs)).returncode:
             raise RefusedError(f"the queue could not be put back; its copy is in {place}")
         done.append("the queue, with the trainings added since")
     return done

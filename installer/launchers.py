@@ -37,7 +37,7 @@ if ! "$root/versions/$version/bin/python" -c "" 2> /dev/null; then
   [ -t 2 ] || xdg-open "$root/problem.txt"
   exit 1
 fi
-exec "$root/versions/$version/bin/velatura" "$@"
+exec "$root/versions/$version/bin/python" -P -m app.cli "$@"
 """
 BATCH = """@echo off
 rem Velatura: the version that is named in the file "current". Written by its installer.
@@ -47,7 +47,7 @@ set /p VERSION=<"%~dp0current"
 if not defined VELATURA_HOME set "VELATURA_HOME={outputs}"
 if "%~1"=="update" goto installer
 if "%~1"=="uninstall" goto installer
-"%~dp0versions\\%VERSION%\\Scripts\\velatura.exe" %*
+"%~dp0versions\\%VERSION%\\Scripts\\python.exe" -P -m app.cli %*
 exit /b %ERRORLEVEL%
 :installer
 set "PYTHONPATH=%~dp0installer"

@@ -12,6 +12,9 @@ from pathlib import Path
 
 WINDOWS, MAC = sys.platform == "win32", sys.platform == "darwin"
 
+PYTHONS = ((3, 11), (3, 14))
+"""The oldest and the newest Python for which every package has a file."""
+
 
 class RefusedError(Exception):
     """A sentence for the person: what is wrong, and what to do."""
@@ -69,9 +72,18 @@ class Layout:
         """The command `velatura` of the current version."""
         return self.root / ("velatura.cmd" if WINDOWS else "velatura")
 
-    def tool(self, version: str, name: str) -> Path:
-        """A program in the environment of a version."""
-        return self.versions / version / (f"Scripts/{name}.exe" if WINDOWS else f"bin/{name}")
+    @property
+    def building(self) -> Path:
+        """A copy of the source that is being built."""
+        return self.root / "building"
+
+    def environment_python(self, version: str) -> Path:
+        """The Python of a version's environment."""
+        return self.versions / version / ("Scripts/python.exe" if WINDOWS else "bin/python")
+
+    def program(self, version: str, *words: str | Path) -> list[str]:
+        """The command line of a version, without the script that pip writes: it fails where paths contain a `$`."""
+        return [*map(str, (self.environment_python(version), "-P", "-m", "app.cli", *words))]
 
     def current(self) -> str:
         """The name of the version that is in use; "" without one."""
@@ -109,9 +121,7 @@ class Layout:
 
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise RefusedError(
-                    f"another installation or update is at work in {self.root}; wait until it ends"
-                ) from None
+                raise RefusedError(f"another installation is at work in {self.root}; wait until it ends") from None
             yield
 
 

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from installer.layout import Layout, RefusedError
@@ -28,9 +29,9 @@ def is_complete(layout: Layout, version: str) -> bool:
     return (layout.versions / version / COMPLETE).exists()
 
 
-def build(layout: Layout, source: Source, torch: str) -> None:
+def build(layout: Layout, source: Source, name: str, torch: str) -> None:
     """Make the environment of a version beside the others. Refused if something cannot be had."""
-    place = layout.versions / source.name
+    place = layout.versions / name
     if place.exists():
         print("Removing what an interrupted installation left", flush=True)
         shutil.rmtree(place)
@@ -40,15 +41,17 @@ def build(layout: Layout, source: Source, torch: str) -> None:
         raise RefusedError(f"{base} cannot make an environment in {place}; is the disk full?")
     packages = list(locked(source.lock.read_text(encoding="utf-8")))
     if torch:
-        pinned = [block.split()[0] for name, block in packages if name in ("torch", "torchvision")]
-        _pip(layout, source, "--no-deps", "--only-binary=:all:", *_torch_from(torch), *pinned)
-        packages = [(name, block) for name, block in packages if not TORCH.fullmatch(name)]
+        pinned = [block.split()[0] for each, block in packages if each in ("torch", "torchvision")]
+        _pip(layout, name, "--no-deps", "--only-binary=:all:", *_torch_from(torch), *pinned)
+        packages = [(each, block) for each, block in packages if not TORCH.fullmatch(each)]
     wanted = place / "requirements.txt"
     wanted.write_text("".join(block for _, block in packages), encoding="utf-8")
-    _pip(layout, source, "--no-deps", "--only-binary=:all:", "--require-hashes", "-r", wanted)
-    with tempfile.TemporaryDirectory(dir=layout.root) as name:
-        source.copy_to(Path(name))
-        _pip(layout, source, "--no-deps", "--no-index", "--no-build-isolation", name)
+    _pip(layout, name, "--no-deps", "--only-binary=:all:", "--require-hashes", "-r", wanted)
+    shutil.rmtree(layout.building, ignore_errors=True)
+    layout.building.mkdir()
+    source.copy_to(layout.building)
+    _pip(layout, name, "--no-deps", "--no-index", "--no-build-isolation", layout.building)
+    shutil.rmtree(layout.building)
 
 
 def locked(text: str) -> Iterator[tuple[str, str]]:
@@ -58,30 +61,30 @@ def locked(text: str) -> Iterator[tuple[str, str]]:
             yield match[1].lower(), block
 
 
-def check(layout: Layout, source: Source, queue: Path | None) -> None:
+def check(layout: Layout, version: str, queue: Path | None) -> None:
     """Try a version before it is used: packages, version, a studio, and the queue. Refused if something fails.
 
     `queue` is the folder with a copy of it, which is copied once more.
     """
-    python, velatura = layout.tool(source.name, "python"), layout.tool(source.name, "velatura")
+    program = partial(layout.program, version)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         studio = ("--out", Path(name, "studio"))
-        tries: list[tuple[str, Iterable[str | Path]]] = [
-            ("its packages fit together", (python, "-m", "pip", "check")),
-            ("it starts", (velatura, "--version")),
-            ("its studio opens", (velatura, "ui", "--background", *studio)),
-            ("its studio stops", (velatura, "ui", "--stop", *studio)),
+        tries = [
+            ("its packages fit together", [str(layout.environment_python(version)), "-m", "pip", "check"]),
+            ("it starts", program("--version")),
+            ("its studio opens", program("ui", "--background", *studio)),
+            ("its studio stops", program("ui", "--stop", *studio)),
         ]
         if queue is not None and (queue / "queue.db").exists():
             shutil.copytree(queue, Path(name, "queue"))
-            tries.append(("it reads the queue", (velatura, "queue", "list", "--json", "--out", Path(name, "queue"))))
+            tries.append(("it reads the queue", program("queue", "list", "--json", "--out", Path(name, "queue"))))
         for what, command in tries:
             print(f"Checking that {what}", flush=True)
-            done = subprocess.run([*map(str, command)], cwd=name, capture_output=True, text=True, errors="replace")
+            done = subprocess.run(command, cwd=name, capture_output=True, text=True, errors="replace")
             if done.returncode:
                 print(done.stdout[-2000:], done.stderr[-4000:], file=sys.stderr)
-                raise RefusedError(f"the new version does not work: “{what}” failed. Nothing was changed")
-    (layout.versions / source.name / COMPLETE).touch()
+                raise RefusedError(f"the new version does not work: “{what}” failed. The one before stays in use")
+    (layout.versions / version / COMPLETE).touch()
 
 
 def _torch_from(given: str) -> tuple[str, ...]:
@@ -91,12 +94,12 @@ def _torch_from(given: str) -> tuple[str, ...]:
     return "--index-url", given if "://" in given else INDEX + given
 
 
-def _pip(layout: Layout, source: Source, *words: str | Path) -> None:
+def _pip(layout: Layout, version: str, *words: str | Path) -> None:
     """Run `pip install` in the new environment; what it downloaded is kept until the installation has ended."""
     log = layout.logs / "pip.log"
     log.unlink(missing_ok=True)
     options = ("--disable-pip-version-check", "--retries", "2", "--cache-dir", layout.downloads, "--log", log)
-    command = (layout.tool(source.name, "python"), "-m", "pip", "install", *options, *words)
+    command = (layout.environment_python(version), "-m", "pip", "install", *options, *words)
     if subprocess.run([*map(str, command)]).returncode == 0:
         return
     said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""

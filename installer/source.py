@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tomllib
 import urllib.request
@@ -30,10 +31,10 @@ class Source:
     digest: str
     """The first letters of the SHA-256 of all files: versions between two releases differ in it."""
 
-    @property
-    def name(self) -> str:
-        """The name of the version's folder."""
-        return f"{self.version}-{self.digest}"
+    def name(self, torch: str) -> str:
+        """The name of the version's folder; another build of PyTorch makes another version."""
+        build = re.sub(r"\W+", "-", torch.rstrip("/").rpartition("/")[2])
+        return "-".join(filter(None, (self.version, self.digest, build)))
 
     @property
     def lock(self) -> Path:
@@ -54,7 +55,7 @@ def open_source(given: str, scratch: Path, sha256: str = "") -> Source:
     """Find the files of a version, downloading and unpacking them into `scratch` if necessary. Refused if it cannot."""
     folder = Path(given).expanduser()
     if "://" in given:
-        folder, given = _download(given, scratch / "source.zip", sha256), given
+        folder = _download(given, scratch / "source.zip", sha256)
     else:
         folder = folder.absolute()
         given = str(folder)
@@ -65,9 +66,7 @@ def open_source(given: str, scratch: Path, sha256: str = "") -> Source:
     inside = [folder, *(sorted(folder.iterdir()) if folder.is_dir() else ())]  # a ZIP often holds one folder
     lying = next((each for each in inside if all((each / name).exists() for name in PROGRAM)), None)
     if lying is None:
-        raise RefusedError(
-            f"{given} holds no Velatura that can be installed; name its folder, its ZIP file or an address"
-        )
+        raise RefusedError(f"{given} holds no Velatura that can be installed; name its folder or its ZIP file")
     project = tomllib.loads((lying / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return Source(lying, given, project["version"], _digest(lying))
 
@@ -80,9 +79,7 @@ def _download(address: str, target: Path, sha256: str) -> Path:
         with urllib.request.urlopen(address, timeout=60) as answer, target.open("wb") as file:
             shutil.copyfileobj(answer, file, PIECE)
     except OSError as error:
-        raise RefusedError(
-            f"{address} cannot be downloaded ({error}); check the network, or download it yourself"
-        ) from None
+        raise RefusedError(f"{address} cannot be downloaded: {error}; check the network") from None
     with target.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     print(f"Its SHA-256 is {digest}")
