@@ -31,7 +31,7 @@ OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest tests/test_complete.py tests/test_
 	-k "complete or house or $(NAME) or $(subst -,_,$(NAME))$(4)"
 endef
 
-.PHONY: help demo ui check test test-all option-check method-check family-check setting-check lint style explore messages image bench soak breaks clients quality samples starter clean
+.PHONY: help demo ui check test test-all install-check lock option-check method-check family-check setting-check lint style explore messages image bench soak breaks clients quality samples starter clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -83,6 +83,13 @@ explore: $(DEVELOPER_STAMP) ## the property tests, with examples never tried bef
 messages: $(DEVELOPER_STAMP) ## write what is generated from texts: catalogues of the languages, tables of the documentation
 	$(PYTHON_IN_VENV) -m tools.tables
 	$(PYTHON_IN_VENV) -m tools.messages
+
+install-check: $(DEVELOPER_STAMP) ## install.sh with all its downloads in a home of its own, update, back, uninstall; TORCH=cpu: less of them
+	$(PYTHON_IN_VENV) -m tests.installer.whole $(if $(TORCH),--torch "$(TORCH)")
+
+lock: $(DEVELOPER_STAMP) ## write requirements.lock, the packages of an installation with their hashes
+	$(PYTHON_IN_VENV) -m pip install -q -e '.[lock]'
+	$(PYTHON_IN_VENV) -m tools.lock
 
 image: ## build the CPU image without a registry, and train two steps in it (needs root, debootstrap, buildah)
 	tools/image.sh

@@ -22,7 +22,7 @@ from tools.messages import ERRORS
 from trainers.adapters.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("app", "trainers", "presets", "tools", "benchmarks")
+PACKAGES = ("app", "trainers", "presets", "tools", "benchmarks", "installer")
 LONGEST_FILE, LONGEST_FUNCTION, LARGEST_FOLDER = 500, 60, 15
 LONG_SENTENCE = 45
 """Letters from which on a sentence stands in one file only."""
@@ -131,7 +131,7 @@ def test_the_source_stays_within_its_budget():
 
 def test_imports_go_one_way():
     inward = {"trainers", "presets"}
-    outward: dict[str, tuple[str, ...]] = {"app": (), "tools": ("app",), "benchmarks": ("tools",)}
+    outward: dict[str, tuple[str, ...]] = {"app": (), "tools": ("app",), "benchmarks": ("tools",), "installer": ()}
     allowed = {outer: {outer, *more, *inward} for outer, more in outward.items()}
     wrong = {}
     for path in SOURCES:
@@ -140,6 +140,11 @@ def test_imports_go_one_way():
         if found := roots - allowed.get(own, inward):
             wrong[name_of(path)] = found
     assert wrong == {}
+
+
+def test_the_installer_needs_nothing_that_has_to_be_installed():
+    imported = {name.split(".")[0] for path in SOURCES if name_of(path).startswith("installer/") for name in imports(path)}
+    assert "argparse" in imported and imported - sys.stdlib_module_names == {"installer"}
 
 
 def test_adapters_import_no_model_library_and_nothing_else_of_the_trainers():
