@@ -143,7 +143,9 @@ def test_imports_go_one_way():
 
 
 def test_the_installer_needs_nothing_that_has_to_be_installed():
-    imported = {name.split(".")[0] for path in SOURCES if name_of(path).startswith("installer/") for name in imports(path)}
+    imported = {
+        name.split(".")[0] for path in SOURCES if name_of(path).startswith("installer/") for name in imports(path)
+    }
     assert "argparse" in imported and imported - sys.stdlib_module_names == {"installer"}
 
 

@@ -14,7 +14,7 @@ from trainers.errors import VelaturaError
 
 commands = typer.Typer()
 Yes = Annotated[bool, typer.Option("--yes", help="Ask nothing.")]
-Wait = Annotated[bool, typer.Option("--wait", hidden=True)]
+Wait = Annotated[bool, typer.Option("--wait", hidden=True, help="Keep the window open at the end.")]
 
 
 @commands.command(epilog="Example: velatura update ~/Downloads/velatura-main.zip")

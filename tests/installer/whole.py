@@ -20,8 +20,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-from installer.layout import MAC, WINDOWS
 from installer.launchers import STOP, STUDIO
+from installer.layout import MAC, WINDOWS
 
 ROOT = Path(__file__).parents[2]
 NEWER = '    Migration("a check of updates", "ALTER TABLE jobs ADD COLUMN checked TEXT NOT NULL DEFAULT \'\'"),\n)'

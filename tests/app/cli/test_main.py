@@ -29,7 +29,7 @@ def test_the_commands_there_are() -> None:
     expected |= {"audit", "people", "tokens", "tokens list", "tokens add", "tokens revoke"}
     expected |= {f"people {name}" for name in ("list", "add", "remove", "role", "limit")}
     expected |= {"push", "install", "import", "launch", "launch slurm", "launch skypilot"}
-    assert set(EVERY_COMMAND) == expected | {"demo", "ui", "worker", "queue", "sweep"}
+    assert set(EVERY_COMMAND) == expected | {"demo", "ui", "update", "uninstall", "worker", "queue", "sweep"}
 
 
 @pytest.mark.parametrize("name", EVERY_COMMAND)
