@@ -57,7 +57,7 @@ def _parts(listing: Listing) -> list[Finding]:
     masked = tuple(path.name for path in listing.images if mask_of(path) is not None)
     if cropped or masked:
         sentence = _(
-            "Crops are applied to {cropped} and masks to {masked} of {all} pictures.",
+            "Crops and rotations are applied to {cropped} and masks to {masked} of {all} pictures.",
             cropped=len(cropped),
             masked=len(masked),
             all=len(listing.images),

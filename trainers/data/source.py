@@ -1,18 +1,19 @@
 """The files of a training image: the picture, its crop and its mask.
 
     fox.jpg         the picture
-    fox.crop.json   its crop: {"left": 0.1, "top": 0, "width": 0.5, "height": 0.5}, fractions of the upright picture
+    fox.crop.json   its crop: {"left": 0.1, "top": 0, "width": 0.5, "height": 0.5}, fractions of the upright picture;
+                    with "rotate": 90, 180 or 270, of that picture after a clockwise rotation
     fox-mask.png    its mask: white is learned, black is ignored, grey counts in between
 
-A mask covers the whole picture, in its size or any other of the same shape. A file that ends in `-mask.png` is a
-picture like any other if there is no picture of that name without the ending.
+A mask covers the whole upright picture, in its size or any other of the same shape, and is rotated with it. A file that
+ends in `-mask.png` is a picture like any other if there is no picture of that name without the ending.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,18 +26,24 @@ from trainers.messages import Message as _
 
 CROP_ENDING, MASK_ENDING = ".crop.json", "-mask"
 MAX_CROP_BYTES = 4096
+ROTATIONS: Mapping[int, Image.Transpose | None] = {
+    0: None, 90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+"""Pillow's rotations, which are counterclockwise, by degrees clockwise."""
 SAME_SHAPE = 0.02
 """Relative difference of aspect ratios up to which a mask fits a picture: small masks are rounded to whole pixels."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A part of an upright picture, as fractions of its width and height."""
+    """A rotation of an upright picture, then a part of it, as fractions of its width and height."""
 
-    left: float
-    top: float
-    width: float
-    height: float
+    left: float = 0
+    top: float = 0
+    width: float = 1
+    height: float = 1
+    rotate: int = 0
+    """Degrees clockwise, a key of `ROTATIONS`."""
 
     def box(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         """(left, top, right, bottom) in a picture of `size` (width, height), at least one pixel wide and high."""
@@ -44,12 +51,13 @@ class Crop:
         return left, top, right, bottom
 
     def is_whole(self) -> bool:
-        """Whether it is the whole picture."""
-        return self == Crop(0, 0, 1, 1)
+        """Whether it is the whole picture as it is."""
+        return self == Crop()
 
     def to_json(self) -> str:
         """The content of a crop file."""
-        return json.dumps({name: round(value, 6) for name, value in asdict(self).items()}) + "\n"
+        table = {name: round(value, 6) for name, value in asdict(self).items()}
+        return json.dumps({name: value for name, value in table.items() if name != "rotate" or value}) + "\n"
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ def mask_file(path: Path) -> Path:
 
 
 def own_crop(path: Path) -> Crop | None:
-    """A picture's crop; None without one, or if it is the whole picture. Raises UnreadableError."""
+    """A picture's crop; None without one, or if it changes nothing. Raises UnreadableError."""
     place = crop_file(path)
     if not place.is_file():
         return None
@@ -155,20 +163,25 @@ def parse_crop(content: bytes) -> Crop:
     except ValueError:
         raise ValueError(_("it is not JSON")) from None
     names = ("left", "top", "width", "height")
+    if isinstance(table, dict) and "rotate" in table:
+        table = asdict(Crop()) | table
     if not isinstance(table, dict) or any(not _is_number(table.get(name)) for name in names):
         raise ValueError(_("it must have the numbers left, top, width and height"))
-    return make_crop(*(float(table[name]) for name in names))
+    left, top, width, height = (float(table[name]) for name in names)
+    return make_crop(left, top, width, height, table.get("rotate", 0))
 
 
-def make_crop(left: float, top: float, width: float, height: float) -> Crop:
+def make_crop(left: float, top: float, width: float, height: float, rotate: int = 0) -> Crop:
     """A crop within the picture. Raises ValueError, whose message completes a sentence."""
+    if not _is_number(rotate) or rotate not in ROTATIONS:
+        raise ValueError(_("rotate must be 0, 90, 180 or 270"))
     for start, length, wrong in (
         (left, width, _("left and width must be fractions within the picture, such as 0.25 and 0.5")),
         (top, height, _("top and height must be fractions within the picture, such as 0.25 and 0.5")),
     ):
         if not (start >= 0 and length > 0 and start + length <= 1 + 1e-6):
             raise ValueError(wrong)
-    return Crop(left, top, min(width, 1 - left), min(height, 1 - top))
+    return Crop(left, top, min(width, 1 - left), min(height, 1 - top), int(rotate))
 
 
 def open_mask(path: Path, keep_pixels: int | None = None) -> Image.Image:
@@ -224,6 +237,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _cut(image: Image.Image, crop: Crop) -> Image.Image:
+    rotation = ROTATIONS[crop.rotate]
+    image = image if rotation is None else image.transpose(rotation)
     return image.crop(crop.box(image.size))
 
 

@@ -6,7 +6,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from trainers.errors import VelaturaError
 UNKNOWN_BASE = (512, 64)
 """Assumed training size and stride of a base that is not on this computer."""
 MadeFor = tuple[int, int, float, float]
-Box = tuple[float, float, float, float]
 MOST_IN_MEMORY, MOST_COMPARED = 8192, 8
 """Pictures with cached measurements, and drafts with cached comparisons, at two kilobytes a picture each."""
 
@@ -89,7 +88,7 @@ class Checker:
     def _report(self, key: _Key) -> Report:
         draft = key.draft
         settings, made_for = _settings(draft), _made_for(draft)
-        known = [self._in_memory(draft.id, picture.id, picture.crop, made_for) for picture in draft.pictures]
+        known = [self._in_memory(draft.id, picture.id, picture.source_crop, made_for) for picture in draft.pictures]
         names = short_names([picture.name for picture in draft.pictures])
         measured = [
             replace(measures, name=name, caption=picture.caption)
@@ -117,10 +116,10 @@ class Checker:
         spare = tuple(copy for group in copies for copy in group if copy != max(group, key=worth.__getitem__))
         return Report({key: tuple(value) for key, value in notes.items()}, tuple(general), frames, spare)
 
-    def _measure(self, draft: str, picture: str, crop: Box | None, made_for: MadeFor) -> Measured:
+    def _measure(self, draft: str, picture: str, crop: Crop | None, made_for: MadeFor) -> Measured:
         """The measurements of a picture, cached beside it, without name and caption."""
         folder = self._drafts.paths.drafts / draft
-        kept = _kept_measures(_place(folder, picture), [*made_for, *(crop or ())])
+        kept = _kept_measures(_place(folder, picture), _circumstances(crop, made_for))
         if kept is not None:
             return kept
         return _measured(folder, picture, open_image(folder / "pictures" / f"{picture}.png"), crop, made_for)
@@ -147,7 +146,7 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 def measure_new(drafts: Drafts, draft: Draft, picture: Picture, image: Image.Image) -> None:
     """Measure a newly decoded picture, so that it is not read again."""
-    _measured(drafts.paths.drafts / draft.id, picture.id, image, picture.crop, _made_for(draft))
+    _measured(drafts.paths.drafts / draft.id, picture.id, image, picture.source_crop, _made_for(draft))
 
 
 def _made_for(draft: Draft) -> MadeFor:
@@ -156,15 +155,19 @@ def _made_for(draft: Draft) -> MadeFor:
     return settings.resolution or resolution, stride, settings.max_aspect, settings.max_upscale
 
 
-def _measured(folder: Path, picture: str, whole: Image.Image, crop: Box | None, made_for: MadeFor) -> Measured:
+def _measured(folder: Path, picture: str, whole: Image.Image, crop: Crop | None, made_for: MadeFor) -> Measured:
     resolution, stride, max_aspect, max_upscale = made_for
-    image = Source(whole, None if crop is None else Crop(*crop)).picture()
+    image = Source(whole, crop).picture()
     measured = measure("", image, Data(max_aspect=max_aspect, max_upscale=max_upscale), resolution, stride)
     place = _place(folder, picture)
     place.parent.mkdir(mode=0o700, exist_ok=True)
-    content = {"made_for": [*made_for, *(crop or ())], "measured": _to_json(measured)}
+    content = {"made_for": _circumstances(crop, made_for), "measured": _to_json(measured)}
     place.write_text(json.dumps(content), encoding="utf-8")  # measured again if truncated
     return measured
+
+
+def _circumstances(crop: Crop | None, made_for: MadeFor) -> list[float]:
+    return [*made_for, *(astuple(crop) if crop is not None else ())]
 
 
 def _place(folder: Path, picture: str) -> Path:

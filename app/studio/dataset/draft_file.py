@@ -9,7 +9,7 @@ from typing import Any
 from trainers.errors import VelaturaError
 from trainers.messages import Message
 
-VERSION = 5
+VERSION = 6
 VERSION_KEY = "schema_version"
 Table = dict[str, Any]
 
@@ -60,6 +60,11 @@ def _to_5(table: Table) -> Table:
     return table
 
 
+def _to_6(table: Table) -> Table:
+    """Version 5 had no rotations."""
+    return table
+
+
 def _with_kind(step: Table) -> Table:
     sentence = str(step.get("said", ""))
     kind = next((kind for end, kind in _KINDS.items() if sentence.endswith(end)), "")
@@ -67,7 +72,7 @@ def _with_kind(step: Table) -> Table:
     return {"kind": kind or ("removed" if step.get("removed") else "changed"), **kept}
 
 
-MIGRATIONS: Mapping[int, Callable[[Table], Table]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5}
+MIGRATIONS: Mapping[int, Callable[[Table], Table]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5, 5: _to_6}
 """Migrations to the next version, by version. A draft without a version is of the first."""
 
 

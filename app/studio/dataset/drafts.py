@@ -14,9 +14,10 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -28,10 +29,13 @@ from app.studio.dataset.previews import open_small, save_preview
 from app.studio.paths import Paths
 from trainers.atomic_files import whole_file
 from trainers.data.repeats import repeats_of, write_repeats
+from trainers.data.source import Crop, crop_file, mask_file
 from trainers.errors import VelaturaError
 from trainers.messages import recorded
 
 UNDO_STEPS = 20
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+"""The crop that is the whole picture."""
 _PUBLIC = re.compile(rb'"public":\s*"([\w-]{22})"')
 
 
@@ -40,16 +44,29 @@ class _Part(BaseModel):
 
 
 class Region(_Part):
-    """The trained part of a picture, and the weight of each place."""
+    """How a picture is turned, its trained part, and the weight of each place."""
 
     crop: tuple[float, float, float, float] | None = None
-    """(left, top, width, height) as fractions of the picture; None for all of it."""
+    """(left, top, width, height) as fractions of the rotated picture; None for all of it."""
     mask: str = ""
-    """Key of its mask, which is `masks/ID-KEY.png`; "" if all places count alike."""
+    """Key of its mask, which is `masks/ID-KEY.png`, not rotated; "" if all places count alike."""
+    rotation: Literal[0, 90, 180, 270] = 0
+    """Degrees clockwise."""
+
+    @property
+    def source_crop(self) -> Crop | None:
+        """The rotation and the crop as trainers read them; None if they change nothing."""
+        crop = Crop(*(self.crop or WHOLE), self.rotation)
+        return None if crop.is_whole() else crop
+
+    def with_crop(self, crop: Crop) -> Self:
+        """With the rotation and the crop of `crop`."""
+        *box, rotation = astuple(crop)
+        return self.model_copy(update={"crop": None if tuple(box) == WHOLE else tuple(box), "rotation": rotation})
 
 
-class Picture(_Part):
-    """A picture of a draft: upright, without metadata; `crop` and `mask` are as in `Region`."""
+class Picture(Region):
+    """A picture of a draft: stored upright, without metadata."""
 
     id: str
     name: str
@@ -59,8 +76,16 @@ class Picture(_Part):
     """(height, width) of the stored picture."""
     rival: str = ""
     """A conflicting caption from another tab, shown so that no text is lost."""
-    crop: tuple[float, float, float, float] | None = None
-    mask: str = ""
+
+    @property
+    def region(self) -> Region:
+        """Its rotation, crop and mask."""
+        return Region(crop=self.crop, mask=self.mask, rotation=self.rotation)
+
+    @property
+    def rotated_size(self) -> tuple[int, int]:
+        """(height, width) after the rotation."""
+        return self.size[::-1] if self.rotation % 180 else self.size
 
 
 class LeftOut(_Part):
@@ -78,8 +103,8 @@ class LeftOut(_Part):
         return recorded(self.said, self.reason)
 
 
-Change = Literal["changed", "written", "read", "removed", "cleared", "cropped", "masked"]
-"""An undoable edit: captions changed, written by a model or read from files; pictures removed, cropped or masked."""
+Change = Literal["changed", "written", "read", "removed", "cleared", "cropped", "masked", "rotated"]
+"""An undoable edit of captions (changed, written by a model or read from files) or of pictures."""
 
 
 class Undo(_Part):
@@ -91,7 +116,7 @@ class Undo(_Part):
     captions: dict[str, tuple[str, str]] = {}
     """Captions by picture: (before, after)."""
     regions: dict[str, tuple[Region, Region]] = {}
-    """Crops and masks by picture: (before, after)."""
+    """Rotations, crops and masks by picture: (before, after)."""
     removed: tuple[tuple[int, Picture], ...] = ()
     """Removed pictures with their positions, in ascending order."""
     trigger: str = ""
@@ -266,7 +291,7 @@ class Drafts:
         return names
 
     def write_dataset(self, draft: Draft, folder: Path) -> None:
-        """Write pictures, captions, crops, masks and repeats to a new folder for training: `0001.png`, `0001.txt`."""
+        """Write pictures, captions, regions and repeats to a new folder for training: `0001.png`, `0001.txt`."""
         folder.mkdir(parents=True)
         repeats = {}
         for number, picture in enumerate(draft.pictures, 1):
@@ -278,11 +303,9 @@ class Drafts:
         write_repeats(folder, repeats)
 
     def write_region(self, draft: Draft, picture: Picture, place: Path) -> None:
-        """Write a picture's crop and mask beside `place`, under which it is trained."""
-        from trainers.data.source import Crop, crop_file, mask_file
-
-        if picture.crop is not None:
-            crop_file(place).write_text(Crop(*picture.crop).to_json(), encoding="utf-8")
+        """Write a picture's rotation, crop and mask beside `place`, under which it is trained."""
+        if (crop := picture.source_crop) is not None:
+            crop_file(place).write_text(crop.to_json(), encoding="utf-8")
         if picture.mask:
             shutil.copyfile(self.masks(draft) / f"{picture.id}-{picture.mask}.png", mask_file(place))
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
 
-from app.studio.dataset.drafts import Change, Draft, LeftOut, Picture, Region, Undo
+from app.studio.dataset.drafts import WHOLE, Change, Draft, LeftOut, Picture, Region, Undo
 from trainers.data.captions import one_line
 
+Aspect = Literal["1:1", "4:3", "3:2", "16:9", "3:4", "2:3", "9:16"]
+"""Aspect ratios to crop to, width to height."""
 MOST_LETTERS = 2000
 MOST_TRIGGER = 80
 CLEARED = ("trigger", "left_out", "name", "prompts", "clone_of", "started")
@@ -34,18 +37,64 @@ def with_rival(draft: Draft, identifier: str, take: bool) -> Draft:
 
 
 def with_region(draft: Draft, identifier: str, region: Region) -> Draft:
-    """Crop or mask a picture, undoably; reverting the last such change removes its undo step."""
-    picture = draft.picture(identifier)
-    if picture is None:
+    """Rotate, crop or mask a picture, undoably; reverting the last such change removes its undo step."""
+    after = with_regions(draft, {identifier: region})
+    last = draft.undo[-1].regions if draft.undo else {}
+    is_reverted = after is not draft and last == {identifier: after.undo[-1].regions[identifier][::-1]}
+    return after.with_(undo=draft.undo[:-1]) if is_reverted else after
+
+
+def with_regions(draft: Draft, regions: Mapping[str, Region]) -> Draft:
+    """Rotate, crop or mask pictures as one undoable edit."""
+    changed = {
+        picture.id: (picture.region, region)
+        for picture in draft.pictures
+        if (region := regions.get(picture.id)) is not None and picture.region != region
+    }
+    if not changed:
         return draft
-    before = Region(crop=picture.crop, mask=picture.mask)
-    if before == region:
-        return draft
-    if draft.undo and draft.undo[-1].regions == {identifier: (region, before)}:
-        return _replaced(draft, _with_region(picture, region)).with_(undo=draft.undo[:-1])
-    kind: Change = "masked" if before.mask != region.mask else "cropped"
-    step = Undo(kind=kind, regions={identifier: (before, region)})
-    return _replaced(draft, _with_region(picture, region)).with_(undo=(*draft.undo, step))
+    pictures = tuple(
+        _with_region(picture, changed[picture.id][1]) if picture.id in changed else picture
+        for picture in draft.pictures
+    )
+    before, after = next(iter(changed.values()))
+    kind: Change = (
+        "masked" if before.mask != after.mask else "rotated" if before.rotation != after.rotation else "cropped"
+    )
+    return draft.with_(pictures=pictures, undo=(*draft.undo, Undo(kind=kind, regions=changed)))
+
+
+def rotated(region: Region, degrees: int) -> Region:
+    """Rotate a picture clockwise, in steps of 90°, with its crop."""
+    crop, turns = region.crop, degrees // 90 % 4
+    for _ in range(turns):
+        if crop is not None:
+            left, top, width, height = crop
+            crop = (round(1 - top - height, 6), left, height, width)
+    return region.model_copy(update={"crop": crop, "rotation": (region.rotation + 90 * turns) % 360})
+
+
+def with_rotation(draft: Draft, identifiers: Collection[str], degrees: int) -> Draft:
+    """Rotate pictures clockwise, in steps of 90°."""
+    some = (picture for picture in draft.pictures if picture.id in identifiers)
+    return with_regions(draft, {picture.id: rotated(picture.region, degrees) for picture in some})
+
+
+def with_aspect(draft: Draft, identifiers: Collection[str], aspect: Aspect | None) -> Draft:
+    """Crop pictures to their largest centred part of this aspect ratio; None for the whole pictures."""
+    some = (picture for picture in draft.pictures if picture.id in identifiers)
+    crops = {picture.id: _centred(picture.rotated_size, aspect) for picture in some}
+    regions = {picture.id: picture.region for picture in draft.pictures}
+    return with_regions(draft, {key: regions[key].model_copy(update={"crop": crop}) for key, crop in crops.items()})
+
+
+def _centred(size: tuple[int, int], aspect: Aspect | None) -> tuple[float, float, float, float] | None:
+    """The largest centred part of a picture of `size` (height, width); None if that is all of it."""
+    across, down = map(int, aspect.split(":")) if aspect else size[::-1]
+    share = across * size[0] / (down * size[1])
+    width, height = round(min(1.0, share), 6), round(min(1.0, 1 / share), 6)
+    crop = (round((1 - width) / 2, 6), round((1 - height) / 2, 6), width, height)
+    return None if crop == WHOLE else crop
 
 
 def with_captions(draft: Draft, captions: Mapping[str, str], kind: Change = "changed") -> Draft:
@@ -195,7 +244,7 @@ def undone(draft: Draft) -> Draft:
             pictures[place] = picture.model_copy(update={"caption": before})
         if picture.id in step.regions:
             was, now = step.regions[picture.id]
-            if (picture.crop, picture.mask) == (now.crop, now.mask):
+            if picture.region == now:
                 pictures[place] = _with_region(pictures[place], was)
     back = {name: getattr(draft, name) or getattr(step, name) for name in CLEARED}
     back["left_out"] = (*step.left_out, *draft.left_out)
@@ -230,7 +279,7 @@ def clean(text: str) -> str:
 
 
 def _with_region(picture: Picture, region: Region) -> Picture:
-    return picture.model_copy(update={"crop": region.crop, "mask": region.mask})
+    return picture.model_copy(update=region.model_dump())
 
 
 def _replaced(draft: Draft, picture: Picture) -> Draft:

@@ -1,4 +1,4 @@
-"""Exports captions, crops and masks of a draft as a ZIP of files named like the pictures."""
+"""Exports captions, crops, rotations and masks of a draft as a ZIP of files named like the pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from app.studio.dataset.drafts import Draft, Drafts
 from app.studio.public_files import name_for_download
 from trainers.atomic_files import whole_file
-from trainers.data.source import CROP_ENDING, MASK_ENDING, Crop
+from trainers.data.source import CROP_ENDING, MASK_ENDING
 
 
 def export_captions(drafts: Drafts, draft: Draft) -> Path:
@@ -19,8 +19,8 @@ def export_captions(drafts: Drafts, draft: Draft) -> Path:
         for picture in draft.pictures:
             stem = _unlike(_safe(picture.name), taken)
             packed.writestr(f"{stem}.txt", picture.caption + "\n")
-            if picture.crop is not None:
-                packed.writestr(f"{stem}{CROP_ENDING}", Crop(*picture.crop).to_json())
+            if (crop := picture.source_crop) is not None:
+                packed.writestr(f"{stem}{CROP_ENDING}", crop.to_json())
             if picture.mask:
                 mask = drafts.masks(draft) / f"{picture.id}-{picture.mask}.png"
                 packed.write(mask, f"{stem}{MASK_ENDING}.png")

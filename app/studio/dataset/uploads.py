@@ -8,16 +8,15 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from app.studio.dataset.archive import MOST_BYTES_EACH, unpack
 from app.studio.dataset.checks import measure_new
-from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture, Region
+from app.studio.dataset.drafts import Draft, Drafts, LeftOut, Picture
 from app.studio.dataset.edits import clean, with_pictures, with_region, with_trigger, written
 from app.studio.dataset.previews import save_preview
 from app.studio.dataset.regions import keep_mask
@@ -218,12 +217,12 @@ def _take_region(drafts: Drafts, key: str, upload: Upload, kind: str) -> Draft:
         return refuse(drafts, key, upload.name, _("No picture here has the same name as this crop."))
     try:
         for picture in pictures:
-            region = Region(crop=picture.crop, mask=picture.mask)
             if kind == CROP_ENDING:
-                region = region.model_copy(update={"crop": astuple(parse_crop(upload.path.read_bytes()))})
+                region = picture.region.with_crop(parse_crop(upload.path.read_bytes()))
             else:
                 folders = drafts.masks(draft), drafts.previews(draft)
-                region = region.model_copy(update={"mask": keep_mask(upload.path, picture.id, picture.size, *folders)})
+                mask = keep_mask(upload.path, picture.id, picture.size, *folders)
+                region = picture.region.model_copy(update={"mask": mask})
             draft = drafts.change(key, partial(with_region, identifier=picture.id, region=region))
     except UnreadableError as error:
         return refuse(drafts, key, upload.name, what_is_wrong(error, THIS_MASK))
@@ -316,19 +315,20 @@ def take(drafts: Drafts, draft: Draft, name: str, path: Path, caption: str) -> P
     save_preview(image, drafts.previews(draft) / f"{identifier}.webp")
     size = image.height, image.width
     picture = Picture(id=identifier, name=name[-MOST_NAME:], caption=clean(caption), size=size)
-    picture = picture.model_copy(update=_region_beside(drafts, draft, picture, path))
+    picture = _with_region_beside(drafts, draft, picture, path)
     measure_new(drafts, draft, picture, image)
     return picture
 
 
-def _region_beside(drafts: Drafts, draft: Draft, picture: Picture, path: Path) -> dict[str, Any]:
-    """The crop and the mask in the files beside a picture."""
-    crop, mask = own_crop(path), mask_of(path)
-    region: dict[str, Any] = {"crop": astuple(crop)} if crop is not None else {}
-    if mask is not None:
-        folders = drafts.masks(draft), drafts.previews(draft)
-        region["mask"] = keep_mask(path.with_name(mask), picture.id, picture.size, *folders)
-    return region
+def _with_region_beside(drafts: Drafts, draft: Draft, picture: Picture, path: Path) -> Picture:
+    """The picture with the rotation, crop and mask in the files beside it."""
+    mask = mask_of(path)
+    if (crop := own_crop(path)) is not None:
+        picture = picture.with_crop(crop)
+    if mask is None:
+        return picture
+    folders = drafts.masks(draft), drafts.previews(draft)
+    return picture.model_copy(update={"mask": keep_mask(path.with_name(mask), picture.id, picture.size, *folders)})
 
 
 def as_left_out(name: str, reason: str) -> LeftOut:

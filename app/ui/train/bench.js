@@ -1,5 +1,5 @@
-// The editor: one picture over the whole window with its caption, hints, crop and mask. Every change is saved at once;
-// Undo reverts them one by one.
+// The editor: one picture over the whole window with its caption, hints, rotation, crop and mask. Every change is saved
+// at once; Undo reverts them one by one.
 const bench = element.querySelector('.bench'),
   sheet = bench.querySelector('.canvas-frame'),
   stage = bench.querySelector('.picture-area'),
@@ -53,10 +53,16 @@ const remember = (undo, stays = false) => {
   past.push(Object.assign(undo, {stays}));
   undoButton.disabled = false;
 };
+// Width and height after a rotation; the row's are those after its own, which may not be the newest.
+const sizeAt = turned => {
+  const {width, height, rotation: known} = rows.get(at);
+  return (turned - known) % 180 ? [height, width] : [width, height];
+};
 const fitSheet = () => {
   if (!at || !bench.open) return;
-  const {width, height} = rows.get(at),
+  const [width, height] = sizeAt(rotation),
     scale = Math.min(stage.clientWidth / width, stage.clientHeight / height);
+  sheet.dataset.turn = rotation;
   sheet.style.width = `${Math.floor(width * scale)}px`;
   sheet.style.height = `${Math.floor(height * scale)}px`;
 };
@@ -77,7 +83,7 @@ const choose = wanted => {
   bench.dataset.tool = tool;
   for (const button of bench.querySelectorAll('[data-tool]'))
     button.setAttribute('aria-pressed', button.dataset.tool === tool);
-  for (const part of bench.querySelectorAll('.tool')) part.hidden = part.dataset.of !== tool;
+  for (const part of bench.querySelectorAll('.tool')) part.hidden = !part.dataset.of.split(' ').includes(tool);
 };
 const paintBench = id => {
   if (id !== at || !bench.open) return;
@@ -105,7 +111,8 @@ const show = id => {
   benchCaption.dataset.of = id;
   benchCaption.id = 'bench-caption';
   large.src = sharp.get(id) || `${place.previews}/${id}.webp`;
-  crop = rows.get(id).crop;
+  ({crop, rotation} = rows.get(id));
+  matchAspect();
   maskShown = null;
   fitSheet();
   paintBench(id);
@@ -178,13 +185,18 @@ const showReturned = () => {
 };
 new ResizeObserver(fitSheet).observe(stage);
 
-// ---------------------------------------------------------------- the crop frame
+// ---------------------------------------------------------------- the rotation and the crop frame
 const cropBox = sheet.querySelector('.crop'),
   ALL = [0, 0, 1, 1];
-let crop = null;
+let crop = null,
+  rotation = 0, // degrees clockwise, before the crop
+  aspect = ''; // the ratio that the frame keeps, or "own" for the picture's
+const between = (value, low, high) => Math.min(Math.max(value, low), high);
 const showCrop = () => {
-  if (!unsaved.has(`crop:${at}`) && !cropBox.dataset.held) ({crop} = rows.get(at));
+  if (!unsaved.has(`crop:${at}`) && !cropBox.dataset.held) ({crop, rotation} = rows.get(at));
+  if (sheet.dataset.turn !== `${rotation}`) fitSheet();
   const [left, top, width, height] = crop || ALL,
+    [across, down] = sizeAt(rotation),
     row = rows.get(at);
   for (const part of [cropBox, sheet.querySelector('.shade i')])
     Object.assign(part.style, {
@@ -199,38 +211,38 @@ const showCrop = () => {
   bench.querySelector('.used-said').hidden = !part;
   cropBox.classList.toggle('whole', !crop);
   bench.querySelector('.part').textContent = fill(crop ? words.cropped : words.pixels, {
-    width: Math.round(width * row.width),
-    height: Math.round(height * row.height),
-    all_width: row.width,
-    all_height: row.height,
+    width: Math.round(width * across),
+    height: Math.round(height * down),
+    all_width: across,
+    all_height: down,
   });
   bench.querySelector('.whole').disabled = !crop;
 };
 const same = (one, other) =>
   (!one && !other) || Boolean(one && other && one.every((value, k) => Math.abs(value - other[k]) < 1e-4));
-const saveCrop = (id, wanted) => {
-  keepSending(id, 'crop', async count => trigger('picture_cropped', {id, crop: wanted, seen: seen(), count}));
-};
-const setCrop = (id, wanted, from) => {
-  if (same(wanted, from)) return showCrop();
-  crop = wanted;
-  remember(() => {
-    crop = from;
-    saveCrop(id, from);
+const setCrop = (id, wanted, from, turned = rotation) => {
+  const before = rotation;
+  if (same(wanted, from) && turned === before) return showCrop();
+  const put = (box, degrees) => {
+    [crop, rotation] = [box, degrees];
+    const region = {id, crop: box, rotation: degrees};
+    keepSending(id, 'crop', async count => trigger('picture_cropped', {...region, seen: seen(), count}));
     showCrop();
+  };
+  remember(() => {
+    put(from, before);
+    matchAspect();
   });
-  saveCrop(id, wanted);
-  showCrop();
+  put(wanted, turned);
 };
 const tidy = ([left, top, width, height]) => {
   const found = [left, top, width, height].map(value => Math.round(value * 1e6) / 1e6);
   return same(found, ALL) ? null : found;
 };
 // Moves the edges of a grip, or the whole frame, by fractions of the picture.
-const leastOf = ({width, height}) => [width, height].map(size => Math.min(1, Math.max(0.02, 16 / size)));
+const leastOf = () => sizeAt(rotation).map(size => Math.min(1, Math.max(0.02, 16 / size)));
 const moved = ([left, top, width, height], grip, dx, dy) => {
-  const least = leastOf(rows.get(at)),
-    between = (value, low, high) => Math.min(Math.max(value, low), high);
+  const least = leastOf();
   let [right, bottom] = [left + width, top + height];
   if (!grip) {
     left = between(left + dx, 0, 1 - width);
@@ -241,11 +253,69 @@ const moved = ([left, top, width, height], grip, dx, dy) => {
   if (grip.includes('e')) right = between(right + dx, left + least[0], 1);
   if (grip.includes('n')) top = between(top + dy, 0, bottom - least[1]);
   if (grip.includes('s')) bottom = between(bottom + dy, top + least[1], 1);
-  return [left, top, right - left, bottom - top];
+  const frame = [left, top, right - left, bottom - top];
+  return aspect ? inAspect(frame, grip) : frame;
 };
+// A frame's fraction of the width for one of the height.
+const shareOf = ratio => {
+  const [width, height] = sizeAt(rotation),
+    [across, down] = ratio === 'own' ? [width, height] : ratio.split(':');
+  return (across * height) / (down * width);
+};
+// One side of a frame: the point that stays when a grip moves, the room from there, and how much lies before it.
+const pinned = (start, size, before, after) => {
+  const middle = start + size / 2;
+  if (before) return [start + size, start + size, 1];
+  return after ? [start, 1 - start, 0] : [middle, 2 * Math.min(middle, 1 - middle), 0.5];
+};
+const inAspect = ([left, top, width, height], grip) => {
+  const share = shareOf(aspect),
+    [x, across, beforeX] = pinned(left, width, grip.includes('w'), grip.includes('e')),
+    [y, down, beforeY] = pinned(top, height, grip.includes('n'), grip.includes('s')),
+    wanted = grip.length > 1 ? (width + height * share) / 2 : 'we'.includes(grip) ? width : height * share,
+    wide = Math.min(wanted, across, down * share),
+    high = wide / share;
+  return [x - beforeX * wide, y - beforeY * high, wide, high];
+};
+// The frame as it is when a ratio is chosen: around the same middle, as large as before, or as can be if it was that.
+const refitted = ([left, top, width, height]) => {
+  const share = shareOf(aspect),
+    area = Math.max(width, height) > 0.999 ? 1 : width * height,
+    high = Math.min(1, 1 / share, Math.sqrt(area / share)),
+    wide = high * share;
+  return [
+    between(left + (width - wide) / 2, 0, 1 - wide),
+    between(top + (height - high) / 2, 0, 1 - high),
+    wide,
+    high,
+  ];
+};
+const aspects = [...bench.querySelectorAll('[data-aspect]')];
+const holdAspect = wanted => {
+  aspect = wanted;
+  for (const button of aspects) button.setAttribute('aria-pressed', button.dataset.aspect === aspect);
+};
+// A frame that has one of the ratios keeps it.
+const matchAspect = () => {
+  const has = ({dataset: {aspect: ratio}}) => ratio && Math.abs(crop[2] / crop[3] / shareOf(ratio) - 1) < 0.005;
+  holdAspect((crop && aspects.find(has)?.dataset.aspect) || '');
+};
+for (const button of aspects)
+  button.addEventListener('click', () => {
+    holdAspect(button.dataset.aspect);
+    if (aspect) setCrop(at, tidy(refitted(crop || ALL)), crop);
+  });
+for (const button of bench.querySelectorAll('[data-rotate]'))
+  button.addEventListener('click', () => {
+    const [left, top, width, height] = crop || ALL,
+      by = +button.dataset.rotate,
+      box = by > 0 ? [1 - top - height, left, height, width] : [top, 1 - left - width, height, width];
+    if (aspect.includes(':')) holdAspect(aspect.split(':').reverse().join(':'));
+    setCrop(at, tidy(box), crop, (rotation + by + 360) % 360);
+  });
 // The frame between two points, no smaller than grips allow; null if the pointer hardly moved.
 const spanned = (x, y, dx, dy) => {
-  const least = leastOf(rows.get(at)),
+  const least = leastOf(),
     room = (from, by, size) => (by < 0 ? Math.max(from, size) : Math.min(from, 1 - size));
   if (Math.abs(dx) < least[0] && Math.abs(dy) < least[1]) return null;
   const corner = [room(x, dx, least[0]), room(y, dy, least[1])];
@@ -286,6 +356,7 @@ cropBox.addEventListener('keydown', event => {
   setCrop(at, tidy(moved(crop || ALL, event.target.dataset.grip, dx * step, dy * step)), crop);
 });
 bench.querySelector('.whole').addEventListener('click', () => {
+  holdAspect('');
   setCrop(at, null, crop);
   bench.querySelector('[data-tool=crop]').focus();
 });

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from app.studio.dataset.edits import Aspect
 from app.studio.dataset.uploads import MOST_PICTURES
 from app.studio.settings.imports.read import MOST_LETTERS
 from app.ui.components.events import Id, PageEvent, Typed, UploadedFile, Whole, cut
@@ -108,8 +109,10 @@ class CaptionsWanted(Chosen):
 class PicturesChanged(Edit):
     """A bulk action on the selected or the deleted pictures."""
 
-    what: Literal["add-before", "add-after", "remove-words", "delete", "restore"]
+    what: Literal["add-before", "add-after", "remove-words", "rotate-left", "rotate-right", "crop", "delete", "restore"]
     text: Typed = ""
+    aspect: Aspect | None = None
+    """Of a crop; None for the whole pictures."""
 
 
 class PictureOpened(DraftEvent):
@@ -119,11 +122,13 @@ class PictureOpened(DraftEvent):
 
 
 class PictureCropped(DraftEvent):
-    """The crop frame was moved."""
+    """The crop frame was moved, or the picture rotated."""
 
     id: Id
     crop: tuple[float, float, float, float] | None
-    """(left, top, width, height) as fractions; None for the whole picture."""
+    """(left, top, width, height) as fractions of the rotated picture; None for all of it."""
+    rotation: Literal[0, 90, 180, 270] = 0
+    """Degrees clockwise."""
     count: Whole
 
 

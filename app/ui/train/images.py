@@ -15,7 +15,7 @@ from app.errors import as_sentence
 from app.jobs.permissions import Actor
 from app.studio.dataset import edits
 from app.studio.dataset.done_edits import DoneEdits
-from app.studio.dataset.drafts import Draft, Region
+from app.studio.dataset.drafts import WHOLE, Draft
 from app.studio.dataset.exports import export_captions
 from app.studio.dataset.previews import large_preview
 from app.studio.dataset.uploads import Upload, refuse, sender_folder, take_folder, take_in, take_mask
@@ -209,6 +209,9 @@ class PicturesStep:
             "add-before": partial(edits.with_words, identifiers=ids, words=event.text, after=False),
             "add-after": partial(edits.with_words, identifiers=ids, words=event.text, after=True),
             "remove-words": partial(edits.without_words, identifiers=ids, words=event.text),
+            "rotate-left": partial(edits.with_rotation, identifiers=ids, degrees=-90),
+            "rotate-right": partial(edits.with_rotation, identifiers=ids, degrees=90),
+            "crop": partial(edits.with_aspect, identifiers=ids, aspect=event.aspect),
             "delete": partial(edits.without, identifiers=event.ids),
             "restore": partial(edits.with_restored, identifiers=ids),
         }
@@ -229,16 +232,15 @@ class PicturesStep:
         return {self.editor: {"large": addresses, "nonce": time.time()}}
 
     def on_picture_cropped(self, event: events.PictureCropped, request: gr.Request) -> Shown:
-        """Store the crop of a picture."""
+        """Store the rotation and the crop of a picture."""
         try:
-            wanted = make_crop(*(event.crop or images_view.WHOLE))
+            crop = make_crop(*(event.crop or WHOLE), event.rotation)
         except ValueError:
             return {self.editor: gr.skip()}
-        crop = None if wanted.is_whole() else (wanted.left, wanted.top, wanted.width, wanted.height)
 
         def change(draft: Draft) -> Draft:
             picture = draft.picture(event.id)
-            return edits.with_region(draft, event.id, Region(crop=crop, mask=picture.mask if picture else ""))
+            return edits.with_region(draft, event.id, picture.region.with_crop(crop)) if picture else draft
 
         return self._do(actor_of(request), event, change, event.count)
 
@@ -255,7 +257,9 @@ class PicturesStep:
 
         def change(now: Draft) -> Draft:
             current = now.picture(event.id)
-            return edits.with_region(now, event.id, Region(crop=current.crop if current else None, mask=mask))
+            return (
+                edits.with_region(now, event.id, current.region.model_copy(update={"mask": mask})) if current else now
+            )
 
         return self._do(actor, event, change, event.count)
 

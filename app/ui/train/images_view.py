@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from app.studio.dataset.caption_jobs import CaptionProgress
 from app.studio.dataset.checks import Note, Report
-from app.studio.dataset.drafts import Draft, Drafts, Picture, Undo
+from app.studio.dataset.drafts import WHOLE, Draft, Drafts, Picture, Undo
 from app.studio.dataset.edits import replacements
 from app.ui.components import text as shared
 from app.ui.components.controls import Button, Link, banner
@@ -28,7 +28,6 @@ from trainers.messages import joined
 
 MOST_SHOWN, MOST_LINES, LONG_AGO = 5, 2, 3600
 Box = tuple[float, float, float, float]
-WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -207,8 +206,8 @@ class _Says:
     def _packed(self, row: WallRow) -> list[Any]:
         picture = row.picture
         notes = [self._place(note) for note in row.notes]
-        first = (picture.id, picture.name, picture.caption, *picture.size)
-        return [*first, notes, picture.crop, picture.mask, row.frame, picture.rival]
+        first = (picture.id, picture.name, picture.caption, *picture.rotated_size)
+        return [*first, notes, picture.crop, picture.mask, row.frame, picture.rival, picture.rotation]
 
     def _place(self, note: Note) -> int:
         if note not in self._places:

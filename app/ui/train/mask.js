@@ -11,7 +11,7 @@ let maskShown = null, // the key of the mask on the canvas; null without one
   making = 0, // number of files being created
   spot = [0.5, 0.5];
 const blank = () => {
-  const {width, height} = rows.get(at),
+  const [width, height] = sizeAt(0),
     scale = Math.min(1, MASK_SIDE / Math.max(width, height));
   canvas.width = Math.max(1, Math.round(width * scale));
   canvas.height = Math.max(1, Math.round(height * scale));
@@ -107,9 +107,12 @@ const stroke = (from, to) => {
   pen.lineTo(to[0] + 0.01, to[1]);
   pen.stroke();
 };
+// A direction on the screen, as one in the picture before it is turned.
+const unturned = ([x, y]) => ({90: [y, -x], 180: [-x, -y], 270: [-y, x]})[rotation] || [x, y];
 const spotOf = event => {
-  const box = canvas.getBoundingClientRect();
-  return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+  const box = canvas.getBoundingClientRect(),
+    from = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+  return unturned(from.map(share => share - 0.5)).map(share => share + 0.5);
 };
 const inPixels = ([x, y]) => [x * canvas.width, y * canvas.height];
 const showRing = () => {
@@ -164,7 +167,7 @@ canvas.addEventListener('keydown', event => {
   if (tool !== 'mask') return;
   const step = event.shiftKey ? 0.1 : 0.02,
     move = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key];
-  if (move) spot = spot.map((value, k) => Math.min(1, Math.max(0, value + move[k] * step)));
+  if (move) spot = spot.map((value, k) => Math.min(1, Math.max(0, value + unturned(move)[k] * step)));
   else if (event.key === ' ') changing(() => stroke(inPixels(spot), inPixels(spot)));
   else if (event.key === 'x' && !event.ctrlKey && !event.metaKey) paintWith(!ignoring);
   else return;

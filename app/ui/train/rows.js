@@ -2,7 +2,7 @@
 // changed ones.
 const {words} = props,
   fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
-const FIELDS = ['id', 'name', 'caption', 'height', 'width', 'notes', 'crop', 'mask', 'frame', 'rival'];
+const FIELDS = ['id', 'name', 'caption', 'height', 'width', 'notes', 'crop', 'mask', 'frame', 'rival', 'rotation'];
 const rows = new Map(), // by picture
   typed = new Map(); // unsent texts of fields
 let order = [],

@@ -22,7 +22,7 @@ const matches = id => {
     if (![...tags].every(tag => own.has(tag))) return false;
   }
   if (kind === 'all') return true;
-  if (kind === 'region') return Boolean(row.crop || row.mask);
+  if (kind === 'region') return Boolean(row.crop || row.mask || row.rotation);
   if (kind === 'picked') return picked.has(id);
   if (kind === 'no caption') return !textOf(id);
   return row.notes.some(note => note[0] === kind);
@@ -131,15 +131,29 @@ document.addEventListener('keydown', event => {
     pickAll();
   } else if (event.key === 'Escape' && picked.size) pickNone();
 });
+for (const box of element.querySelectorAll('.aspects'))
+  for (const ratio of words.aspects) {
+    const button = Object.assign(document.createElement('button'), {type: 'button', className: 'quiet'});
+    button.dataset.aspect = button.textContent = ratio;
+    box.append(button);
+  }
 selection.addEventListener('click', event => {
-  const {bulk, panel} = event.target.closest('button')?.dataset || {};
+  const {bulk, panel, aspect, rotate} = event.target.closest('button')?.dataset || {},
+    menu = event.target.closest('.menu')?.parentElement,
+    field = selection.querySelector('input.words'),
+    text = field.value.trim(),
+    ids = [...picked];
   if (panel) document.dispatchEvent(new CustomEvent('velatura:panel', {detail: {panel}}));
-  if (!['add-before', 'add-after', 'remove-words', 'delete'].includes(bulk)) return;
-  const field = selection.querySelector('input.words'),
-    text = field.value.trim();
-  if (bulk === 'delete') remove([...picked]);
+  if (menu) {
+    menu.open = false;
+    menu.querySelector('summary').focus();
+  }
+  if (aspect !== undefined) perform('pictures_changed', {what: 'crop', ids, text: '', aspect: aspect || null});
+  else if (bulk === 'delete') remove(ids);
+  else if (rotate) perform('pictures_changed', {what: +rotate < 0 ? 'rotate-left' : 'rotate-right', ids, text: ''});
+  else if (!['add-before', 'add-after', 'remove-words'].includes(bulk)) return;
   else if (!text) field.focus();
-  else perform('pictures_changed', {what: bulk, ids: [...picked], text});
+  else perform('pictures_changed', {what: bulk, ids, text});
 });
 selection.querySelector('input.words').addEventListener('keydown', event => {
   if (event.key === 'Enter') selection.querySelector('[data-bulk=add-after]').click();

@@ -339,8 +339,12 @@ def undo_line(step: Undo, files: int = 0) -> str:
             return plural("{count} caption read from files.", "{count} captions read from files.", captions)
         case "cleared":
             return _("Everything was cleared.")
-        case "cropped":
+        case "cropped" if len(step.regions) == 1:
             return _("A crop was changed.")
+        case "cropped":
+            return _("{count} crops were changed.", count=len(step.regions))
+        case "rotated":
+            return plural("{count} picture was rotated.", "{count} pictures were rotated.", len(step.regions))
         case "masked":
             return _("A mask was changed.")
         case "removed" if removed == 1:

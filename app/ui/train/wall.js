@@ -55,6 +55,7 @@ const paintCard = (id, card) => {
   set(image, 'alt', says('picture', row));
   part('.fit').style.width = `${100 * Math.min(1, row.width / row.height)}%`;
   part('.fit').style.height = `${100 * Math.min(1, row.height / row.width)}%`;
+  set(part('.fit'), 'data-turn', `${row.rotation}`);
   framed(part('.frame'), row.frame);
   set(part('.open'), 'aria-label', says('open', row));
   set(part('.pick'), 'aria-label', says('pick', row));

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 from app.studio.dataset.drafts import Restored
+from app.studio.dataset.edits import Aspect
 from app.units import counted, day, forms
 from trainers.data.findings import Kind
 from trainers.messages import Message as _
@@ -16,7 +18,7 @@ SHOW = _("Show")
 SHOWN: Mapping[str, str] = {
     "all": _("All pictures"),
     "no caption": _("Without a caption"),
-    "region": _("With a crop or mask"),
+    "region": _("Cropped, rotated or masked"),
     "picked": _("Selected"),
 }
 SIZE = _("Size")
@@ -45,7 +47,9 @@ GRIPS: Mapping[str, str] = {
     "sw": _("Bottom left corner"),
     "w": _("Left edge"),
 }
-WHOLE_PICTURE = _("Use the whole picture")
+ASPECT, FREE, ORIGINAL = _("Aspect ratio"), _("Free"), _("Original")
+WHOLE_PICTURE, WHOLE_PICTURES = _("Use the whole picture"), _("Whole pictures")
+ROTATE_LEFT, ROTATE_RIGHT = _("Rotate left"), _("Rotate right")
 MASK_HINT = _("What you paint over is ignored in training.")
 PAINTING, IGNORE, LEARN, BRUSH = _("The brush paints"), _("Ignore"), _("Learn"), _("Brush size")
 INVERT, CLEAR, UNDO = _("Invert"), _("Clear the mask"), _("Undo")
@@ -55,6 +59,7 @@ USED = _("Dashed: what training keeps of it. Pictures are cut to the nearest sha
 NOTHING_TO_CHANGE: Mapping[str, str] = {
     **dict.fromkeys(("add-before", "add-after"), _("Nothing to change: “{words}” is in these captions already.")),
     "remove-words": _("Nothing to change: “{words}” is in none of these captions."),
+    "crop": _("Nothing to change: these pictures have this crop already."),
 }
 """Sentences for bulk actions that change nothing."""
 
@@ -76,6 +81,7 @@ SCRIPT = {
     "cropped": _("{width} × {height} of {all_width} × {all_height} pixels"),
     "saving": _("Saving …"),
     "saved": _("Saved"),
+    "aspects": get_args(Aspect),
     "not_saved": _("Not saved yet. It is sent again when the server answers."),
     "most": _("The {count} most frequent are shown."),
 }

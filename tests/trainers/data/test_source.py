@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 
 from tests.trainers.data import pictures
 from trainers.config.sections import Data, Loss
@@ -78,6 +78,35 @@ def test_a_crop_cuts_picture_and_mask_alike(tmp_path: Path) -> None:
     flipped = mask(item, MIRRORED)
     assert torch.equal(pixels(item, MIRRORED), trained.flip(-1)) and flipped is not None
     assert torch.equal(flipped, weights.flip(-1))
+
+
+@pytest.mark.parametrize(
+    ("rotate", "part", "corners", "shares"),
+    [
+        (90, {"height": 0.5}, ("blue", "red"), (1, 0.8)),
+        (180, {"width": 0.5}, ("yellow", "lime"), (0.2, 0.4)),
+        (270, {"height": 0.5}, ("lime", "yellow"), (0.2, 0.4)),
+    ],
+)
+def test_the_upright_picture_turns_with_its_mask_before_it_is_cropped(
+    tmp_path: Path, rotate: int, part: dict, corners: tuple[str, str], shares: tuple[float, float]
+) -> None:
+    upright = pictures.quadrants("red", "lime", "blue", "yellow").resize((128, 64), Image.Resampling.NEAREST)
+    write(tmp_path, upright, stripes(255, 204, 102, 51, width=128), {"rotate": rotate} | part)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a viewer turns the file clockwise
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "fox.png", exif=exif)
+    item = item_of(tmp_path)
+    assert item.size == (64, 64)
+    trained, weights = pixels(item, STILL), mask(item, STILL)
+    first, last = (torch.tensor(ImageColor.getrgb(name)) / 127.5 - 1 for name in corners)
+    assert torch.equal(trained[:, 0, 0], first) and torch.equal(trained[:, -1, -1], last)
+    assert weights is not None
+    along = weights[0, 0] if rotate == 180 else weights[0, :, 0]
+    assert along.tolist() == pytest.approx([shares[0]] * 4 + [shares[1]] * 4)
+    ingest(tmp_path, tmp_path / "run", False)
+    (again,) = load_dataset(tmp_path / "run", Data(), 0, 64, 16).items
+    assert (again.content_hash, again.mask_hash) == (item.content_hash, item.mask_hash)
 
 
 def test_random_crops_move_picture_and_mask_together(tmp_path: Path) -> None:
@@ -151,6 +180,8 @@ def test_without_crop_and_mask_nothing_has_changed(tmp_path: Path) -> None:
         ({"left": 0, "top": 0, "width": 0, "height": 1}, None, "left and width must be fractions within"),
         ({"left": 0, "top": 0, "width": True, "height": 1}, None, "it must have the numbers left, top, width and heig"),
         ([0, 0, 1, 1], None, "it must have the numbers"),
+        ({"rotate": 45}, None, "rotate must be 0, 90, 180 or 270"),
+        ({"rotate": True}, None, "rotate must be 0, 90, 180 or 270"),
         (None, stripes(0), "a mask that is all black, so nothing of it would be learned: paint white in fox-mask.png"),
         (
             {"left": 0, "top": 0, "width": 0.5, "height": 1},
@@ -194,6 +225,9 @@ def test_a_crop_is_never_smaller_than_a_pixel() -> None:
     assert Crop(0.25, 0.5, 0.5, 0.25).box((200, 100)) == (50, 50, 150, 75)
     crop = Crop(0.1, 0.2, 1 / 3, 0.7)
     assert parse_crop(crop.to_json().encode()) == Crop(0.1, 0.2, 0.333333, 0.7)
+    assert "rotate" not in crop.to_json(), "as it was written before there were rotations"
+    turned = Crop(0.1, 0.2, 0.5, 0.7, 270)
+    assert parse_crop(turned.to_json().encode()) == turned
 
 
 def test_ingest_keeps_both_and_check_tells_of_them(tmp_path: Path) -> None:
@@ -212,5 +246,5 @@ def test_ingest_keeps_both_and_check_tells_of_them(tmp_path: Path) -> None:
     for item, again in zip(*(load_dataset(at, Data(), 0, 64, 16).items for at in (first, second)), strict=True):
         assert (item.content_hash, item.mask_hash) == (again.content_hash, again.mask_hash)
     sentences = [finding.sentence for finding in check_images(source, Data(), 64, 16)]
-    assert "Crops are applied to 1 and masks to 1 of 2 pictures." in sentences
+    assert "Crops and rotations are applied to 1 and masks to 1 of 2 pictures." in sentences
     assert "batman-mask.png and owl.crop.json belong to no picture here." in sentences

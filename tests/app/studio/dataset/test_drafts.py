@@ -12,7 +12,7 @@ from PIL import Image
 
 from app.studio.dataset import edits
 from app.studio.dataset.draft_file import VERSION, NewerDraftError
-from app.studio.dataset.drafts import UNDO_STEPS, Draft, Drafts, Picture, Restored
+from app.studio.dataset.drafts import UNDO_STEPS, Draft, Drafts, Picture, Region, Restored
 from app.studio.dataset.uploads import take, take_folder
 from app.studio.paths import Paths, UploadFolder
 from app.ui.train.text import undo_line
@@ -172,9 +172,22 @@ def test_a_draft_of_the_first_form_opens_and_is_kept_as_it_was(drafts, tmp_path)
     assert place.read_bytes() == content, "reading changes nothing"
     drafts.change(KEY, lambda now: edits.with_trigger(now, "dawn"))
     assert place.with_name("draft.v1.json").read_bytes() == content
-    assert json.loads(place.read_text())["schema_version"] == VERSION == 5
+    assert json.loads(place.read_text())["schema_version"] == VERSION == 6
     drafts.change(KEY, lambda now: edits.with_trigger(now, "noon"))
     assert place.with_name("draft.v1.json").read_bytes() == content
+
+
+def test_a_draft_of_the_fifth_form_has_no_rotations(drafts, tmp_path):
+    draft = take_folder(drafts, KEY, write_pictures(tmp_path / "in", "fox.png"))
+    identifier, half = draft.pictures[0].id, Region(crop=(0.0, 0.0, 0.5, 1.0))
+    cropped = drafts.change(KEY, lambda now: edits.with_region(now, identifier, half))
+    place = place_of(drafts, draft)
+    table = {**json.loads(place.read_text()), "schema_version": 5}
+    for region in (table["pictures"][0], *table["undo"][0]["regions"][identifier]):
+        del region["rotation"]
+    place.write_text(json.dumps(table))
+    assert drafts.read(KEY) == cropped
+    assert drafts.change(KEY, edits.undone).pictures == draft.pictures
 
 
 def test_a_draft_of_the_second_form_is_whose_key_it_is_once_it_is_changed(drafts, tmp_path):

@@ -89,6 +89,36 @@ def test_a_crop_that_is_taken_back_leaves_nothing_to_undo() -> None:
     assert edits.with_region(back, "0", Region()).undo == ()
 
 
+def test_a_rotation_turns_the_crop_and_four_of_them_are_none() -> None:
+    cropped = edits.with_regions(draft_of("a boat", "a house"), {"0": Region(crop=(0.1, 0.2, 0.3, 0.4), mask="key")})
+    right = edits.with_rotation(cropped, {"0"}, 90)
+    assert right.pictures[0].region == Region(crop=(0.4, 0.1, 0.4, 0.3), mask="key", rotation=90)
+    assert right.pictures[1] == cropped.pictures[1] and right.undo[-1].kind == "rotated"
+    left = edits.with_rotation(cropped, {"0", "1"}, -90)
+    assert left.pictures[0].region == Region(crop=(0.2, 0.6, 0.4, 0.3), mask="key", rotation=270)
+    assert left.pictures[1].region == Region(rotation=270) and edits.undone(left).pictures == cropped.pictures
+    back = edits.with_rotation(right, {"0"}, -90)
+    assert back.pictures == cropped.pictures and edits.undone(back) == right
+    twice = edits.with_rotation(edits.with_rotation(right, {"1"}, 90), {"0"}, 90)
+    assert edits.with_rotation(twice, {"0"}, 180).pictures[0] == cropped.pictures[0]
+
+
+def test_pictures_are_cropped_around_their_middle_as_they_are_turned() -> None:
+    wide = draft_of("a boat", "a house", "a pear")
+    sizes = zip(wide.pictures, ((60, 120), (120, 60), (60, 60)), strict=True)
+    draft = wide.with_(pictures=tuple(one.model_copy(update={"size": size}) for one, size in sizes))
+    turned = edits.with_rotation(draft, {"1"}, 90)
+    square = edits.with_aspect(turned, {"0", "1", "2"}, "1:1")
+    assert [one.crop for one in square.pictures] == [(0.25, 0.0, 0.5, 1.0), (0.25, 0.0, 0.5, 1.0), None]
+    assert set(square.undo[-1].regions) == {"0", "1"} and square.undo[-1].kind == "cropped"
+    high = edits.with_aspect(square, {"2"}, "3:4")
+    assert high.pictures[2].crop == (0.125, 0.0, 0.75, 1.0)
+    whole = edits.with_aspect(high, {"0", "1"}, None)
+    assert [one.crop for one in whole.pictures] == [None, None, high.pictures[2].crop]
+    assert edits.undone(whole).pictures == high.pictures
+    assert edits.with_aspect(whole, {"0"}, None) is whole
+
+
 def test_what_a_fresh_start_clears_comes_back_with_the_pictures() -> None:
     notes, other = (LeftOut(id=name, name=name, reason="it is no picture") for name in ("notes.pdf", "other.pdf"))
     made = draft_of("a boat").with_(left_out=(notes,), name="Harbour", prompts=("a fox",), started=("m", "Harbour"))

@@ -68,6 +68,25 @@ def test_crop_and_mask_are_changed_undone_and_trained(drafts: Drafts, draft: Dra
     assert twice.pictures == draft.pictures and not list(drafts.masks(draft).iterdir()), "no file is left behind"
 
 
+def test_a_rotation_is_trained_measured_and_cloned(drafts: Drafts, draft: Draft, tmp_path: Path) -> None:
+    owl = draft.pictures[1]
+    height, width = owl.size
+    key = drawn_on(drafts, draft, half_black((width, height)), tmp_path, 1)
+    region = Region(crop=(0.0, 0.5, 1.0, 0.5), mask=key, rotation=90)
+    turned = drafts.change(KEY, lambda now: edits.with_region(now, owl.id, region))
+    assert turned.pictures[1].rotated_size == (width, height)
+    drafts.write_dataset(turned, tmp_path / "out")
+    item = load_dataset(tmp_path / "out", Data(), 0, 64, 16).items[1]
+    assert item.size == (width // 2, height)
+    weights = mask(item, Draw(1, False, (0.5, 0.5), ""))
+    assert weights is not None and bool((weights > 0.99).all()), "the half that is ignored is above the crop now"
+    (again,) = take_folder(drafts, "user:ben", tmp_path / "out").pictures[1:2]
+    assert again.region == region.model_copy(update={"mask": again.mask}) and again.mask
+    assert (drafts.pictures(drafts.read("user:ben")) / f"{again.id}.png").read_bytes() == (
+        drafts.pictures(draft) / f"{owl.id}.png"
+    ).read_bytes(), "the picture itself stays as it is"
+
+
 def test_a_drawn_mask_is_checked_and_kept_small(drafts: Drafts, draft: Draft, tmp_path: Path) -> None:
     height, width = draft.pictures[0].size
     assert drawn_on(drafts, draft, Image.new("L", (width, height), 255), tmp_path) == ""
@@ -84,7 +103,7 @@ def test_a_drawn_mask_is_checked_and_kept_small(drafts: Drafts, draft: Draft, tm
 
 @pytest.mark.parametrize("way", ["loose", "zip"])
 def test_files_beside_pictures_are_read(drafts: Drafts, folder: Path, way: str) -> None:  # noqa: F811
-    crop = json.dumps({"left": 0.5, "top": 0, "width": 0.5, "height": 1}).encode()
+    crop = json.dumps({"left": 0.5, "top": 0, "width": 0.5, "height": 1, "rotate": 180}).encode()
     (folder / "half.png").parent.mkdir(exist_ok=True)
     memory = folder / "half.png"
     half_black().save(memory)
@@ -97,7 +116,7 @@ def test_files_beside_pictures_are_read(drafts: Drafts, folder: Path, way: str) 
     draft = take_in(drafts, KEY, uploads, folder)
     assert sorted(one.name for one in draft.pictures) == ["art/fox.png", "art/lone-mask.png", "art/toad.png"]
     fox = next(one for one in draft.pictures if one.name == "art/fox.png")
-    assert fox.caption == "a fox" and fox.crop == HALF and fox.mask
+    assert (fox.caption, fox.crop, fox.rotation) == ("a fox", HALF, 180) and fox.mask
     kept = np.asarray(Image.open(drafts.masks(draft) / f"{fox.id}-{fox.mask}.png"))
     assert kept[0].tolist() == [0] * 40 + [255] * 40
     assert (drafts.previews(draft) / f"{fox.id}-{fox.mask}.png").is_file()
@@ -143,7 +162,8 @@ def test_a_mask_goes_to_the_trash_and_comes_back_with_its_picture(drafts: Drafts
 
     owl, ann = draft.pictures[1], Actor("ann")
     key = drawn_on(drafts, draft, half_black((owl.size[1], owl.size[0])), tmp_path, 1)
-    drafts.change(KEY, lambda now: edits.with_region(now, owl.id, Region(crop=HALF, mask=key)))
+    region = Region(crop=HALF, mask=key, rotation=270)
+    drafts.change(KEY, lambda now: edits.with_region(now, owl.id, region))
     name = f"{owl.id}-{key}.png"
     before = (drafts.masks(draft) / name).read_bytes()
     take_out_for_good(drafts, owl.id)
@@ -151,7 +171,7 @@ def test_a_mask_goes_to_the_trash_and_comes_back_with_its_picture(drafts: Drafts
     store = Store(drafts.paths.runs)
     actions.restore(store, Trash(store).items(ann)[0].id, actor=ann)
     back = drafts.look(KEY).pictures[-1]
-    assert (back.id, back.crop, back.mask) == (owl.id, HALF, key)
+    assert (back.id, back.region) == (owl.id, region)
     assert (drafts.masks(draft) / name).read_bytes() == before == (drafts.previews(draft) / name).read_bytes()
 
 
@@ -164,13 +184,15 @@ def test_captions_crops_and_masks_are_given_out_under_the_pictures_names(
 
     def change(now: Draft) -> Draft:
         pictures = (one.model_copy(update={"name": names.get(one.id, one.name)}) for one in now.pictures)
-        return edits.with_region(now.with_(pictures=tuple(pictures)), first.id, Region(crop=HALF, mask=key))
+        regions = {first.id: Region(crop=HALF, mask=key), second.id: Region(rotation=90)}
+        return edits.with_regions(now.with_(pictures=tuple(pictures)), regions)
 
     place = export_captions(drafts, drafts.change(KEY, change))
     assert place.parent.parent == drafts.previews(draft)
     with zipfile.ZipFile(place) as packed_:
         assert packed_.namelist() == [
-            "art/fox.txt", "art/fox.crop.json", "art/fox-mask.png", "art/fox (2).txt", "toad.txt",
+            "art/fox.txt", "art/fox.crop.json", "art/fox-mask.png", "art/fox (2).txt", "art/fox (2).crop.json",
+            "toad.txt",
         ]  # fmt: skip
         assert packed_.read("art/fox.txt") == b"fox\n"
         assert json.loads(packed_.read("art/fox.crop.json")) == {"left": 0.5, "top": 0.0, "width": 0.5, "height": 1.0}

@@ -168,6 +168,76 @@ def test_a_mask_is_painted_with_the_keyboard_and_never_all_black(page: Any, stud
     assert draft_of(page, studio)["pictures"][0]["mask"] == ""
 
 
+def test_a_frame_keeps_its_ratio_and_turns_with_the_picture(page: Any, studio: Process, files: list[Path]) -> None:
+    add(page, files[0], count=1)
+    page.get_by_role("button", name="Open picture 1").click()
+    editor = page.get_by_role("dialog")
+    editor.get_by_role("button", name="Crop").click()
+    editor.get_by_role("button", name="1:1").click()
+    expect(editor.get_by_text("240 × 240 of 320 × 240 pixels")).to_be_visible()
+    drag(page, editor.get_by_role("button", name="Bottom right corner"), (0.5, 0.9))
+    square = editor.get_by_text(re.compile(r"^(1\d\d) × \1 of 320 × 240 pixels"))
+    expect(square).to_be_visible()
+    before = square.inner_text()
+    editor.get_by_role("button", name="Top edge").press("Shift+ArrowDown")
+    expect(editor.get_by_text(before)).to_have_count(0)
+    expect(square).to_be_visible()
+    editor.get_by_role("button", name="Undo").click()
+    expect(editor.get_by_text(before)).to_be_visible()
+    editor.get_by_role("button", name="4:3").click()
+    wide = editor.get_by_text(re.compile(r" of 320 × 240 pixels")).inner_text().split(" of ")[0]
+    editor.get_by_role("button", name="Rotate right").click()
+    high = " × ".join(reversed(wide.split(" × ")))
+    expect(editor.get_by_text(f"{high} of 240 × 320 pixels")).to_be_visible()
+    expect(editor.get_by_role("button", name="3:4")).to_have_attribute("aria-pressed", "true")
+    editor.get_by_role("button", name="Use the whole picture").click()
+    expect(editor.get_by_text("240 × 320 pixels", exact=True)).to_be_visible()
+
+    editor.get_by_role("button", name="Mask").click()
+    drag(page, editor.get_by_label(re.compile("^Mask. Arrow keys")), (0.5, 0.1), (0.9, 0.1))
+    expect(editor.get_by_role("status")).to_have_text("Saved")
+    draft = draft_of(page, studio)
+    (boat,) = draft["pictures"]
+    assert (boat["crop"], boat["rotation"], boat["size"]) == (None, 90, [240, 320])
+    with Image.open(draft["folder"] / "masks" / f"{boat['id']}-{boat['mask']}.png") as mask:
+        assert mask.size == (320, 240), "as the picture is stored"
+        assert mask.getpixel((32, 24)) == 0 and mask.getpixel((32, 216)) == 255 == mask.getpixel((288, 24))
+    page.keyboard.press("Escape")
+    page.reload()
+    page.wait_for_selector(READY)
+    box = page.get_by_role("img", name="Picture 1").bounding_box()
+    assert box["height"] > 1.2 * box["width"]
+
+
+def test_many_are_turned_and_cropped_at_once(page: Any, studio: Process, files: list[Path]) -> None:
+    add(page, *files[:3], count=3)
+    page.get_by_role("button", name="Open picture 1").press("Space")
+    page.get_by_role("button", name="Open picture 2").click(modifiers=["Shift"])
+    bar = page.get_by_role("group", name="Selected pictures")
+    bar.get_by_role("button", name="Rotate left").click()
+    page.wait_for_selector("#foot >> text=2 pictures were rotated.")
+    bar.get_by_text("Crop", exact=True).click()
+    bar.get_by_role("button", name="2:3").click()
+    page.wait_for_selector("#foot >> text=2 crops were changed.")
+
+    def regions() -> list[tuple[Any, int]]:
+        return [(one["crop"], one["rotation"]) for one in draft_of(page, studio)["pictures"]]
+
+    crop = [pytest.approx(value, abs=1e-5) for value in (1 / 18, 0, 8 / 9, 1)]
+    assert regions() == [(crop, 270), (crop, 270), (None, 0)]
+    page.get_by_role("combobox", name="Show").select_option("Cropped, rotated or masked")
+    expect(page.get_by_text("2 of 3 shown")).to_be_visible()
+    bar.get_by_text("Crop", exact=True).click()
+    bar.get_by_role("button", name="2:3").click()
+    expect(page.get_by_text("Nothing to change: these pictures have this crop already.")).to_be_visible()
+    bar.get_by_text("Crop", exact=True).click()
+    bar.get_by_role("button", name="Whole pictures").click()
+    page.wait_for_function("!document.querySelector('.cards .frame:not([hidden])')")
+    page.locator("#foot").get_by_role("button", name="Undo").click()
+    expect(page.locator(".cards .frame").first).to_be_visible()
+    assert regions()[:2] == [(crop, 270)] * 2
+
+
 def test_many_are_selected_and_changed_at_once(page: Any, files: list[Path], tmp_path: Path) -> None:
     add(page, *files, count=5)
     page.get_by_role("button", name="Open picture 1").focus()
